@@ -1,0 +1,77 @@
+// Package version holds the values of replicated items: per-key dotted
+// version vector sets (Preguica, Baquero, Almeida et al., 2010 and 2012; the
+// actor here is a birth, see Actor) and their merge. It is values only.
+//
+// An item is the function dot -> status on the chain unseen < live < dead: a
+// dot is live if a sibling carries it, dead if the context covers it and no
+// sibling carries it. Merge is the pointwise maximum, hence commutative,
+// associative and idempotent. A value disappears only when a write that had
+// seen it replaced it.
+package version
+
+import "cmp"
+
+// Actor is one birth: a store starting to write one key. A new birth is
+// minted whenever the store cannot prove that it still knows the last dot it
+// gave to the key, so no dot is ever used twice.
+type Actor struct {
+	Store   uint64 // NodeID of the store
+	Session uint64 // random, per opening of the store
+	Seq     uint32 // counter within the session
+}
+
+// Compare orders actors by (Store, Session, Seq).
+func (a Actor) Compare(b Actor) int {
+	return cmp.Or(cmp.Compare(a.Store, b.Store), cmp.Compare(a.Session, b.Session), cmp.Compare(a.Seq, b.Seq))
+}
+
+// Dot is a write's id: the N-th write of a birth, N from 1, contiguous.
+type Dot struct {
+	A Actor
+	N uint64
+}
+
+// Compare orders dots by (A, N).
+func (d Dot) Compare(e Dot) int { return cmp.Or(d.A.Compare(e.A), cmp.Compare(d.N, e.N)) }
+
+// HLC is a hybrid logical clock reading (Kulkarni et al., 2014): 48 bits of
+// milliseconds since 1970 above 16 bits of counter. It breaks ties between
+// concurrent writes and dates expiry; it never decides what may be dropped.
+type HLC uint64
+
+// Millis returns the physical part in milliseconds since 1970.
+func (h HLC) Millis() int64 { return int64(h >> 16) }
+
+// Tomb flags a sibling as the record of a delete.
+const Tomb uint8 = 1 << 0
+
+// Sibling is one of a key's concurrent values, or the record of a delete.
+type Sibling struct {
+	Dot    Dot
+	HLC    HLC
+	Flags  uint8
+	Expire HLC // 0: never; from then on the same dot reads as a tomb
+	Value  []byte
+}
+
+// Deleted tells whether the sibling reads as a delete at time now.
+func (s *Sibling) Deleted(now HLC) bool {
+	return s.Flags&Tomb != 0 || s.Expire != 0 && s.Expire <= now
+}
+
+// Entry is one line of a Context: the dots 1..N of birth A were seen.
+type Entry struct {
+	A Actor
+	N uint64
+}
+
+// Context is what a write or a record has seen, sorted by actor, each actor
+// once, N > 0. It is downward closed. The zero value has seen nothing.
+type Context []Entry
+
+// Item is a key's replicated record.
+type Item struct {
+	Ctx  Context
+	HLC  HLC       // highest seen under Ctx
+	Sibs []Sibling // sorted by dot; every dot is covered by Ctx
+}
