@@ -1,0 +1,7 @@
+//go:build !linux
+
+package clock
+
+import "time"
+
+func newBootClock() func() time.Duration { return newMonotonicClock() }
