@@ -1,0 +1,223 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Network is what a Link stands on. Connections and packet connections must
+// honour deadlines. Network names are "tcp" and "udp".
+type Network interface {
+	Listen(ctx context.Context, network, address string) (net.Listener, error)
+	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Peer is the other end of a data connection.
+type Peer struct {
+	ID             view.NodeID
+	Boot, Instance uint64
+	Remote         netip.AddrPort
+	Dialed         bool // this end dialled
+}
+
+// Config of a Link. It is copied by Open. The functions may be called from
+// several goroutines at once and from the moment Open is called.
+type Config struct {
+	Self     view.NodeID // required
+	Boot     uint64      // durable boot counter; packets of a lower one than seen are refused
+	Instance uint64      // random per process start, so that keys never repeat
+
+	Listen  string  // host:port for UDP and TCP; port 0 picks one free for both; empty means ":0"
+	Network Network // nil means the host's
+
+	Certificate tls.Certificate // required; shown to every peer
+	// Verify says whose certificate it is, or that it is nobody's of this
+	// mesh. Required. It must not consult the wall clock.
+	Verify func(leafDER []byte) (view.NodeID, error)
+	// PacketKey is shared by the mesh; the key of one sender is derived from
+	// it with NodeID, Boot and Instance. Required (not all zero).
+	PacketKey [32]byte
+
+	// Resolve is the roster's look-up: the only source of addresses that are
+	// dialled or sent to. Required. It must not block.
+	Resolve func(view.NodeID) (netip.AddrPort, bool)
+	// Admit is asked for every packet and connection of an authenticated
+	// peer; false shuts it out. Nil admits all. It must not block.
+	Admit func(view.NodeID) bool
+
+	// Hello is the payload of our hello on a data connection, at most 64 KiB.
+	// Nil means none.
+	Hello func() []byte
+	// OnHello is called at both ends before a data connection is used. An
+	// error refuses it; see RefusedError. The payload is the callee's to
+	// keep. Nil accepts all.
+	OnHello func(peer Peer, payload []byte) error
+	// Handle answers requests. Each call has its own goroutine, which Close
+	// waits for; ctx ends with the caller's deadline, when the caller cancels,
+	// when the connection breaks and when the link closes. req is the
+	// handler's to keep; the reply is not changed and may be used again after
+	// the handler returned only for reading. Nil refuses all.
+	Handle func(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error)
+	// OnBroken is told when the data connection to a peer broke and no other
+	// took its place, with a *RefusedError when the peer refused our hello on
+	// a connection that it had dialled. Drained, idle and locally closed
+	// connections are not reported. It must not block. Nil is fine.
+	OnBroken func(view.NodeID, error)
+
+	Logger *slog.Logger // nil is silent
+	Limits Limits       // zero fields take their defaults
+}
+
+// Limits bound what others may cost. Zero means the default.
+type Limits struct {
+	MaxPayload int // bytes of one request or reply; default 4 MiB, at most 64 MiB
+
+	// Window of one data connection: what the other side may have in flight
+	// towards us. Callers wait for room.
+	WindowRequests int // default 1024
+	WindowBytes    int // default 8 MiB, at least MaxPayload
+
+	// Of the whole link. Beyond, requests are refused as overloaded.
+	Handlers     int // requests being handled at once; default 4096
+	InboundBytes int // bytes of requests held at once; default 32 MiB
+	GossipBytes  int // bytes of gossip frames held at once; default 8 MiB
+	Connections  int // data connections; default 4096
+
+	Handshakes        int           // not yet authenticated connections in all; default 256
+	HandshakesPerAddr int           // of one address (IPv6: one /64); default 64
+	HandshakeTimeout  time.Duration // to authenticate; default 2 s
+	DialTimeout       time.Duration // to connect, authenticate and greet; default 5 s
+
+	Keepalive time.Duration // silence after which a peer is asked for a sign of life; default 10 s
+	Silence   time.Duration // silence or blocked writing after which a connection is broken; default 3 x Keepalive
+	Idle      time.Duration // data connections without requests are closed after it; default never
+}
+
+func defaulted[T int | time.Duration](v *T, def T) {
+	if *v == 0 {
+		*v = def
+	}
+}
+
+func (l Limits) withDefaults() Limits {
+	defaulted(&l.MaxPayload, 4<<20)
+	defaulted(&l.WindowRequests, 1024)
+	defaulted(&l.WindowBytes, max(8<<20, l.MaxPayload))
+	defaulted(&l.Handlers, 4096)
+	defaulted(&l.InboundBytes, max(32<<20, l.MaxPayload))
+	defaulted(&l.GossipBytes, 2*maxGossipFrame)
+	defaulted(&l.Connections, 4096)
+	defaulted(&l.Handshakes, 256)
+	defaulted(&l.HandshakesPerAddr, 64)
+	defaulted(&l.HandshakeTimeout, 2*time.Second)
+	defaulted(&l.DialTimeout, 5*time.Second)
+	defaulted(&l.Keepalive, 10*time.Second)
+	defaulted(&l.Silence, 3*l.Keepalive)
+	return l
+}
+
+func (l Limits) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(l.MaxPayload > 0 && l.MaxPayload <= maxMaxPayload, "MaxPayload %d is not within 1 and %d", l.MaxPayload, maxMaxPayload)
+	check(l.WindowRequests > 0, "WindowRequests %d is not positive", l.WindowRequests)
+	check(l.WindowBytes >= l.MaxPayload, "WindowBytes %d is less than MaxPayload", l.WindowBytes)
+	check(l.Handlers > 0, "Handlers %d is not positive", l.Handlers)
+	check(l.InboundBytes >= l.MaxPayload, "InboundBytes %d is less than MaxPayload", l.InboundBytes)
+	check(l.GossipBytes >= maxGossipFrame, "GossipBytes %d is less than one frame of %d", l.GossipBytes, maxGossipFrame)
+	check(l.Connections > 0, "Connections %d is not positive", l.Connections)
+	check(l.Handshakes > 0, "Handshakes %d is not positive", l.Handshakes)
+	check(l.HandshakesPerAddr > 0, "HandshakesPerAddr %d is not positive", l.HandshakesPerAddr)
+	check(l.HandshakeTimeout > 0, "HandshakeTimeout %v is not positive", l.HandshakeTimeout)
+	check(l.DialTimeout > 0, "DialTimeout %v is not positive", l.DialTimeout)
+	check(l.Keepalive > 0, "Keepalive %v is not positive", l.Keepalive)
+	check(l.Silence > l.Keepalive, "Silence %v is not longer than Keepalive", l.Silence)
+	check(l.Idle >= 0, "Idle %v is negative", l.Idle)
+	return errors.Join(errs...)
+}
+
+// complete fills in defaults and reports every fault at once.
+func (c Config) complete() (Config, error) {
+	if c.Listen == "" {
+		c.Listen = ":0"
+	}
+	if c.Network == nil {
+		c.Network = hostNetwork{}
+	}
+	if c.Admit == nil {
+		c.Admit = func(view.NodeID) bool { return true }
+	}
+	if c.Hello == nil {
+		c.Hello = func() []byte { return nil }
+	}
+	if c.OnHello == nil {
+		c.OnHello = func(Peer, []byte) error { return nil }
+	}
+	if c.Handle == nil {
+		c.Handle = func(context.Context, view.NodeID, string, []byte) ([]byte, error) {
+			return nil, &RemoteError{Code: CodeError, Text: "requests are not handled here"}
+		}
+	}
+	if c.OnBroken == nil {
+		c.OnBroken = func(view.NodeID, error) {}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Limits = c.Limits.withDefaults()
+
+	var errs []error
+	if c.Self == 0 {
+		errs = append(errs, errors.New("Self is zero"))
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		errs = append(errs, fmt.Errorf("Listen %q: %w", c.Listen, err))
+	}
+	if len(c.Certificate.Certificate) == 0 || c.Certificate.PrivateKey == nil {
+		errs = append(errs, errors.New("Certificate is empty"))
+	}
+	if c.Verify == nil {
+		errs = append(errs, errors.New("Verify is nil"))
+	}
+	if c.PacketKey == ([32]byte{}) {
+		errs = append(errs, errors.New("PacketKey is zero"))
+	}
+	if c.Resolve == nil {
+		errs = append(errs, errors.New("Resolve is nil"))
+	}
+	errs = append(errs, c.Limits.validate())
+	if err := errors.Join(errs...); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return c, nil
+}
+
+// hostNetwork is the network of the machine.
+type hostNetwork struct{}
+
+func (hostNetwork) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	// Connections have their own sign of life.
+	lc := net.ListenConfig{KeepAlive: -1}
+	return lc.Listen(ctx, network, address)
+}
+
+func (hostNetwork) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	return (&net.ListenConfig{}).ListenPacket(ctx, network, address)
+}
+
+func (hostNetwork) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{KeepAlive: -1}).DialContext(ctx, network, address)
+}
