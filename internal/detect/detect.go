@@ -1,0 +1,102 @@
+// Package detect decides what one node believes of the liveness of the
+// others. It stands above serf: gossip is only a hint, and nothing is given
+// up without direct, authenticated probes that failed (protocol E.1).
+//
+// It is a step machine. The shell that owns it feeds events, performs the
+// effects that come back, in order, and calls Step again with a Tick no later
+// than Next says. Time is the run time of this process (monotonic, from any
+// origin) and chance is an argument, so a run replays from its seed.
+//
+// The rules:
+//
+//   - A member is Failed only if gossip does not say it lives and Probes direct
+//     attempts in a row failed.
+//   - One direct success makes it Alive at once, whatever gossip says.
+//   - Gossip never takes a member from Alive, and never brings one back that
+//     was given up; it makes us probe. Only a member of which nothing is known
+//     is taken as alive on gossip's word, and is probed to make sure.
+//   - Gossip says alive but direct attempts fail: a one-way link, or a bridge
+//     between two cuts. The member stays Suspect and is listed by Unreachable.
+//   - Departed is final.
+//   - Every member that is neither in contact nor gone is redialled for ever.
+package detect
+
+import (
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Kind says what an Event reports.
+type Kind uint8
+
+const (
+	// Tick reports nothing but the time.
+	Tick Kind = iota
+	// Joined: the roster holds this member and it is not gone. Repeats are
+	// harmless.
+	Joined
+	// Gone: the roster says that the member left or was evicted.
+	Gone
+	// GossipAlive, GossipFailed, GossipLeft: serf's word on the member.
+	GossipAlive
+	GossipFailed
+	GossipLeft
+	// Broken: an established data connection to the member broke.
+	Broken
+	// Doubt: an answer that was due from the member did not come in time.
+	Doubt
+	// ProbeOK: the member itself answered an authenticated probe, redial or
+	// hello.
+	ProbeOK
+	// ProbeFailed: a probe or a redial got no answer.
+	ProbeFailed
+)
+
+// Event is one input.
+type Event struct {
+	Kind Kind
+	ID   view.NodeID // no meaning for Tick
+}
+
+// Action says what an Effect asks for.
+type Action uint8
+
+const (
+	// Probe asks for one direct authenticated probe of ID with the deadline
+	// Params.ProbeTimeout. Its outcome must come back as ProbeOK or
+	// ProbeFailed.
+	Probe Action = iota
+	// Redial asks for a full attempt at joining ID again: connect, hello,
+	// roster exchange, serf join. Its outcome must come back as ProbeOK or
+	// ProbeFailed.
+	Redial
+	// Seek asks to try the seeds, looked up afresh. Nothing need come back.
+	Seek
+	// Changed reports that the state of ID moved from From to To.
+	Changed
+)
+
+// Reason says why a state changed.
+type Reason uint8
+
+const (
+	ByGossip      Reason = iota // gossip's word on a member never met
+	ByProbe                     // a direct answer
+	ByBroken                    // a connection broke and the probe after it failed
+	ByDoubt                     // an answer was late and the probe after it failed
+	BySilence                   // direct attempts failed
+	ByGossipAgain               // given up here, yet gossip has long said it lives
+	ByRoster                    // the roster says that it left or was evicted
+)
+
+// Effect is one output.
+type Effect struct {
+	Action   Action
+	ID       view.NodeID // no meaning for Seek
+	From, To view.State  // Changed only
+	Reason   Reason      // Changed only
+}
+
+// Never is what Next returns when nothing is due.
+const Never = time.Duration(1<<63 - 1)
