@@ -1,0 +1,173 @@
+package wire
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+const (
+	recordVersion = 1
+	maxHints      = 1 << 10 // targets a record may wait for
+)
+
+// Record is what a store keeps of a key: the item as it travels, and what is
+// known only here. A store has exactly one record per key.
+type Record struct {
+	Item []byte         // see AppendItem
+	Mine *version.Actor // the birth under which this store writes the key; never replicated
+	Home bool           // kept because the store was a home of the key when it stored it
+	Hint []uint64       // stores it is kept for until they have it, sorted
+}
+
+// AppendRecord appends the encoding of r.
+//
+//	version=1
+//	mine   array of: store id, session id, seq; empty when there is none
+//	home   bool
+//	hint   array of store ids
+//	item   bytes
+func AppendRecord(dst []byte, r Record) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(recordVersion)
+		if r.Mine == nil {
+			p.array(0)
+		} else {
+			p.array(3)
+			p.id(r.Mine.Store)
+			p.id(r.Mine.Session)
+			p.uint(uint64(r.Mine.Seq))
+		}
+		p.bool(r.Home)
+		p.ids(r.Hint)
+		p.bytes(r.Item)
+	})
+}
+
+// DecodeRecord reads what AppendRecord wrote. Item lies in data.
+func DecodeRecord(data []byte) (Record, error) {
+	var r Record
+	err := unpack(data, "record", func(u *unpacker) {
+		u.version(recordVersion)
+		switch u.array(3) {
+		case 0:
+		case 3:
+			r.Mine = &version.Actor{Store: u.uint(), Session: u.uint(), Seq: uint32(u.uintMax(1<<32 - 1))}
+		default:
+			u.fail("part of a birth")
+		}
+		r.Home = u.bool()
+		r.Hint = u.ids(maxHints)
+		if !slices.IsSorted(r.Hint) {
+			u.fail("hint targets not in order")
+		}
+		r.Item = u.bytes(len(data))
+	})
+	if err != nil {
+		return Record{}, err
+	}
+	return r, nil
+}
+
+func (p *packer) ids(ids []uint64) {
+	p.array(len(ids))
+	for _, id := range ids {
+		p.id(id)
+	}
+}
+
+func (u *unpacker) ids(limit int) []uint64 {
+	n := u.array(limit)
+	if n == 0 {
+		return nil
+	}
+	ids := make([]uint64, n)
+	for i := range ids {
+		ids[i] = u.uint()
+	}
+	return ids
+}
+
+// The keys of a store. Numbers are big-endian, so that a shard, a bucket
+// within it and the hints for one target are each a range.
+const (
+	keyMeta   = 'm'
+	keyRecord = 'd'
+	keyIndex  = 'x'
+)
+
+// IndexHint marks index entries of records kept for another store.
+const IndexHint = 'h'
+
+// MetaKey returns the key of a fact about the store itself.
+func MetaKey(name string) []byte { return append([]byte{keyMeta}, name...) }
+
+// RecordKey returns the key of the record of key in bucket.
+func RecordKey(shard int, bucket uint64, key string) []byte {
+	return append(RecordPrefix(shard, bucket, len(key)), key...)
+}
+
+// RecordPrefix returns what the keys of all records of bucket in shard begin
+// with, with room for extra bytes more.
+func RecordPrefix(shard int, bucket uint64, extra int) []byte {
+	b := make([]byte, 0, 11+extra)
+	b = append(b, keyRecord)
+	b = binary.BigEndian.AppendUint16(b, uint16(shard))
+	return binary.BigEndian.AppendUint64(b, bucket)
+}
+
+// RecordRange returns the bounds of all records.
+func RecordRange() (lower, upper []byte) { return []byte{keyRecord}, []byte{keyRecord + 1} }
+
+// ParseRecordKey takes a record's key apart.
+func ParseRecordKey(k []byte) (shard int, bucket uint64, key string, ok bool) {
+	if len(k) < 11 || k[0] != keyRecord {
+		return 0, 0, "", false
+	}
+	return int(binary.BigEndian.Uint16(k[1:])), binary.BigEndian.Uint64(k[3:]), string(k[11:]), true
+}
+
+// IndexKey returns the key of the index entry that points from (kind, target)
+// to a record, given the record's key.
+func IndexKey(kind byte, target uint64, record []byte) []byte {
+	b := make([]byte, 0, 10+len(record)-1)
+	b = append(b, keyIndex, kind)
+	b = binary.BigEndian.AppendUint64(b, target)
+	return append(b, record[1:]...)
+}
+
+// IndexRange returns the bounds of the index entries of kind: those of one
+// target, or all when target is 0.
+func IndexRange(kind byte, target uint64) (lower, upper []byte) {
+	lower = []byte{keyIndex, kind}
+	if target == 0 {
+		return lower, []byte{keyIndex, kind + 1}
+	}
+	lower = binary.BigEndian.AppendUint64(lower, target)
+	return lower, After(lower)
+}
+
+// ParseIndexKey returns the target of an index entry and the key of the
+// record it points to.
+func ParseIndexKey(k []byte) (target uint64, record []byte, ok bool) {
+	if len(k) < 20 || k[0] != keyIndex {
+		return 0, nil, false
+	}
+	record = make([]byte, 0, len(k)-9)
+	record = append(record, keyRecord)
+	return binary.BigEndian.Uint64(k[2:]), append(record, k[10:]...), true
+}
+
+// After returns the first key after all keys that begin with prefix, nil when
+// there is none.
+func After(prefix []byte) []byte {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] != 0xff {
+			up := slices.Clone(prefix[:i+1])
+			up[i]++
+			return up
+		}
+	}
+	return nil
+}

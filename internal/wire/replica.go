@@ -1,0 +1,397 @@
+package wire
+
+import (
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Names of the calls between stores. They are part of the protocol.
+const (
+	MethodMerge  = "replica.merge"  // MergeRequest -> MergeReply
+	MethodRead   = "replica.read"   // ReadRequest -> ReadReply
+	MethodPut    = "replica.put"    // PutRequest -> PutReply
+	MethodDigest = "replica.digest" // DigestRequest -> DigestReply
+	MethodList   = "replica.list"   // ListRequest -> ListReply
+)
+
+const (
+	replicaVersion = 1
+	maxBatch       = 1 << 14  // keys in one message
+	maxMessage     = 64 << 20 // bytes of an item inside a message
+)
+
+// Every message begins with its format version; then come its fields in the
+// order of the struct, lists flattened into one array. Byte slices of decoded
+// messages lie in the message.
+
+// Offer is an item on its way to a store.
+type Offer struct {
+	Bucket uint64
+	Key    string
+	For    uint64 // store the item is to be kept for; 0: for the receiver itself
+	Item   []byte // see AppendItem
+}
+
+// MergeRequest asks to merge items and to answer once they are synced.
+type MergeRequest struct {
+	Wall   int64 // sender's clock, ms since 1970
+	Offers []Offer
+}
+
+// Code tells how a request ended.
+type Code uint64
+
+const (
+	CodeOK Code = iota
+	CodeOverloaded
+	CodeUnknownBucket
+	CodeStorage  // the store is full, failed or closed
+	CodeDegraded // done, on fewer stores than asked
+	CodeNotStored
+	CodeSiblings
+	CodeClock
+	CodeBad // the request makes no sense to the receiver
+	codeEnd
+)
+
+// MergeReply answers MergeRequest. CodeOK: the receiver durably holds items
+// at least as new as all that were offered.
+type MergeReply struct {
+	Code Code
+	Wall int64 // receiver's clock, ms since 1970
+}
+
+// Lookup names a key and what the asker already has of it.
+type Lookup struct {
+	Bucket uint64
+	Key    string
+	Known  uint64 // hash of the asker's item, 0: none
+}
+
+// ReadRequest asks for items.
+type ReadRequest struct{ Keys []Lookup }
+
+// Found tells what a store knows of a key.
+type Found uint64
+
+const (
+	Absent  Found = iota // the store is in sync and has no record
+	Present              // Item holds it
+	Same                 // as Present, and equal to what the asker named as Known
+	Nothing              // no record, which proves nothing: the store is syncing or lost it
+	foundEnd
+)
+
+// Lookedup is the answer to one Lookup.
+type Lookedup struct {
+	Found Found
+	Item  []byte
+}
+
+// ReadReply answers ReadRequest, in its order. It may stop early when it
+// grows too big; the rest must be asked again.
+type ReadReply struct {
+	Wall  int64
+	Items []Lookedup
+}
+
+// PutRequest asks a home to coordinate a write.
+type PutRequest struct {
+	Bucket     uint64
+	Key        string
+	Value      []byte
+	Tomb       bool
+	Informed   bool            // Ctx and HLC hold what the client had seen; else a blind write
+	Ctx        version.Context // see Informed
+	HLC        version.HLC
+	Level      int64
+	MinDurable uint64
+	TTL        uint64 // ms from now, 0: for ever
+}
+
+// PutReply answers PutRequest.
+type PutReply struct {
+	Code    Code
+	Text    string // of the error, when Code is not CodeOK
+	Durable uint64 // stores that have synced the write
+	Homes   uint64 // homes among them
+	Hinted  uint64 // dead homes another store keeps it for
+	Covered uint64 // live values the write replaced
+	Ctx     version.Context
+	HLC     version.HLC
+}
+
+// Sum is the digest of all records of a bucket in a shard.
+type Sum struct {
+	Bucket uint64
+	Shard  int
+	Digest [16]byte
+}
+
+// DigestRequest shows the sender's digests.
+type DigestRequest struct{ Sums []Sum }
+
+// DigestReply names the digests that differ from the receiver's, by their
+// place in the request.
+type DigestReply struct {
+	Ready  bool // false: the receiver does not know its own digests yet
+	Differ []int
+}
+
+// ListRequest asks what a store holds of a bucket in a shard, in key order.
+type ListRequest struct {
+	Bucket uint64
+	Shard  int
+	After  string // only keys greater than this; "" with From false: from the start
+	From   bool
+}
+
+// Mark is a key and the hash of its item.
+type Mark struct {
+	Key  string
+	Hash uint64
+}
+
+// ListReply is one page.
+type ListReply struct {
+	Marks []Mark
+	More  bool
+}
+
+// AppendMergeRequest appends the encoding of m.
+func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.int(m.Wall)
+		p.array(len(m.Offers) * 4)
+		for i := range m.Offers {
+			o := &m.Offers[i]
+			p.id(o.Bucket)
+			p.string(o.Key)
+			p.uint(o.For)
+			p.bytes(o.Item)
+		}
+	})
+}
+
+// DecodeMergeRequest reads what AppendMergeRequest wrote.
+func DecodeMergeRequest(data []byte) (m MergeRequest, err error) {
+	err = unpack(data, "merge request", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Wall = u.int()
+		n := u.list(4)
+		if n == 0 {
+			return
+		}
+		m.Offers = make([]Offer, n)
+		for i := range m.Offers {
+			m.Offers[i] = Offer{Bucket: u.uint(), Key: u.string(MaxKey), For: u.uint(), Item: u.bytes(maxMessage)}
+		}
+	})
+	return m, err
+}
+
+// list reads the length of a flattened list of records of width fields.
+func (u *unpacker) list(width int) int {
+	n := u.array(maxBatch * width)
+	if n%width != 0 {
+		u.fail("part of a record")
+		return 0
+	}
+	return n / width
+}
+
+// AppendMergeReply appends the encoding of m.
+func AppendMergeReply(dst []byte, m MergeReply) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.uint(uint64(m.Code))
+		p.int(m.Wall)
+	})
+}
+
+// DecodeMergeReply reads what AppendMergeReply wrote.
+func DecodeMergeReply(data []byte) (m MergeReply, err error) {
+	err = unpack(data, "merge reply", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Code = u.code()
+		m.Wall = u.int()
+	})
+	return m, err
+}
+
+func (u *unpacker) code() Code { return Code(u.uintMax(uint64(codeEnd) - 1)) }
+
+// AppendReadRequest appends the encoding of m.
+func AppendReadRequest(dst []byte, m *ReadRequest) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.array(len(m.Keys) * 3)
+		for i := range m.Keys {
+			p.id(m.Keys[i].Bucket)
+			p.string(m.Keys[i].Key)
+			p.uint(m.Keys[i].Known)
+		}
+	})
+}
+
+// DecodeReadRequest reads what AppendReadRequest wrote.
+func DecodeReadRequest(data []byte) (m ReadRequest, err error) {
+	err = unpack(data, "read request", func(u *unpacker) {
+		u.version(replicaVersion)
+		n := u.list(3)
+		if n == 0 {
+			return
+		}
+		m.Keys = make([]Lookup, n)
+		for i := range m.Keys {
+			m.Keys[i] = Lookup{Bucket: u.uint(), Key: u.string(MaxKey), Known: u.uint()}
+		}
+	})
+	return m, err
+}
+
+// AppendReadReply appends the encoding of m.
+func AppendReadReply(dst []byte, m *ReadReply) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.int(m.Wall)
+		p.array(len(m.Items) * 2)
+		for i := range m.Items {
+			p.uint(uint64(m.Items[i].Found))
+			p.bytes(m.Items[i].Item)
+		}
+	})
+}
+
+// DecodeReadReply reads what AppendReadReply wrote.
+func DecodeReadReply(data []byte) (m ReadReply, err error) {
+	err = unpack(data, "read reply", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Wall = u.int()
+		n := u.list(2)
+		if n == 0 {
+			return
+		}
+		m.Items = make([]Lookedup, n)
+		for i := range m.Items {
+			l := Lookedup{Found: Found(u.uintMax(uint64(foundEnd) - 1)), Item: u.bytes(maxMessage)}
+			if (l.Found == Present) != (len(l.Item) != 0) {
+				u.fail("item %d is present without bytes, or bytes are there without it", i)
+			}
+			m.Items[i] = l
+		}
+	})
+	return m, err
+}
+
+// AppendDigestRequest appends the encoding of m.
+func AppendDigestRequest(dst []byte, m *DigestRequest) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.array(len(m.Sums) * 3)
+		for i := range m.Sums {
+			p.id(m.Sums[i].Bucket)
+			p.uint(uint64(m.Sums[i].Shard))
+			p.bytes(m.Sums[i].Digest[:])
+		}
+	})
+}
+
+// DecodeDigestRequest reads what AppendDigestRequest wrote.
+func DecodeDigestRequest(data []byte) (m DigestRequest, err error) {
+	err = unpack(data, "digest request", func(u *unpacker) {
+		u.version(replicaVersion)
+		n := u.list(3)
+		if n == 0 {
+			return
+		}
+		m.Sums = make([]Sum, n)
+		for i := range m.Sums {
+			s := &m.Sums[i]
+			s.Bucket = u.uint()
+			s.Shard = u.shard()
+			if copy(s.Digest[:], u.bytes(16)) != 16 {
+				u.fail("digest %d is not 16 bytes long", i)
+			}
+		}
+	})
+	return m, err
+}
+
+func (u *unpacker) shard() int { return int(u.uintMax(1<<16 - 1)) }
+
+// AppendDigestReply appends the encoding of m.
+func AppendDigestReply(dst []byte, m *DigestReply) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.bool(m.Ready)
+		p.array(len(m.Differ))
+		for _, i := range m.Differ {
+			p.uint(uint64(i))
+		}
+	})
+}
+
+// DecodeDigestReply reads what AppendDigestReply wrote.
+func DecodeDigestReply(data []byte) (m DigestReply, err error) {
+	err = unpack(data, "digest reply", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Ready = u.bool()
+		for range u.list(1) {
+			m.Differ = append(m.Differ, int(u.uintMax(maxBatch)))
+		}
+	})
+	return m, err
+}
+
+// AppendListRequest appends the encoding of m.
+func AppendListRequest(dst []byte, m *ListRequest) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.id(m.Bucket)
+		p.uint(uint64(m.Shard))
+		p.string(m.After)
+		p.bool(m.From)
+	})
+}
+
+// DecodeListRequest reads what AppendListRequest wrote.
+func DecodeListRequest(data []byte) (m ListRequest, err error) {
+	err = unpack(data, "list request", func(u *unpacker) {
+		u.version(replicaVersion)
+		m = ListRequest{Bucket: u.uint(), Shard: u.shard(), After: u.string(MaxKey), From: u.bool()}
+	})
+	return m, err
+}
+
+// AppendListReply appends the encoding of m.
+func AppendListReply(dst []byte, m *ListReply) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.array(len(m.Marks) * 2)
+		for i := range m.Marks {
+			p.string(m.Marks[i].Key)
+			p.id(m.Marks[i].Hash)
+		}
+		p.bool(m.More)
+	})
+}
+
+// DecodeListReply reads what AppendListReply wrote.
+func DecodeListReply(data []byte) (m ListReply, err error) {
+	err = unpack(data, "list reply", func(u *unpacker) {
+		u.version(replicaVersion)
+		n := u.list(2)
+		if n > 0 {
+			m.Marks = make([]Mark, n)
+		}
+		for i := range m.Marks {
+			m.Marks[i] = Mark{Key: u.string(MaxKey), Hash: u.uint()}
+			if i > 0 && m.Marks[i-1].Key >= m.Marks[i].Key {
+				u.fail("keys not in order at %d", i)
+			}
+		}
+		m.More = u.bool()
+	})
+	return m, err
+}

@@ -1,0 +1,222 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// ErrMalformed is what every decoder of items, records and replica messages
+// returns for bytes that no encoder wrote.
+var ErrMalformed = errors.New("malformed bytes")
+
+// ErrNewerVersion is returned for a format that this build does not know yet.
+var ErrNewerVersion = errors.New("newer format version")
+
+// packer appends msgpack to a slice. Its writes cannot fail.
+type packer struct {
+	buf []byte
+	enc *msgpack.Encoder
+}
+
+var packers = sync.Pool{New: func() any {
+	p := &packer{}
+	p.enc = msgpack.NewEncoder(p)
+	return p
+}}
+
+func (p *packer) Write(b []byte) (int, error) {
+	p.buf = append(p.buf, b...)
+	return len(b), nil
+}
+
+func (p *packer) WriteByte(c byte) error {
+	p.buf = append(p.buf, c)
+	return nil
+}
+
+// pack appends to dst what fn writes.
+func pack(dst []byte, fn func(p *packer)) []byte {
+	p := packers.Get().(*packer)
+	p.buf = dst
+	fn(p)
+	out := p.buf
+	p.buf = nil
+	packers.Put(p)
+	return out
+}
+
+func (p *packer) uint(n uint64) { _ = p.enc.EncodeUint(n) }
+func (p *packer) id(n uint64)   { _ = p.enc.EncodeUint64(n) } // random: 9 bytes nearly always
+func (p *packer) int(n int64)   { _ = p.enc.EncodeInt(n) }
+func (p *packer) bool(b bool)   { _ = p.enc.EncodeBool(b) }
+func (p *packer) array(n int)   { _ = p.enc.EncodeArrayLen(n) }
+func (p *packer) string(s string) {
+	_ = p.enc.EncodeString(s)
+}
+
+func (p *packer) bytes(b []byte) {
+	_ = p.enc.EncodeBytesLen(len(b))
+	p.buf = append(p.buf, b...)
+}
+
+// unpacker reads msgpack from a slice and lends out parts of it. The first
+// error sticks; whoever reads past it gets zeros.
+type unpacker struct {
+	data []byte
+	off  int
+	dec  *msgpack.Decoder
+	err  error
+}
+
+var unpackers = sync.Pool{New: func() any {
+	u := &unpacker{}
+	u.dec = msgpack.NewDecoder(u)
+	return u
+}}
+
+func (u *unpacker) Read(b []byte) (int, error) {
+	if u.off == len(u.data) {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := copy(b, u.data[u.off:])
+	u.off += n
+	return n, nil
+}
+
+func (u *unpacker) ReadByte() (byte, error) {
+	if u.off == len(u.data) {
+		return 0, io.ErrUnexpectedEOF
+	}
+	u.off++
+	return u.data[u.off-1], nil
+}
+
+func (u *unpacker) UnreadByte() error {
+	if u.off == 0 {
+		return io.ErrNoProgress
+	}
+	u.off--
+	return nil
+}
+
+// unpack lets fn read data whole; what names the format in errors.
+func unpack(data []byte, what string, fn func(u *unpacker)) error {
+	u := unpackers.Get().(*unpacker)
+	u.data, u.off, u.err = data, 0, nil
+	fn(u)
+	if u.err == nil && u.off != len(data) {
+		u.fail("%d bytes too many", len(data)-u.off)
+	}
+	err := u.err
+	u.data, u.err = nil, nil
+	unpackers.Put(u)
+	if err != nil {
+		return fmt.Errorf("wire: %s: %w", what, err)
+	}
+	return nil
+}
+
+func (u *unpacker) fail(format string, args ...any) {
+	if u.err == nil {
+		u.err = fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+	}
+}
+
+func (u *unpacker) check(err error) bool {
+	if u.err == nil && err != nil {
+		u.err = fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return u.err == nil
+}
+
+// version reads the leading format version; known is the newest we can read.
+func (u *unpacker) version(known uint64) uint64 {
+	v := u.uint()
+	if u.err == nil && v > known {
+		u.err = fmt.Errorf("%w: %d, this build knows %d", ErrNewerVersion, v, known)
+	}
+	if v == 0 {
+		u.fail("format version 0")
+	}
+	return v
+}
+
+func (u *unpacker) uint() uint64 {
+	if u.err != nil {
+		return 0
+	}
+	n, err := u.dec.DecodeUint64()
+	if !u.check(err) {
+		return 0
+	}
+	return n
+}
+
+// uintMax reads a number of at most limit.
+func (u *unpacker) uintMax(limit uint64) uint64 {
+	n := u.uint()
+	if n > limit {
+		u.fail("%d where at most %d may stand", n, limit)
+		return 0
+	}
+	return n
+}
+
+func (u *unpacker) int() int64 {
+	if u.err != nil {
+		return 0
+	}
+	n, err := u.dec.DecodeInt64()
+	u.check(err)
+	return n
+}
+
+func (u *unpacker) bool() bool {
+	if u.err != nil {
+		return false
+	}
+	b, err := u.dec.DecodeBool()
+	u.check(err)
+	return b
+}
+
+// array reads the length of an array of at most limit elements, each of at
+// least one byte, so that no length makes us allocate more than was sent.
+func (u *unpacker) array(limit int) int {
+	if u.err != nil {
+		return 0
+	}
+	n, err := u.dec.DecodeArrayLen()
+	if !u.check(err) {
+		return 0
+	}
+	if n < 0 || n > limit || n > len(u.data)-u.off {
+		u.fail("array of %d elements, limit %d, %d bytes left", n, limit, len(u.data)-u.off)
+		return 0
+	}
+	return n
+}
+
+// bytes lends the next byte string, at most limit long.
+func (u *unpacker) bytes(limit int) []byte {
+	if u.err != nil {
+		return nil
+	}
+	n, err := u.dec.DecodeBytesLen()
+	if !u.check(err) {
+		return nil
+	}
+	if n < 0 || n > limit || n > len(u.data)-u.off {
+		u.fail("%d bytes, limit %d, %d left", n, limit, len(u.data)-u.off)
+		return nil
+	}
+	b := u.data[u.off : u.off+n : u.off+n]
+	u.off += n
+	return b
+}
+
+func (u *unpacker) string(limit int) string { return string(u.bytes(limit)) }
