@@ -39,6 +39,27 @@ func (d Dot) Compare(e Dot) int { return cmp.Or(d.A.Compare(e.A), cmp.Compare(d.
 // concurrent writes and dates expiry; it never decides what may be dropped.
 type HLC uint64
 
+// Limit bounds every reading: no item may be dated at or after the year
+// 10000. Clocks are read as if they stopped a year before, so that counting
+// on from the latest possible reading stays below Limit.
+const Limit = HLC(253402300800000 << 16)
+
+const lastMillis = 253370764800000 // 9999-01-01
+
+// At returns the reading of a physical clock that shows millis milliseconds
+// since 1970, counter 0. Times before 1970 read as 1970, times after the
+// first day of 9999 as that day.
+func At(millis int64) HLC { return HLC(min(max(millis, 0), lastMillis)) << 16 }
+
+// Add returns the reading millis milliseconds later, at most the latest that
+// At returns, or earlier if millis is negative, at least 0.
+func (h HLC) Add(millis int64) HLC {
+	if m := min(max(millis, -lastMillis), lastMillis); h < Limit {
+		return At(h.Millis()+m) | h&0xffff
+	}
+	return h
+}
+
 // Millis returns the physical part in milliseconds since 1970.
 func (h HLC) Millis() int64 { return int64(h >> 16) }
 

@@ -1,0 +1,201 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// MaxSiblings is how many siblings a key may have before a put that covers
+// none of them is refused.
+const MaxSiblings = 32
+
+var (
+	// ErrSiblingLimit: the key has MaxSiblings concurrent values and the put
+	// has seen none of them. Reading the key and writing with what was read
+	// resolves it.
+	ErrSiblingLimit = errors.New("too many concurrent values")
+	// ErrDate: the key is dated so far in the future that no later date fits.
+	ErrDate = errors.New("date out of range")
+	// ErrTTL: a time to live below zero.
+	ErrTTL = errors.New("negative time to live")
+	// ErrClockSkew: this store's clock is ahead of its peers' by more than
+	// MaxSkew; see Ahead.
+	ErrClockSkew = errors.New("clock ahead of the peers'")
+)
+
+// Local is a key's record at one store. The zero Local is that of a key of
+// which the store knows nothing; it never means deleted.
+type Local struct {
+	version.Item
+	// Mine is the birth under which this store writes the key, zero for none.
+	// It is never sent anywhere and is lost together with the record: a store
+	// that cannot prove which dot it gave out last starts a new birth.
+	Mine version.Actor
+}
+
+// Seen is what a client has been shown of a key: the context that Get hands
+// out in opaque form and that Put and Delete take back.
+type Seen struct {
+	Ctx version.Context
+	HLC version.HLC
+}
+
+// SeenOf returns what a reader of the item has seen.
+func SeenOf(it version.Item) Seen { return Seen{it.Ctx, it.HLC} }
+
+// Write is one client write to one key.
+type Write struct {
+	Seen  *Seen  // nil: blind, covers whatever the coordinating store knows
+	Value []byte // kept, not copied; ignored if Tomb
+	Tomb  bool   // the write is a delete
+	TTL   int64  // milliseconds until the value reads as deleted; 0: never
+}
+
+// Wrote is what became of a Write.
+type Wrote struct {
+	Local   Local         // the record to store
+	Dot     version.Dot   // names the write for ever
+	Covered []version.Dot // live dots that the write replaced here
+	Meta    *Meta         // not nil: must be stored in the same batch
+}
+
+// Put applies a client write to the record l, which stays untouched. now is
+// the wall clock's reading.
+func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
+	seen := Seen{l.Ctx, l.HLC}
+	if p.Seen != nil {
+		seen = *p.Seen
+		if err := seen.Ctx.Check(); err != nil {
+			return Wrote{}, err
+		}
+	}
+	if p.TTL < 0 {
+		return Wrote{}, fmt.Errorf("reconcile: %d ms: %w", p.TTL, ErrTTL)
+	}
+	covered := coveredBy(l.Sibs, seen.Ctx)
+	if len(l.Sibs) >= MaxSiblings && len(covered) == 0 {
+		return Wrote{}, fmt.Errorf("reconcile: %d values: %w", len(l.Sibs), ErrSiblingLimit)
+	}
+	hlc, ok := w.clock.Tick(now, max(l.HLC, seen.HLC))
+	if !ok {
+		return Wrote{}, fmt.Errorf("reconcile: key dated %d: %w", max(l.HLC, seen.HLC).Millis(), ErrDate)
+	}
+	s := version.Sibling{HLC: hlc}
+	if p.Tomb {
+		s.Flags = version.Tomb
+	} else {
+		s.Value = p.Value
+	}
+	if p.TTL > 0 {
+		s.Expire = w.clock.Now(now).Add(p.TTL)
+	}
+	return w.write(l, seen, s, covered), nil
+}
+
+// write gives s the next dot of the store's birth for the key and puts it in
+// the place of the siblings that seen covers.
+func (w *Writer) write(l Local, seen Seen, s version.Sibling, covered []version.Dot) Wrote {
+	// Amnesia check: whoever has seen a later dot of this birth than the
+	// record has got it from a record that was since lost or rolled back.
+	mine := l.Mine
+	if !w.owns(mine) || seen.Ctx.Get(mine) > l.Ctx.Get(mine) {
+		mine = w.mint()
+	}
+	ctx := l.Ctx.Join(seen.Ctx)
+	s.Dot = version.Dot{A: mine, N: ctx.Get(mine) + 1}
+	out := Wrote{Dot: s.Dot, Covered: covered}
+	out.Local.Mine = mine
+	out.Local.Ctx = ctx.With(mine, s.Dot.N)
+	out.Local.HLC = max(l.HLC, seen.HLC, s.HLC)
+	out.Local.Sibs = replace(l.Sibs, covered, s)
+	out.Meta = w.unsaved()
+	return out
+}
+
+// coveredBy lists the dots of sibs that ctx has seen.
+func coveredBy(sibs []version.Sibling, ctx version.Context) []version.Dot {
+	var out []version.Dot
+	for i := range sibs {
+		if ctx.Covers(sibs[i].Dot) {
+			if out == nil {
+				out = make([]version.Dot, 0, len(sibs)-i)
+			}
+			out = append(out, sibs[i].Dot)
+		}
+	}
+	return out
+}
+
+// replace returns sibs without the covered dots and with s, in order.
+func replace(sibs []version.Sibling, covered []version.Dot, s version.Sibling) []version.Sibling {
+	out := make([]version.Sibling, 0, len(sibs)-len(covered)+1)
+	placed := false
+	for i := range sibs {
+		if len(covered) > 0 && covered[0] == sibs[i].Dot {
+			covered = covered[1:]
+			continue
+		}
+		if !placed && s.Dot.Compare(sibs[i].Dot) < 0 {
+			out, placed = append(out, s), true
+		}
+		out = append(out, sibs[i])
+	}
+	if !placed {
+		out = append(out, s)
+	}
+	return out
+}
+
+// Absorbed is what became of an item from elsewhere.
+type Absorbed struct {
+	Local   Local // the record to store
+	Changed bool  // Local differs from the record before; otherwise there is nothing to write
+	Behind  bool  // the item lacks something that Local has: worth sending back
+	Skewed  bool  // the item is dated more than MaxSkew ahead of the wall clock: raise an alarm
+	// Clashes are values that lost their dot to another write of the same
+	// dot: the data of a store was cloned and both copies wrote. Import
+	// keeps them.
+	Clashes []version.Sibling
+}
+
+// Absorb merges an item from another store into the record l. Neither is
+// written to; the result may share memory with both.
+func (w *Writer) Absorb(l Local, in version.Item, now version.HLC) (Absorbed, error) {
+	if err := in.Check(); err != nil {
+		return Absorbed{}, err
+	}
+	out := Absorbed{Local: l, Skewed: w.clock.Observe(now, in.HLC)}
+	if l.Mine.Store != 0 && in.Ctx.Get(l.Mine) > l.Ctx.Get(l.Mine) {
+		// The record was rolled back: its birth has given out dots that it
+		// does not know.
+		out.Local.Mine = version.Actor{}
+		out.Changed = true
+	}
+	if l.Dominates(in) {
+		out.Behind = !in.Dominates(l.Item)
+		if out.Behind || len(l.Sibs) == 0 {
+			out.Clashes = clashes(l.Item, in)
+			return out, nil
+		}
+	}
+	out.Clashes = clashes(l.Item, in)
+	out.Local.Item = version.Merge(l.Item, in)
+	out.Changed = out.Changed || !out.Local.Item.Equal(l.Item) || out.Clashes != nil
+	out.Behind = !in.Dominates(out.Local.Item)
+	return out, nil
+}
+
+// clashes returns the losers of both sides.
+func clashes(a, b version.Item) []version.Sibling {
+	return append(version.Clashes(a, b), version.Clashes(b, a)...)
+}
+
+// Import writes a value as a new dot that covers nothing: one whose own dot
+// cannot be trusted, because it was given out by data that was cloned or
+// rolled back. It keeps its date, so that last-writer-wins judges it by when
+// it was written.
+func (w *Writer) Import(l Local, s version.Sibling) Wrote {
+	return w.write(l, Seen{HLC: s.HLC}, s, nil)
+}

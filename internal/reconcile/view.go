@@ -1,0 +1,47 @@
+package reconcile
+
+import "github.com/skeinmesh/skein/replica/version"
+
+// Last returns the last-writer-wins reading of an item at time now: of the
+// siblings, none of which has seen another, the one with the highest (date,
+// dot). Tombs and expired values compete. ok is false if that one reads as
+// deleted, or if there is none; Unknown tells those two apart.
+//
+// A value that was covered by a later write is no sibling any more, whatever
+// its date, so wrong clocks choose only between concurrent writes.
+func Last(it version.Item, now version.HLC) (s *version.Sibling, ok bool) {
+	for i := range it.Sibs {
+		if t := &it.Sibs[i]; s == nil || t.HLC > s.HLC || t.HLC == s.HLC && t.Dot.Compare(s.Dot) > 0 {
+			s = t
+		}
+	}
+	if s == nil || s.Deleted(now) {
+		return nil, false
+	}
+	return s, true
+}
+
+// Live returns the values of an item at time now, sorted by dot. Deletes are
+// hidden next to a concurrent value (add wins); there is no value if all
+// siblings read as deleted. The result shares memory with the item.
+func Live(it version.Item, now version.HLC) []version.Sibling {
+	dead := 0
+	for i := range it.Sibs {
+		if it.Sibs[i].Deleted(now) {
+			dead++
+		}
+	}
+	switch dead {
+	case 0:
+		return it.Sibs
+	case len(it.Sibs):
+		return nil
+	}
+	out := make([]version.Sibling, 0, len(it.Sibs)-dead)
+	for i := range it.Sibs {
+		if !it.Sibs[i].Deleted(now) {
+			out = append(out, it.Sibs[i])
+		}
+	}
+	return out
+}

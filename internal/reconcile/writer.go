@@ -1,0 +1,103 @@
+package reconcile
+
+import "github.com/skeinmesh/skein/replica/version"
+
+// Meta is what a store must remember beside its records to be able to go on
+// with its session after a restart. It is stored under one key, in the same
+// batch as the first record that depends on it. If it is missing or damaged
+// the store takes a new session.
+type Meta struct {
+	Store   uint64
+	Session uint64
+	Seq     uint32      // highest birth of the session that may be in use
+	Machine [16]byte    // fingerprint of the machine and directory the session ran on
+	Relaxed bool        // acknowledged writes of the session were not always synced
+	Ceiling version.HLC // no reading above it was given out
+}
+
+// Start describes an opening of the store.
+type Start struct {
+	Store uint64 // NodeID, not zero
+	Meta  *Meta  // as stored; nil: missing or damaged
+	// Machine is a fingerprint that changes when the data directory may have
+	// been copied: a hash of the machine's boot id and of the directory's
+	// device and inode. A session ends when it changes, because two copies of
+	// one image that start apart from each other have no other way to notice.
+	Machine   [16]byte
+	Random    uint64 // fresh randomness, becomes the id of a new session
+	Relaxed   bool   // this opening acknowledges writes before they are synced
+	Clean     bool   // the last opening was closed in order
+	TrustDisk bool   // false: new session at every start
+	MaxSkew   int64  // milliseconds; 0: DefaultMaxSkew
+}
+
+// Writer is the state of one store behind all its keys: its births and its
+// clock. It is a value; it must not be used concurrently.
+type Writer struct {
+	meta  Meta
+	dirty bool
+	clock Clock
+}
+
+// Open returns the writer of a store that starts.
+//
+// The old session goes on only if none of its dots can have been lost: its
+// meta is there, on the same machine and directory, and every dot was synced
+// before it left the store, or the store was closed in order.
+func Open(s Start) Writer {
+	w := Writer{meta: Meta{Store: s.Store, Session: s.Random, Machine: s.Machine, Relaxed: s.Relaxed}}
+	var ceiling version.HLC
+	if m := s.Meta; m != nil && m.Store == s.Store {
+		ceiling = m.Ceiling
+		w.meta.Ceiling = ceiling
+		if s.TrustDisk && m.Machine == s.Machine && (!m.Relaxed || s.Clean) {
+			w.meta.Session, w.meta.Seq = m.Session, m.Seq
+		}
+	}
+	w.clock = NewClock(ceiling, s.MaxSkew)
+	return w
+}
+
+// Session returns the id under which births are minted.
+func (w *Writer) Session() uint64 { return w.meta.Session }
+
+// Clock returns the writer's clock.
+func (w *Writer) Clock() Clock { return w.clock }
+
+// owns tells whether a birth was minted in this session. Births of other
+// sessions are not continued: dots of them may have been lost.
+func (w *Writer) owns(a version.Actor) bool {
+	return a.Store == w.meta.Store && a.Session == w.meta.Session && a.Seq != 0
+}
+
+// mint starts a birth. Its number is above every one that was ever stored in
+// the session, because the mark travels in the batch of its first record.
+func (w *Writer) mint() version.Actor {
+	if w.meta.Seq == 1<<32-1 {
+		w.meta.Session, w.meta.Seq = mix(w.meta.Session), 0
+	}
+	w.meta.Seq++
+	w.dirty = true
+	return version.Actor{Store: w.meta.Store, Session: w.meta.Session, Seq: w.meta.Seq}
+}
+
+// unsaved returns the meta if the batch at hand must carry it.
+func (w *Writer) unsaved() *Meta {
+	if c := w.clock.Ceiling(); c != w.meta.Ceiling {
+		w.meta.Ceiling, w.dirty = c, true
+	}
+	if !w.dirty {
+		return nil
+	}
+	w.dirty = false
+	m := w.meta
+	return &m
+}
+
+// mix is the finaliser of splitmix64: a bijection without fixed structure.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
