@@ -1,0 +1,265 @@
+package replicate
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Knowledge is what a store's record says about a key.
+type Knowledge uint8
+
+const (
+	Absent  Knowledge = iota // no record
+	Present                  // Item holds it, tombs included
+	Corrupt                  // the record is damaged: the store knows nothing
+)
+
+// Reply is one store's answer to a read.
+type Reply struct {
+	From    view.NodeID
+	Know    Knowledge
+	Syncing bool // the store is a home that has not caught up: what it lacks proves nothing
+	Item    version.Item
+}
+
+// ReadResult is what a read concludes.
+type ReadResult struct {
+	Item    version.Item // merged from all replies; Unknown if none had a record
+	Replies int          // replies that count towards the level
+	// Err is ErrDegraded if fewer stores answered than the level asks for, or
+	// if none had a record and too few homes can vouch that there is none.
+	Err error
+}
+
+// Found tells whether any store had a record, be it of a delete.
+func (r *ReadResult) Found() bool { return !r.Item.Unknown() }
+
+// ReadOp gathers the replies to one read.
+//
+// A record counts wherever it comes from. Its absence counts only at a home
+// that has caught up: everywhere else, and in a damaged record, it means that
+// the store does not know. That there is no record at all is concluded only
+// when more than half of the homes say so (with All, every one).
+type ReadOp struct {
+	plan     Plan
+	want     int // replies that count
+	vouch    int // homes that must say absent
+	timeout  time.Duration
+	asked    []ask
+	next     int // next of plan.Order to be asked
+	merged   version.Item
+	found    int
+	absent   int
+	replies  []Reply
+	finished bool
+	result   ReadResult
+}
+
+type ask struct {
+	to    view.NodeID
+	since time.Duration
+	state askState
+}
+
+type askState uint8
+
+const (
+	waiting  askState = iota
+	overdue           // the next store was asked as well
+	answered          // or failed
+)
+
+// NewRead prepares a read by plan.Self. all is for a delete that would be
+// left out if there is nothing to delete. timeout 0 means DefaultAckTimeout.
+func NewRead(plan Plan, level Level, all bool, timeout time.Duration) *ReadOp {
+	if timeout == 0 {
+		timeout = DefaultAckTimeout
+	}
+	stores, _ := level.needs(plan.Homes)
+	op := &ReadOp{plan: plan, want: min(stores, max(plan.Homes, 1)), timeout: timeout}
+	op.vouch = max(op.want, plan.Homes/2+1)
+	if all {
+		op.vouch = plan.Homes
+	}
+	return op
+}
+
+// Start returns the stores to ask first. This store is one of them if it is a
+// home; its own record is read like any other and reported by Replied.
+func (op *ReadOp) Start(now time.Duration) []view.NodeID {
+	var out []view.NodeID
+	if op.plan.IsHome(op.plan.Self) {
+		out = op.ask(out, op.plan.Self, now)
+	}
+	return op.more(out, now)
+}
+
+func (op *ReadOp) ask(out []view.NodeID, id view.NodeID, now time.Duration) []view.NodeID {
+	op.asked = append(op.asked, ask{to: id, since: now})
+	return append(out, id)
+}
+
+// more asks further stores while the replies that are due cannot suffice.
+func (op *ReadOp) more(out []view.NodeID, now time.Duration) []view.NodeID {
+	for !op.finished && op.short() && op.next < len(op.plan.Order) {
+		id := op.plan.Order[op.next]
+		op.next++
+		if op.has(id) || id != op.plan.Self && !op.plan.Live(id) {
+			continue
+		}
+		out = op.ask(out, id, now)
+	}
+	return out
+}
+
+func (op *ReadOp) has(id view.NodeID) bool {
+	for i := range op.asked {
+		if op.asked[i].to == id {
+			return true
+		}
+	}
+	return false
+}
+
+// short tells whether the replies so far and those still due are too few.
+func (op *ReadOp) short() bool {
+	due := 0
+	for i := range op.asked {
+		if op.asked[i].state == waiting {
+			due++
+		}
+	}
+	return due < op.lacking()
+}
+
+// lacking returns how many more replies the read needs at least.
+func (op *ReadOp) lacking() int {
+	if op.found > 0 {
+		return op.want - op.found - op.absent
+	}
+	return op.vouch - op.absent
+}
+
+// Replied takes in a reply. It returns the stores to ask next; done is true
+// once, when the result is final.
+func (op *ReadOp) Replied(r Reply, now time.Duration) (ask []view.NodeID, done bool) {
+	if !op.close(r.From) {
+		return nil, false
+	}
+	op.replies = append(op.replies, r)
+	switch {
+	case r.Know == Present:
+		op.merged = version.Merge(op.merged, r.Item)
+		op.found++
+	case r.Know == Absent && !r.Syncing && op.plan.IsHome(r.From):
+		op.absent++
+	}
+	return op.conclude(now)
+}
+
+// Failed reports that a store does not answer.
+func (op *ReadOp) Failed(from view.NodeID, now time.Duration) (ask []view.NodeID, done bool) {
+	if !op.close(from) {
+		return nil, false
+	}
+	return op.conclude(now)
+}
+
+// close marks that a store has been heard; false if it was not asked, or has
+// been heard before.
+func (op *ReadOp) close(id view.NodeID) bool {
+	for i := range op.asked {
+		if a := &op.asked[i]; a.to == id && a.state != answered {
+			a.state = answered
+			return true
+		}
+	}
+	return false
+}
+
+// Tick asks further stores in place of those that have been silent for the
+// timeout. When nobody is left to ask, the read ends without them.
+func (op *ReadOp) Tick(now time.Duration) (ask []view.NodeID, done bool) {
+	for i := range op.asked {
+		if a := &op.asked[i]; a.state == waiting && now-a.since >= op.timeout {
+			a.state = overdue
+		}
+	}
+	return op.conclude(now)
+}
+
+// Next returns when Tick is due; ok is false if nothing is awaited.
+func (op *ReadOp) Next() (at time.Duration, ok bool) {
+	if op.finished {
+		return 0, false
+	}
+	for i := range op.asked {
+		if a := &op.asked[i]; a.state == waiting && (!ok || a.since+op.timeout < at) {
+			at, ok = a.since+op.timeout, true
+		}
+	}
+	return at, ok
+}
+
+func (op *ReadOp) conclude(now time.Duration) (out []view.NodeID, done bool) {
+	if op.finished {
+		return nil, false
+	}
+	if op.lacking() > 0 {
+		if out = op.more(nil, now); len(out) > 0 || op.due() {
+			return out, false
+		}
+	}
+	op.finish()
+	return nil, true
+}
+
+func (op *ReadOp) due() bool {
+	for i := range op.asked {
+		if op.asked[i].state == waiting {
+			return true
+		}
+	}
+	return false
+}
+
+// Abandon ends the read, whose deadline has come, with what there is.
+func (op *ReadOp) Abandon() {
+	if !op.finished {
+		op.finish()
+	}
+}
+
+func (op *ReadOp) finish() {
+	op.finished = true
+	op.result = ReadResult{Item: op.merged, Replies: op.found + op.absent}
+	if n := op.lacking(); n > 0 {
+		op.result.Err = fmt.Errorf("replicate: %d replies too few: %w", n, ErrDegraded)
+	}
+}
+
+// Result returns what the read concludes; final once done.
+func (op *ReadOp) Result() ReadResult { return op.result }
+
+// Repairs lists the homes whose reply was strictly behind the merge of all
+// replies so far, this store included. They may be sent Merged, in the
+// background. Homes that lost their record are behind, too.
+func (op *ReadOp) Repairs() []view.NodeID {
+	var out []view.NodeID
+	if op.merged.Unknown() {
+		return nil
+	}
+	for i := range op.replies {
+		r := &op.replies[i]
+		if op.plan.IsHome(r.From) && (r.Know != Present || !r.Item.Dominates(op.merged)) {
+			out = append(out, r.From)
+		}
+	}
+	return out
+}
+
+// Merged returns the merge of all replies so far, late ones included.
+func (op *ReadOp) Merged() version.Item { return op.merged }

@@ -1,0 +1,342 @@
+package replicate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Level says when a write is acknowledged, or how many replies a read merges.
+type Level int
+
+const (
+	One    Level = -1 // the coordinating store; for a read, one reply
+	Quorum Level = -2 // more than half of the homes
+)
+
+// Sloppy is the level of n distinct stores, homes or not; n < 1 counts as 1.
+func Sloppy(n int) Level { return Level(max(n, 1)) }
+
+// DefaultLevel is Sloppy(2).
+const DefaultLevel = Level(2)
+
+// stores and homes needed at a level, of n homes.
+func (l Level) needs(n int) (stores, homes int) {
+	switch {
+	case l == Quorum:
+		return n/2 + 1, n/2 + 1
+	case l < 1:
+		return 1, 0
+	}
+	return int(l), 0
+}
+
+// DefaultMinDurable is how many stores must have synced a write below which
+// ErrDegraded comes with the result, in a mesh of that many storing members.
+func DefaultMinDurable(storing int) int { return min(2, max(storing, 1)) }
+
+// Plan describes where a key's copies belong and who is there to take them.
+type Plan struct {
+	Self  view.NodeID
+	Order []view.NodeID // the homes, then the stand-ins in their order; all storing members
+	Homes int           // how many of Order are homes
+	Live  func(view.NodeID) bool
+}
+
+func (p *Plan) homes() []view.NodeID { return p.Order[:p.Homes] }
+
+// IsHome tells whether a store is a home.
+func (p *Plan) IsHome(id view.NodeID) bool { return slices.Contains(p.homes(), id) }
+
+// Effect is something that the caller of a WriteOp must do.
+type Effect struct {
+	Kind EffectKind
+	// To is the store to send to (Send).
+	To view.NodeID
+	// For is the home concerned: the hint's target, 0 when To gets the item
+	// as a home (Send); the target to keep a hint for here (Keep); the home
+	// that has acked (Settle).
+	For view.NodeID
+}
+
+// EffectKind is what to do.
+type EffectKind uint8
+
+const (
+	Send   EffectKind = iota + 1 // send the item to To, in role Role{For}
+	Keep                         // add the role Role{For} to the record here, then call Kept
+	Settle                       // For holds the item durably: Settle the hint for it here
+	Finish                       // Result is final: answer the client. Goes out once
+)
+
+// Result is what the client is told.
+type Result struct {
+	Durable int   // distinct stores that have synced the write
+	Homes   int   // homes among them
+	Hinted  int   // homes that another store keeps it for
+	Err     error // nil or ErrDegraded
+}
+
+// slot is what is owed to one home.
+type slot struct {
+	home  view.NodeID
+	asked view.NodeID   // store that has been sent the item for it; 0: none at the moment
+	since time.Duration // when
+	state slotState
+}
+
+type slotState uint8
+
+const (
+	owed   slotState = iota // nobody has it for the home yet
+	kept                    // this store holds a hint for it durably
+	hinted                  // asked holds a hint for it durably
+	held                    // the home has it
+)
+
+// WriteOp coordinates the copies of one write. The write is committed here
+// first: NewWrite, then a synced commit with LocalRoles, then Committed.
+type WriteOp struct {
+	plan       Plan
+	level      Level
+	minDurable int
+	timeout    time.Duration
+	slots      []slot
+	durable    []view.NodeID // stores that hold the write durably
+	standIn    int           // next of plan.Order to be asked for a hint
+	selfHome   bool
+	committed  bool
+	finished   bool
+	result     Result
+}
+
+// NewWrite prepares the coordination of a write by plan.Self. minDurable < 1
+// counts as 1, timeout 0 means DefaultAckTimeout.
+func NewWrite(plan Plan, level Level, minDurable int, timeout time.Duration) *WriteOp {
+	if timeout == 0 {
+		timeout = DefaultAckTimeout
+	}
+	op := &WriteOp{
+		plan: plan, level: level, minDurable: max(minDurable, 1), timeout: timeout,
+		standIn: plan.Homes, selfHome: plan.IsHome(plan.Self),
+		slots:   make([]slot, 0, plan.Homes),
+		durable: make([]view.NodeID, 0, plan.Homes+1),
+	}
+	for _, id := range plan.homes() {
+		if id != plan.Self {
+			op.slots = append(op.slots, slot{home: id})
+		}
+	}
+	return op
+}
+
+// LocalRoles are the roles under which the write is committed here. A store
+// that is no home keeps it for every home until that one has it: were it to
+// crash before it has sent anything, the write must not be left without a
+// role.
+func (op *WriteOp) LocalRoles() []Role {
+	if op.selfHome {
+		return []Role{HomeRole}
+	}
+	roles := make([]Role, len(op.slots))
+	for i := range op.slots {
+		roles[i] = Role{op.slots[i].home}
+	}
+	return roles
+}
+
+// Committed reports that the write is synced here. Only now may its dot leave
+// the store.
+func (op *WriteOp) Committed(now time.Duration) []Effect {
+	op.committed = true
+	op.durable = append(op.durable, op.plan.Self)
+	out := make([]Effect, 0, len(op.slots)+1)
+	spare := !op.selfHome // this store counts as the stand-in of one dead home
+	for i := range op.slots {
+		s := &op.slots[i]
+		if !op.selfHome {
+			s.state = kept
+		}
+		switch {
+		case op.plan.Live(s.home):
+			out = op.send(out, s, s.home, now)
+		case spare:
+			spare = false
+		default:
+			out = op.next(out, s, now)
+		}
+	}
+	return op.conclude(out)
+}
+
+func (op *WriteOp) send(out []Effect, s *slot, to view.NodeID, now time.Duration) []Effect {
+	s.asked, s.since = to, now
+	e := Effect{Kind: Send, To: to}
+	if to != s.home {
+		e.For = s.home
+	}
+	return append(out, e)
+}
+
+// next gives the slot to the next live stand-in, each of which is asked once
+// in an operation. When there is none the hint is kept here.
+func (op *WriteOp) next(out []Effect, s *slot, now time.Duration) []Effect {
+	for op.standIn < len(op.plan.Order) {
+		id := op.plan.Order[op.standIn]
+		op.standIn++
+		if id != op.plan.Self && op.plan.Live(id) {
+			return op.send(out, s, id, now)
+		}
+	}
+	s.asked = 0
+	if s.state == owed {
+		out = append(out, Effect{Kind: Keep, For: s.home})
+	}
+	return out
+}
+
+// Acked reports that store from holds the write durably, in the role that it
+// was sent with.
+func (op *WriteOp) Acked(from view.NodeID, now time.Duration) []Effect {
+	var out []Effect
+	if !slices.Contains(op.durable, from) {
+		op.durable = append(op.durable, from)
+	}
+	for i := range op.slots {
+		s := &op.slots[i]
+		switch {
+		case s.home == from && s.state != held:
+			if s.state == kept {
+				out = append(out, Effect{Kind: Settle, For: from})
+			}
+			s.state, s.asked = held, 0
+		case s.asked == from && s.state == owed:
+			s.state, s.asked = hinted, 0
+		case s.asked == from && s.home != from:
+			s.asked = 0
+		}
+	}
+	return op.conclude(out)
+}
+
+// Failed reports that store from has refused the item or cannot be reached.
+func (op *WriteOp) Failed(from view.NodeID, now time.Duration) []Effect {
+	var out []Effect
+	for i := range op.slots {
+		if s := &op.slots[i]; s.asked == from {
+			out = op.next(out, s, now)
+		}
+	}
+	return op.conclude(out)
+}
+
+// Kept reports that the hint for a home is synced here.
+func (op *WriteOp) Kept(home view.NodeID) []Effect {
+	for i := range op.slots {
+		if s := &op.slots[i]; s.home == home && s.state == owed {
+			s.state = kept
+		}
+	}
+	return op.conclude(nil)
+}
+
+// Tick gives the parts of stores that have been silent for the ack timeout
+// to the next ones.
+func (op *WriteOp) Tick(now time.Duration) []Effect {
+	var out []Effect
+	for i := range op.slots {
+		if s := &op.slots[i]; s.asked != 0 && now-s.since >= op.timeout {
+			out = op.next(out, s, now)
+		}
+	}
+	return op.conclude(out)
+}
+
+// Next returns when Tick is due; ok is false if nothing is awaited.
+func (op *WriteOp) Next() (at time.Duration, ok bool) {
+	for i := range op.slots {
+		if s := &op.slots[i]; s.asked != 0 && (!ok || s.since+op.timeout < at) {
+			at, ok = s.since+op.timeout, true
+		}
+	}
+	return at, ok
+}
+
+// Abandon ends the client's wait, whose deadline has come. The copies go on.
+func (op *WriteOp) Abandon() []Effect {
+	if !op.committed || op.finished {
+		return nil
+	}
+	return op.finish(nil)
+}
+
+// Over tells whether everything owed to the homes is settled: each has the
+// write, or a store holds a hint for it durably. The operation can be dropped
+// then, and not before.
+func (op *WriteOp) Over() bool {
+	if !op.finished {
+		return false
+	}
+	for i := range op.slots {
+		if s := &op.slots[i]; s.state == owed || s.asked != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Result returns the result so far; it is final after Finish.
+func (op *WriteOp) Result() Result {
+	if op.finished {
+		return op.result
+	}
+	r := op.count()
+	if !op.met(r) {
+		r.Err = fmt.Errorf("replicate: durable on %d stores, %d of %d homes: %w", r.Durable, r.Homes, op.plan.Homes, ErrDegraded)
+	}
+	return r
+}
+
+func (op *WriteOp) count() Result {
+	r := Result{Durable: len(op.durable)}
+	for _, id := range op.durable {
+		if op.plan.IsHome(id) {
+			r.Homes++
+		}
+	}
+	for i := range op.slots {
+		if st := op.slots[i].state; st == hinted || st == kept {
+			r.Hinted++
+		}
+	}
+	return r
+}
+
+// met tells whether a result is what was asked for.
+func (op *WriteOp) met(r Result) bool {
+	stores, homes := op.level.needs(op.plan.Homes)
+	return r.Durable >= max(stores, op.minDurable) && r.Homes >= homes
+}
+
+// conclude appends Finish when the level is reached, or when nobody is left to
+// wait for.
+func (op *WriteOp) conclude(out []Effect) []Effect {
+	if op.finished || !op.committed {
+		return out
+	}
+	if !op.met(op.count()) {
+		for i := range op.slots {
+			if s := &op.slots[i]; s.asked != 0 || s.state == owed {
+				return out
+			}
+		}
+	}
+	return op.finish(out)
+}
+
+func (op *WriteOp) finish(out []Effect) []Effect {
+	op.result, op.finished = op.Result(), true
+	return append(out, Effect{Kind: Finish})
+}
