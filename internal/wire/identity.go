@@ -1,0 +1,128 @@
+package wire
+
+import (
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+const (
+	identityVersion = 1
+	ownerVersion    = 1
+)
+
+// End says why an identity may never be used again.
+type End uint8
+
+const (
+	Running    End = iota // it may be used
+	EndLeft               // the node left the mesh
+	EndEvicted            // the mesh evicted the node
+	EndRolled             // a later life of the same identity was seen elsewhere
+)
+
+// String returns the reason in lower case.
+func (e End) String() string {
+	switch e {
+	case EndLeft:
+		return "left"
+	case EndEvicted:
+		return "evicted"
+	case EndRolled:
+		return "rolled back or cloned"
+	}
+	return "running"
+}
+
+// Identity is the content of a node's identity file. It lives and dies with
+// the data in the same directory.
+type Identity struct {
+	Node    view.NodeID
+	Mesh    view.MeshID
+	Seed    [32]byte // of the node's Ed25519 key
+	Boot    uint64   // starts so far
+	Storing bool     // fixed for the life of the identity
+	End     End
+}
+
+// AppendIdentity appends the encoding of id.
+//
+//	version=1, node id, mesh id (16 bytes), seed (32 bytes), boot, storing, end
+func AppendIdentity(dst []byte, id Identity) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(identityVersion)
+		p.id(uint64(id.Node))
+		p.bytes(id.Mesh[:])
+		p.bytes(id.Seed[:])
+		p.uint(id.Boot)
+		p.bool(id.Storing)
+		p.uint(uint64(id.End))
+	})
+}
+
+// DecodeIdentity reads what AppendIdentity wrote.
+func DecodeIdentity(data []byte) (Identity, error) {
+	var id Identity
+	err := unpack(data, "identity", func(u *unpacker) {
+		u.version(identityVersion)
+		id.Node = u.nodeID()
+		u.fixed(id.Mesh[:])
+		u.fixed(id.Seed[:])
+		id.Boot = u.uint()
+		id.Storing = u.bool()
+		id.End = End(u.uintMax(uint64(EndRolled)))
+	})
+	if err != nil {
+		return Identity{}, err
+	}
+	return id, nil
+}
+
+// Owner is the content of the file that says whose data a store directory
+// holds.
+type Owner struct {
+	Node        view.NodeID
+	Initialised bool // the store was created; from then on its files must be there
+}
+
+// AppendOwner appends the encoding of o.
+//
+//	version=1, node id, initialised
+func AppendOwner(dst []byte, o Owner) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(ownerVersion)
+		p.id(uint64(o.Node))
+		p.bool(o.Initialised)
+	})
+}
+
+// DecodeOwner reads what AppendOwner wrote.
+func DecodeOwner(data []byte) (Owner, error) {
+	var o Owner
+	err := unpack(data, "owner", func(u *unpacker) {
+		u.version(ownerVersion)
+		o.Node = u.nodeID()
+		o.Initialised = u.bool()
+	})
+	if err != nil {
+		return Owner{}, err
+	}
+	return o, nil
+}
+
+// nodeID reads the id of a node, which is never zero.
+func (u *unpacker) nodeID() view.NodeID {
+	id := view.NodeID(u.uint())
+	if id == 0 {
+		u.fail("node id 0")
+	}
+	return id
+}
+
+// fixed reads a byte string of exactly len(dst) bytes into dst.
+func (u *unpacker) fixed(dst []byte) {
+	b := u.bytes(len(dst))
+	if u.err == nil && len(b) != len(dst) {
+		u.fail("%d bytes where %d must stand", len(b), len(dst))
+		return
+	}
+	copy(dst, b)
+}

@@ -1,0 +1,147 @@
+package wire
+
+import (
+	"net/netip"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Limits of what a decoder of members accepts.
+const (
+	MaxName    = 255     // bytes of a name or a zone
+	MaxMembers = 1 << 16 // members of a roster
+)
+
+const rosterVersion = 1
+
+// Member is one entry of a roster as it travels and as it is kept.
+type Member struct {
+	ID          view.NodeID
+	Name, Zone  string
+	Addr        netip.AddrPort
+	Weight      int
+	Storing     bool
+	Status      view.Status
+	HLC         version.HLC // of the attributes, by the member itself
+	Boot        uint64
+	Instance    uint64 // of the highest boot
+	Predecessor view.NodeID
+}
+
+// memberFields is the length of a member's array.
+const memberFields = 11
+
+// AppendRoster appends the encoding of members.
+//
+//	version=1
+//	members array of arrays: id, name, zone, address (0, 6 or 18 bytes),
+//	        weight, storing, status, hlc, boot, instance, predecessor
+func AppendRoster(dst []byte, members []Member) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(rosterVersion)
+		p.members(members)
+	})
+}
+
+// DecodeRoster reads what AppendRoster wrote.
+func DecodeRoster(data []byte) ([]Member, error) {
+	var members []Member
+	err := unpack(data, "roster", func(u *unpacker) {
+		u.version(rosterVersion)
+		members = u.members()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return members, nil
+}
+
+// AppendMember appends the encoding of m alone: equal members have equal
+// encodings.
+func AppendMember(dst []byte, m *Member) []byte {
+	return pack(dst, func(p *packer) { p.member(m) })
+}
+
+func (p *packer) members(members []Member) {
+	p.array(len(members))
+	for i := range members {
+		p.member(&members[i])
+	}
+}
+
+func (p *packer) member(m *Member) {
+	p.array(memberFields)
+	p.id(uint64(m.ID))
+	p.string(m.Name)
+	p.string(m.Zone)
+	p.addr(m.Addr)
+	p.uint(uint64(m.Weight))
+	p.bool(m.Storing)
+	p.uint(uint64(m.Status))
+	p.uint(uint64(m.HLC))
+	p.uint(m.Boot)
+	p.id(m.Instance)
+	p.id(uint64(m.Predecessor))
+}
+
+func (u *unpacker) members() []Member {
+	n := u.array(MaxMembers)
+	if n == 0 {
+		return nil
+	}
+	members := make([]Member, 0, n)
+	for range n {
+		m := u.member()
+		if u.err != nil {
+			return nil
+		}
+		members = append(members, m)
+	}
+	return members
+}
+
+func (u *unpacker) member() Member {
+	if n := u.array(memberFields); u.err == nil && n != memberFields {
+		u.fail("member of %d fields", n)
+	}
+	return Member{
+		ID:          u.nodeID(),
+		Name:        u.string(MaxName),
+		Zone:        u.string(MaxName),
+		Addr:        u.addr(),
+		Weight:      int(u.uintMax(1 << 10)),
+		Storing:     u.bool(),
+		Status:      view.Status(u.uintMax(uint64(view.Evicted))),
+		HLC:         version.HLC(u.uint()),
+		Boot:        u.uint(),
+		Instance:    u.uint(),
+		Predecessor: view.NodeID(u.uint()),
+	}
+}
+
+// addr writes an address without its IPv6 zone: a zone means something only
+// on the host that uses it.
+func (p *packer) addr(a netip.AddrPort) {
+	if !a.IsValid() {
+		p.bytes(nil)
+		return
+	}
+	b, _ := netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()).MarshalBinary()
+	p.bytes(b)
+}
+
+func (u *unpacker) addr() netip.AddrPort {
+	b := u.bytes(18)
+	switch len(b) {
+	case 0:
+		return netip.AddrPort{}
+	case 6, 18:
+		var a netip.AddrPort
+		if err := a.UnmarshalBinary(b); err == nil {
+			return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+		}
+	}
+	u.fail("address of %d bytes", len(b))
+	return netip.AddrPort{}
+}

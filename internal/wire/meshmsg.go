@@ -1,0 +1,166 @@
+package wire
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// meshVersion is the format of what nodes tell each other about the mesh.
+const meshVersion = 1
+
+// Hello is what two nodes tell each other before they use a connection.
+type Hello struct {
+	Self   Member // the sender's own entry
+	Met    bool   // another node has admitted this life of the sender
+	Client bool   // the sender is no node: it only asks, and enters no roster
+}
+
+// AppendHello appends the encoding of h.
+//
+//	version=1, member, met, client
+func AppendHello(dst []byte, h *Hello) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(meshVersion)
+		p.member(&h.Self)
+		p.bool(h.Met)
+		p.bool(h.Client)
+	})
+}
+
+// DecodeHello reads what AppendHello wrote.
+func DecodeHello(data []byte) (Hello, error) {
+	var h Hello
+	err := unpack(data, "hello", func(u *unpacker) {
+		u.version(meshVersion)
+		h.Self = u.member()
+		h.Met = u.bool()
+		h.Client = u.bool()
+	})
+	if err != nil {
+		return Hello{}, err
+	}
+	return h, nil
+}
+
+// EntrySum is the digest of one roster entry.
+type EntrySum struct {
+	ID  view.NodeID
+	Sum uint64
+}
+
+// RosterQuery asks a peer how its roster differs. Digest stands for the
+// whole roster of the sender; when it equals the peer's there is nothing to
+// exchange.
+type RosterQuery struct {
+	Digest uint64
+}
+
+// RosterSums answers a RosterQuery: empty when the digests are equal, else
+// the sums of all entries, sorted by id.
+type RosterSums struct {
+	Equal bool
+	Sums  []EntrySum
+}
+
+// RosterSwap hands over entries that the peer lacks or has in another state,
+// and names those wanted back.
+type RosterSwap struct {
+	Have []Member
+	Want []view.NodeID
+}
+
+// AppendRosterQuery appends the encoding of q.
+//
+//	version=1, digest
+func AppendRosterQuery(dst []byte, q RosterQuery) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(meshVersion)
+		p.id(q.Digest)
+	})
+}
+
+// DecodeRosterQuery reads what AppendRosterQuery wrote.
+func DecodeRosterQuery(data []byte) (RosterQuery, error) {
+	var q RosterQuery
+	err := unpack(data, "roster query", func(u *unpacker) {
+		u.version(meshVersion)
+		q.Digest = u.uint()
+	})
+	return q, err
+}
+
+// AppendRosterSums appends the encoding of s.
+//
+//	version=1, equal, array of: id, sum
+func AppendRosterSums(dst []byte, s RosterSums) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(meshVersion)
+		p.bool(s.Equal)
+		p.array(len(s.Sums) * 2)
+		for _, e := range s.Sums {
+			p.id(uint64(e.ID))
+			p.id(e.Sum)
+		}
+	})
+}
+
+// DecodeRosterSums reads what AppendRosterSums wrote.
+func DecodeRosterSums(data []byte) (RosterSums, error) {
+	var s RosterSums
+	err := unpack(data, "roster sums", func(u *unpacker) {
+		u.version(meshVersion)
+		s.Equal = u.bool()
+		n := u.array(MaxMembers * 2)
+		if n%2 != 0 {
+			u.fail("half a sum")
+		}
+		for range n / 2 {
+			if u.err != nil {
+				return
+			}
+			s.Sums = append(s.Sums, EntrySum{ID: u.nodeID(), Sum: u.uint()})
+		}
+		if !slices.IsSortedFunc(s.Sums, func(a, b EntrySum) int { return cmp.Compare(a.ID, b.ID) }) {
+			u.fail("sums not in order")
+		}
+	})
+	if err != nil {
+		return RosterSums{}, err
+	}
+	return s, nil
+}
+
+// AppendRosterSwap appends the encoding of s.
+//
+//	version=1, members, array of ids wanted
+func AppendRosterSwap(dst []byte, s RosterSwap) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(meshVersion)
+		p.members(s.Have)
+		p.array(len(s.Want))
+		for _, id := range s.Want {
+			p.id(uint64(id))
+		}
+	})
+}
+
+// DecodeRosterSwap reads what AppendRosterSwap wrote.
+func DecodeRosterSwap(data []byte) (RosterSwap, error) {
+	var s RosterSwap
+	err := unpack(data, "roster swap", func(u *unpacker) {
+		u.version(meshVersion)
+		s.Have = u.members()
+		for range u.array(MaxMembers) {
+			if u.err != nil {
+				return
+			}
+			s.Want = append(s.Want, u.nodeID())
+		}
+	})
+	if err != nil {
+		return RosterSwap{}, err
+	}
+	return s, nil
+}
