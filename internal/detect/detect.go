@@ -33,8 +33,8 @@ type Kind uint8
 const (
 	// Tick reports nothing but the time.
 	Tick Kind = iota
-	// Joined: the roster holds this member and it is not gone. Repeats are
-	// harmless.
+	// Joined: the roster holds this member and it is not gone. Repeats do
+	// nothing.
 	Joined
 	// Gone: the roster says that the member left or was evicted.
 	Gone
@@ -46,10 +46,11 @@ const (
 	Broken
 	// Doubt: an answer that was due from the member did not come in time.
 	Doubt
-	// ProbeOK: the member itself answered an authenticated probe, redial or
-	// hello.
+	// ProbeOK: the member itself was heard over an authenticated path: it
+	// answered a probe, a redial or a call, or said hello.
 	ProbeOK
-	// ProbeFailed: a probe or a redial got no answer.
+	// ProbeFailed: the probe that was asked for got no answer. Failed redials
+	// are not reported; they prove nothing that probes do not.
 	ProbeFailed
 )
 
@@ -68,10 +69,11 @@ const (
 	// ProbeFailed.
 	Probe Action = iota
 	// Redial asks for a full attempt at joining ID again: connect, hello,
-	// roster exchange, serf join. Its outcome must come back as ProbeOK or
-	// ProbeFailed.
+	// roster exchange, serf join. Success comes back as ProbeOK, and as
+	// GossipAlive when serf sees the member.
 	Redial
-	// Seek asks to try the seeds, looked up afresh. Nothing need come back.
+	// Seek asks to try the seeds, looked up afresh; those that are members in
+	// contact may be skipped.
 	Seek
 	// Changed reports that the state of ID moved from From to To.
 	Changed

@@ -3,7 +3,7 @@ package detect
 import "time"
 
 // Params sets the pace of a Detector. Take one of the profiles and change
-// what must differ; zero fields are not filled in.
+// what must differ; a field that is not above zero counts as in LAN.
 type Params struct {
 	// Probes is how many direct attempts in a row must fail before a member
 	// may be Failed.
@@ -86,5 +86,30 @@ func Edge() Params {
 		Redial: 30 * time.Second, RedialFloor: 15 * time.Second,
 		RedialHeal: 3 * time.Second, HealFor: 30 * time.Second,
 		RedialLone: 8 * time.Second, RedialRate: 2,
+	}
+}
+
+func (p Params) filled() Params {
+	lan := LAN()
+	fill(&p.Probes, lan.Probes)
+	fill(&p.ProbeTimeout, lan.ProbeTimeout)
+	fill(&p.ProbeRate, lan.ProbeRate)
+	fill(&p.ProbeBurst, lan.ProbeBurst)
+	fill(&p.Watch, lan.Watch)
+	fill(&p.Slow, lan.Slow)
+	fill(&p.Hold, lan.Hold)
+	fill(&p.First, lan.First)
+	fill(&p.Redial, lan.Redial)
+	fill(&p.RedialFloor, lan.RedialFloor)
+	fill(&p.RedialHeal, lan.RedialHeal)
+	fill(&p.HealFor, lan.HealFor)
+	fill(&p.RedialLone, lan.RedialLone)
+	fill(&p.RedialRate, lan.RedialRate)
+	return p
+}
+
+func fill[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
 	}
 }
