@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -15,10 +16,10 @@ const (
 // Record is what a store keeps of a key: the item as it travels, and what is
 // known only here. A store has exactly one record per key.
 type Record struct {
-	Item []byte         // see AppendItem
-	Mine *version.Actor // the birth under which this store writes the key; never replicated
-	Home bool           // kept because the store was a home of the key when it stored it
-	Hint []uint64       // stores it is kept for until they have it, sorted
+	Item  []byte        // see AppendItem
+	Mine  version.Actor // the birth under which this store writes the key, zero for none; never replicated
+	Home  bool          // the store is a home of the key, or was one and has not handed over yet
+	Hints []view.NodeID // stores it is kept for until they have it, sorted
 }
 
 // AppendRecord appends the encoding of r.
@@ -26,12 +27,12 @@ type Record struct {
 //	version=1
 //	mine   array of: store id, session id, seq; empty when there is none
 //	home   bool
-//	hint   array of store ids
+//	hints  array of store ids
 //	item   bytes
 func AppendRecord(dst []byte, r Record) []byte {
 	return pack(dst, func(p *packer) {
 		p.uint(recordVersion)
-		if r.Mine == nil {
+		if r.Mine == (version.Actor{}) {
 			p.array(0)
 		} else {
 			p.array(3)
@@ -40,7 +41,7 @@ func AppendRecord(dst []byte, r Record) []byte {
 			p.uint(uint64(r.Mine.Seq))
 		}
 		p.bool(r.Home)
-		p.ids(r.Hint)
+		p.ids(r.Hints)
 		p.bytes(r.Item)
 	})
 }
@@ -53,13 +54,13 @@ func DecodeRecord(data []byte) (Record, error) {
 		switch u.array(3) {
 		case 0:
 		case 3:
-			r.Mine = &version.Actor{Store: u.uint(), Session: u.uint(), Seq: uint32(u.uintMax(1<<32 - 1))}
+			r.Mine = version.Actor{Store: u.uint(), Session: u.uint(), Seq: uint32(u.uintMax(1<<32 - 1))}
 		default:
 			u.fail("part of a birth")
 		}
 		r.Home = u.bool()
-		r.Hint = u.ids(maxHints)
-		if !slices.IsSorted(r.Hint) {
+		r.Hints = u.ids(maxHints)
+		if !slices.IsSorted(r.Hints) {
 			u.fail("hint targets not in order")
 		}
 		r.Item = u.bytes(len(data))
@@ -70,23 +71,63 @@ func DecodeRecord(data []byte) (Record, error) {
 	return r, nil
 }
 
-func (p *packer) ids(ids []uint64) {
+func (p *packer) ids(ids []view.NodeID) {
 	p.array(len(ids))
 	for _, id := range ids {
-		p.id(id)
+		p.id(uint64(id))
 	}
 }
 
-func (u *unpacker) ids(limit int) []uint64 {
+func (u *unpacker) ids(limit int) []view.NodeID {
 	n := u.array(limit)
 	if n == 0 {
 		return nil
 	}
-	ids := make([]uint64, n)
+	ids := make([]view.NodeID, n)
 	for i := range ids {
-		ids[i] = u.uint()
+		ids[i] = u.nodeID()
 	}
 	return ids
+}
+
+const metaVersion = 1
+
+// WriterMeta is what a store remembers beside its records to be able to go
+// on with its session after a restart.
+type WriterMeta struct {
+	Store   uint64
+	Session uint64
+	Seq     uint32
+	Machine [16]byte
+	Relaxed bool
+	Ceiling version.HLC
+}
+
+// AppendWriterMeta appends the encoding of m: version=1, then its fields in
+// order.
+func AppendWriterMeta(dst []byte, m WriterMeta) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(metaVersion)
+		p.id(m.Store)
+		p.id(m.Session)
+		p.uint(uint64(m.Seq))
+		p.bytes(m.Machine[:])
+		p.bool(m.Relaxed)
+		p.uint(uint64(m.Ceiling))
+	})
+}
+
+// DecodeWriterMeta reads what AppendWriterMeta wrote.
+func DecodeWriterMeta(data []byte) (m WriterMeta, err error) {
+	err = unpack(data, "session", func(u *unpacker) {
+		u.version(metaVersion)
+		m.Store, m.Session = u.uint(), u.uint()
+		m.Seq = uint32(u.uintMax(1<<32 - 1))
+		u.fixed(m.Machine[:])
+		m.Relaxed = u.bool()
+		m.Ceiling = version.HLC(u.uint())
+	})
+	return m, err
 }
 
 // The keys of a store. Numbers are big-endian, so that a shard, a bucket
@@ -130,33 +171,33 @@ func ParseRecordKey(k []byte) (shard int, bucket uint64, key string, ok bool) {
 
 // IndexKey returns the key of the index entry that points from (kind, target)
 // to a record, given the record's key.
-func IndexKey(kind byte, target uint64, record []byte) []byte {
+func IndexKey(kind byte, target view.NodeID, record []byte) []byte {
 	b := make([]byte, 0, 10+len(record)-1)
 	b = append(b, keyIndex, kind)
-	b = binary.BigEndian.AppendUint64(b, target)
+	b = binary.BigEndian.AppendUint64(b, uint64(target))
 	return append(b, record[1:]...)
 }
 
 // IndexRange returns the bounds of the index entries of kind: those of one
 // target, or all when target is 0.
-func IndexRange(kind byte, target uint64) (lower, upper []byte) {
+func IndexRange(kind byte, target view.NodeID) (lower, upper []byte) {
 	lower = []byte{keyIndex, kind}
 	if target == 0 {
 		return lower, []byte{keyIndex, kind + 1}
 	}
-	lower = binary.BigEndian.AppendUint64(lower, target)
+	lower = binary.BigEndian.AppendUint64(lower, uint64(target))
 	return lower, After(lower)
 }
 
 // ParseIndexKey returns the target of an index entry and the key of the
 // record it points to.
-func ParseIndexKey(k []byte) (target uint64, record []byte, ok bool) {
+func ParseIndexKey(k []byte) (target view.NodeID, record []byte, ok bool) {
 	if len(k) < 20 || k[0] != keyIndex {
 		return 0, nil, false
 	}
 	record = make([]byte, 0, len(k)-9)
 	record = append(record, keyRecord)
-	return binary.BigEndian.Uint64(k[2:]), append(record, k[10:]...), true
+	return view.NodeID(binary.BigEndian.Uint64(k[2:])), append(record, k[10:]...), true
 }
 
 // After returns the first key after all keys that begin with prefix, nil when

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -27,8 +28,8 @@ const (
 type Offer struct {
 	Bucket uint64
 	Key    string
-	For    uint64 // store the item is to be kept for; 0: for the receiver itself
-	Item   []byte // see AppendItem
+	For    view.NodeID // store the item is to be kept for; 0: for the receiver itself
+	Item   []byte      // see AppendItem
 }
 
 // MergeRequest asks to merge items and to answer once they are synced.
@@ -120,10 +121,14 @@ type PutReply struct {
 	HLC     version.HLC
 }
 
+// AllShards in place of a shard stands for all those in which both stores
+// are homes of the bucket.
+const AllShards = 1<<16 - 1
+
 // Sum is the digest of all records of a bucket in a shard.
 type Sum struct {
 	Bucket uint64
-	Shard  int
+	Shard  int // or AllShards
 	Digest [16]byte
 }
 
@@ -167,7 +172,7 @@ func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
 			o := &m.Offers[i]
 			p.id(o.Bucket)
 			p.string(o.Key)
-			p.uint(o.For)
+			p.uint(uint64(o.For))
 			p.bytes(o.Item)
 		}
 	})
@@ -184,7 +189,7 @@ func DecodeMergeRequest(data []byte) (m MergeRequest, err error) {
 		}
 		m.Offers = make([]Offer, n)
 		for i := range m.Offers {
-			m.Offers[i] = Offer{Bucket: u.uint(), Key: u.string(MaxKey), For: u.uint(), Item: u.bytes(maxMessage)}
+			m.Offers[i] = Offer{Bucket: u.uint(), Key: u.string(MaxKey), For: view.NodeID(u.uint()), Item: u.bytes(maxMessage)}
 		}
 	})
 	return m, err

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -56,7 +57,7 @@ func samples() []sample {
 	small := version.Item{Ctx: version.Context{{A: actor(5, 6, 7), N: 1}}, HLC: 3, Sibs: []version.Sibling{{Dot: version.Dot{A: actor(5, 6, 7), N: 1}, HLC: 3, Value: []byte{0}}}}
 	smallItem := AppendItem(nil, &small)
 	mine := actor(1, 11, 2)
-	record := Record{Item: item, Mine: &mine, Home: true, Hint: []uint64{4, 1 << 60}}
+	record := Record{Item: item, Mine: mine, Home: true, Hints: []view.NodeID{4, 1 << 60}}
 	merge := MergeRequest{Wall: -1, Offers: []Offer{{Bucket: 9, Key: "k", Item: item}, {Bucket: 1 << 63, Key: "", For: 3, Item: smallItem}}}
 	mergeReply := MergeReply{Code: CodeOverloaded, Wall: 1_700_000_000_000}
 	read := ReadRequest{Keys: []Lookup{{Bucket: 9, Key: "k", Known: 1 << 40}, {Key: "other"}}}
@@ -68,6 +69,7 @@ func samples() []sample {
 	digestReply := DigestReply{Ready: true, Differ: []int{0, 5, 300}}
 	list := ListRequest{Bucket: 9, Shard: 270, After: "k", From: true}
 	listReply := ListReply{Marks: []Mark{{Key: "a", Hash: 1 << 63}, {Key: "b"}}, More: true}
+	meta := WriterMeta{Store: 1, Session: 1 << 63, Seq: 1<<32 - 1, Machine: [16]byte{1, 15: 2}, Ceiling: 1_700_000_000_000 << 16}
 	def := BucketDef{Name: "telemetry", Copies: 3, Siblings: true, Zones: []string{"a", "b"}}
 	return []sample{
 		{"item", item, it, as(DecodeItem)},
@@ -87,6 +89,7 @@ func samples() []sample {
 		{"digest-reply", AppendDigestReply(nil, &digestReply), digestReply, as(DecodeDigestReply)},
 		{"list-request", AppendListRequest(nil, &list), list, as(DecodeListRequest)},
 		{"list-reply", AppendListReply(nil, &listReply), listReply, as(DecodeListReply)},
+		{"session", AppendWriterMeta(nil, meta), meta, as(DecodeWriterMeta)},
 		{"bucket", AppendBucketDef(nil, &def), def, as(DecodeBucketDef)},
 	}
 }
@@ -338,4 +341,8 @@ func FuzzDecodeListReply(f *testing.F) {
 
 func FuzzDecodeBucketDef(f *testing.F) {
 	fuzz(f, "bucket", DecodeBucketDef, func(d *BucketDef) []byte { return AppendBucketDef(nil, d) })
+}
+
+func FuzzDecodeWriterMeta(f *testing.F) {
+	fuzz(f, "session", DecodeWriterMeta, func(m *WriterMeta) []byte { return AppendWriterMeta(nil, *m) })
 }
