@@ -74,6 +74,7 @@ func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
 	if p.TTL < 0 {
 		return Wrote{}, fmt.Errorf("reconcile: %d ms: %w", p.TTL, ErrTTL)
 	}
+	w.doubt(seen.Ctx)
 	covered := coveredBy(l.Sibs, seen.Ctx)
 	if len(l.Sibs) >= MaxSiblings && len(covered) == 0 {
 		return Wrote{}, fmt.Errorf("reconcile: %d values: %w", len(l.Sibs), ErrSiblingLimit)
@@ -167,28 +168,25 @@ func (w *Writer) Absorb(l Local, in version.Item, now version.HLC) (Absorbed, er
 		return Absorbed{}, err
 	}
 	out := Absorbed{Local: l, Skewed: w.clock.Observe(now, in.HLC)}
+	w.doubt(in.Ctx)
 	if l.Mine.Store != 0 && in.Ctx.Get(l.Mine) > l.Ctx.Get(l.Mine) {
 		// The record was rolled back: its birth has given out dots that it
 		// does not know.
 		out.Local.Mine = version.Actor{}
 		out.Changed = true
 	}
-	if l.Dominates(in) {
-		out.Behind = !in.Dominates(l.Item)
-		if out.Behind || len(l.Sibs) == 0 {
-			out.Clashes = clashes(l.Item, in)
-			return out, nil
-		}
-	}
 	out.Clashes = clashes(l.Item, in)
 	out.Local.Item = version.Merge(l.Item, in)
-	out.Changed = out.Changed || !out.Local.Item.Equal(l.Item) || out.Clashes != nil
+	out.Changed = out.Changed || out.Clashes != nil || !out.Local.Item.Equal(l.Item)
 	out.Behind = !in.Dominates(out.Local.Item)
 	return out, nil
 }
 
 // clashes returns the losers of both sides.
 func clashes(a, b version.Item) []version.Sibling {
+	if len(a.Sibs) == 0 || len(b.Sibs) == 0 {
+		return nil
+	}
 	return append(version.Clashes(a, b), version.Clashes(b, a)...)
 }
 

@@ -24,7 +24,7 @@ type Start struct {
 	// device and inode. A session ends when it changes, because two copies of
 	// one image that start apart from each other have no other way to notice.
 	Machine   [16]byte
-	Random    uint64 // fresh randomness, becomes the id of a new session
+	Random    uint64 // fresh randomness, from which the ids of new sessions are made
 	Relaxed   bool   // this opening acknowledges writes before they are synced
 	Clean     bool   // the last opening was closed in order
 	TrustDisk bool   // false: new session at every start
@@ -34,9 +34,10 @@ type Start struct {
 // Writer is the state of one store behind all its keys: its births and its
 // clock. It is a value; it must not be used concurrently.
 type Writer struct {
-	meta  Meta
-	dirty bool
-	clock Clock
+	meta   Meta
+	dirty  bool
+	clock  Clock
+	random uint64 // source of further sessions
 }
 
 // Open returns the writer of a store that starts.
@@ -45,7 +46,8 @@ type Writer struct {
 // meta is there, on the same machine and directory, and every dot was synced
 // before it left the store, or the store was closed in order.
 func Open(s Start) Writer {
-	w := Writer{meta: Meta{Store: s.Store, Session: s.Random, Machine: s.Machine, Relaxed: s.Relaxed}}
+	w := Writer{random: s.Random, meta: Meta{Store: s.Store, Machine: s.Machine, Relaxed: s.Relaxed}}
+	w.renew()
 	var ceiling version.HLC
 	if m := s.Meta; m != nil && m.Store == s.Store {
 		ceiling = m.Ceiling
@@ -70,11 +72,29 @@ func (w *Writer) owns(a version.Actor) bool {
 	return a.Store == w.meta.Store && a.Session == w.meta.Session && a.Seq != 0
 }
 
+// doubt ends the session if ctx holds one of its births that this store does
+// not remember to have minted: the data here is older than what others have
+// seen of it, so which births are free is not known.
+func (w *Writer) doubt(ctx version.Context) {
+	for i := range ctx {
+		if a := &ctx[i].A; a.Store == w.meta.Store && a.Session == w.meta.Session && a.Seq > w.meta.Seq {
+			w.renew()
+			return
+		}
+	}
+}
+
+// renew begins a new session.
+func (w *Writer) renew() {
+	w.random = mix(w.random)
+	w.meta.Session, w.meta.Seq = w.random, 0
+}
+
 // mint starts a birth. Its number is above every one that was ever stored in
 // the session, because the mark travels in the batch of its first record.
 func (w *Writer) mint() version.Actor {
 	if w.meta.Seq == 1<<32-1 {
-		w.meta.Session, w.meta.Seq = mix(w.meta.Session), 0
+		w.renew()
 	}
 	w.meta.Seq++
 	w.dirty = true
