@@ -1,0 +1,38 @@
+package arch
+
+import "testing"
+
+var rules = []struct {
+	name  string
+	check func(*Repo) []Fault
+}{
+	{"Layers", Layers},
+	{"RootEntries", RootEntries},
+	{"Purity", Purity},
+	{"Size", Size},
+	{"Wording", Wording},
+	{"Guest", Guest},
+	{"Globals", Globals},
+	{"Surface", Surface},
+	{"Fits", Fits},
+	{"Numbers", Numbers},
+	{"Decoders", Decoders},
+}
+
+// TestRepository holds the repository to every rule.
+func TestRepository(t *testing.T) {
+	repo, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(repo.Files) < 20 || len(repo.Root) < 5 {
+		t.Fatalf("found only %d files and the entries %v", len(repo.Files), repo.Root)
+	}
+	for _, rule := range rules {
+		t.Run(rule.name, func(t *testing.T) {
+			for _, fault := range rule.check(repo) {
+				t.Error(fault)
+			}
+		})
+	}
+}
