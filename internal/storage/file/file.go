@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	iofs "io/fs"
 	"math"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -68,6 +69,14 @@ func write(fs vfs.FS, path string, payload []byte) error {
 		return errors.Join(err, ignoreMissing(fs.Remove(temp)))
 	}
 	return SyncDir(fs, fs.PathDir(path))
+}
+
+// ignoreMissing is for removing what may not have been created.
+func ignoreMissing(err error) error {
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func create(fs vfs.FS, path string, data []byte) error {

@@ -1,0 +1,278 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+const (
+	// A group takes what has queued, up to these bounds; the last update
+	// may go over the bytes.
+	maxGroupUpdates = 1024
+	maxGroupBytes   = 1 << 20
+)
+
+// update is a queued call of Update.
+type update struct {
+	fn    func(*Tx) error
+	state atomic.Uint32 // queued, then begun or abandoned
+	ran   chan struct{} // capacity 1: fn has returned
+	done  chan error    // capacity 1: the outcome
+}
+
+const (
+	queued uint32 = iota
+	begun
+	abandoned
+)
+
+func (s *Store) update(ctx context.Context, fn func(*Tx) error) error {
+	if s.opts.ReadOnly {
+		return ErrReadOnly
+	}
+	u := &update{fn: fn, ran: make(chan struct{}, 1), done: make(chan error, 1)}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case s.queue <- u:
+	case <-s.idle:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-u.done:
+		return err
+	case <-s.idle:
+		select {
+		case err := <-u.done: // it was the last one
+			return err
+		default:
+			return ErrClosed
+		}
+	case <-ctx.Done():
+	}
+	if u.state.CompareAndSwap(queued, abandoned) {
+		return ctx.Err()
+	}
+	select {
+	case <-u.ran:
+	case <-s.idle:
+	}
+	select {
+	case err := <-u.done:
+		return err
+	default:
+		return fmt.Errorf("update may or may not be kept: %w", ctx.Err())
+	}
+}
+
+// group is what one batch writes: the updates that share a sync. From before
+// it is applied to Pebble until it is known to be synced it is
+// Store.inflight, and whoever has read from Pebble then looks there: a key
+// of the group may have been read unsynced, so the reader waits for done.
+type group struct {
+	writes  map[string]write // not changed any more once inflight
+	bytes   int
+	updates []*update     // those to answer with the outcome of the sync
+	done    chan struct{} // closed when the outcome is known
+	err     error         // the outcome, to be read after done
+}
+
+type write struct {
+	record []byte // nil: deleted
+}
+
+func (w write) value() ([]byte, error) {
+	if w.record == nil {
+		return nil, ErrNotFound
+	}
+	return w.record[recordOverhead:], nil
+}
+
+// Tx is what an update sees and writes. It is valid until the update
+// function returns.
+type Tx struct {
+	s    *Store
+	g    *group
+	undo []undo
+}
+
+type undo struct {
+	key string
+	old write
+	had bool
+}
+
+// Get returns the value of key as the updates before this one, and this one
+// so far, have left it. What others wrote may be unsynced; it becomes
+// durable no later than this update and must not be shown to anyone before.
+// The value is shared and must not be changed. The error is ErrNotFound,
+// ErrCorrupt (unknown) or ErrStoreFailed.
+func (tx *Tx) Get(key []byte) ([]byte, error) {
+	if w, ok := tx.g.writes[string(key)]; ok {
+		return w.value()
+	}
+	value, gen, ok := tx.s.cache.get(key)
+	if ok {
+		return value, nil
+	}
+	value, err := tx.s.load(key)
+	if err == nil {
+		tx.s.cache.fill(key, value, gen)
+	}
+	return value, err
+}
+
+// Set makes value the value of key. Both are copied.
+func (tx *Tx) Set(key, value []byte) error {
+	if len(key) > MaxKey || len(value) > MaxValue {
+		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrTooLarge, len(key), len(value))
+	}
+	tx.write(key, write{record: encodeRecord(key, value)})
+	return nil
+}
+
+// Delete removes the record of key, if there is one.
+func (tx *Tx) Delete(key []byte) error {
+	if len(key) > MaxKey {
+		return fmt.Errorf("%w: key of %d bytes", ErrTooLarge, len(key))
+	}
+	tx.write(key, write{})
+	return nil
+}
+
+func (tx *Tx) write(key []byte, w write) {
+	k := string(key)
+	old, had := tx.g.writes[k]
+	tx.undo = append(tx.undo, undo{key: k, old: old, had: had})
+	tx.g.writes[k] = w
+	tx.g.bytes += len(k) + len(w.record)
+}
+
+// run runs one update within the group; one that fails leaves nothing.
+func (tx *Tx) run(fn func(*Tx) error) error {
+	tx.undo = tx.undo[:0]
+	bytes := tx.g.bytes
+	err := fn(tx)
+	if err == nil {
+		return nil
+	}
+	for i := len(tx.undo) - 1; i >= 0; i-- {
+		if u := tx.undo[i]; u.had {
+			tx.g.writes[u.key] = u.old
+		} else {
+			delete(tx.g.writes, u.key)
+		}
+	}
+	tx.g.bytes = bytes
+	return err
+}
+
+// commitLoop is the committer. It ends when ctx does, having answered every
+// update it took.
+func (s *Store) commitLoop(ctx context.Context) {
+	defer close(s.idle)
+	for {
+		select {
+		case u := <-s.queue:
+			s.commitGroup(u)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Store) commitGroup(first *update) {
+	refusal := s.refusal()
+	g := &group{writes: make(map[string]write), done: make(chan struct{})}
+	tx := &Tx{s: s, g: g}
+	for u := first; u != nil; u = s.next(g) {
+		if !u.state.CompareAndSwap(queued, begun) {
+			continue
+		}
+		err := refusal
+		if err == nil {
+			err = tx.run(u.fn)
+		}
+		u.ran <- struct{}{}
+		if err != nil {
+			u.done <- err
+		} else {
+			g.updates = append(g.updates, u)
+		}
+	}
+	g.err = s.commit(g)
+	close(g.done)
+	for _, u := range g.updates {
+		u.done <- g.err
+	}
+}
+
+// next returns an update that has queued while there is room in g.
+func (s *Store) next(g *group) *update {
+	if len(g.updates) >= maxGroupUpdates || g.bytes >= maxGroupBytes {
+		return nil
+	}
+	select {
+	case u := <-s.queue:
+		return u
+	default:
+		return nil
+	}
+}
+
+// commit makes g durable. When it fails the store has failed.
+func (s *Store) commit(g *group) error {
+	if len(g.writes) == 0 {
+		// Nothing is left of the group, but its updates may have seen
+		// what others wrote; all that is synced.
+		return s.guard.failure()
+	}
+	batch := s.db.NewBatchWithSize(g.bytes + 16*len(g.writes) + 16)
+	for key, w := range g.writes {
+		if w.record == nil {
+			_ = batch.Delete([]byte(key), nil) // only fails on indexed batches
+		} else {
+			_ = batch.Set([]byte(key), w.record, nil)
+		}
+	}
+	// In this order: registered, applied (visible in Pebble), synced, shown.
+	s.inflight.Store(g)
+	s.apply(batch)
+	if err := s.guard.failure(); err != nil {
+		return err // g stays in flight: nothing of it is ever shown
+	}
+	for key, w := range g.writes {
+		if w.record == nil {
+			s.cache.deleted(key)
+		} else {
+			s.cache.wrote(key, w.record[recordOverhead:])
+		}
+	}
+	s.inflight.Store(nil)
+	s.stats.groups.Add(1)
+	s.stats.updates.Add(uint64(len(g.updates)))
+	s.stats.bytes.Add(uint64(g.bytes))
+	return nil
+}
+
+// apply writes and syncs the batch; what goes wrong is found in the guard.
+func (s *Store) apply(batch *pebble.Batch) {
+	defer func() {
+		if p := recover(); p != nil {
+			// Pebble panicked with locks held: it cannot even be closed.
+			s.wedged.Store(true)
+			s.guard.fail(fmt.Errorf("commit: %v", p))
+		}
+	}()
+	if err := s.db.Apply(batch, pebble.Sync); err != nil {
+		s.guard.fail(fmt.Errorf("commit: %w", err))
+		return
+	}
+	_ = batch.Close() // gives memory back, cannot fail after Apply
+}

@@ -1,0 +1,275 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// guard is the file system that Pebble sees. It watches every write, and
+// when one fails in a way that may have lost data it freezes the disk: from
+// then on nothing is written, removed or renamed any more, whatever Pebble
+// tries in its background goroutines. What is on disk stays as it is for the
+// next opening to recover.
+//
+// A failure of the log is hidden from Pebble once it is open: Pebble answers
+// such an error when it changes logs with a panic between unlocking and a
+// deferred unlock, which ends the whole process and cannot be recovered
+// from. So its log calls seem to succeed, and the committer, which asks
+// failure() after every sync, acknowledges nothing.
+type guard struct {
+	vfs.FS
+	failed  atomic.Pointer[error] // the first failure; set before the failing call returns
+	onFail  func(error)           // told once
+	opened  atomic.Bool           // Pebble is open: hide failures of the log
+	closing chan struct{}         // closed when the store closes: wait for nothing any more
+	full    atomic.Bool           // the last table did not fit
+	retry   atomic.Int64          // ns to wait before the next table is tried
+}
+
+const (
+	firstRetry = 250 * time.Millisecond
+	lastRetry  = 16 * time.Second
+)
+
+var errFrozen = errors.New("store has failed, the disk is left as it is")
+
+type fileKind uint8
+
+const (
+	metaFile  fileKind = iota // manifest, markers, options, directories
+	logFile                   // write-ahead log
+	tableFile                 // sorted tables and blobs: written anew when that fails
+)
+
+func kindOf(name string) fileKind {
+	switch {
+	case strings.HasSuffix(name, ".log"):
+		return logFile
+	case strings.HasSuffix(name, ".sst"), strings.HasSuffix(name, ".blob"):
+		return tableFile
+	}
+	return metaFile
+}
+
+func (g *guard) failure() error {
+	if err := g.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// fail stops the store, once.
+func (g *guard) fail(cause error) {
+	err := fmt.Errorf("%w: %w", ErrStoreFailed, cause)
+	if g.failed.CompareAndSwap(nil, &err) {
+		g.onFail(err)
+	}
+}
+
+// frozen reports whether the store has failed. Pebble tries failed work
+// again at once and for ever, so whoever is about to start some waits here.
+func (g *guard) frozen() bool { return g.failed.Load() != nil }
+
+func (g *guard) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-g.closing:
+	}
+}
+
+// changed judges the error of a change to the file called name.
+func (g *guard) changed(op, name string, kind fileKind, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s %s: %w", op, name, err)
+	if kind == tableFile && op != "sync" && vfs.IsNoSpaceError(err) {
+		g.full.Store(true)
+		g.retry.Store(min(max(2*g.retry.Load(), int64(firstRetry)), int64(lastRetry)))
+		return err
+	}
+	g.fail(err)
+	if kind == logFile && g.opened.Load() {
+		return nil
+	}
+	return err
+}
+
+func (g *guard) tableDone() {
+	g.full.Store(false)
+	g.retry.Store(0)
+}
+
+func (g *guard) create(op, name string, call func() (vfs.File, error)) (vfs.File, error) {
+	kind := kindOf(name)
+	if g.full.Load() && kind == tableFile {
+		g.pause(time.Duration(g.retry.Load()))
+	}
+	if g.frozen() {
+		if kind == logFile && g.opened.Load() {
+			return g.graveFile(name), nil
+		}
+		g.pause(lastRetry)
+		return nil, errFrozen
+	}
+	f, err := call()
+	if err == nil {
+		return &guardedFile{File: f, g: g, name: name, kind: kind}, nil
+	}
+	if err = g.changed(op, name, kind, err); err == nil {
+		return g.graveFile(name), nil
+	}
+	return nil, err
+}
+
+// graveFile is where the log goes when there is no log any more.
+func (g *guard) graveFile(name string) vfs.File {
+	return &guardedFile{File: vfs.NewMemFile(nil), g: g, name: name, kind: logFile}
+}
+
+func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return g.create("create", name, func() (vfs.File, error) { return g.FS.Create(name, c) })
+}
+
+func (g *guard) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return g.create("open", name, func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, opts...) })
+}
+
+func (g *guard) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return g.create("reuse", newname, func() (vfs.File, error) { return g.FS.ReuseForWrite(oldname, newname, c) })
+}
+
+// OpenDir guards the syncing of directories. Pebble syncs the directory for
+// a new log with the same call as for everything else, so a failure is
+// hidden like that of a log; a manifest that relies on it cannot be written
+// any more.
+func (g *guard) OpenDir(name string) (vfs.File, error) {
+	f, err := g.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &guardedFile{File: f, g: g, name: name, kind: logFile}, nil
+}
+
+func (g *guard) Rename(oldname, newname string) error {
+	if g.frozen() {
+		return errFrozen
+	}
+	return g.changed("rename", oldname, metaFile, g.FS.Rename(oldname, newname))
+}
+
+func (g *guard) Link(oldname, newname string) error {
+	if g.frozen() {
+		return errFrozen
+	}
+	return g.changed("link", oldname, metaFile, g.FS.Link(oldname, newname))
+}
+
+// Remove may fail without harm: what is left over is removed another time.
+func (g *guard) Remove(name string) error {
+	if g.frozen() {
+		return errFrozen
+	}
+	return g.FS.Remove(name)
+}
+
+func (g *guard) RemoveAll(name string) error {
+	if g.frozen() {
+		return errFrozen
+	}
+	return g.FS.RemoveAll(name)
+}
+
+func (g *guard) MkdirAll(dir string, perm os.FileMode) error {
+	if g.frozen() {
+		return errFrozen
+	}
+	return g.FS.MkdirAll(dir, perm)
+}
+
+func (g *guard) Unwrap() vfs.FS { return g.FS }
+
+// guardedFile is a file open for writing, or a directory for syncing.
+type guardedFile struct {
+	vfs.File
+	g    *guard
+	name string
+	kind fileKind
+}
+
+// skip tells whether a call must not reach the disk, and what to answer.
+func (f *guardedFile) skip() (bool, error) {
+	if !f.g.frozen() {
+		return false, nil
+	}
+	if f.kind == logFile && f.g.opened.Load() {
+		return true, nil
+	}
+	return true, errFrozen
+}
+
+func (f *guardedFile) Write(p []byte) (int, error) {
+	if skip, err := f.skip(); skip {
+		return len(p), err
+	}
+	n, err := f.File.Write(p)
+	if err == nil {
+		return n, nil
+	}
+	return len(p), f.g.changed("write", f.name, f.kind, err)
+}
+
+func (f *guardedFile) WriteAt(p []byte, off int64) (int, error) {
+	if skip, err := f.skip(); skip {
+		return len(p), err
+	}
+	n, err := f.File.WriteAt(p, off)
+	if err == nil {
+		return n, nil
+	}
+	return len(p), f.g.changed("write", f.name, f.kind, err)
+}
+
+func (f *guardedFile) Sync() error { return f.sync(f.File.Sync) }
+
+func (f *guardedFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+func (f *guardedFile) sync(call func() error) error {
+	if skip, err := f.skip(); skip {
+		return err
+	}
+	if err := call(); err != nil {
+		return f.g.changed("sync", f.name, f.kind, err)
+	}
+	if f.kind == tableFile {
+		f.g.tableDone()
+	}
+	return nil
+}
+
+func (f *guardedFile) SyncTo(length int64) (bool, error) {
+	if skip, err := f.skip(); skip {
+		return true, err
+	}
+	full, err := f.File.SyncTo(length)
+	if err != nil {
+		return true, f.g.changed("sync", f.name, f.kind, err)
+	}
+	return full, nil
+}
+
+func (f *guardedFile) Close() error {
+	err := f.File.Close()
+	if skip, serr := f.skip(); skip {
+		return serr
+	}
+	return f.g.changed("close", f.name, f.kind, err)
+}

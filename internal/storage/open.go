@@ -1,0 +1,259 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"log/slog"
+	"math"
+	"strconv"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
+
+	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/storage/file"
+)
+
+const (
+	// formatFile says, outside of Pebble so that it can be read before
+	// Pebble changes anything, which release's records these are.
+	formatFile = "FORMAT"
+	format     = "skein store 1"
+	// pebbleFormat is pinned, so that a newer Pebble does not lock out a
+	// release that is rolled back. It is the first that can tell a log cut
+	// short by a crash from one damaged later.
+	pebbleFormat = pebble.FormatWALSyncChunks
+)
+
+// Open opens the store in o.Dir, creating it unless o.ReadOnly. Errors:
+// ErrLocked, ErrNewerFormat, ErrCorrupt, ErrStorageFull, those of the file
+// system, and all that is wrong with o.
+func Open(o Options) (*Store, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		opts:    o,
+		queue:   make(chan *update, maxGroupUpdates),
+		idle:    make(chan struct{}),
+		drained: make(chan struct{}),
+		cache:   newRecordCache(o.CacheBytes / 2),
+	}
+	s.guard = &guard{FS: o.FS, closing: make(chan struct{}), onFail: s.onFail}
+	s.pressure.init()
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
+	}
+	s.tasks = lifecycle.NewGroup(context.Background())
+	s.tasks.Go(s.commitLoop)
+	return s, nil
+}
+
+func (s *Store) open() (err error) {
+	o := &s.opts
+	if !o.ReadOnly {
+		if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
+			return fmt.Errorf("directory cannot be created: %w", err)
+		}
+	}
+	if _, err := o.FS.Stat(o.Dir); err != nil {
+		return err
+	}
+	if s.lock, err = lockDir(o.FS, o.Dir); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
+	}()
+	if err := s.checkFormat(); err != nil {
+		return err
+	}
+	return s.openPebble()
+}
+
+func lockDir(fs vfs.FS, dir string) (*pebble.Lock, error) {
+	lock, err := pebble.LockDirectory(dir, fs)
+	switch {
+	case err == nil:
+		return lock, nil
+	case errors.Is(err, iofs.ErrPermission), isReadOnlyFS(err):
+		return nil, fmt.Errorf("directory cannot be written to: %w", err)
+	case vfs.IsNoSpaceError(err):
+		return nil, fmt.Errorf("%w: %w", ErrStorageFull, err)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+}
+
+// checkFormat refuses what this release cannot read, before anything is
+// changed, and marks a new store.
+func (s *Store) checkFormat() error {
+	fs, dir := s.opts.FS, s.opts.Dir
+	tables, err := atomicfs.ReadMarker(fs, dir, "format-version")
+	if err != nil {
+		return damaged(err)
+	}
+	if n, err := strconv.ParseUint(tables, 10, 64); err == nil && n > uint64(pebbleFormat) {
+		return fmt.Errorf("%w: tables of format %d, read up to %d", ErrNewerFormat, n, pebbleFormat)
+	}
+	desc, err := pebble.Peek(dir, fs)
+	if err != nil {
+		return damaged(err)
+	}
+	if !desc.Exists {
+		if err := checkEmpty(fs, dir); err != nil {
+			return damaged(err)
+		}
+	}
+	path := fs.PathJoin(dir, formatFile)
+	mark, err := file.Read(fs, path)
+	switch {
+	case err == nil && string(mark) == format:
+		return nil
+	case err == nil, errors.Is(err, file.ErrNewerFormat):
+		return fmt.Errorf("%w: %q", ErrNewerFormat, mark)
+	case !errors.Is(err, iofs.ErrNotExist):
+		return damaged(err)
+	case desc.Exists:
+		return damaged(fmt.Errorf("%s is missing", formatFile))
+	case s.opts.ReadOnly:
+		return fmt.Errorf("no store here: %w", iofs.ErrNotExist)
+	}
+	return file.Write(fs, path, []byte(format))
+}
+
+// checkEmpty finds data that lost its entrance. Pebble would see no store and
+// begin a new one on top. A crash while a store is created leaves neither
+// logs nor tables behind.
+func checkEmpty(fs vfs.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if kindOf(name) != metaFile {
+			return fmt.Errorf("%s is there, but no manifest marker", name)
+		}
+	}
+	return nil
+}
+
+func (s *Store) openPebble() error {
+	blockBytes := s.opts.CacheBytes - s.opts.CacheBytes/2
+	// Pebble takes memtables out of its block cache; give them on top.
+	s.block = pebble.NewCache(blockBytes + 2*s.opts.MemTableBytes)
+	db, err := pebble.Open(s.opts.Dir, s.pebbleOptions())
+	if err == nil && s.guard.frozen() {
+		err = errors.Join(s.guard.failure(), db.Close())
+	}
+	if err != nil {
+		s.block.Unref()
+		if vfs.IsNoSpaceError(err) {
+			return fmt.Errorf("%w: %w", ErrStorageFull, err)
+		}
+		if pebble.IsCorruptionError(err) || errors.Is(err, pebble.ErrDBDoesNotExist) || errors.Is(err, iofs.ErrNotExist) {
+			return damaged(err)
+		}
+		return err
+	}
+	s.db = db
+	s.guard.opened.Store(true)
+	return nil
+}
+
+func damaged(err error) error {
+	return fmt.Errorf("%w: move the directory aside and start with an empty one, other nodes will fill it: %w", ErrCorrupt, err)
+}
+
+func (s *Store) pebbleOptions() *pebble.Options {
+	o := &pebble.Options{
+		FS:                          s.guard,
+		Lock:                        s.lock,
+		ReadOnly:                    s.opts.ReadOnly,
+		Cache:                       s.block,
+		MemTableSize:                uint64(s.opts.MemTableBytes),
+		FormatMajorVersion:          pebbleFormat,
+		MaxOpenFiles:                256,
+		MaxManifestFileSize:         1 << 20,
+		L0CompactionThreshold:       4,
+		L0CompactionFileThreshold:   64,
+		LBaseMaxBytes:               16 << 20,
+		MemTableStopWritesThreshold: 1 << 20,       // never stall inside
+		L0StopWritesThreshold:       math.MaxInt32, // Pebble: see pressure
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
+		Logger:                      pebbleLog{s},
+		EventListener:               s.events(),
+	}
+	o.Experimental.FileCacheShards = 1
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return o
+}
+
+func (s *Store) events() *pebble.EventListener {
+	log := s.opts.Logger
+	return &pebble.EventListener{
+		BackgroundError: func(err error) { log.Warn("storage: background work failed", "err", err) },
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			log.Error("storage: damaged file", "path", info.Path, "err", info.Details)
+		},
+		WALCreated:    func(pebble.WALCreateInfo) { s.pressure.note() },
+		FlushEnd:      func(pebble.FlushInfo) { s.pressure.note() },
+		CompactionEnd: func(pebble.CompactionInfo) { s.pressure.note() },
+	}
+}
+
+// pebbleLog receives Pebble's words. A Fatalf means that it cannot go on;
+// it is not allowed to end the process, and where it calls Fatalf after a
+// failed write it returns the error too.
+type pebbleLog struct{ s *Store }
+
+func (l pebbleLog) Infof(string, ...any) {}
+
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.s.opts.Logger.Warn("storage: " + fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	l.s.guard.fail(fmt.Errorf(format, args...))
+}
+
+func (s *Store) onFail(err error) {
+	s.opts.Logger.Log(context.Background(), slog.LevelError, "storage: stopped", "err", err)
+}
+
+// Close waits for readers and for the updates under way and closes the
+// store. Updates still queued get ErrClosed. It returns why the store failed,
+// if it did; what was acknowledged is safe in any case.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed.Swap(true) {
+		s.mu.Unlock()
+		<-s.idle
+		return nil
+	}
+	if s.readers == 0 {
+		close(s.drained)
+	}
+	s.mu.Unlock()
+	close(s.guard.closing)
+	s.tasks.Close()
+	<-s.drained
+	err := s.guard.failure()
+	if s.wedged.Load() {
+		return err
+	}
+	cerr := s.db.Close()
+	s.block.Unref()
+	lerr := s.lock.Close()
+	if err != nil {
+		return err
+	}
+	return errors.Join(cerr, lerr)
+}

@@ -1,0 +1,119 @@
+package storage
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+const (
+	// maxWaiting memtables may wait to be sorted into tables beside the one
+	// being filled.
+	maxWaiting = 2
+	// maxSublevels of level 0 may wait to be merged; each costs readers.
+	maxSublevels = 16
+)
+
+// pressure holds the committer back while Pebble is behind with sorting in.
+// Pebble would do that itself, but inside a commit, where neither a full
+// disk nor Close can get the committer out again.
+type pressure struct {
+	stale   atomic.Bool   // logs or tables have changed since behind was computed
+	behind  bool          // only the committer's
+	changed chan struct{} // capacity 1: compute again
+}
+
+func (p *pressure) init() { p.changed = make(chan struct{}, 1) }
+
+// note is called when logs or tables have changed.
+func (p *pressure) note() {
+	p.stale.Store(true)
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+// behind tells whether the committer must wait.
+func (s *Store) behind() bool {
+	if s.pressure.stale.Swap(false) {
+		m := s.db.Metrics()
+		s.pressure.behind = m.MemTable.Count > 1+maxWaiting || m.Levels[0].Sublevels > maxSublevels
+	}
+	return s.pressure.behind
+}
+
+// refusal waits until Pebble can take another group, and says why it must
+// not have one, if so.
+func (s *Store) refusal() error {
+	for {
+		if err := s.guard.failure(); err != nil {
+			return err
+		}
+		if s.closed.Load() {
+			return ErrClosed
+		}
+		if err := s.full(); err != nil {
+			return err
+		}
+		if !s.behind() {
+			return nil
+		}
+		select {
+		case <-s.pressure.changed:
+		case <-s.guard.closing:
+		}
+	}
+}
+
+// full says whether space is short.
+func (s *Store) full() error {
+	if s.guard.full.Load() {
+		return fmt.Errorf("%w: no room to sort in what was written", ErrStorageFull)
+	}
+	if s.opts.Reserve < 0 {
+		return nil
+	}
+	usage, err := s.opts.FS.GetDiskUsage(s.opts.Dir)
+	if err != nil {
+		return nil // not known; a write that does not fit will tell
+	}
+	if usage.AvailBytes < uint64(s.opts.Reserve) {
+		return fmt.Errorf("%w: %d bytes free, %d kept in reserve", ErrStorageFull, usage.AvailBytes, s.opts.Reserve)
+	}
+	return nil
+}
+
+type counters struct {
+	groups, updates, bytes, corrupt atomic.Uint64
+}
+
+// Stats tells how a store is doing. Counts are since Open.
+type Stats struct {
+	Updates    uint64 // acknowledged
+	Groups     uint64 // syncs that acknowledged them
+	Written    uint64 // bytes of keys and records acknowledged
+	Corrupt    uint64 // damaged records come across
+	CacheBytes int64  // held by the record cache
+	CacheHits  uint64
+	CacheMiss  uint64
+	DiskBytes  uint64 // taken by the store's files
+	Full       bool   // updates get ErrStorageFull
+}
+
+// Stats returns the present figures.
+func (s *Store) Stats() Stats {
+	st := Stats{
+		Updates: s.stats.updates.Load(),
+		Groups:  s.stats.groups.Load(),
+		Written: s.stats.bytes.Load(),
+		Corrupt: s.stats.corrupt.Load(),
+	}
+	st.CacheBytes, st.CacheHits, st.CacheMiss = s.cache.usage()
+	if s.enter() != nil {
+		return st
+	}
+	defer s.leave()
+	st.DiskBytes = s.db.Metrics().DiskSpaceUsage()
+	st.Full = s.full() != nil
+	return st
+}

@@ -1,0 +1,167 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+func (s *Store) get(ctx context.Context, key []byte) ([]byte, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	value, gen, ok := s.cache.get(key)
+	if ok {
+		return value, nil
+	}
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	value, err := s.load(key)
+	s.leave()
+	// What was read is synced unless a group in flight writes the key: the
+	// group is registered before it is applied, and stays until synced.
+	if g := s.inflight.Load(); g != nil {
+		if w, ok := g.writes[string(key)]; ok {
+			if err := s.settled(ctx, g); err != nil {
+				return nil, err
+			}
+			return w.value()
+		}
+	}
+	if err == nil {
+		s.cache.fill(key, value, gen)
+	}
+	return value, err
+}
+
+// settled waits until g is synced.
+func (s *Store) settled(ctx context.Context, g *group) error {
+	select {
+	case <-g.done:
+		return g.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// load reads from Pebble what may be unsynced. The result is a copy.
+func (s *Store) load(key []byte) ([]byte, error) {
+	rec, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, s.unreadable(key, err)
+	}
+	value, err := decodeRecord(key, rec)
+	if err == nil {
+		value = bytes.Clone(value)
+	}
+	if cerr := closer.Close(); cerr != nil && err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, s.unreadable(key, err)
+	}
+	if value == nil {
+		value = []byte{}
+	}
+	return value, nil
+}
+
+// unreadable reports a damaged record. Whether a sum does not match or the
+// disk gives no answer, the record is unknown all the same.
+func (s *Store) unreadable(key []byte, err error) error {
+	if ferr := s.guard.failure(); ferr != nil {
+		return ferr
+	}
+	if !errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	s.corrupt(key, err)
+	return err
+}
+
+func (s *Store) corrupt(key []byte, err error) {
+	s.stats.corrupt.Add(1)
+	if s.opts.OnCorrupt != nil {
+		s.opts.OnCorrupt(bytes.Clone(key), err)
+	}
+}
+
+func (s *Store) scan(ctx context.Context, lower, upper []byte, fn func(key, value []byte) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return s.unreadable(lower, err)
+	}
+	err = s.walk(ctx, it, fn)
+	return errors.Join(err, it.Close())
+}
+
+func (s *Store) walk(ctx context.Context, it *pebble.Iterator, fn func(key, value []byte) error) error {
+	// The iterator sees all that was applied when it was made. Once the
+	// group then in flight is synced, all of that is.
+	if g := s.inflight.Load(); g != nil {
+		if err := s.settled(ctx, g); err != nil {
+			return err
+		}
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := errors.Join(ctx.Err(), s.usable()); err != nil {
+			return err
+		}
+		rec, err := it.ValueAndErr()
+		if err != nil {
+			s.corrupt(it.Key(), err)
+			continue
+		}
+		value, err := decodeRecord(it.Key(), rec)
+		if err != nil {
+			s.corrupt(it.Key(), err)
+			continue
+		}
+		if err := fn(it.Key(), value); err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return s.unreadable(nil, err)
+	}
+	return nil
+}
+
+// usable says why the store cannot be used, if so.
+func (s *Store) usable() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return s.guard.failure()
+}
+
+// enter keeps Pebble from being closed until leave.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	s.readers++
+	return nil
+}
+
+func (s *Store) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readers--
+	if s.readers == 0 && s.closed.Load() {
+		close(s.drained)
+	}
+}

@@ -1,0 +1,80 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+func openMem(t testing.TB, fs vfs.FS, edit ...func(*Options)) *Store {
+	t.Helper()
+	s, err := Open(memOptions(fs, edit...))
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func memOptions(fs vfs.FS, edit ...func(*Options)) Options {
+	o := Options{FS: fs, Dir: "store", MemTableBytes: 256 << 10}
+	for _, e := range edit {
+		e(&o)
+	}
+	return o
+}
+
+func put(s *Store, key, value string) error {
+	return s.Update(context.Background(), func(tx *Tx) error { return tx.Set([]byte(key), []byte(value)) })
+}
+
+func wantGet(t testing.TB, s *Store, key, want string) {
+	t.Helper()
+	got, err := s.Get(context.Background(), []byte(key))
+	if err != nil || string(got) != want {
+		t.Fatalf("get %q = %q, %v; want %q", key, got, err, want)
+	}
+}
+
+func wantMissing(t testing.TB, s *Store, key string) {
+	t.Helper()
+	if got, err := s.Get(context.Background(), []byte(key)); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("get %q = %q, %v; want not found", key, got, err)
+	}
+}
+
+func TestStoreKeepsWhatItWasTold(t *testing.T) {
+	fs := vfs.NewMem()
+	s := openMem(t, fs)
+	wantMissing(t, s, "a")
+	for i := range 100 {
+		if err := put(s, fmt.Sprintf("k%03d", i), fmt.Sprintf("v%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(context.Background(), []byte("k001")); !errors.Is(err, ErrClosed) {
+		t.Fatalf("get after close: %v", err)
+	}
+	if err := put(s, "x", "y"); !errors.Is(err, ErrClosed) {
+		t.Fatalf("update after close: %v", err)
+	}
+	s = openMem(t, fs)
+	n := 0
+	err := s.Scan(context.Background(), []byte("k010"), []byte("k020"), func(key, value []byte) error {
+		if want := fmt.Sprintf("k%03d=v%d", 10+n, 10+n); fmt.Sprintf("%s=%s", key, value) != want {
+			t.Errorf("scanned %s=%s, want %s", key, value, want)
+		}
+		n++
+		return nil
+	})
+	if err != nil || n != 10 {
+		t.Fatalf("scan: %d records, %v", n, err)
+	}
+	wantGet(t, s, "k042", "v42")
+}
