@@ -44,7 +44,9 @@ type Writer struct {
 //
 // The old session goes on only if none of its dots can have been lost: its
 // meta is there, on the same machine and directory, and every dot was synced
-// before it left the store, or the store was closed in order.
+// before it left the store, or the store was closed in order. Relaxed and
+// strict openings never share a session: the meta that says which it is would
+// itself have to be synced first.
 func Open(s Start) Writer {
 	w := Writer{random: s.Random, meta: Meta{Store: s.Store, Machine: s.Machine, Relaxed: s.Relaxed}}
 	w.renew()
@@ -52,7 +54,7 @@ func Open(s Start) Writer {
 	if m := s.Meta; m != nil && m.Store == s.Store {
 		ceiling = m.Ceiling
 		w.meta.Ceiling = ceiling
-		if s.TrustDisk && m.Machine == s.Machine && (!m.Relaxed || s.Clean) {
+		if s.TrustDisk && m.Machine == s.Machine && m.Relaxed == s.Relaxed && (!m.Relaxed || s.Clean) {
 			w.meta.Session, w.meta.Seq = m.Session, m.Seq
 		}
 	}

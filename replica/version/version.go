@@ -22,7 +22,13 @@ type Actor struct {
 
 // Compare orders actors by (Store, Session, Seq).
 func (a Actor) Compare(b Actor) int {
-	return cmp.Or(cmp.Compare(a.Store, b.Store), cmp.Compare(a.Session, b.Session), cmp.Compare(a.Seq, b.Seq))
+	switch {
+	case a.Store != b.Store:
+		return cmp.Compare(a.Store, b.Store)
+	case a.Session != b.Session:
+		return cmp.Compare(a.Session, b.Session)
+	}
+	return cmp.Compare(a.Seq, b.Seq)
 }
 
 // Dot is a write's id: the N-th write of a birth, N from 1, contiguous.
@@ -32,7 +38,12 @@ type Dot struct {
 }
 
 // Compare orders dots by (A, N).
-func (d Dot) Compare(e Dot) int { return cmp.Or(d.A.Compare(e.A), cmp.Compare(d.N, e.N)) }
+func (d Dot) Compare(e Dot) int {
+	if c := d.A.Compare(e.A); c != 0 {
+		return c
+	}
+	return cmp.Compare(d.N, e.N)
+}
 
 // HLC is a hybrid logical clock reading (Kulkarni et al., 2014): 48 bits of
 // milliseconds since 1970 above 16 bits of counter. It breaks ties between
