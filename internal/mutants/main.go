@@ -1,0 +1,130 @@
+// Command mutants proves that the tests of the safety rules can fail. It takes
+// one rule at a time out of the code, by an edit that exists only in the view
+// of the compiler (go test -overlay), runs the tests that defend the rule, and
+// names the one that caught it. A mutant that no test catches, or whose text
+// is no longer in the code exactly once, is a fault, and the exit status is 1.
+//
+//	go run ./internal/mutants [-run regexp] [-v] [-timeout 2m]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Mutant is one edit that takes a safety rule out of the code.
+type Mutant struct {
+	Name     string // unique; says what goes wrong, in a few words with dashes
+	Rule     string // the rule that is taken out, and where it is written
+	File     string // to edit, relative to the top of the module
+	Old, New string // text that must be in File exactly once, and what replaces it
+	Packages string // packages whose tests defend the rule, separated by spaces: ./internal/wire
+	Tests    string // regular expression of the tests to run, as for go test -run
+}
+
+// all returns the mutants of every part.
+func all() []Mutant {
+	return slices.Concat(detect, identity, link, mesh, placement, reconcile, replica, replicate, roster, storage, wire)
+}
+
+// parallel is how many mutants are tried at once.
+const parallel = 2
+
+func main() {
+	pattern := flag.String("run", "", "try only mutants whose name matches this regular expression")
+	verbose := flag.Bool("v", false, "print what the tests printed")
+	timeout := flag.Duration("timeout", 2*time.Minute, "of the tests of one mutant; running into it counts as caught")
+	flag.Parse()
+	wanted, err := regexp.Compile(*pattern)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	root, err := top()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	r := &runner{root: root, timeout: *timeout, log: func(v verdict) { report(v, *verbose) }}
+	if faults := r.run(ctx, matching(all(), wanted)); faults > 0 {
+		fmt.Printf("%d faults\n", faults)
+		os.Exit(1)
+	}
+}
+
+func matching(mutants []Mutant, wanted *regexp.Regexp) []Mutant {
+	return slices.DeleteFunc(mutants, func(m Mutant) bool { return !wanted.MatchString(m.Name) })
+}
+
+// top returns the directory of the module around the working directory.
+func top() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("no go.mod above the working directory")
+		}
+		dir = parent
+	}
+}
+
+func report(v verdict, verbose bool) {
+	outcome := "caught by " + v.caughtBy
+	if v.fault != "" {
+		outcome = "FAULT: " + v.fault
+	}
+	fmt.Printf("%6.1fs  %-40s %s\n", v.took.Seconds(), v.mutant.Name, outcome)
+	if verbose || v.fault != "" {
+		fmt.Printf("         rule: %s (%s)\n%s", v.mutant.Rule, v.mutant.File, v.output)
+	}
+}
+
+// run tries the mutants and returns how many faults it found.
+func (r *runner) run(ctx context.Context, mutants []Mutant) (faults int) {
+	queue, verdicts := make(chan Mutant), make(chan verdict)
+	var workers sync.WaitGroup
+	for range parallel {
+		workers.Go(func() {
+			for m := range queue {
+				verdicts <- r.try(ctx, m)
+			}
+		})
+	}
+	go func() {
+		seen := map[string]bool{}
+		for _, m := range mutants {
+			if seen[m.Name] {
+				verdicts <- verdict{mutant: m, fault: "another mutant has this name"}
+				continue
+			}
+			seen[m.Name] = true
+			queue <- m
+		}
+		close(queue)
+		workers.Wait()
+		close(verdicts)
+	}()
+	for v := range verdicts {
+		if v.fault != "" {
+			faults++
+		}
+		r.log(v)
+	}
+	return faults
+}
