@@ -1,0 +1,177 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/skeinmesh/skein/internal/bench/load"
+)
+
+// cell is one measurement of one system, repeated in every round.
+type cell struct {
+	system  string
+	op      string
+	level   string
+	clients int
+}
+
+func (c cell) String() string {
+	name := c.op
+	if c.level != "" {
+		name += " " + c.level
+	}
+	switch {
+	case c.clients == 1:
+		name += ", 1 client"
+	case c.clients > 1:
+		name = fmt.Sprintf("%s, %d clients", name, c.clients)
+	}
+	return c.system + ": " + name
+}
+
+func put(system string, clients int) cell { return cell{system, load.OpPut, "", clients} }
+func get(system, level string) cell       { return cell{system, load.OpGet, level, 64} }
+func memory(system string) cell           { return cell{system, load.OpMemory, "", 0} }
+
+// figure is one line of the report: a budget and how it is measured.
+type figure struct {
+	name, what string
+	must       float64
+	aim        float64 // 0: none is set
+	larger     bool    // larger is better
+	measure    measure
+}
+
+func (f figure) reaches(value, goal float64) bool {
+	if f.larger {
+		return value >= goal
+	}
+	return value <= goal
+}
+
+// measure says what must be run for a figure and how the figure follows.
+type measure interface {
+	needs() []cell
+	value(results) (float64, error)
+}
+
+// metric reads one number out of a result.
+type metric func(load.Result) float64
+
+func opsPerSecond(r load.Result) float64    { return r.OpsPerSecond }
+func p50(r load.Result) float64             { return r.P50 }
+func heapPerLiveByte(r load.Result) float64 { return float64(r.HeapBytes) / float64(r.LiveBytes) }
+
+// ratio is the median over the rounds of one cell's metric over another's.
+type ratio struct {
+	of, to cell
+	metric metric
+	after  []cell // loads that must have run before
+}
+
+func (m ratio) needs() []cell { return append(slices.Clone(m.after), m.of, m.to) }
+
+func (m ratio) value(all results) (float64, error) {
+	of, err := all.series(m.of, m.metric)
+	if err != nil {
+		return 0, err
+	}
+	to, err := all.series(m.to, m.metric)
+	if err != nil {
+		return 0, err
+	}
+	return median(ratios(of, to))
+}
+
+// wear is what each put made each copy write to its disk. It sums up all
+// rounds: a compaction falls into whichever round happens to fill a table.
+type wear struct{ cell cell }
+
+func (m wear) needs() []cell { return []cell{m.cell} }
+
+func (m wear) value(all results) (float64, error) {
+	if fault := all.fault(m.cell); fault != nil {
+		return 0, fault
+	}
+	var bytes, puts float64
+	for _, r := range all.rounds[m.cell] {
+		bytes += float64(r.WriteBytes)
+		puts += float64(r.WriteOps)
+	}
+	copies := all.hello[m.cell.system].Copies
+	if puts == 0 || copies == 0 {
+		return 0, errNothingMeasured
+	}
+	return bytes / puts / float64(copies), nil
+}
+
+// once is a value that one run yields, by name: the worst of the nodes when
+// several were asked.
+type once struct {
+	cell cell
+	name string
+}
+
+func (m once) needs() []cell { return []cell{m.cell} }
+
+func (m once) value(all results) (float64, error) {
+	if fault := all.fault(m.cell); fault != nil {
+		return 0, fault
+	}
+	worst, found := math.Inf(-1), false
+	for _, r := range all.rounds[m.cell] {
+		if value, ok := r.Extra[m.name]; ok {
+			worst, found = max(worst, value), true
+		}
+	}
+	if !found {
+		return 0, errNothingMeasured
+	}
+	return worst, nil
+}
+
+// The cells that are run once, outside the rounds.
+var (
+	placementCell = cell{"skein", load.OpExtra, "placement", 0}
+	idleCell      = cell{"skein", "idle", "", 0}
+	binaryCell    = cell{"skein", "binary", "", 0}
+)
+
+// figures returns the budgets in the order of the report.
+func figures() []figure {
+	return []figure{
+		{"put_durable_vs_nats_sync", "durable put/s, 64 clients, over NATS R3 SyncAlways", 2, 4, true,
+			ratio{put("skein", 64), put("nats-sync", 64), opsPerSecond, nil}},
+		{"put_durable_vs_olric_mem", "durable put/s, 64 clients, over Olric's 3 memory copies", 0.5, 1, true,
+			ratio{put("skein", 64), put("olric", 64), opsPerSecond, nil}},
+		{"put_p50_vs_fdatasync", "durable put p50, 1 client, over one write+fdatasync", 4, 2.5, false,
+			ratio{put("skein", 1), put("raw", 1), p50, nil}},
+		{"get_one_vs_redis", "get One/s on a home, 64 clients, over Redis GET", 2, 5, true,
+			ratio{get("skein", load.LevelOne), get("redis", load.LevelOne), opsPerSecond, nil}},
+		{"get_quorum_vs_olric", "get quorum of 2/s, 64 clients, over Olric R3 with ReadQuorum 2", 1.2, 1.6, true,
+			ratio{get("skein", load.LevelQuorum), get("olric", load.LevelQuorum), opsPerSecond, nil}},
+		{"heap_vs_olric", "heap per live byte after load, over Olric's", 0.2, 0.1, false,
+			ratio{memory("skein"), memory("olric"), heapPerLiveByte, []cell{put("skein", 64), put("olric", 64)}}},
+		{"disk_bytes_per_put_64", "bytes each copy writes to disk per durable put, 64 clients", 12 << 10, 4 << 10, false,
+			wear{put("skein", 64)}},
+		{"moved_vs_ideal_join", "copies moved when a node joins, over the ideal", 1.3, 1.05, false,
+			once{placementCell, "join"}},
+		{"moved_vs_ideal_leave", "copies moved when a node leaves, over the ideal", 1.3, 1.05, false,
+			once{placementCell, "leave"}},
+		{"idle_rss_mib", "RSS of an idle node, MiB", 40, 25, false, once{idleCell, "rss_mib"}},
+		{"idle_gossip_Bps", "bytes/s an idle node sends", 1000, 500, false, once{idleCell, "sent_Bps"}},
+		{"idle_cpu_pct", "CPU of an idle node, % of a core", 0.5, 0.2, false, once{idleCell, "cpu_pct"}},
+		{"binary_mb", "stripped binary with everything, MB", 32, 0, false, once{binaryCell, "mb"}},
+	}
+}
+
+// contextCells are measured beside the figures for a reader's judgement.
+func contextCells() []cell {
+	return []cell{
+		put("nats", 64), put("redis", 64),
+		put("nats-sync", 1), put("olric", 1),
+		get("nats", load.LevelOne),
+		memory("nats"), memory("nats-sync"), memory("redis"),
+	}
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/skeinmesh/skein/internal/bench/load"
+)
+
+// outcome is a figure with what came of it.
+type outcome struct {
+	figure
+	measured float64
+	fault    error
+}
+
+func outcomes(chosen []figure, all results) []outcome {
+	var list []outcome
+	for _, f := range chosen {
+		measured, err := f.measure.value(all)
+		if err == nil && (math.IsNaN(measured) || math.IsInf(measured, 0)) {
+			err = errNothingMeasured
+		}
+		list = append(list, outcome{f, significant(measured, 4), err})
+	}
+	return list
+}
+
+// verdict compares with the must, the line a figure may not fall below.
+func (o outcome) verdict() string {
+	switch {
+	case o.fault != nil:
+		return "absent"
+	case !o.reaches(o.measured, o.must):
+		return "SHORT"
+	case o.aim != 0 && o.reaches(o.measured, o.aim):
+		return "ok, aim reached"
+	}
+	return "ok"
+}
+
+// writeFigures prints one line a figure, then why any is missing.
+func writeFigures(w io.Writer, list []outcome) error {
+	table := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	fmt.Fprintln(table, "figure\tmust\taim\tmeasured\t\twhat")
+	for _, o := range list {
+		sign, aim, measured := "<= ", "-", "-"
+		if o.larger {
+			sign = ">= "
+		}
+		if o.aim != 0 {
+			aim = sign + number(o.aim)
+		}
+		if o.fault == nil {
+			measured = number(o.measured)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", o.name, sign+number(o.must), aim, measured, o.verdict(), o.what)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, o := range list {
+		if o.fault != nil {
+			fmt.Fprintf(w, "%s is absent: %v\n", o.name, o.fault)
+		}
+	}
+	return nil
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+
+// writeCells prints the loads behind the figures: the median over the rounds.
+func writeCells(w io.Writer, cells []cell, all results) error {
+	table := tabwriter.NewWriter(w, 2, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "load\tops/s\tspread\tp50 us\tp99 us\tcpu us/op\tdisk B/op/copy\t")
+	for _, c := range cells {
+		if c.op != load.OpPut && c.op != load.OpGet || len(all.rounds[c]) == 0 {
+			continue
+		}
+		copies := float64(max(all.hello[c.system].Copies, 1))
+		middle := func(m metric) float64 {
+			v, err := median(all.values(c, m))
+			if err != nil {
+				return math.NaN()
+			}
+			return v
+		}
+		fmt.Fprintf(table, "%s\t%.0f\t%.2f\t%.0f\t%.0f\t%.1f\t%.0f\t\n", c,
+			middle(opsPerSecond), spread(all.values(c, opsPerSecond)), middle(p50),
+			middle(func(r load.Result) float64 { return r.P99 }),
+			middle(func(r load.Result) float64 { return r.CPUPerOp }),
+			middle(func(r load.Result) float64 { return float64(r.WriteBytes) / float64(r.WriteOps) / copies }))
+	}
+	return table.Flush()
+}
+
+// writeMemory prints what the systems hold after the load.
+func writeMemory(w io.Writer, cells []cell, all results) error {
+	table := tabwriter.NewWriter(w, 2, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "after load\theap MiB\theap per live byte\tRSS MiB\t")
+	for _, c := range cells {
+		values := all.values(c, heapPerLiveByte)
+		perLive, err := median(values)
+		if c.op != load.OpMemory || err != nil {
+			continue
+		}
+		heap, _ := median(all.values(c, func(r load.Result) float64 { return float64(r.HeapBytes) }))
+		resident, _ := median(all.values(c, func(r load.Result) float64 { return float64(r.RSSBytes) }))
+		fmt.Fprintf(table, "%s\t%.1f\t%.2f\t%.1f\t\n", c.system, heap/(1<<20), perLive, resident/(1<<20))
+	}
+	return table.Flush()
+}
+
+// writeConfigs prints under what conditions all was measured.
+func writeConfigs(w io.Writer, s settings, all results) error {
+	fmt.Fprintf(w, "%s, %s/%s, %d CPUs; %d keys of %d B; %d rounds of %v a load; CGO off\n",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), s.keys, s.size, s.rounds, s.cell)
+	for _, sys := range systems() {
+		if err := all.absent[sys.name]; err != nil {
+			fmt.Fprintf(w, "%s: ABSENT: %v\n", sys.name, err)
+			continue
+		}
+		hello, ok := all.hello[sys.name]
+		if !ok {
+			continue
+		}
+		config, err := json.Marshal(hello.Config)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s: %s %s\n", sys.name, hello.Version, config)
+	}
+	return nil
+}
+
+// figuresJSON is one object, its members in the order of the report; a figure
+// that could not be measured is null.
+func figuresJSON(list []outcome) ([]byte, error) {
+	var line bytes.Buffer
+	line.WriteByte('{')
+	for i, o := range list {
+		if i > 0 {
+			line.WriteByte(',')
+		}
+		name, err := json.Marshal(o.name)
+		if err != nil {
+			return nil, err
+		}
+		line.Write(name)
+		line.WriteByte(':')
+		if o.fault != nil {
+			line.WriteString("null")
+			continue
+		}
+		value, err := json.Marshal(o.measured)
+		if err != nil {
+			return nil, err
+		}
+		line.Write(value)
+	}
+	line.WriteByte('}')
+	return line.Bytes(), nil
+}
