@@ -2,11 +2,20 @@ package link
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
 	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -15,19 +24,36 @@ const (
 	maxGossipFrame = 4 << 20
 
 	// GossipRoom is what memberlist may put into one packet
-	// (Config.UDPBufferSize): 1200 bytes on the wire less header, seal and
-	// the checksum that memberlist adds without counting it.
-	GossipRoom = 1200 - 34 - 16 - 5
+	// (Config.UDPBufferSize): what is left of 1200 bytes after header, seal
+	// and the checksum that memberlist adds without counting it.
+	GossipRoom = packetRoom - 5
 )
 
 // Link is a node's transport. All methods may be used concurrently.
-type Link struct{ cfg Config }
+type Link struct {
+	cfg      Config
+	log      *slog.Logger
+	addr     netip.AddrPort
+	listener net.Listener
+	packets  net.PacketConn
+	group    *lifecycle.Group
+	closing  sync.Once
 
-// ProbeResult is a sign of life that the peer itself gave.
-type ProbeResult struct {
-	Boot, Instance uint64
-	RTT            time.Duration
-	Stream         bool // UDP did not answer, the data connection did
+	sealer    *sealer
+	gossip    *gossip
+	peers     *peers
+	probes    probes
+	strangers *gate[netip.Prefix] // not authenticated yet
+	greeters  *gate[view.NodeID]  // authenticated, exchanging hellos
+	handlers  budget              // requests being handled
+	inbound   budget              // their bytes
+	stats     counters
+}
+
+type counters struct {
+	packetsIn, packetsOut, packetBytesIn, packetBytesOut, packetsRefused atomic.Uint64
+	gossipRefused, gossipDropped, gossipIn, gossipOut                    atomic.Uint64
+	dataIn, dataOut, callsIn, callsOut, overloaded, connsRefused         atomic.Uint64
 }
 
 // Stats counts since Open, except where a field says "now".
@@ -41,7 +67,7 @@ type Stats struct {
 	DataBytesIn, DataBytesOut     uint64 // of data connections, before TLS
 	CallsIn, CallsOut             uint64
 	Overloaded                    uint64 // requests of others refused for want of room
-	ConnsRefused                  uint64 // connections closed before they were authenticated
+	ConnsRefused                  uint64 // connections closed before they were of use
 	Conns                         int    // data connections now
 }
 
@@ -51,46 +77,120 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Link{cfg: cfg}, nil
+	ln, pc, err := listen(ctx, cfg.Network, cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	l := &Link{
+		cfg: cfg, log: cfg.Logger, listener: ln, packets: pc, addr: addrPort(ln.Addr()),
+		group:     lifecycle.NewGroup(context.WithoutCancel(ctx)),
+		sealer:    newSealer(&cfg),
+		probes:    probes{waiting: map[uint64]*probe{}},
+		strangers: newGate[netip.Prefix](cfg.Limits.Handshakes, cfg.Limits.HandshakesPerAddr),
+		greeters:  newGate[view.NodeID](cfg.Limits.Connections, 4),
+		handlers:  budget{limit: int64(cfg.Limits.Handlers)},
+		inbound:   budget{limit: int64(cfg.Limits.InboundBytes)},
+	}
+	l.gossip = newGossip(l)
+	l.peers = newPeers(l)
+	l.group.Go(l.readPackets)
+	l.group.Go(l.accept)
+	l.group.Go(l.tick)
+	return l, nil
+}
+
+const portTries = 32
+
+// listen opens TCP and UDP on one port. Port 0 picks one that is free for
+// both.
+func listen(ctx context.Context, nw Network, address string) (net.Listener, net.PacketConn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: Listen: %w", ErrConfig, err)
+	}
+	for try := 1; ; try++ {
+		ln, err := nw.Listen(ctx, "tcp", address)
+		if err != nil {
+			return nil, nil, taken(err)
+		}
+		free := strconv.Itoa(int(addrPort(ln.Addr()).Port()))
+		pc, err := nw.ListenPacket(ctx, "udp", net.JoinHostPort(host, free))
+		if err == nil {
+			return ln, pc, nil
+		}
+		ln.Close()
+		if err = taken(err); (port != "0" && port != "") || try == portTries || !errors.Is(err, ErrPortTaken) {
+			return nil, nil, err
+		}
+	}
+}
+
+// taken marks the errors that say that somebody else has the port.
+func taken(err error) error {
+	const wsaAddrInUse = syscall.Errno(10048) // what Windows says
+	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaAddrInUse) {
+		return fmt.Errorf("%w: %w", ErrPortTaken, err)
+	}
+	return fmt.Errorf("link: listening: %w", err)
+}
+
+// tick drives what connections do by time.
+func (l *Link) tick(ctx context.Context) {
+	step := max(l.cfg.Limits.Keepalive/4, time.Millisecond)
+	t := time.NewTicker(step)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, c := range l.peers.all() {
+			c.tick(step)
+		}
+	}
 }
 
 // Addr returns where the link listens; the address may be unspecified.
-func (l *Link) Addr() netip.AddrPort { return netip.AddrPort{} }
+func (l *Link) Addr() netip.AddrPort { return l.addr }
 
 // Gossip returns the transport for memberlist. A memberlist name is the
-// String of a NodeID.
-func (l *Link) Gossip() memberlist.NodeAwareTransport { return nil }
-
-// Call sends a request and waits for the reply, which is the caller's to
-// keep. req is not kept after Call returned. ctx bounds the wait and travels
-// along as the handler's deadline.
-func (l *Link) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
-	return nil, ErrClosed
-}
-
-// Greet connects to an address that the user gave, authenticates whoever is
-// there and exchanges hellos.
-func (l *Link) Greet(ctx context.Context, addr netip.AddrPort) (Peer, error) {
-	return Peer{}, ErrClosed
-}
-
-// Probe asks a peer for a sign of life, by packet and, when a third of the
-// time that ctx allows has passed without an answer, by data connection.
-// Without a deadline it takes at most 3 s.
-func (l *Link) Probe(ctx context.Context, to view.NodeID) (ProbeResult, error) {
-	return ProbeResult{}, ErrClosed
-}
+// String of a NodeID. Shut memberlist down before closing the link.
+func (l *Link) Gossip() memberlist.NodeAwareTransport { return l.gossip }
 
 // Drop breaks the data connection to a peer, if there is one: requests under
 // way fail with ErrUnreachable. OnBroken is not called.
-func (l *Link) Drop(id view.NodeID) {}
+func (l *Link) Drop(id view.NodeID) { l.peers.drop(id) }
 
 // Connected returns the peers with a data connection, sorted.
-func (l *Link) Connected() []view.NodeID { return nil }
+func (l *Link) Connected() []view.NodeID { return l.peers.connected() }
 
 // Stats returns counters.
-func (l *Link) Stats() Stats { return Stats{} }
+func (l *Link) Stats() Stats {
+	s := &l.stats
+	return Stats{
+		PacketsIn: s.packetsIn.Load(), PacketsOut: s.packetsOut.Load(),
+		PacketBytesIn: s.packetBytesIn.Load(), PacketBytesOut: s.packetBytesOut.Load(),
+		PacketsRefused: s.packetsRefused.Load(),
+		GossipRefused:  s.gossipRefused.Load(), GossipDropped: s.gossipDropped.Load(),
+		GossipBytesIn: s.gossipIn.Load(), GossipBytesOut: s.gossipOut.Load(),
+		DataBytesIn: s.dataIn.Load(), DataBytesOut: s.dataOut.Load(),
+		CallsIn: s.callsIn.Load(), CallsOut: s.callsOut.Load(),
+		Overloaded: s.overloaded.Load(), ConnsRefused: s.connsRefused.Load(),
+		Conns: len(l.peers.connected()),
+	}
+}
 
 // Close breaks all connections, ends the contexts of all handlers and waits
 // for them and for every other goroutine. A handler must not call it.
-func (l *Link) Close() error { return nil }
+func (l *Link) Close() error {
+	l.closing.Do(func() {
+		l.group.Cancel()
+		l.listener.Close()
+		l.packets.Close()
+		_ = l.gossip.Shutdown()
+		l.peers.close()
+	})
+	l.group.Close()
+	return nil
+}

@@ -1,0 +1,195 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// call is a request of ours, or a ping, that waits for its answer.
+type call struct {
+	done  chan struct{} // capacity 1
+	size  int           // bytes of the peer's window it takes
+	ping  bool
+	left  bool // the caller has gone; guarded by conn.mu
+	reply []byte
+	err   error
+}
+
+var callPool = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+func newCall(size int, ping bool) *call {
+	cl := callPool.Get().(*call)
+	cl.size, cl.ping, cl.left, cl.reply, cl.err = size, ping, false, nil, nil
+	return cl
+}
+
+func (cl *call) finish(reply []byte, err error) {
+	cl.reply, cl.err = reply, err
+	cl.done <- struct{}{}
+}
+
+// Call sends a request and waits for the reply, which is the caller's to
+// keep. req is not kept after Call returned. ctx bounds the wait and travels
+// along as the handler's deadline.
+func (l *Link) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	if len(req) > l.cfg.Limits.MaxPayload {
+		return nil, fmt.Errorf("%w: request of %d bytes, limit %d", ErrTooLarge, len(req), l.cfg.Limits.MaxPayload)
+	}
+	if len(method) > wire.MaxFrameText {
+		return nil, fmt.Errorf("%w: method of %d bytes", ErrTooLarge, len(method))
+	}
+	for {
+		c, err := l.peers.get(ctx, to)
+		if err != nil {
+			return nil, err
+		}
+		reply, err := c.call(ctx, method, req)
+		if errors.Is(err, errMoved) {
+			continue // get returns another one or fails
+		}
+		return reply, err
+	}
+}
+
+func (c *conn) call(ctx context.Context, method string, req []byte) ([]byte, error) {
+	if uint64(len(req)) > c.window.MaxPayload {
+		return nil, fmt.Errorf("%w: request of %d bytes, %v takes %d", ErrTooLarge, len(req), c.peer.ID, c.window.MaxPayload)
+	}
+	cl := newCall(len(req), false)
+	id, err := c.begin(ctx, cl, method, req)
+	if err != nil {
+		callPool.Put(cl)
+		return nil, err
+	}
+	c.link.stats.callsOut.Add(1)
+	return c.await(ctx, id, cl)
+}
+
+// ping asks for a sign of life of this very connection.
+func (c *conn) ping(ctx context.Context) error {
+	cl := newCall(0, true)
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return errMoved
+	}
+	c.nextID++
+	id := c.nextID
+	c.calls[id] = cl
+	c.out = wire.AppendFrame(c.out, wire.FramePing, id, 0, "", nil)
+	c.mu.Unlock()
+	c.wakeWriter()
+	_, err := c.await(ctx, id, cl)
+	return err
+}
+
+// begin queues a request as soon as the peer's window and our own queue have
+// room for it.
+func (c *conn) begin(ctx context.Context, cl *call, method string, req []byte) (uint64, error) {
+	c.mu.Lock()
+	for waited := false; ; waited = true {
+		if c.err != nil || c.draining {
+			c.letInLocked()
+			c.mu.Unlock()
+			return 0, errMoved
+		}
+		if c.roomLocked(cl.size) && (waited || len(c.waiters) == 0) {
+			break
+		}
+		if err := c.waitLocked(ctx); err != nil {
+			c.mu.Unlock()
+			return 0, fmt.Errorf("link: %s: no room on the connection to %v: %w", method, c.peer.ID, err)
+		}
+	}
+	// Only now is it known how much time is left.
+	ttl, err := timeLeft(ctx)
+	if err != nil {
+		c.letInLocked()
+		c.mu.Unlock()
+		return 0, err
+	}
+	c.nextID++
+	id := c.nextID
+	c.calls[id] = cl
+	c.callBytes += cl.size
+	c.used = true
+	c.out = wire.AppendFrame(c.out, wire.FrameRequest, id, ttl, method, req)
+	if len(c.waiters) > 0 && c.roomLocked(0) {
+		c.letInLocked()
+	}
+	c.mu.Unlock()
+	c.wakeWriter()
+	return id, nil
+}
+
+func (c *conn) roomLocked(size int) bool {
+	return uint64(len(c.calls)) < c.window.Requests &&
+		uint64(c.callBytes+size) <= c.window.Bytes &&
+		len(c.out) < outFull
+}
+
+// timeLeft returns the milliseconds that ctx allows, rounded up, or zero.
+func timeLeft(ctx context.Context) (uint64, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return 0, nil
+	}
+	left := time.Until(deadline)
+	if left <= 0 {
+		return 0, context.DeadlineExceeded
+	}
+	return uint64((left + time.Millisecond - 1) / time.Millisecond), nil
+}
+
+// await waits for the answer to a call. When the caller gives up, the call
+// keeps its place in the peer's window until the peer answers: until then the
+// peer may still be at it.
+func (c *conn) await(ctx context.Context, id uint64, cl *call) ([]byte, error) {
+	select {
+	case <-cl.done:
+	case <-ctx.Done():
+		c.mu.Lock()
+		if _, waiting := c.calls[id]; waiting {
+			cl.left = true
+			if !cl.ping {
+				c.out = wire.AppendFrame(c.out, wire.FrameCancel, id, 0, "", nil)
+			}
+			c.mu.Unlock()
+			c.wakeWriter()
+			return nil, ctx.Err()
+		}
+		c.mu.Unlock()
+		<-cl.done // it is being delivered
+	}
+	reply, err := cl.reply, cl.err
+	cl.reply = nil
+	callPool.Put(cl)
+	return reply, err
+}
+
+// settle takes a call off the list. It returns nil when nobody waits for it.
+func (c *conn) settle(id uint64) *call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cl := c.calls[id]
+	if cl == nil {
+		return nil
+	}
+	delete(c.calls, id)
+	c.callBytes -= cl.size
+	c.letInLocked()
+	if c.draining {
+		c.drainLocked()
+		c.wakeWriter()
+	}
+	if cl.left {
+		return nil
+	}
+	return cl
+}

@@ -1,0 +1,305 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+const (
+	readBuffer = 16 << 10  // one TLS record
+	outFull    = 1 << 20   // bytes waiting for the writer above which requests and replies wait
+	keepBuffer = 128 << 10 // larger buffers are not kept for the next batch
+)
+
+var (
+	errSilent   = errors.New("link: peer is silent")
+	errStuck    = errors.New("link: peer does not read")
+	errReplaced = errors.New("link: another connection took its place")
+	errDrained  = errors.New("link: drained")
+	errDropped  = errors.New("link: dropped")
+	errProtocol = errors.New("link: peer broke the protocol")
+
+	// errMoved: this connection takes no further request, another may.
+	errMoved = errors.New("link: connection takes no further request")
+)
+
+// conn is a data connection after the hellos. Its goroutines are the reader
+// (run), the writer, and one per request being handled.
+//
+// Requests of both sides are bounded by the window that the other announced
+// in its greeting: whoever asks waits for room, whoever serves breaks the
+// connection of one who does not. The reader never waits for anything but
+// bytes, so replies always get through.
+type conn struct {
+	link    *Link
+	peer    Peer
+	raw     net.Conn
+	nc      net.Conn // TLS over raw
+	br      *bufio.Reader
+	window  wire.Greeting // what the peer takes
+	done    chan struct{} // closed when the connection has failed
+	wake    chan struct{} // capacity 1: there is something to write
+	methods map[string]string
+
+	handlers sync.WaitGroup
+	heard    atomic.Bool   // bytes came since the last tick
+	flushes  atomic.Uint64 // odd while the writer is in a write
+
+	mu         sync.Mutex
+	err        error // why it failed
+	out, spare []byte
+	waiters    []chan struct{} // each of capacity 1, in order of arrival, waiting for room
+	nextID     uint64
+	calls      map[uint64]*call // ours, waiting for the peer
+	callBytes  int
+	serving    map[uint64]*request // the peer's, being handled here
+	serveBytes int
+	draining   bool // no further request of ours
+	drainSent  bool
+	drainGot   bool
+	used       bool // a request went either way since the last tick
+
+	// of the ticker only
+	quiet, stuck, idle, draggedOn time.Duration
+	lastFlush                     uint64
+}
+
+func newConn(l *Link, peer Peer, raw, nc net.Conn, br *bufio.Reader, window wire.Greeting) *conn {
+	return &conn{
+		link: l, peer: peer, raw: raw, nc: nc, br: br, window: window,
+		done: make(chan struct{}), wake: make(chan struct{}, 1),
+		methods: map[string]string{}, calls: map[uint64]*call{}, serving: map[uint64]*request{},
+	}
+}
+
+// run reads until the connection fails and returns when nothing of it is
+// left.
+func (c *conn) run(ctx context.Context) {
+	writer := make(chan struct{})
+	go func() {
+		defer close(writer)
+		c.write()
+	}()
+	c.fail(c.read(ctx))
+	c.link.peers.remove(c)
+	<-writer
+	c.handlers.Wait()
+}
+
+// write sends what has been queued, all of it at a time.
+func (c *conn) write() {
+	for {
+		select {
+		case <-c.wake:
+		case <-c.done:
+			return
+		}
+		for {
+			buf := c.take()
+			if len(buf) == 0 {
+				break
+			}
+			c.flushes.Add(1)
+			_, err := c.nc.Write(buf)
+			c.flushes.Add(1)
+			if err != nil {
+				c.fail(err)
+				return
+			}
+			c.link.stats.dataOut.Add(uint64(len(buf)))
+			c.recycle(buf)
+		}
+		if c.drained() {
+			c.fail(errDrained)
+			return
+		}
+	}
+}
+
+// take takes what waits for the writer and lets others queue again.
+func (c *conn) take() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	buf := c.out
+	if len(buf) > 0 {
+		c.out, c.spare = c.spare, nil
+		c.letInLocked()
+	}
+	return buf
+}
+
+func (c *conn) recycle(buf []byte) {
+	if cap(buf) > keepBuffer {
+		return
+	}
+	c.mu.Lock()
+	c.spare = buf[:0]
+	c.mu.Unlock()
+}
+
+func (c *conn) wakeWriter() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// send queues a small frame without regard to room.
+func (c *conn) send(kind wire.FrameKind, id uint64) {
+	c.mu.Lock()
+	c.out = wire.AppendFrame(c.out, kind, id, 0, "", nil)
+	c.mu.Unlock()
+	c.wakeWriter()
+}
+
+// letInLocked wakes the first who waits for room. Whoever is woken passes it
+// on when it has taken what it needs, or has given up.
+func (c *conn) letInLocked() {
+	if len(c.waiters) > 0 {
+		c.waiters[0] <- struct{}{}
+		c.waiters = c.waiters[1:]
+	}
+}
+
+// waitLocked releases mu until there may be room, and holds it again when it
+// returns.
+func (c *conn) waitLocked(ctx context.Context) error {
+	turn := make(chan struct{}, 1)
+	c.waiters = append(c.waiters, turn)
+	c.mu.Unlock()
+	var err error
+	select {
+	case <-turn:
+	case <-c.done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	c.mu.Lock()
+	if err != nil {
+		for i, w := range c.waiters {
+			if w == turn {
+				c.waiters = append(c.waiters[:i:i], c.waiters[i+1:]...)
+				return err
+			}
+		}
+		c.letInLocked() // the turn came too late for us
+	}
+	return err
+}
+
+// fail ends the connection once; the first error stays. All calls fail, all
+// handlers' contexts end.
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = err
+	calls, serving := c.calls, c.serving
+	c.calls = map[uint64]*call{}
+	c.waiters = nil // done wakes them
+	serve := make([]*request, 0, len(serving))
+	for _, r := range serving {
+		serve = append(serve, r)
+	}
+	c.mu.Unlock()
+
+	close(c.done)
+	c.raw.Close()
+	for _, cl := range calls {
+		cl.finish(nil, fmt.Errorf("%w: connection to %v broke: %w", ErrUnreachable, c.peer.ID, err))
+	}
+	for _, r := range serve {
+		r.end(context.Canceled)
+	}
+}
+
+// failure returns why the connection failed, nil while it has not.
+func (c *conn) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// drain lets the requests under way finish and then closes the connection,
+// together with the other side.
+func (c *conn) drain() {
+	c.mu.Lock()
+	c.draining = true
+	c.drainLocked()
+	for range c.waiters {
+		c.letInLocked() // they look for another connection
+	}
+	c.mu.Unlock()
+	c.wakeWriter()
+}
+
+// drainLocked says that we are done asking, when it is so.
+func (c *conn) drainLocked() {
+	if c.draining && !c.drainSent && len(c.calls) == 0 {
+		c.drainSent = true
+		c.out = wire.AppendFrame(c.out, wire.FrameDrain, 0, 0, "", nil)
+	}
+}
+
+// drained tells whether neither side has anything left to say.
+func (c *conn) drained() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.drainSent && c.drainGot && len(c.serving) == 0 && len(c.out) == 0
+}
+
+// tick is called every step. It asks a silent peer for a sign of life, gives
+// up on one that stays silent or takes nothing, and lets go of memory.
+func (c *conn) tick(step time.Duration) {
+	limits := &c.link.cfg.Limits
+	if c.heard.Swap(false) {
+		c.quiet = 0
+	} else {
+		c.quiet += step
+	}
+	if f := c.flushes.Load(); f%2 == 1 && f == c.lastFlush {
+		c.stuck += step
+	} else {
+		c.stuck, c.lastFlush = 0, f
+	}
+	switch {
+	case c.quiet >= limits.Silence:
+		c.fail(errSilent)
+		return
+	case c.stuck >= limits.Silence:
+		c.fail(errStuck)
+		return
+	case c.quiet >= limits.Keepalive && c.stuck == 0:
+		c.send(wire.FramePing, 0)
+	}
+
+	c.mu.Lock()
+	busy := c.used || len(c.calls) > 0 || len(c.serving) > 0
+	c.used = false
+	if !busy && len(c.out) == 0 {
+		c.out, c.spare = nil, nil
+	}
+	draining := c.draining
+	c.mu.Unlock()
+	if c.idle += step; busy {
+		c.idle = 0
+	}
+	switch {
+	case draining:
+		if c.draggedOn += step; c.draggedOn >= limits.Silence {
+			c.fail(errDrained) // the other side does not play along
+		}
+	case limits.Idle > 0 && c.idle >= limits.Idle:
+		c.drain()
+	}
+}

@@ -1,0 +1,236 @@
+package link
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+const (
+	packetQueue      = 512 // packets waiting for memberlist; it drops beyond 1024 itself
+	gossipStreams    = 256 // streams of others at once; memberlist takes 128 exchanges
+	gossipPerPeer    = 8
+	maxAllowed       = 256 // user-given addresses remembered
+	fictitiousPort   = 7946
+	fictitiousPrefix = "\xfd\x73\x6b\x65\x69\x6e\x00\x00" // fd73:6b65:696e::/64
+)
+
+var errNoName = errors.New("link: address without a node's name")
+
+// gossip is memberlist's transport. Addresses that memberlist knows mean
+// nothing here: a name is a NodeID, and Config.Resolve knows where it is.
+type gossip struct {
+	link    *Link
+	packets chan *memberlist.Packet
+	streams chan net.Conn
+	open    *gate[view.NodeID] // accepted streams
+	bytes   budget             // of frames being read or parsed
+	stop    chan struct{}      // closed by Shutdown
+	stopped sync.Once
+
+	mu      sync.Mutex
+	conns   map[*gossipConn]struct{}
+	allowed map[string]view.NodeID // addresses that were greeted
+}
+
+var _ memberlist.NodeAwareTransport = (*gossip)(nil)
+
+func newGossip(l *Link) *gossip {
+	return &gossip{
+		link:    l,
+		packets: make(chan *memberlist.Packet, packetQueue),
+		streams: make(chan net.Conn),
+		open:    newGate[view.NodeID](gossipStreams, gossipPerPeer),
+		bytes:   budget{limit: int64(l.cfg.Limits.GossipBytes)},
+		stop:    make(chan struct{}),
+		conns:   map[*gossipConn]struct{}{},
+		allowed: map[string]view.NodeID{},
+	}
+}
+
+// FinalAdvertiseAddr gives each node a fictitious address made of its NodeID,
+// unless ip is set. memberlist refuses a live name at a new address, and
+// spreads what it knows by hearsay; with an address that never changes, a
+// node that moves is a matter of the roster alone.
+func (g *gossip) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
+	if ip == "" {
+		return net.IP(binary.BigEndian.AppendUint64([]byte(fictitiousPrefix), uint64(g.link.cfg.Self))), fictitiousPort, nil
+	}
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return nil, 0, fmt.Errorf("link: advertise address: %w", err)
+	}
+	return net.IP(addr.Unmap().AsSlice()), port, nil
+}
+
+// allow lets memberlist use a user-given address without a name.
+func (g *gossip) allow(addr netip.AddrPort, id view.NodeID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.allowed) >= maxAllowed {
+		clear(g.allowed)
+	}
+	g.allowed[addr.String()] = id
+}
+
+// find tells who is meant and where that is. Its errors are deliberately no
+// *net.OpError: memberlist takes those for a sign of death.
+func (g *gossip) find(a memberlist.Address) (view.NodeID, netip.AddrPort, error) {
+	if a.Name == "" {
+		g.mu.Lock()
+		id, ok := g.allowed[a.Addr]
+		g.mu.Unlock()
+		addr, err := netip.ParseAddrPort(a.Addr)
+		if !ok || err != nil {
+			return 0, addr, fmt.Errorf("%w: %q", errNoName, a.Addr)
+		}
+		return id, addr, nil
+	}
+	id, err := view.ParseNodeID(a.Name)
+	if err != nil {
+		return 0, netip.AddrPort{}, err
+	}
+	addr, ok := g.link.cfg.Resolve(id)
+	if !ok {
+		return id, addr, fmt.Errorf("%w: %v", ErrUnknownPeer, id)
+	}
+	return id, addr, nil
+}
+
+func (g *gossip) WriteTo(b []byte, addr string) (time.Time, error) {
+	return g.WriteToAddress(b, memberlist.Address{Addr: addr})
+}
+
+func (g *gossip) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	id, addr, err := g.find(a)
+	if err == nil {
+		err = g.link.sendPacket(wire.PacketGossip, id, addr, b)
+	}
+	return time.Now(), err
+}
+
+func (g *gossip) PacketCh() <-chan *memberlist.Packet { return g.packets }
+
+func (g *gossip) StreamCh() <-chan net.Conn { return g.streams }
+
+func (g *gossip) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	return g.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
+}
+
+func (g *gossip) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	id, addr, err := g.find(a)
+	if err != nil {
+		return nil, err
+	}
+	if g.over() {
+		return nil, ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(g.link.group.Context(), timeout)
+	defer cancel()
+	tc, raw, _, err := g.link.dial(ctx, addr.String(), alpnGossip, id)
+	if err != nil {
+		return nil, err
+	}
+	clearDeadline(raw)
+	c := &gossipConn{Conn: tc, raw: raw, gossip: g, peer: id}
+	if !g.track(c) {
+		raw.Close()
+		return nil, ErrClosed
+	}
+	return c, nil
+}
+
+// Shutdown is memberlist's way to say that it has gone. The link stays.
+func (g *gossip) Shutdown() error {
+	g.stopped.Do(func() { close(g.stop) })
+	g.mu.Lock()
+	conns := g.conns
+	g.conns = nil
+	g.mu.Unlock()
+	for c := range conns {
+		c.raw.Close()
+	}
+	return nil
+}
+
+func (g *gossip) over() bool {
+	select {
+	case <-g.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// receive screens a packet and passes it on.
+func (g *gossip) receive(from view.NodeID, remote netip.AddrPort, b []byte) {
+	if g.over() {
+		return
+	}
+	if err := screenPacket(from, b); err != nil {
+		g.link.stats.gossipRefused.Add(1)
+		g.link.log.Debug("gossip packet turned away", "peer", from, "err", err)
+		return
+	}
+	p := &memberlist.Packet{Buf: b, From: net.UDPAddrFromAddrPort(remote), Timestamp: time.Now()}
+	select {
+	case g.packets <- p:
+	default:
+		g.link.stats.gossipDropped.Add(1)
+	}
+}
+
+// accept passes a stream of an authenticated peer on to memberlist.
+func (g *gossip) accept(ctx context.Context, tc, raw net.Conn, from view.NodeID) {
+	c := &gossipConn{Conn: tc, raw: raw, gossip: g, peer: from, accepted: true}
+	if g.over() || !g.open.enter(from) {
+		g.link.stats.connsRefused.Add(1)
+		raw.Close()
+		return
+	}
+	if !g.track(c) {
+		g.open.leave(from)
+		raw.Close()
+		return
+	}
+	t := time.NewTimer(g.link.cfg.Limits.HandshakeTimeout)
+	defer t.Stop()
+	select {
+	case g.streams <- c:
+		return
+	case <-t.C:
+		g.link.stats.gossipDropped.Add(1)
+	case <-g.stop:
+	case <-ctx.Done():
+	}
+	c.Close()
+}
+
+func (g *gossip) track(c *gossipConn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.conns == nil {
+		return false
+	}
+	g.conns[c] = struct{}{}
+	return true
+}
+
+func (g *gossip) untrack(c *gossipConn) {
+	g.mu.Lock()
+	delete(g.conns, c)
+	g.mu.Unlock()
+	if c.accepted {
+		g.open.leave(c.peer)
+	}
+}

@@ -1,0 +1,208 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Greet connects to an address that the user gave, authenticates whoever is
+// there and exchanges hellos. The connection is kept for requests. From then
+// on memberlist may join at that address without a name, too.
+func (l *Link) Greet(ctx context.Context, addr netip.AddrPort) (Peer, error) {
+	peer, err := l.connect(ctx, addr, 0)
+	if err != nil {
+		return peer, fmt.Errorf("link: greeting %v: %w", addr, err)
+	}
+	l.gossip.allow(addr, peer.ID)
+	return peer, nil
+}
+
+// connect makes a data connection to want, or to whoever is at addr when
+// want is zero.
+func (l *Link) connect(ctx context.Context, addr netip.AddrPort, want view.NodeID) (Peer, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Limits.DialTimeout)
+	defer cancel()
+	// A caller's context does not know of Close.
+	stop := context.AfterFunc(l.group.Context(), cancel)
+	defer stop()
+	tc, raw, id, err := l.dial(ctx, addr.String(), alpnData, want)
+	if err != nil {
+		return Peer{}, err
+	}
+	stopCut := cutWhen(ctx, raw)
+	defer stopCut()
+	c, err := l.introduce(tc, raw, Peer{ID: id, Remote: unmap(addr), Dialed: true})
+	if err != nil {
+		raw.Close()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		return Peer{ID: id, Remote: unmap(addr), Dialed: true}, err
+	}
+	if !stopCut() {
+		raw.Close() // too late
+		return c.peer, ctx.Err()
+	}
+	return c.peer, l.adopt(c)
+}
+
+// adopt puts a greeted connection to use.
+func (l *Link) adopt(c *conn) error {
+	clearDeadline(c.raw)
+	if err := l.peers.add(c); err != nil {
+		c.raw.Close()
+		return err
+	}
+	l.log.Debug("data connection", "peer", c.peer.ID, "remote", c.peer.Remote, "dialed", c.peer.Dialed)
+	if !l.group.Go(c.run) {
+		c.fail(ErrClosed)
+		l.peers.remove(c)
+		return ErrClosed
+	}
+	return nil
+}
+
+// introduce exchanges hellos on a new data connection:
+//
+//	dialler   greeting ->          ready or refusal ->
+//	acceptor            <- greeting or refusal
+//
+// Each side uses the connection only after both accepted.
+func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
+	br := bufio.NewReaderSize(tc, readBuffer)
+	if peer.Dialed {
+		if err := l.sayHello(tc); err != nil {
+			return nil, err
+		}
+	}
+	window, err := hearHello(br, &peer)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.judge(peer, window.Payload); err != nil {
+		var refused *RefusedError
+		if errors.As(err, &refused) {
+			refuse(tc, refused)
+		}
+		return nil, err
+	}
+	window.Payload = nil
+	if peer.Dialed {
+		_, err = tc.Write(wire.AppendFrame(nil, wire.FrameReady, 0, 0, "", nil))
+	} else if err = l.sayHello(tc); err == nil {
+		if err = hearReady(br); err != nil {
+			l.tellRefused(peer, err)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newConn(l, peer, raw, tc, br, window), nil
+}
+
+func (l *Link) sayHello(w io.Writer) error {
+	payload := l.cfg.Hello()
+	if len(payload) > wire.MaxGreetingPayload {
+		return fmt.Errorf("%w: hello of %d bytes", ErrTooLarge, len(payload))
+	}
+	greeting := wire.AppendGreeting(nil, wire.Greeting{
+		Node: l.cfg.Self, Boot: l.cfg.Boot, Instance: l.cfg.Instance,
+		Requests:   uint64(l.cfg.Limits.WindowRequests),
+		Bytes:      uint64(l.cfg.Limits.WindowBytes),
+		MaxPayload: uint64(l.cfg.Limits.MaxPayload),
+		Payload:    payload,
+	})
+	_, err := w.Write(wire.AppendFrame(nil, wire.FrameGreeting, 0, 0, "", greeting))
+	return err
+}
+
+// hearHello reads the other side's greeting. Its payload is a fresh slice.
+func hearHello(br *bufio.Reader, peer *Peer) (wire.Greeting, error) {
+	payload, err := hear(br, wire.FrameGreeting, wire.MaxGreeting)
+	if err != nil {
+		return wire.Greeting{}, err
+	}
+	g, err := wire.DecodeGreeting(payload)
+	if err != nil {
+		return wire.Greeting{}, err
+	}
+	if g.Node != peer.ID {
+		return wire.Greeting{}, fmt.Errorf("%w: %v says that it is %v", ErrUntrusted, peer.ID, g.Node)
+	}
+	peer.Boot, peer.Instance = g.Boot, g.Instance
+	return g, nil
+}
+
+func hearReady(br *bufio.Reader) error {
+	_, err := hear(br, wire.FrameReady, 0)
+	return err
+}
+
+// hear reads one frame of the given kind, or a refusal.
+func hear(br *bufio.Reader, kind wire.FrameKind, limit int) ([]byte, error) {
+	h, size, err := nextFrame(br, max(limit, maxText))
+	if err != nil {
+		return nil, err
+	}
+	refusal := h.Kind == wire.FrameRefusal && len(h.Text) <= maxCode && size <= maxText
+	if !refusal && (h.Kind != kind || size > limit) {
+		return nil, fmt.Errorf("%w: frame of kind %d and %d bytes before hello", errProtocol, h.Kind, size)
+	}
+	code := string(h.Text)
+	payload := make([]byte, size)
+	if _, err := io.ReadFull(br, payload); err != nil {
+		return nil, err
+	}
+	switch {
+	case refusal && code == CodeSelf:
+		return nil, ErrSelf
+	case refusal:
+		return nil, &RefusedError{Code: code, Text: string(payload)}
+	}
+	return payload, nil
+}
+
+// judge decides about a hello. A refusal comes as a *RefusedError.
+func (l *Link) judge(peer Peer, payload []byte) error {
+	if peer.ID == l.cfg.Self && peer.Instance == l.cfg.Instance && peer.Boot == l.cfg.Boot {
+		return &RefusedError{Code: CodeSelf, Text: "this is the very node that dials"}
+	}
+	if l.peers.full() {
+		return &RefusedError{Code: CodeBusy, Text: "too many connections"}
+	}
+	err := l.cfg.OnHello(peer, payload)
+	var refused *RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return &RefusedError{
+			Code: refused.Code[:min(len(refused.Code), maxCode)],
+			Text: refused.Text[:min(len(refused.Text), maxText)],
+		}
+	case err != nil:
+		text := err.Error()
+		return &RefusedError{Code: CodeRefused, Text: text[:min(len(text), maxText)]}
+	case peer.ID == l.cfg.Self:
+		return &RefusedError{Code: CodeConflict, Text: "another process runs as this node"}
+	}
+	return nil
+}
+
+func refuse(w io.Writer, r *RefusedError) {
+	_, _ = w.Write(wire.AppendFrame(nil, wire.FrameRefusal, 0, 0, r.Code, []byte(r.Text)))
+}
+
+// tellRefused reports that a peer dialled us and then refused our hello.
+func (l *Link) tellRefused(peer Peer, err error) {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		l.cfg.OnBroken(peer.ID, err)
+	}
+}

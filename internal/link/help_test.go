@@ -1,0 +1,160 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"math/big"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"go.uber.org/goleak"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// authority issues certificates as the mesh authority does.
+type authority struct {
+	key  ed25519.PrivateKey
+	pkey [32]byte
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &authority{key: key}
+	_, _ = rand.Read(a.pkey[:])
+	return a
+}
+
+// issue makes a certificate that expired long ago: no check may care.
+func (a *authority) issue(t testing.TB, id view.NodeID) tls.Certificate {
+	t.Helper()
+	pub, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: id.String()},
+		NotBefore:    time.Unix(0, 0), NotAfter: time.Unix(1, 0),
+	}
+	parent := &x509.Certificate{Subject: pkix.Name{CommonName: "mesh"}}
+	der, err := x509.CreateCertificate(rand.Reader, cert, parent, pub, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func (a *authority) verify(der []byte) (view.NodeID, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return 0, err
+	}
+	if !ed25519.Verify(a.key.Public().(ed25519.PublicKey), cert.RawTBSCertificate, cert.Signature) {
+		return 0, errors.New("signed by somebody else")
+	}
+	return view.ParseNodeID(cert.Subject.CommonName)
+}
+
+// book is a roster's addresses.
+type book struct {
+	mu sync.Mutex
+	m  map[view.NodeID]netip.AddrPort
+}
+
+func (b *book) resolve(id view.NodeID) (netip.AddrPort, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a, ok := b.m[id]
+	return a, ok
+}
+
+func (b *book) set(id view.NodeID, a netip.AddrPort) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.m[id] = a
+}
+
+// world is a mesh of links in one process.
+type world struct {
+	t    testing.TB
+	auth *authority
+	book *book
+}
+
+func newWorld(t testing.TB) *world {
+	return &world{t: t, auth: newAuthority(t), book: &book{m: map[view.NodeID]netip.AddrPort{}}}
+}
+
+func echo(_ context.Context, _ view.NodeID, _ string, req []byte) ([]byte, error) { return req, nil }
+
+func (w *world) config(id view.NodeID) Config {
+	return Config{
+		Self: id, Boot: 1, Instance: uint64(id)<<8 | 1,
+		Listen:      "127.0.0.1:0",
+		Certificate: w.auth.issue(w.t, id), Verify: w.auth.verify, PacketKey: w.auth.pkey,
+		Resolve: w.book.resolve, Handle: echo,
+	}
+}
+
+// start opens a link and enters it into the book.
+func (w *world) start(id view.NodeID, change ...func(*Config)) *Link {
+	w.t.Helper()
+	cfg := w.config(id)
+	for _, f := range change {
+		f(&cfg)
+	}
+	l, err := Open(context.Background(), cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.book.set(id, l.Addr())
+	w.t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func ctxFor(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually polls until ok returns true.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func mustCall(t testing.TB, l *Link, to view.NodeID, req []byte) {
+	t.Helper()
+	got, err := l.Call(ctxFor(t, 5*time.Second), to, "echo", req)
+	if err != nil {
+		t.Fatalf("call to %v: %v", to, err)
+	}
+	if !bytes.Equal(got, req) {
+		t.Fatalf("call to %v: %d bytes came back, %d sent", to, len(got), len(req))
+	}
+}
+
+
+func address(id view.NodeID) memberlist.Address { return memberlist.Address{Name: id.String()} }

@@ -1,0 +1,90 @@
+package link
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// budget is an amount that may be taken up to a limit.
+type budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+// take takes n or nothing.
+func (b *budget) take(n int) bool {
+	if b.used.Add(int64(n)) <= b.limit {
+		return true
+	}
+	b.used.Add(-int64(n))
+	return false
+}
+
+func (b *budget) give(n int) { b.used.Add(-int64(n)) }
+
+// gate counts what is under way, in all and for each key.
+type gate[K comparable] struct {
+	total, each int
+
+	mu sync.Mutex
+	n  int
+	of map[K]int
+}
+
+func newGate[K comparable](total, each int) *gate[K] {
+	return &gate[K]{total: total, each: each, of: map[K]int{}}
+}
+
+// enter lets one more in, or reports false. Who enters must leave.
+func (g *gate[K]) enter(key K) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n >= g.total || g.of[key] >= g.each {
+		return false
+	}
+	g.n++
+	g.of[key]++
+	return true
+}
+
+func (g *gate[K]) leave(key K) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.n--
+	if g.of[key]--; g.of[key] == 0 {
+		delete(g.of, key)
+	}
+}
+
+// siteOf is what a stranger can be held to: an IPv4 address or an IPv6 /64.
+func siteOf(addr netip.Addr) netip.Prefix {
+	bits := 32
+	if addr = addr.Unmap().WithZone(""); addr.Is6() {
+		bits = 64
+	}
+	p, _ := addr.Prefix(bits)
+	return p
+}
+
+// addrPort reads the address of a connection's other end. IPv4 in IPv6 is
+// unwrapped, so that one node has one address whatever socket it came by.
+func addrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	default:
+		if a != nil {
+			ap, _ = netip.ParseAddrPort(a.String())
+		}
+	}
+	return unmap(ap)
+}
+
+func unmap(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,372 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+func TestCallBothWaysOnOneConnection(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.start(1), w.start(2)
+	for _, size := range []int{0, 1, 1000, 16 << 10, 70_000, 1 << 20, 4 << 20} {
+		mustCall(t, a, 2, bytes.Repeat([]byte{byte(size)}, size))
+		mustCall(t, b, 1, bytes.Repeat([]byte{byte(size)}, size))
+	}
+	if got := a.Connected(); !slices.Equal(got, []view.NodeID{2}) {
+		t.Errorf("a is connected to %v", got)
+	}
+	if n := a.peers.n + b.peers.n; n != 2 {
+		t.Errorf("%d connection ends, one connection has two", n)
+	}
+	if s := a.Stats(); s.CallsIn != 7 || s.CallsOut != 7 {
+		t.Errorf("a counts %d calls in, %d out", s.CallsIn, s.CallsOut)
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	w := newWorld(t)
+	on6 := func(c *Config) { c.Listen = "[::1]:0" }
+	a, b := w.start(1, on6), w.start(2, on6)
+	mustCall(t, a, 2, []byte("six"))
+	if r, err := b.Probe(ctxFor(t, 5*time.Second), 1); err != nil || r.Stream {
+		t.Errorf("probe: %+v, %v", r, err)
+	}
+	if _, err := a.Greet(ctxFor(t, 5*time.Second), b.Addr()); err != nil {
+		t.Errorf("greet: %v", err)
+	}
+}
+
+func TestBothDialAtOnce(t *testing.T) {
+	w := newWorld(t)
+	for round := range 20 {
+		lo, hi := view.NodeID(2*round+1), view.NodeID(2*round+2)
+		a, b := w.start(lo), w.start(hi)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() { mustCall(t, a, hi, []byte("a")) })
+			wg.Go(func() { mustCall(t, b, lo, []byte("b")) })
+		}
+		wg.Wait()
+		eventually(t, "one connection is left", func() bool {
+			return len(a.peers.all()) == 1 && len(b.peers.all()) == 1
+		})
+		mustCall(t, a, hi, []byte("still"))
+		a.Close()
+		b.Close()
+	}
+}
+
+func TestErrorsOfHandlers(t *testing.T) {
+	w := newWorld(t)
+	a := w.start(1)
+	w.start(2, func(c *Config) {
+		c.Handle = func(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
+			switch method {
+			case "coded":
+				return nil, fmt.Errorf("wrapped: %w", &RemoteError{Code: "no-such-bucket", Text: "b7"})
+			case "large":
+				return make([]byte, 5<<20), nil
+			case "slow":
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return nil, fmt.Errorf("from %v: %s", from, strings.Repeat("x", 2000))
+		}
+	})
+	for method, code := range map[string]string{"coded": "no-such-bucket", "plain": CodeError, "large": CodeTooLarge} {
+		_, err := a.Call(ctxFor(t, 5*time.Second), 2, method, nil)
+		var remote *RemoteError
+		if !errors.As(err, &remote) || remote.Code != code || len(remote.Text) > maxText {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	if _, err := a.Call(ctxFor(t, 5*time.Second), 2, "x", make([]byte, 4<<20+1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	if _, err := a.Call(ctxFor(t, 50*time.Millisecond), 2, "slow", nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("slow: %v", err)
+	}
+	if _, err := a.Call(ctxFor(t, time.Second), 1, "x", nil); !errors.Is(err, ErrSelf) {
+		t.Errorf("self: %v", err)
+	}
+	_, err := a.Call(ctxFor(t, time.Second), 99, "x", nil)
+	if !errors.Is(err, ErrUnreachable) || !errors.Is(err, ErrUnknownPeer) {
+		t.Errorf("unknown: %v", err)
+	}
+}
+
+func TestDeadlineAndCancelReachTheHandler(t *testing.T) {
+	w := newWorld(t)
+	a := w.start(1)
+	ended := make(chan error, 1)
+	w.start(2, func(c *Config) {
+		c.Handle = func(ctx context.Context, _ view.NodeID, method string, _ []byte) ([]byte, error) {
+			if method == "derived" {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				defer cancel()
+			}
+			if _, ok := ctx.Deadline(); ok != (method != "cancel") {
+				return nil, errors.New("deadline did not travel")
+			}
+			<-ctx.Done()
+			ended <- ctx.Err()
+			return nil, nil
+		}
+	})
+	for _, method := range []string{"deadline", "derived"} {
+		_, err := a.Call(ctxFor(t, 50*time.Millisecond), 2, method, nil)
+		if got := <-ended; !errors.Is(err, context.DeadlineExceeded) || !errors.Is(got, context.DeadlineExceeded) && !errors.Is(got, context.Canceled) {
+			t.Errorf("%s: caller %v, handler %v", method, err, got)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	_, err := a.Call(ctx, 2, "cancel", nil)
+	if got := <-ended; !errors.Is(err, context.Canceled) || !errors.Is(got, context.Canceled) {
+		t.Errorf("cancel: caller %v, handler %v", err, got)
+	}
+	eventually(t, "the window is free again", func() bool {
+		c := a.peers.all()[0]
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.calls) == 0 && c.callBytes == 0
+	})
+}
+
+func TestClosedPeerIsReportedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	broken := make(chan view.NodeID, 1)
+	a := w.start(1, func(c *Config) { c.OnBroken = func(id view.NodeID, err error) { broken <- id } })
+	started := make(chan struct{})
+	b := w.start(2, func(c *Config) {
+		c.Handle = func(ctx context.Context, _ view.NodeID, m string, r []byte) ([]byte, error) {
+			if m == "hang" {
+				close(started)
+				<-ctx.Done()
+			}
+			return r, nil
+		}
+	})
+	failed := make(chan error, 1)
+	go func() {
+		_, err := a.Call(context.Background(), 2, "hang", nil)
+		failed <- err
+	}()
+	<-started
+	begin := time.Now()
+	b.Close()
+	if id := <-broken; id != 2 {
+		t.Errorf("%v reported", id)
+	}
+	if err := <-failed; !errors.Is(err, ErrUnreachable) {
+		t.Errorf("call: %v", err)
+	}
+	if d := time.Since(begin); d > 500*time.Millisecond {
+		t.Errorf("took %v", d)
+	}
+	if _, err := a.Call(ctxFor(t, time.Second), 2, "x", nil); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("call after: %v", err)
+	}
+	if _, err := a.Probe(ctxFor(t, 300*time.Millisecond), 2); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("probe after: %v", err)
+	}
+}
+
+func TestRestartedPeerTakesItsPlace(t *testing.T) {
+	w := newWorld(t)
+	a := w.start(1)
+	b := w.start(2)
+	mustCall(t, a, 2, nil)
+	b.Close()
+	w.start(2, func(c *Config) { c.Boot, c.Instance = 2, 77 })
+	eventually(t, "the new process answers", func() bool {
+		r, err := a.Probe(ctxFor(t, time.Second), 2)
+		return err == nil && r.Boot == 2 && r.Instance == 77
+	})
+	mustCall(t, a, 2, []byte("again"))
+}
+
+func TestGreet(t *testing.T) {
+	w := newWorld(t)
+	var heard atomic.Value
+	a := w.start(1, func(c *Config) { c.Hello = func() []byte { return []byte("I am one") } })
+	b := w.start(2, func(c *Config) {
+		c.Boot, c.Instance = 7, 70
+		c.Hello = func() []byte { return []byte("I am two") }
+		c.OnHello = func(p Peer, payload []byte) error {
+			heard.Store(fmt.Sprintf("%v %s %v", p.ID, payload, p.Dialed))
+			return nil
+		}
+	})
+	w.book.m = map[view.NodeID]netip.AddrPort{} // nobody knows anybody
+	p, err := a.Greet(ctxFor(t, 5*time.Second), b.Addr())
+	if err != nil || p.ID != 2 || p.Boot != 7 || p.Instance != 70 || !p.Dialed || p.Remote != b.Addr() {
+		t.Fatalf("greet: %+v, %v", p, err)
+	}
+	if got := heard.Load(); got != "0000000000000001 I am one false" {
+		t.Errorf("b heard %q", got)
+	}
+	mustCall(t, a, 2, []byte("on that connection"))
+	eventually(t, "b has it too", func() bool { return slices.Equal(b.Connected(), []view.NodeID{1}) })
+	mustCall(t, b, 1, []byte("and back"))
+
+	if _, err := a.Greet(ctxFor(t, time.Second), a.Addr()); !errors.Is(err, ErrSelf) {
+		t.Errorf("greeting itself: %v", err)
+	}
+	for range 5 { // greeting again is no harm
+		if _, err := a.Greet(ctxFor(t, time.Second), b.Addr()); err != nil {
+			t.Errorf("again: %v", err)
+		}
+	}
+	mustCall(t, a, 2, nil)
+	eventually(t, "one connection is left", func() bool { return len(a.peers.all()) == 1 && len(b.peers.all()) == 1 })
+}
+
+func TestRefusedHello(t *testing.T) {
+	w := newWorld(t)
+	broken := make(chan error, 4)
+	a := w.start(1, func(c *Config) {
+		c.OnHello = func(p Peer, _ []byte) error {
+			if p.ID == 3 {
+				return errors.New("not three")
+			}
+			return nil
+		}
+	})
+	b := w.start(2, func(c *Config) {
+		c.OnHello = func(Peer, []byte) error { return &RefusedError{Code: "identity", Text: "somebody else is one"} }
+	})
+	var refused *RefusedError
+	_, err := a.Greet(ctxFor(t, 5*time.Second), b.Addr())
+	if !errors.As(err, &refused) || refused.Code != "identity" || refused.Text != "somebody else is one" {
+		t.Errorf("greet: %v", err)
+	}
+	refused = nil
+	if _, err := a.Call(ctxFor(t, 5*time.Second), 2, "x", nil); !errors.As(err, &refused) || !errors.Is(err, ErrUnreachable) {
+		t.Errorf("call: %v", err)
+	}
+	// The side that dials refuses: the other one hears of it, too.
+	three := w.start(3, func(c *Config) { c.OnBroken = func(_ view.NodeID, err error) { broken <- err } })
+	if _, err := a.Greet(ctxFor(t, 5*time.Second), three.Addr()); !errors.As(err, &refused) || refused.Code != CodeRefused {
+		t.Errorf("greeting three: %v", err)
+	}
+	refused = nil
+	if err := <-broken; !errors.As(err, &refused) || refused.Text != "not three" {
+		t.Errorf("three heard %v", err)
+	}
+	// A second process with the same id.
+	clone := w.start(1, func(c *Config) { c.Instance = 4711 })
+	if _, err := clone.Greet(ctxFor(t, 5*time.Second), a.Addr()); !errors.As(err, &refused) || refused.Code != CodeConflict {
+		t.Errorf("clone: %v", err)
+	}
+}
+
+func TestWrongNodeAtAddress(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.start(1), w.start(2)
+	w.book.set(3, b.Addr())
+	if _, err := a.Call(ctxFor(t, time.Second), 3, "x", nil); !errors.Is(err, ErrUntrusted) {
+		t.Errorf("call: %v", err)
+	}
+	if r, err := a.Probe(ctxFor(t, 200*time.Millisecond), 3); err == nil {
+		t.Errorf("probe: %+v", r)
+	}
+	if _, err := a.Gossip().DialAddressTimeout(address(3), time.Second); !errors.Is(err, ErrUntrusted) {
+		t.Errorf("gossip: %v", err)
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	w := newWorld(t)
+	a := w.start(1)
+	cfg := w.config(2)
+	cfg.Listen = a.Addr().String()
+	if _, err := Open(context.Background(), cfg); !errors.Is(err, ErrPortTaken) {
+		t.Errorf("both: %v", err)
+	}
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	cfg.Listen = pc.LocalAddr().String()
+	if _, err := Open(context.Background(), cfg); !errors.Is(err, ErrPortTaken) {
+		t.Errorf("UDP: %v", err)
+	}
+	// The TCP half must be free again.
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		t.Fatalf("TCP port was kept: %v", err)
+	}
+	ln.Close()
+}
+
+func TestConfigReportsAllFaults(t *testing.T) {
+	_, err := Open(context.Background(), Config{Listen: "nonsense", Limits: Limits{MaxPayload: -1, Handshakes: -1}})
+	if !errors.Is(err, ErrConfig) {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"Self", "Listen", "Certificate", "Verify", "PacketKey", "Resolve", "MaxPayload", "Handshakes"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%s is not named in: %v", part, err)
+		}
+	}
+}
+
+func TestDropAndIdle(t *testing.T) {
+	w := newWorld(t)
+	var broken atomic.Int32
+	count := func(c *Config) { c.OnBroken = func(view.NodeID, error) { broken.Add(1) } }
+	a := w.start(1, count)
+	b := w.start(2, func(c *Config) {
+		count(c)
+		c.Limits = Limits{Keepalive: 40 * time.Millisecond, Idle: 100 * time.Millisecond}
+	})
+	mustCall(t, a, 2, nil)
+	eventually(t, "the idle connection is closed", func() bool { return len(a.peers.all()) == 0 && len(b.peers.all()) == 0 })
+	if n := broken.Load(); n != 0 {
+		t.Errorf("%d reports of a connection that was drained", n)
+	}
+	mustCall(t, a, 2, nil)
+	a.Drop(2)
+	eventually(t, "it is dropped", func() bool { return len(a.peers.all()) == 0 })
+	eventually(t, "the other side is told", func() bool { return broken.Load() == 1 })
+}
+
+func TestOpenCloseLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	cfgs := []Config{w.config(1), w.config(2)}
+	for range 100 {
+		a, err := Open(context.Background(), cfgs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Open(context.Background(), cfgs[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.book.set(2, b.Addr())
+		mustCall(t, a, 2, []byte("x"))
+		if _, err := a.Probe(ctxFor(t, time.Second), 2); err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+		b.Close()
+		if _, err := a.Call(context.Background(), 2, "x", nil); !errors.Is(err, ErrClosed) {
+			t.Fatalf("after Close: %v", err)
+		}
+	}
+}

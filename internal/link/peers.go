@@ -1,0 +1,247 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// maxOld is how many connections to one peer may be finishing their requests
+// beside the one in use.
+const maxOld = 3
+
+// peers is the table of data connections. One connection per pair of nodes
+// is in use, both ways. When both dial at once, both keep the one that the
+// node with the lower id dialled; what loses is drained, not cut.
+type peers struct {
+	link *Link
+
+	mu     sync.Mutex
+	closed bool
+	slots  map[view.NodeID]*slot
+	n      int // connections, old ones included
+}
+
+// slot is what there is of one peer.
+type slot struct {
+	conn *conn   // in use
+	old  []*conn // draining
+	dial *dialing
+}
+
+// dialing is an attempt to connect that any number of callers wait for.
+type dialing struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+func newPeers(l *Link) *peers { return &peers{link: l, slots: map[view.NodeID]*slot{}} }
+
+// get returns the connection to a peer, dialling when there is none.
+func (p *peers) get(ctx context.Context, id view.NodeID) (*conn, error) {
+	if id == p.link.cfg.Self {
+		return nil, ErrSelf
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c, d, err := p.lookUp(id)
+		if c != nil || err != nil {
+			return c, err
+		}
+		select {
+		case <-d.done:
+			if d.err != nil {
+				return nil, d.err
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: still connecting to %v: %w", ErrUnreachable, id, ctx.Err())
+		}
+	}
+}
+
+func (p *peers) lookUp(id view.NodeID) (*conn, *dialing, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, nil, ErrClosed
+	}
+	s := p.slots[id]
+	if s != nil && s.conn != nil {
+		return s.conn, nil, nil
+	}
+	if s != nil && s.dial != nil {
+		return nil, s.dial, nil
+	}
+	d := &dialing{done: make(chan struct{})}
+	if !p.link.group.Go(func(ctx context.Context) { p.dial(ctx, id, d) }) {
+		return nil, nil, ErrClosed
+	}
+	p.slotLocked(id).dial = d
+	return nil, d, nil
+}
+
+// dial connects to a peer at the address of the roster.
+func (p *peers) dial(ctx context.Context, id view.NodeID, d *dialing) {
+	addr, ok := p.link.cfg.Resolve(id)
+	err := fmt.Errorf("%w: %w: %v", ErrUnreachable, ErrUnknownPeer, id)
+	if ok {
+		_, err = p.link.connect(ctx, addr, id)
+	}
+	if err != nil && !errors.Is(err, ErrUnreachable) {
+		err = fmt.Errorf("%w: connecting to %v: %w", ErrUnreachable, id, err)
+	}
+	p.mu.Lock()
+	s := p.slotLocked(id)
+	s.dial = nil
+	if s.conn != nil {
+		err = nil // the peer dialled us meanwhile
+	}
+	p.tidyLocked(id, s)
+	p.mu.Unlock()
+	d.err = err
+	close(d.done)
+}
+
+func (p *peers) slotLocked(id view.NodeID) *slot {
+	s := p.slots[id]
+	if s == nil {
+		s = &slot{}
+		p.slots[id] = s
+	}
+	return s
+}
+
+func (p *peers) tidyLocked(id view.NodeID, s *slot) {
+	if s.conn == nil && s.dial == nil && len(s.old) == 0 {
+		delete(p.slots, id)
+	}
+}
+
+// full tells whether there is no room for a further connection.
+func (p *peers) full() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n >= p.link.cfg.Limits.Connections
+}
+
+// add takes a new connection in and settles which one is in use.
+func (p *peers) add(c *conn) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return ErrClosed
+	}
+	s := p.slotLocked(c.peer.ID)
+	p.n++
+	var drain, cut *conn
+	cutWith := errReplaced
+	switch old := s.conn; {
+	case old == nil:
+		s.conn = c
+	case old.peer.Boot != c.peer.Boot || old.peer.Instance != c.peer.Instance:
+		// Another process of the same node; Config.OnHello agreed that it is
+		// the one that counts.
+		s.conn, cut = c, old
+		s.old = append(s.old, old)
+	case old.peer.Dialed == c.peer.Dialed || c.peer.Dialed == (p.link.cfg.Self < c.peer.ID):
+		s.conn, drain = c, old
+		s.old = append(s.old, old)
+	default:
+		drain = c
+		s.old = append(s.old, c)
+	}
+	if cut == nil && len(s.old) > maxOld {
+		cut, cutWith = s.old[0], errDrained
+	}
+	p.mu.Unlock()
+	if drain != nil {
+		drain.drain()
+	}
+	if cut != nil {
+		cut.fail(cutWith)
+	}
+	return nil
+}
+
+// retire takes a connection that the peer drains out of use.
+func (p *peers) retire(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.slots[c.peer.ID]; s != nil && s.conn == c {
+		s.conn = nil
+		s.old = append(s.old, c)
+	}
+}
+
+// remove forgets a failed connection and reports it when it was in use.
+func (p *peers) remove(c *conn) {
+	err := c.failure()
+	p.mu.Lock()
+	p.n--
+	report := false
+	if s := p.slots[c.peer.ID]; s != nil {
+		if s.conn == c {
+			s.conn = nil
+			report = !p.closed && !errors.Is(err, errDrained) && !errors.Is(err, errDropped)
+		}
+		s.old = slices.DeleteFunc(s.old, func(o *conn) bool { return o == c })
+		p.tidyLocked(c.peer.ID, s)
+	}
+	p.mu.Unlock()
+	if report {
+		p.link.log.Info("data connection broke", "peer", c.peer.ID, "remote", c.peer.Remote, "err", err)
+		p.link.cfg.OnBroken(c.peer.ID, err)
+	}
+}
+
+// all returns every connection, old ones included.
+func (p *peers) all() []*conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	cs := make([]*conn, 0, p.n)
+	for _, s := range p.slots {
+		if s.conn != nil {
+			cs = append(cs, s.conn)
+		}
+		cs = append(cs, s.old...)
+	}
+	return cs
+}
+
+func (p *peers) connected() []view.NodeID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ids := make([]view.NodeID, 0, len(p.slots))
+	for id, s := range p.slots {
+		if s.conn != nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// drop cuts every connection to a peer.
+func (p *peers) drop(id view.NodeID) {
+	for _, c := range p.all() {
+		if c.peer.ID == id {
+			c.fail(errDropped)
+		}
+	}
+}
+
+// close cuts all connections and lets none in any more.
+func (p *peers) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	for _, c := range p.all() {
+		c.fail(ErrClosed)
+	}
+}

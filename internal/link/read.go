@@ -1,0 +1,256 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+const (
+	maxMethods = 64       // names remembered per connection
+	growStep   = 64 << 10 // a larger payload is given memory as it arrives
+)
+
+// read takes frames off the connection until it fails.
+func (c *conn) read(ctx context.Context) error {
+	for {
+		h, size, err := nextFrame(c.br, c.link.cfg.Limits.MaxPayload)
+		if err == nil {
+			if !c.heard.Load() {
+				c.heard.Store(true)
+			}
+			c.link.stats.dataIn.Add(uint64(size + wire.FramePrefix))
+			err = c.frame(ctx, h, size)
+		}
+		switch {
+		case err != nil && c.drained():
+			return errDrained
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// nextFrame reads length and header of a frame; size bytes of payload follow.
+// Text lends from the buffer and holds until the next read.
+func nextFrame(br *bufio.Reader, maxPayload int) (h wire.FrameHeader, size int, err error) {
+	prefix, err := br.Peek(wire.FramePrefix)
+	if err != nil {
+		return h, 0, distrust(err)
+	}
+	length := binary.BigEndian.Uint32(prefix)
+	if uint64(length) > uint64(maxPayload+wire.MaxFrameHeader) {
+		return h, 0, fmt.Errorf("%w: a frame of %d bytes", errProtocol, length)
+	}
+	_, _ = br.Discard(wire.FramePrefix)
+	head, err := br.Peek(min(int(length), wire.MaxFrameHeader))
+	if err != nil {
+		return h, 0, err
+	}
+	h, n, err := wire.DecodeFrameHeader(head)
+	if err != nil {
+		return h, 0, fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	if int(length)-n > maxPayload {
+		return h, 0, fmt.Errorf("%w: a payload of %d bytes", errProtocol, int(length)-n)
+	}
+	_, _ = br.Discard(n)
+	return h, int(length) - n, nil
+}
+
+func (c *conn) frame(ctx context.Context, h wire.FrameHeader, size int) error {
+	switch h.Kind {
+	case wire.FrameRequest:
+		return c.onRequest(h, size)
+	case wire.FrameReply, wire.FrameFailure, wire.FramePong:
+		return c.onAnswer(h, size)
+	}
+	if size > 0 {
+		return fmt.Errorf("%w: frame of kind %d carries %d bytes", errProtocol, h.Kind, size)
+	}
+	switch h.Kind {
+	case wire.FrameCancel:
+		c.mu.Lock()
+		r := c.serving[h.ID]
+		c.mu.Unlock()
+		if r != nil {
+			r.end(context.Canceled)
+		}
+	case wire.FramePing:
+		return c.onPing(h.ID)
+	case wire.FrameDrain:
+		c.mu.Lock()
+		c.drainGot = true
+		c.mu.Unlock()
+		c.link.peers.retire(c)
+		c.drain()
+	default:
+		return fmt.Errorf("%w: frame of kind %d in mid-connection", errProtocol, h.Kind)
+	}
+	return nil
+}
+
+// onPing answers unless the peer asks faster than it takes answers.
+func (c *conn) onPing(id uint64) error {
+	c.mu.Lock()
+	full := len(c.out) >= outFull
+	if !full {
+		c.out = wire.AppendFrame(c.out, wire.FramePong, id, 0, "", nil)
+	}
+	c.mu.Unlock()
+	c.wakeWriter()
+	if full {
+		return fmt.Errorf("%w: pings while it does not read", errProtocol)
+	}
+	return nil
+}
+
+// onAnswer delivers an answer. Nothing is kept of one that nobody waits for.
+func (c *conn) onAnswer(h wire.FrameHeader, size int) error {
+	if h.Kind != wire.FrameReply && size > maxText {
+		return fmt.Errorf("%w: frame of kind %d carries %d bytes", errProtocol, h.Kind, size)
+	}
+	code := ""
+	if h.Kind == wire.FrameFailure {
+		code = string(h.Text)
+	}
+	c.mu.Lock()
+	cl := c.calls[h.ID]
+	waiting := cl != nil && !cl.left && cl.ping == (h.Kind == wire.FramePong)
+	c.mu.Unlock()
+	if !waiting {
+		if _, err := c.br.Discard(size); err != nil {
+			return err
+		}
+		if cl != nil && cl.ping == (h.Kind == wire.FramePong) {
+			c.settle(h.ID)
+		}
+		return nil
+	}
+	payload, err := c.payload(size, nil)
+	if err != nil {
+		return err
+	}
+	if cl = c.settle(h.ID); cl == nil {
+		return nil
+	}
+	if h.Kind == wire.FrameFailure {
+		cl.finish(nil, errorOf(code, string(payload)))
+	} else {
+		cl.finish(payload, nil)
+	}
+	return nil
+}
+
+// onRequest starts the handler of a request, or refuses it.
+func (c *conn) onRequest(h wire.FrameHeader, size int) error {
+	limits := &c.link.cfg.Limits
+	r := &request{c: c, id: h.ID, method: c.methodName(h.Text), size: size}
+	if h.Aux > 0 {
+		r.deadline = time.Now().Add(time.Duration(min(h.Aux, 1<<40)) * time.Millisecond)
+	}
+	c.mu.Lock()
+	twice := c.serving[h.ID] != nil
+	within := len(c.serving) < limits.WindowRequests && c.serveBytes+size <= limits.WindowBytes
+	c.mu.Unlock()
+	if twice || !within {
+		return fmt.Errorf("%w: more requests than it was told to make", errProtocol)
+	}
+	c.link.stats.callsIn.Add(1)
+	if !c.link.handlers.take(1) {
+		return c.overloaded(h.ID, size)
+	}
+	payload, err := c.payload(size, &c.link.inbound)
+	if payload == nil || err != nil {
+		c.link.handlers.give(1)
+		if err == nil {
+			err = c.overloaded(h.ID, 0)
+		}
+		return err
+	}
+	r.payload = payload
+
+	c.mu.Lock()
+	failed := c.err != nil
+	if !failed {
+		c.serving[h.ID] = r
+		c.serveBytes += size
+		c.used = true
+		c.handlers.Add(1)
+	}
+	c.mu.Unlock()
+	if failed {
+		c.link.handlers.give(1)
+		c.link.inbound.give(size)
+		return nil
+	}
+	go r.serve()
+	return nil
+}
+
+// overloaded refuses a request whose last size bytes are still to come.
+func (c *conn) overloaded(id uint64, size int) error {
+	c.link.stats.overloaded.Add(1)
+	if _, err := c.br.Discard(size); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	full := len(c.out) >= outFull
+	if !full {
+		c.out = wire.AppendFrame(c.out, wire.FrameFailure, id, 0, codeOverloaded, nil)
+	}
+	c.mu.Unlock()
+	c.wakeWriter()
+	if full {
+		return fmt.Errorf("%w: requests while it does not read", errProtocol)
+	}
+	return nil
+}
+
+// payload reads size bytes, which count against b from when they arrive. It
+// returns nil without error when b does not allow it; the bytes are gone
+// then. No memory is given on a mere announcement.
+func (c *conn) payload(size int, b *budget) ([]byte, error) {
+	buf := make([]byte, 0, min(size, growStep))
+	taken := 0
+	for {
+		next := min(size, cap(buf)) // read up to here
+		if b != nil && !b.take(next-taken) {
+			b.give(taken)
+			_, err := c.br.Discard(size - len(buf))
+			return nil, err
+		}
+		taken = next
+		from := len(buf)
+		buf = buf[:next]
+		if _, err := io.ReadFull(c.br, buf[from:]); err != nil {
+			if b != nil {
+				b.give(taken)
+			}
+			return nil, err
+		}
+		if next == size {
+			return buf, nil
+		}
+		grown := make([]byte, len(buf), min(size, 4*len(buf)))
+		copy(grown, buf)
+		buf = grown
+	}
+}
+
+// methodName makes a string of a method without a new one for each request.
+func (c *conn) methodName(b []byte) string {
+	if s, ok := c.methods[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(c.methods) < maxMethods {
+		c.methods[s] = s
+	}
+	return s
+}

@@ -1,0 +1,181 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// request is a peer's request being handled here, and the context its
+// handler gets. Most handlers never look at their context: channel and timer
+// are made when somebody asks for them.
+type request struct {
+	c        *conn
+	id       uint64
+	method   string
+	payload  []byte
+	size     int
+	deadline time.Time // zero when there is none
+
+	mu    sync.Mutex
+	done  chan struct{}
+	err   error
+	timer *time.Timer
+	after map[*func()]struct{}
+}
+
+var _ context.Context = (*request)(nil)
+
+func (r *request) Deadline() (time.Time, bool) { return r.deadline, !r.deadline.IsZero() }
+
+func (r *request) Value(any) any { return nil }
+
+func (r *request) Done() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done == nil {
+		r.done = make(chan struct{})
+		if r.err != nil {
+			close(r.done)
+		}
+		r.watchLocked()
+	}
+	return r.done
+}
+
+func (r *request) Err() error {
+	r.mu.Lock()
+	err := r.err
+	r.mu.Unlock()
+	if err == nil && !r.deadline.IsZero() && !time.Now().Before(r.deadline) {
+		r.end(context.DeadlineExceeded)
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// AfterFunc lets contexts derived from this one be cancelled without a
+// goroutine of their own; package context looks for this method.
+func (r *request) AfterFunc(f func()) (stop func() bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		f := f
+		go f()
+		return func() bool { return false }
+	}
+	key := &f
+	if r.after == nil {
+		r.after = map[*func()]struct{}{}
+	}
+	r.after[key] = struct{}{}
+	r.watchLocked()
+	return func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		_, there := r.after[key]
+		delete(r.after, key)
+		return there
+	}
+}
+
+// watchLocked makes the deadline end the context by itself, once somebody
+// depends on it.
+func (r *request) watchLocked() {
+	if r.timer == nil && r.err == nil && !r.deadline.IsZero() {
+		r.timer = time.AfterFunc(time.Until(r.deadline), func() { r.end(context.DeadlineExceeded) })
+	}
+}
+
+// end ends the context; the first error stays.
+func (r *request) end(err error) {
+	r.mu.Lock()
+	if r.err != nil {
+		r.mu.Unlock()
+		return
+	}
+	r.err = err
+	if r.done != nil {
+		close(r.done)
+	}
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	after := r.after
+	r.after = nil
+	r.mu.Unlock()
+	for f := range after {
+		(*f)()
+	}
+}
+
+// serve runs the handler and queues its answer.
+func (r *request) serve() {
+	c := r.c
+	defer c.handlers.Done()
+	reply, err := c.link.cfg.Handle(r, c.peer.ID, r.method, r.payload)
+	if err == nil && uint64(len(reply)) > min(c.window.MaxPayload, uint64(c.link.cfg.Limits.MaxPayload)) {
+		err = &RemoteError{Code: CodeTooLarge, Text: fmt.Sprintf("reply of %d bytes", len(reply))}
+	}
+	if err != nil {
+		code, text := failureOf(r, err)
+		c.answer(r, wire.FrameFailure, code, []byte(text))
+	} else {
+		c.answer(r, wire.FrameReply, "", reply)
+	}
+	r.end(context.Canceled)
+	c.link.handlers.give(1)
+	c.link.inbound.give(r.size)
+}
+
+// answer queues a reply as soon as there is room for it.
+func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []byte) {
+	c.mu.Lock()
+	for c.err == nil && len(c.out) >= outFull {
+		_ = c.waitLocked(context.Background()) // ends with the connection at the latest
+	}
+	delete(c.serving, r.id)
+	c.serveBytes -= r.size
+	if c.err == nil {
+		c.out = wire.AppendFrame(c.out, kind, r.id, 0, code, payload)
+	}
+	if len(c.out) < outFull {
+		c.letInLocked()
+	}
+	c.mu.Unlock()
+	c.wakeWriter()
+}
+
+const (
+	maxCode = 64
+	maxText = 1 << 10
+)
+
+// failureOf puts a handler's error into words for the other side.
+func failureOf(ctx context.Context, err error) (code, text string) {
+	var remote *RemoteError
+	switch {
+	case errors.As(err, &remote):
+		code, text = remote.Code, remote.Text
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+		code, text = CodeDeadline, err.Error()
+	default:
+		code, text = CodeError, err.Error()
+	}
+	return code[:min(len(code), maxCode)], text[:min(len(text), maxText)]
+}
+
+// errorOf is the caller's view of a failure frame.
+func errorOf(code, text string) error {
+	switch code {
+	case codeOverloaded:
+		return fmt.Errorf("%w: %s", ErrOverloaded, text)
+	case codeClosed:
+		return fmt.Errorf("%w: %s", ErrUnreachable, text)
+	}
+	return &RemoteError{Code: code, Text: text}
+}

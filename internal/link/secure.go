@@ -1,0 +1,136 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// ALPN names tell what a stream is for before anything else is read from it.
+const (
+	alpnGossip = "skein-gossip/1"
+	alpnData   = "skein-data/1"
+)
+
+// strangerBytes is how much is read from a peer that has not proved who it
+// is. A hello, a certificate and the signature take about 3 KiB.
+const strangerBytes = 16 << 10
+
+var errTalkative = errors.New("link: too many bytes before authentication")
+
+// meter cuts a connection off that sends too much before it is trusted. Only
+// the goroutine of the handshake uses it before then, and only readers after.
+type meter struct {
+	net.Conn
+	left    int
+	trusted bool
+}
+
+func (m *meter) Read(b []byte) (int, error) {
+	if m.trusted {
+		return m.Conn.Read(b)
+	}
+	if m.left == 0 {
+		return 0, errTalkative
+	}
+	n, err := m.Conn.Read(b[:min(len(b), m.left)])
+	m.left -= n
+	return n, err
+}
+
+// secure runs the TLS handshake. Both ends show a certificate that Verify
+// maps to a NodeID; want, when not zero, is whose it must be. Neither side
+// looks at names, times or chains: the certificate is bound to mesh and node
+// and nothing else counts. On error raw is closed.
+func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, alpn string, want view.NodeID) (*tls.Conn, view.NodeID, error) {
+	var id view.NodeID
+	m := &meter{Conn: raw, left: strangerBytes}
+	cfg := &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Certificates:           []tls.Certificate{l.cfg.Certificate},
+		ClientAuth:             tls.RequireAnyClientCert,
+		InsecureSkipVerify:     true, // VerifyConnection does what matters here
+		SessionTicketsDisabled: true,
+		NextProtos:             []string{alpnGossip, alpnData},
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			var err error
+			id, err = l.verify(cs, want)
+			return err
+		},
+		DynamicRecordSizingDisabled: true,
+	}
+	var tc *tls.Conn
+	if dialed {
+		cfg.NextProtos = []string{alpn}
+		tc = tls.Client(m, cfg)
+	} else {
+		tc = tls.Server(m, cfg)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = raw.SetDeadline(deadline)
+	}
+	if err := tc.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, 0, fmt.Errorf("link: handshake with %v: %w", raw.RemoteAddr(), distrust(err))
+	}
+	m.trusted = true
+	return tc, id, nil
+}
+
+func (l *Link) verify(cs tls.ConnectionState, want view.NodeID) (view.NodeID, error) {
+	if len(cs.PeerCertificates) != 1 {
+		return 0, fmt.Errorf("%w: it shows %d certificates", ErrUntrusted, len(cs.PeerCertificates))
+	}
+	if cs.NegotiatedProtocol != alpnGossip && cs.NegotiatedProtocol != alpnData {
+		return 0, fmt.Errorf("%w: it speaks protocol %q", ErrUntrusted, cs.NegotiatedProtocol)
+	}
+	id, err := l.cfg.Verify(cs.PeerCertificates[0].Raw)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%w: %w", ErrUntrusted, err)
+	case id == 0:
+		return 0, fmt.Errorf("%w: it is nobody", ErrUntrusted)
+	case want != 0 && id != want:
+		return 0, fmt.Errorf("%w: it is %v, not %v", ErrUntrusted, id, want)
+	case !l.cfg.Admit(id):
+		return 0, fmt.Errorf("%w: %v is shut out", ErrUntrusted, id)
+	}
+	return id, nil
+}
+
+// distrust marks the alert by which the other end says that it does not
+// trust us; in TLS 1.3 it may come after our side of the handshake is done.
+func distrust(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" && !errors.Is(err, ErrUntrusted) {
+		return fmt.Errorf("%w: %w", ErrUntrusted, err)
+	}
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// dial connects to addr and authenticates who is there.
+func (l *Link) dial(ctx context.Context, addr, alpn string, want view.NodeID) (*tls.Conn, net.Conn, view.NodeID, error) {
+	raw, err := l.cfg.Network.Dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	tc, id, err := l.secure(ctx, raw, true, alpn, want)
+	return tc, raw, id, err
+}
+
+// cutWhen closes raw when ctx ends before stop is called.
+func cutWhen(ctx context.Context, raw net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { raw.Close() })
+}
+
+// clearDeadline undoes the deadline of the handshake.
+func clearDeadline(raw net.Conn) { _ = raw.SetDeadline(time.Time{}) }

@@ -1,0 +1,88 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// accept takes connections until the listener is closed. Those beyond the
+// limits are closed unread.
+func (l *Link) accept(ctx context.Context) {
+	pause := time.Duration(0)
+	for {
+		raw, err := l.listener.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// Out of file descriptors, mostly: it passes.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			l.log.Warn("accept", "err", err, "pause", pause)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		pause = 0
+		site := siteOf(addrPort(raw.RemoteAddr()).Addr())
+		if !l.strangers.enter(site) {
+			l.stats.connsRefused.Add(1)
+			raw.Close()
+			continue
+		}
+		if !l.group.Go(func(ctx context.Context) { l.admit(ctx, raw, site) }) {
+			raw.Close()
+			l.strangers.leave(site)
+		}
+	}
+}
+
+// admit authenticates a new connection and hands it to whom it is for. Until
+// then it counts among the strangers.
+func (l *Link) admit(ctx context.Context, raw net.Conn, site netip.Prefix) {
+	hctx, cancel := context.WithTimeout(ctx, l.cfg.Limits.HandshakeTimeout)
+	tc, id, err := l.secure(hctx, raw, false, "", 0)
+	cancel()
+	l.strangers.leave(site)
+	if err != nil {
+		l.stats.connsRefused.Add(1)
+		l.log.Debug("stranger turned away", "remote", raw.RemoteAddr(), "err", err)
+		return
+	}
+	if tc.ConnectionState().NegotiatedProtocol == alpnGossip {
+		clearDeadline(raw)
+		l.gossip.accept(ctx, tc, raw, id)
+		return
+	}
+	l.welcome(ctx, tc, raw, id)
+}
+
+// welcome exchanges hellos with a peer that dialled us.
+func (l *Link) welcome(ctx context.Context, tc net.Conn, raw net.Conn, id view.NodeID) {
+	_ = raw.SetDeadline(time.Now().Add(l.cfg.Limits.DialTimeout))
+	if !l.greeters.enter(id) {
+		l.stats.connsRefused.Add(1)
+		raw.Close()
+		return
+	}
+	stop := cutWhen(ctx, raw)
+	c, err := l.introduce(tc, raw, Peer{ID: id, Remote: addrPort(raw.RemoteAddr())})
+	l.greeters.leave(id)
+	if !stop() && err == nil {
+		err = ErrClosed
+	}
+	if err == nil {
+		err = l.adopt(c)
+	}
+	if err != nil {
+		raw.Close()
+		l.log.Debug("hello failed", "peer", id, "remote", raw.RemoteAddr(), "err", err)
+	}
+}

@@ -1,0 +1,9 @@
+// Package wire holds the bytes that nodes exchange and store: every frame,
+// message and record, each with a format version. It knows how they look,
+// not what they are for.
+//
+// Encoders append to a slice and cannot fail. Decoders take bytes from
+// anybody: they never panic and allocate no more than a small multiple of
+// what they were given. Formats are msgpack, except the header of a packet,
+// where each byte counts.
+package wire
