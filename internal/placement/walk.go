@@ -1,0 +1,172 @@
+package placement
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// What a rendezvous hash is drawn for: independent draws for each purpose.
+const (
+	forZone uint64 = iota + 1
+	forNode
+	forLead
+)
+
+// draw hashes names for one shard and purpose.
+type draw uint64
+
+func draws(shard int, purpose uint64) draw { return draw(mix(purpose<<32 | uint64(uint32(shard)))) }
+
+// of returns the score of a name of weight w: the highest of w draws. The
+// highest wins, so each name wins in proportion to its weight, and a weight
+// that changes moves only what it wins or loses (weighted rendezvous hashing,
+// in integers: logarithms differ between architectures).
+func (d draw) of(hash uint64, w int) uint64 {
+	var best uint64
+	for i := range uint64(w) {
+		best = max(best, mix(hash^uint64(d)+i*0x9e3779b97f4a7c15))
+	}
+	return best
+}
+
+// mix is the finalizer of splitmix64, a bijection.
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// shortWalk is up to how many nodes it is cheaper to look for each in turn
+// than to sort all.
+const shortWalk = 8
+
+// walk goes through the nodes of shard after shard in order of rank.
+type walk struct {
+	m      *Map
+	prefer map[string]bool
+	zones  []zoneWalk
+	taken  []bool // by node
+}
+
+type zoneWalk struct {
+	*zone
+	preferred bool
+	score     uint64
+	ring      int      // next salted ring to ask
+	rest      []ranked // what is left, best first, once it was sorted
+	sorted    bool
+}
+
+type ranked struct {
+	node  int
+	score uint64
+}
+
+func (m *Map) newWalk(prefer []string) *walk {
+	w := &walk{m: m, zones: make([]zoneWalk, len(m.zones)), taken: make([]bool, len(m.nodes))}
+	if len(prefer) > 0 {
+		w.prefer = make(map[string]bool, len(prefer))
+		for _, z := range prefer {
+			w.prefer[z] = true
+		}
+	}
+	return w
+}
+
+// ids returns the first count nodes for the shard.
+func (w *walk) ids(shard, count int) []view.NodeID {
+	clear(w.taken)
+	w.rank(shard)
+	out := make([]view.NodeID, 0, count)
+	for len(out) < count {
+		before := len(out)
+		for i := 0; i < len(w.zones) && len(out) < count; i++ {
+			if n := w.next(&w.zones[i], shard, count); n >= 0 {
+				w.taken[n] = true
+				out = append(out, w.m.nodes[n].id)
+			}
+		}
+		if len(out) == before {
+			break
+		}
+	}
+	return out
+}
+
+// rank sorts the zones for the shard: preferred ones first, then by
+// rendezvous weighted by capacity.
+//
+// The capacity counts in steps of two. A weight that grew with every node
+// would pull shards into the whole zone each time one joins it, on top of
+// those the newcomer takes over there: 1.6 times the ideal for the 11th node of
+// one of five zones. So that is paid once per doubling.
+func (w *walk) rank(shard int) {
+	d := draws(shard, forZone)
+	for i := range w.m.zones {
+		z := &w.m.zones[i]
+		w.zones[i] = zoneWalk{zone: z, preferred: w.prefer[z.name], score: d.of(z.hash, z.weight)}
+	}
+	slices.SortFunc(w.zones, func(a, b zoneWalk) int {
+		if a.preferred != b.preferred {
+			if a.preferred {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.name, b.name))
+	})
+}
+
+// next returns the next node of the zone for the shard, -1 if all are taken.
+func (w *walk) next(z *zoneWalk, shard, count int) int {
+	for z.ring < len(z.rings) {
+		n := int(z.rings[z.ring][shard])
+		z.ring++
+		if !w.taken[n] {
+			return n
+		}
+	}
+	d := draws(shard, forNode)
+	if count <= shortWalk {
+		return w.best(z, d)
+	}
+	if !z.sorted {
+		w.sort(z, d)
+	}
+	if len(z.rest) == 0 {
+		return -1
+	}
+	n := z.rest[0].node
+	z.rest = z.rest[1:]
+	return n
+}
+
+// best finds the best node left; sort, for long walks, all of them.
+func (w *walk) best(z *zoneWalk, d draw) int {
+	at, score := -1, uint64(0)
+	for _, n := range z.nodes {
+		if w.taken[n] {
+			continue
+		}
+		if s := d.of(w.m.nodes[n].hash, w.m.nodes[n].weight); at < 0 || s > score {
+			at, score = n, s
+		}
+	}
+	return at
+}
+
+func (w *walk) sort(z *zoneWalk, d draw) {
+	z.sorted = true
+	for _, n := range z.nodes {
+		if !w.taken[n] {
+			z.rest = append(z.rest, ranked{n, d.of(w.m.nodes[n].hash, w.m.nodes[n].weight)})
+		}
+	}
+	slices.SortFunc(z.rest, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.node, b.node))
+	})
+}
