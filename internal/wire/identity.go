@@ -5,8 +5,9 @@ import (
 )
 
 const (
-	identityVersion = 1
-	ownerVersion    = 1
+	identityVersion   = 1
+	ownerVersion      = 1
+	rosterFileVersion = 1
 )
 
 // End says why an identity may never be used again.
@@ -106,6 +107,37 @@ func DecodeOwner(data []byte) (Owner, error) {
 		return Owner{}, err
 	}
 	return o, nil
+}
+
+// RosterFile is the content of the file that keeps a node's roster.
+type RosterFile struct {
+	Mesh   view.MeshID // whose roster it is
+	Roster []byte      // see AppendRoster
+}
+
+// AppendRosterFile appends the encoding of f.
+//
+//	version=1, mesh id (16 bytes), roster
+func AppendRosterFile(dst []byte, f RosterFile) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(rosterFileVersion)
+		p.bytes(f.Mesh[:])
+		p.bytes(f.Roster)
+	})
+}
+
+// DecodeRosterFile reads what AppendRosterFile wrote. Roster lies in data.
+func DecodeRosterFile(data []byte) (RosterFile, error) {
+	var f RosterFile
+	err := unpack(data, "roster file", func(u *unpacker) {
+		u.version(rosterFileVersion)
+		u.fixed(f.Mesh[:])
+		f.Roster = u.bytes(len(data))
+	})
+	if err != nil {
+		return RosterFile{}, err
+	}
+	return f, nil
 }
 
 // nodeID reads the id of a node, which is never zero.

@@ -3,6 +3,7 @@ package wire
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -13,18 +14,20 @@ const meshVersion = 1
 // Hello is what two nodes tell each other before they use a connection.
 type Hello struct {
 	Self   Member // the sender's own entry
-	Met    bool   // another node has admitted this life of the sender
+	Met    bool   // another node has admitted this run of the sender
+	Up     uint64 // milliseconds since the sender's start
 	Client bool   // the sender is no node: it only asks, and enters no roster
 }
 
 // AppendHello appends the encoding of h.
 //
-//	version=1, member, met, client
+//	version=1, member, met, up, client
 func AppendHello(dst []byte, h *Hello) []byte {
 	return pack(dst, func(p *packer) {
 		p.uint(meshVersion)
 		p.member(&h.Self)
 		p.bool(h.Met)
+		p.uint(h.Up)
 		p.bool(h.Client)
 	})
 }
@@ -36,6 +39,7 @@ func DecodeHello(data []byte) (Hello, error) {
 		u.version(meshVersion)
 		h.Self = u.member()
 		h.Met = u.bool()
+		h.Up = u.uint()
 		h.Client = u.bool()
 	})
 	if err != nil {
@@ -163,4 +167,74 @@ func DecodeRosterSwap(data []byte) (RosterSwap, error) {
 		return RosterSwap{}, err
 	}
 	return s, nil
+}
+
+const maxRTT = 1 << 50 // nanoseconds
+
+// AppendView appends the encoding of v.
+//
+//	version=1, mesh id (16 bytes), self, version, roster,
+//	array of arrays: id, name, zone, address, weight, storing, status, state,
+//	                 boot, since (milliseconds since 1970), rtt (nanoseconds)
+func AppendView(dst []byte, v view.View) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(meshVersion)
+		p.bytes(v.Mesh[:])
+		p.id(uint64(v.Self))
+		p.uint(v.Version)
+		p.id(v.Roster)
+		p.array(len(v.Members))
+		for i := range v.Members {
+			m := &v.Members[i]
+			p.array(memberFields)
+			p.id(uint64(m.ID))
+			p.string(m.Name)
+			p.string(m.Zone)
+			p.addr(m.Addr)
+			p.uint(uint64(m.Weight))
+			p.bool(m.Storing)
+			p.uint(uint64(m.Status))
+			p.uint(uint64(m.State))
+			p.uint(m.Boot)
+			p.int(m.Since.UnixMilli())
+			p.uint(uint64(min(max(m.RTT, 0), maxRTT)))
+		}
+	})
+}
+
+// DecodeView reads what AppendView wrote.
+func DecodeView(data []byte) (view.View, error) {
+	var v view.View
+	err := unpack(data, "view", func(u *unpacker) {
+		u.version(meshVersion)
+		u.fixed(v.Mesh[:])
+		v.Self = u.nodeID()
+		v.Version = u.uint()
+		v.Roster = u.uint()
+		for range u.array(MaxMembers) {
+			if n := u.array(memberFields); u.err == nil && n != memberFields {
+				u.fail("member of %d fields", n)
+			}
+			if u.err != nil {
+				return
+			}
+			v.Members = append(v.Members, view.Member{
+				ID:      u.nodeID(),
+				Name:    u.string(MaxName),
+				Zone:    u.string(MaxName),
+				Addr:    u.addr(),
+				Weight:  int(u.uintMax(1 << 10)),
+				Storing: u.bool(),
+				Status:  view.Status(u.uintMax(uint64(view.Evicted))),
+				State:   view.State(u.uintMax(uint64(view.Departed))),
+				Boot:    u.uint(),
+				Since:   time.UnixMilli(u.int()).UTC(),
+				RTT:     time.Duration(u.uintMax(maxRTT)),
+			})
+		}
+	})
+	if err != nil {
+		return view.View{}, err
+	}
+	return v, nil
 }

@@ -1,0 +1,167 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/skeinmesh/skein/internal/detect"
+	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+const (
+	maxMethod      = 64 // bytes
+	reservedPrefix = "mesh/"
+	adminPrefix    = "admin/"
+
+	codeNoHandler = "no-handler"
+)
+
+// Handler answers a request of another node. ctx ends with the caller's
+// deadline, when the caller gives up and when the node stops. req is the
+// handler's to keep; the reply must not be changed after it was returned.
+type Handler = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)
+
+// handlers is the table of methods.
+type handlers struct {
+	mu sync.RWMutex
+	by map[string]Handler
+}
+
+func (h *handlers) get(method string) Handler {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.by[method]
+}
+
+// Handle makes fn answer the requests of a method, at most 64 bytes, that
+// does not begin with "mesh/". Methods that begin with "admin/" are answered
+// only if Config.AllowAdmin is set. Each request runs in a goroutine of its
+// own, which Close waits for. The error is ErrMethod, also when the method has
+// a handler already, or ErrClosed.
+func (n *Node) Handle(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
+	if method == "" || len(method) > maxMethod || strings.HasPrefix(method, reservedPrefix) || fn == nil {
+		return fmt.Errorf("%w: %.80q", ErrMethod, method)
+	}
+	if n.hasStopped() {
+		return ErrClosed
+	}
+	n.calls.mu.Lock()
+	defer n.calls.mu.Unlock()
+	if _, taken := n.calls.by[method]; taken {
+		return fmt.Errorf("%w: %q has a handler", ErrMethod, method)
+	}
+	n.calls.by[method] = fn
+	return nil
+}
+
+// Call sends a request to another node, or to this one, and waits for the
+// reply, which is the caller's to keep; req is not kept. ctx bounds the wait
+// and travels along as the handler's deadline.
+//
+// The error is ErrUnreachable, ErrNoHandler, ErrOverloaded, ErrTooLarge,
+// ErrAdminOff, ErrClosed, a *RemoteError from the handler, or that of ctx.
+// After ErrUnreachable and the error of ctx the request may have been carried
+// out, or may yet be.
+func (n *Node) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	if n.hasStopped() {
+		return nil, ErrClosed
+	}
+	var reply []byte
+	var err error
+	if to == n.id {
+		reply, err = n.serve(ctx, to, method, append([]byte(nil), req...))
+	} else {
+		reply, err = n.link.Call(ctx, to, method, req)
+	}
+	if err == nil {
+		return reply, nil
+	}
+	var refused *link.RefusedError
+	if errors.As(err, &refused) {
+		n.refused(to, refused)
+	} else if to != n.id && errors.Is(err, context.DeadlineExceeded) {
+		n.tell(detect.Doubt, to)
+	}
+	return nil, fmt.Errorf("call %s on node %v: %w", method, to, callError(err))
+}
+
+// callError turns errors of the link into those of this package.
+func callError(err error) error {
+	var remote *link.RemoteError
+	var refused *link.RefusedError
+	switch {
+	case errors.As(err, &remote) && remote.Code == codeNoHandler:
+		return ErrNoHandler
+	case errors.As(err, &remote) && remote.Code == codeAdminOff,
+		errors.As(err, &refused) && refused.Code == codeAdminOff:
+		return ErrAdminOff
+	case errors.As(err, &remote):
+		return &RemoteError{Code: remote.Code, Text: remote.Text}
+	case errors.Is(err, link.ErrOverloaded):
+		return ErrOverloaded
+	case errors.Is(err, link.ErrTooLarge):
+		return ErrTooLarge
+	case errors.Is(err, link.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, link.ErrUnreachable):
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return err
+}
+
+// handle answers a request that came by the link.
+func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
+	if !n.isOpen() {
+		return nil, ErrClosed
+	}
+	if n.clients.has(from) {
+		if !strings.HasPrefix(method, adminPrefix) {
+			return nil, &link.RemoteError{Code: codeNoHandler, Text: "clients may call admin methods only"}
+		}
+		return n.serve(ctx, from, method, req)
+	}
+	n.met.Store(true) // who asks has accepted our hello
+	switch method {
+	case methodSums:
+		return n.answerSums(req)
+	case methodSwap:
+		return n.answerSwap(ctx, from, req)
+	}
+	return n.serve(ctx, from, method, req)
+}
+
+// serve runs the user's handler of a method.
+func (n *Node) serve(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
+	if strings.HasPrefix(method, adminPrefix) && !n.cfg.AllowAdmin {
+		return nil, &link.RemoteError{Code: codeAdminOff, Text: ErrAdminOff.Error()}
+	}
+	fn := n.calls.get(method)
+	if fn == nil {
+		return nil, &link.RemoteError{Code: codeNoHandler, Text: method}
+	}
+	reply, err := fn(ctx, from, req)
+	var own *RemoteError
+	if errors.As(err, &own) {
+		err = &link.RemoteError{Code: own.Code, Text: own.Text}
+	}
+	return reply, err
+}
+
+// answerView is what Client.View asks for.
+func (n *Node) answerView(context.Context, view.NodeID, []byte) ([]byte, error) {
+	return wire.AppendView(nil, n.View()), nil
+}
+
+func (n *Node) hasStopped() bool {
+	select {
+	case <-n.done:
+		return true
+	default:
+		return false
+	}
+}

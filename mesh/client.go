@@ -1,0 +1,192 @@
+package mesh
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/identity"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// methodView is the admin method that every node answers: its view.
+const methodView = adminPrefix + "view"
+
+// maxClients is how many clients one node serves at once.
+const maxClients = 256
+
+// ClientConfig is what a Client needs to know.
+type ClientConfig struct {
+	// Addr is the host:port of a node that allows admin requests. Required.
+	Addr string
+	// Secret, MeshName and Shards are those of the mesh; see Config.
+	Secret   []byte
+	MeshName string
+	Shards   int
+	// Network replaces the host's network. Nil means the host's.
+	Network Network
+}
+
+// Client asks one node, by admin methods, without being a node itself: it
+// enters no roster. All methods may be used concurrently.
+type Client struct {
+	link *link.Link
+	peer view.NodeID
+}
+
+// Dial connects to a node. The error is ErrAdminOff when the node does not
+// allow admin requests, ErrUnreachable when nobody of this mesh answers.
+func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
+	if len(cfg.Secret) == 0 {
+		return nil, fmt.Errorf("mesh: dial: %w", ErrNoSecret)
+	}
+	if cfg.Shards == 0 {
+		cfg.Shards = defaultShards
+	}
+	keys, err := identity.Derive(cfg.Secret, cfg.MeshName, cfg.Shards)
+	if err != nil {
+		return nil, fmt.Errorf("mesh: dial: %w", err)
+	}
+	id := view.NodeID(random64())
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("mesh: dial: %w", err)
+	}
+	cert, err := keys.Issue(id, key)
+	if err != nil {
+		return nil, fmt.Errorf("mesh: dial: %w", err)
+	}
+	hello := wire.AppendHello(nil, &wire.Hello{Self: wire.Member{ID: id}, Client: true})
+	l, err := link.Open(ctx, link.Config{
+		Self: id, Boot: 1, Instance: random64(), Listen: "127.0.0.1:0", Network: cfg.Network,
+		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
+		Resolve: func(view.NodeID) (netip.AddrPort, bool) { return netip.AddrPort{}, false },
+		Hello:   func() []byte { return hello },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mesh: dial: %w", err)
+	}
+	c := &Client{link: l}
+	if c.peer, err = greetAny(ctx, l, cfg.Addr); err != nil {
+		return nil, errors.Join(fmt.Errorf("mesh: dial %s: %w", cfg.Addr, err), l.Close())
+	}
+	return c, nil
+}
+
+// greetAny greets the addresses of a host until one answers.
+func greetAny(ctx context.Context, l *link.Link, hostport string) (view.NodeID, error) {
+	addrs, err := resolveSeed(ctx, hostport, lookupHost)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	for _, a := range addrs {
+		var peer link.Peer
+		if peer, err = l.Greet(ctx, a); err == nil {
+			return peer.ID, nil
+		}
+	}
+	var refused *link.RefusedError
+	if errors.As(err, &refused) {
+		return 0, callError(err)
+	}
+	return 0, fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
+
+// Node returns the node that the client asks.
+func (c *Client) Node() view.NodeID { return c.peer }
+
+// Call sends a request to the node and waits for the reply, which is the
+// caller's to keep; req is not kept. Methods must begin with "admin/". The
+// errors are those of Node.Call.
+func (c *Client) Call(ctx context.Context, method string, req []byte) ([]byte, error) {
+	reply, err := c.link.Call(ctx, c.peer, method, req)
+	if err != nil {
+		return nil, fmt.Errorf("call %s on node %v: %w", method, c.peer, callError(err))
+	}
+	return reply, nil
+}
+
+// View returns what the node knows of the mesh.
+func (c *Client) View(ctx context.Context) (view.View, error) {
+	reply, err := c.Call(ctx, methodView, nil)
+	if err != nil {
+		return view.View{}, err
+	}
+	v, err := wire.DecodeView(reply)
+	if err != nil {
+		return view.View{}, fmt.Errorf("view of node %v: %w", c.peer, err)
+	}
+	return v, nil
+}
+
+// Close ends the connection and waits for what serves it.
+func (c *Client) Close() error { return c.link.Close() }
+
+// clientSet holds those who are connected and no nodes.
+type clientSet struct {
+	mu sync.Mutex
+	at map[view.NodeID]time.Time
+}
+
+func (s *clientSet) has(id view.NodeID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.at[id]
+	return ok
+}
+
+// add remembers a client; connected says who still is.
+func (s *clientSet) add(id view.NodeID, now time.Time, connected []view.NodeID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.at) >= maxClients {
+		still := make(map[view.NodeID]bool, len(connected))
+		for _, c := range connected {
+			still[c] = true
+		}
+		for c, since := range s.at {
+			if !still[c] && now.Sub(since) > time.Minute {
+				delete(s.at, c)
+			}
+		}
+	}
+	if len(s.at) >= maxClients {
+		return false
+	}
+	if s.at == nil {
+		s.at = map[view.NodeID]time.Time{}
+	}
+	s.at[id] = now
+	return true
+}
+
+// drop forgets a client and tells whether it was one.
+func (s *clientSet) drop(id view.NodeID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.at[id]
+	delete(s.at, id)
+	return ok
+}
+
+// admitClient lets in one who only asks.
+func (n *Node) admitClient(peer link.Peer) error {
+	if !n.cfg.AllowAdmin {
+		return &link.RefusedError{Code: codeAdminOff, Text: ErrAdminOff.Error()}
+	}
+	if _, node := n.book.get().Get(peer.ID); node {
+		return &link.RefusedError{Code: codeBadHello, Text: "a node is no client"}
+	}
+	if !n.clients.add(peer.ID, time.Now(), n.link.Connected()) {
+		return &link.RefusedError{Code: link.CodeBusy, Text: "too many clients"}
+	}
+	n.log.Info("client connected", "remote", peer.Remote)
+	return nil
+}

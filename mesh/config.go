@@ -1,0 +1,201 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/skeinmesh/skein/mesh/identity"
+)
+
+// DefaultPort is where a node listens, by UDP and TCP, unless told otherwise.
+const DefaultPort = 7800
+
+const (
+	defaultShards = 271
+	maxShards     = 1 << 16
+	maxWeight     = 8
+	maxLabel      = 64  // bytes of a name or a zone
+	maxMeshName   = 255 // bytes
+)
+
+// Network is what a node stands on. Connections and packet connections must
+// honour deadlines. The network names used are "tcp" and "udp".
+type Network interface {
+	Listen(ctx context.Context, network, address string) (net.Listener, error)
+	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Config of a node. Start copies it.
+type Config struct {
+	// Dir is the data directory; it is created if need be. One node owns it.
+	// Its identity and its data live and die together. Required.
+	Dir string
+
+	// Secret is the mesh secret, 32 bytes; see identity.NewSecret. Whoever
+	// holds it can join as any node. Required.
+	Secret []byte
+	// MeshName tells meshes of one secret apart; at most 255 bytes. Empty is
+	// a name like any other.
+	MeshName string
+	// Shards is the number of slices of the key space, fixed for the life of
+	// the mesh; 1 to 65536. About 40 per storing node keep the balance good.
+	// Zero means 271. Nodes meet only if Secret, MeshName and Shards agree.
+	Shards int
+
+	// Name is for people and for placement, at most 64 printable bytes, unique
+	// in the mesh. A new directory under an old name replaces the node that
+	// had it, unless that one still runs. Empty means the NodeID.
+	Name string
+	// Zone is where the node stands, at most 64 printable bytes: copies of an
+	// item spread over zones. Empty is a zone like any other.
+	Zone string
+	// Weight is the node's share of the data relative to others, 1 to 8. Zero
+	// means 1.
+	Weight int
+	// Storing says that the node holds data; others only read and write
+	// through those that do. Fixed for the life of the directory.
+	Storing bool
+
+	// Listen is the host:port for UDP and TCP; port 0 picks a free one. Empty
+	// means all addresses of the host and DefaultPort.
+	Listen string
+	// Advertise is the address, with or without a port, under which others
+	// reach this node. Empty means the one it listens on or, if that is all of
+	// them, the host's first suitable address.
+	Advertise string
+	// Seeds are nodes to look for: host:port or host, where host is an address
+	// or a DNS name, looked up afresh each time. They are tried until they
+	// belong to the mesh, for ever. None are needed by a node that others look
+	// for, or that knows the mesh from an earlier run.
+	Seeds []string
+	// MDNS looks for nodes of the mesh on the local network, and lets itself
+	// be found there.
+	MDNS bool
+
+	// Network replaces the host's network. Nil means the host's.
+	Network Network
+	// Profile sets the pace of failure detection. Zero means LAN.
+	Profile Profile
+	// AllowAdmin answers admin requests: of methods that begin with "admin/".
+	AllowAdmin bool
+	// Logger gets what there is to tell. Nil is silent.
+	Logger *slog.Logger
+}
+
+// Validate reports every fault of the Config at once; errors.Is finds
+// ErrConfig and, where the secret is missing, ErrNoSecret.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Dir == "", "Dir is empty")
+	fault(len(c.Secret) == 0, "%w", ErrNoSecret)
+	fault(len(c.Secret) != 0 && len(c.Secret) != identity.SecretSize,
+		"Secret has %d bytes, want %d", len(c.Secret), identity.SecretSize)
+	fault(len(c.MeshName) > maxMeshName, "MeshName has %d bytes, at most %d are allowed", len(c.MeshName), maxMeshName)
+	fault(c.Shards < 0 || c.Shards > maxShards, "Shards is %d, want 1 to %d, or 0 for %d", c.Shards, maxShards, defaultShards)
+	fault(!printable(c.Name), "Name %.80q is longer than %d bytes or not printable", c.Name, maxLabel)
+	fault(!printable(c.Zone), "Zone %.80q is longer than %d bytes or not printable", c.Zone, maxLabel)
+	fault(c.Weight < 0 || c.Weight > maxWeight, "Weight is %d, want 1 to %d, or 0 for 1", c.Weight, maxWeight)
+	if c.Listen != "" {
+		_, port, err := net.SplitHostPort(c.Listen)
+		fault(err != nil || !isPort(port, true), "Listen %q is not host:port", c.Listen)
+	}
+	if c.Advertise != "" {
+		_, err := parseAdvertise(c.Advertise, 1)
+		fault(err != nil, "Advertise %q is not an address that others can dial, with or without a port", c.Advertise)
+	}
+	for _, s := range c.Seeds {
+		_, _, err := splitSeed(s)
+		fault(err != nil, "Seeds has %q, which is neither host:port nor host", s)
+	}
+	fault(c.Profile > Edge, "Profile is %d, want LAN, WAN or Edge", c.Profile)
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrConfig, errors.Join(faults...))
+}
+
+// withDefaults returns a copy that shares nothing with c and has no zero
+// fields left that stand for something else.
+func (c Config) withDefaults() Config {
+	c.Secret = slices.Clone(c.Secret)
+	c.Seeds = slices.Clone(c.Seeds)
+	if c.Shards == 0 {
+		c.Shards = defaultShards
+	}
+	if c.Weight == 0 {
+		c.Weight = 1
+	}
+	if c.Listen == "" {
+		c.Listen = ":" + strconv.Itoa(DefaultPort)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func printable(s string) bool {
+	if len(s) > maxLabel || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}
+
+func isPort(s string, zero bool) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && (n > 0 || zero)
+}
+
+// parseAdvertise reads an address with or without a port.
+func parseAdvertise(s string, port uint16) (netip.AddrPort, error) {
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil {
+		a, err2 := netip.ParseAddr(s)
+		if err2 != nil {
+			return netip.AddrPort{}, err
+		}
+		ap = netip.AddrPortFrom(a, port)
+	}
+	if a := ap.Addr(); ap.Port() == 0 || a.IsUnspecified() || a.IsMulticast() {
+		return netip.AddrPort{}, fmt.Errorf("%v cannot be dialled", ap)
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
+}
+
+// splitSeed reads host:port or host.
+func splitSeed(s string) (host, port string, err error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.String(), strconv.Itoa(DefaultPort), nil
+	}
+	host, port, err = net.SplitHostPort(s)
+	if err != nil {
+		host, port, err = net.SplitHostPort(net.JoinHostPort(s, strconv.Itoa(DefaultPort)))
+	}
+	if err == nil && (host == "" || !isPort(port, false) || slices.ContainsFunc([]rune(host), notInHost)) {
+		err = errors.New("not host:port")
+	}
+	return host, port, err
+}
+
+func notInHost(r rune) bool {
+	return !(r == '-' || r == '.' || r == '_' || r == ':' || r == '%' || unicode.IsLetter(r) || unicode.IsDigit(r))
+}

@@ -1,0 +1,376 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/detect"
+	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Codes by which one node refuses the hello of another.
+const (
+	codeBadHello   = "bad-hello"   // it cannot be read, or contradicts itself
+	codeIDInUse    = "id-in-use"   // a node lives under its NodeID
+	codeNameInUse  = "name-in-use" // a node lives under its Name
+	codeRolledBack = "rolled-back" // a later life of its NodeID was seen
+	codeGone       = "gone"        // its NodeID left or was evicted
+	codeReplaces   = "replaces"    // it must name whom it replaces: the NodeID is the text
+	codeFull       = "full"        // no room in the roster
+	codeAdminOff   = "admin-off"   // a client, and admin requests are not allowed
+)
+
+// admitPatience is how long a node waits for a sign of life of the one whose
+// place another claims.
+const admitPatience = time.Second
+
+// Two processes may claim one NodeID: a restarted node beside its old life, a
+// copied disk beside the original. Each side of a hello compares the claim
+// (Boot, Instance) with the highest that the roster holds, and asks the
+// address known so far whether that life still runs.
+//
+//   - It does, and the newcomer was never admitted anywhere: the newcomer is
+//     a copy, and is refused. The running one is not disturbed.
+//   - It does, and the newcomer was admitted on another side of a cut: the
+//     higher claim wins on both sides alike. The other hears of it through
+//     the roster and stops.
+//   - It does not: a higher claim is a restart. A lower one, or another
+//     Instance of the same Boot, is a disk rolled back or copied.
+
+// hello is what this node tells another before they use a connection.
+func (n *Node) hello() []byte {
+	if !n.isOpen() {
+		return nil
+	}
+	e, _ := n.book.get().Get(n.id)
+	return wire.AppendHello(nil, &wire.Hello{
+		Self: wire.Member(e), Met: n.met.Load(), Up: uint64(n.uptime().Milliseconds()),
+	})
+}
+
+// isOpen waits until all parts of the node are there and tells whether they
+// are. The link is at work earlier than that.
+func (n *Node) isOpen() bool {
+	select {
+	case <-n.opened:
+		return true
+	case <-n.done:
+		return false
+	}
+}
+
+// resolve is the only source of addresses that are sent to.
+func (n *Node) resolve(id view.NodeID) (netip.AddrPort, bool) {
+	e, ok := n.book.get().Get(id)
+	return e.Addr, ok && e.Status != view.Evicted
+}
+
+// admitted tells whether a node may be heard. One that leaves is, to the end.
+func (n *Node) admitted(id view.NodeID) bool {
+	e, ok := n.book.get().Get(id)
+	return !ok || e.Status != view.Evicted
+}
+
+// belongs tells whether a node may be said to live.
+func (n *Node) belongs(id view.NodeID) bool {
+	e, ok := n.book.get().Get(id)
+	return !ok || !e.Status.Gone()
+}
+
+// onHello decides about a node that presents itself.
+func (n *Node) onHello(peer link.Peer, payload []byte) error {
+	if !n.isOpen() {
+		return &link.RefusedError{Code: codeBadHello, Text: "not open yet"}
+	}
+	h, err := wire.DecodeHello(payload)
+	if err != nil {
+		return &link.RefusedError{Code: codeBadHello, Text: err.Error()}
+	}
+	if h.Client {
+		return n.admitClient(peer)
+	}
+	e := roster.Entry(h.Self)
+	if e.ID != peer.ID || e.Boot != peer.Boot || e.Instance != peer.Instance {
+		return &link.RefusedError{Code: codeBadHello, Text: "speaks of another node than it is"}
+	}
+	if e.ID == n.id {
+		return n.meetSelf(e, h)
+	}
+	ctx, cancel := context.WithTimeout(n.work.Context(), n.pace.dial)
+	defer cancel()
+	if err := n.admits.one(ctx, e.ID, func() error { return n.admit(ctx, e, h.Met) }); err != nil {
+		n.log.Warn("node refused", "peer", peer.ID, "name", e.Name, "remote", peer.Remote, "error", err)
+		return err
+	}
+	n.tell(detect.ProbeOK, e.ID)
+	return nil
+}
+
+// meetSelf decides between this node and another process that claims to be
+// it: one that others have admitted goes before one that nobody knows, then
+// the higher claim among those admitted, the longer run among the unknown.
+func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
+	met := n.met.Load()
+	boot := n.dir.id.Boot
+	yield := h.Met
+	switch {
+	case met && h.Met:
+		yield = e.Boot > boot || e.Boot == boot && e.Instance > n.instance
+	case !met && !h.Met:
+		yield = h.Up > uint64(n.uptime().Milliseconds())
+	}
+	if !yield {
+		return &link.RefusedError{Code: codeIDInUse, Text: "another node runs under this node id"}
+	}
+	n.fail(fmt.Errorf("%w: boot %d meets boot %d", ErrIdentityConflict, boot, e.Boot), wire.EndRolled)
+	return &link.RefusedError{Code: link.CodeBusy, Text: "stops in your favour"}
+}
+
+// admit takes in a node, or says why not by a RefusedError.
+func (n *Node) admit(ctx context.Context, e roster.Entry, met bool) error {
+	known, ok := n.book.get().Get(e.ID)
+	if ok && known.Boot == e.Boot && known.Instance == e.Instance && known.HLC >= e.HLC && !known.Status.Gone() {
+		return nil // nothing new
+	}
+	if ok && !known.Status.Gone() {
+		if err := n.admitLife(ctx, e, known, met); err != nil {
+			return err
+		}
+	}
+	dead, err := n.admitName(ctx, e, met)
+	if err != nil {
+		return err
+	}
+	err = n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) {
+		alive := func(id view.NodeID) bool { return id != dead && id != e.ID && n.alive(id) }
+		if err := r.Admit(e, alive); err != nil && !(met && errors.Is(err, roster.ErrNameTaken)) {
+			return r, err
+		}
+		r, _, err := r.With(e)
+		if err == nil {
+			r, _ = r.Settle(alive)
+		}
+		return r, err
+	})
+	return refusal(err)
+}
+
+// admitLife compares the life that e claims with the one known.
+func (n *Node) admitLife(ctx context.Context, e, known roster.Entry, met bool) error {
+	switch {
+	case known.Boot == 0 || e.Boot == known.Boot && e.Instance == known.Instance:
+		return nil
+	case e.Boot < known.Boot, e.Boot == known.Boot && met && e.Instance < known.Instance:
+	case met:
+		return nil
+	case n.answers(ctx, e.ID, e.Instance):
+		return &link.RefusedError{Code: codeIDInUse, Text: "another node runs under this node id"}
+	case e.Boot > known.Boot:
+		return nil
+	}
+	return &link.RefusedError{Code: codeRolledBack, Text: fmt.Sprintf("boot %d was seen, this is %d", known.Boot, e.Boot)}
+}
+
+// answers tells whether a node with the given id lives, other than the given
+// instance.
+func (n *Node) answers(ctx context.Context, id view.NodeID, but uint64) bool {
+	ctx, cancel := context.WithTimeout(ctx, admitPatience)
+	defer cancel()
+	res, err := n.link.Probe(ctx, id)
+	return err == nil && res.Instance != but
+}
+
+// admitName looks for another node under the name of e. It returns one that
+// e replaces, once that one has given no sign of life. A node that was
+// admitted on another side of a cut is let in all the same; see rival.
+func (n *Node) admitName(ctx context.Context, e roster.Entry, met bool) (dead view.NodeID, err error) {
+	if met {
+		return 0, nil
+	}
+	for _, o := range n.book.get().Entries() {
+		if o.Name != e.Name || o.ID == e.ID || o.Status.Gone() || o.Predecessor == e.ID {
+			continue
+		}
+		if o.ID == n.id || n.answers(ctx, o.ID, 0) {
+			return 0, &link.RefusedError{Code: codeNameInUse, Text: fmt.Sprintf("node %v runs under the name %q", o.ID, e.Name)}
+		}
+		if e.Predecessor != o.ID {
+			return 0, &link.RefusedError{Code: codeReplaces, Text: o.ID.String()}
+		}
+		dead = o.ID
+	}
+	return dead, nil
+}
+
+// refusal turns an error of the roster into what the other side is told.
+func refusal(err error) error {
+	if err == nil {
+		return nil
+	}
+	code := codeBadHello
+	for _, c := range []struct {
+		is   error
+		code string
+	}{
+		{roster.ErrGone, codeGone},
+		{roster.ErrOldBoot, codeRolledBack},
+		{roster.ErrClone, codeIDInUse},
+		{roster.ErrNameTaken, codeNameInUse},
+		{roster.ErrFull, codeFull},
+	} {
+		if errors.Is(err, c.is) {
+			code = c.code
+		}
+	}
+	return &link.RefusedError{Code: code, Text: err.Error()}
+}
+
+// refused is told that a node did not accept our hello. It reports whether a
+// second attempt may go better.
+func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
+	switch r.Code {
+	case codeIDInUse:
+		n.fail(fmt.Errorf("%w: %s", ErrIdentityConflict, r.Text), wire.EndRolled)
+	case codeNameInUse:
+		n.fail(fmt.Errorf("%w: %s", ErrIdentityConflict, r.Text), wire.Running)
+	case codeRolledBack:
+		n.fail(fmt.Errorf("%w: %s", ErrRolledBack, r.Text), wire.EndRolled)
+	case codeGone:
+		n.fail(fmt.Errorf("%w: %s", ErrEvicted, r.Text), wire.EndEvicted)
+	case codeReplaces:
+		if old, err := view.ParseNodeID(r.Text); err == nil {
+			return n.replace(old)
+		}
+	default:
+		n.log.Warn("refused by another node", "peer", by, "error", r)
+	}
+	return false
+}
+
+// replace makes our entry name the node whose place we take. That node gave
+// no sign of life to the one that told us.
+func (n *Node) replace(old view.NodeID) bool {
+	ctx, cancel := context.WithTimeout(n.work.Context(), n.pace.dial)
+	defer cancel()
+	err := n.updateSelf(ctx, func(e *roster.Entry) { e.Predecessor = old })
+	n.warn("could not name the node that this one replaces", err)
+	return err == nil
+}
+
+// updateSelf changes what this node says of itself.
+func (n *Node) updateSelf(ctx context.Context, change func(*roster.Entry)) error {
+	return n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) {
+		e, _ := r.Get(n.id)
+		change(&e)
+		return r.Write(e, n.hlc())
+	})
+}
+
+// inspect looks for news of this node itself in the roster.
+func (n *Node) inspect(s *snapshot) {
+	e, ok := s.Get(n.id)
+	if !ok {
+		return
+	}
+	switch boot := n.dir.id.Boot; {
+	case e.Boot > boot || e.Boot == boot && e.Instance > n.instance:
+		n.fail(fmt.Errorf("%w: boot %d was seen, this is %d", ErrRolledBack, e.Boot, boot), wire.EndRolled)
+		return
+	case e.Status.Gone() && !n.leave.begun():
+		n.fail(fmt.Errorf("%w: it is %v", ErrEvicted, e.Status), wire.EndEvicted)
+		return
+	}
+	for _, c := range s.Conflicts() {
+		if c.A == n.id || c.B == n.id {
+			n.rival(s, c)
+		}
+	}
+}
+
+// rival deals with another node under our name that was admitted on another
+// side of a cut: the higher NodeID stops, on both sides alike.
+func (n *Node) rival(s *snapshot, c roster.Conflict) {
+	n.log.Error("two nodes have one name", "name", c.Name, "one", c.A, "other", c.B)
+	if c.B == n.id && n.alive(c.A) {
+		n.fail(fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, c.A, c.Name), wire.Running)
+	}
+}
+
+// meet joins the mesh of a node that is connected: rosters are exchanged,
+// then gossip begins.
+func (n *Node) meet(ctx context.Context, id view.NodeID) error {
+	if err := n.exchange(ctx, id); err != nil {
+		return err
+	}
+	n.met.Store(true)
+	if err := n.gossip.join(id); err != nil {
+		return err
+	}
+	n.tell(detect.ProbeOK, id)
+	n.markReady()
+	return nil
+}
+
+// redial attempts to meet a member that is out of contact.
+func (n *Node) redial(ctx context.Context, id view.NodeID) {
+	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
+	defer cancel()
+	err := n.attempt(id, func() error { return n.meet(ctx, id) })
+	if err != nil {
+		n.log.Debug("redial failed", "peer", id, "error", err)
+		n.tell(detect.ProbeFailed, id)
+	}
+}
+
+// attempt tries, and once more if it was refused for want of something that
+// could be mended.
+func (n *Node) attempt(id view.NodeID, try func() error) error {
+	err := try()
+	var refused *link.RefusedError
+	if errors.As(err, &refused) && n.refused(id, refused) {
+		err = try()
+	}
+	return err
+}
+
+// admissions lets one hello of a node at a time be judged.
+type admissions struct {
+	mu   sync.Mutex
+	busy map[view.NodeID]chan struct{}
+}
+
+func (a *admissions) one(ctx context.Context, id view.NodeID, fn func() error) error {
+	for {
+		a.mu.Lock()
+		wait, taken := a.busy[id]
+		if !taken {
+			break
+		}
+		a.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return &link.RefusedError{Code: link.CodeBusy, Text: "another hello of this node is being judged"}
+		}
+	}
+	if a.busy == nil {
+		a.busy = map[view.NodeID]chan struct{}{}
+	}
+	done := make(chan struct{})
+	a.busy[id] = done
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		delete(a.busy, id)
+		a.mu.Unlock()
+		close(done)
+	}()
+	return fn()
+}

@@ -1,0 +1,177 @@
+package mesh
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/serf/serf"
+
+	"github.com/skeinmesh/skein/internal/detect"
+	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// gossip is serf on memberlist on our transport, unmodified and kept to what
+// it is good at: to notice that nodes come and go. Who belongs to the mesh is
+// said by the roster, who lives by internal/detect.
+type gossip struct {
+	serf    *serf.Serf
+	label   string // of all goroutines started by serf, see quiesce
+	events  chan serf.Event
+	drained chan struct{}
+	stop    context.CancelFunc
+}
+
+type gossipConfig struct {
+	self      view.NodeID
+	transport memberlist.NodeAwareTransport
+	pace      pace
+	log       *slog.Logger
+	belongs   func(view.NodeID) bool // false: gone for good
+	told      func(detect.Event)     // must not block
+}
+
+// gossipIP returns the address under which the link makes a node known to
+// memberlist: made of its NodeID, never dialled. The transport goes by names
+// and looks addresses up in the roster, so a node that moves changes nothing
+// for memberlist, which would take it for an impostor.
+func gossipIP(id view.NodeID) netip.Addr {
+	ip := [16]byte{0xfd, 's', 'k', 'e', 'i', 'n'}
+	binary.BigEndian.PutUint64(ip[8:], uint64(id))
+	return netip.AddrFrom16(ip)
+}
+
+func startGossip(cfg gossipConfig) (*gossip, error) {
+	ctx, stop := context.WithCancel(context.Background())
+	g := &gossip{
+		label:   fmt.Sprintf("%v-%016x", cfg.self, random64()),
+		events:  make(chan serf.Event, 256),
+		drained: make(chan struct{}),
+		stop:    stop,
+	}
+	// Serf sends events while it holds locks: something must always receive.
+	go func() {
+		defer close(g.drained)
+		g.drain(ctx, cfg.told)
+	}()
+	var err error
+	labelled(g.label, func() { g.serf, err = serf.Create(cfg.serf(g.events)) })
+	if err != nil {
+		stop()
+		<-g.drained
+		return nil, fmt.Errorf("mesh: start gossip: %w", err)
+	}
+	return g, nil
+}
+
+func (cfg *gossipConfig) serf(events chan<- serf.Event) *serf.Config {
+	logger := log.New(&logBridge{log: cfg.log}, "", 0)
+	ml := memberlist.DefaultLANConfig()
+	cfg.pace.gossip(ml)
+	ml.Transport = cfg.transport
+	ml.Alive = aliveFilter(cfg.belongs)
+	ml.Logger = logger
+	ml.UDPBufferSize = link.GossipRoom
+	ml.EnableCompression = false // sealed, screened and small as it is
+	ml.RequireNodeNames = true
+	ml.BindAddr, ml.AdvertiseAddr = "", ""
+	return &serf.Config{
+		NodeName:                     cfg.self.String(),
+		EventCh:                      events,
+		ProtocolVersion:              4,
+		BroadcastTimeout:             2 * time.Second,
+		LeavePropagateDelay:          time.Second,
+		ReapInterval:                 time.Minute,
+		RecentIntentTimeout:          5 * time.Minute,
+		ReconnectInterval:            time.Hour, // we redial, by the roster and for ever
+		ReconnectTimeout:             time.Hour,
+		TombstoneTimeout:             time.Hour, // the roster remembers for ever
+		FlapTimeout:                  time.Minute,
+		QueueCheckInterval:           30 * time.Second,
+		QueueDepthWarning:            1024,
+		MinQueueDepth:                4096,
+		EventBuffer:                  1, // no events and no queries: the transport turns them away
+		QueryBuffer:                  1, // and the buffers travel with every push and pull
+		QueryTimeoutMult:             16,
+		QueryResponseSizeLimit:       1024,
+		QuerySizeLimit:               1024,
+		UserEventSizeLimit:           512,
+		EnableNameConflictResolution: false, // it shuts nodes down; see contact.go
+		MemberlistConfig:             ml,
+		Logger:                       logger,
+	}
+}
+
+func (g *gossip) drain(ctx context.Context, told func(detect.Event)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-g.events:
+			m, ok := e.(serf.MemberEvent)
+			if !ok {
+				continue
+			}
+			kind := detect.GossipFailed
+			switch m.Type {
+			case serf.EventMemberJoin:
+				kind = detect.GossipAlive
+			case serf.EventMemberLeave:
+				kind = detect.GossipLeft
+			case serf.EventMemberUpdate:
+				continue
+			}
+			for i := range m.Members {
+				if id, err := view.ParseNodeID(m.Members[i].Name); err == nil {
+					told(detect.Event{Kind: kind, ID: id})
+				}
+			}
+		}
+	}
+}
+
+// join exchanges states with a node by which ours becomes known to all that
+// it knows, and the reverse.
+func (g *gossip) join(id view.NodeID) error {
+	addr := netip.AddrPortFrom(gossipIP(id), DefaultPort)
+	_, err := g.serf.Join([]string{id.String() + "/" + addr.String()}, true)
+	return err
+}
+
+// leave tells the others that we go on purpose. It takes seconds.
+func (g *gossip) leave() error { return g.serf.Leave() }
+
+// close shuts serf down, which closes the transport, and waits for its
+// goroutines as long as patience allows.
+func (g *gossip) close(patience time.Duration) error {
+	err := g.serf.Shutdown()
+	quiesce(g.label, patience)
+	g.stop()
+	<-g.drained
+	return err
+}
+
+// aliveFilter keeps memberlist from taking in nodes that are gone for good,
+// however often an old state of somebody else names them.
+type aliveFilter func(view.NodeID) bool
+
+var errShutOut = errors.New("not a member of this mesh")
+
+// NotifyAlive is called under memberlist's lock.
+func (f aliveFilter) NotifyAlive(n *memberlist.Node) error {
+	id, err := view.ParseNodeID(n.Name)
+	if err != nil {
+		return err
+	}
+	if addr, _ := netip.AddrFromSlice(n.Addr); addr != gossipIP(id) || !f(id) {
+		return errShutOut
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// leaving is what a node knows of its own going.
+type leaving struct {
+	turn  chan struct{} // capacity 1: held by the Leave under way
+	mu    sync.Mutex
+	began bool
+	hooks []func(context.Context) error
+}
+
+func (l *leaving) begin() []func(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.began = true
+	return slices.Clone(l.hooks)
+}
+
+func (l *leaving) begun() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.began
+}
+
+// OnLeave adds a hook that Leave runs before the node goes: to hand over what
+// it holds. Hooks run one after the other, the last added first. One that
+// fails keeps the node here.
+func (n *Node) OnLeave(hook func(ctx context.Context) error) {
+	n.leave.mu.Lock()
+	defer n.leave.mu.Unlock()
+	n.leave.hooks = append(n.leave.hooks, hook)
+}
+
+// Leave makes the node go for good: others are told that it is leaving, the
+// hooks hand over what it holds, then it has left, and is closed. A node that
+// left never comes back: the next Start on its directory sets the data aside
+// and takes a new NodeID.
+//
+// When a hook fails, or ctx ends before all of them have run, the node stays,
+// in status leaving, and Leave may be called again. A node that nobody can
+// reach at the time leaves all the same, but the others do not hear of it.
+func (n *Node) Leave(ctx context.Context) error {
+	select {
+	case n.leave.turn <- struct{}{}:
+		defer func() { <-n.leave.turn }()
+	case <-n.done:
+		return n.stopError()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	hooks := n.leave.begin()
+	if err := n.moveTo(ctx, view.Leaving); err != nil {
+		return err
+	}
+	for _, hook := range slices.Backward(hooks) {
+		if err := hook(ctx); err != nil {
+			return fmt.Errorf("mesh: leave: hand over: %w", err)
+		}
+	}
+	if err := n.moveTo(ctx, view.Left); err != nil {
+		return err
+	}
+	n.warn("leave was not gossiped", n.gossip.leave())
+	n.stop(nil, wire.EndLeft)
+	<-n.stopped
+	return nil
+}
+
+// moveTo moves our own status forward and tells the others at once.
+func (n *Node) moveTo(ctx context.Context, s view.Status) error {
+	err := n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) { return r.Move(n.id, s) })
+	if err != nil {
+		if errors.Is(err, ErrClosed) {
+			return n.stopError()
+		}
+		return fmt.Errorf("mesh: leave: %w", err)
+	}
+	var peers []view.NodeID
+	for _, m := range n.View().Members {
+		if m.ID != n.id && m.State == view.Alive {
+			peers = append(peers, m.ID)
+		}
+	}
+	for group := range slices.Chunk(peers, 16) {
+		n.exchangeWith(ctx, group...)
+	}
+	return nil
+}

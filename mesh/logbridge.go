@@ -1,0 +1,41 @@
+package mesh
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+)
+
+// logBridge turns lines of hashicorp's loggers, "[LEVEL] component: text",
+// into records of ours.
+type logBridge struct{ log *slog.Logger }
+
+// Write takes one line.
+func (b *logBridge) Write(line []byte) (int, error) {
+	level := slog.LevelInfo
+	text := string(bytes.TrimSpace(line))
+	if rest, ok := strings.CutPrefix(text, "["); ok {
+		if name, rest, ok := strings.Cut(rest, "] "); ok {
+			level, text = bridgedLevel(name), rest
+		}
+	}
+	component := "gossip"
+	if name, rest, ok := strings.Cut(text, ": "); ok && !strings.Contains(name, " ") {
+		component, text = name, rest
+	}
+	b.log.Log(context.Background(), level, text, "component", component)
+	return len(line), nil
+}
+
+// bridgedLevel is one step below what the libraries say: what is an error to
+// them, a node that does not answer, is daily bread here.
+func bridgedLevel(name string) slog.Level {
+	switch name {
+	case "ERR", "ERROR":
+		return slog.LevelWarn
+	case "WARN":
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}

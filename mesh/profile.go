@@ -1,0 +1,91 @@
+package mesh
+
+import (
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/skeinmesh/skein/internal/detect"
+)
+
+// Profile sets the pace at which nodes watch each other. All nodes of a mesh
+// should have the same.
+//
+// The bounds are for a node that falls silent at once, as by a pulled plug,
+// until the last other node calls it failed. A killed process, whose
+// connections break, is suspected by those that had one within ProbeTimeout.
+type Profile uint8
+
+const (
+	// LAN is for nodes on one site with round trips of a few milliseconds.
+	// Silent nodes are failed within 8 s among 5 nodes, 11 s among 50 and 16 s
+	// among 300; killed processes are suspected in less than 0.5 s.
+	LAN Profile = iota
+	// WAN is for sites joined by the internet: round trips to 300 ms. Silent
+	// nodes are failed within 40 s among 5 nodes and 80 s among 300.
+	WAN
+	// Edge is for starved gateways and poor radio links, where being wrong
+	// costs more than being late. Silent nodes are failed within 20 s among 5
+	// nodes and 40 s among 300; a node that stalls for 10 s is not called
+	// failed.
+	Edge
+)
+
+// String returns the name of the profile.
+func (p Profile) String() string {
+	switch p {
+	case LAN:
+		return "LAN"
+	case WAN:
+		return "WAN"
+	case Edge:
+		return "Edge"
+	}
+	return "unknown profile"
+}
+
+// pace is what a Profile stands for.
+type pace struct {
+	detect detect.Params
+	gossip func(*memberlist.Config)
+	sync   time.Duration // between roster exchanges with one peer, each way
+	dial   time.Duration // for one attempt at meeting a node
+	seek   time.Duration // expected time between attempts of the whole mesh at one seed that is not a member
+}
+
+func (p Profile) pace() pace {
+	switch p {
+	case WAN:
+		return pace{detect: detect.WAN(), gossip: gossipWAN, sync: 10 * time.Second, dial: 8 * time.Second, seek: 30 * time.Second}
+	case Edge:
+		return pace{detect: detect.Edge(), gossip: gossipEdge, sync: 15 * time.Second, dial: 10 * time.Second, seek: 30 * time.Second}
+	}
+	return pace{detect: detect.LAN(), gossip: gossipLAN, sync: 5 * time.Second, dial: 3 * time.Second, seek: 30 * time.Second}
+}
+
+// Rosters are exchanged on their own, so that push and pull of memberlist's
+// state only has to mend what gossip lost.
+func gossipLAN(c *memberlist.Config) {
+	c.PushPullInterval = time.Minute
+	c.TCPTimeout = 3 * time.Second
+}
+
+func gossipWAN(c *memberlist.Config) {
+	wan := memberlist.DefaultWANConfig()
+	c.TCPTimeout = 8 * time.Second
+	c.SuspicionMult = wan.SuspicionMult
+	c.PushPullInterval = 2 * time.Minute
+	c.ProbeTimeout = wan.ProbeTimeout
+	c.ProbeInterval = wan.ProbeInterval
+	c.GossipNodes = wan.GossipNodes
+	c.GossipInterval = wan.GossipInterval
+	c.GossipToTheDeadTime = wan.GossipToTheDeadTime
+}
+
+func gossipEdge(c *memberlist.Config) {
+	c.TCPTimeout = 10 * time.Second
+	c.SuspicionMult = 6
+	c.PushPullInterval = 2 * time.Minute
+	c.ProbeTimeout = time.Second
+	c.ProbeInterval = 2 * time.Second
+}

@@ -1,0 +1,172 @@
+package mesh
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// batchPause is the least time between two writes of the roster, so that a
+// burst of news costs one write of flash, not one each.
+const batchPause = 100 * time.Millisecond
+
+// book keeps the roster: every change is on disk before anybody sees it
+// (protocol B.1), the node itself included.
+type book struct {
+	write   func(roster.Roster) error
+	alive   func(view.NodeID) bool // as far as this node knows
+	log     *slog.Logger
+	changes chan change
+	closed  chan struct{} // run has returned
+	current atomic.Pointer[snapshot]
+	watch   *notify.Value[*snapshot]
+}
+
+// snapshot is a roster that is on disk, with its digests.
+type snapshot struct {
+	roster.Roster
+	sum     uint64 // of all it says
+	once    sync.Once
+	entries []wire.EntrySum // see sums
+}
+
+// sums returns the digest of every entry, sorted by id. Nobody may change it.
+func (s *snapshot) sums() []wire.EntrySum {
+	s.once.Do(func() {
+		for _, e := range s.Entries() {
+			s.entries = append(s.entries, wire.EntrySum{ID: e.ID, Sum: e.Sum()})
+		}
+	})
+	return s.entries
+}
+
+// change is a step that moves the roster up. done, of capacity 1, gets nil
+// when the result is on disk.
+type change struct {
+	step func(roster.Roster) (roster.Roster, error)
+	done chan error
+}
+
+func newBook(r roster.Roster, write func(roster.Roster) error, alive func(view.NodeID) bool, log *slog.Logger) *book {
+	b := &book{write: write, alive: alive, log: log, changes: make(chan change, 64), closed: make(chan struct{})}
+	s := &snapshot{Roster: r, sum: r.Sum()}
+	b.current.Store(s)
+	b.watch = notify.New(s)
+	return b
+}
+
+// get returns the roster as it is on disk.
+func (b *book) get() *snapshot { return b.current.Load() }
+
+// update performs step on the latest roster and returns when the result is
+// on disk and in use. Steps are performed one after the other, by one
+// goroutine, and may be performed together with others as one write.
+func (b *book) update(ctx context.Context, step func(roster.Roster) (roster.Roster, error)) error {
+	c := change{step, make(chan error, 1)}
+	select {
+	case b.changes <- c:
+	case <-b.closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-b.closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// merge takes in what a peer says, and evicts whom a newcomer replaces.
+func (b *book) merge(ctx context.Context, in roster.Roster) error {
+	if in.Len() == 0 {
+		return nil
+	}
+	return b.update(ctx, func(r roster.Roster) (roster.Roster, error) {
+		merged, _, refused := r.Merge(in)
+		if refused > 0 {
+			b.log.Error("roster is full: new nodes are not taken in", "refused", refused, "limit", roster.Limit)
+		}
+		merged, evicted := merged.Settle(b.alive)
+		for _, id := range evicted {
+			b.log.Warn("node is evicted: a new disk took over its name", "node", id)
+		}
+		return merged, nil
+	})
+}
+
+// run performs changes until ctx ends.
+func (b *book) run(ctx context.Context) {
+	defer b.watch.Close()
+	defer close(b.closed)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case c := <-b.changes:
+			b.perform(c)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(batchPause):
+		}
+	}
+}
+
+// perform performs c and all changes that wait behind it, and writes once.
+func (b *book) perform(c change) {
+	next := b.get().Roster
+	var done []chan error
+	for more := true; more; {
+		if r, err := c.step(next); err != nil {
+			c.done <- err
+		} else {
+			next = r
+			done = append(done, c.done)
+		}
+		select {
+		case c = <-b.changes:
+		default:
+			more = false
+		}
+	}
+	err := b.adopt(next)
+	for _, d := range done {
+		d <- err
+	}
+}
+
+// adopt makes next the roster in use once it is on disk.
+func (b *book) adopt(next roster.Roster) error {
+	sum := next.Sum()
+	if sum == b.get().sum {
+		return nil
+	}
+	if err := b.write(next); err != nil {
+		b.log.Error("roster could not be written; news of other nodes is not used", "error", err)
+		return err
+	}
+	s := &snapshot{Roster: next, sum: sum}
+	b.current.Store(s)
+	b.watch.Set(s)
+	return nil
+}
+
+// name returns the name of a node for people, or its id.
+func (s *snapshot) name(id view.NodeID) string {
+	if e, ok := s.Get(id); ok {
+		return e.Name
+	}
+	return id.String()
+}

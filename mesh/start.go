@@ -1,0 +1,318 @@
+package mesh
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/detect"
+	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/identity"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// closePatience bounds how long Close waits for goroutines of memberlist that
+// cannot be told to stop.
+const closePatience = 5 * time.Second
+
+// Node is a running node of a mesh. All methods may be used concurrently.
+type Node struct {
+	cfg      Config
+	log      *slog.Logger
+	pace     pace
+	clock    *clock.Clock
+	started  time.Time
+	seams    seams
+	id       view.NodeID
+	mesh     view.MeshID
+	instance uint64 // of this run
+
+	dir     *directory
+	book    *book
+	link    *link.Link
+	gossip  *gossip
+	inbox   *inbox
+	views   *notify.Value[view.View]
+	work    *lifecycle.Group
+	calls   handlers
+	met     atomic.Bool // another node has admitted this run
+	admits  admissions
+	clients clientSet
+	mdns    discovery // nil unless wanted and available
+
+	ready     chan struct{} // closed by markReady
+	readyOnce sync.Once
+
+	leave leaving
+
+	opened   chan struct{} // closed when all parts are there
+	stopOnce sync.Once
+	stopped  chan struct{} // closed when everything has ended
+	done     chan struct{} // closed when the node begins to stop
+	err      error         // why it stopped; valid once done is closed
+}
+
+// seams are where tests put their own.
+type seams struct {
+	fs     vfs.FS
+	clock  *clock.Clock
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	mdns   func(n *Node) (discovery, error)
+	// hasty leaves memberlist's goroutines to themselves on Close.
+	hasty bool
+}
+
+// Start opens the data directory and joins the mesh, or waits for it: it
+// never waits for other nodes. ctx bounds Start alone. The errors are those
+// listed in this package; a node whose identity others dispute is started,
+// and stops as soon as it hears of it: see Ready and Err.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	return start(ctx, cfg, seams{fs: vfs.Default, clock: clock.System(), lookup: lookupHost, mdns: openMDNS})
+}
+
+func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	keys, err := identity.Derive(cfg.Secret, cfg.MeshName, cfg.Shards)
+	if err != nil {
+		return nil, fmt.Errorf("mesh: %w", err)
+	}
+	dir, err := openDir(s.fs, cfg.Dir, keys.Authority.Mesh, cfg.Storing, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Logger.With("node", dir.id.Node.String()), pace: cfg.Profile.pace(),
+		clock: s.clock, started: time.Now(), seams: s,
+		id: dir.id.Node, mesh: keys.Authority.Mesh, instance: random64(),
+		dir: dir, inbox: newInbox(), views: &notify.Value[view.View]{},
+		work:  lifecycle.NewGroup(context.Background()),
+		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
+	}
+	if n.cfg.Name == "" {
+		n.cfg.Name = n.id.String()
+	}
+	n.leave.turn = make(chan struct{}, 1)
+	n.calls.by = map[string]Handler{methodView: n.answerView}
+	n.book = newBook(dir.roster, dir.writeRoster, n.alive, n.log)
+	if err := n.open(ctx, keys); err != nil {
+		n.stop(err, wire.Running)
+		<-n.stopped
+		return nil, err
+	}
+	close(n.opened)
+	return n, nil
+}
+
+// open brings up one part after the other.
+func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
+	cert, err := keys.Issue(n.id, ed25519.NewKeyFromSeed(n.dir.id.Seed[:]))
+	if err != nil {
+		return err
+	}
+	n.link, err = link.Open(ctx, link.Config{
+		Self: n.id, Boot: n.dir.id.Boot, Instance: n.instance,
+		Listen: n.cfg.Listen, Network: n.cfg.Network,
+		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
+		Resolve: n.resolve, Admit: n.admitted, Hello: n.hello, OnHello: n.onHello,
+		Handle: n.handle, OnBroken: n.broken, Logger: n.log,
+		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute},
+	})
+	if err != nil {
+		if errors.Is(err, link.ErrPortTaken) {
+			err = fmt.Errorf("%w: %w", ErrPortTaken, err)
+		}
+		return fmt.Errorf("mesh: listen on %q: %w", n.cfg.Listen, err)
+	}
+	// The node's own entry is on disk before anybody can hear of it.
+	if err := n.writeSelf(); err != nil {
+		return fmt.Errorf("mesh: write roster: %w", err)
+	}
+	n.work.Go(n.book.run)
+	n.gossip, err = startGossip(gossipConfig{
+		self: n.id, transport: n.link.Gossip(), pace: n.pace, log: n.log,
+		belongs: n.belongs, told: func(e detect.Event) { n.inbox.put(event{Event: e}) },
+	})
+	if err != nil {
+		return err
+	}
+	n.log.Info("node is up", "name", n.cfg.Name, "mesh", n.mesh, "boot", n.dir.id.Boot, "addr", n.Addr())
+	n.announce()
+	n.work.Go(n.watchOthers)
+	n.work.Go(n.keepExchanging)
+	n.work.Go(n.keepAddress)
+	return nil
+}
+
+// writeSelf makes the roster say of this node what it is now, before the
+// book runs.
+func (n *Node) writeSelf() error {
+	addr, err := n.address()
+	if err != nil {
+		return err
+	}
+	r, err := n.writeEntry(n.book.get().Roster, addr, view.Active)
+	if err != nil {
+		return err
+	}
+	return n.book.adopt(r)
+}
+
+// writeEntry returns the roster with what this node has to say of itself.
+func (n *Node) writeEntry(r roster.Roster, addr netip.AddrPort, status view.Status) (roster.Roster, error) {
+	e, known := r.Get(n.id)
+	if !known {
+		// A new disk under an old name replaces the node that had it.
+		e.Predecessor, _ = r.Predecessor(n.id, n.cfg.Name)
+	}
+	e.ID, e.Name, e.Zone, e.Addr = n.id, n.cfg.Name, n.cfg.Zone, addr
+	e.Weight, e.Storing, e.Status = n.cfg.Weight, n.cfg.Storing, max(e.Status, status)
+	e.Boot, e.Instance = n.dir.id.Boot, n.instance
+	return r.Write(e, n.hlc())
+}
+
+// hlc returns the wall clock as a date of attributes. Whatever it says, dates
+// only grow: roster.Write goes above the last one.
+func (n *Node) hlc() version.HLC {
+	return version.HLC(max(n.clock.Wall().UnixMilli(), 0)) << 16
+}
+
+// ID returns the NodeID. It belongs to the data directory.
+func (n *Node) ID() view.NodeID { return n.id }
+
+// Mesh returns the id of the mesh.
+func (n *Node) Mesh() view.MeshID { return n.mesh }
+
+// Name returns the name: the one configured or, if there was none, the NodeID.
+func (n *Node) Name() string { return n.cfg.Name }
+
+// Dir returns the data directory.
+func (n *Node) Dir() string { return n.cfg.Dir }
+
+// Shards returns the number of slices of the key space.
+func (n *Node) Shards() int { return n.cfg.Shards }
+
+// Logger returns the logger that the node writes to; it is never nil.
+func (n *Node) Logger() *slog.Logger { return n.log }
+
+// Addr returns the address under which the node makes itself known.
+func (n *Node) Addr() netip.AddrPort {
+	e, _ := n.book.get().Get(n.id)
+	return e.Addr
+}
+
+// Ready waits until the node has met another one, or has tried all that it
+// knows of and found nobody in reach. Then it is as ready as it can be. The
+// error is that of ctx, or why the node stopped.
+func (n *Node) Ready(ctx context.Context) error {
+	select {
+	case <-n.done:
+		return n.stopError()
+	default:
+	}
+	select {
+	case <-n.ready:
+		return nil
+	case <-n.done:
+		return n.stopError()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (n *Node) markReady() { n.readyOnce.Do(func() { close(n.ready) }) }
+
+// Done returns a channel that is closed when the node stops, by Close, Leave
+// or by itself; see Err.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err returns nil while the node runs and after Close or Leave, and the
+// reason after it stopped by itself: ErrIdentityConflict, ErrRolledBack or
+// ErrEvicted.
+func (n *Node) Err() error {
+	select {
+	case <-n.done:
+		return n.err
+	default:
+		return nil
+	}
+}
+
+func (n *Node) stopError() error {
+	if n.err != nil {
+		return n.err
+	}
+	return ErrClosed
+}
+
+// Close stops the node and waits for all that it started. The mesh keeps its
+// place: it is a node that went down, and may be started again. Close may be
+// called more than once; it must not be called by a handler or a hook.
+func (n *Node) Close() error {
+	n.stop(nil, wire.Running)
+	<-n.stopped
+	return nil
+}
+
+// fail stops the node because it must not go on. Unless end is Running the
+// directory is marked, so that the next Start takes a new NodeID.
+func (n *Node) fail(err error, end wire.End) {
+	n.log.Error("node must not go on", "error", err)
+	n.stop(err, end)
+}
+
+// stop begins to stop the node and does not wait.
+func (n *Node) stop(err error, end wire.End) {
+	n.stopOnce.Do(func() {
+		n.err = err
+		close(n.done)
+		go n.shutdown(end)
+	})
+}
+
+// shutdown ends everything in the reverse order of open.
+func (n *Node) shutdown(end wire.End) {
+	defer close(n.stopped)
+	n.work.Cancel()
+	if n.mdns != nil {
+		n.warn("mDNS did not stop cleanly", n.mdns.close())
+	}
+	if n.gossip != nil {
+		patience := closePatience
+		if n.seams.hasty {
+			patience = 0
+		}
+		n.warn("gossip did not stop cleanly", n.gossip.close(patience))
+	}
+	if n.link != nil {
+		n.warn("link did not close cleanly", n.link.Close())
+	}
+	n.work.Close()
+	n.views.Close()
+	if end != wire.Running {
+		n.warn("data directory could not be marked as "+end.String(), n.dir.end(end))
+	}
+	n.warn("data directory was not unlocked", n.dir.close())
+}
+
+func (n *Node) warn(what string, err error) {
+	if err != nil {
+		n.log.Warn(what, "error", err)
+	}
+}

@@ -1,0 +1,234 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/detect"
+	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// inbox holds events for the watcher without ever blocking who brings them.
+type inbox struct {
+	mu    sync.Mutex
+	items []event
+	ready chan struct{} // capacity 1; full when there may be items
+}
+
+// event is what the detector is told, with what it does not need to know.
+type event struct {
+	detect.Event
+	rtt time.Duration // of a probe that was answered; 0 when not known
+}
+
+func newInbox() *inbox { return &inbox{ready: make(chan struct{}, 1)} }
+
+func (in *inbox) put(e event) {
+	in.mu.Lock()
+	in.items = append(in.items, e)
+	in.mu.Unlock()
+	select {
+	case in.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (in *inbox) take() []event {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	items := in.items
+	in.items = nil
+	return items
+}
+
+// watcher is the one goroutine that knows who lives. It feeds the detector,
+// starts what the detector asks for and publishes views.
+type watcher struct {
+	n       *Node
+	det     *detect.Detector
+	roster  *snapshot
+	listed  map[view.NodeID]bool // true when told gone
+	known   map[view.NodeID]contact
+	version uint64
+	changed bool // since the last view
+	fresh   bool // nothing has been attempted yet
+}
+
+// contact is what is known of a member besides its state.
+type contact struct {
+	since time.Time
+	rtt   time.Duration
+}
+
+func (n *Node) watchOthers(ctx context.Context) {
+	w := &watcher{
+		n:      n,
+		det:    detect.New(n.id, n.pace.detect, rand.New(rand.NewPCG(random64(), random64()))),
+		listed: map[view.NodeID]bool{},
+		known:  map[view.NodeID]contact{n.id: {since: n.clock.Wall()}},
+		fresh:  true,
+	}
+	rosters := n.book.watch.Watch(ctx)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s, ok := <-rosters:
+			if !ok {
+				return
+			}
+			w.take(s)
+		case <-n.inbox.ready:
+			for _, e := range n.inbox.take() {
+				if c, ok := w.known[e.ID]; ok && e.rtt > 0 {
+					c.rtt = e.rtt
+					w.known[e.ID] = c
+				}
+				w.step(e.Event)
+			}
+		case <-timer.C:
+			w.step(detect.Event{Kind: detect.Tick})
+		}
+		w.publish()
+		if next := w.det.Next(); next != detect.Never {
+			timer.Reset(max(next-n.uptime(), time.Millisecond))
+		}
+	}
+}
+
+// take tells the detector who belongs to the mesh.
+func (w *watcher) take(s *snapshot) {
+	w.roster = s
+	w.changed = true
+	for _, e := range s.Entries() {
+		gone := e.Status.Gone()
+		if told, ok := w.listed[e.ID]; ok && told == gone {
+			continue
+		}
+		w.listed[e.ID] = gone
+		if gone {
+			w.step(detect.Event{Kind: detect.Gone, ID: e.ID})
+			if e.Status == view.Evicted {
+				w.n.link.Drop(e.ID)
+			}
+		} else {
+			w.step(detect.Event{Kind: detect.Joined, ID: e.ID})
+		}
+	}
+}
+
+func (w *watcher) step(e detect.Event) {
+	effects := w.det.Step(w.n.uptime(), e)
+	seeks := func(e detect.Effect) bool { return e.Action == detect.Seek }
+	first := w.fresh && slices.ContainsFunc(effects, seeks)
+	attempts := &sync.WaitGroup{}
+	for _, eff := range effects {
+		w.perform(eff, attempts)
+	}
+	if first {
+		// Whoever has not been met once all these have ended is out of reach.
+		w.fresh = false
+		w.n.work.Go(func(context.Context) {
+			attempts.Wait()
+			w.n.markReady()
+		})
+	}
+}
+
+func (w *watcher) perform(e detect.Effect, attempts *sync.WaitGroup) {
+	attempt := func(fn func(context.Context)) {
+		attempts.Add(1)
+		if !w.n.work.Go(func(ctx context.Context) { defer attempts.Done(); fn(ctx) }) {
+			attempts.Done()
+		}
+	}
+	switch e.Action {
+	case detect.Changed:
+		w.changed = true
+		c := w.known[e.ID]
+		c.since = w.n.clock.Wall()
+		w.known[e.ID] = c
+		w.n.log.Info("member is "+e.To.String(), "node", e.ID, "name", w.roster.name(e.ID), "was", e.From.String(), "why", e.Reason)
+	case detect.Probe:
+		attempt(func(ctx context.Context) { w.n.probe(ctx, e.ID) })
+	case detect.Redial:
+		attempt(func(ctx context.Context) { w.n.redial(ctx, e.ID) })
+	case detect.Seek:
+		attempt(w.n.seek)
+	}
+}
+
+func (w *watcher) publish() {
+	if !w.changed || w.roster == nil {
+		return
+	}
+	w.changed = false
+	w.version++
+	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.Digest()}
+	for _, e := range w.roster.Entries() {
+		c := w.known[e.ID]
+		v.Members = append(v.Members, view.Member{
+			ID: e.ID, Name: e.Name, Zone: e.Zone, Addr: e.Addr, Weight: e.Weight, Storing: e.Storing,
+			Status: e.Status, State: w.det.State(e.ID), Boot: e.Boot, Since: c.since, RTT: c.rtt,
+		})
+	}
+	w.n.views.Set(v)
+	w.n.inspect(w.roster)
+}
+
+// uptime is the time since the start of the node, by a clock that never goes
+// back.
+func (n *Node) uptime() time.Duration { return time.Since(n.started) }
+
+// alive tells whether this node has, or may have, contact with another.
+func (n *Node) alive(id view.NodeID) bool {
+	m, ok := n.views.Get().Member(id)
+	return ok && (id == n.id || m.State == view.Alive || m.State == view.Suspect)
+}
+
+// tell tells the watcher.
+func (n *Node) tell(kind detect.Kind, id view.NodeID) {
+	n.inbox.put(event{Event: detect.Event{Kind: kind, ID: id}})
+}
+
+// probe asks a member for a sign of life.
+func (n *Node) probe(ctx context.Context, id view.NodeID) {
+	ctx, cancel := context.WithTimeout(ctx, n.pace.detect.ProbeTimeout)
+	defer cancel()
+	res, err := n.link.Probe(ctx, id)
+	if err != nil {
+		n.tell(detect.ProbeFailed, id)
+		return
+	}
+	n.inbox.put(event{detect.Event{Kind: detect.ProbeOK, ID: id}, res.RTT})
+}
+
+// broken is told by the link that an established connection broke.
+func (n *Node) broken(id view.NodeID, err error) {
+	if !n.isOpen() {
+		return
+	}
+	var refused *link.RefusedError
+	if errors.As(err, &refused) {
+		n.refused(id, refused)
+		return
+	}
+	if !n.clients.drop(id) {
+		n.tell(detect.Broken, id)
+	}
+}
+
+// View returns what this node knows of the mesh now.
+func (n *Node) View() view.View { return n.views.Get() }
+
+// Watch returns a channel that carries the view: the present one at once,
+// later ones as they come; one not yet read is replaced by a newer one. The
+// channel is closed when ctx ends or the node stops.
+func (n *Node) Watch(ctx context.Context) <-chan view.View { return n.views.Watch(ctx) }
