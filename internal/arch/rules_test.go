@@ -193,6 +193,7 @@ func TestSurfaceRule(t *testing.T) {
 		{"interface", public("type I interface { M(serf.Member) }"), []string{"serf.Member"}},
 		{"alias", public("type A = link.Peer"), []string{"link.Peer"}},
 		{"variable", public("var V = link.ErrClosed\nvar W serf.Member"), []string{"link.ErrClosed", "serf.Member"}},
+		{"conversion", public("const One = Level(link.One)\nconst Two = link.Level(2)"), []string{"link.Level"}},
 		{"type parameter", public("type G[T serf.Member] struct{}"), []string{"serf.Member"}},
 		{"inside", public("func F(c net.Conn, v view.View) { link.Open(serf.Config{}) }\nfunc g(serf.Config) {}\ntype h struct { X serf.Serf }\nfunc (h) M(serf.Serf) {}"), nil},
 		{"internal packages may", one("internal/link/a.go", "package link\nimport \"github.com/hashicorp/serf/serf\"\nfunc F(serf.Serf) {}"), nil},

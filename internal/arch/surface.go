@@ -89,10 +89,19 @@ func valueParts(s *ast.ValueSpec) (parts []ast.Node) {
 		if s.Type != nil {
 			parts = append(parts, s.Type)
 		} else if i < len(s.Values) {
-			parts = append(parts, s.Values[i])
+			parts = append(parts, typeOf(s.Values[i]))
 		}
 	}
 	return parts
+}
+
+// typeOf returns the part of a value that gives its type: of a conversion or
+// a call what is called, otherwise all of it.
+func typeOf(value ast.Expr) ast.Expr {
+	if call, ok := value.(*ast.CallExpr); ok {
+		return call.Fun
+	}
+	return value
 }
 
 func (f *File) foreign(part ast.Node) (faults []Fault) {
