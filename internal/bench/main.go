@@ -146,6 +146,7 @@ func report(out io.Writer, o options, cells []cell, list []outcome, all results)
 	for _, write := range []func() error{
 		func() error { return writeCells(out, cells, all) },
 		func() error { return writeMemory(out, cells, all) },
+		func() error { return writeExtras(out, distinct(cells), all) },
 		func() error { return writeFigures(out, list) },
 	} {
 		fmt.Fprintln(out)

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/skeinmesh/skein/internal/bench/load"
@@ -113,6 +116,26 @@ func writeMemory(w io.Writer, cells []cell, all results) error {
 		heap, _ := median(all.values(c, func(r load.Result) float64 { return float64(r.HeapBytes) }))
 		resident, _ := median(all.values(c, func(r load.Result) float64 { return float64(r.RSSBytes) }))
 		fmt.Fprintf(table, "%s\t%.1f\t%.2f\t%.1f\t\n", c.system, heap/(1<<20), perLive, resident/(1<<20))
+	}
+	return table.Flush()
+}
+
+// writeExtras prints what the measurements that run once have to tell.
+func writeExtras(w io.Writer, cells []cell, all results) error {
+	table := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	for _, c := range cells {
+		if c != placementCell && c != idleCell {
+			continue
+		}
+		values := map[string][]string{}
+		for _, round := range slices.Sorted(maps.Keys(all.rounds[c])) {
+			for name, value := range all.rounds[c][round].Extra {
+				values[name] = append(values[name], number(significant(value, 4)))
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			fmt.Fprintf(table, "%s\t%s\t%s\n", c, name, strings.Join(values[name], ", "))
+		}
 	}
 	return table.Flush()
 }

@@ -121,6 +121,7 @@ func (d *driver) measureRunning(ctx context.Context, binaries map[string]string,
 		}
 		d.say("round %d of %d", round+1, d.rounds)
 	}
+	d.verify(repeated)
 	for _, c := range single {
 		if c.op == load.OpExtra && d.processes[c.system] != nil {
 			d.say("%s", c)
@@ -169,6 +170,27 @@ func (d *driver) measureCell(c cell, round int) {
 	// What a system leaves in the page cache must not be written out during the
 	// next one's flushes.
 	syscall.Sync()
+}
+
+// verify checks of every replicated system under put load that its copies are
+// equal; puts that did not reach all copies are not the load that was asked for.
+func (d *driver) verify(repeated []cell) {
+	verified := map[string]error{}
+	for _, c := range repeated {
+		p := d.processes[c.system]
+		if c.op != load.OpPut || p == nil || d.results.hello[c.system].Copies < 2 {
+			continue
+		}
+		fault, done := verified[c.system]
+		if !done {
+			d.say("compare the copies of %s", c.system)
+			_, fault = p.do(load.Command{Op: load.OpVerify, Clients: d.results.hello[c.system].Copies, Keys: d.keys})
+			verified[c.system] = fault
+		}
+		if fault != nil {
+			d.results.faults[c] = fault
+		}
+	}
 }
 
 // schedule groups the cells of one round by load, so that the two sides of a

@@ -178,6 +178,26 @@ func TestServeReportsFailures(t *testing.T) {
 	}
 }
 
+// torn answers differently at its second node.
+type torn struct{ store }
+
+func (s *torn) Get(_ context.Context, client int, key string, _ string) ([]byte, error) {
+	if client == 1 && key == Keys(3)[2] {
+		return []byte("other"), nil
+	}
+	return []byte("value"), nil
+}
+
+func TestVerifyFindsCopiesThatDiffer(t *testing.T) {
+	cmd := Command{Op: OpVerify, Clients: 3, Keys: 2}
+	if r := converse(t, &torn{}, cmd)[0]; r.Error != "" || r.Ops != 2 {
+		t.Errorf("equal copies: %+v", r)
+	}
+	if err := agree(t.Context(), &torn{}, Keys(3)[2], 3); err == nil || !strings.Contains(err.Error(), "0 and 1 differ") {
+		t.Errorf("copies that differ: %v", err)
+	}
+}
+
 func TestServeRefusesGarbage(t *testing.T) {
 	if err := Serve(t.Context(), &store{}, Hello{}, strings.NewReader("not json\n"), io.Discard); err == nil {
 		t.Error("garbage was taken for a command")

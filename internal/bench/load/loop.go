@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -187,6 +188,43 @@ func fill(ctx context.Context, sys System, cmd Command) (Result, error) {
 		}
 	}
 	return Result{Ops: done.Load()}, settle(sys.Children(), 5*time.Second)
+}
+
+// verify reads every key through as many nodes as there are clients, each
+// answering for itself, and requires them to agree: a put that reached fewer
+// copies than the others shows here. Copies may still be on their way, so a key
+// that differs is read again for a while.
+func verify(ctx context.Context, sys System, cmd Command) (Result, error) {
+	deadline := time.Now().Add(5 * time.Second)
+	for _, key := range Keys(cmd.Keys) {
+		for {
+			err := agree(ctx, sys, key, cmd.Clients)
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				return Result{}, err
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	return Result{Ops: int64(cmd.Keys)}, nil
+}
+
+func agree(ctx context.Context, sys System, key string, clients int) error {
+	var first []byte
+	for n := range clients {
+		value, err := sys.Get(ctx, n, key, LevelOne)
+		if err != nil {
+			return fmt.Errorf("load: verify %s at node %d: %w", key, n, err)
+		}
+		if n == 0 {
+			first = value
+		} else if !bytes.Equal(value, first) {
+			return fmt.Errorf("load: verify: nodes 0 and %d differ in %s", n, key)
+		}
+	}
+	return nil
 }
 
 // Keys are the names of the n keys of a load.

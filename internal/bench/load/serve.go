@@ -66,6 +66,8 @@ func perform(ctx context.Context, sys System, cmd Command) (Result, error) {
 	switch cmd.Op {
 	case OpFill:
 		return fill(ctx, sys, cmd)
+	case OpVerify:
+		return verify(ctx, sys, cmd)
 	case OpMemory:
 		return memory(sys, cmd)
 	case OpExtra:

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/bench/load"
+)
+
+// idleNode is one member of a mesh that has nothing to do; what it sends is
+// counted on the way to the host's network.
+type idleNode struct {
+	*member
+	network *countingNetwork
+}
+
+func openIdle(ctx context.Context, dir, name, listen string, seeds []string) (load.System, load.Hello, error) {
+	hello := load.Hello{System: "skein", Version: "this tree", Copies: 1}
+	network := &countingNetwork{}
+	cfg := meshConfig(dir, name, listen, seeds)
+	cfg.Network = network
+	m, err := open(ctx, cfg)
+	if err == nil {
+		err = m.awaitAll(ctx, nodes)
+	}
+	if err != nil {
+		return nil, hello, errors.Join(err, m.close())
+	}
+	hello.Config = configs(cfg)
+	return &idleNode{m, network}, hello, nil
+}
+
+func (n *idleNode) Extra(_ context.Context, cmd load.Command) (map[string]float64, error) {
+	if cmd.Level != "idle" {
+		return nil, load.ErrUnsupported
+	}
+	packets, streams, start := n.network.packets.Load(), n.network.streams.Load(), time.Now()
+	resident, cpu, err := load.Idle(cmd.Duration)
+	if err != nil {
+		return nil, err
+	}
+	packets, streams = n.network.packets.Load()-packets, n.network.streams.Load()-streams
+	seconds := time.Since(start).Seconds()
+	return map[string]float64{
+		"rss_mib":  float64(resident) / (1 << 20),
+		"cpu_pct":  cpu,
+		"sent_Bps": float64(packets+streams) / seconds,
+		"udp_Bps":  float64(packets) / seconds,
+		"tcp_Bps":  float64(streams) / seconds,
+	}, nil
+}
+
+func (n *idleNode) Put(context.Context, int, string, []byte) error { return load.ErrUnsupported }
+
+func (n *idleNode) Get(context.Context, int, string, string) ([]byte, error) {
+	return nil, load.ErrUnsupported
+}
+
+func (n *idleNode) Children() []int { return nil }
+func (n *idleNode) Close() error    { return n.close() }
+
+// countingNetwork is the host's network; it counts the bytes sent, sealed and
+// with TLS, without the headers of UDP, TCP and IP.
+type countingNetwork struct{ packets, streams atomic.Int64 }
+
+func (n *countingNetwork) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return countingListener{l, n}, nil
+}
+
+func (n *countingNetwork) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	c, err := new(net.ListenConfig).ListenPacket(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return countingPackets{c, n}, nil
+}
+
+func (n *countingNetwork) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return countingConn{c, n}, nil
+}
+
+type countingListener struct {
+	net.Listener
+	sum *countingNetwork
+}
+
+func (l countingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return countingConn{c, l.sum}, nil
+}
+
+type countingConn struct {
+	net.Conn
+	sum *countingNetwork
+}
+
+func (c countingConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.sum.streams.Add(int64(n))
+	return n, err
+}
+
+type countingPackets struct {
+	net.PacketConn
+	sum *countingNetwork
+}
+
+func (c countingPackets) WriteTo(b []byte, to net.Addr) (int, error) {
+	n, err := c.PacketConn.WriteTo(b, to)
+	c.sum.packets.Add(int64(n))
+	return n, err
+}

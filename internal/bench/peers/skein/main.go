@@ -1,0 +1,182 @@
+// Command skein runs three storing nodes of a mesh in this process, each with
+// a data directory of its own, or one idle node of a mesh of three processes.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica"
+
+	"github.com/skeinmesh/skein/internal/bench/load"
+)
+
+const nodes = 3
+
+func main() {
+	dir := flag.String("dir", "", "data directory")
+	idle := flag.String("idle", "", "be one idle node of this name")
+	listen := flag.String("listen", "", "address of the idle node")
+	seeds := flag.String("seeds", "", "addresses of all idle nodes, by commas")
+	flag.Parse()
+	os.Exit(load.Main(func(ctx context.Context) (load.System, load.Hello, error) {
+		if *idle != "" {
+			return openIdle(ctx, *dir, *idle, *listen, strings.Split(*seeds, ","))
+		}
+		return openMesh(ctx, *dir)
+	}))
+}
+
+// secret is no secret: all these meshes live on loopback for minutes.
+var secret = []byte("skein benchmark, loopback only!!")
+
+// member is a node with its store.
+type member struct {
+	node   *mesh.Node
+	store  *replica.Store
+	bucket *replica.Bucket
+}
+
+// meshConfig has the defaults in all that is not needed to tell nodes apart.
+func meshConfig(dir, name, listen string, seeds []string) mesh.Config {
+	return mesh.Config{Dir: dir, Name: name, Zone: "zone-" + name, Storing: true, Secret: secret, Listen: listen, Seeds: seeds}
+}
+
+func open(ctx context.Context, cfg mesh.Config) (*member, error) {
+	m := &member{}
+	var err error
+	if m.node, err = mesh.Start(ctx, cfg); err != nil {
+		return m, err
+	}
+	if m.store, err = replica.Open(ctx, replica.Config{Mesh: m.node}); err != nil {
+		return m, err
+	}
+	m.bucket, err = m.store.Bucket(ctx, "bench", replica.BucketConfig{})
+	return m, err
+}
+
+func (m *member) close() error {
+	var faults []error
+	if m.store != nil {
+		faults = append(faults, m.store.Close())
+	}
+	if m.node != nil {
+		faults = append(faults, m.node.Close())
+	}
+	return errors.Join(faults...)
+}
+
+// awaitAll waits until the member sees n storing nodes alive.
+func (m *member) awaitAll(ctx context.Context, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for v := range m.node.Watch(ctx) {
+		alive := 0
+		for _, other := range v.Members {
+			if other.Storing && other.State == view.Alive {
+				alive++
+			}
+		}
+		if alive == n {
+			return nil
+		}
+	}
+	return fmt.Errorf("%d nodes did not meet: %w", n, context.Cause(ctx))
+}
+
+// trio is the system under load.
+type trio []*member
+
+func openMesh(ctx context.Context, dir string) (load.System, load.Hello, error) {
+	hello := load.Hello{System: "skein", Version: "this tree", Copies: nodes}
+	ports, err := load.FreePorts(nodes)
+	if err != nil {
+		return nil, hello, err
+	}
+	seed := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	var t trio
+	for i, port := range ports {
+		name := fmt.Sprintf("n%d", i)
+		cfg := meshConfig(filepath.Join(dir, name), name, fmt.Sprintf("127.0.0.1:%d", port), []string{seed})
+		hello.Config = configs(cfg)
+		m, err := open(ctx, cfg)
+		t = append(t, m)
+		if err != nil {
+			return nil, hello, errors.Join(err, t.Close())
+		}
+	}
+	for _, m := range t {
+		if err := m.awaitAll(ctx, nodes); err != nil {
+			return nil, hello, errors.Join(err, t.Close())
+		}
+	}
+	return t, hello, nil
+}
+
+// configs shows what is not a default.
+func configs(cfg mesh.Config) map[string]any {
+	cfg.Secret = nil
+	return map[string]any{"mesh": given(cfg), "replica": given(replica.Config{}), "bucket": given(replica.BucketConfig{}),
+		"put": "default level, Durable >= 2 checked", "all else": "default"}
+}
+
+// given returns the exported fields of a struct that are not zero.
+func given(config any) map[string]any {
+	fields := map[string]any{}
+	value := reflect.ValueOf(config)
+	for i := range value.NumField() {
+		if field := value.Type().Field(i); field.IsExported() && !value.Field(i).IsZero() {
+			if _, err := json.Marshal(value.Field(i).Interface()); err == nil {
+				fields[field.Name] = value.Field(i).Interface()
+			}
+		}
+	}
+	return fields
+}
+
+func (t trio) Put(ctx context.Context, client int, key string, value []byte) error {
+	result, err := t[client%nodes].bucket.Put(ctx, key, value, nil)
+	if err == nil && result.Durable < 2 {
+		return fmt.Errorf("acknowledged with %d durable copies", result.Durable)
+	}
+	return err
+}
+
+func (t trio) Get(ctx context.Context, client int, key string, level string) ([]byte, error) {
+	options := &replica.GetOptions{Level: replica.One}
+	if level == load.LevelQuorum {
+		options.Level = replica.Quorum
+	}
+	item, err := t[client%nodes].bucket.Get(ctx, key, options)
+	if err != nil {
+		return nil, err
+	}
+	return item.Value(), nil
+}
+
+func (t trio) Extra(_ context.Context, cmd load.Command) (map[string]float64, error) {
+	if cmd.Level != "placement" {
+		return nil, load.ErrUnsupported
+	}
+	return movement()
+}
+
+func (t trio) Children() []int { return nil }
+
+func (t trio) Close() error {
+	var faults []error
+	for _, m := range t {
+		faults = append(faults, m.close())
+	}
+	return errors.Join(faults...)
+}
