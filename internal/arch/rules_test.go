@@ -209,9 +209,9 @@ func TestFitsRule(t *testing.T) {
 		{"one of them is not there yet", one("mesh/a.go", sources["mesh/a.go"]), nil},
 		{"no proof", sources, []string{"no test here says"}},
 	})
-	sources["internal/arch/fits_test.go"] = "package arch_test\nvar _ replica.Mesh = (*mesh.Node)(nil)\n"
+	sources["internal/arch/fits/fits_test.go"] = "package arch_test\nvar _ replica.Mesh = (*mesh.Node)(nil)\n"
 	check(t, Fits, []example{{"proof", sources, nil}})
-	sources["internal/arch/fits_test.go"] = "package arch_test\n// var _ replica.Mesh = (*mesh.Node)(nil)\n"
+	sources["internal/arch/fits/fits_test.go"] = "package arch_test\n// var _ replica.Mesh = (*mesh.Node)(nil)\n"
 	check(t, Fits, []example{{"commented out", sources, []string{"no test here says"}}})
 }
 

@@ -132,7 +132,7 @@ func Fits(r *Repo) (faults []Fault) {
 		declared, implemented, proved := false, false, false
 		for _, f := range r.Files {
 			switch {
-			case f.Dir == "internal/arch" && f.Test:
+			case f.Dir == "internal/arch/fits" && f.Test:
 				proved = proved || f.asserts(want.assertion)
 			case f.Dir == want.dir && !f.Test:
 				declared = declared || f.AST.Scope.Lookup(want.iface) != nil
@@ -141,7 +141,7 @@ func Fits(r *Repo) (faults []Fault) {
 			}
 		}
 		if declared && implemented && !proved {
-			faults = append(faults, Fault{"internal/arch", 0, "no test here says " + want.assertion})
+			faults = append(faults, Fault{"internal/arch/fits", 0, "no test here says " + want.assertion})
 		}
 	}
 	return faults

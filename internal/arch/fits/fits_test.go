@@ -1,0 +1,11 @@
+// Package fits proves that the public packages fit each other although none
+// imports another. It stands apart so that the rules can be checked while one
+// of them does not compile.
+package fits
+
+import (
+	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/replica"
+)
+
+var _ replica.Mesh = (*mesh.Node)(nil)
