@@ -197,3 +197,36 @@ func clashes(a, b version.Item) []version.Sibling {
 func (w *Writer) Import(l Local, s version.Sibling) Wrote {
 	return w.write(l, Seen{HLC: s.HLC}, s, nil)
 }
+
+// Disown takes out of a record all that it says of births whose dots cannot
+// be trusted, and imports the values that carried them. Values that only
+// this record holds are kept that way, even if the same dots name other
+// writes elsewhere. Of what the doubted writes had covered, something may
+// show up again beside them.
+func (w *Writer) Disown(l Local, doubted func(version.Actor) bool) (Local, *Meta) {
+	out := Local{Item: version.Item{HLC: l.HLC}, Mine: l.Mine}
+	for _, e := range l.Ctx {
+		if !doubted(e.A) {
+			out.Ctx = append(out.Ctx, e)
+		}
+	}
+	var again []version.Sibling
+	for _, s := range l.Sibs {
+		if doubted(s.Dot.A) {
+			again = append(again, s)
+		} else {
+			out.Sibs = append(out.Sibs, s)
+		}
+	}
+	if doubted(out.Mine) {
+		out.Mine = version.Actor{}
+	}
+	var meta *Meta
+	for _, s := range again {
+		wrote := w.Import(out, s)
+		if out = wrote.Local; wrote.Meta != nil {
+			meta = wrote.Meta
+		}
+	}
+	return out, meta
+}

@@ -73,7 +73,9 @@ const (
 
 // Result is what the client is told.
 type Result struct {
-	Durable int   // distinct stores that have synced the write
+	// Durable is on how many distinct stores the write is synced and stays:
+	// homes, this store, and one stand-in for each home that has not got it.
+	Durable int
 	Homes   int   // homes among them
 	Hinted  int   // homes that another store keeps it for
 	Err     error // nil or ErrDegraded
@@ -84,17 +86,11 @@ type slot struct {
 	home  view.NodeID
 	asked view.NodeID   // store that has been sent the item for it; 0: none at the moment
 	since time.Duration // when
-	state slotState
+	at    view.NodeID   // where the item is durable for it: the home or a stand-in; 0: nowhere yet
+	here  bool          // this store holds a hint for it durably
 }
 
-type slotState uint8
-
-const (
-	owed   slotState = iota // nobody has it for the home yet
-	kept                    // this store holds a hint for it durably
-	hinted                  // asked holds a hint for it durably
-	held                    // the home has it
-)
+func (s *slot) owed() bool { return s.at == 0 && !s.here }
 
 // WriteOp coordinates the copies of one write. The write is committed here
 // first: NewWrite, then a synced commit with LocalRoles, then Committed.
@@ -104,8 +100,7 @@ type WriteOp struct {
 	minDurable int
 	timeout    time.Duration
 	slots      []slot
-	durable    []view.NodeID // stores that hold the write durably
-	standIn    int           // next of plan.Order to be asked for a hint
+	standIn    int // next of plan.Order to be asked for a hint
 	selfHome   bool
 	committed  bool
 	finished   bool
@@ -121,8 +116,7 @@ func NewWrite(plan Plan, level Level, minDurable int, timeout time.Duration) *Wr
 	op := &WriteOp{
 		plan: plan, level: level, minDurable: max(minDurable, 1), timeout: timeout,
 		standIn: plan.Homes, selfHome: plan.IsHome(plan.Self),
-		slots:   make([]slot, 0, plan.Homes),
-		durable: make([]view.NodeID, 0, plan.Homes+1),
+		slots: make([]slot, 0, plan.Homes),
 	}
 	for _, id := range plan.homes() {
 		if id != plan.Self {
@@ -151,14 +145,11 @@ func (op *WriteOp) LocalRoles() []Role {
 // the store.
 func (op *WriteOp) Committed(now time.Duration) []Effect {
 	op.committed = true
-	op.durable = append(op.durable, op.plan.Self)
 	out := make([]Effect, 0, len(op.slots)+1)
 	spare := !op.selfHome // this store counts as the stand-in of one dead home
 	for i := range op.slots {
 		s := &op.slots[i]
-		if !op.selfHome {
-			s.state = kept
-		}
+		s.here = !op.selfHome
 		switch {
 		case op.plan.Live(s.home):
 			out = op.send(out, s, s.home, now)
@@ -191,7 +182,7 @@ func (op *WriteOp) next(out []Effect, s *slot, now time.Duration) []Effect {
 		}
 	}
 	s.asked = 0
-	if s.state == owed {
+	if s.owed() {
 		out = append(out, Effect{Kind: Keep, For: s.home})
 	}
 	return out
@@ -201,21 +192,15 @@ func (op *WriteOp) next(out []Effect, s *slot, now time.Duration) []Effect {
 // was sent with.
 func (op *WriteOp) Acked(from view.NodeID, now time.Duration) []Effect {
 	var out []Effect
-	if !slices.Contains(op.durable, from) {
-		op.durable = append(op.durable, from)
-	}
 	for i := range op.slots {
-		s := &op.slots[i]
-		switch {
-		case s.home == from && s.state != held:
-			if s.state == kept {
+		switch s := &op.slots[i]; {
+		case s.home == from && s.at != from:
+			if s.here {
 				out = append(out, Effect{Kind: Settle, For: from})
 			}
-			s.state, s.asked = held, 0
-		case s.asked == from && s.state == owed:
-			s.state, s.asked = hinted, 0
-		case s.asked == from && s.home != from:
-			s.asked = 0
+			s.at, s.asked, s.here = from, 0, false
+		case s.asked == from:
+			s.at, s.asked = from, 0
 		}
 	}
 	return op.conclude(out)
@@ -235,8 +220,8 @@ func (op *WriteOp) Failed(from view.NodeID, now time.Duration) []Effect {
 // Kept reports that the hint for a home is synced here.
 func (op *WriteOp) Kept(home view.NodeID) []Effect {
 	for i := range op.slots {
-		if s := &op.slots[i]; s.home == home && s.state == owed {
-			s.state = kept
+		if s := &op.slots[i]; s.home == home && s.owed() {
+			s.here = true
 		}
 	}
 	return op.conclude(nil)
@@ -280,7 +265,7 @@ func (op *WriteOp) Over() bool {
 		return false
 	}
 	for i := range op.slots {
-		if s := &op.slots[i]; s.state == owed || s.asked != 0 {
+		if s := &op.slots[i]; s.owed() || s.asked != 0 {
 			return false
 		}
 	}
@@ -300,16 +285,25 @@ func (op *WriteOp) Result() Result {
 }
 
 func (op *WriteOp) count() Result {
-	r := Result{Durable: len(op.durable)}
-	for _, id := range op.durable {
-		if op.plan.IsHome(id) {
-			r.Homes++
-		}
-	}
+	var r Result
 	for i := range op.slots {
-		if st := op.slots[i].state; st == hinted || st == kept {
+		switch s := &op.slots[i]; {
+		case s.at == s.home:
+			r.Durable++
+			r.Homes++
+		case s.at != 0:
+			r.Durable++
+			r.Hinted++
+		case s.here:
 			r.Hinted++
 		}
+	}
+	// A store that is no home lets go once all homes have the write.
+	if op.selfHome {
+		r.Homes++
+	}
+	if op.selfHome || r.Durable < len(op.slots) {
+		r.Durable++
 	}
 	return r
 }
@@ -328,7 +322,7 @@ func (op *WriteOp) conclude(out []Effect) []Effect {
 	}
 	if !op.met(op.count()) {
 		for i := range op.slots {
-			if s := &op.slots[i]; s.asked != 0 || s.state == owed {
+			if s := &op.slots[i]; s.asked != 0 || s.owed() {
 				return out
 			}
 		}

@@ -1,0 +1,235 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Oracle sees everything that happens and knows what must hold.
+type Oracle struct {
+	c        *Cluster
+	writes   map[version.Dot]*write
+	unsynced map[version.Dot]bool
+	lost     map[string]int // copies of a key that were destroyed on purpose
+	cloned   bool           // dots may have been given out twice, see F.2 13
+	reads    int
+	acks     int
+}
+
+// write is what the oracle remembers of a dot.
+type write struct {
+	key     string
+	sib     version.Sibling
+	seen    version.Context // what it replaces: the client's context
+	acked   bool
+	durable int // stores, by the ack
+}
+
+func newOracle(c *Cluster) *Oracle {
+	return &Oracle{c: c, writes: map[version.Dot]*write{}, unsynced: map[version.Dot]bool{}, lost: map[string]int{}}
+}
+
+// minted: a dot was given out. Property F1.3: nobody has had it before.
+func (o *Oracle) minted(s *store, p putRequest, wrote reconcile.Wrote, seen version.Context) {
+	if old := o.writes[wrote.Dot]; old != nil && !o.cloned {
+		o.c.World.Fail("F1.3: dot %v of key %s was given out before, to key %s", wrote.Dot, p.Key, old.key)
+	}
+	if err := wrote.Local.Check(); err != nil {
+		o.c.World.Fail("F1.2: %v", err)
+	}
+	o.c.World.Logf("host %d: %s = %q is %v, covers %v", s.h.Index, p.Key, p.Write.Value, wrote.Dot, wrote.Covered)
+	o.writes[wrote.Dot] = &write{key: p.Key, sib: *wrote.Local.Sibling(wrote.Dot), seen: seen}
+	o.unsynced[wrote.Dot] = true
+}
+
+// settled: the batch of a dot is synced, or died with the process. A dot that
+// nobody has seen may be given out again.
+func (o *Oracle) settled(d version.Dot, synced bool) {
+	delete(o.unsynced, d)
+	if !synced && !o.cloned {
+		delete(o.writes, d)
+	}
+}
+
+// imported: a value got a new dot because its old one names two writes.
+func (o *Oracle) imported(s *store, key string, again reconcile.Wrote, old version.Sibling) {
+	o.c.World.Logf("host %d: %s: %v is written again as %v", s.h.Index, key, old.Dot, again.Dot)
+	o.writes[again.Dot] = &write{key: key, sib: *again.Local.Sibling(again.Dot)}
+}
+
+func (o *Oracle) disowned(s *store, key string, was, now reconcile.Local) {
+	for _, sib := range now.Sibs {
+		if was.Sibling(sib.Dot) == nil {
+			o.imported(s, key, reconcile.Wrote{Local: now, Dot: sib.Dot}, sib)
+		}
+	}
+}
+
+// leaving: something is about to leave a store. Property F1.21: all dots that
+// it shows are synced.
+func (o *Oracle) leaving(s *store, body any) {
+	check := func(ctx version.Context) {
+		for _, e := range ctx {
+			if d := (version.Dot{A: e.A, N: e.N}); o.unsynced[d] {
+				o.c.World.Fail("F1.21: host %d shows dot %v before it is synced", s.h.Index, d)
+			} else if o.writes[d] == nil && !o.cloned {
+				o.c.World.Fail("F1.21: host %d shows dot %v, which was lost before it was synced", s.h.Index, d)
+			}
+		}
+	}
+	switch b := body.(type) {
+	case mergeRequest:
+		for i := range b.Offers {
+			check(b.Offers[i].Item.Ctx)
+		}
+	case replicate.Reply:
+		check(b.Item.Ctx)
+	case putReply:
+		check(b.Seen.Ctx)
+	}
+}
+
+// acked: a client was told that its write is kept on so many stores.
+func (o *Oracle) acked(d version.Dot, r replicate.Result) {
+	o.acks++
+	if w := o.writes[d]; w != nil {
+		w.acked, w.durable = true, r.Durable
+		if n := o.copies(d, nil); n < r.Durable-o.lost[w.key] {
+			o.c.World.Fail("%s %v was acked as durable on %d stores, it is on %d", w.key, d, r.Durable, n)
+		}
+	} else {
+		o.c.World.Fail("ack of %v, which nobody has written", d)
+	}
+}
+
+// copies counts the stores, up or down, whose synced record knows a dot.
+func (o *Oracle) copies(d version.Dot, except *store) int {
+	n := 0
+	for _, h := range o.c.World.Hosts {
+		if s, ok := storeOn(h); ok && s == except {
+			continue
+		}
+		if v, err := h.Disk.Get(keyRecord + o.writes[d].key); err == nil && v.(replicate.Record).Ctx.Covers(d) {
+			n++
+		}
+	}
+	return n
+}
+
+// dropped: a store lets go of a record. What was promised must be elsewhere.
+func (o *Oracle) dropped(s *store, key string, it version.Item) {
+	for _, sib := range it.Sibs {
+		w := o.writes[sib.Dot]
+		if w == nil {
+			continue
+		}
+		need := 1
+		if w.acked {
+			need = max(1, w.durable-o.lost[key])
+		}
+		if n := o.copies(sib.Dot, s); n < need {
+			o.c.World.Fail("F1.16: host %d drops %s %v, which is left on %d stores of %d", s.h.Index, key, sib.Dot, n, need)
+		}
+	}
+}
+
+// spare tells whether a host's record of a key may be destroyed: everything
+// that it knows is known elsewhere.
+func (o *Oracle) spare(h *Host, key string) bool {
+	v, err := h.Disk.Get(keyRecord + key)
+	if err != nil {
+		return true
+	}
+	var others version.Context
+	for _, x := range o.c.World.Hosts {
+		if x == h {
+			continue
+		}
+		if v, err := x.Disk.Get(keyRecord + key); err == nil {
+			others = others.Join(v.(replicate.Record).Ctx)
+		}
+	}
+	return others.Includes(v.(replicate.Record).Ctx)
+}
+
+// read: a client was shown an item. Property F1.12: what last-writer-wins
+// shows is not older, by causality, than anything the item knows.
+func (o *Oracle) read(key string, it version.Item, now version.HLC) {
+	o.reads++
+	s, ok := reconcile.Last(it, now)
+	if !ok {
+		return
+	}
+	for d, w := range o.writes {
+		if w.key == key && d != s.Dot && it.Ctx.Covers(d) && w.seen.Covers(s.Dot) {
+			o.c.World.Fail("F1.12: %s shows %v, which %v has replaced", key, s.Dot, d)
+		}
+	}
+}
+
+// Verify checks the state of a quiet cluster against all that was written.
+func (o *Oracle) Verify() {
+	if o.c.World.Err() != nil {
+		return
+	}
+	byKey := map[string][]version.Dot{}
+	for d, w := range o.writes {
+		byKey[w.key] = append(byKey[w.key], d)
+	}
+	keys := make([]string, 0, len(byKey))
+	for k := range byKey {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		dots := byKey[key]
+		slices.SortFunc(dots, version.Dot.Compare)
+		o.verifyKey(key, dots)
+	}
+}
+
+func (o *Oracle) verifyKey(key string, dots []version.Dot) {
+	w := o.c.World
+	var final version.Item
+	for _, id := range o.c.order(o.c.unit(key))[:o.c.Homes] {
+		s, ok := storeOn(o.c.resolve(w.Hosts[0], id))
+		if !ok {
+			w.Fail("no store %v", id)
+			return
+		}
+		rec := s.record(key)
+		if final.Unknown() {
+			final = rec.Item
+		} else if !final.Equal(rec.Item) {
+			w.Fail("F1.7: homes differ in %s: %v, %v", key, final, rec.Item)
+		}
+	}
+	o.read(key, final, w.Hosts[0].Wall())
+	for i := range final.Sibs {
+		sib := &final.Sibs[i]
+		if wr := o.writes[sib.Dot]; wr == nil || wr.sib.HLC != sib.HLC || string(wr.sib.Value) != string(sib.Value) {
+			w.Fail("F1.3: %s: %v carries %q, which is not what was written", key, sib.Dot, sib.Value)
+		}
+	}
+	for _, d := range dots {
+		var by *version.Dot
+		for _, e := range dots {
+			if e != d && final.Ctx.Covers(e) && o.writes[e].seen.Covers(d) {
+				by = &e
+				break
+			}
+		}
+		live := final.Sibling(d) != nil
+		switch {
+		case live && by != nil:
+			w.Fail("F1.4: %s: %v is live, but %v has replaced it", key, d, *by)
+		case !live && by == nil && final.Ctx.Covers(d):
+			w.Fail("F1.5: %s: %v (acked: %v) was discarded, nothing replaced it", key, d, o.writes[d].acked)
+		case !live && by == nil:
+			w.Fail("F1.16: %s: %v (acked: %v) has never arrived", key, d, o.writes[d].acked)
+		}
+	}
+}

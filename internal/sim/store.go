@@ -1,0 +1,538 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// store is the shell around reconcile and replicate: it moves records and
+// messages and holds no rule of its own.
+type store struct {
+	h      *Host
+	c      *Cluster
+	who    hello
+	writer reconcile.Writer
+	ready  replicate.Readiness
+	alive  map[view.NodeID]bool
+	peers  map[view.NodeID]hello // the last that was met of each store
+	calls  map[uint64]func(body any, ok bool)
+	serial uint64
+	quit   bool
+}
+
+// hello is how a store presents itself with every message.
+type hello struct {
+	ID             view.NodeID
+	Boot, Instance uint64
+	Session        uint64
+}
+
+// identity is what a data directory says about whose it is.
+type identity struct {
+	ID   view.NodeID
+	Boot uint64
+}
+
+const (
+	keyIdentity = "identity"
+	keyMeta     = "meta"
+	keyRecord   = "r/"
+	keySynced   = "u/"
+)
+
+// start opens a store on a host.
+func (c *Cluster) start(h *Host) Process {
+	s := &store{
+		h: h, c: c,
+		alive: map[view.NodeID]bool{}, peers: map[view.NodeID]hello{},
+		calls: map[uint64]func(any, bool){},
+	}
+	id := identity{}
+	if v, err := h.Disk.Get(keyIdentity); err == nil {
+		id = v.(identity)
+	} else {
+		id.ID = c.mintID(h)
+	}
+	id.Boot++
+	// Identity and boot count are synced before anything else is done.
+	h.Disk.latest[keyIdentity], h.Disk.synced[keyIdentity] = id, id
+	s.open(id)
+	s.refresh()
+	s.every(300*time.Millisecond, s.refresh)
+	s.every(700*time.Millisecond, s.deliverHints)
+	s.every(900*time.Millisecond, s.antiEntropy)
+	return s
+}
+
+func (s *store) open(id identity) {
+	s.who = hello{ID: id.ID, Boot: id.Boot, Instance: s.h.World.Rand.Uint64()}
+	start := reconcile.Start{Store: uint64(id.ID), Machine: s.h.Machine, Random: s.h.World.Rand.Uint64(), TrustDisk: !s.c.distrust}
+	if v, err := s.h.Disk.Get(keyMeta); err == nil {
+		start.Meta = v.(*reconcile.Meta)
+	}
+	s.writer = reconcile.Open(start)
+	s.who.Session = s.writer.Session()
+	for unit := range s.c.Units {
+		_, err := s.h.Disk.Get(fmt.Sprint(keySynced, unit))
+		s.ready.Begin(unit, err != nil)
+	}
+}
+
+func (s *store) running() bool { return s.h.process == s && !s.quit }
+
+func (s *store) every(d time.Duration, fn func()) {
+	s.h.After(s.h.World.Between(d/2, d+d/2), func() {
+		fn()
+		s.every(d, fn)
+	})
+}
+
+// refresh looks who can be reached. While there are faults it errs at times.
+func (s *store) refresh() {
+	clear(s.alive)
+	for _, id := range s.c.members {
+		host := s.c.resolve(s.h, id)
+		s.alive[id] = host != nil && s.h.World.Net.Reaches(s.h, host) && s.h.World.Net.Reaches(host, s.h)
+		if s.h.World.Chance(s.c.doubt) {
+			s.alive[id] = !s.alive[id]
+		}
+	}
+}
+
+func (s *store) live(id view.NodeID) bool { return id == s.who.ID || s.alive[id] }
+
+func (s *store) plan(key string) replicate.Plan {
+	return replicate.Plan{Self: s.who.ID, Order: s.c.order(s.c.unit(key)), Homes: s.c.Homes, Live: s.live}
+}
+
+// load reads a record inside an update. A damaged one is an unknown one.
+func load(tx *Tx, key string) (rec replicate.Record, corrupt bool) {
+	v, err := tx.Get(keyRecord + key)
+	if err != nil {
+		return replicate.Record{}, errors.Is(err, ErrCorrupt)
+	}
+	return v.(replicate.Record), false
+}
+
+// update changes one record; then runs when the change is synced.
+func (s *store) update(key string, fn func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error), then func()) error {
+	return s.h.Disk.Update(func(tx *Tx) error {
+		w := s.writer
+		rec, _ := load(tx, key)
+		rec, err := fn(tx, rec, &w)
+		if err != nil {
+			return err
+		}
+		s.writer = w
+		if rec.Idle() {
+			tx.Delete(keyRecord + key)
+		} else {
+			tx.Set(keyRecord+key, rec)
+		}
+		return nil
+	}, func(synced bool) {
+		if synced && s.running() && then != nil {
+			then()
+		}
+	})
+}
+
+// put routes a client's write. done may run more than once if a store that
+// had fallen silent answers late; the client takes the first.
+func (s *store) put(p putRequest, done func(putReply)) {
+	plan := s.plan(p.Key)
+	s.try(replicate.Route(plan, plan.Order[0], true), p, done)
+}
+
+func (s *store) try(route []view.NodeID, p putRequest, done func(putReply)) {
+	switch {
+	case !s.running():
+	case len(route) == 0:
+		done(putReply{Err: errors.New("no home in reach")})
+	case route[0] == s.who.ID:
+		s.coordinate(p, done)
+	default:
+		s.call(route[0], p, 2*time.Second, func(body any, ok bool) {
+			if ok {
+				done(body.(putReply))
+			} else {
+				s.try(route[1:], p, done)
+			}
+		})
+	}
+}
+
+// coordinate writes here and to the other homes. Before that it reads
+// elsewhere if the record here is damaged, or if there is none to delete.
+func (s *store) coordinate(p putRequest, done func(putReply)) {
+	v, err := s.h.Disk.Get(keyRecord + p.Key)
+	blank := err != nil || v.(replicate.Record).Unknown()
+	if !errors.Is(err, ErrCorrupt) && !(p.Write.Tomb && blank) {
+		s.commit(p, version.Item{}, done)
+		return
+	}
+	s.read(p.Key, replicate.Quorum, p.Write.Tomb, func(r replicate.ReadResult) {
+		if p.Write.Tomb && !r.Found() && r.Err == nil {
+			done(putReply{Nothing: true})
+			return
+		}
+		s.commit(p, r.Item, done)
+	})
+}
+
+// commit makes the dot. known was read elsewhere just now.
+func (s *store) commit(p putRequest, known version.Item, done func(putReply)) {
+	op := replicate.NewWrite(s.plan(p.Key), p.Level, p.MinDurable, 0)
+	var item version.Item
+	var wrote reconcile.Wrote
+	err := s.h.Disk.Update(func(tx *Tx) error {
+		w := s.writer
+		rec, _ := load(tx, p.Key)
+		if !known.Unknown() {
+			merged, _, err := rec.Accept(&w, known, op.LocalRoles()[0], s.h.Wall())
+			if err != nil {
+				return err
+			}
+			rec = merged
+		}
+		seen := rec.Ctx
+		if p.Write.Seen != nil {
+			seen = p.Write.Seen.Ctx
+		}
+		var err error
+		if rec, wrote, err = rec.Commit(&w, p.Write, s.h.Wall(), op.LocalRoles()); err != nil {
+			return err
+		}
+		s.writer, item = w, rec.Item
+		tx.Set(keyRecord+p.Key, rec)
+		if wrote.Meta != nil {
+			tx.Set(keyMeta, wrote.Meta)
+		}
+		s.c.oracle.minted(s, p, wrote, seen)
+		return nil
+	}, func(synced bool) {
+		s.c.oracle.settled(wrote.Dot, synced)
+		if synced && s.running() {
+			s.drive(p.Key, item, op, wrote, done)
+		}
+	})
+	if err != nil {
+		done(putReply{Err: err})
+	}
+}
+
+// drive performs the effects of a write operation.
+func (s *store) drive(key string, item version.Item, op *replicate.WriteOp, wrote reconcile.Wrote, done func(putReply)) {
+	var perform func([]replicate.Effect)
+	perform = func(effects []replicate.Effect) {
+		for _, e := range effects {
+			switch e.Kind {
+			case replicate.Send:
+				s.offer(e.To, key, item, replicate.Role{For: e.For}, func(ok bool) {
+					if ok {
+						perform(op.Acked(e.To, s.h.Now()))
+					} else {
+						perform(op.Failed(e.To, s.h.Now()))
+					}
+				})
+			case replicate.Keep:
+				s.must(s.update(key, func(_ *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
+					rec, _, err := rec.Accept(w, item, replicate.Role{For: e.For}, s.h.Wall())
+					return rec, err
+				}, func() { perform(op.Kept(e.For)) }))
+			case replicate.Settle:
+				s.settle(key, e.For, item)
+			case replicate.Finish:
+				done(putReply{Result: op.Result(), Dot: wrote.Dot, Seen: reconcile.SeenOf(item)})
+			}
+		}
+		if at, ok := op.Next(); ok {
+			s.h.After(max(at-s.h.Now(), 0), func() {
+				if again, ok := op.Next(); ok && again <= s.h.Now() {
+					perform(op.Tick(s.h.Now()))
+				}
+			})
+		}
+	}
+	perform(op.Committed(s.h.Now()))
+}
+
+func (s *store) must(err error) {
+	if err != nil {
+		s.h.World.Fail("store on host %d: %v", s.h.Index, err)
+	}
+}
+
+// settle drops a hint whose target holds acked, and the record with its last
+// role.
+func (s *store) settle(key string, target view.NodeID, acked version.Item) {
+	plan := s.plan(key)
+	s.must(s.update(key, func(tx *Tx, rec replicate.Record, _ *reconcile.Writer) (replicate.Record, error) {
+		before := rec
+		if rec = rec.Settle(target, acked); plan.IsHome(s.who.ID) && !before.Unknown() {
+			rec = rec.Take(replicate.HomeRole)
+		}
+		if rec.Idle() && !before.Idle() {
+			s.c.oracle.dropped(s, key, before.Item)
+		}
+		return rec, nil
+	}, nil))
+}
+
+// read reads with the given level and repairs what it finds behind.
+func (s *store) read(key string, level replicate.Level, all bool, done func(replicate.ReadResult)) {
+	op := replicate.NewRead(s.plan(key), level, all, 0)
+	over := false
+	var ask func(ids []view.NodeID, final bool)
+	ask = func(ids []view.NodeID, final bool) {
+		for _, id := range ids {
+			s.call(id, readRequest{key}, 3*time.Second, func(body any, ok bool) {
+				if ok {
+					ask(op.Replied(body.(replicate.Reply), s.h.Now()))
+				} else {
+					ask(op.Failed(id, s.h.Now()))
+				}
+			})
+		}
+		if at, ok := op.Next(); ok && !over {
+			s.h.After(max(at-s.h.Now(), 0), func() {
+				if again, ok := op.Next(); ok && again <= s.h.Now() {
+					ask(op.Tick(s.h.Now()))
+				}
+			})
+		}
+		if final && !over {
+			over = true
+			for _, id := range op.Repairs() {
+				s.offer(id, key, op.Merged(), replicate.HomeRole, func(bool) {})
+			}
+			done(op.Result())
+		}
+	}
+	first := op.Start(s.h.Now())
+	if ask(first, false); len(first) == 0 {
+		ask(op.Tick(s.h.Now()))
+	}
+}
+
+// answer tells what this store knows of a key.
+func (s *store) answer(key string) replicate.Reply {
+	r := replicate.Reply{From: s.who.ID, Syncing: !s.isReady(s.c.unit(key))}
+	v, err := s.h.Disk.Get(keyRecord + key)
+	switch {
+	case errors.Is(err, ErrCorrupt):
+		r.Know = replicate.Corrupt
+	case err == nil:
+		r.Know, r.Item = replicate.Present, v.(replicate.Record).Item
+	}
+	return r
+}
+
+func (s *store) isReady(unit int) bool {
+	homes := s.c.order(unit)[:s.c.Homes]
+	return s.ready.Ready(unit, s.who.ID, homes)
+}
+
+// accept merges what another store sends and acks when it is synced.
+func (s *store) accept(offers []offer, role replicate.Role, ack func()) {
+	left := len(offers)
+	for _, o := range offers {
+		err := s.update(o.Key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
+			rec, got, err := rec.Accept(w, o.Item, role, s.h.Wall())
+			for _, lost := range got.Clashes {
+				again := w.Import(rec.Local, lost)
+				rec.Local = again.Local
+				if again.Meta != nil {
+					tx.Set(keyMeta, again.Meta)
+				}
+				s.c.oracle.imported(s, o.Key, again, lost)
+			}
+			return rec, err
+		}, func() {
+			if left--; left == 0 {
+				ack()
+			}
+		})
+		if err != nil {
+			s.must(err)
+			return
+		}
+	}
+}
+
+// offer sends an item to a store, this one included.
+func (s *store) offer(to view.NodeID, key string, item version.Item, role replicate.Role, done func(ok bool)) {
+	s.call(to, mergeRequest{Offers: []offer{{key, item}}, Role: role}, 5*time.Second, func(_ any, ok bool) { done(ok) })
+}
+
+// deliverHints sends every record that is kept for a store in reach there.
+func (s *store) deliverHints() {
+	for _, k := range s.h.Disk.Keys(keyRecord) {
+		v, err := s.h.Disk.Get(k)
+		if err != nil {
+			continue
+		}
+		rec, key := v.(replicate.Record), k[len(keyRecord):]
+		plan := s.plan(key)
+		for _, target := range rec.Hints {
+			hint := replicate.Hint{Target: target, Homes: plan.Order[:plan.Homes]}
+			acked := map[view.NodeID]bool{}
+			for _, to := range hint.Deliver(s.who.ID, s.live) {
+				s.offer(to, key, rec.Item, replicate.HomeRole, func(ok bool) {
+					if acked[to] = ok; hint.Done(s.who.ID, s.live, func(id view.NodeID) bool { return acked[id] }) {
+						s.settle(key, target, rec.Item)
+					}
+				})
+			}
+		}
+	}
+}
+
+// keysOf lists what this store has of a unit after a key, with hashes.
+func (s *store) keysOf(unit int, after string, first bool) []replicate.Mark {
+	var out []replicate.Mark
+	for _, k := range s.h.Disk.Keys(keyRecord) {
+		key := k[len(keyRecord):]
+		if v, err := s.h.Disk.Get(k); err == nil && s.c.unit(key) == unit && (first || key > after) {
+			out = append(out, replicate.Mark{Key: key, Hash: hasher.Version(v.(replicate.Record).Item)})
+		}
+	}
+	return out
+}
+
+var hasher = reconcile.NewHasher([16]byte{1})
+
+func (s *store) digest(unit int) (d reconcile.Digest) {
+	for _, m := range s.keysOf(unit, "", true) {
+		d.Add(reconcile.Element{Key: hasher.Key([]byte(m.Key)), Version: m.Hash})
+	}
+	return d
+}
+
+// record returns the synced record of a key, zero if there is none.
+func (s *store) record(key string) replicate.Record {
+	if v, err := s.h.Disk.Get(keyRecord + key); err == nil {
+		return v.(replicate.Record)
+	}
+	return replicate.Record{}
+}
+
+// antiEntropy makes this store equal with a random other home.
+func (s *store) antiEntropy() {
+	var peers []view.NodeID
+	for _, id := range s.c.members {
+		if id != s.who.ID && s.live(id) && len(s.c.shared(s.who.ID, id)) > 0 {
+			peers = append(peers, id)
+		}
+	}
+	if len(peers) > 0 {
+		peer := peers[s.h.World.Rand.IntN(len(peers))]
+		s.exchange(peer, s.c.shared(s.who.ID, peer))
+	}
+}
+
+func (s *store) exchange(peer view.NodeID, units []int) {
+	ex := replicate.NewExchange(units, 4)
+	var step func()
+	step = func() {
+		at := ex.Step()
+		switch at.Kind {
+		case replicate.Done:
+			s.equal(peer, units)
+		case replicate.Digests:
+			req := sumsRequest{Units: slices.Clone(at.Units)}
+			for _, u := range at.Units {
+				req.Sums = append(req.Sums, s.digest(u))
+			}
+			s.call(peer, req, 2*time.Second, func(body any, ok bool) {
+				if ok {
+					ex.Differ(body.([]int))
+					step()
+				}
+			})
+		case replicate.List:
+			s.call(peer, listRequest{at.Unit, at.After, at.First}, 2*time.Second, func(body any, ok bool) {
+				if ok {
+					ex.Listed(body.(replicate.Page), s.keysOf(at.Unit, at.After, at.First))
+					step()
+				}
+			})
+		case replicate.Pull:
+			s.pull(peer, at.Keys, func(back []string) {
+				ex.Pulled(len(at.Keys), back)
+				step()
+			})
+		case replicate.Push:
+			s.pushAll(peer, at.Keys, func() {
+				ex.Pushed(len(at.Keys))
+				step()
+			})
+		}
+	}
+	step()
+}
+
+func (s *store) equal(peer view.NodeID, units []int) {
+	for _, u := range units {
+		s.ready.Equal(u, peer)
+		if s.isReady(u) {
+			mark := fmt.Sprint(keySynced, u)
+			s.must(s.h.Disk.Update(func(tx *Tx) error { tx.Set(mark, true); return nil }, nil))
+		}
+	}
+}
+
+// pull gets records one after the other; back are those the peer is behind in.
+func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) {
+	var back []string
+	var next func(i int)
+	next = func(i int) {
+		if i == len(keys) {
+			done(back)
+			return
+		}
+		s.call(peer, readRequest{keys[i]}, 2*time.Second, func(body any, ok bool) {
+			r, _ := body.(replicate.Reply)
+			if !ok {
+				return
+			}
+			if r.Know != replicate.Present {
+				next(i + 1)
+				return
+			}
+			s.accept([]offer{{keys[i], r.Item}}, replicate.HomeRole, func() {
+				if !r.Item.Dominates(s.record(keys[i]).Item) {
+					back = append(back, keys[i])
+				}
+				next(i + 1)
+			})
+		})
+	}
+	next(0)
+}
+
+func (s *store) pushAll(peer view.NodeID, keys []string, done func()) {
+	var offers []offer
+	for _, k := range keys {
+		if rec := s.record(k); !rec.Unknown() {
+			offers = append(offers, offer{k, rec.Item})
+		}
+	}
+	if len(offers) == 0 {
+		done()
+		return
+	}
+	s.c.moved += len(offers)
+	s.call(peer, mergeRequest{Offers: offers}, 5*time.Second, func(_ any, ok bool) {
+		if ok {
+			done()
+		}
+	})
+}

@@ -1,0 +1,202 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Workload is a set of clients, each of which does one thing after the other
+// through random stores.
+type Workload struct {
+	Clients int
+	Keys    int
+	Ops     int // per client
+	Blind   float64
+	Deletes float64
+	Levels  []replicate.Level // of puts; nil: all kinds
+	MinDur  int
+
+	c        *Cluster
+	through  []*Host // stores that clients use
+	degraded int
+	acked    int
+	refused  int
+}
+
+var allLevels = []replicate.Level{replicate.One, replicate.Quorum, replicate.Sloppy(2), replicate.Sloppy(3)}
+
+// Go starts the clients. They use the given hosts, or all.
+func (l *Workload) Go(c *Cluster, through ...*Host) {
+	l.c, l.through = c, through
+	if through == nil {
+		l.through = c.World.Hosts
+	}
+	if l.Levels == nil {
+		l.Levels = allLevels
+	}
+	for i := range l.Clients {
+		l.client(i, l.Ops)
+	}
+}
+
+// client does its next operation, or finds no store and tries again later.
+func (l *Workload) client(id, left int) {
+	w := l.c.World
+	if left == 0 {
+		return
+	}
+	w.After(w.Between(0, 200*time.Millisecond), func() {
+		s, ok := storeOn(l.through[w.Rand.IntN(len(l.through))])
+		if !ok {
+			l.client(id, left-1)
+			return
+		}
+		over := false
+		next := func() {
+			if !over {
+				over = true
+				l.client(id, left-1)
+			}
+		}
+		w.After(4*time.Second, next)
+		l.op(s, fmt.Sprintf("k%d", w.Rand.IntN(l.Keys)), fmt.Sprintf("%d.%d", id, left), next)
+	})
+}
+
+func (l *Workload) op(s *store, key, value string, next func()) {
+	w := l.c.World
+	p := putRequest{Key: key, Level: l.Levels[w.Rand.IntN(len(l.Levels))], MinDurable: l.MinDur}
+	if p.Write.Tomb = w.Chance(l.Deletes); !p.Write.Tomb {
+		p.Write.Value = []byte(value)
+	}
+	if w.Chance(l.Blind) {
+		l.put(s, p, next)
+		return
+	}
+	s.read(key, allLevels[w.Rand.IntN(3)], false, func(r replicate.ReadResult) {
+		l.c.oracle.read(key, r.Item, s.h.Wall())
+		seen := reconcile.SeenOf(r.Item)
+		p.Write.Seen = &seen
+		l.put(s, p, next)
+	})
+}
+
+func (l *Workload) put(s *store, p putRequest, next func()) {
+	told := map[version.Dot]bool{}
+	s.put(p, func(r putReply) {
+		switch {
+		case r.Err != nil:
+			l.refused++
+		case !r.Nothing && !told[r.Dot]:
+			told[r.Dot] = true
+			l.c.oracle.acked(r.Dot, r.Result)
+			if l.acked++; r.Result.Err != nil {
+				l.degraded++
+			}
+		}
+		next()
+	})
+}
+
+// Faults makes bad things happen, each kind with a weight.
+type Faults struct {
+	Crash, Reboot, Cut, Split, Heal, Skew, SlowDisk int
+	Damage, Lose, NewDisk                           int
+}
+
+// Go lets one fault happen after the other for the given time.
+func (f Faults) Go(c *Cluster, d time.Duration) {
+	end := c.World.Now() + d
+	var next func()
+	next = func() {
+		if c.World.Now() < end {
+			f.one(c)
+			c.World.After(c.World.Between(50*time.Millisecond, 900*time.Millisecond), next)
+		}
+	}
+	next()
+}
+
+func (f Faults) one(c *Cluster) {
+	w := c.World
+	h := w.Hosts[w.Rand.IntN(len(w.Hosts))]
+	other := w.Hosts[w.Rand.IntN(len(w.Hosts))]
+	back := func() { w.After(w.Between(0, 3*time.Second), h.Start) }
+	acts := []struct {
+		weight int
+		do     func()
+	}{
+		{f.Crash, func() { h.Crash(); back() }},
+		{f.Reboot, func() { h.Reboot(); back() }},
+		{f.Cut, func() {
+			w.Logf("cut %d -> %d", h.Index, other.Index)
+			w.Net.Cut(h, other)
+		}},
+		{f.Split, func() {
+			side := w.Rand.Uint64()
+			w.Logf("split %b", side&(1<<len(w.Hosts)-1))
+			w.Net.Split(func(h *Host) bool { return side>>h.Index&1 == 1 })
+		}},
+		{f.Heal, w.Net.Heal},
+		{f.Skew, func() { h.SetSkew(skews[w.Rand.IntN(len(skews))]) }},
+		{f.SlowDisk, func() {
+			h.Disk.Sync = time.Duration(w.Rand.IntN(2)) * 700 * time.Millisecond
+			w.Logf("host %d: a sync takes %v", h.Index, h.Disk.Sync)
+		}},
+		{f.Damage, func() { destroy(c, h, (*Disk).Corrupt) }},
+		{f.Lose, func() { destroy(c, h, (*Disk).Lose) }},
+		{f.NewDisk, func() { newDiskOldName(c, h); back() }},
+	}
+	total := 0
+	for _, a := range acts {
+		total += a.weight
+	}
+	pick := w.Rand.IntN(total)
+	for _, a := range acts {
+		if pick -= a.weight; pick < 0 {
+			a.do()
+			return
+		}
+	}
+}
+
+// Wrong clocks: no battery, so 1970; 2106; and the common kinds.
+var skews = []time.Duration{
+	0, 0, 30 * time.Second, -30 * time.Second, time.Hour, -48 * time.Hour,
+	-time.Duration(Epoch.Millis()) * time.Millisecond,
+	time.Duration(4291747200000-Epoch.Millis()) * time.Millisecond,
+}
+
+// destroy ruins one record, if what it knows is known elsewhere.
+func destroy(c *Cluster, h *Host, how func(*Disk, string)) {
+	keys := h.Disk.Keys(keyRecord)
+	if len(keys) == 0 {
+		return
+	}
+	k := keys[c.World.Rand.IntN(len(keys))]
+	if key := k[len(keyRecord):]; c.oracle.spare(h, key) {
+		c.oracle.lost[key]++
+		how(h.Disk, k)
+	}
+}
+
+// newDiskOldName replaces the disk of a host that has crashed, if what was on
+// it is known elsewhere.
+func newDiskOldName(c *Cluster, h *Host) {
+	h.Crash()
+	keys := h.Disk.Keys(keyRecord)
+	for _, k := range keys {
+		if !c.oracle.spare(h, k[len(keyRecord):]) {
+			return
+		}
+	}
+	for _, k := range keys {
+		c.oracle.lost[k[len(keyRecord):]]++
+	}
+	c.World.Logf("host %d gets an empty disk", h.Index)
+	h.Disk.Restore(nil)
+}
