@@ -45,12 +45,12 @@ const (
 	CodeOK Code = iota
 	CodeOverloaded
 	CodeUnknownBucket
-	CodeStorage  // the store is full, failed or closed
-	CodeDegraded // done, on fewer stores than asked
-	CodeNotStored
-	CodeSiblings
-	CodeClock
-	CodeBad // the request makes no sense to the receiver
+	CodeStorage   // the store has failed
+	CodeFull      // the store's disk is full
+	CodeDegraded  // done, on fewer stores than asked
+	CodeNotStored // for another reason
+	CodeSiblings  // too many concurrent values
+	CodeClock     // the store's clock is off
 	codeEnd
 )
 
@@ -137,17 +137,14 @@ type DigestRequest struct{ Sums []Sum }
 
 // DigestReply names the digests that differ from the receiver's, by their
 // place in the request.
-type DigestReply struct {
-	Ready  bool // false: the receiver does not know its own digests yet
-	Differ []int
-}
+type DigestReply struct{ Differ []int }
 
 // ListRequest asks what a store holds of a bucket in a shard, in key order.
 type ListRequest struct {
 	Bucket uint64
 	Shard  int
-	After  string // only keys greater than this; "" with From false: from the start
-	From   bool
+	After  string // only keys greater than this
+	From   bool   // false: from the start, After does not count
 }
 
 // Mark is a key and the hash of its item.
@@ -329,7 +326,6 @@ func (u *unpacker) shard() int { return int(u.uintMax(1<<16 - 1)) }
 func AppendDigestReply(dst []byte, m *DigestReply) []byte {
 	return pack(dst, func(p *packer) {
 		p.uint(replicaVersion)
-		p.bool(m.Ready)
 		p.array(len(m.Differ))
 		for _, i := range m.Differ {
 			p.uint(uint64(i))
@@ -341,7 +337,6 @@ func AppendDigestReply(dst []byte, m *DigestReply) []byte {
 func DecodeDigestReply(data []byte) (m DigestReply, err error) {
 	err = unpack(data, "digest reply", func(u *unpacker) {
 		u.version(replicaVersion)
-		m.Ready = u.bool()
 		for range u.list(1) {
 			m.Differ = append(m.Differ, int(u.uintMax(maxBatch)))
 		}

@@ -66,7 +66,7 @@ func samples() []sample {
 	del := PutRequest{Bucket: 9, Key: "k", Value: []byte{}, Tomb: true}
 	putReply := PutReply{Code: CodeDegraded, Text: "alone", Durable: 1, Homes: 1, Hinted: 2, Covered: 3, Ctx: it.Ctx, HLC: it.HLC}
 	digest := DigestRequest{Sums: []Sum{{Bucket: 9, Shard: 270, Digest: [16]byte{1, 2, 15: 3}}, {Bucket: 1, Shard: 65535}}}
-	digestReply := DigestReply{Ready: true, Differ: []int{0, 5, 300}}
+	digestReply := DigestReply{Differ: []int{0, 5, 300}}
 	list := ListRequest{Bucket: 9, Shard: 270, After: "k", From: true}
 	listReply := ListReply{Marks: []Mark{{Key: "a", Hash: 1 << 63}, {Key: "b"}}, More: true}
 	meta := WriterMeta{Store: 1, Session: 1 << 63, Seq: 1<<32 - 1, Machine: [16]byte{1, 15: 2}, Ceiling: 1_700_000_000_000 << 16}
@@ -345,4 +345,18 @@ func FuzzDecodeBucketDef(f *testing.F) {
 
 func FuzzDecodeWriterMeta(f *testing.F) {
 	fuzz(f, "session", DecodeWriterMeta, func(m *WriterMeta) []byte { return AppendWriterMeta(nil, *m) })
+}
+
+func FuzzKeys(f *testing.F) {
+	rec := RecordKey(270, 9, "key")
+	f.Add(rec)
+	f.Add(IndexKey(IndexHint, 77, rec))
+	f.Fuzz(func(t *testing.T, k []byte) {
+		if shard, bucket, key, ok := ParseRecordKey(k); ok && !bytes.Equal(RecordKey(shard, bucket, key), k) {
+			t.Fatalf("record key %x reads as %d %d %q", k, shard, bucket, key)
+		}
+		if target, record, ok := ParseIndexKey(k); ok && !bytes.Equal(IndexKey(k[1], target, record), k) {
+			t.Fatalf("index key %x reads as %v %x", k, target, record)
+		}
+	})
 }

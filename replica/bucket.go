@@ -1,0 +1,200 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// Bucket is a named set of items that are kept alike. All methods may be used
+// concurrently.
+type Bucket struct {
+	s   *Store
+	b   *bucket
+	cfg BucketConfig
+}
+
+// Bucket opens a bucket, and defines it if the mesh does not know it. If the
+// name is defined differently the error is ErrBucketConflict; when it is also
+// defined as asked for, because two sides of a cut defined it apart from each
+// other, a usable Bucket comes beside the error. Without a peer in reach the
+// bucket is defined here and now, and the others hear of it.
+func (s *Store) Bucket(ctx context.Context, name string, cfg BucketConfig) (*Bucket, error) {
+	if !s.enter() {
+		return nil, ErrClosed
+	}
+	defer s.leave()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if name == "" || len(name) > 255 {
+		return nil, fmt.Errorf("%w: name of %d bytes, must be 1 to 255", ErrBadBucket, len(name))
+	}
+	cfg = cfg.withDefaults()
+	cfg.Zones = append([]string(nil), cfg.Zones...)
+	def := wire.BucketDef{Name: name, Copies: cfg.Copies, Siblings: cfg.Policy == Siblings, Zones: cfg.Zones}
+	too, err := s.buckets.define(ctx, &bucket{id: bucketID(wire.AppendBucketDef(nil, &def)), def: def})
+	if !too {
+		return nil, err
+	}
+	return &Bucket{s: s, b: s.buckets.add(def), cfg: cfg}, err
+}
+
+// Name returns the bucket's name.
+func (b *Bucket) Name() string { return b.b.def.Name }
+
+// PutOptions says how a value is written. The zero PutOptions is the default.
+type PutOptions struct {
+	// Context is what the client has seen; the write replaces that and
+	// nothing else. Zero: the write replaces whatever its coordinator knows.
+	Context Context
+	// Level is when the write returns. Zero: Sloppy(2).
+	Level Level
+	// MinDurable is on how many stores the write must be synced not to be
+	// ErrDegraded. Zero: as the bucket says.
+	MinDurable int
+	// TTL is after what time the value reads as deleted, by the clock of the
+	// store that coordinates the write. Zero: as the bucket says; negative:
+	// never.
+	TTL time.Duration
+}
+
+// GetOptions says how a key is read. The zero GetOptions is the default.
+type GetOptions struct {
+	// Level is how many stores are asked. Zero: Sloppy(2).
+	Level Level
+}
+
+// DeleteOptions says how a key is deleted; see PutOptions.
+type DeleteOptions struct {
+	Context    Context
+	Level      Level
+	MinDurable int
+}
+
+// Put writes a value. value stays the caller's. It returns ErrDegraded beside
+// a valid Result when the write is kept on fewer stores than asked for. On
+// ErrUnavailable, or when ctx ends, the write may or may not have been kept:
+// writing again is safe, it replaces what the first attempt left.
+func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOptions) (Result, error) {
+	if opts == nil {
+		opts = &PutOptions{}
+	}
+	if len(value) > b.cfg.MaxValue {
+		return Result{}, tooLarge("value", len(value), b.cfg.MaxValue)
+	}
+	ttl := opts.TTL
+	if ttl == 0 {
+		ttl = b.cfg.TTL
+	}
+	w := reconcile.Write{Value: value}
+	if ttl > 0 {
+		w.TTL = max(ttl.Milliseconds(), 1)
+	}
+	return b.write(ctx, key, w, opts.Context, opts.Level, opts.MinDurable)
+}
+
+// Delete writes the record of a delete; a value that is written concurrently
+// survives it, or not, as the bucket's policy says. Deleting what is not there
+// is no error.
+func (b *Bucket) Delete(ctx context.Context, key string, opts *DeleteOptions) (Result, error) {
+	if opts == nil {
+		opts = &DeleteOptions{}
+	}
+	return b.write(ctx, key, reconcile.Write{Tomb: true}, opts.Context, opts.Level, opts.MinDurable)
+}
+
+func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (Result, error) {
+	s := b.s
+	if !s.enter() {
+		return Result{}, ErrClosed
+	}
+	defer s.leave()
+	if len(key) > b.cfg.MaxKey {
+		return Result{}, tooLarge("key", len(key), b.cfg.MaxKey)
+	}
+	seen, err := c.open(b.b.id, key)
+	if err != nil {
+		return Result{}, err
+	}
+	lv, err := level.core()
+	if err != nil {
+		return Result{}, err
+	}
+	size := len(key) + len(w.Value)
+	if !s.admit(size) {
+		return Result{}, overload{retryAfter}
+	}
+	defer s.release(size)
+	w.Seen = seen
+	q := &request{bucket: b.b, at: s.place(b.b.id, key), write: w, level: lv, durable: b.minDurable(durable)}
+	out, err := s.put(ctx, q)
+	if err != nil && !errors.Is(err, ErrDegraded) {
+		return Result{}, b.told(err)
+	}
+	return Result{
+		Context: Context{seen: &out.seen, of: b.b.id, key: key},
+		Durable: out.result.Durable, Homes: out.result.Homes, Hinted: out.result.Hinted, Covered: out.covered,
+	}, b.told(err)
+}
+
+func (b *Bucket) minDurable(asked int) int {
+	switch {
+	case asked > 0:
+		return asked
+	case b.cfg.MinDurable > 0:
+		return b.cfg.MinDurable
+	}
+	return replicate.DefaultMinDurable(len(b.s.layout.Load().placed))
+}
+
+// told adds to an operation's outcome what the caller has to know of the
+// bucket.
+func (b *Bucket) told(err error) error {
+	if b.s.buckets.conflict(b.b.def.Name) {
+		return errors.Join(err, fmt.Errorf("%w: %q", ErrBucketConflict, b.b.def.Name))
+	}
+	return err
+}
+
+// Get reads a key. It returns ErrNotFound beside an Item that carries the
+// context when there is no live value. When too few stores could be asked to
+// be sure of what was found, or that there is nothing, ErrDegraded is added.
+func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, error) {
+	s := b.s
+	if !s.enter() {
+		return Item{}, ErrClosed
+	}
+	defer s.leave()
+	var level Level
+	if opts != nil {
+		level = opts.Level
+	}
+	lv, err := level.core()
+	if err != nil {
+		return Item{}, err
+	}
+	if len(key) > b.cfg.MaxKey {
+		return Item{}, tooLarge("key", len(key), b.cfg.MaxKey)
+	}
+	read, err := s.get(ctx, b.b, s.place(b.b.id, key), lv)
+	if err != nil {
+		return Item{}, b.told(err)
+	}
+	if read.Err != nil && ctx.Err() != nil {
+		return Item{}, b.told(fmt.Errorf("replica: get: %w", ctx.Err()))
+	}
+	if read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil {
+		return Item{}, b.told(ErrUnavailable)
+	}
+	item, err := newItem(b.b, key, read.Item, read.Replies, s.now())
+	if read.Err != nil {
+		err = errors.Join(err, degraded(read.Err))
+	}
+	return item, b.told(err)
+}

@@ -1,0 +1,178 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// systemBucket is the id of the bucket whose items define all others. Its
+// keys are names, its values definitions. All of it lies in shard 0, and every
+// storing node is a home of it.
+const systemBucket = 1
+
+// buckets knows the definitions of all buckets that have come here.
+type buckets struct {
+	s   *Store
+	all atomic.Pointer[map[uint64]*bucket]
+
+	mu        sync.Mutex
+	conflicts map[string]bool // names defined in two ways
+}
+
+func newBuckets(s *Store) *buckets {
+	r := &buckets{s: s, conflicts: make(map[string]bool)}
+	all := map[uint64]*bucket{systemBucket: {id: systemBucket, system: true, def: wire.BucketDef{Siblings: true}}}
+	r.all.Store(&all)
+	return r
+}
+
+func (r *buckets) byID(id uint64) *bucket { return (*r.all.Load())[id] }
+
+func (r *buckets) system() *bucket { return r.byID(systemBucket) }
+
+// list returns all buckets, the system bucket first, the rest by id.
+func (r *buckets) list() []*bucket {
+	all := *r.all.Load()
+	out := make([]*bucket, 0, len(all))
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[id])
+	}
+	return out
+}
+
+// bucketID hashes all that never changes of a bucket.
+func bucketID(def []byte) uint64 {
+	id := xxhash.Sum64(def)
+	if id <= systemBucket {
+		id += systemBucket + 1
+	}
+	return id
+}
+
+// add makes a definition known here and returns its bucket.
+func (r *buckets) add(def wire.BucketDef) *bucket {
+	id := bucketID(wire.AppendBucketDef(nil, &def))
+	r.mu.Lock()
+	b := r.byID(id)
+	added := b == nil
+	if added {
+		b = &bucket{id: id, def: def}
+		all := maps.Clone(*r.all.Load())
+		all[id] = b
+		r.all.Store(&all)
+	}
+	r.mu.Unlock()
+	if added && r.s.disk != nil {
+		r.s.follow(r.s.layout.Load(), b)
+		r.s.entropy.all()
+	}
+	return b
+}
+
+// conflict tells whether a name is defined in two ways.
+func (r *buckets) conflict(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.conflicts[name]
+}
+
+// defined takes in what the system bucket says of a name and returns the
+// definitions in force.
+func (r *buckets) defined(name string, it version.Item) []*bucket {
+	var out []*bucket
+	for _, sib := range reconcile.Live(it, r.s.now()) {
+		def, err := wire.DecodeBucketDef(sib.Value)
+		if err != nil || def.Name != name {
+			r.s.log.Error("bucket definition does not read", "bucket", name, "err", err)
+			continue
+		}
+		if b := r.add(def); !slices.Contains(out, b) {
+			out = append(out, b)
+		}
+	}
+	r.mu.Lock()
+	was := r.conflicts[name]
+	r.conflicts[name] = len(out) > 1
+	r.mu.Unlock()
+	if len(out) > 1 && !was {
+		r.s.log.Error("bucket is defined in two ways; both keep their data", "bucket", name)
+	}
+	return out
+}
+
+// reload reads all definitions that are stored here.
+func (r *buckets) reload(ctx context.Context) error {
+	items := make(map[string]version.Item)
+	lower := wire.RecordPrefix(0, systemBucket, 0)
+	err := r.s.disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
+		_, _, name, _ := wire.ParseRecordKey(k)
+		if it, err := itemOf(slices.Clone(v)); err == nil {
+			items[name] = it
+		}
+		return nil
+	})
+	for name, it := range items {
+		r.defined(name, it)
+	}
+	return r.s.diskError("read the buckets", err)
+}
+
+// define makes the definition of b known to the mesh, or finds that it is. It
+// fails with ErrBucketConflict when the name means something else; too tells
+// whether it then means b as well.
+func (r *buckets) define(ctx context.Context, b *bucket) (too bool, err error) {
+	sys := r.system()
+	at := r.s.place(systemBucket, b.def.Name)
+	lay := r.s.layout.Load()
+	read, err := r.s.read(ctx, sys, at, r.s.plan(lay, lay.route(sys, at.shard)), replicate.One, false)
+	if err != nil {
+		return false, err
+	}
+	in := r.defined(b.def.Name, read.Item)
+	switch {
+	case len(in) == 1 && in[0].id == b.id:
+		return true, nil
+	case len(in) > 0:
+		return slices.Contains(in, r.byID(b.id)), fmt.Errorf("%w: %q", ErrBucketConflict, b.def.Name)
+	}
+	seen := reconcile.SeenOf(read.Item)
+	_, err = r.s.put(ctx, r.definition(b, at, &seen))
+	if errors.Is(err, ErrDegraded) || errors.Is(err, ErrUnavailable) {
+		// It will be told to each store that turns out not to know it.
+		err = nil
+	}
+	return true, err
+}
+
+func (r *buckets) definition(b *bucket, at place, seen *reconcile.Seen) *request {
+	return &request{
+		bucket: r.system(), at: at, level: replicate.DefaultLevel, durable: 1,
+		write: reconcile.Write{Seen: seen, Value: wire.AppendBucketDef(nil, &b.def)},
+	}
+}
+
+// teach tells a store the definition of b.
+func (s *Store) teach(ctx context.Context, to view.NodeID, b *bucket) error {
+	if b.system {
+		return errUnknownBucket
+	}
+	at := s.place(systemBucket, b.def.Name)
+	_, err := s.forward(ctx, to, s.buckets.definition(b, at, &reconcile.Seen{}))
+	if errors.Is(err, ErrDegraded) {
+		return nil
+	}
+	return err
+}

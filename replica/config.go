@@ -1,0 +1,222 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Mesh is what a Store needs of the mesh node it lives on. *mesh.Node has it.
+type Mesh interface {
+	// ID returns the NodeID, which is that of the data too.
+	ID() view.NodeID
+	// Dir returns the node's data directory.
+	Dir() string
+	// Shards returns the number of shards, equal on all nodes of the mesh.
+	Shards() int
+	// View returns who belongs to the mesh and who is alive.
+	View() view.View
+	// Watch delivers the latest View after each change until ctx ends.
+	Watch(ctx context.Context) <-chan view.View
+	// Call sends req to a node's handler of that name and returns its answer.
+	Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error)
+	// Handle serves a method. The handler owns req.
+	Handle(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
+	// OnLeave has h run before the node leaves the mesh for good.
+	OnLeave(h func(ctx context.Context) error)
+	// Done is closed when the node is.
+	Done() <-chan struct{}
+}
+
+// Config sets up a Store. Only Mesh is required.
+type Config struct {
+	// Mesh is the running node whose data directory holds the store and whose
+	// peers hold the copies.
+	Mesh Mesh
+
+	// CacheBytes bounds the memory for records read lately, in bytes.
+	// Default 16 MiB. Zero means the default.
+	CacheBytes int64
+
+	// ReserveBytes is the free disk space below which writes are refused with
+	// ErrStorageFull while reads go on, in bytes. Default 16 MiB. Zero means
+	// the default, negative no reserve.
+	ReserveBytes int64
+
+	// AckTimeout is how long a store that counts as alive may keep silent
+	// before a stand-in is used. Default 500 ms. Zero means the default.
+	AckTimeout time.Duration
+
+	// SyncEvery is the mean time between two comparisons with a random peer
+	// of those that hold the same data. Default 30 s. Zero means the default,
+	// negative never.
+	SyncEvery time.Duration
+
+	// MaxSkew is how far clocks of storing nodes may be apart before the one
+	// that is off stops to decide between concurrent writes. Default 5 min.
+	// Zero means the default.
+	MaxSkew time.Duration
+
+	// DistrustDisk makes every opening write under a new session, so that data
+	// that was rolled back or copied while the machine stood can never give
+	// out an id twice. It costs some bytes in every key written again. Zero:
+	// a session goes on until the machine boots or the directory changes.
+	DistrustDisk bool
+
+	// MaxPending bounds the writes that may wait in this store at once; more
+	// end in ErrOverloaded. Default 8192. Zero means the default.
+	MaxPending int
+
+	// MaxPendingBytes bounds their keys and values, in bytes. Default 64 MiB.
+	// Zero means the default.
+	MaxPendingBytes int64
+
+	// Logger receives what an operator should know. Nil is silent.
+	Logger *slog.Logger
+
+	fs    vfs.FS       // tests: the disk; nil: the host's
+	clock *clock.Clock // tests: the time; nil: the host's
+	boot  string       // tests: the machine's boot id; empty: the host's
+}
+
+// Validate reports all faults of the configuration at once.
+func (c Config) Validate() error {
+	var errs []error
+	fault := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("replica: config: "+format, args...))
+	}
+	if c.Mesh == nil {
+		fault("Mesh is missing")
+	}
+	if c.CacheBytes < 0 {
+		fault("CacheBytes is %d, must not be negative", c.CacheBytes)
+	}
+	if c.AckTimeout < 0 || c.AckTimeout > time.Minute {
+		fault("AckTimeout is %v, must be between 0 and 1m", c.AckTimeout)
+	}
+	if c.MaxSkew < 0 {
+		fault("MaxSkew is %v, must not be negative", c.MaxSkew)
+	}
+	if c.MaxPending < 0 {
+		fault("MaxPending is %d, must not be negative", c.MaxPending)
+	}
+	if c.MaxPendingBytes < 0 {
+		fault("MaxPendingBytes is %d, must not be negative", c.MaxPendingBytes)
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) withDefaults() Config {
+	fill(&c.CacheBytes, 16<<20)
+	fill(&c.ReserveBytes, 16<<20)
+	fill(&c.AckTimeout, 500*time.Millisecond)
+	fill(&c.SyncEvery, 30*time.Second)
+	fill(&c.MaxSkew, 5*time.Minute)
+	fill(&c.MaxPending, 8192)
+	fill(&c.MaxPendingBytes, 64<<20)
+	c.ReserveBytes = max(c.ReserveBytes, 0)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.fs == nil {
+		c.fs = vfs.Default
+	}
+	if c.clock == nil {
+		c.clock = clock.System()
+	}
+	if c.boot == "" {
+		c.boot = machineBoot()
+	}
+	return c
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Policy says what a reader sees of concurrent writes.
+type Policy uint8
+
+const (
+	// LastWriterWins shows one value: causality decides first, then the later
+	// clock. Nothing else is lost: Siblings still tells the others.
+	LastWriterWins Policy = iota
+	// Siblings shows all concurrent values; a delete concurrent with a write
+	// is not shown. The next write that carries the context replaces them.
+	Siblings
+)
+
+// BucketConfig defines a bucket. Copies, Policy and Zones are part of the
+// bucket for ever and equal wherever it is opened; the rest may differ from
+// place to place.
+type BucketConfig struct {
+	// Copies is how many stores hold each item, 1 to 16. Default 3. Zero
+	// means the default. A mesh with fewer storing nodes holds fewer.
+	Copies int
+	// Policy is what readers see of concurrent writes.
+	Policy Policy
+	// Zones are preferred places for copies, best first.
+	Zones []string
+
+	// MinDurable is on how many stores a write must be synced; a write kept
+	// on fewer returns ErrDegraded beside its result. Default 2, or the number
+	// of storing nodes if that is less. Zero means the default.
+	MinDurable int
+	// TTL is how long a value lives unless the write says otherwise. Zero
+	// means for ever.
+	TTL time.Duration
+	// MaxKey bounds keys, in bytes. Default 1 KiB, at most 64 KiB. Zero means
+	// the default.
+	MaxKey int
+	// MaxValue bounds values, in bytes. Default 1 MiB, at most 16 MiB. Zero
+	// means the default.
+	MaxValue int
+}
+
+// Validate reports all faults of the definition at once.
+func (c BucketConfig) Validate() error {
+	var errs []error
+	fault := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrBadBucket}, args...)...))
+	}
+	if c.Copies < 0 || c.Copies > 16 {
+		fault("Copies is %d, must be 1 to 16", c.Copies)
+	}
+	if c.Policy > Siblings {
+		fault("Policy is %d", c.Policy)
+	}
+	if len(c.Zones) > 16 {
+		fault("%d Zones, at most 16", len(c.Zones))
+	}
+	if c.MinDurable < 0 {
+		fault("MinDurable is %d, must not be negative", c.MinDurable)
+	}
+	if c.TTL < 0 {
+		fault("TTL is %v, must not be negative", c.TTL)
+	}
+	if c.MaxKey < 0 || c.MaxKey > wire.MaxKey {
+		fault("MaxKey is %d, must be 0 to %d", c.MaxKey, wire.MaxKey)
+	}
+	if c.MaxValue < 0 || c.MaxValue > wire.MaxValue {
+		fault("MaxValue is %d, must be 0 to %d", c.MaxValue, wire.MaxValue)
+	}
+	return errors.Join(errs...)
+}
+
+func (c BucketConfig) withDefaults() BucketConfig {
+	fill(&c.Copies, 3)
+	fill(&c.MaxKey, 1<<10)
+	fill(&c.MaxValue, 1<<20)
+	return c
+}

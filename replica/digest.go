@@ -1,0 +1,180 @@
+package replica
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// slice is what two stores compare: the records of one bucket in one shard.
+// Buckets are told apart because their homes differ.
+type slice struct {
+	bucket uint64
+	shard  int
+}
+
+// digests holds one sum per slice in memory. A sum is built from storage when
+// it is first asked for and follows every commit from then on.
+type digests struct {
+	hashers  []reconcile.Hasher // by shard
+	building chan struct{}      // holds a token while sums are built
+
+	mu   sync.Mutex
+	sums map[slice]*sum
+}
+
+type sum struct {
+	built bool
+	total reconcile.Digest
+	keys  int
+	// While a sum is built: what commits made of keys since the building
+	// began. Whatever the scan saw of them does not count.
+	later map[string]*reconcile.Element // nil element: the record is gone
+}
+
+func newDigests(mesh view.MeshID, shards int) (*digests, error) {
+	d := &digests{hashers: make([]reconcile.Hasher, shards), building: make(chan struct{}, 1), sums: make(map[slice]*sum)}
+	for i := range d.hashers {
+		info := string(binary.BigEndian.AppendUint16([]byte("skein digest "), uint16(i)))
+		key, err := hkdf.Key(sha256.New, mesh[:], nil, info, 16)
+		if err != nil {
+			return nil, fmt.Errorf("replica: digest key: %w", err)
+		}
+		d.hashers[i] = reconcile.NewHasher([16]byte(key))
+	}
+	return d, nil
+}
+
+// commit follows a record from before to after; Unknown items stand for no
+// record. It runs on the committing goroutine, as the last thing of an update
+// that will be kept.
+func (d *digests) commit(at slice, key string, before, after version.Item) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.sums[at]
+	if s == nil {
+		return
+	}
+	h := d.hashers[at.shard]
+	if s.later != nil {
+		var e *reconcile.Element
+		if !after.Unknown() {
+			e = new(h.Element([]byte(key), after))
+		}
+		s.later[key] = e
+		return
+	}
+	if !before.Unknown() {
+		s.total.Remove(h.Element([]byte(key), before))
+		s.keys--
+	}
+	if !after.Unknown() {
+		s.total.Add(h.Element([]byte(key), after))
+		s.keys++
+	}
+}
+
+// forget drops a sum that can no longer be trusted, because a record changed
+// in a way that no commit told of. It will be built anew.
+func (d *digests) forget(at slice) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.sums, at)
+}
+
+// get returns the sum of a slice if it is built.
+func (d *digests) get(at slice) (total reconcile.Digest, keys int, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.sums[at]
+	if s == nil || !s.built {
+		return reconcile.Digest{}, 0, false
+	}
+	return s.total, s.keys, true
+}
+
+// build makes the sums of the slices available.
+//
+// It begins at a batch boundary: all that was committed before the boundary
+// is seen by the scan, all that is committed after it notes its key in later.
+func (d *digests) build(ctx context.Context, disk *storage.Store, at []slice) error {
+	select {
+	case d.building <- struct{}{}:
+		defer func() { <-d.building }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var todo []slice
+	err := disk.Update(ctx, func(*storage.Tx) error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, a := range at {
+			if s := d.sums[a]; s == nil || !s.built {
+				d.sums[a] = &sum{later: make(map[string]*reconcile.Element)}
+				todo = append(todo, a)
+			}
+		}
+		return nil
+	})
+	for i, a := range todo {
+		if err == nil {
+			err = d.scan(ctx, disk, a)
+		}
+		if err != nil {
+			for _, rest := range todo[i:] {
+				d.forget(rest)
+			}
+			return err
+		}
+	}
+	return err
+}
+
+func (d *digests) scan(ctx context.Context, disk *storage.Store, at slice) error {
+	seen := make(map[string]reconcile.Element)
+	lower := wire.RecordPrefix(at.shard, at.bucket, 0)
+	err := disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
+		_, _, key, _ := wire.ParseRecordKey(k)
+		if it, err := itemOf(v); err == nil {
+			seen[key] = d.hashers[at.shard].Element([]byte(key), it)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("replica: digest of shard %d: %w", at.shard, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.sums[at]
+	if s == nil || s.later == nil {
+		return nil // forgotten while it was built: the next who asks builds it
+	}
+	for key, e := range s.later {
+		if delete(seen, key); e != nil {
+			seen[key] = *e
+		}
+	}
+	for _, e := range seen {
+		s.total.Add(e)
+	}
+	s.keys, s.later, s.built = len(seen), nil, true
+	return nil
+}
+
+// itemOf reads the item out of a stored record. Its values lie in data.
+func itemOf(data []byte) (version.Item, error) {
+	rec, err := wire.DecodeRecord(data)
+	if err != nil {
+		return version.Item{}, err
+	}
+	return wire.DecodeItem(rec.Item)
+}

@@ -1,0 +1,69 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors of opening.
+var (
+	ErrLocked      = errors.New("replica: the data directory is in use")
+	ErrNewerFormat = errors.New("replica: the data was written by a newer version")
+)
+
+// Errors of buckets.
+var (
+	// ErrBucketConflict: the name is defined differently elsewhere. Operations
+	// on a bucket in conflict are still carried out, on the data of its own
+	// definition, and return this error beside their result: two sides of the
+	// program disagree on what the bucket is and do not see each other's items.
+	ErrBucketConflict = errors.New("replica: bucket is defined in two ways")
+	// ErrBadBucket: the definition itself is wrong.
+	ErrBadBucket = errors.New("replica: bad bucket definition")
+)
+
+// Errors of operations.
+var (
+	// ErrNotFound: no live value. The Item beside it carries the context.
+	ErrNotFound = errors.New("replica: not found")
+	// ErrDegraded comes beside a valid Result: the write is kept and will
+	// spread, but fewer stores hold it now than were asked for.
+	ErrDegraded = errors.New("replica: kept on fewer stores than asked for")
+	// ErrUnavailable: no store that could serve the key answered. A write may
+	// have been kept all the same when the last one stopped answering.
+	ErrUnavailable = errors.New("replica: no store in reach")
+	// ErrTooLarge: key or value exceed the bucket's limits.
+	ErrTooLarge = errors.New("replica: too large")
+	// ErrBadContext: the context was damaged or belongs to another key.
+	ErrBadContext = errors.New("replica: bad context")
+	// ErrSiblingLimit: the key has too many concurrent values for one more
+	// that replaces none of them. Read it, then write with what was read.
+	ErrSiblingLimit = errors.New("replica: too many concurrent values")
+	// ErrClockSkew: no home with a clock near that of its peers is in reach.
+	ErrClockSkew = errors.New("replica: clock too far from that of the peers")
+	// ErrOverloaded: too many operations wait. See RetryAfter.
+	ErrOverloaded = errors.New("replica: overloaded")
+	// ErrStorageFull: the disk has no room for the write. Reads go on.
+	ErrStorageFull = errors.New("replica: storage full")
+	// ErrStorage: the store failed and serves nothing until it is opened anew.
+	ErrStorage = errors.New("replica: storage failed")
+	// ErrClosed: the store, or the mesh node under it, is closed.
+	ErrClosed = errors.New("replica: closed")
+)
+
+// overload is ErrOverloaded with a hint.
+type overload struct{ after time.Duration }
+
+func (o overload) Error() string        { return fmt.Sprintf("%v, retry after %v", ErrOverloaded, o.after) }
+func (o overload) Is(target error) bool { return target == ErrOverloaded }
+
+// RetryAfter returns when an operation that ended in ErrOverloaded may be
+// tried again, 0 for other errors.
+func RetryAfter(err error) time.Duration {
+	var o overload
+	if errors.As(err, &o) {
+		return o.after
+	}
+	return 0
+}

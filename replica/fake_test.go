@@ -1,0 +1,237 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// fakeNet joins stores without a mesh: calls are function calls, and who is
+// alive is what the test says.
+type fakeNet struct {
+	t *testing.T
+
+	mu      sync.Mutex
+	version uint64
+	roster  uint64
+	members []view.Member
+	nodes   map[view.NodeID]*fakeNode
+	cut     map[[2]view.NodeID]bool // messages are lost without a word
+}
+
+type fakeNode struct {
+	net   *fakeNet
+	id    view.NodeID
+	dir   string
+	fs    vfs.FS
+	clock *clock.Clock
+	views *notify.Value[view.View]
+
+	mu       sync.Mutex
+	handlers map[string]func(context.Context, view.NodeID, []byte) ([]byte, error)
+	leave    []func(context.Context) error
+	done     chan struct{}
+	down     bool
+	store    *Store
+}
+
+var errFakeUnreachable = errors.New("unreachable")
+
+func newFakeNet(t *testing.T) *fakeNet {
+	return &fakeNet{t: t, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool)}
+}
+
+// add makes a node; ids are 1, 2, 3, and so on; three zones take turns.
+func (f *fakeNet) add(storing bool) *fakeNode {
+	f.mu.Lock()
+	id := view.NodeID(len(f.nodes) + 1)
+	n := &fakeNode{net: f, id: id, dir: "/data/" + id.String(), clock: clock.Simulated(0)}
+	n.fs = vfs.NewCrashableMem()
+	n.reset()
+	f.nodes[id] = n
+	f.members = append(f.members, view.Member{
+		ID: id, Name: "node-" + id.String(), Zone: string(rune('a' + int(id)%3)), Weight: 1, Storing: storing,
+		Status: view.Active, State: view.Alive, Addr: netip.MustParseAddrPort("127.0.0.1:1"),
+	})
+	f.roster++
+	f.mu.Unlock()
+	f.publish()
+	return n
+}
+
+func (n *fakeNode) reset() {
+	n.handlers = make(map[string]func(context.Context, view.NodeID, []byte) ([]byte, error))
+	n.leave, n.done, n.down = nil, make(chan struct{}), false
+	if n.views != nil {
+		n.views.Close()
+	}
+	n.views = notify.New(view.View{})
+}
+
+// publish shows every node who is there: those that it can exchange messages
+// with.
+func (f *fakeNet) publish() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.version++
+	for id, n := range f.nodes {
+		v := view.View{Mesh: view.MeshID{1}, Self: id, Version: f.version, Roster: f.roster, Members: slices.Clone(f.members)}
+		for i := range v.Members {
+			m := &v.Members[i]
+			if m.ID != id && (f.nodes[m.ID].down || f.cut[[2]view.NodeID{id, m.ID}] || f.cut[[2]view.NodeID{m.ID, id}]) {
+				m.State = view.Failed
+			}
+		}
+		n.views.Set(v)
+	}
+}
+
+// status moves a member along in the roster.
+func (f *fakeNet) status(id view.NodeID, s view.Status) {
+	f.mu.Lock()
+	for i := range f.members {
+		if f.members[i].ID == id {
+			f.members[i].Status = s
+		}
+	}
+	f.roster++
+	f.mu.Unlock()
+	f.publish()
+}
+
+// split cuts the nodes of one side from the rest; tell says whether the nodes
+// are told at once.
+func (f *fakeNet) split(tell bool, side ...view.NodeID) {
+	f.mu.Lock()
+	for a := range f.nodes {
+		for b := range f.nodes {
+			if slices.Contains(side, a) != slices.Contains(side, b) {
+				f.cut[[2]view.NodeID{a, b}] = true
+			}
+		}
+	}
+	f.mu.Unlock()
+	if tell {
+		f.publish()
+	}
+}
+
+func (f *fakeNet) heal() {
+	f.mu.Lock()
+	clear(f.cut)
+	f.mu.Unlock()
+	f.publish()
+}
+
+// open opens the node's store.
+func (n *fakeNode) open(change ...func(*Config)) *Store {
+	n.net.t.Helper()
+	cfg := Config{Mesh: n, fs: n.fs, clock: n.clock, boot: "boot", SyncEvery: 10 * time.Second, ReserveBytes: -1, CacheBytes: 1 << 20}
+	for _, c := range change {
+		c(&cfg)
+	}
+	s, err := Open(context.Background(), cfg)
+	if err != nil {
+		n.net.t.Fatal(err)
+	}
+	n.store = s
+	return s
+}
+
+// kill ends the node as a killed process ends: what is not synced is lost.
+func (n *fakeNode) kill() {
+	n.mu.Lock()
+	n.down = true
+	n.mu.Unlock()
+	crash := n.fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{})
+	n.net.publish()
+	_ = n.store.Close()
+	n.fs = crash
+}
+
+// restart brings a killed node back with what its disk holds.
+func (n *fakeNode) restart(change ...func(*Config)) *Store {
+	n.mu.Lock()
+	n.reset()
+	n.mu.Unlock()
+	n.net.publish()
+	s := n.open(change...)
+	n.net.publish()
+	return s
+}
+
+func (n *fakeNode) ID() view.NodeID { return n.id }
+func (n *fakeNode) Dir() string     { return n.dir }
+func (n *fakeNode) Shards() int     { return 16 }
+func (n *fakeNode) View() view.View { return n.views.Get() }
+
+func (n *fakeNode) Watch(ctx context.Context) <-chan view.View { return n.views.Watch(ctx) }
+func (n *fakeNode) OnLeave(h func(context.Context) error)      { n.leave = append(n.leave, h) }
+
+func (n *fakeNode) Done() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.done
+}
+
+func (n *fakeNode) Handle(method string, h func(context.Context, view.NodeID, []byte) ([]byte, error)) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.handlers[method] = h
+	return nil
+}
+
+func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	n.net.mu.Lock()
+	peer := n.net.nodes[to]
+	there, back := n.net.cut[[2]view.NodeID{n.id, to}], n.net.cut[[2]view.NodeID{to, n.id}]
+	n.net.mu.Unlock()
+	if n.isDown() || peer == nil || peer.isDown() {
+		return nil, errFakeUnreachable
+	}
+	if there {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	peer.mu.Lock()
+	h := peer.handlers[method]
+	peer.mu.Unlock()
+	if h == nil {
+		return nil, errors.New("no such method")
+	}
+	type answer struct {
+		b   []byte
+		err error
+	}
+	ch := make(chan answer, 1)
+	go func() {
+		b, err := h(ctx, n.id, slices.Clone(req))
+		ch <- answer{b, err}
+	}()
+	select {
+	case a := <-ch:
+		if back || n.isDown() || peer.isDown() {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return a.b, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (n *fakeNode) isDown() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.down
+}

@@ -1,0 +1,183 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// get reads a key at a level.
+func (s *Store) get(ctx context.Context, b *bucket, at place, level replicate.Level) (replicate.ReadResult, error) {
+	lay := s.layout.Load()
+	rt := lay.route(b, at.shard)
+	if level == replicate.One && s.disk != nil && rt.isHome(s.id) {
+		// The commonest read needs nobody else: a record counts at once.
+		rec, err := s.load(ctx, at)
+		if err != nil {
+			return replicate.ReadResult{}, s.diskError("read", err)
+		}
+		if !rec.Unknown() {
+			return replicate.ReadResult{Item: rec.Item, Replies: 1}, nil
+		}
+	}
+	return s.read(ctx, b, at, s.plan(lay, rt), level, false)
+}
+
+// read gathers what the plan's stores know of a key. all asks every home.
+func (s *Store) read(ctx context.Context, b *bucket, at place, plan replicate.Plan, level replicate.Level, all bool) (replicate.ReadResult, error) {
+	op := &getOp{s: s, b: b, at: at, plan: plan, core: replicate.NewRead(plan, level, all, s.cfg.AckTimeout), done: make(chan struct{})}
+	if s.disk != nil {
+		rec, err := s.load(ctx, at)
+		if err != nil {
+			return replicate.ReadResult{}, s.diskError("read", err)
+		}
+		op.own = rec
+		if !rec.Unknown() {
+			op.known = s.digests.hashers[at.shard].Version(rec.Item)
+		}
+	}
+	op.mu.Lock()
+	ask := op.core.Start(s.since())
+	if op.open += len(ask); op.open == 0 {
+		op.core.Abandon() // nobody is there to ask
+	}
+	op.mu.Unlock()
+	if len(ask) == 0 {
+		return op.core.Result(), nil
+	}
+	op.ask(ask)
+	select {
+	case <-op.done:
+	case <-ctx.Done():
+		op.mu.Lock()
+		op.core.Abandon()
+		op.mu.Unlock()
+	}
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	return op.core.Result(), nil
+}
+
+// getOp drives one read's core.
+type getOp struct {
+	s     *Store
+	b     *bucket
+	at    place
+	plan  replicate.Plan
+	own   stored // this store's record
+	known uint64 // hash of its item, 0: none
+	done  chan struct{}
+
+	mu   sync.Mutex
+	core *replicate.ReadOp
+	open int // replies awaited
+}
+
+func (op *getOp) ask(ids []view.NodeID) {
+	for _, id := range ids {
+		if id == op.s.id {
+			op.replied(op.reply(op.own))
+			continue
+		}
+		q := wire.Lookup{Bucket: op.at.bucket, Key: op.at.key, Known: op.known}
+		ok := op.s.reads.send(id, q, func(a wire.Lookedup, err error) {
+			if r, err := op.decode(id, a, err); err != nil {
+				op.failed(id)
+			} else {
+				op.replied(r)
+			}
+		})
+		if !ok {
+			op.failed(id)
+		}
+	}
+}
+
+// reply is this store's own answer.
+func (op *getOp) reply(rec stored) replicate.Reply {
+	r := replicate.Reply{From: op.s.id, Item: rec.Item, Syncing: !op.b.ready.absent(op.at.shard)}
+	switch {
+	case rec.unknown:
+		r.Know = replicate.Corrupt
+		op.s.repairs.lost(op.at)
+	case !rec.Unknown():
+		r.Know = replicate.Present
+	}
+	return r
+}
+
+// decode reads another store's answer.
+func (op *getOp) decode(from view.NodeID, a wire.Lookedup, err error) (replicate.Reply, error) {
+	r := replicate.Reply{From: from}
+	if err != nil {
+		return r, err
+	}
+	switch a.Found {
+	case wire.Present:
+		r.Know = replicate.Present
+		r.Item, err = wire.DecodeItem(a.Item)
+	case wire.Same:
+		r.Know, r.Item = replicate.Present, op.own.Item
+		if op.own.Unknown() {
+			err = errors.New("the same as nothing")
+		}
+	case wire.Nothing:
+		r.Syncing = true
+	}
+	return r, err
+}
+
+func (op *getOp) replied(r replicate.Reply) {
+	op.step(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Replied(r, now) })
+}
+
+func (op *getOp) failed(id view.NodeID) {
+	op.step(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Failed(id, now) })
+}
+
+func (op *getOp) step(event func(now time.Duration) ([]view.NodeID, bool)) {
+	op.mu.Lock()
+	ask, done := event(op.s.since())
+	op.open += len(ask) - 1
+	last := op.open == 0
+	var behind []view.NodeID
+	if last {
+		behind = op.core.Repairs()
+	}
+	merged := op.core.Merged()
+	op.mu.Unlock()
+	op.ask(ask)
+	if done {
+		close(op.done)
+	}
+	if len(behind) > 0 {
+		op.s.repairs.push(op.at, merged, behind)
+	}
+}
+
+// lookup answers another store's question.
+func (s *Store) lookup(ctx context.Context, q wire.Lookup) (wire.Lookedup, error) {
+	at := s.place(q.Bucket, q.Key)
+	rec, err := s.load(ctx, at)
+	switch {
+	case err != nil:
+		return wire.Lookedup{}, err
+	case rec.unknown:
+		s.repairs.lost(at)
+		return wire.Lookedup{Found: wire.Nothing}, nil
+	case !rec.Unknown():
+		if q.Known != 0 && q.Known == s.digests.hashers[at.shard].Version(rec.Item) {
+			return wire.Lookedup{Found: wire.Same}, nil
+		}
+		return wire.Lookedup{Found: wire.Present, Item: rec.item}, nil
+	}
+	if b := s.buckets.byID(q.Bucket); b != nil && b.ready.absent(at.shard) {
+		return wire.Lookedup{Found: wire.Absent}, nil
+	}
+	return wire.Lookedup{Found: wire.Nothing}, nil
+}

@@ -1,0 +1,209 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+const (
+	transferKeys  = 256              // records moved in one call in the background
+	transferBytes = 1 << 20          // their bytes, one record at least
+	transferWait  = 10 * time.Second // for the answer to such a call
+	hintRetry     = 5 * time.Second  // between attempts to deliver
+)
+
+// hints delivers what this store keeps for others.
+type hints struct {
+	s    *Store
+	kick chan struct{}
+}
+
+func newHints(s *Store) *hints { return &hints{s: s, kick: make(chan struct{}, 1)} }
+
+// wake has the hints looked through soon.
+func (h *hints) wake() {
+	select {
+	case h.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (h *hints) run(ctx context.Context) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.kick:
+		case <-retry.C:
+		}
+		left, err := h.deliverAll(ctx)
+		if err != nil && ctx.Err() == nil {
+			h.s.log.Debug("hints not delivered yet", "err", err)
+		}
+		if left {
+			retry.Reset(hintRetry)
+		}
+	}
+}
+
+var errStop = errors.New("stop")
+
+// targets lists the stores for which this one keeps records.
+func (h *hints) targets(ctx context.Context) ([]view.NodeID, error) {
+	var out []view.NodeID
+	lower, upper := wire.IndexRange(wire.IndexHint, 0)
+	for lower != nil {
+		var target view.NodeID
+		err := h.s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+			target, _, _ = wire.ParseIndexKey(k)
+			return errStop
+		})
+		if !errors.Is(err, errStop) {
+			return out, err
+		}
+		out = append(out, target)
+		_, lower = wire.IndexRange(wire.IndexHint, target)
+	}
+	return out, nil
+}
+
+// deliverAll goes through the hints once. left is true if some remain that
+// could be delivered now.
+func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
+	targets, err := h.targets(ctx)
+	if err != nil {
+		return true, err
+	}
+	var errs []error
+	for _, target := range targets {
+		in, known := h.s.layout.Load().inMesh[target]
+		switch {
+		case known && !in:
+			continue // it will be back, and its return wakes us
+		case known:
+			err = h.deliver(ctx, target, h.toTarget)
+		default:
+			err = h.deliver(ctx, target, h.toHomes)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return len(errs) > 0, errors.Join(errs...)
+}
+
+// kept is a record that is kept for a store.
+type kept struct {
+	at  place
+	rec stored
+}
+
+// deliver hands the records kept for target, page by page, to send, which
+// returns those whose hints may go.
+func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(context.Context, view.NodeID, []kept) ([]settled, error)) error {
+	lower, upper := wire.IndexRange(wire.IndexHint, target)
+	for {
+		var page []kept
+		size := 0
+		err := h.s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+			_, record, _ := wire.ParseIndexKey(k)
+			lower = append(append(lower[:0:0], k...), 0)
+			at, ok := placeOf(record)
+			if !ok {
+				return nil
+			}
+			rec, err := h.s.load(ctx, at)
+			if err != nil {
+				return err
+			}
+			if rec.Unknown() {
+				return nil // damaged: its repair brings it back
+			}
+			page = append(page, kept{at, rec})
+			if size += len(rec.item); len(page) == transferKeys || size >= transferBytes {
+				return errStop
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStop) {
+			return err
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		gone, sendErr := send(ctx, target, page)
+		if err := h.s.settle(ctx, gone); err != nil {
+			return err
+		}
+		h.s.stats.delivered.Add(uint64(len(gone)))
+		if sendErr != nil {
+			return sendErr
+		}
+	}
+}
+
+// toTarget delivers to the store that the records are kept for.
+func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []kept) ([]settled, error) {
+	if err := h.s.transfer(ctx, target, page); err != nil {
+		return nil, err
+	}
+	out := make([]settled, len(page))
+	for i, k := range page {
+		out[i] = settled{k.at, target, k.rec.Item}
+	}
+	return out, nil
+}
+
+// toHomes delivers what was kept for a store that is gone for good to those
+// that are homes now.
+func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []kept) ([]settled, error) {
+	lay := h.s.layout.Load()
+	live := func(id view.NodeID) bool { return lay.inMesh[id] }
+	by := make(map[view.NodeID][]kept)
+	hint := make([]replicate.Hint, len(page))
+	for i, k := range page {
+		b := h.s.buckets.byID(k.at.bucket)
+		if b == nil {
+			continue
+		}
+		rt := lay.route(b, k.at.shard)
+		hint[i] = replicate.Hint{Target: target, Homes: rt.order[:rt.homes], Copies: replicate.DefaultMinDurable(len(lay.placed))}
+		for _, id := range hint[i].Deliver(h.s.id, live) {
+			by[id] = append(by[id], k)
+		}
+	}
+	acked := make(map[view.NodeID]bool)
+	var errs []error
+	for id, part := range by {
+		err := h.s.transfer(ctx, id, part)
+		acked[id] = err == nil
+		errs = append(errs, err)
+	}
+	var out []settled
+	for i, k := range page {
+		if hint[i].Target != 0 && hint[i].Done(h.s.id, live, func(id view.NodeID) bool { return acked[id] }) {
+			out = append(out, settled{k.at, target, k.rec.Item})
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// transfer sends records to a store in the background and waits until it has
+// synced them.
+func (s *Store) transfer(ctx context.Context, to view.NodeID, page []kept) error {
+	offers := make([]wire.Offer, len(page))
+	for i, k := range page {
+		offers[i] = wire.Offer{Bucket: k.at.bucket, Key: k.at.key, Item: k.rec.item}
+	}
+	call, cancel := context.WithTimeout(ctx, transferWait)
+	defer cancel()
+	_, err := s.sendMerge(call, to, offers)
+	return err
+}

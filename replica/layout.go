@@ -1,0 +1,109 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/skeinmesh/skein/internal/placement"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// layout is who there is and what belongs where, as of one view. It is never
+// changed.
+type layout struct {
+	roster uint64 // digest
+	shards *placement.Map
+	placed []view.NodeID        // storing members that hold data by the roster, sorted
+	inMesh map[view.NodeID]bool // members that are not gone; value: in contact, or maybe
+}
+
+// makeLayout works out the layout of v; before, if not nil, spares it what
+// has not changed. leaving is taken for gone already.
+func makeLayout(before *layout, v view.View, shards int, leaving view.NodeID) (*layout, error) {
+	l := &layout{roster: v.Roster, inMesh: make(map[view.NodeID]bool, len(v.Members))}
+	var nodes []placement.Node
+	for i := range v.Members {
+		m := &v.Members[i]
+		if m.Status.Gone() {
+			continue
+		}
+		l.inMesh[m.ID] = m.State == view.Alive || m.State == view.Suspect
+		if m.Storing && m.Status < view.Leaving && m.ID != leaving {
+			l.placed = append(l.placed, m.ID)
+			nodes = append(nodes, placement.Node{ID: m.ID, Name: m.Name, Zone: m.Zone, Weight: m.Weight})
+		}
+	}
+	if leaving == 0 && before != nil && before.roster == l.roster {
+		l.shards, l.placed = before.shards, before.placed
+		return l, nil
+	}
+	var err error
+	if before != nil && leaving == 0 {
+		l.shards = before.shards.With(nodes)
+	} else if l.shards, err = placement.New(nodes, shards); err != nil {
+		return nil, fmt.Errorf("replica: %w", err)
+	}
+	return l, nil
+}
+
+// bucket is what a store knows of a bucket, its own or another's.
+type bucket struct {
+	id     uint64
+	def    wire.BucketDef
+	system bool // holds the definitions of all others; every storing node is a home
+
+	routes atomic.Pointer[routes]
+	ready  readiness
+}
+
+// routes are the bucket's homes for one roster.
+type routes struct {
+	roster uint64
+	of     []atomic.Pointer[route] // by shard, worked out when first needed
+}
+
+type route struct {
+	order []view.NodeID // homes, then stand-ins
+	homes int
+	lead  view.NodeID
+}
+
+func (r *route) isHome(id view.NodeID) bool { return slices.Contains(r.order[:r.homes], id) }
+
+// route returns where the shard of a bucket belongs.
+func (l *layout) route(b *bucket, shard int) *route {
+	t := b.routes.Load()
+	if t == nil || t.roster != l.roster {
+		t = &routes{roster: l.roster, of: make([]atomic.Pointer[route], l.shards.Shards())}
+		b.routes.Store(t)
+	}
+	if r := t.of[shard].Load(); r != nil {
+		return r
+	}
+	r := l.work(b, shard)
+	t.of[shard].Store(r)
+	return r
+}
+
+// work computes a route.
+func (l *layout) work(b *bucket, shard int) *route {
+	r := &route{}
+	if b.system {
+		r.order, r.homes = l.placed, len(l.placed)
+	} else {
+		r.order = l.shards.Order(shard, b.def.Zones)
+		r.homes = min(b.def.Copies, len(r.order))
+	}
+	r.lead = l.shards.Lead(shard, r.order[:r.homes])
+	return r
+}
+
+// plan describes a key's stores to the cores.
+func (s *Store) plan(l *layout, r *route) replicate.Plan {
+	return replicate.Plan{Self: s.id, Order: r.order, Homes: r.homes, Live: func(id view.NodeID) bool {
+		return l.inMesh[id] && !s.silence.has(id)
+	}}
+}

@@ -1,0 +1,236 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// request is a write on its way to the store that will coordinate it.
+type request struct {
+	bucket  *bucket
+	at      place
+	write   reconcile.Write
+	level   replicate.Level
+	durable int // least number of stores
+}
+
+// outcome is what the coordinator says.
+type outcome struct {
+	seen    reconcile.Seen
+	result  replicate.Result
+	covered int
+}
+
+// put finds a coordinator for the write: the lead of the shard, then other
+// homes, then this store.
+func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
+	lay := s.layout.Load()
+	rt := lay.route(q.bucket, q.at.shard)
+	plan := s.plan(lay, rt)
+	var last error
+	for _, to := range s.coordinators(lay, plan, rt) {
+		var out outcome
+		var err error
+		if to == s.id {
+			if s.clocks.ahead.Load() && !q.bucket.def.Siblings {
+				last = fmt.Errorf("%w: this node is ahead of its peers", ErrClockSkew)
+				continue
+			}
+			out, err = s.coordinate(ctx, q)
+		} else {
+			out, err = s.forward(ctx, to, q)
+		}
+		if err == nil || !errors.Is(err, errElsewhere) {
+			return out, err
+		}
+		last = err
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if errors.Is(last, ErrClockSkew) {
+		return outcome{}, last
+	}
+	return outcome{}, errors.Join(ErrUnavailable, last, ctx.Err())
+}
+
+// errElsewhere wraps failures after which another store may be asked.
+var errElsewhere = errors.New("not coordinated there")
+
+// coordinators lists the stores to try. A node that holds nothing takes any
+// living store when no home lives.
+func (s *Store) coordinators(lay *layout, plan replicate.Plan, rt *route) []view.NodeID {
+	out := replicate.Route(plan, rt.lead, s.disk != nil)
+	if s.disk != nil {
+		return out
+	}
+	for _, id := range rt.order[rt.homes:] {
+		if len(out) < 4 && plan.Live(id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// forward has another store coordinate the write.
+func (s *Store) forward(ctx context.Context, to view.NodeID, q *request) (outcome, error) {
+	m := wire.PutRequest{
+		Bucket: q.at.bucket, Key: q.at.key, Value: q.write.Value, Tomb: q.write.Tomb,
+		Level: int64(q.level), MinDurable: uint64(q.durable), TTL: uint64(q.write.TTL),
+	}
+	if q.write.Seen != nil {
+		m.Informed, m.Ctx, m.HLC = true, q.write.Seen.Ctx, q.write.Seen.HLC
+	}
+	req := wire.AppendPutRequest(make([]byte, 0, len(m.Value)+len(m.Key)+64+32*len(m.Ctx)), &m)
+	for attempt := 0; ; attempt++ {
+		// The coordinator waits for others as long as AckTimeout itself.
+		call, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
+		answer, err := s.mesh.Call(call, to, wire.MethodPut, req)
+		cancel()
+		if err != nil {
+			if ctx.Err() == nil {
+				s.silence.note(to, false)
+			}
+			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
+		}
+		s.silence.note(to, true)
+		p, err := wire.DecodePutReply(answer)
+		if err != nil {
+			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
+		}
+		if p.Code == wire.CodeUnknownBucket && attempt == 0 && s.teach(ctx, to, q.bucket) == nil {
+			continue
+		}
+		out := outcome{
+			seen:    reconcile.Seen{Ctx: p.Ctx, HLC: p.HLC},
+			result:  replicate.Result{Durable: int(p.Durable), Homes: int(p.Homes), Hinted: int(p.Hinted)},
+			covered: int(p.Covered),
+		}
+		return out, codeError(p.Code, p.Text)
+	}
+}
+
+// coordinate commits the write here and sees to its copies.
+func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
+	lay := s.layout.Load()
+	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
+	op := &putOp{s: s, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout), done: make(chan struct{})}
+	base := mayBaseOn{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard)}
+	wrote, item, err := s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), base)
+	if errors.Is(err, errUninformed) {
+		var nothing bool
+		if nothing, err = s.inform(ctx, q, plan); err != nil {
+			return outcome{}, err
+		}
+		if nothing {
+			return outcome{result: replicate.Result{Durable: plan.Homes, Homes: plan.Homes}}, nil
+		}
+		wrote, item, err = s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), mayBaseOn{true, true})
+	}
+	if err != nil {
+		return outcome{}, err
+	}
+	if q.bucket.system {
+		s.buckets.defined(q.at.key, wrote.Local.Item)
+	}
+	op.item, op.sent = item, wrote.Local.Item
+	op.step(func(now time.Duration) []replicate.Effect { return op.core.Committed(now) })
+	select {
+	case <-op.done:
+	case <-ctx.Done():
+		op.step(func(time.Duration) []replicate.Effect { return op.core.Abandon() })
+	}
+	out := outcome{seen: reconcile.SeenOf(wrote.Local.Item), covered: len(wrote.Covered)}
+	op.mu.Lock()
+	out.result = op.core.Result()
+	op.mu.Unlock()
+	return out, degraded(out.result.Err)
+}
+
+// inform lets a write that is to be based on what this store knows of the key
+// be based on what others know, where the store knows nothing. nothing is true
+// for a delete of what all homes say is not there.
+func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) (nothing bool, err error) {
+	read, err := s.read(ctx, q.bucket, q.at, plan, replicate.One, q.write.Tomb)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case !read.Found():
+		return q.write.Tomb && read.Err == nil, nil
+	case plan.IsHome(s.id):
+		_, err = s.acceptAll(ctx, []arrival{{at: q.at, item: read.Item, raw: wire.AppendItem(nil, &read.Item)}})
+		return false, err
+	case q.write.Seen == nil:
+		// No reason to keep what others have; to have seen it is enough.
+		seen := reconcile.SeenOf(read.Item)
+		q.write.Seen = &seen
+	}
+	return false, nil
+}
+
+// putOp drives one write's core. Events come from the lanes; nothing blocks
+// under the lock.
+type putOp struct {
+	s    *Store
+	at   place
+	item []byte       // the write as it is sent
+	sent version.Item // the same, decoded
+	done chan struct{}
+
+	mu   sync.Mutex
+	core *replicate.WriteOp
+}
+
+// step feeds the core an event and does what it asks for.
+func (op *putOp) step(event func(now time.Duration) []replicate.Effect) {
+	op.mu.Lock()
+	effects := event(op.s.since())
+	op.mu.Unlock()
+	for _, e := range effects {
+		op.perform(e)
+	}
+}
+
+func (op *putOp) perform(e replicate.Effect) {
+	switch e.Kind {
+	case replicate.Send:
+		offer := wire.Offer{Bucket: op.at.bucket, Key: op.at.key, For: e.For, Item: op.item}
+		if !op.s.merges.send(e.To, offer, func(_ struct{}, err error) { op.answered(e.To, err) }) {
+			op.answered(e.To, errLaneFull)
+		}
+	case replicate.Keep:
+		op.s.group.Go(func(ctx context.Context) {
+			if err := op.s.keepHint(ctx, op.at, e.For); err != nil {
+				op.s.log.Warn("hint not kept; anti-entropy will find the difference", "home", e.For, "err", err)
+				return
+			}
+			op.step(func(time.Duration) []replicate.Effect { return op.core.Kept(e.For) })
+			op.s.hints.wake()
+		})
+	case replicate.Settle:
+		op.s.group.Go(func(ctx context.Context) {
+			// On failure the hint stays and is delivered once more.
+			_ = op.s.settle(ctx, []settled{{op.at, e.For, op.sent}})
+		})
+	case replicate.Finish:
+		close(op.done)
+	}
+}
+
+func (op *putOp) answered(from view.NodeID, err error) {
+	if err == nil {
+		op.step(func(now time.Duration) []replicate.Effect { return op.core.Acked(from, now) })
+	} else {
+		op.step(func(now time.Duration) []replicate.Effect { return op.core.Failed(from, now) })
+	}
+}

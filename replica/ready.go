@@ -1,0 +1,85 @@
+package replica
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// readiness says in which shards of a bucket the absence of a record proves
+// something here. The rule is the core's; this keeps its verdicts at hand.
+type readiness struct {
+	verdicts atomic.Pointer[[]atomic.Bool] // by shard; nil: none yet
+
+	mu    sync.Mutex
+	core  replicate.Readiness
+	homes map[int]bool // shards this store is a home of by the last roster seen
+}
+
+// absent tells whether no record means no record in this shard.
+func (r *readiness) absent(shard int) bool {
+	v := r.verdicts.Load()
+	return v != nil && (*v)[shard].Load()
+}
+
+// follow takes in the roster: which shards this store is a home of. A shard
+// it was not a home of when it last looked begins anew; at the first look
+// those begin as fresh that were not settled when the store was last open.
+func (r *readiness) follow(shards int, isHome, settled func(shard int) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := r.homes == nil
+	if first {
+		r.homes = make(map[int]bool)
+		v := make([]atomic.Bool, shards)
+		r.verdicts.Store(&v)
+	}
+	v := *r.verdicts.Load()
+	for shard := range shards {
+		switch home := isHome(shard); {
+		case home && !r.homes[shard]:
+			r.homes[shard] = true
+			r.core.Begin(shard, !first || !settled(shard))
+		case !home && r.homes[shard]:
+			delete(r.homes, shard)
+			v[shard].Store(false)
+		}
+	}
+}
+
+// judge asks the core about a shard again; it tells whether it just became
+// ready.
+func (r *readiness) judge(shard int, self view.NodeID, homes []view.NodeID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.homes[shard] {
+		return false
+	}
+	v := *r.verdicts.Load()
+	ok := r.core.Ready(shard, self, homes)
+	return ok != v[shard].Swap(ok) && ok
+}
+
+// equal reports that a shard was made equal with a peer.
+func (r *readiness) equal(shard int, peer view.NodeID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.core.Equal(shard, peer)
+}
+
+// settled lists the ready shards as a bit map.
+func (r *readiness) settled() []byte {
+	v := r.verdicts.Load()
+	if v == nil {
+		return nil
+	}
+	bits := make([]byte, (len(*v)+7)/8)
+	for i := range *v {
+		if (*v)[i].Load() {
+			bits[i/8] |= 1 << (i % 8)
+		}
+	}
+	return bits
+}

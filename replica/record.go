@@ -1,0 +1,313 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// place is where a key's record is.
+type place struct {
+	slice
+	key    string
+	record []byte // storage key
+}
+
+func (s *Store) place(bucket uint64, key string) place {
+	at := slice{bucket, s.shardOf(bucket, key)}
+	return place{at, key, wire.RecordKey(at.shard, bucket, key)}
+}
+
+func placeOf(record []byte) (place, bool) {
+	shard, bucket, key, ok := wire.ParseRecordKey(record)
+	return place{slice{bucket, shard}, key, record}, ok
+}
+
+// stored is a record with the bytes of its item.
+type stored struct {
+	replicate.Record
+	item []byte
+	// unknown: there was a record, but it is damaged. The store knows nothing
+	// of the key, and the digest cannot be corrected for what it was.
+	unknown bool
+}
+
+// decodeStored reads a record. A record that does not read is a damaged one.
+func decodeStored(value []byte, err error) (stored, error) {
+	if errors.Is(err, storage.ErrNotFound) {
+		return stored{}, nil
+	}
+	if err == nil {
+		var rec wire.Record
+		if rec, err = wire.DecodeRecord(value); err == nil {
+			var it version.Item
+			if it, err = wire.DecodeItem(rec.Item); err == nil {
+				r := stored{item: rec.Item}
+				r.Item, r.Mine, r.Home, r.Hints = it, rec.Mine, rec.Home, rec.Hints
+				return r, nil
+			}
+		}
+	}
+	if errors.Is(err, storage.ErrCorrupt) || errors.Is(err, wire.ErrMalformed) {
+		return stored{unknown: true}, nil
+	}
+	return stored{}, err
+}
+
+// load reads a record outside of an update: synced data only.
+func (s *Store) load(ctx context.Context, at place) (stored, error) {
+	return decodeStored(s.disk.Get(ctx, at.record))
+}
+
+// save writes a record that took the place of old, with its index entries and
+// what the digest makes of it, or drops it when it has no role any more. item
+// is the encoding of r.Item. It is the last step of an update.
+func (s *Store) save(tx *storage.Tx, at place, old stored, r replicate.Record, item []byte) error {
+	for _, id := range old.Hints {
+		if !r.Hinted(id) {
+			if err := tx.Delete(wire.IndexKey(wire.IndexHint, id, at.record)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range r.Hints {
+		if !old.Hinted(id) {
+			if err := tx.Set(wire.IndexKey(wire.IndexHint, id, at.record), nil); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	if r.Idle() {
+		r.Item = version.Item{}
+		err = tx.Delete(at.record)
+	} else {
+		buf := s.scratch[:0]
+		s.scratch = wire.AppendRecord(buf, wire.Record{Item: item, Mine: r.Mine, Home: r.Home, Hints: r.Hints})
+		err = tx.Set(at.record, s.scratch)
+	}
+	if err != nil {
+		return err
+	}
+	s.changes = append(s.changes, change{at, old.unknown, old.Item, r.Item})
+	return nil
+}
+
+// change is what an update did to a record, for the digests.
+type change struct {
+	at            place
+	unknown       bool // what was there before cannot be known
+	before, after version.Item
+}
+
+// update runs fn on the committing goroutine. What fn does to the writer and
+// reports to the digests counts only if fn succeeds; what it wrote is then
+// synced, or the store has failed for good.
+func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx) error) error {
+	err := s.disk.Update(ctx, func(tx *storage.Tx) error {
+		writer := s.writer
+		s.changes = s.changes[:0]
+		if err := fn(tx); err != nil {
+			s.writer = writer
+			return err
+		}
+		for i := range s.changes {
+			c := &s.changes[i]
+			if c.unknown {
+				s.digests.forget(c.at.slice)
+			} else {
+				s.digests.commit(c.at.slice, c.at.key, c.before, c.after)
+			}
+		}
+		clear(s.changes)
+		return nil
+	})
+	return s.diskError(what, err)
+}
+
+// errUninformed: the write would be based on nothing although this store
+// cannot tell that there is nothing.
+var errUninformed = errors.New("record unknown here")
+
+// mayBaseOn says on what missing knowledge a write may be based.
+type mayBaseOn struct {
+	nothing bool // no record, for a write that is no delete
+	damage  bool // a damaged record, or a delete of no record
+}
+
+// commitWrite applies a client's write here. It returns once that is synced.
+func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, roles []replicate.Role, base mayBaseOn) (wrote reconcile.Wrote, item []byte, err error) {
+	err = s.update(ctx, "write", func(tx *storage.Tx) error {
+		old, err := decodeStored(tx.Get(at.record))
+		if err != nil {
+			return err
+		}
+		if old.Unknown() && !base.damage && (!base.nothing || old.unknown || w.Tomb) {
+			return errUninformed
+		}
+		var r replicate.Record
+		if r, wrote, err = old.Commit(&s.writer, w, s.now(), roles); err != nil {
+			return err
+		}
+		item = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
+		if err := s.saveMeta(tx, wrote.Meta); err != nil {
+			return err
+		}
+		return s.save(tx, at, old, r, item)
+	})
+	return wrote, item, err
+}
+
+// arrival is an item from another store, decoded.
+type arrival struct {
+	at   place
+	role replicate.Role
+	item version.Item
+	raw  []byte
+}
+
+// merged tells what became of an arrival.
+type merged struct {
+	behind bool // the sender lacks something that is here
+}
+
+// acceptAll merges what came from elsewhere in one update, and returns once
+// all of it is synced.
+func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
+	out := make([]merged, len(in))
+	fresh := make([]bool, len(in))
+	err := s.update(ctx, "merge", func(tx *storage.Tx) error {
+		for i := range in {
+			var err error
+			if out[i], fresh[i], err = s.accept(tx, &in[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	hinted, defined := false, false
+	for i := range in {
+		hinted = hinted || fresh[i] && in[i].role.For != 0
+		defined = defined || fresh[i] && in[i].at.bucket == systemBucket
+	}
+	if hinted {
+		s.hints.wake()
+	}
+	if defined {
+		err = s.buckets.reload(ctx)
+	}
+	return out, err
+}
+
+func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err error) {
+	old, err := decodeStored(tx.Get(in.at.record))
+	if err != nil {
+		return out, false, err
+	}
+	r, got, err := old.Accept(&s.writer, in.item, in.role, s.now())
+	if err != nil {
+		return out, false, err
+	}
+	out.behind = got.Behind
+	if got.Skewed {
+		s.skewed(in.at.bucket)
+	}
+	for i := range got.Clashes {
+		// The dot was given out twice, by a store and by a copy of it. The
+		// value that lost it lives on under a dot of our own.
+		wrote := s.writer.Import(r.Local, got.Clashes[i])
+		r.Local, got.Changed, out.behind = wrote.Local, true, true
+		if err := s.saveMeta(tx, wrote.Meta); err != nil {
+			return out, false, err
+		}
+	}
+	if !got.Changed && !old.unknown {
+		return out, false, nil
+	}
+	raw := in.raw
+	if out.behind {
+		raw = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
+	}
+	if err := s.save(tx, in.at, old, r, raw); err != nil {
+		return out, false, err
+	}
+	return out, true, nil
+}
+
+// keepHint makes the record here stand for a home that is down.
+func (s *Store) keepHint(ctx context.Context, at place, target view.NodeID) error {
+	return s.update(ctx, "keep a hint", func(tx *storage.Tx) error {
+		old, err := decodeStored(tx.Get(at.record))
+		if err != nil || old.Unknown() {
+			return err
+		}
+		return s.save(tx, at, old, old.Take(replicate.Role{For: target}), old.item)
+	})
+}
+
+// settled is a record whose hint for target may go: target has item.
+type settled struct {
+	at     place
+	target view.NodeID
+	item   version.Item
+}
+
+// settle takes away hints whose targets have acked.
+func (s *Store) settle(ctx context.Context, in []settled) error {
+	return s.update(ctx, "settle hints", func(tx *storage.Tx) error {
+		for i := range in {
+			at := in[i].at
+			old, err := decodeStored(tx.Get(at.record))
+			if err != nil {
+				return err
+			}
+			r := old.Settle(in[i].target, in[i].item)
+			r.Home = r.Home || s.isHome(at.slice)
+			if len(r.Hints) == len(old.Hints) {
+				continue
+			}
+			if err := s.save(tx, at, old, r, old.item); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Store) saveMeta(tx *storage.Tx, m *reconcile.Meta) error {
+	if m == nil {
+		return nil
+	}
+	return tx.Set(metaSession(), wire.AppendWriterMeta(nil, wire.WriterMeta(*m)))
+}
+
+// diskError says what failed, in the words of this package.
+func (s *Store) diskError(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, storage.ErrStorageFull):
+		return fmt.Errorf("%w: %s: %w", ErrStorageFull, what, err)
+	case errors.Is(err, storage.ErrStoreFailed):
+		return fmt.Errorf("%w: %s: %w", ErrStorage, what, err)
+	case errors.Is(err, storage.ErrClosed):
+		return fmt.Errorf("%w: %s", ErrClosed, what)
+	case errors.Is(err, errUninformed):
+		return err
+	case errors.Is(err, reconcile.ErrSiblingLimit):
+		return fmt.Errorf("%w: %w", ErrSiblingLimit, err)
+	case errors.Is(err, context.Canceled) && s.group.Context().Err() != nil:
+		return fmt.Errorf("%w: %s", ErrClosed, what)
+	}
+	return fmt.Errorf("replica: %s: %w", what, err)
+}

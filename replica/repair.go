@@ -1,0 +1,105 @@
+package replica
+
+import (
+	"context"
+	"sync"
+
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+const repairRoom = 1024 // repairs waiting; what is beyond is left to anti-entropy
+
+// repairs brings single records up to date in the background, when a read has
+// shown that one is behind or damaged.
+type repairs struct {
+	s     *Store
+	queue chan repair
+
+	mu      sync.Mutex
+	waiting map[string]bool // storage keys of lost records in the queue
+}
+
+type repair struct {
+	at   place
+	lost bool         // the record here is damaged: ask others
+	item version.Item // else: take this in
+}
+
+func newRepairs(s *Store) *repairs {
+	return &repairs{s: s, queue: make(chan repair, repairRoom), waiting: make(map[string]bool)}
+}
+
+// push sends the merge of a read to the homes whose replies were behind it.
+func (r *repairs) push(at place, merged version.Item, behind []view.NodeID) {
+	raw := wire.AppendItem(make([]byte, 0, wire.ItemSize(&merged)), &merged)
+	for _, id := range behind {
+		if id == r.s.id {
+			r.enqueue(repair{at: at, item: merged})
+			continue
+		}
+		r.s.stats.repaired.Add(1)
+		// Nobody waits for the answer; anti-entropy finds what is lost.
+		r.s.merges.send(id, wire.Offer{Bucket: at.bucket, Key: at.key, Item: raw}, func(struct{}, error) {})
+	}
+}
+
+// lost notes that the record here is damaged.
+func (r *repairs) lost(at place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k := string(at.record); !r.waiting[k] && len(r.waiting) < repairRoom {
+		r.waiting[k] = r.enqueue(repair{at: at, lost: true})
+	}
+}
+
+func (r *repairs) enqueue(one repair) bool {
+	select {
+	case r.queue <- one:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *repairs) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case one := <-r.queue:
+			if one.lost {
+				r.mu.Lock()
+				delete(r.waiting, string(one.at.record))
+				r.mu.Unlock()
+			}
+			if err := r.mend(ctx, one); err != nil && ctx.Err() == nil {
+				r.s.log.Warn("record not repaired", "shard", one.at.shard, "err", err)
+			}
+		}
+	}
+}
+
+// mend takes in what others have of a record.
+func (r *repairs) mend(ctx context.Context, one repair) error {
+	if one.lost {
+		b := r.s.buckets.byID(one.at.bucket)
+		if b == nil {
+			return nil // the bucket's definition brings anti-entropy with it
+		}
+		lay := r.s.layout.Load()
+		plan := r.s.plan(lay, lay.route(b, one.at.shard))
+		// Its own answer says that it is damaged, so all others are heard.
+		read, err := r.s.read(ctx, b, one.at, plan, replicate.Quorum, false)
+		if err != nil || !read.Found() {
+			return err
+		}
+		one.item = read.Item
+	}
+	raw := wire.AppendItem(make([]byte, 0, wire.ItemSize(&one.item)), &one.item)
+	_, err := r.s.acceptAll(ctx, []arrival{{at: one.at, item: one.item, raw: raw}})
+	r.s.stats.repaired.Add(1)
+	return err
+}

@@ -1,0 +1,98 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// bubble runs a test in virtual time with n storing nodes and a bucket on each.
+func bubble(t *testing.T, n int, cfg BucketConfig, fn func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		net := newFakeNet(t)
+		nodes := make([]*fakeNode, n)
+		for i := range nodes {
+			nodes[i] = net.add(true)
+		}
+		buckets := make([]*Bucket, n)
+		for i := range nodes {
+			nodes[i].open()
+		}
+		for i := range nodes {
+			buckets[i] = openBucket(t, nodes[i].store, "b", cfg)
+		}
+		time.Sleep(5 * time.Second)
+		fn(t, net, nodes, buckets)
+		for _, n := range nodes {
+			if err := n.store.Close(); err != nil {
+				t.Error(err)
+			}
+			n.views.Close()
+		}
+	})
+}
+
+func openBucket(t *testing.T, s *Store, name string, cfg BucketConfig) *Bucket {
+	t.Helper()
+	b, err := s.Bucket(context.Background(), name, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func mustPut(t *testing.T, b *Bucket, key, value string) Result {
+	t.Helper()
+	r, err := b.Put(context.Background(), key, []byte(value), nil)
+	if err != nil {
+		t.Fatalf("put %s: %v", key, err)
+	}
+	return r
+}
+
+func wantValue(t *testing.T, b *Bucket, key, value string) {
+	t.Helper()
+	it, err := b.Get(context.Background(), key, nil)
+	if err != nil {
+		t.Fatalf("get %s at %v: %v", key, b.s.id, err)
+	}
+	if v, ok := it.Value(); !ok || string(v) != value {
+		t.Fatalf("get %s at %v: %q %v, want %q", key, b.s.id, v, ok, value)
+	}
+}
+
+func wantNotFound(t *testing.T, b *Bucket, key string) {
+	t.Helper()
+	it, err := b.Get(context.Background(), key, nil)
+	if !errors.Is(err, ErrNotFound) || errors.Is(err, ErrDegraded) {
+		t.Fatalf("get %s at %v: %v, %v, want not found", key, b.s.id, it.Siblings(), err)
+	}
+}
+
+func TestPutGetDelete(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		for i := range 50 {
+			key := fmt.Sprintf("key-%d", i)
+			r := mustPut(t, buckets[i%3], key, "one")
+			if r.Durable < 2 || r.Homes < 2 {
+				t.Fatalf("put: %+v", r)
+			}
+			wantValue(t, buckets[(i+1)%3], key, "one")
+			if r := mustPut(t, buckets[(i+1)%3], key, "two"); r.Covered != 1 {
+				t.Fatalf("blind overwrite covered %d values", r.Covered)
+			}
+			wantValue(t, buckets[(i+2)%3], key, "two")
+		}
+		if _, err := buckets[0].Delete(context.Background(), "key-7", nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range buckets {
+			wantNotFound(t, b, "key-7")
+			wantNotFound(t, b, "never")
+		}
+	})
+}

@@ -1,0 +1,227 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+const replyBytes = 1 << 20 // a reply that has grown to this size stops early
+
+// serve registers the handlers. A node that stores nothing serves nothing.
+func (s *Store) serve() error {
+	handlers := map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
+		wire.MethodMerge:  s.serveMerge,
+		wire.MethodRead:   s.serveRead,
+		wire.MethodPut:    s.servePut,
+		wire.MethodDigest: s.serveDigest,
+		wire.MethodList:   s.serveList,
+	}
+	for method, h := range handlers {
+		guarded := func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+			if s.disk == nil {
+				return nil, errors.New("replica: this node stores nothing")
+			}
+			if !s.enter() {
+				return nil, ErrClosed
+			}
+			defer s.leave()
+			return h(ctx, from, req)
+		}
+		if err := s.mesh.Handle(method, guarded); err != nil {
+			return fmt.Errorf("replica: serve %s: %w", method, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+	m, err := wire.DecodeMergeRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	wall := s.wall()
+	s.clocks.saw(from, m.Wall, wall)
+	reply := wire.MergeReply{Wall: wall}
+	if !s.admit(len(req)) {
+		reply.Code = wire.CodeOverloaded
+		return wire.AppendMergeReply(nil, reply), nil
+	}
+	defer s.release(len(req))
+	in := make([]arrival, len(m.Offers))
+	for i := range m.Offers {
+		o := &m.Offers[i]
+		in[i] = arrival{at: s.place(o.Bucket, o.Key), raw: o.Item}
+		if o.For != s.id {
+			in[i].role = replicate.Role{For: o.For}
+		}
+		if in[i].item, err = wire.DecodeItem(o.Item); err != nil {
+			return nil, err
+		}
+	}
+	_, err = s.acceptAll(ctx, in)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, err
+	default:
+		reply.Code = wire.CodeStorage
+	}
+	return wire.AppendMergeReply(nil, reply), nil
+}
+
+func (s *Store) serveRead(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	m, err := wire.DecodeReadRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	reply := wire.ReadReply{Wall: s.wall(), Items: make([]wire.Lookedup, 0, len(m.Keys))}
+	size := 0
+	for _, q := range m.Keys {
+		a, err := s.lookup(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		reply.Items = append(reply.Items, a)
+		if size += len(a.Item); size > replyBytes {
+			break
+		}
+	}
+	return wire.AppendReadReply(make([]byte, 0, size+32+8*len(reply.Items)), &reply), nil
+}
+
+func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	m, err := wire.DecodePutRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	q := &request{
+		at:      s.place(m.Bucket, m.Key),
+		bucket:  s.buckets.byID(m.Bucket),
+		write:   reconcile.Write{Value: m.Value, Tomb: m.Tomb, TTL: int64(m.TTL)},
+		level:   replicate.Level(m.Level),
+		durable: int(m.MinDurable),
+	}
+	if m.Informed {
+		q.write.Seen = &reconcile.Seen{Ctx: m.Ctx, HLC: m.HLC}
+	}
+	out, err := s.coordinateFor(ctx, q, len(req))
+	if err != nil && errors.Is(err, ErrClosed) {
+		return nil, err
+	}
+	reply := wire.PutReply{
+		Code: codeOf(err), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
+		Hinted: uint64(out.result.Hinted), Covered: uint64(out.covered), Ctx: out.seen.Ctx, HLC: out.seen.HLC,
+	}
+	if err != nil {
+		reply.Text = clip(err.Error(), 1024)
+	}
+	return wire.AppendPutReply(nil, &reply), nil
+}
+
+// errUnknownBucket: a write of a bucket whose definition has not come here.
+var errUnknownBucket = errors.New("replica: unknown bucket")
+
+// coordinateFor coordinates a write for another node. It never hands it on:
+// that is for the node that asked to decide.
+func (s *Store) coordinateFor(ctx context.Context, q *request, size int) (outcome, error) {
+	switch {
+	case q.bucket == nil:
+		return outcome{}, errUnknownBucket
+	case s.clocks.ahead.Load() && !q.bucket.def.Siblings:
+		return outcome{}, ErrClockSkew
+	case !s.admit(size):
+		return outcome{}, overload{retryAfter}
+	}
+	defer s.release(size)
+	return s.coordinate(ctx, q)
+}
+
+// codeOf and codeError carry errors between stores.
+func codeOf(err error) wire.Code {
+	switch {
+	case err == nil:
+		return wire.CodeOK
+	case errors.Is(err, ErrDegraded):
+		return wire.CodeDegraded
+	case errors.Is(err, ErrOverloaded):
+		return wire.CodeOverloaded
+	case errors.Is(err, errUnknownBucket):
+		return wire.CodeUnknownBucket
+	case errors.Is(err, ErrSiblingLimit):
+		return wire.CodeSiblings
+	case errors.Is(err, ErrClockSkew):
+		return wire.CodeClock
+	case errors.Is(err, ErrStorageFull):
+		return wire.CodeFull
+	case errors.Is(err, ErrStorage):
+		return wire.CodeStorage
+	}
+	return wire.CodeNotStored
+}
+
+func codeError(c wire.Code, text string) error {
+	switch c {
+	case wire.CodeOK:
+		return nil
+	case wire.CodeDegraded:
+		return fmt.Errorf("%w: %s", ErrDegraded, text)
+	case wire.CodeOverloaded:
+		return overload{retryAfter}
+	case wire.CodeSiblings:
+		return fmt.Errorf("%w: %s", ErrSiblingLimit, text)
+	case wire.CodeClock:
+		return fmt.Errorf("%w: %w: %s", errElsewhere, ErrClockSkew, text)
+	case wire.CodeFull:
+		return fmt.Errorf("%w: %w: %s", errElsewhere, ErrStorageFull, text)
+	case wire.CodeStorage:
+		return fmt.Errorf("%w: %w: %s", errElsewhere, ErrStorage, text)
+	}
+	return fmt.Errorf("%w: %s", errElsewhere, text)
+}
+
+const retryAfter = 50 * time.Millisecond
+
+func clip(s string, n int) string { return s[:min(len(s), n)] }
+
+// sendMerge is the lane that carries items.
+func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Offer) ([]struct{}, error) {
+	size := 32
+	for i := range offers {
+		size += len(offers[i].Item) + len(offers[i].Key) + 32
+	}
+	req := wire.AppendMergeRequest(make([]byte, 0, size), &wire.MergeRequest{Wall: s.wall(), Offers: offers})
+	answer, err := s.mesh.Call(ctx, to, wire.MethodMerge, req)
+	if err != nil {
+		return nil, err
+	}
+	m, err := wire.DecodeMergeReply(answer)
+	if err != nil {
+		return nil, err
+	}
+	s.clocks.saw(to, m.Wall, s.wall())
+	if m.Code != wire.CodeOK {
+		return nil, fmt.Errorf("replica: %v did not store: %w: %w", to, errRefused, codeError(m.Code, ""))
+	}
+	return make([]struct{}, len(offers)), nil
+}
+
+// sendRead is the lane that carries questions.
+func (s *Store) sendRead(ctx context.Context, to view.NodeID, keys []wire.Lookup) ([]wire.Lookedup, error) {
+	answer, err := s.mesh.Call(ctx, to, wire.MethodRead, wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: keys}))
+	if err != nil {
+		return nil, err
+	}
+	m, err := wire.DecodeReadReply(answer)
+	if err != nil {
+		return nil, err
+	}
+	s.clocks.saw(to, m.Wall, s.wall())
+	return m.Items, nil
+}

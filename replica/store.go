@@ -1,0 +1,283 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/placement"
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/storage/file"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Store is a node's part in keeping the mesh's items: those it is a home of
+// on its own disk, all others through the nodes that hold them. All methods
+// may be used concurrently.
+type Store struct {
+	cfg     Config
+	mesh    Mesh
+	log     *slog.Logger
+	id      view.NodeID
+	dir     string
+	shards  int
+	started time.Time
+
+	group *lifecycle.Group
+	gate  gate
+	disk  *storage.Store // nil on a node that stores nothing
+	close sync.Once
+	err   error // of closing
+
+	layout  atomic.Pointer[layout]
+	buckets *buckets
+	digests *digests
+	silence *silence
+	clocks  *clocks
+	merges  *lanes[wire.Offer, struct{}]
+	reads   *lanes[wire.Lookup, wire.Lookedup]
+	repairs *repairs
+	hints   *hints
+	entropy *entropy
+	stats   stats
+	alarmed atomic.Int64 // since(), when the last clock alarm was raised
+
+	// Only the committing goroutine touches these; see update.
+	writer  reconcile.Writer
+	changes []change
+	scratch []byte
+}
+
+// stats counts what happens in the background.
+type stats struct {
+	repaired, delivered, compared, moved atomic.Uint64
+}
+
+// Open opens the store of a running mesh node. On a storing node that is the
+// data beside its identity; on another one there is nothing on disk, and
+// every operation goes to nodes that store.
+//
+// Open does not wait for peers. ctx bounds the opening only.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	s := &Store{cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger, id: cfg.Mesh.ID(), shards: cfg.Mesh.Shards(), started: time.Now()}
+	s.gate.empty = make(chan struct{})
+	s.dir = filepath.Join(cfg.Mesh.Dir(), "store")
+	v := s.mesh.View()
+	lay, err := makeLayout(nil, v, s.shards, 0)
+	if err != nil {
+		return nil, err
+	}
+	s.layout.Store(lay)
+	if s.digests, err = newDigests(v.Mesh, s.shards); err != nil {
+		return nil, err
+	}
+	s.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
+	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), newEntropy(s)
+	s.silence = newSilence(4 * cfg.AckTimeout)
+	s.clocks = newClocks(cfg.MaxSkew)
+	s.merges = &lanes[wire.Offer, struct{}]{
+		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, call: s.sendMerge, peers: make(map[view.NodeID]*lane[wire.Offer, struct{}]),
+		size: func(o wire.Offer) int { return len(o.Item) + len(o.Key) + 64 },
+	}
+	s.reads = &lanes[wire.Lookup, wire.Lookedup]{
+		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, call: s.sendRead, peers: make(map[view.NodeID]*lane[wire.Lookup, wire.Lookedup]),
+		size: func(q wire.Lookup) int { return len(q.Key) + 64 },
+	}
+	if m, ok := v.Member(s.id); ok && m.Storing {
+		if err := s.openDisk(ctx); err != nil {
+			s.group.Close()
+			return nil, err
+		}
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// openDisk opens the data and marks it as belonging to this node.
+func (s *Store) openDisk(ctx context.Context) error {
+	path := filepath.Join(s.dir, "OWNER")
+	var owner wire.Owner
+	data, err := file.Read(s.cfg.fs, path)
+	if err == nil {
+		owner, err = wire.DecodeOwner(data)
+	}
+	switch {
+	case err == nil && owner.Node != s.id:
+		return fmt.Errorf("replica: the data in %s belongs to node %v, this is %v", s.dir, owner.Node, s.id)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("replica: open: %w", err)
+	}
+	s.disk, err = storage.Open(storage.Options{
+		FS: s.cfg.fs, Dir: s.dir, CacheBytes: s.cfg.CacheBytes, Reserve: s.cfg.ReserveBytes, Logger: s.log,
+		OnCorrupt: func(key []byte, _ error) {
+			if at, ok := placeOf(key); ok {
+				s.repairs.lost(at)
+			}
+		},
+	})
+	switch {
+	case errors.Is(err, storage.ErrLocked):
+		return fmt.Errorf("%w: %w", ErrLocked, err)
+	case errors.Is(err, storage.ErrNewerFormat):
+		return fmt.Errorf("%w: %w", ErrNewerFormat, err)
+	case err != nil:
+		return fmt.Errorf("replica: open: %w", err)
+	}
+	if !owner.Initialised {
+		// From now on an identity without this data is a new node.
+		err = file.Write(s.cfg.fs, path, wire.AppendOwner(nil, wire.Owner{Node: s.id, Initialised: true}))
+	}
+	if err == nil {
+		err = s.openWriter(ctx)
+	}
+	if err == nil {
+		err = s.buckets.reload(ctx)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("replica: open: %w", err), s.disk.Close())
+	}
+	return nil
+}
+
+// start begins to serve and to follow the mesh.
+func (s *Store) start(ctx context.Context) error {
+	if err := s.serve(); err != nil {
+		return err
+	}
+	if s.disk != nil {
+		for _, b := range s.buckets.list() {
+			s.follow(s.layout.Load(), b)
+		}
+		s.mesh.OnLeave(s.leaveMesh)
+		s.group.Go(s.repairs.run)
+		s.group.Go(s.hints.run)
+		s.group.Go(s.entropy.run)
+		s.entropy.moved()
+	}
+	s.group.Go(s.watch)
+	return nil
+}
+
+// watch follows the mesh until it is gone.
+func (s *Store) watch(ctx context.Context) {
+	views := s.mesh.Watch(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.mesh.Done():
+			s.shut()
+			s.group.Cancel()
+			return
+		case v, ok := <-views:
+			if !ok {
+				views = nil
+				continue
+			}
+			s.see(v)
+		}
+	}
+}
+
+// see takes in a view.
+func (s *Store) see(v view.View) {
+	old := s.layout.Load()
+	lay, err := makeLayout(old, v, s.shards, 0)
+	if err != nil {
+		s.log.Error("view not usable", "err", err)
+		return
+	}
+	s.layout.Store(lay)
+	s.clocks.forget(func(id view.NodeID) bool { return lay.inMesh[id] }, s.wall())
+	var back []view.NodeID
+	for id, in := range lay.inMesh {
+		if in && !old.inMesh[id] {
+			s.silence.note(id, true)
+			back = append(back, id)
+		}
+	}
+	if s.disk == nil {
+		return
+	}
+	if lay.roster != old.roster {
+		for _, b := range s.buckets.list() {
+			s.follow(lay, b)
+		}
+		s.entropy.moved()
+	}
+	if len(back) > 0 {
+		s.entropy.with(back...)
+	}
+	if len(back) > 0 || lay.roster != old.roster {
+		s.hints.wake()
+	}
+}
+
+// follow tells a bucket's readiness which shards are this store's.
+func (s *Store) follow(lay *layout, b *bucket) {
+	settled := s.loadSettled(b)
+	b.ready.follow(s.shards, func(shard int) bool {
+		return shard < s.shardsOf(b) && lay.route(b, shard).isHome(s.id)
+	}, settled)
+	changed := false
+	for shard := range s.shardsOf(b) {
+		rt := lay.route(b, shard)
+		changed = b.ready.judge(shard, s.id, rt.order[:rt.homes]) || changed
+	}
+	if changed {
+		s.saveSettled(s.group.Context(), b)
+	}
+}
+
+// Close ends all operations, waits for them and for everything in the
+// background, and closes the data. The mesh node goes on without it.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		s.shut()
+		s.group.Cancel()
+		<-s.gate.empty
+		s.group.Close()
+		if s.disk != nil {
+			s.err = s.disk.Close()
+		}
+	})
+	return s.err
+}
+
+func (s *Store) since() time.Duration { return time.Since(s.started) }
+
+func (s *Store) wall() int64 { return s.cfg.clock.Wall().UnixMilli() }
+
+func (s *Store) now() version.HLC { return version.At(s.wall()) }
+
+func (s *Store) shardOf(bucket uint64, key string) int {
+	if bucket == systemBucket {
+		return 0
+	}
+	return placement.ShardOf(bucket, key, s.shards)
+}
+
+// skewed tells the operator that items dated far ahead come in.
+func (s *Store) skewed(bucket uint64) {
+	const every = int64(time.Minute)
+	last, now := s.alarmed.Load(), int64(s.since())
+	if (last == 0 || now-last >= every) && s.alarmed.CompareAndSwap(last, max(now, 1)) {
+		s.log.Warn("items are dated far ahead of this node's clock: one of the clocks is wrong", "bucket", fmt.Sprintf("%016x", bucket))
+	}
+}

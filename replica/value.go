@@ -1,0 +1,166 @@
+package replica
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Level says how many stores take part in an operation before it returns.
+// The zero Level is Sloppy(2).
+type Level int
+
+const (
+	// One is one store: a write is synced at the store that coordinates it, a
+	// read takes one answer.
+	One = Level(replicate.One)
+	// Quorum is more than half of the key's homes.
+	Quorum = Level(replicate.Quorum)
+)
+
+// Sloppy is the level of n distinct stores, be they homes of the key or
+// stand-ins for homes that are down.
+func Sloppy(n int) Level { return Level(replicate.Sloppy(n)) }
+
+func (l Level) core() (replicate.Level, error) {
+	switch {
+	case l == 0:
+		return replicate.DefaultLevel, nil
+	case l < Quorum || l > 64:
+		return 0, fmt.Errorf("replica: no such level: %d", int(l))
+	}
+	return replicate.Level(l), nil
+}
+
+// Context is what a read has seen of a key, or a write has left behind. A
+// write that carries it replaces exactly that; a write without one (the zero
+// Context) replaces whatever the store that coordinates it knows. It is
+// opaque, small, and may be sent through clients as bytes or text. It belongs
+// to one key of one bucket.
+type Context struct {
+	seen  *reconcile.Seen // as read; nil: see token
+	of    uint64          // bucket the key is in
+	key   string
+	token string // as received from a client, not yet opened; "": blind
+}
+
+// IsZero tells whether the context is that of a blind write.
+func (c Context) IsZero() bool { return c.seen == nil && c.token == "" }
+
+// MarshalBinary returns the context as bytes; none for the zero Context.
+func (c Context) MarshalBinary() ([]byte, error) {
+	if c.seen == nil {
+		return []byte(c.token), nil
+	}
+	return wire.AppendContext(nil, c.seen.Ctx, c.seen.HLC, c.of, c.key), nil
+}
+
+// UnmarshalBinary takes what MarshalBinary returned. Damage shows when the
+// context is used.
+func (c *Context) UnmarshalBinary(data []byte) error {
+	*c = Context{token: string(data)}
+	return nil
+}
+
+// MarshalText returns the context in URL-safe letters.
+func (c Context) MarshalText() ([]byte, error) {
+	b, err := c.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	return base64.RawURLEncoding.AppendEncode(nil, b), nil
+}
+
+// UnmarshalText takes what MarshalText returned.
+func (c *Context) UnmarshalText(text []byte) error {
+	b, err := base64.RawURLEncoding.AppendDecode(nil, text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBadContext, err)
+	}
+	return c.UnmarshalBinary(b)
+}
+
+// open returns what a write to key in bucket may take as seen, nil for a
+// blind one.
+func (c Context) open(bucket uint64, key string) (*reconcile.Seen, error) {
+	switch {
+	case c.IsZero():
+		return nil, nil
+	case c.seen != nil && c.of == bucket && c.key == key:
+		return c.seen, nil
+	case c.seen != nil:
+		return nil, fmt.Errorf("%w: it is of another key", ErrBadContext)
+	}
+	ctx, hlc, err := wire.DecodeContext([]byte(c.token), bucket, key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadContext, err)
+	}
+	return &reconcile.Seen{Ctx: ctx, HLC: hlc}, nil
+}
+
+// Item is what a read saw of a key.
+type Item struct {
+	// Key is the key that was read.
+	Key string
+	// Context goes into the write that follows from this read.
+	Context Context
+	// Replies is how many stores took part.
+	Replies int
+
+	values [][]byte
+	last   []byte
+	live   bool
+}
+
+// Value returns the value under the rule of last-writer-wins: causality
+// decides first, then the later clock. ok is false when that is a delete. The
+// bytes belong to the caller.
+func (it *Item) Value() (value []byte, ok bool) { return it.last, it.live }
+
+// Siblings returns all concurrent values that no write has replaced, deletes
+// left out, in an order that is equal on all nodes. The bytes belong to the
+// caller.
+func (it *Item) Siblings() [][]byte { return it.values }
+
+// Result tells what became of a write.
+type Result struct {
+	// Context covers the write: a next write that carries it replaces this.
+	Context Context
+	// Durable is how many distinct stores have synced the write.
+	Durable int
+	// Homes is how many of them are homes of the key.
+	Homes int
+	// Hinted is how many homes are down and have the write kept for them.
+	Hinted int
+	// Covered is how many values, deletes included, the write replaced.
+	Covered int
+}
+
+// newItem shows an item to a reader at time now.
+func newItem(b *bucket, key string, it version.Item, replies int, now version.HLC) (Item, error) {
+	seen := reconcile.SeenOf(it)
+	out := Item{Key: key, Context: Context{seen: &seen, of: b.id, key: key}, Replies: replies}
+	for _, s := range reconcile.Live(it, now) {
+		out.values = append(out.values, append([]byte{}, s.Value...))
+	}
+	if s, ok := reconcile.Last(it, now); ok {
+		out.last, out.live = append([]byte{}, s.Value...), true
+	}
+	if b.def.Siblings && len(out.values) > 0 || !b.def.Siblings && out.live {
+		return out, nil
+	}
+	return out, ErrNotFound
+}
+
+// degraded replaces the core's word by ours.
+func degraded(err error) error {
+	if errors.Is(err, replicate.ErrDegraded) {
+		return fmt.Errorf("%w: %w", ErrDegraded, err)
+	}
+	return err
+}
