@@ -3,23 +3,28 @@ package storage
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 const (
-	// maxWaiting memtables may wait to be sorted into tables beside the one
-	// being filled.
-	maxWaiting = 2
-	// maxSublevels of level 0 may wait to be merged; each costs readers.
-	maxSublevels = 16
+	// maxMemTables times MemTableBytes may be in memory, the table being
+	// filled included, before writers have to wait.
+	maxMemTables = 3
+	// slowSublevels of level 0 waiting to be merged slow writers down; each
+	// costs readers. It does not stop them: merging may be held up by
+	// damage, for long.
+	slowSublevels = 16
+	slowDown      = 20 * time.Millisecond
 )
 
 // pressure holds the committer back while Pebble is behind with sorting in.
 // Pebble would do that itself, but inside a commit, where neither a full
 // disk nor Close can get the committer out again.
 type pressure struct {
-	stale   atomic.Bool   // logs or tables have changed since behind was computed
-	behind  bool          // only the committer's
+	stale   atomic.Bool   // logs or tables have changed since the rest was computed
 	changed chan struct{} // capacity 1: compute again
+	stop    bool          // writers must wait; only the committer's
+	slow    bool          // writers should; only the committer's
 }
 
 func (p *pressure) init() { p.changed = make(chan struct{}, 1) }
@@ -33,19 +38,18 @@ func (p *pressure) note() {
 	}
 }
 
-// behind tells whether the committer must wait.
-func (s *Store) behind() bool {
-	if s.pressure.stale.Swap(false) {
+func (s *Store) measurePressure() {
+	if p := &s.pressure; p.stale.Swap(false) {
 		m := s.db.Metrics()
-		s.pressure.behind = m.MemTable.Count > 1+maxWaiting || m.Levels[0].Sublevels > maxSublevels
+		p.stop = m.MemTable.Size > maxMemTables*uint64(s.opts.MemTableBytes)
+		p.slow = m.Levels[0].Sublevels > slowSublevels
 	}
-	return s.pressure.behind
 }
 
 // refusal waits until Pebble can take another group, and says why it must
 // not have one, if so.
 func (s *Store) refusal() error {
-	for {
+	for slowed := false; ; {
 		if err := s.guard.failure(); err != nil {
 			return err
 		}
@@ -55,12 +59,18 @@ func (s *Store) refusal() error {
 		if err := s.full(); err != nil {
 			return err
 		}
-		if !s.behind() {
+		s.measurePressure()
+		switch {
+		case s.pressure.stop:
+			select {
+			case <-s.pressure.changed:
+			case <-s.guard.closing:
+			}
+		case s.pressure.slow && !slowed:
+			s.guard.pause(slowDown)
+			slowed = true
+		default:
 			return nil
-		}
-		select {
-		case <-s.pressure.changed:
-		case <-s.guard.closing:
 		}
 	}
 }
