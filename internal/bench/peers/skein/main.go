@@ -161,7 +161,11 @@ func (t trio) Get(ctx context.Context, client int, key string, level string) ([]
 	if err != nil {
 		return nil, err
 	}
-	return item.Value(), nil
+	value, ok := item.Value()
+	if !ok {
+		return nil, errors.New("the key is gone")
+	}
+	return value, nil
 }
 
 func (t trio) Extra(_ context.Context, cmd load.Command) (map[string]float64, error) {
