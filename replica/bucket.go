@@ -139,7 +139,8 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 	}
 	return Result{
 		Context: Context{seen: &out.seen, of: b.b.id, key: key},
-		Durable: out.result.Durable, Homes: out.result.Homes, Hinted: out.result.Hinted, Covered: out.covered,
+		Durable: out.result.Durable, Homes: out.result.Homes, Hinted: out.result.Hinted,
+		Dot: out.dot, Covered: out.covered,
 	}, b.told(err)
 }
 

@@ -27,7 +27,8 @@ type request struct {
 type outcome struct {
 	seen    reconcile.Seen
 	result  replicate.Result
-	covered int
+	dot     version.Dot
+	covered []version.Dot
 }
 
 // put finds a coordinator for the write: the lead of the shard, then other
@@ -113,7 +114,8 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request) (outcom
 		out := outcome{
 			seen:    reconcile.Seen{Ctx: p.Ctx, HLC: p.HLC},
 			result:  replicate.Result{Durable: int(p.Durable), Homes: int(p.Homes), Hinted: int(p.Hinted)},
-			covered: int(p.Covered),
+			dot:     p.Dot,
+			covered: p.Covered,
 		}
 		return out, codeError(p.Code, p.Text)
 	}
@@ -149,7 +151,7 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 	case <-ctx.Done():
 		op.step(func(time.Duration) []replicate.Effect { return op.core.Abandon() })
 	}
-	out := outcome{seen: reconcile.SeenOf(wrote.Local.Item), covered: len(wrote.Covered)}
+	out := outcome{seen: reconcile.SeenOf(wrote.Local.Item), dot: wrote.Dot, covered: wrote.Covered}
 	op.mu.Lock()
 	out.result = op.core.Result()
 	op.mu.Unlock()

@@ -82,8 +82,8 @@ func TestPutGetDelete(t *testing.T) {
 				t.Fatalf("put: %+v", r)
 			}
 			wantValue(t, buckets[(i+1)%3], key, "one")
-			if r := mustPut(t, buckets[(i+1)%3], key, "two"); r.Covered != 1 {
-				t.Fatalf("blind overwrite covered %d values", r.Covered)
+			if r := mustPut(t, buckets[(i+1)%3], key, "two"); len(r.Covered) != 1 {
+				t.Fatalf("blind overwrite covered %d values", len(r.Covered))
 			}
 			wantValue(t, buckets[(i+2)%3], key, "two")
 		}

@@ -117,7 +117,7 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 	}
 	reply := wire.PutReply{
 		Code: codeOf(err), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
-		Hinted: uint64(out.result.Hinted), Covered: uint64(out.covered), Ctx: out.seen.Ctx, HLC: out.seen.HLC,
+		Hinted: uint64(out.result.Hinted), Dot: out.dot, Covered: out.covered, Ctx: out.seen.Ctx, HLC: out.seen.HLC,
 	}
 	if err != nil {
 		reply.Text = clip(err.Error(), 1024)

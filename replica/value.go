@@ -137,8 +137,11 @@ type Result struct {
 	Homes int
 	// Hinted is how many homes are down and have the write kept for them.
 	Hinted int
-	// Covered is how many values, deletes included, the write replaced.
-	Covered int
+	// Dot is the write's id; zero if there was nothing to delete.
+	Dot version.Dot
+	// Covered are the ids of the live values, deletes included, that the
+	// write replaced.
+	Covered []version.Dot
 }
 
 // newItem shows an item to a reader at time now.

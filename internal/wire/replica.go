@@ -116,7 +116,8 @@ type PutReply struct {
 	Durable uint64 // stores that have synced the write
 	Homes   uint64 // homes among them
 	Hinted  uint64 // dead homes another store keeps it for
-	Covered uint64 // live values the write replaced
+	Dot     version.Dot   // the write's id; zero if there was nothing to delete
+	Covered []version.Dot // live values, deletes included, that the write replaced
 	Ctx     version.Context
 	HLC     version.HLC
 }

@@ -1,5 +1,7 @@
 package wire
 
+import "github.com/skeinmesh/skein/replica/version"
+
 // AppendPutRequest appends the encoding of m.
 func AppendPutRequest(dst []byte, m *PutRequest) []byte {
 	return pack(dst, func(p *packer) {
@@ -48,7 +50,11 @@ func AppendPutReply(dst []byte, m *PutReply) []byte {
 		p.uint(m.Durable)
 		p.uint(m.Homes)
 		p.uint(m.Hinted)
-		p.uint(m.Covered)
+		p.dot(m.Dot)
+		p.array(len(m.Covered))
+		for _, d := range m.Covered {
+			p.dot(d)
+		}
 		p.context(m.Ctx, m.HLC)
 	})
 }
@@ -62,8 +68,28 @@ func DecodePutReply(data []byte) (m PutReply, err error) {
 		m.Durable = u.uint()
 		m.Homes = u.uint()
 		m.Hinted = u.uint()
-		m.Covered = u.uint()
+		m.Dot = u.dot()
+		for range u.array(MaxSiblings) {
+			if u.err != nil {
+				return
+			}
+			m.Covered = append(m.Covered, u.dot())
+		}
 		m.Ctx, m.HLC = u.context()
 	})
 	return m, err
+}
+
+func (p *packer) dot(d version.Dot) {
+	p.id(d.A.Store)
+	p.id(d.A.Session)
+	p.uint(uint64(d.A.Seq))
+	p.uint(d.N)
+}
+
+func (u *unpacker) dot() version.Dot {
+	return version.Dot{
+		A: version.Actor{Store: u.uint(), Session: u.uint(), Seq: uint32(u.uintMax(1<<32 - 1))},
+		N: u.uint(),
+	}
 }
