@@ -166,7 +166,7 @@ func TestLostOutcomeOfAProbeIsMadeUpFor(t *testing.T) {
 	d := New(1, LAN(), rng(7))
 	d.Step(0, Event{Joined, 2})
 	probes := 0
-	for now := time.Duration(0); now < 20*time.Second; now = max(d.Next(), now+1) {
+	for now := time.Duration(0); now < 20*time.Second; now = max(d.Next(), now+time.Millisecond) {
 		for _, e := range d.Step(now, Event{Kind: Tick}) {
 			if e.Action == Probe {
 				probes++

@@ -114,7 +114,7 @@ func TestLoneNodeKeepsTrying(t *testing.T) {
 		}
 	}
 	d, seeks := New(1, LAN(), rng(31)), 0
-	for now := time.Duration(0); now < time.Minute; now = max(d.Next(), now+1) {
+	for now := time.Duration(0); now < time.Minute; now = max(d.Next(), now+time.Millisecond) {
 		for _, e := range d.Step(now, Event{Kind: Tick}) {
 			if e.Action == Seek {
 				seeks++

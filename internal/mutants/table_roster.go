@@ -1,3 +1,72 @@
 package main
 
-var roster = []Mutant{}
+const rosterTests = "./internal/roster"
+
+var roster = []Mutant{
+	{
+		Name: "roster-status-of-the-later-writer", Rule: "status merges by maximum and never goes back (protocol B.1, F.1 17)",
+		File: "internal/roster/merge.go", Old: "m.Status = max(a.Status, b.Status)", New: "",
+		Packages: rosterTests, Tests: "TestF1_17|TestMergeLaws",
+	},
+	{
+		Name: "roster-left-returns", Rule: "left and evicted are final (F.1 17)",
+		File: "internal/roster/merge.go", Old: "m.Status = max(a.Status, b.Status)",
+		New:      "m.Status = max(a.Status, b.Status)\n\tif b.Boot > a.Boot {\n\t\tm.Status = b.Status\n\t}",
+		Packages: rosterTests, Tests: "TestF1_17",
+	},
+	{
+		Name: "roster-boot-goes-back", Rule: "the boot counter merges by maximum: clones and rolled back disks are seen (protocol A.5)",
+		File: "internal/roster/merge.go", Old: "m.Boot, m.Instance = b.Boot, b.Instance", New: "m.Boot, m.Instance = min(a.Boot, b.Boot), b.Instance",
+		Packages: rosterTests, Tests: "TestF1_17|TestMergeLaws",
+	},
+	{
+		Name: "roster-equal-dates-keep-mine", Rule: "attributes of equal date have one winner everywhere (protocol B.1)",
+		File: "internal/roster/merge.go", Old: "cmp.Compare(a.Zone, b.Zone),", New: "",
+		Packages: rosterTests, Tests: "TestMergeLaws",
+	},
+	{
+		Name: "roster-half-is-a-majority", Rule: "nothing is decided without strictly more than half of the storing nodes (protocol B.3, F.1 18)",
+		File: "internal/roster/member.go", Old: "return 2*met > all", New: "return 2*met >= all",
+		Packages: rosterTests, Tests: "TestF1_18",
+	},
+	{
+		Name: "roster-majority-of-those-not-evicted", Rule: "those that left do not count towards a majority (protocol 0.6)",
+		File: "internal/roster/member.go", Old: "if e.Storing && !e.Status.Gone() {\n\t\t\tall++", New: "if e.Storing && e.Status < view.Evicted {\n\t\t\tall++",
+		Packages: rosterTests, Tests: "TestF1_18",
+	},
+	{
+		Name: "roster-live-node-evicted-by-a-namesake", Rule: "a running node is not evicted by one that claims to replace it (protocol B.1)",
+		File: "internal/roster/member.go", Old: " || old.Name != e.Name || alive(old.ID)", New: " || old.Name != e.Name",
+		Packages: rosterTests, Tests: "TestSuccessor",
+	},
+	{
+		Name: "roster-successor-of-a-live-node", Rule: "where both live, the second is refused (protocol B.1)",
+		File: "internal/roster/member.go", Old: "if e.Predecessor != o.ID || alive(o.ID) {", New: "if e.Predecessor != o.ID {",
+		Packages: rosterTests, Tests: "TestAdmit",
+	},
+	{
+		Name: "roster-old-boot-admitted", Rule: "a disk that was rolled back is refused (protocol A.5)",
+		File: "internal/roster/member.go", Old: "case known && e.Boot < old.Boot:", New: "case false:",
+		Packages: rosterTests, Tests: "TestAdmit",
+	},
+	{
+		Name: "roster-full-forgets", Rule: "known nodes are not pushed out of a full roster",
+		File: "internal/roster/roster.go", Old: "if room > 0 {", New: "if true {",
+		Packages: rosterTests, Tests: "TestLimit",
+	},
+	{
+		Name: "roster-trusts-bytes", Rule: "entries from peers and disks are validated",
+		File: "internal/roster/codec.go", Old: "err := out[i].Validate(); err != nil", New: "err := out[i].Validate(); false",
+		Packages: rosterTests, Tests: "TestDecodeRefuses",
+	},
+	{
+		Name: "roster-forged-date-wins", Rule: "what a node writes about itself is dated above all claims about it",
+		File: "internal/roster/roster.go", Old: "min(max(now, old.HLC)+1, MaxHLC)", New: "now",
+		Packages: rosterTests, Tests: "TestWriteWins",
+	},
+	{
+		Name: "roster-purge-without-the-leaving", Rule: "leaving nodes must ack purges (protocol A.7)",
+		File: "internal/roster/member.go", Old: "return e.Storing && !e.Status.Gone()", New: "return e.Storing && e.Status < view.Leaving",
+		Packages: rosterTests, Tests: "TestStoringAndPlaced",
+	},
+}

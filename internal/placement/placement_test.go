@@ -75,15 +75,19 @@ func TestF1_14_PlacementDependsOnTheSetOnly(t *testing.T) {
 			}
 			m = m.With(now)
 		}
-		for len(target) > 0 && r.IntN(3) > 0 { // one by one, so that no ring is built afresh
-			m = m.With(target[:r.IntN(len(target))])
-			break
+		// One by one, so that rings are changed and not built afresh.
+		for n := len(pool); n > len(target); n-- {
+			m = m.With(pool[:n])
 		}
-		for n := range target {
-			m = m.With(target[:n+1])
-		}
+		m = m.With(pool[:len(target)])
 		if got := everything(m, nil); got != want {
 			t.Fatalf("seed %d: the history of the map matters", seed)
+		}
+		for n := range len(target) + 1 {
+			m = m.With(target[:n])
+		}
+		if got := everything(m, nil); got != want {
+			t.Fatalf("seed %d: the history of the map matters after joins", seed)
 		}
 	}
 }
