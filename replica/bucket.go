@@ -132,7 +132,12 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 	}
 	defer s.release(size)
 	w.Seen = seen
-	q := &request{bucket: b.b, at: s.place(b.b.id, key), write: w, level: lv, durable: b.minDurable(durable)}
+	q := &request{bucket: b.b, at: s.place(b.b.id, key), write: w, level: lv}
+	q.durable = b.minDurable(q.at, durable)
+	if level == 0 {
+		// A key with one home is not degraded by having one.
+		q.level = min(lv, replicate.Sloppy(s.layout.Load().route(b.b, q.at.shard).homes))
+	}
 	out, err := s.put(ctx, q)
 	if err != nil && !errors.Is(err, ErrDegraded) {
 		return Result{}, b.told(err)
@@ -144,14 +149,15 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 	}, b.told(err)
 }
 
-func (b *Bucket) minDurable(asked int) int {
+func (b *Bucket) minDurable(at place, asked int) int {
 	switch {
 	case asked > 0:
 		return asked
 	case b.cfg.MinDurable > 0:
 		return b.cfg.MinDurable
 	}
-	return replicate.DefaultMinDurable(len(b.s.layout.Load().placed))
+	lay := b.s.layout.Load()
+	return min(replicate.DefaultMinDurable(len(lay.placed)), max(lay.route(b.b, at.shard).homes, 1))
 }
 
 // told adds to an operation's outcome what the caller has to know of the

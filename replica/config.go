@@ -170,8 +170,9 @@ type BucketConfig struct {
 	Zones []string
 
 	// MinDurable is on how many stores a write must be synced; a write kept
-	// on fewer returns ErrDegraded beside its result. Default 2, or the number
-	// of storing nodes if that is less. Zero means the default.
+	// on fewer returns ErrDegraded beside its result. Default 2, or Copies, or
+	// the number of storing nodes if one of them is less. Zero means the
+	// default.
 	MinDurable int
 	// TTL is how long a value lives unless the write says otherwise. Zero
 	// means for ever.

@@ -57,6 +57,7 @@ func (f *fakeNet) add(storing bool) *fakeNode {
 	id := view.NodeID(len(f.nodes) + 1)
 	n := &fakeNode{net: f, id: id, dir: "/data/" + id.String(), clock: clock.Simulated(0)}
 	n.fs = vfs.NewCrashableMem()
+	n.makeDir()
 	n.reset()
 	f.nodes[id] = n
 	f.members = append(f.members, view.Member{
@@ -67,6 +68,22 @@ func (f *fakeNet) add(storing bool) *fakeNode {
 	f.mu.Unlock()
 	f.publish()
 	return n
+}
+
+// makeDir makes the data directory so that a crash leaves it there.
+func (n *fakeNode) makeDir() {
+	if err := n.fs.MkdirAll(n.dir+"/store", 0o700); err != nil {
+		n.net.t.Fatal(err)
+	}
+	for _, dir := range []string{"/", "/data", n.dir, n.dir + "/store"} {
+		d, err := n.fs.OpenDir(dir)
+		if err == nil {
+			err = errors.Join(d.Sync(), d.Close())
+		}
+		if err != nil {
+			n.net.t.Fatal(err)
+		}
+	}
 }
 
 func (n *fakeNode) reset() {

@@ -11,6 +11,7 @@ import (
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -28,6 +29,7 @@ type Record struct {
 
 // Audit is what Inspect found.
 type Audit struct {
+	Node    view.NodeID // whose data it is
 	Records int
 	Damaged int // records that do not read; what they held is unknown
 }
@@ -42,6 +44,11 @@ func Inspect(ctx context.Context, dir string, fn func(Record) error) (Audit, err
 
 func inspect(ctx context.Context, fsys vfs.FS, dir string, fn func(Record) error) (Audit, error) {
 	var audit Audit
+	owner, err := readOwner(fsys, filepath.Join(dir, "store"))
+	if err != nil {
+		return audit, fmt.Errorf("replica: inspect: %w", err)
+	}
+	audit.Node = owner.Node
 	disk, err := storage.Open(storage.Options{
 		FS: fsys, Dir: filepath.Join(dir, "store"), ReadOnly: true,
 		OnCorrupt: func([]byte, error) { audit.Damaged++ },

@@ -25,14 +25,16 @@ func bubble(t *testing.T, n int, cfg BucketConfig, fn func(t *testing.T, net *fa
 		for i := range nodes {
 			buckets[i] = openBucket(t, nodes[i].store, "b", cfg)
 		}
+		defer func() { // also after a Fatal, or all that is said is that goroutines are left
+			for _, n := range nodes {
+				if err := n.store.Close(); err != nil {
+					t.Error(err)
+				}
+				n.views.Close()
+			}
+		}()
 		time.Sleep(5 * time.Second)
 		fn(t, net, nodes, buckets)
-		for _, n := range nodes {
-			if err := n.store.Close(); err != nil {
-				t.Error(err)
-			}
-			n.views.Close()
-		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
@@ -171,7 +172,7 @@ func codeError(c wire.Code, text string) error {
 	case wire.CodeOK:
 		return nil
 	case wire.CodeDegraded:
-		return fmt.Errorf("%w: %s", ErrDegraded, text)
+		return fmt.Errorf("%w: %s", ErrDegraded, strings.TrimPrefix(text, ErrDegraded.Error()+": "))
 	case wire.CodeOverloaded:
 		return overload{retryAfter}
 	case wire.CodeSiblings:

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/placement"
 	"github.com/skeinmesh/skein/internal/reconcile"
@@ -109,14 +111,20 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
+const ownerFile = "OWNER"
+
+// readOwner reads whose data a store directory holds.
+func readOwner(fsys vfs.FS, dir string) (wire.Owner, error) {
+	data, err := file.Read(fsys, filepath.Join(dir, ownerFile))
+	if err != nil {
+		return wire.Owner{}, err
+	}
+	return wire.DecodeOwner(data)
+}
+
 // openDisk opens the data and marks it as belonging to this node.
 func (s *Store) openDisk(ctx context.Context) error {
-	path := filepath.Join(s.dir, "OWNER")
-	var owner wire.Owner
-	data, err := file.Read(s.cfg.fs, path)
-	if err == nil {
-		owner, err = wire.DecodeOwner(data)
-	}
+	owner, err := readOwner(s.cfg.fs, s.dir)
 	switch {
 	case err == nil && owner.Node != s.id:
 		return fmt.Errorf("replica: the data in %s belongs to node %v, this is %v", s.dir, owner.Node, s.id)
@@ -141,7 +149,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 	}
 	if !owner.Initialised {
 		// From now on an identity without this data is a new node.
-		err = file.Write(s.cfg.fs, path, wire.AppendOwner(nil, wire.Owner{Node: s.id, Initialised: true}))
+		err = file.Write(s.cfg.fs, filepath.Join(s.dir, ownerFile), wire.AppendOwner(nil, wire.Owner{Node: s.id, Initialised: true}))
 	}
 	if err == nil {
 		err = s.openWriter(ctx)
