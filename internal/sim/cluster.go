@@ -111,9 +111,9 @@ func (c *Cluster) shared(a, b view.NodeID) []int {
 	return out
 }
 
-// Quiesce ends all faults and lets the cluster run until every home of every
-// key holds the same, and no hint is left.
-func (c *Cluster) Quiesce() {
+// Quiesce ends all faults and lets the cluster run until the clients are done,
+// every home of every key holds the same, and no hint is left.
+func (c *Cluster) Quiesce(loads ...*Workload) {
 	c.doubt = 0
 	net := &c.World.Net
 	net.Loss, net.Duplicate = 0, 0
@@ -122,17 +122,18 @@ func (c *Cluster) Quiesce() {
 		h.Disk.Sync = 0
 		h.Start()
 	}
-	for range 90 {
+	for range 180 {
 		c.World.Run(time.Second)
 		if c.World.Err() != nil {
 			return
 		}
-		if c.difference() == "" {
+		busy := slices.ContainsFunc(loads, func(l *Workload) bool { return l.finished < l.Clients })
+		if !busy && c.difference() == "" {
 			return
 		}
 	}
 	c.World.Logf("%v", c)
-	c.World.Fail("not equal after 90 s without faults: %s", c.difference())
+	c.World.Fail("not equal after 180 s without faults: %s", c.difference())
 }
 
 // difference names something that must still change before all is equal.
@@ -141,6 +142,9 @@ func (c *Cluster) difference() string {
 		s, ok := storeOn(h)
 		if !ok {
 			continue
+		}
+		if len(h.Disk.pending) > 0 {
+			return "a sync is under way"
 		}
 		for _, k := range h.Disk.Keys(keyRecord) {
 			v, err := h.Disk.Get(k)

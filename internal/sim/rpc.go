@@ -19,6 +19,7 @@ type (
 	}
 	response struct {
 		From hello
+		To   uint64 // instance: ids are numbered per process
 		ID   uint64
 		Body any
 	}
@@ -95,7 +96,7 @@ func (s *store) Receive(from *Host, msg any) {
 			s.serve(from, m)
 		}
 	case response:
-		if s.meet(from, m.From) {
+		if s.meet(from, m.From) && m.To == s.who.Instance {
 			if fn := s.calls[m.ID]; fn != nil {
 				delete(s.calls, m.ID)
 				fn(m.Body, true)
@@ -127,7 +128,7 @@ func (s *store) serve(from *Host, m request) {
 	reply := func(body any) {
 		if s.running() {
 			s.c.oracle.leaving(s, body)
-			s.h.Send(from, response{s.who, m.ID, body})
+			s.h.Send(from, response{s.who, m.From.Instance, m.ID, body})
 		}
 	}
 	switch b := m.Body.(type) {

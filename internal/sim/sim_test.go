@@ -85,7 +85,7 @@ func run(c *Cluster, l Workload, f Faults) *Workload {
 	l.Go(c)
 	f.Go(c, 8e9)
 	w.Run(10e9)
-	c.Quiesce()
+	c.Quiesce(&l)
 	c.oracle.Verify()
 	w.Logf("%d acks (%d degraded), %d refused, %d reads", l.acked, l.degraded, l.refused, c.oracle.reads)
 	if w.Err() == nil && l.acked == 0 {

@@ -22,6 +22,7 @@ type Workload struct {
 
 	c        *Cluster
 	through  []*Host // stores that clients use
+	finished int // clients
 	degraded int
 	acked    int
 	refused  int
@@ -47,6 +48,7 @@ func (l *Workload) Go(c *Cluster, through ...*Host) {
 func (l *Workload) client(id, left int) {
 	w := l.c.World
 	if left == 0 {
+		l.finished++
 		return
 	}
 	w.After(w.Between(0, 200*time.Millisecond), func() {
