@@ -17,14 +17,16 @@ import (
 // tries in its background goroutines. What is on disk stays as it is for the
 // next opening to recover.
 //
-// A failure of the log is hidden from Pebble once it is open: Pebble answers
-// such an error when it changes logs with a panic between unlocking and a
-// deferred unlock, which ends the whole process and cannot be recovered
-// from. So its log calls seem to succeed, and the committer, which asks
-// failure() after every sync, acknowledges nothing.
+// Failures of the log, once Pebble is open, and of directory syncs are hidden
+// from Pebble: it answers them with panics, in goroutines of its own and, when
+// it changes logs, between unlocking and a deferred unlock, which ends the
+// whole process and cannot be recovered from. So these calls seem to succeed,
+// and the committer, which asks failure() after every sync, acknowledges
+// nothing. Nothing that relies on them gets further: a new manifest, say, is
+// refused like every other write.
 type guard struct {
 	vfs.FS
-	failed  atomic.Pointer[error] // the first failure; set before the failing call returns
+	failed  atomic.Pointer[error] // the first failure; set before the call that failed returns
 	onFail  func(error)           // told once
 	opened  atomic.Bool           // Pebble is open: hide failures of the log
 	closing chan struct{}         // closed when the store closes: wait for nothing any more
@@ -42,8 +44,9 @@ var errFrozen = errors.New("store has failed, the disk is left as it is")
 type fileKind uint8
 
 const (
-	metaFile  fileKind = iota // manifest, markers, options, directories
+	metaFile  fileKind = iota // manifest, markers, options
 	logFile                   // write-ahead log
+	directory                 // for syncing its names
 	tableFile                 // sorted tables and blobs: written anew when that fails
 )
 
@@ -97,10 +100,15 @@ func (g *guard) changed(op, name string, kind fileKind, err error) error {
 		return err
 	}
 	g.fail(err)
-	if kind == logFile && g.opened.Load() {
+	if g.hides(kind) {
 		return nil
 	}
 	return err
+}
+
+// hides tells whether Pebble must not see failures with files of the kind.
+func (g *guard) hides(kind fileKind) bool {
+	return kind == directory || kind == logFile && g.opened.Load()
 }
 
 func (g *guard) tableDone() {
@@ -114,7 +122,7 @@ func (g *guard) create(op, name string, call func() (vfs.File, error)) (vfs.File
 		g.pause(time.Duration(g.retry.Load()))
 	}
 	if g.frozen() {
-		if kind == logFile && g.opened.Load() {
+		if g.hides(kind) {
 			return g.graveFile(name), nil
 		}
 		g.pause(lastRetry)
@@ -147,16 +155,12 @@ func (g *guard) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) 
 	return g.create("reuse", newname, func() (vfs.File, error) { return g.FS.ReuseForWrite(oldname, newname, c) })
 }
 
-// OpenDir guards the syncing of directories. Pebble syncs the directory for
-// a new log with the same call as for everything else, so a failure is
-// hidden like that of a log; a manifest that relies on it cannot be written
-// any more.
 func (g *guard) OpenDir(name string) (vfs.File, error) {
 	f, err := g.FS.OpenDir(name)
 	if err != nil {
 		return nil, err
 	}
-	return &guardedFile{File: f, g: g, name: name, kind: logFile}, nil
+	return &guardedFile{File: f, g: g, name: name, kind: directory}, nil
 }
 
 func (g *guard) Rename(oldname, newname string) error {
@@ -210,7 +214,7 @@ func (f *guardedFile) skip() (bool, error) {
 	if !f.g.frozen() {
 		return false, nil
 	}
-	if f.kind == logFile && f.g.opened.Load() {
+	if f.g.hides(f.kind) {
 		return true, nil
 	}
 	return true, errFrozen

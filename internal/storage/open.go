@@ -147,7 +147,7 @@ func (s *Store) openPebble() error {
 	blockBytes := s.opts.CacheBytes - s.opts.CacheBytes/2
 	// Pebble takes memtables out of its block cache; give them on top.
 	s.block = pebble.NewCache(blockBytes + 2*s.opts.MemTableBytes)
-	db, err := pebble.Open(s.opts.Dir, s.pebbleOptions())
+	db, err := s.callPebble()
 	if err == nil && s.guard.frozen() {
 		err = errors.Join(s.guard.failure(), db.Close())
 	}
@@ -164,6 +164,17 @@ func (s *Store) openPebble() error {
 	s.db = db
 	s.guard.opened.Store(true)
 	return nil
+}
+
+// callPebble turns what Pebble panics with into an error; it has closed its
+// files then.
+func (s *Store) callPebble() (db *pebble.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("pebble: %v", p)
+		}
+	}()
+	return pebble.Open(s.opts.Dir, s.pebbleOptions())
 }
 
 func damaged(err error) error {

@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// TestCrashAtEverySyncPoint takes images of the disk as a crash may leave it
+// before and after each sync, of logs, tables, manifests and directories, and
+// opens each: all that was acknowledged is there, and what is there is a
+// prefix of the history with no update half done.
+func TestCrashAtEverySyncPoint(t *testing.T) {
+	seeds := 3
+	if *long {
+		seeds = 60
+	}
+	images := 0
+	for seed := range seeds {
+		images += crashRun(t, uint64(seed))
+	}
+	t.Logf("%d crash images", images)
+	if images < 100*seeds {
+		t.Errorf("only %d crash images", images)
+	}
+}
+
+func crashRun(t *testing.T, seed uint64) (images int) {
+	mem := vfs.NewCrashableMem()
+	l := &ledger{}
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, 99))
+	image := func(string) {
+		mu.Lock()
+		defer mu.Unlock()
+		acked := l.ackedNow()
+		cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(5) * 25, RNG: r}
+		if err := l.check(mem.CrashClone(cfg), acked); err != nil {
+			t.Errorf("seed %d, image %d, %d%% of unsynced data kept: %v", seed, images, cfg.UnsyncedDataPercent, err)
+		}
+		images++
+	}
+	fs := &hookFS{FS: mem, after: image}
+	fs.before = func(name string) error { image(name); return nil }
+	s, err := Open(memOptions(fs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.run(s, seed, 4, 30); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := l.check(mem.CrashClone(vfs.CrashCloneCfg{}), l.acked); err != nil {
+		t.Errorf("seed %d, after close: %v", seed, err)
+	}
+	return images
+}
+
+// TestCrashOfCrash crashes again and again while recovering and going on.
+func TestCrashOfCrash(t *testing.T) {
+	rounds := 15
+	if *long {
+		rounds = 300
+	}
+	r := rand.New(rand.NewPCG(7, 7))
+	fs := vfs.NewCrashableMem()
+	l := &ledger{}
+	for round := range rounds {
+		s, err := Open(memOptions(fs))
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if err := l.compare(s, l.acked); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		l.forgetUnseen(t, s)
+		if err := l.run(s, uint64(round), 3, 20); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(101), RNG: r})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		fs = crashed
+	}
+}

@@ -1,0 +1,222 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// within fails the test with all stacks when f takes longer than d.
+func within(t *testing.T, d time.Duration, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+		buf := make([]byte, 1<<20)
+		t.Fatalf("%s: still not done after %v\n%s", what, d, buf[:runtime.Stack(buf, true)])
+	}
+}
+
+// TestErrorAtEveryWrite makes the n-th write to the disk fail, for every n,
+// in every way a disk fails: once, or from then on. Nothing acknowledged is
+// lost, nothing panics or hangs, and the store can be opened again.
+func TestErrorAtEveryWrite(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		err     error
+		forever bool
+	}{
+		{"one EIO", syscall.EIO, false},
+		{"EIO from then on", syscall.EIO, true},
+		{"one ENOSPC", syscall.ENOSPC, false},
+		{"ENOSPC from then on", syscall.ENOSPC, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			stride := 7
+			if *long {
+				stride = 1
+			}
+			last := 0
+			for n := 1; n <= last+3*stride; n += stride {
+				// Every n is reached over the cases and seeds taken together.
+				if failAt(t, n, uint64(n), c.err, c.forever) {
+					last = n
+				}
+			}
+			if last < 50 {
+				t.Errorf("only %d writes reached", last)
+			}
+		})
+	}
+}
+
+func failAt(t *testing.T, n int, seed uint64, cause error, forever bool) (injected bool) {
+	t.Helper()
+	mem := vfs.NewCrashableMem()
+	var count, hits atomic.Int64
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(o errorfs.Op) error {
+		if o.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+			return nil
+		}
+		if i := count.Add(1); i == int64(n) || forever && i > int64(n) {
+			hits.Add(1)
+			return fmt.Errorf("%v: %w", o.Kind, cause)
+		}
+		return nil
+	}))
+	l := &ledger{}
+	what := fmt.Sprintf("%v at write %d", cause, n)
+	var runErr, failure error
+	within(t, 30*time.Second, what, func() {
+		s, err := Open(memOptions(fs))
+		if err != nil {
+			runErr = err
+			return
+		}
+		runErr = l.run(s, seed, 3, 25)
+		failure = s.Err()
+		if failure != nil {
+			if _, err := s.Get(context.Background(), []byte("seq")); !errors.Is(err, ErrStoreFailed) {
+				t.Errorf("%s: get after failure: %v", what, err)
+			}
+			if err := put(s, "seq", "x"); !errors.Is(err, ErrStoreFailed) {
+				t.Errorf("%s: update after failure: %v", what, err)
+			}
+		}
+		_ = s.Close()
+	})
+	if runErr != nil && hits.Load() == 0 {
+		t.Errorf("%s: %v without any failure", what, runErr)
+	}
+	if failure != nil && !errors.Is(failure, cause) {
+		t.Errorf("%s: failed with %v, which does not tell the cause", what, failure)
+	}
+	r := rand.New(rand.NewPCG(seed, 5))
+	for _, percent := range []int{0, 50, 100} {
+		image := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: r})
+		if err := l.check(image, l.acked); err != nil {
+			t.Errorf("%s, %d%% of unsynced data kept: %v", what, percent, err)
+		}
+	}
+	return hits.Load() > 0
+}
+
+// TestSyncIsNotRetried: after a failed sync of the log the disk is left
+// alone, even where Pebble would like to write.
+func TestSyncIsNotRetried(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	broken := errors.New("lost page")
+	var breaking atomic.Bool
+	var syncs atomic.Int64
+	fs := &hookFS{FS: mem, before: func(string) error {
+		if !breaking.Load() {
+			return nil
+		}
+		syncs.Add(1)
+		return broken
+	}}
+	s := openMem(t, fs)
+	if err := put(s, "a", "kept"); err != nil {
+		t.Fatal(err)
+	}
+	breaking.Store(true)
+	if err := put(s, "a", "lost"); !errors.Is(err, ErrStoreFailed) || !errors.Is(err, broken) {
+		t.Fatalf("update whose sync failed: %v", err)
+	}
+	files := mem.String()
+	for range 3 {
+		if err := put(s, "a", "again"); !errors.Is(err, ErrStoreFailed) {
+			t.Errorf("update of a failed store: %v", err)
+		}
+	}
+	if err := s.Scan(context.Background(), nil, nil, func(_, _ []byte) error { return nil }); !errors.Is(err, ErrStoreFailed) {
+		t.Errorf("scan of a failed store: %v", err)
+	}
+	if err := s.Close(); !errors.Is(err, ErrStoreFailed) {
+		t.Errorf("close of a failed store: %v", err)
+	}
+	if n := syncs.Load(); n != 1 {
+		t.Errorf("%d syncs, want the one that failed", n)
+	}
+	if mem.String() != files {
+		t.Errorf("files changed after the failure:\n%s\nbefore:\n%s", mem.String(), files)
+	}
+	wantGet(t, openMem(t, mem.CrashClone(vfs.CrashCloneCfg{})), "a", "kept")
+}
+
+// TestReserve: below the reserve updates are refused and reads go on; when
+// space returns, so do updates.
+func TestReserve(t *testing.T) {
+	var free atomic.Uint64
+	free.Store(100 << 20)
+	fs := &hookFS{FS: vfs.NewMem(), usage: func() (vfs.DiskUsage, error) {
+		return vfs.DiskUsage{AvailBytes: free.Load()}, nil
+	}}
+	s := openMem(t, fs, func(o *Options) { o.Reserve = 1 << 20 })
+	if err := put(s, "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	free.Store(1<<20 - 1)
+	if err := put(s, "b", "1"); !errors.Is(err, ErrStorageFull) || !s.Stats().Full {
+		t.Fatalf("update without space: %v", err)
+	}
+	wantGet(t, s, "a", "1")
+	wantMissing(t, s, "b")
+	free.Store(1 << 20)
+	if err := put(s, "b", "2"); err != nil || s.Stats().Full {
+		t.Fatalf("update after space returned: %v", err)
+	}
+	wantGet(t, s, "b", "2")
+}
+
+// TestTablesDoNotFit: when what was written cannot be sorted into tables for
+// lack of space, updates are refused, reads go on, and all recovers.
+func TestTablesDoNotFit(t *testing.T) {
+	var full atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(o errorfs.Op) error {
+		if full.Load() && kindOf(o.Path) == tableFile && o.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	s := openMem(t, fs)
+	full.Store(true)
+	l := &ledger{}
+	r := rand.New(rand.NewPCG(3, 3))
+	deadline := time.Now().Add(20 * time.Second)
+	var err error
+	for err == nil && time.Now().Before(deadline) {
+		err = l.step(s, r)
+	}
+	if !errors.Is(err, ErrStorageFull) {
+		t.Fatalf("writing on a full disk: %v", err)
+	}
+	if err := l.compare(s, l.acked); err != nil {
+		t.Errorf("reading on a full disk: %v", err)
+	}
+	full.Store(false)
+	for err != nil && time.Now().Before(deadline) {
+		err = l.step(s, r)
+	}
+	if err != nil {
+		t.Fatalf("space has returned, but: %v", err)
+	}
+	if err := l.compare(s, l.acked); err != nil {
+		t.Error(err)
+	}
+}

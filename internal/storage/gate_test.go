@@ -1,0 +1,218 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// stuckSync is a disk whose log syncs wait when told to.
+type stuckSync struct {
+	hookFS
+	stuck  atomic.Bool
+	answer chan error
+}
+
+func newStuckSync(fs vfs.FS) *stuckSync {
+	d := &stuckSync{hookFS: hookFS{FS: fs}, answer: make(chan error)}
+	d.before = func(name string) error {
+		if d.stuck.Load() && strings.HasSuffix(name, ".log") {
+			return <-d.answer
+		}
+		return nil
+	}
+	return d
+}
+
+type outcome struct {
+	value []byte
+	err   error
+}
+
+// async runs read in a goroutine and reports its outcome.
+func async(read func() ([]byte, error)) chan outcome {
+	ch := make(chan outcome, 1)
+	go func() {
+		v, err := read()
+		ch <- outcome{v, err}
+	}()
+	return ch
+}
+
+func (s *Store) scanOne(key []byte) ([]byte, error) {
+	var got []byte
+	err := s.Scan(context.Background(), key, append(bytes.Clone(key), 0), func(_, value []byte) error {
+		got = bytes.Clone(value)
+		return nil
+	})
+	return got, err
+}
+
+// TestF1_21_NothingUnsyncedIsRead lets readers look while a sync hangs. The
+// key is read through the cache, from Pebble, and by a scan; new and old.
+func TestF1_21_NothingUnsyncedIsRead(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		fail error
+	}{{"sync succeeds", nil}, {"sync fails", errors.New("input/output error")}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { gatedReads(t, c.fail) })
+		})
+	}
+}
+
+func gatedReads(t *testing.T, fail error) {
+	ctx := context.Background()
+	small, large, fresh := []byte("small"), []byte("large"), []byte("fresh")
+	// Too large for a cache of the least size: always read from Pebble.
+	oldLarge, newLarge := bytes.Repeat([]byte("o"), 16<<10), bytes.Repeat([]byte("n"), 16<<10)
+	mem := vfs.NewCrashableMem()
+	disk := newStuckSync(mem)
+	s := openMem(t, disk, func(o *Options) { o.CacheBytes = 1 << 20 })
+	write := func(smallValue string, largeValue []byte, more ...[]byte) error {
+		return s.Update(ctx, func(tx *Tx) error {
+			errs := []error{tx.Set(small, []byte(smallValue)), tx.Set(large, largeValue)}
+			for _, key := range more {
+				errs = append(errs, tx.Set(key, []byte("new")))
+			}
+			return errors.Join(errs...)
+		})
+	}
+	if err := write("old", oldLarge); err != nil {
+		t.Fatal(err)
+	}
+
+	disk.stuck.Store(true)
+	writer := async(func() ([]byte, error) { return nil, write("new", newLarge, fresh) })
+	synctest.Wait()
+	cached := async(func() ([]byte, error) { return s.Get(ctx, small) })
+	waiting := []chan outcome{
+		async(func() ([]byte, error) { return s.Get(ctx, large) }),
+		async(func() ([]byte, error) { return s.Get(ctx, fresh) }),
+		async(func() ([]byte, error) { return s.scanOne(large) }),
+		async(func() ([]byte, error) { return s.scanOne(fresh) }),
+	}
+	synctest.Wait()
+	if got := <-cached; string(got.value) != "old" || got.err != nil {
+		t.Errorf("while unsynced, the cached key reads %q, %v; want what was synced", got.value, got.err)
+	}
+	for i, ch := range waiting {
+		select {
+		case got := <-ch:
+			t.Fatalf("reader %d got %.10q, %v before the sync ended", i, got.value, got.err)
+		default:
+		}
+	}
+	impatient, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := s.Get(impatient, fresh); !errors.Is(err, context.Canceled) {
+		t.Errorf("a reader whose context ended got %v", err)
+	}
+
+	disk.stuck.Store(false)
+	disk.answer <- fail
+	if got := <-writer; (got.err == nil) != (fail == nil) {
+		t.Errorf("writer got %v, sync got %v", got.err, fail)
+	}
+	for i, ch := range waiting {
+		got, want := <-ch, "n"
+		if fail != nil && !errors.Is(got.err, ErrStoreFailed) {
+			t.Errorf("reader %d got %.10q, %v after the sync failed", i, got.value, got.err)
+		}
+		if fail == nil && (got.err != nil || string(got.value[:1]) != want) {
+			t.Errorf("reader %d got %.10q, %v after the sync", i, got.value, got.err)
+		}
+	}
+	_ = s.Close()
+	want := "new"
+	if fail != nil {
+		want = "old"
+	}
+	wantGet(t, openMem(t, mem.CrashClone(vfs.CrashCloneCfg{})), "small", want)
+}
+
+// TestUpdateSeesQueuedUpdates pins that updates of one group see each other
+// and that one which errs leaves nothing to the others.
+func TestUpdateSeesQueuedUpdates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newStuckSync(vfs.NewMem())
+		s := openMem(t, disk)
+		add := func(suffix string, err error) chan outcome {
+			return async(func() ([]byte, error) {
+				return nil, s.Update(context.Background(), func(tx *Tx) error {
+					old, gerr := tx.Get([]byte("k"))
+					if gerr != nil && !errors.Is(gerr, ErrNotFound) {
+						return gerr
+					}
+					return errors.Join(tx.Set([]byte("k"), append(bytes.Clone(old), suffix...)), err)
+				})
+			})
+		}
+		disk.stuck.Store(true)
+		first := add("a", nil)
+		synctest.Wait() // "a" is being synced, the others form the next group
+		var chans []chan outcome
+		refused := errors.New("refused")
+		for _, suffix := range []string{"b", "c", "d"} {
+			err := refused
+			if suffix != "c" {
+				err = nil
+			}
+			chans = append(chans, add(suffix, err))
+			synctest.Wait()
+		}
+		disk.stuck.Store(false)
+		disk.answer <- nil
+		if got := <-first; got.err != nil {
+			t.Fatal(got.err)
+		}
+		for i, ch := range chans {
+			if got := <-ch; errors.Is(got.err, refused) != (i == 1) {
+				t.Errorf("update %d: %v", i, got.err)
+			}
+		}
+		wantGet(t, s, "k", "abd")
+		if st := s.Stats(); st.Groups != 2 || st.Updates != 3 {
+			t.Errorf("%d updates in %d groups, want 3 in 2", st.Updates, st.Groups)
+		}
+		_ = s.Close()
+	})
+}
+
+// TestUpdateAbandonedBeforeItBegan pins that an update whose context ended
+// in the queue is never run.
+func TestUpdateAbandonedBeforeItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newStuckSync(vfs.NewMem())
+		s := openMem(t, disk)
+		disk.stuck.Store(true)
+		first := async(func() ([]byte, error) { return nil, put(s, "a", "1") })
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(context.Background())
+		ran := false
+		second := async(func() ([]byte, error) {
+			return nil, s.Update(ctx, func(tx *Tx) error { ran = true; return tx.Set([]byte("b"), nil) })
+		})
+		synctest.Wait()
+		cancel()
+		if got := <-second; !errors.Is(got.err, context.Canceled) {
+			t.Errorf("abandoned update: %v", got.err)
+		}
+		disk.stuck.Store(false)
+		disk.answer <- nil
+		if got := <-first; got.err != nil {
+			t.Error(got.err)
+		}
+		if err := put(s, "c", "1"); err != nil || ran {
+			t.Errorf("abandoned update ran: %t, the next one: %v", ran, err)
+		}
+		wantMissing(t, s, "b")
+		_ = s.Close()
+	})
+}
