@@ -310,7 +310,7 @@ func (n *Node) meet(ctx context.Context, id view.NodeID) error {
 		return err
 	}
 	n.met.Store(true)
-	if err := n.gossip.join(id); err != nil {
+	if err := n.gossip.join(ctx, id); err != nil {
 		return err
 	}
 	n.tell(detect.ProbeOK, id)

@@ -27,6 +27,7 @@ type gossip struct {
 	events  chan serf.Event
 	drained chan struct{}
 	stop    context.CancelFunc
+	turn    chan struct{} // capacity 1: held by the join under way
 }
 
 type gossipConfig struct {
@@ -55,6 +56,7 @@ func startGossip(cfg gossipConfig) (*gossip, error) {
 		events:  make(chan serf.Event, 256),
 		drained: make(chan struct{}),
 		stop:    stop,
+		turn:    make(chan struct{}, 1),
 	}
 	// Serf sends events while it holds locks: something must always receive.
 	go func() {
@@ -138,8 +140,15 @@ func (g *gossip) drain(ctx context.Context, told func(detect.Event)) {
 }
 
 // join exchanges states with a node by which ours becomes known to all that
-// it knows, and the reverse.
-func (g *gossip) join(id view.NodeID) error {
+// it knows, and the reverse. Serf would make one join wait for another under
+// a lock.
+func (g *gossip) join(ctx context.Context, id view.NodeID) error {
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	addr := netip.AddrPortFrom(gossipIP(id), DefaultPort)
 	_, err := g.serf.Join([]string{id.String() + "/" + addr.String()}, true)
 	return err

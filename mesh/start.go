@@ -154,7 +154,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 	}
 	n.log.Info("node is up", "name", n.cfg.Name, "mesh", n.mesh, "boot", n.dir.id.Boot, "addr", n.Addr())
 	n.announce()
-	n.work.Go(n.watchOthers)
+	n.work.Go(newWatcher(n).run)
 	n.work.Go(n.keepExchanging)
 	n.work.Go(n.keepAddress)
 	return nil

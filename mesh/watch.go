@@ -65,7 +65,9 @@ type contact struct {
 	rtt   time.Duration
 }
 
-func (n *Node) watchOthers(ctx context.Context) {
+// newWatcher returns a watcher that has published the first view, in which
+// nobody but this node has been met.
+func newWatcher(n *Node) *watcher {
 	w := &watcher{
 		n:      n,
 		det:    detect.New(n.id, n.pace.detect, rand.New(rand.NewPCG(random64(), random64()))),
@@ -73,6 +75,13 @@ func (n *Node) watchOthers(ctx context.Context) {
 		known:  map[view.NodeID]contact{n.id: {since: n.clock.Wall()}},
 		fresh:  true,
 	}
+	w.take(n.book.get())
+	w.publish()
+	return w
+}
+
+func (w *watcher) run(ctx context.Context) {
+	n := w.n
 	rosters := n.book.watch.Watch(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
