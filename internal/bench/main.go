@@ -47,6 +47,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "measure the figures whose `name` matches this regular expression")
 	flag.StringVar(&o.settings.source, "source", ".", "`directory` of this module's source")
 	flag.StringVar(&o.settings.work, "dir", "", "`directory` for binaries and data, on a real disk (default: a temporary one)")
+	flag.StringVar(&o.settings.profiles, "profile", "", "write CPU profiles of every load's first round to this `directory`")
 	flag.IntVar(&o.settings.rounds, "rounds", 0, "rounds (default 7, quick 3)")
 	flag.Parse()
 

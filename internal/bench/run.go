@@ -25,6 +25,7 @@ type settings struct {
 	cell       time.Duration // of one load
 	idle       time.Duration // of the idle measurement
 	keys, size int
+	profiles   string // directory for CPU profiles of the first round; empty: none
 	progress   io.Writer
 }
 
@@ -165,7 +166,11 @@ func (d *driver) measureCell(c cell, round int) {
 	if p == nil || d.results.faults[c] != nil {
 		return
 	}
-	result, err := p.do(d.command(c))
+	cmd := d.command(c)
+	if d.profiles != "" && round == 0 {
+		cmd.Profile = filepath.Join(d.profiles, fmt.Sprintf("%s-%s%s-%d.pprof", c.system, c.op, c.level, c.clients))
+	}
+	result, err := p.do(cmd)
 	d.results.add(c, round, result, err)
 	// What a system leaves in the page cache must not be written out during the
 	// next one's flushes.

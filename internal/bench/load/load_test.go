@@ -8,6 +8,8 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -129,6 +131,7 @@ func TestServeMeasuresALoad(t *testing.T) {
 	fillCmd, putCmd, getCmd, memoryCmd := shape, shape, shape, shape
 	fillCmd.Op, putCmd.Op, getCmd.Op, memoryCmd.Op = OpFill, OpPut, OpGet, OpMemory
 	getCmd.Level = LevelOne
+	putCmd.Profile = filepath.Join(t.TempDir(), "put.pprof")
 	got := converse(t, sys, fillCmd, putCmd, getCmd, memoryCmd, Command{Op: OpExtra, Level: "answer"})
 
 	if got[0].Ops != 100 || len(sys.items) != 100 {
@@ -148,6 +151,9 @@ func TestServeMeasuresALoad(t *testing.T) {
 		if r.P50 <= 0 || r.P99 < r.P50 {
 			t.Errorf("%s: p50 %v, p99 %v", name, r.P50, r.P99)
 		}
+	}
+	if info, err := os.Stat(putCmd.Profile); err != nil || info.Size() == 0 {
+		t.Errorf("no profile was written: %v", err)
 	}
 	if r := got[3]; r.LiveBytes != 100*(16+50) || r.HeapBytes < r.LiveBytes/2 || r.RSSBytes == 0 {
 		t.Errorf("memory: %+v", r)

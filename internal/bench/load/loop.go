@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,6 +65,7 @@ func run(ctx context.Context, sys System, cmd Command) (Result, error) {
 		group.Go(func() { clients[i].loop(ctx, &phase, i, operation) })
 	}
 	time.Sleep(cmd.Duration / 8)
+	stopProfile, profileErr := startProfile(cmd.Profile)
 	warm, warmErr := readCost(sys.Children())
 	begin := time.Now()
 	phase.Store(phaseMeasured)
@@ -70,9 +73,10 @@ func run(ctx context.Context, sys System, cmd Command) (Result, error) {
 	phase.Store(phaseOver)
 	elapsed := time.Since(begin)
 	group.Wait()
+	profileErr = errors.Join(profileErr, stopProfile())
 	settleErr := settle(sys.Children(), 5*time.Second)
 	quiet, quietErr := readCost(sys.Children())
-	if err := errors.Join(warmErr, settleErr, quietErr); err != nil {
+	if err := errors.Join(warmErr, profileErr, settleErr, quietErr); err != nil {
 		return Result{}, err
 	}
 
@@ -83,6 +87,26 @@ func run(ctx context.Context, sys System, cmd Command) (Result, error) {
 	result.WriteBytes = quiet.sub(started).written
 	result.CPUPerOp = float64(quiet.sub(warm).cpu.Nanoseconds()) / 1e3 / float64(result.Ops)
 	return result, nil
+}
+
+// startProfile writes a CPU profile to path until it is stopped; it does
+// nothing for an empty path.
+func startProfile(path string) (stop func() error, err error) {
+	idle := func() error { return nil }
+	if path == "" {
+		return idle, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return idle, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return f.Close, err
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // operationOf returns one operation of the load as a function of the client's

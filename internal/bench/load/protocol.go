@@ -42,6 +42,8 @@ type Command struct {
 	Keys     int           `json:"keys,omitempty"`
 	Size     int           `json:"size,omitempty"`
 	Duration time.Duration `json:"duration_ns,omitempty"`
+	// Profile is a file for a CPU profile of the measured part of a load.
+	Profile string `json:"profile,omitempty"`
 }
 
 // Result is one line to the driver. Fields that the operation does not
