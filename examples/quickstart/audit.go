@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// holdings are what one stopped node's store holds, read from its files.
+type holdings struct {
+	Node  view.NodeID
+	Items map[string]version.Item
+}
+
+// verdict is the audit's finding. Faults name the first few cases.
+type verdict struct {
+	Acked       int // acknowledged writes in the journal
+	Lost        int // of them: neither present nor replaced by a write in the journal
+	Resurrected int // keys that hold a deleted value, or one that no acknowledged write made
+	Diverged    int // keys whose homes hold different records
+	Faults      []string
+}
+
+func (v *verdict) ok() bool { return v.Lost+v.Resurrected+v.Diverged == 0 }
+
+func (v *verdict) fault(count *int, format string, args ...any) {
+	*count++
+	if len(v.Faults) < 10 {
+		v.Faults = append(v.Faults, fmt.Sprintf(format, args...))
+	}
+}
+
+// audit holds the stores against the writer's journal. homes names the nodes
+// that should hold a key.
+func audit(journal []entry, disks []holdings, homes func(key string) []view.NodeID) verdict {
+	byKey := make(map[string][]entry)
+	for _, e := range journal {
+		byKey[e.Key] = append(byKey[e.Key], e)
+	}
+	var v verdict
+	for key, writes := range byKey {
+		item := v.homesOf(key, disks, homes(key))
+		h := historyOf(writes)
+		for _, e := range writes {
+			if !e.Unknown {
+				v.Acked++
+				v.present(e, item, h)
+			}
+		}
+		v.nothingRisen(key, item, h)
+	}
+	slices.Sort(v.Faults)
+	return v
+}
+
+// homesOf compares the homes' records of a key and returns them merged.
+func (v *verdict) homesOf(key string, disks []holdings, homes []view.NodeID) version.Item {
+	var merged version.Item
+	equal, seen := true, 0
+	for _, d := range disks {
+		if !slices.Contains(homes, d.Node) {
+			continue
+		}
+		item := d.Items[key] // a home without a record holds the zero item
+		if seen++; seen > 1 && !merged.Equal(item) {
+			equal = false
+		}
+		merged = version.Merge(merged, item)
+	}
+	if !equal || seen != len(homes) {
+		v.fault(&v.Diverged, "%s: its %d homes differ", key, len(homes))
+	}
+	return merged
+}
+
+// history is what the journal says of one key.
+type history struct {
+	made     map[version.Dot]bool // by an acknowledged put
+	replaced map[version.Dot]bool // by an acknowledged write
+	last     uint64               // the latest write, acknowledged or open
+	deleted  uint64               // the latest acknowledged delete
+	puts     map[uint64]bool      // by their numbers
+	// twice: some write may have taken effect more than once, under another
+	// id: its answer never came, or came so late that a second node may have
+	// been asked.
+	twice bool
+}
+
+func historyOf(writes []entry) history {
+	h := history{made: make(map[version.Dot]bool), replaced: make(map[version.Dot]bool), puts: make(map[uint64]bool)}
+	for _, e := range writes {
+		h.last = max(h.last, e.Write)
+		h.twice = h.twice || e.Unknown || e.Slow
+		if !e.Delete {
+			h.puts[e.Write] = true
+		}
+		if e.Unknown {
+			continue
+		}
+		if e.Delete {
+			h.deleted = max(h.deleted, e.Write)
+		} else {
+			h.made[e.Dot] = true
+		}
+		for _, d := range e.Covered {
+			h.replaced[d] = true
+		}
+	}
+	return h
+}
+
+// present requires an acknowledged write to be there, or replaced by a write
+// of the journal.
+func (v *verdict) present(e entry, item version.Item, h history) {
+	alive := slices.ContainsFunc(item.Sibs, func(s version.Sibling) bool { return s.Dot == e.Dot })
+	switch {
+	case alive, h.replaced[e.Dot]:
+	case h.twice && h.last > e.Write && item.Ctx.Covers(e.Dot): // replaced by the other life of a later write
+	default:
+		v.fault(&v.Lost, "%s: acknowledged write %d is gone and nothing replaced it", e.Key, e.Write)
+	}
+}
+
+// nothingRisen requires every live value to come from a put of the journal
+// that no acknowledged write has replaced, and the one that readers are shown
+// to be later than every acknowledged delete.
+func (v *verdict) nothingRisen(key string, item version.Item, h history) {
+	var shown *version.Sibling
+	for i := range item.Sibs {
+		s := &item.Sibs[i]
+		if shown == nil || s.HLC > shown.HLC || s.HLC == shown.HLC && s.Dot.Compare(shown.Dot) > 0 {
+			shown = s
+		}
+		if s.Flags&version.Tomb != 0 {
+			continue
+		}
+		if h.replaced[s.Dot] {
+			v.fault(&v.Resurrected, "%s: a replaced or deleted value is live again", key)
+			return
+		}
+		if !h.made[s.Dot] && !(h.twice && h.puts[numberOf(s.Value)]) {
+			v.fault(&v.Resurrected, "%s: holds a live value that no acknowledged write made", key)
+			return
+		}
+	}
+	if shown != nil && shown.Flags&version.Tomb == 0 && numberOf(shown.Value) < h.deleted {
+		v.fault(&v.Resurrected, "%s: shows a value older than its acknowledged delete", key)
+	}
+}
+
+// numberOf returns the number of the write that a stored value carries, 0 for
+// a value that is none of the writer's.
+func numberOf(value []byte) uint64 {
+	var s sample
+	if json.Unmarshal(value, &s) != nil {
+		return 0
+	}
+	return s.Write
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+const bucketName = "telemetry"
+
+// gateway is a node's process: a mesh node, its store, and the parent at the
+// other end of standard input and output.
+type gateway struct {
+	net    *cuttable
+	node   *mesh.Node
+	store  *replica.Store
+	bucket *replica.Bucket
+
+	mu  sync.Mutex // one answer at a time; the parent always reads
+	out *json.Encoder
+}
+
+// child runs the node that the text describes until the parent goes away or
+// asks it to quit, and returns the exit status.
+func child(text string) int {
+	var p plan
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart: -node is for the quickstart's own use:", err)
+		return 2
+	}
+	if err := runGateway(context.Background(), p, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+		return 1
+	}
+	return 0
+}
+
+func runGateway(ctx context.Context, p plan, in io.Reader, out io.Writer) (err error) {
+	g := &gateway{net: newCuttable(p.Addr), out: json.NewEncoder(out)}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	g.node, err = mesh.Start(ctx, mesh.Config{
+		Dir: p.Dir, Secret: p.Secret, Name: p.Name, Zone: p.Zone, Storing: true,
+		Listen: p.addr(), Advertise: p.addr(), Seeds: p.Seeds, Network: g.net, Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.node.Close()) }()
+	g.store, err = replica.Open(ctx, replica.Config{Mesh: g.node, Logger: logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.store.Close()) }()
+	if err := g.node.Ready(ctx); err != nil {
+		return err
+	}
+	g.bucket, err = g.store.Bucket(ctx, bucketName, replica.BucketConfig{Copies: 3})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { g.tellChanges(ctx) })
+	return g.serve(ctx, &wg, in)
+}
+
+// serve answers requests, each on its own goroutine, until the parent quits.
+func (g *gateway) serve(ctx context.Context, wg *sync.WaitGroup, in io.Reader) error {
+	dec := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
+	for {
+		var r request
+		if err := dec.Decode(&r); err == io.EOF {
+			return nil // the parent is gone
+		} else if err != nil {
+			return fmt.Errorf("read a request: %w", err)
+		}
+		if r.Op == "quit" {
+			g.send(answer{ID: r.ID})
+			return nil
+		}
+		wg.Go(func() {
+			a, err := g.answer(ctx, r)
+			if err != nil {
+				a = answer{Err: err.Error()}
+			}
+			a.ID = r.ID
+			g.send(a)
+		})
+	}
+}
+
+func (g *gateway) send(a answer) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.out.Encode(a) // fails only when the parent is gone, which serve notices
+}
+
+func (g *gateway) answer(ctx context.Context, r request) (answer, error) {
+	switch r.Op {
+	case "put":
+		res, err := g.bucket.Put(ctx, r.Key, r.Value, nil)
+		return acknowledged(res, err)
+	case "delete":
+		res, err := g.bucket.Delete(ctx, r.Key, nil)
+		return acknowledged(res, err)
+	case "read":
+		return g.read(ctx, r.Keys)
+	case "homes":
+		var a answer
+		for _, key := range r.Keys {
+			a.Homes = append(a.Homes, g.bucket.Homes(key))
+		}
+		return a, nil
+	case "cut":
+		var blocked []netip.Addr
+		for _, text := range r.Blocked {
+			addr, err := netip.ParseAddr(text)
+			if err != nil {
+				return answer{}, err
+			}
+			blocked = append(blocked, addr)
+		}
+		g.net.cut(blocked)
+		return answer{}, nil
+	case "status":
+		return g.status(ctx)
+	}
+	return answer{}, fmt.Errorf("no such request: %q", r.Op)
+}
+
+// acknowledged: a write on fewer stores than wished is acknowledged all the
+// same, and says so.
+func acknowledged(res replica.Result, err error) (answer, error) {
+	degraded := errors.Is(err, replica.ErrDegraded)
+	if err != nil && !degraded {
+		return answer{}, err
+	}
+	return answer{Write: &written{Dot: res.Dot, Covered: res.Covered, Durable: res.Durable, Degraded: degraded}}, nil
+}
+
+func (g *gateway) read(ctx context.Context, keys []string) (answer, error) {
+	a := answer{Values: make(map[string]value)}
+	for _, key := range keys {
+		item, err := g.bucket.Get(ctx, key, nil)
+		if errors.Is(err, replica.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return answer{}, fmt.Errorf("read %s: %w", key, err)
+		}
+		shown, _ := item.Value()
+		v := value{Shown: shown}
+		if all := item.Siblings(); len(all) > 1 {
+			v.All = all
+		}
+		a.Values[key] = v
+	}
+	return a, nil
+}
+
+func (g *gateway) status(ctx context.Context) (answer, error) {
+	st, err := g.store.Status(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	digests, err := g.bucket.Digests(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	s := &status{Node: g.node.ID(), Alive: g.node.View().Count(view.Alive),
+		Hints: st.Hints, Syncing: st.Syncing, Moved: st.Moved, Digests: make(map[string]string, len(digests))}
+	for shard, d := range digests {
+		s.Digests[strconv.Itoa(shard)] = hex.EncodeToString(d[:])
+	}
+	return answer{Status: s}, nil
+}
+
+// tellChanges reports every change of a member's state to the parent.
+func (g *gateway) tellChanges(ctx context.Context) {
+	known := make(map[view.NodeID]view.State)
+	for v := range g.node.Watch(ctx) {
+		for _, m := range v.Members {
+			if m.ID != v.Self && known[m.ID] != m.State {
+				known[m.ID] = m.State
+				g.send(answer{Event: &event{Node: m.ID, State: m.State, At: time.Now().UnixNano()}})
+			}
+		}
+	}
+}
+
+// readDisk reads the store of a node that does not run.
+func readDisk(dir string) (holdings, error) {
+	h := holdings{Items: make(map[string]version.Item)}
+	found, err := replica.Inspect(context.Background(), dir, func(r replica.Record) error {
+		if r.Bucket == bucketName {
+			h.Items[r.Key] = r.Item
+		}
+		return nil
+	})
+	if err == nil && found.Damaged > 0 {
+		err = fmt.Errorf("%d damaged records", found.Damaged)
+	}
+	h.Node = found.Node
+	return h, err
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// readThrough is how many keys are read through every node before the audit.
+const readThrough = 2000
+
+// reckon settles the mesh, reads through every node, stops all of them and
+// holds their disks against the journal.
+func (s *story) reckon(ctx context.Context, plant string) error {
+	s.chapter("The reckoning")
+	if err := s.await(ctx, 30*time.Second, "the copies became equal once writing stopped", func() bool {
+		all := s.statuses(ctx)
+		return whole(all, len(s.plans)) && agree(all)
+	}); err != nil {
+		return err
+	}
+	entries, err := readJournal(s.journal.file.Name())
+	if err != nil {
+		return err
+	}
+	if err := s.plant(ctx, plant, entries); err != nil {
+		return fmt.Errorf("plant %s: %w", plant, err)
+	}
+	differing, err := s.readEverywhere(ctx, entries)
+	if err != nil {
+		return err
+	}
+	homes, err := s.homes(ctx, entries)
+	if err != nil {
+		return err
+	}
+	var stops error
+	for _, pr := range s.running() {
+		stops = errors.Join(stops, s.remove(pr.plan.Name).quit())
+	}
+	if err := errors.Join(stops, s.journal.close()); err != nil {
+		return err
+	}
+	return s.judge(homes, differing)
+}
+
+func (s *story) judge(homes map[string][]view.NodeID, differing int) error {
+	entries, err := readJournal(s.journal.file.Name())
+	if err != nil {
+		return err
+	}
+	var disks []holdings
+	for _, p := range s.plans {
+		d, err := readDisk(p.Dir)
+		if err != nil {
+			return fmt.Errorf("read the disk of %s: %w", p.Name, err)
+		}
+		disks = append(disks, d)
+	}
+	v := audit(entries, disks, func(key string) []view.NodeID { return homes[key] })
+	s.out.Acked, s.out.Lost, s.out.Resurrected, s.out.Diverged = v.Acked, v.Lost, v.Resurrected, v.Diverged+differing
+	s.out.WritesPerS = int(float64(v.Acked) / s.writing.Seconds())
+	s.out.OK = v.ok() && differing == 0
+	s.done()
+	s.say("%d writes were acknowledged, %d a second", v.Acked, s.out.WritesPerS)
+	for _, f := range v.Faults {
+		s.say("FAULT %s", f)
+	}
+	if !s.out.OK {
+		s.say("%d lost, %d came back, %d keys differ between their homes: this must not be", v.Lost, v.Resurrected, s.out.Diverged)
+		return errors.New("the audit failed")
+	}
+	s.say("audit of the five disks against the writer's journal: nothing lost, nothing came back, all copies equal")
+	return nil
+}
+
+// readEverywhere reads a sample of keys through every node and returns how
+// many did not read alike.
+func (s *story) readEverywhere(ctx context.Context, entries []entry) (int, error) {
+	var keys []string
+	for _, i := range rand.Perm(len(entries))[:min(readThrough, len(entries))] {
+		keys = append(keys, entries[i].Key)
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	var first map[string]value
+	differ := make(map[string]bool)
+	for _, pr := range s.running() {
+		a, err := pr.ask(ctx, request{Op: "read", Keys: keys})
+		if err != nil {
+			return 0, fmt.Errorf("read through %s: %w", pr.plan.Name, err)
+		}
+		if first == nil {
+			first = a.Values
+		}
+		for _, key := range keys {
+			x, there := first[key]
+			y, too := a.Values[key]
+			if there != too || !bytes.Equal(x.Shown, y.Shown) {
+				differ[key] = true
+			}
+		}
+	}
+	s.say("%d keys read through each of the nodes; %d read differently", len(keys), len(differ))
+	return len(differ), nil
+}
+
+// homes asks a node which nodes should hold each key of the journal.
+func (s *story) homes(ctx context.Context, entries []entry) (map[string][]view.NodeID, error) {
+	var keys []string
+	for _, e := range entries {
+		keys = append(keys, e.Key)
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	a, err := s.running()[0].ask(ctx, request{Op: "homes", Keys: keys})
+	if err != nil {
+		return nil, fmt.Errorf("ask for the homes of all keys: %w", err)
+	}
+	homes := make(map[string][]view.NodeID, len(keys))
+	for i, key := range keys {
+		homes[key] = a.Homes[i]
+	}
+	return homes, nil
+}
+
+// plant commits the fault that the audit must find.
+func (s *story) plant(ctx context.Context, what string, entries []entry) error {
+	if what == "" {
+		return nil
+	}
+	s.say("planted on purpose: %s", what)
+	switch what {
+	case "drop-ack": // an acknowledgement for a write that was never made
+		return s.journal.add(entry{Key: entries[0].Key, Write: s.writes.Add(1),
+			Dot: version.Dot{A: version.Actor{Store: 1, Session: 1, Seq: 1}, N: 1}})
+	case "revive": // a deleted value comes back
+		i := slices.IndexFunc(entries, func(e entry) bool { return e.Delete })
+		if i < 0 {
+			return errors.New("nothing was deleted yet")
+		}
+		_, err := s.running()[0].ask(ctx, request{Op: "put", Key: entries[i].Key, Value: []byte("risen")})
+		return err
+	}
+	return s.diverge(ctx, entries)
+}
+
+// diverge writes to a key after one of its homes was stopped.
+func (s *story) diverge(ctx context.Context, entries []entry) error {
+	homes, err := s.homes(ctx, entries[:1])
+	if err != nil {
+		return err
+	}
+	key := entries[0].Key
+	for _, p := range s.plans {
+		s.mu.Lock()
+		home := slices.ContainsFunc(homes[key], func(id view.NodeID) bool { return s.names[id] == p.Name })
+		s.mu.Unlock()
+		if !home {
+			continue
+		}
+		if err := s.remove(p.Name).quit(); err != nil {
+			return err
+		}
+		id := s.writes.Add(1)
+		a, err := s.running()[0].ask(ctx, request{Op: "put", Key: key, Value: []byte("unseen by one home")})
+		if err != nil {
+			return err
+		}
+		return s.journal.add(entry{Key: key, Write: id, Dot: a.Write.Dot, Covered: a.Write.Covered})
+	}
+	return errors.New("no home of the key is running")
+}

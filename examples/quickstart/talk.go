@@ -1,0 +1,60 @@
+package main
+
+import (
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// The parent and a node's process talk in lines of JSON over the child's
+// standard input and output. Requests overlap; answers name theirs.
+
+type request struct {
+	ID      uint64   `json:"id"`
+	Op      string   `json:"op"` // put, delete, read, homes, cut, status, quit
+	Key     string   `json:"key,omitempty"`
+	Value   []byte   `json:"value,omitempty"`
+	Keys    []string `json:"keys,omitempty"`
+	Blocked []string `json:"blocked,omitempty"` // cut: addresses out of reach from now on
+}
+
+type answer struct {
+	ID  uint64 `json:"id,omitempty"`
+	Err string `json:"err,omitempty"`
+
+	Write  *written         `json:"write,omitempty"`
+	Values map[string]value `json:"values,omitempty"` // read: what each key reads as; a missing key is deleted
+	Homes  [][]view.NodeID  `json:"homes,omitempty"`  // homes: of each key asked for
+	Status *status          `json:"status,omitempty"`
+	Event  *event           `json:"event,omitempty"` // unasked
+}
+
+// written is the acknowledgement of a put or a delete.
+type written struct {
+	Dot      version.Dot   `json:"dot"`
+	Covered  []version.Dot `json:"covered,omitempty"`
+	Durable  int           `json:"durable"`
+	Degraded bool          `json:"degraded,omitempty"`
+}
+
+// value is what a key reads as, and how many concurrent values stand behind it.
+type value struct {
+	Shown []byte   `json:"shown"`
+	All   [][]byte `json:"all,omitempty"` // only when there is more than one
+}
+
+// status is what a node says of itself.
+type status struct {
+	Node    view.NodeID       `json:"node"`
+	Alive   int               `json:"alive"`             // members in contact, itself included
+	Hints   int               `json:"hints"`             // records held for others
+	Syncing int               `json:"syncing"`           // shards not yet compared with their other homes
+	Moved   uint64            `json:"moved"`             // items brought here or there by anti-entropy so far
+	Digests map[string]string `json:"digests,omitempty"` // per shard it is a home of
+}
+
+// event is a change in how a node sees another.
+type event struct {
+	Node  view.NodeID `json:"node"`
+	State view.State  `json:"state"`
+	At    int64       `json:"at"` // nanoseconds since 1970
+}
