@@ -58,6 +58,7 @@ type Wrote struct {
 	Local   Local         // the record to store
 	Dot     version.Dot   // names the write for ever
 	Covered []version.Dot // live dots that the write replaced here
+	Seen    Seen          // what the client may be said to have seen now; see after
 	Meta    *Meta         // not nil: must be stored in the same batch
 }
 
@@ -107,12 +108,34 @@ func (w *Writer) write(l Local, seen Seen, s version.Sibling, covered []version.
 	ctx := l.Ctx.Join(seen.Ctx)
 	s.Dot = version.Dot{A: mine, N: ctx.Get(mine) + 1}
 	out := Wrote{Dot: s.Dot, Covered: covered}
+	out.Seen = Seen{Ctx: after(l, seen, s.Dot, ctx, len(covered)), HLC: max(seen.HLC, s.HLC)}
 	out.Local.Mine = mine
-	out.Local.Ctx = ctx.With(mine, s.Dot.N)
+	out.Local.Ctx = out.Seen.Ctx
+	if len(covered) < len(l.Sibs) {
+		out.Local.Ctx = ctx.With(mine, s.Dot.N)
+	}
 	out.Local.HLC = max(l.HLC, seen.HLC, s.HLC)
 	out.Local.Sibs = replace(l.Sibs, covered, s)
 	out.Meta = w.unsaved()
 	return out
+}
+
+// after returns what a client that had seen so much has seen once it has
+// written dot d. It is not simply all that the record knows: siblings that the
+// client was never shown would be overwritten by its next write. Nor is it
+// always seen and d, because a context is downward closed: if the store gave
+// an earlier dot of the same birth to a value that is still live and that the
+// client has not seen, d must stay out of it. ctx is that of the record.
+func after(l Local, seen Seen, d version.Dot, ctx version.Context, covered int) version.Context {
+	if covered == len(l.Sibs) {
+		return ctx.With(d.A, d.N)
+	}
+	for i := range l.Sibs {
+		if e := l.Sibs[i].Dot; e.A == d.A && !seen.Ctx.Covers(e) {
+			return seen.Ctx
+		}
+	}
+	return seen.Ctx.With(d.A, d.N)
 }
 
 // coveredBy lists the dots of sibs that ctx has seen.

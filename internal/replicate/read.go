@@ -39,20 +39,23 @@ func (r *ReadResult) Found() bool { return !r.Item.Unknown() }
 
 // ReadOp gathers the replies to one read.
 //
-// A record counts wherever it comes from. Its absence counts only at a home
+// A record is merged wherever it comes from. Its absence counts only at a home
 // that has caught up: everywhere else, and in a damaged record, it means that
 // the store does not know. That there is no record at all is concluded only
-// when more than half of the homes say so (with All, every one).
+// when more than half of the homes say so (with all, every one). At level
+// Quorum only homes that have caught up count, also with what they hold: that
+// is what makes it meet every write of that level.
 type ReadOp struct {
 	plan     Plan
-	want     int // replies that count
-	vouch    int // homes that must say absent
+	want     int  // replies that count
+	strict   bool // only homes that have caught up count
+	vouch    int  // homes that must say absent
 	timeout  time.Duration
 	asked    []ask
 	next     int // next of plan.Order to be asked
 	merged   version.Item
-	found    int
-	absent   int
+	counted  int
+	absent   int // homes among them without a record
 	replies  []Reply
 	finished bool
 	result   ReadResult
@@ -79,7 +82,7 @@ func NewRead(plan Plan, level Level, all bool, timeout time.Duration) *ReadOp {
 		timeout = DefaultAckTimeout
 	}
 	stores, _ := level.needs(plan.Homes)
-	op := &ReadOp{plan: plan, want: min(stores, max(plan.Homes, 1)), timeout: timeout}
+	op := &ReadOp{plan: plan, want: min(stores, max(plan.Homes, 1)), strict: level == Quorum, timeout: timeout}
 	op.vouch = max(op.want, plan.Homes/2+1)
 	if all {
 		op.vouch = plan.Homes
@@ -137,8 +140,8 @@ func (op *ReadOp) short() bool {
 
 // lacking returns how many more replies the read needs at least.
 func (op *ReadOp) lacking() int {
-	if op.found > 0 {
-		return op.want - op.found - op.absent
+	if !op.merged.Unknown() {
+		return op.want - op.counted
 	}
 	return op.vouch - op.absent
 }
@@ -150,11 +153,15 @@ func (op *ReadOp) Replied(r Reply, now time.Duration) (ask []view.NodeID, done b
 		return nil, false
 	}
 	op.replies = append(op.replies, r)
+	vouches := !r.Syncing && op.plan.IsHome(r.From)
 	switch {
 	case r.Know == Present:
 		op.merged = version.Merge(op.merged, r.Item)
-		op.found++
-	case r.Know == Absent && !r.Syncing && op.plan.IsHome(r.From):
+		if vouches || !op.strict {
+			op.counted++
+		}
+	case r.Know == Absent && vouches:
+		op.counted++
 		op.absent++
 	}
 	return op.conclude(now)
@@ -235,7 +242,7 @@ func (op *ReadOp) Abandon() {
 
 func (op *ReadOp) finish() {
 	op.finished = true
-	op.result = ReadResult{Item: op.merged, Replies: op.found + op.absent}
+	op.result = ReadResult{Item: op.merged, Replies: op.counted}
 	if n := op.lacking(); n > 0 {
 		op.result.Err = fmt.Errorf("replicate: %d replies too few: %w", n, ErrDegraded)
 	}

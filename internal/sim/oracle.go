@@ -40,6 +40,12 @@ func (o *Oracle) minted(s *store, p putRequest, wrote reconcile.Wrote, seen vers
 	if err := wrote.Local.Check(); err != nil {
 		o.c.World.Fail("F1.2: %v", err)
 	}
+	if wrote.Dot.N > 1 {
+		before := o.writes[version.Dot{A: wrote.Dot.A, N: wrote.Dot.N - 1}]
+		if before != nil && before.sib.HLC >= wrote.Local.Sibling(wrote.Dot).HLC {
+			o.c.World.Fail("F1.13: %v is dated before the dot before it", wrote.Dot)
+		}
+	}
 	o.c.World.Logf("host %d: %s = %q is %v, covers %v", s.h.Index, p.Key, p.Write.Value, wrote.Dot, wrote.Covered)
 	o.writes[wrote.Dot] = &write{key: p.Key, sib: *wrote.Local.Sibling(wrote.Dot), seen: seen}
 	o.unsynced[wrote.Dot] = true

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"flag"
-	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -94,6 +93,3 @@ func run(c *Cluster, l Workload, f Faults) *Workload {
 	return &l
 }
 
-func TestF1_05_NoAckedWriteLost(t *testing.T) { seeds(t, 400, everything) }
-
-var _ = fmt.Sprint

@@ -250,7 +250,7 @@ func (s *store) drive(key string, item version.Item, op *replicate.WriteOp, wrot
 			case replicate.Settle:
 				s.settle(key, e.For, item)
 			case replicate.Finish:
-				done(putReply{Result: op.Result(), Dot: wrote.Dot, Seen: reconcile.SeenOf(item)})
+				done(putReply{Result: op.Result(), Dot: wrote.Dot, Seen: wrote.Seen})
 			}
 		}
 		if at, ok := op.Next(); ok {

@@ -1,0 +1,223 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// The oracle checks every property in every run; the tests below differ in
+// what they do to the cluster.
+
+func TestF1_03_DotsAreUnique(t *testing.T) {
+	seeds(t, 400, func(w *World) {
+		c := NewCluster(w, 3, 3, 1)
+		c.distrust = w.Chance(0.2)
+		run(c, Workload{Clients: 3, Keys: 1, Ops: 16, Blind: 0.6, Deletes: 0.1},
+			Faults{Crash: 4, Reboot: 1, SlowDisk: 1, Cut: 1, Heal: 2, Damage: 3, Lose: 6, NewDisk: 1})
+	})
+}
+
+func TestF1_04_ConvergedValuesEqualTheOracle(t *testing.T) {
+	seeds(t, 300, func(w *World) {
+		c := NewCluster(w, 4, 3, 2)
+		run(c, Workload{Clients: 4, Keys: 2, Ops: 12, Blind: 0.3, Deletes: 0.2},
+			Faults{Crash: 2, Cut: 2, Split: 3, Heal: 3, Skew: 1})
+	})
+}
+
+func TestF1_05_NoAckedWriteLost(t *testing.T) { seeds(t, 400, everything) }
+
+func TestF1_07_HomesAreEqualAfterAntiEntropy(t *testing.T) {
+	seeds(t, 200, func(w *World) {
+		c := NewCluster(w, 5, 3, 3)
+		run(c, Workload{Clients: 5, Keys: 12, Ops: 14, Blind: 0.5, Deletes: 0.1},
+			Faults{Split: 4, Heal: 2, Lose: 4, Damage: 3, Crash: 1})
+	})
+}
+
+// Clients that each write what they read before keep at most one sibling each
+// at every store, whatever the network does. A write that did not reach a
+// quorum may be missed by its own client's next read, and stay beside it.
+func TestF1_08_SiblingsAtMostWriters(t *testing.T) {
+	const clients = 3
+	seeds(t, 200, func(w *World) {
+		c := NewCluster(w, 4, 3, 1)
+		w.Net.Loss = 0.03
+		c.Start()
+		w.Run(4 * time.Second)
+		writes, missed := 0, 0
+		var turn func(own reconcile.Seen)
+		turn = func(own reconcile.Seen) {
+			s, _ := storeOn(w.Hosts[w.Rand.IntN(4)])
+			s.read("k", replicate.Quorum, false, func(r replicate.ReadResult) {
+				if r.Err != nil {
+					w.After(50*time.Millisecond, func() { turn(own) })
+					return
+				}
+				seen := reconcile.Seen{Ctx: own.Ctx.Join(r.Item.Ctx), HLC: max(own.HLC, r.Item.HLC)}
+				p := putRequest{Key: "k", Level: replicate.Quorum, Write: reconcile.Write{Seen: &seen, Value: []byte{1}}}
+				s.coordinate(p, func(got putReply) {
+					if got.Err != nil {
+						w.Fail("%v", got.Err)
+						return
+					}
+					if writes++; got.Result.Err != nil {
+						missed++
+					}
+					w.After(w.Between(0, 300*time.Millisecond), func() { turn(got.Seen) })
+				})
+			})
+		}
+		for range clients {
+			turn(reconcile.Seen{})
+		}
+		Faults{Cut: 2, Split: 2, Heal: 3, Skew: 1}.Go(c, 8*time.Second)
+		for range 200 {
+			w.Run(50 * time.Millisecond)
+			for _, h := range w.Hosts {
+				s, _ := storeOn(h)
+				if n := len(s.record("k").Sibs); n > clients+missed {
+					w.Fail("F1.8: host %d has %d siblings of %d writers", h.Index, n, clients)
+				}
+			}
+		}
+		if w.Err() == nil && writes < 2*clients {
+			w.Fail("hardly anything was written")
+		}
+	})
+}
+
+// What two of three homes have acked is found by every read, although one of
+// them loses or damages its record at any time.
+func TestF1_11_DamageNeverHidesAValue(t *testing.T) {
+	seeds(t, 250, func(w *World) {
+		c := NewCluster(w, 3+w.Rand.IntN(2), 3, 1)
+		c.Start()
+		w.Run(5 * time.Second) // every home is in sync
+		known := map[string]version.Dot{}
+		misses := 0
+		for i := range 12 {
+			s, _ := storeOn(w.Hosts[w.Rand.IntN(len(w.Hosts))])
+			key := fmt.Sprint("k", w.Rand.IntN(2))
+			s.put(putRequest{Key: key, Level: replicate.Quorum, Write: reconcile.Write{Value: []byte{byte(i)}}}, func(r putReply) {
+				if c.oracle.acked(r.Dot, r.Result); r.Result.Err == nil {
+					known[key] = r.Dot
+				}
+			})
+			w.Run(w.Between(0, 30*time.Millisecond))
+			c.damageOne()
+			w.Run(w.Between(0, 30*time.Millisecond))
+			reader, _ := storeOn(w.Hosts[w.Rand.IntN(len(w.Hosts))])
+			level := []replicate.Level{replicate.One, replicate.Quorum}[w.Rand.IntN(2)]
+			want, ok := known[key]
+			reader.read(key, level, false, func(r replicate.ReadResult) {
+				if !ok {
+					return
+				}
+				if misses++; !r.Found() && r.Err == nil {
+					w.Fail("F1.11: host %d reads %s as absent", reader.h.Index, key)
+				}
+				if level == replicate.Quorum && r.Err == nil && !r.Item.Ctx.Covers(want) {
+					w.Fail("F1.11: host %d reads %s without %v", reader.h.Index, key, want)
+				}
+			})
+			w.Run(w.Between(0, 400*time.Millisecond))
+		}
+		if c.Quiesce(); w.Err() == nil && misses == 0 {
+			w.Fail("nothing was read")
+		}
+		c.oracle.Verify()
+	})
+}
+
+// damageOne damages or loses one record at one home, if all other homes have
+// what it says.
+func (c *Cluster) damageOne() {
+	h := c.World.Hosts[c.World.Rand.IntN(3)]
+	for _, k := range h.Disk.Keys(keyRecord) {
+		key, whole := k[len(keyRecord):], true
+		s, _ := storeOn(h)
+		for _, id := range c.order(c.unit(key))[:c.Homes] {
+			other, _ := storeOn(c.resolve(h, id))
+			whole = whole && other.record(key).Dominates(s.record(key).Item) && len(other.h.Disk.pending) == 0
+		}
+		if whole {
+			c.oracle.lost[key]++
+			if c.World.Chance(0.5) {
+				h.Disk.Corrupt(k)
+			} else {
+				h.Disk.Lose(k)
+			}
+			return
+		}
+	}
+}
+
+// A put at a store whose own record is damaged replaces what the others have.
+func TestF1_11_PutOverDamageReplaces(t *testing.T) {
+	seeds(t, 50, func(w *World) {
+		c := NewCluster(w, 3, 3, 1)
+		c.Start()
+		w.Run(5 * time.Second)
+		var last version.Dot
+		lead, _ := storeOn(w.Hosts[0])
+		for i := range 3 {
+			lead.put(putRequest{Key: "k", Level: replicate.Quorum, Write: reconcile.Write{Value: []byte{byte(i)}}}, func(r putReply) { last = r.Dot })
+			w.Run(time.Duration(100+w.Rand.IntN(5)) * time.Millisecond)
+			if i < 2 {
+				w.Hosts[0].Disk.Corrupt(keyRecord + "k")
+			}
+		}
+		c.Quiesce()
+		if it := lead.record("k").Item; w.Err() == nil && (len(it.Sibs) != 1 || it.Sibs[0].Dot != last || last.N == 0) {
+			w.Fail("after a put over a damaged record: %v", it)
+		}
+		c.oracle.Verify()
+	})
+}
+
+func TestF1_12_LastWriteFollowsCausality(t *testing.T) {
+	seeds(t, 250, func(w *World) {
+		c := NewCluster(w, 3, 3, 1)
+		for _, h := range w.Hosts {
+			h.SetSkew(skews[w.Rand.IntN(len(skews))])
+		}
+		run(c, Workload{Clients: 4, Keys: 1, Ops: 14, Blind: 0.2, Deletes: 0.3},
+			Faults{Skew: 6, Split: 1, Cut: 1, Heal: 2, Crash: 1})
+	})
+}
+
+func TestF1_16_HintsAreDeliveredOrKept(t *testing.T) {
+	seeds(t, 250, func(w *World) {
+		c := NewCluster(w, 4+w.Rand.IntN(3), 3, 3)
+		l := run(c, Workload{Clients: 5, Keys: 4, Ops: 12, Blind: 0.5, Deletes: 0.1, MinDur: 2},
+			Faults{Crash: 4, Split: 3, Cut: 2, Heal: 2, SlowDisk: 2, NewDisk: 1})
+		for _, h := range w.Hosts {
+			for _, k := range h.Disk.Keys(keyRecord) {
+				if v, err := h.Disk.Get(k); err == nil {
+					if rec := v.(replicate.Record); rec.Idle() {
+						w.Fail("F1.16: host %d keeps %s for no reason (%d acks)", h.Index, k, l.acked)
+					}
+				}
+			}
+		}
+	})
+}
+
+// The oracle fails a run as soon as an unsynced dot leaves a store. Syncs are
+// slow here, and readers many.
+func TestF1_21_NothingUnsyncedIsShown(t *testing.T) {
+	seeds(t, 250, func(w *World) {
+		c := NewCluster(w, 3, 3, 1)
+		for _, h := range w.Hosts {
+			h.Disk.Sync = w.Between(0, 300*time.Millisecond)
+		}
+		run(c, Workload{Clients: 6, Keys: 1, Ops: 10, Blind: 0.2},
+			Faults{SlowDisk: 3, Crash: 4, Cut: 1, Heal: 1})
+	})
+}
