@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -55,6 +56,12 @@ type RemoteError struct {
 }
 
 func (e *RemoteError) Error() string { return fmt.Sprintf("link: remote error %s: %s", e.Code, e.Text) }
+
+// Is makes a handler that ran out of time look like a deadline of one's own,
+// since either may come first.
+func (e *RemoteError) Is(target error) bool {
+	return e.Code == CodeDeadline && target == context.DeadlineExceeded
+}
 
 // RefusedError says why a hello was not accepted. OnHello may return one to
 // choose the code; the other side gets the same code and text.

@@ -10,11 +10,13 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"math/big"
+	mrand "math/rand/v2"
 	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-msgpack/v2/codec"
 	"github.com/hashicorp/memberlist"
 	"go.uber.org/goleak"
 
@@ -156,5 +158,54 @@ func mustCall(t testing.TB, l *Link, to view.NodeID, req []byte) {
 	}
 }
 
-
 func address(id view.NodeID) memberlist.Address { return memberlist.Address{Name: id.String()} }
+
+// syncBuffer collects logs of several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// newRand prints its seed when the test fails.
+func newRand(t testing.TB) *mrand.Rand {
+	seed := uint64(time.Now().UnixNano())
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	})
+	return mrand.New(mrand.NewPCG(seed, 0))
+}
+
+// pack encodes as memberlist does: message type, then go-msgpack.
+func pack(kind byte, v any) []byte {
+	b := bytes.NewBuffer([]byte{kind})
+	if err := codec.NewEncoder(b, &codec.MsgpackHandle{}).Encode(v); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+type dict = map[string]any
+
+func pingOf(from, to view.NodeID) []byte {
+	return pack(mlPing, struct {
+		SeqNo      uint32
+		Node       string
+		SourceAddr []byte
+		SourcePort uint16
+		SourceNode string
+	}{1, to.String(), []byte{127, 0, 0, 1}, 7, from.String()})
+}
