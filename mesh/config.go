@@ -178,7 +178,7 @@ func parseAdvertise(s string, port uint16) (netip.AddrPort, error) {
 	if a := ap.Addr(); ap.Port() == 0 || a.IsUnspecified() || a.IsMulticast() {
 		return netip.AddrPort{}, fmt.Errorf("%v cannot be dialled", ap)
 	}
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), nil
 }
 
 // splitSeed reads host:port or host.

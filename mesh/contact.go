@@ -72,13 +72,8 @@ func (n *Node) resolve(id view.NodeID) (netip.AddrPort, bool) {
 	return e.Addr, ok && e.Status != view.Evicted
 }
 
-// admitted tells whether a node may be heard. One that leaves is, to the end.
-func (n *Node) admitted(id view.NodeID) bool {
-	e, ok := n.book.get().Get(id)
-	return !ok || e.Status != view.Evicted
-}
-
-// belongs tells whether a node may be said to live.
+// belongs tells whether a node may be said to live. One that is gone is still
+// heard: how else would it be told.
 func (n *Node) belongs(id view.NodeID) bool {
 	e, ok := n.book.get().Get(id)
 	return !ok || !e.Status.Gone()
@@ -259,18 +254,30 @@ func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
 func (n *Node) replace(old view.NodeID) bool {
 	ctx, cancel := context.WithTimeout(n.work.Context(), n.pace.dial)
 	defer cancel()
-	err := n.updateSelf(ctx, func(e *roster.Entry) { e.Predecessor = old })
+	err := n.updateSelf(ctx, old)
 	n.warn("could not name the node that this one replaces", err)
 	return err == nil
 }
 
-// updateSelf changes what this node says of itself.
-func (n *Node) updateSelf(ctx context.Context, change func(*roster.Entry)) error {
+// updateSelf makes the roster say of this node what it is now and, unless
+// old is zero, that it replaces that node.
+func (n *Node) updateSelf(ctx context.Context, old view.NodeID) error {
 	return n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) {
 		e, _ := r.Get(n.id)
-		change(&e)
+		e = n.entry(e, *n.at.Load())
+		if old != 0 {
+			e.Predecessor = old
+		}
 		return r.Write(e, n.hlc())
 	})
+}
+
+// entry returns e as this node wants to be known.
+func (n *Node) entry(e roster.Entry, at netip.AddrPort) roster.Entry {
+	e.ID, e.Name, e.Zone, e.Addr = n.id, n.cfg.Name, n.cfg.Zone, at
+	e.Weight, e.Storing, e.Status = n.cfg.Weight, n.cfg.Storing, max(e.Status, view.Active)
+	e.Boot, e.Instance = n.dir.id.Boot, n.instance
+	return e
 }
 
 // inspect looks for news of this node itself in the roster.
@@ -286,6 +293,12 @@ func (n *Node) inspect(s *snapshot) {
 	case e.Status.Gone() && !n.leave.begun():
 		n.fail(fmt.Errorf("%w: it is %v", ErrEvicted, e.Status), wire.EndEvicted)
 		return
+	}
+	if want := n.entry(e, *n.at.Load()); want != e && !e.Status.Gone() {
+		// A copy of this node, now gone, spoke in its name.
+		n.work.Go(func(ctx context.Context) {
+			n.warn("could not put right what the roster says of this node", n.updateSelf(ctx, 0))
+		})
 	}
 	for _, c := range s.Conflicts() {
 		if c.A == n.id || c.B == n.id {

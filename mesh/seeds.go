@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/skeinmesh/skein/internal/link"
-	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -157,11 +156,11 @@ func (n *Node) keepAddress(ctx context.Context) {
 	}
 	for sleep(ctx, n.pace.seek) {
 		addr, err := n.address()
-		if err != nil || addr == n.Addr() {
+		if err != nil || addr == *n.at.Load() {
 			continue
 		}
 		n.log.Info("the host has another address", "addr", addr)
-		err = n.updateSelf(ctx, func(e *roster.Entry) { e.Addr = addr })
-		n.warn("could not write the new address", err)
+		n.at.Store(&addr)
+		n.warn("could not write the new address", n.updateSelf(ctx, 0))
 	}
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/notify"
-	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/identity"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -58,6 +57,7 @@ type Node struct {
 	readyOnce sync.Once
 
 	leave leaving
+	at    atomic.Pointer[netip.AddrPort] // where this node wants to be reached
 
 	opened   chan struct{} // closed when all parts are there
 	stopOnce sync.Once
@@ -130,7 +130,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Self: n.id, Boot: n.dir.id.Boot, Instance: n.instance,
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
-		Resolve: n.resolve, Admit: n.admitted, Hello: n.hello, OnHello: n.onHello,
+		Resolve: n.resolve, Hello: n.hello, OnHello: n.onHello,
 		Handle: n.handle, OnBroken: n.broken, Logger: n.log,
 		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute},
 	})
@@ -163,28 +163,21 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 // writeSelf makes the roster say of this node what it is now, before the
 // book runs.
 func (n *Node) writeSelf() error {
-	addr, err := n.address()
+	at, err := n.address()
 	if err != nil {
 		return err
 	}
-	r, err := n.writeEntry(n.book.get().Roster, addr, view.Active)
-	if err != nil {
-		return err
-	}
-	return n.book.adopt(r)
-}
-
-// writeEntry returns the roster with what this node has to say of itself.
-func (n *Node) writeEntry(r roster.Roster, addr netip.AddrPort, status view.Status) (roster.Roster, error) {
+	n.at.Store(&at)
+	r := n.book.get().Roster
 	e, known := r.Get(n.id)
 	if !known {
 		// A new disk under an old name replaces the node that had it.
 		e.Predecessor, _ = r.Predecessor(n.id, n.cfg.Name)
 	}
-	e.ID, e.Name, e.Zone, e.Addr = n.id, n.cfg.Name, n.cfg.Zone, addr
-	e.Weight, e.Storing, e.Status = n.cfg.Weight, n.cfg.Storing, max(e.Status, status)
-	e.Boot, e.Instance = n.dir.id.Boot, n.instance
-	return r.Write(e, n.hlc())
+	if r, err = r.Write(n.entry(e, at), n.hlc()); err != nil {
+		return err
+	}
+	return n.book.adopt(r)
 }
 
 // hlc returns the wall clock as a date of attributes. Whatever it says, dates

@@ -1,0 +1,327 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// copyDisk returns a copy of the disk of a box as it is now, unlocked.
+func (b *box) copyDisk() *vfs.MemFS {
+	b.w.t.Helper()
+	to := vfs.NewMem()
+	if ok, err := vfs.Clone(b.fs, to, "/data", "/data"); err != nil || !ok {
+		b.w.t.Fatalf("copy disk: %v, %v", ok, err)
+	}
+	return to
+}
+
+// cloneOf adds a box with a copy of another's disk.
+func (w *world) cloneOf(b *box, disk *vfs.MemFS) *box {
+	c := w.add(netip.Addr{})
+	c.fs = disk
+	c.cfg.Name, c.cfg.Zone = b.cfg.Name, b.cfg.Zone
+	return c
+}
+
+func (w *world) stopsWith(n *Node, want error) {
+	w.t.Helper()
+	w.eventually(30*time.Second, "node stops with "+want.Error(), n.hasStopped)
+	if err := n.Err(); !errors.Is(err, want) {
+		w.t.Fatalf("stopped with %v, want %v", err, want)
+	}
+	if err := n.Ready(w.t.Context()); !errors.Is(err, want) {
+		w.t.Errorf("Ready after that: %v, want %v", err, want)
+	}
+	if err := n.Close(); err != nil {
+		w.t.Errorf("Close after that: %v", err)
+	}
+}
+
+// undisturbed checks that a node was alive to all others since a moment.
+func (w *world) undisturbed(id view.NodeID, since time.Time) {
+	w.t.Helper()
+	for _, n := range w.running() {
+		if m, _ := n.View().Member(id); n.ID() != id && (m.State != view.Alive || m.Since.After(since)) {
+			w.t.Errorf("node %v sees %v as %v since %v", n.ID(), id, m.State, m.Since)
+		}
+	}
+}
+
+func TestCloneOfRunningNodeIsRefused(t *testing.T) {
+	for _, seed := range []int{0, 1} { // another node, and the original itself
+		bubble(t, 3, func(t *testing.T, w *world) {
+			w.form(10 * time.Second)
+			time.Sleep(10 * time.Second)
+			b := w.boxes[1]
+			begin := time.Now()
+			c := w.cloneOf(b, b.copyDisk())
+			c.cfg.Seeds = []string{w.boxes[seed].cfg.Listen}
+			n := c.start()
+			if n.ID() != b.node.ID() {
+				t.Fatalf("the copy started as %v", n.ID())
+			}
+			w.stopsWith(n, ErrIdentityConflict)
+			time.Sleep(time.Minute)
+			w.undisturbed(b.node.ID(), begin)
+			if !w.whole() {
+				w.dump()
+				t.Fatal("the mesh is not what it was")
+			}
+			// The directory is a copy: from now on it is a node of its own.
+			c.cfg.Name = "copy"
+			if n = c.start(); n.ID() == b.node.ID() {
+				t.Fatal("the copy started once more under the same id")
+			}
+			w.eventually(10*time.Second, "copy joins as a new node", w.whole)
+		})
+	}
+}
+
+func TestRollbackIsDetected(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		b := w.boxes[1]
+		old := b.node.ID()
+		image := b.copyDisk() // of boot 1
+		for range 2 {
+			b.kill()
+			b.start()
+			w.eventually(10*time.Second, "restarted node is back", func() bool { return w.whole() && w.agreed() })
+		}
+		b.kill()
+		b.fs = image // the next start is boot 2, and 3 was seen
+		w.stopsWith(b.start(), ErrRolledBack)
+		n := b.start()
+		if n.ID() == old {
+			t.Fatal("started once more under the rolled back id")
+		}
+		w.eventually(20*time.Second, "successor takes the place", func() bool {
+			m, _ := w.boxes[0].node.View().Member(old)
+			return m.Status == view.Evicted && m.State == view.Departed && w.everySees(n.ID(), view.Alive)
+		})
+		if m, _ := w.boxes[0].node.View().Member(n.ID()); m.Name != b.cfg.Name {
+			t.Errorf("successor is called %q", m.Name)
+		}
+		names, err := b.fs.List("/data/retired-" + old.String())
+		if err != nil || len(names) == 0 {
+			t.Errorf("old data is not set aside: %v, %v", names, err)
+		}
+	})
+}
+
+// The same boot of a copied disk, while the original is down.
+func TestCopyStartedBesideItsDeadOriginal(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		b := w.boxes[1]
+		b.kill()
+		image := b.copyDisk() // of boot 1
+		b.start()
+		w.eventually(10*time.Second, "restarted node is back", w.whole)
+		b.kill() // boot 2 was seen
+		c := w.cloneOf(b, image)
+		w.stopsWith(c.start(), ErrRolledBack)
+	})
+}
+
+// F2.13, as far as the mesh is concerned: one image booted on both sides of
+// a cut. When it heals, exactly one of them goes on.
+func TestF2_13_OneImageOnBothSides_Mesh(t *testing.T) {
+	bubble(t, 5, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		b := w.boxes[4]
+		b.kill()
+		image := b.copyDisk()
+		left := []netip.Addr{w.boxes[0].addr, w.boxes[1].addr, b.addr}
+		c := w.cloneOf(b, image)
+		c.cfg.Seeds = []string{w.boxes[2].cfg.Listen}
+		right := []netip.Addr{w.boxes[2].addr, w.boxes[3].addr, c.addr}
+		w.net.Partition(left, right)
+		b.start()
+		c.start()
+		w.eventually(10*time.Second, "both are taken in", func() bool {
+			x, _ := w.boxes[0].node.View().Member(b.node.ID())
+			y, _ := w.boxes[2].node.View().Member(c.node.ID())
+			return x.State == view.Alive && y.State == view.Alive && x.Boot == 2 && y.Boot == 2
+		})
+		time.Sleep(5 * time.Minute)
+		w.net.HealAll()
+		w.eventually(2*time.Minute, "one of them stops", func() bool { return b.node.hasStopped() || c.node.hasStopped() })
+		time.Sleep(5 * time.Minute)
+		if b.node.hasStopped() == c.node.hasStopped() {
+			t.Fatalf("of two copies these stopped: %v and %v", b.node.Err(), c.node.Err())
+		}
+		w.eventually(time.Minute, "mesh is whole with the other", func() bool { return w.whole() && w.agreed() })
+	})
+}
+
+// F2.4, as far as the mesh is concerned: an empty disk under an old name is
+// a new store.
+func TestF2_04_NewDiskOldName_Mesh(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		b := w.boxes[2]
+		old := b.node.ID()
+		b.kill()
+		b.fs = vfs.NewMem()
+		n := b.start()
+		if n.ID() == old {
+			t.Fatal("a new disk has the old id")
+		}
+		took := w.eventually(20*time.Second, "new disk takes over", func() bool {
+			for _, o := range w.running() {
+				v := o.View()
+				was, _ := v.Member(old)
+				is, ok := v.Member(n.ID())
+				if was.Status != view.Evicted || !ok || is.State != view.Alive || is.Name != was.Name {
+					return false
+				}
+			}
+			return w.agreed()
+		})
+		t.Logf("took over after %v", took)
+		if e, _ := n.book.get().Get(n.ID()); e.Predecessor != old {
+			t.Errorf("names %v as its predecessor, want %v", e.Predecessor, old)
+		}
+	})
+}
+
+func TestNewDiskUnderTheNameOfALivingNodeIsRefused(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, w *world) {
+		w.boxes[3].cfg.Name = w.boxes[2].cfg.Name
+		last := w.boxes[3]
+		w.boxes = w.boxes[:3]
+		w.form(10 * time.Second)
+		begin := time.Now()
+		w.boxes = append(w.boxes, last)
+		w.stopsWith(last.start(), ErrIdentityConflict)
+		time.Sleep(10 * time.Second)
+		w.undisturbed(w.boxes[2].node.ID(), begin)
+		if !w.whole() {
+			t.Error("the mesh is not what it was")
+		}
+		// Nothing is wrong with the disk: under another name it is welcome.
+		id := last.node.ID()
+		last.cfg.Name = "another"
+		if last.start().ID() != id {
+			t.Error("a refused name cost the node its identity")
+		}
+		w.eventually(10*time.Second, "renamed node joins", w.whole)
+	})
+}
+
+// Two sides of a cut gave one name. One of the nodes must give way, and the
+// same one on both sides.
+func TestOneNameOnBothSidesOfACut(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, w *world) {
+		for i, b := range w.boxes {
+			b.cfg.Seeds = []string{w.boxes[i/2*2].cfg.Listen, w.boxes[(i/2*2+2)%4].cfg.Listen}
+		}
+		w.boxes[1].cfg.Name, w.boxes[3].cfg.Name = "twin", "twin"
+		w.net.Partition([]netip.Addr{w.boxes[0].addr, w.boxes[1].addr}, []netip.Addr{w.boxes[2].addr, w.boxes[3].addr})
+		w.startAll()
+		time.Sleep(time.Minute)
+		w.net.HealAll()
+		low, high := w.boxes[1].node, w.boxes[3].node
+		if low.ID() > high.ID() {
+			low, high = high, low
+		}
+		w.eventually(5*time.Minute, "one twin stops", high.hasStopped)
+		if !errors.Is(high.Err(), ErrIdentityConflict) {
+			t.Errorf("it stopped with %v", high.Err())
+		}
+		time.Sleep(time.Minute)
+		if low.hasStopped() {
+			t.Errorf("the other one stopped, too: %v", low.Err())
+		}
+		w.eventually(time.Minute, "the rest is one mesh", w.whole)
+	})
+}
+
+func TestLeaveIsFinal(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		time.Sleep(5 * time.Second)
+		b := w.boxes[3]
+		n, id := b.node, b.node.ID()
+		var order []string
+		n.OnLeave(func(ctx context.Context) error { order = append(order, "first"); return nil })
+		n.OnLeave(func(ctx context.Context) error {
+			order = append(order, "second")
+			if m, _ := w.boxes[0].node.View().Member(id); m.Status != view.Leaving || m.State != view.Alive {
+				t.Errorf("while it hands over, another sees it as %v, %v", m.Status, m.State)
+			}
+			return nil
+		})
+		begin := time.Now()
+		if err := n.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("left in %v", time.Since(begin))
+		if len(order) != 2 || order[0] != "second" {
+			t.Errorf("hooks ran as %v", order)
+		}
+		if !n.hasStopped() || n.Err() != nil {
+			t.Errorf("after Leave: stopped=%v, err=%v", n.hasStopped(), n.Err())
+		}
+		w.eventually(5*time.Second, "all know that it left", func() bool {
+			m, _ := w.boxes[0].node.View().Member(id)
+			return m.Status == view.Left && w.everySees(id, view.Departed)
+		})
+		again := b.start()
+		if again.ID() == id {
+			t.Fatal("a node that left came back")
+		}
+		w.eventually(10*time.Second, "it comes as a new node", w.whole)
+		time.Sleep(time.Minute)
+		if !w.everySees(id, view.Departed) || !w.whole() {
+			t.Error("the node that left came back to life")
+		}
+	})
+}
+
+func TestLeaveStaysWhenHandOverFails(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		n := w.boxes[1].node
+		full := errors.New("nowhere to put it")
+		n.OnLeave(func(context.Context) error { return full })
+		if err := n.Leave(t.Context()); !errors.Is(err, full) {
+			t.Fatalf("Leave: %v, want the error of the hook", err)
+		}
+		if n.hasStopped() {
+			t.Fatal("the node went although it could not hand over")
+		}
+		full = nil
+		if err := n.Leave(t.Context()); err != nil {
+			t.Fatalf("second Leave: %v", err)
+		}
+	})
+}
+
+// A directory whose node was evicted while it was away.
+func TestEvictedNodeTakesANewID(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		b := w.boxes[2]
+		old, disk := b.node.ID(), b.fs
+		b.kill()
+		b.fs = vfs.NewMem()
+		b.start()
+		w.eventually(20*time.Second, "new disk takes over", func() bool { return w.everySees(old, view.Departed) })
+		b.kill()
+		b.fs = disk
+		w.stopsWith(b.start(), ErrEvicted)
+		if d, err := openDir(disk, "/data", w.boxes[0].node.Mesh(), true, w.log); err != nil || d.id.Node == old || d.id.End != wire.Running {
+			t.Errorf("the evicted directory opens as %+v, %v", d, err)
+		}
+	})
+}
