@@ -100,7 +100,15 @@ func writeCells(w io.Writer, cells []cell, all results) error {
 			middle(func(r load.Result) float64 { return r.CPUPerOp }),
 			middle(func(r load.Result) float64 { return float64(r.WriteBytes) / float64(r.WriteOps) / copies }))
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, c := range cells {
+		if fault := all.faults[c]; fault != nil {
+			fmt.Fprintf(w, "not measured: %v\n", fault)
+		}
+	}
+	return nil
 }
 
 // writeMemory prints what the systems hold after the load.
@@ -144,6 +152,8 @@ func writeExtras(w io.Writer, cells []cell, all results) error {
 func writeConfigs(w io.Writer, s settings, all results) error {
 	fmt.Fprintf(w, "%s, %s/%s, %d CPUs; %d keys of %d B; %d rounds of %v a load; CGO off\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), s.keys, s.size, s.rounds, s.cell)
+	fmt.Fprintf(w, "load average before %s and after %s; above %d before, others use the host and no figure is to be trusted\n",
+		all.loadBefore, all.loadAfter, runtime.NumCPU())
 	for _, sys := range systems() {
 		if err := all.absent[sys.name]; err != nil {
 			fmt.Fprintf(w, "%s: ABSENT: %v\n", sys.name, err)

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/skeinmesh/skein/internal/bench/load"
 )
@@ -15,6 +17,8 @@ type results struct {
 	faults map[cell]error
 	// absent tells why a whole system was not measured.
 	absent map[string]error
+	// loadBefore and loadAfter are the host's load average over a minute.
+	loadBefore, loadAfter string
 }
 
 func newResults() results {
@@ -67,4 +71,14 @@ func (r results) values(c cell, m metric) []float64 {
 		return nil
 	}
 	return slices.Collect(maps.Values(series))
+}
+
+// loadAverage is how many tasks of the host wanted to run over the last minute.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	minute, _, _ := strings.Cut(string(text), " ")
+	return minute
 }

@@ -38,7 +38,7 @@ type driver struct {
 
 // measureAll runs every cell: those of the rounds interleaved over all systems,
 // then those that need one run only.
-func measureAll(ctx context.Context, s settings, cells []cell) (results, error) {
+func measureAll(ctx context.Context, s settings, cells []cell) (all results, err error) {
 	d := &driver{settings: s, results: newResults(), processes: map[string]*process{}}
 	var repeated, single []cell
 	for _, c := range cells {
@@ -48,6 +48,8 @@ func measureAll(ctx context.Context, s settings, cells []cell) (results, error) 
 			repeated = append(repeated, c)
 		}
 	}
+	d.results.loadBefore = loadAverage()
+	defer func() { all.loadAfter = loadAverage() }()
 	binaries, err := d.buildPeers(ctx, cells)
 	if err != nil {
 		return d.results, err

@@ -23,7 +23,7 @@ const (
 	OpFill   = "fill"   // put every key once
 	OpPut    = "put"    // overwrite random keys for Duration
 	OpGet    = "get"    // read random keys for Duration, at Level
-	OpVerify = "verify" // compare every key as read through different nodes
+	OpVerify = "verify" // compare keys as read through different nodes
 	OpMemory = "memory" // collect garbage, then report heap and RSS
 	OpExtra  = "extra"  // a measurement of the peer's own, chosen by Level
 )
