@@ -17,9 +17,12 @@ type Cluster struct {
 	Stores int
 	Homes  int // copies of an item
 	Units  int // shards
+	// Pace makes the stores' background work that many times rarer; 0: 1.
+	Pace time.Duration
 
 	members  []view.NodeID // by slot: the store with the name of that number
 	slots    map[*Host]int
+	evicted  map[view.NodeID]bool // stores whose name has gone to a new one
 	oracle   *Oracle
 	doubt    float64 // how often a store errs about whether another is alive
 	distrust bool    // stores take a new session at every start
@@ -28,7 +31,7 @@ type Cluster struct {
 
 // NewCluster returns a cluster of stores that are not started yet.
 func NewCluster(w *World, stores, homes, units int) *Cluster {
-	c := &Cluster{World: w, Stores: stores, Homes: homes, Units: units, slots: map[*Host]int{}}
+	c := &Cluster{World: w, Stores: stores, Homes: homes, Units: units, slots: map[*Host]int{}, evicted: map[view.NodeID]bool{}}
 	c.oracle = newOracle(c)
 	for slot := range stores {
 		h := w.AddHost(c.start)
@@ -54,6 +57,9 @@ func (c *Cluster) mintID(h *Host) view.NodeID {
 	}
 	id := view.NodeID(c.World.Rand.Uint64() | 1)
 	if slot, ok := c.slots[h]; ok {
+		if old := c.members[slot]; old != 0 {
+			c.evicted[old] = true
+		}
 		c.members[slot] = id
 	}
 	return id

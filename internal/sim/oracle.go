@@ -25,7 +25,8 @@ type write struct {
 	sib     version.Sibling
 	seen    version.Context // what it replaces: the client's context
 	acked   bool
-	durable int // stores, by the ack
+	moved   bool // written again as a new dot
+	durable int  // stores, by the ack
 }
 
 func newOracle(c *Cluster) *Oracle {
@@ -66,7 +67,13 @@ func (o *Oracle) imported(s *store, key string, again reconcile.Wrote, old versi
 	o.writes[again.Dot] = &write{key: key, sib: *again.Local.Sibling(again.Dot)}
 }
 
+// disowned: a store has taken back dots that may name two writes.
 func (o *Oracle) disowned(s *store, key string, was, now reconcile.Local) {
+	for _, sib := range was.Sibs {
+		if w := o.writes[sib.Dot]; w != nil && now.Sibling(sib.Dot) == nil {
+			w.moved = true
+		}
+	}
 	for _, sib := range now.Sibs {
 		if was.Sibling(sib.Dot) == nil {
 			o.imported(s, key, reconcile.Wrote{Local: now, Dot: sib.Dot}, sib)
@@ -230,6 +237,7 @@ func (o *Oracle) verifyKey(key string, dots []version.Dot) {
 		}
 		live := final.Sibling(d) != nil
 		switch {
+		case o.writes[d].moved:
 		case live && by != nil:
 			w.Fail("F1.4: %s: %v is live, but %v has replaced it", key, d, *by)
 		case !live && by == nil && final.Ctx.Covers(d):

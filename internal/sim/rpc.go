@@ -156,7 +156,7 @@ func (s *store) serve(from *Host, m request) {
 }
 
 // retire gives the data here a new owner: others know its store by a later
-// boot, or there is a second copy of it. What the data holds is handed to the
+// boot, or there is a second copy of it, or its name was given to another. What the data holds is handed to the
 // homes like hints. If the other copy ran in the same session its dots may
 // name other writes, so the values that carry them here are written again.
 func (s *store) retire(known hello) {

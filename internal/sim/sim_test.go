@@ -92,4 +92,3 @@ func run(c *Cluster, l Workload, f Faults) *Workload {
 	}
 	return &l
 }
-

@@ -88,7 +88,8 @@ func (s *store) open(id identity) {
 func (s *store) running() bool { return s.h.process == s && !s.quit }
 
 func (s *store) every(d time.Duration, fn func()) {
-	s.h.After(s.h.World.Between(d/2, d+d/2), func() {
+	pause := d * max(s.c.Pace, 1)
+	s.h.After(s.h.World.Between(pause/2, pause+pause/2), func() {
 		fn()
 		s.every(d, fn)
 	})
@@ -96,6 +97,10 @@ func (s *store) every(d time.Duration, fn func()) {
 
 // refresh looks who can be reached. While there are faults it errs at times.
 func (s *store) refresh() {
+	if s.c.evicted[s.who.ID] {
+		s.retire(s.who)
+		return
+	}
 	clear(s.alive)
 	for _, id := range s.c.members {
 		host := s.c.resolve(s.h, id)

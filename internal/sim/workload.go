@@ -22,7 +22,7 @@ type Workload struct {
 
 	c        *Cluster
 	through  []*Host // stores that clients use
-	finished int // clients
+	finished int     // clients
 	degraded int
 	acked    int
 	refused  int
