@@ -46,7 +46,7 @@ func everything(m *Map, prefer []string) string {
 // Whatever way a set of nodes came about, by joins, leaves and moves in any
 // order, through kept rings or afresh, the map is the same.
 func TestF1_14_PlacementDependsOnTheSetOnly(t *testing.T) {
-	for seed := range uint64(25) {
+	for seed := range uint64(12) {
 		r := rng(seed)
 		zones := 1 + r.IntN(5)
 		pool := mesh(r, 2+r.IntN(14), zones)
@@ -327,7 +327,7 @@ func TestOddRosters(t *testing.T) {
 
 func TestHugeRosters(t *testing.T) {
 	for _, c := range []struct{ nodes, zones, weight, shards int }{
-		{5000, 1, 8, 271}, {5000, 5000, 1, 271}, {5000, 200, 1, 1021}, {12, 3, 8, MaxShards}, {2, 1, 8, MaxShards}, {60, 1, 2, 1},
+		{5000, 1, 8, 271}, {5000, 5000, 1, 271}, {5000, 500, 1, 271}, {6, 3, 8, MaxShards}, {2, 1, 8, MaxShards}, {60, 1, 2, 1},
 	} {
 		nodes := mesh(rng(4), c.nodes, c.zones)
 		for i := range nodes {
