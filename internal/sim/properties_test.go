@@ -14,7 +14,7 @@ import (
 // what they do to the cluster.
 
 func TestF1_03_DotsAreUnique(t *testing.T) {
-	seeds(t, 400, func(w *World) {
+	seeds(t, 200, func(w *World) {
 		c := NewCluster(w, 3, 3, 1)
 		c.distrust = w.Chance(0.2)
 		run(c, Workload{Clients: 3, Keys: 1, Ops: 16, Blind: 0.6, Deletes: 0.1},
@@ -23,17 +23,17 @@ func TestF1_03_DotsAreUnique(t *testing.T) {
 }
 
 func TestF1_04_ConvergedValuesEqualTheOracle(t *testing.T) {
-	seeds(t, 300, func(w *World) {
+	seeds(t, 150, func(w *World) {
 		c := NewCluster(w, 4, 3, 2)
 		run(c, Workload{Clients: 4, Keys: 2, Ops: 12, Blind: 0.3, Deletes: 0.2},
 			Faults{Crash: 2, Cut: 2, Split: 3, Heal: 3, Skew: 1})
 	})
 }
 
-func TestF1_05_NoAckedWriteLost(t *testing.T) { seeds(t, 400, everything) }
+func TestF1_05_NoAckedWriteLost(t *testing.T) { seeds(t, 250, everything) }
 
 func TestF1_07_HomesAreEqualAfterAntiEntropy(t *testing.T) {
-	seeds(t, 200, func(w *World) {
+	seeds(t, 80, func(w *World) {
 		c := NewCluster(w, 5, 3, 3)
 		run(c, Workload{Clients: 5, Keys: 12, Ops: 14, Blind: 0.5, Deletes: 0.1},
 			Faults{Split: 4, Heal: 2, Lose: 4, Damage: 3, Crash: 1})
@@ -45,7 +45,7 @@ func TestF1_07_HomesAreEqualAfterAntiEntropy(t *testing.T) {
 // quorum may be missed by its own client's next read, and stay beside it.
 func TestF1_08_SiblingsAtMostWriters(t *testing.T) {
 	const clients = 3
-	seeds(t, 200, func(w *World) {
+	seeds(t, 100, func(w *World) {
 		c := NewCluster(w, 4, 3, 1)
 		w.Net.Loss = 0.03
 		c.Start()
@@ -95,7 +95,7 @@ func TestF1_08_SiblingsAtMostWriters(t *testing.T) {
 // What two of three homes have acked is found by every read, although one of
 // them loses or damages its record at any time.
 func TestF1_11_DamageNeverHidesAValue(t *testing.T) {
-	seeds(t, 250, func(w *World) {
+	seeds(t, 150, func(w *World) {
 		c := NewCluster(w, 3+w.Rand.IntN(2), 3, 1)
 		c.Start()
 		w.Run(5 * time.Second) // every home is in sync
@@ -160,7 +160,7 @@ func (c *Cluster) damageOne() {
 
 // A put at a store whose own record is damaged replaces what the others have.
 func TestF1_11_PutOverDamageReplaces(t *testing.T) {
-	seeds(t, 50, func(w *World) {
+	seeds(t, 30, func(w *World) {
 		c := NewCluster(w, 3, 3, 1)
 		c.Start()
 		w.Run(5 * time.Second)
@@ -182,7 +182,7 @@ func TestF1_11_PutOverDamageReplaces(t *testing.T) {
 }
 
 func TestF1_12_LastWriteFollowsCausality(t *testing.T) {
-	seeds(t, 250, func(w *World) {
+	seeds(t, 120, func(w *World) {
 		c := NewCluster(w, 3, 3, 1)
 		for _, h := range w.Hosts {
 			h.SetSkew(skews[w.Rand.IntN(len(skews))])
@@ -193,7 +193,7 @@ func TestF1_12_LastWriteFollowsCausality(t *testing.T) {
 }
 
 func TestF1_16_HintsAreDeliveredOrKept(t *testing.T) {
-	seeds(t, 250, func(w *World) {
+	seeds(t, 120, func(w *World) {
 		c := NewCluster(w, 4+w.Rand.IntN(3), 3, 3)
 		l := run(c, Workload{Clients: 5, Keys: 4, Ops: 12, Blind: 0.5, Deletes: 0.1, MinDur: 2},
 			Faults{Crash: 4, Split: 3, Cut: 2, Heal: 2, SlowDisk: 2, NewDisk: 1})
@@ -212,7 +212,7 @@ func TestF1_16_HintsAreDeliveredOrKept(t *testing.T) {
 // The oracle fails a run as soon as an unsynced dot leaves a store. Syncs are
 // slow here, and readers many.
 func TestF1_21_NothingUnsyncedIsShown(t *testing.T) {
-	seeds(t, 250, func(w *World) {
+	seeds(t, 120, func(w *World) {
 		c := NewCluster(w, 3, 3, 1)
 		for _, h := range w.Hosts {
 			h.Disk.Sync = w.Between(0, 300*time.Millisecond)

@@ -69,7 +69,7 @@ func TestF2_02_AmnesiacCoordinator(t *testing.T) {
 // The coordinator crashes at every moment around the sync of its write, and
 // starts again without it.
 func TestF2_03_CrashBetweenSyncs(t *testing.T) {
-	seeds(t, 300, func(w *World) {
+	seeds(t, 200, func(w *World) {
 		c := NewCluster(w, 3, 3, 1)
 		c.Start()
 		a := w.Hosts[0]
@@ -138,7 +138,7 @@ func TestF2_04_NewDiskOldName(t *testing.T) {
 
 // One gateway boots in 1970, another in 2106.
 func TestF2_06_RolledBackClock(t *testing.T) {
-	seeds(t, 100, func(w *World) {
+	seeds(t, 40, func(w *World) {
 		c := NewCluster(w, 4, 3, 1)
 		right := w.Hosts[:2]
 		w.Hosts[2].SetSkew(skews[len(skews)-2])
@@ -188,7 +188,7 @@ func TestF2_06_RolledBackClock(t *testing.T) {
 // All gateways are off for a month and then started one a minute. Each serves
 // from its first second; nothing is dropped on the way.
 func TestF2_07_MonthInTheDark(t *testing.T) {
-	seeds(t, 6, func(w *World) {
+	seeds(t, 3, func(w *World) {
 		const stores = 20
 		c := NewCluster(w, stores, 3, 7)
 		c.Pace = 8
