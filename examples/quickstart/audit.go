@@ -22,15 +22,38 @@ type verdict struct {
 	Resurrected int // keys that hold a deleted value, or one that no acknowledged write made
 	Diverged    int // keys whose homes hold different records
 	Faults      []string
+	Keys        []string // the keys of these faults
 }
 
 func (v *verdict) ok() bool { return v.Lost+v.Resurrected+v.Diverged == 0 }
 
-func (v *verdict) fault(count *int, format string, args ...any) {
+func (v *verdict) fault(count *int, key, what string) {
 	*count++
 	if len(v.Faults) < 10 {
-		v.Faults = append(v.Faults, fmt.Sprintf(format, args...))
+		v.Faults = append(v.Faults, key+": "+what)
+		if !slices.Contains(v.Keys, key) {
+			v.Keys = append(v.Keys, key)
+		}
 	}
+}
+
+// explain lists all that is known of a key, for whoever looks for the cause.
+func explain(key string, journal []entry, disks []holdings, name func(view.NodeID) string) []string {
+	var lines []string
+	for _, e := range journal {
+		if e.Key == key {
+			lines = append(lines, fmt.Sprintf("journal: %+v", e))
+		}
+	}
+	for _, d := range disks {
+		if item, ok := d.Items[key]; ok {
+			lines = append(lines, fmt.Sprintf("disk of %s (%v): context %v", name(d.Node), d.Node, item.Ctx))
+			for _, s := range item.Sibs {
+				lines = append(lines, fmt.Sprintf("    %v hlc %d delete %t value %s", s.Dot, s.HLC, s.Flags&version.Tomb != 0, s.Value))
+			}
+		}
+	}
+	return lines
 }
 
 // audit holds the stores against the writer's journal. homes names the nodes
@@ -71,7 +94,7 @@ func (v *verdict) homesOf(key string, disks []holdings, homes []view.NodeID) ver
 		merged = version.Merge(merged, item)
 	}
 	if !equal || seen != len(homes) {
-		v.fault(&v.Diverged, "%s: its %d homes differ", key, len(homes))
+		v.fault(&v.Diverged, key, fmt.Sprintf("its %d homes differ", len(homes)))
 	}
 	return merged
 }
@@ -120,7 +143,7 @@ func (v *verdict) present(e entry, item version.Item, h history) {
 	case alive, h.replaced[e.Dot]:
 	case h.twice && h.last > e.Write && item.Ctx.Covers(e.Dot): // replaced by the other life of a later write
 	default:
-		v.fault(&v.Lost, "%s: acknowledged write %d is gone and nothing replaced it", e.Key, e.Write)
+		v.fault(&v.Lost, e.Key, fmt.Sprintf("acknowledged write %d is gone and nothing replaced it", e.Write))
 	}
 }
 
@@ -138,16 +161,16 @@ func (v *verdict) nothingRisen(key string, item version.Item, h history) {
 			continue
 		}
 		if h.replaced[s.Dot] {
-			v.fault(&v.Resurrected, "%s: a replaced or deleted value is live again", key)
+			v.fault(&v.Resurrected, key, "a replaced or deleted value is live again")
 			return
 		}
 		if !h.made[s.Dot] && !(h.twice && h.puts[numberOf(s.Value)]) {
-			v.fault(&v.Resurrected, "%s: holds a live value that no acknowledged write made", key)
+			v.fault(&v.Resurrected, key, "holds a live value that no acknowledged write made")
 			return
 		}
 	}
 	if shown != nil && shown.Flags&version.Tomb == 0 && numberOf(shown.Value) < h.deleted {
-		v.fault(&v.Resurrected, "%s: shows a value older than its acknowledged delete", key)
+		v.fault(&v.Resurrected, key, "shows a value older than its acknowledged delete")
 	}
 }
 

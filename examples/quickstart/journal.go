@@ -17,6 +17,7 @@ type entry struct {
 	Delete  bool          `json:"delete,omitempty"`
 	Write   uint64        `json:"write"`             // unique, and part of every value
 	Unknown bool          `json:"unknown,omitempty"` // no answer came: it may have taken effect or not
+	By      string        `json:"by,omitempty"`      // the node that was asked
 	Slow    bool          `json:"slow,omitempty"`    // the answer took so long that a second node may have been asked
 	Dot     version.Dot   `json:"dot"`               // the write's id, as acknowledged
 	Covered []version.Dot `json:"covered,omitempty"` // the writes it replaced

@@ -73,6 +73,12 @@ func (s *story) judge(homes map[string][]view.NodeID, differing int) error {
 	for _, f := range v.Faults {
 		s.say("FAULT %s", f)
 	}
+	for _, key := range v.Keys {
+		s.say("all that is known of %s:", key)
+		for _, line := range explain(key, entries, disks, func(id view.NodeID) string { return s.names[id] }) {
+			s.say("    %s", line)
+		}
+	}
 	if !s.out.OK {
 		s.say("%d lost, %d came back, %d keys differ between their homes: this must not be", v.Lost, v.Resurrected, s.out.Diverged)
 		return errors.New("the audit failed")

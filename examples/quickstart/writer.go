@@ -150,7 +150,7 @@ func (w *writer) write(j job) error {
 			if a.Write.Degraded {
 				w.degraded.Add(1)
 			}
-			e.Dot, e.Covered = a.Write.Dot, a.Write.Covered
+			e.Dot, e.Covered, e.By = a.Write.Dot, a.Write.Covered, node.plan.Name
 			return w.journal.add(e)
 		}
 		last = err
