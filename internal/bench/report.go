@@ -78,12 +78,19 @@ func writeFigures(w io.Writer, list []outcome) error {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
+func isLoad(c cell) bool { return c.op == load.OpPut || c.op == load.OpGet }
+
+func isMemory(c cell) bool { return c.op == load.OpMemory }
+
 // writeCells prints the loads behind the figures: the median over the rounds.
 func writeCells(w io.Writer, cells []cell, all results) error {
+	if !slices.ContainsFunc(cells, isLoad) {
+		return nil
+	}
 	table := tabwriter.NewWriter(w, 2, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "load\tops/s\tspread\tp50 us\tp99 us\tcpu us/op\tdisk B/op/copy\t")
 	for _, c := range cells {
-		if c.op != load.OpPut && c.op != load.OpGet || len(all.rounds[c]) == 0 {
+		if !isLoad(c) || len(all.rounds[c]) == 0 {
 			continue
 		}
 		copies := float64(max(all.hello[c.system].Copies, 1))
@@ -113,12 +120,15 @@ func writeCells(w io.Writer, cells []cell, all results) error {
 
 // writeMemory prints what the systems hold after the load.
 func writeMemory(w io.Writer, cells []cell, all results) error {
+	if !slices.ContainsFunc(cells, isMemory) {
+		return nil
+	}
 	table := tabwriter.NewWriter(w, 2, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "after load\theap MiB\theap per live byte\tRSS MiB\t")
 	for _, c := range cells {
 		values := all.values(c, heapPerLiveByte)
 		perLive, err := median(values)
-		if c.op != load.OpMemory || err != nil {
+		if !isMemory(c) || err != nil {
 			continue
 		}
 		heap, _ := median(all.values(c, func(r load.Result) float64 { return float64(r.HeapBytes) }))

@@ -116,6 +116,9 @@ func (d *driver) measureRunning(ctx context.Context, binaries map[string]string,
 		}
 	}
 	for round := range d.rounds {
+		if len(repeated) == 0 {
+			break
+		}
 		for _, c := range schedule(repeated, round) {
 			if ctx.Err() != nil {
 				return ctx.Err()
