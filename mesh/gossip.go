@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -183,4 +184,38 @@ func (f aliveFilter) NotifyAlive(n *memberlist.Node) error {
 		return errShutOut
 	}
 	return nil
+}
+
+// returned notes that a member came or came back.
+func (n *Node) returned() {
+	select {
+	case n.returns <- struct{}{}:
+	default:
+	}
+}
+
+// keepWhole exchanges gossip's state with one more node when several members
+// came at once, as after a cut. So much is gossiped then that a few nodes
+// miss a few of the others, and would until the next regular exchange.
+func (n *Node) keepWhole(ctx context.Context) {
+	for {
+		for range cap(n.returns) {
+			select {
+			case <-n.returns:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if !sleep(ctx, time.Second+rand.N(3*time.Second)) {
+			return
+		}
+		for len(n.returns) > 0 {
+			<-n.returns
+		}
+		if p := n.partners(); len(p) > 0 {
+			if err := n.gossip.join(ctx, p[rand.IntN(len(p))]); err != nil {
+				n.log.Debug("gossip exchange failed", "error", err)
+			}
+		}
+	}
 }

@@ -44,6 +44,7 @@ type Node struct {
 	book    *book
 	link    *link.Link
 	gossip  *gossip
+	returns chan struct{} // full when several members came at once
 	inbox   *inbox
 	views   *notify.Value[view.View]
 	work    *lifecycle.Group
@@ -101,7 +102,7 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		cfg: cfg, log: cfg.Logger.With("node", dir.id.Node.String()), pace: cfg.Profile.pace(),
 		clock: s.clock, started: time.Now(), seams: s,
 		id: dir.id.Node, mesh: keys.Authority.Mesh, instance: random64(),
-		dir: dir, inbox: newInbox(), views: &notify.Value[view.View]{},
+		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), views: &notify.Value[view.View]{},
 		work:  lifecycle.NewGroup(context.Background()),
 		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -157,6 +158,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 	n.work.Go(newWatcher(n).run)
 	n.work.Go(n.keepExchanging)
 	n.work.Go(n.keepAddress)
+	n.work.Go(n.keepWhole)
 	return nil
 }
 

@@ -164,6 +164,9 @@ func (w *watcher) perform(e detect.Effect, attempts *sync.WaitGroup) {
 		c := w.known[e.ID]
 		c.since = w.n.clock.Wall()
 		w.known[e.ID] = c
+		if e.To == view.Alive && e.From != view.Suspect {
+			w.n.returned()
+		}
 		w.n.log.Info("member is "+e.To.String(), "node", e.ID, "name", w.roster.name(e.ID), "was", e.From.String(), "why", e.Reason)
 	case detect.Probe:
 		attempt(func(ctx context.Context) { w.n.probe(ctx, e.ID) })
