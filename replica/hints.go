@@ -105,10 +105,13 @@ type kept struct {
 	rec stored
 }
 
+var errMovedOn = errors.New("records changed while they were delivered")
+
 // deliver hands the records kept for target, page by page, to send, which
 // returns those whose hints may go.
 func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(context.Context, view.NodeID, []kept) ([]settled, error)) error {
 	lower, upper := wire.IndexRange(wire.IndexHint, target)
+	var moved error
 	for {
 		var page []kept
 		size := 0
@@ -136,15 +139,19 @@ func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(conte
 			return err
 		}
 		if len(page) == 0 {
-			return nil
+			return moved
 		}
 		gone, sendErr := send(ctx, target, page)
-		if err := h.s.settle(ctx, gone); err != nil {
+		n, err := h.s.settle(ctx, gone)
+		if err != nil {
 			return err
 		}
-		h.s.stats.delivered.Add(uint64(len(gone)))
+		h.s.stats.delivered.Add(uint64(n))
 		if sendErr != nil {
 			return sendErr
+		}
+		if n < len(page) {
+			moved = errMovedOn
 		}
 	}
 }

@@ -222,7 +222,7 @@ func (op *putOp) perform(e replicate.Effect) {
 	case replicate.Settle:
 		op.s.group.Go(func(ctx context.Context) {
 			// On failure the hint stays and is delivered once more.
-			_ = op.s.settle(ctx, []settled{{op.at, e.For, op.sent}})
+			_, _ = op.s.settle(ctx, []settled{{op.at, e.For, op.sent}})
 		})
 	case replicate.Finish:
 		close(op.done)

@@ -262,9 +262,11 @@ type settled struct {
 	item   version.Item
 }
 
-// settle takes away hints whose targets have acked.
-func (s *Store) settle(ctx context.Context, in []settled) error {
-	return s.update(ctx, "settle hints", func(tx *storage.Tx) error {
+// settle takes away hints whose targets have acked, and returns how many. A
+// record that has moved on meanwhile keeps its hint.
+func (s *Store) settle(ctx context.Context, in []settled) (n int, err error) {
+	err = s.update(ctx, "settle hints", func(tx *storage.Tx) error {
+		n = 0
 		for i := range in {
 			at := in[i].at
 			old, err := decodeStored(tx.Get(at.record))
@@ -279,9 +281,11 @@ func (s *Store) settle(ctx context.Context, in []settled) error {
 			if err := s.save(tx, at, old, r, old.item); err != nil {
 				return err
 			}
+			n++
 		}
 		return nil
 	})
+	return n, err
 }
 
 func (s *Store) saveMeta(tx *storage.Tx, m *reconcile.Meta) error {

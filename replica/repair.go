@@ -2,7 +2,9 @@ package replica
 
 import (
 	"context"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -10,7 +12,10 @@ import (
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-const repairRoom = 1024 // repairs waiting; what is beyond is left to anti-entropy
+const (
+	repairRoom  = 1024             // repairs waiting; what is beyond is left to anti-entropy
+	repairAgain = 30 * time.Second // before the same record is asked for again
+)
 
 // repairs brings single records up to date in the background, when a read has
 // shown that one is behind or damaged.
@@ -18,8 +23,8 @@ type repairs struct {
 	s     *Store
 	queue chan repair
 
-	mu      sync.Mutex
-	waiting map[string]bool // storage keys of lost records in the queue
+	mu    sync.Mutex
+	asked map[string]time.Time // storage keys of lost records, when they were last put in the queue
 }
 
 type repair struct {
@@ -29,7 +34,7 @@ type repair struct {
 }
 
 func newRepairs(s *Store) *repairs {
-	return &repairs{s: s, queue: make(chan repair, repairRoom), waiting: make(map[string]bool)}
+	return &repairs{s: s, queue: make(chan repair, repairRoom), asked: make(map[string]time.Time)}
 }
 
 // push sends the merge of a read to the homes whose replies were behind it.
@@ -46,12 +51,20 @@ func (r *repairs) push(at place, merged version.Item, behind []view.NodeID) {
 	}
 }
 
-// lost notes that the record here is damaged.
+// lost notes that the record here is damaged. When nobody has another copy it
+// stays so; it is asked for again now and then, not over and over.
 func (r *repairs) lost(at place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if k := string(at.record); !r.waiting[k] && len(r.waiting) < repairRoom {
-		r.waiting[k] = r.enqueue(repair{at: at, lost: true})
+	now := time.Now()
+	if last, ok := r.asked[string(at.record)]; ok && now.Sub(last) < repairAgain {
+		return
+	}
+	if len(r.asked) >= repairRoom {
+		maps.DeleteFunc(r.asked, func(_ string, last time.Time) bool { return now.Sub(last) >= repairAgain })
+	}
+	if len(r.asked) < repairRoom && r.enqueue(repair{at: at, lost: true}) {
+		r.asked[string(at.record)] = now
 	}
 }
 
@@ -70,11 +83,6 @@ func (r *repairs) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case one := <-r.queue:
-			if one.lost {
-				r.mu.Lock()
-				delete(r.waiting, string(one.at.record))
-				r.mu.Unlock()
-			}
 			if err := r.mend(ctx, one); err != nil && ctx.Err() == nil {
 				r.s.log.Warn("record not repaired", "shard", one.at.shard, "err", err)
 			}

@@ -249,6 +249,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 		if got := nodes[0].store.writer.Session(); got != session {
 			t.Errorf("session changed without need: %x, %x", session, got)
 		}
+		time.Sleep(time.Second)
 		for i, n := range nodes {
 			buckets[i] = openBucket(t, n.store, "b", BucketConfig{})
 		}
@@ -290,10 +291,13 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 		}
 		// Two of three damaged: the third still answers, for a read and as the
 		// base of a blind write.
-		wantValue(t, buckets[0], "written", "v")
+		it, err := buckets[0].Get(ctx, "written", nil)
+		if v, ok := it.Value(); !ok || string(v) != "v" {
+			t.Fatalf("one whole copy left: %q %v", v, err)
+		}
 		mustPut(t, buckets[1], "written", "w")
 		wantValue(t, buckets[2], "written", "w")
-		it, err := buckets[2].Get(ctx, "written", nil)
+		it, err = buckets[2].Get(ctx, "written", nil)
 		if err != nil || len(it.Siblings()) != 1 {
 			t.Fatalf("blind write on a damaged record left siblings: %q %v", it.Siblings(), err)
 		}

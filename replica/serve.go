@@ -33,6 +33,7 @@ func (s *Store) serve() error {
 				return nil, ErrClosed
 			}
 			defer s.leave()
+			s.silence.note(from, true)
 			return h(ctx, from, req)
 		}
 		if err := s.mesh.Handle(method, guarded); err != nil {
