@@ -41,6 +41,7 @@ var (
 type conn struct {
 	link    *Link
 	peer    Peer
+	seq     uint64 // among the connections that its dialler made
 	raw     net.Conn
 	nc      net.Conn // TLS over raw
 	br      *bufio.Reader

@@ -202,6 +202,8 @@ func TestGossipStreams(t *testing.T) {
 	eventually(t, "budget and places are given back", func() bool {
 		b.gossip.mu.Lock()
 		defer b.gossip.mu.Unlock()
+		b.gossip.open.mu.Lock()
+		defer b.gossip.open.mu.Unlock()
 		return b.gossip.bytes.used.Load() == 0 && len(b.gossip.conns) == 0 && b.gossip.open.n == 0
 	})
 }
@@ -274,8 +276,11 @@ func TestSendersAreForgotten(t *testing.T) {
 	two := w.config(2)
 	w.book.set(1, netip.MustParseAddrPort("127.0.0.1:9"))
 	o := newOpener(&two)
+	for id := range view.NodeID(maxSenders) {
+		o.senders[id+1000] = &sender{boot: 1}
+	}
 	var sc sealScratch
-	for id := view.NodeID(1); id <= maxSenders+100; id++ {
+	for id := view.NodeID(1); id <= 100; id++ {
 		if id == 2 {
 			continue
 		}

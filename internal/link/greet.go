@@ -75,7 +75,8 @@ func (l *Link) adopt(c *conn) error {
 //	dialler   greeting ->          ready or refusal ->
 //	acceptor            <- greeting or refusal
 //
-// Each side uses the connection only after both accepted.
+// Each side uses the connection only after both accepted. Ready carries the
+// place of the connection among all that the dialler made.
 func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 	br := bufio.NewReaderSize(tc, readBuffer)
 	if peer.Dialed {
@@ -95,17 +96,19 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 		return nil, err
 	}
 	window.Payload = nil
+	c := newConn(l, peer, raw, tc, br, window)
 	if peer.Dialed {
-		_, err = tc.Write(wire.AppendFrame(nil, wire.FrameReady, 0, 0, "", nil))
+		c.seq = l.dialed.Add(1)
+		_, err = tc.Write(wire.AppendFrame(nil, wire.FrameReady, c.seq, 0, "", nil))
 	} else if err = l.sayHello(tc); err == nil {
-		if err = hearReady(br); err != nil {
+		if c.seq, _, err = hear(br, wire.FrameReady, 0); err != nil {
 			l.tellRefused(peer, err)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return newConn(l, peer, raw, tc, br, window), nil
+	return c, nil
 }
 
 func (l *Link) sayHello(w io.Writer) error {
@@ -126,7 +129,7 @@ func (l *Link) sayHello(w io.Writer) error {
 
 // hearHello reads the other side's greeting. Its payload is a fresh slice.
 func hearHello(br *bufio.Reader, peer *Peer) (wire.Greeting, error) {
-	payload, err := hear(br, wire.FrameGreeting, wire.MaxGreeting)
+	_, payload, err := hear(br, wire.FrameGreeting, wire.MaxGreeting)
 	if err != nil {
 		return wire.Greeting{}, err
 	}
@@ -141,33 +144,28 @@ func hearHello(br *bufio.Reader, peer *Peer) (wire.Greeting, error) {
 	return g, nil
 }
 
-func hearReady(br *bufio.Reader) error {
-	_, err := hear(br, wire.FrameReady, 0)
-	return err
-}
-
 // hear reads one frame of the given kind, or a refusal.
-func hear(br *bufio.Reader, kind wire.FrameKind, limit int) ([]byte, error) {
+func hear(br *bufio.Reader, kind wire.FrameKind, limit int) (id uint64, payload []byte, err error) {
 	h, size, err := nextFrame(br, max(limit, maxText))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	refusal := h.Kind == wire.FrameRefusal && len(h.Text) <= maxCode && size <= maxText
 	if !refusal && (h.Kind != kind || size > limit) {
-		return nil, fmt.Errorf("%w: frame of kind %d and %d bytes before hello", errProtocol, h.Kind, size)
+		return 0, nil, fmt.Errorf("%w: frame of kind %d and %d bytes before hello", errProtocol, h.Kind, size)
 	}
 	code := string(h.Text)
-	payload := make([]byte, size)
+	payload = make([]byte, size)
 	if _, err := io.ReadFull(br, payload); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	switch {
 	case refusal && code == CodeSelf:
-		return nil, ErrSelf
+		return 0, nil, ErrSelf
 	case refusal:
-		return nil, &RefusedError{Code: code, Text: string(payload)}
+		return 0, nil, &RefusedError{Code: code, Text: string(payload)}
 	}
-	return payload, nil
+	return h.ID, payload, nil
 }
 
 // judge decides about a hello. A refusal comes as a *RefusedError.

@@ -47,6 +47,7 @@ type Link struct {
 	greeters  *gate[view.NodeID]  // authenticated, exchanging hellos
 	handlers  budget              // requests being handled
 	inbound   budget              // their bytes
+	dialed    atomic.Uint64       // data connections dialled so far
 	stats     counters
 }
 

@@ -149,7 +149,7 @@ func (p *peers) add(c *conn) error {
 		// the one that counts.
 		s.conn, cut = c, old
 		s.old = append(s.old, old)
-	case old.peer.Dialed == c.peer.Dialed || c.peer.Dialed == (p.link.cfg.Self < c.peer.ID):
+	case c.beats(old, p.link.cfg.Self < c.peer.ID):
 		s.conn, drain = c, old
 		s.old = append(s.old, old)
 	default:
@@ -167,6 +167,16 @@ func (p *peers) add(c *conn) error {
 		cut.fail(cutWith)
 	}
 	return nil
+}
+
+// beats settles which of two connections between the same two processes is
+// used: both ends must come to the same answer. lower tells whether our
+// NodeID is the lower one.
+func (c *conn) beats(old *conn, lower bool) bool {
+	if c.peer.Dialed == old.peer.Dialed {
+		return c.seq > old.seq
+	}
+	return c.peer.Dialed == lower
 }
 
 // retire takes a connection that the peer drains out of use.
