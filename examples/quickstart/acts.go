@@ -60,8 +60,14 @@ func (s *story) write(ctx context.Context, sides [][]string, during func(context
 	wg.Wait()
 	s.writing += time.Since(begin)
 	var degraded, unknown int64
+	var took []time.Duration
 	for _, w := range writers {
 		degraded, unknown = degraded+w.degraded.Load(), unknown+w.unknown.Load()
+		took = append(took, w.took...)
+	}
+	if n := len(took); n > 0 {
+		slices.Sort(took)
+		s.say("an acknowledgement took %s (median), %s (99 of 100), %s (the slowest)", ms(took[n/2]), ms(took[n*99/100]), ms(took[n-1]))
 	}
 	if degraded+unknown > 0 {
 		s.say("%d writes were kept by fewer nodes than wished, %d were never answered and written again", degraded, unknown)

@@ -38,6 +38,9 @@ type writer struct {
 	ids      *atomic.Uint64 // of writes; shared by all writers
 	degraded atomic.Int64   // acknowledged by fewer nodes than wished
 	unknown  atomic.Int64   // never answered
+
+	mu   sync.Mutex
+	took []time.Duration // from the question to the acknowledgement
 }
 
 type job struct {
@@ -121,6 +124,12 @@ func (w *writer) sample(ctx context.Context, put func(job)) error {
 	}
 }
 
+func (w *writer) note(took time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.took = append(w.took, took)
+}
+
 // write makes one write durable: through another node if one refuses or dies.
 // Whatever happened is in the journal when it returns.
 func (w *writer) write(j job) error {
@@ -145,11 +154,13 @@ func (w *writer) write(j job) error {
 		ctx, cancel := context.WithTimeout(context.Background(), answerIn)
 		a, err := node.ask(ctx, r)
 		cancel()
-		e.Slow = time.Since(asked) > slow
+		took := time.Since(asked)
+		e.Slow = took > slow
 		if err == nil {
 			if a.Write.Degraded {
 				w.degraded.Add(1)
 			}
+			w.note(took)
 			e.Dot, e.Covered, e.By = a.Write.Dot, a.Write.Covered, node.plan.Name
 			return w.journal.add(e)
 		}
