@@ -38,6 +38,7 @@ type gossipConfig struct {
 	log       *slog.Logger
 	belongs   func(view.NodeID) bool // false: gone for good
 	told      func(detect.Event)     // must not block
+	met       func(view.NodeID, time.Duration)
 }
 
 // gossipIP returns the address under which the link makes a node known to
@@ -80,6 +81,7 @@ func (cfg *gossipConfig) serf(events chan<- serf.Event) *serf.Config {
 	cfg.pace.gossip(ml)
 	ml.Transport = cfg.transport
 	ml.Alive = aliveFilter(cfg.belongs)
+	ml.Ping = pingMeter(cfg.met)
 	ml.Logger = logger
 	ml.UDPBufferSize = link.GossipRoom
 	ml.EnableCompression = false // sealed, screened and small as it is
@@ -106,6 +108,7 @@ func (cfg *gossipConfig) serf(events chan<- serf.Event) *serf.Config {
 		QueryResponseSizeLimit:       1024,
 		QuerySizeLimit:               1024,
 		UserEventSizeLimit:           512,
+		DisableCoordinates:           true,  // they would cost a third of the idle traffic; see pingMeter
 		EnableNameConflictResolution: false, // it shuts nodes down; see contact.go
 		MemberlistConfig:             ml,
 		Logger:                       logger,
@@ -184,6 +187,19 @@ func (f aliveFilter) NotifyAlive(n *memberlist.Node) error {
 		return errShutOut
 	}
 	return nil
+}
+
+// pingMeter takes round trips from memberlist's pings.
+type pingMeter func(view.NodeID, time.Duration)
+
+// AckPayload returns what acknowledgements carry: nothing.
+func (pingMeter) AckPayload() []byte { return nil }
+
+// NotifyPingComplete is called without any lock.
+func (f pingMeter) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, _ []byte) {
+	if id, err := view.ParseNodeID(n.Name); err == nil {
+		f(id, rtt)
+	}
 }
 
 // returned notes that a member came or came back.

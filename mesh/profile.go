@@ -64,10 +64,17 @@ func (p Profile) pace() pace {
 }
 
 // Rosters are exchanged on their own, so that push and pull of memberlist's
-// state only has to mend what gossip lost.
+// state only has to mend what gossip lost. And what memberlist says is only a
+// hint, to be confirmed by our own probes, so it need not be slow to suspect:
+// with these values it gives a silent node up 2.1 to 4.2 s after the first
+// failed probe among 5 nodes, 5.2 to 10.4 s among 300.
 func gossipLAN(c *memberlist.Config) {
 	c.PushPullInterval = time.Minute
 	c.TCPTimeout = 3 * time.Second
+	c.ProbeInterval = 700 * time.Millisecond
+	c.ProbeTimeout = 350 * time.Millisecond
+	c.SuspicionMult = 3
+	c.SuspicionMaxTimeoutMult = 2
 }
 
 func gossipWAN(c *memberlist.Config) {

@@ -149,6 +149,9 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 	n.gossip, err = startGossip(gossipConfig{
 		self: n.id, transport: n.link.Gossip(), pace: n.pace, log: n.log,
 		belongs: n.belongs, told: func(e detect.Event) { n.inbox.put(event{Event: e}) },
+		met: func(id view.NodeID, rtt time.Duration) {
+			n.inbox.put(event{detect.Event{Kind: detect.Tick, ID: id}, rtt})
+		},
 	})
 	if err != nil {
 		return err
