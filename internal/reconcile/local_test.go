@@ -249,6 +249,24 @@ func TestF1_12_OldDateCoversNewDate(t *testing.T) {
 	}
 }
 
+// A clock in 2106 has written the key; whoever writes over it is dated later
+// still, or last-writer-wins would show the old value wherever both meet.
+func TestF1_12_DatedAboveWhatItCovers(t *testing.T) {
+	w, far := open(1, nil), open(2, nil)
+	wrong, err := far.Put(Local{}, value("2106"), version.At(4291747200000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := put(t, &w, Local{Item: wrong.Local.Item}, value("now"))
+	seen := SeenOf(wrong.Local.Item)
+	apart := put(t, &w, Local{}, Write{Seen: &seen, Value: []byte("now")})
+	for _, out := range []Wrote{over, apart} {
+		if got := out.Local.Sibling(out.Dot).HLC; got <= wrong.Local.HLC {
+			t.Errorf("dated %d over %d", got, wrong.Local.HLC)
+		}
+	}
+}
+
 func TestMalformedIsRefused(t *testing.T) {
 	w := open(1, nil)
 	bad := version.Item{Ctx: version.Context{{A: version.Actor{Store: 1}, N: 0}}}
@@ -296,5 +314,29 @@ func BenchmarkElement(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.Element(key, out.Local.Item)
+	}
+}
+
+// What a put tells its client must not cover values that it was never shown:
+// given back, it would delete them.
+func TestPutTellsNoMoreThanWasSeen(t *testing.T) {
+	w := open(1, nil)
+	mine := put(t, &w, Local{}, Write{Seen: &Seen{}, Value: []byte("mine")})
+	other := put(t, &w, mine.Local, Write{Seen: &Seen{}, Value: []byte("other")})
+	for name, out := range map[string]Wrote{
+		"same birth":  put(t, &w, other.Local, Write{Seen: &mine.Seen, Value: []byte("mine again")}),
+		"other birth": put(t, &w, Local{Item: other.Local.Item}, Write{Seen: &mine.Seen, Value: []byte("mine again")}),
+	} {
+		if out.Seen.Ctx.Covers(other.Dot) || !out.Seen.Ctx.Covers(mine.Dot) {
+			t.Errorf("%s: client has seen %v", name, out.Seen)
+		}
+		next := put(t, &w, out.Local, Write{Seen: &out.Seen, Value: []byte("once more")})
+		if next.Local.Sibling(other.Dot) == nil {
+			t.Errorf("%s: a value was replaced unseen", name)
+		}
+	}
+	all := SeenOf(other.Local.Item)
+	if out := put(t, &w, other.Local, Write{Seen: &all}); !out.Seen.Ctx.Covers(out.Dot) || !out.Seen.Ctx.Includes(all.Ctx) {
+		t.Errorf("after replacing all: %v", out.Seen)
 	}
 }

@@ -113,6 +113,12 @@ func TestWriteSteps(t *testing.T) {
 			{ack(2), "[settle 2 finish]"},
 			{ack(3), "[settle 3]"},
 		}, Result{Durable: 3, Homes: 2, Hinted: 1}, false, true},
+		"a stranger is not one more copy": {plan5(4), Sloppy(4), 2, []step{
+			{committed, "[send 1 send 2 send 3]"},
+			{ack(1), "[settle 1]"},
+			{ack(2), "[settle 2]"},
+			{ack(3), "[settle 3 finish]"},
+		}, Result{Durable: 3, Homes: 3}, true, true},
 	} {
 		op := NewWrite(c.plan, c.level, c.min, 0)
 		for i, s := range c.steps {
