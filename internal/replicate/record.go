@@ -74,7 +74,8 @@ func (r Record) Commit(w *reconcile.Writer, p reconcile.Write, now version.HLC, 
 
 // Accept merges an item that another store sends, under the role it comes
 // with; see reconcile.Writer.Absorb. Changed covers the roles, too: if it is
-// not set the store holds the item durably already and may ack at once.
+// not set there is nothing to write. The ack still has to wait for the sync of
+// whatever r was read from, which may be a write that is under way.
 func (r Record) Accept(w *reconcile.Writer, in version.Item, role Role, now version.HLC) (Record, reconcile.Absorbed, error) {
 	out, err := w.Absorb(r.Local, in, now)
 	if err != nil {
