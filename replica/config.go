@@ -43,7 +43,8 @@ type Config struct {
 	Mesh Mesh
 
 	// CacheBytes bounds the memory for records read lately, in bytes.
-	// Default 16 MiB. Zero means the default.
+	// Half of it is for records, half for blocks of the disk's tables. Default
+	// 32 MiB. Zero means the default.
 	CacheBytes int64
 
 	// ReserveBytes is the free disk space below which writes are refused with
@@ -115,7 +116,7 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	fill(&c.CacheBytes, 16<<20)
+	fill(&c.CacheBytes, 32<<20)
 	fill(&c.ReserveBytes, 16<<20)
 	fill(&c.AckTimeout, 500*time.Millisecond)
 	fill(&c.SyncEvery, 30*time.Second)

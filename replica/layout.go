@@ -101,9 +101,22 @@ func (l *layout) work(b *bucket, shard int) *route {
 	return r
 }
 
-// plan describes a key's stores to the cores.
+// plan describes a key's stores to the cores. Stores that were silent lately
+// are left out as long as there are others to take their part.
 func (s *Store) plan(l *layout, r *route) replicate.Plan {
-	return replicate.Plan{Self: s.id, Order: r.order, Homes: r.homes, Live: func(id view.NodeID) bool {
-		return l.inMesh[id] && !s.silence.has(id)
-	}}
+	p := replicate.Plan{Self: s.id, Order: r.order, Homes: r.homes, Live: func(id view.NodeID) bool { return l.inMesh[id] }}
+	if !s.silence.any.Load() {
+		return p
+	}
+	heard := func(id view.NodeID) bool { return l.inMesh[id] && !s.silence.has(id) }
+	n := 0
+	for _, id := range r.order {
+		if heard(id) || id == s.id {
+			n++
+		}
+	}
+	if n >= r.homes {
+		p.Live = heard
+	}
+	return p
 }

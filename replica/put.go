@@ -1,9 +1,11 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,12 @@ type request struct {
 	write   reconcile.Write
 	level   replicate.Level
 	durable int // least number of stores
+	// by is until when the write may be committed here, zero for ever. Who
+	// forwards a write turns to another store when no answer comes. Were the
+	// first one to commit it after that, say because the request hung in a
+	// cut until it healed, the write would return from the past and cover
+	// what was written or deleted since.
+	by time.Time
 }
 
 // outcome is what the coordinator says.
@@ -38,7 +46,7 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	rt := lay.route(q.bucket, q.at.shard)
 	plan := s.plan(lay, rt)
 	var last error
-	for _, to := range s.coordinators(lay, plan, rt) {
+	for _, to := range s.coordinators(plan, rt) {
 		var out outcome
 		var err error
 		if to == s.id {
@@ -67,19 +75,30 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 // errElsewhere wraps failures after which another store may be asked.
 var errElsewhere = errors.New("not coordinated there")
 
-// coordinators lists the stores to try. A node that holds nothing takes any
-// living store when no home lives.
-func (s *Store) coordinators(lay *layout, plan replicate.Plan, rt *route) []view.NodeID {
+// coordinators lists the stores to try, those that were silent lately last. A
+// node that holds nothing takes any living store when no home lives.
+func (s *Store) coordinators(plan replicate.Plan, rt *route) []view.NodeID {
 	out := replicate.Route(plan, rt.lead, s.disk != nil)
-	if s.disk != nil {
-		return out
-	}
-	for _, id := range rt.order[rt.homes:] {
-		if len(out) < 4 && plan.Live(id) {
-			out = append(out, id)
+	if s.disk == nil {
+		for _, id := range rt.order[rt.homes:] {
+			if len(out) < 4 && plan.Live(id) {
+				out = append(out, id)
+			}
 		}
 	}
+	if s.silence.any.Load() {
+		slices.SortStableFunc(out, func(a, b view.NodeID) int {
+			return cmp.Compare(btoi(s.silence.has(a)), btoi(s.silence.has(b)))
+		})
+	}
 	return out
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // forward has another store coordinate the write.
@@ -126,7 +145,7 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 	lay := s.layout.Load()
 	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
 	op := &putOp{s: s, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout), done: make(chan struct{})}
-	base := mayBaseOn{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard)}
+	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
 	wrote, item, err := s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), base)
 	if errors.Is(err, errUninformed) {
 		var nothing bool
@@ -136,7 +155,7 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 		if nothing {
 			return outcome{result: replicate.Result{Durable: plan.Homes, Homes: plan.Homes}}, nil
 		}
-		wrote, item, err = s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), mayBaseOn{true, true})
+		wrote, item, err = s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), terms{nothing: true, damage: true, by: q.by})
 	}
 	if err != nil {
 		return outcome{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -136,20 +137,28 @@ func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx)
 // cannot tell that there is nothing.
 var errUninformed = errors.New("record unknown here")
 
-// mayBaseOn says on what missing knowledge a write may be based.
-type mayBaseOn struct {
+// errLate: the time in which a write may be committed has passed.
+var errLate = errors.New("the write came too late")
+
+// terms say on what missing knowledge a write may be based, and when it is
+// too late for it.
+type terms struct {
 	nothing bool // no record, for a write that is no delete
 	damage  bool // a damaged record, or a delete of no record
+	by      time.Time
 }
 
 // commitWrite applies a client's write here. It returns once that is synced.
-func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, roles []replicate.Role, base mayBaseOn) (wrote reconcile.Wrote, item []byte, err error) {
+func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, roles []replicate.Role, on terms) (wrote reconcile.Wrote, item []byte, err error) {
 	err = s.update(ctx, "write", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
 		if err != nil {
 			return err
 		}
-		if old.Unknown() && !base.damage && (!base.nothing || old.unknown || w.Tomb) {
+		if !on.by.IsZero() && time.Now().After(on.by) {
+			return errLate
+		}
+		if old.Unknown() && !on.damage && (!on.nothing || old.unknown || w.Tomb) {
 			return errUninformed
 		}
 		var r replicate.Record

@@ -113,6 +113,10 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 	if m.Informed {
 		q.write.Seen = &reconcile.Seen{Ctx: m.Ctx, HLC: m.HLC}
 	}
+	if end, ok := ctx.Deadline(); ok {
+		// Well before the other side turns elsewhere.
+		q.by = time.Now().Add(time.Until(end) / 2)
+	}
 	out, err := s.coordinateFor(ctx, q, len(req))
 	if err != nil && errors.Is(err, ErrClosed) {
 		return nil, err
