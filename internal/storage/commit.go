@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"sync/atomic"
 
@@ -114,6 +115,9 @@ type undo struct {
 // The value is shared and must not be changed. The error is ErrNotFound,
 // ErrCorrupt (unknown) or ErrStoreFailed.
 func (tx *Tx) Get(key []byte) ([]byte, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
 	if w, ok := tx.g.writes[string(key)]; ok {
 		return w.value()
 	}
@@ -130,8 +134,11 @@ func (tx *Tx) Get(key []byte) ([]byte, error) {
 
 // Set makes value the value of key. Both are copied.
 func (tx *Tx) Set(key, value []byte) error {
-	if len(key) > MaxKey || len(value) > MaxValue {
-		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrTooLarge, len(key), len(value))
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	if len(value) > MaxValue {
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(value))
 	}
 	tx.write(key, write{record: encodeRecord(key, value)})
 	return nil
@@ -139,10 +146,18 @@ func (tx *Tx) Set(key, value []byte) error {
 
 // Delete removes the record of key, if there is one.
 func (tx *Tx) Delete(key []byte) error {
-	if len(key) > MaxKey {
-		return fmt.Errorf("%w: key of %d bytes", ErrTooLarge, len(key))
+	if err := checkKey(key); err != nil {
+		return err
 	}
 	tx.write(key, write{})
+	return nil
+}
+
+// checkKey keeps the empty key for the store's own use.
+func checkKey(key []byte) error {
+	if len(key) == 0 || len(key) > MaxKey {
+		return fmt.Errorf("%w: %d bytes", ErrKey, len(key))
+	}
 	return nil
 }
 
@@ -181,7 +196,10 @@ func (s *Store) commitLoop(ctx context.Context) {
 		select {
 		case u := <-s.queue:
 			s.commitGroup(u)
+		case <-s.pressure.changed:
+			s.mark() // tables were written, what they replace may be gone soon
 		case <-ctx.Done():
+			s.mark()
 			return
 		}
 	}
@@ -233,7 +251,7 @@ func (s *Store) commit(g *group) error {
 		// what others wrote; all that is synced.
 		return s.guard.failure()
 	}
-	batch := s.db.NewBatchWithSize(g.bytes + 16*len(g.writes) + 16)
+	batch := s.db.NewBatchWithSize(g.bytes + 16*len(g.writes) + 64)
 	for key, w := range g.writes {
 		if w.record == nil {
 			_ = batch.Delete([]byte(key), nil) // only fails on indexed batches
@@ -241,6 +259,9 @@ func (s *Store) commit(g *group) error {
 			_ = batch.Set([]byte(key), w.record, nil)
 		}
 	}
+	var count [8]byte
+	binary.LittleEndian.PutUint64(count[:], s.count+1)
+	_ = batch.Set(countKey, encodeRecord(countKey, count[:]), nil)
 	// In this order: registered, applied (visible in Pebble), synced, shown.
 	s.inflight.Store(g)
 	s.apply(batch)
@@ -255,6 +276,7 @@ func (s *Store) commit(g *group) error {
 		}
 	}
 	s.inflight.Store(nil)
+	s.count++
 	s.stats.groups.Add(1)
 	s.stats.updates.Add(uint64(len(g.updates)))
 	s.stats.bytes.Add(uint64(g.bytes))

@@ -13,7 +13,7 @@ import (
 // opens each: all that was acknowledged is there, and what is there is a
 // prefix of the history with no update half done.
 func TestCrashAtEverySyncPoint(t *testing.T) {
-	seeds := 3
+	seeds := 2
 	if *long {
 		seeds = 60
 	}
@@ -58,6 +58,45 @@ func crashRun(t *testing.T, seed uint64) (images int) {
 		t.Errorf("seed %d, after close: %v", seed, err)
 	}
 	return images
+}
+
+// TestCrashWhileRecovering crashes at every sync of the opening that follows
+// a crash.
+func TestCrashWhileRecovering(t *testing.T) {
+	rounds := 4
+	if *long {
+		rounds = 100
+	}
+	images := 0
+	for round := range rounds {
+		r := rand.New(rand.NewPCG(uint64(round), 17))
+		mem := vfs.NewCrashableMem()
+		l := &ledger{}
+		s, err := Open(memOptions(mem))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.run(s, uint64(round), 3, 15); err != nil {
+			t.Fatal(err)
+		}
+		crashed := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: r})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		image := func(string) {
+			images++
+			if err := l.check(crashed.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(101), RNG: r}), l.acked); err != nil {
+				t.Errorf("round %d, image %d: %v", round, images, err)
+			}
+		}
+		fs := &hookFS{FS: crashed, after: image, before: func(name string) error { image(name); return nil }}
+		if err := l.check(fs, l.acked); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+	}
+	if images < 10*rounds {
+		t.Errorf("only %d images", images)
+	}
 }
 
 // TestCrashOfCrash crashes again and again while recovering and going on.

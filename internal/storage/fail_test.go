@@ -47,13 +47,12 @@ func TestErrorAtEveryWrite(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			stride := 7
+			stride := 37
 			if *long {
 				stride = 1
 			}
 			last := 0
 			for n := 1; n <= last+3*stride; n += stride {
-				// Every n is reached over the cases and seeds taken together.
 				if failAt(t, n, uint64(n), c.err, c.forever) {
 					last = n
 				}

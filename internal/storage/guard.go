@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/storage/file"
 )
 
 // guard is the file system that Pebble sees. It watches every write, and
@@ -127,6 +129,15 @@ func (g *guard) create(op, name string, call func() (vfs.File, error)) (vfs.File
 		}
 		g.pause(lastRetry)
 		return nil, errFrozen
+	}
+	if strings.HasPrefix(g.PathBase(name), "marker.") {
+		// A marker names a file that Pebble has created and synced just
+		// before, but not the directory: a crash might keep the name of
+		// the marker and lose that of the file.
+		dir := g.PathDir(name)
+		if err := file.SyncDir(g.FS, dir); err != nil {
+			return nil, g.changed("sync", dir, metaFile, err)
+		}
 	}
 	f, err := call()
 	if err == nil {

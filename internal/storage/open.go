@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"strconv"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -105,10 +106,13 @@ func (s *Store) checkFormat() error {
 	if err != nil {
 		return damaged(err)
 	}
+	s.marked = s.readMark()
 	if !desc.Exists {
 		if err := checkEmpty(fs, dir); err != nil {
 			return damaged(err)
 		}
+	} else if err := checkLogs(fs, dir, desc, s.marked != unmarked); err != nil {
+		return damaged(err)
 	}
 	path := fs.PathJoin(dir, formatFile)
 	mark, err := file.Read(fs, path)
@@ -124,7 +128,11 @@ func (s *Store) checkFormat() error {
 	case s.opts.ReadOnly:
 		return fmt.Errorf("no store here: %w", iofs.ErrNotExist)
 	}
-	return file.Write(fs, path, []byte(format))
+	err = file.Write(fs, path, []byte(format))
+	if vfs.IsNoSpaceError(err) {
+		return fmt.Errorf("%w: %w", ErrStorageFull, err)
+	}
+	return err
 }
 
 // checkEmpty finds data that lost its entrance. Pebble would see no store and
@@ -153,17 +161,21 @@ func (s *Store) openPebble() error {
 	}
 	if err != nil {
 		s.block.Unref()
-		if vfs.IsNoSpaceError(err) {
-			return fmt.Errorf("%w: %w", ErrStorageFull, err)
-		}
-		if pebble.IsCorruptionError(err) || errors.Is(err, pebble.ErrDBDoesNotExist) || errors.Is(err, iofs.ErrNotExist) {
-			return damaged(err)
-		}
-		return err
+		return refused(err)
 	}
 	s.db = db
 	s.guard.opened.Store(true)
+	if err := s.checkMark(); err != nil {
+		return errors.Join(err, s.closePebble())
+	}
 	return nil
+}
+
+// closePebble closes what openPebble has opened.
+func (s *Store) closePebble() error {
+	err := s.db.Close()
+	s.block.Unref()
+	return err
 }
 
 // callPebble turns what Pebble panics with into an error; it has closed its
@@ -175,6 +187,20 @@ func (s *Store) callPebble() (db *pebble.DB, err error) {
 		}
 	}()
 	return pebble.Open(s.opts.Dir, s.pebbleOptions())
+}
+
+// refused names the error of Pebble's opening. What the system did not refuse
+// Pebble did, because of what it has found; not all of that it calls
+// corruption.
+func refused(err error) error {
+	var errno syscall.Errno
+	switch {
+	case vfs.IsNoSpaceError(err):
+		return fmt.Errorf("%w: %w", ErrStorageFull, err)
+	case errors.Is(err, ErrStoreFailed), errors.As(err, &errno) && !errors.Is(err, iofs.ErrNotExist):
+		return err
+	}
+	return damaged(err)
 }
 
 func damaged(err error) error {
@@ -260,8 +286,7 @@ func (s *Store) Close() error {
 	if s.wedged.Load() {
 		return err
 	}
-	cerr := s.db.Close()
-	s.block.Unref()
+	cerr := s.closePebble()
 	lerr := s.lock.Close()
 	if err != nil {
 		return err

@@ -10,6 +10,9 @@ import (
 )
 
 func (s *Store) get(ctx context.Context, key []byte) ([]byte, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
@@ -98,6 +101,9 @@ func (s *Store) scan(ctx context.Context, lower, upper []byte, fn func(key, valu
 		return err
 	}
 	defer s.leave()
+	if len(lower) == 0 {
+		lower = []byte{0} // the first key that is a caller's
+	}
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return s.unreadable(lower, err)

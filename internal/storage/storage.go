@@ -54,8 +54,10 @@ var (
 	ErrStoreFailed = errors.New("store has failed")
 	// ErrReadOnly refuses an update of a store opened with ReadOnly.
 	ErrReadOnly = errors.New("store is read-only")
-	// ErrTooLarge refuses a key or a value beyond the limits.
-	ErrTooLarge = errors.New("record is too large")
+	// ErrKey refuses a key that is empty or longer than MaxKey.
+	ErrKey = errors.New("key is empty or too long")
+	// ErrTooLarge refuses a value longer than MaxValue.
+	ErrTooLarge = errors.New("value is too large")
 	// ErrClosed says that the Store was closed.
 	ErrClosed = errors.New("store is closed")
 )
@@ -143,6 +145,8 @@ type Store struct {
 	idle     chan struct{}         // closed when the committer has gone
 	inflight atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
 	pressure pressure
+	count    uint64 // groups in the store; only the committer's, once open
+	marked   uint64 // the same, as the mark says
 
 	closed  atomic.Bool
 	wedged  atomic.Bool // Pebble panicked with its locks held

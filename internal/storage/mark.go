@@ -1,0 +1,88 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"math"
+
+	"github.com/skeinmesh/skein/internal/storage/file"
+)
+
+// The store counts its groups: each batch carries the count, under the empty
+// key, which callers cannot use. From time to time, and when it is closed,
+// the count of a group that is synced goes into a file beside Pebble's. A
+// store that opens with a smaller count has lost what was acknowledged, by a
+// log or a manifest that is gone, cut short or damaged in a way that looks
+// like a crash, and must not go on as if nothing were.
+const markFile = "MARK"
+
+var countKey = []byte{}
+
+// readCount returns how many groups the store has, and whether that could be
+// read.
+func (s *Store) readCount() (uint64, bool) {
+	value, err := s.load(countKey)
+	if errors.Is(err, ErrNotFound) {
+		return 0, true
+	}
+	if err != nil || len(value) != 8 {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(value), true
+}
+
+// unmarked is the mark of a store that has none.
+const unmarked = math.MaxUint64
+
+// readMark returns the mark, or unmarked when there is none or it is
+// damaged.
+func (s *Store) readMark() uint64 {
+	data, err := file.Read(s.opts.FS, s.opts.FS.PathJoin(s.opts.Dir, markFile))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return unmarked
+	}
+	if err != nil || len(data) != 8 {
+		s.opts.Logger.Warn("storage: mark is damaged and will be written anew", "err", err)
+		return unmarked
+	}
+	return binary.LittleEndian.Uint64(data)
+}
+
+// checkMark compares the count of groups with the mark. A store is marked
+// from its first opening on.
+func (s *Store) checkMark() error {
+	count, ok := s.readCount()
+	switch {
+	case !ok && s.marked == unmarked:
+		return damaged(errors.New("neither count nor mark can be read"))
+	case !ok:
+		// One more record that is unknown; the others are not the worse.
+		s.opts.Logger.Warn("storage: count of groups is damaged and will be written anew")
+		count = s.marked
+	case s.marked != unmarked && count < s.marked:
+		return damaged(fmt.Errorf("%d batches are there of %d that were acknowledged", count, s.marked))
+	}
+	s.count = count
+	if s.marked == unmarked && !s.opts.ReadOnly {
+		s.mark()
+	}
+	return nil
+}
+
+// mark writes down the count of groups that are synced. It is the
+// committer's, so that no group is under way. Without a mark, or with an
+// older one, less damage would be noticed; nothing would be wrong.
+func (s *Store) mark() {
+	if s.count == s.marked || s.guard.frozen() {
+		return
+	}
+	var data [8]byte
+	binary.LittleEndian.PutUint64(data[:], s.count)
+	if err := file.Write(s.opts.FS, s.opts.FS.PathJoin(s.opts.Dir, markFile), data[:]); err != nil {
+		s.opts.Logger.Warn("storage: mark not written", "err", err)
+		return
+	}
+	s.marked = s.count
+}
