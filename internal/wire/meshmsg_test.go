@@ -1,0 +1,165 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+var updateMesh = flag.Bool("update-mesh", false, "write golden files of the mesh that do not exist yet")
+
+// meshFormat is one format of the mesh with a sample of it.
+type meshFormat struct {
+	name   string
+	sample any
+	encode func(any) []byte
+	decode func([]byte) (any, error)
+}
+
+func format[T any](name string, sample T, encode func(T) []byte, decode func([]byte) (T, error)) meshFormat {
+	return meshFormat{
+		name, sample,
+		func(v any) []byte { return encode(v.(T)) },
+		func(b []byte) (any, error) { return decode(b) },
+	}
+}
+
+func appended[T any](fn func([]byte, T) []byte) func(T) []byte {
+	return func(v T) []byte { return fn(nil, v) }
+}
+
+func encodeHello(h Hello) []byte { return AppendHello(nil, &h) }
+
+func meshFormats() []meshFormat {
+	id := Identity{Node: 1<<63 + 1, Mesh: view.MeshID{1, 2, 3}, Seed: [32]byte{31: 9}, Boot: 300, Storing: true, End: EndRolled}
+	v := view.View{
+		Mesh: view.MeshID{15: 7}, Self: 5, Version: 70000, Roster: 1 << 60,
+		Members: []view.Member{{
+			ID: 5, Name: "press-1", Zone: "line-1", Addr: netip.MustParseAddrPort("[fd00::5]:7800"), Weight: 8, Storing: true,
+			Status: view.Leaving, State: view.Suspect, Boot: 4, Since: time.UnixMilli(-5).UTC(), RTT: 3 * time.Millisecond,
+		}, {ID: 6, State: view.Departed, Status: view.Evicted, Since: time.UnixMilli(1 << 42).UTC()}},
+	}
+	return []meshFormat{
+		format("identity", id, appended(AppendIdentity), DecodeIdentity),
+		format("owner", Owner{Node: 77, Initialised: true}, appended(AppendOwner), DecodeOwner),
+		format("roster-file", RosterFile{Mesh: view.MeshID{4}, Roster: []byte("roster")}, appended(AppendRosterFile), DecodeRosterFile),
+		format("hello", Hello{Self: someRoster()[0], Met: true, Up: 1 << 40}, encodeHello, DecodeHello),
+		format("hello-client", Hello{Self: Member{ID: 3}, Client: true}, encodeHello, DecodeHello),
+		format("roster-query", RosterQuery{Digest: 1 << 62}, appended(AppendRosterQuery), DecodeRosterQuery),
+		format("roster-sums", RosterSums{Sums: []EntrySum{{1, 2}, {3, 1 << 50}}}, appended(AppendRosterSums), DecodeRosterSums),
+		format("roster-sums-equal", RosterSums{Equal: true}, appended(AppendRosterSums), DecodeRosterSums),
+		format("roster-swap", RosterSwap{Have: someRoster(), Want: []view.NodeID{9, 8}}, appended(AppendRosterSwap), DecodeRosterSwap),
+		format("view", v, appended(AppendView), DecodeView),
+	}
+}
+
+func TestMeshFormats(t *testing.T) {
+	for _, f := range meshFormats() {
+		data := f.encode(f.sample)
+		if got, err := f.decode(data); err != nil || !reflect.DeepEqual(got, f.sample) {
+			t.Errorf("%s reads as %+v, %v", f.name, got, err)
+		}
+		for n := range data {
+			if _, err := f.decode(data[:n:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s cut to %d of %d bytes: %v", f.name, n, len(data), err)
+			}
+		}
+		if _, err := f.decode(append(bytes.Clone(data), 0)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s with a byte too many: %v", f.name, err)
+		}
+		newer := bytes.Clone(data)
+		newer[0]++
+		if _, err := f.decode(newer); !errors.Is(err, ErrNewerVersion) {
+			t.Errorf("%s of the next version: %v", f.name, err)
+		}
+	}
+}
+
+// Golden files are kept for ever: what an old build wrote stays readable.
+func TestMeshFormatsGolden(t *testing.T) {
+	for _, f := range meshFormats() {
+		path := filepath.Join("testdata", "mesh", f.name+".v1")
+		data := f.encode(f.sample)
+		if _, err := os.Stat(path); *updateMesh && errors.Is(err, os.ErrNotExist) {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(data, want) {
+			t.Errorf("%s: bytes changed:\n got %x\nwant %x", f.name, data, want)
+		}
+		if got, err := f.decode(want); err != nil || !reflect.DeepEqual(got, f.sample) {
+			t.Errorf("%s: golden file reads as %+v, %v", f.name, got, err)
+		}
+	}
+}
+
+func TestMeshDecodersRefuse(t *testing.T) {
+	bad := map[string]error{}
+	add := func(what string, err error) { bad[what] = err }
+	_, err := DecodeIdentity(AppendIdentity(nil, Identity{}))
+	add("identity of no node", err)
+	_, err = DecodeIdentity(AppendIdentity(nil, Identity{Node: 1, End: EndRolled + 1}))
+	add("identity with an unknown end", err)
+	_, err = DecodeRosterSums(AppendRosterSums(nil, RosterSums{Sums: []EntrySum{{2, 0}, {1, 0}}}))
+	add("sums out of order", err)
+	_, err = DecodeRosterSums([]byte{1, 0xc2, 0x91, 1})
+	add("half a sum", err)
+	_, err = DecodeRosterSums([]byte{1, 0xc2, 0xdd, 0, 1, 0, 0})
+	add("a length beyond the data", err)
+	_, err = DecodeHello(encodeHello(Hello{Self: Member{ID: 1, Status: view.Evicted + 1}}))
+	add("unknown status", err)
+	for what, err := range bad {
+		if !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v, want ErrMalformed", what, err)
+		}
+	}
+}
+
+// fuzzMesh checks that what decode accepts survives encoding.
+func fuzzMesh[T any](f *testing.F, encode func(T) []byte, decode func([]byte) (T, error)) {
+	for _, s := range meshFormats() {
+		f.Add(s.encode(s.sample))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := decode(data)
+		if err != nil {
+			return
+		}
+		again, err := decode(encode(v))
+		if err != nil || !reflect.DeepEqual(again, v) {
+			t.Fatalf("%+v reads as %+v, %v", v, again, err)
+		}
+	})
+}
+
+func FuzzDecodeIdentity(f *testing.F) { fuzzMesh(f, appended(AppendIdentity), DecodeIdentity) }
+
+func FuzzDecodeOwner(f *testing.F) { fuzzMesh(f, appended(AppendOwner), DecodeOwner) }
+
+func FuzzDecodeRosterFile(f *testing.F) { fuzzMesh(f, appended(AppendRosterFile), DecodeRosterFile) }
+
+func FuzzDecodeHello(f *testing.F) { fuzzMesh(f, encodeHello, DecodeHello) }
+
+func FuzzDecodeRosterQuery(f *testing.F) { fuzzMesh(f, appended(AppendRosterQuery), DecodeRosterQuery) }
+
+func FuzzDecodeRosterSums(f *testing.F) { fuzzMesh(f, appended(AppendRosterSums), DecodeRosterSums) }
+
+func FuzzDecodeRosterSwap(f *testing.F) { fuzzMesh(f, appended(AppendRosterSwap), DecodeRosterSwap) }
+
+func FuzzDecodeView(f *testing.F) { fuzzMesh(f, appended(AppendView), DecodeView) }
