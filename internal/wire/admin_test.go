@@ -1,0 +1,132 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+var updateAdmin = flag.Bool("update-admin", false, "write golden files that do not exist yet")
+
+func adminSamples() []sample {
+	it := sampleItem()
+	tok := AppendContext(nil, it.Ctx, it.HLC, 9, "k")
+	req := AdminRequest{Bucket: "telemetry", Key: "k", Context: tok, Level: -2, MinDurable: 2, TTL: -1, Value: []byte("v")}
+	bare := AdminRequest{Bucket: "b", Key: "", Context: []byte{}, Value: []byte{}}
+	item := AdminItem{Context: tok, Replies: 2, Values: [][]byte{[]byte("one"), {}}, Last: 2}
+	none := AdminItem{AdminOutcome: AdminOutcome{AdminNotFound | AdminDegraded, "nothing, but nobody knows"}, Context: tok, Replies: 1}
+	res := AdminResult{AdminOutcome: AdminOutcome{AdminConflict, "two"}, Context: tok, Durable: 2, Homes: 1, Hinted: 1, Dot: it.Sibs[0].Dot, Covered: []version.Dot{{A: it.Ctx[0].A, N: 1}}}
+	failed := AdminResult{AdminOutcome: AdminOutcome{1 << 60, "a fault of later years"}, Context: []byte{}}
+	status := AdminStatus{Hints: 1, Syncing: 2, Delivered: 3, Repaired: 4, Compared: 5, Moved: 1 << 63}
+	return []sample{
+		{"request", AppendAdminRequest(nil, &req), req, as(DecodeAdminRequest)},
+		{"request-bare", AppendAdminRequest(nil, &bare), bare, as(DecodeAdminRequest)},
+		{"item", AppendAdminItem(nil, &item), item, as(DecodeAdminItem)},
+		{"item-none", AppendAdminItem(nil, &none), none, as(DecodeAdminItem)},
+		{"result", AppendAdminResult(nil, &res), res, as(DecodeAdminResult)},
+		{"result-failed", AppendAdminResult(nil, &failed), failed, as(DecodeAdminResult)},
+		{"status", AppendAdminStatus(nil, &status), status, as(DecodeAdminStatus)},
+	}
+}
+
+// Golden files are kept for ever: what an old build wrote stays readable.
+func TestAdminFormatsGolden(t *testing.T) {
+	for _, s := range adminSamples() {
+		path := filepath.Join("testdata", "admin", s.name+".v1")
+		want, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) && *updateAdmin {
+			if err := os.WriteFile(path, s.data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(s.data, want) {
+			t.Errorf("%s: bytes changed:\n got %x\nwant %x", s.name, s.data, want)
+		}
+		if got, err := s.decode(want); err != nil || !reflect.DeepEqual(got, s.want) {
+			t.Errorf("%s: golden file reads as %+v, %v", s.name, got, err)
+		}
+	}
+}
+
+func TestAdminFormatsRefuseTruncatedTrailingAndNewer(t *testing.T) {
+	for _, s := range adminSamples() {
+		for n := range s.data {
+			if _, err := s.decode(s.data[:n:n]); !errors.Is(err, ErrMalformed) {
+				t.Fatalf("%s cut to %d of %d bytes: %v", s.name, n, len(s.data), err)
+			}
+		}
+		if _, err := s.decode(append(bytes.Clone(s.data), 0)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s with a byte too many: %v", s.name, err)
+		}
+		newer := bytes.Clone(s.data)
+		newer[0]++
+		if _, err := s.decode(newer); !errors.Is(err, ErrNewerVersion) {
+			t.Errorf("%s of the next version: %v", s.name, err)
+		}
+	}
+}
+
+func TestAdminFormatsRefuseWhatCannotBe(t *testing.T) {
+	for name, bad := range map[string]struct {
+		data   []byte
+		decode func([]byte) (any, error)
+	}{
+		"last beyond the values": {AppendAdminItem(nil, &AdminItem{Values: [][]byte{{1}}, Last: 2}), as(DecodeAdminItem)},
+		"text without a fault":   {AppendAdminStatus(nil, &AdminStatus{AdminOutcome: AdminOutcome{Text: "x"}}), as(DecodeAdminStatus)},
+		"endless text":           {AppendAdminResult(nil, &AdminResult{AdminOutcome: AdminOutcome{1, strings.Repeat("x", 5000)}}), as(DecodeAdminResult)},
+		"key too long":           {AppendAdminRequest(nil, &AdminRequest{Key: strings.Repeat("k", MaxKey+1)}), as(DecodeAdminRequest)},
+		"too many values":        {AppendAdminItem(nil, &AdminItem{Values: make([][]byte, MaxSiblings+1)}), as(DecodeAdminItem)},
+	} {
+		if _, err := bad.decode(bad.data); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// fuzzAdmin feeds a decoder the samples of its kind first.
+func fuzzAdmin[T any](f *testing.F, kind string, decode func([]byte) (T, error), encode func(*T) []byte) {
+	for _, s := range adminSamples() {
+		if strings.HasPrefix(s.name, kind) {
+			f.Add(s.data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := decode(data)
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrNewerVersion) {
+				t.Fatalf("untyped error %v", err)
+			}
+			return
+		}
+		if again, err := decode(encode(&v)); err != nil || !reflect.DeepEqual(again, v) {
+			t.Fatalf("read back %+v, %v, want %+v", again, err, v)
+		}
+	})
+}
+
+func FuzzDecodeAdminRequest(f *testing.F) {
+	fuzzAdmin(f, "request", DecodeAdminRequest, func(m *AdminRequest) []byte { return AppendAdminRequest(nil, m) })
+}
+
+func FuzzDecodeAdminItem(f *testing.F) {
+	fuzzAdmin(f, "item", DecodeAdminItem, func(m *AdminItem) []byte { return AppendAdminItem(nil, m) })
+}
+
+func FuzzDecodeAdminResult(f *testing.F) {
+	fuzzAdmin(f, "result", DecodeAdminResult, func(m *AdminResult) []byte { return AppendAdminResult(nil, m) })
+}
+
+func FuzzDecodeAdminStatus(f *testing.F) {
+	fuzzAdmin(f, "status", DecodeAdminStatus, func(m *AdminStatus) []byte { return AppendAdminStatus(nil, m) })
+}
