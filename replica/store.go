@@ -165,7 +165,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 
 // start begins to serve and to follow the mesh.
 func (s *Store) start(ctx context.Context) error {
-	if err := s.serve(); err != nil {
+	if err := errors.Join(s.serve(), s.serveAdmin()); err != nil {
 		return err
 	}
 	if s.disk != nil {

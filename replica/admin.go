@@ -1,0 +1,208 @@
+package replica
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// ErrNoBucket: no bucket of that name is known. Admin requests find buckets,
+// they do not define them. ErrDegraded beside it says that stores which might
+// know it could not be asked.
+var ErrNoBucket = errors.New("replica: no such bucket")
+
+// adminErrors pairs errors with what stands for them between nodes and
+// clients. One outcome may be several of them.
+var adminErrors = []struct {
+	fault wire.AdminFault
+	err   error
+}{
+	{wire.AdminNotFound, ErrNotFound},
+	{wire.AdminDegraded, ErrDegraded},
+	{wire.AdminNoBucket, ErrNoBucket},
+	{wire.AdminConflict, ErrBucketConflict},
+	{wire.AdminUnavailable, ErrUnavailable},
+	{wire.AdminTooLarge, ErrTooLarge},
+	{wire.AdminBadContext, ErrBadContext},
+	{wire.AdminSiblings, ErrSiblingLimit},
+	{wire.AdminClock, ErrClockSkew},
+	{wire.AdminOverloaded, ErrOverloaded},
+	{wire.AdminFull, ErrStorageFull},
+	{wire.AdminStorage, ErrStorage},
+	{wire.AdminClosed, ErrClosed},
+	{wire.AdminDeadline, context.DeadlineExceeded},
+}
+
+func outcomeOf(err error) wire.AdminOutcome {
+	if err == nil {
+		return wire.AdminOutcome{}
+	}
+	o := wire.AdminOutcome{Text: clip(err.Error(), 1024)}
+	for _, e := range adminErrors {
+		if errors.Is(err, e.err) {
+			o.Faults |= e.fault
+		}
+	}
+	if o.Faults == 0 {
+		o.Faults = wire.AdminOther
+	}
+	return o
+}
+
+func outcomeError(o wire.AdminOutcome) error {
+	if o.Faults == 0 {
+		return nil
+	}
+	r := reported{text: o.Text}
+	for _, e := range adminErrors {
+		if o.Faults&e.fault != 0 {
+			r.is = append(r.is, e.err)
+		}
+	}
+	if o.Faults&wire.AdminOverloaded != 0 {
+		r.is = append(r.is, overload{retryAfter})
+	}
+	return r
+}
+
+// reported is an error that a node has told its client.
+type reported struct {
+	text string
+	is   []error
+}
+
+func (r reported) Error() string   { return r.text }
+func (r reported) Unwrap() []error { return r.is }
+
+// serveAdmin answers requests of programs that are no nodes. Whether it is
+// asked at all is for the mesh to decide.
+func (s *Store) serveAdmin() error {
+	handlers := map[string]func(context.Context, []byte) ([]byte, error){
+		wire.MethodAdminGet:    s.adminGet,
+		wire.MethodAdminPut:    s.adminPut,
+		wire.MethodAdminDelete: s.adminDelete,
+		wire.MethodAdminStatus: s.adminStatus,
+	}
+	for method, h := range handlers {
+		err := s.mesh.Handle(method, func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) { return h(ctx, req) })
+		if err != nil {
+			return fmt.Errorf("replica: serve %s: %w", method, err)
+		}
+	}
+	return nil
+}
+
+// named finds a bucket by its name. Of a name in conflict it takes one of the
+// definitions, the same on all nodes; operations then say so.
+func (s *Store) named(ctx context.Context, name string) (*Bucket, error) {
+	if !s.enter() {
+		return nil, ErrClosed
+	}
+	defer s.leave()
+	if name == "" { // which is what the system bucket is called
+		return nil, fmt.Errorf("%w: the name is empty", ErrNoBucket)
+	}
+	read, err := s.get(ctx, s.buckets.system(), s.place(systemBucket, name), replicate.One)
+	if err != nil {
+		return nil, err
+	}
+	var in []*bucket
+	if read.Found() {
+		in = s.buckets.defined(name, read.Item)
+	}
+	if len(in) == 0 { // defined here, out of reach of those that would keep it
+		in = slices.DeleteFunc(s.buckets.list(), func(b *bucket) bool { return b.system || b.def.Name != name })
+	}
+	if len(in) > 0 {
+		// What a program allows in its buckets is its own affair, so here the
+		// limits are those of the formats.
+		return &Bucket{s: s, b: in[0], cfg: BucketConfig{MaxKey: wire.MaxKey, MaxValue: wire.MaxValue}}, nil
+	}
+	err = fmt.Errorf("%w: %q", ErrNoBucket, name)
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("replica: find bucket %q: %w", name, ctx.Err())
+	case read.Err != nil && read.Replies == 0 && s.disk == nil:
+		return nil, ErrUnavailable
+	case read.Err != nil:
+		return nil, errors.Join(err, degraded(read.Err))
+	}
+	return nil, err
+}
+
+func (s *Store) adminGet(ctx context.Context, req []byte) ([]byte, error) {
+	m, err := wire.DecodeAdminRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	var it Item
+	b, err := s.named(ctx, m.Bucket)
+	if err == nil {
+		it, err = b.Get(ctx, m.Key, &GetOptions{Level: Level(narrow(m.Level))})
+	}
+	reply := wire.AdminItem{AdminOutcome: outcomeOf(err), Replies: uint64(it.Replies), Values: it.values}
+	if reply.Context, err = it.Context.MarshalBinary(); err != nil {
+		return nil, err
+	}
+	if it.live {
+		reply.Last = 1 + slices.IndexFunc(it.values, func(v []byte) bool { return bytes.Equal(v, it.last) })
+	}
+	return wire.AppendAdminItem(nil, &reply), nil
+}
+
+func (s *Store) adminPut(ctx context.Context, req []byte) ([]byte, error) {
+	return s.adminWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
+		return b.Put(ctx, m.Key, m.Value, &PutOptions{
+			Context: c, Level: Level(narrow(m.Level)), MinDurable: narrow(m.MinDurable), TTL: time.Duration(m.TTL),
+		})
+	})
+}
+
+func (s *Store) adminDelete(ctx context.Context, req []byte) ([]byte, error) {
+	return s.adminWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
+		return b.Delete(ctx, m.Key, &DeleteOptions{Context: c, Level: Level(narrow(m.Level)), MinDurable: narrow(m.MinDurable)})
+	})
+}
+
+func (s *Store) adminWrite(ctx context.Context, req []byte, write func(*Bucket, *wire.AdminRequest, Context) (Result, error)) ([]byte, error) {
+	m, err := wire.DecodeAdminRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	var seen Context
+	if err := seen.UnmarshalBinary(m.Context); err != nil {
+		return nil, err
+	}
+	var r Result
+	b, err := s.named(ctx, m.Bucket)
+	if err == nil {
+		r, err = write(b, &m, seen)
+	}
+	reply := wire.AdminResult{
+		AdminOutcome: outcomeOf(err), Durable: uint64(r.Durable), Homes: uint64(r.Homes), Hinted: uint64(r.Hinted),
+		Dot: r.Dot, Covered: r.Covered,
+	}
+	if reply.Context, err = r.Context.MarshalBinary(); err != nil {
+		return nil, err
+	}
+	return wire.AppendAdminResult(nil, &reply), nil
+}
+
+func (s *Store) adminStatus(ctx context.Context, _ []byte) ([]byte, error) {
+	st, err := s.Status(ctx)
+	return wire.AppendAdminStatus(nil, &wire.AdminStatus{
+		AdminOutcome: outcomeOf(err), Hints: uint64(st.Hints), Syncing: uint64(st.Syncing),
+		Delivered: st.Delivered, Repaired: st.Repaired, Compared: st.Compared, Moved: st.Moved,
+	}), nil
+}
+
+// narrow makes an int of any width of what a client sent. Beyond these bounds
+// it makes no difference.
+func narrow(n int64) int { return int(max(min(n, 1<<16), -1<<16)) }

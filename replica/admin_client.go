@@ -1,0 +1,133 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// Caller asks a node. *mesh.Client is one.
+type Caller interface {
+	// Call sends req to the node's handler of that method and returns its
+	// answer, which is the caller's.
+	Call(ctx context.Context, method string, req []byte) ([]byte, error)
+}
+
+// Client uses the store of a node that it is no part of: for tools. The node
+// must allow admin requests. Buckets are found by name, never defined, and
+// the limits that programs set for them do not bind it. All methods may be
+// used concurrently.
+//
+// Errors are those of Store and Bucket, ErrNoBucket, and those of the Caller.
+type Client struct{ node Caller }
+
+// NewClient returns a client of the node that the caller asks.
+func NewClient(c Caller) *Client { return &Client{node: c} }
+
+// Get reads a key; see Bucket.Get. An Item with the zero Context comes of a
+// read that failed.
+func (c *Client) Get(ctx context.Context, bucket, key string, opts *GetOptions) (Item, error) {
+	var o GetOptions
+	if opts != nil {
+		o = *opts
+	}
+	req, err := adminRequest(bucket, key, nil, PutOptions{Level: o.Level})
+	if err != nil {
+		return Item{}, err
+	}
+	m, err := ask(ctx, c.node, wire.MethodAdminGet, req, wire.DecodeAdminItem)
+	if err != nil {
+		return Item{}, err
+	}
+	it := Item{Key: key, Context: Context{token: string(m.Context)}, Replies: int(m.Replies), values: m.Values}
+	if m.Last > 0 {
+		it.last, it.live = append([]byte{}, m.Values[m.Last-1]...), true
+	}
+	return it, outcomeError(m.AdminOutcome)
+}
+
+// Put writes a value; see Bucket.Put. A Result with the zero Context comes of
+// a write that failed. value stays the caller's.
+func (c *Client) Put(ctx context.Context, bucket, key string, value []byte, opts *PutOptions) (Result, error) {
+	var o PutOptions
+	if opts != nil {
+		o = *opts
+	}
+	return c.write(ctx, wire.MethodAdminPut, bucket, key, value, o)
+}
+
+// Delete deletes a key; see Bucket.Delete. A Result with the zero Context
+// comes of a delete that failed.
+func (c *Client) Delete(ctx context.Context, bucket, key string, opts *DeleteOptions) (Result, error) {
+	var o DeleteOptions
+	if opts != nil {
+		o = *opts
+	}
+	return c.write(ctx, wire.MethodAdminDelete, bucket, key, nil, PutOptions{Context: o.Context, Level: o.Level, MinDurable: o.MinDurable})
+}
+
+func (c *Client) write(ctx context.Context, method, bucket, key string, value []byte, o PutOptions) (Result, error) {
+	req, err := adminRequest(bucket, key, value, o)
+	if err != nil {
+		return Result{}, err
+	}
+	m, err := ask(ctx, c.node, method, req, wire.DecodeAdminResult)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{
+		Context: Context{token: string(m.Context)}, Durable: int(m.Durable), Homes: int(m.Homes), Hinted: int(m.Hinted),
+		Dot: m.Dot, Covered: m.Covered,
+	}, outcomeError(m.AdminOutcome)
+}
+
+// Status tells how the node's store is doing.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	m, err := ask(ctx, c.node, wire.MethodAdminStatus, nil, wire.DecodeAdminStatus)
+	if err != nil {
+		return Status{}, err
+	}
+	return Status{
+		Hints: int(m.Hints), Syncing: int(m.Syncing),
+		Delivered: m.Delivered, Repaired: m.Repaired, Compared: m.Compared, Moved: m.Moved,
+	}, outcomeError(m.AdminOutcome)
+}
+
+// adminRequest refuses here what the format has no room for.
+func adminRequest(bucket, key string, value []byte, o PutOptions) ([]byte, error) {
+	switch {
+	case len(bucket) > maxBucketName:
+		return nil, fmt.Errorf("%w: name of %d bytes", ErrNoBucket, len(bucket))
+	case len(key) > wire.MaxKey:
+		return nil, tooLarge("key", len(key), wire.MaxKey)
+	case len(value) > wire.MaxValue:
+		return nil, tooLarge("value", len(value), wire.MaxValue)
+	}
+	if _, err := o.Level.core(); err != nil {
+		return nil, err
+	}
+	seen, err := o.Context.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendAdminRequest(make([]byte, 0, len(key)+len(value)+len(seen)+300), &wire.AdminRequest{
+		Bucket: bucket, Key: key, Context: seen, Level: int64(o.Level), MinDurable: int64(o.MinDurable),
+		TTL: int64(o.TTL), Value: value,
+	}), nil
+}
+
+const maxBucketName = 255
+
+func ask[T any](ctx context.Context, node Caller, method string, req []byte, decode func([]byte) (T, error)) (T, error) {
+	answer, err := node.Call(ctx, method, req)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	m, err := decode(answer)
+	if err != nil {
+		return m, fmt.Errorf("replica: answer to %s: %w", method, err)
+	}
+	return m, nil
+}
