@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
@@ -21,10 +20,13 @@ type call struct {
 	err   error
 }
 
-var callPool = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
-
-func newCall(size int, ping bool) *call {
-	cl := callPool.Get().(*call)
+// newCall reuses a call of this link. A pool for all links of a process would
+// carry channels from one synctest bubble into another.
+func (l *Link) newCall(size int, ping bool) *call {
+	cl, ok := l.calls.Get().(*call)
+	if !ok {
+		cl = &call{done: make(chan struct{}, 1)}
+	}
 	cl.size, cl.ping, cl.left, cl.reply, cl.err = size, ping, false, nil, nil
 	return cl
 }
@@ -61,10 +63,10 @@ func (c *conn) call(ctx context.Context, method string, req []byte) ([]byte, err
 	if uint64(len(req)) > c.window.MaxPayload {
 		return nil, fmt.Errorf("%w: request of %d bytes, %v takes %d", ErrTooLarge, len(req), c.peer.ID, c.window.MaxPayload)
 	}
-	cl := newCall(len(req), false)
+	cl := c.link.newCall(len(req), false)
 	id, err := c.begin(ctx, cl, method, req)
 	if err != nil {
-		callPool.Put(cl)
+		c.link.calls.Put(cl)
 		return nil, err
 	}
 	c.link.stats.callsOut.Add(1)
@@ -73,7 +75,7 @@ func (c *conn) call(ctx context.Context, method string, req []byte) ([]byte, err
 
 // ping asks for a sign of life of this very connection.
 func (c *conn) ping(ctx context.Context) error {
-	cl := newCall(0, true)
+	cl := c.link.newCall(0, true)
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
@@ -169,7 +171,7 @@ func (c *conn) await(ctx context.Context, id uint64, cl *call) ([]byte, error) {
 	}
 	reply, err := cl.reply, cl.err
 	cl.reply = nil
-	callPool.Put(cl)
+	c.link.calls.Put(cl)
 	return reply, err
 }
 

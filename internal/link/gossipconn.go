@@ -88,7 +88,10 @@ func (c *gossipConn) readFrame() ([]byte, error) {
 	if header[0] != gossipFrameVersion || size == 0 || size > maxGossipFrame {
 		return nil, fmt.Errorf("%w: version %d, %d bytes", errGossipFrame, header[0], size)
 	}
-	message, err := c.readAll(int(size))
+	if !c.hold(int(size)) {
+		return nil, errGossipFull
+	}
+	message, err := readFull(c.Conn, int(size))
 	if err != nil {
 		return nil, err
 	}
@@ -101,28 +104,7 @@ func (c *gossipConn) readFrame() ([]byte, error) {
 	return message, nil
 }
 
-// readAll reads size bytes, taking memory as they arrive.
-func (c *gossipConn) readAll(size int) ([]byte, error) {
-	buf := make([]byte, 0, min(size, growStep))
-	for {
-		next := min(size, cap(buf))
-		if !c.hold(next - len(buf)) {
-			return nil, errGossipFull
-		}
-		from := len(buf)
-		buf = buf[:next]
-		if _, err := io.ReadFull(c.Conn, buf[from:]); err != nil {
-			return nil, err
-		}
-		if next == size {
-			return buf, nil
-		}
-		grown := make([]byte, len(buf), min(size, 4*len(buf)))
-		copy(grown, buf)
-		buf = grown
-	}
-}
-
+// hold takes n bytes from the budget until Close.
 func (c *gossipConn) hold(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

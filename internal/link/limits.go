@@ -58,16 +58,6 @@ func (g *gate[K]) leave(key K) {
 	}
 }
 
-// siteOf is what a stranger can be held to: an IPv4 address or an IPv6 /64.
-func siteOf(addr netip.Addr) netip.Prefix {
-	bits := 32
-	if addr = addr.Unmap().WithZone(""); addr.Is6() {
-		bits = 64
-	}
-	p, _ := addr.Prefix(bits)
-	return p
-}
-
 // addrPort reads the address of a connection's other end. IPv4 in IPv6 is
 // unwrapped, so that one node has one address whatever socket it came by.
 func addrPort(a net.Addr) netip.AddrPort {

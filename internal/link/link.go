@@ -43,11 +43,12 @@ type Link struct {
 	gossip    *gossip
 	peers     *peers
 	probes    probes
-	strangers *gate[netip.Prefix] // not authenticated yet
-	greeters  *gate[view.NodeID]  // authenticated, exchanging hellos
-	handlers  budget              // requests being handled
-	inbound   budget              // their bytes
-	dialed    atomic.Uint64       // data connections dialled so far
+	strangers *strangers         // not authenticated yet
+	greeters  *gate[view.NodeID] // authenticated, exchanging hellos
+	handlers  budget             // requests being handled
+	inbound   budget             // their bytes
+	calls     sync.Pool          // of *call
+	dialed    atomic.Uint64      // data connections dialled so far
 	stats     counters
 }
 
@@ -87,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 		group:     lifecycle.NewGroup(context.WithoutCancel(ctx)),
 		sealer:    newSealer(&cfg),
 		probes:    probes{waiting: map[uint64]*probe{}},
-		strangers: newGate[netip.Prefix](cfg.Limits.Handshakes, cfg.Limits.HandshakesPerAddr),
+		strangers: newStrangers(cfg.Limits.Handshakes, cfg.Limits.HandshakesPerAddr, cfg.Limits.HandshakeTimeout/4),
 		greeters:  newGate[view.NodeID](cfg.Limits.Connections, 4),
 		handlers:  budget{limit: int64(cfg.Limits.Handlers)},
 		inbound:   budget{limit: int64(cfg.Limits.InboundBytes)},

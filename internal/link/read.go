@@ -13,7 +13,7 @@ import (
 
 const (
 	maxMethods = 64       // names remembered per connection
-	growStep   = 64 << 10 // a larger payload is given memory as it arrives
+	firstPart  = 64 << 10 // of a payload that must have come before the rest is given memory
 )
 
 // read takes frames off the connection until it fails.
@@ -212,35 +212,31 @@ func (c *conn) overloaded(id uint64, size int) error {
 	return nil
 }
 
-// payload reads size bytes, which count against b from when they arrive. It
+// payload reads size bytes, which count against b while the request lasts. It
 // returns nil without error when b does not allow it; the bytes are gone
-// then. No memory is given on a mere announcement.
+// then. A large payload is given memory only when its first part has come.
 func (c *conn) payload(size int, b *budget) ([]byte, error) {
-	buf := make([]byte, 0, min(size, growStep))
-	taken := 0
-	for {
-		next := min(size, cap(buf)) // read up to here
-		if b != nil && !b.take(next-taken) {
-			b.give(taken)
-			_, err := c.br.Discard(size - len(buf))
-			return nil, err
-		}
-		taken = next
-		from := len(buf)
-		buf = buf[:next]
-		if _, err := io.ReadFull(c.br, buf[from:]); err != nil {
-			if b != nil {
-				b.give(taken)
-			}
-			return nil, err
-		}
-		if next == size {
-			return buf, nil
-		}
-		grown := make([]byte, len(buf), min(size, 4*len(buf)))
-		copy(grown, buf)
-		buf = grown
+	if b != nil && !b.take(size) {
+		_, err := c.br.Discard(size)
+		return nil, err
 	}
+	buf, err := readFull(c.br, size)
+	if err != nil && b != nil {
+		b.give(size)
+	}
+	return buf, err
+}
+
+// readFull reads size bytes into a slice of their own.
+func readFull(r io.Reader, size int) ([]byte, error) {
+	first := make([]byte, min(size, firstPart))
+	if _, err := io.ReadFull(r, first); err != nil || size <= firstPart {
+		return first, err
+	}
+	buf := make([]byte, size)
+	copy(buf, first)
+	_, err := io.ReadFull(r, buf[firstPart:])
+	return buf, err
 }
 
 // methodName makes a string of a method without a new one for each request.

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// accept takes connections until the listener is closed. Those beyond the
-// limits are closed unread.
+// accept takes connections until the listener is closed.
 func (l *Link) accept(ctx context.Context) {
 	pause := time.Duration(0)
 	for {
@@ -31,26 +29,29 @@ func (l *Link) accept(ctx context.Context) {
 			continue
 		}
 		pause = 0
-		site := siteOf(addrPort(raw.RemoteAddr()).Addr())
-		if !l.strangers.enter(site) {
+		out, ok := l.strangers.enter(raw)
+		if out != nil {
+			out.Close()
+		}
+		if !ok {
 			l.stats.connsRefused.Add(1)
 			raw.Close()
 			continue
 		}
-		if !l.group.Go(func(ctx context.Context) { l.admit(ctx, raw, site) }) {
+		if !l.group.Go(func(ctx context.Context) { l.admit(ctx, raw) }) {
 			raw.Close()
-			l.strangers.leave(site)
+			l.strangers.leave(raw)
 		}
 	}
 }
 
 // admit authenticates a new connection and hands it to whom it is for. Until
 // then it counts among the strangers.
-func (l *Link) admit(ctx context.Context, raw net.Conn, site netip.Prefix) {
+func (l *Link) admit(ctx context.Context, raw net.Conn) {
 	hctx, cancel := context.WithTimeout(ctx, l.cfg.Limits.HandshakeTimeout)
 	tc, id, err := l.secure(hctx, raw, false, "", 0)
 	cancel()
-	l.strangers.leave(site)
+	l.strangers.leave(raw)
 	if err != nil {
 		l.stats.connsRefused.Add(1)
 		l.log.Debug("stranger turned away", "remote", raw.RemoteAddr(), "err", err)

@@ -1,0 +1,497 @@
+package link
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+func TestWrongSecret(t *testing.T) {
+	w, other := newWorld(t), newWorld(t)
+	a, b := w.start(1), other.start(2)
+	w.book.set(2, b.Addr())
+	other.book.set(1, a.Addr())
+	for _, l := range []*Link{a, b} {
+		to := view.NodeID(3) - l.cfg.Self
+		if _, err := l.Greet(ctxFor(t, 5*time.Second), map[*Link]netip.AddrPort{a: b.Addr(), b: a.Addr()}[l]); !errors.Is(err, ErrUntrusted) {
+			t.Errorf("greet: %v", err)
+		}
+		if _, err := l.Call(ctxFor(t, 5*time.Second), to, "x", nil); !errors.Is(err, ErrUntrusted) || !errors.Is(err, ErrUnreachable) {
+			t.Errorf("call: %v", err)
+		}
+		if r, err := l.Probe(ctxFor(t, 300*time.Millisecond), to); err == nil {
+			t.Errorf("probe: %+v", r)
+		}
+	}
+	// A node that trusts everybody still is not trusted.
+	fool := w.start(4, func(c *Config) {
+		c.Certificate = other.auth.issue(t, 4)
+		c.Verify = func(der []byte) (view.NodeID, error) { return 1, nil }
+	})
+	if _, err := fool.Greet(ctxFor(t, 5*time.Second), a.Addr()); !errors.Is(err, ErrUntrusted) {
+		t.Errorf("the refusal by alert: %v", err)
+	}
+	if s := a.Stats(); s.PacketsRefused == 0 || s.ConnsRefused == 0 {
+		t.Errorf("nothing was counted: %+v", s)
+	}
+}
+
+func TestShutOutByAdmit(t *testing.T) {
+	w := newWorld(t)
+	var out atomic.Bool
+	a := w.start(1, func(c *Config) { c.Admit = func(id view.NodeID) bool { return id != 2 || !out.Load() } })
+	b := w.start(2)
+	mustCall(t, b, 1, nil)
+	out.Store(true)
+	a.Drop(2)
+	eventually(t, "it is cut off", func() bool { return len(b.peers.all()) == 0 })
+	if _, err := b.Call(ctxFor(t, time.Second), 1, "x", nil); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("call: %v", err)
+	}
+	if r, err := b.Probe(ctxFor(t, 200*time.Millisecond), 1); err == nil {
+		t.Errorf("probe: %+v", r)
+	}
+	if c, err := b.Gossip().DialAddressTimeout(address(1), time.Second); err == nil {
+		_ = c.SetDeadline(time.Now().Add(time.Second))
+		if _, err := io.ReadAll(c); err == nil {
+			t.Error("gossip stream was taken")
+		}
+		c.Close()
+	}
+}
+
+// insider is a holder of the key who talks TLS by hand.
+func (w *world) insider(id view.NodeID, alpn string, to *Link) (*tls.Conn, error) {
+	raw, err := net.Dial("tcp", to.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	c := tls.Client(raw, &tls.Config{
+		Certificates:       []tls.Certificate{w.auth.issue(w.t, id)},
+		InsecureSkipVerify: true, NextProtos: []string{alpn},
+	})
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c, c.Handshake()
+}
+
+// greet brings an insider's data connection to where requests are taken.
+func (w *world) greet(c net.Conn, id view.NodeID) error {
+	hello := wire.AppendGreeting(nil, wire.Greeting{Node: id, Boot: 1, Instance: uint64(id), Requests: 1000, Bytes: 8 << 20, MaxPayload: 4 << 20})
+	if _, err := c.Write(wire.AppendFrame(nil, wire.FrameGreeting, 0, 0, "", hello)); err != nil {
+		return err
+	}
+	var length [4]byte
+	if _, err := io.ReadFull(c, length[:]); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint32(length[:]))); err != nil {
+		return err
+	}
+	_, err := c.Write(wire.AppendFrame(nil, wire.FrameReady, 1, 0, "", nil))
+	return err
+}
+
+// TestInsidersFrames: each of these costs its sender the connection, and
+// nobody else anything.
+func TestInsidersFrames(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.start(1), w.start(2)
+	mustCall(t, b, 1, []byte("before"))
+	frame := func(kind wire.FrameKind, id uint64, n int) []byte {
+		return wire.AppendFrame(nil, kind, id, 0, "m", make([]byte, n))
+	}
+	oversized := frame(wire.FrameRequest, 1, 0)
+	binary.BigEndian.PutUint32(oversized, 1<<31)
+	window := make([]byte, 0, 3<<20)
+	for i := range uint64(1100) {
+		window = append(window, wire.AppendFrame(nil, wire.FrameRequest, i+1, 0, "hold", make([]byte, 8<<10))...)
+	}
+	a.cfg.Handle = nil
+	before := map[string][]byte{
+		"garbage before hello": []byte("GET / HTTP/1.1\r\n\r\n0123456789012345678901234567890123456789"),
+		"request before hello": frame(wire.FrameRequest, 1, 0),
+		"hello of another":     wire.AppendFrame(nil, wire.FrameGreeting, 0, 0, "", wire.AppendGreeting(nil, wire.Greeting{Node: 2, Requests: 1, Bytes: 1, MaxPayload: 1})),
+		"hello of 100 KiB":     frame(wire.FrameGreeting, 0, 100<<10),
+		"broken hello":         frame(wire.FrameGreeting, 0, 100),
+	}
+	after := map[string][]byte{
+		"oversized frame":      oversized,
+		"garbage":              append([]byte{0, 0, 0, 40}, make([]byte, 40)...),
+		"header cut short":     {0, 0, 0, 2, 0x95, 1},
+		"hello again":          frame(wire.FrameGreeting, 0, 0),
+		"same request twice":   append(wire.AppendFrame(nil, wire.FrameRequest, 1, 0, "hold", nil), wire.AppendFrame(nil, wire.FrameRequest, 1, 0, "hold", nil)...),
+		"ping with content":    frame(wire.FramePing, 1, 1000),
+		"long failure":         frame(wire.FrameFailure, 1, 10_000),
+		"more than the window": window,
+	}
+	hold := make(chan struct{})
+	var holding sync.WaitGroup
+	a.cfg.Handle = func(ctx context.Context, _ view.NodeID, m string, r []byte) ([]byte, error) {
+		if m == "hold" {
+			holding.Add(1)
+			defer holding.Done()
+			select {
+			case <-ctx.Done():
+			case <-hold:
+			}
+		}
+		return r, nil
+	}
+	id := view.NodeID(100)
+	try := func(name string, b []byte, greeted bool) {
+		id++
+		c, err := w.insider(id, alpnData, a)
+		if err == nil && greeted {
+			err = w.greet(c, id)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return
+		}
+		defer c.Close()
+		go func() { _, _ = c.Write(b) }()
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: the connection stays open", name)
+		}
+	}
+	for name, b := range before {
+		try(name, b, false)
+	}
+	for name, b := range after {
+		try(name, b, true)
+	}
+	close(hold)
+	holding.Wait()
+	mustCall(t, b, 1, []byte("after"))
+	eventually(t, "all is given back", func() bool {
+		return a.inbound.used.Load() == 0 && a.handlers.used.Load() == 0 && len(a.peers.all()) == 1
+	})
+	// Answers that nobody asked for are read over.
+	c, err := w.insider(500, alpnData, a)
+	if err == nil {
+		err = w.greet(c, 500)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 20 {
+		if _, err := c.Write(frame(wire.FrameReply, 9, 1<<20)); err != nil {
+			t.Fatalf("unasked replies: %v", err)
+		}
+	}
+	if _, err := c.Write(wire.AppendFrame(nil, wire.FrameRequest, 1, 0, "m", []byte("pong"))); err != nil {
+		t.Fatal(err)
+	}
+	reply := make([]byte, 4)
+	if _, err := io.ReadFull(c, reply); err != nil {
+		t.Errorf("no answer after unasked replies: %v", err)
+	}
+}
+
+func TestOverload(t *testing.T) {
+	w := newWorld(t)
+	release := make(chan struct{})
+	w.start(1, func(c *Config) {
+		c.Limits = Limits{Handlers: 4}
+		c.Handle = func(context.Context, view.NodeID, string, []byte) ([]byte, error) { <-release; return nil, nil }
+	})
+	b := w.start(2)
+	var refused, served atomic.Int32
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			switch _, err := b.Call(ctxFor(t, 10*time.Second), 1, "x", make([]byte, 100_000)); {
+			case errors.Is(err, ErrOverloaded):
+				refused.Add(1)
+			case err == nil:
+				served.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "the rest is refused", func() bool { return refused.Load() == 16 })
+	close(release)
+	wg.Wait()
+	if served.Load() != 4 {
+		t.Errorf("%d served", served.Load())
+	}
+}
+
+// TestWindowMakesCallersWait: more callers than the peer takes at once all
+// get their answer.
+func TestWindowMakesCallersWait(t *testing.T) {
+	w := newWorld(t)
+	var at, most atomic.Int32
+	w.start(1, func(c *Config) {
+		c.Limits = Limits{WindowRequests: 3, MaxPayload: 1 << 20, WindowBytes: 2 << 20}
+		c.Handle = func(_ context.Context, _ view.NodeID, _ string, r []byte) ([]byte, error) {
+			n := at.Add(1)
+			defer at.Add(-1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			runtime.Gosched()
+			return r, nil
+		}
+	})
+	b := w.start(2)
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() { mustCall(t, b, 1, make([]byte, i*10_000)) })
+	}
+	for range 50 { // some give up while they wait
+		wg.Go(func() { _, _ = b.Call(ctxFor(t, time.Millisecond), 1, "x", make([]byte, 500_000)) })
+	}
+	wg.Wait()
+	if most.Load() > 3 {
+		t.Errorf("%d at once", most.Load())
+	}
+}
+
+// heapOver measures how much more memory is live after a full collection
+// than base.
+func heapNow() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// peak samples memory without collecting first, while fn runs.
+func peak(fn func()) uint64 {
+	var top atomic.Uint64
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			top.Store(max(top.Load(), m.HeapAlloc+m.StackInuse))
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	fn()
+	close(stop)
+	<-done
+	return top.Load()
+}
+
+// TestThousandHostileConnections: strangers from many addresses keep opening
+// connections, sending nothing, garbage, or the start of a handshake.
+func TestThousandHostileConnections(t *testing.T) {
+	w := newWorld(t)
+	a := w.start(1, func(c *Config) { c.Listen = "0.0.0.0:0" })
+	port := a.Addr().Port()
+	w.book.set(1, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port))
+	friend := w.start(2)
+	base := heapNow()
+	hello := clientHello(t)
+	const conns = 1000
+	var open sync.WaitGroup
+	var all [conns]net.Conn
+	top := peak(func() {
+		for i := range conns {
+			open.Go(func() {
+				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%20))}, Timeout: 5 * time.Second}
+				c, err := d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+				if err != nil {
+					return
+				}
+				all[i] = c
+				switch i % 4 {
+				case 1: // a record of 16 KiB that never ends
+					_, _ = c.Write(append([]byte{22, 3, 1, 0x40, 0}, make([]byte, 16<<10)...))
+				case 2:
+					_, _ = c.Write(hello) // and no answer to what comes
+				case 3:
+					garbage := make([]byte, 4096)
+					_, _ = rand.Read(garbage)
+					_, _ = c.Write(garbage)
+				}
+			})
+		}
+		open.Wait()
+	})
+	t.Logf("peak %d KiB over the base of %d KiB", (top-base)>>10, base>>10)
+	if held := top - base; held > 64<<20 {
+		t.Errorf("%d MiB held", held>>20)
+	}
+	begin := time.Now()
+	eventually(t, "a friend gets through", func() bool {
+		_, err := friend.Call(ctxFor(t, time.Second), 1, "x", nil)
+		return err == nil
+	})
+	if d := time.Since(begin); d > 1500*time.Millisecond {
+		t.Errorf("a friend waited %v", d)
+	}
+	eventually(t, "strangers are thrown out", func() bool {
+		a.strangers.mu.Lock()
+		defer a.strangers.mu.Unlock()
+		return a.strangers.n == 0
+	})
+	for _, c := range all {
+		if c == nil {
+			continue
+		}
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal("a stranger's connection stays open")
+		}
+		c.Close()
+	}
+}
+
+// clientHello is a valid first flight.
+func clientHello(t *testing.T) []byte {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	go func() {
+		_ = tls.Client(theirs, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnData}}).Handshake()
+		theirs.Close()
+	}()
+	b := make([]byte, 8<<10)
+	n, err := ours.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[:n]
+}
+
+// TestHundredFloods: peers that hold the key send as much as they can on
+// data connections and gossip streams and read nothing.
+func TestHundredFloods(t *testing.T) {
+	w := newWorld(t)
+	stop := make(chan struct{})
+	a := w.start(1, func(c *Config) {
+		c.Handle = func(ctx context.Context, _ view.NodeID, _ string, r []byte) ([]byte, error) {
+			select {
+			case <-stop:
+			case <-ctx.Done():
+			}
+			return r, nil
+		}
+	})
+	friend := w.start(2)
+	mustGreet(t, friend, a)
+	base := heapNow()
+	const floods = 100
+	zeros := make([]byte, 2<<20)
+	entrance := make(chan struct{}, 8) // all come from one address
+	var streams, wg sync.WaitGroup
+	streams.Go(func() { readStreams(a, stop) })
+	var greeted atomic.Int32
+	end := time.Now().Add(4 * time.Second)
+	top := peak(func() {
+		for i := range floods {
+			wg.Go(func() {
+				id := view.NodeID(1000 + i)
+				if i%4 == 3 {
+					w.floodGossip(id, a)
+					return
+				}
+				entrance <- struct{}{}
+				c, err := w.insider(id, alpnData, a)
+				<-entrance
+				if err == nil {
+					err = w.greet(c, id)
+				}
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				greeted.Add(1)
+				_ = c.SetDeadline(end)
+				for n := range uint64(1000) {
+					// The payload is shared: what is measured is the other end.
+					size := []int{1 << 10, 64 << 10, 2 << 20}[i%3]
+					head := wire.AppendFrame(nil, wire.FrameRequest, n+1, 0, "m", nil)
+					binary.BigEndian.PutUint32(head, uint32(len(head)-wire.FramePrefix+size))
+					if _, err := c.Write(head); err != nil {
+						return
+					}
+					if _, err := c.Write(zeros[:size]); err != nil {
+						return
+					}
+				}
+				_, _ = io.ReadAtLeast(c, make([]byte, 1), 1)
+			})
+		}
+		wg.Wait()
+	})
+	close(stop)
+	streams.Wait()
+	// Both ends are in this process: what the floods themselves allocate is
+	// in the figure, too.
+	t.Logf("peak %d KiB over the base of %d KiB, %d floods, %+v", (top-base)>>10, base>>10, greeted.Load(), a.Stats())
+	if held := top - base; held > 128<<20 {
+		t.Errorf("%d MiB held", held>>20)
+	}
+	if greeted.Load() < 50 || a.Stats().Overloaded == 0 {
+		t.Errorf("the flood was none: %d greeted, %d refused", greeted.Load(), a.Stats().Overloaded)
+	}
+	mustCall(t, friend, 1, []byte("still here"))
+}
+
+// readStreams takes gossip streams as memberlist does.
+func readStreams(l *Link, stop chan struct{}) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		select {
+		case c := <-l.Gossip().StreamCh():
+			wg.Go(func() {
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+				_, _ = io.Copy(io.Discard, c)
+			})
+		case <-stop:
+			return
+		}
+	}
+}
+
+func (w *world) floodGossip(id view.NodeID, a *Link) {
+	for range 3 {
+		c, err := w.insider(id, alpnGossip, a)
+		if err != nil {
+			return
+		}
+		_ = c.SetDeadline(time.Now().Add(time.Second))
+		header := []byte{gossipFrameVersion, 0, 0x40, 0, 0} // 4 MiB
+		_, _ = c.Write(header)
+		chunk := make([]byte, 16<<10)
+		for range 255 {
+			if _, err := c.Write(chunk); err != nil {
+				break
+			}
+		}
+		c.Close()
+	}
+}
+
+func mustGreet(t testing.TB, l, to *Link) {
+	t.Helper()
+	if _, err := l.Greet(ctxFor(t, 5*time.Second), to.Addr()); err != nil {
+		t.Fatal(err)
+	}
+}
