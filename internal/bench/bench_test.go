@@ -160,6 +160,13 @@ func TestMeasures(t *testing.T) {
 	if got, err := (ratio{of: put("skein", 64), to: put("olric", 64), metric: opsPerSecond}).value(all); err != nil || got != 2 {
 		t.Errorf("ratio = %v, %v, want 2", got, err)
 	}
+	for round := range 2 {
+		all.add(get("skein", "one"), round, load.Result{Ops: 1, CPUPerOp: 10}, nil)
+		all.add(get("redis", "one"), round, load.Result{Ops: 1, CPUPerOp: 40}, nil)
+	}
+	if got, err := (ratio{of: get("skein", "one"), to: get("redis", "one"), metric: opsPerSecond}).cpu(all); err != nil || got != 4 {
+		t.Errorf("ratio by CPU = %v, %v, want 4", got, err)
+	}
 	// 1 800 000 B over 300 puts in three copies.
 	if got, err := (wear{put("skein", 64)}).value(all); err != nil || got != 2000 {
 		t.Errorf("wear = %v, %v, want 2000", got, err)

@@ -84,6 +84,13 @@ func (m ratio) value(all results) (float64, error) {
 	return median(ratios(of, to))
 }
 
+// cpu is the same ratio told by CPU time per operation, the other way round: how
+// many operations of one the CPU time of another's would pay for. On a host that
+// others use it stays truer than rates do.
+func (m ratio) cpu(all results) (float64, error) {
+	return ratio{of: m.to, to: m.of, metric: func(r load.Result) float64 { return r.CPUPerOp }}.value(all)
+}
+
 // wear is what each put made each copy write to its disk. It sums up all
 // rounds: a compaction falls into whichever round happens to fill a table.
 type wear struct{ cell cell }

@@ -21,6 +21,7 @@ type outcome struct {
 	figure
 	measured float64
 	fault    error
+	byCPU    string // a ratio of rates as CPU time sees it; else empty
 }
 
 func outcomes(chosen []figure, all results) []outcome {
@@ -30,7 +31,13 @@ func outcomes(chosen []figure, all results) []outcome {
 		if err == nil && (math.IsNaN(measured) || math.IsInf(measured, 0)) {
 			err = errNothingMeasured
 		}
-		list = append(list, outcome{f, significant(measured, 4), err})
+		o := outcome{figure: f, measured: significant(measured, 4), fault: err}
+		if m, ok := f.measure.(ratio); ok && f.larger && err == nil {
+			if cpu, err := m.cpu(all); err == nil {
+				o.byCPU = number(significant(cpu, 3))
+			}
+		}
+		list = append(list, o)
 	}
 	return list
 }
@@ -51,7 +58,7 @@ func (o outcome) verdict() string {
 // writeFigures prints one line a figure, then why any is missing.
 func writeFigures(w io.Writer, list []outcome) error {
 	table := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "figure\tmust\taim\tmeasured\t\twhat")
+	fmt.Fprintln(table, "figure\tmust\taim\tmeasured\t\tby cpu/op\twhat")
 	for _, o := range list {
 		sign, aim, measured := "<= ", "-", "-"
 		if o.larger {
@@ -63,7 +70,7 @@ func writeFigures(w io.Writer, list []outcome) error {
 		if o.fault == nil {
 			measured = number(o.measured)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", o.name, sign+number(o.must), aim, measured, o.verdict(), o.what)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.name, sign+number(o.must), aim, measured, o.verdict(), o.byCPU, o.what)
 	}
 	if err := table.Flush(); err != nil {
 		return err
