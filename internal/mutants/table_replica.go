@@ -1,3 +1,81 @@
 package main
 
-var replica = []Mutant{}
+const replicaTests = "./replica"
+
+var replica = []Mutant{
+	{
+		Name: "replica-damaged-is-absent", Rule: "a damaged record is unknown, never absent (protocol 0.3, A.4)",
+		File: "replica/record.go", Old: "return stored{unknown: true}, nil", New: "return stored{}, nil",
+		Packages: replicaTests, Tests: "TestDamagedRecord",
+	},
+	{
+		Name: "replica-writes-on-what-it-does-not-know", Rule: "where a store knows nothing it asks the others before it bases a write on that (protocol A.4)",
+		File: "replica/record.go", Old: "if old.Unknown() && !base.damage &&", New: "if false && old.Unknown() && !base.damage &&",
+		Packages: replicaTests, Tests: "TestDamagedRecord",
+	},
+	{
+		Name: "replica-syncing-home-vouches", Rule: "absence at a home that has not caught up proves nothing (protocol B.2)",
+		File: "replica/ready.go", Old: "return v != nil && (*v)[shard].Load()", New: "return v != nil",
+		Packages: replicaTests, Tests: "TestSyncingHome",
+	},
+	{
+		Name: "replica-settled-hint-drops-a-home", Rule: "a record goes with its last role, and a home is one (protocol 0.3)",
+		File: "replica/record.go", Old: "r.Home = r.Home || s.isHome(at.slice)", New: "_ = s.isHome",
+		Packages: replicaTests, Tests: "TestRecordOfAHome",
+	},
+	{
+		Name: "replica-failed-update-mints", Rule: "a birth counts only with the batch that stored its number (protocol A.2)",
+		File: "replica/record.go", Old: "s.writer = writer\n\t\t\treturn err", New: "_ = writer\n\t\t\treturn err",
+		Packages: replicaTests, Tests: "TestFailedUpdate",
+	},
+	{
+		Name: "replica-session-mark-not-stored", Rule: "the session's mark travels in the batch of the first record that uses it (protocol A.2)",
+		File: "replica/record.go", Old: "return tx.Set(metaSession(), wire.AppendWriterMeta(nil, wire.WriterMeta(*m)))", New: "return nil",
+		Packages: replicaTests, Tests: "TestRestartKeeps|TestReplica_05",
+	},
+	{
+		Name: "replica-session-outlives-the-boot", Rule: "a session is bound to the machine's boot (protocol A.5)",
+		File: "replica/meta.go", Old: "[]byte(boot + \"\\x00\" + directoryID(dir))", New: "[]byte(directoryID(dir))",
+		Packages: replicaTests, Tests: "TestRestartKeeps",
+	},
+	{
+		Name: "replica-digest-misses-writes", Rule: "a digest always equals recomputation from storage (F.1 22)",
+		File: "replica/digest.go", Old: "s.later[key] = e", New: "_ = e",
+		Packages: replicaTests, Tests: "TestDigestBuilt",
+	},
+	{
+		Name: "replica-hints-forgotten", Rule: "hints are delivered, never dropped in silence (F.1 16)",
+		File: "replica/hints.go", Old: "err = h.deliver(ctx, target, h.toTarget)", New: "err = nil",
+		Packages: replicaTests, Tests: "TestHintsAlone",
+	},
+	{
+		Name: "replica-leaves-with-the-only-copy", Rule: "who leaves hands over first (protocol B.3)",
+		File: "replica/handover.go", Old: "errs = append(errs, s.exchange(ctx, id, units, false))", New: "_, _ = id, units",
+		Packages: replicaTests, Tests: "TestLeaveHands",
+	},
+	{
+		Name: "replica-context-of-another-key", Rule: "a context belongs to one key",
+		File: "replica/value.go", Old: "case c.seen != nil && c.of == bucket && c.key == key:", New: "case c.seen != nil:",
+		Packages: replicaTests, Tests: "TestSiblingLimit",
+	},
+	{
+		Name: "replica-context-token-of-another-key", Rule: "a context belongs to one key",
+		File: "internal/wire/context.go", Old: "sum = crc32.Update(sum, castagnoli, []byte(key))", New: "_ = key",
+		Packages: "./internal/wire", Tests: "TestContextBelongs",
+	},
+	{
+		Name: "replica-conflict-unsaid", Rule: "a bucket defined in two ways is ErrBucketConflict on both sides",
+		File: "replica/bucket.go", Old: "if b.s.buckets.conflict(b.b.def.Name) {", New: "if false {",
+		Packages: replicaTests, Tests: "TestBucketConflict",
+	},
+	{
+		Name: "replica-takes-any-load", Rule: "memory is bounded: what waits has a limit",
+		File: "replica/gate.go", Old: "if n > int64(s.cfg.MaxPending) ||", New: "if n > 1<<40 ||",
+		Packages: replicaTests, Tests: "TestOverload",
+	},
+	{
+		Name: "replica-opens-foreign-data", Rule: "identity and data live and die together (protocol 0.1)",
+		File: "replica/store.go", Old: "case err == nil && owner.Node != s.id:", New: "case false:",
+		Packages: replicaTests, Tests: "TestDataOfAnother",
+	},
+}

@@ -1,0 +1,40 @@
+// Package replica keeps items on several nodes of a mesh, and keeps what it
+// said it keeps.
+//
+// A Store opens on a running mesh node and holds that node's part of the data.
+// A Bucket is a named set of items that are kept alike. Any node may put, get
+// and delete any item at any time, with whatever other nodes it can reach: a
+// cut mesh goes on on all its sides, and when the sides meet again they become
+// equal, with no one in charge.
+//
+// # What is promised
+//
+// A write that returned is synced to disk on Result.Durable distinct stores.
+// It is lost only if all of them lose their disks, and all that have got it
+// since: the remaining homes of the key get it in the background, those that
+// are down when they return. ErrDegraded beside a Result says that the write
+// is kept, but on fewer stores than was asked for.
+//
+// A value disappears when a write replaces it that had seen it: one that
+// carries the Context of a read, or a blind one at a store that knew the
+// value. Writes that have not seen each other are concurrent, and all of them
+// are kept until the next write that has seen them. A reader is shown one
+// value, by causality first and the later clock second, or all of them; see
+// Policy. Clocks decide nothing else. A wrong clock can make the wrong one of
+// two concurrent writes the one shown; it cannot lose either.
+//
+// A missing or damaged record is never taken for a deleted one.
+//
+// # What is not
+//
+// A read returns what the stores it asked know, which may be old: level
+// Quorum for writes and reads alike makes reads see the last completed write
+// while homes of the key are in reach. There is no compare-and-set and no
+// transaction over keys. A write that ended in an error other than ErrDegraded
+// may have been kept.
+//
+// # Who owns bytes
+//
+// Keys and values given to this package stay the caller's; it copies what it
+// keeps. What it returns is the caller's.
+package replica

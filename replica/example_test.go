@@ -1,0 +1,58 @@
+package replica_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/mesh/identity"
+	"github.com/skeinmesh/skein/replica"
+)
+
+func Example() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "skein")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	secret := make([]byte, identity.SecretSize) // of a real mesh: from identity.NewSecret, the same on all its nodes
+	node, err := mesh.Start(ctx, mesh.Config{Dir: dir, Secret: secret, Storing: true, Listen: "127.0.0.1:0"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	store, err := replica.Open(ctx, replica.Config{Mesh: node})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+
+	settings, err := store.Bucket(ctx, "settings", replica.BucketConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := settings.Put(ctx, "oven/target", []byte("180"), nil); err != nil {
+		log.Fatal(err)
+	}
+	item, err := settings.Get(ctx, "oven/target", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	value, _ := item.Value()
+	fmt.Printf("%s\n", value)
+
+	// The context of the read makes this write replace what was read.
+	if _, err := settings.Delete(ctx, "oven/target", &replica.DeleteOptions{Context: item.Context}); err != nil {
+		log.Fatal(err)
+	}
+	_, err = settings.Get(ctx, "oven/target", nil)
+	fmt.Println(errors.Is(err, replica.ErrNotFound))
+	// Output:
+	// 180
+	// true
+}

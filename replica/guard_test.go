@@ -1,0 +1,153 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/storage/file"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+var errOnPurpose = errors.New("on purpose")
+
+func TestFailedUpdateLeavesNoTrace(t *testing.T) {
+	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		s := nodes[0].store
+		mustPut(t, buckets[0], "k", "v")
+		at := s.place(buckets[0].b.id, "k")
+		if _, err := s.total(ctx, []slice{at.slice}); err != nil {
+			t.Fatal(err)
+		}
+		before := s.writer
+		err := s.update(ctx, "test", func(tx *storage.Tx) error {
+			old, err := decodeStored(tx.Get(at.record))
+			if err != nil {
+				return err
+			}
+			old.Mine.Session++ // a birth of before: a new one must be minted
+			r, wrote, err := old.Commit(&s.writer, reconcile.Write{Value: []byte("w")}, s.now(), nil)
+			if err != nil || wrote.Meta == nil {
+				t.Errorf("no birth was minted: %v", err)
+			}
+			if err := s.save(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+				return err
+			}
+			return errOnPurpose
+		})
+		if !errors.Is(err, errOnPurpose) {
+			t.Fatal(err)
+		}
+		if s.writer != before {
+			t.Error("the writer counts a birth that was not stored")
+		}
+		wantTrueDigests(t, s)
+		wantValue(t, buckets[0], "k", "v")
+	})
+}
+
+func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
+	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		s := nodes[0].store
+		var writers sync.WaitGroup
+		for w := range 4 {
+			writers.Go(func() {
+				for i := range 200 {
+					key := fmt.Sprintf("k%d", (i*7+w)%40)
+					if _, err := buckets[0].Put(ctx, key, nil, nil); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		for range 20 {
+			var at []slice
+			for shard := range s.shards {
+				at = append(at, slice{buckets[0].b.id, shard})
+				s.digests.forget(at[shard])
+			}
+			if _, err := s.total(ctx, at); err != nil {
+				t.Error(err)
+			}
+		}
+		writers.Wait()
+		wantTrueDigests(t, s)
+	})
+}
+
+func TestSyncingHomeDoesNotVouchForAbsence(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		found := func(s *Store) wire.Found {
+			a, err := s.lookup(context.Background(), wire.Lookup{Bucket: buckets[0].b.id, Key: "missing"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a.Found
+		}
+		if got := found(nodes[2].store); got != wire.Absent {
+			t.Errorf("in sync: %v, want absent", got)
+		}
+		nodes[2].kill()
+		net.split(true, nodes[2].id)
+		s := nodes[2].restart()
+		time.Sleep(time.Minute)
+		if got := found(s); got != wire.Nothing {
+			t.Errorf("just back, not in sync: %v, want nothing", got)
+		}
+		net.heal()
+		time.Sleep(20 * time.Second)
+		if got := found(s); got != wire.Absent {
+			t.Errorf("in sync again: %v, want absent", got)
+		}
+	})
+}
+
+func TestRecordOfAHomeOutlivesItsHint(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		s := nodes[0].store
+		mustPut(t, buckets[1], "donor", "v")
+		time.Sleep(time.Second)
+		donor, err := s.load(ctx, s.place(buckets[0].b.id, "donor"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Kept as a stand-in, then the roster makes this store a home.
+		at := s.place(buckets[0].b.id, "k")
+		role := replicate.Role{For: nodes[2].id}
+		if _, err := s.acceptAll(ctx, []arrival{{at: at, role: role, item: donor.Item, raw: donor.item}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.settle(ctx, []settled{{at, nodes[2].id, donor.Item}}); err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := s.load(ctx, at); err != nil || rec.Unknown() || !rec.Home || len(rec.Hints) != 0 {
+			t.Errorf("record after its hint was settled: %+v %v", rec, err)
+		}
+	})
+}
+
+func TestDataOfAnotherNodeIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet(t).add(true)
+		owner := wire.AppendOwner(nil, wire.Owner{Node: n.id + 1, Initialised: true})
+		if err := file.Write(n.fs, n.dir+"/store/OWNER", owner); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(context.Background(), Config{Mesh: n, fs: n.fs, clock: n.clock, boot: "b"})
+		if err == nil {
+			_ = s.Close()
+			t.Error("opened the data of another node")
+		}
+		n.views.Close()
+	})
+}
