@@ -64,8 +64,12 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 		return nil, fmt.Errorf("mesh: dial: %w", err)
 	}
 	hello := wire.AppendHello(nil, &wire.Hello{Self: wire.Member{ID: id}, Client: true})
+	listen := "localhost:0" // nobody needs to reach a client
+	if cfg.Network != nil {
+		listen = ":0"
+	}
 	l, err := link.Open(ctx, link.Config{
-		Self: id, Boot: 1, Instance: random64(), Listen: "127.0.0.1:0", Network: cfg.Network,
+		Self: id, Boot: 1, Instance: random64(), Listen: listen, Network: cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
 		Resolve: func(view.NodeID) (netip.AddrPort, bool) { return netip.AddrPort{}, false },
 		Hello:   func() []byte { return hello },
