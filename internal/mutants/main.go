@@ -98,6 +98,7 @@ func report(v verdict, verbose bool) {
 // run tries the mutants and returns how many faults it found.
 func (r *runner) run(ctx context.Context, mutants []Mutant) (faults int) {
 	queue, verdicts := make(chan Mutant), make(chan verdict)
+	r.check(ctx, mutants)
 	var workers sync.WaitGroup
 	for range parallel {
 		workers.Go(func() {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ type runner struct {
 	root    string
 	timeout time.Duration
 	log     func(verdict) // told of each verdict, one at a time
+	sound   bool          // all tests pass without a mutant
 }
 
 // verdict is what became of one mutant. Either caughtBy or fault is set.
@@ -44,26 +46,43 @@ func (r *runner) try(ctx context.Context, m Mutant) (v verdict) {
 		v.fault = err.Error()
 		return v
 	}
-	// Tests that fail anyway would catch everything. When they pass, this run
-	// is mostly answered by the test cache.
-	output, err := r.test(ctx, m)
-	if v.fault = sound(output, err); v.fault != "" {
-		v.output = output
-		return v
+	if !r.sound {
+		if v.output, err = r.test(ctx, m); err != nil {
+			v.fault = "the tests fail without the mutant"
+			return v
+		}
 	}
-	output, err = r.test(ctx, m, "-overlay", overlay, "-count=1", "-failfast")
-	v.output = output
+	v.output, err = r.test(ctx, m, "-overlay", overlay, "-count=1", "-failfast")
 	switch {
 	case ctx.Err() != nil:
 		v.fault = ctx.Err().Error()
+	case err == nil && !ran.MatchString(v.output):
+		v.fault = "there are no such tests"
 	case err == nil:
 		v.fault = "no test caught it"
-	case notBuilt.MatchString(output):
+	case notBuilt.MatchString(v.output):
 		v.fault = "the mutant does not compile"
 	default:
-		v.caughtBy = catcher(output)
+		v.caughtBy = catcher(v.output)
 	}
 	return v
+}
+
+// check runs the tests of all mutants together, without any mutant: tests
+// that fail anyway would catch everything. If one fails, try looks at each
+// mutant's own.
+func (r *runner) check(ctx context.Context, mutants []Mutant) {
+	var packages, tests []string
+	for _, m := range mutants {
+		packages = append(packages, strings.Fields(m.Packages)...)
+		tests = append(tests, "(?:"+m.Tests+")")
+	}
+	slices.Sort(packages)
+	_, err := r.test(ctx, Mutant{
+		Packages: strings.Join(slices.Compact(packages), " "),
+		Tests:    strings.Join(tests, "|"),
+	}, "-timeout", (5 * r.timeout).String())
+	r.sound = err == nil
 }
 
 // overlay writes the edited file and the description of it for the compiler.
@@ -90,7 +109,7 @@ func (r *runner) overlay(dir string, m Mutant) (name string, err error) {
 
 // test runs the tests of a mutant and returns what they printed.
 func (r *runner) test(ctx context.Context, m Mutant, flags ...string) (string, error) {
-	args := append([]string{"test", "-vet=off", "-timeout", r.timeout.String(), "-run", m.Tests}, flags...)
+	args := append([]string{"test", "-vet=off", "-ldflags=-s -w", "-timeout", r.timeout.String(), "-run", m.Tests}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, strings.Fields(m.Packages)...)...)
 	cmd.Dir = r.root
 	output, err := cmd.CombinedOutput()
@@ -102,19 +121,8 @@ var (
 	running  = regexp.MustCompile(`(?m)^\s+running tests:\n\s+(\S+)`)
 	crashed  = regexp.MustCompile(`(?m)^(?:panic|fatal error): .*`)
 	notBuilt = regexp.MustCompile(`\[(build|setup) failed\]`)
-	ran      = regexp.MustCompile(`(?m)^ok .*s$|^ok .*\(cached\)$`)
+	ran      = regexp.MustCompile(`(?m)^ok .*s$`)
 )
-
-// sound says what is wrong with the tests themselves.
-func sound(output string, err error) string {
-	switch {
-	case err != nil:
-		return "the tests fail without the mutant"
-	case !ran.MatchString(output):
-		return "there are no such tests"
-	}
-	return ""
-}
 
 // catcher names the test that failed, from what go test printed.
 func catcher(output string) string {
