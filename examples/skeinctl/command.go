@@ -1,0 +1,179 @@
+package main
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh"
+)
+
+// command is one of the things that skeinctl can do.
+type command struct {
+	name  string
+	args  string // names of its arguments, as its usage shows them
+	short string
+	long  string
+	flags []func(*session, *flag.FlagSet) // besides those that all commands have
+	run   func(*session) error
+}
+
+func commands() []command {
+	type set = []func(*session, *flag.FlagSet)
+	return []command{
+		{name: "init", short: "mint the secret of a new mesh", run: (*session).mint, long: `
+Mints a mesh secret and prints it or, with -secret-file, writes it to that
+file, which must not exist yet and which only its owner may read. Every node
+(mesh.Config.Secret, by identity.ParseSecret) and skeinctl need the same one.
+Whoever holds it can join the mesh as any node.`},
+		{name: "members", short: "who belongs to the mesh, and who is alive", run: (*session).members, flags: set{(*session).nodeFlags}, long: `
+Shows all members, dead or alive, as the node sees them. Times are by its
+clock.`},
+		{name: "status", short: "how a node and its store are doing", run: (*session).status, flags: set{(*session).nodeFlags}, long: `
+Counts members by state, and tells of the node's store: copies it keeps for
+nodes that are down (hints), shards in which it is still catching up (syncing),
+and what it did since it was opened.`},
+		{name: "get", args: "key", short: "read a value", run: (*session).get,
+			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).getFlags}, long: `
+Prints the value as it is, without a line end. With -context the first line is
+what the read has seen, for -context of put and del, and the value comes after
+it; this line comes too when there is no value, which exits with 3. With -all
+each of the concurrent values comes on a line of its own; -json keeps apart
+those that have line ends in them.`},
+		{name: "put", args: "key value", short: "write a value", run: (*session).put,
+			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).writeFlags, (*session).putFlags}, long: `
+Writes the value, or what comes in by standard input when it is "-". A key or a
+value that begins with a dash goes behind "--". The bucket must be there: only
+programs define buckets. A write that fewer stores hold than were asked for is
+kept all the same; a warning tells.`},
+		{name: "del", args: "key", short: "delete a value", run: (*session).del,
+			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).writeFlags}, long: `
+Deletes the value. That there is none is no error.`},
+	}
+}
+
+func commandNamed(name string) (command, bool) {
+	for _, c := range commands() {
+		if c.name == name {
+			return c, true
+		}
+	}
+	return command{}, false
+}
+
+func (c command) usage() string {
+	return strings.TrimSpace("skeinctl " + c.name + " [flags] " + c.args)
+}
+
+func help(w io.Writer) {
+	fmt.Fprintf(w, "skeinctl looks into a running mesh through one of its nodes.\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.short)
+	}
+	fmt.Fprintf(w, `
+The node's program must allow it: mesh.Config.AllowAdmin. The address and the
+file of the mesh secret may stand in SKEIN_ADDR and SKEIN_SECRET_FILE.
+"skeinctl command -h" explains a command's flags and arguments.
+
+Exit status: 0 done, 1 failed, 2 not understood, 3 no value under the key.
+`)
+}
+
+// session is one run of a command.
+type session struct {
+	command
+	in       io.Reader
+	out, err io.Writer
+	words    []string // arguments
+
+	addr, secretFile, meshName string
+	shards                     int
+	timeout                    time.Duration
+	json                       bool
+
+	bucket, level, seen string
+	all, showContext    bool
+	ttl                 time.Duration
+}
+
+// usageError is a command line that makes no sense.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// parse reads the flags and arguments of the command, in any order.
+func (s *session) parse(args []string) error {
+	fs := flag.NewFlagSet(s.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&s.secretFile, "secret-file", os.Getenv("SKEIN_SECRET_FILE"), "`file` with the mesh secret (SKEIN_SECRET_FILE)")
+	fs.BoolVar(&s.json, "json", false, "print one JSON object")
+	for _, define := range s.flags {
+		define(s, fs)
+	}
+	for {
+		err := fs.Parse(args)
+		if err == flag.ErrHelp {
+			fmt.Fprintf(s.out, "usage: %s\n%s\n\nflags:\n", s.usage(), s.long)
+			fs.SetOutput(s.out)
+			fs.PrintDefaults()
+			return err
+		}
+		if err != nil {
+			return usageError(err.Error())
+		}
+		rest := fs.Args()
+		if read := len(args) - len(rest); len(rest) == 0 || read > 0 && args[read-1] == "--" {
+			s.words = append(s.words, rest...)
+			break
+		}
+		s.words, args = append(s.words, rest[0]), rest[1:]
+	}
+	if want := strings.Fields(s.command.args); len(s.words) != len(want) {
+		return usageError(fmt.Sprintf("takes %s, got %d", count(len(want), "argument"), len(s.words)))
+	}
+	return s.check()
+}
+
+func (s *session) check() error {
+	switch {
+	case s.timeout < 0 || s.timeout == 0 && s.name != "init":
+		return usageError("-timeout must be more than 0")
+	case s.shards < 0:
+		return usageError("-shards must not be negative")
+	case s.name != "init" && s.secretFile == "":
+		return usageError("no mesh secret: name its file with -secret-file or SKEIN_SECRET_FILE")
+	case len(s.words) > 0 && s.bucket == "":
+		return usageError("no -bucket")
+	}
+	return nil
+}
+
+func (s *session) nodeFlags(fs *flag.FlagSet) {
+	addr := cmp.Or(os.Getenv("SKEIN_ADDR"), fmt.Sprintf("127.0.0.1:%d", mesh.DefaultPort))
+	fs.StringVar(&s.addr, "addr", addr, "`host:port` of a node that allows admin requests (SKEIN_ADDR)")
+	fs.StringVar(&s.meshName, "mesh", "", "`name` of the mesh (mesh.Config.MeshName)")
+	fs.IntVar(&s.shards, "shards", 0, "`number` of shards of the mesh (mesh.Config.Shards); 0: the default of the library")
+	fs.DurationVar(&s.timeout, "timeout", 5*time.Second, "how `long` it may take in all")
+}
+
+func (s *session) keyFlags(fs *flag.FlagSet) {
+	fs.StringVar(&s.bucket, "bucket", "", "`name` of the bucket")
+	fs.StringVar(&s.level, "level", "", "how many `stores` take part: one, quorum (more than half of the homes) or a number (default 2)")
+}
+
+func (s *session) getFlags(fs *flag.FlagSet) {
+	fs.BoolVar(&s.all, "all", false, "print all concurrent values")
+	fs.BoolVar(&s.showContext, "context", false, "print the context on a line before the value")
+}
+
+func (s *session) writeFlags(fs *flag.FlagSet) {
+	fs.StringVar(&s.seen, "context", "", "`context` that get -context printed: replace exactly what it has seen")
+}
+
+func (s *session) putFlags(fs *flag.FlagSet) {
+	fs.DurationVar(&s.ttl, "ttl", 0, "after what `time` the value reads as deleted; 0: never")
+}

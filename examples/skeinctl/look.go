@@ -1,0 +1,150 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica"
+)
+
+// memberJSON is one row of members.
+type memberJSON struct {
+	Name    string    `json:"name"`
+	ID      string    `json:"id"`
+	Zone    string    `json:"zone"`
+	State   string    `json:"state"`
+	Status  string    `json:"status"`
+	Storing bool      `json:"storing"`
+	Addr    string    `json:"addr"`
+	Weight  int       `json:"weight"`
+	RTT     float64   `json:"rtt_ms"` // 0: not known
+	Since   time.Time `json:"since,omitzero"`
+}
+
+func (s *session) members() error {
+	return s.withNode(func(ctx context.Context, node *mesh.Client) error {
+		v, err := node.View(ctx)
+		if err != nil {
+			return err
+		}
+		rows := slices.SortedFunc(slices.Values(v.Members), func(a, b view.Member) int {
+			return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+		})
+		if s.json {
+			return s.membersJSON(v, rows)
+		}
+		tw := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(tw, "NAME\tID\tZONE\tSTATE\tSTATUS\tSTORING\tADDR\tRTT\tSINCE")
+		for _, m := range rows {
+			storing, rtt, since := "no", "-", "-"
+			if m.Storing {
+				storing = "yes"
+			}
+			if m.RTT > 0 {
+				rtt = m.RTT.Round(10 * time.Microsecond).String()
+			}
+			if !m.Since.IsZero() {
+				since = m.Since.UTC().Format(time.RFC3339)
+			}
+			cells := []string{m.Name, m.ID.String(), m.Zone, m.State.String(), m.Status.String(), storing, m.Addr.String(), rtt, since}
+			for i := range cells {
+				cells[i] = cmp.Or(clean(cells[i]), "-")
+			}
+			fmt.Fprintln(tw, strings.Join(cells, "\t"))
+		}
+		if err := tw.Flush(); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(s.out, "\nas seen by %s, mesh %v\n", nameOf(v), v.Mesh)
+		return err
+	})
+}
+
+func (s *session) membersJSON(v view.View, rows []view.Member) error {
+	out := struct {
+		Mesh    string       `json:"mesh"`
+		Self    string       `json:"self"`
+		Members []memberJSON `json:"members"`
+	}{Mesh: v.Mesh.String(), Self: v.Self.String(), Members: []memberJSON{}}
+	for _, m := range rows {
+		out.Members = append(out.Members, memberJSON{
+			Name: m.Name, ID: m.ID.String(), Zone: m.Zone, State: m.State.String(), Status: m.Status.String(),
+			Storing: m.Storing, Addr: m.Addr.String(), Weight: m.Weight, RTT: m.RTT.Seconds() * 1000, Since: m.Since,
+		})
+	}
+	return s.printJSON(out)
+}
+
+// nameOf names the node that made a view.
+func nameOf(v view.View) string {
+	m, _ := v.Member(v.Self)
+	return fmt.Sprintf("%s (%v)", cmp.Or(clean(m.Name), "-"), v.Self)
+}
+
+// statusJSON is what status prints.
+type statusJSON struct {
+	Mesh    string         `json:"mesh"`
+	Self    string         `json:"self"`
+	Name    string         `json:"name"`
+	Members map[string]int `json:"members"` // by state
+	Store   *storeJSON     `json:"store"`   // null: the node has none
+}
+
+type storeJSON struct {
+	Hints     int    `json:"hints"`
+	Syncing   int    `json:"syncing"`
+	Delivered uint64 `json:"delivered"`
+	Repaired  uint64 `json:"repaired"`
+	Compared  uint64 `json:"compared"`
+	Moved     uint64 `json:"moved"`
+}
+
+func (s *session) status() error {
+	return s.withNode(func(ctx context.Context, node *mesh.Client) error {
+		v, err := node.View(ctx)
+		if err != nil {
+			return err
+		}
+		st, err := replica.NewClient(node).Status(ctx)
+		hasStore := !errors.Is(err, mesh.ErrNoHandler)
+		if err != nil && hasStore {
+			return err
+		}
+		states := []view.State{view.Alive, view.Suspect, view.Failed, view.Departed, view.Unknown}
+		if s.json {
+			self, _ := v.Member(v.Self)
+			out := statusJSON{Mesh: v.Mesh.String(), Self: v.Self.String(), Name: self.Name, Members: map[string]int{}}
+			for _, state := range states {
+				out.Members[state.String()] = v.Count(state)
+			}
+			if hasStore {
+				out.Store = &storeJSON{st.Hints, st.Syncing, st.Delivered, st.Repaired, st.Compared, st.Moved}
+			}
+			return s.printJSON(out)
+		}
+		tw := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(tw, "node\t%s\nmesh\t%v\nmembers\t%d\n", nameOf(v), v.Mesh, len(v.Members))
+		for _, state := range states {
+			fmt.Fprintf(tw, "  %v\t%d\n", state, v.Count(state))
+		}
+		if hasStore {
+			fmt.Fprintf(tw, "hints\t%d\tcopies kept for nodes that are down\n", st.Hints)
+			fmt.Fprintf(tw, "syncing\t%d\tshards that are still catching up\n", st.Syncing)
+			fmt.Fprintf(tw, "delivered\t%d\thints handed over\n", st.Delivered)
+			fmt.Fprintf(tw, "repaired\t%d\trecords mended after a read\n", st.Repaired)
+			fmt.Fprintf(tw, "compared\t%d\tcomparisons with a peer\n", st.Compared)
+			fmt.Fprintf(tw, "moved\t%d\trecords brought by comparisons\n", st.Moved)
+		} else {
+			fmt.Fprintln(tw, "store\tnone\tthe program opens none")
+		}
+		return tw.Flush()
+	})
+}

@@ -1,0 +1,73 @@
+// Skeinctl looks into a running mesh, and at what it holds, through any of its
+// nodes.
+//
+//	skeinctl init                       mint the secret of a new mesh
+//	skeinctl members                    who belongs to the mesh, and who is alive
+//	skeinctl status                     how a node and its store are doing
+//	skeinctl get -bucket b key          read a value
+//	skeinctl put -bucket b key value    write one
+//	skeinctl del -bucket b key          delete it
+//
+// It talks to the port that the nodes use among themselves and proves with the
+// mesh secret that it may. A node answers only if the program that runs it
+// says so:
+//
+//	mesh.Start(ctx, mesh.Config{ ... AllowAdmin: true })
+//
+// Every command explains its flags with -h. The exit status is 0 when all went
+// well, 1 when it failed, 2 when it was not understood, and 3 when there is no
+// value under the key.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+)
+
+const (
+	exitOK = iota
+	exitFailed
+	exitUsage
+	exitNotFound
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run carries out the command that args name and returns the exit status.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		help(stderr)
+		return exitUsage
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		help(stdout)
+		return exitOK
+	}
+	c, ok := commandNamed(args[0])
+	if !ok {
+		fmt.Fprintf(stderr, "skeinctl: there is no command %s; see skeinctl help\n", clean(args[0]))
+		return exitUsage
+	}
+	s := &session{command: c, in: stdin, out: stdout, err: stderr}
+	err := s.parse(args[1:])
+	if err == nil {
+		err = c.run(s)
+	}
+	var misused usageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.As(err, &misused):
+		fmt.Fprintf(stderr, "skeinctl %s: %s\n  usage: %s\n  see skeinctl %s -h\n", c.name, clean(misused.Error()), c.usage(), c.name)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "skeinctl %s: %s\n", c.name, clean(s.explain(err)))
+	if errors.Is(err, errNoValue) {
+		return exitNotFound
+	}
+	return exitFailed
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/replica"
+)
+
+// withNode connects to the node for as long as fn runs, and bounds both.
+func (s *session) withNode(fn func(ctx context.Context, node *mesh.Client) error) (err error) {
+	secret, err := s.loadSecret()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	defer cancel()
+	node, err := mesh.Dial(ctx, mesh.ClientConfig{Addr: s.addr, Secret: secret, MeshName: s.meshName, Shards: s.shards})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+	return fn(ctx, node)
+}
+
+// explain turns an error into what a person can do about it.
+func (s *session) explain(err error) string {
+	switch {
+	case errors.Is(err, mesh.ErrAdminOff):
+		return fmt.Sprintf("the node at %s does not answer admin requests: the program that runs it must set AllowAdmin in its mesh.Config", s.addr)
+	case errors.Is(err, mesh.ErrNoHandler):
+		return fmt.Sprintf("the node at %s has no store: the program that runs it opens none (replica.Open)", s.addr)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("not done within %v (-timeout), by the node at %s; what was to be written may have been: %v", s.timeout, s.addr, err)
+	case errors.Is(err, mesh.ErrUnreachable):
+		return fmt.Sprintf("no node of this mesh answers at %s: does one run there, and does it have the same secret, -mesh and -shards? (%v)", s.addr, err)
+	case errors.Is(err, replica.ErrNoBucket) && errors.Is(err, replica.ErrDegraded):
+		return fmt.Sprintf("no bucket %q is known to the stores in reach, but some could not be asked", s.bucket)
+	case errors.Is(err, replica.ErrNoBucket):
+		return fmt.Sprintf("there is no bucket %q: a program must define it (Store.Bucket)", s.bucket)
+	case errors.Is(err, replica.ErrBadContext):
+		return "the context is of another key or bucket, or damaged: read the key again with get -context"
+	case errors.Is(err, replica.ErrSiblingLimit):
+		return "the key has too many concurrent values: read them with get -all -context and write with that -context"
+	case errors.Is(err, replica.ErrOverloaded), errors.Is(err, mesh.ErrOverloaded):
+		return fmt.Sprintf("the node has too much to do, try again later: %v", err)
+	}
+	return err.Error()
+}
+
+// warn tells of a result that is valid, but not all that was wished for.
+func (s *session) warn(format string, args ...any) {
+	fmt.Fprintf(s.err, "skeinctl %s: warning: %s\n", s.name, clean(fmt.Sprintf(format, args...)))
+}
+
+func (s *session) printJSON(v any) error {
+	enc := json.NewEncoder(s.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// clean makes one line of a text from elsewhere that does nothing to a
+// terminal.
+func clean(text string) string {
+	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+
+	"github.com/skeinmesh/skein/mesh/identity"
+)
+
+const maxSecretFile = 4 << 10
+
+// mint is the command init.
+func (s *session) mint() error {
+	secret := identity.FormatSecret(identity.NewSecret())
+	told := struct {
+		Secret string `json:"secret,omitempty"`
+		File   string `json:"file,omitempty"`
+	}{secret, s.secretFile}
+	if s.secretFile != "" {
+		if err := writeSecret(s.secretFile, secret); err != nil {
+			return err
+		}
+		told.Secret = ""
+	}
+	switch {
+	case s.json:
+		return s.printJSON(told)
+	case s.secretFile != "":
+		_, err := fmt.Fprintf(s.out, "wrote the secret of a new mesh to %s; keep it like a private key\n", clean(s.secretFile))
+		return err
+	}
+	_, err := fmt.Fprintln(s.out, secret)
+	return err
+}
+
+// writeSecret writes a file that nobody else may read, and none that is there.
+func writeSecret(path, secret string) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already and stays as it is: the secret of a mesh cannot be replaced", path)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(secret + "\n")
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+func (s *session) loadSecret() ([]byte, error) {
+	f, err := os.Open(s.secretFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the mesh secret: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		s.warn("others may read %s; chmod 600 it", s.secretFile)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSecretFile))
+	if err != nil {
+		return nil, fmt.Errorf("read the mesh secret: %w", err)
+	}
+	secret, err := identity.ParseSecret(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.secretFile, err)
+	}
+	return secret, nil
+}
