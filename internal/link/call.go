@@ -95,45 +95,37 @@ func (c *conn) ping(ctx context.Context) error {
 // room for it.
 func (c *conn) begin(ctx context.Context, cl *call, method string, req []byte) (uint64, error) {
 	c.mu.Lock()
-	for waited := false; ; waited = true {
-		if c.err != nil || c.draining {
-			c.letInLocked()
-			c.mu.Unlock()
-			return 0, errMoved
-		}
-		if c.roomLocked(cl.size) && (waited || len(c.waiters) == 0) {
-			break
-		}
-		if err := c.waitLocked(ctx); err != nil {
-			c.mu.Unlock()
+	id, err := c.beginLocked(ctx, cl, method, req)
+	c.mu.Unlock()
+	c.wakeWriter()
+	return id, err
+}
+
+func (c *conn) beginLocked(ctx context.Context, cl *call, method string, req []byte) (uint64, error) {
+	if !c.asking.empty() || !c.roomLocked(cl.size) {
+		if err := c.waitLocked(ctx, &c.asking, func() bool { return c.draining || c.roomLocked(cl.size) }); err != nil {
 			return 0, fmt.Errorf("link: %s: no room on the connection to %v: %w", method, c.peer.ID, err)
 		}
 	}
-	// Only now is it known how much time is left.
-	ttl, err := timeLeft(ctx)
+	if c.err != nil || c.draining {
+		return 0, errMoved
+	}
+	ttl, err := timeLeft(ctx) // known only now
 	if err != nil {
-		c.letInLocked()
-		c.mu.Unlock()
 		return 0, err
 	}
 	c.nextID++
-	id := c.nextID
-	c.calls[id] = cl
+	c.calls[c.nextID] = cl
 	c.callBytes += cl.size
 	c.used = true
-	c.out = wire.AppendFrame(c.out, wire.FrameRequest, id, ttl, method, req)
-	if len(c.waiters) > 0 && c.roomLocked(0) {
-		c.letInLocked()
-	}
-	c.mu.Unlock()
-	c.wakeWriter()
-	return id, nil
+	c.out = wire.AppendFrame(c.out, wire.FrameRequest, c.nextID, ttl, method, req)
+	return c.nextID, nil
 }
 
 func (c *conn) roomLocked(size int) bool {
 	return uint64(len(c.calls)) < c.window.Requests &&
 		uint64(c.callBytes+size) <= c.window.Bytes &&
-		len(c.out) < outFull
+		!c.queueFull()
 }
 
 // timeLeft returns the milliseconds that ctx allows, rounded up, or zero.
@@ -185,7 +177,7 @@ func (c *conn) settle(id uint64) *call {
 	}
 	delete(c.calls, id)
 	c.callBytes -= cl.size
-	c.letInLocked()
+	c.asking.wake()
 	if c.draining {
 		c.drainLocked()
 		c.wakeWriter()

@@ -57,7 +57,8 @@ type conn struct {
 	mu         sync.Mutex
 	err        error // why it failed
 	out, spare []byte
-	waiters    []chan struct{} // each of capacity 1, in order of arrival, waiting for room
+	asking     line // requests of ours that wait for the peer's window or for out
+	answering  line // replies of ours that wait for out
 	nextID     uint64
 	calls      map[uint64]*call // ours, waiting for the peer
 	callBytes  int
@@ -132,7 +133,8 @@ func (c *conn) take() []byte {
 	buf := c.out
 	if len(buf) > 0 {
 		c.out, c.spare = c.spare, nil
-		c.letInLocked()
+		c.answering.wake()
+		c.asking.wake()
 	}
 	return buf
 }
@@ -161,39 +163,34 @@ func (c *conn) send(kind wire.FrameKind, id uint64) {
 	c.wakeWriter()
 }
 
-// letInLocked wakes the first who waits for room. Whoever is woken passes it
-// on when it has taken what it needs, or has given up.
-func (c *conn) letInLocked() {
-	if len(c.waiters) > 0 {
-		c.waiters[0] <- struct{}{}
-		c.waiters = c.waiters[1:]
-	}
-}
+// queueFull tells whether the writer has enough to do. It needs mu.
+func (c *conn) queueFull() bool { return len(c.out) >= outFull }
 
-// waitLocked releases mu until there may be room, and holds it again when it
-// returns.
-func (c *conn) waitLocked(ctx context.Context) error {
-	turn := make(chan struct{}, 1)
-	c.waiters = append(c.waiters, turn)
-	c.mu.Unlock()
-	var err error
-	select {
-	case <-turn:
-	case <-c.done:
-	case <-ctx.Done():
-		err = ctx.Err()
+// waitLocked stands in line until ok, which is called with mu held, returns
+// true or the connection has failed. mu is released while it waits.
+func (c *conn) waitLocked(ctx context.Context, in *line, ok func() bool) error {
+	if c.err != nil || (in.empty() && ok()) {
+		return nil
 	}
-	c.mu.Lock()
-	if err != nil {
-		for i, w := range c.waiters {
-			if w == turn {
-				c.waiters = append(c.waiters[:i:i], c.waiters[i+1:]...)
-				return err
-			}
+	turn := in.join()
+	defer func() {
+		in.leave(turn)
+		in.wake()
+	}()
+	for {
+		c.mu.Unlock()
+		var err error
+		select {
+		case <-turn:
+		case <-c.done:
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
-		c.letInLocked() // the turn came too late for us
+		c.mu.Lock()
+		if err != nil || c.err != nil || ok() {
+			return err
+		}
 	}
-	return err
 }
 
 // fail ends the connection once; the first error stays. All calls fail, all
@@ -207,7 +204,6 @@ func (c *conn) fail(err error) {
 	c.err = err
 	calls, serving := c.calls, c.serving
 	c.calls = map[uint64]*call{}
-	c.waiters = nil // done wakes them
 	serve := make([]*request, 0, len(serving))
 	for _, r := range serving {
 		serve = append(serve, r)
@@ -237,9 +233,7 @@ func (c *conn) drain() {
 	c.mu.Lock()
 	c.draining = true
 	c.drainLocked()
-	for range c.waiters {
-		c.letInLocked() // they look for another connection
-	}
+	c.asking.wake() // to look for another connection
 	c.mu.Unlock()
 	c.wakeWriter()
 }

@@ -251,8 +251,12 @@ func TestWindowMakesCallersWait(t *testing.T) {
 	})
 	b := w.start(2)
 	var wg sync.WaitGroup
-	for i := range 100 {
-		wg.Go(func() { mustCall(t, b, 1, make([]byte, i*10_000)) })
+	for i := range 60 {
+		wg.Go(func() {
+			if _, err := b.Call(ctxFor(t, 30*time.Second), 1, "x", make([]byte, i*10_000)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	for range 50 { // some give up while they wait
 		wg.Go(func() { _, _ = b.Call(ctxFor(t, time.Millisecond), 1, "x", make([]byte, 500_000)) })
@@ -299,6 +303,9 @@ func peak(fn func()) uint64 {
 // TestThousandHostileConnections: strangers from many addresses keep opening
 // connections, sending nothing, garbage, or the start of a handshake.
 func TestThousandHostileConnections(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector has its own use of memory and time")
+	}
 	w := newWorld(t)
 	a := w.start(1, func(c *Config) { c.Listen = "0.0.0.0:0" })
 	port := a.Addr().Port()
@@ -341,7 +348,7 @@ func TestThousandHostileConnections(t *testing.T) {
 		_, err := friend.Call(ctxFor(t, time.Second), 1, "x", nil)
 		return err == nil
 	})
-	if d := time.Since(begin); d > 1500*time.Millisecond {
+	if d := time.Since(begin); d > 3*time.Second {
 		t.Errorf("a friend waited %v", d)
 	}
 	eventually(t, "strangers are thrown out", func() bool {
@@ -380,6 +387,9 @@ func clientHello(t *testing.T) []byte {
 // TestHundredFloods: peers that hold the key send as much as they can on
 // data connections and gossip streams and read nothing.
 func TestHundredFloods(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector has its own use of memory and time")
+	}
 	w := newWorld(t)
 	stop := make(chan struct{})
 	a := w.start(1, func(c *Config) {
@@ -494,4 +504,34 @@ func mustGreet(t testing.TB, l, to *Link) {
 	if _, err := l.Greet(ctxFor(t, 5*time.Second), to.Addr()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestBothWaysUnderPressure: requests and large replies wait for room in both
+// directions at once; none waits for what only it could free.
+func TestBothWaysUnderPressure(t *testing.T) {
+	w := newWorld(t)
+	tight := func(c *Config) {
+		c.Limits = Limits{WindowRequests: 3}
+		c.Handle = func(context.Context, view.NodeID, string, []byte) ([]byte, error) { return make([]byte, 1<<20), nil }
+	}
+	a, b := w.start(1, tight), w.start(2, tight)
+	mustGreet(t, a, b)
+	var wg sync.WaitGroup
+	ctx := ctxFor(t, 30*time.Second)
+	for _, way := range []struct {
+		from *Link
+		to   view.NodeID
+	}{{a, 2}, {b, 1}} {
+		for range 12 {
+			wg.Go(func() {
+				for range 3 {
+					if _, err := way.from.Call(ctx, way.to, "x", make([]byte, 300_000)); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
 }

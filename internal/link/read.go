@@ -98,7 +98,7 @@ func (c *conn) frame(ctx context.Context, h wire.FrameHeader, size int) error {
 // onPing answers unless the peer asks faster than it takes answers.
 func (c *conn) onPing(id uint64) error {
 	c.mu.Lock()
-	full := len(c.out) >= outFull
+	full := c.queueFull()
 	if !full {
 		c.out = wire.AppendFrame(c.out, wire.FramePong, id, 0, "", nil)
 	}
@@ -200,7 +200,7 @@ func (c *conn) overloaded(id uint64, size int) error {
 		return err
 	}
 	c.mu.Lock()
-	full := len(c.out) >= outFull
+	full := c.queueFull()
 	if !full {
 		c.out = wire.AppendFrame(c.out, wire.FrameFailure, id, 0, codeOverloaded, nil)
 	}

@@ -135,16 +135,14 @@ func (r *request) serve() {
 // answer queues a reply as soon as there is room for it.
 func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []byte) {
 	c.mu.Lock()
-	for c.err == nil && len(c.out) >= outFull {
-		_ = c.waitLocked(context.Background()) // ends with the connection at the latest
+	if c.queueFull() {
+		// Ends with the connection at the latest.
+		_ = c.waitLocked(context.Background(), &c.answering, func() bool { return !c.queueFull() })
 	}
 	delete(c.serving, r.id)
 	c.serveBytes -= r.size
 	if c.err == nil {
 		c.out = wire.AppendFrame(c.out, kind, r.id, 0, code, payload)
-	}
-	if len(c.out) < outFull {
-		c.letInLocked()
 	}
 	c.mu.Unlock()
 	c.wakeWriter()
