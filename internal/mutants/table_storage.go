@@ -1,3 +1,145 @@
 package main
 
-var storage = []Mutant{}
+const (
+	storageTests = "./internal/storage"
+	fileTests    = "./internal/storage/file"
+)
+
+var storage = []Mutant{
+	{
+		Name: "storage-no-sync", Rule: "an update is acknowledged after it is synced (protocol A.5, rule 1)",
+		File: "internal/storage/commit.go", Old: "s.db.Apply(batch, pebble.Sync)", New: "s.db.Apply(batch, pebble.NoSync)",
+		Packages: storageTests, Tests: "TestCrashAtEverySyncPoint|TestF1_21|TestSyncIsNotRetried",
+	},
+	{
+		Name: "storage-ungated-get", Rule: "Get shows nothing unsynced (protocol 0.5, F.1 21)",
+		File: "internal/storage/read.go", Old: "if w, ok := g.writes[string(key)]; ok {", New: "if w, ok := g.writes[string(key)]; ok && w.record == nil {",
+		Packages: storageTests, Tests: "TestF1_21",
+	},
+	{
+		Name: "storage-ungated-scan", Rule: "Scan shows nothing unsynced (protocol 0.5, F.1 21)",
+		File: "internal/storage/read.go", Old: "all of that is.\n\tif g := s.inflight.Load(); g != nil {", New: "all of that is.\n\tif g := s.inflight.Load(); g != nil && g.bytes < 0 {",
+		Packages: storageTests, Tests: "TestF1_21",
+	},
+	{
+		Name: "storage-registered-too-late", Rule: "a group is registered before Pebble makes it visible (protocol 0.5, F.1 21)",
+		File: "internal/storage/commit.go", Old: "s.inflight.Store(g)\n\ts.apply(batch)", New: "s.apply(batch)\n\ts.inflight.Store(g)",
+		Packages: storageTests, Tests: "TestF1_21",
+	},
+	{
+		Name: "storage-cached-before-synced", Rule: "the record cache holds synced values only (protocol 0.5, F.1 21)",
+		File: "internal/storage/commit.go", Old: "s.inflight.Store(g)\n\ts.apply(batch)",
+		New:      "s.inflight.Store(g)\n\tfor key, w := range g.writes {\n\t\tif w.record != nil {\n\t\t\ts.cache.wrote(key, w.record[recordOverhead:])\n\t\t}\n\t}\n\ts.apply(batch)",
+		Packages: storageTests, Tests: "TestF1_21",
+	},
+	{
+		Name: "storage-acked-after-failed-sync", Rule: "an update whose sync failed is not acknowledged and never shown (protocol A.5, rule 1)",
+		File: "internal/storage/commit.go", Old: "if err := s.guard.failure(); err != nil {\n\t\treturn err // g", New: "if err := s.guard.failure(); err != nil && len(g.updates) == 0 {\n\t\treturn err // g",
+		Packages: storageTests, Tests: "TestF1_21|TestSyncIsNotRetried",
+	},
+	{
+		Name: "storage-disk-not-frozen", Rule: "after a failed sync nothing is written or synced again (faults 3)",
+		File: "internal/storage/guard.go", Old: "func (g *guard) frozen() bool { return g.failed.Load() != nil }", New: "func (g *guard) frozen() bool { return false }",
+		Packages: storageTests, Tests: "TestSyncIsNotRetried",
+	},
+	{
+		Name: "storage-log-errors-reach-pebble", Rule: "a failed disk does not end the process",
+		File: "internal/storage/guard.go", Old: "return kind == directory || kind == logFile && g.opened.Load()", New: "return kind != kind",
+		Packages: storageTests, Tests: "TestErrorAtEveryWrite",
+	},
+	{
+		Name: "storage-used-after-failure", Rule: "a failed store answers nothing any more",
+		File: "internal/storage/read.go", Old: "return ErrClosed\n\t}\n\treturn s.guard.failure()", New: "return ErrClosed\n\t}\n\treturn nil",
+		Packages: storageTests, Tests: "TestSyncIsNotRetried|TestErrorAtEveryWrite",
+	},
+	{
+		Name: "storage-checksum-ignored", Rule: "a damaged record is unknown (protocol F.1 11)",
+		File: "internal/storage/record.go", Old: "if binary.LittleEndian.Uint32(rec) != recordSum(key, value) {", New: "if binary.LittleEndian.Uint32(rec) == 0 {",
+		Packages: storageTests, Tests: "TestBadRecordIsUnknown|FuzzRecord",
+	},
+	{
+		Name: "storage-checksum-without-key", Rule: "a record under the wrong key is unknown (protocol F.1 11)",
+		File: "internal/storage/record.go", Old: "sum = crc32.Update(sum, castagnoli, key)", New: "sum = crc32.Update(sum, castagnoli, nil)",
+		Packages: storageTests, Tests: "TestBadRecordIsUnknown",
+	},
+	{
+		Name: "storage-bad-record-is-absent", Rule: "absent or corrupt never reads as the other (protocol F.1 11)",
+		File: "internal/storage/read.go", Old: "s.corrupt(key, err)\n\treturn err\n}", New: "s.corrupt(key, err)\n\treturn ErrNotFound\n}",
+		Packages: storageTests, Tests: "TestBadRecordIsUnknown|TestFlippedBits",
+	},
+	{
+		Name: "storage-failed-update-leaves-writes", Rule: "an update that errs leaves nothing",
+		File: "internal/storage/commit.go", Old: "for i := len(tx.undo) - 1; i >= 0; i-- {", New: "for i := len(tx.undo) - 1; i > 0; i-- {",
+		Packages: storageTests, Tests: "TestUpdateSeesQueuedUpdates|TestCrashAtEverySyncPoint",
+	},
+	{
+		Name: "storage-abandoned-update-runs", Rule: "an update whose caller has gone before it began is not run",
+		File: "internal/storage/commit.go", Old: "if !u.state.CompareAndSwap(queued, begun) {", New: "if u.state.CompareAndSwap(queued, begun) && u.fn == nil {",
+		Packages: storageTests, Tests: "TestUpdateAbandoned",
+	},
+	{
+		Name: "storage-old-value-cached", Rule: "a slow reader does not put back what a write replaced",
+		File: "internal/storage/cache.go", Old: "if sh.gen == gen {", New: "if sh.gen >= gen {",
+		Packages: storageTests, Tests: "TestCacheTakesNoOldValue",
+	},
+	{
+		Name: "storage-no-reserve", Rule: "writes are refused before the disk is full",
+		File: "internal/storage/pressure.go", Old: "if usage.AvailBytes < uint64(s.opts.Reserve) {", New: "if usage.AvailBytes == 0 {",
+		Packages: storageTests, Tests: "TestReserve",
+	},
+	{
+		Name: "storage-damaged-log-taken-for-a-crash", Rule: "damage is told from a crash (faults 3, F)",
+		File: "internal/storage/logcheck.go", Old: "ok && (kind == f.full || kind == f.first) {", New: "ok && kind == 0 {",
+		Packages: storageTests, Tests: "TestFlippedBits",
+	},
+	{
+		Name: "storage-mark-ignored", Rule: "a store that has fewer batches than were acknowledged does not open (faults 3, F)",
+		File: "internal/storage/mark.go", Old: "case s.marked != unmarked && count < s.marked:", New: "case s.marked != unmarked && count < s.marked/1e6:",
+		Packages: storageTests, Tests: "TestCutFiles|TestFlippedBits",
+	},
+	{
+		Name: "storage-marker-before-its-file", Rule: "a crash while a store is created leaves one that opens",
+		File: "internal/storage/guard.go", Old: `if strings.HasPrefix(g.PathBase(name), "marker.") {`, New: `if name == "" {`,
+		Packages: storageTests, Tests: "TestCrashWhileCreating|TestCrashWhileRecovering",
+	},
+	{
+		Name: "storage-newer-format-opened", Rule: "a newer format is left untouched",
+		File: "internal/storage/open.go", Old: "err == nil && n > uint64(pebbleFormat) {", New: "err == nil && n > 1e6 {",
+		Packages: storageTests, Tests: "TestOpenNewerFormat",
+	},
+	{
+		Name: "file-not-synced", Rule: "a file is synced before it takes its name",
+		File: "internal/storage/file/file.go", Old: "if err := f.Sync(); err != nil {", New: "if err := f.SyncData; err == nil {\n\t\terr := error(nil)",
+		Packages: fileTests, Tests: "TestCrashAtEveryStep",
+	},
+	{
+		Name: "file-directory-not-synced", Rule: "a file's name survives a crash once written",
+		File: "internal/storage/file/file.go", Old: "return SyncDir(fs, fs.PathDir(path))", New: "return nil",
+		Packages: fileTests, Tests: "TestCrashAtEveryStep",
+	},
+	{
+		Name: "file-written-in-place", Rule: "a file is replaced whole or not at all",
+		File: "internal/storage/file/file.go", Old: "temp := path + tempSuffix", New: "temp := path",
+		Packages: fileTests, Tests: "TestCrashAtEveryStep|TestErrorAtEveryStep|TestWriteThenRead",
+	},
+	{
+		Name: "file-checksum-ignored", Rule: "a damaged file is corrupt",
+		File: "internal/storage/file/file.go", Old: "if binary.LittleEndian.Uint32(data[20:]) != bodySum(data[16:20], payload) {", New: "if len(payload) > 1<<30 {",
+		Packages: fileTests, Tests: "TestDamageIsCorrupt",
+	},
+	{
+		Name: "file-damage-taken-for-newer", Rule: "only a whole preamble tells a newer format",
+		File: "internal/storage/file/file.go", Old: "if binary.LittleEndian.Uint32(data[12:]) != crc32.Checksum(data[:12], castagnoli) {", New: "if len(data) > 1<<30 {",
+		Packages: fileTests, Tests: "TestDamageIsCorrupt",
+	},
+	{
+		Name: "lifecycle-close-does-not-wait", Rule: "no goroutine outlives its owner's Close",
+		File: "internal/lifecycle/lifecycle.go", Old: "g.Cancel()\n\tg.wg.Wait()", New: "g.Cancel()",
+		Packages: "./internal/lifecycle", Tests: "Test",
+	},
+	{
+		Name: "notify-unread-value-kept", Rule: "a slow watcher reads the latest value",
+		File: "internal/notify/notify.go", Old: "case <-w.ch:\n\tdefault:\n\t}\n\tw.ch <- t", New: "case w.ch <- t:\n\tdefault:\n\t}",
+		Packages: "./internal/notify", Tests: "TestWatchersGetTheLatest",
+	},
+}

@@ -60,6 +60,31 @@ func crashRun(t *testing.T, seed uint64) (images int) {
 	return images
 }
 
+// TestCrashWhileCreating crashes at every sync of the very first opening.
+func TestCrashWhileCreating(t *testing.T) {
+	l := &ledger{}
+	images := 0
+	for seed := range uint64(5) {
+		r := rand.New(rand.NewPCG(seed, 23))
+		mem := vfs.NewCrashableMem()
+		image := func(name string) {
+			for range 5 {
+				images++
+				if err := l.check(mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: r}), 0); err != nil {
+					t.Errorf("seed %d, image %d, at the sync of %s: %v", seed, images, name, err)
+				}
+			}
+		}
+		fs := &hookFS{FS: mem, after: image, before: func(name string) error { image(name); return nil }}
+		if err := l.check(fs, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if images < 100 {
+		t.Errorf("only %d images", images)
+	}
+}
+
 // TestCrashWhileRecovering crashes at every sync of the opening that follows
 // a crash.
 func TestCrashWhileRecovering(t *testing.T) {

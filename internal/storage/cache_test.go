@@ -1,0 +1,84 @@
+package storage
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+)
+
+// TestCacheTakesNoOldValue: a reader that was slow must not put back what a
+// write has replaced or deleted in the meantime.
+func TestCacheTakesNoOldValue(t *testing.T) {
+	c := newRecordCache(1 << 20)
+	key := []byte("k")
+	_, gen, _ := c.get(key)
+	c.wrote("k", []byte("new"))
+	c.fill(key, []byte("old"), gen)
+	if v, _, ok := c.get(key); !ok || string(v) != "new" {
+		t.Errorf("after a write the cache has %q, %t", v, ok)
+	}
+	c = newRecordCache(1 << 20)
+	_, gen, _ = c.get(key)
+	c.deleted("k")
+	c.fill(key, []byte("old"), gen)
+	if v, _, ok := c.get(key); ok {
+		t.Errorf("after a delete the cache has %q", v)
+	}
+	_, gen, _ = c.get(key)
+	c.fill(key, []byte("read"), gen)
+	if v, _, ok := c.get(key); !ok || string(v) != "read" {
+		t.Errorf("what was read is not kept: %q, %t", v, ok)
+	}
+}
+
+// TestCacheIsBounded: whatever is put in, the cache stays within its bytes,
+// keeps what is used, and takes nothing that would push out the rest.
+func TestCacheIsBounded(t *testing.T) {
+	const limit = 1 << 20
+	c := newRecordCache(limit)
+	hot := []byte("hot")
+	c.wrote("hot", []byte("value"))
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range 20_000 {
+		c.wrote(fmt.Sprintf("key%d", r.IntN(5000)), make([]byte, r.IntN(4000)))
+		if _, _, ok := c.get(hot); !ok {
+			t.Fatalf("the key in use went after %d others", i)
+		}
+	}
+	if n, _, _ := c.usage(); n > limit || n < limit/2 {
+		t.Errorf("%d bytes of %d in use", n, limit)
+	}
+	c.wrote("huge", make([]byte, limit/4))
+	if _, _, ok := c.get([]byte("huge")); ok {
+		t.Error("took a value larger than its share")
+	}
+	c.wrote("hot", make([]byte, limit/4))
+	if v, _, ok := c.get(hot); ok {
+		t.Errorf("a value that cannot be kept left the one before, %q", v)
+	}
+}
+
+func TestCacheManyAtOnce(t *testing.T) {
+	c := newRecordCache(1 << 20)
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 3))
+			for range 5000 {
+				key := fmt.Sprintf("key%d", r.IntN(300))
+				switch v, gen, ok := c.get([]byte(key)); {
+				case ok && string(v) != key:
+					t.Errorf("%s holds %q", key, v)
+				case !ok:
+					c.fill([]byte(key), []byte(key), gen)
+				case r.IntN(3) == 0:
+					c.deleted(key)
+				default:
+					c.wrote(key, []byte(key))
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
