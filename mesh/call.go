@@ -21,18 +21,18 @@ const (
 	codeNoHandler = "no-handler"
 )
 
-// Handler answers a request of another node. ctx ends with the caller's
+// handler answers a request of another node. ctx ends with the caller's
 // deadline, when the caller gives up and when the node stops. req is the
 // handler's to keep; the reply must not be changed after it was returned.
-type Handler = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)
+type handler = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)
 
 // handlers is the table of methods.
 type handlers struct {
 	mu sync.RWMutex
-	by map[string]Handler
+	by map[string]handler
 }
 
-func (h *handlers) get(method string) Handler {
+func (h *handlers) get(method string) handler {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.by[method]

@@ -17,7 +17,7 @@ func TestCall(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, w *world) {
 		w.form(10 * time.Second)
 		a, b := w.boxes[0].node, w.boxes[1].node
-		handle := func(method string, fn Handler) {
+		handle := func(method string, fn handler) {
 			if err := b.Handle(method, fn); err != nil {
 				t.Fatal(err)
 			}

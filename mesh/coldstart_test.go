@@ -61,8 +61,8 @@ func TestF2_07_MonthInTheDark_Mesh(t *testing.T) {
 // subset, over any network, nobody is evicted, and every node is ready and
 // serves.
 func TestF1_18_ColdStartInAnyOrder_Mesh(t *testing.T) {
-	const boxes = 7
-	for seed := range uint64(6) {
+	const boxes = 5
+	for seed := range uint64(4) {
 		bubble(t, boxes, func(t *testing.T, w *world) {
 			rng := rand.New(rand.NewPCG(seed, 18))
 			w.form(20 * time.Second)
@@ -71,7 +71,7 @@ func TestF1_18_ColdStartInAnyOrder_Mesh(t *testing.T) {
 			}
 			time.Sleep(time.Duration(rng.Int64N(int64(1000 * time.Hour))))
 			w.net.SetPaths(memnet.Path{
-				Delay: time.Duration(rng.Int64N(int64(20 * time.Millisecond))), Loss: rng.Float64() / 10,
+				Delay: time.Duration(rng.Int64N(int64(20 * time.Millisecond))), Loss: rng.Float64() / 20,
 			})
 			order := rng.Perm(boxes)[:1+rng.IntN(boxes)]
 			for _, i := range order {
@@ -89,7 +89,7 @@ func TestF1_18_ColdStartInAnyOrder_Mesh(t *testing.T) {
 				w.intact(boxes)
 			}
 			w.eventually(time.Minute, "all that were started meet", w.whole)
-			time.Sleep(10 * time.Minute)
+			time.Sleep(3 * time.Minute)
 			w.intact(boxes)
 		})
 	}
@@ -129,7 +129,7 @@ func TestLossyNetworkHasNoFalseFailures(t *testing.T) {
 	bubble(t, 5, func(t *testing.T, w *world) {
 		w.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.1, Duplicate: 0.05, Reorder: 0.05})
 		w.form(20 * time.Second)
-		for range 600 {
+		for range 300 {
 			time.Sleep(time.Second)
 			for _, n := range w.running() {
 				if failed := n.View().Count(view.Failed); failed > 0 {

@@ -110,7 +110,7 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		n.cfg.Name = n.id.String()
 	}
 	n.leave.turn = make(chan struct{}, 1)
-	n.calls.by = map[string]Handler{methodView: n.answerView}
+	n.calls.by = map[string]handler{methodView: n.answerView}
 	n.book = newBook(dir.roster, dir.writeRoster, n.alive, n.log)
 	if err := n.open(ctx, keys); err != nil {
 		n.stop(err, wire.Running)

@@ -1,0 +1,64 @@
+package mesh_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/mesh/identity"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Two nodes of one mesh in one program, one of which answers calls.
+func ExampleStart() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "skein")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	secret := identity.NewSecret() // once per mesh; give it to every node
+
+	press, err := mesh.Start(ctx, mesh.Config{
+		Dir: filepath.Join(dir, "press"), Secret: secret, Name: "press", Zone: "line-1", Storing: true,
+		Listen: "127.0.0.1:0",
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = press.Close() }()
+	err = press.Handle("temperature", func(_ context.Context, from view.NodeID, req []byte) ([]byte, error) {
+		return []byte("81 degrees"), nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	panel, err := mesh.Start(ctx, mesh.Config{
+		Dir: filepath.Join(dir, "panel"), Secret: secret, Name: "panel", Zone: "office",
+		Listen: "127.0.0.1:0", Seeds: []string{press.Addr().String()},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = panel.Close() }()
+	if err := panel.Ready(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	reply, err := panel.Call(ctx, press.ID(), "temperature", nil)
+	fmt.Println(string(reply), err)
+	m, _ := panel.View().Member(press.ID())
+	fmt.Println(m.Name, m.Zone, m.Status)
+	// Output:
+	// 81 degrees <nil>
+	// press line-1 active
+}
