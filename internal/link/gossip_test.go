@@ -149,6 +149,16 @@ func TestGossipAddressing(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("the packet did not come")
 	}
+	bad := hostilePackets()
+	for _, p := range bad {
+		if _, err := g.WriteToAddress(p, address(2)); err != nil {
+			t.Errorf("sending: %v", err)
+		}
+	}
+	eventually(t, "all that is hostile is turned away", func() bool { return b.Stats().GossipRefused == uint64(len(bad)) })
+	if n := len(b.Gossip().PacketCh()); n != 0 {
+		t.Errorf("memberlist would get %d hostile packets", n)
+	}
 	if _, err := g.WriteToAddress(make([]byte, packetRoom+1), address(2)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("oversized: %v", err)
 	}

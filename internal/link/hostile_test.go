@@ -84,7 +84,7 @@ func (w *world) insider(id view.NodeID, alpn string, to *Link) (*tls.Conn, error
 		Certificates:       []tls.Certificate{w.auth.issue(w.t, id)},
 		InsecureSkipVerify: true, NextProtos: []string{alpn},
 	})
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	return c, c.Handshake()
 }
 
@@ -109,7 +109,24 @@ func (w *world) greet(c net.Conn, id view.NodeID) error {
 // nobody else anything.
 func TestInsidersFrames(t *testing.T) {
 	w := newWorld(t)
-	a, b := w.start(1), w.start(2)
+	var hellos atomic.Int32
+	hold := make(chan struct{})
+	var holding sync.WaitGroup
+	a := w.start(1, func(c *Config) {
+		c.Handle = func(ctx context.Context, _ view.NodeID, m string, r []byte) ([]byte, error) {
+			if m == "hold" {
+				holding.Add(1)
+				defer holding.Done()
+				select {
+				case <-ctx.Done():
+				case <-hold:
+				}
+			}
+			return r, nil
+		}
+		c.OnHello = func(Peer, []byte) error { hellos.Add(1); return nil }
+	})
+	b := w.start(2)
 	mustCall(t, b, 1, []byte("before"))
 	frame := func(kind wire.FrameKind, id uint64, n int) []byte {
 		return wire.AppendFrame(nil, kind, id, 0, "m", make([]byte, n))
@@ -120,7 +137,6 @@ func TestInsidersFrames(t *testing.T) {
 	for i := range uint64(1100) {
 		window = append(window, wire.AppendFrame(nil, wire.FrameRequest, i+1, 0, "hold", make([]byte, 8<<10))...)
 	}
-	a.cfg.Handle = nil
 	before := map[string][]byte{
 		"garbage before hello": []byte("GET / HTTP/1.1\r\n\r\n0123456789012345678901234567890123456789"),
 		"request before hello": frame(wire.FrameRequest, 1, 0),
@@ -137,19 +153,6 @@ func TestInsidersFrames(t *testing.T) {
 		"ping with content":    frame(wire.FramePing, 1, 1000),
 		"long failure":         frame(wire.FrameFailure, 1, 10_000),
 		"more than the window": window,
-	}
-	hold := make(chan struct{})
-	var holding sync.WaitGroup
-	a.cfg.Handle = func(ctx context.Context, _ view.NodeID, m string, r []byte) ([]byte, error) {
-		if m == "hold" {
-			holding.Add(1)
-			defer holding.Done()
-			select {
-			case <-ctx.Done():
-			case <-hold:
-			}
-		}
-		return r, nil
 	}
 	id := view.NodeID(100)
 	try := func(name string, b []byte, greeted bool) {
@@ -170,6 +173,9 @@ func TestInsidersFrames(t *testing.T) {
 	}
 	for name, b := range before {
 		try(name, b, false)
+	}
+	if n := hellos.Load(); n != 1 {
+		t.Errorf("%d hellos were taken for good, one was", n)
 	}
 	for name, b := range after {
 		try(name, b, true)
@@ -208,7 +214,13 @@ func TestOverload(t *testing.T) {
 	release := make(chan struct{})
 	w.start(1, func(c *Config) {
 		c.Limits = Limits{Handlers: 4}
-		c.Handle = func(context.Context, view.NodeID, string, []byte) ([]byte, error) { <-release; return nil, nil }
+		c.Handle = func(ctx context.Context, _ view.NodeID, _ string, _ []byte) ([]byte, error) {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return nil, nil
+		}
 	})
 	b := w.start(2)
 	var refused, served atomic.Int32

@@ -98,7 +98,12 @@ func TestVirtualSilentPeer(t *testing.T) {
 		if _, err := a.Call(ctxIn(2*time.Second), 2, "x", nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("call: %v", err)
 		}
-		got := <-broken
+		var got breakage
+		select {
+		case got = <-broken:
+		case <-time.After(time.Minute):
+			t.Fatal("never given up")
+		}
 		if d := got.at.Sub(begin); d < 20*time.Second || d > 35*time.Second || !errors.Is(got.err, errSilent) {
 			t.Errorf("given up after %v: %v", d, got.err)
 		}

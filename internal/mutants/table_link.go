@@ -1,3 +1,106 @@
 package main
 
-var link = []Mutant{}
+const linkTests = "./internal/link"
+
+var link = []Mutant{
+	{
+		Name: "link-replay", Rule: "a packet is taken once (faults 6, replay)",
+		File: "internal/link/seal.go", Old: "} else if p.window.seen(h.Counter) {", New: "} else if h.Counter == 0 {",
+		Packages: linkTests, Tests: "TestPacketsAreBound",
+	},
+	{
+		Name: "link-packet-for-anybody", Rule: "a seal binds the receiver (faults 6)",
+		File: "internal/link/seal.go", Old: "PutUint64(s.aad[n:], uint64(to))", New: "PutUint64(s.aad[n:], uint64(to)*0)",
+		Packages: linkTests, Tests: "TestPacketsAreBound",
+	},
+	{
+		Name: "link-earlier-boot", Rule: "packets of an earlier boot are refused (faults 6, replay)",
+		File: "internal/link/seal.go", Old: "if h.Boot < s.boot {", New: "if h.Boot < s.boot && h.Boot == 0 {",
+		Packages: linkTests, Tests: "TestPacketsAreBound",
+	},
+	{
+		Name: "link-forger-remembered", Rule: "a forged packet leaves nothing behind (faults 6)",
+		File: "internal/link/seal.go", Old: "\t\treturn h, nil, errForged", New: "\t\to.remember(h, s, p)\n\t\treturn h, nil, errForged",
+		Packages: linkTests, Tests: "TestPacketsAreBound",
+	},
+	{
+		Name: "link-any-node-at-the-address", Rule: "whoever is dialled must be the node that was meant",
+		File: "internal/link/secure.go", Old: "case want != 0 && id != want:", New: "case want != 0 && id == 0:",
+		Packages: linkTests, Tests: "TestWrongNodeAtAddress",
+	},
+	{
+		Name: "link-hello-of-another", Rule: "a hello names the node of the certificate",
+		File: "internal/link/greet.go", Old: "if g.Node != peer.ID {", New: "if g.Node == 0 {",
+		Packages: linkTests, Tests: "TestInsidersFrames",
+	},
+	{
+		Name: "link-shut-out-packets", Rule: "a peer that is shut out is shut out of packets",
+		File: "internal/link/packet.go", Old: " || !l.cfg.Admit(h.From))", New: ")",
+		Packages: linkTests, Tests: "TestShutOutByAdmit",
+	},
+	{
+		Name: "link-shut-out-streams", Rule: "a peer that is shut out is shut out of connections",
+		File: "internal/link/secure.go", Old: "case !l.cfg.Admit(id):", New: "case id == 0:",
+		Packages: linkTests, Tests: "TestShutOutByAdmit",
+	},
+	{
+		Name: "link-unscreened-packets", Rule: "memberlist sees no packet that was not screened (faults 2, 6)",
+		File: "internal/link/gossip.go", Old: "if err := screenPacket(from, b); err != nil {", New: "if err := screenPacket(from, b); err != nil && len(b) == 0 {",
+		Packages: linkTests, Tests: "TestGossipAddressing",
+	},
+	{
+		Name: "link-unscreened-streams", Rule: "memberlist sees no stream that was not screened (faults 2, 6)",
+		File: "internal/link/gossipconn.go", Old: "if err := screenStream(c.peer, message); err != nil {", New: "if err := screenStream(c.peer, message); err != nil && len(message) == 0 {",
+		Packages: linkTests, Tests: "TestGossipStreams",
+	},
+	{
+		Name: "link-answers-to-others", Rule: "a ping is answered to its sender only (faults 6, relay)",
+		File: "internal/link/screen.go", Old: "if id := c.nodeName(); id != from {", New: "if id := c.nodeName(); id == 0 {",
+		Packages: linkTests, Tests: "TestScreen$",
+	},
+	{
+		Name: "link-prune", Rule: "no peer may erase a member (faults 2, 15)",
+		File: "internal/link/screen.go", Old: "if t != serfLeave || c.lead() != 0xc2 {", New: "if t != serfLeave || c.lead() == 0 {",
+		Packages: linkTests, Tests: "TestScreen$",
+	},
+	{
+		Name: "link-versions-of-any-length", Rule: "version vectors have six entries (faults 2, 6)",
+		File: "internal/link/screen.go", Old: "c.err == nil && (len(v) != 6 ||", New: "c.err == nil && len(v) == 6 && (len(v) != 6 ||",
+		Packages: linkTests, Tests: "TestScreen$",
+	},
+	{
+		Name: "link-nameless-address", Rule: "no address is used on a peer's word",
+		File: "internal/link/gossip.go", Old: "if !ok || err != nil {", New: "if err != nil {",
+		Packages: linkTests, Tests: "TestGossipAddressing",
+	},
+	{
+		Name: "link-window-unguarded", Rule: "a peer that ignores its window is cut off",
+		File: "internal/link/read.go", Old: "if twice || !within {", New: "if twice || !within && size < 0 {",
+		Packages: linkTests, Tests: "TestInsidersFrames",
+	},
+	{
+		Name: "link-unbounded-handlers", Rule: "requests handled at once are bounded",
+		File: "internal/link/read.go", Old: "if !c.link.handlers.take(1) {", New: "if !c.link.handlers.take(1) && size < 0 {",
+		Packages: linkTests, Tests: "TestOverload",
+	},
+	{
+		Name: "link-unbounded-requests", Rule: "bytes of requests are bounded whatever peers send",
+		File: "internal/link/read.go", Old: "if b != nil && !b.take(size) {", New: "if b != nil && !b.take(size) && size < 0 {",
+		Packages: linkTests, Tests: "TestHundredFloods",
+	},
+	{
+		Name: "link-patient-with-strangers", Rule: "a stranger has two seconds (faults 6, port exhaustion)",
+		File: "internal/link/server.go", Old: "context.WithTimeout(ctx, l.cfg.Limits.HandshakeTimeout)", New: "context.WithTimeout(ctx, 100*l.cfg.Limits.HandshakeTimeout)",
+		Packages: linkTests, Tests: "TestVirtualStrangerHasTwoSeconds",
+	},
+	{
+		Name: "link-each-keeps-its-own", Rule: "both ends keep the same of two connections",
+		File: "internal/link/peers.go", Old: "return c.peer.Dialed == lower", New: "return c.peer.Dialed",
+		Packages: linkTests, Tests: "TestBothDialAtOnce",
+	},
+	{
+		Name: "link-waits-for-the-silent", Rule: "a silent peer is given up",
+		File: "internal/link/conn.go", Old: "case c.quiet >= limits.Silence:", New: "case c.quiet >= 1000*limits.Silence:",
+		Packages: linkTests, Tests: "TestVirtualSilentPeer",
+	},
+}
