@@ -40,86 +40,95 @@ func show(effects []Effect) string {
 	return fmt.Sprint(out)
 }
 
+const ms = time.Millisecond
+
+type writeStep struct {
+	do   func(op *WriteOp) []Effect
+	want string
+}
+
+func committed(op *WriteOp) []Effect { return op.Committed(0) }
+
+func ack(id view.NodeID) func(*WriteOp) []Effect {
+	return func(op *WriteOp) []Effect { return op.Acked(id, 10*ms) }
+}
+
+func fail(id view.NodeID) func(*WriteOp) []Effect {
+	return func(op *WriteOp) []Effect { return op.Failed(id, 10*ms) }
+}
+
+func tick(at time.Duration) func(*WriteOp) []Effect {
+	return func(op *WriteOp) []Effect { return op.Tick(at) }
+}
+
+func kept(id view.NodeID) func(*WriteOp) []Effect {
+	return func(op *WriteOp) []Effect { return op.Kept(id) }
+}
+
+var writeCases = map[string]struct {
+	plan     Plan
+	level    Level
+	min      int
+	steps    []writeStep
+	result   Result
+	degraded bool
+	over     bool
+}{
+	"all well, two stores": {plan5(1), DefaultLevel, 2, []writeStep{
+		{committed, "[send 2 send 3]"},
+		{ack(3), "[finish]"},
+		{ack(2), "[]"},
+	}, Result{Durable: 2, Homes: 2}, false, true},
+	"one store only": {plan5(1), One, 1, []writeStep{
+		{committed, "[send 2 send 3 finish]"},
+	}, Result{Durable: 1, Homes: 1}, false, false},
+	"dead home": {plan5(1, 2), Quorum, 2, []writeStep{
+		{committed, "[hint 4 for 2 send 3]"},
+		{ack(4), "[]"},
+		{ack(3), "[finish]"},
+	}, Result{Durable: 3, Homes: 2, Hinted: 1}, false, true},
+	"silent home": {plan5(1), Quorum, 2, []writeStep{
+		{committed, "[send 2 send 3]"},
+		{tick(499 * ms), "[]"},
+		{tick(500 * ms), "[hint 4 for 2 hint 5 for 3]"},
+		{ack(5), "[]"},
+		{ack(2), "[finish]"}, // late, and the home at last
+		{ack(4), "[]"},
+	}, Result{Durable: 3, Homes: 2, Hinted: 1}, false, true},
+	"nobody else": {plan5(1, 2, 3, 4, 5), DefaultLevel, 2, []writeStep{
+		{committed, "[keep for 2 keep for 3]"},
+		{kept(2), "[]"},
+		{kept(3), "[finish]"},
+	}, Result{Durable: 1, Homes: 1, Hinted: 2}, true, true},
+	"stand-ins fail, too": {plan5(1, 2), DefaultLevel, 2, []writeStep{
+		{committed, "[hint 4 for 2 send 3]"},
+		{fail(4), "[hint 5 for 2]"},
+		{fail(5), "[keep for 2]"},
+		{kept(2), "[]"},
+		{fail(3), "[keep for 3]"},
+		{kept(3), "[finish]"},
+		{ack(3), "[settle 3]"},
+	}, Result{Durable: 1, Homes: 1, Hinted: 2}, true, true},
+	"no home in reach": {plan5(4, 1, 2, 3), DefaultLevel, 2, []writeStep{
+		{committed, "[hint 5 for 2]"}, // this store stands in for 1
+		{ack(5), "[finish]"},
+	}, Result{Durable: 2, Hinted: 3}, false, true},
+	"a stranger whose homes take over": {plan5(4), Sloppy(3), 2, []writeStep{
+		{committed, "[send 1 send 2 send 3]"},
+		{ack(1), "[settle 1]"},
+		{ack(2), "[settle 2 finish]"},
+		{ack(3), "[settle 3]"},
+	}, Result{Durable: 3, Homes: 2, Hinted: 1}, false, true},
+	"a stranger is not one more copy": {plan5(4), Sloppy(4), 2, []writeStep{
+		{committed, "[send 1 send 2 send 3]"},
+		{ack(1), "[settle 1]"},
+		{ack(2), "[settle 2]"},
+		{ack(3), "[settle 3 finish]"},
+	}, Result{Durable: 3, Homes: 3}, true, true},
+}
+
 func TestWriteSteps(t *testing.T) {
-	const ms = time.Millisecond
-	type step struct {
-		do   func(op *WriteOp) []Effect
-		want string
-	}
-	committed := func(op *WriteOp) []Effect { return op.Committed(0) }
-	ack := func(id view.NodeID) func(*WriteOp) []Effect {
-		return func(op *WriteOp) []Effect { return op.Acked(id, 10*ms) }
-	}
-	fail := func(id view.NodeID) func(*WriteOp) []Effect {
-		return func(op *WriteOp) []Effect { return op.Failed(id, 10*ms) }
-	}
-	tick := func(at time.Duration) func(*WriteOp) []Effect {
-		return func(op *WriteOp) []Effect { return op.Tick(at) }
-	}
-	kept := func(id view.NodeID) func(*WriteOp) []Effect {
-		return func(op *WriteOp) []Effect { return op.Kept(id) }
-	}
-	for name, c := range map[string]struct {
-		plan     Plan
-		level    Level
-		min      int
-		steps    []step
-		result   Result
-		degraded bool
-		over     bool
-	}{
-		"all well, two stores": {plan5(1), DefaultLevel, 2, []step{
-			{committed, "[send 2 send 3]"},
-			{ack(3), "[finish]"},
-			{ack(2), "[]"},
-		}, Result{Durable: 2, Homes: 2}, false, true},
-		"one store only": {plan5(1), One, 1, []step{
-			{committed, "[send 2 send 3 finish]"},
-		}, Result{Durable: 1, Homes: 1}, false, false},
-		"dead home": {plan5(1, 2), Quorum, 2, []step{
-			{committed, "[hint 4 for 2 send 3]"},
-			{ack(4), "[]"},
-			{ack(3), "[finish]"},
-		}, Result{Durable: 3, Homes: 2, Hinted: 1}, false, true},
-		"silent home": {plan5(1), Quorum, 2, []step{
-			{committed, "[send 2 send 3]"},
-			{tick(499 * ms), "[]"},
-			{tick(500 * ms), "[hint 4 for 2 hint 5 for 3]"},
-			{ack(5), "[]"},
-			{ack(2), "[finish]"}, // late, and the home at last
-			{ack(4), "[]"},
-		}, Result{Durable: 3, Homes: 2, Hinted: 1}, false, true},
-		"nobody else": {plan5(1, 2, 3, 4, 5), DefaultLevel, 2, []step{
-			{committed, "[keep for 2 keep for 3]"},
-			{kept(2), "[]"},
-			{kept(3), "[finish]"},
-		}, Result{Durable: 1, Homes: 1, Hinted: 2}, true, true},
-		"stand-ins fail, too": {plan5(1, 2), DefaultLevel, 2, []step{
-			{committed, "[hint 4 for 2 send 3]"},
-			{fail(4), "[hint 5 for 2]"},
-			{fail(5), "[keep for 2]"},
-			{kept(2), "[]"},
-			{fail(3), "[keep for 3]"},
-			{kept(3), "[finish]"},
-			{ack(3), "[settle 3]"},
-		}, Result{Durable: 1, Homes: 1, Hinted: 2}, true, true},
-		"no home in reach": {plan5(4, 1, 2, 3), DefaultLevel, 2, []step{
-			{committed, "[hint 5 for 2]"}, // this store stands in for 1
-			{ack(5), "[finish]"},
-		}, Result{Durable: 2, Hinted: 3}, false, true},
-		"a stranger whose homes take over": {plan5(4), Sloppy(3), 2, []step{
-			{committed, "[send 1 send 2 send 3]"},
-			{ack(1), "[settle 1]"},
-			{ack(2), "[settle 2 finish]"},
-			{ack(3), "[settle 3]"},
-		}, Result{Durable: 3, Homes: 2, Hinted: 1}, false, true},
-		"a stranger is not one more copy": {plan5(4), Sloppy(4), 2, []step{
-			{committed, "[send 1 send 2 send 3]"},
-			{ack(1), "[settle 1]"},
-			{ack(2), "[settle 2]"},
-			{ack(3), "[settle 3 finish]"},
-		}, Result{Durable: 3, Homes: 3}, true, true},
-	} {
+	for name, c := range writeCases {
 		op := NewWrite(c.plan, c.level, c.min, 0)
 		for i, s := range c.steps {
 			if got := show(s.do(op)); got != s.want {
