@@ -151,3 +151,44 @@ func TestDataOfAnotherNodeIsRefused(t *testing.T) {
 		n.views.Close()
 	})
 }
+
+// A request that hung in a cut arrives when it heals, with its whole time-out
+// left as the transport counts it. What it asks for belongs to the past.
+func TestForwardedWriteThatArrivesLateIsRefused(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		from, to := nodes[0].store, nodes[1].store
+		by, err := from.deadlines.by(ctx, to.id, 500*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(value string, by wire.Clock) wire.Code {
+			m := wire.PutRequest{Bucket: buckets[0].b.id, Key: "k", Value: []byte(value), Level: int64(replicate.One), MinDurable: 1, By: by}
+			answer, err := to.servePut(ctx, from.id, wire.AppendPutRequest(nil, &m))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := wire.DecodePutReply(answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p.Code
+		}
+		if got := put("in time", by); got != wire.CodeOK {
+			t.Errorf("in time: %v", got)
+		}
+		mustPut(t, buckets[2], "k", "later")
+		time.Sleep(600 * time.Millisecond)
+		if got := put("late", by); got != wire.CodeLate {
+			t.Errorf("late: %v", got)
+		}
+		other := by
+		other.Run++
+		other.Reading += 1 << 40
+		if got := put("of another run", other); got != wire.CodeLate {
+			t.Errorf("made for another run of the store: %v", got)
+		}
+		wantValue(t, buckets[1], "k", "later")
+	})
+}

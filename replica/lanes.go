@@ -102,7 +102,8 @@ func (l *lanes[Q, R]) run(ctx context.Context, to view.NodeID, p *lane[Q, R]) {
 			l.quiet.note(to, err == nil || errors.Is(err, errRefused))
 		}
 		if err != nil {
-			l.fail(p, batch, err)
+			// What waits behind has a deadline of its own.
+			end(batch, err)
 			continue
 		}
 		for i := range answers {
@@ -149,18 +150,10 @@ func (l *lanes[Q, R]) back(p *lane[Q, R], rest []ride[Q, R]) {
 	p.waiting = append(rest, p.waiting...)
 }
 
-// fail ends a batch and all that waits behind it: it would wait as long.
-func (l *lanes[Q, R]) fail(p *lane[Q, R], batch []ride[Q, R], err error) {
-	l.mu.Lock()
-	behind := p.waiting
-	p.waiting, p.bytes = nil, 0
-	l.mu.Unlock()
+func end[Q, R any](batch []ride[Q, R], err error) {
 	var none R
 	for i := range batch {
 		batch[i].done(none, err)
-	}
-	for i := range behind {
-		behind[i].done(none, err)
 	}
 }
 
@@ -171,8 +164,5 @@ func (l *lanes[Q, R]) stop(p *lane[Q, R], err error) {
 	waiting := p.waiting
 	p.waiting, p.bytes = nil, 0
 	l.mu.Unlock()
-	var none R
-	for i := range waiting {
-		waiting[i].done(none, err)
-	}
+	end(waiting, err)
 }

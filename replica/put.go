@@ -23,12 +23,12 @@ type request struct {
 	write   reconcile.Write
 	level   replicate.Level
 	durable int // least number of stores
-	// by is until when the write may be committed here, zero for ever. Who
-	// forwards a write turns to another store when no answer comes. Were the
-	// first one to commit it after that, say because the request hung in a
-	// cut until it healed, the write would return from the past and cover
-	// what was written or deleted since.
-	by time.Time
+	// by is until when, by this store's boot clock, the write may be committed
+	// here, zero for ever. Who forwards a write turns to another store when no
+	// answer comes. Were the first one to commit it after that, say because
+	// the request hung in a cut until it healed, the write would return from
+	// the past and cover what was written or deleted since.
+	by time.Duration
 }
 
 // outcome is what the coordinator says.
@@ -110,24 +110,32 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request) (outcom
 	if q.write.Seen != nil {
 		m.Informed, m.Ctx, m.HLC = true, q.write.Seen.Ctx, q.write.Seen.HLC
 	}
-	req := wire.AppendPutRequest(make([]byte, 0, len(m.Value)+len(m.Key)+64+32*len(m.Ctx)), &m)
 	for attempt := 0; ; attempt++ {
-		// The coordinator waits for others as long as AckTimeout itself.
-		call, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
-		answer, err := s.mesh.Call(call, to, wire.MethodPut, req)
-		cancel()
-		if err != nil {
-			if ctx.Err() == nil {
-				s.silence.note(to, false)
-			}
+		// The coordinator waits for others as long as AckTimeout itself. It
+		// must not begin after half of that, nor after the caller has gone.
+		limit := s.cfg.AckTimeout
+		if end, ok := ctx.Deadline(); ok {
+			limit = min(limit, time.Until(end))
+		}
+		var err error
+		if m.By, err = s.deadlines.by(ctx, to, limit); err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
-		s.silence.note(to, true)
+		req := wire.AppendPutRequest(make([]byte, 0, len(m.Value)+len(m.Key)+96+32*len(m.Ctx)), &m)
+		answer, err := s.askSoon(ctx, to, wire.MethodPut, req)
+		if err != nil {
+			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
+		}
 		p, err := wire.DecodePutReply(answer)
 		if err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
-		if p.Code == wire.CodeUnknownBucket && attempt == 0 && s.teach(ctx, to, q.bucket) == nil {
+		s.deadlines.saw(to, p.Clock)
+		switch {
+		case attempt > 0:
+		case p.Code == wire.CodeLate:
+			continue
+		case p.Code == wire.CodeUnknownBucket && s.teach(ctx, to, q.bucket) == nil:
 			continue
 		}
 		out := outcome{
@@ -138,6 +146,17 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request) (outcom
 		}
 		return out, codeError(p.Code, p.Text)
 	}
+}
+
+// askSoon calls a store that must answer soon, or counts as silent.
+func (s *Store) askSoon(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	call, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
+	defer cancel()
+	answer, err := s.mesh.Call(call, to, method, req)
+	if err == nil || ctx.Err() == nil {
+		s.silence.note(to, err == nil)
+	}
+	return answer, err
 }
 
 // coordinate commits the write here and sees to its copies.

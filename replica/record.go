@@ -145,7 +145,7 @@ var errLate = errors.New("the write came too late")
 type terms struct {
 	nothing bool // no record, for a write that is no delete
 	damage  bool // a damaged record, or a delete of no record
-	by      time.Time
+	by      time.Duration
 }
 
 // commitWrite applies a client's write here. It returns once that is synced.
@@ -155,7 +155,7 @@ func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, ro
 		if err != nil {
 			return err
 		}
-		if !on.by.IsZero() && time.Now().After(on.by) {
+		if on.by != 0 && s.cfg.clock.Boot() > on.by {
 			return errLate
 		}
 		if old.Unknown() && !on.damage && (!on.nothing || old.unknown || w.Tomb) {
@@ -315,7 +315,7 @@ func (s *Store) diskError(what string, err error) error {
 		return fmt.Errorf("%w: %s: %w", ErrStorage, what, err)
 	case errors.Is(err, storage.ErrClosed):
 		return fmt.Errorf("%w: %s", ErrClosed, what)
-	case errors.Is(err, errUninformed):
+	case errors.Is(err, errUninformed), errors.Is(err, errLate):
 		return err
 	case errors.Is(err, reconcile.ErrSiblingLimit):
 		return fmt.Errorf("%w: %w", ErrSiblingLimit, err)

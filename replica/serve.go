@@ -21,6 +21,7 @@ func (s *Store) serve() error {
 		wire.MethodMerge:  s.serveMerge,
 		wire.MethodRead:   s.serveRead,
 		wire.MethodPut:    s.servePut,
+		wire.MethodClock:  s.serveClock,
 		wire.MethodDigest: s.serveDigest,
 		wire.MethodList:   s.serveList,
 	}
@@ -113,22 +114,26 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 	if m.Informed {
 		q.write.Seen = &reconcile.Seen{Ctx: m.Ctx, HLC: m.HLC}
 	}
-	if end, ok := ctx.Deadline(); ok {
-		// Well before the other side turns elsewhere.
-		q.by = time.Now().Add(time.Until(end) / 2)
+	var out outcome
+	if q.by, err = s.deadlines.mine(m.By); err == nil {
+		out, err = s.coordinateFor(ctx, q, len(req))
 	}
-	out, err := s.coordinateFor(ctx, q, len(req))
 	if err != nil && errors.Is(err, ErrClosed) {
 		return nil, err
 	}
 	reply := wire.PutReply{
-		Code: codeOf(err), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
+		Code: codeOf(err), Clock: s.deadlines.clock(), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
 		Hinted: uint64(out.result.Hinted), Dot: out.dot, Covered: out.covered, Ctx: out.seen.Ctx, HLC: out.seen.HLC,
 	}
 	if err != nil {
 		reply.Text = clip(err.Error(), 1024)
 	}
 	return wire.AppendPutReply(nil, &reply), nil
+}
+
+// serveClock tells this store's clock.
+func (s *Store) serveClock(context.Context, view.NodeID, []byte) ([]byte, error) {
+	return wire.AppendPutReply(nil, &wire.PutReply{Clock: s.deadlines.clock()}), nil
 }
 
 // errUnknownBucket: a write of a bucket whose definition has not come here.
@@ -158,6 +163,8 @@ func codeOf(err error) wire.Code {
 		return wire.CodeDegraded
 	case errors.Is(err, ErrOverloaded):
 		return wire.CodeOverloaded
+	case errors.Is(err, errLate):
+		return wire.CodeLate
 	case errors.Is(err, errUnknownBucket):
 		return wire.CodeUnknownBucket
 	case errors.Is(err, ErrSiblingLimit):

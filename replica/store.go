@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -41,18 +42,19 @@ type Store struct {
 	close sync.Once
 	err   error // of closing
 
-	layout  atomic.Pointer[layout]
-	buckets *buckets
-	digests *digests
-	silence *silence
-	clocks  *clocks
-	merges  *lanes[wire.Offer, struct{}]
-	reads   *lanes[wire.Lookup, wire.Lookedup]
-	repairs *repairs
-	hints   *hints
-	entropy *entropy
-	stats   stats
-	alarmed atomic.Int64 // since(), when the last clock alarm was raised
+	layout    atomic.Pointer[layout]
+	buckets   *buckets
+	digests   *digests
+	silence   *silence
+	clocks    *clocks
+	deadlines *deadlines
+	merges    *lanes[wire.Offer, struct{}]
+	reads     *lanes[wire.Lookup, wire.Lookedup]
+	repairs   *repairs
+	hints     *hints
+	entropy   *entropy
+	stats     stats
+	alarmed   atomic.Int64 // since(), when the last clock alarm was raised
 
 	// Only the committing goroutine touches these; see update.
 	writer  reconcile.Writer
@@ -91,6 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), newEntropy(s)
 	s.silence = newSilence(4 * cfg.AckTimeout)
 	s.clocks = newClocks(cfg.MaxSkew)
+	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
 	s.merges = &lanes[wire.Offer, struct{}]{
 		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, call: s.sendMerge, peers: make(map[view.NodeID]*lane[wire.Offer, struct{}]),
 		size: func(o wire.Offer) int { return len(o.Item) + len(o.Key) + 64 },

@@ -10,7 +10,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-writes-on-what-it-does-not-know", Rule: "where a store knows nothing it asks the others before it bases a write on that (protocol A.4)",
-		File: "replica/record.go", Old: "if old.Unknown() && !base.damage &&", New: "if false && old.Unknown() && !base.damage &&",
+		File: "replica/record.go", Old: "if old.Unknown() && !on.damage &&", New: "if false && old.Unknown() && !on.damage &&",
 		Packages: replicaTests, Tests: "TestDamagedRecord",
 	},
 	{
@@ -77,5 +77,15 @@ var replica = []Mutant{
 		Name: "replica-opens-foreign-data", Rule: "identity and data live and die together (protocol 0.1)",
 		File: "replica/store.go", Old: "case err == nil && owner.Node != s.id:", New: "case false:",
 		Packages: replicaTests, Tests: "TestDataOfAnother",
+	},
+	{
+		Name: "replica-write-from-the-past", Rule: "a forwarded write is not committed after the node that asked may have turned elsewhere",
+		File: "replica/record.go", Old: "if on.by != 0 && s.cfg.clock.Boot() > on.by {", New: "if false {",
+		Packages: replicaTests, Tests: "TestForwardedWriteThatArrivesLate",
+	},
+	{
+		Name: "replica-deadline-of-another-run", Rule: "clock readings of different runs of a store do not compare",
+		File: "replica/deadline.go", Old: "if c.Run != d.run {", New: "if false {",
+		Packages: replicaTests, Tests: "TestForwardedWriteThatArrivesLate",
 	},
 }

@@ -10,6 +10,7 @@ const (
 	MethodMerge  = "replica.merge"  // MergeRequest -> MergeReply
 	MethodRead   = "replica.read"   // ReadRequest -> ReadReply
 	MethodPut    = "replica.put"    // PutRequest -> PutReply
+	MethodClock  = "replica.clock"  // nothing -> PutReply, of which only Clock counts
 	MethodDigest = "replica.digest" // DigestRequest -> DigestReply
 	MethodList   = "replica.list"   // ListRequest -> ListReply
 )
@@ -51,6 +52,7 @@ const (
 	CodeNotStored // for another reason
 	CodeSiblings  // too many concurrent values
 	CodeClock     // the store's clock is off
+	CodeLate      // the request came after its deadline
 	codeEnd
 )
 
@@ -107,15 +109,25 @@ type PutRequest struct {
 	Level      int64
 	MinDurable uint64
 	TTL        uint64 // ms from now, 0: for ever
+	By         Clock  // when it is too late to commit the write, by the receiver's clock
+}
+
+// Clock is a reading of a store's own clock, which counts from some moment
+// and goes on while the machine is suspended. Readings of different runs of a
+// store do not compare.
+type Clock struct {
+	Run     uint64 // random, per opening of the store
+	Reading uint64 // us
 }
 
 // PutReply answers PutRequest.
 type PutReply struct {
 	Code    Code
-	Text    string // of the error, when Code is not CodeOK
-	Durable uint64 // stores that have synced the write
-	Homes   uint64 // homes among them
-	Hinted  uint64 // dead homes another store keeps it for
+	Text    string        // of the error, when Code is not CodeOK
+	Clock   Clock         // of the receiver
+	Durable uint64        // stores that have synced the write
+	Homes   uint64        // homes among them
+	Hinted  uint64        // dead homes another store keeps it for
 	Dot     version.Dot   // the write's id; zero if there was nothing to delete
 	Covered []version.Dot // live values, deletes included, that the write replaced
 	Ctx     version.Context

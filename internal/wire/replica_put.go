@@ -14,6 +14,7 @@ func AppendPutRequest(dst []byte, m *PutRequest) []byte {
 		p.int(m.Level)
 		p.uint(m.MinDurable)
 		p.uint(m.TTL)
+		p.clock(m.By)
 		p.bytes(m.Value)
 	})
 }
@@ -30,6 +31,7 @@ func DecodePutRequest(data []byte) (m PutRequest, err error) {
 		m.Level = u.int()
 		m.MinDurable = u.uint()
 		m.TTL = u.uint()
+		m.By = u.clock()
 		m.Value = u.bytes(MaxValue)
 		if m.Tomb && len(m.Value) != 0 {
 			u.fail("delete with a value")
@@ -47,6 +49,7 @@ func AppendPutReply(dst []byte, m *PutReply) []byte {
 		p.uint(replicaVersion)
 		p.uint(uint64(m.Code))
 		p.string(m.Text)
+		p.clock(m.Clock)
 		p.uint(m.Durable)
 		p.uint(m.Homes)
 		p.uint(m.Hinted)
@@ -65,6 +68,7 @@ func DecodePutReply(data []byte) (m PutReply, err error) {
 		u.version(replicaVersion)
 		m.Code = u.code()
 		m.Text = u.string(1 << 12)
+		m.Clock = u.clock()
 		m.Durable = u.uint()
 		m.Homes = u.uint()
 		m.Hinted = u.uint()
@@ -93,3 +97,10 @@ func (u *unpacker) dot() version.Dot {
 		N: u.uint(),
 	}
 }
+
+func (p *packer) clock(c Clock) {
+	p.id(c.Run)
+	p.uint(c.Reading)
+}
+
+func (u *unpacker) clock() Clock { return Clock{Run: u.uint(), Reading: u.uint()} }

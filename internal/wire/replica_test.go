@@ -62,9 +62,9 @@ func samples() []sample {
 	mergeReply := MergeReply{Code: CodeOverloaded, Wall: 1_700_000_000_000}
 	read := ReadRequest{Keys: []Lookup{{Bucket: 9, Key: "k", Known: 1 << 40}, {Key: "other"}}}
 	readReply := ReadReply{Wall: 7, Items: []Lookedup{{Found: Present, Item: item}, {Found: Absent, Item: []byte{}}, {Found: Nothing, Item: []byte{}}, {Found: Same, Item: []byte{}}}}
-	put := PutRequest{Bucket: 9, Key: "k", Value: []byte("v"), Informed: true, Ctx: it.Ctx, HLC: it.HLC, Level: -2, MinDurable: 2, TTL: 60_000}
+	put := PutRequest{Bucket: 9, Key: "k", Value: []byte("v"), Informed: true, Ctx: it.Ctx, HLC: it.HLC, Level: -2, MinDurable: 2, TTL: 60_000, By: Clock{Run: 1 << 63, Reading: 5_000_000}}
 	del := PutRequest{Bucket: 9, Key: "k", Value: []byte{}, Tomb: true}
-	putReply := PutReply{Code: CodeDegraded, Text: "alone", Durable: 1, Homes: 1, Hinted: 2, Dot: it.Sibs[0].Dot, Covered: []version.Dot{{A: it.Ctx[0].A, N: 1}}, Ctx: it.Ctx, HLC: it.HLC}
+	putReply := PutReply{Code: CodeDegraded, Text: "alone", Clock: Clock{Run: 1 << 63, Reading: 5_000_000}, Durable: 1, Homes: 1, Hinted: 2, Dot: it.Sibs[0].Dot, Covered: []version.Dot{{A: it.Ctx[0].A, N: 1}}, Ctx: it.Ctx, HLC: it.HLC}
 	digest := DigestRequest{Sums: []Sum{{Bucket: 9, Shard: 270, Digest: [16]byte{1, 2, 15: 3}}, {Bucket: 1, Shard: 65535}}}
 	digestReply := DigestReply{Differ: []int{0, 5, 300}}
 	list := ListRequest{Bucket: 9, Shard: 270, After: "k", From: true}
