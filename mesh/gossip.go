@@ -228,7 +228,7 @@ func (n *Node) keepWhole(ctx context.Context) {
 		for len(n.returns) > 0 {
 			<-n.returns
 		}
-		if p := n.partners(); len(p) > 0 {
+		if p := partners(n.View()); len(p) > 0 {
 			if err := n.gossip.join(ctx, p[rand.IntN(len(p))]); err != nil {
 				n.log.Debug("gossip exchange failed", "error", err)
 			}

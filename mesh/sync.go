@@ -133,9 +133,9 @@ func (n *Node) keepExchanging(ctx context.Context) {
 				return
 			}
 			told = n.book.get().sum
-			n.exchangeWith(ctx, n.partners()...)
+			n.exchangeWith(ctx, partners(n.View())...)
 		case <-time.After(wait):
-			if p := n.partners(); len(p) > 0 {
+			if p := partners(n.View()); len(p) > 0 {
 				n.exchangeWith(ctx, p[rand.IntN(len(p))])
 			}
 		}
@@ -168,20 +168,16 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 // members those 1, 2, 4, 8, ... places on. Whatever the size of the mesh a
 // node has few of them, the same ones for as long as nothing changes, and
 // news reaches everybody in a logarithmic number of steps.
-func (n *Node) partners() []view.NodeID {
-	v := n.views.Get()
+func partners(v view.View) []view.NodeID {
 	var ring []view.NodeID
-	self := -1
+	self := 0
 	for _, m := range v.Members {
-		if m.ID == n.id {
+		if m.ID == v.Self {
 			self = len(ring)
 		}
-		if m.State == view.Alive || m.ID == n.id {
+		if m.State == view.Alive || m.ID == v.Self {
 			ring = append(ring, m.ID)
 		}
-	}
-	if self < 0 {
-		return nil
 	}
 	var out []view.NodeID
 	for step := 1; step < len(ring); step *= 2 {

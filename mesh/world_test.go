@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/memnet"
@@ -35,6 +39,7 @@ type box struct {
 	n     int
 	addr  netip.Addr
 	fs    *vfs.MemFS
+	full  atomic.Bool // writes fail
 	skew  time.Duration
 	cfg   Config
 	node  *Node
@@ -75,7 +80,13 @@ func (w *world) add(addr netip.Addr) *box {
 
 // seams are those of this world.
 func (b *box) seams() seams {
-	return seams{fs: b.fs, clock: clock.Simulated(b.skew), lookup: noLookup, hasty: b.w.hasty}
+	disk := errorfs.Wrap(b.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if b.full.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return &fs.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
+		}
+		return nil
+	}))
+	return seams{fs: disk, clock: clock.Simulated(b.skew), lookup: noLookup, hasty: b.w.hasty}
 }
 
 func noLookup(context.Context, string) ([]netip.Addr, error) {

@@ -1,3 +1,109 @@
 package main
 
-var mesh = []Mutant{}
+const (
+	meshTests     = "./mesh"
+	identityTests = "./mesh/identity"
+)
+
+var mesh = []Mutant{
+	{
+		Name: "mesh-any-authority", Rule: "a certificate is signed by the mesh authority",
+		File: "mesh/identity/identity.go", Old: "if !ed25519.Verify(a.Key, cert.RawTBSCertificate, cert.Signature) {", New: "if len(a.Key) == 0 {",
+		Packages: identityTests, Tests: "TestCertificate|FuzzVerify",
+	},
+	{
+		Name: "mesh-certificate-of-another-mesh", Rule: "a certificate is bound to the MeshID",
+		File: "mesh/identity/identity.go", Old: `uri.Scheme != "skein" || uri.Host != a.Mesh.String()`, New: `uri.Scheme != "skein"`,
+		Packages: identityTests, Tests: "TestVerifyChecksWhatIsSigned",
+	},
+	{
+		Name: "mesh-name-not-in-keys", Rule: "meshes of another name never merge (protocol B.1)",
+		File: "mesh/identity/identity.go", Old: "uint64(shards))) + meshName", New: "uint64(shards)))",
+		Packages: identityTests, Tests: "TestDeriveSeparatesMeshes|TestDeriveGolden",
+	},
+	{
+		Name: "mesh-starts-without-secret", Rule: "there is no mode without a secret",
+		File: "mesh/config.go", Old: `fault(len(c.Secret) == 0, "%w", ErrNoSecret)`, New: "",
+		Packages: meshTests, Tests: "TestNoSecret",
+	},
+	{
+		Name: "mesh-boot-not-counted", Rule: "Boot grows with every start, on disk (protocol 0.2)",
+		File: "mesh/dir.go", Old: "d.id.Boot++", New: "",
+		Packages: meshTests, Tests: "TestDirectoryCountsBoots",
+	},
+	{
+		Name: "mesh-store-of-another-node", Rule: "identity and data are both there and equal, or the NodeID is new (protocol 0.1)",
+		File: "mesh/dir.go", Old: "case f.owner.Node != f.id.Node:", New: "case f.owner.Node == 0:",
+		Packages: meshTests, Tests: "TestDirectoryThatMustNotBeUsedOn",
+	},
+	{
+		Name: "mesh-empty-disk-old-identity", Rule: "an identity whose data is gone is not used on (protocol A.5, F.2 4)",
+		File: "mesh/dir.go", Old: "case f.owner.Initialised && !f.manifest:", New: "case f.owner.Initialised && !f.store:",
+		Packages: meshTests, Tests: "TestDirectoryThatMustNotBeUsedOn",
+	},
+	{
+		Name: "mesh-left-comes-back", Rule: "left and evicted are final (protocol A.7)",
+		File: "mesh/dir.go", Old: "case f.id.End != wire.Running:", New: "case f.id.End > wire.EndRolled:",
+		Packages: meshTests, Tests: "TestDirectoryThatMustNotBeUsedOn",
+	},
+	{
+		Name: "mesh-identity-before-owner", Rule: "a crash leaves no identity whose store belongs to nobody (protocol 0.1)",
+		File: "mesh/dir.go", Old: "\tif storing {\n\t\tif err := d.fs.MkdirAll(d.join(storeName)", New: "\tif err := d.writeIdentity(); err != nil {\n\t\treturn err\n\t}\n\tif !storing {\n\t\tif err := d.fs.MkdirAll(d.join(storeName)",
+		Packages: meshTests, Tests: "TestDirectory",
+	},
+	{
+		Name: "mesh-newer-format-overwritten", Rule: "a newer format is left untouched",
+		File: "mesh/dir.go", Old: "case errors.Is(err, file.ErrNewerFormat), errors.Is(err, wire.ErrNewerVersion):", New: "case errors.Is(err, wire.ErrNewerVersion):\n\t\treturn err, nil\n\tcase errors.Is(err, file.ErrNewerFormat):",
+		Packages: meshTests, Tests: "TestNewerFormatIsLeftAlone",
+	},
+	{
+		Name: "mesh-roster-forgotten", Rule: "the roster outlives the process: a node finds its mesh by what it remembers (F.2 7)",
+		File: "mesh/dir.go", Old: "d.roster = f.roster", New: "",
+		Packages: meshTests, Tests: "TestF2_07|TestRestartKeepsIdentity",
+	},
+	{
+		Name: "mesh-roster-used-before-disk", Rule: "a roster is on disk before it is used (protocol B.1)",
+		File: "mesh/roster.go", Old: "if err := b.write(next); err != nil {", New: "if err := b.write(next); err != nil && next.Len() == 0 {",
+		Packages: meshTests, Tests: "TestRosterOnAFullDisk",
+	},
+	{
+		Name: "mesh-clone-admitted", Rule: "a copy of a running node is refused (protocol A.5)",
+		File: "mesh/contact.go", Old: "case n.answers(ctx, e.ID, e.Instance):", New: "case false:",
+		Packages: meshTests, Tests: "TestCloneOfRunningNodeIsRefused",
+	},
+	{
+		Name: "mesh-clone-of-the-same-boot", Rule: "another process of the same boot is a copy (protocol A.5)",
+		File: "mesh/contact.go", Old: "case e.Boot > known.Boot:", New: "case e.Boot >= known.Boot:",
+		Packages: meshTests, Tests: "TestCopyStartedBesideItsDeadOriginal",
+	},
+	{
+		Name: "mesh-deaf-to-its-own-later-life", Rule: "a node told of a later life of its own stops (protocol A.5, F.2 13)",
+		File: "mesh/contact.go", Old: "case e.Boot > boot || e.Boot == boot && e.Instance > n.instance:\n\t\tn.fail", New: "case false:\n\t\tn.fail",
+		Packages: meshTests, Tests: "TestF2_13",
+	},
+	{
+		Name: "mesh-name-of-a-living-node", Rule: "where two nodes of one name live, the second is refused (protocol B.1)",
+		File: "mesh/contact.go", Old: "if o.ID == n.id || n.answers(ctx, o.ID, 0) {", New: "if false {",
+		Packages: meshTests, Tests: "TestNewDiskUnderTheNameOfALivingNodeIsRefused",
+	},
+	{
+		Name: "mesh-client-is-a-node", Rule: "who only asks may not change the roster",
+		File: "mesh/call.go", Old: "if n.clients.has(from) {", New: "if false {",
+		Packages: meshTests, Tests: "TestClient",
+	},
+	{
+		Name: "mesh-admin-always", Rule: "admin requests are refused unless allowed",
+		File: "mesh/call.go", Old: "if strings.HasPrefix(method, adminPrefix) && !n.cfg.AllowAdmin {", New: "if false {",
+		Packages: meshTests, Tests: "TestCall",
+	},
+	{
+		Name: "mesh-goes-although-nothing-was-handed-over", Rule: "a node that cannot hand over stays",
+		File: "mesh/leave.go", Old: `return fmt.Errorf("mesh: leave: hand over: %w", err)`, New: "break",
+		Packages: meshTests, Tests: "TestLeaveStaysWhenHandOverFails",
+	},
+	{
+		Name: "mesh-dated-by-the-clock-alone", Rule: "what a node says of itself counts, whatever its clock says (F.2 6)",
+		File: "internal/roster/roster.go", Old: "self.HLC = min(max(now, old.HLC)+1, MaxHLC)", New: "self.HLC = min(now+1, MaxHLC)",
+		Packages: meshTests, Tests: "TestF2_06",
+	},
+}
