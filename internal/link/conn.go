@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,6 +105,9 @@ func (c *conn) write() {
 		case <-c.done:
 			return
 		}
+		// Let those who are ready to queue something do so: one write for many
+		// frames is what makes this fast.
+		runtime.Gosched()
 		for {
 			buf := c.take()
 			if len(buf) == 0 {
