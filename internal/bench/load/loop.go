@@ -81,11 +81,14 @@ func run(ctx context.Context, sys System, cmd Command) (Result, error) {
 	}
 
 	result := summary(clients, elapsed)
-	if result.Ops == 0 {
+	if result.Ops == 0 && result.Failed > 0 {
 		return Result{}, fmt.Errorf("load: no operation succeeded: %s", result.FirstFailure)
 	}
 	result.WriteBytes = quiet.sub(started).written
-	result.CPUPerOp = float64(quiet.sub(warm).cpu.Nanoseconds()) / 1e3 / float64(result.Ops)
+	// Where the host gave no time for even one operation, Ops is 0.
+	if result.Ops > 0 {
+		result.CPUPerOp = float64(quiet.sub(warm).cpu.Nanoseconds()) / 1e3 / float64(result.Ops)
+	}
 	return result, nil
 }
 
