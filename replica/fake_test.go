@@ -19,7 +19,7 @@ import (
 // fakeNet joins stores without a mesh: calls are function calls, and who is
 // alive is what the test says.
 type fakeNet struct {
-	t *testing.T
+	t testing.TB
 
 	mu      sync.Mutex
 	version uint64
@@ -47,7 +47,7 @@ type fakeNode struct {
 
 var errFakeUnreachable = errors.New("unreachable")
 
-func newFakeNet(t *testing.T) *fakeNet {
+func newFakeNet(t testing.TB) *fakeNet {
 	return &fakeNet{t: t, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool)}
 }
 
