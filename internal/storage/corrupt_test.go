@@ -291,3 +291,54 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+func FuzzChunks(f *testing.F) {
+	fs := vfs.NewMem()
+	s, err := Open(memOptions(fs))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for range 5 {
+		if err := put(s, "key", "value"); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		f.Fatal(err)
+	}
+	names, err := fs.List("store")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range names {
+		if file, err := fs.Open("store/" + name); err == nil {
+			data, _ := io.ReadAll(file)
+			f.Add(data, uint32(2), false)
+			f.Add(data, uint32(0), true)
+			_ = file.Close()
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte, number uint32, manifest bool) {
+		format := logFormat(number)
+		if manifest {
+			format = manifestFormat()
+		}
+		if err := format.check(data); err == nil {
+			return
+		}
+		// Damage was found because a whole record begins somewhere behind
+		// the first place that does not check.
+		records := 0
+		for off := range data {
+			if kind, end, ok := format.chunkAt(data, off); ok && kind <= format.first {
+				records++
+				if end > len(data) {
+					t.Fatalf("chunk at %d ends at %d of %d", off, end, len(data))
+				}
+			}
+		}
+		if records == 0 {
+			t.Fatal("damage found without a later record")
+		}
+	})
+}

@@ -30,6 +30,12 @@ func newStuckSync(fs vfs.FS) *stuckSync {
 	return d
 }
 
+// release lets a test that has failed end.
+func (d *stuckSync) release() {
+	d.stuck.Store(false)
+	close(d.answer)
+}
+
 type outcome struct {
 	value []byte
 	err   error
@@ -75,6 +81,7 @@ func gatedReads(t *testing.T, fail error) {
 	mem := vfs.NewCrashableMem()
 	disk := newStuckSync(mem)
 	s := openMem(t, disk, func(o *Options) { o.CacheBytes = 1 << 20 })
+	t.Cleanup(disk.release)
 	write := func(smallValue string, largeValue []byte, more ...[]byte) error {
 		return s.Update(ctx, func(tx *Tx) error {
 			errs := []error{tx.Set(small, []byte(smallValue)), tx.Set(large, largeValue)}
@@ -143,6 +150,7 @@ func TestUpdateSeesQueuedUpdates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newStuckSync(vfs.NewMem())
 		s := openMem(t, disk)
+		t.Cleanup(disk.release)
 		add := func(suffix string, err error) chan outcome {
 			return async(func() ([]byte, error) {
 				return nil, s.Update(context.Background(), func(tx *Tx) error {
@@ -191,6 +199,7 @@ func TestUpdateAbandonedBeforeItBegan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newStuckSync(vfs.NewMem())
 		s := openMem(t, disk)
+		t.Cleanup(disk.release)
 		disk.stuck.Store(true)
 		first := async(func() ([]byte, error) { return nil, put(s, "a", "1") })
 		synctest.Wait()

@@ -217,9 +217,9 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		FormatMajorVersion:          pebbleFormat,
 		MaxOpenFiles:                256,
 		MaxManifestFileSize:         1 << 20,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8, // more, larger steps: less is rewritten
 		L0CompactionFileThreshold:   64,
-		LBaseMaxBytes:               16 << 20,
+		LBaseMaxBytes:               64 << 20,
 		MemTableStopWritesThreshold: 1 << 20,       // never stall inside
 		L0StopWritesThreshold:       math.MaxInt32, // Pebble: see pressure
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },

@@ -13,7 +13,7 @@ const (
 	// slowSublevels of level 0 waiting to be merged slow writers down; each
 	// costs readers. It does not stop them: merging may be held up by
 	// damage, for long.
-	slowSublevels = 16
+	slowSublevels = 24
 	slowDown      = 20 * time.Millisecond
 )
 

@@ -81,7 +81,7 @@ type Options struct {
 	// MemTableBytes is how much is collected in memory, and in the log,
 	// before it is sorted into tables: more costs memory and time to open,
 	// less costs wear. At most three of this size exist at a time. Default
-	// (0): 4 MiB. Minimum: 256 KiB.
+	// (0): 8 MiB. Minimum: 256 KiB.
 	MemTableBytes int64
 	// Reserve is how many bytes must be free in the file system for an
 	// update to be accepted, so that what was accepted can still be sorted
@@ -89,8 +89,8 @@ type Options struct {
 	Reserve int64
 	// ReadOnly opens the store for looking only: no file in it is changed.
 	ReadOnly bool
-	// OnCorrupt is told of each damaged record when it is come across. It
-	// is called from whatever goroutine found it, must not block and must
+	// OnCorrupt is told of each damaged record when it is come across; with
+	// an empty key, of a range that a scan could not read. It is called from whatever goroutine found it, must not block and must
 	// not call the Store. key is the callee's to keep. Default: none.
 	OnCorrupt func(key []byte, err error)
 	// Logger gets what the operator should know. Default: silent.
@@ -113,7 +113,7 @@ func (o *Options) fill() error {
 	}
 	switch {
 	case o.MemTableBytes == 0:
-		o.MemTableBytes = 4 << 20
+		o.MemTableBytes = 8 << 20
 	case o.MemTableBytes < 256<<10 || o.MemTableBytes > 1<<30:
 		errs = append(errs, fmt.Errorf("MemTableBytes is %d, not between 256 KiB and 1 GiB", o.MemTableBytes))
 	}
@@ -164,11 +164,13 @@ type Store struct {
 func (s *Store) Get(ctx context.Context, key []byte) ([]byte, error) { return s.get(ctx, key) }
 
 // Scan calls fn for every record with lower <= key < upper in the order of
-// keys, as of one moment, synced data only. A nil bound is open. Damaged
-// records are left out and reported to Options.OnCorrupt. key and value are
-// valid only during the call and must not be changed. Scan stops at the
-// first error of fn and returns it. It keeps files from being deleted while
-// it runs; fn may read the Store and update it, but not close it.
+// keys, as of one moment, synced data only. An empty bound is open. Damaged
+// records are left out and reported to Options.OnCorrupt. Where a part of the
+// disk cannot be read at all, Scan ends there with ErrCorrupt: what follows
+// is unknown. key and value are valid only during the call and must not be
+// changed. Scan stops at the first error of fn and returns it. It keeps files
+// from being deleted while it runs; fn may read the Store and update it, but
+// not close it.
 func (s *Store) Scan(ctx context.Context, lower, upper []byte, fn func(key, value []byte) error) error {
 	return s.scan(ctx, lower, upper, fn)
 }
