@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -128,7 +129,58 @@ func TestCopyStartedBesideItsDeadOriginal(t *testing.T) {
 		w.eventually(10*time.Second, "restarted node is back", w.whole)
 		b.kill() // boot 2 was seen
 		c := w.cloneOf(b, image)
+		c.inst = 1<<64 - 1 // whichever is the higher
 		w.stopsWith(c.start(), ErrRolledBack)
+		for _, n := range w.running() {
+			if e, _ := n.book.get().Get(c.node.ID()); e.Instance == c.inst {
+				t.Errorf("node %v took the copy in", n.ID())
+			}
+		}
+	})
+}
+
+// What others hold of this node reaches it by the roster, without any hello.
+func TestNewsOfItselfStopANode(t *testing.T) {
+	for what, c := range map[string]struct {
+		change func(*roster.Entry)
+		want   error
+	}{
+		"a later boot":             {func(e *roster.Entry) { e.Boot++ }, ErrRolledBack},
+		"another run of this boot": {func(e *roster.Entry) { e.Instance = 1<<64 - 1 }, ErrRolledBack},
+		"evicted":                  {func(e *roster.Entry) { e.Status = view.Evicted }, ErrEvicted},
+	} {
+		bubble(t, 1, func(t *testing.T, w *world) {
+			b := w.boxes[0]
+			n := b.start()
+			e, _ := n.book.get().Get(n.ID())
+			c.change(&e)
+			if err := n.learn(t.Context(), 7, []wire.Member{wire.Member(e)}); err != nil {
+				t.Fatal(err)
+			}
+			w.stopsWith(n, c.want)
+			if again := b.start(); again.ID() == n.ID() {
+				t.Errorf("%s: started once more under the same id", what)
+			}
+		})
+	}
+}
+
+// An older claim is no news, and what is false of the attributes is put right.
+func TestNodePutsItsEntryRight(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		n := w.boxes[0].start()
+		e, _ := n.book.get().Get(n.ID())
+		e.Boot, e.Zone, e.HLC = 0, "elsewhere", e.HLC+1000
+		if err := n.learn(t.Context(), 7, []wire.Member{wire.Member(e)}); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(time.Second, "the entry is right again", func() bool {
+			now, _ := n.book.get().Get(n.ID())
+			return now.Zone == w.boxes[0].cfg.Zone && now.HLC > e.HLC && now.Boot == 1
+		})
+		if n.hasStopped() {
+			t.Error("the node stopped")
+		}
 	})
 }
 

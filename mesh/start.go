@@ -75,6 +75,8 @@ type seams struct {
 	mdns   func(n *Node) (discovery, error)
 	// hasty leaves memberlist's goroutines to themselves on Close.
 	hasty bool
+	// instance replaces the random one unless it is zero.
+	instance uint64
 }
 
 // Start opens the data directory and joins the mesh, or waits for it: it
@@ -105,6 +107,9 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), views: &notify.Value[view.View]{},
 		work:  lifecycle.NewGroup(context.Background()),
 		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
+	}
+	if s.instance != 0 {
+		n.instance = s.instance
 	}
 	if n.cfg.Name == "" {
 		n.cfg.Name = n.id.String()

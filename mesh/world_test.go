@@ -41,6 +41,7 @@ type box struct {
 	fs    *vfs.MemFS
 	full  atomic.Bool // writes fail
 	skew  time.Duration
+	inst  uint64 // instance of the next run; 0: random
 	cfg   Config
 	node  *Node
 	nodes []*Node // all that ever ran here
@@ -86,7 +87,7 @@ func (b *box) seams() seams {
 		}
 		return nil
 	}))
-	return seams{fs: disk, clock: clock.Simulated(b.skew), lookup: noLookup, hasty: b.w.hasty}
+	return seams{fs: disk, clock: clock.Simulated(b.skew), lookup: noLookup, hasty: b.w.hasty, instance: b.inst}
 }
 
 func noLookup(context.Context, string) ([]netip.Addr, error) {

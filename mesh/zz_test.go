@@ -1,43 +1,35 @@
 package mesh
 
 import (
-	"net/netip"
+	"slices"
 	"testing"
 	"time"
+	"math/rand/v2"
+	"os"
+	"strconv"
 
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-func TestZZHeal(t *testing.T) {
-	bubble(t, 50, func(t *testing.T, w *world) {
+func TestZZDetect(t *testing.T) {
+	N, _ := strconv.Atoi(os.Getenv("N"))
+	R, _ := strconv.Atoi(os.Getenv("R"))
+	bubble(t, N, func(t *testing.T, w *world) {
 		w.hasty = true
-		w.form(30 * time.Second)
-		var sides [2][]netip.Addr
-		for i, b := range w.boxes {
-			sides[i%2] = append(sides[i%2], b.addr)
+		w.form(60 * time.Second)
+		var ds []time.Duration
+		for range R {
+			time.Sleep(20*time.Second + rand.N(2*time.Second))
+			b := w.boxes[rand.IntN(N)]
+			n := b.node
+			b.silence()
+			d := w.eventually(60*time.Second, "failed", func() bool { return w.everySees(n.id, view.Failed) })
+			ds = append(ds, d)
+			w.net.Restore(b.addr)
+			b.node = n
+			w.eventually(100*time.Second, "back", w.whole)
 		}
-		w.net.Partition(sides[0], sides[1])
-		time.Sleep(5 * time.Minute)
-		w.net.HealAll()
-		for s := range 40 {
-			time.Sleep(time.Second)
-			min, max, sum := 99, 0, 0
-			ml := 0
-			for _, n := range w.running() {
-				a := n.View().Count(view.Alive)
-				if a < min {
-					min = a
-				}
-				if a > max {
-					max = a
-				}
-				sum += a
-				ml += n.gossip.serf.Memberlist().NumMembers()
-			}
-			t.Logf("%ds: min %d max %d mean %.1f memberlist %.1f", s+1, min, max, float64(sum)/50, float64(ml)/50)
-			if min == 50 {
-				break
-			}
-		}
+		slices.Sort(ds)
+		t.Logf("min %v median %v p90 %v max %v", ds[0], ds[len(ds)/2], ds[len(ds)*9/10], ds[len(ds)-1])
 	})
 }

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
@@ -156,18 +157,12 @@ func nodeURI(mesh view.MeshID, node view.NodeID) string {
 }
 
 func (a Authority) nodeOf(uri *url.URL) (view.NodeID, error) {
-	if uri.Scheme != "skein" || uri.Host != a.Mesh.String() {
-		return 0, errors.New("for another mesh")
-	}
-	if len(uri.Path) < 1 {
-		return 0, errors.New("names no node")
-	}
-	node, err := view.ParseNodeID(uri.Path[1:])
+	node, err := view.ParseNodeID(strings.TrimPrefix(uri.Path, "/"))
 	if err != nil {
 		return 0, err
 	}
-	if uri.String() != nodeURI(a.Mesh, node) {
-		return 0, errors.New("names its node in an unusual way")
+	if got, want := uri.String(), nodeURI(a.Mesh, node); got != want {
+		return 0, fmt.Errorf("for %.100q, want %q", got, want)
 	}
 	return node, nil
 }
