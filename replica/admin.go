@@ -106,9 +106,6 @@ func (s *Store) named(ctx context.Context, name string) (*Bucket, error) {
 		return nil, ErrClosed
 	}
 	defer s.leave()
-	if name == "" { // which is what the system bucket is called
-		return nil, fmt.Errorf("%w: the name is empty", ErrNoBucket)
-	}
 	read, err := s.get(ctx, s.buckets.system(), s.place(systemBucket, name), replicate.One)
 	if err != nil {
 		return nil, err
@@ -117,7 +114,9 @@ func (s *Store) named(ctx context.Context, name string) (*Bucket, error) {
 	if read.Found() {
 		in = s.buckets.defined(name, read.Item)
 	}
-	if len(in) == 0 { // defined here, out of reach of those that would keep it
+	if len(in) == 0 {
+		// It may have been defined here, out of reach of those that would keep
+		// it. The system bucket, which has no name, is nobody's to use.
 		in = slices.DeleteFunc(s.buckets.list(), func(b *bucket) bool { return b.system || b.def.Name != name })
 	}
 	if len(in) > 0 {

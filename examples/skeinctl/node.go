@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/skeinmesh/skein/mesh"
@@ -20,6 +21,12 @@ func (s *session) withNode(fn func(ctx context.Context, node *mesh.Client) error
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
+	defer func() {
+		// A connection may notice the deadline before the context does.
+		if at, _ := ctx.Deadline(); errors.Is(err, mesh.ErrUnreachable) && !time.Now().Before(at) {
+			err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+		}
+	}()
 	node, err := mesh.Dial(ctx, mesh.ClientConfig{Addr: s.addr, Secret: secret, MeshName: s.meshName, Shards: s.shards})
 	if err != nil {
 		return err
@@ -36,7 +43,11 @@ func (s *session) explain(err error) string {
 	case errors.Is(err, mesh.ErrNoHandler):
 		return fmt.Sprintf("the node at %s has no store: the program that runs it opens none (replica.Open)", s.addr)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("not done within %v (-timeout), by the node at %s; what was to be written may have been: %v", s.timeout, s.addr, err)
+		doubt := ""
+		if s.name == "put" || s.name == "del" {
+			doubt = "; it may be carried out all the same, and may be repeated"
+		}
+		return fmt.Sprintf("no answer from the node at %s within %v (-timeout)%s (%v)", s.addr, s.timeout, doubt, err)
 	case errors.Is(err, mesh.ErrUnreachable):
 		return fmt.Sprintf("no node of this mesh answers at %s: does one run there, and does it have the same secret, -mesh and -shards? (%v)", s.addr, err)
 	case errors.Is(err, replica.ErrNoBucket) && errors.Is(err, replica.ErrDegraded):
