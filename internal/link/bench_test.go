@@ -7,7 +7,6 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -57,12 +56,6 @@ func mustCallAny(b *testing.B, l *Link) {
 	if _, err := l.Call(context.Background(), 2, "x", nil); err != nil {
 		b.Fatal(err)
 	}
-}
-
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 func BenchmarkSeal(b *testing.B) {

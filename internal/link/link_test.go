@@ -48,6 +48,21 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
+func TestWildcardSpeaksBothFamilies(t *testing.T) {
+	w := newWorld(t)
+	everywhere := func(c *Config) { c.Listen = "" }
+	a, b := w.start(1, everywhere), w.start(2, everywhere)
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		w.book.set(2, netip.AddrPortFrom(netip.MustParseAddr(host), b.Addr().Port()))
+		if r, err := a.Probe(ctxFor(t, 5*time.Second), 2); err != nil || r.Stream {
+			t.Errorf("probe of %s: %+v, %v", host, r, err)
+		}
+		mustCall(t, a, 2, []byte(host))
+		a.Drop(2)
+		eventually(t, "dropped", func() bool { return len(a.peers.all()) == 0 })
+	}
+}
+
 func TestBothDialAtOnce(t *testing.T) {
 	w := newWorld(t)
 	for round := range 20 {

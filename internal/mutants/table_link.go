@@ -70,7 +70,7 @@ var link = []Mutant{
 	},
 	{
 		Name: "link-nameless-address", Rule: "no address is used on a peer's word",
-		File: "internal/link/gossip.go", Old: "if !ok || err != nil {", New: "if err != nil {",
+		File: "internal/link/gossip.go", Old: "if !ok || err != nil {", New: "if !ok && err != nil {",
 		Packages: linkTests, Tests: "TestGossipAddressing",
 	},
 	{
