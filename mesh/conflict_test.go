@@ -126,7 +126,7 @@ func TestCopyStartedBesideItsDeadOriginal(t *testing.T) {
 		b.kill()
 		image := b.copyDisk() // of boot 1
 		b.start()
-		w.eventually(10*time.Second, "restarted node is back", w.whole)
+		w.eventually(10*time.Second, "restarted node is back", func() bool { return w.whole() && w.agreed() })
 		b.kill() // boot 2 was seen
 		c := w.cloneOf(b, image)
 		c.inst = 1<<64 - 1 // whichever is the higher

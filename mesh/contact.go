@@ -159,18 +159,29 @@ func (n *Node) admit(ctx context.Context, e roster.Entry, met bool) error {
 
 // admitLife compares the life that e claims with the one known.
 func (n *Node) admitLife(ctx context.Context, e, known roster.Entry, met bool) error {
+	rolledBack := &link.RefusedError{Code: codeRolledBack, Text: fmt.Sprintf("boot %d was seen, this is %d", known.Boot, e.Boot)}
+	inUse := &link.RefusedError{Code: codeIDInUse, Text: "another node runs under this node id"}
 	switch {
 	case known.Boot == 0 || e.Boot == known.Boot && e.Instance == known.Instance:
 		return nil
-	case e.Boot < known.Boot, e.Boot == known.Boot && met && e.Instance < known.Instance:
-	case met:
+	case e.Boot < known.Boot:
+		return rolledBack
+	case e.Boot > known.Boot && met:
 		return nil
-	case n.answers(ctx, e.ID, e.Instance):
-		return &link.RefusedError{Code: codeIDInUse, Text: "another node runs under this node id"}
-	case e.Boot > known.Boot:
-		return nil
+	case !n.answers(ctx, e.ID, e.Instance):
+		if e.Boot > known.Boot {
+			return nil
+		}
+		if met && e.Instance > known.Instance && n.alive(e.ID) {
+			return &link.RefusedError{Code: link.CodeBusy, Text: "another run of this boot has only just ended"}
+		}
+		return rolledBack
+	case !met:
+		return inUse
+	case e.Instance < known.Instance:
+		return rolledBack
 	}
-	return &link.RefusedError{Code: codeRolledBack, Text: fmt.Sprintf("boot %d was seen, this is %d", known.Boot, e.Boot)}
+	return nil
 }
 
 // answers tells whether a node with the given id lives, other than the given

@@ -68,12 +68,12 @@ var mesh = []Mutant{
 	},
 	{
 		Name: "mesh-clone-admitted", Rule: "a copy of a running node is refused (protocol A.5)",
-		File: "mesh/contact.go", Old: "case n.answers(ctx, e.ID, e.Instance):", New: "case false:",
+		File: "mesh/contact.go", Old: "case !met:\n\t\treturn inUse", New: "case !met:\n\t\treturn nil",
 		Packages: meshTests, Tests: "TestCloneOfRunningNodeIsRefused",
 	},
 	{
 		Name: "mesh-clone-of-the-same-boot", Rule: "another process of the same boot is a copy (protocol A.5)",
-		File: "mesh/contact.go", Old: "case e.Boot > known.Boot:", New: "case e.Boot >= known.Boot:",
+		File: "mesh/contact.go", Old: "if e.Boot > known.Boot {", New: "if e.Boot >= known.Boot {",
 		Packages: meshTests, Tests: "TestCopyStartedBesideItsDeadOriginal",
 	},
 	{
