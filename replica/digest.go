@@ -113,8 +113,27 @@ func (d *digests) build(ctx context.Context, disk *storage.Store, at []slice) er
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	var todo []slice
-	err := disk.Update(ctx, func(*storage.Tx) error {
+	todo, err := d.begin(ctx, disk, at)
+	for i, a := range todo {
+		var seen map[string]reconcile.Element
+		if err == nil {
+			seen, err = d.collect(ctx, disk, a)
+		}
+		if err != nil {
+			for _, rest := range todo[i:] {
+				d.forget(rest)
+			}
+			return err
+		}
+		d.finish(a, seen)
+	}
+	return err
+}
+
+// begin has commits note what they change from the next batch on, and returns
+// the slices that are to be built.
+func (d *digests) begin(ctx context.Context, disk *storage.Store, at []slice) (todo []slice, err error) {
+	err = disk.Update(ctx, func(*storage.Tx) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, a := range at {
@@ -125,21 +144,11 @@ func (d *digests) build(ctx context.Context, disk *storage.Store, at []slice) er
 		}
 		return nil
 	})
-	for i, a := range todo {
-		if err == nil {
-			err = d.scan(ctx, disk, a)
-		}
-		if err != nil {
-			for _, rest := range todo[i:] {
-				d.forget(rest)
-			}
-			return err
-		}
-	}
-	return err
+	return todo, err
 }
 
-func (d *digests) scan(ctx context.Context, disk *storage.Store, at slice) error {
+// collect reads the elements of a slice from storage.
+func (d *digests) collect(ctx context.Context, disk *storage.Store, at slice) (map[string]reconcile.Element, error) {
 	seen := make(map[string]reconcile.Element)
 	lower := wire.RecordPrefix(at.shard, at.bucket, 0)
 	err := disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
@@ -150,13 +159,18 @@ func (d *digests) scan(ctx context.Context, disk *storage.Store, at slice) error
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("replica: digest of shard %d: %w", at.shard, err)
+		return nil, fmt.Errorf("replica: digest of shard %d: %w", at.shard, err)
 	}
+	return seen, nil
+}
+
+// finish adds up what was seen and what commits have made of it since begin.
+func (d *digests) finish(at slice, seen map[string]reconcile.Element) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sums[at]
 	if s == nil || s.later == nil {
-		return nil // forgotten while it was built: the next who asks builds it
+		return // forgotten while it was built: the next who asks builds it
 	}
 	for key, e := range s.later {
 		if delete(seen, key); e != nil {
@@ -167,7 +181,6 @@ func (d *digests) scan(ctx context.Context, disk *storage.Store, at slice) error
 		s.total.Add(e)
 	}
 	s.keys, s.later, s.built = len(seen), nil, true
-	return nil
 }
 
 // itemOf reads the item out of a stored record. Its values lie in data.

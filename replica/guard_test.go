@@ -81,6 +81,21 @@ func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
 		}
 		writers.Wait()
 		wantTrueDigests(t, s)
+
+		// A write between the look at the disk and the sum.
+		at := s.place(buckets[0].b.id, "k1").slice
+		s.digests.forget(at)
+		todo, err := s.digests.begin(ctx, s.disk, []slice{at})
+		if err != nil || len(todo) != 1 {
+			t.Fatal(todo, err)
+		}
+		seen, err := s.digests.collect(ctx, s.disk, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustPut(t, buckets[0], "k1", "since")
+		s.digests.finish(at, seen)
+		wantTrueDigests(t, s)
 	})
 }
 
