@@ -156,6 +156,10 @@ func TestClientDefinesNoBuckets(t *testing.T) {
 		if _, err := clients[2].Get(ctx, "elsewhere", "k", nil); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("a node that stores nothing and is cut off says: %v", err)
 		}
+		net.split(true, nodes[0].id)
+		if _, err := clients[0].Get(ctx, "elsewhere", "k", nil); !errors.Is(err, ErrNoBucket) || !errors.Is(err, ErrDegraded) {
+			t.Errorf("a store that is cut off is sure that there is no bucket: %v", err)
+		}
 	})
 }
 

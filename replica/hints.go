@@ -181,7 +181,7 @@ func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []kept) ([
 			continue
 		}
 		rt := lay.route(b, k.at.shard)
-		hint[i] = replicate.Hint{Target: target, Homes: rt.order[:rt.homes], Copies: replicate.DefaultMinDurable(len(lay.placed))}
+		hint[i] = replicate.Hint{Target: target, Homes: rt.order[:rt.homes]}
 		for _, id := range hint[i].Deliver(h.s.id, live) {
 			by[id] = append(by[id], k)
 		}

@@ -189,7 +189,7 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 	case <-ctx.Done():
 		op.step(func(time.Duration) []replicate.Effect { return op.core.Abandon() })
 	}
-	out := outcome{seen: reconcile.SeenOf(wrote.Local.Item), dot: wrote.Dot, covered: wrote.Covered}
+	out := outcome{seen: wrote.Seen, dot: wrote.Dot, covered: wrote.Covered}
 	op.mu.Lock()
 	out.result = op.core.Result()
 	op.mu.Unlock()

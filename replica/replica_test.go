@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +96,37 @@ func TestPutGetDelete(t *testing.T) {
 		for _, b := range buckets {
 			wantNotFound(t, b, "key-7")
 			wantNotFound(t, b, "never")
+		}
+	})
+}
+
+// What a put hands back covers what its client had seen and the write itself,
+// not all that the store knows: else the next put would overwrite a value
+// that the client was never shown.
+func TestPutHandsBackOnlyWhatWasSeen(t *testing.T) {
+	bubble(t, 3, BucketConfig{Policy: Siblings}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		for i, b := range buckets {
+			key := fmt.Sprintf("key-%d", i)
+			put := func(value string, seen Context) Context {
+				t.Helper()
+				r, err := b.Put(context.Background(), key, []byte(value), &PutOptions{Context: seen})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r.Context
+			}
+			first := put("first", Context{})
+			put("unseen", first)
+			mine := put("mine", first)
+			put("mine again", mine)
+			it, err := b.Get(context.Background(), key, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown := fmt.Sprintf("%q", it.Siblings())
+			if !strings.Contains(shown, `"unseen"`) || !strings.Contains(shown, `"mine again"`) {
+				t.Fatalf("values %s: want the unseen one kept beside the last write", shown)
+			}
 		}
 	})
 }

@@ -4,6 +4,11 @@ const replicaTests = "./replica"
 
 var replica = []Mutant{
 	{
+		Name: "replica-put-hands-back-all", Rule: "a write covers only what its client was shown (protocol A.4)",
+		File: "replica/put.go", Old: "seen: wrote.Seen, dot", New: "seen: reconcile.SeenOf(wrote.Local.Item), dot",
+		Packages: replicaTests, Tests: "TestPutHandsBack",
+	},
+	{
 		Name: "replica-damaged-is-absent", Rule: "a damaged record is unknown, never absent (protocol 0.3, A.4)",
 		File: "replica/record.go", Old: "return stored{unknown: true}, nil", New: "return stored{}, nil",
 		Packages: replicaTests, Tests: "TestDamagedRecord",
