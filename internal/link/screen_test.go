@@ -403,13 +403,16 @@ func (p *parser) packet(b []byte) {
 	}
 }
 
-// stream feeds a stream and waits until memberlist closes it.
-func (p *parser) stream(b []byte) {
+// stream feeds a stream and waits until memberlist closes it. What passes the
+// screen is complete: memberlist must not wait for more.
+func (p *parser) stream(t testing.TB, b []byte) {
 	ours, theirs := net.Pipe()
 	p.streams <- theirs
 	_ = ours.SetDeadline(time.Now().Add(5 * time.Second))
 	go func() { _, _ = ours.Write(b) }()
-	_, _ = io.Copy(io.Discard, ours)
+	if _, err := io.Copy(io.Discard, ours); err != nil {
+		t.Errorf("memberlist still waits: %v", err)
+	}
 	ours.Close()
 }
 
@@ -438,7 +441,7 @@ func FuzzScreenStream(f *testing.F) {
 	p := newParser(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 0 && screenStream(peerID, bytes.Clone(b)) == nil {
-			p.stream(b)
+			p.stream(t, b)
 		}
 	})
 }
@@ -451,6 +454,6 @@ func TestScreenedReachesSerf(t *testing.T) {
 	eventually(t, "the member of a packet is known", func() bool { return p.serf.NumNodes() == 2 })
 	other := goodNode()
 	other.Name = view.NodeID(0xc3).String()
-	p.stream(pushPull(goodState(), other))
+	p.stream(t, pushPull(goodState(), other))
 	eventually(t, "the member of a stream is known", func() bool { return p.serf.NumNodes() == 3 })
 }
