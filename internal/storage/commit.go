@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -154,9 +155,10 @@ func (tx *Tx) Delete(key []byte) error {
 	return nil
 }
 
-// checkKey keeps the empty key for the store's own use.
+// checkKey refuses the empty key, which Pebble does not take everywhere, and
+// the store's own.
 func checkKey(key []byte) error {
-	if len(key) == 0 || len(key) > MaxKey {
+	if len(key) == 0 || len(key) > MaxKey || bytes.Equal(key, countKey) {
 		return fmt.Errorf("%w: %d bytes", ErrKey, len(key))
 	}
 	return nil

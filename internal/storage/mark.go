@@ -7,18 +7,20 @@ import (
 	iofs "io/fs"
 	"math"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/skeinmesh/skein/internal/storage/file"
 )
 
-// The store counts its groups: each batch carries the count, under the empty
-// key, which callers cannot use. From time to time, and when it is closed,
+// The store counts its groups: each batch carries the count, under a key that
+// callers cannot use. From time to time, and when it is closed,
 // the count of a group that is synced goes into a file beside Pebble's. A
 // store that opens with a smaller count has lost what was acknowledged, by a
 // log or a manifest that is gone, cut short or damaged in a way that looks
 // like a crash, and must not go on as if nothing were.
 const markFile = "MARK"
 
-var countKey = []byte{}
+var countKey = []byte{0}
 
 // readCount returns how many groups the store has, and whether that could be
 // read.
@@ -72,17 +74,22 @@ func (s *Store) checkMark() error {
 }
 
 // mark writes down the count of groups that are synced. It is the
-// committer's, so that no group is under way. Without a mark, or with an
-// older one, less damage would be noticed; nothing would be wrong.
+// committer's, so that no group is under way. An older mark notices less
+// damage, but is not wrong, so a full disk does not matter; a disk that fails
+// does, as everywhere.
 func (s *Store) mark() {
 	if s.count == s.marked || s.guard.frozen() {
 		return
 	}
 	var data [8]byte
 	binary.LittleEndian.PutUint64(data[:], s.count)
-	if err := file.Write(s.opts.FS, s.opts.FS.PathJoin(s.opts.Dir, markFile), data[:]); err != nil {
+	err := file.Write(s.opts.FS, s.opts.FS.PathJoin(s.opts.Dir, markFile), data[:])
+	switch {
+	case err == nil:
+		s.marked = s.count
+	case vfs.IsNoSpaceError(err):
 		s.opts.Logger.Warn("storage: mark not written", "err", err)
-		return
+	default:
+		s.guard.fail(err)
 	}
-	s.marked = s.count
 }

@@ -79,6 +79,7 @@ func (s *Store) open() (err error) {
 }
 
 func lockDir(fs vfs.FS, dir string) (*pebble.Lock, error) {
+	var errno syscall.Errno
 	lock, err := pebble.LockDirectory(dir, fs)
 	switch {
 	case err == nil:
@@ -87,6 +88,8 @@ func lockDir(fs vfs.FS, dir string) (*pebble.Lock, error) {
 		return nil, fmt.Errorf("directory cannot be written to: %w", err)
 	case vfs.IsNoSpaceError(err):
 		return nil, fmt.Errorf("%w: %w", ErrStorageFull, err)
+	case errors.As(err, &errno) && !isLocked(errno):
+		return nil, err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrLocked, err)
 }

@@ -192,11 +192,13 @@ func TestLimits(t *testing.T) {
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("value beyond the limit: %v", err)
 	}
-	if err := put(s, "", "x"); !errors.Is(err, ErrKey) {
-		t.Errorf("empty key: %v", err)
-	}
-	if _, err := s.Get(context.Background(), nil); !errors.Is(err, ErrKey) {
-		t.Errorf("get of the empty key: %v", err)
+	for _, key := range []string{"", "\x00"} {
+		if err := put(s, key, "x"); !errors.Is(err, ErrKey) {
+			t.Errorf("put of key %q: %v", key, err)
+		}
+		if _, err := s.Get(context.Background(), []byte(key)); !errors.Is(err, ErrKey) {
+			t.Errorf("get of key %q: %v", key, err)
+		}
 	}
 	if err := put(s, "k", ""); err != nil {
 		t.Error(err)

@@ -101,9 +101,6 @@ func (s *Store) scan(ctx context.Context, lower, upper []byte, fn func(key, valu
 		return err
 	}
 	defer s.leave()
-	if len(lower) == 0 {
-		lower = []byte{0} // the first key that is a caller's
-	}
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return s.unreadable(lower, err)
@@ -123,6 +120,9 @@ func (s *Store) walk(ctx context.Context, it *pebble.Iterator, fn func(key, valu
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := errors.Join(ctx.Err(), s.usable()); err != nil {
 			return err
+		}
+		if bytes.Equal(it.Key(), countKey) {
+			continue
 		}
 		rec, err := it.ValueAndErr()
 		if err != nil {

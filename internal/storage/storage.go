@@ -54,8 +54,9 @@ var (
 	ErrStoreFailed = errors.New("store has failed")
 	// ErrReadOnly refuses an update of a store opened with ReadOnly.
 	ErrReadOnly = errors.New("store is read-only")
-	// ErrKey refuses a key that is empty or longer than MaxKey.
-	ErrKey = errors.New("key is empty or too long")
+	// ErrKey refuses a key that is empty, a single zero byte, or longer than
+	// MaxKey.
+	ErrKey = errors.New("key is empty, reserved or too long")
 	// ErrTooLarge refuses a value longer than MaxValue.
 	ErrTooLarge = errors.New("value is too large")
 	// ErrClosed says that the Store was closed.
