@@ -280,8 +280,7 @@ func TestWindowMakesCallersWait(t *testing.T) {
 	}
 }
 
-// heapOver measures how much more memory is live after a full collection
-// than base.
+// heapNow is what is live after a full collection.
 func heapNow() uint64 {
 	runtime.GC()
 	runtime.GC()

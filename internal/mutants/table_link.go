@@ -60,7 +60,7 @@ var link = []Mutant{
 	},
 	{
 		Name: "link-prune", Rule: "no peer may erase a member (faults 2, 15)",
-		File: "internal/link/screen.go", Old: "if t != serfLeave || c.lead() != 0xc2 {", New: "if t != serfLeave || c.lead() == 0 {",
+		File: "internal/link/screenserf.go", Old: "if t != serfLeave || c.lead() != 0xc2 {", New: "if t != serfLeave || c.lead() == 0 {",
 		Packages: linkTests, Tests: "TestScreen$",
 	},
 	{
