@@ -106,6 +106,38 @@ func (w *world) greet(c net.Conn, id view.NodeID) error {
 	return err
 }
 
+func frame(kind wire.FrameKind, id uint64, n int) []byte {
+	return wire.AppendFrame(nil, kind, id, 0, "m", make([]byte, n))
+}
+
+// insidersFrames are what nobody may send, before and after the hellos.
+func insidersFrames() (before, after map[string][]byte) {
+	oversized := frame(wire.FrameRequest, 1, 0)
+	binary.BigEndian.PutUint32(oversized, 1<<31)
+	window := make([]byte, 0, 3<<20)
+	for i := range uint64(1100) {
+		window = append(window, wire.AppendFrame(nil, wire.FrameRequest, i+1, 0, "hold", make([]byte, 8<<10))...)
+	}
+	before = map[string][]byte{
+		"garbage before hello": []byte("GET / HTTP/1.1\r\n\r\n0123456789012345678901234567890123456789"),
+		"request before hello": frame(wire.FrameRequest, 1, 0),
+		"hello of another":     wire.AppendFrame(nil, wire.FrameGreeting, 0, 0, "", wire.AppendGreeting(nil, wire.Greeting{Node: 2, Requests: 1, Bytes: 1, MaxPayload: 1})),
+		"hello of 100 KiB":     frame(wire.FrameGreeting, 0, 100<<10),
+		"broken hello":         frame(wire.FrameGreeting, 0, 100),
+	}
+	after = map[string][]byte{
+		"oversized frame":      oversized,
+		"garbage":              append([]byte{0, 0, 0, 40}, make([]byte, 40)...),
+		"header cut short":     {0, 0, 0, 2, 0x95, 1},
+		"hello again":          frame(wire.FrameGreeting, 0, 0),
+		"same request twice":   append(wire.AppendFrame(nil, wire.FrameRequest, 1, 0, "hold", nil), wire.AppendFrame(nil, wire.FrameRequest, 1, 0, "hold", nil)...),
+		"ping with content":    frame(wire.FramePing, 1, 1000),
+		"long failure":         frame(wire.FrameFailure, 1, 10_000),
+		"more than the window": window,
+	}
+	return before, after
+}
+
 // TestInsidersFrames: each of these costs its sender the connection, and
 // nobody else anything.
 func TestInsidersFrames(t *testing.T) {
@@ -129,32 +161,7 @@ func TestInsidersFrames(t *testing.T) {
 	})
 	b := w.start(2)
 	mustCall(t, b, 1, []byte("before"))
-	frame := func(kind wire.FrameKind, id uint64, n int) []byte {
-		return wire.AppendFrame(nil, kind, id, 0, "m", make([]byte, n))
-	}
-	oversized := frame(wire.FrameRequest, 1, 0)
-	binary.BigEndian.PutUint32(oversized, 1<<31)
-	window := make([]byte, 0, 3<<20)
-	for i := range uint64(1100) {
-		window = append(window, wire.AppendFrame(nil, wire.FrameRequest, i+1, 0, "hold", make([]byte, 8<<10))...)
-	}
-	before := map[string][]byte{
-		"garbage before hello": []byte("GET / HTTP/1.1\r\n\r\n0123456789012345678901234567890123456789"),
-		"request before hello": frame(wire.FrameRequest, 1, 0),
-		"hello of another":     wire.AppendFrame(nil, wire.FrameGreeting, 0, 0, "", wire.AppendGreeting(nil, wire.Greeting{Node: 2, Requests: 1, Bytes: 1, MaxPayload: 1})),
-		"hello of 100 KiB":     frame(wire.FrameGreeting, 0, 100<<10),
-		"broken hello":         frame(wire.FrameGreeting, 0, 100),
-	}
-	after := map[string][]byte{
-		"oversized frame":      oversized,
-		"garbage":              append([]byte{0, 0, 0, 40}, make([]byte, 40)...),
-		"header cut short":     {0, 0, 0, 2, 0x95, 1},
-		"hello again":          frame(wire.FrameGreeting, 0, 0),
-		"same request twice":   append(wire.AppendFrame(nil, wire.FrameRequest, 1, 0, "hold", nil), wire.AppendFrame(nil, wire.FrameRequest, 1, 0, "hold", nil)...),
-		"ping with content":    frame(wire.FramePing, 1, 1000),
-		"long failure":         frame(wire.FrameFailure, 1, 10_000),
-		"more than the window": window,
-	}
+	before, after := insidersFrames()
 	id := view.NodeID(100)
 	try := func(name string, b []byte, greeted bool) {
 		id++
@@ -187,7 +194,12 @@ func TestInsidersFrames(t *testing.T) {
 	eventually(t, "all is given back", func() bool {
 		return a.inbound.used.Load() == 0 && a.handlers.used.Load() == 0 && len(a.peers.all()) == 1
 	})
-	// Answers that nobody asked for are read over.
+}
+
+// TestUnaskedRepliesAreReadOver: nothing is kept of them.
+func TestUnaskedRepliesAreReadOver(t *testing.T) {
+	w := newWorld(t)
+	a := w.start(1)
 	c, err := w.insider(500, alpnData, a)
 	if err == nil {
 		err = w.greet(c, 500)
