@@ -50,6 +50,7 @@ func TestBadRecordIsUnknown(t *testing.T) {
 		"empty":   {},
 		"flipped": flipped,
 		"swapped": good, // under the key of another
+		"gooe":    good,
 		"zeros":   make([]byte, 9),
 	}
 	for key, rec := range bad {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
 )
 
 func openMem(t testing.TB, fs vfs.FS, edit ...func(*Options)) *Store {
@@ -77,4 +78,18 @@ func TestStoreKeepsWhatItWasTold(t *testing.T) {
 		t.Fatalf("scan: %d records, %v", n, err)
 	}
 	wantGet(t, s, "k042", "v42")
+}
+
+func TestNothingIsLeftRunning(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	for i := range 30 {
+		s := openMem(t, vfs.NewMem())
+		if err := put(s, fmt.Sprint(i), "x"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	goleak.VerifyNone(t, before)
 }
