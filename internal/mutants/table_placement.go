@@ -36,7 +36,7 @@ var placement = []Mutant{
 	},
 	{
 		Name: "placement-zones-ranked-afresh", Rule: "a join changes at most one home of a shard while zones suffice (F.1 14)",
-		File: "internal/placement/walk.go", Old: "score: d.of(z.hash, z.weight)}", New: "score: d.of(z.hash^uint64(len(w.m.nodes)), z.weight)}",
+		File: "internal/placement/walk.go", Old: "time: d.race(z.hash, z.octave)}", New: "time: d.race(z.hash^uint64(len(w.m.nodes)), z.octave)}",
 		Packages: placementTests, Tests: "TestF1_14",
 	},
 	{

@@ -18,7 +18,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -59,11 +58,13 @@ type node struct {
 }
 
 type zone struct {
-	name   string
-	hash   uint64    // of name
-	weight int       // capacity, rounded down to a power of two
-	nodes  []int     // indices into Map.nodes, ascending
-	rings  [][]int32 // per salt: shard -> index of the owner; none: by rendezvous
+	name string
+	hash uint64 // of name
+
+	capacity int       // sum of the nodes' weights
+	octave   int       // capacity relative to the other zones', see octave
+	nodes    []int     // indices into Map.nodes, ascending
+	rings    [][]int32 // per salt: shard -> index of the owner; none: by rendezvous
 }
 
 // New returns the placement of shards on nodes. The only error is ErrShards;
@@ -89,18 +90,41 @@ func build(in []Node, shards int, k *kept) *Map {
 		m.nodes = append(m.nodes, node{id: n.ID, key: n.Name, weight: n.Weight})
 	}
 	uniqueKeys(m.nodes)
+	var capacities []int
 	for name, members := range zones {
-		capacity := 0
+		z := zone{name: name, hash: xxhash.Sum64String(name), nodes: members}
 		for _, n := range members {
-			capacity += m.nodes[n].weight
+			z.capacity += m.nodes[n].weight
 		}
-		m.zones = append(m.zones, zone{
-			name: name, hash: xxhash.Sum64String(name), weight: 1 << (bits.Len(uint(capacity)) - 1), nodes: members,
-		})
+		m.zones = append(m.zones, z)
+		capacities = append(capacities, z.capacity)
+	}
+	slices.Sort(capacities)
+	for i := range m.zones {
+		z := &m.zones[i]
+		z.octave = octave(z.capacity, capacities[(len(capacities)-1)/2])
 	}
 	slices.SortFunc(m.zones, func(a, b zone) int { return cmp.Compare(a.name, b.name) })
 	k.fill(m)
 	return m
+}
+
+// octave tells by how many powers of two a zone is larger or smaller than the
+// middle one: 0 within two thirds and one and a half.
+//
+// A weight that grew with every node would pull shards into the whole zone
+// each time one joins it, on top of those the newcomer takes over there: 1.6
+// times the ideal for the 11th node of one of five zones. Zones that grow
+// side by side keep their octaves, and pay nothing.
+func octave(capacity, middle int) int {
+	k := 0
+	for ; 2*capacity > 3*middle && k < maxOctave; k++ {
+		middle *= 2
+	}
+	for ; 3*capacity < 2*middle && k > -maxOctave; k-- {
+		capacity *= 2
+	}
+	return k
 }
 
 // canonical returns the nodes sorted by ID, each once, with weights in range.

@@ -164,8 +164,7 @@ func TestF1_14_JoinAndLeaveMoveLittle(t *testing.T) {
 }
 
 // While more zones than copies grow node by node, a shard never gets two new
-// homes at once; the rare step of a zone's capacity moves more than a share,
-// the usual join does not.
+// homes at once, and joins move little more than the newcomer's share.
 func TestF1_14_GrowthMovesLittleOnTheWhole(t *testing.T) {
 	const shards, copies = 271, 3
 	nodes := mesh(rng(6), 100, 5)
@@ -188,7 +187,7 @@ func TestF1_14_GrowthMovesLittleOnTheWhole(t *testing.T) {
 	slices.Sort(costs)
 	t.Logf("85 joins to 5 zones: moved mean %.2f, median %.2f, worst %.2f of the ideal",
 		sum/float64(len(costs)), costs[len(costs)/2], costs[len(costs)-1])
-	if mean := sum / float64(len(costs)); mean > 1.7 || costs[len(costs)/2] > 1.3 {
+	if mean := sum / float64(len(costs)); mean > 1.3 || costs[len(costs)/2] > 1.3 {
 		t.Errorf("moved %.2f on average, %.2f in the middle", mean, costs[len(costs)/2])
 	}
 }

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 
 	"github.com/skeinmesh/skein/mesh/view"
@@ -31,6 +32,37 @@ func (d draw) of(hash uint64, w int) uint64 {
 	return best
 }
 
+// maxOctave bounds how much zones may differ in weight: 64 to 1 either way.
+const maxOctave = 6
+
+// race returns when a name arrives whose speed is 2^octave: an exponential
+// variate of that rate (weighted rendezvous hashing). The first wins. Only
+// ratios of speeds matter: the order is the same when all octaves change alike.
+func (d draw) race(hash uint64, octave int) uint64 {
+	return negLog2(mix(hash^uint64(d))) << (maxOctave - octave)
+}
+
+// negLog2 returns -log2(u / 2^64) in units of 2^-32, at most 2^38, bit by bit
+// from repeated squares: integers only, since logarithms of floats differ
+// between architectures.
+func negLog2(u uint64) uint64 {
+	u |= 1
+	zeros := bits.LeadingZeros64(u)
+	y := u << zeros // in [1, 2), 63 bits behind the point
+	var fraction uint64
+	for range 32 {
+		hi, lo := bits.Mul64(y, y)
+		fraction <<= 1
+		if hi>>63 == 1 {
+			fraction |= 1
+			y = hi
+		} else {
+			y = hi<<1 | lo>>63
+		}
+	}
+	return uint64(zeros+1)<<32 - fraction
+}
+
 // mix is the finalizer of splitmix64, a bijection.
 func mix(x uint64) uint64 {
 	x ^= x >> 30
@@ -55,7 +87,7 @@ type walk struct {
 type zoneWalk struct {
 	*zone
 	preferred bool
-	score     uint64
+	time      uint64   // in the race of the zones
 	ring      int      // next salted ring to ask
 	rest      []ranked // what is left, best first, once it was sorted
 	sorted    bool
@@ -98,17 +130,12 @@ func (w *walk) ids(shard, count int) []view.NodeID {
 }
 
 // rank sorts the zones for the shard: preferred ones first, then by
-// rendezvous weighted by capacity.
-//
-// The capacity counts in steps of two. A weight that grew with every node
-// would pull shards into the whole zone each time one joins it, on top of
-// those the newcomer takes over there: 1.6 times the ideal for the 11th node of
-// one of five zones. So that is paid once per doubling.
+// rendezvous weighted by their octaves.
 func (w *walk) rank(shard int) {
 	d := draws(shard, forZone)
 	for i := range w.m.zones {
 		z := &w.m.zones[i]
-		w.zones[i] = zoneWalk{zone: z, preferred: w.prefer[z.name], score: d.of(z.hash, z.weight)}
+		w.zones[i] = zoneWalk{zone: z, preferred: w.prefer[z.name], time: d.race(z.hash, z.octave)}
 	}
 	slices.SortFunc(w.zones, func(a, b zoneWalk) int {
 		if a.preferred != b.preferred {
@@ -117,7 +144,7 @@ func (w *walk) rank(shard int) {
 			}
 			return 1
 		}
-		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.name, b.name))
 	})
 }
 

@@ -13,8 +13,8 @@ const copies = 3
 
 // roster is a mesh that grows to twice its nodes, which are spread evenly over
 // the zones, and shrinks again. A whole doubling is what a join costs on
-// average: placement counts a zone's capacity in powers of two, so that most
-// joins move little and the one that reaches the next power moves more.
+// average: a zone's capacity counts in steps, so that most joins move little
+// and one that takes a step moves more.
 type roster struct{ nodes, zones, shards int }
 
 // All have at least as many zones as copies, and about 40 shards a node.
