@@ -81,10 +81,8 @@ func (n *Node) Call(ctx context.Context, to view.NodeID, method string, req []by
 	if err == nil {
 		return reply, nil
 	}
-	var refused *link.RefusedError
-	if errors.As(err, &refused) {
-		n.refused(to, refused)
-	} else if to != n.id && errors.Is(err, context.DeadlineExceeded) {
+	n.heed(to, err)
+	if to != n.id && errors.Is(err, context.DeadlineExceeded) {
 		n.tell(detect.Doubt, to)
 	}
 	return nil, fmt.Errorf("call %s on node %v: %w", method, to, callError(err))

@@ -357,11 +357,17 @@ func (n *Node) redial(ctx context.Context, id view.NodeID) {
 // could be mended.
 func (n *Node) attempt(id view.NodeID, try func() error) error {
 	err := try()
-	var refused *link.RefusedError
-	if errors.As(err, &refused) && n.refused(id, refused) {
+	if n.heed(id, err) {
 		err = try()
 	}
 	return err
+}
+
+// heed looks at every error of reaching another node: it may say that this
+// one was refused. It reports whether a second attempt may go better.
+func (n *Node) heed(id view.NodeID, err error) bool {
+	var refused *link.RefusedError
+	return errors.As(err, &refused) && n.refused(id, refused)
 }
 
 // admissions lets one hello of a node at a time be judged.

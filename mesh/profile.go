@@ -25,9 +25,8 @@ const (
 	// nodes are failed within 40 s among 5 nodes and 80 s among 300.
 	WAN
 	// Edge is for starved gateways and poor radio links, where being wrong
-	// costs more than being late. Silent nodes are failed within 20 s among 5
-	// nodes and 40 s among 300; a node that stalls for 10 s is not called
-	// failed.
+	// costs more than being late. Silent nodes are failed within 25 s among 5
+	// nodes and 40 s among 300; one that stalls for 10 s is not failed.
 	Edge
 )
 
@@ -58,7 +57,9 @@ func (p Profile) pace() pace {
 	case WAN:
 		return pace{detect: detect.WAN(), gossip: gossipWAN, sync: 10 * time.Second, dial: 8 * time.Second, seek: 30 * time.Second}
 	case Edge:
-		return pace{detect: detect.Edge(), gossip: gossipEdge, sync: 15 * time.Second, dial: 10 * time.Second, seek: 30 * time.Second}
+		d := detect.Edge()
+		d.Probes, d.ProbeTimeout = 3, 1500*time.Millisecond // more would miss the bound
+		return pace{detect: d, gossip: gossipEdge, sync: 15 * time.Second, dial: 10 * time.Second, seek: 30 * time.Second}
 	}
 	return pace{detect: detect.LAN(), gossip: gossipLAN, sync: 5 * time.Second, dial: 3 * time.Second, seek: 30 * time.Second}
 }
@@ -79,20 +80,24 @@ func gossipLAN(c *memberlist.Config) {
 
 func gossipWAN(c *memberlist.Config) {
 	wan := memberlist.DefaultWANConfig()
-	c.TCPTimeout = 8 * time.Second
-	c.SuspicionMult = wan.SuspicionMult
-	c.PushPullInterval = 2 * time.Minute
-	c.ProbeTimeout = wan.ProbeTimeout
-	c.ProbeInterval = wan.ProbeInterval
 	c.GossipNodes = wan.GossipNodes
 	c.GossipInterval = wan.GossipInterval
 	c.GossipToTheDeadTime = wan.GossipToTheDeadTime
+	c.PushPullInterval = 2 * time.Minute
+	c.TCPTimeout = 8 * time.Second
+	c.ProbeInterval = 3 * time.Second
+	c.ProbeTimeout = 1500 * time.Millisecond
+	c.SuspicionMult = 4
+	c.SuspicionMaxTimeoutMult = 2
 }
 
+// A node is given up by gossip no sooner than 2 + 4 x 2 s after it fell
+// silent, so it may stall for 10 s.
 func gossipEdge(c *memberlist.Config) {
-	c.TCPTimeout = 10 * time.Second
-	c.SuspicionMult = 6
 	c.PushPullInterval = 2 * time.Minute
-	c.ProbeTimeout = time.Second
+	c.TCPTimeout = 10 * time.Second
 	c.ProbeInterval = 2 * time.Second
+	c.ProbeTimeout = time.Second
+	c.SuspicionMult = 4
+	c.SuspicionMaxTimeoutMult = 1
 }

@@ -33,8 +33,13 @@ type book struct {
 type snapshot struct {
 	roster.Roster
 	sum     uint64 // of all it says
+	digest  uint64 // of what placement depends on
 	once    sync.Once
 	entries []wire.EntrySum // see sums
+}
+
+func newSnapshot(r roster.Roster) *snapshot {
+	return &snapshot{Roster: r, sum: r.Sum(), digest: r.Digest()}
 }
 
 // sums returns the digest of every entry, sorted by id. Nobody may change it.
@@ -56,7 +61,7 @@ type change struct {
 
 func newBook(r roster.Roster, write func(roster.Roster) error, alive func(view.NodeID) bool, log *slog.Logger) *book {
 	b := &book{write: write, alive: alive, log: log, changes: make(chan change, 64), closed: make(chan struct{})}
-	s := &snapshot{Roster: r, sum: r.Sum()}
+	s := newSnapshot(r)
 	b.current.Store(s)
 	b.watch = notify.New(s)
 	return b
@@ -149,15 +154,14 @@ func (b *book) perform(c change) {
 
 // adopt makes next the roster in use once it is on disk.
 func (b *book) adopt(next roster.Roster) error {
-	sum := next.Sum()
-	if sum == b.get().sum {
+	s := newSnapshot(next)
+	if s.sum == b.get().sum {
 		return nil
 	}
 	if err := b.write(next); err != nil {
 		b.log.Error("roster could not be written; news of other nodes is not used", "error", err)
 		return err
 	}
-	s := &snapshot{Roster: next, sum: sum}
 	b.current.Store(s)
 	b.watch.Set(s)
 	return nil

@@ -151,6 +151,7 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 		n.work.Go(func(context.Context) {
 			defer func() { done <- struct{}{} }()
 			if err := n.exchange(ctx, p); err != nil {
+				n.heed(p, err)
 				n.log.Debug("roster exchange failed", "peer", p, "error", err)
 			}
 		})

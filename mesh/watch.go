@@ -55,9 +55,14 @@ type watcher struct {
 	listed  map[view.NodeID]bool // true when told gone
 	known   map[view.NodeID]contact
 	version uint64
-	changed bool // since the last view
-	fresh   bool // nothing has been attempted yet
+	changed bool          // since the last view
+	shown   time.Duration // when that was; long ago at first
+	fresh   bool          // nothing has been attempted yet
 }
+
+// viewPause is the least time between two views, so that many changes at
+// once make few of them.
+const viewPause = 10 * time.Millisecond
 
 // contact is what is known of a member besides its state.
 type contact struct {
@@ -74,6 +79,7 @@ func newWatcher(n *Node) *watcher {
 		listed: map[view.NodeID]bool{},
 		known:  map[view.NodeID]contact{n.id: {since: n.clock.Wall()}},
 		fresh:  true,
+		shown:  -viewPause,
 	}
 	w.take(n.book.get())
 	w.publish()
@@ -105,10 +111,13 @@ func (w *watcher) run(ctx context.Context) {
 		case <-timer.C:
 			w.step(detect.Event{Kind: detect.Tick})
 		}
-		w.publish()
-		if next := w.det.Next(); next != detect.Never {
-			timer.Reset(max(next-n.uptime(), time.Millisecond))
+		next := w.det.Next()
+		if w.changed && n.uptime() < w.shown+viewPause {
+			next = min(next, w.shown+viewPause)
+		} else {
+			w.publish()
 		}
+		timer.Reset(max(next-n.uptime(), time.Millisecond))
 	}
 }
 
@@ -181,9 +190,10 @@ func (w *watcher) publish() {
 	if !w.changed || w.roster == nil {
 		return
 	}
-	w.changed = false
+	w.changed, w.shown = false, w.n.uptime()
 	w.version++
-	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.Digest()}
+	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest}
+	v.Members = make([]view.Member, 0, w.roster.Len())
 	for _, e := range w.roster.Entries() {
 		c := w.known[e.ID]
 		v.Members = append(v.Members, view.Member{
@@ -216,6 +226,7 @@ func (n *Node) probe(ctx context.Context, id view.NodeID) {
 	defer cancel()
 	res, err := n.link.Probe(ctx, id)
 	if err != nil {
+		n.heed(id, err)
 		n.tell(detect.ProbeFailed, id)
 		return
 	}
