@@ -42,7 +42,7 @@ func Open(o Options) (*Store, error) {
 		queue:   make(chan *update, maxGroupUpdates),
 		idle:    make(chan struct{}),
 		drained: make(chan struct{}),
-		cache:   newRecordCache(o.CacheBytes / 2),
+		cache:   newRecordCache(o.CacheBytes - o.blockBytes()),
 	}
 	s.guard = &guard{FS: o.FS, closing: make(chan struct{}), onFail: s.onFail}
 	s.pressure.init()
@@ -154,8 +154,11 @@ func checkEmpty(fs vfs.FS, dir string) error {
 	return nil
 }
 
+// blockBytes is what Pebble's blocks get of CacheBytes.
+func (o *Options) blockBytes() int64 { return o.CacheBytes / 8 }
+
 func (s *Store) openPebble() error {
-	blockBytes := s.opts.CacheBytes - s.opts.CacheBytes/2
+	blockBytes := s.opts.blockBytes()
 	// Pebble takes memtables out of its block cache; give them on top.
 	s.block = pebble.NewCache(blockBytes + 2*s.opts.MemTableBytes)
 	db, err := s.callPebble()

@@ -76,8 +76,9 @@ type Options struct {
 	// Dir is the directory of the store. It is created, with its parents,
 	// unless ReadOnly.
 	Dir string
-	// CacheBytes bounds the memory spent on caching, half for records and
-	// half for Pebble's blocks. Default (0): 16 MiB. Minimum: 1 MiB.
+	// CacheBytes bounds the memory spent on caching: one eighth, which scans
+	// and reads of cold records live on, for Pebble's blocks, the rest for
+	// records. Default (0): 16 MiB. Minimum: 1 MiB.
 	CacheBytes int64
 	// MemTableBytes is how much is collected in memory, and in the log,
 	// before it is sorted into tables: more costs memory and time to open,
