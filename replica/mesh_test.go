@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -103,15 +102,6 @@ func load(b *testing.B, clients int, fn func(client, i int) error) {
 		b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-us")
 		b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-us")
 	}
-}
-
-// cpuTime is what this process has used so far, all nodes and clients.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func BenchmarkLoopback(b *testing.B) {
