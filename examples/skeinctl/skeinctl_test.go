@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -69,15 +70,20 @@ func mintSecret(t *testing.T) []byte {
 	path := filepath.Join(t.TempDir(), "secret")
 	ctl("", "init", "-secret-file", path).want(t, exitOK, path, "")
 	t.Setenv("SKEIN_SECRET_FILE", path)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := identity.ParseSecret(string(text))
+	secret, err := identity.ParseSecret(readFile(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return secret
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {
@@ -109,9 +115,17 @@ func startMesh(t *testing.T) []*mesh.Node {
 		waitFor(t, "two nodes meet", func() bool { return n.View().Count(view.Alive) == 2 })
 	}
 	for name, policy := range map[string]replica.Policy{"readings": replica.LastWriterWins, "votes": replica.Siblings} {
-		if _, err := stores[0].Bucket(t.Context(), name, replica.BucketConfig{Policy: policy}); err != nil {
-			t.Fatal(err)
+		for _, store := range stores {
+			if _, err := store.Bucket(t.Context(), name, replica.BucketConfig{Policy: policy}); err != nil {
+				t.Fatal(err)
+			}
 		}
+	}
+	for _, store := range stores { // until then a store does not vouch for what is not there
+		waitFor(t, "stores in sync", func() bool {
+			st, err := store.Status(t.Context())
+			return err == nil && st.Syncing == 0
+		})
 	}
 	t.Setenv("SKEIN_ADDR", nodes[0].Addr().String())
 	return nodes
@@ -258,6 +272,17 @@ func testRefused(t *testing.T, nodes []*mesh.Node) {
 			t.Errorf("%s with another secret took %v", args[0], took)
 		}
 	}
+	secret, err := identity.ParseSecret(readFile(t, os.Getenv("SKEIN_SECRET_FILE")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = mesh.Dial(t.Context(), mesh.ClientConfig{Addr: nodes[1].Addr().String(), Secret: secret, MeshName: "plant", Shards: 16})
+	if !errors.Is(err, mesh.ErrAdminOff) {
+		t.Errorf("a client is let in where admin requests are off: %v", err)
+	}
+	if _, err := nodes[0].Call(t.Context(), nodes[1].ID(), "admin/status", nil); !errors.Is(err, mesh.ErrAdminOff) {
+		t.Errorf("a node gets its admin request answered where they are off: %v", err)
+	}
 	// None of these was a client to the node, and it goes on.
 	ctl("", at("members")...).want(t, exitOK, "press-2", "")
 }
@@ -328,16 +353,13 @@ func TestInit(t *testing.T) {
 	if out := ctl("", "init", "-secret-file", path).want(t, exitOK, path, "").out; strings.Contains(out, "skein1-") {
 		t.Errorf("the secret was shown: %q", out)
 	}
-	before, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := readFile(t, path)
 	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v, want mode 0600", info.Mode(), err)
 	}
 	ctl("", "init", "-secret-file", path).want(t, exitFailed, "", "there already")
-	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
-		t.Errorf("the old secret was not left alone: %v", err)
+	if readFile(t, path) != before {
+		t.Error("the old secret was not left alone")
 	}
 	var told struct{ Secret, File string }
 	if err := json.Unmarshal([]byte(ctl("", "init", "-json").out), &told); err != nil || !strings.HasPrefix(told.Secret, "skein1-") {
