@@ -10,7 +10,7 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-const entropyRetry = 2 * time.Second // after a comparison that failed
+const entropyRetry = time.Second // after a comparison that failed
 
 // entropy keeps this store equal with the other homes of what it holds: with
 // every peer when it starts or comes back, with a random one now and then.

@@ -14,7 +14,11 @@ const (
 	transferKeys  = 256              // records moved in one call in the background
 	transferBytes = 1 << 20          // their bytes, one record at least
 	transferWait  = 10 * time.Second // for the answer to such a call
-	hintRetry     = 5 * time.Second  // between attempts to deliver
+
+	// Between attempts to deliver, growing from the first to the last. A node
+	// that comes back is in the mesh a moment before its store is open.
+	firstHintRetry = 200 * time.Millisecond
+	lastHintRetry  = 5 * time.Second
 )
 
 // hints delivers what this store keeps for others.
@@ -36,11 +40,13 @@ func (h *hints) wake() {
 func (h *hints) run(ctx context.Context) {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
+	wait := firstHintRetry
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.kick:
+			wait = firstHintRetry
 		case <-retry.C:
 		}
 		left, err := h.deliverAll(ctx)
@@ -48,7 +54,8 @@ func (h *hints) run(ctx context.Context) {
 			h.s.log.Debug("hints not delivered yet", "err", err)
 		}
 		if left {
-			retry.Reset(hintRetry)
+			retry.Reset(wait)
+			wait = min(2*wait, lastHintRetry)
 		}
 	}
 }
