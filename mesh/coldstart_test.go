@@ -29,6 +29,7 @@ func (w *world) intact(members int) {
 // F2.7, as far as the mesh is concerned: all gateways were off for weeks and
 // are started one a minute. The first must not give up the others.
 func TestF2_07_MonthInTheDark_Mesh(t *testing.T) {
+	t.Parallel()
 	const boxes = 20
 	bubble(t, boxes, func(t *testing.T, w *world) {
 		w.form(20 * time.Second)
@@ -61,6 +62,7 @@ func TestF2_07_MonthInTheDark_Mesh(t *testing.T) {
 // subset, over any network, nobody is evicted, and every node is ready and
 // serves.
 func TestF1_18_ColdStartInAnyOrder_Mesh(t *testing.T) {
+	t.Parallel()
 	const boxes = 5
 	for seed := range uint64(4) {
 		bubble(t, boxes, func(t *testing.T, w *world) {
@@ -98,6 +100,7 @@ func TestF1_18_ColdStartInAnyOrder_Mesh(t *testing.T) {
 // F2.6, as far as the mesh is concerned: gateways whose clocks say 1970 and
 // 2106 take part like all others, and what they say of themselves counts.
 func TestF2_06_RolledBackClock_Mesh(t *testing.T) {
+	t.Parallel()
 	at := func(year int) time.Duration { return time.Until(time.Date(year, 1, 1, 0, 0, 5, 0, time.UTC)) }
 	bubble(t, 3, func(t *testing.T, w *world) {
 		w.boxes[1].skew, w.boxes[2].skew = at(2106), at(1970)
@@ -126,6 +129,7 @@ func TestF2_06_RolledBackClock_Mesh(t *testing.T) {
 }
 
 func TestLossyNetworkHasNoFalseFailures(t *testing.T) {
+	t.Parallel()
 	bubble(t, 5, func(t *testing.T, w *world) {
 		w.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.1, Duplicate: 0.05, Reorder: 0.05})
 		w.form(20 * time.Second)

@@ -187,6 +187,7 @@ func TestNodePutsItsEntryRight(t *testing.T) {
 // F2.13, as far as the mesh is concerned: one image booted on both sides of
 // a cut. When it heals, exactly one of them goes on.
 func TestF2_13_OneImageOnBothSides_Mesh(t *testing.T) {
+	t.Parallel()
 	bubble(t, 5, func(t *testing.T, w *world) {
 		w.form(10 * time.Second)
 		b := w.boxes[4]
@@ -273,6 +274,7 @@ func TestNewDiskUnderTheNameOfALivingNodeIsRefused(t *testing.T) {
 // Two sides of a cut gave one name. One of the nodes must give way, and the
 // same one on both sides.
 func TestOneNameOnBothSidesOfACut(t *testing.T) {
+	t.Parallel()
 	bubble(t, 4, func(t *testing.T, w *world) {
 		for i, b := range w.boxes {
 			b.cfg.Seeds = []string{w.boxes[i/2*2].cfg.Listen, w.boxes[(i/2*2+2)%4].cfg.Listen}

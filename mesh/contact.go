@@ -337,8 +337,7 @@ func (n *Node) meet(ctx context.Context, id view.NodeID) error {
 	if err := n.gossip.join(ctx, id); err != nil {
 		return err
 	}
-	n.tell(detect.ProbeOK, id)
-	n.markReady()
+	n.inbox.put(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, met: true})
 	return nil
 }
 

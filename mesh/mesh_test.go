@@ -3,7 +3,6 @@ package mesh
 import (
 	"context"
 	"net/netip"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +13,6 @@ import (
 // bubble runs a test in virtual time.
 func bubble(t *testing.T, boxes int, test func(t *testing.T, w *world)) {
 	t.Helper()
-	runtime.GC()
-	runtime.GC()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, boxes)
 		defer w.close()
@@ -82,6 +79,7 @@ func TestKilledProcessIsSuspectedAtOnce(t *testing.T) {
 }
 
 func TestTenMinuteCutHeals(t *testing.T) {
+	t.Parallel()
 	bubble(t, 5, func(t *testing.T, w *world) {
 		w.form(10 * time.Second)
 		a := []netip.Addr{w.boxes[0].addr, w.boxes[1].addr, w.boxes[2].addr}
@@ -196,6 +194,7 @@ func TestWrongSecretNeverMerges(t *testing.T) {
 }
 
 func TestFreshIslandsMerge(t *testing.T) {
+	t.Parallel()
 	bubble(t, 4, func(t *testing.T, w *world) {
 		for i, b := range w.boxes {
 			b.cfg.Seeds = []string{w.boxes[i/2*2].cfg.Listen}

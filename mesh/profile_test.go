@@ -10,6 +10,7 @@ import (
 
 // What each profile promises for 5 nodes, in a few rounds each.
 func TestProfilesKeepTheirBounds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		profile Profile
 		path    memnet.Path

@@ -40,6 +40,7 @@ func large(t *testing.T, boxes int, form, detect, heal time.Duration, cut time.D
 }
 
 func TestFiftyNodes(t *testing.T) {
+	t.Parallel()
 	cut := 90 * time.Second // memberlist forgets the dead after 30 s
 	if *long {
 		cut = 10 * time.Minute
@@ -51,5 +52,6 @@ func TestLongThreeHundredNodes(t *testing.T) {
 	if !*long {
 		t.Skip("run with -long")
 	}
+	t.Parallel()
 	large(t, 300, 2*time.Minute, 16*time.Second, time.Minute, 3*time.Minute)
 }

@@ -155,7 +155,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		self: n.id, transport: n.link.Gossip(), pace: n.pace, log: n.log,
 		belongs: n.belongs, told: func(e detect.Event) { n.inbox.put(event{Event: e}) },
 		met: func(id view.NodeID, rtt time.Duration) {
-			n.inbox.put(event{detect.Event{Kind: detect.Tick, ID: id}, rtt})
+			n.inbox.put(event{Event: detect.Event{Kind: detect.Tick, ID: id}, rtt: rtt})
 		},
 	})
 	if err != nil {

@@ -24,6 +24,7 @@ type inbox struct {
 type event struct {
 	detect.Event
 	rtt time.Duration // of a probe that was answered; 0 when not known
+	met bool          // the mesh was met: the view must show it before Ready returns
 }
 
 func newInbox() *inbox { return &inbox{ready: make(chan struct{}, 1)} }
@@ -102,11 +103,7 @@ func (w *watcher) run(ctx context.Context) {
 			w.take(s)
 		case <-n.inbox.ready:
 			for _, e := range n.inbox.take() {
-				if c, ok := w.known[e.ID]; ok && e.rtt > 0 {
-					c.rtt = e.rtt
-					w.known[e.ID] = c
-				}
-				w.step(e.Event)
+				w.handle(e)
 			}
 		case <-timer.C:
 			w.step(detect.Event{Kind: detect.Tick})
@@ -118,6 +115,21 @@ func (w *watcher) run(ctx context.Context) {
 			w.publish()
 		}
 		timer.Reset(max(next-n.uptime(), time.Millisecond))
+	}
+}
+
+func (w *watcher) handle(e event) {
+	if c, ok := w.known[e.ID]; ok && e.rtt > 0 {
+		c.rtt = e.rtt
+		w.known[e.ID] = c
+	}
+	if e.met {
+		w.take(w.n.book.get())
+	}
+	w.step(e.Event)
+	if e.met {
+		w.publish()
+		w.n.markReady()
 	}
 }
 
@@ -230,7 +242,7 @@ func (n *Node) probe(ctx context.Context, id view.NodeID) {
 		n.tell(detect.ProbeFailed, id)
 		return
 	}
-	n.inbox.put(event{detect.Event{Kind: detect.ProbeOK, ID: id}, res.RTT})
+	n.inbox.put(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, rtt: res.RTT})
 }
 
 // broken is told by the link that an established connection broke.
