@@ -28,6 +28,10 @@ import (
 // cannot be told to stop.
 const closePatience = 5 * time.Second
 
+// maxRequest bounds a request or a reply, in bytes: room for an item with all
+// its concurrent values.
+const maxRequest = 36 << 20
+
 // Node is a running node of a mesh. All methods may be used concurrently.
 type Node struct {
 	cfg      Config
@@ -138,7 +142,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
 		Resolve: n.resolve, Hello: n.hello, OnHello: n.onHello,
 		Handle: n.handle, OnBroken: n.broken, Logger: n.log,
-		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute},
+		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {
 		if errors.Is(err, link.ErrPortTaken) {

@@ -105,7 +105,7 @@ func (r *buckets) defined(name string, it version.Item) []*bucket {
 	}
 	r.mu.Lock()
 	was := r.conflicts[name]
-	r.conflicts[name] = len(out) > 1
+	r.conflicts[name] = was || len(out) > 1 // definitions never go away; one answer may lack some
 	r.mu.Unlock()
 	if len(out) > 1 && !was {
 		r.s.log.Error("bucket is defined in two ways; both keep their data", "bucket", name)

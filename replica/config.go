@@ -181,8 +181,9 @@ type BucketConfig struct {
 	// MaxKey bounds keys, in bytes. Default 1 KiB, at most 64 KiB. Zero means
 	// the default.
 	MaxKey int
-	// MaxValue bounds values, in bytes. Default 1 MiB, at most 16 MiB. Zero
-	// means the default.
+	// MaxValue bounds values, in bytes. Default 1 MiB, at most 8 MiB. Zero
+	// means the default. The concurrent values of a key together may hold
+	// 32 MiB; a write that would exceed that returns ErrSiblingLimit.
 	MaxValue int
 }
 

@@ -148,6 +148,10 @@ type terms struct {
 	by      time.Duration
 }
 
+// maxItem bounds the concurrent values of a key: an item travels whole, in
+// one request.
+const maxItem = 32 << 20
+
 // commitWrite applies a client's write here. It returns once that is synced.
 func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, roles []replicate.Role, on terms) (wrote reconcile.Wrote, item []byte, err error) {
 	err = s.update(ctx, "write", func(tx *storage.Tx) error {
@@ -164,6 +168,9 @@ func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, ro
 		var r replicate.Record
 		if r, wrote, err = old.Commit(&s.writer, w, s.now(), roles); err != nil {
 			return err
+		}
+		if wire.ItemSize(&r.Item) > maxItem && len(r.Sibs) > 1 {
+			return fmt.Errorf("%w: %d values, %d bytes", ErrSiblingLimit, len(r.Sibs), wire.ItemSize(&r.Item))
 		}
 		item = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
 		if err := s.saveMeta(tx, wrote.Meta); err != nil {
@@ -315,7 +322,7 @@ func (s *Store) diskError(what string, err error) error {
 		return fmt.Errorf("%w: %s: %w", ErrStorage, what, err)
 	case errors.Is(err, storage.ErrClosed):
 		return fmt.Errorf("%w: %s", ErrClosed, what)
-	case errors.Is(err, errUninformed), errors.Is(err, errLate):
+	case errors.Is(err, errUninformed), errors.Is(err, errLate), errors.Is(err, ErrSiblingLimit):
 		return err
 	case errors.Is(err, reconcile.ErrSiblingLimit):
 		return fmt.Errorf("%w: %w", ErrSiblingLimit, err)

@@ -130,3 +130,26 @@ func TestPutHandsBackOnlyWhatWasSeen(t *testing.T) {
 		}
 	})
 }
+
+// Concurrent values that would not fit into one request are refused while
+// they are written, not found out when nobody can have them any more.
+func TestConcurrentValuesFitIntoOneRequest(t *testing.T) {
+	bubble(t, 3, BucketConfig{Policy: Siblings, MaxValue: 8 << 20}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		b := buckets[0]
+		first, err := b.Put(context.Background(), "k", []byte("first"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		big := make([]byte, 8<<20)
+		for n := range 8 {
+			_, err = b.Put(context.Background(), "k", big, &PutOptions{Context: first.Context})
+			if err != nil {
+				if !errors.Is(err, ErrSiblingLimit) || n != 3 {
+					t.Fatalf("concurrent value %d of 8 MiB: %v, want ErrSiblingLimit from the fourth on", n+1, err)
+				}
+				return
+			}
+		}
+		t.Fatal("64 MiB of concurrent values were taken")
+	})
+}

@@ -9,7 +9,7 @@ import (
 // Limits of what a decoder accepts, whatever a bucket allows.
 const (
 	MaxKey      = 64 << 10 // bytes of a key
-	MaxValue    = 16 << 20 // bytes of a value
+	MaxValue    = 8 << 20  // bytes of a value
 	MaxEntries  = 1 << 16  // entries of a context
 	MaxSiblings = 1 << 12  // siblings of an item
 )
