@@ -68,7 +68,7 @@ var mesh = []Mutant{
 	},
 	{
 		Name: "mesh-clone-admitted", Rule: "a copy of a running node is refused (protocol A.5)",
-		File: "mesh/contact.go", Old: "case !met:\n\t\treturn inUse", New: "case !met:\n\t\treturn nil",
+		File: "mesh/contact.go", Old: "case !met:\n\t\treturn inUse", New: "case !met && inUse == nil:\n\t\treturn inUse",
 		Packages: meshTests, Tests: "TestCloneOfRunningNodeIsRefused",
 	},
 	{
