@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,9 +222,12 @@ func TestSeedsAreLookedUpAfresh(t *testing.T) {
 		w.boxes[0].start()
 		b := w.boxes[1]
 		b.cfg.Seeds = []string{"gateway.example:7800"}
-		dns := []netip.Addr{netip.MustParseAddr("10.9.9.9")}
+		var dns atomic.Value
+		dns.Store(netip.MustParseAddr("10.9.9.9"))
 		s := b.seams()
-		s.lookup = func(context.Context, string) ([]netip.Addr, error) { return dns, nil }
+		s.lookup = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{dns.Load().(netip.Addr)}, nil
+		}
 		cfg := b.cfg
 		cfg.Network = w.net.Host(b.addr)
 		n, err := start(t.Context(), cfg, s)
@@ -235,7 +239,7 @@ func TestSeedsAreLookedUpAfresh(t *testing.T) {
 		if len(n.View().Members) != 1 {
 			t.Fatal("met somebody at the old address")
 		}
-		dns[0] = w.boxes[0].addr
+		dns.Store(w.boxes[0].addr)
 		w.eventually(time.Minute, "seed is found at its new address", w.whole)
 	})
 }
