@@ -127,10 +127,10 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 		return Result{}, err
 	}
 	size := len(key) + len(w.Value)
-	if !s.admit(size) {
+	if !s.admit(&s.gate.clients, size) {
 		return Result{}, overload{retryAfter}
 	}
-	defer s.release(size)
+	defer s.gate.clients.release(size)
 	w.Seen = seen
 	q := &request{bucket: b.b, at: s.place(b.b.id, key), write: w, level: lv}
 	q.durable = b.minDurable(q.at, durable)

@@ -76,7 +76,7 @@ func (r *buckets) add(def wire.BucketDef) *bucket {
 	}
 	r.mu.Unlock()
 	if added && r.s.disk != nil {
-		r.s.follow(r.s.layout.Load(), b)
+		r.s.follow(b)
 		r.s.entropy.all()
 	}
 	return b

@@ -47,15 +47,19 @@ func (d *deadlines) saw(id view.NodeID, c wire.Clock) {
 	d.peers[id] = peerClock{c, now}
 }
 
+// freshClock is how long a peer's reading is gone by: clocks that differ by
+// 100 millionths are then a millisecond apart.
+const freshClock = 10 * time.Second
+
 // by returns the reading of the peer's clock after limit from now at the
-// latest. A peer that was not heard yet is asked first.
+// latest. A peer that was not heard lately is asked first.
 func (d *deadlines) by(ctx context.Context, id view.NodeID, limit time.Duration) (wire.Clock, error) {
 	for asked := false; ; asked = true {
 		now := d.s.cfg.clock.Boot()
 		d.mu.Lock()
 		c, ok := d.peers[id]
 		d.mu.Unlock()
-		if ok || asked {
+		if ok && now-c.seen < freshClock || asked {
 			c.Reading += uint64(max(now-c.seen+limit, 0).Microseconds())
 			return c.Clock, nil
 		}

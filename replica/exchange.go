@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
@@ -52,6 +53,7 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 			if err != nil {
 				return err
 			}
+			total.Key += lay.roster // equal sums over different shards prove nothing
 			common = append(common, at)
 			whole = append(whole, wireSum(slice{b.id, wire.AllShards}, total))
 		}
@@ -69,22 +71,25 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 	}
 	s.stats.compared.Add(1)
 	for _, at := range common {
-		s.madeEqual(ctx, lay, peer, at)
+		s.madeEqual(ctx, peer, at)
 	}
 	return nil
 }
 
 // madeEqual notes that slices of one bucket were made equal with a peer.
-func (s *Store) madeEqual(ctx context.Context, lay *layout, peer view.NodeID, at []slice) {
+func (s *Store) madeEqual(ctx context.Context, peer view.NodeID, at []slice) {
 	b := s.buckets.byID(at[0].bucket)
+	s.following.Lock()
+	lay := s.layout.Load()
 	changed := false
 	for _, a := range at {
 		rt := lay.route(b, a.shard)
 		b.ready.equal(a.shard, peer)
 		changed = b.ready.judge(a.shard, s.id, rt.order[:rt.homes]) || changed
 	}
+	s.following.Unlock()
 	if changed {
-		s.saveSettled(ctx, b)
+		s.saveSettled(ctx, lay, b)
 	}
 }
 
@@ -328,6 +333,7 @@ func (s *Store) stepPush(ctx context.Context, peer view.NodeID, at slice, core *
 	if err != nil {
 		return err
 	}
+	page = slices.DeleteFunc(page, s.tooLargeToSend)
 	for len(page) > 0 {
 		n, size := 0, 0
 		for n < len(page) && (n == 0 || size+len(page[n].rec.item) <= transferBytes) {
@@ -381,6 +387,9 @@ func (s *Store) serveDigest(ctx context.Context, from view.NodeID, req []byte) (
 		total, err := s.total(ctx, at)
 		if err != nil {
 			return nil, err
+		}
+		if sum.Shard == wire.AllShards {
+			total.Key += lay.roster
 		}
 		if wireSum(slice{sum.Bucket, sum.Shard}, total).Digest != sum.Digest {
 			reply.Differ = append(reply.Differ, i)

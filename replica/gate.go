@@ -14,9 +14,12 @@ type gate struct {
 	once   sync.Once
 	empty  chan struct{} // closed when closed and nobody is inside any more
 
-	pending atomic.Int64
-	bytes   atomic.Int64
+	clients budget // writes that this store coordinates
+	peers   budget // what others have this store merge: it must go on when clients are refused
 }
+
+// budget counts what waits and its bytes.
+type budget struct{ pending, bytes atomic.Int64 }
 
 // enter lets an operation in unless the store is closed. Each enter needs a
 // leave.
@@ -42,19 +45,20 @@ func (s *Store) shut() {
 	s.leave()
 }
 
-// admit makes room for a write of so many bytes; false: there is none.
-func (s *Store) admit(bytes int) bool {
-	n, b := s.gate.pending.Add(1), s.gate.bytes.Add(int64(bytes))
+// admit makes room in a budget for a write of so many bytes; false: there is
+// none. Each admit needs a release.
+func (s *Store) admit(in *budget, bytes int) bool {
+	n, b := in.pending.Add(1), in.bytes.Add(int64(bytes))
 	if n > int64(s.cfg.MaxPending) || b > s.cfg.MaxPendingBytes && n > 1 {
-		s.release(bytes)
+		in.release(bytes)
 		return false
 	}
 	return true
 }
 
-func (s *Store) release(bytes int) {
-	s.gate.pending.Add(-1)
-	s.gate.bytes.Add(-int64(bytes))
+func (in *budget) release(bytes int) {
+	in.pending.Add(-1)
+	in.bytes.Add(-int64(bytes))
 }
 
 func tooLarge(what string, n, limit int) error {

@@ -79,6 +79,7 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 		return nil
 	}
 	defer s.leave()
+	s.leaving.Store(false)
 	for {
 		lay, err := makeLayout(nil, s.mesh.View(), s.shards, s.id)
 		if err != nil {
@@ -91,16 +92,24 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 		if err == nil {
 			_, err = s.hints.deliverAll(ctx)
 		}
-		if err == nil {
+		pause := time.Second
+		switch {
+		case err != nil:
+			s.log.Warn("hand-over goes on", "err", err)
+		case s.leaving.Swap(true):
 			return nil
+		default:
+			// From now on nothing more is taken in. What others sent before
+			// they knew, and what is under way, goes with one more pass.
+			pause = 2 * s.cfg.AckTimeout
 		}
-		s.log.Warn("hand-over goes on", "err", err)
 		select {
 		case <-ctx.Done():
+			s.leaving.Store(false)
 			return errors.Join(err, ctx.Err())
 		case <-s.group.Context().Done():
 			return ErrClosed
-		case <-time.After(time.Second):
+		case <-time.After(pause):
 		}
 	}
 }

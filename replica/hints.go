@@ -13,6 +13,7 @@ import (
 const (
 	transferKeys  = 256              // records moved in one call in the background
 	transferBytes = 1 << 20          // their bytes, one record at least
+	maxOffer      = 34 << 20         // bytes of one record that can be sent at all
 	transferWait  = 10 * time.Second // for the answer to such a call
 
 	// Between attempts to deliver, growing from the first to the last. A node
@@ -136,6 +137,9 @@ func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(conte
 			if rec.Unknown() {
 				return nil // damaged: its repair brings it back
 			}
+			if s := (kept{at, rec}); h.s.tooLargeToSend(s) {
+				return nil
+			}
 			page = append(page, kept{at, rec})
 			if size += len(rec.item); len(page) == transferKeys || size >= transferBytes {
 				return errStop
@@ -207,6 +211,18 @@ func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []kept) ([
 		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// tooLargeToSend tells, and logs, that a record's concurrent values have grown
+// together, by merging, beyond what one request carries. It stays where it is
+// and must not hold up what comes after it. A write that has seen the values
+// makes it small again.
+func (s *Store) tooLargeToSend(k kept) bool {
+	if len(k.rec.item) <= maxOffer {
+		return false
+	}
+	s.log.Error("concurrent values are too large to be copied: write the key anew", "key", k.at.key, "bytes", len(k.rec.item))
+	return true
 }
 
 // transfer sends records to a store in the background and waits until it has

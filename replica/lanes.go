@@ -92,14 +92,19 @@ func (l *lanes[Q, R]) run(ctx context.Context, to view.NodeID, p *lane[Q, R]) {
 		for i := range batch {
 			reqs[i] = batch[i].req
 		}
+		waited := time.Since(batch[0].since)
+		if waited >= l.limit {
+			end(batch, context.DeadlineExceeded) // our queue, not the peer, was too slow
+			continue
+		}
 		call, cancel := context.WithDeadline(ctx, batch[0].since.Add(l.limit))
 		answers, err := l.call(call, to, reqs)
 		cancel()
 		if err == nil && (len(answers) == 0 || len(answers) > len(batch)) {
 			err = errors.New("answers do not match the requests")
 		}
-		if ctx.Err() == nil {
-			l.quiet.note(to, err == nil || errors.Is(err, errRefused))
+		if answered := err == nil || errors.Is(err, errRefused); ctx.Err() == nil && (answered || waited < l.limit/2) {
+			l.quiet.note(to, answered)
 		}
 		if err != nil {
 			// What waits behind has a deadline of its own.

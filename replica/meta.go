@@ -22,7 +22,7 @@ func (s *Store) openWriter(ctx context.Context) error {
 	start := reconcile.Start{
 		Store:     uint64(s.id),
 		Machine:   fingerprint(s.cfg.boot, s.dir),
-		TrustDisk: !s.cfg.DistrustDisk,
+		TrustDisk: !s.cfg.DistrustDisk && s.cfg.boot != "",
 		MaxSkew:   s.cfg.MaxSkew.Milliseconds(),
 	}
 	var random [8]byte
@@ -69,13 +69,17 @@ func (s *Store) loadSettled(b *bucket) func(shard int) bool {
 	if err != nil {
 		bits = nil
 	}
+	if len(bits) < 8 || binary.BigEndian.Uint64(bits) != s.layout.Load().roster {
+		return func(int) bool { return false } // homes have changed since
+	}
+	bits = bits[8:]
 	return func(shard int) bool { return shard/8 < len(bits) && bits[shard/8]&(1<<(shard%8)) != 0 }
 }
 
 // saveSettled takes note of where this store has caught up. To lose the note
 // costs time, never data, so an error is only logged.
-func (s *Store) saveSettled(ctx context.Context, b *bucket) {
-	bits := b.ready.settled()
+func (s *Store) saveSettled(ctx context.Context, lay *layout, b *bucket) {
+	bits := append(binary.BigEndian.AppendUint64(nil, lay.roster), b.ready.settled()...)
 	err := s.update(ctx, "note where the store has caught up", func(tx *storage.Tx) error {
 		return tx.Set(metaSettled(b), bits)
 	})

@@ -49,6 +49,10 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	for _, to := range s.coordinators(plan, rt) {
 		var out outcome
 		var err error
+		if to == s.id && s.leaving.Load() {
+			last = errLeaving
+			continue
+		}
 		if to == s.id {
 			if s.clocks.ahead.Load() && !q.bucket.def.Siblings {
 				last = fmt.Errorf("%w: this node is ahead of its peers", ErrClockSkew)
@@ -167,12 +171,8 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
 	wrote, item, err := s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), base)
 	if errors.Is(err, errUninformed) {
-		var nothing bool
-		if nothing, err = s.inform(ctx, q, plan); err != nil {
+		if err = s.inform(ctx, q, plan); err != nil {
 			return outcome{}, err
-		}
-		if nothing {
-			return outcome{result: replicate.Result{Durable: plan.Homes, Homes: plan.Homes}}, nil
 		}
 		wrote, item, err = s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), terms{nothing: true, damage: true, by: q.by})
 	}
@@ -187,7 +187,9 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 	select {
 	case <-op.done:
 	case <-ctx.Done():
-		op.step(func(time.Duration) []replicate.Effect { return op.core.Abandon() })
+		op.abandon()
+	case <-s.group.Context().Done():
+		op.abandon()
 	}
 	out := outcome{seen: wrote.Seen, dot: wrote.Dot, covered: wrote.Covered}
 	op.mu.Lock()
@@ -197,25 +199,25 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 }
 
 // inform lets a write that is to be based on what this store knows of the key
-// be based on what others know, where the store knows nothing. nothing is true
-// for a delete of what all homes say is not there.
-func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) (nothing bool, err error) {
+// be based on what others know, where the store knows nothing. A delete of
+// what nobody knows is written too: homes that came with a join may say that a
+// key is not there before its former homes have handed it over.
+func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) error {
 	read, err := s.read(ctx, q.bucket, q.at, plan, replicate.One, q.write.Tomb)
 	if err != nil {
-		return false, err
+		return err
 	}
 	switch {
 	case !read.Found():
-		return q.write.Tomb && read.Err == nil, nil
 	case plan.IsHome(s.id):
 		_, err = s.acceptAll(ctx, []arrival{{at: q.at, item: read.Item, raw: wire.AppendItem(nil, &read.Item)}})
-		return false, err
+		return err
 	case q.write.Seen == nil:
 		// No reason to keep what others have; to have seen it is enough.
 		seen := reconcile.SeenOf(read.Item)
 		q.write.Seen = &seen
 	}
-	return false, nil
+	return nil
 }
 
 // putOp drives one write's core. Events come from the lanes; nothing blocks
@@ -249,14 +251,17 @@ func (op *putOp) perform(e replicate.Effect) {
 			op.answered(e.To, errLaneFull)
 		}
 	case replicate.Keep:
-		op.s.group.Go(func(ctx context.Context) {
+		if !op.s.group.Go(func(ctx context.Context) {
 			if err := op.s.keepHint(ctx, op.at, e.For); err != nil {
 				op.s.log.Warn("hint not kept; anti-entropy will find the difference", "home", e.For, "err", err)
+				op.abandon()
 				return
 			}
 			op.step(func(time.Duration) []replicate.Effect { return op.core.Kept(e.For) })
 			op.s.hints.wake()
-		})
+		}) {
+			op.abandon()
+		}
 	case replicate.Settle:
 		op.s.group.Go(func(ctx context.Context) {
 			// On failure the hint stays and is delivered once more.
@@ -265,6 +270,11 @@ func (op *putOp) perform(e replicate.Effect) {
 	case replicate.Finish:
 		close(op.done)
 	}
+}
+
+// abandon ends the client's wait for what will not come any more.
+func (op *putOp) abandon() {
+	op.step(func(time.Duration) []replicate.Effect { return op.core.Abandon() })
 }
 
 func (op *putOp) answered(from view.NodeID, err error) {

@@ -264,8 +264,11 @@ func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err
 func (s *Store) keepHint(ctx context.Context, at place, target view.NodeID) error {
 	return s.update(ctx, "keep a hint", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
-		if err != nil || old.Unknown() {
+		if err != nil {
 			return err
+		}
+		if old.Unknown() {
+			return errors.New("the record is gone or damaged")
 		}
 		return s.save(tx, at, old, old.Take(replicate.Role{For: target}), old.item)
 	})
@@ -288,6 +291,14 @@ func (s *Store) settle(ctx context.Context, in []settled) (n int, err error) {
 			old, err := decodeStored(tx.Get(at.record))
 			if err != nil {
 				return err
+			}
+			if !old.Unknown() && !old.Hinted(in[i].target) {
+				// The record was damaged, and mended without its hints.
+				if err := tx.Delete(wire.IndexKey(wire.IndexHint, in[i].target, at.record)); err != nil {
+					return err
+				}
+				n++
+				continue
 			}
 			r := old.Settle(in[i].target, in[i].item)
 			r.Home = r.Home || s.isHome(at.slice)

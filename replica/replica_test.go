@@ -153,3 +153,27 @@ func TestConcurrentValuesFitIntoOneRequest(t *testing.T) {
 		t.Fatal("64 MiB of concurrent values were taken")
 	})
 }
+
+// A put that waits for stores it cannot reach ends with its store.
+func TestCloseEndsAPutThatWaits(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		net.split(false, nodes[0].id)
+		put := make(chan error, 1)
+		go func() {
+			_, err := buckets[0].Put(context.Background(), "k", []byte("v"), &PutOptions{Level: Quorum})
+			put <- err
+		}()
+		time.Sleep(10 * time.Millisecond)
+		if err := nodes[0].store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-put:
+			if err == nil {
+				t.Error("a quorum was reached alone")
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("the put still waits")
+		}
+	})
+}

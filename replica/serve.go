@@ -52,11 +52,15 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	wall := s.wall()
 	s.clocks.saw(from, m.Wall, wall)
 	reply := wire.MergeReply{Wall: wall}
-	if !s.admit(len(req)) {
+	if s.leaving.Load() {
+		reply.Code = wire.CodeNotStored
+		return wire.AppendMergeReply(nil, reply), nil
+	}
+	if !s.admit(&s.gate.peers, len(req)) {
 		reply.Code = wire.CodeOverloaded
 		return wire.AppendMergeReply(nil, reply), nil
 	}
-	defer s.release(len(req))
+	defer s.gate.peers.release(len(req))
 	in := make([]arrival, len(m.Offers))
 	for i := range m.Offers {
 		o := &m.Offers[i]
@@ -139,18 +143,23 @@ func (s *Store) serveClock(context.Context, view.NodeID, []byte) ([]byte, error)
 // errUnknownBucket: a write of a bucket whose definition has not come here.
 var errUnknownBucket = errors.New("replica: unknown bucket")
 
+// errLeaving: this store is about to leave and takes nothing more in.
+var errLeaving = errors.New("replica: leaving")
+
 // coordinateFor coordinates a write for another node. It never hands it on:
 // that is for the node that asked to decide.
 func (s *Store) coordinateFor(ctx context.Context, q *request, size int) (outcome, error) {
 	switch {
 	case q.bucket == nil:
 		return outcome{}, errUnknownBucket
+	case s.leaving.Load():
+		return outcome{}, errLeaving
 	case s.clocks.ahead.Load() && !q.bucket.def.Siblings:
 		return outcome{}, ErrClockSkew
-	case !s.admit(size):
+	case !s.admit(&s.gate.clients, size):
 		return outcome{}, overload{retryAfter}
 	}
-	defer s.release(size)
+	defer s.gate.clients.release(size)
 	return s.coordinate(ctx, q)
 }
 

@@ -42,7 +42,11 @@ type Store struct {
 	close sync.Once
 	err   error // of closing
 
-	layout    atomic.Pointer[layout]
+	layout atomic.Pointer[layout]
+	// following is held while verdicts of readiness are made from the layout,
+	// so that an older layout never has the last word.
+	following sync.Mutex
+	leaving   atomic.Bool // everything is being handed over for good
 	buckets   *buckets
 	digests   *digests
 	silence   *silence
@@ -173,7 +177,7 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	if s.disk != nil {
 		for _, b := range s.buckets.list() {
-			s.follow(s.layout.Load(), b)
+			s.follow(b)
 		}
 		s.mesh.OnLeave(s.leaveMesh)
 		s.group.Go(s.repairs.run)
@@ -228,7 +232,7 @@ func (s *Store) see(v view.View) {
 	}
 	if lay.roster != old.roster {
 		for _, b := range s.buckets.list() {
-			s.follow(lay, b)
+			s.follow(b)
 		}
 		s.entropy.moved()
 	}
@@ -241,8 +245,10 @@ func (s *Store) see(v view.View) {
 }
 
 // follow tells a bucket's readiness which shards are this store's.
-func (s *Store) follow(lay *layout, b *bucket) {
+func (s *Store) follow(b *bucket) {
 	settled := s.loadSettled(b)
+	s.following.Lock()
+	lay := s.layout.Load()
 	b.ready.follow(s.shards, func(shard int) bool {
 		return shard < s.shardsOf(b) && lay.route(b, shard).isHome(s.id)
 	}, settled)
@@ -251,8 +257,9 @@ func (s *Store) follow(lay *layout, b *bucket) {
 		rt := lay.route(b, shard)
 		changed = b.ready.judge(shard, s.id, rt.order[:rt.homes]) || changed
 	}
+	s.following.Unlock()
 	if changed {
-		s.saveSettled(s.group.Context(), b)
+		s.saveSettled(s.group.Context(), lay, b)
 	}
 }
 

@@ -137,7 +137,7 @@ type Result struct {
 	Homes int
 	// Hinted is how many homes are down and have the write kept for them.
 	Hinted int
-	// Dot is the write's id; zero if there was nothing to delete.
+	// Dot is the write's id.
 	Dot version.Dot
 	// Covered are the ids of the live values, deletes included, that the
 	// write replaced.

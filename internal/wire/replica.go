@@ -128,7 +128,7 @@ type PutReply struct {
 	Durable uint64        // stores that have synced the write
 	Homes   uint64        // homes among them
 	Hinted  uint64        // dead homes another store keeps it for
-	Dot     version.Dot   // the write's id; zero if there was nothing to delete
+	Dot     version.Dot   // the write's id
 	Covered []version.Dot // live values, deletes included, that the write replaced
 	Ctx     version.Context
 	HLC     version.HLC
