@@ -98,6 +98,12 @@ func (n *Node) onHello(peer link.Peer, payload []byte) error {
 	if e.ID == n.id {
 		return n.meetSelf(e, h)
 	}
+	if n.knows(e) {
+		// Nothing to judge; and whoever is being judged under this id at the
+		// moment may be waiting for exactly this sign of life.
+		n.tell(detect.ProbeOK, e.ID)
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(n.work.Context(), n.pace.dial)
 	defer cancel()
 	if err := n.admits.one(ctx, e.ID, func() error { return n.admit(ctx, e, h.Met) }); err != nil {
@@ -128,12 +134,18 @@ func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
 	return &link.RefusedError{Code: link.CodeBusy, Text: "stops in your favour"}
 }
 
+// knows tells whether e says nothing new: it is the life that is known.
+func (n *Node) knows(e roster.Entry) bool {
+	known, ok := n.book.get().Get(e.ID)
+	return ok && known.Boot == e.Boot && known.Instance == e.Instance && known.HLC >= e.HLC && !known.Status.Gone()
+}
+
 // admit takes in a node, or says why not by a RefusedError.
 func (n *Node) admit(ctx context.Context, e roster.Entry, met bool) error {
-	known, ok := n.book.get().Get(e.ID)
-	if ok && known.Boot == e.Boot && known.Instance == e.Instance && known.HLC >= e.HLC && !known.Status.Gone() {
-		return nil // nothing new
+	if n.knows(e) {
+		return nil
 	}
+	known, ok := n.book.get().Get(e.ID)
 	if ok && !known.Status.Gone() {
 		if err := n.admitLife(ctx, e, known, met); err != nil {
 			return err
@@ -207,6 +219,10 @@ func (n *Node) admitName(ctx context.Context, e roster.Entry, met bool) (dead vi
 		if o.ID == n.id || n.answers(ctx, o.ID, 0) {
 			return 0, &link.RefusedError{Code: codeNameInUse, Text: fmt.Sprintf("node %v runs under the name %q", o.ID, e.Name)}
 		}
+		if n.alive(o.ID) {
+			// One silent second is no death: the detector decides.
+			return 0, &link.RefusedError{Code: link.CodeBusy, Text: "the node of that name has not been given up yet"}
+		}
 		if e.Predecessor != o.ID {
 			return 0, &link.RefusedError{Code: codeReplaces, Text: o.ID.String()}
 		}
@@ -249,6 +265,9 @@ func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
 	case codeRolledBack:
 		n.fail(fmt.Errorf("%w: %s", ErrRolledBack, r.Text), wire.EndRolled)
 	case codeGone:
+		if n.leave.begun() {
+			return false // they have heard that we leave
+		}
 		n.fail(fmt.Errorf("%w: %s", ErrEvicted, r.Text), wire.EndEvicted)
 	case codeReplaces:
 		if old, err := view.ParseNodeID(r.Text); err == nil {
@@ -348,7 +367,6 @@ func (n *Node) redial(ctx context.Context, id view.NodeID) {
 	err := n.attempt(id, func() error { return n.meet(ctx, id) })
 	if err != nil {
 		n.log.Debug("redial failed", "peer", id, "error", err)
-		n.tell(detect.ProbeFailed, id)
 	}
 }
 

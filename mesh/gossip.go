@@ -29,6 +29,8 @@ type gossip struct {
 	drained chan struct{}
 	stop    context.CancelFunc
 	turn    chan struct{} // capacity 1: held by the join under way
+	exit    chan struct{} // capacity 1: held by leave and close
+	closed  bool          // guarded by exit
 }
 
 type gossipConfig struct {
@@ -59,6 +61,7 @@ func startGossip(cfg gossipConfig) (*gossip, error) {
 		drained: make(chan struct{}),
 		stop:    stop,
 		turn:    make(chan struct{}, 1),
+		exit:    make(chan struct{}, 1),
 	}
 	// Serf sends events while it holds locks: something must always receive.
 	go func() {
@@ -158,13 +161,24 @@ func (g *gossip) join(ctx context.Context, id view.NodeID) error {
 	return err
 }
 
-// leave tells the others that we go on purpose. It takes seconds.
-func (g *gossip) leave() error { return g.serf.Leave() }
+// leave tells the others that we go on purpose. It takes seconds. After close
+// it does nothing: memberlist would panic.
+func (g *gossip) leave() error {
+	g.exit <- struct{}{}
+	defer func() { <-g.exit }()
+	if g.closed {
+		return nil
+	}
+	return g.serf.Leave()
+}
 
 // close shuts serf down, which closes the transport, and waits for its
 // goroutines as long as patience allows.
 func (g *gossip) close(patience time.Duration) error {
+	g.exit <- struct{}{}
+	g.closed = true
 	err := g.serf.Shutdown()
+	<-g.exit
 	quiesce(g.label, patience)
 	g.stop()
 	<-g.drained

@@ -63,14 +63,14 @@ func (n *Node) seek(ctx context.Context) {
 				n.log.Debug("seed not found", "seed", seed, "error", err)
 			}
 			for _, a := range addrs {
-				n.greet(ctx, a)
+				try(func() { n.greet(ctx, a) })
 			}
 		})
 	}
 	if n.mdns != nil {
 		try(func() {
 			for _, a := range n.mdns.find(ctx) {
-				n.greet(ctx, a)
+				try(func() { n.greet(ctx, a) })
 			}
 		})
 	}

@@ -148,13 +148,15 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 	defer cancel()
 	done := make(chan struct{}, len(peers))
 	for _, p := range peers {
-		n.work.Go(func(context.Context) {
+		if !n.work.Go(func(context.Context) {
 			defer func() { done <- struct{}{} }()
 			if err := n.exchange(ctx, p); err != nil {
 				n.heed(p, err)
 				n.log.Debug("roster exchange failed", "peer", p, "error", err)
 			}
-		})
+		}) {
+			done <- struct{}{}
+		}
 	}
 	for range peers {
 		select {

@@ -120,14 +120,17 @@ func BenchmarkLoopback(b *testing.B) {
 	for i := range key {
 		key[i] = fmt.Sprintf("key-%05d", i)
 	}
-	var at atomic.Int64
-	b.Run("fill", func(b *testing.B) {
-		b.N = keys
-		load(b, 64, func(c, i int) error {
-			_, err := buckets[c%3].Put(ctx, key[int(at.Add(1))%keys], value, nil)
-			return err
+	var fill sync.WaitGroup
+	for c := range 64 {
+		fill.Go(func() {
+			for i := c; i < keys; i += 64 {
+				if _, err := buckets[c%3].Put(ctx, key[i], value, nil); err != nil {
+					b.Error(err)
+				}
+			}
 		})
-	})
+	}
+	fill.Wait()
 	for _, clients := range []int{1, 64} {
 		b.Run(fmt.Sprintf("put/%d", clients), func(b *testing.B) {
 			load(b, clients, func(c, i int) error {

@@ -38,7 +38,6 @@ type change struct {
 type event struct {
 	at    time.Duration
 	order int
-	node  view.NodeID
 	do    func()
 }
 

@@ -181,22 +181,22 @@ func (c Config) complete() (Config, error) {
 
 	var errs []error
 	if c.Self == 0 {
-		errs = append(errs, errors.New("Self is zero"))
+		errs = append(errs, errors.New("no Self"))
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		errs = append(errs, fmt.Errorf("Listen %q: %w", c.Listen, err))
 	}
 	if len(c.Certificate.Certificate) == 0 || c.Certificate.PrivateKey == nil {
-		errs = append(errs, errors.New("Certificate is empty"))
+		errs = append(errs, errors.New("no Certificate"))
 	}
 	if c.Verify == nil {
-		errs = append(errs, errors.New("Verify is nil"))
+		errs = append(errs, errors.New("no Verify"))
 	}
 	if c.PacketKey == ([32]byte{}) {
-		errs = append(errs, errors.New("PacketKey is zero"))
+		errs = append(errs, errors.New("no PacketKey"))
 	}
 	if c.Resolve == nil {
-		errs = append(errs, errors.New("Resolve is nil"))
+		errs = append(errs, errors.New("no Resolve"))
 	}
 	errs = append(errs, c.Limits.validate())
 	if err := errors.Join(errs...); err != nil {

@@ -299,6 +299,7 @@ func (c *conn) tick(step time.Duration) {
 			c.fail(errDrained) // the other side does not play along
 		}
 	case limits.Idle > 0 && c.idle >= limits.Idle:
+		c.link.peers.retire(c) // or callers would spin on it
 		c.drain()
 	}
 }

@@ -86,7 +86,7 @@ func (o *Oracle) disowned(s *store, key string, was, now reconcile.Local) {
 func (o *Oracle) leaving(s *store, body any) {
 	check := func(ctx version.Context) {
 		for _, e := range ctx {
-			if d := (version.Dot{A: e.A, N: e.N}); o.unsynced[d] {
+			if d := version.Dot(e); o.unsynced[d] {
 				o.c.World.Fail("F1.21: host %d shows dot %v before it is synced", s.h.Index, d)
 			} else if o.writes[d] == nil && !o.cloned {
 				o.c.World.Fail("F1.21: host %d shows dot %v, which was lost before it was synced", s.h.Index, d)

@@ -105,7 +105,7 @@ func (o *Options) fill() error {
 		o.FS = vfs.Default
 	}
 	if o.Dir == "" {
-		errs = append(errs, errors.New("Dir is empty"))
+		errs = append(errs, errors.New("no Dir"))
 	}
 	switch {
 	case o.CacheBytes == 0:

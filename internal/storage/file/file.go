@@ -84,6 +84,12 @@ func create(fs vfs.FS, path string, data []byte) error {
 	if err != nil {
 		return err
 	}
+	// What is written here may be secret. Files in memory have no mode.
+	if m, ok := f.(interface{ Chmod(iofs.FileMode) error }); ok {
+		if err := m.Chmod(0o600); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
 	if _, err := f.Write(data); err != nil {
 		return errors.Join(err, f.Close())
 	}
