@@ -3,6 +3,7 @@ package link
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +18,7 @@ import (
 const (
 	readBuffer = 16 << 10  // one TLS record
 	outFull    = 1 << 20   // bytes waiting for the writer above which requests and replies wait
+	flushPiece = 64 << 10  // written at a time
 	keepBuffer = 128 << 10 // larger buffers are not kept for the next batch
 )
 
@@ -52,7 +54,7 @@ type conn struct {
 	methods map[string]string
 
 	handlers sync.WaitGroup
-	heard    atomic.Bool   // bytes came since the last tick
+	heard    *atomic.Bool  // bytes came since the last tick; frames may take long
 	flushes  atomic.Uint64 // odd while the writer is in a write
 
 	mu         sync.Mutex
@@ -76,8 +78,15 @@ type conn struct {
 }
 
 func newConn(l *Link, peer Peer, raw, nc net.Conn, br *bufio.Reader, window wire.Greeting) *conn {
+	heard := new(atomic.Bool)
+	if tc, ok := nc.(*tls.Conn); ok {
+		if m, ok := tc.NetConn().(*meter); ok {
+			heard = &m.heard
+		}
+	}
 	return &conn{
-		link: l, peer: peer, raw: raw, nc: nc, br: br, window: window,
+		heard: heard,
+		link:  l, peer: peer, raw: raw, nc: nc, br: br, window: window,
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		methods: map[string]string{}, calls: map[uint64]*call{}, serving: map[uint64]*request{},
 	}
@@ -113,10 +122,7 @@ func (c *conn) write() {
 			if len(buf) == 0 {
 				break
 			}
-			c.flushes.Add(1)
-			_, err := c.nc.Write(buf)
-			c.flushes.Add(1)
-			if err != nil {
+			if err := c.flush(buf); err != nil {
 				c.fail(err)
 				return
 			}
@@ -128,6 +134,21 @@ func (c *conn) write() {
 			return
 		}
 	}
+}
+
+// flush writes in pieces, so that a slow link shows progress on a long batch.
+func (c *conn) flush(buf []byte) error {
+	for len(buf) > 0 {
+		n := min(len(buf), flushPiece)
+		c.flushes.Add(1)
+		_, err := c.nc.Write(buf[:n])
+		c.flushes.Add(1)
+		if err != nil {
+			return err
+		}
+		buf = buf[n:]
+	}
+	return nil
 }
 
 // take takes what waits for the writer and lets others queue again.

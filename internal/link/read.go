@@ -21,9 +21,6 @@ func (c *conn) read(ctx context.Context) error {
 	for {
 		h, size, err := nextFrame(c.br, c.link.cfg.Limits.MaxPayload)
 		if err == nil {
-			if !c.heard.Load() {
-				c.heard.Store(true)
-			}
 			c.link.stats.dataIn.Add(uint64(size + wire.FramePrefix))
 			err = c.frame(ctx, h, size)
 		}

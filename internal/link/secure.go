@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
@@ -30,11 +31,16 @@ type meter struct {
 	net.Conn
 	left    int
 	trusted bool
+	heard   atomic.Bool // bytes came since somebody last asked
 }
 
 func (m *meter) Read(b []byte) (int, error) {
 	if m.trusted {
-		return m.Conn.Read(b)
+		n, err := m.Conn.Read(b)
+		if n > 0 && !m.heard.Load() {
+			m.heard.Store(true)
+		}
+		return n, err
 	}
 	if m.left == 0 {
 		return 0, errTalkative
