@@ -4,7 +4,11 @@
 // names the one that caught it. A mutant that no test catches, or whose text
 // is no longer in the code exactly once, is a fault, and the exit status is 1.
 //
-//	go run ./internal/mutants [-run regexp] [-v] [-timeout 2m]
+//	go run ./internal/mutants [-run regexp] [-share 1/4] [-v] [-timeout 2m]
+//
+// All of them take a quarter of an hour. -share K/N looks at all for stale
+// ones and tries every N-th, beginning with the K-th: N runs with growing K
+// try each once.
 package main
 
 import (
@@ -42,6 +46,7 @@ func main() {
 	pattern := flag.String("run", "", "try only mutants whose name matches this regular expression")
 	verbose := flag.Bool("v", false, "print what the tests printed")
 	timeout := flag.Duration("timeout", 2*time.Minute, "of the tests of one mutant; running into it counts as caught")
+	part := flag.String("share", "1/1", "try the K-th of every N mutants: K/N")
 	flag.Parse()
 	wanted, err := regexp.Compile(*pattern)
 	if err != nil {
@@ -56,7 +61,14 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	r := &runner{root: root, timeout: *timeout, log: func(v verdict) { report(v, *verbose) }}
-	if faults := r.run(ctx, matching(all(), wanted)); faults > 0 {
+	mutants := matching(all(), wanted)
+	mine, err := share(mutants, *part)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	faults := r.stale(mutants)
+	if faults += r.run(ctx, mine); faults > 0 {
 		fmt.Printf("%d faults\n", faults)
 		os.Exit(1)
 	}
@@ -64,6 +76,30 @@ func main() {
 
 func matching(mutants []Mutant, wanted *regexp.Regexp) []Mutant {
 	return slices.DeleteFunc(mutants, func(m Mutant) bool { return !wanted.MatchString(m.Name) })
+}
+
+// share returns every n-th of the mutants, beginning with the k-th, for "k/n".
+func share(mutants []Mutant, part string) ([]Mutant, error) {
+	var k, n int
+	if _, err := fmt.Sscanf(part, "%d/%d", &k, &n); err != nil || n < 1 || k < 1 || k > n {
+		return nil, fmt.Errorf("mutants: -share %q: want K/N with 1 <= K <= N", part)
+	}
+	var mine []Mutant
+	for i := k - 1; i < len(mutants); i += n {
+		mine = append(mine, mutants[i])
+	}
+	return mine, nil
+}
+
+// stale reports the mutants whose text is not in the code exactly once.
+func (r *runner) stale(mutants []Mutant) (faults int) {
+	for _, m := range mutants {
+		if _, err := r.text(m); err != nil {
+			faults++
+			r.log(verdict{mutant: m, fault: err.Error()})
+		}
+	}
+	return faults
 }
 
 // top returns the directory of the module around the working directory.

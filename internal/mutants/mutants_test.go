@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"context"
 	"os"
 	"os/exec"
@@ -84,6 +85,30 @@ func TestTable(t *testing.T) {
 		text, err := os.ReadFile(root + "/" + m.File)
 		if err != nil || strings.Count(string(text), m.Old) != 1 {
 			t.Errorf("%s is stale: its old text is not in %s exactly once", m.Name, m.File)
+		}
+	}
+}
+
+func TestSharesCoverAllOnce(t *testing.T) {
+	mutants := all()
+	seen := make(map[string]int)
+	for k := 1; k <= 4; k++ {
+		mine, err := share(mutants, fmt.Sprintf("%d/4", k))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range mine {
+			seen[m.Name]++
+		}
+	}
+	for _, m := range mutants {
+		if seen[m.Name] != 1 {
+			t.Errorf("%s is in %d shares", m.Name, seen[m.Name])
+		}
+	}
+	for _, bad := range []string{"", "0/4", "5/4", "1/0", "x"} {
+		if _, err := share(mutants, bad); err == nil {
+			t.Errorf("share %q was taken", bad)
 		}
 	}
 }

@@ -88,15 +88,12 @@ func (r *runner) check(ctx context.Context, mutants []Mutant) {
 // overlay writes the edited file and the description of it for the compiler.
 func (r *runner) overlay(dir string, m Mutant) (name string, err error) {
 	original := filepath.Join(r.root, filepath.FromSlash(m.File))
-	text, err := os.ReadFile(original)
+	text, err := r.text(m)
 	if err != nil {
-		return "", fmt.Errorf("stale: %w", err)
-	}
-	if n := strings.Count(string(text), m.Old); n != 1 {
-		return "", fmt.Errorf("stale: the old text is in %s %d times, not once", m.File, n)
+		return "", err
 	}
 	edited := filepath.Join(dir, filepath.Base(m.File))
-	if err := os.WriteFile(edited, []byte(strings.Replace(string(text), m.Old, m.New, 1)), 0o600); err != nil {
+	if err := os.WriteFile(edited, []byte(strings.Replace(text, m.Old, m.New, 1)), 0o600); err != nil {
 		return "", err
 	}
 	description, err := json.Marshal(map[string]map[string]string{"Replace": {original: edited}})
@@ -105,6 +102,18 @@ func (r *runner) overlay(dir string, m Mutant) (name string, err error) {
 	}
 	name = filepath.Join(dir, "overlay.json")
 	return name, os.WriteFile(name, description, 0o600)
+}
+
+// text returns the file that a mutant edits, unless the mutant is stale.
+func (r *runner) text(m Mutant) (string, error) {
+	text, err := os.ReadFile(filepath.Join(r.root, filepath.FromSlash(m.File)))
+	if err != nil {
+		return "", fmt.Errorf("stale: %w", err)
+	}
+	if n := strings.Count(string(text), m.Old); n != 1 {
+		return "", fmt.Errorf("stale: the old text is in %s %d times, not once", m.File, n)
+	}
+	return string(text), nil
 }
 
 // test runs the tests of a mutant and returns what they printed.
