@@ -132,7 +132,6 @@ type resultJSON struct {
 	Homes    int             `json:"homes"`
 	Hinted   int             `json:"hinted"`
 	Replaced int             `json:"replaced"`
-	Nothing  bool            `json:"nothing,omitempty"` // there was nothing to delete
 	Context  replica.Context `json:"context"`
 	Degraded bool            `json:"degraded"`
 	Conflict bool            `json:"conflict"`
@@ -182,13 +181,8 @@ func (s *session) change(done string, fn func(context.Context, *replica.Client, 
 		if conflict {
 			s.warn("the bucket is defined in two ways: this went to one of the two")
 		}
-		nothing := r.Dot.N == 0
 		if s.json {
-			return s.printJSON(resultJSON{s.words[0], r.Durable, r.Homes, r.Hinted, len(r.Covered), nothing, r.Context, degraded, conflict})
-		}
-		if nothing {
-			_, err = fmt.Fprintln(s.out, "there was nothing to delete")
-			return err
+			return s.printJSON(resultJSON{s.words[0], r.Durable, r.Homes, r.Hinted, len(r.Covered), r.Context, degraded, conflict})
 		}
 		_, err = fmt.Fprintf(s.out, "%s on %s, %d of them homes", done, count(r.Durable, "store"), r.Homes)
 		if r.Hinted > 0 && err == nil {

@@ -191,7 +191,7 @@ func testData(t *testing.T) {
 	ctl("", on("get", "t")...).want(t, exitNotFound, "", "not found")
 	ctl("", on("put", "brief", "v", "-ttl", "1ms")...).want(t, exitOK, "stored", "")
 	waitFor(t, "the value has expired", func() bool { return ctl("", on("get", "brief")...).code == exitNotFound })
-	ctl("", on("del", "never")...).want(t, exitOK, "nothing to delete", "")
+	ctl("", on("del", "never")...).want(t, exitOK, "deleted on 2 stores", "")
 	ctl("", on("put", "t", strings.Repeat("x", 17<<20))...).want(t, exitFailed, "", "too large")
 	ctl("", at("get", "-bucket", "redings", "t")...).want(t, exitFailed, "", `there is no bucket "redings"`)
 }
