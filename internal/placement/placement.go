@@ -110,7 +110,8 @@ func build(in []Node, shards int, k *kept) *Map {
 }
 
 // octave tells by how many powers of two a zone is larger or smaller than the
-// middle one: 0 within two thirds and one and a half.
+// middle one: 0 within a half and the double, so that the nodes of a zone half
+// as large as the middle one may hold up to twice their share.
 //
 // A weight that grew with every node would pull shards into the whole zone
 // each time one joins it, on top of those the newcomer takes over there: 1.6
@@ -118,10 +119,10 @@ func build(in []Node, shards int, k *kept) *Map {
 // side by side keep their octaves, and pay nothing.
 func octave(capacity, middle int) int {
 	k := 0
-	for ; 2*capacity > 3*middle && k < maxOctave; k++ {
+	for ; capacity > 2*middle && k < maxOctave; k++ {
 		middle *= 2
 	}
-	for ; 3*capacity < 2*middle && k > -maxOctave; k-- {
+	for ; 2*capacity < middle && k > -maxOctave; k-- {
 		capacity *= 2
 	}
 	return k
