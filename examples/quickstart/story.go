@@ -222,6 +222,9 @@ func (s *story) await(ctx context.Context, within time.Duration, what string, re
 		select {
 		case <-time.After(25 * time.Millisecond):
 		case <-ctx.Done():
+			for _, st := range s.statuses(context.WithoutCancel(ctx)) {
+				s.say("%s counts on %d, holds %d hints, has %d shards to compare", s.names[st.Node], st.Alive, st.Hints, st.Syncing)
+			}
 			return fmt.Errorf("waited %s for this in vain: %s", within, what)
 		}
 	}
