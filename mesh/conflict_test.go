@@ -100,6 +100,11 @@ func TestRollbackIsDetected(t *testing.T) {
 		b.kill()
 		b.fs = image // the next start is boot 2, and 3 was seen
 		w.stopsWith(b.start(), ErrRolledBack)
+		for _, other := range []*box{w.boxes[0], w.boxes[2]} {
+			if other.node.hasStopped() {
+				t.Fatalf("box %d stopped, too: %v", other.n, other.node.Err())
+			}
+		}
 		n := b.start()
 		if n.ID() == old {
 			t.Fatal("started once more under the rolled back id")

@@ -22,6 +22,9 @@ var (
 	// ErrUntrusted: the other end could not prove that it belongs to this
 	// mesh, or is not the node that was dialled.
 	ErrUntrusted = errors.New("link: other end is not to be trusted")
+	// ErrNotAccepted: this node refused the hello of the peer that it dialled.
+	// A *RefusedError is the reverse: the peer refused ours.
+	ErrNotAccepted = errors.New("link: hello of the peer was not accepted")
 	// ErrSelf: the address leads back to this very node.
 	ErrSelf = errors.New("link: that is this node itself")
 )
@@ -63,8 +66,8 @@ func (e *RemoteError) Is(target error) bool {
 	return e.Code == CodeDeadline && target == context.DeadlineExceeded
 }
 
-// RefusedError says why a hello was not accepted. OnHello may return one to
-// choose the code; the other side gets the same code and text.
+// RefusedError says why the other side did not accept our hello. OnHello may
+// return one to choose the code; the other side gets the same code and text.
 type RefusedError struct {
 	Code string // at most 64 bytes
 	Text string // at most 1 KiB

@@ -93,7 +93,8 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 		if errors.As(err, &refused) {
 			refuse(tc, refused)
 		}
-		return nil, err
+		// Not as a *RefusedError, which says that this node was refused.
+		return nil, fmt.Errorf("%w: %v", ErrNotAccepted, err)
 	}
 	window.Payload = nil
 	c := newConn(l, peer, raw, tc, br, window)

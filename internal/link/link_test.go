@@ -284,8 +284,14 @@ func TestRefusedHello(t *testing.T) {
 	}
 	// The side that dials refuses: the other one hears of it, too.
 	three := w.start(3, func(c *Config) { c.OnBroken = func(_ view.NodeID, err error) { broken <- err } })
-	if _, err := a.Greet(ctxFor(t, 5*time.Second), three.Addr()); !errors.As(err, &refused) || refused.Code != CodeRefused {
-		t.Errorf("greeting three: %v", err)
+	w.book.set(3, three.Addr())
+	for what, try := range map[string]func() error{
+		"greet": func() error { _, err := a.Greet(ctxFor(t, 5*time.Second), three.Addr()); return err },
+		"call":  func() error { _, err := a.Call(ctxFor(t, 5*time.Second), 3, "x", nil); return err },
+	} {
+		if err := try(); !errors.Is(err, ErrNotAccepted) || errors.As(err, &refused) {
+			t.Errorf("%s: the node that refused three got %v", what, err)
+		}
 	}
 	refused = nil
 	if err := <-broken; !errors.As(err, &refused) || refused.Text != "not three" {

@@ -29,6 +29,11 @@ var link = []Mutant{
 		Packages: linkTests, Tests: "TestWrongNodeAtAddress",
 	},
 	{
+		Name: "link-own-refusal-as-the-peers", Rule: "who refuses a peer is not refused itself",
+		File: "internal/link/greet.go", Old: "fmt.Errorf(\"%w: %v\", ErrNotAccepted, err)", New: "fmt.Errorf(\"%w: %w\", ErrNotAccepted, err)",
+		Packages: linkTests, Tests: "TestRefusedHello",
+	},
+	{
 		Name: "link-hello-of-another", Rule: "a hello names the node of the certificate",
 		File: "internal/link/greet.go", Old: "if g.Node != peer.ID {", New: "if g.Node == 0 {",
 		Packages: linkTests, Tests: "TestInsidersFrames",
