@@ -78,6 +78,7 @@ func (r *buckets) add(def wire.BucketDef) *bucket {
 	if added && r.s.disk != nil {
 		r.s.follow(b)
 		r.s.entropy.all()
+		r.s.hints.wake()
 	}
 	return b
 }

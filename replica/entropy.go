@@ -48,12 +48,7 @@ func (e *entropy) moved() {
 	e.all()
 }
 
-func (e *entropy) wake() {
-	select {
-	case e.kick <- struct{}{}:
-	default:
-	}
-}
+func (e *entropy) wake() { signal(e.kick) }
 
 func (e *entropy) run(ctx context.Context) {
 	every := e.s.cfg.SyncEvery

@@ -20,20 +20,35 @@ const (
 	// that comes back is in the mesh a moment before its store is open.
 	firstHintRetry = 200 * time.Millisecond
 	lastHintRetry  = 5 * time.Second
+
+	// Before hints of a write that is still under way are looked at, in ack
+	// timeouts: the write itself takes most of them away.
+	hintGrace = 2
 )
 
 // hints delivers what this store keeps for others.
 type hints struct {
-	s    *Store
-	kick chan struct{}
+	s     *Store
+	kick  chan struct{}
+	added chan struct{}
 }
 
-func newHints(s *Store) *hints { return &hints{s: s, kick: make(chan struct{}, 1)} }
+func newHints(s *Store) *hints {
+	return &hints{s: s, kick: make(chan struct{}, 1), added: make(chan struct{}, 1)}
+}
 
-// wake has the hints looked through soon.
-func (h *hints) wake() {
+// wake has the hints looked through at once.
+func (h *hints) wake() { signal(h.kick) }
+
+// later has them looked through when the writes under way have had their time.
+// Every commit that adds a hint calls for it, or a hint whose target was there
+// all the time, and only silent when it mattered, would have nothing to wake it.
+func (h *hints) later() { signal(h.added) }
+
+// signal wakes the one who waits on ch, which has capacity 1.
+func signal(ch chan struct{}) {
 	select {
-	case h.kick <- struct{}{}:
+	case ch <- struct{}{}:
 	default:
 	}
 }
@@ -42,21 +57,30 @@ func (h *hints) run(ctx context.Context) {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	wait := firstHintRetry
+	armed := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.kick:
 			wait = firstHintRetry
+		case <-h.added:
+			if !armed {
+				retry.Reset(hintGrace * h.s.cfg.AckTimeout)
+				armed = true
+			}
+			continue
 		case <-retry.C:
 		}
 		left, err := h.deliverAll(ctx)
 		if err != nil && ctx.Err() == nil {
 			h.s.log.Debug("hints not delivered yet", "err", err)
 		}
-		if left {
+		if armed = left; left {
 			retry.Reset(wait)
 			wait = min(2*wait, lastHintRetry)
+		} else {
+			retry.Stop()
 		}
 	}
 }

@@ -83,6 +83,7 @@ func (s *Store) save(tx *storage.Tx, at place, old stored, r replicate.Record, i
 			if err := tx.Set(wire.IndexKey(wire.IndexHint, id, at.record), nil); err != nil {
 				return err
 			}
+			s.hinted = true
 		}
 	}
 	var err error
@@ -112,13 +113,15 @@ type change struct {
 // reports to the digests counts only if fn succeeds; what it wrote is then
 // synced, or the store has failed for good.
 func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx) error) error {
+	hinted := false
 	err := s.disk.Update(ctx, func(tx *storage.Tx) error {
 		writer := s.writer
-		s.changes = s.changes[:0]
+		s.changes, s.hinted = s.changes[:0], false
 		if err := fn(tx); err != nil {
 			s.writer = writer
 			return err
 		}
+		hinted = s.hinted
 		for i := range s.changes {
 			c := &s.changes[i]
 			if c.unknown {
@@ -130,6 +133,9 @@ func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx)
 		clear(s.changes)
 		return nil
 	})
+	if hinted {
+		s.hints.later()
+	}
 	return s.diskError(what, err)
 }
 
@@ -257,6 +263,7 @@ func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err
 	if err := s.save(tx, in.at, old, r, raw); err != nil {
 		return out, false, err
 	}
+	s.hinted = s.hinted || old.unknown // it may have been kept for others
 	return out, true, nil
 }
 

@@ -162,6 +162,35 @@ func TestHintsAloneBringARestartedHomeUpToDate(t *testing.T) {
 	})
 }
 
+// The homes were only silent: nothing in the view changes when they answer
+// again, and a store that is no home compares with nobody.
+func TestHintsOfAStrangerNeedNoWake(t *testing.T) {
+	bubble(t, 5, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		key, stranger := "", 0
+		for i := 0; key == ""; i++ {
+			k := fmt.Sprintf("k%d", i)
+			for n := range nodes {
+				if !slices.Contains(buckets[0].Homes(k), nodes[n].id) {
+					key, stranger = k, n
+				}
+			}
+		}
+		net.split(false, nodes[stranger].id)
+		r, err := buckets[stranger].Put(context.Background(), key, []byte("v"), &PutOptions{Level: One, MinDurable: 1})
+		if err != nil || r.Homes != 0 {
+			t.Fatalf("put of a stranger that is cut off: %+v, %v", r, err)
+		}
+		time.Sleep(20 * time.Second)
+		net.heal()
+		time.Sleep(20 * time.Second)
+		st, err := nodes[stranger].store.Status(context.Background())
+		if err != nil || st.Hints != 0 || st.Delivered == 0 {
+			t.Errorf("20 s after the homes answer again: %+v, %v", st, err)
+		}
+		wantEqualHomes(t, stores(nodes)...)
+	})
+}
+
 func TestSilentHomeCountsAsDeadAfterTheAckTimeout(t *testing.T) {
 	bubble(t, 5, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		net.split(false, nodes[4].id) // nobody is told

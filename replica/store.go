@@ -63,6 +63,7 @@ type Store struct {
 	// Only the committing goroutine touches these; see update.
 	writer  reconcile.Writer
 	changes []change
+	hinted  bool // a record is kept for another store that was not before
 	scratch []byte
 }
 

@@ -49,6 +49,11 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestDigestBuilt",
 	},
 	{
+		Name: "replica-hints-wait-for-a-wake", Rule: "every commit that adds a hint has it looked at",
+		File: "replica/record.go", Old: "if hinted {\n\t\ts.hints.later()", New: "if hinted && err != nil {\n\t\ts.hints.later()",
+		Packages: replicaTests, Tests: "TestHintsOfAStrangerNeedNoWake",
+	},
+	{
 		Name: "replica-hints-forgotten", Rule: "hints are delivered, never dropped in silence (F.1 16)",
 		File: "replica/hints.go", Old: "err = h.deliver(ctx, target, h.toTarget)", New: "err = nil",
 		Packages: replicaTests, Tests: "TestHintsAlone",
