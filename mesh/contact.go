@@ -72,6 +72,12 @@ func (n *Node) resolve(id view.NodeID) (netip.AddrPort, bool) {
 	return e.Addr, ok && e.Status != view.Evicted
 }
 
+// floor is the latest boot of a node that this one has admitted or heard of.
+func (n *Node) floor(id view.NodeID) uint64 {
+	e, _ := n.book.get().Get(id)
+	return e.Boot
+}
+
 // belongs tells whether a node may be said to live. One that is gone is still
 // heard: how else would it be told.
 func (n *Node) belongs(id view.NodeID) bool {

@@ -50,6 +50,9 @@ type Config struct {
 	// Resolve is the roster's look-up: the only source of addresses that are
 	// dialled or sent to. Required. It must not block.
 	Resolve func(view.NodeID) (netip.AddrPort, bool)
+	// Floor is the Boot of a node that was admitted last, 0 if none was: packets
+	// of earlier boots are refused. Nil refuses none. It must not block.
+	Floor func(view.NodeID) uint64
 	// Admit is asked for every packet and connection of an authenticated
 	// peer; false shuts it out. Nil admits all. It must not block.
 	Admit func(view.NodeID) bool
@@ -156,6 +159,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Network == nil {
 		c.Network = hostNetwork{}
+	}
+	if c.Floor == nil {
+		c.Floor = func(view.NodeID) uint64 { return 0 }
 	}
 	if c.Admit == nil {
 		c.Admit = func(view.NodeID) bool { return true }

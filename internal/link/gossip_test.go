@@ -222,6 +222,8 @@ func TestPacketsAreBoundToSenderReceiverAndCounter(t *testing.T) {
 	w := newWorld(t)
 	one, two := w.config(1), w.config(2)
 	two.Resolve = w.book.resolve
+	admitted := uint64(1)
+	two.Floor = func(view.NodeID) uint64 { return admitted }
 	s := newSealer(&one)
 	var sc sealScratch
 	seal := func(to view.NodeID) []byte {
@@ -266,6 +268,11 @@ func TestPacketsAreBoundToSenderReceiverAndCounter(t *testing.T) {
 	if _, _, err := o.open(bytes.Clone(later)); err != nil {
 		t.Errorf("next boot: %v", err)
 	}
+	// That may be a copy of its disk: until it is admitted both are heard.
+	if _, _, err := o.open(seal(2)); err != nil {
+		t.Errorf("the boot that was admitted, after a packet of a later one: %v", err)
+	}
+	admitted = 2
 	if _, _, err := o.open(seal(2)); !errors.Is(err, errOldBoot) {
 		t.Errorf("earlier boot: %v", err)
 	}
@@ -279,15 +286,19 @@ func TestPacketsAreBoundToSenderReceiverAndCounter(t *testing.T) {
 			t.Errorf("instance %d: %v", i, err)
 		}
 	}
+	if n := len(o.senders[1].processes); n > maxInstances {
+		t.Errorf("%d processes of one node are remembered", n)
+	}
 }
 
 func TestSendersAreForgotten(t *testing.T) {
 	w := newWorld(t)
 	two := w.config(2)
+	two.Floor = func(view.NodeID) uint64 { return 0 }
 	w.book.set(1, netip.MustParseAddrPort("127.0.0.1:9"))
 	o := newOpener(&two)
 	for id := range view.NodeID(maxSenders) {
-		o.senders[id+1000] = &sender{boot: 1}
+		o.senders[id+1000] = &sender{}
 	}
 	var sc sealScratch
 	for id := view.NodeID(1); id <= 100; id++ {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -21,9 +22,9 @@ const packetRoom = wire.MaxPacket - wire.PacketHeaderSize - chacha20poly1305.Ove
 
 var (
 	errReplayed  = errors.New("link: packet was seen before")
-	errOldBoot   = errors.New("link: packet of an earlier boot of its sender")
+	errOldBoot   = errors.New("link: packet of an earlier boot of its sender than was admitted")
 	errForged    = errors.New("link: packet is not sealed by its sender for this node")
-	errInstances = errors.New("link: too many processes claim the same boot of one node")
+	errInstances = errors.New("link: too many processes claim to be one node")
 )
 
 // senderKey derives the key of one process of one node. Instance is random
@@ -94,34 +95,36 @@ func (k *sealer) seal(s *sealScratch, kind wire.PacketKind, to view.NodeID, payl
 
 const (
 	maxSenders   = 16 << 10 // remembered; a forger without the key makes none
-	maxInstances = 4        // of one node with the same Boot: a rolled-back or cloned disk
+	maxInstances = 4        // of one node since its boot that was admitted: restarts, and copies of its disk
 )
 
 // opener opens what others sealed for this node. One goroutine uses it.
 type opener struct {
-	key     [32]byte
-	self    view.NodeID
-	known   func(view.NodeID) bool // in the roster; others are forgotten first
+	key   [32]byte
+	self  view.NodeID
+	known func(view.NodeID) bool // in the roster; others are forgotten first
+	// floor is the Boot that was admitted. A later one that is seen in packets
+	// alone must not shut out the node that runs: it may be a copy of its disk.
+	floor   func(view.NodeID) uint64
 	senders map[view.NodeID]*sender
 	scratch sealScratch
 }
 
 // sender is what is remembered of a node that sealed at least one packet.
 type sender struct {
-	boot      uint64 // highest seen
 	processes []*process
 }
 
 // process is one run of a node.
 type process struct {
-	instance uint64
-	aead     cipher.AEAD
-	window   window
+	boot, instance uint64
+	aead           cipher.AEAD
+	window         window
 }
 
 func newOpener(cfg *Config) *opener {
 	return &opener{
-		key: cfg.PacketKey, self: cfg.Self, senders: map[view.NodeID]*sender{},
+		key: cfg.PacketKey, self: cfg.Self, floor: cfg.Floor, senders: map[view.NodeID]*sender{},
 		known: func(id view.NodeID) bool { _, ok := cfg.Resolve(id); return ok },
 	}
 }
@@ -133,19 +136,15 @@ func (o *opener) open(packet []byte) (wire.PacketHeader, []byte, error) {
 	if err != nil {
 		return h, nil, err
 	}
-	s := o.senders[h.From]
-	p := &process{instance: h.Instance}
-	fresh := true
-	if s != nil {
-		if h.Boot < s.boot {
-			return h, nil, errOldBoot
-		}
-		for _, q := range s.processes {
-			if h.Boot == s.boot && q.instance == h.Instance {
-				p, fresh = q, false
-			}
-		}
-		if fresh && h.Boot == s.boot && len(s.processes) == maxInstances {
+	floor := o.floor(h.From)
+	if h.Boot < floor {
+		return h, nil, errOldBoot
+	}
+	p, fresh := &process{boot: h.Boot, instance: h.Instance}, true
+	if s := o.senders[h.From]; s != nil {
+		if q := s.find(h); q != nil {
+			p, fresh = q, false
+		} else if s.since(floor) >= maxInstances {
 			return h, nil, errInstances
 		}
 	}
@@ -161,24 +160,43 @@ func (o *opener) open(packet []byte) (wire.PacketHeader, []byte, error) {
 		return h, nil, errForged
 	}
 	if fresh {
-		o.remember(h, s, p)
+		o.remember(h.From, p, floor)
 	}
 	p.window.mark(h.Counter)
 	return h, plain, nil
 }
 
-func (o *opener) remember(h wire.PacketHeader, s *sender, p *process) {
+// find returns the process that sealed a packet, if it is remembered.
+func (s *sender) find(h wire.PacketHeader) *process {
+	for _, p := range s.processes {
+		if p.boot == h.Boot && p.instance == h.Instance {
+			return p
+		}
+	}
+	return nil
+}
+
+// since counts the processes of the boot given and of later ones.
+func (s *sender) since(floor uint64) int {
+	n := 0
+	for _, p := range s.processes {
+		if p.boot >= floor {
+			n++
+		}
+	}
+	return n
+}
+
+func (o *opener) remember(from view.NodeID, p *process, floor uint64) {
+	s := o.senders[from]
 	if s == nil {
 		if len(o.senders) >= maxSenders {
 			o.forget()
 		}
 		s = &sender{}
-		o.senders[h.From] = s
+		o.senders[from] = s
 	}
-	if h.Boot > s.boot {
-		s.boot, s.processes = h.Boot, nil
-	}
-	s.processes = append(s.processes, p)
+	s.processes = append(slices.DeleteFunc(s.processes, func(q *process) bool { return q.boot < floor }), p)
 }
 
 // forget makes room by dropping a sender, one that the roster does not know

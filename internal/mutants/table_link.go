@@ -15,12 +15,17 @@ var link = []Mutant{
 	},
 	{
 		Name: "link-earlier-boot", Rule: "packets of an earlier boot are refused (faults 6, replay)",
-		File: "internal/link/seal.go", Old: "if h.Boot < s.boot {", New: "if h.Boot < s.boot && h.Boot == 0 {",
+		File: "internal/link/seal.go", Old: "if h.Boot < floor {", New: "if h.Boot < floor && h.Boot == 0 {",
+		Packages: linkTests, Tests: "TestPacketsAreBound",
+	},
+	{
+		Name: "link-floor-from-packets", Rule: "a copy's packets do not shut out the node that runs",
+		File: "internal/link/seal.go", Old: "o.remember(h.From, p, floor)\n\t}\n\tp.window", New: "o.remember(h.From, p, floor)\n\t\to.floor = func(view.NodeID) uint64 { return h.Boot }\n\t}\n\tp.window",
 		Packages: linkTests, Tests: "TestPacketsAreBound",
 	},
 	{
 		Name: "link-forger-remembered", Rule: "a forged packet leaves nothing behind (faults 6)",
-		File: "internal/link/seal.go", Old: "\t\treturn h, nil, errForged", New: "\t\to.remember(h, s, p)\n\t\treturn h, nil, errForged",
+		File: "internal/link/seal.go", Old: "\t\treturn h, nil, errForged", New: "\t\to.remember(h.From, p, floor)\n\t\treturn h, nil, errForged",
 		Packages: linkTests, Tests: "TestPacketsAreBound",
 	},
 	{
