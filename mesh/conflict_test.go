@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skeinmesh/skein/internal/memnet"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -187,6 +188,26 @@ func TestNodePutsItsEntryRight(t *testing.T) {
 			t.Error("the node stopped")
 		}
 	})
+}
+
+// Two copies of one image that nobody has met start together: one goes on.
+func TestTwoCopiesStartedTogether(t *testing.T) {
+	for _, delay := range []time.Duration{time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond} {
+		bubble(t, 1, func(t *testing.T, w *world) {
+			w.net.SetPaths(memnet.Path{Delay: delay})
+			b := w.boxes[0]
+			b.start()
+			b.kill()
+			c := w.cloneOf(b, b.copyDisk())
+			b.cfg.Seeds, c.cfg.Seeds = []string{c.cfg.Listen}, []string{b.cfg.Listen}
+			b.inst, c.inst = 7, 8
+			x, y := b.start(), c.start()
+			time.Sleep(5 * time.Minute)
+			if !x.hasStopped() || y.hasStopped() {
+				t.Errorf("delay %v: the copies ended with %v and %v, want the lower instance to stop", delay, x.Err(), y.Err())
+			}
+		})
+	}
 }
 
 // F2.13, as far as the mesh is concerned: one image booted on both sides of

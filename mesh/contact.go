@@ -122,7 +122,9 @@ func (n *Node) onHello(peer link.Peer, payload []byte) error {
 
 // meetSelf decides between this node and another process that claims to be
 // it: one that others have admitted goes before one that nobody knows, then
-// the higher claim among those admitted, the longer run among the unknown.
+// the higher claim among those admitted, the longer run among the unknown. Two
+// that began together see each other's run a hello's delay too short, each
+// itself the longer: among those the higher instance goes on.
 func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
 	met := n.met.Load()
 	boot := n.dir.id.Boot
@@ -131,7 +133,11 @@ func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
 	case met && h.Met:
 		yield = e.Boot > boot || e.Boot == boot && e.Instance > n.instance
 	case !met && !h.Met:
-		yield = h.Up > uint64(n.uptime().Milliseconds())
+		longer := time.Duration(h.Up)*time.Millisecond - n.uptime()
+		yield = longer > 0
+		if longer.Abs() < n.pace.dial {
+			yield = e.Instance > n.instance
+		}
 	}
 	if !yield {
 		return &link.RefusedError{Code: codeIDInUse, Text: "another node runs under this node id"}

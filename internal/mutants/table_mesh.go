@@ -17,6 +17,11 @@ var mesh = []Mutant{
 		Packages: identityTests, Tests: "TestVerifyChecksWhatIsSigned",
 	},
 	{
+		Name: "mesh-twins-both-stop", Rule: "of two copies that start together one goes on",
+		File: "mesh/contact.go", Old: "longer.Abs() < n.pace.dial", New: "longer.Abs() < 0",
+		Packages: meshTests, Tests: "TestTwoCopiesStartedTogether",
+	},
+	{
 		Name: "mesh-name-not-in-keys", Rule: "meshes of another name never merge (protocol B.1)",
 		File: "mesh/identity/identity.go", Old: "uint64(shards))) + meshName", New: "uint64(shards)))",
 		Packages: identityTests, Tests: "TestDeriveSeparatesMeshes|TestDeriveGolden",
