@@ -90,10 +90,11 @@ type Limits struct {
 	WindowBytes    int // default 8 MiB, at least MaxPayload
 
 	// Of the whole link. Beyond, requests are refused as overloaded.
-	Handlers     int // requests being handled at once; default 4096
-	InboundBytes int // bytes of requests held at once; default 32 MiB
-	GossipBytes  int // bytes of gossip frames held at once; default 8 MiB
-	Connections  int // data connections; default 4096
+	Handlers      int // requests being handled at once; default 4096
+	InboundBytes  int // bytes of requests held at once; default 32 MiB
+	OutboundBytes int // bytes of replies that wait to be sent; default 32 MiB
+	GossipBytes   int // bytes of gossip frames held at once; default 8 MiB
+	Connections   int // data connections; default 4096
 
 	Handshakes        int           // not yet authenticated connections in all; default 256
 	HandshakesPerAddr int           // of one address (IPv6: one /64); default 64
@@ -117,6 +118,7 @@ func (l Limits) withDefaults() Limits {
 	defaulted(&l.WindowBytes, max(8<<20, l.MaxPayload))
 	defaulted(&l.Handlers, 4096)
 	defaulted(&l.InboundBytes, max(32<<20, l.MaxPayload))
+	defaulted(&l.OutboundBytes, max(32<<20, l.MaxPayload))
 	defaulted(&l.GossipBytes, 2*maxGossipFrame)
 	defaulted(&l.Connections, 4096)
 	defaulted(&l.Handshakes, 256)
@@ -140,6 +142,7 @@ func (l Limits) validate() error {
 	check(l.WindowBytes >= l.MaxPayload, "WindowBytes %d is less than MaxPayload", l.WindowBytes)
 	check(l.Handlers > 0, "Handlers %d is not positive", l.Handlers)
 	check(l.InboundBytes >= l.MaxPayload, "InboundBytes %d is less than MaxPayload", l.InboundBytes)
+	check(l.OutboundBytes >= l.MaxPayload, "OutboundBytes %d is less than MaxPayload", l.OutboundBytes)
 	check(l.GossipBytes >= maxGossipFrame, "GossipBytes %d is less than one frame of %d", l.GossipBytes, maxGossipFrame)
 	check(l.Connections > 0, "Connections %d is not positive", l.Connections)
 	check(l.Handshakes > 0, "Handshakes %d is not positive", l.Handshakes)

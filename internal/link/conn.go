@@ -60,6 +60,7 @@ type conn struct {
 	mu         sync.Mutex
 	err        error // why it failed
 	out, spare []byte
+	held       int  // bytes of replies in out, see Link.outbound
 	asking     line // requests of ours that wait for the peer's window or for out
 	answering  line // replies of ours that wait for out
 	nextID     uint64
@@ -104,6 +105,7 @@ func (c *conn) run(ctx context.Context) {
 	c.link.peers.remove(c)
 	<-writer
 	c.handlers.Wait()
+	c.link.outbound.give(c.held)
 }
 
 // write sends what has been queued, all of it at a time.
@@ -118,11 +120,13 @@ func (c *conn) write() {
 		// frames is what makes this fast.
 		runtime.Gosched()
 		for {
-			buf := c.take()
+			buf, held := c.take()
 			if len(buf) == 0 {
 				break
 			}
-			if err := c.flush(buf); err != nil {
+			err := c.flush(buf)
+			c.link.outbound.give(held)
+			if err != nil {
 				c.fail(err)
 				return
 			}
@@ -151,17 +155,18 @@ func (c *conn) flush(buf []byte) error {
 	return nil
 }
 
-// take takes what waits for the writer and lets others queue again.
-func (c *conn) take() []byte {
+// take takes what waits for the writer, and how much of it counts as held,
+// and lets others queue again.
+func (c *conn) take() (buf []byte, held int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	buf := c.out
+	buf, held = c.out, c.held
 	if len(buf) > 0 {
-		c.out, c.spare = c.spare, nil
+		c.out, c.spare, c.held = c.spare, nil, 0
 		c.answering.wake()
 		c.asking.wake()
 	}
-	return buf
+	return buf, held
 }
 
 func (c *conn) recycle(buf []byte) {

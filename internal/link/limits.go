@@ -24,6 +24,9 @@ func (b *budget) take(n int) bool {
 
 func (b *budget) give(n int) { b.used.Add(-int64(n)) }
 
+// tight tells that little is left: what is not begun needs not be given up.
+func (b *budget) tight() bool { return b.used.Load() >= b.limit/4*3 }
+
 // gate counts what is under way, in all and for each key.
 type gate[K comparable] struct {
 	total, each int

@@ -47,6 +47,7 @@ type Link struct {
 	greeters  *gate[view.NodeID] // authenticated, exchanging hellos
 	handlers  budget             // requests being handled
 	inbound   budget             // their bytes
+	outbound  budget             // bytes of replies that have not been written
 	calls     sync.Pool          // of *call
 	dialed    atomic.Uint64      // data connections dialled so far
 	stats     counters
@@ -92,6 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 		greeters:  newGate[view.NodeID](cfg.Limits.Connections, 4),
 		handlers:  budget{limit: int64(cfg.Limits.Handlers)},
 		inbound:   budget{limit: int64(cfg.Limits.InboundBytes)},
+		outbound:  budget{limit: int64(cfg.Limits.OutboundBytes)},
 	}
 	l.gossip = newGossip(l)
 	l.peers = newPeers(l)

@@ -113,27 +113,42 @@ func (r *request) end(err error) {
 	}
 }
 
+// errUnread: too many replies wait for peers that do not read them.
+var errUnread = errors.New("link: too many replies wait to be sent")
+
 // serve runs the handler and queues its answer.
 func (r *request) serve() {
 	c := r.c
 	defer c.handlers.Done()
-	reply, err := c.link.cfg.Handle(r, c.peer.ID, r.method, r.payload)
+	var reply []byte
+	err := errUnread
+	if !c.link.outbound.tight() {
+		reply, err = c.link.cfg.Handle(r, c.peer.ID, r.method, r.payload)
+	}
 	if err == nil && uint64(len(reply)) > min(c.window.MaxPayload, uint64(c.link.cfg.Limits.MaxPayload)) {
 		err = &RemoteError{Code: CodeTooLarge, Text: fmt.Sprintf("reply of %d bytes", len(reply))}
 	}
-	if err != nil {
+	if err == nil && !c.link.outbound.take(len(reply)) {
+		reply, err = nil, errUnread
+	}
+	switch err {
+	case nil:
+		c.answer(r, wire.FrameReply, "", reply, len(reply))
+	case errUnread:
+		c.link.stats.overloaded.Add(1)
+		c.answer(r, wire.FrameFailure, codeOverloaded, nil, 0)
+	default:
 		code, text := failureOf(r, err)
-		c.answer(r, wire.FrameFailure, code, []byte(text))
-	} else {
-		c.answer(r, wire.FrameReply, "", reply)
+		c.answer(r, wire.FrameFailure, code, []byte(text), 0)
 	}
 	r.end(context.Canceled)
 	c.link.handlers.give(1)
 	c.link.inbound.give(r.size)
 }
 
-// answer queues a reply as soon as there is room for it.
-func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []byte) {
+// answer queues a reply as soon as there is room for it. held bytes of it
+// were taken from the link's budget; they go back when it has been written.
+func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []byte, held int) {
 	c.mu.Lock()
 	if c.queueFull() {
 		// Ends with the connection at the latest.
@@ -143,8 +158,11 @@ func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []by
 	c.serveBytes -= r.size
 	if c.err == nil {
 		c.out = wire.AppendFrame(c.out, kind, r.id, 0, code, payload)
+		c.held += held
+		held = 0
 	}
 	c.mu.Unlock()
+	c.link.outbound.give(held)
 	c.wakeWriter()
 }
 
