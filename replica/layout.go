@@ -14,7 +14,7 @@ import (
 // layout is who there is and what belongs where, as of one view. It is never
 // changed.
 type layout struct {
-	roster uint64 // digest
+	roster uint64 // digest of what placement depends on
 	shards *placement.Map
 	placed []view.NodeID        // storing members that hold data by the roster, sorted
 	inMesh map[view.NodeID]bool // members that are not gone; value: in contact, or maybe
@@ -31,7 +31,11 @@ func makeLayout(before *layout, v view.View, shards int, leaving view.NodeID) (*
 			continue
 		}
 		l.inMesh[m.ID] = m.State == view.Alive || m.State == view.Suspect
-		if m.Storing && m.Status < view.Leaving && m.ID != leaving {
+		if m.Storing && m.Status < view.Leaving {
+			if m.ID == leaving {
+				l.roster = ^l.roster // as it will be, not as it is: routes are kept by it
+				continue
+			}
 			l.placed = append(l.placed, m.ID)
 			nodes = append(nodes, placement.Node{ID: m.ID, Name: m.Name, Zone: m.Zone, Weight: m.Weight})
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -482,6 +484,53 @@ func TestLeaveHandsEverythingOver(t *testing.T) {
 		time.Sleep(time.Minute)
 		for i := range 100 {
 			wantValue(t, buckets[(i%2)*3], fmt.Sprintf("k%d", i), "v")
+		}
+		wantEqualHomes(t, stores(nodes)...)
+	})
+}
+
+// Others may not have heard yet that a store is leaving when it has handed
+// over all it had: what they send it from then on would go with it.
+func TestWritesDuringALeaveAreKept(t *testing.T) {
+	bubble(t, 5, BucketConfig{Copies: 1, MinDurable: 1}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		for i := range 50 {
+			mustPut(t, buckets[i%5], fmt.Sprintf("k%d", i), "v")
+		}
+		var mu sync.Mutex
+		var acked []string
+		var stop atomic.Bool
+		var writers sync.WaitGroup
+		for w := range nodes {
+			writers.Go(func() {
+				for n := 0; !stop.Load(); n++ {
+					key := fmt.Sprintf("w%d-%d", w, n)
+					if _, err := buckets[w].Put(ctx, key, []byte("v"), &PutOptions{Level: One}); err == nil {
+						mu.Lock()
+						acked = append(acked, key)
+						mu.Unlock()
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		for _, h := range nodes[2].leave { // nobody is told
+			if err := h(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		net.status(nodes[2].id, view.Left)
+		nodes[2].kill()
+		stop.Store(true)
+		writers.Wait()
+		time.Sleep(time.Minute)
+		if len(acked) < 500 {
+			t.Errorf("only %d writes were acknowledged", len(acked))
+		}
+		for _, key := range acked {
+			wantValue(t, buckets[3], key, "v")
 		}
 		wantEqualHomes(t, stores(nodes)...)
 	})

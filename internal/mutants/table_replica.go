@@ -59,6 +59,26 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestHintsAlone",
 	},
 	{
+		Name: "replica-leaving-takes-copies", Rule: "who has handed over takes nothing more in (protocol B.3)",
+		File: "replica/serve.go", Old: "if s.leaving.Load() {", New: "if s.leaving.Load() && len(m.Offers) == 0 {",
+		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+	},
+	{
+		Name: "replica-leaving-coordinates", Rule: "who has handed over takes nothing more in (protocol B.3)",
+		File: "replica/serve.go", Old: "case s.leaving.Load():", New: "case s.leaving.Load() && size == 0:",
+		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+	},
+	{
+		Name: "replica-leaving-writes-here", Rule: "who has handed over takes nothing more in (protocol B.3)",
+		File: "replica/put.go", Old: "if to == s.id && s.leaving.Load() {", New: "if to == s.id && s.leaving.Load() && ctx == nil {",
+		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+	},
+	{
+		Name: "replica-leave-by-the-old-routes", Rule: "who leaves hands over to those that will be homes (protocol B.3)",
+		File: "replica/layout.go", Old: "l.roster = ^l.roster //", New: "l.roster = v.Roster //",
+		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+	},
+	{
 		Name: "replica-leaves-with-the-only-copy", Rule: "who leaves hands over first (protocol B.3)",
 		File: "replica/handover.go", Old: "errs = append(errs, s.exchange(ctx, id, units, false))", New: "_, _ = id, units",
 		Packages: replicaTests, Tests: "TestLeaveHands",
