@@ -368,6 +368,46 @@ func TestLeaveIsFinal(t *testing.T) {
 	})
 }
 
+// Whichever comes first, both return, and the node has ended once.
+func TestLeaveBesideClose(t *testing.T) {
+	for _, ahead := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, time.Second} {
+		bubble(t, 3, func(t *testing.T, w *world) {
+			w.form(10 * time.Second)
+			n := w.boxes[2].node
+			n.OnLeave(func(ctx context.Context) error {
+				select {
+				case <-n.Done():
+					return ErrClosed
+				case <-time.After(50 * time.Millisecond):
+					return nil
+				}
+			})
+			left := make(chan error, 1)
+			go func() { left <- n.Leave(t.Context()) }()
+			time.Sleep(ahead)
+			closed := make(chan error, 1)
+			go func() { closed <- n.Close() }()
+			for range 2 {
+				select {
+				case err := <-left:
+					if err != nil && !errors.Is(err, ErrClosed) {
+						t.Errorf("closed %v after it began to leave: Leave returns %v", ahead, err)
+					}
+				case err := <-closed:
+					if err != nil {
+						t.Errorf("closed %v after it began to leave: Close returns %v", ahead, err)
+					}
+				case <-time.After(time.Minute):
+					t.Fatalf("closed %v after it began to leave: one of the two hangs", ahead)
+				}
+			}
+			if _, err := n.Call(t.Context(), n.ID(), "x", nil); !errors.Is(err, ErrClosed) {
+				t.Errorf("a call after both: %v", err)
+			}
+		})
+	}
+}
+
 func TestLeaveStaysWhenHandOverFails(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, w *world) {
 		w.form(10 * time.Second)

@@ -54,6 +54,29 @@ func TestFailedUpdateLeavesNoTrace(t *testing.T) {
 	})
 }
 
+// Two stores with different rosters mean different shards by what they have in
+// common: sums that are equal, of nothing for instance, prove nothing.
+func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		mustPut(t, buckets[0], "k", "v")
+		time.Sleep(time.Minute)
+		s, b := nodes[0].store, buckets[0].b
+		lay := s.layout.Load()
+		for offset, differ := range []int{0, 1} {
+			total, err := s.total(ctx, s.shared(lay, b, nodes[1].id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			total.Key += lay.roster + uint64(offset)
+			got, err := s.askDigests(ctx, nodes[1].id, []wire.Sum{wireSum(slice{b.id, wire.AllShards}, total)})
+			if err != nil || len(got) != differ {
+				t.Errorf("roster digest off by %d: %d sums differ, %v, want %d", offset, len(got), err, differ)
+			}
+		}
+	})
+}
+
 func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
 	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()

@@ -79,6 +79,11 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestWritesDuringALeave",
 	},
 	{
+		Name: "replica-sums-without-the-roster", Rule: "equal sums over different shards prove nothing",
+		File: "replica/exchange.go", Old: "\t\t\ttotal.Key += lay.roster\n\t\t}", New: "\t\t\ttotal.Key += sum.Bucket - sum.Bucket\n\t\t}",
+		Packages: replicaTests, Tests: "TestDigestsOfAnotherRoster",
+	},
+	{
 		Name: "replica-leaves-with-the-only-copy", Rule: "who leaves hands over first (protocol B.3)",
 		File: "replica/handover.go", Old: "errs = append(errs, s.exchange(ctx, id, units, false))", New: "_, _ = id, units",
 		Packages: replicaTests, Tests: "TestLeaveHands",
