@@ -124,6 +124,17 @@ func TestClientSeesSiblings(t *testing.T) {
 		if it, err = clients[0].Get(ctx, "b", "k", nil); err != nil || len(it.Siblings()) != 1 {
 			t.Fatalf("%q, %v", it.Siblings(), err)
 		}
+		// A delete of what was seen leaves what came later.
+		was := it.Context
+		if _, err := clients[2].Put(ctx, "b", "k", []byte("later"), &PutOptions{Context: none.Context}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := clients[1].Delete(ctx, "b", "k", &DeleteOptions{Context: was}); err != nil {
+			t.Fatal(err)
+		}
+		if it, err = clients[0].Get(ctx, "b", "k", nil); err != nil || len(it.Siblings()) != 1 || string(it.Siblings()[0]) != "later" {
+			t.Fatalf("after the delete of what was seen: %q, %v", it.Siblings(), err)
+		}
 		if _, err := clients[1].Put(ctx, "b", "other", []byte("v"), &PutOptions{Context: seen}); !errors.Is(err, ErrBadContext) {
 			t.Fatalf("the context of another key was taken: %v", err)
 		}

@@ -84,6 +84,26 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestDigestsOfAnotherRoster",
 	},
 	{
+		Name: "replica-admin-system-bucket", Rule: "the bucket of definitions is nobody's to use",
+		File: "replica/admin.go", Old: "return b.system || b.def.Name != name", New: "return b.def.Name != name",
+		Packages: replicaTests, Tests: "TestClient",
+	},
+	{
+		Name: "replica-admin-error-lost", Rule: "an error that has no number of its own still is one",
+		File: "replica/admin.go", Old: "if o.Faults == 0 {\n\t\to.Faults = wire.AdminOther", New: "if o.Faults != 0 {\n\t\to.Faults |= wire.AdminOther",
+		Packages: replicaTests, Tests: "TestErrorsReachTheClient",
+	},
+	{
+		Name: "replica-admin-blind-put", Rule: "what a client has seen goes along with what it writes (protocol A.4)",
+		File: "replica/admin.go", Old: "\t\t\tContext: c, Level:", New: "\t\t\tLevel:",
+		Packages: replicaTests, Tests: "TestClient",
+	},
+	{
+		Name: "replica-admin-blind-delete", Rule: "what a client has seen goes along with what it deletes (protocol A.4)",
+		File: "replica/admin.go", Old: "&DeleteOptions{Context: c, Level:", New: "&DeleteOptions{Level:",
+		Packages: replicaTests, Tests: "TestClient",
+	},
+	{
 		Name: "replica-leaves-with-the-only-copy", Rule: "who leaves hands over first (protocol B.3)",
 		File: "replica/handover.go", Old: "errs = append(errs, s.exchange(ctx, id, units, false))", New: "_, _ = id, units",
 		Packages: replicaTests, Tests: "TestLeaveHands",
