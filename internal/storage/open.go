@@ -233,6 +233,10 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		EventListener:               s.events(),
 	}
 	o.Experimental.FileCacheShards = 1
+	// One compaction runs at a time, and the end of one begins the next. The
+	// default scheduler looks for more work ten times a second: most of what an
+	// idle node would wake up for.
+	o.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}

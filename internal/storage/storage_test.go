@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
@@ -92,4 +94,29 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		}
 	}
 	goleak.VerifyNone(t, before)
+}
+
+// Nothing but flushes and the end of a compaction begins the next one, see
+// pebbleOptions: it must be enough, also for what an earlier run has left.
+func TestCompactionsKeepUp(t *testing.T) {
+	fs := vfs.NewMem()
+	value := strings.Repeat("v", 4<<10)
+	for range 2 {
+		s := openMem(t, fs)
+		for i := range 4000 {
+			if err := put(s, fmt.Sprintf("k%d", i*7919%1500), value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		deadline := time.Now().Add(10 * time.Second)
+		for m := s.db.Metrics(); m.Compact.Count == 0 || m.Levels[0].Sublevels > 8 || m.Compact.NumInProgress > 0; m = s.db.Metrics() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d compactions, %d sublevels of level 0 are left", m.Compact.Count, m.Levels[0].Sublevels)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
