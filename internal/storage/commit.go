@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -79,6 +80,8 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error) error {
 // Store.inflight, and whoever has read from Pebble then looks there: a key
 // of the group may have been read unsynced, so the reader waits for done.
 type group struct {
+	opened  time.Time
+	ran     int              // updates, those that failed included
 	writes  map[string]write // not changed any more once inflight
 	bytes   int
 	updates []*update     // those to answer with the outcome of the sync
@@ -210,12 +213,13 @@ func (s *Store) commitLoop(ctx context.Context) {
 
 func (s *Store) commitGroup(first *update) {
 	refusal := s.refusal()
-	g := &group{writes: make(map[string]write), done: make(chan struct{})}
+	g := &group{opened: time.Now(), writes: make(map[string]write), done: make(chan struct{})}
 	tx := &Tx{s: s, g: g}
 	for u := first; u != nil; u = s.next(g) {
 		if !u.state.CompareAndSwap(queued, begun) {
 			continue
 		}
+		g.ran++
 		err := refusal
 		if err == nil {
 			err = tx.run(u.fn)
@@ -233,11 +237,12 @@ func (s *Store) commitGroup(first *update) {
 		u.done <- g.err
 	}
 	// Those who write again at once shall be in the next group, not the one
-	// after it: groups grow by half, syncs and rewritten pages get fewer.
+	// after it, also where none is expected.
 	runtime.Gosched()
 }
 
-// next returns an update that has queued while there is room in g.
+// next returns another update for g: one that has queued, or one that is worth
+// waiting for.
 func (s *Store) next(g *group) *update {
 	if len(g.updates) >= maxGroupUpdates || g.bytes >= maxGroupBytes {
 		return nil
@@ -246,8 +251,11 @@ func (s *Store) next(g *group) *update {
 	case u := <-s.queue:
 		return u
 	default:
-		return nil
 	}
+	if len(g.writes) == 0 {
+		return nil // no sync to share; what failed may succeed in the next group
+	}
+	return s.gathering.more(s.queue, g.ran, g.opened)
 }
 
 // commit makes g durable. When it fails the store has failed.
@@ -257,6 +265,7 @@ func (s *Store) commit(g *group) error {
 		// what others wrote; all that is synced.
 		return s.guard.failure()
 	}
+	start := time.Now()
 	batch := s.db.NewBatchWithSize(g.bytes + 16*len(g.writes) + 64)
 	for key, w := range g.writes {
 		if w.record == nil {
@@ -282,6 +291,7 @@ func (s *Store) commit(g *group) error {
 		}
 	}
 	s.inflight.Store(nil)
+	s.gathering.committed(g.ran, len(s.queue), time.Since(start))
 	s.count++
 	s.stats.groups.Add(1)
 	s.stats.updates.Add(uint64(len(g.updates)))

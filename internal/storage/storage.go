@@ -143,12 +143,13 @@ type Store struct {
 	cache *recordCache
 	tasks *lifecycle.Group // the committer
 
-	queue    chan *update
-	idle     chan struct{}         // closed when the committer has gone
-	inflight atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
-	pressure pressure
-	count    uint64 // groups in the store; only the committer's, once open
-	marked   uint64 // the same, as the mark says
+	queue     chan *update
+	idle      chan struct{}         // closed when the committer has gone
+	inflight  atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
+	pressure  pressure
+	gathering gathering
+	count     uint64 // groups in the store; only the committer's, once open
+	marked    uint64 // the same, as the mark says
 
 	closed  atomic.Bool
 	wedged  atomic.Bool // Pebble panicked with its locks held
