@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,12 @@ var ErrMalformed = errors.New("malformed bytes")
 
 // ErrNewerVersion is returned for a format that this build does not know yet.
 var ErrNewerVersion = errors.New("newer format version")
+
+// Of msgpack.
+const (
+	fixInts    = 0x80 // so many numbers, from zero on, are written as themselves
+	codeUint64 = 0xcf // before the eight bytes of any number
+)
 
 // packer appends msgpack to a slice. Its writes cannot fail.
 type packer struct {
@@ -49,11 +56,26 @@ func pack(dst []byte, fn func(p *packer)) []byte {
 	return out
 }
 
-func (p *packer) uint(n uint64) { _ = p.enc.EncodeUint(n) }
-func (p *packer) id(n uint64)   { _ = p.enc.EncodeUint64(n) } // random: 9 bytes nearly always
-func (p *packer) int(n int64)   { _ = p.enc.EncodeInt(n) }
-func (p *packer) bool(b bool)   { _ = p.enc.EncodeBool(b) }
-func (p *packer) array(n int)   { _ = p.enc.EncodeArrayLen(n) }
+// Small numbers and ids are written and read here, as msgpack does: nearly all
+// fields are such, and records are taken apart and put together on every commit
+// by the one goroutine that all writers wait for.
+
+func (p *packer) uint(n uint64) {
+	if n < fixInts {
+		p.buf = append(p.buf, byte(n))
+		return
+	}
+	_ = p.enc.EncodeUint(n)
+}
+
+// id writes a random number: all its bytes are needed nearly always.
+func (p *packer) id(n uint64) {
+	p.buf = binary.BigEndian.AppendUint64(append(p.buf, codeUint64), n)
+}
+
+func (p *packer) int(n int64) { _ = p.enc.EncodeInt(n) }
+func (p *packer) bool(b bool) { _ = p.enc.EncodeBool(b) }
+func (p *packer) array(n int) { _ = p.enc.EncodeArrayLen(n) }
 func (p *packer) string(s string) {
 	_ = p.enc.EncodeString(s)
 }
@@ -148,6 +170,13 @@ func (u *unpacker) version(known uint64) uint64 {
 func (u *unpacker) uint() uint64 {
 	if u.err != nil {
 		return 0
+	}
+	if left := u.data[u.off:]; len(left) > 0 && left[0] < fixInts {
+		u.off++
+		return uint64(left[0])
+	} else if len(left) > 8 && left[0] == codeUint64 {
+		u.off += 9
+		return binary.BigEndian.Uint64(left[1:])
 	}
 	n, err := u.dec.DecodeUint64()
 	if !u.check(err) {
