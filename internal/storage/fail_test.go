@@ -133,6 +133,7 @@ func TestSyncIsNotRetried(t *testing.T) {
 	if err := put(s, "a", "kept"); err != nil {
 		t.Fatal(err)
 	}
+	awaitSpare(t, s)
 	breaking.Store(true)
 	if err := put(s, "a", "lost"); !errors.Is(err, ErrStoreFailed) || !errors.Is(err, broken) {
 		t.Fatalf("update whose sync failed: %v", err)

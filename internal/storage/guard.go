@@ -28,6 +28,7 @@ import (
 // refused like every other write.
 type guard struct {
 	vfs.FS
+	spare   *spare
 	failed  atomic.Pointer[error] // the first failure; set before the call that failed returns
 	onFail  func(error)           // told once
 	opened  atomic.Bool           // Pebble is open: hide failures of the log
@@ -155,7 +156,14 @@ func (g *guard) graveFile(name string) vfs.File {
 }
 
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.create("create", name, func() (vfs.File, error) { return g.FS.Create(name, c) })
+	return g.create("create", name, func() (vfs.File, error) {
+		if kindOf(name) == logFile {
+			if f := g.spare.take(name); f != nil {
+				return f, nil
+			}
+		}
+		return g.FS.Create(name, c)
+	})
 }
 
 func (g *guard) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -163,7 +171,14 @@ func (g *guard) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.
 }
 
 func (g *guard) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.create("reuse", newname, func() (vfs.File, error) { return g.FS.ReuseForWrite(oldname, newname, c) })
+	return g.create("reuse", newname, func() (vfs.File, error) {
+		if g.spare.better(oldname) {
+			if f := g.spare.take(newname); f != nil {
+				return f, g.FS.Remove(oldname)
+			}
+		}
+		return g.FS.ReuseForWrite(oldname, newname, c)
+	})
 }
 
 func (g *guard) OpenDir(name string) (vfs.File, error) {

@@ -45,12 +45,16 @@ func Open(o Options) (*Store, error) {
 		cache:   newRecordCache(o.CacheBytes - o.blockBytes()),
 	}
 	s.guard = &guard{FS: o.FS, closing: make(chan struct{}), onFail: s.onFail}
+	s.guard.spare = newSpare(&o, s.guard.frozen)
 	s.pressure.init()
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
 	s.tasks = lifecycle.NewGroup(context.Background())
 	s.tasks.Go(s.commitLoop)
+	if !o.ReadOnly {
+		s.tasks.Go(s.guard.spare.run)
+	}
 	return s, nil
 }
 

@@ -141,7 +141,7 @@ type Store struct {
 	lock  *pebble.Lock
 	guard *guard
 	cache *recordCache
-	tasks *lifecycle.Group // the committer
+	tasks *lifecycle.Group // the committer, and what keeps a spare log
 
 	queue     chan *update
 	idle      chan struct{}         // closed when the committer has gone

@@ -1,0 +1,152 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+const (
+	spareFile  = "SPARE"
+	sparePiece = 64 << 10 // written at a time
+	spareSync  = 1 << 20  // synced at a time
+	// spareCategory is what Pebble says that it writes its logs for.
+	spareCategory vfs.DiskWriteCategory = "pebble-wal"
+)
+
+// spare keeps a log of zeros ready. To sync a file that grows is to sync what
+// the file system notes of it, too: on ext4 that is a commit of its journal,
+// which all files of the disk wait for. A log that is written over what it
+// held before needs none. Pebble reuses its logs for that reason, but not the
+// first ones of a store, nor those of its last opening: there the spare takes
+// the place of a new log.
+//
+// It is a matter of speed alone. Whenever there is none, because the disk is
+// full, say, Pebble gets a new log.
+type spare struct {
+	fs      vfs.FS // below the guard: to fail here is no failure of the store
+	dir     string
+	size    int64       // as large as Pebble lets a log become
+	reserve int64       // bytes to leave free, negative: do not look
+	frozen  func() bool // the disk is to be left as it is
+	log     *slog.Logger
+	wanted  chan struct{} // capacity 1: the spare is gone
+}
+
+func newSpare(o *Options, frozen func() bool) *spare {
+	return &spare{
+		fs: o.FS, dir: o.Dir, size: o.MemTableBytes + o.MemTableBytes/8, reserve: o.Reserve, frozen: frozen, log: o.Logger,
+		wanted: make(chan struct{}, 1),
+	}
+}
+
+func (p *spare) path() string { return p.fs.PathJoin(p.dir, spareFile) }
+
+// take makes the spare the file of the name given. It returns nil when there
+// is no spare.
+func (p *spare) take(name string) vfs.File {
+	defer p.want()
+	if _, err := p.fs.Stat(p.path()); err != nil {
+		return nil
+	}
+	f, err := p.fs.ReuseForWrite(p.path(), name, spareCategory)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// better tells whether the spare is to be preferred to a log of the name
+// given, which Pebble would reuse: one from before memtables were full-grown
+// would have to grow itself.
+func (p *spare) better(name string) bool {
+	old, err := p.fs.Stat(name)
+	return err == nil && old.Size() < p.size/2
+}
+
+func (p *spare) want() {
+	select {
+	case p.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// run prepares a spare whenever there is none.
+func (p *spare) run(ctx context.Context) {
+	for {
+		if err := p.prepare(ctx); err != nil && ctx.Err() == nil {
+			p.log.Debug("storage: no spare log", "err", err)
+		}
+		select {
+		case <-p.wanted:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+var errNoRoom = errors.New("too little space")
+
+func (p *spare) prepare(ctx context.Context) error {
+	switch at, err := p.fs.Stat(p.path()); {
+	case err == nil && at.Size() == p.size:
+		return nil
+	case err != nil && !errors.Is(err, iofs.ErrNotExist):
+		return err
+	}
+	if usage, err := p.fs.GetDiskUsage(p.dir); err == nil && p.reserve >= 0 && int64(usage.AvailBytes) < 2*p.reserve+p.size {
+		return errNoRoom
+	}
+	if p.frozen() {
+		return errFrozen
+	}
+	tmp := p.path() + ".tmp"
+	f, err := p.fs.Create(tmp, spareCategory)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(p.fill(ctx, f), f.Close())
+	switch {
+	case p.frozen():
+		return errFrozen
+	case err != nil:
+		return errors.Join(err, p.fs.Remove(tmp))
+	}
+	return p.fs.Rename(tmp, p.path())
+}
+
+// fill writes the zeros in pieces and rests after each for as long as it took,
+// so that it never has more than half of the disk.
+func (p *spare) fill(ctx context.Context, f vfs.File) error {
+	zeros := make([]byte, sparePiece)
+	begin := time.Now()
+	for at := int64(0); at < p.size; at += sparePiece {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if p.frozen() {
+			return errFrozen
+		}
+		if _, err := f.Write(zeros[:min(sparePiece, p.size-at)]); err != nil {
+			return err
+		}
+		if (at+sparePiece)%spareSync != 0 && at+sparePiece < p.size {
+			continue
+		}
+		if err := f.SyncData(); err != nil {
+			return err
+		}
+		rest := time.NewTimer(time.Since(begin))
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+		}
+		rest.Stop()
+		begin = time.Now()
+	}
+	return f.Sync()
+}
