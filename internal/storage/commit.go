@@ -202,10 +202,7 @@ func (s *Store) commitLoop(ctx context.Context) {
 		select {
 		case u := <-s.queue:
 			s.commitGroup(u)
-		case <-s.pressure.changed:
-			s.mark() // tables were written, what they replace may be gone soon
 		case <-ctx.Done():
-			s.mark()
 			return
 		}
 	}
@@ -293,6 +290,7 @@ func (s *Store) commit(g *group) error {
 	s.inflight.Store(nil)
 	s.gathering.committed(g.ran, len(s.queue), time.Since(start))
 	s.count++
+	s.synced.Store(s.count)
 	s.stats.groups.Add(1)
 	s.stats.updates.Add(uint64(len(g.updates)))
 	s.stats.bytes.Add(uint64(g.bytes))

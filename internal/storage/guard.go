@@ -158,6 +158,7 @@ func (g *guard) graveFile(name string) vfs.File {
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return g.create("create", name, func() (vfs.File, error) {
 		if kindOf(name) == logFile {
+			defer g.spare.began()
 			if f := g.spare.take(name); f != nil {
 				return f, nil
 			}
@@ -172,6 +173,7 @@ func (g *guard) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.
 
 func (g *guard) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return g.create("reuse", newname, func() (vfs.File, error) {
+		defer g.spare.began()
 		if g.spare.better(oldname) {
 			if f := g.spare.take(newname); f != nil {
 				return f, g.FS.Remove(oldname)

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -67,26 +68,40 @@ func (s *Store) checkMark() error {
 		return damaged(fmt.Errorf("%d batches are there of %d that were acknowledged", count, s.marked))
 	}
 	s.count = count
+	s.synced.Store(count)
 	if s.marked == unmarked && !s.opts.ReadOnly {
 		s.mark()
 	}
 	return nil
 }
 
-// mark writes down the count of groups that are synced. It is the
-// committer's, so that no group is under way. An older mark notices less
-// damage, but is not wrong, so a full disk does not matter; a disk that fails
-// does, as everywhere.
+// markLoop marks when tables were written: what they replace may be gone soon.
+// The committer is spared it, it would be held up by two syncs.
+func (s *Store) markLoop(ctx context.Context) {
+	for {
+		select {
+		case <-s.pressure.sorted:
+			s.mark()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// mark writes down the count of groups that are synced. An older mark notices
+// less damage, but is not wrong, so a full disk does not matter; a disk that
+// fails does, as everywhere.
 func (s *Store) mark() {
-	if s.count == s.marked || s.guard.frozen() {
+	count := s.synced.Load()
+	if count == s.marked || s.guard.frozen() {
 		return
 	}
 	var data [8]byte
-	binary.LittleEndian.PutUint64(data[:], s.count)
+	binary.LittleEndian.PutUint64(data[:], count)
 	err := file.Write(s.opts.FS, s.opts.FS.PathJoin(s.opts.Dir, markFile), data[:])
 	switch {
 	case err == nil:
-		s.marked = s.count
+		s.marked = count
 	case vfs.IsNoSpaceError(err):
 		s.opts.Logger.Warn("storage: mark not written", "err", err)
 	default:

@@ -53,6 +53,7 @@ func Open(o Options) (*Store, error) {
 	s.tasks = lifecycle.NewGroup(context.Background())
 	s.tasks.Go(s.commitLoop)
 	if !o.ReadOnly {
+		s.tasks.Go(s.markLoop)
 		s.tasks.Go(s.guard.spare.run)
 	}
 	return s, nil
@@ -295,6 +296,9 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	close(s.guard.closing)
 	s.tasks.Close()
+	if !s.opts.ReadOnly {
+		s.mark()
+	}
 	<-s.drained
 	err := s.guard.failure()
 	if s.wedged.Load() {

@@ -23,18 +23,21 @@ const (
 type pressure struct {
 	stale   atomic.Bool   // logs or tables have changed since the rest was computed
 	changed chan struct{} // capacity 1: compute again
+	sorted  chan struct{} // capacity 1: the same, for markLoop
 	stop    bool          // writers must wait; only the committer's
 	slow    bool          // writers should; only the committer's
 }
 
-func (p *pressure) init() { p.changed = make(chan struct{}, 1) }
+func (p *pressure) init() { p.changed, p.sorted = make(chan struct{}, 1), make(chan struct{}, 1) }
 
 // note is called when logs or tables have changed.
 func (p *pressure) note() {
 	p.stale.Store(true)
-	select {
-	case p.changed <- struct{}{}:
-	default:
+	for _, ch := range []chan struct{}{p.changed, p.sorted} {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	iofs "io/fs"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -14,6 +15,9 @@ const (
 	spareFile  = "SPARE"
 	sparePiece = 64 << 10 // written at a time
 	spareSync  = 1 << 20  // synced at a time
+	// firstMemTable is the size of Pebble's first memtable after opening; each
+	// later one is twice the one before, up to MemTableBytes.
+	firstMemTable = 256 << 10
 	// spareCategory is what Pebble says that it writes its logs for.
 	spareCategory vfs.DiskWriteCategory = "pebble-wal"
 )
@@ -30,26 +34,35 @@ const (
 type spare struct {
 	fs      vfs.FS // below the guard: to fail here is no failure of the store
 	dir     string
-	size    int64       // as large as Pebble lets a log become
-	reserve int64       // bytes to leave free, negative: do not look
-	frozen  func() bool // the disk is to be left as it is
+	full    int64        // bytes of a full-grown memtable
+	begun   atomic.Int64 // logs since the opening
+	reserve int64        // bytes to leave free, negative: do not look
+	frozen  func() bool  // the disk is to be left as it is
 	log     *slog.Logger
-	wanted  chan struct{} // capacity 1: the spare is gone
+	wanted  chan struct{} // capacity 1: look whether there is one
 }
 
 func newSpare(o *Options, frozen func() bool) *spare {
 	return &spare{
-		fs: o.FS, dir: o.Dir, size: o.MemTableBytes + o.MemTableBytes/8, reserve: o.Reserve, frozen: frozen, log: o.Logger,
+		fs: o.FS, dir: o.Dir, full: o.MemTableBytes, reserve: o.Reserve, frozen: frozen, log: o.Logger,
 		wanted: make(chan struct{}, 1),
 	}
 }
 
 func (p *spare) path() string { return p.fs.PathJoin(p.dir, spareFile) }
 
-// take makes the spare the file of the name given. It returns nil when there
-// is no spare.
+// size is what the next log may take: a little more than its memtable.
+func (p *spare) size() int64 {
+	mem := p.full
+	if n := p.begun.Load(); n < 20 {
+		mem = min(mem, firstMemTable<<n)
+	}
+	return mem + mem/8
+}
+
+// take makes the spare the file of the name given, for the log that begins
+// now. It returns nil when there is no spare.
 func (p *spare) take(name string) vfs.File {
-	defer p.want()
 	if _, err := p.fs.Stat(p.path()); err != nil {
 		return nil
 	}
@@ -61,11 +74,17 @@ func (p *spare) take(name string) vfs.File {
 }
 
 // better tells whether the spare is to be preferred to a log of the name
-// given, which Pebble would reuse: one from before memtables were full-grown
-// would have to grow itself.
+// given, which Pebble would reuse: that of a smaller memtable would have to
+// grow.
 func (p *spare) better(name string) bool {
 	old, err := p.fs.Stat(name)
-	return err == nil && old.Size() < p.size/2
+	return err == nil && old.Size() < p.size()/2
+}
+
+// began is called when a log has begun, from the spare or not.
+func (p *spare) began() {
+	p.begun.Add(1)
+	p.want()
 }
 
 func (p *spare) want() {
@@ -92,13 +111,14 @@ func (p *spare) run(ctx context.Context) {
 var errNoRoom = errors.New("too little space")
 
 func (p *spare) prepare(ctx context.Context) error {
+	size := p.size()
 	switch at, err := p.fs.Stat(p.path()); {
-	case err == nil && at.Size() == p.size:
+	case err == nil && at.Size() >= size:
 		return nil
 	case err != nil && !errors.Is(err, iofs.ErrNotExist):
 		return err
 	}
-	if usage, err := p.fs.GetDiskUsage(p.dir); err == nil && p.reserve >= 0 && int64(usage.AvailBytes) < 2*p.reserve+p.size {
+	if usage, err := p.fs.GetDiskUsage(p.dir); err == nil && p.reserve >= 0 && int64(usage.AvailBytes) < 2*p.reserve+size {
 		return errNoRoom
 	}
 	if p.frozen() {
@@ -109,7 +129,7 @@ func (p *spare) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(p.fill(ctx, f), f.Close())
+	err = errors.Join(p.fill(ctx, f, size), f.Close())
 	switch {
 	case p.frozen():
 		return errFrozen
@@ -121,20 +141,20 @@ func (p *spare) prepare(ctx context.Context) error {
 
 // fill writes the zeros in pieces and rests after each for as long as it took,
 // so that it never has more than half of the disk.
-func (p *spare) fill(ctx context.Context, f vfs.File) error {
+func (p *spare) fill(ctx context.Context, f vfs.File, size int64) error {
 	zeros := make([]byte, sparePiece)
 	begin := time.Now()
-	for at := int64(0); at < p.size; at += sparePiece {
+	for at := int64(0); at < size; at += sparePiece {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if p.frozen() {
 			return errFrozen
 		}
-		if _, err := f.Write(zeros[:min(sparePiece, p.size-at)]); err != nil {
+		if _, err := f.Write(zeros[:min(sparePiece, size-at)]); err != nil {
 			return err
 		}
-		if (at+sparePiece)%spareSync != 0 && at+sparePiece < p.size {
+		if (at+sparePiece)%spareSync != 0 && at+sparePiece < size {
 			continue
 		}
 		if err := f.SyncData(); err != nil {

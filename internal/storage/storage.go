@@ -148,8 +148,9 @@ type Store struct {
 	inflight  atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
 	pressure  pressure
 	gathering gathering
-	count     uint64 // groups in the store; only the committer's, once open
-	marked    uint64 // the same, as the mark says
+	count     uint64        // groups in the store; only the committer's, once open
+	synced    atomic.Uint64 // the same, for all
+	marked    uint64        // the same, as the mark says; only markLoop's, once open
 
 	closed  atomic.Bool
 	wedged  atomic.Bool // Pebble panicked with its locks held
