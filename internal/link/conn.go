@@ -61,6 +61,7 @@ type conn struct {
 	err        error // why it failed
 	out, spare []byte
 	held       int  // bytes of replies in out, see Link.outbound
+	writing    int  // bytes of replies that are being written
 	asking     line // requests of ours that wait for the peer's window or for out
 	answering  line // replies of ours that wait for out
 	nextID     uint64
@@ -162,19 +163,21 @@ func (c *conn) take() (buf []byte, held int) {
 	defer c.mu.Unlock()
 	buf, held = c.out, c.held
 	if len(buf) > 0 {
-		c.out, c.spare, c.held = c.spare, nil, 0
+		c.out, c.spare = c.spare, nil
+		c.held, c.writing = 0, held
 		c.answering.wake()
 		c.asking.wake()
 	}
 	return buf, held
 }
 
+// recycle notes that what was taken has been written.
 func (c *conn) recycle(buf []byte) {
-	if cap(buf) > keepBuffer {
-		return
-	}
 	c.mu.Lock()
-	c.spare = buf[:0]
+	c.writing = 0
+	if cap(buf) <= keepBuffer {
+		c.spare = buf[:0]
+	}
 	c.mu.Unlock()
 }
 

@@ -148,8 +148,15 @@ func TestHundredThirsts(t *testing.T) {
 	w := newWorld(t)
 	large := make([]byte, 1<<20)
 	a := w.start(1, func(c *Config) {
-		c.Handle = func(context.Context, view.NodeID, string, []byte) ([]byte, error) { return large, nil }
+		c.Handle = func(_ context.Context, _ view.NodeID, method string, _ []byte) ([]byte, error) {
+			if method == "small" {
+				return large[:100], nil
+			}
+			return large, nil
+		}
 	})
+	friend := w.start(2)
+	mustGreet(t, friend, a)
 	base := heapNow()
 	entrance := make(chan struct{}, 8) // all come from one address
 	var thirsty sync.WaitGroup
@@ -179,6 +186,12 @@ func TestHundredThirsts(t *testing.T) {
 			})
 		}
 		eventually(t, "replies are refused", func() bool { return a.Stats().Overloaded >= 1000 })
+		for range 100 { // who reads is served all the while
+			if _, err := friend.Call(ctxFor(t, 5*time.Second), 1, "small", nil); err != nil {
+				t.Errorf("a friend's small request: %v", err)
+				break
+			}
+		}
 		close(done)
 		thirsty.Wait()
 	})
@@ -187,8 +200,6 @@ func TestHundredThirsts(t *testing.T) {
 		t.Errorf("%d MiB held", held>>20)
 	}
 	eventually(t, "nothing is held when they are gone", func() bool { return a.outbound.used.Load() == 0 })
-	friend := w.start(2)
-	mustGreet(t, friend, a)
 	if got, err := friend.Call(ctxFor(t, 5*time.Second), 1, "m", nil); err != nil || len(got) != len(large) {
 		t.Errorf("a friend gets %d bytes, %v", len(got), err)
 	}

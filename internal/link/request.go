@@ -122,13 +122,13 @@ func (r *request) serve() {
 	defer c.handlers.Done()
 	var reply []byte
 	err := errUnread
-	if !c.link.outbound.tight() {
+	if !c.link.outbound.tight() || !c.unread() {
 		reply, err = c.link.cfg.Handle(r, c.peer.ID, r.method, r.payload)
 	}
 	if err == nil && uint64(len(reply)) > min(c.window.MaxPayload, uint64(c.link.cfg.Limits.MaxPayload)) {
 		err = &RemoteError{Code: CodeTooLarge, Text: fmt.Sprintf("reply of %d bytes", len(reply))}
 	}
-	if err == nil && !c.link.outbound.take(len(reply)) {
+	if err == nil && !c.hold(len(reply)) {
 		reply, err = nil, errUnread
 	}
 	switch err {
@@ -144,6 +144,28 @@ func (r *request) serve() {
 	r.end(context.Canceled)
 	c.link.handlers.give(1)
 	c.link.inbound.give(r.size)
+}
+
+// smallReply is what a peer gets that reads its replies, whatever others do.
+const smallReply = 64 << 10
+
+// hold takes the bytes of a reply from the link's budget.
+func (c *conn) hold(n int) bool {
+	if c.link.outbound.take(n) {
+		return true
+	}
+	if n > smallReply || c.unread() {
+		return false
+	}
+	c.link.outbound.used.Add(int64(n))
+	return true
+}
+
+// unread tells whether replies wait for this peer to read.
+func (c *conn) unread() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held > 0 || c.writing > 0
 }
 
 // answer queues a reply as soon as there is room for it. held bytes of it

@@ -39,6 +39,16 @@ var link = []Mutant{
 		Packages: linkTests, Tests: "TestRefusedHello",
 	},
 	{
+		Name: "link-replies-without-budget", Rule: "replies that nobody reads are bounded (faults 6, memory)",
+		File: "internal/link/request.go", Old: "if c.link.outbound.take(n) {", New: "if n >= 0 {",
+		Packages: linkTests, Tests: "TestHundredThirsts",
+	},
+	{
+		Name: "link-readers-pay-for-others", Rule: "who reads its replies is served whatever others do",
+		File: "internal/link/request.go", Old: "if !c.link.outbound.tight() || !c.unread() {", New: "if !c.link.outbound.tight() {",
+		Packages: linkTests, Tests: "TestHundredThirsts",
+	},
+	{
 		Name: "link-hello-of-another", Rule: "a hello names the node of the certificate",
 		File: "internal/link/greet.go", Old: "if g.Node != peer.ID {", New: "if g.Node == 0 {",
 		Packages: linkTests, Tests: "TestInsidersFrames",

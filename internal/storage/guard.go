@@ -176,7 +176,8 @@ func (g *guard) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) 
 		defer g.spare.began()
 		if g.spare.better(oldname) {
 			if f := g.spare.take(newname); f != nil {
-				return f, g.FS.Remove(oldname)
+				_ = g.FS.Remove(oldname) // left over, it is removed at the next opening
+				return f, nil
 			}
 		}
 		return g.FS.ReuseForWrite(oldname, newname, c)
