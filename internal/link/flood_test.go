@@ -138,6 +138,23 @@ func clientHello(t *testing.T) []byte {
 	return b[:n]
 }
 
+// enter makes a data connection that nobody but its caller reads or writes; nil
+// if it was turned away. All of them come from one address: only so many at a
+// time.
+func (w *world) enter(id view.NodeID, to *Link, entrance chan struct{}) net.Conn {
+	entrance <- struct{}{}
+	c, err := w.insider(id, alpnData, to)
+	<-entrance
+	if err != nil {
+		return nil
+	}
+	if err := w.greet(c, id); err != nil {
+		c.Close()
+		return nil
+	}
+	return c
+}
+
 // TestHundredThirsts: peers that hold the key ask for large replies and read
 // none. What is measured is what the link holds of them: the handler gives out
 // the same bytes all the time, as a cache does.
@@ -158,7 +175,7 @@ func TestHundredThirsts(t *testing.T) {
 	friend := w.start(2)
 	mustGreet(t, friend, a)
 	base := heapNow()
-	entrance := make(chan struct{}, 8) // all come from one address
+	entrance := make(chan struct{}, 8)
 	var thirsty sync.WaitGroup
 	var greeted atomic.Int32
 	done := make(chan struct{})
@@ -166,13 +183,8 @@ func TestHundredThirsts(t *testing.T) {
 		for i := range 100 {
 			thirsty.Go(func() {
 				id := view.NodeID(1000 + i)
-				entrance <- struct{}{}
-				c, err := w.insider(id, alpnData, a)
-				<-entrance
-				if err == nil {
-					err = w.greet(c, id)
-				}
-				if err != nil {
+				c := w.enter(id, a, entrance)
+				if c == nil {
 					return
 				}
 				defer c.Close()
@@ -231,7 +243,7 @@ func TestHundredFloods(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	base := heapNow()
 	const floods = 100
-	entrance := make(chan struct{}, 8) // all come from one address
+	entrance := make(chan struct{}, 8)
 	var streams, wg sync.WaitGroup
 	streams.Go(func() { readStreams(a, stop) })
 	var greeted atomic.Int32
@@ -244,13 +256,8 @@ func TestHundredFloods(t *testing.T) {
 					w.floodGossip(id, a)
 					return
 				}
-				entrance <- struct{}{}
-				c, err := w.insider(id, alpnData, a)
-				<-entrance
-				if err == nil {
-					err = w.greet(c, id)
-				}
-				if err != nil {
+				c := w.enter(id, a, entrance)
+				if c == nil {
 					return
 				}
 				defer c.Close()
