@@ -27,23 +27,29 @@ func TestCrashAtEverySyncPoint(t *testing.T) {
 	}
 }
 
+// oneByOne lets one goroutine of a store at a time into a hook.
+func oneByOne(hook func(name string)) func(name string) {
+	var mu sync.Mutex
+	return func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		hook(name)
+	}
+}
+
 func crashRun(t *testing.T, seed uint64) (images int) {
 	mem := vfs.NewCrashableMem()
 	l := &ledger{}
-	var mu sync.Mutex
 	r := rand.New(rand.NewPCG(seed, 99))
-	image := func(string) {
-		mu.Lock()
-		defer mu.Unlock()
+	image := oneByOne(func(string) {
 		acked := l.ackedNow()
 		cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(5) * 25, RNG: r}
 		if err := l.check(mem.CrashClone(cfg), acked); err != nil {
 			t.Errorf("seed %d, image %d, %d%% of unsynced data kept: %v", seed, images, cfg.UnsyncedDataPercent, err)
 		}
 		images++
-	}
-	fs := &hookFS{FS: mem, after: image}
-	fs.before = func(name string) error { image(name); return nil }
+	})
+	fs := &hookFS{FS: mem, after: image, before: func(name string) error { image(name); return nil }}
 	s, err := Open(memOptions(fs))
 	if err != nil {
 		t.Fatal(err)
@@ -67,14 +73,14 @@ func TestCrashWhileCreating(t *testing.T) {
 	for seed := range uint64(5) {
 		r := rand.New(rand.NewPCG(seed, 23))
 		mem := vfs.NewCrashableMem()
-		image := func(name string) {
+		image := oneByOne(func(name string) {
 			for range 5 {
 				images++
 				if err := l.check(mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: r}), 0); err != nil {
 					t.Errorf("seed %d, image %d, at the sync of %s: %v", seed, images, name, err)
 				}
 			}
-		}
+		})
 		fs := &hookFS{FS: mem, after: image, before: func(name string) error { image(name); return nil }}
 		if err := l.check(fs, 0); err != nil {
 			t.Fatal(err)
@@ -108,12 +114,12 @@ func TestCrashWhileRecovering(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		image := func(string) {
+		image := oneByOne(func(string) {
 			images++
 			if err := l.check(crashed.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(101), RNG: r}), l.acked); err != nil {
 				t.Errorf("round %d, image %d: %v", round, images, err)
 			}
-		}
+		})
 		fs := &hookFS{FS: crashed, after: image, before: func(name string) error { image(name); return nil }}
 		if err := l.check(fs, l.acked); err != nil {
 			t.Errorf("round %d: %v", round, err)
