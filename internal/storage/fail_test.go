@@ -35,25 +35,33 @@ func within(t *testing.T, d time.Duration, what string, f func()) {
 // in every way a disk fails: once, or from then on. Nothing acknowledged is
 // lost, nothing panics or hangs, and the store can be opened again.
 func TestErrorAtEveryWrite(t *testing.T) {
+	all := func(string) bool { return true }
+	// What begins, holds and names a log: the spare that takes its place is
+	// below all that may fail.
+	logs := func(path string) bool { return kindOf(path) == logFile || path == "store" }
 	for _, c := range []struct {
 		name    string
 		err     error
 		forever bool
+		stride  int
+		of      func(path string) bool
 	}{
-		{"one EIO", syscall.EIO, false},
-		{"EIO from then on", syscall.EIO, true},
-		{"one ENOSPC", syscall.ENOSPC, false},
-		{"ENOSPC from then on", syscall.ENOSPC, true},
+		{"one EIO", syscall.EIO, false, 37, all},
+		{"EIO from then on", syscall.EIO, true, 37, all},
+		{"one ENOSPC", syscall.ENOSPC, false, 37, all},
+		{"ENOSPC from then on", syscall.ENOSPC, true, 37, all},
+		{"one EIO of a log", syscall.EIO, false, 1, logs},
+		{"EIO of logs from then on", syscall.EIO, true, 1, logs},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			stride := 37
+			stride := c.stride
 			if *long {
 				stride = 1
 			}
 			last := 0
 			for n := 1; n <= last+3*stride; n += stride {
-				if failAt(t, n, uint64(n), c.err, c.forever) {
+				if failAt(t, n, uint64(n), c.err, c.forever, c.of) {
 					last = n
 				}
 			}
@@ -64,12 +72,12 @@ func TestErrorAtEveryWrite(t *testing.T) {
 	}
 }
 
-func failAt(t *testing.T, n int, seed uint64, cause error, forever bool) (injected bool) {
+func failAt(t *testing.T, n int, seed uint64, cause error, forever bool, of func(path string) bool) (injected bool) {
 	t.Helper()
 	mem := vfs.NewCrashableMem()
 	var count, hits atomic.Int64
 	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(o errorfs.Op) error {
-		if o.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+		if o.Kind.ReadOrWrite() != errorfs.OpIsWrite || !of(o.Path) {
 			return nil
 		}
 		if i := count.Add(1); i == int64(n) || forever && i > int64(n) {

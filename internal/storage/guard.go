@@ -128,7 +128,9 @@ func (g *guard) create(op, name string, call func() (vfs.File, error)) (vfs.File
 		if g.hides(kind) {
 			return g.graveFile(name), nil
 		}
-		g.pause(lastRetry)
+		if g.opened.Load() { // an opening is not tried again
+			g.pause(lastRetry)
+		}
 		return nil, errFrozen
 	}
 	if strings.HasPrefix(g.PathBase(name), "marker.") {
