@@ -227,13 +227,7 @@ func TestHundredFloods(t *testing.T) {
 	stop := make(chan struct{})
 	a := w.start(1, func(c *Config) {
 		c.Limits.MaxPayload = 36 << 20 // as in a mesh
-		c.Handle = func(ctx context.Context, _ view.NodeID, _ string, r []byte) ([]byte, error) {
-			select {
-			case <-stop:
-			case <-ctx.Done():
-			}
-			return r, nil
-		}
+		c.Handle = holding(stop)
 	})
 	friend := w.start(2)
 	mustGreet(t, friend, a)

@@ -209,3 +209,14 @@ func pingOf(from, to view.NodeID) []byte {
 		SourceNode string
 	}{1, to.String(), []byte{127, 0, 0, 1}, 7, from.String()})
 }
+
+// holding is a handler that gives back what it got once it may.
+func holding(release <-chan struct{}) func(context.Context, view.NodeID, string, []byte) ([]byte, error) {
+	return func(ctx context.Context, _ view.NodeID, _ string, req []byte) ([]byte, error) {
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return req, nil
+	}
+}

@@ -221,13 +221,7 @@ func TestOverload(t *testing.T) {
 	release := make(chan struct{})
 	w.start(1, func(c *Config) {
 		c.Limits = Limits{Handlers: 4}
-		c.Handle = func(ctx context.Context, _ view.NodeID, _ string, _ []byte) ([]byte, error) {
-			select {
-			case <-release:
-			case <-ctx.Done():
-			}
-			return nil, nil
-		}
+		c.Handle = holding(release)
 	})
 	b := w.start(2)
 	var refused, served atomic.Int32

@@ -90,6 +90,7 @@ func TestLogsAreWrittenOverZeros(t *testing.T) {
 		for key, value := range want {
 			wantGet(t, s, key, value)
 		}
+		awaitSpare(t, s) // for the log of the next opening
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

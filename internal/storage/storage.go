@@ -82,8 +82,9 @@ type Options struct {
 	CacheBytes int64
 	// MemTableBytes is how much is collected in memory, and in the log,
 	// before it is sorted into tables: more costs memory and time to open,
-	// less costs wear. At most three of this size exist at a time. Default
-	// (0): 8 MiB. Minimum: 256 KiB.
+	// less costs wear. At most three of this size exist at a time. Logs kept to
+	// be written over take some six times as much on disk. Default (0): 8 MiB.
+	// Minimum: 256 KiB.
 	MemTableBytes int64
 	// Reserve is how many bytes must be free in the file system for an
 	// update to be accepted, so that what was accepted can still be sorted
@@ -92,8 +93,9 @@ type Options struct {
 	// ReadOnly opens the store for looking only: no file in it is changed.
 	ReadOnly bool
 	// OnCorrupt is told of each damaged record when it is come across; with
-	// an empty key, of a range that a scan could not read. It is called from whatever goroutine found it, must not block and must
-	// not call the Store. key is the callee's to keep. Default: none.
+	// an empty key, of a range that a scan could not read. It is called from
+	// whatever goroutine found it, must not block and must not call the Store.
+	// key is the callee's to keep. Default: none.
 	OnCorrupt func(key []byte, err error)
 	// Logger gets what the operator should know. Default: silent.
 	Logger *slog.Logger
