@@ -17,10 +17,23 @@ var ErrMalformed = errors.New("malformed bytes")
 // ErrNewerVersion is returned for a format that this build does not know yet.
 var ErrNewerVersion = errors.New("newer format version")
 
-// Of msgpack.
+// Of msgpack, https://github.com/msgpack/msgpack/blob/master/spec.md: a value
+// begins with one of these codes; a short one has its length in the code, a
+// longer one in the big-endian bytes after it.
 const (
-	fixInts    = 0x80 // so many numbers, from zero on, are written as themselves
-	codeUint64 = 0xcf // before the eight bytes of any number
+	fixInts     = 0x80 // so many numbers, from zero on, are written as themselves
+	fixArray    = 0x90 // to 0x9f
+	fixString   = 0xa0 // to 0xbf
+	codeFalse   = 0xc2
+	codeTrue    = 0xc3
+	codeBytes8  = 0xc4
+	codeBytes16 = 0xc5
+	codeUint8   = 0xcc
+	codeUint16  = 0xcd
+	codeUint32  = 0xce
+	codeUint64  = 0xcf
+	codeString8 = 0xd9
+	codeArray16 = 0xdc
 )
 
 // packer appends msgpack to a slice. Its writes cannot fail.
@@ -56,16 +69,24 @@ func pack(dst []byte, fn func(p *packer)) []byte {
 	return out
 }
 
-// Small numbers and ids are written and read here, as msgpack does: nearly all
-// fields are such, and records are taken apart and put together on every commit
-// by the one goroutine that all writers wait for.
+// What messages and records are made of is written and read here: they are
+// taken apart and put together on every commit by the one goroutine that all
+// writers wait for, and a call of the library through its reader and writer
+// costs more than the few bytes in question. The rest is left to the library.
 
 func (p *packer) uint(n uint64) {
-	if n < fixInts {
+	switch {
+	case n < fixInts:
 		p.buf = append(p.buf, byte(n))
-		return
+	case n < 1<<8:
+		p.buf = append(p.buf, codeUint8, byte(n))
+	case n < 1<<16:
+		p.buf = binary.BigEndian.AppendUint16(append(p.buf, codeUint16), uint16(n))
+	case n < 1<<32:
+		p.buf = binary.BigEndian.AppendUint32(append(p.buf, codeUint32), uint32(n))
+	default:
+		p.id(n)
 	}
-	_ = p.enc.EncodeUint(n)
 }
 
 // id writes a random number: all its bytes are needed nearly always.
@@ -73,15 +94,47 @@ func (p *packer) id(n uint64) {
 	p.buf = binary.BigEndian.AppendUint64(append(p.buf, codeUint64), n)
 }
 
-func (p *packer) int(n int64) { _ = p.enc.EncodeInt(n) }
-func (p *packer) bool(b bool) { _ = p.enc.EncodeBool(b) }
-func (p *packer) array(n int) { _ = p.enc.EncodeArrayLen(n) }
+func (p *packer) int(n int64) {
+	if n >= 0 {
+		p.uint(uint64(n))
+		return
+	}
+	_ = p.enc.EncodeInt(n)
+}
+
+func (p *packer) bool(b bool) {
+	code := byte(codeFalse)
+	if b {
+		code = codeTrue
+	}
+	p.buf = append(p.buf, code)
+}
+
+func (p *packer) array(n int) {
+	if n < 16 {
+		p.buf = append(p.buf, fixArray|byte(n))
+		return
+	}
+	_ = p.enc.EncodeArrayLen(n)
+}
+
 func (p *packer) string(s string) {
+	if len(s) < 32 {
+		p.buf = append(append(p.buf, fixString|byte(len(s))), s...)
+		return
+	}
 	_ = p.enc.EncodeString(s)
 }
 
 func (p *packer) bytes(b []byte) {
-	_ = p.enc.EncodeBytesLen(len(b))
+	switch n := len(b); {
+	case n < 1<<8:
+		p.buf = append(p.buf, codeBytes8, byte(n))
+	case n < 1<<16:
+		p.buf = binary.BigEndian.AppendUint16(append(p.buf, codeBytes16), uint16(n))
+	default:
+		_ = p.enc.EncodeBytesLen(n)
+	}
 	p.buf = append(p.buf, b...)
 }
 
@@ -171,12 +224,26 @@ func (u *unpacker) uint() uint64 {
 	if u.err != nil {
 		return 0
 	}
-	if left := u.data[u.off:]; len(left) > 0 && left[0] < fixInts {
+	left := u.data[u.off:]
+	if len(left) > 0 && left[0] < fixInts {
 		u.off++
 		return uint64(left[0])
-	} else if len(left) > 8 && left[0] == codeUint64 {
-		u.off += 9
-		return binary.BigEndian.Uint64(left[1:])
+	}
+	if len(left) > 8 { // long enough for all of them
+		switch left[0] {
+		case codeUint8:
+			u.off += 2
+			return uint64(left[1])
+		case codeUint16:
+			u.off += 3
+			return uint64(binary.BigEndian.Uint16(left[1:]))
+		case codeUint32:
+			u.off += 5
+			return uint64(binary.BigEndian.Uint32(left[1:]))
+		case codeUint64:
+			u.off += 9
+			return binary.BigEndian.Uint64(left[1:])
+		}
 	}
 	n, err := u.dec.DecodeUint64()
 	if !u.check(err) {
@@ -199,6 +266,10 @@ func (u *unpacker) int() int64 {
 	if u.err != nil {
 		return 0
 	}
+	if u.off < len(u.data) && u.data[u.off] < fixInts {
+		u.off++
+		return int64(u.data[u.off-1])
+	}
 	n, err := u.dec.DecodeInt64()
 	u.check(err)
 	return n
@@ -207,6 +278,13 @@ func (u *unpacker) int() int64 {
 func (u *unpacker) bool() bool {
 	if u.err != nil {
 		return false
+	}
+	if u.off < len(u.data) {
+		switch u.data[u.off] {
+		case codeFalse, codeTrue:
+			u.off++
+			return u.data[u.off-1] == codeTrue
+		}
 	}
 	b, err := u.dec.DecodeBool()
 	u.check(err)
@@ -219,8 +297,8 @@ func (u *unpacker) array(limit int) int {
 	if u.err != nil {
 		return 0
 	}
-	n, err := u.dec.DecodeArrayLen()
-	if !u.check(err) {
+	n := u.arrayLen()
+	if u.err != nil {
 		return 0
 	}
 	if n < 0 || n > limit || n > len(u.data)-u.off {
@@ -230,13 +308,44 @@ func (u *unpacker) array(limit int) int {
 	return n
 }
 
+func (u *unpacker) arrayLen() int {
+	switch left := u.data[u.off:]; {
+	case len(left) > 0 && left[0]&0xf0 == fixArray:
+		u.off++
+		return int(left[0] & 0x0f)
+	case len(left) > 2 && left[0] == codeArray16:
+		u.off += 3
+		return int(binary.BigEndian.Uint16(left[1:]))
+	}
+	n, err := u.dec.DecodeArrayLen()
+	u.check(err)
+	return n
+}
+
+func (u *unpacker) bytesLen() int {
+	switch left := u.data[u.off:]; {
+	case len(left) > 0 && left[0]&0xe0 == fixString:
+		u.off++
+		return int(left[0] & 0x1f)
+	case len(left) > 1 && (left[0] == codeBytes8 || left[0] == codeString8):
+		u.off += 2
+		return int(left[1])
+	case len(left) > 2 && left[0] == codeBytes16:
+		u.off += 3
+		return int(binary.BigEndian.Uint16(left[1:]))
+	}
+	n, err := u.dec.DecodeBytesLen()
+	u.check(err)
+	return n
+}
+
 // bytes lends the next byte string, at most limit long.
 func (u *unpacker) bytes(limit int) []byte {
 	if u.err != nil {
 		return nil
 	}
-	n, err := u.dec.DecodeBytesLen()
-	if !u.check(err) {
+	n := u.bytesLen()
+	if u.err != nil {
 		return nil
 	}
 	if n < 0 || n > limit || n > len(u.data)-u.off {
