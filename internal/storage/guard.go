@@ -144,7 +144,11 @@ func (g *guard) create(op, name string, call func() (vfs.File, error)) (vfs.File
 	}
 	f, err := call()
 	if err == nil {
-		return &guardedFile{File: f, g: g, name: name, kind: kind}, nil
+		guarded := &guardedFile{File: f, g: g, name: name, kind: kind}
+		if kind == tableFile {
+			return newPieces(guarded), nil
+		}
+		return guarded, nil
 	}
 	if err = g.changed(op, name, kind, err); err == nil {
 		return g.graveFile(name), nil
