@@ -24,42 +24,73 @@ type deadlines struct {
 
 	mu    sync.Mutex
 	peers map[view.NodeID]peerClock
+	read  time.Time     // when boot was read
+	boot  time.Duration // our boot clock
 }
 
 type peerClock struct {
 	wire.Clock
 	seen time.Duration // by our boot clock
+	at   time.Time     // the same moment
+}
+
+const (
+	// freshClock is how long a peer's reading is gone by: clocks that differ
+	// by 100 millionths are then a millisecond apart.
+	freshClock = 10 * time.Second
+	// roughClock is how old a reading of our own may be where an older one
+	// only makes deadlines earlier. The system call of each costs a forwarded
+	// write more than anything else that is done for its deadline.
+	roughClock = 10 * time.Millisecond
+)
+
+// roughly is what the boot clock has shown lately, never more than it shows.
+// It needs mu.
+func (d *deadlines) roughly() time.Duration {
+	if d.read.IsZero() || time.Since(d.read) > roughClock {
+		d.read, d.boot = time.Now(), d.s.cfg.clock.Boot()
+	}
+	return d.boot
+}
+
+// refused takes note that a deadline made for a peer was not one to it.
+func (d *deadlines) refused(id view.NodeID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.peers, id)
 }
 
 // clock is this store's reading.
 func (d *deadlines) clock() wire.Clock {
-	return wire.Clock{Run: d.run, Reading: uint64(d.s.cfg.clock.Boot().Microseconds())}
-}
-
-// saw takes in a peer's reading that has just arrived.
-func (d *deadlines) saw(id view.NodeID, c wire.Clock) {
-	if c.Run == 0 {
-		return
-	}
-	now := d.s.cfg.clock.Boot()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.peers[id] = peerClock{c, now}
+	return wire.Clock{Run: d.run, Reading: uint64(d.roughly().Microseconds())}
 }
 
-// freshClock is how long a peer's reading is gone by: clocks that differ by
-// 100 millionths are then a millisecond apart.
-const freshClock = 10 * time.Second
+// saw takes in a peer's reading that has just arrived, unless there is one
+// that will do for some time.
+func (d *deadlines) saw(id view.NodeID, c wire.Clock) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if have := d.peers[id]; c.Run == 0 || have.Run == c.Run && time.Since(have.at) < freshClock/2 {
+		return
+	}
+	d.peers[id] = peerClock{c, d.s.cfg.clock.Boot(), time.Now()}
+}
 
 // by returns the reading of the peer's clock after limit from now at the
 // latest. A peer that was not heard lately is asked first.
 func (d *deadlines) by(ctx context.Context, id view.NodeID, limit time.Duration) (wire.Clock, error) {
 	for asked := false; ; asked = true {
-		now := d.s.cfg.clock.Boot()
 		d.mu.Lock()
+		now := d.roughly()
 		c, ok := d.peers[id]
+		fresh := ok && now-c.seen < freshClock
+		if !fresh && !asked {
+			delete(d.peers, id)
+		}
 		d.mu.Unlock()
-		if ok && now-c.seen < freshClock || asked {
+		if fresh || asked {
 			c.Reading += uint64(max(now-c.seen+limit, 0).Microseconds())
 			return c.Clock, nil
 		}

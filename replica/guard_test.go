@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -228,5 +229,43 @@ func TestForwardedWriteThatArrivesLateIsRefused(t *testing.T) {
 			t.Errorf("made for another run of the store: %v", got)
 		}
 		wantValue(t, buckets[1], "k", "later")
+	})
+}
+
+// A deadline is made from readings that may be seconds old, by clocks that
+// jump ahead whenever a machine wakes up: it must not be later than was meant,
+// and once both have been awake for a while not much earlier.
+func TestDeadlineIsNotLaterThanMeant(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		const limit = 500 * time.Millisecond
+		ctx := context.Background()
+		random := rand.New(rand.NewPCG(21, 4))
+		from, to := nodes[0], nodes[1]
+		for i := range 400 {
+			mustPut(t, buckets[0], fmt.Sprint("k", random.IntN(50)), "v") // forwarded or not
+			by, err := from.store.deadlines.by(ctx, to.id, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			meant := to.clock.Boot() + limit
+			if got := time.Duration(by.Reading) * time.Microsecond; got > meant {
+				t.Fatalf("step %d: %v later than meant", i, got-meant)
+			}
+			switch random.IntN(20) {
+			case 0:
+				from.clock.Suspend(time.Duration(random.Int64N(int64(10 * time.Hour))))
+			case 1:
+				to.clock.Suspend(time.Duration(random.Int64N(int64(10 * time.Hour))))
+			}
+			time.Sleep(time.Duration(random.Int64N(int64(3 * time.Second))))
+		}
+		time.Sleep(freshClock)
+		by, err := from.store.deadlines.by(ctx, to.id, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if early := to.clock.Boot() + limit - time.Duration(by.Reading)*time.Microsecond; early > 50*time.Millisecond {
+			t.Errorf("%v earlier than meant", early)
+		}
 	})
 }

@@ -134,6 +134,9 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request) (outcom
 		if err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
+		if p.Code == wire.CodeLate {
+			s.deadlines.refused(to)
+		}
 		s.deadlines.saw(to, p.Clock)
 		switch {
 		case attempt > 0:

@@ -143,4 +143,9 @@ var replica = []Mutant{
 		File: "replica/deadline.go", Old: "if c.Run != d.run {", New: "if false {",
 		Packages: replicaTests, Tests: "TestForwardedWriteThatArrivesLate",
 	},
+	{
+		Name: "replica-deadline-from-an-old-reading", Rule: "a deadline made for a peer is not later by its clock than was meant",
+		File: "replica/deadline.go", Old: "if !fresh && !asked {", New: "if false {",
+		Packages: replicaTests, Tests: "TestDeadlineIsNotLater",
+	},
 }
