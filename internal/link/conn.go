@@ -54,6 +54,7 @@ type conn struct {
 	methods map[string]string
 
 	handlers sync.WaitGroup
+	work     chan *request // to a goroutine that rests; nil ends it
 	heard    *atomic.Bool  // bytes came since the last tick; frames may take long
 	flushes  atomic.Uint64 // odd while the writer is in a write
 
@@ -89,6 +90,7 @@ func newConn(l *Link, peer Peer, raw, nc net.Conn, br *bufio.Reader, window wire
 	return &conn{
 		heard: heard,
 		link:  l, peer: peer, raw: raw, nc: nc, br: br, window: window,
+		work: make(chan *request),
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		methods: map[string]string{}, calls: map[uint64]*call{}, serving: map[uint64]*request{},
 	}
@@ -316,6 +318,7 @@ func (c *conn) tick(step time.Duration) {
 	c.used = false
 	if !busy && len(c.out) == 0 {
 		c.out, c.spare = nil, nil
+		c.dismiss()
 	}
 	draining := c.draining
 	c.mu.Unlock()
@@ -330,5 +333,16 @@ func (c *conn) tick(step time.Duration) {
 	case limits.Idle > 0 && c.idle >= limits.Idle:
 		c.link.peers.retire(c) // or callers would spin on it
 		c.drain()
+	}
+}
+
+// dismiss ends the goroutines that rest, with their stacks.
+func (c *conn) dismiss() {
+	for {
+		select {
+		case c.work <- nil:
+		default:
+			return
+		}
 	}
 }

@@ -47,6 +47,7 @@ type Link struct {
 	greeters  *gate[view.NodeID] // authenticated, exchanging hellos
 	handlers  budget             // requests being handled
 	inbound   budget             // their bytes
+	resting   budget             // goroutines kept for the next request
 	outbound  budget             // bytes of replies that have not been written
 	calls     sync.Pool          // of *call
 	dialed    atomic.Uint64      // data connections dialled so far
@@ -74,6 +75,10 @@ type Stats struct {
 	Conns                         int    // data connections now
 }
 
+// maxResting goroutines, of some 8 KiB each, wait for requests of their
+// connections.
+const maxResting = 64
+
 // Open listens and serves until Close. ctx bounds Open alone.
 func Open(ctx context.Context, cfg Config) (*Link, error) {
 	cfg, err := cfg.complete()
@@ -93,6 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 		greeters:  newGate[view.NodeID](cfg.Limits.Connections, 4),
 		handlers:  budget{limit: int64(cfg.Limits.Handlers)},
 		inbound:   budget{limit: int64(cfg.Limits.InboundBytes)},
+		resting:   budget{limit: maxResting},
 		outbound:  budget{limit: int64(cfg.Limits.OutboundBytes)},
 	}
 	l.gossip = newGossip(l)

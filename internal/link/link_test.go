@@ -371,6 +371,46 @@ func TestDropAndIdle(t *testing.T) {
 	eventually(t, "the other side is told", func() bool { return broken.Load() == 1 })
 }
 
+// Goroutines are kept for the next request, but not for ever, not more than a
+// few, and none for a connection that is gone.
+func TestHandlersRest(t *testing.T) {
+	w := newWorld(t)
+	release := make(chan struct{})
+	wait := func(c *Config) {
+		c.Limits = Limits{Keepalive: 40 * time.Millisecond}
+		c.Handle = func(ctx context.Context, _ view.NodeID, _ string, req []byte) ([]byte, error) {
+			<-release
+			return req, nil
+		}
+	}
+	a, b := w.start(1), w.start(2, wait)
+	calls := func(n int) {
+		var all sync.WaitGroup
+		for i := range n {
+			all.Go(func() {
+				want := []byte{byte(i)}
+				if got, err := a.Call(ctxFor(t, 10*time.Second), 2, "x", want); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("call %d: %v, %v", i, got, err)
+				}
+			})
+		}
+		eventually(t, "all are being handled", func() bool { return b.handlers.used.Load() == int64(n) })
+		for range n {
+			release <- struct{}{}
+		}
+		all.Wait()
+	}
+	calls(maxResting + 20)
+	if n := b.resting.used.Load(); n > maxResting {
+		t.Errorf("%d rest, at most %d may", n, maxResting)
+	}
+	eventually(t, "those that rest are dismissed", func() bool { return b.resting.used.Load() == 0 })
+	calls(5)
+	a.Drop(2)
+	eventually(t, "none is left of the connection", func() bool { return len(b.peers.all()) == 0 && b.resting.used.Load() == 0 })
+	calls(3)
+}
+
 func TestOpenCloseLeavesNothing(t *testing.T) {
 	w := newWorld(t)
 	cfgs := []Config{w.config(1), w.config(2)}

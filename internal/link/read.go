@@ -178,7 +178,6 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 		c.serving[h.ID] = r
 		c.serveBytes += size
 		c.used = true
-		c.handlers.Add(1)
 	}
 	c.mu.Unlock()
 	if failed {
@@ -186,8 +185,30 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 		c.link.inbound.give(size)
 		return nil
 	}
-	go r.serve()
+	select {
+	case c.work <- r:
+	default:
+		c.handlers.Add(1)
+		go c.handle(r)
+	}
 	return nil
+}
+
+// handle runs handlers, first that of r. A goroutine whose stack has grown in
+// one is kept for the next: to grow it anew costs more than many a handler.
+func (c *conn) handle(r *request) {
+	defer c.handlers.Done()
+	for r != nil {
+		r.serve()
+		if r = nil; !c.link.resting.take(1) {
+			return
+		}
+		select {
+		case r = <-c.work:
+		case <-c.done:
+		}
+		c.link.resting.give(1)
+	}
 }
 
 // overloaded refuses a request whose last size bytes are still to come.

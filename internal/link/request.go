@@ -119,7 +119,6 @@ var errUnread = errors.New("link: too many replies wait to be sent")
 // serve runs the handler and queues its answer.
 func (r *request) serve() {
 	c := r.c
-	defer c.handlers.Done()
 	var reply []byte
 	err := errUnread
 	if !c.link.outbound.tight() || !c.unread() {

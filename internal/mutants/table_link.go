@@ -4,6 +4,11 @@ const linkTests = "./internal/link"
 
 var link = []Mutant{
 	{
+		Name: "link-rests-without-bound", Rule: "few goroutines are kept for the next request, whatever peers ask at once",
+		File: "internal/link/read.go", Old: "!c.link.resting.take(1)", New: "!c.link.resting.take(1) && false",
+		Packages: linkTests, Tests: "TestHandlersRest",
+	},
+	{
 		Name: "link-replay", Rule: "a packet is taken once (faults 6, replay)",
 		File: "internal/link/seal.go", Old: "} else if p.window.seen(h.Counter) {", New: "} else if h.Counter == 0 {",
 		Packages: linkTests, Tests: "TestPacketsAreBound",
