@@ -18,12 +18,14 @@ type layout struct {
 	shards *placement.Map
 	placed []view.NodeID        // storing members that hold data by the roster, sorted
 	inMesh map[view.NodeID]bool // members that are not gone; value: in contact, or maybe
+	live   func(view.NodeID) bool
 }
 
 // makeLayout works out the layout of v; before, if not nil, spares it what
 // has not changed. leaving is taken for gone already.
 func makeLayout(before *layout, v view.View, shards int, leaving view.NodeID) (*layout, error) {
 	l := &layout{roster: v.Roster, inMesh: make(map[view.NodeID]bool, len(v.Members))}
+	l.live = func(id view.NodeID) bool { return l.inMesh[id] }
 	var nodes []placement.Node
 	for i := range v.Members {
 		m := &v.Members[i]
@@ -108,7 +110,7 @@ func (l *layout) work(b *bucket, shard int) *route {
 // plan describes a key's stores to the cores. Stores that were silent lately
 // are left out as long as there are others to take their part.
 func (s *Store) plan(l *layout, r *route) replicate.Plan {
-	p := replicate.Plan{Self: s.id, Order: r.order, Homes: r.homes, Live: func(id view.NodeID) bool { return l.inMesh[id] }}
+	p := replicate.Plan{Self: s.id, Order: r.order, Homes: r.homes, Live: l.live}
 	if !s.silence.any.Load() {
 		return p
 	}

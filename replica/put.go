@@ -125,8 +125,10 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request) (outcom
 		if m.By, err = s.deadlines.by(ctx, to, limit); err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
-		req := wire.AppendPutRequest(make([]byte, 0, len(m.Value)+len(m.Key)+96+32*len(m.Ctx)), &m)
-		answer, err := s.askSoon(ctx, to, wire.MethodPut, req)
+		req := s.buffers.get(len(m.Value) + len(m.Key) + 96 + 32*len(m.Ctx))
+		*req = wire.AppendPutRequest(*req, &m)
+		answer, err := s.askSoon(ctx, to, wire.MethodPut, *req)
+		s.buffers.put(req)
 		if err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}

@@ -80,7 +80,7 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	default:
 		reply.Code = wire.CodeStorage
 	}
-	return wire.AppendMergeReply(nil, reply), nil
+	return wire.AppendMergeReply(make([]byte, 0, 16), reply), nil
 }
 
 func (s *Store) serveRead(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
@@ -132,7 +132,7 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 	if err != nil {
 		reply.Text = clip(err.Error(), 1024)
 	}
-	return wire.AppendPutReply(nil, &reply), nil
+	return wire.AppendPutReply(make([]byte, 0, 128+len(reply.Text)), &reply), nil
 }
 
 // serveClock tells this store's clock.
@@ -218,8 +218,10 @@ func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Off
 	for i := range offers {
 		size += len(offers[i].Item) + len(offers[i].Key) + 32
 	}
-	req := wire.AppendMergeRequest(make([]byte, 0, size), &wire.MergeRequest{Wall: s.wall(), Offers: offers})
-	answer, err := s.mesh.Call(ctx, to, wire.MethodMerge, req)
+	buf := s.buffers.get(size)
+	*buf = wire.AppendMergeRequest(*buf, &wire.MergeRequest{Wall: s.wall(), Offers: offers})
+	answer, err := s.mesh.Call(ctx, to, wire.MethodMerge, *buf)
+	s.buffers.put(buf)
 	if err != nil {
 		return nil, err
 	}

@@ -57,6 +57,7 @@ type Store struct {
 	repairs   *repairs
 	hints     *hints
 	entropy   *entropy
+	buffers   buffers
 	stats     stats
 	alarmed   atomic.Int64 // since(), when the last clock alarm was raised
 

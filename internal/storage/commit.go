@@ -37,10 +37,10 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error) error {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
 	}
-	u := &update{fn: fn, ran: make(chan struct{}, 1), done: make(chan error, 1)}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	u := s.newUpdate(fn)
 	select {
 	case s.queue <- u:
 	case <-s.idle:
@@ -50,6 +50,7 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error) error {
 	}
 	select {
 	case err := <-u.done:
+		s.reuse(u)
 		return err
 	case <-s.idle:
 		select {
@@ -73,6 +74,29 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error) error {
 	default:
 		return fmt.Errorf("update may or may not be kept: %w", ctx.Err())
 	}
+}
+
+// newUpdate takes one that is done with. They are a store's own: a pool of all
+// would carry channels from one synctest bubble into another.
+func (s *Store) newUpdate(fn func(*Tx) error) *update {
+	u, ok := s.updates.Get().(*update)
+	if !ok {
+		u = &update{ran: make(chan struct{}, 1), done: make(chan error, 1)}
+	}
+	u.fn = fn
+	return u
+}
+
+// reuse gets an update that has been answered ready for another one; the
+// committer is done with it.
+func (s *Store) reuse(u *update) {
+	select {
+	case <-u.ran:
+	default:
+	}
+	u.fn = nil
+	u.state.Store(queued)
+	s.updates.Put(u)
 }
 
 // group is what one batch writes: the updates that share a sync. From before
@@ -294,6 +318,7 @@ func (s *Store) commit(g *group) error {
 	s.stats.groups.Add(1)
 	s.stats.updates.Add(uint64(len(g.updates)))
 	s.stats.bytes.Add(uint64(g.bytes))
+	s.pressure.since += int64(g.bytes)
 	return nil
 }
 

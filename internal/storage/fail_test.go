@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -175,11 +176,22 @@ func TestReserve(t *testing.T) {
 	fs := &hookFS{FS: vfs.NewMem(), usage: func() (vfs.DiskUsage, error) {
 		return vfs.DiskUsage{AvailBytes: free.Load()}, nil
 	}}
-	s := openMem(t, fs, func(o *Options) { o.Reserve = 1 << 20 })
+	const reserve = 1 << 20
+	s := openMem(t, fs, func(o *Options) { o.Reserve = reserve })
 	if err := put(s, "a", "1"); err != nil {
 		t.Fatal(err)
 	}
-	free.Store(1<<20 - 1)
+	free.Store(reserve - 1)
+	var err error
+	taken, piece := 0, strings.Repeat("x", 4<<10)
+	for err == nil && taken <= reserve {
+		if err = put(s, "c", piece); err == nil {
+			taken += len(piece)
+		}
+	}
+	if !errors.Is(err, ErrStorageFull) || taken > reserve/16+2*len(piece) {
+		t.Fatalf("updates of %d bytes without space: %v", taken, err)
+	}
 	if err := put(s, "b", "1"); !errors.Is(err, ErrStorageFull) || !s.Stats().Full {
 		t.Fatalf("update without space: %v", err)
 	}

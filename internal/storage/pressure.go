@@ -15,6 +15,9 @@ const (
 	// damage, for long.
 	slowSublevels = 24
 	slowDown      = 20 * time.Millisecond
+	// lookEvery is how long to rely on there being space: to ask the file
+	// system before each group took one hundredth of all processor time.
+	lookEvery = 5 * time.Millisecond
 )
 
 // pressure holds the committer back while Pebble is behind with sorting in.
@@ -24,8 +27,12 @@ type pressure struct {
 	stale   atomic.Bool   // logs or tables have changed since the rest was computed
 	changed chan struct{} // capacity 1: compute again
 	sorted  chan struct{} // capacity 1: the same, for markLoop
-	stop    bool          // writers must wait; only the committer's
-	slow    bool          // writers should; only the committer's
+
+	// of the committer only
+	stop   bool      // writers must wait
+	slow   bool      // writers should
+	looked time.Time // when there was space enough
+	since  int64     // bytes committed after that
 }
 
 func (p *pressure) init() { p.changed, p.sorted = make(chan struct{}, 1), make(chan struct{}, 1) }
@@ -59,7 +66,7 @@ func (s *Store) refusal() error {
 		if s.closed.Load() {
 			return ErrClosed
 		}
-		if err := s.full(); err != nil {
+		if err := s.short(); err != nil {
 			return err
 		}
 		s.measurePressure()
@@ -76,6 +83,22 @@ func (s *Store) refusal() error {
 			return nil
 		}
 	}
+}
+
+// short is full, asked anew only when it may have changed: others who fill the
+// disk take longer than lookEvery to fill the reserve, and the store itself
+// writes a small part of it in between.
+func (s *Store) short() error {
+	p := &s.pressure
+	if time.Since(p.looked) < lookEvery && p.since < s.opts.Reserve/16 && !s.guard.full.Load() {
+		return nil
+	}
+	if err := s.full(); err != nil {
+		p.looked = time.Time{}
+		return err
+	}
+	p.looked, p.since = time.Now(), 0
+	return nil
 }
 
 // full says whether space is short.

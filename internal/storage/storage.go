@@ -146,6 +146,7 @@ type Store struct {
 	tasks *lifecycle.Group // the committer, and what keeps a spare log
 
 	queue     chan *update
+	updates   sync.Pool             // of *update
 	idle      chan struct{}         // closed when the committer has gone
 	inflight  atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
 	pressure  pressure
