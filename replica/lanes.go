@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"time"
 
@@ -85,9 +84,6 @@ func (l *lanes[Q, R]) send(to view.NodeID, req Q, done func(R, error)) bool {
 // run carries what waits for a peer until nothing does.
 func (l *lanes[Q, R]) run(ctx context.Context, to view.NodeID, p *lane[Q, R]) {
 	for {
-		// Writes that were synced together go on one after another: without a
-		// word the first would travel alone, and all others one call later.
-		runtime.Gosched()
 		batch := l.take(p)
 		if len(batch) == 0 {
 			return

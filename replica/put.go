@@ -174,21 +174,19 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
 	op := &putOp{s: s, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout), done: make(chan struct{})}
 	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
-	wrote, item, err := s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), base)
+	err := s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), base, op.committed)
 	if errors.Is(err, errUninformed) {
 		if err = s.inform(ctx, q, plan); err != nil {
 			return outcome{}, err
 		}
-		wrote, item, err = s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), terms{nothing: true, damage: true, by: q.by})
+		err = s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), terms{nothing: true, damage: true, by: q.by}, op.committed)
 	}
 	if err != nil {
 		return outcome{}, err
 	}
 	if q.bucket.system {
-		s.buckets.defined(q.at.key, wrote.Local.Item)
+		s.buckets.defined(q.at.key, op.wrote.Local.Item)
 	}
-	op.item, op.sent = item, wrote.Local.Item
-	op.step(func(now time.Duration) []replicate.Effect { return op.core.Committed(now) })
 	select {
 	case <-op.done:
 	case <-ctx.Done():
@@ -196,7 +194,7 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 	case <-s.group.Context().Done():
 		op.abandon()
 	}
-	out := outcome{seen: wrote.Seen, dot: wrote.Dot, covered: wrote.Covered}
+	out := outcome{seen: op.wrote.Seen, dot: op.wrote.Dot, covered: op.wrote.Covered}
 	op.mu.Lock()
 	out.result = op.core.Result()
 	op.mu.Unlock()
@@ -228,14 +226,21 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 // putOp drives one write's core. Events come from the lanes; nothing blocks
 // under the lock.
 type putOp struct {
-	s    *Store
-	at   place
-	item []byte       // the write as it is sent
-	sent version.Item // the same, decoded
-	done chan struct{}
+	s     *Store
+	at    place
+	wrote reconcile.Wrote // once synced here
+	item  []byte          // the item written, as it is sent
+	done  chan struct{}
 
 	mu   sync.Mutex
 	core *replicate.WriteOp
+}
+
+// committed sends the write on its way. It is called on the committing
+// goroutine, so that the writes of one sync leave together.
+func (op *putOp) committed(wrote reconcile.Wrote, item []byte) {
+	op.wrote, op.item = wrote, item
+	op.step(func(now time.Duration) []replicate.Effect { return op.core.Committed(now) })
 }
 
 // step feeds the core an event and does what it asks for.
@@ -270,7 +275,7 @@ func (op *putOp) perform(e replicate.Effect) {
 	case replicate.Settle:
 		op.s.group.Go(func(ctx context.Context) {
 			// On failure the hint stays and is delivered once more.
-			_, _ = op.s.settle(ctx, []settled{{op.at, e.For, op.sent}})
+			_, _ = op.s.settle(ctx, []settled{{op.at, e.For, op.wrote.Local.Item}})
 		})
 	case replicate.Finish:
 		close(op.done)

@@ -113,8 +113,14 @@ type change struct {
 // reports to the digests counts only if fn succeeds; what it wrote is then
 // synced, or the store has failed for good.
 func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx) error) error {
+	return s.updateThen(ctx, what, fn, nil)
+}
+
+// updateThen is update, and calls then as soon as what fn wrote is synced, on
+// the committing goroutine.
+func (s *Store) updateThen(ctx context.Context, what string, fn func(tx *storage.Tx) error, then func()) error {
 	hinted := false
-	err := s.disk.Update(ctx, func(tx *storage.Tx) error {
+	err := s.disk.UpdateThen(ctx, func(tx *storage.Tx) error {
 		writer := s.writer
 		s.changes, s.hinted = s.changes[:0], false
 		if err := fn(tx); err != nil {
@@ -132,6 +138,10 @@ func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx)
 		}
 		clear(s.changes)
 		return nil
+	}, func(err error) {
+		if err == nil && then != nil {
+			then()
+		}
 	})
 	if hinted {
 		s.hints.later()
@@ -158,9 +168,12 @@ type terms struct {
 // one request.
 const maxItem = 32 << 20
 
-// commitWrite applies a client's write here. It returns once that is synced.
-func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, roles []replicate.Role, on terms) (wrote reconcile.Wrote, item []byte, err error) {
-	err = s.update(ctx, "write", func(tx *storage.Tx) error {
+// commitWrite applies a client's write here. Once that is synced it calls then
+// with what was written, encoded as well, and returns.
+func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote reconcile.Wrote, item []byte)) error {
+	var wrote reconcile.Wrote
+	var item []byte
+	return s.updateThen(ctx, "write", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
 		if err != nil {
 			return err
@@ -183,8 +196,7 @@ func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, ro
 			return err
 		}
 		return s.save(tx, at, old, r, item)
-	})
-	return wrote, item, err
+	}, func() { then(wrote, item) })
 }
 
 // arrival is an item from another store, decoded.

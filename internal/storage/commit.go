@@ -22,6 +22,7 @@ const (
 // update is a queued call of Update.
 type update struct {
 	fn    func(*Tx) error
+	then  func(error)   // nil: nobody else is to be told
 	state atomic.Uint32 // queued, then begun or abandoned
 	ran   chan struct{} // capacity 1: fn has returned
 	done  chan error    // capacity 1: the outcome
@@ -33,14 +34,14 @@ const (
 	abandoned
 )
 
-func (s *Store) update(ctx context.Context, fn func(*Tx) error) error {
+func (s *Store) update(ctx context.Context, fn func(*Tx) error, then func(error)) error {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	u := s.newUpdate(fn)
+	u := s.newUpdate(fn, then)
 	select {
 	case s.queue <- u:
 	case <-s.idle:
@@ -78,12 +79,12 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error) error {
 
 // newUpdate takes one that is done with. They are a store's own: a pool of all
 // would carry channels from one synctest bubble into another.
-func (s *Store) newUpdate(fn func(*Tx) error) *update {
+func (s *Store) newUpdate(fn func(*Tx) error, then func(error)) *update {
 	u, ok := s.updates.Get().(*update)
 	if !ok {
 		u = &update{ran: make(chan struct{}, 1), done: make(chan error, 1)}
 	}
-	u.fn = fn
+	u.fn, u.then = fn, then
 	return u
 }
 
@@ -94,9 +95,15 @@ func (s *Store) reuse(u *update) {
 	case <-u.ran:
 	default:
 	}
-	u.fn = nil
+	u.fn, u.then = nil, nil
 	u.state.Store(queued)
 	s.updates.Put(u)
+}
+
+func (u *update) tell(err error) {
+	if u.then != nil {
+		u.then(err)
+	}
 }
 
 // group is what one batch writes: the updates that share a sync. From before
@@ -247,6 +254,7 @@ func (s *Store) commitGroup(first *update) {
 		}
 		u.ran <- struct{}{}
 		if err != nil {
+			u.tell(err)
 			u.done <- err
 		} else {
 			g.updates = append(g.updates, u)
@@ -254,6 +262,9 @@ func (s *Store) commitGroup(first *update) {
 	}
 	g.err = s.commit(g)
 	close(g.done)
+	for _, u := range g.updates {
+		u.tell(g.err)
+	}
 	for _, u := range g.updates {
 		u.done <- g.err
 	}
