@@ -74,7 +74,7 @@ func (n *Node) Call(ctx context.Context, to view.NodeID, method string, req []by
 	var reply []byte
 	var err error
 	if to == n.id {
-		reply, err = n.serve(ctx, to, method, append([]byte(nil), req...))
+		reply, err = n.serve(plain{ctx}, to, method, append([]byte(nil), req...))
 	} else {
 		reply, err = n.link.Call(ctx, to, method, req)
 	}
@@ -87,6 +87,10 @@ func (n *Node) Call(ctx context.Context, to view.NodeID, method string, req []by
 	}
 	return nil, fmt.Errorf("call %s on node %v: %w", method, to, callError(err))
 }
+
+// plain is a context and no more. A request's own can be answered through, see
+// replica.Mesh: the handler of a call that another handler makes must not.
+type plain struct{ context.Context }
 
 // callError turns errors of the link into those of this package.
 func callError(err error) error {

@@ -28,7 +28,10 @@ type Mesh interface {
 	Watch(ctx context.Context) <-chan view.View
 	// Call sends req to a node's handler of that name and returns its answer.
 	Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error)
-	// Handle serves a method. The handler owns req.
+	// Handle serves a method. The handler owns req. Its context may have a
+	// method Later() (answer func(reply []byte, err error)): once it is called
+	// the handler's results do not count, and answer is called once, by any
+	// goroutine, which it does not hold up.
 	Handle(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
 	// OnLeave has h run before the node leaves the mesh for good.
 	OnLeave(h func(ctx context.Context) error)

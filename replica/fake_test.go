@@ -226,14 +226,13 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 	if h == nil {
 		return nil, errors.New("no such method")
 	}
-	type answer struct {
-		b   []byte
-		err error
-	}
-	ch := make(chan answer, 1)
+	ch := make(chan fakeAnswer, 1)
 	go func() {
-		b, err := h(ctx, n.id, slices.Clone(req))
-		ch <- answer{b, err}
+		late := &fakeRequest{Context: ctx, ch: ch}
+		b, err := h(late, n.id, slices.Clone(req))
+		if !late.later {
+			ch <- fakeAnswer{b, err}
+		}
 	}()
 	select {
 	case a := <-ch:
@@ -245,6 +244,23 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// fakeRequest may be answered later, see Mesh.
+type fakeRequest struct {
+	context.Context
+	later bool
+	ch    chan fakeAnswer
+}
+
+type fakeAnswer struct {
+	b   []byte
+	err error
+}
+
+func (r *fakeRequest) Later() func([]byte, error) {
+	r.later = true
+	return func(b []byte, err error) { r.ch <- fakeAnswer{b, err} }
 }
 
 func (n *fakeNode) isDown() bool {

@@ -32,6 +32,10 @@ func (s *Store) enter() bool {
 	return true
 }
 
+// stay lets an operation that is within go on in another goroutine. Each stay
+// needs a leave.
+func (s *Store) stay() { s.gate.inside.Add(1) }
+
 func (s *Store) leave() {
 	if s.gate.inside.Add(-1) == 0 && s.gate.closed.Load() {
 		s.gate.once.Do(func() { close(s.gate.empty) })

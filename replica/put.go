@@ -172,33 +172,15 @@ func (s *Store) askSoon(ctx context.Context, to view.NodeID, method string, req 
 func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 	lay := s.layout.Load()
 	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
-	op := &putOp{s: s, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout), done: make(chan struct{})}
 	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
-	err := s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), base, op.committed)
+	out, err := s.newPut(q, plan).run(ctx, base)
 	if errors.Is(err, errUninformed) {
 		if err = s.inform(ctx, q, plan); err != nil {
 			return outcome{}, err
 		}
-		err = s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), terms{nothing: true, damage: true, by: q.by}, op.committed)
+		out, err = s.newPut(q, plan).run(ctx, terms{nothing: true, damage: true, by: q.by})
 	}
-	if err != nil {
-		return outcome{}, err
-	}
-	if q.bucket.system {
-		s.buckets.defined(q.at.key, op.wrote.Local.Item)
-	}
-	select {
-	case <-op.done:
-	case <-ctx.Done():
-		op.abandon()
-	case <-s.group.Context().Done():
-		op.abandon()
-	}
-	out := outcome{seen: op.wrote.Seen, dot: op.wrote.Dot, covered: op.wrote.Covered}
-	op.mu.Lock()
-	out.result = op.core.Result()
-	op.mu.Unlock()
-	return out, degraded(out.result.Err)
+	return out, err
 }
 
 // inform lets a write that is to be based on what this store knows of the key
@@ -223,24 +205,88 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 	return nil
 }
 
-// putOp drives one write's core. Events come from the lanes; nothing blocks
-// under the lock.
+// putOp drives one write's core. Events come from the committing goroutine and
+// from the lanes; nothing blocks under the lock.
 type putOp struct {
-	s     *Store
-	at    place
+	s    *Store
+	q    *request
+	at   place
+	done chan struct{} // closed when the result is known
+
+	mu    sync.Mutex
+	core  *replicate.WriteOp
+	over  bool            // the client has gone: whatever the result is by then
 	wrote reconcile.Wrote // once synced here
 	item  []byte          // the item written, as it is sent
-	done  chan struct{}
+	err   error           // it was not committed
+}
 
-	mu   sync.Mutex
-	core *replicate.WriteOp
+func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
+	return &putOp{
+		s: s, q: q, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout),
+		done: make(chan struct{}),
+	}
+}
+
+// run commits the write and waits until it is on as many stores as it shall
+// be, or the client has no more time.
+func (op *putOp) run(ctx context.Context, on terms) (outcome, error) {
+	s := op.s
+	started, err := s.commitWrite(ctx, op.at, op.q.write, op.core.LocalRoles(), on, op.committed)
+	if err != nil {
+		return outcome{}, err
+	}
+	select {
+	case <-op.done:
+	case <-ctx.Done():
+		if started.Abandon() {
+			return outcome{}, s.diskError("write", ctx.Err())
+		}
+		if !op.abandon() {
+			return outcome{}, s.diskError("write", fmt.Errorf("it may or may not be kept: %w", ctx.Err()))
+		}
+	case <-s.group.Context().Done():
+		if started.Abandon() {
+			return outcome{}, s.diskError("write", context.Canceled)
+		}
+		op.abandon()
+		<-op.done // the committer ends later than this
+	}
+	out, err := op.outcome()
+	if op.q.bucket.system && out.dot.N != 0 {
+		s.buckets.defined(op.at.key, op.wrote.Local.Item)
+	}
+	return out, err
 }
 
 // committed sends the write on its way. It is called on the committing
 // goroutine, so that the writes of one sync leave together.
-func (op *putOp) committed(wrote reconcile.Wrote, item []byte) {
-	op.wrote, op.item = wrote, item
-	op.step(func(now time.Duration) []replicate.Effect { return op.core.Committed(now) })
+func (op *putOp) committed(wrote reconcile.Wrote, item []byte, err error) {
+	if err != nil {
+		op.mu.Lock()
+		op.err = err
+		op.mu.Unlock()
+		close(op.done)
+		return
+	}
+	op.step(func(now time.Duration) []replicate.Effect {
+		op.wrote, op.item = wrote, item
+		effects := op.core.Committed(now)
+		if op.over {
+			effects = append(effects, op.core.Abandon()...)
+		}
+		return effects
+	})
+}
+
+func (op *putOp) outcome() (outcome, error) {
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	if op.err != nil {
+		return outcome{}, op.err
+	}
+	result := op.core.Result()
+	return outcome{seen: op.wrote.Seen, dot: op.wrote.Dot, covered: op.wrote.Covered, result: result}, degraded(result.Err)
 }
 
 // step feeds the core an event and does what it asks for.
@@ -282,9 +328,14 @@ func (op *putOp) perform(e replicate.Effect) {
 	}
 }
 
-// abandon ends the client's wait for what will not come any more.
-func (op *putOp) abandon() {
-	op.step(func(time.Duration) []replicate.Effect { return op.core.Abandon() })
+// abandon ends the client's wait for what will not come any more. It reports
+// false when the write is not even known to be kept.
+func (op *putOp) abandon() (known bool) {
+	op.step(func(time.Duration) []replicate.Effect {
+		op.over, known = true, op.wrote.Dot.N != 0 || op.err != nil
+		return op.core.Abandon()
+	})
+	return known
 }
 
 func (op *putOp) answered(from view.NodeID, err error) {

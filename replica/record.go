@@ -113,40 +113,46 @@ type change struct {
 // reports to the digests counts only if fn succeeds; what it wrote is then
 // synced, or the store has failed for good.
 func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx) error) error {
-	return s.updateThen(ctx, what, fn, nil)
-}
-
-// updateThen is update, and calls then as soon as what fn wrote is synced, on
-// the committing goroutine.
-func (s *Store) updateThen(ctx context.Context, what string, fn func(tx *storage.Tx) error, then func()) error {
 	hinted := false
-	err := s.disk.UpdateThen(ctx, func(tx *storage.Tx) error {
-		writer := s.writer
-		s.changes, s.hinted = s.changes[:0], false
-		if err := fn(tx); err != nil {
-			s.writer = writer
-			return err
-		}
-		hinted = s.hinted
-		for i := range s.changes {
-			c := &s.changes[i]
-			if c.unknown {
-				s.digests.forget(c.at.slice)
-			} else {
-				s.digests.commit(c.at.slice, c.at.key, c.before, c.after)
-			}
-		}
-		clear(s.changes)
-		return nil
-	}, func(err error) {
-		if err == nil && then != nil {
-			then()
-		}
-	})
+	err := s.disk.Update(ctx, func(tx *storage.Tx) error { return s.run(tx, fn, &hinted) })
 	if hinted {
 		s.hints.later()
 	}
 	return s.diskError(what, err)
+}
+
+// begin is update without the wait; the committing goroutine calls then.
+func (s *Store) begin(ctx context.Context, what string, fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
+	hinted := false
+	started, err := s.disk.Start(ctx, func(tx *storage.Tx) error { return s.run(tx, fn, &hinted) }, func(err error) {
+		if hinted {
+			s.hints.later()
+		}
+		then(s.diskError(what, err))
+	})
+	return started, s.diskError(what, err)
+}
+
+// run is the part of update and begin on the committing goroutine; hinted
+// tells whether a record is kept for another store that was not before.
+func (s *Store) run(tx *storage.Tx, fn func(tx *storage.Tx) error, hinted *bool) error {
+	writer := s.writer
+	s.changes, s.hinted = s.changes[:0], false
+	if err := fn(tx); err != nil {
+		s.writer = writer
+		return err
+	}
+	*hinted = s.hinted
+	for i := range s.changes {
+		c := &s.changes[i]
+		if c.unknown {
+			s.digests.forget(c.at.slice)
+		} else {
+			s.digests.commit(c.at.slice, c.at.key, c.before, c.after)
+		}
+	}
+	clear(s.changes)
+	return nil
 }
 
 // errUninformed: the write would be based on nothing although this store
@@ -168,12 +174,13 @@ type terms struct {
 // one request.
 const maxItem = 32 << 20
 
-// commitWrite applies a client's write here. Once that is synced it calls then
-// with what was written, encoded as well, and returns.
-func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote reconcile.Wrote, item []byte)) error {
+// commitWrite begins to apply a client's write here. Once that is synced, or
+// has failed, the committing goroutine calls then with what was written, decoded
+// and encoded.
+func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote reconcile.Wrote, item []byte, err error)) (storage.Started, error) {
 	var wrote reconcile.Wrote
 	var item []byte
-	return s.updateThen(ctx, "write", func(tx *storage.Tx) error {
+	return s.begin(ctx, "write", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
 		if err != nil {
 			return err
@@ -196,7 +203,7 @@ func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, ro
 			return err
 		}
 		return s.save(tx, at, old, r, item)
-	}, func() { then(wrote, item) })
+	}, func(err error) { then(wrote, item, err) })
 }
 
 // arrival is an item from another store, decoded.
@@ -241,6 +248,28 @@ func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
 		err = s.buckets.reload(ctx)
 	}
 	return out, err
+}
+
+// acceptLater is acceptAll without the wait, for items that are no definitions
+// of buckets. The committing goroutine calls then.
+func (s *Store) acceptLater(ctx context.Context, in []arrival, then func(error)) error {
+	hinted := false
+	_, err := s.begin(ctx, "merge", func(tx *storage.Tx) error {
+		for i := range in {
+			_, fresh, err := s.accept(tx, &in[i])
+			if err != nil {
+				return err
+			}
+			hinted = hinted || fresh && in[i].role.For != 0
+		}
+		return nil
+	}, func(err error) {
+		if err == nil && hinted {
+			s.hints.wake()
+		}
+		then(err)
+	})
+	return err
 }
 
 func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err error) {

@@ -44,6 +44,11 @@ func (s *Store) serve() error {
 	return nil
 }
 
+// answerable is the context of a handler that may answer later, see Mesh.
+type answerable interface {
+	Later() (answer func(reply []byte, err error))
+}
+
 func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 	m, err := wire.DecodeMergeRequest(req)
 	if err != nil {
@@ -51,17 +56,8 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	}
 	wall := s.wall()
 	s.clocks.saw(from, m.Wall, wall)
-	reply := wire.MergeReply{Wall: wall}
-	if s.leaving.Load() {
-		reply.Code = wire.CodeNotStored
-		return wire.AppendMergeReply(nil, reply), nil
-	}
-	if !s.admit(&s.gate.peers, len(req)) {
-		reply.Code = wire.CodeOverloaded
-		return wire.AppendMergeReply(nil, reply), nil
-	}
-	defer s.gate.peers.release(len(req))
 	in := make([]arrival, len(m.Offers))
+	definitions := false
 	for i := range m.Offers {
 		o := &m.Offers[i]
 		in[i] = arrival{at: s.place(o.Bucket, o.Key), raw: o.Item}
@@ -71,16 +67,43 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 		if in[i].item, err = wire.DecodeItem(o.Item); err != nil {
 			return nil, err
 		}
+		definitions = definitions || o.Bucket == systemBucket
 	}
-	_, err = s.acceptAll(ctx, in)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, err
-	default:
-		reply.Code = wire.CodeStorage
+	reply := func(code wire.Code) []byte {
+		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall})
 	}
-	return wire.AppendMergeReply(make([]byte, 0, 16), reply), nil
+	if s.leaving.Load() {
+		return reply(wire.CodeNotStored), nil
+	}
+	if !s.admit(&s.gate.peers, len(req)) {
+		return reply(wire.CodeOverloaded), nil
+	}
+	end := func(err error) ([]byte, error) {
+		s.gate.peers.release(len(req))
+		switch {
+		case err == nil:
+			return reply(wire.CodeOK), nil
+		case ctx.Err() != nil:
+			return nil, err
+		}
+		return reply(wire.CodeStorage), nil
+	}
+	late, ok := ctx.(answerable)
+	if !ok || definitions {
+		_, err = s.acceptAll(ctx, in)
+		return end(err)
+	}
+	// The acknowledgements of one sync leave together, as the writes do.
+	answer := late.Later()
+	s.stay()
+	done := func(err error) {
+		answer(end(err))
+		s.leave()
+	}
+	if err := s.acceptLater(ctx, in, done); err != nil {
+		done(err)
+	}
+	return nil, nil
 }
 
 func (s *Store) serveRead(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {

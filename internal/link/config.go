@@ -68,7 +68,9 @@ type Config struct {
 	// waits for; ctx ends with the caller's deadline, when the caller cancels,
 	// when the connection breaks and when the link closes. req is the
 	// handler's to keep; the reply is not changed and may be used again after
-	// the handler returned only for reading. Nil refuses all.
+	// the handler returned only for reading. Nil refuses all. A handler that
+	// would only wait may return at once and answer from another goroutine: ctx
+	// has a method Later() (answer func(reply []byte, err error)).
 	Handle func(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error)
 	// OnBroken is told when the data connection to a peer broke and no other
 	// took its place, with a *RefusedError when the peer refused our hello on

@@ -20,6 +20,7 @@ type request struct {
 	payload  []byte
 	size     int
 	deadline time.Time // zero when there is none
+	later    bool      // see Later; of the handler's goroutine
 
 	mu    sync.Mutex
 	done  chan struct{}
@@ -124,25 +125,64 @@ func (r *request) serve() {
 	if !c.link.outbound.tight() || !c.unread() {
 		reply, err = c.link.cfg.Handle(r, c.peer.ID, r.method, r.payload)
 	}
+	if !r.later {
+		r.reply(reply, err, true)
+	}
+}
+
+// Later lets the handler return without an answer: what it returns does not
+// count, and answer is to be called instead, once, by any goroutine. It never
+// waits. The request counts as being handled until then.
+func (r *request) Later() (answer func(reply []byte, err error)) {
+	r.later = true
+	r.c.handlers.Add(1)
+	return func(reply []byte, err error) {
+		if r.reply(reply, err, false) {
+			r.c.handlers.Done()
+		}
+	}
+}
+
+// reply queues the answer. When there is no room for it and the caller must
+// not wait, it reports false and another goroutine waits and marks the handler
+// done.
+func (r *request) reply(reply []byte, err error, wait bool) bool {
+	c := r.c
 	if err == nil && uint64(len(reply)) > min(c.window.MaxPayload, uint64(c.link.cfg.Limits.MaxPayload)) {
 		err = &RemoteError{Code: CodeTooLarge, Text: fmt.Sprintf("reply of %d bytes", len(reply))}
 	}
 	if err == nil && !c.hold(len(reply)) {
 		reply, err = nil, errUnread
 	}
+	kind, code, held := wire.FrameReply, "", len(reply)
 	switch err {
 	case nil:
-		c.answer(r, wire.FrameReply, "", reply, len(reply))
 	case errUnread:
 		c.link.stats.overloaded.Add(1)
-		c.answer(r, wire.FrameFailure, codeOverloaded, nil, 0)
+		kind, code, reply, held = wire.FrameFailure, codeOverloaded, nil, 0
 	default:
-		code, text := failureOf(r, err)
-		c.answer(r, wire.FrameFailure, code, []byte(text), 0)
+		var text string
+		code, text = failureOf(r, err)
+		kind, reply, held = wire.FrameFailure, []byte(text), 0
 	}
+	queued := c.answer(r, kind, code, reply, held, wait)
+	if !queued {
+		go func() {
+			defer c.handlers.Done()
+			c.answer(r, kind, code, reply, held, true)
+			r.over()
+		}()
+		return false
+	}
+	r.over()
+	return true
+}
+
+// over gives back what the request has taken.
+func (r *request) over() {
 	r.end(context.Canceled)
-	c.link.handlers.give(1)
-	c.link.inbound.give(r.size)
+	r.c.link.handlers.give(1)
+	r.c.link.inbound.give(r.size)
 }
 
 // smallReply is what a peer gets that reads its replies, whatever others do.
@@ -167,11 +207,16 @@ func (c *conn) unread() bool {
 	return c.held > 0 || c.writing > 0
 }
 
-// answer queues a reply as soon as there is room for it. held bytes of it
-// were taken from the link's budget; they go back when it has been written.
-func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []byte, held int) {
+// answer queues a reply as soon as there is room for it; it reports false if
+// there is none and it is not to wait. held bytes of it were taken from the
+// link's budget; they go back when it has been written.
+func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []byte, held int, wait bool) bool {
 	c.mu.Lock()
 	if c.queueFull() {
+		if !wait && c.err == nil {
+			c.mu.Unlock()
+			return false
+		}
 		// Ends with the connection at the latest.
 		_ = c.waitLocked(context.Background(), &c.answering, func() bool { return !c.queueFull() })
 	}
@@ -185,6 +230,7 @@ func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []by
 	c.mu.Unlock()
 	c.link.outbound.give(held)
 	c.wakeWriter()
+	return true
 }
 
 const (

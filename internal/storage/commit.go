@@ -19,10 +19,10 @@ const (
 	maxGroupBytes   = 1 << 20
 )
 
-// update is a queued call of Update.
+// update is a queued call of Update or Start.
 type update struct {
 	fn    func(*Tx) error
-	then  func(error)   // nil: nobody else is to be told
+	then  func(error)   // what to do with the outcome, on the committer; nil: see done
 	state atomic.Uint32 // queued, then begun or abandoned
 	ran   chan struct{} // capacity 1: fn has returned
 	done  chan error    // capacity 1: the outcome
@@ -34,20 +34,33 @@ const (
 	abandoned
 )
 
-func (s *Store) update(ctx context.Context, fn func(*Tx) error, then func(error)) error {
+// enqueue gives an update to the committer.
+func (s *Store) enqueue(ctx context.Context, u *update) error {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	u := s.newUpdate(fn, then)
 	select {
 	case s.queue <- u:
+		return nil
+	default:
+	}
+	select {
+	case s.queue <- u:
+		return nil
 	case <-s.idle:
 		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+func (s *Store) update(ctx context.Context, fn func(*Tx) error) error {
+	u := s.newUpdate(fn)
+	if err := s.enqueue(ctx, u); err != nil {
+		return err
 	}
 	select {
 	case err := <-u.done:
@@ -62,7 +75,7 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error, then func(error)
 		}
 	case <-ctx.Done():
 	}
-	if u.state.CompareAndSwap(queued, abandoned) {
+	if u.abandon() {
 		return ctx.Err()
 	}
 	select {
@@ -77,14 +90,29 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error, then func(error)
 	}
 }
 
+// abandon takes back an update that has not begun.
+func (u *update) abandon() bool { return u.state.CompareAndSwap(queued, abandoned) }
+
+// Started is an update under way.
+type Started struct{ u *update }
+
+// Abandon takes the update back if it has not begun: it writes nothing then,
+// and nobody is told. It reports whether it could.
+func (s Started) Abandon() bool { return s.u.abandon() }
+
+func (s *Store) start(ctx context.Context, fn func(*Tx) error, then func(error)) (Started, error) {
+	u := &update{fn: fn, then: then}
+	return Started{u}, s.enqueue(ctx, u)
+}
+
 // newUpdate takes one that is done with. They are a store's own: a pool of all
 // would carry channels from one synctest bubble into another.
-func (s *Store) newUpdate(fn func(*Tx) error, then func(error)) *update {
+func (s *Store) newUpdate(fn func(*Tx) error) *update {
 	u, ok := s.updates.Get().(*update)
 	if !ok {
 		u = &update{ran: make(chan struct{}, 1), done: make(chan error, 1)}
 	}
-	u.fn, u.then = fn, then
+	u.fn = fn
 	return u
 }
 
@@ -95,14 +123,17 @@ func (s *Store) reuse(u *update) {
 	case <-u.ran:
 	default:
 	}
-	u.fn, u.then = nil, nil
+	u.fn = nil
 	u.state.Store(queued)
 	s.updates.Put(u)
 }
 
-func (u *update) tell(err error) {
+// answer tells the outcome.
+func (u *update) answer(err error) {
 	if u.then != nil {
 		u.then(err)
+	} else {
+		u.done <- err
 	}
 }
 
@@ -252,10 +283,11 @@ func (s *Store) commitGroup(first *update) {
 		if err == nil {
 			err = tx.run(u.fn)
 		}
-		u.ran <- struct{}{}
+		if u.then == nil {
+			u.ran <- struct{}{}
+		}
 		if err != nil {
-			u.tell(err)
-			u.done <- err
+			u.answer(err)
 		} else {
 			g.updates = append(g.updates, u)
 		}
@@ -263,10 +295,7 @@ func (s *Store) commitGroup(first *update) {
 	g.err = s.commit(g)
 	close(g.done)
 	for _, u := range g.updates {
-		u.tell(g.err)
-	}
-	for _, u := range g.updates {
-		u.done <- g.err
+		u.answer(g.err)
 	}
 	// Those who write again at once shall be in the next group, not the one
 	// after it, also where none is expected.

@@ -191,17 +191,15 @@ func (s *Store) Scan(ctx context.Context, lower, upper []byte, fn func(key, valu
 // When ctx ends before fn has begun, nothing is written. When it ends later
 // the error wraps that of ctx, and what fn wrote may or may not be kept; fn
 // has returned in any case.
-func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
-	return s.update(ctx, fn, nil)
-}
+func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error { return s.update(ctx, fn) }
 
-// UpdateThen is Update, and calls then with the outcome on the committer
-// goroutine, before anybody who waits is woken: what several updates of a group
-// lead to is so begun at one time. Like fn it must be quick and must not call
-// the Store. It is called once when fn has been, also when ctx has ended by
-// then.
-func (s *Store) UpdateThen(ctx context.Context, fn func(tx *Tx) error, then func(error)) error {
-	return s.update(ctx, fn, then)
+// Start is Update without the wait: it returns as soon as the update is
+// queued, and then is called with the outcome on the committer goroutine, so
+// that what the updates of one sync lead to begins at one time. Like fn it must
+// be quick and must not call the Store. It is called once, unless the update is
+// abandoned or the Store closed before. ctx bounds the queueing only.
+func (s *Store) Start(ctx context.Context, fn func(tx *Tx) error, then func(error)) (Started, error) {
+	return s.start(ctx, fn, then)
 }
 
 // Err returns nil, or why the store stopped: an error that is
