@@ -183,6 +183,26 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 	return out, err
 }
 
+// coordinateLater is coordinate without the wait: then is called by whoever has
+// the last word, and must not hold it up. It is for writes of other nodes, which
+// have set their own limit to how long they wait.
+func (s *Store) coordinateLater(ctx context.Context, q *request, then func(outcome, error)) {
+	lay := s.layout.Load()
+	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
+	op := s.newPut(q, plan)
+	op.then = func(out outcome, err error) {
+		if !errors.Is(err, errUninformed) {
+			then(out, err)
+		} else if !s.group.Go(func(ctx context.Context) { then(s.coordinate(ctx, q)) }) {
+			then(outcome{}, ErrClosed)
+		}
+	}
+	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
+	if _, err := s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), base, op.committed); err != nil {
+		then(outcome{}, err)
+	}
+}
+
 // inform lets a write that is to be based on what this store knows of the key
 // be based on what others know, where the store knows nothing. A delete of
 // what nobody knows is written too: homes that came with a join may say that a
@@ -211,7 +231,8 @@ type putOp struct {
 	s    *Store
 	q    *request
 	at   place
-	done chan struct{} // closed when the result is known
+	done chan struct{}        // closed when the result is known
+	then func(outcome, error) // called with it
 
 	mu    sync.Mutex
 	core  *replicate.WriteOp
@@ -266,7 +287,7 @@ func (op *putOp) committed(wrote reconcile.Wrote, item []byte, err error) {
 		op.mu.Lock()
 		op.err = err
 		op.mu.Unlock()
-		close(op.done)
+		op.end()
 		return
 	}
 	op.step(func(now time.Duration) []replicate.Effect {
@@ -277,6 +298,14 @@ func (op *putOp) committed(wrote reconcile.Wrote, item []byte, err error) {
 		}
 		return effects
 	})
+}
+
+// end tells that the result is known.
+func (op *putOp) end() {
+	if op.then != nil {
+		op.then(op.outcome())
+	}
+	close(op.done)
 }
 
 func (op *putOp) outcome() (outcome, error) {
@@ -324,7 +353,7 @@ func (op *putOp) perform(e replicate.Effect) {
 			_, _ = op.s.settle(ctx, []settled{{op.at, e.For, op.wrote.Local.Item}})
 		})
 	case replicate.Finish:
-		close(op.done)
+		op.end()
 	}
 }
 

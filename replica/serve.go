@@ -141,10 +141,28 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 	if m.Informed {
 		q.write.Seen = &reconcile.Seen{Ctx: m.Ctx, HLC: m.HLC}
 	}
-	var out outcome
 	if q.by, err = s.deadlines.mine(m.By); err == nil {
-		out, err = s.coordinateFor(ctx, q, len(req))
+		err = s.mayCoordinate(q, len(req))
 	}
+	if err != nil {
+		return s.putReply(outcome{}, err)
+	}
+	late, ok := ctx.(answerable)
+	if !ok || q.bucket.system {
+		defer s.gate.clients.release(len(req))
+		return s.putReply(s.coordinate(ctx, q))
+	}
+	answer := late.Later()
+	s.stay()
+	s.coordinateLater(ctx, q, func(out outcome, err error) {
+		s.gate.clients.release(len(req))
+		answer(s.putReply(out, err))
+		s.leave()
+	})
+	return nil, nil
+}
+
+func (s *Store) putReply(out outcome, err error) ([]byte, error) {
 	if err != nil && errors.Is(err, ErrClosed) {
 		return nil, err
 	}
@@ -169,21 +187,21 @@ var errUnknownBucket = errors.New("replica: unknown bucket")
 // errLeaving: this store is about to leave and takes nothing more in.
 var errLeaving = errors.New("replica: leaving")
 
-// coordinateFor coordinates a write for another node. It never hands it on:
-// that is for the node that asked to decide.
-func (s *Store) coordinateFor(ctx context.Context, q *request, size int) (outcome, error) {
+// mayCoordinate admits a write that this store is to coordinate for another
+// node, or says why not. It never hands the write on: that is for the node that
+// asked to decide. What was admitted is to be released.
+func (s *Store) mayCoordinate(q *request, size int) error {
 	switch {
 	case q.bucket == nil:
-		return outcome{}, errUnknownBucket
+		return errUnknownBucket
 	case s.leaving.Load():
-		return outcome{}, errLeaving
+		return errLeaving
 	case s.clocks.ahead.Load() && !q.bucket.def.Siblings:
-		return outcome{}, ErrClockSkew
+		return ErrClockSkew
 	case !s.admit(&s.gate.clients, size):
-		return outcome{}, overload{retryAfter}
+		return overload{retryAfter}
 	}
-	defer s.gate.clients.release(size)
-	return s.coordinate(ctx, q)
+	return nil
 }
 
 // codeOf and codeError carry errors between stores.
