@@ -65,20 +65,21 @@ func (d *digests) commit(at slice, key string, before, after version.Item) {
 		return
 	}
 	h := d.hashers[at.shard]
+	k := h.Key([]byte(key))
 	if s.later != nil {
 		var e *reconcile.Element
 		if !after.Unknown() {
-			e = new(h.Element([]byte(key), after))
+			e = &reconcile.Element{Key: k, Version: h.Version(after)}
 		}
 		s.later[key] = e
 		return
 	}
 	if !before.Unknown() {
-		s.total.Remove(h.Element([]byte(key), before))
+		s.total.Remove(reconcile.Element{Key: k, Version: h.Version(before)})
 		s.keys--
 	}
 	if !after.Unknown() {
-		s.total.Add(h.Element([]byte(key), after))
+		s.total.Add(reconcile.Element{Key: k, Version: h.Version(after)})
 		s.keys++
 	}
 }

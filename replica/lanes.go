@@ -32,7 +32,7 @@ type lanes[Q, R any] struct {
 	limit time.Duration // how long a peer may keep silent
 	size  func(Q) int
 	// call sends requests to a peer. It answers the first ones, at least one,
-	// or fails.
+	// or fails. It does not keep the slice.
 	call func(ctx context.Context, to view.NodeID, batch []Q) ([]R, error)
 
 	mu    sync.Mutex
@@ -41,6 +41,7 @@ type lanes[Q, R any] struct {
 
 type lane[Q, R any] struct {
 	waiting []ride[Q, R]
+	spare   []ride[Q, R] // empty; to be the next waiting
 	bytes   int
 	running int
 }
@@ -68,6 +69,9 @@ func (l *lanes[Q, R]) send(to view.NodeID, req Q, done func(R, error)) bool {
 		l.mu.Unlock()
 		return false
 	}
+	if p.waiting == nil {
+		p.waiting, p.spare = p.spare, nil
+	}
 	p.waiting = append(p.waiting, ride[Q, R]{req, time.Now(), done})
 	p.bytes += n
 	start := p.running < laneWidth
@@ -83,14 +87,16 @@ func (l *lanes[Q, R]) send(to view.NodeID, req Q, done func(R, error)) bool {
 
 // run carries what waits for a peer until nothing does.
 func (l *lanes[Q, R]) run(ctx context.Context, to view.NodeID, p *lane[Q, R]) {
+	var reqs []Q
 	for {
 		batch := l.take(p)
 		if len(batch) == 0 {
 			return
 		}
-		reqs := make([]Q, len(batch))
+		clear(reqs)
+		reqs = reqs[:0]
 		for i := range batch {
-			reqs[i] = batch[i].req
+			reqs = append(reqs, batch[i].req)
 		}
 		waited := time.Since(batch[0].since)
 		if waited >= l.limit {
@@ -114,7 +120,7 @@ func (l *lanes[Q, R]) run(ctx context.Context, to view.NodeID, p *lane[Q, R]) {
 		for i := range answers {
 			batch[i].done(answers[i], nil)
 		}
-		l.back(p, batch[len(answers):])
+		l.back(p, batch, len(answers))
 	}
 }
 
@@ -131,8 +137,10 @@ func (l *lanes[Q, R]) take(p *lane[Q, R]) []ride[Q, R] {
 		bytes += b
 		n++
 	}
-	batch := p.waiting[:n:n]
-	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {
+	batch := p.waiting
+	if n < len(batch) {
+		batch, p.waiting = batch[:n:n], batch[n:]
+	} else {
 		p.waiting = nil
 	}
 	p.bytes -= bytes
@@ -142,13 +150,18 @@ func (l *lanes[Q, R]) take(p *lane[Q, R]) []ride[Q, R] {
 	return batch
 }
 
-// back puts unanswered requests first again.
-func (l *lanes[Q, R]) back(p *lane[Q, R], rest []ride[Q, R]) {
-	if len(rest) == 0 {
-		return
-	}
+// back puts the requests of a batch that were not answered first again.
+func (l *lanes[Q, R]) back(p *lane[Q, R], batch []ride[Q, R], answered int) {
+	clear(batch[:answered])
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if answered == len(batch) {
+		if p.spare == nil && cap(batch) <= laneBatch {
+			p.spare = batch[:0]
+		}
+		return
+	}
+	rest := batch[answered:]
 	for i := range rest {
 		p.bytes += l.size(rest[i].req)
 	}

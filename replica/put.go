@@ -190,7 +190,8 @@ func (s *Store) coordinateLater(ctx context.Context, q *request, then func(outco
 	lay := s.layout.Load()
 	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
 	op := s.newPut(q, plan)
-	op.then = func(out outcome, err error) {
+	op.end = func() {
+		out, err := op.outcome()
 		if !errors.Is(err, errUninformed) {
 			then(out, err)
 		} else if !s.group.Go(func(ctx context.Context) { then(s.coordinate(ctx, q)) }) {
@@ -228,11 +229,10 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 // putOp drives one write's core. Events come from the committing goroutine and
 // from the lanes; nothing blocks under the lock.
 type putOp struct {
-	s    *Store
-	q    *request
-	at   place
-	done chan struct{}        // closed when the result is known
-	then func(outcome, error) // called with it
+	s   *Store
+	q   *request
+	at  place
+	end func() // called when the result is known, by whoever has the last word
 
 	mu    sync.Mutex
 	core  *replicate.WriteOp
@@ -243,22 +243,20 @@ type putOp struct {
 }
 
 func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
-	return &putOp{
-		s: s, q: q, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout),
-		done: make(chan struct{}),
-	}
+	return &putOp{s: s, q: q, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout)}
 }
 
 // run commits the write and waits until it is on as many stores as it shall
 // be, or the client has no more time.
 func (op *putOp) run(ctx context.Context, on terms) (outcome, error) {
-	s := op.s
+	s, done := op.s, make(chan struct{})
+	op.end = func() { close(done) }
 	started, err := s.commitWrite(ctx, op.at, op.q.write, op.core.LocalRoles(), on, op.committed)
 	if err != nil {
 		return outcome{}, err
 	}
 	select {
-	case <-op.done:
+	case <-done:
 	case <-ctx.Done():
 		if started.Abandon() {
 			return outcome{}, s.diskError("write", ctx.Err())
@@ -271,7 +269,7 @@ func (op *putOp) run(ctx context.Context, on terms) (outcome, error) {
 			return outcome{}, s.diskError("write", context.Canceled)
 		}
 		op.abandon()
-		<-op.done // the committer ends later than this
+		<-done // the committer ends later than this
 	}
 	out, err := op.outcome()
 	if op.q.bucket.system && out.dot.N != 0 {
@@ -298,14 +296,6 @@ func (op *putOp) committed(wrote reconcile.Wrote, item []byte, err error) {
 		}
 		return effects
 	})
-}
-
-// end tells that the result is known.
-func (op *putOp) end() {
-	if op.then != nil {
-		op.then(op.outcome())
-	}
-	close(op.done)
 }
 
 func (op *putOp) outcome() (outcome, error) {
