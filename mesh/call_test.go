@@ -28,6 +28,25 @@ func TestCall(t *testing.T) {
 		handle("coded", func(context.Context, view.NodeID, []byte) ([]byte, error) {
 			return nil, &RemoteError{Code: "too-hot", Text: "90 degrees"}
 		})
+		handle("later", func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+			answer := ctx.(interface{ Later() func([]byte, error) }).Later()
+			go answer(append(req, " later"...), nil)
+			return nil, nil
+		})
+		handle("plain", func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+			if _, ok := ctx.(interface{ Later() func([]byte, error) }); ok {
+				return nil, errors.New("could answer for another handler")
+			}
+			return req, nil
+		})
+		handle("relays", func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+			return b.Call(ctx, b.ID(), "plain", req)
+		})
+		for method, want := range map[string]string{"later": "x later", "relays": "x"} {
+			if got, err := a.Call(t.Context(), b.ID(), method, []byte("x")); err != nil || string(got) != want {
+				t.Errorf("%s: %q, %v", method, got, err)
+			}
+		}
 		handle("sleeps", func(ctx context.Context, _ view.NodeID, _ []byte) ([]byte, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()

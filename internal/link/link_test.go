@@ -411,6 +411,90 @@ func TestHandlersRest(t *testing.T) {
 	calls(3)
 }
 
+type late interface {
+	Later() func(reply []byte, err error)
+}
+
+// A handler that has returned may be answered for by anybody, who is never
+// held up.
+func TestAnswersLater(t *testing.T) {
+	w := newWorld(t)
+	answers := make(chan func([]byte, error), 1)
+	a, b := w.start(1), w.start(2, func(c *Config) {
+		c.Handle = func(ctx context.Context, _ view.NodeID, _ string, _ []byte) ([]byte, error) {
+			answers <- ctx.(late).Later()
+			return []byte("does not count"), errors.New("nor does this")
+		}
+	})
+	type outcome struct {
+		reply []byte
+		err   error
+	}
+	call := func() (chan outcome, func([]byte, error)) {
+		ended := make(chan outcome, 1)
+		go func() {
+			reply, err := a.Call(ctxFor(t, 10*time.Second), 2, "x", nil)
+			ended <- outcome{reply, err}
+		}()
+		answer := <-answers
+		eventually(t, "the handler has returned", func() bool { return b.resting.used.Load() > 0 })
+		if len(ended) > 0 || b.handlers.used.Load() != 1 {
+			t.Errorf("%d answered, %d handled", len(ended), b.handlers.used.Load())
+		}
+		return ended, answer
+	}
+	ended, answer := call()
+	answer([]byte("later"), nil)
+	if got := <-ended; got.err != nil || string(got.reply) != "later" {
+		t.Errorf("answered: %q, %v", got.reply, got.err)
+	}
+	ended, answer = call()
+	answer(nil, &RemoteError{Code: "no", Text: "never"})
+	var remote *RemoteError
+	if got := <-ended; !errors.As(got.err, &remote) || remote.Code != "no" {
+		t.Errorf("refused: %v", got.err)
+	}
+
+	// No room for the answer: whoever gives it goes on, it follows.
+	ended, answer = call()
+	c := b.peers.all()[0]
+	c.mu.Lock()
+	out := c.out
+	c.out = make([]byte, outFull)
+	c.mu.Unlock()
+	answer([]byte("squeezed in"), nil)
+	if len(ended) > 0 {
+		t.Error("answered without room")
+	}
+	c.mu.Lock()
+	c.out = out
+	c.answering.wake()
+	c.mu.Unlock()
+	if got := <-ended; got.err != nil || string(got.reply) != "squeezed in" {
+		t.Errorf("answered when there was room: %q, %v", got.reply, got.err)
+	}
+	eventually(t, "nothing is handled", func() bool { return b.handlers.used.Load() == 0 && b.inbound.used.Load() == 0 })
+
+	// Nobody waits any more: the answer goes nowhere, and Close waits for it.
+	ended, answer = call()
+	a.Drop(2)
+	if got := <-ended; got.err == nil {
+		t.Error("answered on a connection that is gone")
+	}
+	closed := make(chan struct{})
+	go func() {
+		b.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+		t.Error("closed with a request unanswered")
+	case <-time.After(20 * time.Millisecond):
+	}
+	answer(nil, nil)
+	<-closed
+}
+
 func TestOpenCloseLeavesNothing(t *testing.T) {
 	w := newWorld(t)
 	cfgs := []Config{w.config(1), w.config(2)}

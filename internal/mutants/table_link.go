@@ -4,6 +4,11 @@ const linkTests = "./internal/link"
 
 var link = []Mutant{
 	{
+		Name: "link-forgets-later-answers", Rule: "who closes waits for all that is being handled, also for what is answered later",
+		File: "internal/link/request.go", Old: "r.c.handlers.Add(1)", New: "",
+		Packages: linkTests, Tests: "TestAnswersLater",
+	},
+	{
 		Name: "link-rests-without-bound", Rule: "few goroutines are kept for the next request, whatever peers ask at once",
 		File: "internal/link/read.go", Old: "!c.link.resting.take(1)", New: "!c.link.resting.take(1) && false",
 		Packages: linkTests, Tests: "TestHandlersRest",

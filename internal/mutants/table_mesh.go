@@ -27,6 +27,11 @@ var mesh = []Mutant{
 		Packages: identityTests, Tests: "TestDeriveSeparatesMeshes|TestDeriveGolden",
 	},
 	{
+		Name: "mesh-handler-answers-for-another", Rule: "the handler of a call that a handler makes cannot answer that one's caller",
+		File: "mesh/call.go", Old: "n.serve(plain{ctx}, to,", New: "n.serve(ctx, to,",
+		Packages: meshTests, Tests: "TestCall",
+	},
+	{
 		Name: "mesh-starts-without-secret", Rule: "there is no mode without a secret",
 		File: "mesh/config.go", Old: `fault(len(c.Secret) == 0, "%w", ErrNoSecret)`, New: "",
 		Packages: meshTests, Tests: "TestNoSecret",

@@ -83,6 +83,16 @@ var storage = []Mutant{
 		Packages: storageTests, Tests: "TestCacheTakesNoOldValue",
 	},
 	{
+		Name: "storage-tells-what-it-wants", Rule: "who started an update is told what became of it",
+		File: "internal/storage/commit.go", Old: "u.answer(g.err)", New: "u.answer(nil)",
+		Packages: storageTests, Tests: "TestStart|TestF1_21",
+	},
+	{
+		Name: "storage-looks-for-space-by-time-alone", Rule: "the store itself does not fill the reserve between two looks",
+		File: "internal/storage/pressure.go", Old: "p.since < s.opts.Reserve/16", New: "p.since < s.opts.Reserve",
+		Packages: storageTests, Tests: "TestReserve",
+	},
+	{
 		Name: "storage-no-reserve", Rule: "writes are refused before the disk is full",
 		File: "internal/storage/pressure.go", Old: "if usage.AvailBytes < uint64(s.opts.Reserve) {", New: "if usage.AvailBytes == 0 {",
 		Packages: storageTests, Tests: "TestReserve",

@@ -43,8 +43,8 @@ func (s *Store) enqueue(ctx context.Context, u *update) error {
 		return err
 	}
 	select {
-	case s.queue <- u:
-		return nil
+	case <-s.idle: // the queue may have room, but nobody takes from it
+		return ErrClosed
 	default:
 	}
 	select {

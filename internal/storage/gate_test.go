@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -223,5 +224,75 @@ func TestUpdateAbandonedBeforeItBegan(t *testing.T) {
 		}
 		wantMissing(t, s, "b")
 		_ = s.Close()
+	})
+}
+
+// TestStart: whoever started an update is told once, and not before it is
+// synced; nobody is told of one that was abandoned.
+func TestStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newStuckSync(vfs.NewMem())
+		s := openMem(t, disk)
+		t.Cleanup(disk.release)
+		told := make(chan string, 10)
+		start := func(name string, fail error) Started {
+			t.Helper()
+			u, err := s.Start(t.Context(), func(tx *Tx) error {
+				return errors.Join(fail, tx.Set([]byte(name), []byte("1")))
+			}, func(err error) { told <- fmt.Sprintf("%s %t", name, err == nil) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return u
+		}
+		want := func(all ...string) {
+			t.Helper()
+			synctest.Wait()
+			for _, w := range all {
+				select {
+				case got := <-told:
+					if got != w {
+						t.Fatalf("told %q, want %q", got, w)
+					}
+				default:
+					t.Fatalf("not told %q", w)
+				}
+			}
+			if len(told) > 0 {
+				t.Fatalf("told %q", <-told)
+			}
+		}
+		disk.stuck.Store(true)
+		first := start("first", nil)
+		want()
+		if first.Abandon() {
+			t.Error("abandoned one that has begun")
+		}
+		start("refused", errors.New("by itself"))
+		if second := start("second", nil); !second.Abandon() || second.Abandon() {
+			t.Error("not abandoned, or twice")
+		}
+		third := start("third", nil)
+		disk.answer <- nil
+		want("first true", "refused false")
+		disk.answer <- nil
+		want("third true")
+		if third.Abandon() {
+			t.Error("abandoned one that is done")
+		}
+		wantGet(t, s, "third", "1")
+		wantMissing(t, s, "second")
+		wantMissing(t, s, "refused")
+
+		start("lost", nil)
+		synctest.Wait()
+		disk.answer <- errors.New("input/output error")
+		want("lost false")
+		disk.stuck.Store(false)
+		_ = s.Close()
+		if _, err := s.Start(t.Context(), nil, nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+		want()
 	})
 }

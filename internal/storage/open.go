@@ -237,6 +237,9 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		Logger:                      pebbleLog{s},
 		EventListener:               s.events(),
 	}
+	// A memtable becomes one table: each is synced by itself, for which all
+	// else that is being synced waits.
+	o.TargetFileSizes[0] = s.opts.MemTableBytes
 	o.Experimental.FileCacheShards = 1
 	// One compaction runs at a time, and the end of one begins the next. The
 	// default scheduler looks for more work ten times a second: most of what an
