@@ -28,25 +28,6 @@ func TestCall(t *testing.T) {
 		handle("coded", func(context.Context, view.NodeID, []byte) ([]byte, error) {
 			return nil, &RemoteError{Code: "too-hot", Text: "90 degrees"}
 		})
-		handle("later", func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-			answer := ctx.(interface{ Later() func([]byte, error) }).Later()
-			go answer(append(req, " later"...), nil)
-			return nil, nil
-		})
-		handle("plain", func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-			if _, ok := ctx.(interface{ Later() func([]byte, error) }); ok {
-				return nil, errors.New("could answer for another handler")
-			}
-			return req, nil
-		})
-		handle("relays", func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-			return b.Call(ctx, b.ID(), "plain", req)
-		})
-		for method, want := range map[string]string{"later": "x later", "relays": "x"} {
-			if got, err := a.Call(t.Context(), b.ID(), method, []byte("x")); err != nil || string(got) != want {
-				t.Errorf("%s: %q, %v", method, got, err)
-			}
-		}
 		handle("sleeps", func(ctx context.Context, _ view.NodeID, _ []byte) ([]byte, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -101,6 +82,44 @@ func TestCall(t *testing.T) {
 		}
 		if _, err := b.Call(t.Context(), a.ID(), "echo", nil); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("a closed node: %v, want ErrUnreachable", err)
+		}
+	})
+}
+
+type late interface {
+	Later() func(reply []byte, err error)
+}
+
+// A handler may answer later; one that it calls on its own node may not answer
+// in its place.
+func TestCallLater(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		a, b := w.boxes[0].node, w.boxes[1].node
+		for method, fn := range map[string]handler{
+			"later": func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+				answer := ctx.(late).Later()
+				go answer(append(req, " later"...), nil)
+				return nil, nil
+			},
+			"plain": func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+				if _, ok := ctx.(late); ok {
+					return nil, errors.New("could answer for another handler")
+				}
+				return req, nil
+			},
+			"relays": func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+				return b.Call(ctx, b.ID(), "plain", req)
+			},
+		} {
+			if err := b.Handle(method, fn); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for method, want := range map[string]string{"later": "x later", "relays": "x"} {
+			if got, err := a.Call(t.Context(), b.ID(), method, []byte("x")); err != nil || string(got) != want {
+				t.Errorf("%s: %q, %v", method, got, err)
+			}
 		}
 	})
 }

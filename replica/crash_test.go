@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -135,6 +136,55 @@ func checkImage(t *testing.T, n *fakeNode, i int, img image) {
 // laterDelete tells whether the write after last of the same key, which may
 // have been under way, is a delete.
 func laterDelete(last int) bool { return (last+17)%5 == 4 }
+
+// A client that gives up while its write is being synced learns that the write
+// may be kept. It is, and its copies are made all the same.
+func TestClientGivesUpDuringTheSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newFakeNet(t)
+		hung := make(chan struct{})
+		slow := errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") {
+				<-hung
+			}
+			return nil
+		})}
+		var buckets []*Bucket
+		for i := range 3 {
+			n := net.add(true)
+			if i == 0 {
+				n.fs = errorfs.Wrap(n.fs, &slow)
+			}
+			buckets = append(buckets, openBucket(t, n.open(), "b", BucketConfig{}))
+			defer func() {
+				if err := n.store.Close(); err != nil {
+					t.Error(err)
+				}
+				n.views.Close()
+			}()
+		}
+		time.Sleep(time.Minute)
+		key := "k"
+		for i := 0; buckets[0].s.layout.Load().route(buckets[0].b, buckets[0].s.place(buckets[0].b.id, key).shard).lead != buckets[0].s.id; i++ {
+			key = fmt.Sprint("k", i) // one that the first node coordinates
+		}
+		mustPut(t, buckets[0], key, "old")
+		slow.On()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := buckets[0].Put(ctx, key, []byte("new"), nil)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "may or may not be kept") {
+			t.Errorf("the client that gave up: %v", err)
+		}
+		wantValue(t, buckets[1], key, "old")
+		slow.Off()
+		close(hung)
+		synctest.Wait()
+		for i := 2; i >= 0; i-- {
+			wantValue(t, buckets[i], key, "new")
+		}
+	})
+}
 
 // A disk that fails at any write: what was acknowledged is there when the
 // disk works again, and the store says that it failed.

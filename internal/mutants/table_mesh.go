@@ -29,7 +29,7 @@ var mesh = []Mutant{
 	{
 		Name: "mesh-handler-answers-for-another", Rule: "the handler of a call that a handler makes cannot answer that one's caller",
 		File: "mesh/call.go", Old: "n.serve(plain{ctx}, to,", New: "n.serve(ctx, to,",
-		Packages: meshTests, Tests: "TestCall",
+		Packages: meshTests, Tests: "TestCallLater",
 	},
 	{
 		Name: "mesh-starts-without-secret", Rule: "there is no mode without a secret",
