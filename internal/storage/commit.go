@@ -50,6 +50,11 @@ func (s *Store) enqueue(ctx context.Context, u *update) error {
 	select {
 	case s.queue <- u:
 		return nil
+	default:
+	}
+	select { // contexts make channel and timer when they are first asked for them
+	case s.queue <- u:
+		return nil
 	case <-s.idle:
 		return ErrClosed
 	case <-ctx.Done():
