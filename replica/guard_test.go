@@ -269,3 +269,29 @@ func TestDeadlineIsNotLaterThanMeant(t *testing.T) {
 		}
 	})
 }
+
+// A store that coordinates for a client that has gone does not go on asking one
+// silent stand-in after another in its name: the write keeps its place among
+// those that are admitted until then.
+func TestForwardedWriteOfAClientThatHasGone(t *testing.T) {
+	bubble(t, 20, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		from := nodes[0]
+		lead, at := from.id, place{}
+		for i := 0; lead == from.id; i++ {
+			at = from.store.place(buckets[0].b.id, fmt.Sprint("k", i))
+			lead = from.store.layout.Load().route(buckets[0].b, at.shard).lead
+		}
+		to := nodes[lead-1]
+		net.split(false, from.id, to.id) // all others fall silent
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := buckets[0].Put(ctx, at.key, []byte("v"), &PutOptions{MinDurable: 4}); err == nil {
+			t.Fatal("written to four stores of which two are there")
+		}
+		time.Sleep(600 * time.Millisecond)
+		if n := to.store.gate.clients.pending.Load(); n != 0 {
+			t.Errorf("%d writes are still in the way of others", n)
+		}
+		wantValue(t, buckets[lead-1], at.key, "v")
+	})
+}

@@ -184,17 +184,23 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 }
 
 // coordinateLater is coordinate without the wait: then is called by whoever has
-// the last word, and must not hold it up. It is for writes of other nodes, which
-// have set their own limit to how long they wait.
+// the last word, and must not hold it up. It is for writes of other nodes. To be
+// told when one of them stops waiting would cost a timer for each write, so ctx
+// is only looked at when a copy has failed.
 func (s *Store) coordinateLater(ctx context.Context, q *request, then func(outcome, error)) {
 	lay := s.layout.Load()
 	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
 	op := s.newPut(q, plan)
+	op.client = ctx
 	op.end = func() {
 		out, err := op.outcome()
 		if !errors.Is(err, errUninformed) {
 			then(out, err)
-		} else if !s.group.Go(func(ctx context.Context) { then(s.coordinate(ctx, q)) }) {
+		} else if !s.group.Go(func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
+			defer cancel()
+			then(s.coordinate(ctx, q))
+		}) {
 			then(outcome{}, ErrClosed)
 		}
 	}
@@ -229,10 +235,11 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 // putOp drives one write's core. Events come from the committing goroutine and
 // from the lanes; nothing blocks under the lock.
 type putOp struct {
-	s   *Store
-	q   *request
-	at  place
-	end func() // called when the result is known, by whoever has the last word
+	s      *Store
+	q      *request
+	at     place
+	client context.Context // of a client that nobody else watches
+	end    func()          // called when the result is known, by whoever has the last word
 
 	mu    sync.Mutex
 	core  *replicate.WriteOp
@@ -360,7 +367,10 @@ func (op *putOp) abandon() (known bool) {
 func (op *putOp) answered(from view.NodeID, err error) {
 	if err == nil {
 		op.step(func(now time.Duration) []replicate.Effect { return op.core.Acked(from, now) })
-	} else {
-		op.step(func(now time.Duration) []replicate.Effect { return op.core.Failed(from, now) })
+		return
+	}
+	op.step(func(now time.Duration) []replicate.Effect { return op.core.Failed(from, now) })
+	if op.client != nil && op.client.Err() != nil {
+		op.abandon()
 	}
 }

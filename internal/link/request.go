@@ -122,7 +122,7 @@ func (r *request) serve() {
 	c := r.c
 	var reply []byte
 	err := errUnread
-	if !c.link.outbound.tight() || !c.unread() {
+	if !c.link.outbound.tight() || c.unread() < smallReply {
 		reply, err = c.link.cfg.Handle(r, c.peer.ID, r.method, r.payload)
 	}
 	if !r.later {
@@ -185,7 +185,9 @@ func (r *request) over() {
 	r.c.link.inbound.give(r.size)
 }
 
-// smallReply is what a peer gets that reads its replies, whatever others do.
+// smallReply bytes of replies may wait for each peer, whatever others do. One
+// that reads does not come to that: it may ask again before the writer has been
+// told that the answer to its last request is out.
 const smallReply = 64 << 10
 
 // hold takes the bytes of a reply from the link's budget.
@@ -193,18 +195,18 @@ func (c *conn) hold(n int) bool {
 	if c.link.outbound.take(n) {
 		return true
 	}
-	if n > smallReply || c.unread() {
+	if n+c.unread() > smallReply {
 		return false
 	}
 	c.link.outbound.used.Add(int64(n))
 	return true
 }
 
-// unread tells whether replies wait for this peer to read.
-func (c *conn) unread() bool {
+// unread returns how many bytes of replies wait for this peer to read.
+func (c *conn) unread() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.held > 0 || c.writing > 0
+	return c.held + c.writing
 }
 
 // answer queues a reply as soon as there is room for it; it reports false if

@@ -5,7 +5,7 @@ const replicaTests = "./replica"
 var replica = []Mutant{
 	{
 		Name: "replica-put-hands-back-all", Rule: "a write covers only what its client was shown (protocol A.4)",
-		File: "replica/put.go", Old: "seen: wrote.Seen, dot", New: "seen: reconcile.SeenOf(wrote.Local.Item), dot",
+		File: "replica/put.go", Old: "seen: op.wrote.Seen, dot", New: "seen: reconcile.SeenOf(op.wrote.Local.Item), dot",
 		Packages: replicaTests, Tests: "TestPutHandsBack",
 	},
 	{
@@ -30,7 +30,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-failed-update-mints", Rule: "a birth counts only with the batch that stored its number (protocol A.2)",
-		File: "replica/record.go", Old: "s.writer = writer\n\t\t\treturn err", New: "_ = writer\n\t\t\treturn err",
+		File: "replica/record.go", Old: "s.writer = writer\n\t\treturn err", New: "_ = writer\n\t\treturn err",
 		Packages: replicaTests, Tests: "TestFailedUpdate",
 	},
 	{
@@ -142,6 +142,11 @@ var replica = []Mutant{
 		Name: "replica-deadline-of-another-run", Rule: "clock readings of different runs of a store do not compare",
 		File: "replica/deadline.go", Old: "if c.Run != d.run {", New: "if false {",
 		Packages: replicaTests, Tests: "TestForwardedWriteThatArrivesLate",
+	},
+	{
+		Name: "replica-goes-on-for-the-gone", Rule: "a write for a client that has gone makes room for others",
+		File: "replica/put.go", Old: "op.client.Err() != nil", New: "false",
+		Packages: replicaTests, Tests: "TestForwardedWriteOfAClient",
 	},
 	{
 		Name: "replica-deadline-from-an-old-reading", Rule: "a deadline made for a peer is not later by its clock than was meant",
