@@ -115,20 +115,14 @@ type change struct {
 func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx) error) error {
 	hinted := false
 	err := s.disk.Update(ctx, func(tx *storage.Tx) error { return s.run(tx, fn, &hinted) })
-	if hinted {
-		s.hints.later()
-	}
-	return s.diskError(what, err)
+	return s.ran(what, hinted, err)
 }
 
 // begin is update without the wait; the committing goroutine calls then.
 func (s *Store) begin(ctx context.Context, what string, fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
 	hinted := false
 	started, err := s.disk.Start(ctx, func(tx *storage.Tx) error { return s.run(tx, fn, &hinted) }, func(err error) {
-		if hinted {
-			s.hints.later()
-		}
-		then(s.diskError(what, err))
+		then(s.ran(what, hinted, err))
 	})
 	return started, s.diskError(what, err)
 }
@@ -153,6 +147,14 @@ func (s *Store) run(tx *storage.Tx, fn func(tx *storage.Tx) error, hinted *bool)
 	}
 	clear(s.changes)
 	return nil
+}
+
+// ran is the part after the sync.
+func (s *Store) ran(what string, hinted bool, err error) error {
+	if hinted {
+		s.hints.later()
+	}
+	return s.diskError(what, err)
 }
 
 // errUninformed: the write would be based on nothing although this store
