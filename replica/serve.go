@@ -56,19 +56,6 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	}
 	wall := s.wall()
 	s.clocks.saw(from, m.Wall, wall)
-	in := make([]arrival, len(m.Offers))
-	definitions := false
-	for i := range m.Offers {
-		o := &m.Offers[i]
-		in[i] = arrival{at: s.place(o.Bucket, o.Key), raw: o.Item}
-		if o.For != s.id {
-			in[i].role = replicate.Role{For: o.For}
-		}
-		if in[i].item, err = wire.DecodeItem(o.Item); err != nil {
-			return nil, err
-		}
-		definitions = definitions || o.Bucket == systemBucket
-	}
 	reply := func(code wire.Code) []byte {
 		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall})
 	}
@@ -88,6 +75,11 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 		}
 		return reply(wire.CodeStorage), nil
 	}
+	in, definitions, err := s.arrivals(m.Offers)
+	if err != nil {
+		s.gate.peers.release(len(req))
+		return nil, err
+	}
 	late, ok := ctx.(answerable)
 	if !ok || definitions {
 		_, err = s.acceptAll(ctx, in)
@@ -104,6 +96,24 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 		done(err)
 	}
 	return nil, nil
+}
+
+// arrivals decodes what a peer offers; definitions tells whether buckets'
+// definitions are among it.
+func (s *Store) arrivals(offers []wire.Offer) (in []arrival, definitions bool, err error) {
+	in = make([]arrival, len(offers))
+	for i := range offers {
+		o := &offers[i]
+		in[i] = arrival{at: s.place(o.Bucket, o.Key), raw: o.Item}
+		if o.For != s.id {
+			in[i].role = replicate.Role{For: o.For}
+		}
+		if in[i].item, err = wire.DecodeItem(o.Item); err != nil {
+			return nil, false, err
+		}
+		definitions = definitions || o.Bucket == systemBucket
+	}
+	return in, definitions, nil
 }
 
 func (s *Store) serveRead(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {

@@ -199,8 +199,7 @@ func (s *Store) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.mesh.Done():
-			s.shut()
-			s.group.Cancel()
+			s.halt()
 			return
 		case v, ok := <-views:
 			if !ok {
@@ -265,12 +264,22 @@ func (s *Store) follow(b *bucket) {
 	}
 }
 
+// halt ends all operations and does not wait. Those that are answered later
+// have nobody who could take them back from a committer that is held up: it has
+// to let go of them.
+func (s *Store) halt() {
+	s.shut()
+	s.group.Cancel()
+	if s.disk != nil {
+		s.disk.Refuse()
+	}
+}
+
 // Close ends all operations, waits for them and for everything in the
 // background, and closes the data. The mesh node goes on without it.
 func (s *Store) Close() error {
 	s.close.Do(func() {
-		s.shut()
-		s.group.Cancel()
+		s.halt()
 		<-s.gate.empty
 		s.group.Close()
 		if s.disk != nil {

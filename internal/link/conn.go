@@ -318,10 +318,12 @@ func (c *conn) tick(step time.Duration) {
 	c.used = false
 	if !busy && len(c.out) == 0 {
 		c.out, c.spare = nil, nil
-		c.dismiss()
 	}
 	draining := c.draining
 	c.mu.Unlock()
+	if !busy {
+		c.dismiss()
+	}
 	if c.idle += step; busy {
 		c.idle = 0
 	}

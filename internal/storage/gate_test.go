@@ -296,3 +296,40 @@ func TestStart(t *testing.T) {
 		want()
 	})
 }
+
+// TestRefuse: an update that waits for Pebble to catch up is told when there is
+// nothing to wait for any more, as are those behind it; reads go on.
+func TestRefuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openMem(t, vfs.NewMem())
+		if err := put(s, "a", "1"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.pressure.stop = true // as if tables could not be written
+		told := make(chan error, 2)
+		for range 2 {
+			if _, err := s.Start(t.Context(), func(tx *Tx) error { return tx.Set([]byte("b"), nil) }, func(err error) { told <- err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if len(told) > 0 {
+			t.Fatalf("did not wait: %v", <-told)
+		}
+		s.Refuse()
+		for range 2 {
+			if err := <-told; !errors.Is(err, ErrClosed) {
+				t.Errorf("refused with %v", err)
+			}
+		}
+		if err := put(s, "c", "1"); !errors.Is(err, ErrClosed) {
+			t.Errorf("afterwards: %v", err)
+		}
+		wantGet(t, s, "a", "1")
+		wantMissing(t, s, "b")
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

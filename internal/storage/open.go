@@ -42,6 +42,7 @@ func Open(o Options) (*Store, error) {
 		queue:   make(chan *update, maxGroupUpdates),
 		idle:    make(chan struct{}),
 		drained: make(chan struct{}),
+		refused: make(chan struct{}),
 		cache:   newRecordCache(o.CacheBytes - o.blockBytes()),
 	}
 	s.guard = &guard{FS: o.FS, closing: make(chan struct{}), onFail: s.onFail}
@@ -284,6 +285,11 @@ func (s *Store) onFail(err error) {
 	s.opts.Logger.Log(context.Background(), slog.LevelError, "storage: stopped", "err", err)
 }
 
+// Refuse makes the updates that have not begun, and all later ones, end with
+// ErrClosed, also while they wait for Pebble to catch up. Reads go on. It does
+// not wait; Close does the same first.
+func (s *Store) Refuse() { s.refuse.Do(func() { close(s.refused) }) }
+
 // Close waits for readers and for the updates under way and closes the
 // store. Updates still queued get ErrClosed. It returns why the store failed,
 // if it did; what was acknowledged is safe in any case.
@@ -298,6 +304,7 @@ func (s *Store) Close() error {
 		close(s.drained)
 	}
 	s.mu.Unlock()
+	s.Refuse()
 	close(s.guard.closing)
 	s.tasks.Close()
 	if !s.opts.ReadOnly {

@@ -63,8 +63,10 @@ func (s *Store) refusal() error {
 		if err := s.guard.failure(); err != nil {
 			return err
 		}
-		if s.closed.Load() {
+		select {
+		case <-s.refused:
 			return ErrClosed
+		default:
 		}
 		if err := s.short(); err != nil {
 			return err
@@ -74,7 +76,7 @@ func (s *Store) refusal() error {
 		case s.pressure.stop:
 			select {
 			case <-s.pressure.changed:
-			case <-s.guard.closing:
+			case <-s.refused:
 			}
 		case s.pressure.slow && !slowed:
 			s.guard.pause(slowDown)

@@ -155,6 +155,8 @@ type Store struct {
 	synced    atomic.Uint64 // the same, for all
 	marked    uint64        // the same, as the mark says; only markLoop's, once open
 
+	refuse  sync.Once
+	refused chan struct{} // closed when updates are not taken any more
 	closed  atomic.Bool
 	wedged  atomic.Bool // Pebble panicked with its locks held
 	mu      sync.Mutex
