@@ -28,8 +28,9 @@ type handler = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, 
 
 // handlers is the table of methods.
 type handlers struct {
-	mu sync.RWMutex
-	by map[string]handler
+	mu     sync.RWMutex
+	by     map[string]handler
+	prompt map[string]bool // never wait
 }
 
 func (h *handlers) get(method string) handler {
@@ -38,12 +39,34 @@ func (h *handlers) get(method string) handler {
 	return h.by[method]
 }
 
+func (h *handlers) isPrompt(method string) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.prompt[method]
+}
+
 // Handle makes fn answer the requests of a method, at most 64 bytes, that
 // does not begin with "mesh/". Methods that begin with "admin/" are answered
 // only if Config.AllowAdmin is set. Each request runs in a goroutine of its
 // own, which Close waits for. The error is ErrMethod, also when the method has
 // a handler already, or ErrClosed.
 func (n *Node) Handle(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
+	return n.register(method, fn, false)
+}
+
+// HandlePrompt is Handle for a method that is called very often and whose fn
+// waits for nothing: no I/O, no channel, no lock that is held long. It runs on
+// the goroutine that reads from the caller, from whom nothing else is read
+// until it returns. For what takes time, ctx has a method
+// Later() (answer func(reply []byte, err error)), except in calls of a node to
+// itself, where fn may take its time: once it is called, what fn returns does
+// not count, and answer is to be called once, by any goroutine; it does not
+// wait.
+func (n *Node) HandlePrompt(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
+	return n.register(method, fn, true)
+}
+
+func (n *Node) register(method string, fn handler, prompt bool) error {
 	if method == "" || len(method) > maxMethod || strings.HasPrefix(method, reservedPrefix) || fn == nil {
 		return fmt.Errorf("%w: %.80q", ErrMethod, method)
 	}
@@ -56,6 +79,9 @@ func (n *Node) Handle(method string, fn func(ctx context.Context, from view.Node
 		return fmt.Errorf("%w: %q has a handler", ErrMethod, method)
 	}
 	n.calls.by[method] = fn
+	if prompt {
+		n.calls.prompt[method] = true
+	}
 	return nil
 }
 

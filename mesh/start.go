@@ -119,7 +119,7 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		n.cfg.Name = n.id.String()
 	}
 	n.leave.turn = make(chan struct{}, 1)
-	n.calls.by = map[string]handler{methodView: n.answerView}
+	n.calls.by, n.calls.prompt = map[string]handler{methodView: n.answerView}, map[string]bool{}
 	n.book = newBook(dir.roster, dir.writeRoster, n.alive, n.log)
 	if err := n.open(ctx, keys); err != nil {
 		n.stop(err, wire.Running)
@@ -141,7 +141,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
 		Resolve: n.resolve, Floor: n.floor, Hello: n.hello, OnHello: n.onHello,
-		Handle: n.handle, OnBroken: n.broken, Logger: n.log,
+		Handle: n.handle, Prompt: n.calls.isPrompt, OnBroken: n.broken, Logger: n.log,
 		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {

@@ -28,11 +28,13 @@ type Mesh interface {
 	Watch(ctx context.Context) <-chan view.View
 	// Call sends req to a node's handler of that name and returns its answer.
 	Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error)
-	// Handle serves a method. The handler owns req. Its context may have a
-	// method Later() (answer func(reply []byte, err error)): once it is called
-	// the handler's results do not count, and answer is called once, by any
-	// goroutine, which it does not hold up.
+	// Handle serves a method. The handler owns req.
 	Handle(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
+	// HandlePrompt is Handle for a handler that waits for nothing if its
+	// context has a method Later() (answer func(reply []byte, err error)): once
+	// that is called the handler's results do not count, and answer is called
+	// once, by any goroutine, which it does not hold up.
+	HandlePrompt(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
 	// OnLeave has h run before the node leaves the mesh for good.
 	OnLeave(h func(ctx context.Context) error)
 	// Done is closed when the node is.

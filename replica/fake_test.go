@@ -201,6 +201,10 @@ func (n *fakeNode) Done() <-chan struct{} {
 	return n.done
 }
 
+func (n *fakeNode) HandlePrompt(method string, h func(context.Context, view.NodeID, []byte) ([]byte, error)) error {
+	return n.Handle(method, h)
+}
+
 func (n *fakeNode) Handle(method string, h func(context.Context, view.NodeID, []byte) ([]byte, error)) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
@@ -194,18 +195,32 @@ func (s *Store) coordinateLater(ctx context.Context, q *request, then func(outco
 	op.client = ctx
 	op.end = func() {
 		out, err := op.outcome()
-		if !errors.Is(err, errUninformed) {
+		if errors.Is(err, errUninformed) {
+			s.coordinateAside(q, then)
+		} else {
 			then(out, err)
-		} else if !s.group.Go(func(ctx context.Context) {
-			ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
-			defer cancel()
-			then(s.coordinate(ctx, q))
-		}) {
-			then(outcome{}, ErrClosed)
 		}
 	}
-	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
-	if _, err := s.commitWrite(ctx, q.at, q.write, op.core.LocalRoles(), base, op.committed); err != nil {
+	err := storage.ErrBusy
+	if !q.bucket.system {
+		base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
+		_, err = s.commitWrite(s.disk.TryStart, q.at, q.write, op.core.LocalRoles(), base, op.committed)
+	}
+	if errors.Is(err, storage.ErrBusy) {
+		s.coordinateAside(q, then)
+	} else if err != nil {
+		then(outcome{}, err)
+	}
+}
+
+// coordinateAside is for writes that have to wait for something first.
+func (s *Store) coordinateAside(q *request, then func(outcome, error)) {
+	err := s.aside(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
+		defer cancel()
+		then(s.coordinate(ctx, q))
+	})
+	if err != nil {
 		then(outcome{}, err)
 	}
 }
@@ -258,7 +273,7 @@ func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
 func (op *putOp) run(ctx context.Context, on terms) (outcome, error) {
 	s, done := op.s, make(chan struct{})
 	op.end = func() { close(done) }
-	started, err := s.commitWrite(ctx, op.at, op.q.write, op.core.LocalRoles(), on, op.committed)
+	started, err := s.commitWrite(s.whenRoom(ctx), op.at, op.q.write, op.core.LocalRoles(), on, op.committed)
 	if err != nil {
 		return outcome{}, err
 	}

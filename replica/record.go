@@ -118,10 +118,20 @@ func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx)
 	return s.ran(what, hinted, err)
 }
 
+// starter is a way to queue an update.
+type starter func(fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error)
+
+// whenRoom waits for a place among the updates; storage.TryStart does not.
+func (s *Store) whenRoom(ctx context.Context) starter {
+	return func(fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
+		return s.disk.Start(ctx, fn, then)
+	}
+}
+
 // begin is update without the wait; the committing goroutine calls then.
-func (s *Store) begin(ctx context.Context, what string, fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
+func (s *Store) begin(start starter, what string, fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
 	hinted := false
-	started, err := s.disk.Start(ctx, func(tx *storage.Tx) error { return s.run(tx, fn, &hinted) }, func(err error) {
+	started, err := start(func(tx *storage.Tx) error { return s.run(tx, fn, &hinted) }, func(err error) {
 		then(s.ran(what, hinted, err))
 	})
 	return started, s.diskError(what, err)
@@ -179,10 +189,10 @@ const maxItem = 32 << 20
 // commitWrite begins to apply a client's write here. Once that is synced, or
 // has failed, the committing goroutine calls then with what was written, decoded
 // and encoded.
-func (s *Store) commitWrite(ctx context.Context, at place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote reconcile.Wrote, item []byte, err error)) (storage.Started, error) {
+func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote reconcile.Wrote, item []byte, err error)) (storage.Started, error) {
 	var wrote reconcile.Wrote
 	var item []byte
-	return s.begin(ctx, "write", func(tx *storage.Tx) error {
+	return s.begin(start, "write", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
 		if err != nil {
 			return err
@@ -252,11 +262,12 @@ func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
 	return out, err
 }
 
-// acceptLater is acceptAll without the wait, for items that are no definitions
-// of buckets. The committing goroutine calls then.
-func (s *Store) acceptLater(ctx context.Context, in []arrival, then func(error)) error {
+// acceptLater is acceptAll without any wait, for items that are no definitions
+// of buckets. The committing goroutine calls then; storage.ErrBusy when it has
+// enough to do.
+func (s *Store) acceptLater(in []arrival, then func(error)) error {
 	hinted := false
-	_, err := s.begin(ctx, "merge", func(tx *storage.Tx) error {
+	_, err := s.begin(s.disk.TryStart, "merge", func(tx *storage.Tx) error {
 		for i := range in {
 			_, fresh, err := s.accept(tx, &in[i])
 			if err != nil {

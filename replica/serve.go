@@ -9,6 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -17,13 +18,18 @@ const replyBytes = 1 << 20 // a reply that has grown to this size stops early
 
 // serve registers the handlers. A node that stores nothing serves nothing.
 func (s *Store) serve() error {
-	handlers := map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
-		wire.MethodMerge:  s.serveMerge,
-		wire.MethodRead:   s.serveRead,
-		wire.MethodPut:    s.servePut,
-		wire.MethodClock:  s.serveClock,
-		wire.MethodDigest: s.serveDigest,
-		wire.MethodList:   s.serveList,
+	type handler = func(context.Context, view.NodeID, []byte) ([]byte, error)
+	type register = func(string, handler) error
+	handlers := map[string]struct {
+		handler
+		register
+	}{
+		wire.MethodMerge:  {s.serveMerge, s.mesh.HandlePrompt},
+		wire.MethodPut:    {s.servePut, s.mesh.HandlePrompt},
+		wire.MethodRead:   {s.serveRead, s.mesh.Handle},
+		wire.MethodClock:  {s.serveClock, s.mesh.Handle},
+		wire.MethodDigest: {s.serveDigest, s.mesh.Handle},
+		wire.MethodList:   {s.serveList, s.mesh.Handle},
 	}
 	for method, h := range handlers {
 		guarded := func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
@@ -35,9 +41,9 @@ func (s *Store) serve() error {
 			}
 			defer s.leave()
 			s.silence.note(from, true)
-			return h(ctx, from, req)
+			return h.handler(ctx, from, req)
 		}
-		if err := s.mesh.Handle(method, guarded); err != nil {
+		if err := h.register(method, guarded); err != nil {
 			return fmt.Errorf("replica: serve %s: %w", method, err)
 		}
 	}
@@ -81,7 +87,7 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 		return nil, err
 	}
 	late, ok := ctx.(answerable)
-	if !ok || definitions {
+	if !ok {
 		_, err = s.acceptAll(ctx, in)
 		return end(err)
 	}
@@ -92,10 +98,29 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 		answer(end(err))
 		s.leave()
 	}
-	if err := s.acceptLater(ctx, in, done); err != nil {
+	err = storage.ErrBusy
+	if !definitions {
+		err = s.acceptLater(in, done)
+	}
+	if errors.Is(err, storage.ErrBusy) {
+		err = s.aside(func(context.Context) {
+			_, err := s.acceptAll(ctx, in)
+			done(err)
+		})
+	}
+	if err != nil {
 		done(err)
 	}
 	return nil, nil
+}
+
+// aside has a goroutine of its own wait for what a prompt handler must not wait
+// for. Requests that are not answered are bounded by the mesh, and so are these.
+func (s *Store) aside(wait func(ctx context.Context)) error {
+	if !s.group.Go(wait) {
+		return ErrClosed
+	}
+	return nil
 }
 
 // arrivals decodes what a peer offers; definitions tells whether buckets'
@@ -158,7 +183,7 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 		return s.putReply(outcome{}, err)
 	}
 	late, ok := ctx.(answerable)
-	if !ok || q.bucket.system {
+	if !ok {
 		defer s.gate.clients.release(len(req))
 		return s.putReply(s.coordinate(ctx, q))
 	}

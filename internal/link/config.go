@@ -72,6 +72,12 @@ type Config struct {
 	// would only wait may return at once and answer from another goroutine: ctx
 	// has a method Later() (answer func(reply []byte, err error)).
 	Handle func(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error)
+	// Prompt tells whether the handler of a method never waits for anything
+	// but answers later instead. It runs on the goroutine that reads the
+	// connection then: to be handed to another one may take a busy machine
+	// longer than the handler takes. Until it returns nothing else is read from
+	// the peer. Nil: none is.
+	Prompt func(method string) bool
 	// OnBroken is told when the data connection to a peer broke and no other
 	// took its place, with a *RefusedError when the peer refused our hello on
 	// a connection that it had dialled. Drained, idle and locally closed
@@ -176,6 +182,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.OnHello == nil {
 		c.OnHello = func(Peer, []byte) error { return nil }
+	}
+	if c.Prompt == nil {
+		c.Prompt = func(string) bool { return false }
 	}
 	if c.Handle == nil {
 		c.Handle = func(context.Context, view.NodeID, string, []byte) ([]byte, error) {

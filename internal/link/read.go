@@ -185,6 +185,13 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 		c.link.inbound.give(size)
 		return nil
 	}
+	if c.link.cfg.Prompt(r.method) {
+		c.handlers.Add(1)
+		if r.serve(false) {
+			c.handlers.Done()
+		}
+		return nil
+	}
 	select {
 	case c.work <- r:
 	default:
@@ -199,7 +206,7 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 func (c *conn) handle(r *request) {
 	defer c.handlers.Done()
 	for r != nil {
-		r.serve()
+		r.serve(true)
 		if r = nil; !c.link.resting.take(1) {
 			return
 		}

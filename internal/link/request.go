@@ -117,17 +117,16 @@ func (r *request) end(err error) {
 // errUnread: too many replies wait for peers that do not read them.
 var errUnread = errors.New("link: too many replies wait to be sent")
 
-// serve runs the handler and queues its answer.
-func (r *request) serve() {
+// serve runs the handler and queues its answer. When there is no room for the
+// answer and it is not to wait, it reports false, see reply.
+func (r *request) serve(wait bool) bool {
 	c := r.c
 	var reply []byte
 	err := errUnread
 	if !c.link.outbound.tight() || c.unread() < smallReply {
 		reply, err = c.link.cfg.Handle(r, c.peer.ID, r.method, r.payload)
 	}
-	if !r.later {
-		r.reply(reply, err, true)
-	}
+	return r.later || r.reply(reply, err, wait)
 }
 
 // Later lets the handler return without an answer: what it returns does not

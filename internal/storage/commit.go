@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -34,13 +35,10 @@ const (
 	abandoned
 )
 
-// enqueue gives an update to the committer.
-func (s *Store) enqueue(ctx context.Context, u *update) error {
+// tryEnqueue gives an update to the committer if the queue has room.
+func (s *Store) tryEnqueue(u *update) error {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
-	}
-	if err := ctx.Err(); err != nil {
-		return err
 	}
 	select {
 	case <-s.idle: // the queue may have room, but nobody takes from it
@@ -51,6 +49,17 @@ func (s *Store) enqueue(ctx context.Context, u *update) error {
 	case s.queue <- u:
 		return nil
 	default:
+		return ErrBusy
+	}
+}
+
+// enqueue gives an update to the committer.
+func (s *Store) enqueue(ctx context.Context, u *update) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.tryEnqueue(u); !errors.Is(err, ErrBusy) {
+		return err
 	}
 	select { // contexts make channel and timer when they are first asked for them
 	case s.queue <- u:
@@ -108,6 +117,11 @@ func (s Started) Abandon() bool { return s.u.abandon() }
 func (s *Store) start(ctx context.Context, fn func(*Tx) error, then func(error)) (Started, error) {
 	u := &update{fn: fn, then: then}
 	return Started{u}, s.enqueue(ctx, u)
+}
+
+func (s *Store) tryStart(fn func(*Tx) error, then func(error)) (Started, error) {
+	u := &update{fn: fn, then: then}
+	return Started{u}, s.tryEnqueue(u)
 }
 
 // newUpdate takes one that is done with. They are a store's own: a pool of all

@@ -59,6 +59,8 @@ var (
 	ErrKey = errors.New("key is empty, reserved or too long")
 	// ErrTooLarge refuses a value longer than MaxValue.
 	ErrTooLarge = errors.New("value is too large")
+	// ErrBusy says that no more updates can wait, see TryStart.
+	ErrBusy = errors.New("too many updates wait")
 	// ErrClosed says that the Store was closed.
 	ErrClosed = errors.New("store is closed")
 )
@@ -202,6 +204,12 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error { retur
 // abandoned or the Store closed before. ctx bounds the queueing only.
 func (s *Store) Start(ctx context.Context, fn func(tx *Tx) error, then func(error)) (Started, error) {
 	return s.start(ctx, fn, then)
+}
+
+// TryStart is Start for those who must not wait at all: where no room is left
+// to queue the update the error is ErrBusy.
+func (s *Store) TryStart(fn func(tx *Tx) error, then func(error)) (Started, error) {
+	return s.tryStart(fn, then)
 }
 
 // Err returns nil, or why the store stopped: an error that is
