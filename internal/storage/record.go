@@ -15,10 +15,13 @@ const recordOverhead = 4
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func recordSum(key, value []byte) uint32 {
-	var n [4]byte
-	binary.LittleEndian.PutUint32(n[:], uint32(len(key)))
-	sum := crc32.Update(0, castagnoli, n[:])
-	sum = crc32.Update(sum, castagnoli, key)
+	// The four bytes of the length, little endian: crc32.Update would put them
+	// on the heap.
+	sum := ^uint32(0)
+	for n, i := uint32(len(key)), 0; i < 4; n, i = n>>8, i+1 {
+		sum = castagnoli[byte(sum)^byte(n)] ^ sum>>8
+	}
+	sum = crc32.Update(^sum, castagnoli, key)
 	return crc32.Update(sum, castagnoli, value)
 }
 
