@@ -124,6 +124,34 @@ func TestCallLater(t *testing.T) {
 	})
 }
 
+// A prompt handler of a node answers its own calls too, in which it may wait: it
+// has nothing to answer later by.
+func TestHandlePrompt(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		a, b := w.boxes[0].node, w.boxes[1].node
+		err := b.HandlePrompt("prompt", func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+			if ctx, ok := ctx.(late); ok {
+				answer := ctx.Later()
+				go answer(append(req, " later"...), nil)
+				return nil, nil
+			}
+			return append(req, " at once"...), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !b.calls.isPrompt("prompt") || b.calls.isPrompt(methodView) {
+			t.Error("taken for what it is not")
+		}
+		for from, want := range map[*Node]string{a: "x later", b: "x at once"} {
+			if got, err := from.Call(t.Context(), b.ID(), "prompt", []byte("x")); err != nil || string(got) != want {
+				t.Errorf("from %v: %q, %v", from.ID(), got, err)
+			}
+		}
+	})
+}
+
 func TestHandleRefuses(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		n := w.boxes[0].start()
@@ -132,6 +160,7 @@ func TestHandleRefuses(t *testing.T) {
 		}
 		for what, err := range map[string]error{
 			"taken":    n.Handle("twice", echo),
+			"prompt":   n.HandlePrompt("twice", echo),
 			"empty":    n.Handle("", echo),
 			"reserved": n.Handle("mesh/x", echo),
 			"long":     n.Handle(strings.Repeat("m", 65), echo),

@@ -9,6 +9,11 @@ var link = []Mutant{
 		Packages: linkTests, Tests: "TestAnswersLater",
 	},
 	{
+		Name: "link-reader-waits-for-room", Rule: "the reader waits for nothing but bytes",
+		File: "internal/link/read.go", Old: "r.serve(false)", New: "r.serve(true)",
+		Packages: linkTests, Tests: "TestPromptHandlers",
+	},
+	{
 		Name: "link-rests-without-bound", Rule: "few goroutines are kept for the next request, whatever peers ask at once",
 		File: "internal/link/read.go", Old: "!c.link.resting.take(1)", New: "!c.link.resting.take(1) && false",
 		Packages: linkTests, Tests: "TestHandlersRest",

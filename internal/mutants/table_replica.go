@@ -149,6 +149,16 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestForwardedWriteOfAClient",
 	},
 	{
+		Name: "replica-prompt-put-waits", Rule: "a prompt handler waits for nothing, not even for room in the queue",
+		File: "replica/put.go", Old: "s.commitWrite(s.disk.TryStart,", New: "s.commitWrite(s.whenRoom(ctx),",
+		Packages: replicaTests, Tests: "TestPromptHandlersNeverWait",
+	},
+	{
+		Name: "replica-prompt-merge-waits", Rule: "a prompt handler waits for nothing, not even for room in the queue",
+		File: "replica/record.go", Old: "s.begin(s.disk.TryStart, \"merge\"", New: "s.begin(s.whenRoom(context.Background()), \"merge\"",
+		Packages: replicaTests, Tests: "TestPromptHandlersNeverWait",
+	},
+	{
 		Name: "replica-deadline-from-an-old-reading", Rule: "a deadline made for a peer is not later by its clock than was meant",
 		File: "replica/deadline.go", Old: "if !fresh && !asked {", New: "if false {",
 		Packages: replicaTests, Tests: "TestDeadlineIsNotLater",

@@ -59,7 +59,7 @@ var storage = []Mutant{
 	},
 	{
 		Name: "storage-checksum-without-key", Rule: "a record under the wrong key is unknown (protocol F.1 11)",
-		File: "internal/storage/record.go", Old: "sum = crc32.Update(sum, castagnoli, key)", New: "sum = crc32.Update(sum, castagnoli, nil)",
+		File: "internal/storage/record.go", Old: "sum = crc32.Update(^sum, castagnoli, key)", New: "sum = crc32.Update(^sum, castagnoli, nil)",
 		Packages: storageTests, Tests: "TestBadRecordIsUnknown",
 	},
 	{

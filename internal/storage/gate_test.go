@@ -297,6 +297,54 @@ func TestStart(t *testing.T) {
 	})
 }
 
+// TestTryStart: whoever must not wait is told that there is no room, and what
+// had room is carried out.
+func TestTryStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newStuckSync(vfs.NewMem())
+		s := openMem(t, disk)
+		t.Cleanup(disk.release)
+		disk.stuck.Store(true)
+		told, fits := 0, 0
+		start := func() error {
+			_, err := s.TryStart(func(tx *Tx) error { return tx.Set([]byte("k"), []byte("1")) }, func(err error) {
+				if err == nil {
+					told++
+				}
+			})
+			return err
+		}
+		if err := start(); err != nil { // the committer has this one
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		var err error
+		for fits = 1; fits <= 2*maxGroupUpdates; fits++ {
+			if err = start(); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, ErrBusy) || fits != 1+maxGroupUpdates {
+			t.Errorf("after %d updates: %v", fits, err)
+		}
+		disk.stuck.Store(false)
+		disk.answer <- nil
+		synctest.Wait()
+		if told != fits {
+			t.Errorf("%d of %d updates were carried out", told, fits)
+		}
+		if err := start(); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := start(); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
 // TestRefuse: an update that waits for Pebble to catch up is told when there is
 // nothing to wait for any more, as are those behind it; reads go on.
 func TestRefuse(t *testing.T) {
