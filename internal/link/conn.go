@@ -35,7 +35,8 @@ var (
 )
 
 // conn is a data connection after the hellos. Its goroutines are the reader
-// (run), the writer, and one per request being handled.
+// (run), which also runs prompt handlers, the writer, and one per other request
+// being handled.
 //
 // Requests of both sides are bounded by the window that the other announced
 // in its greeting: whoever asks waits for room, whoever serves breaks the
