@@ -266,3 +266,22 @@ func TestCloseWhileBusy(t *testing.T) {
 		_ = s.Close()
 	}
 }
+
+// TestMemTablesDiffer: stores that fill at the same pace do not all sort at the
+// same moment.
+func TestMemTablesDiffer(t *testing.T) {
+	sizes := make(map[int64]bool)
+	for range 50 {
+		o := Options{Dir: "store"}
+		if err := o.fill(); err != nil {
+			t.Fatal(err)
+		}
+		if least, most := int64(8<<20*4/5), int64(8<<20*6/5); o.MemTableBytes < least || o.MemTableBytes > most {
+			t.Errorf("memtables of %d bytes, want %d to %d", o.MemTableBytes, least, most)
+		}
+		sizes[o.MemTableBytes] = true
+	}
+	if len(sizes) < 40 {
+		t.Errorf("%d sizes in 50 stores", len(sizes))
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 
@@ -85,7 +86,9 @@ type Options struct {
 	// MemTableBytes is how much is collected in memory, and in the log,
 	// before it is sorted into tables: more costs memory and time to open,
 	// less costs wear. At most three of this size exist at a time. Logs kept to
-	// be written over take some six times as much on disk. Default (0): 8 MiB.
+	// be written over take some six times as much on disk. Default (0): 8 MiB,
+	// give or take a fifth by chance: stores that hold copies of the same
+	// records fill at the same pace, and would all be slow at the same moment.
 	// Minimum: 256 KiB.
 	MemTableBytes int64
 	// Reserve is how many bytes must be free in the file system for an
@@ -119,7 +122,7 @@ func (o *Options) fill() error {
 	}
 	switch {
 	case o.MemTableBytes == 0:
-		o.MemTableBytes = 8 << 20
+		o.MemTableBytes = 8<<20*4/5 + rand.N[int64](8<<20*2/5)
 	case o.MemTableBytes < 256<<10 || o.MemTableBytes > 1<<30:
 		errs = append(errs, fmt.Errorf("MemTableBytes is %d, not between 256 KiB and 1 GiB", o.MemTableBytes))
 	}
