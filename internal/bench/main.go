@@ -48,7 +48,7 @@ func main() {
 	flag.StringVar(&o.settings.source, "source", ".", "`directory` of this module's source")
 	flag.StringVar(&o.settings.work, "dir", "", "`directory` for binaries and data, on a real disk (default: a temporary one)")
 	flag.StringVar(&o.settings.profiles, "profile", "", "write CPU profiles of every load's first round to this `directory`")
-	flag.IntVar(&o.settings.rounds, "rounds", 0, "rounds (default 7, quick 3)")
+	flag.IntVar(&o.settings.rounds, "rounds", 0, "rounds (default 15, quick 3)")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -95,7 +95,7 @@ func bench(ctx context.Context, o options, out io.Writer) (int, error) {
 
 func (s *settings) fillIn(quick bool) {
 	s.keys, s.size = 10_000, 1024
-	rounds := 7
+	rounds := 15
 	s.cell, s.idle = time.Second, 30*time.Second
 	if quick {
 		rounds, s.cell, s.idle = 3, 300*time.Millisecond, 10*time.Second
