@@ -45,7 +45,7 @@ var storage = []Mutant{
 	{
 		Name: "storage-log-errors-reach-pebble", Rule: "a failed disk does not end the process",
 		File: "internal/storage/guard.go", Old: "return kind == directory || kind == logFile && g.opened.Load()", New: "return kind != kind",
-		Packages: storageTests, Tests: "TestErrorAtEveryWrite",
+		Packages: storageTests, Tests: "TestWhatPebbleDoesNotSee",
 	},
 	{
 		Name: "storage-used-after-failure", Rule: "a failed store answers nothing any more",
