@@ -16,7 +16,7 @@ type line struct {
 var lines = []line{
 	{"words", "mesh/view replica/version partition/token"},
 	{"bytes", "internal/wire"},
-	{"cores", "internal/placement internal/roster internal/reconcile internal/detect " +
+	{"cores", "internal/placement internal/roster internal/reconcile internal/purge internal/detect " +
 		"internal/register internal/split internal/elect internal/takeover internal/retain"},
 	{"cores made of cores", "internal/replicate"},
 	{"helpers of effects", "internal/clock internal/lifecycle internal/notify"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -23,11 +24,13 @@ type Reply struct {
 	Know    Knowledge
 	Syncing bool // the store is a home that has not caught up: what it lacks proves nothing
 	Item    version.Item
+	Mark    purge.Mark // the store's in the key's shard when it read Item
 }
 
 // ReadResult is what a read concludes.
 type ReadResult struct {
 	Item    version.Item // merged from all replies; Unknown if none had a record
+	Mark    purge.Mark   // with which Item may be merged elsewhere
 	Replies int          // replies that count towards the level
 	// Err is ErrDegraded if fewer stores answered than the level asks for, or
 	// if none had a record and too few homes can vouch that there is none.
@@ -54,6 +57,7 @@ type ReadOp struct {
 	asked    []ask
 	next     int // next of plan.Order to be asked
 	merged   version.Item
+	mark     purge.Mark // with which merged may be sent on
 	counted  int
 	absent   int // homes among them without a record
 	replies  []Reply
@@ -156,6 +160,10 @@ func (op *ReadOp) Replied(r Reply, now time.Duration) (ask []view.NodeID, done b
 	vouches := !r.Syncing && op.plan.IsHome(r.From)
 	switch {
 	case r.Know == Present:
+		if op.merged.Unknown() {
+			op.mark = r.Mark
+		}
+		op.mark = op.mark.Least(r.Mark)
 		op.merged = version.Merge(op.merged, r.Item)
 		if vouches || !op.strict {
 			op.counted++
@@ -242,7 +250,7 @@ func (op *ReadOp) Abandon() {
 
 func (op *ReadOp) finish() {
 	op.finished = true
-	op.result = ReadResult{Item: op.merged, Replies: op.counted}
+	op.result = ReadResult{Item: op.merged, Mark: op.mark, Replies: op.counted}
 	if n := op.lacking(); n > 0 {
 		op.result.Err = fmt.Errorf("replicate: %d replies too few: %w", n, ErrDegraded)
 	}
@@ -268,5 +276,7 @@ func (op *ReadOp) Repairs() []view.NodeID {
 	return out
 }
 
-// Merged returns the merge of all replies so far, late ones included.
-func (op *ReadOp) Merged() version.Item { return op.merged }
+// Merged returns the merge of all replies so far, late ones included, and the
+// mark with which it is to be sent on: never a newer one than any reply came
+// with, or a value that was read before a purge would be written back after it.
+func (op *ReadOp) Merged() (version.Item, purge.Mark) { return op.merged, op.mark }

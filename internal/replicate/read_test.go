@@ -156,37 +156,55 @@ func TestRoute(t *testing.T) {
 }
 
 func TestReadiness(t *testing.T) {
-	homes := []view.NodeID{1, 2, 3}
+	homes, members := []view.NodeID{1, 2, 3}, []view.NodeID{1, 2, 3, 4, 5}
 	var r Readiness
-	if r.Ready(0, 1, homes) {
+	ready := func(unit int) bool { return r.Ready(unit, 1, homes, members) }
+	if ready(0) || r.Seasoned(0) {
 		t.Fatal("ready before it began")
 	}
 	r.Begin(0, false)
 	r.Begin(1, true)
-	r.Equal(0, 7)
-	if r.Ready(0, 1, homes) {
-		t.Fatal("ready by a store that is no home")
+	if !r.Seasoned(0) || r.Seasoned(1) {
+		t.Fatal("a returning home is seasoned, a fresh one is not")
 	}
-	r.Equal(0, 2)
-	r.Equal(1, 2)
-	if !r.Ready(0, 1, homes) || r.Ready(1, 1, homes) {
+	r.Equal(0, 5, true)
+	r.Equal(0, 3, false)
+	if ready(0) {
+		t.Fatal("ready by a store that is no home, and by a home that is not seasoned")
+	}
+	r.Equal(0, 2, true)
+	r.Equal(1, 2, true)
+	if !ready(0) || ready(1) {
 		t.Fatal("a returning home needs one of two others, a fresh one both")
 	}
-	r.Equal(1, 2)
-	if r.Ready(1, 1, homes) {
+	r.Equal(1, 2, true)
+	if ready(1) {
 		t.Fatal("one peer counted twice")
 	}
-	r.Equal(1, 3)
-	if !r.Ready(1, 1, homes) {
+	r.Equal(1, 3, true)
+	if !ready(1) || !r.Seasoned(1) {
 		t.Fatal("not ready after all others")
 	}
 	r.Begin(1, false)
-	if r.Ready(1, 1, homes) {
+	if ready(1) {
 		t.Fatal("ready after it began anew")
 	}
 	r.Begin(2, true)
-	if !r.Ready(2, 1, []view.NodeID{1}) {
-		t.Fatal("the only home is ready")
+	for _, id := range members[1:] {
+		if ready(2) {
+			t.Fatalf("ready before %v was asked", id)
+		}
+		r.Equal(2, id, false)
+	}
+	if !ready(2) {
+		t.Fatal("not ready although everyone was asked")
+	}
+	r.Begin(3, true)
+	if r.Ready(3, 1, homes[:1], members) {
+		t.Fatal("the only home vouches for what the one before it had")
+	}
+	if !r.Ready(3, 1, homes[:1], homes[:1]) {
+		t.Fatal("the only store is ready")
 	}
 }
 

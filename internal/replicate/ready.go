@@ -8,51 +8,85 @@ import (
 
 // Readiness tracks, per unit (a shard, say), whether this store's record of a
 // key being absent proves anything. Values it holds always count. A home is
-// not ready from its start, or from becoming a home, until it was made equal
-// with enough of the other homes by anti-entropy.
+// not ready from its start, or from becoming a home, until it has got from
+// others, by anti-entropy, all that a quorum of homes can have acknowledged.
 type Readiness struct {
-	equal map[int][]view.NodeID
-	fresh map[int]bool
+	units map[int]*unitReadiness
+}
+
+type unitReadiness struct {
+	fresh     bool
+	ready     bool
+	homes     []view.NodeID // seasoned stores with which the unit was made equal
+	consulted []view.NodeID // stores of which this one has all that they hold of the unit
 }
 
 // Begin makes a unit not ready. fresh tells that the store was not a home of
 // it before, so that all it can know comes from the others.
 func (r *Readiness) Begin(unit int, fresh bool) {
-	if r.equal == nil {
-		r.equal, r.fresh = map[int][]view.NodeID{}, map[int]bool{}
+	if r.units == nil {
+		r.units = map[int]*unitReadiness{}
 	}
-	r.equal[unit] = nil
-	r.fresh[unit] = fresh
+	r.units[unit] = &unitReadiness{fresh: fresh}
 }
 
-// Equal reports that the unit was made equal with a peer.
-func (r *Readiness) Equal(unit int, peer view.NodeID) {
-	if peers, tracked := r.equal[unit]; tracked && !slices.Contains(peers, peer) {
-		r.equal[unit] = append(peers, peer)
+// Seasoned tells whether this store takes part in what quorums of the unit's
+// homes know: it was a home before it went down, or is ready.
+func (r *Readiness) Seasoned(unit int) bool {
+	u := r.units[unit]
+	return u != nil && (u.ready || !u.fresh)
+}
+
+// Equal reports that the unit was made equal with a peer, and whether that
+// said it was a seasoned home of it at the time.
+func (r *Readiness) Equal(unit int, peer view.NodeID, seasoned bool) {
+	r.Consulted(unit, peer)
+	if u := r.units[unit]; u != nil && seasoned && !slices.Contains(u.homes, peer) {
+		u.homes = append(u.homes, peer)
 	}
 }
 
-// Ready tells whether absence here counts, given the homes of the unit.
+// Consulted reports that all a peer holds of the unit is here, be it nothing.
+func (r *Readiness) Consulted(unit int, peer view.NodeID) {
+	if u := r.units[unit]; u != nil && !slices.Contains(u.consulted, peer) {
+		u.consulted = append(u.consulted, peer)
+	}
+}
+
+// Ready tells whether absence here counts, given the homes of the unit and the
+// storing members that are not gone.
 //
 // A write at level Quorum is on more than half of the n homes. A store that
 // was a home all the time, and only missed what was written while it was
-// away, meets one of those when it is equal with n/2 others; a fresh one
-// needs a majority of the n, or all others when they are fewer. What a
-// majority has never seen, no quorum of homes has acked.
-func (r *Readiness) Ready(unit int, self view.NodeID, homes []view.NodeID) bool {
-	peers, tracked := r.equal[unit]
-	if !tracked {
+// away, meets one of those when it is equal with n/2 other seasoned homes. A
+// fresh one needs a majority of the n, or all others when they are fewer: of
+// whatever homes the unit had before, these are a majority, or have met one.
+// When several homes change at once there are too few seasoned ones; then it
+// must have consulted all members.
+func (r *Readiness) Ready(unit int, self view.NodeID, homes, members []view.NodeID) bool {
+	u := r.units[unit]
+	if u == nil {
 		return false
 	}
+	n := count(homes, self, u.homes)
+	need := len(homes) / 2
+	if u.fresh {
+		need = max(1, min(len(homes)/2+1, len(homes)-1))
+	}
+	everyone := !slices.ContainsFunc(members, func(id view.NodeID) bool {
+		return id != self && !slices.Contains(u.consulted, id)
+	})
+	u.ready = n >= need || everyone
+	return u.ready
+}
+
+// count tells how many of the ids, self left out, are among those met.
+func count(ids []view.NodeID, self view.NodeID, met []view.NodeID) int {
 	n := 0
-	for _, id := range homes {
-		if id != self && slices.Contains(peers, id) {
+	for _, id := range ids {
+		if id != self && slices.Contains(met, id) {
 			n++
 		}
 	}
-	need := len(homes) / 2
-	if r.fresh[unit] {
-		need = min(len(homes)/2+1, len(homes)-1)
-	}
-	return n >= need
+	return n
 }

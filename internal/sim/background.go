@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,18 +19,44 @@ func (s *store) deliverHints() {
 			continue
 		}
 		rec, key := v.(replicate.Record), k[len(keyRecord):]
-		plan := s.plan(key)
+		plan, mark := s.plan(key), s.mark(s.c.unit(key))
+		if mark.Lagging() {
+			continue
+		}
 		for _, target := range rec.Hints {
 			hint := replicate.Hint{Target: target, Homes: plan.Order[:plan.Homes]}
 			acked := map[view.NodeID]bool{}
 			for _, to := range hint.Deliver(s.who.ID, s.live) {
-				s.offer(to, key, rec.Item, replicate.HomeRole, func(ok bool) {
+				s.offer(to, key, rec.Item, mark, replicate.HomeRole, func(ok bool) {
 					if acked[to] = ok; hint.Done(s.who.ID, s.live, func(id view.NodeID) bool { return acked[id] }) {
 						s.settle(key, target, rec.Item)
 					}
 				})
 			}
 		}
+	}
+}
+
+// mend gets what others have in the place of a damaged record. When enough of
+// them know that there is nothing, it goes.
+func (s *store) mend() {
+	for _, k := range s.h.Disk.Keys(keyRecord) {
+		key := k[len(keyRecord):]
+		if _, err := s.h.Disk.Get(k); !errors.Is(err, ErrCorrupt) || s.busy["mend"] {
+			continue
+		}
+		s.busy["mend"] = true
+		s.read(key, replicate.Quorum, false, func(r replicate.ReadResult) {
+			delete(s.busy, "mend")
+			if !r.Found() && r.Err == nil {
+				s.must(s.h.Disk.Update(func(tx *Tx) error {
+					if _, bad := load(tx, key); bad {
+						tx.Delete(k)
+					}
+					return nil
+				}, nil))
+			}
+		})
 	}
 }
 
@@ -62,36 +89,67 @@ func (s *store) record(key string) replicate.Record {
 	return replicate.Record{}
 }
 
-// antiEntropy makes this store equal with a random other home.
+// antiEntropy makes this store equal with a random other keeper of what it
+// keeps, and gets from it what it holds as a home that it is no more.
 func (s *store) antiEntropy() {
 	var peers []view.NodeID
-	for _, id := range s.c.members {
-		if id != s.who.ID && s.live(id) && len(s.c.shared(s.who.ID, id)) > 0 {
-			peers = append(peers, id)
+	for _, e := range s.roster.Storing() {
+		if e.ID != s.who.ID && s.live(e.ID) {
+			peers = append(peers, e.ID)
 		}
 	}
 	if len(peers) > 0 {
-		peer := peers[s.h.World.Rand.IntN(len(peers))]
-		s.exchange(peer, s.c.shared(s.who.ID, peer))
+		s.compare(peers[s.h.World.Rand.IntN(len(peers))])
 	}
 }
 
-func (s *store) exchange(peer view.NodeID, units []int) {
+func (s *store) compare(peer view.NodeID) {
+	var all, mine []int
+	for u := range s.c.Units {
+		all = append(all, u)
+		if s.homeOf[u] {
+			mine = append(mine, u)
+		}
+	}
+	s.syncMarks(peer, all, func(ok bool) {
+		if !ok {
+			return
+		}
+		s.exchange(peer, s.kept(peer), true)
+		s.call(peer, heldRequest{mine}, 2*time.Second, func(body any, ok bool) {
+			held, _ := body.([]int)
+			if !ok {
+				return
+			}
+			for _, u := range mine {
+				if !slices.Contains(held, u) && !s.keeps(peer, u) {
+					s.ready.Consulted(u, peer)
+				}
+			}
+			s.exchange(peer, held, false)
+		})
+	})
+}
+
+// exchange makes the units equal with a peer, or gets only what is there.
+func (s *store) exchange(peer view.NodeID, units []int, both bool) {
 	ex := replicate.NewExchange(units, 4)
+	var seasoned []int
 	var step func()
 	step = func() {
 		at := ex.Step()
 		switch at.Kind {
 		case replicate.Done:
-			s.equal(peer, units)
+			s.equal(peer, units, seasoned, both)
 		case replicate.Digests:
 			req := sumsRequest{Units: slices.Clone(at.Units)}
 			for _, u := range at.Units {
 				req.Sums = append(req.Sums, s.digest(u))
 			}
 			s.call(peer, req, 2*time.Second, func(body any, ok bool) {
-				if ok {
-					ex.Differ(body.([]int))
+				if r, _ := body.(sumsReply); ok {
+					seasoned = r.Seasoned
+					ex.Differ(r.Differ)
 					step()
 				}
 			})
@@ -108,18 +166,28 @@ func (s *store) exchange(peer view.NodeID, units []int) {
 				step()
 			})
 		case replicate.Push:
-			s.pushAll(peer, at.Keys, func() {
+			if !both {
 				ex.Pushed(len(at.Keys))
 				step()
+				return
+			}
+			s.pushAll(peer, at.Keys, func(ok bool) {
+				if ok {
+					ex.Pushed(len(at.Keys))
+					step()
+				}
 			})
 		}
 	}
 	step()
 }
 
-func (s *store) equal(peer view.NodeID, units []int) {
+func (s *store) equal(peer view.NodeID, units, seasoned []int, both bool) {
 	for _, u := range units {
-		s.ready.Equal(u, peer)
+		if !s.homeOf[u] {
+			continue
+		}
+		s.ready.Equal(u, peer, both && slices.Contains(seasoned, u) && slices.Contains(s.homes(u), peer))
 		if s.isReady(u) {
 			mark := fmt.Sprint(keySynced, u)
 			s.must(s.h.Disk.Update(func(tx *Tx) error { tx.Set(mark, true); return nil }, nil))
@@ -145,7 +213,10 @@ func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) 
 				next(i + 1)
 				return
 			}
-			s.accept([]offer{{keys[i], r.Item}}, replicate.HomeRole, func() {
+			s.accept([]offer{{keys[i], r.Item, r.Mark}}, replicate.HomeRole, func(stale bool) {
+				if stale {
+					return
+				}
 				if !r.Item.Dominates(s.record(keys[i]).Item) {
 					back = append(back, keys[i])
 				}
@@ -156,21 +227,18 @@ func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) 
 	next(0)
 }
 
-func (s *store) pushAll(peer view.NodeID, keys []string, done func()) {
+func (s *store) pushAll(peer view.NodeID, keys []string, done func(ok bool)) {
 	var offers []offer
 	for _, k := range keys {
-		if rec := s.record(k); !rec.Unknown() {
-			offers = append(offers, offer{k, rec.Item})
+		mark := s.mark(s.c.unit(k))
+		if rec := s.record(k); !rec.Unknown() && !mark.Lagging() {
+			offers = append(offers, offer{k, rec.Item, mark})
 		}
 	}
 	if len(offers) == 0 {
-		done()
+		done(true)
 		return
 	}
 	s.c.moved += len(offers)
-	s.call(peer, mergeRequest{Offers: offers}, 5*time.Second, func(_ any, ok bool) {
-		if ok {
-			done()
-		}
-	})
+	s.send(peer, offers, replicate.HomeRole, func(ok, stale bool) { done(ok && !stale) })
 }

@@ -1,17 +1,22 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
-// Cluster is a model mesh of stores over a World: who belongs to it is known
-// to all, who is alive each store judges for itself.
+// Cluster is a model mesh of stores over a World. Who belongs to it each store
+// learns from the others, and who is alive it judges for itself.
 type Cluster struct {
 	World  *World
 	Stores int
@@ -19,27 +24,73 @@ type Cluster struct {
 	Units  int // shards
 	// Pace makes the stores' background work that many times rarer; 0: 1.
 	Pace time.Duration
+	// Heal is after what observed downtime of a home others make copies in its
+	// place; 0: never.
+	Heal time.Duration
+	// Purge is how often a store tries to purge tombs; 0: never.
+	Purge time.Duration
 
-	members  []view.NodeID // by slot: the store with the name of that number
-	slots    map[*Host]int
-	evicted  map[view.NodeID]bool // stores whose name has gone to a new one
-	oracle   *Oracle
+	members []view.NodeID // by slot: the store with the name of that number
+	slots   map[*Host]int
+	seeds   roster.Roster // what a new store is told of who belongs to the mesh
+	oracle  *Oracle
+
 	doubt    float64 // how often a store errs about whether another is alive
 	distrust bool    // stores take a new session at every start
 	moved    int     // records pushed by anti-entropy
+	purged   int     // tombs purged, counted once per store
+	dropped  int     // records let go after a hand-off
 }
 
-// NewCluster returns a cluster of stores that are not started yet.
+// NewCluster returns a cluster of stores that are not started yet and know of
+// each other.
 func NewCluster(w *World, stores, homes, units int) *Cluster {
-	c := &Cluster{World: w, Stores: stores, Homes: homes, Units: units, slots: map[*Host]int{}, evicted: map[view.NodeID]bool{}}
+	c := &Cluster{World: w, Stores: stores, Homes: homes, Units: units, slots: map[*Host]int{}}
 	c.oracle = newOracle(c)
-	for slot := range stores {
-		h := w.AddHost(c.start)
-		c.slots[h] = slot
-		c.members = append(c.members, 0)
-		c.mintID(h)
+	for range stores {
+		c.AddHost()
+	}
+	for slot := range c.members {
+		c.members[slot] = view.NodeID(w.Rand.Uint64() | 1)
+		c.seeds = c.with(c.entry(slot, 0))
 	}
 	return c
+}
+
+// AddHost adds a host that is down, has an empty disk and will join when it is
+// started.
+func (c *Cluster) AddHost() *Host {
+	h := c.World.AddHost(c.start)
+	c.slots[h] = len(c.members)
+	c.members = append(c.members, 0)
+	return h
+}
+
+// entry describes the store in a slot.
+func (c *Cluster) entry(slot int, predecessor view.NodeID) roster.Entry {
+	return roster.Entry{
+		ID: c.members[slot], Name: fmt.Sprintf("s%02d", slot), Weight: 1, Storing: true, Status: view.Active,
+		Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(slot)}), 1), HLC: 1, Predecessor: predecessor,
+	}
+}
+
+// with returns the seeds with one more entry.
+func (c *Cluster) with(e roster.Entry) roster.Roster {
+	next, _, err := c.seeds.With(e)
+	if err != nil {
+		c.World.Fail("roster: %v", err)
+	}
+	return next
+}
+
+// roster is all that is known of the membership on any disk.
+func (c *Cluster) roster() (whole roster.Roster) {
+	for _, h := range c.World.Hosts {
+		if v, err := h.Disk.Get(keyRoster); err == nil {
+			whole, _, _ = whole.Merge(v.(roster.Roster))
+		}
+	}
+	return whole
 }
 
 // Start starts every host that is down.
@@ -50,22 +101,29 @@ func (c *Cluster) Start() {
 }
 
 // mintID gives the host's empty disk a name. The new store follows the one
-// that had the host's slot before.
-func (c *Cluster) mintID(h *Host) view.NodeID {
-	if slot, ok := c.slots[h]; ok && !h.Up() && c.members[slot] != 0 && h.life <= 1 {
-		return c.members[slot] // named when the cluster was made
+// that had the host's slot before. A host without a slot gets a name that
+// nobody has had.
+func (c *Cluster) mintID(h *Host) roster.Roster {
+	slot, ok := c.slots[h]
+	if !ok {
+		slot = len(c.members)
+		c.slots[h] = slot
+		c.members = append(c.members, 0)
 	}
-	id := view.NodeID(c.World.Rand.Uint64() | 1)
-	if slot, ok := c.slots[h]; ok {
-		if old := c.members[slot]; old != 0 {
-			c.evicted[old] = true
-		}
-		c.members[slot] = id
+	old := c.members[slot]
+	if old != 0 && h.life <= 1 && !h.Up() {
+		return c.seeds // named when the cluster was made
 	}
-	return id
+	c.members[slot] = view.NodeID(c.World.Rand.Uint64() | 1)
+	e := c.entry(slot, 0)
+	e.Predecessor, _ = c.roster().Predecessor(e.ID, e.Name)
+	return c.with(e)
 }
 
 func storeOn(h *Host) (*store, bool) {
+	if h == nil {
+		return nil, false
+	}
 	s, ok := h.process.(*store)
 	return s, ok && s != nil
 }
@@ -95,26 +153,38 @@ func (c *Cluster) unit(key string) int {
 	return int(f.Sum32() % uint32(c.Units))
 }
 
-// order returns the homes of a unit, then the stand-ins.
-func (c *Cluster) order(unit int) []view.NodeID {
-	n := len(c.members)
-	out := make([]view.NodeID, 0, n)
-	for i := range n {
-		out = append(out, c.members[(unit+i)%n])
+// order returns the homes of a unit, then the stand-ins, by the roster that is
+// known somewhere.
+func (c *Cluster) order(unit int) []view.NodeID { return order(c.roster(), unit) }
+
+// order ranks the storing members for a unit by rendezvous hash of their names.
+func order(r roster.Roster, unit int) []view.NodeID {
+	type ranked struct {
+		id   view.NodeID
+		rank uint64
+	}
+	var all []ranked
+	for _, e := range r.Placed() {
+		f := fnv.New64a()
+		fmt.Fprint(f, e.Name, unit)
+		rank := f.Sum64()
+		rank = (rank ^ rank>>33) * 0xff51afd7ed558ccd
+		all = append(all, ranked{e.ID, rank ^ rank>>33})
+	}
+	slices.SortFunc(all, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(a.id, b.id))
+	})
+	out := make([]view.NodeID, len(all))
+	for i := range all {
+		out[i] = all[i].id
 	}
 	return out
 }
 
-// shared lists the units of which both stores are homes.
-func (c *Cluster) shared(a, b view.NodeID) []int {
-	var out []int
-	for u := range c.Units {
-		homes := c.order(u)[:c.Homes]
-		if slices.Contains(homes, a) && slices.Contains(homes, b) {
-			out = append(out, u)
-		}
-	}
-	return out
+// homes returns the homes of a key by the roster that is known somewhere.
+func (c *Cluster) homes(key string) []view.NodeID {
+	all := c.order(c.unit(key))
+	return all[:min(c.Homes, len(all))]
 }
 
 // Quiesce ends all faults and lets the cluster run until the clients are done,
@@ -144,6 +214,7 @@ func (c *Cluster) Quiesce(loads ...*Workload) {
 
 // difference names something that must still change before all is equal.
 func (c *Cluster) difference() string {
+	whole := c.roster()
 	for _, h := range c.World.Hosts {
 		s, ok := storeOn(h)
 		if !ok {
@@ -152,10 +223,13 @@ func (c *Cluster) difference() string {
 		if len(h.Disk.pending) > 0 {
 			return "a sync is under way"
 		}
+		if !s.quit && s.roster.Sum() != whole.Sum() {
+			return fmt.Sprintf("host %d: roster", h.Index)
+		}
 		for _, k := range h.Disk.Keys(keyRecord) {
 			v, err := h.Disk.Get(k)
 			key := k[len(keyRecord):]
-			homes := c.order(c.unit(key))[:c.Homes]
+			homes := c.homes(key)
 			if err != nil {
 				if slices.Contains(homes, s.who.ID) {
 					return k + ": damaged"
@@ -165,6 +239,9 @@ func (c *Cluster) difference() string {
 			rec := v.(replicate.Record)
 			if len(rec.Hints) > 0 {
 				return k + ": hints"
+			}
+			if !slices.Contains(homes, s.who.ID) {
+				return k + ": kept by a store that is no home"
 			}
 			for _, id := range homes {
 				other, ok := storeOn(c.resolve(h, id))
@@ -179,13 +256,42 @@ func (c *Cluster) difference() string {
 
 // String draws the state for a person.
 func (c *Cluster) String() string {
-	out := fmt.Sprintln("members", c.members)
-	for _, h := range c.World.Hosts {
-		out += fmt.Sprintf("host %d up %v\n", h.Index, h.Up())
-		for _, k := range h.Disk.Keys("") {
-			v, err := h.Disk.Get(k)
-			out += fmt.Sprintf("  %s %+v %v\n", k, v, err)
+	var out strings.Builder
+	short := func(id uint64) string { return fmt.Sprintf("%04x", id&0xffff) }
+	draw := func(it version.Item) {
+		for _, e := range it.Ctx {
+			fmt.Fprintf(&out, " %s.%d:%d", short(e.A.Store), e.A.Seq, e.N)
+		}
+		for _, sib := range it.Sibs {
+			fmt.Fprintf(&out, " [%s.%d:%d %q]", short(sib.Dot.A.Store), sib.Dot.A.Seq, sib.Dot.N, sib.Value)
 		}
 	}
-	return out
+	for _, h := range c.World.Hosts {
+		fmt.Fprintf(&out, "host %d up %v\n", h.Index, h.Up())
+		for _, k := range h.Disk.Keys("") {
+			fmt.Fprintf(&out, "  %s", k)
+			v, err := h.Disk.Get(k)
+			switch v := v.(type) {
+			case replicate.Record:
+				fmt.Fprintf(&out, " home %v, for %v:", v.Home, v.Hints)
+				draw(v.Item)
+			case logged:
+				fmt.Fprintf(&out, " round %v:", v.Round)
+				draw(v.Tomb)
+			case roster.Roster:
+				for _, e := range v.Entries() {
+					fmt.Fprintf(&out, " %s %s %v", e.Name, short(uint64(e.ID)), e.Status)
+				}
+			default:
+				fmt.Fprintf(&out, " %+v %v", v, err)
+			}
+			out.WriteByte('\n')
+		}
+		if s, ok := storeOn(h); ok {
+			for u := range c.Units {
+				fmt.Fprintf(&out, "  unit %d: home %v, keeps %v, ready %v\n", u, s.homeOf[u], s.keeps(s.who.ID, u), s.isReady(u))
+			}
+		}
+	}
+	return out.String()
 }

@@ -15,6 +15,8 @@ type Host struct {
 	// Machine changes when the machine is started anew, not when only the
 	// process is.
 	Machine [16]byte
+	// Gone hosts are not started any more.
+	Gone bool
 
 	program Program
 	process Process // nil: down
@@ -46,7 +48,7 @@ func (h *Host) Process() Process { return h.process }
 
 // Start runs the program.
 func (h *Host) Start() {
-	if h.process == nil {
+	if h.process == nil && !h.Gone {
 		h.World.Logf("host %d starts", h.Index)
 		h.life++
 		h.process = h.program(h)

@@ -13,8 +13,9 @@ type Oracle struct {
 	c        *Cluster
 	writes   map[version.Dot]*write
 	unsynced map[version.Dot]bool
-	lost     map[string]int // copies of a key that were destroyed on purpose
-	cloned   bool           // dots may have been given out twice, see F.2 13
+	lost     map[string]int             // copies of a key that were destroyed on purpose
+	gone     map[string]version.Context // of a key: what was purged
+	cloned   bool                       // dots may have been given out twice, see F.2 13
 	reads    int
 	acks     int
 }
@@ -30,7 +31,7 @@ type write struct {
 }
 
 func newOracle(c *Cluster) *Oracle {
-	return &Oracle{c: c, writes: map[version.Dot]*write{}, unsynced: map[version.Dot]bool{}, lost: map[string]int{}}
+	return &Oracle{c: c, writes: map[version.Dot]*write{}, unsynced: map[version.Dot]bool{}, lost: map[string]int{}, gone: map[string]version.Context{}}
 }
 
 // minted: a dot was given out. Property F1.3: nobody has had it before.
@@ -81,6 +82,28 @@ func (o *Oracle) disowned(s *store, key string, was, now reconcile.Local) {
 	}
 }
 
+// purged: a store lets go of a tomb. Whatever it had seen is gone for good.
+func (o *Oracle) purged(s *store, key string, it version.Item) {
+	o.c.World.Logf("host %d: %s is purged, %v", s.h.Index, key, it)
+	o.gone[key] = o.gone[key].Join(it.Ctx)
+	for _, h := range o.c.World.Hosts {
+		if other, ok := storeOn(h); ok && !other.quit {
+			o.holds(other, key, other.record(key).Item)
+		}
+	}
+}
+
+// holds: a store has taken an item in. Property F1.6: nothing that was purged
+// is alive in it, anywhere that counts: a store that has yet to catch up must
+// not let it go, and is not asked here.
+func (o *Oracle) holds(s *store, key string, it version.Item) {
+	for _, sib := range it.Sibs {
+		if sib.Flags&version.Tomb == 0 && o.gone[key].Covers(sib.Dot) && !s.stale(key) {
+			o.c.World.Fail("F1.6: host %d holds %s %v alive, which was purged", s.h.Index, key, sib.Dot)
+		}
+	}
+}
+
 // leaving: something is about to leave a store. Property F1.21: all dots that
 // it shows are synced.
 func (o *Oracle) leaving(s *store, body any) {
@@ -125,7 +148,7 @@ func (o *Oracle) copies(d version.Dot, except *store) int {
 		if s, ok := storeOn(h); ok && s == except {
 			continue
 		}
-		if v, err := h.Disk.Get(keyRecord + o.writes[d].key); err == nil && v.(replicate.Record).Ctx.Covers(d) {
+		if v, err := h.Disk.Get(keyRecord + o.writes[d].key); err == nil && v.(replicate.Record).Ctx.Covers(d) || o.gone[o.writes[d].key].Covers(d) {
 			n++
 		}
 	}
@@ -156,7 +179,7 @@ func (o *Oracle) spare(h *Host, key string) bool {
 	if err != nil {
 		return true
 	}
-	var others version.Context
+	others := o.gone[key]
 	for _, x := range o.c.World.Hosts {
 		if x == h {
 			continue
@@ -207,15 +230,16 @@ func (o *Oracle) Verify() {
 func (o *Oracle) verifyKey(key string, dots []version.Dot) {
 	w := o.c.World
 	var final version.Item
-	for _, id := range o.c.order(o.c.unit(key))[:o.c.Homes] {
+	first := true
+	for _, id := range o.c.homes(key) {
 		s, ok := storeOn(o.c.resolve(w.Hosts[0], id))
 		if !ok {
 			w.Fail("no store %v", id)
 			return
 		}
 		rec := s.record(key)
-		if final.Unknown() {
-			final = rec.Item
+		if first {
+			final, first = rec.Item, false
 		} else if !final.Equal(rec.Item) {
 			w.Fail("F1.7: homes differ in %s: %v, %v", key, final, rec.Item)
 		}
@@ -237,6 +261,9 @@ func (o *Oracle) verifyKey(key string, dots []version.Dot) {
 		}
 		live := final.Sibling(d) != nil
 		switch {
+		case live && o.gone[key].Covers(d) && o.writes[d].sib.Flags&version.Tomb == 0:
+			w.Fail("F1.6: %s: %v is live, but it was purged", key, d)
+		case o.gone[key].Covers(d):
 		case o.writes[d].moved:
 		case live && by != nil:
 			w.Fail("F1.4: %s: %v is live, but %v has replaced it", key, d, *by)

@@ -32,6 +32,20 @@ func TestF1_04_ConvergedValuesEqualTheOracle(t *testing.T) {
 
 func TestF1_05_NoAckedWriteLost(t *testing.T) { seeds(t, 250, everything) }
 
+// All kinds of change to who belongs to the mesh, while clients write and
+// delete and deletes are purged.
+func TestF1_06_DeletedStaysDeleted(t *testing.T) { seeds(t, 200, membership) }
+
+func membership(w *World) {
+	c := NewCluster(w, 3+w.Rand.IntN(3), 3, 2)
+	c.Purge = 400 * time.Millisecond
+	c.Heal = 2 * time.Second
+	run(c, Workload{Clients: 4, Keys: 4, Ops: 14, Blind: 0.4, Deletes: 0.4, MinDur: 1 + w.Rand.IntN(2)}, Faults{
+		Crash: 3, Reboot: 1, Cut: 1, Split: 1, Heal: 4, Skew: 1, SlowDisk: 1, Damage: 1, Lose: 1,
+		NewDisk: 1, Join: 2, Leave: 1, Evict: 1, OldDisk: 1,
+	})
+}
+
 func TestF1_07_HomesAreEqualAfterAntiEntropy(t *testing.T) {
 	seeds(t, 80, func(w *World) {
 		c := NewCluster(w, 5, 3, 3)

@@ -3,8 +3,10 @@ package sim
 import (
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -12,16 +14,18 @@ import (
 // What stores say to each other.
 type (
 	request struct {
-		From hello
-		To   view.NodeID
-		ID   uint64
-		Body any
+		From   hello
+		Roster roster.Roster
+		To     view.NodeID
+		ID     uint64
+		Body   any
 	}
 	response struct {
-		From hello
-		To   uint64 // instance: ids are numbered per process
-		ID   uint64
-		Body any
+		From   hello
+		Roster roster.Roster
+		To     uint64 // instance: ids are numbered per process
+		ID     uint64
+		Body   any
 	}
 	// refusal answers a store that others know by a later boot, or by
 	// another instance of the same boot: its data was rolled back or cloned.
@@ -43,7 +47,9 @@ type (
 	offer struct {
 		Key  string
 		Item version.Item
+		Mark purge.Mark // of the store and shard where Item was read, when it was
 	}
+	greeting     struct{}
 	mergeRequest struct {
 		Offers []offer
 		Role   replicate.Role
@@ -53,10 +59,41 @@ type (
 		Units []int
 		Sums  []reconcile.Digest
 	}
+	sumsReply struct {
+		Differ   []int
+		Seasoned []int // units of which the store was a home before it went down, or is ready
+	}
 	listRequest struct {
 		Unit  int
 		After string
 		First bool
+	}
+	marksRequest struct {
+		Marks map[int]purge.Mark // by unit
+	}
+	marksReply struct {
+		Marks map[int]purge.Mark
+		Log   []logged     // of rounds that the asker lacks
+		Whole map[int]bool // by unit: the log holds all of them
+	}
+	askRequest struct {
+		Unit    int
+		Members [16]byte
+	}
+	askReply struct {
+		Mark purge.Mark
+		Able bool
+	}
+	proposeRequest struct{ Proposal purge.Proposal }
+	commitRequest  struct {
+		Unit  int
+		Round purge.Round
+	}
+	heldRequest  struct{ Units []int } // of which units is there something here?
+	coverRequest struct {
+		Unit   int
+		Roster uint64
+		Marks  []replicate.Mark
 	}
 )
 
@@ -81,7 +118,7 @@ func (s *store) call(to view.NodeID, body any, timeout time.Duration, done func(
 		return
 	}
 	s.c.oracle.leaving(s, body)
-	s.h.Send(host, request{s.who, to, id, body})
+	s.h.Send(host, request{s.who, s.roster, to, id, body})
 	s.h.After(timeout, end)
 }
 
@@ -92,11 +129,11 @@ func (s *store) Receive(from *Host, msg any) {
 	}
 	switch m := msg.(type) {
 	case request:
-		if s.meet(from, m.From) && m.To == s.who.ID {
+		if s.meet(from, m.From, m.Roster) && (m.To == s.who.ID || m.To == 0) {
 			s.serve(from, m)
 		}
 	case response:
-		if s.meet(from, m.From) && m.To == s.who.Instance {
+		if s.meet(from, m.From, m.Roster) && m.To == s.who.Instance {
 			if fn := s.calls[m.ID]; fn != nil {
 				delete(s.calls, m.ID)
 				fn(m.Body, true)
@@ -111,7 +148,7 @@ func (s *store) Receive(from *Host, msg any) {
 
 // meet compares a store with what is known of it; data that is older than
 // that, or a second copy of it, is refused.
-func (s *store) meet(from *Host, h hello) bool {
+func (s *store) meet(from *Host, h hello, r roster.Roster) bool {
 	known, met := s.peers[h.ID]
 	if met && (h.Boot < known.Boot || h.Boot == known.Boot && h.Instance != known.Instance) || h.ID == s.who.ID && h != s.who {
 		if h.ID == s.who.ID {
@@ -121,6 +158,8 @@ func (s *store) meet(from *Host, h hello) bool {
 		return false
 	}
 	s.peers[h.ID] = h
+	s.shown[from] = r.Sum()
+	s.adopt(r)
 	return true
 }
 
@@ -128,68 +167,44 @@ func (s *store) serve(from *Host, m request) {
 	reply := func(body any) {
 		if s.running() {
 			s.c.oracle.leaving(s, body)
-			s.h.Send(from, response{s.who, m.From.Instance, m.ID, body})
+			s.h.Send(from, response{s.who, s.roster, m.From.Instance, m.ID, body})
 		}
 	}
 	switch b := m.Body.(type) {
 	case putRequest:
 		s.coordinate(b, func(r putReply) { reply(r) })
 	case mergeRequest:
-		s.accept(b.Offers, b.Role, func() { reply(nil) })
+		s.accept(b.Offers, b.Role, func(stale bool) { reply(stale) })
 	case readRequest:
 		reply(s.answer(b.Key))
 	case sumsRequest:
-		var differ []int
+		var r sumsReply
 		for i, u := range b.Units {
 			if s.digest(u) != b.Sums[i] {
-				differ = append(differ, u)
+				r.Differ = append(r.Differ, u)
+			}
+			if s.ready.Seasoned(u) {
+				r.Seasoned = append(r.Seasoned, u)
 			}
 		}
-		reply(differ)
+		reply(r)
 	case listRequest:
 		page := replicate.Page{After: b.After, First: b.First, Marks: s.keysOf(b.Unit, b.After, b.First), Last: true}
 		if len(page.Marks) > 3 {
 			page.Marks, page.Last = page.Marks[:3], false
 		}
 		reply(page)
+	case greeting:
+		reply(nil)
+	case heldRequest:
+		reply(s.holding(b.Units))
+	case coverRequest:
+		s.vouch(b, func(missing []int, ok bool) {
+			if ok {
+				reply(missing)
+			}
+		})
+	default:
+		s.servePurge(m.From.ID, m.Body, reply)
 	}
-}
-
-// retire gives the data here a new owner: others know its store by a later
-// boot, or there is a second copy of it, or its name was given to another. What the data holds is handed to the
-// homes like hints. If the other copy ran in the same session its dots may
-// name other writes, so the values that carry them here are written again.
-func (s *store) retire(known hello) {
-	s.h.World.Logf("host %d: store %v retires, boot %d; known boot %d", s.h.Index, s.who.ID, s.who.Boot, known.Boot)
-	old := s.who
-	id := identity{ID: s.c.mintID(s.h), Boot: 1}
-	s.h.Disk.latest[keyIdentity], s.h.Disk.synced[keyIdentity] = id, id
-	s.open(id)
-	clear(s.calls)
-	for _, k := range s.h.Disk.Keys(keyRecord) {
-		key := k[len(keyRecord):]
-		plan := s.plan(key)
-		s.must(s.update(key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
-			rec.Home = plan.IsHome(s.who.ID)
-			for _, home := range plan.Order[:plan.Homes] {
-				if home != s.who.ID {
-					rec = rec.Take(replicate.Role{For: home})
-				}
-			}
-			if known.Session != old.Session {
-				return rec, nil
-			}
-			was := rec.Local
-			var meta *reconcile.Meta
-			rec.Local, meta = w.Disown(rec.Local, func(a version.Actor) bool {
-				return a.Store == uint64(old.ID) && a.Session == old.Session
-			})
-			if meta != nil {
-				tx.Set(keyMeta, meta)
-			}
-			s.c.oracle.disowned(s, key, was, rec.Local)
-			return rec, nil
-		}, nil))
-	}
-	s.refresh()
 }

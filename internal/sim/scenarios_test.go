@@ -302,7 +302,8 @@ func cloned(c *Cluster, w *World, twin *Host) {
 	}
 	for i := range 4 {
 		got := map[string]bool{}
-		for _, v := range values(w.Hosts[1], fmt.Sprint("k", i)) {
+		home := c.resolve(a, c.homes(fmt.Sprint("k", i))[0])
+		for _, v := range values(home, fmt.Sprint("k", i)) {
 			got[v] = true
 		}
 		for _, h := range []*Host{a, twin} {

@@ -3,26 +3,35 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-// store is the shell around reconcile and replicate: it moves records and
-// messages and holds no rule of its own.
+// store is the shell around reconcile, replicate and purge: it moves records
+// and messages and holds no rule of its own.
 type store struct {
 	h      *Host
 	c      *Cluster
 	who    hello
+	roster roster.Roster
 	writer reconcile.Writer
 	ready  replicate.Readiness
+	homeOf map[int]bool // units as of the last look at the roster
+	healer *replicate.Healer
 	alive  map[view.NodeID]bool
 	peers  map[view.NodeID]hello // the last that was met of each store
+	shown  map[*Host]uint64      // sum of the roster that the store there had
 	calls  map[uint64]func(body any, ok bool)
+	busy   map[string]bool // background work that is under way
 	serial uint64
+	leaves bool
 	quit   bool
 }
 
@@ -41,34 +50,56 @@ type identity struct {
 
 const (
 	keyIdentity = "identity"
+	keyRoster   = "roster"
 	keyMeta     = "meta"
 	keyRecord   = "r/"
 	keySynced   = "u/"
+	keyMark     = "m/" // of a unit: where the store stands in its rounds
+	keyLog      = "p/" // of a key: what was purged of it
+	keyFrom     = "f/" // of a unit: the round after which the log is whole
 )
 
 // start opens a store on a host.
 func (c *Cluster) start(h *Host) Process {
 	s := &store{
 		h: h, c: c,
-		alive: map[view.NodeID]bool{}, peers: map[view.NodeID]hello{},
-		calls: map[uint64]func(any, bool){},
+		alive: map[view.NodeID]bool{}, peers: map[view.NodeID]hello{}, shown: map[*Host]uint64{},
+		calls: map[uint64]func(any, bool){}, busy: map[string]bool{},
+		healer: replicate.NewHealer(c.Heal),
 	}
 	id := identity{}
 	if v, err := h.Disk.Get(keyIdentity); err == nil {
 		id = v.(identity)
+		if v, err := h.Disk.Get(keyRoster); err == nil {
+			s.roster = v.(roster.Roster)
+		}
 	} else {
-		id.ID = c.mintID(h)
+		s.roster = c.mintID(h)
+		id.ID = c.members[c.slots[h]]
+		if _, founder := c.seeds.Get(id.ID); founder {
+			for unit := range c.Units { // there is nothing yet that it could lack
+				s.putNow(fmt.Sprint(keySynced, unit), true)
+			}
+		}
 	}
 	id.Boot++
-	// Identity and boot count are synced before anything else is done.
-	h.Disk.latest[keyIdentity], h.Disk.synced[keyIdentity] = id, id
+	s.putNow(keyIdentity, id)
+	s.putNow(keyRoster, s.roster)
 	s.open(id)
 	s.refresh()
 	s.every(300*time.Millisecond, s.refresh)
 	s.every(700*time.Millisecond, s.deliverHints)
 	s.every(900*time.Millisecond, s.antiEntropy)
+	s.every(1100*time.Millisecond, s.handOff)
+	s.every(1300*time.Millisecond, s.mend)
+	if c.Purge > 0 {
+		s.every(c.Purge, s.purge)
+	}
 	return s
 }
+
+// putNow writes what is synced before anything else is done.
+func (s *store) putNow(key string, v any) { s.h.Disk.latest[key], s.h.Disk.synced[key] = v, v }
 
 func (s *store) open(id identity) {
 	s.who = hello{ID: id.ID, Boot: id.Boot, Instance: s.h.World.Rand.Uint64()}
@@ -78,10 +109,8 @@ func (s *store) open(id identity) {
 	}
 	s.writer = reconcile.Open(start)
 	s.who.Session = s.writer.Session()
-	for unit := range s.c.Units {
-		_, err := s.h.Disk.Get(fmt.Sprint(keySynced, unit))
-		s.ready.Begin(unit, err != nil)
-	}
+	s.homeOf = nil
+	s.follow()
 }
 
 func (s *store) running() bool { return s.h.process == s && !s.quit }
@@ -94,26 +123,23 @@ func (s *store) every(d time.Duration, fn func()) {
 	})
 }
 
-// refresh looks who can be reached. While there are faults it errs at times.
-func (s *store) refresh() {
-	if s.c.evicted[s.who.ID] {
-		s.retire(s.who)
-		return
-	}
-	clear(s.alive)
-	for _, id := range s.c.members {
-		host := s.c.resolve(s.h, id)
-		s.alive[id] = host != nil && s.h.World.Net.Reaches(s.h, host) && s.h.World.Net.Reaches(host, s.h)
-		if s.h.World.Chance(s.c.doubt) {
-			s.alive[id] = !s.alive[id]
-		}
-	}
-}
-
 func (s *store) live(id view.NodeID) bool { return id == s.who.ID || s.alive[id] }
 
+// homes returns the homes of a unit, as this store knows the roster.
+func (s *store) homes(unit int) []view.NodeID {
+	all := order(s.roster, unit)
+	return all[:min(s.c.Homes, len(all))]
+}
+
 func (s *store) plan(key string) replicate.Plan {
-	return replicate.Plan{Self: s.who.ID, Order: s.c.order(s.c.unit(key)), Homes: s.c.Homes, Live: s.live}
+	all := order(s.roster, s.c.unit(key))
+	return replicate.Plan{Self: s.who.ID, Order: all, Homes: min(s.c.Homes, len(all)), Live: s.live}
+}
+
+// keeps tells whether this store, or another, is to keep a unit.
+func (s *store) keeps(id view.NodeID, unit int) bool {
+	all := order(s.roster, unit)
+	return slices.Contains(replicate.Keepers(all, min(s.c.Homes, len(all)), s.healer.Lost), id)
 }
 
 // load reads a record inside an update. A damaged one is an unknown one.
@@ -152,6 +178,10 @@ func (s *store) update(key string, fn func(tx *Tx, rec replicate.Record, w *reco
 // had fallen silent answers late; the client takes the first.
 func (s *store) put(p putRequest, done func(putReply)) {
 	plan := s.plan(p.Key)
+	if len(plan.Order) == 0 {
+		done(putReply{Err: errors.New("no store is to hold anything")})
+		return
+	}
 	s.try(replicate.Route(plan, plan.Order[0], true), p, done)
 }
 
@@ -179,7 +209,7 @@ func (s *store) coordinate(p putRequest, done func(putReply)) {
 	v, err := s.h.Disk.Get(keyRecord + p.Key)
 	blank := err != nil || v.(replicate.Record).Unknown()
 	if !errors.Is(err, ErrCorrupt) && !(p.Write.Tomb && blank) {
-		s.commit(p, version.Item{}, done)
+		s.commit(p, replicate.ReadResult{}, done)
 		return
 	}
 	s.read(p.Key, replicate.Quorum, p.Write.Tomb, func(r replicate.ReadResult) {
@@ -187,19 +217,22 @@ func (s *store) coordinate(p putRequest, done func(putReply)) {
 			done(putReply{Nothing: true})
 			return
 		}
-		s.commit(p, r.Item, done)
+		s.commit(p, r, done)
 	})
 }
 
 // commit makes the dot. known was read elsewhere just now.
-func (s *store) commit(p putRequest, known version.Item, done func(putReply)) {
+func (s *store) commit(p putRequest, read replicate.ReadResult, done func(putReply)) {
 	op := replicate.NewWrite(s.plan(p.Key), p.Level, p.MinDurable, 0)
 	var item version.Item
 	var wrote reconcile.Wrote
+	var mark purge.Mark
+	known := read.Item
 	err := s.h.Disk.Update(func(tx *Tx) error {
 		w := s.writer
 		rec, _ := load(tx, p.Key)
-		if !known.Unknown() {
+		mark = markIn(tx, s.c.unit(p.Key))
+		if !known.Unknown() && mark.Admits(read.Mark) {
 			merged, _, err := rec.Accept(&w, known, op.LocalRoles()[0], s.h.Wall())
 			if err != nil {
 				return err
@@ -224,7 +257,7 @@ func (s *store) commit(p putRequest, known version.Item, done func(putReply)) {
 	}, func(synced bool) {
 		s.c.oracle.settled(wrote.Dot, synced)
 		if synced && s.running() {
-			s.drive(p.Key, item, op, wrote, done)
+			s.drive(p.Key, item, mark, op, wrote, done)
 		}
 	})
 	if err != nil {
@@ -233,13 +266,13 @@ func (s *store) commit(p putRequest, known version.Item, done func(putReply)) {
 }
 
 // drive performs the effects of a write operation.
-func (s *store) drive(key string, item version.Item, op *replicate.WriteOp, wrote reconcile.Wrote, done func(putReply)) {
+func (s *store) drive(key string, item version.Item, mark purge.Mark, op *replicate.WriteOp, wrote reconcile.Wrote, done func(putReply)) {
 	var perform func([]replicate.Effect)
 	perform = func(effects []replicate.Effect) {
 		for _, e := range effects {
 			switch e.Kind {
 			case replicate.Send:
-				s.offer(e.To, key, item, replicate.Role{For: e.For}, func(ok bool) {
+				s.offer(e.To, key, item, mark, replicate.Role{For: e.For}, func(ok bool) {
 					if ok {
 						perform(op.Acked(e.To, s.h.Now()))
 					} else {
@@ -247,7 +280,10 @@ func (s *store) drive(key string, item version.Item, op *replicate.WriteOp, wrot
 					}
 				})
 			case replicate.Keep:
-				s.must(s.update(key, func(_ *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
+				s.must(s.update(key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
+					if !markIn(tx, s.c.unit(key)).Admits(mark) {
+						return rec.Take(replicate.Role{For: e.For}), nil // it holds the write, or what replaced it
+					}
 					rec, _, err := rec.Accept(w, item, replicate.Role{For: e.For}, s.h.Wall())
 					return rec, err
 				}, func() { perform(op.Kept(e.For)) }))
@@ -280,7 +316,7 @@ func (s *store) settle(key string, target view.NodeID, acked version.Item) {
 	plan := s.plan(key)
 	s.must(s.update(key, func(tx *Tx, rec replicate.Record, _ *reconcile.Writer) (replicate.Record, error) {
 		before := rec
-		if rec = rec.Settle(target, acked); plan.IsHome(s.who.ID) && !before.Unknown() {
+		if rec = rec.Settle(target, acked); (plan.IsHome(s.who.ID) || len(plan.Order) == 0) && !before.Unknown() {
 			rec = rec.Take(replicate.HomeRole)
 		}
 		if rec.Idle() && !before.Idle() {
@@ -314,8 +350,9 @@ func (s *store) read(key string, level replicate.Level, all bool, done func(repl
 		}
 		if final && !over {
 			over = true
+			merged, mark := op.Merged()
 			for _, id := range op.Repairs() {
-				s.offer(id, key, op.Merged(), replicate.HomeRole, func(bool) {})
+				s.send(id, []offer{{key, merged, mark}}, replicate.HomeRole, func(bool, bool) {})
 			}
 			done(op.Result())
 		}
@@ -328,9 +365,12 @@ func (s *store) read(key string, level replicate.Level, all bool, done func(repl
 
 // answer tells what this store knows of a key.
 func (s *store) answer(key string) replicate.Reply {
-	r := replicate.Reply{From: s.who.ID, Syncing: !s.isReady(s.c.unit(key))}
+	unit := s.c.unit(key)
+	r := replicate.Reply{From: s.who.ID, Syncing: !s.isReady(unit), Mark: s.mark(unit)}
 	v, err := s.h.Disk.Get(keyRecord + key)
 	switch {
+	case r.Mark.Lagging():
+		r.Syncing = true
 	case errors.Is(err, ErrCorrupt):
 		r.Know = replicate.Corrupt
 	case err == nil:
@@ -340,15 +380,31 @@ func (s *store) answer(key string) replicate.Reply {
 }
 
 func (s *store) isReady(unit int) bool {
-	homes := s.c.order(unit)[:s.c.Homes]
-	return s.ready.Ready(unit, s.who.ID, homes)
+	var members []view.NodeID
+	for _, e := range s.roster.Storing() {
+		members = append(members, e.ID)
+	}
+	return s.ready.Ready(unit, s.who.ID, s.homes(unit), members)
 }
 
-// accept merges what another store sends and acks when it is synced.
-func (s *store) accept(offers []offer, role replicate.Role, ack func()) {
-	left := len(offers)
+// accept merges what another store sends and acks when it is synced. What was
+// read before a round that this store has acknowledged it refuses.
+func (s *store) accept(offers []offer, role replicate.Role, ack func(stale bool)) {
+	left, stale := len(offers), false
+	over := func() {
+		if left--; left == 0 {
+			ack(stale)
+		}
+	}
 	for _, o := range offers {
+		admitted := true
 		err := s.update(o.Key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
+			if admitted = s.admit(tx, o.Key, o.Mark); !admitted {
+				return rec, nil
+			}
+			if s.isPurged(tx, o.Key, rec, o.Item) {
+				return rec, nil
+			}
 			rec, got, err := rec.Accept(w, o.Item, role, s.h.Wall())
 			for _, lost := range got.Clashes {
 				again := w.Import(rec.Local, lost)
@@ -358,12 +414,10 @@ func (s *store) accept(offers []offer, role replicate.Role, ack func()) {
 				}
 				s.c.oracle.imported(s, o.Key, again, lost)
 			}
+			s.c.oracle.holds(s, o.Key, rec.Item)
 			return rec, err
-		}, func() {
-			if left--; left == 0 {
-				ack()
-			}
-		})
+		}, over)
+		stale = stale || !admitted
 		if err != nil {
 			s.must(err)
 			return
@@ -371,7 +425,28 @@ func (s *store) accept(offers []offer, role replicate.Role, ack func()) {
 	}
 }
 
-// offer sends an item to a store, this one included.
-func (s *store) offer(to view.NodeID, key string, item version.Item, role replicate.Role, done func(ok bool)) {
-	s.call(to, mergeRequest{Offers: []offer{{key, item}}, Role: role}, 5*time.Second, func(_ any, ok bool) { done(ok) })
+// offer sends an item to a store, this one included. If that has acknowledged
+// a round that this store has not, it catches up and sends what it holds then.
+func (s *store) offer(to view.NodeID, key string, item version.Item, mark purge.Mark, role replicate.Role, done func(ok bool)) {
+	s.send(to, []offer{{key, item, mark}}, role, func(ok, stale bool) {
+		if !stale {
+			done(ok)
+			return
+		}
+		s.syncMarks(to, []int{s.c.unit(key)}, func(ok bool) {
+			mark, rec := s.mark(s.c.unit(key)), s.record(key)
+			if !ok || rec.Unknown() {
+				done(false)
+				return
+			}
+			s.send(to, []offer{{key, rec.Item, mark}}, role, func(ok, stale bool) { done(ok && !stale) })
+		})
+	})
+}
+
+func (s *store) send(to view.NodeID, offers []offer, role replicate.Role, done func(ok, stale bool)) {
+	s.call(to, mergeRequest{Offers: offers, Role: role}, 5*time.Second, func(body any, ok bool) {
+		stale, _ := body.(bool)
+		done(ok, stale)
+	})
 }

@@ -108,6 +108,7 @@ func (l *Workload) put(s *store, p putRequest, next func()) {
 type Faults struct {
 	Crash, Reboot, Cut, Split, Heal, Skew, SlowDisk int
 	Damage, Lose, NewDisk                           int
+	Join, Leave, Evict, OldDisk                     int
 }
 
 // Go lets one fault happen after the other for the given time.
@@ -152,6 +153,22 @@ func (f Faults) one(c *Cluster) {
 		{f.Damage, func() { destroy(c, h, (*Disk).Corrupt) }},
 		{f.Lose, func() { destroy(c, h, (*Disk).Lose) }},
 		{f.NewDisk, func() { newDiskOldName(c, h); back() }},
+		{f.Join, func() {
+			if len(w.Hosts) < c.Stores+3 {
+				c.AddHost().Start()
+			}
+		}},
+		{f.Leave, func() {
+			if c.spareStores() > 0 {
+				c.Leave(h)
+			}
+		}},
+		{f.Evict, func() {
+			if slot, ok := c.slots[other]; ok && !other.Up() && c.spareStores() > 0 {
+				c.Evict(h, c.members[slot])
+			}
+		}},
+		{f.OldDisk, func() { oldDisk(c, h) }},
 	}
 	total := 0
 	for _, a := range acts {
@@ -184,6 +201,34 @@ func destroy(c *Cluster, h *Host, how func(*Disk, string)) {
 		c.oracle.lost[key]++
 		how(h.Disk, k)
 	}
+}
+
+// spareStores is how many stores may go before items have fewer copies.
+func (c *Cluster) spareStores() int { return len(c.roster().Placed()) - c.Homes }
+
+// oldDisk takes an image of a host's disk now, and puts it back later, if all
+// that is on the disk then is known elsewhere.
+func oldDisk(c *Cluster, h *Host) {
+	w := c.World
+	image := h.Disk.Image()
+	w.After(w.Between(time.Second, 5*time.Second), func() {
+		if h.Gone || image[keyIdentity] == nil {
+			return
+		}
+		h.Reboot()
+		keys := h.Disk.Keys(keyRecord)
+		for _, k := range keys {
+			if !c.oracle.spare(h, k[len(keyRecord):]) {
+				h.Start()
+				return
+			}
+		}
+		for _, k := range keys {
+			c.oracle.lost[k[len(keyRecord):]]++
+		}
+		h.Disk.Restore(image)
+		h.Start()
+	})
 }
 
 // newDiskOldName replaces the disk of a host that has crashed, if what was on

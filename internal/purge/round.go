@@ -1,0 +1,181 @@
+package purge
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Why a store does not acknowledge a round. Nothing has changed there.
+var (
+	// ErrMembers: it knows other members than the proposer.
+	ErrMembers = errors.New("purge: the members are not agreed upon")
+	// ErrLagging: it has to catch up with earlier rounds first.
+	ErrLagging = errors.New("purge: rounds are missing here")
+	// ErrOldRound: it has acknowledged a later one.
+	ErrOldRound = errors.New("purge: a later round was acknowledged")
+	// ErrNotDead: a value in the batch has not expired by its clock, or its
+	// clock is not to be trusted.
+	ErrNotDead = errors.New("purge: a value is not known to be dead")
+)
+
+// Tomb is a key of a batch with the item that stands for its delete.
+type Tomb struct {
+	Bucket uint64
+	Key    string
+	Item   version.Item
+}
+
+// Proposal is what a proposer asks all members to acknowledge.
+type Proposal struct {
+	Shard   int
+	Round   Round
+	Members [16]byte // digest of the storing members ever met, and whether each is in or out
+	Mark    Mark     // see Next
+	Batch   []Tomb
+}
+
+// Grave tells whether nothing of an item is alive: each of its siblings is a
+// tomb, or had expired by now. known tells that every sibling is a tomb, so
+// that the verdict depends on no clock.
+func Grave(it version.Item, now version.HLC) (dead, known bool) {
+	if it.Unknown() {
+		return false, false
+	}
+	dead, known = true, true
+	for i := range it.Sibs {
+		s := &it.Sibs[i]
+		known = known && s.Flags&version.Tomb != 0
+		dead = dead && s.Deleted(now)
+	}
+	return dead, known
+}
+
+// Due is from when on, by the clock, nothing of an item is alive; ok is false
+// if that never comes by itself.
+func Due(it version.Item) (at version.HLC, ok bool) {
+	if it.Unknown() {
+		return 0, false
+	}
+	for i := range it.Sibs {
+		s := &it.Sibs[i]
+		switch {
+		case s.Flags&version.Tomb != 0:
+		case s.Expire == 0:
+			return 0, false
+		default:
+			at = max(at, s.Expire)
+		}
+	}
+	return at, true
+}
+
+// Acknowledge decides whether a store with mark m acknowledges a proposal. If
+// so it returns the mark to be stored, in the batch in which every copy that
+// the store holds of a key in it, or should hold as a home, is merged with its
+// tomb. A round may be acknowledged again.
+//
+// members is the digest of those that this store knows; now is the reading of
+// its clock, trusted tells that it agrees with those of its peers.
+func (m Mark) Acknowledge(p *Proposal, members [16]byte, now version.HLC, trusted bool) (Mark, error) {
+	m = m.Heard(p.Mark)
+	switch {
+	case members != p.Members:
+		return m, ErrMembers
+	case m.Lagging():
+		return m, fmt.Errorf("%w: committed up to %v, here %v", ErrLagging, m.Committed, m.Acked)
+	case p.Round.Before(m.Acked):
+		return m, fmt.Errorf("%w: %v after %v", ErrOldRound, m.Acked, p.Round)
+	}
+	for i := range p.Batch {
+		dead, known := Grave(p.Batch[i].Item, now)
+		if !dead || !known && !trusted {
+			return m, fmt.Errorf("%w: key %q", ErrNotDead, p.Batch[i].Key)
+		}
+	}
+	m.Acked = p.Round
+	return m, nil
+}
+
+// Buried is what a store remembers of a key that was in rounds.
+type Buried struct {
+	Round Round        // the last one
+	Tomb  version.Item // the key's in that round
+	All   version.Item // merged from the tombs of this and earlier rounds
+}
+
+// Bury notes the tomb of a round, given what is remembered of the key so far.
+func (b Buried) Bury(r Round, tomb version.Item) Buried {
+	if r.Before(b.Round) {
+		b.All = version.Merge(b.All, tomb)
+		return b
+	}
+	return Buried{Round: r, Tomb: tomb, All: version.Merge(b.All, tomb)}
+}
+
+// Join takes in what another store remembers of the key.
+func (b Buried) Join(o Buried) Buried {
+	out := b.Bury(o.Round, o.Tomb)
+	out.All = version.Merge(out.All, o.All)
+	return out
+}
+
+// Over tells whether the round is known to be committed at a store with mark m.
+func (b Buried) Over(m Mark) bool { return !m.Committed.Before(b.Round) }
+
+// Drop tells whether a store with mark m may drop its record of the key: the
+// round is committed and nothing was written since.
+func (b Buried) Drop(m Mark, held version.Item) bool {
+	return b.Over(m) && !m.Lagging() && held.Equal(b.Tomb)
+}
+
+// Nothing tells whether an item offered to a store that has no record of the
+// key is what was purged, or a part of it: to take it in would only bring the
+// tomb back.
+func (b Buried) Nothing(m Mark, offered version.Item) bool {
+	return b.Over(m) && version.Merge(offered, b.Tomb).Equal(b.Tomb)
+}
+
+// CatchUp is what a store that has missed rounds makes of an item that it
+// holds: whatever they purged of it dies.
+func (b Buried) CatchUp(held version.Item) version.Item { return version.Merge(held, b.All) }
+
+// Attempt gathers the answers to one round of one shard.
+type Attempt struct {
+	members []view.NodeID // whose acknowledgement it needs
+	acked   []view.NodeID
+}
+
+// NewAttempt begins to count. members are the storing members that are not
+// gone, this store included.
+func NewAttempt(members []view.NodeID) *Attempt { return &Attempt{members: members} }
+
+// Acked takes in an acknowledgement.
+func (a *Attempt) Acked(id view.NodeID) {
+	if slices.Contains(a.members, id) && !slices.Contains(a.acked, id) {
+		a.acked = append(a.acked, id)
+	}
+}
+
+// Committed tells whether every member has acknowledged.
+func (a *Attempt) Committed() bool { return len(a.acked) == len(a.members) }
+
+// Next is the round that a store with mark m may propose after all members have
+// told their marks, and the mark that the proposal carries: it tells every
+// member of all rounds that any of them knows to be committed. A store that
+// lags behind one of those proposes nothing: its disk may have been rolled back
+// to before it acknowledged that round.
+func (m Mark) Next(self view.NodeID, told ...Mark) (Round, Mark, error) {
+	r := Round{Counter: m.Acked.Counter + 1, Proposer: self}
+	for _, o := range told {
+		r.Counter = max(r.Counter, o.Acked.Counter+1)
+		m = m.Heard(o)
+	}
+	if m.Lagging() {
+		return Round{}, m, fmt.Errorf("%w: committed up to %v, here %v", ErrLagging, m.Committed, m.Acked)
+	}
+	return r, m, nil
+}

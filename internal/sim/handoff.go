@@ -1,0 +1,158 @@
+package sim
+
+import (
+	"slices"
+
+	"time"
+
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// holding tells of which units there is something here although this store is
+// not to keep them.
+func (s *store) holding(units []int) (out []int) {
+	for _, u := range units {
+		if !s.keeps(s.who.ID, u) && len(s.keysOf(u, "", true)) > 0 {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// handOff brings what this store is not to keep to those that are, and lets
+// go of it. Records that are kept for one store only go another way.
+func (s *store) handOff() {
+	if s.busy["handoff"] {
+		return
+	}
+	for u := range s.c.Units {
+		if !s.keeps(s.who.ID, u) && len(s.former(u, "", true)) > 0 {
+			s.busy["handoff"] = true
+			serial := s.serial
+			s.handOffUnit(u, func() { delete(s.busy, "handoff") })
+			s.h.After(20*time.Second, func() {
+				if s.serial >= serial {
+					delete(s.busy, "handoff")
+				}
+			})
+			return
+		}
+	}
+	if s.leaves {
+		s.left()
+	}
+}
+
+// former lists the records that this store keeps as a home it is not.
+func (s *store) former(unit int, after string, first bool) []replicate.Mark {
+	return slices.DeleteFunc(s.keysOf(unit, after, first), func(m replicate.Mark) bool { return !s.record(m.Key).Home })
+}
+
+func (s *store) handOffUnit(unit int, done func()) {
+	homes := s.homes(unit)
+	roster := s.roster.Digest()
+	core := replicate.NewHandoff(homes, s.live, 4)
+	var step func()
+	step = func() {
+		at := core.Step()
+		switch at.Kind {
+		case replicate.HandoffList:
+			marks := s.former(unit, at.After, at.First)
+			n := min(len(marks), 4)
+			core.Listed(marks[:n], n == len(marks))
+			step()
+		case replicate.HandoffCover:
+			s.call(at.To, coverRequest{unit, roster, at.Marks}, 2*time.Second, func(body any, ok bool) {
+				missing, _ := body.([]int)
+				if !ok {
+					done()
+					return
+				}
+				core.Covered(missing)
+				step()
+			})
+		case replicate.HandoffPush:
+			s.pushAll(at.To, at.Keys, func(ok bool) {
+				if !ok {
+					done()
+					return
+				}
+				core.Pushed(len(at.Keys))
+				step()
+			})
+		case replicate.HandoffDrop:
+			s.letGo(unit, roster, at.Marks, func(n int) {
+				core.Dropped(n)
+				step()
+			})
+		case replicate.HandoffDone:
+			done()
+		}
+	}
+	step()
+}
+
+// vouch tells which of a store's records this home does not hold as they are
+// there. The other lets go of the rest. An update of its own makes sure that
+// what this store had itself let go of by then is seen to be gone.
+func (s *store) vouch(b coverRequest, done func(missing []int, ok bool)) {
+	home := slices.Contains(s.homes(b.Unit), s.who.ID)
+	if !replicate.MayVouch(b.Roster, s.roster.Digest(), home) {
+		done(nil, false)
+		return
+	}
+	s.must(s.h.Disk.Update(func(*Tx) error { return nil }, func(synced bool) {
+		if !synced || !s.running() {
+			return
+		}
+		missing := []int{}
+		for i, m := range b.Marks {
+			rec := s.record(m.Key)
+			if !rec.Home || hasher.Version(rec.Item) != m.Hash {
+				missing = append(missing, i)
+			}
+		}
+		done(missing, true)
+	}))
+}
+
+// letGo takes the role of a home from records that all homes hold.
+func (s *store) letGo(unit int, roster uint64, marks []replicate.Mark, done func(n int)) {
+	n := 0
+	s.must(s.h.Disk.Update(func(tx *Tx) error {
+		for _, m := range marks {
+			rec, bad := load(tx, m.Key)
+			if bad || rec.Unknown() {
+				continue
+			}
+			if !replicate.MayDrop(roster, s.roster.Digest(), s.keeps(s.who.ID, unit), m.Hash, hasher.Version(rec.Item)) {
+				continue
+			}
+			rec.Home = false
+			n++
+			if rec.Idle() {
+				s.c.dropped++
+				s.c.oracle.dropped(s, m.Key, rec.Item)
+				tx.Delete(keyRecord + m.Key)
+			} else {
+				tx.Set(keyRecord+m.Key, rec)
+			}
+		}
+		return nil
+	}, func(synced bool) {
+		if synced && s.running() {
+			done(n)
+		}
+	}))
+}
+
+// kept lists the units that both this store and a peer are to keep.
+func (s *store) kept(peer view.NodeID) (out []int) {
+	for u := range s.c.Units {
+		if s.keeps(s.who.ID, u) && s.keeps(peer, u) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
