@@ -103,45 +103,77 @@ func (m Mark) Acknowledge(p *Proposal, members [16]byte, now version.HLC, truste
 // Buried is what a store remembers of a key that was in rounds.
 type Buried struct {
 	Round Round        // the last one
+	Over  bool         // it is known to be committed
 	Tomb  version.Item // the key's in that round
 	All   version.Item // merged from the tombs of this and earlier rounds
 }
 
 // Bury notes the tomb of a round, given what is remembered of the key so far.
 func (b Buried) Bury(r Round, tomb version.Item) Buried {
-	if r.Before(b.Round) {
-		b.All = version.Merge(b.All, tomb)
-		return b
-	}
-	return Buried{Round: r, Tomb: tomb, All: version.Merge(b.All, tomb)}
+	return b.Join(Buried{Round: r, Tomb: tomb, All: tomb})
 }
 
 // Join takes in what another store remembers of the key.
 func (b Buried) Join(o Buried) Buried {
-	out := b.Bury(o.Round, o.Tomb)
-	out.All = version.Merge(out.All, o.All)
+	out := b
+	if b.Round.Before(o.Round) {
+		out = o
+	}
+	out.Over = out.Over || b.Round == o.Round && (b.Over || o.Over)
+	out.All = version.Merge(b.All, o.All)
 	return out
 }
 
-// Over tells whether the round is known to be committed at a store with mark m.
-func (b Buried) Over(m Mark) bool { return !m.Committed.Before(b.Round) }
-
-// Drop tells whether a store with mark m may drop its record of the key: the
-// round is committed and nothing was written since.
-func (b Buried) Drop(m Mark, held version.Item) bool {
-	return b.Over(m) && !m.Lagging() && held.Equal(b.Tomb)
+// Hear takes in the mark of a store. That a round is committed tells nothing of
+// those before it: they may have been given up.
+func (b Buried) Hear(m Mark) Buried {
+	b.Over = b.Over || b.Round == m.Committed
+	return b
 }
+
+// Drop tells whether a store may drop its record of the key: the round is
+// committed, and nothing was written since.
+func (b Buried) Drop(held version.Item) bool { return b.Over && held.Equal(b.Tomb) }
 
 // Nothing tells whether an item offered to a store that has no record of the
 // key is what was purged, or a part of it: to take it in would only bring the
 // tomb back.
-func (b Buried) Nothing(m Mark, offered version.Item) bool {
-	return b.Over(m) && version.Merge(offered, b.Tomb).Equal(b.Tomb)
+func (b Buried) Nothing(offered version.Item) bool {
+	return b.Over && version.Merge(offered, b.Tomb).Equal(b.Tomb)
 }
 
 // CatchUp is what a store that has missed rounds makes of an item that it
 // holds: whatever they purged of it dies.
 func (b Buried) CatchUp(held version.Item) version.Item { return version.Merge(held, b.All) }
+
+// Keep is what a store may keep of an item when no log reaches back to the
+// rounds it has missed: what it wrote itself, under births that own tells,
+// since it cannot have been purged without the store, and what that has
+// replaced. Of everything else nobody knows any more whether it was deleted;
+// the item says nothing of it then.
+func Keep(held version.Item, own func(version.Actor) bool) version.Item {
+	out := version.Item{HLC: held.HLC}
+	unseen := make(map[version.Actor]uint64) // first dot of a birth that is given up
+	for _, s := range held.Sibs {
+		if own(s.Dot.A) {
+			out.Sibs = append(out.Sibs, s)
+		} else if n, ok := unseen[s.Dot.A]; !ok || s.Dot.N < n {
+			unseen[s.Dot.A] = s.Dot.N
+		}
+	}
+	if len(out.Sibs) == 0 {
+		return version.Item{}
+	}
+	for _, e := range held.Ctx {
+		if n, ok := unseen[e.A]; ok {
+			e.N = n - 1
+		}
+		if e.N > 0 {
+			out.Ctx = append(out.Ctx, e)
+		}
+	}
+	return out
+}
 
 // Attempt gathers the answers to one round of one shard.
 type Attempt struct {

@@ -53,12 +53,13 @@ func (r Roster) Predecessor(self view.NodeID, name string) (view.NodeID, bool) {
 // same name replaces, and the nodes evicted. A predecessor that alive reports
 // as running is left as it is: then the newcomer is the one to refuse (see
 // Admit). Putting a new disk under an old name is a decision of whoever runs
-// the box, so it waits for no majority.
+// the box, so it waits for no majority. A successor that is gone itself counts
+// as well: it was let in, so the store before it had lost its place by then.
 func (r Roster) Settle(alive func(view.NodeID) bool) (Roster, []view.NodeID) {
 	var evicted []view.NodeID
 	for _, e := range r.entries {
 		old, ok := r.Get(e.Predecessor)
-		if !ok || e.Status.Gone() || old.Status == view.Evicted || old.Name != e.Name || alive(old.ID) {
+		if !ok || old.Status == view.Evicted || old.Name != e.Name || alive(old.ID) {
 			continue
 		}
 		evicted = append(evicted, old.ID)

@@ -72,10 +72,12 @@ func TestSuccessorEvictsItsPredecessor(t *testing.T) {
 	if _, evicted := with(t, s, other).Settle(nobody); len(evicted) != 0 {
 		t.Errorf("evicted under another name: %v", evicted)
 	}
-	dead := next
-	dead.Status = view.Evicted // a successor that is gone itself evicts nobody
-	if _, evicted := with(t, Roster{}, plain(1, "a"), dead).Settle(nobody); len(evicted) != 0 {
-		t.Errorf("evicted by one that is gone: %v", evicted)
+	for _, status := range []view.Status{view.Left, view.Evicted} {
+		gone := next // it was let in, and has gone before anybody took note of what that means
+		gone.Status = status
+		if _, evicted := with(t, Roster{}, plain(1, "a"), gone).Settle(nobody); !slices.Equal(evicted, []view.NodeID{1}) {
+			t.Errorf("a successor that is %v has evicted %v", status, evicted)
+		}
 	}
 	if id, ok := r.Predecessor(7, "b"); !ok || id != 2 {
 		t.Errorf("predecessor %v %v", id, ok)

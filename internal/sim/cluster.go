@@ -198,6 +198,13 @@ func (c *Cluster) Quiesce(loads ...*Workload) {
 		h.Disk.Sync = 0
 		h.Start()
 	}
+	for _, h := range c.World.Hosts {
+		if slot, ok := c.slots[h]; ok && h.Gone { // perhaps nobody has heard it leave
+			for _, by := range c.World.Hosts {
+				c.Evict(by, c.members[slot])
+			}
+		}
+	}
 	for range 180 {
 		c.World.Run(time.Second)
 		if c.World.Err() != nil {
@@ -217,13 +224,13 @@ func (c *Cluster) difference() string {
 	whole := c.roster()
 	for _, h := range c.World.Hosts {
 		s, ok := storeOn(h)
-		if !ok {
+		if !ok || s.quit {
 			continue
 		}
 		if len(h.Disk.pending) > 0 {
 			return "a sync is under way"
 		}
-		if !s.quit && s.roster.Sum() != whole.Sum() {
+		if s.roster.Sum() != whole.Sum() {
 			return fmt.Sprintf("host %d: roster", h.Index)
 		}
 		for _, k := range h.Disk.Keys(keyRecord) {

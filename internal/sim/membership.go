@@ -17,7 +17,7 @@ func (s *store) refresh() {
 		s.adopt(next)
 	}
 	if e, _ := s.roster.Get(s.who.ID); e.Status == view.Evicted {
-		s.retire(s.who)
+		s.retire(hello{}) // there is no second copy of it
 		return
 	}
 	clear(s.alive)
@@ -88,7 +88,7 @@ func (s *store) forget(unit int) {
 // Evict has a store that runs give up another one for good.
 func (c *Cluster) Evict(by *Host, id view.NodeID) {
 	s, ok := storeOn(by)
-	if !ok || s.who.ID == id {
+	if !ok || s.quit || s.who.ID == id {
 		return
 	}
 	if next, err := s.roster.Move(id, view.Evicted); err == nil {

@@ -18,6 +18,7 @@ type Oracle struct {
 	cloned   bool                       // dots may have been given out twice, see F.2 13
 	reads    int
 	acks     int
+	aside    int // writes that were set aside
 }
 
 // write is what the oracle remembers of a dot.
@@ -89,6 +90,18 @@ func (o *Oracle) purged(s *store, key string, it version.Item) {
 	for _, h := range o.c.World.Hosts {
 		if other, ok := storeOn(h); ok && !other.quit {
 			o.holds(other, key, other.record(key).Item)
+		}
+	}
+}
+
+// refused: a store has set aside, and listed, what it could not vouch for. Only
+// data that was rolled back, in a cluster that has lost all other disks of that
+// time, comes to that.
+func (o *Oracle) refused(s *store, key string, was, kept version.Item) {
+	for _, sib := range was.Sibs {
+		if w := o.writes[sib.Dot]; w != nil && kept.Sibling(sib.Dot) == nil && o.copies(sib.Dot, s) == 0 {
+			w.moved = true
+			o.aside++
 		}
 	}
 }
@@ -254,7 +267,7 @@ func (o *Oracle) verifyKey(key string, dots []version.Dot) {
 	for _, d := range dots {
 		var by *version.Dot
 		for _, e := range dots {
-			if e != d && final.Ctx.Covers(e) && o.writes[e].seen.Covers(d) {
+			if e != d && (final.Ctx.Covers(e) || o.writes[e].moved) && o.writes[e].seen.Covers(d) {
 				by = &e
 				break
 			}

@@ -72,7 +72,7 @@ func (s *store) hollow(unit int) bool {
 // isPurged tells whether an item is what was purged here of a key.
 func (s *store) isPurged(tx *Tx, key string, rec replicate.Record, in version.Item) bool {
 	v, err := tx.Get(keyLog + key)
-	return err == nil && rec.Unknown() && v.(logged).Nothing(markIn(tx, s.c.unit(key)), in)
+	return err == nil && rec.Unknown() && v.(logged).Nothing(in)
 }
 
 // purge tries to purge the tombs of a unit of which this store is a home.
@@ -196,9 +196,10 @@ func (s *store) log(tx *Tx, l logged) {
 	tx.Set(keyLog+l.Key, l)
 }
 
-// committed lets go of what was purged in rounds that are known to be
+// committed lets go of what was purged in a round that is known to be
 // committed.
 func (s *store) committed(unit int, upTo purge.Mark) {
+	var gone []logged
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
 		m := markIn(tx, unit).Heard(upTo)
 		tx.Set(markKey(unit), m)
@@ -208,23 +209,33 @@ func (s *store) committed(unit int, upTo purge.Mark) {
 				continue
 			}
 			l := v.(logged)
-			rec, _ := load(tx, l.Key)
-			if s.c.unit(l.Key) == unit && l.Drop(m, rec.Item) {
+			if l.Round != m.Committed || s.c.unit(l.Key) != unit {
+				continue
+			}
+			l.Buried = l.Hear(m)
+			tx.Set(k, l)
+			if rec, _ := load(tx, l.Key); l.Drop(rec.Item) {
 				tx.Delete(keyRecord + l.Key)
-				s.c.purged++
-				s.c.oracle.purged(s, l.Key, l.Tomb)
+				gone = append(gone, l)
 			}
 		}
 		return nil
-	}, nil))
+	}, func(synced bool) {
+		if synced {
+			s.c.purged += len(gone)
+			for _, l := range gone {
+				s.c.oracle.purged(s, l.Key, l.Tomb)
+			}
+		}
+	}))
 }
 
 // syncMarks has this store catch up with the rounds that a peer knows of; the
 // peer hears of those that it lacks itself.
 func (s *store) syncMarks(peer view.NodeID, units []int, done func(ok bool)) {
-	req := marksRequest{Marks: map[int]purge.Mark{}}
+	req := marksRequest{Marks: map[int]purge.Mark{}, From: map[int]purge.Round{}}
 	for _, u := range units {
-		req.Marks[u] = s.mark(u)
+		req.Marks[u], req.From[u] = s.mark(u), s.logFrom(u)
 	}
 	s.call(peer, req, 2*time.Second, func(body any, ok bool) {
 		r, _ := body.(marksReply)
@@ -232,14 +243,62 @@ func (s *store) syncMarks(peer view.NodeID, units []int, done func(ok bool)) {
 			done(false)
 			return
 		}
-		s.catchUp(req, r, func() { done(true) })
+		s.catchUp(req, r, func() {
+			for _, u := range units {
+				s.stuck(u, peer, r)
+			}
+			done(true)
+		})
 	})
+}
+
+// stuck gives up what cannot be vouched for, when a store lags behind and
+// nobody's log reaches back to where it stands.
+func (s *store) stuck(unit int, peer view.NodeID, r marksReply) {
+	m := s.mark(unit)
+	if !m.Lagging() || m.Acked.Before(r.Marks[unit].Acked) && !m.Acked.Before(r.From[unit]) {
+		delete(s.short, unit)
+		return
+	}
+	if s.short[unit] == nil {
+		s.short[unit] = map[view.NodeID]bool{}
+	}
+	s.short[unit][peer] = true
+	ids, _ := s.members()
+	for _, id := range ids {
+		if id != s.who.ID && !s.short[unit][id] {
+			return
+		}
+	}
+	s.h.World.Logf("host %d: nobody's log of unit %d reaches back to here", s.h.Index, unit)
+	s.must(s.h.Disk.Update(func(tx *Tx) error {
+		m := markIn(tx, unit)
+		for k := range s.h.Disk.latest {
+			if !strings.HasPrefix(k, keyRecord) || s.c.unit(k[len(keyRecord):]) != unit {
+				continue
+			}
+			rec, _ := load(tx, k[len(keyRecord):])
+			kept := purge.Keep(rec.Item, func(a version.Actor) bool {
+				return a.Store == uint64(s.who.ID) && a.Session == s.writer.Session()
+			})
+			s.c.oracle.refused(s, k[len(keyRecord):], rec.Item, kept)
+			if rec.Item = kept; kept.Unknown() {
+				tx.Delete(k)
+			} else {
+				tx.Set(k, rec)
+			}
+		}
+		m.Acked = m.Committed
+		tx.Set(markKey(unit), m)
+		tx.Set(logKey(unit), m.Acked)
+		return nil
+	}, nil))
 }
 
 func (s *store) catchUp(asked marksRequest, r marksReply, done func()) {
 	var behind []int
 	for u, theirs := range r.Marks {
-		if s.mark(u).Behind(theirs) {
+		if s.mark(u).Behind(theirs) || r.From[u].Before(s.logFrom(u)) {
 			behind = append(behind, u)
 		}
 	}
@@ -267,8 +326,12 @@ func (s *store) catchUp(asked marksRequest, r marksReply, done func()) {
 		}
 		for _, u := range behind {
 			m, theirs := markIn(tx, u), r.Marks[u]
-			if m.Acked == asked.Marks[u].Acked && m.Acked.Before(theirs.Acked) && r.Whole[u] {
+			if m.Acked == asked.Marks[u].Acked && m.Acked.Before(theirs.Acked) && !m.Acked.Before(r.From[u]) {
 				m.Acked = theirs.Acked
+			}
+			v, _ := tx.Get(logKey(u))
+			if from, _ := v.(purge.Round); r.From[u].Before(from) && !theirs.Acked.Before(from) {
+				tx.Set(logKey(u), r.From[u])
 			}
 			tx.Set(markKey(u), m.Heard(theirs))
 		}
@@ -295,11 +358,11 @@ func (s *store) servePurge(from view.NodeID, body any, reply func(any)) {
 		s.committed(b.Unit, purge.Mark{Committed: b.Round})
 		reply(nil)
 	case marksRequest:
-		r := marksReply{Marks: map[int]purge.Mark{}, Whole: map[int]bool{}}
+		r := marksReply{Marks: map[int]purge.Mark{}, From: map[int]purge.Round{}}
 		var mine []int
 		for u, theirs := range b.Marks {
 			m := s.mark(u)
-			r.Whole[u] = !theirs.Acked.Before(s.logFrom(u))
+			r.From[u] = s.logFrom(u)
 			if r.Marks[u] = m; m.Behind(theirs) {
 				mine = append(mine, u)
 			}
@@ -307,7 +370,8 @@ func (s *store) servePurge(from view.NodeID, body any, reply func(any)) {
 		for _, k := range s.h.Disk.Keys(keyLog) {
 			v, _ := s.h.Disk.Get(k)
 			l := v.(logged)
-			if theirs, ok := b.Marks[s.c.unit(l.Key)]; ok && theirs.Acked.Before(l.Round) {
+			u := s.c.unit(l.Key)
+			if theirs, ok := b.Marks[u]; ok && (theirs.Acked.Before(l.Round) || r.From[u].Before(b.From[u])) {
 				r.Log = append(r.Log, l)
 			}
 		}

@@ -69,12 +69,13 @@ type (
 		First bool
 	}
 	marksRequest struct {
-		Marks map[int]purge.Mark // by unit
+		Marks map[int]purge.Mark  // by unit
+		From  map[int]purge.Round // by unit: the asker's log is whole after it
 	}
 	marksReply struct {
 		Marks map[int]purge.Mark
-		Log   []logged     // of rounds that the asker lacks
-		Whole map[int]bool // by unit: the log holds all of them
+		Log   []logged            // of rounds that the asker lacks
+		From  map[int]purge.Round // by unit: the log is whole after it
 	}
 	askRequest struct {
 		Unit    int

@@ -29,7 +29,8 @@ type store struct {
 	peers  map[view.NodeID]hello // the last that was met of each store
 	shown  map[*Host]uint64      // sum of the roster that the store there had
 	calls  map[uint64]func(body any, ok bool)
-	busy   map[string]bool // background work that is under way
+	busy   map[string]bool              // background work that is under way
+	short  map[int]map[view.NodeID]bool // by unit: stores whose log does not reach back to this one's mark
 	serial uint64
 	leaves bool
 	quit   bool
@@ -65,6 +66,7 @@ func (c *Cluster) start(h *Host) Process {
 		h: h, c: c,
 		alive: map[view.NodeID]bool{}, peers: map[view.NodeID]hello{}, shown: map[*Host]uint64{},
 		calls: map[uint64]func(any, bool){}, busy: map[string]bool{},
+		short:  map[int]map[view.NodeID]bool{},
 		healer: replicate.NewHealer(c.Heal),
 	}
 	id := identity{}
@@ -223,6 +225,9 @@ func (s *store) coordinate(p putRequest, done func(putReply)) {
 
 // commit makes the dot. known was read elsewhere just now.
 func (s *store) commit(p putRequest, read replicate.ReadResult, done func(putReply)) {
+	if !s.running() {
+		return
+	}
 	op := replicate.NewWrite(s.plan(p.Key), p.Level, p.MinDurable, 0)
 	var item version.Item
 	var wrote reconcile.Wrote
@@ -282,7 +287,10 @@ func (s *store) drive(key string, item version.Item, mark purge.Mark, op *replic
 			case replicate.Keep:
 				s.must(s.update(key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
 					if !markIn(tx, s.c.unit(key)).Admits(mark) {
-						return rec.Take(replicate.Role{For: e.For}), nil // it holds the write, or what replaced it
+						if !rec.Unknown() { // else it was purged
+							rec = rec.Take(replicate.Role{For: e.For})
+						}
+						return rec, nil
 					}
 					rec, _, err := rec.Accept(w, item, replicate.Role{For: e.For}, s.h.Wall())
 					return rec, err
@@ -435,7 +443,7 @@ func (s *store) offer(to view.NodeID, key string, item version.Item, mark purge.
 		}
 		s.syncMarks(to, []int{s.c.unit(key)}, func(ok bool) {
 			mark, rec := s.mark(s.c.unit(key)), s.record(key)
-			if !ok || rec.Unknown() {
+			if !ok || !rec.Item.Dominates(item) { // it may have been lost meanwhile
 				done(false)
 				return
 			}
