@@ -5,6 +5,8 @@ const (
 	fileLocal  = "internal/reconcile/local.go"
 	fileWriter = "internal/reconcile/writer.go"
 	fileClock  = "internal/reconcile/clock.go"
+	fileSketch = "internal/reconcile/sketch.go"
+	filePeel   = "internal/reconcile/peel.go"
 
 	pkgVersion   = "./replica/version"
 	pkgReconcile = "./internal/reconcile"
@@ -173,5 +175,48 @@ var reconcile = []Mutant{
 		File: fileLocal,
 		Old:  "		if doubted(s.Dot.A) {", New: "		if false {",
 		Packages: pkgSim, Tests: "TestF2_13_CloneOfARunningMachine",
+	},
+	{
+		Name: "removed-element-stays-counted", Rule: "a sketch equals one computed from the store's records (D, F.1 22)",
+		File: fileSketch,
+		Old:  "	s.Count += n * t.Count", New: "	s.Count += n * n * t.Count",
+		Packages: pkgReconcile, Tests: "TestF1_22",
+	},
+	{
+		Name: "walk-stands-still", Rule: "an element is in a symbol once: the smallest step is one symbol (D)",
+		File: fileSketch,
+		Old:  "if num%den != 0 || num == 0 {", New: "if num%den != 0 {",
+		Packages: pkgReconcile, Tests: "TestWalkAtItsLimits",
+	},
+	{
+		Name: "checks-not-compared", Rule: "a symbol that counts one element is pure only if the check agrees (D)",
+		File: fileSketch,
+		Old:  "return s.Check == uint32(s.Count)*alone.Check&(1<<24-1)", New: "return alone.Count == 1",
+		Packages: pkgReconcile, Tests: "TestPeelingFindsTheDifference",
+	},
+	{
+		Name: "sides-not-checked", Rule: "the check tells on which side an element is missing (D)",
+		File:     fileSketch,
+		Old:      "return s.Check == uint32(s.Count)*alone.Check&(1<<24-1)",
+		New:      "return s.Check == alone.Check || s.Check == -alone.Check&(1<<24-1)",
+		Packages: pkgReconcile, Tests: "TestDamagedSymbols",
+	},
+	{
+		Name: "new-symbols-keep-what-is-known", Rule: "an element that was found is taken out of later symbols (D)",
+		File: filePeel,
+		Old:  "			p.left[e.walk.index].merge(e.Symbol, -1)", New: "			_ = p.left[e.walk.index]",
+		Packages: pkgReconcile, Tests: "TestPeelingFindsTheDifference",
+	},
+	{
+		Name: "element-found-again", Rule: "wrong symbols that give one element away in turn are noticed (D, F.1 23)",
+		File: filePeel,
+		Old:  "twice || len(p.peeled) == len(p.left)", New: "twice && len(p.peeled) == len(p.left)",
+		Packages: pkgReconcile, Tests: "TestSameElementTwice",
+	},
+	{
+		Name: "more-elements-than-symbols", Rule: "wrong symbols cost no more than their number (D, F.1 23)",
+		File: filePeel,
+		Old:  "twice || len(p.peeled) == len(p.left)", New: "twice",
+		Packages: pkgReconcile, Tests: "TestMoreElementsThanSymbols",
 	},
 }

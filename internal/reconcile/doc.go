@@ -3,6 +3,9 @@
 // is shown. It is the pure core of section A of the protocol: time and
 // randomness are arguments, nothing is read or written here.
 //
+// It also holds the hashes, digests and sketches by which two stores find out
+// in which records they differ (section D).
+//
 // # Duties of the caller
 //
 //  1. One record per key and store. Hints, adopted copies and leftovers point
