@@ -149,6 +149,9 @@ func (s *store) retire(known hello) {
 		key := k[len(keyRecord):]
 		plan := s.plan(key)
 		s.must(s.update(key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
+			if rec.Unknown() {
+				return replicate.Record{}, nil // damaged
+			}
 			rec.Home = plan.IsHome(s.who.ID)
 			for _, home := range plan.Order[:plan.Homes] {
 				if home != s.who.ID {
