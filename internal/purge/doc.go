@@ -9,8 +9,8 @@
 //
 // A store that acknowledges a round holds, of each key in it, nothing older
 // than the tomb, and from then on takes in only what was read at stores that
-// had acknowledged the round as well: every item in motion carries the mark
-// that its store had in the shard when the item was read there, and the mark
+// had acknowledged the round as well: every item in motion carries the stamp
+// that its store had in the shard when the item was read there, and the stamp
 // travels with it unchanged, through read repair too. By induction no store
 // that has acknowledged ever holds what the tomb had deleted as live. Once all
 // have, that is everyone, and the tomb may go.
@@ -21,9 +21,9 @@
 //
 // # Duties of the caller
 //
-//   - Read the mark before the item that it is sent with, or together with it;
-//     show a mark only once it is synced.
-//   - Store a new mark in the batch that holds the tombs of its round, and make
+//   - Read the stamp before the item that it is sent with, or together with it;
+//     show a stamp only once it is synced.
+//   - Store a new stamp in the batch that holds the tombs of its round, and make
 //     no other change to the shard between the check and that batch.
 //   - Keep what a round has deleted in the log; say from where on it is whole.
 package purge

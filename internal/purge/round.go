@@ -34,7 +34,7 @@ type Proposal struct {
 	Shard   int
 	Round   Round
 	Members [16]byte // digest of the storing members ever met, and whether each is in or out
-	Mark    Mark     // see Next
+	Stamp   Stamp    // see Next
 	Batch   []Tomb
 }
 
@@ -73,15 +73,15 @@ func Due(it version.Item) (at version.HLC, ok bool) {
 	return at, true
 }
 
-// Acknowledge decides whether a store with mark m acknowledges a proposal. If
-// so it returns the mark to be stored, in the batch in which every copy that
+// Acknowledge decides whether a store with stamp m acknowledges a proposal. If
+// so it returns the stamp to be stored, in the batch in which every copy that
 // the store holds of a key in it, or should hold as a home, is merged with its
 // tomb. A round may be acknowledged again.
 //
 // members is the digest of those that this store knows; now is the reading of
 // its clock, trusted tells that it agrees with those of its peers.
-func (m Mark) Acknowledge(p *Proposal, members [16]byte, now version.HLC, trusted bool) (Mark, error) {
-	m = m.Heard(p.Mark)
+func (m Stamp) Acknowledge(p *Proposal, members [16]byte, now version.HLC, trusted bool) (Stamp, error) {
+	m = m.Heard(p.Stamp)
 	switch {
 	case members != p.Members:
 		return m, ErrMembers
@@ -124,9 +124,9 @@ func (b Buried) Join(o Buried) Buried {
 	return out
 }
 
-// Hear takes in the mark of a store. That a round is committed tells nothing of
+// Hear takes in the stamp of a store. That a round is committed tells nothing of
 // those before it: they may have been given up.
-func (b Buried) Hear(m Mark) Buried {
+func (b Buried) Hear(m Stamp) Buried {
 	b.Over = b.Over || b.Round == m.Committed
 	return b
 }
@@ -195,12 +195,12 @@ func (a *Attempt) Acked(id view.NodeID) {
 // Committed tells whether every member has acknowledged.
 func (a *Attempt) Committed() bool { return len(a.acked) == len(a.members) }
 
-// Next is the round that a store with mark m may propose after all members have
-// told their marks, and the mark that the proposal carries: it tells every
+// Next is the round that a store with stamp m may propose after all members have
+// told their stamps, and the stamp that the proposal carries: it tells every
 // member of all rounds that any of them knows to be committed. A store that
 // lags behind one of those proposes nothing: its disk may have been rolled back
 // to before it acknowledged that round.
-func (m Mark) Next(self view.NodeID, told ...Mark) (Round, Mark, error) {
+func (m Stamp) Next(self view.NodeID, told ...Stamp) (Round, Stamp, error) {
 	r := Round{Counter: m.Acked.Counter + 1, Proposer: self}
 	for _, o := range told {
 		r.Counter = max(r.Counter, o.Acked.Counter+1)

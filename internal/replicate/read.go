@@ -24,13 +24,13 @@ type Reply struct {
 	Know    Knowledge
 	Syncing bool // the store is a home that has not caught up: what it lacks proves nothing
 	Item    version.Item
-	Mark    purge.Mark // the store's in the key's shard when it read Item
+	Stamp   purge.Stamp // the store's in the key's shard when it read Item
 }
 
 // ReadResult is what a read concludes.
 type ReadResult struct {
 	Item    version.Item // merged from all replies; Unknown if none had a record
-	Mark    purge.Mark   // with which Item may be merged elsewhere
+	Stamp   purge.Stamp  // with which Item may be merged elsewhere
 	Replies int          // replies that count towards the level
 	// Err is ErrDegraded if fewer stores answered than the level asks for, or
 	// if none had a record and too few homes can vouch that there is none.
@@ -57,7 +57,7 @@ type ReadOp struct {
 	asked    []ask
 	next     int // next of plan.Order to be asked
 	merged   version.Item
-	mark     purge.Mark // with which merged may be sent on
+	stamp    purge.Stamp // with which merged may be sent on
 	counted  int
 	absent   int // homes among them without a record
 	replies  []Reply
@@ -161,9 +161,9 @@ func (op *ReadOp) Replied(r Reply, now time.Duration) (ask []view.NodeID, done b
 	switch {
 	case r.Know == Present:
 		if op.merged.Unknown() {
-			op.mark = r.Mark
+			op.stamp = r.Stamp
 		}
-		op.mark = op.mark.Least(r.Mark)
+		op.stamp = op.stamp.Least(r.Stamp)
 		op.merged = version.Merge(op.merged, r.Item)
 		if vouches || !op.strict {
 			op.counted++
@@ -250,7 +250,7 @@ func (op *ReadOp) Abandon() {
 
 func (op *ReadOp) finish() {
 	op.finished = true
-	op.result = ReadResult{Item: op.merged, Mark: op.mark, Replies: op.counted}
+	op.result = ReadResult{Item: op.merged, Stamp: op.stamp, Replies: op.counted}
 	if n := op.lacking(); n > 0 {
 		op.result.Err = fmt.Errorf("replicate: %d replies too few: %w", n, ErrDegraded)
 	}
@@ -277,6 +277,6 @@ func (op *ReadOp) Repairs() []view.NodeID {
 }
 
 // Merged returns the merge of all replies so far, late ones included, and the
-// mark with which it is to be sent on: never a newer one than any reply came
+// stamp with which it is to be sent on: never a newer one than any reply came
 // with, or a value that was read before a purge would be written back after it.
-func (op *ReadOp) Merged() (version.Item, purge.Mark) { return op.merged, op.mark }
+func (op *ReadOp) Merged() (version.Item, purge.Stamp) { return op.merged, op.stamp }

@@ -19,15 +19,15 @@ func (s *store) deliverHints() {
 			continue
 		}
 		rec, key := v.(replicate.Record), k[len(keyRecord):]
-		plan, mark := s.plan(key), s.mark(s.c.unit(key))
-		if mark.Lagging() {
+		plan, stamp := s.plan(key), s.stamp(s.c.unit(key))
+		if stamp.Lagging() {
 			continue
 		}
 		for _, target := range rec.Hints {
 			hint := replicate.Hint{Target: target, Homes: plan.Order[:plan.Homes]}
 			acked := map[view.NodeID]bool{}
 			for _, to := range hint.Deliver(s.who.ID, s.live) {
-				s.offer(to, key, rec.Item, mark, replicate.HomeRole, func(ok bool) {
+				s.offer(to, key, rec.Item, stamp, replicate.HomeRole, func(ok bool) {
 					if acked[to] = ok; hint.Done(s.who.ID, s.live, func(id view.NodeID) bool { return acked[id] }) {
 						s.settle(key, target, rec.Item)
 					}
@@ -111,7 +111,7 @@ func (s *store) compare(peer view.NodeID) {
 			mine = append(mine, u)
 		}
 	}
-	s.syncMarks(peer, all, func(ok bool) {
+	s.syncStamps(peer, all, func(ok bool) {
 		if !ok {
 			return
 		}
@@ -213,7 +213,7 @@ func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) 
 				next(i + 1)
 				return
 			}
-			s.accept([]offer{{keys[i], r.Item, r.Mark}}, replicate.HomeRole, func(stale bool) {
+			s.accept([]offer{{keys[i], r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
 				if stale {
 					return
 				}
@@ -230,9 +230,9 @@ func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) 
 func (s *store) pushAll(peer view.NodeID, keys []string, done func(ok bool)) {
 	var offers []offer
 	for _, k := range keys {
-		mark := s.mark(s.c.unit(k))
-		if rec := s.record(k); !rec.Unknown() && !mark.Lagging() {
-			offers = append(offers, offer{k, rec.Item, mark})
+		stamp := s.stamp(s.c.unit(k))
+		if rec := s.record(k); !rec.Unknown() && !stamp.Lagging() {
+			offers = append(offers, offer{k, rec.Item, stamp})
 		}
 	}
 	if len(offers) == 0 {

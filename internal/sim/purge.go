@@ -18,7 +18,7 @@ type logged struct {
 	purge.Buried
 }
 
-func markKey(unit int) string { return fmt.Sprint(keyMark, unit) }
+func stampKey(unit int) string { return fmt.Sprint(keyStamp, unit) }
 
 func logKey(unit int) string { return fmt.Sprint(keyFrom, unit) }
 
@@ -29,32 +29,32 @@ func (s *store) logFrom(unit int) purge.Round {
 	return r
 }
 
-// mark is what a store shows of where it stands: synced, like all it shows.
-func (s *store) mark(unit int) purge.Mark {
-	v, _ := s.h.Disk.Get(markKey(unit))
-	m, _ := v.(purge.Mark)
+// stamp is what a store shows of where it stands: synced, like all it shows.
+func (s *store) stamp(unit int) purge.Stamp {
+	v, _ := s.h.Disk.Get(stampKey(unit))
+	m, _ := v.(purge.Stamp)
 	return m
 }
 
-// markIn is where it stands inside an update.
-func markIn(tx *Tx, unit int) purge.Mark {
-	v, _ := tx.Get(markKey(unit))
-	m, _ := v.(purge.Mark)
+// stampIn is where it stands inside an update.
+func stampIn(tx *Tx, unit int) purge.Stamp {
+	v, _ := tx.Get(stampKey(unit))
+	m, _ := v.(purge.Stamp)
 	return m
 }
 
-// admit judges an item by the mark it came with. A store that holds nothing of
+// admit judges an item by the stamp it came with. A store that holds nothing of
 // a unit has nothing to catch up with.
-func (s *store) admit(tx *Tx, key string, from purge.Mark) bool {
+func (s *store) admit(tx *Tx, key string, from purge.Stamp) bool {
 	unit := s.c.unit(key)
-	m := markIn(tx, unit)
+	m := stampIn(tx, unit)
 	next := m.Heard(from)
 	if next.Acked.Before(from.Acked) && s.hollow(unit) {
 		next.Acked = from.Acked
 		tx.Set(logKey(unit), from.Acked)
 	}
 	if next != m {
-		tx.Set(markKey(unit), next)
+		tx.Set(stampKey(unit), next)
 	}
 	return m.Admits(from)
 }
@@ -82,7 +82,7 @@ func (s *store) purge() {
 		return
 	}
 	ids, digest := s.members()
-	var marks []purge.Mark
+	var marks []purge.Stamp
 	asked := 0
 	for _, id := range ids {
 		if id == s.who.ID {
@@ -91,7 +91,7 @@ func (s *store) purge() {
 		asked++
 		s.call(id, askRequest{unit, digest}, 2*time.Second, func(body any, ok bool) {
 			if r, _ := body.(askReply); ok && r.Able {
-				if marks = append(marks, r.Mark); len(marks) == asked {
+				if marks = append(marks, r.Stamp); len(marks) == asked {
 					s.propose(unit, marks)
 				}
 			}
@@ -103,11 +103,11 @@ func (s *store) purge() {
 }
 
 // propose begins a round.
-func (s *store) propose(unit int, marks []purge.Mark) {
+func (s *store) propose(unit int, marks []purge.Stamp) {
 	ids, digest := s.members()
 	p := purge.Proposal{Shard: unit, Members: digest}
 	var err error
-	if p.Round, p.Mark, err = s.mark(unit).Next(s.who.ID, marks...); err != nil {
+	if p.Round, p.Stamp, err = s.stamp(unit).Next(s.who.ID, marks...); err != nil {
 		return
 	}
 	for _, k := range s.h.Disk.Keys(keyRecord) {
@@ -153,7 +153,7 @@ func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
 	refused := false
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
 		_, digest := s.members()
-		m, err := markIn(tx, p.Shard).Acknowledge(p, digest, s.h.Wall(), false)
+		m, err := stampIn(tx, p.Shard).Acknowledge(p, digest, s.h.Wall(), false)
 		if refused = err != nil; refused {
 			s.h.World.Logf("host %d: %v", s.h.Index, err)
 			return nil
@@ -164,7 +164,7 @@ func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
 			}
 			s.log(tx, logged{t.Key, purge.Buried{}.Bury(p.Round, t.Item)})
 		}
-		tx.Set(markKey(p.Shard), m)
+		tx.Set(stampKey(p.Shard), m)
 		return nil
 	}, func(synced bool) {
 		if synced && s.running() {
@@ -198,11 +198,11 @@ func (s *store) log(tx *Tx, l logged) {
 
 // committed lets go of what was purged in a round that is known to be
 // committed.
-func (s *store) committed(unit int, upTo purge.Mark) {
+func (s *store) committed(unit int, upTo purge.Stamp) {
 	var gone []logged
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
-		m := markIn(tx, unit).Heard(upTo)
-		tx.Set(markKey(unit), m)
+		m := stampIn(tx, unit).Heard(upTo)
+		tx.Set(stampKey(unit), m)
 		for _, k := range s.h.Disk.Keys(keyLog) {
 			v, err := tx.Get(k)
 			if err != nil {
@@ -230,15 +230,15 @@ func (s *store) committed(unit int, upTo purge.Mark) {
 	}))
 }
 
-// syncMarks has this store catch up with the rounds that a peer knows of; the
+// syncStamps has this store catch up with the rounds that a peer knows of; the
 // peer hears of those that it lacks itself.
-func (s *store) syncMarks(peer view.NodeID, units []int, done func(ok bool)) {
-	req := marksRequest{Marks: map[int]purge.Mark{}, From: map[int]purge.Round{}}
+func (s *store) syncStamps(peer view.NodeID, units []int, done func(ok bool)) {
+	req := stampsRequest{Marks: map[int]purge.Stamp{}, From: map[int]purge.Round{}}
 	for _, u := range units {
-		req.Marks[u], req.From[u] = s.mark(u), s.logFrom(u)
+		req.Marks[u], req.From[u] = s.stamp(u), s.logFrom(u)
 	}
 	s.call(peer, req, 2*time.Second, func(body any, ok bool) {
-		r, _ := body.(marksReply)
+		r, _ := body.(stampsReply)
 		if !ok {
 			done(false)
 			return
@@ -254,8 +254,8 @@ func (s *store) syncMarks(peer view.NodeID, units []int, done func(ok bool)) {
 
 // stuck gives up what cannot be vouched for, when a store lags behind and
 // nobody's log reaches back to where it stands.
-func (s *store) stuck(unit int, peer view.NodeID, r marksReply) {
-	m := s.mark(unit)
+func (s *store) stuck(unit int, peer view.NodeID, r stampsReply) {
+	m := s.stamp(unit)
 	if !m.Lagging() || m.Acked.Before(r.Marks[unit].Acked) && !m.Acked.Before(r.From[unit]) {
 		delete(s.short, unit)
 		return
@@ -272,7 +272,7 @@ func (s *store) stuck(unit int, peer view.NodeID, r marksReply) {
 	}
 	s.h.World.Logf("host %d: nobody's log of unit %d reaches back to here", s.h.Index, unit)
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
-		m := markIn(tx, unit)
+		m := stampIn(tx, unit)
 		for k := range s.h.Disk.latest {
 			if !strings.HasPrefix(k, keyRecord) || s.c.unit(k[len(keyRecord):]) != unit {
 				continue
@@ -289,16 +289,16 @@ func (s *store) stuck(unit int, peer view.NodeID, r marksReply) {
 			}
 		}
 		m.Acked = m.Committed
-		tx.Set(markKey(unit), m)
+		tx.Set(stampKey(unit), m)
 		tx.Set(logKey(unit), m.Acked)
 		return nil
 	}, nil))
 }
 
-func (s *store) catchUp(asked marksRequest, r marksReply, done func()) {
+func (s *store) catchUp(asked stampsRequest, r stampsReply, done func()) {
 	var behind []int
 	for u, theirs := range r.Marks {
-		if s.mark(u).Behind(theirs) || r.From[u].Before(s.logFrom(u)) {
+		if s.stamp(u).Behind(theirs) || r.From[u].Before(s.logFrom(u)) {
 			behind = append(behind, u)
 		}
 	}
@@ -325,7 +325,7 @@ func (s *store) catchUp(asked marksRequest, r marksReply, done func()) {
 			s.log(tx, l)
 		}
 		for _, u := range behind {
-			m, theirs := markIn(tx, u), r.Marks[u]
+			m, theirs := stampIn(tx, u), r.Marks[u]
 			if m.Acked == asked.Marks[u].Acked && m.Acked.Before(theirs.Acked) && !m.Acked.Before(r.From[u]) {
 				m.Acked = theirs.Acked
 			}
@@ -333,13 +333,13 @@ func (s *store) catchUp(asked marksRequest, r marksReply, done func()) {
 			if from, _ := v.(purge.Round); r.From[u].Before(from) && !theirs.Acked.Before(from) {
 				tx.Set(logKey(u), r.From[u])
 			}
-			tx.Set(markKey(u), m.Heard(theirs))
+			tx.Set(stampKey(u), m.Heard(theirs))
 		}
 		return nil
 	}, func(synced bool) {
 		if synced && s.running() {
 			for _, u := range behind {
-				s.committed(u, s.mark(u))
+				s.committed(u, s.stamp(u))
 			}
 			done()
 		}
@@ -350,18 +350,18 @@ func (s *store) servePurge(from view.NodeID, body any, reply func(any)) {
 	switch b := body.(type) {
 	case askRequest:
 		_, digest := s.members()
-		m := s.mark(b.Unit)
-		reply(askReply{Mark: m, Able: digest == b.Members && !m.Lagging()})
+		m := s.stamp(b.Unit)
+		reply(askReply{Stamp: m, Able: digest == b.Members && !m.Lagging()})
 	case proposeRequest:
 		s.acknowledge(&b.Proposal, func(ok bool) { reply(ok) })
 	case commitRequest:
-		s.committed(b.Unit, purge.Mark{Committed: b.Round})
+		s.committed(b.Unit, purge.Stamp{Committed: b.Round})
 		reply(nil)
-	case marksRequest:
-		r := marksReply{Marks: map[int]purge.Mark{}, From: map[int]purge.Round{}}
+	case stampsRequest:
+		r := stampsReply{Marks: map[int]purge.Stamp{}, From: map[int]purge.Round{}}
 		var mine []int
 		for u, theirs := range b.Marks {
-			m := s.mark(u)
+			m := s.stamp(u)
 			r.From[u] = s.logFrom(u)
 			if r.Marks[u] = m; m.Behind(theirs) {
 				mine = append(mine, u)
@@ -378,7 +378,7 @@ func (s *store) servePurge(from view.NodeID, body any, reply func(any)) {
 		reply(r)
 		if slices.Sort(mine); len(mine) > 0 && !s.busy["marks"] {
 			s.busy["marks"] = true
-			s.syncMarks(from, mine, func(bool) { delete(s.busy, "marks") })
+			s.syncStamps(from, mine, func(bool) { delete(s.busy, "marks") })
 		}
 	}
 }
@@ -387,10 +387,10 @@ func (s *store) servePurge(from view.NodeID, body any, reply func(any)) {
 // that some store has seen committed.
 func (s *store) stale(key string) bool {
 	unit := s.c.unit(key)
-	m := s.mark(unit)
+	m := s.stamp(unit)
 	for _, h := range s.c.World.Hosts {
-		if v, err := h.Disk.Get(markKey(unit)); err == nil {
-			m = m.Heard(v.(purge.Mark))
+		if v, err := h.Disk.Get(stampKey(unit)); err == nil {
+			m = m.Heard(v.(purge.Stamp))
 		}
 	}
 	return m.Lagging()

@@ -45,9 +45,9 @@ type (
 		Err     error
 	}
 	offer struct {
-		Key  string
-		Item version.Item
-		Mark purge.Mark // of the store and shard where Item was read, when it was
+		Key   string
+		Item  version.Item
+		Stamp purge.Stamp // of the store and shard where Item was read, when it was
 	}
 	greeting     struct{}
 	mergeRequest struct {
@@ -68,12 +68,12 @@ type (
 		After string
 		First bool
 	}
-	marksRequest struct {
-		Marks map[int]purge.Mark  // by unit
+	stampsRequest struct {
+		Marks map[int]purge.Stamp // by unit
 		From  map[int]purge.Round // by unit: the asker's log is whole after it
 	}
-	marksReply struct {
-		Marks map[int]purge.Mark
+	stampsReply struct {
+		Marks map[int]purge.Stamp
 		Log   []logged            // of rounds that the asker lacks
 		From  map[int]purge.Round // by unit: the log is whole after it
 	}
@@ -82,8 +82,8 @@ type (
 		Members [16]byte
 	}
 	askReply struct {
-		Mark purge.Mark
-		Able bool
+		Stamp purge.Stamp
+		Able  bool
 	}
 	proposeRequest struct{ Proposal purge.Proposal }
 	commitRequest  struct {

@@ -30,7 +30,7 @@ type store struct {
 	shown  map[*Host]uint64      // sum of the roster that the store there had
 	calls  map[uint64]func(body any, ok bool)
 	busy   map[string]bool              // background work that is under way
-	short  map[int]map[view.NodeID]bool // by unit: stores whose log does not reach back to this one's mark
+	short  map[int]map[view.NodeID]bool // by unit: stores whose log does not reach back to this one's stamp
 	serial uint64
 	leaves bool
 	quit   bool
@@ -55,7 +55,7 @@ const (
 	keyMeta     = "meta"
 	keyRecord   = "r/"
 	keySynced   = "u/"
-	keyMark     = "m/" // of a unit: where the store stands in its rounds
+	keyStamp    = "m/" // of a unit: where the store stands in its rounds
 	keyLog      = "p/" // of a key: what was purged of it
 	keyFrom     = "f/" // of a unit: the round after which the log is whole
 )
@@ -231,13 +231,13 @@ func (s *store) commit(p putRequest, read replicate.ReadResult, done func(putRep
 	op := replicate.NewWrite(s.plan(p.Key), p.Level, p.MinDurable, 0)
 	var item version.Item
 	var wrote reconcile.Wrote
-	var mark purge.Mark
+	var stamp purge.Stamp
 	known := read.Item
 	err := s.h.Disk.Update(func(tx *Tx) error {
 		w := s.writer
 		rec, _ := load(tx, p.Key)
-		mark = markIn(tx, s.c.unit(p.Key))
-		if !known.Unknown() && mark.Admits(read.Mark) {
+		stamp = stampIn(tx, s.c.unit(p.Key))
+		if !known.Unknown() && stamp.Admits(read.Stamp) {
 			merged, _, err := rec.Accept(&w, known, op.LocalRoles()[0], s.h.Wall())
 			if err != nil {
 				return err
@@ -262,7 +262,7 @@ func (s *store) commit(p putRequest, read replicate.ReadResult, done func(putRep
 	}, func(synced bool) {
 		s.c.oracle.settled(wrote.Dot, synced)
 		if synced && s.running() {
-			s.drive(p.Key, item, mark, op, wrote, done)
+			s.drive(p.Key, item, stamp, op, wrote, done)
 		}
 	})
 	if err != nil {
@@ -271,13 +271,13 @@ func (s *store) commit(p putRequest, read replicate.ReadResult, done func(putRep
 }
 
 // drive performs the effects of a write operation.
-func (s *store) drive(key string, item version.Item, mark purge.Mark, op *replicate.WriteOp, wrote reconcile.Wrote, done func(putReply)) {
+func (s *store) drive(key string, item version.Item, stamp purge.Stamp, op *replicate.WriteOp, wrote reconcile.Wrote, done func(putReply)) {
 	var perform func([]replicate.Effect)
 	perform = func(effects []replicate.Effect) {
 		for _, e := range effects {
 			switch e.Kind {
 			case replicate.Send:
-				s.offer(e.To, key, item, mark, replicate.Role{For: e.For}, func(ok bool) {
+				s.offer(e.To, key, item, stamp, replicate.Role{For: e.For}, func(ok bool) {
 					if ok {
 						perform(op.Acked(e.To, s.h.Now()))
 					} else {
@@ -286,7 +286,7 @@ func (s *store) drive(key string, item version.Item, mark purge.Mark, op *replic
 				})
 			case replicate.Keep:
 				s.must(s.update(key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
-					if !markIn(tx, s.c.unit(key)).Admits(mark) {
+					if !stampIn(tx, s.c.unit(key)).Admits(stamp) {
 						if !rec.Unknown() { // else it was purged
 							rec = rec.Take(replicate.Role{For: e.For})
 						}
@@ -358,9 +358,9 @@ func (s *store) read(key string, level replicate.Level, all bool, done func(repl
 		}
 		if final && !over {
 			over = true
-			merged, mark := op.Merged()
+			merged, stamp := op.Merged()
 			for _, id := range op.Repairs() {
-				s.send(id, []offer{{key, merged, mark}}, replicate.HomeRole, func(bool, bool) {})
+				s.send(id, []offer{{key, merged, stamp}}, replicate.HomeRole, func(bool, bool) {})
 			}
 			done(op.Result())
 		}
@@ -374,10 +374,10 @@ func (s *store) read(key string, level replicate.Level, all bool, done func(repl
 // answer tells what this store knows of a key.
 func (s *store) answer(key string) replicate.Reply {
 	unit := s.c.unit(key)
-	r := replicate.Reply{From: s.who.ID, Syncing: !s.isReady(unit), Mark: s.mark(unit)}
+	r := replicate.Reply{From: s.who.ID, Syncing: !s.isReady(unit), Stamp: s.stamp(unit)}
 	v, err := s.h.Disk.Get(keyRecord + key)
 	switch {
-	case r.Mark.Lagging():
+	case r.Stamp.Lagging():
 		r.Syncing = true
 	case errors.Is(err, ErrCorrupt):
 		r.Know = replicate.Corrupt
@@ -407,7 +407,7 @@ func (s *store) accept(offers []offer, role replicate.Role, ack func(stale bool)
 	for _, o := range offers {
 		admitted := true
 		err := s.update(o.Key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
-			if admitted = s.admit(tx, o.Key, o.Mark); !admitted {
+			if admitted = s.admit(tx, o.Key, o.Stamp); !admitted {
 				return rec, nil
 			}
 			if s.isPurged(tx, o.Key, rec, o.Item) {
@@ -435,19 +435,19 @@ func (s *store) accept(offers []offer, role replicate.Role, ack func(stale bool)
 
 // offer sends an item to a store, this one included. If that has acknowledged
 // a round that this store has not, it catches up and sends what it holds then.
-func (s *store) offer(to view.NodeID, key string, item version.Item, mark purge.Mark, role replicate.Role, done func(ok bool)) {
-	s.send(to, []offer{{key, item, mark}}, role, func(ok, stale bool) {
+func (s *store) offer(to view.NodeID, key string, item version.Item, stamp purge.Stamp, role replicate.Role, done func(ok bool)) {
+	s.send(to, []offer{{key, item, stamp}}, role, func(ok, stale bool) {
 		if !stale {
 			done(ok)
 			return
 		}
-		s.syncMarks(to, []int{s.c.unit(key)}, func(ok bool) {
-			mark, rec := s.mark(s.c.unit(key)), s.record(key)
+		s.syncStamps(to, []int{s.c.unit(key)}, func(ok bool) {
+			stamp, rec := s.stamp(s.c.unit(key)), s.record(key)
 			if !ok || !rec.Item.Dominates(item) { // it may have been lost meanwhile
 				done(false)
 				return
 			}
-			s.send(to, []offer{{key, rec.Item, mark}}, role, func(ok, stale bool) { done(ok && !stale) })
+			s.send(to, []offer{{key, rec.Item, stamp}}, role, func(ok, stale bool) { done(ok && !stale) })
 		})
 	})
 }
