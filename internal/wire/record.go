@@ -136,10 +136,39 @@ const (
 	keyMeta   = 'm'
 	keyRecord = 'd'
 	keyIndex  = 'x'
+	keyLog    = 'p'
 )
 
-// IndexHint marks index entries of records kept for another store.
-const IndexHint = 'h'
+const (
+	// IndexHint marks index entries of records kept for another store.
+	IndexHint = 'h'
+	// IndexGrave marks those of records of which nothing is alive, or will be
+	// from a time on, which stands in the place of the target.
+	IndexGrave = 'g'
+)
+
+// LogKey returns the key of what was purged of a record, given its key.
+func LogKey(record []byte) []byte {
+	k := slices.Clone(record)
+	k[0] = keyLog
+	return k
+}
+
+// LogRange returns the bounds of all that was purged of a shard.
+func LogRange(shard int) (lower, upper []byte) {
+	lower = binary.BigEndian.AppendUint16([]byte{keyLog}, uint16(shard))
+	return lower, After(lower)
+}
+
+// ParseLogKey takes the key of what was purged of a record apart.
+func ParseLogKey(k []byte) (shard int, bucket uint64, key string, ok bool) {
+	if len(k) == 0 || k[0] != keyLog {
+		return 0, 0, "", false
+	}
+	record := slices.Clone(k)
+	record[0] = keyRecord
+	return ParseRecordKey(record)
+}
 
 // MetaKey returns the key of a fact about the store itself.
 func MetaKey(name string) []byte { return append([]byte{keyMeta}, name...) }

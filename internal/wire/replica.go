@@ -31,6 +31,7 @@ type Offer struct {
 	Key    string
 	For    view.NodeID // store the item is to be kept for; 0: for the receiver itself
 	Item   []byte      // see AppendItem
+	Stamp  Stamp       // of the store where Item was read, when it was
 }
 
 // MergeRequest asks to merge items and to answer once they are synced.
@@ -57,10 +58,11 @@ const (
 )
 
 // MergeReply answers MergeRequest. CodeOK: the receiver durably holds items
-// at least as new as all that were offered.
+// at least as new as all that were offered, but for those that are Stale.
 type MergeReply struct {
-	Code Code
-	Wall int64 // receiver's clock, ms since 1970
+	Code  Code
+	Wall  int64 // receiver's clock, ms since 1970
+	Stale []int // offers, by their place, that were read before a round the receiver has acknowledged
 }
 
 // Lookup names a key and what the asker already has of it.
@@ -88,6 +90,7 @@ const (
 type Lookedup struct {
 	Found Found
 	Item  []byte
+	Stamp Stamp // of the store when it read Item
 }
 
 // ReadReply answers ReadRequest, in its order. It may stop early when it
@@ -174,16 +177,22 @@ type ListReply struct {
 
 // AppendMergeRequest appends the encoding of m.
 func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
+	var table stampTable
+	for i := range m.Offers {
+		table.add(m.Offers[i].Stamp)
+	}
 	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
+		p.uint(table.version())
 		p.int(m.Wall)
-		p.array(len(m.Offers) * 4)
+		p.stamps(&table)
+		p.array(len(m.Offers) * table.width(4))
 		for i := range m.Offers {
 			o := &m.Offers[i]
 			p.id(o.Bucket)
 			p.string(o.Key)
 			p.uint(uint64(o.For))
 			p.bytes(o.Item)
+			p.stampOf(&table, o.Stamp)
 		}
 	})
 }
@@ -191,15 +200,16 @@ func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
 // DecodeMergeRequest reads what AppendMergeRequest wrote.
 func DecodeMergeRequest(data []byte) (m MergeRequest, err error) {
 	err = unpack(data, "merge request", func(u *unpacker) {
-		u.version(replicaVersion)
+		v := u.version(stampedVersion)
 		m.Wall = u.int()
-		n := u.list(4)
+		table := u.stamps(v)
+		n := u.list(width(4, table))
 		if n == 0 {
 			return
 		}
 		m.Offers = make([]Offer, n)
 		for i := range m.Offers {
-			m.Offers[i] = Offer{Bucket: u.uint(), Key: u.string(MaxKey), For: view.NodeID(u.uint()), Item: u.bytes(maxMessage)}
+			m.Offers[i] = Offer{Bucket: u.uint(), Key: u.string(MaxKey), For: view.NodeID(u.uint()), Item: u.bytes(maxMessage), Stamp: u.stampOf(table)}
 		}
 	})
 	return m, err
@@ -218,18 +228,30 @@ func (u *unpacker) list(width int) int {
 // AppendMergeReply appends the encoding of m.
 func AppendMergeReply(dst []byte, m MergeReply) []byte {
 	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
+		if len(m.Stale) == 0 {
+			p.uint(replicaVersion)
+		} else {
+			p.uint(stampedVersion)
+		}
 		p.uint(uint64(m.Code))
 		p.int(m.Wall)
+		if len(m.Stale) > 0 {
+			p.numbers(m.Stale)
+		}
 	})
 }
 
 // DecodeMergeReply reads what AppendMergeReply wrote.
 func DecodeMergeReply(data []byte) (m MergeReply, err error) {
 	err = unpack(data, "merge reply", func(u *unpacker) {
-		u.version(replicaVersion)
+		v := u.version(stampedVersion)
 		m.Code = u.code()
 		m.Wall = u.int()
+		if v == stampedVersion {
+			if m.Stale = u.numbers(maxBatch); len(m.Stale) == 0 {
+				u.fail("nothing stale in an answer that speaks of it")
+			}
+		}
 	})
 	return m, err
 }
@@ -267,13 +289,19 @@ func DecodeReadRequest(data []byte) (m ReadRequest, err error) {
 
 // AppendReadReply appends the encoding of m.
 func AppendReadReply(dst []byte, m *ReadReply) []byte {
+	var table stampTable
+	for i := range m.Items {
+		table.add(m.Items[i].Stamp)
+	}
 	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
+		p.uint(table.version())
 		p.int(m.Wall)
-		p.array(len(m.Items) * 2)
+		p.stamps(&table)
+		p.array(len(m.Items) * table.width(2))
 		for i := range m.Items {
 			p.uint(uint64(m.Items[i].Found))
 			p.bytes(m.Items[i].Item)
+			p.stampOf(&table, m.Items[i].Stamp)
 		}
 	})
 }
@@ -281,9 +309,10 @@ func AppendReadReply(dst []byte, m *ReadReply) []byte {
 // DecodeReadReply reads what AppendReadReply wrote.
 func DecodeReadReply(data []byte) (m ReadReply, err error) {
 	err = unpack(data, "read reply", func(u *unpacker) {
-		u.version(replicaVersion)
+		v := u.version(stampedVersion)
 		m.Wall = u.int()
-		n := u.list(2)
+		table := u.stamps(v)
+		n := u.list(width(2, table))
 		if n == 0 {
 			return
 		}
@@ -293,6 +322,7 @@ func DecodeReadReply(data []byte) (m ReadReply, err error) {
 			if (l.Found == Present) != (len(l.Item) != 0) {
 				u.fail("item %d is present without bytes, or bytes are there without it", i)
 			}
+			l.Stamp = u.stampOf(table)
 			m.Items[i] = l
 		}
 	})

@@ -1,0 +1,70 @@
+package purge
+
+import (
+	"cmp"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Round names one attempt to purge a shard. Rounds of a shard are ordered:
+// first by counter, then by who proposed them, so that no two are ever equal.
+// The zero Round comes before all.
+type Round struct {
+	Counter  uint64
+	Proposer view.NodeID
+}
+
+// Compare orders rounds; see cmp.Compare.
+func (r Round) Compare(o Round) int {
+	return cmp.Or(cmp.Compare(r.Counter, o.Counter), cmp.Compare(r.Proposer, o.Proposer))
+}
+
+// Before tells whether r comes before o.
+func (r Round) Before(o Round) bool { return r.Compare(o) < 0 }
+
+func later(a, b Round) Round {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// Stamp is where a store stands in the rounds of a shard. The zero Stamp is that
+// of a store that has seen none.
+type Stamp struct {
+	Acked     Round // the last round that the store has acknowledged, or caught up with
+	Committed Round // the last round that it knows all members have acknowledged
+}
+
+// Lagging tells whether a round was committed that the store has not
+// acknowledged: it was no member then. It may hold what was purged, so it must
+// catch up before it acknowledges anything or lets an item of the shard go.
+func (m Stamp) Lagging() bool { return m.Acked.Before(m.Committed) }
+
+// Admits tells whether an item that was read at a store with stamp from may be
+// merged at a store with stamp m.
+func (m Stamp) Admits(from Stamp) bool { return !from.Acked.Before(m.Acked) }
+
+// Least is the stamp of what was merged from items with both stamps: it is
+// admitted only where each of them is.
+func (m Stamp) Least(o Stamp) Stamp {
+	if o.Acked.Before(m.Acked) {
+		m.Acked = o.Acked
+	}
+	if o.Committed.Before(m.Committed) {
+		m.Committed = o.Committed
+	}
+	return m
+}
+
+// Heard takes in which rounds are committed, as another store knows it.
+func (m Stamp) Heard(from Stamp) Stamp {
+	m.Committed = later(m.Committed, from.Committed)
+	return m
+}
+
+// Behind tells whether the store with stamp o has acknowledged, or knows to be
+// committed, a round that the store with stamp m does not know of.
+func (m Stamp) Behind(o Stamp) bool {
+	return m.Acked.Before(o.Acked) || m.Committed.Before(o.Committed)
+}

@@ -1,0 +1,149 @@
+package wire
+
+// Names of the calls with which shards change hands.
+const (
+	MethodCover = "replica.cover" // CoverRequest -> CoverReply
+	MethodHeld  = "replica.held"  // HeldRequest -> HeldReply
+)
+
+// CoverRequest asks a home which records it holds as they are at the asker,
+// which will let go of those that all homes hold.
+type CoverRequest struct {
+	Bucket uint64
+	Shard  int
+	Roster uint64 // digest of what the asker's placement depends on
+	Marks  []Mark // in the order of keys
+}
+
+// CoverReply names the records, by their place, that are not here as they are
+// there. Refused: this store is no home of the shard, or knows another roster.
+type CoverReply struct {
+	Refused bool
+	Missing []int
+}
+
+// HeldRequest asks for what a store holds although it is not to keep it, and
+// where it may vouch for what is not there.
+type HeldRequest struct{}
+
+// Held is a slice of the data.
+type Held struct {
+	Bucket uint64
+	Shard  int
+}
+
+// HeldReply answers HeldRequest.
+type HeldReply struct {
+	Roster   uint64
+	Leftover []Held       // records here that this store is not to keep
+	Seasoned []SeasonedIn // of what it is a home
+}
+
+// SeasonedIn tells the shards of a bucket of which a store has been a home long
+// enough to know what the others know, as a bit map.
+type SeasonedIn struct {
+	Bucket uint64
+	Shards []byte
+}
+
+// AppendCoverRequest appends the encoding of m.
+func AppendCoverRequest(dst []byte, m *CoverRequest) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.id(m.Bucket)
+		p.uint(uint64(m.Shard))
+		p.id(m.Roster)
+		p.array(len(m.Marks) * 2)
+		for i := range m.Marks {
+			p.string(m.Marks[i].Key)
+			p.id(m.Marks[i].Hash)
+		}
+	})
+}
+
+// DecodeCoverRequest reads what AppendCoverRequest wrote.
+func DecodeCoverRequest(data []byte) (m CoverRequest, err error) {
+	err = unpack(data, "cover request", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Bucket, m.Shard, m.Roster = u.uint(), u.shard(), u.uint()
+		for i := range u.list(2) {
+			m.Marks = append(m.Marks, Mark{Key: u.string(MaxKey), Hash: u.uint()})
+			if i > 0 && m.Marks[i-1].Key >= m.Marks[i].Key {
+				u.fail("keys not in order at %d", i)
+			}
+			if u.err != nil {
+				return
+			}
+		}
+	})
+	return m, err
+}
+
+// AppendCoverReply appends the encoding of m.
+func AppendCoverReply(dst []byte, m *CoverReply) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.bool(m.Refused)
+		p.numbers(m.Missing)
+	})
+}
+
+// DecodeCoverReply reads what AppendCoverReply wrote.
+func DecodeCoverReply(data []byte) (m CoverReply, err error) {
+	err = unpack(data, "cover reply", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Refused = u.bool()
+		m.Missing = u.numbers(maxBatch)
+	})
+	return m, err
+}
+
+// AppendHeldRequest appends the encoding of m.
+func AppendHeldRequest(dst []byte, _ *HeldRequest) []byte {
+	return pack(dst, func(p *packer) { p.uint(replicaVersion) })
+}
+
+// DecodeHeldRequest reads what AppendHeldRequest wrote.
+func DecodeHeldRequest(data []byte) (m HeldRequest, err error) {
+	err = unpack(data, "held request", func(u *unpacker) { u.version(replicaVersion) })
+	return m, err
+}
+
+// AppendHeldReply appends the encoding of m.
+func AppendHeldReply(dst []byte, m *HeldReply) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.id(m.Roster)
+		p.array(len(m.Leftover) * 2)
+		for _, h := range m.Leftover {
+			p.id(h.Bucket)
+			p.uint(uint64(h.Shard))
+		}
+		p.array(len(m.Seasoned) * 2)
+		for _, s := range m.Seasoned {
+			p.id(s.Bucket)
+			p.bytes(s.Shards)
+		}
+	})
+}
+
+// DecodeHeldReply reads what AppendHeldReply wrote.
+func DecodeHeldReply(data []byte) (m HeldReply, err error) {
+	err = unpack(data, "held reply", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Roster = u.uint()
+		for range u.wide(1<<20, 2) {
+			m.Leftover = append(m.Leftover, Held{Bucket: u.uint(), Shard: u.shard()})
+			if u.err != nil {
+				return
+			}
+		}
+		for range u.wide(maxBatch, 2) {
+			m.Seasoned = append(m.Seasoned, SeasonedIn{Bucket: u.uint(), Shards: u.bytes(AllShards/8 + 1)})
+			if u.err != nil {
+				return
+			}
+		}
+	})
+	return m, err
+}

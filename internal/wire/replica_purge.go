@@ -1,0 +1,352 @@
+package wire
+
+// Names of the calls of a purge.
+const (
+	MethodStamps  = "replica.stamps"  // StampsRequest -> StampsReply
+	MethodLog     = "replica.log"     // LogRequest -> LogReply
+	MethodPropose = "replica.propose" // ProposeRequest -> ProposeReply
+	MethodCommit  = "replica.commit"  // CommitRequest -> nothing
+)
+
+// ShardStamp is a store's stamp in a shard.
+type ShardStamp struct {
+	Shard int
+	Stamp Stamp
+}
+
+// StampsRequest asks for a store's stamps in the shards that are named, or,
+// when none is, in all where it has one. The members' digest, if it is not
+// zero, asks whether the store could acknowledge a round now.
+type StampsRequest struct {
+	Members [16]byte
+	Sum     uint64 // hash of the asker's own stamps, 0: none; if it is the same there, none are sent
+	Shards  []int
+}
+
+// StampsReply answers StampsRequest.
+type StampsReply struct {
+	Able    bool // the members are agreed upon
+	Trusted bool // the store's clock agrees with those of its peers
+	Same    bool // the sums are equal
+	Stamps  []ShardStamp
+}
+
+// Tomb is a key of a round with the item that stands for its delete.
+type Tomb struct {
+	Bucket uint64
+	Key    string
+	Item   []byte
+}
+
+// Proposal is one shard's round.
+type Proposal struct {
+	Shard int
+	Round Round
+	Stamp Stamp // of all that any member knows to be committed
+	Tombs []Tomb
+}
+
+// ProposeRequest asks to acknowledge rounds.
+type ProposeRequest struct {
+	Members   [16]byte
+	Proposals []Proposal
+}
+
+// ProposeReply names the proposals, by their place, that are acknowledged.
+type ProposeReply struct{ Acked []int }
+
+// CommitRequest tells which rounds every member has acknowledged.
+type CommitRequest struct{ Rounds []ShardRound }
+
+// ShardRound is a round of a shard.
+type ShardRound struct {
+	Shard int
+	Round Round
+}
+
+// LogRequest asks what was purged of a shard after a round.
+type LogRequest struct {
+	Shard  int
+	Stamp  Stamp  // the asker's
+	From   Round  // the asker's log is whole after it
+	Bucket uint64 // with Key: go on after this entry
+	Key    string
+	More   bool // false: from the start, Bucket and Key do not count
+}
+
+// Buried is what a store remembers of a key that was in rounds.
+type Buried struct {
+	Round Round
+	Over  bool   // the round is known to be committed
+	Tomb  []byte // the key's item in that round
+	All   []byte // merged from those of all rounds; empty: as Tomb
+}
+
+// LogEntry is what is remembered of one key.
+type LogEntry struct {
+	Bucket uint64
+	Key    string
+	Buried
+}
+
+// LogReply is one page, in the order of buckets and keys.
+type LogReply struct {
+	Stamp   Stamp // of the store, before it read the entries
+	From    Round // its log is whole after it
+	Entries []LogEntry
+	More    bool
+}
+
+// RoundState is what a store keeps of a shard's rounds.
+type RoundState struct {
+	Stamp Stamp
+	From  Round
+}
+
+// AppendStampsRequest appends the encoding of m.
+func AppendStampsRequest(dst []byte, m *StampsRequest) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.bytes(m.Members[:])
+		p.uint(m.Sum)
+		p.numbers(m.Shards)
+	})
+}
+
+// DecodeStampsRequest reads what AppendStampsRequest wrote.
+func DecodeStampsRequest(data []byte) (m StampsRequest, err error) {
+	err = unpack(data, "stamps request", func(u *unpacker) {
+		u.version(replicaVersion)
+		u.fixed(m.Members[:])
+		m.Sum = u.uint()
+		m.Shards = u.numbers(AllShards)
+	})
+	return m, err
+}
+
+// AppendStampsReply appends the encoding of m.
+func AppendStampsReply(dst []byte, m *StampsReply) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.bool(m.Able)
+		p.bool(m.Trusted)
+		p.bool(m.Same)
+		p.array(len(m.Stamps) * 5)
+		for _, s := range m.Stamps {
+			p.uint(uint64(s.Shard))
+			p.stamp(s.Stamp)
+		}
+	})
+}
+
+// DecodeStampsReply reads what AppendStampsReply wrote.
+func DecodeStampsReply(data []byte) (m StampsReply, err error) {
+	err = unpack(data, "stamps reply", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Able, m.Trusted, m.Same = u.bool(), u.bool(), u.bool()
+		n := u.wide(AllShards, 5)
+		for range n {
+			m.Stamps = append(m.Stamps, ShardStamp{Shard: u.shard(), Stamp: u.stamp()})
+		}
+	})
+	return m, err
+}
+
+// wide reads the length of a flattened list of at most limit records.
+func (u *unpacker) wide(limit, width int) int {
+	n := u.array(limit * width)
+	if n%width != 0 {
+		u.fail("part of a record")
+		return 0
+	}
+	return n / width
+}
+
+// AppendProposeRequest appends the encoding of m.
+func AppendProposeRequest(dst []byte, m *ProposeRequest) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.bytes(m.Members[:])
+		p.array(len(m.Proposals))
+		for i := range m.Proposals {
+			o := &m.Proposals[i]
+			p.uint(uint64(o.Shard))
+			p.round(o.Round)
+			p.stamp(o.Stamp)
+			p.array(len(o.Tombs) * 3)
+			for _, t := range o.Tombs {
+				p.id(t.Bucket)
+				p.string(t.Key)
+				p.bytes(t.Item)
+			}
+		}
+	})
+}
+
+// DecodeProposeRequest reads what AppendProposeRequest wrote.
+func DecodeProposeRequest(data []byte) (m ProposeRequest, err error) {
+	err = unpack(data, "propose request", func(u *unpacker) {
+		u.version(replicaVersion)
+		u.fixed(m.Members[:])
+		for range u.array(AllShards) {
+			o := Proposal{Shard: u.shard(), Round: u.round(), Stamp: u.stamp()}
+			for range u.list(3) {
+				o.Tombs = append(o.Tombs, Tomb{Bucket: u.uint(), Key: u.string(MaxKey), Item: u.bytes(maxMessage)})
+			}
+			if u.err != nil {
+				return
+			}
+			m.Proposals = append(m.Proposals, o)
+		}
+	})
+	return m, err
+}
+
+// AppendProposeReply appends the encoding of m.
+func AppendProposeReply(dst []byte, m *ProposeReply) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.numbers(m.Acked)
+	})
+}
+
+// DecodeProposeReply reads what AppendProposeReply wrote.
+func DecodeProposeReply(data []byte) (m ProposeReply, err error) {
+	err = unpack(data, "propose reply", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Acked = u.numbers(AllShards)
+	})
+	return m, err
+}
+
+// AppendCommitRequest appends the encoding of m.
+func AppendCommitRequest(dst []byte, m *CommitRequest) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.array(len(m.Rounds) * 3)
+		for _, r := range m.Rounds {
+			p.uint(uint64(r.Shard))
+			p.round(r.Round)
+		}
+	})
+}
+
+// DecodeCommitRequest reads what AppendCommitRequest wrote.
+func DecodeCommitRequest(data []byte) (m CommitRequest, err error) {
+	err = unpack(data, "commit request", func(u *unpacker) {
+		u.version(replicaVersion)
+		for range u.wide(AllShards, 3) {
+			m.Rounds = append(m.Rounds, ShardRound{Shard: u.shard(), Round: u.round()})
+		}
+	})
+	return m, err
+}
+
+// AppendLogRequest appends the encoding of m.
+func AppendLogRequest(dst []byte, m *LogRequest) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.uint(uint64(m.Shard))
+		p.stamp(m.Stamp)
+		p.round(m.From)
+		p.id(m.Bucket)
+		p.string(m.Key)
+		p.bool(m.More)
+	})
+}
+
+// DecodeLogRequest reads what AppendLogRequest wrote.
+func DecodeLogRequest(data []byte) (m LogRequest, err error) {
+	err = unpack(data, "log request", func(u *unpacker) {
+		u.version(replicaVersion)
+		m = LogRequest{Shard: u.shard(), Stamp: u.stamp(), From: u.round(), Bucket: u.uint(), Key: u.string(MaxKey), More: u.bool()}
+	})
+	return m, err
+}
+
+func (p *packer) buried(b *Buried) {
+	p.round(b.Round)
+	p.bool(b.Over)
+	p.bytes(b.Tomb)
+	p.bytes(b.All)
+}
+
+func (u *unpacker) buried() Buried {
+	b := Buried{Round: u.round(), Over: u.bool(), Tomb: u.bytes(maxMessage), All: u.bytes(maxMessage)}
+	if u.err == nil && len(b.Tomb) == 0 {
+		u.fail("nothing buried")
+	}
+	if len(b.All) == 0 {
+		b.All = nil
+	}
+	return b
+}
+
+// AppendLogReply appends the encoding of m.
+func AppendLogReply(dst []byte, m *LogReply) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(replicaVersion)
+		p.stamp(m.Stamp)
+		p.round(m.From)
+		p.array(len(m.Entries))
+		for i := range m.Entries {
+			e := &m.Entries[i]
+			p.id(e.Bucket)
+			p.string(e.Key)
+			p.buried(&e.Buried)
+		}
+		p.bool(m.More)
+	})
+}
+
+// DecodeLogReply reads what AppendLogReply wrote.
+func DecodeLogReply(data []byte) (m LogReply, err error) {
+	err = unpack(data, "log reply", func(u *unpacker) {
+		u.version(replicaVersion)
+		m.Stamp, m.From = u.stamp(), u.round()
+		for range u.array(maxBatch) {
+			e := LogEntry{Bucket: u.uint(), Key: u.string(MaxKey), Buried: u.buried()}
+			if u.err != nil {
+				return
+			}
+			m.Entries = append(m.Entries, e)
+		}
+		m.More = u.bool()
+	})
+	return m, err
+}
+
+// AppendBuried appends the encoding of b, as it is stored.
+func AppendBuried(dst []byte, b *Buried) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(recordVersion)
+		p.buried(b)
+	})
+}
+
+// DecodeBuried reads what AppendBuried wrote. Its items lie in data.
+func DecodeBuried(data []byte) (b Buried, err error) {
+	err = unpack(data, "purged key", func(u *unpacker) {
+		u.version(recordVersion)
+		b = u.buried()
+	})
+	return b, err
+}
+
+// AppendRoundState appends the encoding of s.
+func AppendRoundState(dst []byte, s RoundState) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(recordVersion)
+		p.stamp(s.Stamp)
+		p.round(s.From)
+	})
+}
+
+// DecodeRoundState reads what AppendRoundState wrote.
+func DecodeRoundState(data []byte) (s RoundState, err error) {
+	err = unpack(data, "rounds of a shard", func(u *unpacker) {
+		u.version(recordVersion)
+		s = RoundState{Stamp: u.stamp(), From: u.round()}
+	})
+	return s, err
+}
