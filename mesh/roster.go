@@ -32,14 +32,15 @@ type book struct {
 // snapshot is a roster that is on disk, with its digests.
 type snapshot struct {
 	roster.Roster
-	sum     uint64 // of all it says
-	digest  uint64 // of what placement depends on
+	sum     uint64   // of all it says
+	digest  uint64   // of what placement depends on
+	storing [16]byte // of the storing members
 	once    sync.Once
 	entries []wire.EntrySum // see sums
 }
 
 func newSnapshot(r roster.Roster) *snapshot {
-	return &snapshot{Roster: r, sum: r.Sum(), digest: r.Digest()}
+	return &snapshot{Roster: r, sum: r.Sum(), digest: r.Digest(), storing: r.StoringDigest()}
 }
 
 // sums returns the digest of every entry, sorted by id. Nobody may change it.

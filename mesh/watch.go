@@ -204,7 +204,7 @@ func (w *watcher) publish() {
 	}
 	w.changed, w.shown = false, w.n.uptime()
 	w.version++
-	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest}
+	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest, Storing: w.roster.storing}
 	v.Members = make([]view.Member, 0, w.roster.Len())
 	for _, e := range w.roster.Entries() {
 		c := w.known[e.ID]

@@ -127,7 +127,7 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 		return Result{}, err
 	}
 	size := len(key) + len(w.Value)
-	if !s.admit(&s.gate.clients, size) {
+	if !s.makeRoom(&s.gate.clients, size) {
 		return Result{}, overload{retryAfter}
 	}
 	defer s.gate.clients.release(size)

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -65,6 +66,24 @@ type Config struct {
 	// of those that hold the same data. Default 30 s. Zero means the default,
 	// negative never.
 	SyncEvery time.Duration
+
+	// HealAfter is for how long this node must have seen a storing node down,
+	// while it ran itself and had contact with others, before the copies that
+	// were there are made elsewhere. Default 10 min. Zero means the default,
+	// negative never. Only the larger part of a cut mesh does so; see
+	// Store.ForceHeal.
+	HealAfter time.Duration
+
+	// TransferRate bounds what this store copies in the background (healing,
+	// hand-overs, comparisons), in bytes a second, as a metered link may need.
+	// Zero or negative means no bound. While clients write, such copies take
+	// 4 MiB/s at most anyway.
+	TransferRate int64
+
+	// PurgeEvery is the mean time between two attempts to forget deletes for
+	// good, which takes an acknowledgement of every storing member. Default
+	// 10 min. Zero means the default, negative never.
+	PurgeEvery time.Duration
 
 	// MaxSkew is how far clocks of storing nodes may be apart before the one
 	// that is off stops to decide between concurrent writes. Default 5 min.
@@ -125,6 +144,8 @@ func (c Config) withDefaults() Config {
 	fill(&c.ReserveBytes, 16<<20)
 	fill(&c.AckTimeout, 500*time.Millisecond)
 	fill(&c.SyncEvery, 30*time.Second)
+	fill(&c.HealAfter, replicate.DefaultHealAfter)
+	fill(&c.PurgeEvery, 10*time.Minute)
 	fill(&c.MaxSkew, 5*time.Minute)
 	fill(&c.MaxPending, 8192)
 	fill(&c.MaxPendingBytes, 64<<20)

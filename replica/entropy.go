@@ -48,6 +48,13 @@ func (e *entropy) moved() {
 	e.all()
 }
 
+// look has what belongs elsewhere looked for, should there be any.
+func (e *entropy) look() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.move = true
+}
+
 func (e *entropy) wake() { signal(e.kick) }
 
 func (e *entropy) run(ctx context.Context) {
@@ -64,6 +71,7 @@ func (e *entropy) run(ctx context.Context) {
 		case <-retry.C:
 		case <-tick.C:
 			tick.Reset(jitter(every))
+			e.look()
 			if peers := e.s.peers(); len(peers) > 0 && every > 0 {
 				e.want1(peers[rand.IntN(len(peers))])
 			}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
@@ -21,11 +20,12 @@ const (
 	digestBatch = 4096
 )
 
-// shared lists the shards of a bucket in which both stores are homes.
-func (s *Store) shared(lay *layout, b *bucket, peer view.NodeID) []slice {
+// shared lists the shards of a bucket that one store is to keep, who begins the
+// comparison, and of which another is a home.
+func (s *Store) shared(lay *layout, b *bucket, keeper, home view.NodeID) []slice {
 	var out []slice
 	for shard := range s.shardsOf(b) {
-		if rt := lay.route(b, shard); rt.isHome(s.id) && rt.isHome(peer) {
+		if lay.route(b, shard).isHome(home) && lay.keeps(b, shard, keeper) {
 			out = append(out, slice{b.id, shard})
 		}
 	}
@@ -43,12 +43,19 @@ func (s *Store) shardsOf(b *bucket) int {
 // compare makes this store and a peer equal in all that both are homes of.
 func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 	lay := s.layout.Load()
+	if err := s.syncStamps(ctx, peer); err != nil {
+		return err
+	}
+	theirs, err := s.askHeld(ctx, lay, peer)
+	if err != nil {
+		return err
+	}
 	// Whole buckets first: peers that are equal, as they mostly are, find
 	// that out for a few bytes.
 	var common [][]slice
 	var whole []wire.Sum
 	for _, b := range s.buckets.list() {
-		if at := s.shared(lay, b, peer); len(at) > 0 {
+		if at := s.shared(lay, b, s.id, peer); len(at) > 0 {
 			total, err := s.total(ctx, at)
 			if err != nil {
 				return err
@@ -66,26 +73,103 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 	for _, i := range differ {
 		units = append(units, common[i]...)
 	}
-	if err := s.exchange(ctx, peer, units, true); err != nil {
+	if err := s.exchange(ctx, peer, units, false); err != nil {
+		return err
+	}
+	if err := s.exchange(ctx, peer, theirs.leftover, true); err != nil {
 		return err
 	}
 	s.stats.compared.Add(1)
 	for _, at := range common {
-		s.madeEqual(ctx, peer, at)
+		s.madeEqual(ctx, lay, peer, at, theirs.seasoned[at[0].bucket])
 	}
+	s.consulted(ctx, lay, peer, theirs)
 	return nil
 }
 
-// madeEqual notes that slices of one bucket were made equal with a peer.
-func (s *Store) madeEqual(ctx context.Context, peer view.NodeID, at []slice) {
+// held is what a peer says of itself when this store has something to learn
+// from that.
+type peerHeld struct {
+	asked    bool
+	leftover []slice           // records there that belong here
+	seasoned map[uint64][]byte // by bucket: the shards of which it is a seasoned home
+}
+
+// askHeld asks a peer for what it holds that belongs here, as long as this
+// store does not know all that the homes of its shards know.
+func (s *Store) askHeld(ctx context.Context, lay *layout, peer view.NodeID) (out peerHeld, err error) {
+	if !s.unready(lay) {
+		return out, nil
+	}
+	answer, err := s.ask(ctx, peer, wire.MethodHeld, wire.AppendHeldRequest(nil, &wire.HeldRequest{}))
+	if err != nil {
+		return out, err
+	}
+	m, err := wire.DecodeHeldReply(answer)
+	if err != nil {
+		return out, err
+	}
+	if m.Roster != lay.roster {
+		return out, errRosters
+	}
+	out.asked, out.seasoned = true, make(map[uint64][]byte)
+	for _, h := range m.Leftover {
+		if b := s.buckets.byID(h.Bucket); b != nil && h.Shard < s.shardsOf(b) && lay.route(b, h.Shard).isHome(s.id) {
+			out.leftover = append(out.leftover, slice{h.Bucket, h.Shard})
+		}
+	}
+	for _, b := range m.Seasoned {
+		out.seasoned[b.Bucket] = b.Shards
+	}
+	return out, nil
+}
+
+// unready tells whether this store is a home where it cannot vouch for what is
+// not there.
+func (s *Store) unready(lay *layout) bool {
+	for _, b := range s.buckets.list() {
+		for shard := range s.shardsOf(b) {
+			if lay.route(b, shard).isHome(s.id) && !b.ready.absent(shard) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// consulted notes that all a peer holds of what belongs here is here.
+func (s *Store) consulted(ctx context.Context, lay *layout, peer view.NodeID, theirs peerHeld) {
+	if !theirs.asked {
+		return
+	}
+	for _, b := range s.buckets.list() {
+		var at []slice
+		for shard := range s.shardsOf(b) {
+			if rt := lay.route(b, shard); rt.isHome(s.id) && !rt.isHome(peer) {
+				at = append(at, slice{b.id, shard})
+			}
+		}
+		if len(at) > 0 {
+			s.madeEqual(ctx, lay, peer, at, nil)
+		}
+	}
+}
+
+// madeEqual notes that slices of one bucket were made equal with a peer, under
+// the roster then, and of which the peer said that it is a seasoned home.
+func (s *Store) madeEqual(ctx context.Context, then *layout, peer view.NodeID, at []slice, seasoned []byte) {
 	b := s.buckets.byID(at[0].bucket)
 	s.following.Lock()
 	lay := s.layout.Load()
+	if lay.roster != then.roster {
+		s.following.Unlock()
+		return // other homes count now
+	}
 	changed := false
 	for _, a := range at {
 		rt := lay.route(b, a.shard)
-		b.ready.equal(a.shard, peer)
-		changed = b.ready.judge(a.shard, s.id, rt.order[:rt.homes]) || changed
+		b.ready.equal(a.shard, peer, hasBit(seasoned, a.shard))
+		changed = b.ready.judge(a.shard, s.id, rt.order[:rt.homes], lay.members) || changed
 	}
 	s.following.Unlock()
 	if changed {
@@ -93,9 +177,9 @@ func (s *Store) madeEqual(ctx context.Context, peer view.NodeID, at []slice) {
 	}
 }
 
-// exchange drives the core that makes the units equal with a peer. With both
-// false only the peer is made to hold what is here.
-func (s *Store) exchange(ctx context.Context, peer view.NodeID, units []slice, both bool) error {
+// exchange drives the core that makes the units equal with a peer. With pull
+// only this store gains: the peer is not to keep them.
+func (s *Store) exchange(ctx context.Context, peer view.NodeID, units []slice, pull bool) error {
 	all := make([]int, len(units))
 	for i := range all {
 		all[i] = i
@@ -113,13 +197,13 @@ func (s *Store) exchange(ctx context.Context, peer view.NodeID, units []slice, b
 		case replicate.List:
 			err = s.stepList(ctx, peer, units[step.Unit], core, step)
 		case replicate.Pull:
-			if both {
-				err = s.stepPull(ctx, peer, units[step.Unit], core, step.Keys)
-			} else {
-				err = s.stepHeld(ctx, units[step.Unit], core, step.Keys)
-			}
+			err = s.stepPull(ctx, peer, units[step.Unit], core, step.Keys)
 		case replicate.Push:
-			err = s.stepPush(ctx, peer, units[step.Unit], core, step.Keys)
+			if pull {
+				core.Pushed(len(step.Keys))
+			} else {
+				err = s.stepPush(ctx, peer, units[step.Unit], core, step.Keys)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("replica: compare with %v: %w", peer, err)
@@ -278,6 +362,9 @@ func (s *Store) stepPull(ctx context.Context, peer view.NodeID, at slice, core *
 	if err != nil {
 		return err
 	}
+	if err := s.pace.wait(ctx, len(answer)); err != nil {
+		return err
+	}
 	m, err := wire.DecodeReadReply(answer)
 	if err != nil {
 		return err
@@ -294,7 +381,7 @@ func (s *Store) stepPull(ctx context.Context, peer view.NodeID, at slice, core *
 		if err != nil {
 			return err
 		}
-		in = append(in, arrival{at: s.place(at.bucket, keys[i]), item: it, raw: l.Item})
+		in = append(in, arrival{at: s.place(at.bucket, keys[i]), item: it, raw: l.Item, stamp: stampOf(l.Stamp), from: peer})
 	}
 	var back []string
 	if len(in) > 0 {
@@ -303,6 +390,9 @@ func (s *Store) stepPull(ctx context.Context, peer view.NodeID, at slice, core *
 			return err
 		}
 		for i := range got {
+			if got[i].stale {
+				return errStale // the peer has to catch up first
+			}
 			if got[i].behind {
 				back = append(back, in[i].at.key)
 			}
@@ -312,38 +402,14 @@ func (s *Store) stepPull(ctx context.Context, peer view.NodeID, at slice, core *
 	return nil
 }
 
-// stepHeld takes the place of stepPull where only the peer is to gain: what
-// is here of the keys goes there.
-func (s *Store) stepHeld(ctx context.Context, at slice, core *replicate.Exchange, keys []string) error {
-	page, err := s.page(ctx, at, keys)
-	if err != nil {
-		return err
-	}
-	var back []string
-	for _, k := range page {
-		back = append(back, k.at.key)
-	}
-	core.Pulled(len(keys), back)
-	return nil
-}
-
 // stepPush sends records from here to the peer.
 func (s *Store) stepPush(ctx context.Context, peer view.NodeID, at slice, core *replicate.Exchange, keys []string) error {
 	page, err := s.page(ctx, at, keys)
 	if err != nil {
 		return err
 	}
-	page = slices.DeleteFunc(page, s.tooLargeToSend)
-	for len(page) > 0 {
-		n, size := 0, 0
-		for n < len(page) && (n == 0 || size+len(page[n].rec.item) <= transferBytes) {
-			size += len(page[n].rec.item)
-			n++
-		}
-		if err := s.transfer(ctx, peer, page[:n]); err != nil {
-			return err
-		}
-		page = page[n:]
+	if err := s.push(ctx, peer, page); err != nil {
+		return err
 	}
 	core.Pushed(len(keys))
 	return nil
@@ -354,12 +420,13 @@ func (s *Store) page(ctx context.Context, at slice, keys []string) ([]kept, erro
 	out := make([]kept, 0, len(keys))
 	for _, key := range keys {
 		p := s.place(at.bucket, key)
+		stamp := s.stamp(p.shard)
 		rec, err := s.load(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		if !rec.Unknown() {
-			out = append(out, kept{p, rec})
+		if !rec.Unknown() && !stamp.Lagging() {
+			out = append(out, kept{p, rec, stamp})
 		}
 	}
 	return out, nil
@@ -380,7 +447,7 @@ func (s *Store) serveDigest(ctx context.Context, from view.NodeID, req []byte) (
 			reply.Differ = append(reply.Differ, i)
 			continue
 		case sum.Shard == wire.AllShards:
-			at = s.shared(lay, b, from)
+			at = s.shared(lay, b, from, s.id)
 		case sum.Shard >= s.shards:
 			return nil, fmt.Errorf("replica: shard %d of %d", sum.Shard, s.shards)
 		}

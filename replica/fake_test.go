@@ -2,7 +2,9 @@ package replica
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -103,6 +105,7 @@ func (f *fakeNet) publish() {
 	f.version++
 	for id, n := range f.nodes {
 		v := view.View{Mesh: view.MeshID{1}, Self: id, Version: f.version, Roster: f.roster, Members: slices.Clone(f.members)}
+		v.Storing = storingDigest(f.members)
 		for i := range v.Members {
 			m := &v.Members[i]
 			if m.ID != id && (f.nodes[m.ID].down || f.cut[[2]view.NodeID{id, m.ID}] || f.cut[[2]view.NodeID{m.ID, id}]) {
@@ -111,6 +114,16 @@ func (f *fakeNet) publish() {
 		}
 		n.views.Set(v)
 	}
+}
+
+func storingDigest(members []view.Member) [16]byte {
+	h := sha256.New()
+	for _, m := range members {
+		if m.Storing {
+			fmt.Fprintln(h, m.ID, m.Status.Gone())
+		}
+	}
+	return [16]byte(h.Sum(nil))
 }
 
 // status moves a member along in the roster.

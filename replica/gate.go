@@ -49,9 +49,9 @@ func (s *Store) shut() {
 	s.leave()
 }
 
-// admit makes room in a budget for a write of so many bytes; false: there is
-// none. Each admit needs a release.
-func (s *Store) admit(in *budget, bytes int) bool {
+// makeRoom takes room in a budget for a write of so many bytes; false: there is
+// none. Each makeRoom needs a release.
+func (s *Store) makeRoom(in *budget, bytes int) bool {
 	n, b := in.pending.Add(1), in.bytes.Add(int64(bytes))
 	if n > int64(s.cfg.MaxPending) || b > s.cfg.MaxPendingBytes && n > 1 {
 		in.release(bytes)

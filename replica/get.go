@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -32,6 +33,7 @@ func (s *Store) get(ctx context.Context, b *bucket, at place, level replicate.Le
 func (s *Store) read(ctx context.Context, b *bucket, at place, plan replicate.Plan, level replicate.Level, all bool) (replicate.ReadResult, error) {
 	op := &getOp{s: s, b: b, at: at, plan: plan, core: replicate.NewRead(plan, level, all, s.cfg.AckTimeout), done: make(chan struct{})}
 	if s.disk != nil {
+		op.stamp = s.stamp(at.shard)
 		rec, err := s.load(ctx, at)
 		if err != nil {
 			return replicate.ReadResult{}, s.diskError("read", err)
@@ -69,8 +71,9 @@ type getOp struct {
 	b     *bucket
 	at    place
 	plan  replicate.Plan
-	own   stored // this store's record
-	known uint64 // hash of its item, 0: none
+	own   stored      // this store's record
+	stamp purge.Stamp // with which it was read
+	known uint64      // hash of its item, 0: none
 	done  chan struct{}
 
 	mu   sync.Mutex
@@ -100,20 +103,22 @@ func (op *getOp) ask(ids []view.NodeID) {
 
 // reply is this store's own answer.
 func (op *getOp) reply(rec stored) replicate.Reply {
-	r := replicate.Reply{From: op.s.id, Item: rec.Item, Syncing: !op.b.ready.absent(op.at.shard)}
+	r := replicate.Reply{From: op.s.id, Syncing: !op.b.ready.absent(op.at.shard), Stamp: op.stamp}
 	switch {
+	case op.stamp.Lagging():
+		r.Syncing = true // what it holds may have been purged
 	case rec.unknown:
 		r.Know = replicate.Corrupt
 		op.s.repairs.lost(op.at)
 	case !rec.Unknown():
-		r.Know = replicate.Present
+		r.Know, r.Item = replicate.Present, rec.Item
 	}
 	return r
 }
 
 // decode reads another store's answer.
 func (op *getOp) decode(from view.NodeID, a wire.Lookedup, err error) (replicate.Reply, error) {
-	r := replicate.Reply{From: from}
+	r := replicate.Reply{From: from, Stamp: stampOf(a.Stamp)}
 	if err != nil {
 		return r, err
 	}
@@ -122,7 +127,7 @@ func (op *getOp) decode(from view.NodeID, a wire.Lookedup, err error) (replicate
 		r.Know = replicate.Present
 		r.Item, err = wire.DecodeItem(a.Item)
 	case wire.Same:
-		r.Know, r.Item = replicate.Present, op.own.Item
+		r.Know, r.Item, r.Stamp = replicate.Present, op.own.Item, r.Stamp.Least(op.stamp)
 		if op.own.Unknown() {
 			err = errors.New("the same as nothing")
 		}
@@ -149,20 +154,24 @@ func (op *getOp) step(event func(now time.Duration) ([]view.NodeID, bool)) {
 	if last {
 		behind = op.core.Repairs()
 	}
-	merged := op.core.Merged()
+	merged, stamp := op.core.Merged()
 	op.mu.Unlock()
 	op.ask(ask)
 	if done {
 		close(op.done)
 	}
 	if len(behind) > 0 {
-		op.s.repairs.push(op.at, merged, behind)
+		op.s.repairs.push(op.at, merged, stamp, behind)
 	}
 }
 
 // lookup answers another store's question.
 func (s *Store) lookup(ctx context.Context, q wire.Lookup) (wire.Lookedup, error) {
 	at := s.place(q.Bucket, q.Key)
+	stamp := s.stamp(at.shard)
+	if stamp.Lagging() {
+		return wire.Lookedup{Found: wire.Nothing}, nil
+	}
 	rec, err := s.load(ctx, at)
 	switch {
 	case err != nil:
@@ -172,9 +181,9 @@ func (s *Store) lookup(ctx context.Context, q wire.Lookup) (wire.Lookedup, error
 		return wire.Lookedup{Found: wire.Nothing}, nil
 	case !rec.Unknown():
 		if q.Known != 0 && q.Known == s.digests.hashers[at.shard].Version(rec.Item) {
-			return wire.Lookedup{Found: wire.Same}, nil
+			return wire.Lookedup{Found: wire.Same, Stamp: wireStamp(stamp)}, nil
 		}
-		return wire.Lookedup{Found: wire.Present, Item: rec.item}, nil
+		return wire.Lookedup{Found: wire.Present, Item: rec.item, Stamp: wireStamp(stamp)}, nil
 	}
 	if b := s.buckets.byID(q.Bucket); b != nil && b.ready.absent(at.shard) {
 		return wire.Lookedup{Found: wire.Absent}, nil

@@ -65,7 +65,7 @@ func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
 		s, b := nodes[0].store, buckets[0].b
 		lay := s.layout.Load()
 		for offset, differ := range []int{0, 1} {
-			total, err := s.total(ctx, s.shared(lay, b, nodes[1].id))
+			total, err := s.total(ctx, s.shared(lay, b, s.id, nodes[1].id))
 			if err != nil {
 				t.Fatal(err)
 			}

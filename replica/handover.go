@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -36,40 +40,266 @@ func (s *Store) isHome(at slice) bool {
 	return b == nil || s.layout.Load().route(b, at.shard).isHome(s.id)
 }
 
-// handOver makes the live homes hold whatever is here of slices that this
-// store is no home of, by the layout given. Nothing is dropped here.
-func (s *Store) handOver(ctx context.Context, lay *layout) error {
+// leftover lists the slices of which there are records here that this store is
+// not to keep, by the layout given. unknown counts those of buckets whose
+// definitions have not come here: nobody can tell where they belong.
+func (s *Store) leftover(ctx context.Context, lay *layout) (out []slice, unknown int, err error) {
 	all, err := s.held(ctx)
+	for _, at := range all {
+		switch b := s.buckets.byID(at.bucket); {
+		case b == nil:
+			unknown++
+		case !lay.keeps(b, at.shard, s.id):
+			out = append(out, at)
+		}
+	}
+	return out, unknown, err
+}
+
+// handOver brings what this store is not to keep to the homes, by the layout
+// given, and lets go of what all of them hold.
+func (s *Store) handOver(ctx context.Context, lay *layout) error {
+	all, unknown, err := s.leftover(ctx, lay)
 	if err != nil {
 		return s.diskError("hand over", err)
 	}
-	by := make(map[view.NodeID][]slice)
 	var errs []error
+	if unknown > 0 {
+		errs = append(errs, fmt.Errorf("replica: %d shards: %w", unknown, errUnknownBucket))
+	}
+	s.progress.begin(len(all))
+	defer s.progress.end()
 	for _, at := range all {
-		b := s.buckets.byID(at.bucket)
-		if b == nil {
-			errs = append(errs, fmt.Errorf("replica: %w: %016x", errUnknownBucket, at.bucket))
-			continue
-		}
-		rt := lay.route(b, at.shard)
-		if rt.isHome(s.id) {
-			continue
-		}
-		there := 0
-		for _, id := range rt.order[:rt.homes] {
-			if lay.inMesh[id] {
-				by[id] = append(by[id], at)
-				there++
+		if err := s.handOff(ctx, lay, at); err != nil {
+			errs = append(errs, fmt.Errorf("replica: hand over shard %d: %w", at.shard, err))
+			if ctx.Err() != nil {
+				break
 			}
 		}
-		if there == 0 {
-			errs = append(errs, fmt.Errorf("%w: no home of shard %d", ErrUnavailable, at.shard))
-		}
-	}
-	for id, units := range by {
-		errs = append(errs, s.exchange(ctx, id, units, false))
+		s.progress.step()
 	}
 	return errors.Join(errs...)
+}
+
+// handOff drives the core that hands over one slice.
+func (s *Store) handOff(ctx context.Context, lay *layout, at slice) error {
+	b := s.buckets.byID(at.bucket)
+	rt := lay.route(b, at.shard)
+	homes := rt.order[:rt.homes]
+	core := replicate.NewHandoff(homes, func(id view.NodeID) bool { return lay.inMesh[id] }, transferKeys)
+	state, err := s.handedState(ctx, lay, at, homes)
+	if err != nil || !core.All() && s.progress.same(at, state) {
+		return err // those that are there have it all; the rest is down
+	}
+	for {
+		step := core.Step()
+		var err error
+		switch step.Kind {
+		case replicate.HandoffDone:
+			moved, gone := core.Moved()
+			s.stats.moved.Add(uint64(moved))
+			s.stats.dropped.Add(uint64(gone))
+			if len(homes) > 0 && !core.Any() {
+				return fmt.Errorf("%w: none of its homes", ErrUnavailable)
+			}
+			s.progress.note(at, state)
+			return nil
+		case replicate.HandoffList:
+			var marks []replicate.Mark
+			var last bool
+			if marks, last, err = s.formerMarks(ctx, at, step.After, step.First); err == nil {
+				core.Listed(marks, last)
+			}
+		case replicate.HandoffCover:
+			var there wire.CoverReply
+			if there, err = s.askCover(ctx, lay, at, step); err == nil {
+				core.Covered(there.Missing, !there.Refused)
+			}
+		case replicate.HandoffPush:
+			var page []kept
+			if page, err = s.page(ctx, at, step.Keys); err == nil {
+				err = s.push(ctx, step.To, page)
+			}
+			if err == nil {
+				core.Pushed(len(step.Keys))
+			}
+		case replicate.HandoffDrop:
+			var n int
+			if n, err = s.letGo(ctx, lay, at, step.Marks); err == nil {
+				core.Dropped(n)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// handed is what was here of a slice, and who of its homes was there, when it
+// was brought to them.
+type handed struct {
+	roster uint64
+	total  reconcile.Digest
+	live   uint64
+}
+
+func (s *Store) handedState(ctx context.Context, lay *layout, at slice, homes []view.NodeID) (h handed, err error) {
+	h.roster = lay.roster
+	for i, id := range homes {
+		if lay.inMesh[id] {
+			h.live |= 1 << i
+		}
+	}
+	h.total, err = s.total(ctx, []slice{at})
+	return h, err
+}
+
+// formerMarks lists the records that this store keeps as the home that it was.
+// Those that it keeps for one store only go there as hints.
+func (s *Store) formerMarks(ctx context.Context, at slice, after string, first bool) (out []replicate.Mark, last bool, err error) {
+	prefix := wire.RecordPrefix(at.shard, at.bucket, 0)
+	lower := prefix
+	if !first {
+		lower = append(wire.RecordKey(at.shard, at.bucket, after), 0)
+	}
+	last = true
+	err = s.disk.Scan(ctx, lower, wire.After(prefix), func(k, v []byte) error {
+		rec, err := decodeStored(v, nil)
+		if err != nil || rec.unknown || !rec.Home {
+			return nil
+		}
+		if len(out) == transferKeys {
+			last = false
+			return errStop
+		}
+		_, _, key, _ := wire.ParseRecordKey(k)
+		out = append(out, replicate.Mark{Key: key, Hash: s.digests.hashers[at.shard].Version(rec.Item)})
+		return nil
+	})
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return out, last, err
+}
+
+// errRosters: a peer knows another roster, so what it says of homes does not
+// count here. One of the two will hear of the other's soon.
+var errRosters = errors.New("replica: the rosters differ")
+
+// askCover asks a home which records it does not hold as they are here.
+func (s *Store) askCover(ctx context.Context, lay *layout, at slice, step replicate.HandoffStep) (m wire.CoverReply, err error) {
+	req := wire.CoverRequest{Bucket: at.bucket, Shard: at.shard, Roster: lay.roster, Marks: make([]wire.Mark, len(step.Marks))}
+	size := 0
+	for i, m := range step.Marks {
+		req.Marks[i] = wire.Mark(m)
+		size += len(m.Key) + 16
+	}
+	if err := s.pace.wait(ctx, size); err != nil {
+		return m, err
+	}
+	answer, err := s.ask(ctx, step.To, wire.MethodCover, wire.AppendCoverRequest(nil, &req))
+	if err != nil {
+		return m, err
+	}
+	return wire.DecodeCoverReply(answer)
+}
+
+// serveCover tells which of the asker's records this home does not hold as they
+// are there.
+func (s *Store) serveCover(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	m, err := wire.DecodeCoverRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	at, lay := slice{m.Bucket, m.Shard}, s.layout.Load()
+	b := s.buckets.byID(m.Bucket)
+	home := b != nil && m.Shard < s.shardsOf(b) && lay.route(b, m.Shard).isHome(s.id)
+	// This store may have been about to let go of the records itself, by an
+	// older roster: after an update of its own it is seen that they are gone.
+	if err := s.update(ctx, "vouch", func(*storage.Tx) error { return nil }); err != nil {
+		return nil, err
+	}
+	reply := wire.CoverReply{Refused: s.leaving.Load() || !replicate.MayVouch(m.Roster, lay.roster, home)}
+	for i, k := range m.Marks {
+		rec, err := s.load(ctx, s.place(at.bucket, k.Key))
+		if err != nil {
+			return nil, err
+		}
+		if rec.Unknown() || !rec.Home || s.digests.hashers[at.shard].Version(rec.Item) != k.Hash {
+			reply.Missing = append(reply.Missing, i)
+		}
+	}
+	return wire.AppendCoverReply(nil, &reply), nil
+}
+
+// letGo takes the role of a home from records that all homes hold, and returns
+// how many.
+func (s *Store) letGo(ctx context.Context, then *layout, at slice, marks []replicate.Mark) (n int, err error) {
+	b := s.buckets.byID(at.bucket)
+	err = s.update(ctx, "let go of what others keep", func(tx *storage.Tx) error {
+		n = 0
+		now := s.layout.Load()
+		keeper := now.keeps(b, at.shard, s.id)
+		for _, m := range marks {
+			p := s.place(at.bucket, m.Key)
+			old, err := decodeStored(tx.Get(p.record))
+			if err != nil {
+				return err
+			}
+			if old.Unknown() || !replicate.MayDrop(then.roster, now.roster, keeper, m.Hash, s.digests.hashers[at.shard].Version(old.Item)) {
+				continue
+			}
+			r := old.Record
+			r.Home = false
+			if err := s.save(tx, p, old, r, old.item); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// push sends records to a store in pieces that fit into a request.
+func (s *Store) push(ctx context.Context, peer view.NodeID, page []kept) error {
+	page = slices.DeleteFunc(page, s.tooLargeToSend)
+	for len(page) > 0 {
+		n, size := 0, 0
+		for n < len(page) && (n == 0 || size+len(page[n].rec.item) <= transferBytes) {
+			size += len(page[n].rec.item)
+			n++
+		}
+		if err := s.pace.wait(ctx, size); err != nil {
+			return err
+		}
+		if err := s.transfer(ctx, peer, page[:n]); err != nil {
+			return err
+		}
+		page = page[n:]
+	}
+	return nil
+}
+
+// serveHeld tells what this store holds that it is not to keep, and where it
+// may vouch for what is not there.
+func (s *Store) serveHeld(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	if _, err := wire.DecodeHeldRequest(req); err != nil {
+		return nil, err
+	}
+	lay := s.layout.Load()
+	all, _, err := s.leftover(ctx, lay)
+	if err != nil {
+		return nil, err
+	}
+	reply := wire.HeldReply{Roster: lay.roster}
+	for _, at := range all {
+		reply.Leftover = append(reply.Leftover, wire.Held{Bucket: at.bucket, Shard: at.shard})
+	}
+	for _, b := range s.buckets.list() {
+		reply.Seasoned = append(reply.Seasoned, wire.SeasonedIn{Bucket: b.id, Shards: b.ready.seasoned(s.shardsOf(b))})
+	}
+	return wire.AppendHeldReply(nil, &reply), nil
 }
 
 // leaveMesh hands everything over before the node leaves for good. It tries

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -133,8 +134,9 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 
 // kept is a record that is kept for a store.
 type kept struct {
-	at  place
-	rec stored
+	at    place
+	rec   stored
+	stamp purge.Stamp // with which it was read
 }
 
 var errMovedOn = errors.New("records changed while they were delivered")
@@ -154,6 +156,7 @@ func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(conte
 			if !ok {
 				return nil
 			}
+			stamp := h.s.stamp(at.shard)
 			rec, err := h.s.load(ctx, at)
 			if err != nil {
 				return err
@@ -161,10 +164,14 @@ func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(conte
 			if rec.Unknown() {
 				return nil // damaged: its repair brings it back
 			}
-			if s := (kept{at, rec}); h.s.tooLargeToSend(s) {
+			if stamp.Lagging() {
+				return nil // some of it may have been purged
+			}
+			one := kept{at, rec, stamp}
+			if h.s.tooLargeToSend(one) {
 				return nil
 			}
-			page = append(page, kept{at, rec})
+			page = append(page, one)
 			if size += len(rec.item); len(page) == transferKeys || size >= transferBytes {
 				return errStop
 			}
@@ -254,10 +261,25 @@ func (s *Store) tooLargeToSend(k kept) bool {
 func (s *Store) transfer(ctx context.Context, to view.NodeID, page []kept) error {
 	offers := make([]wire.Offer, len(page))
 	for i, k := range page {
-		offers[i] = wire.Offer{Bucket: k.at.bucket, Key: k.at.key, Item: k.rec.item}
+		offers[i] = wire.Offer{Bucket: k.at.bucket, Key: k.at.key, Item: k.rec.item, Stamp: wireStamp(k.stamp)}
 	}
 	call, cancel := context.WithTimeout(ctx, transferWait)
 	defer cancel()
-	_, err := s.sendMerge(call, to, offers)
+	got, err := s.sendMerge(call, to, offers)
+	if err != nil {
+		return err
+	}
+	behind := make(map[int]bool)
+	for i := range got {
+		if got[i].stale {
+			behind[page[i].at.shard] = true
+			err = errStale
+		}
+	}
+	for shard := range behind {
+		if caught := s.catchUp(ctx, to, shard); caught != nil {
+			return caught
+		}
+	}
 	return err
 }

@@ -14,17 +14,30 @@ import (
 // layout is who there is and what belongs where, as of one view. It is never
 // changed.
 type layout struct {
-	roster uint64 // digest of what placement depends on
-	shards *placement.Map
-	placed []view.NodeID        // storing members that hold data by the roster, sorted
-	inMesh map[view.NodeID]bool // members that are not gone; value: in contact, or maybe
-	live   func(view.NodeID) bool
+	roster  uint64        // digest of what placement depends on
+	storing [16]byte      // digest of who must agree to a purge
+	members []view.NodeID // storing members that are not gone, sorted: those who must
+	shards  *placement.Map
+	placed  []view.NodeID        // storing members that hold data by the roster, sorted
+	inMesh  map[view.NodeID]bool // members that are not gone; value: in contact, or maybe
+	live    func(view.NodeID) bool
+	lost    map[view.NodeID]bool // in whose place copies are made; see replicate.Healer
+}
+
+// keeps tells whether a store is to keep a shard of a bucket: as a home, or in
+// the place of one that is lost.
+func (l *layout) keeps(b *bucket, shard int, id view.NodeID) bool {
+	r := l.route(b, shard)
+	if r.isHome(id) || len(l.lost) == 0 {
+		return r.isHome(id)
+	}
+	return slices.Contains(replicate.Keepers(r.order, r.homes, func(id view.NodeID) bool { return l.lost[id] }), id)
 }
 
 // makeLayout works out the layout of v; before, if not nil, spares it what
 // has not changed. leaving is taken for gone already.
 func makeLayout(before *layout, v view.View, shards int, leaving view.NodeID) (*layout, error) {
-	l := &layout{roster: v.Roster, inMesh: make(map[view.NodeID]bool, len(v.Members))}
+	l := &layout{roster: v.Roster, storing: v.Storing, inMesh: make(map[view.NodeID]bool, len(v.Members))}
 	l.live = func(id view.NodeID) bool { return l.inMesh[id] }
 	var nodes []placement.Node
 	for i := range v.Members {
@@ -33,6 +46,9 @@ func makeLayout(before *layout, v view.View, shards int, leaving view.NodeID) (*
 			continue
 		}
 		l.inMesh[m.ID] = m.State == view.Alive || m.State == view.Suspect
+		if m.Storing {
+			l.members = append(l.members, m.ID)
+		}
 		if m.Storing && m.Status < view.Leaving {
 			if m.ID == leaving {
 				l.roster = ^l.roster // as it will be, not as it is: routes are kept by it
@@ -41,6 +57,9 @@ func makeLayout(before *layout, v view.View, shards int, leaving view.NodeID) (*
 			l.placed = append(l.placed, m.ID)
 			nodes = append(nodes, placement.Node{ID: m.ID, Name: m.Name, Zone: m.Zone, Weight: m.Weight})
 		}
+	}
+	if before != nil {
+		l.lost = before.lost
 	}
 	if leaving == 0 && before != nil && before.roster == l.roster {
 		l.shards, l.placed = before.shards, before.placed

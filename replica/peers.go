@@ -89,11 +89,24 @@ func (c *clocks) forget(alive func(view.NodeID) bool, own int64) {
 }
 
 func (c *clocks) judge(own int64) {
+	c.ahead.Store(reconcile.Ahead(version.At(own), c.readings(own), c.maxSkew))
+}
+
+// readings are the peers' clocks when our own is at own.
+func (c *clocks) readings(own int64) []version.HLC {
 	peers := make([]version.HLC, 0, len(c.diff))
 	for _, d := range c.diff {
 		peers = append(peers, version.At(own+d))
 	}
-	c.ahead.Store(reconcile.Ahead(version.At(own), peers, c.maxSkew))
+	return peers
+}
+
+// trusted tells whether this node's clock agrees with those of its peers, so
+// that it may say what has expired.
+func (c *clocks) trusted(own int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return reconcile.Agrees(version.At(own), c.readings(own), c.maxSkew)
 }
 
 // buffers lends memory for requests, which a call does not keep.

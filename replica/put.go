@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -237,7 +238,7 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 	switch {
 	case !read.Found():
 	case plan.IsHome(s.id):
-		_, err = s.acceptAll(ctx, []arrival{{at: q.at, item: read.Item, raw: wire.AppendItem(nil, &read.Item)}})
+		_, err = s.acceptAll(ctx, []arrival{{at: q.at, item: read.Item, raw: wire.AppendItem(nil, &read.Item), stamp: read.Stamp}})
 		return err
 	case q.write.Seen == nil:
 		// No reason to keep what others have; to have seen it is enough.
@@ -258,10 +259,9 @@ type putOp struct {
 
 	mu    sync.Mutex
 	core  *replicate.WriteOp
-	over  bool            // the client has gone: whatever the result is by then
-	wrote reconcile.Wrote // once synced here
-	item  []byte          // the item written, as it is sent
-	err   error           // it was not committed
+	over  bool    // the client has gone: whatever the result is by then
+	wrote written // once synced here
+	err   error   // it was not committed
 }
 
 func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
@@ -302,7 +302,7 @@ func (op *putOp) run(ctx context.Context, on terms) (outcome, error) {
 
 // committed sends the write on its way. It is called on the committing
 // goroutine, so that the writes of one sync leave together.
-func (op *putOp) committed(wrote reconcile.Wrote, item []byte, err error) {
+func (op *putOp) committed(wrote written, err error) {
 	if err != nil {
 		op.mu.Lock()
 		op.err = err
@@ -311,7 +311,7 @@ func (op *putOp) committed(wrote reconcile.Wrote, item []byte, err error) {
 		return
 	}
 	op.step(func(now time.Duration) []replicate.Effect {
-		op.wrote, op.item = wrote, item
+		op.wrote = wrote
 		effects := op.core.Committed(now)
 		if op.over {
 			effects = append(effects, op.core.Abandon()...)
@@ -343,10 +343,7 @@ func (op *putOp) step(event func(now time.Duration) []replicate.Effect) {
 func (op *putOp) perform(e replicate.Effect) {
 	switch e.Kind {
 	case replicate.Send:
-		offer := wire.Offer{Bucket: op.at.bucket, Key: op.at.key, For: e.For, Item: op.item}
-		if !op.s.merges.send(e.To, offer, func(_ struct{}, err error) { op.answered(e.To, err) }) {
-			op.answered(e.To, errLaneFull)
-		}
+		op.send(e, op.wrote.item, op.wrote.stamp, op.renew)
 	case replicate.Keep:
 		if !op.s.group.Go(func(ctx context.Context) {
 			if err := op.s.keepHint(ctx, op.at, e.For); err != nil {
@@ -366,6 +363,48 @@ func (op *putOp) perform(e replicate.Effect) {
 		})
 	case replicate.Finish:
 		op.end()
+	}
+}
+
+// send sends an item; stale is called if its stamp is too old for the receiver.
+func (op *putOp) send(e replicate.Effect, item []byte, stamp purge.Stamp, stale func(replicate.Effect)) {
+	offer := wire.Offer{Bucket: op.at.bucket, Key: op.at.key, For: e.For, Item: item, Stamp: wireStamp(stamp)}
+	ok := op.s.merges.send(e.To, offer, func(a mergeAnswer, err error) {
+		if err == nil && a.stale {
+			stale(e)
+		} else {
+			op.answered(e.To, err)
+		}
+	})
+	if !ok {
+		op.answered(e.To, errLaneFull)
+	}
+}
+
+// renew catches up with the purge that a receiver has taken part in and this
+// store has not, and sends what the record says then.
+func (op *putOp) renew(e replicate.Effect) {
+	s := op.s
+	again := func(ctx context.Context) error {
+		if err := s.catchUp(ctx, e.To, op.at.shard); err != nil {
+			return err
+		}
+		stamp := s.stamp(op.at.shard)
+		rec, err := s.load(ctx, op.at)
+		if err == nil && !rec.Item.Dominates(op.wrote.Local.Item) {
+			err = errStale // lost, or purged, in between
+		}
+		if err == nil {
+			op.send(e, rec.item, stamp, func(e replicate.Effect) { op.answered(e.To, errStale) })
+		}
+		return err
+	}
+	if !s.group.Go(func(ctx context.Context) {
+		if err := again(ctx); err != nil {
+			op.answered(e.To, err)
+		}
+	}) {
+		op.answered(e.To, ErrClosed)
 	}
 }
 

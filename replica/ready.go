@@ -51,23 +51,39 @@ func (r *readiness) follow(shards int, isHome, settled func(shard int) bool) {
 
 // judge asks the core about a shard again; it tells whether it just became
 // ready.
-func (r *readiness) judge(shard int, self view.NodeID, homes []view.NodeID) bool {
+func (r *readiness) judge(shard int, self view.NodeID, homes, members []view.NodeID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.homes[shard] {
 		return false
 	}
 	v := *r.verdicts.Load()
-	ok := r.core.Ready(shard, self, homes)
+	ok := r.core.Ready(shard, self, homes, members)
 	return ok != v[shard].Swap(ok) && ok
 }
 
-// equal reports that a shard was made equal with a peer.
-func (r *readiness) equal(shard int, peer view.NodeID) {
+// equal reports that all a peer has of a shard is here, and whether it is a
+// seasoned home of it.
+func (r *readiness) equal(shard int, peer view.NodeID, seasoned bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.core.Equal(shard, peer)
+	r.core.Equal(shard, peer, seasoned)
 }
+
+// seasoned lists the shards of which this store is a seasoned home as a bit map.
+func (r *readiness) seasoned(shards int) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	bits := make([]byte, (shards+7)/8)
+	for shard := range shards {
+		if r.homes[shard] && r.core.Seasoned(shard) {
+			bits[shard/8] |= 1 << (shard % 8)
+		}
+	}
+	return bits
+}
+
+func hasBit(bits []byte, i int) bool { return i/8 < len(bits) && bits[i/8]&(1<<(i%8)) != 0 }
 
 // settled lists the ready shards as a bit map.
 func (r *readiness) settled() []byte {

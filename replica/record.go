@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -86,6 +87,10 @@ func (s *Store) save(tx *storage.Tx, at place, old stored, r replicate.Record, i
 			s.hinted = true
 		}
 	}
+	if err := s.saveGrave(tx, at, old.Record, r); err != nil {
+		return err
+	}
+	s.rounds.now[at.shard].filled = true
 	var err error
 	if r.Idle() {
 		r.Item = version.Item{}
@@ -102,6 +107,23 @@ func (s *Store) save(tx *storage.Tx, at place, old stored, r replicate.Record, i
 	return nil
 }
 
+// saveGrave keeps the index of records of which nothing is alive, or will be
+// from some time on: those that may be purged then.
+func (s *Store) saveGrave(tx *storage.Tx, at place, old, r replicate.Record) error {
+	was, wasDue := purge.Due(old.Item)
+	now, isDue := purge.Due(r.Item)
+	wasDue, isDue = wasDue && old.Home, isDue && r.Home && !r.Idle()
+	if wasDue && (!isDue || was != now) {
+		if err := tx.Delete(wire.IndexKey(wire.IndexGrave, view.NodeID(was), at.record)); err != nil {
+			return err
+		}
+	}
+	if isDue && (!wasDue || was != now) {
+		return tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(now), at.record), nil)
+	}
+	return nil
+}
+
 // change is what an update did to a record, for the digests.
 type change struct {
 	at            place
@@ -113,9 +135,15 @@ type change struct {
 // reports to the digests counts only if fn succeeds; what it wrote is then
 // synced, or the store has failed for good.
 func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx) error) error {
-	hinted := false
-	err := s.disk.Update(ctx, func(tx *storage.Tx) error { return s.run(tx, fn, &hinted) })
-	return s.ran(what, hinted, err)
+	var left leftover
+	err := s.disk.Update(ctx, func(tx *storage.Tx) error { return s.run(tx, fn, &left) })
+	return s.ran(what, &left, err)
+}
+
+// leftover is what an update leaves to be done once it is synced.
+type leftover struct {
+	hinted bool // a record is kept for another store that was not before
+	raised []raised
 }
 
 // starter is a way to queue an update.
@@ -130,23 +158,24 @@ func (s *Store) whenRoom(ctx context.Context) starter {
 
 // begin is update without the wait; the committing goroutine calls then.
 func (s *Store) begin(start starter, what string, fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
-	hinted := false
-	started, err := start(func(tx *storage.Tx) error { return s.run(tx, fn, &hinted) }, func(err error) {
-		then(s.ran(what, hinted, err))
+	var left leftover
+	started, err := start(func(tx *storage.Tx) error { return s.run(tx, fn, &left) }, func(err error) {
+		then(s.ran(what, &left, err))
 	})
 	return started, s.diskError(what, err)
 }
 
-// run is the part of update and begin on the committing goroutine; hinted
-// tells whether a record is kept for another store that was not before.
-func (s *Store) run(tx *storage.Tx, fn func(tx *storage.Tx) error, hinted *bool) error {
+// run is the part of update and begin on the committing goroutine.
+func (s *Store) run(tx *storage.Tx, fn func(tx *storage.Tx) error, left *leftover) error {
 	writer := s.writer
 	s.changes, s.hinted = s.changes[:0], false
+	s.rounds.begin()
 	if err := fn(tx); err != nil {
 		s.writer = writer
+		s.rounds.undo()
 		return err
 	}
-	*hinted = s.hinted
+	*left = leftover{hinted: s.hinted, raised: s.rounds.taken()}
 	for i := range s.changes {
 		c := &s.changes[i]
 		if c.unknown {
@@ -160,9 +189,12 @@ func (s *Store) run(tx *storage.Tx, fn func(tx *storage.Tx) error, hinted *bool)
 }
 
 // ran is the part after the sync.
-func (s *Store) ran(what string, hinted bool, err error) error {
-	if hinted {
+func (s *Store) ran(what string, left *leftover, err error) error {
+	if left.hinted {
 		s.hints.later()
+	}
+	if err == nil {
+		s.rounds.raise(left.raised)
 	}
 	return s.diskError(what, err)
 }
@@ -186,12 +218,18 @@ type terms struct {
 // one request.
 const maxItem = 32 << 20
 
+// written is what became of a client's write: decoded, as it is sent, and the
+// stamp that it is sent with.
+type written struct {
+	reconcile.Wrote
+	item  []byte
+	stamp purge.Stamp
+}
+
 // commitWrite begins to apply a client's write here. Once that is synced, or
-// has failed, the committing goroutine calls then with what was written, decoded
-// and encoded.
-func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote reconcile.Wrote, item []byte, err error)) (storage.Started, error) {
-	var wrote reconcile.Wrote
-	var item []byte
+// has failed, the committing goroutine calls then.
+func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote written, err error)) (storage.Started, error) {
+	var wrote written
 	return s.begin(start, "write", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
 		if err != nil {
@@ -204,31 +242,35 @@ func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []
 			return errUninformed
 		}
 		var r replicate.Record
-		if r, wrote, err = old.Commit(&s.writer, w, s.now(), roles); err != nil {
+		if r, wrote.Wrote, err = old.Commit(&s.writer, w, s.now(), roles); err != nil {
 			return err
 		}
 		if wire.ItemSize(&r.Item) > maxItem && len(r.Sibs) > 1 {
 			return fmt.Errorf("%w: %d values, %d bytes", ErrSiblingLimit, len(r.Sibs), wire.ItemSize(&r.Item))
 		}
-		item = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
+		wrote.item = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
+		wrote.stamp = s.rounds.now[at.shard].stamp
 		if err := s.saveMeta(tx, wrote.Meta); err != nil {
 			return err
 		}
-		return s.save(tx, at, old, r, item)
-	}, func(err error) { then(wrote, item, err) })
+		return s.save(tx, at, old, r, wrote.item)
+	}, func(err error) { then(wrote, err) })
 }
 
 // arrival is an item from another store, decoded.
 type arrival struct {
-	at   place
-	role replicate.Role
-	item version.Item
-	raw  []byte
+	at    place
+	role  replicate.Role
+	item  version.Item
+	raw   []byte
+	stamp purge.Stamp // that it came with
+	from  view.NodeID // who sent it, 0: nobody in particular
 }
 
 // merged tells what became of an arrival.
 type merged struct {
 	behind bool // the sender lacks something that is here
+	stale  bool // it was read before a round that this store has acknowledged: nothing was done
 }
 
 // acceptAll merges what came from elsewhere in one update, and returns once
@@ -265,13 +307,17 @@ func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
 // acceptLater is acceptAll without any wait, for items that are no definitions
 // of buckets. The committing goroutine calls then; storage.ErrBusy when it has
 // enough to do.
-func (s *Store) acceptLater(in []arrival, then func(error)) error {
+func (s *Store) acceptLater(in []arrival, then func(stale []int, err error)) error {
 	hinted := false
+	var stale []int
 	_, err := s.begin(s.disk.TryStart, "merge", func(tx *storage.Tx) error {
 		for i := range in {
-			_, fresh, err := s.accept(tx, &in[i])
+			out, fresh, err := s.accept(tx, &in[i])
 			if err != nil {
 				return err
+			}
+			if out.stale {
+				stale = append(stale, i)
 			}
 			hinted = hinted || fresh && in[i].role.For != 0
 		}
@@ -280,15 +326,23 @@ func (s *Store) acceptLater(in []arrival, then func(error)) error {
 		if err == nil && hinted {
 			s.hints.wake()
 		}
-		then(err)
+		then(stale, err)
 	})
 	return err
 }
 
 func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err error) {
+	if ok, err := s.admitted(tx, in); err != nil || !ok {
+		return merged{stale: !ok}, false, err
+	}
 	old, err := decodeStored(tx.Get(in.at.record))
 	if err != nil {
 		return out, false, err
+	}
+	if old.Unknown() && !old.unknown {
+		if gone, err := s.isPurged(tx, in); err != nil || gone {
+			return out, false, err
+		}
 	}
 	r, got, err := old.Accept(&s.writer, in.item, in.role, s.now())
 	if err != nil {

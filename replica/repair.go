@@ -6,7 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
@@ -31,6 +33,7 @@ type repair struct {
 	at   place
 	lost bool         // the record here is damaged: ask others
 	item version.Item // else: take this in
+	from purge.Stamp  // with which it was read
 }
 
 func newRepairs(s *Store) *repairs {
@@ -38,16 +41,17 @@ func newRepairs(s *Store) *repairs {
 }
 
 // push sends the merge of a read to the homes whose replies were behind it.
-func (r *repairs) push(at place, merged version.Item, behind []view.NodeID) {
+func (r *repairs) push(at place, merged version.Item, stamp purge.Stamp, behind []view.NodeID) {
 	raw := wire.AppendItem(make([]byte, 0, wire.ItemSize(&merged)), &merged)
 	for _, id := range behind {
 		if id == r.s.id {
-			r.enqueue(repair{at: at, item: merged})
+			r.enqueue(repair{at: at, item: merged, from: stamp})
 			continue
 		}
 		r.s.stats.repaired.Add(1)
 		// Nobody waits for the answer; anti-entropy finds what is lost.
-		r.s.merges.send(id, wire.Offer{Bucket: at.bucket, Key: at.key, Item: raw}, func(struct{}, error) {})
+		offer := wire.Offer{Bucket: at.bucket, Key: at.key, Item: raw, Stamp: wireStamp(stamp)}
+		r.s.merges.send(id, offer, func(mergeAnswer, error) {})
 	}
 }
 
@@ -101,13 +105,31 @@ func (r *repairs) mend(ctx context.Context, one repair) error {
 		plan := r.s.plan(lay, lay.route(b, one.at.shard))
 		// Its own answer says that it is damaged, so all others are heard.
 		read, err := r.s.read(ctx, b, one.at, plan, replicate.Quorum, false)
-		if err != nil || !read.Found() {
+		if err != nil {
 			return err
 		}
-		one.item = read.Item
+		if !read.Found() {
+			if read.Err == nil {
+				err = r.s.giveUp(ctx, one.at)
+			}
+			return err
+		}
+		one.item, one.from = read.Item, read.Stamp
 	}
 	raw := wire.AppendItem(make([]byte, 0, wire.ItemSize(&one.item)), &one.item)
-	_, err := r.s.acceptAll(ctx, []arrival{{at: one.at, item: one.item, raw: raw}})
+	_, err := r.s.acceptAll(ctx, []arrival{{at: one.at, item: one.item, raw: raw, stamp: one.from}})
 	r.s.stats.repaired.Add(1)
 	return err
+}
+
+// giveUp drops a damaged record of which enough homes know that there is
+// nothing: it was deleted, and purged.
+func (s *Store) giveUp(ctx context.Context, at place) error {
+	return s.update(ctx, "drop a damaged record", func(tx *storage.Tx) error {
+		old, err := decodeStored(tx.Get(at.record))
+		if err != nil || !old.unknown {
+			return err
+		}
+		return s.save(tx, at, old, replicate.Record{}, nil)
+	})
 }

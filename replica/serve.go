@@ -24,12 +24,18 @@ func (s *Store) serve() error {
 		handler
 		register
 	}{
-		wire.MethodMerge:  {s.serveMerge, s.mesh.HandlePrompt},
-		wire.MethodPut:    {s.servePut, s.mesh.HandlePrompt},
-		wire.MethodRead:   {s.serveRead, s.mesh.Handle},
-		wire.MethodClock:  {s.serveClock, s.mesh.Handle},
-		wire.MethodDigest: {s.serveDigest, s.mesh.Handle},
-		wire.MethodList:   {s.serveList, s.mesh.Handle},
+		wire.MethodMerge:   {s.serveMerge, s.mesh.HandlePrompt},
+		wire.MethodPut:     {s.servePut, s.mesh.HandlePrompt},
+		wire.MethodRead:    {s.serveRead, s.mesh.Handle},
+		wire.MethodClock:   {s.serveClock, s.mesh.Handle},
+		wire.MethodDigest:  {s.serveDigest, s.mesh.Handle},
+		wire.MethodList:    {s.serveList, s.mesh.Handle},
+		wire.MethodStamps:  {s.serveStamps, s.mesh.Handle},
+		wire.MethodLog:     {s.serveLog, s.mesh.Handle},
+		wire.MethodPropose: {s.servePropose, s.mesh.Handle},
+		wire.MethodCommit:  {s.serveCommit, s.mesh.Handle},
+		wire.MethodCover:   {s.serveCover, s.mesh.Handle},
+		wire.MethodHeld:    {s.serveHeld, s.mesh.Handle},
 	}
 	for method, h := range handlers {
 		guarded := func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
@@ -40,6 +46,9 @@ func (s *Store) serve() error {
 				return nil, ErrClosed
 			}
 			defer s.leave()
+			if _, member := s.layout.Load().inMesh[from]; !member {
+				return nil, errStranger // it must not get anything before it counts in a purge
+			}
 			s.silence.note(from, true)
 			return h.handler(ctx, from, req)
 		}
@@ -49,6 +58,9 @@ func (s *Store) serve() error {
 	}
 	return nil
 }
+
+// errStranger: the roster here does not know who asks.
+var errStranger = errors.New("replica: not known to belong to the mesh yet")
 
 // answerable is the context of a handler that may answer later, see Mesh.
 type answerable interface {
@@ -62,40 +74,40 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	}
 	wall := s.wall()
 	s.clocks.saw(from, m.Wall, wall)
-	reply := func(code wire.Code) []byte {
-		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall})
+	reply := func(code wire.Code, stale []int) []byte {
+		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall, Stale: stale})
 	}
 	if s.leaving.Load() {
-		return reply(wire.CodeNotStored), nil
+		return reply(wire.CodeNotStored, nil), nil
 	}
-	if !s.admit(&s.gate.peers, len(req)) {
-		return reply(wire.CodeOverloaded), nil
+	if !s.makeRoom(&s.gate.peers, len(req)) {
+		return reply(wire.CodeOverloaded, nil), nil
 	}
-	end := func(err error) ([]byte, error) {
+	end := func(stale []int, err error) ([]byte, error) {
 		s.gate.peers.release(len(req))
 		switch {
 		case err == nil:
-			return reply(wire.CodeOK), nil
+			return reply(wire.CodeOK, stale), nil
 		case ctx.Err() != nil:
 			return nil, err
 		}
-		return reply(wire.CodeStorage), nil
+		return reply(wire.CodeStorage, nil), nil
 	}
-	in, definitions, err := s.arrivals(m.Offers)
+	in, definitions, err := s.arrivals(from, m.Offers)
 	if err != nil {
 		s.gate.peers.release(len(req))
 		return nil, err
 	}
 	late, ok := ctx.(answerable)
 	if !ok {
-		_, err = s.acceptAll(ctx, in)
-		return end(err)
+		out, err := s.acceptAll(ctx, in)
+		return end(staleOf(out), err)
 	}
 	// The acknowledgements of one sync leave together, as the writes do.
 	answer := late.Later()
 	s.stay()
-	done := func(err error) {
-		answer(end(err))
+	done := func(stale []int, err error) {
+		answer(end(stale, err))
 		s.leave()
 	}
 	err = storage.ErrBusy
@@ -104,14 +116,24 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	}
 	if errors.Is(err, storage.ErrBusy) {
 		err = s.aside(func(context.Context) {
-			_, err := s.acceptAll(ctx, in)
-			done(err)
+			out, err := s.acceptAll(ctx, in)
+			done(staleOf(out), err)
 		})
 	}
 	if err != nil {
-		done(err)
+		done(nil, err)
 	}
 	return nil, nil
+}
+
+// staleOf lists the arrivals, by their place, that were too old.
+func staleOf(out []merged) (stale []int) {
+	for i := range out {
+		if out[i].stale {
+			stale = append(stale, i)
+		}
+	}
+	return stale
 }
 
 // aside has a goroutine of its own wait for what a prompt handler must not wait
@@ -125,11 +147,11 @@ func (s *Store) aside(wait func(ctx context.Context)) error {
 
 // arrivals decodes what a peer offers; definitions tells whether buckets'
 // definitions are among it.
-func (s *Store) arrivals(offers []wire.Offer) (in []arrival, definitions bool, err error) {
+func (s *Store) arrivals(from view.NodeID, offers []wire.Offer) (in []arrival, definitions bool, err error) {
 	in = make([]arrival, len(offers))
 	for i := range offers {
 		o := &offers[i]
-		in[i] = arrival{at: s.place(o.Bucket, o.Key), raw: o.Item}
+		in[i] = arrival{at: s.place(o.Bucket, o.Key), raw: o.Item, stamp: stampOf(o.Stamp), from: from}
 		if o.For != s.id {
 			in[i].role = replicate.Role{For: o.For}
 		}
@@ -233,7 +255,7 @@ func (s *Store) mayCoordinate(q *request, size int) error {
 		return errLeaving
 	case s.clocks.ahead.Load() && !q.bucket.def.Siblings:
 		return ErrClockSkew
-	case !s.admit(&s.gate.clients, size):
+	case !s.makeRoom(&s.gate.clients, size):
 		return overload{retryAfter}
 	}
 	return nil
@@ -288,8 +310,13 @@ const retryAfter = 50 * time.Millisecond
 
 func clip(s string, n int) string { return s[:min(len(s), n)] }
 
+// mergeAnswer is what a store says to an item that is offered.
+type mergeAnswer struct {
+	stale bool // it has taken part in a purge that the item's store had not
+}
+
 // sendMerge is the lane that carries items.
-func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Offer) ([]struct{}, error) {
+func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Offer) ([]mergeAnswer, error) {
 	size := 32
 	for i := range offers {
 		size += len(offers[i].Item) + len(offers[i].Key) + 32
@@ -309,7 +336,13 @@ func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Off
 	if m.Code != wire.CodeOK {
 		return nil, fmt.Errorf("replica: %v did not store: %w: %w", to, errRefused, codeError(m.Code, ""))
 	}
-	return make([]struct{}, len(offers)), nil
+	out := make([]mergeAnswer, len(offers))
+	for _, i := range m.Stale {
+		if i < len(out) {
+			out[i].stale = true
+		}
+	}
+	return out, nil
 }
 
 // sendRead is the lane that carries questions.

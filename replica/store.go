@@ -17,6 +17,7 @@ import (
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/placement"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -52,11 +53,17 @@ type Store struct {
 	silence   *silence
 	clocks    *clocks
 	deadlines *deadlines
-	merges    *lanes[wire.Offer, struct{}]
+	merges    *lanes[wire.Offer, mergeAnswer]
 	reads     *lanes[wire.Lookup, wire.Lookedup]
 	repairs   *repairs
 	hints     *hints
+	rounds    *rounds // nil on a node that stores nothing
 	entropy   *entropy
+	purger    *purger
+	pace      *pace
+	healer    *replicate.Healer // the watching goroutine's
+	forced    forced
+	progress  progress
 	buffers   buffers
 	stats     stats
 	alarmed   atomic.Int64 // since(), when the last clock alarm was raised
@@ -70,7 +77,7 @@ type Store struct {
 
 // stats counts what happens in the background.
 type stats struct {
-	repaired, delivered, compared, moved atomic.Uint64
+	repaired, delivered, compared, moved, dropped, purged, aside atomic.Uint64
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
@@ -97,11 +104,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
 	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), newEntropy(s)
+	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), make(chan struct{}, 1)
+	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
 	s.silence = newSilence(4 * cfg.AckTimeout)
 	s.clocks = newClocks(cfg.MaxSkew)
 	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
-	s.merges = &lanes[wire.Offer, struct{}]{
-		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, call: s.sendMerge, peers: make(map[view.NodeID]*lane[wire.Offer, struct{}]),
+	s.merges = &lanes[wire.Offer, mergeAnswer]{
+		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, call: s.sendMerge, peers: make(map[view.NodeID]*lane[wire.Offer, mergeAnswer]),
 		size: func(o wire.Offer) int { return len(o.Item) + len(o.Key) + 64 },
 	}
 	s.reads = &lanes[wire.Lookup, wire.Lookedup]{
@@ -164,6 +173,9 @@ func (s *Store) openDisk(ctx context.Context) error {
 		err = s.openWriter(ctx)
 	}
 	if err == nil {
+		err = s.openRounds(ctx)
+	}
+	if err == nil {
 		err = s.buckets.reload(ctx)
 	}
 	if err != nil {
@@ -185,6 +197,8 @@ func (s *Store) start(ctx context.Context) error {
 		s.group.Go(s.repairs.run)
 		s.group.Go(s.hints.run)
 		s.group.Go(s.entropy.run)
+		s.group.Go(s.followRounds)
+		s.group.Go(s.purger.run)
 		s.entropy.moved()
 	}
 	s.group.Go(s.watch)
@@ -194,10 +208,16 @@ func (s *Store) start(ctx context.Context) error {
 // watch follows the mesh until it is gone.
 func (s *Store) watch(ctx context.Context) {
 	views := s.mesh.Watch(ctx)
+	look := time.NewTicker(min(max(s.cfg.HealAfter/8, time.Second), time.Minute))
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-look.C:
+			s.lookAgain()
+		case <-s.forced.kick:
+			s.lookAgain()
 		case <-s.mesh.Done():
 			s.halt()
 			return
@@ -211,6 +231,11 @@ func (s *Store) watch(ctx context.Context) {
 	}
 }
 
+// busy tells whether clients' writes are under way here.
+func (s *Store) busy() bool {
+	return s.gate.clients.pending.Load() > 0 || s.gate.peers.pending.Load() > 0
+}
+
 // see takes in a view.
 func (s *Store) see(v view.View) {
 	old := s.layout.Load()
@@ -219,6 +244,7 @@ func (s *Store) see(v view.View) {
 		s.log.Error("view not usable", "err", err)
 		return
 	}
+	healed := s.lookDown(lay)
 	s.layout.Store(lay)
 	s.clocks.forget(func(id view.NodeID) bool { return lay.inMesh[id] }, s.wall())
 	var back []view.NodeID
@@ -231,6 +257,9 @@ func (s *Store) see(v view.View) {
 	if s.disk == nil {
 		return
 	}
+	if healed && lay.roster == old.roster {
+		s.entropy.moved()
+	}
 	if lay.roster != old.roster {
 		for _, b := range s.buckets.list() {
 			s.follow(b)
@@ -238,6 +267,7 @@ func (s *Store) see(v view.View) {
 		s.entropy.moved()
 	}
 	if len(back) > 0 {
+		s.entropy.look()
 		s.entropy.with(back...)
 	}
 	if len(back) > 0 || lay.roster != old.roster {
@@ -256,7 +286,7 @@ func (s *Store) follow(b *bucket) {
 	changed := false
 	for shard := range s.shardsOf(b) {
 		rt := lay.route(b, shard)
-		changed = b.ready.judge(shard, s.id, rt.order[:rt.homes]) || changed
+		changed = b.ready.judge(shard, s.id, rt.order[:rt.homes], lay.members) || changed
 	}
 	s.following.Unlock()
 	if changed {

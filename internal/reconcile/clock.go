@@ -77,6 +77,21 @@ func (c *Clock) Observe(wall, h version.HLC) (skewed bool) {
 	return false
 }
 
+// Agrees tells whether a store whose wall clock shows own is within maxSkew
+// milliseconds of the median of its peers' clocks. With fewer than two peers
+// there is no telling, and the answer is no.
+func Agrees(own version.HLC, peers []version.HLC, maxSkew int64) bool {
+	if len(peers) < 2 {
+		return false
+	}
+	if maxSkew == 0 {
+		maxSkew = DefaultMaxSkew
+	}
+	sorted := slices.Sorted(slices.Values(peers))
+	lower, upper := sorted[(len(sorted)-1)/2], sorted[len(sorted)/2]
+	return own <= lower.Add(maxSkew) && upper <= own.Add(maxSkew)
+}
+
 // Ahead tells whether a store whose wall clock shows own is more than maxSkew
 // milliseconds ahead of the median of its peers' clocks (the upper one of two
 // medians). Such a store hands the coordination of last-writer-wins keys to

@@ -68,6 +68,10 @@ func (w *Writer) Session() uint64 { return w.meta.Session }
 // Clock returns the writer's clock.
 func (w *Writer) Clock() Clock { return w.clock }
 
+// Current tells whether a birth belongs to the session that is under way. What
+// it has written cannot have been forgotten here and remembered elsewhere.
+func (w *Writer) Current(a version.Actor) bool { return w.owns(a) }
+
 // owns tells whether a birth was minted in this session. Births of other
 // sessions are not continued: dots of them may have been lost.
 func (w *Writer) owns(a version.Actor) bool {

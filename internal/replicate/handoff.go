@@ -94,8 +94,11 @@ func (h *Handoff) Listed(marks []Mark, last bool) {
 }
 
 // Covered reports which marks of the page, by number, the home that was asked
-// does not hold exactly as they are here.
-func (h *Handoff) Covered(missing []int) {
+// does not hold exactly as they are here, and whether it vouches for the rest.
+// One that does not, because it knows another roster, is brought what it lacks,
+// but then nothing goes from here.
+func (h *Handoff) Covered(missing []int, vouches bool) {
+	h.all = h.all && vouches
 	h.lack = h.lack[:0]
 	for _, i := range missing {
 		if i >= 0 && i < len(h.page) {
@@ -130,6 +133,12 @@ func (h *Handoff) Dropped(n int) {
 	h.gone += n
 	h.page = nil
 }
+
+// All tells whether all homes take part and vouch, Any whether one does.
+func (h *Handoff) All() bool { return h.all }
+
+// Any: see All.
+func (h *Handoff) Any() bool { return len(h.homes) > 0 }
 
 // Moved returns how many records were brought to a home so far, and how many
 // have gone from here.

@@ -64,12 +64,12 @@ func (s *store) handOffUnit(unit int, done func()) {
 			step()
 		case replicate.HandoffCover:
 			s.call(at.To, coverRequest{unit, roster, at.Marks}, 2*time.Second, func(body any, ok bool) {
-				missing, _ := body.([]int)
+				r, _ := body.(coverReply)
 				if !ok {
 					done()
 					return
 				}
-				core.Covered(missing)
+				core.Covered(r.Missing, r.Vouches)
 				step()
 			})
 		case replicate.HandoffPush:
@@ -96,24 +96,19 @@ func (s *store) handOffUnit(unit int, done func()) {
 // vouch tells which of a store's records this home does not hold as they are
 // there. The other lets go of the rest. An update of its own makes sure that
 // what this store had itself let go of by then is seen to be gone.
-func (s *store) vouch(b coverRequest, done func(missing []int, ok bool)) {
-	home := slices.Contains(s.homes(b.Unit), s.who.ID)
-	if !replicate.MayVouch(b.Roster, s.roster.Digest(), home) {
-		done(nil, false)
-		return
-	}
+func (s *store) vouch(b coverRequest, done func(coverReply)) {
+	r := coverReply{Vouches: replicate.MayVouch(b.Roster, s.roster.Digest(), slices.Contains(s.homes(b.Unit), s.who.ID))}
 	s.must(s.h.Disk.Update(func(*Tx) error { return nil }, func(synced bool) {
 		if !synced || !s.running() {
 			return
 		}
-		missing := []int{}
 		for i, m := range b.Marks {
 			rec := s.record(m.Key)
 			if !rec.Home || hasher.Version(rec.Item) != m.Hash {
-				missing = append(missing, i)
+				r.Missing = append(r.Missing, i)
 			}
 		}
-		done(missing, true)
+		done(r)
 	}))
 }
 

@@ -96,6 +96,10 @@ type (
 		Roster uint64
 		Marks  []replicate.Mark
 	}
+	coverReply struct {
+		Missing []int
+		Vouches bool
+	}
 )
 
 // call asks a store and reports the answer once; ok is false if it cannot be
@@ -200,11 +204,7 @@ func (s *store) serve(from *Host, m request) {
 	case heldRequest:
 		reply(s.holding(b.Units))
 	case coverRequest:
-		s.vouch(b, func(missing []int, ok bool) {
-			if ok {
-				reply(missing)
-			}
-		})
+		s.vouch(b, func(r coverReply) { reply(r) })
 	default:
 		s.servePurge(m.From.ID, m.Body, reply)
 	}

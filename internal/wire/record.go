@@ -137,6 +137,7 @@ const (
 	keyRecord = 'd'
 	keyIndex  = 'x'
 	keyLog    = 'p'
+	keyAside  = 'a'
 )
 
 const (
@@ -151,6 +152,13 @@ const (
 func LogKey(record []byte) []byte {
 	k := slices.Clone(record)
 	k[0] = keyLog
+	return k
+}
+
+// AsideKey returns the key under which a record is set aside, given its key.
+func AsideKey(record []byte) []byte {
+	k := slices.Clone(record)
+	k[0] = keyAside
 	return k
 }
 

@@ -16,7 +16,8 @@ type CoverRequest struct {
 }
 
 // CoverReply names the records, by their place, that are not here as they are
-// there. Refused: this store is no home of the shard, or knows another roster.
+// there. Refused: for the others this store does not vouch either, because it is
+// no home of the shard or knows another roster.
 type CoverReply struct {
 	Refused bool
 	Missing []int

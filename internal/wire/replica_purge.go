@@ -103,6 +103,46 @@ type RoundState struct {
 	From  Round
 }
 
+// RoundBatch is which keys a round that a store has acknowledged was about.
+type RoundBatch struct {
+	Round Round
+	Keys  []RoundKey
+}
+
+// RoundKey is one of them.
+type RoundKey struct {
+	Bucket uint64
+	Key    string
+}
+
+// AppendRoundBatch appends the encoding of b.
+func AppendRoundBatch(dst []byte, b *RoundBatch) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(recordVersion)
+		p.round(b.Round)
+		p.array(len(b.Keys) * 2)
+		for _, k := range b.Keys {
+			p.id(k.Bucket)
+			p.string(k.Key)
+		}
+	})
+}
+
+// DecodeRoundBatch reads what AppendRoundBatch wrote.
+func DecodeRoundBatch(data []byte) (b RoundBatch, err error) {
+	err = unpack(data, "batch of a round", func(u *unpacker) {
+		u.version(recordVersion)
+		b.Round = u.round()
+		for range u.list(2) {
+			b.Keys = append(b.Keys, RoundKey{Bucket: u.uint(), Key: u.string(MaxKey)})
+			if u.err != nil {
+				return
+			}
+		}
+	})
+	return b, err
+}
+
 // AppendStampsRequest appends the encoding of m.
 func AppendStampsRequest(dst []byte, m *StampsRequest) []byte {
 	return pack(dst, func(p *packer) {

@@ -27,6 +27,7 @@ func stampSamples(item, small []byte) []sample {
 	buried := Buried{Round: Round{8, 1}, Over: true, Tomb: small, All: item}
 	log := LogReply{Stamp: two, From: Round{1, 1}, Entries: []LogEntry{{9, "k", buried}, {9, "l", Buried{Round: Round{7, 1}, Tomb: small}}}, More: true}
 	state := RoundState{Stamp: one, From: Round{1, 1}}
+	batch := RoundBatch{Round: Round{8, 1}, Keys: []RoundKey{{9, "k"}, {1 << 63, ""}}}
 	cover := CoverRequest{Bucket: 9, Shard: 270, Roster: 1 << 63, Marks: []Mark{{"a", 1 << 63}, {"b", 2}}}
 	covered := CoverReply{Refused: true, Missing: []int{0, 300}}
 	held := HeldReply{Roster: 1 << 63, Leftover: []Held{{9, 270}, {1, 0}}, Seasoned: []SeasonedIn{{9, []byte{1, 255}}}}
@@ -43,6 +44,7 @@ func stampSamples(item, small []byte) []sample {
 		{"log-reply", AppendLogReply(nil, &log), log, as(DecodeLogReply)},
 		{"buried", AppendBuried(nil, &buried), buried, as(DecodeBuried)},
 		{"rounds", AppendRoundState(nil, state), state, as(DecodeRoundState)},
+		{"round-batch", AppendRoundBatch(nil, &batch), batch, as(DecodeRoundBatch)},
 		{"cover-request", AppendCoverRequest(nil, &cover), cover, as(DecodeCoverRequest)},
 		{"cover-reply", AppendCoverReply(nil, &covered), covered, as(DecodeCoverReply)},
 		{"held-request", AppendHeldRequest(nil, &HeldRequest{}), HeldRequest{}, as(DecodeHeldRequest)},
@@ -132,6 +134,10 @@ func FuzzDecodeBuried(f *testing.F) {
 
 func FuzzDecodeRoundState(f *testing.F) {
 	fuzzFormat(f, DecodeRoundState, func(m RoundState) []byte { return AppendRoundState(nil, m) })
+}
+
+func FuzzDecodeRoundBatch(f *testing.F) {
+	fuzzFormat(f, DecodeRoundBatch, func(m RoundBatch) []byte { return AppendRoundBatch(nil, &m) })
 }
 
 func FuzzDecodeCoverRequest(f *testing.F) {

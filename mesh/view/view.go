@@ -116,6 +116,7 @@ type View struct {
 	Self    NodeID
 	Version uint64   // grows with every change of this node's view
 	Roster  uint64   // digest of what placement depends on; equal rosters have equal digests
+	Storing [16]byte // digest of the storing members ever met and whether each is gone
 	Members []Member // the whole roster, dead or alive, sorted by ID; includes Self
 }
 

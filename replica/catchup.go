@@ -1,0 +1,424 @@
+package replica
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// errStale: an item was read before a purge in which its receiver has taken
+// part. This store has to catch up, and to read it again.
+var errStale = errors.New("replica: read before a purge")
+
+// errShortLog: a peer does not remember all that was purged since this store
+// last took part.
+var errShortLog = errors.New("replica: the peer's log of purges does not reach back far enough")
+
+const (
+	logPage  = 1024      // entries of a log in one answer
+	logBytes = 256 << 10 // their bytes
+	logKept  = 1024      // entries that a store remembers of a shard
+)
+
+// follow brings this store up to date with the purges that it has heard of.
+func (s *Store) followRounds(ctx context.Context) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.rounds.behind.kick:
+		case <-retry.C:
+		}
+		for {
+			shard, peer, ok := s.rounds.behind.next()
+			if !ok || ctx.Err() != nil {
+				break
+			}
+			var err error
+			if peer == 0 {
+				err = s.finish(ctx, shard)
+			} else if s.layout.Load().inMesh[peer] {
+				err = s.catchUp(ctx, peer, shard)
+			}
+			if err != nil && ctx.Err() == nil {
+				s.log.Debug("not caught up with a purge", "shard", shard, "peer", peer, "err", err)
+			}
+		}
+	}
+}
+
+// catchUp takes in what a peer knows of the purges of a shard.
+func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error {
+	mine := s.round(shard)
+	req := wire.LogRequest{Shard: shard, Stamp: wireStamp(mine.stamp), From: wire.Round(mine.from)}
+	var theirs wire.LogReply
+	for first := true; ; first = false {
+		answer, err := s.ask(ctx, peer, wire.MethodLog, wire.AppendLogRequest(nil, &req))
+		if err != nil {
+			return err
+		}
+		page, err := wire.DecodeLogReply(answer)
+		if err != nil {
+			return err
+		}
+		if first {
+			// What the peer does from now on it may do behind the first page.
+			theirs = page
+		}
+		if err := s.takeLog(ctx, shard, &page); err != nil {
+			return err
+		}
+		if !page.More || len(page.Entries) == 0 {
+			break
+		}
+		last := page.Entries[len(page.Entries)-1]
+		req.Bucket, req.Key, req.More = last.Bucket, last.Key, true
+	}
+	if err := s.caughtUp(ctx, shard, mine, stampOf(theirs.Stamp), purge.Round(theirs.From)); err != nil {
+		return err
+	}
+	s.rounds.behind.over(shard)
+	if now := s.stamp(shard); now.Lagging() {
+		return s.short(ctx, shard, peer)
+	}
+	return nil
+}
+
+// takeLog makes dead here what the log says was purged.
+func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) error {
+	if len(page.Entries) == 0 {
+		return nil
+	}
+	return s.update(ctx, "catch up with a purge", func(tx *storage.Tx) error {
+		for i := range page.Entries {
+			e := &page.Entries[i]
+			at := s.place(e.Bucket, e.Key)
+			b, err := decodeBuried(e.Buried)
+			if err != nil || at.shard != shard {
+				return fmt.Errorf("replica: log of purges: entry %d is of shard %d, not %d: %w", i, at.shard, shard, errors.Join(err, wire.ErrMalformed))
+			}
+			if err := s.bury(tx, at, b); err != nil {
+				return err
+			}
+			old, err := decodeStored(tx.Get(at.record))
+			if err != nil {
+				return err
+			}
+			if old.Unknown() {
+				continue
+			}
+			got, err := s.writer.Absorb(old.Local, b.CatchUp(old.Item), s.now())
+			if err != nil {
+				return err
+			}
+			if !got.Changed {
+				continue
+			}
+			r := old.Record
+			r.Local = got.Local
+			if err := s.save(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// caughtUp moves the stamp of a shard to what a peer had when the reading of
+// its log began, if this store has not moved meanwhile and the log is whole.
+func (s *Store) caughtUp(ctx context.Context, shard int, asked round, theirs purge.Stamp, from purge.Round) error {
+	return s.update(ctx, "catch up with a purge", func(tx *storage.Tx) error {
+		now := s.rounds.now[shard]
+		next := now
+		if now.stamp.Acked == asked.stamp.Acked && now.stamp.Acked.Before(theirs.Acked) && !now.stamp.Acked.Before(from) {
+			next.stamp.Acked = theirs.Acked
+		}
+		next.stamp = next.stamp.Heard(theirs)
+		if from.Before(now.from) && asked.from == now.from && !theirs.Acked.Before(now.from) {
+			next.from = from
+		}
+		if next == now {
+			return nil
+		}
+		return s.setRound(tx, shard, next)
+	})
+}
+
+// short notes that a peer cannot help this store to catch up. When nobody can,
+// what cannot be vouched for is set aside.
+func (s *Store) short(ctx context.Context, shard int, peer view.NodeID) error {
+	b := &s.rounds.behind
+	b.mu.Lock()
+	if b.short == nil {
+		b.short = make(map[int]map[view.NodeID]bool)
+	}
+	if b.short[shard] == nil {
+		b.short[shard] = make(map[view.NodeID]bool)
+	}
+	b.short[shard][peer] = true
+	nobody := !slices.ContainsFunc(s.layout.Load().members, func(id view.NodeID) bool { return id != s.id && !b.short[shard][id] })
+	if nobody {
+		delete(b.short, shard)
+	}
+	b.mu.Unlock()
+	if !nobody {
+		return errShortLog
+	}
+	return s.setAside(ctx, shard)
+}
+
+// setAside gives up the records of a shard of which nobody can tell any more
+// whether they were purged; see purge.Keep. They stay on disk, under keys of
+// their own, for an operator who wants them.
+func (s *Store) setAside(ctx context.Context, shard int) error {
+	all, err := s.held(ctx)
+	if err != nil {
+		return err
+	}
+	aside := 0
+	for _, at := range all {
+		if at.shard != shard {
+			continue
+		}
+		marks, _, err := s.marks(ctx, at, "", false, nil, 0)
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(marks, transferKeys) {
+			n, err := s.setAsidePage(ctx, at, part)
+			if err != nil {
+				return err
+			}
+			aside += n
+		}
+	}
+	s.stats.aside.Add(uint64(aside))
+	s.log.Error("data older than anybody's log of purges was set aside: it may have been deleted", "shard", shard, "records", aside)
+	return s.update(ctx, "give up old data", func(tx *storage.Tx) error {
+		next := s.rounds.now[shard]
+		next.stamp.Acked = next.stamp.Committed
+		next.from = next.stamp.Acked
+		return s.setRound(tx, shard, next)
+	})
+}
+
+func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mark) (n int, err error) {
+	err = s.update(ctx, "set old data aside", func(tx *storage.Tx) error {
+		n = 0
+		for _, m := range page {
+			p := s.place(at.bucket, m.Key)
+			old, err := decodeStored(tx.Get(p.record))
+			if err != nil {
+				return err
+			}
+			if old.Unknown() {
+				continue
+			}
+			r := old.Record
+			r.Item = purge.Keep(old.Item, s.writer.Current)
+			if r.Item.Equal(old.Item) {
+				continue
+			}
+			if err := tx.Set(wire.AsideKey(p.record), wire.AppendRecord(nil, wire.Record{Item: old.item, Home: old.Home, Hints: old.Hints})); err != nil {
+				return err
+			}
+			if r.Item.Unknown() {
+				r = replicate.Record{}
+			}
+			if err := s.save(tx, p, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// round is where this store stands in a shard, synced.
+func (s *Store) round(shard int) round {
+	if p := s.rounds.shown[shard].Load(); p != nil {
+		return *p
+	}
+	return round{}
+}
+
+// stampSum is a digest of all stamps of this store.
+func (s *Store) stampSum() uint64 {
+	h := xxhash.New()
+	var b [34]byte
+	for shard := range s.shards {
+		st := s.stamp(shard)
+		if st == (purge.Stamp{}) {
+			continue
+		}
+		binary.BigEndian.PutUint16(b[:], uint16(shard))
+		binary.BigEndian.PutUint64(b[2:], st.Acked.Counter)
+		binary.BigEndian.PutUint64(b[10:], uint64(st.Acked.Proposer))
+		binary.BigEndian.PutUint64(b[18:], st.Committed.Counter)
+		binary.BigEndian.PutUint64(b[26:], uint64(st.Committed.Proposer))
+		_, _ = h.Write(b[:])
+	}
+	return h.Sum64() | 1 // never 0, which stands for no question
+}
+
+// syncStamps has this store catch up with the purges that a peer knows of, and
+// the peer with those that it lacks.
+func (s *Store) syncStamps(ctx context.Context, peer view.NodeID) error {
+	answer, err := s.ask(ctx, peer, wire.MethodStamps, wire.AppendStampsRequest(nil, &wire.StampsRequest{Sum: s.stampSum()}))
+	if err != nil {
+		return err
+	}
+	m, err := wire.DecodeStampsReply(answer)
+	if err != nil || m.Same {
+		return err
+	}
+	theirs := make(map[int]purge.Stamp, len(m.Stamps))
+	for _, st := range m.Stamps {
+		if st.Shard >= s.shards {
+			return fmt.Errorf("replica: shard %d of %d", st.Shard, s.shards)
+		}
+		theirs[st.Shard] = stampOf(st.Stamp)
+	}
+	var errs []error
+	for shard := range s.shards {
+		mine := s.stamp(shard)
+		// To ask is also to tell: the peer hears the stamp here.
+		if mine.Behind(theirs[shard]) || theirs[shard].Behind(mine) {
+			if err := s.catchUp(ctx, peer, shard); err != nil && !errors.Is(err, errShortLog) {
+				errs = append(errs, err)
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// serveStamps tells this store's stamps, and whether it could acknowledge a
+// round.
+func (s *Store) serveStamps(_ context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	m, err := wire.DecodeStampsRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	reply := wire.StampsReply{Able: m.Members == s.layout.Load().storing, Trusted: s.clocks.trusted(s.wall())}
+	reply.Same = m.Sum != 0 && m.Sum == s.stampSum()
+	add := func(shard int) {
+		if st := s.stamp(shard); st != (purge.Stamp{}) {
+			reply.Stamps = append(reply.Stamps, wire.ShardStamp{Shard: shard, Stamp: wireStamp(st)})
+		}
+	}
+	switch {
+	case reply.Same:
+	case len(m.Shards) == 0:
+		for shard := range s.shards {
+			add(shard)
+		}
+	default:
+		for _, shard := range m.Shards {
+			if shard < s.shards {
+				add(shard)
+			}
+		}
+	}
+	return wire.AppendStampsReply(nil, &reply), nil
+}
+
+// serveLog tells what was purged of a shard since the asker last took part.
+func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+	m, err := wire.DecodeLogRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	if m.Shard >= s.shards {
+		return nil, fmt.Errorf("replica: shard %d of %d", m.Shard, s.shards)
+	}
+	mine, theirs := s.round(m.Shard), stampOf(m.Stamp)
+	if mine.stamp.Behind(theirs) {
+		s.rounds.behind.note(m.Shard, from)
+	}
+	reply := wire.LogReply{Stamp: wireStamp(mine.stamp), From: wire.Round(mine.from)}
+	if !theirs.Behind(mine.stamp) && !mine.from.Before(purge.Round(m.From)) {
+		return wire.AppendLogReply(nil, &reply), nil
+	}
+	lower, upper := wire.LogRange(m.Shard)
+	if m.More {
+		lower = append(wire.LogKey(wire.RecordKey(m.Shard, m.Bucket, m.Key)), 0)
+	}
+	size := 0
+	err = s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
+		_, bucket, key, ok := wire.ParseLogKey(k)
+		b, err := wire.DecodeBuried(slices.Clone(v))
+		if !ok || err != nil {
+			return nil
+		}
+		if len(reply.Entries) == logPage || size > logBytes {
+			reply.More = true
+			return errStop
+		}
+		size += len(key) + len(v)
+		reply.Entries = append(reply.Entries, wire.LogEntry{Bucket: bucket, Key: key, Buried: b})
+		return nil
+	})
+	if err != nil && !errors.Is(err, errStop) {
+		return nil, err
+	}
+	return wire.AppendLogReply(make([]byte, 0, size+64), &reply), nil
+}
+
+// trimLog forgets the oldest entries of a shard's log beyond what is kept.
+func (s *Store) trimLog(ctx context.Context, shard int) error {
+	type entry struct {
+		key   []byte
+		round purge.Round
+	}
+	var all []entry
+	lower, upper := wire.LogRange(shard)
+	err := s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
+		if b, err := wire.DecodeBuried(v); err == nil {
+			all = append(all, entry{slices.Clone(k), purge.Round(b.Round)})
+		}
+		return nil
+	})
+	if err != nil || len(all) <= logKept {
+		return err
+	}
+	slices.SortFunc(all, func(a, b entry) int { return a.round.Compare(b.round) })
+	last := all[len(all)-logKept-1].round
+	return s.update(ctx, "trim the log of purges", func(tx *storage.Tx) error {
+		for _, e := range all {
+			if last.Before(e.round) {
+				break
+			}
+			// One that was buried again meanwhile has a later round, and stays.
+			if b, ok, err := buriedAt(tx.Get(e.key)); err != nil || !ok || b.Round != e.round {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			if err := tx.Delete(e.key); err != nil {
+				return err
+			}
+		}
+		next := s.rounds.now[shard]
+		if !next.from.Before(last) {
+			return nil
+		}
+		next.from = last
+		return s.setRound(tx, shard, next)
+	})
+}

@@ -1,0 +1,95 @@
+package replica
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// yieldRate is how many bytes a second copies in the background take at most
+// while clients' writes are under way here.
+const yieldRate = 4 << 20
+
+// pace holds back what is copied in the background: to the rate that the
+// operator allows, and to a modest one while clients are being served.
+type pace struct {
+	limit *rate.Limiter // nil: none
+	busy  func() bool
+}
+
+func newPace(bytesPerSecond int64, busy func() bool) *pace {
+	p := &pace{busy: busy}
+	if bytesPerSecond > 0 {
+		p.limit = rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(bytesPerSecond, transferBytes)))
+	}
+	return p
+}
+
+// wait returns when n more bytes may be copied.
+func (p *pace) wait(ctx context.Context, n int) error {
+	for left := n; p.limit != nil && left > 0; {
+		part := min(left, p.limit.Burst())
+		if err := p.limit.WaitN(ctx, part); err != nil {
+			return err
+		}
+		left -= part
+	}
+	if n == 0 || !p.busy() {
+		return ctx.Err()
+	}
+	rest := time.NewTimer(time.Duration(n) * time.Second / yieldRate)
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// progress tells how far a hand-over is.
+type progress struct {
+	mu          sync.Mutex
+	total, done int
+	brought     map[slice]handed // what could not be let go of after it was brought to the homes in contact
+}
+
+// same tells whether a slice is as it was when it was brought to the homes.
+func (p *progress) same(at slice, now handed) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before, ok := p.brought[at]
+	return ok && before == now
+}
+
+func (p *progress) note(at slice, now handed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.brought == nil {
+		p.brought = make(map[slice]handed)
+	}
+	p.brought[at] = now
+}
+
+func (p *progress) begin(total int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total, p.done = total, 0
+}
+
+func (p *progress) step() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done++
+}
+
+func (p *progress) end() { p.begin(0) }
+
+// left is how many slices are still to be handed over.
+func (p *progress) left() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.total - p.done
+}

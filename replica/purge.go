@@ -1,0 +1,339 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+const (
+	purgeKeys     = 1024      // tombs in one go
+	purgeBytes    = 256 << 10 // their bytes
+	purgePatience = 7 * 24 * time.Hour
+)
+
+// purger proposes to purge the tombs of the shards that this store leads.
+type purger struct {
+	s *Store
+
+	mu      sync.Mutex
+	waiting time.Duration // since(), from when on tombs could not be purged; 0: they can
+	missing []view.NodeID // who has to acknowledge and cannot be reached
+	told    bool          // the operator was
+}
+
+// PurgeBlocked says that deletes cannot be forgotten because members that must
+// acknowledge it have not been seen for long. They are to be brought back, or
+// given up for good.
+type PurgeBlocked struct {
+	Missing []view.NodeID
+	// For is for how long this node has waited while it ran.
+	For time.Duration
+}
+
+func (p *purger) run(ctx context.Context) {
+	every := p.s.cfg.PurgeEvery
+	for {
+		timer := time.NewTimer(jitter(every))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		if err := p.pass(ctx); err != nil && ctx.Err() == nil {
+			p.s.log.Debug("nothing purged", "err", err)
+		}
+	}
+}
+
+// pass does one round of each shard in which there is something to purge.
+func (p *purger) pass(ctx context.Context) error {
+	lay := p.s.layout.Load()
+	graves, err := p.graves(ctx, lay)
+	if err != nil || len(graves) == 0 {
+		p.free()
+		return err
+	}
+	if missing := p.unreachable(lay); len(missing) > 0 {
+		p.wait(missing)
+		return fmt.Errorf("%w: %d members are not in contact", ErrUnavailable, len(missing))
+	}
+	p.free()
+	told, trusted, err := p.ask(ctx, lay, graves)
+	if err != nil {
+		return err
+	}
+	proposals, err := p.propose(ctx, graves, told, trusted)
+	if err != nil || len(proposals) == 0 {
+		return err
+	}
+	over, err := p.gather(ctx, lay, proposals)
+	if err != nil || len(over) == 0 {
+		return err
+	}
+	p.tell(ctx, lay, over)
+	return p.s.commit(ctx, over)
+}
+
+// grave is a record of which nothing is alive, by the clock here.
+type grave struct {
+	at    place
+	known bool // all of it are tombs
+}
+
+// graves looks for records to purge, by shard.
+func (p *purger) graves(ctx context.Context, lay *layout) (map[int][]grave, error) {
+	s := p.s
+	// What has expired only just may not have for others.
+	now := s.now().Add(-2 * s.cfg.MaxSkew.Milliseconds())
+	out := make(map[int][]grave)
+	n := 0
+	lower, _ := wire.IndexRange(wire.IndexGrave, 0)
+	_, upper := wire.IndexRange(wire.IndexGrave, view.NodeID(max(now, 1)))
+	err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+		_, record, _ := wire.ParseIndexKey(k)
+		at, ok := placeOf(record)
+		if !ok {
+			return nil
+		}
+		b := s.buckets.byID(at.bucket)
+		if b == nil || lay.route(b, at.shard).lead != s.id {
+			return nil
+		}
+		if n++; n > purgeKeys {
+			return errStop
+		}
+		rec, err := s.load(ctx, at)
+		if err != nil {
+			return err
+		}
+		if dead, known := purge.Grave(rec.Item, now); dead && len(rec.Hints) == 0 {
+			out[at.shard] = append(out[at.shard], grave{at, known})
+		}
+		return nil
+	})
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return out, err
+}
+
+// unreachable lists the members that must acknowledge and are not in contact.
+func (p *purger) unreachable(lay *layout) (out []view.NodeID) {
+	for _, id := range lay.members {
+		if id != p.s.id && !lay.inMesh[id] {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// ask hears from every member whether it could acknowledge, and its stamps.
+func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, err error) {
+	s := p.s
+	req := wire.StampsRequest{Members: lay.storing}
+	for shard := range graves {
+		req.Shards = append(req.Shards, shard)
+	}
+	slices.Sort(req.Shards)
+	told, trusted = make(map[int][]purge.Stamp), s.clocks.trusted(s.wall())
+	for _, id := range lay.members {
+		if id == s.id {
+			continue
+		}
+		answer, err := s.ask(ctx, id, wire.MethodStamps, wire.AppendStampsRequest(nil, &req))
+		if err != nil {
+			return nil, false, err
+		}
+		m, err := wire.DecodeStampsReply(answer)
+		if err != nil {
+			return nil, false, err
+		}
+		if !m.Able {
+			return nil, false, fmt.Errorf("replica: %v: %w", id, purge.ErrMembers)
+		}
+		trusted = trusted && m.Trusted
+		for _, st := range m.Stamps {
+			if theirs := stampOf(st.Stamp); st.Shard < s.shards {
+				told[st.Shard] = append(told[st.Shard], theirs)
+				if s.stamp(st.Shard).Behind(theirs) {
+					s.rounds.behind.note(st.Shard, id)
+				}
+			}
+		}
+	}
+	return told, trusted, nil
+}
+
+// propose makes the proposals and acknowledges them here.
+func (p *purger) propose(ctx context.Context, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
+	s := p.s
+	size := 0
+	for shard, all := range graves {
+		round, stamp, err := s.stamp(shard).Next(s.id, told[shard]...)
+		if err != nil {
+			continue // the member that knows more was noted
+		}
+		o := purge.Proposal{Shard: shard, Round: round, Stamp: stamp}
+		for _, g := range all {
+			if !g.known && !trusted || size > purgeBytes {
+				continue
+			}
+			rec, err := s.load(ctx, g.at)
+			if err != nil {
+				return nil, err
+			}
+			if rec.Unknown() {
+				continue
+			}
+			size += len(rec.item) + len(g.at.key)
+			o.Batch = append(o.Batch, purge.Tomb{Bucket: g.at.bucket, Key: g.at.key, Item: rec.Item})
+		}
+		if len(o.Batch) > 0 {
+			out = append(out, o)
+		}
+	}
+	acked, err := s.acknowledge(ctx, s.layout.Load().storing, out)
+	if err != nil {
+		return nil, err
+	}
+	own := make([]purge.Proposal, 0, len(acked))
+	for _, i := range acked {
+		own = append(own, out[i])
+	}
+	return own, nil
+}
+
+// gather asks all members to acknowledge, and returns the rounds that all have.
+func (p *purger) gather(ctx context.Context, lay *layout, proposals []purge.Proposal) ([]wire.ShardRound, error) {
+	s := p.s
+	attempts := make([]*purge.Attempt, len(proposals))
+	req := wire.ProposeRequest{Members: lay.storing}
+	for i := range proposals {
+		o := &proposals[i]
+		attempts[i] = purge.NewAttempt(lay.members)
+		attempts[i].Acked(s.id)
+		w := wire.Proposal{Shard: o.Shard, Round: wire.Round(o.Round), Stamp: wireStamp(o.Stamp)}
+		for j := range o.Batch {
+			t := &o.Batch[j]
+			w.Tombs = append(w.Tombs, wire.Tomb{Bucket: t.Bucket, Key: t.Key, Item: wire.AppendItem(nil, &t.Item)})
+		}
+		req.Proposals = append(req.Proposals, w)
+	}
+	data := wire.AppendProposeRequest(nil, &req)
+	var errs []error
+	for _, id := range lay.members {
+		if id == s.id {
+			continue
+		}
+		answer, err := s.ask(ctx, id, wire.MethodPropose, data)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		m, err := wire.DecodeProposeReply(answer)
+		errs = append(errs, err)
+		for _, i := range m.Acked {
+			if i < len(attempts) {
+				attempts[i].Acked(id)
+			}
+		}
+	}
+	var over []wire.ShardRound
+	for i, a := range attempts {
+		if a.Committed() {
+			over = append(over, wire.ShardRound{Shard: proposals[i].Shard, Round: wire.Round(proposals[i].Round)})
+		}
+	}
+	return over, errors.Join(errs...)
+}
+
+// tell says which rounds are committed to all who are there. Who does not hear
+// it learns it from the stamps of items.
+func (p *purger) tell(ctx context.Context, lay *layout, over []wire.ShardRound) {
+	data := wire.AppendCommitRequest(nil, &wire.CommitRequest{Rounds: over})
+	for _, id := range lay.members {
+		if id == p.s.id {
+			continue
+		}
+		if _, err := p.s.ask(ctx, id, wire.MethodCommit, data); err != nil && ctx.Err() == nil {
+			p.s.log.Debug("purge not told", "peer", id, "err", err)
+		}
+	}
+}
+
+// wait notes that a purge cannot be done, and since when.
+func (p *purger) wait(missing []view.NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting == 0 {
+		p.waiting = max(p.s.since(), 1)
+	}
+	p.missing = missing
+	if !p.told && p.s.since()-p.waiting >= purgePatience {
+		p.told = true
+		p.s.log.Warn("deletes cannot be forgotten: members that have to acknowledge it were not seen for a week; bring them back or give them up for good", "missing", missing)
+	}
+}
+
+func (p *purger) free() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting, p.missing, p.told = 0, nil, false
+}
+
+// blocked tells what an operator has to know, nil if nothing.
+func (p *purger) blocked() *PurgeBlocked {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting == 0 || p.s.since()-p.waiting < purgePatience {
+		return nil
+	}
+	return &PurgeBlocked{Missing: slices.Clone(p.missing), For: p.s.since() - p.waiting}
+}
+
+// servePropose acknowledges rounds.
+func (s *Store) servePropose(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	m, err := wire.DecodeProposeRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	proposals := make([]purge.Proposal, len(m.Proposals))
+	for i, o := range m.Proposals {
+		if o.Shard >= s.shards {
+			return nil, fmt.Errorf("replica: shard %d of %d", o.Shard, s.shards)
+		}
+		p := purge.Proposal{Shard: o.Shard, Round: purge.Round(o.Round), Stamp: stampOf(o.Stamp), Batch: make([]purge.Tomb, len(o.Tombs))}
+		for j, t := range o.Tombs {
+			var it version.Item
+			if it, err = wire.DecodeItem(t.Item); err != nil {
+				return nil, err
+			}
+			p.Batch[j] = purge.Tomb{Bucket: t.Bucket, Key: t.Key, Item: it}
+		}
+		proposals[i] = p
+	}
+	acked, err := s.acknowledge(ctx, m.Members, proposals)
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendProposeReply(nil, &wire.ProposeReply{Acked: acked}), nil
+}
+
+// serveCommit lets go of what all members have acknowledged.
+func (s *Store) serveCommit(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	m, err := wire.DecodeCommitRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.commit(ctx, m.Rounds)
+}
