@@ -186,6 +186,13 @@ func (o *Outbox) Restore(op OutboxOp) {
 	o.add(op).state = queued
 }
 
+// StartAfter makes all further operations come after seq, which may have been
+// given before.
+func (o *Outbox) StartAfter(seq uint64) { o.last = max(o.last, seq) }
+
+// Last returns the highest Seq known.
+func (o *Outbox) Last() uint64 { return o.last }
+
 func (o *Outbox) add(op OutboxOp) *boxed {
 	l := o.lines[op.Key]
 	if l == nil {
@@ -291,11 +298,19 @@ func (o *Outbox) Delivered(seq uint64) (followers []uint64) {
 
 // Release reports that the batch of Delivered is on disk.
 func (o *Outbox) Release(key OutboxKey) {
-	o.hold, o.misses = 0, 0 // somebody is there
+	o.Reached()
 	if l := o.lines[key]; l != nil && l.busy {
 		l.until = 0
 		o.land(key, l)
 	}
+}
+
+// Reached reports that a store has answered. It reports true if deliveries were
+// held because none did.
+func (o *Outbox) Reached() (held bool) {
+	held = o.hold > 0
+	o.hold, o.misses = 0, 0
+	return held
 }
 
 func (o *Outbox) land(key OutboxKey, l *line) {
@@ -334,7 +349,7 @@ func pause(tries int, limit time.Duration, chance float64) time.Duration {
 
 // Resume ends all pauses: a store has come into contact.
 func (o *Outbox) Resume() {
-	o.hold, o.misses = 0, 0
+	o.Reached()
 	for _, l := range o.lines {
 		l.until = 0
 		for _, b := range l.ops {
