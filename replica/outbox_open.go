@@ -12,7 +12,6 @@ import (
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
-	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
@@ -74,16 +73,9 @@ func (o *outbox) open(dir string) error {
 	return o.openDisk(dir)
 }
 
-// openDisk opens the directory, which must survive a crash once it holds
-// something.
+// openDisk opens the directory.
 func (o *outbox) openDisk(dir string) (err error) {
 	cfg := &o.s.cfg
-	if err := cfg.fs.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if err := file.SyncDir(cfg.fs, o.s.mesh.Dir()); err != nil {
-		return err
-	}
 	reserve := cfg.ReserveBytes
 	if reserve == 0 {
 		reserve = -1 // zero means something else to storage

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -200,6 +201,14 @@ func TestOutboxKeepsTheOrderOfAKey(t *testing.T) {
 		c.queue(c.b, "k", "first", nil)
 		c.queue(c.b, "other", "v", nil)
 		time.Sleep(time.Minute)
+		for o := c.node.store.outbox; ; time.Sleep(10 * time.Millisecond) {
+			o.mu.Lock()
+			_, landing := o.core.Holds(replicate.OutboxKey{Bucket: c.b.b.id, Key: "k"})
+			o.mu.Unlock()
+			if !landing {
+				break
+			}
+		}
 		c.net.heal()
 		c.queue(c.b, "k", "second", nil)
 		if n := len(c.took()); n != 0 {
@@ -322,14 +331,21 @@ func TestOutboxDestroysNothingUnseen(t *testing.T) {
 func TestOutboxKeepsConcurrentWritesOfOneNode(t *testing.T) {
 	withCamera(t, BucketConfig{Policy: Siblings}, func(c *camera) {
 		seen := mustPut(t, c.b, "k", "base").Context
+		absent, err := c.b.Get(context.Background(), "l", nil)
+		if !errors.Is(err, ErrNotFound) {
+			t.Fatal(err)
+		}
 		c.net.split(true, c.node.id)
 		a := c.queue(c.b, "k", "a", &PutOptions{Context: seen})
 		b := c.queue(c.b, "k", "b", &PutOptions{Context: seen})
 		a = c.queue(c.b, "k", "a2", &PutOptions{Context: a.Context})
 		c.queue(c.b, "k", "b2", &PutOptions{Context: b.Context})
+		c.queue(c.b, "l", "a", &PutOptions{Context: absent.Context})
+		c.queue(c.b, "l", "b", &PutOptions{Context: absent.Context})
 		c.net.heal()
 		time.Sleep(5 * time.Second)
 		c.wantSiblings("k", "a2", "b2")
+		c.wantSiblings("l", "a", "b")
 		// The context of a queued write holds after its delivery.
 		r, err := c.b.Put(context.Background(), "k", []byte("b3"), &PutOptions{Context: a.Context})
 		if err != nil || r.Queued {
