@@ -361,6 +361,46 @@ func TestOutboxOnAFullDisk(t *testing.T) {
 	})
 }
 
+// A disk that takes seconds for a sync, as worn flash does, blocks nothing for
+// good. A client that does not wait for it learns that it cannot know.
+func TestOutboxOnASlowDisk(t *testing.T) {
+	withCamera(t, BucketConfig{}, func(c *camera) {
+		mem := c.node.fs.(*vfs.MemFS)
+		slow := errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") {
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		})}
+		if err := errors.Join(c.node.store.Close(), mem.RemoveAll(c.node.dir+"/outbox")); err != nil {
+			t.Fatal(err)
+		}
+		c.node.fs = errorfs.Wrap(mem, &slow)
+		c.reopen()
+		c.net.split(true, c.node.id)
+		slow.On()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		r, err := c.b.Put(ctx, "hasty", []byte("v"), nil)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "may or may not be kept") || r.Queued {
+			t.Errorf("%+v, %v", r, err)
+		}
+		for round := range 2 {
+			for i := range 20 {
+				c.queue(c.b, fmt.Sprint("k", i), fmt.Sprint(round), nil)
+			}
+			c.net.heal()
+			time.Sleep(5 * time.Minute)
+			if st := c.status(); st.OutboxOps != 0 {
+				t.Fatalf("round %d: %+v", round, st)
+			}
+			c.wantSiblings("k7", fmt.Sprint(round))
+			c.net.split(true, c.node.id)
+		}
+		wantValue(t, c.all[0], "hasty", "v")
+	})
+}
+
 func TestOutboxFailedSync(t *testing.T) {
 	alone(t, func(c *camera) {
 		mem := c.node.fs.(*vfs.MemFS)

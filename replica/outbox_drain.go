@@ -195,7 +195,7 @@ func (o *outbox) forget(op replicate.OutboxOp, seen *reconcile.Seen) error {
 		return o.s.diskError("forget what was delivered", err)
 	}
 	if err != nil {
-		return nil // the disk has failed, or the store is closing; nothing more comes of it
+		return nil // the disk has failed, or the store is closing: that was the last of it
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -220,10 +220,12 @@ func follow(tx *storage.Tx, seq uint64, seen *reconcile.Seen) error {
 	return tx.Set(wire.OutboxKey(seq), wire.AppendOutboxOp(nil, &rec))
 }
 
-// finishing is for the last word on something that has happened: it outlives
-// the beginning of Close.
+// finishing is for the last word on something that has happened: it takes as
+// long as the disk takes, and outlives the beginning of Close for a moment.
 func (o *outbox) finishing() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(o.s.group.Context()), outboxLast)
+	ctx, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(o.s.group.Context(), func() { time.AfterFunc(outboxLast, cancel) })
+	return ctx, func() { stop(); cancel() }
 }
 
 // expire gives up what has waited too long.

@@ -14,7 +14,6 @@ type modelOp struct {
 	OutboxOp
 	synced, flying bool
 	tries          int
-	until          time.Duration // of its key
 }
 
 // modelOutbox does by looking through everything, every time, what Outbox does
