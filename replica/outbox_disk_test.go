@@ -150,7 +150,6 @@ func checkOutboxImage(t *testing.T, dir string, i int, img outboxImage) {
 	}
 }
 
-// Many that are given up are told of together, and none is left out.
 func TestOutboxCloseWhileDelivering(t *testing.T) {
 	withCamera(t, BucketConfig{}, func(c *camera) {
 		c.net.split(true, c.node.id)

@@ -64,6 +64,7 @@ func TestOutboxFull(t *testing.T) {
 	}, func(cfg *Config) { cfg.OutboxBytes = 10 * one })
 }
 
+// Many that are given up are told of together, and none is left out.
 func TestOutboxTellsWhatIsGivenUp(t *testing.T) {
 	withCamera(t, BucketConfig{Priority: -1}, func(c *camera) {
 		if err := c.node.store.Close(); err != nil {
