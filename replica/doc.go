@@ -42,9 +42,9 @@
 // Config.OutboxAge, kept over restarts, and delivered by
 // BucketConfig.Priority when a store can be reached. Delivered, it is a new
 // write of that moment, also to LastWriterWins: it replaces what its client
-// had seen, a blind one what this node had last written of the key (it
-// remembers that of some thousand keys, until it is closed), and becomes
-// concurrent with what others have written meanwhile. Until then a
+// had seen, a blind one what this node had last written of the key, and
+// what was there at that time (it remembers some thousand keys, until it is
+// closed), and becomes concurrent with what others have written meanwhile. Until then a
 // write that has seen an earlier one of the key in the outbox takes its place
 // there. A crash at the wrong moment has a write delivered twice, as two
 // writes of the same value.

@@ -35,21 +35,22 @@ type outbox struct {
 	mu      sync.Mutex
 	core    *replicate.Outbox
 	known   map[replicate.OutboxKey]footing
-	done    map[uint64]reconcile.Seen // delivered, and not yet deleted here
-	landed  chan struct{}             // closed when a delivery ends
-	damaged [][]byte                  // keys of records that do not read, found since the last look
-	stuck   uint64                    // the operation that lastErr is about
+	done    map[uint64]footing // delivered, and not yet deleted here
+	landed  chan struct{}      // closed when a delivery ends
+	damaged [][]byte           // keys of records that do not read, found since the last look
+	stuck   uint64             // the operation that lastErr is about
 	lastErr string
 
 	delivered, dropped, untold uint64 // untold: drops that were not logged yet
 }
 
-// footing is what this node's last write of a key that has reached a store had
-// seen, itself included. A next write that is made out of reach of all stores
+// footing is what is known here of a key since this node's last write of it has
+// reached a store. A next write that is made out of reach of all stores
 // replaces that, and nothing that others have written since.
 type footing struct {
-	seen reconcile.Seen
-	seq  uint64 // of the operation that was queued; 0: it was not
+	seen reconcile.Seen // by that write, itself included
+	seq  uint64         // of the operation that was queued; 0: it was not
+	all  reconcile.Seen // what else was there then: a blind write replaces it, as it would have at that moment
 }
 
 // asked is what a client wants of a write, as it said it.
@@ -62,7 +63,10 @@ type asked struct {
 // footingOf returns what a queued write has seen beside its own context.
 func (o *outbox) footingOf(key replicate.OutboxKey, blind bool, after uint64) (reconcile.Seen, bool) {
 	f, ok := o.known[key]
-	return f.seen, ok && (blind || after != 0 && after == f.seq)
+	if ok && blind {
+		return join(f.seen, f.all), true
+	}
+	return f.seen, ok && after != 0 && after == f.seq
 }
 
 // note keeps what this node knows of a key. It needs mu.

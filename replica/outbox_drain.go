@@ -94,7 +94,7 @@ func (o *outbox) start() (wait time.Duration, ok bool) {
 
 // deliver hands an operation to a store and forgets it once that is done.
 func (o *outbox) deliver(ctx context.Context, op replicate.OutboxOp) {
-	seen, err := o.hand(ctx, op)
+	left, err := o.hand(ctx, op)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return
@@ -102,7 +102,7 @@ func (o *outbox) deliver(ctx context.Context, op replicate.OutboxOp) {
 		o.s.log.Error("an operation in the outbox is damaged and cannot be delivered", "key", op.Key.Key, "err", err)
 		err = o.forget(op, nil)
 	case err == nil:
-		err = o.forget(op, &seen)
+		err = o.forget(op, &left)
 	}
 	o.mu.Lock()
 	if err != nil {
@@ -123,36 +123,45 @@ func (o *outbox) deliver(ctx context.Context, op replicate.OutboxOp) {
 var errDamaged = errors.New("replica: damaged operation")
 
 // hand has a store coordinate the operation as a new write, and returns what
-// that has seen. The operation comes with all that its client can have known,
+// that leaves behind. The operation comes with all that its client can have known,
 // and be it nothing: a blind one must not replace what others have written
 // while this node was out of reach. That becomes its sibling.
-func (o *outbox) hand(ctx context.Context, op replicate.OutboxOp) (reconcile.Seen, error) {
+func (o *outbox) hand(ctx context.Context, op replicate.OutboxOp) (footing, error) {
 	o.mu.Lock()
-	seen, ok := o.done[op.Seq]
+	left, ok := o.done[op.Seq]
 	o.mu.Unlock()
 	if ok {
-		return seen, nil // only the disk did not take it
+		return left, nil // only the disk did not take it
 	}
 	data, err := o.disk.Get(ctx, wire.OutboxKey(op.Seq))
 	if err != nil && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, storage.ErrNotFound) {
-		return reconcile.Seen{}, o.s.diskError("read the outbox", err)
+		return footing{}, o.s.diskError("read the outbox", err)
 	}
 	rec, err := decodeWaiting(data, err)
 	if err != nil {
-		return reconcile.Seen{}, fmt.Errorf("%w: %w", errDamaged, err)
+		return footing{}, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	b := &Bucket{s: o.s, b: o.s.buckets.add(rec.Bucket)}
 	q, err := b.request(rec.Key, reconcile.Write{
 		Seen: &reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}, Value: rec.Value, Tomb: rec.Tomb, TTL: int64(rec.TTL),
 	}, Level(rec.Level), int(rec.MinDurable))
 	if err != nil {
-		return reconcile.Seen{}, err
+		return footing{}, err
 	}
 	out, err := o.s.put(ctx, q)
 	if err != nil && !errors.Is(err, ErrDegraded) {
-		return reconcile.Seen{}, err
+		return footing{}, err
 	}
-	return out.seen, nil
+	left = footing{seen: out.seen, seq: op.Seq}
+	if !out.seen.Ctx.Covers(out.dot) {
+		// A value that it had not seen has an older dot of the same birth, so no
+		// context covers the one without the other. From one cut to the next
+		// each write would stay as one more sibling, until there are too many.
+		if read, err := o.s.get(ctx, b.b, q.at, replicate.DefaultLevel); err == nil {
+			left.all = reconcile.SeenOf(read.Item)
+		}
+	}
+	return left, nil
 }
 
 // decodeWaiting reads an operation.
@@ -163,14 +172,14 @@ func decodeWaiting(data []byte, err error) (wire.OutboxOp, error) {
 	return wire.DecodeOutboxOp(data)
 }
 
-// forget deletes an operation that was delivered. seen is what it has left
-// behind: those that follow it have seen that, too. A crash before this is
+// forget deletes an operation that was delivered. left is what it has left
+// behind: those that follow it have seen what it had seen. A crash before this is
 // synced has the operation delivered once more, as another write of the same
-// value, which is harmless. With seen nil it is given up.
-func (o *outbox) forget(op replicate.OutboxOp, seen *reconcile.Seen) error {
-	if seen != nil {
+// value, which is harmless. With left nil it is given up.
+func (o *outbox) forget(op replicate.OutboxOp, left *footing) error {
+	if left != nil {
 		o.mu.Lock()
-		o.done[op.Seq] = *seen
+		o.done[op.Seq] = *left
 		o.mu.Unlock()
 	}
 	ctx, cancel := o.finishing()
@@ -180,12 +189,12 @@ func (o *outbox) forget(op replicate.OutboxOp, seen *reconcile.Seen) error {
 		ran = true
 		o.mu.Lock()
 		followers := o.core.Delivered(op.Seq)
-		if seen != nil {
-			o.note(op.Key, footing{seen: *seen, seq: op.Seq})
+		if left != nil {
+			o.note(op.Key, *left)
 		}
 		o.mu.Unlock()
 		for _, seq := range followers {
-			if err := follow(tx, seq, seen); err != nil {
+			if err := follow(tx, seq, left); err != nil {
 				return err
 			}
 		}
@@ -200,7 +209,7 @@ func (o *outbox) forget(op replicate.OutboxOp, seen *reconcile.Seen) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.done, op.Seq)
-	if seen != nil {
+	if left != nil {
 		o.delivered++
 	} else {
 		o.drop(1)
@@ -210,12 +219,12 @@ func (o *outbox) forget(op replicate.OutboxOp, seen *reconcile.Seen) error {
 }
 
 // follow adds what an operation has left behind to what its follower has seen.
-func follow(tx *storage.Tx, seq uint64, seen *reconcile.Seen) error {
+func follow(tx *storage.Tx, seq uint64, left *footing) error {
 	rec, err := decodeWaiting(tx.Get(wire.OutboxKey(seq)))
-	if err != nil || seen == nil {
+	if err != nil || left == nil {
 		return nil // found out when it is delivered
 	}
-	all := join(reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}, *seen)
+	all := join(reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}, left.seen)
 	rec.Ctx, rec.HLC = all.Ctx, all.HLC
 	return tx.Set(wire.OutboxKey(seq), wire.AppendOutboxOp(nil, &rec))
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -35,7 +34,7 @@ func (s *Store) openOutbox(ctx context.Context) error {
 	o := &outbox{
 		s: s, kick: make(chan struct{}, 1), landed: make(chan struct{}),
 		core:  replicate.NewOutbox(s.cfg.OutboxBytes, s.cfg.OutboxAge, outboxParallel),
-		known: make(map[replicate.OutboxKey]footing), done: make(map[uint64]reconcile.Seen),
+		known: make(map[replicate.OutboxKey]footing), done: make(map[uint64]footing),
 	}
 	err := o.open(dir)
 	if err == nil {

@@ -326,6 +326,33 @@ func TestOutboxDestroysNothingUnseen(t *testing.T) {
 	})
 }
 
+// A key that is only ever written while the node is cut off, and of which others
+// have a value of the same birth.
+func TestOutboxOfManyCuts(t *testing.T) {
+	withCamera(t, BucketConfig{Policy: Siblings}, func(c *camera) {
+		mustPut(t, c.all[0], "k", "theirs")
+		for i := range 40 {
+			c.net.split(true, c.node.id)
+			c.queue(c.b, "k", fmt.Sprint(i), nil)
+			c.net.heal()
+			time.Sleep(time.Minute)
+			if i == 0 {
+				c.wantSiblings("k", "0", "theirs")
+			}
+			if st := c.status(); st.OutboxOps != 0 {
+				t.Fatalf("cut %d: %+v", i, st)
+			}
+		}
+		c.wantSiblings("k", "39")
+		c.net.split(true, c.node.id)
+		c.queue(c.b, "k", "40", nil)
+		mustPut(t, c.all[1], "k", "theirs again")
+		c.net.heal()
+		time.Sleep(time.Minute)
+		c.wantSiblings("k", "40", "theirs again")
+	})
+}
+
 // Two clients on one node that have not seen each other's writes are no more one
 // writer than two nodes would be.
 func TestOutboxKeepsConcurrentWritesOfOneNode(t *testing.T) {

@@ -40,7 +40,7 @@ var outbox = []Mutant{
 	},
 	{
 		Name: "outbox-forgets-what-it-knew", Rule: "a queued write replaces what this node wrote before",
-		File: fileOutbox, Old: "return f.seen, ok && (blind ||", New: "return f.seen, false && ok && (blind ||",
+		File: fileOutbox, Old: "f, ok := o.known[key]\n", New: "f, ok := o.known[key]\n\tok = false\n",
 		Packages: replicaTests, Tests: "TestOutboxDestroysNothing|TestOutboxContextHolds",
 	},
 	{
@@ -49,8 +49,13 @@ var outbox = []Mutant{
 		Packages: replicaTests, Tests: "TestOutboxKeepsConcurrent",
 	},
 	{
+		Name: "outbox-piles-up-siblings", Rule: "writes of one node do not become siblings of each other without end (A.4)",
+		File: fileOutboxDrain, Old: "left.all = reconcile.SeenOf(read.Item)", New: "_ = read",
+		Packages: replicaTests, Tests: "TestOutboxOfManyCuts",
+	},
+	{
 		Name: "outbox-follower-unaware", Rule: "a queued write replaces the one of its key that was on its way",
-		File: fileOutboxDrain, Old: "if err != nil || seen == nil {", New: "if true || err != nil || seen == nil {",
+		File: fileOutboxDrain, Old: "if err != nil || left == nil {", New: "if true || err != nil || left == nil {",
 		Packages: replicaTests, Tests: "TestOutboxFollowerReplaces",
 	},
 	{
