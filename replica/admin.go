@@ -38,6 +38,7 @@ var adminErrors = []struct {
 	{wire.AdminStorage, ErrStorage},
 	{wire.AdminClosed, ErrClosed},
 	{wire.AdminDeadline, context.DeadlineExceeded},
+	{wire.AdminOutbox, ErrOutboxFull},
 }
 
 func outcomeOf(err error) wire.AdminOutcome {

@@ -83,7 +83,7 @@ func (c *Client) write(ctx context.Context, method, bucket, key string, value []
 	}, outcomeError(m.AdminOutcome)
 }
 
-// Status tells how the node's store is doing.
+// Status tells how the node's store is doing; its outbox is left out.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	m, err := ask(ctx, c.node, wire.MethodAdminStatus, nil, wire.DecodeAdminStatus)
 	if err != nil {

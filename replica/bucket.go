@@ -59,8 +59,8 @@ type PutOptions struct {
 	// ErrDegraded. Zero: as the bucket says.
 	MinDurable int
 	// TTL is after what time the value reads as deleted, by the clock of the
-	// store that coordinates the write. Zero: as the bucket says; negative:
-	// never.
+	// store that coordinates the write. Of a write in the outbox it counts from
+	// delivery. Zero: as the bucket says; negative: never.
 	TTL time.Duration
 }
 
@@ -81,6 +81,9 @@ type DeleteOptions struct {
 // a valid Result when the write is kept on fewer stores than asked for. On
 // ErrUnavailable, or when ctx ends, the write may or may not have been kept:
 // writing again is safe, it replaces what the first attempt left.
+//
+// On a node that stores nothing a write that no store takes, or before which
+// others of the key wait, is kept in the node's outbox: see Result.Queued.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOptions) (Result, error) {
 	if opts == nil {
 		opts = &PutOptions{}
@@ -122,7 +125,8 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 	if err != nil {
 		return Result{}, err
 	}
-	lv, err := level.core()
+	w.Seen = seen
+	q, err := b.request(key, w, level, durable)
 	if err != nil {
 		return Result{}, err
 	}
@@ -131,14 +135,27 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 		return Result{}, overload{retryAfter}
 	}
 	defer s.gate.clients.release(size)
-	w.Seen = seen
-	q := &request{bucket: b.b, at: s.place(b.b.id, key), write: w, level: lv}
+	if s.outbox != nil {
+		return s.outbox.write(ctx, b, q, asked{after: c.after, level: level, durable: durable})
+	}
+	out, err := s.put(ctx, q)
+	return b.result(key, out, err)
+}
+
+// request is a write as it goes to a coordinator.
+func (b *Bucket) request(key string, w reconcile.Write, level Level, durable int) (*request, error) {
+	lv, err := level.core()
+	q := &request{bucket: b.b, at: b.s.place(b.b.id, key), write: w, level: lv}
 	q.durable = b.minDurable(q.at, durable)
 	if level == 0 {
 		// A key with one home is not degraded by having one.
-		q.level = min(lv, replicate.Sloppy(s.layout.Load().route(b.b, q.at.shard).homes))
+		q.level = min(lv, replicate.Sloppy(b.s.layout.Load().route(b.b, q.at.shard).homes))
 	}
-	out, err := s.put(ctx, q)
+	return q, err
+}
+
+// result is what the client is told of a write that a store has coordinated.
+func (b *Bucket) result(key string, out outcome, err error) (Result, error) {
 	if err != nil && !errors.Is(err, ErrDegraded) {
 		return Result{}, b.told(err)
 	}

@@ -104,6 +104,21 @@ type Config struct {
 	// Zero means the default.
 	MaxPendingBytes int64
 
+	// OutboxBytes bounds what a node that stores nothing keeps on its own disk
+	// while it cannot hand it to a node that does, in bytes. An operation
+	// counts with its key, value and context and 256 bytes, about what it
+	// takes of memory. When it is full, operations of a bucket of higher
+	// BucketConfig.Priority take the place of the oldest of the lowest;
+	// others are refused with ErrOutboxFull. Default 64 MiB. Zero means the
+	// default, negative no outbox.
+	OutboxBytes int64
+
+	// OutboxAge is after what time an operation in the outbox is given up.
+	// Only time that this node has run since counts: neither its wall clock
+	// nor the time that it was off, and of the last run before a crash up to
+	// five minutes may be missing. Default 7 days. Zero means the default.
+	OutboxAge time.Duration
+
 	// Logger receives what an operator should know. Nil is silent.
 	Logger *slog.Logger
 
@@ -136,6 +151,9 @@ func (c Config) Validate() error {
 	if c.MaxPendingBytes < 0 {
 		fault("MaxPendingBytes is %d, must not be negative", c.MaxPendingBytes)
 	}
+	if c.OutboxAge < 0 {
+		fault("OutboxAge is %v, must not be negative", c.OutboxAge)
+	}
 	return errors.Join(errs...)
 }
 
@@ -149,6 +167,8 @@ func (c Config) withDefaults() Config {
 	fill(&c.MaxSkew, 5*time.Minute)
 	fill(&c.MaxPending, 8192)
 	fill(&c.MaxPendingBytes, 64<<20)
+	fill(&c.OutboxBytes, 64<<20)
+	fill(&c.OutboxAge, 7*24*time.Hour)
 	c.ReserveBytes = max(c.ReserveBytes, 0)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -211,6 +231,9 @@ type BucketConfig struct {
 	// means the default. The concurrent values of a key together may hold
 	// 32 MiB; a write that would exceed that returns ErrSiblingLimit.
 	MaxValue int
+	// Priority, -100 to 100, orders what waits in this node's outbox: higher
+	// is delivered first and dropped last. Default 0.
+	Priority int
 }
 
 // Validate reports all faults of the definition at once.
@@ -239,6 +262,9 @@ func (c BucketConfig) Validate() error {
 	}
 	if c.MaxValue < 0 || c.MaxValue > wire.MaxValue {
 		fault("MaxValue is %d, must be 0 to %d", c.MaxValue, wire.MaxValue)
+	}
+	if c.Priority < -100 || c.Priority > 100 {
+		fault("Priority is %d, must be -100 to 100", c.Priority)
 	}
 	return errors.Join(errs...)
 }

@@ -33,6 +33,25 @@
 // transaction over keys. A write that ended in an error other than ErrDegraded
 // may have been kept.
 //
+// # Nodes that store nothing
+//
+// A node whose mesh.Config says Storing: false holds no items and coordinates
+// no writes; it reads and writes through the nodes that do. Out of their reach
+// its reads end in ErrUnavailable, and its writes are synced into an outbox on
+// its own disk, see Result.Queued: bounded by Config.OutboxBytes and
+// Config.OutboxAge, kept over restarts, and delivered by
+// BucketConfig.Priority when a store can be reached. Delivered, it is a new
+// write of that moment, also to LastWriterWins: it replaces what its client
+// had seen, a blind one what this node had last written of the key, and
+// what was there at that time (it remembers some thousand keys, until it is
+// closed), and becomes concurrent with what others have written meanwhile. Until then a
+// write that has seen an earlier one of the key in the outbox takes its place
+// there. A crash at the wrong moment has a write delivered twice, as two
+// writes of the same value.
+//
+// What is older than OutboxAge, or has to make room for a higher priority, is
+// given up. Status counts that, and it is logged.
+//
 // # Who owns bytes
 //
 // Keys and values given to this package stay the caller's; it copies what it

@@ -33,6 +33,9 @@ var (
 	// ErrUnavailable: no store that could serve the key answered. A write may
 	// have been kept all the same when the last one stopped answering.
 	ErrUnavailable = errors.New("replica: no store in reach")
+	// ErrOutboxFull comes with ErrUnavailable: there is no room left to keep
+	// the operation until a store can be reached. It was not kept.
+	ErrOutboxFull = errors.New("replica: outbox full")
 	// ErrTooLarge: key or value exceed the bucket's limits.
 	ErrTooLarge = errors.New("replica: too large")
 	// ErrBadContext: the context was damaged or belongs to another key.

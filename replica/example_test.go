@@ -6,11 +6,54 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/identity"
 	"github.com/skeinmesh/skein/replica"
 )
+
+// A camera stores nothing itself. What it writes out of reach of all nodes that
+// do waits in its outbox.
+func ExampleResult_queued() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "skein")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	secret := make([]byte, identity.SecretSize)
+	node, err := mesh.Start(ctx, mesh.Config{Dir: dir, Secret: secret, Storing: false, Listen: "127.0.0.1:0"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	store, err := replica.Open(ctx, replica.Config{Mesh: node, OutboxBytes: 16 << 20, OutboxAge: 3 * 24 * time.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+
+	alarms, err := store.Bucket(ctx, "alarms", replica.BucketConfig{Priority: 10})
+	if err != nil {
+		log.Fatal(err)
+	}
+	res, err := alarms.Put(ctx, "gate-3", []byte("forced"), nil)
+	switch {
+	case errors.Is(err, replica.ErrOutboxFull):
+		log.Fatal("no room for it, it was not kept")
+	case res.Queued:
+		fmt.Println("kept here, to be delivered:", errors.Is(err, replica.ErrDegraded))
+	}
+	status, err := store.Status(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("waiting:", status.OutboxOps)
+	// Output:
+	// kept here, to be delivered: true
+	// waiting: 1
+}
 
 func Example() {
 	ctx := context.Background()

@@ -129,6 +129,46 @@ func (w *world) stores() (out []*Store) {
 	return out
 }
 
+// A node that stores nothing, cut off from its first moment on, then for a
+// while.
+func TestRealMeshOutbox(t *testing.T) {
+	dir := t.TempDir()
+	inWorld(t, 3, func(w *world) {
+		ctx := context.Background()
+		addr := netip.AddrFrom4([4]byte{10, 0, 0, 9})
+		camera := &worldBox{addr: addr, cfg: w.boxes[0].cfg}
+		camera.cfg.Dir, camera.cfg.Name, camera.cfg.Storing = dir, "camera", false
+		camera.cfg.Listen = netip.AddrPortFrom(addr, 7800).String()
+		w.boxes = append(w.boxes, camera)
+		w.net.Partition(w.addrs(0, 1, 2), w.addrs(3))
+		w.start(camera)
+		camera.bucket = openBucket(t, camera.store, "b", BucketConfig{})
+		for round := range 2 {
+			for i := range 20 {
+				r, err := camera.bucket.Put(ctx, fmt.Sprintf("k%d", i), []byte(fmt.Sprint(round)), nil)
+				if !errors.Is(err, ErrDegraded) || !r.Queued {
+					t.Fatalf("put cut off: %+v, %v", r, err)
+				}
+			}
+			time.Sleep(10 * time.Minute)
+			w.net.HealAll()
+			w.until(3*time.Minute, "all delivered", func() bool {
+				st, err := camera.store.Status(ctx)
+				return err == nil && st.OutboxOps == 0 && st.OutboxDelivered == uint64(20*(round+1))
+			})
+			for i := range 20 {
+				key := fmt.Sprintf("k%d", i)
+				it, err := w.boxes[i%3].bucket.Get(ctx, key, &GetOptions{Level: Quorum})
+				if v, _ := it.Value(); err != nil || string(v) != fmt.Sprint(round) || len(it.Siblings()) != 1 {
+					t.Fatalf("%s is %q of %q, %v", key, v, it.Siblings(), err)
+				}
+			}
+			w.net.Partition(w.addrs(0, 1, 2), w.addrs(3))
+		}
+		w.net.HealAll()
+	})
+}
+
 func TestRealMeshKillAndCut(t *testing.T) {
 	inWorld(t, 5, func(w *world) {
 		ctx := context.Background()

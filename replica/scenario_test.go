@@ -431,8 +431,8 @@ func TestNodeThatStoresNothing(t *testing.T) {
 			wantValue(t, b, fmt.Sprintf("k%d", i), "w")
 		}
 		net.split(true, camera.id)
-		if _, err := b.Put(context.Background(), "k", nil, nil); !errors.Is(err, ErrUnavailable) {
-			t.Errorf("put cut off: %v", err)
+		if r, err := b.Put(context.Background(), "k", nil, nil); !errors.Is(err, ErrDegraded) || !r.Queued {
+			t.Errorf("put cut off: %+v, %v", r, err)
 		}
 		if _, err := b.Get(context.Background(), "k1", nil); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("get cut off: %v", err)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -25,6 +26,24 @@ type Status struct {
 	// a read, comparisons with a peer, and records that such a comparison
 	// brought here or there.
 	Delivered, Repaired, Compared, Moved uint64
+
+	// The rest is about the outbox of a node that stores nothing.
+
+	// OutboxOps is how many operations wait in it to be delivered, and
+	// OutboxBytes how many bytes of Config.OutboxBytes they take.
+	OutboxOps   int
+	OutboxBytes int64
+	// OutboxOldest is how long the oldest of them has waited, in time that
+	// this node has run.
+	OutboxOldest time.Duration
+	// OutboxDelivered and OutboxDropped count since the store was opened:
+	// operations that a store has taken, and operations that were given up
+	// because of their age, for the room of others of higher priority, or
+	// because they were damaged on disk.
+	OutboxDelivered, OutboxDropped uint64
+	// OutboxError is why the last operation that was refused, or the outbox as
+	// a whole, gets no further; empty if all is well.
+	OutboxError string
 }
 
 // Status tells how the store is doing. The error is ErrClosed, ErrStorage or
@@ -37,6 +56,9 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	st := Status{
 		Delivered: s.stats.delivered.Load(), Repaired: s.stats.repaired.Load(),
 		Compared: s.stats.compared.Load(), Moved: s.stats.moved.Load(),
+	}
+	if s.outbox != nil {
+		s.outbox.status(&st)
 	}
 	if s.disk == nil {
 		return st, nil

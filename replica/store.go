@@ -43,6 +43,8 @@ type Store struct {
 	close sync.Once
 	err   error // of closing
 
+	outbox *outbox // nil on a node that stores, or wants none
+
 	layout atomic.Pointer[layout]
 	// following is held while verdicts of readiness are made from the layout,
 	// so that an older layout never has the last word.
@@ -81,8 +83,8 @@ type stats struct {
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
-// data beside its identity; on another one there is nothing on disk, and
-// every operation goes to nodes that store.
+// data beside its identity; on another one it is the outbox, and every
+// operation goes to nodes that store.
 //
 // Open does not wait for peers. ctx bounds the opening only.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -122,6 +124,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 			s.group.Close()
 			return nil, err
 		}
+	} else if err := s.openOutbox(ctx); err != nil {
+		s.group.Close()
+		return nil, err
 	}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -201,6 +206,9 @@ func (s *Store) start(ctx context.Context) error {
 		s.group.Go(s.purger.run)
 		s.entropy.moved()
 	}
+	if s.outbox != nil {
+		s.group.Go(s.outbox.run)
+	}
 	s.group.Go(s.watch)
 	return nil
 }
@@ -253,6 +261,9 @@ func (s *Store) see(v view.View) {
 			s.silence.note(id, true)
 			back = append(back, id)
 		}
+	}
+	if s.outbox != nil {
+		s.outbox.met(lay, back)
 	}
 	if s.disk == nil {
 		return
@@ -314,6 +325,9 @@ func (s *Store) Close() error {
 		s.group.Close()
 		if s.disk != nil {
 			s.err = s.disk.Close()
+		}
+		if s.outbox != nil {
+			s.err = s.outbox.close()
 		}
 	})
 	return s.err

@@ -47,6 +47,9 @@ type Context struct {
 	of    uint64          // bucket the key is in
 	key   string
 	token string // as received from a client, not yet opened; "": blind
+	// after is the number of an operation in this node's outbox that the
+	// context covers as long as it is not sent through a client; 0: none.
+	after uint64
 }
 
 // IsZero tells whether the context is that of a blind write.
@@ -142,6 +145,10 @@ type Result struct {
 	// Covered are the ids of the live values, deletes included, that the
 	// write replaced.
 	Covered []version.Dot
+	// Queued tells that no store has the write yet: it is synced in the outbox
+	// of this node, which stores nothing itself, and is delivered when a store
+	// can be reached. Until then no read shows it, and it has no Dot.
+	Queued bool
 }
 
 // newItem shows an item to a reader at time now.

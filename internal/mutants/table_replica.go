@@ -30,7 +30,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-failed-update-mints", Rule: "a birth counts only with the batch that stored its number (protocol A.2)",
-		File: "replica/record.go", Old: "s.writer = writer\n\t\treturn err", New: "_ = writer\n\t\treturn err",
+		File: "replica/record.go", Old: "s.writer = writer\n\t\ts.rounds.undo()", New: "_ = writer\n\t\ts.rounds.undo()",
 		Packages: replicaTests, Tests: "TestFailedUpdate",
 	},
 	{
@@ -50,7 +50,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-hints-wait-for-a-wake", Rule: "every commit that adds a hint has it looked at",
-		File: "replica/record.go", Old: "if hinted {\n\t\ts.hints.later()", New: "if hinted && err != nil {\n\t\ts.hints.later()",
+		File: "replica/record.go", Old: "if left.hinted {", New: "if left.hinted && err != nil {",
 		Packages: replicaTests, Tests: "TestHintsOfAStrangerNeedNoWake",
 	},
 	{
@@ -105,7 +105,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-leaves-with-the-only-copy", Rule: "who leaves hands over first (protocol B.3)",
-		File: "replica/handover.go", Old: "errs = append(errs, s.exchange(ctx, id, units, false))", New: "_, _ = id, units",
+		File: "replica/handover.go", Old: "err = s.push(ctx, step.To, page)", New: "_ = page",
 		Packages: replicaTests, Tests: "TestLeaveHands",
 	},
 	{

@@ -114,7 +114,7 @@ var replicate = []Mutant{
 	{
 		Name: "ready-at-once", Rule: "a home answers for absence only once it is in sync (B.3)",
 		File: "internal/replicate/ready.go",
-		Old:  "	return n >= need\n", New: "	return n >= 0*need\n",
+		Old:  "u.ready = n >= need || everyone", New: "u.ready = n >= 0*need || everyone",
 		Packages: pkgReplicate + " " + pkgSim, Tests: "TestReadiness|TestF2_04",
 	},
 	{

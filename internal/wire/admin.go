@@ -49,6 +49,7 @@ const (
 	AdminStorage
 	AdminClosed
 	AdminDeadline
+	AdminOutbox // full
 )
 
 // AdminOutcome tells how a request ended. Bits that a receiver does not know

@@ -71,6 +71,8 @@ func samples() []sample {
 	listReply := ListReply{Marks: []Mark{{Key: "a", Hash: 1 << 63}, {Key: "b"}}, More: true}
 	meta := WriterMeta{Store: 1, Session: 1 << 63, Seq: 1<<32 - 1, Machine: [16]byte{1, 15: 2}, Ceiling: 1_700_000_000_000 << 16}
 	def := BucketDef{Name: "telemetry", Copies: 3, Siblings: true, Zones: []string{"a", "b"}}
+	wait := OutboxOp{Bucket: def, Key: "k", Priority: -100, Accepted: 5_000, Follows: 1 << 40, Ctx: it.Ctx, HLC: it.HLC, Level: -2, MinDurable: 2, TTL: 60_000, Value: []byte("v")}
+	waitDel := OutboxOp{Bucket: BucketDef{Name: "b", Copies: 1}, Key: "k", Priority: 100, Tomb: true, Value: []byte{}}
 	return append([]sample{
 		{"item", item, it, as(DecodeItem)},
 		{"item-small", smallItem, small, as(DecodeItem)},
@@ -91,6 +93,9 @@ func samples() []sample {
 		{"list-reply", AppendListReply(nil, &listReply), listReply, as(DecodeListReply)},
 		{"session", AppendWriterMeta(nil, meta), meta, as(DecodeWriterMeta)},
 		{"bucket", AppendBucketDef(nil, &def), def, as(DecodeBucketDef)},
+		{"outbox-op", AppendOutboxOp(nil, &wait), wait, as(DecodeOutboxOp)},
+		{"outbox-op-delete", AppendOutboxOp(nil, &waitDel), waitDel, as(DecodeOutboxOp)},
+		{"outbox-meta", AppendOutboxMeta(nil, OutboxMeta{Ran: 1 << 40}), OutboxMeta{Ran: 1 << 40}, as(DecodeOutboxMeta)},
 	}, stampSamples(item, smallItem)...)
 }
 
@@ -347,16 +352,28 @@ func FuzzDecodeWriterMeta(f *testing.F) {
 	fuzz(f, "session", DecodeWriterMeta, func(m *WriterMeta) []byte { return AppendWriterMeta(nil, *m) })
 }
 
+func FuzzDecodeOutboxOp(f *testing.F) {
+	fuzz(f, "outbox-op", DecodeOutboxOp, func(m *OutboxOp) []byte { return AppendOutboxOp(nil, m) })
+}
+
+func FuzzDecodeOutboxMeta(f *testing.F) {
+	fuzz(f, "outbox-meta", DecodeOutboxMeta, func(m *OutboxMeta) []byte { return AppendOutboxMeta(nil, *m) })
+}
+
 func FuzzKeys(f *testing.F) {
 	rec := RecordKey(270, 9, "key")
 	f.Add(rec)
 	f.Add(IndexKey(IndexHint, 77, rec))
+	f.Add(OutboxKey(1 << 40))
 	f.Fuzz(func(t *testing.T, k []byte) {
 		if shard, bucket, key, ok := ParseRecordKey(k); ok && !bytes.Equal(RecordKey(shard, bucket, key), k) {
 			t.Fatalf("record key %x reads as %d %d %q", k, shard, bucket, key)
 		}
 		if target, record, ok := ParseIndexKey(k); ok && !bytes.Equal(IndexKey(k[1], target, record), k) {
 			t.Fatalf("index key %x reads as %v %x", k, target, record)
+		}
+		if seq, ok := ParseOutboxKey(k); ok && !bytes.Equal(OutboxKey(seq), k) {
+			t.Fatalf("outbox key %x reads as %d", k, seq)
 		}
 	})
 }
