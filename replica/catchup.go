@@ -103,8 +103,12 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 		return nil
 	}
 	return s.update(ctx, "catch up with a purge", func(tx *storage.Tx) error {
+		next := s.rounds.now[shard]
 		for i := range page.Entries {
 			e := &page.Entries[i]
+			if r := purge.Round(e.Round); next.logged.Before(r) {
+				next.logged = r
+			}
 			at := s.place(e.Bucket, e.Key)
 			b, err := decodeBuried(e.Buried)
 			if err != nil || at.shard != shard {
@@ -124,16 +128,22 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 			if err != nil {
 				return err
 			}
-			if !got.Changed {
-				continue
-			}
 			r := old.Record
 			r.Local = got.Local
+			switch {
+			case b.Drop(r.Item):
+				r = replicate.Record{}
+			case !got.Changed:
+				continue
+			}
 			if err := s.save(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
 				return err
 			}
 		}
-		return nil
+		if next == s.rounds.now[shard] {
+			return nil
+		}
+		return s.setRound(tx, shard, next)
 	})
 }
 

@@ -339,6 +339,9 @@ func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err
 	if err != nil {
 		return out, false, err
 	}
+	if err := s.amend(tx, in); err != nil {
+		return out, false, err
+	}
 	if old.Unknown() && !old.unknown {
 		if gone, err := s.isPurged(tx, in); err != nil || gone {
 			return out, false, err

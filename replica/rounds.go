@@ -37,6 +37,7 @@ type rounds struct {
 type round struct {
 	stamp  purge.Stamp
 	from   purge.Round // the log is whole after it
+	logged purge.Round // the last one of which there is something in the log
 	filled bool        // there may be records
 	step   int         // counts changes since the store was opened
 }
@@ -91,7 +92,7 @@ func (s *Store) openRounds(ctx context.Context) error {
 			s.log.Error("note of purges does not read", "shard", shard, "err", err)
 			return nil
 		}
-		r := round{stamp: stampOf(m.Stamp), from: purge.Round(m.From)}
+		r := round{stamp: stampOf(m.Stamp), from: purge.Round(m.From), logged: purge.Round(m.Logged)}
 		s.rounds.now[shard] = r
 		s.rounds.shown[shard].Store(&r)
 		return nil
@@ -116,7 +117,7 @@ func (s *Store) stamp(shard int) purge.Stamp {
 
 // setRound is part of an update: it moves the stamp of a shard.
 func (s *Store) setRound(tx *storage.Tx, shard int, next round) error {
-	st := wire.RoundState{Stamp: wireStamp(next.stamp), From: wire.Round(next.from)}
+	st := wire.RoundState{Stamp: wireStamp(next.stamp), From: wire.Round(next.from), Logged: wire.Round(next.logged)}
 	if err := tx.Set(metaRounds(shard), wire.AppendRoundState(nil, st)); err != nil {
 		return err
 	}
@@ -285,6 +286,23 @@ func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) error {
 	return tx.Set(key, wire.AppendBuried(nil, &m))
 }
 
+// amend is part of an update: an item that was read before rounds of which the
+// log here speaks, while this store is catching up with them, is taken in
+// without what they have purged.
+func (s *Store) amend(tx *storage.Tx, in *arrival) error {
+	if !in.stamp.Acked.Before(s.rounds.now[in.at.shard].logged) {
+		return nil
+	}
+	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.record)))
+	if err != nil || !ok || !in.stamp.Acked.Before(b.Round) {
+		return err
+	}
+	if it := b.CatchUp(in.item); !it.Equal(in.item) {
+		in.item, in.raw = it, wire.AppendItem(nil, &it)
+	}
+	return nil
+}
+
 // isPurged tells, in an update, whether an item offered where there is no record
 // is only what was purged there.
 func (s *Store) isPurged(tx *storage.Tx, in *arrival) (bool, error) {
@@ -314,6 +332,9 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 			}
 			if err := s.takePart(tx, lay, p); err != nil {
 				return err
+			}
+			if next.logged.Before(p.Round) {
+				next.logged = p.Round
 			}
 			if next != now {
 				if err := s.setRound(tx, p.Shard, next); err != nil {

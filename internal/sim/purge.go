@@ -320,7 +320,9 @@ func (s *store) catchUp(asked stampsRequest, r stampsReply, done func()) {
 					return err
 				}
 				rec.Local = got.Local
-				tx.Set(keyRecord+l.Key, rec)
+				if tx.Set(keyRecord+l.Key, rec); l.Drop(rec.Item) {
+					tx.Delete(keyRecord + l.Key)
+				}
 			}
 			s.log(tx, l)
 		}

@@ -99,8 +99,9 @@ type LogReply struct {
 
 // RoundState is what a store keeps of a shard's rounds.
 type RoundState struct {
-	Stamp Stamp
-	From  Round
+	Stamp  Stamp
+	From   Round // the log is whole after it
+	Logged Round // the last one of which there is something in the log
 }
 
 // RoundBatch is which keys a round that a store has acknowledged was about.
@@ -379,6 +380,7 @@ func AppendRoundState(dst []byte, s RoundState) []byte {
 		p.uint(recordVersion)
 		p.stamp(s.Stamp)
 		p.round(s.From)
+		p.round(s.Logged)
 	})
 }
 
@@ -386,7 +388,7 @@ func AppendRoundState(dst []byte, s RoundState) []byte {
 func DecodeRoundState(data []byte) (s RoundState, err error) {
 	err = unpack(data, "rounds of a shard", func(u *unpacker) {
 		u.version(recordVersion)
-		s = RoundState{Stamp: u.stamp(), From: u.round()}
+		s = RoundState{Stamp: u.stamp(), From: u.round(), Logged: u.round()}
 	})
 	return s, err
 }

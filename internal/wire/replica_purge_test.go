@@ -26,7 +26,7 @@ func stampSamples(item, small []byte) []sample {
 	logReq := LogRequest{Shard: 270, Stamp: one, From: Round{2, 2}, Bucket: 9, Key: "k", More: true}
 	buried := Buried{Round: Round{8, 1}, Over: true, Tomb: small, All: item}
 	log := LogReply{Stamp: two, From: Round{1, 1}, Entries: []LogEntry{{9, "k", buried}, {9, "l", Buried{Round: Round{7, 1}, Tomb: small}}}, More: true}
-	state := RoundState{Stamp: one, From: Round{1, 1}}
+	state := RoundState{Stamp: one, From: Round{1, 1}, Logged: Round{9, 1}}
 	batch := RoundBatch{Round: Round{8, 1}, Keys: []RoundKey{{9, "k"}, {1 << 63, ""}}}
 	cover := CoverRequest{Bucket: 9, Shard: 270, Roster: 1 << 63, Marks: []Mark{{"a", 1 << 63}, {"b", 2}}}
 	covered := CoverReply{Refused: true, Missing: []int{0, 300}}
