@@ -128,7 +128,7 @@ func (s *store) letGo(unit int, roster uint64, marks []replicate.Mark, done func
 			n++
 			if rec.Idle() {
 				s.c.dropped++
-				s.c.oracle.dropped(s, m.Key, rec.Item)
+				s.c.oracle.letGo(s, unit, m.Key, rec.Item)
 				tx.Delete(keyRecord + m.Key)
 			} else {
 				tx.Set(keyRecord+m.Key, rec)

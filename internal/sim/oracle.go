@@ -3,8 +3,10 @@ package sim
 import (
 	"slices"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -16,9 +18,14 @@ type Oracle struct {
 	lost     map[string]int             // copies of a key that were destroyed on purpose
 	gone     map[string]version.Context // of a key: what was purged
 	cloned   bool                       // dots may have been given out twice, see F.2 13
+	stands   map[ackedKey]purge.Round   // the last round that a store has acknowledged, or caught up with
+	commits  int
 	reads    int
 	acks     int
 	aside    int // writes that were set aside
+
+	restored  bool // disks were put back to an older state
+	destroyed bool // records were destroyed on purpose
 }
 
 // write is what the oracle remembers of a dot.
@@ -32,7 +39,7 @@ type write struct {
 }
 
 func newOracle(c *Cluster) *Oracle {
-	return &Oracle{c: c, writes: map[version.Dot]*write{}, unsynced: map[version.Dot]bool{}, lost: map[string]int{}, gone: map[string]version.Context{}}
+	return &Oracle{c: c, writes: map[version.Dot]*write{}, unsynced: map[version.Dot]bool{}, lost: map[string]int{}, gone: map[string]version.Context{}, stands: map[ackedKey]purge.Round{}}
 }
 
 // minted: a dot was given out. Property F1.3: nobody has had it before.
@@ -80,6 +87,60 @@ func (o *Oracle) disowned(s *store, key string, was, now reconcile.Local) {
 		if was.Sibling(sib.Dot) == nil {
 			o.imported(s, key, reconcile.Wrote{Local: now, Dot: sib.Dot}, sib)
 		}
+	}
+}
+
+type ackedKey struct {
+	store view.NodeID
+	unit  int
+}
+
+// stood: a store has synced where it stands.
+func (o *Oracle) stood(s *store, unit int, at purge.Stamp) {
+	o.stands[ackedKey{s.who.ID, unit}] = at.Acked
+}
+
+// took: a store merges an item. Property F1.10: it was read no earlier than the
+// round that the store has acknowledged. A disk that was put back has forgotten
+// what it had acknowledged.
+func (o *Oracle) took(s *store, unit int, from purge.Stamp) {
+	if last := o.stands[ackedKey{s.who.ID, unit}]; from.Acked.Before(last) && !o.restored {
+		o.c.World.Fail("F1.10: host %d takes in an item of round %v after it has acknowledged %v", s.h.Index, from.Acked, last)
+	}
+}
+
+// commits: a proposer takes a round for committed. Property F1.9: all members
+// have acknowledged it, as all of them know the members.
+func (o *Oracle) committed(s *store, p *purge.Proposal, members []view.NodeID) {
+	o.commits++
+	if o.restored {
+		return
+	}
+	for _, id := range members {
+		if last := o.stands[ackedKey{id, p.Shard}]; last.Before(p.Round) {
+			o.c.World.Fail("F1.9: round %v of unit %d is committed, %v has acknowledged %v", p.Round, p.Shard, id, last)
+		}
+	}
+}
+
+// letGo: a store lets go of what it is not to keep. Property F1.15: every home
+// holds it.
+func (o *Oracle) letGo(s *store, unit int, key string, it version.Item) {
+	o.dropped(s, key, it)
+	if o.destroyed {
+		return
+	}
+	for _, id := range s.homes(unit) {
+		other, ok := storeOn(o.c.resolve(s.h, id))
+		if !ok {
+			h := o.c.resolve(s.h, id)
+			if v, err := h.Disk.Get(keyRecord + key); err == nil && v.(replicate.Record).Dominates(it) {
+				continue
+			}
+		} else if other.record(key).Dominates(it) || o.gone[key].Includes(it.Ctx) {
+			continue
+		}
+		o.c.World.Fail("F1.15: host %d lets go of %s, which home %v does not hold", s.h.Index, key, id)
 	}
 }
 

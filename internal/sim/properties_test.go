@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,39 @@ func membership(w *World) {
 		Crash: 3, Reboot: 1, Cut: 1, Split: 1, Heal: 4, Skew: 1, SlowDisk: 1, Damage: 1, Lose: 1,
 		NewDisk: 1, Join: 2, Leave: 1, Evict: 1, OldDisk: 1,
 	})
+}
+
+// changing is membership without faults that make a store forget.
+func changing(w *World) *Cluster {
+	c := NewCluster(w, 3+w.Rand.IntN(3), 3, 2)
+	c.Purge, c.Heal = 300*time.Millisecond, 2*time.Second
+	run(c, Workload{Clients: 4, Keys: 4, Ops: 14, Blind: 0.4, Deletes: 0.5, MinDur: 1 + w.Rand.IntN(2)}, Faults{
+		Crash: 3, Reboot: 1, Cut: 2, Split: 2, Heal: 5, SlowDisk: 1, Join: 2, Leave: 2, Evict: 1,
+	})
+	return c
+}
+
+func TestF1_09_PurgedOnlyWhenAllHaveAcknowledged(t *testing.T) {
+	var commits atomic.Int64
+	seeds(t, 100, func(w *World) { commits.Add(int64(changing(w).oracle.commits)) })
+	if commits.Load() == 0 {
+		t.Fatal("nothing was purged")
+	}
+}
+
+// The oracle fails a run in which a store takes in what was read before a round
+// that it has acknowledged.
+func TestF1_10_NothingOlderThanTheRound(t *testing.T) {
+	seeds(t, 100, func(w *World) { changing(w) })
+}
+
+// The oracle fails a run in which a store lets go of what a home lacks.
+func TestF1_15_NothingGoesBeforeAllHomesHaveIt(t *testing.T) {
+	var dropped atomic.Int64
+	seeds(t, 100, func(w *World) { dropped.Add(int64(changing(w).dropped)) })
+	if dropped.Load() == 0 {
+		t.Fatal("nothing was handed over")
+	}
 }
 
 func TestF1_07_HomesAreEqualAfterAntiEntropy(t *testing.T) {

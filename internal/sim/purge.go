@@ -125,6 +125,7 @@ func (s *store) propose(unit int, marks []purge.Stamp) {
 	attempt := purge.NewAttempt(ids)
 	acked := func(id view.NodeID) {
 		if attempt.Acked(id); attempt.Committed() {
+			s.c.oracle.committed(s, &p, ids)
 			for _, to := range ids {
 				s.call(to, commitRequest{unit, p.Round}, time.Second, func(any, bool) {})
 			}
@@ -167,6 +168,9 @@ func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
 		tx.Set(stampKey(p.Shard), m)
 		return nil
 	}, func(synced bool) {
+		if synced {
+			s.c.oracle.stood(s, p.Shard, s.stamp(p.Shard))
+		}
 		if synced && s.running() {
 			done(!refused)
 		}
@@ -341,6 +345,7 @@ func (s *store) catchUp(asked stampsRequest, r stampsReply, done func()) {
 	}, func(synced bool) {
 		if synced && s.running() {
 			for _, u := range behind {
+				s.c.oracle.stood(s, u, s.stamp(u))
 				s.committed(u, s.stamp(u))
 			}
 			done()

@@ -410,6 +410,7 @@ func (s *store) accept(offers []offer, role replicate.Role, ack func(stale bool)
 			if admitted = s.admit(tx, o.Key, o.Stamp); !admitted {
 				return rec, nil
 			}
+			s.c.oracle.took(s, s.c.unit(o.Key), o.Stamp)
 			if s.isPurged(tx, o.Key, rec, o.Item) {
 				return rec, nil
 			}

@@ -199,6 +199,7 @@ func destroy(c *Cluster, h *Host, how func(*Disk, string)) {
 	k := keys[c.World.Rand.IntN(len(keys))]
 	if key := k[len(keyRecord):]; c.oracle.spare(h, key) {
 		c.oracle.lost[key]++
+		c.oracle.destroyed = true
 		how(h.Disk, k)
 	}
 }
@@ -226,6 +227,7 @@ func oldDisk(c *Cluster, h *Host) {
 		for _, k := range keys {
 			c.oracle.lost[k[len(keyRecord):]]++
 		}
+		c.oracle.restored = true
 		h.Disk.Restore(image)
 		h.Start()
 	})
@@ -244,6 +246,7 @@ func newDiskOldName(c *Cluster, h *Host) {
 	for _, k := range keys {
 		c.oracle.lost[k[len(keyRecord):]]++
 	}
+	c.oracle.destroyed = true
 	c.World.Logf("host %d gets an empty disk", h.Index)
 	h.Disk.Restore(nil)
 }
