@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -233,5 +235,129 @@ func TestWrongClockForgetsNothing(t *testing.T) {
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 3)
 		wantValue(t, buckets[1], "k", "v")
+	})
+}
+
+// A repair goes out with the stamp that the replies came with, not with that
+// of the store that has put them together.
+func TestRepairKeepsTheStamp(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		time.Sleep(time.Minute)
+		s := nodes[0].store
+		at := s.place(buckets[0].b.id, "k")
+		op := &getOp{s: s, b: buckets[0].b, at: at, core: replicate.NewRead(s.plan(s.layout.Load(), s.layout.Load().route(buckets[0].b, at.shard)), replicate.Quorum, false, 0), done: make(chan struct{})}
+		op.open = len(op.core.Start(0))
+		own, err := s.load(context.Background(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Between the replies and the repair this store acknowledges a round.
+		peer := buckets[0].Homes("k")
+		op.step(func(now time.Duration) ([]view.NodeID, bool) {
+			return op.core.Replied(replicate.Reply{From: peer[0], Know: replicate.Present, Item: own.Item}, now)
+		})
+		p := purge.Proposal{Shard: at.shard, Round: purge.Round{Counter: 1, Proposer: s.id}}
+		if acked, err := s.acknowledge(context.Background(), s.layout.Load().storing, []purge.Proposal{p}); err != nil || len(acked) != 1 {
+			t.Fatal(acked, err)
+		}
+		repaired := make(chan repair, 1)
+		s.repairs = &repairs{s: s, queue: repaired}
+		for _, id := range peer[1:] {
+			op.step(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Replied(replicate.Reply{From: id}, now) })
+		}
+		select {
+		case r := <-repaired:
+			if r.from != (purge.Stamp{}) {
+				t.Errorf("repaired with stamp %v", r.from)
+			}
+		default:
+			if peer[0] != s.id {
+				t.Error("this store is behind and not repaired")
+			}
+		}
+	})
+}
+
+// While a store catches up with a purge, page by page, what it takes in dies of
+// what it has read of the log already.
+func TestItemsWhileCatchingUp(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		mustPut(t, buckets[0], "k", "old")
+		time.Sleep(time.Second)
+		s := nodes[0].store
+		at := s.place(buckets[0].b.id, "k")
+		old, err := s.load(ctx, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := s.place(buckets[0].b.id, "elsewhere")
+		for i := 0; other.shard != at.shard; i++ {
+			other = s.place(buckets[0].b.id, fmt.Sprint("elsewhere", i))
+		}
+		dead := reconcile.Local{}
+		err = s.update(ctx, "make a tomb", func(*storage.Tx) error {
+			wrote, err := s.writer.Put(old.Local, reconcile.Write{Tomb: true}, s.now())
+			dead = wrote.Local
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry := encodeBuried(purge.Buried{}.Bury(purge.Round{Counter: 3, Proposer: 2}, dead.Item))
+		page := wire.LogReply{Entries: []wire.LogEntry{{Bucket: other.bucket, Key: other.key, Buried: entry}}}
+		if err := s.takeLog(ctx, at.shard, &page); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.acceptAll(ctx, []arrival{{at: other, item: old.Item, raw: old.item}}); err != nil {
+			t.Fatal(err)
+		}
+		rec, err := s.load(ctx, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if alive := reconcile.Live(rec.Item, s.now()); len(alive) > 0 {
+			t.Errorf("alive after it was purged: %v", alive)
+		}
+	})
+}
+
+// Whoever reads a record and its stamp meanwhile must not see the new stamp
+// before the tombs that came with it.
+func TestStampIsShownWhenItIsSynced(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		s := nodes[0].store
+		r := purge.Round{Counter: 1, Proposer: s.id}
+		err := s.update(context.Background(), "look", func(tx *storage.Tx) error {
+			next := s.rounds.now[3]
+			next.stamp.Acked = r
+			if err := s.setRound(tx, 3, next); err != nil {
+				return err
+			}
+			if got := s.stamp(3); got.Acked == r {
+				t.Error("the stamp is shown before it is synced")
+			}
+			return nil
+		})
+		if got := s.stamp(3); err != nil || got.Acked != r {
+			t.Errorf("after the sync: %v, %v", got, err)
+		}
+	})
+}
+
+// A store that the roster here does not know yet gets no items: it would not be
+// asked before what it was given is purged.
+func TestStrangersGetNothing(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		req := wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: []wire.Lookup{{Bucket: buckets[0].b.id, Key: "k"}}})
+		h := nodes[1].handlers[wire.MethodRead]
+		if _, err := h(context.Background(), nodes[0].id, req); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h(context.Background(), 77, req); err == nil {
+			t.Error("a stranger is answered")
+		}
 	})
 }

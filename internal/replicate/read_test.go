@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -151,6 +152,25 @@ func TestRoute(t *testing.T) {
 	} {
 		if got := ids(Route(c.plan, c.lead, c.storing)); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// What is merged from replies is as old as the oldest of them.
+func TestStampOfARead(t *testing.T) {
+	early, late := purge.Stamp{Acked: purge.Round{Counter: 1}}, purge.Stamp{Acked: purge.Round{Counter: 2}, Committed: purge.Round{Counter: 1}}
+	for _, stamps := range [][2]purge.Stamp{{early, late}, {late, early}} {
+		op := NewRead(plan5(4), Sloppy(2), false, 0)
+		op.Start(0)
+		for i, st := range stamps {
+			it := version.Item{Ctx: version.Context{{A: version.Actor{Store: uint64(i + 1), Seq: 1}, N: 1}}}
+			op.Replied(Reply{From: view.NodeID(i + 1), Know: Present, Item: it, Stamp: st}, 0)
+		}
+		if _, got := op.Merged(); got != early {
+			t.Errorf("merged from %v: %v", stamps, got)
+		}
+		if got := op.Result().Stamp; got != early {
+			t.Errorf("result: %v", got)
 		}
 	}
 }

@@ -1,0 +1,152 @@
+package main
+
+const (
+	fileStamp   = "internal/purge/stamp.go"
+	fileRound   = "internal/purge/round.go"
+	fileHandoff = "internal/replicate/handoff.go"
+	fileHeal    = "internal/replicate/heal.go"
+	fileReady   = "internal/replicate/ready.go"
+
+	pkgPurge = "./internal/purge"
+)
+
+var purges = []Mutant{
+	{
+		Name: "purge-merge-of-replies-takes-the-newest-stamp", Rule: "read repair does not stamp anew what it has read (A.7)",
+		File: fileRead,
+		Old:  "op.stamp = op.stamp.Least(r.Stamp)", New: "op.stamp = r.Stamp",
+		Packages: pkgReplicate, Tests: "TestStampOfARead",
+	},
+	{
+		Name: "purge-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (A.7)",
+		File: "replica/get.go",
+		Old:  "op.s.repairs.push(op.at, merged, stamp, behind)", New: "_ = stamp\n\t\top.s.repairs.push(op.at, merged, op.s.stamp(op.at.shard), behind)",
+		Packages: replicaTests, Tests: "TestRepairKeepsTheStamp",
+	},
+	{
+		Name: "purge-model-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (A.7); in the model of a shell",
+		File: "internal/sim/store.go",
+		Old:  "			merged, stamp := op.Merged()\n", New: "			merged, _ := op.Merged()\n			stamp := s.stamp(s.c.unit(key))\n",
+		Packages: pkgSim, Tests: "TestF1_06|TestF1_10",
+	},
+	{
+		Name: "purge-rounds-without-the-proposer", Rule: "no two rounds of a shard are equal (A.7)",
+		File: fileStamp,
+		Old:  "return cmp.Or(cmp.Compare(r.Counter, o.Counter), cmp.Compare(r.Proposer, o.Proposer))", New: "return cmp.Compare(r.Counter, o.Counter)",
+		Packages: pkgPurge + " " + pkgSim, Tests: "TestRounds|TestF1_09",
+	},
+	{
+		Name: "purge-by-timer", Rule: "a tomb goes only when all members have acknowledged it, however long that takes (A.7)",
+		File: fileRound,
+		Old:  "return len(a.acked) == len(a.members)", New: "return len(a.acked) > 0",
+		Packages: pkgSim, Tests: "TestF1_09|TestF2_01",
+	},
+	{
+		Name: "purge-by-other-members", Rule: "all acknowledge under one digest of the members (A.7)",
+		File: fileRound,
+		Old:  "	case members != p.Members:\n		return m, ErrMembers\n", New: "",
+		Packages: pkgPurge, Tests: "TestAcknowledge",
+	},
+	{
+		Name: "purge-stale-items-admitted", Rule: "what was read before the round is refused after it (A.7)",
+		File: fileStamp,
+		Old:  "return !from.Acked.Before(m.Acked)", New: "return m == m",
+		Packages: pkgSim, Tests: "TestF1_10|TestF2_01",
+	},
+	{
+		Name: "purge-lagging-store-proposes", Rule: "a store whose disk was rolled back catches up before it takes part",
+		File: fileRound,
+		Old:  "	if m.Lagging() {\n		return Round{}, m,", New: "	if false {\n		return Round{}, m,",
+		Packages: pkgPurge, Tests: "TestNextRound",
+	},
+	{
+		Name: "purge-older-rounds-count-as-committed", Rule: "a committed round tells nothing of those before it",
+		File: fileRound,
+		Old:  "b.Over = b.Over || b.Round == m.Committed", New: "b.Over = b.Over || !m.Committed.Before(b.Round)",
+		Packages: pkgPurge, Tests: "TestBuried",
+	},
+	{
+		Name: "purge-drops-what-was-written-since", Rule: "a home drops a key only if its item still equals the tomb (A.7)",
+		File: fileRound,
+		Old:  "return b.Over && held.Equal(b.Tomb)", New: "return b.Over && held.Dominates(b.Tomb)",
+		Packages: pkgPurge + " " + pkgSim, Tests: "TestBuried|TestF1_06",
+	},
+	{
+		Name: "purge-living-values", Rule: "only what is dead is purged",
+		File: fileRound,
+		Old:  "		if !dead || !known && !trusted {", New: "		if !dead && !known && false {",
+		Packages: pkgPurge, Tests: "TestAcknowledge",
+	},
+	{
+		Name: "purge-log-takes-no-part", Rule: "who was no member catches up with what was purged (A.7, import)",
+		File: fileRound,
+		Old:  "func (b Buried) CatchUp(held version.Item) version.Item { return version.Merge(held, b.All) }", New: "func (b Buried) CatchUp(held version.Item) version.Item { return held }",
+		Packages: replicaTests + " " + pkgPurge, Tests: "TestOldData|TestBuried",
+	},
+	{
+		Name: "purge-catching-up-takes-old-items", Rule: "what is admitted while a store catches up dies of what the log says",
+		File: "replica/rounds.go",
+		Old:  "	if it := b.CatchUp(in.item); !it.Equal(in.item) {", New: "	if it := b.CatchUp(in.item); false {",
+		Packages: replicaTests, Tests: "TestItemsWhileCatchingUp",
+	},
+	{
+		Name: "purge-stamp-shown-before-it-is-synced", Rule: "an item goes out with a stamp that was synced before it was read (A.7)",
+		File: "replica/rounds.go",
+		Old:  "	next.step++\n	s.rounds.now[shard] = next\n", New: "	next.step++\n	s.rounds.now[shard] = next\n	s.rounds.raise([]raised{{shard, next}})\n",
+		Packages: replicaTests, Tests: "TestStampIsShownWhenItIsSynced",
+	},
+	{
+		Name: "purge-strangers-are-served", Rule: "a store is given nothing before it counts in a purge",
+		File: "replica/serve.go",
+		Old:  "!member {", New: "!member && from == 0 {",
+		Packages: replicaTests, Tests: "TestStrangersGetNothing",
+	},
+	{
+		Name: "handoff-drops-for-one-home", Rule: "a record goes only when every home holds it (F1.15)",
+		File: fileHandoff,
+		Old:  "	case h.at == len(h.homes):\n		return HandoffStep{Kind: HandoffDrop", New: "	case h.at > 0:\n		return HandoffStep{Kind: HandoffDrop",
+		Packages: pkgReplicate + " " + pkgSim, Tests: "TestHandoff|TestF1_15",
+	},
+	{
+		Name: "handoff-drops-although-a-home-is-down", Rule: "a record goes only when every home holds it (F1.15)",
+		File: fileHandoff,
+		Old:  "			h.all = false\n", New: "",
+		Packages: pkgReplicate + " " + pkgSim, Tests: "TestHandoff|TestF1_15",
+	},
+	{
+		Name: "handoff-drops-what-was-written-since", Rule: "a record goes only in the version that the homes hold",
+		File: fileHandoff,
+		Old:  "return then == now && !keeper && mark == hash", New: "return then == now && !keeper",
+		Packages: pkgReplicate, Tests: "TestMayDrop",
+	},
+	{
+		Name: "handoff-vouches-by-another-roster", Rule: "two stores must not let go of the same data on each other's word",
+		File: fileHandoff,
+		Old:  "return asked == own && home }", New: "return home }",
+		Packages: pkgReplicate, Tests: "TestMayDrop",
+	},
+	{
+		Name: "heal-in-a-minority", Rule: "only more than half of the storing members heal (B.3)",
+		File: fileHeal,
+		Old:  "major := forced || 2*met > len(members)", New: "major := forced || met > 0",
+		Packages: pkgReplicate + " " + pkgSim, Tests: "TestHealer|TestF2_07",
+	},
+	{
+		Name: "heal-counts-time-alone", Rule: "who sees nobody learns nothing about who is down (B.3)",
+		File: fileHeal,
+		Old:  "		case met < 2:\n", New: "		case met < 1:\n",
+		Packages: pkgReplicate, Tests: "TestHealer",
+	},
+	{
+		Name: "ready-by-fresh-homes", Rule: "a home that knows nothing itself makes nobody ready",
+		File: fileReady,
+		Old:  "u != nil && seasoned && !slices.Contains(u.homes, peer)", New: "u != nil && !slices.Contains(u.homes, peer)",
+		Packages: pkgReplicate + " " + replicaTests, Tests: "TestReadiness|TestJoinedHomes",
+	},
+	{
+		Name: "ready-although-members-were-not-heard", Rule: "without seasoned homes every member must be heard",
+		File: fileReady,
+		Old:  "return id != self && !slices.Contains(u.consulted, id)", New: "return id == 0",
+		Packages: pkgReplicate + " " + replicaTests, Tests: "TestReadiness|TestJoinedHomes",
+	},
+}
