@@ -82,6 +82,7 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 	s.stats.compared.Add(1)
 	for _, at := range common {
 		s.madeEqual(ctx, lay, peer, at, theirs.seasoned[at[0].bucket])
+		s.synced.note(at[0].bucket, peer, s.since())
 	}
 	s.consulted(ctx, lay, peer, theirs)
 	return nil

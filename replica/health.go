@@ -1,15 +1,220 @@
 package replica
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
-// Health is what Status will become.
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Health is how a store is doing, shard by shard, for an operator.
 type Health struct {
 	Status
+
+	// Shards are those that this store has a part in, by bucket and number.
+	Shards []ShardHealth
+	// Leftover is how many shards lie here, counted per bucket, that this store
+	// is not to keep any more. They go when all their homes hold them.
+	Leftover int
+	// HandingOver is how many of them the hand-over that is under way has still
+	// to look at.
+	HandingOver int
+	// Lost are the nodes that were down for so long that their copies are made
+	// elsewhere.
+	Lost []view.NodeID
+	// SetAside is how many records were set aside since the store was opened,
+	// because nobody remembers any more whether they were deleted.
+	SetAside uint64
+	// PurgeBlocked says why deletes cannot be forgotten; nil if they can, or
+	// have waited for less than a week.
 	PurgeBlocked *PurgeBlocked
+	// Problems are what an operator should look at, in words. None: all is well.
+	Problems []string
 }
 
-// Health tells how the store is doing.
+// ShardHealth is how one shard of a bucket is doing, as one store sees it.
+type ShardHealth struct {
+	Bucket string // name; empty for the definitions of all buckets
+	Shard  int
+	// Role is the part that this store has: home, stand-in (it keeps a copy in
+	// the place of a home that is lost) or former home.
+	Role string
+	// Homes are the nodes that should hold it, dead ones included.
+	Homes []view.NodeID
+	// Copies is how many homes and stand-ins are in contact, this store
+	// included.
+	Copies int
+	// Syncing says that this store has not yet compared with enough of the
+	// others to tell what does not exist.
+	Syncing bool
+	// Hints is how many copies are kept here for homes that were down.
+	Hints int
+	// Synced is how long ago this store was last made equal with each of the
+	// other keepers. Who is missing was not, since this store was opened.
+	Synced map[view.NodeID]time.Duration
+}
+
+// String says it in one line.
+func (h ShardHealth) String() string {
+	name := h.Bucket
+	if name == "" {
+		name = "(definitions)"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s shard %d: %s, %d of %d copies in contact", name, h.Shard, h.Role, h.Copies, len(h.Homes))
+	if h.Syncing {
+		b.WriteString(", catching up")
+	}
+	if h.Hints > 0 {
+		fmt.Fprintf(&b, ", keeps %d for homes that were down", h.Hints)
+	}
+	for _, id := range slices.Sorted(func(yield func(view.NodeID) bool) {
+		for id := range h.Synced {
+			if !yield(id) {
+				return
+			}
+		}
+	}) {
+		fmt.Fprintf(&b, ", equal with %v %v ago", id, h.Synced[id].Round(time.Second))
+	}
+	return b.String()
+}
+
+// Health tells how the store is doing. It goes through an index of what is kept
+// for others, so it is not for every second. The error is ErrClosed, ErrStorage
+// or that of ctx.
 func (s *Store) Health(ctx context.Context) (Health, error) {
 	st, err := s.Status(ctx)
-	return Health{Status: st, PurgeBlocked: s.purger.blocked()}, err
+	if err != nil {
+		return Health{}, err
+	}
+	if !s.enter() {
+		return Health{}, ErrClosed
+	}
+	defer s.leave()
+	h := Health{Status: st}
+	if s.disk == nil {
+		h.Problems = s.problems(&h, s.layout.Load())
+		return h, nil
+	}
+	lay := s.layout.Load()
+	hints, err := s.hintsBySlice(ctx)
+	if err != nil {
+		return h, s.diskError("health", err)
+	}
+	left, _, err := s.leftover(ctx, lay)
+	if err != nil {
+		return h, s.diskError("health", err)
+	}
+	h.Leftover, h.HandingOver = len(left), s.progress.left()
+	h.SetAside, h.PurgeBlocked = s.stats.aside.Load(), s.purger.blocked()
+	for _, id := range lay.members {
+		if lay.lost[id] {
+			h.Lost = append(h.Lost, id)
+		}
+	}
+	for _, b := range s.buckets.list() {
+		for shard := range s.shardsOf(b) {
+			at := slice{b.id, shard}
+			if sh := s.shardHealth(lay, b, at); sh.Role != "" || hints[at] > 0 || slices.Contains(left, at) {
+				if sh.Hints = hints[at]; sh.Role == "" {
+					sh.Role = "former home"
+				}
+				h.Shards = append(h.Shards, sh)
+			}
+		}
+	}
+	h.Problems = s.problems(&h, lay)
+	return h, nil
+}
+
+// hintsBySlice counts the records that are kept for others.
+func (s *Store) hintsBySlice(ctx context.Context) (map[slice]int, error) {
+	out := make(map[slice]int)
+	lower, upper := wire.IndexRange(wire.IndexHint, 0)
+	err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+		if _, record, ok := wire.ParseIndexKey(k); ok {
+			if at, ok := placeOf(record); ok {
+				out[at.slice]++
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (s *Store) shardHealth(lay *layout, b *bucket, at slice) ShardHealth {
+	rt := lay.route(b, at.shard)
+	h := ShardHealth{Bucket: b.def.Name, Shard: at.shard, Homes: slices.Clone(rt.order[:rt.homes])}
+	switch {
+	case rt.isHome(s.id):
+		h.Role, h.Syncing = "home", !b.ready.absent(at.shard)
+	case lay.keeps(b, at.shard, s.id):
+		h.Role = "stand-in"
+	}
+	for _, id := range rt.order {
+		if !lay.keeps(b, at.shard, id) {
+			continue
+		}
+		if id == s.id || lay.inMesh[id] {
+			h.Copies++
+		}
+		if ago, ok := s.synced.ago(b.id, id, s.since()); ok && id != s.id && h.Role != "" {
+			if h.Synced == nil {
+				h.Synced = make(map[view.NodeID]time.Duration)
+			}
+			h.Synced[id] = ago
+		}
+	}
+	return h
+}
+
+// problems puts into words what an operator should look at.
+func (s *Store) problems(h *Health, lay *layout) (out []string) {
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if s.disk != nil {
+		if err := s.disk.Err(); err != nil {
+			say("the disk has failed, nothing is written here any more: replace it and start the node with an empty directory under the same name (%v)", err)
+		}
+	}
+	if s.clocks.ahead.Load() {
+		say("the clock is more than %v ahead of the other nodes': set it right", s.cfg.MaxSkew)
+	}
+	few, down := 0, make(map[view.NodeID]bool)
+	for i := range h.Shards {
+		sh := &h.Shards[i]
+		if sh.Role == "home" && sh.Copies < len(sh.Homes) {
+			few++
+			for _, id := range sh.Homes {
+				if id != s.id && !lay.inMesh[id] {
+					down[id] = true
+				}
+			}
+		}
+	}
+	if few > 0 {
+		ids := make([]view.NodeID, 0, len(down))
+		for id := range down {
+			ids = append(ids, id)
+		}
+		slices.Sort(ids)
+		say("%d shards have fewer copies in contact than they should: %v are down; after %v copies are made elsewhere, if more than half of the storing nodes are in contact", few, ids, s.cfg.HealAfter)
+	}
+	if h.PurgeBlocked != nil {
+		say("deletes cannot be forgotten for %v: bring %v back, or give them up for good", h.PurgeBlocked.For.Round(time.Hour), h.PurgeBlocked.Missing)
+	}
+	if h.SetAside > 0 {
+		say("%d records were set aside: they are older than anybody's memory of what was deleted", h.SetAside)
+	}
+	if h.OutboxError != "" {
+		say("a write that waits here is refused: %s", h.OutboxError)
+	}
+	if h.OutboxDropped > 0 {
+		say("%d writes that waited here were given up, for age or for lack of room", h.OutboxDropped)
+	}
+	return out
 }

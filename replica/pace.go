@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // yieldRate is how many bytes a second copies in the background take at most
@@ -47,6 +49,33 @@ func (p *pace) wait(ctx context.Context, n int) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// lastSynced is when this store was last made equal with each peer, by bucket.
+type lastSynced struct {
+	mu sync.Mutex
+	at map[syncedWith]time.Duration
+}
+
+type syncedWith struct {
+	bucket uint64
+	peer   view.NodeID
+}
+
+func (l *lastSynced) note(bucket uint64, peer view.NodeID, now time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.at == nil {
+		l.at = make(map[syncedWith]time.Duration)
+	}
+	l.at[syncedWith{bucket, peer}] = now
+}
+
+func (l *lastSynced) ago(bucket uint64, peer view.NodeID, now time.Duration) (time.Duration, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, ok := l.at[syncedWith{bucket, peer}]
+	return now - at, ok
 }
 
 // progress tells how far a hand-over is.

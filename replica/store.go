@@ -66,6 +66,7 @@ type Store struct {
 	healer    *replicate.Healer // the watching goroutine's
 	forced    forced
 	progress  progress
+	synced    lastSynced
 	buffers   buffers
 	stats     stats
 	alarmed   atomic.Int64 // since(), when the last clock alarm was raised

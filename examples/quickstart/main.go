@@ -1,7 +1,8 @@
 // Quickstart runs a mesh of five nodes in three zones, each a process of its
 // own with its own disk, on this machine. It stores this host's telemetry in
-// it while one node is killed and the network is cut in two, and then audits
-// the nodes' disks against its own journal of what was acknowledged.
+// it while one node is killed, the network is cut in two, one disk is lost for
+// good and one node is drained, and then audits the nodes' disks against its own
+// journal of what was acknowledged.
 //
 //	go run ./examples/quickstart          tells the story
 //	go run ./examples/quickstart -json    also prints the outcome as its last line
@@ -28,10 +29,12 @@ type outcome struct {
 	Lost        int   `json:"lost"`
 	Resurrected int   `json:"resurrected"`
 	Diverged    int   `json:"diverged"`
-	DetectMS    int64 `json:"detect_ms"` // kill until the last node no longer counted on the dead one
-	RejoinMS    int64 `json:"rejoin_ms"` // restart until every copy was up to date again
-	MergeMS     int64 `json:"merge_ms"`  // heal until all five agreed on members and data
-	Conflicts   int   `json:"conflicts"` // keys written on both sides of the cut
+	DetectMS    int64 `json:"detect_ms"`  // kill until the last node no longer counted on the dead one
+	RejoinMS    int64 `json:"rejoin_ms"`  // restart until every copy was up to date again
+	MergeMS     int64 `json:"merge_ms"`   // heal until all five agreed on members and data
+	HealedMS    int64 `json:"healed_ms"`  // start on a new disk until every copy was there again
+	DrainedMS   int64 `json:"drained_ms"` // order to leave until the node had handed over all it held, and gone
+	Conflicts   int   `json:"conflicts"`  // keys written on both sides of the cut
 	WritesPerS  int   `json:"writes_per_s"`
 	OK          bool  `json:"ok"`
 }

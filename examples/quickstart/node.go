@@ -23,6 +23,10 @@ import (
 
 const bucketName = "telemetry"
 
+// healAfter is short for the story's sake: the copies of a node that is down
+// for this long are made elsewhere.
+const healAfter = 5 * time.Second
+
 // gateway is a node's process: a mesh node, its store, and the parent at the
 // other end of standard input and output.
 type gateway struct {
@@ -61,7 +65,7 @@ func runGateway(ctx context.Context, p plan, in io.Reader, out io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, g.node.Close()) }()
-	g.store, err = replica.Open(ctx, replica.Config{Mesh: g.node, Logger: logger})
+	g.store, err = replica.Open(ctx, replica.Config{Mesh: g.node, HealAfter: healAfter, Logger: logger})
 	if err != nil {
 		return err
 	}
@@ -141,6 +145,8 @@ func (g *gateway) answer(ctx context.Context, r request) (answer, error) {
 		return answer{}, nil
 	case "status":
 		return g.status(ctx)
+	case "leave":
+		return answer{}, g.node.Leave(ctx)
 	}
 	return answer{}, fmt.Errorf("no such request: %q", r.Op)
 }
@@ -176,7 +182,7 @@ func (g *gateway) read(ctx context.Context, keys []string) (answer, error) {
 }
 
 func (g *gateway) status(ctx context.Context) (answer, error) {
-	st, err := g.store.Status(ctx)
+	st, err := g.store.Health(ctx)
 	if err != nil {
 		return answer{}, err
 	}
@@ -185,7 +191,7 @@ func (g *gateway) status(ctx context.Context) (answer, error) {
 		return answer{}, err
 	}
 	s := &status{Node: g.node.ID(), Alive: g.node.View().Count(view.Alive),
-		Hints: st.Hints, Syncing: st.Syncing, Moved: st.Moved, Digests: make(map[string]string, len(digests))}
+		Hints: st.Hints, Syncing: st.Syncing, Leftover: st.Leftover, Moved: st.Moved, Digests: make(map[string]string, len(digests))}
 	for shard, d := range digests {
 		s.Digests[strconv.Itoa(shard)] = hex.EncodeToString(d[:])
 	}

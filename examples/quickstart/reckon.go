@@ -83,7 +83,7 @@ func (s *story) judge(homes map[string][]view.NodeID, differing int) error {
 		s.say("%d lost, %d came back, %d keys differ between their homes: this must not be", v.Lost, v.Resurrected, s.out.Diverged)
 		return errors.New("the audit failed")
 	}
-	s.say("audit of the five disks against the writer's journal: nothing lost, nothing came back, all copies equal")
+	s.say("audit of the disks against the writer's journal: nothing lost, nothing came back, all copies equal")
 	return nil
 }
 

@@ -35,7 +35,7 @@ func (p plan) addr() string { return netip.AddrPortFrom(p.Addr, p.Port).String()
 type story struct {
 	*narrator
 	dir     string
-	plans   []plan
+	plans   []plan // of the nodes that belong to the mesh
 	journal *journal
 	writes  atomic.Uint64 // numbers the writes
 	began   time.Time
@@ -55,7 +55,7 @@ type sighting struct {
 	at     time.Time
 }
 
-const chapters = 7
+const chapters = 9
 
 // tell runs the whole story and returns its outcome.
 func tell(ctx context.Context, dir, plant string) (outcome, error) {
@@ -74,7 +74,7 @@ func tell(ctx context.Context, dir, plant string) (outcome, error) {
 	if err := s.prepare(); err != nil {
 		return s.out, err
 	}
-	for _, chapter := range []func(context.Context) error{s.form, s.life, s.death, s.cut, s.after} {
+	for _, chapter := range []func(context.Context) error{s.form, s.life, s.death, s.cut, s.loss, s.drain, s.after} {
 		if err := chapter(ctx); err != nil {
 			return s.out, err
 		}
@@ -223,7 +223,7 @@ func (s *story) await(ctx context.Context, within time.Duration, what string, re
 		case <-time.After(25 * time.Millisecond):
 		case <-ctx.Done():
 			for _, st := range s.statuses(context.WithoutCancel(ctx)) {
-				s.say("%s counts on %d, holds %d hints, has %d shards to compare", s.names[st.Node], st.Alive, st.Hints, st.Syncing)
+				s.say("%s counts on %d, holds %d hints, has %d shards to compare and %d to hand over", s.names[st.Node], st.Alive, st.Hints, st.Syncing, st.Leftover)
 			}
 			return fmt.Errorf("waited %s for this in vain: %s", within, what)
 		}
@@ -247,10 +247,10 @@ func (s *story) statuses(ctx context.Context) []*status {
 }
 
 // whole tells whether all running nodes are in contact, hold nothing for
-// others and have compared all their shards.
+// others or that belongs elsewhere, and have compared all their shards.
 func whole(all []*status, nodes int) bool {
 	return len(all) == nodes && !slices.ContainsFunc(all, func(st *status) bool {
-		return st.Alive != nodes || st.Hints > 0 || st.Syncing > 0
+		return st.Alive != nodes || st.Hints > 0 || st.Syncing > 0 || st.Leftover > 0
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 
 type request struct {
 	ID      uint64   `json:"id"`
-	Op      string   `json:"op"` // put, delete, read, homes, cut, status, quit
+	Op      string   `json:"op"` // put, delete, read, homes, cut, status, leave, quit
 	Key     string   `json:"key,omitempty"`
 	Value   []byte   `json:"value,omitempty"`
 	Keys    []string `json:"keys,omitempty"`
@@ -44,12 +44,13 @@ type value struct {
 
 // status is what a node says of itself.
 type status struct {
-	Node    view.NodeID       `json:"node"`
-	Alive   int               `json:"alive"`             // members in contact, itself included
-	Hints   int               `json:"hints"`             // records held for others
-	Syncing int               `json:"syncing"`           // shards not yet compared with their other homes
-	Moved   uint64            `json:"moved"`             // items brought here or there by anti-entropy so far
-	Digests map[string]string `json:"digests,omitempty"` // per shard it is a home of
+	Node     view.NodeID       `json:"node"`
+	Alive    int               `json:"alive"`             // members in contact, itself included
+	Hints    int               `json:"hints"`             // records held for others
+	Syncing  int               `json:"syncing"`           // shards not yet compared with their other homes
+	Leftover int               `json:"leftover"`          // shards held that belong elsewhere
+	Moved    uint64            `json:"moved"`             // items brought here or there by anti-entropy so far
+	Digests  map[string]string `json:"digests,omitempty"` // per shard it is a home of
 }
 
 // event is a change in how a node sees another.
