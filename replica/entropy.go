@@ -15,8 +15,9 @@ const entropyRetry = time.Second // after a comparison that failed
 // entropy keeps this store equal with the other homes of what it holds: with
 // every peer when it starts or comes back, with a random one now and then.
 type entropy struct {
-	s    *Store
-	kick chan struct{}
+	s     *Store
+	kick  chan struct{}
+	stray chan struct{}
 
 	mu   sync.Mutex
 	want map[view.NodeID]bool // peers to compare with soon
@@ -24,7 +25,7 @@ type entropy struct {
 }
 
 func newEntropy(s *Store) *entropy {
-	return &entropy{s: s, kick: make(chan struct{}, 1), want: make(map[view.NodeID]bool)}
+	return &entropy{s: s, kick: make(chan struct{}, 1), stray: make(chan struct{}, 1), want: make(map[view.NodeID]bool)}
 }
 
 // with has the peers compared with soon.
@@ -55,6 +56,13 @@ func (e *entropy) look() {
 	e.move = true
 }
 
+// later has it looked for in a while: a write that was routed by an older roster
+// has left something here.
+func (e *entropy) later() {
+	e.look()
+	signal(e.stray)
+}
+
 func (e *entropy) wake() { signal(e.kick) }
 
 func (e *entropy) run(ctx context.Context) {
@@ -68,6 +76,9 @@ func (e *entropy) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-e.kick:
+		case <-e.stray:
+			retry.Reset(entropyRetry)
+			continue
 		case <-retry.C:
 		case <-tick.C:
 			tick.Reset(jitter(every))

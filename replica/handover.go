@@ -40,6 +40,13 @@ func (s *Store) isHome(at slice) bool {
 	return b == nil || s.layout.Load().route(b, at.shard).isHome(s.id)
 }
 
+// keepsNow tells whether this store is to keep a slice. What it cannot tell it
+// keeps.
+func (s *Store) keepsNow(at slice) bool {
+	b := s.buckets.byID(at.bucket)
+	return b == nil || s.layout.Load().keeps(b, at.shard, s.id)
+}
+
 // leftover lists the slices of which there are records here that this store is
 // not to keep, by the layout given. unknown counts those of buckets whose
 // definitions have not come here: nobody can tell where they belong.
@@ -63,6 +70,7 @@ func (s *Store) handOver(ctx context.Context, lay *layout) error {
 	if err != nil {
 		return s.diskError("hand over", err)
 	}
+	before := s.stats.dropped.Load()
 	var errs []error
 	if unknown > 0 {
 		errs = append(errs, fmt.Errorf("replica: %d shards: %w", unknown, errUnknownBucket))
@@ -77,6 +85,9 @@ func (s *Store) handOver(ctx context.Context, lay *layout) error {
 			}
 		}
 		s.progress.step()
+	}
+	if s.stats.dropped.Load() > before {
+		s.entropy.later() // what was written meanwhile is still here
 	}
 	return errors.Join(errs...)
 }

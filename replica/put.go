@@ -31,6 +31,9 @@ type request struct {
 	// the request hung in a cut until it healed, the write would return from
 	// the past and cover what was written or deleted since.
 	by time.Duration
+	// covers are the live dots of what others have that the write replaces,
+	// where this store keeps no record of the key itself.
+	covers []version.Dot
 }
 
 // outcome is what the coordinator says.
@@ -244,6 +247,9 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 		// No reason to keep what others have; to have seen it is enough.
 		seen := reconcile.SeenOf(read.Item)
 		q.write.Seen = &seen
+		for i := range read.Item.Sibs {
+			q.covers = append(q.covers, read.Item.Sibs[i].Dot)
+		}
 	}
 	return nil
 }
@@ -327,7 +333,13 @@ func (op *putOp) outcome() (outcome, error) {
 		return outcome{}, op.err
 	}
 	result := op.core.Result()
-	return outcome{seen: op.wrote.Seen, dot: op.wrote.Dot, covered: op.wrote.Covered, result: result}, degraded(result.Err)
+	covered := op.wrote.Covered
+	for _, d := range op.q.covers {
+		if !slices.Contains(covered, d) {
+			covered = append(covered, d)
+		}
+	}
+	return outcome{seen: op.wrote.Seen, dot: op.wrote.Dot, covered: covered, result: result}, degraded(result.Err)
 }
 
 // step feeds the core an event and does what it asks for.
@@ -352,7 +364,6 @@ func (op *putOp) perform(e replicate.Effect) {
 				return
 			}
 			op.step(func(time.Duration) []replicate.Effect { return op.core.Kept(e.For) })
-			op.s.hints.wake()
 		}) {
 			op.abandon()
 		}

@@ -91,6 +91,9 @@ func (s *Store) save(tx *storage.Tx, at place, old stored, r replicate.Record, i
 		return err
 	}
 	s.rounds.now[at.shard].filled = true
+	if r.Home && !old.Home && !s.keepsNow(at.slice) {
+		s.strayed = true
+	}
 	var err error
 	if r.Idle() {
 		r.Item = version.Item{}
@@ -142,8 +145,9 @@ func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx)
 
 // leftover is what an update leaves to be done once it is synced.
 type leftover struct {
-	hinted bool // a record is kept for another store that was not before
-	raised []raised
+	hinted  bool // a record is kept for another store that was not before
+	strayed bool // a record has come here that this store is not to keep
+	raised  []raised
 }
 
 // starter is a way to queue an update.
@@ -168,14 +172,14 @@ func (s *Store) begin(start starter, what string, fn func(tx *storage.Tx) error,
 // run is the part of update and begin on the committing goroutine.
 func (s *Store) run(tx *storage.Tx, fn func(tx *storage.Tx) error, left *leftover) error {
 	writer := s.writer
-	s.changes, s.hinted = s.changes[:0], false
+	s.changes, s.hinted, s.strayed = s.changes[:0], false, false
 	s.rounds.begin()
 	if err := fn(tx); err != nil {
 		s.writer = writer
 		s.rounds.undo()
 		return err
 	}
-	*left = leftover{hinted: s.hinted, raised: s.rounds.taken()}
+	*left = leftover{hinted: s.hinted, strayed: s.strayed, raised: s.rounds.taken()}
 	for i := range s.changes {
 		c := &s.changes[i]
 		if c.unknown {
@@ -192,6 +196,9 @@ func (s *Store) run(tx *storage.Tx, fn func(tx *storage.Tx) error, left *leftove
 func (s *Store) ran(what string, left *leftover, err error) error {
 	if left.hinted {
 		s.hints.later()
+	}
+	if left.strayed {
+		s.entropy.later()
 	}
 	if err == nil {
 		s.rounds.raise(left.raised)
@@ -290,13 +297,9 @@ func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
 	if err != nil {
 		return out, err
 	}
-	hinted, defined := false, false
+	defined := false
 	for i := range in {
-		hinted = hinted || fresh[i] && in[i].role.For != 0
 		defined = defined || fresh[i] && in[i].at.bucket == systemBucket
-	}
-	if hinted {
-		s.hints.wake()
 	}
 	if defined {
 		err = s.buckets.reload(ctx)
@@ -308,26 +311,19 @@ func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
 // of buckets. The committing goroutine calls then; storage.ErrBusy when it has
 // enough to do.
 func (s *Store) acceptLater(in []arrival, then func(stale []int, err error)) error {
-	hinted := false
 	var stale []int
 	_, err := s.begin(s.disk.TryStart, "merge", func(tx *storage.Tx) error {
 		for i := range in {
-			out, fresh, err := s.accept(tx, &in[i])
+			out, _, err := s.accept(tx, &in[i])
 			if err != nil {
 				return err
 			}
 			if out.stale {
 				stale = append(stale, i)
 			}
-			hinted = hinted || fresh && in[i].role.For != 0
 		}
 		return nil
-	}, func(err error) {
-		if err == nil && hinted {
-			s.hints.wake()
-		}
-		then(stale, err)
-	})
+	}, func(err error) { then(stale, err) })
 	return err
 }
 

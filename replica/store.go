@@ -75,6 +75,7 @@ type Store struct {
 	writer  reconcile.Writer
 	changes []change
 	hinted  bool // a record is kept for another store that was not before
+	strayed bool // a record has come that this store is not to keep
 	scratch []byte
 }
 

@@ -32,9 +32,10 @@ func (s *story) loss(ctx context.Context) error {
 			return err
 		}
 		begin := time.Now()
-		if err := s.launch(ctx, p); err != nil {
+		if err := s.replace(ctx, p); err != nil {
 			return err
 		}
+		s.say("the mesh has given up the old store and let the new one in after %s", ms(time.Since(begin)))
 		if err := s.await(ctx, 45*time.Second, "the new store has all copies that were lost", func() bool {
 			return whole(s.statuses(ctx), len(s.plans))
 		}); err != nil {
@@ -49,6 +50,27 @@ func (s *story) loss(ctx context.Context) error {
 			before, after, ms(time.Since(begin)))
 		return nil
 	})
+}
+
+// replace starts a node on an empty disk and waits until it has met the mesh.
+// Before that it would take writes like a gateway that is cut off, alone.
+func (s *story) replace(ctx context.Context, p plan) error {
+	pr, err := start(p, s.noticed)
+	if err != nil {
+		return err
+	}
+	for {
+		a, err := pr.ask(ctx, request{Op: "status"})
+		if err == nil && a.Status.Alive < len(s.plans) {
+			err = pause(ctx, 50*time.Millisecond)
+		} else if err == nil {
+			return s.enrol(ctx, pr)
+		}
+		if err != nil {
+			pr.kill()
+			return fmt.Errorf("start %s on an empty disk: %w", p.Name, err)
+		}
+	}
 }
 
 // holds is of how many shards a node keeps a copy.

@@ -153,16 +153,20 @@ func (s *story) launch(ctx context.Context, p plan) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.procs[p.Name] = pr
-	s.mu.Unlock()
+	return s.enrol(ctx, pr)
+}
+
+// enrol makes a process a part of the story once it answers.
+func (s *story) enrol(ctx context.Context, pr *proc) error {
 	a, err := pr.ask(ctx, request{Op: "status"})
 	if err != nil {
-		return fmt.Errorf("%s did not start: %w", p.Name, err)
+		pr.kill()
+		return fmt.Errorf("%s did not start: %w", pr.plan.Name, err)
 	}
 	s.mu.Lock()
-	s.names[a.Status.Node] = p.Name
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.procs[pr.plan.Name] = pr
+	s.names[a.Status.Node] = pr.plan.Name
 	return nil
 }
 

@@ -11,8 +11,11 @@ const (
 	// date from elsewhere may be and still move the local clock.
 	DefaultMaxSkew = 5 * 60 * 1000
 
-	ceilingAhead = 60 * 1000 // milliseconds between the wall clock and a new ceiling
-	ceilingStep  = 1000      // the same, once readings run ahead of the wall clock
+	// Milliseconds between the wall clock and a new ceiling. A store that
+	// restarts dates its writes ahead of the others' by as much, at most, so it
+	// is short; each costs one small record.
+	ceilingAhead = 3 * 1000
+	ceilingStep  = 1000 // the same, once readings run ahead of the wall clock
 )
 
 // Clock is a hybrid logical clock (Kulkarni et al., 2014). Its readings grow
@@ -60,8 +63,8 @@ func (c *Clock) Tick(wall, floor version.HLC) (version.HLC, bool) {
 	c.last = h
 	if h > c.ceiling {
 		// A store that restarts often begins each time at the last ceiling.
-		// Were the new one always a minute above the reading, it would run
-		// away from the wall clock by a minute per restart.
+		// Were the new one always so far above the reading, it would run away
+		// from the wall clock by as much per restart.
 		c.ceiling = max(h.Add(ceilingStep), wall.Add(ceilingAhead))
 	}
 	return h, true
