@@ -24,6 +24,8 @@ type image struct {
 	fs    *vfs.MemFS
 	acked map[string]int       // key -> number of the last write acknowledged
 	dots  map[version.Dot]bool // shown to clients
+	// How many operations of each key had begun by then, if the test wants to know.
+	issued map[string]int
 }
 
 // crashes takes an image at every sync, with part of what is not synced.
@@ -35,6 +37,7 @@ type crashes struct {
 	acked  map[string]int
 	dots   map[version.Dot]bool
 	images []image
+	issued func() map[string]int // nil: nobody wants to know
 }
 
 func (c *crashes) MaybeError(op errorfs.Op) error {
@@ -46,7 +49,11 @@ func (c *crashes) MaybeError(op errorfs.Op) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clone := c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
-	c.images = append(c.images, image{clone, maps.Clone(c.acked), maps.Clone(c.dots)})
+	img := image{fs: clone, acked: maps.Clone(c.acked), dots: maps.Clone(c.dots)}
+	if c.issued != nil {
+		img.issued = c.issued()
+	}
+	c.images = append(c.images, img)
 	return nil
 }
 

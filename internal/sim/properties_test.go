@@ -37,6 +37,9 @@ func TestF1_05_NoAckedWriteLost(t *testing.T) { seeds(t, 250, everything) }
 // delete and deletes are purged.
 func TestF1_06_DeletedStaysDeleted(t *testing.T) { seeds(t, 200, membership) }
 
+// With -long, 5 000 seeds.
+func TestLongMembership(t *testing.T) { seeds(t, 50, membership) }
+
 func membership(w *World) {
 	c := NewCluster(w, 3+w.Rand.IntN(3), 3, 2)
 	c.Purge = 400 * time.Millisecond
