@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
@@ -409,6 +410,7 @@ func (s *Store) stepPush(ctx context.Context, peer view.NodeID, at slice, core *
 	if err != nil {
 		return err
 	}
+	page = slices.DeleteFunc(page, s.tooLargeToSend)
 	if err := s.push(ctx, peer, page); err != nil {
 		return err
 	}
@@ -426,7 +428,10 @@ func (s *Store) page(ctx context.Context, at slice, keys []string) ([]kept, erro
 		if err != nil {
 			return nil, err
 		}
-		if !rec.Unknown() && !stamp.Lagging() {
+		if stamp.Lagging() {
+			return nil, errStale // some of it may have been purged
+		}
+		if !rec.Unknown() {
 			out = append(out, kept{p, rec, stamp})
 		}
 	}

@@ -129,7 +129,7 @@ func (s *Store) handOff(ctx context.Context, lay *layout, at slice) error {
 		case replicate.HandoffPush:
 			var page []kept
 			if page, err = s.page(ctx, at, step.Keys); err == nil {
-				err = s.push(ctx, step.To, page)
+				err = s.bring(ctx, step.To, page, len(step.Keys))
 			}
 			if err == nil {
 				core.Pushed(len(step.Keys))
@@ -272,9 +272,20 @@ func (s *Store) letGo(ctx context.Context, then *layout, at slice, marks []repli
 	return n, err
 }
 
+// bring sends so many records to a home, all of them or it fails: what was not
+// brought must not be let go of.
+func (s *Store) bring(ctx context.Context, home view.NodeID, page []kept, want int) error {
+	if len(page) < want || slices.ContainsFunc(page, s.tooLargeToSend) {
+		return errNotBrought
+	}
+	return s.push(ctx, home, page)
+}
+
+// errNotBrought: records are damaged, have gone meanwhile, or cannot be sent.
+var errNotBrought = errors.New("replica: not all records could be brought to a home")
+
 // push sends records to a store in pieces that fit into a request.
 func (s *Store) push(ctx context.Context, peer view.NodeID, page []kept) error {
-	page = slices.DeleteFunc(page, s.tooLargeToSend)
 	for len(page) > 0 {
 		n, size := 0, 0
 		for n < len(page) && (n == 0 || size+len(page[n].rec.item) <= transferBytes) {

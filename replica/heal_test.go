@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -132,6 +133,35 @@ func TestF1_15_JoinMovesCopies(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		wantCopies(t, all, buckets[0], keys, 3)
 		wantEqualHomes(t, append(stores(nodes), s)...)
+	})
+}
+
+// What could not be brought to a home, because the record is damaged here just
+// then or too large, is not let go of.
+func TestOnlyWhatWasBroughtIsLetGo(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		time.Sleep(time.Second)
+		ctx, s := context.Background(), nodes[0].store
+		at := s.place(buckets[0].b.id, "k")
+		page, err := s.page(ctx, at.slice, []string{"k"})
+		if err != nil || len(page) != 1 {
+			t.Fatal(len(page), err)
+		}
+		if err := s.bring(ctx, nodes[1].id, page, 1); err != nil {
+			t.Error(err)
+		}
+		if err := s.bring(ctx, nodes[1].id, page, 2); !errors.Is(err, errNotBrought) {
+			t.Errorf("one of two records: %v", err)
+		}
+		page[0].rec.item = make([]byte, maxOffer+1)
+		if err := s.bring(ctx, nodes[1].id, page, 1); !errors.Is(err, errNotBrought) {
+			t.Errorf("a record that is too large: %v", err)
+		}
+		s.rounds.raise([]raised{{at.shard, round{stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}, step: 99}}})
+		if _, err := s.page(ctx, at.slice, []string{"k"}); !errors.Is(err, errStale) {
+			t.Errorf("records of a shard in which purges were missed: %v", err)
+		}
 	})
 }
 

@@ -126,6 +126,18 @@ var purges = []Mutant{
 		Packages: pkgReplicate, Tests: "TestMayDrop",
 	},
 	{
+		Name: "handoff-drops-what-was-not-brought", Rule: "a record that was left out of what is brought to a home stays",
+		File: "internal/sim/handoff.go",
+		Old:  "if !ok || gone {", New: "if !ok && !gone {",
+		Packages: pkgSim, Tests: "TestF1_15|TestF1_06",
+	},
+	{
+		Name: "handoff-of-a-store-that-lags", Rule: "what may have been purged goes nowhere, and is not let go of",
+		File: "replica/handover.go",
+		Old:  "	if len(page) < want ||", New: "	if want < 0 ||",
+		Packages: replicaTests, Tests: "TestOnlyWhatWasBrought",
+	},
+	{
 		Name: "heal-in-a-minority", Rule: "only more than half of the storing members heal (B.3)",
 		File: fileHeal,
 		Old:  "major := forced || 2*met > len(members)", New: "major := forced || met > 0",

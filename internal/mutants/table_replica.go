@@ -105,7 +105,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-leaves-with-the-only-copy", Rule: "who leaves hands over first (protocol B.3)",
-		File: "replica/handover.go", Old: "err = s.push(ctx, step.To, page)", New: "_ = page",
+		File: "replica/handover.go", Old: "err = s.bring(ctx, step.To, page, len(step.Keys))", New: "_ = page",
 		Packages: replicaTests, Tests: "TestLeaveHands",
 	},
 	{

@@ -231,7 +231,11 @@ func (s *store) pushAll(peer view.NodeID, keys []string, done func(ok bool)) {
 	var offers []offer
 	for _, k := range keys {
 		stamp := s.stamp(s.c.unit(k))
-		if rec := s.record(k); !rec.Unknown() && !stamp.Lagging() {
+		if stamp.Lagging() {
+			done(false) // some of it may have been purged
+			return
+		}
+		if rec := s.record(k); !rec.Unknown() {
 			offers = append(offers, offer{k, rec.Item, stamp})
 		}
 	}

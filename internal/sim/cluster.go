@@ -83,9 +83,12 @@ func (c *Cluster) with(e roster.Entry) roster.Roster {
 	return next
 }
 
-// roster is all that is known of the membership on any disk.
+// roster is all that is known of the membership on any disk that is there.
 func (c *Cluster) roster() (whole roster.Roster) {
 	for _, h := range c.World.Hosts {
+		if h.Gone {
+			continue
+		}
 		if v, err := h.Disk.Get(keyRoster); err == nil {
 			whole, _, _ = whole.Merge(v.(roster.Roster))
 		}

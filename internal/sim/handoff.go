@@ -73,8 +73,9 @@ func (s *store) handOffUnit(unit int, done func()) {
 				step()
 			})
 		case replicate.HandoffPush:
+			gone := slices.ContainsFunc(at.Keys, func(k string) bool { return s.record(k).Unknown() })
 			s.pushAll(at.To, at.Keys, func(ok bool) {
-				if !ok {
+				if !ok || gone {
 					done()
 					return
 				}
