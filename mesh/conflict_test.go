@@ -368,6 +368,40 @@ func TestLeaveIsFinal(t *testing.T) {
 	})
 }
 
+// Who is there cannot be given up; who is down can, and is refused when it comes
+// back.
+func TestEvictIsFinal(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		time.Sleep(5 * time.Second)
+		by, b := w.boxes[0].node, w.boxes[3]
+		id := b.node.ID()
+		if err := by.Evict(t.Context(), id); !errors.Is(err, ErrInContact) {
+			t.Errorf("a member that is there: %v", err)
+		}
+		if err := by.Evict(t.Context(), by.ID()); !errors.Is(err, ErrInContact) {
+			t.Errorf("itself: %v", err)
+		}
+		if err := by.Evict(t.Context(), 77); !errors.Is(err, ErrNoMember) {
+			t.Errorf("nobody: %v", err)
+		}
+		b.kill()
+		w.eventually(time.Minute, "it is given up by the detector", func() bool {
+			m, _ := by.View().Member(id)
+			return m.State == view.Failed
+		})
+		if err := by.Evict(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(5*time.Second, "all know", func() bool {
+			m, _ := w.boxes[1].node.View().Member(id)
+			return m.Status == view.Evicted
+		})
+		again := b.start()
+		w.eventually(time.Minute, "it is refused, or comes as a new node", func() bool { return again.hasStopped() || again.ID() != id })
+	})
+}
+
 // Whichever comes first, both return, and the node has ended once.
 func TestLeaveBesideClose(t *testing.T) {
 	for _, ahead := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, time.Second} {

@@ -39,6 +39,12 @@ var (
 	// new disk took over its name. The next Start sets its data aside and
 	// takes a new NodeID.
 	ErrEvicted = errors.New("mesh: node was evicted")
+
+	// ErrInContact: the member is there, so it cannot be given up.
+	ErrInContact = errors.New("mesh: member is in contact")
+
+	// ErrNoMember: nobody of that id belongs to the mesh.
+	ErrNoMember = errors.New("mesh: no such member")
 )
 
 // Errors of a running node's methods.

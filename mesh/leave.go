@@ -86,6 +86,12 @@ func (n *Node) moveTo(ctx context.Context, s view.Status) error {
 		}
 		return fmt.Errorf("mesh: leave: %w", err)
 	}
+	n.tellAll(ctx)
+	return nil
+}
+
+// tellAll exchanges rosters with all who are in contact, at once.
+func (n *Node) tellAll(ctx context.Context) {
 	var peers []view.NodeID
 	for _, m := range n.View().Members {
 		if m.ID != n.id && m.State == view.Alive {
@@ -95,5 +101,4 @@ func (n *Node) moveTo(ctx context.Context, s view.Status) error {
 	for group := range slices.Chunk(peers, 16) {
 		n.exchangeWith(ctx, group...)
 	}
-	return nil
 }

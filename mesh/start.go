@@ -119,7 +119,7 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		n.cfg.Name = n.id.String()
 	}
 	n.leave.turn = make(chan struct{}, 1)
-	n.calls.by, n.calls.prompt = map[string]handler{methodView: n.answerView}, map[string]bool{}
+	n.calls.by, n.calls.prompt = map[string]handler{methodView: n.answerView, methodEvict: n.answerEvict}, map[string]bool{}
 	n.book = newBook(dir.roster, dir.writeRoster, n.alive, n.log)
 	if err := n.open(ctx, keys); err != nil {
 		n.stop(err, wire.Running)

@@ -90,6 +90,7 @@ func (s *Store) serveAdmin() error {
 		wire.MethodAdminPut:    s.adminPut,
 		wire.MethodAdminDelete: s.adminDelete,
 		wire.MethodAdminStatus: s.adminStatus,
+		wire.MethodAdminHealth: s.adminHealth,
 	}
 	for method, h := range handlers {
 		err := s.mesh.Handle(method, func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) { return h(ctx, req) })
@@ -201,6 +202,15 @@ func (s *Store) adminStatus(ctx context.Context, _ []byte) ([]byte, error) {
 		AdminOutcome: outcomeOf(err), Hints: uint64(st.Hints), Syncing: uint64(st.Syncing),
 		Delivered: st.Delivered, Repaired: st.Repaired, Compared: st.Compared, Moved: st.Moved,
 	}), nil
+}
+
+func (s *Store) adminHealth(ctx context.Context, _ []byte) ([]byte, error) {
+	h, err := s.Health(ctx)
+	m := wire.AdminHealth{AdminOutcome: outcomeOf(err), Problems: h.Problems}
+	for i := range h.Shards {
+		m.Shards = append(m.Shards, h.Shards[i].String())
+	}
+	return wire.AppendAdminHealth(nil, &m), nil
 }
 
 // narrow makes an int of any width of what a client sent. Beyond these bounds

@@ -95,6 +95,16 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	}, outcomeError(m.AdminOutcome)
 }
 
+// Health returns how the node's store is doing, in words: what an operator
+// should look at, and a line for each shard in which it has a part.
+func (c *Client) Health(ctx context.Context) (problems, shards []string, err error) {
+	m, err := ask(ctx, c.node, wire.MethodAdminHealth, nil, wire.DecodeAdminHealth)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m.Problems, m.Shards, outcomeError(m.AdminOutcome)
+}
+
 // adminRequest refuses here what the format has no room for.
 func adminRequest(bucket, key string, value []byte, o PutOptions) ([]byte, error) {
 	switch {

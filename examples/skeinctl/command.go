@@ -37,6 +37,15 @@ clock.`},
 Counts members by state, and tells of the node's store: copies it keeps for
 nodes that are down (hints), shards in which it is still catching up (syncing),
 and what it did since it was opened.`},
+		{name: "health", short: "what an operator should look at", run: (*session).health, flags: set{(*session).nodeFlags, (*session).healthFlags}, long: `
+Says in words what is wrong with the node's store and what to do about it, or
+that all is well. With -all a line follows for each shard in which the store
+has a part.`},
+		{name: "evict", args: "node-id", short: "give a member up for good", run: (*session).evict, flags: set{(*session).nodeFlags}, long: `
+Gives up a member that will not come back: its copies are made anew from the
+others, and nothing waits for it any more. It must not be running. This cannot
+be taken back: should it return, it is refused and has to start as a new node.
+The id is what members shows.`},
 		{name: "get", args: "key", short: "read a value", run: (*session).get,
 			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).getFlags}, long: `
 Prints the value as it is, without a line end. With -context the first line is
@@ -146,7 +155,7 @@ func (s *session) check() error {
 		return usageError("-shards must not be negative")
 	case s.name != "init" && s.secretFile == "":
 		return usageError("no mesh secret: name its file with -secret-file or SKEIN_SECRET_FILE")
-	case len(s.words) > 0 && s.bucket == "":
+	case len(s.words) > 0 && s.bucket == "" && s.name != "evict":
 		return usageError("no -bucket")
 	}
 	return nil
@@ -163,6 +172,10 @@ func (s *session) nodeFlags(fs *flag.FlagSet) {
 func (s *session) keyFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.bucket, "bucket", "", "`name` of the bucket")
 	fs.StringVar(&s.level, "level", "", "how many `stores` take part: one, quorum (more than half of the homes) or a number (default 2)")
+}
+
+func (s *session) healthFlags(fs *flag.FlagSet) {
+	fs.BoolVar(&s.all, "all", false, "also print a line for each shard")
 }
 
 func (s *session) getFlags(fs *flag.FlagSet) {

@@ -167,6 +167,11 @@ func testLook(t *testing.T, nodes []*mesh.Node) {
 			t.Errorf("status lacks %q:\n%s", want, out)
 		}
 	}
+	ctl("", at("health")...).want(t, exitOK, "all is well", "")
+	ctl("", at("health", "-all")...).want(t, exitOK, "shard 0: home, 2 of 2 copies in contact", "")
+	ctl("", at("evict", "nobody")...).want(t, exitUsage, "", "node id")
+	ctl("", at("evict", "00000000000000ff")...).want(t, exitFailed, "", "no such member")
+	ctl("", at("evict", nodes[1].ID().String())...).want(t, exitFailed, "", "in contact")
 }
 
 func testData(t *testing.T) {

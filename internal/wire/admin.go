@@ -9,6 +9,7 @@ const (
 	MethodAdminPut    = "admin/put"    // AdminRequest -> AdminResult
 	MethodAdminDelete = "admin/delete" // AdminRequest -> AdminResult
 	MethodAdminStatus = "admin/status" // nothing -> AdminStatus
+	MethodAdminHealth = "admin/health" // nothing -> AdminHealth
 )
 
 const (
@@ -51,6 +52,50 @@ const (
 	AdminDeadline
 	AdminOutbox // full
 )
+
+// AdminHealth is how a store is doing, in words, a line each.
+type AdminHealth struct {
+	AdminOutcome
+	Problems []string // what an operator should look at
+	Shards   []string // one for each shard in which the store has a part
+}
+
+// AppendAdminHealth appends the encoding of m.
+func AppendAdminHealth(dst []byte, m *AdminHealth) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(adminVersion)
+		p.outcome(m.AdminOutcome)
+		p.lines(m.Problems)
+		p.lines(m.Shards)
+	})
+}
+
+// DecodeAdminHealth reads what AppendAdminHealth wrote.
+func DecodeAdminHealth(data []byte) (m AdminHealth, err error) {
+	err = unpack(data, "admin health", func(u *unpacker) {
+		u.version(adminVersion)
+		m.AdminOutcome = u.outcome()
+		m.Problems, m.Shards = u.lines(), u.lines()
+	})
+	return m, err
+}
+
+func (p *packer) lines(lines []string) {
+	p.array(len(lines))
+	for _, l := range lines {
+		p.string(l[:min(len(l), maxAdminText)])
+	}
+}
+
+func (u *unpacker) lines() (out []string) {
+	for range u.array(1 << 20) {
+		if u.err != nil {
+			return nil
+		}
+		out = append(out, u.string(maxAdminText))
+	}
+	return out
+}
 
 // AdminOutcome tells how a request ended. Bits that a receiver does not know
 // are faults all the same.

@@ -25,6 +25,7 @@ func adminSamples() []sample {
 	res := AdminResult{AdminOutcome: AdminOutcome{AdminConflict, "two"}, Context: tok, Durable: 2, Homes: 1, Hinted: 1, Dot: it.Sibs[0].Dot, Covered: []version.Dot{{A: it.Ctx[0].A, N: 1}}}
 	failed := AdminResult{AdminOutcome: AdminOutcome{1 << 60, "a fault of later years"}, Context: []byte{}}
 	status := AdminStatus{Hints: 1, Syncing: 2, Delivered: 3, Repaired: 4, Compared: 5, Moved: 1 << 63}
+	health := AdminHealth{AdminOutcome: AdminOutcome{AdminClosed, "closed"}, Problems: []string{"one"}, Shards: []string{"b shard 1", "b shard 2"}}
 	return []sample{
 		{"request", AppendAdminRequest(nil, &req), req, as(DecodeAdminRequest)},
 		{"request-bare", AppendAdminRequest(nil, &bare), bare, as(DecodeAdminRequest)},
@@ -32,6 +33,7 @@ func adminSamples() []sample {
 		{"item-none", AppendAdminItem(nil, &none), none, as(DecodeAdminItem)},
 		{"result", AppendAdminResult(nil, &res), res, as(DecodeAdminResult)},
 		{"result-failed", AppendAdminResult(nil, &failed), failed, as(DecodeAdminResult)},
+		{"health", AppendAdminHealth(nil, &health), health, as(DecodeAdminHealth)},
 		{"status", AppendAdminStatus(nil, &status), status, as(DecodeAdminStatus)},
 	}
 }
@@ -129,4 +131,11 @@ func FuzzDecodeAdminResult(f *testing.F) {
 
 func FuzzDecodeAdminStatus(f *testing.F) {
 	fuzzAdmin(f, "status", DecodeAdminStatus, func(m *AdminStatus) []byte { return AppendAdminStatus(nil, m) })
+}
+
+func FuzzDecodeAdminHealth(f *testing.F) {
+	for _, s := range adminSamples() {
+		f.Add(s.data)
+	}
+	fuzzFormat(f, DecodeAdminHealth, func(m AdminHealth) []byte { return AppendAdminHealth(nil, &m) })
 }

@@ -1,0 +1,57 @@
+package mesh
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// methodEvict is the admin method behind Client.Evict: the node id, 8 bytes,
+// big-endian.
+const methodEvict = adminPrefix + "evict"
+
+// Evict gives a member up for good: one that will not come back, whose disk is
+// lost or whose box was taken away. Its part of the data is made anew from the
+// other copies, and nothing waits for it any more. It is final: should it come
+// back it is refused, and has to start as a new node. ErrInContact: it is there;
+// stop it first, or have it Leave. ErrNoMember: there is none of that id.
+//
+// Nobody is evicted by time alone. A member that was evicted in a part of a cut
+// mesh is evicted everywhere when the parts meet.
+func (n *Node) Evict(ctx context.Context, id view.NodeID) error {
+	m, ok := n.View().Member(id)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: %v", ErrNoMember, id)
+	case id == n.id || m.State == view.Alive || m.State == view.Suspect:
+		return fmt.Errorf("%w: %v", ErrInContact, id)
+	}
+	err := n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) { return r.Move(id, view.Evicted) })
+	if err != nil {
+		if errors.Is(err, ErrClosed) {
+			return n.stopError()
+		}
+		return fmt.Errorf("mesh: evict: %w", err)
+	}
+	n.log.Warn("member was given up for good", "node", id, "name", m.Name)
+	n.tellAll(ctx)
+	return nil
+}
+
+// answerEvict answers an operator's program.
+func (n *Node) answerEvict(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	if len(req) != 8 {
+		return nil, fmt.Errorf("mesh: evict: node id of %d bytes", len(req))
+	}
+	return nil, n.Evict(ctx, view.NodeID(binary.BigEndian.Uint64(req)))
+}
+
+// Evict asks the node to give a member up for good; see Node.Evict.
+func (c *Client) Evict(ctx context.Context, id view.NodeID) error {
+	_, err := c.Call(ctx, methodEvict, binary.BigEndian.AppendUint64(nil, uint64(id)))
+	return err
+}
