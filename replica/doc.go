@@ -23,7 +23,22 @@
 // Policy. Clocks decide nothing else. A wrong clock can make the wrong one of
 // two concurrent writes the one shown; it cannot lose either.
 //
-// A missing or damaged record is never taken for a deleted one.
+// A missing or damaged record is never taken for a deleted one. The record of a
+// delete is forgotten only when every storing member has acknowledged that it
+// holds nothing older any more, those that are down included, and takes in
+// nothing that was read before. Time alone never does it.
+//
+// # Members that come and go
+//
+// Where items belong follows from who belongs to the mesh, not from who is
+// alive. What a home misses while it is down is kept for it by others; when it
+// has been seen down for Config.HealAfter, copies are made elsewhere until it is
+// back. A store that is no home any more lets go of a record only when all homes
+// have vouched that they hold it. A home that came by a join vouches for what
+// does not exist only once it has what the homes before it knew. Node.Leave
+// hands over what the node holds; a member that will not come back must be given
+// up by an operator (mesh.Node.Evict), or be replaced by a new disk under its
+// name. Health tells, shard by shard, how all this stands.
 //
 // # What is not
 //
