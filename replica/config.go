@@ -85,6 +85,11 @@ type Config struct {
 	// 10 min. Zero means the default, negative never.
 	PurgeEvery time.Duration
 
+	// ScrubEvery is after how much running time all records are read again, 256
+	// KiB a second, so that damage is found while other nodes still hold what was
+	// damaged. Default 7 days. Zero means the default, negative never.
+	ScrubEvery time.Duration
+
 	// MaxSkew is how far clocks of storing nodes may be apart before the one
 	// that is off stops to decide between concurrent writes. Default 5 min.
 	// Zero means the default.
@@ -164,6 +169,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.SyncEvery, 30*time.Second)
 	fill(&c.HealAfter, replicate.DefaultHealAfter)
 	fill(&c.PurgeEvery, 10*time.Minute)
+	fill(&c.ScrubEvery, 7*24*time.Hour)
 	fill(&c.MaxSkew, 5*time.Minute)
 	fill(&c.MaxPending, 8192)
 	fill(&c.MaxPendingBytes, 64<<20)

@@ -81,7 +81,7 @@ type Store struct {
 
 // stats counts what happens in the background.
 type stats struct {
-	repaired, delivered, compared, moved, dropped, purged, aside atomic.Uint64
+	repaired, delivered, compared, moved, dropped, purged, aside, scrubbed atomic.Uint64
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
@@ -206,6 +206,7 @@ func (s *Store) start(ctx context.Context) error {
 		s.group.Go(s.entropy.run)
 		s.group.Go(s.followRounds)
 		s.group.Go(s.purger.run)
+		s.group.Go((&scrub{s: s}).run)
 		s.entropy.moved()
 	}
 	if s.outbox != nil {

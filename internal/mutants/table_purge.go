@@ -138,6 +138,12 @@ var purges = []Mutant{
 		Packages: replicaTests, Tests: "TestOnlyWhatWasBrought",
 	},
 	{
+		Name: "scrub-begins-anew-at-restart", Rule: "a box that never runs for a week is scrubbed, too",
+		File: "replica/scrub.go",
+		Old:  "if data, err := c.s.disk.Get(ctx, metaScrub()); err == nil {", New: "if data, err := c.s.disk.Get(ctx, metaScrub()); err == nil && every < 0 {",
+		Packages: replicaTests, Tests: "TestScrubOutlives",
+	},
+	{
 		Name: "heal-in-a-minority", Rule: "only more than half of the storing members heal (B.3)",
 		File: fileHeal,
 		Old:  "major := forced || 2*met > len(members)", New: "major := forced || met > 0",

@@ -130,6 +130,33 @@ func DecodeWriterMeta(data []byte) (m WriterMeta, err error) {
 	return m, err
 }
 
+// ScrubState is how far a store is in reading all its records again.
+type ScrubState struct {
+	Ran    uint64 // nanoseconds of running time since the last pass began
+	Cursor []byte // the next record to read; empty: no pass is under way
+}
+
+// AppendScrubState appends the encoding of s.
+func AppendScrubState(dst []byte, s ScrubState) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(metaVersion)
+		p.uint(s.Ran)
+		p.bytes(s.Cursor)
+	})
+}
+
+// DecodeScrubState reads what AppendScrubState wrote.
+func DecodeScrubState(data []byte) (s ScrubState, err error) {
+	err = unpack(data, "scrub", func(u *unpacker) {
+		u.version(metaVersion)
+		s.Ran = u.uint()
+		if c := u.bytes(MaxKey + 64); len(c) > 0 {
+			s.Cursor = slices.Clone(c)
+		}
+	})
+	return s, err
+}
+
 // The keys of a store. Numbers are big-endian, so that a shard, a bucket
 // within it and the hints for one target are each a range.
 const (

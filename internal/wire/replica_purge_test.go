@@ -44,6 +44,7 @@ func stampSamples(item, small []byte) []sample {
 		{"log-reply", AppendLogReply(nil, &log), log, as(DecodeLogReply)},
 		{"buried", AppendBuried(nil, &buried), buried, as(DecodeBuried)},
 		{"rounds", AppendRoundState(nil, state), state, as(DecodeRoundState)},
+		{"scrub", AppendScrubState(nil, ScrubState{1 << 50, []byte("d12")}), ScrubState{1 << 50, []byte("d12")}, as(DecodeScrubState)},
 		{"round-batch", AppendRoundBatch(nil, &batch), batch, as(DecodeRoundBatch)},
 		{"cover-request", AppendCoverRequest(nil, &cover), cover, as(DecodeCoverRequest)},
 		{"cover-reply", AppendCoverReply(nil, &covered), covered, as(DecodeCoverReply)},
@@ -154,6 +155,10 @@ func FuzzDecodeHeldRequest(f *testing.F) {
 
 func FuzzDecodeHeldReply(f *testing.F) {
 	fuzzFormat(f, DecodeHeldReply, func(m HeldReply) []byte { return AppendHeldReply(nil, &m) })
+}
+
+func FuzzDecodeScrubState(f *testing.F) {
+	fuzzFormat(f, DecodeScrubState, func(m ScrubState) []byte { return AppendScrubState(nil, m) })
 }
 
 func FuzzParseLogKey(f *testing.F) {
