@@ -103,17 +103,49 @@ func (d *digests) get(at slice) (total reconcile.Digest, keys int, ok bool) {
 	return s.total, s.keys, true
 }
 
+// keys returns how many records each of the slices has, by the sums that are
+// built.
+func (d *digests) keys(at []slice) []int {
+	out := make([]int, len(at))
+	for i, a := range at {
+		_, out[i], _ = d.get(a)
+	}
+	return out
+}
+
+// marks returns the n-th byte of the hash of each slice's sum, by the sums that
+// are built.
+func (d *digests) marks(at []slice, n int) []byte {
+	out := make([]byte, len(at))
+	for i, a := range at {
+		total, _, _ := d.get(a)
+		out[i] = byte(reconcile.Element(total).Fingerprint() >> (8 * n))
+	}
+	return out
+}
+
+// turn waits until nobody else reads records for digests or sketches. Each turn
+// needs a done.
+func (d *digests) turn(ctx context.Context) error {
+	select {
+	case d.building <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *digests) done() { <-d.building }
+
 // build makes the sums of the slices available.
 //
 // It begins at a batch boundary: all that was committed before the boundary
 // is seen by the scan, all that is committed after it notes its key in later.
 func (d *digests) build(ctx context.Context, disk *storage.Store, at []slice) error {
-	select {
-	case d.building <- struct{}{}:
-		defer func() { <-d.building }()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := d.turn(ctx); err != nil {
+		return err
 	}
+	defer d.done()
 	todo, err := d.begin(ctx, disk, at)
 	for i, a := range todo {
 		var seen map[string]reconcile.Element

@@ -21,211 +21,79 @@ const (
 	digestBatch = 4096
 )
 
-// shared lists the shards of a bucket that one store is to keep, who begins the
-// comparison, and of which another is a home.
-func (s *Store) shared(lay *layout, b *bucket, keeper, home view.NodeID) []slice {
-	var out []slice
-	for shard := range s.shardsOf(b) {
-		if lay.route(b, shard).isHome(home) && lay.keeps(b, shard, keeper) {
-			out = append(out, slice{b.id, shard})
-		}
+// comparison is under way: one bucket's slices are made equal with a peer.
+type comparison struct {
+	lay   *layout
+	peer  view.NodeID
+	units []slice
+	pull  bool // only this store gains: the peer is not to keep them
+	core  *replicate.Exchange
+
+	mine *inventory // what own symbols are made of
+	kept uint64     // name of what the peer's are made of
+}
+
+func (c *comparison) bucket() uint64 { return c.units[0].bucket }
+
+// some returns some of the slices, by their places.
+func (c *comparison) some(units []int) []slice {
+	out := make([]slice, len(units))
+	for i, u := range units {
+		out[i] = c.units[u]
 	}
 	return out
 }
 
-// shardsOf returns how many shards a bucket lies in.
-func (s *Store) shardsOf(b *bucket) int {
-	if b.system {
-		return 1
-	}
-	return s.shards
-}
-
-// compare makes this store and a peer equal in all that both are homes of.
-func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
-	lay := s.layout.Load()
-	if err := s.syncStamps(ctx, peer); err != nil {
+// exchange drives the core. known, if not nil, is what the peer said of the
+// bucket.
+func (s *Store) exchange(ctx context.Context, c *comparison, known *wire.BucketDiffers) error {
+	if _, err := s.total(ctx, c.units); err != nil { // for how many keys there are
 		return err
 	}
-	theirs, err := s.askHeld(ctx, lay, peer)
-	if err != nil {
-		return err
+	c.core = replicate.NewExchange(s.digests.keys(c.units), transferKeys)
+	if known != nil {
+		c.core.Guess(s.digests.marks(c.units, 0), known.Marks, int(known.Keys))
 	}
-	// Whole buckets first: peers that are equal, as they mostly are, find
-	// that out for a few bytes.
-	var common [][]slice
-	var whole []wire.Sum
-	for _, b := range s.buckets.list() {
-		if at := s.shared(lay, b, s.id, peer); len(at) > 0 {
-			total, err := s.total(ctx, at)
-			if err != nil {
-				return err
-			}
-			total.Key += lay.roster // equal sums over different shards prove nothing
-			common = append(common, at)
-			whole = append(whole, wireSum(slice{b.id, wire.AllShards}, total))
-		}
-	}
-	differ, err := s.askDigests(ctx, peer, whole)
-	if err != nil {
-		return err
-	}
-	var units []slice
-	for _, i := range differ {
-		units = append(units, common[i]...)
-	}
-	if err := s.exchange(ctx, peer, units, false); err != nil {
-		return err
-	}
-	if err := s.exchange(ctx, peer, theirs.leftover, true); err != nil {
-		return err
-	}
-	s.stats.compared.Add(1)
-	for _, at := range common {
-		s.madeEqual(ctx, lay, peer, at, theirs.seasoned[at[0].bucket])
-		s.synced.note(at[0].bucket, peer, s.since())
-	}
-	s.consulted(ctx, lay, peer, theirs)
-	return nil
-}
-
-// held is what a peer says of itself when this store has something to learn
-// from that.
-type peerHeld struct {
-	asked    bool
-	leftover []slice           // records there that belong here
-	seasoned map[uint64][]byte // by bucket: the shards of which it is a seasoned home
-}
-
-// askHeld asks a peer for what it holds that belongs here, as long as this
-// store does not know all that the homes of its shards know.
-func (s *Store) askHeld(ctx context.Context, lay *layout, peer view.NodeID) (out peerHeld, err error) {
-	if !s.unready(lay) {
-		return out, nil
-	}
-	answer, err := s.ask(ctx, peer, wire.MethodHeld, wire.AppendHeldRequest(nil, &wire.HeldRequest{}))
-	if err != nil {
-		return out, err
-	}
-	m, err := wire.DecodeHeldReply(answer)
-	if err != nil {
-		return out, err
-	}
-	if m.Roster != lay.roster {
-		return out, errRosters
-	}
-	out.asked, out.seasoned = true, make(map[uint64][]byte)
-	for _, h := range m.Leftover {
-		if b := s.buckets.byID(h.Bucket); b != nil && h.Shard < s.shardsOf(b) && lay.route(b, h.Shard).isHome(s.id) {
-			out.leftover = append(out.leftover, slice{h.Bucket, h.Shard})
-		}
-	}
-	for _, b := range m.Seasoned {
-		out.seasoned[b.Bucket] = b.Shards
-	}
-	return out, nil
-}
-
-// unready tells whether this store is a home where it cannot vouch for what is
-// not there.
-func (s *Store) unready(lay *layout) bool {
-	for _, b := range s.buckets.list() {
-		for shard := range s.shardsOf(b) {
-			if lay.route(b, shard).isHome(s.id) && !b.ready.absent(shard) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// consulted notes that all a peer holds of what belongs here is here.
-func (s *Store) consulted(ctx context.Context, lay *layout, peer view.NodeID, theirs peerHeld) {
-	if !theirs.asked {
-		return
-	}
-	for _, b := range s.buckets.list() {
-		var at []slice
-		for shard := range s.shardsOf(b) {
-			if rt := lay.route(b, shard); rt.isHome(s.id) && !rt.isHome(peer) {
-				at = append(at, slice{b.id, shard})
-			}
-		}
-		if len(at) > 0 {
-			s.madeEqual(ctx, lay, peer, at, nil)
-		}
-	}
-}
-
-// madeEqual notes that slices of one bucket were made equal with a peer, under
-// the roster then, and of which the peer said that it is a seasoned home.
-func (s *Store) madeEqual(ctx context.Context, then *layout, peer view.NodeID, at []slice, seasoned []byte) {
-	b := s.buckets.byID(at[0].bucket)
-	s.following.Lock()
-	lay := s.layout.Load()
-	if lay.roster != then.roster {
-		s.following.Unlock()
-		return // other homes count now
-	}
-	changed := false
-	for _, a := range at {
-		rt := lay.route(b, a.shard)
-		b.ready.equal(a.shard, peer, hasBit(seasoned, a.shard))
-		changed = b.ready.judge(a.shard, s.id, rt.order[:rt.homes], lay.members) || changed
-	}
-	s.following.Unlock()
-	if changed {
-		s.saveSettled(ctx, lay, b)
-	}
-}
-
-// exchange drives the core that makes the units equal with a peer. With pull
-// only this store gains: the peer is not to keep them.
-func (s *Store) exchange(ctx context.Context, peer view.NodeID, units []slice, pull bool) error {
-	all := make([]int, len(units))
-	for i := range all {
-		all[i] = i
-	}
-	core := replicate.NewExchange(all, transferKeys)
 	for {
-		step := core.Step()
+		step := c.core.Step()
 		var err error
 		switch step.Kind {
 		case replicate.Done:
-			s.stats.moved.Add(uint64(core.Moved()))
+			s.stats.moved.Add(uint64(c.core.Moved()))
 			return nil
 		case replicate.Digests:
-			err = s.stepDigests(ctx, peer, units, core, step)
+			err = s.stepDigests(ctx, c, step)
+		case replicate.Symbols:
+			err = s.stepSymbols(ctx, c, step)
+		case replicate.Fetch:
+			err = s.stepFetch(ctx, c, step.Prints)
+		case replicate.Name:
+			err = s.stepName(ctx, c, step.Prints)
 		case replicate.List:
-			err = s.stepList(ctx, peer, units[step.Unit], core, step)
+			err = s.stepList(ctx, c, step)
 		case replicate.Pull:
-			err = s.stepPull(ctx, peer, units[step.Unit], core, step.Keys)
+			err = s.stepPull(ctx, c, step.Keys)
 		case replicate.Push:
-			if pull {
-				core.Pushed(len(step.Keys))
-			} else {
-				err = s.stepPush(ctx, peer, units[step.Unit], core, step.Keys)
-			}
+			err = s.stepPush(ctx, c, step.Keys)
 		}
 		if err != nil {
-			return fmt.Errorf("replica: compare with %v: %w", peer, err)
+			return fmt.Errorf("replica: compare with %v: %w", c.peer, err)
 		}
 	}
 }
 
-func (s *Store) stepDigests(ctx context.Context, peer view.NodeID, units []slice, core *replicate.Exchange, step replicate.Step) error {
+func (s *Store) stepDigests(ctx context.Context, c *comparison, step replicate.Step) error {
 	var differ []int
-	for at := 0; at < len(step.Units); at += digestBatch {
-		part := step.Units[at:min(at+digestBatch, len(step.Units))]
+	for part := range slices.Chunk(step.Units, digestBatch) {
 		sums := make([]wire.Sum, len(part))
 		for i, u := range part {
-			total, err := s.total(ctx, units[u:u+1])
+			total, err := s.total(ctx, c.units[u:u+1])
 			if err != nil {
 				return err
 			}
-			sums[i] = wireSum(units[u], total)
+			sums[i] = wireSum(c.units[u], total)
 		}
-		got, err := s.askDigests(ctx, peer, sums)
+		got, err := s.askDigests(ctx, c.peer, sums)
 		if err != nil {
 			return err
 		}
@@ -233,7 +101,7 @@ func (s *Store) stepDigests(ctx context.Context, peer view.NodeID, units []slice
 			differ = append(differ, part[i])
 		}
 	}
-	core.Differ(differ)
+	c.core.Differ(differ)
 	return nil
 }
 
@@ -259,7 +127,11 @@ func (s *Store) askDigests(ctx context.Context, peer view.NodeID, sums []wire.Su
 }
 
 func (s *Store) ask(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
-	call, cancel := context.WithTimeout(ctx, compareWait)
+	return s.askFor(ctx, peer, method, req, compareWait)
+}
+
+func (s *Store) askFor(ctx context.Context, peer view.NodeID, method string, req []byte, wait time.Duration) ([]byte, error) {
+	call, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	return s.mesh.Call(call, peer, method, req)
 }
@@ -291,15 +163,19 @@ func (s *Store) total(ctx context.Context, at []slice) (reconcile.Digest, error)
 }
 
 func wireSum(at slice, d reconcile.Digest) wire.Sum {
-	out := wire.Sum{Bucket: at.bucket, Shard: at.shard}
-	binary.BigEndian.PutUint64(out.Digest[:8], d.Key)
-	binary.BigEndian.PutUint64(out.Digest[8:], d.Version)
+	return wire.Sum{Bucket: at.bucket, Shard: at.shard, Digest: digestBytes(d)}
+}
+
+func digestBytes(d reconcile.Digest) (out [16]byte) {
+	binary.BigEndian.PutUint64(out[:8], d.Key)
+	binary.BigEndian.PutUint64(out[8:], d.Version)
 	return out
 }
 
-func (s *Store) stepList(ctx context.Context, peer view.NodeID, at slice, core *replicate.Exchange, step replicate.Step) error {
+func (s *Store) stepList(ctx context.Context, c *comparison, step replicate.Step) error {
+	at := c.units[step.Unit]
 	req := wire.ListRequest{Bucket: at.bucket, Shard: at.shard, After: step.After, From: !step.First}
-	answer, err := s.ask(ctx, peer, wire.MethodList, wire.AppendListRequest(nil, &req))
+	answer, err := s.ask(ctx, c.peer, wire.MethodList, wire.AppendListRequest(nil, &req))
 	if err != nil {
 		return err
 	}
@@ -319,7 +195,7 @@ func (s *Store) stepList(ctx context.Context, peer view.NodeID, at slice, core *
 	if err != nil {
 		return err
 	}
-	core.Listed(theirs, mine)
+	c.core.Listed(theirs, mine)
 	return nil
 }
 
@@ -355,12 +231,12 @@ func (s *Store) marks(ctx context.Context, at slice, after string, from bool, up
 }
 
 // stepPull gets items from the peer and merges them here.
-func (s *Store) stepPull(ctx context.Context, peer view.NodeID, at slice, core *replicate.Exchange, keys []string) error {
+func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) error {
 	req := wire.ReadRequest{Keys: make([]wire.Lookup, len(keys))}
 	for i, k := range keys {
-		req.Keys[i] = wire.Lookup{Bucket: at.bucket, Key: k}
+		req.Keys[i] = wire.Lookup{Bucket: c.bucket(), Key: k}
 	}
-	answer, err := s.ask(ctx, peer, wire.MethodRead, wire.AppendReadRequest(nil, &req))
+	answer, err := s.ask(ctx, c.peer, wire.MethodRead, wire.AppendReadRequest(nil, &req))
 	if err != nil {
 		return err
 	}
@@ -374,47 +250,64 @@ func (s *Store) stepPull(ctx context.Context, peer view.NodeID, at slice, core *
 	if len(m.Items) == 0 || len(m.Items) > len(keys) {
 		return errors.New("replica: items do not match the keys asked for")
 	}
-	var in []arrival
+	var in []wire.Fetched
 	for i, l := range m.Items {
-		if l.Found != wire.Present {
-			continue
-		}
-		it, err := wire.DecodeItem(l.Item)
-		if err != nil {
-			return err
-		}
-		in = append(in, arrival{at: s.place(at.bucket, keys[i]), item: it, raw: l.Item, stamp: stampOf(l.Stamp), from: peer})
-	}
-	var back []string
-	if len(in) > 0 {
-		got, err := s.acceptAll(ctx, in)
-		if err != nil {
-			return err
-		}
-		for i := range got {
-			if got[i].stale {
-				return errStale // the peer has to catch up first
-			}
-			if got[i].behind {
-				back = append(back, in[i].at.key)
-			}
+		if l.Found == wire.Present {
+			in = append(in, wire.Fetched{Key: keys[i], Item: l.Item, Stamp: l.Stamp})
 		}
 	}
-	core.Pulled(len(m.Items), back)
+	back, err := s.takeIn(ctx, c, in)
+	if err != nil {
+		return err
+	}
+	c.core.Pulled(len(m.Items), back)
 	return nil
 }
 
+// takeIn merges items of the peer here, and returns the keys of which it lacks
+// something.
+func (s *Store) takeIn(ctx context.Context, c *comparison, items []wire.Fetched) (back []string, err error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	in := make([]arrival, len(items))
+	for i, l := range items {
+		it, err := wire.DecodeItem(l.Item)
+		if err != nil {
+			return nil, err
+		}
+		in[i] = arrival{at: s.place(c.bucket(), l.Key), item: it, raw: l.Item, stamp: stampOf(l.Stamp), from: c.peer}
+	}
+	got, err := s.acceptAll(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	for i := range got {
+		if got[i].stale {
+			return nil, errStale // the peer has to catch up first
+		}
+		if got[i].behind {
+			back = append(back, in[i].at.key)
+		}
+	}
+	return back, nil
+}
+
 // stepPush sends records from here to the peer.
-func (s *Store) stepPush(ctx context.Context, peer view.NodeID, at slice, core *replicate.Exchange, keys []string) error {
-	page, err := s.page(ctx, at, keys)
+func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) error {
+	if c.pull {
+		c.core.Pushed(len(keys))
+		return nil
+	}
+	page, err := s.page(ctx, slice{bucket: c.bucket()}, keys)
 	if err != nil {
 		return err
 	}
 	page = slices.DeleteFunc(page, s.tooLargeToSend)
-	if err := s.push(ctx, peer, page); err != nil {
+	if err := s.push(ctx, c.peer, page); err != nil {
 		return err
 	}
-	core.Pushed(len(keys))
+	c.core.Pushed(len(keys))
 	return nil
 }
 
@@ -439,32 +332,22 @@ func (s *Store) page(ctx context.Context, at slice, keys []string) ([]kept, erro
 }
 
 // serveDigest compares the asker's digests with those here.
-func (s *Store) serveDigest(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+func (s *Store) serveDigest(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
 	m, err := wire.DecodeDigestRequest(req)
 	if err != nil {
 		return nil, err
 	}
-	lay := s.layout.Load()
 	reply := wire.DigestReply{}
 	for i, sum := range m.Sums {
-		at := []slice{{sum.Bucket, sum.Shard}}
-		switch b := s.buckets.byID(sum.Bucket); {
-		case sum.Shard == wire.AllShards && b == nil:
-			reply.Differ = append(reply.Differ, i)
-			continue
-		case sum.Shard == wire.AllShards:
-			at = s.shared(lay, b, from, s.id)
-		case sum.Shard >= s.shards:
+		if sum.Shard >= s.shards {
 			return nil, fmt.Errorf("replica: shard %d of %d", sum.Shard, s.shards)
 		}
-		total, err := s.total(ctx, at)
+		at := slice{sum.Bucket, sum.Shard}
+		total, err := s.total(ctx, []slice{at})
 		if err != nil {
 			return nil, err
 		}
-		if sum.Shard == wire.AllShards {
-			total.Key += lay.roster
-		}
-		if wireSum(slice{sum.Bucket, sum.Shard}, total).Digest != sum.Digest {
+		if wireSum(at, total) != sum {
 			reply.Differ = append(reply.Differ, i)
 		}
 	}

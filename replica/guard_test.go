@@ -65,14 +65,20 @@ func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
 		s, b := nodes[0].store, buckets[0].b
 		lay := s.layout.Load()
 		for offset, differ := range []int{0, 1} {
-			total, err := s.total(ctx, s.shared(lay, b, s.id, nodes[1].id))
+			then := *lay
+			then.roster += uint64(offset)
+			sum, err := s.sumOf(ctx, &then, s.shared(lay, b, s.id, nodes[1].id))
 			if err != nil {
 				t.Fatal(err)
 			}
-			total.Key += lay.roster + uint64(offset)
-			got, err := s.askDigests(ctx, nodes[1].id, []wire.Sum{wireSum(slice{b.id, wire.AllShards}, total)})
-			if err != nil || len(got) != differ {
-				t.Errorf("roster digest off by %d: %d sums differ, %v, want %d", offset, len(got), err, differ)
+			req := wire.SumsRequest{Sums: []wire.BucketSum{{Bucket: b.id, Digest: sum}}}
+			answer, err := s.ask(ctx, nodes[1].id, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := wire.DecodeSumsReply(answer)
+			if err != nil || len(got.Differ) != differ {
+				t.Errorf("roster digest off by %d: %d sums differ, %v, want %d", offset, len(got.Differ), err, differ)
 			}
 		}
 	})

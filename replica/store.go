@@ -48,28 +48,29 @@ type Store struct {
 	layout atomic.Pointer[layout]
 	// following is held while verdicts of readiness are made from the layout,
 	// so that an older layout never has the last word.
-	following sync.Mutex
-	leaving   atomic.Bool // everything is being handed over for good
-	buckets   *buckets
-	digests   *digests
-	silence   *silence
-	clocks    *clocks
-	deadlines *deadlines
-	merges    *lanes[wire.Offer, mergeAnswer]
-	reads     *lanes[wire.Lookup, wire.Lookedup]
-	repairs   *repairs
-	hints     *hints
-	rounds    *rounds // nil on a node that stores nothing
-	entropy   *entropy
-	purger    *purger
-	pace      *pace
-	healer    *replicate.Healer // the watching goroutine's
-	forced    forced
-	progress  progress
-	synced    lastSynced
-	buffers   buffers
-	stats     stats
-	alarmed   atomic.Int64 // since(), when the last clock alarm was raised
+	following   sync.Mutex
+	leaving     atomic.Bool // everything is being handed over for good
+	buckets     *buckets
+	digests     *digests
+	inventories inventories
+	silence     *silence
+	clocks      *clocks
+	deadlines   *deadlines
+	merges      *lanes[wire.Offer, mergeAnswer]
+	reads       *lanes[wire.Lookup, wire.Lookedup]
+	repairs     *repairs
+	hints       *hints
+	rounds      *rounds // nil on a node that stores nothing
+	entropy     *entropy
+	purger      *purger
+	pace        *pace
+	healer      *replicate.Healer // the watching goroutine's
+	forced      forced
+	progress    progress
+	synced      lastSynced
+	buffers     buffers
+	stats       stats
+	alarmed     atomic.Int64 // since(), when the last clock alarm was raised
 
 	// Only the committing goroutine touches these; see update.
 	writer  reconcile.Writer

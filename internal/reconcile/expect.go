@@ -37,6 +37,9 @@ func FirstSymbols(elements int) int {
 	return elements + elements*3/8 + 2*(bits.Len(uint(elements))-1)
 }
 
-// NextSymbols returns how many more to send when so many were not enough: a
-// quarter, of which half is too much on average.
-func NextSymbols(sent int) int { return max(min(sent, plenty)/4, 4) }
+// NextSymbols returns how many more to send when so many were not enough, for
+// the again-th time: a quarter of them, of which half is too much on average,
+// then a half, then as many again. What is far off ends soon.
+func NextSymbols(sent, again int) int {
+	return max(min(sent, plenty)>>max(2-max(again, 0), 0), 4)
+}

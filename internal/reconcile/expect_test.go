@@ -36,9 +36,12 @@ func TestHowManySymbols(t *testing.T) {
 			t.Errorf("%d symbols first for %d elements, want %d", got, elements, want)
 		}
 	}
-	for sent, want := range map[int]int{0: 4, 1: 4, 19: 4, 40: 10, 1000: 250, math.MaxInt: 1 << 27} {
-		if got := NextSymbols(sent); got != want {
-			t.Errorf("%d symbols after %d, want %d", got, sent, want)
+	for _, c := range []struct{ sent, again, want int }{
+		{0, 0, 4}, {1, 0, 4}, {19, 0, 4}, {40, 0, 10}, {1000, 0, 250}, {1000, 1, 500}, {1000, 2, 1000}, {1000, 9, 1000},
+		{1000, -1, 250}, {math.MaxInt, 0, 1 << 27},
+	} {
+		if got := NextSymbols(c.sent, c.again); got != c.want {
+			t.Errorf("%d symbols after %d, again %d, want %d", got, c.sent, c.again, c.want)
 		}
 	}
 }

@@ -11,7 +11,7 @@ package reconcile
 type Peeling struct {
 	left   []Symbol // theirs less ours, without the peeled elements
 	peeled []peeled
-	seen   map[Element]struct{} // the peeled elements
+	seen   map[Fingerprint]struct{} // the peeled elements
 	failed bool
 }
 
@@ -68,7 +68,7 @@ func (p *Peeling) peel(pure []int) {
 			return
 		}
 		if p.seen == nil {
-			p.seen = make(map[Element]struct{})
+			p.seen = make(map[Fingerprint]struct{})
 		}
 		p.seen[s.Sum] = struct{}{}
 		found := peeled{Symbol: s}
@@ -105,14 +105,14 @@ func (p *Peeling) Failed() bool { return p.failed }
 // Symbols returns how many symbols were taken in.
 func (p *Peeling) Symbols() int { return len(p.left) }
 
-// Mine returns the elements that only our set has, as far as they are known.
-func (p *Peeling) Mine() []Element { return p.of(-1) }
+// Mine returns the fingerprints of the elements that only our set has, as far as they are known.
+func (p *Peeling) Mine() []Fingerprint { return p.of(-1) }
 
-// Theirs returns the elements that only their set has, as far as they are
+// Theirs returns the fingerprints of the elements that only their set has, as far as they are
 // known.
-func (p *Peeling) Theirs() []Element { return p.of(1) }
+func (p *Peeling) Theirs() []Fingerprint { return p.of(1) }
 
-func (p *Peeling) of(side int8) (out []Element) {
+func (p *Peeling) of(side int8) (out []Fingerprint) {
 	for i := range p.peeled {
 		if p.peeled[i].Count == side {
 			out = append(out, p.peeled[i].Sum)

@@ -19,10 +19,18 @@ import (
 // integers: floating point is rounded differently where a compiler may fuse
 // a product and a sum.
 
-// Symbol is a coded symbol of a set: of some of its elements the XOR, the sum
-// of their checks, and their number. The zero Symbol is that of no elements.
+// Fingerprint stands for an element in sketches: equal records have equal ones,
+// and those of two different ones are equal by chance once in 2^64 times. It is
+// half as large as an element, and symbols are most of what a comparison sends.
+type Fingerprint uint64
+
+// Fingerprint returns the element's.
+func (e Element) Fingerprint() Fingerprint { return Fingerprint(mix(e.Key ^ mix(e.Version))) }
+
+// Symbol is a coded symbol of a set: of some of its fingerprints the XOR, the
+// sum of their checks, and their number. The zero Symbol is that of no elements.
 type Symbol struct {
-	Sum   Element
+	Sum   Fingerprint
 	Check uint32 // modulo 2^24
 	Count int8   // modulo 256
 }
@@ -30,8 +38,7 @@ type Symbol struct {
 // merge puts the elements of another symbol in (n = 1) or takes them out
 // (n = -1).
 func (s *Symbol) merge(t Symbol, n int8) {
-	s.Sum.Key ^= t.Sum.Key
-	s.Sum.Version ^= t.Sum.Version
+	s.Sum ^= t.Sum
 	s.Check = (s.Check + uint32(n)*t.Check) & (1<<24 - 1)
 	s.Count += n * t.Count
 }
@@ -61,9 +68,8 @@ const horizon = 1 << 31
 // symbol of it alone. Walk and check need no key of their own, elements are
 // keyed hashes. They come from the same 64 bits in two ways, so neither tells
 // anything of the other.
-func spread(e Element) (walk, Symbol) {
-	h := mix(e.Key ^ mix(e.Version))
-	return walk{state: h}, Symbol{Sum: e, Check: uint32(mix(^h) >> 40), Count: 1}
+func spread(f Fingerprint) (walk, Symbol) {
+	return walk{state: uint64(f)}, Symbol{Sum: f, Check: uint32(mix(^uint64(f)) >> 40), Count: 1}
 }
 
 // next goes to the next symbol. From index i the paper goes on by
@@ -97,13 +103,13 @@ type Sketch struct{ symbols []Symbol }
 func NewSketch(symbols int) *Sketch { return &Sketch{make([]Symbol, max(symbols, 0))} }
 
 // Add puts an element in. Of m symbols it changes about 2 ln m.
-func (s *Sketch) Add(e Element) { s.toggle(e, 1) }
+func (s *Sketch) Add(f Fingerprint) { s.toggle(f, 1) }
 
 // Remove takes an element out.
-func (s *Sketch) Remove(e Element) { s.toggle(e, -1) }
+func (s *Sketch) Remove(f Fingerprint) { s.toggle(f, -1) }
 
-func (s *Sketch) toggle(e Element, n int8) {
-	w, alone := spread(e)
+func (s *Sketch) toggle(f Fingerprint, n int8) {
+	w, alone := spread(f)
 	for m := uint64(len(s.symbols)); w.index < m; w.next() {
 		s.symbols[w.index].merge(alone, n)
 	}
@@ -122,9 +128,9 @@ func (s *Sketch) Merge(t *Sketch) {
 // Symbols returns the symbols. They belong to the sketch and change with it.
 func (s *Sketch) Symbols() []Symbol { return s.symbols }
 
-// SymbolBytes is the size of a symbol between stores: 16 bytes sum, 3 check,
+// SymbolBytes is the size of a symbol between stores: 8 bytes sum, 3 check,
 // 1 count, big-endian.
-const SymbolBytes = 20
+const SymbolBytes = 12
 
 // ErrSymbols: bytes that are no whole number of symbols.
 var ErrSymbols = errors.New("malformed symbols")
@@ -133,8 +139,7 @@ var ErrSymbols = errors.New("malformed symbols")
 func AppendSymbols(dst []byte, symbols []Symbol) []byte {
 	for i := range symbols {
 		s := &symbols[i]
-		dst = binary.BigEndian.AppendUint64(dst, s.Sum.Key)
-		dst = binary.BigEndian.AppendUint64(dst, s.Sum.Version)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(s.Sum))
 		dst = binary.BigEndian.AppendUint32(dst, s.Check<<8|uint32(uint8(s.Count)))
 	}
 	return dst
@@ -148,9 +153,9 @@ func DecodeSymbols(b []byte) ([]Symbol, error) {
 	out := make([]Symbol, len(b)/SymbolBytes)
 	for i := range out {
 		p := b[i*SymbolBytes:]
-		last := binary.BigEndian.Uint32(p[16:])
+		last := binary.BigEndian.Uint32(p[8:])
 		out[i] = Symbol{
-			Sum:   Element{binary.BigEndian.Uint64(p), binary.BigEndian.Uint64(p[8:])},
+			Sum:   Fingerprint(binary.BigEndian.Uint64(p)),
 			Check: last >> 8,
 			Count: int8(last),
 		}

@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-func randomElement(r *rand.Rand) Element { return Element{r.Uint64(), r.Uint64()} }
+func randomElement(r *rand.Rand) Fingerprint { return Element{r.Uint64(), r.Uint64()}.Fingerprint() }
 
-func randomElements(r *rand.Rand, n int) []Element {
-	out := make([]Element, n)
+func randomElements(r *rand.Rand, n int) []Fingerprint {
+	out := make([]Fingerprint, n)
 	for i := range out {
 		out[i] = randomElement(r)
 	}
@@ -20,7 +20,7 @@ func randomElements(r *rand.Rand, n int) []Element {
 }
 
 // sketchOf returns the first symbols of a set.
-func sketchOf(symbols int, set []Element) *Sketch {
+func sketchOf(symbols int, set []Fingerprint) *Sketch {
 	s := NewSketch(symbols)
 	for _, e := range set {
 		s.Add(e)
@@ -34,7 +34,7 @@ func TestF1_22_SketchEqualsRecomputation(t *testing.T) {
 	for range 60 {
 		m := 1 + r.IntN(300)
 		kept, long := NewSketch(m), NewSketch(2*m)
-		var set []Element
+		var set []Fingerprint
 		for range 1 + r.IntN(1500) {
 			if len(set) > 0 && r.IntN(5) < 2 {
 				i := r.IntN(len(set))
@@ -120,20 +120,20 @@ func TestWalkAtItsLimits(t *testing.T) {
 }
 
 func TestAddDoesNotAllocate(t *testing.T) {
-	s, e := NewSketch(1000), Element{1, 2}
+	s, e := NewSketch(1000), Fingerprint(12)
 	if n := testing.AllocsPerRun(100, func() { s.Add(e); s.Remove(e) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 func TestSymbolBytes(t *testing.T) {
-	symbols := []Symbol{{Element{0x0102030405060708, 0x090a0b0c0d0e0f10}, 0x111213, 0x14}, {Check: 1<<24 - 1, Count: -2}}
+	symbols := []Symbol{{0x0102030405060708, 0x090a0b, 0x0c}, {Check: 1<<24 - 1, Count: -2}}
 	b := AppendSymbols([]byte{0}, symbols)
 	want := make([]byte, 1+2*SymbolBytes)
-	for i := range want[:21] {
+	for i := range want[:13] {
 		want[i] = byte(i)
 	}
-	copy(want[37:], []byte{0xff, 0xff, 0xff, 0xfe})
+	copy(want[21:], []byte{0xff, 0xff, 0xff, 0xfe})
 	if !bytes.Equal(b, want) {
 		t.Errorf("%x, want %x", b, want)
 	}
@@ -179,10 +179,10 @@ func FuzzDecodeSymbols(f *testing.F) {
 func BenchmarkSketchAdd(b *testing.B) {
 	for _, m := range []int{64, 4096} {
 		b.Run(name(m), func(b *testing.B) {
-			s, e := NewSketch(m), Element{1, 2}
+			s, e := NewSketch(m), Fingerprint(12)
 			b.ReportAllocs()
 			for b.Loop() {
-				e.Key++
+				e++
 				s.Add(e)
 			}
 		})

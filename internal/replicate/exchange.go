@@ -1,14 +1,12 @@
 package replicate
 
-import "slices"
+import (
+	"slices"
 
-// Mark is a key and the hash of what a store holds of it.
-type Mark struct {
-	Key  string
-	Hash uint64
-}
+	"github.com/skeinmesh/skein/internal/reconcile"
+)
 
-// Page is a stretch of one store's keys in one unit (a bucket in a shard),
+// Page is a stretch of one store's keys in one unit (a shard of a bucket),
 // sorted by key: all those after After, up to and including its last mark, or
 // to the end if it is the Last page.
 type Page struct {
@@ -26,14 +24,23 @@ func (p *Page) covers(key string) bool {
 	return p.Last || len(p.Marks) > 0 && key <= p.Marks[len(p.Marks)-1].Key
 }
 
+// Mark is a key and the hash of what a store holds of it.
+type Mark struct {
+	Key  string
+	Hash uint64
+}
+
 // StepKind is what an Exchange wants done.
 type StepKind uint8
 
 const (
 	Digests StepKind = iota + 1 // compare the digests of Units with the peer's; report by Differ
+	Symbols                     // get Count symbols from From on of the records of Units, there and here; report by Sketched
+	Fetch                       // get the records of Prints from the peer, merge and sync them here; report by Fetched
+	Name                        // find the keys of Prints here; report by Named
 	List                        // get the peer's page of Unit after After (or First), and the own marks in the same stretch; report by Listed
-	Pull                        // read Keys of Unit from the peer, merge and sync them here; report by Pulled
-	Push                        // send the records here of Keys of Unit to the peer; report by Pushed
+	Pull                        // read Keys from the peer, merge and sync them here; report by Pulled
+	Push                        // send the records here of Keys to the peer; report by Pushed
 	Done                        // all units are equal, but for writes that arrived meanwhile
 )
 
@@ -41,79 +48,263 @@ const (
 type Step struct {
 	Kind  StepKind
 	Units []int
-	Unit  int
-	After string
-	First bool
-	Keys  []string
+	// Of Symbols: all symbols of one sequence must come from one state of the
+	// records, there and here. Rest, if not empty, are units whose digests are
+	// to be compared with the peer's on this occasion, in one sum, and if that
+	// differs by the Mark-th byte of each; there may be nothing else to do.
+	From, Count int
+	Rest        []int
+	Mark        int
+	Prints      []reconcile.Fingerprint
+	Unit        int
+	After       string
+	First       bool
+	Keys        []string
 }
 
-// Exchange makes this store and one peer equal in a set of units: compare
-// digests, then go through the keys of those that differ, page by page, and
-// move only the records that differ. The peer holds no state of it. It ends
-// after each page of the peer's keys was seen once, whatever is written
-// meanwhile.
+// Exchange makes this store and one peer equal in a set of units. It finds out
+// which units differ, by digests or by a byte of each; takes the difference of
+// these apart by sketches, of which the size depends on how much differs and not
+// on how much there is; and moves only the records that differ. Where most
+// differs, or sketches fail, it goes through the keys page by page. It ends
+// whatever is written meanwhile.
 //
 // Records are read again when they are moved, so a difference that was only a
 // write in flight costs a merge that changes nothing.
 type Exchange struct {
-	units  []int // still to go through, the current one first
-	after  string
-	first  bool
-	more   bool // the peer has further pages of the unit
-	pull   []string
-	push   []string
+	sizes  []int // own keys, by unit
+	theirs int   // the peer's keys in all units, -1: not known
 	batch  int
-	asked  bool // digests were compared
-	moved  int
-	walked int
+
+	todo  []int // units that differ
+	doubt []int // units that are equal as far as a byte of each tells
+	marks int   // how many bytes were compared
+	hits  int   // units that were found to differ,
+	of    int   // of so many that were compared
+
+	stage  []int // the units at hand, of which the keys are
+	listed bool  // gone through, the first one's now, or
+	sketch sketching
+	page   Page // the last one that came
+
+	fetch []reconcile.Fingerprint
+	got   map[string]bool         // keys fetched of this stage
+	mine  []reconcile.Fingerprint // what only this store has
+	pull  []string
+	push  []string
+	moved int
 }
 
-// NewExchange prepares an exchange. batch is how many keys one Pull or Push
-// may name, 0 means 256.
-func NewExchange(units []int, batch int) *Exchange {
+// sketching is the state of taking the difference apart.
+type sketching struct {
+	peel reconcile.Peeling
+	next int // symbols to get
+	more int // times that they were not enough
+	keys int // own keys
+	rest bool
+}
+
+const (
+	// maxSketched bounds the keys that one sketch is made of: a store keeps
+	// 8 bytes of each while it is compared.
+	maxSketched = 1 << 20
+	maxMarks    = 4       // bytes of units' digests that are compared before whole digests are
+	maxSymbols  = 1 << 15 // in one step
+)
+
+// NewExchange prepares an exchange of units 0 to len(sizes)-1, of which this
+// store has so many keys. batch is how many keys one step may name, 0 means 256.
+func NewExchange(sizes []int, batch int) *Exchange {
 	if batch <= 0 {
 		batch = 256
 	}
-	return &Exchange{units: slices.Clone(units), batch: batch, first: true}
+	e := &Exchange{sizes: sizes, theirs: -1, batch: batch}
+	for u := range sizes {
+		e.doubt = append(e.doubt, u)
+	}
+	return e
+}
+
+// Guess tells a byte of each unit's digest, here and there, and how many keys the
+// peer has in all of them: units whose bytes differ differ. It is called before
+// the first step, or not at all. Lists of another length tell nothing.
+func (e *Exchange) Guess(mine, theirs []byte, keys int) {
+	e.theirs = keys
+	e.guess(mine, theirs)
+}
+
+func (e *Exchange) guess(mine, theirs []byte) {
+	if len(mine) != len(e.doubt) || len(theirs) != len(e.doubt) {
+		e.marks = maxMarks // from now on whole digests tell
+		return
+	}
+	e.marks++
+	e.hits, e.of = 0, len(e.doubt)
+	var doubt []int
+	for i, u := range e.doubt {
+		if mine[i] != theirs[i] {
+			e.todo = append(e.todo, u)
+			e.hits++
+		} else {
+			doubt = append(doubt, u)
+		}
+	}
+	e.doubt = doubt
 }
 
 // Step returns what to do now. It returns the same step until that is
 // reported done; an exchange that fails is dropped, and begun anew later.
 func (e *Exchange) Step() Step {
-	switch {
-	case len(e.units) == 0:
-		return Step{Kind: Done}
-	case !e.asked:
-		return Step{Kind: Digests, Units: e.units}
-	case len(e.pull) > 0:
-		return Step{Kind: Pull, Unit: e.units[0], Keys: e.pull[:min(len(e.pull), e.batch)]}
-	case len(e.push) > 0:
-		return Step{Kind: Push, Unit: e.units[0], Keys: e.push[:min(len(e.push), e.batch)]}
+	for {
+		switch {
+		case len(e.fetch) > 0:
+			return Step{Kind: Fetch, Prints: e.fetch[:min(len(e.fetch), e.batch)]}
+		case len(e.mine) > 0:
+			return Step{Kind: Name, Prints: e.mine}
+		case len(e.pull) > 0:
+			return Step{Kind: Pull, Keys: e.pull[:min(len(e.pull), e.batch)]}
+		case len(e.push) > 0:
+			return Step{Kind: Push, Keys: e.push[:min(len(e.push), e.batch)]}
+		case len(e.stage) > 0 && e.listed:
+			s := Step{Kind: List, Unit: e.stage[0], First: e.page.First}
+			if !s.First {
+				s.After = e.page.Marks[len(e.page.Marks)-1].Key
+			}
+			return s
+		case len(e.stage) > 0 || e.sketch.rest:
+			return e.symbols()
+		case len(e.todo) > 0:
+			e.begin()
+		case len(e.doubt) > 0 && 0 < e.marks && e.marks < maxMarks:
+			e.sketch = sketching{rest: true}
+		case len(e.doubt) > 0:
+			return Step{Kind: Digests, Units: e.doubt}
+		default:
+			return Step{Kind: Done}
+		}
 	}
-	return Step{Kind: List, Unit: e.units[0], After: e.after, First: e.first}
+}
+
+func (e *Exchange) symbols() Step {
+	s := Step{Kind: Symbols, Units: e.stage, From: e.sketch.peel.Symbols(), Count: min(e.sketch.next, maxSymbols)}
+	if e.sketch.rest {
+		s.Rest, s.Mark = e.doubt, e.marks
+	}
+	return s
 }
 
 // Differ reports which of the units have different digests.
 func (e *Exchange) Differ(units []int) {
-	e.asked = true
-	e.units = slices.Clone(units)
-	e.enter()
+	e.hits, e.of = len(units), len(e.doubt)
+	e.todo, e.doubt = slices.Clone(units), nil
 }
 
-// enter begins the unit that is first in line.
-func (e *Exchange) enter() { e.after, e.first, e.more = "", true, true }
+// begin takes up units that differ: all of them, or as many as one sketch may
+// be made of.
+func (e *Exchange) begin() {
+	n, keys := 0, 0
+	for n < len(e.todo) && (n == 0 || keys+e.sizes[e.todo[n]] <= maxSketched) {
+		keys += e.sizes[e.todo[n]]
+		n++
+	}
+	expected := reconcile.Expect(e.hits, e.of) * n / max(e.hits, n)
+	e.stage, e.todo = e.todo[:n], e.todo[n:]
+	e.got = make(map[string]bool)
+	e.sketch = sketching{next: reconcile.FirstSymbols(expected), keys: keys}
+	// The rest is looked at on the way, when this is the last that is left.
+	e.sketch.rest = len(e.todo) == 0 && len(e.doubt) > 0 && e.marks < maxMarks
+	all := 0
+	for _, size := range e.sizes {
+		all += size
+	}
+	if keys == 0 || e.theirs >= 0 && far(all, e.theirs) {
+		e.list()
+	}
+}
+
+// far tells that two sets of so many keys differ in so much that listing them is
+// as good as a sketch.
+func far(a, b int) bool { return max(a, b)-min(a, b) > max(a, b)/4 }
+
+// list goes through the keys of the units at hand.
+func (e *Exchange) list() { e.listed, e.page, e.sketch = true, Page{First: true}, sketching{} }
+
+// Sketch is what came of a Symbols step.
+type Sketch struct {
+	Theirs, Mine []reconcile.Symbol
+	Keys         int // the peer's, in the units
+	// Of the rest: whether it is equal, else a byte of each unit's digest. The
+	// bytes may be missing: then it is not known which of the units differ.
+	RestEqual             bool
+	RestTheirs, RestMines []byte
+}
+
+// Sketched reports the symbols asked for.
+func (e *Exchange) Sketched(s Sketch) {
+	k := &e.sketch
+	if k.rest {
+		k.rest = false
+		if s.RestEqual {
+			e.doubt = nil
+		} else {
+			e.guess(s.RestMines, s.RestTheirs)
+		}
+	}
+	if len(e.stage) == 0 {
+		return
+	}
+	sent := k.peel.Symbols()
+	k.peel.Add(s.Theirs, s.Mine)
+	if k.peel.Done() {
+		e.fetch, e.mine = k.peel.Theirs(), k.peel.Mine()
+		e.advance()
+		return
+	}
+	// A sketch is as large as the list of keys at some 2 symbols each.
+	now, limit := k.peel.Symbols(), max(k.keys, s.Keys)+64
+	if k.peel.Failed() || now == sent || now >= limit || far(k.keys, s.Keys) {
+		e.list()
+		return
+	}
+	if k.next -= now - sent; k.next <= 0 {
+		k.next = min(reconcile.NextSymbols(now, k.more), limit-now)
+		k.more++
+	}
+}
+
+// Fetched reports that the records of the first n prints of the last Fetch step,
+// whose keys are given, are merged and synced here. back names those of which
+// the peer turned out to lack something.
+func (e *Exchange) Fetched(n int, keys, back []string) {
+	e.moved += len(keys)
+	for _, k := range keys {
+		e.got[k] = true
+	}
+	e.fetch = e.fetch[min(max(n, 0), len(e.fetch)):]
+	e.push = append(e.push, back...)
+	e.advance()
+}
+
+// Named reports the keys that the prints of the last Name step have here. Those
+// that were fetched are equal by now, or are sent back anyway.
+func (e *Exchange) Named(keys []string) {
+	for _, k := range keys {
+		if !e.got[k] {
+			e.push = append(e.push, k)
+		}
+	}
+	e.mine = nil
+	e.advance()
+}
 
 // Listed reports a page of the peer and the marks of this store. Own marks
 // outside of the page's stretch are ignored.
 func (e *Exchange) Listed(theirs Page, mine []Mark) {
 	e.pull, e.push = compare(theirs, mine, e.pull[:0], e.push[:0])
-	e.walked += len(theirs.Marks)
-	e.more = !theirs.Last
-	if n := len(theirs.Marks); n > 0 {
-		e.after, e.first = theirs.Marks[n-1].Key, false
-	} else {
-		e.more = false
+	if e.page = theirs; len(theirs.Marks) == 0 {
+		e.page.Last = true
 	}
+	e.page.First = false
 	e.advance()
 }
 
@@ -163,13 +354,21 @@ func (e *Exchange) Pushed(n int) {
 	e.advance()
 }
 
-// advance leaves a unit that is done.
+// advance leaves what is done.
 func (e *Exchange) advance() {
-	if e.more || len(e.pull) > 0 || len(e.push) > 0 || len(e.units) == 0 {
+	if len(e.fetch) > 0 || len(e.mine) > 0 || len(e.pull) > 0 || len(e.push) > 0 {
 		return
 	}
-	e.units = e.units[1:]
-	e.enter()
+	switch {
+	case !e.listed && e.sketch.peel.Done():
+		e.stage, e.sketch = nil, sketching{}
+	case e.listed && e.page.Last:
+		if e.stage = e.stage[1:]; len(e.stage) > 0 {
+			e.list()
+		} else {
+			e.listed = false
+		}
+	}
 }
 
 // Moved returns how many records were pulled and pushed so far.

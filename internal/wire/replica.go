@@ -137,14 +137,13 @@ type PutReply struct {
 	HLC     version.HLC
 }
 
-// AllShards in place of a shard stands for all those in which both stores
-// are homes of the bucket.
+// AllShards is above the number of every shard.
 const AllShards = 1<<16 - 1
 
 // Sum is the digest of all records of a bucket in a shard.
 type Sum struct {
 	Bucket uint64
-	Shard  int // or AllShards
+	Shard  int
 	Digest [16]byte
 }
 

@@ -96,7 +96,7 @@ func samples() []sample {
 		{"outbox-op", AppendOutboxOp(nil, &wait), wait, as(DecodeOutboxOp)},
 		{"outbox-op-delete", AppendOutboxOp(nil, &waitDel), waitDel, as(DecodeOutboxOp)},
 		{"outbox-meta", AppendOutboxMeta(nil, OutboxMeta{Ran: 1 << 40}), OutboxMeta{Ran: 1 << 40}, as(DecodeOutboxMeta)},
-	}, stampSamples(item, smallItem)...)
+	}, append(stampSamples(item, smallItem), sketchSamples(item, smallItem)...)...)
 }
 
 func decodeToken(b []byte) (any, error) {
