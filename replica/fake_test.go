@@ -29,6 +29,36 @@ type fakeNet struct {
 	members []view.Member
 	nodes   map[view.NodeID]*fakeNode
 	cut     map[[2]view.NodeID]bool // messages are lost without a word
+	calls   map[string]int          // by method
+	bytes   map[string]int          // of requests and answers
+	before  func(method string)     // runs before each call is carried out
+}
+
+// count takes a call into account.
+func (f *fakeNet) count(method string, req []byte) {
+	f.mu.Lock()
+	f.calls[method]++
+	f.bytes[method] += len(req)
+	before := f.before
+	f.mu.Unlock()
+	if before != nil {
+		before(method)
+	}
+}
+
+// watchCalls begins to count anew, with a function to run before each call.
+func (f *fakeNet) watchCalls(before func(method string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.calls)
+	clear(f.bytes)
+	f.before = before
+}
+
+func (f *fakeNet) counted(method string) (calls, bytes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[method], f.bytes[method]
 }
 
 type fakeNode struct {
@@ -50,7 +80,7 @@ type fakeNode struct {
 var errFakeUnreachable = errors.New("unreachable")
 
 func newFakeNet(t testing.TB) *fakeNet {
-	return &fakeNet{t: t, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool)}
+	return &fakeNet{t: t, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool), calls: make(map[string]int), bytes: make(map[string]int)}
 }
 
 // add makes a node; ids are 1, 2, 3, and so on; three zones take turns.
@@ -243,6 +273,7 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 	if h == nil {
 		return nil, errors.New("no such method")
 	}
+	n.net.count(method, req)
 	ch := make(chan fakeAnswer, 1)
 	go func() {
 		late := &fakeRequest{Context: ctx, ch: ch}
@@ -257,6 +288,9 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
+		n.net.mu.Lock()
+		n.net.bytes[method] += len(a.b)
+		n.net.mu.Unlock()
 		return a.b, a.err
 	case <-ctx.Done():
 		return nil, ctx.Err()

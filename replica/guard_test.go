@@ -81,6 +81,13 @@ func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
 				t.Errorf("roster digest off by %d: %d sums differ, %v, want %d", offset, len(got.Differ), err, differ)
 			}
 		}
+		one, err := s.sumOf(ctx, lay, []slice{{99, 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if two, err := s.sumOf(ctx, lay, []slice{{99, 2}}); err != nil || one == two {
+			t.Errorf("two shards of nothing have one sum, %v", err)
+		}
 	})
 }
 

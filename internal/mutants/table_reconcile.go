@@ -177,10 +177,10 @@ var reconcile = []Mutant{
 		Packages: pkgSim, Tests: "TestF2_13_CloneOfARunningMachine",
 	},
 	{
-		Name: "removed-element-stays-counted", Rule: "a sketch equals one computed from the store's records (D, F.1 22)",
+		Name: "removed-element-stays-counted", Rule: "what was found is taken out of the other symbols (D)",
 		File: fileSketch,
 		Old:  "	s.Count += n * t.Count", New: "	s.Count += n * n * t.Count",
-		Packages: pkgReconcile, Tests: "TestF1_22",
+		Packages: pkgReconcile, Tests: "TestPeelingFindsTheDifference",
 	},
 	{
 		Name: "walk-stands-still", Rule: "an element is in a symbol once: the smallest step is one symbol (D)",

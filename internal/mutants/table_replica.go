@@ -80,8 +80,23 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-sums-without-the-roster", Rule: "equal sums over different shards prove nothing",
-		File: "replica/exchange.go", Old: "\t\t\ttotal.Key += lay.roster\n\t\t}", New: "\t\t\ttotal.Key += sum.Bucket - sum.Bucket\n\t\t}",
+		File: "replica/compare.go", Old: "\ttotal.Key += lay.roster\n", New: "",
 		Packages: replicaTests, Tests: "TestDigestsOfAnotherRoster",
+	},
+	{
+		Name: "replica-sums-of-any-slices", Rule: "equal sums over different shards prove nothing",
+		File: "replica/compare.go", Old: "Version: uint64(a.shard) + 1}", New: "Version: 1}",
+		Packages: replicaTests, Tests: "TestDigestsOfAnotherRoster",
+	},
+	{
+		Name: "replica-record-missed-that-changed", Rule: "a record that changed after the sketch was made is one that may differ (protocol D)",
+		File: "replica/inventory.go", Old: "wanted || !slices.Contains(known, now)", New: "wanted || known == nil",
+		Packages: replicaTests, Tests: "TestRecordsThatChangeAfterTheSketch",
+	},
+	{
+		Name: "replica-sketch-of-another-state", Rule: "all symbols of a sequence come from one state of the records (protocol D)",
+		File: "replica/sketch.go", Old: "len(at) > 0 && step.From == 0", New: "len(at) > 0",
+		Packages: replicaTests, Tests: "TestSymbolsOfOneState",
 	},
 	{
 		Name: "replica-admin-system-bucket", Rule: "the bucket of definitions is nobody's to use",

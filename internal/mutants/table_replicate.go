@@ -129,4 +129,22 @@ var replicate = []Mutant{
 		Old:  "			if theirs.Marks[i].Hash != m.Hash {", New: "			if true {",
 		Packages: pkgReplicate, Tests: "TestF1_23",
 	},
+	{
+		Name: "exchange-trusts-a-byte", Rule: "units that are equal by a byte of their digests are compared by the whole (D)",
+		File: "internal/replicate/exchange.go",
+		Old:  "		if s.RestEqual {", New: "		if true {",
+		Packages: pkgReplicate + " " + pkgSim, Tests: "TestF1_23|TestF1_07",
+	},
+	{
+		Name: "exchange-keeps-what-only-it-has", Rule: "anti-entropy makes both sides equal (D)",
+		File: "internal/replicate/exchange.go",
+		Old:  "		if !e.got[k] {", New: "		if false {",
+		Packages: pkgReplicate + " " + pkgSim, Tests: "TestF1_23|TestF1_07",
+	},
+	{
+		Name: "exchange-sends-back-what-it-got", Rule: "anti-entropy moves only what differs (F.1 23)",
+		File: "internal/replicate/exchange.go",
+		Old:  "		e.got[k] = true", New: "		e.got[k] = false",
+		Packages: pkgReplicate, Tests: "TestF1_23",
+	},
 }

@@ -95,33 +95,17 @@ func (w *walk) next() {
 }
 
 // Sketch is the beginning of the sequence of coded symbols of a set. It does
-// not know the elements: what is added must not be in it, and what is removed
-// must be.
+// not know the elements: what is added must not be in it.
 type Sketch struct{ symbols []Symbol }
 
 // NewSketch returns the first symbols of the empty set, so many.
 func NewSketch(symbols int) *Sketch { return &Sketch{make([]Symbol, max(symbols, 0))} }
 
 // Add puts an element in. Of m symbols it changes about 2 ln m.
-func (s *Sketch) Add(f Fingerprint) { s.toggle(f, 1) }
-
-// Remove takes an element out.
-func (s *Sketch) Remove(f Fingerprint) { s.toggle(f, -1) }
-
-func (s *Sketch) toggle(f Fingerprint, n int8) {
+func (s *Sketch) Add(f Fingerprint) {
 	w, alone := spread(f)
 	for m := uint64(len(s.symbols)); w.index < m; w.next() {
-		s.symbols[w.index].merge(alone, n)
-	}
-}
-
-// Merge puts in the elements of another sketch, none of which may be in this
-// one: the sketch of several shards is the merger of theirs. It leaves as
-// many symbols as the shorter of the two had.
-func (s *Sketch) Merge(t *Sketch) {
-	s.symbols = s.symbols[:min(len(s.symbols), len(t.symbols))]
-	for i := range s.symbols {
-		s.symbols[i].merge(t.symbols[i], 1)
+		s.symbols[w.index].merge(alone, 1)
 	}
 }
 

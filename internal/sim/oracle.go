@@ -197,6 +197,8 @@ func (o *Oracle) leaving(s *store, body any) {
 		}
 	case replicate.Reply:
 		check(b.Item.Ctx)
+	case fetchReply:
+		check(b.Item.Ctx)
 	case putReply:
 		check(b.Seen.Ctx)
 	}

@@ -84,11 +84,16 @@ func TestF1_15_NothingGoesBeforeAllHomesHaveIt(t *testing.T) {
 }
 
 func TestF1_07_HomesAreEqualAfterAntiEntropy(t *testing.T) {
+	var sketched atomic.Int64
 	seeds(t, 80, func(w *World) {
 		c := NewCluster(w, 5, 3, 3)
 		run(c, Workload{Clients: 5, Keys: 12, Ops: 14, Blind: 0.5, Deletes: 0.1},
 			Faults{Split: 4, Heal: 2, Lose: 4, Damage: 3, Crash: 1})
+		sketched.Add(int64(c.sketched))
 	})
+	if sketched.Load() == 0 {
+		t.Fatal("no sketch was compared")
+	}
 }
 
 // Clients that each write what they read before keep at most one sibling each

@@ -96,8 +96,12 @@ func TestF2_01_DoomstoneOfAHint(t *testing.T) {
 			}
 			w.Run(200 * time.Millisecond)
 		}
-		if w.Err() == nil && c.purged != 3 {
-			w.Fail("%d of three copies of the tomb are purged", c.purged)
+		// Of two rounds at once the later may bring the tomb back to a home that
+		// has purged it, to purge it again.
+		for _, h := range homes {
+			if s, _ := storeOn(h); !s.record("k").Unknown() || c.purged < 3 {
+				w.Fail("host %d still keeps the tomb, %d copies of three are purged", h.Index, c.purged)
+			}
 		}
 		c.Quiesce()
 		for _, h := range w.Hosts {

@@ -206,6 +206,8 @@ func (s *store) serve(from *Host, m request) {
 	case coverRequest:
 		s.vouch(b, func(r coverReply) { reply(r) })
 	default:
-		s.servePurge(m.From.ID, m.Body, reply)
+		if !s.serveSketch(m.Body, reply) {
+			s.servePurge(m.From.ID, m.Body, reply)
+		}
 	}
 }

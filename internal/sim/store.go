@@ -32,8 +32,10 @@ type store struct {
 	busy   map[string]bool              // background work that is under way
 	short  map[int]map[view.NodeID]bool // by unit: stores whose log does not reach back to this one's stamp
 	serial uint64
-	leaves bool
-	quit   bool
+
+	inventories map[uint64]inventory // that peers ask for symbols of
+	leaves      bool
+	quit        bool
 }
 
 // hello is how a store presents itself with every message.
@@ -66,7 +68,7 @@ func (c *Cluster) start(h *Host) Process {
 		h: h, c: c,
 		alive: map[view.NodeID]bool{}, peers: map[view.NodeID]hello{}, shown: map[*Host]uint64{},
 		calls: map[uint64]func(any, bool){}, busy: map[string]bool{},
-		short:  map[int]map[view.NodeID]bool{},
+		short: map[int]map[view.NodeID]bool{}, inventories: map[uint64]inventory{},
 		healer: replicate.NewHealer(c.Heal),
 	}
 	id := identity{}

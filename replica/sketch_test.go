@@ -1,0 +1,279 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// writeHere writes a value at one store only, without a word to the others.
+func writeHere(t *testing.T, s *Store, bucket uint64, key, value string) {
+	t.Helper()
+	at, done := s.place(bucket, key), make(chan error, 1)
+	w := reconcile.Write{Value: []byte(value)}
+	_, err := s.commitWrite(s.whenRoom(context.Background()), at, w, []replicate.Role{replicate.HomeRole}, terms{nothing: true},
+		func(_ written, err error) { done <- err })
+	if err = errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// loseHere drops a record of one store, as if it had never come.
+func loseHere(t *testing.T, s *Store, bucket uint64, key string) {
+	t.Helper()
+	ctx, at := context.Background(), s.place(bucket, key)
+	err := s.update(ctx, "lose", func(tx *storage.Tx) error {
+		old, err := decodeStored(tx.Get(at.record))
+		if err != nil {
+			return err
+		}
+		return s.save(tx, at, old, replicate.Record{}, nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// differing writes so many keys and makes one in every so many differ between
+// the first two stores: they lack it, in turn, or know another version.
+func differing(t *testing.T, nodes []*fakeNode, b *Bucket, keys, each int) (differ []string) {
+	t.Helper()
+	for i := range keys {
+		mustPut(t, b, fmt.Sprintf("k%05d", i), "v")
+	}
+	time.Sleep(time.Minute) // all is where it belongs, and the stores have compared
+	for i := each / 2; i < keys; i += each {
+		key := fmt.Sprintf("k%05d", i)
+		differ = append(differ, key)
+		switch len(differ) % 4 {
+		case 0:
+			loseHere(t, nodes[0].store, b.b.id, key)
+		case 1:
+			loseHere(t, nodes[1].store, b.b.id, key)
+		case 2:
+			writeHere(t, nodes[0].store, b.b.id, key, "newer here")
+		default:
+			writeHere(t, nodes[1].store, b.b.id, key, "newer there")
+		}
+	}
+	return differ
+}
+
+// wantEqual compares what two stores hold.
+func wantEqual(t *testing.T, a, b *Store) {
+	t.Helper()
+	mine, theirs := dump(t, a), dump(t, b)
+	for k, it := range mine {
+		if !it.Equal(theirs[k]) {
+			at, _ := placeOf([]byte(k))
+			t.Errorf("%q differs: %v and %v", at.key, it, theirs[k])
+		}
+	}
+	if len(mine) != len(theirs) {
+		t.Errorf("%d and %d records", len(mine), len(theirs))
+	}
+}
+
+// TestF1_23_ComparisonFollowsTheDifference: what is sent does not grow with what
+// is there, records that are equal do not move, and both stores gain.
+func TestF1_23_ComparisonFollowsTheDifference(t *testing.T) {
+	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		differ := differing(t, nodes, buckets[0], 2000, 100)
+		s := nodes[0].store
+		moved := s.stats.moved.Load()
+		net.watchCalls(nil)
+		if err := s.compare(context.Background(), nodes[1].id); err != nil {
+			t.Fatal(err)
+		}
+		wantEqual(t, s, nodes[1].store)
+		wantTrueDigests(t, s)
+		if n := s.stats.moved.Load() - moved; n > uint64(2*len(differ)) {
+			t.Errorf("%d records moved for %d that differ", n, len(differ))
+		}
+		lists, _ := net.counted(wire.MethodList)
+		digests, _ := net.counted(wire.MethodDigest)
+		_, sums := net.counted(wire.MethodSums)
+		sketches, symbols := net.counted(wire.MethodSketch)
+		if lists+digests > 0 || sketches == 0 {
+			t.Errorf("%d lists of keys, %d of digests, %d sketches", lists, digests, sketches)
+		}
+		if each := (sums + symbols) / len(differ); each > 100 {
+			t.Errorf("%d bytes for each of %d keys that differ", each, len(differ))
+		}
+	})
+}
+
+// TestRecordsThatChangeAfterTheSketch: what was found to differ is another record
+// by the time it is fetched. It must come all the same.
+func TestRecordsThatChangeAfterTheSketch(t *testing.T) {
+	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		differ := differing(t, nodes, buckets[0], 500, 50)
+		s, id := nodes[0].store, buckets[0].b.id
+		once := false
+		net.watchCalls(func(method string) {
+			if method == wire.MethodFetch && !once {
+				once = true
+				for _, key := range differ {
+					writeHere(t, nodes[1].store, id, key, "changed since")
+				}
+			}
+		})
+		if err := s.compare(context.Background(), nodes[1].id); err != nil {
+			t.Fatal(err)
+		}
+		if !once {
+			t.Fatal("nothing was fetched")
+		}
+		for i, key := range differ {
+			if i%4 == 0 {
+				continue // only the peer lacked it: it was not fetched, and what was written since is on its way
+			}
+			rec, err := s.load(context.Background(), s.place(id, key))
+			if err != nil || rec.Unknown() || !slices.ContainsFunc(rec.Sibs, func(v version.Sibling) bool { return string(v.Value) == "changed since" }) {
+				t.Errorf("%q did not come: %v %v", key, rec.Item, err)
+			}
+		}
+	})
+}
+
+// TestSymbolsOfOneState: records change at both stores while symbols are sent, and
+// the difference is taken apart all the same.
+func TestSymbolsOfOneState(t *testing.T) {
+	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		differing(t, nodes, buckets[0], 2000, 8)
+		sketches := 0
+		net.watchCalls(func(method string) {
+			if method != wire.MethodSketch {
+				return
+			}
+			if sketches++; sketches > 1 {
+				for i, n := range nodes {
+					writeHere(t, n.store, buckets[0].b.id, fmt.Sprintf("k%05d", 100*sketches+i), "meanwhile")
+				}
+			}
+		})
+		if err := nodes[0].store.compare(context.Background(), nodes[1].id); err != nil {
+			t.Fatal(err)
+		}
+		if lists, _ := net.counted(wire.MethodList); lists > 0 || sketches < 2 {
+			t.Errorf("%d lists of keys after %d sketches", lists, sketches)
+		}
+		net.watchCalls(nil)
+		if err := nodes[0].store.compare(context.Background(), nodes[1].id); err != nil {
+			t.Fatal(err)
+		}
+		wantEqual(t, nodes[0].store, nodes[1].store)
+	})
+}
+
+// TestSketchOfAStateThatIsGone: the comparison is begun anew.
+func TestSketchOfAStateThatIsGone(t *testing.T) {
+	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		differing(t, nodes, buckets[0], 300, 30)
+		s, peer := nodes[0].store, nodes[1].store
+		net.watchCalls(func(method string) {
+			if method == wire.MethodFetch {
+				peer.inventories = inventories{}
+			}
+		})
+		if err := s.compare(context.Background(), nodes[1].id); !errors.Is(err, errGone) {
+			t.Fatalf("%v, want %v", err, errGone)
+		}
+		net.watchCalls(nil)
+		if err := s.compare(context.Background(), nodes[1].id); err != nil {
+			t.Fatal(err)
+		}
+		wantEqual(t, s, peer)
+		time.Sleep(2 * keptUnused)
+		if n := len(peer.inventories.kept); n > 0 {
+			t.Errorf("%d states are kept for nobody", n)
+		}
+	})
+}
+
+// TestF1_22_SketchIsOfWhatIsStored compares an inventory with storage, and finds
+// each record by its fingerprint, also after others have come and gone.
+func TestF1_22_SketchIsOfWhatIsStored(t *testing.T) {
+	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx, s, id := context.Background(), nodes[0].store, buckets[0].b.id
+		for i := range 1500 {
+			mustPut(t, buckets[0], fmt.Sprint(i*i), "v")
+		}
+		at := []slice{{id, 0}, {id, 3}, {id, 4}, {id, 15}}
+		v, err := s.takeStock(ctx, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := reconcile.NewSketch(50)
+		keys := make(map[reconcile.Fingerprint]string)
+		for k, it := range dump(t, s) {
+			if p, _ := placeOf([]byte(k)); slices.Contains(at, p.slice) {
+				f := s.digests.hashers[p.shard].Element([]byte(p.key), it).Fingerprint()
+				want.Add(f)
+				keys[f] = p.key
+			}
+		}
+		if !slices.Equal(v.symbols(0, 20), want.Symbols()[:20]) || !slices.Equal(v.symbols(20, 30), want.Symbols()[20:]) || len(v.prints) != len(keys) {
+			t.Fatal("the sketch is not that of the records")
+		}
+		r := rand.New(rand.NewPCG(1, 22))
+		changed := make(map[string]bool)
+		for range 100 {
+			key := fmt.Sprint(r.IntN(3000))
+			changed[key] = true
+			mustPut(t, buckets[0], key, "another version, or new")
+		}
+		for f, key := range keys {
+			got, err := v.find(s, []reconcile.Fingerprint{f}).keys(ctx, f)
+			if err != nil || !slices.Contains(got, key) {
+				t.Fatalf("%q was not found, but %v, %v", key, got, err)
+			}
+			for _, k := range got {
+				if k != key && !changed[k] {
+					t.Fatalf("%q was found for %q", k, key)
+				}
+			}
+		}
+		if got, err := v.find(s, []reconcile.Fingerprint{1}).keys(ctx, 1); len(got) > 0 || err != nil {
+			t.Errorf("%v has a fingerprint that nothing has, %v", got, err)
+		}
+	})
+}
+
+func TestKeptInventoriesAreBounded(t *testing.T) {
+	var h inventories
+	var all []*inventory
+	now := time.Unix(0, 0)
+	for i := range 2 * keptAtOnce {
+		all = append(all, &inventory{name: uint64(i + 1)})
+		h.put(all[i], now)
+	}
+	if h.get(all[keptAtOnce-1].name, now) != nil || h.get(all[keptAtOnce].name, now) == nil || len(h.kept) != keptAtOnce {
+		t.Fatalf("%d are kept", len(h.kept))
+	}
+	large := &inventory{name: 99, prints: make([]reconcile.Fingerprint, keptKeys)}
+	h.put(large, now)
+	if len(h.kept) != keptAtOnce || h.get(99, now) == nil {
+		t.Fatalf("%d are kept beside one as large as all may be together", len(h.kept))
+	}
+	h.put(&inventory{name: 100, prints: make([]reconcile.Fingerprint, 1)}, now)
+	if len(h.kept) != 1 || h.get(100, now) == nil {
+		t.Fatalf("%d are kept: more keys than there is room for", len(h.kept))
+	}
+	if left := h.drop(h.kept[0], now.Add(keptUnused/2)); left != keptUnused/2 || len(h.kept) != 1 {
+		t.Errorf("dropped while in use: %v left", left)
+	}
+	if left := h.drop(h.kept[0], now.Add(keptUnused)); left != 0 || len(h.kept) != 0 {
+		t.Errorf("not dropped: %v left", left)
+	}
+}
