@@ -18,11 +18,12 @@ import (
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 const (
-	entropyRepeats = 3   // comparisons for each number of differing keys
-	entropyClients = 256 // that load the keys
+	entropyRepeats = 3    // comparisons for each number of differing keys
+	entropyBatch   = 1024 // items that are loaded in one request
 	methodMerkle   = "bench.merkle"
 )
 
@@ -32,7 +33,7 @@ func differing() []int { return []int{10, 100, 1000} }
 // The states of the gate between the stores of a pair.
 const (
 	gateOpen    int32 = iota
-	gateLoad          // clients' writes get through, comparisons do not
+	gateLoad          // items get through, comparisons do not
 	gateCut           // no call gets through
 	gateCompare       // the comparing store may call until it has compared; the other one may not push
 )
@@ -45,6 +46,7 @@ type pair struct {
 	ledger   *ledger
 	gate     atomic.Int32
 	compared atomic.Uint64 // of the comparing store's comparisons, how many had ended when the gate was opened
+	bucket   atomic.Uint64 // number of the bucket, once a write was seen
 	keys     []string
 	elements []reconcile.Element // by key
 	dirty    int                 // keys, from the start of a random order, that have been made to differ
@@ -57,6 +59,13 @@ type pair struct {
 // measureEntropy counts what it takes two stores of n keys to find the few in
 // which they differ. Both hold a version of each, the first store a newer one.
 func measureEntropy(ctx context.Context, dir string, n int) (values map[string]float64, err error) {
+	least := 1 // the first key is written while loading
+	for _, d := range differing() {
+		least += entropyRepeats * d
+	}
+	if n < least {
+		return nil, fmt.Errorf("%d keys, at least %d are needed", n, least)
+	}
 	p, err := openPair(ctx, dir)
 	defer func() { err = errors.Join(err, p.close()) }()
 	if err != nil {
@@ -99,7 +108,7 @@ func openPair(ctx context.Context, dir string) (*pair, error) {
 			s.store.SyncEvery = time.Second
 		}
 		s.wrap = func(inner replica.Mesh) replica.Mesh {
-			return meteredMesh{inner, p.ledger, func(method string) bool { return p.allow(i, method) }}
+			return meteredMesh{inner, p.ledger, func(method string, req []byte) bool { return p.allow(i, method, req) }}
 		}
 		if p.members[i], err = s.open(ctx); err != nil {
 			return p, err
@@ -129,9 +138,12 @@ func (p *pair) close() error {
 // allow is the gate. Pushes of the first store stay shut out: they would bring
 // what was written during the cut, which is kept there as a hint, before the
 // comparison finds it.
-func (p *pair) allow(from int, method string) bool {
+func (p *pair) allow(from int, method string, req []byte) bool {
 	switch p.gate.Load() {
 	case gateLoad:
+		if method == wire.MethodMerge {
+			p.learnBucket(req)
+		}
 		return moves(method) || method == wire.MethodClock
 	case gateCut:
 		return false
@@ -145,7 +157,15 @@ func (p *pair) allow(from int, method string) bool {
 	return true
 }
 
+func (p *pair) learnBucket(req []byte) {
+	if m, err := wire.DecodeMergeRequest(req); err == nil && m.Offers[0].Key == p.keys[0] {
+		p.bucket.Store(m.Offers[0].Bucket)
+	}
+}
+
 // load puts n keys of 16 bytes on both stores and waits until they are equal.
+// Both get them as a third store would bring what it holds, many in a request:
+// to write a million keys one by one would take minutes.
 func (p *pair) load(ctx context.Context, n int) error {
 	p.keys = load.Keys(n)
 	p.elements = make([]reconcile.Element, n)
@@ -155,28 +175,48 @@ func (p *pair) load(ctx context.Context, n int) error {
 		p.elements[i] = reconcile.Element{Key: hasher.Key([]byte(key)), Version: chance.Uint64()}
 	}
 	p.order = chance.Perm(n)
-	byID := make(map[view.NodeID]*member)
-	for _, m := range p.members {
-		byID[m.node.ID()] = m
-	}
 	if err := p.ready(ctx); err != nil {
 		return err
 	}
 	p.gate.Store(gateLoad)
-	err := each(n, entropyClients, func(i int) (err error) {
-		at := byID[p.members[0].bucket.Homes(p.keys[i])[0]]
-		for range 10 {
-			if _, err = at.bucket.Put(ctx, p.keys[i], value(i, 0), nil); err == nil {
-				return nil
-			}
-			time.Sleep(100 * time.Millisecond) // a patient caller: loading is no measurement
-		}
+	if _, err := p.members[0].bucket.Put(ctx, p.keys[0], value(0, 0), nil); err != nil {
 		return err
+	}
+	if p.bucket.Load() == 0 {
+		return errors.New("no write has gone to the other store")
+	}
+	batches := (n + entropyBatch - 1) / entropyBatch
+	third, now := version.Actor{Store: chance.Uint64(), Session: chance.Uint64()}, version.At(time.Now().UnixMilli())
+	err := each(2*batches, 8, func(i int) error {
+		from := i / 2 * entropyBatch
+		return p.bring(ctx, i%2, from, min(from+entropyBatch, n), third, now)
 	})
 	if err != nil {
 		return err
 	}
 	return await(ctx, "equal stores", 2*time.Minute, func() (bool, error) { return p.equal(ctx) })
+}
+
+// bring merges the keys of these numbers into one of the stores.
+func (p *pair) bring(ctx context.Context, to, from, until int, by version.Actor, at version.HLC) error {
+	m := wire.MergeRequest{Wall: at.Millis(), Offers: make([]wire.Offer, 0, until-from)}
+	for i := from; i < until; i++ {
+		by.Seq = uint32(i) + 1
+		item := version.Item{
+			Ctx: version.Context{{A: by, N: 1}}, HLC: at,
+			Sibs: []version.Sibling{{Dot: version.Dot{A: by, N: 1}, HLC: at, Value: value(i, 0)}},
+		}
+		m.Offers = append(m.Offers, wire.Offer{Bucket: p.bucket.Load(), Key: p.keys[i], Item: wire.AppendItem(nil, &item)})
+	}
+	answer, err := p.members[1-to].node.Call(ctx, p.members[to].node.ID(), wire.MethodMerge, wire.AppendMergeRequest(nil, &m))
+	if err != nil {
+		return err
+	}
+	reply, err := wire.DecodeMergeReply(answer)
+	if err == nil && (reply.Code != wire.CodeOK || len(reply.Stale) > 0) {
+		err = fmt.Errorf("items were not taken: code %d", reply.Code)
+	}
+	return err
 }
 
 // ready waits until both stores have made sure that they hold all there is.

@@ -142,11 +142,11 @@ func (a account) sum(counts func(string) bool) (total usage) {
 type meteredMesh struct {
 	replica.Mesh
 	ledger *ledger
-	allow  func(method string) bool // nil: all are
+	allow  func(method string, req []byte) bool // nil: all are
 }
 
 func (m meteredMesh) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
-	if m.allow != nil && !m.allow(method) {
+	if m.allow != nil && !m.allow(method, req) {
 		return nil, mesh.ErrUnreachable
 	}
 	c := m.ledger.begin(method)
