@@ -58,10 +58,10 @@ type pair struct {
 
 // measureEntropy counts what it takes two stores of n keys to find the few in
 // which they differ. Both hold a version of each, the first store a newer one.
-func measureEntropy(ctx context.Context, dir string, n int) (values map[string]float64, err error) {
+func measureEntropy(ctx context.Context, dir string, n, repeats int) (values map[string]float64, err error) {
 	least := 1 // the first key is written while loading
 	for _, d := range differing() {
-		least += entropyRepeats * d
+		least += repeats * d
 	}
 	if n < least {
 		return nil, fmt.Errorf("%d keys, at least %d are needed", n, least)
@@ -82,7 +82,7 @@ func measureEntropy(ctx context.Context, dir string, n int) (values map[string]f
 	}
 	values["bytes of a comparison of equal stores"] = float64(alone.finding().wire)
 	for _, d := range differing() {
-		if err := p.measure(ctx, d, values); err != nil {
+		if err := p.measure(ctx, d, repeats, values); err != nil {
 			return nil, fmt.Errorf("%d differing keys: %w", d, err)
 		}
 	}
@@ -286,11 +286,11 @@ func (p *pair) compare(ctx context.Context) (account, error) {
 
 // measure compares stores of which d keys differ, several times, and lets hash
 // trees find the same differences of the last time.
-func (p *pair) measure(ctx context.Context, d int, values map[string]float64) error {
+func (p *pair) measure(ctx context.Context, d, repeats int, values map[string]float64) error {
 	says := func(what string) string { return fmt.Sprintf("%d keys: %s", d, what) }
 	var changed []int
 	var finding, moving usage
-	for range entropyRepeats {
+	for range repeats {
 		var err error
 		if changed, err = p.change(ctx, d); err != nil {
 			return err
@@ -303,19 +303,19 @@ func (p *pair) measure(ctx context.Context, d int, values map[string]float64) er
 		rounds := says("round trips to find them")
 		values[rounds] = max(values[rounds], float64(took.rounds))
 		for method, u := range took.by {
-			values[says("calls of "+method)] += float64(u.calls) / entropyRepeats
-			values[says("bytes of "+method)] += float64(u.wire) / entropyRepeats
+			values[says("calls of "+method)] += float64(u.calls) / float64(repeats)
+			values[says("bytes of "+method)] += float64(u.wire) / float64(repeats)
 		}
 	}
 	tree, err := p.compareTrees(ctx, changed)
 	if err != nil {
 		return err
 	}
-	keys := float64(d)
-	ours, theirs := float64(finding.wire)/entropyRepeats/keys, float64(tree.finding().wire)/keys
+	found := float64(repeats * d)
+	ours, theirs := float64(finding.wire)/found, float64(tree.finding().wire)/float64(d)
 	values[fmt.Sprintf("bytes_per_key_%d", d)] = ours
-	values[says("of that framing, bytes a key")] = float64(finding.wire-finding.payload) / entropyRepeats / keys
-	values[says("bytes a key to move the items")] = float64(moving.wire) / entropyRepeats / keys
+	values[says("of that framing, bytes a key")] = float64(finding.wire-finding.payload) / found
+	values[says("bytes a key to move the items")] = float64(moving.wire) / found
 	values[says("Merkle, bytes a key")] = theirs
 	values[says("Merkle, round trips")] = float64(tree.rounds)
 	values[fmt.Sprintf("vs_merkle_%d", d)] = theirs / ours

@@ -20,7 +20,7 @@ import (
 
 const (
 	healRounds  = 3
-	steadyPause = 20 * time.Millisecond // between two puts of a client of the steady load
+	steadyPause = 40 * time.Millisecond // between two puts of a client of the steady load
 )
 
 // healing is a mesh of which one store's disk is lost over and over.
@@ -37,15 +37,16 @@ type healing struct {
 
 // measureHealing loses the disk of one of three stores and times how long a new
 // one under its name takes to hold all copies: without other load, then beside a
-// steady load of puts, which was measured without any healing just before.
-func measureHealing(ctx context.Context, dir string, cmd load.Command) (values map[string]float64, err error) {
+// steady load of puts, which is measured without any healing just before and
+// after. Each value is the median over the rounds.
+func measureHealing(ctx context.Context, dir string, cmd load.Command, rounds int) (values map[string]float64, err error) {
 	h, err := openHealing(ctx, dir, cmd)
 	defer func() { err = errors.Join(err, h.trio.Close()) }()
 	if err != nil {
 		return nil, err
 	}
 	series := map[string][]float64{}
-	for round := range healRounds {
+	for round := range rounds {
 		if err := h.round(ctx, cmd, series); err != nil {
 			return nil, fmt.Errorf("round %d: %w", round, err)
 		}
@@ -124,57 +125,70 @@ func (h *healing) awaitEqual(ctx context.Context) error {
 	})
 }
 
+// round heals a store twice, and notes how that went.
 func (h *healing) round(ctx context.Context, cmd load.Command, series map[string][]float64) error {
 	note := func(name string, value float64) { series[name] = append(series[name], value) }
-	if err := h.lose(ctx); err != nil {
-		return err
-	}
-	start := time.Now()
-	if err := h.heal(ctx); err != nil {
-		return err
-	}
-	if err := h.awaitEqual(ctx); err != nil {
-		return err
-	}
-	end := time.Now()
 	megabytes := float64(len(h.keys)*h.size) / 1e6
-	note("mb_per_s", megabytes/end.Sub(start).Seconds())
-	note("seconds to heal", end.Sub(start).Seconds())
-	note("of that seconds before the first items are asked for", h.ledger.firstMove().Sub(start).Seconds())
-	note("MB/s from the first items on", megabytes/end.Sub(h.ledger.firstMove()).Seconds())
 
-	calm := h.steady(ctx, cmd.Clients)
-	select {
-	case <-time.After(cmd.Duration):
-	case <-ctx.Done():
-	}
-	before, err := calm.end()
+	start, err := h.heal(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := h.lose(ctx); err != nil {
+	took := time.Since(start).Seconds()
+	first := h.ledger.firstMove().Sub(start).Seconds()
+	note("mb_per_s", megabytes/took)
+	note("seconds to heal", took)
+	note("of that seconds before the first items are asked for", first)
+	note("MB/s from the first items on", megabytes/(took-first))
+
+	// Half of the load without healing comes before, half of it after, so that
+	// a host that slows down or speeds up does not count for or against.
+	without, err := h.calm(ctx, cmd)
+	if err != nil {
 		return err
 	}
-	start = time.Now()
-	beside := h.steady(ctx, cmd.Clients)
-	err = h.heal(ctx)
-	end = time.Now()
-	during, putErr := beside.end()
-	if err := errors.Join(err, putErr, h.awaitEqual(ctx)); err != nil {
+	var during steadyResult
+	var puts *steadyLoad
+	start, err = h.heal(ctx, func() { puts = h.steady(ctx, cmd.Clients) })
+	took = time.Since(start).Seconds()
+	if puts != nil {
+		var fault error
+		during, fault = puts.end()
+		err = errors.Join(err, fault)
+	}
+	if err != nil {
 		return err
 	}
-	note("put_p99_ratio", during.p99/before.p99)
-	note("put p50 without, us", before.p50)
-	note("put p50 during, us", during.p50)
-	note("put p99 without, us", before.p99)
-	note("put p99 during, us", during.p99)
-	note("puts/s without", before.rate)
-	note("puts/s during", during.rate)
-	note("MB/s beside puts", megabytes/end.Sub(start).Seconds())
+	after, err := h.calm(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	without = without.add(after)
+	note("put_p99_ratio", during.micros(0.99)/without.micros(0.99))
+	for name, r := range map[string]steadyResult{"without": without, "during": during} {
+		note("put p50 "+name+", us", r.micros(0.5))
+		note("put p99 "+name+", us", r.micros(0.99))
+		note("puts/s "+name, float64(len(r.took))/r.elapsed.Seconds())
+	}
+	note("MB/s beside puts", megabytes/took)
 	return nil
 }
 
-// lose ends the last store and its disk, and waits until the others know.
+// calm puts for half of the command's duration, while nothing is healed.
+func (h *healing) calm(ctx context.Context, cmd load.Command) (steadyResult, error) {
+	if err := h.awaitEqual(ctx); err != nil {
+		return steadyResult{}, err
+	}
+	puts := h.steady(ctx, cmd.Clients)
+	select {
+	case <-time.After(cmd.Duration / 2):
+	case <-ctx.Done():
+	}
+	return puts.end()
+}
+
+// lose ends the last store and its disk, and waits until the others have given
+// it up: how long that takes is another figure.
 func (h *healing) lose(ctx context.Context) error {
 	last := len(h.trio) - 1
 	lost := h.trio[last]
@@ -188,7 +202,7 @@ func (h *healing) lose(ctx context.Context) error {
 		err := await(ctx, "a lost node is given up", time.Minute, func() (bool, error) {
 			v := m.node.View()
 			gone, ok := v.Member(id)
-			return !ok || gone.State != view.Alive, nil
+			return !ok || gone.State == view.Failed, nil
 		})
 		if err != nil {
 			return err
@@ -197,22 +211,34 @@ func (h *healing) lose(ctx context.Context) error {
 	return nil
 }
 
-// heal starts a new store under the lost one's name and waits until that can
-// vouch for all it is a home of.
-func (h *healing) heal(ctx context.Context) error {
+// heal loses a store, then starts a new one in its place, and with it what is to
+// run meanwhile, and waits until that holds all it is a home of. It returns when
+// the new one was started.
+func (h *healing) heal(ctx context.Context, meanwhile func()) (start time.Time, err error) {
+	if err := h.lose(ctx); err != nil {
+		return start, err
+	}
 	h.ledger = newLedger(func() int64 { return 0 }) // only the time is of interest
+	start = time.Now()
+	if meanwhile != nil {
+		meanwhile()
+	}
 	m, err := h.open(ctx, len(h.trio), func(inner replica.Mesh) replica.Mesh { return meteredMesh{inner, h.ledger, nil} })
 	h.trio = append(h.trio, m)
 	if err != nil {
-		return err
+		return start, err
 	}
 	if err := m.awaitAll(ctx, nodes); err != nil {
-		return err
+		return start, err
 	}
-	return await(ctx, "a healed store", time.Minute, func() (bool, error) {
+	err = await(ctx, "a healed store", time.Minute, func() (bool, error) {
 		st, err := m.store.Status(ctx)
 		return st.Syncing == 0, err
 	})
+	if err != nil || meanwhile != nil {
+		return start, err // puts make the stores differ for a moment all the time
+	}
+	return start, h.awaitEqual(ctx)
 }
 
 // steadyLoad is a number of clients that each put one value every steadyPause,
@@ -228,7 +254,19 @@ type steadyLoad struct {
 	failure error
 }
 
-type steadyResult struct{ p50, p99, rate float64 }
+type steadyResult struct {
+	took    []time.Duration // in rising order
+	elapsed time.Duration
+}
+
+func (r steadyResult) add(other steadyResult) steadyResult {
+	return steadyResult{slices.Sorted(slices.Values(slices.Concat(r.took, other.took))), r.elapsed + other.elapsed}
+}
+
+// micros is a quantile, in microseconds.
+func (r steadyResult) micros(q float64) float64 {
+	return float64(r.took[int(q*float64(len(r.took)))].Nanoseconds()) / 1e3
+}
 
 func (h *healing) steady(ctx context.Context, clients int) *steadyLoad {
 	s := &steadyLoad{start: time.Now()}
@@ -273,6 +311,5 @@ func (s *steadyLoad) end() (steadyResult, error) {
 		return steadyResult{}, fmt.Errorf("%d of %d puts failed: %w", s.failed, len(s.took), cmp.Or(s.failure, errors.New("none was made")))
 	}
 	slices.Sort(s.took)
-	at := func(q float64) float64 { return float64(s.took[int(q*float64(len(s.took)))].Nanoseconds()) / 1e3 }
-	return steadyResult{p50: at(0.5), p99: at(0.99), rate: float64(len(s.took)) / elapsed.Seconds()}, nil
+	return steadyResult{s.took, elapsed}, nil
 }

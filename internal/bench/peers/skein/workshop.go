@@ -17,9 +17,9 @@ type workshop struct{ dir string }
 func (w workshop) Extra(ctx context.Context, cmd load.Command) (map[string]float64, error) {
 	switch cmd.Level {
 	case "ae":
-		return measureEntropy(ctx, filepath.Join(w.dir, "ae"), cmd.Keys)
+		return measureEntropy(ctx, filepath.Join(w.dir, "ae"), cmd.Keys, entropyRepeats)
 	case "heal":
-		return measureHealing(ctx, filepath.Join(w.dir, "heal"), cmd)
+		return measureHealing(ctx, filepath.Join(w.dir, "heal"), cmd, healRounds)
 	}
 	return nil, load.ErrUnsupported
 }
