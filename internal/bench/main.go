@@ -1,9 +1,9 @@
 // Command bench measures Skein side by side with its peers and compares the
 // figures with their budgets.
 //
-//	go run . -json          the full run, about five minutes after the builds
-//	go run . -quick         a rough run of a minute
-//	go run . -only 'get_.*' some figures
+//	go run . -json          the full run, about seven minutes after the builds
+//	go run . -quick         a rough run of two minutes
+//	go run . -only 'get_.*' some figures, as ^ae_ for those of anti-entropy
 //
 // Every peer is a module and a binary of its own under peers/, holds its three
 // nodes in one process together with the clients that load it, and keeps to
@@ -41,7 +41,7 @@ type options struct {
 func main() {
 	var o options
 	flag.BoolVar(&o.json, "json", false, "print one object with all figures as the last line")
-	flag.BoolVar(&o.quick, "quick", false, "a rough run of about a minute")
+	flag.BoolVar(&o.quick, "quick", false, "a rough run of about two minutes")
 	flag.BoolVar(&o.strict, "strict", false, "exit with 2 when a must is missed")
 	flag.BoolVar(&o.install, "install", false, "where redis-server is missing, install it with apt-get (as root)")
 	flag.StringVar(&o.only, "only", "", "measure the figures whose `name` matches this regular expression")
