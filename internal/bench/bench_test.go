@@ -133,7 +133,7 @@ func TestChoose(t *testing.T) {
 
 func TestFiguresAreTheBudget(t *testing.T) {
 	for _, f := range figures() {
-		if f.aim != 0 && !f.reaches(f.aim, f.must) {
+		if f.aim != 0 && f.falls(f.aim) {
 			t.Errorf("%s: the aim %v does not reach the must %v", f.name, f.aim, f.must)
 		}
 		for _, c := range f.measure.needs() {
@@ -224,6 +224,32 @@ func TestReportOrderAndNulls(t *testing.T) {
 	}
 }
 
+func TestFiguresWithoutAMust(t *testing.T) {
+	told := outcome{figure: figure{name: "told", measure: wear{put("skein", 64)}}, measured: 7}
+	aimed := told
+	aimed.name, aimed.aim = "aimed", 3
+	reached := aimed
+	reached.measured = 2
+	for _, c := range []struct {
+		outcome
+		want string
+	}{{told, "ok"}, {aimed, "short of the aim"}, {reached, "ok, aim reached"}} {
+		if got := c.verdict(); got != c.want {
+			t.Errorf("%s of %v: %q, want %q", c.name, c.measured, got, c.want)
+		}
+	}
+	if code := exitCode([]outcome{told, aimed}, newResults(), true); code != 0 {
+		t.Errorf("a figure without a must ended a strict run with %d", code)
+	}
+	var table bytes.Buffer
+	if err := writeFigures(&table, []outcome{aimed}); err != nil {
+		t.Fatal(err)
+	}
+	if want := regexp.MustCompile(`aimed +- +<= 3 +7 `); !want.MatchString(table.String()) {
+		t.Errorf("no %v in\n%s", want, &table)
+	}
+}
+
 func TestExitCode(t *testing.T) {
 	all := newResults()
 	all.absent["redis"] = errNotOnHost
@@ -282,6 +308,40 @@ func TestDriverRunsPeers(t *testing.T) {
 	}
 	if len(d.processes) != 0 {
 		t.Errorf("%d peers still run", len(d.processes))
+	}
+}
+
+func TestDriverMeasuresApart(t *testing.T) {
+	t.Setenv("BENCH_TEST_PEER", "fake")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := settings{work: t.TempDir(), size: 100, entropyKeys: 7, healKeys: 5, calm: time.Second, progress: io.Discard}
+	d := &driver{settings: s, results: newResults()}
+	for _, c := range workshopCells() {
+		if err := d.measureApart(t.Context(), self, c); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := (once{c, "join"}).value(d.results); err != nil || got != 1.25 {
+			t.Errorf("%s = %v, %v", c, got, err)
+		}
+	}
+	if left, err := os.ReadDir(s.work); err != nil || len(left) > 0 {
+		t.Errorf("%v is left behind, %v", left, err)
+	}
+	if got := d.apartCommand(entropyCell); got.Keys != 7 || got.Level != "ae" {
+		t.Errorf("asked for %+v", got)
+	}
+	if got := d.apartCommand(healCell); got.Keys != 5 || got.Size != 100 || got.Clients != 16 || got.Duration != time.Second {
+		t.Errorf("asked for %+v", got)
+	}
+	t.Setenv("BENCH_TEST_PEER", "dead")
+	if err := d.measureApart(t.Context(), self, healCell); err != nil {
+		t.Errorf("a peer that died ended the run: %v", err)
+	}
+	if err := d.results.faults[healCell]; err == nil || !strings.Contains(err.Error(), "no disk") {
+		t.Errorf("a peer that died is reported as: %v", err)
 	}
 }
 

@@ -37,7 +37,7 @@ func memory(system string) cell           { return cell{system, load.OpMemory, "
 // figure is one line of the report: a budget and how it is measured.
 type figure struct {
 	name, what string
-	must       float64
+	must       float64 // 0: none is set
 	aim        float64 // 0: none is set
 	larger     bool    // larger is better
 	measure    measure
@@ -49,6 +49,9 @@ func (f figure) reaches(value, goal float64) bool {
 	}
 	return value <= goal
 }
+
+// falls tells whether a value is below the must, if there is one.
+func (f figure) falls(value float64) bool { return f.must != 0 && !f.reaches(value, f.must) }
 
 // measure says what must be run for a figure and how the figure follows.
 type measure interface {
@@ -143,7 +146,17 @@ var (
 	placementCell = cell{"skein", load.OpExtra, "placement", 0}
 	idleCell      = cell{"skein", "idle", "", 0}
 	binaryCell    = cell{"skein", "binary", "", 0}
+	entropyCell   = cell{"skein", "ae", "", 0}
+	healCell      = cell{"skein", "heal", "", healClients}
 )
+
+// workshopCells set up the nodes that they need by themselves.
+func workshopCells() []cell { return []cell{entropyCell, healCell} }
+
+func foundFor(keys string) string {
+	return "bytes for two stores of 10^6 keys (-quick: 10^5) to find " + keys + " of which both hold different versions, " +
+		"over their number: all calls of the comparison, both ways, with frames and TLS, without those that carry items"
+}
 
 // figures returns the budgets in the order of the report.
 func figures() []figure {
@@ -169,6 +182,17 @@ func figures() []figure {
 		{"idle_rss_mib", "RSS of an idle node, MiB", 40, 25, false, once{idleCell, "rss_mib"}},
 		{"idle_gossip_Bps", "bytes/s an idle node sends", 1000, 500, false, once{idleCell, "sent_Bps"}},
 		{"idle_cpu_pct", "CPU of an idle node, % of a core", 0.5, 0.2, false, once{idleCell, "cpu_pct"}},
+		{"ae_bytes_per_diff_key_10", foundFor("10"), 150, 100, false, once{entropyCell, "bytes_per_key_10"}},
+		{"ae_bytes_per_diff_key_100", foundFor("100"), 150, 100, false, once{entropyCell, "bytes_per_key_100"}},
+		{"ae_bytes_per_diff_key_1000", foundFor("1000"), 150, 100, false, once{entropyCell, "bytes_per_key_1000"}},
+		{"ae_rtt", "calls one after another, without those that carry items, until two stores know which 100 keys differ", 0, 3, false,
+			once{entropyCell, "rtt"}},
+		{"ae_vs_merkle", "bytes with which hash trees find the same keys, over those of ae_bytes_per_diff_key; the worst of the three", 0, 8, true,
+			once{entropyCell, "vs_merkle"}},
+		{"heal_mb_per_s", "values that come to a new store in the place of a lost one, from its start until all are there, MB/s", 0, 0, true,
+			once{healCell, "mb_per_s"}},
+		{"put_p99_during_heal_ratio", "p99 of 400 put/s of 16 clients while a lost store is healed, over that without", 3, 1.5, false,
+			once{healCell, "put_p99_ratio"}},
 		{"binary_mb", "stripped binary with everything, MB", 32, 0, false, once{binaryCell, "mb"}},
 	}
 }

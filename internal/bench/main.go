@@ -1,9 +1,9 @@
 // Command bench measures Skein side by side with its peers and compares the
 // figures with their budgets.
 //
-//	go run . -json          the full run, about five minutes after the builds
-//	go run . -quick         a rough run of a minute
-//	go run . -only 'get_.*' some figures
+//	go run . -json          the full run, about seven minutes after the builds
+//	go run . -quick         a rough run of two minutes
+//	go run . -only 'get_.*' some figures, as ^ae_ for those of anti-entropy
 //
 // Every peer is a module and a binary of its own under peers/, holds its three
 // nodes in one process together with the clients that load it, and keeps to
@@ -41,7 +41,7 @@ type options struct {
 func main() {
 	var o options
 	flag.BoolVar(&o.json, "json", false, "print one object with all figures as the last line")
-	flag.BoolVar(&o.quick, "quick", false, "a rough run of about a minute")
+	flag.BoolVar(&o.quick, "quick", false, "a rough run of about two minutes")
 	flag.BoolVar(&o.strict, "strict", false, "exit with 2 when a must is missed")
 	flag.BoolVar(&o.install, "install", false, "where redis-server is missing, install it with apt-get (as root)")
 	flag.StringVar(&o.only, "only", "", "measure the figures whose `name` matches this regular expression")
@@ -95,9 +95,11 @@ func bench(ctx context.Context, o options, out io.Writer) (int, error) {
 
 func (s *settings) fillIn(quick bool) {
 	s.keys, s.size = 10_000, 1024
+	s.entropyKeys, s.healKeys, s.calm = 1_000_000, 20_000, 5*time.Second
 	rounds := 15
 	s.cell, s.idle = time.Second, 30*time.Second
 	if quick {
+		s.entropyKeys, s.healKeys, s.calm = 100_000, 5_000, 2*time.Second
 		rounds, s.cell, s.idle = 3, 300*time.Millisecond, 10*time.Second
 	}
 	if s.rounds <= 0 {
@@ -171,7 +173,7 @@ func exitCode(list []outcome, all results, strict bool) int {
 		if o.fault != nil && !excused(o, all) {
 			return 1
 		}
-		if o.fault == nil && strict && !o.reaches(o.measured, o.must) {
+		if o.fault == nil && strict && o.falls(o.measured) {
 			return 2
 		}
 	}

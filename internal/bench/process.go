@@ -92,6 +92,10 @@ func (p *process) hello(limit time.Duration) (load.Hello, error) {
 
 // do sends one command and waits for its result.
 func (p *process) do(cmd load.Command) (load.Result, error) {
+	return p.doWithin(cmd, 2*time.Minute+2*cmd.Duration)
+}
+
+func (p *process) doWithin(cmd load.Command, limit time.Duration) (load.Result, error) {
 	line, err := json.Marshal(cmd)
 	if err != nil {
 		return load.Result{}, err
@@ -100,7 +104,7 @@ func (p *process) do(cmd load.Command) (load.Result, error) {
 		return load.Result{}, fmt.Errorf("%s: %w: %s", p.name, err, p.stderr)
 	}
 	var result load.Result
-	if err := p.receive(&result, 2*time.Minute+2*cmd.Duration); err != nil {
+	if err := p.receive(&result, limit); err != nil {
 		return load.Result{}, err
 	}
 	if result.Error != "" {
@@ -126,11 +130,14 @@ func (p *process) close() error {
 		}
 		return nil
 	case <-time.After(15 * time.Second):
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		p.kill()
 		<-gone
 		return fmt.Errorf("%s had to be killed: %s", p.name, p.stderr)
 	}
 }
+
+// kill ends the peer, with all it started, while it is busy.
+func (p *process) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
 
 // tail keeps the end of what a peer writes to stderr, for error messages.
 type tail struct {

@@ -47,10 +47,12 @@ func (o outcome) verdict() string {
 	switch {
 	case o.fault != nil:
 		return "absent"
-	case !o.reaches(o.measured, o.must):
+	case o.falls(o.measured):
 		return "SHORT"
 	case o.aim != 0 && o.reaches(o.measured, o.aim):
 		return "ok, aim reached"
+	case o.must == 0 && o.aim != 0:
+		return "short of the aim"
 	}
 	return "ok"
 }
@@ -60,9 +62,12 @@ func writeFigures(w io.Writer, list []outcome) error {
 	table := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "figure\tmust\taim\tmeasured\t\tby cpu/op\twhat")
 	for _, o := range list {
-		sign, aim, measured := "<= ", "-", "-"
+		sign, must, aim, measured := "<= ", "-", "-", "-"
 		if o.larger {
 			sign = ">= "
+		}
+		if o.must != 0 {
+			must = sign + number(o.must)
 		}
 		if o.aim != 0 {
 			aim = sign + number(o.aim)
@@ -70,7 +75,7 @@ func writeFigures(w io.Writer, list []outcome) error {
 		if o.fault == nil {
 			measured = number(o.measured)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.name, sign+number(o.must), aim, measured, o.verdict(), o.byCPU, o.what)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.name, must, aim, measured, o.verdict(), o.byCPU, o.what)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -149,7 +154,7 @@ func writeMemory(w io.Writer, cells []cell, all results) error {
 func writeExtras(w io.Writer, cells []cell, all results) error {
 	table := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
 	for _, c := range cells {
-		if c != placementCell && c != idleCell {
+		if c != placementCell && c != idleCell && !slices.Contains(workshopCells(), c) {
 			continue
 		}
 		values := map[string][]string{}

@@ -25,8 +25,12 @@ type settings struct {
 	cell       time.Duration // of one load
 	idle       time.Duration // of the idle measurement
 	keys, size int
-	profiles   string // directory for CPU profiles of the first round; empty: none
-	progress   io.Writer
+	// Keys of each store whose anti-entropy is measured, and of those that are
+	// healed, and for how long puts are measured without healing.
+	entropyKeys, healKeys int
+	calm                  time.Duration
+	profiles              string // directory for CPU profiles of the first round; empty: none
+	progress              io.Writer
 }
 
 // driver runs the peers and collects what they measure.
@@ -42,7 +46,7 @@ func measureAll(ctx context.Context, s settings, cells []cell) (all results, err
 	d := &driver{settings: s, results: newResults(), processes: map[string]*process{}}
 	var repeated, single []cell
 	for _, c := range cells {
-		if c == idleCell || c == binaryCell || c.op == load.OpExtra {
+		if c == idleCell || c == binaryCell || c.op == load.OpExtra || slices.Contains(workshopCells(), c) {
 			single = append(single, c)
 		} else {
 			repeated = append(repeated, c)
@@ -58,6 +62,12 @@ func measureAll(ctx context.Context, s settings, cells []cell) (all results, err
 	if slices.Contains(single, idleCell) && err == nil && d.results.absent["skein"] == nil {
 		d.say("idle mesh of three processes, %v", s.idle)
 		err = d.measureIdle(ctx, binaries["skein"])
+	}
+	for _, c := range workshopCells() {
+		if slices.Contains(single, c) && err == nil && d.results.absent["skein"] == nil {
+			d.say("%s", c)
+			err = d.measureApart(ctx, binaries["skein"], c)
+		}
 	}
 	if slices.Contains(single, binaryCell) && err == nil && d.results.absent["skein"] == nil {
 		d.say("size of a binary with everything")

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/bench/load"
@@ -61,66 +59,3 @@ func (n *idleNode) Get(context.Context, int, string, string) ([]byte, error) {
 
 func (n *idleNode) Children() []int { return nil }
 func (n *idleNode) Close() error    { return n.close() }
-
-// countingNetwork is the host's network; it counts the bytes sent, sealed and
-// with TLS, without the headers of UDP, TCP and IP.
-type countingNetwork struct{ packets, streams atomic.Int64 }
-
-func (n *countingNetwork) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return countingListener{l, n}, nil
-}
-
-func (n *countingNetwork) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	c, err := new(net.ListenConfig).ListenPacket(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return countingPackets{c, n}, nil
-}
-
-func (n *countingNetwork) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := new(net.Dialer).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return countingConn{c, n}, nil
-}
-
-type countingListener struct {
-	net.Listener
-	sum *countingNetwork
-}
-
-func (l countingListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return countingConn{c, l.sum}, nil
-}
-
-type countingConn struct {
-	net.Conn
-	sum *countingNetwork
-}
-
-func (c countingConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	c.sum.streams.Add(int64(n))
-	return n, err
-}
-
-type countingPackets struct {
-	net.PacketConn
-	sum *countingNetwork
-}
-
-func (c countingPackets) WriteTo(b []byte, to net.Addr) (int, error) {
-	n, err := c.PacketConn.WriteTo(b, to)
-	c.sum.packets.Add(int64(n))
-	return n, err
-}

@@ -1,5 +1,6 @@
 // Command skein runs three storing nodes of a mesh in this process, each with
-// a data directory of its own, or one idle node of a mesh of three processes.
+// a data directory of its own, or one idle node of a mesh of three processes, or
+// none until a measurement asks for some that it sets up as it needs them.
 package main
 
 import (
@@ -28,8 +29,12 @@ func main() {
 	idle := flag.String("idle", "", "be one idle node of this name")
 	listen := flag.String("listen", "", "address of the idle node")
 	seeds := flag.String("seeds", "", "addresses of all idle nodes, by commas")
+	alone := flag.Bool("alone", false, "open nothing before a measurement does")
 	flag.Parse()
 	os.Exit(load.Main(func(ctx context.Context) (load.System, load.Hello, error) {
+		if *alone {
+			return workshop{*dir}, load.Hello{System: "skein", Version: "this tree"}, nil
+		}
 		if *idle != "" {
 			return openIdle(ctx, *dir, *idle, *listen, strings.Split(*seeds, ","))
 		}
@@ -53,15 +58,32 @@ func meshConfig(dir, name, listen string, seeds []string) mesh.Config {
 }
 
 func open(ctx context.Context, cfg mesh.Config) (*member, error) {
+	return setup{mesh: cfg}.open(ctx)
+}
+
+// setup is how a member is opened.
+type setup struct {
+	mesh   mesh.Config
+	store  replica.Config // but for its Mesh
+	bucket replica.BucketConfig
+	// wrap, if there is one, puts something between the node and its store.
+	wrap func(replica.Mesh) replica.Mesh
+}
+
+func (s setup) open(ctx context.Context) (*member, error) {
 	m := &member{}
 	var err error
-	if m.node, err = mesh.Start(ctx, cfg); err != nil {
+	if m.node, err = mesh.Start(ctx, s.mesh); err != nil {
 		return m, err
 	}
-	if m.store, err = replica.Open(ctx, replica.Config{Mesh: m.node}); err != nil {
+	s.store.Mesh = m.node
+	if s.wrap != nil {
+		s.store.Mesh = s.wrap(m.node)
+	}
+	if m.store, err = replica.Open(ctx, s.store); err != nil {
 		return m, err
 	}
-	m.bucket, err = m.store.Bucket(ctx, "bench", replica.BucketConfig{})
+	m.bucket, err = m.store.Bucket(ctx, "bench", s.bucket)
 	return m, err
 }
 

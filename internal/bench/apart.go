@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/bench/load"
+)
+
+// healClients put beside a store that is healed, see put_p99_during_heal_ratio.
+const healClients = 16
+
+// apartLimit is for how long one measurement with nodes of its own may take:
+// most of it is to load them.
+const apartLimit = 10 * time.Minute
+
+// measureApart runs a measurement for which the peer opens nodes of its own, in
+// a process of its own.
+func (d *driver) measureApart(ctx context.Context, binary string, c cell) error {
+	dir := filepath.Join(d.work, "data-"+c.op)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	p, err := spawn(c.op, binary, "-dir", dir, "-alone")
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, p.kill)
+	var result load.Result
+	if _, err = p.hello(time.Minute); err == nil {
+		result, err = p.doWithin(d.apartCommand(c), apartLimit)
+	}
+	stop()
+	d.results.add(c, 0, result, errors.Join(err, p.close()))
+	return errors.Join(ctx.Err(), os.RemoveAll(dir))
+}
+
+func (d *driver) apartCommand(c cell) load.Command {
+	cmd := load.Command{Op: load.OpExtra, Level: c.op, Clients: c.clients, Keys: d.healKeys, Size: d.size, Duration: d.calm}
+	if c == entropyCell {
+		cmd.Keys = d.entropyKeys
+	}
+	return cmd
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica"
+)
+
+// moves tells whether calls of a method carry items. Every other call that a
+// comparison makes serves to find out which items differ.
+func moves(method string) bool {
+	return method == wire.MethodRead || method == wire.MethodMerge || method == wire.MethodPut
+}
+
+// usage is what the calls of one method took.
+type usage struct {
+	calls   int
+	payload int64 // requests and replies, without any framing
+	wire    int64 // bytes of the connections, with frame headers and TLS
+}
+
+func (u usage) add(other usage) usage {
+	return usage{u.calls + other.calls, u.payload + other.payload, u.wire + other.wire}
+}
+
+// ledger books the bytes that come in at the connections of some nodes on the
+// calls that are under way at that time. As replies are counted before a caller
+// sees them, and requests before they are answered, a call that is alone is
+// booked to the byte. Of calls at the same time one gets all, first of all one
+// that serves to find differences: what is told of these is never too little.
+type ledger struct {
+	arrived func() int64
+
+	mu     sync.Mutex
+	seen   int64 // of arrived, what is booked already
+	open   []*call
+	by     map[string]usage
+	rounds int // the longest chain of calls that find differences, each begun after the one before it had ended
+	moved  time.Time
+}
+
+type call struct {
+	method string
+	round  int
+}
+
+func newLedger(arrived func() int64) *ledger {
+	return &ledger{arrived: arrived, seen: arrived(), by: make(map[string]usage)}
+}
+
+func (l *ledger) begin(method string) *call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.book()
+	c := &call{method: method, round: l.rounds + 1}
+	l.open = append(l.open, c)
+	if moves(method) && l.moved.IsZero() {
+		l.moved = time.Now()
+	}
+	return c
+}
+
+func (l *ledger) end(c *call, payload int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.book()
+	l.by[c.method] = l.by[c.method].add(usage{calls: 1, payload: int64(payload)})
+	if !moves(c.method) {
+		l.rounds = max(l.rounds, c.round)
+	}
+	for i, other := range l.open {
+		if other == c {
+			l.open = append(l.open[:i], l.open[i+1:]...)
+			break
+		}
+	}
+}
+
+// book charges what has come since the last time. It needs mu.
+func (l *ledger) book() {
+	now := l.arrived()
+	came := usage{wire: now - l.seen}
+	l.seen = now
+	if len(l.open) == 0 {
+		return // pings and gossip
+	}
+	charged := l.open[0]
+	for _, c := range l.open {
+		if !moves(c.method) {
+			charged = c
+			break
+		}
+	}
+	l.by[charged.method] = l.by[charged.method].add(came)
+}
+
+// account is what a ledger holds between two moments.
+type account struct {
+	by     map[string]usage
+	rounds int
+}
+
+// take empties the ledger.
+func (l *ledger) take() account {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.book()
+	out := account{by: maps.Clone(l.by), rounds: l.rounds}
+	clear(l.by)
+	l.rounds = 0
+	return out
+}
+
+// firstMove is when a call with items was first made; zero: never.
+func (l *ledger) firstMove() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.moved
+}
+
+// finding and moving add up the two kinds of calls.
+func (a account) finding() usage { return a.sum(func(method string) bool { return !moves(method) }) }
+func (a account) moving() usage  { return a.sum(moves) }
+
+func (a account) sum(counts func(string) bool) (total usage) {
+	for method, u := range a.by {
+		if counts(method) {
+			total = total.add(u)
+		}
+	}
+	return total
+}
+
+// meteredMesh is what stands between a node and its store: it books the store's
+// calls, and refuses those that are not allowed as if nobody could be reached.
+type meteredMesh struct {
+	replica.Mesh
+	ledger *ledger
+	allow  func(method string, req []byte) bool // nil: all are
+}
+
+func (m meteredMesh) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	if m.allow != nil && !m.allow(method, req) {
+		return nil, mesh.ErrUnreachable
+	}
+	c := m.ledger.begin(method)
+	reply, err := m.Mesh.Call(ctx, to, method, req)
+	m.ledger.end(c, len(req)+len(reply))
+	return reply, err
+}
