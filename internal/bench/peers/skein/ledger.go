@@ -15,7 +15,7 @@ import (
 // moves tells whether calls of a method carry items. Every other call that a
 // comparison makes serves to find out which items differ.
 func moves(method string) bool {
-	return method == wire.MethodRead || method == wire.MethodMerge || method == wire.MethodPut
+	return method == wire.MethodRead || method == wire.MethodFetch || method == wire.MethodMerge || method == wire.MethodPut
 }
 
 // usage is what the calls of one method took.
