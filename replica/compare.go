@@ -32,9 +32,6 @@ func (s *Store) shardsOf(b *bucket) int {
 // compare makes this store and a peer equal in all that both are homes of.
 func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 	lay := s.layout.Load()
-	if err := s.syncStamps(ctx, peer); err != nil {
-		return err
-	}
 	theirs, err := s.askHeld(ctx, lay, peer)
 	if err != nil {
 		return err
@@ -61,7 +58,7 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 // have, and returns these, bucket by bucket. Whole buckets are compared first:
 // peers that are equal, as they mostly are, find that out for a few bytes.
 func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeID) (common [][]slice, err error) {
-	var req wire.SumsRequest
+	req := wire.SumsRequest{Stamps: s.stampSum()}
 	for _, b := range s.buckets.list() {
 		if at := s.shared(lay, b, s.id, peer); len(at) > 0 {
 			sum, err := s.sumOf(ctx, lay, at)
@@ -69,17 +66,17 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 				return nil, err
 			}
 			common = append(common, at)
-			req.Sums = append(req.Sums, wire.BucketSum{Bucket: b.id, Digest: sum})
+			req.Sums = append(req.Sums, wire.BucketSum{Bucket: b.id, Sum: sum})
 		}
 	}
-	if len(common) == 0 {
-		return nil, nil
+	m, err := s.askSums(ctx, peer, &req)
+	if err == nil && m.Stamps {
+		// Purges first: who lags behind them can give nothing away.
+		if err = s.syncStamps(ctx, peer); err == nil {
+			req.Stamps = 0
+			m, err = s.askSums(ctx, peer, &req)
+		}
 	}
-	answer, err := s.ask(ctx, peer, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
-	if err != nil {
-		return nil, err
-	}
-	m, err := wire.DecodeSumsReply(answer)
 	if err != nil {
 		return nil, err
 	}
@@ -95,11 +92,22 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 	return common, nil
 }
 
+func (s *Store) askSums(ctx context.Context, peer view.NodeID, req *wire.SumsRequest) (m wire.SumsReply, err error) {
+	answer, err := s.ask(ctx, peer, wire.MethodSums, wire.AppendSumsRequest(nil, req))
+	if err != nil {
+		return m, err
+	}
+	return wire.DecodeSumsReply(answer)
+}
+
 // serveSums compares the asker's digests of whole buckets with those here.
 func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 	m, err := wire.DecodeSumsRequest(req)
 	if err != nil {
 		return nil, err
+	}
+	if m.Stamps != 0 && m.Stamps != s.stampSum() {
+		return wire.AppendSumsReply(nil, &wire.SumsReply{Stamps: true}), nil
 	}
 	lay := s.layout.Load()
 	var reply wire.SumsReply
@@ -111,7 +119,7 @@ func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]
 			if err != nil {
 				return nil, err
 			}
-			if mine == sum.Digest {
+			if mine == sum.Sum {
 				continue
 			}
 			for _, n := range s.digests.keys(at) {
@@ -124,15 +132,15 @@ func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]
 	return wire.AppendSumsReply(nil, &reply), nil
 }
 
-// sumOf is the digest of slices and of which they are: equal sums of different
-// slices, of nothing for instance, prove nothing.
-func (s *Store) sumOf(ctx context.Context, lay *layout, at []slice) ([16]byte, error) {
+// sumOf is a hash of the digests of slices and of which they are: equal sums of
+// different slices, of nothing for instance, prove nothing.
+func (s *Store) sumOf(ctx context.Context, lay *layout, at []slice) (uint64, error) {
 	total, err := s.total(ctx, at)
 	total.Key += lay.roster
 	for _, a := range at {
 		total.Version += uint64(reconcile.Element{Key: a.bucket, Version: uint64(a.shard) + 1}.Fingerprint())
 	}
-	return digestBytes(total), err
+	return uint64(reconcile.Element(total).Fingerprint()), err
 }
 
 // byBucket splits a list of slices.

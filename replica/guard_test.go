@@ -71,7 +71,7 @@ func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			req := wire.SumsRequest{Sums: []wire.BucketSum{{Bucket: b.id, Digest: sum}}}
+			req := wire.SumsRequest{Sums: []wire.BucketSum{{Bucket: b.id, Sum: sum}}}
 			answer, err := s.ask(ctx, nodes[1].id, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
 			if err != nil {
 				t.Fatal(err)

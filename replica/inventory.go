@@ -79,6 +79,15 @@ func (s *Store) takeStock(ctx context.Context, at []slice) (*inventory, error) {
 	return v, nil
 }
 
+// add puts another inventory's records in. No symbols may have been made.
+func (v *inventory) add(w *inventory) {
+	for _, t := range w.stretches {
+		t.first += len(v.prints)
+		v.stretches = append(v.stretches, t)
+	}
+	v.prints = append(v.prints, w.prints...)
+}
+
 // errInventory: there is more than may be kept in memory at once.
 var errInventory = errors.New("replica: too many keys for one sketch")
 

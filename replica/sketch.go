@@ -34,44 +34,53 @@ func (s *Store) serveSketch(ctx context.Context, from view.NodeID, req []byte) (
 		at[i] = slice{m.Bucket, shard}
 	}
 	var reply wire.SketchReply
-	if len(m.Rest) > 0 {
-		if reply.RestEqual, reply.Marks, err = s.judgeRest(ctx, from, &m, at); err != nil {
-			return nil, err
-		}
-	}
-	if len(at) > 0 {
-		v := s.inventories.get(m.Kept, time.Now())
-		if v == nil && m.From == 0 {
-			if v, err = s.takeStock(ctx, at); err != nil {
+	v := s.inventories.get(m.Kept, time.Now())
+	switch {
+	case v != nil:
+	case m.From > 0:
+		return nil, errGone
+	default:
+		if m.Rest {
+			if at, err = s.judgeRest(ctx, from, &m, at, &reply); err != nil {
 				return nil, err
 			}
+		}
+		if v, err = s.takeStock(ctx, at); err != nil {
+			return nil, err
+		}
+		if len(at) > 0 {
 			s.keep(v)
 		}
-		if v == nil {
-			return nil, errGone
-		}
-		reply.Kept, reply.Keys = v.name, uint64(len(v.prints))
-		reply.Symbols = reconcile.AppendSymbols(nil, v.symbols(m.From, min(m.Count, maxSymbols)))
 	}
+	reply.Kept, reply.Keys = v.name, uint64(len(v.prints))
+	reply.Symbols = reconcile.AppendSymbols(nil, v.symbols(m.From, min(m.Count, maxSymbols)))
 	return wire.AppendSketchReply(nil, &reply), nil
 }
 
 // errGone: what earlier symbols were made of is not kept any more.
 var errGone = errors.New("replica: the state that was compared is gone")
 
-// judgeRest compares what both stores are to have but for some slices.
-func (s *Store) judgeRest(ctx context.Context, from view.NodeID, m *wire.SketchRequest, at []slice) (equal bool, marks []byte, err error) {
+// judgeRest looks at what both stores are to have beside the slices at hand. It
+// returns these with those of the rest that differ by the asker's marks.
+func (s *Store) judgeRest(ctx context.Context, from view.NodeID, m *wire.SketchRequest, at []slice, reply *wire.SketchReply) ([]slice, error) {
 	b := s.buckets.byID(m.Bucket)
 	if b == nil {
-		return false, nil, nil
+		return at, nil
 	}
 	lay := s.layout.Load()
 	rest := without(s.shared(lay, b, from, s.id), at)
-	sum, err := s.sumOf(ctx, lay, rest)
-	if err != nil || [16]byte(m.Rest) == sum {
-		return err == nil, nil, err
+	var more []slice
+	if len(m.Marks) == len(rest) {
+		for i, mark := range s.digests.marks(rest, m.Mark) {
+			if mark != m.Marks[i] {
+				reply.More = append(reply.More, i)
+				more = append(more, rest[i])
+			}
+		}
 	}
-	return false, s.digests.marks(rest, m.Mark), nil
+	var err error
+	reply.Rest, err = s.sumOf(ctx, lay, without(rest, more))
+	return append(slices.Clip(at), more...), err
 }
 
 // without returns the slices that are not among others; both in rising order.
@@ -130,31 +139,25 @@ func (s *Store) serveFetch(ctx context.Context, _ view.NodeID, req []byte) ([]by
 
 // stepSymbols gets symbols from the peer while those here are made.
 func (s *Store) stepSymbols(ctx context.Context, c *comparison, step replicate.Step) error {
+	req := wire.SketchRequest{Bucket: c.bucket(), From: step.From, Count: step.Count}
 	at := c.some(step.Units)
-	req := wire.SketchRequest{Bucket: c.bucket(), From: step.From, Count: step.Count, Mark: step.Mark}
-	for _, a := range at {
-		req.Shards = append(req.Shards, a.shard)
-	}
+	rest := without(c.units, at)
+	stock := make(chan error, 1)
 	if step.From > 0 {
 		req.Kept = c.kept
-	}
-	rest := without(c.units, at)
-	if len(step.Rest) > 0 {
-		sum, err := s.sumOf(ctx, c.lay, rest)
-		if err != nil {
-			return err
+		stock <- nil
+	} else {
+		for _, a := range at {
+			req.Shards = append(req.Shards, a.shard)
 		}
-		req.Rest = sum[:]
-	}
-	stock := make(chan error, 1)
-	if len(at) > 0 && step.From == 0 {
+		if req.Rest = len(step.Rest) > 0; step.Tell {
+			req.Mark, req.Marks = step.Mark, s.digests.marks(rest, step.Mark)
+		}
 		go func() {
 			var err error
 			c.mine, err = s.takeStock(ctx, at)
 			stock <- err
 		}()
-	} else {
-		stock <- nil
 	}
 	answer, err := s.askFor(ctx, c.peer, wire.MethodSketch, wire.AppendSketchRequest(nil, &req), sketchWait)
 	if err = errors.Join(err, <-stock); err != nil {
@@ -168,23 +171,40 @@ func (s *Store) stepSymbols(ctx context.Context, c *comparison, step replicate.S
 		return errGone
 	}
 	c.kept = m.Kept
-	got := replicate.Sketch{Keys: int(m.Keys), RestEqual: m.RestEqual}
+	got := replicate.Sketch{Keys: int(m.Keys)}
+	if req.Rest {
+		if got.More, got.RestEqual, err = s.learnRest(ctx, c, rest, &m); err != nil {
+			return err
+		}
+	}
 	if got.Theirs, err = reconcile.DecodeSymbols(m.Symbols); err != nil {
 		return err
 	}
-	if len(at) > 0 {
-		got.Mine = c.mine.symbols(step.From, step.Count)
-	}
-	if len(m.Marks) == len(rest) {
-		// The peer tells of all that was not at hand, the core asks for those in doubt.
-		mine := s.digests.marks(rest, step.Mark)
-		for _, u := range step.Rest {
-			i := slices.Index(rest, c.units[u])
-			got.RestMines, got.RestTheirs = append(got.RestMines, mine[i]), append(got.RestTheirs, m.Marks[i])
-		}
-	}
+	got.Mine = c.mine.symbols(step.From, step.Count)
 	c.core.Sketched(got)
 	return nil
+}
+
+// learnRest takes in what the peer says of the rest: what it made part of the
+// sketch becomes part of the own.
+func (s *Store) learnRest(ctx context.Context, c *comparison, rest []slice, m *wire.SketchReply) (units []int, equal bool, err error) {
+	var more []slice
+	for _, i := range m.More {
+		if i >= len(rest) {
+			return nil, false, fmt.Errorf("replica: shard %d of %d", i, len(rest))
+		}
+		more = append(more, rest[i])
+		units = append(units, slices.Index(c.units, rest[i]))
+	}
+	if len(more) > 0 {
+		v, err := s.takeStock(ctx, more)
+		if err != nil {
+			return nil, false, err
+		}
+		c.mine.add(v)
+	}
+	sum, err := s.sumOf(ctx, c.lay, without(rest, more))
+	return units, sum == m.Rest, err
 }
 
 // stepFetch gets records from the peer by their fingerprints.

@@ -49,11 +49,13 @@ type Step struct {
 	Kind  StepKind
 	Units []int
 	// Of Symbols: all symbols of one sequence must come from one state of the
-	// records, there and here. Rest, if not empty, are units whose digests are
-	// to be compared with the peer's on this occasion, in one sum, and if that
-	// differs by the Mark-th byte of each; there may be nothing else to do.
+	// records, there and here. Rest, if not empty, are units that seem equal. The
+	// peer is to be told the Mark-th byte of each one's digest, if Tell is set, and
+	// puts those in which that differs into the sketch too; the digests of the
+	// others are to be compared in one sum.
 	From, Count int
 	Rest        []int
+	Tell        bool
 	Mark        int
 	Prints      []reconcile.Fingerprint
 	Unit        int
@@ -102,6 +104,7 @@ type sketching struct {
 	more int // times that they were not enough
 	keys int // own keys
 	rest bool
+	tell bool
 }
 
 const (
@@ -109,6 +112,7 @@ const (
 	// 8 bytes of each while it is compared.
 	maxSketched = 1 << 20
 	maxMarks    = 4       // bytes of units' digests that are compared before whole digests are
+	fewHits     = 16      // of so many units that differ all are found by one byte, 15 times of 16
 	maxSymbols  = 1 << 15 // in one step
 )
 
@@ -130,26 +134,19 @@ func NewExchange(sizes []int, batch int) *Exchange {
 // the first step, or not at all. Lists of another length tell nothing.
 func (e *Exchange) Guess(mine, theirs []byte, keys int) {
 	e.theirs = keys
-	e.guess(mine, theirs)
-}
-
-func (e *Exchange) guess(mine, theirs []byte) {
-	if len(mine) != len(e.doubt) || len(theirs) != len(e.doubt) {
-		e.marks = maxMarks // from now on whole digests tell
+	if len(mine) != len(e.sizes) || len(theirs) != len(e.sizes) {
 		return
 	}
-	e.marks++
-	e.hits, e.of = 0, len(e.doubt)
-	var doubt []int
-	for i, u := range e.doubt {
-		if mine[i] != theirs[i] {
+	e.marks, e.of = 1, len(e.sizes)
+	e.doubt = nil
+	for u := range e.sizes {
+		if mine[u] != theirs[u] {
 			e.todo = append(e.todo, u)
-			e.hits++
 		} else {
-			doubt = append(doubt, u)
+			e.doubt = append(e.doubt, u)
 		}
 	}
-	e.doubt = doubt
+	e.hits = len(e.todo)
 }
 
 // Step returns what to do now. It returns the same step until that is
@@ -176,7 +173,8 @@ func (e *Exchange) Step() Step {
 		case len(e.todo) > 0:
 			e.begin()
 		case len(e.doubt) > 0 && 0 < e.marks && e.marks < maxMarks:
-			e.sketch = sketching{rest: true}
+			e.got = make(map[string]bool)
+			e.sketch = sketching{rest: true, tell: true, next: reconcile.FirstSymbols(2)}
 		case len(e.doubt) > 0:
 			return Step{Kind: Digests, Units: e.doubt}
 		default:
@@ -188,7 +186,7 @@ func (e *Exchange) Step() Step {
 func (e *Exchange) symbols() Step {
 	s := Step{Kind: Symbols, Units: e.stage, From: e.sketch.peel.Symbols(), Count: min(e.sketch.next, maxSymbols)}
 	if e.sketch.rest {
-		s.Rest, s.Mark = e.doubt, e.marks
+		s.Rest, s.Tell, s.Mark = e.doubt, e.sketch.tell, e.marks
 	}
 	return s
 }
@@ -213,6 +211,7 @@ func (e *Exchange) begin() {
 	e.sketch = sketching{next: reconcile.FirstSymbols(expected), keys: keys}
 	// The rest is looked at on the way, when this is the last that is left.
 	e.sketch.rest = len(e.todo) == 0 && len(e.doubt) > 0 && e.marks < maxMarks
+	e.sketch.tell = e.hits > fewHits
 	all := 0
 	for _, size := range e.sizes {
 		all += size
@@ -232,11 +231,9 @@ func (e *Exchange) list() { e.listed, e.page, e.sketch = true, Page{First: true}
 // Sketch is what came of a Symbols step.
 type Sketch struct {
 	Theirs, Mine []reconcile.Symbol
-	Keys         int // the peer's, in the units
-	// Of the rest: whether it is equal, else a byte of each unit's digest. The
-	// bytes may be missing: then it is not known which of the units differ.
-	RestEqual             bool
-	RestTheirs, RestMines []byte
+	Keys         int   // the peer's, in the units
+	More         []int // units of the rest, or made equal before, of which the symbols are too
+	RestEqual    bool  // but for these the rest is
 }
 
 // Sketched reports the symbols asked for.
@@ -244,10 +241,12 @@ func (e *Exchange) Sketched(s Sketch) {
 	k := &e.sketch
 	if k.rest {
 		k.rest = false
+		if k.tell {
+			e.marks++
+		}
+		e.join(s.More)
 		if s.RestEqual {
 			e.doubt = nil
-		} else {
-			e.guess(s.RestMines, s.RestTheirs)
 		}
 	}
 	if len(e.stage) == 0 {
@@ -270,6 +269,15 @@ func (e *Exchange) Sketched(s Sketch) {
 	if k.next -= now - sent; k.next <= 0 {
 		k.next = min(reconcile.NextSymbols(now, k.more), limit-now)
 		k.more++
+	}
+}
+
+// join takes more units up with those at hand.
+func (e *Exchange) join(more []int) {
+	e.stage = append(slices.Clip(e.stage), more...)
+	e.doubt = slices.DeleteFunc(slices.Clone(e.doubt), func(u int) bool { return slices.Contains(more, u) })
+	for _, u := range more {
+		e.sketch.keys += e.sizes[u]
 	}
 }
 

@@ -49,6 +49,7 @@ type twins struct {
 	moved        int
 	steps        map[StepKind]int
 	symbols      int
+	sketched     []int  // units that symbols are made of
 	during       func() // runs before every step: others write
 	// What the peer tells of units: lies, and whatever else may come.
 	spoil func([]reconcile.Symbol)
@@ -187,20 +188,29 @@ func (p *twins) get(key string) (back []string) {
 
 func (p *twins) symbolsStep(e *Exchange, at Step) {
 	s := Sketch{RestEqual: true}
-	s.Mine = p.sketch(p.mine, at.Units, at.From, at.Count)
-	s.Theirs = p.sketch(p.theirs, at.Units, at.From, at.Count)
+	if at.From == 0 {
+		p.sketched = slices.Clone(at.Units)
+	}
+	if at.Tell {
+		mine, theirs := p.marks(p.mine, at.Rest, at.Mark), p.marks(p.theirs, at.Rest, at.Mark)
+		for i, u := range at.Rest {
+			if mine[i] != theirs[i] {
+				s.More = append(s.More, u)
+			}
+		}
+		p.sketched = append(p.sketched, s.More...)
+	}
+	s.Mine = p.sketch(p.mine, p.sketched, at.From, at.Count)
+	s.Theirs = p.sketch(p.theirs, p.sketched, at.From, at.Count)
 	p.symbols += at.Count
 	if p.spoil != nil {
 		p.spoil(s.Theirs)
 	}
-	for _, u := range at.Units {
+	for _, u := range p.sketched {
 		s.Keys += len(p.theirs[u])
 	}
 	for _, u := range at.Rest {
-		s.RestEqual = s.RestEqual && maps.Equal(p.mine[u], p.theirs[u])
-	}
-	if !s.RestEqual {
-		s.RestMines, s.RestTheirs = p.marks(p.mine, at.Rest, at.Mark), p.marks(p.theirs, at.Rest, at.Mark)
+		s.RestEqual = s.RestEqual && (maps.Equal(p.mine[u], p.theirs[u]) || slices.Contains(s.More, u))
 	}
 	e.Sketched(s)
 }

@@ -19,16 +19,16 @@ type (
 		Kept        uint64
 		From, Count int
 		Rest        []int
-		RestSum     reconcile.Digest
 		Mark        int
+		Marks       []byte
 	}
 	sketchReply struct {
-		Kept      uint64
-		Keys      int
-		Symbols   []reconcile.Symbol
-		RestEqual bool
-		Marks     []byte
-		Gone      bool
+		Kept    uint64
+		Keys    int
+		Symbols []reconcile.Symbol
+		More    []int
+		Rest    reconcile.Digest // of the others
+		Gone    bool
 	}
 	fetchRequest struct {
 		Kept  uint64
@@ -86,14 +86,19 @@ func (s *store) serveSketch(body any, reply func(any)) bool {
 	case marksRequest:
 		reply(marksReply{s.marks(b.Units, 0)})
 	case sketchRequest:
-		r := sketchReply{Kept: b.Kept, RestEqual: len(b.Rest) == 0 || s.sum(b.Rest) == b.RestSum}
-		if !r.RestEqual {
-			r.Marks = s.marks(b.Rest, b.Mark)
-		}
-		v := s.inventories[b.Kept]
+		r, v := sketchReply{Kept: b.Kept}, s.inventories[b.Kept]
 		if b.From == 0 {
+			var others []int
+			for i, mark := range s.marks(b.Rest, b.Mark) {
+				if len(b.Marks) > 0 && b.Marks[i] != mark {
+					r.More = append(r.More, b.Rest[i])
+				} else {
+					others = append(others, b.Rest[i])
+				}
+			}
+			r.Rest = s.sum(others)
 			s.serial++
-			r.Kept, v = s.serial, s.takeStock(b.Units)
+			r.Kept, v = s.serial, s.takeStock(slices.Concat(b.Units, r.More))
 			s.inventories[r.Kept] = v
 			if len(s.inventories) > 2 {
 				delete(s.inventories, slices.Min(slices.Collect(maps.Keys(s.inventories))))
@@ -236,21 +241,27 @@ func (e *exchange) digests(at replicate.Step) {
 
 func (e *exchange) symbols(at replicate.Step) {
 	rest := e.some(at.Rest)
-	req := sketchRequest{Units: e.some(at.Units), From: at.From, Count: at.Count, Rest: rest, RestSum: e.sum(rest), Mark: at.Mark, Kept: e.kept}
+	req := sketchRequest{Units: e.some(at.Units), From: at.From, Count: at.Count, Rest: rest, Mark: at.Mark, Kept: e.kept}
+	if at.Tell {
+		req.Marks = e.marks(rest, at.Mark)
+	}
 	if at.From == 0 {
 		e.mine = e.takeStock(req.Units)
 	}
-	marks := e.marks(rest, at.Mark)
 	e.call(e.peer, req, 2*time.Second, func(body any, ok bool) {
 		r, _ := body.(sketchReply)
 		if !ok || r.Gone {
 			return
 		}
 		e.kept = r.Kept
-		e.core.Sketched(replicate.Sketch{
-			Theirs: r.Symbols, Mine: e.mine.symbols(at.From, at.Count), Keys: r.Keys,
-			RestEqual: r.RestEqual, RestTheirs: r.Marks, RestMines: marks,
-		})
+		got := replicate.Sketch{Theirs: r.Symbols, Keys: r.Keys}
+		for _, u := range r.More {
+			got.More = append(got.More, slices.Index(e.units, u))
+			rest = slices.DeleteFunc(rest, func(v int) bool { return v == u })
+		}
+		maps.Copy(e.mine, e.takeStock(r.More))
+		got.Mine, got.RestEqual = e.mine.symbols(at.From, at.Count), e.sum(rest) == r.Rest
+		e.core.Sketched(got)
 		e.c.sketched++
 		e.step()
 	})

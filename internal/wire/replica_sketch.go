@@ -14,15 +14,18 @@ const (
 	maxSymbols  = 1 << 16 // in one reply
 )
 
-// BucketSum is the digest of all records of a bucket in the shards that both
-// stores are to have.
+// BucketSum is a hash of the digest of all records of a bucket in the shards that
+// both stores are to have.
 type BucketSum struct {
 	Bucket uint64
-	Digest [16]byte
+	Sum    uint64
 }
 
 // SumsRequest shows the sender's digests of whole buckets.
-type SumsRequest struct{ Sums []BucketSum }
+type SumsRequest struct {
+	Stamps uint64 // hash of the sender's stamps; 0: they do not matter
+	Sums   []BucketSum
+}
 
 // BucketDiffers tells of a bucket whose digest differs, by its place in the
 // request, how many keys the receiver has of it, and a byte of the digest of
@@ -33,29 +36,38 @@ type BucketDiffers struct {
 	Marks []byte
 }
 
-// SumsReply lists the buckets that differ, in the order of the request.
-type SumsReply struct{ Differ []BucketDiffers }
+// SumsReply lists the buckets that differ, in the order of the request. Stamps
+// says that the stamps differ: one of the stores has to catch up with purges
+// first, nothing was compared.
+type SumsReply struct {
+	Stamps bool
+	Differ []BucketDiffers
+}
 
 // SketchRequest asks for Count coded symbols, from symbol From on, of the
 // records of a bucket in some shards. Kept is the name of the state that earlier
-// symbols came from; 0: there are none. Rest, if it is there, is the asker's
-// digest of the other shards that both stores are to have, to be compared.
+// symbols came from; 0: there are none, and Shards tells of what they are to be.
+//
+// Rest asks about the other shards that both stores are to have. Marks, if there
+// are any, are the Mark-th byte of the digest of each at the asker: those in which
+// it differs become part of the sketch.
 type SketchRequest struct {
 	Bucket      uint64
 	Shards      []int // in rising order
 	Kept        uint64
 	From, Count int
-	Rest        []byte // 16 bytes or none
-	Mark        int    // which byte of digests to tell if Rest differs
+	Rest        bool
+	Mark        int
+	Marks       []byte
 }
 
 // SketchReply answers SketchRequest.
 type SketchReply struct {
-	Kept      uint64 // name of the state; another one than asked for: that is gone
-	Keys      uint64 // in the shards
-	Symbols   []byte // 12 bytes each
-	RestEqual bool
-	Marks     []byte // if Rest differs: a byte of the digest of each shard of the rest
+	Kept    uint64 // name of the state
+	Keys    uint64 // in the shards
+	Symbols []byte // 12 bytes each
+	More    []int  // shards of the rest that are part of the sketch, by their places
+	Rest    uint64 // hash of the digest of the others, 0 if it was not asked for
 }
 
 // FetchRequest asks for the records of fingerprints, 8 bytes each, that are in
@@ -85,10 +97,11 @@ type FetchReply struct {
 func AppendSumsRequest(dst []byte, m *SumsRequest) []byte {
 	return pack(dst, func(p *packer) {
 		p.uint(replicaVersion)
+		p.uint(m.Stamps)
 		p.array(len(m.Sums) * 2)
 		for i := range m.Sums {
 			p.id(m.Sums[i].Bucket)
-			p.bytes(m.Sums[i].Digest[:])
+			p.id(m.Sums[i].Sum)
 		}
 	})
 }
@@ -97,15 +110,12 @@ func AppendSumsRequest(dst []byte, m *SumsRequest) []byte {
 func DecodeSumsRequest(data []byte) (m SumsRequest, err error) {
 	err = unpack(data, "sums request", func(u *unpacker) {
 		u.version(replicaVersion)
-		for i := range u.list(2) {
-			b := BucketSum{Bucket: u.uint()}
-			if copy(b.Digest[:], u.bytes(16)) != 16 {
-				u.fail("digest %d is not 16 bytes long", i)
-			}
+		m.Stamps = u.uint()
+		for range u.list(2) {
+			m.Sums = append(m.Sums, BucketSum{Bucket: u.uint(), Sum: u.uint()})
 			if u.err != nil {
 				return
 			}
-			m.Sums = append(m.Sums, b)
 		}
 	})
 	return m, err
@@ -115,6 +125,7 @@ func DecodeSumsRequest(data []byte) (m SumsRequest, err error) {
 func AppendSumsReply(dst []byte, m *SumsReply) []byte {
 	return pack(dst, func(p *packer) {
 		p.uint(replicaVersion)
+		p.bool(m.Stamps)
 		p.array(len(m.Differ) * 3)
 		for i := range m.Differ {
 			p.uint(uint64(m.Differ[i].Place))
@@ -128,6 +139,7 @@ func AppendSumsReply(dst []byte, m *SumsReply) []byte {
 func DecodeSumsReply(data []byte) (m SumsReply, err error) {
 	err = unpack(data, "sums reply", func(u *unpacker) {
 		u.version(replicaVersion)
+		m.Stamps = u.bool()
 		for i := range u.list(3) {
 			d := BucketDiffers{Place: int(u.uintMax(maxBatch)), Keys: u.uintMax(1 << 48), Marks: u.bytes(AllShards)}
 			if i > 0 && m.Differ[i-1].Place >= d.Place {
@@ -147,12 +159,13 @@ func AppendSketchRequest(dst []byte, m *SketchRequest) []byte {
 	return pack(dst, func(p *packer) {
 		p.uint(replicaVersion)
 		p.id(m.Bucket)
-		p.shards(m.Shards)
+		p.rising(m.Shards)
 		p.uint(m.Kept)
 		p.uint(uint64(m.From))
 		p.uint(uint64(m.Count))
-		p.bytes(m.Rest)
+		p.bool(m.Rest)
 		p.uint(uint64(m.Mark))
+		p.bytes(m.Marks)
 	})
 }
 
@@ -161,18 +174,16 @@ func DecodeSketchRequest(data []byte) (m SketchRequest, err error) {
 	err = unpack(data, "sketch request", func(u *unpacker) {
 		u.version(replicaVersion)
 		m = SketchRequest{
-			Bucket: u.uint(), Shards: u.shards(), Kept: u.uint(),
-			From: int(u.uintMax(1 << 30)), Count: int(u.uintMax(maxSymbols)), Rest: u.bytes(16), Mark: int(u.uintMax(7)),
-		}
-		if n := len(m.Rest); n != 0 && n != 16 {
-			u.fail("digest of %d bytes", n)
+			Bucket: u.uint(), Shards: u.rising(AllShards), Kept: u.uint(),
+			From: int(u.uintMax(1 << 30)), Count: int(u.uintMax(maxSymbols)),
+			Rest: u.bool(), Mark: int(u.uintMax(7)), Marks: u.bytes(AllShards),
 		}
 	})
 	return m, err
 }
 
-// shards writes shards in rising order by their distances: one byte each, mostly.
-func (p *packer) shards(list []int) {
+// rising writes numbers in rising order by their distances: one byte each, mostly.
+func (p *packer) rising(list []int) {
 	p.array(len(list))
 	last := -1
 	for _, n := range list {
@@ -181,12 +192,12 @@ func (p *packer) shards(list []int) {
 	}
 }
 
-func (u *unpacker) shards() (out []int) {
+// rising reads numbers below limit.
+func (u *unpacker) rising(limit int) (out []int) {
 	last := -1
-	for range u.array(AllShards) {
-		last += 1 + int(u.uintMax(AllShards))
-		if last >= AllShards {
-			u.fail("shard %d", last)
+	for range u.array(limit) {
+		if last += 1 + int(u.uintMax(uint64(limit))); last >= limit {
+			u.fail("%d, limit %d", last, limit)
 		}
 		if u.err != nil {
 			return nil
@@ -203,8 +214,8 @@ func AppendSketchReply(dst []byte, m *SketchReply) []byte {
 		p.id(m.Kept)
 		p.uint(m.Keys)
 		p.bytes(m.Symbols)
-		p.bool(m.RestEqual)
-		p.bytes(m.Marks)
+		p.rising(m.More)
+		p.uint(m.Rest)
 	})
 }
 
@@ -214,7 +225,7 @@ func DecodeSketchReply(data []byte) (m SketchReply, err error) {
 		u.version(replicaVersion)
 		m = SketchReply{
 			Kept: u.uint(), Keys: u.uintMax(1 << 48), Symbols: u.bytes(maxSymbols * symbolBytes),
-			RestEqual: u.bool(), Marks: u.bytes(AllShards),
+			More: u.rising(AllShards), Rest: u.uint(),
 		}
 		if len(m.Symbols)%symbolBytes != 0 {
 			u.fail("%d bytes of symbols", len(m.Symbols))
