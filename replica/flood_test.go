@@ -28,16 +28,17 @@ func TestWritersFasterThanTheDisk(t *testing.T) {
 
 func flood(t *testing.T, isSlow func(i int) bool) {
 	const (
-		size = 32 << 10
+		size = 64 << 10
 		room = 2 << 20 // for waiting writes, at each store
-		// What is allowed for: two such budgets and the buffers of as much, at
-		// three stores, and their tables in memory. What the writers want
-		// written at once is 50 MiB at each store.
-		bound = 64 << 20
+		// What is allowed for: at each of three stores three tables that are
+		// sorted in, of 10 MiB at most, two such budgets, the copies on their
+		// way and their buffers. What the writers want written at once is 75
+		// MiB at each store, and as much for each time that it is handed on.
+		bound = 120 << 20
 	)
-	writers := 1600
+	writers := 1200
 	if testing.Short() {
-		writers = 400
+		writers = 300
 	}
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()} // real ones: a disk in memory would count
 	value := func(i int) []byte { return append(bytes.Repeat([]byte("."), size), fmt.Sprint(i)...) }
@@ -101,6 +102,36 @@ func flood(t *testing.T, isSlow func(i int) bool) {
 			}
 			wantValue(t, buckets[(i+1)%3], fmt.Sprint("k", i), string(want))
 		}
+	})
+}
+
+// What waits for a store that does not answer is bounded by what the operator
+// allows for. What there is no room for is kept for it on disk, and so told.
+func TestCopiesForASlowStoreAreBounded(t *testing.T) {
+	const room = 1 << 20
+	bubbleOn(t, 3, BucketConfig{}, func(_ int, _ *fakeNode, c *Config) { c.MaxPendingBytes = room }, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		net.split(false, nodes[2].id)
+		s, most := nodes[0].store, 0
+		for i := range 200 {
+			if r := mustPut(t, buckets[0], fmt.Sprint("k", i), strings.Repeat("v", 32<<10)); r.Durable < 2 {
+				t.Fatalf("put %d: %+v", i, r)
+			}
+			s.merges.mu.Lock()
+			if lane := s.merges.peers[nodes[2].id]; lane != nil {
+				most = max(most, lane.bytes)
+			}
+			s.merges.mu.Unlock()
+		}
+		if most < room/4 || most > room/2 {
+			t.Errorf("%d bytes waited for one store, room is for %d", most, room/2)
+		}
+		time.Sleep(time.Minute)
+		if st, err := s.Status(context.Background()); err != nil || st.Hints == 0 {
+			t.Errorf("nothing is kept for the store that is silent: %+v, %v", st, err)
+		}
+		net.heal()
+		time.Sleep(time.Minute)
+		wantEqualHomes(t, stores(nodes)...)
 	})
 }
 

@@ -32,6 +32,11 @@ var badDays = []Mutant{
 		Packages: replicaTests, Tests: "TestWritersFasterThanTheDisk",
 	},
 	{
+		Name: "bad-days-copies-pile-up", Rule: "what waits for a slow store is bounded, too",
+		File: "replica/lanes.go", Old: "p.bytes+n > l.room", New: "p.bytes+n > 1<<40",
+		Packages: replicaTests, Tests: "TestCopiesForASlowStoreAreBounded",
+	},
+	{
 		Name: "bad-days-no-hint-when", Rule: "who is refused for load learns when to try again",
 		File: "replica/bucket.go", Old: "return Result{}, overload{retryAfter}", New: "return Result{}, overload{}",
 		Packages: replicaTests, Tests: "TestOverload|TestWritersFasterThanTheDisk",
