@@ -96,7 +96,8 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Health returns how the node's store is doing, in words: what an operator
-// should look at, and a line for each shard in which it has a part.
+// should look at, and a line for each shard in which it has a part. The former
+// come beside ErrStorage, too.
 func (c *Client) Health(ctx context.Context) (problems, shards []string, err error) {
 	m, err := ask(ctx, c.node, wire.MethodAdminHealth, nil, wire.DecodeAdminHealth)
 	if err != nil {

@@ -105,8 +105,9 @@ type Config struct {
 	// end in ErrOverloaded. Default 8192. Zero means the default.
 	MaxPending int
 
-	// MaxPendingBytes bounds their keys and values, in bytes. Default 64 MiB.
-	// Zero means the default.
+	// MaxPendingBytes bounds their keys and values, in bytes; half of it may
+	// wait to be sent to each other store. Default 64 MiB. Zero means the
+	// default.
 	MaxPendingBytes int64
 
 	// OutboxBytes bounds what a node that stores nothing keeps on its own disk

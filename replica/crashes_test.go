@@ -78,7 +78,7 @@ func crashRun(t *testing.T, seed uint64) int {
 	net := newFakeNet(t)
 	n := net.add(true)
 	h := &history{issued: map[string][]issuedOp{}}
-	h.mem, h.rng, h.acked, h.dots = n.fs.(*vfs.MemFS), r, map[string]int{}, map[version.Dot]bool{}
+	h.mem, h.seed, h.acked, h.dots = n.fs.(*vfs.MemFS), r.Uint64(), map[string]int{}, map[version.Dot]bool{}
 	h.crashes.issued = h.counts
 	n.fs = errorfs.Wrap(n.fs, &h.crashes)
 	b := openBucket(t, n.open(func(c *Config) { c.PurgeEvery = 20 * time.Second }), "b", BucketConfig{})

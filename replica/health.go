@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,10 +87,14 @@ func (h ShardHealth) String() string {
 
 // Health tells how the store is doing. It goes through an index of what is kept
 // for others, so it is not for every second. The error is ErrClosed, ErrStorage
-// or that of ctx.
+// or that of ctx; beside ErrStorage, Problems says what to do.
 func (s *Store) Health(ctx context.Context) (Health, error) {
 	st, err := s.Status(ctx)
-	if err != nil {
+	if errors.Is(err, ErrStorage) {
+		h := Health{Status: st}
+		h.Problems = s.problems(&h, s.layout.Load())
+		return h, err
+	} else if err != nil {
 		return Health{}, err
 	}
 	if !s.enter() {
@@ -179,6 +184,8 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 	if s.disk != nil {
 		if err := s.disk.Err(); err != nil {
 			say("the disk has failed, nothing is written here any more: replace it and start the node with an empty directory under the same name (%v)", err)
+		} else if s.disk.Stats().Full {
+			say("the disk is full: writes are refused here, reads go on; make room on it")
 		}
 	}
 	if s.clocks.ahead.Load() {

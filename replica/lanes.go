@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	laneWidth = 2        // calls under way to one peer at a time
-	laneBatch = 512      // requests in one call
-	laneBytes = 1 << 20  // bytes in one call, one request at least
-	laneRoom  = 32 << 20 // bytes waiting for one peer; more are refused
+	laneWidth = 2       // calls under way to one peer at a time
+	laneBatch = 512     // requests in one call
+	laneBytes = 1 << 20 // bytes in one call, one request at least
 )
 
 // errRefused: the peer answered, and said no.
@@ -30,6 +29,7 @@ type lanes[Q, R any] struct {
 	group *lifecycle.Group
 	quiet *silence
 	limit time.Duration // how long a peer may keep silent
+	room  int           // bytes waiting for one peer; more are refused
 	size  func(Q) int
 	// call sends requests to a peer. It answers the first ones, at least one,
 	// or fails. It does not keep the slice.
@@ -65,7 +65,7 @@ func (l *lanes[Q, R]) send(to view.NodeID, req Q, done func(R, error)) bool {
 		p = &lane[Q, R]{}
 		l.peers[to] = p
 	}
-	if p.bytes > 0 && p.bytes+n > laneRoom {
+	if p.bytes > 0 && p.bytes+n > l.room {
 		l.mu.Unlock()
 		return false
 	}

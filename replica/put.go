@@ -50,7 +50,7 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	lay := s.layout.Load()
 	rt := lay.route(q.bucket, q.at.shard)
 	plan := s.plan(lay, rt)
-	var last error
+	var last, full error
 	for _, to := range s.coordinators(plan, rt) {
 		var out outcome
 		var err error
@@ -63,7 +63,10 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 				last = fmt.Errorf("%w: this node is ahead of its peers", ErrClockSkew)
 				continue
 			}
-			out, err = s.coordinate(ctx, q)
+			if out, err = s.coordinate(ctx, q); errors.Is(err, ErrStorageFull) {
+				full = err // nothing was written: another home may have room
+				continue
+			}
 		} else {
 			out, err = s.forward(ctx, to, q)
 		}
@@ -75,10 +78,13 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 			break
 		}
 	}
-	if errors.Is(last, ErrClockSkew) {
+	switch {
+	case errors.Is(last, ErrClockSkew):
 		return outcome{}, last
+	case full != nil && last == nil: // nobody else was asked, who might keep it all the same
+		return outcome{}, full
 	}
-	return outcome{}, errors.Join(ErrUnavailable, last, ctx.Err())
+	return outcome{}, errors.Join(ErrUnavailable, full, last, ctx.Err())
 }
 
 // errElsewhere wraps failures after which another store may be asked.

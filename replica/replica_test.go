@@ -13,6 +13,12 @@ import (
 // bubble runs a test in virtual time with n storing nodes and a bucket on each.
 func bubble(t *testing.T, n int, cfg BucketConfig, fn func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket)) {
 	t.Helper()
+	bubbleOn(t, n, cfg, func(int, *fakeNode, *Config) {}, fn)
+}
+
+// bubbleOn is bubble with a say in how each store is opened.
+func bubbleOn(t *testing.T, n int, cfg BucketConfig, change func(i int, n *fakeNode, c *Config), fn func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		net := newFakeNet(t)
 		nodes := make([]*fakeNode, n)
@@ -21,7 +27,7 @@ func bubble(t *testing.T, n int, cfg BucketConfig, fn func(t *testing.T, net *fa
 		}
 		buckets := make([]*Bucket, n)
 		for i := range nodes {
-			nodes[i].open()
+			nodes[i].open(func(c *Config) { change(i, nodes[i], c) })
 		}
 		for i := range nodes {
 			buckets[i] = openBucket(t, nodes[i].store, "b", cfg)

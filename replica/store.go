@@ -114,12 +114,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.silence = newSilence(4 * cfg.AckTimeout)
 	s.clocks = newClocks(cfg.MaxSkew)
 	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
+	room := int(cfg.MaxPendingBytes / 2)
 	s.merges = &lanes[wire.Offer, mergeAnswer]{
-		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, call: s.sendMerge, peers: make(map[view.NodeID]*lane[wire.Offer, mergeAnswer]),
+		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, room: room, call: s.sendMerge, peers: make(map[view.NodeID]*lane[wire.Offer, mergeAnswer]),
 		size: func(o wire.Offer) int { return len(o.Item) + len(o.Key) + 64 },
 	}
 	s.reads = &lanes[wire.Lookup, wire.Lookedup]{
-		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, call: s.sendRead, peers: make(map[view.NodeID]*lane[wire.Lookup, wire.Lookedup]),
+		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, room: room, call: s.sendRead, peers: make(map[view.NodeID]*lane[wire.Lookup, wire.Lookedup]),
 		size: func(q wire.Lookup) int { return len(q.Key) + 64 },
 	}
 	if m, ok := v.Member(s.id); ok && m.Storing {

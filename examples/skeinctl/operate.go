@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/skeinmesh/skein/mesh"
@@ -18,14 +19,14 @@ type healthJSON struct {
 func (s *session) health() error {
 	return s.withNode(func(ctx context.Context, node *mesh.Client) error {
 		problems, shards, err := replica.NewClient(node).Health(ctx)
-		if err != nil {
+		if err != nil && len(problems) == 0 {
 			return err
 		}
 		if !s.all {
 			shards = nil
 		}
 		if s.json {
-			return s.printJSON(healthJSON{append([]string{}, problems...), shards})
+			return errors.Join(s.printJSON(healthJSON{append([]string{}, problems...), shards}), err)
 		}
 		for _, p := range problems {
 			fmt.Fprintln(s.out, clean(p))
@@ -36,7 +37,7 @@ func (s *session) health() error {
 		for _, l := range shards {
 			fmt.Fprintln(s.out, "  "+clean(l))
 		}
-		return nil
+		return err
 	})
 }
 

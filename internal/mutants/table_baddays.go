@@ -1,0 +1,59 @@
+package main
+
+var badDays = []Mutant{
+	{
+		Name: "bad-days-full-store-refuses-for-all", Rule: "a write that one home has no room for goes to another",
+		File: "replica/put.go", Old: "if out, err = s.coordinate(ctx, q); errors.Is(err, ErrStorageFull) {", New: "if out, err = s.coordinate(ctx, q); errors.Is(err, ErrStorageFull) && ctx == nil {",
+		Packages: replicaTests, Tests: "TestFullDiskOfOneHome",
+	},
+	{
+		Name: "bad-days-refused-write-may-be-kept", Rule: "a write that no store can have kept is not called uncertain",
+		File: "replica/put.go", Old: "case full != nil && last == nil:", New: "case false:",
+		Packages: replicaTests, Tests: "TestFullDiskAlone",
+	},
+	{
+		Name: "bad-days-full-home-acks", Rule: "a home that has no room for a copy does not acknowledge it",
+		File: "replica/serve.go", Old: "return reply(wire.CodeStorage, nil), nil\n\t}\n\tin,", New: "return reply(wire.CodeOK, nil), nil\n\t}\n\tin,",
+		Packages: replicaTests, Tests: "TestFullDisk",
+	},
+	{
+		Name: "bad-days-full-disk-unsaid", Rule: "a store says that its disk is full",
+		File: "replica/health.go", Old: "} else if s.disk.Stats().Full {", New: "} else if s.disk.Stats().Full && h == nil {",
+		Packages: replicaTests, Tests: "TestFullDiskOfOneHome",
+	},
+	{
+		Name: "bad-days-failed-disk-unsaid", Rule: "a store says that its disk has failed, and what to do",
+		File: "replica/health.go", Old: "if errors.Is(err, ErrStorage) {", New: "if errors.Is(err, ErrStorage) && ctx == nil {",
+		Packages: replicaTests, Tests: "TestFailedDiskOfOneHome",
+	},
+	{
+		Name: "bad-days-any-bytes-wait", Rule: "memory is bounded by bytes, not by the number of writes alone",
+		File: "replica/gate.go", Old: "b > s.cfg.MaxPendingBytes && n > 1", New: "b > 1<<40 && n > 1",
+		Packages: replicaTests, Tests: "TestWritersFasterThanTheDisk",
+	},
+	{
+		Name: "bad-days-copies-pile-up", Rule: "what waits for a slow store is bounded, too",
+		File: "replica/lanes.go", Old: "p.bytes+n > l.room", New: "p.bytes+n > 1<<40",
+		Packages: replicaTests, Tests: "TestCopiesForASlowStoreAreBounded",
+	},
+	{
+		Name: "bad-days-no-hint-when", Rule: "who is refused for load learns when to try again",
+		File: "replica/bucket.go", Old: "return Result{}, overload{retryAfter}", New: "return Result{}, overload{}",
+		Packages: replicaTests, Tests: "TestOverload|TestWritersFasterThanTheDisk",
+	},
+	{
+		Name: "bad-days-blocked-purge-unsaid", Rule: "that a purge waits for a member is told after a week",
+		File: "replica/purge.go", Old: "if p.waiting == 0 || p.s.since()-p.waiting < purgePatience {", New: "if p.waiting == 0 || p.s.since()-p.waiting < 100*purgePatience {",
+		Packages: replicaTests, Tests: "TestGoneForAMonth|TestPurgeWaits",
+	},
+	{
+		Name: "bad-days-purged-behind-a-back", Rule: "nothing is forgotten that a member, however long it is away, has not acknowledged",
+		File: "replica/layout.go", Old: "\t\tif m.Storing {\n", New: "\t\tif m.Storing && m.State != view.Failed {\n",
+		Packages: replicaTests, Tests: "TestGoneForAMonth|TestPurgeWaits",
+	},
+	{
+		Name: "scrub-looks-at-nothing", Rule: "damage that nobody reads is found within a period",
+		File: "replica/scrub.go", Old: "rec.unknown {", New: "rec.unknown && size < 0 {",
+		Packages: replicaTests, Tests: "TestScrubFinds",
+	},
+}

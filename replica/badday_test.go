@@ -1,0 +1,313 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/skeinmesh/skein/internal/memnet"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// wantProblem fails unless the store tells an operator of it, in such words.
+func wantProblem(t *testing.T, s *Store, want error, words string) {
+	t.Helper()
+	h, err := s.Health(context.Background())
+	if !errors.Is(err, want) || !strings.Contains(strings.Join(h.Problems, "\n"), words) {
+		t.Errorf("health of %v: %q, %v, want %q, %v", s.id, h.Problems, err, words, want)
+	}
+}
+
+// fullDisks are three stores whose disks fill up when they are told to.
+func fullDisks(t *testing.T, fn func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket)) {
+	disks := make([]*fullFS, 3)
+	bubbleOn(t, 3, BucketConfig{}, func(i int, n *fakeNode, c *Config) {
+		disks[i] = &fullFS{FS: n.fs}
+		c.fs, c.ReserveBytes = disks[i], 16<<20
+	}, func(t *testing.T, _ *fakeNet, nodes []*fakeNode, buckets []*Bucket) { fn(t, disks, nodes, buckets) })
+}
+
+// One of three homes has no room left: writes go on through any node, its own
+// clients' too, on the two that have; it reads what it holds; and it is brought
+// up to date when there is room again.
+func TestFullDiskOfOneHome(t *testing.T) {
+	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		const keys = 30
+		for i := range keys {
+			mustPut(t, buckets[i%3], fmt.Sprint("k", i), "before")
+		}
+		disks[1].full.Store(true)
+		time.Sleep(time.Second)
+		led := 0 // by the node without room, through itself
+		for i := range keys {
+			key := fmt.Sprint("k", i)
+			if buckets[1].Homes(key)[0] == nodes[1].id && i%3 == 1 {
+				led++
+			}
+			if r := mustPut(t, buckets[i%3], key, "during"); r.Durable < 2 || r.Homes < 2 {
+				t.Fatalf("put %s at %v: %+v", key, buckets[i%3].s.id, r)
+			}
+			wantValue(t, buckets[(i+1)%3], key, "during")
+			if it, err := buckets[1].Get(ctx, key, &GetOptions{Level: One}); err != nil || len(it.Siblings()) != 1 {
+				t.Fatalf("read of one store at the full one: %q, %v", it.Siblings(), err)
+			}
+		}
+		if led == 0 {
+			t.Error("no write came to the full store that it leads")
+		}
+		wantProblem(t, nodes[1].store, nil, "the disk is full")
+		for k, it := range dump(t, nodes[1].store) {
+			if at, _ := placeOf([]byte(k)); at.bucket == buckets[1].b.id && string(it.Sibs[0].Value) != "before" {
+				t.Errorf("%s was written without room", at.key)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		disks[1].full.Store(false)
+		time.Sleep(time.Minute)
+		wantEqualHomes(t, stores(nodes)...)
+		for i := range keys {
+			wantValue(t, buckets[1], fmt.Sprint("k", i), "during")
+		}
+	})
+}
+
+// No home has room: every write is refused as what it is and leaves nothing,
+// here or there, also once there is room.
+func TestFullDisksRefuseWrites(t *testing.T) {
+	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		mustPut(t, buckets[0], "k", "old")
+		for _, d := range disks {
+			d.full.Store(true)
+		}
+		time.Sleep(time.Second)
+		for i, b := range buckets {
+			if _, err := b.Put(ctx, "k", []byte("new"), nil); !errors.Is(err, ErrStorageFull) {
+				t.Errorf("put at %d: %v", i, err)
+			}
+			if _, err := b.Put(ctx, "never", []byte("new"), nil); !errors.Is(err, ErrStorageFull) {
+				t.Errorf("put of a new key at %d: %v", i, err)
+			}
+			if _, err := b.Delete(ctx, "k", nil); !errors.Is(err, ErrStorageFull) {
+				t.Errorf("delete at %d: %v", i, err)
+			}
+			wantValue(t, b, "k", "old")
+		}
+		for _, d := range disks {
+			d.full.Store(false)
+		}
+		time.Sleep(time.Hour)
+		for _, b := range buckets {
+			wantValue(t, b, "k", "old")
+			wantNotFound(t, b, "never")
+		}
+		mustPut(t, buckets[1], "k", "newer")
+		wantRecords(t, nodes, buckets[0], 3)
+	})
+}
+
+// The only store that there is says what is wrong, and nothing that is not: a
+// write that it refused cannot have been kept.
+func TestFullDiskAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet(t).add(true)
+		disk := &fullFS{FS: n.fs}
+		n.fs = disk
+		b := openBucket(t, n.open(func(c *Config) { c.ReserveBytes = 16 << 20 }), "b", BucketConfig{})
+		mustPut(t, b, "k", "old")
+		disk.full.Store(true)
+		time.Sleep(time.Second)
+		if _, err := b.Put(context.Background(), "k", []byte("new"), nil); !errors.Is(err, ErrStorageFull) || errors.Is(err, ErrUnavailable) {
+			t.Errorf("put: %v", err)
+		}
+		wantValue(t, b, "k", "old")
+		if err := n.store.Close(); err != nil {
+			t.Error(err)
+		}
+		n.views.Close()
+	})
+}
+
+// A sync fails at one home. It says so, syncs nothing any more, whatever it is
+// asked, and the others go on without it; opened on what its disk holds it
+// catches up.
+func TestFailedDiskOfOneHome(t *testing.T) {
+	var broken atomic.Bool
+	var syncs atomic.Int64
+	var mem *vfs.MemFS
+	bubbleOn(t, 3, BucketConfig{}, func(i int, n *fakeNode, c *Config) {
+		if i != 1 {
+			return
+		}
+		mem = n.fs.(*vfs.MemFS)
+		c.fs = errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			switch op.Kind {
+			case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+				if broken.Load() || syncs.Load() > 0 { // it would work again then
+					syncs.Add(1)
+				}
+				if broken.Swap(false) {
+					return errors.New("the disk said no")
+				}
+			}
+			return nil
+		}))
+	}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		for i := range 20 {
+			mustPut(t, buckets[i%3], fmt.Sprint("k", i), "before")
+		}
+		time.Sleep(time.Second)
+		broken.Store(true)
+		for i := range 20 {
+			b, key := buckets[i%2*2], fmt.Sprint("k", i)
+			if r := mustPut(t, b, key, "after"); r.Durable < 2 {
+				t.Fatalf("%+v", r)
+			}
+			wantValue(t, buckets[2-i%2*2], key, "after")
+		}
+		time.Sleep(time.Hour)
+		if _, err := buckets[1].Get(ctx, "k1", nil); !errors.Is(err, ErrStorage) {
+			t.Errorf("read of a failed store: %v", err)
+		}
+		wantProblem(t, nodes[1].store, ErrStorage, "the disk has failed")
+		nodes[1].fs = mem
+		nodes[1].kill()
+		if n := syncs.Load(); n != 1 {
+			t.Errorf("%d syncs, want the one that failed: what it has lost nobody knows", n)
+		}
+		buckets[1] = openBucket(t, nodes[1].restart(), "b", BucketConfig{})
+		time.Sleep(time.Minute)
+		for i := range 20 {
+			wantValue(t, buckets[1], fmt.Sprint("k", i), "after")
+		}
+		wantEqualHomes(t, stores(nodes)...)
+	})
+}
+
+// A home is off for a month, with values that were deleted and replaced
+// meanwhile. Nothing of it comes back, what it lacks it gets, and the deletes
+// that were kept for its sake are forgotten in the end.
+func TestGoneForAMonth(t *testing.T) {
+	rarely := func(_ int, _ *fakeNode, c *Config) { c.SyncEvery = time.Hour } // a month of it is to be gone through
+	bubbleOn(t, 4, BucketConfig{}, rarely, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		const keys = 40 // a quarter each: deleted, deleted and written anew, replaced, left alone
+		for i := range keys {
+			mustPut(t, buckets[i%4], fmt.Sprint("k", i), "old")
+		}
+		time.Sleep(time.Second)
+		held := 0
+		for i := 0; i < keys; i += 4 {
+			if slices.Contains(buckets[0].Homes(fmt.Sprint("k", i)), nodes[3].id) {
+				held++
+			}
+		}
+		if held == 0 {
+			t.Fatal("the store that goes holds nothing that will be deleted")
+		}
+		nodes[3].kill()
+		for i := range keys {
+			key := fmt.Sprint("k", i)
+			if i%4 < 2 {
+				mustDelete(t, buckets[0], key)
+			}
+			time.Sleep(time.Minute)
+			if i%4 == 1 || i%4 == 2 {
+				mustPut(t, buckets[1], key, "new")
+			}
+		}
+		time.Sleep(30 * 24 * time.Hour)
+		blocked := 0
+		for _, n := range nodes[:3] {
+			h, err := n.store.Health(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p := h.PurgeBlocked; p != nil && p.For > 3*7*24*time.Hour && slices.Equal(p.Missing, []view.NodeID{nodes[3].id}) {
+				blocked++
+				wantProblem(t, n.store, nil, "deletes cannot be forgotten")
+			}
+			if n := n.store.stats.purged.Load(); n > 0 {
+				t.Errorf("%d deletes forgotten that one member does not know of", n)
+			}
+		}
+		if blocked == 0 {
+			t.Error("nobody says what the purge has waited for, for weeks")
+		}
+		buckets[3] = openBucket(t, nodes[3].restart(), "b", BucketConfig{})
+		time.Sleep(3 * time.Hour)
+		for i := range keys {
+			for _, b := range buckets {
+				switch key := fmt.Sprint("k", i); i % 4 {
+				case 0:
+					wantNotFound(t, b, key)
+				case 3:
+					wantValue(t, b, key, "old")
+				default:
+					wantValue(t, b, key, "new")
+				}
+			}
+		}
+		wantRecords(t, nodes, buckets[0], 3*keys*3/4)
+		for _, n := range nodes {
+			if h, err := n.store.Health(context.Background()); err != nil || h.PurgeBlocked != nil {
+				t.Errorf("%v still waits: %+v, %v", n.id, h.PurgeBlocked, err)
+			}
+		}
+		wantEqualHomes(t, stores(nodes)...)
+	})
+}
+
+// All gateways lose power and come back in any order, after any time, over a
+// poor network: each takes writes as soon as it is there, whoever else is, and
+// nothing that was acknowledged is lost.
+func TestF1_18_ColdStartInAnyOrder_Replica(t *testing.T) {
+	for seed := range uint64(3) {
+		inWorld(t, 5, func(w *world) {
+			rng := rand.New(rand.NewPCG(seed, 18))
+			want := make(map[string]string)
+			for i := range 30 {
+				key := fmt.Sprint("k", i)
+				mustPut(t, w.boxes[i%5].bucket, key, "old")
+				want[key] = "old"
+			}
+			w.net.SetPaths(memnet.Path{Delay: time.Duration(rng.Int64N(int64(20 * time.Millisecond))), Loss: rng.Float64() / 20})
+			for _, b := range w.boxes {
+				w.kill(b)
+			}
+			time.Sleep(time.Duration(rng.Int64N(int64(1000 * time.Hour))))
+			for n, i := range rng.Perm(5) {
+				b := w.boxes[i]
+				w.start(b)
+				b.bucket = openBucket(t, b.store, "b", BucketConfig{})
+				for _, key := range []string{fmt.Sprint("dawn", n), fmt.Sprint("k", n)} {
+					r, err := b.bucket.Put(context.Background(), key, []byte("new"), nil)
+					if err != nil && !errors.Is(err, ErrDegraded) || r.Durable < 1 {
+						t.Fatalf("seed %d: box %d, of %d: %+v, %v", seed, i, n+1, r, err)
+					}
+					want[key] = "new"
+				}
+				time.Sleep(time.Duration(rng.Int64N(int64(30 * time.Second))))
+			}
+			w.net.SetPaths(memnet.Path{Delay: time.Millisecond})
+			time.Sleep(3 * time.Minute)
+			wantEqualHomes(t, w.stores()...)
+			for key, value := range want {
+				for _, b := range w.boxes {
+					wantValue(t, b.bucket, key, value)
+				}
+			}
+		})
+	}
+}
