@@ -29,6 +29,7 @@ type fakeNet struct {
 	members []view.Member
 	nodes   map[view.NodeID]*fakeNode
 	cut     map[[2]view.NodeID]bool // messages are lost without a word
+	called  map[string]int          // calls so far, by method
 }
 
 type fakeNode struct {
@@ -50,7 +51,7 @@ type fakeNode struct {
 var errFakeUnreachable = errors.New("unreachable")
 
 func newFakeNet(t testing.TB) *fakeNet {
-	return &fakeNet{t: t, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool)}
+	return &fakeNet{t: t, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool), called: make(map[string]int)}
 }
 
 // add makes a node; ids are 1, 2, 3, and so on; three zones take turns.
@@ -163,6 +164,12 @@ func (f *fakeNet) heal() {
 	f.publish()
 }
 
+func (f *fakeNet) calls(method string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.called[method]
+}
+
 // open opens the node's store.
 func (n *fakeNode) open(change ...func(*Config)) *Store {
 	n.net.t.Helper()
@@ -227,6 +234,7 @@ func (n *fakeNode) Handle(method string, h func(context.Context, view.NodeID, []
 
 func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
 	n.net.mu.Lock()
+	n.net.called[method]++
 	peer := n.net.nodes[to]
 	there, back := n.net.cut[[2]view.NodeID{n.id, to}], n.net.cut[[2]view.NodeID{to, n.id}]
 	n.net.mu.Unlock()

@@ -14,6 +14,9 @@ import (
 // while clients' writes are under way here.
 const yieldRate = 4 << 20
 
+// leastPiece keeps the cost of a call small against what it carries.
+const leastPiece = 4 << 10
+
 // pace holds back what is copied in the background: to the rate that the
 // operator allows, and to a modest one while clients are being served.
 type pace struct {
@@ -27,6 +30,15 @@ func newPace(bytesPerSecond int64, busy func() bool) *pace {
 		p.limit = rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(bytesPerSecond, transferBytes)))
 	}
 	return p
+}
+
+// piece is how many bytes one call may carry: about a second's worth where the
+// link is slow, so that what clients wait for is not behind more than that.
+func (p *pace) piece() int {
+	if p.limit == nil {
+		return transferBytes
+	}
+	return max(p.limit.Burst(), leastPiece)
 }
 
 // wait returns when n more bytes may be copied.
@@ -80,6 +92,8 @@ func (l *lastSynced) ago(bucket uint64, peer view.NodeID, now time.Duration) (ti
 
 // progress tells how far a hand-over is.
 type progress struct {
+	turn chan struct{} // capacity 1: held by the hand-over under way
+
 	mu          sync.Mutex
 	total, done int
 	brought     map[slice]handed // what could not be let go of after it was brought to the homes in contact

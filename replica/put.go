@@ -54,16 +54,17 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	for _, to := range s.coordinators(plan, rt) {
 		var out outcome
 		var err error
-		if to == s.id && s.leaving.Load() {
-			last = errLeaving
-			continue
-		}
 		if to == s.id {
 			if s.clocks.ahead.Load() && !q.bucket.def.Siblings {
 				last = fmt.Errorf("%w: this node is ahead of its peers", ErrClockSkew)
 				continue
 			}
+			if !s.takeIn() {
+				last = errLeaving
+				continue
+			}
 			out, err = s.coordinate(ctx, q)
+			s.tookIn()
 		} else {
 			out, err = s.forward(ctx, to, q)
 		}

@@ -60,13 +60,13 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-leaving-takes-copies", Rule: "who has handed over takes nothing more in (protocol B.3)",
-		File: "replica/serve.go", Old: "if s.leaving.Load() {", New: "if s.leaving.Load() && len(m.Offers) == 0 {",
-		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+		File: "replica/serve.go", Old: "if !s.takeIn() {", New: "if !s.takeIn() && len(m.Offers) == 0 {",
+		Packages: replicaTests, Tests: "TestLeavingTakesNothing",
 	},
 	{
 		Name: "replica-leaving-coordinates", Rule: "who has handed over takes nothing more in (protocol B.3)",
-		File: "replica/serve.go", Old: "case s.leaving.Load():", New: "case s.leaving.Load() && size == 0:",
-		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+		File: "replica/serve.go", Old: "case !s.takeIn():", New: "case !s.takeIn() && size == 0:",
+		Packages: replicaTests, Tests: "TestLeavingTakesNothing",
 	},
 	{
 		Name: "replica-leaving-writes-here", Rule: "who has handed over takes nothing more in (protocol B.3)",

@@ -51,7 +51,7 @@ func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID
 			met++
 		}
 	}
-	major := forced || 2*met > len(members)
+	major := MayHeal(met, len(members), forced)
 	known := map[view.NodeID]bool{}
 	for _, id := range members {
 		known[id] = true
@@ -74,6 +74,10 @@ func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID
 	maps.DeleteFunc(h.down, func(id view.NodeID, _ time.Duration) bool { return !known[id] })
 	return changed
 }
+
+// MayHeal tells whether copies may be made elsewhere where so many of the storing
+// members are in contact.
+func MayHeal(met, members int, forced bool) bool { return forced || 2*met > members }
 
 // forget drops members that are gone.
 func forget(lost, known map[view.NodeID]bool) (changed bool) {
