@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
@@ -22,6 +23,7 @@ const (
 	// that comes back is in the mesh a moment before its store is open.
 	firstHintRetry = 200 * time.Millisecond
 	lastHintRetry  = 5 * time.Second
+	lagHintRetry   = 30 * time.Second // while there is a purge to catch up with
 
 	// Before hints of a write that is still under way are looked at, in ack
 	// timeouts: the write itself takes most of them away.
@@ -38,6 +40,7 @@ type hints struct {
 	// are looked at again when something has changed: over and over would be
 	// the whole of it each time.
 	waiting map[view.NodeID]bool
+	lagging atomic.Bool // some were left out because this store has to catch up with a purge first
 }
 
 func newHints(s *Store) *hints {
@@ -85,10 +88,15 @@ func (h *hints) run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			h.s.log.Debug("hints not delivered yet", "err", err)
 		}
-		if armed = left; left {
+		behind := h.lagging.Swap(false)
+		armed = left || behind
+		switch {
+		case left:
 			retry.Reset(wait)
 			wait = min(2*wait, lastHintRetry)
-		} else {
+		case behind:
+			retry.Reset(lagHintRetry)
+		default:
 			retry.Stop()
 		}
 	}
@@ -196,6 +204,7 @@ func (h *hints) page(ctx context.Context, target view.NodeID, lower *[]byte, upp
 		}
 		stamp := h.s.stamp(at.shard)
 		if stamp.Lagging() {
+			h.lagging.Store(true)
 			return nil // some of it may have been purged
 		}
 		rec, err := h.s.load(ctx, at)
@@ -298,7 +307,11 @@ func (s *Store) transfer(ctx context.Context, to, keepFor view.NodeID, page []ke
 	}
 	call, cancel := context.WithTimeout(ctx, transferWait+time.Duration(size)*time.Second/slowestLink)
 	defer cancel()
+	begun := time.Now()
 	got, err := s.sendMerge(call, to, offers)
+	if err == nil || errors.Is(call.Err(), context.DeadlineExceeded) {
+		s.pace.took(time.Since(begun))
+	}
 	if err != nil {
 		return err
 	}

@@ -142,6 +142,11 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 				t.Errorf("%d requests are never done with", n)
 			}
 		}
+		net.split(true, nodes[1].id)
+		time.Sleep(time.Second)
+		if _, err := buckets[1].Put(ctx, "k", []byte("x"), nil); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("a write here: %v", err)
+		}
 	})
 }
 
@@ -322,4 +327,32 @@ func TestAHangingHome(t *testing.T) {
 		net.heal()
 		time.Sleep(time.Minute)
 	})
+}
+
+// On a slow link pieces become small, so that clients' writes are not behind a
+// large one; a fast one makes them large again.
+func TestPiecesFollowTheLink(t *testing.T) {
+	p := newPace(0, func() bool { return false })
+	if p.piece() != transferBytes {
+		t.Errorf("begins with %d", p.piece())
+	}
+	for range 40 {
+		p.took(10 * time.Second)
+	}
+	if p.piece() != leastPiece {
+		t.Errorf("%d on a slow link", p.piece())
+	}
+	p.took(slowPiece * 3 / 4)
+	if p.piece() != leastPiece {
+		t.Errorf("%d although it takes long enough", p.piece())
+	}
+	for range 40 {
+		p.took(time.Millisecond)
+	}
+	if p.piece() != transferBytes {
+		t.Errorf("%d on a fast link", p.piece())
+	}
+	if p := newPace(64<<10, func() bool { return false }); p.piece() != 64<<10 {
+		t.Errorf("%d where 64 KiB a second are allowed", p.piece())
+	}
 }

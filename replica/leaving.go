@@ -85,6 +85,9 @@ func (s *Store) leavePass(ctx context.Context) (done bool, err error) {
 // errNobody: nobody is in reach who could keep something in this store's place.
 var errNobody = fmt.Errorf("%w to keep what is kept here for others", ErrUnavailable)
 
+// errBehind: what is kept for others may have been purged elsewhere.
+var errBehind = errors.New("replica: has to catch up with a purge first")
+
 // noHome is a slice of whose homes none is in reach. Their return wakes us; but
 // who leaves does not come back to it.
 func (s *Store) noHome(ctx context.Context, pass *handPass, at slice) error {
@@ -151,6 +154,7 @@ func (h *hints) handOn(ctx context.Context, lay *layout) error {
 		return err
 	}
 	var errs []error
+	h.lagging.Store(false)
 	for _, target := range targets {
 		if lay.inMesh[target] {
 			if rest, err := h.deliver(ctx, target, h.toTarget); err == nil && !rest {
@@ -166,6 +170,9 @@ func (h *hints) handOn(ctx context.Context, lay *layout) error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("replica: what is kept for %v: %w", target, err))
 		}
+	}
+	if h.lagging.Load() {
+		errs = append(errs, errBehind)
 	}
 	return errors.Join(errs...)
 }

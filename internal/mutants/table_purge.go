@@ -199,6 +199,12 @@ var purges = []Mutant{
 		Packages: pkgReplicate + " " + pkgSim, Tests: "TestHealer|TestF2_07",
 	},
 	{
+		Name: "heal-counts-time-in-which-nobody-looked", Rule: "a process that is held learns nothing about who is down (B.3)",
+		File: fileHeal,
+		Old:  "passed := min(now-h.last, h.after/2)", New: "passed := now - h.last",
+		Packages: pkgReplicate, Tests: "TestHealer",
+	},
+	{
 		Name: "heal-counts-time-alone", Rule: "who sees nobody learns nothing about who is down (B.3)",
 		File: fileHeal,
 		Old:  "		case met < 2:\n", New: "		case met < 1:\n",

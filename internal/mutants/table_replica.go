@@ -70,8 +70,8 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-leaving-writes-here", Rule: "who has handed over takes nothing more in (protocol B.3)",
-		File: "replica/put.go", Old: "if to == s.id && s.leaving.Load() {", New: "if to == s.id && s.leaving.Load() && ctx == nil {",
-		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+		File: "replica/put.go", Old: "if !s.takeIn() {", New: "if !s.takeIn() && ctx == nil {",
+		Packages: replicaTests, Tests: "TestLeavingTakesNothing",
 	},
 	{
 		Name: "replica-leave-by-the-old-routes", Rule: "who leaves hands over to those that will be homes (protocol B.3)",
