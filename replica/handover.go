@@ -94,8 +94,8 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 	for _, at := range all {
 		if err := s.handOff(ctx, pass, at); err != nil {
 			fail(fmt.Errorf("replica: hand over shard %d: %w", at.shard, err))
-			if ctx.Err() != nil {
-				break
+			if ctx.Err() != nil || errors.Is(err, ErrStorageFull) {
+				break // nothing can be let go of here
 			}
 		}
 		s.progress.step()
@@ -120,8 +120,7 @@ func (p *handPass) live(id view.NodeID) bool { return p.lay.inMesh[id] && !p.wit
 
 // handOff drives the core that hands over one slice.
 func (s *Store) handOff(ctx context.Context, pass *handPass, at slice) error {
-	b, lay := s.buckets.byID(at.bucket), pass.lay
-	rt := lay.route(b, at.shard)
+	rt := pass.lay.route(s.buckets.byID(at.bucket), at.shard)
 	homes := rt.order[:rt.homes]
 	core := replicate.NewHandoff(homes, pass.live, transferKeys)
 	if !core.Any() {
@@ -136,7 +135,7 @@ func (s *Store) handOff(ctx context.Context, pass *handPass, at slice) error {
 		if step.Kind == replicate.HandoffDone {
 			break
 		}
-		if err := s.handStep(ctx, lay, at, core, step); err != nil {
+		if err := s.handStep(ctx, pass, at, core, step); err != nil {
 			if step.To != 0 && !errors.Is(err, errNotBrought) {
 				pass.without[step.To] = true
 			}
@@ -159,7 +158,7 @@ func (s *Store) handOff(ctx context.Context, pass *handPass, at slice) error {
 	return nil
 }
 
-func (s *Store) handStep(ctx context.Context, lay *layout, at slice, core *replicate.Handoff, step replicate.HandoffStep) error {
+func (s *Store) handStep(ctx context.Context, pass *handPass, at slice, core *replicate.Handoff, step replicate.HandoffStep) error {
 	switch step.Kind {
 	case replicate.HandoffList:
 		marks, last, err := s.formerMarks(ctx, at, step.After, step.First)
@@ -168,7 +167,7 @@ func (s *Store) handStep(ctx context.Context, lay *layout, at slice, core *repli
 		}
 		return err
 	case replicate.HandoffCover:
-		there, err := s.askCover(ctx, lay, at, step)
+		there, err := s.askCover(ctx, pass.lay, at, step)
 		if err == nil {
 			core.Covered(there.Missing, !there.Refused)
 		}
@@ -183,7 +182,10 @@ func (s *Store) handStep(ctx context.Context, lay *layout, at slice, core *repli
 		}
 		return err
 	case replicate.HandoffDrop:
-		n, err := s.letGo(ctx, lay, at, step.Marks)
+		n, err := s.letGo(ctx, pass.lay, at, step.Marks)
+		if pass.leaving && errors.Is(err, ErrStorageFull) {
+			n, err = 0, nil // it goes with the node
+		}
 		if err == nil {
 			core.Dropped(n)
 		}
@@ -199,6 +201,7 @@ type handed struct {
 	total   reconcile.Digest
 	live    uint64
 	leaving bool // for good: it is with those who stand in for the others, too
+	unknown bool // what was here
 }
 
 func (s *Store) handedState(ctx context.Context, pass *handPass, at slice, homes []view.NodeID) (h handed, err error) {
@@ -209,6 +212,9 @@ func (s *Store) handedState(ctx context.Context, pass *handPass, at slice, homes
 		}
 	}
 	h.total, err = s.total(ctx, []slice{at})
+	if errors.Is(err, storage.ErrStorageFull) {
+		h.unknown, err = true, nil // a digest cannot be built just now
+	}
 	return h, err
 }
 

@@ -184,6 +184,9 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 			say("the disk has failed, nothing is written here any more: replace it and start the node with an empty directory under the same name (%v)", err)
 		}
 	}
+	if s.disk != nil && s.disk.Stats().Full {
+		say("the disk is full, writes are refused here while reads go on: make room, or take the node out of service")
+	}
 	if s.clocks.ahead.Load() {
 		say("the clock is more than %v ahead of the other nodes': set it right", s.cfg.MaxSkew)
 	}

@@ -23,7 +23,7 @@ const (
 	// that comes back is in the mesh a moment before its store is open.
 	firstHintRetry = 200 * time.Millisecond
 	lastHintRetry  = 5 * time.Second
-	lagHintRetry   = 30 * time.Second // while there is a purge to catch up with
+	lagHintRetry   = 30 * time.Second // while there is a purge to catch up with, or the disk is full
 
 	// Before hints of a write that is still under way are looked at, in ack
 	// timeouts: the write itself takes most of them away.
@@ -91,6 +91,8 @@ func (h *hints) run(ctx context.Context) {
 		behind := h.lagging.Swap(false)
 		armed = left || behind
 		switch {
+		case errors.Is(err, ErrStorageFull):
+			retry.Reset(lagHintRetry) // what is delivered cannot be deleted here
 		case left:
 			retry.Reset(wait)
 			wait = min(2*wait, lastHintRetry)
@@ -137,9 +139,9 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 		case known && !in || h.waiting[target]:
 			continue // it will be back, or those that lack it, and that wakes us
 		case known:
-			_, err = h.deliver(ctx, target, h.toTarget)
+			_, err = h.deliver(ctx, target, false, h.toTarget)
 		default:
-			h.waiting[target], err = h.deliver(ctx, target, h.toHomes)
+			h.waiting[target], err = h.deliver(ctx, target, false, h.toHomes)
 		}
 		if err != nil {
 			delete(h.waiting, target)
@@ -159,8 +161,9 @@ type kept struct {
 var errMovedOn = errors.New("records changed while they were delivered")
 
 // deliver hands the records kept for target, page by page, to send, which
-// returns those whose hints may go. rest tells that there were others.
-func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(context.Context, view.NodeID, []kept) ([]settled, error)) (rest bool, err error) {
+// returns those whose hints may go. rest tells that there were others. leaving is
+// for a store that goes for good.
+func (h *hints) deliver(ctx context.Context, target view.NodeID, leaving bool, send func(context.Context, view.NodeID, []kept) ([]settled, error)) (rest bool, err error) {
 	lower, upper := wire.IndexRange(wire.IndexHint, target)
 	var moved error
 	for {
@@ -168,7 +171,7 @@ func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(conte
 		if err != nil {
 			return rest, err
 		}
-		if _, err := h.s.settle(ctx, stray); err != nil {
+		if _, err := h.s.settle(ctx, stray); err != nil && !errors.Is(err, ErrStorageFull) {
 			return rest, err
 		}
 		if len(page) == 0 && len(stray) == 0 {
@@ -176,6 +179,9 @@ func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(conte
 		}
 		gone, sendErr := send(ctx, target, page)
 		n, err := h.s.settle(ctx, gone)
+		if leaving && errors.Is(err, ErrStorageFull) {
+			n, err = len(gone), nil // they go with the node
+		}
 		if err != nil {
 			return rest, err
 		}

@@ -356,3 +356,41 @@ func TestPiecesFollowTheLink(t *testing.T) {
 		t.Errorf("%d where 64 KiB a second are allowed", p.piece())
 	}
 }
+
+// A node may be taken out because its disk is full: that nothing can be deleted
+// there does not keep it.
+func TestLeaveOnAFullDisk(t *testing.T) {
+	bubble(t, 5, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		const keys = 40
+		nodes[0].kill()
+		disk := &fullFS{FS: nodes[0].fs}
+		nodes[0].fs = disk
+		buckets[0] = openBucket(t, nodes[0].restart(func(c *Config) { c.ReserveBytes = 16 << 20 }), "b", BucketConfig{Copies: 2})
+		time.Sleep(10 * time.Second)
+		nodes[4].kill()
+		time.Sleep(time.Second)
+		for i := range keys {
+			mustPut(t, buckets[i%4], fmt.Sprintf("k%d", i), "v")
+		}
+		time.Sleep(time.Second)
+		if st, err := nodes[0].store.Status(context.Background()); err != nil || st.Hints == 0 {
+			t.Fatalf("%d hints, %v", st.Hints, err)
+		}
+		disk.full.Store(true)
+		time.Sleep(time.Minute)
+		wantProblem(t, nodes[0].store, "disk is full")
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		net.status(nodes[0].id, view.Leaving)
+		if err := nodes[0].leave[0](ctx); err != nil {
+			t.Fatal(err)
+		}
+		net.status(nodes[0].id, view.Left)
+		nodes[0].mu.Lock()
+		nodes[0].down = true
+		nodes[0].mu.Unlock()
+		nodes[4].restart()
+		time.Sleep(3 * time.Minute)
+		wantCopies(t, nodes, buckets[1], keys, 2)
+	})
+}

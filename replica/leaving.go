@@ -157,11 +157,11 @@ func (h *hints) handOn(ctx context.Context, lay *layout) error {
 	h.lagging.Store(false)
 	for _, target := range targets {
 		if lay.inMesh[target] {
-			if rest, err := h.deliver(ctx, target, h.toTarget); err == nil && !rest {
+			if rest, err := h.deliver(ctx, target, true, h.toTarget); err == nil && !rest {
 				continue
 			}
 		}
-		rest, err := h.deliver(ctx, target, func(ctx context.Context, target view.NodeID, page []kept) ([]settled, error) {
+		rest, err := h.deliver(ctx, target, true, func(ctx context.Context, target view.NodeID, page []kept) ([]settled, error) {
 			return h.toOthers(ctx, lay, target, page)
 		})
 		if err == nil && rest {

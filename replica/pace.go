@@ -121,7 +121,7 @@ func (p *progress) same(at slice, now handed) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before, ok := p.brought[at]
-	return ok && before == now
+	return ok && before == now && !now.unknown
 }
 
 func (p *progress) note(at slice, now handed) {

@@ -157,6 +157,12 @@ var purges = []Mutant{
 		Packages: replicaTests, Tests: "TestLeaveWhileAHomeIsDown",
 	},
 	{
+		Name: "leave-waits-for-room-on-the-disk", Rule: "a node whose disk is full can be taken out of service",
+		File: "replica/handover.go",
+		Old:  "		if pass.leaving && errors.Is(err, ErrStorageFull) {", New: "		if n < 0 {",
+		Packages: replicaTests, Tests: "TestLeaveOnAFullDisk",
+	},
+	{
 		Name: "hints-for-the-gone-over-and-over", Rule: "what waits for a home that is down is sent to the others once",
 		File: "replica/hints.go",
 		Old:  "case known && !in || h.waiting[target]:", New: "case known && !in:",

@@ -55,7 +55,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-hints-forgotten", Rule: "hints are delivered, never dropped in silence (F.1 16)",
-		File: "replica/hints.go", Old: "err = h.deliver(ctx, target, h.toTarget)", New: "err = nil",
+		File: "replica/hints.go", Old: "_, err = h.deliver(ctx, target, false, h.toTarget)", New: "err = nil",
 		Packages: replicaTests, Tests: "TestHintsAlone",
 	},
 	{
