@@ -32,19 +32,14 @@ const (
 
 // hints delivers what this store keeps for others.
 type hints struct {
-	s     *Store
-	kick  chan struct{}
-	added chan struct{}
-	// waiting are stores that are gone, of which all is with those of the homes
-	// that are in reach, and goes from here when the others have it, too. They
-	// are looked at again when something has changed: over and over would be
-	// the whole of it each time.
-	waiting map[view.NodeID]bool
+	s       *Store
+	kick    chan struct{}
+	added   chan struct{}
 	lagging atomic.Bool // some were left out because this store has to catch up with a purge first
 }
 
 func newHints(s *Store) *hints {
-	return &hints{s: s, kick: make(chan struct{}, 1), added: make(chan struct{}, 1), waiting: make(map[view.NodeID]bool)}
+	return &hints{s: s, kick: make(chan struct{}, 1), added: make(chan struct{}, 1)}
 }
 
 // wake has the hints looked through at once.
@@ -74,9 +69,7 @@ func (h *hints) run(ctx context.Context) {
 			return
 		case <-h.kick:
 			wait = firstHintRetry
-			clear(h.waiting)
 		case <-h.added:
-			clear(h.waiting)
 			if !armed {
 				retry.Reset(hintGrace * h.s.cfg.AckTimeout)
 				armed = true
@@ -136,15 +129,16 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 	for _, target := range targets {
 		in, known := h.s.layout.Load().inMesh[target]
 		switch {
-		case known && !in || h.waiting[target]:
-			continue // it will be back, or those that lack it, and that wakes us
+		case known && !in:
+			continue // it will be back, and its return wakes us
 		case known:
 			_, err = h.deliver(ctx, target, false, h.toTarget)
 		default:
-			h.waiting[target], err = h.deliver(ctx, target, false, h.toHomes)
+			// What waits for homes that are down goes when those return, which
+			// wakes us: to try over and over would be to send all of it each time.
+			_, err = h.deliver(ctx, target, false, h.toHomes)
 		}
 		if err != nil {
-			delete(h.waiting, target)
 			errs = append(errs, err)
 		}
 	}

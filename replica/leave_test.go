@@ -193,7 +193,7 @@ func TestLeaveWhileAHomeIsDown(t *testing.T) {
 			mustPut(t, buckets[i%5], fmt.Sprintf("k%d", i), "v")
 		}
 		time.Sleep(time.Minute)
-		nodes[4].kill()
+		nodes[3].kill() // of the zone of the one that leaves: its share falls to it
 		time.Sleep(time.Second)
 		had := make([]int, keys)
 		for i := range had {
@@ -207,7 +207,7 @@ func TestLeaveWhileAHomeIsDown(t *testing.T) {
 				t.Errorf("k%d is on %d stores in reach, it was on %d", i, n, had[i])
 			}
 		}
-		nodes[4].restart()
+		nodes[3].restart()
 		time.Sleep(3 * time.Minute)
 		wantCopies(t, nodes, buckets[1], keys, 2)
 		wantEqualHomes(t, stores(nodes)...)
@@ -392,5 +392,34 @@ func TestLeaveOnAFullDisk(t *testing.T) {
 		nodes[4].restart()
 		time.Sleep(3 * time.Minute)
 		wantCopies(t, nodes, buckets[1], keys, 2)
+	})
+}
+
+// A node that is killed while it leaves goes on with that when it is started
+// again and told to: nothing is lost on the way.
+func TestLeaveInterrupted(t *testing.T) {
+	bubble(t, 4, BucketConfig{Copies: 1, MinDurable: 1}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		const keys = 60
+		for i := range keys {
+			mustPut(t, buckets[i%4], fmt.Sprintf("k%d", i), "v")
+		}
+		time.Sleep(time.Second)
+		net.status(nodes[0].id, view.Leaving)
+		for round := range 3 {
+			ctx, cancel := context.WithCancel(context.Background())
+			go func() { _ = nodes[0].leave[0](ctx) }()
+			time.Sleep(time.Duration(round) * time.Millisecond)
+			nodes[0].kill()
+			cancel()
+			nodes[0].restart()
+		}
+		if err := nodes[0].leaveNow(t, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		for i := range keys {
+			wantValue(t, buckets[1], fmt.Sprintf("k%d", i), "v")
+		}
+		wantEqualHomes(t, stores(nodes)...)
 	})
 }

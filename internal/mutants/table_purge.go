@@ -165,7 +165,7 @@ var purges = []Mutant{
 	{
 		Name: "hints-for-the-gone-over-and-over", Rule: "what waits for a home that is down is sent to the others once",
 		File: "replica/hints.go",
-		Old:  "case known && !in || h.waiting[target]:", New: "case known && !in:",
+		Old:  "if n < len(gone) {", New: "if n < len(page) {",
 		Packages: replicaTests, Tests: "TestHintsForTheGone",
 	},
 	{
