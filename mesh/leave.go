@@ -47,9 +47,14 @@ func (n *Node) OnLeave(hook func(ctx context.Context) error) {
 // left never comes back: the next Start on its directory sets the data aside
 // and takes a new NodeID.
 //
-// When a hook fails, or ctx ends before all of them have run, the node stays,
-// in status leaving, and Leave may be called again. A node that nobody can
-// reach at the time leaves all the same, but the others do not hear of it.
+// Leave takes as long as it takes to copy what the node holds, so give ctx
+// minutes, not seconds; the store's Health tells how far it is. When a hook
+// fails, or ctx ends before all of them have run, the error says what could not
+// be handed over, and the node stays, in status leaving, also when it is started
+// again: it gets no new data and goes on to hand over what it has, but only
+// another Leave ends it. A node that nobody can reach at the time leaves all the
+// same if it holds nothing for others, but they do not hear of it. One that
+// cannot run any more cannot leave: see Evict.
 func (n *Node) Leave(ctx context.Context) error {
 	select {
 	case n.leave.turn <- struct{}{}:

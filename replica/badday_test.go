@@ -19,8 +19,8 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// wantProblem fails unless the store tells an operator of it, in such words.
-func wantProblem(t *testing.T, s *Store, want error, words string) {
+// wantFault fails unless the store tells an operator of it, in such words.
+func wantFault(t *testing.T, s *Store, want error, words string) {
 	t.Helper()
 	h, err := s.Health(context.Background())
 	if !errors.Is(err, want) || !strings.Contains(strings.Join(h.Problems, "\n"), words) {
@@ -66,7 +66,7 @@ func TestFullDiskOfOneHome(t *testing.T) {
 		if led == 0 {
 			t.Error("no write came to the full store that it leads")
 		}
-		wantProblem(t, nodes[1].store, nil, "the disk is full")
+		wantFault(t, nodes[1].store, nil, "the disk is full")
 		for k, it := range dump(t, nodes[1].store) {
 			if at, _ := placeOf([]byte(k)); at.bucket == buckets[1].b.id && string(it.Sibs[0].Value) != "before" {
 				t.Errorf("%s was written without room", at.key)
@@ -181,7 +181,7 @@ func TestFailedDiskOfOneHome(t *testing.T) {
 		if _, err := buckets[1].Get(ctx, "k1", nil); !errors.Is(err, ErrStorage) {
 			t.Errorf("read of a failed store: %v", err)
 		}
-		wantProblem(t, nodes[1].store, ErrStorage, "the disk has failed")
+		wantFault(t, nodes[1].store, ErrStorage, "the disk has failed")
 		nodes[1].fs = mem
 		nodes[1].kill()
 		if n := syncs.Load(); n != 1 {
@@ -236,7 +236,7 @@ func TestGoneForAMonth(t *testing.T) {
 			}
 			if p := h.PurgeBlocked; p != nil && p.For > 3*7*24*time.Hour && slices.Equal(p.Missing, []view.NodeID{nodes[3].id}) {
 				blocked++
-				wantProblem(t, n.store, nil, "deletes cannot be forgotten")
+				wantFault(t, n.store, nil, "deletes cannot be forgotten")
 			}
 			if n := n.store.stats.purged.Load(); n > 0 {
 				t.Errorf("%d deletes forgotten that one member does not know of", n)

@@ -75,7 +75,8 @@ type Config struct {
 	HealAfter time.Duration
 
 	// TransferRate bounds what this store copies in the background (healing,
-	// hand-overs, comparisons), in bytes a second, as a metered link may need.
+	// hand-overs, comparisons, what was kept for nodes that were down), in bytes
+	// a second, as a metered link may need.
 	// Zero or negative means no bound. While clients write, such copies take
 	// 4 MiB/s at most anyway.
 	TransferRate int64

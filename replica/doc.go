@@ -36,9 +36,11 @@
 // back. A store that is no home any more lets go of a record only when all homes
 // have vouched that they hold it. A home that came by a join vouches for what
 // does not exist only once it has what the homes before it knew. Node.Leave
-// hands over what the node holds; a member that will not come back must be given
-// up by an operator (mesh.Node.Evict), or be replaced by a new disk under its
-// name. Health tells, shard by shard, how all this stands.
+// hands over what the node holds to the homes in reach and gives others what it
+// keeps for those that are not; where nobody is there to take it the node stays.
+// A member that will not come back must be given up by an operator
+// (mesh.Node.Evict), or be replaced by a new disk under its name. Health tells,
+// shard by shard, how all this stands.
 //
 // # What is not
 //

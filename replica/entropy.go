@@ -135,7 +135,7 @@ func (e *entropy) round(ctx context.Context) bool {
 		}
 	}
 	if move {
-		if err := e.s.handOver(ctx, e.s.layout.Load()); err != nil && ctx.Err() == nil {
+		if err := e.s.handOver(ctx, e.s.layout.Load(), false); err != nil && ctx.Err() == nil {
 			e.s.log.Debug("not all that belongs elsewhere is there", "err", err)
 			ok = false
 			e.mu.Lock()

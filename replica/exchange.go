@@ -256,7 +256,7 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 			in = append(in, wire.Fetched{Key: keys[i], Item: l.Item, Stamp: l.Stamp})
 		}
 	}
-	back, err := s.takeIn(ctx, c, in)
+	back, err := s.absorb(ctx, c, in)
 	if err != nil {
 		return err
 	}
@@ -264,9 +264,9 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 	return nil
 }
 
-// takeIn merges items of the peer here, and returns the keys of which it lacks
+// absorb merges items of the peer here, and returns the keys of which it lacks
 // something.
-func (s *Store) takeIn(ctx context.Context, c *comparison, items []wire.Fetched) (back []string, err error) {
+func (s *Store) absorb(ctx context.Context, c *comparison, items []wire.Fetched) (back []string, err error) {
 	if len(items) == 0 {
 		return nil, nil
 	}

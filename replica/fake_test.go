@@ -29,7 +29,7 @@ type fakeNet struct {
 	members []view.Member
 	nodes   map[view.NodeID]*fakeNode
 	cut     map[[2]view.NodeID]bool // messages are lost without a word
-	calls   map[string]int          // by method
+	calls   map[string]int          // tried, by method
 	bytes   map[string]int          // of requests and answers
 	before  func(method string)     // runs before each call is carried out
 }
@@ -256,6 +256,7 @@ func (n *fakeNode) Handle(method string, h func(context.Context, view.NodeID, []
 }
 
 func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	n.net.count(method, req)
 	n.net.mu.Lock()
 	peer := n.net.nodes[to]
 	there, back := n.net.cut[[2]view.NodeID{n.id, to}], n.net.cut[[2]view.NodeID{to, n.id}]
@@ -273,7 +274,6 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 	if h == nil {
 		return nil, errors.New("no such method")
 	}
-	n.net.count(method, req)
 	ch := make(chan fakeAnswer, 1)
 	go func() {
 		late := &fakeRequest{Context: ctx, ch: ch}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -64,24 +63,39 @@ func (s *Store) leftover(ctx context.Context, lay *layout) (out []slice, unknown
 }
 
 // handOver brings what this store is not to keep to the homes, by the layout
-// given, and lets go of what all of them hold.
-func (s *Store) handOver(ctx context.Context, lay *layout) error {
+// given, and lets go of what all of them hold. One that fails is left out for
+// the rest of the pass: a home that hangs must not hold up what others are to
+// get. leaving is for a store that goes for good.
+func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
+	select {
+	case s.progress.turn <- struct{}{}:
+		defer func() { <-s.progress.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	all, unknown, err := s.leftover(ctx, lay)
 	if err != nil {
 		return s.diskError("hand over", err)
 	}
 	before := s.stats.dropped.Load()
-	var errs []error
+	var first error
+	failed := 0
+	fail := func(err error) {
+		if failed++; first == nil {
+			first = err
+		}
+	}
 	if unknown > 0 {
-		errs = append(errs, fmt.Errorf("replica: %d shards: %w", unknown, errUnknownBucket))
+		fail(fmt.Errorf("replica: %d shards: %w", unknown, errUnknownBucket))
 	}
 	s.progress.begin(len(all))
 	defer s.progress.end()
+	pass := &handPass{lay: lay, leaving: leaving, without: make(map[view.NodeID]bool)}
 	for _, at := range all {
-		if err := s.handOff(ctx, lay, at); err != nil {
-			errs = append(errs, fmt.Errorf("replica: hand over shard %d: %w", at.shard, err))
-			if ctx.Err() != nil {
-				break
+		if err := s.handOff(ctx, pass, at); err != nil {
+			fail(fmt.Errorf("replica: hand over shard %d: %w", at.shard, err))
+			if ctx.Err() != nil || errors.Is(err, ErrStorageFull) {
+				break // nothing can be let go of here
 			}
 		}
 		s.progress.step()
@@ -89,79 +103,118 @@ func (s *Store) handOver(ctx context.Context, lay *layout) error {
 	if s.stats.dropped.Load() > before {
 		s.entropy.later() // what was written meanwhile is still here
 	}
-	return errors.Join(errs...)
+	if failed > 1 {
+		return fmt.Errorf("%w (and %d more)", first, failed-1)
+	}
+	return first
 }
 
+// handPass is one pass over what is to be handed over.
+type handPass struct {
+	lay     *layout
+	leaving bool
+	without map[view.NodeID]bool // homes that have failed in it
+}
+
+func (p *handPass) live(id view.NodeID) bool { return p.lay.inMesh[id] && !p.without[id] }
+
 // handOff drives the core that hands over one slice.
-func (s *Store) handOff(ctx context.Context, lay *layout, at slice) error {
-	b := s.buckets.byID(at.bucket)
-	rt := lay.route(b, at.shard)
+func (s *Store) handOff(ctx context.Context, pass *handPass, at slice) error {
+	rt := pass.lay.route(s.buckets.byID(at.bucket), at.shard)
 	homes := rt.order[:rt.homes]
-	core := replicate.NewHandoff(homes, func(id view.NodeID) bool { return lay.inMesh[id] }, transferKeys)
-	state, err := s.handedState(ctx, lay, at, homes)
+	core := replicate.NewHandoff(homes, pass.live, transferKeys)
+	if !core.Any() {
+		return s.noHome(ctx, pass, at)
+	}
+	state, err := s.handedState(ctx, pass, at, homes)
 	if err != nil || !core.All() && s.progress.same(at, state) {
 		return err // those that are there have it all; the rest is down
 	}
 	for {
 		step := core.Step()
-		var err error
-		switch step.Kind {
-		case replicate.HandoffDone:
-			moved, gone := core.Moved()
-			s.stats.moved.Add(uint64(moved))
-			s.stats.dropped.Add(uint64(gone))
-			if len(homes) > 0 && !core.Any() {
-				return fmt.Errorf("%w: none of its homes", ErrUnavailable)
-			}
-			s.progress.note(at, state)
-			return nil
-		case replicate.HandoffList:
-			var marks []replicate.Mark
-			var last bool
-			if marks, last, err = s.formerMarks(ctx, at, step.After, step.First); err == nil {
-				core.Listed(marks, last)
-			}
-		case replicate.HandoffCover:
-			var there wire.CoverReply
-			if there, err = s.askCover(ctx, lay, at, step); err == nil {
-				core.Covered(there.Missing, !there.Refused)
-			}
-		case replicate.HandoffPush:
-			var page []kept
-			if page, err = s.page(ctx, at, step.Keys); err == nil {
-				err = s.bring(ctx, step.To, page, len(step.Keys))
-			}
-			if err == nil {
-				core.Pushed(len(step.Keys))
-			}
-		case replicate.HandoffDrop:
-			var n int
-			if n, err = s.letGo(ctx, lay, at, step.Marks); err == nil {
-				core.Dropped(n)
-			}
+		if step.Kind == replicate.HandoffDone {
+			break
 		}
-		if err != nil {
+		if err := s.handStep(ctx, pass, at, core, step); err != nil {
+			if step.To != 0 && !errors.Is(err, errNotBrought) {
+				pass.without[step.To] = true
+			}
 			return err
 		}
 	}
+	moved, gone := core.Moved()
+	s.stats.moved.Add(uint64(moved))
+	s.stats.dropped.Add(uint64(gone))
+	if core.Refused() {
+		return errRosters
+	}
+	if down := slices.DeleteFunc(slices.Clone(homes), pass.live); pass.leaving && len(down) > 0 {
+		// Where all others are homes there is nobody else to keep it.
+		if err := s.standIn(ctx, pass, at, down); err != nil && !errors.Is(err, errNobody) {
+			return err
+		}
+	}
+	s.progress.note(at, state)
+	return nil
+}
+
+func (s *Store) handStep(ctx context.Context, pass *handPass, at slice, core *replicate.Handoff, step replicate.HandoffStep) error {
+	switch step.Kind {
+	case replicate.HandoffList:
+		marks, last, err := s.formerMarks(ctx, at, step.After, step.First)
+		if err == nil {
+			core.Listed(marks, last)
+		}
+		return err
+	case replicate.HandoffCover:
+		there, err := s.askCover(ctx, pass.lay, at, step)
+		if err == nil {
+			core.Covered(there.Missing, !there.Refused)
+		}
+		return err
+	case replicate.HandoffPush:
+		page, err := s.page(ctx, at, step.Keys)
+		if err == nil {
+			err = s.bring(ctx, step.To, page, len(step.Keys))
+		}
+		if err == nil {
+			core.Pushed(len(step.Keys))
+		}
+		return err
+	case replicate.HandoffDrop:
+		n, err := s.letGo(ctx, pass.lay, at, step.Marks)
+		if pass.leaving && errors.Is(err, ErrStorageFull) {
+			n, err = 0, nil // it goes with the node
+		}
+		if err == nil {
+			core.Dropped(n)
+		}
+		return err
+	}
+	return fmt.Errorf("replica: hand over: step %d", step.Kind)
 }
 
 // handed is what was here of a slice, and who of its homes was there, when it
 // was brought to them.
 type handed struct {
-	roster uint64
-	total  reconcile.Digest
-	live   uint64
+	roster  uint64
+	total   reconcile.Digest
+	live    uint64
+	leaving bool // for good: it is with those who stand in for the others, too
+	unknown bool // what was here
 }
 
-func (s *Store) handedState(ctx context.Context, lay *layout, at slice, homes []view.NodeID) (h handed, err error) {
-	h.roster = lay.roster
+func (s *Store) handedState(ctx context.Context, pass *handPass, at slice, homes []view.NodeID) (h handed, err error) {
+	h.roster, h.leaving = pass.lay.roster, pass.leaving
 	for i, id := range homes {
-		if lay.inMesh[id] {
+		if pass.live(id) {
 			h.live |= 1 << i
 		}
 	}
 	h.total, err = s.total(ctx, []slice{at})
+	if errors.Is(err, storage.ErrStorageFull) {
+		h.unknown, err = true, nil // a digest cannot be built just now
+	}
 	return h, err
 }
 
@@ -287,20 +340,23 @@ var errNotBrought = errors.New("replica: not all records could be brought to a h
 // push sends records to a store in pieces that fit into a request.
 func (s *Store) push(ctx context.Context, peer view.NodeID, page []kept) error {
 	for len(page) > 0 {
-		n, size := 0, 0
-		for n < len(page) && (n == 0 || size+len(page[n].rec.item) <= transferBytes) {
-			size += len(page[n].rec.item)
-			n++
-		}
-		if err := s.pace.wait(ctx, size); err != nil {
-			return err
-		}
-		if err := s.transfer(ctx, peer, page[:n]); err != nil {
+		n := s.pieceOf(page)
+		if err := s.transfer(ctx, peer, 0, page[:n]); err != nil {
 			return err
 		}
 		page = page[n:]
 	}
 	return nil
+}
+
+// pieceOf is how many of the records go in one request.
+func (s *Store) pieceOf(page []kept) (n int) {
+	for size := 0; n < len(page); n++ {
+		if size += len(page[n].rec.item); n > 0 && size > s.pace.piece() {
+			break
+		}
+	}
+	return n
 }
 
 // serveHeld tells what this store holds that it is not to keep, and where it
@@ -322,46 +378,4 @@ func (s *Store) serveHeld(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 		reply.Seasoned = append(reply.Seasoned, wire.SeasonedIn{Bucket: b.id, Shards: b.ready.seasoned(s.shardsOf(b))})
 	}
 	return wire.AppendHeldReply(nil, &reply), nil
-}
-
-// leaveMesh hands everything over before the node leaves for good. It tries
-// until ctx ends: what is only here would be lost.
-func (s *Store) leaveMesh(ctx context.Context) error {
-	if !s.enter() {
-		return nil
-	}
-	defer s.leave()
-	s.leaving.Store(false)
-	for {
-		lay, err := makeLayout(nil, s.mesh.View(), s.shards, s.id)
-		if err != nil {
-			return err
-		}
-		if len(lay.placed) == 0 {
-			return nil // the last one of its mesh keeps what it has
-		}
-		err = s.handOver(ctx, lay)
-		if err == nil {
-			_, err = s.hints.deliverAll(ctx)
-		}
-		pause := time.Second
-		switch {
-		case err != nil:
-			s.log.Warn("hand-over goes on", "err", err)
-		case s.leaving.Swap(true):
-			return nil
-		default:
-			// From now on nothing more is taken in. What others sent before
-			// they knew, and what is under way, goes with one more pass.
-			pause = 2 * s.cfg.AckTimeout
-		}
-		select {
-		case <-ctx.Done():
-			s.leaving.Store(false)
-			return errors.Join(err, ctx.Err())
-		case <-s.group.Context().Done():
-			return ErrClosed
-		case <-time.After(pause):
-		}
-	}
 }

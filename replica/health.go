@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -19,7 +20,8 @@ type Health struct {
 	// Shards are those that this store has a part in, by bucket and number.
 	Shards []ShardHealth
 	// Leftover is how many shards lie here, counted per bucket, that this store
-	// is not to keep any more. They go when all their homes hold them.
+	// is not to keep, or not any more: what it keeps for homes that were down is
+	// among them. They go when their homes hold them.
 	Leftover int
 	// HandingOver is how many of them the hand-over that is under way has still
 	// to look at.
@@ -47,7 +49,7 @@ type ShardHealth struct {
 	// Homes are the nodes that should hold it, dead ones included.
 	Homes []view.NodeID
 	// Copies is how many homes and stand-ins are in contact, this store
-	// included.
+	// included. Whether they have all of it, Synced tells, and their own Health.
 	Copies int
 	// Syncing says that this store has not yet compared with enough of the
 	// others to tell what does not exist.
@@ -107,6 +109,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		return h, nil
 	}
 	lay := s.layout.Load()
+	former := make(map[slice]bool)
 	hints, err := s.hintsBySlice(ctx)
 	if err != nil {
 		return h, s.diskError("health", err)
@@ -114,6 +117,9 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	left, _, err := s.leftover(ctx, lay)
 	if err != nil {
 		return h, s.diskError("health", err)
+	}
+	for _, at := range left {
+		former[at] = true
 	}
 	h.Leftover, h.HandingOver = len(left), s.progress.left()
 	h.SetAside, h.PurgeBlocked = s.stats.aside.Load(), s.purger.blocked()
@@ -125,7 +131,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	for _, b := range s.buckets.list() {
 		for shard := range s.shardsOf(b) {
 			at := slice{b.id, shard}
-			if sh := s.shardHealth(lay, b, at); sh.Role != "" || hints[at] > 0 || slices.Contains(left, at) {
+			if sh := s.shardHealth(lay, b, at); sh.Role != "" || hints[at] > 0 || former[at] {
 				if sh.Hints = hints[at]; sh.Role == "" {
 					sh.Role = "former home"
 				}
@@ -161,10 +167,7 @@ func (s *Store) shardHealth(lay *layout, b *bucket, at slice) ShardHealth {
 	case lay.keeps(b, at.shard, s.id):
 		h.Role = "stand-in"
 	}
-	for _, id := range rt.order {
-		if !lay.keeps(b, at.shard, id) {
-			continue
-		}
+	for _, id := range lay.keepers(rt) {
 		if id == s.id || lay.inMesh[id] {
 			h.Copies++
 		}
@@ -185,34 +188,24 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 		if err := s.disk.Err(); err != nil {
 			say("the disk has failed, nothing is written here any more: replace it and start the node with an empty directory under the same name (%v)", err)
 		} else if s.disk.Stats().Full {
-			say("the disk is full: writes are refused here, reads go on; make room on it")
+			say("the disk is full, writes are refused here while reads go on: make room, or take the node out of service")
 		}
 	}
 	if s.clocks.ahead.Load() {
 		say("the clock is more than %v ahead of the other nodes': set it right", s.cfg.MaxSkew)
 	}
-	few, down := 0, make(map[view.NodeID]bool)
-	for i := range h.Shards {
-		sh := &h.Shards[i]
-		if sh.Role == "home" && sh.Copies < len(sh.Homes) {
-			few++
-			for _, id := range sh.Homes {
-				if id != s.id && !lay.inMesh[id] {
-					down[id] = true
-				}
-			}
-		}
+	if m, ok := s.mesh.View().Member(s.id); ok && m.Status == view.Leaving {
+		say("this node is leaving for good and has %d shards still to hand over, %d copies for others among them: have it leave again if nobody waits for that", h.Leftover, h.Hints)
 	}
-	if few > 0 {
-		ids := make([]view.NodeID, 0, len(down))
-		for id := range down {
-			ids = append(ids, id)
-		}
-		slices.Sort(ids)
-		say("%d shards have fewer copies in contact than they should: %v are down; after %v copies are made elsewhere, if more than half of the storing nodes are in contact", few, ids, s.cfg.HealAfter)
+	s.fewCopies(h, lay, say)
+	if len(h.Lost) > 0 {
+		say("%s was down for so long that other nodes make the copies it held: bring it back, or evict it if it will not return", s.names(h.Lost))
+	}
+	if h.Syncing > 0 {
+		say("%d shards are catching up here: take no other node out before that is done", h.Syncing)
 	}
 	if h.PurgeBlocked != nil {
-		say("deletes cannot be forgotten for %v: bring %v back, or give them up for good", h.PurgeBlocked.For.Round(time.Hour), h.PurgeBlocked.Missing)
+		say("deletes cannot be forgotten for %v: bring %s back, or evict what will not return", h.PurgeBlocked.For.Round(time.Hour), s.names(h.PurgeBlocked.Missing))
 	}
 	if h.SetAside > 0 {
 		say("%d records were set aside: they are older than anybody's memory of what was deleted", h.SetAside)
@@ -224,4 +217,58 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 		say("%d writes that waited here were given up, for age or for lack of room", h.OutboxDropped)
 	}
 	return out
+}
+
+// fewCopies tells of shards with fewer copies in contact than they should have,
+// and what becomes of that.
+func (s *Store) fewCopies(h *Health, lay *layout, say func(string, ...any)) {
+	few := 0
+	var down []view.NodeID
+	for i := range h.Shards {
+		sh := &h.Shards[i]
+		if sh.Role != "home" || sh.Copies >= len(sh.Homes) {
+			continue
+		}
+		few++
+		for _, id := range sh.Homes {
+			if id != s.id && !lay.inMesh[id] && !slices.Contains(down, id) {
+				down = append(down, id)
+			}
+		}
+	}
+	if few == 0 {
+		return
+	}
+	met := 0
+	for _, id := range lay.members {
+		if id == s.id || lay.inMesh[id] {
+			met++
+		}
+	}
+	then := fmt.Sprintf("after %v copies are made elsewhere", s.cfg.HealAfter)
+	switch {
+	case s.cfg.HealAfter < 0:
+		then = "HealAfter says never to make them elsewhere"
+	case !replicate.MayHeal(met, len(lay.members), s.forced.on.Load()):
+		then = fmt.Sprintf("none are made elsewhere, for only %d of %d storing nodes are in contact: mend the network, or force this side to heal (ForceHeal)", met, len(lay.members))
+	}
+	slices.Sort(down)
+	say("%d shards have fewer copies in contact than they should, %s is down: bring it back; %s", few, s.names(down), then)
+}
+
+// names lists nodes by the names that people know them by.
+func (s *Store) names(ids []view.NodeID) string {
+	v := s.mesh.View()
+	var b strings.Builder
+	for i, id := range ids {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if m, ok := v.Member(id); ok && m.Name != "" {
+			fmt.Fprintf(&b, "%s (%v)", m.Name, id)
+		} else {
+			fmt.Fprint(&b, id)
+		}
+	}
+	return b.String()
 }

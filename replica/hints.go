@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
@@ -15,12 +16,14 @@ const (
 	transferKeys  = 256              // records moved in one call in the background
 	transferBytes = 1 << 20          // their bytes, one record at least
 	maxOffer      = 34 << 20         // bytes of one record that can be sent at all
-	transferWait  = 10 * time.Second // for the answer to such a call
+	transferWait  = 10 * time.Second // for the answer to such a call, on top of
+	slowestLink   = 8 << 10          // the time that so many bytes a second take
 
 	// Between attempts to deliver, growing from the first to the last. A node
 	// that comes back is in the mesh a moment before its store is open.
 	firstHintRetry = 200 * time.Millisecond
 	lastHintRetry  = 5 * time.Second
+	lagHintRetry   = 30 * time.Second // while there is a purge to catch up with, or the disk is full
 
 	// Before hints of a write that is still under way are looked at, in ack
 	// timeouts: the write itself takes most of them away.
@@ -29,9 +32,10 @@ const (
 
 // hints delivers what this store keeps for others.
 type hints struct {
-	s     *Store
-	kick  chan struct{}
-	added chan struct{}
+	s       *Store
+	kick    chan struct{}
+	added   chan struct{}
+	lagging atomic.Bool // some were left out because this store has to catch up with a purge first
 }
 
 func newHints(s *Store) *hints {
@@ -77,10 +81,17 @@ func (h *hints) run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			h.s.log.Debug("hints not delivered yet", "err", err)
 		}
-		if armed = left; left {
+		behind := h.lagging.Swap(false)
+		armed = left || behind
+		switch {
+		case errors.Is(err, ErrStorageFull):
+			retry.Reset(lagHintRetry) // what is delivered cannot be deleted here
+		case left:
 			retry.Reset(wait)
 			wait = min(2*wait, lastHintRetry)
-		} else {
+		case behind:
+			retry.Reset(lagHintRetry)
+		default:
 			retry.Stop()
 		}
 	}
@@ -121,9 +132,11 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 		case known && !in:
 			continue // it will be back, and its return wakes us
 		case known:
-			err = h.deliver(ctx, target, h.toTarget)
+			_, err = h.deliver(ctx, target, false, h.toTarget)
 		default:
-			err = h.deliver(ctx, target, h.toHomes)
+			// What waits for homes that are down goes when those return, which
+			// wakes us: to try over and over would be to send all of it each time.
+			_, err = h.deliver(ctx, target, false, h.toHomes)
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -142,65 +155,86 @@ type kept struct {
 var errMovedOn = errors.New("records changed while they were delivered")
 
 // deliver hands the records kept for target, page by page, to send, which
-// returns those whose hints may go.
-func (h *hints) deliver(ctx context.Context, target view.NodeID, send func(context.Context, view.NodeID, []kept) ([]settled, error)) error {
+// returns those whose hints may go. rest tells that there were others. leaving is
+// for a store that goes for good.
+func (h *hints) deliver(ctx context.Context, target view.NodeID, leaving bool, send func(context.Context, view.NodeID, []kept) ([]settled, error)) (rest bool, err error) {
 	lower, upper := wire.IndexRange(wire.IndexHint, target)
 	var moved error
 	for {
-		var page []kept
-		size := 0
-		err := h.s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
-			_, record, _ := wire.ParseIndexKey(k)
-			lower = append(append(lower[:0:0], k...), 0)
-			at, ok := placeOf(record)
-			if !ok {
-				return nil
-			}
-			stamp := h.s.stamp(at.shard)
-			rec, err := h.s.load(ctx, at)
-			if err != nil {
-				return err
-			}
-			if rec.Unknown() {
-				return nil // damaged: its repair brings it back
-			}
-			if stamp.Lagging() {
-				return nil // some of it may have been purged
-			}
-			one := kept{at, rec, stamp}
-			if h.s.tooLargeToSend(one) {
-				return nil
-			}
-			page = append(page, one)
-			if size += len(rec.item); len(page) == transferKeys || size >= transferBytes {
-				return errStop
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, errStop) {
-			return err
+		page, stray, err := h.page(ctx, target, &lower, upper)
+		if err != nil {
+			return rest, err
 		}
-		if len(page) == 0 {
-			return moved
+		if _, err := h.s.settle(ctx, stray); err != nil && !errors.Is(err, ErrStorageFull) {
+			return rest, err
+		}
+		if len(page) == 0 && len(stray) == 0 {
+			return rest, moved
 		}
 		gone, sendErr := send(ctx, target, page)
 		n, err := h.s.settle(ctx, gone)
+		if leaving && errors.Is(err, ErrStorageFull) {
+			n, err = len(gone), nil // they go with the node
+		}
 		if err != nil {
-			return err
+			return rest, err
 		}
 		h.s.stats.delivered.Add(uint64(n))
 		if sendErr != nil {
-			return sendErr
+			return rest, sendErr
 		}
-		if n < len(page) {
+		if n < len(gone) {
 			moved = errMovedOn
 		}
+		rest = rest || len(gone) < len(page)
 	}
+}
+
+// page reads the next records that are kept for target, from lower on, which
+// it moves. stray are entries of the index behind which there is nothing: the
+// record was damaged, and then found to be purged.
+func (h *hints) page(ctx context.Context, target view.NodeID, lower *[]byte, upper []byte) (page []kept, stray []settled, err error) {
+	size := 0
+	err = h.s.disk.Scan(ctx, *lower, upper, func(k, _ []byte) error {
+		_, record, _ := wire.ParseIndexKey(k)
+		*lower = append(append((*lower)[:0:0], k...), 0)
+		at, ok := placeOf(record)
+		if !ok {
+			return nil
+		}
+		stamp := h.s.stamp(at.shard)
+		if stamp.Lagging() {
+			h.lagging.Store(true)
+			return nil // some of it may have been purged
+		}
+		rec, err := h.s.load(ctx, at)
+		switch {
+		case err != nil:
+			return err
+		case rec.unknown:
+			return nil // damaged: its repair brings it back
+		case rec.Unknown():
+			stray = append(stray, settled{at: at, target: target})
+		default:
+			if one := (kept{at, rec, stamp}); !h.s.tooLargeToSend(one) {
+				page = append(page, one)
+				size += len(rec.item)
+			}
+		}
+		if len(page) == transferKeys || len(stray) == transferKeys || size >= h.s.pace.piece() {
+			return errStop
+		}
+		return nil
+	})
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return page, stray, err
 }
 
 // toTarget delivers to the store that the records are kept for.
 func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []kept) ([]settled, error) {
-	if err := h.s.transfer(ctx, target, page); err != nil {
+	if err := h.s.transfer(ctx, target, 0, page); err != nil {
 		return nil, err
 	}
 	out := make([]settled, len(page))
@@ -231,7 +265,7 @@ func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []kept) ([
 	acked := make(map[view.NodeID]bool)
 	var errs []error
 	for id, part := range by {
-		err := h.s.transfer(ctx, id, part)
+		err := h.s.transfer(ctx, id, 0, part)
 		acked[id] = err == nil
 		errs = append(errs, err)
 	}
@@ -256,16 +290,28 @@ func (s *Store) tooLargeToSend(k kept) bool {
 	return true
 }
 
-// transfer sends records to a store in the background and waits until it has
-// synced them.
-func (s *Store) transfer(ctx context.Context, to view.NodeID, page []kept) error {
-	offers := make([]wire.Offer, len(page))
-	for i, k := range page {
-		offers[i] = wire.Offer{Bucket: k.at.bucket, Key: k.at.key, Item: k.rec.item, Stamp: wireStamp(k.stamp)}
+// transfer sends records to a store in the background, to keep as a home or for
+// another store, and waits until it has synced them.
+func (s *Store) transfer(ctx context.Context, to, keepFor view.NodeID, page []kept) error {
+	if len(page) == 0 {
+		return nil
 	}
-	call, cancel := context.WithTimeout(ctx, transferWait)
+	offers := make([]wire.Offer, len(page))
+	size := 0
+	for i, k := range page {
+		offers[i] = wire.Offer{Bucket: k.at.bucket, Key: k.at.key, For: keepFor, Item: k.rec.item, Stamp: wireStamp(k.stamp)}
+		size += len(k.rec.item)
+	}
+	if err := s.pace.wait(ctx, size); err != nil {
+		return err
+	}
+	call, cancel := context.WithTimeout(ctx, transferWait+time.Duration(size)*time.Second/slowestLink)
 	defer cancel()
+	begun := time.Now()
 	got, err := s.sendMerge(call, to, offers)
+	if err == nil || errors.Is(call.Err(), context.DeadlineExceeded) {
+		s.pace.took(time.Since(begun))
+	}
 	if err != nil {
 		return err
 	}

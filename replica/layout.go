@@ -31,7 +31,15 @@ func (l *layout) keeps(b *bucket, shard int, id view.NodeID) bool {
 	if r.isHome(id) || len(l.lost) == 0 {
 		return r.isHome(id)
 	}
-	return slices.Contains(replicate.Keepers(r.order, r.homes, func(id view.NodeID) bool { return l.lost[id] }), id)
+	return slices.Contains(l.keepers(r), id)
+}
+
+// keepers lists who is to keep what a route is about.
+func (l *layout) keepers(r *route) []view.NodeID {
+	if len(l.lost) == 0 {
+		return r.order[:r.homes]
+	}
+	return replicate.Keepers(r.order, r.homes, func(id view.NodeID) bool { return l.lost[id] })
 }
 
 // makeLayout works out the layout of v; before, if not nil, spares it what

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -14,19 +15,47 @@ import (
 // while clients' writes are under way here.
 const yieldRate = 4 << 20
 
+const (
+	leastPiece = 8 << 10     // bytes: the cost of a call stays small against what it carries
+	slowPiece  = time.Second // for a call to take
+)
+
 // pace holds back what is copied in the background: to the rate that the
 // operator allows, and to a modest one while clients are being served.
 type pace struct {
 	limit *rate.Limiter // nil: none
 	busy  func() bool
+	bytes atomic.Int64 // that one call carries at the moment
 }
 
 func newPace(bytesPerSecond int64, busy func() bool) *pace {
 	p := &pace{busy: busy}
+	p.bytes.Store(transferBytes)
 	if bytesPerSecond > 0 {
 		p.limit = rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(bytesPerSecond, transferBytes)))
 	}
 	return p
+}
+
+// piece is how many bytes one call may carry: what clients wait for is behind
+// that on the same link.
+func (p *pace) piece() int {
+	n := int(p.bytes.Load())
+	if p.limit != nil {
+		n = min(n, p.limit.Burst())
+	}
+	return max(n, leastPiece)
+}
+
+// took learns from how long a call has taken: on a slow link pieces become
+// smaller, until one takes no longer than clients can wait.
+func (p *pace) took(d time.Duration) {
+	switch n := p.bytes.Load(); {
+	case d > slowPiece:
+		p.bytes.Store(max(n/2, leastPiece))
+	case d < slowPiece/2:
+		p.bytes.Store(min(2*n, transferBytes))
+	}
 }
 
 // wait returns when n more bytes may be copied.
@@ -80,6 +109,8 @@ func (l *lastSynced) ago(bucket uint64, peer view.NodeID, now time.Duration) (ti
 
 // progress tells how far a hand-over is.
 type progress struct {
+	turn chan struct{} // capacity 1: held by the hand-over under way
+
 	mu          sync.Mutex
 	total, done int
 	brought     map[slice]handed // what could not be let go of after it was brought to the homes in contact
@@ -90,7 +121,7 @@ func (p *progress) same(at slice, now handed) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before, ok := p.brought[at]
-	return ok && before == now
+	return ok && before == now && !now.unknown
 }
 
 func (p *progress) note(at slice, now handed) {

@@ -54,16 +54,18 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	for _, to := range s.coordinators(plan, rt) {
 		var out outcome
 		var err error
-		if to == s.id && s.leaving.Load() {
-			last = errLeaving
-			continue
-		}
 		if to == s.id {
 			if s.clocks.ahead.Load() && !q.bucket.def.Siblings {
 				last = fmt.Errorf("%w: this node is ahead of its peers", ErrClockSkew)
 				continue
 			}
-			if out, err = s.coordinate(ctx, q); errors.Is(err, ErrStorageFull) {
+			if !s.takeIn() {
+				last = errLeaving
+				continue
+			}
+			out, err = s.coordinate(ctx, q)
+			s.tookIn()
+			if errors.Is(err, ErrStorageFull) {
 				full = err // nothing was written: another home may have room
 				continue
 			}

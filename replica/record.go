@@ -406,8 +406,8 @@ func (s *Store) settle(ctx context.Context, in []settled) (n int, err error) {
 			if err != nil {
 				return err
 			}
-			if !old.Unknown() && !old.Hinted(in[i].target) {
-				// The record was damaged, and mended without its hints.
+			if !old.unknown && !old.Hinted(in[i].target) {
+				// The record was damaged, and mended without its hints, or dropped.
 				if err := tx.Delete(wire.IndexKey(wire.IndexHint, in[i].target, at.record)); err != nil {
 					return err
 				}

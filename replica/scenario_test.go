@@ -515,10 +515,15 @@ func TestWritesDuringALeaveAreKept(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Second)
-		for _, h := range nodes[2].leave { // nobody is told
+		time.AfterFunc(3*time.Second, func() { net.status(nodes[2].id, view.Leaving) })
+		begun := time.Now()
+		for _, h := range nodes[2].leave { // nobody is told yet
 			if err := h(ctx); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if time.Since(begun) < 3*time.Second {
+			t.Error("left before the others knew: they may hand over to it what it hands to them")
 		}
 		time.Sleep(time.Second)
 		net.status(nodes[2].id, view.Left)

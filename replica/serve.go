@@ -80,14 +80,16 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	reply := func(code wire.Code, stale []int) []byte {
 		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall, Stale: stale})
 	}
-	if s.leaving.Load() {
+	if !s.takeIn() {
 		return reply(wire.CodeNotStored, nil), nil
 	}
 	if !s.makeRoom(&s.gate.peers, len(req)) {
+		s.tookIn()
 		return reply(wire.CodeOverloaded, nil), nil
 	}
 	end := func(stale []int, err error) ([]byte, error) {
 		s.gate.peers.release(len(req))
+		s.tookIn()
 		switch {
 		case err == nil:
 			return reply(wire.CodeOK, stale), nil
@@ -99,6 +101,7 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	in, definitions, err := s.arrivals(from, m.Offers)
 	if err != nil {
 		s.gate.peers.release(len(req))
+		s.tookIn()
 		return nil, err
 	}
 	late, ok := ctx.(answerable)
@@ -209,6 +212,7 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 	}
 	late, ok := ctx.(answerable)
 	if !ok {
+		defer s.tookIn()
 		defer s.gate.clients.release(len(req))
 		return s.putReply(s.coordinate(ctx, q))
 	}
@@ -216,6 +220,7 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 	s.stay()
 	s.coordinateLater(ctx, q, func(out outcome, err error) {
 		s.gate.clients.release(len(req))
+		s.tookIn()
 		answer(s.putReply(out, err))
 		s.leave()
 	})
@@ -249,16 +254,17 @@ var errLeaving = errors.New("replica: leaving")
 
 // mayCoordinate admits a write that this store is to coordinate for another
 // node, or says why not. It never hands the write on: that is for the node that
-// asked to decide. What was admitted is to be released.
+// asked to decide. What was admitted is to be released, and is taken in.
 func (s *Store) mayCoordinate(q *request, size int) error {
 	switch {
 	case q.bucket == nil:
 		return errUnknownBucket
-	case s.leaving.Load():
-		return errLeaving
 	case s.clocks.ahead.Load() && !q.bucket.def.Siblings:
 		return ErrClockSkew
+	case !s.takeIn():
+		return errLeaving
 	case !s.makeRoom(&s.gate.clients, size):
+		s.tookIn()
 		return overload{retryAfter}
 	}
 	return nil

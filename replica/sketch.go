@@ -226,7 +226,7 @@ func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile
 	case m.Done == 0 || m.Done > len(prints):
 		return errors.New("replica: records do not match the fingerprints asked for")
 	}
-	back, err := s.takeIn(ctx, c, m.Items)
+	back, err := s.absorb(ctx, c, m.Items)
 	if err != nil {
 		return err
 	}

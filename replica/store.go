@@ -49,7 +49,8 @@ type Store struct {
 	// following is held while verdicts of readiness are made from the layout,
 	// so that an older layout never has the last word.
 	following   sync.Mutex
-	leaving     atomic.Bool // everything is being handed over for good
+	leaving     atomic.Bool  // everything is being handed over for good
+	taking      atomic.Int64 // what others have sent and is not yet synced; see takeIn
 	buckets     *buckets
 	digests     *digests
 	inventories inventories
@@ -111,6 +112,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), newEntropy(s)
 	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), make(chan struct{}, 1)
 	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
+	s.progress.turn = make(chan struct{}, 1)
 	s.silence = newSilence(4 * cfg.AckTimeout)
 	s.clocks = newClocks(cfg.MaxSkew)
 	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}

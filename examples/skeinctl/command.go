@@ -39,13 +39,14 @@ nodes that are down (hints), shards in which it is still catching up (syncing),
 and what it did since it was opened.`},
 		{name: "health", short: "what an operator should look at", run: (*session).health, flags: set{(*session).nodeFlags, (*session).healthFlags}, long: `
 Says in words what is wrong with the node's store and what to do about it, or
-that all is well. With -all a line follows for each shard in which the store
-has a part.`},
+that all is well. It is what this one node knows: ask each of them. With -all a
+line follows for each shard in which the store has a part.`},
 		{name: "evict", args: "node-id", short: "give a member up for good", run: (*session).evict, flags: set{(*session).nodeFlags}, long: `
 Gives up a member that will not come back: its copies are made anew from the
-others, and nothing waits for it any more. It must not be running. This cannot
-be taken back: should it return, it is refused and has to start as a new node.
-The id is what members shows.`},
+others, and nothing waits for it any more, deletes neither. What only its disk
+held is lost with it. It must not be running. This cannot be taken back: should
+it return, it is refused and has to start as a new node. The id is what members
+shows. A node that still runs is to leave instead: its program calls Leave.`},
 		{name: "get", args: "key", short: "read a value", run: (*session).get,
 			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).getFlags}, long: `
 Prints the value as it is, without a line end. With -context the first line is

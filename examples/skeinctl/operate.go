@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,10 +42,30 @@ func (s *session) health() error {
 	})
 }
 
+// evictJSON is what evict prints.
+type evictJSON struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
 func (s *session) evict() error {
 	id, err := view.ParseNodeID(s.words[0])
 	if err != nil {
 		return usageError(err.Error())
 	}
-	return s.withNode(func(ctx context.Context, node *mesh.Client) error { return node.Evict(ctx, id) })
+	return s.withNode(func(ctx context.Context, node *mesh.Client) error {
+		if err := node.Evict(ctx, id); err != nil {
+			return err
+		}
+		v, err := node.View(ctx)
+		if err != nil {
+			return err
+		}
+		m, _ := v.Member(id) // forgotten already, perhaps
+		if s.json {
+			return s.printJSON(evictJSON{id.String(), m.Name})
+		}
+		_, err = fmt.Fprintf(s.out, "%s (%v) is given up for good; health tells when the copies it held are made anew\n", cmp.Or(clean(m.Name), "-"), id)
+		return err
+	})
 }

@@ -143,6 +143,21 @@ func TestCommandsAgainstAMesh(t *testing.T) {
 	t.Run("siblings", testSiblings)
 	t.Run("json", testJSON)
 	t.Run("refused", func(t *testing.T) { testRefused(t, nodes) })
+	t.Run("evict", func(t *testing.T) { testEvict(t, nodes) })
+}
+
+func testEvict(t *testing.T, nodes []*mesh.Node) {
+	id := nodes[1].ID()
+	if err := nodes[1].Close(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the other node is seen to be down", func() bool {
+		m, _ := nodes[0].View().Member(id)
+		return m.State != view.Alive && m.State != view.Suspect
+	})
+	ctl("", at("health")...).want(t, exitOK, "press-2 ("+id.String()+") is down", "")
+	ctl("", at("evict", id.String())...).want(t, exitOK, "press-2 ("+id.String()+") is given up for good", "")
+	ctl("", at("health")...).want(t, exitOK, "all is well", "")
 }
 
 func testLook(t *testing.T, nodes []*mesh.Node) {

@@ -4,6 +4,7 @@ const (
 	fileStamp   = "internal/purge/stamp.go"
 	fileRound   = "internal/purge/round.go"
 	fileHandoff = "internal/replicate/handoff.go"
+	fileLeaving = "replica/leaving.go"
 	fileHeal    = "internal/replicate/heal.go"
 	fileReady   = "internal/replicate/ready.go"
 
@@ -132,6 +133,60 @@ var purges = []Mutant{
 		Packages: pkgSim, Tests: "TestF1_15|TestF1_06",
 	},
 	{
+		Name: "leave-forgets-what-it-keeps-for-others", Rule: "hints are delivered or converted, also by a store that leaves (F1.16)",
+		File: fileLeaving,
+		Old:  "return false, errors.Join(err, s.hints.handOn(ctx, lay))", New: "return false, err",
+		Packages: replicaTests, Tests: "TestF1_16_Leave|TestLeaveWaits",
+	},
+	{
+		Name: "leave-on-the-word-of-one-that-knows-another-roster", Rule: "two that leave must not count on each other",
+		File: "replica/handover.go",
+		Old:  "	if core.Refused() {", New: "	if core.Refused() && !pass.leaving {",
+		Packages: replicaTests, Tests: "TestWritesDuringALeave|TestTwoThatLeave",
+	},
+	{
+		Name: "leave-does-not-wait-for-what-it-let-in", Rule: "what a leaving store has acknowledged is handed over",
+		File: fileLeaving,
+		Old:  "!over || s.leaving.Load() && s.taking.Load() > 0", New: "!over",
+		Packages: replicaTests, Tests: "TestLeaveWaitsForWhatItLetIn",
+	},
+	{
+		Name: "leave-keeps-fewer-copies", Rule: "while homes are down others keep what a leaving store held for them",
+		File: "replica/handover.go",
+		Old:  "pass.leaving && len(down) > 0 {", New: "pass.leaving && len(down) > len(homes) {",
+		Packages: replicaTests, Tests: "TestLeaveWhileAHomeIsDown",
+	},
+	{
+		Name: "leave-waits-for-room-on-the-disk", Rule: "a node whose disk is full can be taken out of service",
+		File: "replica/handover.go",
+		Old:  "		if pass.leaving && errors.Is(err, ErrStorageFull) {", New: "		if n < 0 {",
+		Packages: replicaTests, Tests: "TestLeaveOnAFullDisk",
+	},
+	{
+		Name: "hints-for-the-gone-over-and-over", Rule: "what waits for a home that is down is sent to the others once",
+		File: "replica/hints.go",
+		Old:  "if n < len(gone) {", New: "if n < len(page) {",
+		Packages: replicaTests, Tests: "TestHintsForTheGone",
+	},
+	{
+		Name: "hints-at-any-rate", Rule: "all that is copied in the background is held to the rate",
+		File: "replica/hints.go",
+		Old:  "	if err := s.pace.wait(ctx, size); err != nil {", New: "	if err := s.pace.wait(ctx, 0); err != nil {",
+		Packages: replicaTests, Tests: "TestHintsAreHeldToTheRate",
+	},
+	{
+		Name: "hints-behind-which-nothing-is", Rule: "an index entry without a record goes",
+		File: "replica/record.go",
+		Old:  "if !old.unknown && !old.Hinted(in[i].target) {", New: "if !old.Unknown() && !old.Hinted(in[i].target) {",
+		Packages: replicaTests, Tests: "TestStrayHintsGo",
+	},
+	{
+		Name: "handover-waits-for-a-home-that-hangs", Rule: "a home that hangs does not hold up what others are to get",
+		File: "replica/handover.go",
+		Old:  "			if step.To != 0 && !errors.Is(err, errNotBrought) {", New: "			if step.To == 0 {",
+		Packages: replicaTests, Tests: "TestAHangingHome",
+	},
+	{
 		Name: "handoff-of-a-store-that-lags", Rule: "what may have been purged goes nowhere, and is not let go of",
 		File: "replica/handover.go",
 		Old:  "	if len(page) < want ||", New: "	if want < 0 ||",
@@ -146,8 +201,14 @@ var purges = []Mutant{
 	{
 		Name: "heal-in-a-minority", Rule: "only more than half of the storing members heal (B.3)",
 		File: fileHeal,
-		Old:  "major := forced || 2*met > len(members)", New: "major := forced || met > 0",
+		Old:  "return forced || 2*met > members", New: "return forced || met > 0",
 		Packages: pkgReplicate + " " + pkgSim, Tests: "TestHealer|TestF2_07",
+	},
+	{
+		Name: "heal-counts-time-in-which-nobody-looked", Rule: "a process that is held learns nothing about who is down (B.3)",
+		File: fileHeal,
+		Old:  "passed := min(now-h.last, h.after/2)", New: "passed := now - h.last",
+		Packages: pkgReplicate, Tests: "TestHealer",
 	},
 	{
 		Name: "heal-counts-time-alone", Rule: "who sees nobody learns nothing about who is down (B.3)",

@@ -55,23 +55,23 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-hints-forgotten", Rule: "hints are delivered, never dropped in silence (F.1 16)",
-		File: "replica/hints.go", Old: "err = h.deliver(ctx, target, h.toTarget)", New: "err = nil",
+		File: "replica/hints.go", Old: "_, err = h.deliver(ctx, target, false, h.toTarget)", New: "err = nil",
 		Packages: replicaTests, Tests: "TestHintsAlone",
 	},
 	{
 		Name: "replica-leaving-takes-copies", Rule: "who has handed over takes nothing more in (protocol B.3)",
-		File: "replica/serve.go", Old: "if s.leaving.Load() {", New: "if s.leaving.Load() && len(m.Offers) == 0 {",
-		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+		File: "replica/serve.go", Old: "if !s.takeIn() {", New: "if !s.takeIn() && len(m.Offers) == 0 {",
+		Packages: replicaTests, Tests: "TestLeavingTakesNothing",
 	},
 	{
 		Name: "replica-leaving-coordinates", Rule: "who has handed over takes nothing more in (protocol B.3)",
-		File: "replica/serve.go", Old: "case s.leaving.Load():", New: "case s.leaving.Load() && size == 0:",
-		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+		File: "replica/serve.go", Old: "case !s.takeIn():", New: "case !s.takeIn() && size == 0:",
+		Packages: replicaTests, Tests: "TestLeavingTakesNothing",
 	},
 	{
 		Name: "replica-leaving-writes-here", Rule: "who has handed over takes nothing more in (protocol B.3)",
-		File: "replica/put.go", Old: "if to == s.id && s.leaving.Load() {", New: "if to == s.id && s.leaving.Load() && ctx == nil {",
-		Packages: replicaTests, Tests: "TestWritesDuringALeave",
+		File: "replica/put.go", Old: "if !s.takeIn() {", New: "if !s.takeIn() && ctx == nil {",
+		Packages: replicaTests, Tests: "TestLeavingTakesNothing",
 	},
 	{
 		Name: "replica-leave-by-the-old-routes", Rule: "who leaves hands over to those that will be homes (protocol B.3)",

@@ -43,6 +43,7 @@ type Handoff struct {
 	at    int      // home that is being asked
 	lack  []string // keys of the page that it lacks
 	asked bool
+	no    bool // one of the homes did not vouch
 	moved int
 	gone  int
 }
@@ -98,7 +99,7 @@ func (h *Handoff) Listed(marks []Mark, last bool) {
 // One that does not, because it knows another roster, is brought what it lacks,
 // but then nothing goes from here.
 func (h *Handoff) Covered(missing []int, vouches bool) {
-	h.all = h.all && vouches
+	h.all, h.no = h.all && vouches, h.no || !vouches
 	h.lack = h.lack[:0]
 	for _, i := range missing {
 		if i >= 0 && i < len(h.page) {
@@ -140,6 +141,10 @@ func (h *Handoff) All() bool { return h.all }
 // Any: see All.
 func (h *Handoff) Any() bool { return len(h.homes) > 0 }
 
+// Refused tells whether a home that takes part did not vouch. It may be letting
+// go itself, by its own roster, so the hand-over is not done.
+func (h *Handoff) Refused() bool { return h.no }
+
 // Moved returns how many records were brought to a home so far, and how many
 // have gone from here.
 func (h *Handoff) Moved() (moved, gone int) { return h.moved, h.gone }
@@ -158,3 +163,25 @@ func MayDrop(then, now uint64, keeper bool, mark, hash uint64) bool {
 // good, when both know who belongs to the mesh by these rosters: it must be a
 // home by the same one.
 func MayVouch(asked, own uint64, home bool) bool { return asked == own && home }
+
+// StandIn names the store to keep something for a home that is down, in place
+// of self, which leaves: the n-th in reach of those that are no homes, so that
+// the copies for several homes lie apart, or else one that is a home itself.
+func StandIn(order []view.NodeID, homes, n int, home, self view.NodeID, live func(view.NodeID) bool) (view.NodeID, bool) {
+	able := func(ids []view.NodeID) (out []view.NodeID) {
+		for _, id := range ids {
+			if id != home && id != self && live(id) {
+				out = append(out, id)
+			}
+		}
+		return out
+	}
+	ids := able(order[homes:])
+	if len(ids) == 0 {
+		ids = able(order[:homes])
+	}
+	if len(ids) == 0 {
+		return 0, false
+	}
+	return ids[n%len(ids)], true
+}

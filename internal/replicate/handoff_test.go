@@ -122,7 +122,7 @@ func TestHealer(t *testing.T) {
 	if look(time.Hour, false, 2, 3, 4) || h.Lost(5) {
 		t.Fatal("lost at first sight")
 	}
-	if look(59*time.Second, false, 2, 3, 4) || h.Down(5) != 59*time.Second {
+	if look(30*time.Second, false, 2, 3, 4) || look(29*time.Second, false, 2, 3, 4) || h.Down(5) != 59*time.Second {
 		t.Fatalf("down for %v", h.Down(5))
 	}
 	if !look(time.Second, false, 2, 3, 4) || !h.Lost(5) || h.Lost(1) || h.Lost(4) {
@@ -132,7 +132,7 @@ func TestHealer(t *testing.T) {
 		t.Fatal("lost after its return")
 	}
 	look(time.Second, false, 2)
-	if look(time.Hour, false, 2) || h.Lost(3) {
+	if look(time.Hour, false, 2) || look(time.Hour, false, 2) || h.Lost(3) {
 		t.Fatal("two of five heal")
 	}
 	if !look(time.Second, true, 2) || !h.Lost(3) || !h.Lost(4) {
@@ -145,6 +145,9 @@ func TestHealer(t *testing.T) {
 	}
 	h = NewHealer(time.Minute)
 	look(0, false, 2, 3, 4)
+	if look(time.Hour, false, 2, 3, 4) || h.Down(5) != 30*time.Second {
+		t.Fatal("an hour in which nobody looked counts")
+	}
 	look(time.Hour, false, 2, 3, 4)
 	members = members[:4]
 	if !look(time.Second, false, 2, 3, 4) || h.Lost(5) {

@@ -15,7 +15,9 @@ const DefaultHealAfter = 10 * time.Minute
 // to be made elsewhere. Downtime is what this store has seen of it while it
 // ran and had contact with others: a store that is alone, or was off, learns
 // nothing about them. Times are readings of a clock that never goes back and
-// stands still while the store does not run.
+// stands still while the store does not run. Where it goes on, because the
+// process is held while the machine is not, one look counts for half of the time
+// to heal after at most: callers look more often than that.
 type Healer struct {
 	after time.Duration
 	last  time.Duration
@@ -40,7 +42,7 @@ func NewHealer(after time.Duration) *Healer {
 // several components of a mesh must not all fill their disks with copies of
 // the others' data. forced, an operator's word, goes without that.
 func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID, live func(view.NodeID) bool, forced bool) (changed bool) {
-	passed := now - h.last
+	passed := min(now-h.last, h.after/2)
 	if !h.seen {
 		passed = 0
 	}
@@ -51,7 +53,7 @@ func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID
 			met++
 		}
 	}
-	major := forced || 2*met > len(members)
+	major := MayHeal(met, len(members), forced)
 	known := map[view.NodeID]bool{}
 	for _, id := range members {
 		known[id] = true
@@ -74,6 +76,10 @@ func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID
 	maps.DeleteFunc(h.down, func(id view.NodeID, _ time.Duration) bool { return !known[id] })
 	return changed
 }
+
+// MayHeal tells whether copies may be made elsewhere where so many of the storing
+// members are in contact.
+func MayHeal(met, members int, forced bool) bool { return forced || 2*met > members }
 
 // forget drops members that are gone.
 func forget(lost, known map[view.NodeID]bool) (changed bool) {

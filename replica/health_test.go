@@ -1,0 +1,63 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// wantProblem looks for the words in one of a store's problems; none: for no
+// problem at all.
+func wantProblem(t *testing.T, s *Store, words ...string) {
+	t.Helper()
+	h, err := s.Health(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := func(p string) bool {
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(p, w) })
+	}
+	if len(words) == 0 && len(h.Problems) > 0 || len(words) > 0 && !slices.ContainsFunc(h.Problems, said) {
+		t.Errorf("problems %q, want one with %q", h.Problems, words)
+	}
+	if h.HandingOver < 0 {
+		t.Errorf("%d shards to be handed over", h.HandingOver)
+	}
+}
+
+// Health tells what is wrong by the names of nodes, and what to do about it.
+func TestHealthInWords(t *testing.T) {
+	bubble(t, 5, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		for i := range 20 {
+			mustPut(t, buckets[i%5], strings.Repeat("k", i+1), "v")
+		}
+		time.Sleep(time.Minute)
+		name := "node-" + nodes[4].id.String()
+		wantProblem(t, nodes[0].store)
+		nodes[4].kill()
+		time.Sleep(time.Second)
+		wantProblem(t, nodes[0].store, "fewer copies", name, "after 10m0s copies are made elsewhere")
+		time.Sleep(15 * time.Minute)
+		wantProblem(t, nodes[0].store, name, "evict")
+		nodes[4].restart()
+		time.Sleep(time.Minute)
+		wantProblem(t, nodes[0].store)
+		net.split(true, nodes[0].id, nodes[1].id)
+		time.Sleep(time.Second)
+		wantProblem(t, nodes[0].store, "only 2 of 5 storing nodes", "ForceHeal")
+		net.heal()
+		time.Sleep(time.Minute)
+		nodes[3].kill()
+		nodes[3].restart(func(c *Config) { c.HealAfter = -1 })
+		nodes[2].kill()
+		time.Sleep(time.Second)
+		wantProblem(t, nodes[3].store, "HealAfter says never")
+		nodes[2].restart()
+		net.status(nodes[1].id, view.Leaving)
+		wantProblem(t, nodes[1].store, "is leaving for good")
+	})
+}

@@ -1,0 +1,233 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// drainLook is how often a leaving store looks whether what it has let in is
+// done with.
+const drainLook = 10 * time.Millisecond
+
+// takeIn begins to take something in for others, unless the store has handed
+// over for good; then it would go with the store. Each takeIn that is granted
+// needs a tookIn, once what came is synced.
+func (s *Store) takeIn() bool {
+	s.taking.Add(1)
+	if s.leaving.Load() {
+		s.tookIn()
+		return false
+	}
+	return true
+}
+
+func (s *Store) tookIn() { s.taking.Add(-1) }
+
+// leaveMesh hands everything over before the node leaves for good. It tries
+// until ctx ends: what is only here would be lost.
+func (s *Store) leaveMesh(ctx context.Context) error {
+	if !s.enter() {
+		return nil
+	}
+	defer s.leave()
+	s.leaving.Store(false)
+	for {
+		done, err := s.leavePass(ctx)
+		if done {
+			return nil
+		}
+		pause := time.Second
+		switch {
+		case err != nil:
+			s.log.Warn("this node cannot leave yet, it tries again", "err", err)
+		case s.leaving.Swap(true):
+			return nil
+		default:
+			// From now on nothing more is taken in. What others sent before
+			// they knew, and what is under way, goes with one more pass.
+			pause = 2 * s.cfg.AckTimeout
+		}
+		wait := time.NewTimer(pause)
+		for over := false; !over || s.leaving.Load() && s.taking.Load() > 0; {
+			if over {
+				wait.Reset(drainLook)
+			}
+			over = true
+			select {
+			case <-ctx.Done():
+				s.leaving.Store(false)
+				return errors.Join(err, ctx.Err())
+			case <-s.group.Context().Done():
+				return ErrClosed
+			case <-wait.C:
+			}
+		}
+	}
+}
+
+// leavePass hands over once. done tells that there is nobody to hand over to:
+// the last one of its mesh keeps what it has.
+func (s *Store) leavePass(ctx context.Context) (done bool, err error) {
+	lay, err := makeLayout(nil, s.mesh.View(), s.shards, s.id)
+	if err != nil || len(lay.placed) == 0 {
+		return err == nil, err
+	}
+	err = s.handOver(ctx, lay, true)
+	return false, errors.Join(err, s.hints.handOn(ctx, lay))
+}
+
+// errNobody: nobody is in reach who could keep something in this store's place.
+var errNobody = fmt.Errorf("%w to keep what is kept here for others", ErrUnavailable)
+
+// errBehind: what is kept for others may have been purged elsewhere.
+var errBehind = errors.New("replica: has to catch up with a purge first")
+
+// noHome is a slice of whose homes none is in reach. Their return wakes us; but
+// who leaves does not come back to it.
+func (s *Store) noHome(ctx context.Context, pass *handPass, at slice) error {
+	if !pass.leaving {
+		return nil
+	}
+	rt := pass.lay.route(s.buckets.byID(at.bucket), at.shard)
+	homes := rt.order[:rt.homes]
+	state, err := s.handedState(ctx, pass, at, homes)
+	if err != nil || s.progress.same(at, state) {
+		return err
+	}
+	if err := s.standIn(ctx, pass, at, homes); err != nil {
+		return err
+	}
+	s.progress.note(at, state)
+	return nil
+}
+
+// standIn gives what a leaving store holds of a slice as a home to others, who
+// keep it for the homes that are down, as they keep a write.
+func (s *Store) standIn(ctx context.Context, pass *handPass, at slice, down []view.NodeID) error {
+	rt := pass.lay.route(s.buckets.byID(at.bucket), at.shard)
+	after, first := "", true
+	for {
+		marks, last, err := s.formerMarks(ctx, at, after, first)
+		if err != nil || len(marks) == 0 {
+			return err
+		}
+		keys := make([]string, len(marks))
+		for i := range marks {
+			keys[i] = marks[i].Key
+		}
+		page, err := s.page(ctx, at, keys)
+		if err != nil {
+			return err
+		}
+		for i, home := range down {
+			to, ok := replicate.StandIn(rt.order, rt.homes, i, home, s.id, pass.live)
+			if !ok {
+				return errNobody
+			}
+			for rest := page; len(rest) > 0; {
+				n := s.pieceOf(rest)
+				if err := s.transfer(ctx, to, home, rest[:n]); err != nil {
+					pass.without[to] = true
+					return err
+				}
+				rest = rest[n:]
+			}
+		}
+		if last {
+			return nil
+		}
+		after, first = keys[len(keys)-1], false
+	}
+}
+
+// handOn delivers the hints of a leaving store. What is kept for a store that
+// is not in reach is given to another one to keep.
+func (h *hints) handOn(ctx context.Context, lay *layout) error {
+	targets, err := h.targets(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	h.lagging.Store(false)
+	for _, target := range targets {
+		if lay.inMesh[target] {
+			if rest, err := h.deliver(ctx, target, true, h.toTarget); err == nil && !rest {
+				continue
+			}
+		}
+		rest, err := h.deliver(ctx, target, true, func(ctx context.Context, target view.NodeID, page []kept) ([]settled, error) {
+			return h.toOthers(ctx, lay, target, page)
+		})
+		if err == nil && rest {
+			err = errNobody
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("replica: what is kept for %v: %w", target, err))
+		}
+	}
+	if h.lagging.Load() {
+		errs = append(errs, errBehind)
+	}
+	return errors.Join(errs...)
+}
+
+// bundle is what one store is given to keep, as a home or for another one.
+type bundle struct{ to, keepFor view.NodeID }
+
+// toOthers gives what is kept for a store to others: to keep it for that store,
+// or, where that is gone for good, to the homes and those that stand in for them.
+func (h *hints) toOthers(ctx context.Context, lay *layout, target view.NodeID, page []kept) ([]settled, error) {
+	parts := make(map[bundle][]kept)
+	of := make([][]bundle, len(page))
+	for i, k := range page {
+		if b := h.s.buckets.byID(k.at.bucket); b != nil {
+			of[i] = h.bundles(lay, lay.route(b, k.at.shard), target)
+		}
+		for _, b := range of[i] {
+			parts[b] = append(parts[b], k)
+		}
+	}
+	failed := make(map[bundle]bool)
+	var errs []error
+	for b, part := range parts {
+		if err := h.s.transfer(ctx, b.to, b.keepFor, part); err != nil {
+			failed[b] = true
+			errs = append(errs, err)
+		}
+	}
+	var out []settled
+	for i, k := range page {
+		if len(of[i]) > 0 && !slices.ContainsFunc(of[i], func(b bundle) bool { return failed[b] }) {
+			out = append(out, settled{k.at, target, k.rec.Item})
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// bundles names who is to have a record that is kept for target.
+func (h *hints) bundles(lay *layout, rt *route, target view.NodeID) (out []bundle) {
+	live := func(id view.NodeID) bool { return lay.inMesh[id] }
+	stand := func(n int, home view.NodeID) {
+		if to, ok := replicate.StandIn(rt.order, rt.homes, n, home, h.s.id, live); ok {
+			out = append(out, bundle{to, home})
+		}
+	}
+	if _, known := lay.inMesh[target]; known {
+		stand(0, target)
+		return out
+	}
+	for n, home := range rt.order[:rt.homes] {
+		if live(home) {
+			out = append(out, bundle{to: home})
+		} else {
+			stand(n, home)
+		}
+	}
+	return out
+}
