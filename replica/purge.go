@@ -72,7 +72,7 @@ func (p *purger) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	proposals, err := p.propose(ctx, graves, told, trusted)
+	proposals, err := p.propose(ctx, lay, graves, told, trusted)
 	if err != nil || len(proposals) == 0 {
 		return err
 	}
@@ -175,7 +175,7 @@ func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (
 }
 
 // propose makes the proposals and acknowledges them here.
-func (p *purger) propose(ctx context.Context, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
+func (p *purger) propose(ctx context.Context, lay *layout, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
 	s := p.s
 	size := 0
 	for shard, all := range graves {
@@ -202,7 +202,7 @@ func (p *purger) propose(ctx context.Context, graves map[int][]grave, told map[i
 			out = append(out, o)
 		}
 	}
-	acked, err := s.acknowledge(ctx, s.layout.Load().storing, out)
+	acked, _, err := s.acknowledge(ctx, lay.storing, out)
 	if err != nil {
 		return nil, err
 	}
@@ -302,7 +302,7 @@ func (p *purger) blocked() *PurgeBlocked {
 }
 
 // servePropose acknowledges rounds.
-func (s *Store) servePropose(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+func (s *Store) servePropose(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 	m, err := wire.DecodeProposeRequest(req)
 	if err != nil {
 		return nil, err
@@ -322,9 +322,12 @@ func (s *Store) servePropose(ctx context.Context, _ view.NodeID, req []byte) ([]
 		}
 		proposals[i] = p
 	}
-	acked, err := s.acknowledge(ctx, m.Members, proposals)
+	acked, behind, err := s.acknowledge(ctx, m.Members, proposals)
 	if err != nil {
 		return nil, err
+	}
+	for _, shard := range behind {
+		s.rounds.behind.note(shard, from)
 	}
 	return wire.AppendProposeReply(nil, &wire.ProposeReply{Acked: acked}), nil
 }

@@ -104,6 +104,11 @@ func (s *Store) openRounds(ctx context.Context) error {
 	for _, at := range all {
 		s.rounds.now[at.shard].filled = true
 	}
+	for shard := range s.rounds.now {
+		if s.rounds.now[shard].stamp.Committed != (purge.Round{}) {
+			s.rounds.behind.over(shard) // it may have gone down before it let go of all
+		}
+	}
 	return err
 }
 
@@ -315,11 +320,14 @@ func (s *Store) isPurged(tx *storage.Tx, in *arrival) (bool, error) {
 
 // acknowledge decides on rounds that are proposed, and takes part in those that
 // nothing speaks against: from then on nothing older than their tombs is here,
-// or is taken in. It returns their numbers once that is synced.
-func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked []int, err error) {
-	lay := s.layout.Load()
+// or is taken in. It returns their numbers once that is synced, and the shards
+// in which this store has missed rounds.
+func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked, behind []int, err error) {
+	gone := 0
 	err = s.update(ctx, "acknowledge a purge", func(tx *storage.Tx) error {
-		acked = acked[:0]
+		acked, behind, gone = acked[:0], behind[:0], 0
+		// Not before: whoever belongs to the mesh by now must be asked, too.
+		lay := s.layout.Load()
 		for i := range proposals {
 			p := &proposals[i]
 			p.Members = members
@@ -328,8 +336,21 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 			var refused error
 			if next.stamp, refused = now.stamp.Acknowledge(p, lay.storing, s.now(), s.clocks.trusted(s.wall())); refused != nil {
 				s.log.Debug("purge not acknowledged", "shard", p.Shard, "err", refused)
+				if errors.Is(refused, purge.ErrLagging) {
+					behind = append(behind, p.Shard)
+				}
 				continue
 			}
+			if now.stamp.Committed == p.Round {
+				acked = append(acked, i) // said before; it is over
+				continue
+			}
+			// The note of the round before is about to go.
+			n, err := s.finishBatch(tx, p.Shard, next.stamp)
+			if err != nil {
+				return err
+			}
+			gone += max(n, 0)
 			if err := s.takePart(tx, lay, p); err != nil {
 				return err
 			}
@@ -345,7 +366,10 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 		}
 		return nil
 	})
-	return acked, err
+	if err == nil {
+		s.stats.purged.Add(uint64(gone))
+	}
+	return acked, behind, err
 }
 
 // takePart is the part of acknowledge for one shard.
@@ -393,33 +417,39 @@ func (s *Store) finish(ctx context.Context, shard int) error {
 	gone, over := 0, false
 	err := s.update(ctx, "finish a purge", func(tx *storage.Tx) error {
 		gone, over = 0, false
-		data, err := tx.Get(metaBatch(shard))
-		if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		stamp := s.rounds.now[shard].stamp
-		batch, err := wire.DecodeRoundBatch(data)
-		if err != nil || purge.Round(batch.Round) != stamp.Committed {
-			return nil
-		}
-		for _, k := range batch.Keys {
-			n, err := s.letGone(tx, s.place(k.Bucket, k.Key), stamp)
-			if err != nil {
-				return err
-			}
-			gone += n
-		}
-		over = true
-		return tx.Delete(metaBatch(shard))
+		n, err := s.finishBatch(tx, shard, s.rounds.now[shard].stamp)
+		gone, over = n, n >= 0
+		return err
 	})
 	if err == nil && over {
 		s.stats.purged.Add(uint64(gone))
 		err = s.trimLog(ctx, shard)
 	}
 	return err
+}
+
+// finishBatch is the part of finish for an update. n is how many records went,
+// -1 if there is nothing to finish.
+func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int, err error) {
+	data, err := tx.Get(metaBatch(shard))
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, err
+	}
+	batch, err := wire.DecodeRoundBatch(data)
+	if err != nil || purge.Round(batch.Round) != stamp.Committed {
+		return -1, nil
+	}
+	for _, k := range batch.Keys {
+		gone, err := s.letGone(tx, s.place(k.Bucket, k.Key), stamp)
+		if err != nil {
+			return n, err
+		}
+		n += gone
+	}
+	return n, tx.Delete(metaBatch(shard))
 }
 
 // letGone is the part of finish for one key.
