@@ -126,9 +126,11 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 			if err != nil || at.shard != shard {
 				return fmt.Errorf("replica: log of purges: entry %d is of shard %d, not %d: %w", i, at.shard, shard, errors.Join(err, wire.ErrMalformed))
 			}
-			if err := s.bury(tx, at, b); err != nil {
+			from, err := s.bury(tx, at, b)
+			if err != nil {
 				return err
 			}
+			next = next.wholeAfter(from)
 			old, err := decodeStored(tx.Get(at.record))
 			if err != nil {
 				return err
@@ -217,6 +219,15 @@ func (s *Store) short(ctx context.Context, shard int, peer view.NodeID) error {
 // whether they were purged; see purge.Keep. They stay on disk, under keys of
 // their own, for an operator who wants them.
 func (s *Store) setAside(ctx context.Context, shard int) error {
+	// What came in behind the search would be vouched for at its end.
+	err := s.update(ctx, "give up old data", func(tx *storage.Tx) error {
+		next := s.rounds.now[shard]
+		next.aside = true
+		return s.setRound(tx, shard, next)
+	})
+	if err != nil {
+		return err
+	}
 	all, err := s.held(ctx)
 	if err != nil {
 		return err
@@ -242,7 +253,7 @@ func (s *Store) setAside(ctx context.Context, shard int) error {
 	s.log.Error("data older than anybody's log of purges was set aside: it may have been deleted", "shard", shard, "records", aside)
 	return s.update(ctx, "give up old data", func(tx *storage.Tx) error {
 		next := s.rounds.now[shard]
-		next.stamp.Acked = next.stamp.Committed
+		next.aside, next.stamp.Acked = false, next.stamp.Committed
 		next.from = next.stamp.Acked
 		return s.setRound(tx, shard, next)
 	})

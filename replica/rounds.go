@@ -39,6 +39,7 @@ type round struct {
 	from   purge.Round // the log is whole after it
 	logged purge.Round // the last one of which there is something in the log
 	filled bool        // there may be records
+	aside  bool        // they are being set aside: nothing is taken in meanwhile
 	step   int         // counts changes since the store was opened
 }
 
@@ -178,6 +179,9 @@ func (r *rounds) raise(all []raised) {
 // merged, and takes in which rounds its store knows to be committed.
 func (s *Store) admitted(tx *storage.Tx, in *arrival) (bool, error) {
 	now := s.rounds.now[in.at.shard]
+	if now.aside {
+		return false, nil
+	}
 	if now.stamp == in.stamp {
 		return true, nil
 	}
@@ -277,18 +281,27 @@ func encodeBuried(b purge.Buried) wire.Buried {
 	return m
 }
 
-// bury is part of an update: it notes what was purged of a key.
-func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) error {
+// bury is part of an update: it notes what was purged of a key. The log is whole
+// only after the round that it returns.
+func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) (from purge.Round, err error) {
 	key := wire.LogKey(at.record)
 	old, ok, err := buriedAt(tx.Get(key))
 	if err != nil {
-		return err
+		return from, err
 	}
 	if ok {
-		b = old.Join(b)
+		b, from = old.Join(b).Bound(old.Round)
 	}
 	m := encodeBuried(b)
-	return tx.Set(key, wire.AppendBuried(nil, &m))
+	return from, tx.Set(key, wire.AppendBuried(nil, &m))
+}
+
+// wholeAfter is the state of a shard whose log has lost what is not after a round.
+func (r round) wholeAfter(from purge.Round) round {
+	if r.from.Before(from) {
+		r.from = from
+	}
+	return r
 }
 
 // amend is part of an update: an item that was read before rounds of which the
@@ -351,9 +364,11 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 				return err
 			}
 			gone += max(n, 0)
-			if err := s.takePart(tx, lay, p); err != nil {
+			from, err := s.takePart(tx, lay, p)
+			if err != nil {
 				return err
 			}
+			next = next.wholeAfter(from)
 			if next.logged.Before(p.Round) {
 				next.logged = p.Round
 			}
@@ -372,33 +387,42 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 	return acked, behind, err
 }
 
-// takePart is the part of acknowledge for one shard.
-func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) error {
+// takePart is the part of acknowledge for one shard; see bury for from.
+func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) (from purge.Round, err error) {
 	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
 	for i := range p.Batch {
 		t := &p.Batch[i]
 		at := s.place(t.Bucket, t.Key)
 		if at.shard != p.Shard {
-			return fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.shard, p.Shard)
+			return from, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.shard, p.Shard)
 		}
 		b := s.buckets.byID(t.Bucket)
 		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.route(b, at.shard).isHome(s.id)); err != nil {
-			return err
+			return from, err
 		}
-		if err := s.bury(tx, at, purge.Buried{}.Bury(p.Round, t.Item)); err != nil {
-			return err
+		lost, err := s.bury(tx, at, purge.Buried{}.Bury(p.Round, t.Item))
+		if err != nil {
+			return from, err
+		}
+		if from.Before(lost) {
+			from = lost
 		}
 		batch.Keys = append(batch.Keys, wire.RoundKey{Bucket: t.Bucket, Key: t.Key})
 	}
-	return tx.Set(metaBatch(p.Shard), wire.AppendRoundBatch(nil, &batch))
+	return from, tx.Set(metaBatch(p.Shard), wire.AppendRoundBatch(nil, &batch))
 }
 
 // mergeTomb merges a tomb into what is here of its key. A home that has
-// nothing takes it in.
+// nothing takes it in, unless it was purged here.
 func (s *Store) mergeTomb(tx *storage.Tx, at place, tomb version.Item, home bool) error {
 	old, err := decodeStored(tx.Get(at.record))
 	if err != nil || old.Unknown() && !home {
 		return err
+	}
+	if old.Unknown() && !old.unknown {
+		if b, ok, err := buriedAt(tx.Get(wire.LogKey(at.record))); err != nil || ok && b.Nothing(tomb) {
+			return err
+		}
 	}
 	role := replicate.HomeRole
 	if !old.Home && len(old.Hints) > 0 {

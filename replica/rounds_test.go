@@ -3,11 +3,12 @@ package replica
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
-	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -217,7 +218,7 @@ func TestLogWithHoles(t *testing.T) {
 			}
 			err := peer.update(ctx, "fill the log", func(tx *storage.Tx) error {
 				for _, at := range all {
-					if err := peer.bury(tx, at, purge.Buried{}.Bury(r, tomb)); err != nil {
+					if _, err := peer.bury(tx, at, purge.Buried{}.Bury(r, tomb)); err != nil {
 						return err
 					}
 				}
@@ -266,4 +267,218 @@ func TestLogWithHoles(t *testing.T) {
 	}
 }
 
-var _ = replicate.HomeRole
+// Two tombs of a shard are left where a purge went past them: at a home that is
+// not the lead. It proposes them itself.
+func TestTombsThatTheLeadHasNot(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		mustDelete(t, buckets[1], "k")
+		time.Sleep(time.Second)
+		s := nodes[0].store
+		at := s.place(buckets[0].b.id, "k")
+		if s.layout.Load().route(buckets[0].b, at.shard).lead == s.id {
+			s = nodes[1].store
+		}
+		old, err := s.load(context.Background(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		wantRecords(t, nodes, buckets[0], 0)
+		// As a home has it that got it from another in the middle of the round.
+		err = s.update(context.Background(), "put back", func(tx *storage.Tx) error {
+			if err := tx.Delete(wire.LogKey(at.record)); err != nil {
+				return err
+			}
+			return s.save(tx, at, stored{}, old.Record, old.item)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantRecords(t, nodes, buckets[0], 1)
+		time.Sleep(6 * time.Hour)
+		wantRecords(t, nodes, buckets[0], 0)
+	})
+}
+
+// Graves that cannot be purged do not keep out those behind them.
+func TestPassesGoThroughAllGraves(t *testing.T) {
+	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		const keys = 12
+		for i := range keys {
+			if _, err := buckets[0].Put(context.Background(), fmt.Sprint(i), nil, &PutOptions{MinDurable: 1}); err != nil {
+				t.Fatal(err)
+			}
+			mustDelete(t, buckets[0], fmt.Sprint(i))
+		}
+		p, seen := nodes[0].store.purger, map[string]int{}
+		for range 3 {
+			graves, err := p.graves(context.Background(), p.s.layout.Load(), keys/3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, all := range graves {
+				for _, g := range all {
+					seen[g.at.key]++
+				}
+			}
+		}
+		if len(seen) != keys {
+			t.Errorf("three passes of %d have seen %v", keys/3, seen)
+		}
+	})
+}
+
+// A member that was let in while a round was under way, with data from before,
+// does not get past that round by acknowledging the next one, although nobody
+// knew yet that the first was committed when they were asked.
+func TestJoinBetweenTwoRounds(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		s := nodes[0].store
+		one := s.place(buckets[0].b.id, "k")
+		two := keyIn(s, buckets[0], one.shard, "other")
+		mustPut(t, buckets[0], one.key, "old")
+		time.Sleep(time.Second)
+		old, err := s.load(ctx, one)
+		if err != nil || old.Unknown() {
+			t.Fatal(err)
+		}
+		for _, at := range []place{one, two} {
+			mustPut(t, buckets[0], at.key, "v")
+			mustDelete(t, buckets[1], at.key)
+		}
+		time.Sleep(time.Second)
+		first := proposal(t, s, 1, s.id, one)
+		wantAcked(t, first, stores(nodes)...)
+		joined := net.add(true)
+		n := joined.open()
+		// Apart from the purge nothing has been exchanged with it yet.
+		quiet := true
+		for _, node := range append(stores(nodes), n) {
+			h := net.nodes[node.id].handlers
+			for method, handle := range h {
+				if method == wire.MethodPropose || method == wire.MethodStamps && node == n {
+					continue
+				}
+				h[method] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+					if quiet && (from == n.id || node == n) {
+						return nil, errFakeUnreachable
+					}
+					return handle(ctx, from, req)
+				}
+			}
+		}
+		time.Sleep(time.Millisecond)
+		nodes = append(nodes, joined)
+		defer n.Close()
+		err = n.update(ctx, "old data", func(tx *storage.Tx) error {
+			return n.save(tx, one, stored{}, old.Record, old.item)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, lay := nodes[1].store.purger, nodes[1].store.layout.Load()
+		graves := map[int][]grave{one.shard: {{two, true}}}
+		told, trusted, _, err := p.ask(ctx, lay, graves)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustCommit(t, first, nodes[0].store, nodes[2].store)
+		proposals, err := p.propose(ctx, lay, graves, told, trusted)
+		if err != nil || len(proposals) != 1 {
+			t.Fatal(proposals, err)
+		}
+		if _, err := p.gather(ctx, lay, proposals); err != nil {
+			t.Fatal(err)
+		}
+		if stamp := n.stamp(one.shard); !stamp.Acked.Before(first.Round) {
+			t.Errorf("data from before round %v is vouched for by %v", first.Round, stamp)
+		}
+		quiet = false
+		time.Sleep(time.Minute)
+		for _, b := range buckets {
+			wantNotFound(t, b, one.key)
+		}
+	})
+}
+
+// hearing hears what is logged.
+type hearing struct{ heard func(string) }
+
+func (h *hearing) Enabled(context.Context, slog.Level) bool { return h.heard != nil }
+func (h *hearing) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *hearing) WithGroup(string) slog.Handler            { return h }
+func (h *hearing) Handle(_ context.Context, r slog.Record) error {
+	h.heard(r.Message)
+	return nil
+}
+
+// While a store sets old data aside it takes nothing in: it is about to say that
+// it holds nothing older than the last purge.
+func TestNothingComesInWhileOldDataGoes(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		mustPut(t, buckets[1], "k", "old")
+		time.Sleep(time.Second)
+		nodes[0].kill()
+		said := &hearing{}
+		s := nodes[0].restart(func(c *Config) { c.Logger = slog.New(said) })
+		at := s.place(buckets[0].b.id, "k")
+		old, err := nodes[1].store.load(ctx, at)
+		if err != nil || old.Unknown() {
+			t.Fatal(err)
+		}
+		committed := purge.Round{Counter: 3, Proposer: 9}
+		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
+		for _, n := range nodes[1:] { // they must not help meanwhile
+			n.handlers[wire.MethodLog] = func(context.Context, view.NodeID, []byte) ([]byte, error) { return nil, errFakeUnreachable }
+		}
+		// This is said when all was gone through, and not vouched for yet.
+		came := false
+		said.heard = func(what string) {
+			if !strings.Contains(what, "set aside") {
+				return
+			}
+			came = true
+			if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item}}); err != nil || !got[0].stale {
+				t.Errorf("taken in: %+v, %v", got, err)
+			}
+		}
+		if err := s.setAside(ctx, at.shard); err != nil || !came {
+			t.Fatal(came, err)
+		}
+		if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item, stamp: s.stamp(at.shard)}}); err != nil || got[0].stale {
+			t.Errorf("not taken in afterwards: %+v, %v", got, err)
+		}
+		if got := s.stamp(at.shard).Acked; got != committed {
+			t.Errorf("stamp %v", got)
+		}
+	})
+}
+
+// What has expired is forgotten without its values: the log of purges is for
+// deletes, not for data.
+func TestLogHoldsNoValues(t *testing.T) {
+	bubble(t, 3, BucketConfig{TTL: time.Minute}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		for i := range 10 {
+			mustPut(t, buckets[0], fmt.Sprintf("k%d", i), string(make([]byte, 100<<10)))
+		}
+		time.Sleep(3 * time.Hour)
+		wantRecords(t, nodes, buckets[0], 0)
+		entries, size := 0, 0
+		for shard := range 16 {
+			lower, upper := wire.LogRange(shard)
+			err := nodes[0].store.disk.Scan(context.Background(), lower, upper, func(_, v []byte) error {
+				entries, size = entries+1, size+len(v)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if entries != 10 || size > 10<<10 {
+			t.Errorf("%d entries of %d bytes", entries, size)
+		}
+	})
+}

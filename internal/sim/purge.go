@@ -108,7 +108,7 @@ func (s *store) propose(unit int, marks []purge.Stamp) {
 	p := purge.Proposal{Shard: unit, Members: digest}
 	var err error
 	if p.Round, p.Stamp, err = s.stamp(unit).Next(s.who.ID, marks...); err != nil {
-		return
+		return // comparisons bring what it has missed
 	}
 	for _, k := range s.h.Disk.Keys(keyRecord) {
 		key := k[len(keyRecord):]
@@ -181,7 +181,7 @@ func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
 // takes the tomb in.
 func (s *store) bury(tx *Tx, key string, tomb version.Item, home bool) error {
 	rec, _ := load(tx, key)
-	if rec.Unknown() && !home {
+	if rec.Unknown() && !home || s.isPurged(tx, key, rec, tomb) {
 		return nil
 	}
 	role := replicate.HomeRole
@@ -332,6 +332,10 @@ func (s *store) catchUp(asked stampsRequest, r stampsReply, done func()) {
 		}
 		for _, u := range behind {
 			m, theirs := stampIn(tx, u), r.Marks[u]
+			if m.Acked.Before(theirs.Acked) && s.hollow(u) {
+				m.Acked = theirs.Acked
+				tx.Set(logKey(u), m.Acked)
+			}
 			if m.Acked == asked.Marks[u].Acked && m.Acked.Before(theirs.Acked) && !m.Acked.Before(r.From[u]) {
 				m.Acked = theirs.Acked
 			}
@@ -360,7 +364,13 @@ func (s *store) servePurge(from view.NodeID, body any, reply func(any)) {
 		m := s.stamp(b.Unit)
 		reply(askReply{Stamp: m, Able: digest == b.Members && !m.Lagging()})
 	case proposeRequest:
-		s.acknowledge(&b.Proposal, func(ok bool) { reply(ok) })
+		s.acknowledge(&b.Proposal, func(ok bool) {
+			reply(ok)
+			if s.stamp(b.Proposal.Shard).Behind(b.Proposal.Stamp) && !s.busy["marks"] {
+				s.busy["marks"] = true
+				s.syncStamps(from, []int{b.Proposal.Shard}, func(bool) { delete(s.busy, "marks") })
+			}
+		})
 	case commitRequest:
 		s.committed(b.Unit, purge.Stamp{Committed: b.Round})
 		reply(nil)
