@@ -95,15 +95,13 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 	s.rounds.behind.over(shard)
 	now := s.stamp(shard)
 	b := &s.rounds.behind
-	switch told := stampOf(theirs.Stamp); {
+	switch {
 	case !now.Lagging():
 		b.help(shard)
 		return nil
 	case now.Acked != mine.stamp.Acked:
 		b.help(shard)
 		b.note(shard, peer)
-		return errMoved
-	case now.Acked.Before(told.Acked) && !now.Acked.Before(purge.Round(theirs.From)):
 		return errMoved
 	}
 	return s.short(ctx, shard, peer)

@@ -354,10 +354,6 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 				}
 				continue
 			}
-			if now.stamp.Committed == p.Round {
-				acked = append(acked, i) // said before; it is over
-				continue
-			}
 			// The note of the round before is about to go.
 			n, err := s.finishBatch(tx, p.Shard, next.stamp)
 			if err != nil {

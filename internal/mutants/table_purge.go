@@ -56,7 +56,7 @@ var purges = []Mutant{
 	{
 		Name: "purge-lagging-store-proposes", Rule: "a store whose disk was rolled back catches up before it takes part",
 		File: fileRound,
-		Old:  "	if m.Lagging() {\n		return Round{}, m,", New: "	if false {\n		return Round{}, m,",
+		Old:  "case m.Acked.Before(all.Acked), m.Acked.Before(all.Committed):", New: "case false:",
 		Packages: pkgPurge, Tests: "TestNextRound",
 	},
 	{
@@ -100,6 +100,84 @@ var purges = []Mutant{
 		File: "replica/serve.go",
 		Old:  "!member {", New: "!member && from == 0 {",
 		Packages: replicaTests, Tests: "TestStrangersGetNothing",
+	},
+	{
+		Name: "purge-next-round-passes-over-the-last", Rule: "a round that a store has missed counts as committed until it has caught up: whoever proposes the next one may not have heard yet",
+		File: fileRound,
+		Old:  "case m.Lagging(), m.Acked.Before(p.Stamp.Acked):", New: "case m.Lagging():",
+		Packages: replicaTests + " " + pkgPurge, Tests: "TestJoinBetween|TestAcknowledge",
+	},
+	{
+		Name: "purge-lagging-home-answers", Rule: "a store that lags lets nothing go that may have been purged, not even to its own readers (A.7)",
+		File: "replica/get.go",
+		Old:  " && !s.stamp(at.shard).Lagging() {", New: " {",
+		Packages: replicaTests, Tests: "TestLaggingHome",
+	},
+	{
+		Name: "purge-proposer-under-other-members", Rule: "the proposer acknowledges under the members that it asks (A.7)",
+		File: "replica/purge.go",
+		Old:  "s.acknowledge(ctx, lay.storing, out)", New: "s.acknowledge(ctx, s.layout.Load().storing, out)",
+		Packages: replicaTests, Tests: "TestProposerStands",
+	},
+	{
+		Name: "purge-not-finished-after-a-restart", Rule: "tombs of a committed round go, whenever the store goes down",
+		File: "replica/rounds.go",
+		Old:  "if s.rounds.now[shard].stamp.Committed != (purge.Round{}) {", New: "if shard < 0 {",
+		Packages: replicaTests, Tests: "TestPurgeIsFinishedAfter",
+	},
+	{
+		Name: "purge-commit-heard-with-the-next-round", Rule: "tombs of a committed round go, although its commit is heard only with the next round",
+		File: "replica/rounds.go",
+		Old:  "s.finishBatch(tx, p.Shard, next.stamp)", New: "s.finishBatch(tx, p.Shard, purge.Stamp{})",
+		Packages: replicaTests, Tests: "TestPurgeIsFinishedBefore",
+	},
+	{
+		Name: "purge-two-logs-at-a-time", Rule: "data is set aside only when nobody's log reaches back, not when two were read at a time",
+		File: "replica/catchup.go",
+		Old:  "	case now.Acked != mine.stamp.Acked:\n", New: "	case now.Acked.Before(mine.stamp.Acked):\n",
+		Packages: replicaTests, Tests: "TestCatchUpWith",
+	},
+	{
+		Name: "purge-log-trimmed-while-it-is-read", Rule: "a log counts as whole only after what was forgotten while it was read",
+		File: "replica/catchup.go",
+		Old:  "			theirs.From = page.From // it", New: "			_ = page.From // it",
+		Packages: replicaTests, Tests: "TestLogWithHoles",
+	},
+	{
+		Name: "purge-damaged-log-is-whole", Rule: "a log with damaged entries is not whole",
+		File: "replica/purgelog.go",
+		Old:  "		next.from = next.stamp.Acked\n", New: "",
+		Packages: replicaTests, Tests: "TestLogWithHoles",
+	},
+	{
+		Name: "purge-by-the-lead-alone", Rule: "a tomb that the lead has not is purged, too",
+		File: "replica/purge.go",
+		Old:  "strays := p.passes%strayEvery == strayEvery-1", New: "strays := p.passes < 0",
+		Packages: replicaTests, Tests: "TestTombsThat",
+	},
+	{
+		Name: "purge-begins-with-the-same-graves", Rule: "graves that cannot be purged do not keep out those behind them",
+		File: "replica/purge.go",
+		Old:  "p.after = append(append(p.after[:0], k...), 0)", New: "_ = k",
+		Packages: replicaTests, Tests: "TestPassesGo",
+	},
+	{
+		Name: "purge-takes-in-while-it-sets-aside", Rule: "nothing comes in behind the search for old data",
+		File: "replica/catchup.go",
+		Old:  "		next.aside = true\n", New: "",
+		Packages: replicaTests, Tests: "TestNothingComes",
+	},
+	{
+		Name: "purge-sends-expired-values", Rule: "what has expired goes without its values",
+		File: fileRound,
+		Old:  "		it.Sibs[i].Value = nil\n", New: "		_ = i\n",
+		Packages: replicaTests, Tests: "TestLogHoldsNo",
+	},
+	{
+		Name: "purge-log-grows-without-bound", Rule: "what is remembered of a key that is purged again and again is bounded",
+		File: fileRound,
+		Old:  "if len(b.All.Ctx) <= mostRemembered ||", New: "if b.Over || !b.Over ||",
+		Packages: pkgPurge, Tests: "TestBuried",
 	},
 	{
 		Name: "handoff-drops-for-one-home", Rule: "a record goes only when every home holds it (F1.15)",

@@ -235,7 +235,7 @@ func (m Stamp) Next(self view.NodeID, told ...Stamp) (Round, Stamp, error) {
 		all = Stamp{Acked: later(all.Acked, o.Acked), Committed: later(all.Committed, o.Committed)}
 	}
 	switch {
-	case m.Behind(Stamp{Acked: all.Acked}), m.Acked.Before(all.Committed):
+	case m.Acked.Before(all.Acked), m.Acked.Before(all.Committed):
 		return Round{}, all, fmt.Errorf("%w: up to %v, here %v", ErrLagging, later(all.Acked, all.Committed), m.Acked)
 	case all.Acked.Counter >= MaxCounter:
 		return Round{}, all, errors.New("purge: no more rounds")

@@ -301,6 +301,13 @@ func (o *Oracle) Verify() {
 	}
 }
 
+// replaced tells whether something that was purged had replaced a write.
+func (o *Oracle) replaced(key string, d version.Dot, dots []version.Dot) bool {
+	return slices.ContainsFunc(dots, func(e version.Dot) bool {
+		return e != d && o.gone[key].Covers(e) && o.writes[e].seen.Covers(d)
+	})
+}
+
 func (o *Oracle) verifyKey(key string, dots []version.Dot) {
 	w := o.c.World
 	var final version.Item
@@ -337,6 +344,8 @@ func (o *Oracle) verifyKey(key string, dots []version.Dot) {
 		switch {
 		case live && o.gone[key].Covers(d) && o.writes[d].sib.Flags&version.Tomb == 0:
 			w.Fail("F1.6: %s: %v is live, but it was purged", key, d)
+		case o.gone[key].Covers(d) && by == nil && o.writes[d].sib.Flags&version.Tomb == 0 && !o.writes[d].moved && !o.replaced(key, d, dots):
+			w.Fail("F1.5: %s: %v (acked: %v) was purged, nothing replaced it", key, d, o.writes[d].acked)
 		case o.gone[key].Covers(d):
 		case o.writes[d].moved:
 		case live && by != nil:
