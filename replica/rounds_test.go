@@ -485,3 +485,38 @@ func TestLogHoldsNoValues(t *testing.T) {
 		}
 	})
 }
+
+// A member that is there but cannot acknowledge holds up purges like one that is
+// down, and the operator hears of it.
+func TestPurgeBlockedByWhoIsUnable(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		for _, n := range nodes {
+			stamps := n.handlers[wire.MethodStamps]
+			n.handlers[wire.MethodStamps] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+				m, err := wire.DecodeStampsRequest(req)
+				if err != nil || m.Members != [16]byte{} && (n == nodes[2] || from == nodes[2].id) {
+					return nil, errFakeUnreachable
+				}
+				return stamps(ctx, from, req)
+			}
+		}
+		for i := range 20 {
+			mustPut(t, buckets[0], fmt.Sprint(i), "v")
+			mustDelete(t, buckets[0], fmt.Sprint(i))
+		}
+		time.Sleep(8 * 24 * time.Hour)
+		blocked := 0
+		for _, n := range nodes[:2] {
+			if h, err := n.store.Health(context.Background()); err != nil {
+				t.Error(err)
+			} else if p := h.PurgeBlocked; p != nil {
+				if blocked++; len(p.Missing) != 1 || p.Missing[0] != nodes[2].id {
+					t.Errorf("%+v", p)
+				}
+			}
+		}
+		if blocked == 0 {
+			t.Error("nobody says after a week what the purge waits for")
+		}
+	})
+}

@@ -168,6 +168,12 @@ var purges = []Mutant{
 		Packages: replicaTests, Tests: "TestNothingComes",
 	},
 	{
+		Name: "purge-blocked-in-silence", Rule: "the operator hears what a purge waits for, be it there or not",
+		File: "replica/purge.go",
+		Old:  "p.wait([]view.NodeID{unable})", New: "_ = unable",
+		Packages: replicaTests, Tests: "TestPurgeBlockedBy",
+	},
+	{
 		Name: "purge-sends-expired-values", Rule: "what has expired goes without its values",
 		File: fileRound,
 		Old:  "		it.Sibs[i].Value = nil\n", New: "		_ = i\n",

@@ -96,8 +96,8 @@ type ackedKey struct {
 }
 
 // stood: a store has synced where it stands.
-func (o *Oracle) stood(s *store, unit int, at purge.Stamp) {
-	o.stands[ackedKey{s.who.ID, unit}] = at.Acked
+func (o *Oracle) stood(id view.NodeID, unit int, at purge.Stamp) {
+	o.stands[ackedKey{id, unit}] = at.Acked
 }
 
 // took: a store merges an item. Property F1.10: it was read no earlier than the

@@ -151,7 +151,7 @@ func (s *store) propose(unit int, marks []purge.Stamp) {
 // acknowledge makes all that is here of the keys of a round at least as new as
 // their tombs, and takes in nothing older from then on.
 func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
-	refused := false
+	refused, id := false, s.who.ID
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
 		_, digest := s.members()
 		m, err := stampIn(tx, p.Shard).Acknowledge(p, digest, s.h.Wall(), false)
@@ -169,7 +169,8 @@ func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
 		return nil
 	}, func(synced bool) {
 		if synced {
-			s.c.oracle.stood(s, p.Shard, s.stamp(p.Shard))
+			s.c.oracle.stood(id, p.Shard, s.stamp(p.Shard))
+			s.c.oracle.stood(s.who.ID, p.Shard, s.stamp(p.Shard)) // the disk may have a new owner by now
 		}
 		if synced && s.running() {
 			done(!refused)
@@ -349,7 +350,7 @@ func (s *store) catchUp(asked stampsRequest, r stampsReply, done func()) {
 	}, func(synced bool) {
 		if synced && s.running() {
 			for _, u := range behind {
-				s.c.oracle.stood(s, u, s.stamp(u))
+				s.c.oracle.stood(s.who.ID, u, s.stamp(u))
 				s.committed(u, s.stamp(u))
 			}
 			done()
