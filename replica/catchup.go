@@ -218,48 +218,61 @@ func (s *Store) short(ctx context.Context, shard int, peer view.NodeID) error {
 // their own, for an operator who wants them.
 func (s *Store) setAside(ctx context.Context, shard int) error {
 	// What came in behind the search would be vouched for at its end.
+	begun := false
 	err := s.update(ctx, "give up old data", func(tx *storage.Tx) error {
 		next := s.rounds.now[shard]
+		if begun = !next.aside && next.stamp.Lagging(); !begun {
+			return nil // it is being done, or need not be any more
+		}
 		next.aside = true
 		return s.setRound(tx, shard, next)
 	})
-	if err != nil {
+	if err != nil || !begun {
 		return err
 	}
+	n, sought := s.setAsideAll(ctx, shard)
+	s.stats.aside.Add(uint64(n))
+	s.log.Error("data older than anybody's log of purges was set aside: it may have been deleted", "shard", shard, "records", n)
+	err = s.update(context.WithoutCancel(ctx), "give up old data", func(tx *storage.Tx) error {
+		next := s.rounds.now[shard]
+		if next.aside = false; sought == nil && next.stamp.Lagging() {
+			next.stamp.Acked = next.stamp.Committed
+			next.from = next.stamp.Acked
+		}
+		return s.setRound(tx, shard, next)
+	})
+	return errors.Join(sought, err)
+}
+
+func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
 	all, err := s.held(ctx)
 	if err != nil {
-		return err
+		return n, err
 	}
-	aside := 0
 	for _, at := range all {
 		if at.shard != shard {
 			continue
 		}
 		marks, _, err := s.marks(ctx, at, "", false, nil, 0)
 		if err != nil {
-			return err
+			return n, err
 		}
 		for part := range slices.Chunk(marks, transferKeys) {
-			n, err := s.setAsidePage(ctx, at, part)
+			gone, err := s.setAsidePage(ctx, at, part)
 			if err != nil {
-				return err
+				return n, err
 			}
-			aside += n
+			n += gone
 		}
 	}
-	s.stats.aside.Add(uint64(aside))
-	s.log.Error("data older than anybody's log of purges was set aside: it may have been deleted", "shard", shard, "records", aside)
-	return s.update(ctx, "give up old data", func(tx *storage.Tx) error {
-		next := s.rounds.now[shard]
-		next.aside, next.stamp.Acked = false, next.stamp.Committed
-		next.from = next.stamp.Acked
-		return s.setRound(tx, shard, next)
-	})
+	return n, nil
 }
 
 func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mark) (n int, err error) {
 	err = s.update(ctx, "set old data aside", func(tx *storage.Tx) error {
-		n = 0
+		if n = 0; !s.rounds.now[at.shard].stamp.Lagging() {
+			return nil // somebody's log was found after all
+		}
 		for _, m := range page {
 			p := s.place(at.bucket, m.Key)
 			old, err := decodeStored(tx.Get(p.record))

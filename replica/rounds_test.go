@@ -457,6 +457,16 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		if got := s.stamp(at.shard).Acked; got != committed {
 			t.Errorf("stamp %v", got)
 		}
+		// Somebody's log is found meanwhile: what that has led to stays.
+		later := purge.Stamp{Acked: purge.Round{Counter: 9, Proposer: 9}, Committed: committed}
+		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
+		said.heard = func(string) { setStamp(t, s, at.shard, later) }
+		if err := s.setAside(ctx, at.shard); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.round(at.shard); got.stamp != later || got.aside {
+			t.Errorf("stamp %+v", got)
+		}
 	})
 }
 
