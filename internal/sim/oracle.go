@@ -127,8 +127,8 @@ func (o *Oracle) committed(s *store, p *purge.Proposal, members []view.NodeID) {
 // holds it.
 func (o *Oracle) letGo(s *store, unit int, key string, it version.Item) {
 	o.dropped(s, key, it)
-	if o.destroyed {
-		return
+	if o.destroyed || o.restored {
+		return // a home may have lost what it has vouched for
 	}
 	for _, id := range s.homes(unit) {
 		other, ok := storeOn(o.c.resolve(s.h, id))
