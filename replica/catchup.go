@@ -25,12 +25,6 @@ var errStale = errors.New("replica: read before a purge")
 // last took part.
 var errShortLog = errors.New("replica: the peer's log of purges does not reach back far enough")
 
-const (
-	logPage  = 1024      // entries of a log in one answer
-	logBytes = 256 << 10 // their bytes
-	logKept  = 1024      // entries that a store remembers of a shard
-)
-
 // follow brings this store up to date with the purges that it has heard of.
 func (s *Store) followRounds(ctx context.Context) {
 	retry := time.NewTimer(0)
@@ -60,6 +54,9 @@ func (s *Store) followRounds(ctx context.Context) {
 	}
 }
 
+// errMoved: this store has taken part in a purge while it read a peer's log.
+var errMoved = errors.New("replica: another purge meanwhile")
+
 // catchUp takes in what a peer knows of the purges of a shard.
 func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error {
 	mine := s.round(shard)
@@ -77,12 +74,17 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 		if first {
 			// What the peer does from now on it may do behind the first page.
 			theirs = page
+		} else if purge.Round(theirs.From).Before(purge.Round(page.From)) {
+			theirs.From = page.From // it has forgotten entries meanwhile
 		}
 		if err := s.takeLog(ctx, shard, &page); err != nil {
 			return err
 		}
-		if !page.More || len(page.Entries) == 0 {
+		if !page.More {
 			break
+		}
+		if len(page.Entries) == 0 {
+			return fmt.Errorf("replica: empty page of a log: %w", wire.ErrMalformed)
 		}
 		last := page.Entries[len(page.Entries)-1]
 		req.Bucket, req.Key, req.More = last.Bucket, last.Key, true
@@ -91,10 +93,18 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 		return err
 	}
 	s.rounds.behind.over(shard)
-	if now := s.stamp(shard); now.Lagging() {
-		return s.short(ctx, shard, peer)
+	now := s.stamp(shard)
+	b := &s.rounds.behind
+	switch {
+	case !now.Lagging():
+		b.help(shard)
+		return nil
+	case now.Acked != mine.stamp.Acked:
+		b.help(shard)
+		b.note(shard, peer)
+		return errMoved
 	}
-	return nil
+	return s.short(ctx, shard, peer)
 }
 
 // takeLog makes dead here what the log says was purged.
@@ -114,9 +124,11 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 			if err != nil || at.shard != shard {
 				return fmt.Errorf("replica: log of purges: entry %d is of shard %d, not %d: %w", i, at.shard, shard, errors.Join(err, wire.ErrMalformed))
 			}
-			if err := s.bury(tx, at, b); err != nil {
+			from, err := s.bury(tx, at, b)
+			if err != nil {
 				return err
 			}
+			next = next.wholeAfter(from)
 			old, err := decodeStored(tx.Get(at.record))
 			if err != nil {
 				return err
@@ -156,6 +168,9 @@ func (s *Store) caughtUp(ctx context.Context, shard int, asked round, theirs pur
 		if now.stamp.Acked == asked.stamp.Acked && now.stamp.Acked.Before(theirs.Acked) && !now.stamp.Acked.Before(from) {
 			next.stamp.Acked = theirs.Acked
 		}
+		if !now.filled && next.stamp.Acked.Before(theirs.Acked) {
+			next.stamp.Acked, next.from = theirs.Acked, theirs.Acked // as for items, see admitted
+		}
 		next.stamp = next.stamp.Heard(theirs)
 		if from.Before(now.from) && asked.from == now.from && !theirs.Acked.Before(now.from) {
 			next.from = from
@@ -165,6 +180,14 @@ func (s *Store) caughtUp(ctx context.Context, shard int, asked round, theirs pur
 		}
 		return s.setRound(tx, shard, next)
 	})
+}
+
+// help forgets who could not help this store to catch up: it has come nearer to
+// what they remember.
+func (b *behind) help(shard int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.short, shard)
 }
 
 // short notes that a peer cannot help this store to catch up. When nobody can,
@@ -194,40 +217,62 @@ func (s *Store) short(ctx context.Context, shard int, peer view.NodeID) error {
 // whether they were purged; see purge.Keep. They stay on disk, under keys of
 // their own, for an operator who wants them.
 func (s *Store) setAside(ctx context.Context, shard int) error {
-	all, err := s.held(ctx)
-	if err != nil {
+	// What came in behind the search would be vouched for at its end.
+	begun := false
+	err := s.update(ctx, "give up old data", func(tx *storage.Tx) error {
+		next := s.rounds.now[shard]
+		if begun = !next.aside && next.stamp.Lagging(); !begun {
+			return nil // it is being done, or need not be any more
+		}
+		next.aside = true
+		return s.setRound(tx, shard, next)
+	})
+	if err != nil || !begun {
 		return err
 	}
-	aside := 0
+	n, sought := s.setAsideAll(ctx, shard)
+	s.stats.aside.Add(uint64(n))
+	s.log.Error("data older than anybody's log of purges was set aside: it may have been deleted", "shard", shard, "records", n)
+	err = s.update(context.WithoutCancel(ctx), "give up old data", func(tx *storage.Tx) error {
+		next := s.rounds.now[shard]
+		if next.aside = false; sought == nil && next.stamp.Lagging() {
+			next.stamp.Acked = next.stamp.Committed
+			next.from = next.stamp.Acked
+		}
+		return s.setRound(tx, shard, next)
+	})
+	return errors.Join(sought, err)
+}
+
+func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
+	all, err := s.held(ctx)
+	if err != nil {
+		return n, err
+	}
 	for _, at := range all {
 		if at.shard != shard {
 			continue
 		}
 		marks, _, err := s.marks(ctx, at, "", false, nil, 0)
 		if err != nil {
-			return err
+			return n, err
 		}
 		for part := range slices.Chunk(marks, transferKeys) {
-			n, err := s.setAsidePage(ctx, at, part)
+			gone, err := s.setAsidePage(ctx, at, part)
 			if err != nil {
-				return err
+				return n, err
 			}
-			aside += n
+			n += gone
 		}
 	}
-	s.stats.aside.Add(uint64(aside))
-	s.log.Error("data older than anybody's log of purges was set aside: it may have been deleted", "shard", shard, "records", aside)
-	return s.update(ctx, "give up old data", func(tx *storage.Tx) error {
-		next := s.rounds.now[shard]
-		next.stamp.Acked = next.stamp.Committed
-		next.from = next.stamp.Acked
-		return s.setRound(tx, shard, next)
-	})
+	return n, nil
 }
 
 func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mark) (n int, err error) {
 	err = s.update(ctx, "set old data aside", func(tx *storage.Tx) error {
-		n = 0
+		if n = 0; !s.rounds.now[at.shard].stamp.Lagging() {
+			return nil // somebody's log was found after all
+		}
 		for _, m := range page {
 			p := s.place(at.bucket, m.Key)
 			old, err := decodeStored(tx.Get(p.record))
@@ -345,90 +390,4 @@ func (s *Store) serveStamps(_ context.Context, _ view.NodeID, req []byte) ([]byt
 		}
 	}
 	return wire.AppendStampsReply(nil, &reply), nil
-}
-
-// serveLog tells what was purged of a shard since the asker last took part.
-func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
-	m, err := wire.DecodeLogRequest(req)
-	if err != nil {
-		return nil, err
-	}
-	if m.Shard >= s.shards {
-		return nil, fmt.Errorf("replica: shard %d of %d", m.Shard, s.shards)
-	}
-	mine, theirs := s.round(m.Shard), stampOf(m.Stamp)
-	if mine.stamp.Behind(theirs) {
-		s.rounds.behind.note(m.Shard, from)
-	}
-	reply := wire.LogReply{Stamp: wireStamp(mine.stamp), From: wire.Round(mine.from)}
-	if !theirs.Behind(mine.stamp) && !mine.from.Before(purge.Round(m.From)) {
-		return wire.AppendLogReply(nil, &reply), nil
-	}
-	lower, upper := wire.LogRange(m.Shard)
-	if m.More {
-		lower = append(wire.LogKey(wire.RecordKey(m.Shard, m.Bucket, m.Key)), 0)
-	}
-	size := 0
-	err = s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
-		_, bucket, key, ok := wire.ParseLogKey(k)
-		b, err := wire.DecodeBuried(slices.Clone(v))
-		if !ok || err != nil {
-			return nil
-		}
-		if len(reply.Entries) == logPage || size > logBytes {
-			reply.More = true
-			return errStop
-		}
-		size += len(key) + len(v)
-		reply.Entries = append(reply.Entries, wire.LogEntry{Bucket: bucket, Key: key, Buried: b})
-		return nil
-	})
-	if err != nil && !errors.Is(err, errStop) {
-		return nil, err
-	}
-	return wire.AppendLogReply(make([]byte, 0, size+64), &reply), nil
-}
-
-// trimLog forgets the oldest entries of a shard's log beyond what is kept.
-func (s *Store) trimLog(ctx context.Context, shard int) error {
-	type entry struct {
-		key   []byte
-		round purge.Round
-	}
-	var all []entry
-	lower, upper := wire.LogRange(shard)
-	err := s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
-		if b, err := wire.DecodeBuried(v); err == nil {
-			all = append(all, entry{slices.Clone(k), purge.Round(b.Round)})
-		}
-		return nil
-	})
-	if err != nil || len(all) <= logKept {
-		return err
-	}
-	slices.SortFunc(all, func(a, b entry) int { return a.round.Compare(b.round) })
-	last := all[len(all)-logKept-1].round
-	return s.update(ctx, "trim the log of purges", func(tx *storage.Tx) error {
-		for _, e := range all {
-			if last.Before(e.round) {
-				break
-			}
-			// One that was buried again meanwhile has a later round, and stays.
-			if b, ok, err := buriedAt(tx.Get(e.key)); err != nil || !ok || b.Round != e.round {
-				if err != nil {
-					return err
-				}
-				continue
-			}
-			if err := tx.Delete(e.key); err != nil {
-				return err
-			}
-		}
-		next := s.rounds.now[shard]
-		if !next.from.Before(last) {
-			return nil
-		}
-		next.from = last
-		return s.setRound(tx, shard, next)
-	})
 }

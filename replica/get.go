@@ -16,8 +16,9 @@ import (
 func (s *Store) get(ctx context.Context, b *bucket, at place, level replicate.Level) (replicate.ReadResult, error) {
 	lay := s.layout.Load()
 	rt := lay.route(b, at.shard)
-	if level == replicate.One && s.disk != nil && rt.isHome(s.id) {
-		// The commonest read needs nobody else: a record counts at once.
+	if level == replicate.One && s.disk != nil && rt.isHome(s.id) && !s.stamp(at.shard).Lagging() {
+		// The commonest read needs nobody else: a record counts at once, unless
+		// it may have been purged.
 		rec, err := s.load(ctx, at)
 		if err != nil {
 			return replicate.ReadResult{}, s.diskError("read", err)

@@ -18,21 +18,28 @@ const (
 	purgeKeys     = 1024      // tombs in one go
 	purgeBytes    = 256 << 10 // their bytes
 	purgePatience = 7 * 24 * time.Hour
+
+	// Every so many passes a store proposes what it holds of the shards that
+	// others lead, too: a home that came in the middle of a round may hold a
+	// tomb that the lead has let go of.
+	strayEvery = 8
 )
 
 // purger proposes to purge the tombs of the shards that this store leads.
 type purger struct {
-	s *Store
+	s      *Store
+	after  []byte // of the index of graves: where the next pass begins, so that those that cannot be purged do not keep out the rest
+	passes int
 
 	mu      sync.Mutex
 	waiting time.Duration // since(), from when on tombs could not be purged; 0: they can
-	missing []view.NodeID // who has to acknowledge and cannot be reached
+	missing []view.NodeID // who has to acknowledge, and is not there or not able to
 	told    bool          // the operator was
 }
 
 // PurgeBlocked says that deletes cannot be forgotten because members that must
-// acknowledge it have not been seen for long. They are to be brought back, or
-// given up for good.
+// acknowledge it have not been there, or not been able to, for long. They are to
+// be brought back, or given up for good.
 type PurgeBlocked struct {
 	Missing []view.NodeID
 	// For is for how long this node has waited while it ran.
@@ -58,21 +65,30 @@ func (p *purger) run(ctx context.Context) {
 // pass does one round of each shard in which there is something to purge.
 func (p *purger) pass(ctx context.Context) error {
 	lay := p.s.layout.Load()
-	graves, err := p.graves(ctx, lay)
+	missing, want := p.unreachable(lay), purgeKeys
+	if len(missing) > 0 {
+		want = 1 // is there anything that waits?
+	} else {
+		p.passes++
+	}
+	graves, err := p.graves(ctx, lay, want)
 	if err != nil || len(graves) == 0 {
 		p.free()
 		return err
 	}
-	if missing := p.unreachable(lay); len(missing) > 0 {
+	if len(missing) > 0 {
 		p.wait(missing)
 		return fmt.Errorf("%w: %d members are not in contact", ErrUnavailable, len(missing))
 	}
-	p.free()
-	told, trusted, err := p.ask(ctx, lay, graves)
+	told, trusted, unable, err := p.ask(ctx, lay, graves)
 	if err != nil {
+		if ctx.Err() == nil {
+			p.wait([]view.NodeID{unable})
+		}
 		return err
 	}
-	proposals, err := p.propose(ctx, graves, told, trusted)
+	p.free()
+	proposals, err := p.propose(ctx, lay, graves, told, trusted)
 	if err != nil || len(proposals) == 0 {
 		return err
 	}
@@ -90,28 +106,31 @@ type grave struct {
 	known bool // all of it are tombs
 }
 
-// graves looks for records to purge, by shard.
-func (p *purger) graves(ctx context.Context, lay *layout) (map[int][]grave, error) {
+// graves looks for so many records to purge, by shard.
+func (p *purger) graves(ctx context.Context, lay *layout, want int) (map[int][]grave, error) {
 	s := p.s
+	strays := p.passes%strayEvery == strayEvery-1
 	// What has expired only just may not have for others.
 	now := s.now().Add(-2 * s.cfg.MaxSkew.Milliseconds())
 	out := make(map[int][]grave)
 	n := 0
 	lower, _ := wire.IndexRange(wire.IndexGrave, 0)
 	_, upper := wire.IndexRange(wire.IndexGrave, view.NodeID(max(now, 1)))
-	err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+	look := func(k, _ []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
-		at, ok := placeOf(record)
+		at, ok := placeOf(slices.Clone(record))
 		if !ok {
 			return nil
 		}
 		b := s.buckets.byID(at.bucket)
-		if b == nil || lay.route(b, at.shard).lead != s.id {
+		if b == nil || !strays && lay.route(b, at.shard).lead != s.id {
 			return nil
 		}
-		if n++; n > purgeKeys {
+		if n == want {
 			return errStop
 		}
+		n++
+		p.after = append(append(p.after[:0], k...), 0)
 		rec, err := s.load(ctx, at)
 		if err != nil {
 			return err
@@ -120,7 +139,12 @@ func (p *purger) graves(ctx context.Context, lay *layout) (map[int][]grave, erro
 			out[at.shard] = append(out[at.shard], grave{at, known})
 		}
 		return nil
-	})
+	}
+	begin := max(string(lower), min(string(p.after), string(upper)))
+	err := s.disk.Scan(ctx, []byte(begin), upper, look)
+	if err == nil && n < want && begin > string(lower) {
+		err = s.disk.Scan(ctx, lower, []byte(begin), look)
+	}
 	if errors.Is(err, errStop) {
 		err = nil
 	}
@@ -137,8 +161,9 @@ func (p *purger) unreachable(lay *layout) (out []view.NodeID) {
 	return out
 }
 
-// ask hears from every member whether it could acknowledge, and its stamps.
-func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, err error) {
+// ask hears from every member whether it could acknowledge, and its stamps. It
+// names the one that is not able to.
+func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, unable view.NodeID, err error) {
 	s := p.s
 	req := wire.StampsRequest{Members: lay.storing}
 	for shard := range graves {
@@ -152,14 +177,14 @@ func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (
 		}
 		answer, err := s.ask(ctx, id, wire.MethodStamps, wire.AppendStampsRequest(nil, &req))
 		if err != nil {
-			return nil, false, err
+			return nil, false, id, err
 		}
 		m, err := wire.DecodeStampsReply(answer)
 		if err != nil {
-			return nil, false, err
+			return nil, false, id, err
 		}
 		if !m.Able {
-			return nil, false, fmt.Errorf("replica: %v: %w", id, purge.ErrMembers)
+			return nil, false, id, fmt.Errorf("replica: %v: %w", id, purge.ErrMembers)
 		}
 		trusted = trusted && m.Trusted
 		for _, st := range m.Stamps {
@@ -171,11 +196,11 @@ func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (
 			}
 		}
 	}
-	return told, trusted, nil
+	return told, trusted, 0, nil
 }
 
 // propose makes the proposals and acknowledges them here.
-func (p *purger) propose(ctx context.Context, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
+func (p *purger) propose(ctx context.Context, lay *layout, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
 	s := p.s
 	size := 0
 	for shard, all := range graves {
@@ -195,14 +220,15 @@ func (p *purger) propose(ctx context.Context, graves map[int][]grave, told map[i
 			if rec.Unknown() {
 				continue
 			}
-			size += len(rec.item) + len(g.at.key)
-			o.Batch = append(o.Batch, purge.Tomb{Bucket: g.at.bucket, Key: g.at.key, Item: rec.Item})
+			it := purge.Blank(rec.Item)
+			size += wire.ItemSize(&it) + len(g.at.key)
+			o.Batch = append(o.Batch, purge.Tomb{Bucket: g.at.bucket, Key: g.at.key, Item: it})
 		}
 		if len(o.Batch) > 0 {
 			out = append(out, o)
 		}
 	}
-	acked, err := s.acknowledge(ctx, s.layout.Load().storing, out)
+	acked, _, err := s.acknowledge(ctx, lay.storing, out)
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +307,7 @@ func (p *purger) wait(missing []view.NodeID) {
 	p.missing = missing
 	if !p.told && p.s.since()-p.waiting >= purgePatience {
 		p.told = true
-		p.s.log.Warn("deletes cannot be forgotten: members that have to acknowledge it were not seen for a week; bring them back or give them up for good", "missing", missing)
+		p.s.log.Warn("deletes cannot be forgotten: members that have to acknowledge it were not there, or not able to, for a week; bring them back or give them up for good", "missing", missing)
 	}
 }
 
@@ -302,7 +328,7 @@ func (p *purger) blocked() *PurgeBlocked {
 }
 
 // servePropose acknowledges rounds.
-func (s *Store) servePropose(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+func (s *Store) servePropose(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 	m, err := wire.DecodeProposeRequest(req)
 	if err != nil {
 		return nil, err
@@ -322,9 +348,12 @@ func (s *Store) servePropose(ctx context.Context, _ view.NodeID, req []byte) ([]
 		}
 		proposals[i] = p
 	}
-	acked, err := s.acknowledge(ctx, m.Members, proposals)
+	acked, behind, err := s.acknowledge(ctx, m.Members, proposals)
 	if err != nil {
 		return nil, err
+	}
+	for _, shard := range behind {
+		s.rounds.behind.note(shard, from)
 	}
 	return wire.AppendProposeReply(nil, &wire.ProposeReply{Acked: acked}), nil
 }

@@ -262,7 +262,7 @@ func TestRepairKeepsTheStamp(t *testing.T) {
 			return op.core.Replied(replicate.Reply{From: peer[0], Know: replicate.Present, Item: own.Item}, now)
 		})
 		p := purge.Proposal{Shard: at.shard, Round: purge.Round{Counter: 1, Proposer: s.id}}
-		if acked, err := s.acknowledge(context.Background(), s.layout.Load().storing, []purge.Proposal{p}); err != nil || len(acked) != 1 {
+		if acked, _, err := s.acknowledge(context.Background(), s.layout.Load().storing, []purge.Proposal{p}); err != nil || len(acked) != 1 {
 			t.Fatal(acked, err)
 		}
 		repaired := make(chan repair, 1)

@@ -39,6 +39,7 @@ type round struct {
 	from   purge.Round // the log is whole after it
 	logged purge.Round // the last one of which there is something in the log
 	filled bool        // there may be records
+	aside  bool        // they are being set aside: nothing is taken in meanwhile
 	step   int         // counts changes since the store was opened
 }
 
@@ -103,6 +104,11 @@ func (s *Store) openRounds(ctx context.Context) error {
 	all, err := s.held(ctx)
 	for _, at := range all {
 		s.rounds.now[at.shard].filled = true
+	}
+	for shard := range s.rounds.now {
+		if s.rounds.now[shard].stamp.Committed != (purge.Round{}) {
+			s.rounds.behind.over(shard) // it may have gone down before it let go of all
+		}
 	}
 	return err
 }
@@ -173,6 +179,9 @@ func (r *rounds) raise(all []raised) {
 // merged, and takes in which rounds its store knows to be committed.
 func (s *Store) admitted(tx *storage.Tx, in *arrival) (bool, error) {
 	now := s.rounds.now[in.at.shard]
+	if now.aside {
+		return false, nil
+	}
 	if now.stamp == in.stamp {
 		return true, nil
 	}
@@ -272,18 +281,27 @@ func encodeBuried(b purge.Buried) wire.Buried {
 	return m
 }
 
-// bury is part of an update: it notes what was purged of a key.
-func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) error {
+// bury is part of an update: it notes what was purged of a key. The log is whole
+// only after the round that it returns.
+func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) (from purge.Round, err error) {
 	key := wire.LogKey(at.record)
 	old, ok, err := buriedAt(tx.Get(key))
 	if err != nil {
-		return err
+		return from, err
 	}
 	if ok {
-		b = old.Join(b)
+		b, from = old.Join(b).Bound(old.Round)
 	}
 	m := encodeBuried(b)
-	return tx.Set(key, wire.AppendBuried(nil, &m))
+	return from, tx.Set(key, wire.AppendBuried(nil, &m))
+}
+
+// wholeAfter is the state of a shard whose log has lost what is not after a round.
+func (r round) wholeAfter(from purge.Round) round {
+	if r.from.Before(from) {
+		r.from = from
+	}
+	return r
 }
 
 // amend is part of an update: an item that was read before rounds of which the
@@ -315,11 +333,14 @@ func (s *Store) isPurged(tx *storage.Tx, in *arrival) (bool, error) {
 
 // acknowledge decides on rounds that are proposed, and takes part in those that
 // nothing speaks against: from then on nothing older than their tombs is here,
-// or is taken in. It returns their numbers once that is synced.
-func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked []int, err error) {
-	lay := s.layout.Load()
+// or is taken in. It returns their numbers once that is synced, and the shards
+// in which this store has missed rounds.
+func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked, behind []int, err error) {
+	gone := 0
 	err = s.update(ctx, "acknowledge a purge", func(tx *storage.Tx) error {
-		acked = acked[:0]
+		acked, behind, gone = acked[:0], behind[:0], 0
+		// Not before: whoever belongs to the mesh by now must be asked, too.
+		lay := s.layout.Load()
 		for i := range proposals {
 			p := &proposals[i]
 			p.Members = members
@@ -328,11 +349,22 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 			var refused error
 			if next.stamp, refused = now.stamp.Acknowledge(p, lay.storing, s.now(), s.clocks.trusted(s.wall())); refused != nil {
 				s.log.Debug("purge not acknowledged", "shard", p.Shard, "err", refused)
+				if errors.Is(refused, purge.ErrLagging) {
+					behind = append(behind, p.Shard)
+				}
 				continue
 			}
-			if err := s.takePart(tx, lay, p); err != nil {
+			// The note of the round before is about to go.
+			n, err := s.finishBatch(tx, p.Shard, next.stamp)
+			if err != nil {
 				return err
 			}
+			gone += max(n, 0)
+			from, err := s.takePart(tx, lay, p)
+			if err != nil {
+				return err
+			}
+			next = next.wholeAfter(from)
 			if next.logged.Before(p.Round) {
 				next.logged = p.Round
 			}
@@ -345,36 +377,48 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 		}
 		return nil
 	})
-	return acked, err
+	if err == nil {
+		s.stats.purged.Add(uint64(gone))
+	}
+	return acked, behind, err
 }
 
-// takePart is the part of acknowledge for one shard.
-func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) error {
+// takePart is the part of acknowledge for one shard; see bury for from.
+func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) (from purge.Round, err error) {
 	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
 	for i := range p.Batch {
 		t := &p.Batch[i]
 		at := s.place(t.Bucket, t.Key)
 		if at.shard != p.Shard {
-			return fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.shard, p.Shard)
+			return from, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.shard, p.Shard)
 		}
 		b := s.buckets.byID(t.Bucket)
 		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.route(b, at.shard).isHome(s.id)); err != nil {
-			return err
+			return from, err
 		}
-		if err := s.bury(tx, at, purge.Buried{}.Bury(p.Round, t.Item)); err != nil {
-			return err
+		lost, err := s.bury(tx, at, purge.Buried{}.Bury(p.Round, t.Item))
+		if err != nil {
+			return from, err
+		}
+		if from.Before(lost) {
+			from = lost
 		}
 		batch.Keys = append(batch.Keys, wire.RoundKey{Bucket: t.Bucket, Key: t.Key})
 	}
-	return tx.Set(metaBatch(p.Shard), wire.AppendRoundBatch(nil, &batch))
+	return from, tx.Set(metaBatch(p.Shard), wire.AppendRoundBatch(nil, &batch))
 }
 
 // mergeTomb merges a tomb into what is here of its key. A home that has
-// nothing takes it in.
+// nothing takes it in, unless it was purged here.
 func (s *Store) mergeTomb(tx *storage.Tx, at place, tomb version.Item, home bool) error {
 	old, err := decodeStored(tx.Get(at.record))
 	if err != nil || old.Unknown() && !home {
 		return err
+	}
+	if old.Unknown() && !old.unknown {
+		if b, ok, err := buriedAt(tx.Get(wire.LogKey(at.record))); err != nil || ok && b.Nothing(tomb) {
+			return err
+		}
 	}
 	role := replicate.HomeRole
 	if !old.Home && len(old.Hints) > 0 {
@@ -393,33 +437,39 @@ func (s *Store) finish(ctx context.Context, shard int) error {
 	gone, over := 0, false
 	err := s.update(ctx, "finish a purge", func(tx *storage.Tx) error {
 		gone, over = 0, false
-		data, err := tx.Get(metaBatch(shard))
-		if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		stamp := s.rounds.now[shard].stamp
-		batch, err := wire.DecodeRoundBatch(data)
-		if err != nil || purge.Round(batch.Round) != stamp.Committed {
-			return nil
-		}
-		for _, k := range batch.Keys {
-			n, err := s.letGone(tx, s.place(k.Bucket, k.Key), stamp)
-			if err != nil {
-				return err
-			}
-			gone += n
-		}
-		over = true
-		return tx.Delete(metaBatch(shard))
+		n, err := s.finishBatch(tx, shard, s.rounds.now[shard].stamp)
+		gone, over = n, n >= 0
+		return err
 	})
 	if err == nil && over {
 		s.stats.purged.Add(uint64(gone))
 		err = s.trimLog(ctx, shard)
 	}
 	return err
+}
+
+// finishBatch is the part of finish for an update. n is how many records went,
+// -1 if there is nothing to finish.
+func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int, err error) {
+	data, err := tx.Get(metaBatch(shard))
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, err
+	}
+	batch, err := wire.DecodeRoundBatch(data)
+	if err != nil || purge.Round(batch.Round) != stamp.Committed {
+		return -1, nil
+	}
+	for _, k := range batch.Keys {
+		gone, err := s.letGone(tx, s.place(k.Bucket, k.Key), stamp)
+		if err != nil {
+			return n, err
+		}
+		n += gone
+	}
+	return n, tx.Delete(metaBatch(shard))
 }
 
 // letGone is the part of finish for one key.

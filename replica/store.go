@@ -62,6 +62,7 @@ type Store struct {
 	repairs     *repairs
 	hints       *hints
 	rounds      *rounds // nil on a node that stores nothing
+	damaged     damagedLog
 	entropy     *entropy
 	purger      *purger
 	pace        *pace
@@ -165,6 +166,8 @@ func (s *Store) openDisk(ctx context.Context) error {
 		OnCorrupt: func(key []byte, _ error) {
 			if at, ok := placeOf(key); ok {
 				s.repairs.lost(at)
+			} else if shard, _, _, ok := wire.ParseLogKey(key); ok {
+				s.damaged.note(shard, key)
 			}
 		},
 	})

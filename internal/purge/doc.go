@@ -17,7 +17,9 @@
 //
 // A store that was not asked, because it joined later or had been evicted and
 // brings its old data, first catches up with the rounds it has missed, from
-// the log that the others keep of them.
+// the log that the others keep of them. It does so with every round that any
+// member has acknowledged: of which of them all had acknowledged, those who know
+// may not have been heard yet.
 //
 // # Duties of the caller
 //

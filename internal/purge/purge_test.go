@@ -65,6 +65,7 @@ func TestAcknowledge(t *testing.T) {
 		"one before the last":     {Stamp{Acked: Round{1, 8}}, Proposal{Round: Round{1, 7}}, us, false, ErrOldRound},
 		"other members":           {Stamp{}, Proposal{Round: Round{1, 7}}, them, false, ErrMembers},
 		"a committed one missing": {Stamp{}, Proposal{Round: Round{3, 7}, Stamp: Stamp{Committed: Round{2, 1}}}, us, false, ErrLagging},
+		"one missing that may be": {Stamp{Acked: Round{1, 9}}, Proposal{Round: Round{3, 7}, Stamp: Stamp{Acked: Round{2, 1}}}, us, false, ErrLagging},
 		"a value":                 {Stamp{}, Proposal{Round: Round{1, 7}, Batch: []Tomb{{Item: tomb(1, 2)}, {Item: value(1, 2)}}}, us, true, ErrNotDead},
 		"nothing":                 {Stamp{}, Proposal{Round: Round{1, 7}, Batch: []Tomb{{}}}, us, true, ErrNotDead},
 		"expired":                 {Stamp{}, Proposal{Round: Round{1, 7}, Batch: []Tomb{{Item: expired}}}, us, true, nil},
@@ -88,9 +89,15 @@ func TestAcknowledge(t *testing.T) {
 
 func TestNextRound(t *testing.T) {
 	own := Stamp{Acked: Round{4, 2}, Committed: Round{3, 1}}
-	r, stamp, err := own.Next(7, Stamp{Acked: Round{6, 1}, Committed: Round{4, 1}}, Stamp{})
-	if err != nil || r != (Round{7, 7}) || stamp.Committed != (Round{4, 1}) {
+	r, stamp, err := own.Next(7, Stamp{Acked: Round{4, 1}, Committed: Round{4, 1}}, Stamp{})
+	if err != nil || r != (Round{5, 7}) || stamp != (Stamp{Acked: Round{4, 2}, Committed: Round{4, 1}}) {
 		t.Errorf("%v %v %v", r, stamp, err)
+	}
+	if _, _, err := own.Next(7, Stamp{Acked: Round{4, 3}}); !errors.Is(err, ErrLagging) {
+		t.Errorf("a store that has missed a round that may be committed proposes: %v", err)
+	}
+	if _, _, err := (Stamp{Acked: Round{MaxCounter, 1}}).Next(7); err == nil {
+		t.Error("a round beyond the last one")
 	}
 	if _, _, err := own.Next(7, Stamp{Acked: Round{6, 1}, Committed: Round{5, 1}}); !errors.Is(err, ErrLagging) {
 		t.Errorf("a store that has missed a committed round proposes: %v", err)
@@ -144,6 +151,24 @@ func TestBuried(t *testing.T) {
 	if !b.Nothing(tomb(2, 1)) || b.Nothing(value(4, 1)) {
 		t.Error("nothing new is what was purged, and nothing else")
 	}
+	for i := range uint64(mostRemembered) {
+		one := Buried{}.Bury(Round{4 + i, 1}, tomb(100+i, 1))
+		was := b.Round
+		joined, from := b.Join(one).Bound(was)
+		if from != (Round{}) && from != was || len(joined.All.Ctx) > mostRemembered {
+			t.Fatalf("whole after %v, not %v, with %d births", from, was, len(joined.All.Ctx))
+		}
+		if from != (Round{}) {
+			if !joined.All.Equal(joined.Tomb) {
+				t.Error("what is forgotten is not what was before")
+			}
+			break
+		}
+		if b = joined; i == mostRemembered-1 {
+			t.Error("remembers without bound")
+		}
+	}
+	b = Buried{Round: Round{3, 1}, Over: true, Tomb: tomb(2, 1), All: version.Merge(tomb(1, 2), tomb(2, 1))}
 	old := version.Merge(value(1, 1), value(5, 1))
 	if it := b.CatchUp(old); it.Sibling(value(1, 1).Sibs[0].Dot) != nil || it.Sibling(value(5, 1).Sibs[0].Dot) == nil {
 		t.Errorf("caught up: %v", it)

@@ -54,6 +54,16 @@ func Grave(it version.Item, now version.HLC) (dead, known bool) {
 	return dead, known
 }
 
+// Blank is a dead item without the values that have expired: they need not go to
+// all members, nor into their logs.
+func Blank(it version.Item) version.Item {
+	it.Sibs = slices.Clone(it.Sibs)
+	for i := range it.Sibs {
+		it.Sibs[i].Value = nil
+	}
+	return it
+}
+
 // Due is from when on, by the clock, nothing of an item is alive; ok is false
 // if that never comes by itself.
 func Due(it version.Item) (at version.HLC, ok bool) {
@@ -85,8 +95,8 @@ func (m Stamp) Acknowledge(p *Proposal, members [16]byte, now version.HLC, trust
 	switch {
 	case members != p.Members:
 		return m, ErrMembers
-	case m.Lagging():
-		return m, fmt.Errorf("%w: committed up to %v, here %v", ErrLagging, m.Committed, m.Acked)
+	case m.Lagging(), m.Acked.Before(p.Stamp.Acked):
+		return m, fmt.Errorf("%w: up to %v, here %v", ErrLagging, later(m.Committed, p.Stamp.Acked), m.Acked)
 	case p.Round.Before(m.Acked):
 		return m, fmt.Errorf("%w: %v after %v", ErrOldRound, m.Acked, p.Round)
 	}
@@ -122,6 +132,23 @@ func (b Buried) Join(o Buried) Buried {
 	out.Over = out.Over || b.Round == o.Round && (b.Over || o.Over)
 	out.All = version.Merge(b.All, o.All)
 	return out
+}
+
+// mostRemembered bounds All.
+const mostRemembered = 256
+
+// Bound forgets what earlier rounds have purged of a key that is in rounds again
+// and again: each leaves an entry in the context of All. Of those rounds, up to
+// the one returned, the log is not whole any more.
+func (b Buried) Bound(before Round) (Buried, Round) {
+	if len(b.All.Ctx) <= mostRemembered || b.All.Equal(b.Tomb) {
+		return b, Round{}
+	}
+	b.All = b.Tomb
+	if before.Before(b.Round) {
+		return b, before
+	}
+	return b, b.Round
 }
 
 // Hear takes in the stamp of a store. That a round is committed tells nothing of
@@ -197,17 +224,21 @@ func (a *Attempt) Committed() bool { return len(a.acked) == len(a.members) }
 
 // Next is the round that a store with stamp m may propose after all members have
 // told their stamps, and the stamp that the proposal carries: it tells every
-// member of all rounds that any of them knows to be committed. A store that
-// lags behind one of those proposes nothing: its disk may have been rolled back
-// to before it acknowledged that round.
+// member of all rounds that any of them has acknowledged, or knows to be
+// committed. A store that lags behind one of those proposes nothing, nor does
+// another acknowledge: that round may be committed without it, because it was no
+// member then or its disk was rolled back, while nobody who was asked had heard
+// so yet.
 func (m Stamp) Next(self view.NodeID, told ...Stamp) (Round, Stamp, error) {
-	r := Round{Counter: m.Acked.Counter + 1, Proposer: self}
+	all := m
 	for _, o := range told {
-		r.Counter = max(r.Counter, o.Acked.Counter+1)
-		m = m.Heard(o)
+		all = Stamp{Acked: later(all.Acked, o.Acked), Committed: later(all.Committed, o.Committed)}
 	}
-	if m.Lagging() {
-		return Round{}, m, fmt.Errorf("%w: committed up to %v, here %v", ErrLagging, m.Committed, m.Acked)
+	switch {
+	case m.Acked.Before(all.Acked), m.Acked.Before(all.Committed):
+		return Round{}, all, fmt.Errorf("%w: up to %v, here %v", ErrLagging, later(all.Acked, all.Committed), m.Acked)
+	case all.Acked.Counter >= MaxCounter:
+		return Round{}, all, errors.New("purge: no more rounds")
 	}
-	return r, m, nil
+	return Round{Counter: all.Acked.Counter + 1, Proposer: self}, all, nil
 }

@@ -14,6 +14,10 @@ type Round struct {
 	Proposer view.NodeID
 }
 
+// MaxCounter bounds the counter of rounds: nothing comes near it by itself, and a
+// store that claims more must not use up what there is.
+const MaxCounter = 1 << 48
+
 // Compare orders rounds; see cmp.Compare.
 func (r Round) Compare(o Round) int {
 	return cmp.Or(cmp.Compare(r.Counter, o.Counter), cmp.Compare(r.Proposer, o.Proposer))

@@ -35,18 +35,19 @@ type Cluster struct {
 	seeds   roster.Roster // what a new store is told of who belongs to the mesh
 	oracle  *Oracle
 
-	doubt    float64 // how often a store errs about whether another is alive
-	distrust bool    // stores take a new session at every start
-	moved    int     // records pushed by anti-entropy
-	sketched int     // sketches compared
-	purged   int     // tombs purged, counted once per store
-	dropped  int     // records let go after a hand-off
+	doubt    float64        // how often a store errs about whether another is alive
+	distrust bool           // stores take a new session at every start
+	moved    int            // records pushed by anti-entropy
+	sketched int            // sketches compared
+	purged   int            // tombs purged, counted once per store
+	dropped  int            // records let go after a hand-off
+	events   map[string]int // what was done to it, by name
 }
 
 // NewCluster returns a cluster of stores that are not started yet and know of
 // each other.
 func NewCluster(w *World, stores, homes, units int) *Cluster {
-	c := &Cluster{World: w, Stores: stores, Homes: homes, Units: units, slots: map[*Host]int{}}
+	c := &Cluster{World: w, Stores: stores, Homes: homes, Units: units, slots: map[*Host]int{}, events: map[string]int{}}
 	c.oracle = newOracle(c)
 	for range stores {
 		c.AddHost()

@@ -96,8 +96,8 @@ type ackedKey struct {
 }
 
 // stood: a store has synced where it stands.
-func (o *Oracle) stood(s *store, unit int, at purge.Stamp) {
-	o.stands[ackedKey{s.who.ID, unit}] = at.Acked
+func (o *Oracle) stood(id view.NodeID, unit int, at purge.Stamp) {
+	o.stands[ackedKey{id, unit}] = at.Acked
 }
 
 // took: a store merges an item. Property F1.10: it was read no earlier than the
@@ -127,8 +127,8 @@ func (o *Oracle) committed(s *store, p *purge.Proposal, members []view.NodeID) {
 // holds it.
 func (o *Oracle) letGo(s *store, unit int, key string, it version.Item) {
 	o.dropped(s, key, it)
-	if o.destroyed {
-		return
+	if o.destroyed || o.restored {
+		return // a home may have lost what it has vouched for
 	}
 	for _, id := range s.homes(unit) {
 		other, ok := storeOn(o.c.resolve(s.h, id))
@@ -303,6 +303,13 @@ func (o *Oracle) Verify() {
 	}
 }
 
+// replaced tells whether something that was purged had replaced a write.
+func (o *Oracle) replaced(key string, d version.Dot, dots []version.Dot) bool {
+	return slices.ContainsFunc(dots, func(e version.Dot) bool {
+		return e != d && o.gone[key].Covers(e) && o.writes[e].seen.Covers(d)
+	})
+}
+
 func (o *Oracle) verifyKey(key string, dots []version.Dot) {
 	w := o.c.World
 	var final version.Item
@@ -339,6 +346,8 @@ func (o *Oracle) verifyKey(key string, dots []version.Dot) {
 		switch {
 		case live && o.gone[key].Covers(d) && o.writes[d].sib.Flags&version.Tomb == 0:
 			w.Fail("F1.6: %s: %v is live, but it was purged", key, d)
+		case o.gone[key].Covers(d) && by == nil && o.writes[d].sib.Flags&version.Tomb == 0 && !o.writes[d].moved && !o.replaced(key, d, dots):
+			w.Fail("F1.5: %s: %v (acked: %v) was purged, nothing replaced it", key, d, o.writes[d].acked)
 		case o.gone[key].Covers(d):
 		case o.writes[d].moved:
 		case live && by != nil:

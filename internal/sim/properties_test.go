@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,12 +36,38 @@ func TestF1_05_NoAckedWriteLost(t *testing.T) { seeds(t, 250, everything) }
 
 // All kinds of change to who belongs to the mesh, while clients write and
 // delete and deletes are purged.
-func TestF1_06_DeletedStaysDeleted(t *testing.T) { seeds(t, 200, membership) }
+func TestF1_06_DeletedStaysDeleted(t *testing.T) { seeds(t, 200, func(w *World) { membership(w) }) }
 
 // With -long, 5 000 seeds.
-func TestLongMembership(t *testing.T) { seeds(t, 50, membership) }
+func TestLongMembership(t *testing.T) {
+	var mu sync.Mutex
+	all := map[string]int{}
+	n := 0
+	seeds(t, 50, func(w *World) {
+		c := membership(w)
+		mu.Lock()
+		defer mu.Unlock()
+		n++
+		for what, times := range c.events {
+			all[what] += times
+		}
+		all["round committed"] += c.oracle.commits
+		all["tomb purged"] += c.purged
+		all["record handed over"] += c.dropped
+		if c.oracle.commits > 0 {
+			all["run with a purge"]++
+		}
+	})
+	t.Logf("%d runs: %v", n, all)
+	// What is to be survived must happen, and often.
+	for _, what := range []string{"write acked", "delete acked", "join", "leave", "evict", "disk lost", "old disk", "round committed", "tomb purged", "record handed over"} {
+		if *seed == 0 && all[what] < n/10 {
+			t.Errorf("%s: %d times in %d runs", what, all[what], n)
+		}
+	}
+}
 
-func membership(w *World) {
+func membership(w *World) *Cluster {
 	c := NewCluster(w, 3+w.Rand.IntN(3), 3, 2)
 	c.Purge = 400 * time.Millisecond
 	c.Heal = 2 * time.Second
@@ -48,6 +75,7 @@ func membership(w *World) {
 		Crash: 3, Reboot: 1, Cut: 1, Split: 1, Heal: 4, Skew: 1, SlowDisk: 1, Damage: 1, Lose: 1,
 		NewDisk: 1, Join: 2, Leave: 1, Evict: 1, OldDisk: 1,
 	})
+	return c
 }
 
 // changing is membership without faults that make a store forget.

@@ -108,7 +108,7 @@ func (s *store) propose(unit int, marks []purge.Stamp) {
 	p := purge.Proposal{Shard: unit, Members: digest}
 	var err error
 	if p.Round, p.Stamp, err = s.stamp(unit).Next(s.who.ID, marks...); err != nil {
-		return
+		return // comparisons bring what it has missed
 	}
 	for _, k := range s.h.Disk.Keys(keyRecord) {
 		key := k[len(keyRecord):]
@@ -151,7 +151,7 @@ func (s *store) propose(unit int, marks []purge.Stamp) {
 // acknowledge makes all that is here of the keys of a round at least as new as
 // their tombs, and takes in nothing older from then on.
 func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
-	refused := false
+	refused, id := false, s.who.ID
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
 		_, digest := s.members()
 		m, err := stampIn(tx, p.Shard).Acknowledge(p, digest, s.h.Wall(), false)
@@ -169,7 +169,8 @@ func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
 		return nil
 	}, func(synced bool) {
 		if synced {
-			s.c.oracle.stood(s, p.Shard, s.stamp(p.Shard))
+			s.c.oracle.stood(id, p.Shard, s.stamp(p.Shard))
+			s.c.oracle.stood(s.who.ID, p.Shard, s.stamp(p.Shard)) // the disk may have a new owner by now
 		}
 		if synced && s.running() {
 			done(!refused)
@@ -181,7 +182,7 @@ func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
 // takes the tomb in.
 func (s *store) bury(tx *Tx, key string, tomb version.Item, home bool) error {
 	rec, _ := load(tx, key)
-	if rec.Unknown() && !home {
+	if rec.Unknown() && !home || s.isPurged(tx, key, rec, tomb) {
 		return nil
 	}
 	role := replicate.HomeRole
@@ -332,6 +333,10 @@ func (s *store) catchUp(asked stampsRequest, r stampsReply, done func()) {
 		}
 		for _, u := range behind {
 			m, theirs := stampIn(tx, u), r.Marks[u]
+			if m.Acked.Before(theirs.Acked) && s.hollow(u) {
+				m.Acked = theirs.Acked
+				tx.Set(logKey(u), m.Acked)
+			}
 			if m.Acked == asked.Marks[u].Acked && m.Acked.Before(theirs.Acked) && !m.Acked.Before(r.From[u]) {
 				m.Acked = theirs.Acked
 			}
@@ -345,7 +350,7 @@ func (s *store) catchUp(asked stampsRequest, r stampsReply, done func()) {
 	}, func(synced bool) {
 		if synced && s.running() {
 			for _, u := range behind {
-				s.c.oracle.stood(s, u, s.stamp(u))
+				s.c.oracle.stood(s.who.ID, u, s.stamp(u))
 				s.committed(u, s.stamp(u))
 			}
 			done()
@@ -360,7 +365,13 @@ func (s *store) servePurge(from view.NodeID, body any, reply func(any)) {
 		m := s.stamp(b.Unit)
 		reply(askReply{Stamp: m, Able: digest == b.Members && !m.Lagging()})
 	case proposeRequest:
-		s.acknowledge(&b.Proposal, func(ok bool) { reply(ok) })
+		s.acknowledge(&b.Proposal, func(ok bool) {
+			reply(ok)
+			if s.stamp(b.Proposal.Shard).Behind(b.Proposal.Stamp) && !s.busy["marks"] {
+				s.busy["marks"] = true
+				s.syncStamps(from, []int{b.Proposal.Shard}, func(bool) { delete(s.busy, "marks") })
+			}
+		})
 	case commitRequest:
 		s.committed(b.Unit, purge.Stamp{Committed: b.Round})
 		reply(nil)

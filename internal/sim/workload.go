@@ -96,6 +96,11 @@ func (l *Workload) put(s *store, p putRequest, next func()) {
 		case !r.Nothing && !told[r.Dot]:
 			told[r.Dot] = true
 			l.c.oracle.acked(r.Dot, r.Result)
+			if p.Write.Tomb {
+				l.c.events["delete acked"]++
+			} else {
+				l.c.events["write acked"]++
+			}
 			if l.acked++; r.Result.Err != nil {
 				l.degraded++
 			}
@@ -156,16 +161,19 @@ func (f Faults) one(c *Cluster) {
 		{f.Join, func() {
 			if len(w.Hosts) < c.Stores+3 {
 				c.AddHost().Start()
+				c.events["join"]++
 			}
 		}},
 		{f.Leave, func() {
 			if c.spareStores() > 0 {
 				c.Leave(h)
+				c.events["leave"]++
 			}
 		}},
 		{f.Evict, func() {
-			if slot, ok := c.slots[other]; ok && !other.Up() && c.spareStores() > 0 {
+			if slot, ok := c.slots[other]; ok && h != other && !other.Gone && c.spareStores() > 0 {
 				c.Evict(h, c.members[slot])
+				c.events["evict"]++
 			}
 		}},
 		{f.OldDisk, func() { oldDisk(c, h) }},
@@ -200,6 +208,7 @@ func destroy(c *Cluster, h *Host, how func(*Disk, string)) {
 	if key := k[len(keyRecord):]; c.oracle.spare(h, key) {
 		c.oracle.lost[key]++
 		c.oracle.destroyed = true
+		c.events["record lost"]++
 		how(h.Disk, k)
 	}
 }
@@ -228,6 +237,7 @@ func oldDisk(c *Cluster, h *Host) {
 			c.oracle.lost[k[len(keyRecord):]]++
 		}
 		c.oracle.restored = true
+		c.events["old disk"]++
 		h.Disk.Restore(image)
 		h.Start()
 	})
@@ -248,5 +258,6 @@ func newDiskOldName(c *Cluster, h *Host) {
 	}
 	c.oracle.destroyed = true
 	c.World.Logf("host %d gets an empty disk", h.Index)
+	c.events["disk lost"]++
 	h.Disk.Restore(nil)
 }

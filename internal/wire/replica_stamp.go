@@ -7,6 +7,9 @@ import "github.com/skeinmesh/skein/mesh/view"
 // none, and travel as they did before there were stamps.
 const stampedVersion = 2
 
+// maxCounter is that of package purge.
+const maxCounter = 1 << 48
+
 // Round names one attempt to purge a shard.
 type Round struct {
 	Counter  uint64
@@ -25,7 +28,7 @@ func (p *packer) round(r Round) {
 }
 
 func (u *unpacker) round() Round {
-	return Round{Counter: u.uint(), Proposer: view.NodeID(u.uint())}
+	return Round{Counter: u.uintMax(maxCounter), Proposer: view.NodeID(u.uint())}
 }
 
 func (p *packer) stamp(s Stamp) {

@@ -1,0 +1,195 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+const (
+	logPage  = 1024      // entries of a log in one answer
+	logBytes = 256 << 10 // their bytes
+	logKept  = 1024      // entries that a store remembers of a shard
+)
+
+// damagedLog notes entries of the log of purges that do not read.
+type damagedLog struct {
+	mu   sync.Mutex
+	keys map[int]map[string]bool // by shard
+}
+
+func (d *damagedLog) note(shard int, key []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.keys == nil {
+		d.keys = make(map[int]map[string]bool)
+	}
+	if d.keys[shard] == nil {
+		d.keys[shard] = make(map[string]bool)
+	}
+	d.keys[shard][string(key)] = true
+}
+
+func (d *damagedLog) of(shard int) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.keys[shard]))
+}
+
+func (d *damagedLog) forget(shard int, keys []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, key := range keys {
+		delete(d.keys[shard], key)
+	}
+}
+
+// dropDamaged takes entries that do not read out of the log of a shard. They may
+// have been of any round, so it is whole only after the last one.
+func (s *Store) dropDamaged(ctx context.Context, shard int) error {
+	keys := s.damaged.of(shard)
+	if len(keys) == 0 {
+		return nil
+	}
+	err := s.update(ctx, "drop a damaged log of purges", func(tx *storage.Tx) error {
+		for _, key := range keys {
+			if _, ok, err := buriedAt(tx.Get([]byte(key))); err != nil {
+				return err
+			} else if !ok {
+				if err := tx.Delete([]byte(key)); err != nil {
+					return err
+				}
+			}
+		}
+		next := s.rounds.now[shard]
+		next.from = next.stamp.Acked
+		return s.setRound(tx, shard, next)
+	})
+	if err == nil {
+		s.damaged.forget(shard, keys)
+	}
+	return err
+}
+
+// serveLog tells what was purged of a shard since the asker last took part.
+func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+	m, err := wire.DecodeLogRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	if m.Shard >= s.shards {
+		return nil, fmt.Errorf("replica: shard %d of %d", m.Shard, s.shards)
+	}
+	mine, theirs := s.round(m.Shard), stampOf(m.Stamp)
+	if mine.stamp.Behind(theirs) {
+		s.rounds.behind.note(m.Shard, from)
+	}
+	reply := wire.LogReply{Stamp: wireStamp(mine.stamp), From: wire.Round(mine.from)}
+	if !theirs.Behind(mine.stamp) && !mine.from.Before(purge.Round(m.From)) {
+		return wire.AppendLogReply(nil, &reply), nil
+	}
+	lower, upper := wire.LogRange(m.Shard)
+	if m.More {
+		lower = append(wire.LogKey(wire.RecordKey(m.Shard, m.Bucket, m.Key)), 0)
+	}
+	size := 0
+	err = s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
+		_, bucket, key, ok := wire.ParseLogKey(k)
+		b, err := wire.DecodeBuried(slices.Clone(v))
+		if !ok || err != nil {
+			s.damaged.note(m.Shard, k)
+			return nil
+		}
+		if len(reply.Entries) == logPage || size > logBytes {
+			reply.More = true
+			return errStop
+		}
+		size += len(key) + len(v)
+		reply.Entries = append(reply.Entries, wire.LogEntry{Bucket: bucket, Key: key, Buried: b})
+		return nil
+	})
+	if err != nil && !errors.Is(err, errStop) {
+		return nil, err
+	}
+	if err := s.dropDamaged(ctx, m.Shard); err != nil {
+		return nil, err
+	}
+	if err := s.wholeAfter(ctx, m.Shard, &reply); err != nil {
+		return nil, err
+	}
+	return wire.AppendLogReply(make([]byte, 0, size+64), &reply), nil
+}
+
+// wholeAfter corrects from when on the page that was read of a log is whole:
+// entries may have been forgotten while it was read. What the disk says is at
+// least as new as what was read.
+func (s *Store) wholeAfter(ctx context.Context, shard int, page *wire.LogReply) error {
+	data, err := s.disk.Get(ctx, metaRounds(shard))
+	var now wire.RoundState
+	if err == nil {
+		now, err = wire.DecodeRoundState(data)
+	}
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+	case errors.Is(err, storage.ErrCorrupt), errors.Is(err, wire.ErrMalformed):
+		now.From = page.Stamp.Acked
+	case err != nil:
+		return err
+	}
+	if purge.Round(page.From).Before(purge.Round(now.From)) {
+		page.From = now.From
+	}
+	return nil
+}
+
+// trimLog forgets the oldest entries of a shard's log beyond what is kept.
+func (s *Store) trimLog(ctx context.Context, shard int) error {
+	type entry struct {
+		key   []byte
+		round purge.Round
+	}
+	var all []entry
+	lower, upper := wire.LogRange(shard)
+	err := s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
+		if b, err := wire.DecodeBuried(v); err == nil {
+			all = append(all, entry{slices.Clone(k), purge.Round(b.Round)})
+		}
+		return nil
+	})
+	if err != nil || len(all) <= logKept {
+		return err
+	}
+	slices.SortFunc(all, func(a, b entry) int { return a.round.Compare(b.round) })
+	last := all[len(all)-logKept-1].round
+	return s.update(ctx, "trim the log of purges", func(tx *storage.Tx) error {
+		for _, e := range all {
+			if last.Before(e.round) {
+				break
+			}
+			// One that was buried again meanwhile has a later round, and stays.
+			if b, ok, err := buriedAt(tx.Get(e.key)); err != nil || !ok || b.Round != e.round {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			if err := tx.Delete(e.key); err != nil {
+				return err
+			}
+		}
+		next := s.rounds.now[shard]
+		if !next.from.Before(last) {
+			return nil
+		}
+		next.from = last
+		return s.setRound(tx, shard, next)
+	})
+}

@@ -1,0 +1,532 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// keyIn finds a key of a shard.
+func keyIn(s *Store, b *Bucket, shard int, name string) place {
+	for i := 0; ; i++ {
+		if at := s.place(b.b.id, fmt.Sprint(name, i)); at.shard == shard {
+			return at
+		}
+	}
+}
+
+// proposal asks to purge what a store holds of keys of one shard.
+func proposal(t *testing.T, s *Store, counter uint64, by view.NodeID, keys ...place) purge.Proposal {
+	t.Helper()
+	p := purge.Proposal{Shard: keys[0].shard, Round: purge.Round{Counter: counter, Proposer: by}}
+	for _, at := range keys {
+		rec, err := s.load(context.Background(), at)
+		if err != nil || rec.Unknown() {
+			t.Fatalf("%s: %v, %v", at.key, rec.Item, err)
+		}
+		p.Batch = append(p.Batch, purge.Tomb{Bucket: at.bucket, Key: at.key, Item: rec.Item})
+	}
+	return p
+}
+
+func wantAcked(t *testing.T, p purge.Proposal, stores ...*Store) {
+	t.Helper()
+	for _, s := range stores {
+		acked, _, err := s.acknowledge(context.Background(), s.layout.Load().storing, []purge.Proposal{p})
+		if err != nil || len(acked) != 1 {
+			t.Fatalf("%v does not acknowledge %v: %v", s.id, p.Round, err)
+		}
+	}
+}
+
+func mustCommit(t *testing.T, p purge.Proposal, stores ...*Store) {
+	t.Helper()
+	for _, s := range stores {
+		if err := s.commit(context.Background(), []wire.ShardRound{{Shard: p.Shard, Round: wire.Round(p.Round)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// setStamp puts a store where a test wants it in the rounds of a shard.
+func setStamp(t *testing.T, s *Store, shard int, stamp purge.Stamp) {
+	t.Helper()
+	err := s.update(context.Background(), "set a stamp", func(tx *storage.Tx) error {
+		next := s.rounds.now[shard]
+		next.stamp = stamp
+		return s.setRound(tx, shard, next)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A store that goes down between the commit of a round and letting go of its
+// tombs lets go of them when it is back.
+func TestPurgeIsFinishedAfterARestart(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		mustDelete(t, buckets[1], "k")
+		time.Sleep(time.Second)
+		s := nodes[0].store
+		p := proposal(t, s, 1, s.id, s.place(buckets[0].b.id, "k"))
+		wantAcked(t, p, stores(nodes)...)
+		mustCommit(t, p, nodes[1].store, nodes[2].store)
+		setStamp(t, s, p.Shard, purge.Stamp{Acked: p.Round, Committed: p.Round})
+		nodes[0].kill()
+		nodes[0].restart()
+		time.Sleep(time.Minute)
+		wantRecords(t, nodes, buckets[1], 0)
+	})
+}
+
+// A store hears that a round is committed only from the next one.
+func TestPurgeIsFinishedBeforeTheNext(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		s := nodes[0].store
+		one := s.place(buckets[0].b.id, "k")
+		two := keyIn(s, buckets[0], one.shard, "other")
+		for _, at := range []place{one, two} {
+			mustPut(t, buckets[0], at.key, "v")
+			mustDelete(t, buckets[1], at.key)
+		}
+		time.Sleep(time.Second)
+		first, second := proposal(t, s, 1, s.id, one), proposal(t, s, 2, s.id, two)
+		wantAcked(t, first, stores(nodes)...)
+		mustCommit(t, first, nodes[1].store, nodes[2].store)
+		second.Stamp.Committed = first.Round
+		wantAcked(t, second, stores(nodes)...)
+		mustCommit(t, second, stores(nodes)...)
+		// A request that comes twice brings nothing back.
+		wantAcked(t, second, stores(nodes)...)
+		time.Sleep(time.Minute)
+		wantRecords(t, nodes, buckets[1], 0)
+	})
+}
+
+// Whoever belongs to the mesh when the proposer itself acknowledges must be
+// asked, too.
+func TestProposerStandsByItsMembers(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		mustDelete(t, buckets[1], "k")
+		time.Sleep(time.Second)
+		s := nodes[0].store
+		at := s.place(buckets[0].b.id, "k")
+		p, lay := s.purger, s.layout.Load()
+		net.add(true)
+		time.Sleep(time.Second)
+		graves := map[int][]grave{at.shard: {{at, true}}}
+		if out, err := p.propose(context.Background(), lay, graves, nil, true); err != nil || len(out) != 0 {
+			t.Errorf("acknowledged by other members than are asked: %v, %v", out, err)
+		}
+		if s.stamp(at.shard).Acked != (purge.Round{}) {
+			t.Error("acknowledged here")
+		}
+		if out, err := p.propose(context.Background(), s.layout.Load(), graves, nil, true); err != nil || len(out) != 1 {
+			t.Errorf("%v, %v", out, err)
+		}
+	})
+}
+
+// A home that lags behind a purge does not answer from its own data.
+func TestLaggingHomeDoesNotAnswer(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		mustPut(t, buckets[0], "k", "old")
+		time.Sleep(time.Second)
+		s := nodes[0].store
+		at := s.place(buckets[0].b.id, "k")
+		old, err := s.load(ctx, at)
+		if err != nil || old.Unknown() {
+			t.Fatal(err)
+		}
+		mustDelete(t, buckets[1], "k")
+		time.Sleep(time.Hour)
+		wantRecords(t, nodes, buckets[0], 0)
+		committed := s.stamp(at.shard).Committed
+		err = s.update(ctx, "roll back", func(tx *storage.Tx) error {
+			return s.save(tx, at, stored{}, old.Record, old.item)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
+		it, err := buckets[0].Get(ctx, "k", &GetOptions{Level: One})
+		if v, ok := it.Value(); ok {
+			t.Errorf("read %q, which was purged: %v", v, err)
+		}
+	})
+}
+
+// A store catches up with two peers at a time. That another round was taken in
+// meanwhile does not mean that the peer could not help: nothing is set aside.
+func TestCatchUpWithTwoAtATime(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		for i := range 40 {
+			mustPut(t, buckets[1], fmt.Sprintf("k%d", i), "v")
+		}
+		time.Sleep(time.Second)
+		s := nodes[0].store
+		at := s.place(buckets[0].b.id, "k0")
+		first, second := purge.Round{Counter: 1, Proposer: 9}, purge.Round{Counter: 2, Proposer: 9}
+		setStamp(t, nodes[1].store, at.shard, purge.Stamp{Acked: first, Committed: second})
+		setStamp(t, nodes[2].store, at.shard, purge.Stamp{Acked: second, Committed: second})
+		log := nodes[2].handlers[wire.MethodLog]
+		meanwhile := true
+		nodes[2].handlers[wire.MethodLog] = func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
+			if meanwhile {
+				meanwhile = false
+				if err := s.catchUp(ctx, nodes[1].id, at.shard); err == nil {
+					t.Error("caught up with a peer that lags itself")
+				}
+			}
+			return log(c, from, req)
+		}
+		_ = s.catchUp(ctx, nodes[2].id, at.shard)
+		time.Sleep(time.Minute)
+		if n := s.stats.aside.Load(); n > 0 {
+			t.Errorf("%d records were set aside", n)
+		}
+		if got := s.stamp(at.shard); got.Acked != second {
+			t.Errorf("stamp %v after a minute", got)
+		}
+	})
+}
+
+// Entries that a peer forgets while its log is read, or that are damaged there,
+// are missing: the stamp must not say otherwise.
+func TestLogWithHoles(t *testing.T) {
+	for _, damage := range []bool{false, true} {
+		bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+			ctx := context.Background()
+			mustPut(t, buckets[0], "k", "old")
+			time.Sleep(time.Second)
+			s, peer := nodes[0].store, nodes[1].store
+			at := s.place(buckets[0].b.id, "k")
+			tomb := proposal(t, s, 1, 9, at).Batch[0].Item
+			r := purge.Round{Counter: 1, Proposer: 9}
+			var all []place
+			for i := range logPage + 9 {
+				all = append(all, keyIn(s, buckets[0], at.shard, fmt.Sprint(i, ".")))
+			}
+			err := peer.update(ctx, "fill the log", func(tx *storage.Tx) error {
+				for _, at := range all {
+					if _, err := peer.bury(tx, at, purge.Buried{}.Bury(r, tomb)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			setStamp(t, peer, at.shard, purge.Stamp{Acked: r})
+			pages := 0
+			log := nodes[1].handlers[wire.MethodLog]
+			nodes[1].handlers[wire.MethodLog] = func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
+				if pages++; pages == 2 {
+					err := peer.update(ctx, "forget, or lose", func(tx *storage.Tx) error {
+						for _, at := range all {
+							if damage {
+								if err := tx.Set(wire.LogKey(at.record), []byte{1}); err != nil {
+									return err
+								}
+							} else if err := tx.Delete(wire.LogKey(at.record)); err != nil {
+								return err
+							}
+						}
+						if damage {
+							return nil
+						}
+						next := peer.rounds.now[at.shard]
+						next.from = r
+						return peer.setRound(tx, at.shard, next)
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				return log(c, from, req)
+			}
+			_ = s.catchUp(ctx, peer.id, at.shard)
+			if got := s.stamp(at.shard).Acked; pages != 2 || got == r {
+				t.Errorf("damage %v: acknowledged %v after %d pages of a log with holes", damage, got, pages)
+			}
+			// Whoever reads the log later is told as well.
+			if pages = 9; s.catchUp(ctx, peer.id, at.shard) != nil || s.stamp(at.shard).Acked == r {
+				t.Errorf("damage %v: acknowledged %v", damage, r)
+			}
+		})
+	}
+}
+
+// Two tombs of a shard are left where a purge went past them: at a home that is
+// not the lead. It proposes them itself.
+func TestTombsThatTheLeadHasNot(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		mustDelete(t, buckets[1], "k")
+		time.Sleep(time.Second)
+		s := nodes[0].store
+		at := s.place(buckets[0].b.id, "k")
+		if s.layout.Load().route(buckets[0].b, at.shard).lead == s.id {
+			s = nodes[1].store
+		}
+		old, err := s.load(context.Background(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		wantRecords(t, nodes, buckets[0], 0)
+		// As a home has it that got it from another in the middle of the round.
+		err = s.update(context.Background(), "put back", func(tx *storage.Tx) error {
+			if err := tx.Delete(wire.LogKey(at.record)); err != nil {
+				return err
+			}
+			return s.save(tx, at, stored{}, old.Record, old.item)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantRecords(t, nodes, buckets[0], 1)
+		time.Sleep(6 * time.Hour)
+		wantRecords(t, nodes, buckets[0], 0)
+	})
+}
+
+// Graves that cannot be purged do not keep out those behind them.
+func TestPassesGoThroughAllGraves(t *testing.T) {
+	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		const keys = 12
+		for i := range keys {
+			if _, err := buckets[0].Put(context.Background(), fmt.Sprint(i), nil, &PutOptions{MinDurable: 1}); err != nil {
+				t.Fatal(err)
+			}
+			mustDelete(t, buckets[0], fmt.Sprint(i))
+		}
+		p, seen := nodes[0].store.purger, map[string]int{}
+		for range 3 {
+			graves, err := p.graves(context.Background(), p.s.layout.Load(), keys/3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, all := range graves {
+				for _, g := range all {
+					seen[g.at.key]++
+				}
+			}
+		}
+		if len(seen) != keys {
+			t.Errorf("three passes of %d have seen %v", keys/3, seen)
+		}
+	})
+}
+
+// A member that was let in while a round was under way, with data from before,
+// does not get past that round by acknowledging the next one, although nobody
+// knew yet that the first was committed when they were asked.
+func TestJoinBetweenTwoRounds(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		s := nodes[0].store
+		one := s.place(buckets[0].b.id, "k")
+		two := keyIn(s, buckets[0], one.shard, "other")
+		mustPut(t, buckets[0], one.key, "old")
+		time.Sleep(time.Second)
+		old, err := s.load(ctx, one)
+		if err != nil || old.Unknown() {
+			t.Fatal(err)
+		}
+		for _, at := range []place{one, two} {
+			mustPut(t, buckets[0], at.key, "v")
+			mustDelete(t, buckets[1], at.key)
+		}
+		time.Sleep(time.Second)
+		first := proposal(t, s, 1, s.id, one)
+		wantAcked(t, first, stores(nodes)...)
+		joined := net.add(true)
+		n := joined.open()
+		// Apart from the purge nothing has been exchanged with it yet.
+		quiet := true
+		for _, node := range append(stores(nodes), n) {
+			h := net.nodes[node.id].handlers
+			for method, handle := range h {
+				if method == wire.MethodPropose || method == wire.MethodStamps && node == n {
+					continue
+				}
+				h[method] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+					if quiet && (from == n.id || node == n) {
+						return nil, errFakeUnreachable
+					}
+					return handle(ctx, from, req)
+				}
+			}
+		}
+		time.Sleep(time.Millisecond)
+		nodes = append(nodes, joined)
+		defer n.Close()
+		err = n.update(ctx, "old data", func(tx *storage.Tx) error {
+			return n.save(tx, one, stored{}, old.Record, old.item)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, lay := nodes[1].store.purger, nodes[1].store.layout.Load()
+		graves := map[int][]grave{one.shard: {{two, true}}}
+		told, trusted, _, err := p.ask(ctx, lay, graves)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustCommit(t, first, nodes[0].store, nodes[2].store)
+		proposals, err := p.propose(ctx, lay, graves, told, trusted)
+		if err != nil || len(proposals) != 1 {
+			t.Fatal(proposals, err)
+		}
+		if _, err := p.gather(ctx, lay, proposals); err != nil {
+			t.Fatal(err)
+		}
+		if stamp := n.stamp(one.shard); !stamp.Acked.Before(first.Round) {
+			t.Errorf("data from before round %v is vouched for by %v", first.Round, stamp)
+		}
+		quiet = false
+		time.Sleep(time.Minute)
+		for _, b := range buckets {
+			wantNotFound(t, b, one.key)
+		}
+	})
+}
+
+// hearing hears what is logged.
+type hearing struct{ heard func(string) }
+
+func (h *hearing) Enabled(context.Context, slog.Level) bool { return h.heard != nil }
+func (h *hearing) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *hearing) WithGroup(string) slog.Handler            { return h }
+func (h *hearing) Handle(_ context.Context, r slog.Record) error {
+	h.heard(r.Message)
+	return nil
+}
+
+// While a store sets old data aside it takes nothing in: it is about to say that
+// it holds nothing older than the last purge.
+func TestNothingComesInWhileOldDataGoes(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		mustPut(t, buckets[1], "k", "old")
+		time.Sleep(time.Second)
+		nodes[0].kill()
+		said := &hearing{}
+		s := nodes[0].restart(func(c *Config) { c.Logger = slog.New(said) })
+		at := s.place(buckets[0].b.id, "k")
+		old, err := nodes[1].store.load(ctx, at)
+		if err != nil || old.Unknown() {
+			t.Fatal(err)
+		}
+		committed := purge.Round{Counter: 3, Proposer: 9}
+		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
+		for _, n := range nodes[1:] { // they must not help meanwhile
+			n.handlers[wire.MethodLog] = func(context.Context, view.NodeID, []byte) ([]byte, error) { return nil, errFakeUnreachable }
+		}
+		// This is said when all was gone through, and not vouched for yet.
+		came := false
+		said.heard = func(what string) {
+			if !strings.Contains(what, "set aside") {
+				return
+			}
+			came = true
+			if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item}}); err != nil || !got[0].stale {
+				t.Errorf("taken in: %+v, %v", got, err)
+			}
+		}
+		if err := s.setAside(ctx, at.shard); err != nil || !came {
+			t.Fatal(came, err)
+		}
+		if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item, stamp: s.stamp(at.shard)}}); err != nil || got[0].stale {
+			t.Errorf("not taken in afterwards: %+v, %v", got, err)
+		}
+		if got := s.stamp(at.shard).Acked; got != committed {
+			t.Errorf("stamp %v", got)
+		}
+		// Somebody's log is found meanwhile: what that has led to stays.
+		later := purge.Stamp{Acked: purge.Round{Counter: 9, Proposer: 9}, Committed: committed}
+		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
+		said.heard = func(string) { setStamp(t, s, at.shard, later) }
+		if err := s.setAside(ctx, at.shard); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.round(at.shard); got.stamp != later || got.aside {
+			t.Errorf("stamp %+v", got)
+		}
+	})
+}
+
+// What has expired is forgotten without its values: the log of purges is for
+// deletes, not for data.
+func TestLogHoldsNoValues(t *testing.T) {
+	bubble(t, 3, BucketConfig{TTL: time.Minute}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		for i := range 10 {
+			mustPut(t, buckets[0], fmt.Sprintf("k%d", i), string(make([]byte, 100<<10)))
+		}
+		time.Sleep(3 * time.Hour)
+		wantRecords(t, nodes, buckets[0], 0)
+		entries, size := 0, 0
+		for shard := range 16 {
+			lower, upper := wire.LogRange(shard)
+			err := nodes[0].store.disk.Scan(context.Background(), lower, upper, func(_, v []byte) error {
+				entries, size = entries+1, size+len(v)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if entries != 10 || size > 10<<10 {
+			t.Errorf("%d entries of %d bytes", entries, size)
+		}
+	})
+}
+
+// A member that is there but cannot acknowledge holds up purges like one that is
+// down, and the operator hears of it.
+func TestPurgeBlockedByWhoIsUnable(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		for _, n := range nodes {
+			stamps := n.handlers[wire.MethodStamps]
+			n.handlers[wire.MethodStamps] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+				m, err := wire.DecodeStampsRequest(req)
+				if err != nil || m.Members != [16]byte{} && (n == nodes[2] || from == nodes[2].id) {
+					return nil, errFakeUnreachable
+				}
+				return stamps(ctx, from, req)
+			}
+		}
+		for i := range 20 {
+			mustPut(t, buckets[0], fmt.Sprint(i), "v")
+			mustDelete(t, buckets[0], fmt.Sprint(i))
+		}
+		time.Sleep(8 * 24 * time.Hour)
+		blocked := 0
+		for _, n := range nodes[:2] {
+			if h, err := n.store.Health(context.Background()); err != nil {
+				t.Error(err)
+			} else if p := h.PurgeBlocked; p != nil {
+				if blocked++; len(p.Missing) != 1 || p.Missing[0] != nodes[2].id {
+					t.Errorf("%+v", p)
+				}
+			}
+		}
+		if blocked == 0 {
+			t.Error("nobody says after a week what the purge waits for")
+		}
+	})
+}
