@@ -407,7 +407,8 @@ func TestLeaveInterrupted(t *testing.T) {
 		net.status(nodes[0].id, view.Leaving)
 		for round := range 3 {
 			ctx, cancel := context.WithCancel(context.Background())
-			go func() { _ = nodes[0].leave[0](ctx) }()
+			leave := nodes[0].leave[0]
+			go func() { _ = leave(ctx) }()
 			time.Sleep(time.Duration(round) * time.Millisecond)
 			nodes[0].kill()
 			cancel()
