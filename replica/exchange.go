@@ -19,6 +19,7 @@ const (
 	pageMarks   = 1024
 	pageBytes   = 256 << 10
 	digestBatch = 4096
+	firstKeys   = 16 // items asked for while it is not known how large they are
 )
 
 // comparison is under way: one bucket's slices are made equal with a peer.
@@ -28,9 +29,13 @@ type comparison struct {
 	units []slice
 	pull  bool // only this store gains: the peer is not to keep them
 	core  *replicate.Exchange
+	// lagging gets the slices that could not be made equal because one of the two
+	// stores has to catch up with a purge first.
+	lagging map[slice]bool
 
 	mine *inventory // what own symbols are made of
 	kept uint64     // name of what the peer's are made of
+	item int        // bytes of an item, by the last that came
 }
 
 func (c *comparison) bucket() uint64 { return c.units[0].bucket }
@@ -232,6 +237,7 @@ func (s *Store) marks(ctx context.Context, at slice, after string, from bool, up
 
 // stepPull gets items from the peer and merges them here.
 func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) error {
+	keys = keys[:s.portion(c, len(keys))]
 	req := wire.ReadRequest{Keys: make([]wire.Lookup, len(keys))}
 	for i, k := range keys {
 		req.Keys[i] = wire.Lookup{Bucket: c.bucket(), Key: k}
@@ -252,8 +258,11 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 	}
 	var in []wire.Fetched
 	for i, l := range m.Items {
-		if l.Found == wire.Present {
+		switch l.Found {
+		case wire.Present:
 			in = append(in, wire.Fetched{Key: keys[i], Item: l.Item, Stamp: l.Stamp})
+		case wire.Nothing: // it lags, has lost it, or let it go and does not vouch for what is not there
+			c.lagging[s.place(c.bucket(), keys[i]).slice] = true
 		}
 	}
 	back, err := s.absorb(ctx, c, in)
@@ -264,6 +273,15 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 	return nil
 }
 
+// portion is how many of n items to ask for at once: no more than the link and the
+// rate that is allowed put up with.
+func (s *Store) portion(c *comparison, n int) int {
+	if c.item == 0 {
+		return min(n, firstKeys)
+	}
+	return min(n, max(s.pace.piece()/c.item, 1))
+}
+
 // absorb merges items of the peer here, and returns the keys of which it lacks
 // something.
 func (s *Store) absorb(ctx context.Context, c *comparison, items []wire.Fetched) (back []string, err error) {
@@ -271,20 +289,23 @@ func (s *Store) absorb(ctx context.Context, c *comparison, items []wire.Fetched)
 		return nil, nil
 	}
 	in := make([]arrival, len(items))
+	size := 0
 	for i, l := range items {
+		size += len(l.Item)
 		it, err := wire.DecodeItem(l.Item)
 		if err != nil {
 			return nil, err
 		}
 		in[i] = arrival{at: s.place(c.bucket(), l.Key), item: it, raw: l.Item, stamp: stampOf(l.Stamp), from: c.peer}
 	}
+	c.item = size / len(items)
 	got, err := s.acceptAll(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	for i := range got {
 		if got[i].stale {
-			return nil, errStale // the peer has to catch up first
+			c.lagging[in[i].at.slice] = true
 		}
 		if got[i].behind {
 			back = append(back, in[i].at.key)
@@ -300,35 +321,50 @@ func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) erro
 		return nil
 	}
 	page, err := s.page(ctx, slice{bucket: c.bucket()}, keys)
-	if err != nil {
+	if err != nil && !errors.Is(err, errStale) {
 		return err
 	}
 	page = slices.DeleteFunc(page, s.tooLargeToSend)
-	if err := s.push(ctx, c.peer, page); err != nil {
+	if errors.Is(err, errStale) {
+		for _, k := range keys {
+			if at := s.place(c.bucket(), k); s.stamp(at.shard).Lagging() {
+				c.lagging[at.slice] = true
+			}
+		}
+	}
+	if err := s.push(ctx, c.peer, page); errors.Is(err, errStale) {
+		for i := range page {
+			c.lagging[page[i].at.slice] = true
+		}
+	} else if err != nil {
 		return err
 	}
 	c.core.Pushed(len(keys))
 	return nil
 }
 
-// page reads records; those that are not there, or damaged, are left out.
+// page reads records; those that are not there, or damaged, are left out. Beside
+// errStale they are all but those of shards that lag behind a purge, of which some
+// may have been purged.
 func (s *Store) page(ctx context.Context, at slice, keys []string) ([]kept, error) {
 	out := make([]kept, 0, len(keys))
+	var stale error
 	for _, key := range keys {
 		p := s.place(at.bucket, key)
 		stamp := s.stamp(p.shard)
+		if stamp.Lagging() {
+			stale = errStale
+			continue
+		}
 		rec, err := s.load(ctx, p)
 		if err != nil {
 			return nil, err
-		}
-		if stamp.Lagging() {
-			return nil, errStale // some of it may have been purged
 		}
 		if !rec.Unknown() {
 			out = append(out, kept{p, rec, stamp})
 		}
 	}
-	return out, nil
+	return out, stale
 }
 
 // serveDigest compares the asker's digests with those here.

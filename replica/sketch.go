@@ -118,8 +118,9 @@ func (s *Store) serveFetch(ctx context.Context, _ view.NodeID, req []byte) ([]by
 			return nil, err
 		}
 		for _, key := range keys {
-			if s.stamp(s.shardOf(m.Bucket, key)).Lagging() {
-				return nil, errStale // what is here may have been purged
+			if shard := s.shardOf(m.Bucket, key); s.stamp(shard).Lagging() {
+				reply.Lags = append(reply.Lags, shard) // what is here may have been purged
+				continue
 			}
 			a, err := s.lookup(ctx, wire.Lookup{Bucket: m.Bucket, Key: key})
 			if err != nil {
@@ -134,6 +135,8 @@ func (s *Store) serveFetch(ctx context.Context, _ view.NodeID, req []byte) ([]by
 			break
 		}
 	}
+	slices.Sort(reply.Lags)
+	reply.Lags = slices.Compact(reply.Lags)
 	return wire.AppendFetchReply(make([]byte, 0, size+64+64*len(reply.Items)), &reply), nil
 }
 
@@ -209,6 +212,7 @@ func (s *Store) learnRest(ctx context.Context, c *comparison, rest []slice, m *w
 
 // stepFetch gets records from the peer by their fingerprints.
 func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile.Fingerprint) error {
+	prints = prints[:s.portion(c, len(prints))]
 	req := wire.FetchRequest{Bucket: c.bucket(), Kept: c.kept, Prints: wire.AppendPrints(nil, prints)}
 	answer, err := s.ask(ctx, c.peer, wire.MethodFetch, wire.AppendFetchRequest(nil, &req))
 	if err != nil {
@@ -225,6 +229,9 @@ func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile
 		return errGone
 	case m.Done == 0 || m.Done > len(prints):
 		return errors.New("replica: records do not match the fingerprints asked for")
+	}
+	for _, shard := range m.Lags {
+		c.lagging[slice{c.bucket(), shard}] = true
 	}
 	back, err := s.absorb(ctx, c, m.Items)
 	if err != nil {

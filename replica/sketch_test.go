@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -275,5 +276,52 @@ func TestKeptInventoriesAreBounded(t *testing.T) {
 	}
 	if left := h.drop(h.kept[0], now.Add(keptUnused)); left != 0 || len(h.kept) != 0 {
 		t.Errorf("not dropped: %v left", left)
+	}
+}
+
+// TestLaggingShardsAreLeftOut: a store that has to catch up with a purge in one
+// shard gives nothing of that away, is made equal in all others, and claims no
+// more than that.
+func TestLaggingShardsAreLeftOut(t *testing.T) {
+	for lags := range 2 {
+		bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+			ctx, id := context.Background(), buckets[0].b.id
+			differ := differing(t, nodes, buckets[0], 400, 10)
+			s, late := nodes[0].store, nodes[lags].store
+			lacking := s.place(id, differ[3*lags]) // at the other one
+			shard := lacking.shard
+			late.rounds.raise([]raised{{shard, round{stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}, step: 99}}})
+			// What each had once may have been taken for all there is.
+			b := s.buckets.byID(id)
+			lay := s.layout.Load()
+			b.ready.mu.Lock()
+			b.ready.core, b.ready.homes = replicate.Readiness{}, nil
+			b.ready.mu.Unlock()
+			b.ready.follow(s.shards, func(int) bool { return true }, func(int) bool { return false })
+			if err := s.compare(ctx, nodes[1].id); !errors.Is(err, errStale) {
+				t.Fatalf("%v, want %v", err, errStale)
+			}
+			for at := range s.shards {
+				rt := lay.route(b, at)
+				b.ready.judge(at, s.id, rt.order[:rt.homes], lay.members)
+				if b.ready.absent(at) != (at != shard) {
+					t.Errorf("lags at %d in shard %d: vouches for shard %d: %v", lags, shard, at, b.ready.absent(at))
+				}
+			}
+			for _, key := range differ {
+				at := s.place(id, key)
+				mine, err := s.load(ctx, at)
+				theirs, err2 := nodes[1].store.load(ctx, at)
+				if err = errors.Join(err, err2); err != nil {
+					t.Fatal(err)
+				}
+				if at.shard != shard && !mine.Item.Equal(theirs.Item) {
+					t.Errorf("%q differs: %v and %v", key, mine.Item, theirs.Item)
+				}
+			}
+			if rec, err := nodes[1-lags].store.load(ctx, lacking); err != nil || !rec.Unknown() {
+				t.Errorf("%q was given away, %v", lacking.key, err)
+			}
+		})
 	}
 }

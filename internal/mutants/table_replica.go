@@ -94,8 +94,18 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestRecordsThatChangeAfterTheSketch",
 	},
 	{
+		Name: "replica-lagging-shards-vouch", Rule: "a shard that could not be compared is not equal (B.3, F.1 11)",
+		File: "replica/compare.go", Old: "return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return others[a] })", New: "return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return false })",
+		Packages: replicaTests, Tests: "TestLaggingShards",
+	},
+	{
+		Name: "replica-lagging-shards-given-away", Rule: "a store that lags behind a purge sends nothing of that shard (A.7)",
+		File: "replica/sketch.go", Old: "s.stamp(shard).Lagging() {", New: "s.stamp(shard).Lagging() && false {",
+		Packages: replicaTests, Tests: "TestLaggingShards",
+	},
+	{
 		Name: "replica-sketch-of-another-state", Rule: "all symbols of a sequence come from one state of the records (protocol D)",
-		File: "replica/sketch.go", Old: "len(at) > 0 && step.From == 0", New: "len(at) > 0",
+		File: "replica/sketch.go", Old: "\tgot.Mine = ", New: "\tif step.From > 0 {\n\t\tc.mine, _ = s.takeStock(ctx, at)\n\t}\n\tgot.Mine = ",
 		Packages: replicaTests, Tests: "TestSymbolsOfOneState",
 	},
 	{

@@ -86,10 +86,12 @@ type Fetched struct {
 }
 
 // FetchReply answers the first Done fingerprints. Records that changed since may
-// be among the items in their place; those that have gone are not.
+// be among the items in their place; those that have gone are not, and those of
+// shards in which the store lags behind a purge: these are named.
 type FetchReply struct {
 	Gone  bool // the state is: nothing was looked for
 	Done  int
+	Lags  []int
 	Items []Fetched
 }
 
@@ -275,6 +277,7 @@ func AppendFetchReply(dst []byte, m *FetchReply) []byte {
 		p.stamps(&table)
 		p.bool(m.Gone)
 		p.uint(uint64(m.Done))
+		p.rising(m.Lags)
 		p.array(len(m.Items) * table.width(2))
 		for i := range m.Items {
 			p.string(m.Items[i].Key)
@@ -291,6 +294,7 @@ func DecodeFetchReply(data []byte) (m FetchReply, err error) {
 		table := u.stamps(v)
 		m.Gone = u.bool()
 		m.Done = int(u.uintMax(maxBatch))
+		m.Lags = u.rising(AllShards)
 		for i := range u.list(width(2, table)) {
 			f := Fetched{Key: u.string(MaxKey), Item: u.bytes(maxMessage), Stamp: u.stampOf(table)}
 			if len(f.Item) == 0 {

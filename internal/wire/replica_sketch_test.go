@@ -13,7 +13,7 @@ func sketchSamples(item, small []byte) []sample {
 	more := SketchReply{Kept: 3, Symbols: []byte{}, More: []int{3, 200}, Rest: 1}
 	fetch := FetchRequest{Bucket: 9, Kept: 1 << 63, Prints: AppendPrints(nil, []uint64{1, 1 << 63})}
 	plain := FetchReply{Done: 2, Items: []Fetched{{Key: "k", Item: small}}}
-	stamped := FetchReply{Done: 300, Items: []Fetched{{"a", item, one}, {"b", small, Stamp{}}}}
+	stamped := FetchReply{Done: 300, Lags: []int{3, 270}, Items: []Fetched{{"a", item, one}, {"b", small, Stamp{}}}}
 	return []sample{
 		{"sums-request", AppendSumsRequest(nil, &sums), sums, as(DecodeSumsRequest)},
 		{"sums-reply", AppendSumsReply(nil, &differ), differ, as(DecodeSumsReply)},
