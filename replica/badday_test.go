@@ -37,6 +37,40 @@ func fullDisks(t *testing.T, fn func(t *testing.T, disks []*fullFS, nodes []*fak
 	}, func(t *testing.T, _ *fakeNet, nodes []*fakeNode, buckets []*Bucket) { fn(t, disks, nodes, buckets) })
 }
 
+// A home whose disk is full takes nothing in, but what only it has goes to the
+// other homes all the same.
+func TestFullDiskGivesAway(t *testing.T) {
+	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
+		ctx, id := context.Background(), buckets[0].b.id
+		for i := range 40 {
+			mustPut(t, buckets[i%3], fmt.Sprint("k", i), "v")
+		}
+		time.Sleep(time.Minute)
+		disks[1].full.Store(true)
+		for i := range 40 {
+			key := fmt.Sprint("k", i)
+			if i%2 == 0 {
+				loseHere(t, nodes[0].store, id, key)
+				loseHere(t, nodes[2].store, id, key)
+			}
+			nodes[1].store.digests.forget(nodes[1].store.place(id, key).slice) // as if it had just started
+		}
+		writeHere(t, nodes[0].store, id, "new", "for all")
+		time.Sleep(10 * time.Minute)
+		wantEqual(t, nodes[0].store, nodes[2].store)
+		for i := range 40 {
+			wantValue(t, buckets[0], fmt.Sprint("k", i), "v")
+		}
+		at := nodes[1].store.place(id, "new")
+		if rec, err := nodes[1].store.load(ctx, at); err != nil || !rec.Unknown() {
+			t.Errorf("%v is on a disk that is full, %v", rec.Item, err)
+		}
+		disks[1].full.Store(false)
+		time.Sleep(10 * time.Minute)
+		wantEqualHomes(t, stores(nodes)...)
+	})
+}
+
 // One of three homes has no room left: writes go on through any node, its own
 // clients' too, on the two that have; it reads what it holds; and it is brought
 // up to date when there is room again.

@@ -31,48 +31,48 @@ func (s *Store) shardsOf(b *bucket) int {
 	return s.shards
 }
 
-// compare makes this store and a peer equal in all that both are homes of. What
-// cannot be compared because one of the two lags behind a purge is left out, and
-// told of by errStale.
+// compare makes this store and a peer equal in all that both are homes of. Shards
+// in which one of the two lags behind a purge, or for which the disk here has no
+// room, are left out, and the error tells of them.
 func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 	lay := s.layout.Load()
 	theirs, err := s.askHeld(ctx, lay, peer)
 	if err != nil {
 		return err
 	}
-	lagging := make(map[slice]bool)
-	common, err := s.compareBuckets(ctx, lay, peer, lagging)
+	left := make(map[slice]error)
+	common, err := s.compareBuckets(ctx, lay, peer, left)
 	if err != nil {
 		return err
 	}
 	for _, at := range byBucket(theirs.leftover) {
-		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: at, lagging: lagging, pull: true}, nil); err != nil {
+		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left, pull: true}, nil); err != nil {
 			return err
 		}
 	}
 	s.stats.compared.Add(1)
 	for _, at := range common {
-		if equal := but(at, lagging); len(equal) > 0 {
+		if equal := but(at, left); len(equal) > 0 {
 			s.madeEqual(ctx, lay, peer, equal, theirs.seasoned[at[0].bucket])
 			s.synced.note(at[0].bucket, peer, s.since())
 		}
 	}
-	s.consulted(ctx, lay, peer, theirs, lagging)
-	if len(lagging) > 0 {
-		return fmt.Errorf("replica: compare with %v: %d shards are left out: %w", peer, len(lagging), errStale)
+	s.consulted(ctx, lay, peer, theirs, left)
+	for at, why := range left {
+		return fmt.Errorf("replica: compare with %v: %d shards are left out, shard %d among them: %w", peer, len(left), at.shard, why)
 	}
 	return nil
 }
 
 // but returns the slices that are not among others.
-func but(at []slice, others map[slice]bool) []slice {
-	return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return others[a] })
+func but(at []slice, others map[slice]error) []slice {
+	return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return others[a] != nil })
 }
 
 // compareBuckets makes this store and a peer equal in the shards that both are to
 // have, and returns these, bucket by bucket. Whole buckets are compared first:
 // peers that are equal, as they mostly are, find that out for a few bytes.
-func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeID, lagging map[slice]bool) (common [][]slice, err error) {
+func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeID, left map[slice]error) (common [][]slice, err error) {
 	req := wire.SumsRequest{Stamps: s.stampSum()}
 	for _, b := range s.buckets.list() {
 		if at := s.shared(lay, b, s.id, peer); len(at) > 0 {
@@ -100,7 +100,7 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 		if d.Place >= len(common) {
 			return nil, errors.New("replica: digest that was not asked for")
 		}
-		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: common[d.Place], lagging: lagging}, d); err != nil {
+		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: common[d.Place], left: left}, d); err != nil {
 			return nil, err
 		}
 	}
@@ -223,14 +223,14 @@ func (s *Store) unready(lay *layout) bool {
 }
 
 // consulted notes that all a peer holds of what belongs here is here.
-func (s *Store) consulted(ctx context.Context, lay *layout, peer view.NodeID, theirs peerHeld, lagging map[slice]bool) {
+func (s *Store) consulted(ctx context.Context, lay *layout, peer view.NodeID, theirs peerHeld, left map[slice]error) {
 	if !theirs.asked {
 		return
 	}
 	for _, b := range s.buckets.list() {
 		var at []slice
 		for shard := range s.shardsOf(b) {
-			if rt := lay.route(b, shard); rt.isHome(s.id) && !rt.isHome(peer) && !lagging[slice{b.id, shard}] {
+			if rt := lay.route(b, shard); rt.isHome(s.id) && !rt.isHome(peer) && left[slice{b.id, shard}] == nil {
 				at = append(at, slice{b.id, shard})
 			}
 		}

@@ -166,7 +166,7 @@ func (d *digests) build(ctx context.Context, disk *storage.Store, at []slice) er
 // begin has commits note what they change from the next batch on, and returns
 // the slices that are to be built.
 func (d *digests) begin(ctx context.Context, disk *storage.Store, at []slice) (todo []slice, err error) {
-	err = disk.Update(ctx, func(*storage.Tx) error {
+	err = disk.Look(ctx, func(*storage.Tx) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, a := range at {

@@ -29,9 +29,7 @@ type comparison struct {
 	units []slice
 	pull  bool // only this store gains: the peer is not to keep them
 	core  *replicate.Exchange
-	// lagging gets the slices that could not be made equal because one of the two
-	// stores has to catch up with a purge first.
-	lagging map[slice]bool
+	left  map[slice]error // gets the slices that could not be made equal, and why
 
 	mine *inventory // what own symbols are made of
 	kept uint64     // name of what the peer's are made of
@@ -262,7 +260,7 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 		case wire.Present:
 			in = append(in, wire.Fetched{Key: keys[i], Item: l.Item, Stamp: l.Stamp})
 		case wire.Nothing: // it lags, has lost it, or let it go and does not vouch for what is not there
-			c.lagging[s.place(c.bucket(), keys[i]).slice] = true
+			c.left[s.place(c.bucket(), keys[i]).slice] = errStale
 		}
 	}
 	back, err := s.absorb(ctx, c, in)
@@ -300,12 +298,18 @@ func (s *Store) absorb(ctx context.Context, c *comparison, items []wire.Fetched)
 	}
 	c.item = size / len(items)
 	got, err := s.acceptAll(ctx, in)
+	if errors.Is(err, ErrStorageFull) {
+		for i := range in {
+			c.left[in[i].at.slice] = ErrStorageFull // what the peer lacks can be brought there all the same
+		}
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	for i := range got {
 		if got[i].stale {
-			c.lagging[in[i].at.slice] = true
+			c.left[in[i].at.slice] = errStale
 		}
 		if got[i].behind {
 			back = append(back, in[i].at.key)
@@ -328,13 +332,13 @@ func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) erro
 	if errors.Is(err, errStale) {
 		for _, k := range keys {
 			if at := s.place(c.bucket(), k); s.stamp(at.shard).Lagging() {
-				c.lagging[at.slice] = true
+				c.left[at.slice] = errStale
 			}
 		}
 	}
 	if err := s.push(ctx, c.peer, page); errors.Is(err, errStale) {
 		for i := range page {
-			c.lagging[page[i].at.slice] = true
+			c.left[page[i].at.slice] = errStale
 		}
 	} else if err != nil {
 		return err

@@ -280,8 +280,8 @@ func (s *Store) serveCover(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	home := b != nil && m.Shard < s.shardsOf(b) && lay.route(b, m.Shard).isHome(s.id)
 	// This store may have been about to let go of the records itself, by an
 	// older roster: after an update of its own it is seen that they are gone.
-	if err := s.update(ctx, "vouch", func(*storage.Tx) error { return nil }); err != nil {
-		return nil, err
+	if err := s.disk.Look(ctx, func(*storage.Tx) error { return nil }); err != nil {
+		return nil, s.diskError("vouch", err)
 	}
 	reply := wire.CoverReply{Refused: s.leaving.Load() || !replicate.MayVouch(m.Roster, lay.roster, home)}
 	for i, k := range m.Marks {

@@ -231,7 +231,7 @@ func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile
 		return errors.New("replica: records do not match the fingerprints asked for")
 	}
 	for _, shard := range m.Lags {
-		c.lagging[slice{c.bucket(), shard}] = true
+		c.left[slice{c.bucket(), shard}] = errStale
 	}
 	back, err := s.absorb(ctx, c, m.Items)
 	if err != nil {

@@ -56,4 +56,9 @@ var badDays = []Mutant{
 		File: "replica/scrub.go", Old: "rec.unknown {", New: "rec.unknown && size < 0 {",
 		Packages: replicaTests, Tests: "TestScrubFinds",
 	},
+	{
+		Name: "bad-days-full-disk-keeps-to-itself", Rule: "what only a full store has goes to the other homes (D, B.3)",
+		File: "replica/exchange.go", Old: "	if errors.Is(err, ErrStorageFull) {\n		for i := range in {", New: "	if false {\n		for i := range in {",
+		Packages: replicaTests, Tests: "TestFullDiskGivesAway",
+	},
 }

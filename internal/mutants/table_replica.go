@@ -95,7 +95,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-lagging-shards-vouch", Rule: "a shard that could not be compared is not equal (B.3, F.1 11)",
-		File: "replica/compare.go", Old: "return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return others[a] })", New: "return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return false })",
+		File: "replica/compare.go", Old: "return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return others[a] != nil })", New: "return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return false })",
 		Packages: replicaTests, Tests: "TestLaggingShards",
 	},
 	{

@@ -152,4 +152,9 @@ var storage = []Mutant{
 		File: "internal/notify/notify.go", Old: "case <-w.ch:\n\tdefault:\n\t}\n\tw.ch <- t", New: "case w.ch <- t:\n\tdefault:\n\t}",
 		Packages: "./internal/notify", Tests: "TestWatchersGetTheLatest",
 	},
+	{
+		Name: "storage-look-writes", Rule: "what is let in on a full disk writes nothing",
+		File: "internal/storage/commit.go", Old: "err == nil && u.look && len(tx.undo) > 0", New: "err == nil && u.look && len(tx.undo) > 1",
+		Packages: "./internal/storage", Tests: "TestReserve",
+	},
 }

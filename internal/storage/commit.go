@@ -23,6 +23,7 @@ const (
 // update is a queued call of Update or Start.
 type update struct {
 	fn    func(*Tx) error
+	look  bool          // fn writes nothing
 	then  func(error)   // what to do with the outcome, on the committer; nil: see done
 	state atomic.Uint32 // queued, then begun or abandoned
 	ran   chan struct{} // capacity 1: fn has returned
@@ -71,8 +72,9 @@ func (s *Store) enqueue(ctx context.Context, u *update) error {
 	}
 }
 
-func (s *Store) update(ctx context.Context, fn func(*Tx) error) error {
+func (s *Store) update(ctx context.Context, fn func(*Tx) error, look bool) error {
 	u := s.newUpdate(fn)
+	u.look = look
 	if err := s.enqueue(ctx, u); err != nil {
 		return err
 	}
@@ -257,10 +259,13 @@ func (tx *Tx) write(key []byte, w write) {
 }
 
 // run runs one update within the group; one that fails leaves nothing.
-func (tx *Tx) run(fn func(*Tx) error) error {
+func (tx *Tx) run(u *update) error {
 	tx.undo = tx.undo[:0]
 	bytes := tx.g.bytes
-	err := fn(tx)
+	err := u.fn(tx)
+	if err == nil && u.look && len(tx.undo) > 0 {
+		err = ErrReadOnly
+	}
 	if err == nil {
 		return nil
 	}
@@ -299,8 +304,8 @@ func (s *Store) commitGroup(first *update) {
 		}
 		g.ran++
 		err := refusal
-		if err == nil {
-			err = tx.run(u.fn)
+		if err == nil || u.look && errors.Is(err, ErrStorageFull) {
+			err = tx.run(u)
 		}
 		if u.then == nil {
 			u.ran <- struct{}{}

@@ -197,6 +197,19 @@ func TestReserve(t *testing.T) {
 	}
 	wantGet(t, s, "a", "1")
 	wantMissing(t, s, "b")
+	looked := ""
+	look := func(tx *Tx) error {
+		v, err := tx.Get([]byte("a"))
+		looked = string(v)
+		return err
+	}
+	if err := s.Look(t.Context(), look); err != nil || looked != "1" {
+		t.Errorf("a look without space: %q, %v", looked, err)
+	}
+	if err := s.Look(t.Context(), func(tx *Tx) error { return tx.Set([]byte("b"), nil) }); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("a look that writes: %v", err)
+	}
+	wantMissing(t, s, "b")
 	free.Store(1 << 20)
 	if err := put(s, "b", "2"); err != nil || s.Stats().Full {
 		t.Fatalf("update after space returned: %v", err)

@@ -198,7 +198,16 @@ func (s *Store) Scan(ctx context.Context, lower, upper []byte, fn func(key, valu
 // When ctx ends before fn has begun, nothing is written. When it ends later
 // the error wraps that of ctx, and what fn wrote may or may not be kept; fn
 // has returned in any case.
-func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error { return s.update(ctx, fn) }
+func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
+	return s.update(ctx, fn, false)
+}
+
+// Look is Update for an fn that writes nothing: it takes its place among the
+// updates and returns when all that it may have seen is synced. It is not refused
+// when the disk is full. An fn that writes ends in ErrReadOnly.
+func (s *Store) Look(ctx context.Context, fn func(tx *Tx) error) error {
+	return s.update(ctx, fn, true)
+}
 
 // Start is Update without the wait: it returns as soon as the update is
 // queued, and then is called with the outcome on the committer goroutine, so
