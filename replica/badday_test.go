@@ -56,6 +56,14 @@ func TestFullDiskGivesAway(t *testing.T) {
 			nodes[1].store.digests.forget(nodes[1].store.place(id, key).slice) // as if it had just started
 		}
 		writeHere(t, nodes[0].store, id, "new", "for all")
+		if err := nodes[1].store.compare(ctx, nodes[0].id); !errors.Is(err, ErrStorageFull) {
+			t.Errorf("%v, want %v", err, ErrStorageFull)
+		}
+		for i := range 40 {
+			if rec, err := nodes[0].store.load(ctx, nodes[0].store.place(id, fmt.Sprint("k", i))); err != nil || rec.Unknown() {
+				t.Errorf("k%d was not given away, %v", i, err)
+			}
+		}
 		time.Sleep(10 * time.Minute)
 		wantEqual(t, nodes[0].store, nodes[2].store)
 		for i := range 40 {
