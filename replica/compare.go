@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
+
+// writeTime is longer than a write is under way between stores, mostly.
+const writeTime = 100 * time.Millisecond
 
 // shared lists the shards of a bucket that one store is to keep, who begins the
 // comparison, and of which another is a home.
@@ -41,7 +45,7 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 		return err
 	}
 	left := make(map[slice]error)
-	common, err := s.compareBuckets(ctx, lay, peer, left)
+	common, settled, err := s.compareBuckets(ctx, lay, peer, left)
 	if err != nil {
 		return err
 	}
@@ -51,11 +55,15 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 		}
 	}
 	s.stats.compared.Add(1)
-	for _, at := range common {
-		if equal := but(at, left); len(equal) > 0 {
-			s.madeEqual(ctx, lay, peer, equal, theirs.seasoned[at[0].bucket])
-			s.synced.note(at[0].bucket, peer, s.since())
+	for i, at := range common {
+		equal := but(at, left)
+		if len(equal) == 0 {
+			continue
 		}
+		if settled[i] {
+			s.madeEqual(ctx, lay, peer, equal, theirs.seasoned[at[0].bucket])
+		}
+		s.synced.note(at[0].bucket, peer, s.since())
 	}
 	s.consulted(ctx, lay, peer, theirs, left)
 	for at, why := range left {
@@ -71,48 +79,107 @@ func but(at []slice, others map[slice]error) []slice {
 
 // compareBuckets makes this store and a peer equal in the shards that both are to
 // have, and returns these, bucket by bucket. Whole buckets are compared first:
-// peers that are equal, as they mostly are, find that out for a few bytes.
-func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeID, left map[slice]error) (common [][]slice, err error) {
-	req := wire.SumsRequest{Stamps: s.stampSum()}
+// peers that are equal, as they mostly are, find that out for a few bytes. Not
+// settled is a bucket of which only the shards were looked at that differed for
+// longer than a write is under way.
+func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeID, left map[slice]error) (common [][]slice, settled []bool, err error) {
 	for _, b := range s.buckets.list() {
 		if at := s.shared(lay, b, s.id, peer); len(at) > 0 {
-			sum, err := s.sumOf(ctx, lay, at)
-			if err != nil {
-				return nil, err
-			}
 			common = append(common, at)
-			req.Sums = append(req.Sums, wire.BucketSum{Bucket: b.id, Sum: sum})
+			settled = append(settled, true)
 		}
 	}
-	m, err := s.askSums(ctx, peer, &req)
+	m, err := s.askSums(ctx, lay, peer, common, s.stampSum())
 	if err == nil && m.Stamps {
 		// Purges first: who lags behind them can give nothing away.
 		if err = s.syncStamps(ctx, peer); err == nil {
-			req.Stamps = 0
-			m, err = s.askSums(ctx, peer, &req)
+			m, err = s.askSums(ctx, lay, peer, common, 0)
 		}
 	}
-	if err != nil {
-		return nil, err
+	var before map[int][]int
+	if err == nil && len(m.Differ) > 0 && s.busy() && !s.unready(lay) {
+		// Most of it are writes under way. To read whole shards for these would go
+		// on as long as clients write.
+		before = s.unequal(common, &m)
+		if err = sleep(ctx, writeTime); err == nil {
+			m, err = s.askSums(ctx, lay, peer, common, 0)
+		}
 	}
-	for i := range m.Differ {
+	for i := 0; err == nil && i < len(m.Differ); i++ {
 		d := &m.Differ[i]
-		if d.Place >= len(common) {
-			return nil, errors.New("replica: digest that was not asked for")
+		c := &comparison{lay: lay, peer: peer, units: common[d.Place], left: left}
+		if before != nil {
+			settled[d.Place] = false
+			c.units, d = s.still(c.units, d, before[d.Place]), nil
+			c.differ = true
 		}
-		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: common[d.Place], left: left}, d); err != nil {
-			return nil, err
+		if len(c.units) > 0 {
+			err = s.exchange(ctx, c, d)
 		}
 	}
-	return common, nil
+	return common, settled, err
 }
 
-func (s *Store) askSums(ctx context.Context, peer view.NodeID, req *wire.SumsRequest) (m wire.SumsReply, err error) {
-	answer, err := s.ask(ctx, peer, wire.MethodSums, wire.AppendSumsRequest(nil, req))
-	if err != nil {
-		return m, err
+// unequal lists the shards, by their places, in which the buckets differ that a
+// peer has named, by their places.
+func (s *Store) unequal(common [][]slice, m *wire.SumsReply) map[int][]int {
+	out := make(map[int][]int)
+	for _, d := range m.Differ {
+		mine := s.digests.marks(common[d.Place], 0)
+		for i := range mine {
+			if len(d.Marks) != len(mine) || d.Marks[i] != mine[i] {
+				out[d.Place] = append(out[d.Place], i)
+			}
+		}
 	}
-	return wire.DecodeSumsReply(answer)
+	return out
+}
+
+// still returns those of the shards that differed before, by their places, which
+// still do.
+func (s *Store) still(at []slice, d *wire.BucketDiffers, before []int) (out []slice) {
+	mine := s.digests.marks(at, 0)
+	for _, i := range before {
+		if len(d.Marks) != len(at) || d.Marks[i] != mine[i] {
+			out = append(out, at[i])
+		}
+	}
+	return out
+}
+
+// sleep waits, or ends with ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// askSums shows a peer the digests of buckets. It may say that stamps differ, if
+// they are given.
+func (s *Store) askSums(ctx context.Context, lay *layout, peer view.NodeID, common [][]slice, stamps uint64) (m wire.SumsReply, err error) {
+	req := wire.SumsRequest{Stamps: stamps}
+	for _, at := range common {
+		sum, err := s.sumOf(ctx, lay, at)
+		if err != nil {
+			return m, err
+		}
+		req.Sums = append(req.Sums, wire.BucketSum{Bucket: at[0].bucket, Sum: sum})
+	}
+	answer, err := s.ask(ctx, peer, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
+	if err == nil {
+		m, err = wire.DecodeSumsReply(answer)
+	}
+	for _, d := range m.Differ {
+		if d.Place >= len(common) {
+			return m, errors.New("replica: digest that was not asked for")
+		}
+	}
+	return m, err
 }
 
 // serveSums compares the asker's digests of whole buckets with those here.

@@ -24,12 +24,13 @@ const (
 
 // comparison is under way: one bucket's slices are made equal with a peer.
 type comparison struct {
-	lay   *layout
-	peer  view.NodeID
-	units []slice
-	pull  bool // only this store gains: the peer is not to keep them
-	core  *replicate.Exchange
-	left  map[slice]error // gets the slices that could not be made equal, and why
+	lay    *layout
+	peer   view.NodeID
+	units  []slice
+	pull   bool // only this store gains: the peer is not to keep them
+	differ bool // it is known that all of them differ
+	core   *replicate.Exchange
+	left   map[slice]error // gets the slices that could not be made equal, and why
 
 	mine *inventory // what own symbols are made of
 	kept uint64     // name of what the peer's are made of
@@ -54,8 +55,15 @@ func (s *Store) exchange(ctx context.Context, c *comparison, known *wire.BucketD
 		return err
 	}
 	c.core = replicate.NewExchange(s.digests.keys(c.units), transferKeys)
-	if known != nil {
+	switch {
+	case known != nil:
 		c.core.Guess(s.digests.marks(c.units, 0), known.Marks, int(known.Keys))
+	case c.differ:
+		all := make([]int, len(c.units))
+		for i := range all {
+			all[i] = i
+		}
+		c.core.Differ(all)
 	}
 	for {
 		step := c.core.Step()

@@ -177,6 +177,54 @@ func TestSymbolsOfOneState(t *testing.T) {
 	})
 }
 
+// TestWritesUnderWayAreNotScannedFor: while clients write, shards that differ only
+// for the moment are not read.
+func TestWritesUnderWayAreNotScannedFor(t *testing.T) {
+	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		differ := differing(t, nodes, buckets[0], 400, 200)
+		s, peer, id := nodes[0].store, nodes[1].store, buckets[0].b.id
+		lasting := make(map[int]bool)
+		for _, key := range differ {
+			lasting[s.place(id, key).shard] = true
+		}
+		var passing []string // in other shards
+		for i := 0; len(passing) < 5; i++ {
+			if key := fmt.Sprint("new", i); !lasting[s.place(id, key).shard] {
+				passing = append(passing, key)
+				writeHere(t, s, id, key, "on its way")
+			}
+		}
+		sums := 0
+		net.watchCalls(func(method string) {
+			if method != wire.MethodSums {
+				return
+			}
+			if sums++; sums == 2 {
+				for _, key := range passing {
+					loseHere(t, s, id, key)
+				}
+			}
+		})
+		s.gate.clients.pending.Add(1)
+		err := s.compare(context.Background(), nodes[1].id)
+		s.gate.clients.pending.Add(-1)
+		if err != nil || sums != 2 {
+			t.Fatalf("sums were asked for %d times, %v", sums, err)
+		}
+		wantEqual(t, s, peer)
+		for _, v := range peer.inventories.kept {
+			for _, st := range v.stretches {
+				if !lasting[st.at.shard] {
+					t.Errorf("shard %d was read", st.at.shard)
+				}
+			}
+		}
+		if len(peer.inventories.kept) == 0 {
+			t.Error("no sketch was made")
+		}
+	})
+}
+
 // TestSketchOfAStateThatIsGone: the comparison is begun anew.
 func TestSketchOfAStateThatIsGone(t *testing.T) {
 	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
