@@ -40,6 +40,8 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		opts:    o,
 		queue:   make(chan *update, maxGroupUpdates),
+		mends:   make(chan *mending),
+		damage:  damage{kick: make(chan struct{}, 1)},
 		idle:    make(chan struct{}),
 		drained: make(chan struct{}),
 		refused: make(chan struct{}),
@@ -180,6 +182,9 @@ func (s *Store) openPebble() error {
 	if err := s.checkMark(); err != nil {
 		return errors.Join(err, s.closePebble())
 	}
+	if err := s.restore(); err != nil {
+		return errors.Join(err, s.closePebble())
+	}
 	return nil
 }
 
@@ -258,7 +263,9 @@ func (s *Store) events() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) { log.Warn("storage: background work failed", "err", err) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			log.Error("storage: damaged file", "path", info.Path, "err", info.Details)
+			if s.damage.note(info.Path) {
+				log.Error("storage: damaged file", "path", info.Path, "err", info.Details)
+			}
 		},
 		WALCreated:    func(pebble.WALCreateInfo) { s.pressure.note() },
 		FlushEnd:      func(pebble.FlushInfo) { s.pressure.note() },

@@ -53,7 +53,9 @@ func (s *Store) settled(ctx context.Context, g *group) error {
 
 // load reads from Pebble what may be unsynced. The result is a copy.
 func (s *Store) load(key []byte) ([]byte, error) {
+	s.mended.RLock()
 	rec, closer, err := s.db.Get(key)
+	s.mended.RUnlock()
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, ErrNotFound
 	}
@@ -101,7 +103,9 @@ func (s *Store) scan(ctx context.Context, lower, upper []byte, fn func(key, valu
 		return err
 	}
 	defer s.leave()
+	s.mended.RLock()
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	s.mended.RUnlock()
 	if err != nil {
 		return s.unreadable(lower, err)
 	}
@@ -121,8 +125,8 @@ func (s *Store) walk(ctx context.Context, it *pebble.Iterator, fn func(key, valu
 		if err := errors.Join(ctx.Err(), s.usable()); err != nil {
 			return err
 		}
-		if bytes.Equal(it.Key(), countKey) {
-			continue
+		if it.Key()[0] == 0 {
+			continue // the store's own
 		}
 		rec, err := it.ValueAndErr()
 		if err != nil {

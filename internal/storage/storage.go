@@ -55,8 +55,8 @@ var (
 	ErrStoreFailed = errors.New("store has failed")
 	// ErrReadOnly refuses an update of a store opened with ReadOnly.
 	ErrReadOnly = errors.New("store is read-only")
-	// ErrKey refuses a key that is empty, a single zero byte, or longer than
-	// MaxKey.
+	// ErrKey refuses a key that is empty, begins with a zero byte, or is longer
+	// than MaxKey.
 	ErrKey = errors.New("key is empty, reserved or too long")
 	// ErrTooLarge refuses a value longer than MaxValue.
 	ErrTooLarge = errors.New("value is too large")
@@ -151,8 +151,10 @@ type Store struct {
 	tasks *lifecycle.Group // the committer, and what keeps a spare log
 
 	queue     chan *update
-	updates   sync.Pool             // of *update
-	idle      chan struct{}         // closed when the committer has gone
+	updates   sync.Pool     // of *update
+	idle      chan struct{} // closed when the committer has gone
+	mends     chan *mending
+	mended    sync.RWMutex          // held while a part of the store goes, and by whoever begins to read
 	inflight  atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
 	pressure  pressure
 	gathering gathering
@@ -168,7 +170,8 @@ type Store struct {
 	readers int           // reading from db now
 	drained chan struct{} // closed when closed and no reader is left
 
-	stats counters
+	stats  counters
+	damage damage
 }
 
 // Get returns the value of key, which is shared and must not be changed. It
