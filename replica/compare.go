@@ -31,7 +31,7 @@ func (s *Store) shardsOf(b *bucket) int {
 
 // compare makes this store and a peer equal in all that both are homes of.
 func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
-	lay := s.layout.Load()
+	lay, losses := s.layout.Load(), s.losses.Load()
 	theirs, err := s.askHeld(ctx, lay, peer)
 	if err != nil {
 		return err
@@ -47,10 +47,10 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 	}
 	s.stats.compared.Add(1)
 	for _, at := range common {
-		s.madeEqual(ctx, lay, peer, at, theirs.seasoned[at[0].bucket])
+		s.madeEqual(ctx, lay, losses, peer, at, theirs.seasoned[at[0].bucket])
 		s.synced.note(at[0].bucket, peer, s.since())
 	}
-	s.consulted(ctx, lay, peer, theirs)
+	s.consulted(ctx, lay, losses, peer, theirs)
 	return nil
 }
 
@@ -208,7 +208,7 @@ func (s *Store) unready(lay *layout) bool {
 }
 
 // consulted notes that all a peer holds of what belongs here is here.
-func (s *Store) consulted(ctx context.Context, lay *layout, peer view.NodeID, theirs peerHeld) {
+func (s *Store) consulted(ctx context.Context, lay *layout, losses uint64, peer view.NodeID, theirs peerHeld) {
 	if !theirs.asked {
 		return
 	}
@@ -220,20 +220,21 @@ func (s *Store) consulted(ctx context.Context, lay *layout, peer view.NodeID, th
 			}
 		}
 		if len(at) > 0 {
-			s.madeEqual(ctx, lay, peer, at, nil)
+			s.madeEqual(ctx, lay, losses, peer, at, nil)
 		}
 	}
 }
 
 // madeEqual notes that slices of one bucket were made equal with a peer, under
-// the roster then, and of which the peer said that it is a seasoned home.
-func (s *Store) madeEqual(ctx context.Context, then *layout, peer view.NodeID, at []slice, seasoned []byte) {
+// the roster and with the losses then, and of which the peer said that it is a
+// seasoned home.
+func (s *Store) madeEqual(ctx context.Context, then *layout, losses uint64, peer view.NodeID, at []slice, seasoned []byte) {
 	b := s.buckets.byID(at[0].bucket)
 	s.following.Lock()
 	lay := s.layout.Load()
-	if lay.roster != then.roster {
+	if lay.roster != then.roster || losses != s.losses.Load() {
 		s.following.Unlock()
-		return // other homes count now
+		return // other homes count now, or what was here then may be gone
 	}
 	changed := false
 	for _, a := range at {

@@ -221,7 +221,7 @@ func refused(err error) error {
 }
 
 func damaged(err error) error {
-	return fmt.Errorf("%w: move the directory aside and start with an empty one, other nodes will fill it: %w", ErrCorrupt, err)
+	return fmt.Errorf("%w: start the node with an empty directory under the same name, the other nodes will fill it: %w", ErrCorrupt, err)
 }
 
 func (s *Store) pebbleOptions() *pebble.Options {
