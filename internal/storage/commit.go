@@ -283,7 +283,7 @@ func (s *Store) commitLoop(ctx context.Context) {
 		case u := <-s.queue:
 			s.commitGroup(u)
 		case m := <-s.mends:
-			m.done <- s.mendFile(m)
+			m.done <- s.giveUp(m)
 		case <-ctx.Done():
 			return
 		}

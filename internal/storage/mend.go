@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,10 +18,15 @@ const (
 	lastMend    = 10 * time.Minute
 	maxSalvage  = 64 << 20 // bytes of records that are carried out of a damaged part
 	mostMending = 64       // parts of one file that are given up in one go
+	// damagePause is what Pebble waits for where it comes across damage that stays:
+	// it tries a merge of tables that has failed again at once, and for ever.
+	damagePause = 500 * time.Millisecond
 )
 
 // salvaged is what the keys begin with under which records are kept while the
-// part of the store that they were in is given up. Callers cannot use them.
+// part of the store that they were in is given up. Callers cannot use them. Alone
+// it says that there are such: it is found, or not, without a look at its
+// neighbours, which may be damaged themselves.
 var (
 	salvaged      = []byte{0, 's'}
 	salvagedUpper = []byte{0, 's' + 1}
@@ -50,14 +56,14 @@ type damagedFile struct {
 	err   error // why it could not be mended
 }
 
-// note is called by Pebble wherever it comes across damage. It reports whether
-// that is news.
-func (d *damage) note(path string) bool {
+// note is called by Pebble wherever it comes across damage. news: for the first
+// time; stays: it could not be mended.
+func (d *damage) note(path string) (news, stays bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f := d.files[path]; f != nil {
 		f.again = true
-		return false // it is tried again when its time has come
+		return false, f.err != nil // it is tried again when its time has come
 	}
 	if d.files == nil {
 		d.files = make(map[string]*damagedFile)
@@ -67,7 +73,7 @@ func (d *damage) note(path string) bool {
 	case d.kick <- struct{}{}:
 	default:
 	}
-	return true
+	return true, false
 }
 
 // next lists the files to be looked at.
@@ -153,38 +159,23 @@ func (s *Store) Mend(ctx context.Context, lost OnLost) {
 	}
 }
 
-// mending is a call of Mend for the committer: nothing is written meanwhile.
+// mending is a part to be given up by the committer: nothing is written meanwhile.
 type mending struct {
 	ctx  context.Context
 	path string
+	part *part
 	lost OnLost
 	done chan error // capacity 1
 }
 
+// mend gives up what of a file does not read.
 func (s *Store) mend(ctx context.Context, path string, lost OnLost) error {
-	m := &mending{ctx, path, lost, make(chan error, 1)}
-	select {
-	case s.mends <- m:
-	case <-s.idle:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-m.done:
-		return err
-	case <-s.idle:
-		return ErrClosed
-	}
-}
-
-// mendFile is mend on the committer.
-func (s *Store) mendFile(m *mending) error {
-	if err := errors.Join(s.guard.failure(), s.short()); err != nil {
-		return err
-	}
 	for n := 0; ; n++ {
-		part, err := s.spoiledPart(m.path)
+		if err := s.enter(); err != nil {
+			return err
+		}
+		part, err := s.spoiledPart(path)
+		s.leave()
 		switch {
 		case err != nil:
 			return err
@@ -195,9 +186,25 @@ func (s *Store) mendFile(m *mending) error {
 		case n == mostMending:
 			return errors.New("too many parts do not read")
 		}
-		if err := s.giveUp(m, part); err != nil {
+		if err := s.mendPart(&mending{ctx, path, part, lost, make(chan error, 1)}); err != nil {
 			return err
 		}
+	}
+}
+
+func (s *Store) mendPart(m *mending) error {
+	select {
+	case s.mends <- m:
+	case <-s.idle:
+		return ErrClosed
+	case <-m.ctx.Done():
+		return m.ctx.Err()
+	}
+	select {
+	case err := <-m.done:
+		return err
+	case <-s.idle:
+		return ErrClosed
 	}
 }
 
@@ -206,11 +213,13 @@ func (s *Store) mendFile(m *mending) error {
 // order: the loss is told, what can be read is written down elsewhere, the part
 // goes, what can be read comes back. A crash between any two of these leaves what
 // Open needs to go on; see restore.
-func (s *Store) giveUp(m *mending, p *part) error {
-	if _, err := s.within(p); err != nil {
+func (s *Store) giveUp(m *mending) error {
+	p := m.part
+	if err := errors.Join(s.guard.failure(), s.short()); err != nil {
 		return err
 	}
-	if err := s.edges(p); err != nil {
+	// What cannot be done shall not be told.
+	if err := s.mayGo(p); err != nil {
 		return err
 	}
 	then, err := s.tell(m.lost, p)
@@ -226,6 +235,7 @@ func (s *Store) giveUp(m *mending, p *part) error {
 		return err
 	}
 	err = s.writeAlone(func(b *pebble.Batch) {
+		_ = b.Set(salvaged, encodeRecord(salvaged, nil), nil)
 		for key, rec := range kept {
 			_ = b.Set(append(salvaged[:len(salvaged):len(salvaged)], key...), rec, nil)
 		}
@@ -237,7 +247,11 @@ func (s *Store) giveUp(m *mending, p *part) error {
 		return errors.Join(err, s.comeBack(kept))
 	}
 	s.mended.Lock() // nobody sees the store without what comes back
-	defer s.mended.Unlock()
+	s.going.Add(1)
+	defer func() {
+		s.going.Add(1)
+		s.mended.Unlock()
+	}()
 	err = s.db.Excise(m.ctx, pebble.KeyRange{Start: p.lower, End: p.upper})
 	if err == nil {
 		s.damage.gaveUp(lost)
@@ -246,6 +260,21 @@ func (s *Store) giveUp(m *mending, p *part) error {
 			"from", fmt.Sprintf("%.40q", p.lower), "to", fmt.Sprintf("%.40q", p.upper), "records kept", len(kept), "known to be lost", lost)
 	}
 	return errors.Join(err, s.comeBack(kept))
+}
+
+// mayGo says why a part cannot be given up.
+func (s *Store) mayGo(p *part) error {
+	all, err := s.tables()
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(all, func(t pebble.SSTableInfo) bool { return t.FileNum == p.table.FileNum }) {
+		return errors.New("the table has gone meanwhile")
+	}
+	if _, err := s.within(p); err != nil {
+		return err
+	}
+	return s.edges(p)
 }
 
 // tell has the loss of a part told, and syncs what is written about it.
@@ -271,6 +300,7 @@ func (s *Store) tell(lost OnLost, p *part) (then func(), err error) {
 // comeBack writes what was salvaged to where it was.
 func (s *Store) comeBack(kept map[string][]byte) error {
 	return s.writeAlone(func(b *pebble.Batch) {
+		_ = b.Delete(salvaged, nil)
 		for key, rec := range kept {
 			_ = b.Set([]byte(key), rec, nil)
 			_ = b.Delete(append(salvaged[:len(salvaged):len(salvaged)], key...), nil)
@@ -302,6 +332,11 @@ func (s *Store) restore() error {
 	if s.opts.ReadOnly {
 		return nil
 	}
+	if _, err := s.load(salvaged); errors.Is(err, ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return damaged(err)
+	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: salvaged, UpperBound: salvagedUpper})
 	if err != nil {
 		return damaged(err)
@@ -312,13 +347,12 @@ func (s *Store) restore() error {
 		if err != nil {
 			return damaged(errors.Join(err, it.Close()))
 		}
-		kept[string(it.Key()[len(salvaged):])] = bytes.Clone(rec)
+		if key := it.Key()[len(salvaged):]; len(key) > 0 {
+			kept[string(key)] = bytes.Clone(rec)
+		}
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
 		return damaged(err)
-	}
-	if len(kept) == 0 {
-		return nil
 	}
 	return s.comeBack(kept)
 }

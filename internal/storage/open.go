@@ -263,8 +263,12 @@ func (s *Store) events() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) { log.Warn("storage: background work failed", "err", err) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			if s.damage.note(info.Path) {
+			news, stays := s.damage.note(info.Path)
+			if news {
 				log.Error("storage: damaged file", "path", info.Path, "err", info.Details)
+			}
+			if stays {
+				s.guard.pause(damagePause)
 			}
 		},
 		WALCreated:    func(pebble.WALCreateInfo) { s.pressure.note() },

@@ -154,7 +154,8 @@ type Store struct {
 	updates   sync.Pool     // of *update
 	idle      chan struct{} // closed when the committer has gone
 	mends     chan *mending
-	mended    sync.RWMutex          // held while a part of the store goes, and by whoever begins to read
+	mended    sync.RWMutex          // held while a part of the store goes
+	going     atomic.Uint64         // odd meanwhile
 	inflight  atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
 	pressure  pressure
 	gathering gathering
