@@ -185,7 +185,7 @@ func (s *Store) Get(ctx context.Context, key []byte) ([]byte, error) { return s.
 // keys, as of one moment, synced data only. An empty bound is open. Damaged
 // records are left out and reported to Options.OnCorrupt. Where a part of the
 // disk cannot be read at all, Scan ends there with ErrCorrupt: what follows
-// is unknown. key and value are valid only during the call and must not be
+// is unknown until that part is given up; see Mend. key and value are valid only during the call and must not be
 // changed. Scan stops at the first error of fn and returns it. It keeps files
 // from being deleted while it runs; fn may read the Store and update it, but
 // not close it.
