@@ -90,6 +90,9 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 		req.Bucket, req.Key, req.More = last.Bucket, last.Key, true
 	}
 	if err := s.caughtUp(ctx, shard, mine, stampOf(theirs.Stamp), purge.Round(theirs.From)); err != nil {
+		if errors.Is(err, errMoved) {
+			s.rounds.behind.note(shard, peer)
+		}
 		return err
 	}
 	s.rounds.behind.over(shard)
@@ -164,6 +167,9 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 func (s *Store) caughtUp(ctx context.Context, shard int, asked round, theirs purge.Stamp, from purge.Round) error {
 	return s.update(ctx, "catch up with a purge", func(tx *storage.Tx) error {
 		now := s.rounds.now[shard]
+		if now.cuts != asked.cuts {
+			return errMoved
+		}
 		next := now
 		if now.stamp.Acked == asked.stamp.Acked && now.stamp.Acked.Before(theirs.Acked) && !now.stamp.Acked.Before(from) {
 			next.stamp.Acked = theirs.Acked

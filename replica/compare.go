@@ -39,7 +39,7 @@ func (s *Store) shardsOf(b *bucket) int {
 // in which one of the two lags behind a purge, or for which the disk here has no
 // room, are left out, and the error tells of them.
 func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
-	lay := s.layout.Load()
+	lay, losses := s.layout.Load(), s.losses.Load()
 	theirs, err := s.askHeld(ctx, lay, peer)
 	if err != nil {
 		return err
@@ -61,11 +61,11 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 			continue
 		}
 		if settled[i] {
-			s.madeEqual(ctx, lay, peer, equal, theirs.seasoned[at[0].bucket])
+			s.madeEqual(ctx, lay, losses, peer, equal, theirs.seasoned[at[0].bucket])
 		}
 		s.synced.note(at[0].bucket, peer, s.since())
 	}
-	s.consulted(ctx, lay, peer, theirs, left)
+	s.consulted(ctx, lay, losses, peer, theirs, left)
 	for at, why := range left {
 		return fmt.Errorf("replica: compare with %v: %d shards are left out, shard %d among them: %w", peer, len(left), at.shard, why)
 	}
@@ -290,7 +290,7 @@ func (s *Store) unready(lay *layout) bool {
 }
 
 // consulted notes that all a peer holds of what belongs here is here.
-func (s *Store) consulted(ctx context.Context, lay *layout, peer view.NodeID, theirs peerHeld, left map[slice]error) {
+func (s *Store) consulted(ctx context.Context, lay *layout, losses uint64, peer view.NodeID, theirs peerHeld, left map[slice]error) {
 	if !theirs.asked {
 		return
 	}
@@ -302,20 +302,21 @@ func (s *Store) consulted(ctx context.Context, lay *layout, peer view.NodeID, th
 			}
 		}
 		if len(at) > 0 {
-			s.madeEqual(ctx, lay, peer, at, nil)
+			s.madeEqual(ctx, lay, losses, peer, at, nil)
 		}
 	}
 }
 
 // madeEqual notes that slices of one bucket were made equal with a peer, under
-// the roster then, and of which the peer said that it is a seasoned home.
-func (s *Store) madeEqual(ctx context.Context, then *layout, peer view.NodeID, at []slice, seasoned []byte) {
+// the roster and with the losses then, and of which the peer said that it is a
+// seasoned home.
+func (s *Store) madeEqual(ctx context.Context, then *layout, losses uint64, peer view.NodeID, at []slice, seasoned []byte) {
 	b := s.buckets.byID(at[0].bucket)
 	s.following.Lock()
 	lay := s.layout.Load()
-	if lay.roster != then.roster {
+	if lay.roster != then.roster || losses != s.losses.Load() {
 		s.following.Unlock()
-		return // other homes count now
+		return // other homes count now, or what was here then may be gone
 	}
 	changed := false
 	for _, a := range at {

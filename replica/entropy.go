@@ -10,7 +10,12 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-const entropyRetry = time.Second // after a comparison that failed
+// After a comparison that failed, growing from the first to the last: what cannot
+// be read here or there is not there a second later.
+const (
+	entropyRetry     = time.Second
+	lastEntropyRetry = 2 * time.Minute
+)
 
 // entropy keeps this store equal with the other homes of what it holds: with
 // every peer when it starts or comes back, with a random one now and then.
@@ -71,11 +76,13 @@ func (e *entropy) run(ctx context.Context) {
 	defer tick.Stop()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
+	wait := entropyRetry
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-e.kick:
+			wait = entropyRetry
 		case <-e.stray:
 			retry.Reset(entropyRetry)
 			continue
@@ -87,8 +94,11 @@ func (e *entropy) run(ctx context.Context) {
 				e.want1(peers[rand.IntN(len(peers))])
 			}
 		}
-		if !e.round(ctx) {
-			retry.Reset(entropyRetry)
+		if e.round(ctx) {
+			wait = entropyRetry
+		} else {
+			retry.Reset(wait)
+			wait = min(2*wait, lastEntropyRetry)
 		}
 	}
 }

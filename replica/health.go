@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -96,9 +97,10 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		h := Health{Status: st}
 		h.Problems = s.problems(&h, s.layout.Load())
 		return h, err
-	} else if err != nil {
+	} else if err != nil && !errors.Is(err, storage.ErrCorrupt) {
 		return Health{}, err
 	}
+	unread := err != nil
 	if !s.enter() {
 		return Health{}, ErrClosed
 	}
@@ -111,11 +113,11 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	lay := s.layout.Load()
 	former := make(map[slice]bool)
 	hints, err := s.hintsBySlice(ctx)
-	if err != nil {
+	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
 		return h, s.diskError("health", err)
 	}
 	left, _, err := s.leftover(ctx, lay)
-	if err != nil {
+	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
 		return h, s.diskError("health", err)
 	}
 	for _, at := range left {
@@ -140,6 +142,9 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		}
 	}
 	h.Problems = s.problems(&h, lay)
+	if unread {
+		h.Problems = append(h.Problems, "a part of the disk does not read just now, so not all that lies here was counted: look again in a minute")
+	}
 	return h, nil
 }
 
@@ -187,8 +192,8 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 	if s.disk != nil {
 		if err := s.disk.Err(); err != nil {
 			say("the disk has failed, nothing is written here any more: replace it and start the node with an empty directory under the same name (%v)", err)
-		} else if s.disk.Stats().Full {
-			say("the disk is full, writes are refused here while reads go on: make room, or take the node out of service")
+		} else {
+			s.diskProblems(s.disk.Stats(), say)
 		}
 	}
 	if s.clocks.ahead.Load() {
@@ -217,6 +222,22 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 		say("%d writes that waited here were given up, for age or for lack of room", h.OutboxDropped)
 	}
 	return out
+}
+
+// diskProblems tells what is wrong with a disk that works on.
+func (s *Store) diskProblems(st storage.Stats, say func(string, ...any)) {
+	if st.Full {
+		say("the disk is full, writes are refused here while reads go on: make room, or take the node out of service")
+	}
+	if st.Damaged > 0 {
+		say("%d files of the store are damaged and cannot be mended here, what reads is served: start the node with an empty directory under the same name, the other nodes will fill it", st.Damaged)
+	}
+	if st.GivenUp > 0 {
+		say("%d parts of the disk did not read and were given up, their other homes bring the records back: replace the disk if that happens again; what had no other home is lost", st.GivenUp)
+	}
+	if n := s.stats.lostHints.Load(); n > 0 {
+		say("%d copies kept for nodes that were down are among them", n)
+	}
 }
 
 // fewCopies tells of shards with fewer copies in contact than they should have,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -84,8 +85,8 @@ func (h *hints) run(ctx context.Context) {
 		behind := h.lagging.Swap(false)
 		armed = left || behind
 		switch {
-		case errors.Is(err, ErrStorageFull):
-			retry.Reset(lagHintRetry) // what is delivered cannot be deleted here
+		case errors.Is(err, ErrStorageFull), errors.Is(err, storage.ErrCorrupt):
+			retry.Reset(lagHintRetry) // what is delivered cannot be deleted here, or not be read
 		case left:
 			retry.Reset(wait)
 			wait = min(2*wait, lastHintRetry)

@@ -49,6 +49,17 @@ func (r *readiness) follow(shards int, isHome, settled func(shard int) bool) {
 	}
 }
 
+// lose notes that records of a shard are gone here, nobody knows which: it begins
+// anew, as fresh.
+func (r *readiness) lose(shard int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.homes[shard] {
+		r.core.Begin(shard, true)
+		(*r.verdicts.Load())[shard].Store(false)
+	}
+}
+
 // judge asks the core about a shard again; it tells whether it just became
 // ready.
 func (r *readiness) judge(shard int, self view.NodeID, homes, members []view.NodeID) bool {

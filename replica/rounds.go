@@ -40,6 +40,7 @@ type round struct {
 	logged purge.Round // the last one of which there is something in the log
 	filled bool        // there may be records
 	aside  bool        // they are being set aside: nothing is taken in meanwhile
+	cuts   int         // counts losses of its log, see voidClaims
 	step   int         // counts changes since the store was opened
 }
 
@@ -104,6 +105,12 @@ func (s *Store) openRounds(ctx context.Context) error {
 	all, err := s.held(ctx)
 	for _, at := range all {
 		s.rounds.now[at.shard].filled = true
+	}
+	if errors.Is(err, storage.ErrCorrupt) { // some of it does not read, see lose: there may be more
+		for shard := range s.rounds.now {
+			s.rounds.now[shard].filled = true
+		}
+		err = nil
 	}
 	for shard := range s.rounds.now {
 		if s.rounds.now[shard].stamp.Committed != (purge.Round{}) {

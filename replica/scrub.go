@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -12,6 +13,7 @@ import (
 const (
 	scrubPage = 256 << 10 // bytes read at a time; one page a second
 	scrubNote = time.Hour // of running time, between two notes of how far it is
+	scrubWait = 10        // times that a part that does not read is tried again: it is mended, see lose
 )
 
 // scrub reads all records now and then, so that damage on the disk is found, and
@@ -21,6 +23,7 @@ const (
 type scrub struct {
 	s     *Store
 	state wire.ScrubState
+	stuck int           // times that it came to a part that does not read
 	noted time.Duration // since(), when the state was last noted
 	seen  time.Duration // since(), up to when state.Ran counts
 }
@@ -93,11 +96,17 @@ func (c *scrub) page(ctx context.Context) (last bool, err error) {
 		}
 		return nil
 	})
-	switch {
-	case errors.Is(err, errStop):
-		return false, nil
-	case errors.Is(err, storage.ErrCorrupt):
-		return true, nil // told by the storage; what lies behind it is begun again next time
+	if errors.Is(err, storage.ErrCorrupt) {
+		if c.stuck++; c.stuck < scrubWait {
+			return false, nil
+		}
+		// It cannot be mended. What lies behind it is read all the same.
+		c.state.Cursor = wire.NextShard(c.state.Cursor)
+		err = errStop
+	}
+	c.stuck = 0
+	if errors.Is(err, errStop) {
+		return bytes.Compare(c.state.Cursor, upper) >= 0, nil
 	}
 	return err == nil, err
 }

@@ -49,8 +49,9 @@ type Store struct {
 	// following is held while verdicts of readiness are made from the layout,
 	// so that an older layout never has the last word.
 	following   sync.Mutex
-	leaving     atomic.Bool  // everything is being handed over for good
-	taking      atomic.Int64 // what others have sent and is not yet synced; see takeIn
+	losses      atomic.Uint64 // parts of the disk that were given up; grows while following is held
+	leaving     atomic.Bool   // everything is being handed over for good
+	taking      atomic.Int64  // what others have sent and is not yet synced; see takeIn
 	buckets     *buckets
 	digests     *digests
 	inventories inventories
@@ -84,7 +85,7 @@ type Store struct {
 
 // stats counts what happens in the background.
 type stats struct {
-	repaired, delivered, compared, moved, dropped, purged, aside, scrubbed atomic.Uint64
+	repaired, delivered, compared, moved, dropped, purged, aside, scrubbed, lostHints, indexGaps atomic.Uint64
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
@@ -192,6 +193,9 @@ func (s *Store) openDisk(ctx context.Context) error {
 	if err == nil {
 		err = s.buckets.reload(ctx)
 	}
+	if errors.Is(err, storage.ErrCorrupt) {
+		err = fmt.Errorf("start the node with an empty directory under the same name, the other nodes will fill it: %w", err)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("replica: open: %w", err), s.disk.Close())
 	}
@@ -214,6 +218,8 @@ func (s *Store) start(ctx context.Context) error {
 		s.group.Go(s.followRounds)
 		s.group.Go(s.purger.run)
 		s.group.Go((&scrub{s: s}).run)
+		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.lose) })
+		s.group.Go(s.reindex)
 		s.entropy.moved()
 	}
 	if s.outbox != nil {

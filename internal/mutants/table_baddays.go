@@ -18,7 +18,7 @@ var badDays = []Mutant{
 	},
 	{
 		Name: "bad-days-full-disk-unsaid", Rule: "a store says that its disk is full",
-		File: "replica/health.go", Old: "} else if s.disk.Stats().Full {", New: "} else if s.disk.Stats().Full && h == nil {",
+		File: "replica/health.go", Old: "if st.Full {", New: "if st.Full && st.DiskBytes == 0 {",
 		Packages: replicaTests, Tests: "TestFullDiskOfOneHome",
 	},
 	{

@@ -188,4 +188,54 @@ var replica = []Mutant{
 		File: "replica/deadline.go", Old: "if !fresh && !asked {", New: "if false {",
 		Packages: replicaTests, Tests: "TestDeadlineIsNotLater",
 	},
+	{
+		Name: "replica-loss-is-absence", Rule: "a home that has lost records is as a fresh one (protocol 0.3, B.2)",
+		File: "replica/ready.go", Old: "r.core.Begin(shard, true)\n", New: "r.core.Begin(shard, false)\n",
+		Packages: replicaTests, Tests: "TestLossVoids",
+	},
+	{
+		Name: "replica-loss-still-vouched-for", Rule: "absence at a home that has lost records proves nothing (protocol 0.3, B.2)",
+		File: "replica/ready.go", Old: "(*r.verdicts.Load())[shard].Store(false)", New: "_ = shard",
+		Packages: replicaTests, Tests: "TestLossVoids",
+	},
+	{
+		Name: "replica-loss-forgotten", Rule: "a restart does not make up for a loss (protocol B.2)",
+		File: "replica/mend.go", Old: "if err := tx.Set(metaSettled(b), bits); err != nil {", New: "if err := error(nil); err != nil && bits != nil {",
+		Packages: replicaTests, Tests: "TestLossVoids",
+	},
+	{
+		Name: "replica-comparison-outlives-loss", Rule: "a comparison counts for what is here at its end (protocol B.2)",
+		File: "replica/compare.go", Old: "losses != s.losses.Load()", New: "losses > s.losses.Load()",
+		Packages: replicaTests, Tests: "TestLossVoids",
+	},
+	{
+		Name: "replica-digest-outlives-loss", Rule: "a digest always equals recomputation from storage (F.1 22)",
+		File: "replica/mend.go", Old: "s.digests.forget(slice{b.id, shard})", New: "_ = s.digests",
+		Packages: replicaTests, Tests: "TestLossVoids",
+	},
+	{
+		Name: "replica-lost-log-is-whole", Rule: "a log of purges that has lost entries is whole only after the last round (protocol A.7)",
+		File: "replica/mend.go", Old: "next.from = next.stamp.Acked\n", New: "",
+		Packages: replicaTests, Tests: "TestLossOfPurgeLog",
+	},
+	{
+		Name: "replica-caught-up-by-a-lost-log", Rule: "who lost entries of a log while catching up begins again (protocol A.7)",
+		File: "replica/mend.go", Old: "next.cuts++", New: "_ = next.cuts",
+		Packages: replicaTests, Tests: "TestLossOfPurgeLog",
+	},
+	{
+		Name: "replica-index-stays-lost", Rule: "hints whose index is lost are delivered all the same (F.1 16)",
+		File: "replica/mend.go", Old: "return tx.Set(metaReindex(), nil)", New: "return nil",
+		Packages: replicaTests, Tests: "TestLossOfIndex",
+	},
+	{
+		Name: "replica-scrub-ends-at-damage", Rule: "what lies behind damage is scrubbed, too",
+		File: "replica/scrub.go", Old: "c.state.Cursor = wire.NextShard(c.state.Cursor)", New: "_ = wire.NextShard",
+		Packages: replicaTests, Tests: "TestDamageThatStays",
+	},
+	{
+		Name: "replica-comparison-storm", Rule: "a comparison that fails is tried again later and later",
+		File: "replica/entropy.go", Old: "wait = min(2*wait, lastEntropyRetry)", New: "wait = min(wait, lastEntropyRetry)",
+		Packages: replicaTests, Tests: "TestDamageThatStays",
+	},
 }

@@ -157,4 +157,34 @@ var storage = []Mutant{
 		File: "internal/storage/commit.go", Old: "err == nil && u.look && len(tx.undo) > 0", New: "err == nil && u.look && len(tx.undo) > 1",
 		Packages: "./internal/storage", Tests: "TestReserve",
 	},
+	{
+		Name: "storage-loss-not-told", Rule: "what a store forgets it tells first (protocol F.1 11)",
+		File: "internal/storage/mend.go", Old: "lost(tx, p.lower, p.upper)", New: "lost(tx, p.lower, p.lower)",
+		Packages: storageTests, Tests: "TestMendGivesUp",
+	},
+	{
+		Name: "storage-salvage-left-behind", Rule: "of a part that is given up all comes back that can be read (protocol F.1 5)",
+		File: "internal/storage/mend.go", Old: "_ = b.Set([]byte(key), rec, nil)", New: "_ = rec",
+		Packages: storageTests, Tests: "TestMendGivesUp",
+	},
+	{
+		Name: "storage-salvage-in-memory", Rule: "what can be read of a part outlives a crash while it is given up (protocol F.1 5)",
+		File: "internal/storage/mend.go", Old: "_ = b.Set(append(salvaged[:len(salvaged):len(salvaged)], key...), rec, nil)", New: "_, _ = key, rec",
+		Packages: storageTests, Tests: "TestMendOutlivesCrashes",
+	},
+	{
+		Name: "storage-crash-while-mending", Rule: "what a crash has cut short is ended by the next opening",
+		File: "internal/storage/open.go", Old: "if err := s.restore(); err != nil {", New: "if err := error(nil); err != nil {",
+		Packages: storageTests, Tests: "TestMendOutlivesCrashes",
+	},
+	{
+		Name: "storage-told-in-vain", Rule: "nothing is told, or given up, that cannot be mended",
+		File: "internal/storage/mend.go", Old: "if err := s.mayGo(p); err != nil {", New: "if err := error(nil); err != nil {",
+		Packages: storageTests, Tests: "TestMendLeaves",
+	},
+	{
+		Name: "storage-mended-over-and-over", Rule: "damage that stays is tried again later and later",
+		File: "internal/storage/mend.go", Old: "wait = min(2*wait, lastMend)", New: "wait = firstMend",
+		Packages: storageTests, Tests: "TestMendRuns",
+	},
 }

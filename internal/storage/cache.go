@@ -98,6 +98,32 @@ func (c *recordCache) deleted(key string) {
 	}
 }
 
+// within returns the values kept of keys in a range.
+func (c *recordCache) within(lower, upper []byte) map[string][]byte {
+	out := make(map[string][]byte)
+	c.each(lower, upper, func(_ *cacheShard, e *entry) { out[e.key] = e.value })
+	return out
+}
+
+// forget drops what is kept of keys in a range, and what is being read of them.
+func (c *recordCache) forget(lower, upper []byte) {
+	c.each(lower, upper, (*cacheShard).drop)
+}
+
+func (c *recordCache) each(lower, upper []byte, fn func(*cacheShard, *entry)) {
+	for i := range c.shards {
+		sh := &c.shards[i]
+		sh.mu.Lock()
+		sh.gen++
+		for key, e := range sh.entries {
+			if string(lower) <= key && key < string(upper) {
+				fn(sh, e)
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
 func (sh *cacheShard) set(key string, value []byte) {
 	e := sh.entries[key]
 	if cost(key, value) > sh.limit/4 {

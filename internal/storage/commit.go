@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -244,7 +243,7 @@ func (tx *Tx) Delete(key []byte) error {
 // checkKey refuses the empty key, which Pebble does not take everywhere, and
 // the store's own.
 func checkKey(key []byte) error {
-	if len(key) == 0 || len(key) > MaxKey || bytes.Equal(key, countKey) {
+	if len(key) == 0 || len(key) > MaxKey || key[0] == 0 {
 		return fmt.Errorf("%w: %d bytes", ErrKey, len(key))
 	}
 	return nil
@@ -288,6 +287,8 @@ func (s *Store) commitLoop(ctx context.Context) {
 		select {
 		case u := <-s.queue:
 			s.commitGroup(u)
+		case m := <-s.mends:
+			m.done <- s.giveUp(m)
 		case <-ctx.Done():
 			return
 		}

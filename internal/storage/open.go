@@ -40,6 +40,8 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		opts:    o,
 		queue:   make(chan *update, maxGroupUpdates),
+		mends:   make(chan *mending),
+		damage:  damage{kick: make(chan struct{}, 1)},
 		idle:    make(chan struct{}),
 		drained: make(chan struct{}),
 		refused: make(chan struct{}),
@@ -180,6 +182,9 @@ func (s *Store) openPebble() error {
 	if err := s.checkMark(); err != nil {
 		return errors.Join(err, s.closePebble())
 	}
+	if err := s.restore(); err != nil {
+		return errors.Join(err, s.closePebble())
+	}
 	return nil
 }
 
@@ -216,7 +221,7 @@ func refused(err error) error {
 }
 
 func damaged(err error) error {
-	return fmt.Errorf("%w: move the directory aside and start with an empty one, other nodes will fill it: %w", ErrCorrupt, err)
+	return fmt.Errorf("%w: start the node with an empty directory under the same name, the other nodes will fill it: %w", ErrCorrupt, err)
 }
 
 func (s *Store) pebbleOptions() *pebble.Options {
@@ -258,7 +263,13 @@ func (s *Store) events() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) { log.Warn("storage: background work failed", "err", err) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			log.Error("storage: damaged file", "path", info.Path, "err", info.Details)
+			news, stays := s.damage.note(info.Path)
+			if news {
+				log.Error("storage: damaged file", "path", info.Path, "err", info.Details)
+			}
+			if stays {
+				s.guard.pause(damagePause)
+			}
 		},
 		WALCreated:    func(pebble.WALCreateInfo) { s.pressure.note() },
 		FlushEnd:      func(pebble.FlushInfo) { s.pressure.note() },

@@ -153,7 +153,7 @@ func TestOpenDamaged(t *testing.T) {
 				serr := s.Scan(context.Background(), nil, nil, func(_, _ []byte) error { n++; return nil })
 				t.Errorf("opened; %d records, %v", n, serr)
 				_ = s.Close()
-			} else if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "move the directory aside") {
+			} else if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "start the node with an empty directory") {
 				t.Error(err)
 			}
 		})

@@ -136,6 +136,9 @@ type Stats struct {
 	CacheMiss  uint64
 	DiskBytes  uint64 // taken by the store's files
 	Full       bool   // updates get ErrStorageFull
+	GivenUp    uint64 // parts of the disk that did not read and were given up, see Mend
+	Lost       uint64 // records known to have been in them
+	Damaged    int    // tables that do not read and could not be mended
 }
 
 // Stats returns the present figures.
@@ -147,6 +150,7 @@ func (s *Store) Stats() Stats {
 		Corrupt: s.stats.corrupt.Load(),
 	}
 	st.CacheBytes, st.CacheHits, st.CacheMiss = s.cache.usage()
+	st.GivenUp, st.Lost, st.Damaged = s.damage.usage()
 	if s.enter() != nil {
 		return st
 	}

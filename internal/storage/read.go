@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -53,7 +54,7 @@ func (s *Store) settled(ctx context.Context, g *group) error {
 
 // load reads from Pebble what may be unsynced. The result is a copy.
 func (s *Store) load(key []byte) ([]byte, error) {
-	rec, closer, err := s.db.Get(key)
+	rec, closer, err := s.look(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, ErrNotFound
 	}
@@ -74,6 +75,23 @@ func (s *Store) load(key []byte) ([]byte, error) {
 		value = []byte{}
 	}
 	return value, nil
+}
+
+// look reads a record as it is before or after a part of the store goes, not as it
+// is meanwhile. It holds no lock: where a block does not read, Pebble may wait.
+func (s *Store) look(key []byte) ([]byte, io.Closer, error) {
+	for {
+		n := s.going.Load()
+		rec, closer, err := s.db.Get(key)
+		if n%2 == 0 && n == s.going.Load() {
+			return rec, closer, err
+		}
+		if err == nil {
+			_ = closer.Close()
+		}
+		s.mended.RLock() // until it is over
+		s.mended.RUnlock()
+	}
 }
 
 // unreadable reports a damaged record. Whether a sum does not match or the
@@ -101,7 +119,9 @@ func (s *Store) scan(ctx context.Context, lower, upper []byte, fn func(key, valu
 		return err
 	}
 	defer s.leave()
+	s.mended.RLock()
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	s.mended.RUnlock()
 	if err != nil {
 		return s.unreadable(lower, err)
 	}
@@ -121,8 +141,8 @@ func (s *Store) walk(ctx context.Context, it *pebble.Iterator, fn func(key, valu
 		if err := errors.Join(ctx.Err(), s.usable()); err != nil {
 			return err
 		}
-		if bytes.Equal(it.Key(), countKey) {
-			continue
+		if it.Key()[0] == 0 {
+			continue // the store's own
 		}
 		rec, err := it.ValueAndErr()
 		if err != nil {

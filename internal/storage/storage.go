@@ -55,8 +55,8 @@ var (
 	ErrStoreFailed = errors.New("store has failed")
 	// ErrReadOnly refuses an update of a store opened with ReadOnly.
 	ErrReadOnly = errors.New("store is read-only")
-	// ErrKey refuses a key that is empty, a single zero byte, or longer than
-	// MaxKey.
+	// ErrKey refuses a key that is empty, begins with a zero byte, or is longer
+	// than MaxKey.
 	ErrKey = errors.New("key is empty, reserved or too long")
 	// ErrTooLarge refuses a value longer than MaxValue.
 	ErrTooLarge = errors.New("value is too large")
@@ -151,8 +151,11 @@ type Store struct {
 	tasks *lifecycle.Group // the committer, and what keeps a spare log
 
 	queue     chan *update
-	updates   sync.Pool             // of *update
-	idle      chan struct{}         // closed when the committer has gone
+	updates   sync.Pool     // of *update
+	idle      chan struct{} // closed when the committer has gone
+	mends     chan *mending
+	mended    sync.RWMutex          // held while a part of the store goes
+	going     atomic.Uint64         // odd meanwhile
 	inflight  atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
 	pressure  pressure
 	gathering gathering
@@ -168,7 +171,8 @@ type Store struct {
 	readers int           // reading from db now
 	drained chan struct{} // closed when closed and no reader is left
 
-	stats counters
+	stats  counters
+	damage damage
 }
 
 // Get returns the value of key, which is shared and must not be changed. It
@@ -181,7 +185,7 @@ func (s *Store) Get(ctx context.Context, key []byte) ([]byte, error) { return s.
 // keys, as of one moment, synced data only. An empty bound is open. Damaged
 // records are left out and reported to Options.OnCorrupt. Where a part of the
 // disk cannot be read at all, Scan ends there with ErrCorrupt: what follows
-// is unknown. key and value are valid only during the call and must not be
+// is unknown until that part is given up; see Mend. key and value are valid only during the call and must not be
 // changed. Scan stops at the first error of fn and returns it. It keeps files
 // from being deleted while it runs; fn may read the Store and update it, but
 // not close it.

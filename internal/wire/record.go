@@ -225,6 +225,14 @@ func RecordPrefix(shard int, bucket uint64, extra int) []byte {
 // RecordRange returns the bounds of all records.
 func RecordRange() (lower, upper []byte) { return []byte{keyRecord}, []byte{keyRecord + 1} }
 
+// NextShard returns where the records of the shard behind that of a key begin.
+// The key may be cut short.
+func NextShard(k []byte) []byte {
+	var shard [2]byte
+	copy(shard[:], k[min(len(k), 1):])
+	return After(append([]byte{keyRecord}, shard[:]...))
+}
+
 // ParseRecordKey takes a record's key apart.
 func ParseRecordKey(k []byte) (shard int, bucket uint64, key string, ok bool) {
 	if len(k) < 11 || k[0] != keyRecord {
@@ -252,6 +260,9 @@ func IndexRange(kind byte, target view.NodeID) (lower, upper []byte) {
 	lower = binary.BigEndian.AppendUint64(lower, uint64(target))
 	return lower, After(lower)
 }
+
+// IndexBounds returns the bounds of all index entries.
+func IndexBounds() (lower, upper []byte) { return []byte{keyIndex}, []byte{keyIndex + 1} }
 
 // ParseIndexKey returns the target of an index entry and the key of the
 // record it points to.

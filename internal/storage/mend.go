@@ -1,0 +1,374 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+const (
+	firstMend   = time.Second
+	lastMend    = 10 * time.Minute
+	maxSalvage  = 64 << 20 // bytes of records that are carried out of a damaged part
+	mostMending = 64       // parts of one file that are given up in one go
+	// damagePause is what Pebble waits for where it comes across damage that stays:
+	// it tries a merge of tables that has failed again at once, and for ever.
+	damagePause = 500 * time.Millisecond
+)
+
+// salvaged is what the keys begin with under which records are kept while the
+// part of the store that they were in is given up. Callers cannot use them. Alone
+// it says that there are such: it is found, or not, without a look at its
+// neighbours, which may be damaged themselves.
+var (
+	salvaged      = []byte{0, 's'}
+	salvagedUpper = []byte{0, 's' + 1}
+	callersLower  = []byte{1} // the first key that callers may use
+)
+
+// OnLost is told, on the committer, that the store is about to forget which of
+// the keys lower <= key < upper it held, because a part of the disk cannot be
+// read. From then on they are not found, but for those that could be read some
+// other way. What it writes is synced before anything is forgotten; then is
+// called when that is done, or has failed. Like the function of an update it must
+// not call the Store but through tx.
+type OnLost func(tx *Tx, lower, upper []byte) (then func(), err error)
+
+// damage is what has been found of tables that do not read.
+type damage struct {
+	kick chan struct{} // capacity 1: a file was found
+
+	mu    sync.Mutex
+	files map[string]*damagedFile // by path
+	parts uint64                  // given up since Open
+	lost  uint64                  // records in them that are known to be lost
+}
+
+type damagedFile struct {
+	again bool  // it was come across since it was last looked at
+	err   error // why it could not be mended
+}
+
+// note is called by Pebble wherever it comes across damage. news: for the first
+// time; stays: it could not be mended.
+func (d *damage) note(path string) (news, stays bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f := d.files[path]; f != nil {
+		f.again = true
+		return false, f.err != nil // it is tried again when its time has come
+	}
+	if d.files == nil {
+		d.files = make(map[string]*damagedFile)
+	}
+	d.files[path] = &damagedFile{again: true}
+	select {
+	case d.kick <- struct{}{}:
+	default:
+	}
+	return true, false
+}
+
+// next lists the files to be looked at.
+func (d *damage) next() (paths []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for path, f := range d.files {
+		paths = append(paths, path)
+		f.again = false
+	}
+	return paths
+}
+
+// looked notes what came of it. It reports whether the file is done with.
+func (d *damage) looked(path string, err error) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.files[path]
+	if err == nil || errors.Is(err, errReads) && !f.again {
+		delete(d.files, path)
+		return true
+	}
+	f.err = err
+	return false
+}
+
+func (d *damage) gaveUp(lost int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.parts++
+	d.lost += uint64(lost)
+}
+
+// usage returns how many parts were given up, how many records were lost in them
+// for all that is known, and how many files are damaged and not mended.
+func (d *damage) usage() (parts, lost uint64, files int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.files {
+		if f.err != nil {
+			files++
+		}
+	}
+	return d.parts, d.lost, files
+}
+
+// errReads: nothing is wrong with the records of a file, at least not now.
+var errReads = errors.New("records read well")
+
+// Mend gives up, until ctx ends, what of the store's tables is found not to read:
+// a block of records as a rule. A part that nobody can read would end each scan
+// and each merge of tables for ever. What is lost is told first. What cannot be
+// mended is tried again later and later, and counted in Stats.
+func (s *Store) Mend(ctx context.Context, lost OnLost) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	timer.Stop()
+	wait := firstMend
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.damage.kick:
+		case <-timer.C:
+		}
+		left := false
+		for _, path := range s.damage.next() {
+			err := s.mend(ctx, path, lost)
+			if ctx.Err() != nil || s.usable() != nil {
+				return
+			}
+			if !s.damage.looked(path, err) {
+				left = true
+				s.opts.Logger.Error("storage: damaged file cannot be mended", "path", path, "err", err, "again in", wait)
+			}
+		}
+		if !left {
+			wait = firstMend
+			continue
+		}
+		timer.Reset(wait)
+		wait = min(2*wait, lastMend)
+	}
+}
+
+// mending is a part to be given up by the committer: nothing is written meanwhile.
+type mending struct {
+	ctx  context.Context
+	path string
+	part *part
+	lost OnLost
+	done chan error // capacity 1
+}
+
+// mend gives up what of a file does not read.
+func (s *Store) mend(ctx context.Context, path string, lost OnLost) error {
+	for n := 0; ; n++ {
+		if err := s.enter(); err != nil {
+			return err
+		}
+		part, err := s.spoiledPart(path)
+		s.leave()
+		switch {
+		case err != nil:
+			return err
+		case part == nil && n == 0:
+			return errReads
+		case part == nil:
+			return nil
+		case n == mostMending:
+			return errors.New("too many parts do not read")
+		}
+		if err := s.mendPart(&mending{ctx, path, part, lost, make(chan error, 1)}); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) mendPart(m *mending) error {
+	select {
+	case s.mends <- m:
+	case <-s.idle:
+		return ErrClosed
+	case <-m.ctx.Done():
+		return m.ctx.Err()
+	}
+	select {
+	case err := <-m.done:
+		return err
+	case <-s.idle:
+		return ErrClosed
+	}
+}
+
+// giveUp forgets a part of the store, all but what can be read otherwise: newer
+// records of the same keys above all, in memory or in other tables. In this
+// order: the loss is told, what can be read is written down elsewhere, the part
+// goes, what can be read comes back. A crash between any two of these leaves what
+// Open needs to go on; see restore.
+func (s *Store) giveUp(m *mending) error {
+	p := m.part
+	if err := errors.Join(s.guard.failure(), s.short()); err != nil {
+		return err
+	}
+	// What cannot be done shall not be told.
+	if err := s.mayGo(p); err != nil {
+		return err
+	}
+	then, err := s.tell(m.lost, p)
+	defer then()
+	if err != nil {
+		return err
+	}
+	if err := s.flushed(m.ctx); err != nil {
+		return err
+	}
+	kept, lost, err := s.salvage(p)
+	if err != nil {
+		return err
+	}
+	err = s.writeAlone(func(b *pebble.Batch) {
+		_ = b.Set(salvaged, encodeRecord(salvaged, nil), nil)
+		for key, rec := range kept {
+			_ = b.Set(append(salvaged[:len(salvaged):len(salvaged)], key...), rec, nil)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.flushed(m.ctx), s.edges(p)); err != nil {
+		return errors.Join(err, s.comeBack(kept))
+	}
+	s.mended.Lock() // nobody sees the store without what comes back
+	s.going.Add(1)
+	defer func() {
+		s.going.Add(1)
+		s.mended.Unlock()
+	}()
+	err = s.db.Excise(m.ctx, pebble.KeyRange{Start: p.lower, End: p.upper})
+	if err == nil {
+		s.damage.gaveUp(lost)
+		s.cache.forget(p.lower, p.upper)
+		s.opts.Logger.Error("storage: a part of the disk does not read and was given up", "path", m.path,
+			"from", fmt.Sprintf("%.40q", p.lower), "to", fmt.Sprintf("%.40q", p.upper), "records kept", len(kept), "known to be lost", lost)
+	}
+	return errors.Join(err, s.comeBack(kept))
+}
+
+// mayGo says why a part cannot be given up.
+func (s *Store) mayGo(p *part) error {
+	all, err := s.tables()
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(all, func(t pebble.SSTableInfo) bool { return t.FileNum == p.table.FileNum }) {
+		return errors.New("the table has gone meanwhile")
+	}
+	if _, err := s.within(p); err != nil {
+		return err
+	}
+	return s.edges(p)
+}
+
+// tell has the loss of a part told, and syncs what is written about it.
+func (s *Store) tell(lost OnLost, p *part) (then func(), err error) {
+	then = func() {}
+	g := &group{opened: time.Now(), writes: make(map[string]write), done: make(chan struct{})}
+	tx := &Tx{s: s, g: g}
+	err = tx.run(&update{fn: func(tx *Tx) error {
+		told, err := lost(tx, p.lower, p.upper)
+		if told != nil {
+			then = told
+		}
+		return err
+	}})
+	if err == nil {
+		g.err = s.commit(g)
+		err = g.err
+	}
+	close(g.done)
+	return then, err
+}
+
+// comeBack writes what was salvaged to where it was.
+func (s *Store) comeBack(kept map[string][]byte) error {
+	return s.writeAlone(func(b *pebble.Batch) {
+		_ = b.Delete(salvaged, nil)
+		for key, rec := range kept {
+			_ = b.Set([]byte(key), rec, nil)
+			_ = b.Delete(append(salvaged[:len(salvaged):len(salvaged)], key...), nil)
+		}
+	})
+}
+
+// writeAlone is a commit of the store's own. The count of groups goes with it: it
+// may have been in a part that is to go.
+func (s *Store) writeAlone(fill func(*pebble.Batch)) error {
+	batch := s.db.NewBatch()
+	fill(batch)
+	var count [8]byte
+	binary.LittleEndian.PutUint64(count[:], s.count+1)
+	_ = batch.Set(countKey, encodeRecord(countKey, count[:]), nil)
+	s.apply(batch)
+	if err := s.guard.failure(); err != nil {
+		return err
+	}
+	s.count++
+	s.synced.Store(s.count)
+	s.pressure.note()
+	return nil
+}
+
+// restore ends what a crash has cut short: nothing was written between the two
+// ends of a giveUp, so what was salvaged is what the store held last.
+func (s *Store) restore() error {
+	if s.opts.ReadOnly {
+		return nil
+	}
+	if _, err := s.load(salvaged); errors.Is(err, ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return damaged(err)
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: salvaged, UpperBound: salvagedUpper})
+	if err != nil {
+		return damaged(err)
+	}
+	kept := make(map[string][]byte)
+	for ok := it.First(); ok; ok = it.Next() {
+		rec, err := it.ValueAndErr()
+		if err != nil {
+			return damaged(errors.Join(err, it.Close()))
+		}
+		if key := it.Key()[len(salvaged):]; len(key) > 0 {
+			kept[string(key)] = bytes.Clone(rec)
+		}
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return damaged(err)
+	}
+	return s.comeBack(kept)
+}
+
+// flushed brings all that is in memory into tables.
+func (s *Store) flushed(ctx context.Context) error {
+	done, err := s.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return s.guard.failure()
+	case <-s.refused:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,210 @@
+package replica
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// What the disk cannot read the storage gives up, after it has told here. From
+// then on these records are absent, but that must prove nothing: the shards begin
+// anew, like those of a home that has just become one, and are compared with all
+// who are there. Purges lose nothing by it: who holds nothing of a key holds
+// nothing older than its tomb.
+
+// metaReindex is there while index entries may be missing of records that are not.
+func metaReindex() []byte { return wire.MetaKey("reindex") }
+
+// gap is a range of keys that the storage gives up.
+type gap struct{ lower, upper []byte }
+
+func (g gap) meets(lower, upper []byte) bool {
+	return bytes.Compare(g.lower, upper) < 0 && bytes.Compare(lower, g.upper) < 0
+}
+
+// lose is storage.OnLost.
+func (s *Store) lose(tx *storage.Tx, lower, upper []byte) (then func(), err error) {
+	g := gap{bytes.Clone(lower), bytes.Clone(upper)}
+	var left leftover
+	err = s.run(tx, func(tx *storage.Tx) error { return s.voidClaims(tx, g) }, &left)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		_ = s.ran("note a loss", &left, nil)
+		s.group.Go(func(ctx context.Context) { s.afterLoss(ctx, g) })
+		s.entropy.moved()
+	}, nil
+}
+
+// voidClaims takes back, in an update, what this store could say about what it
+// will not have any more.
+func (s *Store) voidClaims(tx *storage.Tx, g gap) error {
+	if lower, upper := wire.RecordRange(); g.meets(lower, upper) {
+		if err := s.voidShards(tx, g); err != nil {
+			return err
+		}
+	}
+	meta := g.meets(wire.MetaKey(""), wire.After(wire.MetaKey("")))
+	for shard := range s.shards {
+		next := s.rounds.now[shard]
+		lost := g.meets(wire.LogRange(shard))
+		if lost {
+			// The entries may have been of any round. Who was about to take in a
+			// peer's log begins again: items may have come behind what is lost.
+			next.from = next.stamp.Acked
+			next.cuts++
+		}
+		// In a gap of such notes, those of memory are written down again.
+		if lost || meta && (next.stamp != purge.Stamp{} || next.from != purge.Round{} || next.logged != purge.Round{}) {
+			if err := s.setRound(tx, shard, next); err != nil {
+				return err
+			}
+		}
+	}
+	if lower, upper := wire.IndexBounds(); g.meets(lower, upper) {
+		s.stats.indexGaps.Add(1)
+		return tx.Set(metaReindex(), nil)
+	}
+	return nil
+}
+
+// voidShards has the shards in a gap begin anew, in memory and on disk.
+func (s *Store) voidShards(tx *storage.Tx, g gap) error {
+	s.following.Lock()
+	defer s.following.Unlock()
+	s.losses.Add(1)
+	lay := s.layout.Load()
+	for _, b := range s.buckets.list() {
+		for shard := range s.shardsOf(b) {
+			lower := wire.RecordPrefix(shard, b.id, 0)
+			if !g.meets(lower, wire.After(lower)) {
+				continue
+			}
+			s.digests.forget(slice{b.id, shard})
+			b.ready.lose(shard)
+		}
+		bits := append(binary.BigEndian.AppendUint64(nil, lay.roster), b.ready.settled()...)
+		if err := tx.Set(metaSettled(b), bits); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// afterLoss sees to what a gap has left behind.
+func (s *Store) afterLoss(ctx context.Context, g gap) {
+	for _, b := range s.buckets.list() {
+		s.follow(b) // where there is nobody to ask, nothing more will be known
+	}
+	hints := 0
+	lower, upper := wire.IndexRange(wire.IndexHint, 0)
+	err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+		_, record, ok := wire.ParseIndexKey(k)
+		if !ok || bytes.Compare(record, g.lower) < 0 || bytes.Compare(record, g.upper) >= 0 {
+			return nil
+		}
+		if _, err := s.disk.Get(ctx, record); errors.Is(err, storage.ErrNotFound) {
+			hints++
+		}
+		return nil
+	})
+	s.stats.lostHints.Add(uint64(hints))
+	if hints > 0 {
+		s.log.Error("copies kept for nodes that were down are lost here: their other homes bring them", "copies", hints)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("copies kept for others not counted", "err", err)
+	}
+	s.reindex(ctx)
+}
+
+// reindex makes the index whole again, if it may lack entries. It is tried until
+// it succeeds, after a restart, too: a hint without an entry is never delivered.
+func (s *Store) reindex(ctx context.Context) {
+	for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, time.Minute) {
+		_, err := s.disk.Get(ctx, metaReindex())
+		if errors.Is(err, storage.ErrNotFound) {
+			return
+		}
+		if err == nil || errors.Is(err, storage.ErrCorrupt) {
+			err = s.reindexAll(ctx)
+		}
+		if err == nil {
+			s.hints.wake()
+			return
+		}
+		s.log.Warn("index not whole yet", "err", err)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (s *Store) reindexAll(ctx context.Context) error {
+	before := s.stats.indexGaps.Load()
+	lower, upper := wire.RecordRange()
+	for lower != nil {
+		var page []place
+		next := []byte(nil)
+		err := s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
+			if len(page) == transferKeys {
+				next = bytes.Clone(k)
+				return errStop
+			}
+			rec, err := decodeStored(v, nil)
+			if err != nil {
+				return err
+			}
+			_, due := purge.Due(rec.Item)
+			if at, ok := placeOf(bytes.Clone(k)); ok && (len(rec.Hints) > 0 || due) {
+				page = append(page, at)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStop) {
+			return err
+		}
+		if err := s.update(ctx, "make the index whole", func(tx *storage.Tx) error { return s.index(tx, page) }); err != nil {
+			return err
+		}
+		lower = next
+	}
+	return s.update(ctx, "make the index whole", func(tx *storage.Tx) error {
+		if s.stats.indexGaps.Load() != before {
+			return errors.New("another part of it is lost meanwhile")
+		}
+		return tx.Delete(metaReindex())
+	})
+}
+
+// index writes the index entries of records, in an update.
+func (s *Store) index(tx *storage.Tx, page []place) error {
+	for _, at := range page {
+		rec, err := decodeStored(tx.Get(at.record))
+		if err != nil {
+			return err
+		}
+		for _, id := range rec.Hints {
+			if err := tx.Set(wire.IndexKey(wire.IndexHint, id, at.record), nil); err != nil {
+				return err
+			}
+		}
+		if due, ok := purge.Due(rec.Item); ok && rec.Home {
+			if err := tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(due), at.record), nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

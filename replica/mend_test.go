@@ -1,0 +1,418 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// flipTable changes one bit of the largest table of a node that is down, so far
+// into it as a fraction says.
+func flipTable(t *testing.T, n *fakeNode, fraction float64) {
+	t.Helper()
+	dir := path.Join(n.dir, "store")
+	names, err := n.fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var best string
+	var data []byte
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".sst") {
+			continue
+		}
+		f, err := n.fs.Open(path.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if len(all) > len(data) {
+			best, data = path.Join(dir, name), all
+		}
+	}
+	if len(data) == 0 {
+		t.Fatal("no table")
+	}
+	data[int(float64(len(data))*fraction)] ^= 4
+	f, err := n.fs.Create(best, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	d, err := n.fs.OpenDir(dir)
+	if err == nil {
+		err = errors.Join(d.Sync(), d.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damage has a node's records in a table, one bit of which is flipped.
+func damage(t *testing.T, n *fakeNode, fraction float64) {
+	t.Helper()
+	n.kill()
+	n.restart(never) // what was in the log goes into a table
+	n.kill()
+	flipTable(t, n, fraction)
+}
+
+func fillRandom(t *testing.T, b *Bucket, records int) map[string]string {
+	t.Helper()
+	r := rand.New(rand.NewPCG(4, 8))
+	want := make(map[string]string)
+	for i := range records {
+		key, value := fmt.Sprintf("k%03d", i), make([]byte, 500)
+		for j := range value {
+			value[j] = byte(r.Uint32())
+		}
+		mustPut(t, b, key, string(value))
+		want[key] = string(value)
+	}
+	return want
+}
+
+// A bit flips in a table of one home. Whatever was acknowledged is read all the
+// time, nothing deleted is back, and soon the home holds all of it again.
+func TestFlippedBitInTable(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		want := fillRandom(t, buckets[0], 600)
+		for i := 0; i < 600; i += 9 {
+			key := fmt.Sprintf("k%03d", i)
+			if _, err := buckets[0].Delete(context.Background(), key, nil); err != nil {
+				t.Fatal(err)
+			}
+			delete(want, key)
+		}
+		n := nodes[1]
+		damage(t, n, 0.5)
+		n.restart(never)
+		buckets[1] = openBucket(t, n.store, "b", BucketConfig{})
+		for range 3 {
+			for key, value := range want {
+				for _, b := range buckets {
+					wantValue(t, b, key, value)
+				}
+			}
+			time.Sleep(20 * time.Second)
+		}
+		if st := n.store.disk.Stats(); st.GivenUp == 0 || st.Damaged != 0 {
+			t.Fatalf("nothing given up: %+v", st)
+		}
+		for i := range 600 {
+			key := fmt.Sprintf("k%03d", i)
+			rec, err := n.store.load(context.Background(), n.store.place(buckets[1].b.id, key))
+			if err != nil || rec.Unknown() {
+				t.Errorf("%s is not back: %v", key, err)
+			}
+			if _, ok := want[key]; !ok {
+				wantNotFound(t, buckets[1], key)
+			}
+		}
+		for i, b := range buckets {
+			mine, err := b.Digests(context.Background())
+			theirs, err2 := buckets[0].Digests(context.Background())
+			if err := errors.Join(err, err2); err != nil || fmt.Sprint(mine) != fmt.Sprint(theirs) {
+				t.Errorf("node %d differs: %v", i, err)
+			}
+		}
+		h, err := n.store.Health(context.Background())
+		if err != nil || !slices.ContainsFunc(h.Problems, func(p string) bool { return strings.Contains(p, "did not read and were given up") }) {
+			t.Errorf("health: %q, %v", h.Problems, err)
+		}
+		if h.Syncing != 0 {
+			t.Errorf("%d shards are still catching up", h.Syncing)
+		}
+		time.Sleep(8 * 24 * time.Hour)
+		if n.store.stats.scrubbed.Load() == 0 {
+			t.Error("no scrub has come to its end")
+		}
+	})
+}
+
+// A home that has given up records and meets nobody does not say that they do not
+// exist, nor after a restart.
+func TestLossIsNoAbsence(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		want := fillRandom(t, buckets[0], 600)
+		time.Sleep(20 * time.Second)
+		n := nodes[1]
+		damage(t, n, 0.5)
+		net.split(true, n.id)
+		n.restart(never)
+		for round := range 2 {
+			b := openBucket(t, n.store, "b", BucketConfig{})
+			for range 2 { // the first comes across it
+				for key := range want {
+					_, _ = b.Get(context.Background(), key, &GetOptions{Level: One})
+				}
+				_ = n.store.disk.Scan(context.Background(), nil, nil, func(_, _ []byte) error { return nil })
+				time.Sleep(20 * time.Second)
+			}
+			if round == 0 && n.store.disk.Stats().GivenUp == 0 {
+				t.Fatal("nothing given up")
+			}
+			missing := 0
+			for key := range want {
+				it, err := b.Get(context.Background(), key, &GetOptions{Level: One})
+				if err == nil {
+					if v, ok := it.Value(); !ok || string(v) != want[key] {
+						t.Errorf("%s reads as %.10q", key, v)
+					}
+					continue
+				}
+				if missing++; !errors.Is(err, ErrDegraded) {
+					t.Errorf("round %d: %s: %v", round, key, err)
+				}
+			}
+			if missing == 0 {
+				t.Fatal("nothing is missing")
+			}
+			n.kill()
+			n.restart(never)
+		}
+		net.heal()
+		b := openBucket(t, n.store, "b", BucketConfig{})
+		time.Sleep(time.Minute)
+		for key, value := range want {
+			wantValue(t, b, key, value)
+		}
+	})
+}
+
+// Where all of a store is in one block, it opens or says what to do.
+func TestFlippedBitInSmallStore(t *testing.T) {
+	for _, fraction := range []float64{0.02, 0.3, 0.6, 0.9, 0.99} {
+		t.Run(fmt.Sprint(fraction), func(t *testing.T) {
+			bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+				value := strings.Repeat("v", 500)
+				for i := range 200 {
+					mustPut(t, buckets[0], fmt.Sprintf("k%03d", i), value)
+				}
+				n := nodes[1]
+				damage(t, n, fraction)
+				s, err := Open(context.Background(), Config{Mesh: n, fs: n.fs, clock: n.clock, boot: "boot", ReserveBytes: -1, CacheBytes: 1 << 20})
+				n.mu.Lock()
+				n.reset()
+				n.mu.Unlock()
+				if err != nil {
+					if !errors.Is(err, storage.ErrCorrupt) || !strings.Contains(err.Error(), "start the node with an empty directory under the same name") {
+						t.Errorf("refused without a word of what to do: %v", err)
+					}
+					for i := range 200 {
+						wantValue(t, buckets[0], fmt.Sprintf("k%03d", i), value)
+					}
+					return
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				n.restart(never)
+				time.Sleep(time.Minute)
+				b := openBucket(t, n.store, "b", BucketConfig{})
+				for i := range 200 {
+					wantValue(t, b, fmt.Sprintf("k%03d", i), value)
+					rec, err := n.store.load(context.Background(), n.store.place(b.b.id, fmt.Sprintf("k%03d", i)))
+					if err != nil || rec.Unknown() {
+						t.Errorf("k%03d is not back: %v", i, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// loseNow has a store told of a loss, as the storage does it.
+func loseNow(t *testing.T, s *Store, lower, upper []byte, gone ...[]byte) {
+	t.Helper()
+	var then func()
+	err := s.disk.Update(context.Background(), func(tx *storage.Tx) (err error) {
+		then, err = s.lose(tx, lower, upper)
+		for _, key := range gone {
+			err = errors.Join(err, tx.Delete(key))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	then()
+}
+
+// What was found equal before a loss proves nothing after it.
+func TestLossVoidsComparisons(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		time.Sleep(20 * time.Second)
+		s, b := nodes[1].store, buckets[1].b
+		at := s.place(b.id, "k")
+		if !b.ready.absent(at.shard) {
+			t.Fatal("not ready to begin with")
+		}
+		net.split(true, nodes[1].id)
+		time.Sleep(10 * time.Second)
+		before := s.losses.Load()
+		lower, upper := wire.RecordRange()
+		loseNow(t, s, lower, upper, at.record)
+		if b.ready.absent(at.shard) || hasBit(b.ready.seasoned(s.shards), at.shard) {
+			t.Error("the shard is still vouched for")
+		}
+		all := make([]byte, s.shards)
+		for i := range all {
+			all[i] = 0xff
+		}
+		for _, peer := range []int{0, 2} {
+			s.madeEqual(context.Background(), s.layout.Load(), before, nodes[peer].id, []slice{at.slice}, all)
+		}
+		if b.ready.absent(at.shard) {
+			t.Error("a comparison that began before the loss counts")
+		}
+		if s.loadSettled(b)(at.shard) {
+			t.Error("a restart would make it ready")
+		}
+		net.heal()
+		time.Sleep(time.Minute)
+		if rec, err := s.load(context.Background(), at); err != nil || rec.Unknown() || !b.ready.absent(at.shard) {
+			t.Errorf("not back: %v", err)
+		}
+	})
+}
+
+// Index entries that are lost are made anew: what is kept for a node that was down
+// gets there.
+func TestLossOfIndex(t *testing.T) {
+	bubble(t, 4, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		key := ""
+		for i := 0; key == ""; i++ {
+			k := fmt.Sprintf("k%d", i)
+			if homes := buckets[0].Homes(k); homes[0] == nodes[0].id && homes[1] == nodes[1].id {
+				key = k
+			}
+		}
+		nodes[1].kill()
+		mustPut(t, buckets[0], key, "v")
+		time.Sleep(3 * time.Second)
+		lost := 0
+		for _, n := range []*fakeNode{nodes[0], nodes[2], nodes[3]} {
+			var gone [][]byte
+			lower, upper := wire.IndexRange(wire.IndexHint, nodes[1].id)
+			if err := n.store.disk.Scan(context.Background(), lower, upper, func(k, _ []byte) error {
+				gone = append(gone, slices.Clone(k))
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			lost += len(gone)
+			lower, upper = wire.IndexBounds()
+			loseNow(t, n.store, lower, upper, gone...)
+			time.Sleep(time.Second)
+			again := 0
+			lower, upper = wire.IndexRange(wire.IndexHint, nodes[1].id)
+			if err := n.store.disk.Scan(context.Background(), lower, upper, func(_, _ []byte) error { again++; return nil }); err != nil || again != len(gone) {
+				t.Errorf("%d entries again of %d, %v", again, len(gone), err)
+			}
+			if _, err := n.store.disk.Get(context.Background(), metaReindex()); !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("still to be done: %v", err)
+			}
+		}
+		if lost == 0 {
+			t.Fatal("no hint was kept")
+		}
+		nodes[1].restart(never)
+	})
+}
+
+// A log of purges that has lost entries is whole only after the last round, and
+// who was reading a peer's begins again.
+func TestLossOfPurgeLog(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		if _, err := buckets[0].Delete(context.Background(), "k", nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Minute)
+		s := nodes[0].store
+		shard := s.place(buckets[0].b.id, "k").shard
+		before := s.round(shard)
+		if before.stamp.Acked == before.from {
+			t.Fatalf("nothing was purged: %+v", before)
+		}
+		lower, upper := wire.LogRange(shard)
+		loseNow(t, s, lower, upper)
+		now := s.round(shard)
+		if now.from != now.stamp.Acked || now.stamp != before.stamp {
+			t.Errorf("the log is whole after %v, the last round is %v", now.from, now.stamp.Acked)
+		}
+		later := before.stamp
+		later.Acked.Counter++
+		if err := s.caughtUp(context.Background(), shard, before, later, before.from); !errors.Is(err, errMoved) || s.round(shard).stamp.Acked != now.stamp.Acked {
+			t.Errorf("caught up by what was read before the loss: %v", err)
+		}
+	})
+}
+
+// Damage that cannot be mended, here for lack of room, is told and gone around:
+// the rest is served and scrubbed, and what fails over it is tried again rarely.
+func TestDamageThatStays(t *testing.T) {
+	bubbleOn(t, 3, BucketConfig{}, func(_ int, _ *fakeNode, c *Config) { c.SyncEvery = -1 }, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		want := fillRandom(t, buckets[0], 600)
+		time.Sleep(20 * time.Second)
+		n := nodes[1]
+		damage(t, n, 0.5)
+		fs := &fullFS{FS: n.fs}
+		fs.full.Store(true)
+		n.restart(func(c *Config) { c.fs, c.ReserveBytes, c.SyncEvery, c.ScrubEvery = fs, 16<<20, -1, time.Hour })
+		time.Sleep(10 * time.Minute)
+		net.watchCalls(nil)
+		time.Sleep(time.Hour)
+		held, _ := net.counted(wire.MethodHeld)
+		sums, _ := net.counted(wire.MethodSums)
+		if held+sums > 150 {
+			t.Errorf("%d and %d comparisons were begun in an hour", held, sums)
+		}
+		if st := n.store.disk.Stats(); st.GivenUp != 0 || st.Damaged != 1 {
+			t.Errorf("stats: %+v", st)
+		}
+		h, err := n.store.Health(context.Background())
+		if err != nil || !slices.ContainsFunc(h.Problems, func(p string) bool { return strings.Contains(p, "start the node with an empty directory") }) {
+			t.Errorf("health: %q, %v", h.Problems, err)
+		}
+		for _, b := range []*Bucket{buckets[0], buckets[2]} {
+			for key, value := range want {
+				wantValue(t, b, key, value)
+			}
+		}
+		if n.store.stats.scrubbed.Load() == 0 {
+			t.Error("the scrub has not gone on behind it")
+		}
+		fs.full.Store(false)
+		time.Sleep(15 * time.Minute)
+		if st := n.store.disk.Stats(); st.GivenUp == 0 || st.Damaged != 0 {
+			t.Errorf("not mended when there is room: %+v", st)
+		}
+		at := openBucket(t, n.store, "b", BucketConfig{})
+		for key := range want {
+			if rec, err := n.store.load(context.Background(), n.store.place(at.b.id, key)); err != nil || rec.Unknown() {
+				t.Errorf("%s is not back: %v", key, err)
+			}
+		}
+	})
+}
