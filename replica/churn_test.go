@@ -239,7 +239,7 @@ func (c *churn) step() {
 			c.join()
 		}
 	case p < 96:
-		if n := c.some(isIdle); n != nil && c.count(isUp) > 4 {
+		if n := c.some(isIdle); n != nil && c.count(isIdle) > 4 {
 			c.leave(n)
 		}
 	case p < 98:

@@ -3,7 +3,7 @@ package main
 var badDays = []Mutant{
 	{
 		Name: "bad-days-full-store-refuses-for-all", Rule: "a write that one home has no room for goes to another",
-		File: "replica/put.go", Old: "if out, err = s.coordinate(ctx, q); errors.Is(err, ErrStorageFull) {", New: "if out, err = s.coordinate(ctx, q); errors.Is(err, ErrStorageFull) && ctx == nil {",
+		File: "replica/put.go", Old: "			if errors.Is(err, ErrStorageFull) {\n				full = err", New: "			if errors.Is(err, ErrStorageFull) && ctx == nil {\n				full = err",
 		Packages: replicaTests, Tests: "TestFullDiskOfOneHome",
 	},
 	{

@@ -212,9 +212,9 @@ var purges = []Mutant{
 	},
 	{
 		Name: "handoff-drops-what-was-not-brought", Rule: "a record that was left out of what is brought to a home stays",
-		File: "internal/sim/handoff.go",
-		Old:  "if !ok || gone {", New: "if !ok && !gone {",
-		Packages: pkgSim, Tests: "TestF1_15|TestF1_06",
+		File: "replica/handover.go",
+		Old:  "	if len(page) < want || slices.ContainsFunc(page, s.tooLargeToSend) {", New: "	if len(page) < want {",
+		Packages: replicaTests, Tests: "TestOnlyWhatWasBrought",
 	},
 	{
 		Name: "leave-forgets-what-it-keeps-for-others", Rule: "hints are delivered or converted, also by a store that leaves (F1.16)",

@@ -95,7 +95,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-sketch-of-another-state", Rule: "all symbols of a sequence come from one state of the records (protocol D)",
-		File: "replica/sketch.go", Old: "len(at) > 0 && step.From == 0", New: "len(at) > 0",
+		File: "replica/sketch.go", Old: "		req.Kept = c.kept\n		stock <- nil", New: "		req.Kept = c.kept\n		var err error\n		c.mine, err = s.takeStock(ctx, at)\n		stock <- err",
 		Packages: replicaTests, Tests: "TestSymbolsOfOneState",
 	},
 	{
