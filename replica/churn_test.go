@@ -23,7 +23,7 @@ import (
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-var churnSeed = flag.Uint64("churnseed", 0, "run this seed of TestLongChurn_Replica only")
+var churnSeed = flag.Uint64("churnseed", 0, "run this seed of the tests with churn only, and print what happens")
 
 // TestLongChurn_Replica has clients write and delete while nodes are killed,
 // restarted, cut off, let in, taken out and given up, disks are lost and old ones
@@ -67,6 +67,7 @@ type churnTally struct{ acked, unknown, destroyed, excused, purged atomic.Int64 
 // from the client's result, or from what its coordinator answered.
 type churn struct {
 	t    *testing.T
+	seed uint64
 	rng  *rand.Rand
 	net  *fakeNet
 	cfg  BucketConfig
@@ -75,6 +76,7 @@ type churn struct {
 	saying sync.Mutex
 	log    []string
 
+	often bool         // purge
 	nodes []*churnNode // all there ever were
 
 	mu     sync.Mutex
@@ -128,34 +130,46 @@ type churnWrite struct {
 type holdings map[string]version.Context
 
 func churnRun(t *testing.T, seed uint64, total *churnTally) {
-	rng := rand.New(rand.NewPCG(seed, 77))
-	c := &churn{
-		t: t, rng: rng, net: newFakeNet(t), cfg: BucketConfig{Copies: 2 + rng.IntN(2)},
-		ops: make(map[string][]*churnOp), wrote: make(map[version.Dot]*churnWrite),
-	}
-	c.net.answered = c.coordinated
-	defer func() {
-		for _, n := range c.nodes {
-			_ = n.store.Close()
-			n.views.Close()
-		}
-		if t.Failed() {
-			t.Logf("seed %d; to try it again: go test ./replica -run TestLongChurn_Replica -churnseed %d\n%s", seed, seed, strings.Join(c.log, "\n"))
-		}
-	}()
-	for range 4 + rng.IntN(2) {
-		c.nodes = append(c.nodes, &churnNode{fakeNode: c.net.add(true)})
-	}
-	for _, n := range c.nodes {
-		c.open(n)
-	}
-	time.Sleep(5 * time.Second)
+	c := newChurn(t, seed)
+	defer c.close()
+	c.begin(4+c.rng.IntN(2), 2+c.rng.IntN(2))
 	for range 250 {
 		c.step()
 	}
 	c.quiesce()
 	c.verify()
 	c.tally(total)
+}
+
+func newChurn(t *testing.T, seed uint64) *churn {
+	c := &churn{
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 77)), net: newFakeNet(t),
+		ops: make(map[string][]*churnOp), wrote: make(map[version.Dot]*churnWrite),
+	}
+	c.net.answered = c.coordinated
+	return c
+}
+
+// begin starts so many nodes, with a bucket of so many copies.
+func (c *churn) begin(nodes, copies int) {
+	c.cfg.Copies = copies
+	for range nodes {
+		c.nodes = append(c.nodes, &churnNode{fakeNode: c.net.add(true)})
+	}
+	for _, n := range c.nodes {
+		c.open(n)
+	}
+	time.Sleep(5 * time.Second)
+}
+
+func (c *churn) close() {
+	for _, n := range c.nodes {
+		_ = n.store.Close()
+		n.views.Close()
+	}
+	if c.t.Failed() {
+		c.t.Logf("seed %d; to try it again: go test ./replica -run %s -churnseed %d\n%s", c.seed, strings.SplitN(c.t.Name(), "/", 2)[0], c.seed, strings.Join(c.log, "\n"))
+	}
 }
 
 func (c *churn) say(format string, args ...any) {
@@ -180,7 +194,9 @@ func (c *churn) open(n *churnNode) {
 func (c *churn) config(n *churnNode) func(*Config) {
 	return func(cfg *Config) {
 		cfg.boot = fmt.Sprint("boot", n.boot)
-		cfg.PurgeEvery, cfg.HealAfter = 20*time.Second, time.Minute
+		if cfg.PurgeEvery, cfg.HealAfter = 20*time.Second, time.Minute; c.often {
+			cfg.PurgeEvery = time.Second
+		}
 		if *churnSeed != 0 {
 			cfg.Logger = slog.New(slog.NewTextHandler(churnLog{c}, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.id)
 		}

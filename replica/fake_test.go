@@ -32,6 +32,8 @@ type fakeNet struct {
 	calls   map[string]int          // tried, by method
 	bytes   map[string]int          // of requests and answers
 	before  func(method string)     // runs before each call is carried out
+	// lost tells, before each call, that its request never arrives.
+	lost func(from, to view.NodeID, method string, req []byte) bool
 	// answered hears each answer when it leaves, whether it arrives or not.
 	answered func(by *fakeNode, method string, req, answer []byte)
 }
@@ -336,7 +338,7 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 	if n.isDown() || peer == nil || peer.isDown() {
 		return nil, errFakeUnreachable
 	}
-	if there {
+	if there || n.net.lost != nil && n.net.lost(n.id, to, method, req) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}

@@ -22,7 +22,7 @@ var purges = []Mutant{
 		Name: "purge-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (A.7)",
 		File: "replica/get.go",
 		Old:  "op.s.repairs.push(op.at, merged, stamp, behind)", New: "_ = stamp\n\t\top.s.repairs.push(op.at, merged, op.s.stamp(op.at.shard), behind)",
-		Packages: replicaTests, Tests: "TestRepairKeepsTheStamp",
+		Packages: replicaTests, Tests: "TestRepairKeepsTheStamp|TestF2_01",
 	},
 	{
 		Name: "purge-model-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (A.7); in the model of a shell",
@@ -71,6 +71,12 @@ var purges = []Mutant{
 		File: fileRound,
 		Old:  "return b.Over && held.Equal(b.Tomb)", New: "return b.Over && held.Dominates(b.Tomb)",
 		Packages: pkgPurge + " " + pkgSim, Tests: "TestBuried|TestF1_06",
+	},
+	{
+		Name: "purge-shell-takes-in-what-is-stale", Rule: "what was read before the round is refused after it (A.7); in the store",
+		File: "replica/record.go",
+		Old:  "	if ok, err := s.admitted(tx, in); err != nil || !ok {", New: "	if ok, err := s.admitted(tx, in); err != nil {",
+		Packages: replicaTests, Tests: "TestF2_01",
 	},
 	{
 		Name: "purge-living-values", Rule: "only what is dead is purged",
