@@ -177,8 +177,14 @@ var purges = []Mutant{
 	{
 		Name: "purge-blocked-in-silence", Rule: "the operator hears what a purge waits for, be it there or not",
 		File: "replica/purge.go",
-		Old:  "p.wait([]view.NodeID{unable})", New: "_ = unable",
+		Old:  "err = errors.Join(err, p.waiting.on(ctx, p.s, []view.NodeID{unable}))", New: "_ = unable",
 		Packages: replicaTests, Tests: "TestPurgeBlockedBy",
+	},
+	{
+		Name: "purge-wait-begins-anew-at-restart", Rule: "a box that never runs for a week says what its deletes wait for, too",
+		File: "replica/purgewait.go",
+		Old:  "	due := begins || now-w.noted >= purgeNote", New: "	due := begins",
+		Packages: replicaTests, Tests: "TestPurgeBlockedOutlives",
 	},
 	{
 		Name: "purge-sends-expired-values", Rule: "what has expired goes without its values",
