@@ -79,6 +79,12 @@ var purges = []Mutant{
 		Packages: replicaTests, Tests: "TestF2_01",
 	},
 	{
+		Name: "purge-delete-of-what-is-not-taken-in", Rule: "a delete is based on what others have, also where the home must not take that in",
+		File: "replica/put.go",
+		Old:  "		if err != nil || !got[0].stale {", New: "		if err != nil || len(got) > 0 {",
+		Packages: replicaTests, Tests: "TestDeleteOfWhat",
+	},
+	{
 		Name: "purge-living-values", Rule: "only what is dead is purged",
 		File: fileRound,
 		Old:  "		if !dead || !known && !trusted {", New: "		if !dead && !known && false {",

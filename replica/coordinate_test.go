@@ -3,9 +3,11 @@ package replica
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -44,6 +46,29 @@ func TestWritesWhileAllAreLeaving(t *testing.T) {
 			if v, _ := it.Value(); err != nil || string(v) != "v" {
 				t.Errorf("%s at the only home there is: %q, %v", key, v, err)
 			}
+		}
+	})
+}
+
+// A home that knows nothing of a key, and must not take in what others have of it
+// because it has taken part in a purge meanwhile, bases a delete on that all the
+// same: one that covers nothing would be acknowledged and delete nothing.
+func TestDeleteOfWhatIsNotTakenIn(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		old := mustPut(t, buckets[0], "k", "old")
+		time.Sleep(time.Second)
+		at := nodes[0].store.place(buckets[0].b.id, "k")
+		lead := buckets[nodes[0].store.layout.Load().route(buckets[0].b, at.shard).lead-1]
+		loseHere(t, lead.s, lead.b.id, "k")
+		setStamp(t, lead.s, at.shard, purge.Stamp{Acked: purge.Round{Counter: 9, Proposer: 9}})
+		r, err := lead.Delete(ctx, "k", nil)
+		if err != nil || !slices.Contains(r.Covered, old.Dot) {
+			t.Errorf("covered %v, not %v: %v", r.Covered, old.Dot, err)
+		}
+		time.Sleep(time.Minute)
+		for _, b := range buckets {
+			wantNotFound(t, b, "k")
 		}
 	})
 }
