@@ -89,7 +89,8 @@ func newFakeNet(t testing.TB) *fakeNet {
 	return &fakeNet{t: t, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool), calls: make(map[string]int), bytes: make(map[string]int)}
 }
 
-// add makes a node; ids are 1, 2, 3, and so on; three zones take turns.
+// add makes a node, of which all know; ids are 1, 2, 3, and so on; three zones
+// take turns.
 func (f *fakeNet) add(storing bool) *fakeNode { return f.addBeside(storing, nil) }
 
 // addBeside makes a node on the side of a cut on which another one is; who is
@@ -111,6 +112,16 @@ func (f *fakeNet) addBeside(storing bool, beside *fakeNode) *fakeNode {
 		ID: id, Name: "node-" + id.String(), Zone: string(rune('a' + int(id)%3)), Weight: 1, Storing: storing,
 		Status: view.Active, State: view.Alive, Addr: netip.MustParseAddrPort("127.0.0.1:1"),
 	}}
+	for _, other := range f.nodes {
+		if beside == nil {
+			n.learn(other.roster)
+		}
+	}
+	for _, other := range f.nodes {
+		if beside == nil {
+			other.learn(n.roster)
+		}
+	}
 	f.mu.Unlock()
 	f.publish()
 	return n

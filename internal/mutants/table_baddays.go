@@ -43,7 +43,7 @@ var badDays = []Mutant{
 	},
 	{
 		Name: "bad-days-blocked-purge-unsaid", Rule: "that a purge waits for a member is told after a week",
-		File: "replica/purge.go", Old: "if p.waiting == 0 || p.s.since()-p.waiting < purgePatience {", New: "if p.waiting == 0 || p.s.since()-p.waiting < 100*purgePatience {",
+		File: "replica/purgewait.go", Old: "waits := w.waits && ran >= purgePatience &&", New: "waits := w.waits && ran >= 100*purgePatience &&",
 		Packages: replicaTests, Tests: "TestGoneForAMonth|TestPurgeWaits",
 	},
 	{
