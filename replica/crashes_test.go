@@ -19,7 +19,7 @@ import (
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-var long = flag.Bool("long", false, "look at 20 000 crash images")
+var long = flag.Bool("long", false, "look at 20 000 crash images, and run many more seeds")
 
 // TestLongCrashImages looks at what crashes leave of stores with random
 // workloads, at every sync point: nothing that was acknowledged is lost, nothing

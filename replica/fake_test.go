@@ -1,8 +1,10 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -25,13 +27,15 @@ type fakeNet struct {
 
 	mu      sync.Mutex
 	version uint64
-	roster  uint64
-	members []view.Member
 	nodes   map[view.NodeID]*fakeNode
 	cut     map[[2]view.NodeID]bool // messages are lost without a word
 	calls   map[string]int          // tried, by method
 	bytes   map[string]int          // of requests and answers
 	before  func(method string)     // runs before each call is carried out
+	// lost tells, before each call, that its request never arrives.
+	lost func(from, to view.NodeID, method string, req []byte) bool
+	// answered hears each answer when it leaves, whether it arrives or not.
+	answered func(by *fakeNode, method string, req, answer []byte)
 }
 
 // count takes a call into account.
@@ -69,6 +73,8 @@ type fakeNode struct {
 	clock *clock.Clock
 	views *notify.Value[view.View]
 
+	roster []view.Member // as this node knows it, by id; guarded by net.mu
+
 	mu       sync.Mutex
 	handlers map[string]func(context.Context, view.NodeID, []byte) ([]byte, error)
 	leave    []func(context.Context) error
@@ -83,20 +89,39 @@ func newFakeNet(t testing.TB) *fakeNet {
 	return &fakeNet{t: t, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool), calls: make(map[string]int), bytes: make(map[string]int)}
 }
 
-// add makes a node; ids are 1, 2, 3, and so on; three zones take turns.
-func (f *fakeNet) add(storing bool) *fakeNode {
+// add makes a node, of which all know; ids are 1, 2, 3, and so on; three zones
+// take turns.
+func (f *fakeNet) add(storing bool) *fakeNode { return f.addBeside(storing, nil) }
+
+// addBeside makes a node on the side of a cut on which another one is; who is
+// on the other hears of it later.
+func (f *fakeNet) addBeside(storing bool, beside *fakeNode) *fakeNode {
 	f.mu.Lock()
 	id := view.NodeID(len(f.nodes) + 1)
 	n := &fakeNode{net: f, id: id, dir: "/data/" + id.String(), clock: clock.Simulated(0)}
 	n.fs = vfs.NewCrashableMem()
 	n.makeDir()
 	n.reset()
+	for other := range f.nodes {
+		if beside != nil && f.apart(beside.id, other) {
+			f.cut[[2]view.NodeID{id, other}], f.cut[[2]view.NodeID{other, id}] = true, true
+		}
+	}
 	f.nodes[id] = n
-	f.members = append(f.members, view.Member{
+	n.roster = []view.Member{{
 		ID: id, Name: "node-" + id.String(), Zone: string(rune('a' + int(id)%3)), Weight: 1, Storing: storing,
 		Status: view.Active, State: view.Alive, Addr: netip.MustParseAddrPort("127.0.0.1:1"),
-	})
-	f.roster++
+	}}
+	for _, other := range f.nodes {
+		if beside == nil {
+			n.learn(other.roster)
+		}
+	}
+	for _, other := range f.nodes {
+		if beside == nil {
+			other.learn(n.roster)
+		}
+	}
 	f.mu.Unlock()
 	f.publish()
 	return n
@@ -127,23 +152,75 @@ func (n *fakeNode) reset() {
 	n.views = notify.New(view.View{})
 }
 
+// apart tells whether two nodes cannot exchange messages.
+func (f *fakeNet) apart(a, b view.NodeID) bool {
+	return f.cut[[2]view.NodeID{a, b}] || f.cut[[2]view.NodeID{b, a}]
+}
+
+// gossip brings what is known of members to all who can be reached.
+func (f *fakeNet) gossip() {
+	for changed := true; changed; {
+		changed = false
+		for a, to := range f.nodes {
+			for b, from := range f.nodes {
+				if a != b && !f.apart(a, b) && !to.isDown() && !from.isDown() {
+					changed = to.learn(from.roster) || changed
+				}
+			}
+		}
+	}
+}
+
+// learn merges what another node knows of members.
+func (n *fakeNode) learn(from []view.Member) (changed bool) {
+	for i := range from {
+		at, known := slices.BinarySearchFunc(n.roster, from[i].ID, func(m view.Member, id view.NodeID) int { return cmp.Compare(m.ID, id) })
+		switch {
+		case !known:
+			n.roster = slices.Insert(n.roster, at, from[i])
+			changed = true
+		case n.roster[at].Status < from[i].Status:
+			n.roster[at].Status = from[i].Status
+			changed = true
+		}
+	}
+	return changed
+}
+
 // publish shows every node who is there: those that it can exchange messages
-// with.
+// with. A node that hears that it was given up stops.
 func (f *fakeNet) publish() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.version++
-	for id, n := range f.nodes {
-		v := view.View{Mesh: view.MeshID{1}, Self: id, Version: f.version, Roster: f.roster, Members: slices.Clone(f.members)}
-		v.Storing = storingDigest(f.members)
-		for i := range v.Members {
-			m := &v.Members[i]
-			if m.ID != id && (f.nodes[m.ID].down || f.cut[[2]view.NodeID{id, m.ID}] || f.cut[[2]view.NodeID{m.ID, id}]) {
-				m.State = view.Failed
-			}
-		}
-		n.views.Set(v)
+	f.gossip()
+	for _, n := range f.nodes {
+		f.show(n)
 	}
+}
+
+// show shows one node who is there.
+func (f *fakeNet) show(n *fakeNode) {
+	v := view.View{Mesh: view.MeshID{1}, Self: n.id, Version: f.version, Members: slices.Clone(n.roster)}
+	v.Storing, v.Roster = storingDigest(v.Members), rosterDigest(v.Members)
+	for i := range v.Members {
+		m := &v.Members[i]
+		if m.ID == n.id && m.Status == view.Evicted && !n.isDown() {
+			n.stop()
+		}
+		if m.ID != n.id && (f.nodes[m.ID].isDown() || f.apart(n.id, m.ID)) {
+			m.State = view.Failed
+		}
+	}
+	n.views.Set(v)
+}
+
+func rosterDigest(members []view.Member) uint64 {
+	h := sha256.New()
+	for _, m := range members {
+		fmt.Fprintln(h, m.ID, m.Status)
+	}
+	return binary.BigEndian.Uint64(h.Sum(nil))
 }
 
 func storingDigest(members []view.Member) [16]byte {
@@ -157,14 +234,22 @@ func storingDigest(members []view.Member) [16]byte {
 }
 
 // status moves a member along in the roster.
-func (f *fakeNet) status(id view.NodeID, s view.Status) {
+func (f *fakeNet) status(id view.NodeID, s view.Status) { f.statusAt(nil, id, s) }
+
+// statusAt is status as one node says it: who is cut off from that one hears of
+// it later. nil: all know.
+func (f *fakeNet) statusAt(by *fakeNode, id view.NodeID, s view.Status) {
 	f.mu.Lock()
-	for i := range f.members {
-		if f.members[i].ID == id {
-			f.members[i].Status = s
+	for _, n := range f.nodes {
+		if by != nil && n != by {
+			continue
+		}
+		for i := range n.roster {
+			if n.roster[i].ID == id {
+				n.roster[i].Status = max(n.roster[i].Status, s)
+			}
 		}
 	}
-	f.roster++
 	f.mu.Unlock()
 	f.publish()
 }
@@ -264,7 +349,7 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 	if n.isDown() || peer == nil || peer.isDown() {
 		return nil, errFakeUnreachable
 	}
-	if there {
+	if there || n.net.lost != nil && n.net.lost(n.id, to, method, req) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -275,11 +360,17 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 		return nil, errors.New("no such method")
 	}
 	ch := make(chan fakeAnswer, 1)
+	sent := slices.Clone(req)
+	hear := func(a fakeAnswer) {
+		if n.net.answered != nil && a.err == nil {
+			n.net.answered(peer, method, sent, a.b)
+		}
+	}
 	go func() {
-		late := &fakeRequest{Context: ctx, ch: ch}
-		b, err := h(late, n.id, slices.Clone(req))
+		late := &fakeRequest{Context: ctx, ch: ch, hear: hear}
+		b, err := h(late, n.id, slices.Clone(sent))
 		if !late.later {
-			ch <- fakeAnswer{b, err}
+			late.send(fakeAnswer{b, err})
 		}
 	}()
 	select {
@@ -302,6 +393,7 @@ type fakeRequest struct {
 	context.Context
 	later bool
 	ch    chan fakeAnswer
+	hear  func(fakeAnswer) // nil: nobody
 }
 
 type fakeAnswer struct {
@@ -311,7 +403,34 @@ type fakeAnswer struct {
 
 func (r *fakeRequest) Later() func([]byte, error) {
 	r.later = true
-	return func(b []byte, err error) { r.ch <- fakeAnswer{b, err} }
+	return func(b []byte, err error) { r.send(fakeAnswer{b, err}) }
+}
+
+func (r *fakeRequest) send(a fakeAnswer) {
+	if r.hear != nil {
+		r.hear(a)
+	}
+	r.ch <- a
+}
+
+// stop ends the mesh node by itself.
+func (n *fakeNode) stop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	select {
+	case <-n.done:
+	default:
+		close(n.done)
+	}
+}
+
+func (n *fakeNode) isStopped() bool {
+	select {
+	case <-n.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 func (n *fakeNode) isDown() bool {

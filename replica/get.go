@@ -85,7 +85,11 @@ type getOp struct {
 func (op *getOp) ask(ids []view.NodeID) {
 	for _, id := range ids {
 		if id == op.s.id {
-			op.replied(op.reply(op.own))
+			if op.s.disk == nil {
+				op.failed(id) // no key has a home just now, and this node has nothing
+			} else {
+				op.replied(op.reply(op.own))
+			}
 			continue
 		}
 		q := wire.Lookup{Bucket: op.at.bucket, Key: op.at.key, Known: op.known}

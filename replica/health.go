@@ -124,7 +124,10 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		former[at] = true
 	}
 	h.Leftover, h.HandingOver = len(left), s.progress.left()
-	h.SetAside, h.PurgeBlocked = s.stats.aside.Load(), s.purger.blocked()
+	h.SetAside = s.stats.aside.Load()
+	if h.PurgeBlocked, err = s.purger.waiting.blocked(ctx, s); err != nil {
+		return h, s.diskError("health", err)
+	}
 	for _, id := range lay.members {
 		if lay.lost[id] {
 			h.Lost = append(h.Lost, id)
@@ -210,7 +213,7 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 		say("%d shards are catching up here: take no other node out before that is done", h.Syncing)
 	}
 	if h.PurgeBlocked != nil {
-		say("deletes cannot be forgotten for %v: bring %s back, or evict what will not return", h.PurgeBlocked.For.Round(time.Hour), s.names(h.PurgeBlocked.Missing))
+		say("deletes cannot be forgotten for %v and take %d bytes: bring %s back, or evict what will not return", h.PurgeBlocked.For.Round(time.Hour), h.PurgeBlocked.Bytes, s.names(h.PurgeBlocked.Missing))
 	}
 	if h.SetAside > 0 {
 		say("%d records were set aside: they are older than anybody's memory of what was deleted", h.SetAside)

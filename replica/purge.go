@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
@@ -15,9 +14,8 @@ import (
 )
 
 const (
-	purgeKeys     = 1024      // tombs in one go
-	purgeBytes    = 256 << 10 // their bytes
-	purgePatience = 7 * 24 * time.Hour
+	purgeKeys  = 1024      // tombs in one go
+	purgeBytes = 256 << 10 // their bytes
 
 	// Every so many passes a store proposes what it holds of the shards that
 	// others lead, too: a home that came in the middle of a round may hold a
@@ -31,23 +29,12 @@ type purger struct {
 	after  []byte // of the index of graves: where the next pass begins, so that those that cannot be purged do not keep out the rest
 	passes int
 
-	mu      sync.Mutex
-	waiting time.Duration // since(), from when on tombs could not be purged; 0: they can
-	missing []view.NodeID // who has to acknowledge, and is not there or not able to
-	told    bool          // the operator was
-}
-
-// PurgeBlocked says that deletes cannot be forgotten because members that must
-// acknowledge it have not been there, or not been able to, for long. They are to
-// be brought back, or given up for good.
-type PurgeBlocked struct {
-	Missing []view.NodeID
-	// For is for how long this node has waited while it ran.
-	For time.Duration
+	waiting purgeWait
 }
 
 func (p *purger) run(ctx context.Context) {
 	every := p.s.cfg.PurgeEvery
+	p.waiting.open(ctx, p.s)
 	for {
 		timer := time.NewTimer(jitter(every))
 		select {
@@ -65,29 +52,35 @@ func (p *purger) run(ctx context.Context) {
 // pass does one round of each shard in which there is something to purge.
 func (p *purger) pass(ctx context.Context) error {
 	lay := p.s.layout.Load()
-	missing, want := p.unreachable(lay), purgeKeys
-	if len(missing) > 0 {
-		want = 1 // is there anything that waits?
-	} else {
-		p.passes++
+	if missing := p.unreachable(lay); len(missing) > 0 {
+		n, _, err := p.s.buried(ctx, 1)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return p.waiting.over(ctx, p.s)
+		}
+		return errors.Join(
+			fmt.Errorf("%w: %d members are not in contact", ErrUnavailable, len(missing)), p.waiting.on(ctx, p.s, missing))
 	}
-	graves, err := p.graves(ctx, lay, want)
-	if err != nil || len(graves) == 0 {
-		p.free()
+	p.passes++
+	graves, err := p.graves(ctx, lay, purgeKeys)
+	if err != nil {
 		return err
 	}
-	if len(missing) > 0 {
-		p.wait(missing)
-		return fmt.Errorf("%w: %d members are not in contact", ErrUnavailable, len(missing))
+	if len(graves) == 0 {
+		return p.waiting.over(ctx, p.s)
 	}
 	told, trusted, unable, err := p.ask(ctx, lay, graves)
 	if err != nil {
 		if ctx.Err() == nil {
-			p.wait([]view.NodeID{unable})
+			err = errors.Join(err, p.waiting.on(ctx, p.s, []view.NodeID{unable}))
 		}
 		return err
 	}
-	p.free()
+	if err := p.waiting.over(ctx, p.s); err != nil {
+		return err
+	}
 	proposals, err := p.propose(ctx, lay, graves, told, trusted)
 	if err != nil || len(proposals) == 0 {
 		return err
@@ -295,36 +288,6 @@ func (p *purger) tell(ctx context.Context, lay *layout, over []wire.ShardRound) 
 			p.s.log.Debug("purge not told", "peer", id, "err", err)
 		}
 	}
-}
-
-// wait notes that a purge cannot be done, and since when.
-func (p *purger) wait(missing []view.NodeID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.waiting == 0 {
-		p.waiting = max(p.s.since(), 1)
-	}
-	p.missing = missing
-	if !p.told && p.s.since()-p.waiting >= purgePatience {
-		p.told = true
-		p.s.log.Warn("deletes cannot be forgotten: members that have to acknowledge it were not there, or not able to, for a week; bring them back or give them up for good", "missing", missing)
-	}
-}
-
-func (p *purger) free() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.waiting, p.missing, p.told = 0, nil, false
-}
-
-// blocked tells what an operator has to know, nil if nothing.
-func (p *purger) blocked() *PurgeBlocked {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.waiting == 0 || p.s.since()-p.waiting < purgePatience {
-		return nil
-	}
-	return &PurgeBlocked{Missing: slices.Clone(p.missing), For: p.s.since() - p.waiting}
 }
 
 // servePropose acknowledges rounds.

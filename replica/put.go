@@ -246,13 +246,18 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 	if err != nil {
 		return err
 	}
-	switch {
-	case !read.Found():
-	case plan.IsHome(s.id):
-		_, err = s.acceptAll(ctx, []arrival{{at: q.at, item: read.Item, raw: wire.AppendItem(nil, &read.Item), stamp: read.Stamp}})
-		return err
-	case q.write.Seen == nil:
-		// No reason to keep what others have; to have seen it is enough.
+	if !read.Found() {
+		return nil
+	}
+	if plan.IsHome(s.id) {
+		got, err := s.acceptAll(ctx, []arrival{{at: q.at, item: read.Item, raw: wire.AppendItem(nil, &read.Item), stamp: read.Stamp}})
+		if err != nil || !got[0].stale {
+			return err
+		}
+	}
+	if q.write.Seen == nil {
+		// No reason to keep what others have, or no leave to, after a purge in
+		// which this store has taken part; to have seen it is enough.
 		seen := reconcile.SeenOf(read.Item)
 		q.write.Seen = &seen
 		for i := range read.Item.Sibs {

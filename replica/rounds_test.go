@@ -499,7 +499,8 @@ func TestLogHoldsNoValues(t *testing.T) {
 // A member that is there but cannot acknowledge holds up purges like one that is
 // down, and the operator hears of it.
 func TestPurgeBlockedByWhoIsUnable(t *testing.T) {
-	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+	rarely := func(_ int, _ *fakeNode, c *Config) { c.SyncEvery = time.Hour } // a week of it is to be gone through
+	bubbleOn(t, 3, BucketConfig{}, rarely, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		for _, n := range nodes {
 			stamps := n.handlers[wire.MethodStamps]
 			n.handlers[wire.MethodStamps] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {

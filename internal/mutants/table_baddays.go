@@ -3,7 +3,7 @@ package main
 var badDays = []Mutant{
 	{
 		Name: "bad-days-full-store-refuses-for-all", Rule: "a write that one home has no room for goes to another",
-		File: "replica/put.go", Old: "if out, err = s.coordinate(ctx, q); errors.Is(err, ErrStorageFull) {", New: "if out, err = s.coordinate(ctx, q); errors.Is(err, ErrStorageFull) && ctx == nil {",
+		File: "replica/put.go", Old: "			if errors.Is(err, ErrStorageFull) {\n				full = err", New: "			if errors.Is(err, ErrStorageFull) && ctx == nil {\n				full = err",
 		Packages: replicaTests, Tests: "TestFullDiskOfOneHome",
 	},
 	{
@@ -43,7 +43,7 @@ var badDays = []Mutant{
 	},
 	{
 		Name: "bad-days-blocked-purge-unsaid", Rule: "that a purge waits for a member is told after a week",
-		File: "replica/purge.go", Old: "if p.waiting == 0 || p.s.since()-p.waiting < purgePatience {", New: "if p.waiting == 0 || p.s.since()-p.waiting < 100*purgePatience {",
+		File: "replica/purgewait.go", Old: "waits := w.waits && ran >= purgePatience &&", New: "waits := w.waits && ran >= 100*purgePatience &&",
 		Packages: replicaTests, Tests: "TestGoneForAMonth|TestPurgeWaits",
 	},
 	{

@@ -22,7 +22,7 @@ var purges = []Mutant{
 		Name: "purge-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (A.7)",
 		File: "replica/get.go",
 		Old:  "op.s.repairs.push(op.at, merged, stamp, behind)", New: "_ = stamp\n\t\top.s.repairs.push(op.at, merged, op.s.stamp(op.at.shard), behind)",
-		Packages: replicaTests, Tests: "TestRepairKeepsTheStamp",
+		Packages: replicaTests, Tests: "TestRepairKeepsTheStamp|TestF2_01",
 	},
 	{
 		Name: "purge-model-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (A.7); in the model of a shell",
@@ -71,6 +71,18 @@ var purges = []Mutant{
 		File: fileRound,
 		Old:  "return b.Over && held.Equal(b.Tomb)", New: "return b.Over && held.Dominates(b.Tomb)",
 		Packages: pkgPurge + " " + pkgSim, Tests: "TestBuried|TestF1_06",
+	},
+	{
+		Name: "purge-shell-takes-in-what-is-stale", Rule: "what was read before the round is refused after it (A.7); in the store",
+		File: "replica/record.go",
+		Old:  "	if ok, err := s.admitted(tx, in); err != nil || !ok {", New: "	if ok, err := s.admitted(tx, in); err != nil {",
+		Packages: replicaTests, Tests: "TestF2_01",
+	},
+	{
+		Name: "purge-delete-of-what-is-not-taken-in", Rule: "a delete is based on what others have, also where the home must not take that in",
+		File: "replica/put.go",
+		Old:  "		if err != nil || !got[0].stale {", New: "		if err != nil || len(got) > 0 {",
+		Packages: replicaTests, Tests: "TestDeleteOfWhat",
 	},
 	{
 		Name: "purge-living-values", Rule: "only what is dead is purged",
@@ -171,8 +183,14 @@ var purges = []Mutant{
 	{
 		Name: "purge-blocked-in-silence", Rule: "the operator hears what a purge waits for, be it there or not",
 		File: "replica/purge.go",
-		Old:  "p.wait([]view.NodeID{unable})", New: "_ = unable",
+		Old:  "err = errors.Join(err, p.waiting.on(ctx, p.s, []view.NodeID{unable}))", New: "_ = unable",
 		Packages: replicaTests, Tests: "TestPurgeBlockedBy",
+	},
+	{
+		Name: "purge-wait-begins-anew-at-restart", Rule: "a box that never runs for a week says what its deletes wait for, too",
+		File: "replica/purgewait.go",
+		Old:  "	due := begins || now-w.noted >= purgeNote", New: "	due := begins",
+		Packages: replicaTests, Tests: "TestPurgeBlockedOutlives",
 	},
 	{
 		Name: "purge-sends-expired-values", Rule: "what has expired goes without its values",
@@ -212,9 +230,9 @@ var purges = []Mutant{
 	},
 	{
 		Name: "handoff-drops-what-was-not-brought", Rule: "a record that was left out of what is brought to a home stays",
-		File: "internal/sim/handoff.go",
-		Old:  "if !ok || gone {", New: "if !ok && !gone {",
-		Packages: pkgSim, Tests: "TestF1_15|TestF1_06",
+		File: "replica/handover.go",
+		Old:  "	if len(page) < want || slices.ContainsFunc(page, s.tooLargeToSend) {", New: "	if len(page) < want {",
+		Packages: replicaTests, Tests: "TestOnlyWhatWasBrought",
 	},
 	{
 		Name: "leave-forgets-what-it-keeps-for-others", Rule: "hints are delivered or converted, also by a store that leaves (F1.16)",

@@ -52,6 +52,12 @@ var replicate = []Mutant{
 		Packages: pkgReplicate, Tests: "TestWriteLocalRoles|TestF1_16",
 	},
 	{
+		Name: "homeless-write-has-no-role", Rule: "a write that is kept has a role, also while all stores are on their way out",
+		File: fileWrite,
+		Old:  "selfHome: plan.IsHome(plan.Self) || plan.homeless(),", New: "selfHome: plan.IsHome(plan.Self),",
+		Packages: pkgReplicate + " " + replicaTests, Tests: "TestWriteLocalRoles|TestWritesWhileAllAreLeaving",
+	},
+	{
 		Name: "unreached-home-forgotten", Rule: "a home that nobody stands in for gets a hint here (B.2)",
 		File: fileWrite,
 		Old:  "	if s.owed() {\n		out = append(out, Effect{Kind: Keep", New: "	if false {\n		out = append(out, Effect{Kind: Keep",

@@ -95,10 +95,11 @@ func NewRead(plan Plan, level Level, all bool, timeout time.Duration) *ReadOp {
 }
 
 // Start returns the stores to ask first. This store is one of them if it is a
-// home; its own record is read like any other and reported by Replied.
+// home, or there is none; its own record is read like any other and reported by
+// Replied.
 func (op *ReadOp) Start(now time.Duration) []view.NodeID {
 	var out []view.NodeID
-	if op.plan.IsHome(op.plan.Self) {
+	if op.plan.IsHome(op.plan.Self) || op.plan.homeless() {
 		out = op.ask(out, op.plan.Self, now)
 	}
 	return op.more(out, now)

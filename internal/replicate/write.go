@@ -47,6 +47,10 @@ type Plan struct {
 
 func (p *Plan) homes() []view.NodeID { return p.Order[:p.Homes] }
 
+// homeless tells that a key has no home: all stores are on their way out. Who has
+// something then keeps it as a home would.
+func (p *Plan) homeless() bool { return p.Homes == 0 }
+
 // IsHome tells whether a store is a home.
 func (p *Plan) IsHome(id view.NodeID) bool { return slices.Contains(p.homes(), id) }
 
@@ -115,7 +119,7 @@ func NewWrite(plan Plan, level Level, minDurable int, timeout time.Duration) *Wr
 	}
 	op := &WriteOp{
 		plan: plan, level: level, minDurable: max(minDurable, 1), timeout: timeout,
-		standIn: plan.Homes, selfHome: plan.IsHome(plan.Self),
+		standIn: plan.Homes, selfHome: plan.IsHome(plan.Self) || plan.homeless(),
 		slots: make([]slot, 0, plan.Homes),
 	}
 	for _, id := range plan.homes() {
@@ -129,7 +133,8 @@ func NewWrite(plan Plan, level Level, minDurable int, timeout time.Duration) *Wr
 // LocalRoles are the roles under which the write is committed here. A store
 // that is no home keeps it for every home until that one has it: were it to
 // crash before it has sent anything, the write must not be left without a
-// role.
+// role. Where a key has no home at all, it is kept as by a home until there is
+// one.
 func (op *WriteOp) LocalRoles() []Role {
 	if op.selfHome {
 		return []Role{HomeRole}
@@ -299,7 +304,7 @@ func (op *WriteOp) count() Result {
 		}
 	}
 	// A store that is no home lets go once all homes have the write.
-	if op.selfHome {
+	if op.selfHome && !op.plan.homeless() {
 		r.Homes++
 	}
 	if op.selfHome || r.Durable < len(op.slots) {

@@ -155,6 +155,14 @@ func TestWriteLocalRoles(t *testing.T) {
 	if got := NewWrite(plan5(5), One, 1, 0).LocalRoles(); !slices.Equal(got, []Role{{1}, {2}, {3}}) {
 		t.Errorf("elsewhere: %v", got)
 	}
+	homeless := NewWrite(Plan{Self: 5}, One, 1, 0)
+	if got := homeless.LocalRoles(); !slices.Equal(got, []Role{HomeRole}) {
+		t.Errorf("where there is no home: %v", got)
+	}
+	homeless.Committed(0)
+	if got := homeless.Result(); got.Durable != 1 || got.Homes != 0 || got.Err != nil {
+		t.Errorf("where there is no home: %+v", got)
+	}
 }
 
 func TestWriteAbandon(t *testing.T) {

@@ -157,6 +157,28 @@ func DecodeScrubState(data []byte) (s ScrubState, err error) {
 	return s, err
 }
 
+// PurgeWait is for how long a store has waited for others to purge.
+type PurgeWait struct {
+	Ran uint64 // nanoseconds of running time
+}
+
+// AppendPurgeWait appends the encoding of w.
+func AppendPurgeWait(dst []byte, w PurgeWait) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(metaVersion)
+		p.uint(w.Ran)
+	})
+}
+
+// DecodePurgeWait reads what AppendPurgeWait wrote.
+func DecodePurgeWait(data []byte) (w PurgeWait, err error) {
+	err = unpack(data, "purge wait", func(u *unpacker) {
+		u.version(metaVersion)
+		w.Ran = u.uint()
+	})
+	return w, err
+}
+
 // The keys of a store. Numbers are big-endian, so that a shard, a bucket
 // within it and the hints for one target are each a range.
 const (

@@ -45,6 +45,7 @@ func stampSamples(item, small []byte) []sample {
 		{"buried", AppendBuried(nil, &buried), buried, as(DecodeBuried)},
 		{"rounds", AppendRoundState(nil, state), state, as(DecodeRoundState)},
 		{"scrub", AppendScrubState(nil, ScrubState{1 << 50, []byte("d12")}), ScrubState{1 << 50, []byte("d12")}, as(DecodeScrubState)},
+		{"purge-wait", AppendPurgeWait(nil, PurgeWait{1 << 50}), PurgeWait{1 << 50}, as(DecodePurgeWait)},
 		{"round-batch", AppendRoundBatch(nil, &batch), batch, as(DecodeRoundBatch)},
 		{"cover-request", AppendCoverRequest(nil, &cover), cover, as(DecodeCoverRequest)},
 		{"cover-reply", AppendCoverReply(nil, &covered), covered, as(DecodeCoverReply)},
@@ -155,6 +156,10 @@ func FuzzDecodeHeldRequest(f *testing.F) {
 
 func FuzzDecodeHeldReply(f *testing.F) {
 	fuzzFormat(f, DecodeHeldReply, func(m HeldReply) []byte { return AppendHeldReply(nil, &m) })
+}
+
+func FuzzDecodePurgeWait(f *testing.F) {
+	fuzzFormat(f, DecodePurgeWait, func(m PurgeWait) []byte { return AppendPurgeWait(nil, m) })
 }
 
 func FuzzDecodeScrubState(f *testing.F) {

@@ -1,0 +1,139 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+const (
+	purgePatience = 7 * 24 * time.Hour
+	purgeNote     = time.Hour // of waiting, between two notes of how long that was
+)
+
+// PurgeBlocked says that deletes cannot be forgotten because members that must
+// acknowledge it have not been there, or not been able to, for long. They are to
+// be brought back, or given up for good.
+type PurgeBlocked struct {
+	Missing []view.NodeID
+	// For is for how long this node has waited while it ran, restarts or not.
+	For time.Duration
+	// Bytes is the size of the records that this node keeps for nothing else.
+	Bytes int64
+}
+
+// purgeWait is how long a store has waited for others to purge, in running time
+// that outlives a restart: a box that is switched off every evening, too, says
+// after a week what it waits for.
+type purgeWait struct {
+	mu      sync.Mutex
+	waits   bool
+	ran     time.Duration // up to seen
+	seen    time.Duration // since()
+	noted   time.Duration // since(), when ran was last written down
+	missing []view.NodeID // who has to acknowledge, and is not there or not able to
+	told    bool          // the operator was
+}
+
+func metaPurgeWait() []byte { return wire.MetaKey("purge-wait") }
+
+// open goes on where the last run of the store has ended.
+func (w *purgeWait) open(ctx context.Context, s *Store) {
+	data, err := s.disk.Get(ctx, metaPurgeWait())
+	if err != nil {
+		return
+	}
+	if m, err := wire.DecodePurgeWait(data); err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.waits, w.ran, w.seen, w.noted = true, time.Duration(min(m.Ran, 1<<62)), s.since(), s.since()
+	}
+}
+
+// on notes that a purge cannot be done, and whose fault that is.
+func (w *purgeWait) on(ctx context.Context, s *Store, missing []view.NodeID) error {
+	w.mu.Lock()
+	now := s.since()
+	begins := !w.waits
+	if !begins {
+		w.ran += now - w.seen
+	}
+	w.waits, w.seen, w.missing = true, now, missing
+	if !w.told && w.ran >= purgePatience {
+		w.told = true
+		s.log.Warn("deletes cannot be forgotten: members that have to acknowledge it were not there, or not able to, for a week; bring them back or give them up for good", "missing", missing)
+	}
+	due := begins || now-w.noted >= purgeNote
+	if due {
+		w.noted = now
+	}
+	note := wire.AppendPurgeWait(nil, wire.PurgeWait{Ran: uint64(w.ran)})
+	w.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return s.update(ctx, "note for how long a purge waits", func(tx *storage.Tx) error { return tx.Set(metaPurgeWait(), note) })
+}
+
+// over notes that nothing waits.
+func (w *purgeWait) over(ctx context.Context, s *Store) error {
+	w.mu.Lock()
+	noted := w.waits
+	w.waits, w.ran, w.missing, w.told = false, 0, nil, false
+	w.mu.Unlock()
+	if !noted {
+		return nil
+	}
+	return s.update(ctx, "note that no purge waits", func(tx *storage.Tx) error { return tx.Delete(metaPurgeWait()) })
+}
+
+// blocked tells what an operator has to know, nil if nothing.
+func (w *purgeWait) blocked(ctx context.Context, s *Store) (*PurgeBlocked, error) {
+	w.mu.Lock()
+	ran, missing := w.ran+s.since()-w.seen, slices.Clone(w.missing)
+	waits := w.waits && ran >= purgePatience && len(missing) > 0
+	w.mu.Unlock()
+	if !waits {
+		return nil, nil
+	}
+	_, bytes, err := s.buried(ctx, 0)
+	return &PurgeBlocked{Missing: missing, For: ran, Bytes: bytes}, err
+}
+
+// buried counts the records of which nothing is alive, up to a limit (0: all),
+// and their bytes. What is kept for others besides waits for the purge as well.
+func (s *Store) buried(ctx context.Context, limit int) (n int, bytes int64, err error) {
+	now := s.now()
+	lower, _ := wire.IndexRange(wire.IndexGrave, 0)
+	_, upper := wire.IndexRange(wire.IndexGrave, view.NodeID(max(now, 1)))
+	err = s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+		_, record, _ := wire.ParseIndexKey(k)
+		at, ok := placeOf(slices.Clone(record))
+		if !ok {
+			return nil
+		}
+		rec, err := s.load(ctx, at)
+		if err != nil {
+			return err
+		}
+		if dead, _ := purge.Grave(rec.Item, now); dead {
+			n++
+			bytes += int64(len(record) + len(rec.item))
+		}
+		if n == limit && limit > 0 {
+			return errStop
+		}
+		return nil
+	})
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return n, bytes, err
+}
