@@ -66,6 +66,7 @@ type Store struct {
 	entropy     *entropy
 	purger      *purger
 	pace        *pace
+	imports     *imports
 	healer      *replicate.Healer // the watching goroutine's
 	forced      forced
 	progress    progress
@@ -113,7 +114,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), newEntropy(s)
 	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), make(chan struct{}, 1)
 	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
-	s.progress.turn = make(chan struct{}, 1)
+	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: make(chan struct{}, 1)}
 	s.silence = newSilence(4 * cfg.AckTimeout)
 	s.clocks = newClocks(cfg.MaxSkew)
 	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
@@ -135,7 +136,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.group.Close()
 		return nil, err
 	}
-	if err := s.start(ctx); err != nil {
+	err = s.openImports(ctx)
+	if err == nil {
+		err = s.start(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -214,6 +219,9 @@ func (s *Store) start(ctx context.Context) error {
 		s.group.Go(s.followRounds)
 		s.group.Go(s.purger.run)
 		s.group.Go((&scrub{s: s}).run)
+		if len(s.imports.all) > 0 {
+			s.group.Go(s.imports.run)
+		}
 		s.entropy.moved()
 	}
 	if s.outbox != nil {
@@ -290,6 +298,7 @@ func (s *Store) see(v view.View) {
 	if len(back) > 0 {
 		s.entropy.look()
 		s.entropy.with(back...)
+		s.imports.wake()
 	}
 	if len(back) > 0 || lay.roster != old.roster {
 		s.hints.wake()
