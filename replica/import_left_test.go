@@ -1,0 +1,177 @@
+package replica
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/storage/file"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// files reads all that is in a directory.
+func files(t *testing.T, fsys vfs.FS, dir string) map[string]string {
+	t.Helper()
+	out := make(map[string]string)
+	names, err := fsys.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		path := fsys.PathJoin(dir, fsys.PathBase(name))
+		if st, err := fsys.Stat(path); err != nil {
+			t.Fatal(err)
+		} else if !st.IsDir() {
+			out[path] = readText(t, fsys, path)
+			continue
+		}
+		for k, v := range files(t, fsys, path) {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// Old data that cannot be read as a whole, is of another mesh or of a newer
+// release is left exactly as it is, and the store says so and works.
+func TestOldDataThatIsLeftAsItIs(t *testing.T) {
+	identity := func(n *fakeNode, was view.NodeID, change func(*wire.Identity)) error {
+		id := wire.Identity{Node: was, Mesh: view.MeshID{1}, Storing: true, Boot: 1, End: wire.EndEvicted}
+		change(&id)
+		return file.Write(n.fs, n.aside(was)+"/identity", wire.AppendIdentity(nil, id))
+	}
+	for words, spoil := range map[string]func(n *fakeNode, was view.NodeID) error{
+		"of another mesh": func(n *fakeNode, was view.NodeID) error {
+			return identity(n, was, func(id *wire.Identity) { id.Mesh = view.MeshID{2} })
+		},
+		"to which mesh it belongs": func(n *fakeNode, was view.NodeID) error {
+			owner := wire.AppendOwner(nil, wire.Owner{Node: 77, Initialised: true})
+			if err := file.Write(n.fs, n.aside(was)+"/store/"+ownerFile, owner); err != nil {
+				return err
+			}
+			return n.fs.Remove(n.aside(was) + "/identity")
+		},
+		"newer release": func(n *fakeNode, was view.NodeID) error {
+			return file.Write(n.fs, n.aside(was)+"/store/FORMAT", []byte("skein store 2"))
+		},
+		"damaged as a whole": func(n *fakeNode, was view.NodeID) error {
+			return n.fs.Remove(n.aside(was) + "/store/FORMAT")
+		},
+	} {
+		t.Run(words, func(t *testing.T) {
+			bubble(t, 3, BucketConfig{Copies: 1, MinDurable: 1}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+				mustPut(t, buckets[2], "k", "v")
+				nodes[2].kill()
+				net.status(nodes[2].id, view.Evicted)
+				n := net.add(true)
+				n.setAside(nodes[2].fs.(*vfs.MemFS), nodes[2].dir, nodes[2].id, wire.EndEvicted)
+				if err := spoil(n, nodes[2].id); err != nil {
+					t.Fatal(err)
+				}
+				before := files(t, n.fs, n.aside(nodes[2].id))
+				n.open()
+				defer closing(t, n)
+				net.publish()
+				time.Sleep(time.Hour)
+				h := n.health(t)
+				if got := strings.Join(h.Problems, "\n"); h.Importing != 0 || !strings.Contains(got, words) || !strings.Contains(got, n.aside(nodes[2].id)) {
+					t.Errorf("%d to be taken in: %q", h.Importing, got)
+				}
+				after := files(t, n.fs, n.aside(nodes[2].id))
+				if len(after) != len(before) {
+					t.Errorf("%d files, there were %d", len(after), len(before))
+				}
+				for path, text := range before {
+					if after[path] != text {
+						t.Errorf("%s was changed", path)
+					}
+				}
+				mustPut(t, openBucket(t, n.store, "b", BucketConfig{Copies: 1, MinDurable: 1}), "other", "v")
+			})
+		})
+	}
+}
+
+// A damaged record of old data is named, and keeps the directory; the rest comes
+// in. Nothing is written into the old store meanwhile.
+func TestDamagedOldRecordIsNamed(t *testing.T) {
+	bubble(t, 3, BucketConfig{Copies: 1, MinDurable: 1}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		apart(t, net, nodes[2], func() {
+			putAlone(t, buckets[2], "good", "v")
+			putAlone(t, buckets[2], "bad", "v")
+		})
+		net.status(nodes[2].id, view.Evicted)
+		at := nodes[0].store.place(buckets[0].b.id, "bad")
+		n := net.add(true)
+		n.setAside(nodes[2].fs.(*vfs.MemFS), nodes[2].dir, nodes[2].id, wire.EndEvicted)
+		disk, err := storage.Open(storage.Options{FS: n.fs, Dir: n.aside(nodes[2].id) + "/store", Reserve: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := disk.Update(ctx, func(tx *storage.Tx) error { return tx.Set(at.record, []byte{1}) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := disk.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before := files(t, n.fs, n.aside(nodes[2].id)+"/store")
+		n.open()
+		defer func() { closing(t, n) }()
+		net.publish()
+		time.Sleep(time.Minute)
+		for range 2 {
+			wantValue(t, buckets[0], "good", "v")
+			h := n.health(t)
+			if got := strings.Join(h.Problems, "\n"); h.Importing != 0 || !strings.Contains(got, "1 records in "+n.aside(nodes[2].id)+" do not read") {
+				t.Errorf("%d to be taken in: %q", h.Importing, got)
+			}
+			if list := readText(t, n.fs, n.aside(nodes[2].id)+"/"+refusedName); !strings.Contains(list, `"bad"`) || strings.Contains(list, `"good"`) {
+				t.Errorf("listed: %s", list)
+			}
+			n.kill()
+			n.restart()
+			time.Sleep(time.Minute)
+		}
+		after := files(t, n.fs, n.aside(nodes[2].id)+"/store")
+		if len(after) != len(before) {
+			t.Errorf("%d files, there were %d", len(after), len(before))
+		}
+		for path, text := range before {
+			if after[path] != text {
+				t.Errorf("%s was changed", path)
+			}
+		}
+	})
+}
+
+// While the homes are out of reach old data waits, and the store says for whom.
+func TestOldDataWaitsForHomes(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		apart(t, net, nodes[2], func() { putAlone(t, buckets[2], "k", "alone") })
+		net.status(nodes[2].id, view.Evicted)
+		n := net.add(true)
+		net.split(true, n.id)
+		n.setAside(nodes[2].fs.(*vfs.MemFS), nodes[2].dir, nodes[2].id, wire.EndEvicted)
+		n.open()
+		defer closing(t, n)
+		net.publish()
+		time.Sleep(time.Hour)
+		h := n.health(t)
+		if got := strings.Join(h.Problems, "\n"); h.Importing == 0 || !strings.Contains(got, "has to wait") || !strings.Contains(got, "node-"+nodes[0].id.String()) {
+			t.Errorf("%d to be taken in: %q", h.Importing, got)
+		}
+		if _, err := n.fs.Stat(n.aside(nodes[2].id)); err != nil {
+			t.Error(err)
+		}
+		net.heal()
+		time.Sleep(time.Minute)
+		wantTakenIn(t, n, nodes[2].id)
+		wantValue(t, buckets[1], "k", "alone")
+	})
+}
