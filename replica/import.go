@@ -163,7 +163,7 @@ func (im *imports) take(ctx context.Context, f *former) (err error) {
 	tops := im.s.memberStamps(ctx)
 	for _, shard := range shards {
 		if err := im.shard(ctx, f, shard, tops); err != nil {
-			if ctx.Err() != nil || errors.Is(err, errNever) || errors.Is(err, ErrStorageFull) {
+			if ctx.Err() != nil || errors.Is(err, errNever) {
 				return err
 			}
 			if first == nil {

@@ -2,12 +2,14 @@ package replica
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -173,5 +175,101 @@ func TestOldDataWaitsForHomes(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantTakenIn(t, n, nodes[2].id)
 		wantValue(t, buckets[1], "k", "alone")
+	})
+}
+
+// Old data stays until more than half of the homes have synced what it holds; what
+// is written anew meanwhile is written once.
+func TestOldDataStaysUntilHomesHaveIt(t *testing.T) {
+	for _, end := range []wire.End{wire.EndEvicted, wire.EndRolled} {
+		t.Run(end.String(), func(t *testing.T) {
+			disks := make([]*fullFS, 3)
+			bubbleOn(t, 3, BucketConfig{Copies: 1, MinDurable: 1, Policy: Siblings}, func(i int, n *fakeNode, c *Config) {
+				disks[i] = &fullFS{FS: n.fs}
+				c.fs, c.ReserveBytes = disks[i], 16<<20
+			}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+				const keys = 30
+				apart(t, net, nodes[2], func() {
+					for i := range keys {
+						putAlone(t, buckets[2], fmt.Sprint("k", i), "alone")
+					}
+				})
+				net.status(nodes[2].id, view.Evicted)
+				disks[0].full.Store(true)
+				disks[1].full.Store(true)
+				n := net.returns(nodes[2], end)
+				defer closing(t, n)
+				time.Sleep(10 * time.Minute)
+				if h := n.health(t); h.Importing == 0 {
+					t.Error("all is said to be taken in by homes without room")
+				}
+				if _, err := n.fs.Stat(n.aside(nodes[2].id)); err != nil {
+					t.Error(err)
+				}
+				disks[0].full.Store(false)
+				disks[1].full.Store(false)
+				time.Sleep(10 * time.Minute)
+				wantTakenIn(t, n, nodes[2].id)
+				for i := range keys {
+					wantSiblings(t, buckets[i%2], fmt.Sprint("k", i), "alone")
+				}
+			})
+		})
+	}
+}
+
+// Those in contact do not remember far enough back, but one that is away may:
+// nothing is refused before it was asked.
+func TestOldDataWaitsForALog(t *testing.T) {
+	bubble(t, 4, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		const keys = 20
+		for i := range keys {
+			mustPut(t, buckets[i%4], fmt.Sprint("k", i), "v1")
+		}
+		time.Sleep(time.Second)
+		nodes[3].kill()
+		net.status(nodes[3].id, view.Evicted)
+		for i := range keys {
+			mustDelete(t, buckets[i%3], fmt.Sprint("k", i))
+		}
+		time.Sleep(time.Hour)
+		wantRecords(t, nodes[:3], buckets[0], 0)
+		nodes[2].kill()
+		trimmed(t, nodes[0].store)
+		trimmed(t, nodes[1].store)
+		n := net.returns(nodes[3], wire.EndEvicted)
+		defer closing(t, n)
+		time.Sleep(time.Hour)
+		h := n.health(t)
+		if got := strings.Join(h.Problems, "\n"); h.Importing == 0 || h.ImportRefused != 0 || !strings.Contains(got, "node-"+nodes[2].id.String()) {
+			t.Errorf("%d to be taken in, %d refused: %q", h.Importing, h.ImportRefused, got)
+		}
+		nodes[2].restart()
+		time.Sleep(time.Hour)
+		wantTakenIn(t, n, nodes[3].id)
+		for i := range keys {
+			wantNotFound(t, buckets[i%2], fmt.Sprint("k", i))
+		}
+	})
+}
+
+// A member that has not heard of all rounds is not asked what was purged.
+func TestLogOfWhoIsBehind(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		mustPut(t, buckets[0], "k", "v")
+		mustDelete(t, buckets[0], "k")
+		time.Sleep(time.Hour)
+		s := nodes[2].store
+		at := s.place(buckets[0].b.id, "k")
+		tops := s.memberStamps(ctx)
+		log, err := s.purgedSince(ctx, at.shard, purge.Stamp{}, tops)
+		if err != nil || log.from != nodes[0].id || !log.whole || log.buried[string(at.record)].Unknown() {
+			t.Fatalf("%+v, %v", log, err)
+		}
+		tops.of[nodes[0].id][at.shard] = purge.Stamp{}
+		if log, err := s.purgedSince(ctx, at.shard, purge.Stamp{}, tops); err != nil || log.from != nodes[1].id {
+			t.Errorf("asked %v, %v", log.from, err)
+		}
 	})
 }

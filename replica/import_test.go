@@ -106,8 +106,10 @@ func putAlone(t *testing.T, b *Bucket, key, value string) {
 func TestEvictedStoreBringsItsWrites(t *testing.T) {
 	bubble(t, 5, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		const keys = 60
+		had := make(map[int]bool) // keys of which the store in question is a home
 		for i := range keys {
 			mustPut(t, buckets[i%5], fmt.Sprint("k", i), "before")
+			had[i] = slices.Contains(buckets[0].Homes(fmt.Sprint("k", i)), nodes[4].id)
 		}
 		time.Sleep(time.Second)
 		apart(t, net, nodes[4], func() {
@@ -136,6 +138,8 @@ func TestEvictedStoreBringsItsWrites(t *testing.T) {
 			b := buckets[i%4]
 			wantValue(t, b, fmt.Sprint("new", i), "alone")
 			switch {
+			case i%2 == 0 && had[i]:
+				wantSiblings(t, b, fmt.Sprint("k", i), "alone") // which had seen what it replaced
 			case i%2 == 0:
 				wantValue(t, b, fmt.Sprint("k", i), "alone")
 			case i%4 == 1:
