@@ -234,15 +234,15 @@ func (f *former) setAside(ctx context.Context, fn func(record []byte)) error {
 	})
 }
 
-// discard removes the old data. A crash leaves all of it, or what the next
-// opening removes.
-func (f *former) discard() error {
-	dir := f.fs.PathDir(f.dir)
-	to := f.fs.PathJoin(dir, importedPrefix+f.name)
-	if err := f.fs.Rename(f.dir, to); err != nil {
+// discard removes old data. A crash leaves all of it, or what the next opening
+// removes.
+func discard(fsys vfs.FS, dir string) error {
+	in := fsys.PathDir(dir)
+	to := fsys.PathJoin(in, importedPrefix+fsys.PathBase(dir))
+	if err := fsys.Rename(dir, to); err != nil {
 		return err
 	}
-	return errors.Join(file.SyncDir(f.fs, dir), f.fs.RemoveAll(to))
+	return errors.Join(file.SyncDir(fsys, in), fsys.RemoveAll(to))
 }
 
 // importedPrefix begins the names of directories that are being removed.
@@ -252,7 +252,7 @@ const importedPrefix = "imported-"
 func sweep(fsys vfs.FS, dir string) error {
 	names, err := fsys.List(dir)
 	for _, name := range names {
-		if name = fsys.PathBase(name); strings.HasPrefix(name, importedPrefix+wire.RetiredPrefix) {
+		if name = fsys.PathBase(name); strings.HasPrefix(name, importedPrefix) {
 			err = errors.Join(err, fsys.RemoveAll(fsys.PathJoin(dir, name)))
 		}
 	}

@@ -25,8 +25,9 @@ type imports struct {
 	s    *Store
 	kick chan struct{}
 
-	mu  sync.Mutex
-	all []*former
+	mu     sync.Mutex
+	all    []*former
+	outbox *formerOutbox // nil: there is none
 }
 
 // openImports finds out what there is to take in.
@@ -39,17 +40,19 @@ func (s *Store) openImports(ctx context.Context) error {
 		s.log.Warn("old data that was taken in cannot be removed", "dir", dir, "err", err)
 	}
 	all, err := findFormer(fsys, dir)
+	if err == nil && s.disk != nil {
+		s.imports.outbox, err = s.findOutbox()
+	}
 	if err != nil {
 		return fmt.Errorf("replica: open: %w", err)
 	}
-	if s.disk == nil {
-		for _, f := range all {
-			f.never, f.why = true, "this node stores nothing: start it as one that does"
-		}
-	} else if err := s.forgetImports(ctx, all); err != nil {
-		return err
-	}
 	s.imports.all = all
+	if s.disk != nil {
+		return s.forgetImports(ctx, all)
+	}
+	for _, f := range all {
+		f.never, f.why = true, "this node stores nothing: start it as one that does"
+	}
 	return nil
 }
 
@@ -68,9 +71,15 @@ func metaUnread(f *former) []byte  { return wire.MetaKey(importPrefix + f.name +
 // forgetImports deletes notes of old data that is not there any more.
 func (s *Store) forgetImports(ctx context.Context, all []*former) error {
 	var gone [][]byte
+	s.imports.mu.Lock()
+	box := s.imports.outbox
+	s.imports.mu.Unlock()
 	lower := wire.MetaKey(importPrefix)
 	err := s.disk.Scan(ctx, lower, wire.After(lower), func(k, _ []byte) error {
 		name, _, _ := strings.Cut(string(k[len(lower):]), "/")
+		if name == outboxName && box != nil {
+			return nil
+		}
 		if !slices.ContainsFunc(all, func(f *former) bool { return f.name == name }) {
 			gone = append(gone, slices.Clone(k))
 		}
@@ -114,6 +123,11 @@ func (im *imports) run(ctx context.Context) {
 			}
 			left = left || err != nil && !errors.Is(err, errNever)
 		}
+		if box := im.waiting(); box != nil {
+			if err := im.takeOutbox(ctx, box); err != nil && !errors.Is(err, errNever) {
+				left = true
+			}
+		}
 		if left {
 			retry.Reset(wait)
 			wait = min(2*wait, lastImportRetry)
@@ -135,6 +149,21 @@ func (im *imports) list() (out []*former) {
 	return out
 }
 
+// waiting returns the outbox that is still to be emptied.
+func (im *imports) waiting() *formerOutbox {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if im.outbox == nil {
+		return nil
+	}
+	im.outbox.mu.Lock()
+	defer im.outbox.mu.Unlock()
+	if im.outbox.over || im.outbox.never {
+		return nil
+	}
+	return im.outbox
+}
+
 // take takes in one set of old data, as far as that can be done now.
 func (im *imports) take(ctx context.Context, f *former) (err error) {
 	defer func() {
@@ -145,6 +174,9 @@ func (im *imports) take(ctx context.Context, f *former) (err error) {
 			f.why, f.never = err.Error(), errors.Is(err, errNever)
 		}
 	}()
+	if im.s.leaving.Load() {
+		return errLeaving
+	}
 	ok, err := f.open(im.s.mesh.View())
 	if err != nil {
 		return err
@@ -216,7 +248,7 @@ func (im *imports) end(ctx context.Context, f *former) error {
 		im.s.log.Error("what a former identity of this node has left was taken in, but for what may have been deleted or does not read",
 			"dir", f.dir, "brought", brought, "refused", refused, "unread", unread)
 	} else {
-		if err := f.discard(); err != nil {
+		if err := discard(f.fs, f.dir); err != nil {
 			return fmt.Errorf("replica: old data that was taken in: %w", err)
 		}
 		im.s.log.Info("what a former identity of this node had left was taken in", "node", f.node, "brought", brought)
@@ -237,6 +269,9 @@ func (im *imports) end(ctx context.Context, f *former) error {
 func (im *imports) status(h *Health, say func(string, ...any)) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
+	if im.outbox != nil {
+		im.outbox.status(h, say)
+	}
 	for _, f := range im.all {
 		f.mu.Lock()
 		h.ImportRefused += f.refused

@@ -273,3 +273,93 @@ func TestLogOfWhoIsBehind(t *testing.T) {
 		}
 	})
 }
+
+// What waits in the outbox of a node that stored nothing, was evicted and comes
+// back as one that stores is delivered.
+func TestFormerOutboxIsDelivered(t *testing.T) {
+	bubble(t, 3, BucketConfig{Policy: Siblings}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "gone", "v")
+		camera := net.add(false)
+		camera.open()
+		net.publish()
+		b := openBucket(t, camera.store, "b", BucketConfig{Policy: Siblings})
+		seen, err := b.Get(context.Background(), "gone", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apart(t, net, camera, func() {
+			for i := range 20 {
+				for _, v := range []string{"one", "two"} { // the second replaces the first
+					if r, err := b.Put(context.Background(), fmt.Sprint("k", i), []byte(v), nil); !r.Queued {
+						t.Fatal(r, err)
+					}
+				}
+			}
+			if r, err := b.Delete(context.Background(), "gone", &DeleteOptions{Context: seen.Context}); !r.Queued {
+				t.Fatal(r, err)
+			}
+		})
+		n := net.storesNow(camera, view.MeshID{1})
+		defer closing(t, n)
+		if n.health(t).Importing == 0 {
+			t.Error("nothing is said of what waits")
+		}
+		net.publish()
+		time.Sleep(time.Minute)
+		if h := n.health(t); h.Importing != 0 {
+			t.Errorf("%d to be taken in: %q", h.Importing, h.Problems)
+		}
+		if _, err := n.fs.Stat(n.dir + "/" + outboxName); err == nil {
+			t.Error("the outbox is still there")
+		}
+		for i := range 20 {
+			wantSiblings(t, buckets[i%3], fmt.Sprint("k", i), "two")
+		}
+		wantNotFound(t, buckets[1], "gone")
+	})
+}
+
+// storesNow starts a node that stores on the directory of one that did not, and
+// was evicted.
+func (f *fakeNet) storesNow(was *fakeNode, mesh view.MeshID) *fakeNode {
+	f.t.Helper()
+	f.status(was.id, view.Evicted)
+	n := f.add(true)
+	n.fs, n.dir = was.fs, was.dir
+	id := wire.Identity{Node: was.id, Mesh: mesh, Boot: 1, End: wire.EndEvicted}
+	err := n.fs.MkdirAll(n.aside(was.id), 0o700)
+	if err == nil {
+		err = file.Write(n.fs, n.aside(was.id)+"/identity", wire.AppendIdentity(nil, id))
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	n.makeDir()
+	n.open()
+	return n
+}
+
+func TestFormerOutboxOfAnotherMesh(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		camera := net.add(false)
+		camera.open()
+		net.publish()
+		b := openBucket(t, camera.store, "b", BucketConfig{})
+		apart(t, net, camera, func() {
+			if r, err := b.Put(context.Background(), "k", []byte("v"), nil); !r.Queued {
+				t.Fatal(r, err)
+			}
+		})
+		n := net.storesNow(camera, view.MeshID{2})
+		defer closing(t, n)
+		net.publish()
+		time.Sleep(time.Hour)
+		if h := n.health(t); !strings.Contains(strings.Join(h.Problems, "\n"), n.dir+"/"+outboxName) {
+			t.Errorf("nothing is said of it: %q", h.Problems)
+		}
+		if _, err := n.fs.Stat(n.dir + "/" + outboxName); err != nil {
+			t.Error(err)
+		}
+		wantNotFound(t, buckets[1], "k")
+	})
+}

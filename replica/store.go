@@ -219,7 +219,7 @@ func (s *Store) start(ctx context.Context) error {
 		s.group.Go(s.followRounds)
 		s.group.Go(s.purger.run)
 		s.group.Go((&scrub{s: s}).run)
-		if len(s.imports.all) > 0 {
+		if len(s.imports.all) > 0 || s.imports.outbox != nil {
 			s.group.Go(s.imports.run)
 		}
 		s.entropy.moved()

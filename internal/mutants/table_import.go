@@ -4,6 +4,7 @@ const (
 	fileImport      = "internal/purge/import.go"
 	fileImports     = "replica/import.go"
 	fileImportShard = "replica/importshard.go"
+	fileImportLog   = "replica/importlog.go"
 	fileFormer      = "replica/former.go"
 )
 
@@ -64,13 +65,13 @@ var imports = []Mutant{
 	},
 	{
 		Name: "import-asks-who-is-behind", Rule: "only who knows of all rounds can tell what was purged",
-		File: fileImportShard,
+		File: fileImportLog,
 		Old:  "		if tops.of[id][shard].Acked.Before(top.Acked) {", New: "		if false {",
 		Packages: replicaTests, Tests: "TestLogOfWhoIsBehind",
 	},
 	{
 		Name: "import-refuses-while-members-are-away", Rule: "nothing is refused while a member that may remember is away",
-		File: fileImportShard,
+		File: fileImportLog,
 		Old:  "	case len(tops.away) > 0:\n", New: "	case false:\n",
 		Packages: replicaTests, Tests: "TestOldDataWaitsForALog",
 	},
@@ -89,7 +90,7 @@ var imports = []Mutant{
 	{
 		Name: "import-writes-anew-again", Rule: "a restart does not write values anew a second time",
 		File: fileImportShard,
-		Old:  "			if bytes.Compare(at.record, w.state.Anew) <= 0 {", New: "			if false {",
+		Old:  "			if bytes.Compare(at.record, w.state.Anew) <= 0 {", New: "			if bytes.Compare(at.record, nil) <= 0 {",
 		Packages: replicaTests, Tests: "TestOldDataStaysUntilHomesHaveIt",
 	},
 	{
@@ -121,6 +122,18 @@ var imports = []Mutant{
 		File: fileFormer,
 		Old:  "f.twin = err == nil && id.End == wire.EndRolled", New: "f.twin = err != nil && id.End == wire.EndRolled",
 		Packages: replicaTests, Tests: "TestF2_13_RolledBack",
+	},
+	{
+		Name: "import-delivers-an-outbox-of-nobody-knows-which-mesh", Rule: "meshes do not mix",
+		File: "replica/importoutbox.go",
+		Old:  "!id.Storing && id.Mesh == s.mesh.View().Mesh {", New: "!id.Storing {",
+		Packages: replicaTests, Tests: "TestFormerOutboxOfAnotherMesh",
+	},
+	{
+		Name: "import-forgets-the-outbox", Rule: "what waits in an outbox is data of a former identity, too",
+		File: "replica/import.go",
+		Old:  "		s.imports.outbox, err = s.findOutbox()\n", New: "",
+		Packages: replicaTests, Tests: "TestFormerOutboxIsDelivered",
 	},
 	{
 		Name: "import-doubts-who-was-evicted", Rule: "a store that was given up has given out its dots once: what was deleted stays so",
