@@ -95,8 +95,10 @@ func (f *former) open(v view.View) (ok bool, err error) {
 		return false, fmt.Errorf("%w: a newer release wrote it", errNever)
 	case err == nil && id.Mesh != v.Mesh:
 		return false, fmt.Errorf("%w: it is of another mesh", errNever)
-	case err != nil && (ownerErr != nil || !member):
+	case err != nil && ownerErr != nil:
 		return false, fmt.Errorf("%w: nobody can tell to which mesh it belongs (%w)", errNever, errors.Join(err, ownerErr))
+	case err != nil && !member:
+		return false, fmt.Errorf("nobody in contact can tell to which mesh it belongs (%w)", err)
 	}
 	f.twin = err == nil && id.End == wire.EndRolled && id.Node == f.node
 	f.disk, err = storage.Open(storage.Options{

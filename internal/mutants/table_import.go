@@ -36,26 +36,32 @@ var imports = []Mutant{
 	{
 		Name: "import-doubted-context", Rule: "what a twin says of its own dots is not merged (A.5 rule 4)",
 		File: fileImport,
-		Old:  "		if doubted != nil && doubted(e.A) {\n			continue\n		}\n", New: "",
+		Old:  "		if unsure(e.A) {\n			continue\n		}\n", New: "",
 		Packages: pkgPurge, Tests: "TestImportRules|TestF1_26",
 	},
 	{
 		Name: "import-doubted-dots", Rule: "values under doubted dots come as new dots (A.5 rule 4)",
 		File: fileImport,
-		Old:  "case doubted == nil || !doubted(s.Dot.A):", New: "case true:",
+		Old:  "case !unsure(s.Dot.A):", New: "case true:",
 		Packages: pkgPurge, Tests: "TestImportRules|TestF1_26",
 	},
 	{
 		Name: "import-twin-brings-back-the-dead", Rule: "what the mesh has seen and deleted later stays dead, in an old image too (F2.11)",
 		File: fileImport,
-		Old:  "same == nil && s.HLC > known.HLC ||", New: "same == nil ||",
+		Old:  "return s.HLC > known.HLC", New: "return s.HLC > 0",
 		Packages: pkgPurge + " " + replicaTests, Tests: "TestImportRules|TestF1_26|TestF2_13_RolledBack",
 	},
 	{
 		Name: "import-twin-loses-a-reused-dot", Rule: "a twin's write under a dot that is dead in the mesh is kept if it is later (F2.13)",
 		File: fileImport,
-		Old:  "same == nil && s.HLC > known.HLC ||", New: "",
+		Old:  "return s.HLC > known.HLC", New: "return false",
 		Packages: pkgPurge + " " + replicaTests, Tests: "TestImportRules|TestF1_26|TestF2_13_RolledBack",
+	},
+	{
+		Name: "import-believes-a-dot-of-two-dates", Rule: "a dot that turns out to name two writes is in doubt, whoever gave it out",
+		File: fileImport,
+		Old:  "return doubted != nil && doubted(a) || twice[a] }", New: "return doubted != nil && doubted(a) || twice == nil && twice[a] }",
+		Packages: pkgPurge, Tests: "TestImportRules",
 	},
 	{
 		Name: "import-log-always-reaches-back", Rule: "a log shorter than the gap proves nothing (A.7, import)",

@@ -29,14 +29,17 @@ type Import struct {
 // as it would have if the two had met in time.
 //
 // doubted tells of births that another copy of the old store has gone on with,
-// so that their dots may name other writes in the mesh; nil: of none. What the
-// item says of these is not merged. A value under such a dot is the mesh's own if
-// the dates are equal; it is dead if the mesh has seen the dot, holds it no more,
-// and what it holds is dated later; and it comes as a new dot otherwise.
+// so that their dots may name other writes in the mesh; nil: of none. A birth of
+// which a dot is found to do so is one of them. What the item says of these is
+// not merged. A value under such a dot is the mesh's own if the dates are equal;
+// it is dead if the mesh has seen the dot, holds it no more, and what it holds is
+// dated later; and it comes as a new dot otherwise.
 func (o Old) Import(doubted func(version.Actor) bool) Import {
 	known := version.Merge(o.Known, o.Gone)
 	out := Import{Bring: version.Item{HLC: o.Item.HLC}}
 	withheld := make(map[version.Actor]uint64) // the first dot of a birth that is
+	twice := o.twice(known)
+	unsure := func(a version.Actor) bool { return doubted != nil && doubted(a) || twice[a] }
 	for _, s := range o.Item.Sibs {
 		seen := known.Ctx.Covers(s.Dot)
 		switch {
@@ -46,18 +49,14 @@ func (o Old) Import(doubted func(version.Actor) bool) Import {
 			if n, ok := withheld[s.Dot.A]; !ok || s.Dot.N < n {
 				withheld[s.Dot.A] = s.Dot.N
 			}
-		case doubted == nil || !doubted(s.Dot.A):
+		case !unsure(s.Dot.A):
 			out.Bring.Sibs = append(out.Bring.Sibs, s)
-		case !seen:
+		case !seen || anothers(s, known):
 			out.Anew = append(out.Anew, s)
-		default:
-			if same := known.Sibling(s.Dot); same == nil && s.HLC > known.HLC || same != nil && same.HLC != s.HLC {
-				out.Anew = append(out.Anew, s)
-			}
 		}
 	}
 	for _, e := range o.Item.Ctx {
-		if doubted != nil && doubted(e.A) {
+		if unsure(e.A) {
 			continue
 		}
 		if n, ok := withheld[e.A]; ok {
@@ -71,6 +70,31 @@ func (o Old) Import(doubted func(version.Actor) bool) Import {
 		out.Bring = version.Item{}
 	} else {
 		out.Bring = version.Merge(out.Bring, o.Gone)
+	}
+	return out
+}
+
+// anothers tells whether a dot that the mesh has seen names another write there:
+// one of another date, or, if it is dead, one that is older than this value, for
+// whatever has seen a write is dated no earlier.
+func anothers(s version.Sibling, known version.Item) bool {
+	if same := known.Sibling(s.Dot); same != nil {
+		return same.HLC != s.HLC
+	}
+	return s.HLC > known.HLC
+}
+
+// twice lists the births of which a dot turns out to name two writes, although
+// nobody has told that the old store had a twin.
+func (o Old) twice(known version.Item) map[version.Actor]bool {
+	var out map[version.Actor]bool
+	for _, s := range o.Item.Sibs {
+		if known.Ctx.Covers(s.Dot) && anothers(s, known) {
+			if out == nil {
+				out = make(map[version.Actor]bool)
+			}
+			out[s.Dot.A] = true
+		}
 	}
 	return out
 }

@@ -54,6 +54,8 @@ func TestImportRules(t *testing.T) {
 		"in doubt, dead":                         {old: Old{Item: old, Known: dead, Whole: true}, doubted: all, nothing: true},
 		"in doubt, purged":                       {old: Old{Item: old, Gone: dead, Whole: true}, doubted: all, nothing: true},
 		"in doubt, later than what killed a dot": {old: Old{Item: late, Known: tomb(1, 3), Whole: true}, doubted: all, nothing: true, anew: 1},
+		"not told of, but another's dot":         {old: Old{Item: late, Known: twin, Whole: true}, nothing: true, anew: 1},
+		"not told of, but later than the dead":   {old: Old{Item: late, Known: tomb(1, 3), Whole: true}, nothing: true, anew: 1},
 		"a sibling in doubt":                     {old: Old{Item: both, Whole: true}, doubted: all, bring: "2.1 ", anew: 1},
 	} {
 		got := c.old.Import(c.doubted)
