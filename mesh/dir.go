@@ -247,7 +247,7 @@ func (d *directory) asideName(f *found) (string, error) {
 		if label == "" || n > 1 {
 			name = strings.TrimPrefix(fmt.Sprintf("%s-%d", label, n), "-")
 		}
-		path := d.join("retired-" + name)
+		path := d.join(wire.RetiredPrefix + name)
 		if _, err := d.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return path, nil
 		} else if err != nil {

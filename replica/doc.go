@@ -42,6 +42,23 @@
 // (mesh.Node.Evict), or be replaced by a new disk under its name. Health tells,
 // shard by shard, how all this stands.
 //
+// # Data of a former identity
+//
+// A node that was evicted, has left or was replaced, or whose disk was rolled
+// back, comes back under a new NodeID, and the mesh sets its old data aside. Open
+// finds it, and takes it in in the background once homes are in contact, at the
+// pace of all copying; a restart goes on where it was. A key that the mesh has is
+// merged, which a write can only gain from. One that it has not is added, unless
+// it was deleted since: that the other members' memory of purged deletes tells. A
+// write that the delete had not seen is no part of what was deleted, and is kept.
+// Where nobody remembers far enough back the record is refused: it stays in the
+// old directory, named in a list, and an operator decides (Inspect shows it). If
+// the disk was rolled back, ids that it gave out may name other writes: those
+// values are written anew, with their old dates, as concurrent ones. An old
+// directory of which nothing was refused and everything read is removed once more
+// than half of the homes of each record have synced what was brought; any other
+// one is kept.
+//
 // # What is not
 //
 // A read returns what the stores it asked know, which may be old: level

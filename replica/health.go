@@ -33,6 +33,13 @@ type Health struct {
 	// SetAside is how many records were set aside since the store was opened,
 	// because nobody remembers any more whether they were deleted.
 	SetAside uint64
+	// Importing is how many shards of what former identities of this node have
+	// left in its data directory are still to be taken in: 1 at least, until
+	// all that can be is.
+	Importing int
+	// ImportRefused is how many records of that stay where they are, because
+	// nobody remembers whether they were deleted.
+	ImportRefused int
 	// PurgeBlocked says why deletes cannot be forgotten; nil if they can, or
 	// have waited for less than a week.
 	PurgeBlocked *PurgeBlocked
@@ -205,6 +212,7 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 	if m, ok := s.mesh.View().Member(s.id); ok && m.Status == view.Leaving {
 		say("this node is leaving for good and has %d shards still to hand over, %d copies for others among them: have it leave again if nobody waits for that", h.Leftover, h.Hints)
 	}
+	s.imports.status(h, say)
 	s.fewCopies(h, lay, say)
 	if len(h.Lost) > 0 {
 		say("%s was down for so long that other nodes make the copies it held: bring it back, or evict it if it will not return", s.names(h.Lost))

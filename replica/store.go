@@ -67,6 +67,7 @@ type Store struct {
 	entropy     *entropy
 	purger      *purger
 	pace        *pace
+	imports     *imports
 	healer      *replicate.Healer // the watching goroutine's
 	forced      forced
 	progress    progress
@@ -114,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), newEntropy(s)
 	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), make(chan struct{}, 1)
 	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
-	s.progress.turn = make(chan struct{}, 1)
+	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: make(chan struct{}, 1)}
 	s.silence = newSilence(4 * cfg.AckTimeout)
 	s.clocks = newClocks(cfg.MaxSkew)
 	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
@@ -136,7 +137,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.group.Close()
 		return nil, err
 	}
-	if err := s.start(ctx); err != nil {
+	err = s.openImports(ctx)
+	if err == nil {
+		err = s.start(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -220,6 +225,9 @@ func (s *Store) start(ctx context.Context) error {
 		s.group.Go((&scrub{s: s}).run)
 		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.lose) })
 		s.group.Go(s.reindex)
+		if len(s.imports.all) > 0 || s.imports.outbox != nil {
+			s.group.Go(s.imports.run)
+		}
 		s.entropy.moved()
 	}
 	if s.outbox != nil {
@@ -296,6 +304,7 @@ func (s *Store) see(v view.View) {
 	if len(back) > 0 {
 		s.entropy.look()
 		s.entropy.with(back...)
+		s.imports.wake()
 	}
 	if len(back) > 0 || lay.roster != old.roster {
 		s.hints.wake()

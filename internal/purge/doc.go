@@ -21,6 +21,10 @@
 // member has acknowledged: of which of them all had acknowledged, those who know
 // may not have been heard yet.
 //
+// What a store has left that is no member any more is held against the same log,
+// and against what homes hold, record by record; see Old. It is never merged as
+// such: nobody has waited for its acknowledgement.
+//
 // # Duties of the caller
 //
 //   - Read the stamp before the item that it is sent with, or together with it;

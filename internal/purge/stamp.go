@@ -61,10 +61,22 @@ func (m Stamp) Least(o Stamp) Stamp {
 	return m
 }
 
+// Latest is a stamp that no store with one of the two is ahead of: of a round that
+// is committed all have acknowledged.
+func (m Stamp) Latest(o Stamp) Stamp {
+	return Stamp{Acked: later(later(m.Acked, o.Acked), o.Committed), Committed: later(m.Committed, o.Committed)}
+}
+
 // Heard takes in which rounds are committed, as another store knows it.
 func (m Stamp) Heard(from Stamp) Stamp {
 	m.Committed = later(m.Committed, from.Committed)
 	return m
+}
+
+// Reaches tells whether the log of a member with stamp theirs, which is whole
+// after from, names all that it has acknowledged since a store stood at m.
+func (m Stamp) Reaches(theirs Stamp, from Round) bool {
+	return !m.Acked.Before(theirs.Acked) || !m.Acked.Before(from)
 }
 
 // Behind tells whether the store with stamp o has acknowledged, or knows to be

@@ -28,6 +28,7 @@ func stampSamples(item, small []byte) []sample {
 	log := LogReply{Stamp: two, From: Round{1, 1}, Entries: []LogEntry{{9, "k", buried}, {9, "l", Buried{Round: Round{7, 1}, Tomb: small}}}, More: true}
 	state := RoundState{Stamp: one, From: Round{1, 1}, Logged: Round{9, 1}}
 	batch := RoundBatch{Round: Round{8, 1}, Keys: []RoundKey{{9, "k"}, {1 << 63, ""}}}
+	imported := ImportState{Done: true, Cursor: []byte("d12k"), Anew: []byte("d12"), Brought: 1 << 50}
 	cover := CoverRequest{Bucket: 9, Shard: 270, Roster: 1 << 63, Marks: []Mark{{"a", 1 << 63}, {"b", 2}}}
 	covered := CoverReply{Refused: true, Missing: []int{0, 300}}
 	held := HeldReply{Roster: 1 << 63, Leftover: []Held{{9, 270}, {1, 0}}, Seasoned: []SeasonedIn{{9, []byte{1, 255}}}}
@@ -46,6 +47,7 @@ func stampSamples(item, small []byte) []sample {
 		{"rounds", AppendRoundState(nil, state), state, as(DecodeRoundState)},
 		{"scrub", AppendScrubState(nil, ScrubState{1 << 50, []byte("d12")}), ScrubState{1 << 50, []byte("d12")}, as(DecodeScrubState)},
 		{"purge-wait", AppendPurgeWait(nil, PurgeWait{1 << 50}), PurgeWait{1 << 50}, as(DecodePurgeWait)},
+		{"import", AppendImportState(nil, imported), imported, as(DecodeImportState)},
 		{"round-batch", AppendRoundBatch(nil, &batch), batch, as(DecodeRoundBatch)},
 		{"cover-request", AppendCoverRequest(nil, &cover), cover, as(DecodeCoverRequest)},
 		{"cover-reply", AppendCoverReply(nil, &covered), covered, as(DecodeCoverReply)},
@@ -104,6 +106,35 @@ func fuzzFormat[T any](f *testing.F, decode func([]byte) (T, error), encode func
 
 func FuzzDecodeStampsRequest(f *testing.F) {
 	fuzzFormat(f, DecodeStampsRequest, func(m StampsRequest) []byte { return AppendStampsRequest(nil, &m) })
+}
+
+func FuzzDecodeImportState(f *testing.F) {
+	fuzzFormat(f, DecodeImportState, func(m ImportState) []byte { return AppendImportState(nil, m) })
+}
+
+func TestAsideKeys(t *testing.T) {
+	record := RecordKey(270, 9, "key")
+	k := AsideKey(record)
+	if string(ParseAsideKey(k)) != string(record) || len(ParseAsideKey(nil)) != 0 {
+		t.Fatalf("%q reads as %q", k, ParseAsideKey(k))
+	}
+	if lower, upper := AsideRange(); string(k) < string(lower) || string(k) >= string(upper) {
+		t.Fatal("not in the range of what was set aside")
+	}
+	if lower, upper := ShardRange(270); string(record) < string(lower) || string(record) >= string(upper) || string(RecordKey(271, 0, "")) < string(upper) {
+		t.Fatal("not in the range of its shard")
+	}
+}
+
+// FuzzParseAsideKey reads any key as one of a record that was set aside.
+func FuzzParseAsideKey(f *testing.F) {
+	f.Add(AsideKey(RecordKey(270, 9, "key")))
+	f.Fuzz(func(t *testing.T, k []byte) {
+		record := ParseAsideKey(k)
+		if len(k) > 0 && string(AsideKey(record)[1:]) != string(k[1:]) {
+			t.Fatalf("%x reads as %x", k, record)
+		}
+	})
 }
 
 func FuzzDecodeStampsReply(f *testing.F) {

@@ -60,6 +60,19 @@ func write(fs vfs.FS, path string, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	return replace(fs, path, data)
+}
+
+// WriteText is Write for what people are to read: there is nothing in the file
+// but text, and damage to it shows only to them.
+func WriteText(fs vfs.FS, path, text string) error {
+	if err := replace(fs, path, []byte(text)); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func replace(fs vfs.FS, path string, data []byte) error {
 	temp := path + tempSuffix
 	if err := create(fs, temp, data); err != nil {
 		// Room for another try; what is left over does no harm.

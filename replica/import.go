@@ -1,0 +1,295 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+const (
+	firstImportRetry = time.Second
+	lastImportRetry  = time.Minute
+)
+
+// imports takes in what former identities of this node have left: it may hold
+// writes that were acknowledged and are nowhere else. The rules are in
+// purge.Old.
+type imports struct {
+	s    *Store
+	kick chan struct{}
+
+	mu     sync.Mutex
+	all    []*former
+	outbox *formerOutbox // nil: there is none
+}
+
+// openImports finds out what there is to take in.
+func (s *Store) openImports(ctx context.Context) error {
+	fsys, dir := s.cfg.fs, s.mesh.Dir()
+	if _, err := fsys.Stat(dir); err != nil {
+		return nil // nothing was ever kept here
+	}
+	if err := sweep(fsys, dir); err != nil {
+		s.log.Warn("old data that was taken in cannot be removed", "dir", dir, "err", err)
+	}
+	all, err := findFormer(fsys, dir)
+	if err == nil && s.disk != nil {
+		s.imports.outbox, err = s.findOutbox()
+	}
+	if err != nil {
+		return fmt.Errorf("replica: open: %w", err)
+	}
+	s.imports.all = all
+	if s.disk != nil {
+		return s.forgetImports(ctx, all)
+	}
+	for _, f := range all {
+		f.never, f.why = true, "this node stores nothing: start it as one that does"
+	}
+	return nil
+}
+
+const importPrefix = "import/"
+
+// metaImport is where it is noted how far this store is in a shard of old data.
+func metaImport(f *former, shard int) []byte {
+	return wire.MetaKey(fmt.Sprintf("%s%s/shard/%d", importPrefix, f.name, shard))
+}
+
+// metaRefused begins the keys that name records that were refused, and
+// metaUnread those that do not read.
+func metaRefused(f *former) []byte { return wire.MetaKey(importPrefix + f.name + "/refused/") }
+func metaUnread(f *former) []byte  { return wire.MetaKey(importPrefix + f.name + "/unread/") }
+
+// forgetImports deletes notes of old data that is not there any more.
+func (s *Store) forgetImports(ctx context.Context, all []*former) error {
+	var gone [][]byte
+	s.imports.mu.Lock()
+	box := s.imports.outbox
+	s.imports.mu.Unlock()
+	lower := wire.MetaKey(importPrefix)
+	err := s.disk.Scan(ctx, lower, wire.After(lower), func(k, _ []byte) error {
+		name, _, _ := strings.Cut(string(k[len(lower):]), "/")
+		if name == outboxName && box != nil {
+			return nil
+		}
+		if !slices.ContainsFunc(all, func(f *former) bool { return f.name == name }) {
+			gone = append(gone, slices.Clone(k))
+		}
+		return nil
+	})
+	for part := range slices.Chunk(gone, transferKeys) {
+		err = errors.Join(err, s.update(ctx, "forget an import", func(tx *storage.Tx) error {
+			for _, k := range part {
+				if err := tx.Delete(k); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	return err
+}
+
+// wake has another try made at once: nodes have come into contact.
+func (im *imports) wake() { signal(im.kick) }
+
+func (im *imports) run(ctx context.Context) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for wait := firstImportRetry; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-im.kick:
+			wait = firstImportRetry
+		case <-retry.C:
+		}
+		left := false
+		for _, f := range im.list() {
+			err := im.take(ctx, f)
+			if ctx.Err() != nil {
+				return
+			}
+			if errors.Is(err, errNever) {
+				im.s.log.Error("what a former identity of this node has left is not taken in", "dir", f.dir, "err", err)
+			}
+			left = left || err != nil && !errors.Is(err, errNever)
+		}
+		if box := im.waiting(); box != nil {
+			if err := im.takeOutbox(ctx, box); err != nil && !errors.Is(err, errNever) {
+				left = true
+			}
+		}
+		if left {
+			retry.Reset(wait)
+			wait = min(2*wait, lastImportRetry)
+		}
+	}
+}
+
+// list returns what there is still to take in.
+func (im *imports) list() (out []*former) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	for _, f := range im.all {
+		f.mu.Lock()
+		if !f.over && !f.never {
+			out = append(out, f)
+		}
+		f.mu.Unlock()
+	}
+	return out
+}
+
+// waiting returns the outbox that is still to be emptied.
+func (im *imports) waiting() *formerOutbox {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if im.outbox == nil {
+		return nil
+	}
+	im.outbox.mu.Lock()
+	defer im.outbox.mu.Unlock()
+	if im.outbox.over || im.outbox.never {
+		return nil
+	}
+	return im.outbox
+}
+
+// take takes in one set of old data, as far as that can be done now.
+func (im *imports) take(ctx context.Context, f *former) (err error) {
+	defer func() {
+		err = errors.Join(err, f.close())
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.why = ""; err != nil && ctx.Err() == nil {
+			f.why, f.never = err.Error(), errors.Is(err, errNever)
+		}
+	}()
+	if im.s.leaving.Load() {
+		return errLeaving
+	}
+	ok, err := f.open(im.s.mesh.View())
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return im.end(ctx, f)
+	}
+	shards, err := f.held(ctx)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.shards, f.done, f.brought = len(shards), 0, 0
+	f.mu.Unlock()
+	var first error
+	tops := im.s.memberStamps(ctx)
+	for _, shard := range shards {
+		if err := im.shard(ctx, f, shard, tops); err != nil {
+			if ctx.Err() != nil || errors.Is(err, errNever) {
+				return err
+			}
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	if err := im.listRefused(ctx, f); err != nil || first != nil {
+		return errors.Join(first, err)
+	}
+	return im.end(ctx, f)
+}
+
+// shard goes on with one shard of old data.
+func (im *imports) shard(ctx context.Context, f *former, shard int, tops stampsOf) error {
+	var state wire.ImportState
+	data, err := im.s.disk.Get(ctx, metaImport(f, shard))
+	if err == nil {
+		// A note that does not read is none: to bring what the mesh has does nothing.
+		state, err = wire.DecodeImportState(data)
+	}
+	if err != nil && !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, wire.ErrMalformed) {
+		return im.s.diskError("import", err)
+	}
+	w := &importShard{s: im.s, f: f, shard: shard, state: state, tops: tops}
+	if !state.Done {
+		err = w.run(ctx)
+	} else {
+		err = nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.brought += w.state.Brought
+	if err == nil {
+		f.done++
+	}
+	return err
+}
+
+// end removes old data of which all is in the mesh, and keeps what is not.
+func (im *imports) end(ctx context.Context, f *former) error {
+	if err := f.close(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	refused, unread, brought := f.refused, f.unread, f.brought
+	f.mu.Unlock()
+	keep := refused+unread > 0
+	if keep {
+		im.s.log.Error("what a former identity of this node has left was taken in, but for what may have been deleted or does not read",
+			"dir", f.dir, "brought", brought, "refused", refused, "unread", unread)
+	} else {
+		if err := discard(f.fs, f.dir); err != nil {
+			return fmt.Errorf("replica: old data that was taken in: %w", err)
+		}
+		im.s.log.Info("what a former identity of this node had left was taken in", "node", f.node, "brought", brought)
+	}
+	f.mu.Lock()
+	f.over = true
+	f.mu.Unlock()
+	im.mu.Lock()
+	if !keep {
+		im.all = slices.DeleteFunc(im.all, func(o *former) bool { return o == f })
+	}
+	left := slices.Clone(im.all)
+	im.mu.Unlock()
+	return im.s.forgetImports(ctx, left)
+}
+
+// status tells an operator how far it is.
+func (im *imports) status(h *Health, say func(string, ...any)) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if im.outbox != nil {
+		im.outbox.status(h, say)
+	}
+	for _, f := range im.all {
+		f.mu.Lock()
+		h.ImportRefused += f.refused
+		switch {
+		case f.never:
+			say("what a former identity of this node has left in %s is not taken in: %s", f.dir, f.why)
+		case !f.over:
+			h.Importing += max(f.shards-f.done, 1)
+			if f.why != "" {
+				say("of what a former identity of this node has left in %s, %d of %d shards are taken in; the rest has to wait: %s", f.dir, f.done, f.shards, f.why)
+			}
+		}
+		if f.refused > 0 {
+			say("%d records in %s are not taken in: they may have been deleted, and nobody remembers that far back. %s there lists them; write anew what is missed, then remove the directory", f.refused, f.dir, refusedName)
+		}
+		if f.unread > 0 {
+			say("%d records in %s do not read and are not taken in; %s there lists them", f.unread, f.dir, refusedName)
+		}
+		f.mu.Unlock()
+	}
+}

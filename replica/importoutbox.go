@@ -1,0 +1,183 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/storage/file"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+const outboxName = "outbox" // of the directory in that of the node
+
+// formerOutbox is what waits in the outbox of a node that stored nothing under a
+// former identity, and stores now. The next identity of a node that stores
+// nothing goes on with it as its own.
+type formerOutbox struct {
+	dir string
+
+	mu    sync.Mutex
+	bad   int    // operations that do not read
+	why   string // why it does not get on
+	never bool   // and will not
+	over  bool
+}
+
+// findOutbox looks for one that belongs to a former identity in this mesh.
+func (s *Store) findOutbox() (*formerOutbox, error) {
+	fsys, dir := s.cfg.fs, s.mesh.Dir()
+	box := &formerOutbox{dir: fsys.PathJoin(dir, outboxName)}
+	if _, err := fsys.Stat(box.dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return nil, err
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if name = fsys.PathBase(name); !strings.HasPrefix(name, wire.RetiredPrefix) {
+			continue
+		}
+		data, err := file.Read(fsys, fsys.PathJoin(dir, name, "identity"))
+		if err != nil {
+			continue
+		}
+		if id, err := wire.DecodeIdentity(data); err == nil && !id.Storing && id.Mesh == s.mesh.View().Mesh {
+			return box, nil
+		}
+	}
+	box.never, box.why = true, "nobody can tell to which mesh it belongs"
+	return box, nil
+}
+
+func metaDelivered(seq uint64) []byte {
+	return wire.MetaKey(importPrefix + outboxName + "/" + strconv.FormatUint(seq, 10))
+}
+
+// takeOutbox delivers what waits, as the outbox would have.
+func (im *imports) takeOutbox(ctx context.Context, box *formerOutbox) (err error) {
+	defer func() {
+		box.mu.Lock()
+		defer box.mu.Unlock()
+		if box.why = ""; err != nil && ctx.Err() == nil {
+			box.why, box.never = err.Error(), errors.Is(err, errNever)
+		}
+	}()
+	lay := im.s.layout.Load()
+	if len(lay.placed) > 1 && !slices.ContainsFunc(lay.placed, lay.live) {
+		return errFewHomes
+	}
+	disk, err := storage.Open(storage.Options{
+		FS: im.s.cfg.fs, Dir: box.dir, ReadOnly: true, CacheBytes: outboxCache, MemTableBytes: outboxMemTable,
+	})
+	switch {
+	case errors.Is(err, storage.ErrNewerFormat):
+		return fmt.Errorf("%w: a newer release wrote it", errNever)
+	case errors.Is(err, storage.ErrCorrupt):
+		return fmt.Errorf("%w: it is damaged as a whole (%w)", errNever, err)
+	case err != nil:
+		return err
+	}
+	bad, err := im.deliverFormer(ctx, disk)
+	if err = errors.Join(err, disk.Close()); err != nil {
+		return err
+	}
+	box.mu.Lock()
+	box.bad, box.over = bad, true
+	box.mu.Unlock()
+	if bad > 0 {
+		return nil
+	}
+	if err := discard(im.s.cfg.fs, box.dir); err != nil {
+		return err
+	}
+	im.mu.Lock()
+	im.outbox = nil
+	all := slices.Clone(im.all)
+	im.mu.Unlock()
+	return im.s.forgetImports(ctx, all)
+}
+
+// deliverFormer goes through the operations in their order. One that is refused
+// does not hold up those of other keys. bad is how many do not read.
+func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad int, err error) {
+	var first error
+	held := make(map[string]bool) // keys of which an operation was not delivered
+	seen := make(map[uint64]reconcile.Seen)
+	lower, upper := wire.OutboxRange()
+	err = disk.Scan(ctx, lower, upper, func(k, v []byte) error {
+		seq, ok := wire.ParseOutboxKey(k)
+		rec, err := wire.DecodeOutboxOp(slices.Clone(v))
+		if errors.Is(err, wire.ErrNewerVersion) {
+			return fmt.Errorf("%w: a newer release wrote it", errNever)
+		}
+		if !ok || err != nil {
+			bad++
+			return nil
+		}
+		if _, err := im.s.disk.Get(ctx, metaDelivered(seq)); err == nil {
+			return nil
+		} else if !errors.Is(err, storage.ErrNotFound) {
+			return im.s.diskError("import", err)
+		}
+		at := im.s.place(bucketID(wire.AppendBucketDef(nil, &rec.Bucket)), rec.Key)
+		if !held[string(at.record)] {
+			err = im.deliverOp(ctx, seq, &rec, seen)
+		}
+		if err != nil {
+			held[string(at.record)] = true
+			if first == nil {
+				first = err
+			}
+		}
+		return ctx.Err()
+	})
+	return bad + int(disk.Stats().Corrupt), errors.Join(err, first)
+}
+
+// deliverOp makes one operation a write of this store, as outbox.hand does.
+func (im *imports) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp, seen map[uint64]reconcile.Seen) error {
+	b := &Bucket{s: im.s, b: im.s.buckets.add(rec.Bucket)}
+	all := join(reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}, seen[rec.Follows])
+	q, err := b.request(rec.Key, reconcile.Write{Seen: &all, Value: rec.Value, Tomb: rec.Tomb, TTL: int64(rec.TTL)}, Level(rec.Level), int(rec.MinDurable))
+	if err != nil {
+		return err
+	}
+	if err := im.s.pace.wait(ctx, len(rec.Value)); err != nil {
+		return err
+	}
+	out, err := im.s.put(ctx, q)
+	if err != nil && !errors.Is(err, ErrDegraded) {
+		return err
+	}
+	seen[seq] = out.seen
+	return im.s.update(ctx, "note what was delivered", func(tx *storage.Tx) error { return tx.Set(metaDelivered(seq), nil) })
+}
+
+// status tells an operator how far it is.
+func (box *formerOutbox) status(h *Health, say func(string, ...any)) {
+	box.mu.Lock()
+	defer box.mu.Unlock()
+	switch {
+	case box.never:
+		say("what waits in the outbox of a former identity of this node, %s, is not delivered: %s", box.dir, box.why)
+	case !box.over:
+		h.Importing++
+		if box.why != "" {
+			say("what waits in the outbox of a former identity of this node, %s, is not delivered yet: %s", box.dir, box.why)
+		}
+	case box.bad > 0:
+		say("%d operations in %s do not read and are not delivered", box.bad, box.dir)
+	}
+}

@@ -1,0 +1,359 @@
+package replica
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/storage/file"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// importShard takes in one shard of old data, page by page.
+type importShard struct {
+	s     *Store
+	f     *former
+	shard int
+	state wire.ImportState
+	tops  stampsOf
+	log   purgedSince
+}
+
+// importTries is how often a shard is begun anew because of purges meanwhile.
+const importTries = 4
+
+func (w *importShard) run(ctx context.Context) (err error) {
+	for range importTries {
+		if err = w.once(ctx); !errors.Is(err, errStale) && !errors.Is(err, errMoved) {
+			return err
+		}
+		w.tops = w.s.memberStamps(ctx)
+	}
+	return err
+}
+
+func (w *importShard) once(ctx context.Context) (err error) {
+	old, err := w.f.stamp(ctx, w.shard)
+	if err != nil {
+		return err
+	}
+	if w.log, err = w.s.purgedSince(ctx, w.shard, old, w.tops); err != nil {
+		return err
+	}
+	for {
+		page, err := w.f.page(ctx, w.s, w.shard, w.state.Cursor)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			w.state.Done = true
+			return w.note(ctx, nil)
+		}
+		if err := w.bring(ctx, page); err != nil {
+			return err
+		}
+	}
+}
+
+// bring deals with one page: what of it is missing in the mesh is synced at more
+// than half of the homes afterwards, and what is refused is noted.
+func (w *importShard) bring(ctx context.Context, page []kept) error {
+	at := page[0].at.slice
+	b := w.s.buckets.byID(at.bucket)
+	if b == nil {
+		return fmt.Errorf("%w %016x", errUnknownBucket, at.bucket)
+	}
+	lay := w.s.layout.Load()
+	rt := lay.route(b, at.shard)
+	homes := rt.order[:rt.homes]
+	most := len(homes)/2 + 1
+	known, err := w.known(ctx, lay, homes, most, page)
+	if err != nil {
+		return err
+	}
+	var out, anew []kept // anew: Item.Sibs are what is to be written
+	var refused [][]byte
+	for i, k := range page {
+		got := purge.Old{
+			Item: k.rec.Item, Known: known[i], Gone: w.log.buried[string(k.at.record)], Whole: w.log.whole,
+		}.Import(w.f.doubted())
+		if got.Refused || w.s.tooLargeToSend(k) {
+			refused = append(refused, k.at.record)
+		}
+		if one := (kept{at: k.at, stamp: w.log.stamp}); !got.Bring.Unknown() && !w.s.tooLargeToSend(k) {
+			one.rec.Item, one.rec.item = got.Bring, wire.AppendItem(nil, &got.Bring)
+			out = append(out, one)
+		}
+		if len(got.Anew) > 0 {
+			anew = append(anew, kept{at: k.at, rec: stored{Record: recordOf(got.Anew)}})
+		}
+	}
+	if err := w.spread(ctx, lay, homes, most, out, w.acceptHere); err != nil {
+		return err
+	}
+	if len(anew) > 0 {
+		if err := w.writeAnew(ctx, anew, page[len(page)-1].at.record); err != nil {
+			return err
+		}
+		written, err := w.s.page(ctx, at, keysOf(anew))
+		if err != nil {
+			return err
+		}
+		if err := w.spread(ctx, lay, homes, most, written, nil); err != nil {
+			return err
+		}
+	}
+	w.state.Cursor = page[len(page)-1].at.record
+	w.state.Brought += uint64(len(out) + len(anew))
+	return w.note(ctx, refused)
+}
+
+func recordOf(sibs []version.Sibling) (r replicate.Record) {
+	r.Sibs = sibs
+	return r
+}
+
+func keysOf(page []kept) (out []string) {
+	for _, k := range page {
+		out = append(out, k.at.key)
+	}
+	return out
+}
+
+// known is what homes hold of the records of a page. Where the dots of these are
+// in doubt, more than half of the homes have to say so.
+func (w *importShard) known(ctx context.Context, lay *layout, homes []view.NodeID, most int, page []kept) ([]version.Item, error) {
+	out, told := make([]version.Item, len(page)), make([]int, len(page))
+	asked := make([]wire.Lookup, len(page))
+	for i, k := range page {
+		asked[i] = wire.Lookup{Bucket: k.at.bucket, Key: k.at.key}
+		if w.f.doubted() == nil { // else the same dots prove nothing
+			asked[i].Known = w.s.digests.hashers[k.at.shard].Version(k.rec.Item)
+		}
+	}
+	replies, away := 0, []view.NodeID(nil)
+	var errs []error
+	for _, id := range homes {
+		if id != w.s.id && !lay.inMesh[id] {
+			away = append(away, id)
+			continue
+		}
+		items, err := w.look(ctx, id, asked)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		replies++
+		for i, l := range items {
+			var it version.Item
+			switch l.Found {
+			case wire.Nothing:
+				continue
+			case wire.Same:
+				it = page[i].rec.Item
+			case wire.Present:
+				if it, err = wire.DecodeItem(l.Item); err != nil {
+					return nil, err
+				}
+			}
+			out[i] = version.Merge(out[i], it)
+			told[i]++
+		}
+	}
+	if replies < most {
+		return nil, errors.Join(append([]error{fmt.Errorf("%w: %s", errFewHomes, w.s.names(away))}, errs...)...)
+	}
+	if w.f.doubted() != nil && slices.Min(told) < most {
+		return nil, fmt.Errorf("%w: others are catching up", errFewHomes)
+	}
+	return out, nil
+}
+
+// look asks a home, which may be this store, for items.
+func (w *importShard) look(ctx context.Context, id view.NodeID, asked []wire.Lookup) (out []wire.Lookedup, err error) {
+	for len(out) < len(asked) {
+		req := wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: asked[len(out):]})
+		var answer []byte
+		if id == w.s.id {
+			answer, err = w.s.serveRead(ctx, id, req)
+		} else if err = w.s.pace.wait(ctx, len(req)); err == nil {
+			answer, err = w.s.ask(ctx, id, wire.MethodRead, req)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := w.s.pace.wait(ctx, len(answer)); err != nil {
+			return nil, err
+		}
+		m, err := wire.DecodeReadReply(answer)
+		if err != nil {
+			return nil, err
+		}
+		if len(m.Items) == 0 || len(m.Items) > len(asked)-len(out) {
+			return nil, errors.New("replica: items do not match the keys asked for")
+		}
+		out = append(out, m.Items...)
+	}
+	return out, nil
+}
+
+// spread has records synced at more than half of their homes. here takes them in
+// at this store; nil: they are there.
+func (w *importShard) spread(ctx context.Context, lay *layout, homes []view.NodeID, most int, page []kept, here func(context.Context, []kept) error) error {
+	if len(page) == 0 {
+		return nil
+	}
+	synced := 0
+	var errs []error
+	for _, id := range homes {
+		var err error
+		switch {
+		case id == w.s.id && here != nil:
+			err = here(ctx, page)
+		case id == w.s.id:
+		case lay.inMesh[id]:
+			err = w.s.push(ctx, id, page)
+		default:
+			continue // it gets them from the others
+		}
+		if err != nil {
+			errs = append(errs, err)
+		} else {
+			synced++
+		}
+	}
+	if synced < most {
+		return errors.Join(append([]error{errFewHomes}, errs...)...)
+	}
+	return nil
+}
+
+// acceptHere merges what is brought at this store, as a home of it.
+func (w *importShard) acceptHere(ctx context.Context, page []kept) error {
+	in := make([]arrival, len(page))
+	for i, k := range page {
+		in[i] = arrival{at: k.at, item: k.rec.Item, raw: k.rec.item, stamp: k.stamp}
+		if w.log.from != w.s.id {
+			in[i].from = w.log.from
+		}
+	}
+	got, err := w.s.acceptAll(ctx, in)
+	if err == nil && slices.ContainsFunc(got, func(m merged) bool { return m.stale }) {
+		err = errStale
+	}
+	return err
+}
+
+// writeAnew gives values new dots of this store, once: that it was done is part
+// of the same batch. A home or not, this store keeps them until the homes have
+// them.
+func (w *importShard) writeAnew(ctx context.Context, page []kept, last []byte) error {
+	next := w.state
+	next.Anew = last
+	err := w.s.update(ctx, "import", func(tx *storage.Tx) error {
+		for i := range page {
+			at := page[i].at
+			if bytes.Compare(at.record, w.state.Anew) <= 0 {
+				continue
+			}
+			old, err := decodeStored(tx.Get(at.record))
+			if err != nil {
+				return err
+			}
+			if old.unknown {
+				return errUninformed // until it is repaired
+			}
+			r := old.Take(replicate.HomeRole)
+			for _, sib := range page[i].rec.Sibs {
+				wrote := w.s.writer.Import(r.Local, sib)
+				r.Local = wrote.Local
+				if err := w.s.saveMeta(tx, wrote.Meta); err != nil {
+					return err
+				}
+			}
+			if err := w.s.save(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+				return err
+			}
+		}
+		return tx.Set(metaImport(w.f, w.shard), wire.AppendImportState(nil, next))
+	})
+	if err == nil {
+		w.state = next
+	}
+	return err
+}
+
+// note makes durable how far it is, and what was refused or does not read.
+func (w *importShard) note(ctx context.Context, refused [][]byte) error {
+	unread := w.f.takeLost()
+	err := w.s.update(ctx, "note what was taken in", func(tx *storage.Tx) error {
+		for _, record := range refused {
+			if err := tx.Set(append(metaRefused(w.f), record...), nil); err != nil {
+				return err
+			}
+		}
+		for _, record := range unread {
+			if err := tx.Set(append(metaUnread(w.f), record...), nil); err != nil {
+				return err
+			}
+		}
+		return tx.Set(metaImport(w.f, w.shard), wire.AppendImportState(nil, w.state))
+	})
+	if err != nil {
+		for _, record := range unread {
+			w.f.lost(record)
+		}
+	}
+	return err
+}
+
+// listRefused counts what was not taken in, and writes beside the old store which
+// records these are, what it had given up itself among them.
+func (im *imports) listRefused(ctx context.Context, f *former) error {
+	var list strings.Builder
+	list.WriteString("# records of the store beside this file that were not taken into the mesh: why, shard, bucket, key\n")
+	add := func(why string, record []byte) {
+		at, _ := placeOf(record)
+		name := fmt.Sprintf("%016x", at.bucket)
+		if b := im.s.buckets.byID(at.bucket); b != nil && !b.system {
+			name = b.def.Name
+		}
+		fmt.Fprintf(&list, "%s\t%d\t%q\t%q\n", why, at.shard, name, at.key)
+	}
+	refused, err := im.eachNoted(ctx, metaRefused(f), func(record []byte) { add("deleted?", record) })
+	if err != nil {
+		return err
+	}
+	unread, err := im.eachNoted(ctx, metaUnread(f), func(record []byte) { add("damaged", record) })
+	if err != nil {
+		return err
+	}
+	if err := f.setAside(ctx, func(record []byte) { refused++; add("deleted?", record) }); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.refused, f.unread = refused, unread
+	f.mu.Unlock()
+	if refused+unread == 0 {
+		return nil
+	}
+	return file.WriteText(f.fs, f.fs.PathJoin(f.dir, refusedName), list.String())
+}
+
+// eachNoted goes through the records that were noted under a prefix.
+func (im *imports) eachNoted(ctx context.Context, prefix []byte, fn func(record []byte)) (n int, err error) {
+	err = im.s.disk.Scan(ctx, prefix, wire.After(prefix), func(k, _ []byte) error {
+		n++
+		fn(slices.Clone(k[len(prefix):]))
+		return nil
+	})
+	return n, im.s.diskError("import", err)
+}
