@@ -435,7 +435,7 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		committed := purge.Round{Counter: 3, Proposer: 9}
 		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
 		for _, n := range nodes[1:] { // they must not help meanwhile
-			n.handlers[wire.MethodLog] = func(context.Context, view.NodeID, []byte) ([]byte, error) { return nil, errFakeUnreachable }
+			_ = n.Handle(wire.MethodLog, func(context.Context, view.NodeID, []byte) ([]byte, error) { return nil, errFakeUnreachable })
 		}
 		// This is said when all was gone through, and not vouched for yet.
 		came := false
