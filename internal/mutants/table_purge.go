@@ -98,7 +98,7 @@ var purges = []Mutant{
 	},
 	{
 		Name: "purge-catching-up-takes-old-items", Rule: "what is admitted while a store catches up dies of what the log says",
-		File: "replica/rounds.go",
+		File: "replica/buried.go",
 		Old:  "	if it := b.CatchUp(in.item); !it.Equal(in.item) {", New: "	if it := b.CatchUp(in.item); false {",
 		Packages: replicaTests, Tests: "TestItemsWhileCatchingUp",
 	},
@@ -140,7 +140,7 @@ var purges = []Mutant{
 	},
 	{
 		Name: "purge-commit-heard-with-the-next-round", Rule: "tombs of a committed round go, although its commit is heard only with the next round",
-		File: "replica/rounds.go",
+		File: "replica/acknowledge.go",
 		Old:  "s.finishBatch(tx, p.Shard, next.stamp)", New: "s.finishBatch(tx, p.Shard, purge.Stamp{})",
 		Packages: replicaTests, Tests: "TestPurgeIsFinishedBefore",
 	},

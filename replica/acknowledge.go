@@ -1,0 +1,199 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// acknowledge decides on rounds that are proposed, and takes part in those that
+// nothing speaks against: from then on nothing older than their tombs is here,
+// or is taken in. It returns their numbers once that is synced, and the shards
+// in which this store has missed rounds.
+func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked, behind []int, err error) {
+	gone := 0
+	err = s.update(ctx, "acknowledge a purge", func(tx *storage.Tx) error {
+		acked, behind, gone = acked[:0], behind[:0], 0
+		// Not before: whoever belongs to the mesh by now must be asked, too.
+		lay := s.layout.Load()
+		for i := range proposals {
+			p := &proposals[i]
+			p.Members = members
+			now := s.rounds.now[p.Shard]
+			next := now
+			var refused error
+			if next.stamp, refused = now.stamp.Acknowledge(p, lay.storing, s.now(), s.clocks.trusted(s.wall())); refused != nil {
+				s.log.Debug("purge not acknowledged", "shard", p.Shard, "err", refused)
+				if errors.Is(refused, purge.ErrLagging) {
+					behind = append(behind, p.Shard)
+				}
+				continue
+			}
+			// The note of the round before is about to go.
+			n, err := s.finishBatch(tx, p.Shard, next.stamp)
+			if err != nil {
+				return err
+			}
+			gone += max(n, 0)
+			from, err := s.takePart(tx, lay, p)
+			if err != nil {
+				return err
+			}
+			next = next.wholeAfter(from)
+			if next.logged.Before(p.Round) {
+				next.logged = p.Round
+			}
+			if next != now {
+				if err := s.setRound(tx, p.Shard, next); err != nil {
+					return err
+				}
+			}
+			acked = append(acked, i)
+		}
+		return nil
+	})
+	if err == nil {
+		s.stats.purged.Add(uint64(gone))
+	}
+	return acked, behind, err
+}
+
+// takePart is the part of acknowledge for one shard; see bury for from.
+func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) (from purge.Round, err error) {
+	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
+	for i := range p.Batch {
+		t := &p.Batch[i]
+		at := s.place(t.Bucket, t.Key)
+		if at.shard != p.Shard {
+			return from, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.shard, p.Shard)
+		}
+		b := s.buckets.byID(t.Bucket)
+		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.route(b, at.shard).isHome(s.id)); err != nil {
+			return from, err
+		}
+		lost, err := s.bury(tx, at, purge.Buried{}.Bury(p.Round, t.Item))
+		if err != nil {
+			return from, err
+		}
+		if from.Before(lost) {
+			from = lost
+		}
+		batch.Keys = append(batch.Keys, wire.RoundKey{Bucket: t.Bucket, Key: t.Key})
+	}
+	return from, tx.Set(metaBatch(p.Shard), wire.AppendRoundBatch(nil, &batch))
+}
+
+// mergeTomb merges a tomb into what is here of its key. A home that has
+// nothing takes it in, unless it was purged here.
+func (s *Store) mergeTomb(tx *storage.Tx, at place, tomb version.Item, home bool) error {
+	old, err := decodeStored(tx.Get(at.record))
+	if err != nil || old.Unknown() && !home {
+		return err
+	}
+	if old.Unknown() && !old.unknown {
+		if b, ok, err := buriedAt(tx.Get(wire.LogKey(at.record))); err != nil || ok && b.Nothing(tomb) {
+			return err
+		}
+	}
+	role := replicate.HomeRole
+	if !old.Home && len(old.Hints) > 0 {
+		role.For = old.Hints[0]
+	}
+	r, got, err := old.Accept(&s.writer, tomb, role, s.now())
+	if err != nil || !got.Changed && !old.unknown {
+		return err
+	}
+	return s.save(tx, at, old, r, wire.AppendItem(nil, &r.Item))
+}
+
+// finish lets go of what was purged in the round of a shard that this store has
+// acknowledged last, if that is known to be committed.
+func (s *Store) finish(ctx context.Context, shard int) error {
+	gone, over := 0, false
+	err := s.update(ctx, "finish a purge", func(tx *storage.Tx) error {
+		gone, over = 0, false
+		n, err := s.finishBatch(tx, shard, s.rounds.now[shard].stamp)
+		gone, over = n, n >= 0
+		return err
+	})
+	if err == nil && over {
+		s.stats.purged.Add(uint64(gone))
+		err = s.trimLog(ctx, shard)
+	}
+	return err
+}
+
+// finishBatch is the part of finish for an update. n is how many records went,
+// -1 if there is nothing to finish.
+func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int, err error) {
+	data, err := tx.Get(metaBatch(shard))
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, err
+	}
+	batch, err := wire.DecodeRoundBatch(data)
+	if err != nil || purge.Round(batch.Round) != stamp.Committed {
+		return -1, nil
+	}
+	for _, k := range batch.Keys {
+		gone, err := s.letGone(tx, s.place(k.Bucket, k.Key), stamp)
+		if err != nil {
+			return n, err
+		}
+		n += gone
+	}
+	return n, tx.Delete(metaBatch(shard))
+}
+
+// letGone is the part of finish for one key.
+func (s *Store) letGone(tx *storage.Tx, at place, stamp purge.Stamp) (int, error) {
+	key := wire.LogKey(at.record)
+	b, ok, err := buriedAt(tx.Get(key))
+	if err != nil || !ok {
+		return 0, err
+	}
+	b = b.Hear(stamp)
+	m := encodeBuried(b)
+	if err := tx.Set(key, wire.AppendBuried(nil, &m)); err != nil {
+		return 0, err
+	}
+	old, err := decodeStored(tx.Get(at.record))
+	if err != nil || old.Unknown() || !b.Drop(old.Item) {
+		return 0, err
+	}
+	return 1, s.save(tx, at, old, replicate.Record{Local: reconcile.Local{}}, nil)
+}
+
+// commit takes in which rounds all members have acknowledged.
+func (s *Store) commit(ctx context.Context, over []wire.ShardRound) error {
+	over = slices.DeleteFunc(slices.Clone(over), func(r wire.ShardRound) bool { return r.Shard >= s.shards })
+	err := s.update(ctx, "commit a purge", func(tx *storage.Tx) error {
+		for _, r := range over {
+			next := s.rounds.now[r.Shard]
+			next.stamp = next.stamp.Heard(purge.Stamp{Committed: purge.Round(r.Round)})
+			if next == s.rounds.now[r.Shard] {
+				continue
+			}
+			if err := s.setRound(tx, r.Shard, next); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, r := range over {
+		if err == nil {
+			err = s.finish(ctx, r.Shard)
+		}
+	}
+	return err
+}

@@ -1,0 +1,96 @@
+package replica
+
+import (
+	"errors"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// buriedAt reads what was purged of a key; ok is false if that is nothing, or
+// does not read.
+func buriedAt(value []byte, err error) (b purge.Buried, ok bool, _ error) {
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
+		return b, false, nil
+	}
+	if err != nil {
+		return b, false, err
+	}
+	m, err := wire.DecodeBuried(value)
+	if err != nil {
+		return b, false, nil
+	}
+	b, err = decodeBuried(m)
+	return b, err == nil, nil
+}
+
+func decodeBuried(m wire.Buried) (b purge.Buried, err error) {
+	b.Round, b.Over = purge.Round(m.Round), m.Over
+	if b.Tomb, err = wire.DecodeItem(m.Tomb); err != nil {
+		return b, err
+	}
+	b.All = b.Tomb
+	if len(m.All) > 0 {
+		b.All, err = wire.DecodeItem(m.All)
+	}
+	return b, err
+}
+
+func encodeBuried(b purge.Buried) wire.Buried {
+	m := wire.Buried{Round: wire.Round(b.Round), Over: b.Over, Tomb: wire.AppendItem(nil, &b.Tomb)}
+	if !b.All.Equal(b.Tomb) {
+		m.All = wire.AppendItem(nil, &b.All)
+	}
+	return m
+}
+
+// bury is part of an update: it notes what was purged of a key. The log is whole
+// only after the round that it returns.
+func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) (from purge.Round, err error) {
+	key := wire.LogKey(at.record)
+	old, ok, err := buriedAt(tx.Get(key))
+	if err != nil {
+		return from, err
+	}
+	if ok {
+		b, from = old.Join(b).Bound(old.Round)
+	}
+	m := encodeBuried(b)
+	return from, tx.Set(key, wire.AppendBuried(nil, &m))
+}
+
+// wholeAfter is the state of a shard whose log has lost what is not after a round.
+func (r round) wholeAfter(from purge.Round) round {
+	if r.from.Before(from) {
+		r.from = from
+	}
+	return r
+}
+
+// amend is part of an update: an item that was read before rounds of which the
+// log here speaks, while this store is catching up with them, is taken in
+// without what they have purged.
+func (s *Store) amend(tx *storage.Tx, in *arrival) error {
+	if !in.stamp.Acked.Before(s.rounds.now[in.at.shard].logged) {
+		return nil
+	}
+	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.record)))
+	if err != nil || !ok || !in.stamp.Acked.Before(b.Round) {
+		return err
+	}
+	if it := b.CatchUp(in.item); !it.Equal(in.item) {
+		in.item, in.raw = it, wire.AppendItem(nil, &it)
+	}
+	return nil
+}
+
+// isPurged tells, in an update, whether an item offered where there is no record
+// is only what was purged there.
+func (s *Store) isPurged(tx *storage.Tx, in *arrival) (bool, error) {
+	if _, mortal := purge.Due(in.item); !mortal || s.rounds.now[in.at.shard].stamp.Acked == (purge.Round{}) {
+		return false, nil
+	}
+	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.record)))
+	return ok && b.Nothing(in.item), err
+}
