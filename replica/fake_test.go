@@ -34,6 +34,8 @@ type fakeNet struct {
 	before  func(method string)     // runs before each call is carried out
 	// lost tells, before each call, that its request never arrives.
 	lost func(from, to view.NodeID, method string, req []byte) bool
+	// refuse tells, before each call, that the other one cannot be reached.
+	refuse func(from, to view.NodeID, method string) bool
 	// answered hears each answer when it leaves, whether it arrives or not.
 	answered func(by *fakeNode, method string, req, answer []byte)
 }
@@ -345,8 +347,9 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 	n.net.mu.Lock()
 	peer := n.net.nodes[to]
 	there, back := n.net.cut[[2]view.NodeID{n.id, to}], n.net.cut[[2]view.NodeID{to, n.id}]
+	refused := n.net.refuse != nil && n.net.refuse(n.id, to, method)
 	n.net.mu.Unlock()
-	if n.isDown() || peer == nil || peer.isDown() {
+	if n.isDown() || peer == nil || peer.isDown() || refused {
 		return nil, errFakeUnreachable
 	}
 	if there || n.net.lost != nil && n.net.lost(n.id, to, method, req) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -354,24 +355,18 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 		time.Sleep(time.Second)
 		first := proposal(t, s, 1, s.id, one)
 		wantAcked(t, first, stores(nodes)...)
+		// Apart from the purge nothing is exchanged with the one that joins.
+		joins := view.NodeID(len(nodes) + 1)
+		var quiet atomic.Bool
+		quiet.Store(true)
+		net.mu.Lock()
+		net.refuse = func(from, to view.NodeID, method string) bool {
+			asked := method == wire.MethodPropose || method == wire.MethodStamps && to == joins
+			return quiet.Load() && (from == joins || to == joins) && !asked
+		}
+		net.mu.Unlock()
 		joined := net.add(true)
 		n := joined.open()
-		// Apart from the purge nothing has been exchanged with it yet.
-		quiet := true
-		for _, node := range append(stores(nodes), n) {
-			h := net.nodes[node.id].handlers
-			for method, handle := range h {
-				if method == wire.MethodPropose || method == wire.MethodStamps && node == n {
-					continue
-				}
-				h[method] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
-					if quiet && (from == n.id || node == n) {
-						return nil, errFakeUnreachable
-					}
-					return handle(ctx, from, req)
-				}
-			}
-		}
 		time.Sleep(time.Millisecond)
 		nodes = append(nodes, joined)
 		defer n.Close()
@@ -398,7 +393,7 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 		if stamp := n.stamp(one.shard); !stamp.Acked.Before(first.Round) {
 			t.Errorf("data from before round %v is vouched for by %v", first.Round, stamp)
 		}
-		quiet = false
+		quiet.Store(false)
 		time.Sleep(time.Minute)
 		for _, b := range buckets {
 			wantNotFound(t, b, one.key)
