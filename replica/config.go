@@ -132,6 +132,7 @@ type Config struct {
 	fs    vfs.FS       // tests: the disk; nil: the host's
 	clock *clock.Clock // tests: the time; nil: the host's
 	boot  string       // tests: the machine's boot id; empty: the host's
+	block int          // tests: storage.Options.BlockBytes
 }
 
 // Validate reports all faults of the configuration at once.

@@ -283,7 +283,7 @@ func (f *fakeNet) heal() {
 // open opens the node's store.
 func (n *fakeNode) open(change ...func(*Config)) *Store {
 	n.net.t.Helper()
-	cfg := Config{Mesh: n, fs: n.fs, clock: n.clock, boot: "boot", SyncEvery: 10 * time.Second, ReserveBytes: -1, CacheBytes: 1 << 20}
+	cfg := Config{Mesh: n, fs: n.fs, clock: n.clock, boot: "boot", SyncEvery: 10 * time.Second, ReserveBytes: -1, CacheBytes: 1 << 20, block: 2 << 10}
 	for _, c := range change {
 		c(&cfg)
 	}

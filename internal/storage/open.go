@@ -253,7 +253,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	o.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		o.Levels[i].BlockSize = 16 << 10 // of 4 KiB, compactions read each by itself
+		o.Levels[i].BlockSize = s.opts.BlockBytes
 	}
 	return o
 }

@@ -95,6 +95,10 @@ type Options struct {
 	// update to be accepted, so that what was accepted can still be sorted
 	// in. Default (0): four times MemTableBytes. Negative: do not look.
 	Reserve int64
+	// BlockBytes is the size of the blocks that tables are made of. What does not
+	// read is lost by the block. Default (0): 16 KiB: of Pebble's 4 KiB compactions
+	// would read each by itself.
+	BlockBytes int
 	// ReadOnly opens the store for looking only: no file in it is changed.
 	ReadOnly bool
 	// OnCorrupt is told of each damaged record when it is come across; with
@@ -125,6 +129,11 @@ func (o *Options) fill() error {
 		o.MemTableBytes = 8<<20*4/5 + rand.N[int64](8<<20*2/5)
 	case o.MemTableBytes < 256<<10 || o.MemTableBytes > 1<<30:
 		errs = append(errs, fmt.Errorf("MemTableBytes is %d, not between 256 KiB and 1 GiB", o.MemTableBytes))
+	}
+	if o.BlockBytes == 0 {
+		o.BlockBytes = 16 << 10
+	} else if o.BlockBytes < 512 {
+		errs = append(errs, fmt.Errorf("BlockBytes is %d, the minimum is 512", o.BlockBytes))
 	}
 	if o.Reserve == 0 {
 		o.Reserve = 4 * o.MemTableBytes
