@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
@@ -17,12 +18,17 @@ const (
 	lastEntropyRetry = 2 * time.Minute
 )
 
+// seldomLook is after how many periods a store without strays looks for some: a
+// look reads the first record of each shard.
+const seldomLook = 16
+
 // entropy keeps this store equal with the other homes of what it holds: with
 // every peer when it starts or comes back, with a random one now and then.
 type entropy struct {
 	s     *Store
 	kick  chan struct{}
 	stray chan struct{}
+	bare  atomic.Bool // nothing was here, at the last look, that belongs elsewhere
 
 	mu   sync.Mutex
 	want map[view.NodeID]bool // peers to compare with soon
@@ -76,7 +82,7 @@ func (e *entropy) run(ctx context.Context) {
 	defer tick.Stop()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	wait := entropyRetry
+	wait, ticks := entropyRetry, 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -89,7 +95,11 @@ func (e *entropy) run(ctx context.Context) {
 		case <-retry.C:
 		case <-tick.C:
 			tick.Reset(jitter(every))
-			e.look()
+			// What comes here that is to go elsewhere is told of; a look now and
+			// then finds what was not.
+			if ticks++; !e.bare.Load() || ticks%seldomLook == 0 {
+				e.look()
+			}
 			if peers := e.s.peers(); len(peers) > 0 && every > 0 {
 				e.want1(peers[rand.IntN(len(peers))])
 			}

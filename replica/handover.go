@@ -77,6 +77,7 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 	if err != nil {
 		return s.diskError("hand over", err)
 	}
+	s.entropy.bare.Store(len(all) == 0 && unknown == 0 && !leaving)
 	before := s.stats.dropped.Load()
 	var first error
 	failed := 0
