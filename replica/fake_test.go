@@ -342,17 +342,31 @@ func (n *fakeNode) Handle(method string, h func(context.Context, view.NodeID, []
 	return nil
 }
 
+func (n *fakeNode) handler(method string) func(context.Context, view.NodeID, []byte) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.handlers[method]
+}
+
+// lose has the requests lost that a function tells; nil: none.
+func (f *fakeNet) lose(lost func(from, to view.NodeID, method string, req []byte) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost = lost
+}
+
 func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
 	n.net.count(method, req)
 	n.net.mu.Lock()
 	peer := n.net.nodes[to]
 	there, back := n.net.cut[[2]view.NodeID{n.id, to}], n.net.cut[[2]view.NodeID{to, n.id}]
 	refused := n.net.refuse != nil && n.net.refuse(n.id, to, method)
+	lost, answered := n.net.lost, n.net.answered
 	n.net.mu.Unlock()
 	if n.isDown() || peer == nil || peer.isDown() || refused {
 		return nil, errFakeUnreachable
 	}
-	if there || n.net.lost != nil && n.net.lost(n.id, to, method, req) {
+	if there || lost != nil && lost(n.id, to, method, req) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -365,8 +379,8 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 	ch := make(chan fakeAnswer, 1)
 	sent := slices.Clone(req)
 	hear := func(a fakeAnswer) {
-		if n.net.answered != nil && a.err == nil {
-			n.net.answered(peer, method, sent, a.b)
+		if answered != nil && a.err == nil {
+			answered(peer, method, sent, a.b)
 		}
 	}
 	go func() {

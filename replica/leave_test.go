@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -306,6 +307,7 @@ func TestAHangingHome(t *testing.T) {
 		net.status(nodes[0].id, view.Leaving)
 		for i := range nodes { // it is not told, and neither are the others of it
 			v := nodes[i].views.Get()
+			v.Members = slices.Clone(v.Members)
 			for j := range v.Members {
 				v.Members[j].State = view.Alive
 			}

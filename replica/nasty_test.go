@@ -38,7 +38,7 @@ func TestF2_01_DoomstoneOfAHint_Replica(t *testing.T) {
 		}
 		var hung sync.Mutex
 		var requests [][]byte
-		net.lost = func(from, to view.NodeID, method string, req []byte) bool {
+		net.lose(func(from, to view.NodeID, method string, req []byte) bool {
 			if from != standIn.id || to != home.id || method != wire.MethodMerge {
 				return false
 			}
@@ -50,7 +50,7 @@ func TestF2_01_DoomstoneOfAHint_Replica(t *testing.T) {
 			defer hung.Unlock()
 			requests = append(requests, slices.Clone(req))
 			return true
-		}
+		})
 		back := home.restart()
 		buckets[home.id-1] = openBucket(t, back, "b", BucketConfig{})
 		time.Sleep(30 * time.Second)
@@ -59,8 +59,8 @@ func TestF2_01_DoomstoneOfAHint_Replica(t *testing.T) {
 		wantRecords(t, nodes, first, 0)
 		hung.Lock()
 		late := requests
-		net.lost = func(view.NodeID, view.NodeID, string, []byte) bool { return false }
 		hung.Unlock()
+		net.lose(nil)
 		if len(late) == 0 {
 			t.Fatal("the stand-in has delivered nothing")
 		}
@@ -103,9 +103,9 @@ func TestF2_01_DoomstoneOfAReadRepair_Replica(t *testing.T) {
 		// The answer of the first home is under way, the questions to the others are.
 		purged, asked := make(chan struct{}), make(chan struct{}, len(homes))
 		for i, id := range homes {
-			h := net.nodes[id].handlers
-			read := h[wire.MethodRead]
-			h[wire.MethodRead] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+
+			read := net.nodes[id].handler(wire.MethodRead)
+			_ = net.nodes[id].Handle(wire.MethodRead, func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 				if from != reader.s.id {
 					return read(ctx, from, req)
 				}
@@ -118,7 +118,7 @@ func TestF2_01_DoomstoneOfAReadRepair_Replica(t *testing.T) {
 				asked <- struct{}{}
 				<-purged
 				return read(ctx, from, req)
-			}
+			})
 		}
 		done := make(chan error, 1)
 		go func() {

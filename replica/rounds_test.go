@@ -182,9 +182,9 @@ func TestCatchUpWithTwoAtATime(t *testing.T) {
 		first, second := purge.Round{Counter: 1, Proposer: 9}, purge.Round{Counter: 2, Proposer: 9}
 		setStamp(t, nodes[1].store, at.shard, purge.Stamp{Acked: first, Committed: second})
 		setStamp(t, nodes[2].store, at.shard, purge.Stamp{Acked: second, Committed: second})
-		log := nodes[2].handlers[wire.MethodLog]
+		log := nodes[2].handler(wire.MethodLog)
 		meanwhile := true
-		nodes[2].handlers[wire.MethodLog] = func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
+		_ = nodes[2].Handle(wire.MethodLog, func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
 			if meanwhile {
 				meanwhile = false
 				if err := s.catchUp(ctx, nodes[1].id, at.shard); err == nil {
@@ -192,7 +192,7 @@ func TestCatchUpWithTwoAtATime(t *testing.T) {
 				}
 			}
 			return log(c, from, req)
-		}
+		})
 		_ = s.catchUp(ctx, nodes[2].id, at.shard)
 		time.Sleep(time.Minute)
 		if n := s.stats.aside.Load(); n > 0 {
@@ -233,8 +233,8 @@ func TestLogWithHoles(t *testing.T) {
 			}
 			setStamp(t, peer, at.shard, purge.Stamp{Acked: r})
 			pages := 0
-			log := nodes[1].handlers[wire.MethodLog]
-			nodes[1].handlers[wire.MethodLog] = func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
+			log := nodes[1].handler(wire.MethodLog)
+			_ = nodes[1].Handle(wire.MethodLog, func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
 				if pages++; pages == 2 {
 					err := peer.update(ctx, "forget, or lose", func(tx *storage.Tx) error {
 						for _, at := range all {
@@ -258,7 +258,7 @@ func TestLogWithHoles(t *testing.T) {
 					}
 				}
 				return log(c, from, req)
-			}
+			})
 			_ = s.catchUp(ctx, peer.id, at.shard)
 			if got := s.stamp(at.shard).Acked; pages != 2 || got == r {
 				t.Errorf("damage %v: acknowledged %v after %d pages of a log with holes", damage, got, pages)
@@ -497,14 +497,14 @@ func TestPurgeBlockedByWhoIsUnable(t *testing.T) {
 	rarely := func(_ int, _ *fakeNode, c *Config) { c.SyncEvery = time.Hour } // a week of it is to be gone through
 	bubbleOn(t, 3, BucketConfig{}, rarely, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		for _, n := range nodes {
-			stamps := n.handlers[wire.MethodStamps]
-			n.handlers[wire.MethodStamps] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+			stamps := n.handler(wire.MethodStamps)
+			_ = n.Handle(wire.MethodStamps, func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 				m, err := wire.DecodeStampsRequest(req)
 				if err != nil || m.Members != [16]byte{} && (n == nodes[2] || from == nodes[2].id) {
 					return nil, errFakeUnreachable
 				}
 				return stamps(ctx, from, req)
-			}
+			})
 		}
 		for i := range 20 {
 			mustPut(t, buckets[0], fmt.Sprint(i), "v")
