@@ -33,7 +33,7 @@ var churnSeed = flag.Uint64("churnseed", 0, "run this seed of the tests with chu
 func TestLongChurn_Replica(t *testing.T) {
 	first, seeds := uint64(1), uint64(6)
 	if *long {
-		seeds = 400
+		seeds = 100
 	}
 	if *churnSeed != 0 {
 		first, seeds = *churnSeed, 1

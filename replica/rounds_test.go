@@ -402,13 +402,14 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 }
 
 // hearing hears what is logged.
-type hearing struct{ heard func(string) }
+type hearing struct{ heard atomic.Pointer[func(string)] }
 
-func (h *hearing) Enabled(context.Context, slog.Level) bool { return h.heard != nil }
+func (h *hearing) hear(f func(string))                      { h.heard.Store(&f) }
+func (h *hearing) Enabled(context.Context, slog.Level) bool { return h.heard.Load() != nil }
 func (h *hearing) WithAttrs([]slog.Attr) slog.Handler       { return h }
 func (h *hearing) WithGroup(string) slog.Handler            { return h }
 func (h *hearing) Handle(_ context.Context, r slog.Record) error {
-	h.heard(r.Message)
+	(*h.heard.Load())(r.Message)
 	return nil
 }
 
@@ -433,18 +434,18 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 			_ = n.Handle(wire.MethodLog, func(context.Context, view.NodeID, []byte) ([]byte, error) { return nil, errFakeUnreachable })
 		}
 		// This is said when all was gone through, and not vouched for yet.
-		came := false
-		said.heard = func(what string) {
+		var came atomic.Bool
+		said.hear(func(what string) {
 			if !strings.Contains(what, "set aside") {
 				return
 			}
-			came = true
+			came.Store(true)
 			if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item}}); err != nil || !got[0].stale {
 				t.Errorf("taken in: %+v, %v", got, err)
 			}
-		}
-		if err := s.setAside(ctx, at.shard); err != nil || !came {
-			t.Fatal(came, err)
+		})
+		if err := s.setAside(ctx, at.shard); err != nil || !came.Load() {
+			t.Fatal(came.Load(), err)
 		}
 		if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item, stamp: s.stamp(at.shard)}}); err != nil || got[0].stale {
 			t.Errorf("not taken in afterwards: %+v, %v", got, err)
@@ -455,7 +456,7 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		// Somebody's log is found meanwhile: what that has led to stays.
 		later := purge.Stamp{Acked: purge.Round{Counter: 9, Proposer: 9}, Committed: committed}
 		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
-		said.heard = func(string) { setStamp(t, s, at.shard, later) }
+		said.hear(func(string) { setStamp(t, s, at.shard, later) })
 		if err := s.setAside(ctx, at.shard); err != nil {
 			t.Fatal(err)
 		}
