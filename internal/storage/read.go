@@ -89,9 +89,14 @@ func (s *Store) look(key []byte) ([]byte, io.Closer, error) {
 		if err == nil {
 			_ = closer.Close()
 		}
-		s.mended.RLock() // until it is over
-		s.mended.RUnlock()
+		s.untilMended()
 	}
+}
+
+// untilMended returns when no part of the store is going.
+func (s *Store) untilMended() {
+	s.mended.RLock()
+	defer s.mended.RUnlock()
 }
 
 // unreadable reports a damaged record. Whether a sum does not match or the
