@@ -53,8 +53,8 @@ func withCamera(t *testing.T, cfg BucketConfig, fn func(c *camera), change ...fu
 func (c *camera) listen(n *fakeNode) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	serve := n.handler(wire.MethodPut)
-	_ = n.Handle(wire.MethodPut, func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+	serve := n.handlers[wire.MethodPut]
+	n.handlers[wire.MethodPut] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 		m, err := wire.DecodePutRequest(req)
 		if err != nil || from != c.node.id || m.Bucket == systemBucket {
 			return serve(ctx, from, req)
@@ -82,7 +82,7 @@ func (c *camera) listen(n *fakeNode) {
 		}
 		answer(b, err)
 		return nil, nil
-	})
+	}
 }
 
 func (c *camera) refusing(fn func(m *wire.PutRequest) []byte) {
