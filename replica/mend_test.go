@@ -210,10 +210,10 @@ func TestFlippedBitInSmallStore(t *testing.T) {
 				n := nodes[1]
 				damage(t, n, fraction)
 				s, err := Open(context.Background(), Config{Mesh: n, fs: n.fs, clock: n.clock, boot: "boot", ReserveBytes: -1, CacheBytes: 1 << 20})
-				n.mu.Lock()
-				n.reset()
-				n.mu.Unlock()
 				if err != nil {
+					n.mu.Lock()
+					n.reset()
+					n.mu.Unlock()
 					if !errors.Is(err, storage.ErrCorrupt) || !strings.Contains(err.Error(), "start the node with an empty directory under the same name") {
 						t.Errorf("refused without a word of what to do: %v", err)
 					}
