@@ -78,7 +78,7 @@ type Exchange struct {
 	theirs int   // the peer's keys in all units, -1: not known
 	batch  int
 
-	todo  []int // units that differ
+	open  []int // units that differ, still to be taken up
 	doubt []int // units that are equal as far as a byte of each tells
 	marks int   // how many bytes were compared
 	hits  int   // units that were found to differ,
@@ -141,12 +141,12 @@ func (e *Exchange) Guess(mine, theirs []byte, keys int) {
 	e.doubt = nil
 	for u := range e.sizes {
 		if mine[u] != theirs[u] {
-			e.todo = append(e.todo, u)
+			e.open = append(e.open, u)
 		} else {
 			e.doubt = append(e.doubt, u)
 		}
 	}
-	e.hits = len(e.todo)
+	e.hits = len(e.open)
 }
 
 // Step returns what to do now. It returns the same step until that is
@@ -170,7 +170,7 @@ func (e *Exchange) Step() Step {
 			return s
 		case len(e.stage) > 0 || e.sketch.rest:
 			return e.symbols()
-		case len(e.todo) > 0:
+		case len(e.open) > 0:
 			e.begin()
 		case len(e.doubt) > 0 && 0 < e.marks && e.marks < maxMarks:
 			e.got = make(map[string]bool)
@@ -194,23 +194,23 @@ func (e *Exchange) symbols() Step {
 // Differ reports which of the units have different digests.
 func (e *Exchange) Differ(units []int) {
 	e.hits, e.of = len(units), len(e.doubt)
-	e.todo, e.doubt = slices.Clone(units), nil
+	e.open, e.doubt = slices.Clone(units), nil
 }
 
 // begin takes up units that differ: all of them, or as many as one sketch may
 // be made of.
 func (e *Exchange) begin() {
 	n, keys := 0, 0
-	for n < len(e.todo) && (n == 0 || keys+e.sizes[e.todo[n]] <= maxSketched) {
-		keys += e.sizes[e.todo[n]]
+	for n < len(e.open) && (n == 0 || keys+e.sizes[e.open[n]] <= maxSketched) {
+		keys += e.sizes[e.open[n]]
 		n++
 	}
 	expected := reconcile.Expect(e.hits, e.of) * n / max(e.hits, n)
-	e.stage, e.todo = e.todo[:n], e.todo[n:]
+	e.stage, e.open = e.open[:n], e.open[n:]
 	e.got = make(map[string]bool)
 	e.sketch = sketching{next: reconcile.FirstSymbols(expected), keys: keys}
 	// The rest is looked at on the way, when this is the last that is left.
-	e.sketch.rest = len(e.todo) == 0 && len(e.doubt) > 0 && e.marks < maxMarks
+	e.sketch.rest = len(e.open) == 0 && len(e.doubt) > 0 && e.marks < maxMarks
 	e.sketch.tell = e.hits > fewHits
 	all := 0
 	for _, size := range e.sizes {
