@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -96,11 +97,12 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 			m, err = s.askSums(ctx, lay, peer, common, 0)
 		}
 	}
-	var before map[int][]int
+	var before map[int][]int // by bucket; nil: looked at once
 	if err == nil && len(m.Differ) > 0 && s.busy() && !s.unready(lay) {
-		// Most of it are writes under way. To read whole shards for these would go
-		// on as long as clients write.
-		before = s.unequal(common, &m)
+		before = make(map[int][]int)
+		for _, d := range m.Differ {
+			before[d.Place] = replicate.Unequal(s.digests.marks(common[d.Place], 0), d.Marks)
+		}
 		if err = sleep(ctx, writeTime); err == nil {
 			m, err = s.askSums(ctx, lay, peer, common, 0)
 		}
@@ -110,41 +112,14 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 		c := &comparison{lay: lay, peer: peer, units: common[d.Place], left: left}
 		if before != nil {
 			settled[d.Place] = false
-			c.units, d = s.still(c.units, d, before[d.Place]), nil
-			c.differ = true
+			c.units = c.some(replicate.Lasting(before[d.Place], s.digests.marks(c.units, 0), d.Marks))
+			c.differ, d = true, nil
 		}
 		if len(c.units) > 0 {
 			err = s.exchange(ctx, c, d)
 		}
 	}
 	return common, settled, err
-}
-
-// unequal lists the shards, by their places, in which the buckets differ that a
-// peer has named, by their places.
-func (s *Store) unequal(common [][]slice, m *wire.SumsReply) map[int][]int {
-	out := make(map[int][]int)
-	for _, d := range m.Differ {
-		mine := s.digests.marks(common[d.Place], 0)
-		for i := range mine {
-			if len(d.Marks) != len(mine) || d.Marks[i] != mine[i] {
-				out[d.Place] = append(out[d.Place], i)
-			}
-		}
-	}
-	return out
-}
-
-// still returns those of the shards that differed before, by their places, which
-// still do.
-func (s *Store) still(at []slice, d *wire.BucketDiffers, before []int) (out []slice) {
-	mine := s.digests.marks(at, 0)
-	for _, i := range before {
-		if len(d.Marks) != len(at) || d.Marks[i] != mine[i] {
-			out = append(out, at[i])
-		}
-	}
-	return out
 }
 
 // sleep waits, or ends with ctx.

@@ -153,4 +153,10 @@ var replicate = []Mutant{
 		Old:  "		e.got[k] = true", New: "		e.got[k] = false",
 		Packages: pkgReplicate, Tests: "TestF1_23",
 	},
+	{
+		Name: "exchange-scans-for-writes", Rule: "what differed only for as long as a write is under way is not read for (D)",
+		File: "internal/replicate/exchange.go",
+		Old:  "return !slices.Contains(before, u)", New: "return len(before) < 0",
+		Packages: pkgReplicate, Tests: "TestLasting",
+	},
 }
