@@ -287,6 +287,7 @@ func (n *fakeNode) open(change ...func(*Config)) *Store {
 	for _, c := range change {
 		c(&cfg)
 	}
+	cfg.fs = renaming{cfg.fs}
 	s, err := Open(context.Background(), cfg)
 	if err != nil {
 		n.net.t.Fatal(err)
@@ -294,6 +295,19 @@ func (n *fakeNode) open(change ...func(*Config)) *Store {
 	n.store = s
 	return s
 }
+
+// renaming does not use MemFS.ReuseForWrite, which takes a lock for reading twice:
+// if a crash image is taken in between, both wait for ever.
+type renaming struct{ vfs.FS }
+
+func (r renaming) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := r.FS.Rename(oldname, newname); err != nil {
+		return nil, err
+	}
+	return r.FS.OpenReadWrite(newname, c)
+}
+
+func (r renaming) Unwrap() vfs.FS { return r.FS }
 
 // kill ends the node as a killed process ends: what is not synced is lost.
 func (n *fakeNode) kill() {

@@ -25,9 +25,13 @@ func (h *hookFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 	return h.wrap(name, f, err)
 }
 
+// ReuseForWrite does not use that of MemFS, which takes a lock for reading twice:
+// if another goroutine asks for a crash image in between, the two wait for ever.
 func (h *hookFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := h.FS.ReuseForWrite(oldname, newname, c)
-	return h.wrap(newname, f, err)
+	if err := h.FS.Rename(oldname, newname); err != nil {
+		return nil, err
+	}
+	return h.OpenReadWrite(newname, c)
 }
 
 func (h *hookFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
