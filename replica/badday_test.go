@@ -159,6 +159,22 @@ func TestFullDisksRefuseWrites(t *testing.T) {
 	})
 }
 
+// One of three homes has room: what only it can keep is not acknowledged as on
+// two, whoever leads the write.
+func TestFullDisksDoNotAck(t *testing.T) {
+	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
+		disks[1].full.Store(true)
+		disks[2].full.Store(true)
+		time.Sleep(time.Second)
+		for i := range 6 {
+			r, err := buckets[i%3].Put(context.Background(), fmt.Sprint("k", i), []byte("v"), nil)
+			if err == nil || r.Durable > 1 {
+				t.Errorf("put k%d at %v: %+v, %v", i, buckets[i%3].s.id, r, err)
+			}
+		}
+	})
+}
+
 // The only store that there is says what is wrong, and nothing that is not: a
 // write that it refused cannot have been kept.
 func TestFullDiskAlone(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
@@ -232,7 +233,9 @@ func TestSketchOfAStateThatIsGone(t *testing.T) {
 		s, peer := nodes[0].store, nodes[1].store
 		net.watchCalls(func(method string) {
 			if method == wire.MethodFetch {
-				peer.inventories = inventories{}
+				peer.inventories.mu.Lock()
+				peer.inventories.kept = nil
+				peer.inventories.mu.Unlock()
 			}
 		})
 		if err := s.compare(context.Background(), nodes[1].id); !errors.Is(err, errGone) {
@@ -244,6 +247,7 @@ func TestSketchOfAStateThatIsGone(t *testing.T) {
 		}
 		wantEqual(t, s, peer)
 		time.Sleep(2 * keptUnused)
+		synctest.Wait()
 		if n := len(peer.inventories.kept); n > 0 {
 			t.Errorf("%d states are kept for nobody", n)
 		}

@@ -157,7 +157,9 @@ func testEvict(t *testing.T, nodes []*mesh.Node) {
 	})
 	ctl("", at("health")...).want(t, exitOK, "press-2 ("+id.String()+") is down", "")
 	ctl("", at("evict", id.String())...).want(t, exitOK, "press-2 ("+id.String()+") is given up for good", "")
-	ctl("", at("health")...).want(t, exitOK, "all is well", "")
+	waitFor(t, "nothing is left to be said of it", func() bool {
+		return strings.Contains(ctl("", at("health")...).want(t, exitOK, "", "").out, "all is well")
+	})
 }
 
 func testLook(t *testing.T, nodes []*mesh.Node) {

@@ -417,10 +417,11 @@ type late interface {
 
 // A handler that has returned may be answered for by anybody, who is never
 // held up.
-func TestAnswersLater(t *testing.T) {
-	w := newWorld(t)
+func TestAnswersLater(t *testing.T) { inVirtualTime(t, answersLater) }
+
+func answersLater(t *testing.T, v *virtual) {
 	answers := make(chan func([]byte, error), 1)
-	a, b := w.start(1), w.start(2, func(c *Config) {
+	a, b := v.up(1), v.up(2, func(c *Config) {
 		c.Handle = func(ctx context.Context, _ view.NodeID, _ string, _ []byte) ([]byte, error) {
 			answers <- ctx.(late).Later()
 			return []byte("does not count"), errors.New("nor does this")
@@ -458,11 +459,9 @@ func TestAnswersLater(t *testing.T) {
 	// No room for the answer: whoever gives it goes on, it follows.
 	ended, answer = call()
 	c := b.peers.all()[0]
-	c.mu.Lock()
-	out := c.out
-	c.out = make([]byte, outFull)
-	c.mu.Unlock()
+	out := fillUp(c)
 	answer([]byte("squeezed in"), nil)
+	time.Sleep(time.Second)
 	if len(ended) > 0 {
 		t.Error("answered without room")
 	}
@@ -493,6 +492,7 @@ func TestAnswersLater(t *testing.T) {
 	}
 	answer(nil, nil)
 	<-closed
+	a.Close()
 }
 
 func TestOpenCloseLeavesNothing(t *testing.T) {

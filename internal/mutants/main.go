@@ -6,7 +6,7 @@
 //
 //	go run ./internal/mutants [-run regexp] [-share 1/4] [-v] [-timeout 2m]
 //
-// All of them take five minutes of two processors. -share K/N looks at all for stale
+// All of them take a quarter of an hour of two processors. -share K/N looks at all for stale
 // ones and tries every N-th, beginning with the K-th: N runs with growing K
 // try each once.
 package main

@@ -14,7 +14,7 @@ var badDays = []Mutant{
 	{
 		Name: "bad-days-full-home-acks", Rule: "a home that has no room for a copy does not acknowledge it",
 		File: "replica/serve.go", Old: "return reply(wire.CodeStorage, nil), nil\n\t}\n\tin,", New: "return reply(wire.CodeOK, nil), nil\n\t}\n\tin,",
-		Packages: replicaTests, Tests: "TestFullDisk",
+		Packages: replicaTests, Tests: "TestFullDisksDoNotAck",
 	},
 	{
 		Name: "bad-days-full-disk-unsaid", Rule: "a store says that its disk is full",

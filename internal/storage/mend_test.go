@@ -220,14 +220,21 @@ func TestMendOutlivesCrashes(t *testing.T) {
 	mem := base.CrashClone(vfs.CrashCloneCfg{})
 	var mu sync.Mutex
 	watch := false
-	s := openMem(t, &hookFS{FS: mem, before: func(string) error {
+	crash := func(unsynced int) {
 		mu.Lock()
 		defer mu.Unlock()
 		if watch {
-			images = append(images, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(42, uint64(len(images))))}))
+			images = append(images, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rand.New(rand.NewPCG(42, uint64(len(images))))}))
 			was = append(was, told{ranges: l.ranges})
 		}
+	}
+	s := openMem(t, &hookFS{FS: mem, before: func(string) error {
+		crash(50)
 		return nil
+	}, after: func(name string) {
+		if strings.Contains(name, "MANIFEST") { // the part has gone; what comes back has not been written
+			crash(0)
+		}
 	}})
 	for i := 3; i < 200; i += 7 {
 		if err := put(s, fmt.Sprintf("key%03d", i), "new"); err != nil {
