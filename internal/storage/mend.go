@@ -123,6 +123,10 @@ func (d *damage) usage() (parts, lost uint64, files int) {
 // errReads: nothing is wrong with the records of a file, at least not now.
 var errReads = errors.New("records read well")
 
+// errMoved: Pebble has merged the table into others meanwhile, which are looked at
+// when they are come across.
+var errMoved = errors.New("the table has gone meanwhile")
+
 // Mend gives up, until ctx ends, what of the store's tables is found not to read:
 // a block of records as a rule. A part that nobody can read would end each scan
 // and each merge of tables for ever. What is lost is told first. What cannot be
@@ -269,7 +273,7 @@ func (s *Store) mayGo(p *part) error {
 		return err
 	}
 	if !slices.ContainsFunc(all, func(t pebble.SSTableInfo) bool { return t.FileNum == p.table.FileNum }) {
-		return errors.New("the table has gone meanwhile")
+		return errMoved
 	}
 	if _, err := s.within(p); err != nil {
 		return err
