@@ -69,3 +69,20 @@ func Decode(b []byte) (Token, error) {
 	}
 	return Token{Term: binary.BigEndian.Uint64(b), Node: view.NodeID(binary.BigEndian.Uint64(b[8:]))}, nil
 }
+
+// Fence keeps a resource from a leader whose time is over: it remembers the highest
+// token that it was shown. The zero Fence has seen none. It is not safe for
+// concurrent use; a resource that outlives its process keeps High with its data.
+type Fence struct {
+	High Token
+}
+
+// Admit tells whether what was asked for with a token may be done: no higher one
+// was seen before.
+func (f *Fence) Admit(t Token) bool {
+	if t.IsZero() || t.Less(f.High) {
+		return false
+	}
+	f.High = t
+	return true
+}

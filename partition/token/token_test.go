@@ -59,3 +59,16 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestFence(t *testing.T) {
+	var f Fence
+	for _, step := range []struct {
+		t    Token
+		want bool
+	}{{Token{}, false}, {Token{Term: 2, Node: 5}, true}, {Token{Term: 2, Node: 5}, true}, {Token{Term: 2, Node: 4}, false},
+		{Token{Term: 1, Node: 9}, false}, {Token{Term: 2, Node: 6}, true}, {Token{Term: 3, Node: 1}, true}, {Token{}, false}} {
+		if got := f.Admit(step.t); got != step.want {
+			t.Errorf("%v after %v: %t", step.t, f.High, got)
+		}
+	}
+}

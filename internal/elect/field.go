@@ -1,0 +1,89 @@
+package elect
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+// Peer is a node that stands for the election and is in contact.
+type Peer struct {
+	ID    view.NodeID
+	Score Score
+}
+
+// Field is what a node knows of the others. It is never changed after it was
+// given to an Election.
+type Field struct {
+	Electorate Electorate
+	Component  map[view.NodeID]bool // who is in it, this node included
+	Standing   []Peer               // in contact, this node included if it stands
+	Claims     []token.Token        // of leaders in contact, as they say themselves
+	RTT        time.Duration        // a typical one; 0 when not known
+}
+
+// beaten tells whether somebody who stands is better than a candidate by the
+// margin. One who let its lease run out is not waited for.
+func (f *Field) beaten(candidate view.NodeID, score Score, lapsed view.NodeID) bool {
+	return slices.ContainsFunc(f.Standing, func(p Peer) bool {
+		return p.ID != candidate && p.ID != lapsed && Beats(p.Score, score)
+	})
+}
+
+// rank is how many come before a node: the best first, and of equals by lot.
+func (f *Field) rank(self view.NodeID, score Score, lapsed view.NodeID) (n int) {
+	for _, p := range f.Standing {
+		if p.ID == self || p.ID == lapsed {
+			continue
+		}
+		if cmp.Or(-cmp.Compare(p.Score, score), cmp.Compare(mix(uint64(p.ID)), mix(uint64(self)))) < 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// challenger returns the best of those that beat a leader by the margin; 0 for
+// none.
+func (f *Field) challenger(leader view.NodeID, score Score) view.NodeID {
+	var best Peer
+	for _, p := range f.Standing {
+		if p.ID != leader && Beats(p.Score, score) && (best.ID == 0 || p.Score > best.Score || p.Score == best.Score && p.ID < best.ID) {
+			best = p
+		}
+	}
+	return best.ID
+}
+
+// score returns what a node stands with.
+func (f *Field) score(id view.NodeID) Score {
+	for _, p := range f.Standing {
+		if p.ID == id {
+			return p.Score
+		}
+	}
+	return 0
+}
+
+// within counts how many of an electorate are in the component.
+func (f *Field) within(e Electorate) (n int) {
+	for _, id := range e.Voters {
+		if f.Component[id] {
+			n++
+		}
+	}
+	return n
+}
+
+// claimed returns the highest token that another in contact claims to lead with.
+func (f *Field) claimed(self view.NodeID) (high token.Token) {
+	for _, t := range f.Claims {
+		if t.Node != self && high.Less(t) {
+			high = t
+		}
+	}
+	return high
+}

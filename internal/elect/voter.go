@@ -1,0 +1,182 @@
+package elect
+
+import (
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+// Durable is what a node must never forget of an election.
+type Durable struct {
+	Max   uint64        // highest term that it granted or used
+	Grant token.Token   // last grant, to Grant.Node
+	Lease time.Duration // of that grant
+}
+
+// Ask is a candidate's request for a grant, or a leader's for its renewal.
+type Ask struct {
+	Term       uint64
+	Renew      bool
+	Electorate uint64 // Sum
+	Lease      time.Duration
+	Score      Score
+}
+
+// Reason says why a grant is refused.
+type Reason uint8
+
+const (
+	Granted   Reason = iota
+	Busy             // another holds an unexpired grant, or was nominated
+	Silent           // the voter was restarted and may have forgotten when a grant ends
+	OldTerm          // the term, or a higher one, was granted before
+	Differs          // the voter computes another electorate
+	Beaten           // somebody in contact is better by the margin
+	OutOfHere        // the candidate is not in the voter's component
+	BadLease         // longer than MaxLease or not above zero
+)
+
+var reasons = [...]string{"granted", "another holds a grant", "the voter has just started", "the term is old",
+	"the voter sees another electorate", "another is better", "the voter is in another component", "the lease is out of bounds"}
+
+// String says it in words.
+func (r Reason) String() string {
+	if int(r) < len(reasons) {
+		return reasons[r]
+	}
+	return "unknown reason"
+}
+
+// Answer is a voter's reply to an Ask.
+type Answer struct {
+	Reason Reason
+	Max    uint64        // the voter's highest term
+	Wait   time.Duration // Busy, Silent: until that has passed
+	Holder token.Token   // Busy: whose grant it is
+}
+
+// voter is the part of an Election that grants.
+type voter struct {
+	self view.NodeID
+	d    Durable
+
+	until    time.Duration // when the last grant ends
+	released bool          // it was given back: it cannot be renewed
+	silent   time.Duration // grants nothing before that
+	lapsed   view.NodeID   // let its grant run out and was not heard of since
+	nominee  view.NodeID   // is preferred, before favour
+	favour   time.Duration
+}
+
+// newVoter returns a voter with what it wrote down in an earlier run.
+func newVoter(self view.NodeID, d Durable, now time.Duration) voter {
+	v := voter{self: self, d: d, until: now}
+	if !d.Grant.IsZero() {
+		// When the grant ends is not known any more; all grants given before do
+		// within the longest lease that is allowed for, its own.
+		v.silent = now + d.Lease
+	}
+	return v
+}
+
+// holder returns whose unexpired grant there is.
+func (v *voter) holder(now time.Duration) (view.NodeID, bool) {
+	return v.d.Grant.Node, now < v.until && !v.released
+}
+
+// ask answers a request. If save, what it decided must be on disk first.
+func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answer, bool) {
+	v.lapse(now)
+	if v.lapsed == from {
+		v.lapsed = 0
+	}
+	out := Answer{Reason: v.judge(now, from, a, f), Max: v.d.Max}
+	switch out.Reason {
+	case Granted:
+	case Silent:
+		out.Wait = v.silent - now
+		return out, false
+	case Busy:
+		out.Wait, out.Holder = v.until-now, v.d.Grant
+		if _, held := v.holder(now); !held {
+			out.Wait, out.Holder = v.favour-now, token.Token{}
+		}
+		return out, false
+	default:
+		return out, false
+	}
+	grant := token.Token{Term: a.Term, Node: from}
+	save := grant != v.d.Grant || a.Lease > v.d.Lease
+	if from != v.d.Grant.Node {
+		v.d.Lease = 0
+	}
+	v.d.Grant, v.d.Lease, v.released = grant, max(v.d.Lease, a.Lease), false
+	v.d.Max = max(v.d.Max, a.Term)
+	v.until = max(v.until, now+a.Lease)
+	if v.nominee == from {
+		v.nominee = 0
+	}
+	out.Max = v.d.Max
+	return out, save
+}
+
+func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reason {
+	if a.Lease <= 0 || a.Lease > MaxLease {
+		return BadLease
+	}
+	if now < v.silent {
+		return Silent
+	}
+	if (token.Token{Term: a.Term, Node: from}) == v.d.Grant {
+		if v.released {
+			return OldTerm
+		}
+		return Granted // the last grant, once more
+	}
+	if a.Term <= v.d.Max {
+		return OldTerm
+	}
+	if id, held := v.holder(now); held && id != from {
+		return Busy
+	}
+	if v.nominee != 0 && v.nominee != from && now < v.favour {
+		return Busy
+	}
+	if a.Renew {
+		return Granted // the term has begun without this voter; it joins
+	}
+	if a.Electorate != f.Electorate.Sum {
+		return Differs
+	}
+	if !f.Component[from] && from != v.self {
+		return OutOfHere
+	}
+	if from != v.nominee && !v.idle(now, a.Lease) && f.beaten(from, a.Score, v.lapsed) {
+		return Beaten
+	}
+	return Granted
+}
+
+// idle tells whether nobody has held a grant for so long that whoever can win
+// may: the best one does not, for whatever reason.
+func (v *voter) idle(now, lease time.Duration) bool { return now-v.until > 3*lease }
+
+// lapse notes that the last grant has run out.
+func (v *voter) lapse(now time.Duration) {
+	if !v.released && !v.d.Grant.IsZero() && now >= v.until && now >= v.silent {
+		v.lapsed = v.d.Grant.Node
+	}
+}
+
+// release takes back what its holder gave up: all grants of terms up to this one,
+// in favour of a nominee if there is one.
+func (v *voter) release(now time.Duration, from view.NodeID, term uint64, nominee view.NodeID) {
+	if v.d.Grant.Node != from || v.d.Grant.Term > term || v.released {
+		return
+	}
+	v.released = true
+	v.until = now
+	v.lapsed = 0
+	v.nominee, v.favour = nominee, now+v.d.Lease/2
+}

@@ -1,0 +1,106 @@
+package main
+
+var elections = []Mutant{
+	{
+		Name: "elect-grants-twice", Rule: "L1: no grant while another holds one (protocol E.2)",
+		File: "internal/elect/voter.go", Old: "held && id != from {", New: "held && id == 0 {",
+		Packages: electTests, Tests: "TestF1_24",
+	},
+	{
+		Name: "elect-grants-after-restart", Rule: "a voter that may have forgotten when its grant ends is silent for a lease",
+		File: "internal/elect/voter.go", Old: "v.silent = now + d.Lease", New: "v.silent = now",
+		Packages: electTests, Tests: "TestF1_24|TestVoter",
+	},
+	{
+		Name: "elect-answers-before-saving", Rule: "a grant is on disk before it is answered",
+		File: "internal/elect/voter.go", Old: "save := grant != v.d.Grant || a.Lease > v.d.Lease", New: "save := false",
+		Packages: electTests, Tests: "TestF1_24|TestVoter",
+	},
+	{
+		Name: "elect-old-terms", Rule: "L5: a voter grants growing terms only",
+		File: "internal/elect/voter.go", Old: "if a.Term <= v.d.Max {", New: "if a.Term+1 <= v.d.Max {",
+		Packages: electTests, Tests: "TestF1_24|TestVoter",
+	},
+	{
+		Name: "elect-half-is-enough", Rule: "L3: more than half of the electorate",
+		File: "internal/elect/electorate.go", Old: "len(e.Voters)/2 + 1", New: "(len(e.Voters) + 1) / 2",
+		Packages: electTests, Tests: "TestF1_24",
+	},
+	{
+		Name: "elect-counts-from-the-answer", Rule: "a leader's lease counts from when it asked, not from the answer",
+		File: "internal/elect/election.go", Old: "ends: max(g.ends, sent+e.par.own(a.Lease))", New: "ends: max(g.ends, e.now+e.par.own(a.Lease)+0*sent)",
+		Packages: electTests, Tests: "TestF1_24",
+	},
+	{
+		Name: "elect-clocks-run-alike", Rule: "drift and guard are taken off a leader's lease",
+		File: "internal/elect/params.go", Old: "return lease - lease*time.Duration(p.Drift)/1000 - p.Guard", New: "return lease",
+		Packages: electTests, Tests: "TestF1_24|TestLeaseEnds",
+	},
+	{
+		Name: "elect-term-not-written-down", Rule: "L5: a candidate writes its term down before it asks",
+		File: "internal/elect/election.go", Old: "if e.voter.d.Max = max(e.voter.d.Max, a.Term); e.voter.d != before && len(e.out) == saved {", New: "if e.voter.d != before && len(e.out) == saved {",
+		Packages: electTests, Tests: "TestF1_24|TestCandidate",
+	},
+	{
+		Name: "elect-gives-back-while-it-leads", Rule: "a bid of a leader that is lost frees no grant: its lease stands on it",
+		File: "internal/elect/election.go", Old: "	e.bid = nil\n	if e.lead == nil {\n		e.giveBack(0)", New: "	e.bid = nil\n	if true {\n		e.giveBack(0)",
+		Packages: electTests, Tests: "TestLeaderLosesABid",
+	},
+	{
+		Name: "elect-frees-before-work-ends", Rule: "grants are given back when the work has ended, not before",
+		File: "internal/elect/election.go", Old: "e.draining, e.nominee, e.bid = true, nominee, nil", New: "e.draining, e.nominee, e.bid = true, nominee, nil\n	e.giveBack(nominee)",
+		Packages: electTests, Tests: "TestF1_24|TestHandOver",
+	},
+	{
+		Name: "elect-released-is-renewed", Rule: "a grant that was given back is not renewed by a late request",
+		File: "internal/elect/voter.go", Old: "if v.released {\n			return OldTerm", New: "if v.released && now < 0 {\n			return OldTerm",
+		Packages: electTests, Tests: "TestVoter",
+	},
+	{
+		Name: "elect-others-electorate", Rule: "a voter grants only if it computes the same electorate",
+		File: "internal/elect/voter.go", Old: "if a.Electorate != f.Electorate.Sum {", New: "if a.Electorate == 1 {",
+		Packages: electTests, Tests: "TestVoter",
+	},
+	{
+		Name: "elect-other-component", Rule: "a voter grants only within its component",
+		File: "internal/elect/voter.go", Old: "if !f.Component[from] && from != v.self {", New: "if !f.Component[from] && from == v.self {",
+		Packages: electTests, Tests: "TestVoter",
+	},
+	{
+		Name: "elect-worse-candidate", Rule: "a voter refuses whom another beats by the margin",
+		File: "internal/elect/voter.go", Old: "if from != v.nominee && !v.idle(now, a.Lease) && f.beaten(from, a.Score, v.lapsed) {", New: "if from == 0 {",
+		Packages: electTests, Tests: "TestVoter",
+	},
+	{
+		Name: "elect-waits-for-the-dead", Rule: "one who let its lease run out is not waited for",
+		File: "internal/elect/field.go", Old: "return p.ID != candidate && p.ID != lapsed && Beats(p.Score, score)", New: "return p.ID != candidate && Beats(p.Score, score)",
+		Packages: electTests, Tests: "TestLeaderKilled|TestVoter",
+	},
+	{
+		Name: "elect-never-yields", Rule: "the lower token yields when leaders meet",
+		File: "internal/elect/election.go", Old: "e.lead.token.Less(other) {", New: "e.lead.token.Less(other) && e.now < 0 {",
+		Packages: electTests, Tests: "TestCutAndHeal",
+	},
+	{
+		Name: "elect-hands-over-at-once", Rule: "a challenger must be better for Hold",
+		File: "internal/elect/election.go", Old: "e.now-e.betterAt >= e.par.Hold", New: "e.now >= e.betterAt",
+		Packages: electTests, Tests: "TestHandOver",
+	},
+	{
+		Name: "elect-asks-for-ever", Rule: "who cannot hear the leader asks less and less often",
+		File: "internal/elect/election.go", Old: "if e.bid.busy > e.par.Lease/2 {", New: "if e.bid.busy > MaxLease {",
+		Packages: electTests, Tests: "TestF2_09",
+	},
+	{
+		Name: "elect-late-grant-is-kept", Rule: "a grant that comes too late is given back",
+		File: "internal/elect/election.go", Old: "e.emit(Effect{Action: GiveBack, To: from, Term: a.Term})", New: "_ = from",
+		Packages: electTests, Tests: "TestLateGrant",
+	},
+	{
+		Name: "token-fence-forgets", Rule: "F.1 25: a resource remembers the highest token",
+		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
+		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",
+	},
+}
+
+const electTests = "./internal/elect"
