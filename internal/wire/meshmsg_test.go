@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,8 +62,13 @@ func meshFormats() []meshFormat {
 	}
 }
 
-func TestMeshFormats(t *testing.T) {
-	for _, f := range meshFormats() {
+func TestMeshFormats(t *testing.T) { roundTrips(t, meshFormats()) }
+
+// roundTrips has each format read what it wrote, and refuse it when it is cut
+// short, too long or of the next version.
+func roundTrips(t *testing.T, formats []meshFormat) {
+	t.Helper()
+	for _, f := range formats {
 		data := f.encode(f.sample)
 		if got, err := f.decode(data); err != nil || !reflect.DeepEqual(got, f.sample) {
 			t.Errorf("%s reads as %+v, %v", f.name, got, err)
@@ -84,9 +90,12 @@ func TestMeshFormats(t *testing.T) {
 }
 
 // Golden files are kept for ever: what an old build wrote stays readable.
-func TestMeshFormatsGolden(t *testing.T) {
-	for _, f := range meshFormats() {
-		path := filepath.Join("testdata", "mesh", f.name+".v1")
+func TestMeshFormatsGolden(t *testing.T) { goldenFormats(t, "mesh", meshFormats()) }
+
+func goldenFormats(t *testing.T, dir string, formats []meshFormat) {
+	t.Helper()
+	for _, f := range formats {
+		path := filepath.Join("testdata", dir, f.name+".v1")
 		data := f.encode(f.sample)
 		if _, err := os.Stat(path); *updateMesh && errors.Is(err, os.ErrNotExist) {
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -133,7 +142,7 @@ func TestMeshDecodersRefuse(t *testing.T) {
 
 // fuzzMesh checks that what decode accepts survives encoding.
 func fuzzMesh[T any](f *testing.F, encode func(T) []byte, decode func([]byte) (T, error)) {
-	for _, s := range meshFormats() {
+	for _, s := range slices.Concat(meshFormats(), partitionFormats()) {
 		f.Add(s.encode(s.sample))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

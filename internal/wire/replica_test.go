@@ -46,7 +46,7 @@ func as[T any](fn func([]byte) (T, error)) func([]byte) (any, error) {
 	return func(b []byte) (any, error) { return fn(b) }
 }
 
-type token struct {
+type seen struct {
 	Ctx version.Context
 	HLC version.HLC
 }
@@ -79,7 +79,7 @@ func samples() []sample {
 		{"item-empty", AppendItem(nil, &version.Item{}), version.Item{}, as(DecodeItem)},
 		{"record", AppendRecord(nil, record), record, as(DecodeRecord)},
 		{"record-bare", AppendRecord(nil, Record{Item: smallItem}), Record{Item: smallItem}, as(DecodeRecord)},
-		{"context", AppendContext(nil, it.Ctx, it.HLC, 9, "k"), token{it.Ctx, it.HLC}, decodeToken},
+		{"context", AppendContext(nil, it.Ctx, it.HLC, 9, "k"), seen{it.Ctx, it.HLC}, decodeToken},
 		{"merge-request", AppendMergeRequest(nil, &merge), merge, as(DecodeMergeRequest)},
 		{"merge-reply", AppendMergeReply(nil, mergeReply), mergeReply, as(DecodeMergeReply)},
 		{"read-request", AppendReadRequest(nil, &read), read, as(DecodeReadRequest)},
@@ -101,7 +101,7 @@ func samples() []sample {
 
 func decodeToken(b []byte) (any, error) {
 	ctx, hlc, err := DecodeContext(b, 9, "k")
-	return token{ctx, hlc}, err
+	return seen{ctx, hlc}, err
 }
 
 func TestReplicaFormatsReadWhatTheyWrote(t *testing.T) {

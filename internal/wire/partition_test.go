@@ -1,0 +1,72 @@
+package wire
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+func partitionFormats() []meshFormat {
+	e, m := Election{Name: "mesh"}, Election{Name: "plc-writer", Scope: 1}
+	notice := Notice{
+		Node: 1 << 63, Boot: 7, Seq: 300, Up: 90 * time.Second, Score: 4000, Cloud: 2, Isolated: true,
+		Unreachable: []view.NodeID{3, 9}, Standing: []Election{e, m}, Leads: []Claim{{m, 70000}},
+		Voters: Voters{Version: 1, IDs: []view.NodeID{3, 5, 1 << 60}},
+	}
+	return []meshFormat{
+		format("elect-ask", ElectAsk{Election: m, Term: 1 << 40, Renew: true, Electorate: 1 << 63, Lease: 2 * time.Second, Score: 65000}, appended(AppendElectAsk), DecodeElectAsk),
+		format("elect-answer", ElectAnswer{Reason: 1, Max: 9, Wait: 1500 * time.Millisecond, Holder: token.Token{Term: 9, Node: 4}}, appended(AppendElectAnswer), DecodeElectAnswer),
+		format("elect-back", ElectBack{Election: e, Term: 4, Nominee: 77}, appended(AppendElectBack), DecodeElectBack),
+		format("elect-state", ElectState{Election: m, Max: 12, Grant: token.Token{Term: 12, Node: 4}, Lease: time.Minute}, appended(AppendElectState), DecodeElectState),
+		format("voters", Voters{Version: 1, IDs: []view.NodeID{1, 2, 1 << 62}}, appended(AppendVoters), DecodeVoters),
+		format("notice-sums", NoticeSums{Digest: 1 << 61, Sums: []NoticeSum{{5, 2, 70}, {1 << 63, 1, 1}}}, appended(AppendNoticeSums), DecodeNoticeSums),
+		format("notice-swap", NoticeSwap{Have: []Notice{notice, {Node: 2}}, Want: []view.NodeID{8}}, appended(AppendNoticeSwap), DecodeNoticeSwap),
+	}
+}
+
+func TestPartitionFormats(t *testing.T) { roundTrips(t, partitionFormats()) }
+
+func TestPartitionFormatsGolden(t *testing.T) { goldenFormats(t, "partition", partitionFormats()) }
+
+func TestPartitionDecodersRefuse(t *testing.T) {
+	bad := map[string]error{}
+	add := func(what string, err error) { bad[what] = err }
+	_, err := DecodeElectAsk(AppendElectAsk(nil, ElectAsk{}))
+	add("election without a name", err)
+	_, err = DecodeElectAnswer(AppendElectAnswer(nil, ElectAnswer{Holder: token.Token{Term: 1}}))
+	add("half a token", err)
+	_, err = DecodeElectState(AppendElectState(nil, ElectState{Election: Election{Name: "x"}, Max: 1, Grant: token.Token{Term: 2, Node: 1}}))
+	add("a grant above the highest term", err)
+	_, err = DecodeVoters(AppendVoters(nil, Voters{Version: 1, IDs: []view.NodeID{2, 1}}))
+	add("voters out of order", err)
+	_, err = DecodeVoters(AppendVoters(nil, Voters{Version: 1}))
+	add("no voters", err)
+	_, err = DecodeVoters(AppendVoters(nil, Voters{Version: 1, IDs: []view.NodeID{1, 2, 3, 4, 5, 6, 7, 8}}))
+	add("too many voters", err)
+	_, err = DecodeNoticeSums([]byte{1, 0, 0x92, 1, 1})
+	add("part of a sum", err)
+	_, err = DecodeNoticeSwap(AppendNoticeSwap(nil, NoticeSwap{Have: []Notice{{}}}))
+	add("a notice of nobody", err)
+	for what, err := range bad {
+		if !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v, want ErrMalformed", what, err)
+		}
+	}
+}
+
+func FuzzDecodeElectAsk(f *testing.F) { fuzzMesh(f, appended(AppendElectAsk), DecodeElectAsk) }
+
+func FuzzDecodeElectAnswer(f *testing.F) { fuzzMesh(f, appended(AppendElectAnswer), DecodeElectAnswer) }
+
+func FuzzDecodeElectBack(f *testing.F) { fuzzMesh(f, appended(AppendElectBack), DecodeElectBack) }
+
+func FuzzDecodeElectState(f *testing.F) { fuzzMesh(f, appended(AppendElectState), DecodeElectState) }
+
+func FuzzDecodeVoters(f *testing.F) { fuzzMesh(f, appended(AppendVoters), DecodeVoters) }
+
+func FuzzDecodeNoticeSums(f *testing.F) { fuzzMesh(f, appended(AppendNoticeSums), DecodeNoticeSums) }
+
+func FuzzDecodeNoticeSwap(f *testing.F) { fuzzMesh(f, appended(AppendNoticeSwap), DecodeNoticeSwap) }
