@@ -29,8 +29,8 @@ type ProbeFunc func(ctx context.Context) error
 // Check calls f.
 func (f ProbeFunc) Check(ctx context.Context) error { return f(ctx) }
 
-// ErrWrongAnswer: somebody answered an HTTPProbe, but not as the server that was
-// asked for would: a captive portal, a proxy, or a server in trouble.
+// ErrWrongAnswer: somebody answered an HTTPProbe in HTTP, but not as the server
+// that was asked for would: a captive portal, a proxy, or a server in trouble.
 var ErrWrongAnswer = errors.New("partition: wrong answer from the cloud")
 
 // maxAnswer bounds what is read of an answer, in bytes; an endless one is no

@@ -94,3 +94,33 @@ var situation = []Mutant{
 		Packages: situationTests, Tests: "TestVerdict",
 	},
 }
+
+const drawTests = "./internal/situation/draw"
+
+var draw = []Mutant{
+	{
+		Name: "draw-names-as-markup", Rule: "names of others are text in an image, never markup",
+		File: "internal/situation/draw/svg.go", Old: "anchor, html.EscapeString(words))", New: "anchor, words)",
+		Packages: drawTests, Tests: "TestDrawings|FuzzNames",
+	},
+	{
+		Name: "draw-titles-as-markup", Rule: "names of others are text in an image, never markup",
+		File: "internal/situation/draw/svg.go", Old: "html.EscapeString(d.about(m))", New: "d.about(m)",
+		Packages: drawTests, Tests: "TestDrawings|FuzzNames",
+	},
+	{
+		Name: "draw-names-move-the-cursor", Rule: "names of others hold nothing that acts on a terminal",
+		File: "internal/situation/draw/clean.go", Old: "if unicode.IsPrint(r) {", New: "if r >= ' ' || unicode.IsPrint(r) {",
+		Packages: drawTests, Tests: "TestDrawings|FuzzNames",
+	},
+	{
+		Name: "draw-order-of-a-map", Rule: "equal pictures give equal bytes",
+		File: "internal/situation/draw/picture.go", Old: "cmp.Compare(a.zone, b.zone), cmp.Compare(a.label, b.label), cmp.Compare(a.ID, b.ID))", New: "cmp.Compare(a.zone, b.zone))",
+		Packages: drawTests, Tests: "TestOrderOfInput",
+	},
+	{
+		Name: "draw-nodes-on-each-other", Rule: "each node has a place of its own",
+		File: "internal/situation/draw/layout.go", Old: "math.Sqrt(float64(i)+0.5)", New: "math.Sqrt(float64(i/2)+0.5)",
+		Packages: drawTests, Tests: "TestEveryNode",
+	},
+}

@@ -94,8 +94,9 @@ type Params struct {
 	KeepFor time.Duration
 }
 
-// Defaults notices a lost cloud 10 to 30 s after its loss, probe timeouts not
-// counted, and its return after at most a minute.
+// Defaults finds a lost cloud unreachable within 25 s, and one that is back
+// reachable within about a minute, the time that probes take not counted. Modes
+// follow after their own delays.
 func Defaults() Params {
 	return Params{
 		EnterAfter: 3 * time.Second, LeaveAfter: 10 * time.Second, ReadyAfter: 15 * time.Second,
