@@ -20,7 +20,7 @@ type Picture struct {
 	Self   view.NodeID
 	Nodes  []Node // in any order; those that left for good are not drawn
 	// Components are the nodes that reach each other, as far as known. A node
-	// that is in none is drawn as out of contact.
+	// that is in none is drawn as out of contact, Self as a component of its own.
 	Components [][]view.NodeID
 	Doubtful   []Link
 	Cloud      situation.Cloud
@@ -87,12 +87,13 @@ func arrange(p Picture) scene {
 	}
 	placed := map[view.NodeID]bool{}
 	for _, c := range components {
-		g := group{own: slices.Contains(c, p.Self)}
+		var g group
 		for _, id := range c {
 			if placed[id] || left[id] {
 				continue
 			}
 			placed[id] = true
+			g.own = g.own || id == p.Self
 			if _, known := s.byID[id]; !known {
 				s.byID[id] = member{Node: Node{ID: id}}
 			}
