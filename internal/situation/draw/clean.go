@@ -1,0 +1,101 @@
+package draw
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// clean returns a name that moves no cursor, ends no line and turns no text
+// around: what is not printable becomes U+FFFD, which also is no byte that XML
+// forbids.
+func clean(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, name)
+}
+
+// wide lists what takes two cells of a terminal, coarsely: East Asian scripts,
+// full width forms and pictographs.
+var wide = [...][2]rune{
+	{0x1100, 0x115f}, {0x231a, 0x231b}, {0x23e9, 0x23f3}, {0x25fd, 0x25fe}, {0x2614, 0x2615}, {0x2648, 0x2653},
+	{0x267f, 0x267f}, {0x2693, 0x2693}, {0x26a1, 0x26a1}, {0x26aa, 0x26ab}, {0x26bd, 0x26be}, {0x26c4, 0x26c5},
+	{0x26ce, 0x26ce}, {0x26d4, 0x26d4}, {0x26ea, 0x26ea}, {0x26f2, 0x26f5}, {0x26fa, 0x26fd}, {0x2705, 0x2705},
+	{0x270a, 0x270b}, {0x2728, 0x2728}, {0x274c, 0x274e}, {0x2753, 0x2757}, {0x2795, 0x2797}, {0x27b0, 0x27bf},
+	{0x2b1b, 0x2b1c}, {0x2b50, 0x2b55}, {0x2e80, 0x303e}, {0x3041, 0xa4cf}, {0xa960, 0xa97f}, {0xac00, 0xd7a3},
+	{0xf900, 0xfaff}, {0xfe30, 0xfe6f}, {0xff00, 0xff60}, {0xffe0, 0xffe6}, {0x16fe0, 0x1b2ff}, {0x1f000, 0x1faff},
+	{0x20000, 0x3fffd},
+}
+
+// cells returns how many cells of a terminal a rune takes.
+func cells(r rune) int {
+	if unicode.In(r, unicode.Mn, unicode.Me) {
+		return 0
+	}
+	for _, span := range wide {
+		if span[0] <= r && r <= span[1] {
+			return 2
+		}
+	}
+	return 1
+}
+
+func width(s string) (n int) {
+	for _, r := range s {
+		n += cells(r)
+	}
+	return n
+}
+
+// clip shortens s to at most n cells. It leaves out the middle: names of one
+// place begin alike and end in a number.
+func clip(s string, n int) string {
+	if width(s) <= n {
+		return s
+	}
+	runes := []rune(s)
+	head, tail := 0, len(runes)
+	room := n - 1
+	for front := room - room/2; head < len(runes) && front >= cells(runes[head]); head++ {
+		front -= cells(runes[head])
+	}
+	room -= width(string(runes[:head]))
+	for tail > head && room >= cells(runes[tail-1]) {
+		tail--
+		room -= cells(runes[tail])
+	}
+	for tail < len(runes) && cells(runes[tail]) == 0 {
+		tail++ // an accent whose letter was left out
+	}
+	return string(runes[:head]) + "…" + string(runes[tail:])
+}
+
+// pad fills s, clipped, up to n cells.
+func pad(s string, n int) string {
+	s = clip(s, n)
+	return s + strings.Repeat(" ", n-width(s))
+}
+
+// wrap cleans a text and breaks it between words into lines of at most n cells.
+func wrap(text string, n int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(text) {
+		word = clean(word)
+		switch {
+		case line == "":
+			line = word
+		case width(line)+1+width(word) <= n:
+			line += " " + word
+		default:
+			lines = append(lines, clip(line, n))
+			line = word
+		}
+	}
+	if line != "" {
+		lines = append(lines, clip(line, n))
+	}
+	return lines
+}

@@ -1,0 +1,64 @@
+package situation
+
+import "time"
+
+// Reachability turns the outcomes of one node's probes of the cloud into a
+// verdict that a single lost or lucky packet does not turn.
+type Reachability struct {
+	par                 Params
+	failures, successes int // in a row; one of them is 0
+	verdict             Cloud
+}
+
+// NewReachability returns a machine of which the verdict is Unknown.
+func NewReachability(par Params) *Reachability { return &Reachability{par: par.filled()} }
+
+// Result takes the outcome of a probe and returns the verdict, and whether it
+// is another one than before.
+func (r *Reachability) Result(ok bool) (verdict Cloud, changed bool) {
+	before := r.verdict
+	if ok {
+		r.failures = 0
+		r.successes++
+	} else {
+		r.successes = 0
+		r.failures++
+	}
+	switch {
+	case r.failures >= r.par.Failures:
+		r.verdict = Unreachable
+	case r.successes >= r.par.Successes:
+		r.verdict = Reachable
+	}
+	return r.verdict, r.verdict != before
+}
+
+// Verdict returns what the last Result returned.
+func (r *Reachability) Verdict() Cloud { return r.verdict }
+
+// Pause returns how long to wait after the last probe before the next. It is
+// short while the last outcomes do not agree with the verdict. Chance is
+// uniform in [0, 1): the nodes of a site lose the cloud at one instant and must
+// not all come back at one.
+func (r *Reachability) Pause(chance float64) time.Duration {
+	switch {
+	case r.failures >= r.par.Failures:
+		return Backoff(r.par.Floor, r.par.Cap, r.failures-r.par.Failures+1, chance)
+	case r.verdict == Reachable && r.failures == 0:
+		return r.par.Interval/2 + share(r.par.Interval, chance)
+	}
+	return r.par.Floor
+}
+
+// Backoff returns how long to wait after the n-th failure: between floor and
+// floor x 2^n, but no more than limit, anywhere in between with equal chance
+// (full jitter above a floor).
+func Backoff(floor, limit time.Duration, n int, chance float64) time.Duration {
+	top := floor
+	for ; n > 0 && top < limit; n-- {
+		top += min(top, limit-top)
+	}
+	return floor + share(top-floor, chance)
+}
+
+func share(d time.Duration, chance float64) time.Duration { return time.Duration(float64(d) * chance) }
