@@ -10,7 +10,7 @@ import (
 // The properties (F.1) and scenarios (F.2) of the protocol that are assigned
 // so far. Numbers are added here when they are assigned.
 var (
-	properties = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 21, 22, 23, 24, 25}
+	properties = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 21, 22, 23, 24, 25, 27}
 	scenarios  = []int{1, 2, 3, 4, 6, 7, 8, 9, 10, 13}
 )
 
