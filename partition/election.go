@@ -1,0 +1,469 @@
+package partition
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/elect"
+	"github.com/skeinmesh/skein/internal/storage/file"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+// Methods of elections.
+const (
+	methodAsk  = "partition/ask"
+	methodBack = "partition/back"
+)
+
+const (
+	maxElections = wire.MaxElections
+	// farewell is for how long, when all ends, grants are given back at most.
+	farewell = time.Second
+)
+
+// election runs the step machine of one election. Its goroutine alone touches the
+// machine, and waits for the disk where a grant must be kept.
+type election struct {
+	p    *Partition
+	name Election
+	path string
+
+	inbox chan func()   // steps of others
+	field chan struct{} // capacity 1: what is known of the others has changed
+	ended chan struct{} // the goroutine has returned
+
+	mu     sync.Mutex // the fields below
+	lead   token.Token
+	first  uint64        // term that the leadership began with
+	until  time.Duration // while lead is not zero
+	holder token.Token   // whose unexpired grant there is
+	work   *work         // who stands for it; nil: nobody
+	err    error         // it could not be kept: nothing is done any more
+
+	// The goroutine's own.
+	machine *elect.Election
+	stands  *work // is work, but for a moment
+}
+
+// work is what a call of Lead has done while this node leads.
+type work struct {
+	do   func(ctx context.Context, t token.Token)
+	gone chan struct{} // closed when Lead is to return
+
+	// The election's goroutine's own.
+	cancel context.CancelFunc // of the run of do; nil: it does not run
+	over   chan struct{}      // closed when that run has ended
+	quit   bool               // do is not to run again
+}
+
+func (e Election) wire() wire.Election { return wire.Election{Name: e.Name, Scope: uint8(e.Scope)} }
+
+func fromWire(e wire.Election) Election { return Election{Name: e.Name, Scope: Scope(e.Scope)} }
+
+func (e Election) validate() error {
+	if e.Name == "" || len(e.Name) > wire.MaxElectionName || e.Scope > ScopeMajority {
+		return fmt.Errorf("%w: name of %d bytes, scope %d", ErrElection, len(e.Name), e.Scope)
+	}
+	return nil
+}
+
+// open returns the election of that name, which begins with what this node has
+// written down of it.
+func (p *Partition) open(name Election) (*election, error) {
+	if err := name.validate(); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.elections[name]; e != nil {
+		return e, nil
+	}
+	if len(p.elections) >= maxElections {
+		return nil, fmt.Errorf("%w: %s is one too many, %d are the most", ErrElection, name, maxElections)
+	}
+	e := &election{p: p, name: name, path: p.statePath(name), inbox: make(chan func()), field: make(chan struct{}, 1), ended: make(chan struct{})}
+	d, err := p.readState(e.path, name)
+	if err != nil {
+		return nil, err
+	}
+	e.machine = elect.New(p.id, p.cfg.Pace.params(), d, p.cfg.clock.Boot(), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	if !p.group.Go(e.run) {
+		return nil, ErrClosed
+	}
+	p.elections[name] = e
+	return e, nil
+}
+
+// statePath is where the state of an election is kept. Names are hashed, for they
+// may be anything.
+func (p *Partition) statePath(name Election) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte{byte(name.Scope)})
+	_, _ = h.Write([]byte(name.Name))
+	return filepath.Join(p.dir, "election-"+hex.EncodeToString(h.Sum(nil)))
+}
+
+func (p *Partition) readState(path string, name Election) (elect.Durable, error) {
+	data, err := file.Read(p.cfg.fs, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return elect.Durable{}, nil
+	}
+	var s wire.ElectState
+	if err == nil {
+		s, err = wire.DecodeElectState(data)
+	}
+	if err == nil && fromWire(s.Election) != name {
+		err = fmt.Errorf("it is that of %s", fromWire(s.Election))
+	}
+	if err != nil {
+		return elect.Durable{}, fmt.Errorf("%w: %s: %s: %w", ErrDisk, name, path, err)
+	}
+	return elect.Durable{Max: s.Max, Grant: s.Grant, Lease: s.Lease}, nil
+}
+
+// do has the election's goroutine take a step, and waits for it.
+func (e *election) do(ctx context.Context, step func()) error {
+	done := make(chan struct{})
+	select {
+	case e.inbox <- func() { step(); close(done) }:
+	case <-e.ended:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	<-done
+	return nil
+}
+
+// tell has the election's goroutine take a step some time.
+func (e *election) tell(step func()) {
+	select {
+	case e.inbox <- step:
+	case <-e.ended:
+	}
+}
+
+func (e *election) now() time.Duration { return e.p.cfg.clock.Boot() }
+
+func (e *election) run(ctx context.Context) {
+	defer close(e.ended)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			e.finish()
+			return
+		case step := <-e.inbox:
+			step()
+		case <-e.field:
+			if f := e.p.fieldOf(e.name); f != nil {
+				e.perform(e.machine.Look(e.now(), *f))
+			}
+		case <-timer.C:
+			e.perform(e.machine.Tick(e.now()))
+		}
+		e.show()
+		next := e.machine.Next()
+		if e.failure() != nil || next == elect.Never {
+			timer.Stop()
+			continue
+		}
+		timer.Reset(max(next-e.now(), 0))
+	}
+}
+
+// show lets others see what has come of a step.
+func (e *election) show() {
+	now := e.now()
+	lead, until, ok := e.machine.Leading(now)
+	if !ok || e.failure() != nil {
+		lead = token.Token{}
+	}
+	holder, held := e.machine.Holder(now)
+	if !held {
+		holder = token.Token{}
+	}
+	e.mu.Lock()
+	changed := e.lead != lead || e.holder != holder
+	if e.lead.IsZero() {
+		e.first = lead.Term
+	}
+	e.lead, e.until, e.holder = lead, until, holder
+	e.mu.Unlock()
+	if changed {
+		signal(e.p.leads)
+	}
+}
+
+// leading returns the token with which this node leads now, by a clock that goes
+// on while the machine sleeps; zero for none.
+func (e *election) leading() token.Token {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.now() >= e.until {
+		return token.Token{}
+	}
+	return e.lead
+}
+
+// perform does what the machine asks for, in order. What cannot be kept is not
+// acted upon: neither it nor what follows, ever.
+func (e *election) perform(effects []elect.Effect) {
+	for _, eff := range effects {
+		if e.failure() != nil {
+			return
+		}
+		switch eff.Action {
+		case elect.Save:
+			if err := e.save(eff.Durable); err != nil {
+				e.fail(err)
+			}
+		case elect.Send:
+			e.p.group.Go(func(ctx context.Context) { e.send(ctx, eff) })
+		case elect.GiveBack:
+			e.p.group.Go(func(ctx context.Context) { e.giveBack(ctx, eff) })
+		case elect.Lead:
+			e.p.log.Info("this node leads", "election", e.name.String(), "token", eff.Token.String())
+			e.begin(eff.Token)
+		case elect.Renamed:
+			e.p.log.Info("this node leads on", "election", e.name.String(), "token", eff.Token.String())
+		case elect.Stop:
+			e.p.log.Info("this node leads no more", "election", e.name.String(), "token", eff.Token.String(), "why", eff.Why.String())
+			e.end()
+		}
+	}
+}
+
+// fail ends what cannot be kept. Whoever stands learns of it when its work has
+// ended.
+func (e *election) fail(err error) {
+	e.p.log.Error("election state cannot be kept: it is not taken part in any more", "election", e.name.String(), "error", err)
+	e.mu.Lock()
+	e.err = fmt.Errorf("%w: %s: %w", ErrDisk, e.name, err)
+	e.mu.Unlock()
+	if w := e.stands; w != nil {
+		w.quit = true
+		if w.cancel == nil {
+			e.leave(w)
+		} else {
+			w.cancel()
+		}
+	}
+}
+
+func (e *election) failure() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
+}
+
+func (e *election) save(d elect.Durable) error {
+	data := wire.AppendElectState(nil, wire.ElectState{Election: e.name.wire(), Max: d.Max, Grant: d.Grant, Lease: d.Lease})
+	return file.Write(e.p.cfg.fs, e.path, data)
+}
+
+// begin starts the work. What it is told about its leadership must be there by
+// then.
+func (e *election) begin(t token.Token) {
+	e.show()
+	w := e.stands
+	if w == nil || w.quit {
+		e.stopped(w)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	w.cancel, w.over = cancel, over
+	e.p.works.Go(func() {
+		w.do(ctx, t)
+		quit := ctx.Err() == nil
+		cancel()
+		close(over)
+		e.tell(func() {
+			w.cancel, w.quit = nil, w.quit || quit
+			e.stopped(w)
+		})
+	})
+}
+
+// end has the work stop. If none runs it has.
+func (e *election) end() {
+	if w := e.stands; w != nil && w.cancel != nil {
+		w.cancel()
+		return
+	}
+	e.stopped(e.stands)
+}
+
+// stopped notes that the work has ended, by itself or because it had to.
+func (e *election) stopped(w *work) {
+	e.perform(e.machine.Stand(e.now(), w != nil && !w.quit))
+	e.perform(e.machine.Drained(e.now()))
+	if w != nil && w.quit {
+		e.leave(w)
+	}
+}
+
+// stand makes w the work of this election.
+func (e *election) stand(ctx context.Context, w *work) error {
+	e.mu.Lock()
+	taken, err := e.work != nil, e.err
+	if !taken && err == nil {
+		e.work = w
+	}
+	e.mu.Unlock()
+	if taken {
+		err = fmt.Errorf("%w: this node stands for %s already", ErrElection, e.name)
+	}
+	if err != nil {
+		return err
+	}
+	signal(e.p.leads)
+	err = e.do(ctx, func() {
+		e.stands = w
+		e.perform(e.machine.Stand(e.now(), true))
+	})
+	if err != nil {
+		e.mu.Lock()
+		e.work = nil
+		e.mu.Unlock()
+	}
+	return err
+}
+
+func (e *election) standing() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.work != nil
+}
+
+// quit has w end, and Lead return when it has.
+func (e *election) quit(w *work) {
+	if e.stands != w {
+		return
+	}
+	w.quit = true
+	e.perform(e.machine.Stand(e.now(), false))
+	if e.stands == w && w.cancel == nil {
+		e.leave(w)
+	}
+}
+
+func (e *election) leave(w *work) {
+	if e.stands != w {
+		return
+	}
+	e.stands = nil
+	e.mu.Lock()
+	e.work = nil
+	e.mu.Unlock()
+	close(w.gone)
+	signal(e.p.leads)
+}
+
+// finish ends the work, waits for it, and gives back what was granted: others need
+// not wait for the lease to end.
+func (e *election) finish() {
+	w := e.stands
+	if w != nil {
+		w.quit = true
+		if w.cancel != nil {
+			w.cancel()
+			<-w.over
+		}
+	}
+	now := e.now()
+	effects := e.machine.Stand(now, false)
+	effects = append(effects, e.machine.Drained(now)...)
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, eff := range effects {
+		if eff.Action == elect.GiveBack && e.failure() == nil {
+			all.Go(func() { e.giveBack(ctx, eff) })
+		}
+	}
+	all.Wait()
+	if w != nil {
+		e.leave(w)
+	}
+	e.mu.Lock()
+	e.lead, e.until, e.holder = token.Token{}, 0, token.Token{}
+	e.mu.Unlock()
+}
+
+// send brings a request to a voter and its answer back.
+func (e *election) send(ctx context.Context, eff elect.Effect) {
+	a := eff.Ask
+	req := wire.AppendElectAsk(nil, wire.ElectAsk{
+		Election: e.name.wire(), Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: uint64(a.Score),
+	})
+	b, err := e.p.call(ctx, eff.To, methodAsk, req)
+	if err != nil {
+		return
+	}
+	ans, err := wire.DecodeElectAnswer(b)
+	if err != nil {
+		return
+	}
+	e.tell(func() {
+		e.perform(e.machine.Answered(e.now(), eff.To, a, eff.Sent,
+			elect.Answer{Reason: elect.Reason(ans.Reason), Max: ans.Max, Wait: ans.Wait, Holder: ans.Holder}))
+	})
+}
+
+func (e *election) giveBack(ctx context.Context, eff elect.Effect) {
+	req := wire.AppendElectBack(nil, wire.ElectBack{Election: e.name.wire(), Term: eff.Term, Nominee: eff.Nominee})
+	_, _ = e.p.call(ctx, eff.To, methodBack, req)
+}
+
+// serveAsk answers a candidate, or a leader.
+func (p *Partition) serveAsk(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+	a, err := wire.DecodeElectAsk(req)
+	if err != nil {
+		return nil, err
+	}
+	e, err := p.open(fromWire(a.Election))
+	if err != nil {
+		return nil, err
+	}
+	var ans elect.Answer
+	err = e.do(ctx, func() {
+		var effects []elect.Effect
+		ans, effects = e.machine.Asked(e.now(), from, elect.Ask{
+			Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: elect.Score(a.Score),
+		})
+		e.perform(effects)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.failure(); err != nil {
+		return nil, err
+	}
+	return wire.AppendElectAnswer(nil, wire.ElectAnswer{Reason: uint64(ans.Reason), Max: ans.Max, Wait: ans.Wait, Holder: ans.Holder}), nil
+}
+
+// serveBack takes back what this node had granted.
+func (p *Partition) serveBack(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+	b, err := wire.DecodeElectBack(req)
+	if err != nil {
+		return nil, err
+	}
+	e, err := p.open(fromWire(b.Election))
+	if err != nil {
+		return nil, err
+	}
+	return nil, e.do(ctx, func() { e.perform(e.machine.Returned(e.now(), from, b.Term, b.Nominee)) })
+}

@@ -1,0 +1,28 @@
+package partition
+
+import "errors"
+
+var (
+	// ErrConfig: the Config has faults; the error lists all of them.
+	ErrConfig = errors.New("partition: bad configuration")
+	// ErrClosed: the Partition, or the node below it, was closed.
+	ErrClosed = errors.New("partition: closed")
+	// ErrNotLeader: this node does not lead with that token, or no longer.
+	ErrNotLeader = errors.New("partition: not the leader")
+	// ErrFenced: a higher token is known, so whoever acts with this one is late.
+	ErrFenced = errors.New("partition: a later leader is known")
+	// ErrNoVoters: no voters were named for elections of majority scope, or they
+	// have not all been met yet.
+	ErrNoVoters = errors.New("partition: no voters are known")
+	// ErrElection: the name of an election is empty or too long, its scope is
+	// unknown, this node stands for it already, or there are too many.
+	ErrElection = errors.New("partition: bad election")
+	// ErrUnsure: the lease ended while a guarded action ran: it may have been
+	// done beside a later leader's.
+	ErrUnsure = errors.New("partition: leadership ended during the action")
+	// ErrNoAuthority: the Config has no hook to ask in the present mode.
+	ErrNoAuthority = errors.New("partition: nobody to ask")
+	// ErrDisk: what must not be forgotten could not be written; the election is
+	// not taken part in until the Partition is opened again.
+	ErrDisk = errors.New("partition: election state cannot be kept")
+)

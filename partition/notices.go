@@ -1,0 +1,301 @@
+package partition
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Methods by which notices travel: news are handed on to a few at once, and now
+// and then two nodes compare what they have (Demers et al., Epidemic Algorithms,
+// 1987: rumour mongering backed by anti-entropy).
+const (
+	methodSums = "partition/sums"
+	methodSwap = "partition/swap"
+)
+
+const (
+	newsPause   = 50 * time.Millisecond // news wait so long for company
+	compareMean = 20 * time.Second
+	rowPause    = 10 * time.Second // between two rows of one node (protocol E.1)
+)
+
+// notices keeps the last notice of each node, its own too.
+type notices struct {
+	mu    sync.Mutex
+	last  map[view.NodeID]heardNotice
+	mine  wire.Notice
+	fresh map[view.NodeID]bool // to be handed on
+	kick  chan struct{}        // capacity 1: there are some
+	heard chan struct{}        // capacity 1: others' have changed
+}
+
+// heardNotice is a notice and when it came, by this node's run time.
+type heardNotice struct {
+	wire.Notice
+	at time.Duration
+}
+
+func newNotices(self view.NodeID, boot uint64) *notices {
+	return &notices{
+		last: map[view.NodeID]heardNotice{}, mine: wire.Notice{Node: self, Boot: boot},
+		fresh: map[view.NodeID]bool{}, kick: make(chan struct{}, 1), heard: make(chan struct{}, 1),
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// set replaces what this node says of itself, if that is anything new. Up is how
+// long it has been running.
+func (n *notices) set(now, up time.Duration, change func(*wire.Notice)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	next := n.mine
+	change(&next)
+	if n.mine.Seq > 0 && reflect.DeepEqual(next, n.mine) {
+		return
+	}
+	next.Seq++
+	next.Up = up
+	n.mine = next
+	n.last[next.Node] = heardNotice{next, now}
+	n.fresh[next.Node] = true
+	signal(n.kick)
+}
+
+// say sends this node's notice again, with a new uptime: for whoever was just met.
+func (n *notices) say(now, up time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mine.Seq++
+	n.mine.Up = up
+	n.last[n.mine.Node] = heardNotice{n.mine, now}
+	n.fresh[n.mine.Node] = true
+	signal(n.kick)
+}
+
+// take takes in what a peer has, if it is newer.
+func (n *notices) take(now time.Duration, in []wire.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, got := range in {
+		have, ok := n.last[got.Node]
+		if got.Node == n.mine.Node || ok && !newer(got.Boot, got.Seq, have.Boot, have.Seq) {
+			continue
+		}
+		n.last[got.Node] = heardNotice{got, now}
+		n.fresh[got.Node] = true
+		signal(n.kick)
+		signal(n.heard)
+	}
+}
+
+func newer(boot, seq, thanBoot, thanSeq uint64) bool {
+	return boot > thanBoot || boot == thanBoot && seq > thanSeq
+}
+
+// all returns the last notice of each node. Nobody may change it.
+func (n *notices) all() map[view.NodeID]heardNotice {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.last)
+}
+
+// forget drops what is known of nodes that left for good.
+func (n *notices) forget(gone func(view.NodeID) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.last, func(id view.NodeID, _ heardNotice) bool { return id != n.mine.Node && gone(id) })
+}
+
+// news returns the notices that are to be handed on, once.
+func (n *notices) news() (out []wire.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id := range n.fresh {
+		if got, ok := n.last[id]; ok {
+			out = append(out, got.Notice)
+		}
+	}
+	clear(n.fresh)
+	slices.SortFunc(out, func(a, b wire.Notice) int { return cmp.Compare(a.Node, b.Node) })
+	return out
+}
+
+// sums returns what this node has, sorted, and a digest of it.
+func (n *notices) sums() wire.NoticeSums {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := wire.NoticeSums{}
+	for id, got := range n.last {
+		out.Sums = append(out.Sums, wire.NoticeSum{Node: id, Boot: got.Boot, Seq: got.Seq})
+	}
+	slices.SortFunc(out.Sums, func(a, b wire.NoticeSum) int { return cmp.Compare(a.Node, b.Node) })
+	h := fnv.New64a()
+	var b [24]byte
+	for _, s := range out.Sums {
+		binary.BigEndian.PutUint64(b[:], uint64(s.Node))
+		binary.BigEndian.PutUint64(b[8:], s.Boot)
+		binary.BigEndian.PutUint64(b[16:], s.Seq)
+		h.Write(b[:])
+	}
+	out.Digest = h.Sum64()
+	return out
+}
+
+// against returns what a peer with such sums lacks, and what it has that is newer.
+func (n *notices) against(theirs []wire.NoticeSum) (out wire.NoticeSwap) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	told := map[view.NodeID]wire.NoticeSum{}
+	for _, s := range theirs {
+		told[s.Node] = s
+		have, ok := n.last[s.Node]
+		if s.Node != n.mine.Node && (!ok || newer(s.Boot, s.Seq, have.Boot, have.Seq)) {
+			out.Want = append(out.Want, s.Node)
+		}
+	}
+	for id, have := range n.last {
+		if s, ok := told[id]; !ok || newer(have.Boot, have.Seq, s.Boot, s.Seq) {
+			out.Have = append(out.Have, have.Notice)
+		}
+	}
+	slices.Sort(out.Want)
+	slices.SortFunc(out.Have, func(a, b wire.Notice) int { return cmp.Compare(a.Node, b.Node) })
+	return out
+}
+
+func (n *notices) some(ids []view.NodeID) (out []wire.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range ids {
+		if have, ok := n.last[id]; ok {
+			out = append(out, have.Notice)
+		}
+	}
+	return out
+}
+
+// serveSums answers whether a peer has the same notices.
+func (p *Partition) serveSums(_ context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	theirs, err := wire.DecodeNoticeSums(req)
+	if err != nil {
+		return nil, err
+	}
+	mine := p.notices.sums()
+	if mine.Digest == theirs.Digest {
+		mine.Sums = nil
+	}
+	return wire.AppendNoticeSums(nil, mine), nil
+}
+
+// serveSwap takes notices in and hands over those wanted.
+func (p *Partition) serveSwap(_ context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	swap, err := wire.DecodeNoticeSwap(req)
+	if err != nil {
+		return nil, err
+	}
+	p.notices.take(p.since(), swap.Have)
+	return wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: p.notices.some(swap.Want)}), nil
+}
+
+// spread hands news on and compares now and then.
+func (p *Partition) spread(ctx context.Context) {
+	compare := time.NewTimer(rand.N(compareMean))
+	defer compare.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.notices.kick:
+			if !sleep(ctx, newsPause/2+rand.N(newsPause)) {
+				return
+			}
+			if news := p.notices.news(); len(news) > 0 {
+				req := wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: news})
+				for _, id := range partners(p.mesh.View()) {
+					p.group.Go(func(ctx context.Context) { _, _ = p.call(ctx, id, methodSwap, req) })
+				}
+			}
+		case <-compare.C:
+			compare.Reset(compareMean/2 + rand.N(compareMean))
+			if ids := partners(p.mesh.View()); len(ids) > 0 {
+				p.compareWith(ctx, ids[rand.IntN(len(ids))])
+			}
+		}
+	}
+}
+
+// compareWith makes the notices of this node and of a peer the same.
+func (p *Partition) compareWith(ctx context.Context, peer view.NodeID) {
+	mine := p.notices.sums()
+	b, err := p.call(ctx, peer, methodSums, wire.AppendNoticeSums(nil, wire.NoticeSums{Digest: mine.Digest}))
+	if err != nil {
+		return
+	}
+	theirs, err := wire.DecodeNoticeSums(b)
+	if err != nil || theirs.Digest == mine.Digest {
+		return
+	}
+	if b, err = p.call(ctx, peer, methodSwap, wire.AppendNoticeSwap(nil, p.notices.against(theirs.Sums))); err != nil {
+		return
+	}
+	if swap, err := wire.DecodeNoticeSwap(b); err == nil {
+		p.notices.take(p.since(), swap.Have)
+	}
+}
+
+// call calls a peer with this pace's patience.
+func (p *Partition) call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Pace.Lease)
+	defer cancel()
+	return p.mesh.Call(ctx, to, method, req)
+}
+
+// partners returns whom news are handed to: on the ring of living members those
+// 1, 2, 4, 8, ... places on, so that they reach everybody in a logarithmic number
+// of steps.
+func partners(v view.View) []view.NodeID {
+	var ring []view.NodeID
+	self := 0
+	for _, m := range v.Members {
+		if m.ID == v.Self {
+			self = len(ring)
+		}
+		if m.State == view.Alive || m.ID == v.Self {
+			ring = append(ring, m.ID)
+		}
+	}
+	var out []view.NodeID
+	for step := 1; step < len(ring); step *= 2 {
+		out = append(out, ring[(self+step)%len(ring)])
+	}
+	return out
+}
+
+// sleep waits and tells whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,106 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/skeinmesh/skein/internal/elect"
+	"github.com/skeinmesh/skein/internal/storage/file"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// votersVersion is that of the voters that a mesh is founded with. They do not
+// change.
+const votersVersion = 1
+
+// voters keeps the electorate of majority scope. Once known it stays: another one
+// beside it could choose a second leader.
+type voters struct {
+	mu     sync.Mutex
+	known  wire.Voters
+	differ bool // others say something else; said once
+}
+
+func (p *Partition) votersPath() string { return filepath.Join(p.dir, "voters") }
+
+func (p *Partition) readVoters() error {
+	data, err := file.Read(p.cfg.fs, p.votersPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		p.voters.known, err = wire.DecodeVoters(data)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: voters: %w", ErrDisk, err)
+	}
+	return nil
+}
+
+// electorate is who votes in an election, as this node sees it now.
+func (p *Partition) electorate(scope Scope, v view.View, component []view.NodeID) elect.Electorate {
+	if scope == ScopeMajority {
+		known := p.knownVoters()
+		return elect.OfVoters(known.Version, known.IDs)
+	}
+	return elect.InComponent(v, component)
+}
+
+func (p *Partition) knownVoters() wire.Voters {
+	p.voters.mu.Lock()
+	defer p.voters.mu.Unlock()
+	return p.voters.known
+}
+
+// learnVoters fixes the voters as soon as all that the Config names have been met,
+// or takes those that others have fixed. The watching goroutine calls it.
+func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
+	known := p.knownVoters()
+	next := known
+	if known.Version == 0 {
+		next = p.namedVoters(v)
+	}
+	for id, n := range told {
+		if n.Voters.Version == 0 || id == p.id {
+			continue
+		}
+		if next.Version == 0 {
+			next = n.Voters
+		} else if !slices.Equal(next.IDs, n.Voters.IDs) && !p.voters.differ {
+			p.voters.differ = true
+			p.log.Error("nodes know of different voters for majority elections: name the same ones everywhere", "node", id)
+		}
+	}
+	if next.Version == 0 || known.Version != 0 {
+		return
+	}
+	if err := file.Write(p.cfg.fs, p.votersPath(), wire.AppendVoters(nil, next)); err != nil {
+		p.log.Error("the voters cannot be kept", "error", err)
+		return
+	}
+	p.voters.mu.Lock()
+	p.voters.known = next
+	p.voters.mu.Unlock()
+	p.log.Info("voters of majority elections are known", "voters", next.IDs)
+}
+
+func (p *Partition) namedVoters(v view.View) (out wire.Voters) {
+	if len(p.cfg.Voters) == 0 {
+		return out
+	}
+	for _, name := range p.cfg.Voters {
+		i := slices.IndexFunc(v.Members, func(m view.Member) bool { return m.Name == name && !m.Status.Gone() })
+		if i < 0 || !v.Members[i].Storing {
+			return wire.Voters{}
+		}
+		out.IDs = append(out.IDs, v.Members[i].ID)
+	}
+	slices.Sort(out.IDs)
+	out.Version = votersVersion
+	return out
+}
