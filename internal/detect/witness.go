@@ -9,17 +9,18 @@ import (
 )
 
 // Witnesses is how many nodes must have failed to reach a member directly
-// before data or services move off it; all of them, where fewer are alive. One
-// node's own verdict takes no more than one bad link or one bad card, and
-// gossip is only a hint (faults 6).
+// before data or services move off it. One node's own verdict takes no more
+// than one bad link or one bad card, and gossip is only a hint (faults 6).
 const Witnesses = 3
 
-// Enough tells whether a member counts as down: alive nodes are in contact, the
-// one that asks among them, failed of those asked did not reach the member and
-// reached did. A single one that reaches it outweighs all others.
-func Enough(alive, failed, reached int) bool { return reached == 0 && failed >= needed(alive) }
+// Need returns how many must fail where so many nodes are in contact, the one
+// that asks among them: all of those that are fewer than Witnesses.
+func Need(alive int) int { return max(min(Witnesses, alive), 1) }
 
-func needed(alive int) int { return max(min(Witnesses, alive), 1) }
+// Enough tells whether a member counts as down: need must fail to reach it, and
+// of those asked so many failed and so many reached it. A single one that
+// reaches it outweighs all others.
+func Enough(need, failed, reached int) bool { return reached == 0 && failed >= need }
 
 // Jury draws whom to ask beside oneself, and says how many must fail to reach
 // the accused, oneself included. Nodes that store go first: they are to take its
@@ -43,7 +44,7 @@ func Jury(v view.View, accused view.NodeID, rng *rand.Rand) (peers []view.NodeID
 			alive++
 		}
 	}
-	need = needed(alive)
+	need = Need(alive)
 	rng.Shuffle(len(there), func(i, j int) { there[i], there[j] = there[j], there[i] })
 	for len(peers) < need-1 {
 		best := 0

@@ -17,7 +17,7 @@ func TestEnough(t *testing.T) {
 		{5, 2, 1, false}, {5, 3, 1, false}, {300, 299, 1, false}, {1, 1, 1, false},
 		{1, 0, 0, false}, {0, 0, 0, false}, {0, 1, 0, true},
 	} {
-		if got := Enough(c.alive, c.failed, c.reached); got != c.want {
+		if got := Enough(Need(c.alive), c.failed, c.reached); got != c.want {
 			t.Errorf("%d alive, %d failed, %d reached: %v", c.alive, c.failed, c.reached, got)
 		}
 	}
