@@ -36,7 +36,7 @@ type Mutant struct {
 
 // all returns the mutants of every part.
 func all() []Mutant {
-	return slices.Concat(badDays, detect, identity, imports, link, mesh, outbox, placement, purges, reconcile, replica, replicate, roster, storage, wire)
+	return slices.Concat(badDays, detect, identity, imports, link, mesh, outbox, placement, purges, reconcile, replica, replicate, roster, storage, wire, witness)
 }
 
 // parallel is how many mutants are tried at once.
