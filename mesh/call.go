@@ -159,6 +159,8 @@ func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req 
 		return n.answerSums(req)
 	case methodSwap:
 		return n.answerSwap(ctx, from, req)
+	case methodReach:
+		return n.answerReach(ctx, req)
 	}
 	return n.serve(ctx, from, method, req)
 }

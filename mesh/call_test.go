@@ -204,7 +204,7 @@ func TestClient(t *testing.T) {
 		if got, err := c.Call(t.Context(), "admin/echo", []byte("x")); err != nil || !bytes.Equal(got, []byte("x")) {
 			t.Errorf("admin method: %q, %v", got, err)
 		}
-		for _, method := range []string{"data", methodSums, methodSwap} {
+		for _, method := range []string{"data", methodSums, methodSwap, methodReach} {
 			if _, err := c.Call(t.Context(), method, nil); !errors.Is(err, ErrNoHandler) {
 				t.Errorf("a client may call %s: %v", method, err)
 			}

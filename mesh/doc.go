@@ -24,7 +24,8 @@
 //
 // Liveness comes from serf's gossip and from direct probes, which have the
 // last word: gossip alone never makes a node failed. Members out of contact
-// are redialled for ever.
+// are redialled for ever. Failed is still no more than what one node sees, over
+// links of its own: before anything is moved off a member, Confirm asks others.
 //
 // # What the caller must do
 //

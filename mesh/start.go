@@ -44,19 +44,21 @@ type Node struct {
 	mesh     view.MeshID
 	instance uint64 // of this run
 
-	dir     *directory
-	book    *book
-	link    *link.Link
-	gossip  *gossip
-	returns chan struct{} // full when several members came at once
-	inbox   *inbox
-	views   *notify.Value[view.View]
-	work    *lifecycle.Group
-	calls   handlers
-	met     atomic.Bool // another node has admitted this run
-	admits  admissions
-	clients clientSet
-	mdns    discovery // nil unless wanted and available
+	dir       *directory
+	book      *book
+	link      *link.Link
+	gossip    *gossip
+	returns   chan struct{} // full when several members came at once
+	inbox     *inbox
+	questions chan question
+	knocks    chan struct{} // full when no more members may be probed for others
+	views     *notify.Value[view.View]
+	work      *lifecycle.Group
+	calls     handlers
+	met       atomic.Bool // another node has admitted this run
+	admits    admissions
+	clients   clientSet
+	mdns      discovery // nil unless wanted and available
 
 	ready     chan struct{} // closed by markReady
 	readyOnce sync.Once
@@ -108,7 +110,7 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		cfg: cfg, log: cfg.Logger.With("node", dir.id.Node.String()), pace: cfg.Profile.pace(),
 		clock: s.clock, started: time.Now(), seams: s,
 		id: dir.id.Node, mesh: keys.Authority.Mesh, instance: random64(),
-		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), views: &notify.Value[view.View]{},
+		dir: dir, inbox: newInbox(), questions: make(chan question), knocks: make(chan struct{}, maxKnocks), returns: make(chan struct{}, 2), views: &notify.Value[view.View]{},
 		work:  lifecycle.NewGroup(context.Background()),
 		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
 	}

@@ -105,6 +105,8 @@ func (w *watcher) run(ctx context.Context) {
 			for _, e := range n.inbox.take() {
 				w.handle(e)
 			}
+		case q := <-n.questions:
+			q.answer <- w.testify(q.ids)
 		case <-timer.C:
 			w.step(detect.Event{Kind: detect.Tick})
 		}
@@ -189,6 +191,8 @@ func (w *watcher) perform(e detect.Effect, attempts *sync.WaitGroup) {
 			w.n.returned()
 		}
 		w.n.log.Info("member is "+e.To.String(), "node", e.ID, "name", w.roster.name(e.ID), "was", e.From.String(), "why", e.Reason)
+	case detect.Relisted:
+		w.changed = true
 	case detect.Probe:
 		attempt(func(ctx context.Context) { w.n.probe(ctx, e.ID) })
 	case detect.Redial:
@@ -206,11 +210,13 @@ func (w *watcher) publish() {
 	w.version++
 	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest, Storing: w.roster.storing}
 	v.Members = make([]view.Member, 0, w.roster.Len())
+	cut := w.det.Unreachable()
 	for _, e := range w.roster.Entries() {
 		c := w.known[e.ID]
+		_, unreachable := slices.BinarySearch(cut, e.ID)
 		v.Members = append(v.Members, view.Member{
 			ID: e.ID, Name: e.Name, Zone: e.Zone, Addr: e.Addr, Weight: e.Weight, Storing: e.Storing,
-			Status: e.Status, State: w.det.State(e.ID), Boot: e.Boot, Since: c.since, RTT: c.rtt,
+			Status: e.Status, State: w.det.State(e.ID), Boot: e.Boot, Since: c.since, RTT: c.rtt, Unreachable: unreachable,
 		})
 	}
 	w.n.views.Set(v)
@@ -234,15 +240,23 @@ func (n *Node) tell(kind detect.Kind, id view.NodeID) {
 
 // probe asks a member for a sign of life.
 func (n *Node) probe(ctx context.Context, id view.NodeID) {
+	if n.knock(ctx, id) != nil {
+		n.tell(detect.ProbeFailed, id)
+	}
+}
+
+// knock probes a member, whether the detector has asked for that or not: of a
+// failure it is not told.
+func (n *Node) knock(ctx context.Context, id view.NodeID) error {
 	ctx, cancel := context.WithTimeout(ctx, n.pace.detect.ProbeTimeout)
 	defer cancel()
 	res, err := n.link.Probe(ctx, id)
 	if err != nil {
 		n.heed(id, err)
-		n.tell(detect.ProbeFailed, id)
-		return
+		return err
 	}
 	n.inbox.put(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, rtt: res.RTT})
+	return nil
 }
 
 // broken is told by the link that an established connection broke.

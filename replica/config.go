@@ -36,6 +36,10 @@ type Mesh interface {
 	// that is called the handler's results do not count, and answer is called
 	// once, by any goroutine, which it does not hold up.
 	HandlePrompt(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
+	// Confirm asks other nodes whether they reach a member that is down as seen
+	// from here, tries it from here too, and tells what came of it. It takes some
+	// seconds at most.
+	Confirm(ctx context.Context, id view.NodeID) (view.Witnesses, error)
 	// OnLeave has h run before the node leaves the mesh for good.
 	OnLeave(h func(ctx context.Context) error)
 	// Done is closed when the node is.
@@ -71,7 +75,8 @@ type Config struct {
 	// while it ran itself and had contact with others, before the copies that
 	// were there are made elsewhere. Default 10 min. Zero means the default,
 	// negative never. Only the larger part of a cut mesh does so; see
-	// Store.ForceHeal.
+	// Store.ForceHeal. And nothing is done before other nodes have said that they
+	// do not reach it either; see Mesh.Confirm.
 	HealAfter time.Duration
 
 	// TransferRate bounds what this store copies in the background (healing,

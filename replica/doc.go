@@ -32,8 +32,8 @@
 //
 // Where items belong follows from who belongs to the mesh, not from who is
 // alive. What a home misses while it is down is kept for it by others; when it
-// has been seen down for Config.HealAfter, copies are made elsewhere until it is
-// back. A store that is no home any more lets go of a record only when all homes
+// has been seen down for Config.HealAfter, and other nodes have said that they do
+// not reach it either, copies are made elsewhere until it is back. A store that is no home any more lets go of a record only when all homes
 // have vouched that they hold it. A home that came by a join vouches for what
 // does not exist only once it has what the homes before it knew. Node.Leave
 // hands over what the node holds to the homes in reach and gives others what it

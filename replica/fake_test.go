@@ -29,6 +29,7 @@ type fakeNet struct {
 	version uint64
 	nodes   map[view.NodeID]*fakeNode
 	cut     map[[2]view.NodeID]bool // messages are lost without a word
+	mute    map[view.NodeID]bool    // do not say whom they reach
 	calls   map[string]int          // tried, by method
 	bytes   map[string]int          // of requests and answers
 	before  func(method string)     // runs before each call is carried out

@@ -18,19 +18,25 @@ type forced struct {
 // more than half of the storing nodes. By default only a larger part does:
 // otherwise several parts of a cut mesh would fill their disks with copies of
 // what the others still have.
+//
+// It does not make up for what other nodes say: copies of a node that any of those
+// asked still reaches are not made, forced or not. Evict it if it must go.
 func (s *Store) ForceHeal(on bool) {
 	s.forced.on.Store(on)
 	signal(s.forced.kick)
 }
 
-// lookDown has the healer look at who is down, and puts its verdict into a new
-// layout. It reports whether that has changed. Only the watching goroutine
+// lookDown has the healer look at who is down, others be asked about them as it
+// will have it, and puts its verdict into a new layout. It reports whether that has changed. Only the watching goroutine
 // calls it.
 func (s *Store) lookDown(lay *layout) (changed bool) {
 	if s.cfg.HealAfter < 0 {
 		return false
 	}
 	changed = s.healer.Look(s.since(), s.id, lay.members, func(id view.NodeID) bool { return lay.inMesh[id] }, s.forced.on.Load())
+	if s.disk != nil {
+		s.inquests.ask()
+	}
 	if !changed {
 		return false
 	}

@@ -214,6 +214,7 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 	}
 	s.imports.status(h, say)
 	s.fewCopies(h, lay, say)
+	s.inquests.problems(say)
 	if len(h.Lost) > 0 {
 		say("%s was down for so long that other nodes make the copies it held: bring it back, or evict it if it will not return", s.names(h.Lost))
 	}

@@ -70,6 +70,7 @@ type Store struct {
 	imports     *imports
 	healer      *replicate.Healer // the watching goroutine's
 	forced      forced
+	inquests    *inquests
 	progress    progress
 	synced      lastSynced
 	buffers     buffers
@@ -114,6 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
 	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), newEntropy(s)
 	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), make(chan struct{}, 1)
+	s.inquests = newInquests(s)
 	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
 	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: make(chan struct{}, 1)}
 	s.silence = newSilence(4 * cfg.AckTimeout)
@@ -222,6 +224,7 @@ func (s *Store) start(ctx context.Context) error {
 		s.group.Go(s.entropy.run)
 		s.group.Go(s.followRounds)
 		s.group.Go(s.purger.run)
+		s.group.Go(s.inquests.run)
 		s.group.Go((&scrub{s: s}).run)
 		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.lose) })
 		s.group.Go(s.reindex)
@@ -249,6 +252,9 @@ func (s *Store) watch(ctx context.Context) {
 		case <-look.C:
 			s.lookAgain()
 		case <-s.forced.kick:
+			s.lookAgain()
+		case a := <-s.inquests.answers:
+			s.healer.Heard(s.since(), a.id, a.Witnesses)
 			s.lookAgain()
 		case <-s.mesh.Done():
 			s.halt()

@@ -19,6 +19,8 @@
 //     between two cuts. The member stays Suspect and is listed by Unreachable.
 //   - Departed is final.
 //   - Every member that is neither in contact nor gone is redialled for ever.
+//   - Failed is one node's verdict. Before data or services move, others are
+//     asked: see Jury and Enough.
 package detect
 
 import (
@@ -77,6 +79,8 @@ const (
 	Seek
 	// Changed reports that the state of ID moved from From to To.
 	Changed
+	// Relisted reports that ID came on, or went off, the list of Unreachable.
+	Relisted
 )
 
 // Reason says why a state changed.

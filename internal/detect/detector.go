@@ -97,7 +97,7 @@ func (d *Detector) Size() int { return d.others + 1 }
 func (d *Detector) Unreachable() []view.NodeID {
 	var out []view.NodeID
 	for _, m := range d.members {
-		if m.listed && m.state != view.Departed && m.gossip == up && m.fails >= d.par.Probes {
+		if m.unreachable(&d.par) {
 			out = append(out, m.id)
 		}
 	}
@@ -161,6 +161,10 @@ func (d *Detector) take(ev Event) {
 		d.heard(m)
 	case ProbeFailed:
 		d.missed(m)
+	}
+	if cut := m.unreachable(&d.par); cut != m.cut {
+		m.cut = cut
+		d.out = append(d.out, Effect{Action: Relisted, ID: m.id})
 	}
 }
 
@@ -230,6 +234,7 @@ func (d *Detector) heard(m *member) {
 	if !m.listed {
 		return
 	}
+	m.heard, m.heardAt = true, d.now
 	if m.state == view.Suspect || m.state == view.Failed {
 		m.flapped, m.backAt = true, d.now
 	}

@@ -30,6 +30,10 @@ type member struct {
 	urgent  bool          // goes before those that are not
 	cause   Reason        // what the next failure will be put down to
 
+	heard   bool // it answered directly, last at heardAt
+	heardAt time.Duration
+	cut     bool // unreachable, as last reported
+
 	flapped bool          // came back from doubt, last at backAt
 	backAt  time.Duration // see Params.Hold
 	downAt  time.Duration // Detector.seen when it was last alive
@@ -38,6 +42,12 @@ type member struct {
 // quiet tells whether the member needs neither probes nor redials: it is in
 // contact and gossip watches over it.
 func (m *member) quiet() bool { return m.state == view.Alive && m.gossip == up }
+
+// unreachable tells whether gossip says that the member lives, while the last
+// Probes direct attempts failed.
+func (m *member) unreachable(par *Params) bool {
+	return m.listed && m.state != view.Departed && m.gossip == up && m.fails >= par.Probes
+}
 
 // want puts the next probe no later than at.
 func (m *member) want(at time.Duration, urgent bool, cause Reason) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -24,6 +25,8 @@ type history struct {
 	starts  []time.Duration                 // of all probes
 	upSince map[view.NodeID]time.Duration   // gossip
 	redials map[view.NodeID][]time.Duration // starts
+	cut     map[view.NodeID]bool            // on the list of Unreachable, as reported
+	heard   map[view.NodeID]time.Duration   // the last direct success
 }
 
 func newHistory(t *testing.T, par Params) *history {
@@ -32,6 +35,7 @@ func newHistory(t *testing.T, par Params) *history {
 		states: map[view.NodeID]view.State{}, listed: map[view.NodeID]bool{}, gossip: map[view.NodeID]Kind{},
 		outcome: map[view.NodeID][]bool{}, pending: map[view.NodeID]time.Duration{},
 		upSince: map[view.NodeID]time.Duration{}, redials: map[view.NodeID][]time.Duration{},
+		cut: map[view.NodeID]bool{}, heard: map[view.NodeID]time.Duration{},
 	}
 }
 
@@ -57,6 +61,9 @@ func (h *history) event(now time.Duration, ev Event) {
 		h.gossip[ev.ID] = ev.Kind
 	case ProbeOK:
 		h.outcome[ev.ID] = append(h.outcome[ev.ID], true)
+		if h.listed[ev.ID] {
+			h.heard[ev.ID] = now
+		}
 		delete(h.pending, ev.ID)
 	case ProbeFailed:
 		if at, ok := h.pending[ev.ID]; ok && now-at <= 2*h.par.ProbeTimeout {
@@ -68,7 +75,7 @@ func (h *history) event(now time.Duration, ev Event) {
 
 func (h *history) effect(now time.Duration, ev Event, e Effect) {
 	h.t.Helper()
-	if e.Action != Seek && (!h.listed[e.ID] || h.states[e.ID] == view.Departed) {
+	if e.Action != Seek && e.Action != Relisted && (!h.listed[e.ID] || h.states[e.ID] == view.Departed) {
 		h.t.Fatalf("at %v: %+v for a member that is gone or not in the roster", now, e)
 	}
 	switch e.Action {
@@ -85,6 +92,8 @@ func (h *history) effect(now time.Duration, ev Event, e Effect) {
 		}
 	case Changed:
 		h.changed(now, ev, e)
+	case Relisted:
+		h.cut[e.ID] = !h.cut[e.ID]
 	}
 }
 
@@ -155,7 +164,7 @@ func TestRandomEventsJustifyEveryEffect(t *testing.T) {
 			if ev.Kind == ProbeOK && h.listed[ev.ID] && h.states[ev.ID] != view.Departed && d.State(ev.ID) != view.Alive {
 				t.Fatalf("seed %d: %v answered and is %v", seed, ev.ID, d.State(ev.ID))
 			}
-			h.agree(d)
+			h.agree(now, d)
 			if d.Next() < now-par.ProbeTimeout {
 				t.Fatalf("seed %d at %v: a step was due at %v", seed, now, d.Next())
 			}
@@ -167,7 +176,7 @@ func TestRandomEventsJustifyEveryEffect(t *testing.T) {
 	}
 }
 
-func (h *history) agree(d *Detector) {
+func (h *history) agree(now time.Duration, d *Detector) {
 	h.t.Helper()
 	alive := 1
 	var unreachable []view.NodeID
@@ -178,6 +187,10 @@ func (h *history) agree(d *Detector) {
 		if h.listed[id] && h.states[id] != view.Departed && h.gossip[id] == GossipAlive && h.failures(id) >= h.par.Probes {
 			unreachable = append(unreachable, id)
 		}
+		if h.cut[id] != (len(unreachable) > 0 && unreachable[len(unreachable)-1] == id) {
+			h.t.Fatalf("%v on the list of %v, reported %v", id, unreachable, h.cut[id])
+		}
+		h.testify(now, d, id)
 		if d.State(id) != h.states[id] {
 			h.t.Fatalf("state of %v is %v, reported %v", id, d.State(id), h.states[id])
 		}
@@ -187,6 +200,22 @@ func (h *history) agree(d *Detector) {
 	}
 	if got := d.Unreachable(); !slices.Equal(got, unreachable) {
 		h.t.Fatalf("unreachable %v, want %v", got, unreachable)
+	}
+}
+
+// testify checks what a node says of a member without probing it.
+func (h *history) testify(now time.Duration, d *Detector, id view.NodeID) {
+	h.t.Helper()
+	at, heard := h.heard[id]
+	want := wire.ReachUnknown
+	switch {
+	case h.states[id] == view.Failed:
+		want = wire.NotReached
+	case h.states[id] == view.Alive && heard && now-at < h.par.Watch:
+		want = wire.Reached
+	}
+	if got := d.Witness(now, id); got != want {
+		h.t.Fatalf("at %v: says %v of %v, which is %v and was heard at %v (%v)", now, got, id, h.states[id], at, heard)
 	}
 }
 

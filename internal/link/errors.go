@@ -46,7 +46,7 @@ const (
 	CodeSelf       = "self"       // a node dialled itself
 	CodeConflict   = "conflict"   // another process uses the same NodeID
 	CodeBusy       = "busy"       // no room for a further connection
-	codeOverloaded = "overloaded" // becomes ErrOverloaded at the caller
+	CodeOverloaded = "overloaded" // becomes ErrOverloaded at the caller
 	codeClosed     = "closed"     // becomes ErrUnreachable at the caller
 )
 

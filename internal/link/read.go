@@ -227,7 +227,7 @@ func (c *conn) overloaded(id uint64, size int) error {
 	c.mu.Lock()
 	full := c.queueFull()
 	if !full {
-		c.out = wire.AppendFrame(c.out, wire.FrameFailure, id, 0, codeOverloaded, nil)
+		c.out = wire.AppendFrame(c.out, wire.FrameFailure, id, 0, CodeOverloaded, nil)
 	}
 	c.mu.Unlock()
 	c.wakeWriter()

@@ -158,7 +158,7 @@ func (r *request) reply(reply []byte, err error, wait bool) bool {
 	case nil:
 	case errUnread:
 		c.link.stats.overloaded.Add(1)
-		kind, code, reply, held = wire.FrameFailure, codeOverloaded, nil, 0
+		kind, code, reply, held = wire.FrameFailure, CodeOverloaded, nil, 0
 	default:
 		var text string
 		code, text = failureOf(r, err)
@@ -256,7 +256,7 @@ func failureOf(ctx context.Context, err error) (code, text string) {
 // errorOf is the caller's view of a failure frame.
 func errorOf(code, text string) error {
 	switch code {
-	case codeOverloaded:
+	case CodeOverloaded:
 		return fmt.Errorf("%w: %s", ErrOverloaded, text)
 	case codeClosed:
 		return fmt.Errorf("%w: %s", ErrUnreachable, text)

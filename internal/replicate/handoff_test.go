@@ -117,7 +117,12 @@ func TestHealer(t *testing.T) {
 	at := time.Duration(0)
 	look := func(passed time.Duration, forced bool, ids ...view.NodeID) bool {
 		at += passed
-		return h.Look(at, 1, members, live(ids...), forced)
+		changed := h.Look(at, 1, members, live(ids...), forced)
+		for id, ok := h.Ask(); ok; id, ok = h.Ask() {
+			h.Heard(at, id, view.Witnesses{Asked: 3, Failed: 3, Confirmed: true})
+			changed = h.Look(at, 1, members, live(ids...), forced) || changed
+		}
+		return changed
 	}
 	if look(time.Hour, false, 2, 3, 4) || h.Lost(5) {
 		t.Fatal("lost at first sight")

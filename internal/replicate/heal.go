@@ -18,12 +18,20 @@ const DefaultHealAfter = 10 * time.Minute
 // stands still while the store does not run. Where it goes on, because the
 // process is held while the machine is not, one look counts for half of the time
 // to heal after at most: callers look more often than that.
+//
+// Down as seen from here is not enough: other nodes must have failed to reach it
+// too, no longer ago than half of that time. The caller asks whom Ask names, and
+// says what was Heard.
 type Healer struct {
 	after time.Duration
 	last  time.Duration
 	seen  bool
 	down  map[view.NodeID]time.Duration
 	lost  map[view.NodeID]bool
+
+	inquests map[view.NodeID]*inquest
+	due      []view.NodeID // they wait for nothing but to be confirmed, as of the last look
+	asking   bool
 }
 
 // NewHealer returns a healer; after 0 means DefaultHealAfter.
@@ -31,7 +39,10 @@ func NewHealer(after time.Duration) *Healer {
 	if after == 0 {
 		after = DefaultHealAfter
 	}
-	return &Healer{after: after, down: map[view.NodeID]time.Duration{}, lost: map[view.NodeID]bool{}}
+	return &Healer{
+		after: after, down: map[view.NodeID]time.Duration{}, lost: map[view.NodeID]bool{},
+		inquests: map[view.NodeID]*inquest{},
+	}
 }
 
 // Look takes in who is in contact at a time: members are the storing ones that
@@ -40,13 +51,15 @@ func NewHealer(after time.Duration) *Healer {
 //
 // New ones count only while more than half of the members are in contact:
 // several components of a mesh must not all fill their disks with copies of
-// the others' data. forced, an operator's word, goes without that.
+// the others' data. forced, an operator's word, goes without that, but not
+// without witnesses: what others reach has not lost its copies.
 func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID, live func(view.NodeID) bool, forced bool) (changed bool) {
 	passed := min(now-h.last, h.after/2)
 	if !h.seen {
 		passed = 0
 	}
 	h.last, h.seen = now, true
+	h.due = h.due[:0]
 	met := 0
 	for _, id := range members {
 		if id == self || live(id) {
@@ -62,18 +75,28 @@ func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID
 			changed = changed || h.lost[id]
 			delete(h.down, id)
 			delete(h.lost, id)
+			delete(h.inquests, id)
 			continue
 		case met < 2:
 		default:
 			h.down[id] += passed
 		}
-		if h.down[id] >= h.after && major && !h.lost[id] {
+		if h.down[id] < h.after || !major || h.lost[id] {
+			continue
+		}
+		if h.confirmed(id) {
 			h.lost[id] = true
 			changed = true
+			continue
 		}
+		if h.inquests[id] == nil {
+			h.inquests[id] = &inquest{next: now}
+		}
+		h.due = append(h.due, id)
 	}
 	changed = forget(h.lost, known) || changed
 	maps.DeleteFunc(h.down, func(id view.NodeID, _ time.Duration) bool { return !known[id] })
+	maps.DeleteFunc(h.inquests, func(id view.NodeID, _ *inquest) bool { return !known[id] })
 	return changed
 }
 

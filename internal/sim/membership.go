@@ -3,7 +3,9 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/skeinmesh/skein/internal/detect"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/roster"
@@ -24,8 +26,7 @@ func (s *store) refresh() {
 	var members []view.NodeID
 	for _, e := range s.roster.Storing() {
 		members = append(members, e.ID)
-		host := s.c.resolve(s.h, e.ID)
-		s.alive[e.ID] = host != nil && s.h.World.Net.Reaches(s.h, host) && s.h.World.Net.Reaches(host, s.h)
+		s.alive[e.ID] = s.reaches(e.ID)
 		if s.h.World.Chance(s.c.doubt) {
 			s.alive[e.ID] = !s.alive[e.ID]
 		}
@@ -33,7 +34,54 @@ func (s *store) refresh() {
 	s.greet()
 	if s.c.Heal > 0 {
 		s.healer.Look(s.h.Now(), s.who.ID, members, s.live, false)
+		s.confirm()
 	}
+}
+
+// confirm asks others, as the healer will have it, whether they reach a store.
+func (s *store) confirm() {
+	id, ok := s.healer.Ask()
+	if !ok {
+		return
+	}
+	peers, need := detect.Jury(s.view(), id, s.h.World.Rand)
+	w, left := view.Witnesses{Need: need}, len(peers)+1
+	hear := func(body any, ok bool) {
+		w.Asked++
+		switch reached, _ := body.(bool); {
+		case ok && reached:
+			w.Reached++
+		case ok:
+			w.Failed++
+		}
+		if left--; left == 0 {
+			w.Confirmed = detect.Enough(need, w.Failed, w.Reached)
+			s.healer.Heard(s.h.Now(), id, w)
+		}
+	}
+	for _, peer := range peers {
+		s.call(peer, reachRequest{id}, 2*time.Second, hear)
+	}
+	hear(s.reaches(id), true)
+}
+
+// reaches tries a store now, without error.
+func (s *store) reaches(id view.NodeID) bool {
+	host := s.c.resolve(s.h, id)
+	return host != nil && s.h.World.Net.Reaches(s.h, host) && s.h.World.Net.Reaches(host, s.h)
+}
+
+// view is who belongs to the mesh and who is alive, as far as Jury looks.
+func (s *store) view() view.View {
+	v := view.View{Self: s.who.ID}
+	for _, e := range s.roster.Storing() {
+		m := view.Member{ID: e.ID, Zone: e.Zone, Storing: true, Status: e.Status, State: view.Failed}
+		if s.live(e.ID) {
+			m.State = view.Alive
+		}
+		v.Members = append(v.Members, m)
+	}
+	return v
 }
 
 // greet shows whoever is at the known addresses who belongs to the mesh, unless
@@ -145,6 +193,7 @@ func (s *store) retire(known hello) {
 	s.open(id)
 	clear(s.calls)
 	clear(s.busy)
+	s.healer = replicate.NewHealer(s.c.Heal) // one that waits for an answer would wait for ever
 	for _, k := range s.h.Disk.Keys(keyRecord) {
 		key := k[len(keyRecord):]
 		plan := s.plan(key)

@@ -90,7 +90,8 @@ type (
 		Unit  int
 		Round purge.Round
 	}
-	heldRequest  struct{ Units []int } // of which units is there something here?
+	heldRequest  struct{ Units []int }    // of which units is there something here?
+	reachRequest struct{ ID view.NodeID } // is it reached from there?
 	coverRequest struct {
 		Unit   int
 		Roster uint64
@@ -203,6 +204,8 @@ func (s *store) serve(from *Host, m request) {
 		reply(nil)
 	case heldRequest:
 		reply(s.holding(b.Units))
+	case reachRequest:
+		reply(s.reaches(b.ID))
 	case coverRequest:
 		s.vouch(b, func(r coverReply) { reply(r) })
 	default:

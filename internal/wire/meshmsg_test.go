@@ -58,6 +58,8 @@ func meshFormats() []meshFormat {
 		format("roster-sums", RosterSums{Sums: []EntrySum{{1, 2}, {3, 1 << 50}}}, appended(AppendRosterSums), DecodeRosterSums),
 		format("roster-sums-equal", RosterSums{Equal: true}, appended(AppendRosterSums), DecodeRosterSums),
 		format("roster-swap", RosterSwap{Have: someRoster(), Want: []view.NodeID{9, 8}}, appended(AppendRosterSwap), DecodeRosterSwap),
+		format("reach-query", ReachQuery{IDs: []view.NodeID{3, 1 << 63}}, appended(AppendReachQuery), DecodeReachQuery),
+		format("reach-reply", ReachReply{Reach: []Reach{Reached, ReachUnknown, NotReached}}, appended(AppendReachReply), DecodeReachReply),
 		format("view", v, appended(AppendView), DecodeView),
 	}
 }
@@ -133,6 +135,16 @@ func TestMeshDecodersRefuse(t *testing.T) {
 	add("a length beyond the data", err)
 	_, err = DecodeHello(encodeHello(Hello{Self: Member{ID: 1, Status: view.Evicted + 1}}))
 	add("unknown status", err)
+	_, err = DecodeReachQuery(AppendReachQuery(nil, ReachQuery{IDs: []view.NodeID{2, 2}}))
+	add("a member asked about twice", err)
+	many := ReachQuery{}
+	for id := range view.NodeID(MaxReach + 1) {
+		many.IDs = append(many.IDs, id+1)
+	}
+	_, err = DecodeReachQuery(AppendReachQuery(nil, many))
+	add("more members than may be asked about", err)
+	_, err = DecodeReachReply(AppendReachReply(nil, ReachReply{Reach: []Reach{Reached + 1}}))
+	add("an unknown word", err)
 	for what, err := range bad {
 		if !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v, want ErrMalformed", what, err)
@@ -170,5 +182,9 @@ func FuzzDecodeRosterQuery(f *testing.F) { fuzzMesh(f, appended(AppendRosterQuer
 func FuzzDecodeRosterSums(f *testing.F) { fuzzMesh(f, appended(AppendRosterSums), DecodeRosterSums) }
 
 func FuzzDecodeRosterSwap(f *testing.F) { fuzzMesh(f, appended(AppendRosterSwap), DecodeRosterSwap) }
+
+func FuzzDecodeReachQuery(f *testing.F) { fuzzMesh(f, appended(AppendReachQuery), DecodeReachQuery) }
+
+func FuzzDecodeReachReply(f *testing.F) { fuzzMesh(f, appended(AppendReachReply), DecodeReachReply) }
 
 func FuzzDecodeView(f *testing.F) { fuzzMesh(f, appended(AppendView), DecodeView) }

@@ -107,6 +107,22 @@ type Member struct {
 	Boot    uint64         // highest boot counter seen of it; 0 before first contact
 	Since   time.Time      // when State last changed, by this node's clock
 	RTT     time.Duration  // last measured round trip; 0 when not known
+
+	// Unreachable: others say that it lives, yet the last direct attempts from
+	// here failed. The link between the two is broken, one way or both.
+	Unreachable bool
+}
+
+// Witnesses is what nodes that were asked whether they reach a member said.
+type Witnesses struct {
+	Need    int      // how many must fail to reach it, the one that asks among them
+	Asked   int      // how many were asked, the one that asks among them; who does not know the question is not counted
+	Failed  int      // of those, how many did not reach it
+	Reached int      // of those, how many reached it; the rest gave no answer
+	By      []NodeID // those that reached it, sorted
+
+	// Confirmed: Need nodes or more failed to reach it, and none reached it.
+	Confirmed bool
 }
 
 // View is a snapshot of the roster and of liveness as one node sees them. It

@@ -1,0 +1,204 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/detect"
+	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// methodReach asks a node which members it reaches directly.
+const methodReach = "mesh/reach"
+
+// maxKnocks is how many members a node probes at once because others ask.
+const maxKnocks = 8
+
+// Confirm asks whether a member is down or only out of reach from here. This
+// node tries it directly, whatever it takes it for, and so do two others, drawn
+// anew each time from those in contact, as far as possible of different zones;
+// one may instead say what its own attempts have shown. The member is
+// confirmed to be down when three nodes failed to reach it, or all that are in
+// contact where those are fewer, and none reached it. A node that is in contact
+// with nobody confirms by its own word alone: what may not happen on both sides
+// of a cut needs a majority beside that.
+//
+// It takes some seconds at most. Nodes of releases that do not know the
+// question count as not asked. The error is ErrNoMember, ErrInContact for this
+// node itself, ErrClosed or that of ctx.
+func (n *Node) Confirm(ctx context.Context, id view.NodeID) (view.Witnesses, error) {
+	v := n.View()
+	switch m, ok := v.Member(id); {
+	case n.hasStopped():
+		return view.Witnesses{}, ErrClosed
+	case id == n.id:
+		return view.Witnesses{}, fmt.Errorf("%w: it is this node", ErrInContact)
+	case !ok || m.Status.Gone():
+		return view.Witnesses{}, fmt.Errorf("%w: %v", ErrNoMember, id)
+	}
+	asking, cancel := context.WithTimeout(ctx, n.pace.dial)
+	defer cancel()
+	defer context.AfterFunc(n.work.Context(), cancel)()
+
+	peers, need := detect.Jury(v, id, rand.New(rand.NewPCG(random64(), random64())))
+	heard := make([]testimony, len(peers)+1)
+	var all sync.WaitGroup
+	for i, peer := range peers {
+		all.Go(func() { heard[i+1] = n.hear(asking, peer, id) })
+	}
+	heard[0] = testimony{by: n.id, reach: n.reach(asking, id)}
+	all.Wait()
+	switch {
+	case n.hasStopped():
+		return view.Witnesses{}, ErrClosed
+	case ctx.Err() != nil:
+		return view.Witnesses{}, ctx.Err()
+	}
+	return count(need, heard), nil
+}
+
+// testimony is one node's word on whether it reaches a member.
+type testimony struct {
+	by    view.NodeID
+	reach wire.Reach
+	err   error // of asking it
+}
+
+// hear asks a peer about a member.
+func (n *Node) hear(ctx context.Context, peer, id view.NodeID) testimony {
+	t := testimony{by: peer}
+	b, err := n.Call(ctx, peer, methodReach, wire.AppendReachQuery(nil, wire.ReachQuery{IDs: []view.NodeID{id}}))
+	if err != nil {
+		t.err = err
+		return t
+	}
+	reply, err := wire.DecodeReachReply(b)
+	if err == nil && len(reply.Reach) != 1 {
+		err = fmt.Errorf("%d answers to one question", len(reply.Reach))
+	}
+	if t.err = err; err == nil {
+		t.reach = reply.Reach[0]
+	}
+	return t
+}
+
+// count draws the conclusion.
+func count(need int, heard []testimony) view.Witnesses {
+	w := view.Witnesses{Need: need}
+	for _, t := range heard {
+		if errors.Is(t.err, ErrNoHandler) {
+			continue
+		}
+		w.Asked++
+		switch {
+		case t.err != nil:
+		case t.reach == wire.Reached:
+			w.Reached++
+			w.By = append(w.By, t.by)
+		case t.reach == wire.NotReached:
+			w.Failed++
+		}
+	}
+	slices.Sort(w.By)
+	w.Confirmed = detect.Enough(need, w.Failed, w.Reached)
+	return w
+}
+
+// reach probes a member now. One that refuses us, or whose hello is refused, is
+// there. An attempt for which there was no time, or that this node did not make,
+// says nothing.
+func (n *Node) reach(ctx context.Context, id view.NodeID) wire.Reach {
+	deadline, bounded := ctx.Deadline()
+	hurried := bounded && time.Until(deadline) < n.pace.detect.ProbeTimeout
+	err := n.knock(ctx, id)
+	var refused *link.RefusedError
+	switch {
+	case err == nil, errors.As(err, &refused), errors.Is(err, link.ErrNotAccepted):
+		return wire.Reached
+	case hurried, ctx.Err() != nil, errors.Is(err, link.ErrClosed), errors.Is(err, link.ErrUnknownPeer):
+		return wire.ReachUnknown
+	}
+	return wire.NotReached
+}
+
+// question asks the watcher what is known first hand of members.
+type question struct {
+	ids    []view.NodeID
+	answer chan []wire.Reach // capacity 1
+}
+
+// testify answers a question.
+func (w *watcher) testify(ids []view.NodeID) []wire.Reach {
+	out := make([]wire.Reach, len(ids))
+	for i, id := range ids {
+		out[i] = w.det.Witness(w.n.uptime(), id)
+	}
+	return out
+}
+
+// answerReach tells another node which members this one reaches: from what it
+// knows first hand, and of the others by probing them. It refuses when it is
+// busy with probes for others already.
+func (n *Node) answerReach(ctx context.Context, req []byte) ([]byte, error) {
+	query, err := wire.DecodeReachQuery(req)
+	if err != nil {
+		return nil, err
+	}
+	q := question{ids: query.IDs, answer: make(chan []wire.Reach, 1)}
+	select {
+	case n.questions <- q:
+	case <-n.done:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	reach := <-q.answer
+	var unsure []int
+	for i, id := range query.IDs {
+		e, ok := n.book.get().Get(id)
+		switch {
+		case !ok || e.Status.Gone():
+			reach[i] = wire.ReachUnknown
+		case reach[i] == wire.ReachUnknown:
+			unsure = append(unsure, i)
+		}
+	}
+	if err := n.knockAll(len(unsure), func(i int) { reach[unsure[i]] = n.reach(ctx, query.IDs[unsure[i]]) }); err != nil {
+		return nil, err
+	}
+	return wire.AppendReachReply(nil, wire.ReachReply{Reach: reach}), nil
+}
+
+// knockAll runs so many probes, as many at once as there is room for.
+func (n *Node) knockAll(probes int, probe func(i int)) error {
+	room := 0
+	for free := true; free && room < probes; {
+		select {
+		case n.knocks <- struct{}{}:
+			room++
+		default:
+			free = false
+		}
+	}
+	if room == 0 && probes > 0 {
+		return &link.RemoteError{Code: link.CodeOverloaded, Text: "too many members are being probed for others"}
+	}
+	var all sync.WaitGroup
+	for first := range room {
+		all.Go(func() {
+			defer func() { <-n.knocks }()
+			for i := first; i < probes; i += room {
+				probe(i)
+			}
+		})
+	}
+	all.Wait()
+	return nil
+}

@@ -1,0 +1,86 @@
+package replica
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync/atomic"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// inquests ask other nodes, one question at a time, whether they reach a store
+// that is down as seen from here. The watching goroutine asks and is answered
+// through it, and waits for nothing.
+type inquests struct {
+	s       *Store
+	asked   chan view.NodeID // capacity 1
+	answers chan answer      // capacity 1
+
+	// unconfirmed are those that would be replaced if others had confirmed that
+	// they are down, with what they said; never changed once it is there.
+	unconfirmed atomic.Pointer[map[view.NodeID]view.Witnesses]
+}
+
+// answer is what was said of a store; zero: nothing.
+type answer struct {
+	id view.NodeID
+	view.Witnesses
+}
+
+func newInquests(s *Store) *inquests {
+	return &inquests{s: s, asked: make(chan view.NodeID, 1), answers: make(chan answer, 1)}
+}
+
+func (q *inquests) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case id := <-q.asked:
+			w, err := q.s.mesh.Confirm(ctx, id)
+			if err != nil {
+				q.s.log.Debug("nobody could say whether a store is down", "node", id, "err", err)
+				w = view.Witnesses{}
+			}
+			q.answers <- answer{id, w}
+		}
+	}
+}
+
+// ask has the healer's next question asked, if there is one. There is room for
+// it: the healer has one question at a time.
+func (q *inquests) ask() {
+	if id, ok := q.s.healer.Ask(); ok {
+		q.asked <- id
+	}
+	said := q.s.healer.Unconfirmed()
+	q.unconfirmed.Store(&said)
+}
+
+// problems tells of stores that are down as seen from here, and why no copies are
+// made in their place.
+func (q *inquests) problems(say func(string, ...any)) {
+	s := q.s
+	var cut []view.NodeID
+	for _, m := range s.mesh.View().Members {
+		if m.Unreachable && !m.Status.Gone() {
+			cut = append(cut, m.ID)
+		}
+	}
+	if len(cut) > 0 {
+		say("%s cannot be reached from here, but others say that it lives: mend the link between it and this node", s.names(cut))
+	}
+	said := q.unconfirmed.Load()
+	if said == nil {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(*said)) {
+		switch w := (*said)[id]; {
+		case w.Reached > 0:
+			say("%s is down as seen from here, but %d others reach it: mend the link between it and this node (%s reaches both); no copies are made in its place", s.names([]view.NodeID{id}), w.Reached, s.names(w.By))
+		case !w.Confirmed:
+			say("%s is down, but only %d of the %d nodes that must have failed to reach it could confirm that: no copies are made in its place before", s.names([]view.NodeID{id}), w.Failed, w.Need)
+		}
+	}
+}
