@@ -133,9 +133,9 @@ func (n *Node) keepExchanging(ctx context.Context) {
 				return
 			}
 			told = n.book.get().sum
-			n.exchangeWith(ctx, partners(n.View())...)
+			n.exchangeWith(ctx, roster.Partners(n.View())...)
 		case <-time.After(wait):
-			if p := partners(n.View()); len(p) > 0 {
+			if p := roster.Partners(n.View()); len(p) > 0 {
 				n.exchangeWith(ctx, p[rand.IntN(len(p))])
 			}
 		}
@@ -165,28 +165,6 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 			return
 		}
 	}
-}
-
-// partners returns the nodes to exchange rosters with: on the ring of living
-// members those 1, 2, 4, 8, ... places on. Whatever the size of the mesh a
-// node has few of them, the same ones for as long as nothing changes, and
-// news reaches everybody in a logarithmic number of steps.
-func partners(v view.View) []view.NodeID {
-	var ring []view.NodeID
-	self := 0
-	for _, m := range v.Members {
-		if m.ID == v.Self {
-			self = len(ring)
-		}
-		if m.State == view.Alive || m.ID == v.Self {
-			ring = append(ring, m.ID)
-		}
-	}
-	var out []view.NodeID
-	for step := 1; step < len(ring); step *= 2 {
-		out = append(out, ring[(self+step)%len(ring)])
-	}
-	return out
 }
 
 // sleep waits and tells whether ctx is still alive.

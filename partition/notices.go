@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -228,13 +229,13 @@ func (p *Partition) spread(ctx context.Context) {
 			}
 			if news := p.notices.news(); len(news) > 0 {
 				req := wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: news})
-				for _, id := range partners(p.mesh.View()) {
+				for _, id := range roster.Partners(p.mesh.View()) {
 					p.group.Go(func(ctx context.Context) { _, _ = p.call(ctx, id, methodSwap, req) })
 				}
 			}
 		case <-compare.C:
 			compare.Reset(compareMean/2 + rand.N(compareMean))
-			if ids := partners(p.mesh.View()); len(ids) > 0 {
+			if ids := roster.Partners(p.mesh.View()); len(ids) > 0 {
 				p.compareWith(ctx, ids[rand.IntN(len(ids))])
 			}
 		}
@@ -265,27 +266,6 @@ func (p *Partition) call(ctx context.Context, to view.NodeID, method string, req
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Pace.Lease)
 	defer cancel()
 	return p.mesh.Call(ctx, to, method, req)
-}
-
-// partners returns whom news are handed to: on the ring of living members those
-// 1, 2, 4, 8, ... places on, so that they reach everybody in a logarithmic number
-// of steps.
-func partners(v view.View) []view.NodeID {
-	var ring []view.NodeID
-	self := 0
-	for _, m := range v.Members {
-		if m.ID == v.Self {
-			self = len(ring)
-		}
-		if m.State == view.Alive || m.ID == v.Self {
-			ring = append(ring, m.ID)
-		}
-	}
-	var out []view.NodeID
-	for step := 1; step < len(ring); step *= 2 {
-		out = append(out, ring[(self+step)%len(ring)])
-	}
-	return out
 }
 
 // sleep waits and tells whether ctx is still alive.
