@@ -16,6 +16,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/detect"
 	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -242,7 +243,7 @@ func (n *Node) keepWhole(ctx context.Context) {
 		for len(n.returns) > 0 {
 			<-n.returns
 		}
-		if p := partners(n.View()); len(p) > 0 {
+		if p := roster.Partners(n.View()); len(p) > 0 {
 			if err := n.gossip.join(ctx, p[rand.IntN(len(p))]); err != nil {
 				n.log.Debug("gossip exchange failed", "error", err)
 			}

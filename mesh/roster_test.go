@@ -115,7 +115,7 @@ func TestPartnersConnectEverybody(t *testing.T) {
 		reach := map[view.NodeID]bool{1: true}
 		for todo := []view.NodeID{1}; len(todo) > 0; todo = todo[1:] {
 			self := todo[0]
-			p := partners(view.View{Self: self, Members: members})
+			p := roster.Partners(view.View{Self: self, Members: members})
 			if len(p) > 6 {
 				t.Fatalf("%d partners among %d nodes", len(p), size)
 			}
