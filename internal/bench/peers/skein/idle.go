@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/bench/load"
+	"github.com/skeinmesh/skein/partition"
 )
 
 // idleNode is one member of a mesh that has nothing to do; what it sends is
 // counted on the way to the host's network.
 type idleNode struct {
 	*member
+	part    *partition.Partition
 	network *countingNetwork
 }
 
@@ -27,8 +29,12 @@ func openIdle(ctx context.Context, dir, name, listen string, seeds []string) (lo
 	if err != nil {
 		return nil, hello, errors.Join(err, m.close())
 	}
+	part, err := partition.Open(ctx, partition.Config{Mesh: m.node})
+	if err != nil {
+		return nil, hello, errors.Join(err, m.close())
+	}
 	hello.Config = configs(cfg)
-	return &idleNode{m, network}, hello, nil
+	return &idleNode{m, part, network}, hello, nil
 }
 
 func (n *idleNode) Extra(_ context.Context, cmd load.Command) (map[string]float64, error) {
@@ -58,4 +64,4 @@ func (n *idleNode) Get(context.Context, int, string, string) ([]byte, error) {
 }
 
 func (n *idleNode) Children() []int { return nil }
-func (n *idleNode) Close() error    { return n.close() }
+func (n *idleNode) Close() error    { return errors.Join(n.part.Close(), n.close()) }
