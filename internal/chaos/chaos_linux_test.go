@@ -91,20 +91,22 @@ func TestOneWayDrop(t *testing.T) {
 	begin := time.Now()
 	c.DropOneWay(from, to)
 	c.Pass(12 * time.Second) // silent nodes are failed within 8 s
-	if dropped, passed := c.Counted(from, to), c.Counted(to, from); dropped == 0 || passed == 0 {
-		t.Errorf("%d frames were dropped one way and %d passed the other: no test", dropped, passed)
-	} else {
-		t.Logf("%d frames were dropped one way, %d passed the other", dropped, passed)
-	}
+	dropped, passed := c.Counted(from, to), c.Counted(to, from)
+	t.Logf("%d frames were dropped one way, %d passed the other", dropped, passed)
+	noticed := 0
 	for _, n := range c.Nodes {
 		for _, s := range n.Since(begin) {
 			t.Logf("%s after %d ms: suspect %v, failed %v", n.Name, max(0, s.AtMS-begin.UnixMilli()), s.Suspect, s.Failed)
+			noticed += len(s.Suspect) + len(s.Failed)
 			for _, gone := range s.Failed {
 				if slices.Contains(rest, n) || gone != from.Name && gone != to.Name {
 					t.Errorf("%s gave %s up", n.Name, gone)
 				}
 			}
 		}
+	}
+	if dropped == 0 || passed == 0 || noticed == 0 {
+		t.Error("the link did not fail, or not one way only")
 	}
 	c.Heal()
 	t.Log(w.Stop())
@@ -184,9 +186,6 @@ func TestFlap(t *testing.T) {
 
 // TestPauseKillRestart takes one node away by each means; the others write on.
 func TestPauseKillRestart(t *testing.T) {
-	if !*long {
-		t.Skip("SKIP: pauses and kills take a minute; run with -long")
-	}
 	c := start(t)
 	var ledger Ledger
 	victim, rest := c.Nodes[4], c.Nodes[:4]

@@ -120,11 +120,13 @@ func (n *Node) start(died func(error)) error {
 	n.proc = p
 	n.seen = append(n.seen, State{AtMS: time.Now().UnixMilli(), Node: n.Name})
 	n.mu.Unlock()
-	go p.write()
-	go p.read(stdout, n.saw, func(err error) {
-		if n.process() == p { // nobody ended it
-			died(err)
-		}
+	p.work.Go(p.write)
+	p.work.Go(func() {
+		p.read(stdout, n.saw, func(err error) {
+			if n.process() == p { // nobody ended it
+				died(err)
+			}
+		})
 	})
 	return nil
 }
@@ -141,8 +143,7 @@ func (n *Node) release() *process {
 // kill ends the process, if there is one, as a pulled plug would.
 func (n *Node) kill() {
 	if p := n.release(); p != nil {
-		_ = p.cmd.Process.Kill() // fails only if it has ended
-		<-p.ended
+		p.kill()
 	}
 }
 
@@ -157,10 +158,10 @@ func (n *Node) quit(limit time.Duration) error {
 	_, err := p.ask(ctx, Request{Op: "quit"})
 	select {
 	case <-p.ended:
+		p.work.Wait()
 		return errors.Join(err, p.err)
 	case <-ctx.Done():
-		_ = p.cmd.Process.Kill()
-		<-p.ended
+		p.kill()
 		return fmt.Errorf("%s did not stop within %v", n.Name, limit)
 	}
 }
@@ -172,10 +173,22 @@ type process struct {
 	requests chan Request
 	ended    chan struct{} // closed when the process is gone and its output is read
 	err      error         // of its end; to be read after that
+	work     sync.WaitGroup
 
 	mu      sync.Mutex
 	next    uint64
 	waiting map[uint64]chan Reply // nil when it has ended
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // fails only if it has ended
+	p.work.Wait()
+}
+
+// line is any line that a node prints: a reply if it has an ID.
+type line struct {
+	Reply
+	State
 }
 
 func (p *process) write() {

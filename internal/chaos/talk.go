@@ -31,9 +31,3 @@ type Reply struct {
 	Err    string              `json:"err,omitempty"`
 	Values map[string][]string `json:"values,omitempty"` // of get: all concurrent values of each key that has one
 }
-
-// line is any line that a node prints: a reply if it has an ID.
-type line struct {
-	Reply
-	State
-}
