@@ -1,0 +1,176 @@
+// Node is one node of a mesh and its store as a process of their own, for the
+// tests of package chaos, which says how to talk to it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/skeinmesh/skein/internal/chaos"
+	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/mesh/identity"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica"
+)
+
+func main() {
+	cfg, err := parse(os.Args[1:])
+	if err == nil {
+		err = run(context.Background(), cfg, os.Stdin, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "node:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (mesh.Config, error) {
+	var cfg mesh.Config
+	flags := flag.NewFlagSet("node", flag.ContinueOnError)
+	flags.StringVar(&cfg.Dir, "dir", "", "data directory")
+	flags.StringVar(&cfg.Name, "name", "", "name of the node")
+	flags.StringVar(&cfg.Zone, "zone", "", "zone of the node")
+	flags.StringVar(&cfg.Listen, "listen", "", "host:port")
+	flags.BoolVar(&cfg.Storing, "storing", true, "hold data")
+	seeds := flags.String("seeds", "", "host:port of other nodes, with commas between")
+	secret := flags.String("secret", "", "file with the printed secret")
+	profile := flags.String("profile", "LAN", "LAN, WAN or Edge")
+	if err := flags.Parse(args); err != nil {
+		return cfg, err
+	}
+	if *seeds != "" {
+		cfg.Seeds = strings.Split(*seeds, ",")
+	}
+	text, err := os.ReadFile(*secret)
+	if err != nil {
+		return cfg, fmt.Errorf("read the secret: %w", err)
+	}
+	if cfg.Secret, err = identity.ParseSecret(string(text)); err != nil {
+		return cfg, err
+	}
+	for _, p := range []mesh.Profile{mesh.LAN, mesh.WAN, mesh.Edge} {
+		if strings.EqualFold(*profile, p.String()) {
+			cfg.Profile = p
+			return cfg, nil
+		}
+	}
+	return cfg, fmt.Errorf("-profile %s: want LAN, WAN or Edge", *profile)
+}
+
+// run is the node until the parent goes away or asks it to quit.
+func run(ctx context.Context, cfg mesh.Config, in io.Reader, out io.Writer) (err error) {
+	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	p := newPrinter(cfg.Name, out)
+	defer p.close()
+	node, err := mesh.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+	ctx, stop := context.WithCancel(ctx)
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	defer stop()
+	watchers.Go(func() { watchView(ctx, node, p) })
+
+	store, err := replica.Open(ctx, replica.Config{Mesh: node, Logger: cfg.Logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if err := node.Ready(ctx); err != nil {
+		return err
+	}
+	bucket, err := store.Bucket(ctx, "chaos", replica.BucketConfig{Copies: 3, Policy: replica.Siblings})
+	if err != nil {
+		return err
+	}
+	return serve(ctx, bucket, p, in)
+}
+
+// watchView reports how the node sees the others, and itself.
+func watchView(ctx context.Context, node *mesh.Node, p *printer) {
+	for v := range node.Watch(ctx) {
+		names := map[view.State][]string{view.Alive: {}, view.Suspect: {}, view.Failed: {}}
+		for _, m := range v.Members {
+			names[m.State] = append(names[m.State], m.Name)
+		}
+		for _, of := range names {
+			slices.Sort(of)
+		}
+		p.report(func(s *chaos.State) {
+			s.Alive, s.Suspect, s.Failed = names[view.Alive], names[view.Suspect], names[view.Failed]
+		})
+	}
+	if err := node.Err(); err != nil {
+		p.report(func(s *chaos.State) { s.Stopped = err.Error() })
+	}
+}
+
+// serve answers requests, each on its own goroutine.
+func serve(ctx context.Context, bucket *replica.Bucket, p *printer, in io.Reader) error {
+	ctx, stop := context.WithCancel(ctx)
+	var requests sync.WaitGroup
+	defer requests.Wait()
+	defer stop()
+	for dec := json.NewDecoder(in); ; {
+		var r chaos.Request
+		if err := dec.Decode(&r); err == io.EOF {
+			return nil // the parent is gone
+		} else if err != nil {
+			return fmt.Errorf("read a request: %w", err)
+		}
+		if r.Op == "quit" {
+			p.reply(chaos.Reply{ID: r.ID})
+			return nil
+		}
+		requests.Go(func() {
+			reply, err := answer(ctx, bucket, r)
+			if err != nil {
+				reply.Err = err.Error()
+			}
+			reply.ID = r.ID
+			p.reply(reply)
+		})
+	}
+}
+
+func answer(ctx context.Context, bucket *replica.Bucket, r chaos.Request) (reply chaos.Reply, err error) {
+	switch r.Op {
+	case "put":
+		// A write kept by fewer stores than wished is not acknowledged here:
+		// the loss of one store may lose it.
+		_, err = bucket.Put(ctx, r.Key, []byte(r.Value), nil)
+		return reply, err
+	case "get":
+		reply.Values, err = get(ctx, bucket, r.Keys)
+		return reply, err
+	}
+	return reply, fmt.Errorf("no such request: %q", r.Op)
+}
+
+func get(ctx context.Context, bucket *replica.Bucket, keys []string) (map[string][]string, error) {
+	values := make(map[string][]string)
+	for _, key := range keys {
+		item, err := bucket.Get(ctx, key, nil)
+		if errors.Is(err, replica.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("get %s: %w", key, err)
+		}
+		for _, value := range item.Siblings() {
+			values[key] = append(values[key], string(value))
+		}
+	}
+	return values, nil
+}

@@ -1,0 +1,272 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// errDied reports a request whose process ended before it replied: whether it
+// took effect is not known.
+var errDied = errors.New("the process ended before it replied")
+
+// Node is one node of a Cluster, through all lives of its process. Put, Get and
+// the methods that tell what it saw may be used concurrently.
+type Node struct {
+	Name string
+
+	port int
+	args []string // of the process
+	log  string   // file with what the processes said of themselves
+
+	mu   sync.Mutex
+	proc *process // nil while none runs
+	seen []State  // in all lives
+}
+
+// Put writes a value; it is acknowledged when the error is nil.
+func (n *Node) Put(ctx context.Context, key, value string) error {
+	_, err := n.ask(ctx, Request{Op: "put", Key: key, Value: value})
+	return err
+}
+
+// Get returns all concurrent values of each of the keys that has one.
+func (n *Node) Get(ctx context.Context, keys []string) (map[string][]string, error) {
+	r, err := n.ask(ctx, Request{Op: "get", Keys: keys})
+	return r.Values, err
+}
+
+func (n *Node) ask(ctx context.Context, r Request) (Reply, error) {
+	p := n.process()
+	if p == nil {
+		return Reply{}, errDied
+	}
+	reply, err := p.ask(ctx, r)
+	if err != nil {
+		err = fmt.Errorf("%s of %s: %w", r.Op, n.Name, err)
+	}
+	return reply, err
+}
+
+func (n *Node) process() *process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.proc
+}
+
+// State returns what the node said last; its zero before it said anything.
+func (n *Node) State() State {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.seen) == 0 {
+		return State{}
+	}
+	return n.seen[len(n.seen)-1]
+}
+
+// Since returns what the node saw from a time on: what it saw at that time, and
+// every change.
+func (n *Node) Since(at time.Time) []State {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	first := 0
+	for i, s := range n.seen {
+		if s.AtMS <= at.UnixMilli() {
+			first = i
+		}
+	}
+	return slices.Clone(n.seen[first:])
+}
+
+func (n *Node) saw(s State) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen = append(n.seen, s)
+}
+
+// start starts a process, which has seen nobody yet. died is told when it ends
+// before quit or kill.
+func (n *Node) start(died func(error)) error {
+	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }() // the process has its own
+	cmd := exec.Command("ip", n.args...)
+	cmd.Stderr = log
+	// A paused process would outlive a test that is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", n.Name, err)
+	}
+	p := &process{cmd: cmd, stdin: stdin, requests: make(chan Request), ended: make(chan struct{}), waiting: make(map[uint64]chan Reply)}
+	n.mu.Lock()
+	n.proc = p
+	n.seen = append(n.seen, State{AtMS: time.Now().UnixMilli(), Node: n.Name})
+	n.mu.Unlock()
+	p.work.Go(p.write)
+	p.work.Go(func() {
+		p.read(stdout, n.saw, func(err error) {
+			if n.process() == p { // nobody ended it
+				died(err)
+			}
+		})
+	})
+	return nil
+}
+
+// release takes the process away from the node: its end is wanted.
+func (n *Node) release() *process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.proc
+	n.proc = nil
+	return p
+}
+
+// kill ends the process, if there is one, as a pulled plug would.
+func (n *Node) kill() {
+	if p := n.release(); p != nil {
+		p.kill()
+	}
+}
+
+// quit has the node close, and tells whether it did so without fault.
+func (n *Node) quit(limit time.Duration) error {
+	p := n.release()
+	if p == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_, err := p.ask(ctx, Request{Op: "quit"})
+	select {
+	case <-p.ended:
+		p.work.Wait()
+		return errors.Join(err, p.err)
+	case <-ctx.Done():
+		p.kill()
+		return fmt.Errorf("%s did not stop within %v", n.Name, limit)
+	}
+}
+
+// process is one life of a node.
+type process struct {
+	cmd      *exec.Cmd
+	stdin    io.WriteCloser
+	requests chan Request
+	ended    chan struct{} // closed when the process is gone and its output is read
+	err      error         // of its end; to be read after that
+	work     sync.WaitGroup
+
+	mu      sync.Mutex
+	next    uint64
+	waiting map[uint64]chan Reply // nil when it has ended
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // fails only if it has ended
+	p.work.Wait()
+}
+
+// line is any line that a node prints: a reply if it has an ID.
+type line struct {
+	Reply
+	State
+}
+
+func (p *process) write() {
+	enc := json.NewEncoder(p.stdin)
+	for {
+		select {
+		case r := <-p.requests:
+			_ = enc.Encode(r) // fails only when the process is dying, which read notices
+		case <-p.ended:
+			return
+		}
+	}
+}
+
+func (p *process) read(stdout io.Reader, saw func(State), ended func(error)) {
+	dec := json.NewDecoder(stdout)
+	for {
+		var l line
+		if err := dec.Decode(&l); err == io.EOF {
+			break
+		} else if err != nil {
+			_ = p.cmd.Process.Kill() // it is dying, or talks nonsense
+			break
+		}
+		if l.ID == 0 {
+			saw(l.State)
+			continue
+		}
+		p.mu.Lock()
+		reply := p.waiting[l.ID]
+		delete(p.waiting, l.ID)
+		p.mu.Unlock()
+		if reply != nil {
+			reply <- l.Reply // it has room for one
+		}
+	}
+	p.err = p.cmd.Wait()
+	p.mu.Lock()
+	p.waiting = nil
+	p.mu.Unlock()
+	ended(p.err)
+	close(p.ended)
+}
+
+// ask sends a request and waits for the reply. errDied and the error of ctx
+// leave open whether it took effect.
+func (p *process) ask(ctx context.Context, r Request) (Reply, error) {
+	reply := make(chan Reply, 1)
+	p.mu.Lock()
+	if p.waiting == nil {
+		p.mu.Unlock()
+		return Reply{}, errDied
+	}
+	p.next++
+	r.ID = p.next
+	p.waiting[r.ID] = reply
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.waiting, r.ID)
+		p.mu.Unlock()
+	}()
+	select {
+	case p.requests <- r:
+	case <-p.ended:
+		return Reply{}, errDied
+	case <-ctx.Done():
+		return Reply{}, ctx.Err()
+	}
+	select {
+	case a := <-reply:
+		if a.Err != "" {
+			return a, errors.New(a.Err)
+		}
+		return a, nil
+	case <-p.ended:
+		return Reply{}, errDied
+	case <-ctx.Done():
+		return Reply{}, ctx.Err()
+	}
+}

@@ -1,0 +1,33 @@
+package chaos
+
+// A test and the process of a node (package main in the directory node) talk in
+// lines of JSON over standard input and output. Requests overlap; replies name
+// theirs.
+
+// State is what a node sees. It is printed when it changes, unasked. Whoever
+// adds to a node something to watch adds a field here, and has the node report
+// it.
+type State struct {
+	AtMS    int64    `json:"at_ms"` // since 1970; all processes of a test have one clock
+	Node    string   `json:"node"`
+	Alive   []string `json:"alive"` // names, sorted; the node itself is among them
+	Suspect []string `json:"suspect"`
+	Failed  []string `json:"failed"`
+	Stopped string   `json:"stopped,omitempty"` // why the node stopped by itself
+}
+
+// Request asks a node for something.
+type Request struct {
+	ID    uint64   `json:"id"` // above zero
+	Op    string   `json:"op"` // put, get or quit
+	Key   string   `json:"key,omitempty"`
+	Value string   `json:"value,omitempty"`
+	Keys  []string `json:"keys,omitempty"` // of get
+}
+
+// Reply answers the request of the same ID.
+type Reply struct {
+	ID     uint64              `json:"id"`
+	Err    string              `json:"err,omitempty"`
+	Values map[string][]string `json:"values,omitempty"` // of get: all concurrent values of each key that has one
+}
