@@ -72,6 +72,7 @@ type watcher struct {
 	modeAt  time.Time
 	rowAt   time.Duration // when the own row was last changed
 	row     split.Row
+	rowDue  bool // another one waits for its time
 	alive   map[view.NodeID]bool
 	lost    []view.NodeID
 }
@@ -133,7 +134,11 @@ func (w *watcher) look() (next time.Duration) {
 		p.wake()
 	}
 	p.status.Set(w.status(s, cloud))
-	return min(w.split.Next(), w.modes.Next(), w.cloud.Next(), w.rowAt+rowPause)
+	next = min(w.split.Next(), w.modes.Next(), w.cloud.Next())
+	if w.rowDue {
+		next = min(next, w.rowAt+rowPause)
+	}
+	return next
 }
 
 // greet has this node say what it says once more when it meets somebody: the
@@ -172,8 +177,9 @@ func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.N
 		}
 	}
 	row := split.NewRow(unreached)
-	if now := w.p.since(); now >= w.rowAt+rowPause && (row.Isolated != w.row.Isolated || !slices.Equal(row.Unreachable, w.row.Unreachable)) {
-		w.row, w.rowAt = row, now
+	w.rowDue = row.Isolated != w.row.Isolated || !slices.Equal(row.Unreachable, w.row.Unreachable)
+	if now := w.p.since(); w.rowDue && now >= w.rowAt+rowPause {
+		w.row, w.rowAt, w.rowDue = row, now, false
 	}
 	rows[w.p.id] = row
 	return rows, lives
