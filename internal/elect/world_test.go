@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/split"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -36,6 +37,8 @@ type world struct {
 	cut   [][]bool // messages from i to j do not arrive
 	loss  float64
 	quick bool // nothing takes long on its way
+
+	stirred bool // an Election has taken a step, or a node goes on
 
 	grants [elections]map[view.NodeID]held // by voter, as the world saw them leave
 	reigns [elections][]past
@@ -153,7 +156,10 @@ func (w *world) run(d time.Duration) {
 		e := heap.Pop(&w.queue).(event)
 		w.now = e.at
 		e.fn()
-		w.check()
+		if w.stirred { // leases end by themselves, they do not begin so
+			w.stirred = false
+			w.check()
+		}
 	}
 	w.now = end
 }
@@ -276,6 +282,7 @@ func (w *world) send(from, to *node, fn func()) {
 
 // perform does what an Election asks for; the node may crash in the middle.
 func (w *world) perform(nd *node, e int, effects []Effect) {
+	w.stirred = true
 	life := nd.life
 	if v := &nd.e[e].voter; v.released && v.d.Grant.Node == nd.id {
 		w.freed(nd, e, nd.id, v.d.Grant.Term)
@@ -393,7 +400,13 @@ func (w *world) view(nd *node) (v view.View, unreached []view.NodeID) {
 func (w *world) field(nd *node, v view.View, e int) Field {
 	f := Field{Component: map[view.NodeID]bool{}, RTT: 20 * time.Millisecond}
 	var in []view.NodeID
-	for _, id := range w.component(nd, v) {
+	rows := split.Rows{nd.id: split.NewRow(nd.mine.unreached)}
+	for id, n := range nd.notices {
+		if id != nd.id && len(n.unreached) > 0 {
+			rows[id] = split.NewRow(n.unreached)
+		}
+	}
+	for _, id := range split.Component(v, rows) {
 		f.Component[id] = true
 		in = append(in, id)
 	}
@@ -418,23 +431,6 @@ func (w *world) field(nd *node, v view.View, e int) Field {
 		f.Electorate = OfVoters(1, all)
 	}
 	return f
-}
-
-// component is who a node reaches, by others if need be.
-func (w *world) component(nd *node, v view.View) (out []view.NodeID) {
-	for _, m := range v.Members {
-		reached := m.State == view.Alive
-		for _, r := range v.Members {
-			n, ok := nd.notices[r.ID]
-			if m.State == view.Suspect && r.State == view.Alive && r.ID != nd.id && ok && !slices.Contains(n.unreached, m.ID) {
-				reached = true
-			}
-		}
-		if reached {
-			out = append(out, m.ID)
-		}
-	}
-	return out
 }
 
 // --- what must hold --------------------------------------------------------
