@@ -99,3 +99,11 @@ func wrap(text string, n int) (lines []string) {
 	}
 	return lines
 }
+
+// short leaves the first most of lines of n cells, and shows if there are more.
+func short(lines []string, most, n int) []string {
+	if len(lines) <= most {
+		return lines
+	}
+	return append(lines[:most-1:most-1], clip(lines[most-1], n-2)+" …")
+}

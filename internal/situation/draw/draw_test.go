@@ -278,6 +278,14 @@ func TestLongListsAreCutShort(t *testing.T) {
 	if n := strings.Count(text, "\n"); n > 90 {
 		t.Errorf("%d lines", n)
 	}
+	var leads []string
+	for i := range 64 {
+		leads = append(leads, fmt.Sprintf("election-%d (term %d)", i, i))
+	}
+	one := Text(Picture{Self: 1, Nodes: []Node{{ID: 1, Leads: leads}}})
+	if n := strings.Count(one, "election-"); n < leadLines || !strings.HasSuffix(one, " …\n") || strings.Count(one, "\n") > 7+leadLines {
+		t.Errorf("a node that leads 64 elections:\n%s", one)
+	}
 	for _, words := range []string{"doubtful links: 500", "and 481 more", "(smaller zones)"} {
 		if !strings.Contains(text, words) {
 			t.Errorf("no %q in\n%s", words, text)

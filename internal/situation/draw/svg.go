@@ -123,11 +123,7 @@ func (d *drawing) head() {
 		self = m.label
 	}
 	d.text(margin, 62, "soft", "start", clip("as seen from "+self+" · "+count(d.inOrder), 90))
-	words := wrap(d.Situation, 110)
-	if len(words) > 2 {
-		words = append(words[:1], clip(words[1], 108)+" …")
-	}
-	for i, line := range words {
+	for i, line := range short(wrap(d.Situation, 110), 2, 110) {
 		d.text(margin, 62+(i+1)*lineHeight, "", "start", line)
 	}
 	d.badge()

@@ -13,6 +13,7 @@ const (
 	columns   = 100
 	named     = 40 // above so many nodes there are counts, not names
 	longest   = 20 // lines of a list
+	leadLines = 4  // lines of what one node leads
 	nameCells = 24
 	zoneCells = 16
 	leadCells = columns - 4 - nameCells - zoneCells - 4*2 - 9 - 6
@@ -96,7 +97,15 @@ func (t *text) node(m member) {
 	if m.Storing {
 		role = "stores"
 	}
-	t.line(2, "%s %s  %s  %-9s  %-6s  %s", mark, pad(m.label, nameCells), pad(m.zone, zoneCells), stateWord(m.State), role, clip(m.leads(), leadCells))
+	var first string
+	leads := short(wrap(m.leads(), leadCells), leadLines, leadCells)
+	if len(leads) > 0 {
+		first, leads = leads[0], leads[1:]
+	}
+	t.line(2, "%s %s  %s  %-9s  %-6s  %s", mark, pad(m.label, nameCells), pad(m.zone, zoneCells), stateWord(m.State), role, first)
+	for _, more := range leads {
+		t.line(columns-leadCells, "%s", more)
+	}
 }
 
 // zones writes a line of counts for each zone; the smallest of many share one.
