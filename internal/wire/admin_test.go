@@ -26,7 +26,7 @@ func adminSamples() []sample {
 	failed := AdminResult{AdminOutcome: AdminOutcome{1 << 60, "a fault of later years"}, Context: []byte{}}
 	status := AdminStatus{Hints: 1, Syncing: 2, Delivered: 3, Repaired: 4, Compared: 5, Moved: 1 << 63}
 	health := AdminHealth{AdminOutcome: AdminOutcome{AdminClosed, "closed"}, Problems: []string{"one"}, Shards: []string{"b shard 1", "b shard 2"}}
-	return []sample{
+	return append([]sample{
 		{"request", AppendAdminRequest(nil, &req), req, as(DecodeAdminRequest)},
 		{"request-bare", AppendAdminRequest(nil, &bare), bare, as(DecodeAdminRequest)},
 		{"item", AppendAdminItem(nil, &item), item, as(DecodeAdminItem)},
@@ -35,7 +35,7 @@ func adminSamples() []sample {
 		{"result-failed", AppendAdminResult(nil, &failed), failed, as(DecodeAdminResult)},
 		{"health", AppendAdminHealth(nil, &health), health, as(DecodeAdminHealth)},
 		{"status", AppendAdminStatus(nil, &status), status, as(DecodeAdminStatus)},
-	}
+	}, adminPartitionSamples()...)
 }
 
 // Golden files are kept for ever: what an old build wrote stays readable.
