@@ -14,6 +14,7 @@ import (
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/storage/file"
+	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -39,6 +40,7 @@ type Partition struct {
 	ready   atomic.Bool // the others had their time to be met
 	kick    chan struct{}
 	scene   atomic.Pointer[scene]
+	seen    atomic.Pointer[seen] // by the latest look; never nil
 	score   atomic.Uint64
 	status  *notify.Value[Status]
 	modes   *notify.Value[Mode]
@@ -68,8 +70,12 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 		cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger, id: cfg.Mesh.ID(), dir: filepath.Join(cfg.Mesh.Dir(), "partition"), started: time.Now(),
 		leads: make(chan struct{}, 1), kick: make(chan struct{}, 1), met: make(chan []view.NodeID, 1),
 		notices: newNotices(cfg.Mesh.ID(), self.Boot), elections: map[Election]*election{},
-		status: notify.New(Status{Node: cfg.Mesh.ID(), Component: []view.NodeID{cfg.Mesh.ID()}, Members: len(v.Members)}), modes: notify.New(Normal),
+		modes: notify.New(Normal),
 	}
+	alone := []view.NodeID{p.id} // until the first look
+	first := Status{Node: p.id, Component: alone, Members: len(v.Members), Leader: Leadership{Election: p.leaderOf()}}
+	p.status = notify.New(first)
+	p.seen.Store(&seen{&scene{self: p.id, view: v, component: alone}, first})
 	if err := p.makeDir(); err != nil {
 		return nil, err
 	}
@@ -96,6 +102,7 @@ func (p *Partition) makeDir() error {
 func (p *Partition) begin() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
 		methodAsk: p.serveAsk, methodBack: p.serveBack, methodSums: p.serveSums, methodSwap: p.serveSwap,
+		wire.MethodAdminPartition: p.serveInspect,
 	} {
 		if err := p.mesh.Handle(method, p.whileOpen(serve)); err != nil {
 			return fmt.Errorf("partition: serve %s: %w", method, err)

@@ -28,7 +28,15 @@ type scene struct {
 	component []view.NodeID
 	within    map[view.NodeID]bool
 	notices   map[view.NodeID]heardNotice
+	rows      split.Rows
 	rtt       time.Duration
+}
+
+// seen is what one look has shown: the scene, and what is made of it. It is never
+// changed after it was made.
+type seen struct {
+	*scene
+	status Status
 }
 
 // field composes what one election may know.
@@ -124,7 +132,7 @@ func (w *watcher) look() (next time.Duration) {
 	cloud, _ := w.cloud.Step(now, component, p.cloudReports(told))
 	w.enter(now, component, cloud)
 
-	s := &scene{self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, notices: told, rtt: medianRTT(w.view)}
+	s := &scene{self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, notices: told, rows: rows, rtt: medianRTT(w.view)}
 	for _, id := range component {
 		s.within[id] = true
 	}
@@ -133,7 +141,9 @@ func (w *watcher) look() (next time.Duration) {
 		p.scene.Store(s)
 		p.wake()
 	}
-	p.status.Set(w.status(s, cloud))
+	status := w.status(s, cloud)
+	p.seen.Store(&seen{s, status})
+	p.status.Set(status)
 	next = min(w.split.Next(), w.modes.Next(), w.cloud.Next())
 	if w.rowDue {
 		next = min(next, w.rowAt+rowPause)

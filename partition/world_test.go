@@ -87,7 +87,7 @@ func (w *world) add(dir string, pr profile, config func(*Config)) *box {
 	i := len(w.boxes)
 	addr := netip.AddrFrom4([4]byte{10, 0, byte((i + 1) >> 8), byte(i + 1)})
 	b := &box{w: w, addr: addr, fs: vfs.NewCrashableMem(), clock: clock.Simulated(0), mesh: mesh.Config{
-		Dir: dir, Secret: bytes.Repeat([]byte{5}, identity.SecretSize), MeshName: "cut", Storing: true, Shards: 16, Profile: pr.mesh,
+		Dir: dir, Secret: bytes.Repeat([]byte{5}, identity.SecretSize), MeshName: "cut", Storing: true, AllowAdmin: true, Shards: 16, Profile: pr.mesh,
 		Name: fmt.Sprintf("node-%d", i), Zone: fmt.Sprintf("zone-%d", i%3),
 		Listen: netip.AddrPortFrom(addr, 7800).String(), Seeds: []string{"10.0.0.1:7800"}, Network: w.net.Host(addr),
 	}}
