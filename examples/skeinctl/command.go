@@ -33,10 +33,20 @@ Whoever holds it can join the mesh as any node.`},
 		{name: "members", short: "who belongs to the mesh, and who is alive", run: (*session).members, flags: set{(*session).nodeFlags}, long: `
 Shows all members, dead or alive, as the node sees them. Times are by its
 clock.`},
-		{name: "status", short: "how a node and its store are doing", run: (*session).status, flags: set{(*session).nodeFlags}, long: `
+		{name: "status", short: "how a node, its store and its part of the mesh are doing", run: (*session).status, flags: set{(*session).nodeFlags}, long: `
 Counts members by state, and tells of the node's store: copies it keeps for
 nodes that are down (hints), shards in which it is still catching up (syncing),
-and what it did since it was opened.`},
+and what it did since it was opened. If the node opens a partition, who leads
+which election, with the whole fencing token, and a drawing follow: whom it
+reaches (the component) and whom not, links in doubt, whether the cloud is
+reached, in what mode the node is, and whether the network seems to be cut and
+what speaks for it. It is what this one node sees: on the other side of a cut
+another one sees something else. -json says in verdicts what members that came
+back went through, and in merges what was told of that.`},
+		{name: "draw", short: "draw the mesh as a node sees it", run: (*session).draw, flags: set{(*session).nodeFlags, (*session).drawFlags}, long: `
+Draws what status tells of components, leaders, links and the cloud as an SVG
+image, which stands alone and is put out, or written to the file that -o names,
+over what is in it. -json puts out {"svg": ...}, or with -o {"file": ...}.`},
 		{name: "health", short: "what an operator should look at", run: (*session).health, flags: set{(*session).nodeFlags, (*session).healthFlags}, long: `
 Says in words what is wrong with the node's store and what to do about it, or
 that all is well. It is what this one node knows: ask each of them. With -all a
@@ -106,6 +116,7 @@ type session struct {
 	json                       bool
 
 	bucket, level, seen string
+	file                string
 	all, showContext    bool
 	ttl                 time.Duration
 }
@@ -177,6 +188,10 @@ func (s *session) keyFlags(fs *flag.FlagSet) {
 
 func (s *session) healthFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&s.all, "all", false, "also print a line for each shard")
+}
+
+func (s *session) drawFlags(fs *flag.FlagSet) {
+	fs.StringVar(&s.file, "o", "", "`file` to write the image to; none: standard output")
 }
 
 func (s *session) getFlags(fs *flag.FlagSet) {

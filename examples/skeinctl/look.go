@@ -12,6 +12,7 @@ import (
 
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition"
 	"github.com/skeinmesh/skein/replica"
 )
 
@@ -96,6 +97,8 @@ type statusJSON struct {
 	Name    string         `json:"name"`
 	Members map[string]int `json:"members"` // by state
 	Store   *storeJSON     `json:"store"`   // null: the node has none
+	// Partition is what the node knows of cuts and leaders; null: it opens none.
+	Partition *partitionJSON `json:"partition"`
 }
 
 type storeJSON struct {
@@ -118,21 +121,24 @@ func (s *session) status() error {
 		if err != nil && hasStore {
 			return err
 		}
-		states := []view.State{view.Alive, view.Suspect, view.Failed, view.Departed, view.Unknown}
+		report, err := partition.Inspect(ctx, node)
+		opensPartition := !errors.Is(err, mesh.ErrNoHandler)
+		if err != nil && opensPartition {
+			return err
+		}
 		if s.json {
-			self, _ := v.Member(v.Self)
-			out := statusJSON{Mesh: v.Mesh.String(), Self: v.Self.String(), Name: self.Name, Members: map[string]int{}}
-			for _, state := range states {
-				out.Members[state.String()] = v.Count(state)
-			}
+			out := countsJSON(v)
 			if hasStore {
 				out.Store = &storeJSON{st.Hints, st.Syncing, st.Delivered, st.Repaired, st.Compared, st.Moved}
+			}
+			if opensPartition {
+				out.Partition = statusOf(report.Status)
 			}
 			return s.printJSON(out)
 		}
 		tw := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(tw, "node\t%s\nmesh\t%v\nmembers\t%d\n", nameOf(v), v.Mesh, len(v.Members))
-		for _, state := range states {
+		for _, state := range allStates {
 			fmt.Fprintf(tw, "  %v\t%d\n", state, v.Count(state))
 		}
 		if hasStore {
@@ -145,6 +151,27 @@ func (s *session) status() error {
 		} else {
 			fmt.Fprintln(tw, "store\tnone\tthe program opens none")
 		}
-		return tw.Flush()
+		if !opensPartition {
+			fmt.Fprintln(tw, "partition\tnone\tthe program opens none: of cuts and leaders nothing is known")
+			return tw.Flush()
+		}
+		leaders(tw, v, report.Status)
+		if err := tw.Flush(); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(s.out, "\n%s", cleanLines(report.Text))
+		return err
 	})
+}
+
+// allStates are the states that members are counted by.
+var allStates = [...]view.State{view.Alive, view.Suspect, view.Failed, view.Departed, view.Unknown}
+
+func countsJSON(v view.View) statusJSON {
+	self, _ := v.Member(v.Self)
+	out := statusJSON{Mesh: v.Mesh.String(), Self: v.Self.String(), Name: self.Name, Members: map[string]int{}}
+	for _, state := range allStates {
+		out.Members[state.String()] = v.Count(state)
+	}
+	return out
 }

@@ -3,7 +3,8 @@
 //
 //	skeinctl init                       mint the secret of a new mesh
 //	skeinctl members                    who belongs to the mesh, and who is alive
-//	skeinctl status                     how a node and its store are doing
+//	skeinctl status                     how a node, its store and its part of the mesh are doing
+//	skeinctl draw -o mesh.svg           draw the mesh as a node sees it
 //	skeinctl get -bucket b key          read a value
 //	skeinctl put -bucket b key value    write one
 //	skeinctl del -bucket b key          delete it

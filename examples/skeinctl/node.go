@@ -40,6 +40,8 @@ func (s *session) explain(err error) string {
 	switch {
 	case errors.Is(err, mesh.ErrAdminOff):
 		return fmt.Sprintf("the node at %s does not answer admin requests: the program that runs it must set AllowAdmin in its mesh.Config", s.addr)
+	case errors.Is(err, mesh.ErrNoHandler) && s.name == "draw":
+		return fmt.Sprintf("the node at %s opens no partition (partition.Open), so it knows of no cuts and leaders; members and status tell what it does know", s.addr)
 	case errors.Is(err, mesh.ErrNoHandler):
 		return fmt.Sprintf("the node at %s has no store: the program that runs it opens none (replica.Open)", s.addr)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -78,11 +80,22 @@ func (s *session) printJSON(v any) error {
 // clean makes one line of a text from elsewhere that does nothing to a
 // terminal.
 func clean(text string) string {
-	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+	return strings.Map(printable, strings.ReplaceAll(strings.TrimSpace(text), "\n", "; "))
+}
+
+// cleanLines keeps the lines of such a text as they are.
+func cleanLines(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+		if r == '\n' {
 			return r
 		}
-		return unicode.ReplacementChar
+		return printable(r)
 	}, text)
+}
+
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return unicode.ReplacementChar
 }

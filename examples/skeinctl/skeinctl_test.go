@@ -17,6 +17,7 @@ import (
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/identity"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition"
 	"github.com/skeinmesh/skein/replica"
 )
 
@@ -95,13 +96,14 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// startMesh starts two storing nodes and two buckets on them. The first node
-// is where the commands go.
+// startMesh starts two storing nodes, each with a Partition, and two buckets on
+// them. The first node is where the commands go.
 func startMesh(t *testing.T) []*mesh.Node {
 	t.Helper()
 	secret := mintSecret(t)
 	var nodes []*mesh.Node
 	var stores []*replica.Store
+	var parts []*partition.Partition
 	for i, name := range []string{"press-1", "press-2"} {
 		n := startNode(t, secret, func(c *mesh.Config) {
 			c.Name, c.Zone, c.MeshName, c.Shards = name, fmt.Sprint("line-", i), "plant", 16
@@ -110,9 +112,16 @@ func startMesh(t *testing.T) []*mesh.Node {
 			}
 		})
 		nodes, stores = append(nodes, n), append(stores, openStore(t, n))
+		parts = append(parts, openPartition(t, n))
 	}
 	for _, n := range nodes {
 		waitFor(t, "two nodes meet", func() bool { return n.View().Count(view.Alive) == 2 })
+	}
+	for _, p := range parts {
+		waitFor(t, "one of two nodes leads", func() bool {
+			st := p.Status()
+			return len(st.Component) == 2 && !st.Leader.Token.IsZero()
+		})
 	}
 	for name, policy := range map[string]replica.Policy{"readings": replica.LastWriterWins, "votes": replica.Siblings} {
 		for _, store := range stores {
@@ -139,6 +148,7 @@ func at(command string, args ...string) []string {
 func TestCommandsAgainstAMesh(t *testing.T) {
 	nodes := startMesh(t)
 	t.Run("look", func(t *testing.T) { testLook(t, nodes) })
+	t.Run("draw", func(t *testing.T) { testDraw(t, nodes) })
 	t.Run("data", testData)
 	t.Run("siblings", testSiblings)
 	t.Run("json", testJSON)
@@ -156,6 +166,11 @@ func testEvict(t *testing.T, nodes []*mesh.Node) {
 		return m.State != view.Alive && m.State != view.Suspect
 	})
 	ctl("", at("health")...).want(t, exitOK, "press-2 ("+id.String()+") is down", "")
+	waitFor(t, "it is drawn apart", func() bool {
+		_, drawn, _ := strings.Cut(ctl("", at("status")...).want(t, exitOK, "", "").out, "component 1")
+		ours, lost, found := strings.Cut(drawn, "out of contact")
+		return found && strings.Contains(ours, "press-1") && strings.Contains(lost, "press-2")
+	})
 	ctl("", at("evict", id.String())...).want(t, exitOK, "press-2 ("+id.String()+") is given up for good", "")
 	waitFor(t, "nothing is left to be said of it", func() bool {
 		return strings.Contains(ctl("", at("health")...).want(t, exitOK, "", "").out, "all is well")
@@ -260,6 +275,18 @@ func testJSON(t *testing.T) {
 	if read(&st, at("status")...); st.Members["alive"] != 2 || st.Store == nil || st.Name != "press-1" {
 		t.Errorf("status: %+v", st)
 	}
+	if p := st.Partition; p == nil || len(p.Component) != 2 || p.Leader.Token == "" || p.Leader.Election != "mesh" || p.Leader.Scope != "component" ||
+		p.Situation != "whole" || p.Mode != "normal" || p.Cloud != "unknown" || p.Reached != 2 || len(p.Elections) != 1 || p.Elections[0] != p.Leader {
+		t.Errorf("status: %+v", p)
+	}
+	var drawn struct{ SVG, File string }
+	if read(&drawn, at("draw")...); !strings.HasPrefix(drawn.SVG, "<svg ") || drawn.File != "" {
+		t.Errorf("draw: %+v", drawn)
+	}
+	path := filepath.Join(t.TempDir(), "mesh.svg")
+	if read(&drawn, at("draw", "-o", path)...); drawn.File != path {
+		t.Errorf("draw: %+v", drawn)
+	}
 	var res resultJSON
 	if read(&res, at("put", "-bucket", "readings", "j", "v\xff")...); res.Durable != 2 || res.Context.IsZero() || res.Degraded {
 		t.Errorf("put: %+v", res)
@@ -311,8 +338,14 @@ func testRefused(t *testing.T, nodes []*mesh.Node) {
 
 func TestNodeWithoutAStore(t *testing.T) {
 	n := startNode(t, mintSecret(t), func(c *mesh.Config) { c.Name = "lonely" })
-	ctl("", "status", "-addr", n.Addr().String()).want(t, exitOK, "store", "")
-	ctl("", "status", "-addr", n.Addr().String(), "-json").want(t, exitOK, `"store":null`, "")
+	out := ctl("", "status", "-addr", n.Addr().String()).want(t, exitOK, "", "").out
+	for _, want := range []string{"members 1", "store none", "partition none"} {
+		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("status lacks %q:\n%s", want, out)
+		}
+	}
+	ctl("", "status", "-addr", n.Addr().String(), "-json").want(t, exitOK, `"store":null,"partition":null`, "")
+	ctl("", "draw", "-addr", n.Addr().String()).want(t, exitFailed, "", "opens no partition")
 	ctl("", "get", "-addr", n.Addr().String(), "-bucket", "b", "k").want(t, exitFailed, "", "has no store")
 }
 
@@ -443,6 +476,9 @@ func TestCommandLines(t *testing.T) {
 
 func TestTextFromElsewhereIsHarmless(t *testing.T) {
 	if got := clean("a\x1b[2Jb\nc\r"); got != "a\ufffd[2Jb; c" {
+		t.Errorf("%q", got)
+	}
+	if got := cleanLines("  a\x1b[2Jb\n c\r\n"); got != "  a\ufffd[2Jb\n c\ufffd\n" {
 		t.Errorf("%q", got)
 	}
 }

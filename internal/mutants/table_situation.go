@@ -123,4 +123,19 @@ var draw = []Mutant{
 		File: "internal/situation/draw/layout.go", Old: "math.Sqrt(float64(i)+0.5)", New: "math.Sqrt(float64(i/2)+0.5)",
 		Packages: drawTests, Tests: "TestEveryNode",
 	},
+	{
+		Name: "picture-one-way-by-silence", Rule: "a link is said to work one way only if the other end would be heard to deny it",
+		File: "partition/picture.go", Old: "return told && (m.State == view.Alive || m.Unreachable)", New: "return told || m.State != view.Unknown",
+		Packages: "./partition", Tests: "TestDoubtfulLinks",
+	},
+	{
+		Name: "picture-the-lost-as-a-component", Rule: "of those out of contact nobody says that they reach each other",
+		File: "partition/picture.go", Old: "Components: [][]view.NodeID{s.component}", New: "Components: split.Components(s.view, s.rows)",
+		Packages: "./partition", Tests: "TestTextOfACut",
+	},
+	{
+		Name: "picture-leader-of-nobody", Rule: "an election without a known leader is shown as such",
+		File: "partition/picture.go", Old: "if l.Token.IsZero() {", New: "if false {",
+		Packages: "./partition", Tests: "TestTextOf",
+	},
 }
