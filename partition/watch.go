@@ -82,7 +82,6 @@ type watcher struct {
 	row     split.Row
 	rowDue  bool // another one waits for its time
 	alive   map[view.NodeID]bool
-	lost    []view.NodeID
 }
 
 func (p *Partition) watch(ctx context.Context) {
