@@ -51,7 +51,7 @@ func (s *story) write(ctx context.Context, sides [][]string, during func(context
 	var wg sync.WaitGroup
 	writers := make([]*writer, len(sides))
 	for i, side := range sides {
-		w := &writer{journal: s.journal, nodes: func() []*proc { return s.running(side...) }, ids: &s.writes}
+		w := &writer{name: fmt.Sprintf("writer-%d", i+1), journal: s.journal, nodes: func() []*proc { return s.running(side...) }, ids: &s.writes}
 		writers[i] = w
 		wg.Go(func() { errs[i] = w.run(ctx) })
 	}
