@@ -16,7 +16,7 @@ import (
 const (
 	lifeFor  = 7 * time.Second
 	deathFor = 9 * time.Second  // long enough for the dead node to be given up
-	cutFor   = 12 * time.Second // long enough for each side to give up the other
+	cutFor   = 12 * time.Second // long enough for each side to give up the other and choose a leader
 	afterFor = 4 * time.Second
 )
 
@@ -51,7 +51,7 @@ func (s *story) write(ctx context.Context, sides [][]string, during func(context
 	var wg sync.WaitGroup
 	writers := make([]*writer, len(sides))
 	for i, side := range sides {
-		w := &writer{journal: s.journal, nodes: func() []*proc { return s.running(side...) }, ids: &s.writes}
+		w := &writer{name: fmt.Sprintf("writer-%d", i+1), journal: s.journal, nodes: func() []*proc { return s.running(side...) }, ids: &s.writes}
 		writers[i] = w
 		wg.Go(func() { errs[i] = w.run(ctx) })
 	}
@@ -154,26 +154,22 @@ func (s *story) sever(ctx context.Context, side []string) error {
 }
 
 func (s *story) cut(ctx context.Context) error {
-	var east []string
-	for _, p := range s.plans {
-		if !slices.Contains(west, p.Name) {
-			east = append(east, p.Name)
-		}
-	}
+	east := slices.DeleteFunc(names(s.plans), func(name string) bool { return slices.Contains(west, name) })
 	s.chapter("The network is cut: " + strings.Join(west, " ") + " | " + strings.Join(east, " "))
 	if err := s.sever(ctx, west); err != nil {
 		return err
 	}
 	begin := time.Now()
-	err := s.write(ctx, [][]string{west, east}, func(ctx context.Context) error {
+	err := s.write(ctx, [][]string{west, east}, func(ctx context.Context) (err error) {
 		before := s.journal.count()
-		if err := pause(ctx, cutFor); err != nil {
+		if s.out.LeadersDuringCut, err = s.follow(ctx, cutFor, steadyFor, west, east); err != nil {
 			return err
 		}
-		s.say("both sides went on: %d writes acknowledged in %s", s.journal.count()-before, ms(cutFor))
+		s.say("both sides went on: %d writes acknowledged in %s", s.journal.count()-before, ms(time.Since(begin)))
 		for _, side := range [][]string{west, east} {
 			s.sayViews(ctx, side)
 		}
+		s.sayLeaders(s.out.LeadersDuringCut, begin, "the cut")
 		return nil
 	})
 	if err != nil {
@@ -200,15 +196,22 @@ func (s *story) merge(ctx context.Context) error {
 	if err := s.sever(ctx, nil); err != nil {
 		return err
 	}
-	if err := s.await(ctx, 45*time.Second, "all five agree on members and data", func() bool {
+	var wg sync.WaitGroup
+	var led error
+	wg.Go(func() { led = s.reunite(ctx) })
+	err := s.await(ctx, 45*time.Second, "all five agree on members and data", func() bool {
 		all := s.statuses(ctx)
 		return whole(all, len(s.plans)) && agree(all)
-	}); err != nil {
+	})
+	took := time.Since(begin)
+	wg.Wait()
+	if err := errors.Join(err, led); err != nil {
 		return err
 	}
-	s.out.MergeMS = time.Since(begin).Milliseconds()
+	s.out.MergeMS = took.Milliseconds()
 	s.say("members and data are one again after %s; %d items differed and were exchanged beyond the hints",
-		ms(time.Since(begin)), moved(s.statuses(ctx))-before)
+		ms(took), moved(s.statuses(ctx))-before)
+	s.sayLeaders(s.out.LeadersAfter, begin, "the heal")
 	return s.conflicts(ctx)
 }
 
@@ -248,7 +251,12 @@ func (s *story) conflicts(ctx context.Context) error {
 
 func (s *story) after(ctx context.Context) error {
 	s.chapter("Life goes on")
-	return s.write(ctx, [][]string{nil}, func(ctx context.Context) error { return pause(ctx, afterFor) })
+	return s.write(ctx, [][]string{nil}, func(ctx context.Context) error {
+		begin := time.Now()
+		leaders, err := s.follow(ctx, afterFor, steadyFor, names(s.plans))
+		s.sayLeaders(leaders, begin, "the drain")
+		return err
+	})
 }
 
 func moved(all []*status) uint64 {

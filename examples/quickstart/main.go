@@ -2,13 +2,15 @@
 // own with its own disk, on this machine. It stores this host's telemetry in
 // it while one node is killed, the network is cut in two, one disk is lost for
 // good and one node is drained, and then audits the nodes' disks against its own
-// journal of what was acknowledged.
+// journal of what was acknowledged. While the network is cut, and after, it looks
+// who leads each side.
 //
 //	go run ./examples/quickstart          tells the story
 //	go run ./examples/quickstart -json    also prints the outcome as its last line
 //
 // The exit status is 0 only if nothing acknowledged was lost, nothing deleted
-// came back and all copies are equal. -plant makes the audit prove that it can
+// came back, all copies are equal, each side of the cut had one leader on which its
+// nodes agreed, and so had the whole after it, with no lower token. -plant makes the audit prove that it can
 // fail: drop-ack, revive or diverge each plant one fault that it must find.
 package main
 
@@ -36,8 +38,15 @@ type outcome struct {
 	DrainedMS   int64 `json:"drained_ms"` // order to leave until the node had handed over all it held, and gone
 	Conflicts   int   `json:"conflicts"`  // keys written on both sides of the cut
 	WritesPerS  int   `json:"writes_per_s"`
-	OK          bool  `json:"ok"`
+
+	LeadersDuringCut []leader `json:"leaders_during_cut"` // who led each side when the cut healed
+	LeadersAfter     []leader `json:"leaders_after"`      // who led all five after it
+
+	OK bool `json:"ok"`
 }
+
+// noOutcome is that of a story that has not begun: lists are empty, not null.
+func noOutcome() outcome { return outcome{LeadersDuringCut: []leader{}, LeadersAfter: []leader{}} }
 
 func main() {
 	asJSON := flag.Bool("json", false, "print the outcome as one JSON object on the last line")

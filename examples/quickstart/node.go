@@ -17,6 +17,7 @@ import (
 
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition"
 	"github.com/skeinmesh/skein/replica"
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -27,11 +28,12 @@ const bucketName = "telemetry"
 // for this long are made elsewhere.
 const healAfter = 5 * time.Second
 
-// gateway is a node's process: a mesh node, its store, and the parent at the
-// other end of standard input and output.
+// gateway is a node's process: a mesh node, its store, its part in elections, and
+// the parent at the other end of standard input and output.
 type gateway struct {
 	net    *cuttable
 	node   *mesh.Node
+	part   *partition.Partition
 	store  *replica.Store
 	bucket *replica.Bucket
 
@@ -65,6 +67,12 @@ func runGateway(ctx context.Context, p plan, in io.Reader, out io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, g.node.Close()) }()
+	g.part, err = partition.Open(ctx, partition.Config{Mesh: g.node, Logger: logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.part.Close()) }()
+	g.node.OnLeave(func(context.Context) error { return g.part.Close() }) // the last of all: it gives back the lead
 	g.store, err = replica.Open(ctx, replica.Config{Mesh: g.node, HealAfter: healAfter, Logger: logger})
 	if err != nil {
 		return err
@@ -145,6 +153,9 @@ func (g *gateway) answer(ctx context.Context, r request) (answer, error) {
 		return answer{}, nil
 	case "status":
 		return g.status(ctx)
+	case "leader":
+		l := g.part.Status().Leader
+		return answer{Leader: &claim{Token: l.Token, Here: l.Here, Scope: l.Election.Scope.String()}}, nil
 	case "leave":
 		return answer{}, g.node.Leave(ctx)
 	}

@@ -67,7 +67,7 @@ func (s *story) judge(homes map[string][]view.NodeID, differing int) error {
 	v := audit(entries, disks, func(key string) []view.NodeID { return homes[key] })
 	s.out.Acked, s.out.Lost, s.out.Resurrected, s.out.Diverged = v.Acked, v.Lost, v.Resurrected, v.Diverged+differing
 	s.out.WritesPerS = int(float64(v.Acked) / s.writing.Seconds())
-	s.out.OK = v.ok() && differing == 0
+	s.out.OK = v.ok() && differing == 0 && len(s.faults) == 0
 	s.done()
 	s.say("%d writes were acknowledged, %d a second", v.Acked, s.out.WritesPerS)
 	for _, f := range v.Faults {
@@ -80,10 +80,12 @@ func (s *story) judge(homes map[string][]view.NodeID, differing int) error {
 		}
 	}
 	if !s.out.OK {
-		s.say("%d lost, %d came back, %d keys differ between their homes: this must not be", v.Lost, v.Resurrected, s.out.Diverged)
+		s.say("%d lost, %d came back, %d keys differ between their homes, %d faults of leaders: this must not be",
+			v.Lost, v.Resurrected, s.out.Diverged, len(s.faults))
 		return errors.New("the audit failed")
 	}
 	s.say("audit of the disks against the writer's journal: nothing lost, nothing came back, all copies equal")
+	s.say("leaders: one on each side of the cut, one of all after it, whose token is not lower than theirs")
 	return nil
 }
 

@@ -41,11 +41,12 @@ type story struct {
 	began   time.Time
 	writing time.Duration // how long a writer ran
 
-	mu    sync.Mutex
-	procs map[string]*proc       // by name; running ones
-	names map[view.NodeID]string // names by id
-	seen  []sighting
-	out   outcome
+	mu     sync.Mutex
+	procs  map[string]*proc       // by name; running ones
+	names  map[view.NodeID]string // names by id
+	seen   []sighting
+	faults []string // of elections: promises not kept
+	out    outcome
 }
 
 // sighting is one node's change of mind about another.
@@ -62,13 +63,14 @@ func tell(ctx context.Context, dir, plant string) (outcome, error) {
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "skein-quickstart-")
 		if err != nil {
-			return outcome{}, err
+			return noOutcome(), err
 		}
 		defer os.RemoveAll(tmp)
 		dir = tmp
 	}
 	s := &story{narrator: newNarrator(chapters), dir: dir, began: time.Now(),
-		procs: make(map[string]*proc), names: make(map[view.NodeID]string)}
+		procs: make(map[string]*proc), names: make(map[view.NodeID]string),
+		out: noOutcome()}
 	defer s.done()
 	defer s.killAll()
 	if err := s.prepare(); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -10,7 +11,7 @@ import (
 
 type request struct {
 	ID      uint64   `json:"id"`
-	Op      string   `json:"op"` // put, delete, read, homes, cut, status, leave, quit
+	Op      string   `json:"op"` // put, delete, read, homes, cut, status, leader, leave, quit
 	Key     string   `json:"key,omitempty"`
 	Value   []byte   `json:"value,omitempty"`
 	Keys    []string `json:"keys,omitempty"`
@@ -25,6 +26,7 @@ type answer struct {
 	Values map[string]value `json:"values,omitempty"` // read: what each key reads as; a missing key is deleted
 	Homes  [][]view.NodeID  `json:"homes,omitempty"`  // homes: of each key asked for
 	Status *status          `json:"status,omitempty"`
+	Leader *claim           `json:"leader,omitempty"`
 	Event  *event           `json:"event,omitempty"` // unasked
 }
 
@@ -51,6 +53,13 @@ type status struct {
 	Leftover int               `json:"leftover"`          // shards held that belong elsewhere
 	Moved    uint64            `json:"moved"`             // items brought here or there by anti-entropy so far
 	Digests  map[string]string `json:"digests,omitempty"` // per shard it is a home of
+}
+
+// claim is who leads as far as a node knows.
+type claim struct {
+	Token token.Token `json:"token"` // zero: it knows of nobody
+	Here  bool        `json:"here"`  // it is this node, by its own lease
+	Scope string      `json:"scope"`
 }
 
 // event is a change in how a node sees another.

@@ -32,6 +32,7 @@ type sample struct {
 // random nodes of its side: the latest reading of each metric is overwritten,
 // a history is appended, and old history is deleted.
 type writer struct {
+	name    string // in the keys of its history, which nobody else writes
 	journal *journal
 	nodes   func() []*proc // the nodes in reach of this writer
 
@@ -104,7 +105,7 @@ func (w *writer) sample(ctx context.Context, put func(job)) error {
 		}
 		p := past{at: now}
 		for _, r := range readings {
-			key := fmt.Sprintf("log/%d/%s", now.UnixMilli(), r.Metric)
+			key := fmt.Sprintf("log/%s/%d/%s", w.name, now.UnixMilli(), r.Metric)
 			p.keys = append(p.keys, key)
 			put(job{key: "now/" + r.Metric, metric: r.Metric, value: r.Value})
 			put(job{key: key, metric: r.Metric, value: r.Value})
