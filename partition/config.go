@@ -37,6 +37,8 @@ type Mesh interface {
 	Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error)
 	// Handle serves a method. The handler owns req.
 	Handle(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
+	// OnLeave has h run before the node leaves the mesh for good.
+	OnLeave(h func(ctx context.Context) error)
 	// Done is closed when the node is.
 	Done() <-chan struct{}
 }

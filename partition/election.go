@@ -319,6 +319,9 @@ func (e *election) stopped(w *work) {
 func (e *election) stand(ctx context.Context, w *work) error {
 	e.mu.Lock()
 	taken, err := e.work != nil, e.err
+	if e.p.leaving.Load() {
+		err = ErrClosed
+	}
 	if !taken && err == nil {
 		e.work = w
 	}
@@ -332,6 +335,10 @@ func (e *election) stand(ctx context.Context, w *work) error {
 	signal(e.p.leads)
 	err = e.do(ctx, func() {
 		e.stands = w
+		if w.quit = e.p.leaving.Load(); w.quit {
+			e.leave(w)
+			return
+		}
 		e.perform(e.machine.Stand(e.now(), true))
 	})
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 //
 // When work returns before its context has ended it is done: the lead is given
 // back and Lead returns nil. Otherwise Lead returns the error of ctx, ErrClosed,
-// ErrDisk, or ErrElection, when work has returned. This node may be chosen again
-// and again meanwhile.
+// ErrDisk, or ErrElection, when work has returned; ErrClosed, too, when the node
+// leaves the mesh. This node may be chosen again and again meanwhile.
 //
 // A machine that was suspended runs work on for a moment after it wakes up, though
 // another leads by then: check the token before each action that must not be done
@@ -29,6 +29,27 @@ func (p *Partition) Lead(ctx context.Context, election Election, work func(ctx c
 		return err
 	}
 	return e.standFor(ctx, work)
+}
+
+// resign has this node stand for nothing any more, and waits until it leads
+// nothing: it leaves the mesh. It goes on to vote for as long as it is here.
+func (p *Partition) resign(ctx context.Context) error {
+	p.leaving.Store(true)
+	for _, e := range p.known() {
+		e.mu.Lock()
+		w := e.work
+		e.mu.Unlock()
+		if w == nil {
+			continue
+		}
+		e.tell(func() { e.quit(w) })
+		select {
+		case <-w.gone:
+		case <-ctx.Done():
+			return fmt.Errorf("partition: leave: the work of %s has not ended: %w", e.name, ctx.Err())
+		}
+	}
+	return nil
 }
 
 func (e *election) standFor(ctx context.Context, do func(ctx context.Context, t token.Token)) error {
@@ -47,7 +68,7 @@ func (e *election) standFor(ctx context.Context, do func(ctx context.Context, t 
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case e.p.isClosed():
+	case e.p.isClosed() || e.p.leaving.Load():
 		return ErrClosed
 	}
 	return nil

@@ -1,9 +1,13 @@
 package partition
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // Each side of a cut has one leader within a bound, and the whole has one again
@@ -53,5 +57,28 @@ func TestCutOfFive(t *testing.T) {
 					slices.ContainsFunc(st.Verdicts, func(v Verdict) bool { return v.Cause != WasCut })
 			})
 		})
+	})
+}
+
+// A node that leaves gives its lead back: the others need not wait for the lease.
+func TestLeaderLeaves(t *testing.T) {
+	inWorld(t, 3, edge, nil, func(w *world) {
+		old := w.agreed(w.boxes...)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- old.part.Lead(context.Background(), Election{Name: "other"}, func(ctx context.Context, _ token.Token) { <-ctx.Done() })
+		}()
+		time.Sleep(time.Second)
+		if err := old.node.Leave(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, ErrClosed) {
+			t.Errorf("another Lead of the node that left: %v", err)
+		}
+		rest := w.without(old)
+		took := w.until(time.Minute, "another leads", func() bool { return w.agreed(rest...) != nil })
+		if took > LAN().Lease {
+			t.Errorf("after %v", took)
+		}
 	})
 }

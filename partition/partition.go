@@ -37,6 +37,7 @@ type Partition struct {
 	voters  voters
 	leads   chan struct{} // capacity 1: who leads or stands here has changed
 	cloud   cloudReport
+	leaving atomic.Bool // the node goes for good
 	ready   atomic.Bool // the others had their time to be met
 	kick    chan struct{}
 	scene   atomic.Pointer[scene]
@@ -108,6 +109,7 @@ func (p *Partition) begin() error {
 			return fmt.Errorf("partition: serve %s: %w", method, err)
 		}
 	}
+	p.mesh.OnLeave(p.resign)
 	leader, err := p.open(p.leaderOf())
 	if err != nil {
 		return err
@@ -131,7 +133,7 @@ func (p *Partition) begin() error {
 	if !p.cfg.Observe {
 		p.group.Go(func(ctx context.Context) {
 			err := leader.standFor(ctx, func(ctx context.Context, _ token.Token) { <-ctx.Done() })
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !p.leaving.Load() {
 				p.log.Error("this node does not stand for the lead of its component", "error", err)
 			}
 		})

@@ -79,6 +79,8 @@ func inWorld(t *testing.T, n int, pr profile, config func(i int, c *Config), fn 
 			return !slices.ContainsFunc(w.boxes, func(b *box) bool { return len(b.part.Status().Component) != n })
 		})
 		w.until(30*time.Second+2*pr.pace.Lease, "one leads", func() bool { return w.agreed(w.boxes...) != nil })
+		time.Sleep(5*time.Second + 2*pr.pace.Settle) // until all follow it who will
+		w.until(2*pr.pace.Lease, "one leads on", func() bool { return w.agreed(w.boxes...) != nil })
 		fn(w)
 	})
 }

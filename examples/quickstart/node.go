@@ -72,7 +72,6 @@ func runGateway(ctx context.Context, p plan, in io.Reader, out io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, g.part.Close()) }()
-	g.node.OnLeave(func(context.Context) error { return g.part.Close() }) // the last of all: it gives back the lead
 	g.store, err = replica.Open(ctx, replica.Config{Mesh: g.node, HealAfter: healAfter, Logger: logger})
 	if err != nil {
 		return err
