@@ -50,7 +50,7 @@ var split = []Mutant{
 	},
 	{
 		Name: "split-cold-start-suspects", Rule: "who was never met is not lost (F.1 18)",
-		File: "internal/split/verdict.go", Old: "if r == nil {\n\t\treturn false\n\t}", New: "if r == nil {\n\t\tr = &member{since: w.now}\n\t\tw.met[id] = r\n\t}",
+		File: "internal/split/verdict.go", Old: "if r == nil {\n\t\treturn false\n\t}", New: "if r == nil {\n\t\tr = &member{since: w.now}\n\t\tw.met[m.ID] = r\n\t}",
 		Packages: splitTests, Tests: "TestColdStart|TestSituation",
 	},
 	{
@@ -136,7 +136,7 @@ var split = []Mutant{
 	{
 		Name: "split-report-from-before-the-return", Rule: "a report that came before the return proves nothing (F.1 27)",
 		File: "internal/split/verdict.go", Old: "life.At >= r.backAt-lead && ", New: "",
-		Packages: splitTests, Tests: "TestF1_27",
+		Packages: splitTests, Tests: "TestVerdict",
 	},
 	{
 		Name: "split-uptime-of-another-process", Rule: "uptime is compared within one process",
@@ -160,7 +160,7 @@ var split = []Mutant{
 	},
 	{
 		Name: "split-outage-starts-anew", Rule: "who goes again before the verdict was not back",
-		File: "internal/split/verdict.go", Old: "if r.phase == here {\n\t\tr.since = w.now\n\t}", New: "if r.phase != lost {\n\t\tr.since = w.now\n\t}",
+		File: "internal/split/verdict.go", Old: "if r.phase == here {\n\t\tr.since = w.now", New: "if r.phase != lost {\n\t\tr.since = w.now",
 		Packages: splitTests, Tests: "TestVerdict",
 	},
 	{

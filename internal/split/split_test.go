@@ -60,6 +60,9 @@ func (w *world) checkVerdict(i int, got Verdict) {
 	switch {
 	case got.Kind == Unsure && next.began > 0 && at(ran.ended) >= found:
 		// It came, and went while its report was waited for.
+	case got.Kind == Unsure && at(ran.began+delay) > found:
+		// So short before it was back that a report that took its time cannot
+		// tell it from just after.
 	case got.Kind == Unsure,
 		got.Kind == WasCut && at(ran.began) > got.Since,
 		got.Kind == WasRestarted && at(ran.began+uncertain) < got.Since:

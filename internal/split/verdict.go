@@ -55,8 +55,8 @@ const (
 // member is what is kept of one that was in the component.
 type member struct {
 	phase  phase
-	boot   uint64        // the highest heard of while it was here
-	life   Life          // its last report while it was here
+	boot   uint64        // the highest heard of until it was found lost
+	life   Life          // its last report until then
 	since  time.Duration // found lost
 	backAt time.Duration // found back
 	byRows bool          // only what others say of their reach has it back, and that may be old
@@ -68,13 +68,14 @@ type member struct {
 //
 // One that goes again before the verdict had not come back for good, or not at
 // all: a row that came late can make it look so for a moment. Its outage goes on.
-func (w *Watcher) absent(m *view.Member) (met bool) {
+func (w *Watcher) absent(m *view.Member, life Life) (met bool) {
 	r := w.met[m.ID]
 	if r == nil {
 		return false
 	}
 	if r.phase == here {
 		r.since = w.now
+		r.learn(m, life)
 	}
 	r.phase, r.alive = lost, m.State == view.Alive
 	return true
@@ -102,8 +103,14 @@ func (w *Watcher) present(m *view.Member, life Life) (verdict Verdict, reached b
 		verdict = Verdict{Node: m.ID, Kind: kind, Since: r.since, Outage: r.backAt - r.since}
 		reached = true
 	}
-	r.phase, r.boot, r.life = here, max(r.boot, m.Boot, life.Boot), life
+	r.phase = here
+	r.learn(m, life)
 	return verdict, reached
+}
+
+// learn takes in what a process says that may be lost next.
+func (r *member) learn(m *view.Member, life Life) {
+	r.boot, r.life = max(r.boot, m.Boot, life.Boot), life
 }
 
 const (
