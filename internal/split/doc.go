@@ -26,10 +26,12 @@
 // # Situation
 //
 // From inside a mesh a dead node and one that is cut off look the same. A
-// Watcher therefore reports evidence, never a fact: PartitionSuspected when many
-// were lost at once or a whole zone is gone, else MembersDown. Lost is who was in
-// the component since this node started and is not now. Members not met yet are
-// not lost: a node that starts first, or alone, suspects nothing.
+// Watcher therefore reports evidence, never a fact: PartitionSuspected when at
+// least two members and a fifth of the roster were found lost within Window of
+// each other, or a whole zone is lost, else MembersDown. Lost is who was in the
+// component since this node started and is not now. Members not met yet are not
+// lost: a node that starts first, or alone, suspects nothing. They count in the
+// roster.
 //
 // The protocol says that the lost set equals a zone. Here it must contain one:
 // in a mesh of a thousand devices one is always broken somewhere, and would hide
@@ -49,7 +51,8 @@
 // # Duties of the caller
 //
 //   - Step after every change of the view or of a row, when Next says, and with
-//     every report that comes while Next says anything.
+//     every report that comes while Next says anything. Changes that come close
+//     together may share one step.
 //   - Keep of each node the last row and the last report it made, by boot and
 //     uptime, not the last that came. Start without both.
 //   - Take a row that lists this node, or is isolated, as a reason to probe its

@@ -54,12 +54,13 @@ const (
 
 // member is what is kept of one that was in the component.
 type member struct {
-	phase   phase
-	boot    uint64        // the highest heard of while it was here
-	life    Life          // its last report while it was here
-	since   time.Duration // found lost
-	backAt  time.Duration // found back: heard directly, or else reached by relays
-	relayed bool          // the latter: a row that came late may have made it look so
+	phase  phase
+	boot   uint64        // the highest heard of until it was found lost
+	life   Life          // its last report until then
+	since  time.Duration // found lost
+	backAt time.Duration // found back
+	byRows bool          // only what others say of their reach has it back, and that may be old
+	alive  bool          // it was seen alive at the last step
 }
 
 // absent takes in that a member is not in the component. It reports whether it
@@ -67,15 +68,16 @@ type member struct {
 //
 // One that goes again before the verdict had not come back for good, or not at
 // all: a row that came late can make it look so for a moment. Its outage goes on.
-func (w *Watcher) absent(id view.NodeID) (met bool) {
-	r := w.met[id]
+func (w *Watcher) absent(m *view.Member, life Life) (met bool) {
+	r := w.met[m.ID]
 	if r == nil {
 		return false
 	}
 	if r.phase == here {
 		r.since = w.now
+		r.learn(m, life)
 	}
-	r.phase = lost
+	r.phase, r.alive = lost, m.State == view.Alive
 	return true
 }
 
@@ -88,8 +90,10 @@ func (w *Watcher) present(m *view.Member, life Life) (verdict Verdict, reached b
 		w.met[m.ID] = r
 	}
 	alive := m.State == view.Alive
-	if r.phase == lost || r.phase == back && r.relayed && alive {
-		r.phase, r.backAt, r.relayed = back, w.now, !alive
+	heard := alive && !r.alive || max(m.Boot, life.Boot) > r.boot
+	r.alive = alive
+	if r.phase == lost || r.phase == back && r.byRows && heard {
+		r.phase, r.backAt, r.byRows = back, w.now, !heard
 	}
 	if r.phase == back {
 		kind, sure := r.decide(w.now, m.Boot, life)
@@ -99,8 +103,14 @@ func (w *Watcher) present(m *view.Member, life Life) (verdict Verdict, reached b
 		verdict = Verdict{Node: m.ID, Kind: kind, Since: r.since, Outage: r.backAt - r.since}
 		reached = true
 	}
-	r.phase, r.boot, r.life = here, max(r.boot, m.Boot, life.Boot), life
+	r.phase = here
+	r.learn(m, life)
 	return verdict, reached
+}
+
+// learn takes in what a process says that may be lost next.
+func (r *member) learn(m *view.Member, life Life) {
+	r.boot, r.life = max(r.boot, m.Boot, life.Boot), life
 }
 
 const (
@@ -129,13 +139,13 @@ func (r *member) decide(now time.Duration, boot uint64, life Life) (kind Verdict
 }
 
 // ranUntilBack tells whether the process of before the loss made the report once
-// it was back. The last report of before, or else the loss itself, gives the
-// point that uptime is counted from.
+// it was back. The report must have come then; that it was made then shows from
+// its uptime, counted from the last report of before, or else from the loss.
 func (r *member) ranUntilBack(life Life) bool {
 	from := Life{At: r.since}
 	if r.life.Boot == r.boot {
 		from = r.life
 	}
 	must := r.backAt - from.At
-	return life.Uptime-from.Uptime >= must-must/driftPart-lead
+	return life.At >= r.backAt-lead && life.Uptime-from.Uptime >= must-must/driftPart-lead
 }

@@ -93,7 +93,7 @@ func (w *Watcher) Step(now time.Duration, v view.View, rows Rows, lives map[view
 			if verdict, reached := w.present(m, lives[m.ID]); reached {
 				verdicts = append(verdicts, Change{Kind: VerdictReached, Verdict: verdict})
 			}
-		case w.absent(m.ID):
+		case w.absent(m, lives[m.ID]):
 			s.Lost = append(s.Lost, m.ID)
 		default:
 			s.Unmet = append(s.Unmet, m.ID)

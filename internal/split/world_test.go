@@ -40,11 +40,11 @@ type world struct {
 }
 
 type simNode struct {
-	running bool
-	boot    uint64
-	started []int // by boot, from 1
-	ended   int
-	zone    string
+	running   bool
+	boot      uint64
+	processes []process // by boot, from 1
+	revive    int       // when the operating system starts it again; 0: it does not
+	zone      string
 
 	// What the process knows; lost with it.
 	peers   [maxNodes]peer
@@ -56,6 +56,11 @@ type simNode struct {
 	watcher *Watcher
 	changed bool
 }
+
+// process is when a process began and ended; 0: it runs.
+type process struct{ began, ended int }
+
+func (n *simNode) began() int { return n.processes[n.boot-1].began }
 
 // peer is what one node believes of another.
 type peer struct {
@@ -101,14 +106,15 @@ func (w *world) fail(format string, args ...any) {
 func (w *world) start(i int) {
 	old := w.nodes[i]
 	w.nodes[i] = &simNode{
-		running: true, boot: old.boot + 1, started: append(old.started, w.now), zone: old.zone, said: w.now - w.rng.IntN(every),
+		running: true, boot: old.boot + 1, processes: append(old.processes, process{began: w.now}), zone: old.zone, said: w.now - w.rng.IntN(every),
 		rows: Rows{}, lives: map[view.NodeID]Life{}, changed: true,
 		watcher: New(Params{Window: at(2 * notice), VerdictWait: at(60)}),
 	}
 }
 
 func (w *world) kill(i int) {
-	w.nodes[i].running, w.nodes[i].ended = false, w.now
+	n := w.nodes[i]
+	n.running, n.processes[n.boot-1].ended = false, w.now
 }
 
 func (w *world) heal() {
@@ -138,7 +144,10 @@ func (w *world) mischief() {
 			w.kill(a)
 		}
 	case 2:
-		if !w.nodes[a].running && w.now-w.nodes[a].ended >= restart {
+		if n := w.nodes[a]; n.running {
+			w.kill(a)
+			n.revive = w.now + restart + w.rng.IntN(2*restart)
+		} else if n.revive == 0 && w.now-n.processes[n.boot-1].ended >= restart {
 			w.start(a)
 		}
 	case 3, 4:
@@ -203,6 +212,12 @@ func (w *world) run(ticks int) {
 			return
 		}
 		w.now++
+		for i, o := range w.nodes {
+			if o.revive == w.now {
+				w.start(i)
+				w.routes()
+			}
+		}
 		w.deliver()
 		for i, o := range w.nodes {
 			if o.running {
@@ -226,29 +241,26 @@ func (w *world) observe(i int, o *simNode) {
 			continue
 		}
 		p, truth, other := &o.peers[x], w.direct(i, x), w.nodes[x]
-		if p.direct && truth && p.boot != other.boot { // a new connection brings a hello
-			p.boot, o.changed = other.boot, true
-			w.hello(o, x)
-		}
 		if w.due(&p.directAt, p.direct, truth) {
-			if p.direct = truth; truth {
-				p.boot = other.boot
-				w.hello(o, x)
-			}
+			p.direct = truth
+		}
+		if p.direct && truth && (p.boot == 0 || w.rng.IntN(8) == 0 && (p.boot != other.boot || o.watcher.Next() != Never)) {
+			w.call(o, x)
 		}
 		if w.due(&p.gossipAt, p.gossip, w.path[x][i]) {
-			if p.gossip = w.path[x][i]; p.gossip {
-				p.boot = max(p.boot, other.boot)
+			if p.gossip = w.path[x][i]; p.gossip && p.boot < other.boot {
+				p.boot, o.changed = other.boot, true
 			}
 		}
 		w.believe(o, p)
 	}
 }
 
-// hello brings the report of a node that is in direct contact.
-func (w *world) hello(o *simNode, x int) {
+// call lets a node hear from another in direct contact; the first one is a hello.
+func (w *world) call(o *simNode, x int) {
 	other := w.nodes[x]
-	o.lives[id(x)] = Life{Boot: other.boot, Uptime: at(w.now - other.started[other.boot-1]), At: at(w.now)}
+	o.peers[x].boot = other.boot
+	o.lives[id(x)] = Life{Boot: other.boot, Uptime: at(w.now - other.began()), At: at(w.now)}
 	o.made[x], o.changed = w.now, true
 }
 
@@ -320,7 +332,7 @@ func (w *world) send(i int, o *simNode) {
 		}
 		comes := (w.now + 1 + w.rng.IntN(delay)) % len(w.post)
 		w.post[comes] = append(w.post[comes], message{
-			from: i, to: x, made: w.now, boot: o.boot, row: o.row, uptime: w.now - o.started[o.boot-1],
+			from: i, to: x, made: w.now, boot: o.boot, row: o.row, uptime: w.now - o.began(),
 		})
 	}
 }
