@@ -110,7 +110,8 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		cfg: cfg, log: cfg.Logger.With("node", dir.id.Node.String()), pace: cfg.Profile.pace(),
 		clock: s.clock, started: time.Now(), seams: s,
 		id: dir.id.Node, mesh: keys.Authority.Mesh, instance: random64(),
-		dir: dir, inbox: newInbox(), questions: make(chan question), knocks: make(chan struct{}, maxKnocks), returns: make(chan struct{}, 2), views: &notify.Value[view.View]{},
+		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), views: &notify.Value[view.View]{},
+		questions: make(chan question), knocks: make(chan struct{}, maxKnocks),
 		work:  lifecycle.NewGroup(context.Background()),
 		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
 	}

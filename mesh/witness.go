@@ -22,13 +22,14 @@ const methodReach = "mesh/reach"
 const maxKnocks = 8
 
 // Confirm asks whether a member is down or only out of reach from here. This
-// node tries it directly, whatever it takes it for, and so do two others, drawn
-// anew each time from those in contact, as far as possible of different zones;
-// one may instead say what its own attempts have shown. The member is
-// confirmed to be down when three nodes failed to reach it, or all that are in
-// contact where those are fewer, and none reached it. A node that is in contact
-// with nobody confirms by its own word alone: what may not happen on both sides
-// of a cut needs a majority beside that.
+// node tries it directly, whatever it takes it for, and asks two others, drawn
+// anew each time from those in contact: storing ones first, of different zones
+// as far as possible. Those try it, too, unless they have just heard it or have
+// given it up after direct attempts of their own. The member is confirmed to be
+// down when three nodes failed to reach it, or all that are in contact where
+// those are fewer, and none reached it. A node that is in contact with nobody
+// confirms by its own word alone: what may not happen on both sides of a cut
+// needs a majority beside that.
 //
 // It takes some seconds at most. Nodes of releases that do not know the
 // question count as not asked. The error is ErrNoMember, ErrInContact for this

@@ -26,9 +26,9 @@ func (s *Store) ForceHeal(on bool) {
 	signal(s.forced.kick)
 }
 
-// lookDown has the healer look at who is down, others be asked about them as it
-// will have it, and puts its verdict into a new layout. It reports whether that has changed. Only the watching goroutine
-// calls it.
+// lookDown has the healer look at who is down, has others asked about those as
+// the healer wants it, and puts the verdict into a new layout. It reports whether
+// that has changed. Only the watching goroutine calls it.
 func (s *Store) lookDown(lay *layout) (changed bool) {
 	if s.cfg.HealAfter < 0 {
 		return false

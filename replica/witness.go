@@ -76,11 +76,13 @@ func (q *inquests) problems(say func(string, ...any)) {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(*said)) {
-		switch w := (*said)[id]; {
-		case w.Reached > 0:
-			say("%s is down as seen from here, but %d others reach it: mend the link between it and this node (%s reaches both); no copies are made in its place", s.names([]view.NodeID{id}), w.Reached, s.names(w.By))
-		case !w.Confirmed:
-			say("%s is down, but only %d of the %d nodes that must have failed to reach it could confirm that: no copies are made in its place before", s.names([]view.NodeID{id}), w.Failed, w.Need)
+		w, name := (*said)[id], s.names([]view.NodeID{id})
+		by := slices.DeleteFunc(slices.Clone(w.By), func(id view.NodeID) bool { return id == s.id })
+		switch {
+		case len(by) > 0:
+			say("%s is down as seen from here, but %d others reach it: mend the link between it and this node (%s can be reached from both); no copies are made in its place", name, len(by), s.names(by))
+		case w.Reached == 0 && !w.Confirmed:
+			say("%s is down, but only %d of the %d nodes that must have failed to reach it could confirm that: no copies are made in its place before", name, w.Failed, w.Need)
 		}
 	}
 }
