@@ -201,6 +201,7 @@ func TestF2_07_MonthInTheDark_Replica(t *testing.T) {
 				}
 				return n
 			}
+			time.Sleep(time.Second) // until the third copies are written, too
 			before := purged()
 			for _, n := range nodes {
 				n.kill()
