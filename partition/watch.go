@@ -82,13 +82,14 @@ type watcher struct {
 	row     split.Row
 	rowDue  bool // another one waits for its time
 	alive   map[view.NodeID]bool
+	doubted map[view.NodeID]time.Duration // when gossip said last that one lives who was not reached
 }
 
 func (p *Partition) watch(ctx context.Context) {
 	now := p.cfg.clock.Wall()
 	w := &watcher{
 		p: p, split: split.New(p.cfg.splits()), modes: situation.NewModes(p.cfg.situations()), cloud: situation.NewVerdict(p.cfg.situations()),
-		view: p.mesh.View(), since: now, modeAt: now, rowAt: -rowPause,
+		view: p.mesh.View(), since: now, modeAt: now, rowAt: -rowPause, doubted: map[view.NodeID]time.Duration{},
 	}
 	views := p.mesh.Watch(ctx)
 	timer := time.NewTimer(0)
@@ -179,19 +180,31 @@ func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.N
 		}
 		lives[id] = split.Life{Boot: n.Boot, Uptime: n.Up, At: n.at}
 	}
-	var unreached []view.NodeID
-	for _, m := range w.view.Members {
-		if m.Unreachable {
-			unreached = append(unreached, m.ID)
-		}
-	}
-	row := split.NewRow(unreached)
+	row := split.NewRow(w.unreached(w.p.since()))
 	w.rowDue = row.Isolated != w.row.Isolated || !slices.Equal(row.Unreachable, w.row.Unreachable)
 	if now := w.p.since(); w.rowDue && now >= w.rowAt+rowPause {
 		w.row, w.rowAt, w.rowDue = row, now, false
 	}
 	rows[w.p.id] = row
 	return rows, lives
+}
+
+// unreached lists whom this node does not reach although gossip says they live, or
+// said so until a moment ago: others may not have heard of their end yet, and would
+// take them as reached from here.
+func (w *watcher) unreached(now time.Duration) (out []view.NodeID) {
+	for _, m := range w.view.Members {
+		switch {
+		case m.Unreachable:
+			w.doubted[m.ID] = now
+		case m.State == view.Alive || m.Status.Gone():
+			delete(w.doubted, m.ID)
+		}
+		if at, ok := w.doubted[m.ID]; ok && now-at < w.p.cfg.Pace.Window/2 {
+			out = append(out, m.ID)
+		}
+	}
+	return out
 }
 
 func (w *watcher) take(c split.Change) {

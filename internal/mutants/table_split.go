@@ -163,19 +163,4 @@ var split = []Mutant{
 		File: "internal/split/verdict.go", Old: "if r.phase == here {\n\t\tr.since = w.now", New: "if r.phase != lost {\n\t\tr.since = w.now",
 		Packages: splitTests, Tests: "TestVerdict",
 	},
-	{
-		Name: "split-one-witness", Rule: "three nodes must fail to reach a member before anything moves",
-		File: "internal/split/witness.go", Old: "len(t.failed) >= Witnesses(alive)", New: "len(t.failed) >= 1",
-		Packages: splitTests, Tests: "TestEnough",
-	},
-	{
-		Name: "split-outvoted", Rule: "one that reaches a member outweighs those that do not",
-		File: "internal/split/witness.go", Old: "len(t.reached) == 0 && ", New: "",
-		Packages: splitTests, Tests: "TestEnough",
-	},
-	{
-		Name: "split-no-witness-needed", Rule: "at least one node must have failed to reach a member",
-		File: "internal/split/witness.go", Old: "max(1, min(witnesses, alive))", New: "min(witnesses, alive)",
-		Packages: splitTests, Tests: "TestEnough|TestWitnesses",
-	},
 }
