@@ -140,7 +140,7 @@ func (w *world) thaw(nd *node) {
 	if !nd.frozen {
 		return
 	}
-	nd.frozen = false
+	nd.frozen, nd.thawed = false, w.now
 	waiting := nd.waiting
 	nd.waiting = nil
 	for _, fn := range waiting {

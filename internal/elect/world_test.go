@@ -68,6 +68,7 @@ type node struct {
 	disk     [elections]Durable
 	e        [elections]*Election
 	working  [elections]bool
+	thawed   time.Duration // when it last ran again
 	stands   bool
 	storing  bool
 	score    Score
@@ -514,6 +515,23 @@ func (w *world) check() {
 			}
 			first = append(first, nd)
 		}
+	}
+	w.checkWork()
+}
+
+// checkWork fails if the work of two leaders of the majority-scope election runs
+// at a time: it is told to stop a guard before others may lead, and takes less.
+// That of a machine that stood still is told when it runs again.
+func (w *world) checkWork() {
+	var first *node
+	for _, nd := range w.nodes {
+		if !nd.up || nd.frozen || !nd.working[majority] || nd.thawed != 0 && w.now-nd.thawed < w.par.Guard {
+			continue
+		}
+		if first != nil {
+			w.fault("the work of %d and of %d runs", first.id, nd.id)
+		}
+		first = nd
 	}
 }
 
