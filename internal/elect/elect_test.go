@@ -183,6 +183,39 @@ func TestLateGrantIsGivenBack(t *testing.T) {
 	}
 }
 
+// While the work of a lost leadership ends no grant is given back, not even one
+// that is answered late: others may lead at once with it.
+func TestLateGrantWhileWorkEnds(t *testing.T) {
+	e := won(t, LAN(), fieldOf(1000, 1000, 1000), 0)
+	ask := find(e.Tick(1500*time.Millisecond), Send)
+	_, until, _ := e.Leading(time.Second)
+	if find(e.Tick(until), Stop) == nil {
+		t.Fatal("leads on")
+	}
+	if out := e.Answered(until+1, ask.To, ask.Ask, ask.Sent, Answer{Max: 1}); len(out) != 0 {
+		t.Errorf("a late grant: %+v", out)
+	}
+	if back := find(e.Drained(until+2), GiveBack); back == nil || back.To != 2 || back.Term != 1 {
+		t.Errorf("when its work has ended: %+v", back)
+	}
+}
+
+// A machine that was held up beyond its lease does not go on as if nothing had
+// been, though an answer waits that would have renewed it: another may have led,
+// and the work goes by the token that it began with.
+func TestLeaseThatEndedUnseen(t *testing.T) {
+	e := won(t, LAN(), fieldOf(1000, 1000, 1000), 0)
+	ask := find(e.Tick(1500*time.Millisecond), Send)
+	_, until, _ := e.Leading(time.Second)
+	out := e.Answered(until+1, ask.To, ask.Ask, ask.Sent, Answer{Max: 1})
+	if stop := find(out, Stop); stop == nil || stop.Why != Expired {
+		t.Errorf("an answer after the end: %+v", out)
+	}
+	if _, _, ok := e.Leading(until + 1); ok {
+		t.Error("leads on")
+	}
+}
+
 // Who is better by the margin for long is handed the lead, when the work has
 // ended.
 func TestHandOver(t *testing.T) {

@@ -259,8 +259,14 @@ func (e *Election) Next() time.Duration {
 	return next
 }
 
-// pass moves time on.
-func (e *Election) pass(now time.Duration) { e.now = max(e.now, now) }
+// pass moves time on. A lease that ran out meanwhile is lost, whatever has come in
+// since: another may have led.
+func (e *Election) pass(now time.Duration) {
+	e.now = max(e.now, now)
+	if e.lead != nil && e.until(e.lead) <= e.now {
+		e.lose()
+	}
+}
 
 func (e *Election) emit(eff Effect) { e.out = append(e.out, eff) }
 
@@ -287,9 +293,13 @@ func (e *Election) step(now time.Duration) []Effect {
 	return out
 }
 
-// holds tells whether grants of a term count: it is that of the present bid, or
-// of the leadership and the bids made since.
+// holds tells whether grants of a term are kept: it is that of the present bid, or
+// of the leadership and the bids made since. While work of a leadership that was
+// lost is ending all are, and given back when it has.
 func (e *Election) holds(term uint64) bool {
+	if e.lead == nil && e.draining {
+		return true
+	}
 	if e.lead != nil {
 		return term >= e.lead.token.Term && term <= e.last
 	}
@@ -352,10 +362,6 @@ func (e *Election) count() {
 
 // reignOn does what a leader does.
 func (e *Election) reignOn() {
-	if e.until(e.lead) <= e.now {
-		e.lose()
-		return
-	}
 	if !e.draining {
 		e.reconsider()
 	}

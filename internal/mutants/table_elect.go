@@ -97,6 +97,16 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestLateGrant",
 	},
 	{
+		Name: "elect-late-grant-frees-too-soon", Rule: "a late grant is given back when the work has ended, not before",
+		File: "internal/elect/election.go", Old: "if e.lead == nil && e.draining {", New: "if false {",
+		Packages: electTests, Tests: "TestLateGrantWhileWorkEnds",
+	},
+	{
+		Name: "elect-revives-a-lease", Rule: "a lease that ran out unseen is lost, whatever is answered then",
+		File: "internal/elect/election.go", Old: "e.now = max(e.now, now)\n	if e.lead != nil && e.until(e.lead) <= e.now {", New: "e.now = max(e.now, now)\n	if e.lead != nil && e.until(e.lead) <= e.now && len(e.grants) == 0 {",
+		Packages: electTests, Tests: "TestLeaseThatEndedUnseen",
+	},
+	{
 		Name: "token-fence-forgets", Rule: "F.1 25: a resource remembers the highest token",
 		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
 		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",
