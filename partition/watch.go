@@ -27,13 +27,14 @@ type scene struct {
 	view      view.View
 	component []view.NodeID
 	within    map[view.NodeID]bool
+	alive     map[view.NodeID]bool
 	notices   map[view.NodeID]heardNotice
 	rtt       time.Duration
 }
 
 // field composes what one election may know.
 func (s *scene) field(name Election) elect.Field {
-	f := elect.Field{Component: s.within, RTT: s.rtt}
+	f := elect.Field{Component: s.within, Contact: s.alive, RTT: s.rtt}
 	for _, m := range s.view.Members {
 		n, ok := s.notices[m.ID]
 		if !ok || !s.within[m.ID] {
@@ -123,7 +124,7 @@ func (w *watcher) look() (next time.Duration) {
 	cloud, _ := w.cloud.Step(now, component, p.cloudReports(told))
 	w.enter(now, component, cloud)
 
-	s := &scene{self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, notices: told, rtt: medianRTT(w.view)}
+	s := &scene{self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, alive: w.alive, notices: told, rtt: medianRTT(w.view)}
 	for _, id := range component {
 		s.within[id] = true
 	}

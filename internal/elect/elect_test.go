@@ -13,11 +13,11 @@ import (
 
 // fieldOf is a component of voters that all stand with a score.
 func fieldOf(scores ...Score) Field {
-	f := Field{Component: map[view.NodeID]bool{}, RTT: time.Millisecond}
+	f := Field{Component: map[view.NodeID]bool{}, Contact: map[view.NodeID]bool{}, RTT: time.Millisecond}
 	var all []view.NodeID
 	for i, s := range scores {
 		id := view.NodeID(i + 1)
-		f.Component[id] = true
+		f.Component[id], f.Contact[id] = true, true
 		f.Standing = append(f.Standing, Peer{id, s})
 		all = append(all, id)
 	}

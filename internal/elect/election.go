@@ -109,6 +109,7 @@ type Election struct {
 	renewAt  time.Duration
 	askedAt  time.Duration // of the last renewal
 	betterAt time.Duration // since when there has been a challenger; Never
+	offered  int           // times in a row that it handed over, and nobody led
 	otherAt  time.Duration // since when the electorate has differed; Never
 	missing  bool          // a voter in contact does not follow this term
 
@@ -134,6 +135,9 @@ func New(self view.NodeID, par Params, d Durable, now time.Duration, rng *rand.R
 func (e *Election) Look(now time.Duration, f Field) []Effect {
 	if f.Electorate.Sum != e.f.Electorate.Sum || f.claimed(e.self) != e.f.claimed(e.self) {
 		e.failed = 0
+	}
+	if !f.claimed(e.self).IsZero() {
+		e.offered = 0
 	}
 	e.f, e.known = f, true
 	return e.step(now)
@@ -235,7 +239,7 @@ func (e *Election) Next() time.Duration {
 		soon(e.until(e.lead))
 		soon(e.renewAt)
 		if e.betterAt != Never {
-			soon(e.betterAt + e.par.Hold)
+			soon(e.betterAt + e.hold())
 		}
 		if e.otherAt != Never {
 			soon(e.otherAt + e.par.Settle)
@@ -253,7 +257,7 @@ func (e *Election) Next() time.Duration {
 		soon(e.backAt)
 		soon(e.voter.until)
 		soon(e.voter.favour)
-		soon(e.voter.until + 3*e.par.Lease + 1)
+		soon(e.voter.led + 3*e.par.Lease + 1)
 		soon(e.heirEnds)
 	}
 	return next
@@ -405,7 +409,8 @@ func (e *Election) reconsider() {
 		e.betterAt = Never
 	} else if e.betterAt == Never {
 		e.betterAt = e.now
-	} else if e.now-e.betterAt >= e.par.Hold {
+	} else if e.now-e.betterAt >= e.hold() {
+		e.offered = min(e.offered+1, 5)
 		e.stop(HandsOver, better)
 		return
 	}
@@ -417,6 +422,10 @@ func (e *Election) reconsider() {
 		e.run()
 	}
 }
+
+// hold is for how long another must be better. Of one that was handed the lead and
+// could not take it more is asked each time.
+func (e *Election) hold() time.Duration { return e.par.Hold << e.offered }
 
 // renew asks all voters of the term, each for the term that it has granted.
 func (e *Election) renew() {
@@ -446,11 +455,11 @@ func (e *Election) ask(id view.NodeID, a Ask) {
 	}
 }
 
-// winnable tells whether enough voters are in the component, and nobody in it is
-// better by the margin.
+// winnable tells whether enough voters are in contact, and nobody is better by the
+// margin.
 func (e *Election) winnable() bool {
 	voters := e.f.Electorate
-	return e.known && len(voters.Voters) > 0 && e.f.within(voters) >= voters.Majority() &&
+	return e.known && len(voters.Voters) > 0 && e.f.met(voters) >= voters.Majority() &&
 		(e.now < e.heirEnds || e.voter.idle(e.now, e.par.Lease) || !e.f.beaten(e.self, e.f.score(e.self), e.voter.lapsed))
 }
 

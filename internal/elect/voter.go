@@ -62,6 +62,7 @@ type voter struct {
 	d    Durable
 
 	until    time.Duration // when the last grant ends
+	led      time.Duration // when the last one ends, or was given back, that was renewed
 	released bool          // it was given back: it cannot be renewed
 	silent   time.Duration // grants nothing before that
 	lapsed   view.NodeID   // let its grant run out and was not heard of since
@@ -71,7 +72,7 @@ type voter struct {
 
 // newVoter returns a voter with what it wrote down in an earlier run.
 func newVoter(self view.NodeID, d Durable, now time.Duration) voter {
-	v := voter{self: self, d: d, until: now}
+	v := voter{self: self, d: d, until: now, led: now}
 	if !d.Grant.IsZero() {
 		// When the grant ends is not known any more; all grants given before do
 		// within the longest lease that is allowed for, its own.
@@ -114,6 +115,9 @@ func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answe
 	v.d.Grant, v.d.Lease, v.released = grant, max(v.d.Lease, a.Lease), false
 	v.d.Max = max(v.d.Max, a.Term)
 	v.until = max(v.until, now+a.Lease)
+	if a.Renew {
+		v.led = v.until
+	}
 	if v.nominee == from {
 		v.nominee = 0
 	}
@@ -158,9 +162,9 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 	return Granted
 }
 
-// idle tells whether nobody has held a grant for so long that whoever can win
-// may: the best one does not, for whatever reason.
-func (v *voter) idle(now, lease time.Duration) bool { return now-v.until > 3*lease }
+// idle tells whether nobody has led for so long that whoever can win may: the best
+// one does not, for whatever reason. That it asks again and again counts nothing.
+func (v *voter) idle(now, lease time.Duration) bool { return now-v.led > 3*lease }
 
 // lapse notes that the last grant has run out.
 func (v *voter) lapse(now time.Duration) {
@@ -176,7 +180,7 @@ func (v *voter) release(now time.Duration, from view.NodeID, term uint64, nomine
 		return
 	}
 	v.released = true
-	v.until = now
+	v.until, v.led = now, min(v.led, now)
 	v.lapsed = 0
 	v.nominee, v.favour = nominee, now+v.d.Lease/2
 }

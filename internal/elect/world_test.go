@@ -36,6 +36,7 @@ type world struct {
 	cut   [][]bool // messages from i to j do not arrive
 	loss  float64
 	quick bool // nothing takes long on its way
+	swim  bool // whom others hear is suspected only, never failed, as with indirect probes
 
 	grants [elections]map[view.NodeID]held // by voter, as the world saw them leave
 	reigns [elections][]past
@@ -380,7 +381,7 @@ func (w *world) view(nd *node) (v view.View, unreached []view.NodeID) {
 		case other == nd:
 		case !met:
 			m.State = view.Unknown
-		case silent > 12*w.beats()+slack:
+		case silent > 12*w.beats()+slack && !(w.swim && w.heardByOthers(nd, other)):
 			m.State = view.Failed
 		case silent > 4*w.beats()+slack:
 			m.State = view.Suspect
@@ -391,14 +392,23 @@ func (w *world) view(nd *node) (v view.View, unreached []view.NodeID) {
 	return v, unreached
 }
 
+// heardByOthers tells whether a node that this one hears has heard another.
+func (w *world) heardByOthers(nd, other *node) bool {
+	lately := func(at time.Duration) bool { return at != 0 && w.now-at <= 4*w.beats() }
+	return slices.ContainsFunc(w.nodes, func(r *node) bool {
+		return r != nd && r.up && lately(nd.heard[r.id]) && lately(r.heard[other.id])
+	})
+}
+
 func (w *world) field(nd *node, v view.View, e int) Field {
-	f := Field{Component: map[view.NodeID]bool{}, RTT: 20 * time.Millisecond}
+	f := Field{Component: map[view.NodeID]bool{}, Contact: map[view.NodeID]bool{}, RTT: 20 * time.Millisecond}
 	var in []view.NodeID
 	for _, id := range w.component(nd, v) {
 		f.Component[id] = true
 		in = append(in, id)
 	}
 	for _, m := range v.Members {
+		f.Contact[m.ID] = m.State == view.Alive
 		n, ok := nd.notices[m.ID]
 		if !ok || !f.Component[m.ID] {
 			continue

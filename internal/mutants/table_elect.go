@@ -107,6 +107,21 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestLeaseThatEndedUnseen",
 	},
 	{
+		Name: "elect-vain-bids-count", Rule: "one who asks in vain keeps nobody from leading",
+		File: "internal/elect/voter.go", Old: "return now-v.led > 3*lease", New: "return now-v.until > 3*lease",
+		Packages: electTests, Tests: "TestVainBids",
+	},
+	{
+		Name: "elect-hands-over-in-vain", Rule: "who was handed the lead and cannot take it must be better for longer each time",
+		File: "internal/elect/election.go", Old: "return e.par.Hold << e.offered", New: "return e.par.Hold",
+		Packages: electTests, Tests: "TestBestCannotWin",
+	},
+	{
+		Name: "elect-asks-out-of-contact", Rule: "no bid, and no write of flash for one, without a majority in contact",
+		File: "internal/elect/field.go", Old: "if f.Contact[id] {", New: "if f.Component[id] {",
+		Packages: electTests, Tests: "TestNoBidOutOfContact",
+	},
+	{
 		Name: "token-fence-forgets", Rule: "F.1 25: a resource remembers the highest token",
 		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
 		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",
