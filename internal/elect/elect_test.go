@@ -51,6 +51,7 @@ func TestVoter(t *testing.T) {
 		"another electorate":    {{0, 4, func(a *Ask) { a.Electorate++; a.Score = 2000 }, Differs}},
 		"another component":     {{0, 9, best(1), OutOfHere}},
 		"worse by the margin":   {{0, 2, none, Beaten}, {second, 2, term(2), Beaten}, {7 * second, 2, term(3), Granted}},
+		"terms beyond belief":   {{0, 4, best(maxLeap + 1), BadTerm}, {0, 4, renew(1<<64 - 1), BadTerm}, {0, 4, best(maxLeap), Granted}},
 		"the best has lapsed":   {{0, 4, best(1), Granted}, {3 * second, 2, term(2), Granted}},
 		"leases out of bounds":  {{0, 4, func(a *Ask) { a.Lease = 0 }, BadLease}, {0, 4, func(a *Ask) { a.Lease = MaxLease + 1 }, BadLease}},
 	} {

@@ -10,65 +10,6 @@ import (
 	"github.com/skeinmesh/skein/partition/token"
 )
 
-// Action says what an Effect asks for.
-type Action uint8
-
-const (
-	// Save: write Durable down, before anything that follows.
-	Save Action = iota
-	// Send: send Ask to the node To, and bring its answer back to Answered with
-	// the Ask and Sent. No answer is no fault.
-	Send
-	// GiveBack: tell To that all of this node's grants of terms up to Term are
-	// free, in favour of Nominee if that is not 0. It may get lost.
-	GiveBack
-	// Lead: this node leads with Token, as long as Leading says so: its work may
-	// start.
-	Lead
-	// Renamed: it leads on, with a higher Token.
-	Renamed
-	// Stop: it leads no more, or shall not: its work must end, by Until at the
-	// latest, and Drained be called when it has.
-	Stop
-)
-
-// Why says why a leader stops.
-type Why uint8
-
-const (
-	Expired   Why = iota // its lease could not be renewed
-	Yielded              // it met a leader with a higher token
-	HandsOver            // another was better for long
-	Withdrawn            // it does not stand any more
-)
-
-var whys = [...]string{"its lease was not renewed", "it met a leader with a higher token", "another is better", "it does not stand any more"}
-
-// String says it in words.
-func (w Why) String() string {
-	if int(w) < len(whys) {
-		return whys[w]
-	}
-	return "unknown reason"
-}
-
-// Effect is one output.
-type Effect struct {
-	Action  Action
-	Durable Durable       // Save
-	To      view.NodeID   // Send, GiveBack
-	Ask     Ask           // Send
-	Sent    time.Duration // Send: by this node's clock
-	Term    uint64        // GiveBack
-	Nominee view.NodeID   // GiveBack
-	Token   token.Token   // Lead, Renamed, Stop
-	Why     Why           // Stop
-	Until   time.Duration // Stop
-}
-
-// Never is what Next returns when nothing is due.
-const Never = time.Duration(1<<63 - 1)
-
 // grant is what a voter has granted this node, as far as it knows.
 type grant struct {
 	term uint64
@@ -100,8 +41,9 @@ type Election struct {
 	grants map[view.NodeID]grant
 	lead   *reign
 	bid    *reign
-	last   uint64 // highest term that this node asked for
-	seen   uint64 // highest term that voters have told of
+	last   uint64                 // highest term that this node asked for
+	seen   uint64                 // highest term that voters have told of
+	freed  map[view.NodeID]uint64 // by who gave grants back: up to which term
 
 	startAt  time.Duration // of the next bid; Never
 	backAt   time.Duration // no bid before
@@ -127,19 +69,25 @@ type Election struct {
 func New(self view.NodeID, par Params, d Durable, now time.Duration, rng *rand.Rand) *Election {
 	return &Election{
 		self: self, par: par, rng: rng, now: now, voter: newVoter(self, d, now),
-		grants: map[view.NodeID]grant{}, startAt: Never, betterAt: Never, otherAt: Never,
+		grants: map[view.NodeID]grant{}, freed: map[view.NodeID]uint64{}, startAt: Never, betterAt: Never, otherAt: Never,
 	}
 }
 
 // Look takes in what the node knows now.
 func (e *Election) Look(now time.Duration, f Field) []Effect {
-	if f.Electorate.Sum != e.f.Electorate.Sum || f.claimed(e.self) != e.f.claimed(e.self) {
+	was, sum := e.claimed(), e.f.Electorate.Sum
+	e.f, e.known = f, true
+	maps.DeleteFunc(e.freed, func(id view.NodeID, _ uint64) bool { return !f.Component[id] })
+	if e.claimed() != was || f.Electorate.Sum != sum {
 		e.failed = 0
 	}
-	if !f.claimed(e.self).IsZero() {
+	if !e.claimed().IsZero() {
 		e.offered = 0
+	} else if !was.IsZero() && !f.Component[was.Node] && e.voter.d.Grant.Node != was.Node {
+		// It fell silent, and by no grant of this node is it known until when it
+		// leads.
+		e.backAt = max(e.backAt, now+e.par.Lease)
 	}
-	e.f, e.known = f, true
 	return e.step(now)
 }
 
@@ -170,6 +118,7 @@ func (e *Election) Asked(now time.Duration, from view.NodeID, a Ask) (Answer, []
 func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, nominee view.NodeID) []Effect {
 	e.pass(now)
 	e.voter.release(e.now, from, term, nominee)
+	e.freed[from] = max(e.freed[from], term)
 	if nominee == e.self {
 		e.heir, e.heirEnds, e.backAt = from, e.now+e.par.Lease/2, 0
 	}
@@ -179,7 +128,10 @@ func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, no
 // Answered takes in the answer to an Ask that was sent at a time.
 func (e *Election) Answered(now time.Duration, from view.NodeID, a Ask, sent time.Duration, ans Answer) []Effect {
 	e.pass(now)
-	e.seen = max(e.seen, ans.Max)
+	if e.voter.believes(ans.Max) {
+		e.seen = max(e.seen, ans.Max)
+	}
+	ans.Wait = min(ans.Wait, MaxLease)
 	switch {
 	case ans.Reason == Granted && e.holds(a.Term):
 		e.granted(from, a, sent)
@@ -401,7 +353,7 @@ func (e *Election) reconsider() {
 		e.stop(Withdrawn, 0)
 		return
 	}
-	if other := e.f.claimed(e.self); e.lead.token.Less(other) {
+	if other := e.claimed(); e.lead.token.Less(other) {
 		e.stop(Yielded, other.Node)
 		return
 	}
@@ -486,17 +438,29 @@ func (e *Election) free() bool {
 	if id, held := e.voter.holder(e.now); held && id != e.self {
 		return false
 	}
-	if e.voter.nominee != 0 && e.voter.nominee != e.self && e.now < e.voter.favour {
+	if e.voter.nominee != 0 && e.voter.nominee != e.self {
 		return false
 	}
-	other := e.f.claimed(e.self)
-	return other.IsZero() || other.Node == e.voter.lapsed || other.Node == e.heir && e.now < e.heirEnds
+	other := e.claimed()
+	return other.IsZero() || other.Node == e.voter.lapsed && other.Term <= e.voter.d.Grant.Term ||
+		other.Node == e.heir && e.now < e.heirEnds
+}
+
+// claimed returns the highest token that another in contact claims to lead with and
+// has not given back since: its notice may be late, or its last one.
+func (e *Election) claimed() (high token.Token) {
+	for _, t := range e.f.Claims {
+		if t.Node != e.self && t.Term > e.freed[t.Node] && e.voter.believes(t.Term) && high.Less(t) {
+			high = t
+		}
+	}
+	return high
 }
 
 // run asks for a new term on the present electorate. The term is written down
 // first: a candidate that forgets one may use it again for another leadership.
 func (e *Election) run() {
-	term := max(e.voter.d.Max, e.seen, e.last, e.f.claimed(e.self).Term) + 1
+	term := max(e.voter.d.Max, e.seen, e.last, e.claimed().Term) + 1
 	e.last = term
 	e.startAt = Never
 	e.bid = &reign{
@@ -508,6 +472,7 @@ func (e *Election) run() {
 		clear(e.grants)
 	}
 	e.askAll()
+	e.count() // its own grant may be all it needs
 }
 
 func (e *Election) askAll() {

@@ -78,13 +78,3 @@ func (f *Field) met(e Electorate) (n int) {
 	}
 	return n
 }
-
-// claimed returns the highest token that another in contact claims to lead with.
-func (f *Field) claimed(self view.NodeID) (high token.Token) {
-	for _, t := range f.Claims {
-		if t.Node != self && high.Less(t) {
-			high = t
-		}
-	}
-	return high
-}

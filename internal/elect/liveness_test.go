@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // Two nodes stand, and the better one reaches nobody but the other: what it asks
@@ -57,6 +58,123 @@ func TestNoBidOutOfContact(t *testing.T) {
 	e.Look(time.Minute, f)
 	if out := e.Tick(2 * time.Minute); find(out, Send) == nil {
 		t.Error("two of three: it does not ask")
+	}
+}
+
+// claim returns a Field in which another claims to lead.
+func claim(f Field, t token.Token) Field {
+	f.Claims = []token.Token{t}
+	return f
+}
+
+// idler returns an Election of node 1 of three that stands and has not asked yet.
+func idler(f Field, d Durable) *Election {
+	e := New(1, LAN(), d, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Stand(0, true)
+	return e
+}
+
+// bids tells whether an Election asks for a term within a while.
+func bids(e *Election, from, until time.Duration) bool {
+	for now := from; now <= until; now += 10 * time.Millisecond {
+		if find(e.Tick(now), Send) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// A leader that has given its grants back leads no more, though its notice says so
+// still: it may be the last that it sent.
+func TestClaimThatWasGivenBack(t *testing.T) {
+	f := fieldOf(1000, 1000, 1000)
+	e := idler(claim(f, token.Token{Term: 5, Node: 2}), Durable{})
+	if bids(e, 0, time.Minute) {
+		t.Fatal("asks while another leads")
+	}
+	e.Returned(time.Minute, 2, 4, 0)
+	if bids(e, time.Minute, 2*time.Minute) {
+		t.Error("asks though it was an earlier term that was given back")
+	}
+	e.Returned(2*time.Minute, 2, 5, 0)
+	if !bids(e, 2*time.Minute, 2*time.Minute+time.Second) {
+		t.Error("waits for one who leads no more")
+	}
+	e = won(t, LAN(), f, 0)
+	e.Returned(time.Second, 2, 5, 0)
+	if out := e.Look(time.Second, claim(f, token.Token{Term: 5, Node: 2})); find(out, Stop) != nil {
+		t.Error("yields to one who leads no more")
+	}
+	if out := e.Look(time.Second, claim(f, token.Token{Term: 6, Node: 2})); find(out, Stop) == nil {
+		t.Error("does not yield to one who leads again")
+	}
+}
+
+// A leader whose grant has run out here, and that claims a later term, has taken it
+// without this voter.
+func TestClaimAboveTheLapsedGrant(t *testing.T) {
+	f := fieldOf(1000, 1000, 1000)
+	d := Durable{Max: 5, Grant: token.Token{Term: 5, Node: 2}, Lease: time.Second}
+	if bids(idler(claim(f, token.Token{Term: 6, Node: 2}), d), 0, time.Minute) {
+		t.Error("asks while another leads")
+	}
+	if !bids(idler(claim(f, token.Token{Term: 5, Node: 2}), d), 0, time.Minute) {
+		t.Error("waits for the claim of one whose lease has ended")
+	}
+}
+
+// A leader that fell silent may lead for a lease yet; one that says no more that it
+// does, not.
+func TestClaimThatFellSilent(t *testing.T) {
+	f := fieldOf(1000, 1000, 1000)
+	less := fieldOf(1000, 1000, 1000)
+	delete(less.Component, 2)
+	for name, c := range map[string]struct {
+		then Field
+		want bool
+	}{"silent": {less, false}, "withdrawn": {f, true}} {
+		e := idler(claim(f, token.Token{Term: 5, Node: 2}), Durable{})
+		e.Look(time.Second, c.then)
+		if got := bids(e, time.Second, time.Second+LAN().Lease-1); got != c.want {
+			t.Errorf("%s: asks within a lease: %t", name, got)
+		}
+		if !c.want && !bids(e, time.Second+LAN().Lease, 2*time.Second+LAN().Lease) {
+			t.Errorf("%s: does not ask after a lease", name)
+		}
+	}
+}
+
+// Terms and waits that a fault has made are not believed: they would end the
+// election for good.
+func TestFaultsAreNotBelieved(t *testing.T) {
+	const most = 1<<64 - 1
+	f := fieldOf(1000, 1000, 1000)
+	e := idler(claim(f, token.Token{Term: most, Node: 2}), Durable{})
+	ask := find(e.Tick(time.Second), Send)
+	if ask == nil || ask.Ask.Term != 1 {
+		t.Fatalf("an unbelievable claim: %+v", ask)
+	}
+	now := time.Second
+	for range 2 {
+		for _, id := range []view.NodeID{2, 3} {
+			e.Answered(now, id, ask.Ask, now, Answer{Reason: Busy, Max: most, Wait: 1 << 62, Holder: token.Token{Term: most, Node: 3}})
+		}
+		now += MaxLease + 2*time.Minute
+		if ask = find(e.Tick(now), Send); ask == nil {
+			ask = find(e.Tick(now+time.Second), Send)
+		}
+		if ask == nil || ask.Ask.Term == 0 || ask.Ask.Term > 3 {
+			t.Fatalf("after unbelievable answers: %+v", ask)
+		}
+	}
+}
+
+// One alone leads at once.
+func TestAlone(t *testing.T) {
+	e := idler(fieldOf(1000), Durable{})
+	if out := e.Tick(time.Second); len(out) != 2 || out[0].Action != Save || out[1].Action != Lead {
+		t.Errorf("%+v", out)
 	}
 }
 

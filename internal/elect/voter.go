@@ -35,10 +35,15 @@ const (
 	Beaten           // somebody in contact is better by the margin
 	OutOfHere        // the candidate is not in the voter's component
 	BadLease         // longer than MaxLease or not above zero
+	BadTerm          // beyond all belief
 )
 
+// maxLeap is by how much a term may be above those known. Terms grow by one a bid;
+// one far above is a fault that, once believed, would use up all there are.
+const maxLeap = 1 << 40
+
 var reasons = [...]string{"granted", "another holds a grant", "the voter has just started", "the term is old",
-	"the voter sees another electorate", "another is better", "the voter is in another component", "the lease is out of bounds"}
+	"the voter sees another electorate", "another is better", "the voter is in another component", "the lease is out of bounds", "the term is out of bounds"}
 
 // String says it in words.
 func (r Reason) String() string {
@@ -141,10 +146,13 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 	if a.Term <= v.d.Max {
 		return OldTerm
 	}
+	if !v.believes(a.Term) {
+		return BadTerm
+	}
 	if id, held := v.holder(now); held && id != from {
 		return Busy
 	}
-	if v.nominee != 0 && v.nominee != from && now < v.favour {
+	if v.nominee != 0 && v.nominee != from {
 		return Busy
 	}
 	if a.Renew {
@@ -166,10 +174,16 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 // one does not, for whatever reason. That it asks again and again counts nothing.
 func (v *voter) idle(now, lease time.Duration) bool { return now-v.led > 3*lease }
 
-// lapse notes that the last grant has run out.
+// believes tells whether a term can be one that somebody came to by asking.
+func (v *voter) believes(term uint64) bool { return term <= v.d.Max || term-v.d.Max <= maxLeap }
+
+// lapse notes that the last grant, and the favour of a nominee, have run out.
 func (v *voter) lapse(now time.Duration) {
 	if !v.released && !v.d.Grant.IsZero() && now >= v.until && now >= v.silent {
 		v.lapsed = v.d.Grant.Node
+	}
+	if now >= v.favour {
+		v.nominee = 0
 	}
 }
 

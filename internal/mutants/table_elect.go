@@ -122,6 +122,36 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestNoBidOutOfContact",
 	},
 	{
+		Name: "elect-believes-a-freed-claim", Rule: "who gave its grants back leads no more, whatever its last notice says",
+		File: "internal/elect/election.go", Old: "t.Term > e.freed[t.Node] && ", New: "",
+		Packages: electTests, Tests: "TestClaimThatWasGivenBack",
+	},
+	{
+		Name: "elect-overlooks-a-later-claim", Rule: "a leader whose grant lapsed here and that claims a later term leads",
+		File: "internal/elect/election.go", Old: "other.Node == e.voter.lapsed && other.Term <= e.voter.d.Grant.Term", New: "other.Node == e.voter.lapsed",
+		Packages: electTests, Tests: "TestClaimAbove",
+	},
+	{
+		Name: "elect-follows-silence-at-once", Rule: "a leader that fell silent is given a lease by those who do not vote, too",
+		File: "internal/elect/election.go", Old: "!f.Component[was.Node] && e.voter.d.Grant.Node != was.Node", New: "!f.Component[was.Node] && f.Component[was.Node]",
+		Packages: electTests, Tests: "TestClaimThatFellSilent",
+	},
+	{
+		Name: "elect-uses-up-the-terms", Rule: "a term far above those known is refused",
+		File: "internal/elect/voter.go", Old: "term-v.d.Max <= maxLeap", New: "term > maxLeap",
+		Packages: electTests, Tests: "TestVoter|TestFaults",
+	},
+	{
+		Name: "elect-believes-any-answer", Rule: "a voter's highest term is believed within bounds only",
+		File: "internal/elect/election.go", Old: "if e.voter.believes(ans.Max) {", New: "if ans.Max > 0 {",
+		Packages: electTests, Tests: "TestFaults",
+	},
+	{
+		Name: "elect-waits-as-long-as-told", Rule: "a voter's answer silences a candidate for a longest lease at most",
+		File: "internal/elect/election.go", Old: "ans.Wait = min(ans.Wait, MaxLease)", New: "ans.Wait = max(ans.Wait, 0)",
+		Packages: electTests, Tests: "TestFaults",
+	},
+	{
 		Name: "token-fence-forgets", Rule: "F.1 25: a resource remembers the highest token",
 		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
 		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",
