@@ -37,8 +37,8 @@ func (s *scene) field(name Election) elect.Field {
 	f := elect.Field{Component: s.within, Contact: s.alive, RTT: s.rtt}
 	for _, m := range s.view.Members {
 		n, ok := s.notices[m.ID]
-		if !ok || !s.within[m.ID] {
-			continue
+		if !ok || !s.within[m.ID] || n.Boot < m.Boot {
+			continue // what it said before it was restarted counts no more
 		}
 		if m.State == view.Alive && slices.Contains(n.Standing, name.wire()) {
 			f.Standing = append(f.Standing, elect.Peer{ID: m.ID, Score: elect.Score(n.Score)})
@@ -161,7 +161,8 @@ func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.N
 		if id == w.p.id {
 			continue
 		}
-		if n.Isolated || len(n.Unreachable) > 0 {
+		m, _ := w.view.Member(id)
+		if n.Boot >= m.Boot && (n.Isolated || len(n.Unreachable) > 0) {
 			rows[id] = split.Row{Unreachable: n.Unreachable, Isolated: n.Isolated}
 		}
 		lives[id] = split.Life{Boot: n.Boot, Uptime: n.Up, At: n.at}
@@ -361,10 +362,7 @@ func (w *watcher) status(s *scene, cloud situation.Cloud) Status {
 // word.
 func (p *Partition) leadership(s *scene, name Election) Leadership {
 	l := Leadership{Election: name}
-	p.mu.Lock()
-	e := p.elections[name]
-	p.mu.Unlock()
-	if e != nil {
+	if e := p.opened(name); e != nil {
 		if l.Token = e.leading(); !l.Token.IsZero() {
 			l.Here = true
 		}
