@@ -171,6 +171,7 @@ func (c Config) Validate() error {
 		if err := c.Pace.params().Validate(); err != nil {
 			faults = append(faults, fmt.Errorf("pace: %w", err))
 		}
+		check(c.Pace.Lease%time.Millisecond == 0, "lease of %v: not in whole milliseconds, in which voters are asked", c.Pace.Lease)
 		check(c.Pace.Window > 0, "window of %v: not above zero", c.Pace.Window)
 	}
 	check(len(c.Voters) <= wire.MaxVoters, "%d voters: at most %d", len(c.Voters), wire.MaxVoters)

@@ -83,18 +83,21 @@ func (p *Partition) open(name Election) (*election, error) {
 	if err := name.validate(); err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e := p.elections[name]; e != nil {
+	if e := p.opened(name); e != nil {
 		return e, nil
-	}
-	if len(p.elections) >= maxElections {
-		return nil, fmt.Errorf("%w: %s is one too many, %d are the most", ErrElection, name, maxElections)
 	}
 	e := &election{p: p, name: name, path: p.statePath(name), inbox: make(chan func()), field: make(chan struct{}, 1), ended: make(chan struct{})}
 	d, err := p.readState(e.path, name)
 	if err != nil {
 		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.elections[name]; e != nil {
+		return e, nil // and what was read may be old
+	}
+	if len(p.elections) >= maxElections {
+		return nil, fmt.Errorf("%w: %s is one too many, %d are the most", ErrElection, name, maxElections)
 	}
 	e.machine = elect.New(p.id, p.cfg.Pace.params(), d, p.cfg.clock.Boot(), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 	if !p.group.Go(e.run) {
@@ -102,6 +105,13 @@ func (p *Partition) open(name Election) (*election, error) {
 	}
 	p.elections[name] = e
 	return e, nil
+}
+
+// opened returns an election if this node knows of it.
+func (p *Partition) opened(name Election) *election {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.elections[name]
 }
 
 // statePath is where the state of an election is kept. Names are hashed, for they
@@ -309,7 +319,9 @@ func (e *election) end() {
 // stopped notes that the work has ended, by itself or because it had to.
 func (e *election) stopped(w *work) {
 	e.perform(e.machine.Stand(e.now(), w != nil && !w.quit))
-	e.perform(e.machine.Drained(e.now()))
+	effects := e.machine.Drained(e.now())
+	e.show() // before others hear that they may lead
+	e.perform(effects)
 	if w != nil && w.quit {
 		e.leave(w)
 	}
@@ -393,6 +405,9 @@ func (e *election) finish() {
 	now := e.now()
 	effects := e.machine.Stand(now, false)
 	effects = append(effects, e.machine.Drained(now)...)
+	e.mu.Lock() // before others hear that they may lead
+	e.lead, e.until, e.holder = token.Token{}, 0, token.Token{}
+	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	var all sync.WaitGroup
@@ -405,9 +420,6 @@ func (e *election) finish() {
 	if w != nil {
 		e.leave(w)
 	}
-	e.mu.Lock()
-	e.lead, e.until, e.holder = token.Token{}, 0, token.Token{}
-	e.mu.Unlock()
 }
 
 // send brings a request to a voter and its answer back.

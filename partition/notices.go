@@ -29,6 +29,7 @@ const (
 	newsPause   = 50 * time.Millisecond // news wait so long for company
 	compareMean = 20 * time.Second
 	rowPause    = 10 * time.Second // between two rows of one node (protocol E.1)
+	maxSeq      = 1 << 62          // more notices than any node makes
 )
 
 // notices keeps the last notice of each node, its own too.
@@ -90,14 +91,21 @@ func (n *notices) say(now, up time.Duration) {
 	signal(n.kick)
 }
 
-// take takes in what a peer has, if it is newer.
-func (n *notices) take(now time.Duration, in []wire.Notice) {
+// take takes in what a peer has, if it is newer. A fault somewhere must not silence
+// a node everywhere: no life of it is believed that the roster does not know, and of
+// its own life it says something newer still itself.
+func (n *notices) take(now time.Duration, v view.View, in []wire.Notice) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, got := range in {
+		m, known := v.Member(got.Node)
 		have, ok := n.last[got.Node]
-		if got.Node == n.mine.Node || ok && !newer(got.Boot, got.Seq, have.Boot, have.Seq) {
+		if !known || m.Status.Gone() || got.Boot > m.Boot || got.Seq > maxSeq || ok && !newer(got.Boot, got.Seq, have.Boot, have.Seq) {
 			continue
+		}
+		if got.Node == n.mine.Node {
+			n.mine.Seq, n.mine.Up = got.Seq+1, now
+			got = n.mine
 		}
 		n.last[got.Node] = heardNotice{got, now}
 		n.fresh[got.Node] = true
@@ -211,14 +219,12 @@ func (p *Partition) serveSwap(_ context.Context, _ view.NodeID, req []byte) ([]b
 	if err != nil {
 		return nil, err
 	}
-	p.notices.take(p.since(), swap.Have)
+	p.notices.take(p.since(), p.mesh.View(), swap.Have)
 	return wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: p.notices.some(swap.Want)}), nil
 }
 
-// spread hands news on and compares now and then.
+// spread hands news on.
 func (p *Partition) spread(ctx context.Context) {
-	compare := time.NewTimer(rand.N(compareMean))
-	defer compare.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -233,13 +239,34 @@ func (p *Partition) spread(ctx context.Context) {
 					p.group.Go(func(ctx context.Context) { _, _ = p.call(ctx, id, methodSwap, req) })
 				}
 			}
-		case <-compare.C:
-			compare.Reset(compareMean/2 + rand.N(compareMean))
-			if ids := roster.Partners(p.mesh.View()); len(ids) > 0 {
-				p.compareWith(ctx, ids[rand.IntN(len(ids))])
-			}
 		}
 	}
+}
+
+// compare compares now and then what this node has with what another has. One that
+// does not answer holds up no news.
+func (p *Partition) compare(ctx context.Context) {
+	for pause := rand.N(compareMean); sleep(ctx, pause); pause = compareMean/2 + rand.N(compareMean) {
+		if ids := roster.Partners(p.mesh.View()); len(ids) > 0 {
+			p.compareWith(ctx, ids[rand.IntN(len(ids))])
+		}
+	}
+}
+
+// depart has this node's last notice say that it takes no part any more: the others
+// keep it for as long as the node below runs.
+func (p *Partition) depart() {
+	p.notices.set(p.since(), p.since(), func(n *wire.Notice) {
+		*n = wire.Notice{Node: n.Node, Boot: n.Boot, Seq: n.Seq, Voters: n.Voters}
+	})
+	req := wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: []wire.Notice{p.notices.own().Notice}})
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, id := range roster.Partners(p.mesh.View()) {
+		all.Go(func() { _, _ = p.call(ctx, id, methodSwap, req) })
+	}
+	all.Wait()
 }
 
 // compareWith makes the notices of this node and of a peer the same.
@@ -257,7 +284,7 @@ func (p *Partition) compareWith(ctx context.Context, peer view.NodeID) {
 		return
 	}
 	if swap, err := wire.DecodeNoticeSwap(b); err == nil {
-		p.notices.take(p.since(), swap.Have)
+		p.notices.take(p.since(), p.mesh.View(), swap.Have)
 	}
 }
 

@@ -116,6 +116,7 @@ func (p *Partition) begin() error {
 	}
 	p.group.Go(p.watch)
 	p.group.Go(p.spread)
+	p.group.Go(p.compare)
 	p.group.Go(p.becomeReady)
 	p.group.Go(p.weigh)
 	p.group.Go(p.callHooks)
@@ -173,6 +174,7 @@ func (p *Partition) Close() error {
 	p.closing.Do(func() {
 		p.group.Close()
 		p.works.Wait()
+		p.depart()
 		p.status.Close()
 		p.modes.Close()
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -57,15 +58,13 @@ func (p *Partition) knownVoters() wire.Voters {
 	return p.voters.known
 }
 
-// learnVoters fixes the voters as soon as all that the Config names have been met,
-// or takes those that others have fixed. The watching goroutine calls it.
+// learnVoters takes the voters that others have fixed, or else fixes those that the
+// Config names, once all of them are members and others had the time to be met. The watching goroutine calls it.
 func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
 	known := p.knownVoters()
 	next := known
-	if known.Version == 0 {
-		next = p.namedVoters(v)
-	}
-	for id, n := range told {
+	for _, id := range slices.Sorted(maps.Keys(told)) {
+		n := told[id]
 		if n.Voters.Version == 0 || id == p.id {
 			continue
 		}
@@ -75,6 +74,9 @@ func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
 			p.voters.differ = true
 			p.log.Error("nodes know of different voters for majority elections: name the same ones everywhere", "node", id)
 		}
+	}
+	if next.Version == 0 && p.ready.Load() {
+		next = p.namedVoters(v) // nobody has fixed any who could be met
 	}
 	if next.Version == 0 || known.Version != 0 {
 		return
@@ -94,9 +96,10 @@ func (p *Partition) namedVoters(v view.View) (out wire.Voters) {
 		return out
 	}
 	for _, name := range p.cfg.Voters {
-		i := slices.IndexFunc(v.Members, func(m view.Member) bool { return m.Name == name && !m.Status.Gone() })
-		if i < 0 || !v.Members[i].Storing {
-			return wire.Voters{}
+		bears := func(m view.Member) bool { return m.Name == name && !m.Status.Gone() }
+		i := slices.IndexFunc(v.Members, bears)
+		if i < 0 || !v.Members[i].Storing || slices.ContainsFunc(v.Members[i+1:], bears) {
+			return wire.Voters{} // or another one bears the name: which is meant is not known
 		}
 		out.IDs = append(out.IDs, v.Members[i].ID)
 	}

@@ -27,6 +27,7 @@ type scene struct {
 	view      view.View
 	component []view.NodeID
 	within    map[view.NodeID]bool
+	alive     map[view.NodeID]bool
 	notices   map[view.NodeID]heardNotice
 	rows      split.Rows
 	rtt       time.Duration
@@ -41,11 +42,11 @@ type seen struct {
 
 // field composes what one election may know.
 func (s *scene) field(name Election) elect.Field {
-	f := elect.Field{Component: s.within, RTT: s.rtt}
+	f := elect.Field{Component: s.within, Contact: s.alive, RTT: s.rtt}
 	for _, m := range s.view.Members {
 		n, ok := s.notices[m.ID]
-		if !ok || !s.within[m.ID] {
-			continue
+		if !ok || !s.within[m.ID] || n.Boot < m.Boot {
+			continue // what it said before it was restarted counts no more
 		}
 		if m.State == view.Alive && slices.Contains(n.Standing, name.wire()) {
 			f.Standing = append(f.Standing, elect.Peer{ID: m.ID, Score: elect.Score(n.Score)})
@@ -132,7 +133,9 @@ func (w *watcher) look() (next time.Duration) {
 	cloud, _ := w.cloud.Step(now, component, p.cloudReports(told))
 	w.enter(now, component, cloud)
 
-	s := &scene{self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, notices: told, rows: rows, rtt: medianRTT(w.view)}
+	s := &scene{
+		self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, alive: w.alive, notices: told, rows: rows, rtt: medianRTT(w.view),
+	}
 	for _, id := range component {
 		s.within[id] = true
 	}
@@ -175,7 +178,8 @@ func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.N
 		if id == w.p.id {
 			continue
 		}
-		if n.Isolated || len(n.Unreachable) > 0 {
+		m, _ := w.view.Member(id)
+		if n.Boot >= m.Boot && (n.Isolated || len(n.Unreachable) > 0) {
 			rows[id] = split.Row{Unreachable: n.Unreachable, Isolated: n.Isolated}
 		}
 		lives[id] = split.Life{Boot: n.Boot, Uptime: n.Up, At: n.at}
@@ -388,10 +392,7 @@ func (w *watcher) status(s *scene, cloud situation.Cloud) Status {
 // word.
 func (p *Partition) leadership(s *scene, name Election) Leadership {
 	l := Leadership{Election: name}
-	p.mu.Lock()
-	e := p.elections[name]
-	p.mu.Unlock()
-	if e != nil {
+	if e := p.opened(name); e != nil {
 		if l.Token = e.leading(); !l.Token.IsZero() {
 			l.Here = true
 		}

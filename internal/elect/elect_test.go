@@ -13,11 +13,11 @@ import (
 
 // fieldOf is a component of voters that all stand with a score.
 func fieldOf(scores ...Score) Field {
-	f := Field{Component: map[view.NodeID]bool{}, RTT: time.Millisecond}
+	f := Field{Component: map[view.NodeID]bool{}, Contact: map[view.NodeID]bool{}, RTT: time.Millisecond}
 	var all []view.NodeID
 	for i, s := range scores {
 		id := view.NodeID(i + 1)
-		f.Component[id] = true
+		f.Component[id], f.Contact[id] = true, true
 		f.Standing = append(f.Standing, Peer{id, s})
 		all = append(all, id)
 	}
@@ -51,6 +51,7 @@ func TestVoter(t *testing.T) {
 		"another electorate":    {{0, 4, func(a *Ask) { a.Electorate++; a.Score = 2000 }, Differs}},
 		"another component":     {{0, 9, best(1), OutOfHere}},
 		"worse by the margin":   {{0, 2, none, Beaten}, {second, 2, term(2), Beaten}, {7 * second, 2, term(3), Granted}},
+		"terms beyond belief":   {{0, 4, best(maxLeap + 1), BadTerm}, {0, 4, renew(1<<64 - 1), BadTerm}, {0, 4, best(maxLeap), Granted}},
 		"the best has lapsed":   {{0, 4, best(1), Granted}, {3 * second, 2, term(2), Granted}},
 		"leases out of bounds":  {{0, 4, func(a *Ask) { a.Lease = 0 }, BadLease}, {0, 4, func(a *Ask) { a.Lease = MaxLease + 1 }, BadLease}},
 	} {
@@ -180,6 +181,39 @@ func TestLateGrantIsGivenBack(t *testing.T) {
 	out := e.Answered(time.Second+par.Lease, 2, ask.Ask, ask.Sent, Answer{Max: 1})
 	if back := find(out, GiveBack); back == nil || back.To != 2 || back.Term != 1 {
 		t.Errorf("a late grant: %+v", out)
+	}
+}
+
+// While the work of a lost leadership ends no grant is given back, not even one
+// that is answered late: others may lead at once with it.
+func TestLateGrantWhileWorkEnds(t *testing.T) {
+	e := won(t, LAN(), fieldOf(1000, 1000, 1000), 0)
+	ask := find(e.Tick(1500*time.Millisecond), Send)
+	_, until, _ := e.Leading(time.Second)
+	if find(e.Tick(until), Stop) == nil {
+		t.Fatal("leads on")
+	}
+	if out := e.Answered(until+1, ask.To, ask.Ask, ask.Sent, Answer{Max: 1}); len(out) != 0 {
+		t.Errorf("a late grant: %+v", out)
+	}
+	if back := find(e.Drained(until+2), GiveBack); back == nil || back.To != 2 || back.Term != 1 {
+		t.Errorf("when its work has ended: %+v", back)
+	}
+}
+
+// A machine that was held up beyond its lease does not go on as if nothing had
+// been, though an answer waits that would have renewed it: another may have led,
+// and the work goes by the token that it began with.
+func TestLeaseThatEndedUnseen(t *testing.T) {
+	e := won(t, LAN(), fieldOf(1000, 1000, 1000), 0)
+	ask := find(e.Tick(1500*time.Millisecond), Send)
+	_, until, _ := e.Leading(time.Second)
+	out := e.Answered(until+1, ask.To, ask.Ask, ask.Sent, Answer{Max: 1})
+	if stop := find(out, Stop); stop == nil || stop.Why != Expired {
+		t.Errorf("an answer after the end: %+v", out)
+	}
+	if _, _, ok := e.Leading(until + 1); ok {
+		t.Error("leads on")
 	}
 }
 

@@ -10,65 +10,6 @@ import (
 	"github.com/skeinmesh/skein/partition/token"
 )
 
-// Action says what an Effect asks for.
-type Action uint8
-
-const (
-	// Save: write Durable down, before anything that follows.
-	Save Action = iota
-	// Send: send Ask to the node To, and bring its answer back to Answered with
-	// the Ask and Sent. No answer is no fault.
-	Send
-	// GiveBack: tell To that all of this node's grants of terms up to Term are
-	// free, in favour of Nominee if that is not 0. It may get lost.
-	GiveBack
-	// Lead: this node leads with Token, as long as Leading says so: its work may
-	// start.
-	Lead
-	// Renamed: it leads on, with a higher Token.
-	Renamed
-	// Stop: it leads no more, or shall not: its work must end, by Until at the
-	// latest, and Drained be called when it has.
-	Stop
-)
-
-// Why says why a leader stops.
-type Why uint8
-
-const (
-	Expired   Why = iota // its lease could not be renewed
-	Yielded              // it met a leader with a higher token
-	HandsOver            // another was better for long
-	Withdrawn            // it does not stand any more
-)
-
-var whys = [...]string{"its lease was not renewed", "it met a leader with a higher token", "another is better", "it does not stand any more"}
-
-// String says it in words.
-func (w Why) String() string {
-	if int(w) < len(whys) {
-		return whys[w]
-	}
-	return "unknown reason"
-}
-
-// Effect is one output.
-type Effect struct {
-	Action  Action
-	Durable Durable       // Save
-	To      view.NodeID   // Send, GiveBack
-	Ask     Ask           // Send
-	Sent    time.Duration // Send: by this node's clock
-	Term    uint64        // GiveBack
-	Nominee view.NodeID   // GiveBack
-	Token   token.Token   // Lead, Renamed, Stop
-	Why     Why           // Stop
-	Until   time.Duration // Stop
-}
-
-// Never is what Next returns when nothing is due.
-const Never = time.Duration(1<<63 - 1)
-
 // grant is what a voter has granted this node, as far as it knows.
 type grant struct {
 	term uint64
@@ -100,8 +41,9 @@ type Election struct {
 	grants map[view.NodeID]grant
 	lead   *reign
 	bid    *reign
-	last   uint64 // highest term that this node asked for
-	seen   uint64 // highest term that voters have told of
+	last   uint64                 // highest term that this node asked for
+	seen   uint64                 // highest term that voters have told of
+	freed  map[view.NodeID]uint64 // by who gave grants back: up to which term
 
 	startAt  time.Duration // of the next bid; Never
 	backAt   time.Duration // no bid before
@@ -109,6 +51,7 @@ type Election struct {
 	renewAt  time.Duration
 	askedAt  time.Duration // of the last renewal
 	betterAt time.Duration // since when there has been a challenger; Never
+	offered  int           // times in a row that it handed over, and nobody led
 	otherAt  time.Duration // since when the electorate has differed; Never
 	missing  bool          // a voter in contact does not follow this term
 
@@ -126,16 +69,25 @@ type Election struct {
 func New(self view.NodeID, par Params, d Durable, now time.Duration, rng *rand.Rand) *Election {
 	return &Election{
 		self: self, par: par, rng: rng, now: now, voter: newVoter(self, d, now),
-		grants: map[view.NodeID]grant{}, startAt: Never, betterAt: Never, otherAt: Never,
+		grants: map[view.NodeID]grant{}, freed: map[view.NodeID]uint64{}, startAt: Never, betterAt: Never, otherAt: Never,
 	}
 }
 
 // Look takes in what the node knows now.
 func (e *Election) Look(now time.Duration, f Field) []Effect {
-	if f.Electorate.Sum != e.f.Electorate.Sum || f.claimed(e.self) != e.f.claimed(e.self) {
+	was, sum := e.claimed(), e.f.Electorate.Sum
+	e.f, e.known = f, true
+	maps.DeleteFunc(e.freed, func(id view.NodeID, _ uint64) bool { return !f.Component[id] })
+	if e.claimed() != was || f.Electorate.Sum != sum {
 		e.failed = 0
 	}
-	e.f, e.known = f, true
+	if !e.claimed().IsZero() {
+		e.offered = 0
+	} else if !was.IsZero() && !f.Component[was.Node] && e.voter.d.Grant.Node != was.Node {
+		// It fell silent, and by no grant of this node is it known until when it
+		// leads.
+		e.backAt = max(e.backAt, now+e.par.Lease)
+	}
 	return e.step(now)
 }
 
@@ -166,6 +118,7 @@ func (e *Election) Asked(now time.Duration, from view.NodeID, a Ask) (Answer, []
 func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, nominee view.NodeID) []Effect {
 	e.pass(now)
 	e.voter.release(e.now, from, term, nominee)
+	e.freed[from] = max(e.freed[from], term)
 	if nominee == e.self {
 		e.heir, e.heirEnds, e.backAt = from, e.now+e.par.Lease/2, 0
 	}
@@ -175,7 +128,10 @@ func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, no
 // Answered takes in the answer to an Ask that was sent at a time.
 func (e *Election) Answered(now time.Duration, from view.NodeID, a Ask, sent time.Duration, ans Answer) []Effect {
 	e.pass(now)
-	e.seen = max(e.seen, ans.Max)
+	if e.voter.believes(ans.Max) {
+		e.seen = max(e.seen, ans.Max)
+	}
+	ans.Wait = min(ans.Wait, MaxLease)
 	switch {
 	case ans.Reason == Granted && e.holds(a.Term):
 		e.granted(from, a, sent)
@@ -235,7 +191,7 @@ func (e *Election) Next() time.Duration {
 		soon(e.until(e.lead))
 		soon(e.renewAt)
 		if e.betterAt != Never {
-			soon(e.betterAt + e.par.Hold)
+			soon(e.betterAt + e.hold())
 		}
 		if e.otherAt != Never {
 			soon(e.otherAt + e.par.Settle)
@@ -253,14 +209,20 @@ func (e *Election) Next() time.Duration {
 		soon(e.backAt)
 		soon(e.voter.until)
 		soon(e.voter.favour)
-		soon(e.voter.until + 3*e.par.Lease + 1)
+		soon(e.voter.led + 3*e.par.Lease + 1)
 		soon(e.heirEnds)
 	}
 	return next
 }
 
-// pass moves time on.
-func (e *Election) pass(now time.Duration) { e.now = max(e.now, now) }
+// pass moves time on. A lease that ran out meanwhile is lost, whatever has come in
+// since: another may have led.
+func (e *Election) pass(now time.Duration) {
+	e.now = max(e.now, now)
+	if e.lead != nil && e.until(e.lead) <= e.now {
+		e.lose()
+	}
+}
 
 func (e *Election) emit(eff Effect) { e.out = append(e.out, eff) }
 
@@ -287,9 +249,13 @@ func (e *Election) step(now time.Duration) []Effect {
 	return out
 }
 
-// holds tells whether grants of a term count: it is that of the present bid, or
-// of the leadership and the bids made since.
+// holds tells whether grants of a term are kept: it is that of the present bid, or
+// of the leadership and the bids made since. While work of a leadership that was
+// lost is ending all are, and given back when it has.
 func (e *Election) holds(term uint64) bool {
+	if e.lead == nil && e.draining {
+		return true
+	}
 	if e.lead != nil {
 		return term >= e.lead.token.Term && term <= e.last
 	}
@@ -352,10 +318,6 @@ func (e *Election) count() {
 
 // reignOn does what a leader does.
 func (e *Election) reignOn() {
-	if e.until(e.lead) <= e.now {
-		e.lose()
-		return
-	}
 	if !e.draining {
 		e.reconsider()
 	}
@@ -391,7 +353,7 @@ func (e *Election) reconsider() {
 		e.stop(Withdrawn, 0)
 		return
 	}
-	if other := e.f.claimed(e.self); e.lead.token.Less(other) {
+	if other := e.claimed(); e.lead.token.Less(other) {
 		e.stop(Yielded, other.Node)
 		return
 	}
@@ -399,7 +361,8 @@ func (e *Election) reconsider() {
 		e.betterAt = Never
 	} else if e.betterAt == Never {
 		e.betterAt = e.now
-	} else if e.now-e.betterAt >= e.par.Hold {
+	} else if e.now-e.betterAt >= e.hold() {
+		e.offered = min(e.offered+1, 5)
 		e.stop(HandsOver, better)
 		return
 	}
@@ -411,6 +374,10 @@ func (e *Election) reconsider() {
 		e.run()
 	}
 }
+
+// hold is for how long another must be better. Of one that was handed the lead and
+// could not take it more is asked each time.
+func (e *Election) hold() time.Duration { return e.par.Hold << e.offered }
 
 // renew asks all voters of the term, each for the term that it has granted.
 func (e *Election) renew() {
@@ -440,11 +407,11 @@ func (e *Election) ask(id view.NodeID, a Ask) {
 	}
 }
 
-// winnable tells whether enough voters are in the component, and nobody in it is
-// better by the margin.
+// winnable tells whether enough voters are in contact, and nobody is better by the
+// margin.
 func (e *Election) winnable() bool {
 	voters := e.f.Electorate
-	return e.known && len(voters.Voters) > 0 && e.f.within(voters) >= voters.Majority() &&
+	return e.known && len(voters.Voters) > 0 && e.f.met(voters) >= voters.Majority() &&
 		(e.now < e.heirEnds || e.voter.idle(e.now, e.par.Lease) || !e.f.beaten(e.self, e.f.score(e.self), e.voter.lapsed))
 }
 
@@ -471,17 +438,29 @@ func (e *Election) free() bool {
 	if id, held := e.voter.holder(e.now); held && id != e.self {
 		return false
 	}
-	if e.voter.nominee != 0 && e.voter.nominee != e.self && e.now < e.voter.favour {
+	if e.voter.nominee != 0 && e.voter.nominee != e.self {
 		return false
 	}
-	other := e.f.claimed(e.self)
-	return other.IsZero() || other.Node == e.voter.lapsed || other.Node == e.heir && e.now < e.heirEnds
+	other := e.claimed()
+	return other.IsZero() || other.Node == e.voter.lapsed && other.Term <= e.voter.d.Grant.Term ||
+		other.Node == e.heir && e.now < e.heirEnds
+}
+
+// claimed returns the highest token that another in contact claims to lead with and
+// has not given back since: its notice may be late, or its last one.
+func (e *Election) claimed() (high token.Token) {
+	for _, t := range e.f.Claims {
+		if t.Node != e.self && t.Term > e.freed[t.Node] && e.voter.believes(t.Term) && high.Less(t) {
+			high = t
+		}
+	}
+	return high
 }
 
 // run asks for a new term on the present electorate. The term is written down
 // first: a candidate that forgets one may use it again for another leadership.
 func (e *Election) run() {
-	term := max(e.voter.d.Max, e.seen, e.last, e.f.claimed(e.self).Term) + 1
+	term := max(e.voter.d.Max, e.seen, e.last, e.claimed().Term) + 1
 	e.last = term
 	e.startAt = Never
 	e.bid = &reign{
@@ -493,6 +472,7 @@ func (e *Election) run() {
 		clear(e.grants)
 	}
 	e.askAll()
+	e.count() // its own grant may be all it needs
 }
 
 func (e *Election) askAll() {

@@ -20,6 +20,7 @@ type Peer struct {
 type Field struct {
 	Electorate Electorate
 	Component  map[view.NodeID]bool // who is in it, this node included
+	Contact    map[view.NodeID]bool // who is in contact, without a relay; this node included
 	Standing   []Peer               // in contact, this node included if it stands
 	Claims     []token.Token        // of leaders in contact, as they say themselves
 	RTT        time.Duration        // a typical one; 0 when not known
@@ -68,22 +69,12 @@ func (f *Field) score(id view.NodeID) Score {
 	return 0
 }
 
-// within counts how many of an electorate are in the component.
-func (f *Field) within(e Electorate) (n int) {
+// met counts how many of an electorate are in contact: others cannot be asked.
+func (f *Field) met(e Electorate) (n int) {
 	for _, id := range e.Voters {
-		if f.Component[id] {
+		if f.Contact[id] {
 			n++
 		}
 	}
 	return n
-}
-
-// claimed returns the highest token that another in contact claims to lead with.
-func (f *Field) claimed(self view.NodeID) (high token.Token) {
-	for _, t := range f.Claims {
-		if t.Node != self && high.Less(t) {
-			high = t
-		}
-	}
-	return high
 }

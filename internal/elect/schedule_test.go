@@ -55,6 +55,7 @@ func schedules(t *testing.T, first, n uint64) {
 // mischief disturbs a world for some minutes, then leaves it alone.
 func (w *world) mischief() {
 	w.loss = []float64{0, 0.02, 0.2}[w.rng.IntN(3)]
+	w.swim = w.seed%3 > 0
 	w.run(time.Duration(w.rng.IntN(20)) * time.Second)
 	for range 8 + w.rng.IntN(8) {
 		w.harm()
@@ -150,7 +151,7 @@ func (w *world) thaw(nd *node) {
 	if !nd.frozen {
 		return
 	}
-	nd.frozen, w.stirred = false, true
+	nd.frozen, nd.thawed, w.stirred = false, w.now, true
 	waiting := nd.waiting
 	nd.waiting = nil
 	for _, fn := range waiting {

@@ -35,10 +35,15 @@ const (
 	Beaten           // somebody in contact is better by the margin
 	OutOfHere        // the candidate is not in the voter's component
 	BadLease         // longer than MaxLease or not above zero
+	BadTerm          // beyond all belief
 )
 
+// maxLeap is by how much a term may be above those known. Terms grow by one a bid;
+// one far above is a fault that, once believed, would use up all there are.
+const maxLeap = 1 << 40
+
 var reasons = [...]string{"granted", "another holds a grant", "the voter has just started", "the term is old",
-	"the voter sees another electorate", "another is better", "the voter is in another component", "the lease is out of bounds"}
+	"the voter sees another electorate", "another is better", "the voter is in another component", "the lease is out of bounds", "the term is out of bounds"}
 
 // String says it in words.
 func (r Reason) String() string {
@@ -62,6 +67,7 @@ type voter struct {
 	d    Durable
 
 	until    time.Duration // when the last grant ends
+	led      time.Duration // when the last one ends, or was given back, that was renewed
 	released bool          // it was given back: it cannot be renewed
 	silent   time.Duration // grants nothing before that
 	lapsed   view.NodeID   // let its grant run out and was not heard of since
@@ -71,7 +77,7 @@ type voter struct {
 
 // newVoter returns a voter with what it wrote down in an earlier run.
 func newVoter(self view.NodeID, d Durable, now time.Duration) voter {
-	v := voter{self: self, d: d, until: now}
+	v := voter{self: self, d: d, until: now, led: now}
 	if !d.Grant.IsZero() {
 		// When the grant ends is not known any more; all grants given before do
 		// within the longest lease that is allowed for, its own.
@@ -114,6 +120,9 @@ func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answe
 	v.d.Grant, v.d.Lease, v.released = grant, max(v.d.Lease, a.Lease), false
 	v.d.Max = max(v.d.Max, a.Term)
 	v.until = max(v.until, now+a.Lease)
+	if a.Renew {
+		v.led = v.until
+	}
 	if v.nominee == from {
 		v.nominee = 0
 	}
@@ -137,10 +146,13 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 	if a.Term <= v.d.Max {
 		return OldTerm
 	}
+	if !v.believes(a.Term) {
+		return BadTerm
+	}
 	if id, held := v.holder(now); held && id != from {
 		return Busy
 	}
-	if v.nominee != 0 && v.nominee != from && now < v.favour {
+	if v.nominee != 0 && v.nominee != from {
 		return Busy
 	}
 	if a.Renew {
@@ -158,14 +170,20 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 	return Granted
 }
 
-// idle tells whether nobody has held a grant for so long that whoever can win
-// may: the best one does not, for whatever reason.
-func (v *voter) idle(now, lease time.Duration) bool { return now-v.until > 3*lease }
+// idle tells whether nobody has led for so long that whoever can win may: the best
+// one does not, for whatever reason. That it asks again and again counts nothing.
+func (v *voter) idle(now, lease time.Duration) bool { return now-v.led > 3*lease }
 
-// lapse notes that the last grant has run out.
+// believes tells whether a term can be one that somebody came to by asking.
+func (v *voter) believes(term uint64) bool { return term <= v.d.Max || term-v.d.Max <= maxLeap }
+
+// lapse notes that the last grant, and the favour of a nominee, have run out.
 func (v *voter) lapse(now time.Duration) {
 	if !v.released && !v.d.Grant.IsZero() && now >= v.until && now >= v.silent {
 		v.lapsed = v.d.Grant.Node
+	}
+	if now >= v.favour {
+		v.nominee = 0
 	}
 }
 
@@ -176,7 +194,7 @@ func (v *voter) release(now time.Duration, from view.NodeID, term uint64, nomine
 		return
 	}
 	v.released = true
-	v.until = now
+	v.until, v.led = now, min(v.led, now)
 	v.lapsed = 0
 	v.nominee, v.favour = nominee, now+v.d.Lease/2
 }

@@ -37,6 +37,7 @@ type world struct {
 	cut   [][]bool // messages from i to j do not arrive
 	loss  float64
 	quick bool // nothing takes long on its way
+	swim  bool // whom others hear is suspected only, never failed, as with indirect probes
 
 	stirred bool // an Election has taken a step, or a node goes on
 
@@ -71,6 +72,7 @@ type node struct {
 	disk     [elections]Durable
 	e        [elections]*Election
 	working  [elections]bool
+	thawed   time.Duration // when it last ran again
 	stands   bool
 	storing  bool
 	score    Score
@@ -386,7 +388,7 @@ func (w *world) view(nd *node) (v view.View, unreached []view.NodeID) {
 		case other == nd:
 		case !met:
 			m.State = view.Unknown
-		case silent > 12*w.beats()+slack:
+		case silent > 12*w.beats()+slack && !(w.swim && w.heardByOthers(nd, other)):
 			m.State = view.Failed
 		case silent > 4*w.beats()+slack:
 			m.State = view.Suspect
@@ -397,8 +399,16 @@ func (w *world) view(nd *node) (v view.View, unreached []view.NodeID) {
 	return v, unreached
 }
 
+// heardByOthers tells whether a node that this one hears has heard another.
+func (w *world) heardByOthers(nd, other *node) bool {
+	lately := func(at time.Duration) bool { return at != 0 && w.now-at <= 4*w.beats() }
+	return slices.ContainsFunc(w.nodes, func(r *node) bool {
+		return r != nd && r.up && lately(nd.heard[r.id]) && lately(r.heard[other.id])
+	})
+}
+
 func (w *world) field(nd *node, v view.View, e int) Field {
-	f := Field{Component: map[view.NodeID]bool{}, RTT: 20 * time.Millisecond}
+	f := Field{Component: map[view.NodeID]bool{}, Contact: map[view.NodeID]bool{}, RTT: 20 * time.Millisecond}
 	var in []view.NodeID
 	rows := split.Rows{nd.id: split.NewRow(nd.mine.unreached)}
 	for id, n := range nd.notices {
@@ -411,6 +421,7 @@ func (w *world) field(nd *node, v view.View, e int) Field {
 		in = append(in, id)
 	}
 	for _, m := range v.Members {
+		f.Contact[m.ID] = m.State == view.Alive
 		n, ok := nd.notices[m.ID]
 		if !ok || !f.Component[m.ID] {
 			continue
@@ -510,6 +521,23 @@ func (w *world) check() {
 			}
 			first = append(first, nd)
 		}
+	}
+	w.checkWork()
+}
+
+// checkWork fails if the work of two leaders of the majority-scope election runs
+// at a time: it is told to stop a guard before others may lead, and takes less.
+// That of a machine that stood still is told when it runs again.
+func (w *world) checkWork() {
+	var first *node
+	for _, nd := range w.nodes {
+		if !nd.up || nd.frozen || !nd.working[majority] || nd.thawed != 0 && w.now-nd.thawed < w.par.Guard {
+			continue
+		}
+		if first != nil {
+			w.fault("the work of %d and of %d runs", first.id, nd.id)
+		}
+		first = nd
 	}
 }
 

@@ -97,6 +97,61 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestLateGrant",
 	},
 	{
+		Name: "elect-late-grant-frees-too-soon", Rule: "a late grant is given back when the work has ended, not before",
+		File: "internal/elect/election.go", Old: "if e.lead == nil && e.draining {", New: "if false {",
+		Packages: electTests, Tests: "TestLateGrantWhileWorkEnds",
+	},
+	{
+		Name: "elect-revives-a-lease", Rule: "a lease that ran out unseen is lost, whatever is answered then",
+		File: "internal/elect/election.go", Old: "e.now = max(e.now, now)\n	if e.lead != nil && e.until(e.lead) <= e.now {", New: "e.now = max(e.now, now)\n	if e.lead != nil && e.until(e.lead) <= e.now && len(e.grants) == 0 {",
+		Packages: electTests, Tests: "TestLeaseThatEndedUnseen",
+	},
+	{
+		Name: "elect-vain-bids-count", Rule: "one who asks in vain keeps nobody from leading",
+		File: "internal/elect/voter.go", Old: "return now-v.led > 3*lease", New: "return now-v.until > 3*lease",
+		Packages: electTests, Tests: "TestVainBids",
+	},
+	{
+		Name: "elect-hands-over-in-vain", Rule: "who was handed the lead and cannot take it must be better for longer each time",
+		File: "internal/elect/election.go", Old: "return e.par.Hold << e.offered", New: "return e.par.Hold",
+		Packages: electTests, Tests: "TestBestCannotWin",
+	},
+	{
+		Name: "elect-asks-out-of-contact", Rule: "no bid, and no write of flash for one, without a majority in contact",
+		File: "internal/elect/field.go", Old: "if f.Contact[id] {", New: "if f.Component[id] {",
+		Packages: electTests, Tests: "TestNoBidOutOfContact",
+	},
+	{
+		Name: "elect-believes-a-freed-claim", Rule: "who gave its grants back leads no more, whatever its last notice says",
+		File: "internal/elect/election.go", Old: "t.Term > e.freed[t.Node] && ", New: "",
+		Packages: electTests, Tests: "TestClaimThatWasGivenBack",
+	},
+	{
+		Name: "elect-overlooks-a-later-claim", Rule: "a leader whose grant lapsed here and that claims a later term leads",
+		File: "internal/elect/election.go", Old: "other.Node == e.voter.lapsed && other.Term <= e.voter.d.Grant.Term", New: "other.Node == e.voter.lapsed",
+		Packages: electTests, Tests: "TestClaimAbove",
+	},
+	{
+		Name: "elect-follows-silence-at-once", Rule: "a leader that fell silent is given a lease by those who do not vote, too",
+		File: "internal/elect/election.go", Old: "!f.Component[was.Node] && e.voter.d.Grant.Node != was.Node", New: "!f.Component[was.Node] && f.Component[was.Node]",
+		Packages: electTests, Tests: "TestClaimThatFellSilent",
+	},
+	{
+		Name: "elect-uses-up-the-terms", Rule: "a term far above those known is refused",
+		File: "internal/elect/voter.go", Old: "term-v.d.Max <= maxLeap", New: "term > maxLeap",
+		Packages: electTests, Tests: "TestVoter|TestFaults",
+	},
+	{
+		Name: "elect-believes-any-answer", Rule: "a voter's highest term is believed within bounds only",
+		File: "internal/elect/election.go", Old: "if e.voter.believes(ans.Max) {", New: "if ans.Max > 0 {",
+		Packages: electTests, Tests: "TestFaults",
+	},
+	{
+		Name: "elect-waits-as-long-as-told", Rule: "a voter's answer silences a candidate for a longest lease at most",
+		File: "internal/elect/election.go", Old: "ans.Wait = min(ans.Wait, MaxLease)", New: "ans.Wait = max(ans.Wait, 0)",
+		Packages: electTests, Tests: "TestFaults",
+	},
+	{
 		Name: "token-fence-forgets", Rule: "F.1 25: a resource remembers the highest token",
 		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
 		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",

@@ -1,0 +1,67 @@
+package elect
+
+import (
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+// Action says what an Effect asks for.
+type Action uint8
+
+const (
+	// Save: write Durable down, before anything that follows.
+	Save Action = iota
+	// Send: send Ask to the node To, and bring its answer back to Answered with
+	// the Ask and Sent. No answer is no fault.
+	Send
+	// GiveBack: tell To that all of this node's grants of terms up to Term are
+	// free, in favour of Nominee if that is not 0. It may get lost.
+	GiveBack
+	// Lead: this node leads with Token, as long as Leading says so: its work may
+	// start.
+	Lead
+	// Renamed: it leads on, with a higher Token.
+	Renamed
+	// Stop: it leads no more, or shall not: its work must end, by Until at the
+	// latest, and Drained be called when it has.
+	Stop
+)
+
+// Why says why a leader stops.
+type Why uint8
+
+const (
+	Expired   Why = iota // its lease could not be renewed
+	Yielded              // it met a leader with a higher token
+	HandsOver            // another was better for long
+	Withdrawn            // it does not stand any more
+)
+
+var whys = [...]string{"its lease was not renewed", "it met a leader with a higher token", "another is better", "it does not stand any more"}
+
+// String says it in words.
+func (w Why) String() string {
+	if int(w) < len(whys) {
+		return whys[w]
+	}
+	return "unknown reason"
+}
+
+// Effect is one output.
+type Effect struct {
+	Action  Action
+	Durable Durable       // Save
+	To      view.NodeID   // Send, GiveBack
+	Ask     Ask           // Send
+	Sent    time.Duration // Send: by this node's clock
+	Term    uint64        // GiveBack
+	Nominee view.NodeID   // GiveBack
+	Token   token.Token   // Lead, Renamed, Stop
+	Why     Why           // Stop
+	Until   time.Duration // Stop
+}
+
+// Never is what Next returns when nothing is due.
+const Never = time.Duration(1<<63 - 1)

@@ -1,0 +1,46 @@
+package main
+
+var partitions = []Mutant{
+	{
+		Name: "partition-leads-after-its-farewell", Rule: "who gives its grants back on Close leads no more by its own word before (L2)",
+		File: "partition/election.go", Old: "e.lead, e.until, e.holder = token.Token{}, 0, token.Token{}", New: "e.holder = token.Token{}",
+		Packages: partitionTests, Tests: "TestClosedLeaderKnows",
+	},
+	{
+		Name: "partition-leaves-its-notice", Rule: "a Partition that is closed takes back what its notice says",
+		File: "partition/partition.go", Old: "		p.depart()\n", New: "",
+		Packages: partitionTests, Tests: "TestClosedPartition",
+	},
+	{
+		Name: "partition-believes-strangers", Rule: "no notice is kept of who is not in the roster",
+		File: "partition/notices.go", Old: "if !known || m.Status.Gone() || got.Boot > m.Boot", New: "if m.Status.Gone() || known && got.Boot > m.Boot",
+		Packages: partitionTests, Tests: "TestFaulty",
+	},
+	{
+		Name: "partition-believes-later-lives", Rule: "no notice is believed of a life that the roster does not know of",
+		File: "partition/notices.go", Old: "got.Boot > m.Boot || ", New: "",
+		Packages: partitionTests, Tests: "TestFaulty",
+	},
+	{
+		Name: "partition-is-spoken-for", Rule: "a node has the last word on itself",
+		File: "partition/notices.go", Old: "			got = n.mine\n", New: "",
+		Packages: partitionTests, Tests: "TestOwnNotice",
+	},
+	{
+		Name: "partition-earlier-life", Rule: "what a node said before it was restarted counts no more",
+		File: "partition/watch.go", Old: " || n.Boot < m.Boot {", New: " {",
+		Packages: partitionTests, Tests: "TestClaimOfAnEarlierLife",
+	},
+	{
+		Name: "partition-own-voters-first", Rule: "L4: voters that others have fixed come before those named here",
+		File: "partition/voters.go", Old: "		if next.Version == 0 {\n			next = n.Voters", New: "		if next.Version > 0 {\n			next = n.Voters",
+		Packages: partitionTests, Tests: "TestVotersOfOthers",
+	},
+	{
+		Name: "partition-ambiguous-voters", Rule: "L4: a name that two members bear names no voter",
+		File: "partition/voters.go", Old: " || slices.ContainsFunc(v.Members[i+1:], bears) {", New: " {",
+		Packages: partitionTests, Tests: "TestVotersOfOthers",
+	},
+}
+
+const partitionTests = "./partition"

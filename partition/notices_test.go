@@ -1,0 +1,102 @@
+package partition
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// What a fault makes of notices silences nobody and takes no room: none of a node
+// that is not in the roster, or of a life that it does not know of.
+func TestFaultyNoticesAreNotTaken(t *testing.T) {
+	v := view.View{Self: 1, Members: []view.Member{
+		{ID: 1, Status: view.Active, Boot: 3}, {ID: 2, Status: view.Active, Boot: 5}, {ID: 3, Status: view.Left, Boot: 5},
+	}}
+	n := newNotices(1, 3)
+	n.set(0, 0, func(*wire.Notice) {})
+	for name, bad := range map[string]wire.Notice{
+		"a stranger's":    {Node: 9, Boot: 1, Seq: 1},
+		"one who left":    {Node: 3, Boot: 5, Seq: 1},
+		"a later life":    {Node: 2, Boot: 6, Seq: 1},
+		"the last of all": {Node: 2, Boot: 5, Seq: 1<<64 - 1},
+	} {
+		n.take(0, v, []wire.Notice{bad})
+		if _, ok := n.all()[bad.Node]; ok {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	n.take(time.Second, v, []wire.Notice{{Node: 2, Boot: 5, Seq: 7, Score: 1}})
+	if got := n.all()[2]; got.Seq != 7 || got.at != time.Second {
+		t.Errorf("a good one: %+v", got)
+	}
+}
+
+// Whatever others hold of a node, it has the last word.
+func TestOwnNoticeHasTheLastWord(t *testing.T) {
+	v := view.View{Self: 1, Members: []view.Member{{ID: 1, Status: view.Active, Boot: 3}}}
+	n := newNotices(1, 3)
+	n.set(0, 0, func(n *wire.Notice) { n.Score = 1 })
+	n.news()
+	n.take(time.Second, v, []wire.Notice{{Node: 1, Boot: 3, Seq: 1, Score: 1}, {Node: 1, Boot: 2, Seq: 70}})
+	if got := n.news(); len(got) != 0 {
+		t.Errorf("an echo, and what it said in an earlier life: %+v", got)
+	}
+	n.take(time.Minute, v, []wire.Notice{{Node: 1, Boot: 3, Seq: 70, Score: 999}})
+	got := n.news()
+	if len(got) != 1 || got[0].Seq != 71 || got[0].Score != 1 || got[0].Up != time.Minute {
+		t.Errorf("one that it has not made: %+v", got)
+	}
+	n.set(time.Minute, time.Minute, func(n *wire.Notice) { n.Score = 2 })
+	if got := n.news(); len(got) != 1 || got[0].Seq != 72 || got[0].Score != 2 {
+		t.Errorf("the next: %+v", got)
+	}
+}
+
+// What a node said before it was restarted counts no more.
+func TestClaimOfAnEarlierLife(t *testing.T) {
+	name := Election{Name: "x"}
+	said := heardNotice{Notice: wire.Notice{Node: 2, Boot: 5, Seq: 1, Standing: []wire.Election{name.wire()}, Leads: []wire.Claim{{Election: name.wire(), Term: 4}}}}
+	s := &scene{self: 1, within: map[view.NodeID]bool{1: true, 2: true}, notices: map[view.NodeID]heardNotice{2: said}}
+	for boot, want := range map[uint64]int{5: 1, 6: 0} {
+		s.view = view.View{Self: 1, Members: []view.Member{{ID: 2, State: view.Alive, Boot: boot}}}
+		if f := s.field(name); len(f.Claims) != want || len(f.Standing) != want {
+			t.Errorf("boot %d: %+v", boot, f)
+		}
+	}
+}
+
+// Voters that others have fixed come before those that this node names, and a name
+// that two bear names nobody.
+func TestVotersOfOthersComeFirst(t *testing.T) {
+	v := view.View{Self: 1, Members: []view.Member{
+		{ID: 1, Name: "a", Status: view.Active, Storing: true}, {ID: 2, Name: "b", Status: view.Active, Storing: true},
+		{ID: 3, Name: "c", Status: view.Active, Storing: true}, {ID: 4, Name: "c", Status: view.Active, Storing: true},
+	}}
+	fixed := wire.Voters{Version: votersVersion, IDs: []view.NodeID{2, 3}}
+	others := map[view.NodeID]heardNotice{2: {Notice: wire.Notice{Node: 2, Voters: fixed}}}
+	for name, c := range map[string]struct {
+		names []string
+		told  map[view.NodeID]heardNotice
+		ready bool
+		want  []view.NodeID
+	}{
+		"its own":         {[]string{"a", "b"}, nil, true, []view.NodeID{1, 2}},
+		"too soon":        {[]string{"a", "b"}, nil, false, nil},
+		"those of others": {[]string{"a", "b"}, others, true, fixed.IDs},
+		"two bear a name": {[]string{"a", "c"}, nil, true, nil},
+		"nobody bears it": {[]string{"a", "d"}, nil, true, nil},
+	} {
+		p := &Partition{cfg: Config{Voters: c.names, fs: vfs.NewMem()}.withDefaults(), id: 1}
+		p.ready.Store(c.ready)
+		p.log = p.cfg.Logger
+		p.learnVoters(v, c.told)
+		if got := p.knownVoters().IDs; !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
