@@ -29,6 +29,8 @@ const (
 	newsPause   = 50 * time.Millisecond // news wait so long for company
 	compareMean = 20 * time.Second
 	rowPause    = 10 * time.Second // between two rows of one node (protocol E.1)
+	// takeBackPause is that before a row that only takes back what the last said.
+	takeBackPause = time.Second
 )
 
 // notices keeps the last notice of each node, its own too.

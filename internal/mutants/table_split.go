@@ -163,4 +163,9 @@ var split = []Mutant{
 		File: "internal/split/witness.go", Old: "max(1, min(witnesses, alive))", New: "min(witnesses, alive)",
 		Packages: splitTests, Tests: "TestEnough|TestWitnesses",
 	},
+	{
+		Name: "split-row-taken-back-late", Rule: "a row does not call a link broken for longer than it must (protocol E.1)",
+		File: "partition/watch.go", Old: "return w.rowAt + takeBackPause", New: "return w.rowAt + rowPause",
+		Packages: "./partition", Tests: "TestQuickRestart",
+	},
 }
