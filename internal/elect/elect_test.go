@@ -183,6 +183,35 @@ func TestLateGrantIsGivenBack(t *testing.T) {
 	}
 }
 
+// A vote that was split is repeated soon, though the node that led still counts as
+// in contact, and is known to lead: its lease has run out.
+func TestSplitVoteIsRepeated(t *testing.T) {
+	par := LAN()
+	f := fieldOf(1000, 1000, 1000, 1000, 1000)
+	f.Claims = []token.Token{{Term: 1, Node: 5}}
+	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Stand(0, true)
+	e.Asked(0, 5, askOf(1, f))
+	f.Standing = f.Standing[:4] // suspected
+	e.Look(0, f)
+	bids := 0
+	for now := time.Duration(0); now < par.Lease+time.Second; now += 10 * time.Millisecond {
+		out := e.Tick(now)
+		if find(out, Send) != nil {
+			bids++
+		}
+		for _, eff := range out {
+			if eff.Action == Send && eff.To != 5 { // the others have voted
+				e.Answered(now, eff.To, eff.Ask, eff.Sent, Answer{Reason: OldTerm, Max: eff.Ask.Term})
+			}
+		}
+	}
+	if bids < 2 {
+		t.Errorf("%d bids in a lease and a second", bids)
+	}
+}
+
 // Who is better by the margin for long is handed the lead, when the work has
 // ended.
 func TestHandOver(t *testing.T) {

@@ -57,6 +57,11 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestVoter",
 	},
 	{
+		Name: "elect-split-vote-forgets", Rule: "a lost bid does not revive the lease of a leader that is gone",
+		File: "internal/elect/voter.go", Old: "\tif v.lapsed == from {\n\t\tv.lapsed = 0\n\t}\n\tv.nominee", New: "\tv.lapsed = 0\n\tv.nominee",
+		Packages: electTests, Tests: "TestSplitVote",
+	},
+	{
 		Name: "elect-others-electorate", Rule: "a voter grants only if it computes the same electorate",
 		File: "internal/elect/voter.go", Old: "if a.Electorate != f.Electorate.Sum {", New: "if a.Electorate == 1 {",
 		Packages: electTests, Tests: "TestVoter",
