@@ -193,8 +193,6 @@ func TestSplitVoteIsRepeated(t *testing.T) {
 	e.Look(0, f)
 	e.Stand(0, true)
 	e.Asked(0, 5, askOf(1, f))
-	f.Standing = f.Standing[:4] // suspected
-	e.Look(0, f)
 	bids := 0
 	for now := time.Duration(0); now < par.Lease+time.Second; now += 10 * time.Millisecond {
 		out := e.Tick(now)
@@ -209,6 +207,41 @@ func TestSplitVoteIsRepeated(t *testing.T) {
 	}
 	if bids < 2 {
 		t.Errorf("%d bids in a lease and a second", bids)
+	}
+}
+
+// A node that did not vote for the leader does not see its lease lapse. It stands
+// all the same when that one has not been in contact for a lease: the others may
+// wait for it because it is better.
+func TestClaimOfTheSilentEnds(t *testing.T) {
+	par := LAN()
+	f := fieldOf(1300, 1000, 1000, 1000, 1000)
+	f.Claims = []token.Token{{Term: 1, Node: 5}}
+	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Stand(0, true)
+	const suspected = time.Minute
+	bid := func(from, to time.Duration) bool {
+		for now := from; now < to; now += 10 * time.Millisecond {
+			if find(e.Tick(now), Send) != nil {
+				return true
+			}
+		}
+		return false
+	}
+	if bid(0, suspected) {
+		t.Fatal("a bid while the leader is in contact")
+	}
+	f.Standing = f.Standing[:4]
+	out := append(e.Look(suspected, f), e.Look(suspected+time.Second, f)...)
+	if find(out, Send) != nil || bid(suspected+time.Second, suspected+par.Lease) {
+		t.Fatal("a bid before the lease can have ended")
+	}
+	if e.Next() != suspected+par.Lease {
+		t.Errorf("next at %v", e.Next())
+	}
+	if !bid(suspected+par.Lease, suspected+par.Lease+time.Second/2) {
+		t.Error("no bid half a second after the lease has ended")
 	}
 }
 

@@ -112,6 +112,9 @@ type Election struct {
 	otherAt  time.Duration // since when the electorate has differed; Never
 	missing  bool          // a voter in contact does not follow this term
 
+	mute   view.NodeID // claims to lead, by what others have of it, and is not in contact
+	muteAt time.Duration
+
 	heir     view.NodeID // who has nominated this node, until heirEnds
 	heirEnds time.Duration
 
@@ -136,6 +139,12 @@ func (e *Election) Look(now time.Duration, f Field) []Effect {
 		e.failed = 0
 	}
 	e.f, e.known = f, true
+	e.pass(now)
+	if other := f.claimed(e.self).Node; other == 0 || f.stands(other) {
+		e.mute = 0
+	} else if e.mute != other {
+		e.mute, e.muteAt = other, e.now
+	}
 	return e.step(now)
 }
 
@@ -255,6 +264,9 @@ func (e *Election) Next() time.Duration {
 		soon(e.voter.favour)
 		soon(e.voter.until + 3*e.par.Lease + 1)
 		soon(e.heirEnds)
+		if e.mute != 0 {
+			soon(e.muteAt + e.par.Lease)
+		}
 	}
 	return next
 }
@@ -466,7 +478,9 @@ func (e *Election) consider() {
 	}
 }
 
-// free tells whether no valid lease is known.
+// free tells whether no valid lease is known. A claim is not believed for longer
+// than a lease when it does not come from the node itself: a voter that did not
+// grant that lease cannot see it lapse, and others may wait for it to stand.
 func (e *Election) free() bool {
 	if id, held := e.voter.holder(e.now); held && id != e.self {
 		return false
@@ -475,7 +489,8 @@ func (e *Election) free() bool {
 		return false
 	}
 	other := e.f.claimed(e.self)
-	return other.IsZero() || other.Node == e.voter.lapsed || other.Node == e.heir && e.now < e.heirEnds
+	return other.IsZero() || other.Node == e.voter.lapsed || other.Node == e.heir && e.now < e.heirEnds ||
+		other.Node == e.mute && e.now-e.muteAt >= e.par.Lease
 }
 
 // run asks for a new term on the present electorate. The term is written down

@@ -68,6 +68,11 @@ func (f *Field) score(id view.NodeID) Score {
 	return 0
 }
 
+// stands tells whether a node is in contact and stands.
+func (f *Field) stands(id view.NodeID) bool {
+	return slices.ContainsFunc(f.Standing, func(p Peer) bool { return p.ID == id })
+}
+
 // within counts how many of an electorate are in the component.
 func (f *Field) within(e Electorate) (n int) {
 	for _, id := range e.Voters {

@@ -62,6 +62,16 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestSplitVote",
 	},
 	{
+		Name: "elect-claims-for-ever", Rule: "the claim of a node that is not in contact is believed for a lease",
+		File: "internal/elect/election.go", Old: "other.Node == e.mute && e.now-e.muteAt >= e.par.Lease", New: "false",
+		Packages: electTests, Tests: "TestClaimOfTheSilent",
+	},
+	{
+		Name: "elect-silent-lease-is-cut", Rule: "a claim is believed for as long as its lease may last",
+		File: "internal/elect/election.go", Old: "other.Node == e.mute && e.now-e.muteAt >= e.par.Lease", New: "other.Node == e.mute",
+		Packages: electTests, Tests: "TestClaimOfTheSilent",
+	},
+	{
 		Name: "elect-others-electorate", Rule: "a voter grants only if it computes the same electorate",
 		File: "internal/elect/voter.go", Old: "if a.Electorate != f.Electorate.Sum {", New: "if a.Electorate == 1 {",
 		Packages: electTests, Tests: "TestVoter",
