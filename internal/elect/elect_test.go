@@ -210,6 +210,38 @@ func TestSplitVoteIsRepeated(t *testing.T) {
 	}
 }
 
+// A bid that is lost without those that cannot be asked is given up at once, and one
+// that is won without them is won.
+func TestNobodyWaitsForTheUnanswered(t *testing.T) {
+	par := LAN()
+	f := fieldOf(1000, 1000, 1000, 1000, 1000)
+	for _, granted := range []bool{false, true} {
+		e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+		e.Look(0, f)
+		e.Stand(0, true)
+		ask := find(e.Tick(time.Second), Send).Ask
+		tell := func(id view.NodeID, r Reason) []Effect {
+			return e.Answered(time.Second, id, ask, time.Second, Answer{Reason: r, Max: 1})
+		}
+		out := e.Unanswered(time.Second, 5, ask)
+		out = append(out, tell(4, OldTerm)...)
+		if granted {
+			out = append(out, tell(2, Granted)...)
+			out = append(out, e.Unanswered(time.Second, 2, ask)...) // the second of two requests
+			if find(out, GiveBack) != nil || find(tell(3, Granted), Lead) == nil {
+				t.Errorf("not won with three of five: %+v", out)
+			}
+			continue
+		}
+		if find(out, GiveBack) != nil {
+			t.Errorf("given up while three of five may grant: %+v", out)
+		}
+		if find(tell(3, OldTerm), GiveBack) == nil {
+			t.Error("goes on without hope")
+		}
+	}
+}
+
 // A node that did not vote for the leader does not see its lease lapse. It stands
 // all the same when that one has not been in contact for a lease: the others may
 // wait for it because it is better.

@@ -17,7 +17,7 @@ const (
 	// Save: write Durable down, before anything that follows.
 	Save Action = iota
 	// Send: send Ask to the node To, and bring its answer back to Answered with
-	// the Ask and Sent. No answer is no fault.
+	// the Ask and Sent, or tell Unanswered. To do neither is no fault.
 	Send
 	// GiveBack: tell To that all of this node's grants of terms up to Term are
 	// free, in favour of Nominee if that is not 0. It may get lost.
@@ -199,6 +199,16 @@ func (e *Election) Answered(now time.Duration, from view.NodeID, a Ask, sent tim
 		} else if g.term == a.Term || !ok {
 			e.missing = true
 		}
+	}
+	return e.step(now)
+}
+
+// Unanswered takes in that an Ask will get no answer, though it may have been
+// granted: a bid that cannot be won without that voter need not wait for it.
+func (e *Election) Unanswered(now time.Duration, from view.NodeID, a Ask) []Effect {
+	e.pass(now)
+	if e.bid != nil && a.Term == e.bid.token.Term && !a.Renew && e.grants[from].term < a.Term {
+		e.bid.refused[from] = true
 	}
 	return e.step(now)
 }

@@ -72,6 +72,16 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestClaimOfTheSilent",
 	},
 	{
+		Name: "elect-waits-for-the-silent", Rule: "a bid that is lost without those that do not answer is given up",
+		File: "internal/elect/election.go", Old: "e.grants[from].term < a.Term {", New: "false {",
+		Packages: electTests, Tests: "TestNobodyWaits",
+	},
+	{
+		Name: "elect-grant-is-forgotten", Rule: "a voter that has granted has not refused",
+		File: "internal/elect/election.go", Old: "e.grants[from].term < a.Term {", New: "true {",
+		Packages: electTests, Tests: "TestNobodyWaits",
+	},
+	{
 		Name: "elect-others-electorate", Rule: "a voter grants only if it computes the same electorate",
 		File: "internal/elect/voter.go", Old: "if a.Electorate != f.Electorate.Sum {", New: "if a.Electorate == 1 {",
 		Packages: electTests, Tests: "TestVoter",
