@@ -430,6 +430,7 @@ func (e *election) send(ctx context.Context, eff elect.Effect) {
 	})
 	b, err := e.p.call(ctx, eff.To, methodAsk, req)
 	if err != nil {
+		e.tell(func() { e.perform(e.machine.Unanswered(e.now(), eff.To, a)) })
 		return
 	}
 	ans, err := wire.DecodeElectAnswer(b)

@@ -30,6 +30,8 @@ const (
 	compareMean = 20 * time.Second
 	rowPause    = 10 * time.Second // between two rows of one node (protocol E.1)
 	maxSeq      = 1 << 62          // more notices than any node makes
+	// takeBackPause is that before a row that only takes back what the last said.
+	takeBackPause = time.Second
 )
 
 // notices keeps the last notice of each node, its own too.

@@ -79,9 +79,9 @@ type watcher struct {
 	since   time.Time // of sit
 	mode    Mode
 	modeAt  time.Time
-	rowAt   time.Duration // when the own row was last changed
 	row     split.Row
-	rowDue  bool // another one waits for its time
+	rowAt   time.Duration // when that was last changed
+	rowDue  time.Duration // when it will be; Never
 	alive   map[view.NodeID]bool
 	doubted map[view.NodeID]time.Duration // when gossip said last that one lives who was not reached
 }
@@ -116,7 +116,7 @@ func (p *Partition) watch(ctx context.Context) {
 
 // look takes in all that is known and shows what that means. It returns when to
 // look again at the latest.
-func (w *watcher) look() (next time.Duration) {
+func (w *watcher) look() time.Duration {
 	p, now := w.p, w.p.since()
 	p.notices.forget(func(id view.NodeID) bool {
 		m, ok := w.view.Member(id)
@@ -147,11 +147,7 @@ func (w *watcher) look() (next time.Duration) {
 	status := w.status(s, cloud)
 	p.seen.Store(&seen{s, status})
 	p.status.Set(status)
-	next = min(w.split.Next(), w.modes.Next(), w.cloud.Next())
-	if w.rowDue {
-		next = min(next, w.rowAt+rowPause)
-	}
-	return next
+	return min(w.split.Next(), w.modes.Next(), w.cloud.Next(), w.rowDue)
 }
 
 // greet has this node say what it says once more when it meets somebody: the
@@ -185,9 +181,9 @@ func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.N
 		lives[id] = split.Life{Boot: n.Boot, Uptime: n.Up, At: n.at}
 	}
 	row := split.NewRow(w.unreached(w.p.since()))
-	w.rowDue = row.Isolated != w.row.Isolated || !slices.Equal(row.Unreachable, w.row.Unreachable)
-	if now := w.p.since(); w.rowDue && now >= w.rowAt+rowPause {
-		w.row, w.rowAt, w.rowDue = row, now, false
+	w.rowDue = w.due(row)
+	if now := w.p.since(); now >= w.rowDue {
+		w.row, w.rowAt, w.rowDue = row, now, elect.Never
 	}
 	rows[w.p.id] = row
 	return rows, lives
@@ -209,6 +205,19 @@ func (w *watcher) unreached(now time.Duration) (out []view.NodeID) {
 		}
 	}
 	return out
+}
+
+// due is when a row may replace the last one. Doubts may wait; but whoever is
+// listed takes itself as cut off, and may come to lead alone, until it is taken back.
+func (w *watcher) due(row split.Row) time.Duration {
+	if row.Isolated == w.row.Isolated && slices.Equal(row.Unreachable, w.row.Unreachable) {
+		return elect.Never
+	}
+	fresh := slices.ContainsFunc(row.Unreachable, func(id view.NodeID) bool { return !slices.Contains(w.row.Unreachable, id) })
+	if row.Isolated || fresh {
+		return w.rowAt + rowPause
+	}
+	return w.rowAt + takeBackPause
 }
 
 func (w *watcher) take(c split.Change) {

@@ -62,3 +62,20 @@ func TestFlaps(t *testing.T) {
 		t.Errorf("%d phases below 30 s and %d above", below, above)
 	}
 }
+
+func TestTwoFlaps(t *testing.T) {
+	orders := map[bool]int{}
+	for seed := range uint64(100) {
+		p := TwoFlaps(rand.New(rand.NewPCG(seed, 0)))
+		if len(p) != 3 || (p[0] < mark) == (p[2] < mark) || p[1] < time.Second {
+			t.Fatalf("seed %d: %v", seed, p)
+		}
+		if sum := p[0] + p[1] + p[2]; sum < time.Minute-time.Second || sum > 70*time.Second {
+			t.Fatalf("seed %d: %v in all", seed, sum)
+		}
+		orders[p[0] < mark]++
+	}
+	if len(orders) != 2 {
+		t.Errorf("always in one order: %v", orders)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/mesh/identity"
 )
 
@@ -242,6 +243,52 @@ func (c *Cluster) Sees(viewers, alive, failed []*Node) bool {
 		return !slices.Equal(s.Alive, names(alive)) || !slices.Equal(s.Failed, names(failed)) || len(s.Suspect) > 0
 	})
 }
+
+// Leader returns whom all of some nodes know as the leader of their component, if
+// it is one of them, knows it, and no other of them leads; nil otherwise.
+func (c *Cluster) Leader(nodes []*Node) (leader *Node) {
+	want := nodes[0].State()
+	for _, n := range nodes {
+		s := n.State()
+		if s.Leader != want.Leader || s.Token != want.Token || s.Here != (s.Leader == n.Name) {
+			return nil
+		}
+		if s.Here {
+			leader = n
+		}
+	}
+	return leader
+}
+
+// Spans returns all work for the election "writer" so far.
+func (c *Cluster) Spans() (all []Span) {
+	c.t.Helper()
+	for _, n := range c.Nodes {
+		spans, err := Spans(n.Name, n.Events())
+		c.try(err)
+		all = append(all, spans...)
+	}
+	return all
+}
+
+// Working returns which node works for the election "writer", and with what; nil if
+// none does, or more than one.
+func (c *Cluster) Working() (worker *Node, at Span) {
+	c.t.Helper()
+	for _, s := range c.Spans() {
+		if s.End != Open {
+			continue
+		}
+		if worker != nil {
+			return nil, Span{}
+		}
+		worker, at = c.Nodes[slices.IndexFunc(c.Nodes, func(n *Node) bool { return n.Name == s.Node })], s
+	}
+	return worker, at
+}
+
+// now is the time by the clock of Events.
+func now() time.Duration { return clock.System().Boot() }
 
 func names(nodes []*Node) []string {
 	var list []string

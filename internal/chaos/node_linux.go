@@ -30,6 +30,7 @@ type Node struct {
 	mu   sync.Mutex
 	proc *process // nil while none runs
 	seen []State  // in all lives
+	done []Event  // the same
 }
 
 // Put writes a value; it is acknowledged when the error is nil.
@@ -92,6 +93,20 @@ func (n *Node) saw(s State) {
 	n.seen = append(n.seen, s)
 }
 
+// Events returns what the node's work for the election "writer" did, in all lives
+// of its process.
+func (n *Node) Events() []Event {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.done)
+}
+
+func (n *Node) did(e Event) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.done = append(n.done, e)
+}
+
 // start starts a process, which has seen nobody yet. died is told when it ends
 // before quit or kill.
 func (n *Node) start(died func(error)) error {
@@ -122,7 +137,8 @@ func (n *Node) start(died func(error)) error {
 	n.mu.Unlock()
 	p.work.Go(p.write)
 	p.work.Go(func() {
-		p.read(stdout, n.saw, func(err error) {
+		p.read(stdout, n, func(err error) {
+			n.did(Event{At: now(), Kind: Died})
 			if n.process() == p { // nobody ended it
 				died(err)
 			}
@@ -189,6 +205,7 @@ func (p *process) kill() {
 type line struct {
 	Reply
 	State
+	EventLine
 }
 
 func (p *process) write() {
@@ -203,7 +220,7 @@ func (p *process) write() {
 	}
 }
 
-func (p *process) read(stdout io.Reader, saw func(State), ended func(error)) {
+func (p *process) read(stdout io.Reader, n *Node, ended func(error)) {
 	dec := json.NewDecoder(stdout)
 	for {
 		var l line
@@ -213,8 +230,12 @@ func (p *process) read(stdout io.Reader, saw func(State), ended func(error)) {
 			_ = p.cmd.Process.Kill() // it is dying, or talks nonsense
 			break
 		}
-		if l.ID == 0 {
-			saw(l.State)
+		switch {
+		case l.Event != nil:
+			n.did(*l.Event)
+			continue
+		case l.ID == 0:
+			n.saw(l.State)
 			continue
 		}
 		p.mu.Lock()

@@ -14,6 +14,17 @@ type State struct {
 	Suspect []string `json:"suspect"`
 	Failed  []string `json:"failed"`
 	Stopped string   `json:"stopped,omitempty"` // why the node stopped by itself
+
+	Leader    string `json:"leader"` // name of who leads the component; empty: nobody is known to
+	Token     string `json:"token"`  // of that leadership
+	Here      bool   `json:"here"`   // it is this node, and its lease holds
+	Situation string `json:"situation"`
+	Mode      string `json:"mode"`
+}
+
+// EventLine is how an Event is printed, unasked.
+type EventLine struct {
+	Event *Event `json:"event,omitempty"`
 }
 
 // Request asks a node for something.

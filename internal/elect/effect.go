@@ -14,7 +14,7 @@ const (
 	// Save: write Durable down, before anything that follows.
 	Save Action = iota
 	// Send: send Ask to the node To, and bring its answer back to Answered with
-	// the Ask and Sent. No answer is no fault.
+	// the Ask and Sent, or tell Unanswered. To do neither is no fault.
 	Send
 	// GiveBack: tell To that all of this node's grants of terms up to Term are
 	// free, in favour of Nominee if that is not 0. It may get lost.

@@ -217,6 +217,100 @@ func TestLeaseThatEndedUnseen(t *testing.T) {
 	}
 }
 
+// A vote that was split is repeated soon, though the node that led still counts as
+// in contact, and is known to lead: its lease has run out.
+func TestSplitVoteIsRepeated(t *testing.T) {
+	par := LAN()
+	f := fieldOf(1000, 1000, 1000, 1000, 1000)
+	f.Claims = []token.Token{{Term: 1, Node: 5}}
+	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Stand(0, true)
+	e.Asked(0, 5, askOf(1, f))
+	bids := 0
+	for now := time.Duration(0); now < par.Lease+time.Second; now += 10 * time.Millisecond {
+		out := e.Tick(now)
+		if find(out, Send) != nil {
+			bids++
+		}
+		for _, eff := range out {
+			if eff.Action == Send && eff.To != 5 { // the others have voted
+				e.Answered(now, eff.To, eff.Ask, eff.Sent, Answer{Reason: OldTerm, Max: eff.Ask.Term})
+			}
+		}
+	}
+	if bids < 2 {
+		t.Errorf("%d bids in a lease and a second", bids)
+	}
+}
+
+// A bid that is lost without those that cannot be asked is given up at once, and one
+// that is won without them is won.
+func TestNobodyWaitsForTheUnanswered(t *testing.T) {
+	par := LAN()
+	f := fieldOf(1000, 1000, 1000, 1000, 1000)
+	for _, granted := range []bool{false, true} {
+		e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+		e.Look(0, f)
+		e.Stand(0, true)
+		ask := find(e.Tick(time.Second), Send).Ask
+		tell := func(id view.NodeID, r Reason) []Effect {
+			return e.Answered(time.Second, id, ask, time.Second, Answer{Reason: r, Max: 1})
+		}
+		out := e.Unanswered(time.Second, 5, ask)
+		out = append(out, tell(4, OldTerm)...)
+		if granted {
+			out = append(out, tell(2, Granted)...)
+			out = append(out, e.Unanswered(time.Second, 2, ask)...) // the second of two requests
+			if find(out, GiveBack) != nil || find(tell(3, Granted), Lead) == nil {
+				t.Errorf("not won with three of five: %+v", out)
+			}
+			continue
+		}
+		if find(out, GiveBack) != nil {
+			t.Errorf("given up while three of five may grant: %+v", out)
+		}
+		if find(tell(3, OldTerm), GiveBack) == nil {
+			t.Error("goes on without hope")
+		}
+	}
+}
+
+// A node that did not vote for the leader does not see its lease lapse. It stands
+// all the same when that one has not been in contact for a lease: the others may
+// wait for it because it is better.
+func TestClaimOfTheSilentEnds(t *testing.T) {
+	par := LAN()
+	f := fieldOf(1300, 1000, 1000, 1000, 1000)
+	f.Claims = []token.Token{{Term: 1, Node: 5}}
+	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Stand(0, true)
+	const suspected = time.Minute
+	bid := func(from, to time.Duration) bool {
+		for now := from; now < to; now += 10 * time.Millisecond {
+			if find(e.Tick(now), Send) != nil {
+				return true
+			}
+		}
+		return false
+	}
+	if bid(0, suspected) {
+		t.Fatal("a bid while the leader is in contact")
+	}
+	f.Standing, f.Contact = f.Standing[:4], map[view.NodeID]bool{1: true, 2: true, 3: true, 4: true}
+	out := append(e.Look(suspected, f), e.Look(suspected+time.Second, f)...)
+	if find(out, Send) != nil || bid(suspected+time.Second, suspected+par.Lease) {
+		t.Fatal("a bid before the lease can have ended")
+	}
+	if e.Next() != suspected+par.Lease {
+		t.Errorf("next at %v", e.Next())
+	}
+	if !bid(suspected+par.Lease, suspected+par.Lease+time.Second/2) {
+		t.Error("no bid half a second after the lease has ended")
+	}
+}
+
 // Who is better by the margin for long is handed the lead, when the work has
 // ended.
 func TestHandOver(t *testing.T) {

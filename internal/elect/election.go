@@ -55,6 +55,9 @@ type Election struct {
 	otherAt  time.Duration // since when the electorate has differed; Never
 	missing  bool          // a voter in contact does not follow this term
 
+	mute   view.NodeID // claims to lead, by what others have of it, and is not in contact
+	muteAt time.Duration
+
 	heir     view.NodeID // who has nominated this node, until heirEnds
 	heirEnds time.Duration
 
@@ -81,12 +84,19 @@ func (e *Election) Look(now time.Duration, f Field) []Effect {
 	if e.claimed() != was || f.Electorate.Sum != sum {
 		e.failed = 0
 	}
-	if !e.claimed().IsZero() {
+	e.pass(now)
+	claim := e.claimed()
+	if !claim.IsZero() {
 		e.offered = 0
 	} else if !was.IsZero() && !f.Component[was.Node] && e.voter.d.Grant.Node != was.Node {
 		// It fell silent, and by no grant of this node is it known until when it
 		// leads.
 		e.backAt = max(e.backAt, now+e.par.Lease)
+	}
+	if claim.IsZero() || f.Contact[claim.Node] {
+		e.mute = 0
+	} else if e.mute != claim.Node {
+		e.mute, e.muteAt = claim.Node, e.now
 	}
 	return e.step(now)
 }
@@ -146,6 +156,16 @@ func (e *Election) Answered(now time.Duration, from view.NodeID, a Ask, sent tim
 		} else if g.term == a.Term || !ok {
 			e.missing = true
 		}
+	}
+	return e.step(now)
+}
+
+// Unanswered takes in that an Ask will get no answer, though it may have been
+// granted: a bid that cannot be won without that voter need not wait for it.
+func (e *Election) Unanswered(now time.Duration, from view.NodeID, a Ask) []Effect {
+	e.pass(now)
+	if e.bid != nil && a.Term == e.bid.token.Term && !a.Renew && e.grants[from].term < a.Term {
+		e.bid.refused[from] = true
 	}
 	return e.step(now)
 }
@@ -211,6 +231,9 @@ func (e *Election) Next() time.Duration {
 		soon(e.voter.favour)
 		soon(e.voter.led + 3*e.par.Lease + 1)
 		soon(e.heirEnds)
+		if e.mute != 0 {
+			soon(e.muteAt + e.par.Lease)
+		}
 	}
 	return next
 }
@@ -433,7 +456,9 @@ func (e *Election) consider() {
 	}
 }
 
-// free tells whether no valid lease is known.
+// free tells whether no valid lease is known. A claim is not believed for longer
+// than a lease when it does not come from the node itself: a voter that did not
+// grant that lease cannot see it lapse, and others may wait for it to stand.
 func (e *Election) free() bool {
 	if id, held := e.voter.holder(e.now); held && id != e.self {
 		return false
@@ -443,7 +468,7 @@ func (e *Election) free() bool {
 	}
 	other := e.claimed()
 	return other.IsZero() || other.Node == e.voter.lapsed && other.Term <= e.voter.d.Grant.Term ||
-		other.Node == e.heir && e.now < e.heirEnds
+		other.Node == e.heir && e.now < e.heirEnds || other.Node == e.mute && e.now-e.muteAt >= e.par.Lease
 }
 
 // claimed returns the highest token that another in contact claims to lead with and

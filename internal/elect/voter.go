@@ -195,6 +195,8 @@ func (v *voter) release(now time.Duration, from view.NodeID, term uint64, nomine
 	}
 	v.released = true
 	v.until, v.led = now, min(v.led, now)
-	v.lapsed = 0
+	if v.lapsed == from {
+		v.lapsed = 0
+	}
 	v.nominee, v.favour = nominee, now+v.d.Lease/2
 }

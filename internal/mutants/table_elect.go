@@ -57,6 +57,31 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestVoter",
 	},
 	{
+		Name: "elect-split-vote-forgets", Rule: "a lost bid does not revive the lease of a leader that is gone",
+		File: "internal/elect/voter.go", Old: "\tif v.lapsed == from {\n\t\tv.lapsed = 0\n\t}\n\tv.nominee", New: "\tv.lapsed = 0\n\tv.nominee",
+		Packages: electTests, Tests: "TestSplitVote",
+	},
+	{
+		Name: "elect-claims-for-ever", Rule: "the claim of a node that is not in contact is believed for a lease",
+		File: "internal/elect/election.go", Old: "other.Node == e.mute && e.now-e.muteAt >= e.par.Lease", New: "false",
+		Packages: electTests, Tests: "TestClaimOfTheSilent",
+	},
+	{
+		Name: "elect-silent-lease-is-cut", Rule: "a claim is believed for as long as its lease may last",
+		File: "internal/elect/election.go", Old: "other.Node == e.mute && e.now-e.muteAt >= e.par.Lease", New: "other.Node == e.mute",
+		Packages: electTests, Tests: "TestClaimOfTheSilent",
+	},
+	{
+		Name: "elect-waits-for-the-silent", Rule: "a bid that is lost without those that do not answer is given up",
+		File: "internal/elect/election.go", Old: "e.grants[from].term < a.Term {", New: "false {",
+		Packages: electTests, Tests: "TestNobodyWaits",
+	},
+	{
+		Name: "elect-grant-is-forgotten", Rule: "a voter that has granted has not refused",
+		File: "internal/elect/election.go", Old: "e.grants[from].term < a.Term {", New: "true {",
+		Packages: electTests, Tests: "TestNobodyWaits",
+	},
+	{
 		Name: "elect-others-electorate", Rule: "a voter grants only if it computes the same electorate",
 		File: "internal/elect/voter.go", Old: "if a.Electorate != f.Electorate.Sum {", New: "if a.Electorate == 1 {",
 		Packages: electTests, Tests: "TestVoter",

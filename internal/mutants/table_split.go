@@ -163,4 +163,9 @@ var split = []Mutant{
 		File: "internal/split/verdict.go", Old: "if r.phase == here {\n\t\tr.since = w.now", New: "if r.phase != lost {\n\t\tr.since = w.now",
 		Packages: splitTests, Tests: "TestVerdict",
 	},
+	{
+		Name: "split-row-taken-back-late", Rule: "a row does not call a link broken for longer than it must (protocol E.1)",
+		File: "partition/watch.go", Old: "return w.rowAt + takeBackPause", New: "return w.rowAt + rowPause",
+		Packages: "./partition", Tests: "TestQuickRestart",
+	},
 }

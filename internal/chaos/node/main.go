@@ -1,5 +1,5 @@
-// Node is one node of a mesh and its store as a process of their own, for the
-// tests of package chaos, which says how to talk to it.
+// Node is one node of a mesh, its store and its part in elections as a process of
+// their own, for the tests of package chaos, which says how to talk to it.
 package main
 
 import (
@@ -19,13 +19,14 @@ import (
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/identity"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition"
 	"github.com/skeinmesh/skein/replica"
 )
 
 func main() {
-	cfg, err := parse(os.Args[1:])
+	s, err := parse(os.Args[1:])
 	if err == nil {
-		err = run(context.Background(), cfg, os.Stdin, os.Stdout)
+		err = run(context.Background(), s, os.Stdin, os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)
@@ -33,45 +34,55 @@ func main() {
 	}
 }
 
-func parse(args []string) (mesh.Config, error) {
-	var cfg mesh.Config
+// settings is what the command line says.
+type settings struct {
+	mesh   mesh.Config
+	pace   partition.Pace
+	voters []string // of the election "writer"; none: the node does not stand for it
+}
+
+func parse(args []string) (s settings, err error) {
 	flags := flag.NewFlagSet("node", flag.ContinueOnError)
-	flags.StringVar(&cfg.Dir, "dir", "", "data directory")
-	flags.StringVar(&cfg.Name, "name", "", "name of the node")
-	flags.StringVar(&cfg.Zone, "zone", "", "zone of the node")
-	flags.StringVar(&cfg.Listen, "listen", "", "host:port")
-	flags.BoolVar(&cfg.Storing, "storing", true, "hold data")
+	flags.StringVar(&s.mesh.Dir, "dir", "", "data directory")
+	flags.StringVar(&s.mesh.Name, "name", "", "name of the node")
+	flags.StringVar(&s.mesh.Zone, "zone", "", "zone of the node")
+	flags.StringVar(&s.mesh.Listen, "listen", "", "host:port")
+	flags.BoolVar(&s.mesh.Storing, "storing", true, "hold data")
 	seeds := flags.String("seeds", "", "host:port of other nodes, with commas between")
 	secret := flags.String("secret", "", "file with the printed secret")
 	profile := flags.String("profile", "LAN", "LAN, WAN or Edge")
+	voters := flags.String("voters", "", "names of the voters of the election \"writer\", with commas between")
 	if err := flags.Parse(args); err != nil {
-		return cfg, err
+		return s, err
 	}
 	if *seeds != "" {
-		cfg.Seeds = strings.Split(*seeds, ",")
+		s.mesh.Seeds = strings.Split(*seeds, ",")
+	}
+	if *voters != "" {
+		s.voters = strings.Split(*voters, ",")
 	}
 	text, err := os.ReadFile(*secret)
 	if err != nil {
-		return cfg, fmt.Errorf("read the secret: %w", err)
+		return s, fmt.Errorf("read the secret: %w", err)
 	}
-	if cfg.Secret, err = identity.ParseSecret(string(text)); err != nil {
-		return cfg, err
+	if s.mesh.Secret, err = identity.ParseSecret(string(text)); err != nil {
+		return s, err
 	}
-	for _, p := range []mesh.Profile{mesh.LAN, mesh.WAN, mesh.Edge} {
+	for p, pace := range map[mesh.Profile]partition.Pace{mesh.LAN: partition.LAN(), mesh.WAN: partition.WAN(), mesh.Edge: partition.Edge()} {
 		if strings.EqualFold(*profile, p.String()) {
-			cfg.Profile = p
-			return cfg, nil
+			s.mesh.Profile, s.pace = p, pace
+			return s, nil
 		}
 	}
-	return cfg, fmt.Errorf("-profile %s: want LAN, WAN or Edge", *profile)
+	return s, fmt.Errorf("-profile %s: want LAN, WAN or Edge", *profile)
 }
 
 // run is the node until the parent goes away or asks it to quit.
-func run(ctx context.Context, cfg mesh.Config, in io.Reader, out io.Writer) (err error) {
-	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
-	p := newPrinter(cfg.Name, out)
+func run(ctx context.Context, s settings, in io.Reader, out io.Writer) (err error) {
+	s.mesh.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	p := newPrinter(s.mesh.Name, out)
 	defer p.close()
-	node, err := mesh.Start(ctx, cfg)
+	node, err := mesh.Start(ctx, s.mesh)
 	if err != nil {
 		return err
 	}
@@ -82,11 +93,20 @@ func run(ctx context.Context, cfg mesh.Config, in io.Reader, out io.Writer) (err
 	defer stop()
 	watchers.Go(func() { watchView(ctx, node, p) })
 
-	store, err := replica.Open(ctx, replica.Config{Mesh: node, Logger: cfg.Logger})
+	store, err := replica.Open(ctx, replica.Config{Mesh: node, Logger: s.mesh.Logger})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	part, err := partition.Open(ctx, partition.Config{Mesh: node, Pace: s.pace, Voters: s.voters, Logger: s.mesh.Logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, part.Close()) }()
+	watchers.Go(func() { watchStatus(ctx, node, part, p) })
+	if len(s.voters) > 0 {
+		watchers.Go(func() { stand(ctx, part, p) })
+	}
 	if err := node.Ready(ctx); err != nil {
 		return err
 	}

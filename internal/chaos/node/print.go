@@ -39,6 +39,11 @@ func (p *printer) reply(r chaos.Reply) {
 	p.lines <- func(enc *json.Encoder, _ *chaos.State) { _ = enc.Encode(r) }
 }
 
+// event prints an Event.
+func (p *printer) event(e chaos.Event) {
+	p.lines <- func(enc *json.Encoder, _ *chaos.State) { _ = enc.Encode(chaos.EventLine{Event: &e}) }
+}
+
 // report changes what was printed of the node's state last, and prints it if
 // that makes a difference. Each source of news has its own fields to change.
 func (p *printer) report(change func(*chaos.State)) {

@@ -1,0 +1,224 @@
+package chaos
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/partition"
+)
+
+// What package partition promises with the pace of a LAN.
+const (
+	leadKilled = 3 * time.Second  // a lease and a second
+	leadCut    = 12 * time.Second // for the side of a cut that is left without
+	leadSlack  = 8 * time.Second  // for a cut on a machine that is busy, see detectIn
+	stopIn     = time.Second      // for work to notice that its process was paused
+)
+
+// led tells whether all know one leader, and one works for "writer".
+func led(c *Cluster) bool {
+	worker, _ := c.Working()
+	return worker != nil && c.Leader(c.Nodes) != nil
+}
+
+func name(n *Node) string {
+	if n == nil {
+		return "nobody"
+	}
+	return n.Name
+}
+
+// cutOff returns three nodes, and two of which one works for "writer", in different
+// zones.
+func cutOff(c *Cluster) (sides [2][]*Node) {
+	worker, _ := c.Working()
+	i := slices.Index(c.Nodes, worker)
+	sides[1] = []*Node{worker, c.Nodes[(i+1)%len(c.Nodes)]}
+	for _, n := range c.Nodes {
+		if !slices.Contains(sides[1], n) {
+			sides[0] = append(sides[0], n)
+		}
+	}
+	return sides
+}
+
+// bothLed waits until each side of a cut has one leader.
+func bothLed(t *testing.T, c *Cluster, begin time.Time, sides [2][]*Node) (leaders [2]*Node) {
+	t.Helper()
+	c.Await(leadCut+leadSlack-time.Since(begin), "each side has one leader", func() bool {
+		leaders = [2]*Node{c.Leader(sides[0]), c.Leader(sides[1])}
+		return leaders[0] != nil && leaders[1] != nil
+	})
+	for i, n := range leaders {
+		t.Logf("%v are led by %s, all know %d ms after the cut", names(sides[i]), n.Name, knownAt(sides[i], n)-begin.UnixMilli())
+	}
+	return leaders
+}
+
+// knownAt is when the last of some nodes came to know their leader.
+func knownAt(side []*Node, leader *Node) (at int64) {
+	for _, n := range side {
+		seen := n.Since(time.Time{})
+		i := len(seen) - 1
+		for i > 0 && seen[i-1].Leader == leader.Name {
+			i--
+		}
+		at = max(at, seen[i].AtMS)
+	}
+	return at
+}
+
+// onlyAt wants "writer" to be worked for at a side of a cut, and no more at the
+// other.
+func onlyAt(t *testing.T, c *Cluster, side []*Node, cut time.Duration) {
+	t.Helper()
+	working := false
+	for _, s := range c.Spans() {
+		if s.End < cut {
+			continue
+		}
+		if slices.Contains(names(side), s.Node) {
+			t.Logf("%s works for \"writer\" %v after the cut", s.Node, (s.Begin - cut).Round(time.Millisecond))
+			working = working || s.End == Open
+			if s.Begin-cut > leadKilled+leadSlack {
+				t.Errorf("that is later than %v", leadKilled+leadSlack)
+			}
+			continue
+		}
+		t.Logf("%s stopped %v after the cut", s.Node, (s.End - cut).Round(time.Millisecond))
+		if s.Begin > cut || s.End-cut > partition.LAN().Lease {
+			t.Errorf("%s works for \"writer\" on the smaller side: from %v to %v after the cut", s.Node, s.Begin-cut, s.End-cut)
+		}
+	}
+	if !working {
+		t.Error("nobody works for \"writer\" on the larger side")
+	}
+}
+
+// same wants the leader and whoever works to have been the only ones since a time.
+func same(t *testing.T, c *Cluster, since time.Time, leader, worker *Node) {
+	t.Helper()
+	for _, n := range c.Nodes {
+		for _, s := range n.Since(since) {
+			if s.Leader != leader.Name || s.Here != (n == leader) {
+				t.Errorf("%s led, but %s saw %+v", leader.Name, n.Name, s)
+			}
+		}
+	}
+	if n, at := c.Working(); n != worker || now()-at.Begin < time.Since(since) {
+		t.Errorf("%s works since %v, no more %s", name(n), now()-at.Begin, worker.Name)
+	}
+}
+
+// worked wants no two works for "writer" to have overlapped, and tokens to have
+// grown.
+func worked(t *testing.T, c *Cluster) {
+	t.Helper()
+	for _, fault := range Overlaps(c.Spans()) {
+		t.Error(fault)
+	}
+}
+
+// replaced waits until another leads the component if the victim did, and another
+// works for "writer" if it did that, and returns how long after the fault they do.
+func replaced(t *testing.T, c *Cluster, victim *Node, begin time.Time, fault time.Duration, led, worked bool) (lead, work time.Duration) {
+	t.Helper()
+	c.Await(4*leadKilled, "another leads", func() bool {
+		lead, work = 0, 0
+		for _, n := range c.Nodes {
+			if n == victim {
+				continue
+			}
+			for _, s := range n.Since(begin) {
+				if d := time.Duration(s.AtMS-begin.UnixMilli()) * time.Millisecond; s.Here && d > 0 && (lead == 0 || d < lead) {
+					lead = d
+				}
+			}
+			for _, e := range n.Events() {
+				if d := e.At - fault; e.Kind == Begin && d > 0 && (work == 0 || d < work) {
+					work = d
+				}
+			}
+		}
+		return (lead > 0 || !led) && (work > 0 || !worked)
+	})
+	t.Logf("%s is gone: another leads after %v, works for \"writer\" after %v", victim.Name, lead, work.Round(time.Millisecond))
+	if led && lead > leadKilled || worked && work > leadKilled {
+		t.Errorf("more than %v", leadKilled)
+	}
+	return lead, work
+}
+
+// outlived wants the work of a paused node to end soon after it was resumed, and a
+// Fence to refuse what it did by then, and that only.
+func outlived(t *testing.T, c *Cluster, victim *Node, before Span, paused, resumed time.Duration) {
+	t.Helper()
+	var spans []Span
+	var late Span
+	c.Await(10*stopIn, "the paused node's work ends", func() bool {
+		spans = c.Spans()
+		i := slices.IndexFunc(spans, func(s Span) bool { return s.Token == before.Token })
+		late = spans[i]
+		spans[i].End = paused
+		return late.End != Open
+	})
+	for _, fault := range Overlaps(spans) {
+		t.Error("but for the pause: ", fault)
+	}
+	var events []Event
+	for _, n := range c.Nodes {
+		events = append(events, n.Events()...)
+	}
+	refused, err := Refused(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range refused {
+		if e.Token != before.Token.String() || e.At < resumed || e.Valid {
+			t.Errorf("refused: %+v", e)
+		}
+	}
+	t.Logf("resumed: its work outlived its lease by %v after that, and was refused %d times", (late.End - resumed).Round(10*time.Microsecond), len(refused))
+	if len(refused) == 0 || late.End < resumed || late.End-resumed > stopIn {
+		t.Errorf("%s worked until %v after it was resumed, and was refused %d times", victim.Name, late.End-resumed, len(refused))
+	}
+}
+
+// TestLeaderKilled kills whoever leads the component, again and again.
+func TestLeaderKilled(t *testing.T) {
+	kills := 8
+	if *long {
+		kills = 50
+	}
+	c := start(t)
+	var leads, works []time.Duration
+	for range kills {
+		c.Await(healIn, "all nodes are there, and led", func() bool { return c.Whole() && led(c) })
+		victim := c.Leader(c.Nodes)
+		worker, _ := c.Working()
+		begin, fault := time.Now(), now()
+		c.Kill(victim)
+		lead, work := replaced(t, c, victim, begin, fault, true, worker == victim)
+		leads = append(leads, lead)
+		if worker == victim {
+			works = append(works, work)
+		}
+		c.Restart(victim)
+	}
+	figures(t, "another leads the component", leads)
+	figures(t, "another works for \"writer\"", works)
+	whole(t, c, &Ledger{})
+	worked(t, c)
+	c.Quit()
+}
+
+func figures(t *testing.T, what string, took []time.Duration) {
+	t.Helper()
+	if len(took) == 0 {
+		return
+	}
+	slices.Sort(took)
+	t.Logf("%s after a kill: %d times, min %v, median %v, max %v", what, len(took), took[0].Round(time.Millisecond),
+		took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+}
