@@ -26,7 +26,11 @@ const (
 )
 
 const (
-	maxElections = wire.MaxElections
+	// maxStanding is how many elections a node stands for at most: its notice
+	// holds so many. maxAsked is how many it knows of because others have asked: they
+	// leave room for its own.
+	maxStanding = wire.MaxElections
+	maxAsked    = 3 * maxStanding
 	// farewell is for how long, when all ends, grants are given back at most.
 	farewell = time.Second
 )
@@ -78,8 +82,8 @@ func (e Election) validate() error {
 }
 
 // open returns the election of that name, which begins with what this node has
-// written down of it.
-func (p *Partition) open(name Election) (*election, error) {
+// written down of it, if there are fewer than limit.
+func (p *Partition) open(name Election, limit int) (*election, error) {
 	if err := name.validate(); err != nil {
 		return nil, err
 	}
@@ -96,8 +100,8 @@ func (p *Partition) open(name Election) (*election, error) {
 	if e := p.elections[name]; e != nil {
 		return e, nil // and what was read may be old
 	}
-	if len(p.elections) >= maxElections {
-		return nil, fmt.Errorf("%w: %s is one too many, %d are the most", ErrElection, name, maxElections)
+	if len(p.elections) >= limit {
+		return nil, fmt.Errorf("%w: %s is one too many, %d are the most", ErrElection, name, limit)
 	}
 	e.machine = elect.New(p.id, p.cfg.Pace.params(), d, p.cfg.clock.Boot(), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 	if !p.group.Go(e.run) {
@@ -345,6 +349,10 @@ func (e *election) stand(ctx context.Context, w *work) error {
 		return err
 	}
 	signal(e.p.leads)
+	if e.p.standing() > maxStanding {
+		e.unwork()
+		return fmt.Errorf("%w: %s is one too many to stand for, %d are the most", ErrElection, e.name, maxStanding)
+	}
 	err = e.do(ctx, func() {
 		e.stands = w
 		if w.quit = e.p.leaving.Load(); w.quit {
@@ -354,11 +362,27 @@ func (e *election) stand(ctx context.Context, w *work) error {
 		e.perform(e.machine.Stand(e.now(), true))
 	})
 	if err != nil {
-		e.mu.Lock()
-		e.work = nil
-		e.mu.Unlock()
+		e.unwork()
 	}
 	return err
+}
+
+// unwork notes that nobody stands for it here any more.
+func (e *election) unwork() {
+	e.mu.Lock()
+	e.work = nil
+	e.mu.Unlock()
+	signal(e.p.leads)
+}
+
+// standing is how many elections this node stands for.
+func (p *Partition) standing() (n int) {
+	for _, e := range p.known() {
+		if e.standing() {
+			n++
+		}
+	}
+	return n
 }
 
 func (e *election) standing() bool {
@@ -384,11 +408,8 @@ func (e *election) leave(w *work) {
 		return
 	}
 	e.stands = nil
-	e.mu.Lock()
-	e.work = nil
-	e.mu.Unlock()
+	e.unwork()
 	close(w.gone)
-	signal(e.p.leads)
 }
 
 // finish ends the work, waits for it, and gives back what was granted: others need
@@ -454,7 +475,7 @@ func (p *Partition) serveAsk(ctx context.Context, from view.NodeID, req []byte) 
 	if err != nil {
 		return nil, err
 	}
-	e, err := p.open(fromWire(a.Election))
+	e, err := p.open(fromWire(a.Election), maxAsked)
 	if err != nil {
 		return nil, err
 	}
@@ -481,9 +502,9 @@ func (p *Partition) serveBack(ctx context.Context, from view.NodeID, req []byte)
 	if err != nil {
 		return nil, err
 	}
-	e, err := p.open(fromWire(b.Election))
-	if err != nil {
-		return nil, err
+	e := p.opened(fromWire(b.Election))
+	if e == nil {
+		return nil, nil // nothing was granted since this node was started
 	}
 	return nil, e.do(ctx, func() { e.perform(e.machine.Returned(e.now(), from, b.Term, b.Nominee)) })
 }

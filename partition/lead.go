@@ -24,7 +24,7 @@ import (
 // another leads by then: check the token before each action that must not be done
 // twice, or have a Fence at the resource do so.
 func (p *Partition) Lead(ctx context.Context, election Election, work func(ctx context.Context, t token.Token)) error {
-	e, err := p.open(election)
+	e, err := p.open(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (e *election) standFor(ctx context.Context, do func(ctx context.Context, t 
 // action. A higher token that nobody here has heard of is not known: whatever two
 // parts of a cut mesh can both reach needs a Fence of its own.
 func (p *Partition) Check(election Election, t token.Token) error {
-	e, err := p.open(election)
+	e, err := p.open(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (p *Partition) Guard(ctx context.Context, election Election, t token.Token,
 	if err := p.Check(election, t); err != nil {
 		return err
 	}
-	e, err := p.open(election)
+	e, err := p.open(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}

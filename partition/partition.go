@@ -110,7 +110,7 @@ func (p *Partition) begin() error {
 		}
 	}
 	p.mesh.OnLeave(p.resign)
-	leader, err := p.open(p.leaderOf())
+	leader, err := p.open(p.leaderOf(), maxStanding)
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,16 @@ var partitions = []Mutant{
 		File: "partition/voters.go", Old: " || slices.ContainsFunc(v.Members[i+1:], bears) {", New: " {",
 		Packages: partitionTests, Tests: "TestVotersOfOthers",
 	},
+	{
+		Name: "partition-others-fill-it", Rule: "elections that others ask for leave room for this node's own",
+		File: "partition/election.go", Old: "fromWire(a.Election), maxAsked)", New: "fromWire(a.Election), maxAsked+maxStanding)",
+		Packages: partitionTests, Tests: "TestElectionsOfOthers",
+	},
+	{
+		Name: "partition-stands-for-too-many", Rule: "a node stands for no more elections than its notice holds",
+		File: "partition/election.go", Old: "if e.p.standing() > maxStanding {", New: "if e.p.standing() < 0 {",
+		Packages: partitionTests, Tests: "TestElectionsOfOthers",
+	},
 }
 
 const partitionTests = "./partition"

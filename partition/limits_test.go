@@ -1,0 +1,63 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+// Elections that others ask for leave room for those that this node stands for, and
+// it stands for no more than its notice holds.
+func TestElectionsOfOthersLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeMesh(2)
+		f.call = func(ctx context.Context, _ view.NodeID, _ string) ([]byte, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		p := f.open(t, func(*Config) {})
+		defer p.Close()
+		ask := func(i int) error {
+			req := wire.AppendElectAsk(nil, wire.ElectAsk{Election: wire.Election{Name: fmt.Sprint("theirs ", i)}, Term: 1, Lease: time.Second})
+			_, err := f.handlers[methodAsk](t.Context(), 2, req)
+			return err
+		}
+		refused := 0
+		for i := range 1000 {
+			if ask(i) != nil {
+				refused++
+			}
+		}
+		if refused != 1000-maxAsked+1 {
+			t.Errorf("%d of 1000 were refused", refused)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		for i := range maxStanding {
+			go func() {
+				ended <- p.Lead(ctx, Election{Name: fmt.Sprint("mine ", i)}, func(ctx context.Context, _ token.Token) { <-ctx.Done() })
+			}()
+		}
+		time.Sleep(time.Minute)
+		if err := <-ended; !errors.Is(err, ErrElection) {
+			t.Errorf("one more than the notice holds, with that of the mesh: %v", err)
+		}
+		n := p.notices.own()
+		if _, err := wire.DecodeNoticeSwap(wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: []wire.Notice{n.Notice}})); err != nil || len(n.Standing) != maxStanding {
+			t.Errorf("its notice of %d: %v", len(n.Standing), err)
+		}
+		cancel()
+		for range maxStanding - 1 {
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+	})
+}
