@@ -46,8 +46,15 @@ func TestElectionsOfOthersLeaveRoom(t *testing.T) {
 			}()
 		}
 		time.Sleep(time.Minute)
-		if err := <-ended; !errors.Is(err, ErrElection) {
-			t.Errorf("one more than the notice holds, with that of the mesh: %v", err)
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrElection) {
+				t.Errorf("one more than the notice holds, with that of the mesh: %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("it stands for one more than its notice holds")
+			cancel()
+			<-ended
 		}
 		n := p.notices.own()
 		if _, err := wire.DecodeNoticeSwap(wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: []wire.Notice{n.Notice}})); err != nil || len(n.Standing) != maxStanding {
