@@ -350,7 +350,7 @@ func (e *election) stand(ctx context.Context, w *work) error {
 	}
 	signal(e.p.leads)
 	if e.p.standing() > maxStanding {
-		e.unwork()
+		e.unwork(w)
 		return fmt.Errorf("%w: %s is one too many to stand for, %d are the most", ErrElection, e.name, maxStanding)
 	}
 	err = e.do(ctx, func() {
@@ -362,16 +362,17 @@ func (e *election) stand(ctx context.Context, w *work) error {
 		e.perform(e.machine.Stand(e.now(), true))
 	})
 	if err != nil {
-		e.unwork()
+		e.unwork(w)
 	}
 	return err
 }
 
 // unwork notes that nobody stands for it here any more.
-func (e *election) unwork() {
+func (e *election) unwork(w *work) {
 	e.mu.Lock()
 	e.work = nil
 	e.mu.Unlock()
+	close(w.gone)
 	signal(e.p.leads)
 }
 
@@ -408,8 +409,7 @@ func (e *election) leave(w *work) {
 		return
 	}
 	e.stands = nil
-	e.unwork()
-	close(w.gone)
+	e.unwork(w)
 }
 
 // finish ends the work, waits for it, and gives back what was granted: others need

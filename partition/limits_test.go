@@ -68,3 +68,22 @@ func TestElectionsOfOthersLeaveRoom(t *testing.T) {
 		}
 	})
 }
+
+// Whoever waits for work that was never taken on is let go: the node may be leaving.
+func TestRefusedWorkIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeMesh(1)
+		p := f.open(t, func(c *Config) { c.Observe = true })
+		e := p.opened(p.leaderOf())
+		_ = p.Close()
+		w := &work{gone: make(chan struct{})}
+		if err := e.stand(t.Context(), w); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+		select {
+		case <-w.gone:
+		default:
+			t.Error("it is waited for")
+		}
+	})
+}

@@ -108,7 +108,7 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-hands-over-at-once", Rule: "a challenger must be better for Hold",
-		File: "internal/elect/election.go", Old: "e.now-e.betterAt >= e.par.Hold", New: "e.now >= e.betterAt",
+		File: "internal/elect/election.go", Old: "e.now-e.betterAt >= e.hold()", New: "e.now >= e.betterAt",
 		Packages: electTests, Tests: "TestHandOver",
 	},
 	{
