@@ -236,7 +236,8 @@ func (p *Partition) spread(ctx context.Context) {
 		case <-compare.C:
 			compare.Reset(compareMean/2 + rand.N(compareMean))
 			if ids := roster.Partners(p.mesh.View()); len(ids) > 0 {
-				p.compareWith(ctx, ids[rand.IntN(len(ids))])
+				// News do not wait for a peer that does not answer.
+				p.group.Go(func(ctx context.Context) { p.compareWith(ctx, ids[rand.IntN(len(ids))]) })
 			}
 		}
 	}
