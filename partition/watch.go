@@ -71,6 +71,7 @@ type watcher struct {
 	mode    Mode
 	modeAt  time.Time
 	rowAt   time.Duration // when the own row was last changed
+	rowDue  time.Duration // when it is to be changed; split.Never: it says what it should
 	row     split.Row
 	alive   map[view.NodeID]bool
 	lost    []view.NodeID
@@ -133,7 +134,7 @@ func (w *watcher) look() (next time.Duration) {
 		p.wake()
 	}
 	p.status.Set(w.status(s, cloud))
-	return min(w.split.Next(), w.modes.Next(), w.cloud.Next(), w.rowAt+rowPause)
+	return min(w.split.Next(), w.modes.Next(), w.cloud.Next(), w.rowDue)
 }
 
 // greet has this node say what it says once more when it meets somebody: the
@@ -172,8 +173,13 @@ func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.N
 		}
 	}
 	row := split.NewRow(unreached)
-	if now := w.p.since(); now >= w.rowAt+rowPause && (row.Isolated != w.row.Isolated || !slices.Equal(row.Unreachable, w.row.Unreachable)) {
-		w.row, w.rowAt = row, now
+	w.rowDue = split.Never
+	if row.Isolated != w.row.Isolated || !slices.Equal(row.Unreachable, w.row.Unreachable) {
+		if now := w.p.since(); now >= w.rowAt+rowPause {
+			w.row, w.rowAt = row, now
+		} else {
+			w.rowDue = w.rowAt + rowPause
+		}
 	}
 	rows[w.p.id] = row
 	return rows, lives

@@ -86,6 +86,10 @@ func inWorld(t *testing.T, n int, pr profile, config func(i int, c *Config), fn 
 		}
 		w.until(time.Minute, "all see all", w.whole)
 		w.leader(30*time.Second+2*pr.pace.Lease, w.boxes...)
+		// The leader may have been chosen by those who met first. By then all
+		// follow its term.
+		time.Sleep(pr.pace.Settle + 2*pr.pace.Lease)
+		w.leader(pr.pace.Lease, w.boxes...)
 		fn(w)
 	})
 }
