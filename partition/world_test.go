@@ -4,24 +4,31 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/memnet"
+	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/identity"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 var _ Mesh = (*mesh.Node)(nil)
@@ -38,12 +45,14 @@ type box struct {
 	w      *world
 	addr   netip.Addr
 	fs     *vfs.MemFS // of the Partition
+	full   atomic.Bool
 	clock  *clock.Clock
 	mesh   mesh.Config
 	config func(*Config)
 	node   *mesh.Node
 	part   *Partition
 	all    []*mesh.Node
+	parts  []*Partition
 }
 
 // profile couples the paces of a mesh and of its leaders.
@@ -75,12 +84,12 @@ func inWorld(t *testing.T, n int, pr profile, config func(i int, c *Config), fn 
 		for _, b := range w.boxes {
 			b.start()
 		}
-		w.until(time.Minute, "all see all", func() bool {
-			return !slices.ContainsFunc(w.boxes, func(b *box) bool { return len(b.part.Status().Component) != n })
-		})
-		w.until(30*time.Second+2*pr.pace.Lease, "one leads", func() bool { return w.agreed(w.boxes...) != nil })
-		time.Sleep(5*time.Second + 2*pr.pace.Settle) // until all follow it who will
-		w.until(2*pr.pace.Lease, "one leads on", func() bool { return w.agreed(w.boxes...) != nil })
+		w.until(time.Minute, "all see all", w.whole)
+		w.leader(30*time.Second+2*pr.pace.Lease, w.boxes...)
+		// The leader may have been chosen by those who met first. By then all
+		// follow its term.
+		time.Sleep(pr.pace.Settle + 2*pr.pace.Lease)
+		w.leader(pr.pace.Lease, w.boxes...)
 		fn(w)
 	})
 }
@@ -97,15 +106,38 @@ func (w *world) add(dir string, pr profile, config func(*Config)) *box {
 		b.mesh.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})).With("box", i)
 	}
 	b.config = func(c *Config) {
-		c.Pace, c.fs, c.clock, c.Logger = pr.pace, b.fs, b.clock, b.mesh.Logger
+		c.Pace, c.fs, c.clock, c.Logger = pr.pace, b.disk(), b.clock, b.mesh.Logger
 		c.root, c.disk = fstest.MapFS{}, func(string) (uint64, uint64, error) { return 1 << 30, 1 << 29, nil }
 		config(c)
 	}
-	if err := b.fs.MkdirAll(dir, 0o700); err != nil {
-		w.t.Fatal(err)
-	}
+	b.makeDir(dir)
 	w.boxes = append(w.boxes, b)
 	return b
+}
+
+// makeDir makes the data directory such that a crash does not undo it.
+func (b *box) makeDir(dir string) {
+	b.w.t.Helper()
+	err := b.fs.MkdirAll(dir, 0o700)
+	for ; err == nil; dir = filepath.Dir(dir) {
+		if err = file.SyncDir(b.fs, dir); dir == "/" {
+			break
+		}
+	}
+	if err != nil {
+		b.w.t.Fatal(err)
+	}
+}
+
+// disk is the file system of a box, on which nothing can be written while it is
+// full.
+func (b *box) disk() vfs.FS {
+	return errorfs.Wrap(b.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if b.full.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return &fs.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
+		}
+		return nil
+	}))
 }
 
 func (b *box) start() {
@@ -121,11 +153,14 @@ func (b *box) start() {
 	if b.part, err = Open(context.Background(), cfg); err != nil {
 		b.w.t.Fatal(err)
 	}
+	b.parts = append(b.parts, b.part)
 }
 
-// kill ends a node as SIGKILL does: nothing that it still tries arrives.
+// kill ends a node as a power cut does: nothing that it still tries arrives, and
+// what was not synced is not on its disk.
 func (b *box) kill() {
 	b.w.net.Kill(b.addr)
+	b.fs = b.fs.CrashClone(vfs.CrashCloneCfg{})
 	_ = b.node.Close()
 	_ = b.part.Close()
 }
@@ -136,8 +171,8 @@ func (w *world) close() {
 		for _, n := range b.all {
 			all.Go(func() { _ = n.Close() })
 		}
-		if b.part != nil {
-			all.Go(func() { _ = b.part.Close() })
+		for _, p := range b.parts {
+			all.Go(func() { _ = p.Close() })
 		}
 	}
 	all.Wait()
@@ -195,14 +230,34 @@ func (w *world) agreed(among ...*box) *box {
 	return leader
 }
 
+// whole tells whether each node has all of them in its component.
+func (w *world) whole() bool {
+	return !slices.ContainsFunc(w.boxes, func(b *box) bool { return len(b.part.Status().Component) != len(w.boxes) })
+}
+
+// leader waits until one of some boxes leads them all.
+func (w *world) leader(limit time.Duration, among ...*box) *box {
+	w.t.Helper()
+	w.until(limit, "one leads", func() bool { return w.agreed(among...) != nil })
+	return w.agreed(among...)
+}
+
 func (b *box) leads() bool { return b.leadsIn(b.part.leaderOf()) }
 
-// leadsIn tells whether a box leads an election by its own lease.
-func (b *box) leadsIn(name Election) bool {
+func (b *box) leadsIn(name Election) bool { return !b.token(name).IsZero() }
+
+// token is that with which a box leads an election by its own lease.
+func (b *box) token(name Election) token.Token {
+	if e := b.election(name); e != nil {
+		return e.leading()
+	}
+	return token.Token{}
+}
+
+func (b *box) election(name Election) *election {
 	b.part.mu.Lock()
-	e := b.part.elections[name]
-	b.part.mu.Unlock()
-	return e != nil && !e.leading().IsZero()
+	defer b.part.mu.Unlock()
+	return b.part.elections[name]
 }
 
 func (w *world) addrs(boxes ...*box) (out []netip.Addr) {

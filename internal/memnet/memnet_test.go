@@ -198,6 +198,40 @@ func TestCutStallsStreamUntilHeal(t *testing.T) {
 	})
 }
 
+// With Backoff on, what a cut has stopped goes on when TCP tries again, and is
+// not overtaken by what is written after the heal.
+func TestStreamBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(5)
+		defer n.Close()
+		n.Backoff(true)
+		near, far := pair(t, n, addrA, addrB)
+		for _, c := range []struct{ healed, resumed time.Duration }{
+			{100 * time.Millisecond, 200 * time.Millisecond},
+			{7 * time.Second, 12600 * time.Millisecond},
+			{13 * time.Second, 25400 * time.Millisecond},
+			{10 * time.Minute, 11*time.Minute + 24600*time.Millisecond},
+		} {
+			start := time.Now()
+			n.Cut(addrA, addrB)
+			write(t, near, "held, ")
+			time.Sleep(c.healed)
+			n.Heal(addrA, addrB)
+			write(t, near, "and more")
+			expect(t, far, "held, and more")
+			if took := time.Since(start); took != c.resumed {
+				t.Errorf("healed after %v: arrived after %v, want %v", c.healed, took, c.resumed)
+			}
+			start = time.Now()
+			write(t, near, "at once")
+			expect(t, far, "at once")
+			if took := time.Since(start); took > time.Millisecond {
+				t.Errorf("after it resumed: arrived after %v", took)
+			}
+		}
+	})
+}
+
 // Data gets through one way, but its acknowledgements do not: the writer
 // stalls when the window is full.
 func TestCutBackwardsFillsWindow(t *testing.T) {

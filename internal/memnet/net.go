@@ -8,8 +8,9 @@
 // the path says so or a receive queue is full). Faults are directed at
 // machines or at one direction between two machines.
 //
-// What it leaves out: a stream resumes the moment a cut heals, where TCP may
-// back off for up to two minutes more; acknowledgements travel without delay.
+// What it leaves out: a stream resumes the moment a cut heals, unless Backoff is
+// on, where TCP may back off for up to two minutes more; acknowledgements travel
+// without delay.
 package memnet
 
 import (
@@ -48,6 +49,7 @@ type Net struct {
 	paths    map[route]Path
 	cuts     map[route]bool
 	parked   map[*pipe]bool // streams with something to carry over a blocked route
+	backoff  bool           // streams that were blocked resume when TCP would try again
 	events   events
 	stats    Stats
 	closed   bool
@@ -147,6 +149,15 @@ func (n *Net) HealAll() {
 	defer n.mu.Unlock()
 	clear(n.cuts)
 	n.unpark()
+}
+
+// Backoff makes streams that a cut has stopped go on, once it has healed, when TCP
+// tries again: 0.2, 0.6, 1.4, 3, 6.2, 12.6 s and so on after it first did, in the
+// end every two minutes (RFC 6298).
+func (n *Net) Backoff(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.backoff = on
 }
 
 // Silence takes the power off a machine: nothing gets in or out, nobody is

@@ -13,6 +13,7 @@ const (
 	window     = 128 << 10              // bytes a stream holds between Write and Read
 	rto        = 200 * time.Millisecond // what one lost piece costs a stream; doubles with each loss in a row
 	maxRetries = 6
+	maxRTO     = 2 * time.Minute
 )
 
 // conn is one end of a stream. Its fields are guarded by Net.mu.
@@ -42,6 +43,7 @@ type pipe struct {
 	owed     int       // bytes read whose acknowledgement found the way back blocked
 	last     time.Time // when the youngest piece is due; pieces never overtake
 	armed    bool      // an event will pump
+	stopped  time.Time // since when the route has been blocked, as the sender sees it; zero: it is not
 }
 
 type kind uint8
@@ -240,8 +242,16 @@ func (p *pipe) pump() {
 	for p.arrived < len(p.pieces) {
 		if n.blocked(p.src.machine, p.dst.machine) {
 			n.parked[p] = true
+			if p.stopped.IsZero() {
+				p.stopped = time.Now()
+			}
 			return
 		}
+		if again := p.again(); again.After(time.Now()) {
+			p.arm(again)
+			return
+		}
+		p.stopped = time.Time{}
 		next := p.pieces[p.arrived]
 		if next.due.After(time.Now()) {
 			p.arm(next.due)
@@ -249,6 +259,18 @@ func (p *pipe) pump() {
 		}
 		p.deliver(next)
 	}
+}
+
+// again returns when the sender tries the next time to get through, now or later.
+func (p *pipe) again() time.Time {
+	if p.stopped.IsZero() || !p.net.backoff {
+		return time.Time{}
+	}
+	now, at := time.Now(), p.stopped
+	for wait := rto; at.Before(now); wait = min(2*wait, maxRTO) {
+		at = at.Add(wait)
+	}
+	return at
 }
 
 func (p *pipe) arm(due time.Time) {
