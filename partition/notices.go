@@ -30,6 +30,11 @@ const (
 	compareMean = 20 * time.Second
 	rowPause    = 10 * time.Second // between two rows of one node (protocol E.1)
 	maxSeq      = 1 << 62          // more notices than any node makes
+	// gatherPause is for how long the first doubts wait for others: after a cut
+	// there are many. growPause is that before a row of twice the length, of which
+	// there can be few.
+	gatherPause = 1500 * time.Millisecond
+	growPause   = 3 * time.Second
 	// takeBackPause is that before a row that only takes back what the last said.
 	takeBackPause = time.Second
 )

@@ -82,7 +82,9 @@ type watcher struct {
 	row     split.Row
 	rowAt   time.Duration // when that was last changed
 	rowDue  time.Duration // when it will be; Never
+	freshAt time.Duration // since when there are doubts that it does not tell of; 0: there are none
 	alive   map[view.NodeID]bool
+	states  map[view.NodeID]view.State
 	doubted map[view.NodeID]time.Duration // when gossip said last that one lives who was not reached
 }
 
@@ -90,7 +92,7 @@ func (p *Partition) watch(ctx context.Context) {
 	now := p.cfg.clock.Wall()
 	w := &watcher{
 		p: p, split: split.New(p.cfg.splits()), modes: situation.NewModes(p.cfg.situations()), cloud: situation.NewVerdict(p.cfg.situations()),
-		view: p.mesh.View(), since: now, modeAt: now, rowAt: -rowPause, doubted: map[view.NodeID]time.Duration{},
+		view: p.mesh.View(), since: now, modeAt: now, rowAt: -rowPause, doubted: map[view.NodeID]time.Duration{}, states: map[view.NodeID]view.State{},
 	}
 	views := p.mesh.Watch(ctx)
 	timer := time.NewTimer(0)
@@ -183,24 +185,26 @@ func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.N
 	row := split.NewRow(w.unreached(w.p.since()))
 	w.rowDue = w.due(row)
 	if now := w.p.since(); now >= w.rowDue {
-		w.row, w.rowAt, w.rowDue = row, now, elect.Never
+		w.row, w.rowAt, w.rowDue, w.freshAt = row, now, elect.Never, 0
 	}
 	rows[w.p.id] = row
 	return rows, lives
 }
 
 // unreached lists whom this node does not reach although gossip says they live, or
-// said so until a moment ago: others may not have heard of their end yet, and would
-// take them as reached from here.
+// said so not long ago: others may hear of their end much later, and would take them
+// as reached from here.
 func (w *watcher) unreached(now time.Duration) (out []view.NodeID) {
 	for _, m := range w.view.Members {
+		was := w.states[m.ID]
+		w.states[m.ID] = m.State
 		switch {
-		case m.Unreachable:
+		case m.Unreachable || m.State == view.Failed && (was == view.Alive || was == view.Suspect):
 			w.doubted[m.ID] = now
 		case m.State == view.Alive || m.Status.Gone():
 			delete(w.doubted, m.ID)
 		}
-		if at, ok := w.doubted[m.ID]; ok && now-at < w.p.cfg.Pace.Window/2 {
+		if at, ok := w.doubted[m.ID]; ok && now-at < 2*w.p.cfg.Pace.Window {
 			out = append(out, m.ID)
 		}
 	}
@@ -215,8 +219,16 @@ func (w *watcher) due(row split.Row) time.Duration {
 	}
 	fresh := slices.ContainsFunc(row.Unreachable, func(id view.NodeID) bool { return !slices.Contains(w.row.Unreachable, id) })
 	if row.Isolated || fresh {
-		return w.rowAt + rowPause
+		if w.freshAt == 0 {
+			w.freshAt = w.p.since()
+		}
+		pause := rowPause
+		if row.Isolated || len(row.Unreachable) >= 2*len(w.row.Unreachable) {
+			pause = growPause
+		}
+		return max(w.rowAt+pause, w.freshAt+gatherPause)
 	}
+	w.freshAt = 0
 	return w.rowAt + takeBackPause
 }
 

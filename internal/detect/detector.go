@@ -13,6 +13,11 @@ const (
 	// maxStrangers bounds what is remembered of members that gossip names and
 	// the roster does not hold yet.
 	maxStrangers = 10_000
+	// One in massShare members lost within massWindow is a mass, for which there is
+	// one sweep in massPause.
+	massShare  = 20
+	massWindow = 5 * time.Second
+	massPause  = 10 * time.Second
 	// maxGap is more than the time between two steps of a shell that keeps to
 	// Next. A longer one means that the process stood still.
 	maxGap = 20 * time.Second
@@ -34,6 +39,10 @@ type Detector struct {
 	next    time.Duration // no probe is due, and none overdue, before
 	probes  pacer
 	redials pacer
+
+	lossFrom time.Duration // members were lost since, the last no longer ago than massWindow
+	losses   int           // how many
+	sweepAt  time.Duration // no sweep before
 
 	roundAt   time.Duration // of the next round of redials
 	healUntil time.Duration
@@ -287,6 +296,7 @@ func (d *Detector) set(m *member, to view.State, why Reason) {
 	if m.state == to {
 		return
 	}
+	lost := m.state == view.Alive && to != view.Departed
 	if m.state == view.Alive {
 		d.others--
 		m.downAt = d.seen
@@ -296,6 +306,28 @@ func (d *Detector) set(m *member, to view.State, why Reason) {
 	}
 	d.out = append(d.out, Effect{Action: Changed, ID: m.id, From: m.state, To: to, Reason: why})
 	m.state = to
+	if lost {
+		d.miss()
+	}
+}
+
+// miss counts members that are lost together. When they are many the rest is
+// probed: after a cut gossip finds the lost ones one by one, in a small part of a
+// large mesh for most of a minute.
+func (d *Detector) miss() {
+	if d.now-d.lossFrom > massWindow {
+		d.lossFrom, d.losses = d.now, 0
+	}
+	d.losses++
+	if d.losses < max(2, (d.others+d.losses)/massShare) || d.now < d.sweepAt {
+		return
+	}
+	d.sweepAt = d.now + massPause
+	for _, m := range d.members {
+		if m.listed && m.state == view.Alive && !m.probing {
+			d.want(m, d.pause(m, d.par.ProbeTimeout)+d.spread(d.par.ProbeTimeout), false, BySilence)
+		}
+	}
 }
 
 // probe starts the probes that are due, as far as the pace allows.

@@ -81,10 +81,11 @@ func (e *Election) Look(now time.Duration, f Field) []Effect {
 	was, sum := e.claimed(), e.f.Electorate.Sum
 	e.f, e.known = f, true
 	maps.DeleteFunc(e.freed, func(id view.NodeID, _ uint64) bool { return !f.Component[id] })
-	if e.claimed() != was || f.Electorate.Sum != sum {
-		e.failed = 0
-	}
 	e.pass(now)
+	if e.claimed() != was || f.Electorate.Sum != sum {
+		// What made bids hopeless may be over.
+		e.failed, e.backAt = 0, min(e.backAt, e.now+e.par.Pause+e.chance(e.par.Pause))
+	}
 	claim := e.claimed()
 	if !claim.IsZero() {
 		e.offered = 0
@@ -336,7 +337,8 @@ func (e *Election) count() {
 	} else {
 		e.emit(Effect{Action: Renamed, Token: e.lead.token})
 	}
-	e.renewAt, e.askedAt = e.now+e.par.Renew, 0
+	// Voters that were late or busy join soon: they must know whose lease lapses.
+	e.renewAt, e.askedAt = e.now+e.par.Renew/10, 0
 }
 
 // reignOn does what a leader does.

@@ -83,4 +83,14 @@ var detect = []Mutant{
 		File: "internal/detect/detector.go", Old: "if m.probing && d.now-m.sent >= lost {", New: "if false {",
 		Packages: detectTests, Tests: "TestLostOutcome",
 	},
+	{
+		Name: "detect-no-sweep", Rule: "when many are lost at once the rest is probed",
+		File: "internal/detect/detector.go", Old: "massShare  = 20", New: "massShare  = 1",
+		Packages: detectTests, Tests: "TestSweepAfterAMassLoss",
+	},
+	{
+		Name: "detect-sweeps-all-the-time", Rule: "sweeps keep their distance",
+		File: "internal/detect/detector.go", Old: "|| d.now < d.sweepAt {", New: "|| d.now < 0 {",
+		Packages: detectTests, Tests: "TestSweepsKeepTheirDistance",
+	},
 }
