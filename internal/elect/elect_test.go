@@ -184,6 +184,40 @@ func TestLateGrantIsGivenBack(t *testing.T) {
 	}
 }
 
+// What a leader has given back since it took a higher term it does not stand on,
+// though the voter's highest term is its own one, too: it is another's of that term.
+func TestGrantGivenBackDoesNotCount(t *testing.T) {
+	par := LAN()
+	f := fieldOf(1000, 1000, 1000)
+	e := won(t, par, f, 0)
+	now, late := time.Second, Effect{}
+	f.Electorate.Sum++
+	e.Look(now, f)
+	for now < par.Settle+4*time.Second && e.lead.token.Term == 1 {
+		now += 100 * time.Millisecond
+		for _, eff := range e.Tick(now) {
+			if eff.Action == Send && eff.Ask.Renew && eff.To == 3 {
+				e.Answered(now, 3, eff.Ask, eff.Sent, Answer{Max: 1})
+				late = eff
+			} else if eff.Action == Send && eff.To == 2 {
+				e.Answered(now, 2, eff.Ask, eff.Sent, Answer{Max: eff.Ask.Term})
+			}
+		}
+	}
+	if e.lead.token.Term != 2 {
+		t.Fatal("it has taken no second term")
+	}
+	if out := e.Answered(now, 3, late.Ask, late.Sent, Answer{Max: 1}); find(out, GiveBack) == nil {
+		t.Fatalf("an answer to the first: %+v", out)
+	}
+	again := late.Ask
+	again.Term = 2
+	e.Answered(now, 3, again, now, Answer{Reason: OldTerm, Max: 2})
+	if g, ok := e.grants[3]; ok {
+		t.Errorf("it counts on %+v", g)
+	}
+}
+
 // While the work of a lost leadership ends no grant is given back, not even one
 // that is answered late: others may lead at once with it.
 func TestLateGrantWhileWorkEnds(t *testing.T) {

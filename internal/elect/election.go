@@ -148,6 +148,9 @@ func (e *Election) Answered(now time.Duration, from view.NodeID, a Ask, sent tim
 		e.granted(from, a, sent)
 	case ans.Reason == Granted:
 		e.emit(Effect{Action: GiveBack, To: from, Term: a.Term})
+		if e.grants[from].term <= a.Term {
+			delete(e.grants, from) // what is given back is another's soon
+		}
 	case e.bid != nil && a.Term == e.bid.token.Term && !a.Renew:
 		e.turnedDown(from, ans)
 	case e.lead != nil && ans.Reason == OldTerm:

@@ -177,6 +177,11 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestFaults",
 	},
 	{
+		Name: "elect-counts-what-it-gave-back", Rule: "L2: a leader does not stand on a grant that it has given back",
+		File: "internal/elect/election.go", Old: "			delete(e.grants, from) // what", New: "			_ = from // what",
+		Packages: electTests, Tests: "TestGrantGivenBack",
+	},
+	{
 		Name: "token-fence-forgets", Rule: "F.1 25: a resource remembers the highest token",
 		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
 		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",
