@@ -257,7 +257,7 @@ func TestFlap(t *testing.T) {
 func TestPauseKillRestart(t *testing.T) {
 	c := start(t)
 	var ledger Ledger
-	leader, victim := settled(c, agreeIn)
+	leader, victim := steady(c)
 	before, _ := c.Working()
 	rest := slices.DeleteFunc(slices.Clone(c.Nodes), func(n *Node) bool { return n == victim })
 	w := c.Write(&ledger, "rest", rest)

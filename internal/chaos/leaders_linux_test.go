@@ -30,6 +30,15 @@ func settled(c *Cluster, limit time.Duration) (leader, worker *Node) {
 	return leader, worker
 }
 
+// steady is settled, and a lease later again: by then all voters follow the leader,
+// also those that had just been started, which grant nothing for a lease.
+func steady(c *Cluster) (leader, worker *Node) {
+	c.t.Helper()
+	settled(c, healIn)
+	c.Pass(partition.LAN().Lease)
+	return settled(c, healIn)
+}
+
 func name(n *Node) string {
 	if n == nil {
 		return "nobody"
@@ -57,7 +66,7 @@ func bothLed(t *testing.T, c *Cluster, begin time.Time, sides [2][]*Node) (leade
 		return leaders[0] != nil && leaders[1] != nil
 	})
 	for i, n := range leaders {
-		t.Logf("%v are led by %s, all know %d ms after the cut", names(sides[i]), n.Name, knownAt(sides[i], n)-begin.UnixMilli())
+		t.Logf("%v are led by %s, all know %d ms after the cut", names(sides[i]), n.Name, max(0, knownAt(sides[i], n)-begin.UnixMilli()))
 	}
 	return leaders
 }
@@ -199,8 +208,7 @@ func outlived(t *testing.T, c *Cluster, victim *Node, before Span, paused, resum
 	}
 }
 
-// TestLeaderKilled kills whoever leads the component, again and again. A voter that
-// was restarted grants nothing for a lease; the next kill comes after that.
+// TestLeaderKilled kills whoever leads the component, again and again.
 func TestLeaderKilled(t *testing.T) {
 	kills := 8
 	if *long {
@@ -209,9 +217,7 @@ func TestLeaderKilled(t *testing.T) {
 	c := start(t)
 	var leads, works []time.Duration
 	for range kills {
-		settled(c, healIn)
-		c.Pass(partition.LAN().Lease)
-		victim, worker := settled(c, healIn)
+		victim, worker := steady(c)
 		begin, fault := time.Now(), now()
 		c.Kill(victim)
 		lead, work := replaced(t, c, victim, begin, fault, true, worker == victim)
