@@ -45,7 +45,8 @@
 //
 // With the LAN pace a leader that was killed, or falls silent, is replaced within
 // the lease of 2 s and a second, if the voters left are more than half of those it
-// had; else as soon as the mesh has given it up, see mesh.Profile, and a lease
-// after. That is also when the smaller side of a cut has its leader. After the heal
-// the leader with the lower token yields as soon as it hears of the other.
+// had, not counting those started less than a lease ago; else as soon as the mesh has
+// given it up, see mesh.Profile, and a lease after. That is also when the smaller
+// side of a cut has its leader. After the heal the leader with the lower token
+// yields as soon as it hears of the other.
 package partition

@@ -57,7 +57,7 @@ func start(t *testing.T) *Cluster {
 	begin := time.Now()
 	c.Start(binary, "-voters", strings.Join(names(c.Nodes), ","))
 	t.Logf("five nodes see each other after %v", since(begin))
-	c.Await(agreeIn, "both elections have a leader", func() bool { return led(c) })
+	settled(c, agreeIn)
 	t.Logf("and have leaders after %v", since(begin))
 	return c
 }
@@ -76,8 +76,10 @@ const (
 func whole(t *testing.T, c *Cluster, l *Ledger) {
 	t.Helper()
 	t.Logf("whole %v after the fault", c.Await(healIn, "all nodes see each other", c.Whole).Round(time.Millisecond))
-	t.Logf("one leader %v later", c.Await(agreeIn, "both elections have one leader", func() bool { return led(c) }).Round(time.Millisecond))
-	leader, at := c.Leader(c.Nodes), time.Now()
+	begin := time.Now()
+	leader, _ := settled(c, agreeIn)
+	t.Logf("one leader %v later", since(begin))
+	at := time.Now()
 	t.Logf("all %d acknowledged writes are read through each node %v later", l.Count(), c.Readable(l, readableIn).Round(time.Millisecond))
 	c.Pass(3*time.Second - time.Since(at))
 	for _, n := range c.Nodes {
@@ -101,7 +103,7 @@ func TestOneWayDrop(t *testing.T) {
 		ways = 2
 	}
 	for way := range ways {
-		leader := c.Leader(c.Nodes)
+		leader, worker := settled(c, agreeIn)
 		other := c.Nodes[0]
 		if other == leader {
 			other = c.Nodes[1]
@@ -110,7 +112,6 @@ func TestOneWayDrop(t *testing.T) {
 		if way == 1 {
 			from, to = other, leader
 		}
-		worker, _ := c.Working()
 		begin := time.Now()
 		c.DropOneWay(from, to)
 		c.Pass(12 * time.Second) // silent nodes are failed within 8 s
@@ -156,8 +157,9 @@ func TestCut(t *testing.T) {
 	w := c.Write(&ledger, "before", c.Nodes)
 	c.Pass(2 * time.Second)
 	t.Log(w.Stop())
-	sides := cutOff(c)
-	t.Logf("%s led before", c.Leader(c.Nodes).Name)
+	leader, worker := settled(c, agreeIn)
+	sides := cutOff(c, worker)
+	t.Logf("%s led before", leader.Name)
 	begin, at := time.Now(), now()
 	c.Cut(sides[0], sides[1])
 	writers := [2]*Writer{c.Write(&ledger, "three", sides[0]), c.Write(&ledger, "two", sides[1])}
@@ -225,7 +227,8 @@ func TestFlap(t *testing.T) {
 	t.Logf("-seed %d: down, up, ... for %v", s, phases)
 	var ledger Ledger
 	w := c.Write(&ledger, "all", c.Nodes)
-	sides := cutOff(c)
+	_, worker := settled(c, agreeIn)
+	sides := cutOff(c, worker)
 	c.Flap(sides[0], sides[1], phases)
 	t.Log(w.Stop())
 	whole(t, c, &ledger)
@@ -254,15 +257,15 @@ func TestFlap(t *testing.T) {
 func TestPauseKillRestart(t *testing.T) {
 	c := start(t)
 	var ledger Ledger
-	victim, before := c.Working()
+	leader, victim := steady(c)
+	before, _ := c.Working()
 	rest := slices.DeleteFunc(slices.Clone(c.Nodes), func(n *Node) bool { return n == victim })
 	w := c.Write(&ledger, "rest", rest)
 	gone := func() bool { return c.Sees(rest, rest, []*Node{victim}) }
 
 	begin, paused := time.Now(), now()
-	led := c.Leader(c.Nodes) == victim
 	c.Pause(victim)
-	replaced(t, c, victim, begin, paused, led, true)
+	replaced(t, c, victim, begin, paused, leader == victim, true)
 	c.Await(detectIn, "all give up the paused node", gone)
 	t.Logf("paused: given up by all after %v", since(begin))
 	c.Pass(10*time.Second - time.Since(begin))
@@ -278,5 +281,6 @@ func TestPauseKillRestart(t *testing.T) {
 	c.Restart(victim)
 	t.Log(w.Stop())
 	whole(t, c, &ledger)
+	worked(t, c, before)
 	c.Quit()
 }

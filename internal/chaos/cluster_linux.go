@@ -271,20 +271,19 @@ func (c *Cluster) Spans() (all []Span) {
 	return all
 }
 
-// Working returns which node works for the election "writer", and with what; nil if
-// none does, or more than one.
-func (c *Cluster) Working() (worker *Node, at Span) {
+// Working returns the work for the election "writer" that is under way; false if
+// there is none, or more than one.
+func (c *Cluster) Working() (at Span, working bool) {
 	c.t.Helper()
-	for _, s := range c.Spans() {
-		if s.End != Open {
-			continue
-		}
-		if worker != nil {
-			return nil, Span{}
-		}
-		worker, at = c.Nodes[slices.IndexFunc(c.Nodes, func(n *Node) bool { return n.Name == s.Node })], s
+	open := slices.DeleteFunc(c.Spans(), func(s Span) bool { return s.End != Open })
+	if len(open) != 1 {
+		return Span{}, false
 	}
-	return worker, at
+	return open[0], true
+}
+
+func (c *Cluster) named(name string) *Node {
+	return c.Nodes[slices.IndexFunc(c.Nodes, func(n *Node) bool { return n.Name == name })]
 }
 
 // now is the time by the clock of Events.
