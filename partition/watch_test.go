@@ -5,6 +5,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // A node of a mesh in which nothing happens looks at it every few seconds, no more.
@@ -28,4 +31,26 @@ func TestQuietNodeRests(t *testing.T) {
 		}
 		all.Wait()
 	})
+}
+
+// What a node said in an earlier life, that it led, stood or reached nobody, is not
+// held against the one that was started since.
+func TestEarlierLivesHaveNoSay(t *testing.T) {
+	const self, other = view.NodeID(1), view.NodeID(2)
+	name := Election{Name: "x"}
+	for life, counts := range map[uint64]bool{6: false, 7: true, 8: true} {
+		v := view.View{Self: self, Members: []view.Member{{ID: self, State: view.Alive, Boot: 3}, {ID: other, State: view.Alive, Boot: 7}}}
+		told := map[view.NodeID]heardNotice{other: {Notice: wire.Notice{
+			Node: other, Boot: life, Seq: 1, Unreachable: []view.NodeID{self}, Standing: []wire.Election{name.wire()},
+			Leads: []wire.Claim{{Election: name.wire(), Term: 9}},
+		}}}
+		s := &scene{self: self, view: v, within: map[view.NodeID]bool{self: true, other: true}, notices: told}
+		if f := s.field(name); (len(f.Claims) > 0) != counts || (len(f.Standing) > 0) != counts {
+			t.Errorf("in life 7, of what was said in life %d: claims %v, standing %v", life, f.Claims, f.Standing)
+		}
+		w := &watcher{p: &Partition{id: self, started: time.Now()}, view: v}
+		if rows, _ := w.hear(told); (len(rows[other].Unreachable) > 0) != counts {
+			t.Errorf("in life 7, of what was said in life %d: row %v", life, rows[other])
+		}
+	}
 }
