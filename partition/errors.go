@@ -11,9 +11,6 @@ var (
 	ErrNotLeader = errors.New("partition: not the leader")
 	// ErrFenced: a higher token is known, so whoever acts with this one is late.
 	ErrFenced = errors.New("partition: a later leader is known")
-	// ErrNoVoters: no voters were named for elections of majority scope, or they
-	// have not all been met yet.
-	ErrNoVoters = errors.New("partition: no voters are known")
 	// ErrElection: the name of an election is empty or too long, its scope is
 	// unknown, this node stands for it already, or there are too many.
 	ErrElection = errors.New("partition: bad election")

@@ -169,69 +169,6 @@ func (w *watcher) greet(now time.Duration) {
 	}
 }
 
-// hear reads rows and reports out of notices; the own row is what is seen here.
-func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.NodeID]split.Life) {
-	rows, lives := split.Rows{}, map[view.NodeID]split.Life{}
-	for id, n := range told {
-		if id == w.p.id {
-			continue
-		}
-		m, _ := w.view.Member(id)
-		if n.Boot >= m.Boot && (n.Isolated || len(n.Unreachable) > 0) {
-			rows[id] = split.Row{Unreachable: n.Unreachable, Isolated: n.Isolated}
-		}
-		lives[id] = split.Life{Boot: n.Boot, Uptime: n.Up, At: n.at}
-	}
-	row := split.NewRow(w.unreached(w.p.since()))
-	w.rowDue = w.due(row)
-	if now := w.p.since(); now >= w.rowDue {
-		w.row, w.rowAt, w.rowDue, w.freshAt = row, now, elect.Never, 0
-	}
-	rows[w.p.id] = row
-	return rows, lives
-}
-
-// unreached lists whom this node does not reach although gossip says they live, or
-// said so not long ago: others may hear of their end much later, and would take them
-// as reached from here.
-func (w *watcher) unreached(now time.Duration) (out []view.NodeID) {
-	for _, m := range w.view.Members {
-		was := w.states[m.ID]
-		w.states[m.ID] = m.State
-		switch {
-		case m.Unreachable || m.State == view.Failed && (was == view.Alive || was == view.Suspect):
-			w.doubted[m.ID] = now
-		case m.State == view.Alive || m.Status.Gone():
-			delete(w.doubted, m.ID)
-		}
-		if at, ok := w.doubted[m.ID]; ok && now-at < 2*w.p.cfg.Pace.Window {
-			out = append(out, m.ID)
-		}
-	}
-	return out
-}
-
-// due is when a row may replace the last one. Doubts may wait; but whoever is
-// listed takes itself as cut off, and may come to lead alone, until it is taken back.
-func (w *watcher) due(row split.Row) time.Duration {
-	if row.Isolated == w.row.Isolated && slices.Equal(row.Unreachable, w.row.Unreachable) {
-		return elect.Never
-	}
-	fresh := slices.ContainsFunc(row.Unreachable, func(id view.NodeID) bool { return !slices.Contains(w.row.Unreachable, id) })
-	if row.Isolated || fresh {
-		if w.freshAt == 0 {
-			w.freshAt = w.p.since()
-		}
-		pause := rowPause
-		if row.Isolated || len(row.Unreachable) >= 2*len(w.row.Unreachable) {
-			pause = growPause
-		}
-		return max(w.rowAt+pause, w.freshAt+gatherPause)
-	}
-	w.freshAt = 0
-	return w.rowAt + takeBackPause
-}
-
 func (w *watcher) take(c split.Change) {
 	p := w.p
 	switch c.Kind {
@@ -293,39 +230,6 @@ func (w *watcher) enter(now time.Duration, component []view.NodeID, cloud situat
 	}
 }
 
-// tell has this node's notice say what it should.
-func (p *Partition) tell(s *scene, w *watcher) {
-	standing, leads := p.mine()
-	p.notices.set(p.since(), p.since(), func(n *wire.Notice) {
-		n.Score = p.score.Load()
-		n.Cloud = p.cloud.code()
-		n.Isolated, n.Unreachable = w.row.Isolated, w.row.Unreachable
-		n.Standing, n.Leads = standing, leads
-		n.Voters = p.knownVoters()
-	})
-	s.notices[p.id] = p.notices.own()
-}
-
-// own returns this node's notice.
-func (n *notices) own() heardNotice {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.last[n.mine.Node]
-}
-
-// mine returns what this node stands for and leads, sorted.
-func (p *Partition) mine() (standing []wire.Election, leads []wire.Claim) {
-	for _, e := range p.known() {
-		if e.standing() {
-			standing = append(standing, e.name.wire())
-		}
-		if t := e.leading(); !t.IsZero() {
-			leads = append(leads, wire.Claim{Election: e.name.wire(), Term: t.Term})
-		}
-	}
-	return standing, leads
-}
-
 // known returns the elections that this node knows of, sorted.
 func (p *Partition) known() []*election {
 	p.mu.Lock()
@@ -369,59 +273,4 @@ func medianRTT(v view.View) time.Duration {
 	}
 	slices.Sort(all)
 	return all[len(all)/2]
-}
-
-func (w *watcher) status(s *scene, cloud situation.Cloud) Status {
-	p := w.p
-	st := Status{
-		Node: p.id, Component: s.component, Situation: Situation(w.sit.Kind), Since: w.since, Lost: w.sit.Lost,
-		Unmet: w.split.Situation().Unmet, Evidence: w.sit.Evidence, Verdicts: slices.Clone(w.verdict),
-		Cloud: Cloud(cloud), Mode: w.mode, ModeSince: w.modeAt, Merges: p.reports.all(), Voters: p.knownVoters().IDs,
-	}
-	for _, m := range s.view.Members {
-		if m.Status.Gone() {
-			continue
-		}
-		st.Members++
-		if m.Storing {
-			st.Storing++
-			if s.within[m.ID] {
-				st.Reached++
-			}
-		}
-	}
-	names := map[Election]bool{p.leaderOf(): true}
-	for _, n := range s.notices {
-		for _, c := range n.Leads {
-			names[fromWire(c.Election)] = true
-		}
-	}
-	for _, e := range p.known() {
-		names[e.name] = true
-	}
-	for name := range names {
-		st.Elections = append(st.Elections, p.leadership(s, name))
-	}
-	slices.SortFunc(st.Elections, func(a, b Leadership) int {
-		return cmp.Or(cmp.Compare(a.Election.Name, b.Election.Name), cmp.Compare(a.Election.Scope, b.Election.Scope))
-	})
-	st.Leader = p.leadership(s, p.leaderOf())
-	return st
-}
-
-// leadership tells who leads an election: this node by its lease, another by its
-// word.
-func (p *Partition) leadership(s *scene, name Election) Leadership {
-	l := Leadership{Election: name}
-	if e := p.opened(name); e != nil {
-		if l.Token = e.leading(); !l.Token.IsZero() {
-			l.Here = true
-		}
-	}
-	for _, t := range s.field(name).Claims {
-		if l.Token.Less(t) {
-			l.Token, l.Here = t, false
-		}
-	}
-	return l
 }

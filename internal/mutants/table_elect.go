@@ -38,17 +38,17 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-term-not-written-down", Rule: "L5: a candidate writes its term down before it asks",
-		File: "internal/elect/election.go", Old: "if e.voter.d.Max = max(e.voter.d.Max, a.Term); e.voter.d != before && len(e.out) == saved {", New: "if e.voter.d != before && len(e.out) == saved {",
+		File: "internal/elect/bid.go", Old: "if e.voter.d.Max = max(e.voter.d.Max, a.Term); e.voter.d != before && len(e.out) == saved {", New: "if e.voter.d != before && len(e.out) == saved {",
 		Packages: electTests, Tests: "TestF1_24|TestCandidate",
 	},
 	{
 		Name: "elect-gives-back-while-it-leads", Rule: "a bid of a leader that is lost frees no grant: its lease stands on it",
-		File: "internal/elect/election.go", Old: "	e.bid = nil\n	if e.lead == nil {\n		e.giveBack(0)", New: "	e.bid = nil\n	if true {\n		e.giveBack(0)",
+		File: "internal/elect/bid.go", Old: "	e.bid = nil\n	if e.lead == nil {\n		e.giveBack(0)", New: "	e.bid = nil\n	if true {\n		e.giveBack(0)",
 		Packages: electTests, Tests: "TestLeaderLosesABid",
 	},
 	{
 		Name: "elect-frees-before-work-ends", Rule: "grants are given back when the work has ended, not before",
-		File: "internal/elect/election.go", Old: "e.draining, e.nominee, e.bid = true, nominee, nil", New: "e.draining, e.nominee, e.bid = true, nominee, nil\n	e.giveBack(nominee)",
+		File: "internal/elect/reign.go", Old: "e.draining, e.nominee, e.bid = true, nominee, nil", New: "e.draining, e.nominee, e.bid = true, nominee, nil\n	e.giveBack(nominee)",
 		Packages: electTests, Tests: "TestF1_24|TestHandOver",
 	},
 	{
@@ -63,12 +63,12 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-claims-for-ever", Rule: "the claim of a node that is not in contact is believed for a lease",
-		File: "internal/elect/election.go", Old: "other.Node == e.mute && e.now-e.muteAt >= e.par.Lease", New: "false",
+		File: "internal/elect/bid.go", Old: "other.Node == e.mute && e.now-e.muteAt >= e.par.Lease", New: "false",
 		Packages: electTests, Tests: "TestClaimOfTheSilent",
 	},
 	{
 		Name: "elect-silent-lease-is-cut", Rule: "a claim is believed for as long as its lease may last",
-		File: "internal/elect/election.go", Old: "other.Node == e.mute && e.now-e.muteAt >= e.par.Lease", New: "other.Node == e.mute",
+		File: "internal/elect/bid.go", Old: "other.Node == e.mute && e.now-e.muteAt >= e.par.Lease", New: "other.Node == e.mute",
 		Packages: electTests, Tests: "TestClaimOfTheSilent",
 	},
 	{
@@ -103,17 +103,17 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-never-yields", Rule: "the lower token yields when leaders meet",
-		File: "internal/elect/election.go", Old: "e.lead.token.Less(other) {", New: "e.lead.token.Less(other) && e.now < 0 {",
+		File: "internal/elect/reign.go", Old: "e.lead.token.Less(other) {", New: "e.lead.token.Less(other) && e.now < 0 {",
 		Packages: electTests, Tests: "TestCutAndHeal",
 	},
 	{
 		Name: "elect-hands-over-at-once", Rule: "a challenger must be better for Hold",
-		File: "internal/elect/election.go", Old: "e.now-e.betterAt >= e.hold()", New: "e.now >= e.betterAt",
+		File: "internal/elect/reign.go", Old: "e.now-e.betterAt >= e.hold()", New: "e.now >= e.betterAt",
 		Packages: electTests, Tests: "TestHandOver",
 	},
 	{
 		Name: "elect-asks-for-ever", Rule: "who cannot hear the leader asks less and less often",
-		File: "internal/elect/election.go", Old: "if e.bid.busy > e.par.Lease/2 {", New: "if e.bid.busy > MaxLease {",
+		File: "internal/elect/bid.go", Old: "if e.bid.busy > e.par.Lease/2 {", New: "if e.bid.busy > MaxLease {",
 		Packages: electTests, Tests: "TestF2_09",
 	},
 	{
@@ -138,7 +138,7 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-hands-over-in-vain", Rule: "who was handed the lead and cannot take it must be better for longer each time",
-		File: "internal/elect/election.go", Old: "return e.par.Hold << e.offered", New: "return e.par.Hold",
+		File: "internal/elect/reign.go", Old: "return e.par.Hold << e.offered", New: "return e.par.Hold",
 		Packages: electTests, Tests: "TestBestCannotWin",
 	},
 	{
@@ -148,12 +148,12 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-believes-a-freed-claim", Rule: "who gave its grants back leads no more, whatever its last notice says",
-		File: "internal/elect/election.go", Old: "t.Term > e.freed[t.Node] && ", New: "",
+		File: "internal/elect/bid.go", Old: "t.Term > e.freed[t.Node] && ", New: "",
 		Packages: electTests, Tests: "TestClaimThatWasGivenBack",
 	},
 	{
 		Name: "elect-overlooks-a-later-claim", Rule: "a leader whose grant lapsed here and that claims a later term leads",
-		File: "internal/elect/election.go", Old: "other.Node == e.voter.lapsed && other.Term <= e.voter.d.Grant.Term", New: "other.Node == e.voter.lapsed",
+		File: "internal/elect/bid.go", Old: "other.Node == e.voter.lapsed && other.Term <= e.voter.d.Grant.Term", New: "other.Node == e.voter.lapsed",
 		Packages: electTests, Tests: "TestClaimAbove",
 	},
 	{

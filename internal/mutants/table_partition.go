@@ -3,7 +3,7 @@ package main
 var partitions = []Mutant{
 	{
 		Name: "partition-leads-after-its-farewell", Rule: "who gives its grants back on Close leads no more by its own word before (L2)",
-		File: "partition/election.go", Old: "e.lead, e.until, e.holder = token.Token{}, 0, token.Token{}", New: "e.holder = token.Token{}",
+		File: "partition/work.go", Old: "e.lead, e.until, e.holder = token.Token{}, 0, token.Token{}", New: "e.holder = token.Token{}",
 		Packages: partitionTests, Tests: "TestClosedLeaderKnows",
 	},
 	{
@@ -48,7 +48,7 @@ var partitions = []Mutant{
 	},
 	{
 		Name: "partition-stands-for-too-many", Rule: "a node stands for no more elections than its notice holds",
-		File: "partition/election.go", Old: "if e.p.standing() > maxStanding {", New: "if e.p.standing() < 0 {",
+		File: "partition/work.go", Old: "if e.p.standing() > maxStanding {", New: "if e.p.standing() < 0 {",
 		Packages: partitionTests, Tests: "TestElectionsOfOthers",
 	},
 }

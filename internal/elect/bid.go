@@ -1,0 +1,159 @@
+package elect
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+func (e *Election) turnedDown(from view.NodeID, ans Answer) {
+	if ans.Reason == Busy && !ans.Holder.IsZero() {
+		e.bid.busy = max(e.bid.busy, ans.Wait)
+	}
+	if ans.Wait > 0 && e.now+ans.Wait < e.bid.ends {
+		e.bid.again[from] = e.now + ans.Wait + e.par.Pause/20
+		return
+	}
+	e.bid.refused[from] = true
+}
+
+// ask asks a voter, which may be this node.
+func (e *Election) ask(id view.NodeID, a Ask) {
+	if id != e.self {
+		e.emit(Effect{Action: Send, To: id, Ask: a, Sent: e.now})
+		return
+	}
+	ans, save := e.voter.ask(e.now, e.self, a, &e.f)
+	if save {
+		e.emit(Effect{Action: Save, Durable: e.voter.d})
+	}
+	if ans.Reason == Granted {
+		e.granted(e.self, a, e.now)
+	} else if e.bid != nil && !a.Renew {
+		e.turnedDown(e.self, ans)
+	}
+}
+
+// winnable tells whether enough voters are in contact, and nobody is better by the
+// margin.
+func (e *Election) winnable() bool {
+	voters := e.f.Electorate
+	return e.known && len(voters.Voters) > 0 && e.f.met(voters) >= voters.Majority() &&
+		(e.now < e.heirEnds || e.voter.idle(e.now, e.par.Lease) || !e.f.beaten(e.self, e.f.score(e.self), e.voter.lapsed))
+}
+
+// consider decides whether, and when, to ask for a term.
+func (e *Election) consider() {
+	if !e.stands || !e.free() || e.now < e.backAt || !e.winnable() {
+		e.startAt = Never
+		return
+	}
+	if e.now < e.heirEnds {
+		e.startAt = e.now
+	}
+	if e.startAt == Never {
+		rank := e.f.rank(e.self, e.f.score(e.self), e.voter.lapsed)
+		e.startAt = e.now + time.Duration(rank)*(2*e.f.RTT+e.par.Pause) + e.chance(e.par.Pause/4)
+	}
+	if e.now >= e.startAt {
+		e.run()
+	}
+}
+
+// free tells whether no valid lease is known. A claim is not believed for longer
+// than a lease when it does not come from the node itself: a voter that did not
+// grant that lease cannot see it lapse, and others may wait for it to stand.
+func (e *Election) free() bool {
+	if id, held := e.voter.holder(e.now); held && id != e.self {
+		return false
+	}
+	if e.voter.nominee != 0 && e.voter.nominee != e.self {
+		return false
+	}
+	other := e.claimed()
+	return other.IsZero() || other.Node == e.voter.lapsed && other.Term <= e.voter.d.Grant.Term ||
+		other.Node == e.heir && e.now < e.heirEnds || other.Node == e.mute && e.now-e.muteAt >= e.par.Lease
+}
+
+// claimed returns the highest token that another in contact claims to lead with and
+// has not given back since: its notice may be late, or its last one.
+func (e *Election) claimed() (high token.Token) {
+	for _, t := range e.f.Claims {
+		if t.Node != e.self && t.Term > e.freed[t.Node] && e.voter.believes(t.Term) && high.Less(t) {
+			high = t
+		}
+	}
+	return high
+}
+
+// run asks for a new term on the present electorate. The term is written down
+// first: a candidate that forgets one may use it again for another leadership.
+func (e *Election) run() {
+	term := max(e.voter.d.Max, e.seen, e.last, e.claimed().Term) + 1
+	e.last = term
+	e.startAt = Never
+	e.bid = &reign{
+		token: token.Token{Term: term, Node: e.self}, voters: e.f.Electorate,
+		refused: map[view.NodeID]bool{}, again: map[view.NodeID]time.Duration{},
+		ends: e.now + max(e.par.Lease/2, 4*(e.f.RTT+e.par.Pause)),
+	}
+	if e.lead == nil {
+		clear(e.grants)
+	}
+	e.askAll()
+	e.count() // its own grant may be all it needs
+}
+
+func (e *Election) askAll() {
+	a := e.bidAsk()
+	before := e.voter.d
+	saved := len(e.out)
+	if e.bid.voters.Has(e.self) {
+		e.ask(e.self, a)
+	}
+	if e.voter.d.Max = max(e.voter.d.Max, a.Term); e.voter.d != before && len(e.out) == saved {
+		e.emit(Effect{Action: Save, Durable: e.voter.d})
+	}
+	for _, id := range e.bid.voters.Voters {
+		if id != e.self {
+			e.ask(id, a)
+		}
+	}
+}
+
+func (e *Election) bidAsk() Ask {
+	return Ask{Term: e.bid.token.Term, Electorate: e.bid.voters.Sum, Lease: e.par.Lease, Score: e.f.score(e.self)}
+}
+
+// pursue goes on with a bid: asks again those that were busy for a moment, and
+// gives up what cannot be won.
+func (e *Election) pursue() {
+	for _, id := range slices.Sorted(maps.Keys(e.bid.again)) {
+		if e.now >= e.bid.again[id] {
+			delete(e.bid.again, id)
+			e.ask(id, e.bidAsk())
+		}
+	}
+	if e.count(); e.bid == nil {
+		return
+	}
+	left := len(e.bid.voters.Voters) - len(e.bid.refused)
+	if e.now < e.bid.ends && left >= e.bid.voters.Majority() && (e.stands || e.lead != nil) {
+		return
+	}
+	e.failed = min(e.failed+1, 5)
+	e.backAt = e.now + e.par.Pause + e.chance(e.par.Pause<<e.failed)
+	if e.bid.busy > e.par.Lease/2 {
+		// Somebody leads, and renews its grants, whom we do not hear. Each bid
+		// costs a write of flash: ask less and less often.
+		e.backAt = e.now + e.bid.busy + e.chance(e.par.Lease<<e.failed)
+	}
+	e.bid = nil
+	if e.lead == nil {
+		e.giveBack(0)
+		clear(e.grants)
+	}
+}

@@ -1,0 +1,120 @@
+package elect
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// until is when a leader's lease ends: when no majority of unexpired grants is
+// left. Grants of later terms to the same node count, they are the voter's only
+// ones.
+func (e *Election) until(r *reign) time.Duration {
+	var ends []time.Duration
+	for _, id := range r.voters.Voters {
+		if g, ok := e.grants[id]; ok && g.term >= r.token.Term {
+			ends = append(ends, g.ends)
+		}
+	}
+	need := r.voters.Majority()
+	if len(ends) < need {
+		return 0
+	}
+	slices.Sort(ends)
+	return ends[len(ends)-need]
+}
+
+// reignOn does what a leader does.
+func (e *Election) reignOn() {
+	if !e.draining {
+		e.reconsider()
+	}
+	if e.now >= e.renewAt {
+		confirmed := e.until(e.lead) >= e.askedAt+e.par.own(e.par.Lease)
+		e.renewAt, e.askedAt = e.now+e.par.Renew, e.now
+		if !confirmed {
+			e.renewAt = e.now + e.par.Renew/3 // a blip must not cost more than it lasts
+		}
+		e.renew()
+	}
+}
+
+// lose ends a leadership whose lease has run out. Its grants may still be given
+// back when its work has ended.
+func (e *Election) lose() {
+	if !e.draining {
+		e.emit(Effect{Action: Stop, Token: e.lead.token, Why: Expired, Until: e.now})
+	}
+	e.lead, e.bid, e.draining = nil, nil, true
+	e.startAt = Never
+}
+
+// stop has the work end while the lease goes on.
+func (e *Election) stop(why Why, nominee view.NodeID) {
+	e.draining, e.nominee, e.bid = true, nominee, nil
+	e.emit(Effect{Action: Stop, Token: e.lead.token, Why: why, Until: e.until(e.lead)})
+}
+
+// reconsider looks whether the leader should go, or take a new term.
+func (e *Election) reconsider() {
+	if !e.stands {
+		e.stop(Withdrawn, 0)
+		return
+	}
+	if other := e.claimed(); e.lead.token.Less(other) {
+		e.stop(Yielded, other.Node)
+		return
+	}
+	if better := e.f.challenger(e.self, e.f.score(e.self)); better == 0 {
+		e.betterAt = Never
+	} else if e.betterAt == Never {
+		e.betterAt = e.now
+	} else if e.now-e.betterAt >= e.hold() {
+		e.offered = min(e.offered+1, 5)
+		e.stop(HandsOver, better)
+		return
+	}
+	if e.f.Electorate.Sum == e.lead.voters.Sum && !e.missing {
+		e.otherAt = Never
+	} else if e.otherAt == Never {
+		e.otherAt = e.now
+	} else if e.now-e.otherAt >= e.par.Settle && e.bid == nil && e.now >= e.backAt && e.winnable() {
+		e.run()
+	}
+}
+
+// hold is for how long another must be better. Of one that was handed the lead and
+// could not take it more is asked each time.
+func (e *Election) hold() time.Duration { return e.par.Hold << e.offered }
+
+// renew asks all voters of the term, each for the term that it has granted.
+func (e *Election) renew() {
+	for _, id := range e.lead.voters.Voters {
+		term := e.lead.token.Term
+		if g, ok := e.grants[id]; ok {
+			term = max(term, g.term)
+		}
+		e.ask(id, Ask{Term: term, Renew: true, Electorate: e.lead.voters.Sum, Lease: e.par.Lease, Score: e.f.score(e.self)})
+	}
+}
+
+// giveBack frees all that any voter may hold for this node.
+func (e *Election) giveBack(nominee view.NodeID) {
+	e.voter.release(e.now, e.self, e.last, nominee)
+	to := map[view.NodeID]bool{}
+	for id := range e.grants {
+		to[id] = true
+	}
+	for _, id := range e.f.Electorate.Voters {
+		to[id] = true
+	}
+	if nominee != 0 {
+		to[nominee] = true
+	}
+	delete(to, e.self)
+	for _, id := range slices.Sorted(maps.Keys(to)) {
+		e.emit(Effect{Action: GiveBack, To: id, Term: e.last, Nominee: nominee})
+	}
+}
