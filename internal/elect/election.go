@@ -24,6 +24,7 @@ type reign struct {
 	again   map[view.NodeID]time.Duration // when to ask those that are busy for a moment
 	ends    time.Duration                 // while it asks: when it gives up
 	busy    time.Duration                 // longest that a voter holds a grant of another for
+	outbids bool                          // while it asks: it follows on a bid whose term was too low
 }
 
 // Election is the step machine of one election at one node. It is not safe for
@@ -300,6 +301,14 @@ func (e *Election) granted(from view.NodeID, a Ask, sent time.Duration) {
 func (e *Election) turnedDown(from view.NodeID, ans Answer) {
 	if ans.Reason == Busy && !ans.Holder.IsZero() {
 		e.bid.busy = max(e.bid.busy, ans.Wait)
+	}
+	if ans.Reason == OldTerm && ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids {
+		// A bid that was lost took the voter's term up, and nobody holds its grant.
+		// Where others are silent that may be needed: ask above the term, once.
+		if e.run(); e.bid != nil {
+			e.bid.outbids = true
+		}
+		return
 	}
 	if ans.Wait > 0 && e.now+ans.Wait < e.bid.ends {
 		e.bid.again[from] = e.now + ans.Wait + e.par.Pause/20

@@ -186,6 +186,21 @@ var elections = []Mutant{
 		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
 		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",
 	},
+	{
+		Name: "elect-low-term-waits", Rule: "a term that was too low for a voter that is free costs no time",
+		File: "internal/elect/election.go", Old: "ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids", New: "false",
+		Packages: electTests, Tests: "TestCandidateOutbids",
+	},
+	{
+		Name: "elect-outbids-for-ever", Rule: "two candidates do not go on outbidding each other",
+		File: "internal/elect/election.go", Old: "			e.bid.outbids = true\n", New: "",
+		Packages: electTests, Tests: "TestCandidateOutbids",
+	},
+	{
+		Name: "elect-outbids-a-vote", Rule: "who has voted for another is not asked at once again",
+		File: "internal/elect/voter.go", Old: "			out.Holder = v.d.Grant\n		}\n		return out, false\n	default", New: "		}\n		return out, false\n	default",
+		Packages: electTests, Tests: "TestCandidateOutbids|TestSplitVote",
+	},
 }
 
 const electTests = "./internal/elect"
