@@ -48,7 +48,10 @@ func TestEarlierLivesHaveNoSay(t *testing.T) {
 		if f := s.field(name); (len(f.Claims) > 0) != counts || (len(f.Standing) > 0) != counts {
 			t.Errorf("in life 7, of what was said in life %d: claims %v, standing %v", life, f.Claims, f.Standing)
 		}
-		w := &watcher{p: &Partition{id: self, started: time.Now()}, view: v}
+		w := &watcher{
+			p: &Partition{id: self, started: time.Now()}, view: v,
+			states: map[view.NodeID]view.State{}, doubted: map[view.NodeID]time.Duration{},
+		}
 		if rows, _ := w.hear(told); (len(rows[other].Unreachable) > 0) != counts {
 			t.Errorf("in life 7, of what was said in life %d: row %v", life, rows[other])
 		}
