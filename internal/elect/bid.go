@@ -13,6 +13,14 @@ func (e *Election) turnedDown(from view.NodeID, ans Answer) {
 	if ans.Reason == Busy && !ans.Holder.IsZero() {
 		e.bid.busy = max(e.bid.busy, ans.Wait)
 	}
+	if ans.Reason == OldTerm && ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids {
+		// A bid that was lost took the voter's term up, and nobody holds its grant.
+		// Where others are silent that may be needed: ask above the term, once.
+		if e.run(); e.bid != nil {
+			e.bid.outbids = true
+		}
+		return
+	}
 	if ans.Wait > 0 && e.now+ans.Wait < e.bid.ends {
 		e.bid.again[from] = e.now + ans.Wait + e.par.Pause/20
 		return

@@ -135,6 +135,37 @@ func find(out []Effect, a Action) *Effect {
 	return nil
 }
 
+// A candidate whose term is too low for a voter that is free asks above that at
+// once, but only once: two may do so to each other.
+func TestCandidateOutbids(t *testing.T) {
+	f := fieldOf(1000, 1000, 1000)
+	v := newVoter(2, Durable{Max: 5}, 0)
+	if ans, _ := v.ask(0, 1, askOf(3, f), &f); ans.Reason != OldTerm || !ans.Holder.IsZero() {
+		t.Errorf("a voter that is free: %+v", ans)
+	}
+	v.ask(0, 3, askOf(6, f), &f)
+	if ans, _ := v.ask(1, 1, askOf(3, f), &f); ans.Reason != OldTerm || ans.Holder != (token.Token{Term: 6, Node: 3}) {
+		t.Errorf("a voter whose grant another holds: %+v", ans)
+	}
+	e := New(1, LAN(), Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Stand(0, true)
+	first := find(e.Tick(time.Second), Send)
+	out := e.Answered(time.Second, 2, first.Ask, first.Sent, Answer{Reason: OldTerm, Max: 5})
+	if len(out) != 3 || out[0].Action != Save || out[0].Durable.Max != 6 || out[1].Action != Send || out[1].Ask.Term != 6 {
+		t.Fatalf("after term 1 was too low for one who has seen 5: %+v", out)
+	}
+	if out := e.Answered(time.Second, 3, first.Ask, first.Sent, Answer{Max: 1}); find(out, Lead) != nil {
+		t.Errorf("a grant of the term that was given up counts: %+v", out)
+	}
+	if out := e.Answered(time.Second, 2, out[1].Ask, out[1].Sent, Answer{Reason: OldTerm, Max: 8}); find(out, Send) != nil {
+		t.Errorf("after term 6 was too low as well: %+v", out)
+	}
+	if out := e.Answered(time.Second, 3, out[1].Ask, out[1].Sent, Answer{Max: 6}); find(out, Lead) == nil {
+		t.Errorf("a majority: %+v", out)
+	}
+}
+
 // The lease ends before the grants do, by guard and drift, and stops the work.
 func TestLeaseEnds(t *testing.T) {
 	par := LAN()
@@ -269,7 +300,7 @@ func TestSplitVoteIsRepeated(t *testing.T) {
 		}
 		for _, eff := range out {
 			if eff.Action == Send && eff.To != 5 { // the others have voted
-				e.Answered(now, eff.To, eff.Ask, eff.Sent, Answer{Reason: OldTerm, Max: eff.Ask.Term})
+				e.Answered(now, eff.To, eff.Ask, eff.Sent, Answer{Reason: OldTerm, Max: eff.Ask.Term, Holder: token.Token{Term: eff.Ask.Term, Node: 5}})
 			}
 		}
 	}
@@ -289,7 +320,7 @@ func TestNobodyWaitsForTheUnanswered(t *testing.T) {
 		e.Stand(0, true)
 		ask := find(e.Tick(time.Second), Send).Ask
 		tell := func(id view.NodeID, r Reason) []Effect {
-			return e.Answered(time.Second, id, ask, time.Second, Answer{Reason: r, Max: 1})
+			return e.Answered(time.Second, id, ask, time.Second, Answer{Reason: r, Max: 1, Holder: token.Token{Term: 1, Node: 9}})
 		}
 		out := e.Unanswered(time.Second, 5, ask)
 		out = append(out, tell(4, OldTerm)...)

@@ -23,6 +23,7 @@ type reign struct {
 	again   map[view.NodeID]time.Duration // when to ask those that are busy for a moment
 	ends    time.Duration                 // while it asks: when it gives up
 	busy    time.Duration                 // longest that a voter holds a grant of another for
+	outbids bool                          // while it asks: it follows on a bid whose term was too low
 }
 
 // Election is the step machine of one election at one node. It is not safe for

@@ -58,7 +58,7 @@ type Answer struct {
 	Reason Reason
 	Max    uint64        // the voter's highest term
 	Wait   time.Duration // Busy, Silent: until that has passed
-	Holder token.Token   // Busy: whose grant it is
+	Holder token.Token   // Busy, OldTerm: whose grant it is, if it is another's
 }
 
 // voter is the part of an Election that grants.
@@ -107,6 +107,11 @@ func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answe
 		out.Wait, out.Holder = v.until-now, v.d.Grant
 		if _, held := v.holder(now); !held {
 			out.Wait, out.Holder = v.favour-now, token.Token{}
+		}
+		return out, false
+	case OldTerm:
+		if id, held := v.holder(now); held && id != from {
+			out.Holder = v.d.Grant
 		}
 		return out, false
 	default:

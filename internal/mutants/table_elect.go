@@ -3,7 +3,7 @@ package main
 var elections = []Mutant{
 	{
 		Name: "elect-grants-twice", Rule: "L1: no grant while another holds one (protocol E.2)",
-		File: "internal/elect/voter.go", Old: "held && id != from {", New: "held && id == 0 {",
+		File: "internal/elect/voter.go", Old: "held && id != from {\n\t\treturn Busy", New: "held && id == 0 {\n\t\treturn Busy",
 		Packages: electTests, Tests: "TestF1_24",
 	},
 	{
@@ -185,6 +185,21 @@ var elections = []Mutant{
 		Name: "token-fence-forgets", Rule: "F.1 25: a resource remembers the highest token",
 		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
 		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",
+	},
+	{
+		Name: "elect-low-term-waits", Rule: "a term that was too low for a voter that is free costs no time",
+		File: "internal/elect/bid.go", Old: "ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids", New: "false",
+		Packages: electTests, Tests: "TestCandidateOutbids",
+	},
+	{
+		Name: "elect-outbids-for-ever", Rule: "two candidates do not go on outbidding each other",
+		File: "internal/elect/bid.go", Old: "			e.bid.outbids = true\n", New: "",
+		Packages: electTests, Tests: "TestCandidateOutbids",
+	},
+	{
+		Name: "elect-outbids-a-vote", Rule: "who has voted for another is not asked at once again",
+		File: "internal/elect/voter.go", Old: "			out.Holder = v.d.Grant\n		}\n		return out, false\n	default", New: "		}\n		return out, false\n	default",
+		Packages: electTests, Tests: "TestCandidateOutbids|TestSplitVote",
 	},
 }
 
