@@ -226,6 +226,9 @@ func (c Config) withDefaults() Config {
 func (c Config) situations() situation.Params {
 	p := situation.Defaults()
 	p.Interval = c.ProbeEvery
+	// No report ages before the next one can have been made, twice.
+	slowest := max(c.ProbeEvery+c.ProbeEvery/2, p.Cap) + time.Duration(len(c.Cloud))*c.ProbeTimeout
+	p.FreshFor = max(p.FreshFor, 3*slowest)
 	return p
 }
 

@@ -68,8 +68,15 @@ func (p *Partition) probeCloud(ctx context.Context) {
 	}
 }
 
+// report has the others know what the probes say, and again before that has aged.
 func (p *Partition) report(code uint32) {
-	if p.cloud.value.Swap(code) != code {
+	changed := p.cloud.value.Swap(code) != code
+	now := p.since()
+	if !changed && code != ableToProbe && now-p.notices.own().at > p.cfg.situations().FreshFor/3 {
+		p.notices.say(now, now)
+		changed = true
+	}
+	if changed {
 		signal(p.kick)
 	}
 }

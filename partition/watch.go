@@ -193,7 +193,8 @@ func (w *watcher) take(c split.Change) {
 func (w *watcher) back(was, now []view.NodeID) {
 	var met []view.NodeID
 	for _, id := range was {
-		if !slices.Contains(now, id) && w.alive[id] {
+		// It is in the component again, perhaps by others only, unless it is gone.
+		if m, _ := w.view.Member(id); !slices.Contains(now, id) && !m.Status.Gone() {
 			met = append(met, id)
 		}
 	}
