@@ -35,7 +35,11 @@ func (b *box) stand(name Election) *stand {
 		s.err = b.part.Lead(ctx, name, func(ctx context.Context, t token.Token) {
 			s.token.Store(&t)
 			s.works.Add(1)
+			if b.w.working.Add(1) > 1 {
+				b.w.together.Store(true)
+			}
 			defer s.works.Add(-1)
+			defer b.w.working.Add(-1)
 			select {
 			case <-ctx.Done():
 				time.Sleep(s.slow)
@@ -73,11 +77,11 @@ func (w *world) stands(name Election) (leader *box, of map[*box]*stand) {
 	for _, b := range w.boxes {
 		of[b] = b.stand(name)
 	}
-	return w.working(of, 10*time.Second), of
+	return w.atWork(of, 10*time.Second), of
 }
 
-// working waits until one works.
-func (w *world) working(of map[*box]*stand, limit time.Duration) (one *box) {
+// atWork waits until one works.
+func (w *world) atWork(of map[*box]*stand, limit time.Duration) (one *box) {
 	w.t.Helper()
 	w.until(limit, "one works", func() bool {
 		for b, s := range of {
@@ -88,6 +92,13 @@ func (w *world) working(of map[*box]*stand, limit time.Duration) (one *box) {
 		return one != nil
 	})
 	return one
+}
+
+func (w *world) oneAtATime() {
+	w.t.Helper()
+	if w.together.Load() {
+		w.t.Error("two have worked at the same time")
+	}
 }
 
 func (w *world) sendHome(of map[*box]*stand) {
@@ -106,13 +117,14 @@ func TestLeadEnds(t *testing.T) {
 	inWorld(t, 3, lan, nil, func(w *world) {
 		first, of := w.stands(job)
 		defer w.sendHome(of)
+		defer w.oneAtATime()
 		close(of[first].home)
 		if err := of[first].wait(t, time.Second); err != nil {
 			t.Errorf("after work that was done Lead returned %v", err)
 		}
 		begin := *of[first].token.Load()
 		delete(of, first)
-		second := w.working(of, 500*time.Millisecond)
+		second := w.atWork(of, 500*time.Millisecond)
 		if now := *of[second].token.Load(); !begin.Less(now) {
 			t.Errorf("the token was %v and is %v", begin, now)
 		}
@@ -123,7 +135,7 @@ func TestLeadEnds(t *testing.T) {
 			t.Errorf("after its context has ended Lead returned %v", err)
 		}
 		delete(of, second)
-		w.working(of, 500*time.Millisecond)
+		w.atWork(of, 500*time.Millisecond)
 
 		// Who stands no more may stand again.
 		again := second.stand(job)
@@ -143,7 +155,7 @@ func TestLeadRefuses(t *testing.T) {
 				t.Errorf("of %q, scope %d: Lead returned %v", name.Name, name.Scope, err)
 			}
 		}
-		if w.working(of, 0) == nil {
+		if w.atWork(of, 0) == nil {
 			t.Error("the first call has lost the lead")
 		}
 	})
@@ -155,6 +167,7 @@ func TestCloseEndsWork(t *testing.T) {
 	inWorld(t, 3, lan, nil, func(w *world) {
 		leader, of := w.stands(job)
 		defer w.sendHome(of)
+		defer w.oneAtATime()
 		of[leader].slow = 150 * time.Millisecond
 		begin := time.Now()
 		if err := leader.part.Close(); err != nil {
@@ -167,7 +180,7 @@ func TestCloseEndsWork(t *testing.T) {
 			t.Errorf("Lead returned %v", err)
 		}
 		delete(of, leader)
-		w.working(of, 500*time.Millisecond)
+		w.atWork(of, 500*time.Millisecond)
 		if err := leader.stand(Election{Name: "other"}).wait(t, time.Second); !errors.Is(err, ErrClosed) {
 			t.Errorf("after Close Lead returned %v", err)
 		}
@@ -181,6 +194,7 @@ func TestWorkEndsBeforeAnotherBegins(t *testing.T) {
 	inWorld(t, 3, lan, nil, func(w *world) {
 		leader, of := w.stands(job)
 		defer w.sendHome(of)
+		defer w.oneAtATime()
 		w.net.Silence(leader.addr)
 		begin := time.Now()
 		var stopped, started time.Duration
@@ -379,7 +393,7 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("Lead returned %v", err)
 		}
 		delete(of, leader)
-		next := w.working(of, lan.pace.Lease+time.Second)
+		next := w.atWork(of, lan.pace.Lease+time.Second)
 		if now := *of[next].token.Load(); !before.Less(now) {
 			t.Errorf("the token was %v and is %v", before, now)
 		}
@@ -399,7 +413,7 @@ func TestFullDisk(t *testing.T) {
 		away := slices.DeleteFunc(w.without(leader), func(b *box) bool { return b == next })[:1]
 		w.net.Partition(w.addrs(append(away, next)...), w.addrs(slices.DeleteFunc(slices.Clone(w.boxes), func(b *box) bool { return b == next || b == away[0] })...))
 		delete(of, next)
-		w.working(of, 5*time.Second)
+		w.atWork(of, 5*time.Second)
 	})
 }
 

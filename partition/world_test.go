@@ -39,6 +39,9 @@ type world struct {
 	t     *testing.T
 	net   *memnet.Net
 	boxes []*box
+
+	working  atomic.Int32 // works of Lead that run now
+	together atomic.Bool  // more than one has run
 }
 
 type box struct {
