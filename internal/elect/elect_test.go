@@ -309,6 +309,33 @@ func TestSplitVoteIsRepeated(t *testing.T) {
 	}
 }
 
+// A leader that let a grant run out, and is back with a later term, leads: also for
+// one that has led itself meanwhile, and has yielded to it.
+func TestLapsedLeaderIsBack(t *testing.T) {
+	par := LAN()
+	f := fieldOf(1000, 1000, 1000)
+	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Asked(0, 3, askOf(1, f))
+	e.Stand(0, true)
+	now := 3 * par.Lease // the grant has lapsed
+	out := append(e.Tick(now), e.Tick(now+par.Pause*4)...)
+	ask := find(out, Send)
+	if now += par.Pause * 4; ask == nil || find(e.Answered(now, 2, ask.Ask, now, Answer{Max: 2}), Lead) == nil {
+		t.Fatalf("does not lead in the place of one that is silent: %+v", out)
+	}
+	f.Claims = []token.Token{{Term: 2, Node: 3}}
+	if stop := find(e.Look(now, f), Stop); stop == nil || stop.Why != Yielded {
+		t.Fatal("does not yield")
+	}
+	e.Drained(now)
+	for end := now + time.Minute; now < end; now += 50 * time.Millisecond {
+		if out := e.Tick(now); find(out, Send) != nil {
+			t.Fatalf("asks for a term beside the leader that it has yielded to: %+v", out)
+		}
+	}
+}
+
 // A bid that is lost without those that cannot be asked is given up at once, and one
 // that is won without them is won.
 func TestNobodyWaitsForTheUnanswered(t *testing.T) {

@@ -71,6 +71,7 @@ type voter struct {
 	released bool          // it was given back: it cannot be renewed
 	silent   time.Duration // grants nothing before that
 	lapsed   view.NodeID   // let its grant run out and was not heard of since
+	lapsedIn uint64        // the term of that grant
 	nominee  view.NodeID   // is preferred, before favour
 	favour   time.Duration
 }
@@ -185,7 +186,7 @@ func (v *voter) believes(term uint64) bool { return term <= v.d.Max || term-v.d.
 // lapse notes that the last grant, and the favour of a nominee, have run out.
 func (v *voter) lapse(now time.Duration) {
 	if !v.released && !v.d.Grant.IsZero() && now >= v.until && now >= v.silent {
-		v.lapsed = v.d.Grant.Node
+		v.lapsed, v.lapsedIn = v.d.Grant.Node, v.d.Grant.Term
 	}
 	if now >= v.favour {
 		v.nominee = 0

@@ -153,7 +153,7 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-overlooks-a-later-claim", Rule: "a leader whose grant lapsed here and that claims a later term leads",
-		File: "internal/elect/bid.go", Old: "other.Node == e.voter.lapsed && other.Term <= e.voter.d.Grant.Term", New: "other.Node == e.voter.lapsed",
+		File: "internal/elect/bid.go", Old: "other.Node == e.voter.lapsed && other.Term <= e.voter.lapsedIn", New: "other.Node == e.voter.lapsed",
 		Packages: electTests, Tests: "TestClaimAbove",
 	},
 	{
@@ -185,6 +185,11 @@ var elections = []Mutant{
 		Name: "token-fence-forgets", Rule: "F.1 25: a resource remembers the highest token",
 		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
 		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",
+	},
+	{
+		Name: "elect-forgets-which-term-lapsed", Rule: "a leader whose grant lapsed here once is believed when it leads again",
+		File: "internal/elect/bid.go", Old: "other.Term <= e.voter.lapsedIn", New: "other.Term <= e.voter.d.Grant.Term",
+		Packages: electTests, Tests: "TestLapsedLeaderIsBack",
 	},
 	{
 		Name: "elect-low-term-waits", Rule: "a term that was too low for a voter that is free costs no time",
