@@ -35,6 +35,9 @@ const (
 	// there can be few.
 	gatherPause = 1500 * time.Millisecond
 	growPause   = 3 * time.Second
+	// metGrace is for how long after a meeting the other's row may still list this
+	// node: until it has been taken back, and that has been handed on.
+	metGrace = 3 * time.Second
 	// takeBackPause is that before a row that only takes back what the last said.
 	takeBackPause = time.Second
 )

@@ -18,7 +18,7 @@ func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.N
 		}
 		m, _ := w.view.Member(id)
 		if n.Boot >= m.Boot && (n.Isolated || len(n.Unreachable) > 0) {
-			rows[id] = split.Row{Unreachable: n.Unreachable, Isolated: n.Isolated}
+			rows[id] = split.Row{Unreachable: w.others(id, n.Unreachable), Isolated: n.Isolated}
 		}
 		lives[id] = split.Life{Boot: n.Boot, Uptime: n.Up, At: n.at}
 	}
@@ -29,6 +29,15 @@ func (w *watcher) hear(told map[view.NodeID]heardNotice) (split.Rows, map[view.N
 	}
 	rows[w.p.id] = row
 	return rows, lives
+}
+
+// others returns what a row says but for this node, if that was met a moment ago: the
+// row may be from before, and is about to be taken back.
+func (w *watcher) others(by view.NodeID, unreachable []view.NodeID) []view.NodeID {
+	if at, ok := w.metAt[by]; !ok || w.p.since()-at > metGrace {
+		return unreachable
+	}
+	return slices.DeleteFunc(slices.Clone(unreachable), func(id view.NodeID) bool { return id == w.p.id })
 }
 
 // unreached lists whom this node does not reach although gossip says they live, or

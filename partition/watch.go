@@ -84,6 +84,7 @@ type watcher struct {
 	rowDue  time.Duration // when it will be; Never
 	freshAt time.Duration // since when there are doubts that it does not tell of; 0: there are none
 	alive   map[view.NodeID]bool
+	metAt   map[view.NodeID]time.Duration // when one that is alive was met, or met again
 	states  map[view.NodeID]view.State
 	doubted map[view.NodeID]time.Duration // when gossip said last that one lives who was not reached
 }
@@ -92,7 +93,7 @@ func (p *Partition) watch(ctx context.Context) {
 	now := p.cfg.clock.Wall()
 	w := &watcher{
 		p: p, split: split.New(p.cfg.splits()), modes: situation.NewModes(p.cfg.situations()), cloud: situation.NewVerdict(p.cfg.situations()),
-		view: p.mesh.View(), since: now, modeAt: now, rowAt: -rowPause, doubted: map[view.NodeID]time.Duration{}, states: map[view.NodeID]view.State{},
+		view: p.mesh.View(), since: now, modeAt: now, rowAt: -rowPause, doubted: map[view.NodeID]time.Duration{}, states: map[view.NodeID]view.State{}, metAt: map[view.NodeID]time.Duration{},
 	}
 	views := p.mesh.Watch(ctx)
 	timer := time.NewTimer(0)
@@ -158,9 +159,13 @@ func (w *watcher) greet(now time.Duration) {
 	alive := map[view.NodeID]bool{}
 	met := false
 	for _, m := range w.view.Members {
-		if m.State == view.Alive {
-			alive[m.ID] = true
-			met = met || !w.alive[m.ID] && m.ID != w.p.id
+		if m.State != view.Alive {
+			continue
+		}
+		alive[m.ID] = true
+		if !w.alive[m.ID] && m.ID != w.p.id {
+			met = true
+			w.metAt[m.ID] = now
 		}
 	}
 	w.alive = alive

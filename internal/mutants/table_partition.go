@@ -51,6 +51,11 @@ var partitions = []Mutant{
 		File: "partition/work.go", Old: "if e.p.standing() > maxStanding {", New: "if e.p.standing() < 0 {",
 		Packages: partitionTests, Tests: "TestElectionsOfOthers",
 	},
+	{
+		Name: "partition-old-rows-cut-off", Rule: "who was just met takes its row back before it is heeded",
+		File: "partition/rows.go", Old: "w.p.since()-at > metGrace", New: "w.p.since()-at >= 0",
+		Packages: "./partition", Tests: "TestRowsFromBeforeTheMeeting",
+	},
 }
 
 const partitionTests = "./partition"
