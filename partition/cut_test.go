@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/skeinmesh/skein/internal/memnet"
 )
 
 var long = flag.Bool("long", false, "run the tests of large meshes and of long times")
@@ -117,7 +119,7 @@ func (w *world) cut(part, whole, rest time.Duration, sides ...[]*box) {
 }
 
 // Of a mesh of five, cut in any way, each side has one leader within the time that
-// LAN promises, never two, and the whole has one again.
+// the pace promises, never two, and the whole has one again.
 func TestEachSideOfFiveIsLed(t *testing.T) {
 	t.Parallel()
 	inWorld(t, 5, lan, nil, func(w *world) {
@@ -132,6 +134,21 @@ func TestEachSideOfFiveIsLed(t *testing.T) {
 			w.cut(20*time.Second, 30*time.Second, time.Minute, sides...)
 		}
 	})
+}
+
+func TestEachSideIsLedAtOtherPaces(t *testing.T) {
+	for name, pr := range map[string]profile{"WAN": wan, "Edge": edge} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, 5, pr, nil, func(w *world) {
+				w.net.SetPaths(memnet.Path{Delay: 100 * time.Millisecond, Jitter: 50 * time.Millisecond})
+				b := w.boxes
+				for _, sides := range [][][]*box{{b[:3], b[3:]}, {b[:1], b[1:]}, {b[:2], b[2:4], b[4:]}} {
+					w.cut(time.Minute, time.Minute, 3*time.Minute, sides...)
+				}
+			})
+		})
+	}
 }
 
 // The same of fifty, in which half a mesh is lost more slowly than one node.

@@ -11,22 +11,35 @@ import (
 // second.
 func TestKilledLeaderIsReplaced(t *testing.T) {
 	t.Parallel()
-	inWorld(t, 5, lan, nil, func(w *world) {
+	killLeaders(t, lan, 50)
+}
+
+// At the edge the bound is the lease and three seconds.
+func TestKilledLeaderAtTheEdge(t *testing.T) {
+	t.Parallel()
+	killLeaders(t, edge, 5)
+}
+
+// killLeaders kills the leader so often. The bound is the lease, and the time that
+// candidates wait for each other.
+func killLeaders(t *testing.T, pr profile, times int) {
+	inWorld(t, 5, pr, nil, func(w *world) {
+		bound := pr.pace.Lease + max(time.Second, 3*pr.pace.Pause)
 		const seed = 4
 		rng := rand.New(rand.NewPCG(seed, 0))
 		var took []time.Duration
-		for range 50 {
-			old := w.leader(10*time.Second, w.boxes...)
+		for range times {
+			old := w.leader(5*pr.pace.Lease, w.boxes...)
 			old.kill()
 			rest := w.without(old)
-			took = append(took, w.until(lan.pace.Lease+time.Second, "another leads", func() bool {
+			took = append(took, w.until(bound, "another leads", func() bool {
 				return slices.ContainsFunc(rest, (*box).leads)
 			}))
-			w.leader(5*time.Second, rest...)
+			w.leader(2*pr.pace.Lease, rest...)
 			old.start()
 			w.until(time.Minute, "the killed node is back", w.whole)
 			// It follows by then: a majority needs no more than two of the others.
-			time.Sleep(lan.pace.Settle + 2*lan.pace.Lease + time.Duration(rng.Int64N(int64(time.Second))))
+			time.Sleep(pr.pace.Settle + 2*pr.pace.Lease + time.Duration(rng.Int64N(int64(pr.pace.Lease/2))))
 		}
 		slices.Sort(took)
 		t.Logf("another led after %v at least, median %v, %v at most", took[0], took[len(took)/2], took[len(took)-1])
@@ -42,7 +55,7 @@ func TestRestartsLeaveTheLeader(t *testing.T) {
 		first := e.firstTerm()
 		const seed = 5
 		rng := rand.New(rand.NewPCG(seed, 0))
-		for range 40 {
+		for range 20 {
 			rest := w.without(leader)
 			b := rest[rng.IntN(len(rest))]
 			b.kill()

@@ -64,7 +64,7 @@ type profile struct {
 	pace Pace
 }
 
-var lan, edge = profile{mesh.LAN, LAN()}, profile{mesh.Edge, Edge()}
+var lan, wan, edge = profile{mesh.LAN, LAN()}, profile{mesh.WAN, WAN()}, profile{mesh.Edge, Edge()}
 
 // inWorld runs fn in a mesh of n nodes in three zones, whole and led.
 func inWorld(t *testing.T, n int, pr profile, config func(i int, c *Config), fn func(w *world)) {

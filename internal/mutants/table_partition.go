@@ -56,6 +56,91 @@ var partitions = []Mutant{
 		File: "partition/rows.go", Old: "w.p.since()-at > metGrace", New: "w.p.since()-at >= 0",
 		Packages: "./partition", Tests: "TestRowsFromBeforeTheMeeting",
 	},
+	{
+		Name: "partition-lease-for-ever", Rule: "a leader that slept knows by its clock that its time is over",
+		File: "partition/election.go", Old: "if e.now() >= e.until {", New: "if e.now() >= e.until+time.Hour {",
+		Packages: partitionTests, Tests: "TestF2_10_SuspendedLeader_Mesh",
+	},
+	{
+		Name: "partition-checks-no-other", Rule: "Check refuses another's token below the highest known",
+		File: "partition/lead.go", Old: "\tif t.Less(high) {", New: "\tif t.Less(high) && high.IsZero() {",
+		Packages: partitionTests, Tests: "TestCheckAndGuard|TestF2_10_SuspendedLeader_Mesh",
+	},
+	{
+		Name: "partition-earlier-leadership", Rule: "Check refuses a token of an earlier leadership of this node",
+		File: "partition/lead.go", Old: " || t.Term < e.firstTerm() {", New: " {",
+		Packages: partitionTests, Tests: "TestCheckAndGuard",
+	},
+	{
+		Name: "partition-guards-another", Rule: "Guard runs nothing under another node's token",
+		File: "partition/lead.go", Old: "\tif t.Node != p.id {\n\t\treturn fmt", New: "\tif t.IsZero() {\n\t\treturn fmt",
+		Packages: partitionTests, Tests: "TestCheckAndGuard",
+	},
+	{
+		Name: "partition-guard-outlives", Rule: "what Guard runs ends with the lease",
+		File: "partition/lead.go", Old: "context.WithTimeout(ctx, e.left())", New: "context.WithTimeout(ctx, e.left()+time.Hour)",
+		Packages: partitionTests, Tests: "TestCheckAndGuard",
+	},
+	{
+		Name: "partition-guard-is-sure", Rule: "Guard tells when the lease ended meanwhile",
+		File: "partition/lead.go", Old: "late := p.Check(election, t); late != nil {", New: "late := p.Check(election, t); late != nil && err == nil {",
+		Packages: partitionTests, Tests: "TestCheckAndGuard",
+	},
+	{
+		Name: "partition-forgets-terms", Rule: "L5: terms outlive restarts",
+		File: "partition/election.go", Old: "return elect.Durable{Max: s.Max, Grant: s.Grant, Lease: s.Lease}, nil", New: "return elect.Durable{}, nil",
+		Packages: partitionTests, Tests: "TestTermsOutliveRestarts|TestVotersAreKept",
+	},
+	{
+		Name: "partition-keeps-no-state", Rule: "what is granted is on disk first",
+		File: "partition/election.go", Old: "\treturn file.Write(e.p.cfg.fs, e.path, data)", New: "\t_ = file.Write(e.p.cfg.fs, e.path, data)\n\treturn nil",
+		Packages: partitionTests, Tests: "TestFullDisk",
+	},
+	{
+		Name: "partition-keeps-no-voters", Rule: "L4: voters outlive restarts",
+		File: "partition/voters.go", Old: "err := file.Write(p.cfg.fs, p.votersPath(), wire.AppendVoters(nil, next)); err != nil {", New: "err := p.cfg.fs.RemoveAll(p.votersPath() + string(wire.AppendVoters(nil, next)[:0])); err != nil {",
+		Packages: partitionTests, Tests: "TestVotersAreKept",
+	},
+	{
+		Name: "partition-majority-of-those-here", Rule: "L4: voters of majority scope are those named, not those in reach",
+		File: "partition/voters.go", Old: "if scope == ScopeMajority {", New: "if scope > ScopeMajority {",
+		Packages: partitionTests, Tests: "TestMajorityLeads|TestFewNodes",
+	},
+	{
+		Name: "partition-gives-back-at-work", Rule: "grants are given back on Close when work has ended",
+		File: "partition/work.go", Old: "\t\t\t<-w.over\n", New: "",
+		Packages: partitionTests, Tests: "TestCloseEndsWork",
+	},
+	{
+		Name: "partition-rows-of-earlier-lives", Rule: "whom a node did not reach before it was restarted counts no more",
+		File: "partition/rows.go", Old: "if n.Boot >= m.Boot && (", New: "if n.Boot+m.Boot > 0 && (",
+		Packages: partitionTests, Tests: "TestEarlierLivesHaveNoSay",
+	},
+	{
+		Name: "partition-reports-age", Rule: "that the cloud is lost is repeated while it lasts",
+		File: "partition/modes.go", Old: "code != ableToProbe && now-", New: "code == noProbes && now-",
+		Packages: partitionTests, Tests: "TestCloudIsLost",
+	},
+	{
+		Name: "partition-levels-alone", Rule: "a mode rests what those below it rest",
+		File: "partition/modes.go", Old: "for m := Local; m <= p.modes.Get(); m++ {", New: "for m := p.modes.Get(); m <= p.modes.Get(); m++ {",
+		Packages: partitionTests, Tests: "TestModesOfACut",
+	},
+	{
+		Name: "partition-asks-the-lost-cloud", Rule: "who may do what is asked here while the cloud is lost",
+		File: "partition/partition.go", Old: "if p.modes.Get() != Normal {", New: "if p.modes.Get() > Alone {",
+		Packages: partitionTests, Tests: "TestCloudIsLost",
+	},
+	{
+		Name: "partition-meets-by-itself-only", Rule: "who is reached again by others was met again",
+		File: "partition/watch.go", Old: "!slices.Contains(now, id) && !m.Status.Gone() {", New: "!slices.Contains(now, id) && m.State == view.Alive && !m.Status.Gone() {",
+		Packages: partitionTests, Tests: "TestModesOfACut",
+	},
+	{
+		Name: "partition-looks-all-the-time", Rule: "a node with nothing to say rests",
+		File: "partition/watch.go", Old: "w.cloud.Next(), w.rowDue)", New: "w.cloud.Next(), w.rowAt+rowPause)",
+		Packages: partitionTests, Tests: "TestQuietNodeRests",
+	},
 }
 
 const partitionTests = "./partition"
