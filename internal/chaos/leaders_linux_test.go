@@ -102,7 +102,7 @@ func onlyAt(t *testing.T, c *Cluster, side []*Node, cut time.Duration) {
 			continue
 		}
 		t.Logf("%s stopped %v after the cut", s.Node, (s.End - cut).Round(time.Millisecond))
-		if s.Begin > cut || s.End-cut > partition.LAN().Lease {
+		if s.Begin > cut || s.End-cut > partition.LAN().Lease+stopIn {
 			t.Errorf("%s works for \"writer\" on the smaller side: from %v to %v after the cut", s.Node, s.Begin-cut, s.End-cut)
 		}
 	}
@@ -167,8 +167,12 @@ func replaced(t *testing.T, c *Cluster, victim *Node, begin time.Time, fault tim
 	if worked {
 		t.Logf("%s is gone: another works for \"writer\" after %v", victim.Name, work.Round(time.Millisecond))
 	}
-	if led && lead > leadKilled || worked && work > leadKilled {
-		t.Errorf("more than %v", leadKilled)
+	limit := leadKilled + leadSlack // one may be late on a busy machine; see figures for all
+	if *long {
+		limit = 2 * leadKilled
+	}
+	if led && lead > limit || worked && work > limit {
+		t.Errorf("more than %v", limit)
 	}
 	return lead, work
 }
@@ -240,6 +244,9 @@ func figures(t *testing.T, what string, took []time.Duration) {
 		return
 	}
 	slices.Sort(took)
+	if m := took[len(took)/2]; m > leadKilled {
+		t.Errorf("%s after %v, half of the times: more than %v", what, m, leadKilled)
+	}
 	t.Logf("%s after a kill: %d times, min %v, median %v, max %v", what, len(took), took[0].Round(time.Millisecond),
 		took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 }
