@@ -133,7 +133,7 @@ func TestLongHistories(t *testing.T) {
 	if !*long {
 		t.Skip("without -long")
 	}
-	manySeeds(t, 100_000)
+	manySeeds(t, 20_000)
 }
 
 func manySeeds(t *testing.T, n uint64) {
