@@ -28,18 +28,7 @@ const (
 const (
 	newsPause   = 50 * time.Millisecond // news wait so long for company
 	compareMean = 20 * time.Second
-	rowPause    = 10 * time.Second // between two rows of one node (protocol E.1)
-	maxSeq      = 1 << 62          // more notices than any node makes
-	// gatherPause is for how long the first doubts wait for others: after a cut
-	// there are many. growPause is that before a row of twice the length, of which
-	// there can be few.
-	gatherPause = 1500 * time.Millisecond
-	growPause   = 3 * time.Second
-	// metGrace is for how long after a meeting the other's row may still list this
-	// node: until it has been taken back, and that has been handed on.
-	metGrace = 3 * time.Second
-	// takeBackPause is that before a row that only takes back what the last said.
-	takeBackPause = time.Second
+	maxSeq      = 1 << 62 // more notices than any node makes
 )
 
 // notices keeps the last notice of each node, its own too.

@@ -59,7 +59,8 @@ func (p *Partition) knownVoters() wire.Voters {
 }
 
 // learnVoters takes the voters that others have fixed, or else fixes those that the
-// Config names, once all of them are members and others had the time to be met. The watching goroutine calls it.
+// Config names, once all of them are members and others had the time to be met. The
+// watching goroutine calls it.
 func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
 	known := p.knownVoters()
 	next := known

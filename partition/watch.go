@@ -79,21 +79,15 @@ type watcher struct {
 	since   time.Time // of sit
 	mode    Mode
 	modeAt  time.Time
-	row     split.Row
-	rowAt   time.Duration // when that was last changed
-	rowDue  time.Duration // when it will be; Never
-	freshAt time.Duration // since when there are doubts that it does not tell of; 0: there are none
-	alive   map[view.NodeID]bool
-	metAt   map[view.NodeID]time.Duration // when one that is alive was met, or met again
-	states  map[view.NodeID]view.State
-	doubted map[view.NodeID]time.Duration // when gossip said last that one lives who was not reached
+	doubts  *split.Doubts
+	row     split.Row // as the others are told
 }
 
 func (p *Partition) watch(ctx context.Context) {
 	now := p.cfg.clock.Wall()
 	w := &watcher{
 		p: p, split: split.New(p.cfg.splits()), modes: situation.NewModes(p.cfg.situations()), cloud: situation.NewVerdict(p.cfg.situations()),
-		view: p.mesh.View(), since: now, modeAt: now, rowAt: -rowPause, doubted: map[view.NodeID]time.Duration{}, states: map[view.NodeID]view.State{}, metAt: map[view.NodeID]time.Duration{},
+		view: p.mesh.View(), since: now, modeAt: now, doubts: split.NewDoubts(p.cfg.splits()),
 	}
 	views := p.mesh.Watch(ctx)
 	timer := time.NewTimer(0)
@@ -125,9 +119,16 @@ func (w *watcher) look() time.Duration {
 		m, ok := w.view.Member(id)
 		return ok && m.Status.Gone()
 	})
-	w.greet(now)
+	row, tell, met := w.doubts.Step(now, w.view)
+	w.row = tell
+	if met {
+		// The other has not heard what this node says, or has lost it, and wants to know
+		// since when it runs.
+		p.notices.say(now, now)
+	}
 	told := p.notices.all()
-	rows, lives := w.hear(told)
+	rows, lives := w.hear(now, told)
+	rows[p.id] = row
 	component := split.Component(w.view, rows)
 	for _, c := range w.split.Step(now, w.view, rows, lives) {
 		w.take(c)
@@ -137,10 +138,15 @@ func (w *watcher) look() time.Duration {
 	w.enter(now, component, cloud)
 
 	s := &scene{
-		self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, alive: w.alive, notices: told, rows: rows, rtt: medianRTT(w.view),
+		self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, alive: map[view.NodeID]bool{}, notices: told, rows: rows, rtt: medianRTT(w.view),
 	}
 	for _, id := range component {
 		s.within[id] = true
+	}
+	for _, m := range w.view.Members {
+		if m.State == view.Alive {
+			s.alive[m.ID] = true
+		}
 	}
 	p.tell(s, w)
 	if p.ready.Load() {
@@ -150,28 +156,7 @@ func (w *watcher) look() time.Duration {
 	status := w.status(s, cloud)
 	p.seen.Store(&seen{s, status})
 	p.status.Set(status)
-	return min(w.split.Next(), w.modes.Next(), w.cloud.Next(), w.rowDue)
-}
-
-// greet has this node say what it says once more when it meets somebody: the
-// other has not heard it, or has lost it, and wants to know since when we run.
-func (w *watcher) greet(now time.Duration) {
-	alive := map[view.NodeID]bool{}
-	met := false
-	for _, m := range w.view.Members {
-		if m.State != view.Alive {
-			continue
-		}
-		alive[m.ID] = true
-		if !w.alive[m.ID] && m.ID != w.p.id {
-			met = true
-			w.metAt[m.ID] = now
-		}
-	}
-	w.alive = alive
-	if met {
-		w.p.notices.say(now, now)
-	}
+	return min(w.split.Next(), w.modes.Next(), w.cloud.Next(), w.doubts.Next())
 }
 
 func (w *watcher) take(c split.Change) {

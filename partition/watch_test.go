@@ -2,12 +2,11 @@ package partition
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/split"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -50,29 +49,9 @@ func TestEarlierLivesHaveNoSay(t *testing.T) {
 		if f := s.field(name); (len(f.Claims) > 0) != counts || (len(f.Standing) > 0) != counts {
 			t.Errorf("in life 7, of what was said in life %d: claims %v, standing %v", life, f.Claims, f.Standing)
 		}
-		w := &watcher{p: &Partition{id: self, started: time.Now()}, view: v, states: map[view.NodeID]view.State{}, doubted: map[view.NodeID]time.Duration{}}
-		if rows, _ := w.hear(told); (len(rows[other].Unreachable) > 0) != counts {
+		w := &watcher{p: &Partition{id: self}, view: v, doubts: split.NewDoubts(split.Params{})}
+		if rows, _ := w.hear(0, told); (len(rows[other].Unreachable) > 0) != counts {
 			t.Errorf("in life 7, of what was said in life %d: row %v", life, rows[other])
 		}
 	}
-}
-
-// Who was just met may still say that it does not reach this node; soon it is heeded.
-func TestRowsFromBeforeTheMeeting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const self, other, third = 1, 2, 3
-		v := view.View{Self: self, Members: []view.Member{{ID: self, State: view.Alive}, {ID: other, State: view.Alive}, {ID: third, State: view.Alive}}}
-		told := map[view.NodeID]heardNotice{other: {Notice: wire.Notice{Node: other, Seq: 1, Unreachable: []view.NodeID{self, third}}}}
-		w := &watcher{p: &Partition{id: self, started: time.Now(), notices: newNotices(self, 1)}, view: v,
-			states: map[view.NodeID]view.State{}, doubted: map[view.NodeID]time.Duration{}, metAt: map[view.NodeID]time.Duration{}}
-		w.greet(0)
-		if rows, _ := w.hear(told); !slices.Equal(rows[other].Unreachable, []view.NodeID{third}) {
-			t.Errorf("at the meeting: %v", rows[other])
-		}
-		time.Sleep(metGrace + 1)
-		w.greet(w.p.since())
-		if rows, _ := w.hear(told); !slices.Equal(rows[other].Unreachable, []view.NodeID{self, third}) {
-			t.Errorf("%v later: %v", metGrace, rows[other])
-		}
-	})
 }

@@ -53,8 +53,8 @@ var partitions = []Mutant{
 	},
 	{
 		Name: "partition-old-rows-cut-off", Rule: "who was just met takes its row back before it is heeded",
-		File: "partition/rows.go", Old: "w.p.since()-at > metGrace", New: "w.p.since()-at >= 0",
-		Packages: "./partition", Tests: "TestRowsFromBeforeTheMeeting",
+		File: "internal/split/doubts.go", Old: "now-at > metGrace", New: "now-at >= 0",
+		Packages: splitTests, Tests: "TestRowsFromBeforeTheMeeting",
 	},
 	{
 		Name: "partition-lease-for-ever", Rule: "a leader that slept knows by its clock that its time is over",
@@ -138,7 +138,7 @@ var partitions = []Mutant{
 	},
 	{
 		Name: "partition-looks-all-the-time", Rule: "a node with nothing to say rests",
-		File: "partition/watch.go", Old: "w.cloud.Next(), w.rowDue)", New: "w.cloud.Next(), w.rowAt+rowPause)",
+		File: "partition/watch.go", Old: "w.cloud.Next(), w.doubts.Next())", New: "w.cloud.Next(), 0)",
 		Packages: partitionTests, Tests: "TestQuietNodeRests",
 	},
 }

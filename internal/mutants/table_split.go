@@ -165,7 +165,7 @@ var split = []Mutant{
 	},
 	{
 		Name: "split-row-taken-back-late", Rule: "a row does not call a link broken for longer than it must (protocol E.1)",
-		File: "partition/rows.go", Old: "return w.rowAt + takeBackPause", New: "return w.rowAt + rowPause",
-		Packages: "./partition", Tests: "TestQuickRestart",
+		File: "internal/split/doubts.go", Old: "pause := takeBackPause", New: "pause := rowPause",
+		Packages: splitTests, Tests: "TestRowsKeepTheirPace",
 	},
 }
