@@ -86,6 +86,13 @@
 // What is older than OutboxAge, or has to make room for a higher priority, is
 // given up. Status counts that, and it is logged.
 //
+// # Several stores in one process
+//
+// A goroutine that waits for a disk keeps the processor that Go has lent it until
+// the runtime's monitor notices, 20 us to 10 ms later. When all of GOMAXPROCS are
+// kept that way nothing else runs. A process with several stores, or on a single
+// core, should have one more of them for each store; see runtime.GOMAXPROCS.
+//
 // # Who owns bytes
 //
 // Keys and values given to this package stay the caller's; it copies what it

@@ -191,7 +191,7 @@ func figures() []figure {
 			once{entropyCell, "vs_merkle"}},
 		{"heal_mb_per_s", "values that come to a new store in the place of a lost one, from its start until all are there, MB/s", 0, 0, true,
 			once{healCell, "mb_per_s"}},
-		{"put_p99_during_heal_ratio", "p99 of 400 put/s of 16 clients while a lost store is healed, over that without", 3, 1.5, false,
+		{"put_p99_during_heal_ratio", "p99 of 400 put/s of 16 clients while a lost store is healed, over that without; each node in a process of its own", 3, 1.5, false,
 			once{healCell, "put_p99_ratio"}},
 		{"binary_mb", "stripped binary with everything, MB", 32, 0, false, once{binaryCell, "mb"}},
 	}

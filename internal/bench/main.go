@@ -7,7 +7,8 @@
 //
 // Every peer is a module and a binary of its own under peers/, holds its three
 // nodes in one process together with the clients that load it, and keeps to
-// loopback. All of them run at once but are loaded one at a time, in rounds; a
+// loopback. Where a figure is about what happens to one of three nodes, each has a
+// process of its own. All of them run at once but are loaded one at a time, in rounds; a
 // figure is the median over the rounds of the ratio within one round, so that a
 // slow moment of the host falls on both sides. Flushes and compactions that a
 // load leaves behind are waited for and charged to it.

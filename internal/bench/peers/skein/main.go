@@ -1,6 +1,7 @@
 // Command skein runs three storing nodes of a mesh in this process, each with
 // a data directory of its own, or one idle node of a mesh of three processes, or
-// none until a measurement asks for some that it sets up as it needs them.
+// one node that does what it is told, or none until a measurement asks for some
+// that it sets up as it needs them.
 package main
 
 import (
@@ -27,8 +28,9 @@ const nodes = 3
 func main() {
 	dir := flag.String("dir", "", "data directory")
 	idle := flag.String("idle", "", "be one idle node of this name")
-	listen := flag.String("listen", "", "address of the idle node")
-	seeds := flag.String("seeds", "", "addresses of all idle nodes, by commas")
+	one := flag.String("single", "", "be one node of this name that does what it is told")
+	listen := flag.String("listen", "", "address of the one node")
+	seeds := flag.String("seeds", "", "addresses of nodes of its mesh, by commas")
 	alone := flag.Bool("alone", false, "open nothing before a measurement does")
 	flag.Parse()
 	os.Exit(load.Main(func(ctx context.Context) (load.System, load.Hello, error) {
@@ -37,6 +39,9 @@ func main() {
 		}
 		if *idle != "" {
 			return openIdle(ctx, *dir, *idle, *listen, strings.Split(*seeds, ","))
+		}
+		if *one != "" {
+			return openSingle(ctx, *dir, *one, *listen, *seeds)
 		}
 		return openMesh(ctx, *dir)
 	}))

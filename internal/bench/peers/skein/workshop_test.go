@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,14 @@ import (
 	"github.com/skeinmesh/skein/internal/bench/load"
 	"github.com/skeinmesh/skein/internal/wire"
 )
+
+// TestMain makes this binary the process of a single node when it is started as one.
+func TestMain(m *testing.M) {
+	if slices.Contains(os.Args, "-single") {
+		main()
+	}
+	os.Exit(m.Run())
+}
 
 func TestGate(t *testing.T) {
 	p := &pair{keys: []string{"first"}}
@@ -113,6 +122,20 @@ func TestSteadyResult(t *testing.T) {
 	all := a.add(b)
 	if !slices.IsSorted(all.took) || all.micros(0.5) != 50_000 || all.micros(0.99) != 99_000 {
 		t.Errorf("p50 %v us, p99 %v us", all.micros(0.5), all.micros(0.99))
+	}
+}
+
+func TestSteadyResultGoesToAnotherProcess(t *testing.T) {
+	want := steadyResult{
+		took:    []time.Duration{7 * time.Microsecond, 900 * time.Microsecond, 900 * time.Microsecond, 31 * time.Millisecond},
+		elapsed: 1500 * time.Millisecond,
+	}
+	got, err := steadyCounted(want.counts())
+	if err != nil || !slices.Equal(got.took, want.took) || got.elapsed != want.elapsed {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	if _, err := steadyCounted(map[string]float64{"soon": 1}); err == nil {
+		t.Error("a count of nothing that is known is taken")
 	}
 }
 
