@@ -83,6 +83,22 @@ func TestBothDialAtOnce(t *testing.T) {
 	}
 }
 
+// Whichever of two connections an end sees first, both ends keep the one that
+// the node with the lower id has dialled.
+func TestBothEndsKeepTheSame(t *testing.T) {
+	for _, lower := range []bool{true, false} { // the end that looks
+		byLower := &conn{peer: Peer{Dialed: lower}}
+		byHigher := &conn{peer: Peer{Dialed: !lower}}
+		if !byLower.beats(byHigher, lower) || byHigher.beats(byLower, lower) {
+			t.Errorf("the end with the lower id: %v: it keeps what the higher one has dialled", lower)
+		}
+	}
+	first, second := &conn{seq: 1}, &conn{seq: 2}
+	if !second.beats(first, true) || first.beats(second, true) {
+		t.Error("of two that one end has dialled the older one is kept")
+	}
+}
+
 func TestErrorsOfHandlers(t *testing.T) {
 	w := newWorld(t)
 	a := w.start(1)

@@ -131,7 +131,7 @@ var link = []Mutant{
 	{
 		Name: "link-each-keeps-its-own", Rule: "both ends keep the same of two connections",
 		File: "internal/link/peers.go", Old: "return c.peer.Dialed == lower", New: "return c.peer.Dialed",
-		Packages: linkTests, Tests: "TestBothDialAtOnce",
+		Packages: linkTests, Tests: "TestBothEndsKeepTheSame",
 	},
 	{
 		Name: "link-waits-for-the-silent", Rule: "a silent peer is given up",
