@@ -100,7 +100,7 @@ var storage = []Mutant{
 	{
 		Name: "storage-damaged-log-taken-for-a-crash", Rule: "damage is told from a crash (faults 3, F)",
 		File: "internal/storage/logcheck.go", Old: "ok && (kind == f.full || kind == f.first) {", New: "ok && kind == 0 {",
-		Packages: storageTests, Tests: "TestFlippedBits",
+		Packages: storageTests, Tests: "TestDamageIsToldFromACrash",
 	},
 	{
 		Name: "storage-mark-ignored", Rule: "a store that has fewer batches than were acknowledged does not open (faults 3, F)",

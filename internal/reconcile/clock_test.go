@@ -57,6 +57,20 @@ func TestF1_13_RestartLoopDoesNotDrift(t *testing.T) {
 	}
 }
 
+// One that restarts every second stays where it is.
+func TestF1_13_RestartsOfASecondDoNotAddUp(t *testing.T) {
+	var stored version.HLC
+	for i := range 100 {
+		wall := now2026.Add(int64(i) * ceilingStep)
+		c := NewClock(stored, 0)
+		h, _ := c.Tick(wall, 0)
+		stored = c.Ceiling()
+		if ahead := h.Millis() - wall.Millis(); ahead > ceilingAhead+ceilingStep {
+			t.Fatalf("after %d restarts the clock is %d ms ahead", i, ahead)
+		}
+	}
+}
+
 func TestF1_13_WrongDatesDoNotMoveTheClock(t *testing.T) {
 	c := NewClock(0, 0)
 	far := version.At(4291747200000)

@@ -97,14 +97,7 @@ func checkLogs(fs vfs.FS, dir string, desc *pebble.DBDesc, wasOpened bool) error
 	if err != nil {
 		return err
 	}
-	newest, found := uint64(0), ""
-	for _, name := range names {
-		number, ok := strings.CutSuffix(path.Base(name), ".log")
-		n, err := strconv.ParseUint(number, 10, 64)
-		if ok && err == nil && n >= newest {
-			newest, found = n, name
-		}
-	}
+	found, newest := newestLog(names)
 	switch {
 	case found == "" && wasOpened:
 		return errors.New("the log is missing")
@@ -112,6 +105,18 @@ func checkLogs(fs vfs.FS, dir string, desc *pebble.DBDesc, wasOpened bool) error
 		return nil
 	}
 	return checkChunks(fs, fs.PathJoin(dir, found), logFormat(uint32(newest)))
+}
+
+// newestLog returns the name and the number of the newest log, "" if there is none.
+func newestLog(names []string) (found string, newest uint64) {
+	for _, name := range names {
+		number, ok := strings.CutSuffix(path.Base(name), ".log")
+		n, err := strconv.ParseUint(number, 10, 64)
+		if ok && err == nil && n >= newest {
+			newest, found = n, name
+		}
+	}
+	return found, newest
 }
 
 func checkChunks(fs vfs.FS, name string, format chunkFormat) error {
