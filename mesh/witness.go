@@ -112,18 +112,23 @@ func count(need int, heard []testimony) view.Witnesses {
 	return w
 }
 
-// reach probes a member now. One that refuses us, or whose hello is refused, is
-// there. An attempt for which there was no time, or that this node did not make,
-// says nothing.
+// reach probes a member now.
 func (n *Node) reach(ctx context.Context, id view.NodeID) wire.Reach {
 	deadline, bounded := ctx.Deadline()
 	hurried := bounded && time.Until(deadline) < n.pace.detect.ProbeTimeout
 	err := n.knock(ctx, id)
+	return reachOf(err, !hurried && ctx.Err() == nil)
+}
+
+// reachOf is what an attempt proves. One that refuses us, or whose hello is
+// refused, is there. An attempt for which there was no time, or that this node did
+// not make, says nothing.
+func reachOf(err error, hadTime bool) wire.Reach {
 	var refused *link.RefusedError
 	switch {
 	case err == nil, errors.As(err, &refused), errors.Is(err, link.ErrNotAccepted):
 		return wire.Reached
-	case hurried, ctx.Err() != nil, errors.Is(err, link.ErrClosed), errors.Is(err, link.ErrUnknownPeer):
+	case !hadTime, errors.Is(err, link.ErrClosed), errors.Is(err, link.ErrUnknownPeer):
 		return wire.ReachUnknown
 	}
 	return wire.NotReached

@@ -3,11 +3,13 @@ package mesh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -119,6 +121,30 @@ func TestConfirmTriesItself(t *testing.T) {
 			return m.State == view.Alive
 		})
 	})
+}
+
+func TestReachOfAnAttempt(t *testing.T) {
+	refused := fmt.Errorf("hello: %w", &link.RefusedError{})
+	for _, c := range []struct {
+		err     error
+		hadTime bool
+		want    wire.Reach
+	}{
+		{nil, true, wire.Reached},
+		{nil, false, wire.Reached},
+		{refused, true, wire.Reached},
+		{refused, false, wire.Reached},
+		{link.ErrNotAccepted, true, wire.Reached},
+		{link.ErrUnreachable, true, wire.NotReached},
+		{link.ErrUnreachable, false, wire.ReachUnknown},
+		{context.DeadlineExceeded, false, wire.ReachUnknown},
+		{link.ErrClosed, true, wire.ReachUnknown},
+		{link.ErrUnknownPeer, true, wire.ReachUnknown},
+	} {
+		if got := reachOf(c.err, c.hadTime); got != c.want {
+			t.Errorf("%v, had time: %v: got %v, want %v", c.err, c.hadTime, got, c.want)
+		}
+	}
 }
 
 func TestConfirmRefuses(t *testing.T) {

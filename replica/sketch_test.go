@@ -335,7 +335,8 @@ func TestKeptInventoriesAreBounded(t *testing.T) {
 // shard gives nothing of that away, is made equal in all others, and claims no
 // more than that.
 func TestLaggingShardsAreLeftOut(t *testing.T) {
-	for lags := range 2 {
+	for try := range 8 { // what differs may be found in another way, once in forty
+		lags := try % 2
 		bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 			ctx, id := context.Background(), buckets[0].b.id
 			differ := differing(t, nodes, buckets[0], 400, 10)

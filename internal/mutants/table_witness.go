@@ -59,8 +59,8 @@ var witness = []Mutant{
 	},
 	{
 		Name: "witness-had-no-time", Rule: "an attempt cut short proves nothing",
-		File: fileMeshWitness, Old: "case hurried, ctx.Err() != nil,", New: "case hurried && err == nil,",
-		Packages: meshTests, Tests: "TestConfirmRefuses",
+		File: fileMeshWitness, Old: "case !hadTime,", New: "case !hadTime && err == nil,",
+		Packages: meshTests, Tests: "TestReachOfAnAttempt",
 	},
 	{
 		Name: "witness-of-strangers", Rule: "who does not know a member cannot say that it is down",
