@@ -46,7 +46,7 @@ func TestFullDiskGivesAway(t *testing.T) {
 			mustPut(t, buckets[i%3], fmt.Sprint("k", i), "v")
 		}
 		time.Sleep(time.Minute)
-		disks[1].full.Store(true)
+		fillUp(disks[1])
 		for i := range 40 {
 			key := fmt.Sprint("k", i)
 			if i%2 == 0 {
@@ -89,8 +89,7 @@ func TestFullDiskOfOneHome(t *testing.T) {
 		for i := range keys {
 			mustPut(t, buckets[i%3], fmt.Sprint("k", i), "before")
 		}
-		disks[1].full.Store(true)
-		time.Sleep(time.Second)
+		fillUp(disks[1])
 		led := 0 // by the node without room, through itself
 		for i := range keys {
 			key := fmt.Sprint("k", i)
@@ -130,10 +129,7 @@ func TestFullDisksRefuseWrites(t *testing.T) {
 	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()
 		mustPut(t, buckets[0], "k", "old")
-		for _, d := range disks {
-			d.full.Store(true)
-		}
-		time.Sleep(time.Second)
+		fillUp(disks...)
 		for i, b := range buckets {
 			if _, err := b.Put(ctx, "k", []byte("new"), nil); !errors.Is(err, ErrStorageFull) {
 				t.Errorf("put at %d: %v", i, err)
@@ -163,9 +159,7 @@ func TestFullDisksRefuseWrites(t *testing.T) {
 // two, whoever leads the write.
 func TestFullDisksDoNotAck(t *testing.T) {
 	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
-		disks[1].full.Store(true)
-		disks[2].full.Store(true)
-		time.Sleep(time.Second)
+		fillUp(disks[1:]...)
 		for i := range 6 {
 			r, err := buckets[i%3].Put(context.Background(), fmt.Sprint("k", i), []byte("v"), nil)
 			if err == nil || r.Durable > 1 {
@@ -184,8 +178,7 @@ func TestFullDiskAlone(t *testing.T) {
 		n.fs = disk
 		b := openBucket(t, n.open(func(c *Config) { c.ReserveBytes = 16 << 20 }), "b", BucketConfig{})
 		mustPut(t, b, "k", "old")
-		disk.full.Store(true)
-		time.Sleep(time.Second)
+		fillUp(disk)
 		if _, err := b.Put(context.Background(), "k", []byte("new"), nil); !errors.Is(err, ErrStorageFull) || errors.Is(err, ErrUnavailable) {
 			t.Errorf("put: %v", err)
 		}

@@ -200,8 +200,7 @@ func TestOldDataStaysUntilHomesHaveIt(t *testing.T) {
 					}
 				})
 				net.status(nodes[2].id, view.Evicted)
-				disks[0].full.Store(true)
-				disks[1].full.Store(true)
+				fillUp(disks[:2]...)
 				n := net.returns(nodes[2], end)
 				defer closing(t, n)
 				time.Sleep(10 * time.Minute)

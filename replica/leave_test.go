@@ -378,7 +378,7 @@ func TestLeaveOnAFullDisk(t *testing.T) {
 		if st, err := nodes[0].store.Status(context.Background()); err != nil || st.Hints == 0 {
 			t.Fatalf("%d hints, %v", st.Hints, err)
 		}
-		disk.full.Store(true)
+		fillUp(disk)
 		time.Sleep(time.Minute)
 		wantProblem(t, nodes[0].store, "disk is full")
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -196,6 +196,14 @@ type fullFS struct {
 
 func (f *fullFS) Unwrap() vfs.FS { return f.FS }
 
+// fillUp fills disks, and returns when their stores rely on an earlier look no more.
+func fillUp(disks ...*fullFS) {
+	for _, d := range disks {
+		d.full.Store(true)
+	}
+	time.Sleep(time.Second)
+}
+
 func (f *fullFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	if f.full.Load() {
 		return vfs.DiskUsage{AvailBytes: 1 << 20, TotalBytes: 1 << 40}, nil
@@ -215,8 +223,7 @@ func TestOutboxOnAFullDisk(t *testing.T) {
 		for i := range 20 {
 			c.queue(c.b, fmt.Sprint("k", i), "v", nil)
 		}
-		disk.full.Store(true)
-		time.Sleep(time.Second)
+		fillUp(disk)
 		if _, err := c.b.Put(context.Background(), "k", nil, nil); !errors.Is(err, ErrStorageFull) || !errors.Is(err, ErrUnavailable) {
 			t.Errorf("disk full: %v", err)
 		}
