@@ -50,6 +50,7 @@ type Partition struct {
 
 	mu        sync.Mutex
 	elections map[Election]*election
+	standing  int // how many of them this node stands for
 }
 
 const leaderElection = "mesh"

@@ -55,27 +55,11 @@ func (e *election) stopped(w *work) {
 
 // stand makes w the work of this election.
 func (e *election) stand(ctx context.Context, w *work) error {
-	e.mu.Lock()
-	taken, err := e.work != nil, e.err
-	if e.p.leaving.Load() {
-		err = ErrClosed
-	}
-	if !taken && err == nil {
-		e.work = w
-	}
-	e.mu.Unlock()
-	if taken {
-		err = fmt.Errorf("%w: this node stands for %s already", ErrElection, e.name)
-	}
-	if err != nil {
+	if err := e.takeOn(w); err != nil {
 		return err
 	}
 	signal(e.p.leads)
-	if e.p.standing() > maxStanding {
-		e.unwork(w)
-		return fmt.Errorf("%w: %s is one too many to stand for, %d are the most", ErrElection, e.name, maxStanding)
-	}
-	err = e.do(ctx, func() {
+	err := e.do(ctx, func() {
 		e.stands = w
 		if w.quit = e.p.leaving.Load(); w.quit {
 			e.leave(w)
@@ -89,23 +73,49 @@ func (e *election) stand(ctx context.Context, w *work) error {
 	return err
 }
 
+// takeOn notes what this node stands for the election with, if it may.
+func (e *election) takeOn(w *work) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.p.leaving.Load():
+		return ErrClosed
+	case e.work != nil:
+		return fmt.Errorf("%w: this node stands for %s already", ErrElection, e.name)
+	case e.err != nil:
+		return e.err
+	case !e.p.takePlace():
+		return fmt.Errorf("%w: %s is one too many to stand for, %d are the most", ErrElection, e.name, maxStanding)
+	}
+	e.work = w
+	return nil
+}
+
 // unwork notes that nobody stands for it here any more.
 func (e *election) unwork(w *work) {
 	e.mu.Lock()
 	e.work = nil
 	e.mu.Unlock()
+	e.p.freePlace()
 	close(w.gone)
 	signal(e.p.leads)
 }
 
-// standing is how many elections this node stands for.
-func (p *Partition) standing() (n int) {
-	for _, e := range p.known() {
-		if e.standing() {
-			n++
-		}
+// takePlace counts one election more that this node stands for, if it may.
+func (p *Partition) takePlace() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.standing == maxStanding {
+		return false
 	}
-	return n
+	p.standing++
+	return true
+}
+
+func (p *Partition) freePlace() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.standing--
 }
 
 func (e *election) standing() bool {

@@ -48,7 +48,7 @@ var partitions = []Mutant{
 	},
 	{
 		Name: "partition-stands-for-too-many", Rule: "a node stands for no more elections than its notice holds",
-		File: "partition/work.go", Old: "if e.p.standing() > maxStanding {", New: "if e.p.standing() < 0 {",
+		File: "partition/work.go", Old: "if p.standing == maxStanding {", New: "if p.standing < 0 {",
 		Packages: partitionTests, Tests: "TestElectionsOfOthers",
 	},
 	{
