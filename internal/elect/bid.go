@@ -82,7 +82,7 @@ func (e *Election) free() bool {
 		return false
 	}
 	other := e.claimed()
-	return other.IsZero() || other.Node == e.voter.lapsed && other.Term <= e.voter.lapsedIn ||
+	return other.IsZero() || e.voter.outlived(other) ||
 		other.Node == e.heir && e.now < e.heirEnds || other.Node == e.mute && e.now-e.muteAt >= e.par.Lease
 }
 

@@ -68,10 +68,12 @@ type voter struct {
 
 	until    time.Duration // when the last grant ends
 	led      time.Duration // when the last one ends, or was given back, that was renewed
+	renewed  uint64        // highest term that the last grant's node has renewed here; 0: none
 	released bool          // it was given back: it cannot be renewed
 	silent   time.Duration // grants nothing before that
 	lapsed   view.NodeID   // let its grant run out and was not heard of since
 	lapsedIn uint64        // the term of that grant
+	lapsedBy uint64        // what renewed was then
 	nominee  view.NodeID   // is preferred, before favour
 	favour   time.Duration
 }
@@ -121,13 +123,13 @@ func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answe
 	grant := token.Token{Term: a.Term, Node: from}
 	save := grant != v.d.Grant || a.Lease > v.d.Lease
 	if from != v.d.Grant.Node {
-		v.d.Lease = 0
+		v.d.Lease, v.renewed = 0, 0
 	}
 	v.d.Grant, v.d.Lease, v.released = grant, max(v.d.Lease, a.Lease), false
 	v.d.Max = max(v.d.Max, a.Term)
 	v.until = max(v.until, now+a.Lease)
 	if a.Renew {
-		v.led = v.until
+		v.led, v.renewed = v.until, a.Term
 	}
 	if v.nominee == from {
 		v.nominee = 0
@@ -186,11 +188,19 @@ func (v *voter) believes(term uint64) bool { return term <= v.d.Max || term-v.d.
 // lapse notes that the last grant, and the favour of a nominee, have run out.
 func (v *voter) lapse(now time.Duration) {
 	if !v.released && !v.d.Grant.IsZero() && now >= v.until && now >= v.silent {
-		v.lapsed, v.lapsedIn = v.d.Grant.Node, v.d.Grant.Term
+		v.lapsed, v.lapsedIn, v.lapsedBy = v.d.Grant.Node, v.d.Grant.Term, v.renewed
 	}
 	if now >= v.favour {
 		v.nominee = 0
 	}
+}
+
+// outlived tells whether a claim rests on the grant of this voter that ran out: it
+// was won with that one or was renewed here. A leader whose bid for another term
+// was granted here leads on without it, if it has not heard so: by grants of others,
+// of which this voter does not see the end.
+func (v *voter) outlived(claim token.Token) bool {
+	return claim.Node == v.lapsed && (claim.Term == v.lapsedIn || claim.Term <= v.lapsedBy)
 }
 
 // release takes back what its holder gave up: all grants of terms up to this one,

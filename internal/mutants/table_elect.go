@@ -153,7 +153,7 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-overlooks-a-later-claim", Rule: "a leader whose grant lapsed here and that claims a later term leads",
-		File: "internal/elect/bid.go", Old: "other.Node == e.voter.lapsed && other.Term <= e.voter.lapsedIn", New: "other.Node == e.voter.lapsed",
+		File: "internal/elect/voter.go", Old: "(claim.Term == v.lapsedIn || claim.Term <= v.lapsedBy)", New: "true",
 		Packages: electTests, Tests: "TestClaimAbove",
 	},
 	{
@@ -188,8 +188,18 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-forgets-which-term-lapsed", Rule: "a leader whose grant lapsed here once is believed when it leads again",
-		File: "internal/elect/bid.go", Old: "other.Term <= e.voter.lapsedIn", New: "other.Term <= e.voter.d.Grant.Term",
+		File: "internal/elect/voter.go", Old: "(claim.Term == v.lapsedIn || claim.Term <= v.lapsedBy)", New: "claim.Term <= v.d.Grant.Term",
 		Packages: electTests, Tests: "TestLapsedLeaderIsBack",
+	},
+	{
+		Name: "elect-takes-a-lost-bid-for-the-lead", Rule: "a grant for a term that was not won says nothing about the term that its node leads with",
+		File: "internal/elect/voter.go", Old: "claim.Term <= v.lapsedBy", New: "claim.Term <= v.lapsedIn",
+		Packages: electTests, Tests: "TestUnheardGrant",
+	},
+	{
+		Name: "elect-forgets-what-it-renewed", Rule: "who renewed a term here and fell silent leads no more, whatever it asked for last",
+		File: "internal/elect/voter.go", Old: "v.led, v.renewed = v.until, a.Term", New: "v.led = v.until",
+		Packages: electTests, Tests: "TestUnheardGrant",
 	},
 	{
 		Name: "elect-low-term-waits", Rule: "a term that was too low for a voter that is free costs no time",
