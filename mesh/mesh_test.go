@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -93,6 +94,54 @@ func TestTenMinuteCutHeals(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		w.net.HealAll()
 		t.Logf("whole after %v", w.eventually(30*time.Second, "mesh heals", w.whole))
+	})
+}
+
+// After a cut TCP tries again when about as much time has passed once more. Whoever
+// sees a member again can call it all the same.
+func TestCallsGoOnAfterACut(t *testing.T) {
+	t.Parallel()
+	bubble(t, 5, func(t *testing.T, w *world) {
+		w.net.Backoff(true)
+		w.form(10 * time.Second)
+		call := func(from, to *box, d time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			_, err := from.node.Call(ctx, to.node.ID(), "echo", nil)
+			return err
+		}
+		a, b := w.boxes[:3], w.boxes[3:]
+		across := func(d time.Duration) (failed []error) {
+			for _, x := range a {
+				for _, y := range b {
+					failed = append(failed, call(x, y, d), call(y, x, d))
+				}
+			}
+			return slices.DeleteFunc(failed, func(err error) bool { return err == nil })
+		}
+		for _, b := range w.boxes {
+			echo := func(_ context.Context, _ view.NodeID, req []byte) ([]byte, error) { return req, nil }
+			if err := b.node.Handle("echo", echo); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if failed := across(time.Second); len(failed) > 0 {
+			t.Fatal(failed)
+		}
+		for _, d := range []time.Duration{10 * time.Second, 13 * time.Second, 20 * time.Second, 26 * time.Second} {
+			w.net.Partition([]netip.Addr{a[0].addr, a[1].addr, a[2].addr}, []netip.Addr{b[0].addr, b[1].addr})
+			begin := time.Now()
+			if failed := across(500 * time.Millisecond); len(failed) != 12 {
+				t.Errorf("%d of 12 calls through a cut fail", len(failed))
+			}
+			time.Sleep(d - time.Since(begin))
+			w.net.HealAll()
+			w.eventually(30*time.Second, "mesh heals", w.whole)
+			time.Sleep(100 * time.Millisecond)
+			if failed := across(100 * time.Millisecond); len(failed) > 0 {
+				t.Errorf("after a cut of %v %d of 12 calls fail when all see all: %v", d, len(failed), failed)
+			}
+		}
 	})
 }
 

@@ -190,6 +190,9 @@ func (w *watcher) perform(e detect.Effect, attempts *sync.WaitGroup) {
 		if e.To == view.Alive && e.From != view.Suspect {
 			w.n.returned()
 		}
+		if e.To == view.Alive && e.From == view.Failed {
+			w.n.link.Renew(e.ID)
+		}
 		w.n.log.Info("member is "+e.To.String(), "node", e.ID, "name", w.roster.name(e.ID), "was", e.From.String(), "why", e.Reason)
 	case detect.Relisted:
 		w.changed = true

@@ -172,6 +172,12 @@ func (l *Link) Gossip() memberlist.NodeAwareTransport { return l.gossip }
 // way fail with ErrUnreachable. OnBroken is not called.
 func (l *Link) Drop(id view.NodeID) { l.peers.drop(id) }
 
+// Renew replaces the data connection to a peer that is reached again, if there is
+// one: it may stand still for as long as the outage has lasted, since TCP tries
+// again ever more rarely. Requests under way on it may yet be answered. Both ends
+// are to be told; the one with the lower NodeID dials.
+func (l *Link) Renew(id view.NodeID) { l.peers.renew(id) }
+
 // Connected returns the peers with a data connection, sorted.
 func (l *Link) Connected() []view.NodeID { return l.peers.connected() }
 

@@ -86,6 +86,21 @@ func (p *peers) lookUp(id view.NodeID) (*conn, *dialing, error) {
 	return nil, d, nil
 }
 
+// renew dials a peer anew beside the connection that there is. The end with the
+// lower id does: what it dials wins at both ends, see add.
+func (p *peers) renew(id view.NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.slots[id]
+	if p.closed || s == nil || s.conn == nil || s.dial != nil || id < p.link.cfg.Self {
+		return
+	}
+	d := &dialing{done: make(chan struct{})}
+	if p.link.group.Go(func(ctx context.Context) { p.dial(ctx, id, d) }) {
+		s.dial = d
+	}
+}
+
 // dial connects to a peer at the address of the roster.
 func (p *peers) dial(ctx context.Context, id view.NodeID, d *dialing) {
 	addr, ok := p.link.cfg.Resolve(id)

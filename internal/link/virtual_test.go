@@ -151,6 +151,73 @@ func TestVirtualCutAndHeal(t *testing.T) {
 	})
 }
 
+// TestVirtualRenew: a connection from before a cut stands still until TCP tries
+// again, 25 s after the heal here. One that is dialled anew takes its place at both
+// ends, whoever had dialled the old one.
+func TestVirtualRenew(t *testing.T) {
+	for _, first := range []view.NodeID{1, 2} {
+		inVirtualTime(t, func(t *testing.T, v *virtual) {
+			v.net.Backoff(true)
+			broken := make(chan breakage, 2)
+			ends := map[view.NodeID]*Link{1: v.up(1, onBroken(broken)), 2: v.up(2, onBroken(broken))}
+			call := func(from view.NodeID, d time.Duration) error {
+				_, err := ends[from].Call(ctxIn(d), 3-from, "x", nil)
+				return err
+			}
+			if err := call(first, time.Second); err != nil {
+				t.Fatal(err)
+			}
+			v.net.Partition([]netip.Addr{hostAddr(1)}, []netip.Addr{hostAddr(2)})
+			for id := range ends {
+				if call(id, time.Second) == nil {
+					t.Error("a call through a cut")
+				}
+			}
+			time.Sleep(24 * time.Second)
+			v.net.HealAll()
+			for id := range ends {
+				if err := call(id, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("on the old connection, from %v: %v", id, err)
+				}
+			}
+			ends[2].Renew(1)
+			ends[1].Renew(2)
+			time.Sleep(50 * time.Millisecond)
+			for id := range ends {
+				if err := call(id, 50*time.Millisecond); err != nil {
+					t.Errorf("on a new connection, from %v: %v", id, err)
+				}
+			}
+			time.Sleep(time.Minute)
+			for id, l := range ends {
+				if n := len(l.peers.all()); n != 1 {
+					t.Errorf("%d connections at %v in the end", n, id)
+				}
+			}
+			if len(broken) > 0 {
+				t.Errorf("reported as broken: %v", (<-broken).err)
+			}
+			for _, l := range ends {
+				l.Close()
+			}
+		})
+	}
+}
+
+// TestVirtualRenewOfNothing: who has no connection is not dialled.
+func TestVirtualRenewOfNothing(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, v *virtual) {
+		a, b := v.up(1), v.up(2)
+		a.Renew(2)
+		time.Sleep(time.Second)
+		if n := a.dialed.Load(); n != 0 || len(b.peers.all()) != 0 {
+			t.Errorf("dialled %d times", n)
+		}
+		a.Close()
+		b.Close()
+	})
+}
+
 func TestVirtualProbeWithoutUDP(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, v *virtual) {
 		a, b := v.up(1), v.up(2)

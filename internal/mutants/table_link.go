@@ -4,6 +4,11 @@ const linkTests = "./internal/link"
 
 var link = []Mutant{
 	{
+		Name: "link-renews-by-the-wrong-end", Rule: "a connection dialled to replace another one wins at both ends",
+		File: "internal/link/peers.go", Old: "s.dial != nil || id < p.link.cfg.Self {", New: "s.dial != nil || id > p.link.cfg.Self {",
+		Packages: linkTests, Tests: "TestVirtualRenew",
+	},
+	{
 		Name: "link-forgets-later-answers", Rule: "who closes waits for all that is being handled, also for what is answered later",
 		File: "internal/link/request.go", Old: "r.c.handlers.Add(1)", New: "",
 		Packages: linkTests, Tests: "TestAnswersLater",

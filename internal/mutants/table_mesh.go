@@ -92,6 +92,11 @@ var mesh = []Mutant{
 		Packages: meshTests, Tests: "TestNewsOfItselfStopANode",
 	},
 	{
+		Name: "mesh-waits-for-old-streams", Rule: "who is seen again is called on a new connection",
+		File: "mesh/watch.go", Old: "w.n.link.Renew(e.ID)", New: "_ = e.ID",
+		Packages: meshTests, Tests: "TestCallsGoOn",
+	},
+	{
 		Name: "mesh-name-of-a-living-node", Rule: "where two nodes of one name live, the second is refused (protocol B.1)",
 		File: "mesh/contact.go", Old: "if o.ID == n.id || n.answers(ctx, o.ID, 0) {", New: "if false {",
 		Packages: meshTests, Tests: "TestNewDiskUnderTheNameOfALivingNodeIsRefused",
