@@ -28,9 +28,10 @@ type handler = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, 
 
 // handlers is the table of methods.
 type handlers struct {
-	mu     sync.RWMutex
-	by     map[string]handler
-	prompt map[string]bool // never wait
+	mu         sync.RWMutex
+	by         map[string]handler
+	prompt     map[string]bool // never wait
+	idempotent map[string]bool // may be run more than once for a request
 }
 
 func (h *handlers) get(method string) handler {
@@ -45,13 +46,19 @@ func (h *handlers) isPrompt(method string) bool {
 	return h.prompt[method]
 }
 
+func (h *handlers) isIdempotent(method string) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.idempotent[method]
+}
+
 // Handle makes fn answer the requests of a method, at most 64 bytes, that
 // does not begin with "mesh/". Methods that begin with "admin/" are answered
 // only if Config.AllowAdmin is set. Each request runs in a goroutine of its
 // own, which Close waits for. The error is ErrMethod, also when the method has
 // a handler already, or ErrClosed.
 func (n *Node) Handle(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
-	return n.register(method, fn, false)
+	return n.register(method, fn, nil)
 }
 
 // HandlePrompt is Handle for a method that is called very often and whose fn
@@ -63,10 +70,17 @@ func (n *Node) Handle(method string, fn func(ctx context.Context, from view.Node
 // not count, and answer is to be called once, by any goroutine; it does not
 // wait.
 func (n *Node) HandlePrompt(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
-	return n.register(method, fn, true)
+	return n.register(method, fn, n.calls.prompt)
 }
 
-func (n *Node) register(method string, fn handler, prompt bool) error {
+// HandleIdempotent is Handle for a method whose requests may be handled more than
+// once, and also after later ones: see CallIdempotent.
+func (n *Node) HandleIdempotent(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
+	return n.register(method, fn, n.calls.idempotent)
+}
+
+// register enters a handler, and in a list of its kind if there is one.
+func (n *Node) register(method string, fn handler, kind map[string]bool) error {
 	if method == "" || len(method) > maxMethod || strings.HasPrefix(method, reservedPrefix) || fn == nil {
 		return fmt.Errorf("%w: %.80q", ErrMethod, method)
 	}
@@ -79,8 +93,8 @@ func (n *Node) register(method string, fn handler, prompt bool) error {
 		return fmt.Errorf("%w: %q has a handler", ErrMethod, method)
 	}
 	n.calls.by[method] = fn
-	if prompt {
-		n.calls.prompt[method] = true
+	if kind != nil {
+		kind[method] = true
 	}
 	return nil
 }
@@ -94,6 +108,19 @@ func (n *Node) register(method string, fn handler, prompt bool) error {
 // After ErrUnreachable and the error of ctx the request may have been carried
 // out, or may yet be.
 func (n *Node) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	return n.callBy(ctx, to, method, req, n.link.Call)
+}
+
+// CallIdempotent is Call for a request of some hundred bytes that may be handled
+// more than once, whose method the other node handles with HandleIdempotent. Where
+// packets are lost it gets through sooner: it goes by UDP, too, again and again,
+// and no earlier loss holds it up as on a stream. ctx should have a deadline.
+func (n *Node) CallIdempotent(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	return n.callBy(ctx, to, method, req, n.link.CallIdempotent)
+}
+
+// callBy calls in one of the ways of the link.
+func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []byte, call func(context.Context, view.NodeID, string, []byte) ([]byte, error)) ([]byte, error) {
 	if n.hasStopped() {
 		return nil, ErrClosed
 	}
@@ -102,7 +129,7 @@ func (n *Node) Call(ctx context.Context, to view.NodeID, method string, req []by
 	if to == n.id {
 		reply, err = n.serve(plain{ctx}, to, method, append([]byte(nil), req...))
 	} else {
-		reply, err = n.link.Call(ctx, to, method, req)
+		reply, err = call(ctx, to, method, req)
 	}
 	if err == nil {
 		return reply, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -152,6 +153,44 @@ func TestHandlePrompt(t *testing.T) {
 	})
 }
 
+// Idempotent calls reach the handlers that are made for them by packet, also when
+// the stream is held up, and all others over the stream.
+func TestCallIdempotent(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.net.Backoff(true)
+		w.form(10 * time.Second)
+		a, b := w.boxes[0].node, w.boxes[1].node
+		if err := errors.Join(b.HandleIdempotent("many", echo), b.Handle("once", echo)); err != nil {
+			t.Fatal(err)
+		}
+		call := func(from *Node, method string) (time.Duration, error) {
+			begin := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			got, err := from.CallIdempotent(ctx, b.ID(), method, []byte("x"))
+			if err == nil && string(got) != "x" {
+				t.Errorf("%s: %q", method, got)
+			}
+			return time.Since(begin), err
+		}
+		for _, from := range []*Node{a, b} {
+			for _, method := range []string{"many", "once"} {
+				if took, err := call(from, method); err != nil || took > 200*time.Millisecond {
+					t.Errorf("%s from %v: %v after %v", method, from.ID(), err, took)
+				}
+			}
+		}
+		w.net.Partition([]netip.Addr{w.boxes[0].addr}, []netip.Addr{w.boxes[1].addr})
+		if _, err := call(a, "many"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("through a cut: %v", err)
+		}
+		w.net.HealAll() // before anybody was failed
+		if took, err := call(a, "many"); err != nil || took > 50*time.Millisecond {
+			t.Errorf("after a blip: %v after %v", err, took)
+		}
+	})
+}
+
 func TestHandleRefuses(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		n := w.boxes[0].start()
@@ -161,6 +200,7 @@ func TestHandleRefuses(t *testing.T) {
 		for what, err := range map[string]error{
 			"taken":    n.Handle("twice", echo),
 			"prompt":   n.HandlePrompt("twice", echo),
+			"many":     n.HandleIdempotent("twice", echo),
 			"empty":    n.Handle("", echo),
 			"reserved": n.Handle("mesh/x", echo),
 			"long":     n.Handle(strings.Repeat("m", 65), echo),

@@ -122,7 +122,8 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		n.cfg.Name = n.id.String()
 	}
 	n.leave.turn = make(chan struct{}, 1)
-	n.calls.by, n.calls.prompt = map[string]handler{methodView: n.answerView, methodEvict: n.answerEvict}, map[string]bool{}
+	n.calls.by = map[string]handler{methodView: n.answerView, methodEvict: n.answerEvict}
+	n.calls.prompt, n.calls.idempotent = map[string]bool{}, map[string]bool{}
 	n.book = newBook(dir.roster, dir.writeRoster, n.alive, n.log)
 	if err := n.open(ctx, keys); err != nil {
 		n.stop(err, wire.Running)
@@ -144,7 +145,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
 		Resolve: n.resolve, Floor: n.floor, Hello: n.hello, OnHello: n.onHello,
-		Handle: n.handle, Prompt: n.calls.isPrompt, OnBroken: n.broken, Logger: n.log,
+		Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, Logger: n.log,
 		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {

@@ -33,9 +33,12 @@ type Mesh interface {
 	Watch(ctx context.Context) <-chan view.View
 	// Ready waits until the node has met another one or has tried all.
 	Ready(ctx context.Context) error
-	// Call sends req to a node's handler of that name and returns its answer.
-	Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error)
-	// Handle serves a method. The handler owns req.
+	// CallIdempotent sends req to a node's handler of that name, maybe more than
+	// once, and returns its answer.
+	CallIdempotent(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error)
+	// HandleIdempotent serves such calls. The handler owns req.
+	HandleIdempotent(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
+	// Handle serves a method whose requests come once.
 	Handle(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
 	// OnLeave has h run before the node leaves the mesh for good.
 	OnLeave(h func(ctx context.Context) error)
@@ -72,7 +75,7 @@ type Pace struct {
 // that was killed is replaced within 3 s, one that falls silent too; after a cut a
 // side without most of its voters has one within 20 s among 5 nodes and 30 s among
 // 50, mostly within half of that. A leader cut off for 1.3 s may be lost. It leads on
-// while links lose a tenth of their packets; of a fifth it is lost now and then.
+// while links lose a fifth of their packets.
 func LAN() Pace { return paceOf(elect.LAN(), 12*time.Second) }
 
 // WAN is the pace for sites joined by the internet: 8 s, 40 s, 3.4 s.

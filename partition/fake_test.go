@@ -46,7 +46,7 @@ func (f *fakeMesh) Watch(context.Context) <-chan view.View {
 	return c
 }
 
-func (f *fakeMesh) Call(ctx context.Context, to view.NodeID, method string, _ []byte) ([]byte, error) {
+func (f *fakeMesh) CallIdempotent(ctx context.Context, to view.NodeID, method string, _ []byte) ([]byte, error) {
 	return f.call(ctx, to, method)
 }
 
@@ -55,6 +55,10 @@ func (f *fakeMesh) Handle(method string, h func(ctx context.Context, from view.N
 	defer f.mu.Unlock()
 	f.handlers[method] = h
 	return nil
+}
+
+func (f *fakeMesh) HandleIdempotent(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
+	return f.Handle(method, h)
 }
 
 // open opens a Partition on the fake.

@@ -287,11 +287,13 @@ func (p *Partition) compareWith(ctx context.Context, peer view.NodeID) {
 	}
 }
 
-// call calls a peer with this pace's patience.
+// call calls a peer with this pace's patience. All that is asked of peers may be
+// taken in twice, and late: grants and what gives them back name their term, notices
+// are numbered.
 func (p *Partition) call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Pace.Lease)
 	defer cancel()
-	return p.mesh.Call(ctx, to, method, req)
+	return p.mesh.CallIdempotent(ctx, to, method, req)
 }
 
 // sleep waits and tells whether ctx is still alive.

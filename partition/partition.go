@@ -104,11 +104,13 @@ func (p *Partition) makeDir() error {
 func (p *Partition) begin() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
 		methodAsk: p.serveAsk, methodBack: p.serveBack, methodSums: p.serveSums, methodSwap: p.serveSwap,
-		wire.MethodAdminPartition: p.serveInspect,
 	} {
-		if err := p.mesh.Handle(method, p.whileOpen(serve)); err != nil {
+		if err := p.mesh.HandleIdempotent(method, p.whileOpen(serve)); err != nil {
 			return fmt.Errorf("partition: serve %s: %w", method, err)
 		}
+	}
+	if err := p.mesh.Handle(wire.MethodAdminPartition, p.whileOpen(p.serveInspect)); err != nil {
+		return fmt.Errorf("partition: serve %s: %w", wire.MethodAdminPartition, err)
 	}
 	p.mesh.OnLeave(p.resign)
 	leader, err := p.open(p.leaderOf(), maxStanding)

@@ -78,6 +78,10 @@ type Config struct {
 	// longer than the handler takes. Until it returns nothing else is read from
 	// the peer. Nil: none is.
 	Prompt func(method string) bool
+	// Idempotent tells whether requests of a method may be handled more than
+	// once, also late: see CallIdempotent. Their handler's ctx has no Later. Nil:
+	// none may.
+	Idempotent func(method string) bool
 	// OnBroken is told when the data connection to a peer broke and no other
 	// took its place, with a *RefusedError when the peer refused our hello on
 	// a connection that it had dialled. Drained, idle and locally closed
@@ -185,6 +189,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Prompt == nil {
 		c.Prompt = func(string) bool { return false }
+	}
+	if c.Idempotent == nil {
+		c.Idempotent = func(string) bool { return false }
 	}
 	if c.Handle == nil {
 		c.Handle = func(context.Context, view.NodeID, string, []byte) ([]byte, error) {

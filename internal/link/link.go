@@ -43,6 +43,7 @@ type Link struct {
 	gossip    *gossip
 	peers     *peers
 	probes    probes
+	datagrams *datagrams
 	strangers *strangers         // not authenticated yet
 	greeters  *gate[view.NodeID] // authenticated, exchanging hellos
 	handlers  budget             // requests being handled
@@ -62,7 +63,7 @@ type counters struct {
 
 // Stats counts since Open, except where a field says "now".
 type Stats struct {
-	PacketsIn, PacketsOut         uint64 // sealed packets, gossip and probes
+	PacketsIn, PacketsOut         uint64 // sealed packets: gossip, probes, small requests
 	PacketBytesIn, PacketBytesOut uint64
 	PacketsRefused                uint64 // not opened: strangers', replayed, damaged, shut out
 	GossipRefused                 uint64 // opened, but turned away by the screen, packets and frames
@@ -94,6 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 		group:     lifecycle.NewGroup(context.WithoutCancel(ctx)),
 		sealer:    newSealer(&cfg),
 		probes:    probes{waiting: map[uint64]*probe{}},
+		datagrams: newDatagrams(),
 		strangers: newStrangers(cfg.Limits.Handshakes, cfg.Limits.HandshakesPerAddr, cfg.Limits.HandshakeTimeout/4),
 		greeters:  newGate[view.NodeID](cfg.Limits.Connections, 4),
 		handlers:  budget{limit: int64(cfg.Limits.Handlers)},

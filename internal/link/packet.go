@@ -95,6 +95,8 @@ func (l *Link) readPackets(ctx context.Context) {
 			l.answerProbe(h.From, remote, payload)
 		case wire.PacketProbeAck:
 			l.probes.heard(h, payload)
+		case wire.PacketFrame:
+			l.receiveFrame(h, payload)
 		}
 	}
 }

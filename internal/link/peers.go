@@ -65,6 +65,23 @@ func (p *peers) get(ctx context.Context, id view.NodeID) (*conn, error) {
 	}
 }
 
+// use returns the connection to a peer that is in use, and counts that as such;
+// nil if there is none.
+func (p *peers) use(id view.NodeID) *conn {
+	p.mu.Lock()
+	var c *conn
+	if s := p.slots[id]; s != nil {
+		c = s.conn
+	}
+	p.mu.Unlock()
+	if c != nil {
+		c.mu.Lock()
+		c.used = true
+		c.mu.Unlock()
+	}
+	return c
+}
+
 func (p *peers) lookUp(id view.NodeID) (*conn, *dialing, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

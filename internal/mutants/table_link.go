@@ -4,6 +4,36 @@ const linkTests = "./internal/link"
 
 var link = []Mutant{
 	{
+		Name: "link-serves-anything-twice", Rule: "only requests that may be handled twice are taken by packet",
+		File: "internal/link/datagram.go", Old: "|| !l.cfg.Idempotent(method) {", New: "{",
+		Packages: linkTests, Tests: "TestDatagramFallsBack",
+	},
+	{
+		Name: "link-serves-strangers-packets", Rule: "requests by packet need a hello that was accepted, of the very process",
+		File: "internal/link/datagram.go", Old: "c.peer.Boot != packet.Boot || c.peer.Instance != packet.Instance", New: "c.peer.Boot > packet.Boot",
+		Packages: linkTests, Tests: "TestDatagramOfAStranger",
+	},
+	{
+		Name: "link-waits-for-a-stream", Rule: "a request that may be handled twice is not held up by what was lost before it",
+		File: "internal/link/datagram.go", Old: "|| l.peers.use(to) == nil {", New: "|| l.peers.use(to) != nil {",
+		Packages: linkTests, Tests: "TestDatagramPassesTheStream",
+	},
+	{
+		Name: "link-trusts-udp", Rule: "what gets no answer by packet goes over the connection",
+		File: "internal/link/datagram.go", Old: "if beside == nil {", New: "if beside != nil {",
+		Packages: linkTests, Tests: "TestDatagramFallsBack",
+	},
+	{
+		Name: "link-packets-without-a-share", Rule: "the requests by packet of one peer are bounded",
+		File: "internal/link/datagram.go", Old: "newGate[view.NodeID](datagramsTotal, datagramsEach)", New: "newGate[view.NodeID](datagramsTotal, datagramsTotal)",
+		Packages: linkTests, Tests: "TestDatagramsAreBounded",
+	},
+	{
+		Name: "link-anybody-answers", Rule: "an answer by packet counts from whom was asked",
+		File: "internal/link/datagram.go", Old: "if d != nil && d.to == from {", New: "if d != nil {",
+		Packages: linkTests, Tests: "TestDatagramErrors",
+	},
+	{
 		Name: "link-renews-by-the-wrong-end", Rule: "a connection dialled to replace another one wins at both ends",
 		File: "internal/link/peers.go", Old: "s.dial != nil || id < p.link.cfg.Self {", New: "s.dial != nil || id > p.link.cfg.Self {",
 		Packages: linkTests, Tests: "TestVirtualRenew",

@@ -47,6 +47,11 @@ var partitions = []Mutant{
 		Packages: partitionTests, Tests: "TestElectionsOfOthers",
 	},
 	{
+		Name: "partition-asks-by-stream", Rule: "a leader is not lost because of packets that are",
+		File: "partition/notices.go", Old: "return p.mesh.CallIdempotent(", New: "return p.mesh.(interface {\n\t\tCall(context.Context, view.NodeID, string, []byte) ([]byte, error)\n\t}).Call(",
+		Packages: partitionTests, Tests: "TestLeaderStaysUnderLoss",
+	},
+	{
 		Name: "partition-stands-for-too-many", Rule: "a node stands for no more elections than its notice holds",
 		File: "partition/work.go", Old: "if p.standing == maxStanding {", New: "if p.standing < 0 {",
 		Packages: partitionTests, Tests: "TestElectionsOfOthers",

@@ -14,6 +14,7 @@ const (
 	PacketGossip   PacketKind = 1 // for memberlist
 	PacketProbe    PacketKind = 2 // a nonce of 8 bytes, to be sent back
 	PacketProbeAck PacketKind = 3 // the nonce of a probe
+	PacketFrame    PacketKind = 4 // a FrameRequest, FrameReply or FrameFailure without its length
 )
 
 const (
@@ -66,7 +67,7 @@ func DecodePacketHeader(packet []byte) (PacketHeader, error) {
 		Instance: binary.BigEndian.Uint64(packet[18:]),
 		Counter:  binary.BigEndian.Uint64(packet[26:]),
 	}
-	if packet[0] == 0 || h.Kind < PacketGossip || h.Kind > PacketProbeAck || h.From == 0 || h.Counter == 0 {
+	if packet[0] == 0 || h.Kind < PacketGossip || h.Kind > PacketFrame || h.From == 0 || h.Counter == 0 {
 		return PacketHeader{}, fmt.Errorf("wire: packet: %w: no such header", ErrMalformed)
 	}
 	return h, nil
