@@ -74,7 +74,8 @@ func (n *Node) HandlePrompt(method string, fn func(ctx context.Context, from vie
 }
 
 // HandleIdempotent is Handle for a method whose requests may be handled more than
-// once, and also after later ones: see CallIdempotent.
+// once, and also after later ones: see CallIdempotent. ctx may go on when the caller
+// has gone, until its deadline.
 func (n *Node) HandleIdempotent(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
 	return n.register(method, fn, n.calls.idempotent)
 }

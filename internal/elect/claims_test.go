@@ -117,3 +117,53 @@ func TestClaimOfTheSilentEnds(t *testing.T) {
 		t.Error("no bid half a second after the lease has ended")
 	}
 }
+
+// A nomination that comes again says nothing of the term with which its node leads
+// since.
+func TestNominationCountsOnce(t *testing.T) {
+	par := LAN()
+	f := fieldOf(1000, 1000, 1000)
+	f.Claims = []token.Token{{Term: 5, Node: 3}}
+	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Stand(0, true)
+	if find(e.Tick(time.Second), Send) != nil {
+		t.Fatal("a bid against a leader")
+	}
+	out := e.Returned(time.Second, 3, 5, 1)
+	if find(out, Send) == nil {
+		t.Fatalf("nominated: %+v", out)
+	}
+	// It is lost, and the other leads again.
+	f.Claims = []token.Token{{Term: 7, Node: 3}}
+	now := time.Second + par.Lease
+	e.Look(now, f)
+	out = append(e.Returned(now, 3, 5, 1), e.Tick(now+par.Lease/2)...)
+	if find(out, Send) != nil {
+		t.Errorf("the same nomination again: %+v", out)
+	}
+}
+
+// Of a leader that falls silent it is known when its lease ends by a grant of its
+// term only. Else it is given a lease.
+func TestUnheardGrantKnowsNoEnd(t *testing.T) {
+	par := LAN()
+	for claim, known := range map[uint64]bool{7: false, 8: true} {
+		f := fieldOf(1000, 1000, 1000, 1000, 1000)
+		f.Claims = []token.Token{{Term: claim, Node: 4}}
+		e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+		e.Look(0, f)
+		e.Asked(0, 4, askOf(8, f))
+		e.Stand(0, true)
+		silent := par.Lease - 100*time.Millisecond
+		gone := fieldOf(1000, 1000, 1000)
+		e.Look(silent, gone)
+		bid := false
+		for now := silent; now < silent+par.Lease; now += 50 * time.Millisecond {
+			bid = bid || find(e.Tick(now), Send) != nil
+		}
+		if bid != known {
+			t.Errorf("a bid within a lease of the last word of a leader of term %d: %t, want %t", claim, bid, known)
+		}
+	}
+}

@@ -89,7 +89,7 @@ func (e *Election) Look(now time.Duration, f Field) []Effect {
 	claim := e.claimed()
 	if !claim.IsZero() {
 		e.offered = 0
-	} else if !was.IsZero() && !f.Component[was.Node] && e.voter.d.Grant.Node != was.Node {
+	} else if !was.IsZero() && !f.Component[was.Node] && !e.voter.supports(was) {
 		// It fell silent, and by no grant of this node is it known until when it
 		// leads.
 		e.backAt = max(e.backAt, now+e.par.Lease)
@@ -125,14 +125,15 @@ func (e *Election) Asked(now time.Duration, from view.NodeID, a Ask) (Answer, []
 	return out, e.step(now)
 }
 
-// Returned takes in that a node has given its grants back; see GiveBack.
+// Returned takes in that a node has given its grants back; see GiveBack. A nomination
+// counts once: when a copy of it comes late its node may lead again.
 func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, nominee view.NodeID) []Effect {
 	e.pass(now)
 	e.voter.release(e.now, from, term, nominee)
-	e.freed[from] = max(e.freed[from], term)
-	if nominee == e.self {
+	if nominee == e.self && term > e.freed[from] {
 		e.heir, e.heirEnds, e.backAt = from, e.now+e.par.Lease/2, 0
 	}
+	e.freed[from] = max(e.freed[from], term)
 	return e.step(now)
 }
 

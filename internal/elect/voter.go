@@ -195,10 +195,15 @@ func (v *voter) lapse(now time.Duration) {
 	}
 }
 
-// outlived tells whether a claim rests on the grant of this voter that ran out: it
-// was won with that one or was renewed here. A leader whose bid for another term
-// was granted here leads on without it, if it has not heard so: by grants of others,
-// of which this voter does not see the end.
+// supports tells whether a claim rests on the last grant of this voter: it was won
+// with that one or was renewed here. A leader whose bid for another term was granted
+// here leads on without it, if it has not heard so: by grants of others, of which
+// this voter does not see the end.
+func (v *voter) supports(claim token.Token) bool {
+	return claim.Node == v.d.Grant.Node && (claim.Term == v.d.Grant.Term || claim.Term <= v.renewed)
+}
+
+// outlived tells whether a claim rests, in that sense, on a grant that ran out.
 func (v *voter) outlived(claim token.Token) bool {
 	return claim.Node == v.lapsed && (claim.Term == v.lapsedIn || claim.Term <= v.lapsedBy)
 }

@@ -91,6 +91,13 @@ func (c *conn) ping(ctx context.Context) error {
 	return err
 }
 
+// noteUse keeps the connection from being closed as idle.
+func (c *conn) noteUse() {
+	c.mu.Lock()
+	c.used = true
+	c.mu.Unlock()
+}
+
 // begin queues a request as soon as the peer's window and our own queue have
 // room for it.
 func (c *conn) begin(ctx context.Context, cl *call, method string, req []byte) (uint64, error) {

@@ -46,6 +46,8 @@ type conn struct {
 	link    *Link
 	peer    Peer
 	seq     uint64 // among the connections that its dialler made
+	since   time.Time
+	pair    *pair // for packets beside it; nil without TLS
 	raw     net.Conn
 	nc      net.Conn // TLS over raw
 	br      *bufio.Reader
@@ -90,7 +92,7 @@ func newConn(l *Link, peer Peer, raw, nc net.Conn, br *bufio.Reader, window wire
 	}
 	return &conn{
 		heard: heard,
-		link:  l, peer: peer, raw: raw, nc: nc, br: br, window: window,
+		link:  l, peer: peer, raw: raw, nc: nc, br: br, window: window, since: time.Now(),
 		work: make(chan *request),
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		methods: map[string]string{}, calls: map[uint64]*call{}, serving: map[uint64]*request{},

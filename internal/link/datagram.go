@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"net/netip"
+	"errors"
 	"sync"
 	"time"
 
@@ -14,10 +14,16 @@ import (
 
 const (
 	firstWait      = 16               // for an answer by packet: this part of all the time there is
+	longestWait    = time.Second      // for the first answer, all the same
 	datagramsEach  = 64               // requests by packet of one peer being handled at once
 	datagramsTotal = 512              // of all peers
 	longestRequest = 10 * time.Minute // by packet
+	datagramRoom   = packetRoom - pairOverhead - wire.MaxFrameHeader
+
+	codeByStream = "by-stream" // the answer does not come by packet
 )
+
+var errByStream = errors.New("link: the peer answers over the connection only")
 
 // datagrams are requests that go by packet, beside a data connection: on it both
 // ends have greeted each other, and it carries what packets do not.
@@ -43,8 +49,6 @@ func newDatagrams() *datagrams {
 	return &datagrams{served: newGate[view.NodeID](datagramsTotal, datagramsEach), waiting: map[uint64]*datagram{}}
 }
 
-// begin makes a request known under an id that nobody can guess: an old packet
-// that somebody sends again answers nothing.
 func (ds *datagrams) begin(to view.NodeID) (uint64, *datagram) {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -79,41 +83,64 @@ func (ds *datagrams) answered(from view.NodeID, id uint64, o outcome) {
 // CallIdempotent is Call for a small request that may be handled more than once,
 // at any time until ctx ends: the peer's Config.Idempotent must say so of its
 // method. It goes by packet, so that nothing that was lost before holds it up as
-// on a stream: again after a sixteenth of the time that ctx allows, then after an
-// eighth and so on, and over the data connection too from the second time on.
-// The first answer counts. Without a deadline or a data connection, and when it
+// on a stream: again after a sixteenth of the time that ctx allows, a second at
+// most, then after twice that and so on, and over the data connection too from the
+// second time on, or as soon as the peer says so. The first answer counts. Without a deadline or a data connection, and when it
 // does not fit into a packet, it is Call.
 func (l *Link) CallIdempotent(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
 	deadline, bounded := ctx.Deadline()
-	addr, known := l.cfg.Resolve(to)
-	if !bounded || !known || len(req) > packetRoom-wire.MaxFrameHeader || len(method) > wire.MaxFrameText || l.peers.use(to) == nil {
+	if !bounded || l.peers.use(to) == nil || len(req) > datagramRoom || len(method) > wire.MaxFrameText {
 		return l.Call(ctx, to, method, req)
 	}
 	ctx, cancel := context.WithCancel(ctx) // ends what goes over the connection
 	defer cancel()
 	id, d := l.datagrams.begin(to)
 	defer l.datagrams.end(id)
-	l.stats.callsOut.Add(1)
-	var beside chan outcome
-	for wait := time.Until(deadline) / firstWait; ; wait *= 2 {
-		left, err := timeLeft(ctx)
-		if err != nil {
-			return nil, err
+
+	var beside chan outcome // of the same request over the connection
+	var failed error        // there
+	stream := func() {
+		if beside == nil && failed == nil {
+			beside = l.callBeside(ctx, to, method, req)
 		}
-		_ = l.sendFrame(to, addr, wire.FrameRequest, id, left, method, req)
+	}
+	send := func() {
+		left, err := timeLeft(ctx)
+		c := l.peers.use(to)
+		if err != nil || c == nil || l.sendFrame(c, wire.FrameRequest, id, left, method, req) != nil {
+			stream()
+		}
+	}
+	wait := min(time.Until(deadline)/firstWait, longestWait)
+	again := time.NewTimer(wait)
+	defer again.Stop()
+	for send(); ; {
 		select {
 		case o := <-d.answer:
-			return o.reply, o.err
+			if !errors.Is(o.err, errByStream) {
+				return o.reply, o.err
+			}
+			again.Stop()
+			stream()
 		case o := <-beside:
-			return o.reply, o.err
+			if !errors.Is(o.err, ErrUnreachable) && !errors.Is(o.err, ErrOverloaded) {
+				return o.reply, o.err
+			}
+			failed, beside = o.err, nil // but one more packet may be answered
+			again.Reset(wait)
+			send()
+		case <-again.C:
+			if failed != nil {
+				return nil, failed
+			}
+			wait *= 2
+			again.Reset(wait)
+			stream()
+			send()
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-l.group.Context().Done():
 			return nil, ErrClosed
-		case <-time.After(wait):
-		}
-		if beside == nil {
-			beside = l.callBeside(ctx, to, method, req)
 		}
 	}
 }
@@ -130,60 +157,72 @@ func (l *Link) callBeside(ctx context.Context, to view.NodeID, method string, re
 	return done
 }
 
-// sendFrame sends a frame as a packet.
-func (l *Link) sendFrame(to view.NodeID, addr netip.AddrPort, kind wire.FrameKind, id, aux uint64, text string, payload []byte) error {
+// sendFrame sends a frame to the other end of a connection by packet.
+func (l *Link) sendFrame(c *conn, kind wire.FrameKind, id, aux uint64, text string, payload []byte) error {
+	addr, ok := l.cfg.Resolve(c.peer.ID)
+	if !ok {
+		return ErrUnknownPeer
+	}
 	frame := wire.AppendFrame(make([]byte, 0, wire.MaxPacket), kind, id, aux, text, payload)
-	return l.sendPacket(wire.PacketFrame, to, addr, frame[wire.FramePrefix:])
+	sealed := c.pair.seal(make([]byte, 0, wire.MaxPacket), frame[wire.FramePrefix:])
+	return l.sendPacket(wire.PacketFrame, c.peer.ID, addr, sealed)
 }
 
 // receiveFrame takes in a frame that came by packet.
-func (l *Link) receiveFrame(packet wire.PacketHeader, frame []byte) {
-	h, n, err := wire.DecodeFrameHeader(frame)
+func (l *Link) receiveFrame(from view.NodeID, sealed []byte) {
+	c, frame, err := l.peers.open(from, sealed)
+	var h wire.FrameHeader
+	var n int
+	if err == nil {
+		h, n, err = wire.DecodeFrameHeader(frame)
+	}
 	if err != nil {
 		l.stats.packetsRefused.Add(1)
 		return
 	}
-	switch text, payload := string(h.Text), frame[n:]; h.Kind {
-	case wire.FrameRequest:
-		l.serveDatagram(packet, h, payload)
-	case wire.FrameReply:
-		l.datagrams.answered(packet.From, h.ID, outcome{payload, nil})
-	case wire.FrameFailure:
-		l.datagrams.answered(packet.From, h.ID, outcome{nil, errorOf(text, string(payload))})
+	switch text, payload := string(h.Text), frame[n:]; {
+	case h.Kind == wire.FrameRequest && h.Aux > 0:
+		l.serveDatagram(c, h, payload)
+	case h.Kind == wire.FrameReply:
+		l.datagrams.answered(from, h.ID, outcome{payload, nil})
+	case h.Kind == wire.FrameFailure && text == codeByStream:
+		l.datagrams.answered(from, h.ID, outcome{nil, errByStream})
+	case h.Kind == wire.FrameFailure:
+		l.datagrams.answered(from, h.ID, outcome{nil, errorOf(text, string(payload))})
+	case h.Kind == wire.FrameDrain:
+		l.peers.renew(from)
 	default:
 		l.stats.packetsRefused.Add(1)
 	}
 }
 
-// serveDatagram has a request that came by packet handled, if the process that
-// sent it has a data connection here. An answer that does not fit into a packet
-// is not sent: the request comes over the connection, too.
-func (l *Link) serveDatagram(packet wire.PacketHeader, h wire.FrameHeader, req []byte) {
-	from, method := packet.From, string(h.Text)
-	ttl := time.Duration(min(h.Aux, uint64(longestRequest/time.Millisecond))) * time.Millisecond
-	c := l.peers.use(from)
-	if c == nil || c.peer.Boot != packet.Boot || c.peer.Instance != packet.Instance || !l.cfg.Idempotent(method) {
-		l.stats.packetsRefused.Add(1)
+// serveDatagram has a request that came by packet handled. What cannot be, or be
+// answered by packet, is to come over the connection.
+func (l *Link) serveDatagram(c *conn, h wire.FrameHeader, req []byte) {
+	from, method := c.peer.ID, string(h.Text)
+	byStream := func() { _ = l.sendFrame(c, wire.FrameFailure, h.ID, 0, codeByStream, nil) }
+	if !l.cfg.Idempotent(method) {
+		byStream()
 		return
 	}
 	if !l.datagrams.served.enter(from) {
 		l.stats.overloaded.Add(1)
 		return
 	}
-	l.stats.callsIn.Add(1)
+	ttl := min(h.Aux, uint64(longestRequest/time.Millisecond))
 	if !l.group.Go(func(ctx context.Context) {
 		defer l.datagrams.served.leave(from)
-		ctx, cancel := context.WithTimeout(ctx, ttl)
+		ctx, cancel := context.WithTimeout(ctx, time.Duration(ttl)*time.Millisecond)
 		defer cancel()
-		kind, code := wire.FrameReply, ""
 		reply, err := l.cfg.Handle(ctx, from, method, req)
-		if err != nil {
-			var words string
-			code, words = failureOf(ctx, err)
-			kind, reply = wire.FrameFailure, []byte(words)
-		}
-		if addr, ok := l.cfg.Resolve(from); ok && len(reply) <= packetRoom-wire.MaxFrameHeader {
-			_ = l.sendFrame(from, addr, kind, h.ID, 0, code, reply)
+		switch {
+		case err != nil:
+			code, words := failureOf(ctx, err)
+			_ = l.sendFrame(c, wire.FrameFailure, h.ID, 0, code, []byte(words[:min(len(words), datagramRoom)]))
+		case len(reply) > datagramRoom:
+			byStream()
+		default:
+			_ = l.sendFrame(c, wire.FrameReply, h.ID, 0, "", reply)
 		}
 	}) {
 		l.datagrams.served.leave(from)

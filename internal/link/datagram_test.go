@@ -90,18 +90,17 @@ func TestDatagramsUnderLoss(t *testing.T) {
 	withAsked(t, answered, func(t *testing.T, v *asked) {
 		v.meet()
 		v.net.SetPaths(memnet.Path{Delay: time.Millisecond, Loss: 0.2})
-		late := 0
+		bad := 0
 		for range 500 {
 			begin := time.Now()
-			if _, err := v.ask("many", "x", 2*time.Second); err != nil {
-				t.Fatal(err)
-			}
-			if time.Since(begin) > 900*time.Millisecond {
-				late++
+			if _, err := v.ask("many", "x", 2*time.Second); err != nil || time.Since(begin) > 900*time.Millisecond {
+				bad++
 			}
 		}
-		if late > 15 { // each of four packets, or its answer, is lost: 0.36^4
-			t.Errorf("%d of 500 took longer than 900 ms", late)
+		// Each of four packets, or its answer, is lost: 0.36^4 of 500 are eight, if
+		// the stream stands still all the time. It does so for seconds, and not often.
+		if bad > 10 {
+			t.Errorf("%d of 500 failed or took longer than 900 ms", bad)
 		}
 	})
 }
@@ -120,17 +119,23 @@ func TestDatagramFallsBack(t *testing.T) {
 		for _, c := range []struct {
 			method, req, want string
 			packets           uint64 // sent by a
-			runs              int64
+			calls             uint64 // over the connection
+			runs              int64  // of the handler
 		}{
-			{"once", "x", "x", 2, 1},
-			{"many", long, long, 0, 1},
-			{"many long", "x", long, 2, 3}, // by packet, by packet again, over the connection
+			{"many", "x", "x", 1, 0, 1},
+			{"once", "x", "x", 1, 1, 1},
+			{"many", long, long, 0, 1, 1},
+			{"many long", "x", long, 1, 1, 2},
 		} {
-			packets, runs, begin := v.a.Stats().PacketsOut, v.runs.Load(), time.Now()
+			before, runs := v.a.Stats(), v.runs.Load()
+			begin := time.Now()
 			got, err := v.ask(c.method, c.req, 1600*time.Millisecond)
+			took := time.Since(begin)
 			time.Sleep(time.Second)
-			if err != nil || got != c.want || v.a.Stats().PacketsOut-packets != c.packets || v.runs.Load()-runs != c.runs || time.Since(begin) > 1200*time.Millisecond {
-				t.Errorf("%s: %v, %d packets, %d runs, %v", c.method, err, v.a.Stats().PacketsOut-packets, v.runs.Load()-runs, time.Since(begin))
+			after := v.a.Stats()
+			packets, calls, runs := after.PacketsOut-before.PacketsOut, after.CallsOut-before.CallsOut, v.runs.Load()-runs
+			if err != nil || got != c.want || packets != c.packets || calls != c.calls || runs != c.runs || took > 50*time.Millisecond {
+				t.Errorf("%s: %v, %d packets, %d calls, %d runs, %v", c.method, err, packets, calls, runs, took)
 			}
 		}
 		v.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond, MTU: 1})
@@ -141,30 +146,79 @@ func TestDatagramFallsBack(t *testing.T) {
 	})
 }
 
-// A packet of a process with which there is no connection is not served: its hello
-// was not accepted.
+// That the connection has no room says nothing of packets.
+func TestDatagramWhenTheStreamFails(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, w *virtual) {
+		w.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond, MTU: 1}) // no UDP
+		a, b := w.up(1), w.up(2, func(c *Config) {
+			c.Limits.Handlers = 1
+			c.Idempotent = func(method string) bool { return method == "many" }
+			c.Handle = func(ctx context.Context, _ view.NodeID, method string, _ []byte) ([]byte, error) {
+				if method == "wait" {
+					<-ctx.Done()
+				}
+				return nil, nil
+			}
+		})
+		done := make(chan error, 1)
+		go func() {
+			_, err := a.Call(ctxIn(10*time.Second), 2, "wait", nil)
+			done <- err
+		}()
+		time.Sleep(time.Second)
+		begin := time.Now()
+		if _, err := a.CallIdempotent(ctxIn(1600*time.Millisecond), 2, "many", nil); !errors.Is(err, ErrOverloaded) || time.Since(begin) > 400*time.Millisecond {
+			t.Errorf("neither way: %v after %v", err, time.Since(begin))
+		}
+		time.AfterFunc(50*time.Millisecond, func() { w.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond}) })
+		begin = time.Now()
+		if _, err := a.CallIdempotent(ctxIn(1600*time.Millisecond), 2, "many", nil); err != nil || time.Since(begin) > 200*time.Millisecond {
+			t.Errorf("by packet: %v after %v", err, time.Since(begin))
+		}
+		<-done
+		a.Close()
+		b.Close()
+	})
+}
+
+// A packet that is not sealed for a connection between the two is not served: of a
+// process whose hello was not accepted, of another one that has the mesh's key, or
+// for an earlier connection.
 func TestDatagramOfAStranger(t *testing.T) {
 	withAsked(t, answered, func(t *testing.T, v *asked) {
-		send := func(l *Link) {
-			addr, _ := v.book.resolve(2)
-			if err := l.sendFrame(2, addr, wire.FrameRequest, 1, 1000, "many", nil); err != nil {
+		addr, _ := v.book.resolve(2)
+		want := func(what string, runs int64, refused uint64) {
+			t.Helper()
+			time.Sleep(time.Second)
+			if got, no := v.runs.Load(), v.b.Stats().PacketsRefused; got != runs || no != refused {
+				t.Errorf("%s: %d runs, %d refused", what, got, no)
+			}
+		}
+		frame := wire.AppendFrame(nil, wire.FrameRequest, 1, 1000, "many", nil)[wire.FramePrefix:]
+		send := func(l *Link, sealed []byte) {
+			if err := l.sendPacket(wire.PacketFrame, 2, addr, sealed); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Second)
 		}
-		if send(v.a); v.runs.Load() != 0 || v.b.Stats().PacketsRefused != 1 {
-			t.Errorf("served a stranger: %d runs, %d refused", v.runs.Load(), v.b.Stats().PacketsRefused)
-		}
+		send(v.a, append(make([]byte, 8), frame...))
+		want("without a connection", 0, 1)
 		v.meet()
-		if send(v.a); v.runs.Load() != 1 || v.b.Stats().PacketsRefused != 1 {
-			t.Errorf("did not serve one that it knows: %d runs, %d refused", v.runs.Load(), v.b.Stats().PacketsRefused)
-		}
+		of := v.a.peers.use(2).pair
+		send(v.a, of.seal(nil, frame))
+		want("of the other end", 1, 1)
 		other := v.start(1, func(c *Config) {
 			c.Instance, c.Network, c.Listen = 99, v.net.Host(hostAddr(1)), hostAddr(1).String()+":7001"
 		})
-		if send(other); v.runs.Load() != 1 || v.b.Stats().PacketsRefused != 2 {
-			t.Errorf("served another process of it: %d runs, %d refused", v.runs.Load(), v.b.Stats().PacketsRefused)
-		}
+		send(other, append(make([]byte, 8), frame...))
+		want("of one that has the mesh's key only", 1, 2)
+		old := of.seal(nil, frame)
+		v.a.Drop(2)
+		time.Sleep(time.Second)
+		v.meet()
+		send(v.a, old)
+		want("for an earlier connection", 1, 3)
+		send(v.a, v.a.peers.use(2).pair.seal(nil, frame))
+		want("for the present one", 2, 3)
 		other.Close()
 	})
 }
@@ -194,22 +248,25 @@ func TestDatagramErrors(t *testing.T) {
 			t.Errorf("%d are still being handled", n)
 		}
 		id, d := v.b.datagrams.begin(3) // whose answer is another's to give
-		to, _ := v.book.resolve(2)
+		c := v.a.peers.use(2)
 		refused := v.b.Stats().PacketsRefused
-		if err := v.a.sendFrame(2, to, wire.FrameReply, id, 0, "", nil); err != nil {
+		if err := v.a.sendFrame(c, wire.FrameReply, id, 0, "", nil); err != nil {
 			t.Fatal(err)
 		}
-		for _, kind := range []wire.FrameKind{wire.FrameReply, wire.FrameFailure, wire.FramePing, wire.FrameDrain} {
-			if err := v.a.sendFrame(2, to, kind, 7, 0, "", nil); err != nil {
+		for _, kind := range []wire.FrameKind{wire.FrameReply, wire.FrameFailure, wire.FramePing, wire.FrameRequest} {
+			if err := v.a.sendFrame(c, kind, 7, 0, "", nil); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := v.a.sendPacket(wire.PacketFrame, 2, to, []byte{1, 2}); err != nil {
-			t.Fatal(err)
+		addr, _ := v.book.resolve(2)
+		for _, sealed := range [][]byte{{1, 2}, c.pair.seal(nil, []byte{1, 2})} {
+			if err := v.a.sendPacket(wire.PacketFrame, 2, addr, sealed); err != nil {
+				t.Fatal(err)
+			}
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := v.b.Stats().PacketsRefused - refused; n != 3 || len(d.answer) != 0 || len(v.b.datagrams.waiting) != 1 || len(v.a.datagrams.waiting) != 0 {
+		if n := v.b.Stats().PacketsRefused - refused; n != 4 || len(d.answer) != 0 || len(v.b.datagrams.waiting) != 1 || len(v.a.datagrams.waiting) != 0 {
 			t.Errorf("%d refused, %d and %d wait", n, len(v.b.datagrams.waiting), len(v.a.datagrams.waiting))
 		}
 		if _, err := v.a.Call(ctxIn(time.Second), 2, "x", nil); !errors.As(err, &remote) {
@@ -227,9 +284,9 @@ func TestDatagramsAreBounded(t *testing.T) {
 		return nil, nil
 	}, func(t *testing.T, v *asked) {
 		v.meet()
-		to, _ := v.book.resolve(2)
+		c := v.a.peers.use(2)
 		for i := range uint64(3 * datagramsEach) {
-			if err := v.a.sendFrame(2, to, wire.FrameRequest, i+1, 5000, "many", nil); err != nil {
+			if err := v.a.sendFrame(c, wire.FrameRequest, i+1, 5000, "many", nil); err != nil {
 				t.Fatal(err)
 			}
 		}

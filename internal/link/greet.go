@@ -3,6 +3,7 @@ package link
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -98,6 +99,11 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 	}
 	window.Payload = nil
 	c := newConn(l, peer, raw, tc, br, window)
+	if tc, ok := tc.(*tls.Conn); ok {
+		if c.pair, err = newPair(tc, peer.Dialed); err != nil {
+			return nil, fmt.Errorf("link: keys of a connection: %w", err)
+		}
+	}
 	if peer.Dialed {
 		c.seq = l.dialed.Add(1)
 		_, err = tc.Write(wire.AppendFrame(nil, wire.FrameReady, c.seq, 0, "", nil))

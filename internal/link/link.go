@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -70,7 +71,7 @@ type Stats struct {
 	GossipDropped                 uint64 // memberlist was too slow to take them
 	GossipBytesIn, GossipBytesOut uint64 // of gossip streams, before TLS
 	DataBytesIn, DataBytesOut     uint64 // of data connections, before TLS
-	CallsIn, CallsOut             uint64
+	CallsIn, CallsOut             uint64 // over data connections
 	Overloaded                    uint64 // requests of others refused for want of room
 	ConnsRefused                  uint64 // connections closed before they were of use
 	Conns                         int    // data connections now
@@ -176,9 +177,15 @@ func (l *Link) Drop(id view.NodeID) { l.peers.drop(id) }
 
 // Renew replaces the data connection to a peer that is reached again, if there is
 // one: it may stand still for as long as the outage has lasted, since TCP tries
-// again ever more rarely. Requests under way on it may yet be answered. Both ends
-// are to be told; the one with the lower NodeID dials.
-func (l *Link) Renew(id view.NodeID) { l.peers.renew(id) }
+// again ever more rarely. Requests under way on it may yet be answered. The end with
+// the lower NodeID dials, the other asks it to.
+func (l *Link) Renew(id view.NodeID) {
+	if id > l.cfg.Self {
+		l.peers.renew(id)
+	} else if c := l.peers.use(id); c != nil && time.Since(c.since) >= stillNew {
+		_ = l.sendFrame(c, wire.FrameDrain, 0, 0, "", nil)
+	}
+}
 
 // Connected returns the peers with a data connection, sorted.
 func (l *Link) Connected() []view.NodeID { return l.peers.connected() }

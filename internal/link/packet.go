@@ -96,7 +96,7 @@ func (l *Link) readPackets(ctx context.Context) {
 		case wire.PacketProbeAck:
 			l.probes.heard(h, payload)
 		case wire.PacketFrame:
-			l.receiveFrame(h, payload)
+			l.receiveFrame(h.From, payload)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -13,6 +14,9 @@ import (
 // maxOld is how many connections to one peer may be finishing their requests
 // beside the one in use.
 const maxOld = 3
+
+// stillNew is how long ago a connection was made that needs no other in its place.
+const stillNew = 2 * time.Second
 
 // peers is the table of data connections. One connection per pair of nodes
 // is in use, both ways. When both dial at once, both keep the one that the
@@ -65,8 +69,8 @@ func (p *peers) get(ctx context.Context, id view.NodeID) (*conn, error) {
 	}
 }
 
-// use returns the connection to a peer that is in use, and counts that as such;
-// nil if there is none.
+// use returns the connection to a peer that is in use, if packets can go beside
+// it, and counts that as such.
 func (p *peers) use(id view.NodeID) *conn {
 	p.mu.Lock()
 	var c *conn
@@ -74,12 +78,32 @@ func (p *peers) use(id view.NodeID) *conn {
 		c = s.conn
 	}
 	p.mu.Unlock()
-	if c != nil {
-		c.mu.Lock()
-		c.used = true
-		c.mu.Unlock()
+	if c == nil || c.pair == nil {
+		return nil
 	}
+	c.noteUse()
 	return c
+}
+
+// open opens what the other end of a connection to a peer has sealed, also of one
+// that is not in use any more.
+func (p *peers) open(id view.NodeID, sealed []byte) (*conn, []byte, error) {
+	p.mu.Lock()
+	var all []*conn
+	if s := p.slots[id]; s != nil {
+		all = append(append(all, s.old...), s.conn)
+	}
+	p.mu.Unlock()
+	for _, c := range slices.Backward(all) {
+		if c == nil || c.pair == nil {
+			continue
+		}
+		if frame, err := c.pair.open(sealed); err == nil {
+			c.noteUse()
+			return c, frame, nil
+		}
+	}
+	return nil, nil, errNoPair
 }
 
 func (p *peers) lookUp(id view.NodeID) (*conn, *dialing, error) {
@@ -103,13 +127,14 @@ func (p *peers) lookUp(id view.NodeID) (*conn, *dialing, error) {
 	return nil, d, nil
 }
 
-// renew dials a peer anew beside the connection that there is. The end with the
-// lower id does: what it dials wins at both ends, see add.
+// renew dials a peer anew beside the connection that there is, unless that was made
+// just now. Only the end with the lower id may: what it dials wins at both ends,
+// see add.
 func (p *peers) renew(id view.NodeID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.slots[id]
-	if p.closed || s == nil || s.conn == nil || s.dial != nil || id < p.link.cfg.Self {
+	if p.closed || s == nil || s.conn == nil || s.dial != nil || id < p.link.cfg.Self || time.Since(s.conn.since) < stillNew {
 		return
 	}
 	d := &dialing{done: make(chan struct{})}

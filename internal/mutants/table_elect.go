@@ -158,7 +158,7 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-follows-silence-at-once", Rule: "a leader that fell silent is given a lease by those who do not vote, too",
-		File: "internal/elect/election.go", Old: "!f.Component[was.Node] && e.voter.d.Grant.Node != was.Node", New: "!f.Component[was.Node] && f.Component[was.Node]",
+		File: "internal/elect/election.go", Old: "!f.Component[was.Node] && !e.voter.supports(was)", New: "!f.Component[was.Node] && f.Component[was.Node]",
 		Packages: electTests, Tests: "TestClaimThatFellSilent",
 	},
 	{
@@ -195,6 +195,16 @@ var elections = []Mutant{
 		Name: "elect-takes-a-lost-bid-for-the-lead", Rule: "a grant for a term that was not won says nothing about the term that its node leads with",
 		File: "internal/elect/voter.go", Old: "claim.Term <= v.lapsedBy", New: "claim.Term <= v.lapsedIn",
 		Packages: electTests, Tests: "TestUnheardGrant",
+	},
+	{
+		Name: "elect-nominated-again", Rule: "a copy of a nomination that comes late is none",
+		File: "internal/elect/election.go", Old: "if nominee == e.self && term > e.freed[from] {", New: "if nominee == e.self {",
+		Packages: electTests, Tests: "TestNomination",
+	},
+	{
+		Name: "elect-sees-the-end-of-others-grants", Rule: "when a leader's lease ends is known by a grant of its own term",
+		File: "internal/elect/election.go", Old: "!e.voter.supports(was) {", New: "e.voter.d.Grant.Node != was.Node {",
+		Packages: electTests, Tests: "TestUnheardGrantKnows",
 	},
 	{
 		Name: "elect-forgets-what-it-renewed", Rule: "who renewed a term here and fell silent leads no more, whatever it asked for last",

@@ -5,22 +5,22 @@ const linkTests = "./internal/link"
 var link = []Mutant{
 	{
 		Name: "link-serves-anything-twice", Rule: "only requests that may be handled twice are taken by packet",
-		File: "internal/link/datagram.go", Old: "|| !l.cfg.Idempotent(method) {", New: "{",
+		File: "internal/link/datagram.go", Old: "if !l.cfg.Idempotent(method) {", New: "if method == \"\" {",
 		Packages: linkTests, Tests: "TestDatagramFallsBack",
 	},
 	{
-		Name: "link-serves-strangers-packets", Rule: "requests by packet need a hello that was accepted, of the very process",
-		File: "internal/link/datagram.go", Old: "c.peer.Boot != packet.Boot || c.peer.Instance != packet.Instance", New: "c.peer.Boot > packet.Boot",
+		Name: "link-one-key-for-all-packets", Rule: "requests by packet are sealed with keys that only the ends of a connection have",
+		File: "internal/link/pair.go", Old: "if !dialed {", New: "if clear(keys); !dialed {",
 		Packages: linkTests, Tests: "TestDatagramOfAStranger",
 	},
 	{
 		Name: "link-waits-for-a-stream", Rule: "a request that may be handled twice is not held up by what was lost before it",
-		File: "internal/link/datagram.go", Old: "|| l.peers.use(to) == nil {", New: "|| l.peers.use(to) != nil {",
+		File: "internal/link/datagram.go", Old: "if !bounded || l.peers.use(to) == nil ||", New: "if !bounded || l.peers.use(to) != nil ||",
 		Packages: linkTests, Tests: "TestDatagramPassesTheStream",
 	},
 	{
 		Name: "link-trusts-udp", Rule: "what gets no answer by packet goes over the connection",
-		File: "internal/link/datagram.go", Old: "if beside == nil {", New: "if beside != nil {",
+		File: "internal/link/datagram.go", Old: "if beside == nil && failed == nil {", New: "if beside != nil {",
 		Packages: linkTests, Tests: "TestDatagramFallsBack",
 	},
 	{
@@ -35,8 +35,23 @@ var link = []Mutant{
 	},
 	{
 		Name: "link-renews-by-the-wrong-end", Rule: "a connection dialled to replace another one wins at both ends",
-		File: "internal/link/peers.go", Old: "s.dial != nil || id < p.link.cfg.Self {", New: "s.dial != nil || id > p.link.cfg.Self {",
+		File: "internal/link/peers.go", Old: "id < p.link.cfg.Self || time", New: "id > p.link.cfg.Self || time",
 		Packages: linkTests, Tests: "TestVirtualRenew",
+	},
+	{
+		Name: "link-renews-what-is-new", Rule: "a connection that was made just now is not replaced",
+		File: "internal/link/peers.go", Old: "time.Since(s.conn.since) < stillNew", New: "time.Since(s.conn.since) < 0",
+		Packages: linkTests, Tests: "TestVirtualRenew",
+	},
+	{
+		Name: "link-end-that-may-not-dial-is-silent", Rule: "either end can have a connection replaced",
+		File: "internal/link/datagram.go", Old: "l.peers.renew(from)", New: "_ = from",
+		Packages: linkTests, Tests: "TestVirtualRenew",
+	},
+	{
+		Name: "link-gives-up-with-the-stream", Rule: "that the connection fails does not end a call that a packet may answer",
+		File: "internal/link/datagram.go", Old: "if !errors.Is(o.err, ErrUnreachable) && !errors.Is(o.err, ErrOverloaded) {", New: "if true {",
+		Packages: linkTests, Tests: "TestDatagramWhen",
 	},
 	{
 		Name: "link-forgets-later-answers", Rule: "who closes waits for all that is being handled, also for what is answered later",

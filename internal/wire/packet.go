@@ -14,7 +14,7 @@ const (
 	PacketGossip   PacketKind = 1 // for memberlist
 	PacketProbe    PacketKind = 2 // a nonce of 8 bytes, to be sent back
 	PacketProbeAck PacketKind = 3 // the nonce of a probe
-	PacketFrame    PacketKind = 4 // a FrameRequest, FrameReply or FrameFailure without its length
+	PacketFrame    PacketKind = 4 // a counter of 8 bytes, and a frame without its length, sealed with it and a key of a data connection
 )
 
 const (
