@@ -85,8 +85,9 @@ func (ds *datagrams) answered(from view.NodeID, id uint64, o outcome) {
 // method. It goes by packet, so that nothing that was lost before holds it up as
 // on a stream: again after a sixteenth of the time that ctx allows, a second at
 // most, then after twice that and so on, and over the data connection too from the
-// second time on, or as soon as the peer says so. The first answer counts. Without a deadline or a data connection, and when it
-// does not fit into a packet, it is Call.
+// second time on, or as soon as the peer says so. The first answer counts. Without
+// a deadline or a data connection, and when it does not fit into a packet, it is
+// Call.
 func (l *Link) CallIdempotent(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
 	deadline, bounded := ctx.Deadline()
 	if !bounded || l.peers.use(to) == nil || len(req) > datagramRoom || len(method) > wire.MaxFrameText {
