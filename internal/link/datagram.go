@@ -2,8 +2,6 @@ package link
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"sync"
 	"time"
@@ -18,7 +16,7 @@ const (
 	datagramsEach  = 64               // requests by packet of one peer being handled at once
 	datagramsTotal = 512              // of all peers
 	longestRequest = 10 * time.Minute // by packet
-	datagramRoom   = packetRoom - pairOverhead - wire.MaxFrameHeader
+	datagramRoom   = pairRoom - wire.MaxFrameHeader
 
 	codeByStream = "by-stream" // the answer does not come by packet
 )
@@ -31,6 +29,7 @@ type datagrams struct {
 	served *gate[view.NodeID] // of others
 
 	mu      sync.Mutex
+	last    uint64               // id of a request
 	waiting map[uint64]*datagram // ours, by the id of the request
 }
 
@@ -50,13 +49,12 @@ func newDatagrams() *datagrams {
 }
 
 func (ds *datagrams) begin(to view.NodeID) (uint64, *datagram) {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	id, d := binary.BigEndian.Uint64(b[:]), &datagram{to: to, answer: make(chan outcome, 1)}
+	d := &datagram{to: to, answer: make(chan outcome, 1)}
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	ds.waiting[id] = d
-	return id, d
+	ds.last++
+	ds.waiting[ds.last] = d
+	return ds.last, d
 }
 
 func (ds *datagrams) end(id uint64) {
@@ -165,22 +163,22 @@ func (l *Link) sendFrame(c *conn, kind wire.FrameKind, id, aux uint64, text stri
 		return ErrUnknownPeer
 	}
 	frame := wire.AppendFrame(make([]byte, 0, wire.MaxPacket), kind, id, aux, text, payload)
-	sealed := c.pair.seal(make([]byte, 0, wire.MaxPacket), frame[wire.FramePrefix:])
-	return l.sendPacket(wire.PacketFrame, c.peer.ID, addr, sealed)
+	return l.writePacket(c.pair.seal(l.cfg.Self, frame[wire.FramePrefix:]), addr)
 }
 
 // receiveFrame takes in a frame that came by packet.
-func (l *Link) receiveFrame(from view.NodeID, sealed []byte) {
-	c, frame, err := l.peers.open(from, sealed)
+func (l *Link) receiveFrame(packet []byte) {
+	c, frame, err := l.peers.open(packet)
 	var h wire.FrameHeader
 	var n int
 	if err == nil {
 		h, n, err = wire.DecodeFrameHeader(frame)
 	}
-	if err != nil {
+	if err != nil || !l.cfg.Admit(c.peer.ID) {
 		l.stats.packetsRefused.Add(1)
 		return
 	}
+	from := c.peer.ID
 	switch text, payload := string(h.Text), frame[n:]; {
 	case h.Kind == wire.FrameRequest && h.Aux > 0:
 		l.serveDatagram(c, h, payload)

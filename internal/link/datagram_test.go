@@ -182,43 +182,52 @@ func TestDatagramWhenTheStreamFails(t *testing.T) {
 }
 
 // A packet that is not sealed for a connection between the two is not served: of a
-// process whose hello was not accepted, of another one that has the mesh's key, or
-// for an earlier connection.
+// process whose hello was not accepted, of another one that has the mesh's key, of
+// an earlier connection; nor is one served again.
 func TestDatagramOfAStranger(t *testing.T) {
 	withAsked(t, answered, func(t *testing.T, v *asked) {
 		addr, _ := v.book.resolve(2)
-		want := func(what string, runs int64, refused uint64) {
-			t.Helper()
-			time.Sleep(time.Second)
-			if got, no := v.runs.Load(), v.b.Stats().PacketsRefused; got != runs || no != refused {
-				t.Errorf("%s: %d runs, %d refused", what, got, no)
-			}
-		}
 		frame := wire.AppendFrame(nil, wire.FrameRequest, 1, 1000, "many", nil)[wire.FramePrefix:]
-		send := func(l *Link, sealed []byte) {
-			if err := l.sendPacket(wire.PacketFrame, 2, addr, sealed); err != nil {
+		runs, refused := int64(0), uint64(0)
+		send := func(what string, served bool, l *Link, packet []byte) {
+			t.Helper()
+			if err := l.writePacket(packet, addr); err != nil {
 				t.Fatal(err)
 			}
+			time.Sleep(time.Second)
+			if served {
+				runs++
+			} else {
+				refused++
+			}
+			if got, no := v.runs.Load(), v.b.Stats().PacketsRefused; got != runs || no != refused {
+				t.Errorf("%s: %d runs, %d refused, want %d, %d", what, got, no, runs, refused)
+			}
 		}
-		send(v.a, append(make([]byte, 8), frame...))
-		want("without a connection", 0, 1)
+		guess := append(wire.AppendFramePacketHeader(nil, wire.FramePacketHeader{From: 1, Counter: 1 << 40}), frame...)
+		send("without a connection", false, v.a, guess)
 		v.meet()
-		of := v.a.peers.use(2).pair
-		send(v.a, of.seal(nil, frame))
-		want("of the other end", 1, 1)
+		first := v.a.peers.use(2).pair.seal(1, frame)
+		send("of the other end", true, v.a, first)
+		send("the same again", false, v.a, first)
+		send("of nobody", false, v.a, guess)
+		send("for the other direction", false, v.a, v.b.peers.use(1).pair.seal(1, frame))
+		send("in another's name", false, v.a, v.a.peers.use(2).pair.seal(3, frame))
 		other := v.start(1, func(c *Config) {
 			c.Instance, c.Network, c.Listen = 99, v.net.Host(hostAddr(1)), hostAddr(1).String()+":7001"
 		})
-		send(other, append(make([]byte, 8), frame...))
-		want("of one that has the mesh's key only", 1, 2)
-		old := of.seal(nil, frame)
+		s := new(sealScratch)
+		sealed, err := other.sealer.seal(s, wire.PacketFrame, 2, frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		send("with the mesh's key", false, other, sealed)
+		old := v.a.peers.use(2).pair.seal(1, frame)
 		v.a.Drop(2)
 		time.Sleep(time.Second)
 		v.meet()
-		send(v.a, old)
-		want("for an earlier connection", 1, 3)
-		send(v.a, v.a.peers.use(2).pair.seal(nil, frame))
-		want("for the present one", 2, 3)
+		send("for an earlier connection", false, v.a, old)
+		send("for the present one", true, v.a, v.a.peers.use(2).pair.seal(1, frame))
 		other.Close()
 	})
 }
@@ -259,8 +268,8 @@ func TestDatagramErrors(t *testing.T) {
 			}
 		}
 		addr, _ := v.book.resolve(2)
-		for _, sealed := range [][]byte{{1, 2}, c.pair.seal(nil, []byte{1, 2})} {
-			if err := v.a.sendPacket(wire.PacketFrame, 2, addr, sealed); err != nil {
+		for _, packet := range [][]byte{{1, 4}, c.pair.seal(1, []byte{1, 2})} {
+			if err := v.a.writePacket(packet, addr); err != nil {
 				t.Fatal(err)
 			}
 		}

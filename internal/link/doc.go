@@ -2,8 +2,8 @@
 // Network that carries three things.
 //
 //   - Packets, sealed with a key of their sender and opened before anything
-//     else looks at them: memberlist's gossip, direct probes, and, sealed
-//     again for one data connection, small requests that may be handled twice.
+//     else looks at them: memberlist's gossip and direct probes. Small requests
+//     that may be handled twice are sealed with a key of a data connection.
 //   - Gossip streams for memberlist, over TLS with both ends authenticated.
 //     What reaches memberlist's and serf's parsers, by packet or by stream,
 //     was screened first: a peer that holds the mesh secret must not be able

@@ -48,6 +48,10 @@ func (l *Link) sendPacket(kind wire.PacketKind, to view.NodeID, addr netip.AddrP
 	if err != nil {
 		return err
 	}
+	return l.writePacket(packet, addr)
+}
+
+func (l *Link) writePacket(packet []byte, addr netip.AddrPort) error {
 	if err := writeTo(l.packets, packet, addr); err != nil {
 		return err // as it is: memberlist looks at its type
 	}
@@ -80,6 +84,10 @@ func (l *Link) readPackets(ctx context.Context) {
 			l.stats.packetsRefused.Add(1)
 			continue
 		}
+		if wire.IsFramePacket(buf[:n]) {
+			l.receiveFrame(buf[:n])
+			continue
+		}
 		h, payload, err := opener.open(buf[:n])
 		if err == nil && (h.From == l.cfg.Self || !l.cfg.Admit(h.From)) {
 			err = ErrUntrusted
@@ -95,8 +103,6 @@ func (l *Link) readPackets(ctx context.Context) {
 			l.answerProbe(h.From, remote, payload)
 		case wire.PacketProbeAck:
 			l.probes.heard(h, payload)
-		case wire.PacketFrame:
-			l.receiveFrame(h.From, payload)
 		}
 	}
 }

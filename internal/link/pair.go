@@ -8,22 +8,25 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 const (
-	pairLabel    = "EXPORTER-skein-datagram-1"
-	pairOverhead = 8 + chacha20poly1305.Overhead // of a counter and a seal
+	pairLabel = "EXPORTER-skein-datagram-1"
+	pairRoom  = wire.MaxPacket - wire.FramePacketHeaderSize - chacha20poly1305.Overhead
 )
 
 var errNoPair = errors.New("link: packet is not sealed for a data connection of its sender")
 
 // pair seals what two processes send each other by packet beside a data connection,
 // with keys that only its ends have (RFC 8446, 7.5): nobody else of the mesh can speak
-// for one of them, and nothing that was recorded before opens after a restart.
-// Repeated packets are refused by what is around it, see opener.
+// for one of them, and nothing that was recorded opens on another connection.
 type pair struct {
-	out, in cipher.AEAD // nil when there is no TLS: nothing is sealed or opened
+	out, in cipher.AEAD
 	sent    atomic.Uint64
+	window  window // of what came; for the one goroutine that reads packets
 }
 
 // newPair derives the keys of a connection, one for each direction.
@@ -44,25 +47,27 @@ func newPair(tc *tls.Conn, dialed bool) (*pair, error) {
 	return p, err
 }
 
-func pairNonce(counter []byte) []byte {
-	return append(make([]byte, chacha20poly1305.NonceSize-8, chacha20poly1305.NonceSize), counter...)
+func pairNonce(counter uint64) []byte {
+	return binary.BigEndian.AppendUint64(make([]byte, chacha20poly1305.NonceSize-8, chacha20poly1305.NonceSize), counter)
 }
 
-// seal appends 8 bytes of a counter and the sealed frame to dst.
-func (p *pair) seal(dst, frame []byte) []byte {
-	n := len(dst)
-	dst = binary.BigEndian.AppendUint64(dst, p.sent.Add(1))
-	return p.out.Seal(dst, pairNonce(dst[n:]), frame, nil)
+// seal returns a packet.
+func (p *pair) seal(from view.NodeID, frame []byte) []byte {
+	counter := p.sent.Add(1)
+	header := wire.AppendFramePacketHeader(make([]byte, 0, wire.MaxPacket), wire.FramePacketHeader{From: from, Counter: counter})
+	return p.out.Seal(header, pairNonce(counter), frame, header)
 }
 
-// open reads what the other end has sealed.
-func (p *pair) open(sealed []byte) ([]byte, error) {
-	if len(sealed) < pairOverhead {
-		return nil, errNoPair
+// open returns what the other end has sealed, once.
+func (p *pair) open(h wire.FramePacketHeader, packet []byte) ([]byte, error) {
+	if p.window.seen(h.Counter) {
+		return nil, errReplayed
 	}
-	frame, err := p.in.Open(nil, pairNonce(sealed[:8]), sealed[8:], nil)
+	header, sealed := packet[:wire.FramePacketHeaderSize], packet[wire.FramePacketHeaderSize:]
+	frame, err := p.in.Open(make([]byte, 0, len(sealed)), pairNonce(h.Counter), sealed, header)
 	if err != nil {
 		return nil, errNoPair
 	}
+	p.window.mark(h.Counter)
 	return frame, nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -86,24 +87,30 @@ func (p *peers) use(id view.NodeID) *conn {
 }
 
 // open opens what the other end of a connection to a peer has sealed, also of one
-// that is not in use any more.
-func (p *peers) open(id view.NodeID, sealed []byte) (*conn, []byte, error) {
+// that is not in use any more. One goroutine at a time may call it.
+func (p *peers) open(packet []byte) (*conn, []byte, error) {
+	h, err := wire.DecodeFramePacketHeader(packet)
+	if err != nil {
+		return nil, nil, err
+	}
 	p.mu.Lock()
 	var all []*conn
-	if s := p.slots[id]; s != nil {
+	if s := p.slots[h.From]; s != nil {
 		all = append(append(all, s.old...), s.conn)
 	}
 	p.mu.Unlock()
+	err = errNoPair
 	for _, c := range slices.Backward(all) {
 		if c == nil || c.pair == nil {
 			continue
 		}
-		if frame, err := c.pair.open(sealed); err == nil {
+		var frame []byte
+		if frame, err = c.pair.open(h, packet); err == nil {
 			c.noteUse()
 			return c, frame, nil
 		}
 	}
-	return nil, nil, errNoPair
+	return nil, nil, err
 }
 
 func (p *peers) lookUp(id view.NodeID) (*conn, *dialing, error) {

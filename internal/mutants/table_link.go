@@ -24,6 +24,11 @@ var link = []Mutant{
 		Packages: linkTests, Tests: "TestDatagramFallsBack",
 	},
 	{
+		Name: "link-serves-a-packet-again", Rule: "a packet for a connection is opened once",
+		File: "internal/link/pair.go", Old: "p.window.mark(h.Counter)", New: "_ = p",
+		Packages: linkTests, Tests: "TestDatagramOfAStranger",
+	},
+	{
 		Name: "link-packets-without-a-share", Rule: "the requests by packet of one peer are bounded",
 		File: "internal/link/datagram.go", Old: "newGate[view.NodeID](datagramsTotal, datagramsEach)", New: "newGate[view.NodeID](datagramsTotal, datagramsTotal)",
 		Packages: linkTests, Tests: "TestDatagramsAreBounded",

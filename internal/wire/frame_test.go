@@ -99,6 +99,25 @@ func TestPacketHeader(t *testing.T) {
 	}
 }
 
+func TestFramePacketHeader(t *testing.T) {
+	h := FramePacketHeader{From: 0x0102030405060708, Counter: 5}
+	b := AppendFramePacketHeader(nil, h)
+	golden(t, "frame-packet-header", b)
+	if got, err := DecodeFramePacketHeader(append(b, 1, 2, 3)); err != nil || got != h || len(b) != FramePacketHeaderSize || !IsFramePacket(b) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	other := AppendPacketHeader(nil, PacketHeader{Kind: PacketProbe, From: 1, Counter: 1})
+	newer := append([]byte{2}, b[1:]...)
+	for _, bad := range [][]byte{nil, b[:1], b[:len(b)-1], other, newer, AppendFramePacketHeader(nil, FramePacketHeader{From: 1}), AppendFramePacketHeader(nil, FramePacketHeader{Counter: 1})} {
+		if _, err := DecodeFramePacketHeader(bad); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%x: %v", bad, err)
+		}
+	}
+	if _, err := DecodePacketHeader(append(b, make([]byte, PacketHeaderSize)...)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("taken for a packet of another kind: %v", err)
+	}
+}
+
 func TestGreeting(t *testing.T) {
 	g := Greeting{Node: 0xfeed, Boot: 3, Instance: 1 << 63, Requests: 1024, Bytes: 8 << 20, MaxPayload: 4 << 20, Payload: []byte("who I am")}
 	b := AppendGreeting(nil, g)
@@ -169,6 +188,15 @@ func FuzzDecodePacketHeader(f *testing.F) {
 	f.Add(AppendPacketHeader(nil, PacketHeader{Kind: PacketGossip, From: 1, Boot: 2, Instance: 3, Counter: 4}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, err := DecodePacketHeader(b); err == nil && !bytes.Equal(AppendPacketHeader(nil, h), b[:PacketHeaderSize]) {
+			t.Fatalf("%x reads as %+v", b, h)
+		}
+	})
+}
+
+func FuzzDecodeFramePacketHeader(f *testing.F) {
+	f.Add(AppendFramePacketHeader(nil, FramePacketHeader{From: 1, Counter: 4}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h, err := DecodeFramePacketHeader(b); err == nil && !bytes.Equal(AppendFramePacketHeader(nil, h), b[:FramePacketHeaderSize]) {
 			t.Fatalf("%x reads as %+v", b, h)
 		}
 	})

@@ -14,7 +14,7 @@ const (
 	PacketGossip   PacketKind = 1 // for memberlist
 	PacketProbe    PacketKind = 2 // a nonce of 8 bytes, to be sent back
 	PacketProbeAck PacketKind = 3 // the nonce of a probe
-	PacketFrame    PacketKind = 4 // a counter of 8 bytes, and a frame without its length, sealed with it and a key of a data connection
+	PacketFrame    PacketKind = 4 // a frame without its length; behind a FramePacketHeader
 )
 
 const (
@@ -22,11 +22,12 @@ const (
 
 	// MaxPacket is what fits into one datagram on any path (IPv6 guarantees
 	// 1280 bytes with its own headers).
-	MaxPacket        = 1200
-	PacketHeaderSize = 34
+	MaxPacket             = 1200
+	PacketHeaderSize      = 34
+	FramePacketHeaderSize = 18
 )
 
-// PacketHeader precedes every sealed packet, in the clear but authenticated.
+// PacketHeader precedes every sealed packet but one of kind PacketFrame, in the clear but authenticated.
 // From, Boot and Instance choose the key; Counter is the nonce under it.
 type PacketHeader struct {
 	Kind           PacketKind
@@ -67,8 +68,44 @@ func DecodePacketHeader(packet []byte) (PacketHeader, error) {
 		Instance: binary.BigEndian.Uint64(packet[18:]),
 		Counter:  binary.BigEndian.Uint64(packet[26:]),
 	}
-	if packet[0] == 0 || h.Kind < PacketGossip || h.Kind > PacketFrame || h.From == 0 || h.Counter == 0 {
+	if packet[0] == 0 || h.Kind < PacketGossip || h.Kind > PacketProbeAck || h.From == 0 || h.Counter == 0 {
 		return PacketHeader{}, fmt.Errorf("wire: packet: %w: no such header", ErrMalformed)
+	}
+	return h, nil
+}
+
+// FramePacketHeader precedes a packet that is sealed with a key of a data connection
+// to From, in the clear but authenticated. Counter is the nonce under it.
+type FramePacketHeader struct {
+	From    view.NodeID
+	Counter uint64
+}
+
+// IsFramePacket tells whether a packet has a FramePacketHeader, if it is whole.
+func IsFramePacket(packet []byte) bool {
+	return len(packet) > 1 && packet[0] == packetVersion && PacketKind(packet[1]) == PacketFrame
+}
+
+// AppendFramePacketHeader appends 18 bytes, big endian:
+//
+//	0   version=1
+//	1   kind=4
+//	2   from
+//	10  counter
+func AppendFramePacketHeader(dst []byte, h FramePacketHeader) []byte {
+	dst = append(dst, packetVersion, byte(PacketFrame))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.From))
+	return binary.BigEndian.AppendUint64(dst, h.Counter)
+}
+
+// DecodeFramePacketHeader reads the header of a packet for which IsFramePacket holds.
+func DecodeFramePacketHeader(packet []byte) (FramePacketHeader, error) {
+	if !IsFramePacket(packet) || len(packet) < FramePacketHeaderSize {
+		return FramePacketHeader{}, fmt.Errorf("wire: packet: %w: %d bytes, no frame", ErrMalformed, len(packet))
+	}
+	h := FramePacketHeader{From: view.NodeID(binary.BigEndian.Uint64(packet[2:])), Counter: binary.BigEndian.Uint64(packet[10:])}
+	if h.From == 0 || h.Counter == 0 {
+		return FramePacketHeader{}, fmt.Errorf("wire: packet: %w: no such header", ErrMalformed)
 	}
 	return h, nil
 }
