@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -95,65 +96,89 @@ func (l *Link) CallIdempotent(ctx context.Context, to view.NodeID, method string
 	defer cancel()
 	id, d := l.datagrams.begin(to)
 	defer l.datagrams.end(id)
+	r := &repeated{link: l, to: to, method: method, req: req, id: id}
+	return r.ask(ctx, d.answer, min(time.Until(deadline)/firstWait, longestWait))
+}
 
-	var beside chan outcome // of the same request over the connection
-	var failed error        // there
-	stream := func() {
-		if beside == nil && failed == nil {
-			beside = l.callBeside(ctx, to, method, req)
-		}
-	}
-	send := func() {
-		left, err := timeLeft(ctx)
-		c := l.peers.use(to)
-		if err != nil || c == nil || l.sendFrame(c, wire.FrameRequest, id, left, method, req) != nil {
-			stream()
-		}
-	}
-	wait := min(time.Until(deadline)/firstWait, longestWait)
+// repeated is a request that goes by packet and beside that over the connection.
+type repeated struct {
+	link   *Link
+	to     view.NodeID
+	method string
+	req    []byte
+	id     uint64
+
+	beside     chan outcome // over the connection, once it was made
+	failed     error        // there
+	streamOnly bool         // the peer does not answer by packet
+}
+
+func (r *repeated) ask(ctx context.Context, answer <-chan outcome, first time.Duration) ([]byte, error) {
+	wait := first
 	again := time.NewTimer(wait)
 	defer again.Stop()
-	for send(); ; {
+	if !r.send(ctx) {
+		r.stream(ctx)
+	}
+	for {
 		select {
-		case o := <-d.answer:
+		case o := <-answer:
 			if !errors.Is(o.err, errByStream) {
 				return o.reply, o.err
 			}
+			if r.failed != nil {
+				return nil, r.failed
+			}
+			r.streamOnly = true
 			again.Stop()
-			stream()
-		case o := <-beside:
-			if !errors.Is(o.err, ErrUnreachable) && !errors.Is(o.err, ErrOverloaded) {
+			r.stream(ctx)
+		case o := <-r.beside:
+			passing := errors.Is(o.err, ErrUnreachable) || errors.Is(o.err, ErrOverloaded)
+			if !passing || r.streamOnly || !r.send(ctx) {
 				return o.reply, o.err
 			}
-			failed, beside = o.err, nil // but one more packet may be answered
-			again.Reset(wait)
-			send()
+			r.failed = o.err // but one more packet may be answered
+			again.Reset(first)
 		case <-again.C:
-			if failed != nil {
-				return nil, failed
+			if r.failed != nil {
+				return nil, r.failed
 			}
 			wait *= 2
 			again.Reset(wait)
-			stream()
-			send()
+			r.stream(ctx)
+			r.send(ctx)
 		case <-ctx.Done():
+			if r.failed != nil {
+				return nil, r.failed
+			}
 			return nil, ctx.Err()
-		case <-l.group.Context().Done():
+		case <-r.link.group.Context().Done():
 			return nil, ErrClosed
 		}
 	}
 }
 
-// callBeside makes a request over the data connection.
-func (l *Link) callBeside(ctx context.Context, to view.NodeID, method string, req []byte) chan outcome {
+// send tells whether a packet could be sent.
+func (r *repeated) send(ctx context.Context) bool {
+	left, err := timeLeft(ctx)
+	c := r.link.peers.use(r.to)
+	return err == nil && c != nil && r.link.sendFrame(c, wire.FrameRequest, r.id, left, r.method, r.req) == nil
+}
+
+// stream makes the request over the connection, once.
+func (r *repeated) stream(ctx context.Context) {
+	if r.beside != nil {
+		return
+	}
 	done := make(chan outcome, 1)
-	if !l.group.Go(func(context.Context) {
-		reply, err := l.Call(ctx, to, method, req)
+	r.beside = done
+	req := slices.Clone(r.req) // it may be read after ask has returned
+	if !r.link.group.Go(func(context.Context) {
+		reply, err := r.link.Call(ctx, r.to, r.method, req)
 		done <- outcome{reply, err}
 	}) {
 		done <- outcome{nil, ErrClosed}
 	}
-	return done
 }
 
 // sendFrame sends a frame to the other end of a connection by packet.
@@ -174,7 +199,7 @@ func (l *Link) receiveFrame(packet []byte) {
 	if err == nil {
 		h, n, err = wire.DecodeFrameHeader(frame)
 	}
-	if err != nil || !l.cfg.Admit(c.peer.ID) {
+	if err != nil || !l.cfg.Admit(c.peer.ID) || c.peer.Boot < l.cfg.Floor(c.peer.ID) {
 		l.stats.packetsRefused.Add(1)
 		return
 	}
@@ -215,6 +240,7 @@ func (l *Link) serveDatagram(c *conn, h wire.FrameHeader, req []byte) {
 		defer cancel()
 		reply, err := l.cfg.Handle(ctx, from, method, req)
 		switch {
+		case l.group.Context().Err() != nil: // the error says nothing of the request
 		case err != nil:
 			code, words := failureOf(ctx, err)
 			_ = l.sendFrame(c, wire.FrameFailure, h.ID, 0, code, []byte(words[:min(len(words), datagramRoom)]))

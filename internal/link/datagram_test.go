@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"strings"
@@ -146,7 +147,8 @@ func TestDatagramFallsBack(t *testing.T) {
 	})
 }
 
-// That the connection has no room says nothing of packets.
+// That the connection has no room says nothing of packets. Where they do not help
+// either the call ends soon, and says why.
 func TestDatagramWhenTheStreamFails(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, w *virtual) {
 		w.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond, MTU: 1}) // no UDP
@@ -170,10 +172,18 @@ func TestDatagramWhenTheStreamFails(t *testing.T) {
 		if _, err := a.CallIdempotent(ctxIn(1600*time.Millisecond), 2, "many", nil); !errors.Is(err, ErrOverloaded) || time.Since(begin) > 400*time.Millisecond {
 			t.Errorf("neither way: %v after %v", err, time.Since(begin))
 		}
-		time.AfterFunc(50*time.Millisecond, func() { w.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond}) })
+		time.AfterFunc(105*time.Millisecond, func() { w.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond}) })
 		begin = time.Now()
 		if _, err := a.CallIdempotent(ctxIn(1600*time.Millisecond), 2, "many", nil); err != nil || time.Since(begin) > 200*time.Millisecond {
 			t.Errorf("by packet: %v after %v", err, time.Since(begin))
+		}
+		for name, delay := range map[string]time.Duration{"by stream, then no room": 0, "no room, then by stream": 80 * time.Millisecond} {
+			w.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond, MTU: 1})
+			time.AfterFunc(delay, func() { w.net.SetPaths(memnet.Path{Delay: 5 * time.Millisecond}) })
+			begin = time.Now()
+			if _, err := a.CallIdempotent(ctxIn(1600*time.Millisecond), 2, "once", nil); !errors.Is(err, ErrOverloaded) || time.Since(begin) > 250*time.Millisecond {
+				t.Errorf("%s: %v after %v", name, err, time.Since(begin))
+			}
 		}
 		<-done
 		a.Close()
@@ -212,16 +222,20 @@ func TestDatagramOfAStranger(t *testing.T) {
 		send("the same again", false, v.a, first)
 		send("of nobody", false, v.a, guess)
 		send("for the other direction", false, v.a, v.b.peers.use(1).pair.seal(1, frame))
+		third := v.up(3)
+		if _, err := third.peers.get(ctxIn(time.Second), 2); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
 		send("in another's name", false, v.a, v.a.peers.use(2).pair.seal(3, frame))
+		renamed := v.a.peers.use(2).pair.seal(3, frame)
+		binary.BigEndian.PutUint64(renamed[2:], 1)
+		send("with another header than was sealed", false, v.a, renamed)
 		other := v.start(1, func(c *Config) {
 			c.Instance, c.Network, c.Listen = 99, v.net.Host(hostAddr(1)), hostAddr(1).String()+":7001"
 		})
-		s := new(sealScratch)
-		sealed, err := other.sealer.seal(s, wire.PacketFrame, 2, frame)
-		if err != nil {
-			t.Fatal(err)
-		}
-		send("with the mesh's key", false, other, sealed)
+		header := wire.AppendFramePacketHeader(nil, wire.FramePacketHeader{From: 1, Counter: 1 << 41})
+		send("with the mesh's key", false, other, other.sealer.aead.Seal(header, pairNonce(1<<41), frame, header))
 		old := v.a.peers.use(2).pair.seal(1, frame)
 		v.a.Drop(2)
 		time.Sleep(time.Second)
@@ -229,6 +243,45 @@ func TestDatagramOfAStranger(t *testing.T) {
 		send("for an earlier connection", false, v.a, old)
 		send("for the present one", true, v.a, v.a.peers.use(2).pair.seal(1, frame))
 		other.Close()
+		third.Close()
+	})
+}
+
+// Who is shut out, or was started anew since, is not served by packet either.
+func TestDatagramOfOneThatIsShutOut(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, w *virtual) {
+		var out, restarted atomic.Bool
+		var runs atomic.Int64
+		a, b := w.up(1), w.up(2, func(c *Config) {
+			c.Admit = func(view.NodeID) bool { return !out.Load() }
+			c.Floor = func(view.NodeID) uint64 {
+				if restarted.Load() {
+					return 2
+				}
+				return 1
+			}
+			c.Idempotent = func(string) bool { return true }
+			c.Handle = func(context.Context, view.NodeID, string, []byte) ([]byte, error) {
+				runs.Add(1)
+				return nil, nil
+			}
+		})
+		mustCall(t, a, 2, nil)
+		for i, c := range []struct {
+			change func()
+			runs   int64
+		}{{func() {}, 2}, {func() { out.Store(true) }, 2}, {func() { out.Store(false); restarted.Store(true) }, 2}} {
+			c.change()
+			if err := a.sendFrame(a.peers.use(2), wire.FrameRequest, 1, 1000, "many", nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if got, refused := runs.Load(), b.Stats().PacketsRefused; got != c.runs || refused != uint64(i) {
+				t.Errorf("%d: %d runs, %d refused", i, got, refused)
+			}
+		}
+		a.Close()
+		b.Close()
 	})
 }
 

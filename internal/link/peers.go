@@ -33,9 +33,10 @@ type peers struct {
 
 // slot is what there is of one peer.
 type slot struct {
-	conn *conn   // in use
-	old  []*conn // draining
-	dial *dialing
+	conn    *conn   // in use
+	old     []*conn // draining
+	dial    *dialing
+	renewed time.Time // when it was last dialled for another connection in place of this one
 }
 
 // dialing is an attempt to connect that any number of callers wait for.
@@ -79,7 +80,7 @@ func (p *peers) use(id view.NodeID) *conn {
 		c = s.conn
 	}
 	p.mu.Unlock()
-	if c == nil || c.pair == nil {
+	if c == nil || c.pair == nil || c.failure() != nil {
 		return nil
 	}
 	c.noteUse()
@@ -101,7 +102,7 @@ func (p *peers) open(packet []byte) (*conn, []byte, error) {
 	p.mu.Unlock()
 	err = errNoPair
 	for _, c := range slices.Backward(all) {
-		if c == nil || c.pair == nil {
+		if c == nil || c.pair == nil || c.failure() != nil {
 			continue
 		}
 		var frame []byte
@@ -141,12 +142,15 @@ func (p *peers) renew(id view.NodeID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.slots[id]
-	if p.closed || s == nil || s.conn == nil || s.dial != nil || id < p.link.cfg.Self || time.Since(s.conn.since) < stillNew {
+	if p.closed || s == nil || s.conn == nil || s.dial != nil || id < p.link.cfg.Self {
+		return
+	}
+	if time.Since(s.conn.since) < stillNew || time.Since(s.renewed) < stillNew {
 		return
 	}
 	d := &dialing{done: make(chan struct{})}
 	if p.link.group.Go(func(ctx context.Context) { p.dial(ctx, id, d) }) {
-		s.dial = d
+		s.dial, s.renewed = d, time.Now()
 	}
 }
 

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -222,18 +223,49 @@ func renew(t *testing.T, v *virtual, first view.NodeID, told []view.NodeID) {
 	}
 }
 
-// TestVirtualRenewOfNothing: who has no connection is not dialled.
-func TestVirtualRenewOfNothing(t *testing.T) {
+// TestVirtualRenewIsRare: who has no connection, or a new one, is not dialled, nor
+// is one again and again that does not take the call.
+func TestVirtualRenewIsRare(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, v *virtual) {
 		a, b := v.up(1), v.up(2)
-		a.Renew(2)
-		time.Sleep(time.Second)
-		if n := a.dialed.Load(); n != 0 || len(b.peers.all()) != 0 {
-			t.Errorf("dialled %d times", n)
+		tries := &countedDials{Network: a.cfg.Network}
+		a.cfg.Network = tries
+		renew := func(d time.Duration) int64 {
+			tries.n.Store(0)
+			for begin := time.Now(); time.Since(begin) < d; time.Sleep(10 * time.Millisecond) {
+				a.Renew(2)
+				b.Renew(1)
+			}
+			return tries.n.Load()
 		}
+		if n := renew(time.Second); n != 0 {
+			t.Errorf("without a connection: dialled %d times", n)
+		}
+		mustCall(t, b, 1, nil)
+		if n := renew(time.Second); n != 0 {
+			t.Errorf("with a new one: dialled %d times", n)
+		}
+		time.Sleep(time.Minute)
+		here, _ := v.book.resolve(2)
+		v.book.set(2, netip.AddrPortFrom(hostAddr(2), 9999))
+		if n := renew(10 * time.Second); n < 3 || n > 6 {
+			t.Errorf("at an address where nobody is: dialled %d times in 10 s", n)
+		}
+		v.book.set(2, here)
+		mustCall(t, a, 2, nil)
 		a.Close()
 		b.Close()
 	})
+}
+
+type countedDials struct {
+	Network
+	n atomic.Int64
+}
+
+func (c *countedDials) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c.n.Add(1)
+	return c.Network.Dial(ctx, network, address)
 }
 
 func TestVirtualProbeWithoutUDP(t *testing.T) {

@@ -20,7 +20,7 @@ var link = []Mutant{
 	},
 	{
 		Name: "link-trusts-udp", Rule: "what gets no answer by packet goes over the connection",
-		File: "internal/link/datagram.go", Old: "if beside == nil && failed == nil {", New: "if beside != nil {",
+		File: "internal/link/datagram.go", Old: "if r.beside != nil {", New: "if r.beside == nil {",
 		Packages: linkTests, Tests: "TestDatagramFallsBack",
 	},
 	{
@@ -40,13 +40,23 @@ var link = []Mutant{
 	},
 	{
 		Name: "link-renews-by-the-wrong-end", Rule: "a connection dialled to replace another one wins at both ends",
-		File: "internal/link/peers.go", Old: "id < p.link.cfg.Self || time", New: "id > p.link.cfg.Self || time",
+		File: "internal/link/peers.go", Old: "s.dial != nil || id < p.link.cfg.Self {", New: "s.dial != nil || id > p.link.cfg.Self {",
 		Packages: linkTests, Tests: "TestVirtualRenew",
 	},
 	{
 		Name: "link-renews-what-is-new", Rule: "a connection that was made just now is not replaced",
-		File: "internal/link/peers.go", Old: "time.Since(s.conn.since) < stillNew", New: "time.Since(s.conn.since) < 0",
-		Packages: linkTests, Tests: "TestVirtualRenew",
+		File: "internal/link/peers.go", Old: "time.Since(s.conn.since) < stillNew ||", New: "time.Since(s.conn.since) < 0 ||",
+		Packages: linkTests, Tests: "TestVirtualRenewIsRare",
+	},
+	{
+		Name: "link-renews-again-and-again", Rule: "who does not take the call is not dialled as fast as it fails",
+		File: "internal/link/peers.go", Old: "|| time.Since(s.renewed) < stillNew {", New: "{",
+		Packages: linkTests, Tests: "TestVirtualRenewIsRare",
+	},
+	{
+		Name: "link-serves-by-packet-whom-it-shut-out", Rule: "who is shut out, or runs under an earlier boot, is not served by packet",
+		File: "internal/link/datagram.go", Old: "|| !l.cfg.Admit(c.peer.ID) || c.peer.Boot < l.cfg.Floor(c.peer.ID) {", New: "{",
+		Packages: linkTests, Tests: "TestDatagramOfOneThat",
 	},
 	{
 		Name: "link-end-that-may-not-dial-is-silent", Rule: "either end can have a connection replaced",
@@ -55,7 +65,7 @@ var link = []Mutant{
 	},
 	{
 		Name: "link-gives-up-with-the-stream", Rule: "that the connection fails does not end a call that a packet may answer",
-		File: "internal/link/datagram.go", Old: "if !errors.Is(o.err, ErrUnreachable) && !errors.Is(o.err, ErrOverloaded) {", New: "if true {",
+		File: "internal/link/datagram.go", Old: "if !passing || r.streamOnly || !r.send(ctx) {", New: "if passing || !passing {",
 		Packages: linkTests, Tests: "TestDatagramWhen",
 	},
 	{
