@@ -18,7 +18,7 @@ func TestHealCostsNoLeader(t *testing.T) {
 			time.Sleep(part)
 			w.net.HealAll()
 			w.until(30*time.Second, "all see all again, and one leads", func() bool { return w.whole() && w.agreed(w.boxes...) != nil })
-			w.steady(30*time.Second, "after "+part.String()+" apart")
+			w.steady(20*time.Second, "after "+part.String()+" apart")
 		}
 	})
 }
