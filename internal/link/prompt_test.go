@@ -12,6 +12,28 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
+// Who reads its replies is served also when those of others have taken most of the
+// room, by a handler of either kind.
+func TestReaderIsServedWhenRoomIsShort(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, v *virtual) {
+		a, b := v.up(1), v.up(2, func(c *Config) { c.Prompt = func(method string) bool { return method == "prompt" } })
+		others := int(b.outbound.limit / 10 * 9)
+		if !b.outbound.take(others) || !b.outbound.tight() {
+			t.Fatal("room is not short")
+		}
+		for _, method := range []string{"prompt", "plain"} {
+			for range 100 {
+				if _, err := a.Call(ctxIn(time.Second), 2, method, []byte("x")); err != nil {
+					t.Fatalf("%s: %v", method, err)
+				}
+			}
+		}
+		b.outbound.give(others)
+		a.Close()
+		b.Close()
+	})
+}
+
 // A prompt handler runs where its request is read. When there is no room for
 // what it returns it is not the reader who waits.
 func TestPromptHandlers(t *testing.T) { inVirtualTime(t, promptHandlers) }

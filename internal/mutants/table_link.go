@@ -121,7 +121,7 @@ var link = []Mutant{
 	{
 		Name: "link-replies-without-budget", Rule: "replies that nobody reads are bounded (faults 6, memory)",
 		File: "internal/link/request.go", Old: "if c.link.outbound.take(n) {", New: "if n >= 0 {",
-		Packages: linkTests, Tests: "TestHundredThirsts",
+		Packages: linkTests, Tests: "TestHundredThirsts|TestReaderIsServed",
 	},
 	{
 		Name: "link-readers-pay-for-others", Rule: "who reads its replies is served whatever others do",
