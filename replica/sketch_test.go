@@ -116,8 +116,15 @@ func TestF1_23_ComparisonFollowsTheDifference(t *testing.T) {
 }
 
 // TestRecordsThatChangeAfterTheSketch: what was found to differ is another record
-// by the time it is fetched. It must come all the same.
+// by the time it is fetched. It must come all the same. By chance it may come another
+// way: three times it does not.
 func TestRecordsThatChangeAfterTheSketch(t *testing.T) {
+	for range 3 {
+		recordsThatChange(t)
+	}
+}
+
+func recordsThatChange(t *testing.T) {
 	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		differ := differing(t, nodes, buckets[0], 500, 50)
 		s, id := nodes[0].store, buckets[0].b.id
