@@ -33,7 +33,15 @@ func ExampleStart() {
 		return
 	}
 	defer func() { _ = press.Close() }()
-	err = press.Handle("temperature", func(_ context.Context, from view.NodeID, req []byte) ([]byte, error) {
+	err = press.Handle("stamp", func(_ context.Context, from view.NodeID, req []byte) ([]byte, error) {
+		return []byte("one part more"), nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// To read twice does no harm: the request may go by UDP, again and again.
+	err = press.HandleIdempotent("temperature", func(_ context.Context, from view.NodeID, req []byte) ([]byte, error) {
 		return []byte("81 degrees"), nil
 	})
 	if err != nil {
@@ -54,11 +62,14 @@ func ExampleStart() {
 		fmt.Println(err)
 		return
 	}
-	reply, err := panel.Call(ctx, press.ID(), "temperature", nil)
+	reply, err := panel.Call(ctx, press.ID(), "stamp", nil)
+	fmt.Println(string(reply), err)
+	reply, err = panel.CallIdempotent(ctx, press.ID(), "temperature", nil)
 	fmt.Println(string(reply), err)
 	m, _ := panel.View().Member(press.ID())
 	fmt.Println(m.Name, m.Zone, m.Status)
 	// Output:
+	// one part more <nil>
 	// 81 degrees <nil>
 	// press line-1 active
 }
