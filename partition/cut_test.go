@@ -97,7 +97,8 @@ func (p *patrol) end(limit time.Duration) {
 }
 
 // cut parts the mesh and heals it after a while. Each side must have one leader
-// within a limit, and so must the whole.
+// within a limit, and so must the whole: that of the side with more than half of all,
+// if there is one.
 func (w *world) cut(part, whole, rest time.Duration, sides ...[]*box) {
 	w.t.Helper()
 	var sizes []int
@@ -110,9 +111,19 @@ func (w *world) cut(part, whole, rest time.Duration, sides ...[]*box) {
 	p := w.patrol(sides...)
 	time.Sleep(rest)
 	p.end(part)
+	var leader *box
+	for _, side := range sides {
+		if 2*len(side) > len(w.boxes) {
+			leader = w.agreed(side...)
+		}
+	}
 	w.net.HealAll()
 	q := w.patrol(w.boxes)
 	took := w.until(2*time.Minute, "all see all again", w.whole)
+	w.until(whole, "one leads again", func() bool { return w.agreed(w.boxes...) != nil })
+	if now := w.agreed(w.boxes...); leader != nil && now != leader {
+		w.t.Errorf("cut into %v: %s leads after the heal, not %s of the larger side", sizes, now.mesh.Name, leader.mesh.Name)
+	}
 	time.Sleep(rest)
 	q.end(whole)
 	w.t.Logf("cut into %v: sides led after %v; healed: led after %v, whole after %v", sizes, p.settled, q.settled, took)

@@ -36,7 +36,8 @@
 //   - Return from work when its context ends, within Pace.Guard.
 //   - Check the token, or have the resource keep a Fence, wherever two leaders at
 //     once would do harm. A lease alone is no lock: a machine may stand still
-//     between looking at its clock and acting.
+//     between looking at its clock and acting. The token may grow while work runs:
+//     show a Fence what Token returns then.
 //   - Use ScopeMajority for what two parts of a cut mesh can both reach.
 //   - Keep the data directory: promises are in it. A node that lost it is a new
 //     node, and has promised nothing.
@@ -49,6 +50,7 @@
 // given it up, see mesh.Profile, and a lease after. That is also when the smaller
 // side of a cut has its leader: but many nodes are given up later than one, the last
 // after 20 s among 5 and 30 s among 50; see LAN, WAN and Edge. After the heal the
-// leader with the lower token yields as soon as it hears of the other, and the other
-// leads them all.
+// leader that more than half of all voters follow leads on with a token above the
+// other's, which it takes in a round trip, and the other yields as soon as it hears of
+// that; where nobody has so many the lower token yields.
 package partition

@@ -31,8 +31,9 @@ func Example() {
 
 	var setPoint partition.Fence // at the machine
 	writer := partition.Election{Name: "set-points", Scope: partition.ScopeComponent}
-	err = p.Lead(ctx, writer, func(ctx context.Context, t token.Token) {
-		if err := p.Check(writer, t); err != nil {
+	err = p.Lead(ctx, writer, func(ctx context.Context, _ token.Token) {
+		t, err := p.Token(writer) // before each action: it may have grown, or be gone
+		if err != nil {
 			return
 		}
 		if err := setPoint.Admit(t); err == nil {

@@ -15,6 +15,11 @@ import (
 // may lead, and work must return soon after: by Pace.Guard at the latest, if what
 // it does is not fenced. Until it has returned this node does not lead again.
 //
+// The token may grow while work runs: a leader takes a higher one when nodes come or
+// go, and when it leads on after a cut, in which others have used higher ones. Check
+// goes by either, a Fence that has seen a higher one does not: work that runs for
+// long asks Token for each action.
+//
 // When work returns before its context has ended it is done: the lead is given
 // back and Lead returns nil. Otherwise Lead returns the error of ctx, ErrClosed,
 // ErrDisk, or ErrElection, when work has returned; ErrClosed, too, when the node
@@ -105,6 +110,21 @@ func (p *Partition) Check(election Election, t token.Token) error {
 		return fmt.Errorf("%w: %s of %s, known is %s", ErrFenced, t, election, high)
 	}
 	return nil
+}
+
+// Token returns the token with which this node leads now, which is what a Fence must
+// be shown, by a clock that goes on while the machine sleeps. The error is
+// ErrNotLeader if it does not lead. It is as cheap as Check.
+func (p *Partition) Token(election Election) (token.Token, error) {
+	e, err := p.open(election, maxAsked+maxStanding)
+	if err != nil {
+		return token.Token{}, err
+	}
+	t := e.leading()
+	if t.IsZero() {
+		return t, fmt.Errorf("%w of %s", ErrNotLeader, election)
+	}
+	return t, nil
 }
 
 // Guard runs an action under a token of this node, for example a write to a

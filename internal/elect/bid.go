@@ -16,7 +16,7 @@ func (e *Election) turnedDown(from view.NodeID, ans Answer) {
 	if ans.Reason == OldTerm && ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids {
 		// A bid that was lost took the voter's term up, and nobody holds its grant.
 		// Where others are silent that may be needed: ask above the term, once.
-		if e.run(); e.bid != nil {
+		if e.run(e.bid.voters, e.bid.renews); e.bid != nil {
 			e.bid.outbids = true
 		}
 		return
@@ -40,7 +40,7 @@ func (e *Election) ask(id view.NodeID, a Ask) {
 	}
 	if ans.Reason == Granted {
 		e.granted(e.self, a, e.now)
-	} else if e.bid != nil && !a.Renew {
+	} else if e.ofBid(a) {
 		e.turnedDown(e.self, ans)
 	}
 }
@@ -67,7 +67,7 @@ func (e *Election) consider() {
 		e.startAt = e.now + time.Duration(rank)*(2*e.f.RTT+e.par.Pause) + e.chance(e.par.Pause/4)
 	}
 	if e.now >= e.startAt {
-		e.run()
+		e.run(e.f.Electorate, false)
 	}
 }
 
@@ -97,14 +97,14 @@ func (e *Election) claimed() (high token.Token) {
 	return high
 }
 
-// run asks for a new term on the present electorate. The term is written down
-// first: a candidate that forgets one may use it again for another leadership.
-func (e *Election) run() {
+// run asks an electorate for a new term. The term is written down first: a candidate
+// that forgets one may use it again for another leadership.
+func (e *Election) run(voters Electorate, renews bool) {
 	term := max(e.voter.d.Max, e.seen, e.last, e.claimed().Term) + 1
 	e.last = term
 	e.startAt = Never
 	e.bid = &reign{
-		token: token.Token{Term: term, Node: e.self}, voters: e.f.Electorate,
+		token: token.Token{Term: term, Node: e.self}, voters: voters, renews: renews,
 		refused: map[view.NodeID]bool{}, again: map[view.NodeID]time.Duration{},
 		ends: e.now + max(e.par.Lease/2, 4*(e.f.RTT+e.par.Pause)),
 	}
@@ -132,8 +132,13 @@ func (e *Election) askAll() {
 	}
 }
 
+// ofBid tells whether an Ask is one of the present bid.
+func (e *Election) ofBid(a Ask) bool {
+	return e.bid != nil && a.Term == e.bid.token.Term && a.Renew == e.bid.renews
+}
+
 func (e *Election) bidAsk() Ask {
-	return Ask{Term: e.bid.token.Term, Electorate: e.bid.voters.Sum, Lease: e.par.Lease, Score: e.f.score(e.self)}
+	return Ask{Term: e.bid.token.Term, Renew: e.bid.renews, Electorate: e.bid.voters.Sum, Lease: e.par.Lease, Score: e.f.score(e.self)}
 }
 
 // pursue goes on with a bid: asks again those that were busy for a moment, and

@@ -24,7 +24,7 @@ func TestLapsedLeaderIsBack(t *testing.T) {
 	if now += par.Pause * 4; ask == nil || find(e.Answered(now, 2, ask.Ask, now, Answer{Max: 2}), Lead) == nil {
 		t.Fatalf("does not lead in the place of one that is silent: %+v", out)
 	}
-	f.Claims = []token.Token{{Term: 2, Node: 3}}
+	f = claim(fieldOf(1000, 1000, 1000, 1000, 1000), token.Token{Term: 2, Node: 3})
 	if stop := find(e.Look(now, f), Stop); stop == nil || stop.Why != Yielded {
 		t.Fatal("does not yield")
 	}

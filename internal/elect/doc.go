@@ -26,6 +26,8 @@
 //     (L5): voters grant growing terms only, and both sides write a term down
 //     before they use it.
 //
-// All else (rank, scores, the margin, nominations, yielding) only makes it
-// quick and steady.
+// All else (rank, scores, the margin, nominations, who yields to whom) only makes it
+// quick and steady. When two leaders meet the one with the lower token yields
+// (protocol E.2, 6), after one that is followed by more than half of all voters has
+// taken a term above the other's.
 package elect

@@ -24,6 +24,7 @@ type reign struct {
 	ends    time.Duration                 // while it asks: when it gives up
 	busy    time.Duration                 // longest that a voter holds a grant of another for
 	outbids bool                          // while it asks: it follows on a bid whose term was too low
+	renews  bool                          // while it asks: those who follow its node already; see raise
 }
 
 // Election is the step machine of one election at one node. It is not safe for
@@ -54,6 +55,9 @@ type Election struct {
 	offered  int           // times in a row that it handed over, and nobody led
 	otherAt  time.Duration // since when the electorate has differed; Never
 	missing  bool          // a voter in contact does not follow this term
+	raised   token.Token   // the last claim above which it took a term
+	raisedAt time.Duration
+	raises   int // of late
 
 	mute   view.NodeID // claims to lead, by what others have of it, and is not in contact
 	muteAt time.Duration
@@ -152,7 +156,7 @@ func (e *Election) Answered(now time.Duration, from view.NodeID, a Ask, sent tim
 		if e.grants[from].term <= a.Term {
 			delete(e.grants, from) // what is given back is another's soon
 		}
-	case e.bid != nil && a.Term == e.bid.token.Term && !a.Renew:
+	case e.ofBid(a):
 		e.turnedDown(from, ans)
 	case e.lead != nil && ans.Reason == OldTerm:
 		if g, ok := e.grants[from]; ok && ans.Max == e.last && g.term < e.last {
@@ -169,7 +173,7 @@ func (e *Election) Answered(now time.Duration, from view.NodeID, a Ask, sent tim
 // granted: a bid that cannot be won without that voter need not wait for it.
 func (e *Election) Unanswered(now time.Duration, from view.NodeID, a Ask) []Effect {
 	e.pass(now)
-	if e.bid != nil && a.Term == e.bid.token.Term && !a.Renew && e.grants[from].term < a.Term {
+	if e.ofBid(a) && e.grants[from].term < a.Term {
 		e.bid.refused[from] = true
 	}
 	return e.step(now)
@@ -264,12 +268,12 @@ func (e *Election) step(now time.Duration) []Effect {
 	e.pass(now)
 	e.voter.lapse(e.now)
 	e.count()
-	if e.lead != nil {
-		e.reignOn()
-	}
 	if e.bid != nil {
 		e.pursue()
-	} else if e.lead == nil && !e.draining {
+	}
+	if e.lead != nil {
+		e.reignOn()
+	} else if e.bid == nil && !e.draining {
 		e.consider()
 	}
 	out := e.out

@@ -106,7 +106,8 @@ func TestClaimThatWasGivenBack(t *testing.T) {
 	if out := e.Look(time.Second, claim(f, token.Token{Term: 5, Node: 2})); find(out, Stop) != nil {
 		t.Error("yields to one who leads no more")
 	}
-	if out := e.Look(time.Second, claim(f, token.Token{Term: 6, Node: 2})); find(out, Stop) == nil {
+	more := fieldOf(1000, 1000, 1000, 1000, 1000) // of whom it leads less than half
+	if out := e.Look(time.Second, claim(more, token.Token{Term: 6, Node: 2})); find(out, Stop) == nil {
 		t.Error("does not yield to one who leads again")
 	}
 }

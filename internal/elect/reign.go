@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // until is when a leader's lease ends: when no majority of unexpired grants is
@@ -64,7 +65,9 @@ func (e *Election) reconsider() {
 		return
 	}
 	if other := e.claimed(); e.lead.token.Less(other) {
-		e.stop(Yielded, other.Node)
+		if !e.raise(other) {
+			e.stop(Yielded, other.Node)
+		}
 		return
 	}
 	if better := e.f.challenger(e.self, e.f.score(e.self)); better == 0 {
@@ -81,8 +84,45 @@ func (e *Election) reconsider() {
 	} else if e.otherAt == Never {
 		e.otherAt = e.now
 	} else if e.now-e.otherAt >= e.par.Settle && e.bid == nil && e.now >= e.backAt && e.winnable() {
-		e.run()
+		e.run(e.f.Electorate, false)
 	}
+}
+
+// maxRaises is how often, within Settle, a leader takes a term above another's: while
+// the parts of a mesh come together each of two may take itself for the larger one.
+const maxRaises = 3
+
+// raise tells whether the leader stays though another leads with a higher token. A
+// node that was alone has often come to higher terms than all others together, and
+// its return must not end their work. So who is followed by more than half of the
+// voters in reach, the other's included, asks these for a term above the other's;
+// the other yields to that.
+func (e *Election) raise(other token.Token) bool {
+	if e.bid != nil {
+		return true
+	}
+	if e.now-e.raisedAt >= e.par.Settle {
+		e.raises = 0
+	}
+	if e.raised == other || e.raises == maxRaises || !e.followed() {
+		return false
+	}
+	e.raised, e.raisedAt = other, e.now
+	e.raises++
+	e.run(e.lead.voters, true)
+	return true
+}
+
+// followed tells whether this leader has grants of more than half of the voters that
+// it sees now.
+func (e *Election) followed() bool {
+	n := 0
+	for _, id := range e.f.Electorate.Voters {
+		if g, ok := e.grants[id]; ok && g.term >= e.lead.token.Term && g.ends > e.now {
+			n++
+		}
+	}
+	return n >= e.f.Electorate.Majority()
 }
 
 // hold is for how long another must be better. Of one that was handed the lead and

@@ -45,7 +45,7 @@ func schedules(t *testing.T, first, n uint64) {
 		}
 	})
 	t.Logf("%d schedules: %v", n, total)
-	for _, k := range []string{"led 0", "led 1", "crash", "cut", "one way", "pause", "flap", Expired.String(), Yielded.String(), HandsOver.String(), Withdrawn.String()} {
+	for _, k := range []string{"led 0", "led 1", "crash", "cut", "one way", "pause", "flap", "raised", Expired.String(), Yielded.String(), HandsOver.String(), Withdrawn.String()} {
 		if total[k] == 0 {
 			t.Errorf("no %q in any schedule", k)
 		}

@@ -320,6 +320,9 @@ func (w *world) act(nd *node, e int, eff Effect) {
 		w.logf("%d leads %d with %v by %v", nd.id, e, eff.Token, keys(w.supporters(nd, e)))
 		w.begun(nd, e, eff.Token)
 		nd.working[e] = true
+		if eff.Action == Renamed && nd.e[e].lead.renews {
+			w.count["raised"]++
+		}
 	case Stop:
 		w.logf("%d stops %d with %v: %v", nd.id, e, eff.Token, eff.Why)
 		life := nd.life

@@ -107,6 +107,41 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestCutAndHeal",
 	},
 	{
+		Name: "elect-yields-to-the-few", Rule: "the return of the few does not end the work of the many",
+		File: "internal/elect/reign.go", Old: "if e.raised == other || ", New: "if e.now >= 0 || e.raised == other || ",
+		Packages: electTests, Tests: "TestLargerSide|TestLeaderRaises",
+	},
+	{
+		Name: "elect-few-raise", Rule: "who is followed by half of the voters or less yields to the higher token",
+		File: "internal/elect/reign.go", Old: "return n >= e.f.Electorate.Majority()", New: "return n > 0",
+		Packages: electTests, Tests: "TestLeaderOfFew",
+	},
+	{
+		Name: "elect-raises-in-vain", Rule: "a leader whose followers refuse a higher term yields",
+		File: "internal/elect/reign.go", Old: "if e.raised == other || ", New: "if ",
+		Packages: electTests, Tests: "TestLeaderOfFew",
+	},
+	{
+		Name: "elect-raises-for-ever", Rule: "two leaders do not go on raising their terms above each other's",
+		File: "internal/elect/reign.go", Old: "	e.raises++\n", New: "",
+		Packages: electTests, Tests: "TestRaisesEnd",
+	},
+	{
+		Name: "elect-raises-thrice-ever", Rule: "a node that comes and goes costs the others no leader the fourth time either",
+		File: "internal/elect/reign.go", Old: "		e.raises = 0\n", New: "",
+		Packages: electTests, Tests: "TestRaisesEnd|TestLargerSide",
+	},
+	{
+		Name: "elect-followed-by-the-past", Rule: "a grant that has run out is nobody's following",
+		File: "internal/elect/reign.go", Old: " && g.ends > e.now {\n			n++", New: " {\n			n++",
+		Packages: electTests, Tests: "TestFollowed",
+	},
+	{
+		Name: "elect-raises-on-others", Rule: "a term is raised by those who follow, whatever electorate they see meanwhile",
+		File: "internal/elect/reign.go", Old: "e.run(e.lead.voters, true)", New: "e.run(e.f.Electorate, false)",
+		Packages: electTests, Tests: "TestLeaderRaises",
+	},
+	{
 		Name: "elect-hands-over-at-once", Rule: "a challenger must be better for Hold",
 		File: "internal/elect/reign.go", Old: "e.now-e.betterAt >= e.hold()", New: "e.now >= e.betterAt",
 		Packages: electTests, Tests: "TestHandOver",

@@ -1,0 +1,169 @@
+package elect
+
+import (
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+// A node that was alone is back, and has come to higher terms than all the others:
+// these, and their leader, go on as if nothing had happened, and it follows.
+func TestLargerSideKeepsItsLeader(t *testing.T) {
+	higher := 0
+	for seed := range uint64(8) {
+		for _, par := range []Params{LAN(), WAN(), Edge()} {
+			w := newWorld(t, seed, 5, par)
+			for _, nd := range w.nodes {
+				nd.score, nd.storing = 1000, true
+			}
+			w.run(20*time.Second + 4*par.Lease + par.Settle)
+			leader := w.leaders(component, w.nodes...)[0]
+			alone := w.nodes[int(leader)%len(w.nodes)]
+			for range 4 {
+				w.split(1 << (alone.id - 1))
+				w.run(14*w.beats() + 3*par.Lease + par.Settle)
+				ours, _, _ := w.nodes[leader-1].e[component].Leading(w.clock(w.nodes[leader-1]))
+				its, _, ok := alone.e[component].Leading(w.clock(alone))
+				if !ok {
+					w.fault("%d does not lead itself", alone.id)
+				}
+				if ours.Less(its) {
+					higher++
+				}
+				w.split(0)
+				// Restless, its term grows without the others.
+				w.run(4*par.Lease + 2*par.Settle)
+				if got := w.leaders(component, w.nodes...); len(got) != 1 || got[0] != leader {
+					w.fault("%v lead after %d, of all others, met one with %v", got, leader, its)
+				}
+			}
+		}
+	}
+	if higher < 8 {
+		t.Errorf("the one alone had the higher token only %d times", higher)
+	}
+}
+
+// raising returns an Election of node 1 that leads with term 1 by the grants of two
+// of three, and has met another leader.
+func raising(t *testing.T, nodes int, other token.Token) (*Election, []Effect) {
+	t.Helper()
+	f := fieldOf(1000, 1000, 1000)
+	e := won(t, LAN(), f, 0)
+	var scores []Score
+	for range nodes {
+		scores = append(scores, 1000)
+	}
+	return e, e.Look(time.Second, claim(fieldOf(scores...), other))
+}
+
+// Whoever leads more than half of all takes a term above that of another leader, by
+// grants of those who follow it; it leads on meanwhile, and so does its work.
+func TestLeaderRaisesItsTerm(t *testing.T) {
+	other := token.Token{Term: 9, Node: 3}
+	e, out := raising(t, 3, other)
+	if find(out, Stop) != nil {
+		t.Fatalf("stops: %+v", out)
+	}
+	ask := find(out, Send)
+	if ask == nil || ask.To != 2 || ask.Ask.Term != 10 || !ask.Ask.Renew || ask.Ask.Electorate != e.lead.voters.Sum {
+		t.Fatalf("asks %+v", out)
+	}
+	if save := find(out, Save); save == nil || save.Durable.Max != 10 || out[0].Action != Save {
+		t.Errorf("its own grant is not written down first: %+v", out)
+	}
+	if tok, _, ok := e.Leading(time.Second); !ok || tok.Term != 1 {
+		t.Errorf("leads with %v before it is granted: %t", tok, ok)
+	}
+	out = e.Answered(time.Second, 2, ask.Ask, ask.Sent, Answer{Max: 10})
+	if named := find(out, Renamed); named == nil || named.Token != (token.Token{Term: 10, Node: 1}) || find(out, Stop) != nil {
+		t.Fatalf("granted: %+v", out)
+	}
+	if out := e.Look(2*time.Second, e.f); find(out, Stop) != nil {
+		t.Errorf("stops for a lower token: %+v", out)
+	}
+}
+
+// Whoever leads half of all or less yields to a higher token, and so does one whose
+// followers refuse, or do not answer.
+func TestLeaderOfFewYields(t *testing.T) {
+	other := token.Token{Term: 9, Node: 3}
+	if _, out := raising(t, 4, other); find(out, Stop) == nil || find(out, Stop).Why != Yielded || find(out, Send) != nil {
+		t.Errorf("with two of four: %+v", out)
+	}
+	e, out := raising(t, 3, other)
+	ask := find(out, Send)
+	for _, id := range []view.NodeID{2, 3} {
+		out = e.Answered(time.Second, id, ask.Ask, ask.Sent, Answer{Reason: Busy, Max: 9, Holder: other})
+	}
+	if stop := find(out, Stop); stop == nil || stop.Why != Yielded {
+		t.Errorf("refused: %+v", out)
+	}
+	e, out = raising(t, 3, other)
+	ask = find(out, Send)
+	for now := time.Second; now <= 3*time.Second; now += 20 * time.Millisecond {
+		out = e.Tick(now)
+		if renew := find(out, Send); renew != nil { // its lease is renewed meanwhile
+			out = append(out, e.Answered(now, 2, Ask{Term: 1, Renew: true, Lease: LAN().Lease}, now, Answer{Max: 9})...)
+		}
+		if stop := find(out, Stop); stop != nil {
+			if stop.Why != Yielded || now < time.Second+LAN().Lease/2 {
+				t.Errorf("without an answer, after %v: %v", now, stop.Why)
+			}
+			return
+		}
+	}
+	t.Error("does not yield though nobody answers", ask)
+}
+
+// A leader whose lease hangs by a grant that ran out is not followed.
+func TestFollowedByGrantsThatHold(t *testing.T) {
+	e := won(t, LAN(), fieldOf(1000, 1000, 1000), 0)
+	e.now = time.Second
+	if !e.followed() {
+		t.Error("by two of three: not followed")
+	}
+	e.grants[2] = grant{term: 1, ends: e.now}
+	if e.followed() {
+		t.Error("by a grant that has run out")
+	}
+	e.grants[2] = grant{term: 0, ends: e.now + time.Second}
+	if e.followed() {
+		t.Error("by a grant of an earlier term")
+	}
+}
+
+// Two leaders do not go on raising their terms above each other's.
+func TestRaisesEnd(t *testing.T) {
+	other := token.Token{Term: 9, Node: 3}
+	e, out := raising(t, 3, other)
+	now := time.Second
+	for raised := 1; ; raised++ {
+		ask := find(out, Send)
+		if out = e.Answered(now, 2, ask.Ask, ask.Sent, Answer{Max: ask.Ask.Term}); find(out, Renamed) == nil {
+			t.Fatalf("granted %d: %+v", ask.Ask.Term, out)
+		}
+		other.Term = ask.Ask.Term + 1
+		if out = e.Look(now, claim(e.f, other)); find(out, Stop) != nil {
+			if raised != maxRaises {
+				t.Errorf("yields after %d, want %d", raised, maxRaises)
+			}
+			break
+		}
+		if raised > maxRaises {
+			t.Fatal("does not yield")
+		}
+	}
+	// Once in a while it may.
+	e, out = raising(t, 3, token.Token{Term: 9, Node: 3})
+	e.raises = maxRaises
+	ask := find(out, Send)
+	e.Answered(time.Second, 2, ask.Ask, ask.Sent, Answer{Max: 10})
+	e.grants[2] = grant{term: 10, ends: time.Hour}
+	e.grants[1] = grant{term: 10, ends: time.Hour}
+	if out := e.Look(time.Second+LAN().Settle, claim(e.f, token.Token{Term: 20, Node: 3})); find(out, Stop) != nil || find(out, Send) == nil {
+		t.Errorf("long after: %+v", out)
+	}
+}
