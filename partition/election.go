@@ -51,6 +51,7 @@ type election struct {
 	first  uint64        // term that the leadership began with
 	until  time.Duration // while lead is not zero
 	holder token.Token   // whose unexpired grant there is
+	lapses time.Duration // when it ends
 	work   *work         // who stands for it; nil: nobody
 	err    error         // it could not be kept: nothing is done any more
 
@@ -204,7 +205,7 @@ func (e *election) show() {
 	if !ok || e.failure() != nil {
 		lead = token.Token{}
 	}
-	holder, held := e.machine.Holder(now)
+	holder, lapses, held := e.machine.Holder(now)
 	if !held {
 		holder = token.Token{}
 	}
@@ -213,7 +214,7 @@ func (e *election) show() {
 	if e.lead.IsZero() {
 		e.first = lead.Term
 	}
-	e.lead, e.until, e.holder = lead, until, holder
+	e.lead, e.until, e.holder, e.lapses = lead, until, holder, lapses
 	e.mu.Unlock()
 	if changed {
 		signal(e.p.leads)
@@ -229,6 +230,16 @@ func (e *election) leading() token.Token {
 		return token.Token{}
 	}
 	return e.lead
+}
+
+// follows returns whose unexpired grant this node keeps now; 0 for nobody's.
+func (e *election) follows() view.NodeID {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.now() >= e.lapses {
+		return 0
+	}
+	return e.holder.Node
 }
 
 // perform does what the machine asks for, in order. What cannot be kept is not

@@ -2,8 +2,15 @@ package partition
 
 import (
 	"errors"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // A node that comes and goes leads itself whenever it is alone, with ever higher
@@ -58,7 +65,14 @@ func returns(w *world, pr profile) {
 		}
 		admit(alone)
 		w.net.HealAll()
-		w.until(2*time.Minute, "the one that was alone leads no more", func() bool { return w.whole() && !alone.leadsIn(job) })
+		w.until(2*time.Minute, "the one that was alone leads no more", func() bool {
+			for _, b := range rest {
+				if l := b.leadership(job); l.Token.Node != leader.node.ID() || l.Here != (b == leader) {
+					t.Fatalf("%s says that %+v leads, not %s", b.mesh.Name, l, leader.mesh.Name)
+				}
+			}
+			return w.whole() && !alone.leadsIn(job)
+		})
 		admit(leader)
 		time.Sleep(pr.pace.Settle + 2*pr.pace.Lease)
 		admit(leader)
@@ -76,4 +90,40 @@ func returns(w *world, pr profile) {
 	if err := leader.part.Check(job, first); err != nil {
 		t.Errorf("by the leader's own lease: %v", err)
 	}
+}
+
+// leadership is what a box says of an election.
+func (b *box) leadership(name Election) Leadership {
+	all := b.part.Status().Elections
+	return all[slices.IndexFunc(all, func(l Leadership) bool { return l.Election == name })]
+}
+
+// A node names whom it has granted among those who claim to lead, for as long as the
+// grant holds, and then the one with the highest token.
+func TestNamesTheLeaderThatItFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Partition{id: 1, cfg: Config{clock: clock.Simulated(0)}, elections: map[Election]*election{}}
+		s := &scene{self: 1, within: map[view.NodeID]bool{1: true, 2: true, 3: true, 4: true}, notices: map[view.NodeID]heardNotice{}}
+		claims := func(id view.NodeID, term uint64) {
+			s.view.Members = append(s.view.Members, view.Member{ID: id})
+			s.notices[id] = heardNotice{Notice: wire.Notice{Node: id, Leads: []wire.Claim{{Election: job.wire(), Term: term}}}}
+		}
+		claims(2, 9)
+		claims(3, 5)
+		claims(4, 6)
+		names := func(want token.Token) {
+			t.Helper()
+			if l := p.leadership(s, job); l.Token != want || l.Here || l.Election != job {
+				t.Errorf("%+v, want %v", l, want)
+			}
+		}
+		names(token.Token{Term: 9, Node: 2})
+		e := &election{p: p, name: job, holder: token.Token{Term: 4, Node: 3}}
+		e.lapses = e.now() + 2*time.Second
+		p.elections[job] = e
+		time.Sleep(2*time.Second - 1)
+		names(token.Token{Term: 5, Node: 3})
+		time.Sleep(1)
+		names(token.Token{Term: 9, Node: 2})
+	})
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/situation"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // tell has this node's notice say what it should.
@@ -80,17 +81,25 @@ func (w *watcher) status(s *scene, cloud situation.Cloud) Status {
 }
 
 // leadership tells who leads an election: this node by its lease, another by its
-// word.
+// word. Of several that say so, as when parts of the mesh meet, it is the one that this
+// node has promised to follow, else the one with the highest token.
 func (p *Partition) leadership(s *scene, name Election) Leadership {
 	l := Leadership{Election: name}
+	var follows view.NodeID
 	if e := p.opened(name); e != nil {
 		if l.Token = e.leading(); !l.Token.IsZero() {
 			l.Here = true
+			return l
 		}
+		follows = e.follows()
 	}
 	for _, t := range s.field(name).Claims {
+		if t.Node == follows {
+			l.Token = t
+			break
+		}
 		if l.Token.Less(t) {
-			l.Token, l.Here = t, false
+			l.Token = t
 		}
 	}
 	return l

@@ -202,10 +202,11 @@ func (e *Election) Leading(now time.Duration) (token.Token, time.Duration, bool)
 	return e.lead.token, until, max(now, e.now) < until
 }
 
-// Holder returns whose unexpired grant this node keeps.
-func (e *Election) Holder(now time.Duration) (token.Token, bool) {
+// Holder returns whose unexpired grant this node keeps, and until when; false if it
+// keeps none.
+func (e *Election) Holder(now time.Duration) (token.Token, time.Duration, bool) {
 	_, held := e.voter.holder(max(now, e.now))
-	return e.voter.d.Grant, held
+	return e.voter.d.Grant, e.voter.until, held
 }
 
 // Next returns the time by which Tick must be called if nothing else happens.

@@ -146,6 +146,26 @@ var partitions = []Mutant{
 		File: "partition/watch.go", Old: "w.cloud.Next(), w.doubts.Next())", New: "w.cloud.Next(), 0)",
 		Packages: partitionTests, Tests: "TestQuietNodeRests",
 	},
+	{
+		Name: "partition-leader-denies-itself", Rule: "a node whose lease holds says that it leads, whatever others claim",
+		File: "partition/tell.go", Old: "			return l\n", New: "",
+		Packages: partitionTests, Tests: "TestReturnOfOne",
+	},
+	{
+		Name: "partition-believes-the-loudest", Rule: "of several that claim to lead a node names the one that it follows",
+		File: "partition/tell.go", Old: "if t.Node == follows {", New: "if t.Node == follows && t.Term == 0 {",
+		Packages: partitionTests, Tests: "TestNames",
+	},
+	{
+		Name: "partition-follows-the-past", Rule: "a grant that has run out says nobody leads by it",
+		File: "partition/election.go", Old: "if e.now() >= e.lapses {", New: "if e.now() < 0 {",
+		Packages: partitionTests, Tests: "TestNames",
+	},
+	{
+		Name: "partition-keeps-the-first-token", Rule: "a Fence is shown the token with which a node leads now",
+		File: "internal/elect/election.go", Old: "	return e.lead.token, until, max(now, e.now) < until", New: "	return token.Token{Term: 1, Node: e.self}, until, max(now, e.now) < until",
+		Packages: partitionTests, Tests: "TestReturnOfOne",
+	},
 }
 
 const partitionTests = "./partition"
