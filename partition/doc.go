@@ -50,7 +50,7 @@
 // given it up, see mesh.Profile, and a lease after. That is also when the smaller
 // side of a cut has its leader: but many nodes are given up later than one, the last
 // after 20 s among 5 and 30 s among 50; see LAN, WAN and Edge. After the heal the
-// leader that more than half of all voters follow leads on with a token above the
+// leader that more than half of the mesh follow leads on with a token above the
 // other's, which it takes in a round trip, and the other yields as soon as it hears of
 // that; where nobody has so many the lower token yields.
 package partition

@@ -225,6 +225,6 @@ func (p *Partition) fieldOf(name Election) *elect.Field {
 		return nil
 	}
 	f := s.field(name)
-	f.Electorate = p.electorate(name.Scope, s.view, s.component)
+	f.Electorate, f.Electors = p.electorate(name.Scope, s.view, s.component)
 	return &f
 }

@@ -28,10 +28,10 @@ func TestReturnOfOneCostsTheOthersNothing(t *testing.T) {
 
 func returns(w *world, pr profile) {
 	t := w.t
-	leader, of := w.stands(job)
+	_, of := w.stands(job)
 	defer w.sendHome(of)
 	time.Sleep(pr.pace.Settle + 2*pr.pace.Lease)
-	leader = w.atWork(of, time.Second)
+	leader := w.atWork(of, time.Second)
 	first := *of[leader].token.Load()
 	began := leader.election(job).firstTerm()
 	alone := w.boxes[0]
@@ -123,7 +123,7 @@ func TestNamesTheLeaderThatItFollows(t *testing.T) {
 		p.elections[job] = e
 		time.Sleep(2*time.Second - 1)
 		names(token.Token{Term: 5, Node: 3})
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		names(token.Token{Term: 9, Node: 2})
 	})
 }

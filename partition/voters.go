@@ -43,13 +43,14 @@ func (p *Partition) readVoters() error {
 	return nil
 }
 
-// electorate is who votes in an election, as this node sees it now.
-func (p *Partition) electorate(scope Scope, v view.View, component []view.NodeID) elect.Electorate {
+// electorate is who votes in an election, as this node sees it now, and how many vote
+// in the whole mesh.
+func (p *Partition) electorate(scope Scope, v view.View, component []view.NodeID) (elect.Electorate, int) {
 	if scope == ScopeMajority {
 		known := p.knownVoters()
-		return elect.OfVoters(known.Version, known.IDs)
+		return elect.OfVoters(known.Version, known.IDs), len(known.IDs)
 	}
-	return elect.InComponent(v, component)
+	return elect.InComponent(v, component), elect.Electors(v)
 }
 
 func (p *Partition) knownVoters() wire.Voters {

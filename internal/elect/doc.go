@@ -28,6 +28,6 @@
 //
 // All else (rank, scores, the margin, nominations, who yields to whom) only makes it
 // quick and steady. When two leaders meet the one with the lower token yields
-// (protocol E.2, 6), after one that is followed by more than half of all voters has
+// (protocol E.2, 6), after one that is followed by more than half of the mesh has
 // taken a term above the other's.
 package elect

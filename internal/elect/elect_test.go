@@ -21,7 +21,7 @@ func fieldOf(scores ...Score) Field {
 		f.Standing = append(f.Standing, Peer{id, s})
 		all = append(all, id)
 	}
-	f.Electorate = OfVoters(1, all)
+	f.Electorate, f.Electors = OfVoters(1, all), len(all)
 	return f
 }
 

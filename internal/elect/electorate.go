@@ -22,6 +22,7 @@ const MaxVoters = 7
 type Electorate struct {
 	Voters []view.NodeID // sorted
 	Sum    uint64        // of scope, version and voters: equal ones have equal sums
+	Of     int           // for how many of the mesh's Electors they vote; a committee for more than it has
 }
 
 // Has tells whether a node votes.
@@ -44,8 +45,11 @@ func InComponent(v view.View, component []view.NodeID) Electorate {
 			voters = append(voters, id)
 		}
 	}
+	of := len(voters)
 	if len(voters) == 0 {
-		voters = slices.Clone(component)
+		if voters = slices.Clone(component); !stores(v) {
+			of = len(voters)
+		}
 	}
 	if len(voters) > maxElectorate {
 		slices.SortFunc(voters, func(a, b view.NodeID) int {
@@ -53,16 +57,31 @@ func InComponent(v view.View, component []view.NodeID) Electorate {
 		})
 		voters = voters[:committee]
 	}
-	return newElectorate('c', 0, voters)
+	return newElectorate('c', 0, voters, of)
+}
+
+// Electors is how many vote in all the components of v together, if it is cut.
+func Electors(v view.View) (n int) {
+	all := !stores(v)
+	for _, m := range v.Members {
+		if !m.Status.Gone() && (m.Storing || all) {
+			n++
+		}
+	}
+	return n
+}
+
+func stores(v view.View) bool {
+	return slices.ContainsFunc(v.Members, func(m view.Member) bool { return m.Storing && !m.Status.Gone() })
 }
 
 // OfVoters returns the electorate that a mesh was founded with, or came to by its
 // version-th change.
 func OfVoters(version uint64, voters []view.NodeID) Electorate {
-	return newElectorate('m', version, slices.Clone(voters))
+	return newElectorate('m', version, slices.Clone(voters), len(voters))
 }
 
-func newElectorate(scope byte, version uint64, voters []view.NodeID) Electorate {
+func newElectorate(scope byte, version uint64, voters []view.NodeID, of int) Electorate {
 	slices.Sort(voters)
 	voters = slices.Compact(voters)
 	h := fnv.New64a()
@@ -74,7 +93,7 @@ func newElectorate(scope byte, version uint64, voters []view.NodeID) Electorate 
 		binary.BigEndian.PutUint64(b[:], uint64(id))
 		h.Write(b[:])
 	}
-	return Electorate{Voters: voters, Sum: h.Sum64()}
+	return Electorate{Voters: voters, Sum: h.Sum64(), Of: of}
 }
 
 // lot is the rendezvous hash of a node in a mesh.

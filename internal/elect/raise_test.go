@@ -118,20 +118,53 @@ func TestLeaderOfFewYields(t *testing.T) {
 	t.Error("does not yield though nobody answers", ask)
 }
 
-// A leader whose lease hangs by a grant that ran out is not followed.
-func TestFollowedByGrantsThatHold(t *testing.T) {
-	e := won(t, LAN(), fieldOf(1000, 1000, 1000), 0)
-	e.now = time.Second
-	if !e.followed() {
-		t.Error("by two of three: not followed")
+// Who is followed by more than half of the mesh: by grants that hold, of the present
+// term, and of a committee by the share of it.
+func TestOutnumbers(t *testing.T) {
+	many := view.View{}
+	var component []view.NodeID
+	for id := view.NodeID(1); id <= 200; id++ {
+		many.Members = append(many.Members, view.Member{ID: id, Status: view.Active, Storing: id <= 160})
+		component = append(component, id)
 	}
-	e.grants[2] = grant{term: 1, ends: e.now}
-	if e.followed() {
-		t.Error("by a grant that has run out")
+	hundred := InComponent(many, component[:100])
+	if len(hundred.Voters) != committee || hundred.Of != 100 || Electors(many) != 160 {
+		t.Fatalf("%d vote for %d of %d", len(hundred.Voters), hundred.Of, Electors(many))
 	}
-	e.grants[2] = grant{term: 0, ends: e.now + time.Second}
-	if e.followed() {
-		t.Error("by a grant of an earlier term")
+	three := OfVoters(1, component[:3])
+	for name, c := range map[string]struct {
+		voters   Electorate
+		granted  int
+		term     uint64
+		ends     time.Duration
+		electors int
+		want     bool
+	}{
+		"all of five":               {OfVoters(1, component[:5]), 5, 7, 1, 5, true},
+		"three of five":             {three, 3, 7, 1, 5, true},
+		"two of five":               {three, 2, 7, 1, 5, false},
+		"half":                      {three, 2, 7, 1, 4, false},
+		"a later term":              {three, 2, 8, 1, 3, true},
+		"an earlier term":           {three, 2, 6, 1, 3, false},
+		"grants that have run out":  {three, 3, 7, 0, 3, false},
+		"a committee":               {hundred, 15, 7, 1, 160, true},
+		"enough of a committee":     {hundred, 13, 7, 1, 160, true},
+		"too little of a committee": {hundred, 12, 7, 1, 160, false},
+		"who store nothing":         {InComponent(many, component[165:]), 35, 7, 1, 60, false},
+		"nobody stores":             {InComponent(view.View{Members: many.Members[160:]}, component[165:]), 35, 7, 1, 40, true},
+	} {
+		e := &Election{grants: map[view.NodeID]grant{}, lead: &reign{token: token.Token{Term: 7}, voters: c.voters}}
+		e.f.Electors = c.electors
+		for _, id := range c.voters.Voters[:c.granted] {
+			e.grants[id] = grant{term: c.term, ends: c.ends}
+		}
+		if got := e.outnumbers(); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	gone := view.View{Members: []view.Member{{ID: 1, Storing: true, Status: view.Evicted}, {ID: 2, Status: view.Active}}}
+	if Electors(gone) != 1 {
+		t.Errorf("one who is gone votes, or lets others not vote: %d", Electors(gone))
 	}
 }
 

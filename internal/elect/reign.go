@@ -88,15 +88,15 @@ func (e *Election) reconsider() {
 	}
 }
 
-// maxRaises is how often, within Settle, a leader takes a term above another's: while
-// the parts of a mesh come together each of two may take itself for the larger one.
+// maxRaises is how often, within Settle, a leader takes a term above another's: two
+// that do not know of the same members may each take itself for the larger one.
 const maxRaises = 3
 
 // raise tells whether the leader stays though another leads with a higher token. A
 // node that was alone has often come to higher terms than all others together, and
 // its return must not end their work. So who is followed by more than half of the
-// voters in reach, the other's included, asks these for a term above the other's;
-// the other yields to that.
+// whole mesh, which the other cannot be, asks these for a term above the other's; the
+// other yields to that.
 func (e *Election) raise(other token.Token) bool {
 	if e.bid != nil {
 		return true
@@ -104,7 +104,7 @@ func (e *Election) raise(other token.Token) bool {
 	if e.now-e.raisedAt >= e.par.Settle {
 		e.raises = 0
 	}
-	if e.raised == other || e.raises == maxRaises || !e.followed() {
+	if e.raised == other || e.raises == maxRaises || !e.outnumbers() {
 		return false
 	}
 	e.raised, e.raisedAt = other, e.now
@@ -113,16 +113,17 @@ func (e *Election) raise(other token.Token) bool {
 	return true
 }
 
-// followed tells whether this leader has grants of more than half of the voters that
-// it sees now.
-func (e *Election) followed() bool {
-	n := 0
-	for _, id := range e.f.Electorate.Voters {
+// outnumbers tells whether this leader has grants of more than half of all who vote
+// in the mesh, in reach or not: those that it does not reach may follow another. A
+// committee's count for those for whom it votes.
+func (e *Election) outnumbers() bool {
+	n, voters := 0, e.lead.voters
+	for _, id := range voters.Voters {
 		if g, ok := e.grants[id]; ok && g.term >= e.lead.token.Term && g.ends > e.now {
 			n++
 		}
 	}
-	return n >= e.f.Electorate.Majority()
+	return 2*n*voters.Of > e.f.Electors*len(voters.Voters)
 }
 
 // hold is for how long another must be better. Of one that was handed the lead and

@@ -436,13 +436,13 @@ func (w *world) field(nd *node, v view.View, e int) Field {
 			f.Claims = append(f.Claims, n.leads[e])
 		}
 	}
-	f.Electorate = InComponent(v, in)
+	f.Electorate, f.Electors = InComponent(v, in), Electors(v)
 	if e == majority {
 		var all []view.NodeID
 		for i := range min(len(w.nodes), MaxVoters) {
 			all = append(all, view.NodeID(i+1))
 		}
-		f.Electorate = OfVoters(1, all)
+		f.Electorate, f.Electors = OfVoters(1, all), len(all)
 	}
 	return f
 }

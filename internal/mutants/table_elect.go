@@ -112,8 +112,8 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestLargerSide|TestLeaderRaises",
 	},
 	{
-		Name: "elect-few-raise", Rule: "who is followed by half of the voters or less yields to the higher token",
-		File: "internal/elect/reign.go", Old: "return n >= e.f.Electorate.Majority()", New: "return n > 0",
+		Name: "elect-few-raise", Rule: "who is followed by half of the mesh or less yields to the higher token",
+		File: "internal/elect/reign.go", Old: "return 2*n*voters.Of > e.f.Electors*len(voters.Voters)", New: "return n*voters.Of*e.f.Electors > 0",
 		Packages: electTests, Tests: "TestLeaderOfFew",
 	},
 	{
@@ -132,9 +132,19 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestRaisesEnd|TestLargerSide",
 	},
 	{
-		Name: "elect-followed-by-the-past", Rule: "a grant that has run out is nobody's following",
+		Name: "elect-leads-those-who-do-not-vote", Rule: "those who store nothing outnumber nobody",
+		File: "internal/elect/electorate.go", Old: "!stores(v) {\n			of = len(voters)", New: "len(v.Members) > 0 {\n			of = len(voters)",
+		Packages: electTests, Tests: "TestOutnumbers",
+	},
+	{
+		Name: "elect-counts-whom-it-sees", Rule: "those who are not in reach may follow another leader",
+		File: "internal/elect/electorate.go", Old: "if !m.Status.Gone() && (m.Storing || all) {", New: "if m.State == view.Alive && (m.Storing || all) {",
+		Packages: electTests, Tests: "TestOutnumbers",
+	},
+	{
+		Name: "elect-led-by-the-past", Rule: "a grant that has run out is nobody's following",
 		File: "internal/elect/reign.go", Old: " && g.ends > e.now {\n			n++", New: " {\n			n++",
-		Packages: electTests, Tests: "TestFollowed",
+		Packages: electTests, Tests: "TestOutnumbers",
 	},
 	{
 		Name: "elect-raises-on-others", Rule: "a term is raised by those who follow, whatever electorate they see meanwhile",
