@@ -16,7 +16,11 @@ func (e *Election) turnedDown(from view.NodeID, ans Answer) {
 	if ans.Reason == OldTerm && ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids {
 		// A bid that was lost took the voter's term up, and nobody holds its grant.
 		// Where others are silent that may be needed: ask above the term, once.
-		if e.run(e.bid.voters, e.bid.renews); e.bid != nil {
+		voters := e.f.Electorate
+		if e.bid.renews {
+			voters = e.bid.voters
+		}
+		if e.run(voters, e.bid.renews); e.bid != nil {
 			e.bid.outbids = true
 		}
 		return
@@ -90,7 +94,7 @@ func (e *Election) free() bool {
 // has not given back since: its notice may be late, or its last one.
 func (e *Election) claimed() (high token.Token) {
 	for _, t := range e.f.Claims {
-		if t.Node != e.self && t.Term > e.freed[t.Node] && e.voter.believes(t.Term) && high.Less(t) {
+		if t.Node != e.self && t.Term > e.freed[t.Node] && e.voter.exceeds(t.Term) && high.Less(t) {
 			high = t
 		}
 	}

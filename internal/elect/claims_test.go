@@ -53,9 +53,12 @@ func TestUnheardGrantRunsOut(t *testing.T) {
 	}{
 		"granted unheard":               {7, func(f Field) []Ask { return []Ask{askOf(8, f)} }, false},
 		"won":                           {8, func(f Field) []Ask { return []Ask{askOf(8, f)} }, true},
-		"renewed before":                {7, func(f Field) []Ask { return []Ask{renewal(7, f), askOf(8, f)} }, true},
+		"raised unheard":                {7, func(f Field) []Ask { return []Ask{renewal(8, f)} }, false},
+		"joined, granted unheard":       {7, func(f Field) []Ask { return []Ask{renewal(7, f), askOf(8, f)} }, false},
+		"renewed before":                {7, func(f Field) []Ask { return []Ask{askOf(7, f), renewal(7, f), askOf(8, f)} }, true},
+		"renewed and raised":            {7, func(f Field) []Ask { return []Ask{askOf(7, f), renewal(7, f), renewal(8, f)} }, true},
 		"renewed with the term granted": {7, func(f Field) []Ask { return []Ask{askOf(8, f), renewal(8, f)} }, true},
-		"renewed a lower one":           {7, func(f Field) []Ask { return []Ask{renewal(6, f), askOf(8, f)} }, false},
+		"renewed a lower one":           {7, func(f Field) []Ask { return []Ask{askOf(6, f), renewal(6, f), askOf(8, f)} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := fieldOf(1000, 1000, 1000, 1000, 1000)

@@ -3,6 +3,7 @@ package elect
 import (
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
@@ -24,7 +25,13 @@ type reign struct {
 	ends    time.Duration                 // while it asks: when it gives up
 	busy    time.Duration                 // longest that a voter holds a grant of another for
 	outbids bool                          // while it asks: it follows on a bid whose term was too low
-	renews  bool                          // while it asks: those who follow its node already; see raise
+	renews  bool                          // it is asked of the voters that its node leads already; see raise
+}
+
+// raises is what a leader has done about the claims of another.
+type raises struct {
+	term  uint64 // the last above which it asked
+	times int
 }
 
 // Election is the step machine of one election at one node. It is not safe for
@@ -50,14 +57,12 @@ type Election struct {
 	backAt   time.Duration // no bid before
 	failed   int           // bids in a row that were lost
 	renewAt  time.Duration
-	askedAt  time.Duration // of the last renewal
-	betterAt time.Duration // since when there has been a challenger; Never
-	offered  int           // times in a row that it handed over, and nobody led
-	otherAt  time.Duration // since when the electorate has differed; Never
-	missing  bool          // a voter in contact does not follow this term
-	raised   token.Token   // the last claim above which it took a term
-	raisedAt time.Duration
-	raises   int // of late
+	askedAt  time.Duration          // of the last renewal
+	betterAt time.Duration          // since when there has been a challenger; Never
+	offered  int                    // times in a row that it handed over, and nobody led
+	otherAt  time.Duration          // since when the electorate has differed; Never
+	missing  bool                   // a voter in contact does not follow this term
+	raises   map[view.NodeID]raises // above whose claims it has asked for a term, while they claim to lead
 
 	mute   view.NodeID // claims to lead, by what others have of it, and is not in contact
 	muteAt time.Duration
@@ -76,7 +81,7 @@ type Election struct {
 func New(self view.NodeID, par Params, d Durable, now time.Duration, rng *rand.Rand) *Election {
 	return &Election{
 		self: self, par: par, rng: rng, now: now, voter: newVoter(self, d, now),
-		grants: map[view.NodeID]grant{}, freed: map[view.NodeID]uint64{}, startAt: Never, betterAt: Never, otherAt: Never,
+		grants: map[view.NodeID]grant{}, freed: map[view.NodeID]uint64{}, raises: map[view.NodeID]raises{}, startAt: Never, betterAt: Never, otherAt: Never,
 	}
 }
 
@@ -85,6 +90,12 @@ func (e *Election) Look(now time.Duration, f Field) []Effect {
 	was, sum := e.claimed(), e.f.Electorate.Sum
 	e.f, e.known = f, true
 	maps.DeleteFunc(e.freed, func(id view.NodeID, _ uint64) bool { return !f.Component[id] })
+	maps.DeleteFunc(e.raises, func(id view.NodeID, _ raises) bool {
+		return !slices.ContainsFunc(f.Claims, func(t token.Token) bool { return t.Node == id })
+	})
+	if e.lead != nil && e.lead.voters.Sum == f.Electorate.Sum {
+		e.lead.voters = f.Electorate // a committee may vote for more, or for fewer
+	}
 	e.pass(now)
 	if e.claimed() != was || f.Electorate.Sum != sum {
 		// What made bids hopeless may be over.
@@ -144,7 +155,7 @@ func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, no
 // Answered takes in the answer to an Ask that was sent at a time.
 func (e *Election) Answered(now time.Duration, from view.NodeID, a Ask, sent time.Duration, ans Answer) []Effect {
 	e.pass(now)
-	if e.voter.believes(ans.Max) {
+	if e.voter.exceeds(ans.Max) {
 		e.seen = max(e.seen, ans.Max)
 	}
 	ans.Wait = min(ans.Wait, MaxLease)

@@ -156,6 +156,11 @@ func TestFaultsAreNotBelieved(t *testing.T) {
 	if ask == nil || ask.Ask.Term != 1 {
 		t.Fatalf("an unbelievable claim: %+v", ask)
 	}
+	// One that can be believed, but none above it.
+	last := idler(claim(f, token.Token{Term: maxLeap, Node: 2}), Durable{})
+	if ask := find(last.Tick(time.Second), Send); ask == nil || ask.Ask.Term != 1 {
+		t.Errorf("the last claim that can be believed: %+v", ask)
+	}
 	now := time.Second
 	for range 2 {
 		for _, id := range []view.NodeID{2, 3} {

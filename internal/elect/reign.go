@@ -88,38 +88,37 @@ func (e *Election) reconsider() {
 	}
 }
 
-// maxRaises is how often, within Settle, a leader takes a term above another's: two
-// that do not know of the same members may each take itself for the larger one.
+// maxRaises is how often a leader asks for a term above that of the same other before
+// that one yields: two that do not know of the same members may each take themselves
+// for the leader of most, and of two parts that see each other in one direction only
+// one never hears of the other's.
 const maxRaises = 3
 
-// raise tells whether the leader stays though another leads with a higher token. A
-// node that was alone has often come to higher terms than all others together, and
-// its return must not end their work. So who is followed by more than half of the
-// whole mesh, which the other cannot be, asks these for a term above the other's; the
-// other yields to that.
+// raise has a leader stay though another leads with a higher token, if more than half
+// of the whole mesh follow it; it tells whether it does. A node that was alone has
+// often come to higher terms than all others together, and its return must not end
+// their work. So they are asked for a term above the other's, who yields to that.
 func (e *Election) raise(other token.Token) bool {
 	if e.bid != nil {
 		return true
 	}
-	if e.now-e.raisedAt >= e.par.Settle {
-		e.raises = 0
-	}
-	if e.raised == other || e.raises == maxRaises || !e.outnumbers() {
+	done := e.raises[other.Node]
+	if done.term == other.Term || done.times == maxRaises || !e.outnumbers() {
 		return false
 	}
-	e.raised, e.raisedAt = other, e.now
-	e.raises++
+	e.raises[other.Node] = raises{other.Term, done.times + 1}
 	e.run(e.lead.voters, true)
 	return true
 }
 
 // outnumbers tells whether this leader has grants of more than half of all who vote
 // in the mesh, in reach or not: those that it does not reach may follow another. A
-// committee's count for those for whom it votes.
+// committee's count for those for whom it votes. Grants of an earlier term than
+// its own are of voters whose last answer is on its way.
 func (e *Election) outnumbers() bool {
 	n, voters := 0, e.lead.voters
 	for _, id := range voters.Voters {
-		if g, ok := e.grants[id]; ok && g.term >= e.lead.token.Term && g.ends > e.now {
+		if e.grants[id].ends > e.now {
 			n++
 		}
 	}

@@ -121,7 +121,8 @@ func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answe
 		return out, false
 	}
 	grant := token.Token{Term: a.Term, Node: from}
-	save := grant != v.d.Grant || a.Lease > v.d.Lease
+	again := grant == v.d.Grant
+	save := !again || a.Lease > v.d.Lease
 	if from != v.d.Grant.Node {
 		v.d.Lease, v.renewed = 0, 0
 	}
@@ -129,7 +130,10 @@ func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answe
 	v.d.Max = max(v.d.Max, a.Term)
 	v.until = max(v.until, now+a.Lease)
 	if a.Renew {
-		v.led, v.renewed = v.until, a.Term
+		v.led = v.until
+		if again { // else it may be a term that has not begun
+			v.renewed = a.Term
+		}
 	}
 	if v.nominee == from {
 		v.nominee = 0
@@ -184,6 +188,9 @@ func (v *voter) idle(now, lease time.Duration) bool { return now-v.led > 3*lease
 
 // believes tells whether a term can be one that somebody came to by asking.
 func (v *voter) believes(term uint64) bool { return term <= v.d.Max || term-v.d.Max <= maxLeap }
+
+// exceeds tells whether a term above that one could be believed.
+func (v *voter) exceeds(term uint64) bool { return term <= v.d.Max || term-v.d.Max < maxLeap }
 
 // lapse notes that the last grant, and the favour of a nominee, have run out.
 func (v *voter) lapse(now time.Duration) {

@@ -108,7 +108,7 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-yields-to-the-few", Rule: "the return of the few does not end the work of the many",
-		File: "internal/elect/reign.go", Old: "if e.raised == other || ", New: "if e.now >= 0 || e.raised == other || ",
+		File: "internal/elect/reign.go", Old: "if done.term == other.Term || ", New: "if e.now >= 0 || done.term == other.Term || ",
 		Packages: electTests, Tests: "TestLargerSide|TestLeaderRaises",
 	},
 	{
@@ -118,17 +118,17 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-raises-in-vain", Rule: "a leader whose followers refuse a higher term yields",
-		File: "internal/elect/reign.go", Old: "if e.raised == other || ", New: "if ",
+		File: "internal/elect/reign.go", Old: "if done.term == other.Term || ", New: "if ",
 		Packages: electTests, Tests: "TestLeaderOfFew",
 	},
 	{
 		Name: "elect-raises-for-ever", Rule: "two leaders do not go on raising their terms above each other's",
-		File: "internal/elect/reign.go", Old: "	e.raises++\n", New: "",
+		File: "internal/elect/reign.go", Old: "raises{other.Term, done.times + 1}", New: "raises{other.Term, done.times}",
 		Packages: electTests, Tests: "TestRaisesEnd",
 	},
 	{
 		Name: "elect-raises-thrice-ever", Rule: "a node that comes and goes costs the others no leader the fourth time either",
-		File: "internal/elect/reign.go", Old: "		e.raises = 0\n", New: "",
+		File: "internal/elect/election.go", Old: "return !slices.ContainsFunc(f.Claims, func(t token.Token) bool { return t.Node == id })", New: "return false && len(slices.Clone(f.Claims)) > 0",
 		Packages: electTests, Tests: "TestRaisesEnd|TestLargerSide",
 	},
 	{
@@ -142,8 +142,33 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestOutnumbers",
 	},
 	{
+		Name: "elect-hears-only-the-latest", Rule: "who follows an earlier term of a leader follows it",
+		File: "internal/elect/reign.go", Old: "if e.grants[id].ends > e.now {", New: "if e.grants[id].ends > e.now && e.grants[id].term >= e.lead.token.Term {",
+		Packages: electTests, Tests: "TestManyReturn",
+	},
+	{
+		Name: "elect-joining-is-renewing", Rule: "a term that a voter was asked to join may never have begun",
+		File: "internal/elect/voter.go", Old: "if again { // else", New: "if a.Term > 0 { // else",
+		Packages: electTests, Tests: "TestUnheardGrant",
+	},
+	{
+		Name: "elect-claims-the-last-term", Rule: "a claim above which no term would be believed is not believed",
+		File: "internal/elect/bid.go", Old: "e.voter.exceeds(t.Term) && high", New: "e.voter.believes(t.Term) && high",
+		Packages: electTests, Tests: "TestFaults",
+	},
+	{
+		Name: "elect-committee-of-the-past", Rule: "a committee votes for those who are there now",
+		File: "internal/elect/election.go", Old: "e.lead.voters = f.Electorate // a", New: "_ = f.Electorate // a",
+		Packages: electTests, Tests: "TestCommittee",
+	},
+	{
+		Name: "elect-one-way-raises", Rule: "a leader that cannot hear another is not outdone for ever",
+		File: "internal/elect/reign.go", Old: "done.times == maxRaises || ", New: "",
+		Packages: electTests, Tests: "TestOneWayClaims|TestRaisesEnd",
+	},
+	{
 		Name: "elect-led-by-the-past", Rule: "a grant that has run out is nobody's following",
-		File: "internal/elect/reign.go", Old: " && g.ends > e.now {\n			n++", New: " {\n			n++",
+		File: "internal/elect/reign.go", Old: "if e.grants[id].ends > e.now {", New: "if e.grants[id].term > 0 {",
 		Packages: electTests, Tests: "TestOutnumbers",
 	},
 	{
@@ -213,7 +238,7 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-believes-any-answer", Rule: "a voter's highest term is believed within bounds only",
-		File: "internal/elect/election.go", Old: "if e.voter.believes(ans.Max) {", New: "if ans.Max > 0 {",
+		File: "internal/elect/election.go", Old: "if e.voter.exceeds(ans.Max) {", New: "if ans.Max > 0 {",
 		Packages: electTests, Tests: "TestFaults",
 	},
 	{
@@ -253,7 +278,7 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-forgets-what-it-renewed", Rule: "who renewed a term here and fell silent leads no more, whatever it asked for last",
-		File: "internal/elect/voter.go", Old: "v.led, v.renewed = v.until, a.Term", New: "v.led = v.until",
+		File: "internal/elect/voter.go", Old: "			v.renewed = a.Term\n", New: "",
 		Packages: electTests, Tests: "TestUnheardGrant",
 	},
 	{
