@@ -15,10 +15,11 @@ import (
 // may lead, and work must return soon after: by Pace.Guard at the latest, if what
 // it does is not fenced. Until it has returned this node does not lead again.
 //
-// The token may grow while work runs: a leader takes a higher one when nodes come or
-// go, and when it leads on after a cut, in which others have used higher ones. Check
-// goes by either, a Fence that has seen a higher one does not: work that runs for
-// long asks Token for each action.
+// The token may grow while work runs, and its context does not end for that: a leader
+// takes a higher one when nodes come or go, and when it leads on after a cut in which
+// others have used higher ones. A Fence that has seen those refuses the token that work
+// began with from then on. So work that does not end at once asks Token before each
+// action, and shows what that returns.
 //
 // When work returns before its context has ended it is done: the lead is given
 // back and Lead returns nil. Otherwise Lead returns the error of ctx, ErrClosed,

@@ -166,6 +166,17 @@ func TestCandidateOutbids(t *testing.T) {
 	}
 }
 
+// Whoever outbids asks those who vote now.
+func TestCandidateOutbidsAmongThosePresent(t *testing.T) {
+	e := idler(fieldOf(1000, 1000, 1000), Durable{})
+	ask := find(e.Tick(time.Second), Send)
+	e.Look(time.Second, fieldOf(1000, 1000, 1000, 1000))
+	again := find(e.Answered(time.Second, 2, ask.Ask, ask.Sent, Answer{Reason: OldTerm, Max: 9}), Send)
+	if again == nil || again.Ask.Term != 10 || again.Ask.Electorate != e.f.Electorate.Sum || len(e.bid.refused) > 0 {
+		t.Errorf("asks %+v, refused by %v", again, e.bid.refused)
+	}
+}
+
 // The lease ends before the grants do, by guard and drift, and stops the work.
 func TestLeaseEnds(t *testing.T) {
 	par := LAN()

@@ -88,8 +88,8 @@ func (e *Election) reconsider() {
 	}
 }
 
-// maxRaises is how often a leader asks for a term above that of the same other before
-// that one yields: two that do not know of the same members may each take themselves
+// maxRaises is how often a leader asks for a term above that of the same other, as long
+// as that one leads; then it yields itself. Two that do not know of the same members may each take themselves
 // for the leader of most, and of two parts that see each other in one direction only
 // one never hears of the other's.
 const maxRaises = 3

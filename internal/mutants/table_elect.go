@@ -162,6 +162,11 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestCommittee",
 	},
 	{
+		Name: "elect-outbids-among-the-past", Rule: "who outbids asks those who vote now",
+		File: "internal/elect/bid.go", Old: "if e.bid.renews {", New: "if e.bid != nil {",
+		Packages: electTests, Tests: "TestCandidateOutbids",
+	},
+	{
 		Name: "elect-one-way-raises", Rule: "a leader that cannot hear another is not outdone for ever",
 		File: "internal/elect/reign.go", Old: "done.times == maxRaises || ", New: "",
 		Packages: electTests, Tests: "TestOneWayClaims|TestRaisesEnd",
