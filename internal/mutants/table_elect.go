@@ -13,7 +13,7 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-answers-before-saving", Rule: "a grant is on disk before it is answered",
-		File: "internal/elect/voter.go", Old: "save := grant != v.d.Grant || a.Lease > v.d.Lease", New: "save := false",
+		File: "internal/elect/voter.go", Old: "save := !again || a.Lease > v.d.Lease", New: "save := false",
 		Packages: electTests, Tests: "TestF1_24|TestVoter",
 	},
 	{
