@@ -19,7 +19,7 @@ type Peer struct {
 // given to an Election.
 type Field struct {
 	Electorate Electorate
-	Electors   int                  // see there; of majority scope the voters
+	Electors   int                  // how many vote in the whole mesh, in reach or not
 	Component  map[view.NodeID]bool // who is in it, this node included
 	Contact    map[view.NodeID]bool // who is in contact, without a relay; this node included
 	Standing   []Peer               // in contact, this node included if it stands

@@ -89,9 +89,9 @@ func (e *Election) reconsider() {
 }
 
 // maxRaises is how often a leader asks for a term above that of the same other, as long
-// as that one leads; then it yields itself. Two that do not know of the same members may each take themselves
-// for the leader of most, and of two parts that see each other in one direction only
-// one never hears of the other's.
+// as that one leads; then it yields itself. Two that do not know of the same members
+// may each take themselves for the leader of most, and where nodes hear each other in
+// one direction only the other may never hear of the higher term.
 const maxRaises = 3
 
 // raise has a leader stay though another leads with a higher token, if more than half
