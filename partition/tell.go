@@ -81,8 +81,7 @@ func (w *watcher) status(s *scene, cloud situation.Cloud) Status {
 }
 
 // leadership tells who leads an election: this node by its lease, another by its
-// word. Of several that say so, as when parts of the mesh meet, it is the one that this
-// node has promised to follow, else the one with the highest token.
+// word.
 func (p *Partition) leadership(s *scene, name Election) Leadership {
 	l := Leadership{Election: name}
 	var follows view.NodeID
@@ -93,14 +92,7 @@ func (p *Partition) leadership(s *scene, name Election) Leadership {
 		}
 		follows = e.follows()
 	}
-	for _, t := range s.field(name).Claims {
-		if t.Node == follows {
-			l.Token = t
-			break
-		}
-		if l.Token.Less(t) {
-			l.Token = t
-		}
-	}
+	f := s.field(name)
+	l.Token = f.Leader(follows)
 	return l
 }

@@ -239,17 +239,13 @@ func (p *Partition) wake() {
 
 // claimed returns the highest token that a node in the component says it leads
 // with.
-func (p *Partition) claimed(name Election) (high token.Token) {
+func (p *Partition) claimed(name Election) token.Token {
 	s := p.scene.Load()
 	if s == nil {
-		return high
+		return token.Token{}
 	}
-	for _, t := range s.field(name).Claims {
-		if high.Less(t) {
-			high = t
-		}
-	}
-	return high
+	f := s.field(name)
+	return f.Leader(0)
 }
 
 func medianRTT(v view.View) time.Duration {

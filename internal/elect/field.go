@@ -27,6 +27,21 @@ type Field struct {
 	RTT        time.Duration        // a typical one; 0 when not known
 }
 
+// Leader returns who of those that claim to lead does for a node: the one that it has
+// granted, for there may be several while parts of a mesh meet, else the one with the
+// highest token. It is zero if nobody claims to.
+func (f *Field) Leader(granted view.NodeID) (leader token.Token) {
+	for _, t := range f.Claims {
+		if t.Node == granted {
+			return t
+		}
+		if leader.Less(t) {
+			leader = t
+		}
+	}
+	return leader
+}
+
 // beaten tells whether somebody who stands is better than a candidate by the
 // margin. One who let its lease run out is not waited for.
 func (f *Field) beaten(candidate view.NodeID, score Score, lapsed view.NodeID) bool {

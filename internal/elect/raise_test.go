@@ -35,7 +35,6 @@ func TestLargerSideKeepsItsLeader(t *testing.T) {
 					higher++
 				}
 				w.split(0)
-				// Restless, its term grows without the others.
 				w.run(4*par.Lease + 2*par.Settle)
 				if got := w.leaders(component, w.nodes...); len(got) != 1 || got[0] != leader {
 					w.fault("%v lead after %d, of all others, met one with %v", got, leader, its)
@@ -119,8 +118,8 @@ func TestLeaderOfFewYields(t *testing.T) {
 	t.Error("does not yield though nobody answers")
 }
 
-// Who is followed by more than half of the mesh: by grants that hold, of the present
-// term, and of a committee by the share of it.
+// Who is followed by more than half of the mesh: by grants that hold, of whichever term,
+// and of a committee by the share of it.
 func TestOutnumbers(t *testing.T) {
 	many := view.View{}
 	var component []view.NodeID
@@ -187,7 +186,6 @@ func TestRaisesEnd(t *testing.T) {
 		other.Term = ask.Ask.Term + 1
 		now += LAN().Lease / 2
 		e.Answered(now, 2, Ask{Term: ask.Ask.Term, Renew: true, Lease: LAN().Lease}, now, Answer{Max: ask.Ask.Term})
-		e.Asked(now, 1, Ask{Term: ask.Ask.Term, Renew: true, Lease: LAN().Lease})
 		e.grants[1] = grant{term: ask.Ask.Term, ends: now + LAN().Lease}
 	}
 	for range maxRaises - 1 {

@@ -153,7 +153,7 @@ var partitions = []Mutant{
 	},
 	{
 		Name: "partition-believes-the-loudest", Rule: "of several that claim to lead a node names the one that it follows",
-		File: "partition/tell.go", Old: "if t.Node == follows {", New: "if t.Node == follows && t.Term == 0 {",
+		File: "internal/elect/field.go", Old: "if t.Node == granted {", New: "if t.Node == granted && t.Term == 0 {",
 		Packages: partitionTests, Tests: "TestNames",
 	},
 	{
