@@ -36,7 +36,7 @@ type Detector struct {
 	started bool
 	fresh   bool          // no round has been yet
 	seen    time.Duration // run time so far with at least one other alive
-	next    time.Duration // no probe is due, and none overdue, before
+	agenda  agenda
 	probes  pacer
 	redials pacer
 
@@ -56,7 +56,7 @@ type Detector struct {
 func New(self view.NodeID, par Params, rng *rand.Rand) *Detector {
 	par = par.filled()
 	return &Detector{
-		self: self, par: par, rng: rng, next: Never,
+		self: self, par: par, rng: rng, agenda: newAgenda(),
 		probes:  newPacer(par.ProbeRate, par.ProbeBurst),
 		redials: newPacer(par.RedialRate, par.RedialRate),
 	}
@@ -83,7 +83,11 @@ func (d *Detector) Next() time.Duration {
 	if !d.started {
 		return 0
 	}
-	return min(d.next, d.roundAt)
+	next := min(d.agenda.next(), d.roundAt)
+	if d.agenda.ready.Len() > 0 {
+		next = min(next, max(d.probes.free(), d.now))
+	}
+	return next
 }
 
 // State returns the state of a member; Alive for self, Unknown for strangers.
@@ -171,6 +175,7 @@ func (d *Detector) take(ev Event) {
 	case ProbeFailed:
 		d.missed(m)
 	}
+	d.plan(m)
 	if cut := m.unreachable(&d.par); cut != m.cut {
 		m.cut = cut
 		d.out = append(d.out, Effect{Action: Relisted, ID: m.id})
@@ -332,50 +337,37 @@ func (d *Detector) miss() {
 
 // probe starts the probes that are due, as far as the pace allows.
 func (d *Detector) probe() {
-	if d.now < d.next {
-		return
-	}
-	var ready []*member
-	d.next = Never
-	lost := 4 * d.par.ProbeTimeout
-	for _, m := range d.members {
-		if m.probing && d.now-m.sent >= lost {
+	for d.agenda.next() <= d.now {
+		m := d.agenda.later.members[0]
+		if m.probing {
 			m.probing, m.due = false, d.now // its outcome never came
 		}
-		switch {
-		case m.probing:
-			d.next = min(d.next, m.sent+lost)
-		case m.due <= d.now:
-			ready = append(ready, m)
-		default:
-			d.next = min(d.next, m.due)
-		}
+		d.plan(m)
 	}
-	slices.SortFunc(ready, func(a, b *member) int {
-		if a.urgent != b.urgent {
-			if a.urgent {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.id, b.id))
-	})
-	for _, m := range ready {
-		if !d.probes.allow(d.now) {
-			d.next = min(d.next, d.probes.free())
-			break
-		}
+	for d.agenda.ready.Len() > 0 && d.probes.allow(d.now) {
+		m := d.agenda.ready.members[0]
 		m.probing, m.sent, m.due, m.urgent = true, d.now, Never, false
-		d.next = min(d.next, m.sent+lost)
+		d.plan(m)
 		d.out = append(d.out, Effect{Action: Probe, ID: m.id})
 	}
 }
 
+// lost is how long after its start the outcome of a probe is not waited for any
+// more.
+func (d *Detector) lost() time.Duration { return 4 * d.par.ProbeTimeout }
+
+// plan gives a member that has changed its place on the agenda.
+func (d *Detector) plan(m *member) {
+	wake := m.due
+	if m.probing {
+		wake = m.sent + d.lost()
+	}
+	d.agenda.put(m, wake, d.now)
+}
+
 func (d *Detector) want(m *member, at time.Duration, urgent bool, cause Reason) {
 	m.want(at, urgent, cause)
-	if !m.probing {
-		d.next = min(d.next, m.due)
-	}
+	d.plan(m)
 }
 
 // pause returns now, or later if the last probe began less than gap ago.

@@ -30,6 +30,11 @@ type member struct {
 	urgent  bool          // goes before those that are not
 	cause   Reason        // what the next failure will be put down to
 
+	in    *queue        // where on the agenda it stands; nil: nothing is due of it
+	at    int           // its place there
+	wake  time.Duration // when something is due of it, as it was put there
+	first bool          // urgent, as it was put there
+
 	heard   bool // it answered directly, last at heardAt
 	heardAt time.Duration
 	cut     bool // unreachable, as last reported

@@ -45,7 +45,7 @@ var detect = []Mutant{
 	},
 	{
 		Name: "detect-probes-unbounded", Rule: "mass failure keeps to the pace of probes",
-		File: "internal/detect/detector.go", Old: "if !d.probes.allow(d.now) {", New: "if d.probes.allow(d.now); false {",
+		File: "internal/detect/detector.go", Old: "d.agenda.ready.Len() > 0 && d.probes.allow(d.now)", New: "d.agenda.ready.Len() > 0 && (d.probes.allow(d.now) || true)",
 		Packages: detectTests, Tests: "TestRandomEvents|TestMassFailure",
 	},
 	{
@@ -80,7 +80,7 @@ var detect = []Mutant{
 	},
 	{
 		Name: "detect-lost-answer-blocks", Rule: "a probe whose outcome never comes does not end probing",
-		File: "internal/detect/detector.go", Old: "if m.probing && d.now-m.sent >= lost {", New: "if false {",
+		File: "internal/detect/detector.go", Old: "wake = m.sent + d.lost()", New: "wake = Never",
 		Packages: detectTests, Tests: "TestLostOutcome",
 	},
 	{
@@ -92,5 +92,16 @@ var detect = []Mutant{
 		Name: "detect-sweeps-all-the-time", Rule: "sweeps keep their distance",
 		File: "internal/detect/detector.go", Old: "|| d.now < d.sweepAt {", New: "|| d.now < 0 {",
 		Packages: detectTests, Tests: "TestSweepsKeepTheirDistance",
+	},
+	{
+		Name: "detect-urgent-waits", Rule: "urgent probes go before those that are not",
+		File: "internal/detect/agenda.go", Old: "return a.first", New: "return b.first",
+		Packages: detectTests, Tests: "TestAgendaKeepsOrder",
+	},
+	{
+		Name: "detect-agenda-sorted-anew", Rule: "a probe does not cost a look at all members",
+		File: "internal/detect/detector.go", Old: "d.agenda.ready.Len() > 0 && d.probes.allow(d.now)",
+		New:      "len(append([]*member(nil), d.agenda.ready.members...)) > 0 && d.probes.allow(d.now)",
+		Packages: detectTests, Tests: "TestProbesOf",
 	},
 }
