@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,14 @@ import (
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/replica/version"
 )
+
+// bubbleUncompared is bubble with stores that compare only when the test has them
+// compare: a comparison by the clock, which comes by chance, would be counted with
+// the test's own.
+func bubbleUncompared(t *testing.T, n int, cfg BucketConfig, fn func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket)) {
+	t.Helper()
+	bubbleOn(t, n, cfg, func(_ int, _ *fakeNode, c *Config) { never(c) }, fn)
+}
 
 // writeHere writes a value at one store only, without a word to the others.
 func writeHere(t *testing.T, s *Store, bucket uint64, key, value string) {
@@ -53,7 +62,12 @@ func differing(t *testing.T, nodes []*fakeNode, b *Bucket, keys, each int) (diff
 	for i := range keys {
 		mustPut(t, b, fmt.Sprintf("k%05d", i), "v")
 	}
-	time.Sleep(time.Minute) // all is where it belongs, and the stores have compared
+	time.Sleep(time.Minute) // all is where it belongs
+	for i, n := range nodes[:2] {
+		if err := n.store.compare(context.Background(), nodes[1-i].id); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i := each / 2; i < keys; i += each {
 		key := fmt.Sprintf("k%05d", i)
 		differ = append(differ, key)
@@ -89,7 +103,7 @@ func wantEqual(t *testing.T, a, b *Store) {
 // TestF1_23_ComparisonFollowsTheDifference: what is sent does not grow with what
 // is there, records that are equal do not move, and both stores gain.
 func TestF1_23_ComparisonFollowsTheDifference(t *testing.T) {
-	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+	bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		differ := differing(t, nodes, buckets[0], 2000, 100)
 		s := nodes[0].store
 		moved := s.stats.moved.Load()
@@ -125,7 +139,7 @@ func TestRecordsThatChangeAfterTheSketch(t *testing.T) {
 }
 
 func recordsThatChange(t *testing.T) {
-	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+	bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		differ := differing(t, nodes, buckets[0], 500, 50)
 		s, id := nodes[0].store, buckets[0].b.id
 		once := false
@@ -158,7 +172,7 @@ func recordsThatChange(t *testing.T) {
 // TestSymbolsOfOneState: records change at both stores while symbols are sent, and
 // the difference is taken apart all the same.
 func TestSymbolsOfOneState(t *testing.T) {
-	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+	bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		differing(t, nodes, buckets[0], 2000, 8)
 		sketches := 0
 		net.watchCalls(func(method string) {
@@ -188,12 +202,18 @@ func TestSymbolsOfOneState(t *testing.T) {
 // TestWritesUnderWayAreNotScannedFor: while clients write, shards that differ only
 // for the moment are not read.
 func TestWritesUnderWayAreNotScannedFor(t *testing.T) {
-	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+	bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		differ := differing(t, nodes, buckets[0], 400, 200)
 		s, peer, id := nodes[0].store, nodes[1].store, buckets[0].b.id
 		lasting := make(map[int]bool)
 		for _, key := range differ {
-			lasting[s.place(id, key).shard] = true
+			at := s.place(id, key)
+			lasting[at.shard] = true
+			// One pair in 256 has equal marks though it differs, and is found at a
+			// comparison without writes: this test is not about that.
+			for bytes.Equal(s.digests.marks([]slice{at.slice}, 0), peer.digests.marks([]slice{at.slice}, 0)) {
+				writeHere(t, s, id, key, "newer still")
+			}
 		}
 		var passing []string // in other shards
 		for i := 0; len(passing) < 5; i++ {
@@ -235,7 +255,7 @@ func TestWritesUnderWayAreNotScannedFor(t *testing.T) {
 
 // TestSketchOfAStateThatIsGone: the comparison is begun anew.
 func TestSketchOfAStateThatIsGone(t *testing.T) {
-	bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+	bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		differing(t, nodes, buckets[0], 300, 30)
 		s, peer := nodes[0].store, nodes[1].store
 		net.watchCalls(func(method string) {
@@ -344,7 +364,7 @@ func TestKeptInventoriesAreBounded(t *testing.T) {
 func TestLaggingShardsAreLeftOut(t *testing.T) {
 	for try := range 8 { // what differs may be found in another way, once in forty
 		lags := try % 2
-		bubble(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 			ctx, id := context.Background(), buckets[0].b.id
 			differ := differing(t, nodes, buckets[0], 400, 10)
 			s, late := nodes[0].store, nodes[lags].store
