@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -163,18 +164,20 @@ func (n *Node) admit(ctx context.Context, e roster.Entry, met bool) error {
 			return err
 		}
 	}
-	dead, err := n.admitName(ctx, e, met)
+	dead, err := n.admitName(ctx, e)
 	if err != nil {
 		return err
 	}
 	err = n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) {
-		alive := func(id view.NodeID) bool { return id != dead && id != e.ID && n.alive(id) }
-		if err := r.Admit(e, alive); err != nil && !(met && errors.Is(err, roster.ErrNameTaken)) {
+		down := func(id view.NodeID) bool { return slices.Contains(dead, id) }
+		alive := func(id view.NodeID) bool { return id != e.ID && !down(id) && n.alive(id) }
+		if err := r.Admit(e, alive); err != nil {
 			return r, err
 		}
 		r, _, err := r.With(e)
 		if err == nil {
 			r, _ = r.Settle(alive)
+			r, _ = r.Oust(e.ID, down)
 		}
 		return r, err
 	})
@@ -217,28 +220,28 @@ func (n *Node) answers(ctx context.Context, id view.NodeID, but uint64) bool {
 	return err == nil && res.Instance != but
 }
 
-// admitName looks for another node under the name of e. It returns one that
-// e replaces, once that one has given no sign of life. A node that was
-// admitted on another side of a cut is let in all the same; see rival.
-func (n *Node) admitName(ctx context.Context, e roster.Entry, met bool) (dead view.NodeID, err error) {
-	if met {
-		return 0, nil
-	}
+// admitName looks for other nodes under the name of e. It returns those of which
+// e replaces one, once none of them has given a sign of life. Also one that was
+// admitted elsewhere is not let in beside one that runs: who of the two goes on is
+// settled by themselves, when they have heard of each other by the roster.
+func (n *Node) admitName(ctx context.Context, e roster.Entry) (dead []view.NodeID, err error) {
+	named := false
 	for _, o := range n.book.get().Entries() {
 		if o.Name != e.Name || o.ID == e.ID || o.Status.Gone() || o.Predecessor == e.ID {
 			continue
 		}
 		if o.ID == n.id || n.answers(ctx, o.ID, 0) {
-			return 0, &link.RefusedError{Code: codeNameInUse, Text: fmt.Sprintf("node %v runs under the name %q", o.ID, e.Name)}
+			return nil, &link.RefusedError{Code: codeNameInUse, Text: fmt.Sprintf("node %v runs under the name %q", o.ID, e.Name)}
 		}
 		if n.alive(o.ID) {
 			// One silent second is no death: the detector decides.
-			return 0, &link.RefusedError{Code: link.CodeBusy, Text: "the node of that name has not been given up yet"}
+			return nil, &link.RefusedError{Code: link.CodeBusy, Text: "the node of that name has not been given up yet"}
 		}
-		if e.Predecessor != o.ID {
-			return 0, &link.RefusedError{Code: codeReplaces, Text: o.ID.String()}
-		}
-		dead = o.ID
+		dead = append(dead, o.ID)
+		named = named || e.Predecessor == o.ID
+	}
+	if len(dead) > 0 && !named {
+		return nil, &link.RefusedError{Code: codeReplaces, Text: dead[0].String()}
 	}
 	return dead, nil
 }
@@ -256,7 +259,7 @@ func refusal(err error) error {
 		{roster.ErrGone, codeGone},
 		{roster.ErrOldBoot, codeRolledBack},
 		{roster.ErrClone, codeIDInUse},
-		{roster.ErrNameTaken, codeNameInUse},
+		{roster.ErrNameTaken, link.CodeBusy}, // there was news since admitName looked: it may be another answer next time
 		{roster.ErrFull, codeFull},
 	} {
 		if errors.Is(err, c.is) {
@@ -342,20 +345,6 @@ func (n *Node) inspect(s *snapshot) {
 			n.warn("could not put right what the roster says of this node", n.updateSelf(ctx, 0))
 		})
 	}
-	for _, c := range s.Conflicts() {
-		if c.A == n.id || c.B == n.id {
-			n.rival(s, c)
-		}
-	}
-}
-
-// rival deals with another node under our name that was admitted on another
-// side of a cut: the higher NodeID stops, on both sides alike.
-func (n *Node) rival(s *snapshot, c roster.Conflict) {
-	n.log.Error("two nodes have one name", "name", c.Name, "one", c.A, "other", c.B)
-	if c.B == n.id && n.alive(c.A) {
-		n.fail(fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, c.A, c.Name), wire.Running)
-	}
 }
 
 // meet joins the mesh of a node that is connected: rosters are exchanged,
@@ -377,6 +366,9 @@ func (n *Node) redial(ctx context.Context, id view.NodeID) {
 	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
 	defer cancel()
 	err := n.attempt(id, func() error { return n.meet(ctx, id) })
+	if addr, ok := n.resolve(id); ok && errors.Is(err, link.ErrUntrusted) {
+		n.greet(ctx, addr) // a new disk runs there, or the addresses were dealt anew
+	}
 	if err != nil {
 		n.log.Debug("redial failed", "peer", id, "error", err)
 	}

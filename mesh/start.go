@@ -175,6 +175,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 	n.work.Go(n.keepExchanging)
 	n.work.Go(n.keepAddress)
 	n.work.Go(n.keepWhole)
+	n.work.Go(n.keepName)
 	return nil
 }
 

@@ -102,6 +102,11 @@ var mesh = []Mutant{
 		Packages: meshTests, Tests: "TestNewDiskUnderTheNameOfALivingNodeIsRefused",
 	},
 	{
+		Name: "mesh-unnamed-predecessor-stays", Rule: "who was let in by nodes that had not heard of the store before it takes its place all the same",
+		File: "mesh/name.go", Old: "case w.Confirmed && n.mayOust():", New: "case w.Confirmed && n.id == 0:",
+		Packages: meshTests, Tests: "TestDisksLostAtOnce",
+	},
+	{
 		Name: "mesh-client-is-a-node", Rule: "who only asks may not change the roster",
 		File: "mesh/call.go", Old: "if n.clients.has(from) {", New: "if false {",
 		Packages: meshTests, Tests: "TestClient",

@@ -41,8 +41,18 @@ var roster = []Mutant{
 	},
 	{
 		Name: "roster-successor-of-a-live-node", Rule: "where both live, the second is refused (protocol B.1)",
-		File: "internal/roster/member.go", Old: "if e.Predecessor != o.ID || alive(o.ID) {", New: "if e.Predecessor != o.ID {",
+		File: "internal/roster/name.go", Old: "case alive(id):", New: "case alive(id) && e.Predecessor != id:",
 		Packages: rosterTests, Tests: "TestAdmit",
+	},
+	{
+		Name: "roster-one-namesake-at-a-time", Rule: "a node takes the place of all of its name that are down, however many disks were lost",
+		File: "internal/roster/name.go", Old: "if down(o) {", New: "if down(o) && len(evicted) == 0 {",
+		Packages: rosterTests, Tests: "TestOust",
+	},
+	{
+		Name: "roster-both-namesakes-yield", Rule: "of two that run under one name exactly one goes on",
+		File: "internal/roster/name.go", Old: "return a < b", New: "return a != b",
+		Packages: rosterTests, Tests: "TestOneOfTwoPrevails",
 	},
 	{
 		Name: "roster-old-boot-admitted", Rule: "a disk that was rolled back is refused (protocol A.5)",

@@ -6,37 +6,9 @@ import (
 	"fmt"
 	"hash"
 	"slices"
-	"strings"
 
 	"github.com/skeinmesh/skein/mesh/view"
 )
-
-// Conflict is two nodes that are not gone under one name, where neither
-// replaces the other: a disk was cloned to a new identity, or two sides of a
-// cut gave the same name. A has the lower ID.
-type Conflict struct {
-	Name string
-	A, B view.NodeID
-}
-
-// Conflicts lists the names that several nodes claim, in order of name and
-// ids; three nodes under one name are two conflicts.
-func (r Roster) Conflicts() []Conflict {
-	first := make(map[string]view.NodeID, len(r.entries))
-	var out []Conflict
-	for _, e := range r.entries {
-		if e.Status.Gone() {
-			continue
-		}
-		if a, taken := first[e.Name]; taken {
-			out = append(out, Conflict{e.Name, a, e.ID})
-		} else {
-			first[e.Name] = e.ID
-		}
-	}
-	slices.SortStableFunc(out, func(x, y Conflict) int { return strings.Compare(x.Name, y.Name) })
-	return out
-}
 
 // Predecessor returns the node that a newcomer under the given name replaces:
 // the one of that name that is not gone, the lowest if there are several.
@@ -66,12 +38,19 @@ func (r Roster) Settle(alive func(view.NodeID) bool) (Roster, []view.NodeID) {
 	}
 	slices.Sort(evicted)
 	evicted = slices.Compact(evicted)
+	return r.evict(evicted), evicted
+}
+
+func (r Roster) evict(ids []view.NodeID) Roster {
+	if len(ids) == 0 {
+		return r
+	}
 	next := slices.Clone(r.entries)
-	for _, id := range evicted {
+	for _, id := range ids {
 		i, _ := r.find(id)
 		next[i].Status = view.Evicted
 	}
-	return Roster{next}, evicted
+	return Roster{next}
 }
 
 // Admit tells whether a node that presents itself as e may be let in by a
@@ -79,8 +58,9 @@ func (r Roster) Settle(alive func(view.NodeID) bool) (Roster, []view.NodeID) {
 //
 // ErrInvalid: e breaks a bound. ErrGone: e left or was evicted. ErrOldBoot: e
 // was seen with a higher boot counter. ErrClone: e is in contact as another
-// process of the same boot. ErrNameTaken: another node that is not gone has
-// e's name, and e does not replace it or it is in contact. ErrFull.
+// process of the same boot. ErrNameTaken: another node that is not gone has e's
+// name and is in contact, or several have it and e names none of them as the one
+// that it replaces. ErrFull.
 func (r Roster) Admit(e Entry, alive func(view.NodeID) bool) error {
 	if err := e.Validate(); err != nil {
 		return err
@@ -96,15 +76,7 @@ func (r Roster) Admit(e Entry, alive func(view.NodeID) bool) error {
 	case !known && len(r.entries) >= Limit:
 		return fmt.Errorf("%w: %d entries, %v is not taken in", ErrFull, Limit, e.ID)
 	}
-	for _, o := range r.entries {
-		if o.ID == e.ID || o.Name != e.Name || o.Status.Gone() || o.Predecessor == e.ID {
-			continue
-		}
-		if e.Predecessor != o.ID || alive(o.ID) {
-			return fmt.Errorf("%w: %v and %v are both %q", ErrNameTaken, e.ID, o.ID, e.Name)
-		}
-	}
-	return nil
+	return r.admitName(e, alive)
 }
 
 // Storing returns the storing nodes that are joining, active or leaving,

@@ -54,14 +54,14 @@ func TestSuccessorEvictsItsPredecessor(t *testing.T) {
 	next := plain(9, "a")
 	next.Predecessor = 1
 	r := with(t, Roster{}, plain(1, "a"), plain(2, "b"), next)
-	if got := r.Conflicts(); !slices.Equal(got, []Conflict{{"a", 1, 9}}) {
-		t.Errorf("conflicts %v", got)
+	if got := r.Namesakes(1); !slices.Equal(got, []view.NodeID{9}) {
+		t.Errorf("namesakes %v", got)
 	}
 	if s, evicted := r.Settle(only(1)); len(evicted) != 0 || !same(s, r) {
 		t.Errorf("a running node was evicted")
 	}
 	s, evicted := r.Settle(only(2, 9))
-	if e, _ := s.Get(1); !slices.Equal(evicted, []view.NodeID{1}) || e.Status != view.Evicted || len(s.Conflicts()) != 0 {
+	if e, _ := s.Get(1); !slices.Equal(evicted, []view.NodeID{1}) || e.Status != view.Evicted || len(s.Namesakes(9)) != 0 {
 		t.Errorf("evicted %v, left %+v", evicted, s)
 	}
 	if again, evicted := s.Settle(nobody); len(evicted) != 0 || !same(again, s) {

@@ -1,0 +1,107 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// nameCheck is how often a node looks after those that have its name, as long as
+// there are any.
+const nameCheck = time.Second
+
+// keepName settles who bears the name of this node, as long as the roster holds
+// others that do: on another side of a cut a node was let in under it, or this
+// node was let in by some that had not heard of the store before it.
+func (n *Node) keepName(ctx context.Context) {
+	news := n.book.watch.Watch(ctx)
+	said := map[view.NodeID]bool{}
+	since := map[view.NodeID]time.Time{} // when others first reached one that this node does not
+	for {
+		rivals := n.book.get().Namesakes(n.id)
+		for _, id := range rivals {
+			if !said[id] {
+				n.log.Warn("another node has the name of this one", "name", n.cfg.Name, "other", id)
+				said[id] = true
+			}
+			n.contest(ctx, id, since)
+		}
+		if len(rivals) > 0 {
+			if !sleep(ctx, nameCheck) {
+				return
+			}
+			continue
+		}
+		if _, ok := <-news; !ok {
+			return
+		}
+	}
+}
+
+// contest finds out whether another node of our name runs. If it is down, this
+// one takes its place; if it runs, one of the two stops.
+func (n *Node) contest(ctx context.Context, id view.NodeID, since map[view.NodeID]time.Time) {
+	asking, cancel := context.WithTimeout(ctx, n.pace.dial)
+	defer cancel()
+	if n.reach(asking, id) == wire.Reached {
+		n.yieldName(id)
+		return
+	}
+	if m, _ := n.View().Member(id); m.State != view.Failed {
+		return // the detector decides who is down
+	}
+	w, err := n.Confirm(ctx, id)
+	switch {
+	case err != nil:
+	case w.Reached > 0:
+		// Whoever has been heard lately is called reached. One that is reached for
+		// longer than that runs, though not from here.
+		if since[id].IsZero() {
+			since[id] = time.Now()
+		}
+		if time.Since(since[id]) > 3*n.pace.detect.Watch {
+			n.yieldName(id)
+		}
+		return
+	case w.Confirmed && n.mayOust():
+		n.warn("could not take the place of a node that is down", n.oust(ctx, id))
+	}
+	delete(since, id)
+}
+
+// mayOust tells whether this node may take the place of others of its name. Putting
+// a new disk under an old name is a decision of whoever runs the box, so it waits
+// for no majority; a store that has run before may be the older one.
+func (n *Node) mayOust() bool {
+	return n.dir.id.Boot == 1 || n.book.get().Majority(n.alive)
+}
+
+// yieldName stops this node if another, which runs, goes on under its name.
+func (n *Node) yieldName(to view.NodeID) {
+	if roster.Prevails(to, n.id) {
+		n.fail(fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, to, n.cfg.Name), wire.Running)
+	}
+}
+
+// oust evicts a node of our name that is down.
+func (n *Node) oust(ctx context.Context, old view.NodeID) error {
+	err := n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) {
+		e, _ := r.Get(n.id)
+		if e.Predecessor == 0 {
+			e.Predecessor = old
+		}
+		r, err := r.Write(n.entry(e, *n.at.Load()), n.hlc())
+		if err == nil {
+			r, _ = r.Oust(n.id, func(id view.NodeID) bool { return id == old })
+		}
+		return r, err
+	})
+	if err == nil {
+		n.log.Warn("node is evicted: this one took over its name", "node", old, "name", n.cfg.Name)
+	}
+	return err
+}
