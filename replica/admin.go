@@ -196,12 +196,23 @@ func (s *Store) adminWrite(ctx context.Context, req []byte, write func(*Bucket, 
 	return wire.AppendAdminResult(nil, &reply), nil
 }
 
-func (s *Store) adminStatus(ctx context.Context, _ []byte) ([]byte, error) {
+func (s *Store) adminStatus(ctx context.Context, req []byte) ([]byte, error) {
+	known, err := wire.DecodeStatusWish(req)
+	if err != nil {
+		return nil, err
+	}
 	st, err := s.Status(ctx)
-	return wire.AppendAdminStatus(nil, &wire.AdminStatus{
+	m := wire.AdminStatus{
 		AdminOutcome: outcomeOf(err), Hints: uint64(st.Hints), Syncing: uint64(st.Syncing),
 		Delivered: st.Delivered, Repaired: st.Repaired, Compared: st.Compared, Moved: st.Moved,
-	}), nil
+	}
+	if known > 1 {
+		m.Outbox = &wire.OutboxStatus{
+			Ops: uint64(st.OutboxOps), Bytes: uint64(st.OutboxBytes), Oldest: uint64(st.OutboxOldest.Milliseconds()),
+			Delivered: st.OutboxDelivered, Dropped: st.OutboxDropped, Error: clip(st.OutboxError, 1024),
+		}
+	}
+	return wire.AppendAdminStatus(nil, &m), nil
 }
 
 func (s *Store) adminHealth(ctx context.Context, _ []byte) ([]byte, error) {

@@ -3,8 +3,10 @@ package replica
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // Caller asks a node. *mesh.Client is one.
@@ -77,22 +79,30 @@ func (c *Client) write(ctx context.Context, method, bucket, key string, value []
 	if err != nil {
 		return Result{}, err
 	}
+	// What a store has taken has an id; what is kept without one waits in an outbox.
+	queued := m.Durable > 0 && m.Dot == version.Dot{}
 	return Result{
-		Context: Context{token: string(m.Context)}, Durable: int(m.Durable), Homes: int(m.Homes), Hinted: int(m.Hinted),
+		Context: Context{token: string(m.Context)}, Queued: queued, Durable: int(m.Durable), Homes: int(m.Homes), Hinted: int(m.Hinted),
 		Dot: m.Dot, Covered: m.Covered,
 	}, outcomeError(m.AdminOutcome)
 }
 
-// Status tells how the node's store is doing; its outbox is left out.
+// Status tells how the node's store is doing. A node of an early release says
+// nothing of its outbox.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	m, err := ask(ctx, c.node, wire.MethodAdminStatus, nil, wire.DecodeAdminStatus)
+	m, err := ask(ctx, c.node, wire.MethodAdminStatus, wire.AppendStatusWish(nil), wire.DecodeAdminStatus)
 	if err != nil {
 		return Status{}, err
 	}
-	return Status{
+	st := Status{
 		Hints: int(m.Hints), Syncing: int(m.Syncing),
 		Delivered: m.Delivered, Repaired: m.Repaired, Compared: m.Compared, Moved: m.Moved,
-	}, outcomeError(m.AdminOutcome)
+	}
+	if o := m.Outbox; o != nil {
+		st.OutboxOps, st.OutboxBytes, st.OutboxOldest = int(o.Ops), int64(o.Bytes), time.Duration(o.Oldest)*time.Millisecond
+		st.OutboxDelivered, st.OutboxDropped, st.OutboxError = o.Delivered, o.Dropped, o.Error
+	}
+	return st, outcomeError(m.AdminOutcome)
 }
 
 // Health returns how the node's store is doing, in words: what an operator

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,10 @@ import (
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
+
+// longWait is for how long writes wait in an outbox that delivers before an operator
+// should hear of it.
+const longWait = time.Minute
 
 // Health is how a store is doing, shard by shard, for an operator.
 type Health struct {
@@ -227,8 +232,9 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 	if h.SetAside > 0 {
 		say("%d records were set aside: they are older than anybody's memory of what was deleted", h.SetAside)
 	}
-	if h.OutboxError != "" {
-		say("a write that waits here is refused: %s", h.OutboxError)
+	if h.OutboxError != "" || h.OutboxOldest >= longWait {
+		say("%d writes of %d bytes wait in the outbox of this node, on no other disk, the oldest for %v: %s", h.OutboxOps, h.OutboxBytes,
+			h.OutboxOldest.Round(time.Second), cmp.Or(h.OutboxError, "they are being delivered"))
 	}
 	if h.OutboxDropped > 0 {
 		say("%d writes that waited here were given up, for age or for lack of room", h.OutboxDropped)

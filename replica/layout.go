@@ -104,6 +104,9 @@ type route struct {
 	lead  view.NodeID
 }
 
+// meetsStores tells whether any storing node is in contact.
+func (l *layout) meetsStores() bool { return slices.ContainsFunc(l.placed, l.live) }
+
 func (r *route) isHome(id view.NodeID) bool { return slices.Contains(r.order[:r.homes], id) }
 
 // route returns where the shard of a bucket belongs.

@@ -319,6 +319,9 @@ func (o *outbox) status(st *Status) {
 	if o.core.Has(o.stuck) {
 		st.OutboxError = o.lastErr
 	}
+	if st.OutboxOps > 0 && !o.s.layout.Load().meetsStores() {
+		st.OutboxError = "no storing node is in contact"
+	}
 	if err := o.disk.Err(); err != nil {
 		st.OutboxError = err.Error()
 	}

@@ -65,7 +65,7 @@ func (o *outbox) run(ctx context.Context) {
 // again though nothing has happened.
 func (o *outbox) start() (wait time.Duration, ok bool) {
 	lay := o.s.layout.Load()
-	contact := slices.ContainsFunc(lay.placed, lay.live)
+	contact := lay.meetsStores()
 	now := o.now()
 	o.mu.Lock()
 	defer o.mu.Unlock()

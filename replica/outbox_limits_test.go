@@ -169,6 +169,44 @@ func TestOutboxRefusedOperationHoldsUpNobody(t *testing.T) {
 	}
 }
 
+// What waits is told wherever an operator may look: how many, of how many bytes, for
+// how long, and what holds it up. Once it is delivered all is well again.
+func TestHealthTellsWhatWaits(t *testing.T) {
+	withCamera(t, BucketConfig{}, func(c *camera) {
+		ctx, client := context.Background(), NewClient(asker{c.node, c.node.id})
+		wantProblem(t, c.node.store)
+		c.net.split(true, c.node.id)
+		wantProblem(t, c.node.store) // nothing waits
+		for i := range 120 {
+			c.queue(c.b, fmt.Sprintf("k%03d", i), "v", nil)
+		}
+		r, err := client.Put(ctx, "b", "from a tool", []byte("v"), nil)
+		if !errors.Is(err, ErrDegraded) || !r.Queued || r.Durable != 1 {
+			t.Errorf("put by a tool: %+v, %v", r, err)
+		}
+		time.Sleep(90 * time.Second)
+		bytes := fmt.Sprint(c.status().OutboxBytes)
+		wantProblem(t, c.node.store, "121 writes of "+bytes+" bytes wait in the outbox", "the oldest for 1m", "no storing node is in contact")
+		st, err := client.Status(ctx)
+		if err != nil || st.OutboxOps != 121 || fmt.Sprint(st.OutboxBytes) != bytes || st.OutboxOldest < 90*time.Second || !strings.Contains(st.OutboxError, "in contact") {
+			t.Errorf("status, asked by a tool: %+v, %v", st, err)
+		}
+		answer, err := c.node.store.adminStatus(ctx, nil) // by a tool of an early release
+		if m, bad := wire.DecodeAdminStatus(answer); err != nil || bad != nil || m.Outbox != nil {
+			t.Errorf("%+v, %v, %v", m, err, bad)
+		}
+		c.net.heal()
+		time.Sleep(30 * time.Second)
+		wantProblem(t, c.node.store)
+		if st, err := client.Status(ctx); err != nil || st.OutboxOps != 0 || st.OutboxDelivered != 121 || st.OutboxError != "" {
+			t.Errorf("delivered: %+v, %v", st, err)
+		}
+		if r, err := client.Put(ctx, "b", "k", []byte("v"), nil); err != nil || r.Queued {
+			t.Errorf("put by a tool: %+v, %v", r, err)
+		}
+	})
+}
+
 func TestOutboxRefusedOperationEndsByAge(t *testing.T) {
 	withCamera(t, BucketConfig{}, func(c *camera) {
 		c.refusing(func(*wire.PutRequest) []byte {

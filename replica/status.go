@@ -41,8 +41,9 @@ type Status struct {
 	// because of their age, for the room of others of higher priority, or
 	// because they were damaged on disk.
 	OutboxDelivered, OutboxDropped uint64
-	// OutboxError is why the last operation that was refused, or the outbox as
-	// a whole, gets no further; empty if all is well.
+	// OutboxError is why the outbox as a whole, or the last operation that could
+	// not be delivered, gets no further: no storing node is in contact, say.
+	// Empty: all is well.
 	OutboxError string
 }
 

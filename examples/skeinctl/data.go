@@ -129,6 +129,7 @@ func (s *session) print(it replica.Item, value []byte) error {
 type resultJSON struct {
 	Key      string          `json:"key"`
 	Durable  int             `json:"durable"`
+	Queued   bool            `json:"queued"` // no store has it: it waits in the node's outbox
 	Homes    int             `json:"homes"`
 	Hinted   int             `json:"hinted"`
 	Replaced int             `json:"replaced"`
@@ -182,7 +183,11 @@ func (s *session) change(done string, fn func(context.Context, *replica.Client, 
 			s.warn("the bucket is defined in two ways: this went to one of the two")
 		}
 		if s.json {
-			return s.printJSON(resultJSON{s.words[0], r.Durable, r.Homes, r.Hinted, len(r.Covered), r.Context, degraded, conflict})
+			return s.printJSON(resultJSON{s.words[0], r.Durable, r.Queued, r.Homes, r.Hinted, len(r.Covered), r.Context, degraded, conflict})
+		}
+		if r.Queued {
+			_, err = fmt.Fprintln(s.out, "on no store yet: it waits in the outbox of the node, on that one disk, and is delivered when a store is in reach")
+			return err
 		}
 		_, err = fmt.Fprintf(s.out, "%s on %s, %d of them homes", done, count(r.Durable, "store"), r.Homes)
 		if r.Hinted > 0 && err == nil {

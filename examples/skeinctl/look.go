@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -108,6 +109,24 @@ type storeJSON struct {
 	Repaired  uint64 `json:"repaired"`
 	Compared  uint64 `json:"compared"`
 	Moved     uint64 `json:"moved"`
+
+	Outbox outboxJSON `json:"outbox"`
+}
+
+// outboxJSON is what waits in a node that stores nothing.
+type outboxJSON struct {
+	Ops       int     `json:"ops"`
+	Bytes     int64   `json:"bytes"`
+	Oldest    float64 `json:"oldest_s"`
+	Delivered uint64  `json:"delivered"`
+	Dropped   uint64  `json:"dropped"`
+	Error     string  `json:"error"` // why it gets no further; empty: all is well
+}
+
+func newStoreJSON(st replica.Status) *storeJSON {
+	return &storeJSON{st.Hints, st.Syncing, st.Delivered, st.Repaired, st.Compared, st.Moved, outboxJSON{
+		st.OutboxOps, st.OutboxBytes, st.OutboxOldest.Seconds(), st.OutboxDelivered, st.OutboxDropped, st.OutboxError,
+	}}
 }
 
 func (s *session) status() error {
@@ -129,7 +148,7 @@ func (s *session) status() error {
 		if s.json {
 			out := countsJSON(v)
 			if hasStore {
-				out.Store = &storeJSON{st.Hints, st.Syncing, st.Delivered, st.Repaired, st.Compared, st.Moved}
+				out.Store = newStoreJSON(st)
 			}
 			if opensPartition {
 				out.Partition = statusOf(report.Status)
@@ -142,12 +161,7 @@ func (s *session) status() error {
 			fmt.Fprintf(tw, "  %v\t%d\n", state, v.Count(state))
 		}
 		if hasStore {
-			fmt.Fprintf(tw, "hints\t%d\tcopies kept for nodes that are down\n", st.Hints)
-			fmt.Fprintf(tw, "syncing\t%d\tshards that are still catching up\n", st.Syncing)
-			fmt.Fprintf(tw, "delivered\t%d\thints handed over\n", st.Delivered)
-			fmt.Fprintf(tw, "repaired\t%d\trecords mended after a read\n", st.Repaired)
-			fmt.Fprintf(tw, "compared\t%d\tcomparisons with a peer\n", st.Compared)
-			fmt.Fprintf(tw, "moved\t%d\trecords brought by comparisons\n", st.Moved)
+			storeRows(tw, st)
 		} else {
 			fmt.Fprintln(tw, "store\tnone\tthe program opens none")
 		}
@@ -162,6 +176,27 @@ func (s *session) status() error {
 		_, err = fmt.Fprintf(s.out, "\n%s", cleanLines(report.Text))
 		return err
 	})
+}
+
+// storeRows says how a store is doing, a line for each figure.
+func storeRows(w io.Writer, st replica.Status) {
+	fmt.Fprintf(w, "hints\t%d\tcopies kept for nodes that are down\n", st.Hints)
+	fmt.Fprintf(w, "syncing\t%d\tshards that are still catching up\n", st.Syncing)
+	fmt.Fprintf(w, "delivered\t%d\thints handed over\n", st.Delivered)
+	fmt.Fprintf(w, "repaired\t%d\trecords mended after a read\n", st.Repaired)
+	fmt.Fprintf(w, "compared\t%d\tcomparisons with a peer\n", st.Compared)
+	fmt.Fprintf(w, "moved\t%d\trecords brought by comparisons\n", st.Moved)
+	waiting := "writes that wait here for a store"
+	if st.OutboxOps > 0 {
+		waiting += fmt.Sprintf(": %d bytes, the oldest for %v", st.OutboxBytes, st.OutboxOldest.Round(time.Second))
+	}
+	if st.OutboxError != "" {
+		waiting += "; " + clean(st.OutboxError)
+	}
+	fmt.Fprintf(w, "outbox\t%d\t%s\n", st.OutboxOps, waiting)
+	if st.OutboxDropped > 0 {
+		fmt.Fprintf(w, "given up\t%d\twrites that waited here, for age or for lack of room\n", st.OutboxDropped)
+	}
 }
 
 // allStates are the states that members are counted by.

@@ -156,6 +156,30 @@ func TestCommandsAgainstAMesh(t *testing.T) {
 	t.Run("evict", func(t *testing.T) { testEvict(t, nodes) })
 }
 
+// A node that reaches no store says what waits in it, and put says where the value is.
+func TestWhatWaitsIsShown(t *testing.T) {
+	n := startNode(t, mintSecret(t), func(c *mesh.Config) { c.Name, c.Storing = "camera", false })
+	store := openStore(t, n)
+	if _, err := store.Bucket(t.Context(), "frames", replica.BucketConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SKEIN_ADDR", n.Addr().String())
+	out := ctl("", "put", "-bucket", "frames", "k", "v").want(t, exitOK, "on no store yet", "outbox").out
+	if strings.Contains(out, "stored on") {
+		t.Errorf("put: %q", out)
+	}
+	var res resultJSON
+	if err := json.Unmarshal([]byte(ctl("", "put", "-bucket", "frames", "k2", "v", "-json").out), &res); err != nil || !res.Queued || res.Durable != 1 {
+		t.Errorf("put: %+v, %v", res, err)
+	}
+	var st statusJSON
+	if err := json.Unmarshal([]byte(ctl("", "status", "-json").out), &st); err != nil || st.Store == nil || st.Store.Outbox.Ops != 2 || st.Store.Outbox.Bytes == 0 || st.Store.Outbox.Error == "" {
+		t.Errorf("status: %+v, %v", st.Store, err)
+	}
+	ctl("", "status").want(t, exitOK, "writes that wait here for a store: ", "")
+	ctl("", "health").want(t, exitOK, "2 writes of ", "")
+}
+
 func testEvict(t *testing.T, nodes []*mesh.Node) {
 	id := nodes[1].ID()
 	if err := nodes[1].Close(); err != nil {

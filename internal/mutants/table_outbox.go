@@ -68,4 +68,14 @@ var outbox = []Mutant{
 		File: fileOutbox, Old: "\tcase err = <-done:\n\t\treturn a.Op.Seq, o.s.diskError(\"queue\", err)\n\tcase <-ctx.Done():", New: "\tcase <-ran:\n\t\treturn a.Op.Seq, nil\n\tcase <-ctx.Done():",
 		Packages: replicaTests, Tests: "TestOutboxCrash|TestOutboxFailedSync",
 	},
+	{
+		Name: "outbox-waits-unseen", Rule: "what waits in an outbox is told, with what holds it up",
+		File: fileOutbox, Old: "if st.OutboxOps > 0 && !o.s.layout.Load().meetsStores() {", New: "if false {",
+		Packages: replicaTests, Tests: "TestHealthTellsWhatWaits",
+	},
+	{
+		Name: "outbox-queued-untold", Rule: "a tool hears that a write waits in an outbox",
+		File: "replica/admin_client.go", Old: "queued := m.Durable > 0 && m.Dot == version.Dot{}", New: "queued := m.Dot != m.Dot && m.Dot == version.Dot{}",
+		Packages: replicaTests, Tests: "TestHealthTellsWhatWaits",
+	},
 }

@@ -8,14 +8,16 @@ const (
 	MethodAdminGet    = "admin/get"    // AdminRequest -> AdminItem
 	MethodAdminPut    = "admin/put"    // AdminRequest -> AdminResult
 	MethodAdminDelete = "admin/delete" // AdminRequest -> AdminResult
-	MethodAdminStatus = "admin/status" // nothing -> AdminStatus
+	MethodAdminStatus = "admin/status" // nothing, or what AppendStatusWish wrote -> AdminStatus
 	MethodAdminHealth = "admin/health" // nothing -> AdminHealth
 )
 
 const (
-	adminVersion    = 1
-	maxAdminText    = 1 << 12
-	maxAdminContext = 1 << 20
+	adminVersion = 1
+	// adminStatusVersion is that of a status with an outbox.
+	adminStatusVersion = 2
+	maxAdminText       = 1 << 12
+	maxAdminContext    = 1 << 20
 )
 
 // AdminRequest names a key by the name of its bucket. Whatever a method has
@@ -129,6 +131,34 @@ type AdminStatus struct {
 	AdminOutcome
 	Hints, Syncing                       uint64
 	Delivered, Repaired, Compared, Moved uint64
+
+	// Outbox is what waits in a node that stores nothing. Who knows version 1
+	// only gets none.
+	Outbox *OutboxStatus
+}
+
+// OutboxStatus tells what waits in a node to be delivered.
+type OutboxStatus struct {
+	Ops, Bytes         uint64
+	Oldest             uint64 // milliseconds
+	Delivered, Dropped uint64
+	Error              string
+}
+
+// AppendStatusWish appends the version of AdminStatus that a client knows. Nodes
+// of earlier releases do not look at it, and answer with version 1.
+func AppendStatusWish(dst []byte) []byte {
+	return pack(dst, func(p *packer) { p.uint(adminStatusVersion) })
+}
+
+// DecodeStatusWish reads what AppendStatusWish wrote. Clients of earlier releases
+// send nothing, and know version 1.
+func DecodeStatusWish(data []byte) (version uint64, err error) {
+	if len(data) == 0 {
+		return 1, nil
+	}
+	err = unpack(data, "status wish", func(u *unpacker) { version = u.uint() })
+	return version, err
 }
 
 // AppendAdminRequest appends the encoding of m.
@@ -253,13 +283,24 @@ func DecodeAdminResult(data []byte) (m AdminResult, err error) {
 // AppendAdminStatus appends the encoding of m.
 //
 //	version=1, faults, text, hints, syncing, delivered, repaired, compared,
-//	moved
+//	moved; with an outbox version=2, and behind that: its operations, bytes,
+//	milliseconds of the oldest, delivered, dropped, error
 func AppendAdminStatus(dst []byte, m *AdminStatus) []byte {
 	return pack(dst, func(p *packer) {
-		p.uint(adminVersion)
+		if m.Outbox == nil {
+			p.uint(adminVersion)
+		} else {
+			p.uint(adminStatusVersion)
+		}
 		p.outcome(m.AdminOutcome)
 		for _, n := range []uint64{m.Hints, m.Syncing, m.Delivered, m.Repaired, m.Compared, m.Moved} {
 			p.uint(n)
+		}
+		if o := m.Outbox; o != nil {
+			for _, n := range []uint64{o.Ops, o.Bytes, o.Oldest, o.Delivered, o.Dropped} {
+				p.uint(n)
+			}
+			p.string(o.Error)
 		}
 	})
 }
@@ -267,11 +308,19 @@ func AppendAdminStatus(dst []byte, m *AdminStatus) []byte {
 // DecodeAdminStatus reads what AppendAdminStatus wrote.
 func DecodeAdminStatus(data []byte) (m AdminStatus, err error) {
 	err = unpack(data, "admin status", func(u *unpacker) {
-		u.version(adminVersion)
+		version := u.version(adminStatusVersion)
 		m.AdminOutcome = u.outcome()
 		for _, n := range []*uint64{&m.Hints, &m.Syncing, &m.Delivered, &m.Repaired, &m.Compared, &m.Moved} {
 			*n = u.uint()
 		}
+		if version == adminVersion {
+			return
+		}
+		o := &OutboxStatus{}
+		for _, n := range []*uint64{&o.Ops, &o.Bytes, &o.Oldest, &o.Delivered, &o.Dropped} {
+			*n = u.uint()
+		}
+		o.Error, m.Outbox = u.string(maxAdminText), o
 	})
 	return m, err
 }

@@ -25,6 +25,7 @@ func adminSamples() []sample {
 	res := AdminResult{AdminOutcome: AdminOutcome{AdminConflict, "two"}, Context: tok, Durable: 2, Homes: 1, Hinted: 1, Dot: it.Sibs[0].Dot, Covered: []version.Dot{{A: it.Ctx[0].A, N: 1}}}
 	failed := AdminResult{AdminOutcome: AdminOutcome{1 << 60, "a fault of later years"}, Context: []byte{}}
 	status := AdminStatus{Hints: 1, Syncing: 2, Delivered: 3, Repaired: 4, Compared: 5, Moved: 1 << 63}
+	outbox := AdminStatus{Delivered: 3, Outbox: &OutboxStatus{Ops: 121, Bytes: 1 << 20, Oldest: 90_000, Delivered: 7, Dropped: 1, Error: "no store"}}
 	health := AdminHealth{AdminOutcome: AdminOutcome{AdminClosed, "closed"}, Problems: []string{"one"}, Shards: []string{"b shard 1", "b shard 2"}}
 	return append([]sample{
 		{"request", AppendAdminRequest(nil, &req), req, as(DecodeAdminRequest)},
@@ -35,7 +36,21 @@ func adminSamples() []sample {
 		{"result-failed", AppendAdminResult(nil, &failed), failed, as(DecodeAdminResult)},
 		{"health", AppendAdminHealth(nil, &health), health, as(DecodeAdminHealth)},
 		{"status", AppendAdminStatus(nil, &status), status, as(DecodeAdminStatus)},
+		{"status-outbox", AppendAdminStatus(nil, &outbox), outbox, as(DecodeAdminStatus)},
 	}, adminPartitionSamples()...)
+}
+
+// A client of an early release sends no wish; of a later one the node takes whatever
+// version it knows.
+func TestStatusWish(t *testing.T) {
+	for data, want := range map[string]uint64{"": 1, string(AppendStatusWish(nil)): 2, "\x02": 2, "\x09": 9} {
+		if got, err := DecodeStatusWish([]byte(data)); err != nil || got != want {
+			t.Errorf("%q: %d, %v, want %d", data, got, err, want)
+		}
+	}
+	if _, err := DecodeStatusWish([]byte("\x02\x02")); !errors.Is(err, ErrMalformed) {
+		t.Errorf("two wishes: %v", err)
+	}
 }
 
 // Golden files are kept for ever: what an old build wrote stays readable.
@@ -72,9 +87,9 @@ func TestAdminFormatsRefuseTruncatedTrailingAndNewer(t *testing.T) {
 			t.Errorf("%s with a byte too many: %v", s.name, err)
 		}
 		newer := bytes.Clone(s.data)
-		newer[0]++
+		newer[0] = 0x7f // of some message the next version is known already
 		if _, err := s.decode(newer); !errors.Is(err, ErrNewerVersion) {
-			t.Errorf("%s of the next version: %v", s.name, err)
+			t.Errorf("%s of a later version: %v", s.name, err)
 		}
 	}
 }
@@ -131,6 +146,17 @@ func FuzzDecodeAdminResult(f *testing.F) {
 
 func FuzzDecodeAdminStatus(f *testing.F) {
 	fuzzAdmin(f, "status", DecodeAdminStatus, func(m *AdminStatus) []byte { return AppendAdminStatus(nil, m) })
+}
+
+func FuzzDecodeStatusWish(f *testing.F) {
+	f.Add(AppendStatusWish(nil))
+	f.Add([]byte{})
+	f.Add([]byte{1})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if version, err := DecodeStatusWish(data); err == nil && len(data) == 0 && version != 1 {
+			t.Errorf("who says nothing knows version %d", version)
+		}
+	})
 }
 
 func FuzzDecodeAdminHealth(f *testing.F) {
