@@ -58,8 +58,9 @@ type PutOptions struct {
 	// MinDurable is on how many stores the write must be synced not to be
 	// ErrDegraded. Zero: as the bucket says.
 	MinDurable int
-	// TTL is after what time the value reads as deleted, by the clock of the
-	// store that coordinates the write. Of a write in the outbox it counts from
+	// TTL is after what time the value reads as deleted, at the earliest, by the
+	// clocks of the stores: by the median of those where three or more can be
+	// compared, by the later one of two. Of a write in the outbox it counts from
 	// delivery. Zero: as the bucket says; negative: never.
 	TTL time.Duration
 }
@@ -216,7 +217,7 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, e
 	if read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil {
 		return Item{}, b.told(ErrUnavailable)
 	}
-	item, err := newItem(b.b, key, read.Item, read.Replies, s.now())
+	item, err := newItem(b.b, key, read.Item, read.Replies, s.clocks.early())
 	if read.Err != nil {
 		err = errors.Join(err, degraded(read.Err))
 	}

@@ -96,9 +96,10 @@ type Config struct {
 	// damaged. Default 7 days. Zero means the default, negative never.
 	ScrubEvery time.Duration
 
-	// MaxSkew is how far clocks of storing nodes may be apart before the one
-	// that is off stops to decide between concurrent writes. Default 5 min.
-	// Zero means the default.
+	// MaxSkew is how far the clock of this node may be from the median of the
+	// storing nodes' before that takes its place, in what decides between
+	// concurrent writes and in when a TTL ends. Default 5 min. Zero means the
+	// default.
 	MaxSkew time.Duration
 
 	// DistrustDisk makes every opening write under a new session, so that data

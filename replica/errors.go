@@ -43,7 +43,8 @@ var (
 	// ErrSiblingLimit: the key has too many concurrent values for one more
 	// that replaces none of them. Read it, then write with what was read.
 	ErrSiblingLimit = errors.New("replica: too many concurrent values")
-	// ErrClockSkew: no home with a clock near that of its peers is in reach.
+	// ErrClockSkew: no home with a clock near that of its peers is in reach. Only
+	// stores of earlier versions say so; others date by their peers' clocks.
 	ErrClockSkew = errors.New("replica: clock too far from that of the peers")
 	// ErrOverloaded: too many operations wait. See RetryAfter.
 	ErrOverloaded = errors.New("replica: overloaded")

@@ -211,9 +211,7 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 			s.diskProblems(s.disk.Stats(), say)
 		}
 	}
-	if s.clocks.ahead.Load() {
-		say("the clock is more than %v ahead of the other nodes': set it right", s.cfg.MaxSkew)
-	}
+	s.clocks.problems(say)
 	if m, ok := s.mesh.View().Member(s.id); ok && m.Status == view.Leaving {
 		say("this node is leaving for good and has %d shards still to hand over, %d copies for others among them: have it leave again if nobody waits for that", h.Leftover, h.Hints)
 	}

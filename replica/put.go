@@ -55,10 +55,6 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 		var out outcome
 		var err error
 		if to == s.id {
-			if s.clocks.ahead.Load() && !q.bucket.def.Siblings {
-				last = fmt.Errorf("%w: this node is ahead of its peers", ErrClockSkew)
-				continue
-			}
 			if !s.takeIn() {
 				last = errLeaving
 				continue
@@ -183,6 +179,9 @@ func (s *Store) askSoon(ctx context.Context, to view.NodeID, method string, req 
 
 // coordinate commits the write here and sees to its copies.
 func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
+	if q.write.TTL > 0 {
+		s.knowTime(ctx)
+	}
 	lay := s.layout.Load()
 	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
 	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
@@ -214,7 +213,7 @@ func (s *Store) coordinateLater(ctx context.Context, q *request, then func(outco
 		}
 	}
 	err := storage.ErrBusy
-	if !q.bucket.system {
+	if !q.bucket.system && (q.write.TTL == 0 || len(s.unread()) == 0) {
 		base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
 		_, err = s.commitWrite(s.disk.TryStart, q.at, q.write, op.core.LocalRoles(), base, op.committed)
 	}

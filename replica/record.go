@@ -248,8 +248,12 @@ func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []
 		if old.Unknown() && !on.damage && (!on.nothing || old.unknown || w.Tomb) {
 			return errUninformed
 		}
+		now, late, vouched := s.clocks.write()
+		if w.Late = late; vouched {
+			s.writer.Correct(now)
+		}
 		var r replicate.Record
-		if r, wrote.Wrote, err = old.Commit(&s.writer, w, s.now(), roles); err != nil {
+		if r, wrote.Wrote, err = old.Commit(&s.writer, w, now, roles); err != nil {
 			return err
 		}
 		if wire.ItemSize(&r.Item) > maxItem && len(r.Sibs) > 1 {

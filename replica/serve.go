@@ -76,7 +76,7 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 		return nil, err
 	}
 	wall := s.wall()
-	s.clocks.saw(from, m.Wall, wall)
+	s.clocks.saw(from, m.Wall)
 	reply := func(code wire.Code, stale []int) []byte {
 		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall, Stale: stale})
 	}
@@ -259,8 +259,6 @@ func (s *Store) mayCoordinate(q *request, size int) error {
 	switch {
 	case q.bucket == nil:
 		return errUnknownBucket
-	case s.clocks.ahead.Load() && !q.bucket.def.Siblings:
-		return ErrClockSkew
 	case !s.takeIn():
 		return errLeaving
 	case !s.makeRoom(&s.gate.clients, size):
@@ -285,8 +283,6 @@ func codeOf(err error) wire.Code {
 		return wire.CodeUnknownBucket
 	case errors.Is(err, ErrSiblingLimit):
 		return wire.CodeSiblings
-	case errors.Is(err, ErrClockSkew):
-		return wire.CodeClock
 	case errors.Is(err, ErrStorageFull):
 		return wire.CodeFull
 	case errors.Is(err, ErrStorage):
@@ -305,7 +301,7 @@ func codeError(c wire.Code, text string) error {
 		return overload{retryAfter}
 	case wire.CodeSiblings:
 		return fmt.Errorf("%w: %s", ErrSiblingLimit, text)
-	case wire.CodeClock:
+	case wire.CodeClock: // of a store that still leaves it to others when its clock is ahead
 		return fmt.Errorf("%w: %w: %s", errElsewhere, ErrClockSkew, text)
 	case wire.CodeFull:
 		return fmt.Errorf("%w: %w: %s", errElsewhere, ErrStorageFull, text)
@@ -341,7 +337,7 @@ func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Off
 	if err != nil {
 		return nil, err
 	}
-	s.clocks.saw(to, m.Wall, s.wall())
+	s.clocks.saw(to, m.Wall)
 	if m.Code != wire.CodeOK {
 		return nil, fmt.Errorf("replica: %v did not store: %w: %w", to, errRefused, codeError(m.Code, ""))
 	}
@@ -364,6 +360,6 @@ func (s *Store) sendRead(ctx context.Context, to view.NodeID, keys []wire.Lookup
 	if err != nil {
 		return nil, err
 	}
-	s.clocks.saw(to, m.Wall, s.wall())
+	s.clocks.saw(to, m.Wall)
 	return m.Items, nil
 }

@@ -119,7 +119,6 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
 	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: make(chan struct{}, 1)}
 	s.silence = newSilence(4 * cfg.AckTimeout)
-	s.clocks = newClocks(cfg.MaxSkew)
 	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
 	room := int(cfg.MaxPendingBytes / 2)
 	s.merges = &lanes[wire.Offer, mergeAnswer]{
@@ -130,7 +129,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, room: room, call: s.sendRead, peers: make(map[view.NodeID]*lane[wire.Lookup, wire.Lookedup]),
 		size: func(q wire.Lookup) int { return len(q.Key) + 64 },
 	}
-	if m, ok := v.Member(s.id); ok && m.Storing {
+	m, ok := v.Member(s.id)
+	s.clocks = newClocks(cfg.clock, cfg.MaxSkew, ok && m.Storing)
+	if ok && m.Storing {
 		if err := s.openDisk(ctx); err != nil {
 			s.group.Close()
 			return nil, err
@@ -245,12 +246,14 @@ func (s *Store) watch(ctx context.Context) {
 	views := s.mesh.Watch(ctx)
 	look := time.NewTicker(min(max(s.cfg.HealAfter/8, time.Second), time.Minute))
 	defer look.Stop()
+	s.group.Go(s.knowTime)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 			s.lookAgain()
+			s.readClock(s.peers())
 		case <-s.forced.kick:
 			s.lookAgain()
 		case a := <-s.inquests.answers:
@@ -284,13 +287,16 @@ func (s *Store) see(v view.View) {
 	}
 	healed := s.lookDown(lay)
 	s.layout.Store(lay)
-	s.clocks.forget(func(id view.NodeID) bool { return lay.inMesh[id] }, s.wall())
+	s.clocks.follow(lay.inMesh)
 	var back []view.NodeID
 	for id, in := range lay.inMesh {
 		if in && !old.inMesh[id] {
 			s.silence.note(id, true)
 			back = append(back, id)
 		}
+	}
+	if len(back) > 0 {
+		s.group.Go(s.knowTime)
 	}
 	if s.outbox != nil {
 		s.outbox.met(lay, back)
@@ -368,7 +374,8 @@ func (s *Store) since() time.Duration { return time.Since(s.started) }
 
 func (s *Store) wall() int64 { return s.cfg.clock.Wall().UnixMilli() }
 
-func (s *Store) now() version.HLC { return version.At(s.wall()) }
+// now is what things are dated by here.
+func (s *Store) now() version.HLC { return s.clocks.now() }
 
 func (s *Store) shardOf(bucket uint64, key string) int {
 	if bucket == systemBucket {

@@ -70,6 +70,17 @@ func (c *Clock) Tick(wall, floor version.HLC) (version.HLC, bool) {
 	return h, true
 }
 
+// Correct takes in the time by the median of the peers' clocks. Readings more
+// than MaxSkew above it were given out when the wall clock was wrong: the clock
+// goes on from the right time, or it would be wrong for as long as the wall clock
+// was ahead. What it has dated stays in order all the same, for a key's date is
+// the floor of its next one.
+func (c *Clock) Correct(now version.HLC) {
+	if c.last > now.Add(c.maxSkew) {
+		c.last, c.ceiling = now, now
+	}
+}
+
 // Observe takes in a date from elsewhere and tells whether it is more than
 // MaxSkew ahead of the wall clock; such a date does not move the clock.
 func (c *Clock) Observe(wall, h version.HLC) (skewed bool) {
@@ -95,18 +106,100 @@ func Agrees(own version.HLC, peers []version.HLC, maxSkew int64) bool {
 	return own <= lower.Add(maxSkew) && upper <= own.Add(maxSkew)
 }
 
-// Ahead tells whether a store whose wall clock shows own is more than maxSkew
-// milliseconds ahead of the median of its peers' clocks (the upper one of two
-// medians). Such a store hands the coordination of last-writer-wins keys to
-// another home, or fails with ErrClockSkew. With fewer than two peers there
-// is no telling who is wrong, and the answer is no.
-func Ahead(own version.HLC, peers []version.HLC, maxSkew int64) bool {
-	if len(peers) < 2 {
-		return false
+// Peers is what the wall clocks of a node's peers show, in milliseconds.
+type Peers struct {
+	// Known: so many clocks were read that they tell which one is wrong.
+	Known bool
+
+	clocks []int64 // sorted
+	shift  int64   // to be added to each
+	votes  bool
+}
+
+// NewPeers takes in clocks. votes says that the node's own clock is one of those
+// by which time is kept: it counts among them, and two others are needed to tell
+// that it is wrong. Otherwise one other is enough.
+func NewPeers(clocks []int64, votes bool) Peers {
+	p := Peers{clocks: slices.Sorted(slices.Values(clocks)), votes: votes}
+	p.Known = len(clocks) >= 2 || len(clocks) == 1 && !votes
+	return p
+}
+
+// Later returns what the clocks show so many milliseconds later.
+func (p Peers) Later(ms int64) Peers {
+	p.shift += ms
+	return p
+}
+
+// middle returns the two clocks in the middle, or the one twice.
+func (p Peers) middle(own int64) (lower, upper int64) {
+	n := len(p.clocks)
+	if !p.votes {
+		return p.clocks[(n-1)/2] + p.shift, p.clocks[n/2] + p.shift
 	}
-	if maxSkew == 0 {
-		maxSkew = DefaultMaxSkew
+	own -= p.shift
+	i, _ := slices.BinarySearch(p.clocks, own)
+	at := func(k int) int64 { // of all, own among them
+		switch {
+		case k < i:
+			return p.clocks[k] + p.shift
+		case k == i:
+			return own + p.shift
+		}
+		return p.clocks[k-1] + p.shift
 	}
-	sorted := slices.Sorted(slices.Values(peers))
-	return own > sorted[len(sorted)/2].Add(maxSkew)
+	return at(n / 2), at((n + 1) / 2)
+}
+
+// Off tells by how many milliseconds a clock that shows own is ahead of the
+// median, below zero: behind it. Up to maxSkew does not count. Where nothing tells
+// which clock is wrong it is what lies between own and the one that was read.
+func (p Peers) Off(own, maxSkew int64) int64 {
+	if len(p.clocks) == 0 {
+		return 0
+	}
+	lower, upper := p.middle(own)
+	if !p.Known {
+		lower, upper = p.clocks[0]+p.shift, p.clocks[0]+p.shift
+	}
+	switch {
+	case own > upper+maxSkew:
+		return own - upper
+	case own < lower-maxSkew:
+		return own - lower
+	}
+	return 0
+}
+
+// Now returns the time that a node dates by whose clock shows own: one that is
+// off, in either direction, dates nothing where the median is known.
+func (p Peers) Now(own, maxSkew int64) int64 {
+	if !p.Known {
+		return own
+	}
+	return own - p.Off(own, maxSkew)
+}
+
+// Late returns the time from which a value that is written now has to live: the
+// latest that it may be. A value whose end was dated by a clock that is behind
+// would be gone too early, or at once. Of two clocks, of which nobody can tell
+// which is wrong, the later one counts.
+func (p Peers) Late(own, maxSkew int64) int64 {
+	now := p.Now(own, maxSkew)
+	if len(p.clocks) == 0 {
+		return now
+	}
+	_, upper := p.middle(own)
+	return max(now, upper)
+}
+
+// Early returns the time by which a reader judges whether a value has ended: the
+// earliest that it may be.
+func (p Peers) Early(own, maxSkew int64) int64 {
+	now := p.Now(own, maxSkew)
+	if !p.Known {
+		return now
+	}
+	lower, _ := p.middle(own)
+	return min(now, lower)
 }

@@ -96,24 +96,85 @@ func TestF1_13_WrongDatesDoNotMoveTheClock(t *testing.T) {
 	}
 }
 
-func TestAhead(t *testing.T) {
-	y1970, y2106 := version.HLC(0), version.At(4291747200000)
-	for _, c := range []struct {
-		own   version.HLC
-		peers []version.HLC
-		want  bool
+// What a node dates by, from when a TTL counts and what a reader judges by, for
+// clocks that are right and wrong in both directions.
+func TestPeersClocks(t *testing.T) {
+	const now, hour, skew = 1767225600000, 3600_000, DefaultMaxSkew
+	for name, c := range map[string]struct {
+		own                   int64
+		peers                 []int64
+		off, date, late, soon int64
 	}{
-		{y2106, []version.HLC{now2026, now2026}, true},
-		{now2026, []version.HLC{now2026, now2026}, false},
-		{now2026, []version.HLC{y1970, now2026}, false},
-		{now2026, []version.HLC{y1970, y1970, now2026, now2026}, false},
-		{now2026, []version.HLC{y1970}, false},
-		{now2026, nil, false},
-		{y1970, []version.HLC{now2026, now2026}, false},
-		{now2026.Add(DefaultMaxSkew + 1), []version.HLC{now2026, now2026}, true},
+		"right":               {now, []int64{now, now}, 0, now, now, now},
+		"ahead":               {now + hour, []int64{now, now}, hour, now, now, now},
+		"behind":              {now - hour, []int64{now, now}, -hour, now, now, now},
+		"from 1970":           {0, []int64{now + 1, now}, -now, now, now, now},
+		"just within":         {now + skew, []int64{now, now}, 0, now + skew, now + skew, now},
+		"just not":            {now + skew + 1, []int64{now, now}, skew + 1, now, now, now},
+		"a little behind":     {now - 1000, []int64{now, now}, 0, now - 1000, now, now - 1000},
+		"a peer is behind":    {now, []int64{now - hour, now}, 0, now, now, now},
+		"a peer is ahead":     {now, []int64{now, now + hour}, 0, now, now, now},
+		"one of three behind": {now, []int64{now - hour, now, now}, 0, now, now, now},
+		"four, own ahead":     {now + hour, []int64{now, now, now}, hour, now, now, now},
+		"four, two and two":   {now, []int64{now, now + hour, now + hour}, 0, now, now + hour, now},
+		"the other two":       {now + hour, []int64{now + hour, now, now}, 0, now + hour, now + hour, now},
+		"two, own ahead":      {now + hour, []int64{now}, hour, now + hour, now + hour, now + hour},
+		"two, own behind":     {now - hour, []int64{now}, -hour, now - hour, now, now - hour},
+		"alone":               {now, nil, 0, now, now, now},
 	} {
-		if got := Ahead(c.own, c.peers, 0); got != c.want {
-			t.Errorf("Ahead(%d, %v) = %v", c.own.Millis(), c.peers, got)
+		p := NewPeers(c.peers, true).Later(-5).Later(5)
+		if got := p.Off(c.own, skew); got != c.off {
+			t.Errorf("%s: off by %d, want %d", name, got, c.off)
+		}
+		if got := p.Now(c.own, skew); got != c.date {
+			t.Errorf("%s: dated now%+d, want now%+d", name, got-now, c.date-now)
+		}
+		if got := p.Late(c.own, skew); got != c.late {
+			t.Errorf("%s: a TTL counts from now%+d, want now%+d", name, got-now, c.late-now)
+		}
+		if got := p.Early(c.own, skew); got != c.soon {
+			t.Errorf("%s: read at now%+d, want now%+d", name, got-now, c.soon-now)
+		}
+	}
+	// One that keeps no time believes a single one that does.
+	if p := NewPeers([]int64{now}, false); p.Now(now+hour, skew) != now || p.Early(now-1000, skew) != now-1000 {
+		t.Error("a clock that does not count overrules the one that does")
+	}
+}
+
+// A clock that was ahead, and is known to have been, goes on from the right time.
+func TestCorrectedClock(t *testing.T) {
+	c := NewClock(0, 0)
+	ahead := now2026.Add(3600_000)
+	if h, ok := c.Tick(ahead, 0); !ok || h < ahead {
+		t.Fatal(h)
+	}
+	c.Correct(now2026)
+	h, _ := c.Tick(now2026, 0)
+	if h > now2026.Add(1) || h > c.Ceiling() {
+		t.Errorf("%d ms after it was corrected, ceiling %d", h.Millis()-now2026.Millis(), c.Ceiling().Millis()-now2026.Millis())
+	}
+	if again, _ := c.Tick(now2026, 0); again <= h {
+		t.Error("it stands still")
+	}
+	near := now2026.Add(DefaultMaxSkew)
+	c.Observe(now2026, near)
+	c.Correct(now2026)
+	if h, _ = c.Tick(now2026, 0); h <= near {
+		t.Error("a reading within the skew was taken back")
+	}
+}
+
+// The end of a value counts from the latest that it may be.
+func TestTTLCountsFromLate(t *testing.T) {
+	w := Open(Start{Store: 1, Random: 1})
+	for _, late := range []version.HLC{0, now2026.Add(-1000), now2026.Add(1000)} {
+		wrote, err := w.Put(Local{}, Write{Value: []byte("v"), TTL: 500, Late: late}, now2026)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := wrote.Local.Sibs[0].Expire; got.Millis() != max(now2026, late).Millis()+500 {
+			t.Errorf("late %d: ends at now%+d", late.Millis(), got.Millis()-now2026.Millis())
 		}
 	}
 }

@@ -20,9 +20,6 @@ var (
 	ErrDate = errors.New("date out of range")
 	// ErrTTL: a time to live below zero.
 	ErrTTL = errors.New("negative time to live")
-	// ErrClockSkew: this store's clock is ahead of its peers' by more than
-	// MaxSkew; see Ahead.
-	ErrClockSkew = errors.New("clock ahead of the peers'")
 )
 
 // Local is a key's record at one store. The zero Local is that of a key of
@@ -51,6 +48,8 @@ type Write struct {
 	Value []byte // kept, not copied; ignored if Tomb
 	Tomb  bool   // the write is a delete
 	TTL   int64  // milliseconds until the value reads as deleted; 0: never
+	// Late is from when TTL counts if that is later than now; see Peers.
+	Late version.HLC
 }
 
 // Wrote is what became of a Write.
@@ -63,7 +62,7 @@ type Wrote struct {
 }
 
 // Put applies a client write to the record l, which stays untouched. now is
-// the wall clock's reading.
+// the wall clock's reading, or better; see Peers.
 func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
 	seen := Seen{l.Ctx, l.HLC}
 	if p.Seen != nil {
@@ -91,7 +90,7 @@ func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
 		s.Value = p.Value
 	}
 	if p.TTL > 0 {
-		s.Expire = w.clock.Now(now).Add(p.TTL)
+		s.Expire = max(w.clock.Now(now), p.Late).Add(p.TTL)
 	}
 	return w.write(l, seen, s, covered), nil
 }

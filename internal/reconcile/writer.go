@@ -68,6 +68,9 @@ func (w *Writer) Session() uint64 { return w.meta.Session }
 // Clock returns the writer's clock.
 func (w *Writer) Clock() Clock { return w.clock }
 
+// Correct takes in the time by the median of the peers' clocks; see Clock.
+func (w *Writer) Correct(now version.HLC) { w.clock.Correct(now) }
+
 // Current tells whether a birth belongs to the session that is under way. What
 // it has written cannot have been forgotten here and remembered elsewhere.
 func (w *Writer) Current(a version.Actor) bool { return w.owns(a) }

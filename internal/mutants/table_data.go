@@ -1,0 +1,40 @@
+package main
+
+// data is what stores hold of wrong clocks, and of members and clients that lie.
+var data = []Mutant{
+	{
+		Name: "clock-behind-dates", Rule: "a clock that is behind dates nothing where the median is known",
+		File: fileClock, Old: "	case own < lower-maxSkew:\n", New: "	case false:\n",
+		Packages: pkgReconcile + " " + replicaTests, Tests: "TestPeersClocks|TestWrongClockEndsNoValueEarly",
+	},
+	{
+		Name: "ttl-from-ones-own-clock", Rule: "a value lives for its TTL by the latest that it may be",
+		File: "internal/reconcile/local.go", Old: "max(w.clock.Now(now), p.Late).Add(p.TTL)", New: "w.clock.Now(now).Add(p.TTL)",
+		Packages: replicaTests, Tests: "TestWrongClockEndsNoValueEarly|TestTwoClocksApart",
+	},
+	{
+		Name: "reader-ends-values-by-its-own-clock", Rule: "a value has ended by the earliest that it may be",
+		File: "replica/bucket.go", Old: "read.Replies, s.clocks.early())", New: "read.Replies, s.now())",
+		Packages: replicaTests, Tests: "TestWrongClockEndsNoValueEarly",
+	},
+	{
+		Name: "clock-of-a-start-ends-values", Rule: "a store that knows no clock yet asks before it dates the end of a value",
+		File: "replica/put.go", Old: "	if q.write.TTL > 0 {\n", New: "	if false {\n",
+		Packages: replicaTests, Tests: "TestStartedWithAnOldClock",
+	},
+	{
+		Name: "clock-of-a-start-ends-values-of-others", Rule: "a store that knows no clock yet asks before it dates the end of a value, for others too",
+		File: "replica/put.go", Old: " && (q.write.TTL == 0 || len(s.unread()) == 0)", New: "",
+		Packages: replicaTests, Tests: "TestStartedWithAnOldClock",
+	},
+	{
+		Name: "clock-that-was-ahead-stays-ahead", Rule: "readings of a clock that was wrong do not date what comes after",
+		File: fileClock, Old: "	if c.last > now.Add(c.maxSkew) {\n", New: "	if false {\n",
+		Packages: pkgReconcile + " " + replicaTests, Tests: "TestCorrectedClock|TestClockThatWasAhead",
+	},
+	{
+		Name: "clocks-of-the-dead-are-forgotten", Rule: "that the others are gone does not make a wrong clock a right one",
+		File: "replica/clocks.go", Old: "in = append(in, away...)", New: "_ = away",
+		Packages: replicaTests, Tests: "TestAheadAndAlone",
+	},
+}
