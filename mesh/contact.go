@@ -105,6 +105,9 @@ func (n *Node) onHello(peer link.Peer, payload []byte) error {
 	if e.ID == n.id {
 		return n.meetSelf(e, h)
 	}
+	if e.Name == n.cfg.Name && !n.knows(e) && n.belongs(e.ID) {
+		return n.meetNamesake(e, h)
+	}
 	if n.knows(e) {
 		// Nothing to judge; and whoever is being judged under this id at the
 		// moment may be waiting for exactly this sign of life.
@@ -121,11 +124,9 @@ func (n *Node) onHello(peer link.Peer, payload []byte) error {
 	return nil
 }
 
-// meetSelf decides between this node and another process that claims to be
-// it: one that others have admitted goes before one that nobody knows, then
-// the higher claim among those admitted, the longer run among the unknown. Two
-// that began together see each other's run a hello's delay too short, each
-// itself the longer: among those the higher instance goes on.
+// meetSelf decides between this node and another process that claims to be it:
+// one that others have admitted goes before one that nobody knows, then the higher
+// claim among those admitted, the longer run among the unknown.
 func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
 	met := n.met.Load()
 	boot := n.dir.id.Boot
@@ -134,13 +135,12 @@ func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
 	case met && h.Met:
 		yield = e.Boot > boot || e.Boot == boot && e.Instance > n.instance
 	case !met && !h.Met:
-		longer := time.Duration(h.Up)*time.Millisecond - n.uptime()
-		yield = longer > 0
-		if longer.Abs() < n.pace.dial {
-			yield = e.Instance > n.instance
-		}
+		yield = n.yieldsByRun(h, n.instance > e.Instance)
 	}
-	if !yield {
+	switch {
+	case !n.rivals.decide(e.ID, e.Instance, !yield):
+		return &link.RefusedError{Code: link.CodeBusy, Text: "gives way to another"}
+	case !yield:
 		return &link.RefusedError{Code: codeIDInUse, Text: "another node runs under this node id"}
 	}
 	n.fail(fmt.Errorf("%w: boot %d meets boot %d", ErrIdentityConflict, boot, e.Boot), wire.EndRolled)
@@ -193,22 +193,17 @@ func (n *Node) admitLife(ctx context.Context, e, known roster.Entry, met bool) e
 		return nil
 	case e.Boot < known.Boot:
 		return rolledBack
-	case e.Boot > known.Boot && met:
-		return nil
+	case met && (e.Boot > known.Boot || e.Instance > known.Instance):
+		return nil // whether the other has stopped already or not: both were admitted, and this one goes on
+	case met:
+		return rolledBack
 	case !n.answers(ctx, e.ID, e.Instance):
 		if e.Boot > known.Boot {
 			return nil
 		}
-		if met && e.Instance > known.Instance && n.alive(e.ID) {
-			return &link.RefusedError{Code: link.CodeBusy, Text: "another run of this boot has only just ended"}
-		}
-		return rolledBack
-	case !met:
-		return inUse
-	case e.Instance < known.Instance:
 		return rolledBack
 	}
-	return nil
+	return inUse
 }
 
 // answers tells whether a node with the given id lives, other than the given
@@ -230,7 +225,7 @@ func (n *Node) admitName(ctx context.Context, e roster.Entry) (dead []view.NodeI
 		if o.Name != e.Name || o.ID == e.ID || o.Status.Gone() || o.Predecessor == e.ID {
 			continue
 		}
-		if o.ID == n.id || n.answers(ctx, o.ID, 0) {
+		if n.answers(ctx, o.ID, 0) {
 			return nil, &link.RefusedError{Code: codeNameInUse, Text: fmt.Sprintf("node %v runs under the name %q", o.ID, e.Name)}
 		}
 		if n.alive(o.ID) {
@@ -267,31 +262,6 @@ func refusal(err error) error {
 		}
 	}
 	return &link.RefusedError{Code: code, Text: err.Error()}
-}
-
-// refused is told that a node did not accept our hello. It reports whether a
-// second attempt may go better.
-func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
-	switch r.Code {
-	case codeIDInUse:
-		n.fail(fmt.Errorf("%w: %s", ErrIdentityConflict, r.Text), wire.EndRolled)
-	case codeNameInUse:
-		n.fail(fmt.Errorf("%w: %s", ErrIdentityConflict, r.Text), wire.Running)
-	case codeRolledBack:
-		n.fail(fmt.Errorf("%w: %s", ErrRolledBack, r.Text), wire.EndRolled)
-	case codeGone:
-		if n.leave.begun() {
-			return false // they have heard that we leave
-		}
-		n.fail(fmt.Errorf("%w: %s", ErrEvicted, r.Text), wire.EndEvicted)
-	case codeReplaces:
-		if old, err := view.ParseNodeID(r.Text); err == nil {
-			return n.replace(old)
-		}
-	default:
-		n.log.Warn("refused by another node", "peer", by, "error", r)
-	}
-	return false
 }
 
 // replace makes our entry name the node whose place we take. That node gave

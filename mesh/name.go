@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -73,6 +74,33 @@ func (n *Node) contest(ctx context.Context, id view.NodeID, since map[view.NodeI
 	delete(since, id)
 }
 
+// meetNamesake decides between this node and another that says hello under its name
+// and is not of the roster. One that others have admitted goes before one that
+// nobody knows, the longer run goes on among the unknown, and among those admitted
+// the one that prevails. The other is not let in meanwhile. One that is to give way
+// looks around first: where others have let it in, the roster decides.
+func (n *Node) meetNamesake(e roster.Entry, h wire.Hello) error {
+	met, prevails := n.met.Load(), n.prevails(e.ID)
+	yield := h.Met
+	switch {
+	case met && h.Met:
+		yield = !prevails
+	case !met && !h.Met:
+		yield = n.yieldsByRun(h, prevails)
+	}
+	text := fmt.Sprintf("node %v runs under the name %q", n.id, n.cfg.Name)
+	if !yield && n.rivals.decide(e.ID, e.Instance, true) {
+		return &link.RefusedError{Code: codeNameInUse, Text: text}
+	}
+	if yield {
+		n.doubt(e.ID, fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, e.ID, e.Name), wire.Running)
+	}
+	return &link.RefusedError{Code: link.CodeBusy, Text: text + ", and may give way"}
+}
+
+// prevails tells whether this node goes on where another runs under its name.
+func (n *Node) prevails(id view.NodeID) bool { return roster.Prevails(n.id, id) }
+
 // mayOust tells whether this node may take the place of others of its name. Putting
 // a new disk under an old name is a decision of whoever runs the box, so it waits
 // for no majority; a store that has run before may be the older one.
@@ -82,7 +110,7 @@ func (n *Node) mayOust() bool {
 
 // yieldName stops this node if another, which runs, goes on under its name.
 func (n *Node) yieldName(to view.NodeID) {
-	if roster.Prevails(to, n.id) {
+	if !n.prevails(to) {
 		n.fail(fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, to, n.cfg.Name), wire.Running)
 	}
 }

@@ -86,12 +86,16 @@ func (n *Node) greet(ctx context.Context, addr netip.AddrPort) {
 		}
 	}
 	var peer link.Peer
-	err := n.attempt(0, func() (err error) {
+	try := func() (err error) {
 		if peer, err = n.link.Greet(ctx, addr); err == nil {
 			err = n.meet(ctx, peer.ID)
 		}
 		return err
-	})
+	}
+	err := try()
+	if n.heed(peer.ID, err) {
+		err = try()
+	}
 	if err != nil && !errors.Is(err, link.ErrSelf) {
 		n.log.Debug("seed not met", "addr", addr, "error", err)
 	}

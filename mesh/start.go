@@ -58,7 +58,9 @@ type Node struct {
 	met       atomic.Bool // another node has admitted this run
 	admits    admissions
 	clients   clientSet
-	mdns      discovery // nil unless wanted and available
+	rivals    rivals
+	doubts    atomic.Bool // one is being looked into
+	mdns      discovery   // nil unless wanted and available
 
 	ready     chan struct{} // closed by markReady
 	readyOnce sync.Once

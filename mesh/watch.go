@@ -269,7 +269,9 @@ func (n *Node) broken(id view.NodeID, err error) {
 	}
 	var refused *link.RefusedError
 	if errors.As(err, &refused) {
-		n.refused(id, refused)
+		if _, known := n.book.get().Get(id); known || id == n.id {
+			n.refused(id, refused)
+		}
 		return
 	}
 	if !n.clients.drop(id) {

@@ -18,7 +18,7 @@ var mesh = []Mutant{
 	},
 	{
 		Name: "mesh-twins-both-stop", Rule: "of two copies that start together one goes on",
-		File: "mesh/contact.go", Old: "longer.Abs() < n.pace.dial", New: "longer.Abs() < 0",
+		File: "mesh/refused.go", Old: "return lead > 2*n.pace.dial", New: "return lead > -2*n.pace.dial",
 		Packages: meshTests, Tests: "TestTwoCopiesStartedTogether",
 	},
 	{
@@ -78,7 +78,7 @@ var mesh = []Mutant{
 	},
 	{
 		Name: "mesh-clone-admitted", Rule: "a copy of a running node is refused (protocol A.5)",
-		File: "mesh/contact.go", Old: "case !met:\n\t\treturn inUse", New: "case !met && inUse == nil:\n\t\treturn inUse",
+		File: "mesh/contact.go", Old: "\treturn inUse\n}", New: "\t_ = inUse\n\treturn nil\n}",
 		Packages: meshTests, Tests: "TestCloneOfRunningNodeIsRefused",
 	},
 	{
@@ -98,13 +98,28 @@ var mesh = []Mutant{
 	},
 	{
 		Name: "mesh-name-of-a-living-node", Rule: "where two nodes of one name live, the second is refused (protocol B.1)",
-		File: "mesh/contact.go", Old: "if o.ID == n.id || n.answers(ctx, o.ID, 0) {", New: "if false {",
+		File: "mesh/contact.go", Old: "if n.answers(ctx, o.ID, 0) {", New: "if false {",
 		Packages: meshTests, Tests: "TestNewDiskUnderTheNameOfALivingNodeIsRefused",
 	},
 	{
 		Name: "mesh-unnamed-predecessor-stays", Rule: "who was let in by nodes that had not heard of the store before it takes its place all the same",
 		File: "mesh/name.go", Old: "case w.Confirmed && n.mayOust():", New: "case w.Confirmed && n.id == 0:",
 		Packages: meshTests, Tests: "TestDisksLostAtOnce",
+	},
+	{
+		Name: "mesh-namesakes-obey-each-other", Rule: "of two new nodes of one name exactly one goes on",
+		File: "mesh/refused.go", Old: "both && prevails(instance)", New: "both && !both",
+		Packages: meshTests, Tests: "TestTwoNewNodesOfOneName",
+	},
+	{
+		Name: "mesh-one-refusal-ends-a-node", Rule: "what one member says of this node is a hint",
+		File: "mesh/refused.go", Old: "case accept > 0 && (refuse == 0", New: "case accept < 0 && (refuse == 0",
+		Packages: meshTests, Tests: "TestRefusalIsAHint",
+	},
+	{
+		Name: "mesh-heeds-clients", Rule: "what one that is no member says of this node does not count",
+		File: "mesh/watch.go", Old: "known || id == n.id {\n\t\t\tn.refused(id", New: "known || id != 0 {\n\t\t\tn.fail(err, wire.EndEvicted)\n\t\t\tn.refused(id",
+		Packages: meshTests, Tests: "TestRefusalOfAClient",
 	},
 	{
 		Name: "mesh-client-is-a-node", Rule: "who only asks may not change the roster",

@@ -1,0 +1,195 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// maxAsked is how many other members a node asks that one member has refused for
+// good.
+const maxAsked = 3
+
+// rivals keeps what this node has decided about other processes that claim its
+// NodeID or its name, so that of two that meet never both stop: one that gives way
+// refuses nobody any more, and one that has refused another gives way to it only
+// if it is the lesser of the two.
+type rivals struct {
+	mu   sync.Mutex
+	lost bool
+	won  map[view.NodeID]uint64 // against whom: the instance
+}
+
+// decide notes that this node goes on beside another, or gives way to it. It
+// returns false if this node has given way before.
+func (r *rivals) decide(id view.NodeID, instance uint64, goOn bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lost {
+		return false
+	}
+	if r.lost = !goOn; goOn {
+		if r.won == nil {
+			r.won = map[view.NodeID]uint64{}
+		}
+		r.won[id] = instance
+	}
+	return true
+}
+
+// obey is called when another has refused this node. It returns false if both have
+// refused each other and the other must give way.
+func (r *rivals) obey(by view.NodeID, prevails func(instance uint64) bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if instance, both := r.won[by]; both && prevails(instance) {
+		return false
+	}
+	r.lost = true
+	return true
+}
+
+func (r *rivals) stays() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = false
+}
+
+// yieldsByRun tells whether this node gives way to another that nobody has admitted
+// either. The longer run goes on. Each end sees itself run longer by the time that
+// the hello took, so where the two are close both want to go on, and the one that
+// does not prevail obeys; never do both give way.
+func (n *Node) yieldsByRun(h wire.Hello, prevails bool) bool {
+	lead := time.Duration(h.Up)*time.Millisecond - n.uptime()
+	if prevails {
+		return lead > 2*n.pace.dial
+	}
+	return lead > -n.pace.dial
+}
+
+// refused is told that a node did not accept our hello. It reports whether a
+// second attempt may go better. A client's word, or that of one who is no member,
+// does not count, except where this node is new itself and knows no members.
+func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
+	e, known := n.book.get().Get(by)
+	member := by == n.id || known && !e.Status.Gone()
+	if n.clients.has(by) || !member && n.met.Load() {
+		n.log.Debug("refused by one that is no member", "peer", by, "error", r)
+		return false
+	}
+	switch r.Code {
+	case codeIDInUse:
+		n.doubt(by, fmt.Errorf("%w: %s", ErrIdentityConflict, r.Text), wire.EndRolled)
+	case codeNameInUse:
+		n.doubt(by, fmt.Errorf("%w: %s", ErrIdentityConflict, r.Text), wire.Running)
+	case codeRolledBack:
+		n.doubt(by, fmt.Errorf("%w: %s", ErrRolledBack, r.Text), wire.EndRolled)
+	case codeGone:
+		if n.leave.begun() {
+			return false // they have heard that we leave
+		}
+		n.doubt(by, fmt.Errorf("%w: %s", ErrEvicted, r.Text), wire.EndEvicted)
+	case codeReplaces:
+		if old, err := view.ParseNodeID(r.Text); err == nil {
+			return n.replace(old)
+		}
+	default:
+		n.log.Warn("refused by another node", "peer", by, "error", r)
+	}
+	return false
+}
+
+// doubt looks into what one node says: that this one must not go on. By itself
+// that is a hint.
+func (n *Node) doubt(by view.NodeID, why error, end wire.End) {
+	prevails := func(instance uint64) bool {
+		return by == n.id && n.instance > instance || by != n.id && n.prevails(by)
+	}
+	if !n.rivals.obey(by, prevails) {
+		return
+	}
+	if by == n.id {
+		n.fail(why, end) // there is no other opinion on that
+		return
+	}
+	if !n.doubts.CompareAndSwap(false, true) {
+		return
+	}
+	if !n.work.Go(func(ctx context.Context) {
+		defer n.doubts.Store(false)
+		n.settleDoubt(ctx, by, why, end)
+	}) {
+		n.doubts.Store(false)
+	}
+}
+
+// settleDoubt asks other members whether they refuse this node, too. It stops if
+// one of them does, or none of them has it.
+func (n *Node) settleDoubt(ctx context.Context, by view.NodeID, why error, end wire.End) {
+	if end == wire.Running && !sleep(ctx, n.pace.dial) {
+		return // meanwhile another may have let this node in
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
+	defer cancel()
+	accept, refuse := n.poll(ctx, n.others(by))
+	switch {
+	case ctx.Err() != nil && n.hasStopped():
+	case accept > 0 && (refuse == 0 || end == wire.Running):
+		n.log.Warn("a member refuses this node, others do not", "by", by, "error", why)
+		n.rivals.stays()
+	default:
+		n.fail(why, end)
+	}
+}
+
+// others returns some members that store, in contact or not, other than one.
+func (n *Node) others(but view.NodeID) (out []view.NodeID) {
+	var rest []view.NodeID
+	for _, e := range n.book.get().Storing() {
+		switch {
+		case e.ID == n.id || e.ID == but:
+		case n.alive(e.ID):
+			out = append(out, e.ID)
+		default:
+			rest = append(rest, e.ID)
+		}
+	}
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	out = append(out, rest...)
+	return out[:min(len(out), maxAsked)]
+}
+
+// poll exchanges rosters with members, and counts how many take this node for what
+// it says that it is and how many refuse it for good.
+func (n *Node) poll(ctx context.Context, members []view.NodeID) (accept, refuse int) {
+	var all sync.WaitGroup
+	var yes, no atomic.Int32
+	for _, id := range members {
+		all.Go(func() {
+			var refused *link.RefusedError
+			err := n.exchange(ctx, id)
+			switch {
+			case err == nil:
+				yes.Add(1)
+			case errors.As(err, &refused) && endsNode(refused.Code):
+				no.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	return int(yes.Load()), int(no.Load())
+}
+
+// endsNode tells whether a refusal says that a node must not go on.
+func endsNode(code string) bool {
+	return code == codeGone || code == codeRolledBack || code == codeIDInUse || code == codeNameInUse
+}
