@@ -41,7 +41,12 @@ func Draw(ctx context.Context, node Caller) (svg []byte, err error) {
 }
 
 func look(ctx context.Context, node Caller, l wire.AdminLook) (m wire.AdminPartition, err error) {
+	l.Problems = true
 	answer, err := node.Call(ctx, wire.MethodAdminPartition, wire.AppendAdminLook(nil, l))
+	if err != nil && ctx.Err() == nil {
+		l.Problems = false // an earlier release does not understand that
+		answer, err = node.Call(ctx, wire.MethodAdminPartition, wire.AppendAdminLook(nil, l))
+	}
 	if err != nil {
 		return m, err
 	}
@@ -61,7 +66,7 @@ func (p *Partition) serveInspect(_ context.Context, _ view.NodeID, req []byte) (
 	s := p.seen.Load()
 	picture := s.picture()
 	m := messageOf(&s.status)
-	m.Text = draw.Text(picture)
+	m.Text, m.Problems = draw.Text(picture), l.Problems
 	if l.Image {
 		m.Image = draw.SVG(picture)
 	}
@@ -87,11 +92,11 @@ func messageOf(s *Status) wire.AdminPartition {
 }
 
 func (l Leadership) message() wire.AdminLeadership {
-	return wire.AdminLeadership{Election: l.Election.wire(), Token: l.Token, Here: l.Here}
+	return wire.AdminLeadership{Election: l.Election.wire(), Token: l.Token, Here: l.Here, Problem: l.Problem}
 }
 
 func leadershipOf(l wire.AdminLeadership) Leadership {
-	return Leadership{Election: fromWire(l.Election), Token: l.Token, Here: l.Here}
+	return Leadership{Election: fromWire(l.Election), Token: l.Token, Here: l.Here, Problem: l.Problem}
 }
 
 func statusOf(m *wire.AdminPartition) Status {

@@ -53,4 +53,9 @@
 // leader that more than half of the mesh follow leads on with a token above the
 // other's, which it takes in a round trip, and the other yields as soon as it hears of
 // that; where nobody has so many the lower token yields.
+//
+// A grant costs one sync of a disk at each voter, a renewal none. Slow flash adds the
+// time of a sync to the bounds above, and of up to three where other promises are being
+// saved. A node whose disk takes nothing promises nothing, and goes on by itself when the
+// disk does; who leads leads on meanwhile. Status says why nobody leads.
 package partition

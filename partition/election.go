@@ -3,10 +3,8 @@ package partition
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -36,15 +34,17 @@ const (
 )
 
 // election runs the step machine of one election. Its goroutine alone touches the
-// machine, and waits for the disk where a grant must be kept.
+// machine; another one waits for the disk.
 type election struct {
-	p    *Partition
-	name Election
-	path string
+	p     *Partition
+	name  Election
+	slots *file.Slots // keep's own, but for the first reading
 
-	inbox chan func()   // steps of others
-	field chan struct{} // capacity 1: what is known of the others has changed
-	ended chan struct{} // the goroutine has returned
+	inbox chan func()        // steps of others
+	saves chan elect.Durable // capacity 1: to be saved; one at a time
+	begun chan struct{}      // closed when saving was first tried
+	field chan struct{}      // capacity 1: what is known of the others has changed
+	ended chan struct{}      // the goroutine has returned
 
 	mu     sync.Mutex // the fields below
 	lead   token.Token
@@ -53,11 +53,17 @@ type election struct {
 	holder token.Token   // whose unexpired grant there is
 	lapses time.Duration // when it ends
 	work   *work         // who stands for it; nil: nobody
-	err    error         // it could not be kept: nothing is done any more
+	words  string        // what is wrong here, or why nobody leads
 
 	// The goroutine's own.
 	machine *elect.Election
 	stands  *work // is work, but for a moment
+	refs    map[uint64]chan elect.Answer
+	ref     uint64
+	fault   error         // of the last try to save
+	vainAt  time.Duration // since when there have been words; 0: there are none
+	told    bool          // that they last was logged
+	tried   sync.Once     // saving was
 }
 
 // work is what a call of Lead has done while this node leads.
@@ -91,8 +97,11 @@ func (p *Partition) open(name Election, limit int) (*election, error) {
 	if e := p.opened(name); e != nil {
 		return e, nil
 	}
-	e := &election{p: p, name: name, path: p.statePath(name), inbox: make(chan func()), field: make(chan struct{}, 1), ended: make(chan struct{})}
-	d, err := p.readState(e.path, name)
+	e := &election{
+		p: p, name: name, slots: file.NewSlots(p.cfg.fs, p.statePath(name)), inbox: make(chan func()), saves: make(chan elect.Durable, 1),
+		begun: make(chan struct{}), field: make(chan struct{}, 1), ended: make(chan struct{}), refs: map[uint64]chan elect.Answer{},
+	}
+	d, err := p.readState(e.slots, name)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +114,8 @@ func (p *Partition) open(name Election, limit int) (*election, error) {
 		return nil, fmt.Errorf("%w: %s is one too many, %d are the most", ErrElection, name, limit)
 	}
 	e.machine = elect.New(p.id, p.cfg.Pace.params(), d, p.cfg.clock.Boot(), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
-	if !p.group.Go(e.run) {
+	if p.group.Go(e.keep); !p.group.Go(e.run) {
+		close(e.ended)
 		return nil, ErrClosed
 	}
 	p.elections[name] = e
@@ -126,24 +136,6 @@ func (p *Partition) statePath(name Election) string {
 	_, _ = h.Write([]byte{byte(name.Scope)})
 	_, _ = h.Write([]byte(name.Name))
 	return filepath.Join(p.dir, "election-"+hex.EncodeToString(h.Sum(nil)))
-}
-
-func (p *Partition) readState(path string, name Election) (elect.Durable, error) {
-	data, err := file.Read(p.cfg.fs, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return elect.Durable{}, nil
-	}
-	var s wire.ElectState
-	if err == nil {
-		s, err = wire.DecodeElectState(data)
-	}
-	if err == nil && fromWire(s.Election) != name {
-		err = fmt.Errorf("it is that of %s", fromWire(s.Election))
-	}
-	if err != nil {
-		return elect.Durable{}, fmt.Errorf("%w: %s: %s: %w", ErrDisk, name, path, err)
-	}
-	return elect.Durable{Max: s.Max, Grant: s.Grant, Lease: s.Lease}, nil
 }
 
 // do has the election's goroutine take a step, and waits for it.
@@ -190,7 +182,7 @@ func (e *election) run(ctx context.Context) {
 		}
 		e.show()
 		next := e.machine.Next()
-		if e.failure() != nil || next == elect.Never {
+		if next == elect.Never {
 			timer.Stop()
 			continue
 		}
@@ -202,19 +194,22 @@ func (e *election) run(ctx context.Context) {
 func (e *election) show() {
 	now := e.now()
 	lead, until, ok := e.machine.Leading(now)
-	if !ok || e.failure() != nil {
+	if !ok {
 		lead = token.Token{}
 	}
 	holder, lapses, held := e.machine.Holder(now)
 	if !held {
 		holder = token.Token{}
 	}
+	words := e.hindrance()
+	e.complain(words)
 	e.mu.Lock()
-	changed := e.lead != lead || e.holder != holder
+	changed := e.lead != lead || e.holder != holder || e.words != words
 	if e.lead.IsZero() {
 		e.first = lead.Term
 	}
 	e.lead, e.until, e.holder, e.lapses = lead, until, holder, lapses
+	e.words = words
 	e.mu.Unlock()
 	if changed {
 		signal(e.p.leads)
@@ -242,18 +237,15 @@ func (e *election) follows() view.NodeID {
 	return e.holder.Node
 }
 
-// perform does what the machine asks for, in order. What cannot be kept is not
-// acted upon: neither it nor what follows, ever.
+// perform does what the machine asks for, in order. Nothing in it waits.
 func (e *election) perform(effects []elect.Effect) {
 	for _, eff := range effects {
-		if e.failure() != nil {
-			return
-		}
 		switch eff.Action {
 		case elect.Save:
-			if err := e.save(eff.Durable); err != nil {
-				e.fail(err)
-			}
+			e.saves <- eff.Durable // there is room: no other is under way
+		case elect.Reply:
+			e.refs[eff.Ref] <- eff.Answer // there is room: one is all it gets
+			delete(e.refs, eff.Ref)
 		case elect.Send:
 			e.p.group.Go(func(ctx context.Context) { e.send(ctx, eff) })
 		case elect.GiveBack:
@@ -268,34 +260,6 @@ func (e *election) perform(effects []elect.Effect) {
 			e.end()
 		}
 	}
-}
-
-// fail ends what cannot be kept. Whoever stands learns of it when its work has
-// ended.
-func (e *election) fail(err error) {
-	e.p.log.Error("election state cannot be kept: it is not taken part in any more", "election", e.name.String(), "error", err)
-	e.mu.Lock()
-	e.err = fmt.Errorf("%w: %s: %w", ErrDisk, e.name, err)
-	e.mu.Unlock()
-	if w := e.stands; w != nil {
-		w.quit = true
-		if w.cancel == nil {
-			e.leave(w)
-		} else {
-			w.cancel()
-		}
-	}
-}
-
-func (e *election) failure() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.err
-}
-
-func (e *election) save(d elect.Durable) error {
-	data := wire.AppendElectState(nil, wire.ElectState{Election: e.name.wire(), Max: d.Max, Grant: d.Grant, Lease: d.Lease})
-	return file.Write(e.p.cfg.fs, e.path, data)
 }
 
 // send brings a request to a voter and its answer back.
@@ -334,21 +298,35 @@ func (p *Partition) serveAsk(ctx context.Context, from view.NodeID, req []byte) 
 	if err != nil {
 		return nil, err
 	}
-	var ans elect.Answer
-	err = e.do(ctx, func() {
-		var effects []elect.Effect
-		ans, effects = e.machine.Asked(e.now(), from, elect.Ask{
-			Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: elect.Score(a.Score),
-		})
-		e.perform(effects)
+	e.awaitDisk(ctx)
+	ans, err := e.answer(ctx, from, elect.Ask{
+		Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: elect.Score(a.Score),
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := e.failure(); err != nil {
-		return nil, err
-	}
 	return wire.AppendElectAnswer(nil, wire.ElectAnswer{Reason: uint64(ans.Reason), Max: ans.Max, Wait: ans.Wait, Holder: ans.Holder}), nil
+}
+
+// answer returns what the machine answers, which may wait for the disk.
+func (e *election) answer(ctx context.Context, from view.NodeID, a elect.Ask) (ans elect.Answer, err error) {
+	answered := make(chan elect.Answer, 1)
+	err = e.do(ctx, func() {
+		e.ref++
+		e.refs[e.ref] = answered
+		e.perform(e.machine.Asked(e.now(), from, a, e.ref))
+	})
+	if err != nil {
+		return ans, err
+	}
+	select {
+	case ans = <-answered:
+		return ans, nil
+	case <-e.ended:
+		return ans, ErrClosed
+	case <-ctx.Done():
+		return ans, ctx.Err()
+	}
 }
 
 // serveBack takes back what this node had granted.

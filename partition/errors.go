@@ -19,7 +19,7 @@ var (
 	ErrUnsure = errors.New("partition: leadership ended during the action")
 	// ErrNoAuthority: the Config has no hook to ask in the present mode.
 	ErrNoAuthority = errors.New("partition: nobody to ask")
-	// ErrDisk: what must not be forgotten could not be written; the election is
-	// not taken part in until the Partition is opened again.
+	// ErrDisk: what was written down of elections before cannot be read. What cannot
+	// be written is no error: it is tried again until it can, and Status says so.
 	ErrDisk = errors.New("partition: election state cannot be kept")
 )

@@ -22,9 +22,10 @@ import (
 // action, and shows what that returns.
 //
 // When work returns before its context has ended it is done: the lead is given
-// back and Lead returns nil. Otherwise Lead returns the error of ctx, ErrClosed,
-// ErrDisk, or ErrElection, when work has returned; ErrClosed, too, when the node
-// leaves the mesh. This node may be chosen again and again meanwhile.
+// back and Lead returns nil. Otherwise Lead returns the error of ctx, ErrClosed, or
+// ErrElection, when work has returned; ErrClosed, too, when the node leaves the mesh;
+// ErrDisk if what was written down of the election before cannot be read. This node may
+// be chosen again and again meanwhile. While nobody is, Status says why.
 //
 // A machine that was suspended runs work on for a moment after it wakes up, though
 // another leads by then: check the token before each action that must not be done
@@ -69,9 +70,7 @@ func (e *election) standFor(ctx context.Context, do func(ctx context.Context, t 
 		e.tell(func() { e.quit(w) })
 		<-w.gone
 	}
-	switch err := e.failure(); {
-	case err != nil:
-		return err
+	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case e.p.isClosed() || e.p.leaving.Load():

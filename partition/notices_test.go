@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -70,15 +71,20 @@ func TestClaimOfAnEarlierLife(t *testing.T) {
 	}
 }
 
-// Voters that others have fixed come before those that this node names, and a name
-// that two bear names nobody.
+// Voters that others have fixed come before those that this node names if they bear
+// these names, one that was evicted too; no node makes itself or strangers the voters.
+// A name that two bear names nobody.
 func TestVotersOfOthersComeFirst(t *testing.T) {
 	v := view.View{Self: 1, Members: []view.Member{
 		{ID: 1, Name: "a", Status: view.Active, Storing: true}, {ID: 2, Name: "b", Status: view.Active, Storing: true},
 		{ID: 3, Name: "c", Status: view.Active, Storing: true}, {ID: 4, Name: "c", Status: view.Active, Storing: true},
+		{ID: 5, Name: "camera", Status: view.Active}, {ID: 6, Name: "e", Status: view.Evicted, Storing: true},
 	}}
 	fixed := wire.Voters{Version: votersVersion, IDs: []view.NodeID{2, 3}}
-	others := map[view.NodeID]heardNotice{2: {Notice: wire.Notice{Node: 2, Voters: fixed}}}
+	says := func(ids ...view.NodeID) map[view.NodeID]heardNotice {
+		return map[view.NodeID]heardNotice{2: {Notice: wire.Notice{Node: 2, Voters: wire.Voters{Version: votersVersion, IDs: ids}}}}
+	}
+	others := says(fixed.IDs...)
 	for name, c := range map[string]struct {
 		names []string
 		told  map[view.NodeID]heardNotice
@@ -87,14 +93,21 @@ func TestVotersOfOthersComeFirst(t *testing.T) {
 	}{
 		"its own":         {[]string{"a", "b"}, nil, true, []view.NodeID{1, 2}},
 		"too soon":        {[]string{"a", "b"}, nil, false, nil},
-		"those of others": {[]string{"a", "b"}, others, true, fixed.IDs},
+		"those of others": {nil, others, true, fixed.IDs},
+		"by the names":    {[]string{"b", "c"}, others, true, fixed.IDs},
+		"other names":     {[]string{"a", "b"}, others, true, []view.NodeID{1, 2}},
+		"one of three":    {[]string{"a", "b", "e"}, says(2), true, nil},
+		"itself only":     {nil, says(5), true, nil},
+		"a stranger":      {nil, says(9), true, nil},
+		"one who left":    {[]string{"a", "e"}, says(1, 6), true, []view.NodeID{1, 6}},
 		"two bear a name": {[]string{"a", "c"}, nil, true, nil},
 		"nobody bears it": {[]string{"a", "d"}, nil, true, nil},
 	} {
-		p := &Partition{cfg: Config{Voters: c.names, fs: vfs.NewMem()}.withDefaults(), id: 1}
+		p := &Partition{cfg: Config{Voters: c.names, fs: vfs.NewMem()}.withDefaults(), id: 1, group: lifecycle.NewGroup(t.Context()), kick: make(chan struct{}, 1)}
 		p.ready.Store(c.ready)
 		p.log = p.cfg.Logger
 		p.learnVoters(v, c.told)
+		p.group.Close()
 		if got := p.knownVoters().IDs; !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}

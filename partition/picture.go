@@ -84,7 +84,7 @@ func (s *Status) inWords() string {
 	return words
 }
 
-// inWords names the election and, if somebody leads it, the term.
+// inWords names the election and, if somebody leads it, the term, and what is wrong.
 func (l Leadership) inWords() string {
 	var about []string
 	if l.Election.Scope != ScopeComponent {
@@ -93,8 +93,12 @@ func (l Leadership) inWords() string {
 	if !l.Token.IsZero() {
 		about = append(about, fmt.Sprintf("term %d", l.Token.Term))
 	}
-	if len(about) == 0 {
-		return l.Election.Name
+	words := l.Election.Name
+	if len(about) > 0 {
+		words += " (" + strings.Join(about, ", ") + ")"
 	}
-	return l.Election.Name + " (" + strings.Join(about, ", ") + ")"
+	if l.Problem != "" {
+		words += ": " + l.Problem
+	}
+	return words
 }

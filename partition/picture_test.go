@@ -135,7 +135,7 @@ func TestDrawingsFit(t *testing.T) {
 				s.component = append(s.component, id)
 			}
 			s.rows[id] = split.Row{Unreachable: []view.NodeID{id%view.NodeID(n) + 1}}
-			s.status.Elections = append(s.status.Elections, Leadership{Election{fmt.Sprint(long, i), Scope(i % 2)}, token.Token{Term: 1 << 60, Node: 1}, false}, Leadership{Election: Election{Name: long}})
+			s.status.Elections = append(s.status.Elections, Leadership{Election{fmt.Sprint(long, i), Scope(i % 2)}, token.Token{Term: 1 << 60, Node: 1}, false, long}, Leadership{Election: Election{Name: long}})
 		}
 		for i, line := range strings.Split(shownBy(s).Text(), "\n") {
 			if width := utf8.RuneCountInString(line); width > 100 || strings.ContainsRune(line, '\x1b') {
@@ -175,11 +175,12 @@ func TestSVGOfACut(t *testing.T) {
 // A field of Status that the answer to Inspect forgets is a lie to its reader.
 func TestInspectLeavesNothingOut(t *testing.T) {
 	st := plant().status
-	e := Leadership{Election{"mesh", ScopeMajority}, token.Token{Term: 4, Node: 9}, true}
+	e := Leadership{Election{"mesh", ScopeMajority}, token.Token{Term: 4, Node: 9}, true, "its disk is full"}
 	st.Unmet, st.Voters, st.Leader = []view.NodeID{8}, []view.NodeID{1, 2, 3}, e
 	st.Verdicts = []Verdict{{Node: 4, Cause: WasRestarted, At: st.Since, Outage: time.Minute}}
 	st.Merges = []Merge{{At: st.Since, Met: []view.NodeID{4}, Text: "two items"}}
 	m := messageOf(&st)
+	m.Problems = true
 	m, err := wire.DecodeAdminPartition(wire.AppendAdminPartition(nil, &m))
 	if err != nil {
 		t.Fatal(err)

@@ -119,6 +119,10 @@ type Leadership struct {
 	Election Election
 	Token    token.Token // zero: nobody is known to
 	Here     bool        // it is this node, and its lease holds
+	// Problem says in words why nobody leads, or what keeps this node from voting and
+	// standing: a disk that takes nothing, voters that are not known. Empty: nothing
+	// is known to.
+	Problem string
 }
 
 // Merge is a report of what came together when members were met again.

@@ -86,6 +86,7 @@ func (p *Partition) leadership(s *scene, name Election) Leadership {
 	l := Leadership{Election: name}
 	var follows view.NodeID
 	if e := p.opened(name); e != nil {
+		l.Problem = e.problem()
 		if l.Token = e.leading(); !l.Token.IsZero() {
 			l.Here = true
 			return l

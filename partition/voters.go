@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/elect"
 	"github.com/skeinmesh/skein/internal/storage/file"
@@ -25,6 +27,10 @@ type voters struct {
 	mu     sync.Mutex
 	known  wire.Voters
 	differ bool // others say something else; said once
+	writes bool // known is being written
+	tries  int
+	retry  time.Duration // by this node's run time
+	fault  error         // of the last try
 }
 
 func (p *Partition) votersPath() string { return filepath.Join(p.dir, "voters") }
@@ -70,7 +76,7 @@ func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
 		if n.Voters.Version == 0 || id == p.id {
 			continue
 		}
-		if next.Version == 0 {
+		if next.Version == 0 && p.believes(v, n.Voters) {
 			next = n.Voters
 		} else if !slices.Equal(next.IDs, n.Voters.IDs) && !p.voters.differ {
 			p.voters.differ = true
@@ -80,17 +86,65 @@ func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
 	if next.Version == 0 && p.ready.Load() {
 		next = p.namedVoters(v) // nobody has fixed any who could be met
 	}
-	if next.Version == 0 || known.Version != 0 {
-		return
+	if next.Version != 0 && known.Version == 0 && p.voters.begin(p.since()) {
+		p.group.Go(func(context.Context) { p.keepVoters(next) })
 	}
-	if err := file.Write(p.cfg.fs, p.votersPath(), wire.AppendVoters(nil, next)); err != nil {
-		p.log.Error("the voters cannot be kept", "error", err)
-		return
+}
+
+// believes tells whether voters that another has fixed can be those of this mesh: they
+// are storing members, and bear the names that this node's Config has, if it has any. One
+// that was evicted since may be among them.
+func (p *Partition) believes(v view.View, voters wire.Voters) bool {
+	for _, id := range voters.IDs {
+		m, ok := v.Member(id)
+		if !ok || !m.Storing || len(p.cfg.Voters) > 0 && !slices.Contains(p.cfg.Voters, m.Name) {
+			return false
+		}
 	}
-	p.voters.mu.Lock()
-	p.voters.known = next
-	p.voters.mu.Unlock()
-	p.log.Info("voters of majority elections are known", "voters", next.IDs)
+	return len(p.cfg.Voters) == 0 || len(voters.IDs) == len(p.cfg.Voters)
+}
+
+// begin tells whether the voters are to be written now.
+func (v *voters) begin(now time.Duration) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.writes || v.fault != nil && now < v.retry {
+		return false
+	}
+	v.writes = true
+	return true
+}
+
+// keepVoters writes the voters down: nobody goes by them before.
+func (p *Partition) keepVoters(next wire.Voters) {
+	err := file.Write(p.cfg.fs, p.votersPath(), wire.AppendVoters(nil, next))
+	v := &p.voters
+	v.mu.Lock()
+	again := v.fault != nil
+	v.writes, v.fault = false, err
+	if err == nil {
+		v.known = next
+	} else {
+		v.retry = p.since() + min(time.Second<<min(v.tries, 10), 30*time.Second)
+		v.tries++
+	}
+	v.mu.Unlock()
+	if err == nil {
+		p.log.Info("voters of majority elections are known", "voters", next.IDs)
+	} else if !again {
+		p.log.Error("the voters cannot be saved: it is tried again", "error", err)
+	}
+	signal(p.kick)
+}
+
+// trouble says in words what keeps the voters from being known.
+func (v *voters) trouble() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.fault == nil {
+		return ""
+	}
+	return "the voters cannot be saved: " + v.fault.Error()
 }
 
 func (p *Partition) namedVoters(v view.View) (out wire.Voters) {

@@ -82,8 +82,6 @@ func (e *election) takeOn(w *work) error {
 		return ErrClosed
 	case e.work != nil:
 		return fmt.Errorf("%w: this node stands for %s already", ErrElection, e.name)
-	case e.err != nil:
-		return e.err
 	case !e.p.takePlace():
 		return fmt.Errorf("%w: %s is one too many to stand for, %d are the most", ErrElection, e.name, maxStanding)
 	}
@@ -165,7 +163,7 @@ func (e *election) finish() {
 	defer cancel()
 	var all sync.WaitGroup
 	for _, eff := range effects {
-		if eff.Action == elect.GiveBack && e.failure() == nil {
+		if eff.Action == elect.GiveBack {
 			all.Go(func() { e.giveBack(ctx, eff) })
 		}
 	}

@@ -16,14 +16,19 @@ func (e *Election) turnedDown(from view.NodeID, ans Answer) {
 	if ans.Reason == OldTerm && ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids {
 		// A bid that was lost took the voter's term up, and nobody holds its grant.
 		// Where others are silent that may be needed: ask above the term, once.
-		voters := e.f.Electorate
-		if e.bid.renews {
-			voters = e.bid.voters
-		}
-		if e.run(voters, e.bid.renews); e.bid != nil {
-			e.bid.outbids = true
+		if e.bid.outdo = e.voter.saving; !e.bid.outdo {
+			e.outbid()
 		}
 		return
+	}
+	if ans.Reason == Saving {
+		e.bid.slow = max(e.bid.slow, min(e.now+ans.Wait+e.par.Lease/2, e.bid.began+maxBid*e.par.Lease))
+		e.bid.again[from] = e.now + min(ans.Wait, e.par.Lease/2) + e.par.Pause/20
+		return
+	}
+	e.lost = ans.Reason
+	if ans.Reason == Unable {
+		e.bid.busy = max(e.bid.busy, e.par.Lease)
 	}
 	if ans.Wait > 0 && e.now+ans.Wait < e.bid.ends {
 		e.bid.again[from] = e.now + ans.Wait + e.par.Pause/20
@@ -32,7 +37,18 @@ func (e *Election) turnedDown(from view.NodeID, ans Answer) {
 	e.bid.refused[from] = true
 }
 
-// ask asks a voter, which may be this node.
+// outbid goes on with the bid under a term above those that voters have told of.
+func (e *Election) outbid() {
+	voters := e.f.Electorate
+	if e.bid.renews {
+		voters = e.bid.voters
+	}
+	if e.run(voters, e.bid.renews); e.bid != nil {
+		e.bid.outbids = true
+	}
+}
+
+// ask asks a voter, which may be this node. Its own grant counts when it is on disk.
 func (e *Election) ask(id view.NodeID, a Ask) {
 	if id != e.self {
 		e.emit(Effect{Action: Send, To: id, Ask: a, Sent: e.now})
@@ -40,7 +56,10 @@ func (e *Election) ask(id view.NodeID, a Ask) {
 	}
 	ans, save := e.voter.ask(e.now, e.self, a, &e.f)
 	if save {
-		e.emit(Effect{Action: Save, Durable: e.voter.d})
+		e.save()
+	}
+	if e.awaits(e.self, a, ans.Reason) {
+		return // see Saved
 	}
 	if ans.Reason == Granted {
 		e.granted(e.self, a, e.now)
@@ -59,7 +78,7 @@ func (e *Election) winnable() bool {
 
 // consider decides whether, and when, to ask for a term.
 func (e *Election) consider() {
-	if !e.stands || !e.free() || e.now < e.backAt || !e.winnable() {
+	if !e.stands || e.voter.saving || e.voter.broken || !e.free() || e.now < e.backAt || !e.winnable() {
 		e.startAt = Never
 		return
 	}
@@ -101,8 +120,8 @@ func (e *Election) claimed() (high token.Token) {
 	return high
 }
 
-// run asks an electorate for a new term. The term is written down first: a candidate
-// that forgets one may use it again for another leadership.
+// run asks an electorate for a new term. It is written down meanwhile, and won when it
+// is; see count. No Save is under way.
 func (e *Election) run(voters Electorate, renews bool) {
 	term := max(e.voter.d.Max, e.seen, e.last, e.claimed().Term) + 1
 	e.last = term
@@ -110,7 +129,9 @@ func (e *Election) run(voters Electorate, renews bool) {
 	e.bid = &reign{
 		token: token.Token{Term: term, Node: e.self}, voters: voters, renews: renews,
 		refused: map[view.NodeID]bool{}, again: map[view.NodeID]time.Duration{},
-		ends: e.now + max(e.par.Lease/2, 4*(e.f.RTT+e.par.Pause)),
+		began:  e.now,
+		ends:   e.now + max(e.par.Lease/2, 4*(e.f.RTT+e.par.Pause), min(3*e.voter.took, e.par.own(e.par.Lease))),
+		keepAt: e.now + e.par.own(e.par.Lease)/2,
 	}
 	if e.lead == nil {
 		clear(e.grants)
@@ -122,12 +143,11 @@ func (e *Election) run(voters Electorate, renews bool) {
 func (e *Election) askAll() {
 	a := e.bidAsk()
 	before := e.voter.d
-	saved := len(e.out)
 	if e.bid.voters.Has(e.self) {
 		e.ask(e.self, a)
 	}
-	if e.voter.d.Max = max(e.voter.d.Max, a.Term); e.voter.d != before && len(e.out) == saved {
-		e.emit(Effect{Action: Save, Durable: e.voter.d})
+	if e.voter.d.Max = max(e.voter.d.Max, a.Term); e.voter.d != before && !e.voter.saving {
+		e.save()
 	}
 	for _, id := range e.bid.voters.Voters {
 		if id != e.self {
@@ -158,9 +178,39 @@ func (e *Election) pursue() {
 		return
 	}
 	left := len(e.bid.voters.Voters) - len(e.bid.refused)
-	if e.now < e.bid.ends && left >= e.bid.voters.Majority() && (e.stands || e.lead != nil) {
+	if e.now < e.bidEnds() && left >= e.bid.voters.Majority() && (e.stands || e.lead != nil) {
+		e.keepGrants()
 		return
 	}
+	e.forsake()
+}
+
+// bidEnds is when the bid is given up. Those that save, this node among them, are
+// waited for: to ask for another term would have them save again.
+func (e *Election) bidEnds() time.Duration {
+	if e.voter.saving {
+		return e.bid.began + maxBid*e.par.Lease
+	}
+	return max(e.bid.ends, e.bid.slow)
+}
+
+// keepGrants asks again those that have granted the bid, before their grants lapse or
+// when they came too late: it waits for others that save, and to grant the same once more
+// takes no save. A leader renews them anyway.
+func (e *Election) keepGrants() {
+	if e.lead != nil || e.now < e.bid.keepAt {
+		return
+	}
+	e.bid.keepAt = e.now + e.par.Renew
+	for _, id := range e.bid.voters.Voters {
+		if e.grants[id].term == e.bid.token.Term && !e.bid.refused[id] {
+			e.ask(id, e.bidAsk())
+		}
+	}
+}
+
+// forsake gives the bid up.
+func (e *Election) forsake() {
 	e.failed = min(e.failed+1, 5)
 	e.backAt = e.now + e.par.Pause + e.chance(e.par.Pause<<e.failed)
 	if e.bid.busy > e.par.Lease/2 {

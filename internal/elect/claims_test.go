@@ -14,7 +14,7 @@ import (
 func TestLapsedLeaderIsBack(t *testing.T) {
 	par := LAN()
 	f := fieldOf(1000, 1000, 1000)
-	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e := newQuick(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 	e.Look(0, f)
 	e.Asked(0, 3, askOf(1, f))
 	e.Stand(0, true)
@@ -63,7 +63,7 @@ func TestUnheardGrantRunsOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := fieldOf(1000, 1000, 1000, 1000, 1000)
 			f.Claims = []token.Token{{Term: c.claim, Node: 4}}
-			e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+			e := newQuick(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 			e.Look(0, f)
 			e.Stand(0, true)
 			for _, a := range c.asks(f) {
@@ -93,7 +93,7 @@ func TestClaimOfTheSilentEnds(t *testing.T) {
 	par := LAN()
 	f := fieldOf(1300, 1000, 1000, 1000, 1000)
 	f.Claims = []token.Token{{Term: 1, Node: 5}}
-	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e := newQuick(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 	e.Look(0, f)
 	e.Stand(0, true)
 	const suspected = time.Minute
@@ -127,7 +127,7 @@ func TestNominationCountsOnce(t *testing.T) {
 	par := LAN()
 	f := fieldOf(1000, 1000, 1000)
 	f.Claims = []token.Token{{Term: 5, Node: 3}}
-	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e := newQuick(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 	e.Look(0, f)
 	e.Stand(0, true)
 	if find(e.Tick(time.Second), Send) != nil {
@@ -154,7 +154,7 @@ func TestUnheardGrantKnowsNoEnd(t *testing.T) {
 	for claim, known := range map[uint64]bool{7: false, 8: true} {
 		f := fieldOf(1000, 1000, 1000, 1000, 1000)
 		f.Claims = []token.Token{{Term: claim, Node: 4}}
-		e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+		e := newQuick(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 		e.Look(0, f)
 		e.Asked(0, 4, askOf(8, f))
 		e.Stand(0, true)

@@ -11,10 +11,10 @@
 //
 // It is a step machine. The shell feeds it inputs with the time of a clock that
 // goes on while the machine sleeps, performs the effects that come back, in
-// order, and calls Tick no later than Next says. An effect Save must be on disk
-// before any effect after it is performed: a voter that forgets a grant may give
-// it away twice. If it cannot be saved, the effects after it are dropped and the
-// Election is not used any more.
+// order, and calls Tick no later than Next says. A voter that forgets a
+// grant may give it away twice, so what must be on disk before it is told or acted
+// upon comes when Saved says that it is. Nothing else waits for the disk: leases are
+// renewed while it saves, and also while it takes nothing.
 //
 // What holds whatever the network, the clocks within Params.Drift, crashes and
 // pauses do:
@@ -23,8 +23,8 @@
 //     stand on disjoint grants (L2), never on the same electorate (L3); of a
 //     majority-scope election there is one at most (L4).
 //   - Tokens of successive leaders with a common voter, or of one candidate, grow
-//     (L5): voters grant growing terms only, and both sides write a term down
-//     before they use it.
+//     (L5): voters grant growing terms only; a voter writes a term down
+//     before it says so, and a candidate before it leads.
 //
 // All else (rank, scores, the margin, nominations, who yields to whom) only makes it
 // quick and steady. When two leaders meet the one with the lower token yields

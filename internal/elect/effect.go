@@ -11,7 +11,9 @@ import (
 type Action uint8
 
 const (
-	// Save: write Durable down, before anything that follows.
+	// Save: write Durable down, and call Saved when that has ended, well or not. What
+	// follows need not wait for it: what must, comes after Saved. The next one comes
+	// after Saved, too.
 	Save Action = iota
 	// Send: send Ask to the node To, and bring its answer back to Answered with
 	// the Ask and Sent, or tell Unanswered. To do neither is no fault.
@@ -27,6 +29,8 @@ const (
 	// Stop: it leads no more, or shall not: its work must end, by Until at the
 	// latest, and Drained be called when it has.
 	Stop
+	// Reply: give Answer to the one whose request Asked was called with, by Ref.
+	Reply
 )
 
 // Why says why a leader stops.
@@ -53,8 +57,10 @@ func (w Why) String() string {
 type Effect struct {
 	Action  Action
 	Durable Durable       // Save
-	To      view.NodeID   // Send, GiveBack
-	Ask     Ask           // Send
+	To      view.NodeID   // Send, GiveBack, Reply
+	Ask     Ask           // Send, Reply
+	Ref     uint64        // Reply
+	Answer  Answer        // Reply
 	Sent    time.Duration // Send: by this node's clock
 	Term    uint64        // GiveBack
 	Nominee view.NodeID   // GiveBack

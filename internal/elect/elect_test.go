@@ -112,9 +112,9 @@ func TestVoterReleased(t *testing.T) {
 }
 
 // won has an Election of node 1 of three win its first term at a time.
-func won(t *testing.T, par Params, f Field, now time.Duration) *Election {
+func won(t *testing.T, par Params, f Field, now time.Duration) quick {
 	t.Helper()
-	e := New(1, par, Durable{}, now, rand.New(rand.NewPCG(1, 1)))
+	e := newQuick(1, par, Durable{}, now, rand.New(rand.NewPCG(1, 1)))
 	e.Look(now, f)
 	e.Stand(now, true)
 	out := e.Tick(now + time.Second)
@@ -147,7 +147,7 @@ func TestCandidateOutbids(t *testing.T) {
 	if ans, _ := v.ask(1, 1, askOf(3, f), &f); ans.Reason != OldTerm || ans.Holder != (token.Token{Term: 6, Node: 3}) {
 		t.Errorf("a voter whose grant another holds: %+v", ans)
 	}
-	e := New(1, LAN(), Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e := newQuick(1, LAN(), Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 	e.Look(0, f)
 	e.Stand(0, true)
 	first := find(e.Tick(time.Second), Send)
@@ -204,7 +204,7 @@ func TestLeaseEnds(t *testing.T) {
 func TestCandidateWritesItsTermDown(t *testing.T) {
 	f := fieldOf(1000, 1000, 1000)
 	f.Electorate = OfVoters(1, []view.NodeID{2, 3})
-	e := New(1, LAN(), Durable{Max: 4}, 0, rand.New(rand.NewPCG(1, 1)))
+	e := newQuick(1, LAN(), Durable{Max: 4}, 0, rand.New(rand.NewPCG(1, 1)))
 	e.Look(0, f)
 	e.Stand(0, true)
 	out := e.Tick(time.Second)
@@ -215,7 +215,7 @@ func TestCandidateWritesItsTermDown(t *testing.T) {
 
 func TestLateGrantIsGivenBack(t *testing.T) {
 	par := LAN()
-	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e := newQuick(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 	e.Look(0, fieldOf(1000, 1000, 1000))
 	e.Stand(0, true)
 	ask := find(e.Tick(time.Second), Send)
@@ -299,7 +299,7 @@ func TestSplitVoteIsRepeated(t *testing.T) {
 	par := LAN()
 	f := fieldOf(1000, 1000, 1000, 1000, 1000)
 	f.Claims = []token.Token{{Term: 1, Node: 5}}
-	e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e := newQuick(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 	e.Look(0, f)
 	e.Stand(0, true)
 	e.Asked(0, 5, askOf(1, f))
@@ -326,7 +326,7 @@ func TestNobodyWaitsForTheUnanswered(t *testing.T) {
 	par := LAN()
 	f := fieldOf(1000, 1000, 1000, 1000, 1000)
 	for _, granted := range []bool{false, true} {
-		e := New(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+		e := newQuick(1, par, Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 		e.Look(0, f)
 		e.Stand(0, true)
 		ask := find(e.Tick(time.Second), Send).Ask

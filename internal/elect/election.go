@@ -22,7 +22,11 @@ type reign struct {
 	voters  Electorate
 	refused map[view.NodeID]bool          // while it asks
 	again   map[view.NodeID]time.Duration // when to ask those that are busy for a moment
+	began   time.Duration                 // when it asked first
 	ends    time.Duration                 // while it asks: when it gives up
+	slow    time.Duration                 // while it asks: no sooner than that, for there are voters that save
+	keepAt  time.Duration                 // while it asks: when to ask again those that have granted it
+	outdo   bool                          // while it asks: it is to follow on with a higher term; see outbid
 	busy    time.Duration                 // longest that a voter holds a grant of another for
 	outbids bool                          // while it asks: it follows on a bid whose term was too low
 	renews  bool                          // it is asked of the voters that its node leads already; see raise
@@ -73,16 +77,24 @@ type Election struct {
 	draining bool
 	nominee  view.NodeID
 
-	out []Effect
+	out    []Effect
+	held   []Effect // GiveBack of terms that are not on disk yet
+	askers []asker  // wait for answers that are not
+	lost   Reason   // why a voter refused this node's last bid
 }
 
 // New returns the Election of a node with what it wrote down in an earlier run;
 // the zero Durable for none.
 func New(self view.NodeID, par Params, d Durable, now time.Duration, rng *rand.Rand) *Election {
-	return &Election{
+	e := &Election{
 		self: self, par: par, rng: rng, now: now, voter: newVoter(self, d, now),
 		grants: map[view.NodeID]grant{}, freed: map[view.NodeID]uint64{}, raises: map[view.NodeID]raises{}, startAt: Never, betterAt: Never, otherAt: Never,
 	}
+	// What was read may be in the system's cache alone: the run before this one may have
+	// ended at a write that failed.
+	e.voter.first = true
+	e.save()
+	return e
 }
 
 // Look takes in what the node knows now.
@@ -126,18 +138,19 @@ func (e *Election) Stand(now time.Duration, stands bool) []Effect {
 // Tick reports nothing but the time.
 func (e *Election) Tick(now time.Duration) []Effect { return e.step(now) }
 
-// Asked answers a candidate. The answer must not leave before the effects, in
-// which there may be a Save, were performed.
-func (e *Election) Asked(now time.Duration, from view.NodeID, a Ask) (Answer, []Effect) {
+// Asked takes in the request of a candidate. An effect Reply with ref answers it, now
+// or when what it says is on disk.
+func (e *Election) Asked(now time.Duration, from view.NodeID, a Ask, ref uint64) []Effect {
 	e.pass(now)
-	if !e.known {
-		return Answer{Reason: OutOfHere, Max: e.voter.d.Max}, nil
+	w := asker{id: from, ref: ref, ask: a, ans: Answer{Reason: OutOfHere, Max: e.voter.d.Max}, at: e.now}
+	if e.known {
+		var save bool
+		if w.ans, save = e.voter.ask(e.now, from, a, &e.f); save {
+			e.save()
+		}
 	}
-	out, save := e.voter.ask(e.now, from, a, &e.f)
-	if save {
-		e.emit(Effect{Action: Save, Durable: e.voter.d})
-	}
-	return out, e.step(now)
+	e.reply(w)
+	return e.step(now)
 }
 
 // Returned takes in that a node has given its grants back; see GiveBack. A nomination
@@ -239,8 +252,16 @@ func (e *Election) Next() time.Duration {
 			soon(e.backAt)
 		}
 	}
+	if e.voter.broken && !e.voter.saving {
+		soon(e.voter.retry)
+	}
+	if len(e.askers) > 0 {
+		soon(e.askers[0].at + e.patience())
+	}
 	if e.bid != nil {
 		soon(e.bid.ends)
+		soon(e.bid.slow)
+		soon(e.bid.keepAt)
 		for _, t := range e.bid.again {
 			soon(t)
 		}
@@ -268,7 +289,15 @@ func (e *Election) pass(now time.Duration) {
 	}
 }
 
-func (e *Election) emit(eff Effect) { e.out = append(e.out, eff) }
+// emit hands an effect out. No grant of a term is given back that this node may use
+// once more, because it is not on disk that it has used it: that would come late.
+func (e *Election) emit(eff Effect) {
+	if eff.Action == GiveBack && eff.Term > e.voter.kept.Max {
+		e.held = append(e.held, eff)
+		return
+	}
+	e.out = append(e.out, eff)
+}
 
 // chance returns a random time below limit.
 func (e *Election) chance(limit time.Duration) time.Duration {
@@ -279,6 +308,7 @@ func (e *Election) chance(limit time.Duration) time.Duration {
 func (e *Election) step(now time.Duration) []Effect {
 	e.pass(now)
 	e.voter.lapse(e.now)
+	e.attend()
 	e.count()
 	if e.bid != nil {
 		e.pursue()
@@ -314,9 +344,10 @@ func (e *Election) granted(from view.NodeID, a Ask, sent time.Duration) {
 	}
 }
 
-// count sees whether the bid is won.
+// count sees whether the bid is won. Nobody leads with a term that it has not written
+// down, for it may use it again for another leadership when it has forgotten.
 func (e *Election) count() {
-	if e.bid == nil || e.until(e.bid) <= e.now {
+	if e.bid == nil || e.bid.token.Term > e.voter.kept.Max || e.until(e.bid) <= e.now {
 		return
 	}
 	first := e.lead == nil

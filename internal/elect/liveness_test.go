@@ -48,7 +48,7 @@ func TestBestCannotWin(t *testing.T) {
 func TestNoBidOutOfContact(t *testing.T) {
 	f := fieldOf(1000, 1000, 1000)
 	f.Contact = map[view.NodeID]bool{1: true}
-	e := New(1, LAN(), Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e := newQuick(1, LAN(), Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
 	e.Look(0, f)
 	e.Stand(0, true)
 	if out := e.Tick(time.Minute); len(out) != 0 {
@@ -68,15 +68,15 @@ func claim(f Field, t token.Token) Field {
 }
 
 // idler returns an Election of node 1 of three that stands and has not asked yet.
-func idler(f Field, d Durable) *Election {
-	e := New(1, LAN(), d, 0, rand.New(rand.NewPCG(1, 1)))
+func idler(f Field, d Durable) quick {
+	e := newQuick(1, LAN(), d, 0, rand.New(rand.NewPCG(1, 1)))
 	e.Look(0, f)
 	e.Stand(0, true)
 	return e
 }
 
 // bids tells whether an Election asks for a term within a while.
-func bids(e *Election, from, until time.Duration) bool {
+func bids(e quick, from, until time.Duration) bool {
 	for now := from; now <= until; now += 10 * time.Millisecond {
 		if find(e.Tick(now), Send) != nil {
 			return true

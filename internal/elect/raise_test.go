@@ -49,7 +49,7 @@ func TestLargerSideKeepsItsLeader(t *testing.T) {
 
 // raising returns an Election of node 1 that leads with term 1 by the grants of two
 // of three, and has met another leader.
-func raising(t *testing.T, nodes int, other token.Token) (*Election, []Effect) {
+func raising(t *testing.T, nodes int, other token.Token) (quick, []Effect) {
 	t.Helper()
 	f := fieldOf(1000, 1000, 1000)
 	e := won(t, LAN(), f, 0)

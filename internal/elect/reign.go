@@ -83,7 +83,7 @@ func (e *Election) reconsider() {
 		e.otherAt = Never
 	} else if e.otherAt == Never {
 		e.otherAt = e.now
-	} else if e.now-e.otherAt >= e.par.Settle && e.bid == nil && e.now >= e.backAt && e.winnable() {
+	} else if e.now-e.otherAt >= e.par.Settle && e.bid == nil && !e.voter.saving && !e.voter.broken && e.now >= e.backAt && e.winnable() {
 		e.run(e.f.Electorate, false)
 	}
 }
@@ -99,11 +99,11 @@ const maxRaises = 3
 // often come to higher terms than all others together, and its return must not end
 // their work. So they are asked for a term above the other's, who yields to that.
 func (e *Election) raise(other token.Token) bool {
-	if e.bid != nil {
+	if e.bid != nil || e.voter.saving {
 		return true
 	}
 	done := e.raises[other.Node]
-	if done.term == other.Term || done.times == maxRaises || !e.outnumbers() {
+	if done.term == other.Term || done.times == maxRaises || e.voter.broken || !e.outnumbers() {
 		return false
 	}
 	e.raises[other.Node] = raises{other.Term, done.times + 1}

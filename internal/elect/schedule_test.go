@@ -45,7 +45,7 @@ func schedules(t *testing.T, first, n uint64) {
 		}
 	})
 	t.Logf("%d schedules: %v", n, total)
-	for _, k := range []string{"led 0", "led 1", "crash", "cut", "one way", "pause", "flap", "raised", Expired.String(), Yielded.String(), HandsOver.String(), Withdrawn.String()} {
+	for _, k := range []string{"led 0", "led 1", "crash", "cut", "one way", "pause", "flap", "slow disk", "full disk", "failed save", "raised", Saving.String(), Unable.String(), Expired.String(), Yielded.String(), HandsOver.String(), Withdrawn.String()} {
 		if total[k] == 0 {
 			t.Errorf("no %q in any schedule", k)
 		}
@@ -67,7 +67,10 @@ func (w *world) mischief() {
 	}
 	for _, nd := range w.nodes {
 		w.thaw(nd)
-		nd.crashing, nd.stands = -1, true
+		nd.crashing, nd.stands, nd.full = -1, true, false
+		if nd.sync > 0 {
+			nd.sync = w.par.Lease / 3 // slow flash stays what it is
+		}
 		if !nd.up {
 			w.start(nd)
 		}
@@ -89,7 +92,7 @@ func (w *world) mischief() {
 
 func (w *world) harm() {
 	nd := w.nodes[w.rng.IntN(len(w.nodes))]
-	switch w.rng.IntN(13) {
+	switch w.rng.IntN(15) {
 	case 0, 1:
 		if nd.up {
 			w.count["crash"]++
@@ -129,6 +132,16 @@ func (w *world) harm() {
 			w.split(0)
 			w.run(time.Second + time.Duration(w.rng.Int64N(int64(39*time.Second))))
 		}
+	case 13:
+		w.count["slow disk"]++
+		for i := range w.nodes {
+			if all := w.rng.IntN(2) == 0; all || w.nodes[i] == nd {
+				w.nodes[i].sync = time.Duration(w.rng.Int64N(int64(2 * w.par.Lease)))
+			}
+		}
+	case 14:
+		w.count["full disk"]++
+		nd.full = !nd.full
 	case 12:
 		w.count["bridge"]++ // one node sees both sides
 		w.split(w.rng.Uint64())

@@ -36,6 +36,8 @@ const (
 	OutOfHere        // the candidate is not in the voter's component
 	BadLease         // longer than MaxLease or not above zero
 	BadTerm          // beyond all belief
+	Saving           // its disk is busy with what it promised before
+	Unable           // its disk does not take what it would promise
 )
 
 // maxLeap is by how much a term may be above those known. Terms grow by one a bid;
@@ -43,7 +45,8 @@ const (
 const maxLeap = 1 << 40
 
 var reasons = [...]string{"granted", "another holds a grant", "the voter has just started", "the term is old",
-	"the voter sees another electorate", "another is better", "the voter is in another component", "the lease is out of bounds", "the term is out of bounds"}
+	"the voter sees another electorate", "another is better", "the voter is in another component", "the lease is out of bounds", "the term is out of bounds",
+	"the voter is saving another promise", "the voter's disk takes nothing"}
 
 // String says it in words.
 func (r Reason) String() string {
@@ -57,14 +60,15 @@ func (r Reason) String() string {
 type Answer struct {
 	Reason Reason
 	Max    uint64        // the voter's highest term
-	Wait   time.Duration // Busy, Silent: until that has passed
+	Wait   time.Duration // Busy, Silent, Saving, Unable: until that has passed
 	Holder token.Token   // Busy, OldTerm: whose grant it is, if it is another's
 }
 
 // voter is the part of an Election that grants.
 type voter struct {
 	self view.NodeID
-	d    Durable
+	d    Durable // what it goes by: kept, or under way to the disk
+	disk
 
 	until    time.Duration // when the last grant ends
 	led      time.Duration // when the last one ends, or was given back, that was renewed
@@ -94,7 +98,8 @@ func (v *voter) holder(now time.Duration) (view.NodeID, bool) {
 	return v.d.Grant.Node, now < v.until && !v.released
 }
 
-// ask answers a request. If save, what it decided must be on disk first.
+// ask answers a request. If save, what it decided must be on disk first. While that
+// cannot be, nothing is decided that must.
 func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answer, bool) {
 	v.lapse(now)
 	if v.lapsed == from {
@@ -103,6 +108,11 @@ func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answe
 	out := Answer{Reason: v.judge(now, from, a, f), Max: v.d.Max}
 	switch out.Reason {
 	case Granted:
+		if v.renewsKept(from, a) {
+			v.until, v.renewed = max(v.until, now+a.Lease), max(v.renewed, a.Term)
+			v.led = v.until
+			return out, false
+		}
 	case Silent:
 		out.Wait = v.silent - now
 		return out, false
@@ -123,6 +133,14 @@ func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answe
 	grant := token.Token{Term: a.Term, Node: from}
 	again := grant == v.d.Grant
 	save := !again || a.Lease > v.d.Lease
+	if save && v.saving {
+		out.Reason, out.Wait = Saving, v.left(now)
+		return out, false
+	}
+	if save && v.broken {
+		out.Reason, out.Wait = Unable, v.retry-now
+		return out, false
+	}
 	if from != v.d.Grant.Node {
 		v.d.Lease, v.renewed = 0, 0
 	}
@@ -155,6 +173,9 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 		}
 		return Granted // the last grant, once more
 	}
+	if v.renewsKept(from, a) {
+		return Granted
+	}
 	if a.Term <= v.d.Max {
 		return OldTerm
 	}
@@ -180,6 +201,14 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 		return Beaten
 	}
 	return Granted
+}
+
+// renewsKept tells whether a leader renews the grant that is on disk while that of a
+// later term, to the same node, is under way there: it leads on whatever becomes of
+// that.
+func (v *voter) renewsKept(from view.NodeID, a Ask) bool {
+	grant := token.Token{Term: a.Term, Node: from}
+	return a.Renew && grant == v.kept.Grant && v.d.Grant != grant && v.d.Grant.Node == from && !v.released && a.Lease <= v.kept.Lease
 }
 
 // idle tells whether nobody has led for so long that whoever can win may: the best

@@ -70,6 +70,10 @@ type node struct {
 	offset   time.Duration
 	drift    float64
 	disk     [elections]Durable
+	writes   [elections]*Durable // under way to it
+	sync     time.Duration       // what a write takes
+	full     bool                // writes fail
+	refs     map[uint64]func(Answer)
 	e        [elections]*Election
 	working  [elections]bool
 	thawed   time.Duration // when it last ran again
@@ -188,6 +192,7 @@ func (w *world) on(nd *node, life int, fn func()) {
 func (w *world) start(nd *node) {
 	nd.up, nd.frozen, nd.waiting, nd.crashing = true, false, nil, -1
 	nd.life++
+	nd.refs = map[uint64]func(Answer){}
 	nd.notices, nd.heard = map[view.NodeID]notice{}, map[view.NodeID]time.Duration{}
 	nd.mine = notice{life: nd.life}
 	for e := range elections {
@@ -203,6 +208,9 @@ func (w *world) crash(nd *node) {
 	w.logf("%d crashes", nd.id)
 	nd.up = false
 	nd.life++
+	for e := range elections {
+		w.torn(nd, e)
+	}
 	nd.working = [elections]bool{}
 }
 
@@ -308,8 +316,9 @@ func (w *world) perform(nd *node, e int, effects []Effect) {
 func (w *world) act(nd *node, e int, eff Effect) {
 	switch eff.Action {
 	case Save:
-		w.count["save"]++
-		nd.disk[e] = eff.Durable
+		w.write(nd, e, eff.Durable)
+	case Reply:
+		w.reply(nd, e, eff)
 	case Send:
 		to := w.nodes[eff.To-1]
 		w.send(nd, to, func() { w.ask(nd, to, e, eff) })
@@ -318,6 +327,9 @@ func (w *world) act(nd *node, e int, eff Effect) {
 		w.send(nd, to, func() { w.back(to, nd.id, e, eff) })
 	case Lead, Renamed:
 		w.logf("%d leads %d with %v by %v", nd.id, e, eff.Token, keys(w.supporters(nd, e)))
+		if nd.disk[e].Max < eff.Token.Term {
+			w.fault("%d leads with %v, on its disk is %+v", nd.id, eff.Token, nd.disk[e])
+		}
 		w.begun(nd, e, eff.Token)
 		nd.working[e] = true
 		if eff.Action == Renamed && nd.e[e].lead.renews {
@@ -338,20 +350,65 @@ func (w *world) act(nd *node, e int, eff Effect) {
 
 // ask brings a request to a voter, and its answer back.
 func (w *world) ask(from, to *node, e int, eff Effect) {
-	ans, effects := to.e[e].Asked(w.clock(to), from.id, eff.Ask)
-	life, back := to.life, from.life
-	w.perform(to, e, effects)
-	if to.life != life {
-		return // it crashed before it could answer
-	}
-	if ans.Reason == Granted {
-		w.given(to, from.id, e, eff.Ask)
-	}
-	w.send(to, from, func() {
-		if from.life == back {
-			w.perform(from, e, from.e[e].Answered(w.clock(from), to.id, eff.Ask, eff.Sent, ans))
+	back, at := from.life, w.now
+	w.serial++
+	ref := w.serial
+	to.refs[ref] = func(ans Answer) {
+		if ans.Reason == Granted {
+			w.given(to, from.id, e, eff.Ask, at)
 		}
+		w.send(to, from, func() {
+			if from.life == back {
+				w.perform(from, e, from.e[e].Answered(w.clock(from), to.id, eff.Ask, eff.Sent, ans))
+			}
+		})
+	}
+	w.perform(to, e, to.e[e].Asked(w.clock(to), from.id, eff.Ask, ref))
+}
+
+// reply lets an answer go. A grant must be on disk by then.
+func (w *world) reply(nd *node, e int, eff Effect) {
+	fn := nd.refs[eff.Ref]
+	delete(nd.refs, eff.Ref)
+	if g := nd.disk[e].Grant; eff.Answer.Reason == Granted && (g.Node != eff.To || g.Term < eff.Ask.Term) {
+		w.fault("%d tells %d that it grants %d of %d, on its disk is %v", nd.id, eff.To, eff.Ask.Term, e, g)
+	}
+	w.count[eff.Answer.Reason.String()]++
+	fn(eff.Answer)
+}
+
+// write brings something to disk, in a while.
+func (w *world) write(nd *node, e int, d Durable) {
+	w.count["save"]++
+	if nd.writes[e] != nil {
+		w.fault("%d saves while it saves", nd.id)
+	}
+	nd.writes[e] = &d
+	life, slack := nd.life, time.Duration(0)
+	if nd.sync > 0 {
+		slack = time.Duration(w.rng.Int64N(int64(nd.sync)))
+	}
+	w.after(nd.sync*3/4+slack/4, func() {
+		if nd.life != life {
+			return
+		}
+		ok := !nd.full
+		if ok {
+			nd.disk[e], nd.writes[e] = d, nil
+		} else {
+			w.count["failed save"]++
+			w.torn(nd, e)
+		}
+		w.on(nd, life, func() { w.perform(nd, e, nd.e[e].Saved(w.clock(nd), ok)) })
 	})
+}
+
+// torn has a write end by chance.
+func (w *world) torn(nd *node, e int) {
+	if d := nd.writes[e]; d != nil && w.rng.IntN(2) == 0 {
+		nd.disk[e] = *d
+	}
+	nd.writes[e] = nil
 }
 
 func (w *world) back(to *node, from view.NodeID, e int, eff Effect) {
@@ -445,131 +502,4 @@ func (w *world) field(nd *node, v view.View, e int) Field {
 		f.Electorate, f.Electors = OfVoters(1, all), len(all)
 	}
 	return f
-}
-
-// --- what must hold --------------------------------------------------------
-
-// given notes a grant that leaves a voter, and fails if the last one, to another,
-// has not ended: L1.
-func (w *world) given(voter *node, to view.NodeID, e int, a Ask) {
-	last, ok := w.grants[e][voter.id]
-	if ok && last.token.Node != to && w.now < last.until {
-		w.fault("L1: %d grants term %d of %d to %d, its grant %v holds for %v", voter.id, a.Term, e, to, last.token, last.until-w.now)
-	}
-	if ok && a.Term < last.token.Term {
-		w.fault("%d grants term %d of %d after %d", voter.id, a.Term, e, last.token.Term)
-	}
-	until := w.now + time.Duration(float64(a.Lease)/(1+voter.drift)) - time.Millisecond
-	w.grants[e][voter.id] = held{token.Token{Term: a.Term, Node: to}, max(until, last.until)}
-	if ok && last.token.Node != to {
-		w.grants[e][voter.id] = held{token.Token{Term: a.Term, Node: to}, until}
-	}
-}
-
-// freed notes that a voter learns of a grant given back.
-func (w *world) freed(voter *node, e int, from view.NodeID, term uint64) {
-	if g := w.grants[e][voter.id]; g.token.Node == from && g.token.Term <= term {
-		g.until = w.now
-		w.grants[e][voter.id] = g
-	}
-}
-
-func (w *world) supporters(nd *node, e int) map[view.NodeID]bool {
-	out := map[view.NodeID]bool{}
-	if el := nd.e[e]; el.lead != nil {
-		for id, g := range el.grants {
-			if el.lead.voters.Has(id) && g.term >= el.lead.token.Term && g.ends > w.clock(nd) {
-				out[id] = true
-			}
-		}
-	}
-	return out
-}
-
-// begun fails if a token is not above those of leaders before with a common
-// voter, of the same node, or of the same electorate at all: L5, L4.
-func (w *world) begun(nd *node, e int, t token.Token) {
-	voters := w.supporters(nd, e)
-	if 2*len(voters) <= len(nd.e[e].lead.voters.Voters) {
-		w.fault("%d leads %d by %d of %d", nd.id, e, len(voters), len(nd.e[e].lead.voters.Voters))
-	}
-	for _, p := range w.reigns[e] {
-		if p.token.Less(t) {
-			continue
-		}
-		if e == majority || p.token.Node == t.Node || overlap(p.voters, voters) {
-			w.fault("L5: %v of %d follows %v", t, e, p.token)
-		}
-	}
-	w.reigns[e] = append(w.reigns[e], past{t, voters})
-	w.count[fmt.Sprint("led ", e)]++
-}
-
-// check fails if two lead on a common voter, or electorate: L2, L3, L4.
-func (w *world) check() {
-	for e := range elections {
-		var first []*node
-		for _, nd := range w.nodes {
-			if !nd.up || nd.frozen || nd.e[e].lead == nil {
-				continue
-			}
-			if _, _, ok := nd.e[e].Leading(w.clock(nd)); !ok {
-				continue
-			}
-			for _, other := range first {
-				a, b := nd.e[e].lead, other.e[e].lead
-				if overlap(w.supporters(nd, e), w.supporters(other, e)) || a.voters.Sum == b.voters.Sum || e == majority {
-					w.fault("%d and %d both lead %d: %v by %v, %v by %v", other.id, nd.id, e, b.token, keys(w.supporters(other, e)), a.token, keys(w.supporters(nd, e)))
-				}
-			}
-			first = append(first, nd)
-		}
-	}
-	w.checkWork()
-}
-
-// checkWork fails if the work of two leaders of the majority-scope election runs
-// at a time: it is told to stop a guard before others may lead, and takes less.
-// That of a machine that stood still is told when it runs again.
-func (w *world) checkWork() {
-	var first *node
-	for _, nd := range w.nodes {
-		if !nd.up || nd.frozen || !nd.working[majority] || nd.thawed != 0 && w.now-nd.thawed < w.par.Guard {
-			continue
-		}
-		if first != nil {
-			w.fault("the work of %d and of %d runs", first.id, nd.id)
-		}
-		first = nd
-	}
-}
-
-func overlap(a, b map[view.NodeID]bool) bool {
-	for id := range a {
-		if b[id] {
-			return true
-		}
-	}
-	return false
-}
-
-func keys(m map[view.NodeID]bool) (out []view.NodeID) {
-	for id := range m {
-		out = append(out, id)
-	}
-	slices.Sort(out)
-	return out
-}
-
-// leaders lists who leads among some nodes.
-func (w *world) leaders(e int, among ...*node) (out []view.NodeID) {
-	for _, nd := range among {
-		if !nd.up || nd.frozen {
-			continue
-		}
-		if _, _, ok := nd.e[e].Leading(w.clock(nd)); ok {
-			out = append(out, nd.id)
-		}
-	}
-	return out
 }

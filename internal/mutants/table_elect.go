@@ -37,8 +37,8 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestF1_24|TestLeaseEnds",
 	},
 	{
-		Name: "elect-term-not-written-down", Rule: "L5: a candidate writes its term down before it asks",
-		File: "internal/elect/bid.go", Old: "if e.voter.d.Max = max(e.voter.d.Max, a.Term); e.voter.d != before && len(e.out) == saved {", New: "if e.voter.d != before && len(e.out) == saved {",
+		Name: "elect-term-not-written-down", Rule: "L5: a candidate writes its term down before it leads with it",
+		File: "internal/elect/bid.go", Old: "if e.voter.d.Max = max(e.voter.d.Max, a.Term); e.voter.d != before && !e.voter.saving {", New: "if e.voter.d != before && !e.voter.saving {",
 		Packages: electTests, Tests: "TestF1_24|TestCandidate",
 	},
 	{
@@ -293,13 +293,83 @@ var elections = []Mutant{
 	},
 	{
 		Name: "elect-outbids-for-ever", Rule: "two candidates do not go on outbidding each other",
-		File: "internal/elect/bid.go", Old: "			e.bid.outbids = true\n", New: "",
+		File: "internal/elect/bid.go", Old: "		e.bid.outbids = true\n", New: "",
 		Packages: electTests, Tests: "TestCandidateOutbids",
 	},
 	{
 		Name: "elect-outbids-a-vote", Rule: "who has voted for another is not asked at once again",
 		File: "internal/elect/voter.go", Old: "			out.Holder = v.d.Grant\n		}\n		return out, false\n	default", New: "		}\n		return out, false\n	default",
 		Packages: electTests, Tests: "TestCandidateOutbids|TestSplitVote",
+	},
+	{
+		Name: "elect-leads-unsaved", Rule: "L5: nobody leads with a term that is not on disk",
+		File: "internal/elect/election.go", Old: "e.bid.token.Term > e.voter.kept.Max || ", New: "",
+		Packages: electTests, Tests: "TestBidWaits|TestF1_24",
+	},
+	{
+		Name: "elect-tells-unsaved-grants", Rule: "L1: a grant is on disk before it is told",
+		File: "internal/elect/disk.go", Old: "return v.d != v.kept && v.d.Grant.Node == from", New: "return v.d == v.kept && v.d.Grant.Node == from",
+		Packages: electTests, Tests: "TestGrantIsTold|TestF1_24",
+	},
+	{
+		Name: "elect-tells-of-unsaved-terms", Rule: "L5: what a leader takes for a grant of its later term is on disk",
+		File: "internal/elect/disk.go", Old: "(r == OldTerm || r == Granted", New: "(r == Granted",
+		Packages: electTests, Tests: "TestGrantIsTold",
+	},
+	{
+		Name: "elect-believes-what-it-read", Rule: "what was read may never have reached the disk: it is saved before it counts",
+		File: "internal/elect/election.go", Old: "e.voter.first = true", New: "e.voter.first, e.voter.kept = true, d",
+		Packages: electTests, Tests: "TestWhatWasRead",
+	},
+	{
+		Name: "elect-gives-back-unsaved", Rule: "L1: what gives a term back does not come when the term is used once more",
+		File: "internal/elect/election.go", Old: "if eff.Action == GiveBack && eff.Term > e.voter.kept.Max {", New: "if false {",
+		Packages: electTests, Tests: "TestNothingIsGivenBack",
+	},
+	{
+		Name: "elect-promises-while-it-saves", Rule: "one save is under way at most",
+		File: "internal/elect/voter.go", Old: "if save && v.saving {", New: "if false {",
+		Packages: electTests, Tests: "TestGrantIsTold|TestF1_24",
+	},
+	{
+		Name: "elect-promises-on-a-broken-disk", Rule: "a disk that takes nothing promises nothing",
+		File: "internal/elect/voter.go", Old: "if save && v.broken {", New: "if false {",
+		Packages: electTests, Tests: "TestLeaderIsRenewed|TestF1_24",
+	},
+	{
+		Name: "elect-never-tries-the-disk-again", Rule: "a disk that took nothing is tried again",
+		File: "internal/elect/disk.go", Old: "if e.voter.broken && !e.voter.saving && e.now >= e.voter.retry {", New: "if false {",
+		Packages: electTests, Tests: "TestNoBidWithoutADisk|TestLeaderIsRenewed",
+	},
+	{
+		Name: "elect-wears-a-broken-disk", Rule: "a disk that takes nothing is tried less and less often",
+		File: "internal/elect/disk.go", Old: "min(firstRetry<<min(v.tries, 10), lastRetry)", New: "firstRetry",
+		Packages: electTests, Tests: "TestNoBidWithoutADisk",
+	},
+	{
+		Name: "elect-bids-on-a-broken-disk", Rule: "who cannot write its term down asks for none",
+		File: "internal/elect/bid.go", Old: "e.voter.saving || e.voter.broken || !e.free()", New: "e.voter.saving || !e.free()",
+		Packages: electTests, Tests: "TestNoBidWithoutADisk",
+	},
+	{
+		Name: "elect-slow-disk-costs-the-lead", Rule: "the present term is renewed while the next one is saved",
+		File: "internal/elect/voter.go", Old: "return a.Renew && grant == v.kept.Grant", New: "return false && grant == v.kept.Grant",
+		Packages: electTests, Tests: "TestLeaderIsRenewed",
+	},
+	{
+		Name: "elect-askers-wait-for-ever", Rule: "whoever asks a voter that saves learns that it does",
+		File: "internal/elect/disk.go", Old: "e.now >= e.askers[0].at+e.patience() {", New: "e.now < 0 {",
+		Packages: electTests, Tests: "TestGrantIsTold",
+	},
+	{
+		Name: "elect-gives-up-those-that-save", Rule: "a bid waits for voters that save",
+		File: "internal/elect/bid.go", Old: "if ans.Reason == Saving {", New: "if ans.Reason == Saving && e.now < 0 {",
+		Packages: electTests, Tests: "TestGrantThatCameLate",
+	},
+	{
+		Name: "elect-lets-grants-lapse", Rule: "a bid that waits for voters that save keeps what it has",
+		File: "internal/elect/bid.go", Old: "if e.lead != nil || e.now < e.bid.keepAt {", New: "if e.now >= 0 || e.lead != nil {",
+		Packages: electTests, Tests: "TestBidWaits",
 	},
 }
 

@@ -33,7 +33,17 @@ var partitions = []Mutant{
 	},
 	{
 		Name: "partition-own-voters-first", Rule: "L4: voters that others have fixed come before those named here",
-		File: "partition/voters.go", Old: "		if next.Version == 0 {\n			next = n.Voters", New: "		if next.Version > 0 {\n			next = n.Voters",
+		File: "partition/voters.go", Old: "		if next.Version == 0 && p.believes(v, n.Voters) {", New: "		if next.Version > 0 && p.believes(v, n.Voters) {",
+		Packages: partitionTests, Tests: "TestVotersOfOthers",
+	},
+	{
+		Name: "partition-believes-any-voters", Rule: "L4: no node makes itself or strangers the voters",
+		File: "partition/voters.go", Old: "if !ok || !m.Storing ||", New: "if !ok && m.Storing ||",
+		Packages: partitionTests, Tests: "TestVotersOfOthers",
+	},
+	{
+		Name: "partition-fewer-voters", Rule: "L4: where voters are named, others than these are not believed",
+		File: "partition/voters.go", Old: "return len(p.cfg.Voters) == 0 || len(voters.IDs) == len(p.cfg.Voters)", New: "return true",
 		Packages: partitionTests, Tests: "TestVotersOfOthers",
 	},
 	{
@@ -93,17 +103,17 @@ var partitions = []Mutant{
 	},
 	{
 		Name: "partition-forgets-terms", Rule: "L5: terms outlive restarts",
-		File: "partition/election.go", Old: "return elect.Durable{Max: s.Max, Grant: s.Grant, Lease: s.Lease}, nil", New: "return elect.Durable{}, nil",
+		File: "partition/keep.go", Old: "return elect.Durable{Max: s.Max, Grant: s.Grant, Lease: s.Lease}, nil", New: "return elect.Durable{}, nil",
 		Packages: partitionTests, Tests: "TestTermsOutliveRestarts|TestVotersAreKept",
 	},
 	{
 		Name: "partition-keeps-no-state", Rule: "what is granted is on disk first",
-		File: "partition/election.go", Old: "\treturn file.Write(e.p.cfg.fs, e.path, data)", New: "\t_ = file.Write(e.p.cfg.fs, e.path, data)\n\treturn nil",
-		Packages: partitionTests, Tests: "TestFullDisk",
+		File: "partition/keep.go", Old: "\treturn e.slots.Write(data)", New: "\t_ = e.slots.Write(data)\n\treturn nil",
+		Packages: partitionTests, Tests: "TestFullDisk|TestDisksTakeNothing",
 	},
 	{
 		Name: "partition-keeps-no-voters", Rule: "L4: voters outlive restarts",
-		File: "partition/voters.go", Old: "err := file.Write(p.cfg.fs, p.votersPath(), wire.AppendVoters(nil, next)); err != nil {", New: "err := p.cfg.fs.RemoveAll(p.votersPath() + string(wire.AppendVoters(nil, next)[:0])); err != nil {",
+		File: "partition/voters.go", Old: "err := file.Write(p.cfg.fs, p.votersPath(), wire.AppendVoters(nil, next))", New: "err := p.cfg.fs.RemoveAll(p.votersPath() + string(wire.AppendVoters(nil, next)[:0]))",
 		Packages: partitionTests, Tests: "TestVotersAreKept",
 	},
 	{

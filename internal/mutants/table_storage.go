@@ -7,6 +7,16 @@ const (
 
 var storage = []Mutant{
 	{
+		Name: "slots-trust-the-cache", Rule: "after a sync that failed a new file is written",
+		File: "internal/storage/file/slots.go", Old: "if s.fresh = err == nil; err != nil {", New: "if s.fresh = true; err != nil {",
+		Packages: fileTests, Tests: "TestSlotsSyncOnce",
+	},
+	{
+		Name: "slots-one-slot", Rule: "a write leaves the present payload alone",
+		File: "internal/storage/file/slots.go", Old: "f.WriteAt(slot, int64(s.number%2*slotSize))", New: "f.WriteAt(slot, 0*int64(s.number))",
+		Packages: fileTests, Tests: "TestSlots",
+	},
+	{
 		Name: "storage-no-sync", Rule: "an update is acknowledged after it is synced (protocol A.5, rule 1)",
 		File: "internal/storage/commit.go", Old: "s.db.Apply(batch, pebble.Sync)", New: "s.db.Apply(batch, pebble.NoSync)",
 		Packages: storageTests, Tests: "TestCrashAtEverySyncPoint|TestF1_21|TestSyncIsNotRetried",

@@ -20,7 +20,8 @@ const (
 
 // AdminLook says what is wanted besides the status.
 type AdminLook struct {
-	Image bool
+	Image    bool
+	Problems bool // what is wrong with each election; from version 2 on
 }
 
 // AdminPartition is what a node knows of cuts and leaders. Enumerations are those
@@ -42,6 +43,7 @@ type AdminPartition struct {
 	Merges                    []AdminMerge
 	Text                      string // the drawing, for a terminal
 	Image                     []byte // the drawing as SVG; empty: not asked for
+	Problems                  bool   // leaderships tell of theirs; version 2
 }
 
 // AdminVerdict is what a member that is back went through.
@@ -57,6 +59,7 @@ type AdminLeadership struct {
 	Election Election
 	Token    token.Token
 	Here     bool
+	Problem  string // at most 4 KiB
 }
 
 // AdminMerge is what came together when members were met again.
@@ -66,12 +69,23 @@ type AdminMerge struct {
 	Text string // at most 4 KiB
 }
 
+// adminPartitionVersion is what nodes of this release understand. They answer in the
+// version in which they are asked.
+const adminPartitionVersion = 2
+
+func versionOf(problems bool) uint64 {
+	if problems {
+		return adminPartitionVersion
+	}
+	return adminVersion
+}
+
 // AppendAdminLook appends the encoding of m.
 //
-//	version=1, image
+//	version=1, or 2: with problems; image
 func AppendAdminLook(dst []byte, m AdminLook) []byte {
 	return pack(dst, func(p *packer) {
-		p.uint(adminVersion)
+		p.uint(versionOf(m.Problems))
 		p.bool(m.Image)
 	})
 }
@@ -79,7 +93,7 @@ func AppendAdminLook(dst []byte, m AdminLook) []byte {
 // DecodeAdminLook reads what AppendAdminLook wrote.
 func DecodeAdminLook(data []byte) (m AdminLook, err error) {
 	err = unpack(data, "admin look", func(u *unpacker) {
-		u.version(adminVersion)
+		m.Problems = u.version(adminPartitionVersion) > adminVersion
 		m.Image = u.bool()
 	})
 	return m, err
@@ -89,26 +103,33 @@ func (p *packer) time(t time.Time) { p.int(t.UnixMilli()) }
 
 func (u *unpacker) time() time.Time { return time.UnixMilli(u.int()).UTC() }
 
-func (p *packer) leadership(l AdminLeadership) {
+func (p *packer) leadership(l AdminLeadership, problems bool) {
 	p.election(l.Election)
 	p.token(l.Token)
 	p.bool(l.Here)
+	if problems {
+		p.string(l.Problem[:min(len(l.Problem), maxAdminText)])
+	}
 }
 
-func (u *unpacker) leadership() AdminLeadership {
-	return AdminLeadership{Election: u.election(), Token: u.token(), Here: u.bool()}
+func (u *unpacker) leadership(problems bool) AdminLeadership {
+	l := AdminLeadership{Election: u.election(), Token: u.token(), Here: u.bool()}
+	if problems {
+		l.Problem = u.string(maxAdminText)
+	}
+	return l
 }
 
 // AppendAdminPartition appends the encoding of m.
 //
-//	version=1, node, component ids, members, storing, reached, situation, since
+//	version=1 or 2, node, component ids, members, storing, reached, situation, since
 //	(ms), lost ids, unmet ids, evidence, flat array of node, cause, at (ms),
 //	outage (ms), leadership, array of leaderships (name, scope, term, node,
-//	here), voters' ids, cloud, mode, since (ms), flat array of at (ms), met ids,
+//	here, from version 2 on problem), voters' ids, cloud, mode, since (ms), flat array of at (ms), met ids,
 //	text, then text and image of the drawing
 func AppendAdminPartition(dst []byte, m *AdminPartition) []byte {
 	return pack(dst, func(p *packer) {
-		p.uint(adminVersion)
+		p.uint(versionOf(m.Problems))
 		p.id(uint64(m.Node))
 		p.ids(m.Component)
 		for _, n := range []uint64{m.Members, m.Storing, m.Reached, uint64(m.Situation)} {
@@ -125,10 +146,10 @@ func AppendAdminPartition(dst []byte, m *AdminPartition) []byte {
 			p.time(v.At)
 			p.millis(v.Outage)
 		}
-		p.leadership(m.Leader)
+		p.leadership(m.Leader, m.Problems)
 		p.array(len(m.Elections))
 		for _, l := range m.Elections {
-			p.leadership(l)
+			p.leadership(l, m.Problems)
 		}
 		p.ids(m.Voters)
 		p.uint(uint64(m.Cloud))
@@ -148,7 +169,7 @@ func AppendAdminPartition(dst []byte, m *AdminPartition) []byte {
 // DecodeAdminPartition reads what AppendAdminPartition wrote.
 func DecodeAdminPartition(data []byte) (m AdminPartition, err error) {
 	err = unpack(data, "admin partition", func(u *unpacker) {
-		u.version(adminVersion)
+		m.Problems = u.version(adminPartitionVersion) > adminVersion
 		m.Node = u.nodeID()
 		m.Component = u.ids(MaxMembers)
 		m.Members, m.Storing, m.Reached = u.uintMax(MaxMembers), u.uintMax(MaxMembers), u.uintMax(MaxMembers)
@@ -159,12 +180,12 @@ func DecodeAdminPartition(data []byte) (m AdminPartition, err error) {
 		for range u.tuples(4, maxAdminReports) {
 			m.Verdicts = append(m.Verdicts, AdminVerdict{Node: u.nodeID(), Cause: uint8(u.uintMax(255)), At: u.time(), Outage: u.millis()})
 		}
-		m.Leader = u.leadership()
+		m.Leader = u.leadership(m.Problems)
 		for range u.array(maxAdminElections) {
 			if u.err != nil {
 				return
 			}
-			m.Elections = append(m.Elections, u.leadership())
+			m.Elections = append(m.Elections, u.leadership(m.Problems))
 		}
 		m.Voters = u.ids(MaxMembers)
 		m.Cloud, m.Mode = uint8(u.uintMax(255)), uint8(u.uintMax(255))

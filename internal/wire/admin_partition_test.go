@@ -24,7 +24,12 @@ func adminPartitionSamples() []sample {
 		Text: "mesh\n", Image: []byte("<svg/>"),
 	}
 	bare := AdminPartition{Node: 1, Since: time.Time{}, ModeSince: time.Time{}, Leader: AdminLeadership{Election: e}, Image: []byte{}}
+	told := full
+	told.Problems, told.Leader.Problem, told.Elections = true, "its disk is full", []AdminLeadership{{Election: e, Problem: "no voters are known"}}
+	both := AdminLook{Image: true, Problems: true}
 	return []sample{
+		{"look-problems", AppendAdminLook(nil, both), both, as(DecodeAdminLook)},
+		{"partition-problems", AppendAdminPartition(nil, &told), told, as(DecodeAdminPartition)},
 		{"look", AppendAdminLook(nil, look), look, as(DecodeAdminLook)},
 		{"partition", AppendAdminPartition(nil, &full), full, as(DecodeAdminPartition)},
 		{"partition-bare", AppendAdminPartition(nil, &bare), bare, as(DecodeAdminPartition)},
