@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
+	"io/fs"
+	"runtime/metrics"
 	"slices"
+	"strconv"
 	"strings"
-
-	"github.com/shirou/gopsutil/v4/cpu"
-	"github.com/shirou/gopsutil/v4/disk"
-	"github.com/shirou/gopsutil/v4/load"
-	"github.com/shirou/gopsutil/v4/mem"
-	gopsnet "github.com/shirou/gopsutil/v4/net"
 )
 
 // reading is one figure of the host, read just now.
@@ -19,53 +15,109 @@ type reading struct {
 	Value  float64
 }
 
-// readHost reads what this host's CPUs, memory, disks and network did. Counters
-// are cumulative, as the kernel gives them. Kinds of figure that the host does
-// not offer are left out; no figure at all is an error.
-func readHost(ctx context.Context) ([]reading, error) {
+// readHost reads what this host's CPUs, memory, disks and network did, from what
+// Linux shows in /proc. Counters are cumulative, as the kernel gives them. Kinds of
+// figure that the host does not offer are left out. A system without any tells
+// what the runtime of this process knows; no figure at all is an error.
+func readHost(proc fs.FS) ([]reading, error) {
 	var rs []reading
-	add := func(v float64, format string, args ...any) {
-		name := strings.ReplaceAll(fmt.Sprintf(format, args...), " ", "_")
-		rs = append(rs, reading{Metric: name, Value: v})
-	}
-	cpus, _ := cpu.TimesWithContext(ctx, true)
-	for _, c := range cpus {
-		add(c.User, "%s/user", c.CPU)
-		add(c.System, "%s/system", c.CPU)
-		add(c.Idle, "%s/idle", c.CPU)
-		add(c.Iowait, "%s/iowait", c.CPU)
-		add(c.Steal, "%s/steal", c.CPU)
-	}
-	if l, err := load.AvgWithContext(ctx); err == nil {
-		add(l.Load1, "load/1")
-		add(l.Load5, "load/5")
-	}
-	if m, err := mem.VirtualMemoryWithContext(ctx); err == nil {
-		add(float64(m.Available), "memory/available")
-		add(float64(m.Used), "memory/used")
-		add(float64(m.Cached), "memory/cached")
-		add(float64(m.Dirty), "memory/dirty")
-	}
-	disks, _ := disk.IOCountersWithContext(ctx)
-	for name, d := range disks {
-		if d.ReadCount+d.WriteCount == 0 {
-			continue // an unused loop device tells nothing
+	for _, kind := range []struct {
+		file string
+		read func(fields []string) []reading
+	}{
+		{"stat", figuresOfCPU}, {"loadavg", figuresOfLoad}, {"meminfo", figuresOfMemory}, {"diskstats", figuresOfDisk}, {"net/dev", figuresOfNet},
+	} {
+		text, err := fs.ReadFile(proc, kind.file)
+		if err != nil {
+			continue
 		}
-		add(float64(d.ReadBytes), "disk/%s/read_bytes", name)
-		add(float64(d.WriteBytes), "disk/%s/write_bytes", name)
-		add(float64(d.WriteCount), "disk/%s/writes", name)
-		add(float64(d.IoTime), "disk/%s/busy_ms", name)
+		for line := range strings.Lines(string(text)) {
+			rs = append(rs, kind.read(strings.Fields(strings.Replace(line, ":", " ", 1)))...)
+		}
 	}
-	nets, _ := gopsnet.IOCountersWithContext(ctx, true)
-	for _, n := range nets {
-		add(float64(n.BytesRecv), "net/%s/received", n.Name)
-		add(float64(n.BytesSent), "net/%s/sent", n.Name)
-		add(float64(n.PacketsRecv), "net/%s/packets_in", n.Name)
-		add(float64(n.Dropin), "net/%s/dropped", n.Name)
+	if len(rs) == 0 {
+		rs = figuresOfRuntime()
 	}
 	if len(rs) == 0 {
 		return nil, fmt.Errorf("read the host's telemetry: no figure could be read")
 	}
 	slices.SortFunc(rs, func(a, b reading) int { return strings.Compare(a.Metric, b.Metric) })
 	return rs, nil
+}
+
+// column is a figure's place in a line, its name, and by what it is multiplied.
+type column struct {
+	at    int
+	name  string
+	times float64
+}
+
+// take returns the figures of a line; none, if one of them is not a number.
+func take(fields []string, prefix string, columns ...column) (rs []reading) {
+	for _, c := range columns {
+		if c.at >= len(fields) {
+			return nil
+		}
+		v, err := strconv.ParseFloat(fields[c.at], 64)
+		if err != nil {
+			return nil
+		}
+		rs = append(rs, reading{Metric: prefix + c.name, Value: v * c.times})
+	}
+	return rs
+}
+
+// figuresOfCPU takes the line of one CPU: "cpu0 1393280 32966 572056 ...", in hundredths
+// of a second.
+func figuresOfCPU(fields []string) []reading {
+	if len(fields) == 0 || !strings.HasPrefix(fields[0], "cpu") || fields[0] == "cpu" {
+		return nil
+	}
+	return take(fields, fields[0]+"/", column{1, "user", 0.01}, column{3, "system", 0.01}, column{4, "idle", 0.01},
+		column{5, "iowait", 0.01}, column{8, "steal", 0.01})
+}
+
+func figuresOfLoad(fields []string) []reading {
+	return take(fields, "load/", column{0, "1", 1}, column{1, "5", 1})
+}
+
+func figuresOfMemory(fields []string) []reading {
+	if len(fields) == 0 {
+		return nil
+	}
+	name := map[string]string{"MemTotal": "total", "MemAvailable": "available", "Cached": "cached", "Dirty": "dirty"}[fields[0]]
+	if name == "" {
+		return nil
+	}
+	return take(fields, "memory/", column{1, name, 1024})
+}
+
+// figuresOfDisk takes the line of one disk or partition: "8 0 sda 4201 ...".
+func figuresOfDisk(fields []string) []reading {
+	if len(fields) < 13 || fields[3] == "0" && fields[7] == "0" {
+		return nil // an unused loop device tells nothing
+	}
+	return take(fields, "disk/"+fields[2]+"/", column{5, "read_bytes", 512}, column{9, "write_bytes", 512}, column{7, "writes", 1}, column{12, "busy_ms", 1})
+}
+
+// figuresOfNet takes the line of one interface: "eth0: 1215 9 0 0 ...". The lines above
+// those have no numbers.
+func figuresOfNet(fields []string) []reading {
+	if len(fields) == 0 {
+		return nil
+	}
+	return take(fields, "net/"+fields[0]+"/", column{1, "received", 1}, column{9, "sent", 1}, column{2, "packets_in", 1}, column{4, "dropped", 1})
+}
+
+// figuresOfRuntime tells what any system has.
+func figuresOfRuntime() (rs []reading) {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/sched/goroutines:goroutines"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(samples)
+	for _, s := range samples {
+		if s.Value.Kind() == metrics.KindUint64 {
+			name, _, _ := strings.Cut(strings.TrimPrefix(s.Name, "/"), ":")
+			rs = append(rs, reading{Metric: "process/" + name, Value: float64(s.Value.Uint64())})
+		}
+	}
+	return rs
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,7 +97,7 @@ func (w *writer) sample(ctx context.Context, put func(job)) error {
 	defer tick.Stop()
 	for {
 		now := time.Now()
-		readings, err := readHost(ctx)
+		readings, err := readHost(os.DirFS("/proc"))
 		if ctx.Err() != nil {
 			return nil
 		}

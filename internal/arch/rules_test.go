@@ -67,6 +67,7 @@ func TestLayersRule(t *testing.T) {
 		{"part of effects", one("internal/storage/a.go", imports("storage", own("internal/storage/file"), own("internal/lifecycle"))), nil},
 		{"core uses effects", one("internal/detect/a.go", imports("detect", own("internal/clock"))), []string{"imports internal/clock"}},
 		{"product uses test ground", one("mesh/a.go", imports("mesh", own("internal/memnet"))), []string{"imports internal/memnet (test only)"}},
+		{"example with help from outside", one("examples/x/a.go", imports("main", "golang.org/x/term")), []string{"imports golang.org/x/term from outside"}},
 		{"example uses test ground", one("examples/x/a.go", imports("main", own("internal/memnet"))), []string{"imports internal/memnet"}},
 		{"test uses test ground", one("mesh/a_test.go", imports("mesh", own("internal/memnet"))), nil},
 		{"test in public looks sideways", one("replica/a_test.go", imports("replica_test", own("mesh"))), nil},
