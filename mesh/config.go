@@ -62,7 +62,9 @@ type Config struct {
 	// means 1.
 	Weight int
 	// Storing says that the node holds data; others only read and write
-	// through those that do. Fixed for the life of the directory.
+	// through those that do. A node that stored nothing may store from its next
+	// start on, under a new NodeID. One that stores has to Leave before it may
+	// start without.
 	Storing bool
 
 	// Listen is the host:port for UDP and TCP; port 0 picks a free one. Empty

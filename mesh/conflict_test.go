@@ -87,6 +87,31 @@ func TestCloneOfRunningNodeIsRefused(t *testing.T) {
 	}
 }
 
+// A node that stored nothing begins to store: it takes the place of what it was.
+func TestNodeBeginsToStoreInAMesh(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, w *world) {
+		b := w.boxes[1]
+		b.cfg.Storing = false
+		w.form(10 * time.Second)
+		old := b.node.ID()
+		b.kill()
+		b.cfg.Storing = true
+		n := b.start()
+		w.eventually(time.Minute, "successor takes the place", func() bool {
+			m, _ := w.boxes[0].node.View().Member(old)
+			return m.Status == view.Evicted && w.everySees(n.ID(), view.Alive)
+		})
+		if m, _ := w.boxes[0].node.View().Member(n.ID()); m.Name != b.cfg.Name || !m.Storing {
+			t.Errorf("successor is %+v", m)
+		}
+		b.kill()
+		b.cfg.Storing = false
+		if _, err := b.run(); !errors.Is(err, ErrOtherDir) {
+			t.Errorf("a store that begins to store nothing: %v", err)
+		}
+	})
+}
+
 func TestRollbackIsDetected(t *testing.T) {
 	bubble(t, 3, func(t *testing.T, w *world) {
 		w.form(10 * time.Second)

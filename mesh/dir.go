@@ -75,8 +75,10 @@ func openDir(fsys vfs.FS, path string, mesh view.MeshID, storing bool, log *slog
 		return nil, err
 	}
 	why := f.unfit()
-	if why == "" && (f.id.Mesh != mesh || f.id.Storing != storing) {
-		return nil, fmt.Errorf("%w: it is of mesh %v, storing=%v", ErrOtherDir, f.id.Mesh, f.id.Storing)
+	if why == "" {
+		if why, err = f.differs(mesh, storing); err != nil {
+			return nil, err
+		}
 	}
 	keepRoster := f.rosterErr == nil && f.rosterMesh == mesh
 	if keepRoster {
@@ -200,6 +202,23 @@ func (f *found) unfit() string {
 		return "store is gone"
 	}
 	return ""
+}
+
+// differs compares what a sound directory is of with what is wanted of it. A node
+// that stored nothing may store from now on, under a new NodeID: others count on what
+// is in the roster of the old one, and what waits in its outbox is delivered by the
+// store as that of any former identity. The reverse would take the copies that lie
+// here out of the mesh without a word, so it takes a Leave.
+func (f *found) differs(mesh view.MeshID, storing bool) (why string, err error) {
+	switch {
+	case f.id.Mesh != mesh:
+		return "", fmt.Errorf("%w: it is of mesh %v, and the secret is of mesh %v: give it that mesh's secret, or an empty directory", ErrOtherDir, f.id.Mesh, mesh)
+	case f.id.Storing && !storing:
+		return "", fmt.Errorf("%w: it holds data, and Storing is false: start it once more with Storing, have it Leave, then start it without", ErrOtherDir)
+	case storing && !f.id.Storing:
+		return "node stored nothing, and stores from now on", nil
+	}
+	return "", nil
 }
 
 // setAside moves what may not be used on into a directory of its own. The

@@ -257,6 +257,9 @@ func TestDirectoryOfAnotherKind(t *testing.T) {
 	if next := opened(t, fsys); next.Node != old.Node || next.Boot != 2 {
 		t.Errorf("after that it is %+v", next)
 	}
+	if _, err := openTestDir(fsys, false); err == nil || !strings.Contains(err.Error(), "Leave") {
+		t.Errorf("the error does not tell what to do: %v", err)
+	}
 	plain := vfs.NewMem()
 	d, err := openTestDir(plain, false)
 	must(t, err)
@@ -264,6 +267,26 @@ func TestDirectoryOfAnotherKind(t *testing.T) {
 	again, err := openTestDir(plain, false)
 	if err != nil || again.id.Node != d.id.Node || again.id.Boot != 2 {
 		t.Errorf("a node that does not store opens as %+v, %v", again, err)
+	}
+}
+
+// A node that stored nothing may store: under a new id, with its roster, and what the
+// old identity was stays to be looked at.
+func TestNodeThatBeginsToStore(t *testing.T) {
+	fsys := vfs.NewMem()
+	plain, err := openTestDir(fsys, false)
+	must(t, err)
+	must(t, plain.writeRoster(roster.Roster{}))
+	must(t, plain.close())
+	d, err := openTestDir(fsys, true)
+	must(t, err)
+	must(t, d.close())
+	if d.id.Node == plain.id.Node || !d.id.Storing || d.id.Boot != 1 {
+		t.Errorf("%+v after %+v", d.id, plain.id)
+	}
+	wantAside(t, fsys, []string{"identity"})
+	if next := opened(t, fsys); next.Node != d.id.Node || next.Boot != 2 {
+		t.Errorf("after that it is %+v", next)
 	}
 }
 

@@ -18,7 +18,7 @@ var (
 	// is.
 	ErrNewerFormat = errors.New("mesh: data directory has a newer format")
 	// ErrOtherDir: the directory belongs to another mesh, or to a node that
-	// stores where this one does not, or the reverse. It was left as it is.
+	// stores where this one is not to. It was left as it is.
 	ErrOtherDir = errors.New("mesh: data directory belongs to another kind of node")
 	// ErrPortTaken: the port to listen on is in use.
 	ErrPortTaken = errors.New("mesh: port is taken")

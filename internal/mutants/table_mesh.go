@@ -141,4 +141,14 @@ var mesh = []Mutant{
 		File: "internal/roster/roster.go", Old: "self.HLC = min(max(now, old.HLC)+1, MaxHLC)", New: "self.HLC = min(now+1, MaxHLC)",
 		Packages: meshTests, Tests: "TestF2_06",
 	},
+	{
+		Name: "store-becomes-none", Rule: "a node that holds data starts without storing only after it has left",
+		File: "mesh/dir.go", Old: "case f.id.Storing && !storing:", New: "case false:",
+		Packages: meshTests, Tests: "TestDirectoryOfAnotherKind",
+	},
+	{
+		Name: "beginning-store-keeps-its-id", Rule: "a node that begins to store does so under a new id",
+		File: "mesh/dir.go", Old: "case storing && !f.id.Storing:", New: "case false:",
+		Packages: meshTests, Tests: "TestNodeThatBeginsToStore",
+	},
 }
