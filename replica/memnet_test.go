@@ -129,17 +129,58 @@ func (w *world) stores() (out []*Store) {
 	return out
 }
 
+// A node that stores nothing is cut off with writes in its outbox, and starts again as
+// one that stores: they are delivered, and it gets its share.
+func TestRealMeshCameraBeginsToStore(t *testing.T) {
+	dir := t.TempDir()
+	inWorld(t, 3, func(w *world) {
+		ctx := context.Background()
+		camera := w.addCamera(dir)
+		w.start(camera)
+		w.until(20*time.Second, "the camera is in contact", func() bool { return camera.node.View().Count(view.Alive) == 4 })
+		camera.bucket = openBucket(t, camera.store, "b", BucketConfig{})
+		w.net.Partition(w.addrs(0, 1, 2), w.addrs(3))
+		time.Sleep(time.Minute)
+		for i := range 20 {
+			if r, err := camera.bucket.Put(ctx, fmt.Sprintf("k%d", i), []byte("v"), nil); !r.Queued {
+				t.Fatalf("put cut off: %+v, %v", r, err)
+			}
+		}
+		w.kill(camera)
+		w.net.HealAll()
+		camera.cfg.Storing = true
+		w.start(camera)
+		w.until(5*time.Minute, "all is delivered, and the camera holds its share", func() bool {
+			h, err := camera.store.Health(ctx)
+			return err == nil && h.Importing == 0 && h.Syncing == 0 && len(h.Problems) == 0 && len(h.Shards) > 0
+		})
+		for i := range 20 {
+			key := fmt.Sprintf("k%d", i)
+			it, err := w.boxes[i%3].bucket.Get(ctx, key, &GetOptions{Level: Quorum})
+			if v, _ := it.Value(); err != nil || string(v) != "v" || len(it.Siblings()) != 1 {
+				t.Fatalf("%s is %q of %q, %v", key, v, it.Siblings(), err)
+			}
+		}
+	})
+}
+
+// addCamera adds a box whose node stores nothing.
+func (w *world) addCamera(dir string) *worldBox {
+	addr := netip.AddrFrom4([4]byte{10, 0, 0, 9})
+	camera := &worldBox{addr: addr, cfg: w.boxes[0].cfg}
+	camera.cfg.Dir, camera.cfg.Name, camera.cfg.Storing = dir, "camera", false
+	camera.cfg.Listen = netip.AddrPortFrom(addr, 7800).String()
+	w.boxes = append(w.boxes, camera)
+	return camera
+}
+
 // A node that stores nothing, cut off from its first moment on, then for a
 // while.
 func TestRealMeshOutbox(t *testing.T) {
 	dir := t.TempDir()
 	inWorld(t, 3, func(w *world) {
 		ctx := context.Background()
-		addr := netip.AddrFrom4([4]byte{10, 0, 0, 9})
-		camera := &worldBox{addr: addr, cfg: w.boxes[0].cfg}
-		camera.cfg.Dir, camera.cfg.Name, camera.cfg.Storing = dir, "camera", false
-		camera.cfg.Listen = netip.AddrPortFrom(addr, 7800).String()
-		w.boxes = append(w.boxes, camera)
+		camera := w.addCamera(dir)
 		w.net.Partition(w.addrs(0, 1, 2), w.addrs(3))
 		w.start(camera)
 		camera.bucket = openBucket(t, camera.store, "b", BucketConfig{})
