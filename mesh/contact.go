@@ -79,11 +79,16 @@ func (n *Node) floor(id view.NodeID) uint64 {
 	return e.Boot
 }
 
-// belongs tells whether a node may be said to live. One that is gone is still
-// heard: how else would it be told.
+// belongs tells whether a node may be said to live.
 func (n *Node) belongs(id view.NodeID) bool {
 	e, ok := n.book.get().Get(id)
-	return !ok || !e.Status.Gone()
+	return ok && !e.Status.Gone()
+}
+
+// lists tells whether the roster holds a node, gone or not.
+func (n *Node) lists(id view.NodeID) bool {
+	_, ok := n.book.get().Get(id)
+	return ok
 }
 
 // onHello decides about a node that presents itself.

@@ -48,7 +48,8 @@ type Node struct {
 	book      *book
 	link      *link.Link
 	gossip    *gossip
-	returns   chan struct{} // full when several members came at once
+	returns   chan struct{}    // full when several members came at once
+	strange   chan view.NodeID // who spoke of a node that the roster does not hold
 	inbox     *inbox
 	questions chan question
 	knocks    chan struct{} // full when no more members may be probed for others
@@ -112,7 +113,7 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		cfg: cfg, log: cfg.Logger.With("node", dir.id.Node.String()), pace: cfg.Profile.pace(),
 		clock: s.clock, started: time.Now(), seams: s,
 		id: dir.id.Node, mesh: keys.Authority.Mesh, instance: random64(),
-		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), views: &notify.Value[view.View]{},
+		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), strange: make(chan view.NodeID, 1), views: &notify.Value[view.View]{},
 		questions: make(chan question), knocks: make(chan struct{}, maxKnocks),
 		work:  lifecycle.NewGroup(context.Background()),
 		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
@@ -146,7 +147,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Self: n.id, Boot: n.dir.id.Boot, Instance: n.instance,
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
-		Resolve: n.resolve, Floor: n.floor, Hello: n.hello, OnHello: n.onHello,
+		Resolve: n.resolve, Floor: n.floor, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
 		Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, Logger: n.log,
 		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
@@ -175,6 +176,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 	n.announce()
 	n.work.Go(newWatcher(n).run)
 	n.work.Go(n.keepExchanging)
+	n.work.Go(n.keepAcquainted)
 	n.work.Go(n.keepAddress)
 	n.work.Go(n.keepWhole)
 	n.work.Go(n.keepName)

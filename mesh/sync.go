@@ -23,6 +23,10 @@ const (
 // rumorPause is how long news wait for company before they are passed on.
 const rumorPause = 300 * time.Millisecond
 
+// strangePause is about how long lies between two comparisons because of nodes that
+// gossip alone has named: where many join at once the rosters' news may be faster.
+const strangePause = time.Second
+
 // exchange makes the rosters of this node and of peer equal, as far as they
 // are not. Equal ones cost one small request.
 func (n *Node) exchange(ctx context.Context, peer view.NodeID) error {
@@ -138,6 +142,36 @@ func (n *Node) keepExchanging(ctx context.Context) {
 			if p := roster.Partners(n.View()); len(p) > 0 {
 				n.exchangeWith(ctx, p[rand.IntN(len(p))])
 			}
+		}
+	}
+}
+
+// noteStrange notes that a node gossips about one that the roster does not hold, or
+// is one.
+func (n *Node) noteStrange(from view.NodeID) {
+	select {
+	case n.strange <- from:
+	default:
+	}
+}
+
+// keepAcquainted compares rosters with who speaks of nodes that this one has not
+// heard of: gossip about them waits for that. Whoever makes them up costs one
+// small request now and then.
+func (n *Node) keepAcquainted(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case from := <-n.strange:
+			if m, _ := n.View().Member(from); m.State == view.Alive {
+				n.exchangeWith(ctx, from)
+			} else if p := roster.Partners(n.View()); len(p) > 0 {
+				n.exchangeWith(ctx, p[rand.IntN(len(p))])
+			}
+		}
+		if !sleep(ctx, strangePause/2+rand.N(strangePause)) {
+			return
 		}
 	}
 }

@@ -151,6 +151,7 @@ func (w *watcher) take(s *snapshot) {
 				w.n.link.Drop(e.ID)
 			}
 		} else {
+			w.n.link.Meet(e.ID)
 			w.step(detect.Event{Kind: detect.Joined, ID: e.ID})
 		}
 	}

@@ -57,6 +57,14 @@ type Config struct {
 	// peer; false shuts it out. Nil admits all. It must not block.
 	Admit func(view.NodeID) bool
 
+	// Member tells whether the roster holds a node, gone or not. Gossip about
+	// others does not get through. Nil: whom Resolve knows. It must not block.
+	Member func(view.NodeID) bool
+	// OnStrange is told that a peer gossiped about a node, or is one, that Member
+	// does not know: the roster may have to be compared. See Meet. It must not
+	// block. Nil is fine.
+	OnStrange func(from view.NodeID)
+
 	// Hello is the payload of our hello on a data connection, at most 64 KiB.
 	// Nil means none.
 	Hello func() []byte
@@ -180,6 +188,13 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Admit == nil {
 		c.Admit = func(view.NodeID) bool { return true }
+	}
+	if c.Member == nil {
+		resolve := c.Resolve
+		c.Member = func(id view.NodeID) bool { _, ok := resolve(id); return ok }
+	}
+	if c.OnStrange == nil {
+		c.OnStrange = func(view.NodeID) {}
 	}
 	if c.Hello == nil {
 		c.Hello = func() []byte { return nil }

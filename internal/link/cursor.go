@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 var errScreened = errors.New("link: gossip that no honest node sends")
@@ -14,8 +16,11 @@ var errScreened = errors.New("link: gossip that no honest node sends")
 // without bin and ext types). The first fault sticks; whoever reads past it
 // gets zeros.
 type cursor struct {
-	b   []byte
-	err error
+	b       []byte
+	err     error
+	sift    *sift       // what gets through; nil: all
+	latest  uint64      // Lamport time that is believed
+	strange view.NodeID // the roster does not hold it, and it was spoken of
 }
 
 func (c *cursor) fail(format string, args ...any) {
@@ -74,10 +79,12 @@ func (c *cursor) uint(limit uint64) uint64 {
 	return n
 }
 
-func (c *cursor) bool() {
-	if b := c.lead(); b != 0xc2 && b != 0xc3 {
+func (c *cursor) bool() bool {
+	b := c.lead()
+	if b != 0xc2 && b != 0xc3 {
 		c.fail("neither true nor false: %#x", b)
 	}
+	return b == 0xc3
 }
 
 // float reads a 64 bit number that is finite.

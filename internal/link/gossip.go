@@ -35,7 +35,8 @@ type gossip struct {
 	streams chan net.Conn
 	open    *gate[view.NodeID] // accepted streams
 	bytes   budget             // of frames being read or parsed
-	stop    chan struct{}      // closed by Shutdown
+	sift    *sift
+	stop    chan struct{} // closed by Shutdown
 	stopped sync.Once
 
 	mu      sync.Mutex
@@ -52,6 +53,7 @@ func newGossip(l *Link) *gossip {
 		streams: make(chan net.Conn),
 		open:    newGate[view.NodeID](gossipStreams, gossipPerPeer),
 		bytes:   budget{limit: int64(l.cfg.Limits.GossipBytes)},
+		sift:    newSift(l.knows),
 		stop:    make(chan struct{}),
 		conns:   map[*gossipConn]struct{}{},
 		allowed: map[string]view.NodeID{},
@@ -172,16 +174,30 @@ func (g *gossip) over() bool {
 	}
 }
 
-// receive screens a packet and passes it on.
+// receive screens a packet and passes on what is about nodes of the roster.
 func (g *gossip) receive(from view.NodeID, remote netip.AddrPort, b []byte) {
 	if g.over() {
 		return
 	}
-	if err := screenPacket(from, b); err != nil {
+	kept, strange, err := g.sift.siftPacket(from, b)
+	if err != nil {
 		g.link.stats.gossipRefused.Add(1)
 		g.link.log.Debug("gossip packet turned away", "peer", from, "err", err)
 		return
 	}
+	if strange {
+		g.link.stats.gossipStrange.Add(1)
+	}
+	if strange || !g.link.knows(from) {
+		g.link.cfg.OnStrange(from)
+	}
+	if kept != nil {
+		g.pass(remote, kept)
+	}
+}
+
+// pass hands a packet to memberlist.
+func (g *gossip) pass(remote netip.AddrPort, b []byte) {
 	p := &memberlist.Packet{Buf: b, From: net.UDPAddrFromAddrPort(remote), Timestamp: time.Now()}
 	select {
 	case g.packets <- p:
@@ -190,8 +206,15 @@ func (g *gossip) receive(from view.NodeID, remote netip.AddrPort, b []byte) {
 	}
 }
 
-// accept passes a stream of an authenticated peer on to memberlist.
+// accept passes a stream of an authenticated peer on to memberlist, if it is a
+// node of the roster: one that said hello, here or elsewhere.
 func (g *gossip) accept(ctx context.Context, tc, raw net.Conn, from view.NodeID) {
+	if !g.link.knows(from) {
+		g.link.stats.connsRefused.Add(1)
+		g.link.cfg.OnStrange(from)
+		raw.Close()
+		return
+	}
 	c := &gossipConn{Conn: tc, raw: raw, gossip: g, peer: from, accepted: true}
 	if g.over() || !g.open.enter(from) {
 		g.link.stats.connsRefused.Add(1)

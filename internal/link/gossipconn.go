@@ -96,12 +96,17 @@ func (c *gossipConn) readFrame() ([]byte, error) {
 		return nil, err
 	}
 	c.gossip.link.stats.gossipIn.Add(uint64(len(message) + gossipFrameHeader))
-	if err := screenStream(c.peer, message); err != nil {
+	kept, strange, err := c.gossip.sift.siftStream(c.peer, message)
+	if err != nil {
 		c.gossip.link.stats.gossipRefused.Add(1)
 		c.gossip.link.log.Debug("gossip stream turned away", "peer", c.peer, "err", err)
 		return nil, err
 	}
-	return message, nil
+	if strange {
+		c.gossip.link.stats.gossipStrange.Add(1)
+		c.gossip.link.cfg.OnStrange(c.peer)
+	}
+	return kept, nil
 }
 
 // hold takes n bytes from the budget until Close.

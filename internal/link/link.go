@@ -58,7 +58,7 @@ type Link struct {
 
 type counters struct {
 	packetsIn, packetsOut, packetBytesIn, packetBytesOut, packetsRefused atomic.Uint64
-	gossipRefused, gossipDropped, gossipIn, gossipOut                    atomic.Uint64
+	gossipRefused, gossipDropped, gossipIn, gossipOut, gossipStrange     atomic.Uint64
 	dataIn, dataOut, callsIn, callsOut, overloaded, connsRefused         atomic.Uint64
 }
 
@@ -69,6 +69,7 @@ type Stats struct {
 	PacketsRefused                uint64 // not opened: strangers', replayed, damaged, shut out
 	GossipRefused                 uint64 // opened, but turned away by the screen, packets and frames
 	GossipDropped                 uint64 // memberlist was too slow to take them
+	GossipStrange                 uint64 // packets and frames with something about nodes that the roster does not hold
 	GossipBytesIn, GossipBytesOut uint64 // of gossip streams, before TLS
 	DataBytesIn, DataBytesOut     uint64 // of data connections, before TLS
 	CallsIn, CallsOut             uint64 // over data connections
@@ -187,6 +188,17 @@ func (l *Link) Renew(id view.NodeID) {
 	}
 }
 
+// Meet is to be called when the roster has come to hold a node: gossip gets what it
+// heard of it before that.
+func (l *Link) Meet(id view.NodeID) {
+	if alive := l.gossip.sift.release(id); alive != nil && !l.gossip.over() {
+		l.gossip.pass(l.addr, alive)
+	}
+}
+
+// knows tells whether a node is one of the roster.
+func (l *Link) knows(id view.NodeID) bool { return id == l.cfg.Self || l.cfg.Member(id) }
+
 // Connected returns the peers with a data connection, sorted.
 func (l *Link) Connected() []view.NodeID { return l.peers.connected() }
 
@@ -198,6 +210,7 @@ func (l *Link) Stats() Stats {
 		PacketBytesIn: s.packetBytesIn.Load(), PacketBytesOut: s.packetBytesOut.Load(),
 		PacketsRefused: s.packetsRefused.Load(),
 		GossipRefused:  s.gossipRefused.Load(), GossipDropped: s.gossipDropped.Load(),
+		GossipStrange: s.gossipStrange.Load(),
 		GossipBytesIn: s.gossipIn.Load(), GossipBytesOut: s.gossipOut.Load(),
 		DataBytesIn: s.dataIn.Load(), DataBytesOut: s.dataOut.Load(),
 		CallsIn: s.callsIn.Load(), CallsOut: s.callsOut.Load(),

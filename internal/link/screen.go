@@ -50,15 +50,11 @@ const (
 // screenPacket returns an error unless b is a packet that an honest node
 // from sends to memberlist.
 func screenPacket(from view.NodeID, b []byte) error {
-	if len(b) > 5 && b[0] == mlChecksum {
-		// memberlist would check it as well, but look at nothing on a failure.
-		if crc32.ChecksumIEEE(b[5:]) != binary.BigEndian.Uint32(b[1:5]) {
-			return errScreened
-		}
-		b = b[5:]
-	}
 	c := &cursor{b: b}
-	if len(b) > 0 && b[0] == mlCompound {
+	if err := c.checksum(); err != nil {
+		return err
+	}
+	if len(c.b) > 0 && c.b[0] == mlCompound {
 		c.compound(from)
 	} else {
 		c.packetMessage(from)
@@ -66,22 +62,43 @@ func screenPacket(from view.NodeID, b []byte) error {
 	return c.err
 }
 
+// checksum takes the checksum off, if there is one.
+func (c *cursor) checksum() error {
+	if len(c.b) > 5 && c.b[0] == mlChecksum {
+		// memberlist would check it as well, but look at nothing on a failure.
+		if crc32.ChecksumIEEE(c.b[5:]) != binary.BigEndian.Uint32(c.b[1:5]) {
+			return errScreened
+		}
+		c.b = c.b[5:]
+	}
+	return nil
+}
+
+// part is a message of a compound.
+type part struct {
+	message []byte
+	strange view.NodeID // it is about one that the roster does not hold
+}
+
 // compound: a count, that many lengths of two bytes, the parts.
-func (c *cursor) compound(from view.NodeID) {
+func (c *cursor) compound(from view.NodeID) (parts []part) {
 	c.lead()
 	n := int(c.lead())
 	lengths := c.cut(2 * n)
 	for i := 0; i < n && c.err == nil; i++ {
-		part := &cursor{b: c.cut(int(binary.BigEndian.Uint16(lengths[2*i:])))}
+		message := c.cut(int(binary.BigEndian.Uint16(lengths[2*i:])))
 		if c.err == nil {
-			part.packetMessage(from)
-			c.err = part.err
+			p := &cursor{b: message, sift: c.sift, latest: c.latest}
+			p.packetMessage(from)
+			c.err = p.err
+			parts = append(parts, part{message, p.strange})
 		}
 	}
 	if n == 0 {
 		c.fail("empty compound")
 	}
 	c.end()
+	return parts
 }
 
 // packetMessage reads one message, which ends where c ends.
@@ -265,7 +282,7 @@ func (c *cursor) accusation() {
 		case "Incarnation":
 			c.uint(maxUint32)
 		case "Node", "From":
-			c.nodeName()
+			c.about()
 		default:
 			return false
 		}
@@ -276,7 +293,7 @@ func (c *cursor) accusation() {
 func (c *cursor) alive() {
 	c.fields(6, func(name []byte) bool {
 		if string(name) == "Node" {
-			c.nodeName()
+			c.about()
 			return true
 		}
 		return c.nodeField(name)
@@ -337,8 +354,9 @@ func (c *cursor) tags() {
 	}
 }
 
-func (c *cursor) pushPull() {
+func (c *cursor) pushPull() *exchange {
 	nodes, state := 0, 0
+	e := &exchange{}
 	c.fields(3, func(name []byte) bool {
 		switch string(name) {
 		case "Nodes":
@@ -346,29 +364,23 @@ func (c *cursor) pushPull() {
 		case "UserStateLen":
 			state = int(c.uint(maxGossipFrame))
 		case "Join":
-			c.bool()
+			e.join = c.bool()
 		default:
 			return false
 		}
 		return true
 	})
+	seen := map[view.NodeID]bool{}
 	for i := 0; i < nodes && c.err == nil; i++ {
-		c.fields(7, func(name []byte) bool {
-			switch string(name) {
-			case "Name":
-				c.nodeName()
-			case "State":
-				c.uint(3)
-			default:
-				return c.nodeField(name)
-			}
-			return true
-		})
+		if c.node(e, seen); e.dropped > maxStrange {
+			c.fail("more than %d nodes that nobody has heard of", maxStrange)
+		}
 	}
 	if state != len(c.b) {
 		c.fail("user state of %d bytes, %d left", state, len(c.b))
 	}
 	if state > 0 {
-		c.serfState()
+		c.serfState(e)
 	}
+	return e
 }

@@ -128,6 +128,12 @@ func goodNode() stateMsg {
 	return stateMsg{peerName, make([]byte, 16), 7946, goodMeta, 3, 0, goodVsn}
 }
 
+func otherNode() stateMsg {
+	n := goodNode()
+	n.Name = selfName
+	return n
+}
+
 func goodState() []byte {
 	return pack(serfPushPull, serfStateMsg{
 		LTime: 9, StatusLTimes: map[string]uint64{peerName: 4, selfName: 1 << 40},
@@ -160,7 +166,7 @@ func honestStreams() map[string][]byte {
 		"ping":      pack(mlPing, pingMsg{1, selfName, []byte{127, 0, 0, 1}, 7946, peerName}),
 		"ack":       pack(mlAck, ackMsg{5, nil}),
 		"error":     pack(mlError, struct{ Error string }{"no room"}),
-		"exchange":  pushPull(goodState(), goodNode(), goodNode()),
+		"exchange":  pushPull(goodState(), goodNode(), otherNode()),
 		"no state":  pushPull(nil, goodNode()),
 		"no member": pushPull(goodState()),
 	}
@@ -278,6 +284,7 @@ func hostileStreams() map[string][]byte {
 		"node unknown state":    node(func(n *stateMsg) { n.State = 4 }),
 		"node negative state":   node(func(n *stateMsg) { n.State = -1 }),
 		"node odd address":      node(func(n *stateMsg) { n.Addr = []byte{1} }),
+		"node twice":            pushPull(goodState(), goodNode(), goodNode()),
 		"node free name":        node(func(n *stateMsg) { n.Name = "x" }),
 		"event":                 state(dict{"Events": []any{dict{"LTime": 1, "Events": []any{}}}}),
 		"many events":           state(dict{"Events": make([]any, maxEvents+1)}),
@@ -456,4 +463,30 @@ func TestScreenedReachesSerf(t *testing.T) {
 	other.Name = view.NodeID(0xc3).String()
 	p.stream(t, pushPull(goodState(), other))
 	eventually(t, "the member of a stream is known", func() bool { return p.serf.NumNodes() == 3 })
+}
+
+func FuzzSift(f *testing.F) {
+	for _, b := range honestStreams() {
+		f.Add(b)
+	}
+	for _, b := range honestPackets() {
+		f.Add(b)
+	}
+	f.Add(pushPull(goodState(), goodNode(), otherNode()))
+	none := func(view.NodeID) bool { return false }
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, s := range []*sift{newTestSift(), newSift(none)} {
+			if kept, _, err := s.siftPacket(peerID, bytes.Clone(b)); err == nil && kept != nil && screenPacket(peerID, kept) != nil {
+				t.Errorf("%q becomes %q", b, kept)
+			}
+			if kept, _, err := s.siftStream(peerID, bytes.Clone(b)); err == nil && screenStream(peerID, kept) != nil {
+				t.Errorf("%q becomes %q", b, kept)
+			}
+			for id := range s.held {
+				if held := s.release(id); len(held) <= 1<<12 && screenPacket(peerID, held) != nil {
+					t.Errorf("held back %q", held)
+				}
+			}
+		}
+	})
 }

@@ -1,0 +1,44 @@
+package main
+
+var lies = []Mutant{
+	{
+		Name: "link-gossips-about-anybody", Rule: "only what is said of nodes of the roster reaches memberlist and serf",
+		File: "internal/link/sift.go", Old: "if c.err == nil && c.sift != nil && !c.sift.knows(id) {", New: "if c.err == nil && c.sift != nil && id == 0 {",
+		Packages: linkTests, Tests: "TestSift",
+	},
+	{
+		Name: "mesh-gossips-about-anybody", Rule: "nodes that gossip alone has named change nothing",
+		File: "mesh/contact.go", Old: "	_, ok := n.book.get().Get(id)\n	return ok\n", New: "	return id != 0\n",
+		Packages: meshTests, Tests: "TestGossipOfUnknownNodes",
+	},
+	{
+		Name: "link-forgets-what-was-ahead", Rule: "what gossip says of a node before the roster holds it is not lost",
+		File: "internal/link/sift.go", Old: "if message[0] == mlAlive {", New: "if message[0] == mlDead {",
+		Packages: linkTests, Tests: "TestSiftPackets|TestGossipAheadOfTheRoster",
+	},
+	{
+		Name: "link-holds-without-end", Rule: "how many nodes are held back is bounded",
+		File: "internal/link/sift.go", Old: "!known && len(s.held) >= maxHeld {", New: "!known && len(s.held) < 0 {",
+		Packages: linkTests, Tests: "TestSiftExchanges",
+	},
+	{
+		Name: "link-leaps-to-the-end-of-time", Rule: "one message moves Lamport time by a leap at most",
+		File: "internal/link/sift.go", Old: "if c.latest < t {", New: "if c.latest < 0 {",
+		Packages: linkTests, Tests: "TestSiftBounds",
+	},
+	{
+		Name: "link-goes-past-the-end-of-time", Rule: "honest nodes never turn each other away, whatever a third said the time is",
+		File: "internal/link/sift.go", Old: "latest: min(s.lamport.Load()+lamportLeap, lamportEnd)}", New: "latest: s.lamport.Load() + lamportLeap}",
+		Packages: linkTests, Tests: "TestSiftBounds",
+	},
+	{
+		Name: "link-streams-for-anybody", Rule: "a gossip stream is for nodes of the roster",
+		File: "internal/link/gossip.go", Old: "	if !g.link.knows(from) {\n		g.link.stats", New: "	if from == 0 {\n		g.link.stats",
+		Packages: linkTests, Tests: "TestStrangersGetNoGossipStream",
+	},
+	{
+		Name: "link-names-twice", Rule: "an exchange names a node once",
+		File: "internal/link/sift.go", Old: "if seen[id] {", New: "if seen[id] && id == 0 {",
+		Packages: linkTests, Tests: "TestScreen",
+	},
+}
