@@ -170,16 +170,10 @@ func callError(err error) error {
 	return err
 }
 
-// handle answers a request that came by the link.
+// handle answers a request of another node.
 func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
 	if !n.isOpen() {
 		return nil, ErrClosed
-	}
-	if n.clients.has(from) {
-		if !strings.HasPrefix(method, adminPrefix) {
-			return nil, &link.RemoteError{Code: codeNoHandler, Text: "clients may call admin methods only"}
-		}
-		return n.serve(ctx, from, method, req)
 	}
 	n.met.Store(true) // who asks has accepted our hello
 	switch method {

@@ -7,8 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
-	"time"
+	"strings"
 
 	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -18,9 +17,6 @@ import (
 
 // methodView is the admin method that every node answers: its view.
 const methodView = adminPrefix + "view"
-
-// maxClients is how many clients one node serves at once.
-const maxClients = 256
 
 // ClientConfig is what a Client needs to know.
 type ClientConfig struct {
@@ -134,53 +130,6 @@ func (c *Client) View(ctx context.Context) (view.View, error) {
 // Close ends the connection and waits for what serves it.
 func (c *Client) Close() error { return c.link.Close() }
 
-// clientSet holds those who are connected and no nodes.
-type clientSet struct {
-	mu sync.Mutex
-	at map[view.NodeID]time.Time
-}
-
-func (s *clientSet) has(id view.NodeID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.at[id]
-	return ok
-}
-
-// add remembers a client; connected says who still is.
-func (s *clientSet) add(id view.NodeID, now time.Time, connected []view.NodeID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.at) >= maxClients {
-		still := make(map[view.NodeID]bool, len(connected))
-		for _, c := range connected {
-			still[c] = true
-		}
-		for c, since := range s.at {
-			if !still[c] && now.Sub(since) > time.Minute {
-				delete(s.at, c)
-			}
-		}
-	}
-	if len(s.at) >= maxClients {
-		return false
-	}
-	if s.at == nil {
-		s.at = map[view.NodeID]time.Time{}
-	}
-	s.at[id] = now
-	return true
-}
-
-// drop forgets a client and tells whether it was one.
-func (s *clientSet) drop(id view.NodeID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.at[id]
-	delete(s.at, id)
-	return ok
-}
-
 // admitClient lets in one who only asks.
 func (n *Node) admitClient(peer link.Peer) error {
 	if !n.cfg.AllowAdmin {
@@ -189,9 +138,23 @@ func (n *Node) admitClient(peer link.Peer) error {
 	if _, node := n.book.get().Get(peer.ID); node {
 		return &link.RefusedError{Code: codeBadHello, Text: "a node is no client"}
 	}
-	if !n.clients.add(peer.ID, time.Now(), n.link.Connected()) {
-		return &link.RefusedError{Code: link.CodeBusy, Text: "too many clients"}
-	}
 	n.log.Info("client connected", "remote", peer.Remote)
 	return nil
+}
+
+// isClient tells by a hello whether its sender is no node.
+func isClient(hello []byte) bool {
+	h, err := wire.DecodeHello(hello)
+	return err == nil && h.Client
+}
+
+// handleClient answers a request of one who is no node.
+func (n *Node) handleClient(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
+	if !n.isOpen() {
+		return nil, ErrClosed
+	}
+	if !strings.HasPrefix(method, adminPrefix) {
+		return nil, &link.RemoteError{Code: codeNoHandler, Text: "clients may call admin methods only"}
+	}
+	return n.serve(ctx, from, method, req)
 }

@@ -101,6 +101,9 @@ func (n *Node) onHello(peer link.Peer, payload []byte) error {
 		return &link.RefusedError{Code: codeBadHello, Text: err.Error()}
 	}
 	if h.Client {
+		if !peer.Guest {
+			return &link.RefusedError{Code: codeBadHello, Text: "a client is not dialled"}
+		}
 		return n.admitClient(peer)
 	}
 	e := roster.Entry(h.Self)

@@ -58,7 +58,6 @@ type Node struct {
 	calls     handlers
 	met       atomic.Bool // another node has admitted this run
 	admits    admissions
-	clients   clientSet
 	rivals    rivals
 	doubts    atomic.Bool // one is being looked into
 	mdns      discovery   // nil unless wanted and available
@@ -148,7 +147,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
 		Resolve: n.resolve, Floor: n.floor, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
-		Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, Logger: n.log,
+		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, Logger: n.log,
 		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {

@@ -275,9 +275,7 @@ func (n *Node) broken(id view.NodeID, err error) {
 		}
 		return
 	}
-	if !n.clients.drop(id) {
-		n.tell(detect.Broken, id)
-	}
+	n.tell(detect.Broken, id)
 }
 
 // View returns what this node knows of the mesh now.

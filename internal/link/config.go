@@ -27,6 +27,7 @@ type Peer struct {
 	Boot, Instance uint64
 	Remote         netip.AddrPort
 	Dialed         bool // this end dialled
+	Guest          bool // see Config.Guest
 }
 
 // Config of a Link. It is copied by Open. The functions may be called from
@@ -72,6 +73,12 @@ type Config struct {
 	// error refuses it; see RefusedError. The payload is the callee's to
 	// keep. Nil accepts all.
 	OnHello func(peer Peer, payload []byte) error
+	// Guest tells by the hello of one that dialled us whether it is no node and only
+	// asks. That holds for its connection as long as that lasts, whatever else comes
+	// from whoever has its id: its requests go to HandleGuest, it is never asked
+	// anything, nor reported by OnBroken, and gets no packets. Nil: nobody is.
+	Guest       func(hello []byte) bool
+	HandleGuest func(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error)
 	// Handle answers requests. Each call has its own goroutine, which Close
 	// waits for; ctx ends with the caller's deadline, when the caller cancels,
 	// when the connection breaks and when the link closes. req is the
@@ -115,6 +122,7 @@ type Limits struct {
 	OutboundBytes int // bytes of replies that wait to be sent; default 32 MiB
 	GossipBytes   int // bytes of gossip frames held at once; default 8 MiB
 	Connections   int // data connections; default 4096
+	Guests        int // of them those of guests; default 256
 
 	Handshakes        int           // not yet authenticated connections in all; default 256
 	HandshakesPerAddr int           // of one address (IPv6: one /64); default 64
@@ -141,6 +149,7 @@ func (l Limits) withDefaults() Limits {
 	defaulted(&l.OutboundBytes, max(32<<20, l.MaxPayload))
 	defaulted(&l.GossipBytes, 2*maxGossipFrame)
 	defaulted(&l.Connections, 4096)
+	defaulted(&l.Guests, 256)
 	defaulted(&l.Handshakes, 256)
 	defaulted(&l.HandshakesPerAddr, 64)
 	defaulted(&l.HandshakeTimeout, 2*time.Second)
@@ -165,6 +174,7 @@ func (l Limits) validate() error {
 	check(l.OutboundBytes >= l.MaxPayload, "OutboundBytes %d is less than MaxPayload", l.OutboundBytes)
 	check(l.GossipBytes >= maxGossipFrame, "GossipBytes %d is less than one frame of %d", l.GossipBytes, maxGossipFrame)
 	check(l.Connections > 0, "Connections %d is not positive", l.Connections)
+	check(l.Guests > 0, "Guests %d is not positive", l.Guests)
 	check(l.Handshakes > 0, "Handshakes %d is not positive", l.Handshakes)
 	check(l.HandshakesPerAddr > 0, "HandshakesPerAddr %d is not positive", l.HandshakesPerAddr)
 	check(l.HandshakeTimeout > 0, "HandshakeTimeout %v is not positive", l.HandshakeTimeout)
@@ -211,6 +221,14 @@ func (c Config) complete() (Config, error) {
 	if c.Handle == nil {
 		c.Handle = func(context.Context, view.NodeID, string, []byte) ([]byte, error) {
 			return nil, &RemoteError{Code: CodeError, Text: "requests are not handled here"}
+		}
+	}
+	if c.Guest == nil {
+		c.Guest = func([]byte) bool { return false }
+	}
+	if c.HandleGuest == nil {
+		c.HandleGuest = func(context.Context, view.NodeID, string, []byte) ([]byte, error) {
+			return nil, &RemoteError{Code: CodeError, Text: "requests of guests are not handled here"}
 		}
 	}
 	if c.OnBroken == nil {

@@ -89,6 +89,7 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	peer.Guest = !peer.Dialed && l.cfg.Guest(window.Payload)
 	if err := l.judge(peer, window.Payload); err != nil {
 		var refused *RefusedError
 		if errors.As(err, &refused) {
@@ -99,7 +100,7 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 	}
 	window.Payload = nil
 	c := newConn(l, peer, raw, tc, br, window)
-	if tc, ok := tc.(*tls.Conn); ok {
+	if tc, ok := tc.(*tls.Conn); ok && !peer.Guest {
 		if c.pair, err = newPair(tc, peer.Dialed); err != nil {
 			return nil, fmt.Errorf("link: keys of a connection: %w", err)
 		}
@@ -180,7 +181,7 @@ func (l *Link) judge(peer Peer, payload []byte) error {
 	if peer.ID == l.cfg.Self && peer.Instance == l.cfg.Instance && peer.Boot == l.cfg.Boot {
 		return &RefusedError{Code: CodeSelf, Text: "this is the very node that dials"}
 	}
-	if l.peers.full() {
+	if l.peers.full(peer.Guest) {
 		return &RefusedError{Code: CodeBusy, Text: "too many connections"}
 	}
 	err := l.cfg.OnHello(peer, payload)

@@ -28,7 +28,8 @@ type peers struct {
 	mu     sync.Mutex
 	closed bool
 	slots  map[view.NodeID]*slot
-	n      int // connections, old ones included
+	guests map[*conn]struct{}
+	n      int // connections, old ones and guests' included
 }
 
 // slot is what there is of one peer.
@@ -45,7 +46,9 @@ type dialing struct {
 	err  error // set before done is closed
 }
 
-func newPeers(l *Link) *peers { return &peers{link: l, slots: map[view.NodeID]*slot{}} }
+func newPeers(l *Link) *peers {
+	return &peers{link: l, slots: map[view.NodeID]*slot{}, guests: map[*conn]struct{}{}}
+}
 
 // get returns the connection to a peer, dialling when there is none.
 func (p *peers) get(ctx context.Context, id view.NodeID) (*conn, error) {
@@ -192,10 +195,10 @@ func (p *peers) tidyLocked(id view.NodeID, s *slot) {
 }
 
 // full tells whether there is no room for a further connection.
-func (p *peers) full() bool {
+func (p *peers) full(guest bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.n >= p.link.cfg.Limits.Connections
+	return p.n >= p.link.cfg.Limits.Connections || guest && len(p.guests) >= p.link.cfg.Limits.Guests
 }
 
 // add takes a new connection in and settles which one is in use.
@@ -205,8 +208,14 @@ func (p *peers) add(c *conn) error {
 		p.mu.Unlock()
 		return ErrClosed
 	}
-	s := p.slotLocked(c.peer.ID)
 	p.n++
+	if c.peer.Guest {
+		// Apart from those of nodes: none of them takes the place of another.
+		p.guests[c] = struct{}{}
+		p.mu.Unlock()
+		return nil
+	}
+	s := p.slotLocked(c.peer.ID)
 	var drain, cut *conn
 	cutWith := errReplaced
 	switch old := s.conn; {
@@ -263,6 +272,7 @@ func (p *peers) remove(c *conn) {
 	p.mu.Lock()
 	p.n--
 	report := false
+	delete(p.guests, c)
 	if s := p.slots[c.peer.ID]; s != nil {
 		if s.conn == c {
 			s.conn = nil
@@ -288,6 +298,9 @@ func (p *peers) all() []*conn {
 			cs = append(cs, s.conn)
 		}
 		cs = append(cs, s.old...)
+	}
+	for c := range p.guests {
+		cs = append(cs, c)
 	}
 	return cs
 }

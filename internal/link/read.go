@@ -185,7 +185,7 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 		c.link.inbound.give(size)
 		return nil
 	}
-	if c.link.cfg.Prompt(r.method) {
+	if !c.peer.Guest && c.link.cfg.Prompt(r.method) {
 		c.handlers.Add(1)
 		if r.serve(false) {
 			c.handlers.Done()

@@ -124,7 +124,11 @@ func (r *request) serve(wait bool) bool {
 	var reply []byte
 	err := errUnread
 	if !c.link.outbound.tight() || c.unread() < smallReply {
-		reply, err = c.link.cfg.Handle(r, c.peer.ID, r.method, r.payload)
+		handle := c.link.cfg.Handle
+		if c.peer.Guest {
+			handle = c.link.cfg.HandleGuest
+		}
+		reply, err = handle(r, c.peer.ID, r.method, r.payload)
 	}
 	return r.later || r.reply(reply, err, wait)
 }

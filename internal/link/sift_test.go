@@ -207,8 +207,13 @@ func TestStrangersGetNoGossipStream(t *testing.T) {
 		}
 		c.Close()
 	}
-	if from := <-told; from != 1 {
-		t.Errorf("told of %v", from)
+	select {
+	case from := <-told:
+		if from != 1 {
+			t.Errorf("told of %v", from)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("told of nobody")
 	}
 	if _, err := a.Gossip().WriteToAddress(pingOf(1, 2), address(2)); err != nil {
 		t.Fatal(err)

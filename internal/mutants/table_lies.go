@@ -41,4 +41,14 @@ var lies = []Mutant{
 		File: "internal/link/sift.go", Old: "if seen[id] {", New: "if seen[id] && id == 0 {",
 		Packages: linkTests, Tests: "TestScreen",
 	},
+	{
+		Name: "link-guests-are-served-as-nodes", Rule: "what a connection may ask is said by its hello and stays",
+		File: "internal/link/request.go", Old: "if c.peer.Guest {", New: "if c.peer.Guest && c.draining {",
+		Packages: meshTests, Tests: "TestClient",
+	},
+	{
+		Name: "link-guests-take-the-place-of-nodes", Rule: "connections of guests stand apart from those of nodes",
+		File: "internal/link/peers.go", Old: "	if c.peer.Guest {\n", New: "	if c.peer.Guest && c.peer.Dialed {\n",
+		Packages: meshTests, Tests: "TestClientStaysClient",
+	},
 }
