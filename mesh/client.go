@@ -23,11 +23,18 @@ type ClientConfig struct {
 	// Addr is the host:port of a node that allows admin requests. Required.
 	Addr string
 	// Secret, MeshName and Shards are those of the mesh; see Config.
-	Secret   []byte
+	Secret   []byte `json:"-"`
 	MeshName string
 	Shards   int
 	// Network replaces the host's network. Nil means the host's.
 	Network Network
+}
+
+// Format prints the ClientConfig without the Secret, whatever the verb.
+func (c ClientConfig) Format(f fmt.State, _ rune) {
+	type plain ClientConfig
+	c.Secret = nil
+	_, _ = fmt.Fprintf(f, "%+v", plain(c))
 }
 
 // Client asks one node, by admin methods, without being a node itself: it

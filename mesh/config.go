@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ type Config struct {
 
 	// Secret is the mesh secret, 32 bytes; see identity.NewSecret. Whoever
 	// holds it can join as any node. Required.
-	Secret []byte
+	Secret []byte `json:"-"`
 	// MeshName tells meshes of one secret apart; at most 255 bytes. Empty is
 	// a name like any other.
 	MeshName string
@@ -93,6 +94,13 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// Format prints the Config without the Secret, whatever the verb.
+func (c Config) Format(f fmt.State, _ rune) {
+	type plain Config
+	c.Secret = nil
+	_, _ = fmt.Fprintf(f, "%+v", plain(c))
+}
+
 // Validate reports every fault of the Config at once; errors.Is finds
 // ErrConfig and, where the secret is missing, ErrNoSecret.
 func (c Config) Validate() error {
@@ -106,6 +114,8 @@ func (c Config) Validate() error {
 	fault(len(c.Secret) == 0, "%w", ErrNoSecret)
 	fault(len(c.Secret) != 0 && len(c.Secret) != identity.SecretSize,
 		"Secret has %d bytes, want %d", len(c.Secret), identity.SecretSize)
+	fault(len(c.Secret) == identity.SecretSize && bytes.Count(c.Secret, []byte{0}) == identity.SecretSize,
+		"Secret is all zeros: make one with identity.NewSecret")
 	fault(len(c.MeshName) > maxMeshName, "MeshName has %d bytes, at most %d are allowed", len(c.MeshName), maxMeshName)
 	fault(c.Shards < 0 || c.Shards > maxShards, "Shards is %d, want 1 to %d, or 0 for %d", c.Shards, maxShards, defaultShards)
 	fault(!printable(c.Name), "Name %.80q is longer than %d bytes or not printable", c.Name, maxLabel)

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-
-	"github.com/skeinmesh/skein/mesh/identity"
 )
 
 func TestConfigReportsAllFaults(t *testing.T) {
@@ -39,7 +37,7 @@ func TestConfigReportsAllFaults(t *testing.T) {
 }
 
 func TestConfigValues(t *testing.T) {
-	good := Config{Dir: "d", Secret: make([]byte, identity.SecretSize)}
+	good := Config{Dir: "d", Secret: testSecret}
 	if err := good.Validate(); err != nil {
 		t.Fatalf("the least Config is refused: %v", err)
 	}

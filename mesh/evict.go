@@ -37,7 +37,7 @@ func (n *Node) Evict(ctx context.Context, id view.NodeID) error {
 		}
 		return fmt.Errorf("mesh: evict: %w", err)
 	}
-	n.log.Warn("member was given up for good", "node", id, "name", m.Name)
+	n.log.Warn("member was given up for good", "member", id, "name", m.Name)
 	n.tellAll(ctx)
 	return nil
 }

@@ -20,6 +20,9 @@ func (b *logBridge) Write(line []byte) (int, error) {
 			level, text = bridgedLevel(name), rest
 		}
 	}
+	if strings.HasSuffix(text, "Shutdown without a Leave") {
+		return len(line), nil // which is what Close is; see Node.Leave
+	}
 	component := "gossip"
 	if name, rest, ok := strings.Cut(text, ": "); ok && !strings.Contains(name, " ") {
 		component, text = name, rest

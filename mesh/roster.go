@@ -105,7 +105,7 @@ func (b *book) merge(ctx context.Context, in roster.Roster) error {
 		}
 		merged, evicted := merged.Settle(b.alive)
 		for _, id := range evicted {
-			b.log.Warn("node is evicted: a new disk took over its name", "node", id)
+			b.log.Warn("node is evicted: a new disk took over its name", "member", id)
 		}
 		return merged, nil
 	})

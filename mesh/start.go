@@ -104,6 +104,8 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mesh: %w", err)
 	}
+	clear(cfg.Secret) // of our copy: whoever prints a Node, or a core, does not find it
+	cfg.Secret = nil
 	dir, err := openDir(s.fs, cfg.Dir, keys.Authority.Mesh, cfg.Storing, cfg.Logger)
 	if err != nil {
 		return nil, err

@@ -194,7 +194,7 @@ func (w *watcher) perform(e detect.Effect, attempts *sync.WaitGroup) {
 		if e.To == view.Alive && e.From == view.Failed {
 			w.n.link.Renew(e.ID)
 		}
-		w.n.log.Info("member is "+e.To.String(), "node", e.ID, "name", w.roster.name(e.ID), "was", e.From.String(), "why", e.Reason)
+		w.n.log.Info("member is "+e.To.String(), "member", e.ID, "name", w.roster.name(e.ID), "was", e.From.String(), "why", e.Reason.String())
 	case detect.Relisted:
 		w.changed = true
 	case detect.Probe:

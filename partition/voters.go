@@ -80,7 +80,7 @@ func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
 			next = n.Voters
 		} else if !slices.Equal(next.IDs, n.Voters.IDs) && !p.voters.differ {
 			p.voters.differ = true
-			p.log.Error("nodes know of different voters for majority elections: name the same ones everywhere", "node", id)
+			p.log.Error("nodes know of different voters for majority elections: name the same ones everywhere", "member", id)
 		}
 	}
 	if next.Version == 0 && p.ready.Load() {

@@ -175,7 +175,7 @@ func (w *watcher) take(c split.Change) {
 		if n := len(w.verdict) - maxVerdicts; n > 0 {
 			w.verdict = slices.Delete(w.verdict, 0, n)
 		}
-		p.log.Info("a lost member is back", "node", v.Node, "cause", v.Cause.String(), "outage", v.Outage)
+		p.log.Info("a lost member is back", "member", v.Node, "cause", v.Cause.String(), "outage", v.Outage.String())
 	}
 }
 

@@ -22,7 +22,7 @@ func ExampleResult_queued() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	secret := make([]byte, identity.SecretSize)
+	secret := identity.NewSecret()
 	node, err := mesh.Start(ctx, mesh.Config{Dir: dir, Secret: secret, Storing: false, Listen: "127.0.0.1:0"})
 	if err != nil {
 		log.Fatal(err)
@@ -63,7 +63,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
-	secret := make([]byte, identity.SecretSize) // of a real mesh: from identity.NewSecret, the same on all its nodes
+	secret := identity.NewSecret() // the same on all nodes of a mesh
 	node, err := mesh.Start(ctx, mesh.Config{Dir: dir, Secret: secret, Storing: true, Listen: "127.0.0.1:0"})
 	if err != nil {
 		log.Fatal(err)

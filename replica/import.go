@@ -251,7 +251,7 @@ func (im *imports) end(ctx context.Context, f *former) error {
 		if err := discard(f.fs, f.dir); err != nil {
 			return fmt.Errorf("replica: old data that was taken in: %w", err)
 		}
-		im.s.log.Info("what a former identity of this node had left was taken in", "node", f.node, "brought", brought)
+		im.s.log.Info("what a former identity of this node had left was taken in", "former", f.node, "brought", brought)
 	}
 	f.mu.Lock()
 	f.over = true

@@ -96,6 +96,27 @@ const (
 	ByRoster                    // the roster says that it left or was evicted
 )
 
+// String returns the reason in words.
+func (r Reason) String() string {
+	switch r {
+	case ByGossip:
+		return "gossip says so"
+	case ByProbe:
+		return "it answered"
+	case ByBroken:
+		return "its connection broke"
+	case ByDoubt:
+		return "an answer was late"
+	case BySilence:
+		return "it does not answer"
+	case ByGossipAgain:
+		return "gossip says that it lives"
+	case ByRoster:
+		return "it left or was evicted"
+	}
+	return "no known reason"
+}
+
 // Effect is one output.
 type Effect struct {
 	Action   Action

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 )
 
 // Errors of Open.
@@ -75,4 +77,18 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("link: connection refused, %s: %s", e.Code, e.Text)
+}
+
+// readable returns what another node says as text that may go into a log or onto a
+// terminal: at most limit bytes, in one line, without control sequences.
+func readable(text []byte, limit int) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return '.'
+		}
+		return r
+	}, strings.ToValidUTF8(string(text[:min(len(text), limit)]), "."))
 }

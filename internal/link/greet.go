@@ -162,7 +162,7 @@ func hear(br *bufio.Reader, kind wire.FrameKind, limit int) (id uint64, payload 
 	if !refusal && (h.Kind != kind || size > limit) {
 		return 0, nil, fmt.Errorf("%w: frame of kind %d and %d bytes before hello", errProtocol, h.Kind, size)
 	}
-	code := string(h.Text)
+	code := readable(h.Text, maxCode)
 	payload = make([]byte, size)
 	if _, err := io.ReadFull(br, payload); err != nil {
 		return 0, nil, err
@@ -171,7 +171,7 @@ func hear(br *bufio.Reader, kind wire.FrameKind, limit int) (id uint64, payload 
 	case refusal && code == CodeSelf:
 		return 0, nil, ErrSelf
 	case refusal:
-		return 0, nil, &RefusedError{Code: code, Text: string(payload)}
+		return 0, nil, &RefusedError{Code: code, Text: readable(payload, maxText)}
 	}
 	return h.ID, payload, nil
 }

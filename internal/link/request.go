@@ -259,6 +259,7 @@ func failureOf(ctx context.Context, err error) (code, text string) {
 
 // errorOf is the caller's view of a failure frame.
 func errorOf(code, text string) error {
+	code, text = readable([]byte(code), maxCode), readable([]byte(text), maxText)
 	switch code {
 	case CodeOverloaded:
 		return fmt.Errorf("%w: %s", ErrOverloaded, text)

@@ -51,4 +51,34 @@ var lies = []Mutant{
 		File: "internal/link/peers.go", Old: "	if c.peer.Guest {\n", New: "	if c.peer.Guest && c.peer.Dialed {\n",
 		Packages: meshTests, Tests: "TestClientStaysClient",
 	},
+	{
+		Name: "identity-secret-of-zeros", Rule: "a secret of zeros is nobody's",
+		File: "mesh/identity/identity.go", Old: "if bytes.Count(secret, []byte{0}) == len(secret) {", New: "if len(secret) == 0 {",
+		Packages: identityTests, Tests: "TestDeriveRefusesZeros",
+	},
+	{
+		Name: "mesh-prints-the-secret", Rule: "the secret is in no Config that is printed",
+		File: "mesh/config.go", Old: "	type plain Config\n	c.Secret = nil\n", New: "	type plain Config\n",
+		Packages: meshTests, Tests: "TestSecretIsNotPrinted",
+	},
+	{
+		Name: "mesh-keeps-the-secret", Rule: "a node keeps no secret once its keys are derived",
+		File: "mesh/start.go", Old: "	cfg.Secret = nil\n", New: "",
+		Packages: meshTests, Tests: "TestSecretIsNotPrinted",
+	},
+	{
+		Name: "view-ids-as-numbers", Rule: "no log has numbers that readers of JSON round",
+		File: "mesh/view/view.go", Old: "func (id NodeID) MarshalText() (", New: "func (id NodeID) marshalText() (",
+		Packages: meshTests, Tests: "TestLogsAsJSON",
+	},
+	{
+		Name: "mesh-logs-a-key-twice", Rule: "no line of a log has a key twice",
+		File: "mesh/watch.go", Old: `"member", e.ID, "name"`, New: `"node", e.ID, "name"`,
+		Packages: meshTests, Tests: "TestLogsAsJSON",
+	},
+	{
+		Name: "link-remote-texts-as-they-come", Rule: "what another node says is cleaned before anybody prints it",
+		File: "internal/link/errors.go", Old: "case !unicode.IsPrint(r):", New: "case r == 0:",
+		Packages: linkTests, Tests: "TestRemoteTextIsReadable",
+	},
 }

@@ -9,6 +9,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/rand"
@@ -58,10 +59,13 @@ type Keys struct {
 // Derive computes the keys of the mesh with the given secret, name and shard
 // count by HKDF-SHA256. Nodes that agree in all three are in one mesh and
 // merge when they meet; others never do. The error is ErrSecret when secret
-// does not have SecretSize bytes.
+// does not have SecretSize bytes, or all of them are zero: nobody meant that.
 func Derive(secret []byte, meshName string, shards int) (*Keys, error) {
 	if len(secret) != SecretSize {
 		return nil, fmt.Errorf("identity: secret of %d bytes, want %d: %w", len(secret), SecretSize, ErrSecret)
+	}
+	if bytes.Count(secret, []byte{0}) == len(secret) {
+		return nil, fmt.Errorf("identity: a secret of zeros only: %w", ErrSecret)
 	}
 	root, err := hkdf.Extract(sha256.New, secret, []byte("skein mesh 1"))
 	if err != nil {

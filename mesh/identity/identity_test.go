@@ -230,3 +230,12 @@ const (
 	goldenAuthority = "c3dfd7aaa0acb725ae0d2b7cde052a7165fc04e546944848dc30b5dc7a22a9f6"
 	goldenPacket    = "f9be4e2640a51ac2c5ae6f2156ba3e619083f3f7a1c137ef8acc8982cfb9976c"
 )
+
+func TestDeriveRefusesZeros(t *testing.T) {
+	if _, err := Derive(make([]byte, SecretSize), "plant", 271); !errors.Is(err, ErrSecret) {
+		t.Errorf("all zeros: %v, want ErrSecret", err)
+	}
+	one := make([]byte, SecretSize)
+	one[31] = 1
+	derive(t, one, "plant", 271)
+}

@@ -4,6 +4,7 @@
 package view
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -17,6 +18,23 @@ type NodeID uint64
 
 // String returns the id as 16 hexadecimal digits.
 func (id NodeID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
+
+// MarshalText returns what String does: in JSON, and so in logs, an id is text. Not
+// all that reads JSON keeps numbers of 64 bits.
+func (id NodeID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText returned.
+func (id *NodeID) UnmarshalText(text []byte) error {
+	if string(text) == NodeID(0).String() {
+		*id = 0
+		return nil
+	}
+	n, err := ParseNodeID(string(text))
+	if err == nil {
+		*id = n
+	}
+	return err
+}
 
 // ParseNodeID reads what String printed.
 func ParseNodeID(s string) (NodeID, error) {
@@ -33,6 +51,17 @@ type MeshID [16]byte
 
 // String returns the id as 32 hexadecimal digits.
 func (id MeshID) String() string { return fmt.Sprintf("%x", id[:]) }
+
+// MarshalText returns what String does.
+func (id MeshID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText returned.
+func (id *MeshID) UnmarshalText(text []byte) error {
+	if n, err := hex.Decode(id[:], text[:min(len(text), 2*len(id))]); err != nil || n != len(id) || len(text) != 2*len(id) {
+		return fmt.Errorf("view: %q is not a mesh id (32 hexadecimal digits)", text)
+	}
+	return nil
+}
 
 // State is what one node knows of another right now. It is local knowledge:
 // two nodes may differ.
