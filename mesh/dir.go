@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -25,6 +26,7 @@ const (
 	identityName = "identity"
 	rosterName   = "roster"
 	storeName    = "store"
+	ballastName  = "ballast"
 	ownerName    = "OWNER" // in storeName
 	manifest     = "MANIFEST-"
 )
@@ -33,12 +35,14 @@ const (
 // together (protocol 0.1): what is in it has one NodeID, or a new one is
 // minted and the leftovers are set aside.
 type directory struct {
-	fs     vfs.FS
-	path   string
-	log    *slog.Logger
-	lock   io.Closer
-	id     wire.Identity
-	roster roster.Roster // as the last run left it
+	fs   vfs.FS
+	path string
+	log  *slog.Logger
+	lock io.Closer
+	// What must be written at every start finds room when there is none.
+	ballast *ballast
+	id      wire.Identity
+	roster  roster.Roster // as the last run left it
 }
 
 // found is what lies in a directory before anything is changed.
@@ -58,6 +62,7 @@ type found struct {
 // start. On error it leaves nothing changed but what a crash could have left.
 func openDir(fsys vfs.FS, path string, mesh view.MeshID, storing bool, log *slog.Logger) (_ *directory, err error) {
 	d := &directory{fs: fsys, path: path, log: log}
+	d.ballast = &ballast{fs: fsys, path: d.join(ballastName), log: log}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("mesh: open data directory %s: %w", path, errors.Join(err, d.close()))
@@ -88,15 +93,23 @@ func openDir(fsys vfs.FS, path string, mesh view.MeshID, storing bool, log *slog
 		return nil, err
 	}
 	if why != "" {
-		return d, d.mint(mesh, storing)
+		err = d.mint(mesh, storing)
+	} else {
+		d.id = f.id
+		d.id.Boot++
+		err = d.writeIdentity()
 	}
-	d.id = f.id
-	d.id.Boot++
-	return d, d.writeIdentity()
+	if err == nil {
+		d.ballast.load()
+	}
+	return d, err
 }
 
 func (d *directory) create() error {
-	if _, err := d.fs.Stat(d.path); err == nil {
+	if info, err := d.fs.Stat(d.path); err == nil {
+		if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
+			d.log.Warn("data directory may be written by other users of this machine, who may become this node: make it 0700", "dir", d.path, "mode", mode.String())
+		}
 		return nil
 	}
 	if err := d.fs.MkdirAll(d.path, 0o700); err != nil {
@@ -299,12 +312,19 @@ func (d *directory) end(why wire.End) error {
 }
 
 func (d *directory) writeIdentity() error {
-	return file.Write(d.fs, d.join(identityName), wire.AppendIdentity(nil, d.id))
+	return d.write(identityName, wire.AppendIdentity(nil, d.id))
 }
 
 func (d *directory) writeRoster(r roster.Roster) error {
-	return file.Write(d.fs, d.join(rosterName),
-		wire.AppendRosterFile(nil, wire.RosterFile{Mesh: d.id.Mesh, Roster: roster.Encode(r)}))
+	return d.write(rosterName, wire.AppendRosterFile(nil, wire.RosterFile{Mesh: d.id.Mesh, Roster: roster.Encode(r)}))
+}
+
+func (d *directory) write(name string, content []byte) error {
+	err := file.Write(d.fs, d.join(name), content)
+	if errors.Is(err, syscall.ENOSPC) && d.ballast.drop() {
+		err = file.Write(d.fs, d.join(name), content)
+	}
+	return err
 }
 
 func (d *directory) close() error {

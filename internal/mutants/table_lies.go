@@ -81,4 +81,19 @@ var lies = []Mutant{
 		File: "internal/link/errors.go", Old: "case !unicode.IsPrint(r):", New: "case r == 0:",
 		Packages: linkTests, Tests: "TestRemoteTextIsReadable",
 	},
+	{
+		Name: "mesh-no-ballast", Rule: "a node starts although the disk is full",
+		File: "mesh/dir.go", Old: "if errors.Is(err, syscall.ENOSPC) && d.ballast.drop() {", New: "if errors.Is(err, syscall.EDQUOT) && d.ballast.drop() {",
+		Packages: meshTests, Tests: "TestStartsOnAFullDisk",
+	},
+	{
+		Name: "mesh-ballast-once", Rule: "the room for a start on a full disk is held again when there is room",
+		File: "mesh/dir.go", Old: "		d.ballast.load()\n", New: "		if d.id.Boot == 1 {\n			d.ballast.load()\n		}\n",
+		Packages: meshTests, Tests: "TestStartsOnAFullDisk",
+	},
+	{
+		Name: "mesh-directory-of-everybody", Rule: "a directory that others may write is warned of",
+		File: "mesh/dir.go", Old: "mode&0o022 != 0", New: "mode&0o022 == 0o1000",
+		Packages: meshTests, Tests: "TestDirectoryThatOthersMayWrite",
+	},
 }
