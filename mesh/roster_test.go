@@ -104,37 +104,6 @@ func TestBookWritesBeforeUse(t *testing.T) {
 	})
 }
 
-// A mesh on which the partners of a node are many is one on which rosters
-// cost much; a mesh whose partners do not connect everybody never agrees.
-func TestPartnersConnectEverybody(t *testing.T) {
-	for size := range 40 {
-		var members []view.Member
-		for i := range size {
-			members = append(members, view.Member{ID: view.NodeID(i + 1), State: view.Alive})
-		}
-		reach := map[view.NodeID]bool{1: true}
-		for todo := []view.NodeID{1}; len(todo) > 0; todo = todo[1:] {
-			self := todo[0]
-			p := roster.Partners(view.View{Self: self, Members: members})
-			if len(p) > 6 {
-				t.Fatalf("%d partners among %d nodes", len(p), size)
-			}
-			for _, id := range p {
-				if id == self {
-					t.Fatal("a node is its own partner")
-				}
-				if !reach[id] {
-					reach[id] = true
-					todo = append(todo, id)
-				}
-			}
-		}
-		if size > 0 && len(reach) != size {
-			t.Errorf("%d of %d nodes are reached", len(reach), size)
-		}
-	}
-}
-
 func TestSeedsByMulticast(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, w *world) {
 		w.boxes[0].start()
@@ -159,3 +128,13 @@ type fixedDiscovery []netip.AddrPort
 func (d fixedDiscovery) find(context.Context) []netip.AddrPort { return d }
 
 func (d fixedDiscovery) close() error { return nil }
+
+// As many changes as members make few views, however large the roster.
+func TestViewsOfManyMembersAreFew(t *testing.T) {
+	if p := viewPause(50); p != 10*time.Millisecond {
+		t.Errorf("a view of 50 members is held back for %v", p)
+	}
+	if p := viewPause(10_000); p < 100*time.Millisecond || p > time.Second {
+		t.Errorf("a view of 10 000 members is held back for %v", p)
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/detect"
 	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -62,8 +63,12 @@ type watcher struct {
 }
 
 // viewPause is the least time between two views, so that many changes at
-// once make few of them.
-const viewPause = 10 * time.Millisecond
+// once make few of them. Each costs every part of the node a look at all members:
+// where those are thousands, as many changes as members must not make as many
+// views.
+func viewPause(members int) time.Duration {
+	return max(10*time.Millisecond, time.Duration(members)*20*time.Microsecond)
+}
 
 // contact is what is known of a member besides its state.
 type contact struct {
@@ -80,7 +85,7 @@ func newWatcher(n *Node) *watcher {
 		listed: map[view.NodeID]bool{},
 		known:  map[view.NodeID]contact{n.id: {since: n.clock.Wall()}},
 		fresh:  true,
-		shown:  -viewPause,
+		shown:  -viewPause(roster.Limit),
 	}
 	w.take(n.book.get())
 	w.publish()
@@ -111,8 +116,8 @@ func (w *watcher) run(ctx context.Context) {
 			w.step(detect.Event{Kind: detect.Tick})
 		}
 		next := w.det.Next()
-		if w.changed && n.uptime() < w.shown+viewPause {
-			next = min(next, w.shown+viewPause)
+		if due := w.shown + viewPause(w.roster.Len()); w.changed && n.uptime() < due {
+			next = min(next, due)
 		} else {
 			w.publish()
 		}

@@ -79,4 +79,24 @@ var roster = []Mutant{
 		File: "internal/roster/member.go", Old: "return e.Storing && !e.Status.Gone()", New: "return e.Storing && e.Status < view.Leaving",
 		Packages: rosterTests, Tests: "TestStoringAndPlaced",
 	},
+	{
+		Name: "roster-partners-by-place", Rule: "a join moves the partners of a few nodes only",
+		File: "internal/roster/partners.go", Old: "k := bits.Len64(uint64(m.ID - v.Self))", New: "k := bits.Len64(uint64(i + 1))",
+		Packages: rosterTests, Tests: "TestOneJoin",
+	},
+	{
+		Name: "roster-partners-few-ways-in", Rule: "news comes to a node on several ways",
+		File: "internal/roster/partners.go", Old: "nearPartners = 3", New: "nearPartners = 1",
+		Packages: rosterTests, Tests: "TestPartnersConnectAll",
+	},
+	{
+		Name: "roster-partners-dead", Rule: "the dead are no partners",
+		File: "internal/roster/partners.go", Old: " || m.State != view.Alive", New: "",
+		Packages: rosterTests, Tests: "TestPartnersLive",
+	},
+	{
+		Name: "mesh-views-of-thousands-at-once", Rule: "a large roster makes fewer views",
+		File: "mesh/watch.go", Old: "max(10*time.Millisecond, time.Duration(members)*20*time.Microsecond)", New: "10 * time.Millisecond",
+		Packages: "./mesh", Tests: "TestViewsOfMany",
+	},
 }
