@@ -54,7 +54,8 @@ type Config struct {
 
 	// CacheBytes bounds the memory for records read lately, in bytes.
 	// Half of it is for records, half for blocks of the disk's tables. Default
-	// 32 MiB. Zero means the default.
+	// 32 MiB, or less where the process may use less than 512 MiB: a sixteenth of
+	// the limit of its control group or of GOMEMLIMIT. Zero means the default.
 	CacheBytes int64
 
 	// ReserveBytes is the free disk space below which writes are refused with
@@ -139,6 +140,9 @@ type Config struct {
 	clock *clock.Clock // tests: the time; nil: the host's
 	boot  string       // tests: the machine's boot id; empty: the host's
 	block int          // tests: storage.Options.BlockBytes
+
+	memory   func() uint64 // tests: what the process may use; nil: memoryLimit
+	memTable int64         // storage.Options.MemTableBytes, by withDefaults
 }
 
 // Validate reports all faults of the configuration at once.
@@ -172,7 +176,12 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	fill(&c.CacheBytes, 32<<20)
+	if c.memory == nil {
+		c.memory = memoryLimit
+	}
+	cache, memTable := memorySizes(c.memory())
+	fill(&c.CacheBytes, cache)
+	c.memTable = scatter(memTable)
 	fill(&c.ReserveBytes, 16<<20)
 	fill(&c.AckTimeout, 500*time.Millisecond)
 	fill(&c.SyncEvery, 30*time.Second)

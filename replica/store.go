@@ -171,7 +171,8 @@ func (s *Store) openDisk(ctx context.Context) error {
 		return fmt.Errorf("replica: open: %w", err)
 	}
 	s.disk, err = storage.Open(storage.Options{
-		FS: s.cfg.fs, Dir: s.dir, CacheBytes: s.cfg.CacheBytes, Reserve: s.cfg.ReserveBytes, BlockBytes: s.cfg.block, Logger: s.log,
+		FS: s.cfg.fs, Dir: s.dir, CacheBytes: s.cfg.CacheBytes, MemTableBytes: s.cfg.memTable,
+		Reserve: s.cfg.ReserveBytes, BlockBytes: s.cfg.block, Logger: s.log,
 		OnCorrupt: func(key []byte, _ error) {
 			if at, ok := placeOf(key); ok {
 				s.repairs.lost(at)

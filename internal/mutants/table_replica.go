@@ -238,4 +238,14 @@ var replica = []Mutant{
 		File: "replica/entropy.go", Old: "wait = min(2*wait, lastEntropyRetry)", New: "wait = min(wait, lastEntropyRetry)",
 		Packages: replicaTests, Tests: "TestDamageThatStays",
 	},
+	{
+		Name: "replica-cache-ignores-memory", Rule: "caches follow the memory that there is",
+		File: "replica/sizes.go", Old: "min(int64(limit/16), fullCache)", New: "fullCache",
+		Packages: "./replica", Tests: "TestMemoryFollows",
+	},
+	{
+		Name: "replica-memory-not-asked-for", Rule: "the defaults keep to the memory that there is",
+		File: "replica/config.go", Old: "memorySizes(c.memory())", New: "memorySizes(1 << 40)",
+		Packages: "./replica", Tests: "TestDefaultsKeepTo",
+	},
 }
