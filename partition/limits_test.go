@@ -57,7 +57,7 @@ func TestElectionsOfOthersLeaveRoom(t *testing.T) {
 			<-ended
 		}
 		n := p.notices.own()
-		if _, err := wire.DecodeNoticeSwap(wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: []wire.Notice{n.Notice}})); err != nil || len(n.Standing) != maxStanding {
+		if _, err := wire.DecodeNoticeSwap(wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: []wire.Notice{n.Notice}}), func(view.NodeID, uint64, uint64) bool { return true }); err != nil || len(n.Standing) != maxStanding {
 			t.Errorf("its notice of %d: %v", len(n.Standing), err)
 		}
 		cancel()
@@ -85,5 +85,53 @@ func TestRefusedWorkIsGone(t *testing.T) {
 		default:
 			t.Error("it is waited for")
 		}
+	})
+}
+
+// Of a message of notices no more is kept than the roster has members, or asked for, and
+// no more than two are read at a time.
+func TestNoticesTakeLittleRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeMesh(3)
+		f.call = func(ctx context.Context, _ view.NodeID, _ string) ([]byte, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		p := f.open(t, func(*Config) {})
+		defer p.Close()
+		var bomb wire.NoticeSwap
+		for i := range 9000 {
+			bomb.Have = append(bomb.Have, wire.Notice{Node: view.NodeID(i%4 + 1), Boot: 1, Seq: uint64(i + 1)})
+			bomb.Want = append(bomb.Want, 1)
+		}
+		req := wire.AppendNoticeSwap(nil, bomb)
+		swap, err := wire.DecodeNoticeSwap(req, p.notices.sieve(f.view))
+		if err != nil || len(swap.Have) != 3 {
+			t.Errorf("%d notices of 3 members, %v", len(swap.Have), err)
+		}
+		serve := func() ([]byte, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return f.handlers[methodSwap](ctx, 2, req)
+		}
+		answer, err := serve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := func(view.NodeID, uint64, uint64) bool { return true }
+		if swap, err = wire.DecodeNoticeSwap(answer, all); err != nil || len(swap.Have) != 1 {
+			t.Errorf("%d notices for one that was asked for often, %v", len(swap.Have), err)
+		}
+		for range maxSwaps {
+			p.swaps <- struct{}{}
+		}
+		if _, err := serve(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a third is read: %v", err)
+		}
+		<-p.swaps
+		if _, err := serve(); err != nil {
+			t.Error(err)
+		}
+		<-p.swaps
 	})
 }

@@ -29,6 +29,7 @@ const (
 	newsPause   = 50 * time.Millisecond // news wait so long for company
 	compareMean = 20 * time.Second
 	maxSeq      = 1 << 62 // more notices than any node makes
+	maxSwaps    = 2       // messages with notices that are read at a time
 )
 
 // notices keeps the last notice of each node, its own too.
@@ -97,9 +98,7 @@ func (n *notices) take(now time.Duration, v view.View, in []wire.Notice) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, got := range in {
-		m, known := v.Member(got.Node)
-		have, ok := n.last[got.Node]
-		if !known || m.Status.Gone() || got.Boot > m.Boot || got.Seq > maxSeq || ok && !newer(got.Boot, got.Seq, have.Boot, have.Seq) {
+		if !n.takes(v, got.Node, got.Boot, got.Seq) {
 			continue
 		}
 		if got.Node == n.mine.Node {
@@ -110,6 +109,31 @@ func (n *notices) take(now time.Duration, v view.View, in []wire.Notice) {
 		n.fresh[got.Node] = true
 		signal(n.kick)
 		signal(n.heard)
+	}
+}
+
+// takes tells whether a notice would be taken in.
+func (n *notices) takes(v view.View, node view.NodeID, boot, seq uint64) bool {
+	m, known := v.Member(node)
+	have, ok := n.last[node]
+	if !known || m.Status.Gone() || boot > m.Boot || seq > maxSeq {
+		return false
+	}
+	return !ok || newer(boot, seq, have.Boot, have.Seq)
+}
+
+// sieve returns what a decoder is to keep of one message: what would be taken in, and of
+// each node one notice. So a message takes no more memory than the roster has members.
+func (n *notices) sieve(v view.View) func(node view.NodeID, boot, seq uint64) bool {
+	kept := map[view.NodeID]bool{}
+	return func(node view.NodeID, boot, seq uint64) bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if kept[node] || !n.takes(v, node, boot, seq) {
+			return false
+		}
+		kept[node] = true
+		return true
 	}
 }
 
@@ -188,11 +212,14 @@ func (n *notices) against(theirs []wire.NoticeSum) (out wire.NoticeSwap) {
 	return out
 }
 
+// some returns the notices of some nodes, each once.
 func (n *notices) some(ids []view.NodeID) (out []wire.Notice) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	given := map[view.NodeID]bool{}
 	for _, id := range ids {
-		if have, ok := n.last[id]; ok {
+		if have, ok := n.last[id]; ok && !given[id] {
+			given[id] = true
 			out = append(out, have.Notice)
 		}
 	}
@@ -213,12 +240,21 @@ func (p *Partition) serveSums(_ context.Context, _ view.NodeID, req []byte) ([]b
 }
 
 // serveSwap takes notices in and hands over those wanted.
-func (p *Partition) serveSwap(_ context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-	swap, err := wire.DecodeNoticeSwap(req)
+//
+// What is read of a message takes several times its bytes, so few are read at a time.
+func (p *Partition) serveSwap(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	select {
+	case p.swaps <- struct{}{}:
+		defer func() { <-p.swaps }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	v := p.mesh.View()
+	swap, err := wire.DecodeNoticeSwap(req, p.notices.sieve(v))
 	if err != nil {
 		return nil, err
 	}
-	p.notices.take(p.since(), p.mesh.View(), swap.Have)
+	p.notices.take(p.since(), v, swap.Have)
 	return wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: p.notices.some(swap.Want)}), nil
 }
 
@@ -282,8 +318,9 @@ func (p *Partition) compareWith(ctx context.Context, peer view.NodeID) {
 	if b, err = p.call(ctx, peer, methodSwap, wire.AppendNoticeSwap(nil, p.notices.against(theirs.Sums))); err != nil {
 		return
 	}
-	if swap, err := wire.DecodeNoticeSwap(b); err == nil {
-		p.notices.take(p.since(), p.mesh.View(), swap.Have)
+	v := p.mesh.View()
+	if swap, err := wire.DecodeNoticeSwap(b, p.notices.sieve(v)); err == nil {
+		p.notices.take(p.since(), v, swap.Have)
 	}
 }
 

@@ -36,6 +36,7 @@ type Partition struct {
 	notices *notices
 	voters  voters
 	leads   chan struct{} // capacity 1: who leads or stands here has changed
+	swaps   chan struct{} // capacity maxSwaps: messages that are read now
 	cloud   cloudReport
 	leaving atomic.Bool // the node goes for good
 	ready   atomic.Bool // the others had their time to be met
@@ -70,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 	}
 	p := &Partition{
 		cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger, id: cfg.Mesh.ID(), dir: filepath.Join(cfg.Mesh.Dir(), "partition"), started: time.Now(),
-		leads: make(chan struct{}, 1), kick: make(chan struct{}, 1), met: make(chan []view.NodeID, 1),
+		leads: make(chan struct{}, 1), swaps: make(chan struct{}, maxSwaps), kick: make(chan struct{}, 1), met: make(chan []view.NodeID, 1),
 		notices: newNotices(cfg.Mesh.ID(), self.Boot), elections: map[Election]*election{},
 		modes: notify.New(Normal),
 	}

@@ -13,12 +13,12 @@ var partitions = []Mutant{
 	},
 	{
 		Name: "partition-believes-strangers", Rule: "no notice is kept of who is not in the roster",
-		File: "partition/notices.go", Old: "if !known || m.Status.Gone() || got.Boot > m.Boot", New: "if m.Status.Gone() || known && got.Boot > m.Boot",
+		File: "partition/notices.go", Old: "if !known || m.Status.Gone() || boot > m.Boot", New: "if m.Status.Gone() || known && boot > m.Boot",
 		Packages: partitionTests, Tests: "TestFaulty",
 	},
 	{
 		Name: "partition-believes-later-lives", Rule: "no notice is believed of a life that the roster does not know of",
-		File: "partition/notices.go", Old: "got.Boot > m.Boot || ", New: "",
+		File: "partition/notices.go", Old: "boot > m.Boot || ", New: "",
 		Packages: partitionTests, Tests: "TestFaulty",
 	},
 	{
@@ -35,6 +35,21 @@ var partitions = []Mutant{
 		Name: "partition-own-voters-first", Rule: "L4: voters that others have fixed come before those named here",
 		File: "partition/voters.go", Old: "		if next.Version == 0 && p.believes(v, n.Voters) {", New: "		if next.Version > 0 && p.believes(v, n.Voters) {",
 		Packages: partitionTests, Tests: "TestVotersOfOthers",
+	},
+	{
+		Name: "partition-keeps-all-notices", Rule: "a message of notices takes no more room than the roster has members",
+		File: "partition/notices.go", Old: "if kept[node] || !n.takes(", New: "if !n.takes(",
+		Packages: partitionTests, Tests: "TestNoticesTakeLittleRoom",
+	},
+	{
+		Name: "partition-gives-a-notice-often", Rule: "a notice that is asked for often is given once",
+		File: "partition/notices.go", Old: "ok && !given[id] {", New: "ok {",
+		Packages: partitionTests, Tests: "TestNoticesTakeLittleRoom",
+	},
+	{
+		Name: "partition-reads-all-at-once", Rule: "few messages of notices are read at a time",
+		File: "partition/notices.go", Old: "	case p.swaps <- struct{}{}:\n		defer func() { <-p.swaps }()\n", New: "	case <-p.mesh.Done():\n	default:\n",
+		Packages: partitionTests, Tests: "TestNoticesTakeLittleRoom",
 	},
 	{
 		Name: "partition-believes-any-voters", Rule: "L4: no node makes itself or strangers the voters",

@@ -381,15 +381,19 @@ func AppendNoticeSwap(dst []byte, s NoticeSwap) []byte {
 	})
 }
 
-// DecodeNoticeSwap reads what AppendNoticeSwap wrote.
-func DecodeNoticeSwap(data []byte) (s NoticeSwap, err error) {
+// DecodeNoticeSwap reads what AppendNoticeSwap wrote. Of the notices it keeps those that
+// wanted says yes to, in their order: a notice in memory may take 60 times the bytes that it
+// came in.
+func DecodeNoticeSwap(data []byte, wanted func(node view.NodeID, boot, seq uint64) bool) (s NoticeSwap, err error) {
 	err = unpack(data, "notices", func(u *unpacker) {
 		u.version(partitionVersion)
 		for range u.array(MaxMembers) {
 			if u.err != nil {
 				return
 			}
-			s.Have = append(s.Have, u.notice())
+			if n := u.notice(); u.err == nil && wanted(n.Node, n.Boot, n.Seq) {
+				s.Have = append(s.Have, n)
+			}
 		}
 		s.Want = u.ids(MaxMembers)
 	})

@@ -23,7 +23,20 @@ func partitionFormats() []meshFormat {
 		format("elect-state", ElectState{Election: m, Max: 12, Grant: token.Token{Term: 12, Node: 4}, Lease: time.Minute}, appended(AppendElectState), DecodeElectState),
 		format("voters", Voters{Version: 1, IDs: []view.NodeID{1, 2, 1 << 62}}, appended(AppendVoters), DecodeVoters),
 		format("notice-sums", NoticeSums{Digest: 1 << 61, Sums: []NoticeSum{{5, 2, 70}, {1 << 63, 1, 1}}}, appended(AppendNoticeSums), DecodeNoticeSums),
-		format("notice-swap", NoticeSwap{Have: []Notice{notice, {Node: 2}}, Want: []view.NodeID{8}}, appended(AppendNoticeSwap), DecodeNoticeSwap),
+		format("notice-swap", NoticeSwap{Have: []Notice{notice, {Node: 2}}, Want: []view.NodeID{8}}, appended(AppendNoticeSwap), decodeAllNotices),
+	}
+}
+
+func decodeAllNotices(data []byte) (NoticeSwap, error) {
+	return DecodeNoticeSwap(data, func(view.NodeID, uint64, uint64) bool { return true })
+}
+
+// Notices that nobody wants are not kept while the rest is read.
+func TestUnwantedNoticesAreNotKept(t *testing.T) {
+	sent := NoticeSwap{Have: []Notice{{Node: 4, Boot: 1, Seq: 2}, {Node: 5, Boot: 3, Seq: 4}, {Node: 6}}, Want: []view.NodeID{8}}
+	got, err := DecodeNoticeSwap(AppendNoticeSwap(nil, sent), func(node view.NodeID, boot, seq uint64) bool { return node == 5 && boot == 3 && seq == 4 })
+	if err != nil || len(got.Have) != 1 || got.Have[0].Node != 5 || len(got.Want) != 1 {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -48,7 +61,7 @@ func TestPartitionDecodersRefuse(t *testing.T) {
 	add("too many voters", err)
 	_, err = DecodeNoticeSums([]byte{1, 0, 0x92, 1, 1})
 	add("part of a sum", err)
-	_, err = DecodeNoticeSwap(AppendNoticeSwap(nil, NoticeSwap{Have: []Notice{{}}}))
+	_, err = decodeAllNotices(AppendNoticeSwap(nil, NoticeSwap{Have: []Notice{{}}}))
 	add("a notice of nobody", err)
 	for what, err := range bad {
 		if !errors.Is(err, ErrMalformed) {
@@ -69,4 +82,4 @@ func FuzzDecodeVoters(f *testing.F) { fuzzMesh(f, appended(AppendVoters), Decode
 
 func FuzzDecodeNoticeSums(f *testing.F) { fuzzMesh(f, appended(AppendNoticeSums), DecodeNoticeSums) }
 
-func FuzzDecodeNoticeSwap(f *testing.F) { fuzzMesh(f, appended(AppendNoticeSwap), DecodeNoticeSwap) }
+func FuzzDecodeNoticeSwap(f *testing.F) { fuzzMesh(f, appended(AppendNoticeSwap), decodeAllNotices) }
