@@ -86,7 +86,7 @@ func (n *Node) register(method string, fn handler, kind map[string]bool) error {
 		return fmt.Errorf("%w: %.80q", ErrMethod, method)
 	}
 	if n.hasStopped() {
-		return ErrClosed
+		return n.closedError()
 	}
 	n.calls.mu.Lock()
 	defer n.calls.mu.Unlock()
@@ -123,7 +123,7 @@ func (n *Node) CallIdempotent(ctx context.Context, to view.NodeID, method string
 // callBy calls in one of the ways of the link.
 func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []byte, call func(context.Context, view.NodeID, string, []byte) ([]byte, error)) ([]byte, error) {
 	if n.hasStopped() {
-		return nil, ErrClosed
+		return nil, n.closedError()
 	}
 	var reply []byte
 	var err error
@@ -181,6 +181,8 @@ func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req 
 		return n.answerSums(req)
 	case methodSwap:
 		return n.answerSwap(ctx, from, req)
+	case methodGiveUp:
+		return n.answerGiveUp(ctx, from, req)
 	case methodReach:
 		return n.answerReach(ctx, req)
 	}

@@ -183,6 +183,10 @@ func TestNewsOfItselfStopANode(t *testing.T) {
 		bubble(t, 1, func(t *testing.T, w *world) {
 			b := w.boxes[0]
 			n := b.start()
+			other := someEntry(7, view.Active) // the only other member, so nobody says otherwise
+			if err := n.learn(t.Context(), 7, []wire.Member{wire.Member(other)}); err != nil {
+				t.Fatal(err)
+			}
 			e, _ := n.book.get().Get(n.ID())
 			c.change(&e)
 			if err := n.learn(t.Context(), 7, []wire.Member{wire.Member(e)}); err != nil {

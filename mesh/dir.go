@@ -88,6 +88,11 @@ func openDir(fsys vfs.FS, path string, mesh view.MeshID, storing bool, log *slog
 	keepRoster := f.rosterErr == nil && f.rosterMesh == mesh
 	if keepRoster {
 		d.roster = f.roster
+		if f.idErr == nil && f.id.End == wire.EndRolled {
+			// Another node runs under the old id, or did later than this directory
+			// says: what was claimed of it here is not to be spread.
+			d.roster = d.roster.Without(f.id.Node)
+		}
 	}
 	if err := d.setAside(f, why, keepRoster); err != nil {
 		return nil, err

@@ -21,7 +21,9 @@ const methodEvict = adminPrefix + "evict"
 // stop it first, or have it Leave. ErrNoMember: there is none of that id.
 //
 // Nobody is evicted by time alone. A member that was evicted in a part of a cut
-// mesh is evicted everywhere when the parts meet.
+// mesh is evicted everywhere when the parts meet: if it runs in another part, once
+// two members that store say so there. A node that stores nothing cannot give up
+// one that others reach.
 func (n *Node) Evict(ctx context.Context, id view.NodeID) error {
 	m, ok := n.View().Member(id)
 	switch {
@@ -29,6 +31,12 @@ func (n *Node) Evict(ctx context.Context, id view.NodeID) error {
 		return fmt.Errorf("%w: %v", ErrNoMember, id)
 	case id == n.id || m.State == view.Alive || m.State == view.Suspect:
 		return fmt.Errorf("%w: %v", ErrInContact, id)
+	}
+	if !n.cfg.Storing {
+		// Others do not take its word against that of a node that runs.
+		if w, err := n.Confirm(ctx, id); err == nil && w.Reached > 0 {
+			return fmt.Errorf("%w: others reach %v; evict it at a node that stores", ErrInContact, id)
+		}
 	}
 	err := n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) { return r.Move(id, view.Evicted) })
 	if err != nil {
@@ -38,6 +46,7 @@ func (n *Node) Evict(ctx context.Context, id view.NodeID) error {
 		return fmt.Errorf("mesh: evict: %w", err)
 	}
 	n.log.Warn("member was given up for good", "member", id, "name", m.Name)
+	n.giveUpAll(ctx, id)
 	n.tellAll(ctx)
 	return nil
 }

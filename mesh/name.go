@@ -129,7 +129,7 @@ func (n *Node) oust(ctx context.Context, old view.NodeID) error {
 		return r, err
 	})
 	if err == nil {
-		n.log.Warn("node is evicted: this one took over its name", "node", old, "name", n.cfg.Name)
+		n.log.Warn("node is evicted: this one took over its name", "member", old, "name", n.cfg.Name)
 	}
 	return err
 }

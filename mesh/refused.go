@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/link"
@@ -81,7 +80,7 @@ func (n *Node) yieldsByRun(h wire.Hello, prevails bool) bool {
 func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
 	e, known := n.book.get().Get(by)
 	member := by == n.id || known && !e.Status.Gone()
-	if n.clients.has(by) || !member && n.met.Load() {
+	if !member && n.met.Load() {
 		n.log.Debug("refused by one that is no member", "peer", by, "error", r)
 		return false
 	}
@@ -142,7 +141,7 @@ func (n *Node) settleDoubt(ctx context.Context, by view.NodeID, why error, end w
 	accept, refuse := n.poll(ctx, n.others(by))
 	switch {
 	case ctx.Err() != nil && n.hasStopped():
-	case accept > 0 && (refuse == 0 || end == wire.Running):
+	case len(accept) > 0 && (len(refuse) == 0 || end == wire.Running):
 		n.log.Warn("a member refuses this node, others do not", "by", by, "error", why)
 		n.rivals.stays()
 	default:
@@ -168,25 +167,25 @@ func (n *Node) others(but view.NodeID) (out []view.NodeID) {
 	return out[:min(len(out), maxAsked)]
 }
 
-// poll exchanges rosters with members, and counts how many take this node for what
-// it says that it is and how many refuse it for good.
-func (n *Node) poll(ctx context.Context, members []view.NodeID) (accept, refuse int) {
+// poll exchanges rosters with members, and tells who takes this node for what it
+// says that it is and who refuses it for good.
+func (n *Node) poll(ctx context.Context, members []view.NodeID) (accept, refuse []view.NodeID) {
 	var all sync.WaitGroup
-	var yes, no atomic.Int32
-	for _, id := range members {
-		all.Go(func() {
-			var refused *link.RefusedError
-			err := n.exchange(ctx, id)
-			switch {
-			case err == nil:
-				yes.Add(1)
-			case errors.As(err, &refused) && endsNode(refused.Code):
-				no.Add(1)
-			}
-		})
+	errs := make([]error, len(members))
+	for i, id := range members {
+		all.Go(func() { errs[i] = n.exchange(ctx, id) })
 	}
 	all.Wait()
-	return int(yes.Load()), int(no.Load())
+	for i, err := range errs {
+		var refused *link.RefusedError
+		switch {
+		case err == nil:
+			accept = append(accept, members[i])
+		case errors.As(err, &refused) && endsNode(refused.Code):
+			refuse = append(refuse, members[i])
+		}
+	}
+	return accept, refuse
 }
 
 // endsNode tells whether a refusal says that a node must not go on.

@@ -71,6 +71,9 @@ func TestRefusalOfAClientDoesNotCount(t *testing.T) {
 				t.Fatalf("greeting: %v", err)
 			}
 			w.undisturbedBy("a client that says "+code, b)
+			w.boxes[1].kill() // nobody is there to say otherwise
+			b.node.refused(77, &link.RefusedError{Code: code, Text: "stop"})
+			w.undisturbedBy("one that is no member and says "+code, b)
 		})
 	}
 }
@@ -108,5 +111,35 @@ func TestNameOfARunningNodeIsNotTaken(t *testing.T) {
 			cancel()
 		}
 		w.undisturbedBy("a newcomer under its name", b)
+	})
+}
+
+// A program may end, or start anew, as soon as it hears that the node has stopped.
+// Whoever calls the node then is told why it stopped.
+func TestDoneComesAfterTheMark(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		b := w.boxes[0]
+		n := b.start()
+		marked := make(chan wire.End, 1)
+		go func() {
+			<-n.Done()
+			_, err := b.fs.Stat("/data/identity")
+			d := &directory{fs: b.fs, path: "/data", log: w.log}
+			f, lookErr := d.look()
+			if err = errors.Join(err, lookErr); err != nil {
+				t.Error(err)
+			}
+			marked <- f.id.End
+		}()
+		n.fail(ErrEvicted, wire.EndEvicted)
+		if end := <-marked; end != wire.EndEvicted {
+			t.Errorf("the directory says %v when the node is done", end)
+		}
+		if err := n.Handle("x", echo); !errors.Is(err, ErrClosed) || !errors.Is(err, ErrEvicted) {
+			t.Errorf("Handle: %v", err)
+		}
+		if _, err := n.Call(t.Context(), n.ID(), "x", nil); !errors.Is(err, ErrClosed) || !errors.Is(err, ErrEvicted) {
+			t.Errorf("Call: %v", err)
+		}
 	})
 }

@@ -59,6 +59,7 @@ type Node struct {
 	met       atomic.Bool // another node has admitted this run
 	admits    admissions
 	rivals    rivals
+	hearsay   hearsay
 	doubts    atomic.Bool // one is being looked into
 	mdns      discovery   // nil unless wanted and available
 
@@ -278,6 +279,14 @@ func (n *Node) stopError() error {
 	return ErrClosed
 }
 
+// closedError is ErrClosed, with the reason if the node stopped by itself.
+func (n *Node) closedError() error {
+	if n.err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, n.err)
+	}
+	return ErrClosed
+}
+
 // Close stops the node and waits for all that it started. The mesh keeps its
 // place: it is a node that went down, and may be started again. Close may be
 // called more than once; it must not be called by a handler or a hook.
@@ -294,17 +303,22 @@ func (n *Node) fail(err error, end wire.End) {
 	n.stop(err, end)
 }
 
-// stop begins to stop the node and does not wait.
+// stop begins to stop the node and does not wait for that. That its identity may
+// not be used again is on disk before anybody hears that the node has stopped: the
+// program may end at once.
 func (n *Node) stop(err error, end wire.End) {
 	n.stopOnce.Do(func() {
 		n.err = err
+		if end != wire.Running {
+			n.warn("data directory could not be marked as "+end.String(), n.dir.end(end))
+		}
 		close(n.done)
-		go n.shutdown(end)
+		go n.shutdown()
 	})
 }
 
 // shutdown ends everything in the reverse order of open.
-func (n *Node) shutdown(end wire.End) {
+func (n *Node) shutdown() {
 	defer close(n.stopped)
 	n.work.Cancel()
 	if n.mdns != nil {
@@ -322,9 +336,6 @@ func (n *Node) shutdown(end wire.End) {
 	}
 	n.work.Close()
 	n.views.Close()
-	if end != wire.Running {
-		n.warn("data directory could not be marked as "+end.String(), n.dir.end(end))
-	}
 	n.warn("data directory was not unlocked", n.dir.close())
 }
 

@@ -107,13 +107,18 @@ func (n *Node) answerSwap(ctx context.Context, from view.NodeID, req []byte) ([]
 	return wire.AppendRosterSwap(nil, reply), nil
 }
 
-// learn takes in entries that a peer sent, once they are on disk.
+// learn takes in entries that a peer sent, once they are on disk. What it says of
+// one that runs, against its own word, is looked into first.
 func (n *Node) learn(ctx context.Context, from view.NodeID, members []wire.Member) error {
 	in, err := roster.FromMembers(members)
 	if err != nil {
 		return fmt.Errorf("from node %v: %w", from, err)
 	}
-	return n.book.merge(ctx, in)
+	take, doubts := n.book.get().Hear(from, in, func(id view.NodeID) bool { return id == n.id || n.alive(id) })
+	for _, e := range doubts {
+		n.wonder(from, e)
+	}
+	return n.book.merge(ctx, take)
 }
 
 // keepExchanging passes news on to a few nodes soon, and compares rosters

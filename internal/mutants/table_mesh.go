@@ -108,18 +108,33 @@ var mesh = []Mutant{
 	},
 	{
 		Name: "mesh-namesakes-obey-each-other", Rule: "of two new nodes of one name exactly one goes on",
-		File: "mesh/refused.go", Old: "both && prevails(instance)", New: "both && !both",
+		File: "mesh/refused.go", Old: "both && prevails(instance)", New: "both && instance == 0 && prevails(instance)",
 		Packages: meshTests, Tests: "TestTwoNewNodesOfOneName",
 	},
 	{
 		Name: "mesh-one-refusal-ends-a-node", Rule: "what one member says of this node is a hint",
-		File: "mesh/refused.go", Old: "case accept > 0 && (refuse == 0", New: "case accept < 0 && (refuse == 0",
+		File: "mesh/refused.go", Old: "case len(accept) > 0 && (len(refuse) == 0", New: "case len(accept) < 0 && (len(refuse) == 0",
 		Packages: meshTests, Tests: "TestRefusalIsAHint",
 	},
 	{
 		Name: "mesh-heeds-clients", Rule: "what one that is no member says of this node does not count",
-		File: "mesh/watch.go", Old: "known || id == n.id {\n\t\t\tn.refused(id", New: "known || id != 0 {\n\t\t\tn.fail(err, wire.EndEvicted)\n\t\t\tn.refused(id",
+		File: "mesh/refused.go", Old: "if !member && n.met.Load() {", New: "if by == 0 && member {",
 		Packages: meshTests, Tests: "TestRefusalOfAClient",
+	},
+	{
+		Name: "mesh-evicts-on-hearsay", Rule: "what one member says of another that runs does not count against that one's word",
+		File: "internal/roster/hear.go", Old: "if advances(e, known) && alive(e.ID) {", New: "if advances(e, known) && len(doubts) > 9 {",
+		Packages: meshTests, Tests: "TestHearsayDoesNotEvict",
+	},
+	{
+		Name: "mesh-copy-speaks-of-the-original", Rule: "what a copy claimed under the id of the original is not spread by the node that it becomes",
+		File: "mesh/dir.go", Old: "f.id.End == wire.EndRolled {", New: "f.id.End > wire.EndRolled {",
+		Packages: meshTests, Tests: "TestCloneOfRunningNodeIsRefused",
+	},
+	{
+		Name: "mesh-done-before-the-mark", Rule: "an identity that may not be used again is marked before anybody hears that the node stopped",
+		File: "mesh/start.go", Old: "if end != wire.Running {", New: "if end > wire.EndRolled {",
+		Packages: meshTests, Tests: "TestDoneComesAfterTheMark",
 	},
 	{
 		Name: "mesh-client-is-a-node", Rule: "who only asks may not change the roster",

@@ -55,6 +55,16 @@ var roster = []Mutant{
 		Packages: rosterTests, Tests: "TestOneOfTwoPrevails",
 	},
 	{
+		Name: "roster-sensors-evict", Rule: "members that store nothing do not say of one that runs that it is gone",
+		File: "internal/roster/hear.go", Old: "id != about && e.Storing &&", New: "id != about &&",
+		Packages: rosterTests, Tests: "TestBelieve",
+	},
+	{
+		Name: "roster-any-jump-of-boots", Rule: "a boot out of all reason is not believed of anybody",
+		File: "internal/roster/hear.go", Old: "e.Boot-known.Boot > maxJump", New: "e.Boot-known.Boot > 1<<63",
+		Packages: rosterTests, Tests: "TestHear",
+	},
+	{
 		Name: "roster-old-boot-admitted", Rule: "a disk that was rolled back is refused (protocol A.5)",
 		File: "internal/roster/member.go", Old: "case known && e.Boot < old.Boot:", New: "case false:",
 		Packages: rosterTests, Tests: "TestAdmit",

@@ -89,6 +89,16 @@ func (r Roster) With(e Entry) (Roster, bool, error) {
 	return Roster{slices.Insert(slices.Clone(r.entries), i, e)}, true, nil
 }
 
+// Without returns the roster without what it says of one node: for one whose own
+// word on that is not to be believed, and will be heard from others.
+func (r Roster) Without(id view.NodeID) Roster {
+	i, ok := r.find(id)
+	if !ok {
+		return r
+	}
+	return Roster{slices.Delete(slices.Clone(r.entries), i, i+1)}
+}
+
 // Move returns the roster with the status of a node moved forward to s. Going
 // back, or staying, changes nothing.
 func (r Roster) Move(id view.NodeID, s view.Status) (Roster, error) {
