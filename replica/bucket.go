@@ -42,7 +42,11 @@ func (s *Store) Bucket(ctx context.Context, name string, cfg BucketConfig) (*Buc
 	if !too {
 		return nil, err
 	}
-	return &Bucket{s: s, b: s.buckets.add(def), cfg: cfg}, err
+	b, clash := s.buckets.add(def)
+	if clash != nil {
+		return nil, clash
+	}
+	return &Bucket{s: s, b: b, cfg: cfg}, err
 }
 
 // Name returns the bucket's name.
@@ -81,13 +85,17 @@ type DeleteOptions struct {
 // Put writes a value. value stays the caller's. It returns ErrDegraded beside
 // a valid Result when the write is kept on fewer stores than asked for. On
 // ErrUnavailable, or when ctx ends, the write may or may not have been kept:
-// writing again is safe, it replaces what the first attempt left.
+// writing again is safe, it replaces what the first attempt left. The key must
+// not be empty; one that an older version has written can be read and deleted.
 //
 // On a node that stores nothing a write that no store takes, or before which
 // others of the key wait, is kept in the node's outbox: see Result.Queued.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOptions) (Result, error) {
 	if opts == nil {
 		opts = &PutOptions{}
+	}
+	if key == "" {
+		return Result{}, errEmptyKey
 	}
 	if len(value) > b.cfg.MaxValue {
 		return Result{}, tooLarge("value", len(value), b.cfg.MaxValue)

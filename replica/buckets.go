@@ -1,13 +1,17 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -62,12 +66,19 @@ func bucketID(def []byte) uint64 {
 	return id
 }
 
-// add makes a definition known here and returns its bucket.
-func (r *buckets) add(def wire.BucketDef) *bucket {
-	id := bucketID(wire.AppendBucketDef(nil, &def))
+// add makes a definition known here and returns its bucket. It fails with
+// ErrBucketConflict when another definition has the id: that is a hash for which
+// a name can be computed, and who knows one must not get at another bucket's data
+// by it.
+func (r *buckets) add(def wire.BucketDef) (*bucket, error) {
 	r.mu.Lock()
+	id, err := r.idOf(&def)
 	b := r.byID(id)
 	added := b == nil
+	if err != nil {
+		r.mu.Unlock()
+		return nil, err
+	}
 	if added {
 		b = &bucket{id: id, def: def}
 		all := maps.Clone(*r.all.Load())
@@ -80,7 +91,39 @@ func (r *buckets) add(def wire.BucketDef) *bucket {
 		r.s.entropy.all()
 		r.s.hints.wake()
 	}
-	return b
+	return b, nil
+}
+
+// idOf returns the id of a definition, unless another one has it.
+func (r *buckets) idOf(def *wire.BucketDef) (uint64, error) {
+	text := wire.AppendBucketDef(nil, def)
+	id := bucketID(text)
+	if b := r.byID(id); b != nil && !bytes.Equal(wire.AppendBucketDef(nil, &b.def), text) {
+		return id, fmt.Errorf("%w: %q would be bucket %016x, which is %q", ErrBucketConflict, def.Name, id, b.def.Name)
+	}
+	return id, nil
+}
+
+// admit tells why a write to the system bucket may not define what it says.
+func (r *buckets) admit(w *reconcile.Write) error {
+	if w.Tomb {
+		return nil
+	}
+	def, err := wire.DecodeBucketDef(w.Value)
+	if err != nil {
+		return fmt.Errorf("replica: bucket definition: %w", err)
+	}
+	_, err = r.idOf(&def)
+	return err
+}
+
+// checkName refuses the name of a new bucket that could not be shown or typed.
+func checkName(name string) error {
+	bad := func(c rune) bool { return !unicode.IsPrint(c) }
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, bad) {
+		return fmt.Errorf("%w: the name %q is not all printable characters", ErrBadBucket, name)
+	}
+	return nil
 }
 
 // conflict tells whether a name is defined in two ways.
@@ -100,7 +143,10 @@ func (r *buckets) defined(name string, it version.Item) []*bucket {
 			r.s.log.Error("bucket definition does not read", "bucket", name, "err", err)
 			continue
 		}
-		if b := r.add(def); !slices.Contains(out, b) {
+		b, err := r.add(def)
+		if err != nil {
+			r.s.log.Error("bucket definition is not taken in", "bucket", name, "err", err)
+		} else if !slices.Contains(out, b) {
 			out = append(out, b)
 		}
 	}
@@ -149,8 +195,18 @@ func (r *buckets) define(ctx context.Context, b *bucket) (too bool, err error) {
 	case len(in) > 0:
 		return slices.Contains(in, r.byID(b.id)), fmt.Errorf("%w: %q", ErrBucketConflict, b.def.Name)
 	}
+	// An older version may have defined such a bucket, which stays open.
+	if err := checkName(b.def.Name); err != nil {
+		return false, err
+	}
+	if _, err := r.idOf(&b.def); err != nil {
+		return false, err
+	}
 	seen := reconcile.SeenOf(read.Item)
 	_, err = r.s.put(ctx, r.definition(b, at, &seen))
+	if errors.Is(err, ErrBucketConflict) {
+		return false, err
+	}
 	if errors.Is(err, ErrDegraded) || errors.Is(err, ErrUnavailable) {
 		// It will be told to each store that turns out not to know it.
 		err = nil

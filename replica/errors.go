@@ -23,6 +23,9 @@ var (
 	ErrBadBucket = errors.New("replica: bad bucket definition")
 )
 
+// errEmptyKey: nobody means to write under no key.
+var errEmptyKey = errors.New("replica: the key is empty")
+
 // Errors of operations.
 var (
 	// ErrNotFound: no live value. The Item beside it carries the context.

@@ -148,7 +148,11 @@ func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad 
 
 // deliverOp makes one operation a write of this store, as outbox.hand does.
 func (im *imports) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp, seen map[uint64]reconcile.Seen) error {
-	b := &Bucket{s: im.s, b: im.s.buckets.add(rec.Bucket)}
+	known, err := im.s.buckets.add(rec.Bucket)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNever, err)
+	}
+	b := &Bucket{s: im.s, b: known}
 	all := join(reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}, seen[rec.Follows])
 	q, err := b.request(rec.Key, reconcile.Write{Seen: &all, Value: rec.Value, Tomb: rec.Tomb, TTL: int64(rec.TTL)}, Level(rec.Level), int(rec.MinDurable))
 	if err != nil {

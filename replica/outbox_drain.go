@@ -141,7 +141,11 @@ func (o *outbox) hand(ctx context.Context, op replicate.OutboxOp) (footing, erro
 	if err != nil {
 		return footing{}, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	b := &Bucket{s: o.s, b: o.s.buckets.add(rec.Bucket)}
+	known, err := o.s.buckets.add(rec.Bucket)
+	if err != nil {
+		return footing{}, err
+	}
+	b := &Bucket{s: o.s, b: known}
 	q, err := b.request(rec.Key, reconcile.Write{
 		Seen: &reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}, Value: rec.Value, Tomb: rec.Tomb, TTL: int64(rec.TTL),
 	}, Level(rec.Level), int(rec.MinDurable))

@@ -42,6 +42,9 @@ func newRepairs(s *Store) *repairs {
 
 // push sends the merge of a read to the homes whose replies were behind it.
 func (r *repairs) push(at place, merged version.Item, stamp purge.Stamp, behind []view.NodeID) {
+	if r.s.disk == nil {
+		return // stores take items from stores alone; they compare among themselves
+	}
 	raw := wire.AppendItem(make([]byte, 0, wire.ItemSize(&merged)), &merged)
 	for _, id := range behind {
 		if id == r.s.id {

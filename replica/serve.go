@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ func (s *Store) serve() error {
 		wire.MethodHeld:    {s.serveHeld, s.mesh.Handle},
 	}
 	for method, h := range handlers {
+		// What a client's node may ask for, and what only stores have to say to each
+		// other: a merge can cover all that there is.
+		open := method == wire.MethodPut || method == wire.MethodRead || method == wire.MethodClock
 		guarded := func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 			if s.disk == nil {
 				return nil, errors.New("replica: this node stores nothing")
@@ -49,8 +53,12 @@ func (s *Store) serve() error {
 				return nil, ErrClosed
 			}
 			defer s.leave()
-			if _, member := s.layout.Load().inMesh[from]; !member {
+			lay := s.layout.Load()
+			if _, member := lay.inMesh[from]; !member {
 				return nil, errStranger // it must not get anything before it counts in a purge
+			}
+			if _, stores := slices.BinarySearch(lay.members, from); !stores && !open {
+				return nil, fmt.Errorf("%w: %s", errNoStore, method)
 			}
 			s.silence.note(from, true)
 			return h.handler(ctx, from, req)
@@ -64,6 +72,9 @@ func (s *Store) serve() error {
 
 // errStranger: the roster here does not know who asks.
 var errStranger = errors.New("replica: not known to belong to the mesh yet")
+
+// errNoStore: the roster says that who asks stores nothing.
+var errNoStore = errors.New("replica: only a storing node may ask for this")
 
 // answerable is the context of a handler that may answer later, see Mesh.
 type answerable interface {
@@ -259,6 +270,13 @@ func (s *Store) mayCoordinate(q *request, size int) error {
 	switch {
 	case q.bucket == nil:
 		return errUnknownBucket
+	}
+	if q.bucket.system {
+		if err := s.buckets.admit(&q.write); err != nil {
+			return err
+		}
+	}
+	switch {
 	case !s.takeIn():
 		return errLeaving
 	case !s.makeRoom(&s.gate.clients, size):
@@ -283,6 +301,8 @@ func codeOf(err error) wire.Code {
 		return wire.CodeUnknownBucket
 	case errors.Is(err, ErrSiblingLimit):
 		return wire.CodeSiblings
+	case errors.Is(err, ErrBucketConflict):
+		return wire.CodeConflict
 	case errors.Is(err, ErrStorageFull):
 		return wire.CodeFull
 	case errors.Is(err, ErrStorage):
@@ -301,6 +321,8 @@ func codeError(c wire.Code, text string) error {
 		return overload{retryAfter}
 	case wire.CodeSiblings:
 		return fmt.Errorf("%w: %s", ErrSiblingLimit, text)
+	case wire.CodeConflict:
+		return fmt.Errorf("%w: %s", ErrBucketConflict, strings.TrimPrefix(text, ErrBucketConflict.Error()+": "))
 	case wire.CodeClock: // of a store that still leaves it to others when its clock is ahead
 		return fmt.Errorf("%w: %w: %s", errElsewhere, ErrClockSkew, text)
 	case wire.CodeFull:

@@ -54,6 +54,7 @@ const (
 	CodeSiblings  // too many concurrent values
 	CodeClock     // the store's clock is off
 	CodeLate      // the request came after its deadline
+	CodeConflict  // another bucket has the id
 	codeEnd
 )
 
