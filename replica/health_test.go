@@ -29,6 +29,18 @@ func wantProblem(t *testing.T, s *Store, words ...string) {
 	}
 }
 
+// wantNoProblem looks for a problem that must not be told.
+func wantNoProblem(t *testing.T, s *Store, words string) {
+	t.Helper()
+	h, err := s.Health(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(h.Problems, func(p string) bool { return strings.Contains(p, words) }) {
+		t.Errorf("problems %q, want none with %q", h.Problems, words)
+	}
+}
+
 // Health tells what is wrong by the names of nodes, and what to do about it.
 func TestHealthInWords(t *testing.T) {
 	bubble(t, 5, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {

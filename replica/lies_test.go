@@ -3,12 +3,14 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // A node that stores nothing cannot wipe a key by an item whose context covers
@@ -115,5 +117,132 @@ func TestEmptyKeyAndUnprintableName(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		mustPut(t, openBucket(t, nodes[1].store, old.Name, BucketConfig{}), "k", "v")
+	})
+}
+
+// forged is a context that a client has made up, for it is guarded by a checksum
+// alone.
+func forged(t *testing.T, b *Bucket, key string, seen version.Context, date version.HLC) Context {
+	t.Helper()
+	var c Context
+	if err := c.UnmarshalBinary(wire.AppendContext(nil, seen, date, b.b.id, key)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A date at the end of time, by a client or even by a store, leaves a key that can
+// be written and deleted.
+func TestForgedDate(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		mustPut(t, buckets[0], "written", "v")
+		time.Sleep(time.Second)
+		for _, key := range []string{"written", "new"} {
+			c := forged(t, buckets[0], key, nil, version.Limit-1)
+			if _, err := buckets[0].Put(ctx, key, []byte("forged"), &PutOptions{Context: c}); err != nil {
+				t.Error(err)
+			}
+			for k, it := range dump(t, nodes[0].store) {
+				if it.HLC.Millis() > time.Now().Add(time.Hour).UnixMilli() {
+					t.Errorf("%q is dated %v", k, time.UnixMilli(it.HLC.Millis()).UTC())
+				}
+			}
+		}
+		// One that got in, by an older version.
+		at := nodes[0].store.place(buckets[0].b.id, "dated")
+		a := version.Actor{Store: 99, Session: 1, Seq: 1}
+		it := version.Item{Ctx: version.Context{{A: a, N: 1}}, HLC: version.Limit - 1, Sibs: []version.Sibling{{Dot: version.Dot{A: a, N: 1}, HLC: version.Limit - 1, Value: []byte("dated")}}}
+		for _, n := range nodes {
+			if _, err := n.store.acceptAll(ctx, []arrival{{at: at, item: it, raw: wire.AppendItem(nil, &it)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, key := range []string{"written", "new", "dated"} {
+			for i, b := range buckets {
+				got, err := b.Get(ctx, key, nil)
+				if err != nil {
+					t.Fatalf("%s: %v", key, err)
+				}
+				if _, err := b.Put(ctx, key, []byte("later"), &PutOptions{Context: got.Context}); err != nil {
+					t.Errorf("%s at %d: %v", key, i, err)
+				}
+				wantValue(t, b, key, "later")
+			}
+			mustDelete(t, buckets[1], key)
+			time.Sleep(time.Second)
+			wantNotFound(t, buckets[2], key)
+		}
+	})
+}
+
+// A context that covers what a store has yet to write drops nothing of it.
+func TestForgedFuture(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		before := mustPut(t, buckets[2], "other", "v")
+		mustPut(t, buckets[0], "k", "old")
+		time.Sleep(time.Second)
+		var all version.Context
+		for _, n := range nodes {
+			session := n.store.writer.Session()
+			for seq := range uint32(50) {
+				all = all.With(version.Actor{Store: uint64(n.id), Session: session, Seq: seq + 1}, 1000)
+			}
+		}
+		if !all.Covers(before.Dot) && before.Dot.A.Store == uint64(nodes[2].id) {
+			t.Fatal("the forged context does not cover what it is to cover")
+		}
+		net.split(true, nodes[2].id)
+		time.Sleep(time.Second)
+		c := forged(t, buckets[0], "k", all, 0)
+		if _, err := buckets[0].Put(ctx, "k", []byte("forged"), &PutOptions{Context: c}); err != nil && !errors.Is(err, ErrDegraded) {
+			t.Fatal(err)
+		}
+		if r, err := buckets[2].Put(ctx, "k", []byte("precious"), nil); r.Durable == 0 {
+			t.Fatal(err)
+		}
+		net.heal()
+		time.Sleep(time.Minute)
+		for i, b := range buckets {
+			got, err := b.Get(ctx, "k", nil)
+			var values []string
+			for _, v := range got.Siblings() {
+				values = append(values, string(v))
+			}
+			if err != nil || !slices.Contains(values, "precious") {
+				t.Errorf("node %d has %q, %v", i, values, err)
+			}
+		}
+	})
+}
+
+// A write with the context of what the store that coordinates it has missed
+// replaces that: the others are asked before any of the context is cut.
+func TestContextOfALostCopy(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		for i := range 9 {
+			key := fmt.Sprint("k", i)
+			old := mustPut(t, buckets[0], key, "old")
+			time.Sleep(time.Second)
+			missed := buckets[i%3]
+			loseHere(t, missed.s, missed.b.id, key)
+			q, err := missed.request(key, testWrite("new", 0), Quorum, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.write.Seen = old.Context.seen
+			if _, err := missed.s.coordinate(ctx, q); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			for _, b := range buckets {
+				got, err := b.Get(ctx, key, nil)
+				if v, _ := got.Value(); err != nil || string(v) != "new" || len(got.Siblings()) != 1 {
+					t.Errorf("%s: %q of %q, %v", key, v, got.Siblings(), err)
+				}
+			}
+		}
 	})
 }

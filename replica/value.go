@@ -41,7 +41,8 @@ func (l Level) core() (replicate.Level, error) {
 // write that carries it replaces exactly that; a write without one (the zero
 // Context) replaces whatever the store that coordinates it knows. It is
 // opaque, small, and may be sent through clients as bytes or text. It belongs
-// to one key of one bucket.
+// to one key of one bucket. What no store in reach knows of it does not count: the
+// write then stands beside what it was to replace.
 type Context struct {
 	seen  *reconcile.Seen // as read; nil: see token
 	of    uint64          // bucket the key is in

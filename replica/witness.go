@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -58,19 +59,45 @@ func (q *inquests) ask() {
 	q.unconfirmed.Store(&said)
 }
 
-// problems tells of stores that are down as seen from here, and why no copies are
-// made in their place.
-func (q *inquests) problems(say func(string, ...any)) {
-	s := q.s
-	var cut []view.NodeID
-	for _, m := range s.mesh.View().Members {
-		if m.Unreachable && !m.Status.Gone() {
+// goneAfter is longer than nodes take to hear that one is down: until then that
+// others list it says nothing.
+const goneAfter = 30 * time.Second
+
+// silent tells of members that do not answer although they are not known to be
+// down.
+func (q *inquests) silent(say func(string, ...any)) {
+	var cut, fresh, alone []view.NodeID
+	all := q.s.mesh.View().Members
+	for _, m := range all {
+		witness := func(o view.Member) bool {
+			return o.ID != q.s.id && o.ID != m.ID && o.State == view.Alive && !o.Unreachable && !o.Status.Gone()
+		}
+		switch {
+		case !m.Unreachable || m.Status.Gone():
+		case !slices.ContainsFunc(all, witness):
+			alone = append(alone, m.ID)
+		case q.s.cfg.clock.Wall().Sub(m.Since) < goneAfter:
+			fresh = append(fresh, m.ID)
+		default:
 			cut = append(cut, m.ID)
 		}
 	}
 	if len(cut) > 0 {
-		say("%s cannot be reached from here, but others say that it lives: mend the link between it and this node", s.names(cut))
+		say("%s cannot be reached from here, but others say that it lives: mend the link between it and this node", q.s.names(cut))
 	}
+	if len(fresh) > 0 {
+		say("%s does not answer since a moment ago: whether it is down, or the link between it and this node, will be known soon", q.s.names(fresh))
+	}
+	if len(alone) > 0 {
+		say("%s does not answer, and nobody else is there to say whether it lives: see whether it runs, and whether the link between it and this node works", q.s.names(alone))
+	}
+}
+
+// problems tells of stores that are down as seen from here, and why no copies are
+// made in their place.
+func (q *inquests) problems(say func(string, ...any)) {
+	s := q.s
+	q.silent(say)
 	said := q.unconfirmed.Load()
 	if said == nil {
 		return

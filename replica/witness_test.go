@@ -123,10 +123,29 @@ func TestHealthTellsOfABrokenLink(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		v := nodes[0].View()
 		v.Members = append([]view.Member(nil), v.Members...)
+		name := "node-" + nodes[1].id.String() + " "
 		v.Members[1].State, v.Members[1].Unreachable = view.Suspect, true
+		v.Members[1].Since = time.Now().Add(-time.Minute)
 		nodes[0].views.Set(v)
-		wantProblem(t, nodes[0].store, "node-"+nodes[1].id.String()+" ", "cannot be reached from here", "mend the link")
+		wantProblem(t, nodes[0].store, name, "cannot be reached from here", "others say that it lives: mend the link")
 		wantProblem(t, nodes[1].store)
+
+		// What others say is that they have not heard of it yet.
+		v.Members = append([]view.Member(nil), v.Members...)
+		v.Members[1].Since = time.Now()
+		nodes[0].views.Set(v)
+		wantProblem(t, nodes[0].store, name, "whether it is down", "will be known soon")
+		wantNoProblem(t, nodes[0].store, "others say")
+
+		// There are no others.
+		for _, state := range []view.State{view.Failed, view.Suspect} {
+			v.Members = append([]view.Member(nil), v.Members...)
+			v.Members[1].Since = time.Now().Add(-time.Minute)
+			v.Members[2].State, v.Members[2].Unreachable = state, state == view.Suspect
+			nodes[0].views.Set(v)
+			wantProblem(t, nodes[0].store, name, "nobody else is there to say whether it lives")
+			wantNoProblem(t, nodes[0].store, "others say")
+		}
 	})
 }
 

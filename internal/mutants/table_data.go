@@ -37,4 +37,39 @@ var data = []Mutant{
 		File: "replica/clocks.go", Old: "in = append(in, away...)", New: "_ = away",
 		Packages: replicaTests, Tests: "TestAheadAndAlone",
 	},
+	{
+		Name: "anybody-merges", Rule: "only stores say to each other what stores say",
+		File: "replica/serve.go", Old: "!stores && !open {", New: "false && !stores && !open {",
+		Packages: replicaTests, Tests: "TestOnlyStoresSay",
+	},
+	{
+		Name: "computed-name-opens-a-bucket", Rule: "a bucket's id opens only its own data",
+		File: "replica/buckets.go", Old: "b != nil && !bytes.Equal(", New: "false && !bytes.Equal(",
+		Packages: replicaTests, Tests: "TestComputedBucketName",
+	},
+	{
+		Name: "forged-date-counts", Rule: "a client's date counts only as far as a store or the clock knows it",
+		File: "internal/reconcile/local.go", Old: "	s.HLC = min(s.HLC, max(l.HLC, vouched.HLC, latest))\n", New: "	_ = latest\n",
+		Packages: replicaTests, Tests: "TestForgedDate",
+	},
+	{
+		Name: "last-date-ends-a-key", Rule: "a key that is dated at the end of time can be written and deleted",
+		File: "internal/reconcile/local.go", Old: "	case !ok:\n		hlc = floor", New: "	case !ok:\n		return Wrote{}, ErrDate",
+		Packages: replicaTests, Tests: "TestForgedDate",
+	},
+	{
+		Name: "forged-future-counts", Rule: "a client's context covers nothing that no store knows",
+		File: "internal/reconcile/local.go", Old: "	if known.Includes(s.Ctx) {\n", New: "	if true {\n",
+		Packages: replicaTests, Tests: "TestForgedFuture",
+	},
+	{
+		Name: "contexts-are-clipped-unasked", Rule: "before a client's context is cut the other homes are asked",
+		File: "replica/record.go", Old: "!on.asked && !old.Ctx.Includes(w.Seen.Ctx)", New: "false && !old.Ctx.Includes(w.Seen.Ctx)",
+		Packages: replicaTests, Tests: "TestContextOfALostCopy",
+	},
+	{
+		Name: "others-are-said-to-say", Rule: "Health cites others only where there are some, and once they can know",
+		File: "replica/witness.go", Old: "		case !slices.ContainsFunc(all, witness):\n", New: "		case false && !slices.ContainsFunc(all, witness):\n",
+		Packages: replicaTests, Tests: "TestHealthTellsOfABrokenLink",
+	},
 }
