@@ -79,10 +79,11 @@ func (n *Node) floor(id view.NodeID) uint64 {
 	return e.Boot
 }
 
-// belongs tells whether a node may be said to live.
+// belongs tells whether a node may be said to live: it is not gone. Gossip asks for
+// nodes of the roster only, a hello may come from any.
 func (n *Node) belongs(id view.NodeID) bool {
 	e, ok := n.book.get().Get(id)
-	return ok && !e.Status.Gone()
+	return !ok || !e.Status.Gone()
 }
 
 // lists tells whether the roster holds a node, gone or not.

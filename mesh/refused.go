@@ -75,7 +75,8 @@ func (n *Node) yieldsByRun(h wire.Hello, prevails bool) bool {
 }
 
 // refused is told that a node did not accept our hello. It reports whether a
-// second attempt may go better. The word of one who is no member does not count, except where this node is new itself and knows no members.
+// second attempt may go better. The word of one who is no member
+// does not count, except where this node is new itself and knows no members.
 func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
 	e, known := n.book.get().Get(by)
 	member := by == n.id || known && !e.Status.Gone()
