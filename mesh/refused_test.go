@@ -143,3 +143,27 @@ func TestDoneComesAfterTheMark(t *testing.T) {
 		}
 	})
 }
+
+// One that was evicted and does not care finds nobody who answers its packets or
+// takes its gossip. A connection tells it why.
+func TestTheEvictedAreNotHeard(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		b := w.boxes[0]
+		gone := someEntry(77, view.Evicted)
+		gone.Instance = 1
+		if err := b.node.learn(t.Context(), w.boxes[1].node.ID(), []wire.Member{wire.Member(gone)}); err != nil {
+			t.Fatal(err)
+		}
+		l := w.intruder(wire.Hello{Self: wire.Member(gone), Met: true}, nil)
+		defer l.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		var refused *link.RefusedError
+		if r, err := l.Probe(ctx, b.node.ID()); err == nil {
+			t.Errorf("a probe is answered: %+v", r)
+		} else if !errors.As(err, &refused) || refused.Code != codeGone {
+			t.Errorf("it is told %v", err)
+		}
+	})
+}

@@ -149,7 +149,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Self: n.id, Boot: n.dir.id.Boot, Instance: n.instance,
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
-		Resolve: n.resolve, Floor: n.floor, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
+		Resolve: n.resolve, Floor: n.floor, Admit: n.belongs, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
 		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, Logger: n.log,
 		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})

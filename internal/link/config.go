@@ -54,8 +54,9 @@ type Config struct {
 	// Floor is the Boot of a node that was admitted last, 0 if none was: packets
 	// of earlier boots are refused. Nil refuses none. It must not block.
 	Floor func(view.NodeID) uint64
-	// Admit is asked for every packet and connection of an authenticated
-	// peer; false shuts it out. Nil admits all. It must not block.
+	// Admit is asked for every packet and stream of gossip of an authenticated
+	// peer; false shuts it out. OnHello decides about data connections: by its
+	// refusal the peer is told why. Nil admits all. It must not block.
 	Admit func(view.NodeID) bool
 
 	// Member tells whether the roster holds a node, gone or not. Gossip about

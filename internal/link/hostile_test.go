@@ -52,13 +52,22 @@ func TestWrongSecret(t *testing.T) {
 func TestShutOutByAdmit(t *testing.T) {
 	w := newWorld(t)
 	var out atomic.Bool
-	a := w.start(1, func(c *Config) { c.Admit = func(id view.NodeID) bool { return id != 2 || !out.Load() } })
+	a := w.start(1, func(c *Config) {
+		c.Admit = func(id view.NodeID) bool { return id != 2 || !out.Load() }
+		c.OnHello = func(p Peer, _ []byte) error {
+			if c.Admit(p.ID) {
+				return nil
+			}
+			return &RefusedError{Code: "out", Text: "shut out"}
+		}
+	})
 	b := w.start(2)
 	mustCall(t, b, 1, nil)
 	out.Store(true)
 	a.Drop(2)
 	eventually(t, "it is cut off", func() bool { return len(b.peers.all()) == 0 })
-	if _, err := b.Call(ctxFor(t, time.Second), 1, "x", nil); !errors.Is(err, ErrUnreachable) {
+	var refused *RefusedError
+	if _, err := b.Call(ctxFor(t, 5*time.Second), 1, "x", nil); !errors.As(err, &refused) || refused.Code != "out" {
 		t.Errorf("call: %v", err)
 	}
 	if r, err := b.Probe(ctxFor(t, 200*time.Millisecond), 1); err == nil {

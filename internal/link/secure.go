@@ -104,7 +104,7 @@ func (l *Link) verify(cs tls.ConnectionState, want view.NodeID) (view.NodeID, er
 		return 0, fmt.Errorf("%w: it is nobody", ErrUntrusted)
 	case want != 0 && id != want:
 		return 0, fmt.Errorf("%w: it is %v, not %v", ErrUntrusted, id, want)
-	case !l.cfg.Admit(id):
+	case cs.NegotiatedProtocol == alpnGossip && !l.cfg.Admit(id):
 		return 0, fmt.Errorf("%w: %v is shut out", ErrUntrusted, id)
 	}
 	return id, nil

@@ -140,7 +140,7 @@ var link = []Mutant{
 	},
 	{
 		Name: "link-shut-out-streams", Rule: "a peer that is shut out is shut out of connections",
-		File: "internal/link/secure.go", Old: "case !l.cfg.Admit(id):", New: "case id == 0:",
+		File: "internal/link/secure.go", Old: "case cs.NegotiatedProtocol == alpnGossip && !l.cfg.Admit(id):", New: "case l == nil:",
 		Packages: linkTests, Tests: "TestShutOutByAdmit",
 	},
 	{

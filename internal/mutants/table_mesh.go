@@ -132,6 +132,11 @@ var mesh = []Mutant{
 		Packages: meshTests, Tests: "TestCloneOfRunningNodeIsRefused",
 	},
 	{
+		Name: "mesh-hears-the-evicted", Rule: "packets and gossip of those that are gone are not taken",
+		File: "mesh/start.go", Old: "Admit: n.belongs,", New: "",
+		Packages: meshTests, Tests: "TestTheEvictedAreNotHeard",
+	},
+	{
 		Name: "mesh-done-before-the-mark", Rule: "an identity that may not be used again is marked before anybody hears that the node stopped",
 		File: "mesh/start.go", Old: "if end != wire.Running {", New: "if end > wire.EndRolled {",
 		Packages: meshTests, Tests: "TestDoneComesAfterTheMark",
