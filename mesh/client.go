@@ -89,13 +89,17 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 
 // greetAny greets the addresses of a host until one answers.
 func greetAny(ctx context.Context, l *link.Link, hostport string) (view.NodeID, error) {
-	addrs, err := resolveSeed(ctx, hostport, lookupHost)
+	host, port, literal, err := seedHost(hostport)
+	addrs := []netip.Addr{literal}
+	if err == nil && !literal.IsValid() {
+		addrs, err = lookupHost(ctx, host)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	for _, a := range addrs {
+	for _, a := range addrs[:min(len(addrs), maxSeedAddrs)] {
 		var peer link.Peer
-		if peer, err = l.Greet(ctx, a); err == nil {
+		if peer, err = l.Greet(ctx, netip.AddrPortFrom(a.Unmap(), port)); err == nil {
 			return peer.ID, nil
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -71,9 +72,10 @@ type Config struct {
 	// Listen is the host:port for UDP and TCP; port 0 picks a free one. Empty
 	// means all addresses of the host and DefaultPort.
 	Listen string
-	// Advertise is the address, with or without a port, under which others
-	// reach this node. Empty means the one it listens on or, if that is all of
-	// them, the host's first suitable address.
+	// Advertise is the address or the DNS name, with or without a port, under
+	// which others reach this node. A name is looked up anew all the time, and
+	// others are told when its address changes. Empty means the address that the
+	// node listens on or, if that is all of them, the host's first suitable one.
 	Advertise string
 	// Seeds are nodes to look for: host:port or host, where host is an address
 	// or a DNS name, looked up afresh each time. They are tried until they
@@ -126,8 +128,8 @@ func (c Config) Validate() error {
 		fault(err != nil || !isPort(port, true), "Listen %q is not host:port", c.Listen)
 	}
 	if c.Advertise != "" {
-		_, err := parseAdvertise(c.Advertise, 1)
-		fault(err != nil, "Advertise %q is not an address that others can dial, with or without a port", c.Advertise)
+		_, _, err := splitAdvertise(c.Advertise, DefaultPort)
+		fault(err != nil, "Advertise %q is not an address or a name that others can dial, with or without a port", c.Advertise)
 	}
 	for _, s := range c.Seeds {
 		_, _, err := splitSeed(s)
@@ -177,20 +179,38 @@ func isPort(s string, zero bool) bool {
 	return err == nil && (n > 0 || zero)
 }
 
-// parseAdvertise reads an address with or without a port.
-func parseAdvertise(s string, port uint16) (netip.AddrPort, error) {
-	ap, err := netip.ParseAddrPort(s)
-	if err != nil {
-		a, err2 := netip.ParseAddr(s)
-		if err2 != nil {
-			return netip.AddrPort{}, err
+// splitAdvertise reads an address or a name, with or without a port.
+func splitAdvertise(s string, port uint16) (string, uint16, error) {
+	host, text, err := s, strconv.Itoa(int(port)), error(nil)
+	if _, bad := netip.ParseAddr(s); bad != nil {
+		if host, text, err = net.SplitHostPort(s); err != nil {
+			host, text = s, strconv.Itoa(int(port))
 		}
-		ap = netip.AddrPortFrom(a, port)
 	}
-	if a := ap.Addr(); ap.Port() == 0 || a.IsUnspecified() || a.IsMulticast() {
-		return netip.AddrPort{}, fmt.Errorf("%v cannot be dialled", ap)
+	p, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || p == 0 {
+		return "", 0, fmt.Errorf("%q has no port that can be dialled", s)
 	}
-	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), nil
+	if a, err := netip.ParseAddr(host); err == nil {
+		if a.IsUnspecified() || a.IsMulticast() {
+			return "", 0, fmt.Errorf("%v cannot be dialled", a)
+		}
+	} else if !isHostName(host) {
+		return "", 0, fmt.Errorf("%q is neither an address nor a name", host)
+	}
+	return host, uint16(p), nil
+}
+
+// isHostName tells whether DNS may know a name. One whose last part is a number is
+// an address that was misspelt.
+func isHostName(s string) bool {
+	if s == "" || len(s) > 253 || strings.Contains(s, ":") || slices.ContainsFunc([]rune(s), notInHost) {
+		return false
+	}
+	last := strings.TrimSuffix(s, ".")
+	last = last[strings.LastIndexByte(last, '.')+1:]
+	_, err := strconv.Atoi(last)
+	return err != nil
 }
 
 // splitSeed reads host:port or host.

@@ -70,7 +70,7 @@ func (n *Node) isOpen() bool {
 // resolve is the only source of addresses that are sent to.
 func (n *Node) resolve(id view.NodeID) (netip.AddrPort, bool) {
 	e, ok := n.book.get().Get(id)
-	return e.Addr, ok && e.Status != view.Evicted
+	return n.places.find(id, e.Addr), ok && e.Status != view.Evicted
 }
 
 // floor is the latest boot of a node that this one has admitted or heard of.
@@ -118,6 +118,7 @@ func (n *Node) onHello(peer link.Peer, payload []byte) error {
 		return n.meetNamesake(e, h)
 	}
 	if n.knows(e) {
+		n.located(peer, e)
 		// Nothing to judge; and whoever is being judged under this id at the
 		// moment may be waiting for exactly this sign of life.
 		n.tell(detect.ProbeOK, e.ID)
@@ -129,8 +130,20 @@ func (n *Node) onHello(peer link.Peer, payload []byte) error {
 		n.log.Warn("node refused", "peer", peer.ID, "name", e.Name, "remote", peer.Remote, "error", err)
 		return err
 	}
+	n.located(peer, e)
 	n.tell(detect.ProbeOK, e.ID)
 	return nil
+}
+
+// located notes where a member is that greets us: where it answered a dial, or
+// else perhaps where it dials from, at the port that it makes known.
+func (n *Node) located(peer link.Peer, e roster.Entry) {
+	n.places.list(e.ID, e.Addr)
+	if peer.Dialed {
+		n.places.prove(e.ID, peer.Remote)
+	} else if at := netip.AddrPortFrom(peer.Remote.Addr(), e.Addr.Port()); at != e.Addr {
+		n.places.suggest(e.ID, at)
+	}
 }
 
 // meetSelf decides between this node and another process that claims to be it:
@@ -345,12 +358,48 @@ func (n *Node) redial(ctx context.Context, id view.NodeID) {
 	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
 	defer cancel()
 	err := n.attempt(id, func() error { return n.meet(ctx, id) })
-	if addr, ok := n.resolve(id); ok && errors.Is(err, link.ErrUntrusted) {
+	if addr, ok := n.resolve(id); ok && errors.Is(err, link.ErrOther) {
 		n.greet(ctx, addr) // a new disk runs there, or the addresses were dealt anew
 	}
 	if err != nil {
 		n.log.Debug("redial failed", "peer", id, "error", err)
+		n.search(id)
 	}
+}
+
+// search looks for a member at other addresses than the one where it does not
+// answer.
+func (n *Node) search(id view.NodeID) {
+	a := &attempts{node: n}
+	for _, addr := range n.places.elsewhere(id) {
+		a.try(func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
+			defer cancel()
+			err := n.attempt(id, func() error {
+				err := n.link.Find(ctx, id, addr)
+				if err == nil {
+					err = n.meet(ctx, id)
+				}
+				return err
+			})
+			if err != nil {
+				n.log.Debug("member is not at an address that it had", "peer", id, "addr", addr, "error", err)
+			}
+		})
+	}
+	a.all.Wait()
+}
+
+// found is told by the link of a member that answered where another one was
+// dialled: addresses were dealt anew. Both have told each other where they are.
+func (n *Node) found(peer link.Peer) {
+	n.work.Go(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
+		defer cancel()
+		if err := n.attempt(peer.ID, func() error { return n.meet(ctx, peer.ID) }); err != nil {
+			n.log.Debug("node found elsewhere was not met", "peer", peer.ID, "addr", peer.Remote, "error", err)
+		}
+	})
 }
 
 // attempt tries, and once more if it was refused for want of something that

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,7 +41,7 @@ func opened(t *testing.T, fsys vfs.FS) wire.Identity {
 }
 
 func someEntry(id view.NodeID, status view.Status) roster.Entry {
-	at, _ := parseAdvertise("10.0.0.9", 7800)
+	at := netip.MustParseAddrPort("10.0.0.9:7800")
 	return roster.Entry{ID: id, Name: id.String(), Addr: at, Weight: 1, Storing: true, Status: status, HLC: 5, Boot: 1}
 }
 

@@ -7,13 +7,21 @@ import (
 	"log"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/mdns"
 )
 
-// mdnsWait is how long answers are waited for.
-const mdnsWait = time.Second
+const (
+	// mdnsWait is how long answers are waited for.
+	mdnsWait = time.Second
+	// maxMDNSIfaces is on how many interfaces a node lets itself be found.
+	maxMDNSIfaces = 8
+	// maxFound is how many addresses are taken from one question.
+	maxFound = 64
+)
 
 // discovery lets nodes of the mesh on the local network find each other.
 type discovery interface {
@@ -22,66 +30,170 @@ type discovery interface {
 	close() error
 }
 
-// announce begins to be found, if the user wants that.
-func (n *Node) announce() {
+// beacon holds the discovery in use: it is opened when there is a network, and
+// anew when the host's addresses have changed, for what was opened before stays
+// with interfaces that may be gone.
+type beacon struct {
+	mu     sync.Mutex
+	in     discovery // nil: not wanted, or not there yet
+	on     []netip.Addr
+	failed bool // and that was logged
+	closed bool
+}
+
+// get returns the discovery in use, or nil.
+func (b *beacon) get() discovery {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.in
+}
+
+// renew opens discovery, if the user wants it and it is not open where the host
+// is now. One goroutine at a time may call it.
+func (b *beacon) renew(n *Node) {
 	if !n.cfg.MDNS {
 		return
 	}
-	var err error
-	n.mdns, err = n.seams.mdns(n)
+	h, err := n.seams.addrs()
+	on := append(h.all, n.at.Load().Addr())
+	slices.SortFunc(on, netip.Addr.Compare)
+	if old := b.get(); old != nil && (err != nil || slices.Equal(on, b.on)) {
+		return
+	}
+	next, err := n.seams.mdns(n)
 	if err != nil {
-		// A network without multicast is no reason to stay down.
-		n.log.Warn("mDNS is not available", "error", err)
-		n.mdns = nil
+		// A network without multicast is no reason to stay down, and it may come.
+		if !b.failed {
+			n.log.Warn("mDNS is not available yet", "error", err)
+		}
+		b.failed = true
+		return
+	}
+	b.failed, b.on = false, on
+	b.mu.Lock()
+	old := b.in
+	if b.in = next; b.closed {
+		b.in, old = nil, next
+	}
+	b.mu.Unlock()
+	if old != nil {
+		n.warn("mDNS did not stop cleanly", old.close())
 	}
 }
 
-// multicast is discovery by mDNS.
+// close ends discovery for good.
+func (b *beacon) close() error {
+	b.mu.Lock()
+	old := b.in
+	b.in, b.closed = nil, true
+	b.mu.Unlock()
+	if old == nil {
+		return nil
+	}
+	return old.close()
+}
+
+// multicast is discovery by mDNS, on each interface by itself: a bare switch has
+// no route that would choose one.
 type multicast struct {
 	service string
 	self    netip.AddrPort
-	server  *mdns.Server
-	quiet   *log.Logger
+	servers []*mdns.Server
+	ifaces  []net.Interface
 }
 
 // openMDNS publishes the node under a service name that tells meshes apart
 // without naming them: it is made of the first bytes of the MeshID.
 func openMDNS(n *Node) (discovery, error) {
-	m := &multicast{
-		service: fmt.Sprintf("_skein-%x._tcp", n.mesh[:4]),
-		self:    n.Addr(),
-		quiet:   log.New(io.Discard, "", 0),
-	}
-	zone, err := mdns.NewMDNSService(n.id.String(), m.service, "", n.id.String()+".local.",
-		int(m.self.Port()), []net.IP{m.self.Addr().AsSlice()}, nil)
+	m := &multicast{service: fmt.Sprintf("_skein-%x._tcp", n.mesh[:4]), self: *n.at.Load()}
+	ifaces, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("mesh: publish by mDNS: %w", err)
 	}
-	if m.server, err = mdns.NewServer(&mdns.Config{Zone: zone, Logger: m.quiet}); err != nil {
+	bound := n.link.Addr().Addr()
+	for _, i := range ifaces {
+		addrs := mdnsAddrs(i)
+		if i.Flags&net.FlagMulticast == 0 || len(addrs) == 0 || len(m.servers) == maxMDNSIfaces {
+			continue
+		}
+		if !bound.IsUnspecified() && !slices.Contains(addrs, bound.Unmap().WithZone("")) {
+			continue // this node does not listen there
+		}
+		if n.cfg.Advertise != "" {
+			addrs = []netip.Addr{m.self.Addr()}
+		}
+		var server *mdns.Server
+		if server, err = m.publish(n.id.String(), i, addrs[0]); err == nil {
+			m.servers, m.ifaces = append(m.servers, server), append(m.ifaces, i)
+		}
+	}
+	if len(m.servers) == 0 {
+		if err == nil {
+			err = fmt.Errorf("no interface that takes part in multicast")
+		}
 		return nil, fmt.Errorf("mesh: publish by mDNS: %w", err)
 	}
 	return m, nil
 }
 
-func (m *multicast) find(ctx context.Context) []netip.AddrPort {
-	entries := make(chan *mdns.ServiceEntry, 64)
-	params := mdns.DefaultParams(m.service)
-	params.Entries, params.Timeout, params.Logger = entries, mdnsWait, m.quiet
-	if err := mdns.QueryContext(ctx, params); err != nil {
+// mdnsAddrs returns the addresses of an interface that nodes beside it can dial,
+// the best first.
+func mdnsAddrs(i net.Interface) []netip.Addr {
+	if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagRunning == 0 || i.Flags&net.FlagLoopback != 0 {
 		return nil
 	}
-	close(entries)
+	var h hostAddrs
+	addrs, err := i.Addrs()
+	if err != nil {
+		return nil // it has just gone
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			h.all = append(h.all, p.Addr().Unmap())
+		}
+	}
+	best, err := h.pick()
+	if err != nil {
+		return nil
+	}
+	return append([]netip.Addr{best}, h.all...)
+}
+
+// publish answers questions on one interface. Each has a name of its own, or the
+// address of one would hide that of another.
+func (m *multicast) publish(id string, i net.Interface, addr netip.Addr) (*mdns.Server, error) {
+	name := fmt.Sprintf("%s-%d", id, i.Index)
+	zone, err := mdns.NewMDNSService(name, m.service, "", name+".local.", int(m.self.Port()), []net.IP{addr.AsSlice()}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return mdns.NewServer(&mdns.Config{Zone: zone, Iface: &i, Logger: log.New(io.Discard, "", 0)})
+}
+
+func (m *multicast) find(ctx context.Context) []netip.AddrPort {
+	ctx, cancel := context.WithTimeout(ctx, mdnsWait)
+	defer cancel()
+	answers := make([][]netip.AddrPort, len(m.ifaces))
+	var all sync.WaitGroup
+	for i := range m.ifaces {
+		all.Go(func() { answers[i] = askByMulticast(ctx, m.ifaces[i], m.service+".local.") })
+	}
+	all.Wait()
 	var found []netip.AddrPort
-	for e := range entries {
-		for _, ip := range []net.IP{e.AddrV4, e.AddrV6} {
-			addr, ok := netip.AddrFromSlice(ip)
-			ap := netip.AddrPortFrom(addr.Unmap(), uint16(e.Port))
-			if ok && ap != m.self && e.Port > 0 && len(found) < maxSeedAddrs {
-				found = append(found, ap)
-			}
+	for _, addr := range slices.Concat(answers...) {
+		if addr != m.self && !slices.Contains(found, addr) && len(found) < maxFound {
+			found = append(found, addr)
 		}
 	}
 	return found
 }
 
-func (m *multicast) close() error { return m.server.Shutdown() }
+func (m *multicast) close() error {
+	var err error
+	for _, s := range m.servers {
+		if e := s.Shutdown(); e != nil {
+			err = e
+		}
+	}
+	return err
+}

@@ -3,78 +3,98 @@ package mesh
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// maxSeedAddrs is how many addresses one attempt takes from one seed.
-const maxSeedAddrs = 8
-
-// lookupHost asks the host's resolver.
-func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+// seedHost returns host and port of a seed, and the address if host is one.
+func seedHost(seed string) (host string, port uint16, literal netip.Addr, err error) {
+	host, text, err := splitSeed(seed)
+	if err != nil {
+		return "", 0, literal, err
+	}
+	p, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", 0, literal, err
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		literal = a.Unmap()
+	}
+	return host, uint16(p), literal, nil
 }
 
-// resolveSeed returns the addresses of a seed, looked up afresh.
-func resolveSeed(ctx context.Context, seed string, lookup func(context.Context, string) ([]netip.Addr, error)) ([]netip.AddrPort, error) {
-	host, port, err := splitSeed(seed)
-	if err != nil {
-		return nil, err
+// attempts are goroutines of a node that somebody waits for.
+type attempts struct {
+	node *Node
+	all  sync.WaitGroup
+}
+
+func (a *attempts) try(fn func(ctx context.Context)) {
+	a.all.Add(1)
+	if !a.node.work.Go(func(ctx context.Context) { defer a.all.Done(); fn(ctx) }) {
+		a.all.Done()
 	}
-	p, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return nil, err
+}
+
+// greet tries all addresses at once.
+func (a *attempts) greet(port uint16, addrs ...netip.Addr) {
+	for _, addr := range addrs {
+		a.try(func(ctx context.Context) { a.node.greet(ctx, netip.AddrPortFrom(addr, port)) })
 	}
-	addrs := []netip.Addr{}
-	if a, err := netip.ParseAddr(host); err == nil {
-		addrs = append(addrs, a)
-	} else if addrs, err = lookup(ctx, host); err != nil {
-		return nil, err
-	}
-	out := make([]netip.AddrPort, 0, len(addrs))
-	for _, a := range addrs[:min(len(addrs), maxSeedAddrs)] {
-		out = append(out, netip.AddrPortFrom(a.Unmap(), uint16(p)))
-	}
-	return out, nil
 }
 
 // seek tries the seeds, and what mDNS finds, that do not belong to the mesh
 // as far as this node sees it. The detector says when.
 func (n *Node) seek(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-	defer cancel()
-	var all sync.WaitGroup
-	try := func(fn func()) {
-		all.Add(1)
-		if !n.work.Go(func(context.Context) { defer all.Done(); fn() }) {
-			all.Done()
+	a := &attempts{node: n}
+	for _, seed := range n.cfg.Seeds {
+		host, port, literal, err := seedHost(seed)
+		switch {
+		case err != nil:
+			n.log.Debug("seed not found", "seed", seed, "error", err)
+		case literal.IsValid():
+			a.greet(port, literal)
+		default:
+			a.try(func(ctx context.Context) { n.seekName(ctx, host, port) })
 		}
 	}
-	for _, seed := range n.cfg.Seeds {
-		try(func() {
-			addrs, err := resolveSeed(ctx, seed, n.seams.lookup)
-			if err != nil {
-				n.log.Debug("seed not found", "seed", seed, "error", err)
-			}
-			for _, a := range addrs {
-				try(func() { n.greet(ctx, a) })
+	if d := n.beacon.get(); d != nil {
+		a.try(func(ctx context.Context) {
+			finding, cancel := context.WithTimeout(ctx, n.pace.dial)
+			defer cancel()
+			for _, addr := range d.find(finding) {
+				a.greet(addr.Port(), addr.Addr())
 			}
 		})
 	}
-	if n.mdns != nil {
-		try(func() {
-			for _, a := range n.mdns.find(ctx) {
-				try(func() { n.greet(ctx, a) })
-			}
-		})
+	a.all.Wait()
+}
+
+// seekName tries the addresses of a name: those known from the last answer at
+// once, others when the answer is there. One that takes longer than an attempt
+// at meeting is not waited for: the next turn has it.
+func (n *Node) seekName(ctx context.Context, host string, port uint16) {
+	turn := n.names.begin(host)
+	a := &attempts{node: n}
+	a.greet(port, n.names.take(host, turn)...)
+	done := n.names.ask(n.work, host)
+	patience := time.NewTimer(n.pace.dial)
+	defer patience.Stop()
+	select {
+	case <-done:
+		if _, err := n.names.answer(host); err != nil {
+			n.log.Debug("seed not found", "seed", host, "error", err)
+		}
+		a.greet(port, n.names.take(host, turn)...)
+	case <-patience.C:
+	case <-ctx.Done():
 	}
-	all.Wait()
+	a.all.Wait()
 }
 
 // greet meets whoever is at an address that the user gave, unless that is a
@@ -85,6 +105,15 @@ func (n *Node) greet(ctx context.Context, addr netip.AddrPort) {
 			return
 		}
 	}
+	if err := n.meetAt(ctx, addr); err != nil && !errors.Is(err, link.ErrSelf) {
+		n.log.Debug("seed not met", "addr", addr, "error", err)
+	}
+}
+
+// meetAt meets whoever is at an address.
+func (n *Node) meetAt(ctx context.Context, addr netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
+	defer cancel()
 	var peer link.Peer
 	try := func() (err error) {
 		if peer, err = n.link.Greet(ctx, addr); err == nil {
@@ -96,75 +125,5 @@ func (n *Node) greet(ctx context.Context, addr netip.AddrPort) {
 	if n.heed(peer.ID, err) {
 		err = try()
 	}
-	if err != nil && !errors.Is(err, link.ErrSelf) {
-		n.log.Debug("seed not met", "addr", addr, "error", err)
-	}
-}
-
-// address returns where others reach this node.
-func (n *Node) address() (netip.AddrPort, error) {
-	at := n.link.Addr()
-	if n.cfg.Advertise != "" {
-		return parseAdvertise(n.cfg.Advertise, at.Port())
-	}
-	if !at.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port()), nil
-	}
-	a, err := hostAddress()
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("no address to make known; set Advertise: %w", err)
-	}
-	return netip.AddrPortFrom(a, at.Port()), nil
-}
-
-// hostAddress picks the address that the host sends from, or else its first
-// one that others may reach, or else the loopback address.
-func hostAddress() (netip.Addr, error) {
-	// Connecting a UDP socket sends nothing; it only picks the route. The
-	// addresses are reserved for documentation.
-	for _, remote := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
-		if c, err := net.Dial("udp", remote); err == nil {
-			a := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
-			_ = c.Close() // nothing was sent
-			if a.IsGlobalUnicast() {
-				return a.WithZone(""), nil
-			}
-		}
-	}
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	var best netip.Addr
-	for _, a := range addrs {
-		p, err := netip.ParsePrefix(a.String())
-		if err != nil {
-			continue
-		}
-		switch ip := p.Addr().Unmap(); {
-		case ip.IsGlobalUnicast() && (!best.IsValid() || best.IsLoopback() || best.Is6() && ip.Is4()),
-			ip.IsLoopback() && !best.IsValid():
-			best = ip
-		}
-	}
-	if !best.IsValid() {
-		return best, errors.New("the host has no address")
-	}
-	return best, nil
-}
-
-// keepAddress makes it known when the host's address changes.
-func (n *Node) keepAddress(ctx context.Context) {
-	if n.cfg.Advertise != "" || !n.link.Addr().Addr().IsUnspecified() {
-		return
-	}
-	for sleep(ctx, n.pace.seek) {
-		addr, err := n.address()
-		if err != nil || addr == *n.at.Load() {
-			continue
-		}
-		n.log.Info("the host has another address", "addr", addr)
-		n.at.Store(&addr)
-		n.warn("could not write the new address", n.updateSelf(ctx, 0))
-	}
+	return err
 }

@@ -61,7 +61,9 @@ type Node struct {
 	rivals    rivals
 	hearsay   hearsay
 	doubts    atomic.Bool // one is being looked into
-	mdns      discovery   // nil unless wanted and available
+	beacon    beacon
+	names     *names
+	places    *places
 
 	ready     chan struct{} // closed by markReady
 	readyOnce sync.Once
@@ -81,6 +83,7 @@ type seams struct {
 	fs     vfs.FS
 	clock  *clock.Clock
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	addrs  func() (hostAddrs, error)
 	mdns   func(n *Node) (discovery, error)
 	// hasty leaves memberlist's goroutines to themselves on Close.
 	hasty bool
@@ -93,7 +96,7 @@ type seams struct {
 // listed in this package; a node whose identity others dispute is started,
 // and stops as soon as it hears of it: see Ready and Err.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
-	return start(ctx, cfg, seams{fs: vfs.Default, clock: clock.System(), lookup: lookupHost, mdns: openMDNS})
+	return start(ctx, cfg, seams{fs: vfs.Default, clock: clock.System(), lookup: lookupHost, addrs: readHostAddrs, mdns: openMDNS})
 }
 
 func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
@@ -116,6 +119,7 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		clock: s.clock, started: time.Now(), seams: s,
 		id: dir.id.Node, mesh: keys.Authority.Mesh, instance: random64(),
 		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), strange: make(chan view.NodeID, 1), views: &notify.Value[view.View]{},
+		names: newNames(s.lookup), places: newPlaces(),
 		questions: make(chan question), knocks: make(chan struct{}, maxKnocks),
 		work:  lifecycle.NewGroup(context.Background()),
 		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
@@ -150,7 +154,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
 		Resolve: n.resolve, Floor: n.floor, Admit: n.belongs, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
-		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, Logger: n.log,
+		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, OnFound: n.found, Logger: n.log,
 		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {
@@ -160,7 +164,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		return fmt.Errorf("mesh: listen on %q: %w", n.cfg.Listen, err)
 	}
 	// The node's own entry is on disk before anybody can hear of it.
-	if err := n.writeSelf(); err != nil {
+	if err := n.writeSelf(ctx); err != nil {
 		return fmt.Errorf("mesh: write roster: %w", err)
 	}
 	n.work.Go(n.book.run)
@@ -175,7 +179,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		return err
 	}
 	n.log.Info("node is up", "name", n.cfg.Name, "mesh", n.mesh, "boot", n.dir.id.Boot, "addr", n.Addr())
-	n.announce()
+	n.beacon.renew(n)
 	n.work.Go(newWatcher(n).run)
 	n.work.Go(n.keepExchanging)
 	n.work.Go(n.keepAcquainted)
@@ -187,14 +191,19 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 
 // writeSelf makes the roster say of this node what it is now, before the
 // book runs.
-func (n *Node) writeSelf() error {
-	at, err := n.address()
+func (n *Node) writeSelf(ctx context.Context) error {
+	r := n.book.get().Roster
+	e, known := r.Get(n.id)
+	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
+	at, err := n.address(ctx, e.Addr)
+	cancel()
+	if err != nil && e.Addr.IsValid() {
+		at, err = e.Addr, nil // a name that is not found yet has its last address
+	}
 	if err != nil {
 		return err
 	}
 	n.at.Store(&at)
-	r := n.book.get().Roster
-	e, known := r.Get(n.id)
 	if !known {
 		// A new disk under an old name replaces the node that had it.
 		e.Predecessor, _ = r.Predecessor(n.id, n.cfg.Name)
@@ -321,9 +330,7 @@ func (n *Node) stop(err error, end wire.End) {
 func (n *Node) shutdown() {
 	defer close(n.stopped)
 	n.work.Cancel()
-	if n.mdns != nil {
-		n.warn("mDNS did not stop cleanly", n.mdns.close())
-	}
+	n.warn("mDNS did not stop cleanly", n.beacon.close())
 	if n.gossip != nil {
 		patience := closePatience
 		if n.seams.hasty {

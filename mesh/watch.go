@@ -146,6 +146,11 @@ func (w *watcher) take(s *snapshot) {
 	w.changed = true
 	for _, e := range s.Entries() {
 		gone := e.Status.Gone()
+		if gone {
+			w.n.places.forget(e.ID)
+		} else {
+			w.n.places.list(e.ID, e.Addr)
+		}
 		if told, ok := w.listed[e.ID]; ok && told == gone {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -35,13 +36,20 @@ type world struct {
 
 // box is a machine with a disk. What runs on it may come and go.
 type box struct {
-	w     *world
-	n     int
-	addr  netip.Addr
-	fs    *vfs.MemFS
-	full  atomic.Bool // writes fail
-	skew  time.Duration
-	inst  uint64 // instance of the next run; 0: random
+	w    *world
+	n    int
+	addr netip.Addr
+	fs   *vfs.MemFS
+	full atomic.Bool // writes fail
+	skew time.Duration
+	inst uint64 // instance of the next run; 0: random
+
+	// Its network: nil is none that answers, and the address of the box.
+	lookup func(context.Context, string) ([]netip.Addr, error)
+	host   *atomic.Pointer[hostAddrs]
+	mdns   func(*Node) (discovery, error)
+	wild   bool // listens on all addresses
+
 	cfg   Config
 	node  *Node
 	nodes []*Node // all that ever ran here
@@ -87,7 +95,42 @@ func (b *box) seams() seams {
 		}
 		return nil
 	}))
-	return seams{fs: disk, clock: clock.Simulated(b.skew), lookup: noLookup, hasty: b.w.hasty, instance: b.inst}
+	lookup := b.lookup
+	if lookup == nil {
+		lookup = noLookup
+	}
+	return seams{
+		fs: disk, clock: clock.Simulated(b.skew), lookup: lookup, addrs: b.hostAddrs, mdns: b.mdns,
+		hasty: b.w.hasty, instance: b.inst,
+	}
+}
+
+// hostAddrs is what the box says of its addresses.
+func (b *box) hostAddrs() (hostAddrs, error) {
+	if b.host != nil {
+		return *b.host.Load(), nil
+	}
+	return hostAddrs{all: []netip.Addr{b.addr}}, nil
+}
+
+// move gives the box another address; what runs on it is to be started anew.
+func (b *box) move(addr netip.Addr) {
+	b.addr = addr
+	b.cfg.Listen = netip.AddrPortFrom(addr, testPort).String()
+}
+
+// everywhere is a network on which a node listens on all addresses of the host.
+type everywhere struct{ Network }
+
+func (e everywhere) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	l, err := e.Network.Listen(ctx, network, address)
+	return wildListener{l}, err
+}
+
+type wildListener struct{ net.Listener }
+
+func (l wildListener) Addr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4zero, Port: l.Listener.Addr().(*net.TCPAddr).Port}
 }
 
 func noLookup(context.Context, string) ([]netip.Addr, error) {
@@ -98,6 +141,9 @@ func noLookup(context.Context, string) ([]netip.Addr, error) {
 func (b *box) run() (*Node, error) {
 	cfg := b.cfg
 	cfg.Network = b.w.net.Host(b.addr)
+	if b.wild {
+		cfg.Network = everywhere{cfg.Network}
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = b.w.log.With("box", b.n)
 	}

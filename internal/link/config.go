@@ -103,6 +103,9 @@ type Config struct {
 	// a connection that it had dialled. Drained, idle and locally closed
 	// connections are not reported. It must not block. Nil is fine.
 	OnBroken func(view.NodeID, error)
+	// OnFound is told of a peer that answered at the address of another one,
+	// which was dialled, and was greeted. It must not block. Nil is fine.
+	OnFound func(Peer)
 
 	Logger *slog.Logger // nil is silent
 	Limits Limits       // zero fields take their defaults
@@ -234,6 +237,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.OnBroken == nil {
 		c.OnBroken = func(view.NodeID, error) {}
+	}
+	if c.OnFound == nil {
+		c.OnFound = func(Peer) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -59,6 +59,7 @@ type conn struct {
 	handlers sync.WaitGroup
 	work     chan *request // to a goroutine that rests; nil ends it
 	heard    *atomic.Bool  // bytes came since the last tick; frames may take long
+	silent   atomic.Bool   // nothing was heard for as long as a sign of life is waited for
 	flushes  atomic.Uint64 // odd while the writer is in a write
 
 	mu         sync.Mutex
@@ -300,6 +301,7 @@ func (c *conn) tick(step time.Duration) {
 	} else {
 		c.quiet += step
 	}
+	c.silent.Store(c.quiet >= limits.Keepalive)
 	if f := c.flushes.Load(); f%2 == 1 && f == c.lastFlush {
 		c.stuck += step
 	} else {

@@ -22,8 +22,10 @@ var (
 	// ErrUnknownPeer: Resolve knows no address. It comes with ErrUnreachable.
 	ErrUnknownPeer = errors.New("link: no address known for peer")
 	// ErrUntrusted: the other end could not prove that it belongs to this
-	// mesh, or is not the node that was dialled.
+	// mesh, or is not the node that a stream of gossip was for.
 	ErrUntrusted = errors.New("link: other end is not to be trusted")
+	// ErrOther: another member of this mesh answers at the address of the peer.
+	ErrOther = errors.New("link: another node is at that address")
 	// ErrNotAccepted: this node refused the hello of the peer that it dialled.
 	// A *RefusedError is the reverse: the peer refused ours.
 	ErrNotAccepted = errors.New("link: hello of the peer was not accepted")

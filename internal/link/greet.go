@@ -26,17 +26,50 @@ func (l *Link) Greet(ctx context.Context, addr netip.AddrPort) (Peer, error) {
 	return peer, nil
 }
 
+// Find connects to a peer at another address than Resolve says. The error is
+// ErrOther when another member answers there.
+func (l *Link) Find(ctx context.Context, peer view.NodeID, addr netip.AddrPort) error {
+	if _, err := l.connect(ctx, addr, peer); err != nil {
+		return fmt.Errorf("link: looking for %v at %v: %w", peer, addr, err)
+	}
+	return nil
+}
+
 // connect makes a data connection to want, or to whoever is at addr when
-// want is zero.
+// want is zero. Where another member answers than want it is greeted all the
+// same: it has come to that address, and its hello says where it is now, as
+// ours says to it. The error is ErrOther then.
 func (l *Link) connect(ctx context.Context, addr netip.AddrPort, want view.NodeID) (Peer, error) {
+	peer, err := l.connectAny(ctx, addr, want)
+	if want == 0 || peer.ID == 0 || peer.ID == want {
+		return peer, err
+	}
+	switch {
+	case err == nil:
+		l.cfg.OnFound(peer)
+	case !errors.Is(err, ErrOther):
+		l.tellRefused(peer, err)
+		// Not as what the other said of us: that would count as a word of want.
+		return peer, fmt.Errorf("%w: at %v is %v, not %v: %v", ErrOther, addr, peer.ID, want, err)
+	}
+	return peer, fmt.Errorf("%w: at %v is %v, not %v", ErrOther, addr, peer.ID, want)
+}
+
+// connectAny makes a data connection to whoever is at addr. One that is not
+// want, and whose connection works, is left alone.
+func (l *Link) connectAny(ctx context.Context, addr netip.AddrPort, want view.NodeID) (Peer, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Limits.DialTimeout)
 	defer cancel()
 	// A caller's context does not know of Close.
 	stop := context.AfterFunc(l.group.Context(), cancel)
 	defer stop()
-	tc, raw, id, err := l.dial(ctx, addr.String(), alpnData, want)
+	tc, raw, id, err := l.dial(ctx, addr.String(), alpnData, 0)
 	if err != nil {
 		return Peer{}, err
+	}
+	if want != 0 && id != want && l.peers.works(id) {
+		raw.Close()
+		return Peer{ID: id}, ErrOther
 	}
 	stopCut := cutWhen(ctx, raw)
 	defer stopCut()

@@ -324,7 +324,7 @@ func TestWrongNodeAtAddress(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.start(1), w.start(2)
 	w.book.set(3, b.Addr())
-	if _, err := a.Call(ctxFor(t, time.Second), 3, "x", nil); !errors.Is(err, ErrUntrusted) {
+	if _, err := a.Call(ctxFor(t, time.Second), 3, "x", nil); !errors.Is(err, ErrOther) || !errors.Is(err, ErrUnreachable) {
 		t.Errorf("call: %v", err)
 	}
 	if r, err := a.Probe(ctxFor(t, 200*time.Millisecond), 3); err == nil {
@@ -332,6 +332,38 @@ func TestWrongNodeAtAddress(t *testing.T) {
 	}
 	if _, err := a.Gossip().DialAddressTimeout(address(3), time.Second); !errors.Is(err, ErrUntrusted) {
 		t.Errorf("gossip: %v", err)
+	}
+}
+
+// Whoever has come to the address of another is greeted, once.
+func TestOtherNodeAtAddressIsGreeted(t *testing.T) {
+	w := newWorld(t)
+	found := make(chan Peer, 10)
+	a, b := w.start(1, func(c *Config) { c.OnFound = func(p Peer) { found <- p } }), w.start(2)
+	w.book.set(3, b.Addr())
+	for range 3 {
+		if _, err := a.Call(ctxFor(t, 5*time.Second), 3, "x", nil); !errors.Is(err, ErrOther) {
+			t.Errorf("call: %v", err)
+		}
+		if err := a.Find(ctxFor(t, 5*time.Second), 3, b.Addr()); !errors.Is(err, ErrOther) {
+			t.Errorf("find: %v", err)
+		}
+	}
+	if p := <-found; p.ID != 2 || p.Remote != b.Addr() || len(found) != 0 {
+		t.Errorf("found %+v, and %d more", p, len(found))
+	}
+	if got := a.dialed.Load(); got != 1 {
+		t.Errorf("%d connections were made to a node that is in contact", got)
+	}
+	mustCall(t, a, 2, []byte("x"))
+	// A refusal is a word of the other's, not of the one dialled.
+	c := w.start(4, func(c *Config) {
+		c.OnHello = func(Peer, []byte) error { return &RefusedError{Code: "not-you", Text: "at all"} }
+	})
+	w.book.set(3, c.Addr())
+	_, err := a.Call(ctxFor(t, 5*time.Second), 3, "x", nil)
+	if refused := (*RefusedError)(nil); !errors.Is(err, ErrOther) || errors.As(err, &refused) {
+		t.Errorf("call where another refuses: %v", err)
 	}
 }
 

@@ -90,6 +90,14 @@ func (p *peers) use(id view.NodeID) *conn {
 	return c
 }
 
+// works tells whether there is a connection to a peer that was heard of late.
+func (p *peers) works(id view.NodeID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.slots[id]
+	return s != nil && s.conn != nil && !s.conn.silent.Load()
+}
+
 // open opens what the other end of a connection to a peer has sealed, also of one
 // that is not in use any more. One goroutine at a time may call it.
 func (p *peers) open(packet []byte) (*conn, []byte, error) {

@@ -1,0 +1,59 @@
+package main
+
+var network = []Mutant{
+	{
+		Name: "net-other-is-left", Rule: "whoever answers at an address tells who it is",
+		File: "internal/link/greet.go", Old: "if want != 0 && id != want && l.peers.works(id) {", New: "if want != 0 && id != want {",
+		Packages: linkTests + " " + meshTests, Tests: "TestOtherNodeAtAddress|TestAddressesDealtAnew",
+	},
+	{
+		Name: "net-other-greeted-for-ever", Rule: "a node in contact is not greeted anew for another's address",
+		File: "internal/link/greet.go", Old: "id != want && l.peers.works(id) {", New: "id == want {",
+		Packages: linkTests, Tests: "TestOtherNodeAtAddress",
+	},
+	{
+		Name: "net-other-speaks-for-all", Rule: "what another says at an address is no sign of life of the one dialled",
+		File: "internal/link/greet.go", Old: `%v: %v", ErrOther, addr, peer.ID, want, err)`, New: `%v: %w", ErrOther, addr, peer.ID, want, err)`,
+		Packages: linkTests, Tests: "TestOtherNodeAtAddress",
+	},
+	{
+		Name: "net-seed-has-first-addresses-only", Rule: "all addresses of a seed are tried over time",
+		File: "mesh/names.go", Old: "return int(int64(n.tried[a]) - int64(n.tried[b]))", New: "return 0",
+		Packages: meshTests, Tests: "TestStaleAddressesOfASeed",
+	},
+	{
+		Name: "net-slow-names-dropped", Rule: "an answer of DNS is used however late it comes",
+		File: "mesh/names.go", Old: "lookupPatience = time.Minute", New: "lookupPatience = 3 * time.Second",
+		Packages: meshTests, Tests: "TestSlowNames",
+	},
+	{
+		Name: "net-ready-waits-for-names", Rule: "DNS is asked apart from dialling",
+		File: "mesh/seeds.go", Old: "patience := time.NewTimer(n.pace.dial)", New: "patience := time.NewTimer(time.Hour)",
+		Packages: meshTests, Tests: "TestSlowNames",
+	},
+	{
+		Name: "net-loopback-made-known", Rule: "a host that lost its network for a while keeps its address",
+		File: "mesh/address.go", Old: "(err != nil || a.IsLoopback())", New: "err != nil",
+		Packages: meshTests, Tests: "TestAddressThatIsLost",
+	},
+	{
+		Name: "net-no-link-local", Rule: "on a bare switch the link-local address of IPv4 is made known",
+		File: "mesh/address.go", Old: "return a.IsLinkLocalUnicast() && a.Is4()", New: "return false",
+		Packages: meshTests, Tests: "TestHostAddress",
+	},
+	{
+		Name: "net-mdns-once", Rule: "mDNS starts when there is a network",
+		File: "mesh/address.go", Old: "n.beacon.renew(n)", New: "",
+		Packages: meshTests, Tests: "TestMulticastComes",
+	},
+	{
+		Name: "net-place-forgotten", Rule: "a member is reached where it answered",
+		File: "mesh/places.go", Old: "p.listed == listed && p.proved.IsValid()", New: "false",
+		Packages: meshTests, Tests: "TestMemberIsReached|TestPlaces",
+	},
+	{
+		Name: "net-name-wavers", Rule: "a name that still has the known address keeps it",
+		File: "mesh/address.go", Old: "case slices.Contains(addrs, now.Addr()):", New: "case false:",
+		Packages: meshTests, Tests: "TestAdvertisedName",
+	},
+}
