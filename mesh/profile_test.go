@@ -76,3 +76,26 @@ func TestEdgeBearsStalls(t *testing.T) {
 		}
 	})
 }
+
+// By satellite a round trip takes 2.2 s and more.
+func TestLongRoundTrips(t *testing.T) {
+	t.Parallel()
+	bubble(t, 3, func(t *testing.T, w *world) {
+		w.net.SetPaths(memnet.Path{Delay: 1200 * time.Millisecond, Jitter: 50 * time.Millisecond})
+		for _, b := range w.boxes {
+			b.cfg.Profile = Edge
+		}
+		t.Logf("formed after %v", w.form(2*time.Minute))
+		lost := 0
+		for range 600 {
+			time.Sleep(time.Second)
+			for _, n := range w.running() {
+				lost += n.View().Count(view.Failed)
+			}
+		}
+		if lost > 0 || !w.whole() {
+			w.dump()
+			t.Errorf("for %d node seconds of 10 minutes a member counted as failed", lost)
+		}
+	})
+}

@@ -155,7 +155,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
 		Resolve: n.resolve, Floor: n.floor, Admit: n.belongs, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
 		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, OnFound: n.found, Logger: n.log,
-		Limits: link.Limits{DialTimeout: n.pace.dial, Idle: 5 * time.Minute, MaxPayload: maxRequest},
+		Limits: link.Limits{HandshakeTimeout: n.pace.shake, DialTimeout: n.pace.hellos, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {
 		if errors.Is(err, link.ErrPortTaken) {

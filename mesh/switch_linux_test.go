@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,8 +17,14 @@ import (
 // A bare switch: two hosts in network namespaces of their own, with link-local
 // addresses of IPv4, no route to anywhere, and no seeds. The network comes after
 // the nodes.
-func TestRealNodesMeetOnABareSwitch(t *testing.T) {
-	spaces := bareSwitch(t)
+func TestRealNodesMeetOnABareSwitch(t *testing.T) { meetOnASwitch(t, 1500) }
+
+// Something on the way takes smaller packets than the hosts believe, and tells
+// nobody.
+func TestRealNodesMeetOverANarrowPath(t *testing.T) { meetOnASwitch(t, 1300) }
+
+func meetOnASwitch(t *testing.T, mtu int) {
+	spaces := bareSwitch(t, mtu)
 	var all sync.WaitGroup
 	dir := t.TempDir()
 	file := func(i int, name string) string { return filepath.Join(dir, fmt.Sprint(i), name) }
@@ -31,7 +38,9 @@ func TestRealNodesMeetOnABareSwitch(t *testing.T) {
 			}
 		})
 	}
-	both := func(name string) func() bool { return func() bool { return isThere(file(0, name)) && isThere(file(1, name)) } }
+	both := func(name string) func() bool {
+		return func() bool { return isThere(file(0, name)) && isThere(file(1, name)) }
+	}
 	within(t, time.Minute, "both nodes are up", both("up"))
 	for i, space := range spaces {
 		runIP(t, "-n", space, "link", "set", "eth0", "up")
@@ -67,6 +76,9 @@ func TestHelperOnASwitch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = n.Close() }()
+	if err := n.Handle("much", func(_ context.Context, _ view.NodeID, req []byte) ([]byte, error) { return req, nil }); err != nil {
+		t.Fatal(err)
+	}
 	mark(t, filepath.Join(dir, "up"))
 	within(t, time.Minute, "the other is found", func() bool { return n.View().Count(view.Alive) == 2 })
 	within(t, time.Minute, "the other has a link-local address", func() bool {
@@ -77,23 +89,44 @@ func TestHelperOnASwitch(t *testing.T) {
 		}
 		return true
 	})
+	within(t, time.Minute, "much can be said at once", func() bool {
+		for _, m := range n.View().Members {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			_, err := n.Call(ctx, m.ID, "much", make([]byte, 100<<10))
+			if cancel(); err != nil {
+				return false
+			}
+		}
+		return true
+	})
 	mark(t, filepath.Join(dir, "met"))
 	within(t, 2*time.Minute, "the test is over", func() bool { return isThere(filepath.Join(dir, "over")) })
 }
 
-// bareSwitch makes two namespaces with one cable between them.
-func bareSwitch(t *testing.T) []string {
+// bareSwitch makes two namespaces for hosts and a switch between them that drops
+// what is larger than mtu, as switches do.
+func bareSwitch(t *testing.T, mtu int) []string {
 	t.Helper()
-	spaces := []string{fmt.Sprintf("skein-left-%d", os.Getpid()), fmt.Sprintf("skein-right-%d", os.Getpid())}
-	for _, space := range spaces {
-		if out, err := exec.Command("ip", "netns", "add", space).CombinedOutput(); err != nil {
+	names := []string{"hub", "left", "right"}
+	for i, name := range names {
+		names[i] = fmt.Sprintf("skein-%s-%d-%d", name, mtu, os.Getpid())
+		if out, err := exec.Command("ip", "netns", "add", names[i]).CombinedOutput(); err != nil {
 			t.Skipf("network namespaces cannot be made here: %v: %s", err, out)
 		}
-		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", space).Run() })
-		runIP(t, "-n", space, "link", "set", "lo", "up")
+		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", names[i]).Run() })
+		runIP(t, "-n", names[i], "link", "set", "lo", "up")
 	}
-	runIP(t, "link", "add", "eth0", "netns", spaces[0], "type", "veth", "peer", "name", "eth0", "netns", spaces[1])
-	return spaces
+	hub, hosts := names[0], names[1:]
+	runIP(t, "-n", hub, "link", "add", "hub", "type", "bridge")
+	for i, host := range hosts {
+		port := fmt.Sprintf("port%d", i)
+		// Segments leave one by one, as on a wire.
+		runIP(t, "link", "add", "eth0", "netns", host, "gso_max_segs", "1", "type", "veth", "peer", "name", port, "netns", hub)
+		runIP(t, "-n", hub, "link", "set", port, "mtu", fmt.Sprint(mtu), "master", "hub")
+		runIP(t, "-n", hub, "link", "set", port, "up")
+	}
+	runIP(t, "-n", hub, "link", "set", "hub", "up")
+	return hosts
 }
 
 func runIP(t *testing.T, args ...string) {

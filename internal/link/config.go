@@ -277,7 +277,7 @@ type hostNetwork struct{}
 
 func (hostNetwork) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	// Connections have their own sign of life.
-	lc := net.ListenConfig{KeepAlive: -1}
+	lc := net.ListenConfig{KeepAlive: -1, Control: boundSegments}
 	return lc.Listen(ctx, network, address)
 }
 
@@ -286,5 +286,5 @@ func (hostNetwork) ListenPacket(ctx context.Context, network, address string) (n
 }
 
 func (hostNetwork) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return (&net.Dialer{KeepAlive: -1}).DialContext(ctx, network, address)
+	return (&net.Dialer{KeepAlive: -1, Control: boundSegments}).DialContext(ctx, network, address)
 }

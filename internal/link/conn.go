@@ -47,7 +47,8 @@ type conn struct {
 	peer    Peer
 	seq     uint64 // among the connections that its dialler made
 	since   time.Time
-	pair    *pair // for packets beside it; nil without TLS
+	rtt     time.Duration // of the hellos, what it took to judge ours included
+	pair    *pair         // for packets beside it; nil without TLS
 	raw     net.Conn
 	nc      net.Conn // TLS over raw
 	br      *bufio.Reader

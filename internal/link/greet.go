@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -113,6 +114,7 @@ func (l *Link) adopt(c *conn) error {
 // place of the connection among all that the dialler made.
 func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 	br := bufio.NewReaderSize(tc, readBuffer)
+	asked := time.Now()
 	if peer.Dialed {
 		if err := l.sayHello(tc); err != nil {
 			return nil, err
@@ -123,6 +125,7 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 		return nil, err
 	}
 	peer.Guest = !peer.Dialed && l.cfg.Guest(window.Payload)
+	answered := time.Now()
 	if err := l.judge(peer, window.Payload); err != nil {
 		var refused *RefusedError
 		if errors.As(err, &refused) {
@@ -141,11 +144,13 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 	if peer.Dialed {
 		c.seq = l.dialed.Add(1)
 		_, err = tc.Write(wire.AppendFrame(nil, wire.FrameReady, c.seq, 0, "", nil))
-	} else if err = l.sayHello(tc); err == nil {
+	} else if asked, err = time.Now(), l.sayHello(tc); err == nil {
 		if c.seq, _, err = hear(br, wire.FrameReady, 0); err != nil && !peer.Guest {
 			l.tellRefused(peer, err)
 		}
+		answered = time.Now()
 	}
+	c.rtt = answered.Sub(asked)
 	if err != nil {
 		return nil, err
 	}

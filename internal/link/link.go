@@ -199,6 +199,10 @@ func (l *Link) Meet(id view.NodeID) {
 // knows tells whether a node is one of the roster.
 func (l *Link) knows(id view.NodeID) bool { return id == l.cfg.Self || l.cfg.Member(id) }
 
+// RoundTrip returns how long a peer took to answer our hello on the connection that
+// is in use, 0 where there is none.
+func (l *Link) RoundTrip(id view.NodeID) time.Duration { return l.peers.roundTrip(id) }
+
 // Connected returns the peers with a data connection, sorted.
 func (l *Link) Connected() []view.NodeID { return l.peers.connected() }
 

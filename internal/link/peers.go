@@ -98,6 +98,15 @@ func (p *peers) works(id view.NodeID) bool {
 	return s != nil && s.conn != nil && !s.conn.silent.Load()
 }
 
+func (p *peers) roundTrip(id view.NodeID) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.slots[id]; s != nil && s.conn != nil {
+		return s.conn.rtt
+	}
+	return 0
+}
+
 // open opens what the other end of a connection to a peer has sealed, also of one
 // that is not in use any more. One goroutine at a time may call it.
 func (p *peers) open(packet []byte) (*conn, []byte, error) {

@@ -56,4 +56,19 @@ var network = []Mutant{
 		File: "mesh/address.go", Old: "case slices.Contains(addrs, now.Addr()):", New: "case false:",
 		Packages: meshTests, Tests: "TestAdvertisedName",
 	},
+	{
+		Name: "net-segments-unbounded", Rule: "TCP keeps its segments as small as datagrams",
+		File: "internal/link/segment.go", Old: "return c.Control(setMaxSegment)", New: "return nil",
+		Packages: linkTests, Tests: "TestSegmentsAreBounded",
+	},
+	{
+		Name: "net-handshake-of-two-seconds", Rule: "the handshake's time follows the profile",
+		File: "mesh/profile.go", Old: "shake: 6 * time.Second", New: "shake: 2 * time.Second",
+		Packages: meshTests, Tests: "TestLongRoundTrips",
+	},
+	{
+		Name: "net-probes-in-a-hurry", Rule: "a sign of life is waited for as long as the way is",
+		File: "mesh/watch.go", Old: "min(max(usual, n.link.RoundTrip(id)*5/4), usual*19/10)", New: "usual",
+		Packages: meshTests, Tests: "TestLongRoundTrips",
+	},
 }
