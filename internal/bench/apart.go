@@ -13,6 +13,9 @@ import (
 // healClients put beside a store that is healed, see put_p99_during_heal_ratio.
 const healClients = 16
 
+// largeKeys are how many large values there are, see large_goodput_ratio.
+const largeKeys = 48
+
 // apartLimit is for how long one measurement with nodes of its own may take:
 // most of it is to load them.
 const apartLimit = 10 * time.Minute
@@ -40,8 +43,11 @@ func (d *driver) measureApart(ctx context.Context, binary string, c cell) error 
 
 func (d *driver) apartCommand(c cell) load.Command {
 	cmd := load.Command{Op: load.OpExtra, Level: c.op, Clients: c.clients, Keys: d.healKeys, Size: d.size, Duration: d.calm}
-	if c == entropyCell {
+	switch c {
+	case entropyCell:
 		cmd.Keys = d.entropyKeys
+	case largeCell:
+		cmd.Keys, cmd.Size, cmd.Duration = largeKeys, 1<<20, 2*d.calm
 	}
 	return cmd
 }

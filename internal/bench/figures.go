@@ -148,10 +148,11 @@ var (
 	binaryCell    = cell{"skein", "binary", "", 0}
 	entropyCell   = cell{"skein", "ae", "", 0}
 	healCell      = cell{"skein", "heal", "", healClients}
+	largeCell     = cell{"skein", "large", "", 0}
 )
 
 // workshopCells set up the nodes that they need by themselves.
-func workshopCells() []cell { return []cell{entropyCell, healCell} }
+func workshopCells() []cell { return []cell{entropyCell, healCell, largeCell} }
 
 func foundFor(keys string) string {
 	return "bytes for two stores of 10^6 keys (-quick: 10^5) to find " + keys + " of which both hold different versions, " +
@@ -193,6 +194,9 @@ func figures() []figure {
 			once{healCell, "mb_per_s"}},
 		{"put_p99_during_heal_ratio", "p99 of 400 put/s of 16 clients while a lost store is healed, over that without; each node in a process of its own", 3, 1.5, false,
 			once{healCell, "put_p99_ratio"}},
+		{"large_goodput_ratio", "acknowledged 1 MiB values/s of three nodes, each in a process of its own, with 4, 64 and 200 clients: the worst over the best", 0.8, 0.9, true,
+			once{largeCell, "goodput_ratio"}},
+		{"large_peak_rss_mib", "the most memory that one of these nodes held, MiB", 160, 0, false, once{largeCell, "peak_mib"}},
 		{"binary_mb", "stripped binary with everything, MB", 32, 0, false, once{binaryCell, "mb"}},
 	}
 }

@@ -27,6 +27,7 @@ const (
 	askHealed   = "healed"   // answered when it holds all it is a home of: when it first asked for items, in seconds since 1970
 	askSteady   = "steady"   // begin a steady load
 	askCalm     = "calm"     // end it: its counts
+	askLarge    = "large"    // put as many large values as are taken, for some time
 )
 
 // single is the one node of its process, as nodes are in the field: what the
@@ -36,6 +37,7 @@ type single struct {
 	*member
 	ledger *ledger
 	load   *steadyLoad
+	values stock // large ones
 }
 
 func openSingle(ctx context.Context, dir, name, listen, seed string) (load.System, load.Hello, error) {
@@ -75,6 +77,8 @@ func (s *single) Extra(ctx context.Context, cmd load.Command) (map[string]float6
 			return st.Syncing == 0, err
 		})
 		return map[string]float64{askHealed: float64(s.ledger.firstMove().UnixMicro()) / 1e6}, err
+	case askLarge:
+		return s.putLarge(ctx, cmd)
 	case askSteady:
 		s.load = steady(ctx, s.bucket, load.Keys(cmd.Keys), newStock(cmd.Size), cmd.Clients)
 		return nil, nil

@@ -20,6 +20,8 @@ func (w workshop) Extra(ctx context.Context, cmd load.Command) (map[string]float
 		return measureEntropy(ctx, filepath.Join(w.dir, "ae"), cmd.Keys, entropyRepeats)
 	case "heal":
 		return measureHealing(ctx, filepath.Join(w.dir, "heal"), cmd, healRounds)
+	case "large":
+		return measureLarge(ctx, filepath.Join(w.dir, "large"), cmd)
 	}
 	return nil, load.ErrUnsupported
 }
