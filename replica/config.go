@@ -114,7 +114,10 @@ type Config struct {
 	MaxPending int
 
 	// MaxPendingBytes bounds their keys and values, in bytes; half of it may
-	// wait to be sent to each other store. Default 64 MiB. Zero means the
+	// wait to be sent to each other store. Of those that it coordinates, a
+	// store takes in no more than disks and peers lately got done within a
+	// quarter of AckTimeout, and no more than a quarter of MaxPendingBytes;
+	// more end in ErrOverloaded at once. Default 64 MiB. Zero means the
 	// default.
 	MaxPendingBytes int64
 

@@ -331,6 +331,33 @@ func TestAHangingHome(t *testing.T) {
 	})
 }
 
+// A store that is closed while it leaves does not wait for what it hands over to a
+// home that hangs.
+func TestCloseWhileItLeaves(t *testing.T) {
+	bubble(t, 4, BucketConfig{Copies: 1, MinDurable: 1}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		for i := range 100 {
+			mustPut(t, buckets[i%4], fmt.Sprintf("k%d", i), "v")
+		}
+		net.lose(func(from, _ view.NodeID, method string, _ []byte) bool {
+			return from == nodes[0].id && method != wire.MethodClock
+		})
+		net.status(nodes[0].id, view.Leaving)
+		left := make(chan error, 1)
+		go func() { left <- nodes[0].leave[0](context.Background()) }()
+		time.Sleep(700 * time.Millisecond)
+		begun := time.Now()
+		if err := nodes[0].store.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("closing took %v", took)
+		}
+		if err := <-left; !errors.Is(err, ErrClosed) {
+			t.Errorf("leaving ended with %v", err)
+		}
+	})
+}
+
 // On a slow link pieces become small, so that clients' writes are not behind a
 // large one; a fast one makes them large again.
 func TestPiecesFollowTheLink(t *testing.T) {

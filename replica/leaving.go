@@ -36,6 +36,10 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 		return nil
 	}
 	defer s.leave()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Whatever it waits for, closing does not wait for that.
+	defer context.AfterFunc(s.group.Context(), cancel)()
 	s.leaving.Store(false)
 	for {
 		done, err := s.leavePass(ctx)
@@ -62,9 +66,10 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				s.leaving.Store(false)
+				if s.group.Context().Err() != nil {
+					return ErrClosed
+				}
 				return errors.Join(err, ctx.Err())
-			case <-s.group.Context().Done():
-				return ErrClosed
 			case <-wait.C:
 			}
 		}

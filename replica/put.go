@@ -37,6 +37,7 @@ type request struct {
 	// known is what others were found to have of the key, when this store did not
 	// know all that the client says to have seen.
 	known reconcile.Seen
+	pass  pass // among the writes that this store coordinates
 }
 
 // vouched is the write with what stores say that there is to be seen.
@@ -69,6 +70,10 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 				last = errLeaving
 				continue
 			}
+			if !s.intakes.begin(&q.pass, 0, q.size(), s.since()) {
+				s.tookIn()
+				return outcome{}, overload{retryAfter}
+			}
 			out, err = s.coordinate(ctx, q)
 			s.tookIn()
 			if errors.Is(err, ErrStorageFull) {
@@ -76,7 +81,17 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 				continue
 			}
 		} else {
+			var under pass
+			if !s.intakes.begin(&under, to, q.size(), s.since()) {
+				return outcome{}, overload{retryAfter}
+			}
 			out, err = s.forward(ctx, to, q)
+			if errors.Is(err, errElsewhere) && !errors.Is(err, context.DeadlineExceeded) {
+				s.intakes.void(&under)
+			} else {
+				under.isLate = errors.Is(err, ErrOverloaded)
+				s.intakes.end(&under, s.since())
+			}
 		}
 		if err == nil || !errors.Is(err, errElsewhere) {
 			return out, err
@@ -84,6 +99,9 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 		last = err
 		if ctx.Err() != nil {
 			break
+		}
+		if s.group.Context().Err() != nil {
+			return outcome{}, ErrClosed
 		}
 	}
 	switch {
@@ -94,6 +112,9 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	}
 	return outcome{}, errors.Join(ErrUnavailable, full, last, ctx.Err())
 }
+
+// size is what a write counts as of what is under way.
+func (q *request) size() int { return len(q.at.key) + len(q.write.Value) }
 
 // errElsewhere wraps failures after which another store may be asked.
 var errElsewhere = errors.New("not coordinated there")
@@ -188,14 +209,15 @@ func (s *Store) askSoon(ctx context.Context, to view.NodeID, method string, req 
 }
 
 // coordinate commits the write here and sees to its copies.
-func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
+func (s *Store) coordinate(ctx context.Context, q *request) (out outcome, err error) {
+	defer func() { s.notKept(q, err) }()
 	if q.write.TTL > 0 {
 		s.knowTime(ctx)
 	}
 	lay := s.layout.Load()
 	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
 	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
-	out, err := s.newPut(q, plan).run(ctx, base)
+	out, err = s.newPut(q, plan).run(ctx, base)
 	if errors.Is(err, errUninformed) {
 		if err = s.inform(ctx, q, plan); err != nil {
 			return outcome{}, err
@@ -203,6 +225,14 @@ func (s *Store) coordinate(ctx context.Context, q *request) (outcome, error) {
 		out, err = s.newPut(q, plan).run(ctx, terms{nothing: true, damage: true, asked: true, by: q.by})
 	}
 	return out, err
+}
+
+// notKept gives back the place of a write that nothing came of. One that is kept
+// has it until its client is answered.
+func (s *Store) notKept(q *request, err error) {
+	if err != nil && !errors.Is(err, ErrDegraded) {
+		s.intakes.void(&q.pass)
+	}
 }
 
 // coordinateLater is coordinate without the wait: then is called by whoever has
@@ -219,6 +249,7 @@ func (s *Store) coordinateLater(ctx context.Context, q *request, then func(outco
 		if errors.Is(err, errUninformed) {
 			s.coordinateAside(q, then)
 		} else {
+			s.notKept(q, err)
 			then(out, err)
 		}
 	}
@@ -230,6 +261,7 @@ func (s *Store) coordinateLater(ctx context.Context, q *request, then func(outco
 	if errors.Is(err, storage.ErrBusy) {
 		s.coordinateAside(q, then)
 	} else if err != nil {
+		s.notKept(q, err)
 		then(outcome{}, err)
 	}
 }
@@ -242,6 +274,7 @@ func (s *Store) coordinateAside(q *request, then func(outcome, error)) {
 		then(s.coordinate(ctx, q))
 	})
 	if err != nil {
+		s.notKept(q, err)
 		then(outcome{}, err)
 	}
 }
@@ -368,8 +401,13 @@ func (op *putOp) outcome() (outcome, error) {
 // step feeds the core an event and does what it asks for.
 func (op *putOp) step(event func(now time.Duration) []replicate.Effect) {
 	op.mu.Lock()
-	effects := event(op.s.since())
+	now := op.s.since()
+	effects := event(now)
+	done := op.wrote.Dot.N != 0 && !op.core.Awaits()
 	op.mu.Unlock()
+	if done {
+		op.s.intakes.end(&op.q.pass, now)
+	}
 	for _, e := range effects {
 		op.perform(e)
 	}
@@ -396,6 +434,7 @@ func (op *putOp) perform(e replicate.Effect) {
 			_, _ = op.s.settle(ctx, []settled{{op.at, e.For, op.wrote.Local.Item}})
 		})
 	case replicate.Finish:
+		op.s.intakes.leave(&op.q.pass)
 		op.end()
 	}
 }
@@ -457,6 +496,7 @@ func (op *putOp) answered(from view.NodeID, err error) {
 		op.step(func(now time.Duration) []replicate.Effect { return op.core.Acked(from, now) })
 		return
 	}
+	op.s.intakes.late(&op.q.pass)
 	op.step(func(now time.Duration) []replicate.Effect { return op.core.Failed(from, now) })
 	if op.client != nil && op.client.Err() != nil {
 		op.abandon()

@@ -282,6 +282,10 @@ func (s *Store) mayCoordinate(q *request, size int) error {
 	case !s.makeRoom(&s.gate.clients, size):
 		s.tookIn()
 		return overload{retryAfter}
+	case !s.intakes.begin(&q.pass, 0, q.size(), s.since()):
+		s.gate.clients.release(size)
+		s.tookIn()
+		return overload{retryAfter}
 	}
 	return nil
 }

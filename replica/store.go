@@ -58,6 +58,7 @@ type Store struct {
 	silence     *silence
 	clocks      *clocks
 	deadlines   *deadlines
+	intakes     *intakes
 	merges      *lanes[wire.Offer, mergeAnswer]
 	reads       *lanes[wire.Lookup, wire.Lookedup]
 	repairs     *repairs
@@ -120,6 +121,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: make(chan struct{}, 1)}
 	s.silence = newSilence(4 * cfg.AckTimeout)
 	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
+	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
 	room := int(cfg.MaxPendingBytes / 2)
 	s.merges = &lanes[wire.Offer, mergeAnswer]{
 		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, room: room, call: s.sendMerge, peers: make(map[view.NodeID]*lane[wire.Offer, mergeAnswer]),
@@ -289,6 +291,7 @@ func (s *Store) see(v view.View) {
 	healed := s.lookDown(lay)
 	s.layout.Store(lay)
 	s.clocks.follow(lay.inMesh)
+	s.intakes.forget(func(id view.NodeID) bool { _, belongs := lay.inMesh[id]; return belongs })
 	var back []view.NodeID
 	for id, in := range lay.inMesh {
 		if in && !old.inMesh[id] {
@@ -355,7 +358,9 @@ func (s *Store) halt() {
 }
 
 // Close ends all operations, waits for them and for everything in the
-// background, and closes the data. The mesh node goes on without it.
+// background, and closes the data. The mesh node goes on without it. Close takes
+// two seconds at most, or twice AckTimeout where that is more, whatever runs, a
+// Leave of the node included, beyond what the disk takes for what it is at.
 func (s *Store) Close() error {
 	s.close.Do(func() {
 		s.halt()

@@ -239,6 +239,7 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestDamageThatStays",
 	},
 	{
+
 		Name: "replica-cache-ignores-memory", Rule: "caches follow the memory that there is",
 		File: "replica/sizes.go", Old: "min(int64(limit/16), fullCache)", New: "fullCache",
 		Packages: "./replica", Tests: "TestMemoryFollows",
@@ -247,5 +248,15 @@ var replica = []Mutant{
 		Name: "replica-memory-not-asked-for", Rule: "the defaults keep to the memory that there is",
 		File: "replica/config.go", Old: "memorySizes(c.memory())", New: "memorySizes(1 << 40)",
 		Packages: "./replica", Tests: "TestDefaultsKeepTo",
+	},
+	{
+		Name: "takes-in-more-than-is-carried-out", Rule: "writes beyond what disks and peers get done are refused at once",
+		File: "internal/replicate/intake.go", Old: "in.under > 0 && in.under+n > in.window", New: "in.under > 0 && in.under+n > 1<<40",
+		Packages: replicaTests, Tests: "TestLargeValuesDoNotCollapse/slow_links",
+	},
+	{
+		Name: "closing-waits-for-leaving", Rule: "closing does not wait for a hand-over",
+		File: "replica/leaving.go", Old: "	defer context.AfterFunc(s.group.Context(), cancel)()\n", New: "",
+		Packages: replicaTests, Tests: "TestCloseWhileItLeaves",
 	},
 }

@@ -262,6 +262,11 @@ func (op *WriteOp) Abandon() []Effect {
 	return op.finish(nil)
 }
 
+// Awaits tells whether a store is still to answer.
+func (op *WriteOp) Awaits() bool {
+	return slices.ContainsFunc(op.slots, func(s slot) bool { return s.asked != 0 })
+}
+
 // Over tells whether everything owed to the homes is settled: each has the
 // write, or a store holds a hint for it durably. The operation can be dropped
 // then, and not before.

@@ -1,0 +1,112 @@
+package replica
+
+import (
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// So many bytes of writes are always let in: hundreds of small ones.
+const (
+	leastOwn     = 1 << 20
+	leastForward = 256 << 10 // for each store that is to coordinate them
+)
+
+// intakes bound the writes under way by what peers and disks get done: those that
+// this store coordinates, and those that it has other stores coordinate, for each
+// of them. A write has its place until its client is answered. What copies come
+// after that tells how much may be let in, but one store that does not answer must
+// not have the writes refused for which the others do.
+type intakes struct {
+	target time.Duration
+	most   int64
+
+	mu  sync.Mutex
+	own *replicate.Intake
+	to  map[view.NodeID]*replicate.Intake
+}
+
+// newIntakes has writes wait for others no longer than a quarter of the time after which
+// a store counts as silent, so that none does only because it has much to do.
+func newIntakes(ackTimeout time.Duration, most int64) *intakes {
+	target := ackTimeout / 4
+	return &intakes{target: target, most: most, own: replicate.NewIntake(target, leastOwn, most), to: make(map[view.NodeID]*replicate.Intake)}
+}
+
+// pass is the place of one write in an intake.
+type pass struct {
+	in                     *replicate.Intake // nil: all is over
+	bytes                  int64
+	begun                  time.Duration
+	answered, busy, isLate bool
+}
+
+// begin takes a place for a write that this store is to coordinate, or that to is
+// to, if it is not zero. It reports false if there is no room.
+func (i *intakes) begin(p *pass, to view.NodeID, bytes int, now time.Duration) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	in := i.own
+	if to != 0 {
+		if in = i.to[to]; in == nil {
+			in = replicate.NewIntake(i.target, leastForward, i.most)
+			i.to[to] = in
+		}
+	}
+	if !in.Begin(int64(bytes)) {
+		return false
+	}
+	*p = pass{in: in, bytes: int64(bytes), begun: now}
+	return true
+}
+
+// late notes that a part of the write was refused or not done in time.
+func (i *intakes) late(p *pass) {
+	i.mu.Lock()
+	p.isLate = true
+	i.mu.Unlock()
+}
+
+// leave gives the place back: the client is answered.
+func (i *intakes) leave(p *pass) {
+	i.mu.Lock()
+	p.leave()
+	i.mu.Unlock()
+}
+
+func (p *pass) leave() {
+	if p.in != nil && !p.answered {
+		p.answered, p.busy = true, p.in.Leave(p.bytes)
+	}
+}
+
+// end takes note that all copies of the write are answered for.
+func (i *intakes) end(p *pass, now time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if p.leave(); p.in != nil {
+		p.in.Learn(p.bytes, p.begun, now, p.isLate, p.busy)
+		p.in = nil
+	}
+}
+
+// void gives the place back when nothing came of the write.
+func (i *intakes) void(p *pass) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	p.leave()
+	p.in = nil
+}
+
+// forget drops what was learned of stores that do not belong to the mesh any more.
+func (i *intakes) forget(belongs func(view.NodeID) bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for id := range i.to {
+		if !belongs(id) {
+			delete(i.to, id)
+		}
+	}
+}
