@@ -121,10 +121,14 @@ type Limits struct {
 	WindowBytes    int // default 8 MiB, at least MaxPayload
 
 	// Of the whole link. Beyond, requests are refused as overloaded.
-	Handlers      int // requests being handled at once; default 4096
-	InboundBytes  int // bytes of requests held at once; default 32 MiB
+	Handlers int // requests being handled at once; default 4096
+	// Bytes of requests held at once; default 32 MiB. They count as they come. One
+	// connection may hold a quarter, or one request; an eighth is for requests of
+	// up to 64 KiB. While some are refused, one that comes slower than 16 kB/s is
+	// refused, too.
+	InboundBytes  int
 	OutboundBytes int // bytes of replies that wait to be sent; default 32 MiB
-	GossipBytes   int // bytes of gossip frames held at once; default 8 MiB
+	GossipBytes   int // bytes of gossip frames held at once, in the same way; default 8 MiB
 	Connections   int // data connections; default 4096
 	Guests        int // of them those of guests; default 256
 
@@ -149,7 +153,7 @@ func (l Limits) withDefaults() Limits {
 	defaulted(&l.WindowRequests, 1024)
 	defaulted(&l.WindowBytes, max(8<<20, l.MaxPayload))
 	defaulted(&l.Handlers, 4096)
-	defaulted(&l.InboundBytes, max(32<<20, l.MaxPayload))
+	defaulted(&l.InboundBytes, max(32<<20, l.MaxPayload/7*8+8))
 	defaulted(&l.OutboundBytes, max(32<<20, l.MaxPayload))
 	defaulted(&l.GossipBytes, 2*maxGossipFrame)
 	defaulted(&l.Connections, 4096)

@@ -62,6 +62,7 @@ type conn struct {
 	heard    *atomic.Bool  // bytes came since the last tick; frames may take long
 	silent   atomic.Bool   // nothing was heard for as long as a sign of life is waited for
 	flushes  atomic.Uint64 // odd while the writer is in a write
+	coming   progress      // of the request that is being read
 
 	mu         sync.Mutex
 	err        error // why it failed
@@ -318,6 +319,8 @@ func (c *conn) tick(step time.Duration) {
 	case c.quiet >= limits.Keepalive && c.stuck == 0:
 		c.send(wire.FramePing, 0)
 	}
+
+	c.coming.tick(&c.link.inbound, step, func() { _ = c.raw.SetReadDeadline(time.Now()) })
 
 	c.mu.Lock()
 	busy := c.used || len(c.calls) > 0 || len(c.serving) > 0

@@ -258,6 +258,9 @@ func TestHundredFloods(t *testing.T) {
 				greeted.Add(1)
 				_ = c.SetDeadline(end)
 				for n := range uint64(1000) {
+					if a.Stats().Overloaded == 0 { // what is not there yet does not count: a busy machine needs longer
+						_ = c.SetDeadline(time.Now().Add(4 * time.Second))
+					}
 					// The payload is shared: what is measured is the other end.
 					size := []int{1 << 10, 64 << 10, 2 << 20, 0, 30 << 20}[i%5]
 					head := wire.AppendFrame(nil, wire.FrameRequest, n+1, 0, "m", nil)

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -255,5 +257,34 @@ func (g *gossip) untrack(c *gossipConn) {
 	g.mu.Unlock()
 	if c.accepted {
 		g.open.leave(c.peer)
+	}
+}
+
+// heldBy returns how many bytes of the budget the streams of a peer hold.
+func (g *gossip) heldBy(peer view.NodeID) (held int) {
+	for _, c := range g.openStreams() {
+		if c.peer == peer {
+			c.mu.Lock()
+			held += c.held
+			c.mu.Unlock()
+		}
+	}
+	return held
+}
+
+func (g *gossip) openStreams() []*gossipConn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Keys(g.conns))
+}
+
+// tick ends streams that come too slowly while others are refused.
+func (g *gossip) tick(step time.Duration) {
+	for _, c := range g.openStreams() {
+		slow := false
+		c.coming.tick(&g.bytes, step, func() { slow = true })
+		if slow {
+			c.Close()
+		}
 	}
 }

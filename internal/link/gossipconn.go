@@ -38,7 +38,8 @@ type gossipConn struct {
 
 	// One reader and one writer at a time use the rest, as memberlist does.
 	started bool
-	message []byte // what is left to read
+	message []byte   // what is left to read
+	coming  progress // of the frame
 	mu      sync.Mutex
 	held    int // bytes taken from the budget
 	gone    bool
@@ -88,10 +89,13 @@ func (c *gossipConn) readFrame() ([]byte, error) {
 	if header[0] != gossipFrameVersion || size == 0 || size > maxGossipFrame {
 		return nil, fmt.Errorf("%w: version %d, %d bytes", errGossipFrame, header[0], size)
 	}
-	if !c.hold(int(size)) {
-		return nil, errGossipFull
+	others := c.gossip.heldBy(c.peer)
+	c.coming.begin(int(size))
+	defer c.coming.end()
+	message, _, err := receive(c.Conn, int(size), &c.coming, func(n int) bool { return c.hold(n, int(size), others) })
+	if message == nil && err == nil {
+		err = errGossipFull
 	}
-	message, err := readFull(c.Conn, int(size))
 	if err != nil {
 		return nil, err
 	}
@@ -109,11 +113,11 @@ func (c *gossipConn) readFrame() ([]byte, error) {
 	return kept, nil
 }
 
-// hold takes n bytes from the budget until Close.
-func (c *gossipConn) hold(n int) bool {
+// hold takes n bytes of a frame from the budget until Close.
+func (c *gossipConn) hold(n, size, others int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone || !c.gossip.bytes.take(n) {
+	if c.gone || !c.gossip.bytes.takeFor(n, size, others) {
 		return false
 	}
 	c.held += n

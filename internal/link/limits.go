@@ -9,8 +9,9 @@ import (
 
 // budget is an amount that may be taken up to a limit.
 type budget struct {
-	limit int64
-	used  atomic.Int64
+	limit   int64
+	used    atomic.Int64
+	refused atomic.Uint64 // how often takeFor did not
 }
 
 // take takes n or nothing.

@@ -162,6 +162,7 @@ func (l *Link) tick(ctx context.Context) {
 		for _, c := range l.peers.all() {
 			c.tick(step)
 		}
+		l.gossip.tick(step)
 	}
 }
 

@@ -4,17 +4,15 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"io"
+	"os"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
-const (
-	maxMethods = 64       // names remembered per connection
-	firstPart  = 64 << 10 // of a payload that must have come before the rest is given memory
-)
+const maxMethods = 64 // names remembered per connection
 
 // read takes frames off the connection until it fails.
 func (c *conn) read(ctx context.Context) error {
@@ -129,7 +127,7 @@ func (c *conn) onAnswer(h wire.FrameHeader, size int) error {
 		}
 		return nil
 	}
-	payload, err := c.payload(size, nil)
+	payload, _, err := receive(c.br, size, nil, func(int) bool { return true })
 	if err != nil {
 		return err
 	}
@@ -153,7 +151,8 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 	}
 	c.mu.Lock()
 	twice := c.serving[h.ID] != nil
-	within := len(c.serving) < limits.WindowRequests && c.serveBytes+size <= limits.WindowBytes
+	others := c.serveBytes
+	within := len(c.serving) < limits.WindowRequests && others+size <= limits.WindowBytes
 	c.mu.Unlock()
 	if twice || !within {
 		return fmt.Errorf("%w: more requests than it was told to make", errProtocol)
@@ -162,11 +161,11 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 	if !c.link.handlers.take(1) {
 		return c.overloaded(h.ID, size)
 	}
-	payload, err := c.payload(size, &c.link.inbound)
+	payload, rest, err := c.request(size, others)
 	if payload == nil || err != nil {
 		c.link.handlers.give(1)
 		if err == nil {
-			err = c.overloaded(h.ID, 0)
+			err = c.overloaded(h.ID, rest)
 		}
 		return err
 	}
@@ -237,31 +236,34 @@ func (c *conn) overloaded(id uint64, size int) error {
 	return nil
 }
 
-// payload reads size bytes, which count against b while the request lasts. It
-// returns nil without error when b does not allow it; the bytes are gone
-// then. A large payload is given memory only when its first part has come.
-func (c *conn) payload(size int, b *budget) ([]byte, error) {
-	if b != nil && !b.take(size) {
-		_, err := c.br.Discard(size)
-		return nil, err
+// request reads the payload of a request, which counts against the link's budget
+// while the request lasts, from a peer that has so many bytes of others here. It
+// returns nil without error when that does not allow it; rest bytes are still to
+// come then.
+func (c *conn) request(size, others int) (payload []byte, rest int, err error) {
+	b, held := &c.link.inbound, 0
+	take := func(n int) bool {
+		if !b.takeFor(n, size, others) {
+			return false
+		}
+		held += n
+		return true
 	}
-	buf, err := readFull(c.br, size)
-	if err != nil && b != nil {
-		b.give(size)
+	if size <= firstPart {
+		payload, rest, err = receive(c.br, size, nil, take)
+	} else {
+		c.coming.begin(size)
+		payload, rest, err = receive(c.br, size, &c.coming, take)
+		if c.coming.end() {
+			if again := c.raw.SetReadDeadline(time.Time{}); errors.Is(err, os.ErrDeadlineExceeded) {
+				err = again // it was woken to give up
+			}
+		}
 	}
-	return buf, err
-}
-
-// readFull reads size bytes into a slice of their own.
-func readFull(r io.Reader, size int) ([]byte, error) {
-	first := make([]byte, min(size, firstPart))
-	if _, err := io.ReadFull(r, first); err != nil || size <= firstPart {
-		return first, err
+	if payload == nil {
+		b.give(held)
 	}
-	buf := make([]byte, size)
-	copy(buf, first)
-	_, err := io.ReadFull(r, buf[firstPart:])
-	return buf, err
+	return payload, rest, err
 }
 
 // methodName makes a string of a method without a new one for each request.

@@ -203,4 +203,24 @@ var link = []Mutant{
 		File: "internal/link/conn.go", Old: "case c.quiet >= limits.Silence:", New: "case c.quiet >= 1000*limits.Silence:",
 		Packages: linkTests, Tests: "TestVirtualSilentPeer",
 	},
+	{
+		Name: "link-charges-what-is-announced", Rule: "a payload counts as it comes, not as it is announced",
+		File: "internal/link/receive.go", Old: "next := min(size, max(firstPart, growBy*got))", New: "next := max(size, got)",
+		Packages: linkTests, Tests: "TestVirtualSlowHonestPeers",
+	},
+	{
+		Name: "link-keeps-nothing-for-small-ones", Rule: "an eighth of the budget is for small payloads",
+		File: "internal/link/receive.go", Old: "limit-limit/8", New: "limit",
+		Packages: linkTests, Tests: "TestVirtualSlowHonestPeers",
+	},
+	{
+		Name: "link-waits-for-tricklers", Rule: "a payload that trickles gives its memory back while others are refused",
+		File: "internal/link/receive.go", Old: "if slow && !p.given {", New: "if slow && p.given {",
+		Packages: linkTests, Tests: "TestVirtualTrickler",
+	},
+	{
+		Name: "link-one-peer-takes-all", Rule: "a peer holds a quarter of a budget, or one payload",
+		File: "internal/link/receive.go", Old: "int64(others+size) <= limit/4", New: "int64(others+size) <= 1<<40",
+		Packages: linkTests, Tests: "TestVirtualTricklingGossip",
+	},
 }
