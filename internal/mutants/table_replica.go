@@ -239,7 +239,6 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestDamageThatStays",
 	},
 	{
-
 		Name: "replica-cache-ignores-memory", Rule: "caches follow the memory that there is",
 		File: "replica/sizes.go", Old: "min(int64(limit/16), fullCache)", New: "fullCache",
 		Packages: "./replica", Tests: "TestMemoryFollows",
