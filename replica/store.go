@@ -358,9 +358,9 @@ func (s *Store) halt() {
 }
 
 // Close ends all operations, waits for them and for everything in the
-// background, and closes the data. The mesh node goes on without it. Close takes
-// two seconds at most, or twice AckTimeout where that is more, whatever runs, a
-// Leave of the node included, beyond what the disk takes for what it is at.
+// background, and closes the data. The mesh node goes on without it. While a Leave of
+// the node hands data over Close takes two seconds at most, or twice AckTimeout where
+// that is more, beyond what the disk takes for what it is at.
 func (s *Store) Close() error {
 	s.close.Do(func() {
 		s.halt()

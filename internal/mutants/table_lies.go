@@ -53,7 +53,7 @@ var lies = []Mutant{
 	},
 	{
 		Name: "identity-secret-of-zeros", Rule: "a secret of zeros is nobody's",
-		File: "mesh/identity/identity.go", Old: "if bytes.Count(secret, []byte{0}) == len(secret) {", New: "if len(secret) == 0 {",
+		File: "mesh/identity/identity.go", Old: "if bytes.Count(secret, []byte{0}) == len(secret) {", New: "if bytes.Count(secret, []byte{0}) > len(secret) {",
 		Packages: identityTests, Tests: "TestDeriveRefusesZeros",
 	},
 	{

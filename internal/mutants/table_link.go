@@ -185,7 +185,7 @@ var link = []Mutant{
 	},
 	{
 		Name: "link-unbounded-requests", Rule: "bytes of requests are bounded whatever peers send",
-		File: "internal/link/read.go", Old: "if b != nil && !b.take(size) {", New: "if b != nil && !b.take(size) && size < 0 {",
+		File: "internal/link/receive.go", Old: "if b.used.Add(int64(n)) <= limit {", New: "if b.used.Add(int64(n)) <= limit || n > 0 {",
 		Packages: linkTests, Tests: "TestHundredFloods",
 	},
 	{
