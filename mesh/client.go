@@ -124,8 +124,8 @@ func (c *Client) Call(ctx context.Context, method string, req []byte) ([]byte, e
 	return reply, nil
 }
 
-// View returns what the node knows of the mesh, but for Storing and
-// Member.Unreachable.
+// View returns what the node knows of the mesh, but for Storing,
+// Problems and Member.Unreachable.
 func (c *Client) View(ctx context.Context) (view.View, error) {
 	reply, err := c.Call(ctx, methodView, nil)
 	if err != nil {

@@ -98,8 +98,9 @@ func TestLogBridge(t *testing.T) {
 		"[WARN] memberlist: something: odd\n": `level=INFO msg="something: odd" component=memberlist`,
 		"[ERR] serf: bad":                     "level=WARN msg=bad component=serf",
 		"[DEBUG] memberlist: x":               "level=DEBUG msg=x component=memberlist",
-		"no level at all":                     `level=INFO msg="no level at all" component=gossip`,
-		"":                                    `msg="" component=gossip`,
+		"[WARN] memberlist: Failed to send gossip to [fd73::1]:7946: sendto: network is unreachable": `level=DEBUG msg="Failed to send gossip`,
+		"no level at all": `level=INFO msg="no level at all" component=gossip`,
+		"":                `msg="" component=gossip`,
 	} {
 		out.Reset()
 		if n, err := b.Write([]byte(line)); n != len(line) || err != nil {

@@ -23,12 +23,24 @@ func (b *logBridge) Write(line []byte) (int, error) {
 	if strings.HasSuffix(text, "Shutdown without a Leave") {
 		return len(line), nil // which is what Close is; see Node.Leave
 	}
+	for _, daily := range dailyBread {
+		if strings.Contains(text, daily) {
+			level = slog.LevelDebug
+		}
+	}
 	component := "gossip"
 	if name, rest, ok := strings.Cut(text, ": "); ok && !strings.Contains(name, " ") {
 		component, text = name, rest
 	}
 	b.log.Log(context.Background(), level, text, "component", component)
 	return len(line), nil
+}
+
+// dailyBread are lines that memberlist repeats for as long as one node does not
+// reach another. The detector says so once, in words that name the member.
+var dailyBread = [...]string{
+	"Failed to send", "Failed fallback", "Push/Pull with", "Failed to push local state", "Was able to connect to", "Suspect ",
+	"No response", "failed to reach", "Marking ",
 }
 
 // bridgedLevel is one step below what the libraries say: what is an error to

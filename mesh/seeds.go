@@ -3,8 +3,10 @@ package mesh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,7 +75,39 @@ func (n *Node) seek(ctx context.Context) {
 		})
 	}
 	a.all.Wait()
+	n.judgeSeeds()
 }
+
+// troubleSeeds is the key of what judgeSeeds says.
+const troubleSeeds = "seeds"
+
+// judgeSeeds says so when this node has met nobody, ever, by the seeds that it was
+// given.
+func (n *Node) judgeSeeds() {
+	if len(n.cfg.Seeds) == 0 || n.uptime() < seedPatience || n.met.Load() || n.book.get().Len() > 1 {
+		return
+	}
+	for _, seed := range n.cfg.Seeds {
+		host, port, literal, _ := seedHost(seed)
+		if own := n.at.Load(); literal == own.Addr() && port == own.Port() {
+			return // others look for this node
+		}
+		if _, err := n.names.answer(host); err != nil && !literal.IsValid() {
+			n.trouble(troubleSeeds, fmt.Sprintf("no other node was ever met: the seed %s is not found (%v)", seed, err))
+			return
+		}
+	}
+	n.trouble(troubleSeeds, fmt.Sprintf("no other node was ever met: no node of this mesh answers at the seeds %s", strings.Join(n.cfg.Seeds, ", ")))
+}
+
+// strangerAt says that somebody at an address, or who dials from there, runs this
+// program for another mesh.
+func (n *Node) strangerAt(addr netip.Addr, who string) {
+	n.trouble("stranger "+addr.String(), fmt.Sprintf("%s %v does not belong to this mesh: Secret, MeshName and Shards must be the same on all nodes", who, addr))
+}
+
+// stranger is told by the link of one that dials us.
+func (n *Node) stranger(from netip.AddrPort) { n.strangerAt(from.Addr(), "a node that dials from") }
 
 // seekName tries the addresses of a name: those known from the last answer at
 // once, others when the answer is there. One that takes longer than an attempt
@@ -105,7 +139,14 @@ func (n *Node) greet(ctx context.Context, addr netip.AddrPort) {
 			return
 		}
 	}
-	if err := n.meetAt(ctx, addr); err != nil && !errors.Is(err, link.ErrSelf) {
+	err := n.meetAt(ctx, addr)
+	switch {
+	case err == nil:
+		n.passed("stranger " + addr.Addr().String())
+	case errors.Is(err, link.ErrUntrusted):
+		n.strangerAt(addr.Addr(), "the node at")
+	}
+	if err != nil && !errors.Is(err, link.ErrSelf) {
 		n.log.Debug("seed not met", "addr", addr, "error", err)
 	}
 }

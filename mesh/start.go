@@ -64,6 +64,7 @@ type Node struct {
 	beacon    beacon
 	names     *names
 	places    *places
+	troubles  troubles
 
 	ready     chan struct{} // closed by markReady
 	readyOnce sync.Once
@@ -154,7 +155,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
 		Resolve: n.resolve, Floor: n.floor, Admit: n.belongs, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
-		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, OnFound: n.found, Logger: n.log,
+		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, OnFound: n.found, OnStranger: n.stranger, Logger: n.log,
 		Limits: link.Limits{HandshakeTimeout: n.pace.shake, DialTimeout: n.pace.hellos, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {
@@ -184,6 +185,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 	n.work.Go(n.keepExchanging)
 	n.work.Go(n.keepAcquainted)
 	n.work.Go(n.keepAddress)
+	n.work.Go(n.keepReached)
 	n.work.Go(n.keepWhole)
 	n.work.Go(n.keepName)
 	return nil

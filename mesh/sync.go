@@ -181,6 +181,38 @@ func (n *Node) keepAcquainted(ctx context.Context) {
 	}
 }
 
+// reachPause is the time between two words with members that cannot be dialled.
+const reachPause = 2 * time.Minute
+
+// keepReached keeps the connections of members behind NAT in use: they alone can
+// make them, and do not know that they must not let go of them. Of each member that
+// is reached in such a way, or only by others, it says so once. Troubles that have
+// passed without a word end here too.
+func (n *Node) keepReached(ctx context.Context) {
+	told := map[view.NodeID]bool{}
+	for sleep(ctx, reachPause) {
+		v, ids := n.View(), n.link.Inbound()
+		for _, m := range v.Members {
+			text := "member is reached by others, and not by this node"
+			if slices.Contains(ids, m.ID) {
+				text = "member connects from another host than it advertises, as behind NAT: it is reached over its own connection"
+			} else if !m.Unreachable {
+				continue
+			}
+			if !told[m.ID] {
+				told[m.ID] = true
+				n.log.Info(text, "member", m.ID, "name", m.Name, "addr", m.Addr)
+			}
+		}
+		if n.troubles.expire() {
+			n.inbox.put(event{shown: true})
+		}
+		if len(ids) > 0 {
+			n.exchangeWith(ctx, ids...)
+		}
+	}
+}
+
 // exchangeWith exchanges with all peers at once and waits for them.
 func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)

@@ -24,8 +24,9 @@ type inbox struct {
 // event is what the detector is told, with what it does not need to know.
 type event struct {
 	detect.Event
-	rtt time.Duration // of a probe that was answered; 0 when not known
-	met bool          // the mesh was met: the view must show it before Ready returns
+	rtt   time.Duration // of a probe that was answered; 0 when not known
+	shown bool          // the view has something else to show
+	met   bool          // the mesh was met: the view must show it before Ready returns
 }
 
 func newInbox() *inbox { return &inbox{ready: make(chan struct{}, 1)} }
@@ -133,6 +134,7 @@ func (w *watcher) handle(e event) {
 	if e.met {
 		w.take(w.n.book.get())
 	}
+	w.changed = w.changed || e.shown
 	w.step(e.Event)
 	if e.met {
 		w.publish()
@@ -233,6 +235,10 @@ func (w *watcher) publish() {
 			Status: e.Status, State: w.det.State(e.ID), Boot: e.Boot, Since: c.since, RTT: c.rtt, Unreachable: unreachable,
 		})
 	}
+	if v.Count(view.Alive) > 1 {
+		w.n.troubles.clear(troubleSeeds)
+	}
+	v.Problems = w.n.troubles.list()
 	w.n.views.Set(v)
 	w.n.inspect(w.roster)
 }

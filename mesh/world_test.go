@@ -48,6 +48,7 @@ type box struct {
 	lookup func(context.Context, string) ([]netip.Addr, error)
 	host   *atomic.Pointer[hostAddrs]
 	mdns   func(*Node) (discovery, error)
+	wrap   func(Network) Network
 	wild   bool // listens on all addresses
 
 	cfg   Config
@@ -141,6 +142,9 @@ func noLookup(context.Context, string) ([]netip.Addr, error) {
 func (b *box) run() (*Node, error) {
 	cfg := b.cfg
 	cfg.Network = b.w.net.Host(b.addr)
+	if b.wrap != nil {
+		cfg.Network = b.wrap(cfg.Network)
+	}
 	if b.wild {
 		cfg.Network = everywhere{cfg.Network}
 	}

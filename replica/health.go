@@ -215,6 +215,7 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 	if m, ok := s.mesh.View().Member(s.id); ok && m.Status == view.Leaving {
 		say("this node is leaving for good and has %d shards still to hand over, %d copies for others among them: have it leave again if nobody waits for that", h.Leftover, h.Hints)
 	}
+	out = append(out, s.mesh.View().Problems...)
 	s.imports.status(h, say)
 	s.fewCopies(h, lay, say)
 	s.inquests.problems(say)
@@ -290,7 +291,28 @@ func (s *Store) fewCopies(h *Health, lay *layout, say func(string, ...any)) {
 		then = fmt.Sprintf("none are made elsewhere, for only %d of %d storing nodes are in contact: mend the network, or force this side to heal (ForceHeal)", met, len(lay.members))
 	}
 	slices.Sort(down)
-	say("%d shards have fewer copies in contact than they should, %s is down: bring it back; %s", few, s.names(down), then)
+	say("%d shards have fewer copies in contact than they should, %s; %s", few, s.missing(s.mesh.View(), down), then)
+}
+
+// missing says what is the matter with nodes that are not in contact. One that
+// others reach is not down: it is there, through them.
+func (s *Store) missing(v view.View, ids []view.NodeID) string {
+	var down, cut []view.NodeID
+	for _, id := range ids {
+		if m, _ := v.Member(id); m.Unreachable {
+			cut = append(cut, id)
+		} else {
+			down = append(down, id)
+		}
+	}
+	var out []string
+	if len(down) > 0 {
+		out = append(out, s.names(down)+" is down: bring it back")
+	}
+	if len(cut) > 0 {
+		out = append(out, "others reach "+s.names(cut)+" and this node does not: mend the link between them, or open the port of one where both are behind NAT")
+	}
+	return strings.Join(out, ", ")
 }
 
 // names lists nodes by the names that people know them by.

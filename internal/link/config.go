@@ -106,6 +106,9 @@ type Config struct {
 	// OnFound is told of a peer that answered at the address of another one,
 	// which was dialled, and was greeted. It must not block. Nil is fine.
 	OnFound func(Peer)
+	// OnStranger is told of one that dials us and speaks our protocol, but does not
+	// belong to this mesh, as it says or we do. It must not block. Nil is fine.
+	OnStranger func(netip.AddrPort)
 
 	Logger *slog.Logger // nil is silent
 	Limits Limits       // zero fields take their defaults
@@ -244,6 +247,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.OnFound == nil {
 		c.OnFound = func(Peer) {}
+	}
+	if c.OnStranger == nil {
+		c.OnStranger = func(netip.AddrPort) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

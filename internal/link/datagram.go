@@ -188,7 +188,7 @@ func (l *Link) sendFrame(c *conn, kind wire.FrameKind, id, aux uint64, text stri
 		return ErrUnknownPeer
 	}
 	frame := wire.AppendFrame(make([]byte, 0, wire.MaxPacket), kind, id, aux, text, payload)
-	return l.writePacket(c.pair.seal(l.cfg.Self, frame[wire.FramePrefix:]), addr)
+	return l.writePacket(c.pair.seal(l.cfg.Self, frame[wire.FramePrefix:]), l.peers.packetAddr(c.peer.ID, addr))
 }
 
 // receiveFrame takes in a frame that came by packet.

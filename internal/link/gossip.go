@@ -117,8 +117,16 @@ func (g *gossip) WriteTo(b []byte, addr string) (time.Time, error) {
 
 func (g *gossip) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
 	id, addr, err := g.find(a)
-	if err == nil {
-		err = g.link.sendPacket(wire.PacketGossip, id, addr, b)
+	if err != nil {
+		return time.Now(), err
+	}
+	err = g.link.sendPacket(wire.PacketGossip, id, g.link.peers.packetAddr(id, addr), b)
+	var system *net.OpError
+	if errors.As(err, &system) && !g.over() {
+		// As good as lost on the way, as packets are. To memberlist it would be
+		// worth a line in the log each time, where there is no way at all.
+		g.link.stats.packetsUnsent.Add(1)
+		err = nil
 	}
 	return time.Now(), err
 }

@@ -58,6 +58,7 @@ type Link struct {
 
 type counters struct {
 	packetsIn, packetsOut, packetBytesIn, packetBytesOut, packetsRefused atomic.Uint64
+	packetsUnsent                                                        atomic.Uint64
 	gossipRefused, gossipDropped, gossipIn, gossipOut, gossipStrange     atomic.Uint64
 	dataIn, dataOut, callsIn, callsOut, overloaded, connsRefused         atomic.Uint64
 }
@@ -67,6 +68,7 @@ type Stats struct {
 	PacketsIn, PacketsOut         uint64 // sealed packets: gossip, probes, small requests
 	PacketBytesIn, PacketBytesOut uint64
 	PacketsRefused                uint64 // not opened: strangers', replayed, damaged, shut out
+	PacketsUnsent                 uint64 // gossip for which the system knew no way
 	GossipRefused                 uint64 // opened, but turned away by the screen, packets and frames
 	GossipDropped                 uint64 // memberlist was too slow to take them
 	GossipStrange                 uint64 // packets and frames with something about nodes that the roster does not hold
@@ -200,6 +202,10 @@ func (l *Link) Meet(id view.NodeID) {
 // knows tells whether a node is one of the roster.
 func (l *Link) knows(id view.NodeID) bool { return id == l.cfg.Self || l.cfg.Member(id) }
 
+// Inbound returns the peers whose connection was dialled by them from another host
+// than the roster names: behind NAT, they cannot be dialled.
+func (l *Link) Inbound() []view.NodeID { return l.peers.inbound() }
+
 // RoundTrip returns how long a peer took to answer our hello on the connection that
 // is in use, 0 where there is none.
 func (l *Link) RoundTrip(id view.NodeID) time.Duration { return l.peers.roundTrip(id) }
@@ -214,6 +220,7 @@ func (l *Link) Stats() Stats {
 		PacketsIn: s.packetsIn.Load(), PacketsOut: s.packetsOut.Load(),
 		PacketBytesIn: s.packetBytesIn.Load(), PacketBytesOut: s.packetBytesOut.Load(),
 		PacketsRefused: s.packetsRefused.Load(),
+		PacketsUnsent:  s.packetsUnsent.Load(),
 		GossipRefused:  s.gossipRefused.Load(), GossipDropped: s.gossipDropped.Load(),
 		GossipStrange: s.gossipStrange.Load(),
 		GossipBytesIn: s.gossipIn.Load(), GossipBytesOut: s.gossipOut.Load(),

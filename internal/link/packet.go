@@ -96,6 +96,7 @@ func (l *Link) readPackets(ctx context.Context) {
 			l.stats.packetsRefused.Add(1)
 			continue
 		}
+		l.peers.packetFrom(h.From, remote)
 		switch h.Kind {
 		case wire.PacketGossip:
 			l.gossip.receive(h.From, remote, payload)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -37,7 +38,8 @@ type slot struct {
 	conn    *conn   // in use
 	old     []*conn // draining
 	dial    *dialing
-	renewed time.Time // when it was last dialled for another connection in place of this one
+	packets netip.AddrPort // where its last packet came from, see packetAddr
+	renewed time.Time      // when it was last dialled for another connection in place of this one
 }
 
 // dialing is an attempt to connect that any number of callers wait for.
@@ -96,6 +98,47 @@ func (p *peers) works(id view.NodeID) bool {
 	defer p.mu.Unlock()
 	s := p.slots[id]
 	return s != nil && s.conn != nil && !s.conn.silent.Load()
+}
+
+// packetFrom notes where an authenticated packet of a peer came from.
+func (p *peers) packetFrom(id view.NodeID, remote netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.slots[id]; s != nil {
+		s.packets = remote
+	}
+}
+
+// packetAddr returns where packets to a peer go, given what Resolve says: to where
+// its own come from, if that is not the host that Resolve says, and it is the host
+// at the other end of its connection. So a peer behind NAT hears us, and nobody can
+// have packets sent to a host that did not ask for them.
+func (p *peers) packetAddr(id view.NodeID, addr netip.AddrPort) netip.AddrPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.slots[id]
+	if s == nil || s.conn == nil || !s.packets.IsValid() || s.packets.Addr() == addr.Addr() {
+		return addr
+	}
+	if s.conn.peer.Dialed || s.conn.peer.Remote.Addr() != s.packets.Addr() {
+		return addr
+	}
+	return s.packets
+}
+
+func (p *peers) inbound() []view.NodeID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []view.NodeID
+	for id, s := range p.slots {
+		if s.conn == nil || s.conn.peer.Dialed {
+			continue
+		}
+		if addr, ok := p.link.cfg.Resolve(id); ok && addr.Addr() != s.conn.peer.Remote.Addr() {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 func (p *peers) roundTrip(id view.NodeID) time.Duration {

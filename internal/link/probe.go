@@ -104,7 +104,7 @@ func (l *Link) Probe(ctx context.Context, to view.NodeID) (ProbeResult, error) {
 	}
 	p, nonce := l.probes.start(to)
 	defer l.probes.end(nonce)
-	sendErr := l.sendPacket(wire.PacketProbe, to, addr, nonce)
+	sendErr := l.sendPacket(wire.PacketProbe, to, l.peers.packetAddr(to, addr), nonce)
 
 	patience := time.Until(deadline) / 3
 	if sendErr != nil {

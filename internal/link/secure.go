@@ -83,7 +83,11 @@ func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, alpn strin
 	}
 	if err := tc.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, 0, fmt.Errorf("link: handshake with %v: %w", raw.RemoteAddr(), distrust(err))
+		err = distrust(err)
+		if proto := tc.ConnectionState().NegotiatedProtocol; !dialed && proto != "" && errors.Is(err, ErrUntrusted) && id == 0 {
+			l.cfg.OnStranger(addrPort(raw.RemoteAddr()))
+		}
+		return nil, 0, fmt.Errorf("link: handshake with %v: %w", raw.RemoteAddr(), err)
 	}
 	m.trusted = true
 	return tc, id, nil

@@ -71,4 +71,49 @@ var network = []Mutant{
 		File: "mesh/watch.go", Old: "min(max(usual, n.link.RoundTrip(id)*5/4), usual*19/10)", New: "usual",
 		Packages: meshTests, Tests: "TestLongRoundTrips",
 	},
+	{
+		Name: "net-nat-idles", Rule: "a connection that only the other side can make is kept in use",
+		File: "mesh/start.go", Old: "n.work.Go(n.keepReached)", New: "",
+		Packages: meshTests, Tests: "TestBehindNAT",
+	},
+	{
+		Name: "net-nat-deaf", Rule: "packets to a node behind NAT go where its own come from",
+		File: "internal/link/peers.go", Old: "return s.packets\n", New: "return addr\n",
+		Packages: meshTests, Tests: "TestBehindNAT",
+	},
+	{
+		Name: "net-nat-repeats", Rule: "that a member is behind NAT, or reached only by others, is said once",
+		File: "mesh/sync.go", Old: "told[m.ID] = true", New: "_ = told",
+		Packages: meshTests, Tests: "TestBehindNAT|TestReachedThroughAThird",
+	},
+	{
+		Name: "net-log-floods", Rule: "what the detector says once is not said again by memberlist",
+		File: "mesh/logbridge.go", Old: "if strings.Contains(text, daily) {", New: "if strings.Contains(text, daily) && daily == \"\" {",
+		Packages: meshTests, Tests: "TestLogBridge",
+	},
+	{
+		Name: "net-strangers-untold", Rule: "a node of another mesh that dials is told of",
+		File: "internal/link/secure.go", Old: "l.cfg.OnStranger(addrPort(raw.RemoteAddr()))", New: "_ = proto",
+		Packages: meshTests, Tests: "TestMeshesThatDoNotFit",
+	},
+	{
+		Name: "net-trouble-repeats", Rule: "a trouble is logged once",
+		File: "mesh/troubles.go", Old: "t.at = time.Now()\n\t\treturn false", New: "t.at = time.Now()\n\t\treturn true",
+		Packages: meshTests, Tests: "TestMeshesThatDoNotFit",
+	},
+	{
+		Name: "net-trouble-stays", Rule: "a trouble that is not seen again ends",
+		File: "mesh/sync.go", Old: "if n.troubles.expire() {", New: "if false {",
+		Packages: meshTests, Tests: "TestMeshesThatDoNotFit",
+	},
+	{
+		Name: "net-dead-seeds-untold", Rule: "a node that never met anybody says that its seeds do not answer",
+		File: "mesh/seeds.go", Old: "n.uptime() < seedPatience ||", New: "n.uptime() > 0 ||",
+		Packages: meshTests, Tests: "TestSeedsThatDoNotAnswer",
+	},
+	{
+		Name: "net-relayed-is-down", Rule: "a member that others reach is not called down",
+		File: "replica/health.go", Old: "if m, _ := v.Member(id); m.Unreachable {", New: "if m, _ := v.Member(id); m.ID == 0 {",
+		Packages: replicaTests, Tests: "TestMissingNodes",
+	},
 }

@@ -163,6 +163,10 @@ type View struct {
 	Roster  uint64   // digest of what placement depends on; equal rosters have equal digests
 	Storing [16]byte // digest of the storing members ever met and whether each is gone
 	Members []Member // the whole roster, dead or alive, sorted by ID; includes Self
+
+	// Problems are what keeps the node from others, in words for an operator, as
+	// far as it is not that a member is down.
+	Problems []string
 }
 
 // Member returns the member with the given id.

@@ -1,0 +1,35 @@
+package replica
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// seen is a mesh of which only the view is asked for.
+type seen struct {
+	Mesh
+	view view.View
+}
+
+func (s seen) View() view.View { return s.view }
+
+// A member that others reach is not called down.
+func TestMissingNodesAreNotAllDown(t *testing.T) {
+	v := view.View{Self: 1, Members: []view.Member{
+		{ID: 1, Name: "self"}, {ID: 2, Name: "dead", State: view.Failed}, {ID: 3, Name: "relayed", State: view.Suspect, Unreachable: true},
+	}}
+	s := &Store{mesh: seen{view: v}}
+	both := s.missing(v, []view.NodeID{2, 3})
+	if down, cut, ok := strings.Cut(both, ", others reach "); !ok || !strings.HasPrefix(down, "dead") ||
+		strings.Contains(down, "relayed") || !strings.HasPrefix(cut, "relayed") {
+		t.Errorf("%q", both)
+	}
+	if got := s.missing(v, []view.NodeID{3}); strings.Contains(got, "down") {
+		t.Errorf("%q", got)
+	}
+	if got := s.missing(v, []view.NodeID{2}); strings.Contains(got, "others reach") {
+		t.Errorf("%q", got)
+	}
+}
