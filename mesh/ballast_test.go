@@ -21,15 +21,24 @@ import (
 type fullDisk struct {
 	vfs.FS
 	full atomic.Bool
+	room atomic.Bool // such a file was removed since
+}
+
+// fill has others take all that is free.
+func (d *fullDisk) fill() {
+	d.room.Store(false)
+	d.full.Store(true)
 }
 
 func newFullDisk() *fullDisk {
 	d := &fullDisk{}
 	mem := vfs.NewMem()
 	d.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		_, err := mem.Stat("/data/" + ballastName)
 		removes := op.Kind == errorfs.OpRemove || op.Kind == errorfs.OpFileClose
-		if d.full.Load() && err == nil && !removes && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && !strings.HasSuffix(op.Path, lockName) {
+		if _, err := mem.Stat("/data/" + ballastName); err == nil && op.Kind == errorfs.OpRemove && strings.HasSuffix(op.Path, ballastName) {
+			d.room.Store(true)
+		}
+		if d.full.Load() && !d.room.Load() && !removes && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && !strings.HasSuffix(op.Path, lockName) {
 			return &fs.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
 		}
 		return nil
@@ -43,7 +52,7 @@ func TestStartsOnAFullDisk(t *testing.T) {
 	disk := newFullDisk()
 	first := opened(t, disk)
 	for boot := uint64(2); boot < 6; boot += 2 {
-		disk.full.Store(true)
+		disk.fill()
 		if id := opened(t, disk); id.Boot != boot || id.Node != first.Node {
 			t.Fatalf("boot %d of %v, want %d of %v", id.Boot, id.Node, boot, first.Node)
 		}
@@ -57,7 +66,7 @@ func TestStartsOnAFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	disk.full.Store(true)
+	disk.fill()
 	if err := errors.Join(d.writeRoster(d.roster), d.writeRoster(d.roster), d.close()); err != nil {
 		t.Error(err)
 	}

@@ -61,3 +61,33 @@ func TestLongTwoNewNodesOfOneName(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { namesakes(t, seed) })
 	}
 }
+
+// Of two that have refused each other one gives way: which one, both know.
+func TestRivals(t *testing.T) {
+	prevails := func(instance uint64) bool { return instance == 5 }
+	for _, c := range []struct {
+		name     string
+		refused  uint64 // the other's instance; 0: it was not refused
+		gaveWay  bool
+		givesWay bool
+	}{
+		{"the one that prevails", 5, false, false},
+		{"the other one", 4, false, true},
+		{"one that refused nobody", 0, false, true},
+		{"one that gave way before", 0, true, true},
+	} {
+		var r rivals
+		if c.gaveWay {
+			r.decide(8, 1, false)
+		}
+		if c.refused != 0 && !r.decide(7, c.refused, true) {
+			t.Errorf("%s: cannot go on", c.name)
+		}
+		if got := r.obey(7, prevails); got != c.givesWay {
+			t.Errorf("%s: gives way is %t", c.name, got)
+		}
+		if got := r.decide(9, 2, true); got == c.givesWay {
+			t.Errorf("%s: refuses others after that: %t", c.name, got)
+		}
+	}
+}

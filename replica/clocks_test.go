@@ -117,6 +117,9 @@ func TestStartedWithAnOldClock(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if n := len(s.unread()); n > 0 {
+					t.Fatalf("the end of a value is dated before %d of the others were asked for the time", n)
+				}
 			}
 		}
 		time.Sleep(59 * time.Minute)

@@ -97,6 +97,62 @@ func TestVirtualTrickler(t *testing.T) {
 	})
 }
 
+// What is announced and has not come has no other request refused.
+func TestVirtualAnnouncedIsNotHeld(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, v *virtual) {
+		a := v.up(1, func(c *Config) { c.Limits = Limits{InboundBytes: 4 << 20, MaxPayload: 4<<20 - 4096} })
+		b := v.up(2)
+		c := v.insider(3, alpnData, a)
+		defer c.NetConn().Close()
+		if err := v.greet(c, 3); err != nil {
+			t.Fatal(err)
+		}
+		v.mustWrite(c, frame(wire.FrameRequest, 1, 4<<20-4096)[:100_000])
+		time.Sleep(time.Second)
+		mustCall(t, b, 1, make([]byte, 2<<20))
+		b.Close()
+		a.Close()
+	})
+}
+
+// A peer may hold a quarter of the budget, or one payload.
+func TestShareOfABudget(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		size, others int
+		taken        bool
+	}{
+		{mib, 0, true}, {mib, mib, true}, {mib, 2 * mib, false}, {7 * mib, 0, true}, {7 * mib, 1, false},
+	} {
+		b := budget{limit: 8 * mib}
+		if got := b.takeFor(c.size, c.size, c.others); got != c.taken {
+			t.Errorf("%d bytes beside %d of the same peer: taken %t", c.size, c.others, got)
+		}
+	}
+}
+
+// The connections of guests stand apart from those of nodes, and from each other.
+func TestVirtualGuestsStandApart(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, v *virtual) {
+		a := v.up(1, func(c *Config) { c.Guest = func([]byte) bool { return true } })
+		for range 2 {
+			c := v.insider(3, alpnData, a)
+			defer c.NetConn().Close()
+			if err := v.greet(c, 3); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		a.peers.mu.Lock()
+		guests, nodes := len(a.peers.guests), len(a.peers.slots)
+		a.peers.mu.Unlock()
+		if guests != 2 || nodes != 0 {
+			t.Errorf("%d guests, %d nodes", guests, nodes)
+		}
+		a.Close()
+	})
+}
+
 // Nine honest peers behind slow links, each with a large value on its way, do not
 // have the small requests of a tenth refused, and get most of their own through.
 func TestVirtualSlowHonestPeers(t *testing.T) {

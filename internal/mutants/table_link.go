@@ -206,7 +206,7 @@ var link = []Mutant{
 	{
 		Name: "link-charges-what-is-announced", Rule: "a payload counts as it comes, not as it is announced",
 		File: "internal/link/receive.go", Old: "next := min(size, max(firstPart, growBy*got))", New: "next := max(size, got)",
-		Packages: linkTests, Tests: "TestVirtualSlowHonestPeers",
+		Packages: linkTests, Tests: "TestVirtualAnnouncedIsNotHeld",
 	},
 	{
 		Name: "link-keeps-nothing-for-small-ones", Rule: "an eighth of the budget is for small payloads",
@@ -221,6 +221,6 @@ var link = []Mutant{
 	{
 		Name: "link-one-peer-takes-all", Rule: "a peer holds a quarter of a budget, or one payload",
 		File: "internal/link/receive.go", Old: "int64(others+size) <= limit/4", New: "int64(others+size) <= 1<<40",
-		Packages: linkTests, Tests: "TestVirtualTricklingGossip",
+		Packages: linkTests, Tests: "TestShareOfABudget",
 	},
 }
