@@ -268,7 +268,7 @@ func (n *Node) probe(ctx context.Context, id view.NodeID) {
 // knock probes a member, whether the detector has asked for that or not: of a
 // failure it is not told.
 func (n *Node) knock(ctx context.Context, id view.NodeID) error {
-	ctx, cancel := context.WithTimeout(ctx, n.probeTimeout(id))
+	ctx, cancel := context.WithTimeout(ctx, n.pace.detect.ProbeWait(n.link.RoundTrip(id)))
 	defer cancel()
 	res, err := n.link.Probe(ctx, id)
 	if err != nil {
@@ -277,14 +277,6 @@ func (n *Node) knock(ctx context.Context, id view.NodeID) error {
 	}
 	n.inbox.put(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, rtt: res.RTT})
 	return nil
-}
-
-// probeTimeout is how long a sign of life of a member is waited for: longer than
-// usual where its way is known to be long, by no more than the detector puts up
-// with.
-func (n *Node) probeTimeout(id view.NodeID) time.Duration {
-	usual := n.pace.detect.ProbeTimeout
-	return min(max(usual, n.link.RoundTrip(id)*5/4), usual*19/10)
 }
 
 // broken is told by the link that an established connection broke.

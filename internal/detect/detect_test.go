@@ -255,3 +255,18 @@ func TestProfilesAreFilledIn(t *testing.T) {
 		t.Fatalf("Edge came out as %+v", got)
 	}
 }
+
+// A probe is waited for as long as the way is, and never so long that its failure
+// would count as this node's own stall.
+func TestProbeWait(t *testing.T) {
+	p := LAN()
+	for _, c := range []struct{ roundTrip, least, most time.Duration }{
+		{0, p.ProbeTimeout, p.ProbeTimeout},
+		{p.ProbeTimeout, p.ProbeTimeout + 1, 2*p.ProbeTimeout - 1},
+		{10 * p.ProbeTimeout, p.ProbeTimeout + 1, 2*p.ProbeTimeout - 1},
+	} {
+		if got := p.ProbeWait(c.roundTrip); got < c.least || got > c.most {
+			t.Errorf("round trip of %v: %v", c.roundTrip, got)
+		}
+	}
+}

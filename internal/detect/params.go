@@ -89,6 +89,13 @@ func Edge() Params {
 	}
 }
 
+// ProbeWait is how long the outcome of a probe of a member is waited for: ProbeTimeout,
+// and longer where the round trip to it is known to be long. It stays below twice
+// ProbeTimeout: one that fails later counts as a stall of this node's own.
+func (p Params) ProbeWait(roundTrip time.Duration) time.Duration {
+	return min(max(p.ProbeTimeout, roundTrip*5/4), p.ProbeTimeout*19/10)
+}
+
 func (p Params) filled() Params {
 	lan := LAN()
 	fill(&p.Probes, lan.Probes)

@@ -68,8 +68,8 @@ var network = []Mutant{
 	},
 	{
 		Name: "net-probes-in-a-hurry", Rule: "a sign of life is waited for as long as the way is",
-		File: "mesh/watch.go", Old: "min(max(usual, n.link.RoundTrip(id)*5/4), usual*19/10)", New: "usual",
-		Packages: meshTests, Tests: "TestLongRoundTrips",
+		File: "internal/detect/params.go", Old: "min(max(p.ProbeTimeout, roundTrip*5/4), p.ProbeTimeout*19/10)", New: "p.ProbeTimeout",
+		Packages: detectTests, Tests: "TestProbeWait",
 	},
 	{
 		Name: "net-nat-idles", Rule: "a connection that only the other side can make is kept in use",
