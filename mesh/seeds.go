@@ -93,17 +93,17 @@ func (n *Node) judgeSeeds() {
 			return // others look for this node
 		}
 		if _, err := n.names.answer(host); err != nil && !literal.IsValid() {
-			n.trouble(troubleSeeds, fmt.Sprintf("no other node was ever met: the seed %s is not found (%v)", seed, err))
+			n.trouble(troubleSeeds, fmt.Sprintf("no other node was ever met: the seed %s is not found (%v)", seed, err), 0)
 			return
 		}
 	}
-	n.trouble(troubleSeeds, fmt.Sprintf("no other node was ever met: no node of this mesh answers at the seeds %s", strings.Join(n.cfg.Seeds, ", ")))
+	n.trouble(troubleSeeds, fmt.Sprintf("no other node was ever met: no node of this mesh answers at the seeds %s", strings.Join(n.cfg.Seeds, ", ")), 0)
 }
 
 // strangerAt says that somebody at an address, or who dials from there, runs this
 // program for another mesh.
 func (n *Node) strangerAt(addr netip.Addr, who string) {
-	n.trouble("stranger "+addr.String(), fmt.Sprintf("%s %v does not belong to this mesh: Secret, MeshName and Shards must be the same on all nodes", who, addr))
+	n.trouble("stranger "+addr.String(), fmt.Sprintf("%s %v does not belong to this mesh: Secret, MeshName and Shards must be the same on all nodes", who, addr), strangerComesBack)
 }
 
 // stranger is told by the link of one that dials us.

@@ -12,6 +12,10 @@ const (
 	maxTroubles = 16
 	// troubleLasts is how long what was not seen again is still told.
 	troubleLasts = 10 * time.Minute
+	// strangerComesBack is how long one who does not belong here must go on knocking
+	// before views show it: a node with a wrong secret does, a person who mistyped a
+	// command does not.
+	strangerComesBack = 5 * time.Second
 	// seedPatience is how long a node that has met nobody says nothing of its
 	// seeds: they may be started together.
 	seedPatience = 15 * time.Second
@@ -25,26 +29,31 @@ type troubles struct {
 }
 
 type trouble struct {
-	text string
-	at   time.Time // when it was seen last
+	text      string
+	first, at time.Time // when it was seen first and last
+	shown     bool
 }
 
-// note notes a trouble, and tells whether it is a new one.
-func (s *troubles) note(key, text string) bool {
+// note notes a trouble, and tells whether it is a new one, and whether it is to be
+// shown from now on: once it has been seen for so long.
+func (s *troubles) note(key, text string, lasts time.Duration) (fresh, show bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := s.by[key]; t != nil {
-		t.at = time.Now()
-		return false
+	t := s.by[key]
+	if fresh = t == nil; fresh {
+		if len(s.by) >= maxTroubles {
+			return false, false
+		}
+		if s.by == nil {
+			s.by = map[string]*trouble{}
+		}
+		t = &trouble{text: text, first: time.Now()}
+		s.by[key] = t
 	}
-	if len(s.by) >= maxTroubles {
-		return false
-	}
-	if s.by == nil {
-		s.by = map[string]*trouble{}
-	}
-	s.by[key] = &trouble{text: text, at: time.Now()}
-	return true
+	t.at = time.Now()
+	show = !t.shown && t.at.Sub(t.first) >= lasts
+	t.shown = t.shown || show
+	return fresh, show
 }
 
 // clear notes that a trouble has passed, and tells whether there was one.
@@ -71,15 +80,21 @@ func (s *troubles) list() []string {
 	defer s.mu.Unlock()
 	var out []string
 	for _, key := range slices.Sorted(maps.Keys(s.by)) {
-		out = append(out, s.by[key].text)
+		if t := s.by[key]; t.shown {
+			out = append(out, t.text)
+		}
 	}
 	return out
 }
 
-// trouble notes what keeps this node from others.
-func (n *Node) trouble(key, text string) {
-	if n.troubles.note(key, text) {
+// trouble notes what keeps this node, or another, from the mesh. Views show it once
+// it has lasted for so long.
+func (n *Node) trouble(key, text string, lasts time.Duration) {
+	fresh, show := n.troubles.note(key, text, lasts)
+	if fresh {
 		n.log.Warn(text)
+	}
+	if show {
 		n.inbox.put(event{shown: true})
 	}
 }

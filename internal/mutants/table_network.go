@@ -98,8 +98,13 @@ var network = []Mutant{
 	},
 	{
 		Name: "net-trouble-repeats", Rule: "a trouble is logged once",
-		File: "mesh/troubles.go", Old: "t.at = time.Now()\n\t\treturn false", New: "t.at = time.Now()\n\t\treturn true",
+		File: "mesh/troubles.go", Old: "return fresh, show", New: "return true, show",
 		Packages: meshTests, Tests: "TestMeshesThatDoNotFit",
+	},
+	{
+		Name: "net-shows-who-knocked-once", Rule: "one who knocks once does not belong here, and is no trouble",
+		File: "mesh/troubles.go", Old: "t.at.Sub(t.first) >= lasts", New: "t.at.Sub(t.first) >= 0",
+		Packages: meshTests, Tests: "TestTroubleIsShownOnceItLasts",
 	},
 	{
 		Name: "net-trouble-stays", Rule: "a trouble that is not seen again ends",
