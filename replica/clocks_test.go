@@ -164,7 +164,7 @@ func TestAheadAndAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return time.UnixMilli(rec.Item.HLC.Millis()).Sub(time.Now())
+			return time.Until(time.UnixMilli(rec.Item.HLC.Millis()))
 		}
 		put := func(key string) {
 			t.Helper()
@@ -209,7 +209,7 @@ func TestClockThatWasAhead(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, err := nodes[0].store.coordinate(ctx, q)
-		if ahead := time.UnixMilli(out.seen.HLC.Millis()).Sub(time.Now()); err != nil || ahead > time.Minute {
+		if ahead := time.Until(time.UnixMilli(out.seen.HLC.Millis())); err != nil || ahead > time.Minute {
 			t.Errorf("dated %v ahead, %v", ahead, err)
 		}
 	})
