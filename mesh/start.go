@@ -42,6 +42,7 @@ type Node struct {
 	seams    seams
 	id       view.NodeID
 	mesh     view.MeshID
+	subkey   func(purpose string) [32]byte
 	instance uint64 // of this run
 
 	dir       *directory
@@ -118,7 +119,7 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger.With("node", dir.id.Node.String()), pace: cfg.Profile.pace(),
 		clock: s.clock, started: time.Now(), seams: s,
-		id: dir.id.Node, mesh: keys.Authority.Mesh, instance: random64(),
+		id: dir.id.Node, mesh: keys.Authority.Mesh, subkey: keys.Subkey, instance: random64(),
 		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), strange: make(chan view.NodeID, 1), views: &notify.Value[view.View]{},
 		names: newNames(s.lookup), places: newPlaces(),
 		questions: make(chan question), knocks: make(chan struct{}, maxKnocks),
@@ -227,6 +228,10 @@ func (n *Node) ID() view.NodeID { return n.id }
 
 // Mesh returns the id of the mesh.
 func (n *Node) Mesh() view.MeshID { return n.mesh }
+
+// Subkey returns a key that the mesh's secret yields for one purpose, equal on all
+// its nodes. Who holds it learns neither the secret nor the key for another purpose.
+func (n *Node) Subkey(purpose string) [32]byte { return n.subkey(purpose) }
 
 // Name returns the name: the one configured or, if there was none, the NodeID.
 func (n *Node) Name() string { return n.cfg.Name }

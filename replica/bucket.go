@@ -130,7 +130,7 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 	if len(key) > b.cfg.MaxKey {
 		return Result{}, tooLarge("key", len(key), b.cfg.MaxKey)
 	}
-	seen, err := c.open(b.b.id, key)
+	seen, err := c.open(b, key)
 	if err != nil {
 		return Result{}, err
 	}
@@ -169,7 +169,7 @@ func (b *Bucket) result(key string, out outcome, err error) (Result, error) {
 		return Result{}, b.told(err)
 	}
 	return Result{
-		Context: Context{seen: &out.seen, of: b.b.id, key: key},
+		Context: b.contextOf(key, out.seen),
 		Durable: out.result.Durable, Homes: out.result.Homes, Hinted: out.result.Hinted,
 		Dot: out.dot, Covered: out.covered,
 	}, b.told(err)
@@ -225,7 +225,7 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, e
 	if read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil {
 		return Item{}, b.told(ErrUnavailable)
 	}
-	item, err := newItem(b.b, key, read.Item, read.Replies, s.clocks.early())
+	item, err := b.newItem(key, read.Item, read.Replies, s.clocks.early())
 	if read.Err != nil {
 		err = errors.Join(err, degraded(read.Err))
 	}

@@ -23,6 +23,8 @@ type Mesh interface {
 	Dir() string
 	// Shards returns the number of shards, equal on all nodes of the mesh.
 	Shards() int
+	// Subkey returns a key for one purpose, equal on all nodes of the mesh.
+	Subkey(purpose string) [32]byte
 	// View returns who belongs to the mesh and who is alive.
 	View() view.View
 	// Watch delivers the latest View after each change until ctx ends.

@@ -41,7 +41,8 @@ var (
 	ErrOutboxFull = errors.New("replica: outbox full")
 	// ErrTooLarge: key or value exceed the bucket's limits.
 	ErrTooLarge = errors.New("replica: too large")
-	// ErrBadContext: the context was damaged or belongs to another key.
+	// ErrBadContext: the context was damaged, belongs to another key, or was made by
+	// nobody of this mesh, or by an older version of it. Read the key again.
 	ErrBadContext = errors.New("replica: bad context")
 	// ErrSiblingLimit: the key has too many concurrent values for one more
 	// that replaces none of them. Read it, then write with what was read.

@@ -332,10 +332,11 @@ func (n *fakeNode) restart(change ...func(*Config)) *Store {
 	return s
 }
 
-func (n *fakeNode) ID() view.NodeID { return n.id }
-func (n *fakeNode) Dir() string     { return n.dir }
-func (n *fakeNode) Shards() int     { return 16 }
-func (n *fakeNode) View() view.View { return n.views.Get() }
+func (n *fakeNode) ID() view.NodeID                { return n.id }
+func (n *fakeNode) Dir() string                    { return n.dir }
+func (n *fakeNode) Shards() int                    { return 16 }
+func (n *fakeNode) View() view.View                { return n.views.Get() }
+func (n *fakeNode) Subkey(purpose string) [32]byte { return sha256.Sum256([]byte(purpose)) }
 
 func (n *fakeNode) Watch(ctx context.Context) <-chan view.View { return n.views.Watch(ctx) }
 func (n *fakeNode) OnLeave(h func(context.Context) error)      { n.leave = append(n.leave, h) }

@@ -120,36 +120,90 @@ func TestEmptyKeyAndUnprintableName(t *testing.T) {
 	})
 }
 
-// forged is a context that a client has made up, for it is guarded by a checksum
-// alone.
-func forged(t *testing.T, b *Bucket, key string, seen version.Context, date version.HLC) Context {
-	t.Helper()
-	var c Context
-	if err := c.UnmarshalBinary(wire.AppendContext(nil, seen, date, b.b.id, key)); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// A date at the end of time, by a client or even by a store, leaves a key that can
-// be written and deleted.
-func TestForgedDate(t *testing.T) {
+// A context that a client has made up is refused. One could cover what a store has
+// yet to write, so that its acknowledged write were dropped when a cut heals; or be
+// dated at the end of time.
+func TestForgedContext(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		ctx := context.Background()
-		mustPut(t, buckets[0], "written", "v")
-		time.Sleep(time.Second)
-		for _, key := range []string{"written", "new"} {
-			c := forged(t, buckets[0], key, nil, version.Limit-1)
-			if _, err := buckets[0].Put(ctx, key, []byte("forged"), &PutOptions{Context: c}); err != nil {
-				t.Error(err)
+		ctx, b := context.Background(), buckets[0]
+		mustPut(t, b, "written", "v")
+		var future version.Context
+		for _, n := range nodes {
+			for seq := range uint32(50) {
+				future = future.With(version.Actor{Store: uint64(n.id), Session: n.store.writer.Session(), Seq: seq + 1}, 1000)
 			}
-			for k, it := range dump(t, nodes[0].store) {
-				if it.HLC.Millis() > time.Now().Add(time.Hour).UnixMilli() {
-					t.Errorf("%q is dated %v", k, time.UnixMilli(it.HLC.Millis()).UTC())
+		}
+		other := wire.ContextKey{1}
+		for _, key := range []string{"written", "new"} {
+			for name, token := range map[string][]byte{
+				"future": wire.AppendContext(nil, future, 0, b.b.id, key, &other),
+				"date":   wire.AppendContext(nil, nil, version.Limit-1, b.b.id, key, &other),
+				"bare":   wire.AppendContext(nil, future, 0, b.b.id, key, &other)[:20],
+			} {
+				var c Context
+				if err := c.UnmarshalBinary(token); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := b.Put(ctx, key, []byte("forged"), &PutOptions{Context: c}); !errors.Is(err, ErrBadContext) {
+					t.Errorf("put of %s with a made up %s: %v", key, name, err)
+				}
+				if _, err := b.Delete(ctx, key, &DeleteOptions{Context: c}); !errors.Is(err, ErrBadContext) {
+					t.Errorf("delete of %s with a made up %s: %v", key, name, err)
 				}
 			}
 		}
-		// One that got in, by an older version.
+		wantValue(t, b, "written", "v")
+	})
+}
+
+// A context that went through a client counts at each node of the mesh, and all of
+// it, also where a cut keeps its store from those who know what it covers.
+func TestContextCrossesACut(t *testing.T) {
+	bubble(t, 3, BucketConfig{Copies: 3}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		mustPut(t, buckets[0], "deleted", "old")
+		mustPut(t, buckets[0], "replaced", "old")
+		time.Sleep(time.Second)
+		net.split(true, nodes[2].id)
+		time.Sleep(10 * time.Second)
+		seen := make(map[string]Context)
+		for _, key := range []string{"deleted", "replaced"} {
+			r, err := buckets[0].Put(ctx, key, []byte("newer"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := r.Context.MarshalText()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var c Context
+			if err := c.UnmarshalText(text); err != nil {
+				t.Fatal(err)
+			}
+			seen[key] = c
+		}
+		if r, err := buckets[2].Delete(ctx, "deleted", &DeleteOptions{Context: seen["deleted"]}); r.Durable == 0 {
+			t.Fatal(err)
+		}
+		if r, err := buckets[2].Put(ctx, "replaced", []byte("newest"), &PutOptions{Context: seen["replaced"]}); r.Durable == 0 {
+			t.Fatal(err)
+		}
+		net.heal()
+		time.Sleep(time.Minute)
+		for _, b := range buckets {
+			wantNotFound(t, b, "deleted")
+			got, err := b.Get(ctx, "replaced", nil)
+			if v, _ := got.Value(); err != nil || string(v) != "newest" || len(got.Siblings()) != 1 {
+				t.Errorf("%q of %q, %v", v, got.Siblings(), err)
+			}
+		}
+	})
+}
+
+// A record that is dated at the end of time can be written and deleted.
+func TestLastDate(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
 		at := nodes[0].store.place(buckets[0].b.id, "dated")
 		a := version.Actor{Store: 99, Session: 1, Seq: 1}
 		it := version.Item{Ctx: version.Context{{A: a, N: 1}}, HLC: version.Limit - 1, Sibs: []version.Sibling{{Dot: version.Dot{A: a, N: 1}, HLC: version.Limit - 1, Value: []byte("dated")}}}
@@ -158,67 +212,24 @@ func TestForgedDate(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, key := range []string{"written", "new", "dated"} {
-			for i, b := range buckets {
-				got, err := b.Get(ctx, key, nil)
-				if err != nil {
-					t.Fatalf("%s: %v", key, err)
-				}
-				if _, err := b.Put(ctx, key, []byte("later"), &PutOptions{Context: got.Context}); err != nil {
-					t.Errorf("%s at %d: %v", key, i, err)
-				}
-				wantValue(t, b, key, "later")
-			}
-			mustDelete(t, buckets[1], key)
-			time.Sleep(time.Second)
-			wantNotFound(t, buckets[2], key)
-		}
-	})
-}
-
-// A context that covers what a store has yet to write drops nothing of it.
-func TestForgedFuture(t *testing.T) {
-	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		ctx := context.Background()
-		before := mustPut(t, buckets[2], "other", "v")
-		mustPut(t, buckets[0], "k", "old")
-		time.Sleep(time.Second)
-		var all version.Context
-		for _, n := range nodes {
-			session := n.store.writer.Session()
-			for seq := range uint32(50) {
-				all = all.With(version.Actor{Store: uint64(n.id), Session: session, Seq: seq + 1}, 1000)
-			}
-		}
-		if !all.Covers(before.Dot) && before.Dot.A.Store == uint64(nodes[2].id) {
-			t.Fatal("the forged context does not cover what it is to cover")
-		}
-		net.split(true, nodes[2].id)
-		time.Sleep(time.Second)
-		c := forged(t, buckets[0], "k", all, 0)
-		if _, err := buckets[0].Put(ctx, "k", []byte("forged"), &PutOptions{Context: c}); err != nil && !errors.Is(err, ErrDegraded) {
-			t.Fatal(err)
-		}
-		if r, err := buckets[2].Put(ctx, "k", []byte("precious"), nil); r.Durable == 0 {
-			t.Fatal(err)
-		}
-		net.heal()
-		time.Sleep(time.Minute)
 		for i, b := range buckets {
-			got, err := b.Get(ctx, "k", nil)
-			var values []string
-			for _, v := range got.Siblings() {
-				values = append(values, string(v))
+			got, err := b.Get(ctx, "dated", nil)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if err != nil || !slices.Contains(values, "precious") {
-				t.Errorf("node %d has %q, %v", i, values, err)
+			if _, err := b.Put(ctx, "dated", []byte("later"), &PutOptions{Context: got.Context}); err != nil {
+				t.Errorf("at %d: %v", i, err)
 			}
+			wantValue(t, b, "dated", "later")
 		}
+		mustDelete(t, buckets[1], "dated")
+		time.Sleep(time.Second)
+		wantNotFound(t, buckets[2], "dated")
 	})
 }
 
 // A write with the context of what the store that coordinates it has missed
-// replaces that: the others are asked before any of the context is cut.
+// replaces that.
 func TestContextOfALostCopy(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()

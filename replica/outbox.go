@@ -130,9 +130,9 @@ func (o *outbox) write(ctx context.Context, b *Bucket, q *request, a asked) (Res
 	if !blind {
 		seen = *q.write.Seen
 	}
-	return Result{
-		Context: Context{seen: &seen, of: b.b.id, key: q.at.key, after: seq}, Durable: 1, Queued: true,
-	}, b.told(b.alone(a))
+	c := b.contextOf(q.at.key, seen)
+	c.after = seq
+	return Result{Context: c, Durable: 1, Queued: true}, b.told(b.alone(a))
 }
 
 // queued is a write as it is kept.

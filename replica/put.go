@@ -34,17 +34,7 @@ type request struct {
 	// covers are the live dots of what others have that the write replaces,
 	// where this store keeps no record of the key itself.
 	covers []version.Dot
-	// known is what others were found to have of the key, when this store did not
-	// know all that the client says to have seen.
-	known reconcile.Seen
-	pass  pass // among the writes that this store coordinates
-}
-
-// vouched is the write with what stores say that there is to be seen.
-func (q *request) vouched() reconcile.Write {
-	w := q.write
-	w.Vouched = &q.known
-	return w
+	pass   pass // among the writes that this store coordinates
 }
 
 // outcome is what the coordinator says.
@@ -222,7 +212,7 @@ func (s *Store) coordinate(ctx context.Context, q *request) (out outcome, err er
 		if err = s.inform(ctx, q, plan); err != nil {
 			return outcome{}, err
 		}
-		out, err = s.newPut(q, plan).run(ctx, terms{nothing: true, damage: true, asked: true, by: q.by})
+		out, err = s.newPut(q, plan).run(ctx, terms{nothing: true, damage: true, by: q.by})
 	}
 	return out, err
 }
@@ -256,7 +246,7 @@ func (s *Store) coordinateLater(ctx context.Context, q *request, then func(outco
 	err := storage.ErrBusy
 	if !q.bucket.system && (q.write.TTL == 0 || len(s.unread()) == 0) {
 		base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
-		_, err = s.commitWrite(s.disk.TryStart, q.at, q.vouched(), op.core.LocalRoles(), base, op.committed)
+		_, err = s.commitWrite(s.disk.TryStart, q.at, q.write, op.core.LocalRoles(), base, op.committed)
 	}
 	if errors.Is(err, storage.ErrBusy) {
 		s.coordinateAside(q, then)
@@ -284,14 +274,13 @@ func (s *Store) coordinateAside(q *request, then func(outcome, error)) {
 // what nobody knows is written too: homes that came with a join may say that a
 // key is not there before its former homes have handed it over.
 func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) error {
-	read, err := s.read(ctx, q.bucket, q.at, plan, replicate.One, q.write.Tomb || q.write.Seen != nil)
+	read, err := s.read(ctx, q.bucket, q.at, plan, replicate.One, q.write.Tomb)
 	if err != nil {
 		return err
 	}
 	if !read.Found() {
 		return nil
 	}
-	q.known = reconcile.SeenOf(read.Item)
 	if plan.IsHome(s.id) {
 		got, err := s.acceptAll(ctx, []arrival{{at: q.at, item: read.Item, raw: wire.AppendItem(nil, &read.Item), stamp: read.Stamp}})
 		if err != nil || !got[0].stale {
@@ -335,7 +324,7 @@ func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
 func (op *putOp) run(ctx context.Context, on terms) (outcome, error) {
 	s, done := op.s, make(chan struct{})
 	op.end = func() { close(done) }
-	started, err := s.commitWrite(s.whenRoom(ctx), op.at, op.q.vouched(), op.core.LocalRoles(), on, op.committed)
+	started, err := s.commitWrite(s.whenRoom(ctx), op.at, op.q.write, op.core.LocalRoles(), on, op.committed)
 	if err != nil {
 		return outcome{}, err
 	}

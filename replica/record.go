@@ -218,7 +218,6 @@ var errLate = errors.New("the write came too late")
 type terms struct {
 	nothing bool // no record, for a write that is no delete
 	damage  bool // a damaged record, or a delete of no record
-	asked   bool // what the client says to have seen and the record does not know: the others were asked
 	by      time.Duration
 }
 
@@ -247,9 +246,6 @@ func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []
 			return errLate
 		}
 		if old.Unknown() && !on.damage && (!on.nothing || old.unknown || w.Tomb) {
-			return errUninformed
-		}
-		if w.Seen != nil && !on.asked && !old.Ctx.Includes(w.Seen.Ctx) {
 			return errUninformed
 		}
 		now, late, vouched := s.clocks.write()

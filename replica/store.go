@@ -36,6 +36,7 @@ type Store struct {
 	dir     string
 	shards  int
 	started time.Time
+	seal    wire.ContextKey // of contexts that go through clients
 
 	group *lifecycle.Group
 	gate  gate
@@ -102,6 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	cfg = cfg.withDefaults()
 	s := &Store{cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger, id: cfg.Mesh.ID(), shards: cfg.Mesh.Shards(), started: time.Now()}
+	s.seal = cfg.Mesh.Subkey("replica: contexts")
 	s.gate.empty = make(chan struct{})
 	s.dir = filepath.Join(cfg.Mesh.Dir(), "store")
 	v := s.mesh.View()

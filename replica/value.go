@@ -40,17 +40,24 @@ func (l Level) core() (replicate.Level, error) {
 // Context is what a read has seen of a key, or a write has left behind. A
 // write that carries it replaces exactly that; a write without one (the zero
 // Context) replaces whatever the store that coordinates it knows. It is
-// opaque, small, and may be sent through clients as bytes or text. It belongs
-// to one key of one bucket. What no store in reach knows of it does not count: the
-// write then stands beside what it was to replace.
+// opaque, small, and may be sent through clients as bytes or text, sealed by a key
+// of the mesh. It belongs to one key of one bucket. All of it counts, also at a
+// store that is cut off from those that know what it covers: when the cut heals
+// that is replaced there too.
 type Context struct {
 	seen  *reconcile.Seen // as read; nil: see token
 	of    uint64          // bucket the key is in
 	key   string
-	token string // as received from a client, not yet opened; "": blind
+	seal  *wire.ContextKey // for clients
+	token string           // as received from a client, not yet opened; "": blind
 	// after is the number of an operation in this node's outbox that the
 	// context covers as long as it is not sent through a client; 0: none.
 	after uint64
+}
+
+// contextOf is for a client that has seen so much of the key.
+func (b *Bucket) contextOf(key string, seen reconcile.Seen) Context {
+	return Context{seen: &seen, of: b.b.id, key: key, seal: &b.s.seal}
 }
 
 // IsZero tells whether the context is that of a blind write.
@@ -61,7 +68,7 @@ func (c Context) MarshalBinary() ([]byte, error) {
 	if c.seen == nil {
 		return []byte(c.token), nil
 	}
-	return wire.AppendContext(nil, c.seen.Ctx, c.seen.HLC, c.of, c.key), nil
+	return wire.AppendContext(nil, c.seen.Ctx, c.seen.HLC, c.of, c.key, c.seal), nil
 }
 
 // UnmarshalBinary takes what MarshalBinary returned. Damage shows when the
@@ -89,18 +96,18 @@ func (c *Context) UnmarshalText(text []byte) error {
 	return c.UnmarshalBinary(b)
 }
 
-// open returns what a write to key in bucket may take as seen, nil for a
+// open returns what a write to key in b may take as seen, nil for a
 // blind one.
-func (c Context) open(bucket uint64, key string) (*reconcile.Seen, error) {
+func (c Context) open(b *Bucket, key string) (*reconcile.Seen, error) {
 	switch {
 	case c.IsZero():
 		return nil, nil
-	case c.seen != nil && c.of == bucket && c.key == key:
+	case c.seen != nil && c.of == b.b.id && c.key == key:
 		return c.seen, nil
 	case c.seen != nil:
 		return nil, fmt.Errorf("%w: it is of another key", ErrBadContext)
 	}
-	ctx, hlc, err := wire.DecodeContext([]byte(c.token), bucket, key)
+	ctx, hlc, err := wire.DecodeContext([]byte(c.token), b.b.id, key, &b.s.seal)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadContext, err)
 	}
@@ -153,16 +160,15 @@ type Result struct {
 }
 
 // newItem shows an item to a reader at time now.
-func newItem(b *bucket, key string, it version.Item, replies int, now version.HLC) (Item, error) {
-	seen := reconcile.SeenOf(it)
-	out := Item{Key: key, Context: Context{seen: &seen, of: b.id, key: key}, Replies: replies}
+func (b *Bucket) newItem(key string, it version.Item, replies int, now version.HLC) (Item, error) {
+	out := Item{Key: key, Context: b.contextOf(key, reconcile.SeenOf(it)), Replies: replies}
 	for _, s := range reconcile.Live(it, now) {
 		out.values = append(out.values, append([]byte{}, s.Value...))
 	}
 	if s, ok := reconcile.Last(it, now); ok {
 		out.last, out.live = append([]byte{}, s.Value...), true
 	}
-	if b.def.Siblings && len(out.values) > 0 || !b.def.Siblings && out.live {
+	if all := b.b.def.Siblings; all && len(out.values) > 0 || !all && out.live {
 		return out, nil
 	}
 	return out, ErrNotFound

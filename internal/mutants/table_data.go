@@ -48,24 +48,19 @@ var data = []Mutant{
 		Packages: replicaTests, Tests: "TestComputedBucketName",
 	},
 	{
-		Name: "forged-date-counts", Rule: "a client's date counts only as far as a store or the clock knows it",
-		File: "internal/reconcile/local.go", Old: "	s.HLC = min(s.HLC, max(l.HLC, vouched.HLC, latest))\n", New: "	_ = latest\n",
-		Packages: replicaTests, Tests: "TestForgedDate",
+		Name: "forged-context-counts", Rule: "a context that a client has made up is refused",
+		File: "internal/wire/context.go", Old: "body < 0 || !hmac.Equal(", New: "body < 0 || false && !hmac.Equal(",
+		Packages: replicaTests, Tests: "TestForgedContext",
 	},
 	{
 		Name: "last-date-ends-a-key", Rule: "a key that is dated at the end of time can be written and deleted",
 		File: "internal/reconcile/local.go", Old: "	case !ok:\n		hlc = floor", New: "	case !ok:\n		return Wrote{}, ErrDate",
-		Packages: replicaTests, Tests: "TestForgedDate",
+		Packages: replicaTests, Tests: "TestLastDate",
 	},
 	{
-		Name: "forged-future-counts", Rule: "a client's context covers nothing that no store knows",
-		File: "internal/reconcile/local.go", Old: "	if known.Includes(s.Ctx) {\n", New: "	if true {\n",
-		Packages: replicaTests, Tests: "TestForgedFuture",
-	},
-	{
-		Name: "contexts-are-clipped-unasked", Rule: "before a client's context is cut the other homes are asked",
-		File: "replica/record.go", Old: "!on.asked && !old.Ctx.Includes(w.Seen.Ctx)", New: "false && !old.Ctx.Includes(w.Seen.Ctx)",
-		Packages: replicaTests, Tests: "TestContextOfALostCopy",
+		Name: "context-counts-where-it-is-known", Rule: "a write replaces all that its client has seen, also what nobody in reach knows",
+		File: "internal/reconcile/local.go", Old: "	ctx := l.Ctx.Join(seen.Ctx)\n", New: "	ctx := l.Ctx\n",
+		Packages: replicaTests, Tests: "TestContextCrossesACut",
 	},
 	{
 		Name: "others-are-said-to-say", Rule: "Health cites others only where there are some, and once they can know",

@@ -135,12 +135,12 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-context-of-another-key", Rule: "a context belongs to one key",
-		File: "replica/value.go", Old: "case c.seen != nil && c.of == bucket && c.key == key:", New: "case c.seen != nil:",
+		File: "replica/value.go", Old: "case c.seen != nil && c.of == b.b.id && c.key == key:", New: "case c.seen != nil:",
 		Packages: replicaTests, Tests: "TestSiblingLimit",
 	},
 	{
 		Name: "replica-context-token-of-another-key", Rule: "a context belongs to one key",
-		File: "internal/wire/context.go", Old: "sum = crc32.Update(sum, castagnoli, []byte(key))", New: "_ = key",
+		File: "internal/wire/context.go", Old: "	h.Write([]byte(key))\n", New: "",
 		Packages: "./internal/wire", Tests: "TestContextBelongs",
 	},
 	{

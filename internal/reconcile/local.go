@@ -50,11 +50,6 @@ type Write struct {
 	TTL   int64  // milliseconds until the value reads as deleted; 0: never
 	// Late is from when TTL counts if that is later than now; see Peers.
 	Late version.HLC
-	// Vouched is what stores say that there is to be seen, for a Seen that comes
-	// from a client. Of that nothing counts that neither they nor the record know:
-	// a forged one may cover what a store has yet to write, or be dated so far
-	// ahead that nothing can be written after it. nil: Seen counts as it is.
-	Vouched *Seen
 }
 
 // Wrote is what became of a Write.
@@ -85,9 +80,6 @@ func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
 		// got it from a record that was since lost or rolled back.
 		l.Mine = version.Actor{}
 	}
-	if p.Seen != nil && p.Vouched != nil {
-		seen = seen.clip(l, *p.Vouched, now.Add(w.clock.maxSkew))
-	}
 	covered := coveredBy(l.Sibs, seen.Ctx)
 	if len(l.Sibs) >= MaxSiblings && len(covered) == 0 {
 		return Wrote{}, fmt.Errorf("reconcile: %d values: %w", len(l.Sibs), ErrSiblingLimit)
@@ -110,24 +102,6 @@ func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
 		s.Expire = max(w.clock.Now(now), p.Late).Add(p.TTL)
 	}
 	return w.write(l, seen, s, covered), nil
-}
-
-// clip leaves of a client's Seen what the record or other stores know. What is
-// taken out so is at worst shown beside the write that was to replace it.
-func (s Seen) clip(l Local, vouched Seen, latest version.HLC) Seen {
-	s.HLC = min(s.HLC, max(l.HLC, vouched.HLC, latest))
-	known := l.Ctx.Join(vouched.Ctx)
-	if known.Includes(s.Ctx) {
-		return s
-	}
-	var out version.Context
-	for _, e := range s.Ctx {
-		if e.N = min(e.N, known.Get(e.A)); e.N > 0 {
-			out = append(out, e)
-		}
-	}
-	s.Ctx = out
-	return s
 }
 
 // write gives s the next dot of the store's birth for the key and puts it in

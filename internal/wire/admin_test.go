@@ -17,7 +17,10 @@ var updateAdmin = flag.Bool("update-admin", false, "write golden files that do n
 
 func adminSamples() []sample {
 	it := sampleItem()
-	tok := AppendContext(nil, it.Ctx, it.HLC, 9, "k")
+	tok, err := os.ReadFile(filepath.Join("testdata", "replica", "context.v1")) // whatever a node gave
+	if err != nil {
+		panic(err)
+	}
 	req := AdminRequest{Bucket: "telemetry", Key: "k", Context: tok, Level: -2, MinDurable: 2, TTL: -1, Value: []byte("v")}
 	bare := AdminRequest{Bucket: "b", Key: "", Context: []byte{}, Value: []byte{}}
 	item := AdminItem{Context: tok, Replies: 2, Values: [][]byte{[]byte("one"), {}}, Last: 2}

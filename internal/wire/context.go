@@ -1,37 +1,46 @@
 package wire
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-const contextVersion = 1
+// contextVersion 1 ended in a checksum that anybody could compute.
+const contextVersion = 2
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// contextSeal is how many bytes of the HMAC a context carries.
+const contextSeal = 16
 
-// AppendContext appends the token of what a read of key in bucket has seen.
-// The checksum at its end covers bucket and key too: the context of one key
-// must not be used on another, nor one that was cut short in a client's
-// cookie.
+// ContextKey is what the nodes of a mesh seal contexts with.
+type ContextKey [32]byte
+
+// AppendContext appends the token of what a read of key in bucket has seen. It
+// goes through clients, and a store believes it: what it covers is replaced
+// wherever it is, also where the store that takes the write has never heard of it.
+// So it ends in a seal, which covers bucket and key too. No client can make one up
+// that covers what a store has yet to write, use that of another key, or cut one
+// short in a cookie.
 //
-//	version=1, stores, hlc, context (as in an item), CRC32C (4 bytes)
-func AppendContext(dst []byte, ctx version.Context, hlc version.HLC, bucket uint64, key string) []byte {
+//	version=2, stores, hlc, context (as in an item), HMAC-SHA256 (16 bytes)
+func AppendContext(dst []byte, ctx version.Context, hlc version.HLC, bucket uint64, key string, seal *ContextKey) []byte {
 	start := len(dst)
 	dst = pack(dst, func(p *packer) {
 		p.uint(contextVersion)
 		p.context(ctx, hlc)
 	})
-	return binary.BigEndian.AppendUint32(dst, contextSum(dst[start:], bucket, key))
+	return append(dst, sealOfContext(dst[start:], bucket, key, seal)...)
 }
 
-// DecodeContext reads what AppendContext wrote for the same bucket and key.
-func DecodeContext(data []byte, bucket uint64, key string) (version.Context, version.HLC, error) {
-	body := len(data) - 4
-	if body < 0 || binary.BigEndian.Uint32(data[body:]) != contextSum(data[:body], bucket, key) {
-		return nil, 0, fmt.Errorf("wire: context: %w: checksum differs, or it is of another key", ErrMalformed)
+// DecodeContext reads what AppendContext wrote for the same bucket and key, with the
+// same seal.
+func DecodeContext(data []byte, bucket uint64, key string, seal *ContextKey) (version.Context, version.HLC, error) {
+	body := len(data) - contextSeal
+	if body < 0 || !hmac.Equal(data[body:], sealOfContext(data[:body], bucket, key, seal)) {
+		return nil, 0, fmt.Errorf("wire: context: %w: not sealed by this mesh, damaged, or of another key", ErrMalformed)
 	}
 	var ctx version.Context
 	var hlc version.HLC
@@ -42,10 +51,15 @@ func DecodeContext(data []byte, bucket uint64, key string) (version.Context, ver
 	return ctx, hlc, err
 }
 
-func contextSum(body []byte, bucket uint64, key string) uint32 {
-	var b [8]byte
+// sealOfContext covers the key's length, so that no other pair of key and body has
+// the same bytes.
+func sealOfContext(body []byte, bucket uint64, key string, seal *ContextKey) []byte {
+	var b [16]byte
 	binary.BigEndian.PutUint64(b[:], bucket)
-	sum := crc32.Update(0, castagnoli, b[:])
-	sum = crc32.Update(sum, castagnoli, []byte(key))
-	return crc32.Update(sum, castagnoli, body)
+	binary.BigEndian.PutUint64(b[8:], uint64(len(key)))
+	h := hmac.New(sha256.New, seal[:])
+	h.Write(b[:])
+	h.Write([]byte(key))
+	h.Write(body)
+	return h.Sum(nil)[:contextSeal]
 }

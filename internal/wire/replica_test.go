@@ -79,7 +79,7 @@ func samples() []sample {
 		{"item-empty", AppendItem(nil, &version.Item{}), version.Item{}, as(DecodeItem)},
 		{"record", AppendRecord(nil, record), record, as(DecodeRecord)},
 		{"record-bare", AppendRecord(nil, Record{Item: smallItem}), Record{Item: smallItem}, as(DecodeRecord)},
-		{"context", AppendContext(nil, it.Ctx, it.HLC, 9, "k"), seen{it.Ctx, it.HLC}, decodeToken},
+		{"context-sealed", AppendContext(nil, it.Ctx, it.HLC, 9, "k", &sampleSeal), seen{it.Ctx, it.HLC}, decodeToken},
 		{"merge-request", AppendMergeRequest(nil, &merge), merge, as(DecodeMergeRequest)},
 		{"merge-reply", AppendMergeReply(nil, mergeReply), mergeReply, as(DecodeMergeReply)},
 		{"read-request", AppendReadRequest(nil, &read), read, as(DecodeReadRequest)},
@@ -99,8 +99,10 @@ func samples() []sample {
 	}, append(stampSamples(item, smallItem), sketchSamples(item, smallItem)...)...)
 }
 
+var sampleSeal = ContextKey{1, 31: 2}
+
 func decodeToken(b []byte) (any, error) {
-	ctx, hlc, err := DecodeContext(b, 9, "k")
+	ctx, hlc, err := DecodeContext(b, 9, "k", &sampleSeal)
 	return seen{ctx, hlc}, err
 }
 
@@ -148,7 +150,7 @@ func TestReplicaFormatsRefuseTruncatedTrailingAndNewer(t *testing.T) {
 		if _, err := s.decode(append(bytes.Clone(s.data), 0)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s with a byte too many: %v", s.name, err)
 		}
-		if s.name == "context" {
+		if s.name == "context-sealed" {
 			continue // the checksum speaks first
 		}
 		newer := bytes.Clone(s.data)
@@ -180,13 +182,28 @@ func TestItemDecoderRefusesWhatIsNoItem(t *testing.T) {
 
 func TestContextBelongsToOneKey(t *testing.T) {
 	it := sampleItem()
-	tok := AppendContext(nil, it.Ctx, it.HLC, 9, "k")
+	tok := AppendContext(nil, it.Ctx, it.HLC, 9, "k", &sampleSeal)
 	for _, other := range []struct {
 		bucket uint64
 		key    string
 	}{{9, "l"}, {8, "k"}, {9, ""}} {
-		if _, _, err := DecodeContext(tok, other.bucket, other.key); !errors.Is(err, ErrMalformed) {
+		if _, _, err := DecodeContext(tok, other.bucket, other.key, &sampleSeal); !errors.Is(err, ErrMalformed) {
 			t.Errorf("context of k in 9 taken for %q in %d: %v", other.key, other.bucket, err)
+		}
+	}
+}
+
+// A context that an older version handed out could have been made by anybody.
+func TestContextWithoutASealIsRefused(t *testing.T) {
+	old, err := os.ReadFile(filepath.Join("testdata", "replica", "context.v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	it := sampleItem()
+	other := ContextKey{2}
+	for name, data := range map[string][]byte{"old": old, "of another mesh": AppendContext(nil, it.Ctx, it.HLC, 9, "k", &other)} {
+		if _, _, err := DecodeContext(data, 9, "k", &sampleSeal); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -281,23 +298,22 @@ func FuzzDecodeRecord(f *testing.F) {
 
 func FuzzDecodeContext(f *testing.F) {
 	for _, s := range samples() {
-		if s.name == "context" {
+		if s.name == "context-sealed" {
 			f.Add(s.data)
-			f.Add(s.data[:len(s.data)-4])
+			f.Add(s.data[:len(s.data)-contextSeal])
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, _, err := DecodeContext(data, 9, "k"); err != nil && !errors.Is(err, ErrMalformed) {
+		if _, _, err := DecodeContext(data, 9, "k", &sampleSeal); err != nil && !errors.Is(err, ErrMalformed) {
 			t.Fatalf("untyped error %v", err)
 		}
-		// With a right checksum too, or nothing behind it would ever be reached.
-		sum := contextSum(data, 9, "k")
-		tok := append(bytes.Clone(data), byte(sum>>24), byte(sum>>16), byte(sum>>8), byte(sum))
-		ctx, hlc, err := DecodeContext(tok, 9, "k")
+		// With a right seal too, or nothing behind it would ever be reached.
+		tok := append(bytes.Clone(data), sealOfContext(data, 9, "k", &sampleSeal)...)
+		ctx, hlc, err := DecodeContext(tok, 9, "k", &sampleSeal)
 		if err != nil {
 			return
 		}
-		ctx2, hlc2, err := DecodeContext(AppendContext(nil, ctx, hlc, 9, "k"), 9, "k")
+		ctx2, hlc2, err := DecodeContext(AppendContext(nil, ctx, hlc, 9, "k", &sampleSeal), 9, "k", &sampleSeal)
 		if err != nil || hlc2 != hlc || !reflect.DeepEqual(ctx, ctx2) {
 			t.Fatalf("read back %v %v %v, want %v %v", ctx2, hlc2, err, ctx, hlc)
 		}

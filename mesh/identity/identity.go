@@ -53,6 +53,7 @@ type Authority struct {
 type Keys struct {
 	Authority Authority
 	PacketKey [32]byte // root of the keys that seal packets
+	subkeys   [32]byte // root of what Subkey returns
 	private   ed25519.PrivateKey
 }
 
@@ -81,6 +82,7 @@ func Derive(secret []byte, meshName string, shards int) (*Keys, error) {
 		{"mesh id", k.Authority.Mesh[:]},
 		{"authority", seed},
 		{"packets", k.PacketKey[:]},
+		{"subkeys", k.subkeys[:]},
 	} {
 		b, err := hkdf.Expand(sha256.New, root, key.purpose+"\x00"+scope, len(key.out))
 		if err != nil {
@@ -91,6 +93,16 @@ func Derive(secret []byte, meshName string, shards int) (*Keys, error) {
 	k.private = ed25519.NewKeyFromSeed(seed)
 	k.Authority.Key = k.private.Public().(ed25519.PublicKey)
 	return k, nil
+}
+
+// Subkey returns the key for one purpose, equal on all nodes of the mesh. Who holds
+// it learns neither the secret nor the key for another purpose.
+func (k *Keys) Subkey(purpose string) [32]byte {
+	b, err := hkdf.Expand(sha256.New, k.subkeys[:], purpose, 32)
+	if err != nil {
+		panic(err) // only of more than 8 160 bytes
+	}
+	return [32]byte(b)
 }
 
 // Issue vouches that the holder of key is the given node.
