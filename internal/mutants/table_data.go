@@ -43,6 +43,11 @@ var data = []Mutant{
 		Packages: replicaTests, Tests: "TestOnlyStoresSay",
 	},
 	{
+		Name: "message-takes-any-memory", Rule: "a message takes at most four times its size in memory",
+		File: "internal/wire/replica_codec.go", Old: "freeMemory; u.held > most {", New: "freeMemory; false && u.held > most {",
+		Packages: "./internal/wire", Tests: "TestMemoryOfMessages",
+	},
+	{
 		Name: "computed-name-opens-a-bucket", Rule: "a bucket's id opens only its own data",
 		File: "replica/buckets.go", Old: "b != nil && !bytes.Equal(", New: "false && !bytes.Equal(",
 		Packages: replicaTests, Tests: "TestComputedBucketName",

@@ -90,7 +90,8 @@ func (p *packer) lines(lines []string) {
 }
 
 func (u *unpacker) lines() (out []string) {
-	for range u.array(1 << 20) {
+	out = listOf[string](u, u.array(1<<20))
+	for range cap(out) {
 		if u.err != nil {
 			return nil
 		}

@@ -203,13 +203,9 @@ func DecodeMergeRequest(data []byte) (m MergeRequest, err error) {
 		v := u.version(stampedVersion)
 		m.Wall = u.int()
 		table := u.stamps(v)
-		n := u.list(width(4, table))
-		if n == 0 {
-			return
-		}
-		m.Offers = make([]Offer, n)
-		for i := range m.Offers {
-			m.Offers[i] = Offer{Bucket: u.uint(), Key: u.string(MaxKey), For: view.NodeID(u.uint()), Item: u.bytes(maxMessage), Stamp: u.stampOf(table)}
+		m.Offers = listOf[Offer](u, u.list(width(4, table)))
+		for range cap(m.Offers) {
+			m.Offers = append(m.Offers, Offer{Bucket: u.uint(), Key: u.string(MaxKey), For: view.NodeID(u.uint()), Item: u.bytes(maxMessage), Stamp: u.stampOf(table)})
 		}
 	})
 	return m, err
@@ -275,13 +271,9 @@ func AppendReadRequest(dst []byte, m *ReadRequest) []byte {
 func DecodeReadRequest(data []byte) (m ReadRequest, err error) {
 	err = unpack(data, "read request", func(u *unpacker) {
 		u.version(replicaVersion)
-		n := u.list(3)
-		if n == 0 {
-			return
-		}
-		m.Keys = make([]Lookup, n)
-		for i := range m.Keys {
-			m.Keys[i] = Lookup{Bucket: u.uint(), Key: u.string(MaxKey), Known: u.uint()}
+		m.Keys = listOf[Lookup](u, u.list(3))
+		for range cap(m.Keys) {
+			m.Keys = append(m.Keys, Lookup{Bucket: u.uint(), Key: u.string(MaxKey), Known: u.uint()})
 		}
 	})
 	return m, err
@@ -346,18 +338,13 @@ func AppendDigestRequest(dst []byte, m *DigestRequest) []byte {
 func DecodeDigestRequest(data []byte) (m DigestRequest, err error) {
 	err = unpack(data, "digest request", func(u *unpacker) {
 		u.version(replicaVersion)
-		n := u.list(3)
-		if n == 0 {
-			return
-		}
-		m.Sums = make([]Sum, n)
-		for i := range m.Sums {
-			s := &m.Sums[i]
-			s.Bucket = u.uint()
-			s.Shard = u.shard()
+		m.Sums = listOf[Sum](u, u.list(3))
+		for i := range cap(m.Sums) {
+			s := Sum{Bucket: u.uint(), Shard: u.shard()}
 			if copy(s.Digest[:], u.bytes(16)) != 16 {
 				u.fail("digest %d is not 16 bytes long", i)
 			}
+			m.Sums = append(m.Sums, s)
 		}
 	})
 	return m, err
@@ -380,7 +367,8 @@ func AppendDigestReply(dst []byte, m *DigestReply) []byte {
 func DecodeDigestReply(data []byte) (m DigestReply, err error) {
 	err = unpack(data, "digest reply", func(u *unpacker) {
 		u.version(replicaVersion)
-		for range u.list(1) {
+		m.Differ = listOf[int](u, u.list(1))
+		for range cap(m.Differ) {
 			m.Differ = append(m.Differ, int(u.uintMax(maxBatch)))
 		}
 	})
@@ -424,12 +412,9 @@ func AppendListReply(dst []byte, m *ListReply) []byte {
 func DecodeListReply(data []byte) (m ListReply, err error) {
 	err = unpack(data, "list reply", func(u *unpacker) {
 		u.version(replicaVersion)
-		n := u.list(2)
-		if n > 0 {
-			m.Marks = make([]Mark, n)
-		}
-		for i := range m.Marks {
-			m.Marks[i] = Mark{Key: u.string(MaxKey), Hash: u.uint()}
+		m.Marks = listOf[Mark](u, u.list(2))
+		for i := range cap(m.Marks) {
+			m.Marks = append(m.Marks, Mark{Key: u.string(MaxKey), Hash: u.uint()})
 			if i > 0 && m.Marks[i-1].Key >= m.Marks[i].Key {
 				u.fail("keys not in order at %d", i)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"sync"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -143,6 +144,7 @@ func (p *packer) bytes(b []byte) {
 type unpacker struct {
 	data []byte
 	off  int
+	held int // bytes of memory that lists of what was read take
 	dec  *msgpack.Decoder
 	err  error
 }
@@ -181,7 +183,7 @@ func (u *unpacker) UnreadByte() error {
 // unpack lets fn read data whole; what names the format in errors.
 func unpack(data []byte, what string, fn func(u *unpacker)) error {
 	u := unpackers.Get().(*unpacker)
-	u.data, u.off, u.err = data, 0, nil
+	u.data, u.off, u.held, u.err = data, 0, 0, nil
 	fn(u)
 	if u.err == nil && u.off != len(data) {
 		u.fail("%d bytes too many", len(data)-u.off)
@@ -206,6 +208,28 @@ func (u *unpacker) check(err error) bool {
 		u.err = fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return u.err == nil
+}
+
+// A message may take so many times its own size in memory, and freeMemory beside it.
+// Lists of real things take up to three times as much as their bytes; one of empty
+// things, which nobody of good will sends, could take 60 times as much, in each of
+// many requests at a time.
+const (
+	memoryFactor = 4
+	freeMemory   = 4 << 10 // short lists of small numbers
+)
+
+// listOf makes room for n elements of a message.
+func listOf[T any](u *unpacker, n int) []T {
+	if u.err != nil || n == 0 {
+		return nil
+	}
+	u.held += n * int(reflect.TypeFor[T]().Size())
+	if most := memoryFactor*len(u.data) + freeMemory; u.held > most {
+		u.fail("%d bytes of memory for a message of %d, limit %d", u.held, len(u.data), most)
+		return nil
+	}
+	return make([]T, 0, n)
 }
 
 // version reads the leading format version; known is the newest we can read.

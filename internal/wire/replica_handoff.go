@@ -67,7 +67,8 @@ func DecodeCoverRequest(data []byte) (m CoverRequest, err error) {
 	err = unpack(data, "cover request", func(u *unpacker) {
 		u.version(replicaVersion)
 		m.Bucket, m.Shard, m.Roster = u.uint(), u.shard(), u.uint()
-		for i := range u.list(2) {
+		m.Marks = listOf[Mark](u, u.list(2))
+		for i := range cap(m.Marks) {
 			m.Marks = append(m.Marks, Mark{Key: u.string(MaxKey), Hash: u.uint()})
 			if i > 0 && m.Marks[i-1].Key >= m.Marks[i].Key {
 				u.fail("keys not in order at %d", i)
@@ -133,13 +134,15 @@ func DecodeHeldReply(data []byte) (m HeldReply, err error) {
 	err = unpack(data, "held reply", func(u *unpacker) {
 		u.version(replicaVersion)
 		m.Roster = u.uint()
-		for range u.wide(1<<20, 2) {
+		m.Leftover = listOf[Held](u, u.wide(1<<20, 2))
+		for range cap(m.Leftover) {
 			m.Leftover = append(m.Leftover, Held{Bucket: u.uint(), Shard: u.shard()})
 			if u.err != nil {
 				return
 			}
 		}
-		for range u.wide(maxBatch, 2) {
+		m.Seasoned = listOf[SeasonedIn](u, u.wide(maxBatch, 2))
+		for range cap(m.Seasoned) {
 			m.Seasoned = append(m.Seasoned, SeasonedIn{Bucket: u.uint(), Shards: u.bytes(AllShards/8 + 1)})
 			if u.err != nil {
 				return

@@ -134,7 +134,8 @@ func DecodeRoundBatch(data []byte) (b RoundBatch, err error) {
 	err = unpack(data, "batch of a round", func(u *unpacker) {
 		u.version(recordVersion)
 		b.Round = u.round()
-		for range u.list(2) {
+		b.Keys = listOf[RoundKey](u, u.list(2))
+		for range cap(b.Keys) {
 			b.Keys = append(b.Keys, RoundKey{Bucket: u.uint(), Key: u.string(MaxKey)})
 			if u.err != nil {
 				return
@@ -185,8 +186,8 @@ func DecodeStampsReply(data []byte) (m StampsReply, err error) {
 	err = unpack(data, "stamps reply", func(u *unpacker) {
 		u.version(replicaVersion)
 		m.Able, m.Trusted, m.Same = u.bool(), u.bool(), u.bool()
-		n := u.wide(AllShards, 5)
-		for range n {
+		m.Stamps = listOf[ShardStamp](u, u.wide(AllShards, 5))
+		for range cap(m.Stamps) {
 			m.Stamps = append(m.Stamps, ShardStamp{Shard: u.shard(), Stamp: u.stamp()})
 		}
 	})
@@ -229,9 +230,11 @@ func DecodeProposeRequest(data []byte) (m ProposeRequest, err error) {
 	err = unpack(data, "propose request", func(u *unpacker) {
 		u.version(replicaVersion)
 		u.fixed(m.Members[:])
-		for range u.array(AllShards) {
+		m.Proposals = listOf[Proposal](u, u.array(AllShards))
+		for range cap(m.Proposals) {
 			o := Proposal{Shard: u.shard(), Round: u.round(), Stamp: u.stamp()}
-			for range u.list(3) {
+			o.Tombs = listOf[Tomb](u, u.list(3))
+			for range cap(o.Tombs) {
 				o.Tombs = append(o.Tombs, Tomb{Bucket: u.uint(), Key: u.string(MaxKey), Item: u.bytes(maxMessage)})
 			}
 			if u.err != nil {
@@ -276,7 +279,8 @@ func AppendCommitRequest(dst []byte, m *CommitRequest) []byte {
 func DecodeCommitRequest(data []byte) (m CommitRequest, err error) {
 	err = unpack(data, "commit request", func(u *unpacker) {
 		u.version(replicaVersion)
-		for range u.wide(AllShards, 3) {
+		m.Rounds = listOf[ShardRound](u, u.wide(AllShards, 3))
+		for range cap(m.Rounds) {
 			m.Rounds = append(m.Rounds, ShardRound{Shard: u.shard(), Round: u.round()})
 		}
 	})
@@ -345,7 +349,8 @@ func DecodeLogReply(data []byte) (m LogReply, err error) {
 	err = unpack(data, "log reply", func(u *unpacker) {
 		u.version(replicaVersion)
 		m.Stamp, m.From = u.stamp(), u.round()
-		for range u.array(maxBatch) {
+		m.Entries = listOf[LogEntry](u, u.array(maxBatch))
+		for range cap(m.Entries) {
 			e := LogEntry{Bucket: u.uint(), Key: u.string(MaxKey), Buried: u.buried()}
 			if u.err != nil {
 				return

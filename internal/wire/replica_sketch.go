@@ -113,7 +113,8 @@ func DecodeSumsRequest(data []byte) (m SumsRequest, err error) {
 	err = unpack(data, "sums request", func(u *unpacker) {
 		u.version(replicaVersion)
 		m.Stamps = u.uint()
-		for range u.list(2) {
+		m.Sums = listOf[BucketSum](u, u.list(2))
+		for range cap(m.Sums) {
 			m.Sums = append(m.Sums, BucketSum{Bucket: u.uint(), Sum: u.uint()})
 			if u.err != nil {
 				return
@@ -142,7 +143,8 @@ func DecodeSumsReply(data []byte) (m SumsReply, err error) {
 	err = unpack(data, "sums reply", func(u *unpacker) {
 		u.version(replicaVersion)
 		m.Stamps = u.bool()
-		for i := range u.list(3) {
+		m.Differ = listOf[BucketDiffers](u, u.list(3))
+		for i := range cap(m.Differ) {
 			d := BucketDiffers{Place: int(u.uintMax(maxBatch)), Keys: u.uintMax(1 << 48), Marks: u.bytes(AllShards)}
 			if i > 0 && m.Differ[i-1].Place >= d.Place {
 				u.fail("places not in order at %d", i)
@@ -295,7 +297,8 @@ func DecodeFetchReply(data []byte) (m FetchReply, err error) {
 		m.Gone = u.bool()
 		m.Done = int(u.uintMax(maxBatch))
 		m.Lags = u.rising(AllShards)
-		for i := range u.list(width(2, table)) {
+		m.Items = listOf[Fetched](u, u.list(width(2, table)))
+		for i := range cap(m.Items) {
 			f := Fetched{Key: u.string(MaxKey), Item: u.bytes(maxMessage), Stamp: u.stampOf(table)}
 			if len(f.Item) == 0 {
 				u.fail("item %d has no bytes", i)

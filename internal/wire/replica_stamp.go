@@ -125,8 +125,8 @@ func (u *unpacker) stampOf(table []Stamp) Stamp {
 // numbers reads a list of places in a request of at most limit, in rising
 // order.
 func (u *unpacker) numbers(limit int) []int {
-	var out []int
-	for range u.list(1) {
+	out := listOf[int](u, u.list(1))
+	for range cap(out) {
 		n := int(u.uintMax(uint64(limit)))
 		if u.err == nil && len(out) > 0 && out[len(out)-1] >= n {
 			u.fail("places not in order at %d", n)
