@@ -227,7 +227,7 @@ func (s *Store) teach(ctx context.Context, to view.NodeID, b *bucket) error {
 		return errUnknownBucket
 	}
 	at := s.place(systemBucket, b.def.Name)
-	_, err := s.forward(ctx, to, s.buckets.definition(b, at, &reconcile.Seen{}))
+	_, err := s.forward(ctx, to, s.buckets.definition(b, at, &reconcile.Seen{}), nil)
 	if errors.Is(err, ErrDegraded) {
 		return nil
 	}

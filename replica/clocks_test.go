@@ -109,7 +109,7 @@ func TestStartedWithAnOldClock(t *testing.T) {
 				}
 				if late {
 					done := make(chan error, 1)
-					s.coordinateLater(ctx, q, func(_ outcome, err error) { done <- err })
+					s.coordinateLater(q, func(_ outcome, err error) { done <- err })
 					err = <-done
 				} else {
 					_, err = s.coordinate(ctx, q)

@@ -66,7 +66,8 @@ type Config struct {
 	ReserveBytes int64
 
 	// AckTimeout is how long a store that counts as alive may keep silent
-	// before a stand-in is used. Default 500 ms. Zero means the default.
+	// before a stand-in is used. Default 500 ms. Zero means the default. Puts and
+	// gets return within three times as much, however many are silent.
 	AckTimeout time.Duration
 
 	// SyncEvery is the mean time between two comparisons with a random peer

@@ -28,6 +28,17 @@
 // holds nothing older any more, those that are down included, and takes in
 // nothing that was read before. Time alone never does it.
 //
+// # How long it takes
+//
+// No put, delete or get waits for long for stores that are silent, be it that one is
+// frozen or that most are behind a cut that nobody has noticed yet: it returns within
+// three times Config.AckTimeout, 1.5 s by default, and mostly within one and a bit.
+// What could not be asked by then is told by ErrDegraded, or ErrUnavailable where
+// nobody was there; copies that are missing are made later. What disks take comes on
+// top, a store that answers other questions has more time for the write that it is
+// at, and ctx ends all of it sooner. A write that is handed to a second store is not
+// committed by the first one any more.
+//
 // # Members that come and go
 //
 // Where items belong follows from who belongs to the mesh, not from who is

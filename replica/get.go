@@ -32,7 +32,12 @@ func (s *Store) get(ctx context.Context, b *bucket, at place, level replicate.Le
 
 // read gathers what the plan's stores know of a key. all asks every home.
 func (s *Store) read(ctx context.Context, b *bucket, at place, plan replicate.Plan, level replicate.Level, all bool) (replicate.ReadResult, error) {
-	op := &getOp{s: s, b: b, at: at, plan: plan, core: replicate.NewRead(plan, level, all, s.cfg.AckTimeout), done: make(chan struct{})}
+	return s.gather(ctx, b, at, plan, replicate.NewRead(plan, level, all, s.cfg.AckTimeout))
+}
+
+// gather has a core read.
+func (s *Store) gather(ctx context.Context, b *bucket, at place, plan replicate.Plan, core *replicate.ReadOp) (replicate.ReadResult, error) {
+	op := &getOp{s: s, b: b, at: at, plan: plan, core: core, done: make(chan struct{})}
 	if s.disk != nil {
 		op.stamp = s.stamp(at.shard)
 		rec, err := s.load(ctx, at)
@@ -49,6 +54,7 @@ func (s *Store) read(ctx context.Context, b *bucket, at place, plan replicate.Pl
 	if op.open += len(ask); op.open == 0 {
 		op.core.Abandon() // nobody is there to ask
 	}
+	op.setEnd()
 	op.mu.Unlock()
 	if len(ask) == 0 {
 		return op.core.Result(), nil
@@ -77,9 +83,10 @@ type getOp struct {
 	known uint64      // hash of its item, 0: none
 	done  chan struct{}
 
-	mu   sync.Mutex
-	core *replicate.ReadOp
-	open int // replies awaited
+	mu    sync.Mutex
+	core  *replicate.ReadOp
+	open  int  // replies awaited
+	ended bool // an end is set
 }
 
 func (op *getOp) ask(ids []view.NodeID) {
@@ -160,6 +167,7 @@ func (op *getOp) step(event func(now time.Duration) ([]view.NodeID, bool)) {
 		behind = op.core.Repairs()
 	}
 	merged, stamp := op.core.Merged()
+	op.setEnd()
 	op.mu.Unlock()
 	op.ask(ask)
 	if done {
@@ -167,6 +175,23 @@ func (op *getOp) step(event func(now time.Duration) ([]view.NodeID, bool)) {
 	}
 	if len(behind) > 0 {
 		op.s.repairs.push(op.at, merged, stamp, behind)
+	}
+}
+
+// setEnd bounds the read once it is known when it is to end. It needs mu.
+func (op *getOp) setEnd() {
+	if at, ok := op.core.Ends(); ok && !op.ended {
+		op.ended = true
+		time.AfterFunc(at-op.s.since(), op.giveUp)
+	}
+}
+
+// giveUp ends the read with what there is.
+func (op *getOp) giveUp() {
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	if op.core.Abandon() {
+		close(op.done)
 	}
 }
 

@@ -14,12 +14,19 @@ type silence struct {
 	hold time.Duration
 	any  atomic.Bool // spares those who look at a mesh without trouble the lock
 
-	mu    sync.Mutex
-	since map[view.NodeID]time.Time
+	mu     sync.Mutex
+	since  map[view.NodeID]time.Time
+	awaits map[view.NodeID]*listening
+}
+
+// listening is for a sign of life of one peer, by so many.
+type listening struct {
+	heard chan struct{} // closed when there was one
+	by    int
 }
 
 func newSilence(hold time.Duration) *silence {
-	return &silence{hold: hold, since: make(map[view.NodeID]time.Time)}
+	return &silence{hold: hold, since: make(map[view.NodeID]time.Time), awaits: make(map[view.NodeID]*listening)}
 }
 
 // note records whether a peer answered.
@@ -31,10 +38,58 @@ func (s *silence) note(id view.NodeID, answered bool) {
 	defer s.mu.Unlock()
 	if answered {
 		delete(s.since, id)
+		if l := s.awaits[id]; l != nil {
+			close(l.heard)
+			delete(s.awaits, id)
+		}
 	} else {
 		s.since[id] = time.Now()
 	}
-	s.any.Store(len(s.since) > 0)
+	s.recount()
+}
+
+func (s *silence) recount() { s.any.Store(len(s.since)+len(s.awaits) > 0) }
+
+// listen returns what is closed when a peer is heard. first tells that nobody else
+// listens for it. Each listen needs an endListen.
+func (s *silence) listen(id view.NodeID) (heard chan struct{}, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.awaits[id]
+	if first = l == nil; first {
+		l = &listening{heard: make(chan struct{})}
+		s.awaits[id] = l
+	}
+	l.by++
+	s.recount()
+	return l.heard, first
+}
+
+func (s *silence) endListen(id view.NodeID, heard chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.awaits[id]; l != nil && l.heard == heard {
+		if l.by--; l.by == 0 {
+			delete(s.awaits, id)
+		}
+	}
+	s.recount()
+}
+
+// without returns peers but for those that were found silent since a moment.
+func (s *silence) without(peers []view.NodeID, from time.Time) []view.NodeID {
+	if !s.any.Load() {
+		return peers
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]view.NodeID, 0, len(peers))
+	for _, id := range peers {
+		if at, silent := s.since[id]; !silent || at.Before(from) {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // has tells whether a peer is silent.

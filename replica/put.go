@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +33,8 @@ type request struct {
 	// covers are the live dots of what others have that the write replaces,
 	// where this store keeps no record of the key itself.
 	covers []version.Dot
-	pass   pass // among the writes that this store coordinates
+	pass   pass          // among the writes that this store coordinates
+	ends   time.Duration // by since(), when the client is told how things stand
 }
 
 // outcome is what the coordinator says.
@@ -51,8 +51,14 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	lay := s.layout.Load()
 	rt := lay.route(q.bucket, q.at.shard)
 	plan := s.plan(lay, rt)
+	begun := time.Now()
+	q.ends = s.since() + s.mayTake()
+	others, cancel := context.WithTimeout(ctx, s.mayForward())
+	defer cancel()
 	var last, full error
-	for _, to := range s.coordinators(plan, rt) {
+	for rest := s.coordinators(plan, rt); len(rest) > 0; rest = s.silence.without(rest, begun) {
+		to := rest[0]
+		rest = rest[1:]
 		var out outcome
 		var err error
 		if to == s.id {
@@ -75,7 +81,7 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 			if !s.intakes.begin(&under, to, q.size(), s.since()) {
 				return outcome{}, overload{retryAfter}
 			}
-			out, err = s.forward(ctx, to, q)
+			out, err = s.forward(others, to, q, rest)
 			if errors.Is(err, errElsewhere) && !errors.Is(err, context.DeadlineExceeded) {
 				s.intakes.void(&under)
 			} else {
@@ -109,34 +115,8 @@ func (q *request) size() int { return len(q.at.key) + len(q.write.Value) }
 // errElsewhere wraps failures after which another store may be asked.
 var errElsewhere = errors.New("not coordinated there")
 
-// coordinators lists the stores to try, those that were silent lately last. A
-// node that holds nothing takes any living store when no home lives.
-func (s *Store) coordinators(plan replicate.Plan, rt *route) []view.NodeID {
-	out := replicate.Route(plan, rt.lead, s.disk != nil)
-	if s.disk == nil {
-		for _, id := range rt.order[rt.homes:] {
-			if len(out) < 4 && plan.Live(id) {
-				out = append(out, id)
-			}
-		}
-	}
-	if s.silence.any.Load() {
-		slices.SortStableFunc(out, func(a, b view.NodeID) int {
-			return cmp.Compare(btoi(s.silence.has(a)), btoi(s.silence.has(b)))
-		})
-	}
-	return out
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// forward has another store coordinate the write.
-func (s *Store) forward(ctx context.Context, to view.NodeID, q *request) (outcome, error) {
+// forward has another store coordinate the write. Others may be turned to after it.
+func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others []view.NodeID) (outcome, error) {
 	m := wire.PutRequest{
 		Bucket: q.at.bucket, Key: q.at.key, Value: q.write.Value, Tomb: q.write.Tomb,
 		Level: int64(q.level), MinDurable: uint64(q.durable), TTL: uint64(q.write.TTL),
@@ -145,19 +125,19 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request) (outcom
 		m.Informed, m.Ctx, m.HLC = true, q.write.Seen.Ctx, q.write.Seen.HLC
 	}
 	for attempt := 0; ; attempt++ {
-		// The coordinator waits for others as long as AckTimeout itself. It
-		// must not begin after half of that, nor after the caller has gone.
-		limit := s.cfg.AckTimeout
+		// It must not begin after another one may have been turned to, nor after the
+		// caller has gone.
+		limit := s.mayBegin()
 		if end, ok := ctx.Deadline(); ok {
 			limit = min(limit, time.Until(end))
 		}
 		var err error
-		if m.By, err = s.deadlines.by(ctx, to, limit); err != nil {
+		if m.By, err = s.deadlines.by(ctx, to, limit, others); err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
 		req := s.buffers.get(len(m.Value) + len(m.Key) + 96 + 32*len(m.Ctx))
 		*req = wire.AppendPutRequest(*req, &m)
-		answer, err := s.askSoon(ctx, to, wire.MethodPut, *req)
+		answer, err := s.askSoon(ctx, to, wire.MethodPut, *req, others)
 		s.buffers.put(req)
 		if err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
@@ -185,17 +165,6 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request) (outcom
 		}
 		return out, codeError(p.Code, p.Text)
 	}
-}
-
-// askSoon calls a store that must answer soon, or counts as silent.
-func (s *Store) askSoon(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
-	call, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
-	defer cancel()
-	answer, err := s.mesh.Call(call, to, method, req)
-	if err == nil || ctx.Err() == nil {
-		s.silence.note(to, err == nil)
-	}
-	return answer, err
 }
 
 // coordinate commits the write here and sees to its copies.
@@ -226,14 +195,13 @@ func (s *Store) notKept(q *request, err error) {
 }
 
 // coordinateLater is coordinate without the wait: then is called by whoever has
-// the last word, and must not hold it up. It is for writes of other nodes. To be
-// told when one of them stops waiting would cost a timer for each write, so ctx
-// is only looked at when a copy has failed.
-func (s *Store) coordinateLater(ctx context.Context, q *request, then func(outcome, error)) {
+// the last word, and must not hold it up. It is for writes of other nodes. Whether
+// one of them still waits is not asked: none waits longer than until the end of the
+// operation.
+func (s *Store) coordinateLater(q *request, then func(outcome, error)) {
 	lay := s.layout.Load()
 	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
 	op := s.newPut(q, plan)
-	op.client = ctx
 	op.end = func() {
 		out, err := op.outcome()
 		if errors.Is(err, errUninformed) {
@@ -274,7 +242,9 @@ func (s *Store) coordinateAside(q *request, then func(outcome, error)) {
 // what nobody knows is written too: homes that came with a join may say that a
 // key is not there before its former homes have handed it over.
 func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) error {
-	read, err := s.read(ctx, q.bucket, q.at, plan, replicate.One, q.write.Tomb)
+	core := replicate.NewRead(plan, replicate.One, q.write.Tomb, s.cfg.AckTimeout)
+	core.EndBy(s.mayInform(q.ends))
+	read, err := s.gather(ctx, q.bucket, q.at, plan, core)
 	if err != nil {
 		return err
 	}
@@ -302,21 +272,23 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 // putOp drives one write's core. Events come from the committing goroutine and
 // from the lanes; nothing blocks under the lock.
 type putOp struct {
-	s      *Store
-	q      *request
-	at     place
-	client context.Context // of a client that nobody else watches
-	end    func()          // called when the result is known, by whoever has the last word
+	s   *Store
+	q   *request
+	at  place
+	end func() // called when the result is known, by whoever has the last word
 
 	mu    sync.Mutex
 	core  *replicate.WriteOp
 	over  bool    // the client has gone: whatever the result is by then
+	ended bool    // an end is set
 	wrote written // once synced here
 	err   error   // it was not committed
 }
 
 func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
-	return &putOp{s: s, q: q, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout)}
+	op := &putOp{s: s, q: q, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout)}
+	op.core.EndBy(q.ends)
+	return op
 }
 
 // run commits the write and waits until it is on as many stores as it shall
@@ -393,6 +365,10 @@ func (op *putOp) step(event func(now time.Duration) []replicate.Effect) {
 	now := op.s.since()
 	effects := event(now)
 	done := op.wrote.Dot.N != 0 && !op.core.Awaits()
+	if at, ok := op.core.Ends(); ok && !op.ended {
+		op.ended = true
+		time.AfterFunc(at-now, func() { op.abandon() })
+	}
 	op.mu.Unlock()
 	if done {
 		op.s.intakes.end(&op.q.pass, now)
@@ -487,7 +463,4 @@ func (op *putOp) answered(from view.NodeID, err error) {
 	}
 	op.s.intakes.late(&op.q.pass)
 	op.step(func(now time.Duration) []replicate.Effect { return op.core.Failed(from, now) })
-	if op.client != nil && op.client.Err() != nil {
-		op.abandon()
-	}
 }

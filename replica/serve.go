@@ -211,6 +211,7 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 		write:   reconcile.Write{Value: m.Value, Tomb: m.Tomb, TTL: int64(m.TTL)},
 		level:   replicate.Level(m.Level),
 		durable: int(m.MinDurable),
+		ends:    s.since() + s.mayTakeFor(),
 	}
 	if m.Informed {
 		q.write.Seen = &reconcile.Seen{Ctx: m.Ctx, HLC: m.HLC}
@@ -229,7 +230,7 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 	}
 	answer := late.Later()
 	s.stay()
-	s.coordinateLater(ctx, q, func(out outcome, err error) {
+	s.coordinateLater(q, func(out outcome, err error) {
 		s.gate.clients.release(len(req))
 		s.tookIn()
 		answer(s.putReply(out, err))

@@ -169,13 +169,38 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestForwardedWriteThatArrivesLate",
 	},
 	{
-		Name: "replica-goes-on-for-the-gone", Rule: "a write for a client that has gone makes room for others",
-		File: "replica/put.go", Old: "op.client.Err() != nil", New: "false",
+		Name: "replica-goes-on-for-the-gone", Rule: "however many stores are silent a write is answered within a bound, and makes room for others",
+		File: "replica/put.go", Old: "if at, ok := op.core.Ends(); ok && !op.ended {", New: "if at, ok := op.core.Ends(); ok && at < 0 {",
 		Packages: replicaTests, Tests: "TestForwardedWriteOfAClient",
 	},
 	{
+		Name: "replica-read-of-many-silent", Rule: "however many stores are silent a read is answered within a bound",
+		File: "replica/get.go", Old: "if at, ok := op.core.Ends(); ok && !op.ended {", New: "if at, ok := op.core.Ends(); ok && at < 0 {",
+		Packages: replicaTests, Tests: "TestSilentStores",
+	},
+	{
+		Name: "replica-silent-coordinator-is-waited-for", Rule: "a store that a write is handed to and that is silent is not waited for longer than AckTimeout",
+		File: "replica/soon.go", Old: "if !s.callRoll(ctx, to, others) {", New: "if !s.callRoll(ctx, to, others) && to == 0 {",
+		Packages: replicaTests, Tests: "TestSilentStores",
+	},
+	{
+		Name: "replica-silent-stores-found-one-by-one", Rule: "of several stores that are silent all are found out at once",
+		File: "replica/soon.go", Old: "if id != s.id {", New: "if id == 0 {",
+		Packages: replicaTests, Tests: "TestSilentStores",
+	},
+	{
+		Name: "replica-handed-on-and-committed", Rule: "a store that a write was handed to does not commit it once the next one may have it",
+		File: "replica/soon.go", Old: "return s.cfg.AckTimeout * 3 / 4 }", New: "return s.cfg.AckTimeout * 3 }",
+		Packages: replicaTests, Tests: "TestHandedOnWrite",
+	},
+	{
+		Name: "replica-busy-taken-for-silent", Rule: "a write that a store is at is not handed to another one",
+		File: "replica/soon.go", Old: "			if !s.callRoll(ctx, to, others) {", New: "			if s.callRoll(ctx, to, others); true {",
+		Packages: replicaTests, Tests: "TestWriteUnderWay",
+	},
+	{
 		Name: "replica-prompt-put-waits", Rule: "a prompt handler waits for nothing, not even for room in the queue",
-		File: "replica/put.go", Old: "s.commitWrite(s.disk.TryStart,", New: "s.commitWrite(s.whenRoom(ctx),",
+		File: "replica/put.go", Old: "s.commitWrite(s.disk.TryStart,", New: "s.commitWrite(s.whenRoom(context.Background()),",
 		Packages: replicaTests, Tests: "TestPromptHandlersNeverWait",
 	},
 	{

@@ -62,6 +62,8 @@ type ReadOp struct {
 	absent   int // homes among them without a record
 	replies  []Reply
 	finished bool
+	failed   int // stores
+	ending   ending
 	result   ReadResult
 }
 
@@ -98,6 +100,7 @@ func NewRead(plan Plan, level Level, all bool, timeout time.Duration) *ReadOp {
 // home, or there is none; its own record is read like any other and reported by
 // Replied.
 func (op *ReadOp) Start(now time.Duration) []view.NodeID {
+	op.ending.begin(now, op.timeout)
 	var out []view.NodeID
 	if op.plan.IsHome(op.plan.Self) || op.plan.homeless() {
 		out = op.ask(out, op.plan.Self, now)
@@ -132,6 +135,10 @@ func (op *ReadOp) has(id view.NodeID) bool {
 	return false
 }
 
+// instead is how many more stores are asked when one has failed: those that it is
+// silent with may be many, and there is no time to find out one by one.
+const instead = 3
+
 // short tells whether the replies so far and those still due are too few.
 func (op *ReadOp) short() bool {
 	due := 0
@@ -140,7 +147,7 @@ func (op *ReadOp) short() bool {
 			due++
 		}
 	}
-	return due < op.lacking()
+	return due < op.lacking()+instead*op.failed
 }
 
 // lacking returns how many more replies the read needs at least.
@@ -181,8 +188,20 @@ func (op *ReadOp) Failed(from view.NodeID, now time.Duration) (ask []view.NodeID
 	if !op.close(from) {
 		return nil, false
 	}
+	op.failed++
+	op.ending.fail(now, op.timeout)
 	return op.conclude(now)
 }
+
+// Ends returns when the read is to end with what there is (see Abandon), once a store
+// has failed: the next ones may be silent, too, one after the other. ok is false
+// before that, and once it has ended.
+func (op *ReadOp) Ends() (at time.Duration, ok bool) {
+	return op.ending.at, op.ending.at != 0 && !op.finished
+}
+
+// EndBy sets until when the read may take at most.
+func (op *ReadOp) EndBy(at time.Duration) { op.ending.by = at }
 
 // close marks that a store has been heard; false if it was not asked, or has
 // been heard before.
@@ -202,6 +221,7 @@ func (op *ReadOp) Tick(now time.Duration) (ask []view.NodeID, done bool) {
 	for i := range op.asked {
 		if a := &op.asked[i]; a.state == waiting && now-a.since >= op.timeout {
 			a.state = overdue
+			op.ending.fail(now, op.timeout)
 		}
 	}
 	return op.conclude(now)
@@ -242,11 +262,14 @@ func (op *ReadOp) due() bool {
 	return false
 }
 
-// Abandon ends the read, whose deadline has come, with what there is.
-func (op *ReadOp) Abandon() {
-	if !op.finished {
-		op.finish()
+// Abandon ends the read, whose deadline has come, with what there is. It reports
+// false if it had ended.
+func (op *ReadOp) Abandon() bool {
+	if op.finished {
+		return false
 	}
+	op.finish()
+	return true
 }
 
 func (op *ReadOp) finish() {

@@ -108,6 +108,7 @@ type WriteOp struct {
 	selfHome   bool
 	committed  bool
 	finished   bool
+	ending     ending
 	result     Result
 }
 
@@ -150,6 +151,7 @@ func (op *WriteOp) LocalRoles() []Role {
 // the store.
 func (op *WriteOp) Committed(now time.Duration) []Effect {
 	op.committed = true
+	op.ending.begin(now, op.timeout)
 	out := make([]Effect, 0, len(op.slots)+1)
 	spare := !op.selfHome // this store counts as the stand-in of one dead home
 	for i := range op.slots {
@@ -217,9 +219,46 @@ func (op *WriteOp) Failed(from view.NodeID, now time.Duration) []Effect {
 	for i := range op.slots {
 		if s := &op.slots[i]; s.asked == from {
 			out = op.next(out, s, now)
+			op.ending.fail(now, op.timeout)
 		}
 	}
 	return op.conclude(out)
+}
+
+// EndBy sets until when the client may wait at most.
+func (op *WriteOp) EndBy(at time.Duration) { op.ending.by = at }
+
+// Ends returns when the client is to be told how things stand (see Abandon), once a
+// store has failed: those that take its part may be silent, too, one after the other.
+// ok is false before that, and once the client is answered.
+func (op *WriteOp) Ends() (at time.Duration, ok bool) {
+	return op.ending.at, op.ending.at != 0 && !op.finished
+}
+
+// ending tells when the client of an operation is answered with what there is. As long
+// as all goes well that is nobody's care.
+type ending struct {
+	by time.Duration // the latest, 0: not set
+	at time.Duration // 0: not yet known
+}
+
+// begin is told that stores are asked for the first time.
+func (e *ending) begin(now, timeout time.Duration) {
+	if e.by != 0 && e.by < now+timeout*3/2 { // much of the time is gone
+		e.at = max(e.by, now+timeout/4)
+	}
+}
+
+// fail is told that a store has failed. What is left is less than the timeout: who
+// waits for the answer on another node has waited for a silent store before.
+func (e *ending) fail(now, timeout time.Duration) {
+	if e.at == 0 {
+		e.at = now + timeout*3/4
+		if e.by != 0 {
+			e.at = min(e.at, max(e.by, now))
+		}
+		e.at = max(e.at, 1)
+	}
 }
 
 // Kept reports that the hint for a home is synced here.
@@ -239,6 +278,7 @@ func (op *WriteOp) Tick(now time.Duration) []Effect {
 	for i := range op.slots {
 		if s := &op.slots[i]; s.asked != 0 && now-s.since >= op.timeout {
 			out = op.next(out, s, now)
+			op.ending.fail(now, op.timeout)
 		}
 	}
 	return op.conclude(out)
