@@ -181,6 +181,8 @@ func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req 
 		return n.answerSums(req)
 	case methodSwap:
 		return n.answerSwap(ctx, from, req)
+	case methodRelics:
+		return n.answerRelics(ctx, from, req)
 	case methodGiveUp:
 		return n.answerGiveUp(ctx, from, req)
 	case methodReach:

@@ -243,8 +243,8 @@ func (n *Node) answers(ctx context.Context, id view.NodeID, but uint64) bool {
 // settled by themselves, when they have heard of each other by the roster.
 func (n *Node) admitName(ctx context.Context, e roster.Entry) (dead []view.NodeID, err error) {
 	named := false
-	for _, o := range n.book.get().Entries() {
-		if o.Name != e.Name || o.ID == e.ID || o.Status.Gone() || o.Predecessor == e.ID {
+	for _, o := range n.book.get().Bearers(e) {
+		if o.Predecessor == e.ID {
 			continue
 		}
 		if n.answers(ctx, o.ID, 0) {

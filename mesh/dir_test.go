@@ -45,6 +45,16 @@ func someEntry(id view.NodeID, status view.Status) roster.Entry {
 	return roster.Entry{ID: id, Name: id.String(), Addr: at, Weight: 1, Storing: true, Status: status, HLC: 5, Boot: 1}
 }
 
+// said is the roster of one entry.
+func said(t *testing.T, e roster.Entry) roster.Roster {
+	t.Helper()
+	r, _, err := roster.Roster{}.With(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // withRoster writes a roster as the last run would have left it.
 func withRoster(t *testing.T, fsys vfs.FS, entries ...roster.Entry) {
 	t.Helper()

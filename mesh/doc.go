@@ -18,9 +18,11 @@
 //
 // Two things are told apart. The roster is who belongs to the mesh, alive or
 // not; all nodes come to have the same, each keeps it on disk, and only
-// leaving or being replaced takes a node out of it. Liveness is what one node
-// sees of another right now; it changes nothing in the roster, so no silence,
-// however long, makes a mesh forget a node. A View shows both.
+// leaving, being replaced or being evicted takes a node out of it. It has room for
+// 10 000 members; of those gone it remembers 200 000, by little more than their
+// ids. Liveness is what one node sees of another right now; it changes nothing in
+// the roster, so no silence, however long, makes a mesh forget a node. A View
+// shows both.
 //
 // Liveness comes from serf's gossip and from direct probes, which have the
 // last word: gossip alone never makes a node failed. Members out of contact

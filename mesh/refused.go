@@ -100,6 +100,10 @@ func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
 		if old, err := view.ParseNodeID(r.Text); err == nil {
 			return n.replace(old)
 		}
+	case codeFull:
+		if !n.met.Load() {
+			n.refusedForRoom()
+		}
 	default:
 		n.log.Warn("refused by another node", "peer", by, "error", r)
 	}

@@ -152,7 +152,7 @@ func TestTheEvictedAreNotHeard(t *testing.T) {
 		b := w.boxes[0]
 		gone := someEntry(77, view.Evicted)
 		gone.Instance = 1
-		if err := b.node.learn(t.Context(), w.boxes[1].node.ID(), []wire.Member{wire.Member(gone)}); err != nil {
+		if err := b.node.learn(t.Context(), w.boxes[1].node.ID(), said(t, gone)); err != nil {
 			t.Fatal(err)
 		}
 		l := w.intruder(wire.Hello{Self: wire.Member(gone), Met: true}, nil)

@@ -13,9 +13,13 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// batchPause is the least time between two writes of the roster, so that a
-// burst of news costs one write of flash, not one each.
-const batchPause = 100 * time.Millisecond
+// batchPause is the least time between two writes of the roster, so that a burst
+// of news costs one write of flash, not one each. A roster is written and digested
+// whole: where members are thousands, as many changes must not cost as many times
+// all of it.
+func batchPause(entries int) time.Duration {
+	return max(100*time.Millisecond, time.Duration(entries)*50*time.Microsecond)
+}
 
 // book keeps the roster: every change is on disk before anybody sees it
 // (protocol B.1), the node itself included.
@@ -46,7 +50,7 @@ func newSnapshot(r roster.Roster) *snapshot {
 // sums returns the digest of every entry, sorted by id. Nobody may change it.
 func (s *snapshot) sums() []wire.EntrySum {
 	s.once.Do(func() {
-		for _, e := range s.Entries() {
+		for e := range s.All() {
 			s.entries = append(s.entries, wire.EntrySum{ID: e.ID, Sum: e.Sum()})
 		}
 	})
@@ -95,13 +99,13 @@ func (b *book) update(ctx context.Context, step func(roster.Roster) (roster.Rost
 
 // merge takes in what a peer says, and evicts whom a newcomer replaces.
 func (b *book) merge(ctx context.Context, in roster.Roster) error {
-	if in.Len() == 0 {
+	if in.Len() == 0 && len(in.Relics()) == 0 {
 		return nil
 	}
 	return b.update(ctx, func(r roster.Roster) (roster.Roster, error) {
 		merged, _, refused := r.Merge(in)
 		if refused > 0 {
-			b.log.Error("roster is full: new nodes are not taken in", "refused", refused, "limit", roster.Limit)
+			b.log.Debug("no room in the roster for what a member says", "refused", refused)
 		}
 		merged, evicted := merged.Settle(b.alive)
 		for _, id := range evicted {
@@ -125,7 +129,7 @@ func (b *book) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(batchPause):
+		case <-time.After(batchPause(b.get().Len())):
 		}
 	}
 }
@@ -155,6 +159,7 @@ func (b *book) perform(c change) {
 
 // adopt makes next the roster in use once it is on disk.
 func (b *book) adopt(next roster.Roster) error {
+	next = next.Reduce()
 	s := newSnapshot(next)
 	if s.sum == b.get().sum {
 		return nil
@@ -170,7 +175,7 @@ func (b *book) adopt(next roster.Roster) error {
 
 // name returns the name of a node for people, or its id.
 func (s *snapshot) name(id view.NodeID) string {
-	if e, ok := s.Get(id); ok {
+	if e, ok := s.Get(id); ok && e.Name != "" {
 		return e.Name
 	}
 	return id.String()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -136,5 +139,198 @@ func TestViewsOfManyMembersAreFew(t *testing.T) {
 	}
 	if p := viewPause(10_000); p < 100*time.Millisecond || p > time.Second {
 		t.Errorf("a view of 10 000 members is held back for %v", p)
+	}
+}
+
+// manyEntries are of nodes that never lived.
+func manyEntries(t *testing.T, first, count int, status view.Status) (out roster.Roster) {
+	t.Helper()
+	var members []wire.Member
+	for i := range count {
+		e := someEntry(view.NodeID(first+i), status)
+		e.Storing = i%2 == 0
+		members = append(members, wire.Member(e))
+	}
+	out, err := roster.FromMembers(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Containers without a disk are new nodes at each start. Those that they were fill
+// no roster: a node that is new gets in, all agree, and what is kept of them is small
+// and outlives restarts.
+func TestGoneNodesDoNotFillTheRoster(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, w *world) {
+		late, away := w.boxes[3], w.boxes[2]
+		w.boxes = w.boxes[:3]
+		w.form(10 * time.Second)
+		away.kill()
+		a, b := w.boxes[0], w.boxes[1]
+		for i := range 4 {
+			if err := a.node.book.merge(t.Context(), manyEntries(t, 1_000+5_000*i, 5_000, view.Evicted)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late.start()
+		w.boxes = append(w.boxes[:2], late)
+		w.eventually(20*time.Second, "a new node gets in", w.whole)
+		away.start()
+		w.boxes = append(w.boxes, away)
+		same := func() bool {
+			sum := a.node.book.get().sum
+			for _, x := range w.boxes {
+				if x.node.book.get().sum != sum {
+					return false
+				}
+			}
+			return w.whole() && w.agreed()
+		}
+		w.eventually(time.Minute, "all know the same, one that was away, too", same)
+		b.kill()
+		b.start()
+		w.eventually(20*time.Second, "so does one that was restarted", same)
+		for _, x := range w.boxes {
+			r := x.node.book.get()
+			if n := r.Len() + len(r.Relics()); n != 20_004 || r.Len() > 1_004 || len(roster.Encode(r.Roster)) > 300_000 {
+				t.Errorf("%d of 20004 known, %d entries, %d bytes", n, r.Len(), len(roster.Encode(r.Roster)))
+			}
+			if n := len(x.node.View().Members); n != r.Len() {
+				t.Errorf("a view of %d members", n)
+			}
+		}
+	})
+}
+
+// A member of which others keep a relic while it is listed here as down goes at once,
+// and one that runs is asked first, as about any eviction.
+func TestRelicsAreHeardLikeEvictions(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		id := w.boxes[3].node.ID()
+		relic, err := roster.FromRelics([]wire.Relic{{ID: id, Storing: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, liar := w.boxes[0].node, w.boxes[1].node
+		ask := func() {
+			req := wire.AppendRelicSwap(nil, wire.RelicSwap{Have: relic.Relics()})
+			if _, err := liar.link.Call(t.Context(), n.ID(), methodRelics, req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask()
+		time.Sleep(10 * time.Second)
+		if n.book.get().Reduced(id) || !w.whole() {
+			t.Fatal("a member that runs is gone by the word of one")
+		}
+		w.boxes[3].kill()
+		w.boxes = w.boxes[:3]
+		w.eventually(20*time.Second, "it is failed", func() bool { return w.everySees(id, view.Failed) })
+		ask()
+		w.eventually(30*time.Second, "it is gone everywhere", func() bool {
+			for _, b := range w.boxes {
+				if _, listed := b.node.View().Member(id); listed {
+					return false
+				}
+			}
+			return true
+		})
+		for _, b := range w.boxes {
+			q := question{ids: []view.NodeID{id}, answer: make(chan []wire.Reach, 1)}
+			b.node.questions <- q
+			if reach := (<-q.answer)[0]; reach != wire.ReachUnknown {
+				t.Errorf("node %v still looks for it: %v", b.node.ID(), reach)
+			}
+		}
+	})
+}
+
+// A node of a release without relics, that was away, takes one that is gone for a
+// member. It revives nothing, and is told.
+func TestRelicsAndOlderReleases(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		n, old := w.boxes[0].node, w.boxes[1].node
+		relic, _ := roster.FromRelics([]wire.Relic{{ID: 7}, {ID: 8}})
+		if err := n.book.merge(t.Context(), relic); err != nil {
+			t.Fatal(err)
+		}
+		swap := func(s wire.RosterSwap) wire.RosterSwap {
+			t.Helper()
+			b, err := old.link.Call(t.Context(), n.ID(), methodSwap, wire.AppendRosterSwap(nil, s))
+			if err != nil {
+				t.Fatal(err)
+			}
+			reply, err := wire.DecodeRosterSwap(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return reply
+		}
+		e := someEntry(7, view.Active)
+		reply := swap(wire.RosterSwap{Have: []wire.Member{wire.Member(e)}, Want: []view.NodeID{7, 8}})
+		e.Status = view.Evicted
+		if len(reply.Have) != 1 || roster.Entry(reply.Have[0]) != e {
+			t.Errorf("told %+v", reply.Have)
+		}
+		if reply = swap(wire.RosterSwap{Have: []wire.Member{wire.Member(e)}}); len(reply.Have) != 0 {
+			t.Errorf("told again: %+v", reply.Have)
+		}
+		if !n.book.get().Reduced(7) {
+			t.Error("it is revived")
+		}
+	})
+}
+
+// A mesh that is full says so, and so does the node that it does not take in. That
+// one gets in once there is room.
+func TestFullMeshSaysSo(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		late := w.boxes[1]
+		w.boxes = w.boxes[:1]
+		w.form(10 * time.Second)
+		n := w.boxes[0].node
+		says := func(n *Node, what string) func() bool {
+			return func() bool {
+				return slices.ContainsFunc(n.View().Problems, func(p string) bool { return strings.Contains(p, what) })
+			}
+		}
+		if err := n.book.merge(t.Context(), manyEntries(t, 1_000, roster.Limit-2, view.Active)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if says(n, "full")() {
+			t.Error("full with room for one")
+		}
+		if err := n.book.merge(t.Context(), manyEntries(t, 100, 1, view.Active)); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(5*time.Second, "the mesh says that it is full", says(n, "the mesh is full, with 10000 members"))
+		late.start()
+		w.boxes = append(w.boxes, late)
+		w.eventually(20*time.Second, "the node that is kept out says so", says(late.node, "not let in, for the mesh is full"))
+		time.Sleep(time.Minute)
+		if p := late.node.View().Problems; len(p) != 1 || late.node.Err() != nil {
+			t.Errorf("problems %q, error %v", p, late.node.Err())
+		}
+		if err := n.Evict(t.Context(), 100); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(time.Minute, "it gets in", func() bool {
+			m, _ := n.View().Member(late.node.ID())
+			return m.State == view.Alive && !says(late.node, "not let in")()
+		})
+	})
+}
+
+// As many changes as members cost few writes of all of them.
+func TestLargeRostersAreWrittenSeldom(t *testing.T) {
+	if p := batchPause(1_000); p != 100*time.Millisecond {
+		t.Errorf("a roster of 1 000 is written again after %v", p)
+	}
+	if p := batchPause(roster.Limit); p < 300*time.Millisecond || p > time.Second {
+		t.Errorf("a roster of 10 000 is written again after %v", p)
 	}
 }

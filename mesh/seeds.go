@@ -84,7 +84,7 @@ const troubleSeeds = "seeds"
 // judgeSeeds says so when this node has met nobody, ever, by the seeds that it was
 // given.
 func (n *Node) judgeSeeds() {
-	if len(n.cfg.Seeds) == 0 || n.uptime() < seedPatience || n.met.Load() || n.book.get().Len() > 1 {
+	if len(n.cfg.Seeds) == 0 || n.uptime() < seedPatience || n.met.Load() || n.book.get().Len() > 1 || n.troubles.has(troubleFull) {
 		return
 	}
 	for _, seed := range n.cfg.Seeds {

@@ -3,6 +3,7 @@ package mesh
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -18,6 +19,9 @@ import (
 const (
 	methodSums = "mesh/roster-sums"
 	methodSwap = "mesh/roster-swap"
+	// methodRelics compares what is kept of those that are gone for long. Releases
+	// that do not know it keep entries of all; see roster.Rebut.
+	methodRelics = "mesh/roster-relics"
 )
 
 // rumorPause is how long news wait for company before they are passed on.
@@ -39,7 +43,13 @@ func (n *Node) exchange(ctx context.Context, peer view.NodeID) error {
 	if err != nil || sums.Equal {
 		return err
 	}
-	swap := difference(mine, sums.Sums)
+	swap, relics := difference(mine, sums.Sums)
+	if relics {
+		if err := n.exchangeRelics(ctx, peer); err != nil {
+			return err
+		}
+		swap, _ = difference(n.book.get(), sums.Sums)
+	}
 	if b, err = n.link.Call(ctx, peer, methodSwap, wire.AppendRosterSwap(nil, swap)); err != nil {
 		return err
 	}
@@ -47,19 +57,74 @@ func (n *Node) exchange(ctx context.Context, peer view.NodeID) error {
 	if err != nil {
 		return err
 	}
-	return n.learn(ctx, peer, reply.Have)
+	said, err := roster.FromMembers(reply.Have)
+	if err != nil {
+		return fmt.Errorf("from node %v: %w", peer, err)
+	}
+	return n.learn(ctx, peer, said)
 }
 
-// difference returns what a peer with the given sums lacks, and what to ask
-// it for.
-func difference(mine *snapshot, theirs []wire.EntrySum) wire.RosterSwap {
-	var swap wire.RosterSwap
+// exchangeRelics makes the relics of this node and of peer equal.
+func (n *Node) exchangeRelics(ctx context.Context, peer view.NodeID) error {
+	query := wire.RelicSwap{Digest: n.book.get().RelicSum()}
+	b, err := n.link.Call(ctx, peer, methodRelics, wire.AppendRelicSwap(nil, query))
+	if errors.Is(callError(err), ErrNoHandler) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	reply, err := wire.DecodeRelicSwap(b)
+	if err != nil || reply.Digest == query.Digest {
+		return err
+	}
+	theirs, err := roster.FromRelics(reply.Have)
+	if err != nil {
+		return fmt.Errorf("from node %v: %w", peer, err)
+	}
+	if err := n.learn(ctx, peer, theirs); err != nil {
+		return err
+	}
+	query.Have = n.book.get().RelicsBeyond(theirs)
+	if len(query.Have) == 0 {
+		return nil
+	}
+	query.Digest = n.book.get().RelicSum()
+	_, err = n.link.Call(ctx, peer, methodRelics, wire.AppendRelicSwap(nil, query))
+	return err
+}
+
+func (n *Node) answerRelics(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+	q, err := wire.DecodeRelicSwap(req)
+	if err != nil {
+		return nil, err
+	}
+	in, err := roster.FromRelics(q.Have)
+	if err != nil {
+		return nil, fmt.Errorf("from node %v: %w", from, err)
+	}
+	if err := n.learn(ctx, from, in); err != nil {
+		return nil, err
+	}
+	mine := n.book.get()
+	reply := wire.RelicSwap{Digest: mine.RelicSum()}
+	if reply.Digest != q.Digest {
+		reply.Have = mine.Relics()
+	}
+	return wire.AppendRelicSwap(nil, reply), nil
+}
+
+// difference returns what a peer with the given sums lacks, and what to ask it for;
+// and whether the relics are to be compared, too, as the two differ by them or by
+// one that is gone. Other news come more often, and need not wait for that.
+func difference(mine *snapshot, theirs []wire.EntrySum) (swap wire.RosterSwap, relics bool) {
 	sums := make(map[view.NodeID]uint64, len(theirs))
 	for _, s := range theirs {
 		sums[s.ID] = s.Sum
 		if _, ok := mine.Get(s.ID); !ok {
 			swap.Want = append(swap.Want, s.ID)
 		}
+		relics = relics || mine.Reduced(s.ID)
 	}
 	for _, s := range mine.sums() {
 		sum, known := sums[s.ID]
@@ -68,11 +133,12 @@ func difference(mine *snapshot, theirs []wire.EntrySum) wire.RosterSwap {
 		}
 		e, _ := mine.Get(s.ID)
 		swap.Have = append(swap.Have, wire.Member(e))
+		relics = relics || e.Status.Gone()
 		if known {
 			swap.Want = append(swap.Want, s.ID)
 		}
 	}
-	return swap
+	return swap, relics || len(swap.Have)+len(swap.Want) == 0
 }
 
 func (n *Node) answerSums(req []byte) ([]byte, error) {
@@ -92,13 +158,20 @@ func (n *Node) answerSwap(ctx context.Context, from view.NodeID, req []byte) ([]
 	if err != nil {
 		return nil, err
 	}
-	if err := n.learn(ctx, from, swap.Have); err != nil {
+	said, err := roster.FromMembers(swap.Have)
+	if err != nil {
+		return nil, fmt.Errorf("from node %v: %w", from, err)
+	}
+	if err := n.learn(ctx, from, said); err != nil {
 		return nil, err
 	}
 	mine := n.book.get()
 	var reply wire.RosterSwap
+	for _, e := range mine.Rebut(said) {
+		reply.Have = append(reply.Have, wire.Member(e))
+	}
 	for _, id := range swap.Want {
-		if e, ok := mine.Get(id); ok {
+		if e, ok := mine.Get(id); ok && !mine.Reduced(id) {
 			reply.Have = append(reply.Have, wire.Member(e))
 		}
 	}
@@ -107,13 +180,9 @@ func (n *Node) answerSwap(ctx context.Context, from view.NodeID, req []byte) ([]
 	return wire.AppendRosterSwap(nil, reply), nil
 }
 
-// learn takes in entries that a peer sent, once they are on disk. What it says of
-// one that runs, against its own word, is looked into first.
-func (n *Node) learn(ctx context.Context, from view.NodeID, members []wire.Member) error {
-	in, err := roster.FromMembers(members)
-	if err != nil {
-		return fmt.Errorf("from node %v: %w", from, err)
-	}
+// learn takes in what a peer says, once it is on disk. What it says of one that
+// runs, against its own word, is looked into first.
+func (n *Node) learn(ctx context.Context, from view.NodeID, in roster.Roster) error {
 	take, doubts := n.book.get().Hear(from, in, func(id view.NodeID) bool { return id == n.id || n.alive(id) })
 	for _, e := range doubts {
 		n.wonder(from, e)

@@ -1,10 +1,13 @@
 package mesh
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/skeinmesh/skein/internal/roster"
 )
 
 const (
@@ -85,6 +88,33 @@ func (s *troubles) list() []string {
 		}
 	}
 	return out
+}
+
+// has tells whether a trouble has been noted and has not passed.
+func (s *troubles) has(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.by[key] != nil
+}
+
+// troubleFull is the key of what refusedForRoom says.
+const troubleFull = "full"
+
+// refusedForRoom says that this node is kept out since the mesh is full.
+func (n *Node) refusedForRoom() {
+	n.passed(troubleSeeds)
+	n.trouble(troubleFull, "this node is not let in, for the mesh is full: evict members that will not come back, at a node that is in; this one then gets in by itself", 0)
+}
+
+// crowded says why a mesh takes in nobody any more, or nothing.
+func crowded(r roster.Roster) string {
+	switch {
+	case r.Full() == nil:
+		return ""
+	case r.Living() >= roster.Limit:
+		return fmt.Sprintf("the mesh is full, with %d members, and takes in no new ones: evict those that will not come back", r.Living())
+	}
+	return fmt.Sprintf("the mesh has had %d nodes that are gone for good, and can remember no more of them: it takes in no new ones; set up another, with a new secret", roster.MaxGone)
 }
 
 // trouble notes what keeps this node, or another, from the mesh. Views show it once

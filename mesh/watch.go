@@ -61,6 +61,7 @@ type watcher struct {
 	changed bool          // since the last view
 	shown   time.Duration // when that was; long ago at first
 	fresh   bool          // nothing has been attempted yet
+	full    bool          // the roster was, at the last view
 }
 
 // viewPause is the least time between two views, so that many changes at
@@ -146,7 +147,16 @@ func (w *watcher) handle(e event) {
 func (w *watcher) take(s *snapshot) {
 	w.roster = s
 	w.changed = true
-	for _, e := range s.Entries() {
+	for id, gone := range w.listed {
+		if !gone && s.Reduced(id) {
+			// It was a member by the roster before, and all that is kept of it now is
+			// that it is gone.
+			w.n.places.forget(id)
+			w.dismiss(id)
+			w.n.link.Drop(id)
+		}
+	}
+	for e := range s.All() {
 		gone := e.Status.Gone()
 		if gone {
 			w.n.places.forget(e.ID)
@@ -156,17 +166,23 @@ func (w *watcher) take(s *snapshot) {
 		if told, ok := w.listed[e.ID]; ok && told == gone {
 			continue
 		}
-		w.listed[e.ID] = gone
 		if gone {
-			w.step(detect.Event{Kind: detect.Gone, ID: e.ID})
+			w.dismiss(e.ID)
 			if e.Status == view.Evicted {
 				w.n.link.Drop(e.ID)
 			}
 		} else {
+			w.listed[e.ID] = false
 			w.n.link.Meet(e.ID)
 			w.step(detect.Event{Kind: detect.Joined, ID: e.ID})
 		}
 	}
+}
+
+// dismiss tells the detector that a member is gone.
+func (w *watcher) dismiss(id view.NodeID) {
+	w.listed[id] = true
+	w.step(detect.Event{Kind: detect.Gone, ID: id})
 }
 
 func (w *watcher) step(e detect.Event) {
@@ -227,7 +243,7 @@ func (w *watcher) publish() {
 	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest, Storing: w.roster.storing}
 	v.Members = make([]view.Member, 0, w.roster.Len())
 	cut := w.det.Unreachable()
-	for _, e := range w.roster.Entries() {
+	for e := range w.roster.All() {
 		c := w.known[e.ID]
 		_, unreachable := slices.BinarySearch(cut, e.ID)
 		v.Members = append(v.Members, view.Member{
@@ -237,8 +253,18 @@ func (w *watcher) publish() {
 	}
 	if v.Count(view.Alive) > 1 {
 		w.n.troubles.clear(troubleSeeds)
+		w.n.troubles.clear(troubleFull)
 	}
 	v.Problems = w.n.troubles.list()
+	if text := crowded(w.roster.Roster); text != "" {
+		v.Problems = append(v.Problems, text)
+		if !w.full {
+			w.n.log.Error(text)
+		}
+		w.full = true
+	} else {
+		w.full = false
+	}
 	w.n.views.Set(v)
 	w.n.inspect(w.roster)
 }

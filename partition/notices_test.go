@@ -113,3 +113,22 @@ func TestVotersOfOthersComeFirst(t *testing.T) {
 		}
 	}
 }
+
+// Of those gone for long views say nothing. What they have said is forgotten, and
+// what one said that is not in this view yet is kept.
+func TestNoticesOfThoseWhoAreReduced(t *testing.T) {
+	member := func(id view.NodeID) view.Member { return view.Member{ID: id, Status: view.Active, Boot: 1} }
+	before := view.View{Self: 1, Members: []view.Member{member(1), member(2)}}
+	now := view.View{Self: 1, Members: []view.Member{member(1), member(2), member(3)}}
+	n := newNotices(1, 1)
+	w := &watcher{p: &Partition{id: 1, notices: n}, view: before}
+	n.take(0, now, []wire.Notice{{Node: 2, Boot: 1, Seq: 1}, {Node: 3, Boot: 1, Seq: 1}})
+	w.see(before)
+	if len(n.all()) != 2 {
+		t.Errorf("one whose member was not seen yet is forgotten: %+v", n.all())
+	}
+	w.see(view.View{Self: 1, Members: []view.Member{member(1), member(3)}})
+	if all := n.all(); len(all) != 1 || all[3].Seq != 1 {
+		t.Errorf("kept %+v", all)
+	}
+}

@@ -100,7 +100,7 @@ func (p *Partition) watch(ctx context.Context) {
 			if !ok {
 				return
 			}
-			w.view = v
+			w.see(v)
 		case <-p.notices.heard:
 		case <-p.leads:
 		case <-p.kick:
@@ -109,6 +109,18 @@ func (p *Partition) watch(ctx context.Context) {
 		next := w.look()
 		timer.Reset(min(max(next-p.since(), 10*time.Millisecond), lookSlow))
 	}
+}
+
+// see takes in a view. Who is in it no longer is gone: of those that are for long views
+// say nothing, and some hear of it late. Who is not in it yet may have been heard.
+func (w *watcher) see(v view.View) {
+	before := w.view
+	w.view = v
+	w.p.notices.forget(func(id view.NodeID) bool {
+		_, was := before.Member(id)
+		_, is := v.Member(id)
+		return was && !is
+	})
 }
 
 // look takes in all that is known and shows what that means. It returns when to
@@ -184,7 +196,7 @@ func (w *watcher) back(was, now []view.NodeID) {
 	var met []view.NodeID
 	for _, id := range was {
 		// It is in the component again, perhaps by others only, unless it is gone.
-		if m, _ := w.view.Member(id); !slices.Contains(now, id) && !m.Status.Gone() {
+		if m, ok := w.view.Member(id); ok && !slices.Contains(now, id) && !m.Status.Gone() {
 			met = append(met, id)
 		}
 	}

@@ -36,7 +36,7 @@ type Mutant struct {
 
 // all returns the mutants of every part.
 func all() []Mutant {
-	return slices.Concat(badDays, cloud, data, detect, draw, elections, hosts, identity, imports, lies, link, mesh, network, outbox, partitions, placement, purges, reconcile, replica, replicate, roster, scores, situation, split, storage, wire, witness)
+	return slices.Concat(badDays, cloud, data, detect, draw, elections, relics, hosts, identity, imports, lies, link, mesh, network, outbox, partitions, placement, purges, reconcile, replica, replicate, roster, scores, situation, split, storage, wire, witness)
 }
 
 // parallel is how many mutants are tried at once.

@@ -70,8 +70,8 @@ var roster = []Mutant{
 		Packages: rosterTests, Tests: "TestAdmit",
 	},
 	{
-		Name: "roster-full-forgets", Rule: "known nodes are not pushed out of a full roster",
-		File: "internal/roster/roster.go", Old: "if room > 0 {", New: "if true {",
+		Name: "roster-full-forgets", Rule: "a full roster takes in no more, and pushes nobody out",
+		File: fileRoster, Old: "if room <= 0 || !e.Status.Gone() && living <= 0 {", New: "if room <= 0 {",
 		Packages: rosterTests, Tests: "TestLimit",
 	},
 	{

@@ -8,15 +8,23 @@ import (
 
 // Encode returns the roster as wire.AppendRoster writes it, for disk and
 // peers alike. Equal rosters give equal bytes.
-func Encode(r Roster) []byte { return wire.AppendRoster(nil, r.Members()) }
+func Encode(r Roster) []byte { return wire.AppendRoster(nil, r.Members(), r.relics) }
 
 // Decode reads what Encode wrote, on this node or another.
 func Decode(b []byte) (Roster, error) {
-	in, err := wire.DecodeRoster(b)
+	in, relics, err := wire.DecodeRoster(b)
 	if err != nil {
 		return Roster{}, fmt.Errorf("roster: %w", err)
 	}
-	return FromMembers(in)
+	r, err := FromMembers(in)
+	if err != nil {
+		return Roster{}, err
+	}
+	reduced, err := FromRelics(relics)
+	if err != nil {
+		return Roster{}, err
+	}
+	return Roster{entries: withoutRelics(r.entries, relics), relics: reduced.relics}, nil
 }
 
 // Members returns the entries as they travel, sorted by ID.
@@ -45,5 +53,5 @@ func FromMembers(in []wire.Member) (Roster, error) {
 			return Roster{}, fmt.Errorf("%w: entry %d is out of order", ErrInvalid, i)
 		}
 	}
-	return Roster{out}, nil
+	return Roster{entries: out}, nil
 }

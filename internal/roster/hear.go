@@ -30,6 +30,15 @@ func (r Roster) Hear(from view.NodeID, said Roster, alive func(view.NodeID) bool
 		}
 		take.entries = append(take.entries, e)
 	}
+	for _, t := range said.relics {
+		known, ok := r.Get(t.ID)
+		if ok && t.ID != from && !known.Status.Gone() && alive(t.ID) {
+			known.Status = view.Evicted
+			doubts = append(doubts, known)
+			continue
+		}
+		take.relics = append(take.relics, t)
+	}
 	return take, doubts
 }
 
@@ -38,7 +47,7 @@ func (r Roster) Hear(from view.NodeID, said Roster, alive func(view.NodeID) bool
 // itself, for instance.
 func (r Roster) Ahead(e Entry) bool {
 	known, ok := r.Get(e.ID)
-	return !ok || advances(e, known)
+	return !ok || !r.Reduced(e.ID) && advances(e, known)
 }
 
 func advances(e, known Entry) bool {

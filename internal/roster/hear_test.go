@@ -31,6 +31,10 @@ func TestHear(t *testing.T) {
 		"a life out of all reason":         {1, said(func(e *Entry) { e.Boot = 1 << 63 }), false, false, false},
 		"no news":                          {1, said(func(e *Entry) { e.Boot-- }), true, false, true},
 		"another address":                  {1, said(func(e *Entry) { e.Weight, e.HLC = 3, 9 }), true, false, true},
+		"a relic of one that runs":         {1, relicsOf(2, 1), true, true, false},
+		"a relic of one that is down":      {1, relicsOf(2, 1), false, false, true},
+		"its own relic":                    {2, relicsOf(2, 1), true, false, true},
+		"relics of strangers":              {1, relicsOf(3, 2), true, false, true},
 		"a newcomer":                       {1, with(t, Roster{}, plain(3, "c")), true, false, true},
 	} {
 		take, doubts := r.Hear(c.from, c.said, func(view.NodeID) bool { return c.alive })

@@ -50,7 +50,7 @@ func (r Roster) evict(ids []view.NodeID) Roster {
 		i, _ := r.find(id)
 		next[i].Status = view.Evicted
 	}
-	return Roster{next}
+	return Roster{entries: next, relics: r.relics}
 }
 
 // Admit tells whether a node that presents itself as e may be let in by a
@@ -73,8 +73,10 @@ func (r Roster) Admit(e Entry, alive func(view.NodeID) bool) error {
 		return fmt.Errorf("%w: %v has boot %d and was seen with %d", ErrOldBoot, e.ID, e.Boot, old.Boot)
 	case known && e.Boot == old.Boot && e.Instance != old.Instance && old.Boot != 0 && alive(e.ID):
 		return fmt.Errorf("%w: %v runs as another process", ErrClone, e.ID)
-	case !known && len(r.entries) >= Limit:
-		return fmt.Errorf("%w: %d entries, %v is not taken in", ErrFull, Limit, e.ID)
+	case !known && !r.ousts(e):
+		if err := r.Full(); err != nil {
+			return fmt.Errorf("%w: %v is not taken in", err, e.ID)
+		}
 	}
 	return r.admitName(e, alive)
 }
@@ -136,11 +138,22 @@ func (r Roster) Digest() uint64 {
 // in or out, and of nothing else (protocol A.7, rosterDigest).
 func (r Roster) StoringDigest() [16]byte {
 	h := sha256.New()
+	relics := r.relics
+	addUntil := func(until view.NodeID) {
+		for len(relics) > 0 && relics[0].ID <= until {
+			if relics[0].Storing {
+				put(h, uint64(relics[0].ID), 1)
+			}
+			relics = relics[1:]
+		}
+	}
 	for _, e := range r.entries {
+		addUntil(e.ID)
 		if e.Storing {
 			put(h, uint64(e.ID), uint64(flag(e.Status.Gone())))
 		}
 	}
+	addUntil(1<<64 - 1)
 	return [16]byte(h.Sum(nil))
 }
 

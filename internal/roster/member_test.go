@@ -159,7 +159,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"twice":        {member(1, "a"), member(1, "a")},
 		"invalid":      {member(1, "a"), member(2, "")},
 	} {
-		if _, err := Decode(wire.AppendRoster(nil, in)); !errors.Is(err, ErrInvalid) {
+		if _, err := Decode(wire.AppendRoster(nil, in, nil)); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

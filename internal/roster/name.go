@@ -26,7 +26,16 @@ func (r Roster) Namesakes(id view.NodeID) []view.NodeID {
 	return r.bearers(e)
 }
 
-// bearers returns the nodes, other than e, that have the name of e and are not gone.
+// Bearers returns the entries of the nodes, other than e, that have the name of e
+// and are not gone, sorted.
+func (r Roster) Bearers(e Entry) (out []Entry) {
+	for _, id := range r.bearers(e) {
+		o, _ := r.Get(id)
+		out = append(out, o)
+	}
+	return out
+}
+
 func (r Roster) bearers(e Entry) (out []view.NodeID) {
 	for _, o := range r.entries {
 		if o.Name == e.Name && o.ID != e.ID && !o.Status.Gone() {

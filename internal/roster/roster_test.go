@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -41,6 +42,19 @@ func randomRoster(t testing.TB, r *rand.Rand, entries int) Roster {
 	for range entries {
 		out = with(t, out, random(r))
 	}
+	if r.IntN(2) == 0 {
+		out = merge(out, randomRelics(r))
+	}
+	return out
+}
+
+// randomRelics are of nodes that random draws, too.
+func randomRelics(r *rand.Rand) (out Roster) {
+	for id := range view.NodeID(7) {
+		if id > 0 && r.IntN(4) == 0 {
+			out.relics = append(out.relics, wire.Relic{ID: id, Storing: r.IntN(2) == 0})
+		}
+	}
 	return out
 }
 
@@ -60,7 +74,9 @@ func merge(a, b Roster) Roster {
 	return m
 }
 
-func same(a, b Roster) bool { return slices.Equal(a.entries, b.entries) }
+func same(a, b Roster) bool {
+	return slices.Equal(a.entries, b.entries) && slices.Equal(a.relics, b.relics)
+}
 
 // below tells whether b says everything that a says.
 func below(a, b Roster) bool { return same(merge(b, a), b) }
@@ -106,8 +122,13 @@ func TestF1_17_StatusNeverGoesBack(t *testing.T) {
 			next := step(t, r, old, replicas)
 			for _, was := range old.entries {
 				is, ok := next.Get(was.ID)
-				if !ok || is.Status < was.Status || was.Status.Gone() && !is.Status.Gone() || is.Boot < was.Boot {
+				if !ok || is.Status < was.Status || was.Status.Gone() && !is.Status.Gone() || is.Boot < was.Boot && !next.Reduced(was.ID) {
 					t.Fatalf("seed %d: %+v became %+v", seed, was, is)
+				}
+			}
+			for _, g := range old.relics {
+				if !next.Reduced(g.ID) {
+					t.Fatalf("seed %d: %v has an entry again", seed, g)
 				}
 			}
 			replicas[i] = next
@@ -128,7 +149,13 @@ func TestF1_17_StatusNeverGoesBack(t *testing.T) {
 // step does one random thing to a roster.
 func step(t *testing.T, r *rand.Rand, old Roster, peers []Roster) Roster {
 	e := random(r)
-	switch r.IntN(6) {
+	switch r.IntN(7) {
+	case 6:
+		next := old.reduce(4, 1)
+		if next.StoringDigest() != old.StoringDigest() || next.Digest() != old.Digest() || !below(old, next) {
+			t.Fatalf("reducing made %+v of %+v", next, old)
+		}
+		return next
 	case 0:
 		return with(t, old, e)
 	case 1:

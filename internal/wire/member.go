@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/skeinmesh/skein/mesh/view"
@@ -11,9 +12,15 @@ import (
 const (
 	MaxName    = 255     // bytes of a name or a zone
 	MaxMembers = 1 << 16 // members of a roster
+	MaxRelics  = 1 << 18 // relics of a roster
 )
 
-const rosterVersion = 1
+const (
+	rosterVersion = 1
+	// rosterRelics is the version of a roster with relics. One without is written
+	// as ever, so that builds that do not know them can read it.
+	rosterRelics = 2
+)
 
 // Member is one entry of a roster as it travels and as it is kept.
 type Member struct {
@@ -32,29 +39,86 @@ type Member struct {
 // memberFields is the length of a member's array.
 const memberFields = 11
 
-// AppendRoster appends the encoding of members.
+// Relic is what is kept for ever of a member that is gone: that it is, and whether
+// it stored.
+type Relic struct {
+	ID      view.NodeID
+	Storing bool
+}
+
+// relicSize is the length of an encoded relic.
+const relicSize = 8 + 1
+
+// AppendRoster appends the encoding of members and relics, both sorted by id.
 //
-//	version=1
+//	version=1, or 2 if there are relics
 //	members array of arrays: id, name, zone, address (0, 6 or 18 bytes),
 //	        weight, storing, status, hlc, boot, instance, predecessor
-func AppendRoster(dst []byte, members []Member) []byte {
+//	relics  with version 2: bytes, for each id (8, big-endian), storing (0 or 1)
+func AppendRoster(dst []byte, members []Member, relics []Relic) []byte {
 	return pack(dst, func(p *packer) {
-		p.uint(rosterVersion)
+		if len(relics) == 0 {
+			p.uint(rosterVersion)
+			p.members(members)
+			return
+		}
+		p.uint(rosterRelics)
 		p.members(members)
+		p.relics(relics)
 	})
 }
 
 // DecodeRoster reads what AppendRoster wrote.
-func DecodeRoster(data []byte) ([]Member, error) {
-	var members []Member
-	err := unpack(data, "roster", func(u *unpacker) {
-		u.version(rosterVersion)
+func DecodeRoster(data []byte) (members []Member, relics []Relic, err error) {
+	err = unpack(data, "roster", func(u *unpacker) {
+		v := u.version(rosterRelics)
 		members = u.members()
+		if v == rosterRelics {
+			if relics = u.relics(); len(relics) == 0 {
+				u.fail("no relics")
+			}
+		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return members, nil
+	return members, relics, nil
+}
+
+func (p *packer) relics(relics []Relic) {
+	b := make([]byte, 0, relicSize*len(relics))
+	for _, t := range relics {
+		b = binary.BigEndian.AppendUint64(b, uint64(t.ID))
+		if t.Storing {
+			b = append(b, 1)
+		} else {
+			b = append(b, 0)
+		}
+	}
+	p.bytes(b)
+}
+
+// relics accepts them in order only, each once.
+func (u *unpacker) relics() []Relic {
+	b := u.bytes(MaxRelics * relicSize)
+	if u.err != nil || len(b) == 0 {
+		return nil
+	}
+	if len(b)%relicSize != 0 {
+		u.fail("relics of %d bytes", len(b))
+		return nil
+	}
+	out := make([]Relic, 0, len(b)/relicSize)
+	last := view.NodeID(0)
+	for ; len(b) > 0; b = b[relicSize:] {
+		t := Relic{ID: view.NodeID(binary.BigEndian.Uint64(b)), Storing: b[relicSize-1] == 1}
+		if t.ID <= last || b[relicSize-1] > 1 {
+			u.fail("relic %v after %v", t.ID, last)
+			return nil
+		}
+		out, last = append(out, t), t.ID
+	}
+	return out
 }
 
 // AppendMember appends the encoding of m alone: equal members have equal

@@ -169,6 +169,38 @@ func DecodeRosterSwap(data []byte) (RosterSwap, error) {
 	return s, nil
 }
 
+// RelicSwap hands over relics. Digest is of all that the sender holds, and the answer
+// has all that the peer holds unless the two are equal.
+type RelicSwap struct {
+	Digest uint64
+	Have   []Relic // sorted by id
+}
+
+// AppendRelicSwap appends the encoding of s.
+//
+//	version=1, digest, relics: see AppendRoster
+func AppendRelicSwap(dst []byte, s RelicSwap) []byte {
+	return pack(dst, func(p *packer) {
+		p.uint(meshVersion)
+		p.id(s.Digest)
+		p.relics(s.Have)
+	})
+}
+
+// DecodeRelicSwap reads what AppendRelicSwap wrote.
+func DecodeRelicSwap(data []byte) (RelicSwap, error) {
+	var s RelicSwap
+	err := unpack(data, "relic swap", func(u *unpacker) {
+		u.version(meshVersion)
+		s.Digest = u.uint()
+		s.Have = u.relics()
+	})
+	if err != nil {
+		return RelicSwap{}, err
+	}
+	return s, nil
+}
+
 const maxRTT = 1 << 50 // nanoseconds
 
 // AppendView appends the encoding of v.

@@ -58,6 +58,7 @@ func meshFormats() []meshFormat {
 		format("roster-sums", RosterSums{Sums: []EntrySum{{1, 2}, {3, 1 << 50}}}, appended(AppendRosterSums), DecodeRosterSums),
 		format("roster-sums-equal", RosterSums{Equal: true}, appended(AppendRosterSums), DecodeRosterSums),
 		format("roster-swap", RosterSwap{Have: someRoster(), Want: []view.NodeID{9, 8}}, appended(AppendRosterSwap), DecodeRosterSwap),
+		format("relic-swap", RelicSwap{Digest: 1 << 62, Have: someRelics()}, appended(AppendRelicSwap), DecodeRelicSwap),
 		format("reach-query", ReachQuery{IDs: []view.NodeID{3, 1 << 63}}, appended(AppendReachQuery), DecodeReachQuery),
 		format("reach-reply", ReachReply{Reach: []Reach{Reached, ReachUnknown, NotReached}}, appended(AppendReachReply), DecodeReachReply),
 		format("view", v, appended(AppendView), DecodeView),
@@ -182,6 +183,8 @@ func FuzzDecodeRosterQuery(f *testing.F) { fuzzMesh(f, appended(AppendRosterQuer
 func FuzzDecodeRosterSums(f *testing.F) { fuzzMesh(f, appended(AppendRosterSums), DecodeRosterSums) }
 
 func FuzzDecodeRosterSwap(f *testing.F) { fuzzMesh(f, appended(AppendRosterSwap), DecodeRosterSwap) }
+
+func FuzzDecodeRelicSwap(f *testing.F) { fuzzMesh(f, appended(AppendRelicSwap), DecodeRelicSwap) }
 
 func FuzzDecodeReachQuery(f *testing.F) { fuzzMesh(f, appended(AppendReachQuery), DecodeReachQuery) }
 

@@ -31,33 +31,65 @@ func someRoster() []Member {
 }
 
 func TestRosterFormat(t *testing.T) {
-	data := AppendRoster([]byte("x"), someRoster())[1:]
-	if got, err := DecodeRoster(data); err != nil || !reflect.DeepEqual(got, someRoster()) {
-		t.Errorf("read %+v, %v", got, err)
-	}
-	for n := range data {
-		if _, err := DecodeRoster(data[:n:n]); !errors.Is(err, ErrMalformed) {
-			t.Fatalf("cut to %d of %d bytes: %v", n, len(data), err)
+	for _, relics := range [][]Relic{nil, someRelics()} {
+		data := AppendRoster([]byte("x"), someRoster(), relics)[1:]
+		members, got, err := DecodeRoster(data)
+		if err != nil || !reflect.DeepEqual(members, someRoster()) || !reflect.DeepEqual(got, relics) {
+			t.Errorf("read %+v, %+v, %v", members, got, err)
+		}
+		for n := range data {
+			if _, _, err := DecodeRoster(data[:n:n]); !errors.Is(err, ErrMalformed) {
+				t.Fatalf("cut to %d of %d bytes: %v", n, len(data), err)
+			}
+		}
+		if _, _, err := DecodeRoster(append(bytes.Clone(data), 0)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("a byte too many: %v", err)
+		}
+		newer := bytes.Clone(data)
+		newer[0] = rosterRelics + 1
+		if _, _, err := DecodeRoster(newer); !errors.Is(err, ErrNewerVersion) {
+			t.Errorf("next version: %v", err)
 		}
 	}
-	if _, err := DecodeRoster(append(bytes.Clone(data), 0)); !errors.Is(err, ErrMalformed) {
-		t.Errorf("a byte too many: %v", err)
-	}
-	newer := bytes.Clone(data)
-	newer[0]++
-	if _, err := DecodeRoster(newer); !errors.Is(err, ErrNewerVersion) {
-		t.Errorf("next version: %v", err)
-	}
 	claims := []byte{1, 0xdd, 0, 1, 0, 0} // 65536 members in no bytes
-	if _, err := DecodeRoster(claims); !errors.Is(err, ErrMalformed) {
+	if _, _, err := DecodeRoster(claims); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a length beyond the data: %v", err)
+	}
+}
+
+func someRelics() []Relic { return []Relic{{ID: 2}, {ID: 1 << 63, Storing: true}} }
+
+func TestRelicsAreReadInOneFormOnly(t *testing.T) {
+	for name, relics := range map[string][]Relic{
+		"no node":      {{ID: 0}},
+		"one twice":    {{ID: 2}, {ID: 2, Storing: true}},
+		"out of order": {{ID: 3}, {ID: 2}},
+	} {
+		if _, _, err := DecodeRoster(AppendRoster(nil, nil, relics)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	data := AppendRelicSwap(nil, RelicSwap{Have: someRelics()})
+	data[len(data)-1] = 2
+	if _, err := DecodeRelicSwap(data); !errors.Is(err, ErrMalformed) {
+		t.Errorf("one that stored twice: %v", err)
+	}
+	none := pack(nil, func(p *packer) { p.uint(rosterRelics); p.members(nil); p.relics(nil) })
+	if _, _, err := DecodeRoster(none); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a roster of version 2 without relics: %v", err)
 	}
 }
 
 // Golden files are kept for ever: what an old build wrote stays readable.
 func TestRosterGolden(t *testing.T) {
-	path := filepath.Join("testdata", "roster", "roster.v1")
-	data := AppendRoster(nil, someRoster())
+	goldenRoster(t, "roster.v1", nil)
+	goldenRoster(t, "roster.v2", someRelics())
+}
+
+func goldenRoster(t *testing.T, name string, relics []Relic) {
+	t.Helper()
+	path := filepath.Join("testdata", "roster", name)
+	data := AppendRoster(nil, someRoster(), relics)
 	if *updateRoster {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -75,22 +107,24 @@ func TestRosterGolden(t *testing.T) {
 	if !bytes.Equal(data, want) {
 		t.Errorf("bytes changed:\n got %x\nwant %x", data, want)
 	}
-	if got, err := DecodeRoster(want); err != nil || !reflect.DeepEqual(got, someRoster()) {
-		t.Errorf("golden file reads as %+v, %v", got, err)
+	members, got, err := DecodeRoster(want)
+	if err != nil || !reflect.DeepEqual(members, someRoster()) || !reflect.DeepEqual(got, relics) {
+		t.Errorf("golden file reads as %+v, %+v, %v", members, got, err)
 	}
 }
 
 func FuzzDecodeRoster(f *testing.F) {
-	f.Add(AppendRoster(nil, nil))
-	f.Add(AppendRoster(nil, someRoster()))
+	f.Add(AppendRoster(nil, nil, nil))
+	f.Add(AppendRoster(nil, someRoster(), nil))
+	f.Add(AppendRoster(nil, someRoster(), someRelics()))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		members, err := DecodeRoster(data)
+		members, relics, err := DecodeRoster(data)
 		if err != nil {
 			return
 		}
-		again, err := DecodeRoster(AppendRoster(nil, members))
-		if err != nil || !reflect.DeepEqual(again, members) {
-			t.Fatalf("%+v reads as %+v, %v", members, again, err)
+		again, reduced, err := DecodeRoster(AppendRoster(nil, members, relics))
+		if err != nil || !reflect.DeepEqual(again, members) || !reflect.DeepEqual(reduced, relics) {
+			t.Fatalf("%+v, %+v reads as %+v, %+v, %v", members, relics, again, reduced, err)
 		}
 	})
 }

@@ -162,7 +162,7 @@ type View struct {
 	Version uint64   // grows with every change of this node's view
 	Roster  uint64   // digest of what placement depends on; equal rosters have equal digests
 	Storing [16]byte // digest of the storing members ever met and whether each is gone
-	Members []Member // the whole roster, dead or alive, sorted by ID; includes Self
+	Members []Member // all members, dead or alive, and those gone last, sorted by ID; includes Self
 
 	// Problems are what keeps the node from others, in words for an operator, as
 	// far as it is not that a member is down.
