@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -31,7 +33,8 @@ type gossip struct {
 	stop    context.CancelFunc
 	turn    chan struct{} // capacity 1: held by the join under way
 	exit    chan struct{} // capacity 1: held by leave and close
-	closed  bool          // guarded by exit
+	closed  atomic.Bool
+	shut    sync.Once
 }
 
 type gossipConfig struct {
@@ -166,23 +169,44 @@ func (g *gossip) join(ctx context.Context, id view.NodeID) error {
 // it does nothing: memberlist would panic.
 func (g *gossip) leave() error {
 	g.exit <- struct{}{}
-	defer func() { <-g.exit }()
-	if g.closed {
+	if g.closed.Load() {
+		<-g.exit
 		return nil
 	}
-	return g.serf.Leave()
+	err := g.serf.Leave()
+	<-g.exit
+	if g.closed.Load() { // meanwhile, and that may not have waited
+		_ = g.shutDown(0)
+	}
+	return err
 }
 
-// close shuts serf down, which closes the transport, and waits for its
-// goroutines as long as patience allows.
+// close shuts serf down, which closes the transport, and waits for its goroutines as
+// long as patience allows. A leave that takes longer shuts it down when it is done:
+// memberlist must not be while it leaves.
 func (g *gossip) close(patience time.Duration) error {
-	g.exit <- struct{}{}
-	g.closed = true
-	err := g.serf.Shutdown()
-	<-g.exit
-	quiesce(g.label, patience)
-	g.stop()
-	<-g.drained
+	over := time.Now().Add(patience)
+	g.closed.Store(true)
+	select {
+	case g.exit <- struct{}{}:
+	default:
+		select {
+		case g.exit <- struct{}{}:
+		case <-time.After(patience):
+			return nil
+		}
+	}
+	defer func() { <-g.exit }()
+	return g.shutDown(time.Until(over))
+}
+
+func (g *gossip) shutDown(patience time.Duration) (err error) {
+	g.shut.Do(func() {
+		err = g.serf.Shutdown()
+		quiesce(g.label, patience)
+		g.stop()
+		<-g.drained
+	})
 	return err
 }
 

@@ -25,8 +25,9 @@ import (
 )
 
 // closePatience bounds how long Close waits for goroutines of memberlist that
-// cannot be told to stop.
-const closePatience = 5 * time.Second
+// cannot be told to stop: of a probe under way. What they do has no effect any more,
+// and they end by themselves within seconds.
+const closePatience = time.Second
 
 // maxRequest bounds a request or a reply, in bytes: room for an item with all
 // its concurrent values.
@@ -303,9 +304,11 @@ func (n *Node) closedError() error {
 	return ErrClosed
 }
 
-// Close stops the node and waits for all that it started. The mesh keeps its
-// place: it is a node that went down, and may be started again. Close may be
-// called more than once; it must not be called by a handler or a hook.
+// Close stops the node and waits for all that it started. Calls and whatever else
+// goes on end with ErrClosed. It returns within two seconds beyond what handlers and
+// the disk take, whoever is silent; a hook of Leave that runs is not waited for. The
+// mesh keeps the node's place: it is one that went down, and may be started again.
+// Close may be called more than once; it must not be called by a handler or a hook.
 func (n *Node) Close() error {
 	n.stop(nil, wire.Running)
 	<-n.stopped

@@ -172,8 +172,9 @@ func (p *Partition) becomeReady(ctx context.Context) {
 }
 
 // Close ends the work of every Lead and waits for it, gives back what leads this
-// node had, and waits for all that was started. It must not be called by work or
-// a hook.
+// node had, and waits for all that was started: two seconds at most beyond what work
+// and hooks take to return, whoever is silent. It must not be called by work or a
+// hook.
 func (p *Partition) Close() error {
 	p.closing.Do(func() {
 		p.group.Close()

@@ -219,6 +219,9 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, e
 	if err != nil {
 		return Item{}, b.told(err)
 	}
+	if read.Err != nil && s.group.Context().Err() != nil {
+		return Item{}, b.told(fmt.Errorf("%w: get", ErrClosed))
+	}
 	if read.Err != nil && ctx.Err() != nil {
 		return Item{}, b.told(fmt.Errorf("replica: get: %w", ctx.Err()))
 	}

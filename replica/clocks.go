@@ -179,6 +179,9 @@ func (s *Store) knowTime(ctx context.Context) {
 	if len(s.unread()) == 0 {
 		return
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.group.Context(), cancel)()
 	select {
 	case s.clocks.asking <- struct{}{}:
 		s.askClocks(ctx, s.unread())

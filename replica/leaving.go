@@ -30,10 +30,11 @@ func (s *Store) takeIn() bool {
 func (s *Store) tookIn() { s.taking.Add(-1) }
 
 // leaveMesh hands everything over before the node leaves for good. It tries
-// until ctx ends: what is only here would be lost.
+// until ctx ends: what is only here would be lost. A store that is closed cannot hand
+// over any more, and keeps the node here.
 func (s *Store) leaveMesh(ctx context.Context) error {
 	if !s.enter() {
-		return nil
+		return ErrClosed
 	}
 	defer s.leave()
 	ctx, cancel := context.WithCancel(ctx)

@@ -44,6 +44,7 @@ func (s *Store) mayInform(ends time.Duration) time.Duration { return ends - s.cf
 func (s *Store) askSoon(ctx context.Context, to view.NodeID, method string, req []byte, others []view.NodeID) ([]byte, error) {
 	call, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
 	defer cancel()
+	defer context.AfterFunc(s.group.Context(), cancel)()
 	silent := make(chan struct{})
 	look := time.AfterFunc(s.mayBeSilent(), func() {
 		s.group.Go(func(ctx context.Context) {

@@ -359,10 +359,10 @@ func (s *Store) halt() {
 	}
 }
 
-// Close ends all operations, waits for them and for everything in the
-// background, and closes the data. The mesh node goes on without it. While a Leave of
-// the node hands data over Close takes two seconds at most, or twice AckTimeout where
-// that is more, beyond what the disk takes for what it is at.
+// Close ends all operations, which return ErrClosed, waits for them and for everything
+// in the background, and closes the data. The mesh node goes on without it, but cannot
+// leave for good any more. Whatever goes on, and whoever is silent, Close returns
+// within two seconds beyond what the disk takes for what it is at.
 func (s *Store) Close() error {
 	s.close.Do(func() {
 		s.halt()

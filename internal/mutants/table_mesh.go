@@ -7,6 +7,16 @@ const (
 
 var mesh = []Mutant{
 	{
+		Name: "mesh-close-waits-for-probes", Rule: "closing is bounded, whoever is silent",
+		File: "mesh/start.go", Old: "const closePatience = time.Second", New: "const closePatience = 5 * time.Second",
+		Packages: "./mesh", Tests: "TestCloseIsBounded",
+	},
+	{
+		Name: "mesh-close-waits-for-leave", Rule: "closing is bounded, whatever goes on",
+		File: "mesh/gossip.go", Old: "case <-time.After(patience):", New: "case <-time.After(time.Hour):",
+		Packages: "./mesh", Tests: "TestCloseIsBounded",
+	},
+	{
 		Name: "mesh-any-authority", Rule: "a certificate is signed by the mesh authority",
 		File: "mesh/identity/identity.go", Old: "if !ed25519.Verify(a.Key, cert.RawTBSCertificate, cert.Signature) {", New: "if len(a.Key) == 0 {",
 		Packages: identityTests, Tests: "TestCertificate|FuzzVerify",

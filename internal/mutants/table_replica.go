@@ -199,6 +199,21 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestWriteUnderWay",
 	},
 	{
+		Name: "replica-close-waits-for-a-coordinator", Rule: "closing is bounded, whoever is silent",
+		File: "replica/soon.go", Old: "	defer context.AfterFunc(s.group.Context(), cancel)()\n", New: "",
+		Packages: replicaTests, Tests: "TestCloseIsBounded",
+	},
+	{
+		Name: "replica-close-waits-for-clocks", Rule: "closing is bounded, whoever is silent",
+		File: "replica/clocks.go", Old: "	defer context.AfterFunc(s.group.Context(), cancel)()\n", New: "",
+		Packages: replicaTests, Tests: "TestCloseIsBounded",
+	},
+	{
+		Name: "replica-closed-store-lets-the-node-leave", Rule: "a node leaves only when what it holds is handed over (protocol B.3)",
+		File: "replica/leaving.go", Old: "		return ErrClosed\n	}\n	defer s.leave()", New: "		return nil\n	}\n	defer s.leave()",
+		Packages: replicaTests, Tests: "TestCloseIsBounded",
+	},
+	{
 		Name: "replica-prompt-put-waits", Rule: "a prompt handler waits for nothing, not even for room in the queue",
 		File: "replica/put.go", Old: "s.commitWrite(s.disk.TryStart,", New: "s.commitWrite(s.whenRoom(context.Background()),",
 		Packages: replicaTests, Tests: "TestPromptHandlersNeverWait",
