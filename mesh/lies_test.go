@@ -2,12 +2,16 @@ package mesh
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 	"github.com/hashicorp/memberlist"
 
+	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -101,5 +105,43 @@ func TestGossipFromTheEndOfTime(t *testing.T) {
 			t.Error(err)
 		}
 		w.eventually(5*time.Second, "the one that leaves is seen to leave", func() bool { return w.everySees(c.ID(), view.Departed) })
+	})
+}
+
+// A member that makes up tens of thousands of nodes that are gone fills nobody's
+// roster for good: each takes a share of them, and says so.
+func TestMadeUpRelicsFillNoRoster(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, w *world) {
+		late := w.boxes[3]
+		w.boxes = w.boxes[:3]
+		w.form(10 * time.Second)
+		liar := w.boxes[2].node
+		time.Sleep(2 * time.Minute)
+		for round := range 2 {
+			for i := range 42 {
+				relics := wire.RelicSwap{}
+				for id := range view.NodeID(5_000) {
+					relics.Have = append(relics.Have, wire.Relic{ID: view.NodeID(100_000+5_000*i) + id})
+				}
+				req := wire.AppendRelicSwap(nil, relics)
+				for _, b := range w.boxes[:2] {
+					if _, err := liar.link.Call(t.Context(), b.node.ID(), methodRelics, req); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			time.Sleep(time.Duration(round) * 10 * time.Second)
+		}
+		late.start()
+		w.boxes = append(w.boxes, late)
+		w.eventually(30*time.Second, "a new node gets in", w.whole)
+		for _, b := range w.boxes[:2] {
+			if r := b.node.book.get(); len(r.Relics()) > roster.MaxGone/8 || r.Full() != nil {
+				t.Errorf("%d relics, full: %v", len(r.Relics()), r.Full())
+			}
+			if !slices.ContainsFunc(b.node.View().Problems, func(p string) bool { return strings.Contains(p, "tens of thousands") }) {
+				t.Errorf("problems %q", b.node.View().Problems)
+			}
+		}
 	})
 }

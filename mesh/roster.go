@@ -29,8 +29,13 @@ type book struct {
 	log     *slog.Logger
 	changes chan change
 	closed  chan struct{} // run has returned
+	excess  func()        // called when others say of more nodes than are taken in that they are gone; may be nil
 	current atomic.Pointer[snapshot]
 	watch   *notify.Value[*snapshot]
+
+	began  time.Time
+	mu     sync.Mutex
+	ration *roster.Ration // guarded by mu
 }
 
 // snapshot is a roster that is on disk, with its digests.
@@ -65,7 +70,7 @@ type change struct {
 }
 
 func newBook(r roster.Roster, write func(roster.Roster) error, alive func(view.NodeID) bool, log *slog.Logger) *book {
-	b := &book{write: write, alive: alive, log: log, changes: make(chan change, 64), closed: make(chan struct{})}
+	b := &book{write: write, alive: alive, log: log, changes: make(chan change, 64), closed: make(chan struct{}), ration: roster.NewRation(r), began: time.Now()}
 	s := newSnapshot(r)
 	b.current.Store(s)
 	b.watch = notify.New(s)
@@ -97,12 +102,37 @@ func (b *book) update(ctx context.Context, step func(roster.Roster) (roster.Rost
 	}
 }
 
-// merge takes in what a peer says, and evicts whom a newcomer replaces.
+// hear takes in what a peer says, within the ration.
+func (b *book) hear(ctx context.Context, said roster.Roster) error {
+	return b.mergeAs(ctx, said, func(r roster.Roster) roster.Roster {
+		b.mu.Lock()
+		in, refused := b.ration.Take(time.Since(b.began), r, said)
+		b.mu.Unlock()
+		if refused > 0 && b.excess != nil {
+			b.excess()
+		}
+		return in
+	})
+}
+
+// met notes that a member was heard.
+func (b *book) met() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ration.Meet(time.Since(b.began))
+}
+
+// merge takes in all of what is said, and evicts whom a newcomer replaces.
 func (b *book) merge(ctx context.Context, in roster.Roster) error {
-	if in.Len() == 0 && len(in.Relics()) == 0 {
+	return b.mergeAs(ctx, in, func(roster.Roster) roster.Roster { return in })
+}
+
+func (b *book) mergeAs(ctx context.Context, said roster.Roster, within func(roster.Roster) roster.Roster) error {
+	if said.Len() == 0 && len(said.Relics()) == 0 {
 		return nil
 	}
 	return b.update(ctx, func(r roster.Roster) (roster.Roster, error) {
+		in := within(r)
 		merged, _, refused := r.Merge(in)
 		if refused > 0 {
 			b.log.Debug("no room in the roster for what a member says", "refused", refused)

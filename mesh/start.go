@@ -137,6 +137,7 @@ func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	n.calls.by = map[string]handler{methodView: n.answerView, methodEvict: n.answerEvict}
 	n.calls.prompt, n.calls.idempotent = map[string]bool{}, map[string]bool{}
 	n.book = newBook(dir.roster, dir.writeRoster, n.alive, n.log)
+	n.book.excess = n.toldOfTooMany
 	if err := n.open(ctx, keys); err != nil {
 		n.stop(err, wire.Running)
 		<-n.stopped

@@ -187,7 +187,7 @@ func (n *Node) learn(ctx context.Context, from view.NodeID, in roster.Roster) er
 	for _, e := range doubts {
 		n.wonder(from, e)
 	}
-	return n.book.merge(ctx, take)
+	return n.book.hear(ctx, take)
 }
 
 // keepExchanging passes news on to a few nodes soon, and compares rosters

@@ -106,6 +106,12 @@ func (n *Node) refusedForRoom() {
 	n.trouble(troubleFull, "this node is not let in, for the mesh is full: evict members that will not come back, at a node that is in; this one then gets in by itself", 0)
 }
 
+// toldOfTooMany says that others name more nodes that are gone than this one takes
+// in.
+func (n *Node) toldOfTooMany() {
+	n.trouble("told", "members say of tens of thousands of nodes, unknown here, that they are gone, and this node takes in no more of that before it is started again: unless the mesh has had as many, a member is faulty", strangerComesBack)
+}
+
 // crowded says why a mesh takes in nobody any more, or nothing.
 func crowded(r roster.Roster) string {
 	switch {

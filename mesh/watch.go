@@ -136,6 +136,9 @@ func (w *watcher) handle(e event) {
 		w.take(w.n.book.get())
 	}
 	w.changed = w.changed || e.shown
+	if e.Kind == detect.ProbeOK {
+		w.n.book.met()
+	}
 	w.step(e.Event)
 	if e.met {
 		w.publish()

@@ -91,4 +91,19 @@ var relics = []Mutant{
 		File: "mesh/roster.go", Old: "max(100*time.Millisecond, time.Duration(entries)*50*time.Microsecond)", New: "100 * time.Millisecond",
 		Packages: meshTests, Tests: "TestLargeRosters",
 	},
+	{
+		Name: "relics-made-up-without-end", Rule: "of those said to be gone that were not known an eighth is taken in: a faulty member makes no mesh full for good",
+		File: "internal/roster/ration.go", Old: "if g.unseen >= maxUnseen {", New: "if g.unseen >= 99*maxUnseen {",
+		Packages: rosterTests, Tests: "TestHearsayOfTheGone",
+	},
+	{
+		Name: "relics-believed-by-a-founder", Rule: "a node is new for a while after it has met another, not until it is told something",
+		File: "mesh/watch.go", Old: "\t\tw.n.book.met()\n", New: "",
+		Packages: meshTests, Tests: "TestMadeUpRelics",
+	},
+	{
+		Name: "relics-kept-from-a-new-node", Rule: "a new node learns at once of all that are gone",
+		File: "internal/roster/ration.go", Old: "now-g.first < believeFor; g.isNew {", New: "now-g.first < 0; g.isNew {",
+		Packages: rosterTests, Tests: "TestNewNodeBelieves",
+	},
 }
