@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +12,6 @@ import (
 
 	"github.com/skeinmesh/skein/internal/memnet"
 	"github.com/skeinmesh/skein/internal/roster"
-	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -490,21 +490,76 @@ func TestLeaveStaysWhenHandOverFails(t *testing.T) {
 	})
 }
 
-// A directory whose node was evicted while it was away.
-func TestEvictedNodeTakesANewID(t *testing.T) {
-	bubble(t, 3, func(t *testing.T, w *world) {
-		w.form(10 * time.Second)
-		b := w.boxes[2]
-		old, disk := b.node.ID(), b.fs
-		b.kill()
-		b.fs = vfs.NewMem()
-		b.start()
-		w.eventually(20*time.Second, "new disk takes over", func() bool { return w.everySees(old, view.Departed) })
-		b.kill()
-		b.fs = disk
-		w.stopsWith(b.start(), ErrEvicted)
-		if d, err := openDir(disk, "/data", w.boxes[0].node.Mesh(), true, w.log); err != nil || d.id.Node == old || d.id.End != wire.Running {
-			t.Errorf("the evicted directory opens as %+v, %v", d, err)
-		}
-	})
+// A directory whose node was replaced or evicted while it was away: one start is
+// enough, and it comes up as a new member, of the same name if that is free.
+func TestEvictedNodeStartsOnce(t *testing.T) {
+	for _, how := range []string{"replaced", "evicted", "evicted, and one who knows is silent"} {
+		bubble(t, 3, func(t *testing.T, w *world) {
+			w.form(10 * time.Second)
+			limit := time.Second
+			b, by := w.boxes[2], w.boxes[0].node
+			old, disk := b.node.ID(), b.fs
+			b.kill()
+			if how == "replaced" {
+				b.fs = vfs.NewMem()
+				b.start()
+				w.eventually(20*time.Second, "new disk takes over", func() bool { return w.everySees(old, view.Departed) })
+				b.kill()
+				b.fs = disk
+			} else {
+				w.eventually(time.Minute, "it is failed", func() bool { return w.everySees(old, view.Failed) })
+				if err := by.Evict(t.Context(), old); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.eventually(time.Minute, "all know", func() bool { return w.agreed() })
+			if strings.Contains(how, "silent") {
+				w.net.Silence(w.boxes[1].addr)
+				limit = 5 * time.Second
+			}
+			begun := time.Now()
+			n := b.start()
+			if took := time.Since(begun); took > limit {
+				t.Errorf("%s: it took %v", how, took)
+			}
+			w.net.Restore(w.boxes[1].addr)
+			if n.ID() == old || n.Name() != b.cfg.Name {
+				t.Fatalf("started as %v, %s; it was %v", n.ID(), n.Name(), old)
+			}
+			w.eventually(time.Minute, "it is a member", func() bool { return w.whole() && w.agreed() })
+			if err := n.Err(); err != nil {
+				t.Error(err)
+			}
+			if left, err := disk.List("/data/retired-" + old.String()); err != nil || len(left) == 0 {
+				t.Errorf("the old data is not there: %q, %v", left, err)
+			}
+		})
+	}
+}
+
+// Who is silent is waited for a moment, who refuses connections not even that, and a
+// node that was here before starts by itself.
+func TestStartWaitsForNobody(t *testing.T) {
+	for _, silent := range []bool{true, false} {
+		bubble(t, 3, func(t *testing.T, w *world) {
+			w.form(10 * time.Second)
+			b := w.boxes[2]
+			old := b.node.ID()
+			for _, o := range w.boxes {
+				o.kill()
+				if silent {
+					w.net.Silence(o.addr)
+				}
+			}
+			w.net.Restore(b.addr)
+			begun := time.Now()
+			n := b.start()
+			if took := time.Since(begun); took > time.Second || !silent && took > 100*time.Millisecond {
+				t.Errorf("silent %v: it took %v", silent, took)
+			}
+			if n.ID() != old || n.Err() != nil {
+				t.Errorf("silent %v: started as %v, %v; it was %v", silent, n.ID(), n.Err(), old)
+			}
+		})
+	}
 }

@@ -36,8 +36,9 @@ var (
 	// its data aside and takes a new NodeID.
 	ErrRolledBack = errors.New("mesh: data directory was rolled back or copied")
 	// ErrEvicted: the mesh gave this node up for good, for example because a
-	// new disk took over its name. The next Start sets its data aside and
-	// takes a new NodeID.
+	// new disk took over its name, and it has heard of it while it ran. The next
+	// Start sets its data aside and takes a new NodeID, as does the first one where
+	// others can say so at once.
 	ErrEvicted = errors.New("mesh: node was evicted")
 
 	// ErrInContact: the member is there, so it cannot be given up.

@@ -52,19 +52,20 @@ type pace struct {
 	dial   time.Duration // for one attempt at meeting a node
 	shake  time.Duration // for a stranger to prove who it is: a round trip and what weak CPUs take
 	hellos time.Duration // for a connection to be made, of three round trips
+	news   time.Duration // for Start to hear that the node was given up meanwhile
 	seek   time.Duration // expected time between attempts of the whole mesh at one seed that is not a member
 }
 
 func (p Profile) pace() pace {
 	switch p {
 	case WAN:
-		return pace{detect: detect.WAN(), gossip: gossipWAN, sync: 10 * time.Second, dial: 8 * time.Second, shake: 4 * time.Second, hellos: 8 * time.Second, seek: 30 * time.Second}
+		return pace{detect: detect.WAN(), gossip: gossipWAN, sync: 10 * time.Second, dial: 8 * time.Second, shake: 4 * time.Second, hellos: 8 * time.Second, news: 2 * time.Second, seek: 30 * time.Second}
 	case Edge:
 		d := detect.Edge()
 		d.Probes, d.ProbeTimeout = 3, 1500*time.Millisecond // more would miss the bound
-		return pace{detect: d, gossip: gossipEdge, sync: 15 * time.Second, dial: 10 * time.Second, shake: 6 * time.Second, hellos: 12 * time.Second, seek: 30 * time.Second}
+		return pace{detect: d, gossip: gossipEdge, sync: 15 * time.Second, dial: 10 * time.Second, shake: 6 * time.Second, hellos: 12 * time.Second, news: 3 * time.Second, seek: 30 * time.Second}
 	}
-	return pace{detect: detect.LAN(), gossip: gossipLAN, sync: 5 * time.Second, dial: 3 * time.Second, shake: 2 * time.Second, hellos: 3 * time.Second, seek: 30 * time.Second}
+	return pace{detect: detect.LAN(), gossip: gossipLAN, sync: 5 * time.Second, dial: 3 * time.Second, shake: 2 * time.Second, hellos: 3 * time.Second, news: time.Second, seek: 30 * time.Second}
 }
 
 // Rosters are exchanged on their own, so that push and pull of memberlist's

@@ -94,15 +94,18 @@ type seams struct {
 	instance uint64
 }
 
-// Start opens the data directory and joins the mesh, or waits for it: it
-// never waits for other nodes. ctx bounds Start alone. The errors are those
-// listed in this package; a node whose identity others dispute is started,
-// and stops as soon as it hears of it: see Ready and Err.
+// Start opens the data directory and joins the mesh, or waits for it. It needs no
+// other node. One that was here before asks those that answer whether it still
+// belongs to the mesh, for a second at most, or two or three by Profile; if it was
+// evicted it sets its data aside and starts as a new member. ctx bounds Start alone.
+// The errors are those listed in this package; a node whose identity others dispute
+// is started, and stops as soon as it hears of it: see Ready and Err.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	return start(ctx, cfg, seams{fs: vfs.Default, clock: clock.System(), lookup: lookupHost, addrs: readHostAddrs, mdns: openMDNS})
 }
 
-func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
+// startOnce starts a node under the identity that its directory has.
+func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

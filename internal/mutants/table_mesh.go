@@ -7,6 +7,21 @@ const (
 
 var mesh = []Mutant{
 	{
+		Name: "mesh-evicted-needs-two-starts", Rule: "one start of a node that was given up is enough",
+		File: "mesh/again.go", Old: "if err != nil || !n.wasGivenUp(ctx) {", New: "if err != nil || !n.wasGivenUp(ctx) || true {",
+		Packages: meshTests, Tests: "TestEvictedNodeStarts",
+	},
+	{
+		Name: "mesh-start-does-not-hear-doubts-out", Rule: "one start of a node that was given up is enough",
+		File: "mesh/again.go", Old: "for n.doubts.Load() && ctx", New: "for n.doubts.Load() && n.id == 0 && ctx",
+		Packages: meshTests, Tests: "TestEvictedNodeStarts",
+	},
+	{
+		Name: "mesh-start-waits-for-the-silent", Rule: "a node starts with nobody in reach",
+		File: "mesh/profile.go", Old: "news: time.Second, seek", New: "news: time.Hour, seek",
+		Packages: meshTests, Tests: "TestStartWaits",
+	},
+	{
 		Name: "mesh-close-waits-for-probes", Rule: "closing is bounded, whoever is silent",
 		File: "mesh/start.go", Old: "const closePatience = time.Second", New: "const closePatience = 5 * time.Second",
 		Packages: "./mesh", Tests: "TestCloseIsBounded",

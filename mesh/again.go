@@ -1,0 +1,58 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// start starts a node. One whose directory has a past may have been given up while it
+// was away. It has to come up as a new member then, and the program, which would find
+// its node closed, is spared a second start.
+func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
+	n, err := startOnce(ctx, cfg, s)
+	if err != nil || !n.wasGivenUp(ctx) {
+		return n, err
+	}
+	<-n.stopped
+	n.log.Warn("this node was given up while it was away: it starts under a new id, and its data is set aside")
+	return startOnce(ctx, cfg, s)
+}
+
+// wasGivenUp waits until a node that has been here before has met another one, or has
+// found that none is in reach, and tells whether the mesh has given it up. Those that
+// are silent are not waited for longer than a moment, unless another one has said so.
+func (n *Node) wasGivenUp(ctx context.Context) bool {
+	if n.dir.id.Boot == 1 || !n.knowsOthers() {
+		return false
+	}
+	wait := time.NewTimer(n.pace.news)
+	defer wait.Stop()
+	select {
+	case <-n.ready:
+	case <-n.done:
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for n.doubts.Load() && ctx.Err() == nil { // one says so, and others are being asked
+		select {
+		case <-n.done:
+			return errors.Is(n.err, ErrEvicted)
+		case <-look.C:
+		case <-ctx.Done():
+		}
+	}
+	return n.hasStopped() && errors.Is(n.err, ErrEvicted)
+}
+
+// knowsOthers tells whether the roster holds any member that is not gone but this node.
+func (n *Node) knowsOthers() bool {
+	for e := range n.book.get().All() {
+		if e.ID != n.id && !e.Status.Gone() {
+			return true
+		}
+	}
+	return false
+}
