@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/jsonlog"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -31,63 +31,6 @@ func (l *lines) all() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Split(strings.TrimSpace(l.b.String()), "\n")
-}
-
-// faultOf says what in a line of JSON a reader of logs may not get right, or "".
-func faultOf(line string) string {
-	dec := json.NewDecoder(strings.NewReader(line))
-	dec.UseNumber()
-	keys := map[string]bool{}
-	numbers := 0 // in a row
-	for depth := 0; ; {
-		tok, err := dec.Token()
-		if err == io.EOF {
-			return ""
-		}
-		if err != nil {
-			return err.Error()
-		}
-		switch tok := tok.(type) {
-		case json.Delim:
-			numbers = 0
-			if depth++; tok == '}' || tok == ']' {
-				depth -= 2
-			}
-			continue
-		case json.Number:
-			if n, err := tok.Int64(); err == nil && (n > 1<<53 || n < -1<<53) || err != nil && !strings.ContainsAny(tok.String(), ".e") {
-				return fmt.Sprintf("the number %v", tok)
-			}
-			if numbers++; depth > 1 && numbers > 7 {
-				return "bytes as numbers"
-			}
-			continue
-		case string:
-			// Tokens of an object alternate; in ours values never are names.
-			if depth == 1 && strings.HasSuffix(strings.TrimRight(line[:dec.InputOffset()], " "), `"`) && strings.HasPrefix(line[dec.InputOffset():], ":") {
-				if keys[tok] {
-					return "the key " + tok + " twice"
-				}
-				keys[tok] = true
-			}
-		}
-		numbers = 0
-	}
-}
-
-func TestFaultOf(t *testing.T) {
-	for line, ok := range map[string]bool{
-		`{"a":1,"b":"a","c":[1,2]}`:               true,
-		`{"a":1,"a":2}`:                           false,
-		`{"a":9007199254740993}`:                  false,
-		`{"a":18446744073709551615}`:              false,
-		`{"a":[1,2,3,4,5,6,7,8]}`:                 false,
-		`{"a":{"b":1},"c":"2026-01-01","d":null}`: true,
-	} {
-		if got := faultOf(line); (got == "") != ok {
-			t.Errorf("%s: %q", line, got)
-		}
-	}
 }
 
 // Every line of a log in JSON can be read by what reads logs: no key twice, no number
@@ -130,7 +73,7 @@ func TestLogsAsJSON(t *testing.T) {
 		_ = w.boxes[2].node.Close()
 		_ = n.Close()
 		for _, line := range out.all() {
-			if fault := faultOf(line); fault != "" {
+			if fault := jsonlog.FaultOf(line); fault != "" {
 				t.Errorf("%s: %s", fault, line)
 			}
 			if strings.Contains(line, "without a Leave") {

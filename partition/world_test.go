@@ -23,6 +23,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/jsonlog"
 	"github.com/skeinmesh/skein/internal/memnet"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/mesh"
@@ -105,6 +106,7 @@ func (w *world) add(dir string, pr profile, config func(*Config)) *box {
 		Name: fmt.Sprintf("node-%d", i), Zone: fmt.Sprintf("zone-%d", i%3),
 		Listen: netip.AddrPortFrom(addr, 7800).String(), Seeds: []string{"10.0.0.1:7800"}, Network: w.net.Host(addr),
 	}}
+	b.mesh.Logger = jsonlog.New(func(fault, line string) { w.t.Errorf("the log has %s: %s", fault, line) })
 	if os.Getenv("SKEIN_TEST_LOG") != "" {
 		b.mesh.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})).With("box", i)
 	}

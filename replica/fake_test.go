@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/jsonlog"
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -284,7 +285,7 @@ func (f *fakeNet) heal() {
 // open opens the node's store.
 func (n *fakeNode) open(change ...func(*Config)) *Store {
 	n.net.t.Helper()
-	cfg := Config{Mesh: n, fs: n.fs, clock: n.clock, boot: "boot", SyncEvery: 10 * time.Second, ReserveBytes: -1, CacheBytes: 1 << 20, block: 2 << 10}
+	cfg := Config{Mesh: n, fs: n.fs, clock: n.clock, boot: "boot", Logger: jsonlog.New(n.net.misreads), SyncEvery: 10 * time.Second, ReserveBytes: -1, CacheBytes: 1 << 20, block: 2 << 10}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -296,6 +297,9 @@ func (n *fakeNode) open(change ...func(*Config)) *Store {
 	n.store = s
 	return s
 }
+
+// misreads is told of lines that a reader of logs would misread.
+func (f *fakeNet) misreads(fault, line string) { f.t.Errorf("the log has %s: %s", fault, line) }
 
 // renaming does not use MemFS.ReuseForWrite, which takes a lock for reading twice:
 // if a crash image is taken in between, both wait for ever.

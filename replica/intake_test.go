@@ -141,7 +141,7 @@ func largeValues(t *testing.T, size int, change func(int, *fakeNode, *Config)) {
 			if l.degraded*20 > l.acked {
 				t.Errorf("%d clients: %d values were on fewer stores than asked for, beside %d", clients, l.degraded, l.acked)
 			}
-			if limit := 2 * nodes[0].store.cfg.AckTimeout; l.slowest > limit {
+			if limit := 3 * nodes[0].store.cfg.AckTimeout; l.slowest > limit {
 				t.Errorf("%d clients: one waited for %v", clients, l.slowest)
 			}
 			if clients > 100 && l.refused == 0 {

@@ -120,6 +120,27 @@ func TestEmptyKeyAndUnprintableName(t *testing.T) {
 	})
 }
 
+// A node that stores nothing is served as soon as it is in the roster, not only
+// when the layout that is made from it is.
+func TestNewClientIsServedAtOnce(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		var clients []*fakeNode
+		for range 20 {
+			c := net.add(false)
+			clients = append(clients, c)
+			nodes[0].mu.Lock()
+			serve := nodes[0].handlers[wire.MethodRead]
+			nodes[0].mu.Unlock()
+			if _, err := serve(context.Background(), c.id, wire.AppendReadRequest(nil, &wire.ReadRequest{})); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, c := range clients {
+			c.views.Close()
+		}
+	})
+}
+
 // A context that a client has made up is refused. One could cover what a store has
 // yet to write, so that its acknowledged write were dropped when a cut heals; or be
 // dated at the end of time.

@@ -54,7 +54,7 @@ func (s *Store) serve() error {
 			}
 			defer s.leave()
 			lay := s.layout.Load()
-			if _, member := lay.inMesh[from]; !member {
+			if _, member := lay.inMesh[from]; !member && !(open && s.isNewClient(from)) {
 				return nil, errStranger // it must not get anything before it counts in a purge
 			}
 			if _, stores := slices.BinarySearch(lay.members, from); !stores && !open {
@@ -68,6 +68,14 @@ func (s *Store) serve() error {
 		}
 	}
 	return nil
+}
+
+// isNewClient tells whether a node that stores nothing has come to the mesh since
+// the layout was made. It does not count in a purge, so it need not be waited for:
+// its first write comes as soon as it has joined.
+func (s *Store) isNewClient(id view.NodeID) bool {
+	m, ok := s.mesh.View().Member(id)
+	return ok && !m.Storing
 }
 
 // errStranger: the roster here does not know who asks.

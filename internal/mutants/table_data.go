@@ -48,6 +48,11 @@ var data = []Mutant{
 		Packages: "./internal/wire", Tests: "TestMemoryOfMessages",
 	},
 	{
+		Name: "new-client-waits-for-the-layout", Rule: "a node that stores nothing is served as soon as it has joined",
+		File: "replica/serve.go", Old: "!member && !(open && s.isNewClient(from))", New: "!member",
+		Packages: replicaTests, Tests: "TestNewClientIsServedAtOnce",
+	},
+	{
 		Name: "computed-name-opens-a-bucket", Rule: "a bucket's id opens only its own data",
 		File: "replica/buckets.go", Old: "b != nil && !bytes.Equal(", New: "false && !bytes.Equal(",
 		Packages: replicaTests, Tests: "TestComputedBucketName",

@@ -111,7 +111,7 @@ var purges = []Mutant{
 	{
 		Name: "purge-strangers-are-served", Rule: "a store is given nothing before it counts in a purge",
 		File: "replica/serve.go",
-		Old:  "!member {", New: "!member && from == 0 {",
+		Old:  "!member && !(open", New: "!member && from == 0 && !(open",
 		Packages: replicaTests, Tests: "TestStrangersGetNothing",
 	},
 	{
