@@ -297,12 +297,15 @@ func (s *Store) fewCopies(h *Health, lay *layout, say func(string, ...any)) {
 // missing says what is the matter with nodes that are not in contact. One that
 // others reach is not down: it is there, through them.
 func (s *Store) missing(v view.View, ids []view.NodeID) string {
-	var down, cut []view.NodeID
+	var down, cut, lost []view.NodeID
 	for _, id := range ids {
-		if m, _ := v.Member(id); m.Unreachable {
-			cut = append(cut, id)
-		} else {
+		switch m, _ := v.Member(id); {
+		case !m.Unreachable:
 			down = append(down, id)
+		case s.contactOf(v.Members, m) == brokenLink:
+			cut = append(cut, id)
+		default:
+			lost = append(lost, id)
 		}
 	}
 	var out []string
@@ -311,6 +314,9 @@ func (s *Store) missing(v view.View, ids []view.NodeID) string {
 	}
 	if len(cut) > 0 {
 		out = append(out, "others reach "+s.names(cut)+" and this node does not: mend the link between them, or open the port of one where both are behind NAT")
+	}
+	if len(lost) > 0 {
+		out = append(out, s.names(lost)+" does not answer")
 	}
 	return strings.Join(out, ", ")
 }

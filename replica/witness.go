@@ -63,20 +63,43 @@ func (q *inquests) ask() {
 // others list it says nothing.
 const goneAfter = 30 * time.Second
 
+// contact is what this node may say of a member to which attempts fail while nobody
+// has told that it is down.
+type contact uint8
+
+const (
+	brokenLink contact = iota // others have reached it all the while
+	lostNow                   // they may not know yet
+	lostAlone                 // there are no others
+)
+
+// contactOf judges a member that is unreachable.
+func (s *Store) contactOf(all []view.Member, m view.Member) contact {
+	witness := func(o view.Member) bool {
+		return o.ID != s.id && o.ID != m.ID && o.State == view.Alive && !o.Unreachable && !o.Status.Gone()
+	}
+	switch {
+	case !slices.ContainsFunc(all, witness):
+		return lostAlone
+	case s.cfg.clock.Wall().Sub(m.Since) < goneAfter:
+		return lostNow
+	}
+	return brokenLink
+}
+
 // silent tells of members that do not answer although they are not known to be
 // down.
 func (q *inquests) silent(say func(string, ...any)) {
 	var cut, fresh, alone []view.NodeID
 	all := q.s.mesh.View().Members
 	for _, m := range all {
-		witness := func(o view.Member) bool {
-			return o.ID != q.s.id && o.ID != m.ID && o.State == view.Alive && !o.Unreachable && !o.Status.Gone()
+		if !m.Unreachable || m.Status.Gone() {
+			continue
 		}
-		switch {
-		case !m.Unreachable || m.Status.Gone():
-		case !slices.ContainsFunc(all, witness):
+		switch q.s.contactOf(all, m) {
+		case lostAlone:
 			alone = append(alone, m.ID)
-		case q.s.cfg.clock.Wall().Sub(m.Since) < goneAfter:
+		case lostNow:
 			fresh = append(fresh, m.ID)
 		default:
 			cut = append(cut, m.ID)

@@ -74,7 +74,7 @@ var data = []Mutant{
 	},
 	{
 		Name: "others-are-said-to-say", Rule: "Health cites others only where there are some, and once they can know",
-		File: "replica/witness.go", Old: "		case !slices.ContainsFunc(all, witness):\n", New: "		case false && !slices.ContainsFunc(all, witness):\n",
+		File: "replica/witness.go", Old: "	case !slices.ContainsFunc(all, witness):\n", New: "	case false && !slices.ContainsFunc(all, witness):\n",
 		Packages: replicaTests, Tests: "TestHealthTellsOfABrokenLink",
 	},
 }

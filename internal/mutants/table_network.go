@@ -118,7 +118,7 @@ var network = []Mutant{
 	},
 	{
 		Name: "net-relayed-is-down", Rule: "a member that others reach is not called down",
-		File: "replica/health.go", Old: "if m, _ := v.Member(id); m.Unreachable {", New: "if m, _ := v.Member(id); m.ID == 0 {",
+		File: "replica/health.go", Old: "case !m.Unreachable:", New: "case !m.Unreachable || m.ID != 0:",
 		Packages: replicaTests, Tests: "TestMissingNodes",
 	},
 }

@@ -214,6 +214,11 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestCloseIsBounded",
 	},
 	{
+		Name: "replica-others-where-there-are-none", Rule: "that others reach a node is said only where there are others who would know",
+		File: "replica/health.go", Old: "case s.contactOf(v.Members, m) == brokenLink:", New: "case m.Unreachable:",
+		Packages: replicaTests, Tests: "TestWhoIsMissing",
+	},
+	{
 		Name: "replica-prompt-put-waits", Rule: "a prompt handler waits for nothing, not even for room in the queue",
 		File: "replica/put.go", Old: "s.commitWrite(s.disk.TryStart,", New: "s.commitWrite(s.whenRoom(context.Background()),",
 		Packages: replicaTests, Tests: "TestPromptHandlersNeverWait",
