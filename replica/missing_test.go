@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -19,8 +20,9 @@ func (s seen) View() view.View { return s.view }
 func TestMissingNodesAreNotAllDown(t *testing.T) {
 	v := view.View{Self: 1, Members: []view.Member{
 		{ID: 1, Name: "self"}, {ID: 2, Name: "dead", State: view.Failed}, {ID: 3, Name: "relayed", State: view.Suspect, Unreachable: true},
+		{ID: 4, Name: "relay", State: view.Alive},
 	}}
-	s := &Store{mesh: seen{view: v}}
+	s := &Store{mesh: seen{view: v}, id: 1, cfg: Config{clock: clock.System()}}
 	both := s.missing(v, []view.NodeID{2, 3})
 	if down, cut, ok := strings.Cut(both, ", others reach "); !ok || !strings.HasPrefix(down, "dead") ||
 		strings.Contains(down, "relayed") || !strings.HasPrefix(cut, "relayed") {
