@@ -135,6 +135,9 @@ func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []
 	if err == nil {
 		return reply, nil
 	}
+	if n.hasStopped() && errors.Is(err, link.ErrUnreachable) && ctx.Err() == nil {
+		err = link.ErrClosed // it was the end of this node that broke off a dial
+	}
 	n.heed(to, err)
 	if to != n.id && errors.Is(err, context.DeadlineExceeded) {
 		n.tell(detect.Doubt, to)
