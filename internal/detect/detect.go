@@ -1,6 +1,7 @@
 // Package detect decides what one node believes of the liveness of the
 // others. It stands above serf: gossip is only a hint, and nothing is given
-// up without direct, authenticated probes that failed (protocol E.1).
+// up without direct, authenticated probes that failed (protocol E.1 in
+// internal/README.md).
 //
 // It is a step machine. The shell that owns it feeds events, performs the
 // effects that come back, in order, and calls Step again with a Tick no later

@@ -106,7 +106,7 @@ func (d *Detector) Size() int { return d.others + 1 }
 
 // Unreachable lists, sorted, the members that gossip says live but to which
 // the last Probes direct attempts failed: the exceptions of this node's reach
-// row (protocol E.1).
+// row (protocol E.3).
 func (d *Detector) Unreachable() []view.NodeID {
 	var out []view.NodeID
 	for _, m := range d.members {

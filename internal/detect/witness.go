@@ -10,7 +10,7 @@ import (
 
 // Witnesses is how many nodes must have failed to reach a member directly
 // before data or services move off it. One node's own verdict takes no more
-// than one bad link or one bad card, and gossip is only a hint (faults 6).
+// than one bad link or one bad card, and gossip is only a hint (protocol E.1).
 const Witnesses = 3
 
 // Need returns how many must fail where so many nodes are in contact, the one

@@ -1,5 +1,6 @@
 // Package elect chooses one leader of an election among the nodes that stand
-// for it, and lets it know for how long it leads (protocol E.2). It grants
+// for it, and lets it know for how long it leads (protocol E.2 in
+// internal/README.md). It grants
 // leases, as do Chubby's sessions and the leader leases of PacificA (Lin et
 // al., 2008): the leader's own lease ends before the grants that it stands on.
 //
@@ -28,6 +29,6 @@
 //
 // All else (rank, scores, the margin, nominations, who yields to whom) only makes it
 // quick and steady. When two leaders meet the one with the lower token yields
-// (protocol E.2, 6), after one that is followed by more than half of the mesh has
+// (protocol E.2.6), after one that is followed by more than half of the mesh has
 // taken a term above the other's.
 package elect

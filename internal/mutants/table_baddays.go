@@ -57,7 +57,7 @@ var badDays = []Mutant{
 		Packages: replicaTests, Tests: "TestScrubFinds",
 	},
 	{
-		Name: "bad-days-full-disk-keeps-to-itself", Rule: "what only a full store has goes to the other homes (D, B.3)",
+		Name: "bad-days-full-disk-keeps-to-itself", Rule: "what only a full store has goes to the other homes (protocol D, B.3)",
 		File: "replica/exchange.go", Old: "	if errors.Is(err, ErrStorageFull) {\n		for i := range in {", New: "	if false {\n		for i := range in {",
 		Packages: replicaTests, Tests: "TestFullDiskGivesAway",
 	},

@@ -14,12 +14,12 @@ var detect = []Mutant{
 		Packages: detectTests, Tests: "TestRandomEvents",
 	},
 	{
-		Name: "detect-failed-though-gossip-says-alive", Rule: "a one-way link makes nobody failed (protocol E.1, F.2 9)",
+		Name: "detect-failed-though-gossip-says-alive", Rule: "a one-way link makes nobody failed (protocol E.1, F2.9)",
 		File: "internal/detect/detector.go", Old: "case m.gossip != up && m.state != view.Failed:", New: "case m.state != view.Failed:",
 		Packages: detectTests, Tests: "TestRandomEvents|TestOneWay|TestKilled",
 	},
 	{
-		Name: "detect-gossip-revives", Rule: "gossip brings nobody back that was given up here (faults 2, hazard 11)",
+		Name: "detect-gossip-revives", Rule: "gossip brings nobody back that was given up here (protocol E.1)",
 		File: "internal/detect/detector.go", Old: "case m.state == view.Unknown && m.fails == 0 && !m.probing:", New: "case m.state != view.Alive:",
 		Packages: detectTests, Tests: "TestRandomEvents|TestOneWay",
 	},
@@ -34,7 +34,7 @@ var detect = []Mutant{
 		Packages: detectTests, Tests: "TestRandomEvents",
 	},
 	{
-		Name: "detect-left-returns", Rule: "left is final (F.1 17)",
+		Name: "detect-left-returns", Rule: "left is final (F1.17)",
 		File: "internal/detect/detector.go", Old: "if m.state == view.Departed {\n\t\treturn\n\t}", New: "",
 		Packages: detectTests, Tests: "TestDeparted|TestRandomEvents",
 	},
@@ -64,7 +64,7 @@ var detect = []Mutant{
 		Packages: detectTests, Tests: "TestKilled",
 	},
 	{
-		Name: "detect-down-while-alone", Rule: "down-timers count own run time while somebody is seen (protocol B.3, F.1 18)",
+		Name: "detect-down-while-alone", Rule: "down-timers count own run time while somebody is seen (protocol B.3, F1.18)",
 		File: "internal/detect/detector.go", Old: "if d.others > 0 {\n\t\td.seen += min(now-d.now, maxGap)\n\t}", New: "d.seen += now - d.now",
 		Packages: detectTests, Tests: "TestDowntime",
 	},

@@ -257,7 +257,7 @@ var elections = []Mutant{
 		Packages: electTests, Tests: "TestGrantGivenBack",
 	},
 	{
-		Name: "token-fence-forgets", Rule: "F.1 25: a resource remembers the highest token",
+		Name: "token-fence-forgets", Rule: "F1.25: a resource remembers the highest token",
 		File: "partition/token/token.go", Old: "	f.High = t\n	return true", New: "	return true",
 		Packages: electTests + " ./partition/token", Tests: "TestF1_25|TestFence",
 	},

@@ -95,7 +95,7 @@ var hosts = []Mutant{
 
 var scores = []Mutant{
 	{
-		Name: "score-priority-does-not-dominate", Rule: "the better priority beats whatever else there is (protocol E.2 1)",
+		Name: "score-priority-does-not-dominate", Rule: "the better priority beats whatever else there is (protocol E.2.1)",
 		File: "internal/elect/score.go", Old: "scoreLift     = 2", New: "scoreLift     = 1",
 		Packages: scoreTests, Tests: "TestScorePriority",
 	},
@@ -115,7 +115,7 @@ var scores = []Mutant{
 		Packages: scoreTests, Tests: "TestScoreMainsAndReach",
 	},
 	{
-		Name: "score-margin", Rule: "the incumbent has a margin of 15 % (protocol E.2 1)",
+		Name: "score-margin", Rule: "the incumbent has a margin of 15 % (protocol E.2.1)",
 		File: "internal/elect/score.go", Old: "scorePercent(b, 15)", New: "scorePercent(b, 14)",
 		Packages: scoreTests, Tests: "TestScoreBeats",
 	},

@@ -10,19 +10,19 @@ const (
 
 var imports = []Mutant{
 	{
-		Name: "import-what-was-purged", Rule: "what the log of purges names dies in old data (A.7, import)",
+		Name: "import-what-was-purged", Rule: "what the log of purges names dies in old data (protocol A.8)",
 		File: fileImport,
 		Old:  "known := version.Merge(o.Known, o.Gone)", New: "known := o.Known",
 		Packages: pkgPurge, Tests: "TestImportRules|TestF1_26",
 	},
 	{
-		Name: "import-brings-back-without-the-log", Rule: "what is brought has caught up with the log (A.7, import)",
+		Name: "import-brings-back-without-the-log", Rule: "what is brought has caught up with the log (protocol A.8)",
 		File: fileImport,
 		Old:  "out.Bring = version.Merge(out.Bring, o.Gone)", New: "out.Bring = version.Merge(out.Bring, o.Known)",
 		Packages: pkgPurge, Tests: "TestF1_26",
 	},
 	{
-		Name: "import-although-nobody-remembers", Rule: "a log shorter than the gap: refuse (A.7, import)",
+		Name: "import-although-nobody-remembers", Rule: "a log shorter than the gap: refuse (protocol A.8)",
 		File: fileImport,
 		Old:  "case !seen && !o.Whole && s.Flags&version.Tomb == 0:", New: "case false:",
 		Packages: pkgPurge, Tests: "TestImportRules|TestF1_26",
@@ -34,13 +34,13 @@ var imports = []Mutant{
 		Packages: pkgPurge, Tests: "TestImportRules|TestF1_26",
 	},
 	{
-		Name: "import-doubted-context", Rule: "what a twin says of its own dots is not merged (A.5 rule 4)",
+		Name: "import-doubted-context", Rule: "what a twin says of its own dots is not merged (protocol A.5.4)",
 		File: fileImport,
 		Old:  "		if unsure(e.A) {\n			continue\n		}\n", New: "",
 		Packages: pkgPurge, Tests: "TestImportRules|TestF1_26",
 	},
 	{
-		Name: "import-doubted-dots", Rule: "values under doubted dots come as new dots (A.5 rule 4)",
+		Name: "import-doubted-dots", Rule: "values under doubted dots come as new dots (protocol A.5.4)",
 		File: fileImport,
 		Old:  "case !unsure(s.Dot.A):", New: "case true:",
 		Packages: pkgPurge, Tests: "TestImportRules|TestF1_26",
@@ -64,7 +64,7 @@ var imports = []Mutant{
 		Packages: pkgPurge, Tests: "TestImportRules",
 	},
 	{
-		Name: "import-log-always-reaches-back", Rule: "a log shorter than the gap proves nothing (A.7, import)",
+		Name: "import-log-always-reaches-back", Rule: "a log shorter than the gap proves nothing (protocol A.8)",
 		File: fileStamp,
 		Old:  "return !m.Acked.Before(theirs.Acked) || !m.Acked.Before(from)", New: "return from == from",
 		Packages: pkgPurge + " " + replicaTests, Tests: "TestReaches|TestShortLogRefusesOldData",
@@ -124,7 +124,7 @@ var imports = []Mutant{
 		Packages: replicaTests, Tests: "TestDamagedOldRecordIsNamed",
 	},
 	{
-		Name: "import-trusts-a-twin", Rule: "dots of a store that was rolled back are in doubt (A.5 rule 4)",
+		Name: "import-trusts-a-twin", Rule: "dots of a store that was rolled back are in doubt (protocol A.5.4)",
 		File: fileFormer,
 		Old:  "f.twin = err == nil && id.End == wire.EndRolled", New: "f.twin = err != nil && id.End == wire.EndRolled",
 		Packages: replicaTests, Tests: "TestF2_13_RolledBack",

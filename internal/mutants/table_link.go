@@ -84,17 +84,17 @@ var link = []Mutant{
 		Packages: linkTests, Tests: "TestHandlersRest",
 	},
 	{
-		Name: "link-replay", Rule: "a packet is taken once (faults 6, replay)",
+		Name: "link-replay", Rule: "a packet is taken once (protocol G.2)",
 		File: "internal/link/seal.go", Old: "} else if p.window.seen(h.Counter) {", New: "} else if h.Counter == 0 {",
 		Packages: linkTests, Tests: "TestPacketsAreBound",
 	},
 	{
-		Name: "link-packet-for-anybody", Rule: "a seal binds the receiver (faults 6)",
+		Name: "link-packet-for-anybody", Rule: "a seal binds the receiver (protocol G.2)",
 		File: "internal/link/seal.go", Old: "PutUint64(s.aad[n:], uint64(to))", New: "PutUint64(s.aad[n:], uint64(to)*0)",
 		Packages: linkTests, Tests: "TestPacketsAreBound",
 	},
 	{
-		Name: "link-earlier-boot", Rule: "packets of an earlier boot are refused (faults 6, replay)",
+		Name: "link-earlier-boot", Rule: "packets of an earlier boot are refused (protocol G.2)",
 		File: "internal/link/seal.go", Old: "if h.Boot < floor {", New: "if h.Boot < floor && h.Boot == 0 {",
 		Packages: linkTests, Tests: "TestPacketsAreBound",
 	},
@@ -104,7 +104,7 @@ var link = []Mutant{
 		Packages: linkTests, Tests: "TestPacketsAreBound",
 	},
 	{
-		Name: "link-forger-remembered", Rule: "a forged packet leaves nothing behind (faults 6)",
+		Name: "link-forger-remembered", Rule: "a forged packet leaves nothing behind (protocol G.2)",
 		File: "internal/link/seal.go", Old: "\t\treturn h, nil, errForged", New: "\t\to.remember(h.From, p, floor)\n\t\treturn h, nil, errForged",
 		Packages: linkTests, Tests: "TestPacketsAreBound",
 	},
@@ -119,7 +119,7 @@ var link = []Mutant{
 		Packages: linkTests, Tests: "TestRefusedHello",
 	},
 	{
-		Name: "link-replies-without-budget", Rule: "replies that nobody reads are bounded (faults 6, memory)",
+		Name: "link-replies-without-budget", Rule: "replies that nobody reads are bounded (protocol G.3)",
 		File: "internal/link/request.go", Old: "if c.link.outbound.take(n) {", New: "if n >= 0 {",
 		Packages: linkTests, Tests: "TestHundredThirsts|TestReaderIsServed",
 	},
@@ -144,27 +144,27 @@ var link = []Mutant{
 		Packages: linkTests, Tests: "TestShutOutByAdmit",
 	},
 	{
-		Name: "link-unscreened-packets", Rule: "memberlist sees no packet that was not screened (faults 2, 6)",
+		Name: "link-unscreened-packets", Rule: "memberlist sees no packet that was not screened (protocol G.4)",
 		File: "internal/link/gossip.go", Old: "kept, strange, err := g.sift.siftPacket(from, b)\n", New: "kept, strange, err := b, false, error(nil)\n",
 		Packages: linkTests, Tests: "TestGossipAddressing",
 	},
 	{
-		Name: "link-unscreened-streams", Rule: "memberlist sees no stream that was not screened (faults 2, 6)",
+		Name: "link-unscreened-streams", Rule: "memberlist sees no stream that was not screened (protocol G.4)",
 		File: "internal/link/gossipconn.go", Old: "kept, strange, err := c.gossip.sift.siftStream(c.peer, message)\n", New: "kept, strange, err := message, false, error(nil)\n",
 		Packages: linkTests, Tests: "TestGossipStreams",
 	},
 	{
-		Name: "link-answers-to-others", Rule: "a ping is answered to its sender only (faults 6, relay)",
+		Name: "link-answers-to-others", Rule: "a ping is answered to its sender only (protocol G.4)",
 		File: "internal/link/screen.go", Old: "if id := c.nodeName(); id != from {", New: "if id := c.nodeName(); id == 0 {",
 		Packages: linkTests, Tests: "TestScreen$",
 	},
 	{
-		Name: "link-prune", Rule: "no peer may erase a member (faults 2, 15)",
+		Name: "link-prune", Rule: "no peer may erase a member (protocol G.4)",
 		File: "internal/link/screenserf.go", Old: "if t != serfLeave || c.lead() != 0xc2 {", New: "if t != serfLeave || c.lead() == 0 {",
 		Packages: linkTests, Tests: "TestScreen$",
 	},
 	{
-		Name: "link-versions-of-any-length", Rule: "version vectors have six entries (faults 2, 6)",
+		Name: "link-versions-of-any-length", Rule: "version vectors have six entries (protocol G.4)",
 		File: "internal/link/screen.go", Old: "c.err == nil && (len(v) != 6 ||", New: "c.err == nil && len(v) == 6 && (len(v) != 6 ||",
 		Packages: linkTests, Tests: "TestScreen$",
 	},
@@ -189,7 +189,7 @@ var link = []Mutant{
 		Packages: linkTests, Tests: "TestHundredFloods",
 	},
 	{
-		Name: "link-patient-with-strangers", Rule: "a stranger has two seconds (faults 6, port exhaustion)",
+		Name: "link-patient-with-strangers", Rule: "a stranger has two seconds (protocol G.3)",
 		File: "internal/link/server.go", Old: "context.WithTimeout(ctx, l.cfg.Limits.HandshakeTimeout)", New: "context.WithTimeout(ctx, 100*l.cfg.Limits.HandshakeTimeout)",
 		Packages: linkTests, Tests: "TestVirtualStrangerHasTwoSeconds",
 	},

@@ -72,12 +72,12 @@ var mesh = []Mutant{
 		Packages: meshTests, Tests: "TestDirectoryThatMustNotBeUsedOn",
 	},
 	{
-		Name: "mesh-empty-disk-old-identity", Rule: "an identity whose data is gone is not used on (protocol A.5, F.2 4)",
+		Name: "mesh-empty-disk-old-identity", Rule: "an identity whose data is gone is not used on (protocol A.5, F2.4)",
 		File: "mesh/dir.go", Old: "case f.owner.Initialised && !f.manifest:", New: "case f.owner.Initialised && !f.store:",
 		Packages: meshTests, Tests: "TestDirectoryThatMustNotBeUsedOn",
 	},
 	{
-		Name: "mesh-left-comes-back", Rule: "left and evicted are final (protocol A.7)",
+		Name: "mesh-left-comes-back", Rule: "left and evicted are final (protocol B.1)",
 		File: "mesh/dir.go", Old: "case f.id.End != wire.Running:", New: "case f.id.End > wire.EndRolled:",
 		Packages: meshTests, Tests: "TestDirectoryThatMustNotBeUsedOn",
 	},
@@ -92,7 +92,7 @@ var mesh = []Mutant{
 		Packages: meshTests, Tests: "TestNewerFormatIsLeftAlone",
 	},
 	{
-		Name: "mesh-roster-forgotten", Rule: "the roster outlives the process: a node finds its mesh by what it remembers (F.2 7)",
+		Name: "mesh-roster-forgotten", Rule: "the roster outlives the process: a node finds its mesh by what it remembers (F2.7)",
 		File: "mesh/dir.go", Old: "d.roster = f.roster", New: "",
 		Packages: meshTests, Tests: "TestF2_07|TestRestartKeepsIdentity",
 	},
@@ -102,17 +102,17 @@ var mesh = []Mutant{
 		Packages: meshTests, Tests: "TestRosterOnAFullDisk",
 	},
 	{
-		Name: "mesh-clone-admitted", Rule: "a copy of a running node is refused (protocol A.5)",
+		Name: "mesh-clone-admitted", Rule: "a copy of a running node is refused (protocol B.1)",
 		File: "mesh/contact.go", Old: "\treturn inUse\n}", New: "\t_ = inUse\n\treturn nil\n}",
 		Packages: meshTests, Tests: "TestCloneOfRunningNodeIsRefused",
 	},
 	{
-		Name: "mesh-clone-of-the-same-boot", Rule: "another process of the same boot is a copy (protocol A.5)",
+		Name: "mesh-clone-of-the-same-boot", Rule: "another process of the same boot is a copy (protocol B.1)",
 		File: "mesh/contact.go", Old: "if e.Boot > known.Boot {", New: "if e.Boot >= known.Boot {",
 		Packages: meshTests, Tests: "TestCopyStartedBesideItsDeadOriginal",
 	},
 	{
-		Name: "mesh-deaf-to-its-own-later-life", Rule: "a node told of a later life of its own stops (protocol A.5, F.2 13)",
+		Name: "mesh-deaf-to-its-own-later-life", Rule: "a node told of a later life of its own stops (protocol A.5.4, F2.13)",
 		File: "mesh/contact.go", Old: "case e.Boot > boot || e.Boot == boot && e.Instance > n.instance:\n\t\tn.fail", New: "case false:\n\t\tn.fail",
 		Packages: meshTests, Tests: "TestNewsOfItselfStopANode",
 	},
@@ -182,7 +182,7 @@ var mesh = []Mutant{
 		Packages: meshTests, Tests: "TestLeaveStaysWhenHandOverFails",
 	},
 	{
-		Name: "mesh-dated-by-the-clock-alone", Rule: "what a node says of itself counts, whatever its clock says (F.2 6)",
+		Name: "mesh-dated-by-the-clock-alone", Rule: "what a node says of itself counts, whatever its clock says (F2.6)",
 		File: "internal/roster/roster.go", Old: "self.HLC = min(max(now, old.HLC)+1, MaxHLC)", New: "self.HLC = min(now+1, MaxHLC)",
 		Packages: meshTests, Tests: "TestF2_06",
 	},

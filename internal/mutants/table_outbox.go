@@ -6,7 +6,7 @@ const (
 	fileOutboxCore  = "internal/replicate/outbox.go"
 )
 
-// outbox: what a node that stores nothing keeps while it is out of reach (protocol B.2).
+// outbox: what a node that stores nothing keeps while it is out of reach (protocol B.5).
 var outbox = []Mutant{
 	{
 		Name: "outbox-later-put-overtakes", Rule: "a write does not overtake an earlier one of its key that waits",
@@ -24,7 +24,7 @@ var outbox = []Mutant{
 		Packages: pkgReplicate + " " + replicaTests, Tests: "TestOutboxDeliversByPriority|TestOutboxLikeItsModel",
 	},
 	{
-		Name: "outbox-ages-by-the-wall-clock", Rule: "only time that the node has run makes an operation old (0.4)",
+		Name: "outbox-ages-by-the-wall-clock", Rule: "only time that the node has run makes an operation old (protocol 0.4)",
 		File: fileOutboxDrain, Old: "return o.base + o.s.since() }", New: "return max(o.base, time.Duration(o.s.wall())*time.Millisecond) }",
 		Packages: replicaTests, Tests: "TestOutboxAge",
 	},
@@ -34,7 +34,7 @@ var outbox = []Mutant{
 		Packages: replicaTests, Tests: "TestOutboxAge",
 	},
 	{
-		Name: "outbox-blind-write-covers-all", Rule: "a queued blind write replaces nothing that its client could not know (A.4)",
+		Name: "outbox-blind-write-covers-all", Rule: "a queued blind write replaces nothing that its client could not know (protocol B.5)",
 		File: fileOutboxDrain, Old: "\tout, err := o.s.put(ctx, q)\n", New: "\tif len(rec.Ctx) == 0 {\n\t\tq.write.Seen = nil\n\t}\n\tout, err := o.s.put(ctx, q)\n",
 		Packages: replicaTests, Tests: "TestOutboxDestroysNothing|TestOutboxSurvives",
 	},
@@ -49,7 +49,7 @@ var outbox = []Mutant{
 		Packages: replicaTests, Tests: "TestOutboxKeepsConcurrent",
 	},
 	{
-		Name: "outbox-piles-up-siblings", Rule: "writes of one node do not become siblings of each other without end (A.4)",
+		Name: "outbox-piles-up-siblings", Rule: "writes of one node do not become siblings of each other without end (protocol B.5)",
 		File: fileOutboxDrain, Old: "left.all = reconcile.SeenOf(read.Item)", New: "_ = read",
 		Packages: replicaTests, Tests: "TestOutboxOfManyCuts",
 	},
@@ -64,7 +64,7 @@ var outbox = []Mutant{
 		Packages: replicaTests, Tests: "TestOutboxRefusedOperationHolds|TestOutboxKeepsTheOrder",
 	},
 	{
-		Name: "outbox-acks-unsynced", Rule: "acknowledged means synced (B.2)",
+		Name: "outbox-acks-unsynced", Rule: "acknowledged means synced (protocol B.2)",
 		File: fileOutbox, Old: "\tcase err = <-done:\n\t\treturn a.Op.Seq, o.s.diskError(\"queue\", err)\n\tcase <-ctx.Done():", New: "\tcase <-ran:\n\t\treturn a.Op.Seq, nil\n\tcase <-ctx.Done():",
 		Packages: replicaTests, Tests: "TestOutboxCrash|TestOutboxFailedSync",
 	},

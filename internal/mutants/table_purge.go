@@ -13,43 +13,43 @@ const (
 
 var purges = []Mutant{
 	{
-		Name: "purge-merge-of-replies-takes-the-newest-stamp", Rule: "read repair does not stamp anew what it has read (A.7)",
+		Name: "purge-merge-of-replies-takes-the-newest-stamp", Rule: "read repair does not stamp anew what it has read (protocol A.7)",
 		File: fileRead,
 		Old:  "op.stamp = op.stamp.Least(r.Stamp)", New: "op.stamp = r.Stamp",
 		Packages: pkgReplicate, Tests: "TestStampOfARead",
 	},
 	{
-		Name: "purge-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (A.7)",
+		Name: "purge-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (protocol A.7)",
 		File: "replica/get.go",
 		Old:  "op.s.repairs.push(op.at, merged, stamp, behind)", New: "_ = stamp\n\t\top.s.repairs.push(op.at, merged, op.s.stamp(op.at.shard), behind)",
 		Packages: replicaTests, Tests: "TestRepairKeepsTheStamp|TestF2_01",
 	},
 	{
-		Name: "purge-model-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (A.7); in the model of a shell",
+		Name: "purge-model-read-repair-stamps-anew", Rule: "read repair does not stamp anew what it has read (protocol A.7); in the model of a shell",
 		File: "internal/sim/store.go",
 		Old:  "			merged, stamp := op.Merged()\n", New: "			merged, _ := op.Merged()\n			stamp := s.stamp(s.c.unit(key))\n",
 		Packages: pkgSim, Tests: "TestF1_06|TestF1_10",
 	},
 	{
-		Name: "purge-rounds-without-the-proposer", Rule: "no two rounds of a shard are equal (A.7)",
+		Name: "purge-rounds-without-the-proposer", Rule: "no two rounds of a shard are equal (protocol A.7)",
 		File: fileStamp,
 		Old:  "return cmp.Or(cmp.Compare(r.Counter, o.Counter), cmp.Compare(r.Proposer, o.Proposer))", New: "return cmp.Compare(r.Counter, o.Counter)",
 		Packages: pkgPurge + " " + pkgSim, Tests: "TestRounds|TestF1_09",
 	},
 	{
-		Name: "purge-by-timer", Rule: "a tomb goes only when all members have acknowledged it, however long that takes (A.7)",
+		Name: "purge-by-timer", Rule: "a tomb goes only when all members have acknowledged it, however long that takes (protocol A.7)",
 		File: fileRound,
 		Old:  "return len(a.acked) == len(a.members)", New: "return len(a.acked) > 0",
 		Packages: pkgSim, Tests: "TestF1_09|TestF2_01",
 	},
 	{
-		Name: "purge-by-other-members", Rule: "all acknowledge under one digest of the members (A.7)",
+		Name: "purge-by-other-members", Rule: "all acknowledge under one digest of the members (protocol A.7)",
 		File: fileRound,
 		Old:  "	case members != p.Members:\n		return m, ErrMembers\n", New: "",
 		Packages: pkgPurge, Tests: "TestAcknowledge",
 	},
 	{
-		Name: "purge-stale-items-admitted", Rule: "what was read before the round is refused after it (A.7)",
+		Name: "purge-stale-items-admitted", Rule: "what was read before the round is refused after it (protocol A.7)",
 		File: fileStamp,
 		Old:  "return !from.Acked.Before(m.Acked)", New: "return m == m",
 		Packages: pkgSim, Tests: "TestF1_10|TestF2_01",
@@ -67,13 +67,13 @@ var purges = []Mutant{
 		Packages: pkgPurge, Tests: "TestBuried",
 	},
 	{
-		Name: "purge-drops-what-was-written-since", Rule: "a home drops a key only if its item still equals the tomb (A.7)",
+		Name: "purge-drops-what-was-written-since", Rule: "a home drops a key only if its item still equals the tomb (protocol A.7)",
 		File: fileRound,
 		Old:  "return b.Over && held.Equal(b.Tomb)", New: "return b.Over && held.Dominates(b.Tomb)",
 		Packages: pkgPurge + " " + pkgSim, Tests: "TestBuried|TestF1_06",
 	},
 	{
-		Name: "purge-shell-takes-in-what-is-stale", Rule: "what was read before the round is refused after it (A.7); in the store",
+		Name: "purge-shell-takes-in-what-is-stale", Rule: "what was read before the round is refused after it (protocol A.7); in the store",
 		File: "replica/record.go",
 		Old:  "	if ok, err := s.admitted(tx, in); err != nil || !ok {", New: "	if ok, err := s.admitted(tx, in); err != nil {",
 		Packages: replicaTests, Tests: "TestF2_01",
@@ -91,7 +91,7 @@ var purges = []Mutant{
 		Packages: pkgPurge, Tests: "TestAcknowledge",
 	},
 	{
-		Name: "purge-log-takes-no-part", Rule: "who was no member catches up with what was purged (A.7, import)",
+		Name: "purge-log-takes-no-part", Rule: "who was no member catches up with what was purged (protocol A.7)",
 		File: fileRound,
 		Old:  "func (b Buried) CatchUp(held version.Item) version.Item { return version.Merge(held, b.All) }", New: "func (b Buried) CatchUp(held version.Item) version.Item { return held }",
 		Packages: replicaTests + " " + pkgPurge, Tests: "TestOldData|TestBuried",
@@ -103,7 +103,7 @@ var purges = []Mutant{
 		Packages: replicaTests, Tests: "TestItemsWhileCatchingUp",
 	},
 	{
-		Name: "purge-stamp-shown-before-it-is-synced", Rule: "an item goes out with a stamp that was synced before it was read (A.7)",
+		Name: "purge-stamp-shown-before-it-is-synced", Rule: "an item goes out with a stamp that was synced before it was read (protocol A.7)",
 		File: "replica/rounds.go",
 		Old:  "	next.step++\n	s.rounds.now[shard] = next\n", New: "	next.step++\n	s.rounds.now[shard] = next\n	s.rounds.raise([]raised{{shard, next}})\n",
 		Packages: replicaTests, Tests: "TestStampIsShownWhenItIsSynced",
@@ -121,13 +121,13 @@ var purges = []Mutant{
 		Packages: replicaTests + " " + pkgPurge, Tests: "TestJoinBetween|TestAcknowledge",
 	},
 	{
-		Name: "purge-lagging-home-answers", Rule: "a store that lags lets nothing go that may have been purged, not even to its own readers (A.7)",
+		Name: "purge-lagging-home-answers", Rule: "a store that lags lets nothing go that may have been purged, not even to its own readers (protocol A.7)",
 		File: "replica/get.go",
 		Old:  " && !s.stamp(at.shard).Lagging() {", New: " {",
 		Packages: replicaTests, Tests: "TestLaggingHome",
 	},
 	{
-		Name: "purge-proposer-under-other-members", Rule: "the proposer acknowledges under the members that it asks (A.7)",
+		Name: "purge-proposer-under-other-members", Rule: "the proposer acknowledges under the members that it asks (protocol A.7)",
 		File: "replica/purge.go",
 		Old:  "s.acknowledge(ctx, lay.storing, out)", New: "s.acknowledge(ctx, s.layout.Load().storing, out)",
 		Packages: replicaTests, Tests: "TestProposerStands",
@@ -301,19 +301,19 @@ var purges = []Mutant{
 		Packages: replicaTests, Tests: "TestScrubOutlives",
 	},
 	{
-		Name: "heal-in-a-minority", Rule: "only more than half of the storing members heal (B.3)",
+		Name: "heal-in-a-minority", Rule: "only more than half of the storing members heal (protocol B.3)",
 		File: fileHeal,
 		Old:  "return forced || 2*met > members", New: "return forced || met > 0",
 		Packages: pkgReplicate + " " + pkgSim, Tests: "TestHealer|TestF2_07",
 	},
 	{
-		Name: "heal-counts-time-in-which-nobody-looked", Rule: "a process that is held learns nothing about who is down (B.3)",
+		Name: "heal-counts-time-in-which-nobody-looked", Rule: "a process that is held learns nothing about who is down (protocol B.3)",
 		File: fileHeal,
 		Old:  "passed := min(now-h.last, h.after/2)", New: "passed := now - h.last",
 		Packages: pkgReplicate, Tests: "TestHealer",
 	},
 	{
-		Name: "heal-counts-time-alone", Rule: "who sees nobody learns nothing about who is down (B.3)",
+		Name: "heal-counts-time-alone", Rule: "who sees nobody learns nothing about who is down (protocol B.3)",
 		File: fileHeal,
 		Old:  "		case met < 2:\n", New: "		case met < 1:\n",
 		Packages: pkgReplicate, Tests: "TestHealer",

@@ -44,7 +44,7 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestRestartKeeps",
 	},
 	{
-		Name: "replica-digest-misses-writes", Rule: "a digest always equals recomputation from storage (F.1 22)",
+		Name: "replica-digest-misses-writes", Rule: "a digest always equals recomputation from storage (F1.22)",
 		File: "replica/digest.go", Old: "s.later[key] = e", New: "_ = e",
 		Packages: replicaTests, Tests: "TestDigestBuilt",
 	},
@@ -54,7 +54,7 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestHintsOfAStrangerNeedNoWake",
 	},
 	{
-		Name: "replica-hints-forgotten", Rule: "hints are delivered, never dropped in silence (F.1 16)",
+		Name: "replica-hints-forgotten", Rule: "hints are delivered, never dropped in silence (F1.16)",
 		File: "replica/hints.go", Old: "_, err = h.deliver(ctx, target, false, h.toTarget)", New: "err = nil",
 		Packages: replicaTests, Tests: "TestHintsAlone",
 	},
@@ -94,12 +94,12 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestRecordsThatChangeAfterTheSketch",
 	},
 	{
-		Name: "replica-lagging-shards-vouch", Rule: "a shard that could not be compared is not equal (B.3, F.1 11)",
+		Name: "replica-lagging-shards-vouch", Rule: "a shard that could not be compared is not equal (protocol B.3, F1.11)",
 		File: "replica/compare.go", Old: "return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return others[a] != nil })", New: "return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return false })",
 		Packages: replicaTests, Tests: "TestLaggingShards",
 	},
 	{
-		Name: "replica-lagging-shards-given-away", Rule: "a store that lags behind a purge sends nothing of that shard (A.7)",
+		Name: "replica-lagging-shards-given-away", Rule: "a store that lags behind a purge sends nothing of that shard (protocol A.7)",
 		File: "replica/sketch.go", Old: "s.stamp(shard).Lagging() {", New: "s.stamp(shard).Lagging() && false {",
 		Packages: replicaTests, Tests: "TestLaggingShards",
 	},
@@ -254,7 +254,7 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestLossVoids",
 	},
 	{
-		Name: "replica-digest-outlives-loss", Rule: "a digest always equals recomputation from storage (F.1 22)",
+		Name: "replica-digest-outlives-loss", Rule: "a digest always equals recomputation from storage (F1.22)",
 		File: "replica/mend.go", Old: "s.digests.forget(slice{b.id, shard})", New: "_ = s.digests",
 		Packages: replicaTests, Tests: "TestLossVoids",
 	},
@@ -269,7 +269,7 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestLossOfPurgeLog",
 	},
 	{
-		Name: "replica-index-stays-lost", Rule: "hints whose index is lost are delivered all the same (F.1 16)",
+		Name: "replica-index-stays-lost", Rule: "hints whose index is lost are delivered all the same (F1.16)",
 		File: "replica/mend.go", Old: "return tx.Set(metaReindex(), nil)", New: "return nil",
 		Packages: replicaTests, Tests: "TestLossOfIndex",
 	},

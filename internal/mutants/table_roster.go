@@ -4,12 +4,12 @@ const rosterTests = "./internal/roster"
 
 var roster = []Mutant{
 	{
-		Name: "roster-status-of-the-later-writer", Rule: "status merges by maximum and never goes back (protocol B.1, F.1 17)",
+		Name: "roster-status-of-the-later-writer", Rule: "status merges by maximum and never goes back (protocol B.1, F1.17)",
 		File: "internal/roster/merge.go", Old: "m.Status = max(a.Status, b.Status)", New: "",
 		Packages: rosterTests, Tests: "TestF1_17|TestMergeLaws",
 	},
 	{
-		Name: "roster-left-returns", Rule: "left and evicted are final (F.1 17)",
+		Name: "roster-left-returns", Rule: "left and evicted are final (F1.17)",
 		File: "internal/roster/merge.go", Old: "m.Status = max(a.Status, b.Status)",
 		New:      "m.Status = max(a.Status, b.Status)\n\tif b.Boot > a.Boot {\n\t\tm.Status = b.Status\n\t}",
 		Packages: rosterTests, Tests: "TestF1_17",
@@ -25,7 +25,7 @@ var roster = []Mutant{
 		Packages: rosterTests, Tests: "TestMergeLaws",
 	},
 	{
-		Name: "roster-half-is-a-majority", Rule: "nothing is decided without strictly more than half of the storing nodes (protocol B.3, F.1 18)",
+		Name: "roster-half-is-a-majority", Rule: "nothing is decided without strictly more than half of the storing nodes (protocol B.3, F1.18)",
 		File: "internal/roster/member.go", Old: "return 2*met > all", New: "return 2*met >= all",
 		Packages: rosterTests, Tests: "TestF1_18",
 	},

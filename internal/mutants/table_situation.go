@@ -9,7 +9,7 @@ var situation = []Mutant{
 		Packages: situationTests, Tests: "TestModesFollow|TestHalf",
 	},
 	{
-		Name: "situation-cameras-count", Rule: "all majorities count storing members (protocol 0)",
+		Name: "situation-cameras-count", Rule: "all majorities count storing members (protocol 0.6)",
 		File: "internal/situation/modes.go", Old: "if all == 0 {", New: "if true {",
 		Packages: situationTests, Tests: "TestModesFollow|TestHalf",
 	},

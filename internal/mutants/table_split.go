@@ -4,12 +4,12 @@ const splitTests = "./internal/split"
 
 var split = []Mutant{
 	{
-		Name: "split-one-way-link-counts", Rule: "a link that one end denies is none (protocol E.1, F.2 9)",
+		Name: "split-one-way-link-counts", Rule: "a link that one end denies is none (protocol E.3, F2.9)",
 		File: "internal/split/graph.go", Old: "if g.doubts(a, b) || g.doubts(b, a) {", New: "if g.doubts(a, b) && g.doubts(b, a) {",
 		Packages: splitTests, Tests: "TestF1_27",
 	},
 	{
-		Name: "split-suspect-is-linked", Rule: "a suspect member has no direct link (protocol E.1)",
+		Name: "split-suspect-is-linked", Rule: "a suspect member has no direct link (protocol E.3)",
 		File: "internal/split/graph.go", Old: "return !g.direct[b]", New: "return false",
 		Packages: splitTests, Tests: "TestF1_27",
 	},
@@ -19,7 +19,7 @@ var split = []Mutant{
 		Packages: splitTests, Tests: "TestComponent",
 	},
 	{
-		Name: "split-no-relays", Rule: "a component is what is reached, relays allowed (protocol E.1)",
+		Name: "split-no-relays", Rule: "a component is what is reached, relays allowed (protocol E.3)",
 		File: "internal/split/graph.go", Old: "i < len(found) && len(rest) > 0", New: "i < 1 && len(rest) > 0",
 		Packages: splitTests, Tests: "TestF1_27",
 	},
@@ -44,27 +44,27 @@ var split = []Mutant{
 		Packages: splitTests, Tests: "TestComponent|TestBridge",
 	},
 	{
-		Name: "split-row-unbounded", Rule: "a row lists 64 members at most (protocol E.1)",
+		Name: "split-row-unbounded", Rule: "a row lists 64 members at most (protocol E.3)",
 		File: "internal/split/graph.go", Old: "if len(ids) > MaxExceptions {", New: "if len(ids) > 2*MaxExceptions {",
 		Packages: splitTests, Tests: "TestNewRow",
 	},
 	{
-		Name: "split-cold-start-suspects", Rule: "who was never met is not lost (F.1 18)",
+		Name: "split-cold-start-suspects", Rule: "who was never met is not lost (F1.18)",
 		File: "internal/split/verdict.go", Old: "if r == nil {\n\t\treturn false\n\t}", New: "if r == nil {\n\t\tr = &member{since: w.now}\n\t\tw.met[m.ID] = r\n\t}",
 		Packages: splitTests, Tests: "TestColdStart|TestSituation",
 	},
 	{
-		Name: "split-losses-of-any-time", Rule: "only losses close to each other speak for a cut (protocol E.1)",
+		Name: "split-losses-of-any-time", Rule: "only losses close to each other speak for a cut (protocol E.3)",
 		File: "internal/split/situation.go", Old: "at-times[first] > w.par.Window", New: "false",
 		Packages: splitTests, Tests: "TestSituation",
 	},
 	{
-		Name: "split-one-loss-is-a-cut", Rule: "at least two members must be lost (protocol E.1)",
+		Name: "split-one-loss-is-a-cut", Rule: "at least two members must be lost (protocol E.3)",
 		File: "internal/split/situation.go", Old: "n >= max(2, (all+4)/5)", New: "n >= (all+4)/5",
 		Packages: splitTests, Tests: "TestSituation",
 	},
 	{
-		Name: "split-a-fifth-rounded-down", Rule: "at least 20 % of the roster must be lost (protocol E.1)",
+		Name: "split-a-fifth-rounded-down", Rule: "at least 20 % of the roster must be lost (protocol E.3)",
 		File: "internal/split/situation.go", Old: "n >= max(2, (all+4)/5)", New: "n >= max(2, all/5)",
 		Packages: splitTests, Tests: "TestSituation",
 	},
@@ -74,7 +74,7 @@ var split = []Mutant{
 		Packages: splitTests, Tests: "TestSituation",
 	},
 	{
-		Name: "split-part-of-a-zone", Rule: "the whole zone must be lost (protocol E.1)",
+		Name: "split-part-of-a-zone", Rule: "the whole zone must be lost (protocol E.3)",
 		File: "internal/split/situation.go", Old: "|| t.lost+t.unmet < t.all {", New: "{",
 		Packages: splitTests, Tests: "TestSituation",
 	},
@@ -99,32 +99,32 @@ var split = []Mutant{
 		Packages: splitTests, Tests: "TestEvidence|TestF2_09",
 	},
 	{
-		Name: "split-boot-ignored", Rule: "a changed boot is a restart (protocol E.1, F.1 27)",
+		Name: "split-boot-ignored", Rule: "a changed boot is a restart (protocol E.3, F1.27)",
 		File: "internal/split/verdict.go", Old: "case life.Boot == r.boot && r.ranUntilBack(life):", New: "case r.ranUntilBack(life):",
 		Packages: splitTests, Tests: "TestVerdict",
 	},
 	{
-		Name: "split-restart-unseen-in-the-report", Rule: "a changed boot is a restart (protocol E.1, F.1 27)",
+		Name: "split-restart-unseen-in-the-report", Rule: "a changed boot is a restart (protocol E.3, F1.27)",
 		File: "internal/split/verdict.go", Old: "case life.Boot > r.boot && life.At-life.Uptime <= r.backAt:", New: "case false:",
 		Packages: splitTests, Tests: "TestF1_27",
 	},
 	{
-		Name: "split-restart-unseen-in-the-view", Rule: "a changed boot is a restart (protocol E.1, F.1 27)",
+		Name: "split-restart-unseen-in-the-view", Rule: "a changed boot is a restart (protocol E.3, F1.27)",
 		File: "internal/split/verdict.go", Old: "case boot > r.boot && now-r.backAt <= lead:", New: "case boot > r.boot && now < 0:",
 		Packages: splitTests, Tests: "TestVerdict",
 	},
 	{
-		Name: "split-restart-after-return-blamed", Rule: "a restart after the return does not explain the outage (F.1 27)",
+		Name: "split-restart-after-return-blamed", Rule: "a restart after the return does not explain the outage (F1.27)",
 		File: "internal/split/verdict.go", Old: "case life.Boot > r.boot && life.At-life.Uptime <= r.backAt:", New: "case life.Boot > r.boot:",
 		Packages: splitTests, Tests: "TestF1_27",
 	},
 	{
-		Name: "split-boot-after-return-blamed", Rule: "a boot counter that grows after the return does not explain the outage (F.1 27)",
+		Name: "split-boot-after-return-blamed", Rule: "a boot counter that grows after the return does not explain the outage (F1.27)",
 		File: "internal/split/verdict.go", Old: "case boot > r.boot && now-r.backAt <= lead:", New: "case boot > r.boot:",
 		Packages: splitTests, Tests: "TestF1_27",
 	},
 	{
-		Name: "split-old-report-counts", Rule: "only a report made after the return proves that the process ran (protocol E.1, F.1 27)",
+		Name: "split-old-report-counts", Rule: "only a report made after the return proves that the process ran (protocol E.3, F1.27)",
 		File: "internal/split/verdict.go", Old: "case life.Boot == r.boot && r.ranUntilBack(life):", New: "case life.Boot == r.boot:",
 		Packages: splitTests, Tests: "TestF1_27",
 	},
@@ -134,7 +134,7 @@ var split = []Mutant{
 		Packages: splitTests, Tests: "TestVerdict",
 	},
 	{
-		Name: "split-report-from-before-the-return", Rule: "a report that came before the return proves nothing (F.1 27)",
+		Name: "split-report-from-before-the-return", Rule: "a report that came before the return proves nothing (F1.27)",
 		File: "internal/split/verdict.go", Old: "life.At >= r.backAt-lead && ", New: "",
 		Packages: splitTests, Tests: "TestVerdict",
 	},
@@ -164,7 +164,7 @@ var split = []Mutant{
 		Packages: splitTests, Tests: "TestVerdict",
 	},
 	{
-		Name: "split-row-taken-back-late", Rule: "a row does not call a link broken for longer than it must (protocol E.1)",
+		Name: "split-row-taken-back-late", Rule: "a row does not call a link broken for longer than it must (protocol E.3)",
 		File: "internal/split/doubts.go", Old: "pause := takeBackPause", New: "pause := rowPause",
 		Packages: splitTests, Tests: "TestRowsKeepTheirPace",
 	},

@@ -8,7 +8,7 @@ const (
 
 var witness = []Mutant{
 	{
-		Name: "witness-one-is-enough", Rule: "Witnesses nodes must have failed to reach a member (faults 6)",
+		Name: "witness-one-is-enough", Rule: "Witnesses nodes must have failed to reach a member (protocol E.1)",
 		File: fileWitness, Old: "return max(min(Witnesses, alive), 1)", New: "return 1",
 		Packages: detectTests + " " + meshTests, Tests: "TestEnough|TestConfirm",
 	},
@@ -78,12 +78,12 @@ var witness = []Mutant{
 		Packages: meshTests, Tests: "TestConfirmOfABrokenLink",
 	},
 	{
-		Name: "witness-unreachable-not-reported", Rule: "every change of the reach row is reported (protocol E.1)",
+		Name: "witness-unreachable-not-reported", Rule: "every change of the reach row is reported (protocol E.3)",
 		File: "internal/detect/detector.go", Old: "if cut := m.unreachable(&d.par); cut != m.cut {", New: "if cut := m.unreachable(&d.par); cut && !m.cut {",
 		Packages: detectTests, Tests: "TestRandomEvents",
 	},
 	{
-		Name: "heal-without-witnesses", Rule: "before data move others must have failed to reach the member (faults 6)",
+		Name: "heal-without-witnesses", Rule: "before data move others must have failed to reach the member (protocol E.1)",
 		File: fileHeal, Old: "if h.confirmed(id) {", New: "if true {",
 		Packages: pkgReplicate + " " + replicaTests, Tests: "TestHealerAsks|TestWhatOthersReach|TestNothingIsReplaced",
 	},

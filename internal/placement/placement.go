@@ -1,5 +1,5 @@
 // Package placement maps shards to the nodes that should hold them (protocol
-// B.1). The result is a pure function of the set of nodes: not of their
+// B.4 in internal/README.md). The result is a pure function of the set of nodes: not of their
 // order, not of who is alive, not of how the set came about, and the same on
 // every architecture (integers only).
 //

@@ -1,5 +1,5 @@
 // Package purge decides when the record of a delete may go for good. It is the
-// pure core of section A.7 of the protocol.
+// pure core of what internal/README.md says in protocol A.7 and A.8.
 //
 // A tomb that one store forgets while another still holds, or carries, the
 // value it had deleted lets that value come back. How long such a copy may

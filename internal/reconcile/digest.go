@@ -11,7 +11,7 @@ import (
 type Hasher struct{ k0, k1 uint64 }
 
 // NewHasher returns the hasher for a shard, whose key is derived from the
-// mesh secret and the shard's number.
+// MeshID and the shard's number (protocol D.1).
 func NewHasher(key [16]byte) Hasher {
 	return Hasher{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])}
 }

@@ -1,10 +1,10 @@
 // Package reconcile decides what one store does with one key: how a client
 // write becomes a dot, how a record from elsewhere is taken in, what a reader
-// is shown. It is the pure core of section A of the protocol: time and
-// randomness are arguments, nothing is read or written here.
+// is shown. It is the pure core of what internal/README.md says in protocol A: time
+// and randomness are arguments, nothing is read or written here.
 //
 // It also holds the hashes, digests and sketches by which two stores find out
-// in which records they differ (section D).
+// in which records they differ (protocol D).
 //
 // # Duties of the caller
 //

@@ -1,8 +1,8 @@
 // Package replicate decides where copies of an item go: who is sent a write,
 // who keeps it for a home that is down, when the client is told, what a read
 // may conclude from its replies, and what two stores exchange to become
-// equal. It is the pure core of section B.2 and B.3 of the protocol: step
-// machines that take events and return effects.
+// equal. It is the pure core of what internal/README.md says in protocol B.2, B.3,
+// B.5 and D.3: step machines that take events and return effects.
 //
 // Times are readings of a clock that never goes back (time since the process
 // started, say). No machine here may be used concurrently.

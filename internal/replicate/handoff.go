@@ -30,7 +30,7 @@ type HandoffStep struct {
 // Handoff brings what a store holds of a unit to the homes of the unit, and
 // lets go of it: this store was a home before the roster changed, or stood in
 // for one. A record goes only when every home has said that it holds it as it
-// is here, or has acknowledged it (F.1 15). Whatever is interrupted is begun
+// is here, or has acknowledged it (F1.15). Whatever is interrupted is begun
 // anew: what has gone by then is not looked at again.
 type Handoff struct {
 	homes []view.NodeID // to bring it to; those in reach

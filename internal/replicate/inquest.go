@@ -8,7 +8,7 @@ import (
 
 // inquest is what other nodes said of a store that is down here for long enough
 // to be replaced. The word of one store alone, however long it holds, may be that
-// of a bad link (faults 6).
+// of a bad link (protocol E.1).
 type inquest struct {
 	said  view.Witnesses // the last answer; zero: none yet
 	at    time.Duration  // when it came

@@ -1,4 +1,5 @@
-// Package roster holds who belongs to the mesh, alive or not (protocol B.1).
+// Package roster holds who belongs to the mesh, alive or not (protocol B.1 in
+// internal/README.md).
 //
 // A Roster is a state-based CRDT: a map from NodeID to Entry that merges
 // entry by entry, each part of an entry by a maximum:

@@ -17,7 +17,7 @@ type Oracle struct {
 	unsynced map[version.Dot]bool
 	lost     map[string]int             // copies of a key that were destroyed on purpose
 	gone     map[string]version.Context // of a key: what was purged
-	cloned   bool                       // dots may have been given out twice, see F.2 13
+	cloned   bool                       // dots may have been given out twice, see F2.13
 	stands   map[ackedKey]purge.Round   // the last round that a store has acknowledged, or caught up with
 	commits  int
 	reads    int

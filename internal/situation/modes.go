@@ -16,7 +16,7 @@ type Facts struct {
 func (f Facts) alone() bool { return f.Component <= 1 && f.Roster > 1 }
 
 // minority counts all members where none stores, as elections do
-// (protocol E.2).
+// (protocol E.2.2).
 func (f Facts) minority() bool {
 	all, here := f.Storing, f.StoringHere
 	if all == 0 {

@@ -1,7 +1,7 @@
 // Package split decides what a node makes of a cut in the network: who still
 // hangs together with it, whether a cut is likely, and, when a lost node is
 // back, whether it had been cut off or had been restarted. It is the pure core
-// of section E.1 of the protocol.
+// of what internal/README.md says in protocol E.3.
 //
 // # The reach graph
 //
@@ -33,7 +33,7 @@
 // lost: a node that starts first, or alone, suspects nothing. They count in the
 // roster.
 //
-// The protocol says that the lost set equals a zone. Here it must contain one:
+// The lost set need not equal a zone, it must contain one:
 // in a mesh of a thousand devices one is always broken somewhere, and would hide
 // every cut. A zone of which only one member was lost is no evidence: a dead
 // node looks the same. Neither is the empty zone, which is no place.
@@ -58,7 +58,7 @@
 //   - Take a row that lists this node, or is isolated, as a reason to probe its
 //     sender: rows are right only about those who were tried.
 //   - Send the own row to whoever was just met, changed or not, beside what
-//     protocol E.1 says of changes; and with it the report.
+//     protocol E.3 says of changes; and with it the report.
 //   - Keep a member in the own row for a suspicion time after gossip has given it
 //     up: others may hear of it later, and would take it as reached from here.
 package split

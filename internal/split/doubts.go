@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// rowPause is the least time between two rows of a node (protocol E.1), but for
+	// rowPause is the least time between two rows of a node (protocol E.3), but for
 	// one of at least twice the length, of which there can be few, and for one that
 	// only takes back what the last said: whoever is listed takes itself as cut off,
 	// and may come to lead alone.
