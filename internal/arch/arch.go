@@ -19,11 +19,13 @@ import (
 // module is the path of the module whose rules these are.
 const module = "github.com/skeinmesh/skein"
 
-// Repo is the source of the module, nested modules left out.
+// Repo is the source of the module. Of nested modules it knows the directories.
 type Repo struct {
-	Root  []string // names of the entries at the top
-	Files []*File  // every .go file, sorted by path
-	fset  *token.FileSet
+	Root   []string          // names of the entries at the top
+	Files  []*File           // every .go file, sorted by path
+	Docs   map[string]string // the map and its picture, by path
+	Nested []string          // directories of nested modules
+	fset   *token.FileSet
 }
 
 // File is one parsed Go file.
@@ -66,23 +68,29 @@ func Load() (*Repo, error) {
 		dir = parent
 	}
 	sources := map[string]string{}
+	var nested []string
 	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || name == dir {
 			return err
 		}
 		if d.IsDir() {
-			hidden := strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"
-			if hidden || exists(filepath.Join(name, "go.mod")) {
+			if strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" {
+				return filepath.SkipDir
+			}
+			if exists(filepath.Join(name, "go.mod")) {
+				rel, _ := filepath.Rel(dir, name)
+				nested = append(nested, filepath.ToSlash(rel))
 				return filepath.SkipDir
 			}
 			return nil
 		}
-		if !strings.HasSuffix(name, ".go") {
+		rel, _ := filepath.Rel(dir, name)
+		rel = filepath.ToSlash(rel)
+		if !strings.HasSuffix(rel, ".go") && rel != mapPath && rel != picturePath {
 			return nil
 		}
 		text, err := os.ReadFile(name)
-		rel, _ := filepath.Rel(dir, name)
-		sources[filepath.ToSlash(rel)] = string(text)
+		sources[rel] = string(text)
 		return err
 	})
 	if err != nil {
@@ -92,6 +100,7 @@ func Load() (*Repo, error) {
 	if err != nil {
 		return nil, err
 	}
+	repo.Nested = nested
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		repo.Root = append(repo.Root, e.Name())
@@ -106,8 +115,12 @@ func exists(name string) bool {
 
 // Parse makes a Repo of source texts by path.
 func Parse(sources map[string]string) (*Repo, error) {
-	r := &Repo{fset: token.NewFileSet()}
+	r := &Repo{Docs: map[string]string{}, fset: token.NewFileSet()}
 	for name, text := range sources {
+		if !strings.HasSuffix(name, ".go") {
+			r.Docs[name] = text
+			continue
+		}
 		tree, err := parser.ParseFile(r.fset, name, text, parser.ParseComments)
 		if err != nil {
 			return nil, err

@@ -17,6 +17,8 @@ var rules = []struct {
 	{"Fits", Fits},
 	{"Numbers", Numbers},
 	{"Decoders", Decoders},
+	{"References", References},
+	{"Map", Map},
 }
 
 // TestRepository holds the repository to every rule.

@@ -270,3 +270,62 @@ func decoderCount() {}
 		{"other packages", one("internal/roster/a.go", "package roster\nfunc decodeX() {}"), nil},
 	})
 }
+
+// cite is a file whose comment is the text, beside a small map. In the text ~ stands
+// for a dot and _ for nothing: the strings here are held to the rule themselves.
+func cite(text string) map[string]string {
+	plain := strings.NewReplacer("~", ".", "_", "").Replace
+	return map[string]string{
+		mapPath:     plain("### A Items\n\n#### A~4 Put\n\n- **A~5~1** A dot.\n- **L_1** A voter.\n\n| F1~5 | text | tests |\n"),
+		"mesh/a.go": "package mesh\n// " + plain(text) + "\nvar a = 1",
+	}
+}
+
+func TestReferencesRule(t *testing.T) {
+	inString := cite("")
+	inString["mesh/a.go"] = "package mesh\nvar a = \"F1" + ".6\""
+	inMap := map[string]string{mapPath: "#### A" + ".4 Put\n\nSee A" + ".4 and B" + ".3, in 1.5 s.\n"}
+	check(t, References, []example{
+		{"in the map itself", inMap, []string{"README.md: cites B" + ".3"}},
+		{"all there", cite("See protocol A~4, A~5~1 and F1~5; protocol A; L_1."), nil},
+		{"no such section", cite("See protocol B~3."), []string{"a.go:2: cites B" + ".3"}},
+		{"no such rule of a section", cite("See protocol A~5~2."), []string{"cites A" + ".5.2"}},
+		{"further down a list", cite("(protocol A~4, C~2, F1~9)"), []string{"cites C" + ".2", "cites F1" + ".9"}},
+		{"over the end of a line", cite("See (protocol\n// B~1)."), []string{"a.go:2: cites B" + ".1"}},
+		{"law", cite("holds by L_4"), []string{"cites L" + "4"}},
+		{"in a string", inString, []string{"a.go:2: cites F1" + ".6"}},
+		{"without the word", cite("A put (A~4) wins."), []string{"is no reference"}},
+		{"other documents", cite("See fau_lts 6."), []string{"is no reference"}},
+		{"older forms", cite("It holds (F~1 22)."), []string{"is no reference"}},
+		{"figures", cite("Waits (0.25 s), or 0.5 s of 1.5; level L of F."), nil},
+	})
+}
+
+func TestMapRule(t *testing.T) {
+	picture := ""
+	for _, l := range lines {
+		picture += fmt.Sprintf("<g id=%q><text>%s</text></g>\n", l.name, l.name)
+	}
+	drawn := strings.Replace(picture, "<text>bytes</text>", `<text class="package" x="1">internal/wire</text>`, 1)
+	repo := func(picture, row string) map[string]string {
+		return map[string]string{
+			picturePath: picture, mapPath: "| F1.5 | text | " + row + " |\n",
+			"internal/wire/a_test.go": "package wire\nfunc TestF1_05_Words(t *testing.T) {}",
+		}
+	}
+	named := "`TestF1_05_Words` in internal/wire"
+	check(t, Map, []example{
+		{"the same", repo(drawn, named), nil},
+		{"not drawn", repo(picture, named), []string{`internal/wire is not drawn on the line "bytes"`}},
+		{"on another line", repo(strings.Replace(picture, "<text>effects</text>", `<text class="package">internal/wire</text>`, 1), named),
+			[]string{`internal/wire is drawn on the line "effects"`, "internal/wire is not drawn"}},
+		{"not built", repo(strings.Replace(drawn, "<text>public</text>", `<text class="package">mesh</text>`, 1), named), []string{"mesh is drawn"}},
+		{"a line too few", repo(strings.Replace(drawn, `<g id="wiring">`, `<g id="wires">`, 1), named), []string{"the lines are"}},
+		{"test without mention", repo(drawn, "no test: not built"), []string{"F1.5 does not name TestF1_05_Words"}},
+		{"mention without test", repo(drawn, named+", `TestF1_05_More`"), []string{"F1.5 names TestF1_05_More"}},
+		{"another number's test", repo(drawn, named+", `TestF1_06_Words`"), []string{"F1.5 names TestF1_06_Words"}},
+		{"neither test nor reason", map[string]string{picturePath: picture, mapPath: "| F2.4 | text | later |\n"}, []string{"F2.4 names no test"}},
+		{"file that is gone", map[string]string{picturePath: picture, mapPath: "read `mesh/gone.go`, `put.go` and `internal/wire/a.go`"}, []string{"names mesh/gone.go", "names internal/wire/a.go"}},
+		{"test without row", map[string]string{picturePath: drawn, mapPath: "", "internal/wire/a_test.go": repo("", "")["internal/wire/a_test.go"]}, []string{"F1.5 has tests and no row"}},
+	})
+}
