@@ -79,7 +79,8 @@ func TestConfirmOfAKilledNode(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second) // what was heard of it before proves nothing any more
 		w.boxes[4].kill()
-		for _, wait := range []time.Duration{0, time.Minute, time.Hour} {
+		// At once is when what it has sent has arrived: that is heard from it.
+		for _, wait := range []time.Duration{100 * time.Millisecond, time.Minute, time.Hour} {
 			time.Sleep(wait)
 			for _, n := range w.running() {
 				if got := confirm(t, n, x); !got.Confirmed || got.Failed != 3 || got.Need != 3 || got.Reached != 0 || got.By != nil {
