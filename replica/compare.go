@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
-	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -36,7 +35,8 @@ func (s *Store) shardsOf(b *bucket) int {
 	return s.shards
 }
 
-// compare makes this store and a peer equal in all that both are homes of. Shards
+// compare makes this store and a peer equal in all that both are homes of: without an
+// error nothing that one of them had when it began is missing at the other. Shards
 // in which one of the two lags behind a purge, or for which the disk here has no
 // room, are left out, and the error tells of them.
 func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
@@ -46,7 +46,7 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 		return err
 	}
 	left := make(map[slice]error)
-	common, settled, err := s.compareBuckets(ctx, lay, peer, left)
+	common, unlike, err := s.compareBuckets(ctx, lay, peer, left)
 	if err != nil {
 		return err
 	}
@@ -56,22 +56,26 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 		}
 	}
 	s.stats.compared.Add(1)
-	for i, at := range common {
+	for _, at := range common {
 		equal := but(at, left)
 		if len(equal) == 0 {
 			continue
 		}
-		if settled[i] {
-			s.madeEqual(ctx, lay, losses, peer, equal, theirs.seasoned[at[0].bucket])
-		}
+		s.madeEqual(ctx, lay, losses, peer, equal, theirs.seasoned[at[0].bucket])
 		s.synced.note(at[0].bucket, peer, s.since())
 	}
 	s.consulted(ctx, lay, losses, peer, theirs, left)
 	for at, why := range left {
 		return fmt.Errorf("replica: compare with %v: %d shards are left out, shard %d among them: %w", peer, len(left), at.shard, why)
 	}
+	if len(unlike) > 0 {
+		return fmt.Errorf("replica: compare with %v: shard %d and %d more: %w", peer, unlike[0].shard, len(unlike)-1, errUnlike)
+	}
 	return nil
 }
+
+// errUnlike: after all that differed was to be moved some of it differs.
+var errUnlike = errors.New("not equal after the exchange")
 
 // but returns the slices that are not among others.
 func but(at []slice, others map[slice]error) []slice {
@@ -80,14 +84,12 @@ func but(at []slice, others map[slice]error) []slice {
 
 // compareBuckets makes this store and a peer equal in the shards that both are to
 // have, and returns these, bucket by bucket. Whole buckets are compared first:
-// peers that are equal, as they mostly are, find that out for a few bytes. Not
-// settled is a bucket of which only the shards were looked at that differed for
-// longer than a write is under way.
-func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeID, left map[slice]error) (common [][]slice, settled []bool, err error) {
+// peers that are equal, as they mostly are, find that out for a few bytes. unlike are
+// shards that have not become equal, for no write that would explain it.
+func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeID, left map[slice]error) (common [][]slice, unlike []slice, err error) {
 	for _, b := range s.buckets.list() {
 		if at := s.shared(lay, b, s.id, peer); len(at) > 0 {
 			common = append(common, at)
-			settled = append(settled, true)
 		}
 	}
 	m, err := s.askSums(ctx, lay, peer, common, s.stampSum())
@@ -97,29 +99,89 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 			m, err = s.askSums(ctx, lay, peer, common, 0)
 		}
 	}
-	var before map[int][]int // by bucket; nil: looked at once
-	if err == nil && len(m.Differ) > 0 && s.busy() && !s.unready(lay) {
-		before = make(map[int][]int)
-		for _, d := range m.Differ {
-			before[d.Place] = replicate.Unequal(s.digests.marks(common[d.Place], 0), d.Marks)
-		}
-		if err = sleep(ctx, writeTime); err == nil {
-			m, err = s.askSums(ctx, lay, peer, common, 0)
+	if err != nil || len(m.Differ) == 0 {
+		return common, nil, err
+	}
+	var open [][]slice
+	for _, d := range m.Differ {
+		open = append(open, common[d.Place])
+	}
+	if s.busy() && !s.unready(lay) {
+		unlike, err = s.exchangeLasting(ctx, lay, peer, slices.Concat(open...), left)
+		return common, unlike, err
+	}
+	for i, at := range open {
+		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left}, &m.Differ[i]); err != nil {
+			return common, nil, err
 		}
 	}
-	for i := 0; err == nil && i < len(m.Differ); i++ {
-		d := &m.Differ[i]
-		c := &comparison{lay: lay, peer: peer, units: common[d.Place], left: left}
-		if before != nil {
-			settled[d.Place] = false
-			c.units = c.some(replicate.Lasting(before[d.Place], s.digests.marks(c.units, 0), d.Marks))
-			c.differ, d = true, nil
-		}
-		if len(c.units) > 0 {
-			err = s.exchange(ctx, c, d)
+	if m, err = s.askSums(ctx, lay, peer, open, 0); err != nil {
+		return common, nil, err
+	}
+	var differ []slice
+	for _, d := range m.Differ {
+		differ = append(differ, open[d.Place]...)
+	}
+	unlike, err = s.unlike(ctx, peer, differ, left)
+	return common, unlike, err
+}
+
+// exchangeLasting is what is done while clients write: to read whole shards for writes
+// under way would go on for as long as they do. It goes by digests, not by a byte of
+// each: what differs in no such byte, and is not written, would not be found for as long.
+func (s *Store) exchangeLasting(ctx context.Context, lay *layout, peer view.NodeID, at []slice, left map[slice]error) (unlike []slice, err error) {
+	lasting, _, err := s.lasting(ctx, peer, at)
+	if err != nil {
+		return nil, err
+	}
+	for _, at := range byBucket(lasting) {
+		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left, differ: true}, nil); err != nil {
+			return nil, err
 		}
 	}
-	return common, settled, err
+	return s.unlike(ctx, peer, lasting, left)
+}
+
+// unlike looks at slices again that were exchanged. All that both stores had before is
+// at both now: what differs has been written since. Slices that differ and were not
+// written are returned.
+func (s *Store) unlike(ctx context.Context, peer view.NodeID, at []slice, left map[slice]error) ([]slice, error) {
+	_, still, err := s.lasting(ctx, peer, at)
+	return but(still, left), err
+}
+
+// lasting returns those of the slices that are not equal for longer than a write is
+// under way. The others were equal at some moment since it was called. still are those
+// of them that were not written here meanwhile.
+func (s *Store) lasting(ctx context.Context, peer view.NodeID, at []slice) (lasting, still []slice, err error) {
+	first, err := s.differing(ctx, peer, at)
+	if err != nil || len(first) == 0 {
+		return nil, nil, err
+	}
+	then := make([]reconcile.Digest, len(first))
+	for i, place := range first {
+		lasting = append(lasting, at[place])
+		then[i], _, _ = s.digests.get(at[place])
+	}
+	if err := sleep(ctx, writeTime); err != nil {
+		return nil, nil, err
+	}
+	second, err := s.differing(ctx, peer, lasting)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, place := range second {
+		a := lasting[place]
+		if now, _, _ := s.digests.get(a); now == then[place] {
+			still = append(still, a)
+		}
+		second[i] = first[place]
+	}
+	lasting = lasting[:0]
+	for _, place := range second {
+		lasting = append(lasting, at[place])
+	}
+	return lasting, still, nil
 }
 
 // sleep waits, or ends with ctx.

@@ -51,7 +51,9 @@
 // keeps for those that are not; where nobody is there to take it the node stays.
 // A member that will not come back must be given up by an operator
 // (mesh.Node.Evict), or be replaced by a new disk under its name. Health tells,
-// shard by shard, how all this stands.
+// shard by shard, how all this stands. What came back, was filled again or has missed
+// a write is compared with until the digests are equal; before that Health counts
+// the shards as syncing.
 //
 // # Data of a former identity
 //

@@ -94,26 +94,39 @@ func (s *Store) exchange(ctx context.Context, c *comparison, known *wire.BucketD
 }
 
 func (s *Store) stepDigests(ctx context.Context, c *comparison, step replicate.Step) error {
-	var differ []int
-	for part := range slices.Chunk(step.Units, digestBatch) {
-		sums := make([]wire.Sum, len(part))
-		for i, u := range part {
-			total, err := s.total(ctx, c.units[u:u+1])
-			if err != nil {
-				return err
-			}
-			sums[i] = wireSum(c.units[u], total)
-		}
-		got, err := s.askDigests(ctx, c.peer, sums)
-		if err != nil {
-			return err
-		}
-		for _, i := range got {
-			differ = append(differ, part[i])
-		}
+	differ, err := s.differing(ctx, c.peer, c.some(step.Units))
+	if err != nil {
+		return err
+	}
+	for i, at := range differ {
+		differ[i] = step.Units[at]
 	}
 	c.core.Differ(differ)
 	return nil
+}
+
+// differing returns of which of the slices, by their places, the digests here and at a
+// peer differ.
+func (s *Store) differing(ctx context.Context, peer view.NodeID, at []slice) (differ []int, err error) {
+	for from := 0; from < len(at); from += digestBatch {
+		part := at[from:min(from+digestBatch, len(at))]
+		sums := make([]wire.Sum, len(part))
+		for i, a := range part {
+			total, err := s.total(ctx, []slice{a})
+			if err != nil {
+				return nil, err
+			}
+			sums[i] = wireSum(a, total)
+		}
+		got, err := s.askDigests(ctx, peer, sums)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range got {
+			differ = append(differ, from+i)
+		}
+	}
+	return differ, nil
 }
 
 // askDigests returns which of the sums differ at the peer.

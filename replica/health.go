@@ -11,7 +11,6 @@ import (
 
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
-	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -64,8 +63,8 @@ type ShardHealth struct {
 	// Copies is how many homes and stand-ins are in contact, this store
 	// included. Whether they have all of it, Synced tells, and their own Health.
 	Copies int
-	// Syncing says that this store has not yet compared with enough of the
-	// others to tell what does not exist.
+	// Syncing says that the homes in contact are not known to be equal, see
+	// Status.Syncing.
 	Syncing bool
 	// Hints is how many copies are kept here for homes that were down.
 	Hints int
@@ -124,10 +123,11 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	}
 	lay := s.layout.Load()
 	former := make(map[slice]bool)
-	hints, err := s.hintsBySlice(ctx)
+	syncing, hints, err := s.syncing(ctx, lay)
 	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
 		return h, s.diskError("health", err)
 	}
+	h.Syncing = len(syncing)
 	left, _, err := s.leftover(ctx, lay)
 	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
 		return h, s.diskError("health", err)
@@ -149,7 +149,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		for shard := range s.shardsOf(b) {
 			at := slice{b.id, shard}
 			if sh := s.shardHealth(lay, b, at); sh.Role != "" || hints[at] > 0 || former[at] {
-				if sh.Hints = hints[at]; sh.Role == "" {
+				if sh.Hints, sh.Syncing = hints[at], syncing[at]; sh.Role == "" {
 					sh.Role = "former home"
 				}
 				h.Shards = append(h.Shards, sh)
@@ -163,27 +163,12 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	return h, nil
 }
 
-// hintsBySlice counts the records that are kept for others.
-func (s *Store) hintsBySlice(ctx context.Context) (map[slice]int, error) {
-	out := make(map[slice]int)
-	lower, upper := wire.IndexRange(wire.IndexHint, 0)
-	err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
-		if _, record, ok := wire.ParseIndexKey(k); ok {
-			if at, ok := placeOf(record); ok {
-				out[at.slice]++
-			}
-		}
-		return nil
-	})
-	return out, err
-}
-
 func (s *Store) shardHealth(lay *layout, b *bucket, at slice) ShardHealth {
 	rt := lay.route(b, at.shard)
 	h := ShardHealth{Bucket: b.def.Name, Shard: at.shard, Homes: slices.Clone(rt.order[:rt.homes])}
 	switch {
 	case rt.isHome(s.id):
-		h.Role, h.Syncing = "home", !b.ready.absent(at.shard)
+		h.Role = "home"
 	case lay.keeps(b, at.shard, s.id):
 		h.Role = "stand-in"
 	}

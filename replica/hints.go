@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,9 @@ type hints struct {
 	kick    chan struct{}
 	added   chan struct{}
 	lagging atomic.Bool // some were left out because this store has to catch up with a purge first
+
+	mu   sync.Mutex
+	owed replicate.Doubts // whom what is kept here has not reached since they came, or were silent
 }
 
 func newHints(s *Store) *hints {
@@ -50,6 +54,25 @@ func (h *hints) wake() { signal(h.kick) }
 // Every commit that adds a hint calls for it, or a hint whose target was there
 // all the time, and only silent when it mattered, would have nothing to wake it.
 func (h *hints) later() { signal(h.added) }
+
+// owe notes that what is kept for these stores, in contact, did not reach them in time.
+func (h *hints) owe(targets ...view.NodeID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, id := range targets {
+		h.owed.Raise(id, h.s.since())
+	}
+}
+
+// isOwed tells whether what is kept for a store is more than writes under way. What is
+// kept for one that is out of contact waits for it, what was for one that is gone
+// belongs to the homes now.
+func (h *hints) isOwed(lay *layout, target view.NodeID) bool {
+	in, belongs := lay.inMesh[target]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !belongs || in && h.owed.Has(target)
+}
 
 // signal wakes the one who waits on ch, which has capacity 1.
 func signal(ch chan struct{}) {
@@ -122,6 +145,9 @@ func (h *hints) targets(ctx context.Context) ([]view.NodeID, error) {
 // deliverAll goes through the hints once. left is true if some remain that
 // could be delivered now.
 func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
+	h.mu.Lock()
+	owed := h.owed.Events()
+	h.mu.Unlock()
 	targets, err := h.targets(ctx)
 	if err != nil {
 		return true, err
@@ -131,6 +157,7 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 		in, known := h.s.layout.Load().inMesh[target]
 		switch {
 		case known && !in:
+			delete(owed, target)
 			continue // it will be back, and its return wakes us
 		case known:
 			_, err = h.deliver(ctx, target, false, h.toTarget)
@@ -140,10 +167,23 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 			_, err = h.deliver(ctx, target, false, h.toHomes)
 		}
 		if err != nil {
+			delete(owed, target)
 			errs = append(errs, err)
 		}
 	}
+	if !h.lagging.Load() {
+		h.settleOwed(owed)
+	}
 	return len(errs) > 0, errors.Join(errs...)
+}
+
+// settleOwed notes that all that was kept for these stores has reached them.
+func (h *hints) settleOwed(events map[view.NodeID]uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, event := range events {
+		h.owed.Settle(id, event)
+	}
 }
 
 // kept is a record that is kept for a store.

@@ -272,10 +272,11 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 // putOp drives one write's core. Events come from the committing goroutine and
 // from the lanes; nothing blocks under the lock.
 type putOp struct {
-	s   *Store
-	q   *request
-	at  place
-	end func() // called when the result is known, by whoever has the last word
+	s    *Store
+	q    *request
+	at   place
+	end  func()        // called when the result is known, by whoever has the last word
+	away []view.NodeID // homes that were not there when it began
 
 	mu    sync.Mutex
 	core  *replicate.WriteOp
@@ -288,6 +289,11 @@ type putOp struct {
 func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
 	op := &putOp{s: s, q: q, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout)}
 	op.core.EndBy(q.ends)
+	for _, id := range plan.Order[:plan.Homes] {
+		if id != s.id && !plan.Live(id) {
+			op.away = append(op.away, id)
+		}
+	}
 	return op
 }
 
@@ -341,6 +347,9 @@ func (op *putOp) committed(wrote written, err error) {
 		}
 		return effects
 	})
+	for _, id := range op.away {
+		op.s.missed(id)
+	}
 }
 
 func (op *putOp) outcome() (outcome, error) {
@@ -386,6 +395,7 @@ func (op *putOp) perform(e replicate.Effect) {
 		if !op.s.group.Go(func(ctx context.Context) {
 			if err := op.s.keepHint(ctx, op.at, e.For); err != nil {
 				op.s.log.Warn("hint not kept; anti-entropy will find the difference", "home", e.For, "err", err)
+				op.s.missed(e.For)
 				op.abandon()
 				return
 			}
@@ -401,6 +411,16 @@ func (op *putOp) perform(e replicate.Effect) {
 	case replicate.Finish:
 		op.s.intakes.leave(&op.q.pass)
 		op.end()
+	}
+}
+
+// missed notes that a store has not got a write that is synced here, or has not said that
+// it did: it lacks that until it is delivered, or found by a comparison. For one that is
+// out of contact its return will tell.
+func (s *Store) missed(by view.NodeID) {
+	if s.disk != nil && s.entropy.isPeer(by) {
+		s.hints.owe(by)
+		s.entropy.missed(by)
 	}
 }
 
@@ -462,5 +482,6 @@ func (op *putOp) answered(from view.NodeID, err error) {
 		return
 	}
 	op.s.intakes.late(&op.q.pass)
+	op.s.missed(from)
 	op.step(func(now time.Duration) []replicate.Effect { return op.core.Failed(from, now) })
 }

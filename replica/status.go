@@ -16,9 +16,13 @@ type Status struct {
 	// Hints is how many copies this store keeps for others that were down
 	// when they should have got them. They are delivered when those return.
 	Hints int
-	// Syncing is how many shards, counted per bucket, this store is a home of
-	// but has not yet compared with enough of its other homes: there, what it
-	// does not hold may still exist elsewhere.
+	// Syncing is how many shards, counted per bucket, are not known to be equal at
+	// their homes in contact, but for writes under way: this store is one of them and
+	// has not yet compared with enough of the others, so that what it does not hold
+	// may still exist elsewhere; or a home has come back, was filled again or has
+	// missed a write, and this store and that one have not been found equal since; or
+	// copies are here that did not reach their home. When it is 0 at all stores, and
+	// all are in contact, the homes hold the same.
 	Syncing int
 
 	// Delivered, Repaired, Compared and Moved count since the store was
@@ -64,20 +68,62 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	if s.disk == nil {
 		return st, nil
 	}
-	lay := s.layout.Load()
+	syncing, hints, err := s.syncing(ctx, s.layout.Load())
+	st.Syncing = len(syncing)
+	for _, n := range hints {
+		st.Hints += n
+	}
+	return st, s.diskError("status", err)
+}
+
+// syncing lists the slices of which a home in contact may lack something that is not
+// just being written: this store, or a peer as far as this store is to know; with how
+// many copies are kept here for others, by slice.
+func (s *Store) syncing(ctx context.Context, lay *layout) (syncing map[slice]bool, hints map[slice]int, err error) {
+	syncing = make(map[slice]bool)
+	doubted := s.entropy.doubted(lay)
 	for _, b := range s.buckets.list() {
 		for shard := range s.shardsOf(b) {
-			if lay.route(b, shard).isHome(s.id) && !b.ready.absent(shard) {
-				st.Syncing++
+			rt := lay.route(b, shard)
+			if rt.isHome(s.id) && (!b.ready.absent(shard) || slices.ContainsFunc(doubted, rt.isHome)) {
+				syncing[slice{b.id, shard}] = true
 			}
 		}
 	}
-	lower, upper := wire.IndexRange(wire.IndexHint, 0)
-	err := s.disk.Scan(ctx, lower, upper, func(_, _ []byte) error { st.Hints++; return nil })
-	if err != nil {
-		return st, s.diskError("status", err)
+	if hints, err = s.hintsBySlice(ctx, lay, syncing); err != nil || !s.entropy.moving() {
+		return syncing, hints, err
 	}
-	return st, nil
+	left, _, err := s.leftover(ctx, lay)
+	for _, at := range left {
+		if rt := lay.route(s.buckets.byID(at.bucket), at.shard); slices.ContainsFunc(rt.order[:rt.homes], lay.live) {
+			syncing[at] = true
+		}
+	}
+	return syncing, hints, err
+}
+
+// hintsBySlice counts the records that are kept for others, and adds the slices of
+// those that have not reached them in time.
+func (s *Store) hintsBySlice(ctx context.Context, lay *layout, late map[slice]bool) (map[slice]int, error) {
+	out := make(map[slice]int)
+	lower, upper := wire.IndexRange(wire.IndexHint, 0)
+	var target view.NodeID
+	owed := false
+	err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+		id, record, ok := wire.ParseIndexKey(k)
+		at, isPlace := placeOf(record)
+		if !ok || !isPlace {
+			return nil
+		}
+		if out[at.slice]++; id != target {
+			target, owed = id, s.hints.isOwed(lay, id)
+		}
+		if owed {
+			late[at.slice] = true
+		}
+		return nil
+	})
+	return out, err
 }
 
 // Homes returns the nodes that should hold a key, by the roster: dead ones are

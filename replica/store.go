@@ -237,6 +237,7 @@ func (s *Store) start(ctx context.Context) error {
 		if len(s.imports.all) > 0 || s.imports.outbox != nil {
 			s.group.Go(s.imports.run)
 		}
+		s.hints.owe(s.peers()...) // before they are looked through for the first time
 		s.entropy.moved()
 	}
 	if s.outbox != nil {
@@ -294,11 +295,14 @@ func (s *Store) see(v view.View) {
 	s.layout.Store(lay)
 	s.clocks.follow(lay.inMesh)
 	s.intakes.forget(func(id view.NodeID) bool { _, belongs := lay.inMesh[id]; return belongs })
-	var back []view.NodeID
+	var back, lost []view.NodeID
 	for id, in := range lay.inMesh {
-		if in && !old.inMesh[id] {
+		switch {
+		case in && !old.inMesh[id]:
 			s.silence.note(id, true)
 			back = append(back, id)
+		case !in && old.inMesh[id]:
+			lost = append(lost, id)
 		}
 	}
 	if len(back) > 0 {
@@ -310,6 +314,7 @@ func (s *Store) see(v view.View) {
 	if s.disk == nil {
 		return
 	}
+	s.entropy.lost(lost)
 	if healed && lay.roster == old.roster {
 		s.entropy.moved()
 	}
@@ -317,11 +322,13 @@ func (s *Store) see(v view.View) {
 		for _, b := range s.buckets.list() {
 			s.follow(b)
 		}
+		s.entropy.forget(lay)
 		s.entropy.moved()
 	}
 	if len(back) > 0 {
 		s.entropy.look()
-		s.entropy.with(back...)
+		s.entropy.doubt(back...)
+		s.hints.owe(back...)
 		s.imports.wake()
 	}
 	if len(back) > 0 || lay.roster != old.roster {

@@ -35,7 +35,7 @@ Shows all members, dead or alive, as the node sees them. Times are by its
 clock.`},
 		{name: "status", short: "how a node, its store and its part of the mesh are doing", run: (*session).status, flags: set{(*session).nodeFlags}, long: `
 Counts members by state, and tells of the node's store: copies it keeps for
-nodes that are down (hints), shards in which it is still catching up (syncing),
+nodes that are down (hints), shards not known to be equal at their homes (syncing),
 and what it did since it was opened. If the node opens a partition, who leads
 which election, with the whole fencing token, and a drawing follow: whom it
 reaches (the component) and whom not, links in doubt, whether the cloud is

@@ -181,7 +181,7 @@ func (s *session) status() error {
 // storeRows says how a store is doing, a line for each figure.
 func storeRows(w io.Writer, st replica.Status) {
 	fmt.Fprintf(w, "hints\t%d\tcopies kept for nodes that are down\n", st.Hints)
-	fmt.Fprintf(w, "syncing\t%d\tshards that are still catching up\n", st.Syncing)
+	fmt.Fprintf(w, "syncing\t%d\tshards not known to be equal at their homes\n", st.Syncing)
 	fmt.Fprintf(w, "delivered\t%d\thints handed over\n", st.Delivered)
 	fmt.Fprintf(w, "repaired\t%d\trecords mended after a read\n", st.Repaired)
 	fmt.Fprintf(w, "compared\t%d\tcomparisons with a peer\n", st.Compared)

@@ -49,6 +49,26 @@ var replica = []Mutant{
 		Packages: replicaTests, Tests: "TestDigestBuilt",
 	},
 	{
+		Name: "replica-scans-for-writes", Rule: "what differed only for as long as a write is under way is not read for (protocol D)",
+		File: "replica/compare.go", Old: "	lasting = lasting[:0]\n", New: "	second, lasting = first, lasting[:0]\n",
+		Packages: replicaTests, Tests: "TestWritesUnderWay",
+	},
+	{
+		Name: "replica-whole-before-compared", Rule: "a store that has come back is equal when a comparison has shown it, not when it is in contact (protocol D.5)",
+		File: "replica/status.go", Old: "!b.ready.absent(shard) || slices.ContainsFunc(doubted, rt.isHome)", New: "!b.ready.absent(shard) || len(doubted) < 0",
+		Packages: replicaTests, Tests: "TestWholeIsSaid",
+	},
+	{
+		Name: "replica-silent-peer-tried-seldom", Rule: "a peer that answers again is compared with soon",
+		File: "replica/entropy.go", Old: "e.doubts.TryBy(id, now+silentRetry)", New: "_ = silentRetry",
+		Packages: replicaTests, Tests: "TestSilentPeer",
+	},
+	{
+		Name: "replica-missed-writes-forgotten", Rule: "a home that has not got a write is compared with at once (protocol D.5)",
+		File: "replica/put.go", Old: "if s.disk != nil && s.entropy.isPeer(by) {", New: "if by == 0 {",
+		Packages: replicaTests, Tests: "TestWholeIsSaid",
+	},
+	{
 		Name: "replica-hints-wait-for-a-wake", Rule: "every commit that adds a hint has it looked at",
 		File: "replica/record.go", Old: "if left.hinted {", New: "if left.hinted && err != nil {",
 		Packages: replicaTests, Tests: "TestHintsOfAStrangerNeedNoWake",
@@ -280,7 +300,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-comparison-storm", Rule: "a comparison that fails is tried again later and later",
-		File: "replica/entropy.go", Old: "wait = min(2*wait, lastEntropyRetry)", New: "wait = min(wait, lastEntropyRetry)",
+		File: "internal/replicate/doubt.go", Old: "at.wait = min(2*at.wait, d.Last)", New: "at.wait = min(at.wait, d.Last)",
 		Packages: replicaTests, Tests: "TestDamageThatStays",
 	},
 	{

@@ -154,9 +154,15 @@ var replicate = []Mutant{
 		Packages: pkgReplicate, Tests: "TestF1_23",
 	},
 	{
-		Name: "exchange-scans-for-writes", Rule: "what differed only for as long as a write is under way is not read for (protocol D)",
-		File: "internal/replicate/exchange.go",
-		Old:  "return !slices.Contains(before, u)", New: "return len(before) < 0",
-		Packages: pkgReplicate, Tests: "TestLasting",
+		Name: "doubt-settled-by-an-old-try", Rule: "a comparison shows nothing of what happened after it began (protocol D.5)",
+		File: "internal/replicate/doubt.go",
+		Old:  "at != nil && at.event == event", New: "at != nil",
+		Packages: pkgReplicate, Tests: "TestDoubtsEnd",
+	},
+	{
+		Name: "doubt-tried-without-a-pause", Rule: "a peer that does not become equal is compared with more and more seldom, and holds up no other (protocol D.5)",
+		File: "internal/replicate/doubt.go",
+		Old:  "at.due = now + at.wait", New: "at.due = now",
+		Packages: pkgReplicate, Tests: "TestDoubtsAre",
 	},
 }

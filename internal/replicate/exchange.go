@@ -149,27 +149,6 @@ func (e *Exchange) Guess(mine, theirs []byte, keys int) {
 	e.hits = len(e.open)
 }
 
-// Unequal lists the units, by their places, whose bytes differ here and there. Lists
-// of different lengths tell nothing: then all may.
-func Unequal(mine, theirs []byte) (out []int) {
-	for u := range mine {
-		if len(theirs) != len(mine) || mine[u] != theirs[u] {
-			out = append(out, u)
-		}
-	}
-	return out
-}
-
-// Lasting narrows units that were unequal at a first look to those that still are
-// at a second one, longer after it than a write is under way: the others were
-// writes. To read whole units for these would go on for as long as clients write.
-// The rest has not been compared then and must not be taken for equal; a store
-// that cannot vouch yet for what it does not have looks once, at everything.
-func Lasting(before []int, mine, theirs []byte) []int {
-	now := Unequal(mine, theirs)
-	return slices.DeleteFunc(now, func(u int) bool { return !slices.Contains(before, u) })
-}
-
 // Step returns what to do now. It returns the same step until that is
 // reported done; an exchange that fails is dropped, and begun anew later.
 func (e *Exchange) Step() Step {

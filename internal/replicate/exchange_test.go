@@ -376,23 +376,3 @@ func TestExchangeOfManyKeysInParts(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 }
-
-func TestLasting(t *testing.T) {
-	for _, c := range []struct {
-		mine, theirs string
-		unequal      []int
-		lasting      []int // of 0, 2 and 3
-	}{
-		{"abcd", "abcd", nil, nil},
-		{"abcd", "xxcx", []int{0, 1, 3}, []int{0, 3}},
-		{"abcd", "abc", []int{0, 1, 2, 3}, []int{0, 2, 3}},
-		{"", "abc", nil, nil},
-	} {
-		if got := Unequal([]byte(c.mine), []byte(c.theirs)); !slices.Equal(got, c.unequal) {
-			t.Errorf("%q and %q differ in %v, want %v", c.mine, c.theirs, got, c.unequal)
-		}
-		if got := Lasting([]int{0, 2, 3}, []byte(c.mine), []byte(c.theirs)); !slices.Equal(got, c.lasting) {
-			t.Errorf("%q and %q still differ in %v, want %v", c.mine, c.theirs, got, c.lasting)
-		}
-	}
-}
