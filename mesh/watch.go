@@ -26,7 +26,7 @@ type event struct {
 	detect.Event
 	rtt   time.Duration // of a probe that was answered; 0 when not known
 	shown bool          // the view has something else to show
-	met   bool          // the mesh was met: the view must show it before Ready returns
+	met   bool          // the mesh was met, or is out of reach: the view must show it before Ready returns
 }
 
 func newInbox() *inbox { return &inbox{ready: make(chan struct{}, 1)} }
@@ -201,7 +201,7 @@ func (w *watcher) step(e detect.Event) {
 		w.fresh = false
 		w.n.work.Go(func(context.Context) {
 			attempts.Wait()
-			w.n.markReady()
+			w.n.inbox.put(event{met: true}) // behind what they have put there
 		})
 	}
 }
