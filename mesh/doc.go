@@ -18,11 +18,9 @@
 //
 // Two things are told apart. The roster is who belongs to the mesh, alive or
 // not; all nodes come to have the same, each keeps it on disk, and only
-// leaving, being replaced or being evicted takes a node out of it. It has room for
-// 10 000 members; of those gone it remembers 200 000, by little more than their
-// ids. Liveness is what one node sees of another right now; it changes nothing in
-// the roster, so no silence, however long, makes a mesh forget a node. A View
-// shows both.
+// leaving, being replaced or being evicted takes a node out of it. Liveness is
+// what one node sees of another right now; it changes nothing in the roster, so
+// no silence, however long, makes a mesh forget a node. A View shows both.
 //
 // Liveness comes from serf's gossip and from direct probes, which have the
 // last word: gossip alone never makes a node failed. Members out of contact
@@ -39,6 +37,56 @@
 //     disputed stops by itself.
 //   - Close what stands on the node before the node, or after: both work.
 //   - Use Leave only to take a node out for good; Close is for all else.
+//
+// # Promises and limits
+//
+//	promise                                 until when                        what you see
+//	--------------------------------------  --------------------------------  ------------------------------
+//	A node works with nobody in reach,      For as long as it takes.          Ready returns once all that it
+//	from its own disk, right after boot.                                      knows of were tried; View
+//	                                                                          shows who is alive.
+//
+//	Strangers get nothing: every            Always. But whoever reaches the   View.Problems tells of one who
+//	connection is TLS 1.3 with both ends    port learns which node of which   goes on knocking with another
+//	authenticated, every datagram is        mesh is there: the ids stand in   secret, mesh name or shard
+//	sealed, nothing is parsed before that.  the certificate that begins a     count.
+//	                                        handshake.
+//
+//	Who holds the secret is a member.       A box is stolen: it can pose as   Nothing shows it.
+//	There is one for the mesh.              any node, and the mesh needs a
+//	                                        new secret. Certificates of an
+//	                                        authority that no device holds
+//	                                        are prepared for, not built.
+//
+//	A member keeps its place, and deletes   An operator evicts it, or a new   State Failed. replica.Health
+//	wait for it, however long it is away.   disk takes its name.              says after a week what waits
+//	                                                                          for it.
+//
+//	There is room for 10 000 members, and   Then new ones are not let in.     View.Problems, at the members
+//	for the memory of 200 000 that are      Entries are not signed yet: a     and at the node that stays
+//	gone for good, so that none comes back  faulty member can make up         outside, says so, and what to
+//	with data deleted since. Of those gone  members until it is full.         do.
+//	for long little more than the id is
+//	kept.
+//
+//	Of two copies of one disk exactly one   As soon as they meet the mesh or  ErrIdentityConflict or
+//	goes on; the node that ran before is    each other: a copy that starts    ErrRolledBack from Err of the
+//	not disturbed.                          alone cannot know it. What only   other one.
+//	                                        one of them holds is kept, but
+//	                                        not a value that was copied
+//	                                        elsewhere under an id that both
+//	                                        gave out, and replaced there.
+//
+//	A node that was evicted, has left or    At once where another node can    ErrEvicted from Err, a new
+//	was replaced comes back as a new        tell it; else the first start     NodeID, retired-ID in Dir.
+//	member, and what its disk held is       ends, and the next one does it.
+//	taken in.
+//
+//	A full disk ends no node: 1 MiB is      The disk cannot be written at     The log; the error of Start.
+//	held as room for its next start.        all: then Start fails.
+//
+// What stores promise of items stands in package replica; how soon silent nodes are
+// failed, in Profile; whom Confirm asks, there.
 //
 // Handlers and hooks are never called while a lock is held. They must not
 // call Close or Leave of their own node.

@@ -16,46 +16,112 @@
 // processing power, memory and storage, reach, round trips, uptime. Another must
 // be better by 15 % for half a minute before the leader hands over.
 //
-// An election has a scope. With ScopeComponent every part of a cut mesh has a
-// leader, also the smallest: the line goes on. Two parts then have two, who do not
-// know of each other. With ScopeMajority there is one at most, where more than half
-// of the named voters are in reach, and none elsewhere.
-//
-//	                        ScopeComponent          ScopeMajority
-//	leaders at one time     one per component (*)   one
-//	in a minority           a leader                none
-//	tokens                  grow within a component grow
-//	                        and where parts overlap
-//
-// (*) and for the time that views disagree, up to the detection of a cut and a
-// lease, one more.
-//
 // # What the caller must do
 //
 //   - Open a Partition on every node, and give all the same Pace and Voters.
 //   - Return from work when its context ends, within Pace.Guard.
 //   - Check the token, or have the resource keep a Fence, wherever two leaders at
-//     once would do harm. A lease alone is no lock: a machine may stand still
-//     between looking at its clock and acting. The token may grow while work runs:
-//     show a Fence what Token returns then.
+//     once would do harm. The token may grow while work runs: show a Fence what
+//     Token returns then.
 //   - Use ScopeMajority for what two parts of a cut mesh can both reach.
 //   - Keep the data directory: promises are in it. A node that lost it is a new
 //     node, and has promised nothing.
 //
+// # Scopes
+//
+// An election has one of two scopes, for ever.
+//
+//	                      ScopeComponent: the line goes on        ScopeMajority: never two
+//	--------------------  --------------------------------------  --------------------------------------
+//	leaders at one time   one in each part of a cut mesh, a       one at most in the whole mesh, where
+//	                      single node too                         more than half of the named voters are
+//	                                                              in reach
+//
+//	in a minority         a leader                                none
+//
+//	tokens                grow within a part; of two parts that   always grow
+//	                      do not meet they say nothing about who
+//	                      came first
+//
 // # Bounds
 //
-// With the LAN pace a leader that was killed, or falls silent, is replaced within
-// the lease of 2 s and a second, if the voters left are more than half of those it
-// had, not counting those started less than a lease ago; else as soon as the mesh has
-// given it up, see mesh.Profile, and a lease after. That is also when the smaller
-// side of a cut has its leader: but many nodes are given up later than one, the last
-// after 20 s among 5 and 30 s among 50; see LAN, WAN and Edge. After the heal the
-// leader that more than half of the mesh follow leads on with a token above the
-// other's, which it takes in a round trip, and the other yields as soon as it hears of
-// that; where nobody has so many the lower token yields.
+//	pace  lease  replaced within  a side without one has one within                 cut off, it may be lost after
+//	----  -----  ---------------  ------------------------------------------------  -----------------------------
+//	LAN   2 s    3 s              20 s of 5 nodes, 30 s of 50; mostly half of that  1.3 s
+//	WAN   6 s    8 s              40 s                                              3.4 s
+//	Edge  18 s   21 s             60 s                                              more than 10 s
+//
+// A leader that was killed or falls silent is replaced within the third column's time
+// where the voters left are more than half of those it had, not counting those started
+// less than a lease ago. Otherwise, as on the smaller side of a cut, the mesh must have
+// given up who is missing, see mesh.Profile: that, and a lease, is the fourth column.
+// Many nodes are given up later than one. With Edge a link that is gone for 10 s
+// costs no leader, and that is why its lease is 18 s: where UDP is blocked TCP waits
+// ever longer before it tries again, here until 12.6 s after the link went, the last
+// renewal may have been 3 s before that, and the leader must still lead when the
+// next one gets through. On links that lose a fifth of their packets leaders stay,
+// at every pace: what elections ask goes by UDP first, where no earlier loss holds
+// it up.
 //
 // A grant costs one sync of a disk at each voter, a renewal none. Slow flash adds the
-// time of a sync to the bounds above, and of up to three where other promises are being
-// saved. A node whose disk takes nothing promises nothing, and goes on by itself when the
-// disk does; who leads leads on meanwhile. Status says why nobody leads.
+// time of a sync to the bounds, and of up to three where other promises are being
+// saved.
+//
+// # Promises and limits
+//
+//	promise                                 until when                        what you see
+//	--------------------------------------  --------------------------------  ------------------------------
+//	ScopeComponent: each part of a cut      While nodes disagree about who    Status.Leader; a Fence refuses
+//	mesh has one leader, followed by all    is in reach, until a cut is       the lower token with
+//	its nodes.                              noticed and a lease has ended,    ErrFenced.
+//	                                        there may be one leader more
+//	                                        than parts.
+//
+//	When parts meet, the leader that more   Nobody has so many just then, of  Partition.Token: it grows
+//	than half of the mesh follow leads on,  all that store, those that are    while work runs. Evict what
+//	and its work with it: it takes a token  down counted: two halves, three   will not come back.
+//	above the other's in a round trip, and  thirds, three of seven of which
+//	the other yields as soon as it hears    three are down. Then chance
+//	of that. So a node that comes and       decides: the lower token yields,
+//	goes, or any smaller side, ends         and its work is handed over.
+//	nobody's work but its own.              Elections of majority scope do
+//	                                        not know this.
+//
+//	ScopeMajority: never two leaders.       Nodes that fix different Voters   An error in the log once they
+//	                                        before they have met can choose   meet.
+//	                                        two.
+//
+//	A voter that is down is waited for.     For ever: voters do not change.   Leadership.Problem says why
+//	                                        One whose disk is lost returns    nobody leads.
+//	                                        under a new NodeID, which is no
+//	                                        voter, and counts as one that is
+//	                                        down from then on. To replace
+//	                                        one is not built yet.
+//
+//	A leader that is killed or falls        The voters left are not more      Leadership.Problem.
+//	silent is replaced within a lease and   than half of those that it had,
+//	a bit, see Bounds.                      as in a mesh of two: one vote is
+//	                                        half, not more. Then the mesh
+//	                                        has to give it up first.
+//
+//	Who leads stops before another may.     A lease alone is no lock: a       Only a Fence at the resource
+//	                                        machine, or the virtual one it    helps: ErrFenced.
+//	                                        is, may stand still between
+//	                                        looking at its clock and acting.
+//	                                        One that was suspended notices a
+//	                                        moment after it wakes up. A
+//	                                        hypervisor's pause stops all
+//	                                        clocks of a guest, which cannot
+//	                                        notice.
+//
+//	Guard keeps a write from being begun    It checks before and after, on    ErrUnsure.
+//	without the lead.                       the node that writes; stores do
+//	                                        not look at tokens. What was
+//	                                        under way when the lease ended
+//	                                        may be kept.
+//
+//	A disk that takes nothing ends          The directory is lost: that is a  Leadership.Problem.
+//	nothing: such a node promises nothing   new node.
+//	and goes on by itself when the disk
+//	does; who leads leads on.
 package partition

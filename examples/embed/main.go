@@ -1,5 +1,5 @@
-// Embed is the least a program needs to keep data in a mesh: the lines of the
-// README, runnable. With no other node in reach it works alone.
+// Embed is the least a program needs to keep data in a mesh: what the README
+// shows, with its errors returned. With no other node in reach it works alone.
 //
 //	go run ./examples/embed -dir /tmp/press-1 -secret-file mesh.secret [-seeds 10.0.0.7:7800]
 package main
@@ -41,7 +41,6 @@ func main() {
 }
 
 func run(ctx context.Context, dir, listen string, secret []byte, seeds []string) error {
-	// README begins
 	node, err := mesh.Start(ctx, mesh.Config{
 		Dir: dir, Secret: secret, // identity and data live in Dir; the secret is the same on every node
 		Name: "press-1", Zone: "line-a", Storing: true, // copies spread over zones
@@ -65,7 +64,6 @@ func run(ctx context.Context, dir, listen string, secret []byte, seeds []string)
 		return err
 	}
 	item, err := readings.Get(ctx, "press-1/temperature", nil)
-	// README ends
 	if err != nil && !errors.Is(err, replica.ErrDegraded) {
 		return err
 	}
