@@ -65,9 +65,11 @@
 //	There is room for 10 000 members, and   Then new ones are not let in.     View.Problems, at the members
 //	for the memory of 200 000 that are      Entries are not signed yet: a     and at the node that stays
 //	gone for good, so that none comes back  faulty member can make up         outside, says so, and what to
-//	with data deleted since. Of those gone  members until it is full.         do.
-//	for long little more than the id is
-//	kept.
+//	with data deleted since. Of those gone  members until it is full. That    do.
+//	for long little more than the id is     nodes unknown here are gone is
+//	kept.                                   believed of 25 000 in one run; a
+//	                                        new node believes all in its
+//	                                        first minute with others.
 //
 //	Of two copies of one disk exactly one   As soon as they meet the mesh or  ErrIdentityConflict or
 //	goes on; the node that ran before is    each other: a copy that starts    ErrRolledBack from Err of the

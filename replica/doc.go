@@ -27,11 +27,11 @@
 //	or to another node: it is on disk
 //	where it comes from.
 //
-//	Nothing concurrent is dropped. A value  Always. A key has so many         One value, by causality first
-//	disappears when a write replaces it     concurrent values at most; the    and the later clock second, or
-//	that had seen it: one that carries the  next write that has seen them     all: see Policy and
-//	Context of a read, or a blind one at a  replaces them.                    Item.Siblings.
-//	store that knew the value.                                                ErrSiblingLimit.
+//	Nothing concurrent is dropped. A value  Always. A key has 32 concurrent   One value, by causality first
+//	disappears when a write replaces it     values at most, and a write that  and the later clock second, or
+//	that had seen it: one that carries the  replaces none of them is          all: see Policy and
+//	Context of a read, or a blind one at a  refused; one that has seen them   Item.Siblings.
+//	store that knew the value.              replaces them.                    ErrSiblingLimit.
 //
 //	Clocks decide only which of concurrent  There are two storing nodes:      Health says which clock is
 //	values is shown, and when a TTL ends.   nobody can tell who is right,     off, by how much.
