@@ -119,7 +119,7 @@ type Config struct {
 	// MaxPendingBytes bounds their keys and values, in bytes; half of it may
 	// wait to be sent to each other store. Of those that it coordinates, a
 	// store takes in no more than disks and peers lately got done within a
-	// quarter of AckTimeout, and no more than a quarter of MaxPendingBytes;
+	// tenth of AckTimeout, and no more than a quarter of MaxPendingBytes;
 	// more end in ErrOverloaded at once. Default 64 MiB. Zero means the
 	// default.
 	MaxPendingBytes int64

@@ -28,10 +28,10 @@ type intakes struct {
 	to  map[view.NodeID]*replicate.Intake
 }
 
-// newIntakes has writes wait for others no longer than a quarter of the time after which
+// newIntakes has writes wait for others no longer than a tenth of the time after which
 // a store counts as silent, so that none does only because it has much to do.
 func newIntakes(ackTimeout time.Duration, most int64) *intakes {
-	target := ackTimeout / 4
+	target := ackTimeout / 10
 	return &intakes{target: target, most: most, own: replicate.NewIntake(target, leastOwn, most), to: make(map[view.NodeID]*replicate.Intake)}
 }
 
