@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -221,13 +222,15 @@ func (r *buckets) definition(b *bucket, at place, seen *reconcile.Seen) *request
 	}
 }
 
-// teach tells a store the definition of b.
-func (s *Store) teach(ctx context.Context, to view.NodeID, b *bucket) error {
+// teach tells a store the definition of b, until a time.
+func (s *Store) teach(ctx context.Context, to view.NodeID, b *bucket, until time.Time) error {
 	if b.system {
 		return errUnknownBucket
 	}
 	at := s.place(systemBucket, b.def.Name)
-	_, err := s.forward(ctx, to, s.buckets.definition(b, at, &reconcile.Seen{}), nil)
+	q := s.buckets.definition(b, at, &reconcile.Seen{})
+	q.until = until
+	_, err := s.forward(ctx, to, q, nil)
 	if errors.Is(err, ErrDegraded) {
 		return nil
 	}

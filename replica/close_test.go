@@ -78,7 +78,7 @@ var patients = map[string]patient{
 // peers, and so does what was begun, with ErrClosed.
 func TestCloseIsBounded(t *testing.T) {
 	for name, c := range patients {
-		for _, after := range []time.Duration{0, 100 * time.Millisecond, 12 * time.Second} {
+		for _, after := range []time.Duration{0, 100 * time.Millisecond, 3 * time.Second, 12 * time.Second} {
 			t.Run(fmt.Sprint(name, " after ", after), func(t *testing.T) { c.closeAfter(t, after) })
 		}
 	}

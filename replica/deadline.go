@@ -80,7 +80,7 @@ func (d *deadlines) saw(id view.NodeID, c wire.Clock) {
 
 // by returns the reading of the peer's clock after limit from now at the
 // latest. A peer that was not heard lately is asked first.
-func (d *deadlines) by(ctx context.Context, id view.NodeID, limit time.Duration, others []view.NodeID) (wire.Clock, error) {
+func (d *deadlines) by(ctx context.Context, id view.NodeID, limit time.Duration, until time.Time, others []view.NodeID) (wire.Clock, error) {
 	for asked := false; ; asked = true {
 		d.mu.Lock()
 		now := d.roughly()
@@ -94,7 +94,7 @@ func (d *deadlines) by(ctx context.Context, id view.NodeID, limit time.Duration,
 			c.Reading += uint64(max(now-c.seen+limit, 0).Microseconds())
 			return c.Clock, nil
 		}
-		answer, err := d.s.askSoon(ctx, id, wire.MethodClock, nil, others)
+		answer, err := d.s.askSoon(ctx, id, wire.MethodClock, nil, until, others)
 		if err != nil {
 			return wire.Clock{}, err
 		}

@@ -211,7 +211,7 @@ func TestForwardedWriteThatArrivesLateIsRefused(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		from, to := nodes[0].store, nodes[1].store
-		by, err := from.deadlines.by(ctx, to.id, 500*time.Millisecond, nil)
+		by, err := from.deadlines.by(ctx, to.id, 500*time.Millisecond, time.Now().Add(time.Minute), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +256,7 @@ func TestDeadlineIsNotLaterThanMeant(t *testing.T) {
 		from, to := nodes[0], nodes[1]
 		for i := range 400 {
 			mustPut(t, buckets[0], fmt.Sprint("k", random.IntN(50)), "v") // forwarded or not
-			by, err := from.store.deadlines.by(ctx, to.id, limit, nil)
+			by, err := from.store.deadlines.by(ctx, to.id, limit, time.Now().Add(time.Minute), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -273,7 +273,7 @@ func TestDeadlineIsNotLaterThanMeant(t *testing.T) {
 			time.Sleep(time.Duration(random.Int64N(int64(3 * time.Second))))
 		}
 		time.Sleep(freshClock)
-		by, err := from.store.deadlines.by(ctx, to.id, limit, nil)
+		by, err := from.store.deadlines.by(ctx, to.id, limit, time.Now().Add(time.Minute), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,6 +35,7 @@ type request struct {
 	covers []version.Dot
 	pass   pass          // among the writes that this store coordinates
 	ends   time.Duration // by since(), when the client is told how things stand
+	until  time.Time     // when the stores that it is handed to must have answered
 }
 
 // outcome is what the coordinator says.
@@ -53,8 +54,7 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	plan := s.plan(lay, rt)
 	begun := time.Now()
 	q.ends = s.since() + s.mayTake()
-	others, cancel := context.WithTimeout(ctx, s.mayForward())
-	defer cancel()
+	q.until = begun.Add(s.mayForward())
 	var last, full error
 	for rest := s.coordinators(plan, rt); len(rest) > 0; rest = s.silence.without(rest, begun) {
 		to := rest[0]
@@ -81,7 +81,7 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 			if !s.intakes.begin(&under, to, q.size(), s.since()) {
 				return outcome{}, overload{retryAfter}
 			}
-			out, err = s.forward(others, to, q, rest)
+			out, err = s.forward(ctx, to, q, rest)
 			if errors.Is(err, errElsewhere) && !errors.Is(err, context.DeadlineExceeded) {
 				s.intakes.void(&under)
 			} else {
@@ -127,17 +127,17 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others 
 	for attempt := 0; ; attempt++ {
 		// It must not begin after another one may have been turned to, nor after the
 		// caller has gone.
-		limit := s.mayBegin()
+		limit := min(s.mayBegin(), time.Until(q.until))
 		if end, ok := ctx.Deadline(); ok {
 			limit = min(limit, time.Until(end))
 		}
 		var err error
-		if m.By, err = s.deadlines.by(ctx, to, limit, others); err != nil {
+		if m.By, err = s.deadlines.by(ctx, to, limit, q.until, others); err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
 		req := s.buffers.get(len(m.Value) + len(m.Key) + 96 + 32*len(m.Ctx))
 		*req = wire.AppendPutRequest(*req, &m)
-		answer, err := s.askSoon(ctx, to, wire.MethodPut, *req, others)
+		answer, err := s.askSoon(ctx, to, wire.MethodPut, *req, q.until, others)
 		s.buffers.put(req)
 		if err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
@@ -154,7 +154,7 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others 
 		case attempt > 0:
 		case p.Code == wire.CodeLate:
 			continue
-		case p.Code == wire.CodeUnknownBucket && s.teach(ctx, to, q.bucket) == nil:
+		case p.Code == wire.CodeUnknownBucket && s.teach(ctx, to, q.bucket, q.until) == nil:
 			continue
 		}
 		out := outcome{

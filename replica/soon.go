@@ -36,27 +36,39 @@ func (s *Store) mayTakeFor() time.Duration { return s.cfg.AckTimeout * 7 / 4 }
 // it is committed after that, and some copies should be made.
 func (s *Store) mayInform(ends time.Duration) time.Duration { return ends - s.cfg.AckTimeout*3/4 }
 
+// mayOutliveClose is how long a call may go on at most once the store is being closed.
+const mayOutliveClose = time.Second
+
 // askSoon calls a store that must answer soon, or counts as silent. When nothing
 // comes for a while it is asked whether it is there, and so are the others that may
 // be turned to: of several that are silent, as in a cut, each would cost as much time
 // as the first. A store that is there has more time, for what it does is not to be
 // done twice.
-func (s *Store) askSoon(ctx context.Context, to view.NodeID, method string, req []byte, others []view.NodeID) ([]byte, error) {
-	call, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
+func (s *Store) askSoon(ctx context.Context, to view.NodeID, method string, req []byte, until time.Time, others []view.NodeID) ([]byte, error) {
+	end := time.Now().Add(2 * s.cfg.AckTimeout)
+	if until.Before(end) {
+		end = until
+	}
+	call, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	defer context.AfterFunc(s.group.Context(), cancel)()
 	silent := make(chan struct{})
-	look := time.AfterFunc(s.mayBeSilent(), func() {
-		s.group.Go(func(ctx context.Context) {
-			if !s.callRoll(ctx, to, others) {
+	// Most calls end before this, and so before a Close has to end them.
+	care := min(s.mayBeSilent(), mayOutliveClose)
+	look := time.AfterFunc(care, func() {
+		if !s.group.Go(func(ctx context.Context) {
+			defer context.AfterFunc(ctx, cancel)()
+			if sleep(call, s.mayBeSilent()-care) == nil && !s.callRoll(ctx, to, others) {
 				close(silent)
 				cancel()
 			}
-		})
+			<-call.Done()
+		}) {
+			cancel()
+		}
 	})
 	defer look.Stop()
 	answer, err := s.mesh.Call(call, to, method, req)
-	if err == nil || ctx.Err() == nil {
+	if err == nil || ctx.Err() == nil && time.Now().Before(until) {
 		s.silence.note(to, err == nil)
 	}
 	select {

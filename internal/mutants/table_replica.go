@@ -200,7 +200,7 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-silent-coordinator-is-waited-for", Rule: "a store that a write is handed to and that is silent is not waited for longer than AckTimeout",
-		File: "replica/soon.go", Old: "if !s.callRoll(ctx, to, others) {", New: "if !s.callRoll(ctx, to, others) && to == 0 {",
+		File: "replica/soon.go", Old: "== nil && !s.callRoll(ctx, to, others) {", New: "== nil && !s.callRoll(ctx, to, others) && to == 0 {",
 		Packages: replicaTests, Tests: "TestSilentStores",
 	},
 	{
@@ -215,12 +215,12 @@ var replica = []Mutant{
 	},
 	{
 		Name: "replica-busy-taken-for-silent", Rule: "a write that a store is at is not handed to another one",
-		File: "replica/soon.go", Old: "			if !s.callRoll(ctx, to, others) {", New: "			if s.callRoll(ctx, to, others); true {",
+		File: "replica/soon.go", Old: "== nil && !s.callRoll(ctx, to, others) {", New: "== nil && (!s.callRoll(ctx, to, others) || true) {",
 		Packages: replicaTests, Tests: "TestWriteUnderWay",
 	},
 	{
 		Name: "replica-close-waits-for-a-coordinator", Rule: "closing is bounded, whoever is silent",
-		File: "replica/soon.go", Old: "	defer context.AfterFunc(s.group.Context(), cancel)()\n", New: "",
+		File: "replica/soon.go", Old: "			defer context.AfterFunc(ctx, cancel)()\n", New: "",
 		Packages: replicaTests, Tests: "TestCloseIsBounded",
 	},
 	{
