@@ -23,7 +23,7 @@ const module = "github.com/skeinmesh/skein"
 type Repo struct {
 	Root   []string          // names of the entries at the top
 	Files  []*File           // every .go file, sorted by path
-	Docs   map[string]string // the map and its picture, by path
+	Docs   map[string]string // the map, its picture and the files of mutants, by path
 	Nested []string          // directories of nested modules
 	fset   *token.FileSet
 }
@@ -68,13 +68,27 @@ func Load() (*Repo, error) {
 		dir = parent
 	}
 	sources := map[string]string{}
+	read := func(name string) error {
+		rel, _ := filepath.Rel(dir, name)
+		text, err := os.ReadFile(name)
+		sources[filepath.ToSlash(rel)] = string(text)
+		return err
+	}
 	var nested []string
 	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || name == dir {
 			return err
 		}
 		if d.IsDir() {
-			if strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" {
+			if strings.HasPrefix(d.Name(), ".") {
+				return filepath.SkipDir
+			}
+			if d.Name() == "testdata" { // the rest in it is no source of the module
+				if mutants := filepath.Join(name, mutantsFile); exists(mutants) {
+					if err := read(mutants); err != nil {
+						return err
+					}
+				}
 				return filepath.SkipDir
 			}
 			if exists(filepath.Join(name, "go.mod")) {
@@ -89,9 +103,7 @@ func Load() (*Repo, error) {
 		if !strings.HasSuffix(rel, ".go") && rel != mapPath && rel != picturePath {
 			return nil
 		}
-		text, err := os.ReadFile(name)
-		sources[rel] = string(text)
-		return err
+		return read(name)
 	})
 	if err != nil {
 		return nil, err

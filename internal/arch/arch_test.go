@@ -27,8 +27,8 @@ func TestRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(repo.Files) < 20 || len(repo.Root) < 5 {
-		t.Fatalf("found only %d files and the entries %v", len(repo.Files), repo.Root)
+	if len(repo.Files) < 20 || len(repo.Root) < 5 || len(repo.Docs) < 10 {
+		t.Fatalf("found only %d files, %d other texts and the entries %v", len(repo.Files), len(repo.Docs), repo.Root)
 	}
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {

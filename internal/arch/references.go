@@ -1,15 +1,23 @@
 package arch
 
 import (
+	"fmt"
 	"go/ast"
 	"go/token"
+	"maps"
+	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // mapPath is the document whose numbers comments cite.
 const mapPath = "internal/README.md"
+
+// mutantsFile is the name of the files in testdata that say which rules are taken
+// out of a package to see its tests fail. They cite the map, too.
+const mutantsFile = "mutants.txt"
 
 var (
 	// A number of the map is that of a heading, or it begins a list's item or a
@@ -28,7 +36,7 @@ var (
 	citesNowhere = regexp.MustCompile(`\(0\.\d\)|[( ][A-H]\.\d(?:[,;)]|\.? |$)|\bF\.[12]\b|\([A-H]\)|\bsection [A-H]\b|\bfaults \d+\b`)
 )
 
-// References finds, in comments and strings, numbers of sections, properties,
+// References finds, in comments, strings and files of mutants, numbers of sections, properties,
 // scenarios and laws that the map does not have, and references to other
 // documents that the repository does not hold.
 func References(r *Repo) (faults []Fault) {
@@ -40,21 +48,39 @@ func References(r *Repo) (faults []Fault) {
 	}
 	for _, f := range r.Files {
 		f.texts(func(at token.Pos, text string) {
-			sections, numbers := cited(text)
-			for _, number := range numbers {
-				if !known[number] {
-					faults = append(faults, f.fault(at, "cites %s, which %s does not have", number, mapPath))
-				}
-			}
-			if sections {
-				text = citesSections.ReplaceAllString(text, "")
-			}
-			if m := citesNowhere.FindString(text); m != "" {
-				faults = append(faults, f.fault(at, `%q is no reference to %s: write "protocol A.5.4", "F1.22" or "L4"`, strings.TrimSpace(m), mapPath))
+			for _, wrong := range wrongReferences(text, known) {
+				faults = append(faults, f.fault(at, "%s", wrong))
 			}
 		})
 	}
+	for _, name := range slices.Sorted(maps.Keys(r.Docs)) {
+		if path.Base(name) != mutantsFile {
+			continue
+		}
+		for i, line := range strings.Split(r.Docs[name], "\n") {
+			for _, wrong := range wrongReferences(line, known) {
+				faults = append(faults, Fault{name, i + 1, wrong})
+			}
+		}
+	}
 	return faults
+}
+
+// wrongReferences tells what is wrong with those of a text.
+func wrongReferences(text string, known map[string]bool) (wrong []string) {
+	sections, numbers := cited(text)
+	for _, number := range numbers {
+		if !known[number] {
+			wrong = append(wrong, fmt.Sprintf("cites %s, which %s does not have", number, mapPath))
+		}
+	}
+	if sections {
+		text = citesSections.ReplaceAllString(text, "")
+	}
+	if m := citesNowhere.FindString(text); m != "" {
+		wrong = append(wrong, fmt.Sprintf(`%q is no reference to %s: write "protocol A.5.4", "F1.22" or "L4"`, strings.TrimSpace(m), mapPath))
+	}
+	return wrong
 }
 
 // mapNumbers returns all numbers that may be cited.

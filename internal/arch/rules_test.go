@@ -284,6 +284,8 @@ func cite(text string) map[string]string {
 func TestReferencesRule(t *testing.T) {
 	inString := cite("")
 	inString["mesh/a.go"] = "package mesh\nvar a = \"F1" + ".6\""
+	inMutants := cite("")
+	inMutants["mesh/testdata/mutants.txt"] = "\nname: a\nrule: a put wins (protocol A" + ".4, B" + ".3)\nfile: a.go\n-// F1" + ".6\n+// (A" + ".4)\n"
 	inMap := map[string]string{mapPath: "#### A" + ".4 Put\n\nSee A" + ".4 and B" + ".3, in 1.5 s.\n"}
 	check(t, References, []example{
 		{"in the map itself", inMap, []string{"README.md: cites B" + ".3"}},
@@ -294,6 +296,7 @@ func TestReferencesRule(t *testing.T) {
 		{"over the end of a line", cite("See (protocol\n// B~1)."), []string{"a.go:2: cites B" + ".1"}},
 		{"law", cite("holds by L_4"), []string{"cites L" + "4"}},
 		{"in a string", inString, []string{"a.go:2: cites F1" + ".6"}},
+		{"in mutants", inMutants, []string{"testdata/mutants.txt:3: cites B" + ".3", "mutants.txt:5: cites F1" + ".6", "mutants.txt:6: \"(A" + ".4)\" is no reference"}},
 		{"without the word", cite("A put (A~4) wins."), []string{"is no reference"}},
 		{"other documents", cite("See fau_lts 6."), []string{"is no reference"}},
 		{"older forms", cite("It holds (F~1 22)."), []string{"is no reference"}},

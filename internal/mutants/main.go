@@ -1,14 +1,3 @@
-// Command mutants proves that the tests of the safety rules can fail. It takes
-// one rule at a time out of the code, by an edit that exists only in the view
-// of the compiler (go test -overlay), runs the tests that defend the rule, and
-// names the one that caught it. A mutant that no test catches, or whose text
-// is no longer in the code exactly once, is a fault, and the exit status is 1.
-//
-//	go run ./internal/mutants [-run regexp] [-share 1/4] [-v] [-timeout 2m]
-//
-// All of them take a quarter of an hour of two processors. -share K/N looks at all for stale
-// ones and tries every N-th, beginning with the K-th: N runs with growing K
-// try each once.
 package main
 
 import (
@@ -23,21 +12,6 @@ import (
 	"sync"
 	"time"
 )
-
-// Mutant is one edit that takes a safety rule out of the code.
-type Mutant struct {
-	Name     string // unique; says what goes wrong, in a few words with dashes
-	Rule     string // the rule that is taken out, and where it is written
-	File     string // to edit, relative to the top of the module
-	Old, New string // text that must be in File exactly once, and what replaces it
-	Packages string // packages whose tests defend the rule, separated by spaces: ./internal/wire
-	Tests    string // regular expression of the tests to run, as for go test -run
-}
-
-// all returns the mutants of every part.
-func all() []Mutant {
-	return slices.Concat(badDays, cloud, data, detect, draw, elections, relics, hosts, identity, imports, lies, link, mesh, network, outbox, partitions, placement, purges, reconcile, replica, replicate, roster, scores, situation, split, storage, wire, witness)
-}
 
 // parallel is how many mutants are tried at once.
 const parallel = 2
@@ -61,7 +35,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	r := &runner{root: root, timeout: *timeout, log: func(v verdict) { report(v, *verbose) }}
-	mutants := matching(all(), wanted)
+	mutants, err := load(root)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	mutants = matching(mutants, wanted)
 	mine, err := share(mutants, *part)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -127,7 +106,7 @@ func report(v verdict, verbose bool) {
 	}
 	fmt.Printf("%6.1fs  %-40s %s\n", v.took.Seconds(), v.mutant.Name, outcome)
 	if verbose || v.fault != "" {
-		fmt.Printf("         rule: %s (%s)\n%s", v.mutant.Rule, v.mutant.File, v.output)
+		fmt.Printf("         rule: %s (%s)\n%s", v.mutant.Rule, v.mutant.at, v.output)
 	}
 }
 
@@ -144,13 +123,7 @@ func (r *runner) run(ctx context.Context, mutants []Mutant) (faults int) {
 		})
 	}
 	go func() {
-		seen := map[string]bool{}
 		for _, m := range mutants {
-			if seen[m.Name] {
-				verdicts <- verdict{mutant: m, fault: "another mutant has this name"}
-				continue
-			}
-			seen[m.Name] = true
 			queue <- m
 		}
 		close(queue)
