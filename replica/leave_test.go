@@ -135,6 +135,7 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 			if err := s.transfer(ctx, nodes[1].id, 0, page); (err != nil) != leaving {
 				t.Errorf("leaving %v, a copy: %v", leaving, err)
 			}
+			q.until = time.Now().Add(time.Second)
 			if _, err := s.forward(ctx, nodes[1].id, q, nil); errors.Is(err, errElsewhere) != leaving {
 				t.Errorf("leaving %v, a write: %v", leaving, err)
 			}
