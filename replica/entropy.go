@@ -195,7 +195,7 @@ func (e *entropy) compareDoubted(ctx context.Context) {
 			return
 		}
 		// A short question first: a comparison waits long for its answers.
-		there := e.s.isThere(ctx, id)
+		there := e.s.doesAnswer(ctx, id)
 		var err error
 		if there {
 			err = e.compare(ctx, id)

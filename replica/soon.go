@@ -122,6 +122,18 @@ func (s *Store) isThere(ctx context.Context, id view.NodeID) bool {
 	}
 }
 
+// doesAnswer tells whether a store answers a short question soon. No other sign of life
+// counts: a link may carry what that one says, and nothing of what this one does.
+func (s *Store) doesAnswer(ctx context.Context, id view.NodeID) bool {
+	call, cancel := context.WithTimeout(ctx, s.cfg.AckTimeout)
+	defer cancel()
+	_, err := s.mesh.Call(call, id, wire.MethodClock, nil)
+	if err == nil || ctx.Err() == nil {
+		s.silence.note(id, err == nil)
+	}
+	return err == nil
+}
+
 // coordinators lists the stores to try, those that were silent lately last. A
 // node that holds nothing takes any living store when no home lives.
 func (s *Store) coordinators(plan replicate.Plan, rt *route) []view.NodeID {
