@@ -37,7 +37,8 @@ func TestGate(t *testing.T) {
 		{gateCut, 0, wire.MethodMerge, false},
 		{gateCut, 1, wire.MethodDigest, false},
 		{gateCompare, 0, wire.MethodMerge, false},
-		{gateCompare, 0, wire.MethodDigest, true},
+		{gateCompare, 0, wire.MethodDigest, false},
+		{gateCompare, 0, wire.MethodClock, true},
 	} {
 		p.gate.Store(c.gate)
 		if got := p.allow(c.from, c.method, offer); got != c.want {
