@@ -118,6 +118,7 @@ func (c *patient) closeAfter(t *testing.T, profile Profile, after time.Duration)
 		go func() { ended <- c.run(b, peer) }()
 	}
 	time.Sleep(after)
+	synctest.Wait() // what ends at this very instant has ended before Close
 	if len(ended) > 0 && c.run != nil {
 		return // before it could be asked for
 	}
