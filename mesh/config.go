@@ -92,7 +92,7 @@ type Config struct {
 	Profile Profile
 	// AllowAdmin answers admin requests: of methods that begin with "admin/".
 	AllowAdmin bool
-	// Logger gets what there is to tell. Nil is silent.
+	// Logger gets what there is to tell, with the node's id under "node". Nil is silent.
 	Logger *slog.Logger
 }
 

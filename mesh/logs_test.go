@@ -38,7 +38,12 @@ func (l *lines) all() []string {
 func TestLogsAsJSON(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, w *world) {
 		out := &lines{}
-		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if fault := jsonlog.FaultOfAttr(a); fault != "" {
+				t.Errorf("%s: %v", fault, a)
+			}
+			return a
+		}}))
 		for _, b := range w.boxes {
 			b.cfg.Logger, b.cfg.AllowAdmin = log, true
 		}
@@ -75,6 +80,9 @@ func TestLogsAsJSON(t *testing.T) {
 		for _, line := range out.all() {
 			if fault := jsonlog.FaultOf(line); fault != "" {
 				t.Errorf("%s: %s", fault, line)
+			}
+			if strings.Count(line, `"node":"`) != 1 {
+				t.Errorf("the node is not there once: %s", line)
 			}
 			if strings.Contains(line, "without a Leave") {
 				t.Errorf("told at each Close: %s", line)

@@ -247,8 +247,9 @@ func (n *Node) Dir() string { return n.cfg.Dir }
 // Shards returns the number of slices of the key space.
 func (n *Node) Shards() int { return n.cfg.Shards }
 
-// Logger returns the logger that the node writes to; it is never nil.
-func (n *Node) Logger() *slog.Logger { return n.log }
+// Logger returns the logger of the Config; it is never nil. What the node says goes
+// there with its id under "node", and so does what a store or a partition on it says.
+func (n *Node) Logger() *slog.Logger { return n.cfg.Logger }
 
 // Addr returns the address under which the node makes itself known.
 func (n *Node) Addr() netip.AddrPort {

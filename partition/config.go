@@ -144,7 +144,7 @@ type Config struct {
 	// mesh, is out of reach, from what the site has. Nil: everything is refused.
 	Authorize, AuthorizeLocal func(ctx context.Context, who, what string) error
 
-	// Logger gets what there is to tell. Nil is silent.
+	// Logger gets what there is to tell, with the node's id under "node". Nil is silent.
 	Logger *slog.Logger
 
 	clock *clock.Clock

@@ -105,7 +105,7 @@ func (e *election) complain(words string) {
 	}
 	if !e.told && e.fault == nil && now-e.vainAt >= mourn*e.p.cfg.Pace.Lease {
 		e.told = true
-		e.p.log.Warn("nobody leads", "election", e.name.String(), "for", (now - e.vainAt).Round(time.Second), "why", words)
+		e.p.log.Warn("nobody leads", "election", e.name.String(), "for", (now - e.vainAt).Round(time.Second).String(), "why", words)
 	}
 }
 

@@ -70,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 		return nil, fmt.Errorf("partition: open: %w", ErrClosed)
 	}
 	p := &Partition{
-		cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger, id: cfg.Mesh.ID(), dir: filepath.Join(cfg.Mesh.Dir(), "partition"), started: time.Now(),
+		cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), id: cfg.Mesh.ID(), dir: filepath.Join(cfg.Mesh.Dir(), "partition"), started: time.Now(),
 		leads: make(chan struct{}, 1), swaps: make(chan struct{}, maxSwaps), kick: make(chan struct{}, 1), met: make(chan []view.NodeID, 1),
 		notices: newNotices(cfg.Mesh.ID(), self.Boot), elections: map[Election]*election{},
 		modes: notify.New(Normal),

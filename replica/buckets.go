@@ -141,12 +141,12 @@ func (r *buckets) defined(name string, it version.Item) []*bucket {
 	for _, sib := range reconcile.Live(it, r.s.clocks.early()) {
 		def, err := wire.DecodeBucketDef(sib.Value)
 		if err != nil || def.Name != name {
-			r.s.log.Error("bucket definition does not read", "bucket", name, "err", err)
+			r.s.log.Error("bucket definition does not read", "bucket", name, "error", err)
 			continue
 		}
 		b, err := r.add(def)
 		if err != nil {
-			r.s.log.Error("bucket definition is not taken in", "bucket", name, "err", err)
+			r.s.log.Error("bucket definition is not taken in", "bucket", name, "error", err)
 		} else if !slices.Contains(out, b) {
 			out = append(out, b)
 		}

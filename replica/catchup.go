@@ -48,7 +48,7 @@ func (s *Store) followRounds(ctx context.Context) {
 				err = s.catchUp(ctx, peer, shard)
 			}
 			if err != nil && ctx.Err() == nil {
-				s.log.Debug("not caught up with a purge", "shard", shard, "peer", peer, "err", err)
+				s.log.Debug("not caught up with a purge", "shard", shard, "peer", peer, "error", err)
 			}
 		}
 	}

@@ -198,7 +198,7 @@ func (c *churn) config(n *churnNode) func(*Config) {
 			cfg.PurgeEvery = time.Second
 		}
 		if *churnSeed != 0 {
-			cfg.Logger = slog.New(slog.NewTextHandler(churnLog{c}, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.id)
+			cfg.Logger = slog.New(slog.NewTextHandler(churnLog{c}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		}
 	}
 }

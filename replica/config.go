@@ -139,7 +139,8 @@ type Config struct {
 	// five minutes may be missing. Default 7 days. Zero means the default.
 	OutboxAge time.Duration
 
-	// Logger receives what an operator should know. Nil is silent.
+	// Logger receives what an operator should know, with the node's id under "node".
+	// Nil is silent.
 	Logger *slog.Logger
 
 	fs    vfs.FS       // tests: the disk; nil: the host's

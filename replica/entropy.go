@@ -223,7 +223,7 @@ func (e *entropy) compare(ctx context.Context, id view.NodeID) error {
 	e.end = nil
 	e.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
-		e.s.log.Debug("comparison broke off", "peer", id, "err", err)
+		e.s.log.Debug("comparison broke off", "peer", id, "error", err)
 	}
 	return err
 }
@@ -245,7 +245,7 @@ func (e *entropy) handOver(ctx context.Context) {
 	}
 	e.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
-		e.s.log.Debug("not all that belongs elsewhere is there", "err", err)
+		e.s.log.Debug("not all that belongs elsewhere is there", "error", err)
 		e.moveBy(e.s.since() + wait)
 	}
 }

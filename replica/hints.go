@@ -103,7 +103,7 @@ func (h *hints) run(ctx context.Context) {
 		}
 		left, err := h.deliverAll(ctx)
 		if err != nil && ctx.Err() == nil {
-			h.s.log.Debug("hints not delivered yet", "err", err)
+			h.s.log.Debug("hints not delivered yet", "error", err)
 		}
 		behind := h.lagging.Swap(false)
 		armed = left || behind

@@ -37,7 +37,7 @@ func (s *Store) openImports(ctx context.Context) error {
 		return nil // nothing was ever kept here
 	}
 	if err := sweep(fsys, dir); err != nil {
-		s.log.Warn("old data that was taken in cannot be removed", "dir", dir, "err", err)
+		s.log.Warn("old data that was taken in cannot be removed", "dir", dir, "error", err)
 	}
 	all, err := findFormer(fsys, dir)
 	if err == nil && s.disk != nil {
@@ -119,7 +119,7 @@ func (im *imports) run(ctx context.Context) {
 				return
 			}
 			if errors.Is(err, errNever) {
-				im.s.log.Error("what a former identity of this node has left is not taken in", "dir", f.dir, "err", err)
+				im.s.log.Error("what a former identity of this node has left is not taken in", "dir", f.dir, "error", err)
 			}
 			left = left || err != nil && !errors.Is(err, errNever)
 		}

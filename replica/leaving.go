@@ -50,7 +50,7 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 		pause := time.Second
 		switch {
 		case err != nil:
-			s.log.Warn("this node cannot leave yet, it tries again", "err", err)
+			s.log.Warn("this node cannot leave yet, it tries again", "error", err)
 		case s.leaving.Swap(true):
 			return nil
 		default:

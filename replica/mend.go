@@ -121,7 +121,7 @@ func (s *Store) afterLoss(ctx context.Context, g gap) {
 		s.log.Error("copies kept for nodes that were down are lost here: their other homes bring them", "copies", hints)
 	}
 	if err != nil && ctx.Err() == nil {
-		s.log.Warn("copies kept for others not counted", "err", err)
+		s.log.Warn("copies kept for others not counted", "error", err)
 	}
 	s.reindex(ctx)
 }
@@ -141,7 +141,7 @@ func (s *Store) reindex(ctx context.Context) {
 			s.hints.wake()
 			return
 		}
-		s.log.Warn("index not whole yet", "err", err)
+		s.log.Warn("index not whole yet", "error", err)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

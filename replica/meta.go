@@ -85,6 +85,6 @@ func (s *Store) saveSettled(ctx context.Context, lay *layout, b *bucket) {
 		return tx.Set(metaSettled(b), bits)
 	})
 	if err != nil && ctx.Err() == nil {
-		s.log.Warn("cannot note where the store has caught up", "err", err)
+		s.log.Warn("cannot note where the store has caught up", "error", err)
 	}
 }

@@ -99,7 +99,7 @@ func (o *outbox) deliver(ctx context.Context, op replicate.OutboxOp) {
 	case ctx.Err() != nil && err != nil:
 		return
 	case errors.Is(err, errDamaged):
-		o.s.log.Error("an operation in the outbox is damaged and cannot be delivered", "key", op.Key.Key, "err", err)
+		o.s.log.Error("an operation in the outbox is damaged and cannot be delivered", "key", op.Key.Key, "error", err)
 		err = o.forget(op, nil)
 	case err == nil:
 		err = o.forget(op, &left)
@@ -114,7 +114,7 @@ func (o *outbox) deliver(ctx context.Context, op replicate.OutboxOp) {
 	o.landed = make(chan struct{})
 	o.mu.Unlock()
 	if err != nil {
-		o.s.log.Debug("operation not delivered yet", "key", op.Key.Key, "err", err)
+		o.s.log.Debug("operation not delivered yet", "key", op.Key.Key, "error", err)
 	}
 	signal(o.kick)
 }

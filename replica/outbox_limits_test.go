@@ -93,7 +93,10 @@ func TestOutboxTellsWhatIsGivenUp(t *testing.T) {
 		}
 		sum, n := 0, 0
 		for line := range strings.Lines(lines.String()) {
-			if _, rest, ok := strings.Cut(line, "given up\" now="); ok {
+			if strings.Count(line, " node="+c.node.id.String()) != 1 {
+				t.Errorf("the node is not there once: %s", line)
+			}
+			if _, rest, ok := strings.Cut(line, " now="); ok && strings.Contains(line, "given up\"") {
 				var k int
 				fmt.Sscan(rest, &k)
 				sum, n = sum+k, n+1

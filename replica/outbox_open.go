@@ -62,7 +62,7 @@ func (o *outbox) open(dir string) error {
 		return err
 	}
 	fsys, aside := o.s.cfg.fs, dir+".damaged"
-	o.s.log.Error("the outbox is damaged and set aside; what waited in it is not delivered", "dir", aside, "err", err)
+	o.s.log.Error("the outbox is damaged and set aside; what waited in it is not delivered", "dir", aside, "error", err)
 	if err := fsys.RemoveAll(aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -119,7 +119,7 @@ func (o *outbox) load(ctx context.Context) error {
 	})
 	if errors.Is(err, storage.ErrCorrupt) {
 		// What follows cannot be read. New operations must not be taken for it.
-		o.s.log.Error("a part of the outbox cannot be read; what waited there is not delivered", "err", err)
+		o.s.log.Error("a part of the outbox cannot be read; what waited there is not delivered", "error", err)
 		o.core.StartAfter(o.core.Last() + 1<<32)
 		err = nil
 	}
@@ -165,7 +165,7 @@ func (o *outbox) clear(ctx context.Context, bad [][]byte) error {
 		return nil
 	})
 	if err != nil {
-		o.s.log.Warn("damaged operations stay in the outbox until the next start", "err", err)
+		o.s.log.Warn("damaged operations stay in the outbox until the next start", "error", err)
 	}
 	return nil
 }

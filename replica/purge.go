@@ -44,7 +44,7 @@ func (p *purger) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		if err := p.pass(ctx); err != nil && ctx.Err() == nil {
-			p.s.log.Debug("nothing purged", "err", err)
+			p.s.log.Debug("nothing purged", "error", err)
 		}
 	}
 }
@@ -285,7 +285,7 @@ func (p *purger) tell(ctx context.Context, lay *layout, over []wire.ShardRound) 
 			continue
 		}
 		if _, err := p.s.ask(ctx, id, wire.MethodCommit, data); err != nil && ctx.Err() == nil {
-			p.s.log.Debug("purge not told", "peer", id, "err", err)
+			p.s.log.Debug("purge not told", "peer", id, "error", err)
 		}
 	}
 }

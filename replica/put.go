@@ -394,7 +394,7 @@ func (op *putOp) perform(e replicate.Effect) {
 	case replicate.Keep:
 		if !op.s.group.Go(func(ctx context.Context) {
 			if err := op.s.keepHint(ctx, op.at, e.For); err != nil {
-				op.s.log.Warn("hint not kept; anti-entropy will find the difference", "home", e.For, "err", err)
+				op.s.log.Warn("hint not kept; anti-entropy will find the difference", "home", e.For, "error", err)
 				op.s.missed(e.For)
 				op.abandon()
 				return

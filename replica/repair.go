@@ -91,7 +91,7 @@ func (r *repairs) run(ctx context.Context) {
 			return
 		case one := <-r.queue:
 			if err := r.mend(ctx, one); err != nil && ctx.Err() == nil {
-				r.s.log.Warn("record not repaired", "shard", one.at.shard, "err", err)
+				r.s.log.Warn("record not repaired", "shard", one.at.shard, "error", err)
 			}
 		}
 	}

@@ -88,7 +88,7 @@ func (s *Store) openRounds(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrNewerFormat, err)
 		}
 		if err != nil {
-			s.log.Error("note of purges does not read", "shard", shard, "err", err)
+			s.log.Error("note of purges does not read", "shard", shard, "error", err)
 			return nil
 		}
 		r := round{stamp: stampOf(m.Stamp), from: purge.Round(m.From), logged: purge.Round(m.Logged)}

@@ -54,7 +54,7 @@ func (c *scrub) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		if err := c.step(ctx, every); err != nil && ctx.Err() == nil {
-			c.s.log.Warn("scrub goes on later", "err", err)
+			c.s.log.Warn("scrub goes on later", "error", err)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	s := &Store{cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger, id: cfg.Mesh.ID(), shards: cfg.Mesh.Shards(), started: time.Now()}
+	s := &Store{cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), id: cfg.Mesh.ID(), shards: cfg.Mesh.Shards(), started: time.Now()}
 	s.seal = cfg.Mesh.Subkey("replica: contexts")
 	s.gate.empty = make(chan struct{})
 	s.dir = filepath.Join(cfg.Mesh.Dir(), "store")
@@ -288,7 +288,7 @@ func (s *Store) see(v view.View) {
 	old := s.layout.Load()
 	lay, err := makeLayout(old, v, s.shards, 0)
 	if err != nil {
-		s.log.Error("view not usable", "err", err)
+		s.log.Error("view not usable", "error", err)
 		return
 	}
 	healed := s.lookDown(lay)

@@ -41,7 +41,7 @@ func (q *inquests) run(ctx context.Context) {
 		case id := <-q.asked:
 			w, err := q.s.mesh.Confirm(ctx, id)
 			if err != nil {
-				q.s.log.Debug("nobody could say whether a store is down", "member", id, "err", err)
+				q.s.log.Debug("nobody could say whether a store is down", "member", id, "error", err)
 				w = view.Witnesses{}
 			}
 			q.answers <- answer{id, w}

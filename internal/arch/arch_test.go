@@ -19,6 +19,7 @@ var rules = []struct {
 	{"Decoders", Decoders},
 	{"References", References},
 	{"Map", Map},
+	{"Logs", Logs},
 }
 
 // TestRepository holds the repository to every rule.

@@ -332,3 +332,23 @@ func TestMapRule(t *testing.T) {
 		{"test without row", map[string]string{picturePath: drawn, mapPath: "", "internal/wire/a_test.go": repo("", "")["internal/wire/a_test.go"]}, []string{"F1.5 has tests and no row"}},
 	})
 }
+
+func TestLogsRule(t *testing.T) {
+	line := func(call string) map[string]string {
+		return one("mesh/a.go", "package mesh\nfunc a() {\n"+call+"\n}")
+	}
+	check(t, Logs, []example{
+		{"error", line(`n.log.Warn("text", "peer", id, "error", err)`), nil},
+		{"err", line(`n.log.Warn("text", "peer", id, "err", err)`), []string{`a.go:3: an error is logged under "err"`}},
+		{"err of Log", line(`s.opts.Logger.Log(ctx, level, "text", "err", err)`), []string{`under "err"`}},
+		{"err as a value", line(`log.Warn("text", "key", "err")`), nil},
+		{"node", line(`log.Info("text", "node", id)`), []string{`"node" is whose line`}},
+		{"node of a logger", line(`log := logger.With("node", id)`), nil},
+		{"twice", line(`log.Info("text", "at", a, "at", b)`), []string{`"at" is logged twice`}},
+		{"number", line(`log.Info("text", "why", 1)`), []string{`"why" is a bare number`}},
+		{"number made of a kind", line(`log.Info("text", "shard", 1, "why", int(why))`), []string{`"why" is a bare number`}},
+		{"words", line(`log.Info("text", "why", why.String(), "shard", int(shard))`), nil},
+		{"of no log", line(`t.Error("text", "err", err)`), nil},
+		{"in a test", one("mesh/a_test.go", "package mesh\nfunc a() { log.Warn(\"text\", \"err\", err) }"), nil},
+	})
+}

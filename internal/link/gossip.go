@@ -192,7 +192,7 @@ func (g *gossip) receive(from view.NodeID, remote netip.AddrPort, b []byte) {
 	kept, strange, err := g.sift.siftPacket(from, b)
 	if err != nil {
 		g.link.stats.gossipRefused.Add(1)
-		g.link.log.Debug("gossip packet turned away", "peer", from, "err", err)
+		g.link.log.Debug("gossip packet turned away", "peer", from, "error", err)
 		return
 	}
 	if strange {

@@ -103,7 +103,7 @@ func (c *gossipConn) readFrame() ([]byte, error) {
 	kept, strange, err := c.gossip.sift.siftStream(c.peer, message)
 	if err != nil {
 		c.gossip.link.stats.gossipRefused.Add(1)
-		c.gossip.link.log.Debug("gossip stream turned away", "peer", c.peer, "err", err)
+		c.gossip.link.log.Debug("gossip stream turned away", "peer", c.peer, "error", err)
 		return nil, err
 	}
 	if strange {

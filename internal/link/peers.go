@@ -343,7 +343,7 @@ func (p *peers) remove(c *conn) {
 	}
 	p.mu.Unlock()
 	if report {
-		p.link.log.Info("data connection broke", "peer", c.peer.ID, "remote", c.peer.Remote, "err", err)
+		p.link.log.Info("data connection broke", "peer", c.peer.ID, "remote", c.peer.Remote, "error", err)
 		p.link.cfg.OnBroken(c.peer.ID, err)
 	}
 }

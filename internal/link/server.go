@@ -20,7 +20,7 @@ func (l *Link) accept(ctx context.Context) {
 			}
 			// Out of file descriptors, mostly: it passes.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			l.log.Warn("accept", "err", err, "pause", pause)
+			l.log.Warn("accept", "error", err, "pause", pause.String())
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
@@ -54,7 +54,7 @@ func (l *Link) admit(ctx context.Context, raw net.Conn) {
 	l.strangers.leave(raw)
 	if err != nil {
 		l.stats.connsRefused.Add(1)
-		l.log.Debug("stranger turned away", "remote", raw.RemoteAddr(), "err", err)
+		l.log.Debug("stranger turned away", "remote", raw.RemoteAddr(), "error", err)
 		return
 	}
 	if tc.ConnectionState().NegotiatedProtocol == alpnGossip {
@@ -84,6 +84,6 @@ func (l *Link) welcome(ctx context.Context, tc net.Conn, raw net.Conn, id view.N
 	}
 	if err != nil {
 		raw.Close()
-		l.log.Debug("hello failed", "peer", id, "remote", raw.RemoteAddr(), "err", err)
+		l.log.Debug("hello failed", "peer", id, "remote", raw.RemoteAddr(), "error", err)
 	}
 }

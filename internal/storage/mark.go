@@ -47,7 +47,7 @@ func (s *Store) readMark() uint64 {
 		return unmarked
 	}
 	if err != nil || len(data) != 8 {
-		s.opts.Logger.Warn("storage: mark is damaged and will be written anew", "err", err)
+		s.opts.Logger.Warn("storage: mark is damaged and will be written anew", "error", err)
 		return unmarked
 	}
 	return binary.LittleEndian.Uint64(data)
@@ -103,7 +103,7 @@ func (s *Store) mark() {
 	case err == nil:
 		s.marked = count
 	case vfs.IsNoSpaceError(err):
-		s.opts.Logger.Warn("storage: mark not written", "err", err)
+		s.opts.Logger.Warn("storage: mark not written", "error", err)
 	default:
 		s.guard.fail(err)
 	}

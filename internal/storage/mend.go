@@ -151,7 +151,7 @@ func (s *Store) Mend(ctx context.Context, lost OnLost) {
 			}
 			if !s.damage.looked(path, err) {
 				left = true
-				s.opts.Logger.Error("storage: damaged file cannot be mended", "path", path, "err", err, "again in", wait)
+				s.opts.Logger.Error("storage: damaged file cannot be mended", "path", path, "error", err, "again_in", wait.String())
 			}
 		}
 		if !left {

@@ -261,11 +261,11 @@ func (s *Store) pebbleOptions() *pebble.Options {
 func (s *Store) events() *pebble.EventListener {
 	log := s.opts.Logger
 	return &pebble.EventListener{
-		BackgroundError: func(err error) { log.Warn("storage: background work failed", "err", err) },
+		BackgroundError: func(err error) { log.Warn("storage: background work failed", "error", err) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			news, stays := s.damage.note(info.Path)
 			if news {
-				log.Error("storage: damaged file", "path", info.Path, "err", info.Details)
+				log.Error("storage: damaged file", "path", info.Path, "error", info.Details)
 			}
 			if stays {
 				s.guard.pause(damagePause)
@@ -293,7 +293,7 @@ func (l pebbleLog) Fatalf(format string, args ...any) {
 }
 
 func (s *Store) onFail(err error) {
-	s.opts.Logger.Log(context.Background(), slog.LevelError, "storage: stopped", "err", err)
+	s.opts.Logger.Log(context.Background(), slog.LevelError, "storage: stopped", "error", err)
 }
 
 // Refuse makes the updates that have not begun, and all later ones, end with

@@ -98,7 +98,7 @@ func (p *spare) want() {
 func (p *spare) run(ctx context.Context) {
 	for {
 		if err := p.prepare(ctx); err != nil && ctx.Err() == nil {
-			p.log.Debug("storage: no spare log", "err", err)
+			p.log.Debug("storage: no spare log", "error", err)
 		}
 		select {
 		case <-p.wanted:
