@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/skeinmesh/skein/internal/clock"
 )
 
 // addressPause is the time between two looks at the host's addresses. A network
@@ -146,7 +148,7 @@ func (n *Node) keepAddress(ctx context.Context) {
 	if fixed && !n.cfg.MDNS {
 		return
 	}
-	for tick := 1; sleep(ctx, addressPause); tick++ {
+	for tick := 1; clock.Sleep(ctx, addressPause); tick++ {
 		if !fixed && (tick%namePauses == 0 || !n.nameIsFound()) {
 			n.renewAddress(ctx)
 		}

@@ -9,13 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // answering is a DNS that takes its time.
 func answering(after time.Duration, addrs ...netip.Addr) func(context.Context, string) ([]netip.Addr, error) {
 	return func(ctx context.Context, _ string) ([]netip.Addr, error) {
-		if !sleep(ctx, after) {
+		if !clock.Sleep(ctx, after) {
 			return nil, ctx.Err()
 		}
 		return slices.Clone(addrs), nil

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/serf/serf"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/detect"
 	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/roster"
@@ -261,7 +262,7 @@ func (n *Node) keepWhole(ctx context.Context) {
 				return
 			}
 		}
-		if !sleep(ctx, time.Second+rand.N(3*time.Second)) {
+		if !clock.Sleep(ctx, time.Second+rand.N(3*time.Second)) {
 			return
 		}
 		for len(n.returns) > 0 {

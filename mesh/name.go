@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -32,7 +33,7 @@ func (n *Node) keepName(ctx context.Context) {
 			n.contest(ctx, id, since)
 		}
 		if len(rivals) > 0 {
-			if !sleep(ctx, nameCheck) {
+			if !clock.Sleep(ctx, nameCheck) {
 				return
 			}
 			continue

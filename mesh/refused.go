@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -137,7 +138,7 @@ func (n *Node) doubt(by view.NodeID, why error, end wire.End) {
 // settleDoubt asks other members whether they refuse this node, too. It stops if
 // one of them does, or none of them has it.
 func (n *Node) settleDoubt(ctx context.Context, by view.NodeID, why error, end wire.End) {
-	if end == wire.Running && !sleep(ctx, n.pace.dial) {
+	if end == wire.Running && !clock.Sleep(ctx, n.pace.dial) {
 		return // meanwhile another may have let this node in
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)

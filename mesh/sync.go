@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -207,7 +208,7 @@ func (n *Node) keepExchanging(ctx context.Context) {
 			if n.book.get().sum == told {
 				continue
 			}
-			if !sleep(ctx, rumorPause/2+rand.N(rumorPause)) {
+			if !clock.Sleep(ctx, rumorPause/2+rand.N(rumorPause)) {
 				return
 			}
 			told = n.book.get().sum
@@ -244,7 +245,7 @@ func (n *Node) keepAcquainted(ctx context.Context) {
 				n.exchangeWith(ctx, p[rand.IntN(len(p))])
 			}
 		}
-		if !sleep(ctx, strangePause/2+rand.N(strangePause)) {
+		if !clock.Sleep(ctx, strangePause/2+rand.N(strangePause)) {
 			return
 		}
 	}
@@ -259,7 +260,7 @@ const reachPause = 2 * time.Minute
 // passed without a word end here too.
 func (n *Node) keepReached(ctx context.Context) {
 	told := map[view.NodeID]bool{}
-	for sleep(ctx, reachPause) {
+	for clock.Sleep(ctx, reachPause) {
 		v, ids := n.View(), n.link.Inbound()
 		for _, m := range v.Members {
 			text := "member is reached by others, and not by this node"
@@ -304,15 +305,5 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-// sleep waits and tells whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
 	}
 }

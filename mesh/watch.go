@@ -10,6 +10,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/detect"
 	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -18,7 +19,7 @@ import (
 type inbox struct {
 	mu    sync.Mutex
 	items []event
-	ready chan struct{} // capacity 1; full when there may be items
+	ready notify.Bell // there may be items
 }
 
 // event is what the detector is told, with what it does not need to know.
@@ -29,16 +30,13 @@ type event struct {
 	met   bool          // the mesh was met, or is out of reach: the view must show it before Ready returns
 }
 
-func newInbox() *inbox { return &inbox{ready: make(chan struct{}, 1)} }
+func newInbox() *inbox { return &inbox{ready: notify.NewBell()} }
 
 func (in *inbox) put(e event) {
 	in.mu.Lock()
 	in.items = append(in.items, e)
 	in.mu.Unlock()
-	select {
-	case in.ready <- struct{}{}:
-	default:
-	}
+	in.ready.Ring()
 }
 
 func (in *inbox) take() []event {

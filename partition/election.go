@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/elect"
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -43,7 +44,7 @@ type election struct {
 	inbox chan func()        // steps of others
 	saves chan elect.Durable // capacity 1: to be saved; one at a time
 	begun chan struct{}      // closed when saving was first tried
-	field chan struct{}      // capacity 1: what is known of the others has changed
+	field notify.Bell        // what is known of the others has changed
 	ended chan struct{}      // the goroutine has returned
 
 	mu     sync.Mutex // the fields below
@@ -99,7 +100,7 @@ func (p *Partition) open(name Election, limit int) (*election, error) {
 	}
 	e := &election{
 		p: p, name: name, slots: file.NewSlots(p.cfg.fs, p.statePath(name)), inbox: make(chan func()), saves: make(chan elect.Durable, 1),
-		begun: make(chan struct{}), field: make(chan struct{}, 1), ended: make(chan struct{}), refs: map[uint64]chan elect.Answer{},
+		begun: make(chan struct{}), field: notify.NewBell(), ended: make(chan struct{}), refs: map[uint64]chan elect.Answer{},
 	}
 	d, err := p.readState(e.slots, name)
 	if err != nil {
@@ -212,7 +213,7 @@ func (e *election) show() {
 	e.words = words
 	e.mu.Unlock()
 	if changed {
-		signal(e.p.leads)
+		e.p.leads.Ring()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/elect"
 	"github.com/skeinmesh/skein/internal/host"
 	"github.com/skeinmesh/skein/internal/situation"
@@ -47,7 +48,7 @@ func (p *Partition) probeCloud(ctx context.Context) {
 	r := situation.NewReachability(p.cfg.situations())
 	p.cloud.value.Store(ableToProbe)
 	for {
-		if !sleep(ctx, r.Pause(rand.Float64())) {
+		if !clock.Sleep(ctx, r.Pause(rand.Float64())) {
 			return
 		}
 		if !p.chosenToProbe() {
@@ -77,7 +78,7 @@ func (p *Partition) report(code uint32) {
 		changed = true
 	}
 	if changed {
-		signal(p.kick)
+		p.kick.Ring()
 	}
 }
 
@@ -166,7 +167,7 @@ func (p *Partition) reportMerges(ctx context.Context) {
 			return
 		case met = <-p.met:
 		}
-		if !sleep(ctx, 2*time.Second) {
+		if !clock.Sleep(ctx, 2*time.Second) {
 			return
 		}
 		select {
@@ -181,7 +182,7 @@ func (p *Partition) reportMerges(ctx context.Context) {
 			m.Text = p.cfg.Merged(ctx, met)
 		}
 		p.reports.add(m)
-		signal(p.kick)
+		p.kick.Ring()
 	}
 }
 
@@ -209,9 +210,9 @@ func (p *Partition) weigh(ctx context.Context) {
 		}
 		if s, changed := published.Step(p.since(), p.worth(figures).Score(elect.Weights{})); changed {
 			p.score.Store(uint64(s))
-			signal(p.kick)
+			p.kick.Ring()
 		}
-		if !sleep(ctx, weighHost) {
+		if !clock.Sleep(ctx, weighHost) {
 			return
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -38,8 +40,8 @@ type notices struct {
 	last  map[view.NodeID]heardNotice
 	mine  wire.Notice
 	fresh map[view.NodeID]bool // to be handed on
-	kick  chan struct{}        // capacity 1: there are some
-	heard chan struct{}        // capacity 1: others' have changed
+	kick  notify.Bell          // there are some
+	heard notify.Bell          // others' have changed
 }
 
 // heardNotice is a notice and when it came, by this node's run time.
@@ -51,14 +53,7 @@ type heardNotice struct {
 func newNotices(self view.NodeID, boot uint64) *notices {
 	return &notices{
 		last: map[view.NodeID]heardNotice{}, mine: wire.Notice{Node: self, Boot: boot},
-		fresh: map[view.NodeID]bool{}, kick: make(chan struct{}, 1), heard: make(chan struct{}, 1),
-	}
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+		fresh: map[view.NodeID]bool{}, kick: notify.NewBell(), heard: notify.NewBell(),
 	}
 }
 
@@ -77,7 +72,7 @@ func (n *notices) set(now, up time.Duration, change func(*wire.Notice)) {
 	n.mine = next
 	n.last[next.Node] = heardNotice{next, now}
 	n.fresh[next.Node] = true
-	signal(n.kick)
+	n.kick.Ring()
 }
 
 // say sends this node's notice again, with a new uptime: for whoever was just met.
@@ -88,7 +83,7 @@ func (n *notices) say(now, up time.Duration) {
 	n.mine.Up = up
 	n.last[n.mine.Node] = heardNotice{n.mine, now}
 	n.fresh[n.mine.Node] = true
-	signal(n.kick)
+	n.kick.Ring()
 }
 
 // take takes in what a peer has, if it is newer. A fault somewhere must not silence
@@ -107,8 +102,8 @@ func (n *notices) take(now time.Duration, v view.View, in []wire.Notice) {
 		}
 		n.last[got.Node] = heardNotice{got, now}
 		n.fresh[got.Node] = true
-		signal(n.kick)
-		signal(n.heard)
+		n.kick.Ring()
+		n.heard.Ring()
 	}
 }
 
@@ -265,7 +260,7 @@ func (p *Partition) spread(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-p.notices.kick:
-			if !sleep(ctx, newsPause/2+rand.N(newsPause)) {
+			if !clock.Sleep(ctx, newsPause/2+rand.N(newsPause)) {
 				return
 			}
 			if news := p.notices.news(); len(news) > 0 {
@@ -281,7 +276,7 @@ func (p *Partition) spread(ctx context.Context) {
 // compare compares now and then what this node has with what another has. One that
 // does not answer holds up no news.
 func (p *Partition) compare(ctx context.Context) {
-	for pause := rand.N(compareMean); sleep(ctx, pause); pause = compareMean/2 + rand.N(compareMean) {
+	for pause := rand.N(compareMean); clock.Sleep(ctx, pause); pause = compareMean/2 + rand.N(compareMean) {
 		if ids := roster.Partners(p.mesh.View()); len(ids) > 0 {
 			p.compareWith(ctx, ids[rand.IntN(len(ids))])
 		}
@@ -331,16 +326,4 @@ func (p *Partition) call(ctx context.Context, to view.NodeID, method string, req
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Pace.Lease)
 	defer cancel()
 	return p.mesh.CallIdempotent(ctx, to, method, req)
-}
-
-// sleep waits and tells whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/elect"
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/notify"
@@ -35,12 +36,12 @@ type Partition struct {
 
 	notices *notices
 	voters  voters
-	leads   chan struct{} // capacity 1: who leads or stands here has changed
+	leads   notify.Bell   // who leads or stands here has changed
 	swaps   chan struct{} // capacity maxSwaps: messages that are read now
 	cloud   cloudReport
 	leaving atomic.Bool // the node goes for good
 	ready   atomic.Bool // the others had their time to be met
-	kick    chan struct{}
+	kick    notify.Bell
 	scene   atomic.Pointer[scene]
 	seen    atomic.Pointer[seen] // by the latest look; never nil
 	score   atomic.Uint64
@@ -71,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 	}
 	p := &Partition{
 		cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), id: cfg.Mesh.ID(), dir: filepath.Join(cfg.Mesh.Dir(), "partition"), started: time.Now(),
-		leads: make(chan struct{}, 1), swaps: make(chan struct{}, maxSwaps), kick: make(chan struct{}, 1), met: make(chan []view.NodeID, 1),
+		leads: notify.NewBell(), swaps: make(chan struct{}, maxSwaps), kick: notify.NewBell(), met: make(chan []view.NodeID, 1),
 		notices: newNotices(cfg.Mesh.ID(), self.Boot), elections: map[Election]*election{},
 		modes: notify.New(Normal),
 	}
@@ -164,11 +165,11 @@ func (p *Partition) isClosed() bool { return p.group.Context().Err() != nil }
 // becomeReady gives the others time to be met, so that a mesh that starts does not
 // begin with a leader for each node.
 func (p *Partition) becomeReady(ctx context.Context) {
-	if p.mesh.Ready(ctx) != nil || !sleep(ctx, max(2*p.cfg.Pace.Renew, time.Second)) {
+	if p.mesh.Ready(ctx) != nil || !clock.Sleep(ctx, max(2*p.cfg.Pace.Renew, time.Second)) {
 		return
 	}
 	p.ready.Store(true)
-	signal(p.kick)
+	p.kick.Ring()
 }
 
 // Close ends the work of every Lead and waits for it, gives back what leads this

@@ -134,7 +134,7 @@ func (p *Partition) keepVoters(next wire.Voters) {
 	} else if !again {
 		p.log.Error("the voters cannot be saved: it is tried again", "error", err)
 	}
-	signal(p.kick)
+	p.kick.Ring()
 }
 
 // trouble says in words what keeps the voters from being known.

@@ -245,7 +245,7 @@ func (p *Partition) known() []*election {
 // wake has all elections look at the scene.
 func (p *Partition) wake() {
 	for _, e := range p.known() {
-		signal(e.field)
+		e.field.Ring()
 	}
 }
 

@@ -58,7 +58,7 @@ func (e *election) stand(ctx context.Context, w *work) error {
 	if err := e.takeOn(w); err != nil {
 		return err
 	}
-	signal(e.p.leads)
+	e.p.leads.Ring()
 	err := e.do(ctx, func() {
 		e.stands = w
 		if w.quit = e.p.leaving.Load(); w.quit {
@@ -96,7 +96,7 @@ func (e *election) unwork(w *work) {
 	e.mu.Unlock()
 	e.p.freePlace()
 	close(w.gone)
-	signal(e.p.leads)
+	e.p.leads.Ring()
 }
 
 // takePlace counts one election more that this node stands for, if it may.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -163,8 +164,8 @@ func (s *Store) lasting(ctx context.Context, peer view.NodeID, at []slice) (last
 		lasting = append(lasting, at[place])
 		then[i], _, _ = s.digests.get(at[place])
 	}
-	if err := sleep(ctx, writeTime); err != nil {
-		return nil, nil, err
+	if !clock.Sleep(ctx, writeTime) {
+		return nil, nil, ctx.Err()
 	}
 	second, err := s.differing(ctx, peer, lasting)
 	if err != nil {
@@ -182,18 +183,6 @@ func (s *Store) lasting(ctx context.Context, peer view.NodeID, at []slice) (last
 		lasting = append(lasting, at[place])
 	}
 	return lasting, still, nil
-}
-
-// sleep waits, or ends with ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	wait := time.NewTimer(d)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // askSums shows a peer the digests of buckets. It may say that stamps differ, if

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -31,7 +32,7 @@ const seldomLook = 16
 // and with a random one now and then.
 type entropy struct {
 	s    *Store
-	kick chan struct{}
+	kick notify.Bell
 	bare atomic.Bool // nothing was here, at the last look, that belongs elsewhere
 
 	mu       sync.Mutex
@@ -44,7 +45,7 @@ type entropy struct {
 }
 
 func newEntropy(s *Store) *entropy {
-	return &entropy{s: s, kick: make(chan struct{}, 1), doubts: replicate.Doubts{First: entropyRetry, Last: lastEntropyRetry}}
+	return &entropy{s: s, kick: notify.NewBell(), doubts: replicate.Doubts{First: entropyRetry, Last: lastEntropyRetry}}
 }
 
 // doubt has peers compared with at once, and until they are equal with this store.
@@ -57,7 +58,7 @@ func (e *entropy) doubt(peers ...view.NodeID) {
 	}
 	e.moveWait = entropyRetry
 	e.mu.Unlock()
-	signal(e.kick)
+	e.kick.Ring()
 }
 
 // doubtAll is doubt about every peer.
@@ -71,7 +72,7 @@ func (e *entropy) missed(peer view.NodeID) {
 	e.doubts.Miss(peer, e.s.since())
 	e.mu.Unlock()
 	if !known {
-		signal(e.kick)
+		e.kick.Ring()
 	}
 }
 
@@ -118,7 +119,7 @@ func (e *entropy) look() { e.moveBy(e.s.since()) }
 // has left something here.
 func (e *entropy) later() {
 	e.moveBy(e.s.since() + entropyRetry)
-	signal(e.kick)
+	e.kick.Ring()
 }
 
 func (e *entropy) moveBy(at time.Duration) {

@@ -4,13 +4,14 @@ import (
 	"maps"
 	"sync/atomic"
 
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // forced is an operator's word that this side of a cut heals.
 type forced struct {
 	on   atomic.Bool
-	kick chan struct{}
+	kick notify.Bell
 }
 
 // ForceHeal has this node, from now on or no longer, make the copies of nodes
@@ -23,7 +24,7 @@ type forced struct {
 // asked still reaches are not made, forced or not. Evict it if it must go.
 func (s *Store) ForceHeal(on bool) {
 	s.forced.on.Store(on)
-	signal(s.forced.kick)
+	s.forced.kick.Ring()
 }
 
 // lookDown has the healer look at who is down, has others asked about those as

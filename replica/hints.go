@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -35,8 +36,8 @@ const (
 // hints delivers what this store keeps for others.
 type hints struct {
 	s       *Store
-	kick    chan struct{}
-	added   chan struct{}
+	kick    notify.Bell
+	added   notify.Bell
 	lagging atomic.Bool // some were left out because this store has to catch up with a purge first
 
 	mu   sync.Mutex
@@ -44,16 +45,16 @@ type hints struct {
 }
 
 func newHints(s *Store) *hints {
-	return &hints{s: s, kick: make(chan struct{}, 1), added: make(chan struct{}, 1)}
+	return &hints{s: s, kick: notify.NewBell(), added: notify.NewBell()}
 }
 
 // wake has the hints looked through at once.
-func (h *hints) wake() { signal(h.kick) }
+func (h *hints) wake() { h.kick.Ring() }
 
 // later has them looked through when the writes under way have had their time.
 // Every commit that adds a hint calls for it, or a hint whose target was there
 // all the time, and only silent when it mattered, would have nothing to wake it.
-func (h *hints) later() { signal(h.added) }
+func (h *hints) later() { h.added.Ring() }
 
 // owe notes that what is kept for these stores, in contact, did not reach them in time.
 func (h *hints) owe(targets ...view.NodeID) {
@@ -72,14 +73,6 @@ func (h *hints) isOwed(lay *layout, target view.NodeID) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return !belongs || in && h.owed.Has(target)
-}
-
-// signal wakes the one who waits on ch, which has capacity 1.
-func signal(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
 }
 
 func (h *hints) run(ctx context.Context) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 )
@@ -23,7 +24,7 @@ const (
 // purge.Old.
 type imports struct {
 	s    *Store
-	kick chan struct{}
+	kick notify.Bell
 
 	mu     sync.Mutex
 	all    []*former
@@ -99,7 +100,7 @@ func (s *Store) forgetImports(ctx context.Context, all []*former) error {
 }
 
 // wake has another try made at once: nodes have come into contact.
-func (im *imports) wake() { signal(im.kick) }
+func (im *imports) wake() { im.kick.Ring() }
 
 func (im *imports) run(ctx context.Context) {
 	retry := time.NewTimer(0)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -27,7 +28,7 @@ const (
 type outbox struct {
 	s     *Store
 	disk  *storage.Store
-	kick  chan struct{}
+	kick  notify.Bell
 	base  time.Duration // what the node had run when it was opened, as far as is known
 	noted time.Duration // of run alone: what disk knows of that
 	said  time.Duration // of run alone: when drops were logged last
@@ -198,7 +199,7 @@ func (o *outbox) reached(key replicate.OutboxKey, seen reconcile.Seen) {
 	defer o.mu.Unlock()
 	o.note(key, footing{seen: seen})
 	if o.core.Reached() {
-		signal(o.kick)
+		o.kick.Ring()
 	}
 }
 
@@ -294,7 +295,7 @@ func (o *outbox) accepted(a replicate.Admission, err error) {
 	o.core.Synced(a.Op.Seq)
 	o.drop(len(a.Dropped))
 	o.mu.Unlock()
-	signal(o.kick)
+	o.kick.Ring()
 }
 
 // drop counts operations that are given up. It needs mu.

@@ -36,7 +36,7 @@ func (o *outbox) met(lay *layout, back []view.NodeID) {
 	o.mu.Lock()
 	o.core.Resume()
 	o.mu.Unlock()
-	signal(o.kick)
+	o.kick.Ring()
 }
 
 // run delivers what waits, and gives up what has waited too long.
@@ -116,7 +116,7 @@ func (o *outbox) deliver(ctx context.Context, op replicate.OutboxOp) {
 	if err != nil {
 		o.s.log.Debug("operation not delivered yet", "key", op.Key.Key, "error", err)
 	}
-	signal(o.kick)
+	o.kick.Ring()
 }
 
 // errDamaged: a record of the outbox does not read.

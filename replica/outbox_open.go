@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -32,7 +33,7 @@ func (s *Store) openOutbox(ctx context.Context) error {
 		return nil
 	}
 	o := &outbox{
-		s: s, kick: make(chan struct{}, 1), landed: make(chan struct{}),
+		s: s, kick: notify.NewBell(), landed: make(chan struct{}),
 		core:  replicate.NewOutbox(s.cfg.OutboxBytes, s.cfg.OutboxAge, outboxParallel),
 		known: make(map[replicate.OutboxKey]footing), done: make(map[uint64]footing),
 	}

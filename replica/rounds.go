@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -49,13 +50,13 @@ type behind struct {
 	// By shard: who knows more, but does not remember it back to where this
 	// store stands.
 	short map[int]map[view.NodeID]bool
-	kick  chan struct{}
+	kick  notify.Bell
 }
 
 func newRounds(shards int) *rounds {
 	return &rounds{
 		shown: make([]atomic.Pointer[round], shards), now: make([]round, shards),
-		behind: behind{of: make(map[int]map[view.NodeID]bool), done: make(map[int]bool), kick: make(chan struct{}, 1)},
+		behind: behind{of: make(map[int]map[view.NodeID]bool), done: make(map[int]bool), kick: notify.NewBell()},
 	}
 }
 
@@ -217,7 +218,7 @@ func (b *behind) note(shard int, peer view.NodeID) {
 	}
 	b.of[shard][peer] = true
 	b.mu.Unlock()
-	signal(b.kick)
+	b.kick.Ring()
 }
 
 // over has this store let go of what was purged in a round that turns out to be
@@ -226,7 +227,7 @@ func (b *behind) over(shard int) {
 	b.mu.Lock()
 	b.done[shard] = true
 	b.mu.Unlock()
-	signal(b.kick)
+	b.kick.Ring()
 }
 
 // next takes something off what is to be done; ok is false if that is nothing.

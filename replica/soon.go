@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -57,7 +58,7 @@ func (s *Store) askSoon(ctx context.Context, to view.NodeID, method string, req 
 	look := time.AfterFunc(care, func() {
 		if !s.group.Go(func(ctx context.Context) {
 			defer context.AfterFunc(ctx, cancel)()
-			if sleep(call, s.mayBeSilent()-care) == nil && !s.callRoll(ctx, to, others) {
+			if clock.Sleep(call, s.mayBeSilent()-care) && !s.callRoll(ctx, to, others) {
 				close(silent)
 				cancel()
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/placement"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -117,10 +118,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
 	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), newEntropy(s)
-	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), make(chan struct{}, 1)
+	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), notify.NewBell()
 	s.inquests = newInquests(s)
 	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
-	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: make(chan struct{}, 1)}
+	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: notify.NewBell()}
 	s.silence = newSilence(4 * cfg.AckTimeout)
 	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
 	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)

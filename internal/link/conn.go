@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
@@ -54,7 +55,7 @@ type conn struct {
 	br      *bufio.Reader
 	window  wire.Greeting // what the peer takes
 	done    chan struct{} // closed when the connection has failed
-	wake    chan struct{} // capacity 1: there is something to write
+	wake    notify.Bell   // there is something to write
 	methods map[string]string
 
 	handlers sync.WaitGroup
@@ -97,7 +98,7 @@ func newConn(l *Link, peer Peer, raw, nc net.Conn, br *bufio.Reader, window wire
 		heard: heard,
 		link:  l, peer: peer, raw: raw, nc: nc, br: br, window: window, since: time.Now(),
 		work: make(chan *request),
-		done: make(chan struct{}), wake: make(chan struct{}, 1),
+		done: make(chan struct{}), wake: notify.NewBell(),
 		methods: map[string]string{}, calls: map[uint64]*call{}, serving: map[uint64]*request{},
 	}
 }
@@ -190,10 +191,7 @@ func (c *conn) recycle(buf []byte) {
 }
 
 func (c *conn) wakeWriter() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	c.wake.Ring()
 }
 
 // send queues a small frame without regard to room.

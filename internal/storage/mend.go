@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/skeinmesh/skein/internal/notify"
 )
 
 const (
@@ -43,7 +45,7 @@ type OnLost func(tx *Tx, lower, upper []byte) (then func(), err error)
 
 // damage is what has been found of tables that do not read.
 type damage struct {
-	kick chan struct{} // capacity 1: a file was found
+	kick notify.Bell // a file was found
 
 	mu    sync.Mutex
 	files map[string]*damagedFile // by path
@@ -69,10 +71,7 @@ func (d *damage) note(path string) (news, stays bool) {
 		d.files = make(map[string]*damagedFile)
 	}
 	d.files[path] = &damagedFile{again: true}
-	select {
-	case d.kick <- struct{}{}:
-	default:
-	}
+	d.kick.Ring()
 	return true, false
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 
 	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/storage/file"
 )
 
@@ -41,7 +42,7 @@ func Open(o Options) (*Store, error) {
 		opts:    o,
 		queue:   make(chan *update, maxGroupUpdates),
 		mends:   make(chan *mending),
-		damage:  damage{kick: make(chan struct{}, 1)},
+		damage:  damage{kick: notify.NewBell()},
 		idle:    make(chan struct{}),
 		drained: make(chan struct{}),
 		refused: make(chan struct{}),

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/skeinmesh/skein/internal/notify"
 )
 
 const (
@@ -24,9 +26,9 @@ const (
 // Pebble would do that itself, but inside a commit, where neither a full
 // disk nor Close can get the committer out again.
 type pressure struct {
-	stale   atomic.Bool   // logs or tables have changed since the rest was computed
-	changed chan struct{} // capacity 1: compute again
-	sorted  chan struct{} // capacity 1: the same, for markLoop
+	stale   atomic.Bool // logs or tables have changed since the rest was computed
+	changed notify.Bell // compute again
+	sorted  notify.Bell // the same, for markLoop
 
 	// of the committer only
 	stop   bool      // writers must wait
@@ -35,17 +37,13 @@ type pressure struct {
 	since  int64     // bytes committed after that
 }
 
-func (p *pressure) init() { p.changed, p.sorted = make(chan struct{}, 1), make(chan struct{}, 1) }
+func (p *pressure) init() { p.changed, p.sorted = notify.NewBell(), notify.NewBell() }
 
 // note is called when logs or tables have changed.
 func (p *pressure) note() {
 	p.stale.Store(true)
-	for _, ch := range []chan struct{}{p.changed, p.sorted} {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
-	}
+	p.changed.Ring()
+	p.sorted.Ring()
 }
 
 func (s *Store) measurePressure() {

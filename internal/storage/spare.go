@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/notify"
 )
 
 const (
@@ -39,13 +41,13 @@ type spare struct {
 	reserve int64        // bytes to leave free, negative: do not look
 	frozen  func() bool  // the disk is to be left as it is
 	log     *slog.Logger
-	wanted  chan struct{} // capacity 1: look whether there is one
+	wanted  notify.Bell // look whether there is one
 }
 
 func newSpare(o *Options, frozen func() bool) *spare {
 	return &spare{
 		fs: o.FS, dir: o.Dir, full: o.MemTableBytes, reserve: o.Reserve, frozen: frozen, log: o.Logger,
-		wanted: make(chan struct{}, 1),
+		wanted: notify.NewBell(),
 	}
 }
 
@@ -88,10 +90,7 @@ func (p *spare) began() {
 }
 
 func (p *spare) want() {
-	select {
-	case p.wanted <- struct{}{}:
-	default:
-	}
+	p.wanted.Ring()
 }
 
 // run prepares a spare whenever there is none.
