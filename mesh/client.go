@@ -73,7 +73,7 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	}
 	l, err := link.Open(ctx, link.Config{
 		Self: id, Boot: 1, Instance: random64(), Listen: listen, Network: cfg.Network,
-		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
+		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey, KnockKey: keys.KnockKey,
 		Resolve: func(view.NodeID) (netip.AddrPort, bool) { return netip.AddrPort{}, false },
 		Hello:   func() []byte { return hello },
 	})

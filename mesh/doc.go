@@ -46,11 +46,13 @@
 //	from its own disk, right after boot.                                      knows of were tried; View
 //	                                                                          shows who is alive.
 //
-//	Strangers get nothing: every            Always. But whoever reaches the   View.Problems tells of one who
-//	connection is TLS 1.3 with both ends    port learns which node of which   goes on knocking with another
-//	authenticated, every datagram is        mesh is there: the ids stand in   secret, mesh name or shard
-//	sealed, nothing is parsed before that.  the certificate that begins a     count.
-//	                                        handshake.
+//	Strangers get nothing: every            Always. But who overhears a node  View.Problems tells of one who
+//	connection is TLS 1.3 with both ends    that dials, or is dialled by it,  goes on knocking with another
+//	authenticated, every datagram is        can repeat its knock: he learns   secret, mesh name or shard
+//	sealed, nothing is parsed before that.  the ids of node and mesh, which   count.
+//	Who does not prove by a knock that he   stand in the certificate, and
+//	has the secret gets an alert of TLS     gets no further.
+//	and no certificate.
 //
 //	Who holds the secret is a member.       A box is stolen: it can pose as   Nothing shows it.
 //	There is one for the mesh.              any node, and the mesh needs a

@@ -3,8 +3,11 @@ package mesh
 import (
 	"bufio"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -38,7 +41,7 @@ func (w *world) dialRaw(from *box, to *Node, id view.NodeID, place uint64) *rawC
 	raw, err := w.net.Host(from.addr).Dial(w.t.Context(), "tcp", to.Addr().String())
 	check(err)
 	check(raw.SetDeadline(time.Now().Add(time.Minute)))
-	c := &rawClient{t: w.t, tc: tls.Client(raw, rawTLS(cert))}
+	c := &rawClient{t: w.t, tc: tls.Client(raw, rawTLS(cert, keys))}
 	c.br = bufio.NewReader(c.tc)
 	check(c.tc.Handshake())
 	c.write(wire.AppendFrame(nil, wire.FrameGreeting, 0, 0, "", wire.AppendGreeting(nil, wire.Greeting{
@@ -52,10 +55,14 @@ func (w *world) dialRaw(from *box, to *Node, id view.NodeID, place uint64) *rawC
 	return c
 }
 
-func rawTLS(cert tls.Certificate) *tls.Config {
+// rawTLS knocks by hand: purpose, dot, nonce and proof (link.knockFor).
+func rawTLS(cert tls.Certificate, keys *identity.Keys) *tls.Config {
+	purpose, nonce := "skein-data/2", make([]byte, 16)
+	mac := hmac.New(sha256.New, keys.KnockKey[:])
+	mac.Write(append([]byte(purpose), nonce...))
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true,
-		NextProtos: []string{"skein-data/1"},
+		NextProtos: []string{fmt.Sprintf("%s.%x%x", purpose, nonce, mac.Sum(nil)[:16])},
 	}
 }
 

@@ -29,7 +29,7 @@ func (w *world) intruder(hello wire.Hello, onHello func(link.Peer, []byte) error
 	l, err := link.Open(w.t.Context(), link.Config{
 		Self: hello.Self.ID, Boot: 1, Instance: 1, Network: w.net.Host(addr),
 		Listen:      netip.AddrPortFrom(addr, testPort).String(),
-		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey,
+		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey, KnockKey: keys.KnockKey,
 		Resolve: func(id view.NodeID) (netip.AddrPort, bool) {
 			for _, b := range w.boxes {
 				if b.node != nil && b.node.ID() == id {

@@ -47,6 +47,9 @@ type Config struct {
 	// PacketKey is shared by the mesh; the key of one sender is derived from
 	// it with NodeID, Boot and Instance. Required (not all zero).
 	PacketKey [32]byte
+	// KnockKey is shared by the mesh: who dials without it gets nothing of this
+	// node, not its certificate either. Required (not all zero).
+	KnockKey [32]byte
 
 	// Resolve is the roster's look-up: the only source of addresses that are
 	// dialled or sent to. Required. It must not block.
@@ -271,6 +274,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.PacketKey == ([32]byte{}) {
 		errs = append(errs, errors.New("no PacketKey"))
+	}
+	if c.KnockKey == ([32]byte{}) {
+		errs = append(errs, errors.New("no KnockKey"))
 	}
 	if c.Resolve == nil {
 		errs = append(errs, errors.New("no Resolve"))

@@ -66,7 +66,7 @@ func TestThousandHostileConnections(t *testing.T) {
 	w.book.set(1, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port))
 	friend := w.start(2)
 	base := heapNow()
-	hello := clientHello(t)
+	hello := clientHello(t, w.auth.knock(forData)...)
 	const conns = 1000
 	var open sync.WaitGroup
 	var all [conns]net.Conn
@@ -82,7 +82,7 @@ func TestThousandHostileConnections(t *testing.T) {
 				switch i % 4 {
 				case 1: // a record of 16 KiB that never ends
 					_, _ = c.Write(append([]byte{22, 3, 1, 0x40, 0}, make([]byte, 16<<10)...))
-				case 2:
+				case 2: // overheard
 					_, _ = c.Write(hello) // and no answer to what comes
 				case 3:
 					garbage := make([]byte, 4096)
@@ -123,11 +123,11 @@ func TestThousandHostileConnections(t *testing.T) {
 }
 
 // clientHello is a valid first flight.
-func clientHello(t *testing.T) []byte {
+func clientHello(t testing.TB, offered ...string) []byte {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	go func() {
-		_ = tls.Client(theirs, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnData}}).Handshake()
+		_ = tls.Client(theirs, &tls.Config{InsecureSkipVerify: true, NextProtos: offered}).Handshake()
 		theirs.Close()
 	}()
 	b := make([]byte, 8<<10)
@@ -143,7 +143,7 @@ func clientHello(t *testing.T) []byte {
 // time.
 func (w *world) enter(id view.NodeID, to *Link, entrance chan struct{}) net.Conn {
 	entrance <- struct{}{}
-	c, err := w.insider(id, alpnData, to)
+	c, err := w.insider(id, forData, to)
 	<-entrance
 	if err != nil {
 		return nil
@@ -311,7 +311,7 @@ func readStreams(l *Link, stop chan struct{}) {
 
 func (w *world) floodGossip(id view.NodeID, a *Link) {
 	for range 3 {
-		c, err := w.insider(id, alpnGossip, a)
+		c, err := w.insider(id, forGossip, a)
 		if err != nil {
 			return
 		}

@@ -149,7 +149,7 @@ func (g *gossip) DialAddressTimeout(a memberlist.Address, timeout time.Duration)
 	}
 	ctx, cancel := context.WithTimeout(g.link.group.Context(), timeout)
 	defer cancel()
-	tc, raw, _, err := g.link.dial(ctx, addr.String(), alpnGossip, id)
+	tc, raw, _, err := g.link.dial(ctx, addr.String(), forGossip, id)
 	if err != nil {
 		return nil, err
 	}

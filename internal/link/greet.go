@@ -64,7 +64,7 @@ func (l *Link) connectAny(ctx context.Context, addr netip.AddrPort, want view.No
 	// A caller's context does not know of Close.
 	stop := context.AfterFunc(l.group.Context(), cancel)
 	defer stop()
-	tc, raw, id, err := l.dial(ctx, addr.String(), alpnData, 0)
+	tc, raw, id, err := l.dial(ctx, addr.String(), forData, 0)
 	if err != nil {
 		return Peer{}, err
 	}

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type authority struct {
 	key  ed25519.PrivateKey
 	pkey [32]byte
+	door [32]byte // the key of knocks
 }
 
 func newAuthority(t testing.TB) *authority {
@@ -39,7 +40,15 @@ func newAuthority(t testing.TB) *authority {
 	}
 	a := &authority{key: key}
 	_, _ = rand.Read(a.pkey[:])
+	_, _ = rand.Read(a.door[:])
 	return a
+}
+
+// knock is what a holder of the key offers as its protocol.
+func (a *authority) knock(purpose string) []string {
+	var nonce [knockNonce]byte
+	_, _ = rand.Read(nonce[:])
+	return []string{knockFor(&a.door, purpose, nonce[:])}
 }
 
 // issue makes a certificate that expired long ago: no check may care.
@@ -109,7 +118,7 @@ func (w *world) config(id view.NodeID) Config {
 	return Config{
 		Self: id, Boot: 1, Instance: uint64(id)<<8 | 1,
 		Listen:      "127.0.0.1:0",
-		Certificate: w.auth.issue(w.t, id), Verify: w.auth.verify, PacketKey: w.auth.pkey,
+		Certificate: w.auth.issue(w.t, id), Verify: w.auth.verify, PacketKey: w.auth.pkey, KnockKey: w.auth.door,
 		Resolve: w.book.resolve, Handle: echo,
 	}
 }

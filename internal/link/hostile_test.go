@@ -83,14 +83,14 @@ func TestShutOutByAdmit(t *testing.T) {
 }
 
 // insider is a holder of the key who talks TLS by hand.
-func (w *world) insider(id view.NodeID, alpn string, to *Link) (*tls.Conn, error) {
+func (w *world) insider(id view.NodeID, purpose string, to *Link) (*tls.Conn, error) {
 	raw, err := net.Dial("tcp", to.Addr().String())
 	if err != nil {
 		return nil, err
 	}
 	c := tls.Client(raw, &tls.Config{
 		Certificates:       []tls.Certificate{w.auth.issue(w.t, id)},
-		InsecureSkipVerify: true, NextProtos: []string{alpn},
+		InsecureSkipVerify: true, NextProtos: w.auth.knock(purpose),
 	})
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	return c, c.Handshake()
@@ -169,7 +169,7 @@ func TestInsidersFrames(t *testing.T) {
 	id := view.NodeID(100)
 	try := func(name string, b []byte, greeted bool) {
 		id++
-		c, err := w.insider(id, alpnData, a)
+		c, err := w.insider(id, forData, a)
 		if err == nil && greeted {
 			err = w.greet(c, id)
 		}
@@ -203,7 +203,7 @@ func TestInsidersFrames(t *testing.T) {
 func TestUnaskedRepliesAreReadOver(t *testing.T) {
 	w := newWorld(t)
 	a := w.start(1)
-	c, err := w.insider(500, alpnData, a)
+	c, err := w.insider(500, forData, a)
 	if err == nil {
 		err = w.greet(c, 500)
 	}

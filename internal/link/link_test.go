@@ -392,7 +392,7 @@ func TestConfigReportsAllFaults(t *testing.T) {
 	if !errors.Is(err, ErrConfig) {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"Self", "Listen", "Certificate", "Verify", "PacketKey", "Resolve", "MaxPayload", "Handshakes"} {
+	for _, part := range []string{"Self", "Listen", "Certificate", "Verify", "PacketKey", "KnockKey", "Resolve", "MaxPayload", "Handshakes"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%s is not named in: %v", part, err)
 		}

@@ -13,12 +13,6 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// ALPN names tell what a stream is for before anything else is read from it.
-const (
-	alpnGossip = "skein-gossip/1"
-	alpnData   = "skein-data/1"
-)
-
 // strangerBytes is how much is read from a peer that has not proved who it
 // is. A hello, a certificate and the signature take about 3 KiB.
 const strangerBytes = 16 << 10
@@ -50,11 +44,13 @@ func (m *meter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// secure runs the TLS handshake. Both ends show a certificate that Verify
-// maps to a NodeID; want, when not zero, is whose it must be. Neither side
-// looks at names, times or chains: the certificate is bound to mesh and node
-// and nothing else counts. On error raw is closed.
-func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, alpn string, want view.NodeID) (*tls.Conn, view.NodeID, error) {
+// secure runs the TLS handshake. It returns what the stream is for, too: at the
+// dialling end that is given. The acceptor shows nothing before it has heard a
+// right knock. Then both ends show a certificate that Verify maps to a NodeID;
+// want, when not zero, is whose it must be. Neither side looks at names, times or
+// chains: the certificate is bound to mesh and node and nothing else counts. On
+// error raw is closed.
+func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, purpose string, want view.NodeID) (*tls.Conn, string, view.NodeID, error) {
 	var id view.NodeID
 	m := &meter{Conn: raw, left: strangerBytes}
 	cfg := &tls.Config{
@@ -63,20 +59,31 @@ func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, alpn strin
 		ClientAuth:             tls.RequireAnyClientCert,
 		InsecureSkipVerify:     true, // VerifyConnection does what matters here
 		SessionTicketsDisabled: true,
-		NextProtos:             []string{alpnGossip, alpnData},
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			var err error
-			id, err = l.verify(cs, want)
+			id, err = l.verify(cs, purpose, want)
 			return err
 		},
 		DynamicRecordSizingDisabled: true,
 	}
 	var tc *tls.Conn
+	ours := false // it speaks our protocol, be it of another mesh
 	if dialed {
-		cfg.NextProtos = []string{alpn}
+		cfg.NextProtos = []string{l.knock(purpose)}
 		tc = tls.Client(m, cfg)
 	} else {
-		tc = tls.Server(m, cfg)
+		tc = tls.Server(m, &tls.Config{
+			MinVersion: tls.VersionTLS13,
+			GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				heard, err := hearKnock(&l.cfg.KnockKey, hello.SupportedProtos)
+				ours = !errors.Is(err, errNoKnock)
+				if err != nil {
+					return nil, err // an alert is all that is sent
+				}
+				purpose, cfg.NextProtos = heard, hello.SupportedProtos
+				return cfg, nil
+			},
+		})
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = raw.SetDeadline(deadline)
@@ -84,21 +91,21 @@ func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, alpn strin
 	if err := tc.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		err = distrust(err)
-		if proto := tc.ConnectionState().NegotiatedProtocol; !dialed && proto != "" && errors.Is(err, ErrUntrusted) && id == 0 {
+		if ours && errors.Is(err, ErrUntrusted) && id == 0 {
 			l.cfg.OnStranger(addrPort(raw.RemoteAddr()))
 		}
-		return nil, 0, fmt.Errorf("link: handshake with %v: %w", raw.RemoteAddr(), err)
+		return nil, "", 0, fmt.Errorf("link: handshake with %v: %w", raw.RemoteAddr(), err)
 	}
 	m.trusted = true
-	return tc, id, nil
+	return tc, purpose, id, nil
 }
 
-func (l *Link) verify(cs tls.ConnectionState, want view.NodeID) (view.NodeID, error) {
+func (l *Link) verify(cs tls.ConnectionState, purpose string, want view.NodeID) (view.NodeID, error) {
 	if len(cs.PeerCertificates) != 1 {
 		return 0, fmt.Errorf("%w: it shows %d certificates", ErrUntrusted, len(cs.PeerCertificates))
 	}
-	if cs.NegotiatedProtocol != alpnGossip && cs.NegotiatedProtocol != alpnData {
-		return 0, fmt.Errorf("%w: it speaks protocol %q", ErrUntrusted, cs.NegotiatedProtocol)
+	if cs.NegotiatedProtocol == "" {
+		return 0, fmt.Errorf("%w: it does not answer to the knock", ErrUntrusted)
 	}
 	id, err := l.cfg.Verify(cs.PeerCertificates[0].Raw)
 	switch {
@@ -108,7 +115,7 @@ func (l *Link) verify(cs tls.ConnectionState, want view.NodeID) (view.NodeID, er
 		return 0, fmt.Errorf("%w: it is nobody", ErrUntrusted)
 	case want != 0 && id != want:
 		return 0, fmt.Errorf("%w: it is %v, not %v", ErrUntrusted, id, want)
-	case cs.NegotiatedProtocol == alpnGossip && !l.cfg.Admit(id):
+	case purpose == forGossip && !l.cfg.Admit(id):
 		return 0, fmt.Errorf("%w: %v is shut out", ErrUntrusted, id)
 	}
 	return id, nil
@@ -128,12 +135,12 @@ func distrust(err error) error {
 }
 
 // dial connects to addr and authenticates who is there.
-func (l *Link) dial(ctx context.Context, addr, alpn string, want view.NodeID) (*tls.Conn, net.Conn, view.NodeID, error) {
+func (l *Link) dial(ctx context.Context, addr, purpose string, want view.NodeID) (*tls.Conn, net.Conn, view.NodeID, error) {
 	raw, err := l.cfg.Network.Dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	tc, id, err := l.secure(ctx, raw, true, alpn, want)
+	tc, _, id, err := l.secure(ctx, raw, true, purpose, want)
 	return tc, raw, id, err
 }
 

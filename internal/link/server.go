@@ -49,7 +49,7 @@ func (l *Link) accept(ctx context.Context) {
 // then it counts among the strangers.
 func (l *Link) admit(ctx context.Context, raw net.Conn) {
 	hctx, cancel := context.WithTimeout(ctx, l.cfg.Limits.HandshakeTimeout)
-	tc, id, err := l.secure(hctx, raw, false, "", 0)
+	tc, purpose, id, err := l.secure(hctx, raw, false, "", 0)
 	cancel()
 	l.strangers.leave(raw)
 	if err != nil {
@@ -57,7 +57,7 @@ func (l *Link) admit(ctx context.Context, raw net.Conn) {
 		l.log.Debug("stranger turned away", "remote", raw.RemoteAddr(), "error", err)
 		return
 	}
-	if tc.ConnectionState().NegotiatedProtocol == alpnGossip {
+	if purpose == forGossip {
 		clearDeadline(raw)
 		l.gossip.accept(ctx, tc, raw, id)
 		return

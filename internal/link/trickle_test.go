@@ -17,7 +17,7 @@ import (
 )
 
 // insider is a holder of the key, in virtual time, who talks TLS by hand.
-func (v *virtual) insider(id view.NodeID, alpn string, to *Link) *tls.Conn {
+func (v *virtual) insider(id view.NodeID, purpose string, to *Link) *tls.Conn {
 	v.t.Helper()
 	raw, err := v.net.Host(hostAddr(id)).Dial(ctxIn(5*time.Second), "tcp", to.Addr().String())
 	if err != nil {
@@ -25,7 +25,7 @@ func (v *virtual) insider(id view.NodeID, alpn string, to *Link) *tls.Conn {
 	}
 	c := tls.Client(raw, &tls.Config{
 		Certificates:       []tls.Certificate{v.auth.issue(v.t, id)},
-		InsecureSkipVerify: true, NextProtos: []string{alpn},
+		InsecureSkipVerify: true, NextProtos: v.auth.knock(purpose),
 	})
 	if err := c.HandshakeContext(ctxIn(5 * time.Second)); err != nil {
 		v.t.Fatal(err)
@@ -58,7 +58,7 @@ func TestVirtualTrickler(t *testing.T) {
 		a := v.up(1, func(c *Config) { c.Limits = Limits{InboundBytes: 4 << 20, MaxPayload: 4<<20 - 4096} })
 		b := v.up(2)
 		mustCall(t, b, 1, []byte("x"))
-		c := v.insider(3, alpnData, a)
+		c := v.insider(3, forData, a)
 		if err := v.greet(c, 3); err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestVirtualAnnouncedIsNotHeld(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, v *virtual) {
 		a := v.up(1, func(c *Config) { c.Limits = Limits{InboundBytes: 4 << 20, MaxPayload: 4<<20 - 4096} })
 		b := v.up(2)
-		c := v.insider(3, alpnData, a)
+		c := v.insider(3, forData, a)
 		defer c.NetConn().Close()
 		if err := v.greet(c, 3); err != nil {
 			t.Fatal(err)
@@ -136,7 +136,7 @@ func TestVirtualGuestsStandApart(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, v *virtual) {
 		a := v.up(1, func(c *Config) { c.Guest = func([]byte) bool { return true } })
 		for range 2 {
-			c := v.insider(3, alpnData, a)
+			c := v.insider(3, forData, a)
 			defer c.NetConn().Close()
 			if err := v.greet(c, 3); err != nil {
 				t.Fatal(err)
@@ -169,7 +169,7 @@ func TestVirtualSlowHonestPeers(t *testing.T) {
 		b := v.up(2)
 		mustCall(t, b, 1, []byte("x"))
 		for i := range 9 {
-			c := v.insider(view.NodeID(3+i), alpnData, a)
+			c := v.insider(view.NodeID(3+i), forData, a)
 			defer c.NetConn().Close()
 			if err := v.greet(c, view.NodeID(3+i)); err != nil {
 				t.Fatal(err)
@@ -215,7 +215,7 @@ func TestVirtualTricklingGossip(t *testing.T) {
 		}()
 		var trickles sync.WaitGroup
 		for range gossipPerPeer {
-			c := v.insider(3, alpnGossip, a)
+			c := v.insider(3, forGossip, a)
 			defer c.NetConn().Close()
 			_, _ = c.Write(append([]byte{gossipFrameVersion, 0, 0x40, 0, 0}, make([]byte, 300<<10)...)) // one that is too many ends
 			trickles.Go(func() { trickle(c, 10*time.Second, make([]byte, 100)) })

@@ -1,6 +1,6 @@
 // Package identity turns the secret of a mesh into what its nodes prove
-// themselves with: the MeshID, the authority that vouches for nodes, and the
-// key of sealed packets.
+// themselves with: the MeshID, the authority that vouches for nodes, the key
+// of sealed packets, and that of knocks.
 //
 // Whoever holds the secret can issue a certificate for any node, so the
 // secret is as precious as a private key. Verification needs the public
@@ -53,6 +53,7 @@ type Authority struct {
 type Keys struct {
 	Authority Authority
 	PacketKey [32]byte // root of the keys that seal packets
+	KnockKey  [32]byte // proves that a dialler may see the certificate of a node
 	subkeys   [32]byte // root of what Subkey returns
 	private   ed25519.PrivateKey
 }
@@ -82,6 +83,7 @@ func Derive(secret []byte, meshName string, shards int) (*Keys, error) {
 		{"mesh id", k.Authority.Mesh[:]},
 		{"authority", seed},
 		{"packets", k.PacketKey[:]},
+		{"knock", k.KnockKey[:]},
 		{"subkeys", k.subkeys[:]},
 	} {
 		b, err := hkdf.Expand(sha256.New, root, key.purpose+"\x00"+scope, len(key.out))

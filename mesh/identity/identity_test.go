@@ -40,6 +40,7 @@ func TestDeriveGolden(t *testing.T) {
 		{"mesh id", k.Authority.Mesh.String(), goldenMesh},
 		{"authority", hex.EncodeToString(k.Authority.Key), goldenAuthority},
 		{"packet key", hex.EncodeToString(k.PacketKey[:]), goldenPacket},
+		{"key of knocks", hex.EncodeToString(k.KnockKey[:]), goldenKnock},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s = %s, want %s", c.what, c.got, c.want)
@@ -56,7 +57,7 @@ func TestDeriveSeparatesMeshes(t *testing.T) {
 		"name":   derive(t, testSecret(), "plant2", 271),
 		"shards": derive(t, testSecret(), "plant", 272),
 	} {
-		if k.Authority.Mesh == base.Authority.Mesh || k.PacketKey == base.PacketKey || k.Authority.Key.Equal(base.Authority.Key) {
+		if k.Authority.Mesh == base.Authority.Mesh || k.PacketKey == base.PacketKey || k.KnockKey == base.KnockKey || k.Authority.Key.Equal(base.Authority.Key) {
 			t.Errorf("another %s yields a key of the same mesh", what)
 		}
 	}
@@ -229,6 +230,7 @@ const (
 	goldenMesh      = "b5999841e5cb84419ccf562776548961"
 	goldenAuthority = "c3dfd7aaa0acb725ae0d2b7cde052a7165fc04e546944848dc30b5dc7a22a9f6"
 	goldenPacket    = "f9be4e2640a51ac2c5ae6f2156ba3e619083f3f7a1c137ef8acc8982cfb9976c"
+	goldenKnock     = "16af824bf88c962609630f7b0577691b03242cdab8241d8b25ca408628175d67"
 )
 
 func TestDeriveRefusesZeros(t *testing.T) {
