@@ -145,7 +145,7 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 	}
 	defer s.gate.clients.release(size)
 	if s.outbox != nil {
-		return s.outbox.write(ctx, b, q, asked{after: c.after, level: level, durable: durable})
+		return b.writeOrQueue(ctx, q, asked{after: c.after, level: level, durable: durable})
 	}
 	out, err := s.put(ctx, q)
 	return b.result(key, out, err)

@@ -11,12 +11,11 @@ import (
 	"sync"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
 )
-
-const outboxName = "outbox" // of the directory in that of the node
 
 // formerOutbox is what waits in the outbox of a node that stored nothing under a
 // former identity, and stores now. The next identity of a node that stores
@@ -79,7 +78,7 @@ func (im *imports) takeOutbox(ctx context.Context, box *formerOutbox) (err error
 		return errFewHomes
 	}
 	disk, err := storage.Open(storage.Options{
-		FS: im.s.cfg.fs, Dir: box.dir, ReadOnly: true, CacheBytes: outboxCache, MemTableBytes: outboxMemTable,
+		FS: im.s.cfg.fs, Dir: box.dir, ReadOnly: true, CacheBytes: outbox.Cache, MemTableBytes: outbox.MemTable,
 	})
 	switch {
 	case errors.Is(err, storage.ErrNewerFormat):
@@ -146,14 +145,14 @@ func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad 
 	return bad + int(disk.Stats().Corrupt), errors.Join(err, first)
 }
 
-// deliverOp makes one operation a write of this store, as outbox.hand does.
+// deliverOp makes one operation a write of this store, as outboxStores.Deliver does.
 func (im *imports) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp, seen map[uint64]reconcile.Seen) error {
 	known, err := im.s.buckets.add(rec.Bucket)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNever, err)
 	}
 	b := &Bucket{s: im.s, b: known}
-	all := join(reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}, seen[rec.Follows])
+	all := reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}.Join(seen[rec.Follows])
 	q, err := b.request(rec.Key, reconcile.Write{Seen: &all, Value: rec.Value, Tomb: rec.Tomb, TTL: int64(rec.TTL)}, Level(rec.Level), int(rec.MinDurable))
 	if err != nil {
 		return err

@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
 func TestOutboxFull(t *testing.T) {
-	one := int64(outboxRecord + 3 + 1000)
+	one := int64(outbox.Record + 3 + 1000)
 	withCamera(t, BucketConfig{}, func(c *camera) {
 		ctx := context.Background()
 		c.net.split(true, c.node.id)
@@ -72,7 +73,7 @@ func TestOutboxTellsWhatIsGivenUp(t *testing.T) {
 		}
 		var lines bytes.Buffer
 		c.reopen(func(cfg *Config) {
-			cfg.OutboxBytes, cfg.OutboxAge = 50*(outboxRecord+4), time.Hour
+			cfg.OutboxBytes, cfg.OutboxAge = 50*(outbox.Record+4), time.Hour
 			cfg.Logger = slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		})
 		c.net.split(true, c.node.id)

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -181,7 +181,7 @@ func TestOutboxDeliversByPriorityWhenStoresReturn(t *testing.T) {
 		}
 		for i, p := range order {
 			first := map[string]int{"5": 0, "0": each, "-5": 2 * each}[p]
-			if i < first-2*outboxParallel || i >= first+each+2*outboxParallel {
+			if i < first-2*outbox.Parallel || i >= first+each+2*outbox.Parallel {
 				t.Fatalf("priority %s is number %d: %v", p, i, order)
 			}
 		}
@@ -201,14 +201,7 @@ func TestOutboxKeepsTheOrderOfAKey(t *testing.T) {
 		c.queue(c.b, "k", "first", nil)
 		c.queue(c.b, "other", "v", nil)
 		time.Sleep(time.Minute)
-		for o := c.node.store.outbox; ; time.Sleep(10 * time.Millisecond) {
-			o.mu.Lock()
-			_, landing := o.core.Holds(replicate.OutboxKey{Bucket: c.b.b.id, Key: "k"})
-			o.mu.Unlock()
-			if !landing {
-				break
-			}
-		}
+		c.node.store.outbox.Holds(t.Context(), outbox.Key{Bucket: c.b.b.id, Key: "k"}) // no delivery is under way
 		c.net.heal()
 		c.queue(c.b, "k", "second", nil)
 		if n := len(c.took()); n != 0 {

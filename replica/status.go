@@ -63,7 +63,7 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 		Compared: s.stats.compared.Load(), Moved: s.stats.moved.Load(),
 	}
 	if s.outbox != nil {
-		s.outbox.status(&st)
+		s.outboxStatus(&st)
 	}
 	if s.disk == nil {
 		return st, nil

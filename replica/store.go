@@ -18,6 +18,7 @@ import (
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/placement"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
@@ -45,7 +46,7 @@ type Store struct {
 	close sync.Once
 	err   error // of closing
 
-	outbox *outbox // nil on a node that stores, or wants none
+	outbox *outbox.Outbox // nil on a node that stores, or wants none
 
 	layout atomic.Pointer[layout]
 	// following is held while verdicts of readiness are made from the layout,
@@ -242,7 +243,7 @@ func (s *Store) start(ctx context.Context) error {
 		s.entropy.moved()
 	}
 	if s.outbox != nil {
-		s.group.Go(s.outbox.run)
+		s.group.Go(s.outbox.DeliverWaiting)
 	}
 	s.group.Go(s.watch)
 	return nil
@@ -310,7 +311,7 @@ func (s *Store) see(v view.View) {
 		s.group.Go(s.knowTime)
 	}
 	if s.outbox != nil {
-		s.outbox.met(lay, back)
+		s.resumeOutbox(lay, back)
 	}
 	if s.disk == nil {
 		return
@@ -380,7 +381,7 @@ func (s *Store) Close() error {
 			s.err = s.disk.Close()
 		}
 		if s.outbox != nil {
-			s.err = s.outbox.close()
+			s.err = s.outbox.Close()
 		}
 	})
 	return s.err

@@ -22,6 +22,7 @@ var lines = []line{
 	{"cores made of cores", "internal/replicate"},
 	{"helpers of effects", "internal/clock internal/lifecycle internal/notify"},
 	{"effects", "internal/link internal/storage internal/host"},
+	{"rooms", "internal/replica"},
 	{"public", "mesh replica partition failover backup"},
 	{"wiring", "examples"},
 	{"test only", "internal/memnet internal/jsonlog internal/sim internal/chaos internal/arch internal/mutants internal/bench"},

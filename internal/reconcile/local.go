@@ -42,6 +42,11 @@ type Seen struct {
 // SeenOf returns what a reader of the item has seen.
 func SeenOf(it version.Item) Seen { return Seen{it.Ctx, it.HLC} }
 
+// Join returns what somebody has seen who has seen both.
+func (s Seen) Join(other Seen) Seen {
+	return Seen{Ctx: s.Ctx.Join(other.Ctx), HLC: max(s.HLC, other.HLC)}
+}
+
 // Write is one client write to one key.
 type Write struct {
 	Seen  *Seen  // nil: blind, covers whatever the coordinating store knows
