@@ -181,9 +181,9 @@ func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req 
 	n.met.Store(true) // who asks has accepted our hello
 	switch method {
 	case methodSums:
-		return n.answerSums(req)
+		return n.exchanger.ServeSums(ctx, from, req)
 	case methodSwap:
-		return n.answerSwap(ctx, from, req)
+		return n.exchanger.ServeSwap(ctx, from, req)
 	case methodRelics:
 		return n.answerRelics(ctx, from, req)
 	case methodGiveUp:

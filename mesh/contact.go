@@ -342,7 +342,7 @@ func (n *Node) inspect(s *snapshot) {
 // meet joins the mesh of a node that is connected: rosters are exchanged,
 // then gossip begins.
 func (n *Node) meet(ctx context.Context, id view.NodeID) error {
-	if err := n.exchange(ctx, id); err != nil {
+	if err := n.exchanger.With(ctx, id); err != nil {
 		return err
 	}
 	n.met.Store(true)

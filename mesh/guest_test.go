@@ -113,13 +113,13 @@ func TestClientStaysClient(t *testing.T) {
 			if kind, b := c.call(1, methodView, nil); kind != wire.FrameReply {
 				t.Fatalf("connection %d: %d %q", i, kind, b)
 			}
-			if kind, _ := c.call(2, methodSums, wire.AppendRosterQuery(nil, wire.RosterQuery{})); kind == wire.FrameReply {
+			if kind, _ := c.call(2, methodSums, wire.AppendRosterQuery(nil, wire.RosterSums{})); kind == wire.FrameReply {
 				t.Fatalf("connection %d is served the roster", i)
 			}
 		}
 		_ = second.tc.NetConn().Close()
 		time.Sleep(time.Second)
-		if kind, _ := first.call(3, methodSums, wire.AppendRosterQuery(nil, wire.RosterQuery{})); kind == wire.FrameReply {
+		if kind, _ := first.call(3, methodSums, wire.AppendRosterQuery(nil, wire.RosterSums{})); kind == wire.FrameReply {
 			t.Error("the first connection is a node's once the second is gone")
 		}
 		if kind, b := first.call(4, methodView, nil); kind != wire.FrameReply {

@@ -120,7 +120,7 @@ func (n *Node) inquire(ctx context.Context, by view.NodeID, e roster.Entry) bool
 func (n *Node) speaks(ctx context.Context, id view.NodeID) bool {
 	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
 	defer cancel()
-	err := n.exchange(ctx, id)
+	err := n.exchanger.With(ctx, id)
 	var refused *link.RefusedError
 	return err == nil || errors.As(err, &refused) || errors.Is(err, link.ErrNotAccepted)
 }

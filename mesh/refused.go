@@ -178,7 +178,7 @@ func (n *Node) poll(ctx context.Context, members []view.NodeID) (accept, refuse 
 	var all sync.WaitGroup
 	errs := make([]error, len(members))
 	for i, id := range members {
-		all.Go(func() { errs[i] = n.exchange(ctx, id) })
+		all.Go(func() { errs[i] = n.exchanger.With(ctx, id) })
 	}
 	all.Wait()
 	for i, err := range errs {

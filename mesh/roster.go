@@ -56,7 +56,7 @@ func newSnapshot(r roster.Roster) *snapshot {
 func (s *snapshot) sums() []wire.EntrySum {
 	s.once.Do(func() {
 		for e := range s.All() {
-			s.entries = append(s.entries, wire.EntrySum{ID: e.ID, Sum: e.Sum()})
+			s.entries = append(s.entries, wire.EntrySum{Key: e.ID, Version: e.Sum()})
 		}
 	})
 	return s.entries

@@ -15,6 +15,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/detect"
+	"github.com/skeinmesh/skein/internal/exchange"
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/notify"
@@ -48,6 +49,7 @@ type Node struct {
 
 	dir       *directory
 	book      *book
+	exchanger *exchange.Exchanger[view.NodeID, uint64, wire.Member]
 	link      *link.Link
 	gossip    *gossip
 	returns   chan struct{}    // full when several members came at once
@@ -141,6 +143,7 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	n.calls.prompt, n.calls.idempotent = map[string]bool{}, map[string]bool{}
 	n.book = newBook(dir.roster, dir.writeRoster, n.alive, n.log)
 	n.book.excess = n.toldOfTooMany
+	n.exchanger = n.newExchanger()
 	if err := n.open(ctx, keys); err != nil {
 		n.stop(err, wire.Running)
 		<-n.stopped
@@ -188,7 +191,8 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 	n.log.Info("node is up", "name", n.cfg.Name, "mesh", n.mesh, "boot", n.dir.id.Boot, "addr", n.Addr())
 	n.beacon.renew(n)
 	n.work.Go(newWatcher(n).run)
-	n.work.Go(n.keepExchanging)
+	n.work.Go(n.keepSpreading)
+	n.work.Go(n.keepComparing)
 	n.work.Go(n.keepAcquainted)
 	n.work.Go(n.keepAddress)
 	n.work.Go(n.keepReached)

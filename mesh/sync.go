@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/epidemic"
+	"github.com/skeinmesh/skein/internal/exchange"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -32,37 +34,70 @@ const rumorPause = 300 * time.Millisecond
 // gossip alone has named: where many join at once the rosters' news may be faster.
 const strangePause = time.Second
 
-// exchange makes the rosters of this node and of peer equal, as far as they
-// are not. Equal ones cost one small request.
-func (n *Node) exchange(ctx context.Context, peer view.NodeID) error {
-	mine := n.book.get()
-	b, err := n.link.Call(ctx, peer, methodSums, wire.AppendRosterQuery(nil, wire.RosterQuery{Digest: mine.sum}))
-	if err != nil {
-		return err
+// rosters shows the roster to internal/exchange. Its entries merge part by part, are on
+// disk before they count, and give way to relics: so it is a Set of its own.
+type rosters struct{ n *Node }
+
+// newExchanger returns what exchanges the roster with peers.
+func (n *Node) newExchanger() *exchange.Exchanger[view.NodeID, uint64, wire.Member] {
+	return &exchange.Exchanger[view.NodeID, uint64, wire.Member]{
+		Set: rosters{n},
+		Words: exchange.Words[view.NodeID, uint64, wire.Member]{
+			AppendQuery: wire.AppendRosterQuery, DecodeQuery: wire.DecodeRosterQuery,
+			AppendSums: wire.AppendRosterSums, DecodeSums: wire.DecodeRosterSums,
+			AppendSwap: wire.AppendRosterSwap,
+			DecodeSwap: func(b []byte, _ func(wire.EntrySum) bool) (wire.RosterSwap, error) { return wire.DecodeRosterSwap(b) },
+		},
+		SumsMethod: methodSums, SwapMethod: methodSwap,
+		Call: func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
+			return n.link.Call(ctx, peer, method, req)
+		},
 	}
-	sums, err := wire.DecodeRosterSums(b)
-	if err != nil || sums.Equal {
-		return err
-	}
-	swap, relics := difference(mine, sums.Sums)
+}
+
+func (s rosters) Digest() uint64                         { return s.n.book.get().sum }
+func (s rosters) Sums() []wire.EntrySum                  { return s.n.book.get().sums() }
+func (s rosters) Sieve() (keep func(wire.EntrySum) bool) { return nil }
+
+func (s rosters) Missing(ctx context.Context, peer view.NodeID, theirs []wire.EntrySum) (wire.RosterSwap, error) {
+	swap, relics := difference(s.n.book.get(), theirs)
 	if relics {
-		if err := n.exchangeRelics(ctx, peer); err != nil {
-			return err
+		if err := s.n.exchangeRelics(ctx, peer); err != nil {
+			return wire.RosterSwap{}, err
 		}
-		swap, _ = difference(n.book.get(), sums.Sums)
+		swap, _ = difference(s.n.book.get(), theirs)
 	}
-	if b, err = n.link.Call(ctx, peer, methodSwap, wire.AppendRosterSwap(nil, swap)); err != nil {
-		return err
-	}
-	reply, err := wire.DecodeRosterSwap(b)
+	return swap, nil
+}
+
+func (s rosters) Take(ctx context.Context, peer view.NodeID, said []wire.Member) error {
+	_, err := s.n.learnMembers(ctx, peer, said)
+	return err
+}
+
+func (s rosters) Answer(ctx context.Context, peer view.NodeID, asked wire.RosterSwap) (have []wire.Member, err error) {
+	said, err := s.n.learnMembers(ctx, peer, asked.Have)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	said, err := roster.FromMembers(reply.Have)
-	if err != nil {
-		return fmt.Errorf("from node %v: %w", peer, err)
+	mine := s.n.book.get()
+	for _, e := range mine.Rebut(said) {
+		have = append(have, wire.Member(e))
 	}
-	return n.learn(ctx, peer, said)
+	for _, id := range asked.Want {
+		if e, ok := mine.Get(id); ok && !mine.Reduced(id) {
+			have = append(have, wire.Member(e))
+		}
+	}
+	slices.SortFunc(have, func(a, b wire.Member) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(have, func(a, b wire.Member) bool { return a.ID == b.ID }), nil
+}
+
+func (n *Node) learnMembers(ctx context.Context, from view.NodeID, in []wire.Member) (said roster.Roster, err error) {
+	if said, err = roster.FromMembers(in); err != nil {
+		return said, fmt.Errorf("from node %v: %w", from, err)
+	}
+	return said, n.learn(ctx, from, said)
 }
 
 // exchangeRelics makes the relics of this node and of peer equal.
@@ -119,66 +154,14 @@ func (n *Node) answerRelics(ctx context.Context, from view.NodeID, req []byte) (
 // and whether the relics are to be compared, too, as the two differ by them or by
 // one that is gone. Other news come more often, and need not wait for that.
 func difference(mine *snapshot, theirs []wire.EntrySum) (swap wire.RosterSwap, relics bool) {
-	sums := make(map[view.NodeID]uint64, len(theirs))
-	for _, s := range theirs {
-		sums[s.ID] = s.Sum
-		if _, ok := mine.Get(s.ID); !ok {
-			swap.Want = append(swap.Want, s.ID)
-		}
-		relics = relics || mine.Reduced(s.ID)
-	}
-	for _, s := range mine.sums() {
-		sum, known := sums[s.ID]
-		if known && sum == s.Sum {
-			continue
-		}
-		e, _ := mine.Get(s.ID)
+	have, want := epidemic.Compare(mine.sums(), theirs, func(sum, than uint64) bool { return sum != than })
+	for _, id := range have {
+		e, _ := mine.Get(id)
 		swap.Have = append(swap.Have, wire.Member(e))
 		relics = relics || e.Status.Gone()
-		if known {
-			swap.Want = append(swap.Want, s.ID)
-		}
 	}
-	return swap, relics || len(swap.Have)+len(swap.Want) == 0
-}
-
-func (n *Node) answerSums(req []byte) ([]byte, error) {
-	q, err := wire.DecodeRosterQuery(req)
-	if err != nil {
-		return nil, err
-	}
-	mine := n.book.get()
-	if q.Digest == mine.sum {
-		return wire.AppendRosterSums(nil, wire.RosterSums{Equal: true}), nil
-	}
-	return wire.AppendRosterSums(nil, wire.RosterSums{Sums: mine.sums()}), nil
-}
-
-func (n *Node) answerSwap(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
-	swap, err := wire.DecodeRosterSwap(req)
-	if err != nil {
-		return nil, err
-	}
-	said, err := roster.FromMembers(swap.Have)
-	if err != nil {
-		return nil, fmt.Errorf("from node %v: %w", from, err)
-	}
-	if err := n.learn(ctx, from, said); err != nil {
-		return nil, err
-	}
-	mine := n.book.get()
-	var reply wire.RosterSwap
-	for _, e := range mine.Rebut(said) {
-		reply.Have = append(reply.Have, wire.Member(e))
-	}
-	for _, id := range swap.Want {
-		if e, ok := mine.Get(id); ok && !mine.Reduced(id) {
-			reply.Have = append(reply.Have, wire.Member(e))
-		}
-	}
-	slices.SortFunc(reply.Have, func(a, b wire.Member) int { return cmp.Compare(a.ID, b.ID) })
-	reply.Have = slices.CompactFunc(reply.Have, func(a, b wire.Member) bool { return a.ID == b.ID })
-	return wire.AppendRosterSwap(nil, reply), nil
+	swap.Want = slices.DeleteFunc(want, mine.Reduced)
+	return swap, relics || len(swap.Want) < len(want) || len(have)+len(want) == 0
 }
 
 // learn takes in what a peer says, once it is on disk. What it says of one that
@@ -191,34 +174,25 @@ func (n *Node) learn(ctx context.Context, from view.NodeID, in roster.Roster) er
 	return n.book.hear(ctx, take)
 }
 
-// keepExchanging passes news on to a few nodes soon, and compares rosters
-// with one of them every few seconds, so that what was missed comes in.
-func (n *Node) keepExchanging(ctx context.Context) {
-	news := n.book.watch.Watch(ctx)
+// keepSpreading passes news on to a few nodes soon.
+func (n *Node) keepSpreading(ctx context.Context) {
 	told := n.book.get().sum
-	for {
-		wait := n.pace.sync/2 + rand.N(n.pace.sync)
-		select {
-		case <-ctx.Done():
-			return
-		case _, ok := <-news:
-			if !ok {
-				return
-			}
-			if n.book.get().sum == told {
-				continue
-			}
-			if !clock.Sleep(ctx, rumorPause/2+rand.N(rumorPause)) {
-				return
-			}
-			told = n.book.get().sum
+	exchange.HandOn(ctx, n.book.watch.Watch(ctx), rumorPause, func(ctx context.Context) {
+		if now := n.book.get().sum; now != told {
+			told = now
 			n.exchangeWith(ctx, roster.Partners(n.View())...)
-		case <-time.After(wait):
-			if p := roster.Partners(n.View()); len(p) > 0 {
-				n.exchangeWith(ctx, p[rand.IntN(len(p))])
-			}
 		}
-	}
+	})
+}
+
+// keepComparing compares rosters with one of a few nodes every few seconds, so that what
+// was missed comes in.
+func (n *Node) keepComparing(ctx context.Context) {
+	partners := func() []view.NodeID { return roster.Partners(n.View()) }
+	exchange.Compare(ctx, n.pace.sync, partners, func(ctx context.Context, peer view.NodeID) error {
+		n.exchangeWith(ctx, peer)
+		return nil
+	})
 }
 
 // noteStrange notes that a node gossips about one that the roster does not hold, or
@@ -291,7 +265,7 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 	for _, p := range peers {
 		if !n.work.Go(func(context.Context) {
 			defer func() { done <- struct{}{} }()
-			if err := n.exchange(ctx, p); err != nil {
+			if err := n.exchanger.With(ctx, p); err != nil {
 				n.heed(p, err)
 				n.log.Debug("roster exchange failed", "peer", p, "error", err)
 			}

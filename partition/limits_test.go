@@ -57,7 +57,7 @@ func TestElectionsOfOthersLeaveRoom(t *testing.T) {
 			<-ended
 		}
 		n := p.notices.own()
-		if _, err := wire.DecodeNoticeSwap(wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: []wire.Notice{n.Notice}}), func(view.NodeID, uint64, uint64) bool { return true }); err != nil || len(n.Standing) != maxStanding {
+		if _, err := wire.DecodeNoticeSwap(wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: []wire.Notice{n.Notice}}), func(wire.NoticeSum) bool { return true }); err != nil || len(n.Standing) != maxStanding {
 			t.Errorf("its notice of %d: %v", len(n.Standing), err)
 		}
 		cancel()
@@ -105,7 +105,7 @@ func TestNoticesTakeLittleRoom(t *testing.T) {
 			bomb.Want = append(bomb.Want, 1)
 		}
 		req := wire.AppendNoticeSwap(nil, bomb)
-		swap, err := wire.DecodeNoticeSwap(req, p.notices.sieve(f.view))
+		swap, err := wire.DecodeNoticeSwap(req, p.notices.Sieve())
 		if err != nil || len(swap.Have) != 3 {
 			t.Errorf("%d notices of 3 members, %v", len(swap.Have), err)
 		}
@@ -118,20 +118,20 @@ func TestNoticesTakeLittleRoom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := func(view.NodeID, uint64, uint64) bool { return true }
+		all := func(wire.NoticeSum) bool { return true }
 		if swap, err = wire.DecodeNoticeSwap(answer, all); err != nil || len(swap.Have) != 1 {
 			t.Errorf("%d notices for one that was asked for often, %v", len(swap.Have), err)
 		}
 		for range maxSwaps {
-			p.swaps <- struct{}{}
+			p.exchange.Reads <- struct{}{}
 		}
 		if _, err := serve(); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a third is read: %v", err)
 		}
-		<-p.swaps
+		<-p.exchange.Reads
 		if _, err := serve(); err != nil {
 			t.Error(err)
 		}
-		<-p.swaps
+		<-p.exchange.Reads
 	})
 }

@@ -74,7 +74,7 @@ func (p *Partition) report(code uint32) {
 	changed := p.cloud.value.Swap(code) != code
 	now := p.since()
 	if !changed && code != ableToProbe && now-p.notices.own().at > p.cfg.situations().FreshFor/3 {
-		p.notices.say(now, now)
+		p.notices.repeat()
 		changed = true
 	}
 	if changed {

@@ -4,24 +4,19 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"hash/fnv"
-	"maps"
-	"math/rand/v2"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/clock"
-	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/epidemic"
+	"github.com/skeinmesh/skein/internal/exchange"
 	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/split"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// Methods by which notices travel: news are handed on to a few at once, and now
-// and then two nodes compare what they have (Demers et al., Epidemic Algorithms,
-// 1987: rumour mongering backed by anti-entropy).
+// Methods by which notices travel: see internal/exchange.
 const (
 	methodSums = "partition/sums"
 	methodSwap = "partition/swap"
@@ -30,18 +25,14 @@ const (
 const (
 	newsPause   = 50 * time.Millisecond // news wait so long for company
 	compareMean = 20 * time.Second
-	maxSeq      = 1 << 62 // more notices than any node makes
-	maxSwaps    = 2       // messages with notices that are read at a time
+	maxSwaps    = 2 // messages with notices that are read at a time
 )
 
 // notices keeps the last notice of each node, its own too.
 type notices struct {
-	mu    sync.Mutex
-	last  map[view.NodeID]heardNotice
-	mine  wire.Notice
-	fresh map[view.NodeID]bool // to be handed on
-	kick  notify.Bell          // there are some
-	heard notify.Bell          // others' have changed
+	*exchange.Table[view.NodeID, wire.NoticeVersion, wire.Notice]
+	self view.NodeID
+	boot uint64
 }
 
 // heardNotice is a notice and when it came, by this node's run time.
@@ -50,273 +41,114 @@ type heardNotice struct {
 	at time.Duration
 }
 
-func newNotices(self view.NodeID, boot uint64) *notices {
-	return &notices{
-		last: map[view.NodeID]heardNotice{}, mine: wire.Notice{Node: self, Boot: boot},
-		fresh: map[view.NodeID]bool{}, kick: notify.NewBell(), heard: notify.NewBell(),
+func newNotices(self view.NodeID, boot uint64, now func() time.Duration, look func() view.View) *notices {
+	rule := epidemic.Rule[view.NodeID, wire.NoticeVersion, wire.Notice]{
+		Sum: wire.Notice.Sum,
+		Newer: func(v, than wire.NoticeVersion) bool {
+			return cmp.Or(cmp.Compare(v.Boot, than.Boot), cmp.Compare(v.Seq, than.Seq)) > 0
+		},
+		Append: func(dst []byte, s wire.NoticeSum) []byte {
+			dst = binary.BigEndian.AppendUint64(dst, uint64(s.Key))
+			dst = binary.BigEndian.AppendUint64(dst, s.Version.Boot)
+			return binary.BigEndian.AppendUint64(dst, s.Version.Seq)
+		},
+		Mine: func(id view.NodeID) bool { return id == self },
+		Renew: func(now time.Duration, held, told wire.Notice) wire.Notice {
+			held.Node, held.Boot, held.Seq, held.Up = self, boot, told.Seq+1, now
+			return held
+		},
 	}
-}
-
-// set replaces what this node says of itself, if that is anything new. Up is how
-// long it has been running.
-func (n *notices) set(now, up time.Duration, change func(*wire.Notice)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	next := n.mine
-	change(&next)
-	if n.mine.Seq > 0 && reflect.DeepEqual(next, n.mine) {
-		return
+	believe := func() func(wire.NoticeSum) bool {
+		v := look()
+		return func(s wire.NoticeSum) bool { return split.Believes(v, s) }
 	}
-	next.Seq++
-	next.Up = up
-	n.mine = next
-	n.last[next.Node] = heardNotice{next, now}
-	n.fresh[next.Node] = true
-	n.kick.Ring()
+	return &notices{exchange.NewTable(rule, now, believe), self, boot}
 }
 
-// say sends this node's notice again, with a new uptime: for whoever was just met.
-func (n *notices) say(now, up time.Duration) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.mine.Seq++
-	n.mine.Up = up
-	n.last[n.mine.Node] = heardNotice{n.mine, now}
-	n.fresh[n.mine.Node] = true
-	n.kick.Ring()
+// set replaces what this node says of itself, if that is anything new.
+func (n *notices) set(change func(*wire.Notice)) {
+	n.Change(n.self, func(now time.Duration, held wire.Notice) (wire.Notice, bool) {
+		next := held
+		next.Node, next.Boot = n.self, n.boot
+		change(&next)
+		fresh := !reflect.DeepEqual(next, held)
+		next.Seq, next.Up = held.Seq+1, now
+		return next, fresh
+	})
 }
 
-// take takes in what a peer has, if it is newer. A fault somewhere must not silence
-// a node everywhere: no life of it is believed that the roster does not know, and of
-// its own life it says something newer still itself.
-func (n *notices) take(now time.Duration, v view.View, in []wire.Notice) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, got := range in {
-		if !n.takes(v, got.Node, got.Boot, got.Seq) {
-			continue
-		}
-		if got.Node == n.mine.Node {
-			n.mine.Seq, n.mine.Up = got.Seq+1, now
-			got = n.mine
-		}
-		n.last[got.Node] = heardNotice{got, now}
-		n.fresh[got.Node] = true
-		n.kick.Ring()
-		n.heard.Ring()
-	}
+// repeat sends this node's notice again, with a new uptime: for whoever was just met.
+func (n *notices) repeat() {
+	n.Change(n.self, func(now time.Duration, held wire.Notice) (wire.Notice, bool) {
+		held.Node, held.Boot, held.Seq, held.Up = n.self, n.boot, held.Seq+1, now
+		return held, true
+	})
 }
 
-// takes tells whether a notice would be taken in.
-func (n *notices) takes(v view.View, node view.NodeID, boot, seq uint64) bool {
-	m, known := v.Member(node)
-	have, ok := n.last[node]
-	if !known || m.Status.Gone() || boot > m.Boot || seq > maxSeq {
-		return false
-	}
-	return !ok || newer(boot, seq, have.Boot, have.Seq)
+// own returns this node's notice.
+func (n *notices) own() heardNotice {
+	h := n.Get(n.self)
+	return heardNotice{h.Entry, h.At}
 }
 
-// sieve returns what a decoder is to keep of one message: what would be taken in, and of
-// each node one notice. So a message takes no more memory than the roster has members.
-func (n *notices) sieve(v view.View) func(node view.NodeID, boot, seq uint64) bool {
-	kept := map[view.NodeID]bool{}
-	return func(node view.NodeID, boot, seq uint64) bool {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if kept[node] || !n.takes(v, node, boot, seq) {
-			return false
-		}
-		kept[node] = true
-		return true
-	}
-}
-
-func newer(boot, seq, thanBoot, thanSeq uint64) bool {
-	return boot > thanBoot || boot == thanBoot && seq > thanSeq
-}
-
-// all returns the last notice of each node. Nobody may change it.
+// all returns the last notice of each node.
 func (n *notices) all() map[view.NodeID]heardNotice {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return maps.Clone(n.last)
+	out := map[view.NodeID]heardNotice{}
+	for id, h := range n.All() {
+		out[id] = heardNotice{h.Entry, h.At}
+	}
+	return out
 }
 
 // forget drops what is known of nodes that left for good.
 func (n *notices) forget(gone func(view.NodeID) bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	maps.DeleteFunc(n.last, func(id view.NodeID, _ heardNotice) bool { return id != n.mine.Node && gone(id) })
+	n.Forget(func(id view.NodeID) bool { return id != n.self && gone(id) })
 }
 
-// news returns the notices that are to be handed on, once.
-func (n *notices) news() (out []wire.Notice) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for id := range n.fresh {
-		if got, ok := n.last[id]; ok {
-			out = append(out, got.Notice)
-		}
+// newExchanger returns what exchanges the notices with peers.
+func (p *Partition) newExchanger() *exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice] {
+	return &exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice]{
+		Set: p.notices,
+		Words: exchange.Words[view.NodeID, wire.NoticeVersion, wire.Notice]{
+			AppendQuery: wire.AppendNoticeSums, DecodeQuery: wire.DecodeNoticeSums,
+			AppendSums: wire.AppendNoticeSums, DecodeSums: wire.DecodeNoticeSums,
+			AppendSwap: wire.AppendNoticeSwap, DecodeSwap: wire.DecodeNoticeSwap,
+		},
+		SumsMethod: methodSums, SwapMethod: methodSwap, Call: p.call, Reads: make(chan struct{}, maxSwaps),
 	}
-	clear(n.fresh)
-	slices.SortFunc(out, func(a, b wire.Notice) int { return cmp.Compare(a.Node, b.Node) })
-	return out
 }
 
-// sums returns what this node has, sorted, and a digest of it.
-func (n *notices) sums() wire.NoticeSums {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	out := wire.NoticeSums{}
-	for id, got := range n.last {
-		out.Sums = append(out.Sums, wire.NoticeSum{Node: id, Boot: got.Boot, Seq: got.Seq})
-	}
-	slices.SortFunc(out.Sums, func(a, b wire.NoticeSum) int { return cmp.Compare(a.Node, b.Node) })
-	h := fnv.New64a()
-	var b [24]byte
-	for _, s := range out.Sums {
-		binary.BigEndian.PutUint64(b[:], uint64(s.Node))
-		binary.BigEndian.PutUint64(b[8:], s.Boot)
-		binary.BigEndian.PutUint64(b[16:], s.Seq)
-		h.Write(b[:])
-	}
-	out.Digest = h.Sum64()
-	return out
-}
-
-// against returns what a peer with such sums lacks, and what it has that is newer.
-func (n *notices) against(theirs []wire.NoticeSum) (out wire.NoticeSwap) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	told := map[view.NodeID]wire.NoticeSum{}
-	for _, s := range theirs {
-		told[s.Node] = s
-		have, ok := n.last[s.Node]
-		if s.Node != n.mine.Node && (!ok || newer(s.Boot, s.Seq, have.Boot, have.Seq)) {
-			out.Want = append(out.Want, s.Node)
-		}
-	}
-	for id, have := range n.last {
-		if s, ok := told[id]; !ok || newer(have.Boot, have.Seq, s.Boot, s.Seq) {
-			out.Have = append(out.Have, have.Notice)
-		}
-	}
-	slices.Sort(out.Want)
-	slices.SortFunc(out.Have, func(a, b wire.Notice) int { return cmp.Compare(a.Node, b.Node) })
-	return out
-}
-
-// some returns the notices of some nodes, each once.
-func (n *notices) some(ids []view.NodeID) (out []wire.Notice) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	given := map[view.NodeID]bool{}
-	for _, id := range ids {
-		if have, ok := n.last[id]; ok && !given[id] {
-			given[id] = true
-			out = append(out, have.Notice)
-		}
-	}
-	return out
-}
-
-// serveSums answers whether a peer has the same notices.
-func (p *Partition) serveSums(_ context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-	theirs, err := wire.DecodeNoticeSums(req)
-	if err != nil {
-		return nil, err
-	}
-	mine := p.notices.sums()
-	if mine.Digest == theirs.Digest {
-		mine.Sums = nil
-	}
-	return wire.AppendNoticeSums(nil, mine), nil
-}
-
-// serveSwap takes notices in and hands over those wanted.
-//
-// What is read of a message takes several times its bytes, so few are read at a time.
-func (p *Partition) serveSwap(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-	select {
-	case p.swaps <- struct{}{}:
-		defer func() { <-p.swaps }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	v := p.mesh.View()
-	swap, err := wire.DecodeNoticeSwap(req, p.notices.sieve(v))
-	if err != nil {
-		return nil, err
-	}
-	p.notices.take(p.since(), v, swap.Have)
-	return wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: p.notices.some(swap.Want)}), nil
-}
-
-// spread hands news on.
+// spread hands news on to a few nodes, and waits for none of them.
 func (p *Partition) spread(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.notices.kick:
-			if !clock.Sleep(ctx, newsPause/2+rand.N(newsPause)) {
-				return
-			}
-			if news := p.notices.news(); len(news) > 0 {
-				req := wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: news})
-				for _, id := range roster.Partners(p.mesh.View()) {
-					p.group.Go(func(ctx context.Context) { _, _ = p.call(ctx, id, methodSwap, req) })
-				}
+	exchange.HandOn(ctx, p.notices.News, newsPause, func(context.Context) {
+		if news := p.notices.TakeNews(); len(news) > 0 {
+			tell := p.exchange.Teller(news)
+			for _, id := range roster.Partners(p.mesh.View()) {
+				p.group.Go(func(ctx context.Context) { _ = tell(ctx, id) })
 			}
 		}
-	}
+	})
 }
 
-// compare compares now and then what this node has with what another has. One that
-// does not answer holds up no news.
+// compare compares now and then what this node has with what another has.
 func (p *Partition) compare(ctx context.Context) {
-	for pause := rand.N(compareMean); clock.Sleep(ctx, pause); pause = compareMean/2 + rand.N(compareMean) {
-		if ids := roster.Partners(p.mesh.View()); len(ids) > 0 {
-			p.compareWith(ctx, ids[rand.IntN(len(ids))])
-		}
-	}
+	exchange.Compare(ctx, compareMean, func() []view.NodeID { return roster.Partners(p.mesh.View()) }, p.exchange.With)
 }
 
 // depart has this node's last notice say that it takes no part any more: the others
 // keep it for as long as the node below runs.
 func (p *Partition) depart() {
-	p.notices.set(p.since(), p.since(), func(n *wire.Notice) {
+	p.notices.set(func(n *wire.Notice) {
 		*n = wire.Notice{Node: n.Node, Boot: n.Boot, Seq: n.Seq, Voters: n.Voters}
 	})
-	req := wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: []wire.Notice{p.notices.own().Notice}})
+	tell := p.exchange.Teller([]wire.Notice{p.notices.own().Notice})
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, id := range roster.Partners(p.mesh.View()) {
-		all.Go(func() { _, _ = p.call(ctx, id, methodSwap, req) })
+		all.Go(func() { _ = tell(ctx, id) })
 	}
 	all.Wait()
-}
-
-// compareWith makes the notices of this node and of a peer the same.
-func (p *Partition) compareWith(ctx context.Context, peer view.NodeID) {
-	mine := p.notices.sums()
-	b, err := p.call(ctx, peer, methodSums, wire.AppendNoticeSums(nil, wire.NoticeSums{Digest: mine.Digest}))
-	if err != nil {
-		return
-	}
-	theirs, err := wire.DecodeNoticeSums(b)
-	if err != nil || theirs.Digest == mine.Digest {
-		return
-	}
-	if b, err = p.call(ctx, peer, methodSwap, wire.AppendNoticeSwap(nil, p.notices.against(theirs.Sums))); err != nil {
-		return
-	}
-	v := p.mesh.View()
-	if swap, err := wire.DecodeNoticeSwap(b, p.notices.sieve(v)); err == nil {
-		p.notices.take(p.since(), v, swap.Have)
-	}
 }
 
 // call calls a peer with this pace's patience. All that is asked of peers may be

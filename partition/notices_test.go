@@ -12,26 +12,36 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
+// hear has n take notices in as from a peer.
+func hear(t *testing.T, n *notices, said ...wire.Notice) {
+	t.Helper()
+	if err := n.Take(t.Context(), 2, said); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What a fault makes of notices silences nobody and takes no room: none of a node
 // that is not in the roster, or of a life that it does not know of.
 func TestFaultyNoticesAreNotTaken(t *testing.T) {
 	v := view.View{Self: 1, Members: []view.Member{
 		{ID: 1, Status: view.Active, Boot: 3}, {ID: 2, Status: view.Active, Boot: 5}, {ID: 3, Status: view.Left, Boot: 5},
 	}}
-	n := newNotices(1, 3)
-	n.set(0, 0, func(*wire.Notice) {})
+	now := time.Duration(0)
+	n := newNotices(1, 3, func() time.Duration { return now }, func() view.View { return v })
+	n.set(func(*wire.Notice) {})
 	for name, bad := range map[string]wire.Notice{
 		"a stranger's":    {Node: 9, Boot: 1, Seq: 1},
 		"one who left":    {Node: 3, Boot: 5, Seq: 1},
 		"a later life":    {Node: 2, Boot: 6, Seq: 1},
 		"the last of all": {Node: 2, Boot: 5, Seq: 1<<64 - 1},
 	} {
-		n.take(0, v, []wire.Notice{bad})
+		hear(t, n, bad)
 		if _, ok := n.all()[bad.Node]; ok {
 			t.Errorf("%s is taken", name)
 		}
 	}
-	n.take(time.Second, v, []wire.Notice{{Node: 2, Boot: 5, Seq: 7, Score: 1}})
+	now = time.Second
+	hear(t, n, wire.Notice{Node: 2, Boot: 5, Seq: 7, Score: 1})
 	if got := n.all()[2]; got.Seq != 7 || got.at != time.Second {
 		t.Errorf("a good one: %+v", got)
 	}
@@ -40,20 +50,22 @@ func TestFaultyNoticesAreNotTaken(t *testing.T) {
 // Whatever others hold of a node, it has the last word.
 func TestOwnNoticeHasTheLastWord(t *testing.T) {
 	v := view.View{Self: 1, Members: []view.Member{{ID: 1, Status: view.Active, Boot: 3}}}
-	n := newNotices(1, 3)
-	n.set(0, 0, func(n *wire.Notice) { n.Score = 1 })
-	n.news()
-	n.take(time.Second, v, []wire.Notice{{Node: 1, Boot: 3, Seq: 1, Score: 1}, {Node: 1, Boot: 2, Seq: 70}})
-	if got := n.news(); len(got) != 0 {
+	now := time.Duration(0)
+	n := newNotices(1, 3, func() time.Duration { return now }, func() view.View { return v })
+	n.set(func(n *wire.Notice) { n.Score = 1 })
+	n.TakeNews()
+	hear(t, n, wire.Notice{Node: 1, Boot: 3, Seq: 1, Score: 1}, wire.Notice{Node: 1, Boot: 2, Seq: 70})
+	if got := n.TakeNews(); len(got) != 0 {
 		t.Errorf("an echo, and what it said in an earlier life: %+v", got)
 	}
-	n.take(time.Minute, v, []wire.Notice{{Node: 1, Boot: 3, Seq: 70, Score: 999}})
-	got := n.news()
+	now = time.Minute
+	hear(t, n, wire.Notice{Node: 1, Boot: 3, Seq: 70, Score: 999})
+	got := n.TakeNews()
 	if len(got) != 1 || got[0].Seq != 71 || got[0].Score != 1 || got[0].Up != time.Minute {
 		t.Errorf("one that it has not made: %+v", got)
 	}
-	n.set(time.Minute, time.Minute, func(n *wire.Notice) { n.Score = 2 })
-	if got := n.news(); len(got) != 1 || got[0].Seq != 72 || got[0].Score != 2 {
+	n.set(func(n *wire.Notice) { n.Score = 2 })
+	if got := n.TakeNews(); len(got) != 1 || got[0].Seq != 72 || got[0].Score != 2 {
 		t.Errorf("the next: %+v", got)
 	}
 }
@@ -120,9 +132,9 @@ func TestNoticesOfThoseWhoAreReduced(t *testing.T) {
 	member := func(id view.NodeID) view.Member { return view.Member{ID: id, Status: view.Active, Boot: 1} }
 	before := view.View{Self: 1, Members: []view.Member{member(1), member(2)}}
 	now := view.View{Self: 1, Members: []view.Member{member(1), member(2), member(3)}}
-	n := newNotices(1, 1)
+	n := newNotices(1, 1, func() time.Duration { return 0 }, func() view.View { return now })
 	w := &watcher{p: &Partition{id: 1, notices: n}, view: before}
-	n.take(0, now, []wire.Notice{{Node: 2, Boot: 1, Seq: 1}, {Node: 3, Boot: 1, Seq: 1}})
+	hear(t, n, wire.Notice{Node: 2, Boot: 1, Seq: 1}, wire.Notice{Node: 3, Boot: 1, Seq: 1})
 	w.see(before)
 	if len(n.all()) != 2 {
 		t.Errorf("one whose member was not seen yet is forgotten: %+v", n.all())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/elect"
+	"github.com/skeinmesh/skein/internal/exchange"
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/storage/file"
@@ -34,21 +35,21 @@ type Partition struct {
 	works   sync.WaitGroup // what Lead was given
 	closing sync.Once
 
-	notices *notices
-	voters  voters
-	leads   notify.Bell   // who leads or stands here has changed
-	swaps   chan struct{} // capacity maxSwaps: messages that are read now
-	cloud   cloudReport
-	leaving atomic.Bool // the node goes for good
-	ready   atomic.Bool // the others had their time to be met
-	kick    notify.Bell
-	scene   atomic.Pointer[scene]
-	seen    atomic.Pointer[seen] // by the latest look; never nil
-	score   atomic.Uint64
-	status  *notify.Value[Status]
-	modes   *notify.Value[Mode]
-	met     chan []view.NodeID // capacity 1: members that are back, to be reported
-	reports reports
+	notices  *notices
+	exchange *exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice]
+	voters   voters
+	leads    notify.Bell // who leads or stands here has changed
+	cloud    cloudReport
+	leaving  atomic.Bool // the node goes for good
+	ready    atomic.Bool // the others had their time to be met
+	kick     notify.Bell
+	scene    atomic.Pointer[scene]
+	seen     atomic.Pointer[seen] // by the latest look; never nil
+	score    atomic.Uint64
+	status   *notify.Value[Status]
+	modes    *notify.Value[Mode]
+	met      chan []view.NodeID // capacity 1: members that are back, to be reported
+	reports  reports
 
 	mu        sync.Mutex
 	elections map[Election]*election
@@ -72,10 +73,12 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 	}
 	p := &Partition{
 		cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), id: cfg.Mesh.ID(), dir: filepath.Join(cfg.Mesh.Dir(), "partition"), started: time.Now(),
-		leads: notify.NewBell(), swaps: make(chan struct{}, maxSwaps), kick: notify.NewBell(), met: make(chan []view.NodeID, 1),
-		notices: newNotices(cfg.Mesh.ID(), self.Boot), elections: map[Election]*election{},
-		modes: notify.New(Normal),
+		leads: notify.NewBell(), kick: notify.NewBell(), met: make(chan []view.NodeID, 1),
+		elections: map[Election]*election{},
+		modes:     notify.New(Normal),
 	}
+	p.notices = newNotices(p.id, self.Boot, p.since, p.mesh.View)
+	p.exchange = p.newExchanger()
 	alone := []view.NodeID{p.id} // until the first look
 	first := Status{Node: p.id, Component: alone, Members: len(v.Members), Leader: Leadership{Election: p.leaderOf()}}
 	p.status = notify.New(first)
@@ -105,7 +108,7 @@ func (p *Partition) makeDir() error {
 
 func (p *Partition) begin() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
-		methodAsk: p.serveAsk, methodBack: p.serveBack, methodSums: p.serveSums, methodSwap: p.serveSwap,
+		methodAsk: p.serveAsk, methodBack: p.serveBack, methodSums: p.exchange.ServeSums, methodSwap: p.exchange.ServeSwap,
 	} {
 		if err := p.mesh.HandleIdempotent(method, p.whileOpen(serve)); err != nil {
 			return fmt.Errorf("partition: serve %s: %w", method, err)

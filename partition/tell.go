@@ -12,7 +12,7 @@ import (
 // tell has this node's notice say what it should.
 func (p *Partition) tell(s *scene, w *watcher) {
 	standing, leads := p.mine()
-	p.notices.set(p.since(), p.since(), func(n *wire.Notice) {
+	p.notices.set(func(n *wire.Notice) {
 		n.Score = p.score.Load()
 		n.Cloud = p.cloud.code()
 		n.Isolated, n.Unreachable = w.row.Isolated, w.row.Unreachable
@@ -20,13 +20,6 @@ func (p *Partition) tell(s *scene, w *watcher) {
 		n.Voters = p.knownVoters()
 	})
 	s.notices[p.id] = p.notices.own()
-}
-
-// own returns this node's notice.
-func (n *notices) own() heardNotice {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.last[n.mine.Node]
 }
 
 // mine returns what this node stands for and leads, sorted.

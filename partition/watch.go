@@ -101,7 +101,7 @@ func (p *Partition) watch(ctx context.Context) {
 				return
 			}
 			w.see(v)
-		case <-p.notices.heard:
+		case <-p.notices.Heard:
 		case <-p.leads:
 		case <-p.kick:
 		case <-timer.C:
@@ -136,7 +136,7 @@ func (w *watcher) look() time.Duration {
 	if met {
 		// The other has not heard what this node says, or has lost it, and wants to know
 		// since when it runs.
-		p.notices.say(now, now)
+		p.notices.repeat()
 	}
 	told := p.notices.all()
 	rows, lives := w.hear(now, told)

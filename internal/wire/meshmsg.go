@@ -49,36 +49,20 @@ func DecodeHello(data []byte) (Hello, error) {
 }
 
 // EntrySum is the digest of one roster entry.
-type EntrySum struct {
-	ID  view.NodeID
-	Sum uint64
-}
+type EntrySum = KeySum[view.NodeID, uint64]
 
-// RosterQuery asks a peer how its roster differs. Digest stands for the
-// whole roster of the sender; when it equals the peer's there is nothing to
-// exchange.
-type RosterQuery struct {
-	Digest uint64
-}
-
-// RosterSums answers a RosterQuery: empty when the digests are equal, else
-// the sums of all entries, sorted by id.
-type RosterSums struct {
-	Equal bool
-	Sums  []EntrySum
-}
+// RosterSums asks a peer how its roster differs, with the digest of the whole of it, or
+// answers: equal, or the sums of all entries, sorted by id.
+type RosterSums = TableSums[view.NodeID, uint64]
 
 // RosterSwap hands over entries that the peer lacks or has in another state,
 // and names those wanted back.
-type RosterSwap struct {
-	Have []Member
-	Want []view.NodeID
-}
+type RosterSwap = TableSwap[view.NodeID, Member]
 
-// AppendRosterQuery appends the encoding of q.
+// AppendRosterQuery appends the encoding of q, which has but a digest.
 //
 //	version=1, digest
-func AppendRosterQuery(dst []byte, q RosterQuery) []byte {
+func AppendRosterQuery(dst []byte, q RosterSums) []byte {
 	return pack(dst, func(p *packer) {
 		p.uint(meshVersion)
 		p.id(q.Digest)
@@ -86,8 +70,8 @@ func AppendRosterQuery(dst []byte, q RosterQuery) []byte {
 }
 
 // DecodeRosterQuery reads what AppendRosterQuery wrote.
-func DecodeRosterQuery(data []byte) (RosterQuery, error) {
-	var q RosterQuery
+func DecodeRosterQuery(data []byte) (RosterSums, error) {
+	var q RosterSums
 	err := unpack(data, "roster query", func(u *unpacker) {
 		u.version(meshVersion)
 		q.Digest = u.uint()
@@ -95,7 +79,7 @@ func DecodeRosterQuery(data []byte) (RosterQuery, error) {
 	return q, err
 }
 
-// AppendRosterSums appends the encoding of s.
+// AppendRosterSums appends the encoding of s as an answer.
 //
 //	version=1, equal, array of: id, sum
 func AppendRosterSums(dst []byte, s RosterSums) []byte {
@@ -104,8 +88,8 @@ func AppendRosterSums(dst []byte, s RosterSums) []byte {
 		p.bool(s.Equal)
 		p.array(len(s.Sums) * 2)
 		for _, e := range s.Sums {
-			p.id(uint64(e.ID))
-			p.id(e.Sum)
+			p.id(uint64(e.Key))
+			p.id(e.Version)
 		}
 	})
 }
@@ -124,9 +108,9 @@ func DecodeRosterSums(data []byte) (RosterSums, error) {
 			if u.err != nil {
 				return
 			}
-			s.Sums = append(s.Sums, EntrySum{ID: u.nodeID(), Sum: u.uint()})
+			s.Sums = append(s.Sums, EntrySum{Key: u.nodeID(), Version: u.uint()})
 		}
-		if !slices.IsSortedFunc(s.Sums, func(a, b EntrySum) int { return cmp.Compare(a.ID, b.ID) }) {
+		if !slices.IsSortedFunc(s.Sums, func(a, b EntrySum) int { return cmp.Compare(a.Key, b.Key) }) {
 			u.fail("sums not in order")
 		}
 	})

@@ -54,7 +54,7 @@ func meshFormats() []meshFormat {
 		format("roster-file", RosterFile{Mesh: view.MeshID{4}, Roster: []byte("roster")}, appended(AppendRosterFile), DecodeRosterFile),
 		format("hello", Hello{Self: someRoster()[0], Met: true, Up: 1 << 40}, encodeHello, DecodeHello),
 		format("hello-client", Hello{Self: Member{ID: 3}, Client: true}, encodeHello, DecodeHello),
-		format("roster-query", RosterQuery{Digest: 1 << 62}, appended(AppendRosterQuery), DecodeRosterQuery),
+		format("roster-query", RosterSums{Digest: 1 << 62}, appended(AppendRosterQuery), DecodeRosterQuery),
 		format("roster-sums", RosterSums{Sums: []EntrySum{{1, 2}, {3, 1 << 50}}}, appended(AppendRosterSums), DecodeRosterSums),
 		format("roster-sums-equal", RosterSums{Equal: true}, appended(AppendRosterSums), DecodeRosterSums),
 		format("roster-swap", RosterSwap{Have: someRoster(), Want: []view.NodeID{9, 8}}, appended(AppendRosterSwap), DecodeRosterSwap),

@@ -86,23 +86,22 @@ type Notice struct {
 	Voters      Voters // none: not known
 }
 
-// NoticeSum tells which notice of a node one has.
-type NoticeSum struct {
-	Node      view.NodeID
+// Sum tells which notice it is.
+func (n Notice) Sum() NoticeSum { return NoticeSum{n.Node, NoticeVersion{n.Boot, n.Seq}} }
+
+// NoticeVersion tells a notice of a node from its others.
+type NoticeVersion struct {
 	Boot, Seq uint64
 }
 
+// NoticeSum tells which notice of a node one has.
+type NoticeSum = KeySum[view.NodeID, NoticeVersion]
+
 // NoticeSums asks a peer whose digest differs, or answers with all that one has.
-type NoticeSums struct {
-	Digest uint64
-	Sums   []NoticeSum
-}
+type NoticeSums = TableSums[view.NodeID, NoticeVersion]
 
 // NoticeSwap hands over notices and asks for others.
-type NoticeSwap struct {
-	Have []Notice
-	Want []view.NodeID
-}
+type NoticeSwap = TableSwap[view.NodeID, Notice]
 
 func (p *packer) election(e Election) {
 	p.string(e.Name)
@@ -343,9 +342,9 @@ func AppendNoticeSums(dst []byte, s NoticeSums) []byte {
 		p.id(s.Digest)
 		p.array(len(s.Sums) * 3)
 		for _, n := range s.Sums {
-			p.id(uint64(n.Node))
-			p.uint(n.Boot)
-			p.uint(n.Seq)
+			p.id(uint64(n.Key))
+			p.uint(n.Version.Boot)
+			p.uint(n.Version.Seq)
 		}
 	})
 }
@@ -359,7 +358,7 @@ func DecodeNoticeSums(data []byte) (s NoticeSums, err error) {
 			if u.err != nil {
 				return
 			}
-			s.Sums = append(s.Sums, NoticeSum{Node: u.nodeID(), Boot: u.uint(), Seq: u.uint()})
+			s.Sums = append(s.Sums, NoticeSum{Key: u.nodeID(), Version: NoticeVersion{Boot: u.uint(), Seq: u.uint()}})
 		}
 	})
 	return s, err
@@ -384,14 +383,14 @@ func AppendNoticeSwap(dst []byte, s NoticeSwap) []byte {
 // DecodeNoticeSwap reads what AppendNoticeSwap wrote. Of the notices it keeps those that
 // wanted says yes to, in their order: a notice in memory may take 60 times the bytes that it
 // came in.
-func DecodeNoticeSwap(data []byte, wanted func(node view.NodeID, boot, seq uint64) bool) (s NoticeSwap, err error) {
+func DecodeNoticeSwap(data []byte, wanted func(NoticeSum) bool) (s NoticeSwap, err error) {
 	err = unpack(data, "notices", func(u *unpacker) {
 		u.version(partitionVersion)
 		for range u.array(MaxMembers) {
 			if u.err != nil {
 				return
 			}
-			if n := u.notice(); u.err == nil && wanted(n.Node, n.Boot, n.Seq) {
+			if n := u.notice(); u.err == nil && wanted(n.Sum()) {
 				s.Have = append(s.Have, n)
 			}
 		}

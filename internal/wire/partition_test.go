@@ -22,19 +22,19 @@ func partitionFormats() []meshFormat {
 		format("elect-back", ElectBack{Election: e, Term: 4, Nominee: 77}, appended(AppendElectBack), DecodeElectBack),
 		format("elect-state", ElectState{Election: m, Max: 12, Grant: token.Token{Term: 12, Node: 4}, Lease: time.Minute}, appended(AppendElectState), DecodeElectState),
 		format("voters", Voters{Version: 1, IDs: []view.NodeID{1, 2, 1 << 62}}, appended(AppendVoters), DecodeVoters),
-		format("notice-sums", NoticeSums{Digest: 1 << 61, Sums: []NoticeSum{{5, 2, 70}, {1 << 63, 1, 1}}}, appended(AppendNoticeSums), DecodeNoticeSums),
+		format("notice-sums", NoticeSums{Digest: 1 << 61, Sums: []NoticeSum{{5, NoticeVersion{2, 70}}, {1 << 63, NoticeVersion{1, 1}}}}, appended(AppendNoticeSums), DecodeNoticeSums),
 		format("notice-swap", NoticeSwap{Have: []Notice{notice, {Node: 2}}, Want: []view.NodeID{8}}, appended(AppendNoticeSwap), decodeAllNotices),
 	}
 }
 
 func decodeAllNotices(data []byte) (NoticeSwap, error) {
-	return DecodeNoticeSwap(data, func(view.NodeID, uint64, uint64) bool { return true })
+	return DecodeNoticeSwap(data, func(NoticeSum) bool { return true })
 }
 
 // Notices that nobody wants are not kept while the rest is read.
 func TestUnwantedNoticesAreNotKept(t *testing.T) {
 	sent := NoticeSwap{Have: []Notice{{Node: 4, Boot: 1, Seq: 2}, {Node: 5, Boot: 3, Seq: 4}, {Node: 6}}, Want: []view.NodeID{8}}
-	got, err := DecodeNoticeSwap(AppendNoticeSwap(nil, sent), func(node view.NodeID, boot, seq uint64) bool { return node == 5 && boot == 3 && seq == 4 })
+	got, err := DecodeNoticeSwap(AppendNoticeSwap(nil, sent), func(s NoticeSum) bool { return s == NoticeSum{5, NoticeVersion{3, 4}} })
 	if err != nil || len(got.Have) != 1 || got.Have[0].Node != 5 || len(got.Want) != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}

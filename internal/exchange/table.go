@@ -1,0 +1,108 @@
+package exchange
+
+import (
+	"cmp"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/epidemic"
+	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Table is a Set of which the newest entries hold, in memory. All methods may be used
+// concurrently; what it calls is called under its lock.
+type Table[K cmp.Ordered, V, E any] struct {
+	News  notify.Bell // some entries are to be handed on: see TakeNews
+	Heard notify.Bell // entries of others have changed
+
+	now     func() time.Duration
+	believe func() func(wire.KeySum[K, V]) bool
+
+	mu    sync.Mutex
+	table *epidemic.Table[K, V, E] // guarded by mu
+}
+
+// NewTable returns an empty table. Now is this node's run time. Believe is called for
+// each message and returns which of its entries may be taken in, by the roster for
+// instance: entries that anybody may make up would fill the memory of every node.
+func NewTable[K cmp.Ordered, V, E any](rule epidemic.Rule[K, V, E], now func() time.Duration, believe func() func(wire.KeySum[K, V]) bool) *Table[K, V, E] {
+	return &Table[K, V, E]{
+		News: notify.NewBell(), Heard: notify.NewBell(), now: now, believe: believe, table: epidemic.New(rule),
+	}
+}
+
+// Change puts what this node says anew of a key, unless change says that it is nothing
+// new. The held entry is zero if there is none.
+func (t *Table[K, V, E]) Change(key K, change func(now time.Duration, held E) (E, bool)) {
+	now := t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h, _ := t.table.Get(key)
+	if e, ok := change(now, h.Entry); ok && t.table.Put(now, e) {
+		t.News.Ring()
+	}
+}
+
+// Get returns what is held of a key.
+func (t *Table[K, V, E]) Get(key K) epidemic.Held[E] {
+	return under(&t.mu, func() epidemic.Held[E] { h, _ := t.table.Get(key); return h })
+}
+
+// All returns what is held of each key.
+func (t *Table[K, V, E]) All() map[K]epidemic.Held[E] { return under(&t.mu, t.table.All) }
+
+// Forget drops the entries of keys that are gone.
+func (t *Table[K, V, E]) Forget(gone func(K) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.table.Forget(gone)
+}
+
+// TakeNews returns what is to be handed on, once.
+func (t *Table[K, V, E]) TakeNews() []E { return under(&t.mu, t.table.News) }
+
+// Digest is part of Set.
+func (t *Table[K, V, E]) Digest() uint64 { return under(&t.mu, t.table.Digest) }
+
+// Sums is part of Set.
+func (t *Table[K, V, E]) Sums() []wire.KeySum[K, V] { return under(&t.mu, t.table.Sums) }
+
+// Missing is part of Set.
+func (t *Table[K, V, E]) Missing(_ context.Context, _ view.NodeID, theirs []wire.KeySum[K, V]) (wire.TableSwap[K, E], error) {
+	return under(&t.mu, func() wire.TableSwap[K, E] { return t.table.Missing(theirs) }), nil
+}
+
+// Sieve is part of Set.
+func (t *Table[K, V, E]) Sieve() func(wire.KeySum[K, V]) bool {
+	keep := t.table.Sieve(t.believe())
+	return func(s wire.KeySum[K, V]) bool { return under(&t.mu, func() bool { return keep(s) }) }
+}
+
+// Take is part of Set.
+func (t *Table[K, V, E]) Take(_ context.Context, _ view.NodeID, said []E) error {
+	now, believe := t.now(), t.believe()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.table.Hear(now, said, believe) {
+		t.News.Ring()
+		t.Heard.Ring()
+	}
+	return nil
+}
+
+// Answer is part of Set.
+func (t *Table[K, V, E]) Answer(ctx context.Context, peer view.NodeID, asked wire.TableSwap[K, E]) ([]E, error) {
+	if err := t.Take(ctx, peer, asked.Have); err != nil {
+		return nil, err
+	}
+	return under(&t.mu, func() []E { return t.table.Some(asked.Want) }), nil
+}
+
+func under[T any](mu *sync.Mutex, do func() T) T {
+	mu.Lock()
+	defer mu.Unlock()
+	return do()
+}
