@@ -192,7 +192,7 @@ func (s *Store) knowTime(ctx context.Context) {
 
 // unread lists peers that are to be asked for their clocks, and would answer.
 func (s *Store) unread() []view.NodeID {
-	return slices.DeleteFunc(s.clocks.unread(s.peers()), s.silence.has)
+	return slices.DeleteFunc(s.clocks.unread(s.peers()), s.peering.Silence.Has)
 }
 
 // askClocks asks some of these peers for their clocks, all at the same time.
@@ -204,7 +204,7 @@ func (s *Store) askClocks(ctx context.Context, peers []view.NodeID) {
 	for _, id := range peers[:min(len(peers), askedClocks)] {
 		all.Go(func() {
 			if _, err := s.sendRead(call, id, nil); err != nil && call.Err() != nil && ctx.Err() == nil {
-				s.silence.note(id, false)
+				s.peering.Silence.Note(id, false)
 			}
 		})
 	}

@@ -196,7 +196,7 @@ func (e *entropy) compareDoubted(ctx context.Context) {
 			return
 		}
 		// A short question first: a comparison waits long for its answers.
-		there := e.s.doesAnswer(ctx, id)
+		there := e.s.peering.Answers(ctx, id)
 		var err error
 		if there {
 			err = e.compare(ctx, id)

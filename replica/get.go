@@ -100,7 +100,7 @@ func (op *getOp) ask(ids []view.NodeID) {
 			continue
 		}
 		q := wire.Lookup{Bucket: op.at.bucket, Key: op.at.key, Known: op.known}
-		ok := op.s.reads.send(id, q, func(a wire.Lookedup, err error) {
+		ok := op.s.reads.Send(id, q, func(a wire.Lookedup, err error) {
 			if r, err := op.decode(id, a, err); err != nil {
 				op.failed(id)
 			} else {

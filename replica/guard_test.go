@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
@@ -211,7 +212,7 @@ func TestForwardedWriteThatArrivesLateIsRefused(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		from, to := nodes[0].store, nodes[1].store
-		by, err := from.deadlines.by(ctx, to.id, 500*time.Millisecond, time.Now().Add(time.Minute), nil)
+		by, err := from.peering.Deadlines.Make(ctx, to.id, 500*time.Millisecond, time.Now().Add(time.Minute), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +257,7 @@ func TestDeadlineIsNotLaterThanMeant(t *testing.T) {
 		from, to := nodes[0], nodes[1]
 		for i := range 400 {
 			mustPut(t, buckets[0], fmt.Sprint("k", random.IntN(50)), "v") // forwarded or not
-			by, err := from.store.deadlines.by(ctx, to.id, limit, time.Now().Add(time.Minute), nil)
+			by, err := from.store.peering.Deadlines.Make(ctx, to.id, limit, time.Now().Add(time.Minute), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -272,8 +273,8 @@ func TestDeadlineIsNotLaterThanMeant(t *testing.T) {
 			}
 			time.Sleep(time.Duration(random.Int64N(int64(3 * time.Second))))
 		}
-		time.Sleep(freshClock)
-		by, err := from.store.deadlines.by(ctx, to.id, limit, time.Now().Add(time.Minute), nil)
+		time.Sleep(peering.FreshClock)
+		by, err := from.store.peering.Deadlines.Make(ctx, to.id, limit, time.Now().Add(time.Minute), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

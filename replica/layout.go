@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -141,10 +142,10 @@ func (l *layout) work(b *bucket, shard int) *route {
 // are left out as long as there are others to take their part.
 func (s *Store) plan(l *layout, r *route) replicate.Plan {
 	p := replicate.Plan{Self: s.id, Order: r.order, Homes: r.homes, Live: l.live}
-	if !s.silence.any.Load() {
+	if !s.peering.Silence.Any() {
 		return p
 	}
-	heard := func(id view.NodeID) bool { return l.inMesh[id] && !s.silence.has(id) }
+	heard := func(id view.NodeID) bool { return l.inMesh[id] && !s.peering.Silence.Has(id) }
 	n := 0
 	for _, id := range r.order {
 		if heard(id) || id == s.id {
@@ -155,4 +156,30 @@ func (s *Store) plan(l *layout, r *route) replicate.Plan {
 		p.Live = heard
 	}
 	return p
+}
+
+// coordinators lists the stores to try, those that were silent lately last. A
+// node that holds nothing takes any living store when no home lives.
+func (s *Store) coordinators(plan replicate.Plan, rt *route) []view.NodeID {
+	out := replicate.Route(plan, rt.lead, s.disk != nil)
+	if s.disk == nil {
+		for _, id := range rt.order[rt.homes:] {
+			if len(out) < 4 && plan.Live(id) {
+				out = append(out, id)
+			}
+		}
+	}
+	if s.peering.Silence.Any() {
+		slices.SortStableFunc(out, func(a, b view.NodeID) int {
+			return cmp.Compare(btoi(s.peering.Silence.Has(a)), btoi(s.peering.Silence.Has(b)))
+		})
+	}
+	return out
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -19,7 +19,7 @@ func TestPromptHandlersNeverWait(t *testing.T) {
 		bucket := s.place(buckets[1].b.id, "put").bucket
 		a := version.Actor{Store: 77, Session: 1, Seq: 1}
 		it := version.Item{Ctx: version.Context{{A: a, N: 1}}, HLC: s.now(), Sibs: []version.Sibling{{Dot: version.Dot{A: a, N: 1}, HLC: s.now(), Value: []byte("merged")}}}
-		by := s.deadlines.clock()
+		by := s.peering.Deadlines.Reading()
 		by.Reading += 1e9
 		requests := map[string][]byte{
 			wire.MethodMerge: wire.AppendMergeRequest(nil, &wire.MergeRequest{Wall: s.wall(), Offers: []wire.Offer{{Bucket: bucket, Key: "merge", Item: wire.AppendItem(nil, &it)}}}),

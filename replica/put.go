@@ -10,6 +10,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -53,10 +54,10 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	rt := lay.route(q.bucket, q.at.shard)
 	plan := s.plan(lay, rt)
 	begun := time.Now()
-	q.ends = s.since() + s.mayTake()
-	q.until = begun.Add(s.mayForward())
+	q.ends = s.since() + s.patience.Take()
+	q.until = begun.Add(s.patience.Forward())
 	var last, full error
-	for rest := s.coordinators(plan, rt); len(rest) > 0; rest = s.silence.without(rest, begun) {
+	for rest := s.coordinators(plan, rt); len(rest) > 0; rest = s.peering.Silence.Without(rest, begun) {
 		to := rest[0]
 		rest = rest[1:]
 		var out outcome
@@ -127,17 +128,17 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others 
 	for attempt := 0; ; attempt++ {
 		// It must not begin after another one may have been turned to, nor after the
 		// caller has gone.
-		limit := min(s.mayBegin(), time.Until(q.until))
+		limit := min(s.patience.Begin(), time.Until(q.until))
 		if end, ok := ctx.Deadline(); ok {
 			limit = min(limit, time.Until(end))
 		}
 		var err error
-		if m.By, err = s.deadlines.by(ctx, to, limit, q.until, others); err != nil {
+		if m.By, err = s.peering.Deadlines.Make(ctx, to, limit, q.until, others); err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
 		req := s.buffers.get(len(m.Value) + len(m.Key) + 96 + 32*len(m.Ctx))
 		*req = wire.AppendPutRequest(*req, &m)
-		answer, err := s.askSoon(ctx, to, wire.MethodPut, *req, q.until, others)
+		answer, err := s.peering.Ask(ctx, to, wire.MethodPut, *req, q.until, others)
 		s.buffers.put(req)
 		if err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
@@ -147,9 +148,9 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others 
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
 		if p.Code == wire.CodeLate {
-			s.deadlines.refused(to)
+			s.peering.Deadlines.Forget(to)
 		}
-		s.deadlines.saw(to, p.Clock)
+		s.peering.Deadlines.Learn(to, p.Clock)
 		switch {
 		case attempt > 0:
 		case p.Code == wire.CodeLate:
@@ -243,7 +244,7 @@ func (s *Store) coordinateAside(q *request, then func(outcome, error)) {
 // key is not there before its former homes have handed it over.
 func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) error {
 	core := replicate.NewRead(plan, replicate.One, q.write.Tomb, s.cfg.AckTimeout)
-	core.EndBy(s.mayInform(q.ends))
+	core.EndBy(s.patience.InformUntil(q.ends))
 	read, err := s.gather(ctx, q.bucket, q.at, plan, core)
 	if err != nil {
 		return err
@@ -427,7 +428,7 @@ func (s *Store) missed(by view.NodeID) {
 // send sends an item; stale is called if its stamp is too old for the receiver.
 func (op *putOp) send(e replicate.Effect, item []byte, stamp purge.Stamp, stale func(replicate.Effect)) {
 	offer := wire.Offer{Bucket: op.at.bucket, Key: op.at.key, For: e.For, Item: item, Stamp: wireStamp(stamp)}
-	ok := op.s.merges.send(e.To, offer, func(a mergeAnswer, err error) {
+	ok := op.s.merges.Send(e.To, offer, func(a mergeAnswer, err error) {
 		if err == nil && a.stale {
 			stale(e)
 		} else {
@@ -435,7 +436,7 @@ func (op *putOp) send(e replicate.Effect, item []byte, stamp purge.Stamp, stale 
 		}
 	})
 	if !ok {
-		op.answered(e.To, errLaneFull)
+		op.answered(e.To, peering.ErrLaneFull)
 	}
 }
 

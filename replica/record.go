@@ -8,6 +8,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -210,9 +211,6 @@ func (s *Store) ran(what string, left *leftover, err error) error {
 // cannot tell that there is nothing.
 var errUninformed = errors.New("record unknown here")
 
-// errLate: the time in which a write may be committed has passed.
-var errLate = errors.New("the write came too late")
-
 // terms say on what missing knowledge a write may be based, and when it is
 // too late for it.
 type terms struct {
@@ -243,7 +241,7 @@ func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []
 			return err
 		}
 		if on.by != 0 && s.cfg.clock.Boot() > on.by {
-			return errLate
+			return peering.ErrLate
 		}
 		if old.Unknown() && !on.damage && (!on.nothing || old.unknown || w.Tomb) {
 			return errUninformed
@@ -451,7 +449,7 @@ func (s *Store) diskError(what string, err error) error {
 		return fmt.Errorf("%w: %s: %w", ErrStorage, what, err)
 	case errors.Is(err, storage.ErrClosed):
 		return fmt.Errorf("%w: %s", ErrClosed, what)
-	case errors.Is(err, errUninformed), errors.Is(err, errLate), errors.Is(err, ErrSiblingLimit):
+	case errors.Is(err, errUninformed), errors.Is(err, peering.ErrLate), errors.Is(err, ErrSiblingLimit):
 		return err
 	case errors.Is(err, reconcile.ErrSiblingLimit):
 		return fmt.Errorf("%w: %w", ErrSiblingLimit, err)

@@ -54,7 +54,7 @@ func (r *repairs) push(at place, merged version.Item, stamp purge.Stamp, behind 
 		r.s.stats.repaired.Add(1)
 		// Nobody waits for the answer; anti-entropy finds what is lost.
 		offer := wire.Offer{Bucket: at.bucket, Key: at.key, Item: raw, Stamp: wireStamp(stamp)}
-		r.s.merges.send(id, offer, func(mergeAnswer, error) {})
+		r.s.merges.Send(id, offer, func(mergeAnswer, error) {})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -60,7 +61,7 @@ func (s *Store) serve() error {
 			if _, stores := slices.BinarySearch(lay.members, from); !stores && !open {
 				return nil, fmt.Errorf("%w: %s", errNoStore, method)
 			}
-			s.silence.note(from, true)
+			s.peering.Silence.Note(from, true)
 			return h.handler(ctx, from, req)
 		}
 		if err := h.register(method, guarded); err != nil {
@@ -219,12 +220,12 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 		write:   reconcile.Write{Value: m.Value, Tomb: m.Tomb, TTL: int64(m.TTL)},
 		level:   replicate.Level(m.Level),
 		durable: int(m.MinDurable),
-		ends:    s.since() + s.mayTakeFor(),
+		ends:    s.since() + s.patience.TakeForOther(),
 	}
 	if m.Informed {
 		q.write.Seen = &reconcile.Seen{Ctx: m.Ctx, HLC: m.HLC}
 	}
-	if q.by, err = s.deadlines.mine(m.By); err == nil {
+	if q.by, err = s.peering.Deadlines.Read(m.By); err == nil {
 		err = s.mayCoordinate(q, len(req))
 	}
 	if err != nil {
@@ -252,7 +253,7 @@ func (s *Store) putReply(out outcome, err error) ([]byte, error) {
 		return nil, err
 	}
 	reply := wire.PutReply{
-		Code: codeOf(err), Clock: s.deadlines.clock(), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
+		Code: codeOf(err), Clock: s.peering.Deadlines.Reading(), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
 		Hinted: uint64(out.result.Hinted), Dot: out.dot, Covered: out.covered, Ctx: out.seen.Ctx, HLC: out.seen.HLC,
 	}
 	if err != nil {
@@ -263,7 +264,7 @@ func (s *Store) putReply(out outcome, err error) ([]byte, error) {
 
 // serveClock tells this store's clock.
 func (s *Store) serveClock(context.Context, view.NodeID, []byte) ([]byte, error) {
-	return wire.AppendPutReply(nil, &wire.PutReply{Clock: s.deadlines.clock()}), nil
+	return wire.AppendPutReply(nil, &wire.PutReply{Clock: s.peering.Deadlines.Reading()}), nil
 }
 
 // errUnknownBucket: a write of a bucket whose definition has not come here.
@@ -308,7 +309,7 @@ func codeOf(err error) wire.Code {
 		return wire.CodeDegraded
 	case errors.Is(err, ErrOverloaded):
 		return wire.CodeOverloaded
-	case errors.Is(err, errLate):
+	case errors.Is(err, peering.ErrLate):
 		return wire.CodeLate
 	case errors.Is(err, errUnknownBucket):
 		return wire.CodeUnknownBucket
@@ -374,7 +375,7 @@ func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Off
 	}
 	s.clocks.saw(to, m.Wall)
 	if m.Code != wire.CodeOK {
-		return nil, fmt.Errorf("replica: %v did not store: %w: %w", to, errRefused, codeError(m.Code, ""))
+		return nil, fmt.Errorf("replica: %v did not store: %w: %w", to, peering.ErrRefused, codeError(m.Code, ""))
 	}
 	out := make([]mergeAnswer, len(offers))
 	for _, i := range m.Stale {

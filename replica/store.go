@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"github.com/skeinmesh/skein/internal/placement"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
+	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
@@ -58,12 +58,12 @@ type Store struct {
 	buckets     *buckets
 	digests     *digests
 	inventories inventories
-	silence     *silence
+	peering     *peering.Peers
+	patience    replicate.Patience
 	clocks      *clocks
-	deadlines   *deadlines
 	intakes     *intakes
-	merges      *lanes[wire.Offer, mergeAnswer]
-	reads       *lanes[wire.Lookup, wire.Lookedup]
+	merges      *peering.Lanes[wire.Offer, mergeAnswer]
+	reads       *peering.Lanes[wire.Lookup, wire.Lookedup]
 	repairs     *repairs
 	hints       *hints
 	rounds      *rounds // nil on a node that stores nothing
@@ -123,18 +123,18 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.inquests = newInquests(s)
 	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
 	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: notify.NewBell()}
-	s.silence = newSilence(4 * cfg.AckTimeout)
-	s.deadlines = &deadlines{s: s, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
+	s.patience = replicate.Patience(cfg.AckTimeout)
+	s.peering = peering.NewPeers(peering.Options{Self: s.id, Mesh: s.mesh, Group: s.group, Patience: s.patience, Boot: cfg.clock.Boot})
 	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
 	room := int(cfg.MaxPendingBytes / 2)
-	s.merges = &lanes[wire.Offer, mergeAnswer]{
-		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, room: room, call: s.sendMerge, peers: make(map[view.NodeID]*lane[wire.Offer, mergeAnswer]),
-		size: func(o wire.Offer) int { return len(o.Item) + len(o.Key) + 64 },
-	}
-	s.reads = &lanes[wire.Lookup, wire.Lookedup]{
-		group: s.group, quiet: s.silence, limit: cfg.AckTimeout, room: room, call: s.sendRead, peers: make(map[view.NodeID]*lane[wire.Lookup, wire.Lookedup]),
-		size: func(q wire.Lookup) int { return len(q.Key) + 64 },
-	}
+	s.merges = peering.NewLanes(peering.LaneOptions[wire.Offer, mergeAnswer]{
+		Group: s.group, Silence: s.peering.Silence, Limit: cfg.AckTimeout, Room: room, Call: s.sendMerge,
+		Size: func(o wire.Offer) int { return len(o.Item) + len(o.Key) + 64 },
+	})
+	s.reads = peering.NewLanes(peering.LaneOptions[wire.Lookup, wire.Lookedup]{
+		Group: s.group, Silence: s.peering.Silence, Limit: cfg.AckTimeout, Room: room, Call: s.sendRead,
+		Size: func(q wire.Lookup) int { return len(q.Key) + 64 },
+	})
 	m, ok := v.Member(s.id)
 	s.clocks = newClocks(cfg.clock, cfg.MaxSkew, ok && m.Storing)
 	if ok && m.Storing {
@@ -301,7 +301,7 @@ func (s *Store) see(v view.View) {
 	for id, in := range lay.inMesh {
 		switch {
 		case in && !old.inMesh[id]:
-			s.silence.note(id, true)
+			s.peering.Silence.Note(id, true)
 			back = append(back, id)
 		case !in && old.inMesh[id]:
 			lost = append(lost, id)

@@ -1,7 +1,8 @@
-package replica
+package peering
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// deadlines puts the time in which a forwarded write may be committed into the
+// Deadlines puts the time in which a forwarded write may be committed into the
 // words of the receiver's own clock. A time-out counted from when a request
 // arrives would be of no use: a request may hang in a cut connection for
 // hours and arrive when it heals.
@@ -18,15 +19,22 @@ import (
 // it, so the peer's clock is never behind our estimate, and a deadline made
 // from it is never later than it should be. The clocks go on while machines
 // are suspended.
-type deadlines struct {
-	s   *Store
-	run uint64 // of this opening, so that readings of an earlier one are not taken for ours
+type Deadlines struct {
+	ask askFunc
+	own func() time.Duration // this machine's boot clock
+	run uint64               // of this opening, so that readings of an earlier one are not taken for ours
 
 	mu    sync.Mutex
 	peers map[view.NodeID]peerClock
 	read  time.Time     // when boot was read
 	boot  time.Duration // our boot clock
 }
+
+// ErrLate: the time in which a write may be committed has passed.
+var ErrLate = errors.New("the write came too late")
+
+// askFunc asks a peer as Peers.Ask does.
+type askFunc func(ctx context.Context, to view.NodeID, method string, req []byte, until time.Time, others []view.NodeID) ([]byte, error)
 
 type peerClock struct {
 	wire.Clock
@@ -35,9 +43,9 @@ type peerClock struct {
 }
 
 const (
-	// freshClock is how long a peer's reading is gone by: clocks that differ
+	// FreshClock is how long a peer's reading is gone by: clocks that differ
 	// by 100 millionths are then a millisecond apart.
-	freshClock = 10 * time.Second
+	FreshClock = 10 * time.Second
 	// roughClock is how old a reading of our own may be where an older one
 	// only makes deadlines earlier. The system call of each costs a forwarded
 	// write more than anything else that is done for its deadline.
@@ -46,46 +54,46 @@ const (
 
 // roughly is what the boot clock has shown lately, never more than it shows.
 // It needs mu.
-func (d *deadlines) roughly() time.Duration {
+func (d *Deadlines) roughly() time.Duration {
 	if d.read.IsZero() || time.Since(d.read) > roughClock {
-		d.read, d.boot = time.Now(), d.s.cfg.clock.Boot()
+		d.read, d.boot = time.Now(), d.own()
 	}
 	return d.boot
 }
 
-// refused takes note that a deadline made for a peer was not one to it.
-func (d *deadlines) refused(id view.NodeID) {
+// Forget is told that a deadline made for a peer was not one to it.
+func (d *Deadlines) Forget(id view.NodeID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.peers, id)
 }
 
-// clock is this store's reading.
-func (d *deadlines) clock() wire.Clock {
+// Reading is this store's reading.
+func (d *Deadlines) Reading() wire.Clock {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return wire.Clock{Run: d.run, Reading: uint64(d.roughly().Microseconds())}
 }
 
-// saw takes in a peer's reading that has just arrived, unless there is one
+// Learn takes in a peer's reading that has just arrived, unless there is one
 // that will do for some time.
-func (d *deadlines) saw(id view.NodeID, c wire.Clock) {
+func (d *Deadlines) Learn(id view.NodeID, c wire.Clock) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if have := d.peers[id]; c.Run == 0 || have.Run == c.Run && time.Since(have.at) < freshClock/2 {
+	if have := d.peers[id]; c.Run == 0 || have.Run == c.Run && time.Since(have.at) < FreshClock/2 {
 		return
 	}
-	d.peers[id] = peerClock{c, d.s.cfg.clock.Boot(), time.Now()}
+	d.peers[id] = peerClock{c, d.own(), time.Now()}
 }
 
-// by returns the reading of the peer's clock after limit from now at the
+// Make returns the reading of the peer's clock after limit from now at the
 // latest. A peer that was not heard lately is asked first.
-func (d *deadlines) by(ctx context.Context, id view.NodeID, limit time.Duration, until time.Time, others []view.NodeID) (wire.Clock, error) {
+func (d *Deadlines) Make(ctx context.Context, id view.NodeID, limit time.Duration, until time.Time, others []view.NodeID) (wire.Clock, error) {
 	for asked := false; ; asked = true {
 		d.mu.Lock()
 		now := d.roughly()
 		c, ok := d.peers[id]
-		fresh := ok && now-c.seen < freshClock
+		fresh := ok && now-c.seen < FreshClock
 		if !fresh && !asked {
 			delete(d.peers, id)
 		}
@@ -94,7 +102,7 @@ func (d *deadlines) by(ctx context.Context, id view.NodeID, limit time.Duration,
 			c.Reading += uint64(max(now-c.seen+limit, 0).Microseconds())
 			return c.Clock, nil
 		}
-		answer, err := d.s.askSoon(ctx, id, wire.MethodClock, nil, until, others)
+		answer, err := d.ask(ctx, id, wire.MethodClock, nil, until, others)
 		if err != nil {
 			return wire.Clock{}, err
 		}
@@ -102,15 +110,15 @@ func (d *deadlines) by(ctx context.Context, id view.NodeID, limit time.Duration,
 		if err != nil {
 			return wire.Clock{}, err
 		}
-		d.saw(id, p.Clock)
+		d.Learn(id, p.Clock)
 	}
 }
 
-// mine returns a deadline that another node has made for this store, by the
-// boot clock here; errLate if it was made for an earlier run of the store.
-func (d *deadlines) mine(c wire.Clock) (time.Duration, error) {
+// Read returns a deadline that another node has made for this store, by the
+// boot clock here; ErrLate if it was made for an earlier run of the store.
+func (d *Deadlines) Read(c wire.Clock) (time.Duration, error) {
 	if c.Run != d.run {
-		return 0, errLate
+		return 0, ErrLate
 	}
 	return max(time.Duration(c.Reading)*time.Microsecond, 1), nil
 }

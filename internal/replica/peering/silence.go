@@ -1,4 +1,4 @@
-package replica
+package peering
 
 import (
 	"sync"
@@ -8,9 +8,9 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// silence remembers which peers did not answer lately. They count as dead
+// Silence remembers which peers did not answer lately. They count as dead
 // for a while, until the mesh has made up its mind.
-type silence struct {
+type Silence struct {
 	hold time.Duration
 	any  atomic.Bool // spares those who look at a mesh without trouble the lock
 
@@ -25,12 +25,13 @@ type listening struct {
 	by    int
 }
 
-func newSilence(hold time.Duration) *silence {
-	return &silence{hold: hold, since: make(map[view.NodeID]time.Time), awaits: make(map[view.NodeID]*listening)}
+// NewSilence returns a memory in which a peer stays for hold.
+func NewSilence(hold time.Duration) *Silence {
+	return &Silence{hold: hold, since: make(map[view.NodeID]time.Time), awaits: make(map[view.NodeID]*listening)}
 }
 
-// note records whether a peer answered.
-func (s *silence) note(id view.NodeID, answered bool) {
+// Note records whether a peer answered.
+func (s *Silence) Note(id view.NodeID, answered bool) {
 	if answered && !s.any.Load() {
 		return
 	}
@@ -48,11 +49,15 @@ func (s *silence) note(id view.NodeID, answered bool) {
 	s.recount()
 }
 
-func (s *silence) recount() { s.any.Store(len(s.since)+len(s.awaits) > 0) }
+// Any tells whether a peer may be silent. It costs those nothing who look at a mesh
+// without trouble.
+func (s *Silence) Any() bool { return s.any.Load() }
+
+func (s *Silence) recount() { s.any.Store(len(s.since)+len(s.awaits) > 0) }
 
 // listen returns what is closed when a peer is heard. first tells that nobody else
 // listens for it. Each listen needs an endListen.
-func (s *silence) listen(id view.NodeID) (heard chan struct{}, first bool) {
+func (s *Silence) listen(id view.NodeID) (heard chan struct{}, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.awaits[id]
@@ -65,7 +70,7 @@ func (s *silence) listen(id view.NodeID) (heard chan struct{}, first bool) {
 	return l.heard, first
 }
 
-func (s *silence) endListen(id view.NodeID, heard chan struct{}) {
+func (s *Silence) endListen(id view.NodeID, heard chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.awaits[id]; l != nil && l.heard == heard {
@@ -76,8 +81,8 @@ func (s *silence) endListen(id view.NodeID, heard chan struct{}) {
 	s.recount()
 }
 
-// without returns peers but for those that were found silent since a moment.
-func (s *silence) without(peers []view.NodeID, from time.Time) []view.NodeID {
+// Without returns peers but for those that were found silent since a moment.
+func (s *Silence) Without(peers []view.NodeID, from time.Time) []view.NodeID {
 	if !s.any.Load() {
 		return peers
 	}
@@ -92,8 +97,8 @@ func (s *silence) without(peers []view.NodeID, from time.Time) []view.NodeID {
 	return out
 }
 
-// has tells whether a peer is silent.
-func (s *silence) has(id view.NodeID) bool {
+// Has tells whether a peer is silent.
+func (s *Silence) Has(id view.NodeID) bool {
 	if !s.any.Load() {
 		return false
 	}
@@ -101,26 +106,4 @@ func (s *silence) has(id view.NodeID) bool {
 	defer s.mu.Unlock()
 	at, ok := s.since[id]
 	return ok && time.Since(at) < s.hold
-}
-
-// buffers lends memory for requests, which a call does not keep.
-type buffers struct{ pool sync.Pool }
-
-// keptBuffer is the largest that is lent again.
-const keptBuffer = 64 << 10
-
-// get returns an empty slice with room for n bytes.
-func (b *buffers) get(n int) *[]byte {
-	if p, ok := b.pool.Get().(*[]byte); ok && cap(*p) >= n {
-		return p
-	}
-	s := make([]byte, 0, n)
-	return &s
-}
-
-func (b *buffers) put(p *[]byte) {
-	if cap(*p) <= keptBuffer {
-		*p = (*p)[:0]
-		b.pool.Put(p)
-	}
 }
