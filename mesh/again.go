@@ -34,14 +34,13 @@ func (n *Node) wasGivenUp(ctx context.Context) bool {
 	case <-wait.C:
 	case <-ctx.Done():
 	}
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
-	for n.doubts.Load() && ctx.Err() == nil { // one says so, and others are being asked
+	for settled := n.doubts.underWay(); settled != nil; settled = n.doubts.underWay() { // one says so, and others are being asked
 		select {
+		case <-settled:
 		case <-n.done:
 			return errors.Is(n.err, ErrEvicted)
-		case <-look.C:
 		case <-ctx.Done():
+			return false
 		}
 	}
 	return n.hasStopped() && errors.Is(n.err, ErrEvicted)

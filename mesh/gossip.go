@@ -166,25 +166,40 @@ func (g *gossip) join(ctx context.Context, id view.NodeID) error {
 	return err
 }
 
-// leave tells the others that we go on purpose. It takes seconds. After close
-// it does nothing: memberlist would panic.
-func (g *gossip) leave() error {
-	g.exit <- struct{}{}
+// leave tells the others that we go on purpose, which spares them a failure that is
+// none. That takes up to five seconds, and serf cannot be broken off: once abandon is
+// closed leave returns, and its goroutine belongs to close. After close it does nothing:
+// memberlist would panic.
+func (g *gossip) leave(abandon <-chan struct{}) error {
+	select {
+	case g.exit <- struct{}{}: // held until serf has left, so that close finds it
+	case <-abandon:
+		return nil
+	}
 	if g.closed.Load() {
 		<-g.exit
 		return nil
 	}
-	err := g.serf.Leave()
-	<-g.exit
-	if g.closed.Load() { // meanwhile, and that may not have waited
-		_ = g.shutDown(0)
+	told := make(chan error, 1)
+	go func() {
+		err := g.serf.Leave()
+		<-g.exit
+		if g.closed.Load() { // meanwhile, and that may not have waited
+			_ = g.shutDown(0)
+		}
+		told <- err
+	}()
+	select {
+	case err := <-told:
+		return err
+	case <-abandon:
+		return nil
 	}
-	return err
 }
 
-// close shuts serf down, which closes the transport, and waits for its goroutines as
-// long as patience allows. A leave that takes longer shuts it down when it is done:
-// memberlist must not be while it leaves.
+// close shuts serf down, which closes the transport, and waits for its goroutines, that
+// of leave among them, as long as patience allows. A leave that takes longer shuts serf
+// down when it is done: memberlist must not be while it leaves.
 func (g *gossip) close(patience time.Duration) error {
 	over := time.Now().Add(patience)
 	g.closed.Store(true)

@@ -76,22 +76,10 @@ func (n *Node) Leave(ctx context.Context) error {
 	if err := n.moveTo(ctx, view.Left); err != nil {
 		return err
 	}
-	n.gossipLeave()
+	n.warn("leave was not gossiped", n.gossip.leave(n.done))
 	n.stop(nil, wire.EndLeft)
 	<-n.stopped
 	return nil
-}
-
-// gossipLeave spares the others a failure that is none. A Close meanwhile does not
-// wait for that.
-func (n *Node) gossipLeave() {
-	told := make(chan error, 1)
-	go func() { told <- n.gossip.leave() }()
-	select {
-	case err := <-told:
-		n.warn("leave was not gossiped", err)
-	case <-n.done:
-	}
 }
 
 // moveTo moves our own status forward and tells the others at once.

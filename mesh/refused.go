@@ -111,6 +111,37 @@ func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
 	return false
 }
 
+// doubts holds whether a doubt is being looked into: one is at a time.
+type doubts struct {
+	mu      sync.Mutex
+	settled chan struct{} // closed when the one under way is; nil: none is
+}
+
+// begin returns what ends the doubt, unless one is under way.
+func (d *doubts) begin() (end func(), ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.settled != nil {
+		return nil, false
+	}
+	settled := make(chan struct{})
+	d.settled = settled
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.settled = nil
+		close(settled)
+	}, true
+}
+
+// underWay returns a channel that is closed when the doubt under way is settled, nil if
+// there is none.
+func (d *doubts) underWay() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settled
+}
+
 // doubt looks into what one node says: that this one must not go on. By itself
 // that is a hint.
 func (n *Node) doubt(by view.NodeID, why error, end wire.End) {
@@ -124,14 +155,15 @@ func (n *Node) doubt(by view.NodeID, why error, end wire.End) {
 		n.fail(why, end) // there is no other opinion on that
 		return
 	}
-	if !n.doubts.CompareAndSwap(false, true) {
+	settled, first := n.doubts.begin()
+	if !first {
 		return
 	}
 	if !n.work.Go(func(ctx context.Context) {
-		defer n.doubts.Store(false)
+		defer settled()
 		n.settleDoubt(ctx, by, why, end)
 	}) {
-		n.doubts.Store(false)
+		settled()
 	}
 }
 

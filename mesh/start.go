@@ -64,7 +64,7 @@ type Node struct {
 	admits    admissions
 	rivals    rivals
 	hearsay   hearsay
-	doubts    atomic.Bool // one is being looked into
+	doubts    doubts
 	beacon    beacon
 	names     *names
 	places    *places
