@@ -21,6 +21,7 @@ var sentences = map[string][2]string{
 	"no other node was ever met: the seed %s is not found": {"TestSeedsThatDoNotAnswerAreTold", "TestSeedsThatDoNotAnswerAreTold"},
 	"no other node was ever met: no node of this mesh":     {"TestSeedsThatDoNotAnswerAreTold", "TestSeedsThatDoNotAnswerAreTold"},
 	"%s %v does not belong to this mesh":                   {"TestMeshesThatDoNotFitAreTold", "TestTroubleIsShownOnceItLasts"},
+	"large packets to %s do not arrive":                    {"TestRealNodesAreToldOfALostMTU", "TestRealNodesMeetOverANarrowPath"},
 	"this node is not let in, for the mesh is full":        {"TestFullMeshSaysSo", "TestFullMeshSaysSo"},
 	"members say of tens of thousands of nodes":            {"TestMadeUpRelicsFillNoRoster", "TestManyGoneAreNoTrouble"},
 	"the mesh is full, with %d members":                    {"TestFullMeshSaysSo", "TestFullMeshSaysSo"},

@@ -164,7 +164,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey, KnockKey: keys.KnockKey,
 		Resolve: n.resolve, Floor: n.floor, Admit: n.belongs, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
-		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, OnFound: n.found, OnStranger: n.stranger, Logger: n.log,
+		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, OnFound: n.found, OnStranger: n.stranger, OnNarrow: n.narrow, Logger: n.log,
 		Limits: link.Limits{HandshakeTimeout: n.pace.shake, DialTimeout: n.pace.hellos, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {

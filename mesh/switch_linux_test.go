@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -23,14 +24,21 @@ func TestRealNodesMeetOnABareSwitch(t *testing.T) { meetOnASwitch(t, 1500) }
 // nobody.
 func TestRealNodesMeetOverANarrowPath(t *testing.T) { meetOnASwitch(t, 1300) }
 
+// It takes less than the nodes can do with: they say so, and no more once it takes
+// enough.
+func TestRealNodesAreToldOfALostMTU(t *testing.T) { meetOnASwitch(t, 1100) }
+
 func meetOnASwitch(t *testing.T, mtu int) {
-	spaces := bareSwitch(t, mtu)
+	hub, spaces := bareSwitch(t, mtu)
 	var all sync.WaitGroup
 	dir := t.TempDir()
 	file := func(i int, name string) string { return filepath.Join(dir, fmt.Sprint(i), name) }
 	for i, space := range spaces {
 		cmd := exec.Command("ip", "netns", "exec", space, os.Args[0], "-test.run", "^TestHelperOnASwitch$", "-test.v")
 		cmd.Env = append(os.Environ(), "SKEIN_TEST_SWITCH="+file(i, ""))
+		if mtu < link.NarrowPath {
+			cmd.Env = append(cmd.Env, "SKEIN_TEST_NARROW=yes")
+		}
 		all.Go(func() {
 			if out, err := cmd.CombinedOutput(); err != nil {
 				mark(t, file(i, "met")) // it will not
@@ -45,6 +53,10 @@ func meetOnASwitch(t *testing.T, mtu int) {
 	for i, space := range spaces {
 		runIP(t, "-n", space, "link", "set", "eth0", "up")
 		runIP(t, "-n", space, "addr", "add", fmt.Sprintf("169.254.7.%d/16", i+1), "dev", "eth0")
+	}
+	if mtu < link.NarrowPath {
+		within(t, 2*time.Minute, "both say what is wrong", both("narrow"))
+		setMTU(t, hub, link.NarrowPath)
 	}
 	within(t, 2*time.Minute, "both have met", both("met"))
 	for i := range spaces {
@@ -80,6 +92,12 @@ func TestHelperOnASwitch(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark(t, filepath.Join(dir, "up"))
+	told := func() bool { return strings.Contains(strings.Join(n.View().Problems, "\n"), "large packets to") }
+	narrow := os.Getenv("SKEIN_TEST_NARROW") != ""
+	if narrow {
+		within(t, 25*time.Second, "it is said that large packets do not arrive", told)
+		mark(t, filepath.Join(dir, "narrow"))
+	}
 	within(t, time.Minute, "the other is found", func() bool { return n.View().Count(view.Alive) == 2 })
 	within(t, time.Minute, "the other has a link-local address", func() bool {
 		for _, m := range n.View().Members {
@@ -99,13 +117,19 @@ func TestHelperOnASwitch(t *testing.T) {
 		}
 		return true
 	})
+	if narrow {
+		within(t, time.Minute, "it is not said any more", func() bool { return !told() })
+	} else if told() {
+		t.Errorf("problems %q", n.View().Problems)
+	}
 	mark(t, filepath.Join(dir, "met"))
 	within(t, 2*time.Minute, "the test is over", func() bool { return isThere(filepath.Join(dir, "over")) })
 }
 
-// bareSwitch makes two namespaces for hosts and a switch between them that drops
-// what is larger than mtu, as switches do.
-func bareSwitch(t *testing.T, mtu int) []string {
+// bareSwitch makes two namespaces for hosts and two switches between them, in a third.
+// What is larger than mtu is dropped between the switches, as switches do: the host
+// that sends it does not notice, as it would on a link of its own.
+func bareSwitch(t *testing.T, mtu int) (hub string, hosts []string) {
 	t.Helper()
 	names := []string{"hub", "left", "right"}
 	for i, name := range names {
@@ -116,17 +140,28 @@ func bareSwitch(t *testing.T, mtu int) []string {
 		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", names[i]).Run() })
 		runIP(t, "-n", names[i], "link", "set", "lo", "up")
 	}
-	hub, hosts := names[0], names[1:]
-	runIP(t, "-n", hub, "link", "add", "hub", "type", "bridge")
+	hub, hosts = names[0], names[1:]
+	runIP(t, "-n", hub, "link", "add", "trunk0", "type", "veth", "peer", "name", "trunk1")
+	setMTU(t, hub, mtu)
 	for i, host := range hosts {
-		port := fmt.Sprintf("port%d", i)
+		bridge := fmt.Sprintf("switch%d", i)
+		runIP(t, "-n", hub, "link", "add", bridge, "type", "bridge")
 		// Segments leave one by one, as on a wire.
-		runIP(t, "link", "add", "eth0", "netns", host, "gso_max_segs", "1", "type", "veth", "peer", "name", port, "netns", hub)
-		runIP(t, "-n", hub, "link", "set", port, "mtu", fmt.Sprint(mtu), "master", "hub")
-		runIP(t, "-n", hub, "link", "set", port, "up")
+		runIP(t, "link", "add", "eth0", "netns", host, "gso_max_segs", "1", "type", "veth", "peer", "name", "port"+bridge, "netns", hub)
+		for _, port := range []string{"port" + bridge, fmt.Sprintf("trunk%d", i)} {
+			runIP(t, "-n", hub, "link", "set", port, "master", bridge)
+			runIP(t, "-n", hub, "link", "set", port, "up")
+		}
+		runIP(t, "-n", hub, "link", "set", bridge, "up")
 	}
-	runIP(t, "-n", hub, "link", "set", "hub", "up")
-	return hosts
+	return hub, hosts
+}
+
+func setMTU(t *testing.T, hub string, mtu int) {
+	t.Helper()
+	for i := range 2 {
+		runIP(t, "-n", hub, "link", "set", fmt.Sprintf("trunk%d", i), "mtu", fmt.Sprint(mtu))
+	}
 }
 
 func runIP(t *testing.T, args ...string) {

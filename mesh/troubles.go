@@ -3,10 +3,12 @@ package mesh
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/roster"
 )
 
@@ -19,6 +21,9 @@ const (
 	// before views show it: a node with a wrong secret does, a person who mistyped a
 	// command does not.
 	strangerComesBack = 5 * time.Second
+	// narrowLasts is how long large packets alone must fail to arrive: on a path that
+	// loses many the same happens by chance.
+	narrowLasts = 5 * time.Second
 	// seedPatience is how long a node that has met nobody says nothing of its
 	// seeds: they may be started together.
 	seedPatience = 15 * time.Second
@@ -110,6 +115,22 @@ func (n *Node) refusedForRoom() {
 // in.
 func (n *Node) toldOfTooMany() {
 	n.trouble("told", "members say of tens of thousands of nodes, unknown here, that they are gone, and this node takes in no more of that before it is started again: unless the mesh has had as many, a member is faulty", strangerComesBack)
+}
+
+// narrow is told by the link whether large packets get to a host.
+func (n *Node) narrow(host netip.Addr, narrow bool) {
+	key := "narrow " + host.String()
+	if !narrow {
+		n.passed(key)
+		return
+	}
+	who := host.String()
+	for _, m := range n.View().Members {
+		if m.Addr.Addr() == host {
+			who += " (" + m.Name + ")"
+		}
+	}
+	n.trouble(key, fmt.Sprintf("large packets to %s do not arrive, and small ones do: the MTU of the path is smaller than %d bytes and nothing on the way says so; let ICMP through, or lower the MTU of the interfaces at both ends", who, link.NarrowPath), narrowLasts)
 }
 
 // crowded says why a mesh takes in nobody any more, or nothing.

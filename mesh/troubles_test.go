@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,30 @@ func TestTroubleIsShownOnceItLasts(t *testing.T) {
 		note("again", strangerComesBack, false, false)
 		if got := s.list(); !slices.Equal(got, []string{"again", "own"}) {
 			t.Errorf("shown: %q", got)
+		}
+	})
+}
+
+// That large packets get lost is told of once it lasts, by the names of those whom
+// it concerns, and no more once they arrive.
+func TestNarrowPathIsTold(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		n, other := w.boxes[0].node, w.boxes[1]
+		tell := func(narrow bool) string {
+			n.narrow(other.addr, narrow)
+			time.Sleep(time.Second)
+			return strings.Join(n.View().Problems, "\n")
+		}
+		if told := tell(true); told != "" {
+			t.Errorf("lost once: %q", told)
+		}
+		time.Sleep(narrowLasts)
+		if told := tell(true); !strings.Contains(told, "large packets to "+other.addr.String()+" ("+other.node.Name()+") do not arrive") {
+			t.Errorf("lost again: %q", told)
+		}
+		if told := tell(false); told != "" {
+			t.Errorf("not lost any more: %q", told)
 		}
 	})
 }

@@ -112,6 +112,10 @@ type Config struct {
 	// OnStranger is told of one that dials us and speaks our protocol, but does not
 	// belong to this mesh, as it says or we do. It must not block. Nil is fine.
 	OnStranger func(netip.AddrPort)
+	// OnNarrow is told of a host that large packets do not get there while small ones
+	// do (ErrNarrow), which only Linux lets a program know; and at each handshake
+	// that they do. It must not block. Nil is fine.
+	OnNarrow func(host netip.Addr, narrow bool)
 
 	Logger *slog.Logger // nil is silent
 	Limits Limits       // zero fields take their defaults
@@ -253,6 +257,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.OnStranger == nil {
 		c.OnStranger = func(netip.AddrPort) {}
+	}
+	if c.OnNarrow == nil {
+		c.OnNarrow = func(netip.Addr, bool) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

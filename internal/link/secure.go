@@ -52,6 +52,7 @@ func (m *meter) Read(b []byte) (int, error) {
 // error raw is closed.
 func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, purpose string, want view.NodeID) (*tls.Conn, string, view.NodeID, error) {
 	var id view.NodeID
+	remote := addrPort(raw.RemoteAddr())
 	m := &meter{Conn: raw, left: strangerBytes}
 	cfg := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
@@ -86,17 +87,22 @@ func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, purpose st
 		})
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		_ = raw.SetDeadline(deadline)
+		_ = raw.SetDeadline(deadline.Add(-min(timeToAsk, time.Until(deadline)/8)))
 	}
 	if err := tc.HandshakeContext(ctx); err != nil {
-		raw.Close()
 		err = distrust(err)
-		if ours && errors.Is(err, ErrUntrusted) && id == 0 {
-			l.cfg.OnStranger(addrPort(raw.RemoteAddr()))
+		if purpose != "" && isNarrow(raw) {
+			err = fmt.Errorf("%w: %w", ErrNarrow, err)
+			l.cfg.OnNarrow(remote.Addr(), true)
 		}
-		return nil, "", 0, fmt.Errorf("link: handshake with %v: %w", raw.RemoteAddr(), err)
+		raw.Close()
+		if ours && errors.Is(err, ErrUntrusted) && id == 0 {
+			l.cfg.OnStranger(remote)
+		}
+		return nil, "", 0, fmt.Errorf("link: handshake with %v: %w", remote, err)
 	}
 	m.trusted = true
+	l.cfg.OnNarrow(remote.Addr(), false) // what each end says first is large
 	return tc, purpose, id, nil
 }
 
