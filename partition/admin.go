@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/skeinmesh/skein/internal/situation/draw"
+	"github.com/skeinmesh/skein/internal/mode/draw"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )

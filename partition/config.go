@@ -15,7 +15,7 @@ import (
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/elect"
 	"github.com/skeinmesh/skein/internal/host"
-	"github.com/skeinmesh/skein/internal/situation"
+	"github.com/skeinmesh/skein/internal/mode"
 	"github.com/skeinmesh/skein/internal/split"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -228,8 +228,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) situations() situation.Params {
-	p := situation.Defaults()
+func (c Config) modes() mode.Params {
+	p := mode.Defaults()
 	p.Interval = c.ProbeEvery
 	// No report ages before the next one can have been made, twice.
 	slowest := max(c.ProbeEvery+c.ProbeEvery/2, p.Cap) + time.Duration(len(c.Cloud))*c.ProbeTimeout

@@ -11,7 +11,7 @@ import (
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/elect"
 	"github.com/skeinmesh/skein/internal/host"
-	"github.com/skeinmesh/skein/internal/situation"
+	"github.com/skeinmesh/skein/internal/mode"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -30,13 +30,13 @@ type cloudReport struct{ value atomic.Uint32 }
 func (c *cloudReport) code() uint8 { return uint8(c.value.Load()) }
 
 // cloudReports reads what the nodes say of the cloud out of their notices.
-func (p *Partition) cloudReports(told map[view.NodeID]heardNotice) (out []situation.Report) {
+func (p *Partition) cloudReports(told map[view.NodeID]heardNotice) (out []mode.Report) {
 	for id, n := range told {
 		switch n.Cloud {
 		case reachable:
-			out = append(out, situation.Report{Node: id, Cloud: situation.Reachable, At: n.at})
+			out = append(out, mode.Report{Node: id, Cloud: mode.Reachable, At: n.at})
 		case unreachable:
-			out = append(out, situation.Report{Node: id, Cloud: situation.Unreachable, At: n.at})
+			out = append(out, mode.Report{Node: id, Cloud: mode.Unreachable, At: n.at})
 		}
 	}
 	return out
@@ -45,14 +45,14 @@ func (p *Partition) cloudReports(told map[view.NodeID]heardNotice) (out []situat
 // probeCloud probes for as long as this node is one of the few of its component
 // that do.
 func (p *Partition) probeCloud(ctx context.Context) {
-	r := situation.NewReachability(p.cfg.situations())
+	r := mode.NewReachability(p.cfg.modes())
 	p.cloud.value.Store(ableToProbe)
 	for {
 		if !clock.Sleep(ctx, r.Pause(rand.Float64())) {
 			return
 		}
 		if !p.chosenToProbe() {
-			r = situation.NewReachability(p.cfg.situations())
+			r = mode.NewReachability(p.cfg.modes())
 			p.report(ableToProbe)
 			continue
 		}
@@ -61,9 +61,9 @@ func (p *Partition) probeCloud(ctx context.Context) {
 			return
 		}
 		switch verdict {
-		case situation.Reachable:
+		case mode.Reachable:
 			p.report(reachable)
-		case situation.Unreachable:
+		case mode.Unreachable:
 			p.report(unreachable)
 		}
 	}
@@ -73,7 +73,7 @@ func (p *Partition) probeCloud(ctx context.Context) {
 func (p *Partition) report(code uint32) {
 	changed := p.cloud.value.Swap(code) != code
 	now := p.since()
-	if !changed && code != ableToProbe && now-p.notices.own().at > p.cfg.situations().FreshFor/3 {
+	if !changed && code != ableToProbe && now-p.notices.own().at > p.cfg.modes().FreshFor/3 {
 		p.notices.repeat()
 		changed = true
 	}
@@ -94,7 +94,7 @@ func (p *Partition) chosenToProbe() bool {
 			able = append(able, id)
 		}
 	}
-	return slices.Contains(situation.Probers(able, probersOfSite), p.id)
+	return slices.Contains(mode.Probers(able, probersOfSite), p.id)
 }
 
 // anyAnswers tries the probes in turn until one succeeds.

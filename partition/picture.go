@@ -5,8 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/situation"
-	"github.com/skeinmesh/skein/internal/situation/draw"
+	"github.com/skeinmesh/skein/internal/mode"
+	"github.com/skeinmesh/skein/internal/mode/draw"
 	"github.com/skeinmesh/skein/internal/split"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -27,7 +27,7 @@ func (s *seen) picture() draw.Picture {
 	st := &s.status
 	pic := draw.Picture{
 		MeshID: s.view.Mesh, Self: s.self, Components: [][]view.NodeID{s.component}, Doubtful: s.doubtful(),
-		Cloud: situation.Cloud(st.Cloud), Mode: situation.Mode(st.Mode), Situation: st.inWords(),
+		Cloud: mode.Cloud(st.Cloud), Mode: mode.Mode(st.Mode), Situation: st.inWords(),
 	}
 	leads := map[view.NodeID][]string{}
 	for _, l := range st.Elections {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/situation"
+	"github.com/skeinmesh/skein/internal/mode"
 	"github.com/skeinmesh/skein/internal/split"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
@@ -60,7 +60,7 @@ const (
 )
 
 // String returns the mode in lower case.
-func (m Mode) String() string { return situation.Mode(m).String() }
+func (m Mode) String() string { return mode.Mode(m).String() }
 
 // Cloud says whether the cloud can be reached from the component.
 type Cloud uint8
@@ -73,7 +73,7 @@ const (
 )
 
 // String returns the verdict in lower case.
-func (c Cloud) String() string { return situation.Cloud(c).String() }
+func (c Cloud) String() string { return mode.Cloud(c).String() }
 
 // Situation is what a node makes of who is lost.
 type Situation uint8

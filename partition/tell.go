@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/skeinmesh/skein/internal/situation"
+	"github.com/skeinmesh/skein/internal/mode"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -35,7 +35,7 @@ func (p *Partition) mine() (standing []wire.Election, leads []wire.Claim) {
 	return standing, leads
 }
 
-func (w *watcher) status(s *scene, cloud situation.Cloud) Status {
+func (w *watcher) status(s *scene, cloud mode.Cloud) Status {
 	p := w.p
 	st := Status{
 		Node: p.id, Component: s.component, Situation: Situation(w.sit.Kind), Since: w.since, Lost: w.sit.Lost,

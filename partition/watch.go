@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/elect"
-	"github.com/skeinmesh/skein/internal/situation"
+	"github.com/skeinmesh/skein/internal/mode"
 	"github.com/skeinmesh/skein/internal/split"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -71,8 +71,8 @@ func claimOf(n wire.Notice, name Election) token.Token {
 type watcher struct {
 	p       *Partition
 	split   *split.Watcher
-	modes   *situation.Modes
-	cloud   *situation.Verdict
+	modes   *mode.Watcher
+	cloud   *mode.CloudWatcher
 	view    view.View
 	verdict []Verdict
 	sit     split.Situation
@@ -86,7 +86,7 @@ type watcher struct {
 func (p *Partition) watch(ctx context.Context) {
 	now := p.cfg.clock.Wall()
 	w := &watcher{
-		p: p, split: split.New(p.cfg.splits()), modes: situation.NewModes(p.cfg.situations()), cloud: situation.NewVerdict(p.cfg.situations()),
+		p: p, split: split.New(p.cfg.splits()), modes: mode.New(p.cfg.modes()), cloud: mode.NewCloudWatcher(p.cfg.modes()),
 		view: p.mesh.View(), since: now, modeAt: now, doubts: split.NewDoubts(p.cfg.splits()),
 	}
 	views := p.mesh.Watch(ctx)
@@ -212,8 +212,8 @@ func (w *watcher) back(was, now []view.NodeID) {
 	w.p.met <- slices.Compact(met) // nobody else puts any in
 }
 
-func (w *watcher) enter(now time.Duration, component []view.NodeID, cloud situation.Cloud) {
-	f := situation.Facts{Cloud: cloud, Ready: w.p.ready.Load(), Component: len(component)}
+func (w *watcher) enter(now time.Duration, component []view.NodeID, cloud mode.Cloud) {
+	f := mode.Facts{Cloud: cloud, Ready: w.p.ready.Load(), Component: len(component)}
 	for _, m := range w.view.Members {
 		if m.Status.Gone() {
 			continue
@@ -226,9 +226,9 @@ func (w *watcher) enter(now time.Duration, component []view.NodeID, cloud situat
 			}
 		}
 	}
-	if mode, changed := w.modes.Step(now, f); changed {
-		w.p.log.Info("mode has changed", "from", w.mode.String(), "to", mode.String())
-		w.mode, w.modeAt = Mode(mode), w.p.cfg.clock.Wall()
+	if next, changed := w.modes.Step(now, f); changed {
+		w.p.log.Info("mode has changed", "from", w.mode.String(), "to", next.String())
+		w.mode, w.modeAt = Mode(next), w.p.cfg.clock.Wall()
 		w.p.modes.Set(w.mode)
 	}
 }

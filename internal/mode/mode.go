@@ -1,15 +1,15 @@
-// Package situation decides in what situation one node is: whether it may count
+// Package mode decides what mode one node is in: whether it may count
 // on the mesh and on the cloud, or must get along with what it has. It does so
 // from what it is told of the roster, of the node's component and of probes of
 // the cloud; it looks at nothing itself.
 //
 // It holds three step machines. Reachability turns the outcomes of one node's
-// probes of the cloud into that node's verdict; Verdict turns the verdicts that
+// probes of the cloud into that node's finding; CloudWatcher turns the findings that
 // the probing nodes of a component tell each other into the component's;
-// Modes turns all that is known into a Mode. Time is the run time of this
+// Watcher turns all that is known into a Mode. Time is the run time of this
 // process (monotonic, from any origin) and chance is an argument, so a run
 // replays from its seed. No machine is safe for concurrent use.
-package situation
+package mode
 
 import "time"
 
@@ -42,7 +42,7 @@ func (m Mode) String() string {
 	return "normal"
 }
 
-// Cloud is a verdict on whether the cloud can be reached.
+// Cloud is a finding on whether the cloud can be reached.
 type Cloud uint8
 
 const (
@@ -52,7 +52,7 @@ const (
 	Unreachable
 )
 
-// String returns the verdict in lower case.
+// String returns the finding in lower case.
 func (c Cloud) String() string {
 	switch c {
 	case Reachable:
@@ -89,13 +89,13 @@ type Params struct {
 	// FreshFor is for how long a report counts after it came. It must be longer
 	// than the longest time between two reports of one node.
 	FreshFor time.Duration
-	// KeepFor is for how long a component keeps its verdict after the last
+	// KeepFor is for how long a component keeps its finding after the last
 	// report has ceased to count.
 	KeepFor time.Duration
 }
 
 // Defaults finds a lost cloud unreachable within 25 s, and one that is back
-// reachable within about a minute, the time that probes take not counted. Modes
+// reachable within about a minute, the time that probes take not counted. Watcher
 // follow after their own delays.
 func Defaults() Params {
 	return Params{

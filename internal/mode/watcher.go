@@ -1,4 +1,4 @@
-package situation
+package mode
 
 import "time"
 
@@ -25,14 +25,14 @@ func (f Facts) minority() bool {
 	return all > 0 && 2*here <= all
 }
 
-// Modes decides the mode of a node. Each mode has a switch of its own with a
+// Watcher decides the mode of a node. Each mode has a switch of its own with a
 // delay both ways, so that a mode above comes and goes without those below
 // starting afresh.
 //
 // A node that has just started has met nobody. Until it was told to be Ready,
 // ReadyAfter has passed or it has met a majority it is neither Alone nor in the
 // Minority: it is starting.
-type Modes struct {
+type Watcher struct {
 	par      Params
 	now      time.Duration
 	start    time.Duration // of the first step
@@ -42,9 +42,9 @@ type Modes struct {
 	mode     Mode
 }
 
-// NewModes returns a machine in mode Normal.
-func NewModes(par Params) *Modes {
-	m := &Modes{par: par.filled()}
+// New returns a machine in mode Normal.
+func New(par Params) *Watcher {
+	m := &Watcher{par: par.filled()}
 	for i := range m.switches {
 		m.switches[i].since = Never
 	}
@@ -54,7 +54,7 @@ func NewModes(par Params) *Modes {
 // Step takes what is known at time now and returns the mode, and whether it is
 // another one than before. A step with an earlier time counts as being at the
 // latest one.
-func (m *Modes) Step(now time.Duration, f Facts) (mode Mode, changed bool) {
+func (m *Watcher) Step(now time.Duration, f Facts) (mode Mode, changed bool) {
 	if !m.started {
 		m.started, m.start, m.now = true, now, now
 	}
@@ -77,11 +77,11 @@ func (m *Modes) Step(now time.Duration, f Facts) (mode Mode, changed bool) {
 }
 
 // Mode returns what the last Step returned.
-func (m *Modes) Mode() Mode { return m.mode }
+func (m *Watcher) Mode() Mode { return m.mode }
 
 // Next returns the time by which Step must be called again, with the facts of
 // then, if nothing changes before.
-func (m *Modes) Next() time.Duration {
+func (m *Watcher) Next() time.Duration {
 	next := Never
 	if !m.settled {
 		next = m.start + m.par.ReadyAfter

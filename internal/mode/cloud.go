@@ -1,4 +1,4 @@
-package situation
+package mode
 
 import (
 	"cmp"
@@ -15,26 +15,26 @@ type Report struct {
 	At    time.Duration // when it came, by this node's run time
 }
 
-// Verdict decides whether a component reaches the cloud: it does if one of its
+// CloudWatcher decides whether a component reaches the cloud: it does if one of its
 // nodes does, for that one can pass on what the others have.
-type Verdict struct {
+type CloudWatcher struct {
 	par     Params
 	now     time.Duration
-	verdict Cloud
-	until   time.Duration // when the verdict lapses without further reports
+	finding Cloud
+	until   time.Duration // when the finding lapses without further reports
 	next    time.Duration
 }
 
-// NewVerdict returns a machine of which the verdict is Unknown.
-func NewVerdict(par Params) *Verdict { return &Verdict{par: par.filled(), next: Never} }
+// NewCloudWatcher returns a machine of which the finding is Unknown.
+func NewCloudWatcher(par Params) *CloudWatcher { return &CloudWatcher{par: par.filled(), next: Never} }
 
 // Step takes the component of this node and the last report of each node, and
-// returns the verdict and whether it is another one than before. Reports from
+// returns the finding and whether it is another one than before. Reports from
 // outside the component do not count: the cloud may be reachable from there.
 // A step with an earlier time counts as being at the latest one.
-func (v *Verdict) Step(now time.Duration, component []view.NodeID, reports []Report) (verdict Cloud, changed bool) {
+func (v *CloudWatcher) Step(now time.Duration, component []view.NodeID, reports []Report) (finding Cloud, changed bool) {
 	v.now = max(v.now, now)
-	before, heard := v.verdict, Unknown
+	before, heard := v.finding, Unknown
 	v.next = Never
 	for _, r := range reports {
 		ends := min(r.At, v.now) + v.par.FreshFor
@@ -49,21 +49,21 @@ func (v *Verdict) Step(now time.Duration, component []view.NodeID, reports []Rep
 	}
 	switch {
 	case heard != Unknown:
-		v.verdict = heard
+		v.finding = heard
 	case v.now >= v.until:
-		v.verdict = Unknown
-	case v.verdict != Unknown:
+		v.finding = Unknown
+	case v.finding != Unknown:
 		v.next = v.until
 	}
-	return v.verdict, v.verdict != before
+	return v.finding, v.finding != before
 }
 
 // Cloud returns what the last Step returned.
-func (v *Verdict) Cloud() Cloud { return v.verdict }
+func (v *CloudWatcher) Cloud() Cloud { return v.finding }
 
 // Next returns the time by which Step must be called again if no report comes
 // and the component stays as it is.
-func (v *Verdict) Next() time.Duration { return v.next }
+func (v *CloudWatcher) Next() time.Duration { return v.next }
 
 // Probers returns which n of the candidates probe the cloud for their
 // component, by rendezvous: all that know the same candidates choose alike

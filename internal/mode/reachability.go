@@ -1,22 +1,22 @@
-package situation
+package mode
 
 import "time"
 
 // Reachability turns the outcomes of one node's probes of the cloud into a
-// verdict that a single lost or lucky packet does not turn.
+// finding that a single lost or lucky packet does not turn.
 type Reachability struct {
 	par                 Params
 	failures, successes int // in a row; one of them is 0
-	verdict             Cloud
+	finding             Cloud
 }
 
-// NewReachability returns a machine of which the verdict is Unknown.
+// NewReachability returns a machine of which the finding is Unknown.
 func NewReachability(par Params) *Reachability { return &Reachability{par: par.filled()} }
 
-// Result takes the outcome of a probe and returns the verdict, and whether it
+// Result takes the outcome of a probe and returns the finding, and whether it
 // is another one than before.
-func (r *Reachability) Result(ok bool) (verdict Cloud, changed bool) {
-	before := r.verdict
+func (r *Reachability) Result(ok bool) (finding Cloud, changed bool) {
+	before := r.finding
 	if ok {
 		r.failures = 0
 		r.successes++
@@ -26,25 +26,25 @@ func (r *Reachability) Result(ok bool) (verdict Cloud, changed bool) {
 	}
 	switch {
 	case r.failures >= r.par.Failures:
-		r.verdict = Unreachable
+		r.finding = Unreachable
 	case r.successes >= r.par.Successes:
-		r.verdict = Reachable
+		r.finding = Reachable
 	}
-	return r.verdict, r.verdict != before
+	return r.finding, r.finding != before
 }
 
-// Verdict returns what the last Result returned.
-func (r *Reachability) Verdict() Cloud { return r.verdict }
+// Cloud returns what the last Result returned.
+func (r *Reachability) Cloud() Cloud { return r.finding }
 
 // Pause returns how long to wait after the last probe before the next. It is
-// short while the last outcomes do not agree with the verdict. Chance is
+// short while the last outcomes do not agree with the finding. Chance is
 // uniform in [0, 1): the nodes of a site lose the cloud at one instant and must
 // not all come back at one.
 func (r *Reachability) Pause(chance float64) time.Duration {
 	switch {
 	case r.failures >= r.par.Failures:
 		return Backoff(r.par.Floor, r.par.Cap, r.failures-r.par.Failures+1, chance)
-	case r.verdict == Reachable && r.failures == 0:
+	case r.finding == Reachable && r.failures == 0:
 		return r.par.Interval/2 + share(r.par.Interval, chance)
 	}
 	return r.par.Floor

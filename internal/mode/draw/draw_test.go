@@ -18,7 +18,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/skeinmesh/skein/internal/situation"
+	"github.com/skeinmesh/skein/internal/mode"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -170,7 +170,7 @@ func FuzzNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, zone, words string, state uint8) {
 		for _, many := range []int{5, 45} {
 			p := Picture{Mesh: words, Self: 1, Situation: words + " " + name, Leaderless: []string{name, words},
-				Cloud: situation.Cloud(state), Mode: situation.Mode(state)}
+				Cloud: mode.Cloud(state), Mode: mode.Mode(state)}
 			var all []view.NodeID
 			for i := range many {
 				n := Node{ID: view.NodeID(i + 1), Name: name, Zone: fmt.Sprint(zone, i%3), State: view.State(state), Leads: []string{words, name}}

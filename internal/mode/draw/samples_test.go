@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/skeinmesh/skein/internal/situation"
+	"github.com/skeinmesh/skein/internal/mode"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -28,7 +28,7 @@ func factory() Picture {
 		},
 		Components: [][]view.NodeID{{0xa1, 0xa2, 0xa3, 0xa5}},
 		Doubtful:   []Link{{A: 0xa1, B: 0xa3}, {A: 0xa5, B: 0xa3, OneWay: true}},
-		Cloud:      situation.Reachable, Mode: situation.Normal,
+		Cloud:      mode.Reachable, Mode: mode.Normal,
 		Situation: "line-b-press is down",
 	}
 }
@@ -36,7 +36,7 @@ func factory() Picture {
 // torn is the same plant in two halves and without the cloud.
 func torn() Picture {
 	p := factory()
-	p.Mode, p.Cloud = situation.Minority, situation.Unreachable
+	p.Mode, p.Cloud = mode.Minority, mode.Unreachable
 	p.Components = [][]view.NodeID{{0xa2, 0xa3, 0xa4}, {0xa1, 0xa5}}
 	p.Doubtful = nil
 	p.Nodes[1].State, p.Nodes[2].State, p.Nodes[3].State = view.Failed, view.Failed, view.Unknown
@@ -50,7 +50,7 @@ func torn() Picture {
 // there a node is down.
 func city() Picture {
 	p := Picture{
-		Mesh: "city", MeshID: plantID(), Self: 1, Mode: situation.Local, Cloud: situation.Unreachable,
+		Mesh: "city", MeshID: plantID(), Self: 1, Mode: mode.Local, Cloud: mode.Unreachable,
 		Situation: "partition suspected: zone district-4 was lost at once",
 	}
 	r := rand.New(rand.NewPCG(4, 0))
@@ -92,7 +92,7 @@ func city() Picture {
 
 // district is as many nodes as have their names beneath them.
 func district() Picture {
-	p := Picture{Mesh: "district", Self: 3, Cloud: situation.Unknown, Mode: situation.Alone}
+	p := Picture{Mesh: "district", Self: 3, Cloud: mode.Unknown, Mode: mode.Alone}
 	var all []view.NodeID
 	for i := range labelled {
 		n := Node{ID: view.NodeID(i + 1), Name: fmt.Sprintf("street-lamp-%02d", i), Zone: fmt.Sprintf("block %c", 'A'+i%4), State: view.Alive, Storing: i%3 == 0}

@@ -61,7 +61,7 @@ func (t *text) head() {
 	}
 	t.line(0, "%-11s%s(%s)", "mesh", mesh, t.MeshID)
 	t.line(0, "%-11s%s", "seen from", self)
-	t.line(0, "%-11s%s", "mode", mode(t.Mode))
+	t.line(0, "%-11s%s", "mode", modeWords(t.Mode))
 	t.line(0, "%-11s%s", "cloud", t.Cloud)
 	t.lines("situation", t.Situation)
 	t.line(0, "%-11s%s", "members", count(t.inOrder))

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/skeinmesh/skein/internal/situation"
+	"github.com/skeinmesh/skein/internal/mode"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -23,8 +23,8 @@ type Picture struct {
 	// that is in none is drawn as out of contact, Self as a component of its own.
 	Components [][]view.NodeID
 	Doubtful   []Link
-	Cloud      situation.Cloud
-	Mode       situation.Mode
+	Cloud      mode.Cloud
+	Mode       mode.Mode
 	Situation  string   // in words; may be empty
 	Leaderless []string // elections in which no leader is known here
 }
@@ -294,14 +294,14 @@ func stateWord(s view.State) string {
 	return s.String()
 }
 
-// mode says in what situation the node is, in a few words.
-func mode(m situation.Mode) string {
+// modeWords says in what situation the node is, in a few words.
+func modeWords(m mode.Mode) string {
 	switch m {
-	case situation.Local:
+	case mode.Local:
 		return "local: cut off from the cloud"
-	case situation.Minority:
+	case mode.Minority:
 		return "minority: no majority of the storing nodes"
-	case situation.Alone:
+	case mode.Alone:
 		return "alone: no other node in contact"
 	}
 	return "normal"

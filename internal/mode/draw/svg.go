@@ -7,7 +7,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/skeinmesh/skein/internal/situation"
+	"github.com/skeinmesh/skein/internal/mode"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -133,7 +133,7 @@ func (d *drawing) head() {
 // description says in sentences what the image shows.
 func (d *drawing) description() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Mode %s. Cloud %s. %s.", mode(d.Mode), d.Cloud, count(d.inOrder))
+	fmt.Fprintf(&b, "Mode %s. Cloud %s. %s.", modeWords(d.Mode), d.Cloud, count(d.inOrder))
 	if words := wrap(d.Situation, 1000); len(words) > 0 {
 		b.WriteString(" Situation: " + strings.Join(words, " ") + ".")
 	}
@@ -157,24 +157,24 @@ func (d *drawing) description() string {
 // badge shows the mode at the top on the right.
 func (d *drawing) badge() {
 	class := "bad"
-	if d.Mode == situation.Normal {
+	if d.Mode == mode.Normal {
 		class = "good"
 	}
 	x := d.width - margin - 100
-	d.put(`<g><title>mode %s</title><rect class="%s" x="%d" y="20" width="100" height="28" rx="14"/>`, html.EscapeString(mode(d.Mode)), class, x)
+	d.put(`<g><title>mode %s</title><rect class="%s" x="%d" y="20" width="100" height="28" rx="14"/>`, html.EscapeString(modeWords(d.Mode)), class, x)
 	d.text(x+50, 39, "badge", "middle", d.Mode.String())
 	d.put("</g>\n")
 }
 
 // cloud shows to the left of the mode whether the cloud is reachable.
 func (d *drawing) cloud() {
-	class := map[situation.Cloud]string{situation.Reachable: "good", situation.Unreachable: "bad"}[d.Cloud]
+	class := map[mode.Cloud]string{mode.Reachable: "good", mode.Unreachable: "bad"}[d.Cloud]
 	if class == "" {
 		class = "none"
 	}
 	x := d.width - margin - 296
 	d.put(`<g><title>cloud %s</title><path class="%s" transform="translate(%d,18)" d="M11 29a9 9 0 0 1-1-18a13 13 0 0 1 25-2a10 10 0 0 1 3 20z"/>`, d.Cloud, class, x)
-	if d.Cloud == situation.Unreachable {
+	if d.Cloud == mode.Unreachable {
 		d.put(`<path class="slash" d="M%d 46L%d 19"/>`, x+12, x+36)
 	}
 	d.text(x+54, 38, "", "start", "cloud "+d.Cloud.String())

@@ -1,4 +1,4 @@
-package situation
+package mode
 
 import (
 	"math/rand/v2"
@@ -14,7 +14,7 @@ type sample struct {
 	holds [Alone + 1]bool
 }
 
-// model keeps all steps and goes through them again for every verdict: a mode
+// model keeps all steps and goes through them again for every finding: a mode
 // turns when every step of the last so-and-so-long spoke against it.
 type model struct {
 	par     Params
@@ -78,7 +78,7 @@ func TestModesFollowTheModel(t *testing.T) {
 		if seed%2 == 0 {
 			par = Defaults()
 		}
-		m, dumb := NewModes(par), &model{par: par}
+		m, dumb := New(par), &model{par: par}
 		now, last := time.Duration(r.Int64N(int64(time.Hour))), Normal
 		facts := randomFacts(r, 1+r.IntN(6))
 		if m.Next() != 0 {
@@ -117,7 +117,7 @@ func TestModesFollowTheModel(t *testing.T) {
 }
 
 // at steps a machine through facts, one step every half second, up to until.
-func at(m *Modes, now *time.Duration, until time.Duration, f Facts) (mode Mode) {
+func at(m *Watcher, now *time.Duration, until time.Duration, f Facts) (mode Mode) {
 	for ; *now < until; *now += 500 * time.Millisecond {
 		mode, _ = m.Step(*now, f)
 	}
@@ -130,35 +130,35 @@ var (
 )
 
 func TestColdStartIsNotCutOff(t *testing.T) {
-	m, now := NewModes(Defaults()), 100*time.Second
+	m, now := New(Defaults()), 100*time.Second
 	if got := at(m, &now, 115*time.Second, lone); got != Normal {
 		t.Fatalf("%v within ReadyAfter of the start", got)
 	}
 	if got := at(m, &now, 119*time.Second, lone); got != Alone {
 		t.Fatalf("%v after ReadyAfter, met nobody", got)
 	}
-	m, now = NewModes(Defaults()), 100*time.Second
+	m, now = New(Defaults()), 100*time.Second
 	told := lone
 	told.Ready = true
 	m.Step(now, told)
 	if got := at(m, &now, 104*time.Second, lone); got != Alone {
 		t.Fatalf("%v after all were tried in vain", got)
 	}
-	m, now = NewModes(Defaults()), 100*time.Second
+	m, now = New(Defaults()), 100*time.Second
 	m.Step(now, whole)
 	if got := at(m, &now, 104*time.Second, lone); got != Alone {
 		t.Fatalf("%v after all were met and lost", got)
 	}
 	dark := lone
 	dark.Cloud = Unreachable
-	m, now = NewModes(Defaults()), 100*time.Second
+	m, now = New(Defaults()), 100*time.Second
 	if got := at(m, &now, 104*time.Second, dark); got != Local {
 		t.Fatalf("%v while the cloud was probed in vain", got)
 	}
 }
 
 func TestSingleNodeIsAWholeMesh(t *testing.T) {
-	m, now := NewModes(Defaults()), time.Duration(0)
+	m, now := New(Defaults()), time.Duration(0)
 	if got := at(m, &now, time.Minute, Facts{Roster: 1, Component: 1, Ready: true}); got != Normal {
 		t.Fatalf("a mesh of one is %v", got)
 	}
@@ -177,7 +177,7 @@ func TestHalfIsNoMajority(t *testing.T) {
 		{Facts{Roster: 2, Component: 1, Storing: 1, StoringHere: 1}, Alone},
 	} {
 		c.f.Ready = true
-		m, now := NewModes(Defaults()), time.Duration(0)
+		m, now := New(Defaults()), time.Duration(0)
 		if got := at(m, &now, time.Minute, c.f); got != c.want {
 			t.Errorf("%+v: %v, want %v", c.f, got, c.want)
 		}
@@ -186,7 +186,7 @@ func TestHalfIsNoMajority(t *testing.T) {
 
 // A link that comes and goes faster than the delays changes nothing.
 func TestFlappingTurnsNothing(t *testing.T) {
-	m, now := NewModes(Defaults()), time.Duration(0)
+	m, now := New(Defaults()), time.Duration(0)
 	at(m, &now, 10*time.Second, whole)
 	for range 20 {
 		if got := at(m, &now, now+2500*time.Millisecond, lone); got != Normal {
@@ -204,7 +204,7 @@ func TestFlappingTurnsNothing(t *testing.T) {
 }
 
 func TestTimeThatGoesBackStandsStill(t *testing.T) {
-	m := NewModes(Defaults())
+	m := New(Defaults())
 	m.Step(time.Hour, whole)
 	m.Step(time.Hour, lone)
 	m.Step(0, lone)

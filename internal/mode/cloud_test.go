@@ -1,4 +1,4 @@
-package situation
+package mode
 
 import (
 	"math/rand/v2"
@@ -34,7 +34,7 @@ func TestReachabilityFollowsTheModel(t *testing.T) {
 				turns++
 			}
 			got, changed := m.Result(ok)
-			if got != want || changed != (want != before) || m.Verdict() != want {
+			if got != want || changed != (want != before) || m.Cloud() != want {
 				t.Fatalf("seed %d after %v: %v, changed %v; want %v", seed, outcomes, got, changed, want)
 			}
 		}
@@ -173,11 +173,11 @@ func plain(par Params, now time.Duration, component []view.NodeID, all []Report)
 	return fresh
 }
 
-func TestVerdictFollowsTheModel(t *testing.T) {
+func TestCloudFollowsTheModel(t *testing.T) {
 	seen := map[Cloud]int{}
 	for seed := range uint64(300) {
 		r, par := rng(seed), Defaults()
-		v := NewVerdict(par)
+		v := NewCloudWatcher(par)
 		latest := map[view.NodeID]Report{}
 		want, lapses, now := Unknown, time.Duration(0), time.Duration(0)
 		component := []view.NodeID{1, 2, 3}
@@ -229,7 +229,7 @@ func TestVerdictFollowsTheModel(t *testing.T) {
 
 // Next must not sleep through a change: a machine stepped only when due says
 // the same as one stepped all the time.
-func TestVerdictNextMissesNothing(t *testing.T) {
+func TestCloudNextMissesNothing(t *testing.T) {
 	r, par := rng(3), Defaults()
 	for range 200 {
 		component := []view.NodeID{1, 2, 3}
@@ -237,7 +237,7 @@ func TestVerdictNextMissesNothing(t *testing.T) {
 		for _, id := range component {
 			reports = append(reports, Report{id, Cloud(r.IntN(3)), -time.Duration(r.Int64N(int64(par.FreshFor)))})
 		}
-		lazy, busy := NewVerdict(par), NewVerdict(par)
+		lazy, busy := NewCloudWatcher(par), NewCloudWatcher(par)
 		lazy.Step(0, component, reports)
 		for now := time.Duration(0); now < 10*time.Minute; now += time.Second {
 			got, _ := busy.Step(now, component, reports)
@@ -252,7 +252,7 @@ func TestVerdictNextMissesNothing(t *testing.T) {
 }
 
 func TestReportOfTheFutureIsFreshNoLonger(t *testing.T) {
-	v, par := NewVerdict(Defaults()), Defaults()
+	v, par := NewCloudWatcher(Defaults()), Defaults()
 	ahead := []Report{{1, Unreachable, time.Hour}}
 	if got, _ := v.Step(0, []view.NodeID{1}, ahead); got != Unreachable || v.Next() != par.FreshFor {
 		t.Fatalf("%v, next step at %v", got, v.Next())
