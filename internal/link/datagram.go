@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
@@ -29,15 +29,8 @@ var errByStream = errors.New("link: the peer answers over the connection only")
 type datagrams struct {
 	served *gate[view.NodeID] // of others
 
-	mu      sync.Mutex
-	last    uint64               // id of a request
-	waiting map[uint64]*datagram // ours, by the id of the request
-}
-
-// datagram is a request of ours that waits for its answer.
-type datagram struct {
-	to     view.NodeID
-	answer chan outcome // capacity 1
+	last    atomic.Uint64    // id of a request
+	waiting awaited[outcome] // for answers to ours, by the id of the request
 }
 
 type outcome struct {
@@ -46,37 +39,7 @@ type outcome struct {
 }
 
 func newDatagrams() *datagrams {
-	return &datagrams{served: newGate[view.NodeID](datagramsTotal, datagramsEach), waiting: map[uint64]*datagram{}}
-}
-
-func (ds *datagrams) begin(to view.NodeID) (uint64, *datagram) {
-	d := &datagram{to: to, answer: make(chan outcome, 1)}
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	ds.last++
-	ds.waiting[ds.last] = d
-	return ds.last, d
-}
-
-func (ds *datagrams) end(id uint64) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	delete(ds.waiting, id)
-}
-
-// answered hands an answer to whoever waits for it.
-func (ds *datagrams) answered(from view.NodeID, id uint64, o outcome) {
-	ds.mu.Lock()
-	d := ds.waiting[id]
-	if d != nil && d.to == from {
-		delete(ds.waiting, id)
-	} else {
-		d = nil
-	}
-	ds.mu.Unlock()
-	if d != nil {
-		d.answer <- o
-	}
+	return &datagrams{served: newGate[view.NodeID](datagramsTotal, datagramsEach)}
 }
 
 // CallIdempotent is Call for a small request that may be handled more than once,
@@ -94,10 +57,11 @@ func (l *Link) CallIdempotent(ctx context.Context, to view.NodeID, method string
 	}
 	ctx, cancel := context.WithCancel(ctx) // ends what goes over the connection
 	defer cancel()
-	id, d := l.datagrams.begin(to)
-	defer l.datagrams.end(id)
+	id := l.datagrams.last.Add(1)
+	answer := l.datagrams.waiting.await(to, id)
+	defer l.datagrams.waiting.end(id)
 	r := &repeated{link: l, to: to, method: method, req: req, id: id}
-	return r.ask(ctx, d.answer, min(time.Until(deadline)/firstWait, longestWait))
+	return r.ask(ctx, answer, min(time.Until(deadline)/firstWait, longestWait))
 }
 
 // repeated is a request that goes by packet and beside that over the connection.
@@ -208,11 +172,11 @@ func (l *Link) receiveFrame(packet []byte) {
 	case h.Kind == wire.FrameRequest && h.Aux > 0:
 		l.serveDatagram(c, h, payload)
 	case h.Kind == wire.FrameReply:
-		l.datagrams.answered(from, h.ID, outcome{payload, nil})
+		l.datagrams.waiting.answered(from, h.ID, outcome{payload, nil})
 	case h.Kind == wire.FrameFailure && text == codeByStream:
-		l.datagrams.answered(from, h.ID, outcome{nil, errByStream})
+		l.datagrams.waiting.answered(from, h.ID, outcome{nil, errByStream})
 	case h.Kind == wire.FrameFailure:
-		l.datagrams.answered(from, h.ID, outcome{nil, errorOf(text, string(payload))})
+		l.datagrams.waiting.answered(from, h.ID, outcome{nil, errorOf(text, string(payload))})
 	case h.Kind == wire.FrameDrain:
 		l.peers.renew(from)
 	default:

@@ -309,7 +309,8 @@ func TestDatagramErrors(t *testing.T) {
 		if n := v.b.datagrams.served.n; n != 0 {
 			t.Errorf("%d are still being handled", n)
 		}
-		id, d := v.b.datagrams.begin(3) // whose answer is another's to give
+		const id = 1 << 40
+		answer := v.b.datagrams.waiting.await(3, id) // which is another's to give
 		c := v.a.peers.use(2)
 		refused := v.b.Stats().PacketsRefused
 		if err := v.a.sendFrame(c, wire.FrameReply, id, 0, "", nil); err != nil {
@@ -328,8 +329,8 @@ func TestDatagramErrors(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := v.b.Stats().PacketsRefused - refused; n != 4 || len(d.answer) != 0 || len(v.b.datagrams.waiting) != 1 || len(v.a.datagrams.waiting) != 0 {
-			t.Errorf("%d refused, %d and %d wait", n, len(v.b.datagrams.waiting), len(v.a.datagrams.waiting))
+		if n := v.b.Stats().PacketsRefused - refused; n != 4 || len(answer) != 0 || len(v.b.datagrams.waiting.waiting) != 1 || len(v.a.datagrams.waiting.waiting) != 0 {
+			t.Errorf("%d refused, %d and %d wait", n, len(v.b.datagrams.waiting.waiting), len(v.a.datagrams.waiting.waiting))
 		}
 		if _, err := v.a.Call(ctxIn(time.Second), 2, "x", nil); !errors.As(err, &remote) {
 			t.Errorf("over the connection: %v", err)

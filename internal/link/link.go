@@ -43,7 +43,7 @@ type Link struct {
 	sealer    *sealer
 	gossip    *gossip
 	peers     *peers
-	probes    probes
+	probes    awaited[probeAck]
 	datagrams *datagrams
 	strangers *strangers         // not authenticated yet
 	greeters  *gate[view.NodeID] // authenticated, exchanging hellos
@@ -98,7 +98,6 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 		cfg: cfg, log: cfg.Logger, listener: ln, packets: pc, addr: addrPort(ln.Addr()),
 		group:     lifecycle.NewGroup(context.WithoutCancel(ctx)),
 		sealer:    newSealer(&cfg),
-		probes:    probes{waiting: map[uint64]*probe{}},
 		datagrams: newDatagrams(),
 		strangers: newStrangers(cfg.Limits.Handshakes, cfg.Limits.HandshakesPerAddr, cfg.Limits.HandshakeTimeout/4),
 		greeters:  newGate[view.NodeID](cfg.Limits.Connections, 4),

@@ -103,7 +103,7 @@ func (l *Link) readPackets(ctx context.Context) {
 		case wire.PacketProbe:
 			l.answerProbe(h.From, remote, payload)
 		case wire.PacketProbeAck:
-			l.probes.heard(h, payload)
+			l.heardProbe(h, payload)
 		}
 	}
 }

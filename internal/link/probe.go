@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
@@ -26,50 +25,26 @@ type ProbeResult struct {
 	Stream         bool // UDP did not answer, the data connection did
 }
 
-// probes holds the probes by packet that wait for an answer.
-type probes struct {
-	mu      sync.Mutex
-	waiting map[uint64]*probe // by nonce
+// probeAck is an answer to a probe by packet, and when it came.
+type probeAck struct {
+	boot, instance uint64
+	at             time.Time
 }
 
+// probe is one that waits for its answer.
 type probe struct {
-	to     view.NodeID
-	sent   time.Time
-	answer chan ProbeResult // capacity 1
+	sent time.Time
+	acks <-chan probeAck
 }
 
-func (ps *probes) start(to view.NodeID) (*probe, []byte) {
-	nonce := make([]byte, probeNonce)
-	_, _ = rand.Read(nonce) // never fails
-	p := &probe{to: to, sent: time.Now(), answer: make(chan ProbeResult, 1)}
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	ps.waiting[binary.BigEndian.Uint64(nonce)] = p
-	return p, nonce
+func (p probe) result(a probeAck) ProbeResult {
+	return ProbeResult{Boot: a.boot, Instance: a.instance, RTT: a.at.Sub(p.sent)}
 }
 
-func (ps *probes) end(nonce []byte) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	delete(ps.waiting, binary.BigEndian.Uint64(nonce))
-}
-
-// heard takes an answer in.
-func (ps *probes) heard(h wire.PacketHeader, nonce []byte) {
-	if len(nonce) != probeNonce {
-		return
-	}
-	key := binary.BigEndian.Uint64(nonce)
-	ps.mu.Lock()
-	p := ps.waiting[key]
-	if p != nil && p.to == h.From {
-		delete(ps.waiting, key)
-	} else {
-		p = nil
-	}
-	ps.mu.Unlock()
-	if p != nil {
-		p.answer <- ProbeResult{Boot: h.Boot, Instance: h.Instance, RTT: time.Since(p.sent)}
+// heardProbe takes an answer in.
+func (l *Link) heardProbe(h wire.PacketHeader, nonce []byte) {
+	if len(nonce) == probeNonce {
+		l.probes.answered(h.From, binary.BigEndian.Uint64(nonce), probeAck{h.Boot, h.Instance, time.Now()})
 	}
 }
 
@@ -102,8 +77,11 @@ func (l *Link) Probe(ctx context.Context, to view.NodeID) (ProbeResult, error) {
 	if !ok {
 		return ProbeResult{}, fmt.Errorf("%w: %w: %v", ErrUnreachable, ErrUnknownPeer, to)
 	}
-	p, nonce := l.probes.start(to)
-	defer l.probes.end(nonce)
+	nonce := make([]byte, probeNonce)
+	_, _ = rand.Read(nonce) // never fails
+	number := binary.BigEndian.Uint64(nonce)
+	p := probe{sent: time.Now(), acks: l.probes.await(to, number)}
+	defer l.probes.end(number)
 	sendErr := l.sendPacket(wire.PacketProbe, to, l.peers.packetAddr(to, addr), nonce)
 
 	patience := time.Until(deadline) / 3
@@ -113,8 +91,8 @@ func (l *Link) Probe(ctx context.Context, to view.NodeID) (ProbeResult, error) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case r := <-p.answer:
-		return r, nil
+	case a := <-p.acks:
+		return p.result(a), nil
 	case <-timer.C:
 	case <-ctx.Done():
 		return ProbeResult{}, l.probeFailed(ctx, to, sendErr)
@@ -123,7 +101,7 @@ func (l *Link) Probe(ctx context.Context, to view.NodeID) (ProbeResult, error) {
 }
 
 // probeStream asks on the data connection, too; whichever answers first.
-func (l *Link) probeStream(ctx context.Context, to view.NodeID, p *probe) (ProbeResult, error) {
+func (l *Link) probeStream(ctx context.Context, to view.NodeID, p probe) (ProbeResult, error) {
 	type result struct {
 		ProbeResult
 		err error
@@ -144,8 +122,8 @@ func (l *Link) probeStream(ctx context.Context, to view.NodeID, p *probe) (Probe
 		return ProbeResult{}, ErrClosed
 	}
 	select {
-	case r := <-p.answer:
-		return r, nil
+	case a := <-p.acks:
+		return p.result(a), nil
 	case r := <-answer:
 		if r.err != nil {
 			return ProbeResult{}, l.probeFailed(ctx, to, r.err)
