@@ -17,8 +17,6 @@ const (
 	maxMethod      = 64 // bytes
 	reservedPrefix = "mesh/"
 	adminPrefix    = "admin/"
-
-	codeNoHandler = "no-handler"
 )
 
 // handler answers a request of another node. ctx ends with the caller's
@@ -153,14 +151,18 @@ type plain struct{ context.Context }
 func callError(err error) error {
 	var remote *link.RemoteError
 	var refused *link.RefusedError
-	switch {
-	case errors.As(err, &remote) && remote.Code == codeNoHandler:
-		return ErrNoHandler
-	case errors.As(err, &remote) && remote.Code == codeAdminOff,
-		errors.As(err, &refused) && refused.Code == codeAdminOff:
-		return ErrAdminOff
-	case errors.As(err, &remote):
+	if errors.As(err, &remote) {
+		if told := faults.FromWord(remote.Code, remote.Text); errors.Is(told, ErrNoHandler) || errors.Is(told, ErrAdminOff) {
+			return told
+		}
 		return &RemoteError{Code: remote.Code, Text: remote.Text}
+	}
+	if errors.As(err, &refused) {
+		if told := faults.FromWord(refused.Code, refused.Text); errors.Is(told, ErrAdminOff) {
+			return told
+		}
+	}
+	switch {
 	case errors.Is(err, link.ErrOverloaded):
 		return ErrOverloaded
 	case errors.Is(err, link.ErrTooLarge):
@@ -197,11 +199,11 @@ func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req 
 // serve runs the user's handler of a method.
 func (n *Node) serve(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
 	if strings.HasPrefix(method, adminPrefix) && !n.cfg.AllowAdmin {
-		return nil, &link.RemoteError{Code: codeAdminOff, Text: ErrAdminOff.Error()}
+		return nil, failCall(ErrAdminOff, ErrAdminOff.Error())
 	}
 	fn := n.calls.get(method)
 	if fn == nil {
-		return nil, &link.RemoteError{Code: codeNoHandler, Text: method}
+		return nil, failCall(ErrNoHandler, method)
 	}
 	reply, err := fn(ctx, from, req)
 	var own *RemoteError

@@ -144,10 +144,10 @@ func (c *Client) Close() error { return c.link.Close() }
 // admitClient lets in one who only asks.
 func (n *Node) admitClient(peer link.Peer) error {
 	if !n.cfg.AllowAdmin {
-		return &link.RefusedError{Code: codeAdminOff, Text: ErrAdminOff.Error()}
+		return refuseHello(ErrAdminOff, ErrAdminOff.Error())
 	}
 	if _, node := n.book.get().Get(peer.ID); node {
-		return &link.RefusedError{Code: codeBadHello, Text: "a node is no client"}
+		return refuseHello(errBadHello, "a node is no client")
 	}
 	n.log.Info("client connected", "remote", peer.Remote)
 	return nil
@@ -165,7 +165,7 @@ func (n *Node) handleClient(ctx context.Context, from view.NodeID, method string
 		return nil, ErrClosed
 	}
 	if !strings.HasPrefix(method, adminPrefix) {
-		return nil, &link.RemoteError{Code: codeNoHandler, Text: "clients may call admin methods only"}
+		return nil, failCall(ErrNoHandler, "clients may call admin methods only")
 	}
 	return n.serve(ctx, from, method, req)
 }

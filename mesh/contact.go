@@ -16,18 +16,6 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// Codes by which one node refuses the hello of another.
-const (
-	codeBadHello   = "bad-hello"   // it cannot be read, or contradicts itself
-	codeIDInUse    = "id-in-use"   // a node lives under its NodeID
-	codeNameInUse  = "name-in-use" // a node lives under its Name
-	codeRolledBack = "rolled-back" // a later life of its NodeID was seen
-	codeGone       = "gone"        // its NodeID left or was evicted
-	codeReplaces   = "replaces"    // it must name whom it replaces: the NodeID is the text
-	codeFull       = "full"        // no room in the roster
-	codeAdminOff   = "admin-off"   // a client, and admin requests are not allowed
-)
-
 // admitPatience is how long a node waits for a sign of life of the one whose
 // place another claims.
 const admitPatience = time.Second
@@ -95,21 +83,21 @@ func (n *Node) lists(id view.NodeID) bool {
 // onHello decides about a node that presents itself.
 func (n *Node) onHello(peer link.Peer, payload []byte) error {
 	if !n.isOpen() {
-		return &link.RefusedError{Code: codeBadHello, Text: "not open yet"}
+		return refuseHello(errBadHello, "not open yet")
 	}
 	h, err := wire.DecodeHello(payload)
 	if err != nil {
-		return &link.RefusedError{Code: codeBadHello, Text: err.Error()}
+		return refuseHello(errBadHello, err.Error())
 	}
 	if h.Client {
 		if !peer.Guest {
-			return &link.RefusedError{Code: codeBadHello, Text: "a client is not dialled"}
+			return refuseHello(errBadHello, "a client is not dialled")
 		}
 		return n.admitClient(peer)
 	}
 	e := roster.Entry(h.Self)
 	if e.ID != peer.ID || e.Boot != peer.Boot || e.Instance != peer.Instance {
-		return &link.RefusedError{Code: codeBadHello, Text: "speaks of another node than it is"}
+		return refuseHello(errBadHello, "speaks of another node than it is")
 	}
 	if e.ID == n.id {
 		return n.meetSelf(e, h)
@@ -161,12 +149,12 @@ func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
 	}
 	switch {
 	case !n.rivals.decide(e.ID, e.Instance, !yield):
-		return &link.RefusedError{Code: link.CodeBusy, Text: "gives way to another"}
+		return refuseHello(errBusy, "gives way to another")
 	case !yield:
-		return &link.RefusedError{Code: codeIDInUse, Text: "another node runs under this node id"}
+		return refuseHello(roster.ErrClone, "another node runs under this node id")
 	}
 	n.fail(fmt.Errorf("%w: boot %d meets boot %d", ErrIdentityConflict, boot, e.Boot), wire.EndRolled)
-	return &link.RefusedError{Code: link.CodeBusy, Text: "stops in your favour"}
+	return refuseHello(errBusy, "stops in your favour")
 }
 
 // knows tells whether e says nothing new: it is the life that is known.
@@ -203,13 +191,13 @@ func (n *Node) admit(ctx context.Context, e roster.Entry, met bool) error {
 		}
 		return r, err
 	})
-	return refusal(err)
+	return refusalOf(err)
 }
 
 // admitLife compares the life that e claims with the one known.
 func (n *Node) admitLife(ctx context.Context, e, known roster.Entry, met bool) error {
-	rolledBack := &link.RefusedError{Code: codeRolledBack, Text: fmt.Sprintf("boot %d was seen, this is %d", known.Boot, e.Boot)}
-	inUse := &link.RefusedError{Code: codeIDInUse, Text: "another node runs under this node id"}
+	rolledBack := refuseHello(roster.ErrOldBoot, fmt.Sprintf("boot %d was seen, this is %d", known.Boot, e.Boot))
+	inUse := refuseHello(roster.ErrClone, "another node runs under this node id")
 	switch {
 	case known.Boot == 0 || e.Boot == known.Boot && e.Instance == known.Instance:
 		return nil
@@ -248,42 +236,19 @@ func (n *Node) admitName(ctx context.Context, e roster.Entry) (dead []view.NodeI
 			continue
 		}
 		if n.answers(ctx, o.ID, 0) {
-			return nil, &link.RefusedError{Code: codeNameInUse, Text: fmt.Sprintf("node %v runs under the name %q", o.ID, e.Name)}
+			return nil, refuseHello(errNameInUse, fmt.Sprintf("node %v runs under the name %q", o.ID, e.Name))
 		}
 		if n.alive(o.ID) {
 			// One silent second is no death: the detector decides.
-			return nil, &link.RefusedError{Code: link.CodeBusy, Text: "the node of that name has not been given up yet"}
+			return nil, refuseHello(errBusy, "the node of that name has not been given up yet")
 		}
 		dead = append(dead, o.ID)
 		named = named || e.Predecessor == o.ID
 	}
 	if len(dead) > 0 && !named {
-		return nil, &link.RefusedError{Code: codeReplaces, Text: dead[0].String()}
+		return nil, refuseHello(errReplaces, dead[0].String())
 	}
 	return dead, nil
-}
-
-// refusal turns an error of the roster into what the other side is told.
-func refusal(err error) error {
-	if err == nil {
-		return nil
-	}
-	code := codeBadHello
-	for _, c := range []struct {
-		is   error
-		code string
-	}{
-		{roster.ErrGone, codeGone},
-		{roster.ErrOldBoot, codeRolledBack},
-		{roster.ErrClone, codeIDInUse},
-		{roster.ErrNameTaken, link.CodeBusy}, // there was news since admitName looked: it may be another answer next time
-		{roster.ErrFull, codeFull},
-	} {
-		if errors.Is(err, c.is) {
-			code = c.code
-		}
-	}
-	return &link.RefusedError{Code: code, Text: err.Error()}
 }
 
 // replace makes our entry name the node whose place we take. That node gave
@@ -436,7 +401,7 @@ func (a *admissions) one(ctx context.Context, id view.NodeID, fn func() error) e
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return &link.RefusedError{Code: link.CodeBusy, Text: "another hello of this node is being judged"}
+			return refuseHello(errBusy, "another hello of this node is being judged")
 		}
 	}
 	if a.busy == nil {

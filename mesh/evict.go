@@ -56,11 +56,11 @@ func (n *Node) answerEvict(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	if len(req) != 8 {
 		return nil, fmt.Errorf("mesh: evict: node id of %d bytes", len(req))
 	}
-	return nil, n.Evict(ctx, view.NodeID(binary.BigEndian.Uint64(req)))
+	return nil, tellFault(n.Evict(ctx, view.NodeID(binary.BigEndian.Uint64(req))))
 }
 
 // Evict asks the node to give a member up for good; see Node.Evict.
 func (c *Client) Evict(ctx context.Context, id view.NodeID) error {
 	_, err := c.Call(ctx, methodEvict, binary.BigEndian.AppendUint64(nil, uint64(id)))
-	return err
+	return hearFault(err)
 }

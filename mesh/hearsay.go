@@ -148,7 +148,7 @@ func (n *Node) giveUpAll(ctx context.Context, id view.NodeID) {
 func (n *Node) answerGiveUp(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 	e, ok := n.book.get().Get(from)
 	if len(req) != 8 || !ok || !e.Storing || e.Status.Gone() {
-		return nil, &link.RemoteError{Code: codeNoHandler, Text: methodGiveUp}
+		return nil, failCall(ErrNoHandler, methodGiveUp)
 	}
 	id := view.NodeID(binary.BigEndian.Uint64(req))
 	n.log.Warn("member was given up for good by an operator at another node", "member", id, "at", from)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
-	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -91,12 +90,12 @@ func (n *Node) meetNamesake(e roster.Entry, h wire.Hello) error {
 	}
 	text := fmt.Sprintf("node %v runs under the name %q", n.id, n.cfg.Name)
 	if !yield && n.rivals.decide(e.ID, e.Instance, true) {
-		return &link.RefusedError{Code: codeNameInUse, Text: text}
+		return refuseHello(errNameInUse, text)
 	}
 	if yield {
 		n.doubt(e.ID, fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, e.ID, e.Name), wire.Running)
 	}
-	return &link.RefusedError{Code: link.CodeBusy, Text: text + ", and may give way"}
+	return refuseHello(errBusy, text+", and may give way")
 }
 
 // prevails tells whether this node goes on where another runs under its name.

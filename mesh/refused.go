@@ -10,6 +10,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -85,23 +86,17 @@ func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
 		n.log.Debug("refused by one that is no member", "peer", by, "error", r)
 		return false
 	}
-	switch r.Code {
-	case codeIDInUse:
-		n.doubt(by, fmt.Errorf("%w: %s", ErrIdentityConflict, r.Text), wire.EndRolled)
-	case codeNameInUse:
-		n.doubt(by, fmt.Errorf("%w: %s", ErrIdentityConflict, r.Text), wire.Running)
-	case codeRolledBack:
-		n.doubt(by, fmt.Errorf("%w: %s", ErrRolledBack, r.Text), wire.EndRolled)
-	case codeGone:
-		if n.leave.begun() {
-			return false // they have heard that we leave
-		}
-		n.doubt(by, fmt.Errorf("%w: %s", ErrEvicted, r.Text), wire.EndEvicted)
-	case codeReplaces:
+	refusal := faults.FromWord(r.Code, r.Text)
+	why, end := endingOf(refusal)
+	switch {
+	case errors.Is(refusal, roster.ErrGone) && n.leave.begun(): // they have heard that we leave
+	case why != nil:
+		n.doubt(by, fmt.Errorf("%w: %s", why, r.Text), end)
+	case errors.Is(refusal, errReplaces):
 		if old, err := view.ParseNodeID(r.Text); err == nil {
 			return n.replace(old)
 		}
-	case codeFull:
+	case errors.Is(refusal, roster.ErrFull):
 		if !n.met.Load() {
 			n.refusedForRoom()
 		}
@@ -215,17 +210,13 @@ func (n *Node) poll(ctx context.Context, members []view.NodeID) (accept, refuse 
 	all.Wait()
 	for i, err := range errs {
 		var refused *link.RefusedError
-		switch {
-		case err == nil:
+		if err == nil {
 			accept = append(accept, members[i])
-		case errors.As(err, &refused) && endsNode(refused.Code):
-			refuse = append(refuse, members[i])
+		} else if errors.As(err, &refused) {
+			if why, _ := endingOf(faults.FromWord(refused.Code, refused.Text)); why != nil {
+				refuse = append(refuse, members[i])
+			}
 		}
 	}
 	return accept, refuse
-}
-
-// endsNode tells whether a refusal says that a node must not go on.
-func endsNode(code string) bool {
-	return code == codeGone || code == codeRolledBack || code == codeIDInUse || code == codeNameInUse
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/identity"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -58,22 +59,22 @@ func (w *world) undisturbedBy(what string, b *box) {
 // A client, or anyone with the secret, accepts a connection and then refuses the
 // node's hello.
 func TestRefusalOfAClientDoesNotCount(t *testing.T) {
-	for _, code := range []string{codeGone, codeRolledBack, codeIDInUse, codeNameInUse} {
+	for _, why := range []error{roster.ErrGone, roster.ErrOldBoot, roster.ErrClone, errNameInUse} {
 		bubble(t, 2, func(t *testing.T, w *world) {
 			b := w.boxes[0]
 			b.cfg.AllowAdmin = true
 			w.form(10 * time.Second)
 			l := w.intruder(wire.Hello{Self: wire.Member{ID: 77}, Client: true}, func(link.Peer, []byte) error {
-				return &link.RefusedError{Code: code, Text: "stop"}
+				return refuseHello(why, "stop")
 			})
 			defer l.Close()
 			if _, err := l.Greet(t.Context(), b.node.Addr()); !errors.Is(err, link.ErrNotAccepted) {
 				t.Fatalf("greeting: %v", err)
 			}
-			w.undisturbedBy("a client that says "+code, b)
+			w.undisturbedBy("a client that says "+why.Error(), b)
 			w.boxes[1].kill() // nobody is there to say otherwise
-			b.node.refused(77, &link.RefusedError{Code: code, Text: "stop"})
-			w.undisturbedBy("one that is no member and says "+code, b)
+			b.node.refused(77, refuseHello(why, "stop"))
+			w.undisturbedBy("one that is no member and says "+why.Error(), b)
 		})
 	}
 }
@@ -83,12 +84,12 @@ func TestRefusalIsAHint(t *testing.T) {
 	bubble(t, 3, func(t *testing.T, w *world) {
 		w.form(10 * time.Second)
 		b, by := w.boxes[1], w.boxes[2].node.ID()
-		for _, code := range []string{codeGone, codeRolledBack, codeIDInUse, codeNameInUse} {
-			b.node.refused(by, &link.RefusedError{Code: code, Text: "stop"})
-			w.undisturbedBy("one member that says "+code, b)
+		for _, why := range []error{roster.ErrGone, roster.ErrOldBoot, roster.ErrClone, errNameInUse} {
+			b.node.refused(by, refuseHello(why, "stop"))
+			w.undisturbedBy("one member that says "+why.Error(), b)
 		}
 		w.boxes[0].kill()
-		b.node.refused(by, &link.RefusedError{Code: codeGone, Text: "stop"})
+		b.node.refused(by, refuseHello(roster.ErrGone, "stop"))
 		w.stopsWith(b.node, ErrEvicted) // nobody is there to say otherwise
 	})
 }
@@ -162,7 +163,7 @@ func TestTheEvictedAreNotHeard(t *testing.T) {
 		var refused *link.RefusedError
 		if r, err := l.Probe(ctx, b.node.ID()); err == nil {
 			t.Errorf("a probe is answered: %+v", r)
-		} else if !errors.As(err, &refused) || refused.Code != codeGone {
+		} else if !errors.As(err, &refused) || !errors.Is(faults.FromWord(refused.Code, refused.Text), roster.ErrGone) {
 			t.Errorf("it is told %v", err)
 		}
 	})

@@ -194,7 +194,7 @@ func (n *Node) knockAll(probes int, probe func(i int)) error {
 		}
 	}
 	if room == 0 && probes > 0 {
-		return &link.RemoteError{Code: link.CodeOverloaded, Text: "too many members are being probed for others"}
+		return failCall(ErrOverloaded, "too many members are being probed for others")
 	}
 	var all sync.WaitGroup
 	for first := range room {

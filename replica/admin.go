@@ -18,70 +18,6 @@ import (
 // know it could not be asked.
 var ErrNoBucket = errors.New("replica: no such bucket")
 
-// adminErrors pairs errors with what stands for them between nodes and
-// clients. One outcome may be several of them.
-var adminErrors = []struct {
-	fault wire.AdminFault
-	err   error
-}{
-	{wire.AdminNotFound, ErrNotFound},
-	{wire.AdminDegraded, ErrDegraded},
-	{wire.AdminNoBucket, ErrNoBucket},
-	{wire.AdminConflict, ErrBucketConflict},
-	{wire.AdminUnavailable, ErrUnavailable},
-	{wire.AdminTooLarge, ErrTooLarge},
-	{wire.AdminBadContext, ErrBadContext},
-	{wire.AdminSiblings, ErrSiblingLimit},
-	{wire.AdminClock, ErrClockSkew},
-	{wire.AdminOverloaded, ErrOverloaded},
-	{wire.AdminFull, ErrStorageFull},
-	{wire.AdminStorage, ErrStorage},
-	{wire.AdminClosed, ErrClosed},
-	{wire.AdminDeadline, context.DeadlineExceeded},
-	{wire.AdminOutbox, ErrOutboxFull},
-}
-
-func outcomeOf(err error) wire.AdminOutcome {
-	if err == nil {
-		return wire.AdminOutcome{}
-	}
-	o := wire.AdminOutcome{Text: clip(err.Error(), 1024)}
-	for _, e := range adminErrors {
-		if errors.Is(err, e.err) {
-			o.Faults |= e.fault
-		}
-	}
-	if o.Faults == 0 {
-		o.Faults = wire.AdminOther
-	}
-	return o
-}
-
-func outcomeError(o wire.AdminOutcome) error {
-	if o.Faults == 0 {
-		return nil
-	}
-	r := reported{text: o.Text}
-	for _, e := range adminErrors {
-		if o.Faults&e.fault != 0 {
-			r.is = append(r.is, e.err)
-		}
-	}
-	if o.Faults&wire.AdminOverloaded != 0 {
-		r.is = append(r.is, overload{retryAfter})
-	}
-	return r
-}
-
-// reported is an error that a node has told its client.
-type reported struct {
-	text string
-	is   []error
-}
-
-func (r reported) Error() string   { return r.text }
-func (r reported) Unwrap() []error { return r.is }
-
 // serveAdmin answers requests of programs that are no nodes. Whether it is
 // asked at all is for the mesh to decide.
 func (s *Store) serveAdmin() error {
@@ -148,7 +84,7 @@ func (s *Store) adminGet(ctx context.Context, req []byte) ([]byte, error) {
 	if err == nil {
 		it, err = b.Get(ctx, m.Key, &GetOptions{Level: Level(narrow(m.Level))})
 	}
-	reply := wire.AdminItem{AdminOutcome: outcomeOf(err), Replies: uint64(it.Replies), Values: it.values}
+	reply := wire.AdminItem{AdminOutcome: faults.Outcome(err), Replies: uint64(it.Replies), Values: it.values}
 	if reply.Context, err = it.Context.MarshalBinary(); err != nil {
 		return nil, err
 	}
@@ -187,7 +123,7 @@ func (s *Store) adminWrite(ctx context.Context, req []byte, write func(*Bucket, 
 		r, err = write(b, &m, seen)
 	}
 	reply := wire.AdminResult{
-		AdminOutcome: outcomeOf(err), Durable: uint64(r.Durable), Homes: uint64(r.Homes), Hinted: uint64(r.Hinted),
+		AdminOutcome: faults.Outcome(err), Durable: uint64(r.Durable), Homes: uint64(r.Homes), Hinted: uint64(r.Hinted),
 		Dot: r.Dot, Covered: r.Covered,
 	}
 	if reply.Context, err = r.Context.MarshalBinary(); err != nil {
@@ -203,7 +139,7 @@ func (s *Store) adminStatus(ctx context.Context, req []byte) ([]byte, error) {
 	}
 	st, err := s.Status(ctx)
 	m := wire.AdminStatus{
-		AdminOutcome: outcomeOf(err), Hints: uint64(st.Hints), Syncing: uint64(st.Syncing),
+		AdminOutcome: faults.Outcome(err), Hints: uint64(st.Hints), Syncing: uint64(st.Syncing),
 		Delivered: st.Delivered, Repaired: st.Repaired, Compared: st.Compared, Moved: st.Moved,
 	}
 	if known > 1 {
@@ -217,7 +153,7 @@ func (s *Store) adminStatus(ctx context.Context, req []byte) ([]byte, error) {
 
 func (s *Store) adminHealth(ctx context.Context, _ []byte) ([]byte, error) {
 	h, err := s.Health(ctx)
-	m := wire.AdminHealth{AdminOutcome: outcomeOf(err), Problems: h.Problems}
+	m := wire.AdminHealth{AdminOutcome: faults.Outcome(err), Problems: h.Problems}
 	for i := range h.Shards {
 		m.Shards = append(m.Shards, h.Shards[i].String())
 	}

@@ -47,7 +47,7 @@ func (c *Client) Get(ctx context.Context, bucket, key string, opts *GetOptions) 
 	if m.Last > 0 {
 		it.last, it.live = append([]byte{}, m.Values[m.Last-1]...), true
 	}
-	return it, outcomeError(m.AdminOutcome)
+	return it, faults.FromOutcome(m.AdminOutcome)
 }
 
 // Put writes a value; see Bucket.Put. A Result with the zero Context comes of
@@ -84,7 +84,7 @@ func (c *Client) write(ctx context.Context, method, bucket, key string, value []
 	return Result{
 		Context: Context{token: string(m.Context)}, Queued: queued, Durable: int(m.Durable), Homes: int(m.Homes), Hinted: int(m.Hinted),
 		Dot: m.Dot, Covered: m.Covered,
-	}, outcomeError(m.AdminOutcome)
+	}, faults.FromOutcome(m.AdminOutcome)
 }
 
 // Status tells how the node's store is doing. A node of an early release says
@@ -102,7 +102,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 		st.OutboxOps, st.OutboxBytes, st.OutboxOldest = int(o.Ops), int64(o.Bytes), time.Duration(o.Oldest)*time.Millisecond
 		st.OutboxDelivered, st.OutboxDropped, st.OutboxError = o.Delivered, o.Dropped, o.Error
 	}
-	return st, outcomeError(m.AdminOutcome)
+	return st, faults.FromOutcome(m.AdminOutcome)
 }
 
 // Health returns how the node's store is doing, in words: what an operator
@@ -113,7 +113,7 @@ func (c *Client) Health(ctx context.Context) (problems, shards []string, err err
 	if err != nil {
 		return nil, nil, err
 	}
-	return m.Problems, m.Shards, outcomeError(m.AdminOutcome)
+	return m.Problems, m.Shards, faults.FromOutcome(m.AdminOutcome)
 }
 
 // adminRequest refuses here what the format has no room for.

@@ -198,28 +198,3 @@ func TestClientHearsOfBucketConflict(t *testing.T) {
 		}
 	})
 }
-
-func TestErrorsReachTheClient(t *testing.T) {
-	for _, e := range adminErrors {
-		both := fmt.Errorf("op: %w", errors.Join(e.err, ErrBucketConflict))
-		got := outcomeError(outcomeOf(both))
-		if !errors.Is(got, e.err) || !errors.Is(got, ErrBucketConflict) || got.Error() != both.Error() {
-			t.Errorf("%v arrived as %v", both, got)
-		}
-		if e.err != ErrNotFound && errors.Is(got, ErrNotFound) {
-			t.Errorf("%v arrived as not found", both)
-		}
-	}
-	if after := RetryAfter(outcomeError(outcomeOf(overload{retryAfter}))); after != retryAfter {
-		t.Errorf("retry after %v, want %v", after, retryAfter)
-	}
-	if err := outcomeError(outcomeOf(errors.New("else"))); err == nil || err.Error() != "else" {
-		t.Errorf("an error of no name arrived as %v", err)
-	}
-	if outcomeError(wire.AdminOutcome{Faults: 1 << 63, Text: "of later years"}) == nil {
-		t.Error("a fault that this build does not know passed for success")
-	}
-	if outcomeError(outcomeOf(nil)) != nil {
-		t.Error("success arrived as an error")
-	}
-}

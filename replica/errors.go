@@ -70,8 +70,11 @@ func (o overload) Is(target error) bool { return target == ErrOverloaded }
 // tried again, 0 for other errors.
 func RetryAfter(err error) time.Duration {
 	var o overload
-	if errors.As(err, &o) {
+	switch {
+	case errors.As(err, &o):
 		return o.after
+	case errors.Is(err, ErrOverloaded): // at another node, which told no time
+		return retryAfter
 	}
 	return 0
 }

@@ -164,7 +164,10 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others 
 			dot:     p.Dot,
 			covered: p.Covered,
 		}
-		return out, codeError(p.Code, p.Text)
+		if err = faults.FromCode(p.Code, p.Text); !endsSearch(err) {
+			err = fmt.Errorf("%w: %w", errElsewhere, err)
+		}
+		return out, err
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
@@ -253,11 +252,11 @@ func (s *Store) putReply(out outcome, err error) ([]byte, error) {
 		return nil, err
 	}
 	reply := wire.PutReply{
-		Code: codeOf(err), Clock: s.peering.Deadlines.Reading(), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
+		Code: faults.Code(err), Clock: s.peering.Deadlines.Reading(), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
 		Hinted: uint64(out.result.Hinted), Dot: out.dot, Covered: out.covered, Ctx: out.seen.Ctx, HLC: out.seen.HLC,
 	}
 	if err != nil {
-		reply.Text = clip(err.Error(), 1024)
+		reply.Text = wire.FaultText(err)
 	}
 	return wire.AppendPutReply(make([]byte, 0, 128+len(reply.Text)), &reply), nil
 }
@@ -300,53 +299,6 @@ func (s *Store) mayCoordinate(q *request, size int) error {
 	return nil
 }
 
-// codeOf and codeError carry errors between stores.
-func codeOf(err error) wire.Code {
-	switch {
-	case err == nil:
-		return wire.CodeOK
-	case errors.Is(err, ErrDegraded):
-		return wire.CodeDegraded
-	case errors.Is(err, ErrOverloaded):
-		return wire.CodeOverloaded
-	case errors.Is(err, peering.ErrLate):
-		return wire.CodeLate
-	case errors.Is(err, errUnknownBucket):
-		return wire.CodeUnknownBucket
-	case errors.Is(err, ErrSiblingLimit):
-		return wire.CodeSiblings
-	case errors.Is(err, ErrBucketConflict):
-		return wire.CodeConflict
-	case errors.Is(err, ErrStorageFull):
-		return wire.CodeFull
-	case errors.Is(err, ErrStorage):
-		return wire.CodeStorage
-	}
-	return wire.CodeNotStored
-}
-
-func codeError(c wire.Code, text string) error {
-	switch c {
-	case wire.CodeOK:
-		return nil
-	case wire.CodeDegraded:
-		return fmt.Errorf("%w: %s", ErrDegraded, strings.TrimPrefix(text, ErrDegraded.Error()+": "))
-	case wire.CodeOverloaded:
-		return overload{retryAfter}
-	case wire.CodeSiblings:
-		return fmt.Errorf("%w: %s", ErrSiblingLimit, text)
-	case wire.CodeConflict:
-		return fmt.Errorf("%w: %s", ErrBucketConflict, strings.TrimPrefix(text, ErrBucketConflict.Error()+": "))
-	case wire.CodeClock: // of a store that still leaves it to others when its clock is ahead
-		return fmt.Errorf("%w: %w: %s", errElsewhere, ErrClockSkew, text)
-	case wire.CodeFull:
-		return fmt.Errorf("%w: %w: %s", errElsewhere, ErrStorageFull, text)
-	case wire.CodeStorage:
-		return fmt.Errorf("%w: %w: %s", errElsewhere, ErrStorage, text)
-	}
-	return fmt.Errorf("%w: %s", errElsewhere, text)
-}
-
 const retryAfter = 50 * time.Millisecond
 
 func clip(s string, n int) string { return s[:min(len(s), n)] }
@@ -375,7 +327,7 @@ func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Off
 	}
 	s.clocks.saw(to, m.Wall)
 	if m.Code != wire.CodeOK {
-		return nil, fmt.Errorf("replica: %v did not store: %w: %w", to, peering.ErrRefused, codeError(m.Code, ""))
+		return nil, fmt.Errorf("replica: %v did not store: %w: %w", to, peering.ErrRefused, faults.FromCode(m.Code, ""))
 	}
 	out := make([]mergeAnswer, len(offers))
 	for _, i := range m.Stale {

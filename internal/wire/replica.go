@@ -40,7 +40,8 @@ type MergeRequest struct {
 	Offers []Offer
 }
 
-// Code tells how a request ended.
+// Code tells how a request ended. Those that a receiver does not know are faults all
+// the same.
 type Code uint64
 
 const (
@@ -55,8 +56,10 @@ const (
 	CodeClock     // the store's clock is off
 	CodeLate      // the request came after its deadline
 	CodeConflict  // another bucket has the id
-	codeEnd
 )
+
+// maxCode leaves room for codes of later releases.
+const maxCode = 1<<16 - 1
 
 // MergeReply answers MergeRequest. CodeOK: the receiver durably holds items
 // at least as new as all that were offered, but for those that are Stale.
@@ -252,7 +255,7 @@ func DecodeMergeReply(data []byte) (m MergeReply, err error) {
 	return m, err
 }
 
-func (u *unpacker) code() Code { return Code(u.uintMax(uint64(codeEnd) - 1)) }
+func (u *unpacker) code() Code { return Code(u.uintMax(maxCode)) }
 
 // AppendReadRequest appends the encoding of m.
 func AppendReadRequest(dst []byte, m *ReadRequest) []byte {

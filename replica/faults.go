@@ -1,0 +1,42 @@
+package replica
+
+import (
+	"context"
+	"errors"
+
+	"github.com/skeinmesh/skein/internal/replica/peering"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// faults are the errors that stores, and the programs that ask them, tell each other.
+// One code is told of a write, so what was done of it stands before what was not.
+var faults = wire.Faults{
+	{Err: ErrDegraded, Code: wire.CodeDegraded, Bit: wire.AdminDegraded},
+	{Err: ErrOverloaded, Code: wire.CodeOverloaded, Bit: wire.AdminOverloaded},
+	{Err: peering.ErrLate, Code: wire.CodeLate},
+	{Err: errUnknownBucket, Code: wire.CodeUnknownBucket},
+	{Err: ErrSiblingLimit, Code: wire.CodeSiblings, Bit: wire.AdminSiblings},
+	{Err: ErrBucketConflict, Code: wire.CodeConflict, Bit: wire.AdminConflict},
+	{Err: ErrStorageFull, Code: wire.CodeFull, Bit: wire.AdminFull},
+	{Err: ErrStorage, Code: wire.CodeStorage, Bit: wire.AdminStorage},
+	{Err: ErrClockSkew, Code: wire.CodeClock, Bit: wire.AdminClock},
+	{Err: ErrNotFound, Bit: wire.AdminNotFound},
+	{Err: ErrNoBucket, Bit: wire.AdminNoBucket},
+	{Err: ErrUnavailable, Bit: wire.AdminUnavailable},
+	{Err: ErrTooLarge, Bit: wire.AdminTooLarge},
+	{Err: ErrBadContext, Bit: wire.AdminBadContext},
+	{Err: ErrClosed, Bit: wire.AdminClosed},
+	{Err: ErrOutboxFull, Bit: wire.AdminOutbox},
+	{Err: context.DeadlineExceeded, Bit: wire.AdminDeadline},
+}
+
+// endsSearch tells whether what a store says of a write is the answer to it. After
+// any other failure another store may take the write.
+func endsSearch(err error) bool {
+	for _, final := range []error{ErrDegraded, ErrOverloaded, ErrSiblingLimit, ErrBucketConflict} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return err == nil
+}
