@@ -30,7 +30,7 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 			now := s.rounds.now[p.Shard]
 			next := now
 			var refused error
-			if next.stamp, refused = now.stamp.Acknowledge(p, lay.storing, s.now(), s.clocks.trusted()); refused != nil {
+			if next.stamp, refused = now.stamp.Acknowledge(p, lay.storing, s.now(), s.clocks.Trusted()); refused != nil {
 				s.log.Debug("purge not acknowledged", "shard", p.Shard, "error", refused)
 				if errors.Is(refused, purge.ErrLagging) {
 					behind = append(behind, p.Shard)

@@ -228,7 +228,7 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, e
 	if read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil {
 		return Item{}, b.told(ErrUnavailable)
 	}
-	item, err := b.newItem(key, read.Item, read.Replies, s.clocks.early())
+	item, err := b.newItem(key, read.Item, read.Replies, s.clocks.Early())
 	if read.Err != nil {
 		err = errors.Join(err, degraded(read.Err))
 	}

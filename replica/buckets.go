@@ -138,7 +138,7 @@ func (r *buckets) conflict(name string) bool {
 // definitions in force.
 func (r *buckets) defined(name string, it version.Item) []*bucket {
 	var out []*bucket
-	for _, sib := range reconcile.Live(it, r.s.clocks.early()) {
+	for _, sib := range reconcile.Live(it, r.s.clocks.Early()) {
 		def, err := wire.DecodeBucketDef(sib.Value)
 		if err != nil || def.Name != name {
 			r.s.log.Error("bucket definition does not read", "bucket", name, "error", err)

@@ -375,7 +375,7 @@ func (s *Store) serveStamps(_ context.Context, _ view.NodeID, req []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	reply := wire.StampsReply{Able: m.Members == s.layout.Load().storing, Trusted: s.clocks.trusted()}
+	reply := wire.StampsReply{Able: m.Members == s.layout.Load().storing, Trusted: s.clocks.Trusted()}
 	reply.Same = m.Sum != 0 && m.Sum == s.stampSum()
 	add := func(shard int) {
 		if st := s.stamp(shard); st != (purge.Stamp{}) {

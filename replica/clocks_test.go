@@ -99,10 +99,7 @@ func TestStartedWithAnOldClock(t *testing.T) {
 		for i := range 20 {
 			for _, late := range []bool{false, true} {
 				// As if it had heard nothing of any clock yet.
-				s.clocks.mu.Lock()
-				clear(s.clocks.seen)
-				s.clocks.judge()
-				s.clocks.mu.Unlock()
+				s.clocks.Follow(nil) // nobody is known
 				q, err := buckets[2].request(fmt.Sprint(i, late), testWrite("v", time.Hour), One, 1)
 				if err != nil {
 					t.Fatal(err)
@@ -117,7 +114,7 @@ func TestStartedWithAnOldClock(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if n := len(s.unread()); n > 0 {
+				if n := len(s.clocks.Missing()); n > 0 {
 					t.Fatalf("the end of a value is dated before %d of the others were asked for the time", n)
 				}
 			}

@@ -35,10 +35,7 @@ var patients = map[string]patient{
 		return err
 	}},
 	"put with a TTL": {run: func(s closedScene) error {
-		s.node.store.clocks.mu.Lock()
-		clear(s.node.store.clocks.seen)
-		s.node.store.clocks.judge()
-		s.node.store.clocks.mu.Unlock()
+		s.node.store.clocks.Follow(nil) // nobody is known
 		key, lead := "", view.NodeID(0) // of this node, or it would wait for another one
 		for i := 0; lead != s.node.id; i++ {
 			key = fmt.Sprint("new", i)

@@ -196,7 +196,7 @@ func (s *Store) problems(h *Health, lay *layout) (out []string) {
 			s.diskProblems(s.disk.Stats(), say)
 		}
 	}
-	s.clocks.problems(say)
+	s.clockProblems(say)
 	if m, ok := s.mesh.View().Member(s.id); ok && m.Status == view.Leaving {
 		say("this node is leaving for good and has %d shards still to hand over, %d copies for others among them: have it leave again if nobody waits for that", h.Leftover, h.Hints)
 	}

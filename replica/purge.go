@@ -163,7 +163,7 @@ func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (
 		req.Shards = append(req.Shards, shard)
 	}
 	slices.Sort(req.Shards)
-	told, trusted = make(map[int][]purge.Stamp), s.clocks.trusted()
+	told, trusted = make(map[int][]purge.Stamp), s.clocks.Trusted()
 	for _, id := range lay.members {
 		if id == s.id {
 			continue

@@ -175,7 +175,7 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others 
 func (s *Store) coordinate(ctx context.Context, q *request) (out outcome, err error) {
 	defer func() { s.notKept(q, err) }()
 	if q.write.TTL > 0 {
-		s.knowTime(ctx)
+		s.clocks.AskMissing(ctx)
 	}
 	lay := s.layout.Load()
 	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
@@ -216,7 +216,7 @@ func (s *Store) coordinateLater(q *request, then func(outcome, error)) {
 		}
 	}
 	err := storage.ErrBusy
-	if !q.bucket.system && (q.write.TTL == 0 || len(s.unread()) == 0) {
+	if !q.bucket.system && (q.write.TTL == 0 || len(s.clocks.Missing()) == 0) {
 		base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
 		_, err = s.commitWrite(s.disk.TryStart, q.at, q.write, op.core.LocalRoles(), base, op.committed)
 	}

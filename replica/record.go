@@ -246,7 +246,7 @@ func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []
 		if old.Unknown() && !on.damage && (!on.nothing || old.unknown || w.Tomb) {
 			return errUninformed
 		}
-		now, late, vouched := s.clocks.write()
+		now, late, vouched := s.clocks.ForWrite()
 		if w.Late = late; vouched {
 			s.writer.Correct(now)
 		}

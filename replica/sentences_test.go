@@ -82,14 +82,10 @@ func (w *told) box(box *formerOutbox) {
 }
 
 func (w *told) clockOff(by time.Duration, peers ...time.Duration) {
-	c := w.s.clocks
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	clear(c.seen)
+	w.s.clocks.Follow(nil) // nobody is known
 	for i, off := range peers {
-		c.seen[view.NodeID(i+2)] = peerWall{wall: (c.clock.Wall().Add(off - by)).UnixMilli() - c.clock.Boot().Milliseconds()}
+		w.s.clocks.Learn(view.NodeID(i+2), w.s.cfg.clock.Wall().Add(off-by).UnixMilli())
 	}
-	c.judge()
 }
 
 func (w *told) unconfirmed(n view.Witnesses) {

@@ -95,7 +95,7 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 		return nil, err
 	}
 	wall := s.wall()
-	s.clocks.saw(from, m.Wall)
+	s.clocks.Learn(from, m.Wall)
 	reply := func(code wire.Code, stale []int) []byte {
 		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall, Stale: stale})
 	}
@@ -325,7 +325,7 @@ func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Off
 	if err != nil {
 		return nil, err
 	}
-	s.clocks.saw(to, m.Wall)
+	s.clocks.Learn(to, m.Wall)
 	if m.Code != wire.CodeOK {
 		return nil, fmt.Errorf("replica: %v did not store: %w: %w", to, peering.ErrRefused, faults.FromCode(m.Code, ""))
 	}
@@ -348,6 +348,6 @@ func (s *Store) sendRead(ctx context.Context, to view.NodeID, keys []wire.Lookup
 	if err != nil {
 		return nil, err
 	}
-	s.clocks.saw(to, m.Wall)
+	s.clocks.Learn(to, m.Wall)
 	return m.Items, nil
 }

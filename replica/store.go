@@ -17,6 +17,7 @@ import (
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/placement"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/clocks"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -60,7 +61,7 @@ type Store struct {
 	inventories inventories
 	peering     *peering.Peers
 	patience    replicate.Patience
-	clocks      *clocks
+	clocks      *clocks.Clocks
 	intakes     *intakes
 	merges      *peering.Lanes[wire.Offer, mergeAnswer]
 	reads       *peering.Lanes[wire.Lookup, wire.Lookedup]
@@ -136,7 +137,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Size: func(q wire.Lookup) int { return len(q.Key) + 64 },
 	})
 	m, ok := v.Member(s.id)
-	s.clocks = newClocks(cfg.clock, cfg.MaxSkew, ok && m.Storing)
+	s.clocks = s.newClocks(ok && m.Storing)
 	if ok && m.Storing {
 		if err := s.openDisk(ctx); err != nil {
 			s.group.Close()
@@ -254,14 +255,14 @@ func (s *Store) watch(ctx context.Context) {
 	views := s.mesh.Watch(ctx)
 	look := time.NewTicker(min(max(s.cfg.HealAfter/8, time.Second), time.Minute))
 	defer look.Stop()
-	s.group.Go(s.knowTime)
+	s.group.Go(s.clocks.AskMissing)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 			s.lookAgain()
-			s.readClock(s.peers())
+			s.clocks.AskOne()
 		case <-s.forced.kick:
 			s.lookAgain()
 		case a := <-s.inquests.answers:
@@ -295,7 +296,7 @@ func (s *Store) see(v view.View) {
 	}
 	healed := s.lookDown(lay)
 	s.layout.Store(lay)
-	s.clocks.follow(lay.inMesh)
+	s.clocks.Follow(lay.inMesh)
 	s.intakes.forget(func(id view.NodeID) bool { _, belongs := lay.inMesh[id]; return belongs })
 	var back, lost []view.NodeID
 	for id, in := range lay.inMesh {
@@ -308,7 +309,7 @@ func (s *Store) see(v view.View) {
 		}
 	}
 	if len(back) > 0 {
-		s.group.Go(s.knowTime)
+		s.group.Go(s.clocks.AskMissing)
 	}
 	if s.outbox != nil {
 		s.resumeOutbox(lay, back)
@@ -392,7 +393,7 @@ func (s *Store) since() time.Duration { return time.Since(s.started) }
 func (s *Store) wall() int64 { return s.cfg.clock.Wall().UnixMilli() }
 
 // now is what things are dated by here.
-func (s *Store) now() version.HLC { return s.clocks.now() }
+func (s *Store) now() version.HLC { return s.clocks.Now() }
 
 func (s *Store) shardOf(bucket uint64, key string) int {
 	if bucket == systemBucket {

@@ -1,0 +1,235 @@
+// Package clocks compares a node's wall clock with those of the stores, and says by
+// what time things are dated here. The rules are in reconcile.Peers. This package keeps
+// what the peers' clocks have shown, and asks for it.
+package clocks
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/peering"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// askedClocks is how many peers are asked for their clocks at once.
+const askedClocks = 8
+
+// anyWall bounds what a clock may show, in milliseconds: far beyond every date.
+const anyWall = 1 << 50
+
+// Options describe the clocks of one node. All fields must be set but Votes.
+type Options struct {
+	Clock   *clock.Clock
+	MaxSkew time.Duration // by which clocks may differ
+	// Votes says that the node's own clock is one of those that the median is of.
+	// A node that stores nothing dates nothing: for it a single store knows better.
+	Votes    bool
+	Group    *lifecycle.Group // of the questions that nobody waits for
+	Silence  *peering.Silence
+	Patience replicate.Patience
+	// Peers lists the stores in contact.
+	Peers func() []view.NodeID
+	// Ask asks a store for its clock. It hands what comes to Learn before it
+	// returns.
+	Ask func(ctx context.Context, id view.NodeID) error
+}
+
+// Clocks are this node's wall clock and those of its peers. What a peer shows is noted
+// beside the boot clock: when the wall clock is set, that is known at once. All methods
+// may be used concurrently.
+type Clocks struct {
+	opts    Options
+	maxSkew int64 // ms
+	least   int   // stores whose clocks tell that this one is wrong
+	peers   atomic.Pointer[reconcile.Peers]
+	asking  chan struct{} // capacity 1: of those who wait for clocks one asks
+
+	mu   sync.Mutex
+	seen map[view.NodeID]peerWall
+}
+
+// peerWall is what a peer's clock showed when the boot clock here began.
+type peerWall struct {
+	wall int64
+	away bool // the peer is not in contact
+}
+
+// New returns the clocks of a node that knows of nobody's.
+func New(opts Options) *Clocks {
+	c := &Clocks{opts: opts, maxSkew: opts.MaxSkew.Milliseconds(), least: 1, asking: make(chan struct{}, 1), seen: make(map[view.NodeID]peerWall)}
+	if opts.Votes {
+		c.least = 2
+	}
+	c.peers.Store(&reconcile.Peers{})
+	return c
+}
+
+// Learn takes in a peer's clock, shown in a message that arrives now. Differences
+// below what matters are not even noted.
+func (c *Clocks) Learn(id view.NodeID, wall int64) {
+	wall = min(max(wall, -anyWall), anyWall)
+	at := peerWall{wall: wall - c.opts.Clock.Boot().Milliseconds()}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old, ok := c.seen[id]; ok && !old.away && max(old.wall, at.wall)-min(old.wall, at.wall) < 1000 {
+		return
+	}
+	c.seen[id] = at
+	c.recount()
+}
+
+// Follow takes in who belongs to the mesh, and who of them is in contact.
+func (c *Clocks) Follow(inMesh map[view.NodeID]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, at := range c.seen {
+		in, known := inMesh[id]
+		at.away = !in
+		if c.seen[id] = at; !known {
+			delete(c.seen, id)
+		}
+	}
+	c.recount()
+}
+
+// recount works out the median of the peers' clocks. It needs mu.
+func (c *Clocks) recount() {
+	p := reconcile.NewPeers(c.readings(), c.least > 1)
+	c.peers.Store(&p)
+}
+
+// readings are the clocks of the peers in contact; where these are too few to
+// tell, those of the others count as they went on: that they cannot be asked any
+// more does not make a wrong clock here a right one.
+func (c *Clocks) readings() []int64 {
+	in := make([]int64, 0, len(c.seen))
+	var away []int64
+	for _, at := range c.seen {
+		if at.away {
+			away = append(away, at.wall)
+		} else {
+			in = append(in, at.wall)
+		}
+	}
+	if len(in) < c.least {
+		in = append(in, away...)
+	}
+	return in
+}
+
+// readAll returns what this node's clock shows, and the peers'.
+func (c *Clocks) readAll() (own int64, peers reconcile.Peers) {
+	return c.opts.Clock.Wall().UnixMilli(), c.peers.Load().Later(c.opts.Clock.Boot().Milliseconds())
+}
+
+// Now is what things are dated by.
+func (c *Clocks) Now() version.HLC {
+	own, peers := c.readAll()
+	return version.At(peers.Now(own, c.maxSkew))
+}
+
+// Early is what readers judge by whether a value has ended.
+func (c *Clocks) Early() version.HLC {
+	own, peers := c.readAll()
+	return version.At(peers.Early(own, c.maxSkew))
+}
+
+// ForWrite returns what a write is dated by, from when its TTL counts, and whether
+// the peers have vouched for it.
+func (c *Clocks) ForWrite() (now, late version.HLC, vouched bool) {
+	own, peers := c.readAll()
+	return version.At(peers.Now(own, c.maxSkew)), version.At(peers.Late(own, c.maxSkew)), peers.Known
+}
+
+// Trusted tells whether this node's clock agrees with those of its peers, so
+// that it may say what has expired.
+func (c *Clocks) Trusted() bool {
+	own, boot := c.opts.Clock.Wall().UnixMilli(), c.opts.Clock.Boot().Milliseconds()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var peers []version.HLC
+	for _, wall := range c.readings() {
+		peers = append(peers, version.At(wall+boot))
+	}
+	return reconcile.Agrees(version.At(own), peers, c.maxSkew)
+}
+
+// Off tells by how much the own clock is off, ahead if positive, and whether enough
+// peers agree on that so that their clocks count. Zero: by nothing that matters.
+func (c *Clocks) Off() (off time.Duration, known bool) {
+	own, peers := c.readAll()
+	return time.Duration(peers.Off(own, c.maxSkew)) * time.Millisecond, peers.Known
+}
+
+// Missing lists peers that are to be asked for their clocks, and would answer. There
+// are none where those that are known are enough.
+func (c *Clocks) Missing() []view.NodeID {
+	return slices.DeleteFunc(c.unread(c.opts.Peers()), c.opts.Silence.Has)
+}
+
+// unread lists the peers of whose clocks nothing is known, if that matters.
+func (c *Clocks) unread(peers []view.NodeID) (out []view.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range peers {
+		if at, ok := c.seen[id]; !ok || at.away {
+			out = append(out, id)
+		}
+	}
+	if len(peers)-len(out) >= c.least {
+		return nil
+	}
+	return out
+}
+
+// AskMissing asks the peers for their clocks unless enough of these are known, so
+// that a write's end is not dated by a clock that is wrong since the node started.
+func (c *Clocks) AskMissing(ctx context.Context) {
+	if len(c.Missing()) == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.opts.Group.Context(), cancel)()
+	select {
+	case c.asking <- struct{}{}:
+		c.askAll(ctx, c.Missing())
+		<-c.asking
+	case <-ctx.Done():
+	}
+}
+
+// askAll asks some of these peers for their clocks, all at the same time.
+func (c *Clocks) askAll(ctx context.Context, peers []view.NodeID) {
+	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	call, cancel := context.WithTimeout(ctx, c.opts.Patience.Probe())
+	defer cancel()
+	var all sync.WaitGroup
+	for _, id := range peers[:min(len(peers), askedClocks)] {
+		all.Go(func() {
+			if err := c.opts.Ask(call, id); err != nil && call.Err() != nil && ctx.Err() == nil {
+				c.opts.Silence.Note(id, false)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// AskOne asks one peer for its clock, which may have been set, and does not wait.
+func (c *Clocks) AskOne() {
+	peers := c.opts.Peers()
+	if len(peers) == 0 {
+		return
+	}
+	one := peers[rand.IntN(len(peers))]
+	c.opts.Group.Go(func(ctx context.Context) { c.askAll(ctx, []view.NodeID{one}) })
+}
