@@ -27,10 +27,8 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 		for i := range proposals {
 			p := &proposals[i]
 			p.Members = members
-			now := s.rounds.now[p.Shard]
-			next := now
-			var refused error
-			if next.stamp, refused = now.stamp.Acknowledge(p, lay.storing, s.now(), s.clocks.Trusted()); refused != nil {
+			next, refused := s.rounds.now[p.Shard].Acknowledge(p, lay.storing, s.now(), s.clocks.Trusted())
+			if refused != nil {
 				s.log.Debug("purge not acknowledged", "shard", p.Shard, "error", refused)
 				if errors.Is(refused, purge.ErrLagging) {
 					behind = append(behind, p.Shard)
@@ -38,23 +36,17 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 				continue
 			}
 			// The note of the round before is about to go.
-			n, err := s.finishBatch(tx, p.Shard, next.stamp)
+			n, err := s.finishBatch(tx, p.Shard, next.Stamp)
 			if err != nil {
 				return err
 			}
 			gone += max(n, 0)
-			from, err := s.takePart(tx, lay, p)
+			lost, err := s.takePart(tx, lay, p)
 			if err != nil {
 				return err
 			}
-			next = next.wholeAfter(from)
-			if next.logged.Before(p.Round) {
-				next.logged = p.Round
-			}
-			if next != now {
-				if err := s.setRound(tx, p.Shard, next); err != nil {
-					return err
-				}
+			if err := s.stand(tx, p.Shard, next.Lose(lost)); err != nil {
+				return err
 			}
 			acked = append(acked, i)
 		}
@@ -66,48 +58,47 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 	return acked, behind, err
 }
 
-// takePart is the part of acknowledge for one shard; see bury for from.
-func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) (from purge.Round, err error) {
+// takePart is the part of acknowledge for one shard; see bury for lost.
+func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) (lost purge.Round, err error) {
 	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
 	for i := range p.Batch {
 		t := &p.Batch[i]
 		at := s.place(t.Bucket, t.Key)
 		if at.shard != p.Shard {
-			return from, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.shard, p.Shard)
+			return lost, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.shard, p.Shard)
 		}
 		b := s.buckets.byID(t.Bucket)
 		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.route(b, at.shard).isHome(s.id)); err != nil {
-			return from, err
+			return lost, err
 		}
-		lost, err := s.bury(tx, at, purge.Buried{}.Bury(p.Round, t.Item))
+		upTo, err := s.bury(tx, at, purge.Buried{}.Bury(p.Round, t.Item))
 		if err != nil {
-			return from, err
+			return lost, err
 		}
-		if from.Before(lost) {
-			from = lost
+		if lost.Before(upTo) {
+			lost = upTo
 		}
 		batch.Keys = append(batch.Keys, wire.RoundKey{Bucket: t.Bucket, Key: t.Key})
 	}
-	return from, tx.Set(metaBatch(p.Shard), wire.AppendRoundBatch(nil, &batch))
+	return lost, tx.Set(metaBatch(p.Shard), wire.AppendRoundBatch(nil, &batch))
 }
 
-// mergeTomb merges a tomb into what is here of its key. A home that has
-// nothing takes it in, unless it was purged here.
+// mergeTomb merges a tomb into what is here of its key, see purge.Buried.Takes.
 func (s *Store) mergeTomb(tx *storage.Tx, at place, tomb version.Item, home bool) error {
 	old, err := decodeStored(tx.Get(at.record))
-	if err != nil || old.Unknown() && !home {
+	if err != nil {
 		return err
 	}
-	if old.Unknown() && !old.unknown {
-		if b, ok, err := buriedAt(tx.Get(wire.LogKey(at.record))); err != nil || ok && b.Nothing(tomb) {
+	var b purge.Buried
+	if old.Unknown() {
+		if b, _, err = buriedAt(tx.Get(wire.LogKey(at.record))); err != nil {
 			return err
 		}
 	}
-	role := replicate.HomeRole
-	if !old.Home && len(old.Hints) > 0 {
-		role.For = old.Hints[0]
+	if !b.Takes(tomb, !old.Unknown(), old.unknown, home) {
+		return nil
 	}
-	r, got, err := old.Accept(&s.writer, tomb, role, s.now())
+	r, got, err := old.Accept(&s.writer, tomb, old.TombRole(), s.now())
 	if err != nil || !got.Changed && !old.unknown {
 		return err
 	}
@@ -120,7 +111,7 @@ func (s *Store) finish(ctx context.Context, shard int) error {
 	gone, over := 0, false
 	err := s.update(ctx, "finish a purge", func(tx *storage.Tx) error {
 		gone, over = 0, false
-		n, err := s.finishBatch(tx, shard, s.rounds.now[shard].stamp)
+		n, err := s.finishBatch(tx, shard, s.rounds.now[shard].Stamp)
 		gone, over = n, n >= 0
 		return err
 	})
@@ -142,7 +133,7 @@ func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int
 		return -1, err
 	}
 	batch, err := wire.DecodeRoundBatch(data)
-	if err != nil || purge.Round(batch.Round) != stamp.Committed {
+	if err != nil || !stamp.Over(purge.Round(batch.Round)) {
 		return -1, nil
 	}
 	for _, k := range batch.Keys {
@@ -179,12 +170,8 @@ func (s *Store) commit(ctx context.Context, over []wire.ShardRound) error {
 	over = slices.DeleteFunc(slices.Clone(over), func(r wire.ShardRound) bool { return r.Shard >= s.shards })
 	err := s.update(ctx, "commit a purge", func(tx *storage.Tx) error {
 		for _, r := range over {
-			next := s.rounds.now[r.Shard]
-			next.stamp = next.stamp.Heard(purge.Stamp{Committed: purge.Round(r.Round)})
-			if next == s.rounds.now[r.Shard] {
-				continue
-			}
-			if err := s.setRound(tx, r.Shard, next); err != nil {
+			next := s.rounds.now[r.Shard].Hear(purge.Stamp{Committed: purge.Round(r.Round)})
+			if err := s.stand(tx, r.Shard, next); err != nil {
 				return err
 			}
 		}

@@ -45,41 +45,33 @@ func encodeBuried(b purge.Buried) wire.Buried {
 	return m
 }
 
-// bury is part of an update: it notes what was purged of a key. The log is whole
-// only after the round that it returns.
-func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) (from purge.Round, err error) {
+// bury is part of an update: it notes what was purged of a key. The log has lost
+// something of rounds up to the one that it returns.
+func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) (lost purge.Round, err error) {
 	key := wire.LogKey(at.record)
 	old, ok, err := buriedAt(tx.Get(key))
 	if err != nil {
-		return from, err
+		return lost, err
 	}
 	if ok {
-		b, from = old.Join(b).Bound(old.Round)
+		b, lost = old.Join(b).Bound(old.Round)
 	}
 	m := encodeBuried(b)
-	return from, tx.Set(key, wire.AppendBuried(nil, &m))
-}
-
-// wholeAfter is the state of a shard whose log has lost what is not after a round.
-func (r round) wholeAfter(from purge.Round) round {
-	if r.from.Before(from) {
-		r.from = from
-	}
-	return r
+	return lost, tx.Set(key, wire.AppendBuried(nil, &m))
 }
 
 // amend is part of an update: an item that was read before rounds of which the
 // log here speaks, while this store is catching up with them, is taken in
 // without what they have purged.
 func (s *Store) amend(tx *storage.Tx, in *arrival) error {
-	if !in.stamp.Acked.Before(s.rounds.now[in.at.shard].logged) {
+	if !s.rounds.now[in.at.shard].Amends(in.stamp) {
 		return nil
 	}
 	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.record)))
-	if err != nil || !ok || !in.stamp.Acked.Before(b.Round) {
+	if err != nil || !ok {
 		return err
 	}
-	if it := b.CatchUp(in.item); !it.Equal(in.item) {
+	if it := b.Amend(in.stamp, in.item); !it.Equal(in.item) {
 		in.item, in.raw = it, wire.AppendItem(nil, &it)
 	}
 	return nil
@@ -88,7 +80,7 @@ func (s *Store) amend(tx *storage.Tx, in *arrival) error {
 // isPurged tells, in an update, whether an item offered where there is no record
 // is only what was purged there.
 func (s *Store) isPurged(tx *storage.Tx, in *arrival) (bool, error) {
-	if _, mortal := purge.Due(in.item); !mortal || s.rounds.now[in.at.shard].stamp.Acked == (purge.Round{}) {
+	if !s.rounds.now[in.at.shard].Remembers(in.item) {
 		return false, nil
 	}
 	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.record)))

@@ -60,9 +60,9 @@ var errMoved = errors.New("replica: another purge meanwhile")
 // catchUp takes in what a peer knows of the purges of a shard.
 func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error {
 	mine := s.round(shard)
-	req := wire.LogRequest{Shard: shard, Stamp: wireStamp(mine.stamp), From: wire.Round(mine.from)}
-	var theirs wire.LogReply
-	for first := true; ; first = false {
+	req := wire.LogRequest{Shard: shard, Stamp: wireStamp(mine.Stamp), From: wire.Round(mine.From)}
+	read := purge.Reading{Asked: mine.Standing}
+	for {
 		answer, err := s.ask(ctx, peer, wire.MethodLog, wire.AppendLogRequest(nil, &req))
 		if err != nil {
 			return err
@@ -71,12 +71,7 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 		if err != nil {
 			return err
 		}
-		if first {
-			// What the peer does from now on it may do behind the first page.
-			theirs = page
-		} else if purge.Round(theirs.From).Before(purge.Round(page.From)) {
-			theirs.From = page.From // it has forgotten entries meanwhile
-		}
+		read.Page(stampOf(page.Stamp), purge.Round(page.From))
 		if err := s.takeLog(ctx, shard, &page); err != nil {
 			return err
 		}
@@ -89,20 +84,19 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 		last := page.Entries[len(page.Entries)-1]
 		req.Bucket, req.Key, req.More = last.Bucket, last.Key, true
 	}
-	if err := s.caughtUp(ctx, shard, mine, stampOf(theirs.Stamp), purge.Round(theirs.From)); err != nil {
+	b := &s.rounds.behind
+	if err := s.caughtUp(ctx, shard, read); err != nil {
 		if errors.Is(err, errMoved) {
-			s.rounds.behind.note(shard, peer)
+			b.note(shard, peer)
 		}
 		return err
 	}
-	s.rounds.behind.over(shard)
-	now := s.stamp(shard)
-	b := &s.rounds.behind
-	switch {
-	case !now.Lagging():
+	b.over(shard)
+	switch s.round(shard).Outcome(read.Asked) {
+	case purge.UpToDate:
 		b.help(shard)
 		return nil
-	case now.Acked != mine.stamp.Acked:
+	case purge.Nearer:
 		b.help(shard)
 		b.note(shard, peer)
 		return errMoved
@@ -116,22 +110,20 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 		return nil
 	}
 	return s.update(ctx, "catch up with a purge", func(tx *storage.Tx) error {
-		next := s.rounds.now[shard]
+		next := s.rounds.now[shard].Standing
 		for i := range page.Entries {
 			e := &page.Entries[i]
-			if r := purge.Round(e.Round); next.logged.Before(r) {
-				next.logged = r
-			}
+			next = next.Log(purge.Round(e.Round))
 			at := s.place(e.Bucket, e.Key)
 			b, err := decodeBuried(e.Buried)
 			if err != nil || at.shard != shard {
 				return fmt.Errorf("replica: log of purges: entry %d is of shard %d, not %d: %w", i, at.shard, shard, errors.Join(err, wire.ErrMalformed))
 			}
-			from, err := s.bury(tx, at, b)
+			lost, err := s.bury(tx, at, b)
 			if err != nil {
 				return err
 			}
-			next = next.wholeAfter(from)
+			next = next.Lose(lost)
 			old, err := decodeStored(tx.Get(at.record))
 			if err != nil {
 				return err
@@ -155,36 +147,19 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 				return err
 			}
 		}
-		if next == s.rounds.now[shard] {
-			return nil
-		}
-		return s.setRound(tx, shard, next)
+		return s.stand(tx, shard, next)
 	})
 }
 
 // caughtUp moves the stamp of a shard to what a peer had when the reading of
-// its log began, if this store has not moved meanwhile and the log is whole.
-func (s *Store) caughtUp(ctx context.Context, shard int, asked round, theirs purge.Stamp, from purge.Round) error {
+// its log began.
+func (s *Store) caughtUp(ctx context.Context, shard int, read purge.Reading) error {
 	return s.update(ctx, "catch up with a purge", func(tx *storage.Tx) error {
-		now := s.rounds.now[shard]
-		if now.cuts != asked.cuts {
+		next, ok := s.rounds.now[shard].CaughtUp(read)
+		if !ok {
 			return errMoved
 		}
-		next := now
-		if now.stamp.Acked == asked.stamp.Acked && now.stamp.Acked.Before(theirs.Acked) && !now.stamp.Acked.Before(from) {
-			next.stamp.Acked = theirs.Acked
-		}
-		if !now.filled && next.stamp.Acked.Before(theirs.Acked) {
-			next.stamp.Acked, next.from = theirs.Acked, theirs.Acked // as for items, see admitted
-		}
-		next.stamp = next.stamp.Heard(theirs)
-		if from.Before(now.from) && asked.from == now.from && !theirs.Acked.Before(now.from) {
-			next.from = from
-		}
-		if next == now {
-			return nil
-		}
-		return s.setRound(tx, shard, next)
+		return s.stand(tx, shard, next)
 	})
 }
 
@@ -193,7 +168,7 @@ func (s *Store) caughtUp(ctx context.Context, shard int, asked round, theirs pur
 func (b *behind) help(shard int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.short, shard)
+	delete(b.search, shard)
 }
 
 // short notes that a peer cannot help this store to catch up. When nobody can,
@@ -201,17 +176,10 @@ func (b *behind) help(shard int) {
 func (s *Store) short(ctx context.Context, shard int, peer view.NodeID) error {
 	b := &s.rounds.behind
 	b.mu.Lock()
-	if b.short == nil {
-		b.short = make(map[int]map[view.NodeID]bool)
+	if b.search[shard] == nil {
+		b.search[shard] = new(purge.Search)
 	}
-	if b.short[shard] == nil {
-		b.short[shard] = make(map[view.NodeID]bool)
-	}
-	b.short[shard][peer] = true
-	nobody := !slices.ContainsFunc(s.layout.Load().members, func(id view.NodeID) bool { return id != s.id && !b.short[shard][id] })
-	if nobody {
-		delete(b.short, shard)
-	}
+	nobody := b.search[shard].Short(peer, s.id, s.layout.Load().members)
 	b.mu.Unlock()
 	if !nobody {
 		return errShortLog
@@ -223,15 +191,11 @@ func (s *Store) short(ctx context.Context, shard int, peer view.NodeID) error {
 // whether they were purged; see purge.Keep. They stay on disk, under keys of
 // their own, for an operator who wants them.
 func (s *Store) setAside(ctx context.Context, shard int) error {
-	// What came in behind the search would be vouched for at its end.
 	begun := false
 	err := s.update(ctx, "give up old data", func(tx *storage.Tx) error {
-		next := s.rounds.now[shard]
-		if begun = !next.aside && next.stamp.Lagging(); !begun {
-			return nil // it is being done, or need not be any more
-		}
-		next.aside = true
-		return s.setRound(tx, shard, next)
+		var next purge.Standing
+		next, begun = s.rounds.now[shard].GiveUp()
+		return s.stand(tx, shard, next)
 	})
 	if err != nil || !begun {
 		return err
@@ -240,12 +204,7 @@ func (s *Store) setAside(ctx context.Context, shard int) error {
 	s.stats.aside.Add(uint64(n))
 	s.log.Error("data older than anybody's log of purges was set aside: it may have been deleted", "shard", shard, "records", n)
 	err = s.update(context.WithoutCancel(ctx), "give up old data", func(tx *storage.Tx) error {
-		next := s.rounds.now[shard]
-		if next.aside = false; sought == nil && next.stamp.Lagging() {
-			next.stamp.Acked = next.stamp.Committed
-			next.from = next.stamp.Acked
-		}
-		return s.setRound(tx, shard, next)
+		return s.stand(tx, shard, s.rounds.now[shard].GaveUp(sought == nil))
 	})
 	return errors.Join(sought, err)
 }
@@ -276,8 +235,8 @@ func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
 
 func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mark) (n int, err error) {
 	err = s.update(ctx, "set old data aside", func(tx *storage.Tx) error {
-		if n = 0; !s.rounds.now[at.shard].stamp.Lagging() {
-			return nil // somebody's log was found after all
+		if n = 0; !s.rounds.now[at.shard].GivesUp() {
+			return nil
 		}
 		for _, m := range page {
 			p := s.place(at.bucket, m.Key)

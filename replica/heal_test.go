@@ -158,7 +158,7 @@ func TestOnlyWhatWasBroughtIsLetGo(t *testing.T) {
 		if err := s.bring(ctx, nodes[1].id, page, 1); !errors.Is(err, errNotBrought) {
 			t.Errorf("a record that is too large: %v", err)
 		}
-		s.rounds.raise([]raised{{at.shard, round{stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}, step: 99}}})
+		s.rounds.raise([]raised{{at.shard, round{Standing: purge.Standing{Stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}}, step: 99}}})
 		if _, err := s.page(ctx, at.slice, []string{"k"}); !errors.Is(err, errStale) {
 			t.Errorf("records of a shard in which purges were missed: %v", err)
 		}

@@ -211,11 +211,11 @@ func trimmed(t *testing.T, s *Store) {
 	t.Helper()
 	err := s.update(context.Background(), "forget", func(tx *storage.Tx) error {
 		for shard := range s.shards {
-			next := s.rounds.now[shard]
-			if next.from = next.stamp.Acked; next.from == (purge.Round{}) {
+			next := s.rounds.now[shard].Standing
+			if next.From = next.Stamp.Acked; next.From == (purge.Round{}) {
 				continue
 			}
-			if err := s.setRound(tx, shard, next); err != nil {
+			if err := s.stand(tx, shard, next); err != nil {
 				return err
 			}
 		}

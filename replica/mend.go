@@ -54,17 +54,14 @@ func (s *Store) voidClaims(tx *storage.Tx, g gap) error {
 	}
 	meta := g.meets(wire.MetaKey(""), wire.After(wire.MetaKey("")))
 	for shard := range s.shards {
-		next := s.rounds.now[shard]
+		next := s.rounds.now[shard].Standing
 		lost := g.meets(wire.LogRange(shard))
 		if lost {
-			// The entries may have been of any round. Who was about to take in a
-			// peer's log begins again: items may have come behind what is lost.
-			next.from = next.stamp.Acked
-			next.cuts++
+			next = next.LoseAny()
 		}
 		// In a gap of such notes, those of memory are written down again.
-		if lost || meta && (next.stamp != purge.Stamp{} || next.from != purge.Round{} || next.logged != purge.Round{}) {
-			if err := s.setRound(tx, shard, next); err != nil {
+		if lost || meta && (next.Stamp != purge.Stamp{} || next.From != purge.Round{} || next.Logged != purge.Round{}) {
+			if err := s.writeStanding(tx, shard, next); err != nil {
 				return err
 			}
 		}

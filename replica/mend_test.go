@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 )
@@ -352,18 +353,20 @@ func TestLossOfPurgeLog(t *testing.T) {
 		s := nodes[0].store
 		shard := s.place(buckets[0].b.id, "k").shard
 		before := s.round(shard)
-		if before.stamp.Acked == before.from {
+		if before.Stamp.Acked == before.From {
 			t.Fatalf("nothing was purged: %+v", before)
 		}
 		lower, upper := wire.LogRange(shard)
 		loseNow(t, s, lower, upper)
 		now := s.round(shard)
-		if now.from != now.stamp.Acked || now.stamp != before.stamp {
-			t.Errorf("the log is whole after %v, the last round is %v", now.from, now.stamp.Acked)
+		if now.From != now.Stamp.Acked || now.Stamp != before.Stamp {
+			t.Errorf("the log is whole after %v, the last round is %v", now.From, now.Stamp.Acked)
 		}
-		later := before.stamp
+		later := before.Stamp
 		later.Acked.Counter++
-		if err := s.caughtUp(context.Background(), shard, before, later, before.from); !errors.Is(err, errMoved) || s.round(shard).stamp.Acked != now.stamp.Acked {
+		read := purge.Reading{Asked: before.Standing}
+		read.Page(later, before.From)
+		if err := s.caughtUp(context.Background(), shard, read); !errors.Is(err, errMoved) || s.round(shard).Stamp.Acked != now.Stamp.Acked {
 			t.Errorf("caught up by what was read before the loss: %v", err)
 		}
 	})

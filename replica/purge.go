@@ -128,7 +128,7 @@ func (p *purger) graves(ctx context.Context, lay *layout, want int) (map[int][]g
 		if err != nil {
 			return err
 		}
-		if dead, known := purge.Grave(rec.Item, now); dead && len(rec.Hints) == 0 {
+		if dead, known := rec.Grave(now); dead {
 			out[at.shard] = append(out[at.shard], grave{at, known})
 		}
 		return nil

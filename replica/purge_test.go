@@ -188,8 +188,7 @@ func TestOldDataCatchesUp(t *testing.T) {
 		// As if the disk of node 0 had been put back to before the purge.
 		s := nodes[0].store
 		err = s.update(ctx, "roll back", func(tx *storage.Tx) error {
-			s.rounds.now[at.shard] = round{filled: true, step: s.rounds.now[at.shard].step}
-			if err := s.setRound(tx, at.shard, s.rounds.now[at.shard]); err != nil {
+			if err := s.stand(tx, at.shard, purge.Standing{Filled: true}); err != nil {
 				return err
 			}
 			lower, _ := wire.LogRange(at.shard)
@@ -335,9 +334,9 @@ func TestStampIsShownWhenItIsSynced(t *testing.T) {
 		s := nodes[0].store
 		r := purge.Round{Counter: 1, Proposer: s.id}
 		err := s.update(context.Background(), "look", func(tx *storage.Tx) error {
-			next := s.rounds.now[3]
-			next.stamp.Acked = r
-			if err := s.setRound(tx, 3, next); err != nil {
+			next := s.rounds.now[3].Standing
+			next.Stamp.Acked = r
+			if err := s.stand(tx, 3, next); err != nil {
 				return err
 			}
 			if got := s.stamp(3); got.Acked == r {

@@ -69,9 +69,7 @@ func (s *Store) dropDamaged(ctx context.Context, shard int) error {
 				}
 			}
 		}
-		next := s.rounds.now[shard]
-		next.from = next.stamp.Acked
-		return s.setRound(tx, shard, next)
+		return s.stand(tx, shard, s.rounds.now[shard].LoseAny())
 	})
 	if err == nil {
 		s.damaged.forget(shard, keys)
@@ -89,11 +87,11 @@ func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]b
 		return nil, fmt.Errorf("replica: shard %d of %d", m.Shard, s.shards)
 	}
 	mine, theirs := s.round(m.Shard), stampOf(m.Stamp)
-	if mine.stamp.Behind(theirs) {
+	if mine.Stamp.Behind(theirs) {
 		s.rounds.behind.note(m.Shard, from)
 	}
-	reply := wire.LogReply{Stamp: wireStamp(mine.stamp), From: wire.Round(mine.from)}
-	if !theirs.Behind(mine.stamp) && !mine.from.Before(purge.Round(m.From)) {
+	reply := wire.LogReply{Stamp: wireStamp(mine.Stamp), From: wire.Round(mine.From)}
+	if !mine.Tells(theirs, purge.Round(m.From)) {
 		return wire.AppendLogReply(nil, &reply), nil
 	}
 	lower, upper := wire.LogRange(m.Shard)
@@ -157,22 +155,23 @@ func (s *Store) trimLog(ctx context.Context, shard int) error {
 		round purge.Round
 	}
 	var all []entry
+	var rounds []purge.Round
 	lower, upper := wire.LogRange(shard)
 	err := s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
 		if b, err := wire.DecodeBuried(v); err == nil {
 			all = append(all, entry{slices.Clone(k), purge.Round(b.Round)})
+			rounds = append(rounds, purge.Round(b.Round))
 		}
 		return nil
 	})
-	if err != nil || len(all) <= logKept {
+	last, ok := purge.Trim(rounds, logKept)
+	if err != nil || !ok {
 		return err
 	}
-	slices.SortFunc(all, func(a, b entry) int { return a.round.Compare(b.round) })
-	last := all[len(all)-logKept-1].round
 	return s.update(ctx, "trim the log of purges", func(tx *storage.Tx) error {
 		for _, e := range all {
 			if last.Before(e.round) {
-				break
+				continue
 			}
 			// One that was buried again meanwhile has a later round, and stays.
 			if b, ok, err := buriedAt(tx.Get(e.key)); err != nil || !ok || b.Round != e.round {
@@ -185,11 +184,6 @@ func (s *Store) trimLog(ctx context.Context, shard int) error {
 				return err
 			}
 		}
-		next := s.rounds.now[shard]
-		if !next.from.Before(last) {
-			return nil
-		}
-		next.from = last
-		return s.setRound(tx, shard, next)
+		return s.stand(tx, shard, s.rounds.now[shard].Lose(last))
 	})
 }

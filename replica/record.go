@@ -91,7 +91,7 @@ func (s *Store) save(tx *storage.Tx, at place, old stored, r replicate.Record, i
 	if err := s.saveGrave(tx, at, old.Record, r); err != nil {
 		return err
 	}
-	s.rounds.now[at.shard].filled = true
+	s.rounds.now[at.shard].Filled = true
 	if r.Home && !old.Home && !s.keepsNow(at.slice) {
 		s.strayed = true
 	}
@@ -258,7 +258,7 @@ func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []
 			return fmt.Errorf("%w: %d values, %d bytes", ErrSiblingLimit, len(r.Sibs), wire.ItemSize(&r.Item))
 		}
 		wrote.item = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
-		wrote.stamp = s.rounds.now[at.shard].stamp
+		wrote.stamp = s.rounds.now[at.shard].Stamp
 		if err := s.saveMeta(tx, wrote.Meta); err != nil {
 			return err
 		}

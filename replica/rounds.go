@@ -33,13 +33,8 @@ type rounds struct {
 
 // round is the state of one shard as the last update left it.
 type round struct {
-	stamp  purge.Stamp
-	from   purge.Round // the log is whole after it
-	logged purge.Round // the last one of which there is something in the log
-	filled bool        // there may be records
-	aside  bool        // they are being set aside: nothing is taken in meanwhile
-	cuts   int         // counts losses of its log, see voidClaims
-	step   int         // counts changes since the store was opened
+	purge.Standing
+	step int // counts changes since the store was opened
 }
 
 // behind is what has been heard of rounds that this store does not know.
@@ -47,16 +42,18 @@ type behind struct {
 	mu   sync.Mutex
 	of   map[int]map[view.NodeID]bool // by shard: who knows more
 	done map[int]bool                 // shards of which a round was committed
-	// By shard: who knows more, but does not remember it back to where this
-	// store stands.
-	short map[int]map[view.NodeID]bool
-	kick  notify.Bell
+	// By shard: for whose log reaches back to where this store stands.
+	search map[int]*purge.Search
+	kick   notify.Bell
 }
 
 func newRounds(shards int) *rounds {
 	return &rounds{
 		shown: make([]atomic.Pointer[round], shards), now: make([]round, shards),
-		behind: behind{of: make(map[int]map[view.NodeID]bool), done: make(map[int]bool), kick: notify.NewBell()},
+		behind: behind{
+			of: make(map[int]map[view.NodeID]bool), done: make(map[int]bool),
+			search: make(map[int]*purge.Search), kick: notify.NewBell(),
+		},
 	}
 }
 
@@ -92,7 +89,7 @@ func (s *Store) openRounds(ctx context.Context) error {
 			s.log.Error("note of purges does not read", "shard", shard, "error", err)
 			return nil
 		}
-		r := round{stamp: stampOf(m.Stamp), from: purge.Round(m.From), logged: purge.Round(m.Logged)}
+		r := round{Standing: purge.Standing{Stamp: stampOf(m.Stamp), From: purge.Round(m.From), Logged: purge.Round(m.Logged)}}
 		s.rounds.now[shard] = r
 		s.rounds.shown[shard].Store(&r)
 		return nil
@@ -102,16 +99,16 @@ func (s *Store) openRounds(ctx context.Context) error {
 	}
 	all, err := s.held(ctx)
 	for _, at := range all {
-		s.rounds.now[at.shard].filled = true
+		s.rounds.now[at.shard].Filled = true
 	}
 	if errors.Is(err, storage.ErrCorrupt) { // some of it does not read, see lose: there may be more
 		for shard := range s.rounds.now {
-			s.rounds.now[shard].filled = true
+			s.rounds.now[shard].Filled = true
 		}
 		err = nil
 	}
 	for shard := range s.rounds.now {
-		if s.rounds.now[shard].stamp.Committed != (purge.Round{}) {
+		if s.rounds.now[shard].Stamp.Committed != (purge.Round{}) {
 			s.rounds.behind.over(shard) // it may have gone down before it let go of all
 		}
 	}
@@ -121,20 +118,29 @@ func (s *Store) openRounds(ctx context.Context) error {
 // stamp is what items of a shard that are read from now on go out with.
 func (s *Store) stamp(shard int) purge.Stamp {
 	if p := s.rounds.shown[shard].Load(); p != nil {
-		return p.stamp
+		return p.Stamp
 	}
 	return purge.Stamp{}
 }
 
-// setRound is part of an update: it moves the stamp of a shard.
-func (s *Store) setRound(tx *storage.Tx, shard int, next round) error {
-	st := wire.RoundState{Stamp: wireStamp(next.stamp), From: wire.Round(next.from), Logged: wire.Round(next.logged)}
+// stand is part of an update: it moves where this store stands in a shard.
+func (s *Store) stand(tx *storage.Tx, shard int, next purge.Standing) error {
+	now := s.rounds.now[shard]
+	next.Filled = next.Filled || now.Filled // records may have come since next was made
+	if next == now.Standing {
+		return nil
+	}
+	return s.writeStanding(tx, shard, next)
+}
+
+// writeStanding is stand, although it may be written down already.
+func (s *Store) writeStanding(tx *storage.Tx, shard int, next purge.Standing) error {
+	st := wire.RoundState{Stamp: wireStamp(next.Stamp), From: wire.Round(next.From), Logged: wire.Round(next.Logged)}
 	if err := tx.Set(metaRounds(shard), wire.AppendRoundState(nil, st)); err != nil {
 		return err
 	}
 	s.rounds.before = append(s.rounds.before, before{shard, s.rounds.now[shard]})
-	next.step++
-	s.rounds.now[shard] = next
+	s.rounds.now[shard] = round{Standing: next, step: s.rounds.now[shard].step + 1}
 	return nil
 }
 
@@ -183,31 +189,14 @@ func (r *rounds) raise(all []raised) {
 // admitted is part of an update: it tells whether an item with that stamp may be
 // merged, and takes in which rounds its store knows to be committed.
 func (s *Store) admitted(tx *storage.Tx, in *arrival) (bool, error) {
-	now := s.rounds.now[in.at.shard]
-	if now.aside {
-		return false, nil
-	}
-	if now.stamp == in.stamp {
-		return true, nil
-	}
-	next := now
-	next.stamp = now.stamp.Heard(in.stamp)
-	if !now.filled && next.stamp.Acked.Before(in.stamp.Acked) {
-		// Who holds nothing of a shard has nothing to catch up with.
-		next.stamp.Acked, next.from = in.stamp.Acked, in.stamp.Acked
-	}
-	if in.from != 0 && (next.stamp.Lagging() || next.from != now.from) {
+	next, news, ok := s.rounds.now[in.at.shard].Admit(in.stamp)
+	if news.CatchUp && in.from != 0 {
 		s.rounds.behind.note(in.at.shard, in.from)
 	}
-	if next.stamp.Committed != now.stamp.Committed {
+	if news.Finish {
 		s.rounds.behind.over(in.at.shard)
 	}
-	if next != now {
-		if err := s.setRound(tx, in.at.shard, next); err != nil {
-			return false, err
-		}
-	}
-	return now.stamp.Admits(in.stamp), nil
+	return ok, s.stand(tx, in.at.shard, next)
 }
 
 // note has this store catch up with what a peer knows of a shard.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -61,9 +62,9 @@ func mustCommit(t *testing.T, p purge.Proposal, stores ...*Store) {
 func setStamp(t *testing.T, s *Store, shard int, stamp purge.Stamp) {
 	t.Helper()
 	err := s.update(context.Background(), "set a stamp", func(tx *storage.Tx) error {
-		next := s.rounds.now[shard]
-		next.stamp = stamp
-		return s.setRound(tx, shard, next)
+		next := s.rounds.now[shard].Standing
+		next.Stamp = stamp
+		return s.stand(tx, shard, next)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -249,9 +250,9 @@ func TestLogWithHoles(t *testing.T) {
 						if damage {
 							return nil
 						}
-						next := peer.rounds.now[at.shard]
-						next.from = r
-						return peer.setRound(tx, at.shard, next)
+						next := peer.rounds.now[at.shard].Standing
+						next.From = r
+						return peer.stand(tx, at.shard, next)
 					})
 					if err != nil {
 						t.Error(err)
@@ -464,7 +465,7 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		if err := s.setAside(ctx, at.shard); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.round(at.shard); got.stamp != later || got.aside {
+		if got := s.round(at.shard); got.Stamp != later || got.Aside {
 			t.Errorf("stamp %+v", got)
 		}
 	})
@@ -528,6 +529,35 @@ func TestPurgeBlockedByWhoIsUnable(t *testing.T) {
 		}
 		if blocked == 0 {
 			t.Error("nobody says after a week what the purge waits for")
+		}
+	})
+}
+
+// A home that held nothing of a shard holds something when it has taken in the tomb
+// of a round: from then on it has something to catch up with.
+func TestATombFillsItsShard(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "k", "v")
+		mustDelete(t, buckets[0], "k")
+		time.Sleep(time.Second)
+		from := nodes[0].store
+		at := from.place(buckets[0].b.id, "k")
+		p := proposal(t, from, 1, from.id, at)
+		s := nodes[1].store
+		err := s.update(context.Background(), "as if it had never held anything", func(tx *storage.Tx) error {
+			old, err := decodeStored(tx.Get(at.record))
+			if err == nil {
+				err = s.save(tx, at, old, replicate.Record{}, nil)
+			}
+			s.rounds.now[at.shard] = round{}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAcked(t, p, s)
+		if rec, err := s.load(context.Background(), at); err != nil || rec.Unknown() || !s.round(at.shard).Filled {
+			t.Errorf("record %v, %v; the shard is filled: %v", rec.Item, err, s.round(at.shard).Filled)
 		}
 	})
 }

@@ -386,7 +386,7 @@ func TestLaggingShardsAreLeftOut(t *testing.T) {
 			s, late := nodes[0].store, nodes[lags].store
 			lacking := s.place(id, differ[3*lags]) // at the other one
 			shard := lacking.shard
-			late.rounds.raise([]raised{{shard, round{stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}, step: 99}}})
+			late.rounds.raise([]raised{{shard, round{Standing: purge.Standing{Stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}}, step: 99}}})
 			// What each had once may have been taken for all there is.
 			b := s.buckets.byID(id)
 			lay := s.layout.Load()

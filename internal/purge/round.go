@@ -154,7 +154,7 @@ func (b Buried) Bound(before Round) (Buried, Round) {
 // Hear takes in the stamp of a store. That a round is committed tells nothing of
 // those before it: they may have been given up.
 func (b Buried) Hear(m Stamp) Buried {
-	b.Over = b.Over || b.Round == m.Committed
+	b.Over = b.Over || m.Over(b.Round)
 	return b
 }
 
@@ -167,6 +167,29 @@ func (b Buried) Drop(held version.Item) bool { return b.Over && held.Equal(b.Tom
 // tomb back.
 func (b Buried) Nothing(offered version.Item) bool {
 	return b.Over && version.Merge(offered, b.Tomb).Equal(b.Tomb)
+}
+
+// Takes tells whether a store merges the tomb of a round with what it holds of the
+// key. A home that holds nothing takes the tomb in, unless that was purged there
+// before. A damaged record is no absence: the tomb may be less than what was in it.
+func (b Buried) Takes(tomb version.Item, held, damaged, home bool) bool {
+	switch {
+	case held:
+		return true
+	case !home:
+		return false
+	}
+	return damaged || !b.Nothing(tomb)
+}
+
+// Amend is what a store takes in of an item that was read at a store with stamp
+// in. While it catches up it admits what was read before rounds that are in its
+// log already; what they have purged of the item dies.
+func (b Buried) Amend(in Stamp, it version.Item) version.Item {
+	if !in.Acked.Before(b.Round) {
+		return it
+	}
+	return b.CatchUp(it)
 }
 
 // CatchUp is what a store that has missed rounds makes of an item that it

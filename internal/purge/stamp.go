@@ -45,6 +45,10 @@ type Stamp struct {
 // catch up before it acknowledges anything or lets an item of the shard go.
 func (m Stamp) Lagging() bool { return m.Acked.Before(m.Committed) }
 
+// Over tells whether a store with stamp m knows a round to be committed. Of those
+// before the last that is it knows nothing: they may have been given up.
+func (m Stamp) Over(r Round) bool { return r == m.Committed }
+
 // Admits tells whether an item that was read at a store with stamp from may be
 // merged at a store with stamp m.
 func (m Stamp) Admits(from Stamp) bool { return !from.Acked.Before(m.Acked) }

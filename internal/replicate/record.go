@@ -3,6 +3,7 @@ package replicate
 import (
 	"slices"
 
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
@@ -43,6 +44,25 @@ func (r Record) Take(role Role) Record {
 		r.Hints = slices.Insert(slices.Clone(r.Hints), i, role.For)
 	}
 	return r
+}
+
+// TombRole is the role under which the tomb of a round is merged with the record:
+// one that it has, or that of a home if it has none.
+func (r Record) TombRole() Role {
+	if !r.Home && len(r.Hints) > 0 {
+		return Role{For: r.Hints[0]}
+	}
+	return HomeRole
+}
+
+// Grave tells whether a round may purge the record: nothing of it is alive, this
+// store holds it as a home, and nobody has yet to get it from here. known is that
+// of purge.Grave.
+func (r Record) Grave(now version.HLC) (dead, known bool) {
+	if !r.Home || len(r.Hints) > 0 {
+		return false, false
+	}
+	return purge.Grave(r.Item, now)
 }
 
 // Settle takes away the hint for target, which is known to hold acked

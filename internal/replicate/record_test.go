@@ -52,3 +52,23 @@ func TestTakeDoesNotShare(t *testing.T) {
 		t.Fatalf("%v, %v, %v", base.Hints, a.Hints, b.Hints)
 	}
 }
+
+func TestTombsOfARound(t *testing.T) {
+	dead := item(1)
+	dead.Sibs[0].Flags = version.Tomb
+	for name, c := range map[string]struct {
+		rec  Record
+		role Role
+		dead bool
+	}{
+		"a home":                       {Record{Local: reconcile.Local{Item: dead}, Home: true}, HomeRole, true},
+		"a home that keeps it for one": {Record{Local: reconcile.Local{Item: dead}, Home: true, Hints: []view.NodeID{5}}, HomeRole, false},
+		"a stand-in":                   {Record{Local: reconcile.Local{Item: dead}, Hints: []view.NodeID{5, 7}}, Role{For: 5}, false},
+		"nothing":                      {Record{}, HomeRole, false},
+		"a value":                      {Record{Local: reconcile.Local{Item: item(1)}, Home: true}, HomeRole, false},
+	} {
+		if got, known := c.rec.Grave(now); got != c.dead || known != c.dead || c.rec.TombRole() != c.role {
+			t.Errorf("%s: dead %v, known %v, role %v", name, got, known, c.rec.TombRole())
+		}
+	}
+}
