@@ -89,7 +89,7 @@ func (r *buckets) add(def wire.BucketDef) (*bucket, error) {
 	r.mu.Unlock()
 	if added && r.s.disk != nil {
 		r.s.follow(b)
-		r.s.entropy.doubtAll()
+		r.s.entropy.DoubtAll()
 		r.s.hints.wake()
 	}
 	return b, nil

@@ -77,7 +77,7 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 	if err != nil {
 		return s.diskError("hand over", err)
 	}
-	s.entropy.bare.Store(len(all) == 0 && unknown == 0 && !leaving)
+	s.entropy.NoteStrays(len(all) > 0 || unknown > 0 || leaving)
 	before := s.stats.dropped.Load()
 	var first error
 	failed := 0
@@ -102,7 +102,7 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 		s.progress.step()
 	}
 	if s.stats.dropped.Load() > before {
-		s.entropy.later() // what was written meanwhile is still here
+		s.entropy.LookLater() // what was written meanwhile is still here
 	}
 	if failed > 1 {
 		return fmt.Errorf("%w (and %d more)", first, failed-1)

@@ -59,6 +59,6 @@ func (s *Store) lookAgain() {
 	lay := *s.layout.Load()
 	if s.disk != nil && s.lookDown(&lay) {
 		s.layout.Store(&lay)
-		s.entropy.moved()
+		s.entropy.Moved()
 	}
 }

@@ -40,7 +40,7 @@ func (s *Store) lose(tx *storage.Tx, lower, upper []byte) (then func(), err erro
 	return func() {
 		_ = s.ran("note a loss", &left, nil)
 		s.group.Go(func(ctx context.Context) { s.afterLoss(ctx, g) })
-		s.entropy.moved()
+		s.entropy.Moved()
 	}, nil
 }
 

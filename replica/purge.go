@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -36,7 +37,7 @@ func (p *purger) run(ctx context.Context) {
 	every := p.s.cfg.PurgeEvery
 	p.waiting.open(ctx, p.s)
 	for {
-		timer := time.NewTimer(jitter(every))
+		timer := time.NewTimer(clock.Jitter(every))
 		select {
 		case <-ctx.Done():
 			timer.Stop()

@@ -422,9 +422,9 @@ func (op *putOp) perform(e replicate.Effect) {
 // it did: it lacks that until it is delivered, or found by a comparison. For one that is
 // out of contact its return will tell.
 func (s *Store) missed(by view.NodeID) {
-	if s.disk != nil && s.entropy.isPeer(by) {
+	if s.disk != nil && s.isPeer(by) {
 		s.hints.owe(by)
-		s.entropy.missed(by)
+		s.entropy.Missed(by)
 	}
 }
 

@@ -199,7 +199,7 @@ func (s *Store) ran(what string, left *leftover, err error) error {
 		s.hints.later()
 	}
 	if left.strayed {
-		s.entropy.later()
+		s.entropy.LookLater()
 	}
 	if err == nil {
 		s.rounds.raise(left.raised)

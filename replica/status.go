@@ -81,7 +81,7 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 // many copies are kept here for others, by slice.
 func (s *Store) syncing(ctx context.Context, lay *layout) (syncing map[slice]bool, hints map[slice]int, err error) {
 	syncing = make(map[slice]bool)
-	doubted := s.entropy.doubted(lay)
+	doubted := s.entropy.Doubted(lay.live)
 	for _, b := range s.buckets.list() {
 		for shard := range s.shardsOf(b) {
 			rt := lay.route(b, shard)
@@ -90,7 +90,7 @@ func (s *Store) syncing(ctx context.Context, lay *layout) (syncing map[slice]boo
 			}
 		}
 	}
-	if hints, err = s.hintsBySlice(ctx, lay, syncing); err != nil || !s.entropy.moving() {
+	if hints, err = s.hintsBySlice(ctx, lay, syncing); err != nil || !s.entropy.MayHoldStrays() {
 		return syncing, hints, err
 	}
 	left, _, err := s.leftover(ctx, lay)

@@ -17,6 +17,7 @@ import (
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/placement"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/antientropy"
 	"github.com/skeinmesh/skein/internal/replica/clocks"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replica/peering"
@@ -69,7 +70,7 @@ type Store struct {
 	hints       *hints
 	rounds      *rounds // nil on a node that stores nothing
 	damaged     damagedLog
-	entropy     *entropy
+	entropy     *antientropy.Comparisons
 	purger      *purger
 	pace        *pace
 	imports     *imports
@@ -119,7 +120,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
-	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), newEntropy(s)
+	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), s.newEntropy()
 	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), notify.NewBell()
 	s.inquests = newInquests(s)
 	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
@@ -230,7 +231,7 @@ func (s *Store) start(ctx context.Context) error {
 		s.mesh.OnLeave(s.leaveMesh)
 		s.group.Go(s.repairs.run)
 		s.group.Go(s.hints.run)
-		s.group.Go(s.entropy.run)
+		s.group.Go(s.entropy.KeepEqual)
 		s.group.Go(s.followRounds)
 		s.group.Go(s.purger.run)
 		s.group.Go(s.inquests.run)
@@ -241,7 +242,7 @@ func (s *Store) start(ctx context.Context) error {
 			s.group.Go(s.imports.run)
 		}
 		s.hints.owe(s.peers()...) // before they are looked through for the first time
-		s.entropy.moved()
+		s.entropy.Moved()
 	}
 	if s.outbox != nil {
 		s.group.Go(s.outbox.DeliverWaiting)
@@ -317,20 +318,20 @@ func (s *Store) see(v view.View) {
 	if s.disk == nil {
 		return
 	}
-	s.entropy.lost(lost)
+	s.entropy.EndWith(lost)
 	if healed && lay.roster == old.roster {
-		s.entropy.moved()
+		s.entropy.Moved()
 	}
 	if lay.roster != old.roster {
 		for _, b := range s.buckets.list() {
 			s.follow(b)
 		}
-		s.entropy.forget(lay)
-		s.entropy.moved()
+		s.entropy.Forget(func(id view.NodeID) bool { _, belongs := lay.inMesh[id]; return belongs })
+		s.entropy.Moved()
 	}
 	if len(back) > 0 {
-		s.entropy.look()
-		s.entropy.doubt(back...)
+		s.entropy.LookForStrays()
+		s.entropy.Doubt(back...)
 		s.hints.owe(back...)
 		s.imports.wake()
 	}

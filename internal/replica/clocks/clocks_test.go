@@ -14,6 +14,9 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
+// pass lets virtual time go on, and all that is due then.
+func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
 // others are the stores that a node can ask.
 type others struct {
 	mu    sync.Mutex
@@ -86,7 +89,7 @@ func TestThoseAwayCount(t *testing.T) {
 		c.AskMissing(t.Context())
 		c.Follow(map[view.NodeID]bool{2: false, 3: false})
 		wantOff(t, c, 2*time.Hour, true)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		wantOff(t, c, 2*time.Hour, true)
 		c.Follow(nil)
 		wantOff(t, c, 0, false)
@@ -118,7 +121,7 @@ func TestClockThatIsSet(t *testing.T) {
 		o.mu.Unlock()
 		for range 20 {
 			c.AskOne()
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		if off, _ := c.Off(); off != 0 {
 			t.Errorf("off by %v although all agree", off)

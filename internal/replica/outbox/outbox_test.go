@@ -16,6 +16,9 @@ import (
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
+// pass lets virtual time go on, and all that is due then.
+func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
 var errAway = errors.New("no store in contact")
 
 // shelf is the stores of a mesh: it takes what comes while it is in contact.
@@ -95,7 +98,7 @@ func TestDamageThatShowsOnTheWay(t *testing.T) {
 		}
 		s.set(false, nil)
 		o.Resume()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if st := o.Status(); st.Ops != 0 || st.Dropped != 1 || st.Delivered != 1 || len(s.taken) != 1 || s.taken[0] != "other=w" {
 			t.Errorf("%+v, taken %v", st, s.taken)
 		}
@@ -111,12 +114,12 @@ func TestRefusedOperationStays(t *testing.T) {
 		}
 		s.set(false, errors.New("not today"))
 		o.Resume()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if st := o.Status(); st.Ops != 1 || st.Error != "not today" || st.Oldest < 10*time.Second {
 			t.Errorf("%+v", st)
 		}
 		s.set(false, nil)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if st := o.Status(); st.Ops != 0 || st.Error != "" || st.Delivered != 1 || len(s.taken) != 1 {
 			t.Errorf("%+v, taken %v", st, s.taken)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,11 +19,14 @@ func TestLanesCollect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group := lifecycle.NewGroup(context.Background())
 		defer group.Close()
+		var mu sync.Mutex
 		var calls [][]int
 		l := NewLanes(LaneOptions[int, int]{
 			Group: group, Silence: NewSilence(time.Second), Limit: time.Second, Room: 50, Size: func(int) int { return 1 },
 			Call: func(_ context.Context, _ view.NodeID, batch []int) ([]int, error) {
+				mu.Lock()
 				calls = append(calls, slices.Clone(batch))
+				mu.Unlock()
 				time.Sleep(10 * time.Millisecond)
 				out := slices.Clone(batch)
 				return out[:(len(out)+1)/2], nil // the rest is asked for again
@@ -34,7 +38,9 @@ func TestLanesCollect(t *testing.T) {
 				if err != nil || answer != i {
 					t.Errorf("request %d got %d, %v", i, answer, err)
 				}
+				mu.Lock()
 				got[i]++
+				mu.Unlock()
 			}) {
 				t.Fatal("no room")
 			}
@@ -43,7 +49,7 @@ func TestLanesCollect(t *testing.T) {
 		if n := l.Waiting(7); n != 18 {
 			t.Errorf("%d wait beside the two calls that are under way", n)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		for i := range 20 {
 			if got[i] != 1 {
 				t.Errorf("request %d was answered %d times", i, got[i])
@@ -75,9 +81,14 @@ func TestLanesAndSilence(t *testing.T) {
 				return nil, ctx.Err()
 			},
 		})
+		var mu sync.Mutex
 		errs := make(map[view.NodeID][]error)
 		send := func(to view.NodeID, s string) bool {
-			return l.Send(to, s, func(_ string, err error) { errs[to] = append(errs[to], err) })
+			return l.Send(to, s, func(_ string, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				errs[to] = append(errs[to], err)
+			})
 		}
 		for _, id := range []view.NodeID{1, 2} {
 			send(id, "x")
@@ -88,7 +99,7 @@ func TestLanesAndSilence(t *testing.T) {
 		if !send(2, "0123456789") || send(2, "z") {
 			t.Error("ten bytes of room are not ten bytes of room")
 		}
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		if quiet.Has(1) || !quiet.Has(2) {
 			t.Errorf("silent: 1 %v, 2 %v", quiet.Has(1), quiet.Has(2))
 		}
@@ -98,7 +109,7 @@ func TestLanesAndSilence(t *testing.T) {
 		if len(errs[2]) != 3 || !errors.Is(errs[2][2], context.DeadlineExceeded) {
 			t.Errorf("of the silent one: %v", errs[2])
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if quiet.Has(2) {
 			t.Error("silent for ever")
 		}

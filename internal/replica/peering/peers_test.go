@@ -12,6 +12,9 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
+// pass lets virtual time go on, and all that is due then.
+func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
 // callerFunc is a mesh.
 type callerFunc func(ctx context.Context, to view.NodeID, method string) ([]byte, error)
 
@@ -88,7 +91,7 @@ func TestCallEndsWithItsOwner(t *testing.T) {
 			_, err := p.Ask(context.Background(), 2, "put", nil, time.Now().Add(time.Hour), nil)
 			ended <- err
 		}()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		begun := time.Now()
 		group.Close()
 		if err := <-ended; err == nil || time.Since(begun) > mayOutliveClose {
@@ -119,17 +122,17 @@ func TestDeadlines(t *testing.T) {
 		if at, err := theirs.Read(c); err != nil || at != time.Hour+300*time.Millisecond {
 			t.Errorf("%v, %v", at, err)
 		}
-		time.Sleep(FreshClock / 2)
+		pass(FreshClock / 2)
 		if at, err := theirs.Read(next()); err != nil || at > time.Hour+FreshClock/2+300*time.Millisecond || asked != 1 {
 			t.Errorf("%v, %v, asked %d times", at, err, asked)
 		}
-		time.Sleep(FreshClock)
+		pass(FreshClock)
 		if next(); asked != 2 {
 			t.Errorf("a reading of %v ago is good enough", 3*FreshClock/2)
 		}
 		// Our clock has gone on while this machine slept, and who knows what theirs did.
 		p.Deadlines.own = func() time.Duration { return 10*time.Hour + time.Since(begun) }
-		time.Sleep(roughClock + 1)
+		pass(roughClock + 1)
 		if at, err := theirs.Read(next()); err != nil || at > time.Hour+time.Since(begun)+300*time.Millisecond {
 			t.Errorf("%v later than meant", at-time.Hour-time.Since(begun)-300*time.Millisecond)
 		}
