@@ -40,10 +40,11 @@ func (s *Store) serveAdmin() error {
 // named finds a bucket by its name. Of a name in conflict it takes one of the
 // definitions, the same on all nodes; operations then say so.
 func (s *Store) named(ctx context.Context, name string) (*Bucket, error) {
-	if !s.enter() {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
 		return nil, ErrClosed
 	}
-	defer s.leave()
+	defer leave()
 	read, err := s.get(ctx, s.buckets.system(), s.place(systemBucket, name), replicate.One)
 	if err != nil {
 		return nil, err

@@ -25,10 +25,11 @@ type Bucket struct {
 // other, a usable Bucket comes beside the error. Without a peer in reach the
 // bucket is defined here and now, and the others hear of it.
 func (s *Store) Bucket(ctx context.Context, name string, cfg BucketConfig) (*Bucket, error) {
-	if !s.enter() {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
 		return nil, ErrClosed
 	}
-	defer s.leave()
+	defer leave()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -123,10 +124,11 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *DeleteOptions) (R
 
 func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (Result, error) {
 	s := b.s
-	if !s.enter() {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
 		return Result{}, ErrClosed
 	}
-	defer s.leave()
+	defer leave()
 	if len(key) > b.cfg.MaxKey {
 		return Result{}, tooLarge("key", len(key), b.cfg.MaxKey)
 	}
@@ -200,10 +202,11 @@ func (b *Bucket) told(err error) error {
 // be sure of what was found, or that there is nothing, ErrDegraded is added.
 func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, error) {
 	s := b.s
-	if !s.enter() {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
 		return Item{}, ErrClosed
 	}
-	defer s.leave()
+	defer leave()
 	var level Level
 	if opts != nil {
 		level = opts.Level

@@ -2,17 +2,18 @@ package replica
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
+
+	"github.com/skeinmesh/skein/internal/lifecycle"
 )
 
-// gate counts the operations within, so that closing can wait for them, and
-// bounds those that wait.
+// gate counts the operations within, so that closing can wait for them, and what is
+// taken in, so that leaving can; and it bounds those that wait.
 type gate struct {
-	inside atomic.Int64
-	closed atomic.Bool
-	once   sync.Once
-	empty  chan struct{} // closed when closed and nobody is inside any more
+	ops *lifecycle.Gate // shut for good by closing
+	// taking is what others have sent and is not yet synced. It is shut once the store has
+	// handed over for good: then what it took in would go with it.
+	taking *lifecycle.Gate
 
 	clients budget // writes that this store coordinates
 	peers   budget // what others have this store merge: it must go on when clients are refused
@@ -20,34 +21,6 @@ type gate struct {
 
 // budget counts what waits and its bytes.
 type budget struct{ pending, bytes atomic.Int64 }
-
-// enter lets an operation in unless the store is closed. Each enter needs a
-// leave.
-func (s *Store) enter() bool {
-	s.gate.inside.Add(1)
-	if s.gate.closed.Load() {
-		s.leave()
-		return false
-	}
-	return true
-}
-
-// stay lets an operation that is within go on in another goroutine. Each stay
-// needs a leave.
-func (s *Store) stay() { s.gate.inside.Add(1) }
-
-func (s *Store) leave() {
-	if s.gate.inside.Add(-1) == 0 && s.gate.closed.Load() {
-		s.gate.once.Do(func() { close(s.gate.empty) })
-	}
-}
-
-// shut lets nobody in any more.
-func (s *Store) shut() {
-	s.gate.inside.Add(1)
-	s.gate.closed.Store(true)
-	s.leave()
-}
 
 // makeRoom takes room in a budget for a write of so many bytes; false: there is
 // none. Each makeRoom needs a release.

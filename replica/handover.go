@@ -284,7 +284,7 @@ func (s *Store) serveCover(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	if err := s.disk.Look(ctx, func(*storage.Tx) error { return nil }); err != nil {
 		return nil, s.diskError("vouch", err)
 	}
-	reply := wire.CoverReply{Refused: s.leaving.Load() || !replicate.MayVouch(m.Roster, lay.roster, home)}
+	reply := wire.CoverReply{Refused: s.gate.taking.IsShut() || !replicate.MayVouch(m.Roster, lay.roster, home)}
 	for i, k := range m.Marks {
 		rec, err := s.load(ctx, s.place(at.bucket, k.Key))
 		if err != nil {

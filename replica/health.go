@@ -112,10 +112,11 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		return Health{}, err
 	}
 	unread := err != nil
-	if !s.enter() {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
 		return Health{}, ErrClosed
 	}
-	defer s.leave()
+	defer leave()
 	h := Health{Status: st}
 	if s.disk == nil {
 		h.Problems = s.problems(&h, s.layout.Load())

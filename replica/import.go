@@ -175,7 +175,7 @@ func (im *imports) take(ctx context.Context, f *former) (err error) {
 			f.why, f.never = err.Error(), errors.Is(err, errNever)
 		}
 	}()
-	if im.s.leaving.Load() {
+	if im.s.gate.taking.IsShut() {
 		return errLeaving
 	}
 	ok, err := f.open(im.s.mesh.View())

@@ -131,7 +131,9 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, leaving := range []bool{false, true} {
-			gone.leaving.Store(leaving)
+			if leaving {
+				gone.gate.taking.Shut()
+			}
 			if err := s.transfer(ctx, nodes[1].id, 0, page); (err != nil) != leaving {
 				t.Errorf("leaving %v, a copy: %v", leaving, err)
 			}
@@ -140,9 +142,11 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 				t.Errorf("leaving %v, a write: %v", leaving, err)
 			}
 			time.Sleep(time.Second)
-			if n := gone.taking.Load(); n != 0 {
-				t.Errorf("%d requests are never done with", n)
-			}
+		}
+		select {
+		case <-gone.gate.taking.Empty():
+		default:
+			t.Error("some requests are never done with")
 		}
 		net.split(true, nodes[1].id)
 		time.Sleep(time.Second)
@@ -221,7 +225,8 @@ func TestLeaveWaitsForWhatItLetIn(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s := nodes[0].store
 		net.status(nodes[0].id, view.Leaving)
-		if !s.takeIn() {
+		tookIn, ok := s.gate.taking.Enter()
+		if !ok {
 			t.Fatal("not leaving yet")
 		}
 		done := make(chan error, 1)
@@ -231,7 +236,7 @@ func TestLeaveWaitsForWhatItLetIn(t *testing.T) {
 		case err := <-done:
 			t.Errorf("left, %v, while something was on its way to the disk", err)
 		default:
-			s.tookIn()
+			tookIn()
 			if err := <-done; err != nil {
 				t.Error(err)
 			}

@@ -7,41 +7,25 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/mesh/view"
 )
-
-// drainLook is how often a leaving store looks whether what it has let in is
-// done with.
-const drainLook = 10 * time.Millisecond
-
-// takeIn begins to take something in for others, unless the store has handed
-// over for good; then it would go with the store. Each takeIn that is granted
-// needs a tookIn, once what came is synced.
-func (s *Store) takeIn() bool {
-	s.taking.Add(1)
-	if s.leaving.Load() {
-		s.tookIn()
-		return false
-	}
-	return true
-}
-
-func (s *Store) tookIn() { s.taking.Add(-1) }
 
 // leaveMesh hands everything over before the node leaves for good. It tries
 // until ctx ends: what is only here would be lost. A store that is closed cannot hand
 // over any more, and keeps the node here.
 func (s *Store) leaveMesh(ctx context.Context) error {
-	if !s.enter() {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
 		return ErrClosed
 	}
-	defer s.leave()
+	defer leave()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Whatever it waits for, closing does not wait for that.
 	defer context.AfterFunc(s.group.Context(), cancel)()
-	s.leaving.Store(false)
+	s.gate.taking.Open()
 	for {
 		done, err := s.leavePass(ctx)
 		if done {
@@ -51,29 +35,35 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 		switch {
 		case err != nil:
 			s.log.Warn("this node cannot leave yet, it tries again", "error", err)
-		case s.leaving.Swap(true):
+		case s.gate.taking.IsShut():
 			return nil
 		default:
 			// From now on nothing more is taken in. What others sent before
 			// they knew, and what is under way, goes with one more pass.
+			s.gate.taking.Shut()
 			pause = 2 * s.cfg.AckTimeout
 		}
-		wait := time.NewTimer(pause)
-		for over := false; !over || s.leaving.Load() && s.taking.Load() > 0; {
-			if over {
-				wait.Reset(drainLook)
+		if !clock.Sleep(ctx, pause) || !s.takenIn(ctx) {
+			s.gate.taking.Open()
+			if s.group.Context().Err() != nil {
+				return ErrClosed
 			}
-			over = true
-			select {
-			case <-ctx.Done():
-				s.leaving.Store(false)
-				if s.group.Context().Err() != nil {
-					return ErrClosed
-				}
-				return errors.Join(err, ctx.Err())
-			case <-wait.C:
-			}
+			return errors.Join(err, ctx.Err())
 		}
+	}
+}
+
+// takenIn waits, once nothing more is taken in, until what was is done with. It tells
+// whether ctx goes on.
+func (s *Store) takenIn(ctx context.Context) bool {
+	if !s.gate.taking.IsShut() {
+		return true
+	}
+	select {
+	case <-s.gate.taking.Empty():
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -63,16 +63,17 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 		var out outcome
 		var err error
 		if to == s.id {
-			if !s.takeIn() {
+			tookIn, ok := s.gate.taking.Enter()
+			if !ok {
 				last = errLeaving
 				continue
 			}
 			if !s.intakes.begin(&q.pass, 0, q.size(), s.since()) {
-				s.tookIn()
+				tookIn()
 				return outcome{}, overload{retryAfter}
 			}
 			out, err = s.coordinate(ctx, q)
-			s.tookIn()
+			tookIn()
 			if errors.Is(err, ErrStorageFull) {
 				full = err // nothing was written: another home may have room
 				continue

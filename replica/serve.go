@@ -49,10 +49,11 @@ func (s *Store) serve() error {
 			if s.disk == nil {
 				return nil, errors.New("replica: this node stores nothing")
 			}
-			if !s.enter() {
+			leave, ok := s.gate.ops.Enter()
+			if !ok {
 				return nil, ErrClosed
 			}
-			defer s.leave()
+			defer leave()
 			lay := s.layout.Load()
 			if _, member := lay.inMesh[from]; !member && !(open && s.isNewClient(from)) {
 				return nil, errStranger // it must not get anything before it counts in a purge
@@ -99,16 +100,17 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	reply := func(code wire.Code, stale []int) []byte {
 		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall, Stale: stale})
 	}
-	if !s.takeIn() {
+	tookIn, ok := s.gate.taking.Enter()
+	if !ok {
 		return reply(wire.CodeNotStored, nil), nil
 	}
 	if !s.makeRoom(&s.gate.peers, len(req)) {
-		s.tookIn()
+		tookIn()
 		return reply(wire.CodeOverloaded, nil), nil
 	}
 	end := func(stale []int, err error) ([]byte, error) {
 		s.gate.peers.release(len(req))
-		s.tookIn()
+		tookIn()
 		switch {
 		case err == nil:
 			return reply(wire.CodeOK, stale), nil
@@ -120,7 +122,7 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	in, definitions, err := s.arrivals(from, m.Offers)
 	if err != nil {
 		s.gate.peers.release(len(req))
-		s.tookIn()
+		tookIn()
 		return nil, err
 	}
 	late, ok := ctx.(answerable)
@@ -130,10 +132,10 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	}
 	// The acknowledgements of one sync leave together, as the writes do.
 	answer := late.Later()
-	s.stay()
+	leave := s.gate.ops.Stay()
 	done := func(stale []int, err error) {
 		answer(end(stale, err))
-		s.leave()
+		leave()
 	}
 	err = storage.ErrBusy
 	if !definitions {
@@ -224,25 +226,26 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 	if m.Informed {
 		q.write.Seen = &reconcile.Seen{Ctx: m.Ctx, HLC: m.HLC}
 	}
+	var tookIn func()
 	if q.by, err = s.peering.Deadlines.Read(m.By); err == nil {
-		err = s.mayCoordinate(q, len(req))
+		tookIn, err = s.mayCoordinate(q, len(req))
 	}
 	if err != nil {
 		return s.putReply(outcome{}, err)
 	}
 	late, ok := ctx.(answerable)
 	if !ok {
-		defer s.tookIn()
+		defer tookIn()
 		defer s.gate.clients.release(len(req))
 		return s.putReply(s.coordinate(ctx, q))
 	}
 	answer := late.Later()
-	s.stay()
+	leave := s.gate.ops.Stay()
 	s.coordinateLater(q, func(out outcome, err error) {
 		s.gate.clients.release(len(req))
-		s.tookIn()
+		tookIn()
 		answer(s.putReply(out, err))
-		s.leave()
+		leave()
 	})
 	return nil, nil
 }
@@ -274,29 +277,31 @@ var errLeaving = errors.New("replica: leaving")
 
 // mayCoordinate admits a write that this store is to coordinate for another
 // node, or says why not. It never hands the write on: that is for the node that
-// asked to decide. What was admitted is to be released, and is taken in.
-func (s *Store) mayCoordinate(q *request, size int) error {
+// asked to decide. What was admitted is to be released, and is taken in until tookIn is
+// called.
+func (s *Store) mayCoordinate(q *request, size int) (tookIn func(), err error) {
 	switch {
 	case q.bucket == nil:
-		return errUnknownBucket
+		return nil, errUnknownBucket
 	}
 	if q.bucket.system {
 		if err := s.buckets.admit(&q.write); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	tookIn, ok := s.gate.taking.Enter()
 	switch {
-	case !s.takeIn():
-		return errLeaving
+	case !ok:
+		return nil, errLeaving
 	case !s.makeRoom(&s.gate.clients, size):
-		s.tookIn()
-		return overload{retryAfter}
+		tookIn()
+		return nil, overload{retryAfter}
 	case !s.intakes.begin(&q.pass, 0, q.size(), s.since()):
 		s.gate.clients.release(size)
-		s.tookIn()
-		return overload{retryAfter}
+		tookIn()
+		return nil, overload{retryAfter}
 	}
-	return nil
+	return tookIn, nil
 }
 
 const retryAfter = 50 * time.Millisecond

@@ -54,10 +54,11 @@ type Status struct {
 // Status tells how the store is doing. The error is ErrClosed, ErrStorage or
 // that of ctx.
 func (s *Store) Status(ctx context.Context) (Status, error) {
-	if !s.enter() {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
 		return Status{}, ErrClosed
 	}
-	defer s.leave()
+	defer leave()
 	st := Status{
 		Delivered: s.stats.delivered.Load(), Repaired: s.stats.repaired.Load(),
 		Compared: s.stats.compared.Load(), Moved: s.stats.moved.Load(),
@@ -141,10 +142,11 @@ func (b *Bucket) Homes(key string) []view.NodeID {
 // the bucket's records in it. Homes whose digests are equal hold the same.
 func (b *Bucket) Digests(ctx context.Context) (map[int][16]byte, error) {
 	s := b.s
-	if !s.enter() {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
 		return nil, ErrClosed
 	}
-	defer s.leave()
+	defer leave()
 	digests := make(map[int][16]byte)
 	if s.disk == nil {
 		return digests, nil

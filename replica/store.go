@@ -55,8 +55,6 @@ type Store struct {
 	// so that an older layout never has the last word.
 	following   sync.Mutex
 	losses      atomic.Uint64 // parts of the disk that were given up; grows while following is held
-	leaving     atomic.Bool   // everything is being handed over for good
-	taking      atomic.Int64  // what others have sent and is not yet synced; see takeIn
 	buckets     *buckets
 	digests     *digests
 	inventories inventories
@@ -108,7 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
 	s := &Store{cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), id: cfg.Mesh.ID(), shards: cfg.Mesh.Shards(), started: time.Now()}
 	s.seal = cfg.Mesh.Subkey("replica: contexts")
-	s.gate.empty = make(chan struct{})
+	s.gate.ops, s.gate.taking = lifecycle.NewGate(), lifecycle.NewGate()
 	s.dir = filepath.Join(cfg.Mesh.Dir(), "store")
 	v := s.mesh.View()
 	lay, err := makeLayout(nil, v, s.shards, 0)
@@ -363,7 +361,7 @@ func (s *Store) follow(b *bucket) {
 // have nobody who could take them back from a committer that is held up: it has
 // to let go of them.
 func (s *Store) halt() {
-	s.shut()
+	s.gate.ops.Shut()
 	s.group.Cancel()
 	if s.disk != nil {
 		s.disk.Refuse()
@@ -377,7 +375,7 @@ func (s *Store) halt() {
 func (s *Store) Close() error {
 	s.close.Do(func() {
 		s.halt()
-		<-s.gate.empty
+		<-s.gate.ops.Empty()
 		s.group.Close()
 		if s.disk != nil {
 			s.err = s.disk.Close()

@@ -174,11 +174,12 @@ type mending struct {
 // mend gives up what of a file does not read.
 func (s *Store) mend(ctx context.Context, path string, lost OnLost) error {
 	for n := 0; ; n++ {
-		if err := s.enter(); err != nil {
+		leave, err := s.enter()
+		if err != nil {
 			return err
 		}
 		part, err := s.spoiledPart(path)
-		s.leave()
+		leave()
 		switch {
 		case err != nil:
 			return err

@@ -44,7 +44,7 @@ func Open(o Options) (*Store, error) {
 		mends:   make(chan *mending),
 		damage:  damage{kick: notify.NewBell()},
 		idle:    make(chan struct{}),
-		drained: make(chan struct{}),
+		readers: lifecycle.NewGate(),
 		refused: make(chan struct{}),
 		cache:   newRecordCache(o.CacheBytes - o.blockBytes()),
 	}
@@ -306,23 +306,18 @@ func (s *Store) Refuse() { s.refuse.Do(func() { close(s.refused) }) }
 // store. Updates still queued get ErrClosed. It returns why the store failed,
 // if it did; what was acknowledged is safe in any case.
 func (s *Store) Close() error {
-	s.mu.Lock()
 	if s.closed.Swap(true) {
-		s.mu.Unlock()
 		<-s.idle
 		return nil
 	}
-	if s.readers == 0 {
-		close(s.drained)
-	}
-	s.mu.Unlock()
+	drained := s.readers.Shut()
 	s.Refuse()
 	close(s.guard.closing)
 	s.tasks.Close()
 	if !s.opts.ReadOnly {
 		s.mark()
 	}
-	<-s.drained
+	<-drained
 	err := s.guard.failure()
 	if s.wedged.Load() {
 		return err

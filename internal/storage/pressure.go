@@ -149,10 +149,11 @@ func (s *Store) Stats() Stats {
 	}
 	st.CacheBytes, st.CacheHits, st.CacheMiss = s.cache.usage()
 	st.GivenUp, st.Lost, st.Damaged = s.damage.usage()
-	if s.enter() != nil {
+	leave, err := s.enter()
+	if err != nil {
 		return st
 	}
-	defer s.leave()
+	defer leave()
 	st.DiskBytes = s.db.Metrics().DiskSpaceUsage()
 	st.Full = s.full() != nil
 	return st

@@ -21,11 +21,12 @@ func (s *Store) get(ctx context.Context, key []byte) ([]byte, error) {
 	if ok {
 		return value, nil
 	}
-	if err := s.enter(); err != nil {
+	leave, err := s.enter()
+	if err != nil {
 		return nil, err
 	}
-	value, err := s.load(key)
-	s.leave()
+	value, err = s.load(key)
+	leave()
 	// What was read is synced unless a group in flight writes the key: the
 	// group is registered before it is applied, and stays until synced.
 	if g := s.inflight.Load(); g != nil {
@@ -120,10 +121,11 @@ func (s *Store) corrupt(key []byte, err error) {
 }
 
 func (s *Store) scan(ctx context.Context, lower, upper []byte, fn func(key, value []byte) error) error {
-	if err := s.enter(); err != nil {
+	leave, err := s.enter()
+	if err != nil {
 		return err
 	}
-	defer s.leave()
+	defer leave()
 	s.mended.RLock()
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	s.mended.RUnlock()
@@ -177,22 +179,15 @@ func (s *Store) usable() error {
 	return s.guard.failure()
 }
 
-// enter keeps Pebble from being closed until leave.
-func (s *Store) enter() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// enter keeps Pebble from being closed until leave is called.
+func (s *Store) enter() (leave func(), err error) {
+	leave, ok := s.readers.Enter()
+	if !ok {
+		return nil, ErrClosed
+	}
 	if err := s.usable(); err != nil {
-		return err
+		leave()
+		return nil, err
 	}
-	s.readers++
-	return nil
-}
-
-func (s *Store) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.readers--
-	if s.readers == 0 && s.closed.Load() {
-		close(s.drained)
-	}
+	return leave, nil
 }

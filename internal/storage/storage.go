@@ -175,10 +175,8 @@ type Store struct {
 	refuse  sync.Once
 	refused chan struct{} // closed when updates are not taken any more
 	closed  atomic.Bool
-	wedged  atomic.Bool // Pebble panicked with its locks held
-	mu      sync.Mutex
-	readers int           // reading from db now
-	drained chan struct{} // closed when closed and no reader is left
+	wedged  atomic.Bool     // Pebble panicked with its locks held
+	readers *lifecycle.Gate // reading from db now
 
 	stats  counters
 	damage damage
