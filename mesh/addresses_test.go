@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -50,6 +51,95 @@ func TestAddressesDealtAnew(t *testing.T) {
 			t.Error("the mesh fell apart")
 		}
 		w.intact(5)
+	})
+}
+
+// All addresses are dealt anew while a node is down, its own too, and it has no valid
+// seed: it finds the others where they were once, as it has that on disk.
+func TestAddressesDealtAnewWhileANodeIsDown(t *testing.T) {
+	t.Parallel()
+	bubble(t, 4, func(t *testing.T, w *world) {
+		w.form(20 * time.Second)
+		down, others := w.boxes[3], w.boxes[:3]
+		deal := func(net byte) {
+			for i, b := range others {
+				b.kill()
+				b.move(netip.AddrFrom4([4]byte{10, net, 0, byte(i + 1)}))
+				b.cfg.Seeds = []string{netip.AddrPortFrom(down.addr, testPort).String()}
+				b.start()
+			}
+		}
+		deal(1)
+		w.eventually(time.Minute, "they are met at other addresses", func() bool { return w.whole() && w.agreed() })
+		deal(2)
+		w.eventually(time.Minute, "and at others again", func() bool { return w.whole() && w.agreed() })
+		down.kill()
+		time.Sleep(time.Minute)
+		deal(1)
+		down.move(netip.MustParseAddr("10.9.9.9"))
+		down.cfg.Seeds = nil
+		down.start()
+		t.Logf("whole after %v", w.eventually(time.Minute, "it finds the others where they were before", w.whole))
+	})
+}
+
+// What is known of others is on disk a minute later, whether the roster says it or not.
+func TestPlacesAreOnDiskSoon(t *testing.T) {
+	t.Parallel()
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.form(20 * time.Second)
+		a, other := w.boxes[0], w.boxes[1].node.ID()
+		time.Sleep(2 * placesPause)
+		boot, at := a.node.dir.id.Boot, netip.MustParseAddrPort("10.7.7.7:7800")
+		a.node.places.suggest(other, at)
+		time.Sleep(placesPause + time.Second)
+		a.kill()
+		if n := a.start(); !slices.Contains(n.places.elsewhere(other), at) || n.dir.id.Boot != boot+1 {
+			t.Errorf("after a restart it may be at %v, not %v", n.places.elsewhere(other), at)
+		}
+	})
+}
+
+// A member that is out of contact is dialled as soon as the roster has another address
+// of it.
+func TestMemberThatMovedIsDialledAtOnce(t *testing.T) {
+	t.Parallel()
+	bubble(t, 3, func(t *testing.T, w *world) {
+		w.form(20 * time.Second)
+		a, lost := w.boxes[0].node, w.boxes[2].node.ID()
+		w.boxes[2].kill()
+		time.Sleep(5 * time.Minute)
+		for i := range 10 {
+			at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 8, 8, byte(i + 1)}), testPort)
+			l, err := w.net.Host(at.Addr()).Listen(t.Context(), "tcp", at.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			dialled := make(chan struct{})
+			go func() {
+				defer close(dialled)
+				if c, err := l.Accept(); err == nil {
+					c.Close()
+				}
+			}()
+			said, _ := a.book.get().Get(lost)
+			said.Addr, said.HLC = at, said.HLC+1
+			r, _, err := roster.Roster{}.With(said)
+			if err == nil {
+				err = a.book.merge(t.Context(), r)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-dialled:
+			case <-time.After(100 * time.Millisecond):
+				t.Errorf("address %d: not dialled", i)
+			}
+			l.Close()
+			<-dialled
+			time.Sleep(10 * time.Second)
+		}
 	})
 }
 

@@ -67,7 +67,7 @@ func TestStartsOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk.fill()
-	if err := errors.Join(d.writeRoster(d.roster), d.writeRoster(d.roster), d.close()); err != nil {
+	if err := errors.Join(d.writeRoster(d.roster, nil), d.writeRoster(d.roster, nil), d.close()); err != nil {
 		t.Error(err)
 	}
 }

@@ -43,6 +43,7 @@ type directory struct {
 	ballast *ballast
 	id      wire.Identity
 	roster  roster.Roster // as the last run left it
+	places  []wire.Places // the same
 }
 
 // found is what lies in a directory before anything is changed.
@@ -52,6 +53,7 @@ type found struct {
 	owner      wire.Owner
 	ownerErr   error // the same
 	roster     roster.Roster
+	places     []wire.Places
 	rosterMesh view.MeshID
 	rosterErr  error // the same
 	store      bool  // there is a store directory
@@ -87,7 +89,7 @@ func openDir(fsys vfs.FS, path string, mesh view.MeshID, storing bool, log *slog
 	}
 	keepRoster := f.rosterErr == nil && f.rosterMesh == mesh
 	if keepRoster {
-		d.roster = f.roster
+		d.roster, d.places = f.roster, f.places
 		if f.idErr == nil && f.id.End == wire.EndRolled {
 			// Another node runs under the old id, or did later than this directory
 			// says: what was claimed of it here is not to be spread.
@@ -154,7 +156,7 @@ func (d *directory) look() (*found, error) {
 	if f.rosterErr, err = d.read(rosterName, func(b []byte) error {
 		rf, err := wire.DecodeRosterFile(b)
 		if err == nil {
-			f.rosterMesh = rf.Mesh
+			f.rosterMesh, f.places = rf.Mesh, rf.Places
 			f.roster, err = roster.Decode(rf.Roster)
 		}
 		return err
@@ -320,8 +322,8 @@ func (d *directory) writeIdentity() error {
 	return d.write(identityName, wire.AppendIdentity(nil, d.id))
 }
 
-func (d *directory) writeRoster(r roster.Roster) error {
-	return d.write(rosterName, wire.AppendRosterFile(nil, wire.RosterFile{Mesh: d.id.Mesh, Roster: roster.Encode(r)}))
+func (d *directory) writeRoster(r roster.Roster, places []wire.Places) error {
+	return d.write(rosterName, wire.AppendRosterFile(nil, wire.RosterFile{Mesh: d.id.Mesh, Roster: roster.Encode(r), Places: places}))
 }
 
 func (d *directory) write(name string, content []byte) error {

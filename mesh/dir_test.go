@@ -66,7 +66,7 @@ func withRoster(t *testing.T, fsys vfs.FS, entries ...roster.Entry) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(d.writeRoster(r), d.close()); err != nil {
+	if err := errors.Join(d.writeRoster(r, nil), d.close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -287,7 +287,7 @@ func TestNodeThatBeginsToStore(t *testing.T) {
 	fsys := vfs.NewMem()
 	plain, err := openTestDir(fsys, false)
 	must(t, err)
-	must(t, plain.writeRoster(roster.Roster{}))
+	must(t, plain.writeRoster(roster.Roster{}, nil))
 	must(t, plain.close())
 	d, err := openTestDir(fsys, true)
 	must(t, err)
@@ -314,7 +314,7 @@ func TestNewerFormatIsLeftAlone(t *testing.T) {
 			must(t, file.Write(fsys, "/data/store/OWNER", b))
 		},
 		"roster": func(t *testing.T, fsys vfs.FS) {
-			b := wire.AppendRosterFile(nil, wire.RosterFile{Mesh: dirMesh})
+			b := wire.AppendRosterFile(nil, wire.RosterFile{Mesh: dirMesh, Places: []wire.Places{{ID: 2, Addrs: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:1")}}}})
 			b[0]++
 			must(t, file.Write(fsys, "/data/roster", b))
 		},

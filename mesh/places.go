@@ -1,10 +1,16 @@
 package mesh
 
 import (
+	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -16,10 +22,19 @@ const maxPlaces = 4
 // to and fro, that has two ways into the network, or that makes another address
 // known than it has, is looked for there when it does not answer where the
 // roster says.
+//
+// They are kept on disk with the roster: what was learnt of others before a power cut
+// is all that a node has to find them by when their addresses were dealt anew meanwhile.
 type places struct {
-	mu sync.Mutex
-	by map[view.NodeID]*place
+	mu      sync.Mutex
+	by      map[view.NodeID]*place
+	changes uint64 // so many, of what is kept on disk
+	kept    uint64 // of them are on disk
 }
+
+// placesPause is the least time between two writes of the roster for the sake of
+// places alone.
+const placesPause = time.Minute
 
 type place struct {
 	listed netip.AddrPort   // what the roster says
@@ -38,25 +53,28 @@ func (s *places) placeLocked(id view.NodeID) *place {
 	return p
 }
 
-// list notes what the roster says of a member; a later word there counts for
-// more than where it was found before.
-func (s *places) list(id view.NodeID, addr netip.AddrPort) {
+// list notes what the roster says of a member, and tells whether that is another
+// address than before; a later word there counts for more than where it was found
+// before.
+func (s *places) list(id view.NodeID, addr netip.AddrPort) (moved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.placeLocked(id)
 	if p.listed == addr {
-		return
+		return false
 	}
-	p.remember(p.proved)
-	p.remember(p.listed)
+	moved = p.listed.IsValid()
+	s.rememberLocked(p, p.proved)
+	s.rememberLocked(p, p.listed)
 	p.listed, p.proved = addr, netip.AddrPort{}
+	return moved
 }
 
 // suggest notes where a member may be.
 func (s *places) suggest(id view.NodeID, addr netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.placeLocked(id).remember(addr)
+	s.rememberLocked(s.placeLocked(id), addr)
 }
 
 // prove notes where a member answered.
@@ -64,12 +82,12 @@ func (s *places) prove(id view.NodeID, addr netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.placeLocked(id)
-	if p.remember(p.proved); addr == p.listed {
+	if s.rememberLocked(p, p.proved); addr == p.listed {
 		p.proved = netip.AddrPort{}
 		return
 	}
 	p.proved = addr
-	p.remember(addr)
+	s.rememberLocked(p, addr)
 }
 
 // forget forgets a member that is gone.
@@ -79,13 +97,76 @@ func (s *places) forget(id view.NodeID) {
 	delete(s.by, id)
 }
 
-func (p *place) remember(addr netip.AddrPort) {
+// rememberLocked puts an address first. Only a new one is worth a write.
+func (s *places) rememberLocked(p *place, addr netip.AddrPort) {
 	if a := addr.Addr(); !addr.IsValid() || addr.Port() == 0 || a.IsUnspecified() || a.IsMulticast() {
 		return
 	}
-	p.others = slices.DeleteFunc(p.others, func(o netip.AddrPort) bool { return o == addr })
+	if i := slices.Index(p.others, addr); i >= 0 {
+		p.others = slices.Delete(p.others, i, i+1)
+	} else {
+		s.changes++
+	}
 	p.others = slices.Insert(p.others, 0, addr)
 	p.others = p.others[:min(len(p.others), maxPlaces)]
+}
+
+// load takes in what was kept of members that belong to the mesh still.
+func (s *places) load(kept []wire.Places, r roster.Roster) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range kept {
+		if e, ok := r.Get(m.ID); !ok || e.Status.Gone() {
+			continue
+		}
+		for _, addr := range slices.Backward(m.Addrs) {
+			s.rememberLocked(s.placeLocked(m.ID), addr)
+		}
+	}
+	s.kept = s.changes
+}
+
+// fresh tells whether there is something that is not on disk.
+func (s *places) fresh() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes != s.kept
+}
+
+// write has all of them written, in order of their ids.
+func (s *places) write(write func([]wire.Places) error) error {
+	s.mu.Lock()
+	changes := s.changes
+	var all []wire.Places
+	for _, id := range slices.Sorted(maps.Keys(s.by)) {
+		if others := s.by[id].others; len(others) > 0 {
+			all = append(all, wire.Places{ID: id, Addrs: slices.Clone(others)})
+		}
+	}
+	s.mu.Unlock()
+	if err := write(all); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = changes
+	return nil
+}
+
+// writeRoster writes the roster, and where else its members were.
+func (n *Node) writeRoster(r roster.Roster) error {
+	return n.places.write(func(all []wire.Places) error { return n.dir.writeRoster(r, all) })
+}
+
+// keepPlaces has the places written that no change of the roster takes along.
+func (n *Node) keepPlaces(ctx context.Context) {
+	for clock.Sleep(ctx, placesPause) {
+		if n.places.fresh() {
+			if err := n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) { return r, nil }); err != nil {
+				n.log.Debug("where else members were is not written", "error", err)
+			}
+		}
+	}
 }
 
 // find returns where to reach a member, given what the roster says.

@@ -29,6 +29,7 @@ type book struct {
 	log     *slog.Logger
 	changes chan change
 	closed  chan struct{} // run has returned
+	fresh   func() bool   // there is more to write than the roster says; may be nil
 	excess  func()        // called when others say of more nodes than are taken in that they are gone; may be nil
 	current atomic.Pointer[snapshot]
 	watch   *notify.Value[*snapshot]
@@ -192,6 +193,9 @@ func (b *book) adopt(next roster.Roster) error {
 	next = next.Reduce()
 	s := newSnapshot(next)
 	if s.sum == b.get().sum {
+		if b.fresh != nil && b.fresh() {
+			return b.write(next)
+		}
 		return nil
 	}
 	if err := b.write(next); err != nil {

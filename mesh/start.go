@@ -141,7 +141,9 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	n.leave.turn = make(chan struct{}, 1)
 	n.calls.by = map[string]handler{methodView: n.answerView, methodEvict: n.answerEvict}
 	n.calls.prompt, n.calls.idempotent = map[string]bool{}, map[string]bool{}
-	n.book = newBook(dir.roster, dir.writeRoster, n.alive, n.log)
+	n.places.load(dir.places, dir.roster)
+	n.book = newBook(dir.roster, n.writeRoster, n.alive, n.log)
+	n.book.fresh = n.places.fresh
 	n.book.excess = n.toldOfTooMany
 	n.exchanger = n.newExchanger()
 	if err := n.open(ctx, keys); err != nil {
@@ -198,6 +200,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 	n.work.Go(n.keepReached)
 	n.work.Go(n.keepWhole)
 	n.work.Go(n.keepName)
+	n.work.Go(n.keepPlaces)
 	return nil
 }
 

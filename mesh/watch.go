@@ -161,8 +161,8 @@ func (w *watcher) take(s *snapshot) {
 		gone := e.Status.Gone()
 		if gone {
 			w.n.places.forget(e.ID)
-		} else {
-			w.n.places.list(e.ID, e.Addr)
+		} else if w.n.places.list(e.ID, e.Addr) {
+			w.step(detect.Event{Kind: detect.Moved, ID: e.ID})
 		}
 		if told, ok := w.listed[e.ID]; ok && told == gone {
 			continue

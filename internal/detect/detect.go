@@ -18,6 +18,8 @@
 //     is taken as alive on gossip's word, and is probed to make sure.
 //   - Gossip says alive but direct attempts fail: a one-way link, or a bridge
 //     between two cuts. The member stays Suspect and is listed by Unreachable.
+//   - One that is out of contact and has another address now is tried there at
+//     once: by all whom gossip tells that it lives, else by a few.
 //   - Departed is final.
 //   - Every member that is neither in contact nor gone is redialled for ever.
 //   - Failed is one node's verdict. Before data or services move, others are
@@ -55,6 +57,8 @@ const (
 	// ProbeFailed: the probe that was asked for got no answer. Failed redials
 	// are not reported; they prove nothing that probes do not.
 	ProbeFailed
+	// Moved: the roster names another address of the member than before.
+	Moved
 )
 
 // Event is one input.

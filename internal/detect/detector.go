@@ -174,6 +174,8 @@ func (d *Detector) take(ev Event) {
 		d.heard(m)
 	case ProbeFailed:
 		d.missed(m)
+	case Moved:
+		d.moved(m)
 	}
 	d.plan(m)
 	if cut := m.unreachable(&d.par); cut != m.cut {

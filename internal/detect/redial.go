@@ -45,6 +45,21 @@ func (d *Detector) round() {
 	d.redial(strange, pace, d.par.RedialHeal*time.Duration(max(len(strange), 1)))
 }
 
+// movedDials is how many nodes of a component dial a member that has moved: all hear
+// of it at about the same time.
+const movedDials = 3
+
+// moved tries a member that is out of contact at its new address.
+func (d *Detector) moved(m *member) {
+	switch {
+	case !m.listed || m.state == view.Alive:
+	case m.gossip == up && m.state != view.Failed:
+		d.want(m, d.pause(m, d.par.ProbeTimeout/4), true, BySilence)
+	case d.rng.IntN(d.Size()) < movedDials && d.redials.allow(d.now):
+		d.out = append(d.out, Effect{Action: Redial, ID: m.id})
+	}
+}
+
 // outOfContact lists the members to redial: those we have lost or never met,
 // and those that answer us but that gossip does not know.
 func (d *Detector) outOfContact() (lost, strange []*member) {

@@ -155,3 +155,59 @@ func TestQuietMeshIsLeftAlone(t *testing.T) {
 		t.Fatalf("%d probes and %d changes in a quiet hour", got, len(w.changes))
 	}
 }
+
+// A member out of contact is dialled at once where the roster says that it has moved, by
+// a few of those who hear of it.
+func TestMovedMemberIsDialledAtOnce(t *testing.T) {
+	for what, c := range map[string]struct {
+		events         []Event
+		size           int
+		fewest, utmost int // redials of 100
+	}{
+		"one that is lost":           {nil, 2, 100, 100},
+		"one that is lost of many":   {nil, 100, 1, 10},
+		"one in contact":             {[]Event{{ProbeOK, 2}, {GossipAlive, 2}}, 2, 0, 0},
+		"one in contact, not joined": {[]Event{{ProbeOK, 2}}, 2, 0, 0},
+		"one that left":              {[]Event{{Gone, 2}}, 2, 0, 0},
+	} {
+		redials := 0
+		for seed := range uint64(100) {
+			d := New(1, LAN(), rng(seed))
+			d.Step(0, Event{Joined, 2})
+			for id := view.NodeID(3); id < view.NodeID(c.size+2); id++ {
+				d.Step(0, Event{Joined, id})
+				d.Step(0, Event{ProbeOK, id})
+			}
+			d.Step(time.Minute, Event{}) // a round, so that none is due
+			for _, ev := range c.events {
+				d.Step(time.Minute, ev)
+			}
+			if slices.Contains(d.Step(time.Minute, Event{Moved, 2}), Effect{Action: Redial, ID: 2}) {
+				redials++
+			}
+		}
+		if redials < c.fewest || redials > c.utmost {
+			t.Errorf("%s: dialled by %d of 100", what, redials)
+		}
+	}
+}
+
+// One that lives, as gossip says, and did not answer where it was is probed.
+func TestMovedMemberIsProbedAtOnce(t *testing.T) {
+	d, now := New(1, LAN(), rng(1)), time.Duration(0)
+	probe := Effect{Action: Probe, ID: 2}
+	d.Step(now, Event{Joined, 2})
+	d.Step(now, Event{GossipAlive, 2})
+	for failed := 0; failed < 10; now += 10 * time.Millisecond {
+		if slices.Contains(d.Step(now, Event{}), probe) {
+			d.Step(now, Event{ProbeFailed, 2})
+			failed++
+		}
+	}
+	if now += time.Second; slices.Contains(d.Step(now, Event{}), probe) {
+		t.Fatal("a probe was due")
+	}
+	if !slices.Contains(d.Step(now, Event{Moved, 2}), probe) {
+		t.Error("not probed at once where it is now")
+	}
+}

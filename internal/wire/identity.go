@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"net/netip"
+	"slices"
+
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -8,7 +11,13 @@ const (
 	identityVersion   = 1
 	ownerVersion      = 1
 	rosterFileVersion = 1
+	// rosterFilePlaces is the version of a roster file with places. One without is
+	// written as ever.
+	rosterFilePlaces = 2
 )
+
+// MaxPlaces is how many addresses of one member a decoder accepts.
+const MaxPlaces = 16
 
 // End says why an identity may never be used again.
 type End uint8
@@ -113,16 +122,32 @@ func DecodeOwner(data []byte) (Owner, error) {
 type RosterFile struct {
 	Mesh   view.MeshID // whose roster it is
 	Roster []byte      // see AppendRoster
+	Places []Places
+}
+
+// Places are where else a member may be than the roster says, the likeliest first.
+type Places struct {
+	ID    view.NodeID
+	Addrs []netip.AddrPort // at least one
 }
 
 // AppendRosterFile appends the encoding of f.
 //
-//	version=1, mesh id (16 bytes), roster
+//	version=1, or 2 if there are places
+//	mesh id (16 bytes), roster
+//	places  with version 2: array of arrays: id, array of addresses (6 or 18 bytes)
 func AppendRosterFile(dst []byte, f RosterFile) []byte {
 	return pack(dst, func(p *packer) {
-		p.uint(rosterFileVersion)
+		if len(f.Places) == 0 {
+			p.uint(rosterFileVersion)
+		} else {
+			p.uint(rosterFilePlaces)
+		}
 		p.bytes(f.Mesh[:])
 		p.bytes(f.Roster)
+		if len(f.Places) > 0 {
+			p.places(f.Places)
+		}
 	})
 }
 
@@ -130,14 +155,52 @@ func AppendRosterFile(dst []byte, f RosterFile) []byte {
 func DecodeRosterFile(data []byte) (RosterFile, error) {
 	var f RosterFile
 	err := unpack(data, "roster file", func(u *unpacker) {
-		u.version(rosterFileVersion)
+		v := u.version(rosterFilePlaces)
 		u.fixed(f.Mesh[:])
 		f.Roster = u.bytes(len(data))
+		if v == rosterFilePlaces {
+			if f.Places = u.places(); len(f.Places) == 0 {
+				u.fail("no places")
+			}
+		}
 	})
 	if err != nil {
 		return RosterFile{}, err
 	}
 	return f, nil
+}
+
+func (p *packer) places(places []Places) {
+	p.array(len(places))
+	for _, m := range places {
+		p.array(2)
+		p.id(uint64(m.ID))
+		p.array(len(m.Addrs))
+		for _, a := range m.Addrs {
+			p.addr(a)
+		}
+	}
+}
+
+func (u *unpacker) places() []Places {
+	var places []Places
+	for range u.array(MaxMembers) {
+		if n := u.array(2); u.err == nil && n != 2 {
+			u.fail("places of %d fields", n)
+		}
+		m := Places{ID: u.nodeID()}
+		for range u.array(MaxPlaces) {
+			m.Addrs = append(m.Addrs, u.addr())
+		}
+		if u.err == nil && (len(m.Addrs) == 0 || slices.Contains(m.Addrs, netip.AddrPort{})) {
+			u.fail("no address of node %v", m.ID)
+		}
+		if u.err != nil {
+			return nil
+		}
+		places = append(places, m)
+	}
+	return places
 }
 
 // nodeID reads the id of a node, which is never zero.

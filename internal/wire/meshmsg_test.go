@@ -51,7 +51,7 @@ func meshFormats() []meshFormat {
 	return []meshFormat{
 		format("identity", id, appended(AppendIdentity), DecodeIdentity),
 		format("owner", Owner{Node: 77, Initialised: true}, appended(AppendOwner), DecodeOwner),
-		format("roster-file", RosterFile{Mesh: view.MeshID{4}, Roster: []byte("roster")}, appended(AppendRosterFile), DecodeRosterFile),
+		format("roster-file.v2", someRosterFile(), appended(AppendRosterFile), DecodeRosterFile),
 		format("hello", Hello{Self: someRoster()[0], Met: true, Up: 1 << 40}, encodeHello, DecodeHello),
 		format("hello-client", Hello{Self: Member{ID: 3}, Client: true}, encodeHello, DecodeHello),
 		format("roster-query", RosterSums{Digest: 1 << 62}, appended(AppendRosterQuery), DecodeRosterQuery),
@@ -62,6 +62,29 @@ func meshFormats() []meshFormat {
 		format("reach-query", ReachQuery{IDs: []view.NodeID{3, 1 << 63}}, appended(AppendReachQuery), DecodeReachQuery),
 		format("reach-reply", ReachReply{Reach: []Reach{Reached, ReachUnknown, NotReached}}, appended(AppendReachReply), DecodeReachReply),
 		format("view", v, appended(AppendView), DecodeView),
+	}
+}
+
+func someRosterFile() RosterFile {
+	return RosterFile{Mesh: view.MeshID{4}, Roster: []byte("roster"), Places: []Places{
+		{ID: 3, Addrs: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.3:7800"), netip.MustParseAddrPort("[fd00::3]:7800")}},
+		{ID: 1 << 63, Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1")}},
+	}}
+}
+
+// A roster file without places is that of version 1, which stays readable.
+func TestRosterFileOfVersion1(t *testing.T) {
+	want := someRosterFile()
+	want.Places = nil
+	data, err := os.ReadFile(filepath.Join("testdata", "mesh", "roster-file.v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := DecodeRosterFile(data); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("it reads as %+v, %v", got, err)
+	}
+	if got := AppendRosterFile(nil, want); !bytes.Equal(got, data) {
+		t.Errorf("one without places is written as %x, not %x", got, data)
 	}
 }
 
@@ -98,7 +121,10 @@ func TestMeshFormatsGolden(t *testing.T) { goldenFormats(t, "mesh", meshFormats(
 func goldenFormats(t *testing.T, dir string, formats []meshFormat) {
 	t.Helper()
 	for _, f := range formats {
-		path := filepath.Join("testdata", dir, f.name+".v1")
+		path := filepath.Join("testdata", dir, f.name)
+		if filepath.Ext(path) == "" {
+			path += ".v1"
+		}
 		data := f.encode(f.sample)
 		if _, err := os.Stat(path); *updateMesh && errors.Is(err, os.ErrNotExist) {
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -146,6 +172,16 @@ func TestMeshDecodersRefuse(t *testing.T) {
 	add("more members than may be asked about", err)
 	_, err = DecodeReachReply(AppendReachReply(nil, ReachReply{Reach: []Reach{Reached + 1}}))
 	add("an unknown word", err)
+	file := someRosterFile()
+	file.Places[1].Addrs = nil
+	_, err = DecodeRosterFile(AppendRosterFile(nil, file))
+	add("a member without a place", err)
+	file.Places[1].Addrs = make([]netip.AddrPort, 1)
+	_, err = DecodeRosterFile(AppendRosterFile(nil, file))
+	add("a place without an address", err)
+	file.Places[1].Addrs = slices.Repeat(file.Places[0].Addrs, MaxPlaces)
+	_, err = DecodeRosterFile(AppendRosterFile(nil, file))
+	add("more places than a member may have", err)
 	for what, err := range bad {
 		if !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v, want ErrMalformed", what, err)
