@@ -139,7 +139,7 @@ func TestMadeUpRelicsFillNoRoster(t *testing.T) {
 			if r := b.node.book.get(); len(r.Relics()) > roster.MaxGone/8 || r.Full() != nil {
 				t.Errorf("%d relics, full: %v", len(r.Relics()), r.Full())
 			}
-			if !slices.ContainsFunc(b.node.View().Problems, func(p string) bool { return strings.Contains(p, "tens of thousands") }) {
+			if !slices.ContainsFunc(wordsOf(b.node.View().Problems), func(p string) bool { return strings.Contains(p, "tens of thousands") }) {
 				t.Errorf("problems %q", b.node.View().Problems)
 			}
 		}

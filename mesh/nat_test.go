@@ -198,7 +198,7 @@ func TestMeshesThatDoNotFitAreTold(t *testing.T) {
 			w.startAll()
 			time.Sleep(5 * time.Minute)
 			for i, b := range w.boxes {
-				told := strings.Join(b.node.View().Problems, "\n")
+				told := strings.Join(wordsOf(b.node.View().Problems), "\n")
 				if !strings.Contains(told, "does not belong to this mesh") || !strings.Contains(told, w.boxes[1-i].addr.String()) {
 					t.Errorf("other %s: box %d says %q", what, i, told)
 				}
@@ -214,7 +214,7 @@ func TestMeshesThatDoNotFitAreTold(t *testing.T) {
 			}
 			w.boxes[1].kill()
 			time.Sleep(troubleLasts + 2*reachPause)
-			if told := w.boxes[0].node.View().Problems; len(told) > 0 {
+			if told := wordsOf(w.boxes[0].node.View().Problems); len(told) > 0 {
 				t.Errorf("other %s: long after the stranger has gone: %q", what, told)
 			}
 		})
@@ -229,7 +229,7 @@ func TestSeedsThatDoNotAnswerAreTold(t *testing.T) {
 		b.cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		b.start()
 		time.Sleep(5 * time.Minute)
-		if told := b.node.View().Problems; len(told) != 1 || !strings.Contains(told[0], "10.0.0.1:7800") {
+		if told := wordsOf(b.node.View().Problems); len(told) != 1 || !strings.Contains(told[0], "10.0.0.1:7800") {
 			t.Errorf("dead seeds: %q", told)
 		}
 		if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], "10.0.0.1:7800") {
@@ -246,7 +246,7 @@ func TestSeedsThatDoNotAnswerAreTold(t *testing.T) {
 		c.lookup = func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("no such host") }
 		c.start()
 		time.Sleep(time.Minute)
-		if told := c.node.View().Problems; len(told) != 1 || !strings.Contains(told[0], "gateways.example is not found") {
+		if told := wordsOf(c.node.View().Problems); len(told) != 1 || !strings.Contains(told[0], "gateways.example is not found") {
 			t.Errorf("a name that is not known: %q", told)
 		}
 	})

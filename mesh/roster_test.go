@@ -294,7 +294,7 @@ func TestFullMeshSaysSo(t *testing.T) {
 		n := w.boxes[0].node
 		says := func(n *Node, what string) func() bool {
 			return func() bool {
-				return slices.ContainsFunc(n.View().Problems, func(p string) bool { return strings.Contains(p, what) })
+				return slices.ContainsFunc(wordsOf(n.View().Problems), func(p string) bool { return strings.Contains(p, what) })
 			}
 		}
 		if err := n.book.merge(t.Context(), manyEntries(t, 1_000, roster.Limit-2, view.Active)); err != nil {

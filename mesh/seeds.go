@@ -3,10 +3,9 @@ package mesh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -93,21 +92,21 @@ func (n *Node) judgeSeeds() {
 			return // others look for this node
 		}
 		if _, err := n.names.answer(host); err != nil && !literal.IsValid() {
-			n.trouble(troubleSeeds, fmt.Sprintf("no other node was ever met: the seed %s is not found (%v)", seed, err), 0)
+			n.trouble(troubleSeeds, view.Problem{Kind: view.ProblemSeedUnknown, Where: []string{seed}, Text: err.Error()}, 0)
 			return
 		}
 	}
-	n.trouble(troubleSeeds, fmt.Sprintf("no other node was ever met: no node of this mesh answers at the seeds %s", strings.Join(n.cfg.Seeds, ", ")), 0)
+	n.trouble(troubleSeeds, view.Problem{Kind: view.ProblemNobodyMet, Where: slices.Clone(n.cfg.Seeds)}, 0)
 }
 
 // strangerAt says that somebody at an address, or who dials from there, runs this
 // program for another mesh.
-func (n *Node) strangerAt(addr netip.Addr, who string) {
-	n.trouble("stranger "+addr.String(), fmt.Sprintf("%s %v does not belong to this mesh: Secret, MeshName and Shards must be the same on all nodes", who, addr), strangerComesBack)
+func (n *Node) strangerAt(addr netip.Addr, kind view.ProblemKind) {
+	n.trouble("stranger "+addr.String(), view.Problem{Kind: kind, Where: []string{addr.String()}}, strangerComesBack)
 }
 
 // stranger is told by the link of one that dials us.
-func (n *Node) stranger(from netip.AddrPort) { n.strangerAt(from.Addr(), "a node that dials from") }
+func (n *Node) stranger(from netip.AddrPort) { n.strangerAt(from.Addr(), view.ProblemStranger) }
 
 // seekName tries the addresses of a name: those known from the last answer at
 // once, others when the answer is there. One that takes longer than an attempt
@@ -144,7 +143,7 @@ func (n *Node) greet(ctx context.Context, addr netip.AddrPort) {
 	case err == nil:
 		n.passed("stranger " + addr.Addr().String())
 	case errors.Is(err, link.ErrUntrusted):
-		n.strangerAt(addr.Addr(), "the node at")
+		n.strangerAt(addr.Addr(), view.ProblemStrangeSeed)
 	}
 	if err != nil && !errors.Is(err, link.ErrSelf) {
 		n.log.Debug("seed not met", "addr", addr, "error", err)

@@ -4,7 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,48 +18,32 @@ import (
 // sentences are what View.Problems may say, by words of each, with the tests that set
 // the scene in which it is said and the one next to it, in which it is not.
 var sentences = map[string][2]string{
-	"no other node was ever met: the seed %s is not found": {"TestSeedsThatDoNotAnswerAreTold", "TestSeedsThatDoNotAnswerAreTold"},
-	"no other node was ever met: no node of this mesh":     {"TestSeedsThatDoNotAnswerAreTold", "TestSeedsThatDoNotAnswerAreTold"},
-	"%s %v does not belong to this mesh":                   {"TestMeshesThatDoNotFitAreTold", "TestTroubleIsShownOnceItLasts"},
-	"large packets to %s do not arrive":                    {"TestRealNodesAreToldOfALostMTU", "TestRealNodesMeetOverANarrowPath"},
-	"this node is not let in, for the mesh is full":        {"TestFullMeshSaysSo", "TestFullMeshSaysSo"},
-	"members say of tens of thousands of nodes":            {"TestMadeUpRelicsFillNoRoster", "TestManyGoneAreNoTrouble"},
-	"the mesh is full, with %d members":                    {"TestFullMeshSaysSo", "TestFullMeshSaysSo"},
-	"the mesh has had %d nodes that are gone for good":     {"TestMeshThatRemembersNoMore", "TestMeshThatRemembersNoMore"},
+	"no other node was ever met: the seed %s is not found":   {"TestSeedsThatDoNotAnswerAreTold", "TestSeedsThatDoNotAnswerAreTold"},
+	"no other node was ever met: no node of this mesh":       {"TestSeedsThatDoNotAnswerAreTold", "TestSeedsThatDoNotAnswerAreTold"},
+	"a node that dials from %s does not belong to this mesh": {"TestMeshesThatDoNotFitAreTold", "TestTroubleIsShownOnceItLasts"},
+	"the node at %s does not belong to this mesh":            {"TestMeshesThatDoNotFitAreTold", "TestTroubleIsShownOnceItLasts"},
+	"large packets to %s do not arrive":                      {"TestRealNodesAreToldOfALostMTU", "TestRealNodesMeetOverANarrowPath"},
+	"this node is not let in, for the mesh is full":          {"TestFullMeshSaysSo", "TestFullMeshSaysSo"},
+	"members say of tens of thousands of nodes":              {"TestMadeUpRelicsFillNoRoster", "TestManyGoneAreNoTrouble"},
+	"the mesh is full, with %d members":                      {"TestFullMeshSaysSo", "TestFullMeshSaysSo"},
+	"the mesh has had %d nodes that are gone for good":       {"TestMeshThatRemembersNoMore", "TestMeshThatRemembersNoMore"},
 }
 
 // TestEverySentenceOfViews fails for a sentence that no test is named for.
 func TestEverySentenceOfViews(t *testing.T) {
-	files, err := os.ReadDir(".")
+	files, err := filepath.Glob("*_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests, said := map[string]bool{}, map[string]bool{}
-	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".go") {
-			continue
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), f.Name(), nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range parsed.Decls {
-			fn, ok := d.(*ast.FuncDecl)
-			if !ok {
-				continue
-			}
-			if strings.HasSuffix(f.Name(), "_test.go") {
+	tests := map[string]bool{}
+	for _, name := range files {
+		for _, d := range parseFile(t, name).Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
 				tests[fn.Name.Name] = true
-				continue
 			}
-			ast.Inspect(fn, func(n ast.Node) bool {
-				if call, ok := n.(*ast.CallExpr); ok && (calls(call, "trouble") || fn.Name.Name == "crowded" && calls(call, "Sprintf")) {
-					said[firstText(call, calls(call, "trouble"))] = true
-				}
-				return true
-			})
 		}
 	}
+	said := sourceSentences(t)
 	for words, by := range sentences {
 		found := 0
 		for text := range said {
@@ -82,24 +66,46 @@ func TestEverySentenceOfViews(t *testing.T) {
 	}
 }
 
-func calls(call *ast.CallExpr, name string) bool {
-	sel, ok := call.Fun.(*ast.SelectorExpr)
-	return ok && sel.Sel.Name == name
+// sourceSentences lists what views may say: the formats in the table of sentences, one
+// for each kind.
+func sourceSentences(t *testing.T) map[string]bool {
+	said := map[string]bool{}
+	ast.Inspect(parseFile(t, filepath.Join("view", "sentences.go")), func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || spec.Names[0].Name != "meshSentences" {
+			return true
+		}
+		for _, row := range spec.Values[0].(*ast.CompositeLit).Elts {
+			text := ""
+			ast.Inspect(row.(*ast.KeyValueExpr).Value, func(n ast.Node) bool {
+				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING && text == "" {
+					text, _ = strconv.Unquote(lit.Value)
+				}
+				return true
+			})
+			said[text] = true
+		}
+		return false
+	})
+	return said
 }
 
-// firstText returns the text of a call, or of one in its second argument.
-func firstText(call *ast.CallExpr, second bool) (text string) {
-	from := call.Args[0]
-	if second {
-		from = call.Args[1]
+func parseFile(t *testing.T, name string) *ast.File {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	ast.Inspect(from, func(n ast.Node) bool {
-		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING && text == "" {
-			text, _ = strconv.Unquote(lit.Value)
-		}
-		return true
-	})
-	return text
+	return parsed
+}
+
+// wordsOf are the sentences of problems.
+func wordsOf(problems []view.Problem) []string {
+	out := make([]string, len(problems))
+	for i, p := range problems {
+		out[i] = p.String()
+	}
+	return out
 }
 
 // As many nodes that are gone as a mesh may have had are no trouble.
@@ -139,8 +145,8 @@ func TestMeshThatRemembersNoMore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if said := crowded(r); strings.Contains(said, "can remember no more") != (room == 0) {
-			t.Errorf("with room for %d: %q", room, said)
+		if p, full := crowded(r); full != (room == 0) || strings.Contains(p.String(), "can remember no more") != full {
+			t.Errorf("with room for %d: %v", room, p)
 		}
 	}
 }

@@ -92,7 +92,9 @@ func TestHelperOnASwitch(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark(t, filepath.Join(dir, "up"))
-	told := func() bool { return strings.Contains(strings.Join(n.View().Problems, "\n"), "large packets to") }
+	told := func() bool {
+		return strings.Contains(strings.Join(wordsOf(n.View().Problems), "\n"), "large packets to")
+	}
 	narrow := os.Getenv("SKEIN_TEST_NARROW") != ""
 	if narrow {
 		within(t, 25*time.Second, "it is said that large packets do not arrive", told)

@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 	seedPatience = 15 * time.Second
 )
 
-// troubles are what keeps a node from others, in words for an operator: logged
+// troubles are what keeps a node from others, for an operator: logged
 // once, when they begin, and shown in each view until they have passed.
 type troubles struct {
 	mu sync.Mutex
@@ -37,14 +37,14 @@ type troubles struct {
 }
 
 type trouble struct {
-	text      string
+	is        view.Problem
 	first, at time.Time // when it was seen first and last
 	shown     bool
 }
 
 // note notes a trouble, and tells whether it is a new one, and whether it is to be
 // shown from now on: once it has been seen for so long.
-func (s *troubles) note(key, text string, lasts time.Duration) (fresh, show bool) {
+func (s *troubles) note(key string, is view.Problem, lasts time.Duration) (fresh, show bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.by[key]
@@ -55,7 +55,7 @@ func (s *troubles) note(key, text string, lasts time.Duration) (fresh, show bool
 		if s.by == nil {
 			s.by = map[string]*trouble{}
 		}
-		t = &trouble{text: text, first: time.Now()}
+		t = &trouble{is: is, first: time.Now()}
 		s.by[key] = t
 	}
 	t.at = time.Now()
@@ -83,13 +83,13 @@ func (s *troubles) expire() bool {
 }
 
 // list returns what there is to tell.
-func (s *troubles) list() []string {
+func (s *troubles) list() []view.Problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []string
+	var out []view.Problem
 	for _, key := range slices.Sorted(maps.Keys(s.by)) {
 		if t := s.by[key]; t.shown {
-			out = append(out, t.text)
+			out = append(out, t.is)
 		}
 	}
 	return out
@@ -108,13 +108,13 @@ const troubleFull = "full"
 // refusedForRoom says that this node is kept out since the mesh is full.
 func (n *Node) refusedForRoom() {
 	n.passed(troubleSeeds)
-	n.trouble(troubleFull, "this node is not let in, for the mesh is full: evict members that will not come back, at a node that is in; this one then gets in by itself", 0)
+	n.trouble(troubleFull, view.Problem{Kind: view.ProblemNotLetIn}, 0)
 }
 
 // toldOfTooMany says that others name more nodes that are gone than this one takes
 // in.
 func (n *Node) toldOfTooMany() {
-	n.trouble("told", "members say of tens of thousands of nodes, unknown here, that they are gone, and this node takes in no more of that before it is started again: unless the mesh has had as many, a member is faulty", strangerComesBack)
+	n.trouble("told", view.Problem{Kind: view.ProblemMadeUp}, strangerComesBack)
 }
 
 // narrow is told by the link whether large packets get to a host.
@@ -124,32 +124,32 @@ func (n *Node) narrow(host netip.Addr, narrow bool) {
 		n.passed(key)
 		return
 	}
-	who := host.String()
+	p := view.Problem{Kind: view.ProblemNarrowPath, Where: []string{host.String()}, Bytes: link.NarrowPath}
 	for _, m := range n.View().Members {
 		if m.Addr.Addr() == host {
-			who += " (" + m.Name + ")"
+			p.Nodes = append(p.Nodes, view.Named{ID: m.ID, Name: m.Name})
 		}
 	}
-	n.trouble(key, fmt.Sprintf("large packets to %s do not arrive, and small ones do: the MTU of the path is smaller than %d bytes and nothing on the way says so; let ICMP through, or lower the MTU of the interfaces at both ends", who, link.NarrowPath), narrowLasts)
+	n.trouble(key, p, narrowLasts)
 }
 
-// crowded says why a mesh takes in nobody any more, or nothing.
-func crowded(r roster.Roster) string {
+// crowded says why a mesh takes in nobody any more, if that is so.
+func crowded(r roster.Roster) (p view.Problem, full bool) {
 	switch {
 	case r.Full() == nil:
-		return ""
+		return p, false
 	case r.Living() >= roster.Limit:
-		return fmt.Sprintf("the mesh is full, with %d members, and takes in no new ones: evict those that will not come back", r.Living())
+		return view.Problem{Kind: view.ProblemMeshFull, Count: r.Living()}, true
 	}
-	return fmt.Sprintf("the mesh has had %d nodes that are gone for good, and can remember no more of them: it takes in no new ones; set up another, with a new secret", roster.MaxGone)
+	return view.Problem{Kind: view.ProblemMeshWorn, Count: roster.MaxGone}, true
 }
 
 // trouble notes what keeps this node, or another, from the mesh. Views show it once
 // it has lasted for so long.
-func (n *Node) trouble(key, text string, lasts time.Duration) {
-	fresh, show := n.troubles.note(key, text, lasts)
+func (n *Node) trouble(key string, is view.Problem, lasts time.Duration) {
+	fresh, show := n.troubles.note(key, is, lasts)
 	if fresh {
-		n.log.Warn(text)
+		n.log.Warn(is.String())
 	}
 	if show {
 		n.inbox.put(event{shown: true})

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // Who does not belong here is shown once it goes on knocking; what a node finds out
@@ -15,7 +17,7 @@ func TestTroubleIsShownOnceItLasts(t *testing.T) {
 		var s troubles
 		note := func(key string, lasts time.Duration, wantFresh, wantShow bool) {
 			t.Helper()
-			if fresh, show := s.note(key, key, lasts); fresh != wantFresh || show != wantShow {
+			if fresh, show := s.note(key, view.Problem{Kind: view.ProblemInWords, Text: key}, lasts); fresh != wantFresh || show != wantShow {
 				t.Errorf("%s: fresh %t, show %t", key, fresh, show)
 			}
 		}
@@ -27,7 +29,7 @@ func TestTroubleIsShownOnceItLasts(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		note("again", strangerComesBack, false, true)
 		note("again", strangerComesBack, false, false)
-		if got := s.list(); !slices.Equal(got, []string{"again", "own"}) {
+		if got := wordsOf(s.list()); !slices.Equal(got, []string{"again", "own"}) {
 			t.Errorf("shown: %q", got)
 		}
 	})
@@ -42,7 +44,7 @@ func TestNarrowPathIsTold(t *testing.T) {
 		tell := func(narrow bool) string {
 			n.narrow(other.addr, narrow)
 			time.Sleep(time.Second)
-			return strings.Join(n.View().Problems, "\n")
+			return strings.Join(wordsOf(n.View().Problems), "\n")
 		}
 		if told := tell(true); told != "" {
 			t.Errorf("lost once: %q", told)

@@ -257,10 +257,10 @@ func (w *watcher) publish() {
 		w.n.troubles.clear(troubleFull)
 	}
 	v.Problems = w.n.troubles.list()
-	if text := crowded(w.roster.Roster); text != "" {
-		v.Problems = append(v.Problems, text)
+	if p, full := crowded(w.roster.Roster); full {
+		v.Problems = append(v.Problems, p)
 		if !w.full {
-			w.n.log.Error(text)
+			w.n.log.Error(p.String())
 		}
 		w.full = true
 	} else {

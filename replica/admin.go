@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -134,7 +135,7 @@ func (s *Store) adminWrite(ctx context.Context, req []byte, write func(*Bucket, 
 }
 
 func (s *Store) adminStatus(ctx context.Context, req []byte) ([]byte, error) {
-	known, err := wire.DecodeStatusWish(req)
+	known, err := wire.DecodeWish(req)
 	if err != nil {
 		return nil, err
 	}
@@ -152,13 +153,42 @@ func (s *Store) adminStatus(ctx context.Context, req []byte) ([]byte, error) {
 	return wire.AppendAdminStatus(nil, &m), nil
 }
 
-func (s *Store) adminHealth(ctx context.Context, _ []byte) ([]byte, error) {
+func (s *Store) adminHealth(ctx context.Context, req []byte) ([]byte, error) {
+	known, err := wire.DecodeWish(req)
+	if err != nil {
+		return nil, err
+	}
 	h, err := s.Health(ctx)
-	m := wire.AdminHealth{AdminOutcome: faults.Outcome(err), Problems: h.Problems}
+	m := wire.AdminHealth{AdminOutcome: faults.Outcome(err), Problems: h.Problems, InWords: known < 2}
 	for i := range h.Shards {
-		m.Shards = append(m.Shards, h.Shards[i].String())
+		if m.InWords {
+			m.Lines = append(m.Lines, h.Shards[i].String())
+		} else {
+			m.Shards = append(m.Shards, h.Shards[i].toWire())
+		}
 	}
 	return wire.AppendAdminHealth(nil, &m), nil
+}
+
+// toWire returns h as it travels.
+func (h *ShardHealth) toWire() wire.AdminShard {
+	m := wire.AdminShard{Bucket: h.Bucket, Role: h.Role, Shard: h.Shard, Copies: h.Copies, Hints: h.Hints, Syncing: h.Syncing, Homes: h.Homes}
+	for _, id := range slices.Sorted(maps.Keys(h.Synced)) {
+		m.Synced = append(m.Synced, wire.AdminSynced{ID: id, Ago: h.Synced[id]})
+	}
+	return m
+}
+
+// shardHealthOf is the reverse.
+func shardHealthOf(m wire.AdminShard) ShardHealth {
+	h := ShardHealth{Bucket: m.Bucket, Role: m.Role, Shard: m.Shard, Copies: m.Copies, Hints: m.Hints, Syncing: m.Syncing, Homes: m.Homes}
+	for _, s := range m.Synced {
+		if h.Synced == nil {
+			h.Synced = make(map[view.NodeID]time.Duration, len(m.Synced))
+		}
+		h.Synced[s.ID] = s.Ago
+	}
+	return h
 }
 
 // narrow makes an int of any width of what a client sent. Beyond these bounds

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -105,15 +106,19 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return st, faults.FromOutcome(m.AdminOutcome)
 }
 
-// Health returns how the node's store is doing, in words: what an operator
-// should look at, and a line for each shard in which it has a part. The former
-// come beside ErrStorage, too.
-func (c *Client) Health(ctx context.Context) (problems, shards []string, err error) {
-	m, err := ask(ctx, c.node, wire.MethodAdminHealth, nil, wire.DecodeAdminHealth)
+// Health returns how the node's store is doing: what an operator should look at, and
+// the shards in which it has a part. The former come beside ErrStorage, too. A node of
+// an early release tells its problems in words alone, view.ProblemInWords, and nothing
+// of its shards.
+func (c *Client) Health(ctx context.Context) (problems []view.Problem, shards []ShardHealth, err error) {
+	m, err := ask(ctx, c.node, wire.MethodAdminHealth, wire.AppendHealthWish(nil), wire.DecodeAdminHealth)
 	if err != nil {
 		return nil, nil, err
 	}
-	return m.Problems, m.Shards, faults.FromOutcome(m.AdminOutcome)
+	for i := range m.Shards {
+		shards = append(shards, shardHealthOf(m.Shards[i]))
+	}
+	return m.Problems, shards, faults.FromOutcome(m.AdminOutcome)
 }
 
 // adminRequest refuses here what the format has no room for.

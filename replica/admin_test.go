@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -198,3 +200,43 @@ func TestClientHearsOfBucketConflict(t *testing.T) {
 		}
 	})
 }
+
+// A client gets the health of a store as it is there; one of an early release gets its
+// sentences, and what a node of an early release says is read as such.
+func TestHealthReachesTheClient(t *testing.T) {
+	clients(t, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client) {
+		ctx := t.Context()
+		net.split(true, nodes[0].id)
+		time.Sleep(time.Minute)
+		h, err := nodes[1].store.Health(ctx)
+		if err != nil || len(h.Problems) == 0 || len(h.Shards) == 0 {
+			t.Fatalf("%+v, %v", h, err)
+		}
+		problems, shards, err := clients[1].Health(ctx)
+		if err != nil || !reflect.DeepEqual(problems, h.Problems) || len(shards) != len(h.Shards) {
+			t.Errorf("%+v, %d shards, %v, want %+v, %d shards", problems, len(shards), err, h.Problems, len(h.Shards))
+		}
+		for i := range shards {
+			if !reflect.DeepEqual(shards[i], h.Shards[i]) {
+				t.Errorf("%+v, want %+v", shards[i], h.Shards[i])
+			}
+		}
+		early, err := asker{nodes[1], nodes[1].id}.Call(ctx, wire.MethodAdminHealth, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := wire.DecodeAdminHealth(early)
+		if err != nil || !m.InWords || !slices.Equal(wordsOf(m.Problems), wordsOf(h.Problems)) || len(m.Lines) != len(h.Shards) || m.Lines[0] != h.Shards[0].String() {
+			t.Errorf("an early client gets %+v, %v", m, err)
+		}
+		told, shards, err := NewClient(answering(early)).Health(ctx)
+		if err != nil || len(shards) != 0 || !slices.Equal(wordsOf(told), wordsOf(h.Problems)) || told[0].Kind != view.ProblemInWords {
+			t.Errorf("of an early node is read: %+v, %v", told, err)
+		}
+	})
+}
+
+// answering gives one answer to all.
+type answering []byte
+
+func (a answering) Call(context.Context, string, []byte) ([]byte, error) { return a, nil }

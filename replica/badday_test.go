@@ -23,7 +23,7 @@ import (
 func wantFault(t *testing.T, s *Store, want error, words string) {
 	t.Helper()
 	h, err := s.Health(context.Background())
-	if !errors.Is(err, want) || !strings.Contains(strings.Join(h.Problems, "\n"), words) {
+	if !errors.Is(err, want) || !strings.Contains(strings.Join(wordsOf(h.Problems), "\n"), words) {
 		t.Errorf("health of %v: %q, %v, want %q, %v", s.id, h.Problems, err, words, want)
 	}
 }

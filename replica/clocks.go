@@ -21,17 +21,13 @@ func (s *Store) newClocks(storing bool) *clocks.Clocks {
 }
 
 // clockProblems tells of a clock that is off.
-func (s *Store) clockProblems(say func(string, ...any)) {
+func (s *Store) clockProblems(add func(view.Problem)) {
 	off, known := s.clocks.Off()
-	way := "ahead of"
-	if off < 0 {
-		off, way = -off, "behind"
-	}
 	switch off = off.Round(time.Second); {
 	case off == 0:
 	case known:
-		say("the clock is %v %s those of the other nodes, which count here as long as that is so: set it right", off, way)
+		add(view.Problem{Kind: view.ProblemClockOff, For: off})
 	default:
-		say("the clock is %v %s that of the other node, and no third one tells which of them is wrong: set the wrong one right", off, way)
+		add(view.Problem{Kind: view.ProblemClocksApart, For: off})
 	}
 }

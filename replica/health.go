@@ -1,10 +1,10 @@
 package replica
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,8 +47,10 @@ type Health struct {
 	// PurgeBlocked says why deletes cannot be forgotten; nil if they can, or
 	// have waited for less than a week.
 	PurgeBlocked *PurgeBlocked
-	// Problems are what an operator should look at, in words. None: all is well.
-	Problems []string
+	// Problems are what an operator should look at. None: all is well.
+	Problems []view.Problem
+
+	unread bool // a part of the disk was not read
 }
 
 // ShardHealth is how one shard of a bucket is doing, as one store sees it.
@@ -87,13 +89,7 @@ func (h ShardHealth) String() string {
 	if h.Hints > 0 {
 		fmt.Fprintf(&b, ", keeps %d for homes that were down", h.Hints)
 	}
-	for _, id := range slices.Sorted(func(yield func(view.NodeID) bool) {
-		for id := range h.Synced {
-			if !yield(id) {
-				return
-			}
-		}
-	}) {
+	for _, id := range slices.Sorted(maps.Keys(h.Synced)) {
 		fmt.Fprintf(&b, ", equal with %v %v ago", id, h.Synced[id].Round(time.Second))
 	}
 	return b.String()
@@ -157,10 +153,8 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 			}
 		}
 	}
+	h.unread = unread
 	h.Problems = s.problems(&h, lay)
-	if unread {
-		h.Problems = append(h.Problems, "a part of the disk does not read just now, so not all that lies here was counted: look again in a minute")
-	}
 	return h, nil
 }
 
@@ -187,80 +181,82 @@ func (s *Store) shardHealth(lay *layout, b *bucket, at slice) ShardHealth {
 	return h
 }
 
-// problems puts into words what an operator should look at.
-func (s *Store) problems(h *Health, lay *layout) (out []string) {
-	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+// problems finds what an operator should look at.
+func (s *Store) problems(h *Health, lay *layout) (out []view.Problem) {
+	add := func(p view.Problem) { out = append(out, p) }
 	if s.disk != nil {
 		if err := s.disk.Err(); err != nil {
-			say("the disk has failed, nothing is written here any more: replace it and start the node with an empty directory under the same name (%v)", err)
+			add(view.Problem{Kind: view.ProblemDiskFailed, Text: err.Error()})
 		} else {
-			s.diskProblems(s.disk.Stats(), say)
+			s.diskProblems(s.disk.Stats(), add)
 		}
 	}
-	s.clockProblems(say)
+	s.clockProblems(add)
 	if m, ok := s.mesh.View().Member(s.id); ok && m.Status == view.Leaving {
-		say("this node is leaving for good and has %d shards still to hand over, %d copies for others among them: have it leave again if nobody waits for that", h.Leftover, h.Hints)
+		add(view.Problem{Kind: view.ProblemLeaving, Shards: h.Leftover, Count: h.Hints})
 	}
 	out = append(out, s.mesh.View().Problems...)
-	s.imports.status(h, say)
-	s.fewCopies(h, lay, say)
-	s.inquests.problems(say)
+	s.imports.status(h, add)
+	s.fewCopies(h, lay, add)
+	s.inquests.problems(add)
 	if len(h.Lost) > 0 {
-		say("%s was down for so long that other nodes make the copies it held: bring it back, or evict it if it will not return", s.names(h.Lost))
+		add(view.Problem{Kind: view.ProblemLost, Nodes: s.nameAll(h.Lost)})
 	}
 	if h.Syncing > 0 {
-		say("%d shards are catching up here: take no other node out before that is done", h.Syncing)
+		add(view.Problem{Kind: view.ProblemSyncing, Shards: h.Syncing})
 	}
-	if h.PurgeBlocked != nil {
-		say("deletes cannot be forgotten for %v and take %d bytes: bring %s back, or evict what will not return", h.PurgeBlocked.For.Round(time.Hour), h.PurgeBlocked.Bytes, s.names(h.PurgeBlocked.Missing))
+	if b := h.PurgeBlocked; b != nil {
+		add(view.Problem{Kind: view.ProblemPurgeBlocked, For: b.For, Bytes: b.Bytes, Nodes: s.nameAll(b.Missing)})
 	}
 	if h.SetAside > 0 {
-		say("%d records were set aside: they are older than anybody's memory of what was deleted", h.SetAside)
+		add(view.Problem{Kind: view.ProblemSetAside, Count: int(h.SetAside)})
 	}
 	if h.OutboxError != "" || h.OutboxOldest >= longWait {
-		say("%d writes of %d bytes wait in the outbox of this node, on no other disk, the oldest for %v: %s", h.OutboxOps, h.OutboxBytes,
-			h.OutboxOldest.Round(time.Second), cmp.Or(h.OutboxError, "they are being delivered"))
+		add(view.Problem{Kind: view.ProblemOutboxWaits, Count: h.OutboxOps, Bytes: h.OutboxBytes, For: h.OutboxOldest, Text: h.OutboxError})
 	}
 	if h.OutboxDropped > 0 {
-		say("%d writes that waited here were given up, for age or for lack of room", h.OutboxDropped)
+		add(view.Problem{Kind: view.ProblemOutboxDropped, Count: int(h.OutboxDropped)})
+	}
+	if h.unread {
+		add(view.Problem{Kind: view.ProblemDiskUnread})
 	}
 	return out
 }
 
 // diskProblems tells what is wrong with a disk that works on.
-func (s *Store) diskProblems(st storage.Stats, say func(string, ...any)) {
+func (s *Store) diskProblems(st storage.Stats, add func(view.Problem)) {
 	if st.Full {
-		say("the disk is full, writes are refused here while reads go on: make room, or take the node out of service")
+		add(view.Problem{Kind: view.ProblemDiskFull})
 	}
 	if st.Damaged > 0 {
-		say("%d files of the store are damaged and cannot be mended here, what reads is served: start the node with an empty directory under the same name, the other nodes will fill it", st.Damaged)
+		add(view.Problem{Kind: view.ProblemFilesDamaged, Count: int(st.Damaged)})
 	}
 	if st.GivenUp > 0 {
-		say("%d parts of the disk did not read and were given up, their other homes bring the records back: replace the disk if that happens again; what had no other home is lost", st.GivenUp)
+		add(view.Problem{Kind: view.ProblemPartsLost, Count: int(st.GivenUp)})
 	}
 	if n := s.stats.lostHints.Load(); n > 0 {
-		say("%d copies kept for nodes that were down are among them", n)
+		add(view.Problem{Kind: view.ProblemHintsLost, Count: int(n)})
 	}
 }
 
 // fewCopies tells of shards with fewer copies in contact than they should have,
 // and what becomes of that.
-func (s *Store) fewCopies(h *Health, lay *layout, say func(string, ...any)) {
-	few := 0
+func (s *Store) fewCopies(h *Health, lay *layout, add func(view.Problem)) {
+	p := view.Problem{Kind: view.ProblemFewCopies, For: s.cfg.HealAfter}
 	var down []view.NodeID
 	for i := range h.Shards {
 		sh := &h.Shards[i]
 		if sh.Role != "home" || sh.Copies >= len(sh.Homes) {
 			continue
 		}
-		few++
+		p.Shards++
 		for _, id := range sh.Homes {
 			if id != s.id && !lay.inMesh[id] && !slices.Contains(down, id) {
 				down = append(down, id)
 			}
 		}
 	}
-	if few == 0 {
+	if p.Shards == 0 {
 		return
 	}
 	met := 0
@@ -269,57 +265,49 @@ func (s *Store) fewCopies(h *Health, lay *layout, say func(string, ...any)) {
 			met++
 		}
 	}
-	then := fmt.Sprintf("after %v copies are made elsewhere", s.cfg.HealAfter)
 	switch {
 	case s.cfg.HealAfter < 0:
-		then = "HealAfter says never to make them elsewhere"
+		p.Kind, p.For = view.ProblemFewCopiesKept, 0
 	case !replicate.MayHeal(met, len(lay.members), s.forced.on.Load()):
-		then = fmt.Sprintf("none are made elsewhere, for only %d of %d storing nodes are in contact: mend the network, or force this side to heal (ForceHeal)", met, len(lay.members))
+		p.Kind, p.For, p.Count, p.Of = view.ProblemFewCopiesMinority, 0, met, len(lay.members)
 	}
 	slices.Sort(down)
-	say("%d shards have fewer copies in contact than they should, %s; %s", few, s.missing(s.mesh.View(), down), then)
+	s.sortAway(&p, s.mesh.View(), down)
+	add(p)
 }
 
-// missing says what is the matter with nodes that are not in contact. One that
+// sortAway notes what is the matter with nodes that are not in contact. One that
 // others reach is not down: it is there, through them.
-func (s *Store) missing(v view.View, ids []view.NodeID) string {
-	var down, cut, lost []view.NodeID
+func (s *Store) sortAway(p *view.Problem, v view.View, ids []view.NodeID) {
 	for _, id := range ids {
+		named := s.nameAll([]view.NodeID{id})
 		switch m, _ := v.Member(id); {
 		case !m.Unreachable:
-			down = append(down, id)
+			p.Nodes = append(p.Nodes, named...)
 		case s.contactOf(v.Members, m) == brokenLink:
-			cut = append(cut, id)
+			p.Cut = append(p.Cut, named...)
 		default:
-			lost = append(lost, id)
+			p.Silent = append(p.Silent, named...)
 		}
 	}
-	var out []string
-	if len(down) > 0 {
-		out = append(out, s.names(down)+" is down: bring it back")
-	}
-	if len(cut) > 0 {
-		out = append(out, "others reach "+s.names(cut)+" and this node does not: mend the link between them, or open the port of one where both are behind NAT")
-	}
-	if len(lost) > 0 {
-		out = append(out, s.names(lost)+" does not answer")
-	}
-	return strings.Join(out, ", ")
 }
 
-// names lists nodes by the names that people know them by.
-func (s *Store) names(ids []view.NodeID) string {
+// nameAll adds to nodes the names that people know them by.
+func (s *Store) nameAll(ids []view.NodeID) []view.Named {
 	v := s.mesh.View()
-	var b strings.Builder
+	out := make([]view.Named, len(ids))
 	for i, id := range ids {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		if m, ok := v.Member(id); ok && m.Name != "" {
-			fmt.Fprintf(&b, "%s (%v)", m.Name, id)
-		} else {
-			fmt.Fprint(&b, id)
-		}
+		m, _ := v.Member(id)
+		out[i] = view.Named{ID: id, Name: m.Name}
 	}
-	return b.String()
+	return out
+}
+
+// names lists nodes in words.
+func (s *Store) names(ids []view.NodeID) string {
+	out := make([]string, len(ids))
+	for i, n := range s.nameAll(ids) {
+		out[i] = n.String()
+	}
+	return strings.Join(out, ", ")
 }

@@ -21,7 +21,7 @@ func wantProblem(t *testing.T, s *Store, words ...string) {
 	said := func(p string) bool {
 		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(p, w) })
 	}
-	if len(words) == 0 && len(h.Problems) > 0 || len(words) > 0 && !slices.ContainsFunc(h.Problems, said) {
+	if len(words) == 0 && len(h.Problems) > 0 || len(words) > 0 && !slices.ContainsFunc(wordsOf(h.Problems), said) {
 		t.Errorf("problems %q, want one with %q", h.Problems, words)
 	}
 	if h.HandingOver < 0 {
@@ -36,7 +36,7 @@ func wantNoProblem(t *testing.T, s *Store, words string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if slices.ContainsFunc(h.Problems, func(p string) bool { return strings.Contains(p, words) }) {
+	if slices.ContainsFunc(wordsOf(h.Problems), func(p string) bool { return strings.Contains(p, words) }) {
 		t.Errorf("problems %q, want none with %q", h.Problems, words)
 	}
 }

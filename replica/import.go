@@ -12,6 +12,7 @@ import (
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 const (
@@ -267,29 +268,29 @@ func (im *imports) end(ctx context.Context, f *former) error {
 }
 
 // status tells an operator how far it is.
-func (im *imports) status(h *Health, say func(string, ...any)) {
+func (im *imports) status(h *Health, add func(view.Problem)) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	if im.outbox != nil {
-		im.outbox.status(h, say)
+		im.outbox.status(h, add)
 	}
 	for _, f := range im.all {
 		f.mu.Lock()
 		h.ImportRefused += f.refused
 		switch {
 		case f.never:
-			say("what a former identity of this node has left in %s is not taken in: %s", f.dir, f.why)
+			add(view.Problem{Kind: view.ProblemFormerKept, Where: []string{f.dir}, Text: f.why})
 		case !f.over:
 			h.Importing += max(f.shards-f.done, 1)
 			if f.why != "" {
-				say("of what a former identity of this node has left in %s, %d of %d shards are taken in; the rest has to wait: %s", f.dir, f.done, f.shards, f.why)
+				add(view.Problem{Kind: view.ProblemFormerWaits, Where: []string{f.dir}, Count: f.done, Of: f.shards, Text: f.why})
 			}
 		}
 		if f.refused > 0 {
-			say("%d records in %s are not taken in: they may have been deleted, and nobody remembers that far back. %s there lists them; write anew what is missed, then remove the directory", f.refused, f.dir, refusedName)
+			add(view.Problem{Kind: view.ProblemFormerRefused, Where: []string{f.dir}, Count: f.refused, Text: refusedName})
 		}
 		if f.unread > 0 {
-			say("%d records in %s do not read and are not taken in; %s there lists them", f.unread, f.dir, refusedName)
+			add(view.Problem{Kind: view.ProblemFormerUnread, Where: []string{f.dir}, Count: f.unread, Text: refusedName})
 		}
 		f.mu.Unlock()
 	}

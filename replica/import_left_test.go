@@ -102,7 +102,7 @@ func TestOldDataThatIsLeftAsItIs(t *testing.T) {
 				net.publish()
 				time.Sleep(time.Hour)
 				h := n.health(t)
-				if got := strings.Join(h.Problems, "\n"); (h.Importing != 0) != (words == stranger) || !strings.Contains(got, words) || !strings.Contains(got, n.aside(nodes[2].id)) {
+				if got := strings.Join(wordsOf(h.Problems), "\n"); (h.Importing != 0) != (words == stranger) || !strings.Contains(got, words) || !strings.Contains(got, n.aside(nodes[2].id)) {
 					t.Errorf("%d to be taken in: %q", h.Importing, got)
 				}
 				wantFiles(t, n.fs, n.aside(nodes[2].id), before)
@@ -144,7 +144,7 @@ func TestDamagedOldRecordIsNamed(t *testing.T) {
 		for range 2 {
 			wantValue(t, buckets[0], "good", "v")
 			h := n.health(t)
-			if got := strings.Join(h.Problems, "\n"); h.Importing != 0 || !strings.Contains(got, "1 records in "+n.aside(nodes[2].id)+" do not read") {
+			if got := strings.Join(wordsOf(h.Problems), "\n"); h.Importing != 0 || !strings.Contains(got, "1 records in "+n.aside(nodes[2].id)+" do not read") {
 				t.Errorf("%d to be taken in: %q", h.Importing, got)
 			}
 			if list := readText(t, n.fs, n.aside(nodes[2].id)+"/"+refusedName); !strings.Contains(list, `"bad"`) || strings.Contains(list, `"good"`) {
@@ -170,7 +170,7 @@ func TestOldDataWaitsForHomes(t *testing.T) {
 		net.publish()
 		time.Sleep(time.Hour)
 		h := n.health(t)
-		if got := strings.Join(h.Problems, "\n"); h.Importing == 0 || !strings.Contains(got, "has to wait") || !strings.Contains(got, "node-"+nodes[0].id.String()) {
+		if got := strings.Join(wordsOf(h.Problems), "\n"); h.Importing == 0 || !strings.Contains(got, "has to wait") || !strings.Contains(got, "node-"+nodes[0].id.String()) {
 			t.Errorf("%d to be taken in: %q", h.Importing, got)
 		}
 		if _, err := n.fs.Stat(n.aside(nodes[2].id)); err != nil {
@@ -245,7 +245,7 @@ func TestOldDataWaitsForALog(t *testing.T) {
 		defer closing(t, n)
 		time.Sleep(time.Hour)
 		h := n.health(t)
-		if got := strings.Join(h.Problems, "\n"); h.Importing == 0 || h.ImportRefused != 0 || !strings.Contains(got, "node-"+nodes[2].id.String()) {
+		if got := strings.Join(wordsOf(h.Problems), "\n"); h.Importing == 0 || h.ImportRefused != 0 || !strings.Contains(got, "node-"+nodes[2].id.String()) {
 			t.Errorf("%d to be taken in, %d refused: %q", h.Importing, h.ImportRefused, got)
 		}
 		nodes[2].restart()
@@ -358,7 +358,7 @@ func TestFormerOutboxOfAnotherMesh(t *testing.T) {
 		defer closing(t, n)
 		net.publish()
 		time.Sleep(time.Hour)
-		if h := n.health(t); !strings.Contains(strings.Join(h.Problems, "\n"), n.dir+"/"+outboxName) {
+		if h := n.health(t); !strings.Contains(strings.Join(wordsOf(h.Problems), "\n"), n.dir+"/"+outboxName) {
 			t.Errorf("nothing is said of it: %q", h.Problems)
 		}
 		if _, err := n.fs.Stat(n.dir + "/" + outboxName); err != nil {

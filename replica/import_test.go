@@ -263,7 +263,7 @@ func TestShortLogRefusesOldData(t *testing.T) {
 		defer func() { closing(t, n) }()
 		time.Sleep(time.Hour)
 		h := n.health(t)
-		if h.Importing != 0 || h.ImportRefused == 0 || !strings.Contains(strings.Join(h.Problems, "\n"), n.aside(nodes[3].id)) {
+		if h.Importing != 0 || h.ImportRefused == 0 || !strings.Contains(strings.Join(wordsOf(h.Problems), "\n"), n.aside(nodes[3].id)) {
 			t.Errorf("%d to be taken in, %d refused: %q", h.Importing, h.ImportRefused, h.Problems)
 		}
 		list := readText(t, n.fs, n.aside(nodes[3].id)+"/"+refusedName)

@@ -15,6 +15,7 @@ import (
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // formerOutbox is what waits in the outbox of a node that stored nothing under a
@@ -169,18 +170,18 @@ func (im *imports) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp
 }
 
 // status tells an operator how far it is.
-func (box *formerOutbox) status(h *Health, say func(string, ...any)) {
+func (box *formerOutbox) status(h *Health, add func(view.Problem)) {
 	box.mu.Lock()
 	defer box.mu.Unlock()
 	switch {
 	case box.never:
-		say("what waits in the outbox of a former identity of this node, %s, is not delivered: %s", box.dir, box.why)
+		add(view.Problem{Kind: view.ProblemFormerOutboxKept, Where: []string{box.dir}, Text: box.why})
 	case !box.over:
 		h.Importing++
 		if box.why != "" {
-			say("what waits in the outbox of a former identity of this node, %s, is not delivered yet: %s", box.dir, box.why)
+			add(view.Problem{Kind: view.ProblemFormerOutboxWaits, Where: []string{box.dir}, Text: box.why})
 		}
 	case box.bad > 0:
-		say("%d operations in %s do not read and are not delivered", box.bad, box.dir)
+		add(view.Problem{Kind: view.ProblemFormerOutboxUnread, Where: []string{box.dir}, Count: box.bad})
 	}
 }

@@ -136,7 +136,7 @@ func TestFlippedBitInTable(t *testing.T) {
 			}
 		}
 		h, err := n.store.Health(context.Background())
-		if err != nil || !slices.ContainsFunc(h.Problems, func(p string) bool { return strings.Contains(p, "did not read and were given up") }) {
+		if err != nil || !slices.ContainsFunc(wordsOf(h.Problems), func(p string) bool { return strings.Contains(p, "did not read and were given up") }) {
 			t.Errorf("health: %q, %v", h.Problems, err)
 		}
 		if h.Syncing != 0 {
@@ -395,7 +395,7 @@ func TestDamageThatStays(t *testing.T) {
 			t.Errorf("stats: %+v", st)
 		}
 		h, err := n.store.Health(context.Background())
-		if err != nil || !slices.ContainsFunc(h.Problems, func(p string) bool { return strings.Contains(p, "start the node with an empty directory") }) {
+		if err != nil || !slices.ContainsFunc(wordsOf(h.Problems), func(p string) bool { return strings.Contains(p, "start the node with an empty directory") }) {
 			t.Errorf("health: %q, %v", h.Problems, err)
 		}
 		for _, b := range []*Bucket{buckets[0], buckets[2]} {

@@ -23,15 +23,21 @@ func TestMissingNodesAreNotAllDown(t *testing.T) {
 		{ID: 4, Name: "relay", State: view.Alive},
 	}}
 	s := &Store{mesh: seen{view: v}, id: 1, cfg: Config{clock: clock.System()}}
-	both := s.missing(v, []view.NodeID{2, 3})
+	missing := func(ids ...view.NodeID) string {
+		p := view.Problem{Kind: view.ProblemFewCopies}
+		s.sortAway(&p, v, ids)
+		_, words, _ := strings.Cut(p.String(), "than they should, ")
+		return words
+	}
+	both := missing(2, 3)
 	if down, cut, ok := strings.Cut(both, ", others reach "); !ok || !strings.HasPrefix(down, "dead") ||
 		strings.Contains(down, "relayed") || !strings.HasPrefix(cut, "relayed") {
 		t.Errorf("%q", both)
 	}
-	if got := s.missing(v, []view.NodeID{3}); strings.Contains(got, "down") {
+	if got := missing(3); strings.Contains(got, "down") {
 		t.Errorf("%q", got)
 	}
-	if got := s.missing(v, []view.NodeID{2}); strings.Contains(got, "others reach") {
+	if got := missing(2); strings.Contains(got, "others reach") {
 		t.Errorf("%q", got)
 	}
 }

@@ -1,11 +1,10 @@
 package replica
 
 import (
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,10 +28,19 @@ type told struct {
 }
 
 // words are all that would be said.
-func (w *told) words() (out []string) {
+func (w *told) words() []string {
 	w.t.Helper()
-	out = w.s.problems(&w.h, w.s.layout.Load())
-	w.s.diskProblems(w.disk, func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) })
+	out := w.s.problems(&w.h, w.s.layout.Load())
+	w.s.diskProblems(w.disk, func(p view.Problem) { out = append(out, p) })
+	return wordsOf(out)
+}
+
+// wordsOf are the sentences of problems.
+func wordsOf(problems []view.Problem) []string {
+	out := make([]string, len(problems))
+	for i, p := range problems {
+		out[i] = p.String()
+	}
 	return out
 }
 
@@ -128,9 +136,23 @@ var sentences = []sentence{
 	{"%d copies kept for nodes that were down are among them",
 		func(w *told) { w.disk.GivenUp = 1; w.s.stats.lostHints.Store(1) },
 		func(w *told) { w.disk.GivenUp = 1 }},
-	{"%d shards have fewer copies in contact",
+	{"%d shards have fewer copies in contact than they should, %s; after %v copies",
 		func(w *told) { w.member(3, failed); w.lacking(3) },
 		func(w *told) { w.lacking(3); w.h.Shards[0].Copies = 3 }},
+	{"%d shards have fewer copies in contact than they should, %s; HealAfter says never",
+		func(w *told) { w.s.cfg.HealAfter = -1; w.member(3, failed); w.lacking(3) },
+		func(w *told) { w.member(3, failed); w.lacking(3) }},
+	{"%d shards have fewer copies in contact than they should, %s; none are made elsewhere",
+		func(w *told) {
+			for id := range view.NodeID(3) {
+				w.member(id+3, failed)
+			}
+			w.lacking(3)
+		},
+		func(w *told) { w.member(3, failed); w.lacking(3) }},
+	{"a part of the disk does not read just now",
+		func(w *told) { w.h.unread = true },
+		func(w *told) { w.disk.GivenUp = 1 }},
 	{"what a former identity of this node has left in %s is not taken in",
 		func(w *told) { w.former(func(f *former) { f.never, f.why = true, "it is of another mesh" }) },
 		func(w *told) { w.former(func(f *former) {}) }},
@@ -179,42 +201,34 @@ var sentences = []sentence{
 		func(w *told) { w.unconfirmed(view.Witnesses{Failed: 3, Need: 3, Confirmed: true}) }},
 }
 
-// sourceSentences lists what the package's source has say say.
+// sourceSentences lists what the health of a store may say: the formats in the table of
+// sentences, one for each kind.
 func sourceSentences(t *testing.T) (out []string) {
 	t.Helper()
-	files, err := os.ReadDir(".")
+	parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "mesh", "view", "sentences.go"), nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
-			continue
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || spec.Names[0].Name != "storeSentences" {
+			return true
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), f.Name(), nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(parsed, func(n ast.Node) bool {
-			call, ok := n.(*ast.CallExpr)
-			if !ok || len(call.Args) == 0 {
+		for _, row := range spec.Values[0].(*ast.CompositeLit).Elts {
+			text := ""
+			ast.Inspect(row.(*ast.KeyValueExpr).Value, func(n ast.Node) bool {
+				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING && text == "" {
+					text, err = strconv.Unquote(lit.Value)
+				}
 				return true
-			}
-			if name, ok := call.Fun.(*ast.Ident); !ok || name.Name != "say" {
-				return true
-			}
-			lit, ok := call.Args[0].(*ast.BasicLit)
-			if !ok {
-				t.Errorf("%s says what is not written there", f.Name())
-				return true
-			}
-			text, err := strconv.Unquote(lit.Value)
-			if err != nil {
-				t.Error(err)
+			})
+			if err != nil || text == "" {
+				t.Errorf("%v says what is not written there: %v", row.(*ast.KeyValueExpr).Key, err)
 			}
 			out = append(out, text)
-			return true
-		})
-	}
+		}
+		return false
+	})
 	return out
 }
 

@@ -89,7 +89,7 @@ func (s *Store) contactOf(all []view.Member, m view.Member) contact {
 
 // silent tells of members that do not answer although they are not known to be
 // down.
-func (q *inquests) silent(say func(string, ...any)) {
+func (q *inquests) silent(add func(view.Problem)) {
 	var cut, fresh, alone []view.NodeID
 	all := q.s.mesh.View().Members
 	for _, m := range all {
@@ -106,33 +106,33 @@ func (q *inquests) silent(say func(string, ...any)) {
 		}
 	}
 	if len(cut) > 0 {
-		say("%s cannot be reached from here, but others say that it lives: mend the link between it and this node", q.s.names(cut))
+		add(view.Problem{Kind: view.ProblemCut, Nodes: q.s.nameAll(cut)})
 	}
 	if len(fresh) > 0 {
-		say("%s does not answer since a moment ago: whether it is down, or the link between it and this node, will be known soon", q.s.names(fresh))
+		add(view.Problem{Kind: view.ProblemSilent, Nodes: q.s.nameAll(fresh)})
 	}
 	if len(alone) > 0 {
-		say("%s does not answer, and nobody else is there to say whether it lives: see whether it runs, and whether the link between it and this node works", q.s.names(alone))
+		add(view.Problem{Kind: view.ProblemSilentAlone, Nodes: q.s.nameAll(alone)})
 	}
 }
 
 // problems tells of stores that are down as seen from here, and why no copies are
 // made in their place.
-func (q *inquests) problems(say func(string, ...any)) {
+func (q *inquests) problems(add func(view.Problem)) {
 	s := q.s
-	q.silent(say)
+	q.silent(add)
 	said := q.unconfirmed.Load()
 	if said == nil {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(*said)) {
-		w, name := (*said)[id], s.names([]view.NodeID{id})
+		w, node := (*said)[id], s.nameAll([]view.NodeID{id})
 		by := slices.DeleteFunc(slices.Clone(w.By), func(id view.NodeID) bool { return id == s.id })
 		switch {
 		case len(by) > 0:
-			say("%s is down as seen from here, but %d others reach it: mend the link between it and this node (%s can be reached from both); no copies are made in its place", name, len(by), s.names(by))
+			add(view.Problem{Kind: view.ProblemReached, Nodes: node, By: s.nameAll(by)})
 		case w.Reached == 0 && !w.Confirmed:
-			say("%s is down, but only %d of the %d nodes that must have failed to reach it could confirm that: no copies are made in its place before", name, w.Failed, w.Need)
+			add(view.Problem{Kind: view.ProblemUnconfirmed, Nodes: node, Count: w.Failed, Of: w.Need})
 		}
 	}
 }

@@ -50,7 +50,9 @@ over what is in it. -json puts out {"svg": ...}, or with -o {"file": ...}.`},
 		{name: "health", short: "what an operator should look at", run: (*session).health, flags: set{(*session).nodeFlags, (*session).healthFlags}, long: `
 Says in words what is wrong with the node's store and what to do about it, or
 that all is well. It is what this one node knows: ask each of them. With -all a
-line follows for each shard in which the store has a part.`},
+line follows for each shard in which the store has a part. -json puts out each
+problem with its kind, the nodes, counts and times that it is about, and its
+words; a kind means the same in every release.`},
 		{name: "evict", args: "node-id", short: "give a member up for good", run: (*session).evict, flags: set{(*session).nodeFlags}, long: `
 Gives up a member that will not come back: its copies are made anew from the
 others, and nothing waits for it any more, deletes neither. What only its disk

@@ -13,8 +13,46 @@ import (
 
 // healthJSON is what health prints.
 type healthJSON struct {
-	Problems []string `json:"problems"`
-	Shards   []string `json:"shards,omitempty"` // with -all
+	Problems []problemJSON `json:"problems"`
+	Shards   []shardJSON   `json:"shards,omitempty"` // with -all
+}
+
+// problemJSON is a problem with its sentence; times are texts like "1h0m0s".
+type problemJSON struct {
+	view.Problem
+	For   string `json:"for,omitempty"`
+	Words string `json:"words"`
+}
+
+// shardJSON is how one shard is doing.
+type shardJSON struct {
+	Bucket  string                 `json:"bucket"` // empty: the definitions of all buckets
+	Shard   int                    `json:"shard"`
+	Role    string                 `json:"role"`
+	Homes   []view.NodeID          `json:"homes"`
+	Copies  int                    `json:"copies"`
+	Syncing bool                   `json:"syncing"`
+	Hints   int                    `json:"hints"`
+	Synced  map[view.NodeID]string `json:"synced"` // how long ago
+}
+
+func healthAsJSON(problems []view.Problem, shards []replica.ShardHealth) healthJSON {
+	out := healthJSON{Problems: []problemJSON{}}
+	for _, p := range problems {
+		j := problemJSON{Problem: p, Words: p.String()}
+		if p.For != 0 {
+			j.For = p.For.String()
+		}
+		out.Problems = append(out.Problems, j)
+	}
+	for _, h := range shards {
+		j := shardJSON{Bucket: h.Bucket, Shard: h.Shard, Role: h.Role, Homes: h.Homes, Copies: h.Copies, Syncing: h.Syncing, Hints: h.Hints, Synced: map[view.NodeID]string{}}
+		for id, ago := range h.Synced {
+			j.Synced[id] = ago.String()
+		}
+		out.Shards = append(out.Shards, j)
+	}
+	return out
 }
 
 func (s *session) health() error {
@@ -27,16 +65,16 @@ func (s *session) health() error {
 			shards = nil
 		}
 		if s.json {
-			return errors.Join(s.printJSON(healthJSON{append([]string{}, problems...), shards}), err)
+			return errors.Join(s.printJSON(healthAsJSON(problems, shards)), err)
 		}
 		for _, p := range problems {
-			fmt.Fprintln(s.out, clean(p))
+			fmt.Fprintln(s.out, clean(p.String()))
 		}
 		if len(problems) == 0 {
 			fmt.Fprintln(s.out, "all is well")
 		}
 		for _, l := range shards {
-			fmt.Fprintln(s.out, "  "+clean(l))
+			fmt.Fprintln(s.out, "  "+clean(l.String()))
 		}
 		return err
 	})

@@ -178,6 +178,13 @@ func TestWhatWaitsIsShown(t *testing.T) {
 	}
 	ctl("", "status").want(t, exitOK, "writes that wait here for a store: ", "")
 	ctl("", "health").want(t, exitOK, "2 writes of ", "")
+	var h healthJSON
+	if err := json.Unmarshal([]byte(ctl("", "health", "-json").out), &h); err != nil || len(h.Problems) == 0 {
+		t.Fatalf("health: %+v, %v", h, err)
+	}
+	if p := h.Problems[len(h.Problems)-1]; p.Kind != view.ProblemOutboxWaits || p.Count != 2 || p.For == "" || !strings.HasPrefix(p.Words, "2 writes of ") {
+		t.Errorf("health: %+v", p)
+	}
 }
 
 func testEvict(t *testing.T, nodes []*mesh.Node) {
@@ -225,6 +232,10 @@ func testLook(t *testing.T, nodes []*mesh.Node) {
 	}
 	ctl("", at("health")...).want(t, exitOK, "all is well", "")
 	ctl("", at("health", "-all")...).want(t, exitOK, "shard 0: home, 2 of 2 copies in contact", "")
+	var h healthJSON
+	if err := json.Unmarshal([]byte(ctl("", at("health", "-all", "-json")...).out), &h); err != nil || len(h.Problems) != 0 || h.Problems == nil || len(h.Shards) == 0 || h.Shards[0].Role != "home" || h.Shards[0].Copies != 2 {
+		t.Errorf("health: %+v, %v", h, err)
+	}
 	ctl("", at("evict", "nobody")...).want(t, exitUsage, "", "node id")
 	ctl("", at("evict", "00000000000000ff")...).want(t, exitFailed, "", "no such member")
 	ctl("", at("evict", nodes[1].ID().String())...).want(t, exitFailed, "", "in contact")

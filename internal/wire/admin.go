@@ -9,13 +9,15 @@ const (
 	MethodAdminPut    = "admin/put"    // AdminRequest -> AdminResult
 	MethodAdminDelete = "admin/delete" // AdminRequest -> AdminResult
 	MethodAdminStatus = "admin/status" // nothing, or what AppendStatusWish wrote -> AdminStatus
-	MethodAdminHealth = "admin/health" // nothing -> AdminHealth
+	MethodAdminHealth = "admin/health" // nothing, or what AppendHealthWish wrote -> AdminHealth
 )
 
 const (
 	adminVersion = 1
 	// adminStatusVersion is that of a status with an outbox.
 	adminStatusVersion = 2
+	// adminHealthVersion is that of a health as structure.
+	adminHealthVersion = 2
 	maxAdminText       = 1 << 12
 	maxAdminContext    = 1 << 20
 )
@@ -54,33 +56,6 @@ const (
 	AdminDeadline
 	AdminOutbox // full
 )
-
-// AdminHealth is how a store is doing, in words, a line each.
-type AdminHealth struct {
-	AdminOutcome
-	Problems []string // what an operator should look at
-	Shards   []string // one for each shard in which the store has a part
-}
-
-// AppendAdminHealth appends the encoding of m.
-func AppendAdminHealth(dst []byte, m *AdminHealth) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(adminVersion)
-		p.outcome(m.AdminOutcome)
-		p.lines(m.Problems)
-		p.lines(m.Shards)
-	})
-}
-
-// DecodeAdminHealth reads what AppendAdminHealth wrote.
-func DecodeAdminHealth(data []byte) (m AdminHealth, err error) {
-	err = unpack(data, "admin health", func(u *unpacker) {
-		u.version(adminVersion)
-		m.AdminOutcome = u.outcome()
-		m.Problems, m.Shards = u.lines(), u.lines()
-	})
-	return m, err
-}
 
 func (p *packer) lines(lines []string) {
 	p.array(len(lines))
@@ -152,13 +127,18 @@ func AppendStatusWish(dst []byte) []byte {
 	return pack(dst, func(p *packer) { p.uint(adminStatusVersion) })
 }
 
-// DecodeStatusWish reads what AppendStatusWish wrote. Clients of earlier releases
-// send nothing, and know version 1.
-func DecodeStatusWish(data []byte) (version uint64, err error) {
+// AppendHealthWish does so for AdminHealth.
+func AppendHealthWish(dst []byte) []byte {
+	return pack(dst, func(p *packer) { p.uint(adminHealthVersion) })
+}
+
+// DecodeWish reads what AppendStatusWish or AppendHealthWish wrote. Clients of earlier
+// releases send nothing, and know version 1.
+func DecodeWish(data []byte) (version uint64, err error) {
 	if len(data) == 0 {
 		return 1, nil
 	}
-	err = unpack(data, "status wish", func(u *unpacker) { version = u.uint() })
+	err = unpack(data, "wish", func(u *unpacker) { version = u.uint() })
 	return version, err
 }
 

@@ -9,7 +9,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -29,7 +31,20 @@ func adminSamples() []sample {
 	failed := AdminResult{AdminOutcome: AdminOutcome{1 << 60, "a fault of later years"}, Context: []byte{}}
 	status := AdminStatus{Hints: 1, Syncing: 2, Delivered: 3, Repaired: 4, Compared: 5, Moved: 1 << 63}
 	outbox := AdminStatus{Delivered: 3, Outbox: &OutboxStatus{Ops: 121, Bytes: 1 << 20, Oldest: 90_000, Delivered: 7, Dropped: 1, Error: "no store"}}
-	health := AdminHealth{AdminOutcome: AdminOutcome{AdminClosed, "closed"}, Problems: []string{"one"}, Shards: []string{"b shard 1", "b shard 2"}}
+	words := AdminHealth{AdminOutcome: AdminOutcome{AdminClosed, "closed"}, Problems: []view.Problem{{Kind: view.ProblemInWords, Text: "one"}}, InWords: true, Lines: []string{"b shard 1", "b shard 2"}}
+	health := AdminHealth{
+		AdminOutcome: AdminOutcome{AdminStorage, "failed"},
+		Problems: []view.Problem{
+			{Kind: view.ProblemFewCopiesMinority, Shards: 7, Count: 2, Of: 5, Nodes: []view.Named{{ID: 1, Name: "press-1"}, {ID: 1 << 63}}, Cut: []view.Named{{ID: 3}}, Silent: []view.Named{{ID: 4}}},
+			{Kind: view.ProblemClockOff, For: -time.Hour},
+			{Kind: view.ProblemReached, Nodes: []view.Named{{ID: 5}}, By: []view.Named{{ID: 6, Name: "six"}}},
+			{Kind: "of-later-years", Where: []string{"a", ""}, Bytes: 1 << 40, Text: "what it said"},
+		},
+		Shards: []AdminShard{
+			{Bucket: "b", Role: "home", Shard: 255, Copies: 2, Hints: 1 << 40, Syncing: true, Homes: []view.NodeID{1, 1 << 63}, Synced: []AdminSynced{{1, time.Minute}, {2, 0}}},
+			{},
+		},
+	}
 	return append([]sample{
 		{"request", AppendAdminRequest(nil, &req), req, as(DecodeAdminRequest)},
 		{"request-bare", AppendAdminRequest(nil, &bare), bare, as(DecodeAdminRequest)},
@@ -37,7 +52,8 @@ func adminSamples() []sample {
 		{"item-none", AppendAdminItem(nil, &none), none, as(DecodeAdminItem)},
 		{"result", AppendAdminResult(nil, &res), res, as(DecodeAdminResult)},
 		{"result-failed", AppendAdminResult(nil, &failed), failed, as(DecodeAdminResult)},
-		{"health", AppendAdminHealth(nil, &health), health, as(DecodeAdminHealth)},
+		{"health", AppendAdminHealth(nil, &words), words, as(DecodeAdminHealth)},
+		{"health-structure", AppendAdminHealth(nil, &health), health, as(DecodeAdminHealth)},
 		{"status", AppendAdminStatus(nil, &status), status, as(DecodeAdminStatus)},
 		{"status-outbox", AppendAdminStatus(nil, &outbox), outbox, as(DecodeAdminStatus)},
 	}, adminPartitionSamples()...)
@@ -47,11 +63,11 @@ func adminSamples() []sample {
 // version it knows.
 func TestStatusWish(t *testing.T) {
 	for data, want := range map[string]uint64{"": 1, string(AppendStatusWish(nil)): 2, "\x02": 2, "\x09": 9} {
-		if got, err := DecodeStatusWish([]byte(data)); err != nil || got != want {
+		if got, err := DecodeWish([]byte(data)); err != nil || got != want {
 			t.Errorf("%q: %d, %v, want %d", data, got, err, want)
 		}
 	}
-	if _, err := DecodeStatusWish([]byte("\x02\x02")); !errors.Is(err, ErrMalformed) {
+	if _, err := DecodeWish([]byte("\x02\x02")); !errors.Is(err, ErrMalformed) {
 		t.Errorf("two wishes: %v", err)
 	}
 }
@@ -151,12 +167,12 @@ func FuzzDecodeAdminStatus(f *testing.F) {
 	fuzzAdmin(f, "status", DecodeAdminStatus, func(m *AdminStatus) []byte { return AppendAdminStatus(nil, m) })
 }
 
-func FuzzDecodeStatusWish(f *testing.F) {
+func FuzzDecodeWish(f *testing.F) {
 	f.Add(AppendStatusWish(nil))
 	f.Add([]byte{})
 	f.Add([]byte{1})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if version, err := DecodeStatusWish(data); err == nil && len(data) == 0 && version != 1 {
+		if version, err := DecodeWish(data); err == nil && len(data) == 0 && version != 1 {
 			t.Errorf("who says nothing knows version %d", version)
 		}
 	})

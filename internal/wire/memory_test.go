@@ -4,7 +4,9 @@ import (
 	"errors"
 	"runtime"
 	"testing"
+	"time"
 
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -19,7 +21,8 @@ func TestMemoryOfMessages(t *testing.T) {
 	var real Proposal
 	var commit CommitRequest
 	var read ReadRequest
-	var health, lines AdminHealth
+	var health, lines, shards, down AdminHealth
+	health.InWords, lines.InWords = true, true
 	real.Shard, real.Round = 1, round
 	for i := range n {
 		key := string([]byte{byte(i >> 8), byte(i)})
@@ -27,8 +30,9 @@ func TestMemoryOfMessages(t *testing.T) {
 		real.Tombs = append(real.Tombs, Tomb{Bucket: 1 << 63, Key: key, Item: tomb})
 		commit.Rounds = append(commit.Rounds, ShardRound{Shard: i, Round: round})
 		read.Keys = append(read.Keys, Lookup{Bucket: 1 << 63, Key: key})
-		health.Problems = append(health.Problems, "shard 1")
-		lines.Problems = append(lines.Problems, "")
+		health.Lines, lines.Lines = append(health.Lines, "shard 1"), append(lines.Lines, "")
+		shards.Shards = append(shards.Shards, AdminShard{Bucket: "b", Role: "home", Shard: i, Copies: 3, Homes: []view.NodeID{1 << 60, 1 << 61, 1 << 62}, Synced: []AdminSynced{{1 << 60, time.Minute}, {1 << 61, time.Minute}}})
+		down.Problems = append(down.Problems, view.Problem{})
 	}
 	// No encoder of ours writes ids that short.
 	propose := pack(nil, func(p *packer) {
@@ -68,7 +72,9 @@ func TestMemoryOfMessages(t *testing.T) {
 		{"empty merge", AppendMergeRequest(nil, &MergeRequest{Offers: make([]Offer, n)}), as(DecodeMergeRequest), true},
 		{"empty propose", propose, as(DecodeProposeRequest), true},
 		{"empty commit", rounds, as(DecodeCommitRequest), true},
+		{"shards", AppendAdminHealth(nil, &shards), as(DecodeAdminHealth), false},
 		{"empty health", AppendAdminHealth(nil, &lines), as(DecodeAdminHealth), true},
+		{"empty problems", AppendAdminHealth(nil, &down), as(DecodeAdminHealth), true},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

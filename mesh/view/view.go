@@ -164,9 +164,9 @@ type View struct {
 	Storing [16]byte // digest of the storing members ever met and whether each is gone
 	Members []Member // all members, dead or alive, and those gone last, sorted by ID; includes Self
 
-	// Problems are what keeps the node from others, in words for an operator, as
-	// far as it is not that a member is down.
-	Problems []string
+	// Problems are what keeps the node from others and an operator should look at,
+	// as far as it is not that a member is down.
+	Problems []Problem
 }
 
 // Member returns the member with the given id.
