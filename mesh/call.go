@@ -24,11 +24,14 @@ const (
 // handler's to keep; the reply must not be changed after it was returned.
 type handler = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)
 
+// promptHandler is a handler that never waits: see HandlePrompt.
+type promptHandler = func(ctx context.Context, from view.NodeID, req []byte, answer func(reply []byte, err error))
+
 // handlers is the table of methods.
 type handlers struct {
 	mu         sync.RWMutex
 	by         map[string]handler
-	prompt     map[string]bool // never wait
+	prompt     map[string]promptHandler
 	idempotent map[string]bool // may be run more than once for a request
 }
 
@@ -38,11 +41,13 @@ func (h *handlers) get(method string) handler {
 	return h.by[method]
 }
 
-func (h *handlers) isPrompt(method string) bool {
+func (h *handlers) getPrompt(method string) promptHandler {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.prompt[method]
 }
+
+func (h *handlers) isPrompt(method string) bool { return h.getPrompt(method) != nil }
 
 func (h *handlers) isIdempotent(method string) bool {
 	h.mu.RLock()
@@ -62,24 +67,44 @@ func (n *Node) Handle(method string, fn func(ctx context.Context, from view.Node
 // HandlePrompt is Handle for a method that is called very often and whose fn
 // waits for nothing: no I/O, no channel, no lock that is held long. It runs on
 // the goroutine that reads from the caller, from whom nothing else is read
-// until it returns. For what takes time, ctx has a method
-// Later() (answer func(reply []byte, err error)), except in calls of a node to
-// itself, where fn may take its time: once it is called, what fn returns does
-// not count, and answer is to be called once, by any goroutine; it does not
-// wait.
-func (n *Node) HandlePrompt(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
-	return n.register(method, fn, n.calls.prompt)
+// until it returns. What takes time goes on in another goroutine: answer is to be
+// called once, by any, and does not wait.
+func (n *Node) HandlePrompt(method string, fn func(ctx context.Context, from view.NodeID, req []byte, answer func(reply []byte, err error))) error {
+	if fn == nil {
+		return n.register(method, nil, nil)
+	}
+	return n.register(method, waitFor(fn), func() { n.calls.prompt[method] = fn })
+}
+
+// waitFor makes a handler that waits for the answer of a prompt one: for calls that
+// nothing is read behind, as those of a node to itself.
+func waitFor(fn promptHandler) handler {
+	type outcome struct {
+		reply []byte
+		err   error
+	}
+	return func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+		answered := make(chan outcome, 1)
+		fn(ctx, from, req, func(reply []byte, err error) { answered <- outcome{reply, err} })
+		select {
+		case o := <-answered:
+			return o.reply, o.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // HandleIdempotent is Handle for a method whose requests may be handled more than
 // once, and also after later ones: see CallIdempotent. ctx may go on when the caller
 // has gone, until its deadline.
 func (n *Node) HandleIdempotent(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
-	return n.register(method, fn, n.calls.idempotent)
+	return n.register(method, fn, func() { n.calls.idempotent[method] = true })
 }
 
-// register enters a handler, and in a list of its kind if there is one.
-func (n *Node) register(method string, fn handler, kind map[string]bool) error {
+// register enters a handler, and lists it, under the lock of the table, by its kind if
+// it has one.
+func (n *Node) register(method string, fn handler, list func()) error {
 	if method == "" || len(method) > maxMethod || strings.HasPrefix(method, reservedPrefix) || fn == nil {
 		return fmt.Errorf("%w: %.80q", ErrMethod, method)
 	}
@@ -92,8 +117,8 @@ func (n *Node) register(method string, fn handler, kind map[string]bool) error {
 		return fmt.Errorf("%w: %q has a handler", ErrMethod, method)
 	}
 	n.calls.by[method] = fn
-	if kind != nil {
-		kind[method] = true
+	if list != nil {
+		list()
 	}
 	return nil
 }
@@ -126,7 +151,7 @@ func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []
 	var reply []byte
 	var err error
 	if to == n.id {
-		reply, err = n.serve(plain{ctx}, to, method, append([]byte(nil), req...))
+		reply, err = n.serve(ctx, to, method, append([]byte(nil), req...))
 	} else {
 		reply, err = call(ctx, to, method, req)
 	}
@@ -142,10 +167,6 @@ func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []
 	}
 	return nil, fmt.Errorf("call %s on node %v: %w", method, to, callError(err))
 }
-
-// plain is a context and no more. A request's own can be answered through, see
-// replica.Mesh: the handler of a call that another handler makes must not.
-type plain struct{ context.Context }
 
 // callError turns errors of the link into those of this package.
 func callError(err error) error {
@@ -198,19 +219,44 @@ func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req 
 
 // serve runs the user's handler of a method.
 func (n *Node) serve(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
-	if strings.HasPrefix(method, adminPrefix) && !n.cfg.AllowAdmin {
-		return nil, failCall(ErrAdminOff, ErrAdminOff.Error())
+	if err := n.mayServe(method); err != nil {
+		return nil, err
 	}
 	fn := n.calls.get(method)
 	if fn == nil {
 		return nil, failCall(ErrNoHandler, method)
 	}
-	reply, err := fn(ctx, from, req)
+	return fn(ctx, from, req)
+}
+
+func (n *Node) mayServe(method string) error {
+	if strings.HasPrefix(method, adminPrefix) && !n.cfg.AllowAdmin {
+		return failCall(ErrAdminOff, ErrAdminOff.Error())
+	}
+	return nil
+}
+
+// handlePrompt answers a request of another node whose handler never waits.
+func (n *Node) handlePrompt(ctx context.Context, from view.NodeID, method string, req []byte, answer func([]byte, error)) {
+	if !n.isOpen() {
+		answer(nil, ErrClosed)
+		return
+	}
+	n.met.Store(true) // who asks has accepted our hello
+	if err := n.mayServe(method); err != nil {
+		answer(nil, err)
+		return
+	}
+	n.calls.getPrompt(method)(ctx, from, req, answer)
+}
+
+// faultOf is what of a handler's error travels.
+func faultOf(err error) error {
 	var own *RemoteError
 	if errors.As(err, &own) {
-		err = &link.RemoteError{Code: own.Code, Text: own.Text}
+		return &link.RemoteError{Code: own.Code, Text: own.Text}
 	}
-	return reply, err
+	return err
 }
 
 // answerView is what Client.View asks for.

@@ -87,67 +87,42 @@ func TestCall(t *testing.T) {
 	})
 }
 
-type late interface {
-	Later() func(reply []byte, err error)
-}
-
-// A handler may answer later; one that it calls on its own node may not answer
-// in its place.
-func TestCallLater(t *testing.T) {
-	bubble(t, 2, func(t *testing.T, w *world) {
-		w.form(10 * time.Second)
-		a, b := w.boxes[0].node, w.boxes[1].node
-		for method, fn := range map[string]handler{
-			"later": func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-				answer := ctx.(late).Later()
-				go answer(append(req, " later"...), nil)
-				return nil, nil
-			},
-			"plain": func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-				if _, ok := ctx.(late); ok {
-					return nil, errors.New("could answer for another handler")
-				}
-				return req, nil
-			},
-			"relays": func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-				return b.Call(ctx, b.ID(), "plain", req)
-			},
-		} {
-			if err := b.Handle(method, fn); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for method, want := range map[string]string{"later": "x later", "relays": "x"} {
-			if got, err := a.Call(t.Context(), b.ID(), method, []byte("x")); err != nil || string(got) != want {
-				t.Errorf("%s: %q, %v", method, got, err)
-			}
-		}
-	})
-}
-
-// A prompt handler of a node answers its own calls too, in which it may wait: it
-// has nothing to answer later by.
+// A prompt handler answers at once or later, calls of its own node too, and its faults
+// travel as those of others.
 func TestHandlePrompt(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, w *world) {
 		w.form(10 * time.Second)
 		a, b := w.boxes[0].node, w.boxes[1].node
-		err := b.HandlePrompt("prompt", func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-			if ctx, ok := ctx.(late); ok {
-				answer := ctx.Later()
-				go answer(append(req, " later"...), nil)
-				return nil, nil
+		for _, method := range []string{"prompt", "admin/prompt"} {
+			err := b.HandlePrompt(method, func(_ context.Context, _ view.NodeID, req []byte, answer func([]byte, error)) {
+				switch string(req) {
+				case "now":
+					answer([]byte("at once"), nil)
+				case "fail":
+					answer(nil, &RemoteError{Code: "odd", Text: "no"})
+				default:
+					go answer([]byte("later"), nil)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
-			return append(req, " at once"...), nil
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
 		if !b.calls.isPrompt("prompt") || b.calls.isPrompt(methodView) {
 			t.Error("taken for what it is not")
 		}
-		for from, want := range map[*Node]string{a: "x later", b: "x at once"} {
-			if got, err := from.Call(t.Context(), b.ID(), "prompt", []byte("x")); err != nil || string(got) != want {
-				t.Errorf("from %v: %q, %v", from.ID(), got, err)
+		for _, from := range []*Node{a, b} {
+			for req, want := range map[string]string{"now": "at once", "then": "later"} {
+				if got, err := from.Call(t.Context(), b.ID(), "prompt", []byte(req)); err != nil || string(got) != want {
+					t.Errorf("from %v: %q, %v", from.ID(), got, err)
+				}
+			}
+			var remote *RemoteError
+			if _, err := from.Call(t.Context(), b.ID(), "prompt", []byte("fail")); !errors.As(err, &remote) || remote.Code != "odd" || remote.Text != "no" {
+				t.Errorf("from %v: %v", from.ID(), err)
+			}
+			if _, err := from.Call(t.Context(), b.ID(), "admin/prompt", []byte("now")); !errors.Is(err, ErrAdminOff) {
+				t.Errorf("an admin method, from %v: %v", from.ID(), err)
 			}
 		}
 	})
@@ -199,12 +174,13 @@ func TestHandleRefuses(t *testing.T) {
 		}
 		for what, err := range map[string]error{
 			"taken":    n.Handle("twice", echo),
-			"prompt":   n.HandlePrompt("twice", echo),
+			"prompt":   n.HandlePrompt("twice", func(context.Context, view.NodeID, []byte, func([]byte, error)) {}),
 			"many":     n.HandleIdempotent("twice", echo),
 			"empty":    n.Handle("", echo),
 			"reserved": n.Handle("mesh/x", echo),
 			"long":     n.Handle(strings.Repeat("m", 65), echo),
 			"nil":      n.Handle("nil", nil),
+			"none":     n.HandlePrompt("nil", nil),
 			"own":      n.Handle(methodView, echo),
 		} {
 			if !errors.Is(err, ErrMethod) {

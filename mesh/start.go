@@ -140,7 +140,7 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	}
 	n.leave.turn = make(chan struct{}, 1)
 	n.calls.by = map[string]handler{methodView: n.answerView, methodEvict: n.answerEvict}
-	n.calls.prompt, n.calls.idempotent = map[string]bool{}, map[string]bool{}
+	n.calls.prompt, n.calls.idempotent = map[string]promptHandler{}, map[string]bool{}
 	n.places.load(dir.places, dir.roster)
 	n.book = newBook(dir.roster, n.writeRoster, n.alive, n.log)
 	n.book.fresh = n.places.fresh
@@ -166,7 +166,7 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey, KnockKey: keys.KnockKey,
 		Resolve: n.resolve, Floor: n.floor, Admit: n.belongs, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
-		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, OnFound: n.found, OnStranger: n.stranger, OnNarrow: n.narrow, Logger: n.log,
+		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, HandlePrompt: n.handlePrompt, Fault: faultOf, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, OnFound: n.found, OnStranger: n.stranger, OnNarrow: n.narrow, Logger: n.log,
 		Limits: link.Limits{HandshakeTimeout: n.pace.shake, DialTimeout: n.pace.hellos, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {

@@ -33,11 +33,10 @@ type Mesh interface {
 	Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error)
 	// Handle serves a method. The handler owns req.
 	Handle(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
-	// HandlePrompt is Handle for a handler that waits for nothing if its
-	// context has a method Later() (answer func(reply []byte, err error)): once
-	// that is called the handler's results do not count, and answer is called
-	// once, by any goroutine, which it does not hold up.
-	HandlePrompt(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
+	// HandlePrompt is Handle for a handler that waits for nothing: it calls answer
+	// once, before it returns or later, from any goroutine, which that does not hold
+	// up.
+	HandlePrompt(method string, h func(ctx context.Context, from view.NodeID, req []byte, answer func(reply []byte, err error))) error
 	// Confirm asks other nodes whether they reach a member that is down as seen
 	// from here, tries it from here too, and tells what came of it. It takes some
 	// seconds at most.

@@ -81,6 +81,7 @@ type fakeNode struct {
 
 	mu       sync.Mutex
 	handlers map[string]func(context.Context, view.NodeID, []byte) ([]byte, error)
+	prompt   map[string]promptHandler // those of handlers that do not wait for their answer
 	leave    []func(context.Context) error
 	done     chan struct{}
 	down     bool
@@ -149,6 +150,7 @@ func (n *fakeNode) makeDir() {
 
 func (n *fakeNode) reset() {
 	n.handlers = make(map[string]func(context.Context, view.NodeID, []byte) ([]byte, error))
+	n.prompt = make(map[string]promptHandler)
 	n.leave, n.done, n.down = nil, make(chan struct{}), false
 	if n.views != nil {
 		n.views.Close()
@@ -351,8 +353,23 @@ func (n *fakeNode) Done() <-chan struct{} {
 	return n.done
 }
 
-func (n *fakeNode) HandlePrompt(method string, h func(context.Context, view.NodeID, []byte) ([]byte, error)) error {
-	return n.Handle(method, h)
+type promptHandler = func(context.Context, view.NodeID, []byte, func([]byte, error))
+
+func (n *fakeNode) HandlePrompt(method string, h promptHandler) error {
+	n.mu.Lock()
+	n.prompt[method] = h
+	n.mu.Unlock()
+	return n.Handle(method, func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+		return answerOf(ctx, h, from, req)
+	})
+}
+
+// answerOf waits for the answer of a handler that may give it later.
+func answerOf(ctx context.Context, h promptHandler, from view.NodeID, req []byte) ([]byte, error) {
+	ch := make(chan fakeAnswer, 1)
+	h(ctx, from, req, func(b []byte, err error) { ch <- fakeAnswer{b, err} })
+	a := <-ch
+	return a.b, a.err
 }
 
 func (n *fakeNode) Handle(method string, h func(context.Context, view.NodeID, []byte) ([]byte, error)) error {
@@ -404,11 +421,10 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 		}
 	}
 	go func() {
-		late := &fakeRequest{Context: ctx, ch: ch, hear: hear}
-		b, err := h(late, n.id, slices.Clone(sent))
-		if !late.later {
-			late.send(fakeAnswer{b, err})
-		}
+		b, err := h(ctx, n.id, slices.Clone(sent))
+		a := fakeAnswer{b, err}
+		hear(a)
+		ch <- a
 	}()
 	select {
 	case a := <-ch:
@@ -425,29 +441,9 @@ func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req 
 	}
 }
 
-// fakeRequest may be answered later, see Mesh.
-type fakeRequest struct {
-	context.Context
-	later bool
-	ch    chan fakeAnswer
-	hear  func(fakeAnswer) // nil: nobody
-}
-
 type fakeAnswer struct {
 	b   []byte
 	err error
-}
-
-func (r *fakeRequest) Later() func([]byte, error) {
-	r.later = true
-	return func(b []byte, err error) { r.send(fakeAnswer{b, err}) }
-}
-
-func (r *fakeRequest) send(a fakeAnswer) {
-	if r.hear != nil {
-		r.hear(a)
-	}
-	r.ch <- a
 }
 
 // stop ends the mesh node by itself.

@@ -218,7 +218,7 @@ func TestForwardedWriteThatArrivesLateIsRefused(t *testing.T) {
 		}
 		put := func(value string, by wire.Clock) wire.Code {
 			m := wire.PutRequest{Bucket: buckets[0].b.id, Key: "k", Value: []byte(value), Level: int64(replicate.One), MinDurable: 1, By: by}
-			answer, err := to.servePut(ctx, from.id, wire.AppendPutRequest(nil, &m))
+			answer, err := answerOf(ctx, to.servePut, from.id, wire.AppendPutRequest(nil, &m))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -110,7 +110,7 @@ func TestF2_01_DoomstoneOfAReadRepair_Replica(t *testing.T) {
 					return read(ctx, from, req) // of another node, or for the clock
 				}
 				if i == 0 {
-					answer, err := answerOf(ctx, read, from, req)
+					answer, err := read(ctx, from, req)
 					asked <- struct{}{}
 					<-purged
 					return answer, err
@@ -156,17 +156,6 @@ func TestF2_01_DoomstoneOfAReadRepair_Replica(t *testing.T) {
 		}
 		wantRecords(t, nodes, reader, 0)
 	})
-}
-
-// answerOf waits for the answer of a handler that may give it later.
-func answerOf(ctx context.Context, h func(context.Context, view.NodeID, []byte) ([]byte, error), from view.NodeID, req []byte) ([]byte, error) {
-	aside := &fakeRequest{Context: ctx, ch: make(chan fakeAnswer, 1)}
-	b, err := h(aside, from, req)
-	if aside.later {
-		a := <-aside.ch
-		b, err = a.b, a.err
-	}
-	return b, err
 }
 
 // F2_07: all gateways are off for a month and are started one a minute, in any

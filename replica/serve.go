@@ -19,56 +19,76 @@ const replyBytes = 1 << 20 // a reply that has grown to this size stops early
 
 // serve registers the handlers. A node that stores nothing serves nothing.
 func (s *Store) serve() error {
-	type handler = func(context.Context, view.NodeID, []byte) ([]byte, error)
-	type register = func(string, handler) error
-	handlers := map[string]struct {
-		handler
-		register
-	}{
-		wire.MethodMerge:   {s.serveMerge, s.mesh.HandlePrompt},
-		wire.MethodPut:     {s.servePut, s.mesh.HandlePrompt},
-		wire.MethodRead:    {s.serveRead, s.mesh.Handle},
-		wire.MethodClock:   {s.serveClock, s.mesh.Handle},
-		wire.MethodDigest:  {s.serveDigest, s.mesh.Handle},
-		wire.MethodList:    {s.serveList, s.mesh.Handle},
-		wire.MethodSums:    {s.serveSums, s.mesh.Handle},
-		wire.MethodSketch:  {s.serveSketch, s.mesh.Handle},
-		wire.MethodFetch:   {s.serveFetch, s.mesh.Handle},
-		wire.MethodStamps:  {s.serveStamps, s.mesh.Handle},
-		wire.MethodLog:     {s.serveLog, s.mesh.Handle},
-		wire.MethodPropose: {s.servePropose, s.mesh.Handle},
-		wire.MethodCommit:  {s.serveCommit, s.mesh.Handle},
-		wire.MethodCover:   {s.serveCover, s.mesh.Handle},
-		wire.MethodHeld:    {s.serveHeld, s.mesh.Handle},
-	}
-	for method, h := range handlers {
-		// What a client's node may ask for, and what only stores have to say to each
-		// other: a merge can cover all that there is.
-		open := method == wire.MethodPut || method == wire.MethodRead || method == wire.MethodClock
-		guarded := func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
-			if s.disk == nil {
-				return nil, errors.New("replica: this node stores nothing")
-			}
-			leave, ok := s.gate.ops.Enter()
-			if !ok {
-				return nil, ErrClosed
+	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
+		wire.MethodRead:    s.serveRead,
+		wire.MethodClock:   s.serveClock,
+		wire.MethodDigest:  s.serveDigest,
+		wire.MethodList:    s.serveList,
+		wire.MethodSums:    s.serveSums,
+		wire.MethodSketch:  s.serveSketch,
+		wire.MethodFetch:   s.serveFetch,
+		wire.MethodStamps:  s.serveStamps,
+		wire.MethodLog:     s.serveLog,
+		wire.MethodPropose: s.servePropose,
+		wire.MethodCommit:  s.serveCommit,
+		wire.MethodCover:   s.serveCover,
+		wire.MethodHeld:    s.serveHeld,
+	} {
+		err := s.mesh.Handle(method, func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+			leave, err := s.admitPeer(method, from)
+			if err != nil {
+				return nil, err
 			}
 			defer leave()
-			lay := s.layout.Load()
-			if _, member := lay.inMesh[from]; !member && !(open && s.isNewClient(from)) {
-				return nil, errStranger // it must not get anything before it counts in a purge
-			}
-			if _, stores := slices.BinarySearch(lay.members, from); !stores && !open {
-				return nil, fmt.Errorf("%w: %s", errNoStore, method)
-			}
-			s.peering.Silence.Note(from, true)
-			return h.handler(ctx, from, req)
+			return serve(ctx, from, req)
+		})
+		if err != nil {
+			return fmt.Errorf("replica: serve %s: %w", method, err)
 		}
-		if err := h.register(method, guarded); err != nil {
+	}
+	for method, serve := range map[string]func(context.Context, view.NodeID, []byte, func([]byte, error)){
+		wire.MethodMerge: s.serveMerge,
+		wire.MethodPut:   s.servePut,
+	} {
+		err := s.mesh.HandlePrompt(method, func(ctx context.Context, from view.NodeID, req []byte, answer func([]byte, error)) {
+			leave, err := s.admitPeer(method, from)
+			if err != nil {
+				answer(nil, err)
+				return
+			}
+			defer leave()
+			serve(ctx, from, req, answer)
+		})
+		if err != nil {
 			return fmt.Errorf("replica: serve %s: %w", method, err)
 		}
 	}
 	return nil
+}
+
+// admitPeer lets a request of another node in, until leave is called.
+func (s *Store) admitPeer(method string, from view.NodeID) (leave func(), err error) {
+	if s.disk == nil {
+		return nil, errors.New("replica: this node stores nothing")
+	}
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
+		return nil, ErrClosed
+	}
+	// What a client's node may ask for, and what only stores have to say to each
+	// other: a merge can cover all that there is.
+	open := method == wire.MethodPut || method == wire.MethodRead || method == wire.MethodClock
+	lay := s.layout.Load()
+	if _, member := lay.inMesh[from]; !member && !(open && s.isNewClient(from)) {
+		leave()
+		return nil, errStranger // it must not get anything before it counts in a purge
+	}
+	if _, stores := slices.BinarySearch(lay.members, from); !stores && !open {
+		leave()
+		return nil, fmt.Errorf("%w: %s", errNoStore, method)
+	}
+	s.peering.Silence.Note(from, true)
+	return leave, nil
 }
 
 // isNewClient tells whether a node that stores nothing has come to the mesh since
@@ -85,15 +105,11 @@ var errStranger = errors.New("replica: not known to belong to the mesh yet")
 // errNoStore: the roster says that who asks stores nothing.
 var errNoStore = errors.New("replica: only a storing node may ask for this")
 
-// answerable is the context of a handler that may answer later, see Mesh.
-type answerable interface {
-	Later() (answer func(reply []byte, err error))
-}
-
-func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, answer func([]byte, error)) {
 	m, err := wire.DecodeMergeRequest(req)
 	if err != nil {
-		return nil, err
+		answer(nil, err)
+		return
 	}
 	wall := s.wall()
 	s.clocks.Learn(from, m.Wall)
@@ -102,39 +118,34 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	}
 	tookIn, ok := s.gate.taking.Enter()
 	if !ok {
-		return reply(wire.CodeNotStored, nil), nil
+		answer(reply(wire.CodeNotStored, nil), nil)
+		return
 	}
 	if !s.makeRoom(&s.gate.peers, len(req)) {
 		tookIn()
-		return reply(wire.CodeOverloaded, nil), nil
-	}
-	end := func(stale []int, err error) ([]byte, error) {
-		s.gate.peers.release(len(req))
-		tookIn()
-		switch {
-		case err == nil:
-			return reply(wire.CodeOK, stale), nil
-		case ctx.Err() != nil:
-			return nil, err
-		}
-		return reply(wire.CodeStorage, nil), nil
+		answer(reply(wire.CodeOverloaded, nil), nil)
+		return
 	}
 	in, definitions, err := s.arrivals(from, m.Offers)
 	if err != nil {
 		s.gate.peers.release(len(req))
 		tookIn()
-		return nil, err
-	}
-	late, ok := ctx.(answerable)
-	if !ok {
-		out, err := s.acceptAll(ctx, in)
-		return end(staleOf(out), err)
+		answer(nil, err)
+		return
 	}
 	// The acknowledgements of one sync leave together, as the writes do.
-	answer := late.Later()
 	leave := s.gate.ops.Stay()
 	done := func(stale []int, err error) {
-		answer(end(stale, err))
+		s.gate.peers.release(len(req))
+		tookIn()
+		switch {
+		case err == nil:
+			answer(reply(wire.CodeOK, stale), nil)
+		case ctx.Err() != nil:
+			answer(nil, err)
+		default:
+			answer(reply(wire.CodeStorage, nil), nil)
+		}
 		leave()
 	}
 	err = storage.ErrBusy
@@ -150,7 +161,6 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte) ([
 	if err != nil {
 		done(nil, err)
 	}
-	return nil, nil
 }
 
 // staleOf lists the arrivals, by their place, that were too old.
@@ -210,10 +220,11 @@ func (s *Store) serveRead(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 	return wire.AppendReadReply(make([]byte, 0, size+32+8*len(reply.Items)), &reply), nil
 }
 
-func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+func (s *Store) servePut(_ context.Context, _ view.NodeID, req []byte, answer func([]byte, error)) {
 	m, err := wire.DecodePutRequest(req)
 	if err != nil {
-		return nil, err
+		answer(nil, err)
+		return
 	}
 	q := &request{
 		at:      s.place(m.Bucket, m.Key),
@@ -231,15 +242,9 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 		tookIn, err = s.mayCoordinate(q, len(req))
 	}
 	if err != nil {
-		return s.putReply(outcome{}, err)
+		answer(s.putReply(outcome{}, err))
+		return
 	}
-	late, ok := ctx.(answerable)
-	if !ok {
-		defer tookIn()
-		defer s.gate.clients.release(len(req))
-		return s.putReply(s.coordinate(ctx, q))
-	}
-	answer := late.Later()
 	leave := s.gate.ops.Stay()
 	s.coordinateLater(q, func(out outcome, err error) {
 		s.gate.clients.release(len(req))
@@ -247,7 +252,6 @@ func (s *Store) servePut(ctx context.Context, _ view.NodeID, req []byte) ([]byte
 		answer(s.putReply(out, err))
 		leave()
 	})
-	return nil, nil
 }
 
 func (s *Store) putReply(out outcome, err error) ([]byte, error) {

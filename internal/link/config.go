@@ -87,19 +87,21 @@ type Config struct {
 	// waits for; ctx ends with the caller's deadline, when the caller cancels,
 	// when the connection breaks and when the link closes. req is the
 	// handler's to keep; the reply is not changed and may be used again after
-	// the handler returned only for reading. Nil refuses all. A handler that
-	// would only wait may return at once and answer from another goroutine: ctx
-	// has a method Later() (answer func(reply []byte, err error)).
+	// the handler returned only for reading. Nil refuses all.
 	Handle func(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error)
-	// Prompt tells whether the handler of a method never waits for anything
-	// but answers later instead. It runs on the goroutine that reads the
-	// connection then: to be handed to another one may take a busy machine
-	// longer than the handler takes. Until it returns nothing else is read from
-	// the peer. Nil: none is.
+	// Prompt tells whether requests of a method go to HandlePrompt. Nil: none do.
 	Prompt func(method string) bool
+	// HandlePrompt is Handle for handlers that never wait: answer is to be called
+	// once, before the handler returns or later, by any goroutine, and waits for
+	// nothing. It runs on the goroutine that reads the connection: to be handed to
+	// another one may take a busy machine longer than the handler takes. Until it
+	// returns nothing else is read from the peer.
+	HandlePrompt func(ctx context.Context, from view.NodeID, method string, req []byte, answer func(reply []byte, err error))
+	// Fault returns what of a handler's error travels, as a *RemoteError. Nil: the
+	// error's text.
+	Fault func(error) error
 	// Idempotent tells whether requests of a method may be handled more than
-	// once, also late: see CallIdempotent. Their handler's ctx has no Later. Nil:
-	// none may.
+	// once, also late: see CallIdempotent. Nil: none may.
 	Idempotent func(method string) bool
 	// OnBroken is told when the data connection to a peer broke and no other
 	// took its place, with a *RefusedError when the peer refused our hello on
@@ -203,8 +205,8 @@ func (l Limits) validate() error {
 	return errors.Join(errs...)
 }
 
-// complete fills in defaults and reports every fault at once.
-func (c Config) complete() (Config, error) {
+// withDefaults fills in what may be left out.
+func (c Config) withDefaults() Config {
 	if c.Listen == "" {
 		c.Listen = ":0"
 	}
@@ -232,6 +234,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Prompt == nil {
 		c.Prompt = func(string) bool { return false }
+	}
+	if c.Fault == nil {
+		c.Fault = func(err error) error { return err }
 	}
 	if c.Idempotent == nil {
 		c.Idempotent = func(string) bool { return false }
@@ -265,7 +270,12 @@ func (c Config) complete() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Limits = c.Limits.withDefaults()
+	return c
+}
 
+// complete fills in defaults and reports every fault at once.
+func (c Config) complete() (Config, error) {
+	c = c.withDefaults()
 	var errs []error
 	if c.Self == 0 {
 		errs = append(errs, errors.New("no Self"))

@@ -206,7 +206,7 @@ func (l *Link) serveDatagram(c *conn, h wire.FrameHeader, req []byte) {
 		switch {
 		case l.group.Context().Err() != nil: // the error says nothing of the request
 		case err != nil:
-			code, words := failureOf(ctx, err)
+			code, words := failureOf(ctx, l.cfg.Fault(err))
 			_ = l.sendFrame(c, wire.FrameFailure, h.ID, 0, code, []byte(words[:min(len(words), datagramRoom)]))
 		case len(reply) > datagramRoom:
 			byStream()

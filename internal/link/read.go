@@ -185,10 +185,7 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 		return nil
 	}
 	if !c.peer.Guest && c.link.cfg.Prompt(r.method) {
-		c.handlers.Add(1)
-		if r.serve(false) {
-			c.handlers.Done()
-		}
+		r.servePrompt()
 		return nil
 	}
 	select {
@@ -205,7 +202,7 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 func (c *conn) handle(r *request) {
 	defer c.handlers.Done()
 	for r != nil {
-		r.serve(true)
+		r.serve()
 		if r = nil; !c.link.resting.take(1) {
 			return
 		}

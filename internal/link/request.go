@@ -20,7 +20,6 @@ type request struct {
 	payload  []byte
 	size     int
 	deadline time.Time // zero when there is none
-	later    bool      // see Later; of the handler's goroutine
 
 	mu    sync.Mutex
 	done  chan struct{}
@@ -117,34 +116,39 @@ func (r *request) end(err error) {
 // errUnread: too many replies wait for peers that do not read them.
 var errUnread = errors.New("link: too many replies wait to be sent")
 
-// serve runs the handler and queues its answer. When there is no room for the
-// answer and it is not to wait, it reports false, see reply.
-func (r *request) serve(wait bool) bool {
+// serve runs the handler and queues its answer.
+func (r *request) serve() {
 	c := r.c
 	var reply []byte
 	err := errUnread
-	if !c.link.outbound.tight() || c.unread() < smallReply {
+	if r.mayAnswer() {
 		handle := c.link.cfg.Handle
 		if c.peer.Guest {
 			handle = c.link.cfg.HandleGuest
 		}
 		reply, err = handle(r, c.peer.ID, r.method, r.payload)
 	}
-	return r.later || r.reply(reply, err, wait)
+	r.reply(reply, err, true)
 }
 
-// Later lets the handler return without an answer: what it returns does not
-// count, and answer is to be called instead, once, by any goroutine. It never
-// waits. The request counts as being handled until then.
-func (r *request) Later() (answer func(reply []byte, err error)) {
-	r.later = true
+// servePrompt runs a handler that waits for nothing. The request counts as being
+// handled until it is answered, which may be later.
+func (r *request) servePrompt() {
 	r.c.handlers.Add(1)
-	return func(reply []byte, err error) {
+	answer := func(reply []byte, err error) {
 		if r.reply(reply, err, false) {
 			r.c.handlers.Done()
 		}
 	}
+	if !r.mayAnswer() {
+		answer(nil, errUnread)
+		return
+	}
+	r.c.link.cfg.HandlePrompt(r, r.c.peer.ID, r.method, r.payload, answer)
 }
+
+// mayAnswer tells whether there is room for a reply.
+func (r *request) mayAnswer() bool { return !r.c.link.outbound.tight() || r.c.unread() < smallReply }
 
 // reply queues the answer. When there is no room for it and the caller must
 // not wait, it reports false and another goroutine waits and marks the handler
@@ -165,7 +169,7 @@ func (r *request) reply(reply []byte, err error, wait bool) bool {
 		kind, code, reply, held = wire.FrameFailure, CodeOverloaded, nil, 0
 	default:
 		var text string
-		code, text = failureOf(r, err)
+		code, text = failureOf(r, c.link.cfg.Fault(err))
 		kind, reply, held = wire.FrameFailure, []byte(text), 0
 	}
 	queued := c.answer(r, kind, code, reply, held, wait)
