@@ -65,6 +65,7 @@ func (s *Store) gather(ctx context.Context, b *bucket, at place, plan replicate.
 	case <-ctx.Done():
 		op.mu.Lock()
 		op.core.Abandon()
+		op.setEnd()
 		op.mu.Unlock()
 	}
 	op.mu.Lock()
@@ -85,8 +86,8 @@ type getOp struct {
 
 	mu    sync.Mutex
 	core  *replicate.ReadOp
-	open  int  // replies awaited
-	ended bool // an end is set
+	open  int         // replies awaited
+	limit *time.Timer // ends it; nil: nothing does yet
 }
 
 func (op *getOp) ask(ids []view.NodeID) {
@@ -178,11 +179,13 @@ func (op *getOp) step(event func(now time.Duration) ([]view.NodeID, bool)) {
 	}
 }
 
-// setEnd bounds the read once it is known when it is to end. It needs mu.
+// setEnd bounds the read once it is known when it is to end, until it has. It needs mu.
 func (op *getOp) setEnd() {
-	if at, ok := op.core.Ends(); ok && !op.ended {
-		op.ended = true
-		time.AfterFunc(at-op.s.since(), op.giveUp)
+	switch at, ok := op.core.Ends(); {
+	case ok && op.limit == nil:
+		op.limit = time.AfterFunc(at-op.s.since(), op.giveUp)
+	case !ok && op.limit != nil:
+		op.limit.Stop() // it has ended: nothing is to hold it any longer
 	}
 }
 

@@ -285,10 +285,10 @@ type putOp struct {
 
 	mu    sync.Mutex
 	core  *replicate.WriteOp
-	over  bool    // the client has gone: whatever the result is by then
-	ended bool    // an end is set
-	wrote written // once synced here
-	err   error   // it was not committed
+	over  bool        // the client has gone: whatever the result is by then
+	limit *time.Timer // ends it; nil: nothing does yet
+	wrote written     // once synced here
+	err   error       // it was not committed
 }
 
 func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
@@ -379,9 +379,11 @@ func (op *putOp) step(event func(now time.Duration) []replicate.Effect) {
 	now := op.s.since()
 	effects := event(now)
 	done := op.wrote.Dot.N != 0 && !op.core.Awaits()
-	if at, ok := op.core.Ends(); ok && !op.ended {
-		op.ended = true
-		time.AfterFunc(at-now, func() { op.abandon() })
+	switch at, ok := op.core.Ends(); {
+	case ok && op.limit == nil:
+		op.limit = time.AfterFunc(at-now, func() { op.abandon() })
+	case !ok && op.limit != nil:
+		op.limit.Stop() // it has ended: nothing is to hold it any longer
 	}
 	op.mu.Unlock()
 	if done {
