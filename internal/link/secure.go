@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -96,6 +97,9 @@ func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, purpose st
 			l.cfg.OnNarrow(remote.Addr(), true)
 		}
 		raw.Close()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // that of ctx, a bit early
+		}
 		if ours && errors.Is(err, ErrUntrusted) && id == 0 {
 			l.cfg.OnStranger(remote)
 		}
