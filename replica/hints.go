@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -78,14 +79,14 @@ func (h *hints) isOwed(lay *layout, target view.NodeID) bool {
 func (h *hints) run(ctx context.Context) {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	wait := firstHintRetry
+	wait := clock.Backoff{First: firstHintRetry, Last: lastHintRetry}
 	armed := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.kick:
-			wait = firstHintRetry
+			wait.Reset()
 		case <-h.added:
 			if !armed {
 				retry.Reset(hintGrace * h.s.cfg.AckTimeout)
@@ -104,8 +105,7 @@ func (h *hints) run(ctx context.Context) {
 		case errors.Is(err, ErrStorageFull), errors.Is(err, storage.ErrCorrupt):
 			retry.Reset(lagHintRetry) // what is delivered cannot be deleted here, or not be read
 		case left:
-			retry.Reset(wait)
-			wait = min(2*wait, lastHintRetry)
+			retry.Reset(wait.Next())
 		case behind:
 			retry.Reset(lagHintRetry)
 		default:

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -106,12 +107,13 @@ func (im *imports) wake() { im.kick.Ring() }
 func (im *imports) run(ctx context.Context) {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	for wait := firstImportRetry; ; {
+	wait := clock.Backoff{First: firstImportRetry, Last: lastImportRetry}
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-im.kick:
-			wait = firstImportRetry
+			wait.Reset()
 		case <-retry.C:
 		}
 		left := false
@@ -131,8 +133,7 @@ func (im *imports) run(ctx context.Context) {
 			}
 		}
 		if left {
-			retry.Reset(wait)
-			wait = min(2*wait, lastImportRetry)
+			retry.Reset(wait.Next())
 		}
 	}
 }

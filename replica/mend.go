@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -126,7 +127,8 @@ func (s *Store) afterLoss(ctx context.Context, g gap) {
 // reindex makes the index whole again, if it may lack entries. It is tried until
 // it succeeds, after a restart, too: a hint without an entry is never delivered.
 func (s *Store) reindex(ctx context.Context) {
-	for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, time.Minute) {
+	again := clock.Backoff{First: time.Second, Last: time.Minute}
+	for ctx.Err() == nil {
 		_, err := s.disk.Get(ctx, metaReindex())
 		if errors.Is(err, storage.ErrNotFound) {
 			return
@@ -139,12 +141,7 @@ func (s *Store) reindex(ctx context.Context) {
 			return
 		}
 		s.log.Warn("index not whole yet", "error", err)
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
+		clock.Sleep(ctx, again.Next())
 	}
 }
 

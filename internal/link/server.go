@@ -6,12 +6,13 @@ import (
 	"net"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // accept takes connections until the listener is closed.
 func (l *Link) accept(ctx context.Context) {
-	pause := time.Duration(0)
+	again := clock.Backoff{First: 5 * time.Millisecond, Last: time.Second}
 	for {
 		raw, err := l.listener.Accept()
 		if err != nil {
@@ -19,16 +20,14 @@ func (l *Link) accept(ctx context.Context) {
 				return
 			}
 			// Out of file descriptors, mostly: it passes.
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			pause := again.Next()
 			l.log.Warn("accept", "error", err, "pause", pause.String())
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
+			if !clock.Sleep(ctx, pause) {
 				return
 			}
 			continue
 		}
-		pause = 0
+		again.Reset()
 		out, ok := l.strangers.enter(raw)
 		if out != nil {
 			out.Close()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/notify"
 )
 
@@ -134,7 +135,7 @@ func (s *Store) Mend(ctx context.Context, lost OnLost) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	timer.Stop()
-	wait := firstMend
+	again := clock.Backoff{First: firstMend, Last: lastMend}
 	for {
 		select {
 		case <-ctx.Done():
@@ -142,7 +143,7 @@ func (s *Store) Mend(ctx context.Context, lost OnLost) {
 		case <-s.damage.kick:
 		case <-timer.C:
 		}
-		left := false
+		left, wait := false, again.Next()
 		for _, path := range s.damage.next() {
 			err := s.mend(ctx, path, lost)
 			if ctx.Err() != nil || s.usable() != nil {
@@ -154,11 +155,10 @@ func (s *Store) Mend(ctx context.Context, lost OnLost) {
 			}
 		}
 		if !left {
-			wait = firstMend
+			again.Reset()
 			continue
 		}
 		timer.Reset(wait)
-		wait = min(2*wait, lastMend)
 	}
 }
 
