@@ -92,7 +92,7 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 		return err
 	}
 	b.over(shard)
-	switch s.round(shard).Outcome(read.Asked) {
+	switch s.round(shard).Outcome(read) {
 	case purge.UpToDate:
 		b.help(shard)
 		return nil
@@ -295,6 +295,16 @@ func (s *Store) stampSum() uint64 {
 	return h.Sum64() | 1 // never 0, which stands for no question
 }
 
+// lagsSomewhere tells whether this store has to catch up in any shard.
+func (s *Store) lagsSomewhere() bool {
+	for shard := range s.shards {
+		if s.stamp(shard).Lagging() {
+			return true
+		}
+	}
+	return false
+}
+
 // syncStamps has this store catch up with the purges that a peer knows of, and
 // the peer with those that it lacks.
 func (s *Store) syncStamps(ctx context.Context, peer view.NodeID) error {
@@ -303,7 +313,7 @@ func (s *Store) syncStamps(ctx context.Context, peer view.NodeID) error {
 		return err
 	}
 	m, err := wire.DecodeStampsReply(answer)
-	if err != nil || m.Same {
+	if err != nil {
 		return err
 	}
 	theirs := make(map[int]purge.Stamp, len(m.Stamps))
@@ -316,8 +326,10 @@ func (s *Store) syncStamps(ctx context.Context, peer view.NodeID) error {
 	var errs []error
 	for shard := range s.shards {
 		mine := s.stamp(shard)
-		// To ask is also to tell: the peer hears the stamp here.
-		if mine.Behind(theirs[shard]) || theirs[shard].Behind(mine) {
+		if m.Same {
+			theirs[shard] = mine
+		}
+		if mine.Asks(theirs[shard]) {
 			if err := s.catchUp(ctx, peer, shard); err != nil && !errors.Is(err, errShortLog) {
 				errs = append(errs, err)
 				break

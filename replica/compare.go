@@ -94,7 +94,7 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 		}
 	}
 	m, err := s.askSums(ctx, lay, peer, common, s.stampSum())
-	if err == nil && m.Stamps {
+	if err == nil && (m.Stamps || s.lagsSomewhere()) {
 		// Purges first: who lags behind them can give nothing away.
 		if err = s.syncStamps(ctx, peer); err == nil {
 			m, err = s.askSums(ctx, lay, peer, common, 0)

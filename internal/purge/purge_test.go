@@ -187,8 +187,11 @@ func TestKeep(t *testing.T) {
 		var held version.Item
 		for range 1 + r.IntN(4) {
 			it := value(1+r.Uint64N(3), 1+r.Uint64N(3))
-			if r.IntN(2) == 0 {
+			switch r.IntN(3) {
+			case 0:
 				it.Sibs = nil
+			case 1:
+				it.Sibs[0].Flags = version.Tomb
 			}
 			held = version.Merge(held, it)
 		}
@@ -200,8 +203,21 @@ func TestKeep(t *testing.T) {
 			switch {
 			case own(s.Dot.A) && kept.Sibling(s.Dot) == nil:
 				t.Fatalf("%v: own value %v is gone", held, s.Dot)
+			case s.Flags&version.Tomb != 0:
+				// What was deleted may be alive elsewhere still.
+				if kept.Sibling(s.Dot) == nil {
+					t.Fatalf("%v: the tomb %v is gone", held, s.Dot)
+				}
 			case !own(s.Dot.A) && kept.Ctx.Covers(s.Dot):
 				t.Fatalf("%v: %v is given up and called deleted", held, s.Dot)
+			}
+		}
+		for _, e := range held.Ctx {
+			for n := range e.N { // what it had replaced stays dead
+				d := version.Dot{A: e.A, N: n + 1}
+				if last := held.Sibling(version.Dot(e)); held.Sibling(d) == nil && !kept.Ctx.Covers(d) && (last == nil || last.Flags&version.Tomb != 0) {
+					t.Fatalf("%v: %v was replaced, and %v does not know it", held, d, kept)
+				}
 			}
 		}
 	}

@@ -197,22 +197,21 @@ func (b Buried) Amend(in Stamp, it version.Item) version.Item {
 func (b Buried) CatchUp(held version.Item) version.Item { return version.Merge(held, b.All) }
 
 // Keep is what a store may keep of an item when no log reaches back to the
-// rounds it has missed: what it wrote itself, under births that own tells,
-// since it cannot have been purged without the store, and what that has
-// replaced. Of everything else nobody knows any more whether it was deleted;
-// the item says nothing of it then.
+// rounds it has missed: the values that it wrote itself, under births that own
+// tells, since they cannot have been purged without the store; tombs, which bring
+// nothing back; and that what all of these and others have replaced is dead. Of
+// the other values nobody knows any more whether they were deleted; the item says
+// nothing of them then.
 func Keep(held version.Item, own func(version.Actor) bool) version.Item {
 	out := version.Item{HLC: held.HLC}
 	unseen := make(map[version.Actor]uint64) // first dot of a birth that is given up
 	for _, s := range held.Sibs {
-		if own(s.Dot.A) {
-			out.Sibs = append(out.Sibs, s)
-		} else if n, ok := unseen[s.Dot.A]; !ok || s.Dot.N < n {
+		if own(s.Dot.A) || s.Flags&version.Tomb != 0 {
+			continue
+		}
+		if n, ok := unseen[s.Dot.A]; !ok || s.Dot.N < n {
 			unseen[s.Dot.A] = s.Dot.N
 		}
-	}
-	if len(out.Sibs) == 0 {
-		return version.Item{}
 	}
 	for _, e := range held.Ctx {
 		if n, ok := unseen[e.A]; ok {
@@ -221,6 +220,10 @@ func Keep(held version.Item, own func(version.Actor) bool) version.Item {
 		if e.N > 0 {
 			out.Ctx = append(out.Ctx, e)
 		}
+	}
+	out.Sibs = within(version.Item{Ctx: out.Ctx, Sibs: held.Sibs}) // a tomb may be of a birth that is cut off before it
+	if len(out.Ctx) == 0 {
+		return version.Item{}
 	}
 	return out
 }

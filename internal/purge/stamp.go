@@ -88,3 +88,11 @@ func (m Stamp) Reaches(theirs Stamp, from Round) bool {
 func (m Stamp) Behind(o Stamp) bool {
 	return m.Acked.Before(o.Acked) || m.Committed.Before(o.Committed)
 }
+
+// Asks tells whether a store with stamp m asks one with stamp theirs for its log.
+// To ask is also to tell: the other hears of what it lacks itself. A store that
+// lags asks whoever it meets: of one that lags as much it has to know that it
+// cannot help either, or two of them would wait for each other for ever.
+func (m Stamp) Asks(theirs Stamp) bool {
+	return m.Lagging() || m.Behind(theirs) || theirs.Behind(m)
+}

@@ -18,6 +18,7 @@ type Standing struct {
 	Aside  bool  // they are being set aside: nothing is taken in meanwhile
 	Lost   int   // counts losses of entries of the log
 	Torn   int   // counts those of them that may be of rounds after Stamp.Acked
+	Missed Round // the last that a peer has acknowledged whose log does not reach back to here
 }
 
 // News is what a store has to do after it has heard of rounds.
@@ -150,6 +151,9 @@ func (m Standing) CaughtUp(r Reading) (next Standing, ok bool) {
 	if m.Lost == r.Asked.Lost && r.From.Before(next.From) && !r.Theirs.Acked.Before(next.From) {
 		next.From = r.From
 	}
+	if next.Stamp.Acked.Before(r.Theirs.Acked) {
+		next.Missed = later(next.Missed, r.Theirs.Acked)
+	}
 	return next, true
 }
 
@@ -158,17 +162,20 @@ type Outcome int
 
 // The outcomes.
 const (
-	UpToDate Outcome = iota // nothing is missing that is known to be committed
+	UpToDate Outcome = iota // the peer knows of nothing that is missing
 	Nearer                  // the store has moved: the same peer may help it further
 	Short                   // the peer's log does not reach back to where the store stands
 )
 
-// Outcome tells how a reading has ended that began where a store stood at asked.
-func (m Standing) Outcome(asked Standing) Outcome {
+// Outcome tells how a reading has ended for a store that stands at m after it. A
+// round that the peer has acknowledged may be committed, although nobody who knows
+// that was met yet. But who stands no further than this store is no witness to
+// that: as long as there is one, it may never have been.
+func (m Standing) Outcome(r Reading) Outcome {
 	switch {
-	case !m.Stamp.Lagging():
+	case !m.Stamp.Lagging() && !m.Stamp.Acked.Before(r.Theirs.Acked):
 		return UpToDate
-	case m.Stamp.Acked != asked.Stamp.Acked:
+	case m.Stamp.Acked != r.Asked.Stamp.Acked:
 		return Nearer
 	}
 	return Short
@@ -198,22 +205,24 @@ func (s *Search) Short(peer, self view.NodeID, members []view.NodeID) (nobody bo
 // nothing is taken in: what came in behind the search would be vouched for at its
 // end. ok is false if that is under way, or need not be.
 func (m Standing) GiveUp() (next Standing, ok bool) {
-	if m.Aside || !m.Stamp.Lagging() {
+	if m.Aside || !m.lags() {
 		return m, false
 	}
 	m.Aside = true
 	return m, true
 }
 
+func (m Standing) lags() bool { return m.Stamp.Lagging() || m.Stamp.Acked.Before(m.Missed) }
+
 // GivesUp tells whether what was begun is to go on: somebody's log may have been
 // found after all.
-func (m Standing) GivesUp() bool { return m.Aside && m.Stamp.Lagging() }
+func (m Standing) GivesUp() bool { return m.Aside && m.lags() }
 
 // GaveUp ends what GiveUp has begun. all tells whether everything was gone
 // through: then the store holds nothing that may have been purged.
 func (m Standing) GaveUp(all bool) Standing {
-	if m.Aside = false; all && m.Stamp.Lagging() {
-		m.Stamp.Acked = m.Stamp.Committed
+	if m.Aside = false; all && m.lags() {
+		m.Stamp.Acked = later(m.Stamp.Committed, m.Missed)
 		m.From = m.Stamp.Acked
 	}
 	return m

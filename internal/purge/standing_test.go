@@ -21,6 +21,7 @@ type shard struct {
 	found   map[uint64]bool // those that were seen when it began to set aside
 	reading []*reading
 	did     string
+	ends    [3]int // by outcome of what was read
 }
 
 // reading is a peer's log on its way.
@@ -104,6 +105,9 @@ func (h *shard) page() {
 	var ok bool
 	h.Standing, ok = h.CaughtUp(p.Reading)
 	h.reading = append(h.reading[:i:i], h.reading[i+1:]...)
+	if ok {
+		h.ends[h.Outcome(p.Reading)]++
+	}
 	h.did = fmt.Sprintf("has read a log of %v, whole after %v: %v", p.Theirs, p.From, ok)
 }
 
@@ -205,7 +209,6 @@ func TestStandingAgainstADumbModel(t *testing.T) {
 		h := newShard(seed)
 		var done []string
 		for range 40 {
-			before := h.Standing
 			h.did = ""
 			switch h.r.IntN(12) {
 			case 0, 1:
@@ -228,15 +231,15 @@ func TestStandingAgainstADumbModel(t *testing.T) {
 			if h.did != "" {
 				done = append(done, fmt.Sprintf("%s: %+v", h.did, h.Standing))
 			}
-			if h.Stamp != before.Stamp {
-				ends[h.Outcome(before)]++
-			}
 			if err := h.check(); err != nil {
 				for _, d := range done {
 					t.Log(d)
 				}
 				t.Fatalf("seed %d: %v", seed, err)
 			}
+		}
+		for i, n := range h.ends {
+			ends[i] += n
 		}
 	}
 	if ends[UpToDate] == 0 || ends[Nearer] == 0 || ends[Short] == 0 {
@@ -366,17 +369,44 @@ func TestOutcome(t *testing.T) {
 	at := func(acked, committed uint64) Standing {
 		return Standing{Stamp: Stamp{Acked: round(acked), Committed: round(committed)}}
 	}
-	for _, c := range []struct {
+	for name, c := range map[string]struct {
 		now, asked Standing
+		theirs     uint64 // last round of the peer
 		want       Outcome
 	}{
-		{at(2, 2), at(1, 2), UpToDate},
-		{at(2, 3), at(1, 3), Nearer}, // by another reading, perhaps
-		{at(1, 3), at(1, 3), Short},
-		{at(1, 3), at(1, 1), Short},
+		"all there is":                            {at(2, 2), at(1, 2), 2, UpToDate},
+		"the peer lags itself":                    {at(2, 2), at(2, 2), 1, UpToDate},
+		"another reading has helped":              {at(2, 3), at(1, 3), 1, Nearer},
+		"a log too short":                         {at(1, 3), at(1, 3), 3, Short},
+		"too short, it is committed":              {at(1, 3), at(1, 1), 3, Short},
+		"a peer that lags as much":                {at(1, 3), at(1, 3), 1, Short},
+		"too short for one that may be":           {at(1, 1), at(1, 1), 3, Short},
+		"nearer to one that may be":               {at(2, 1), at(1, 1), 3, Nearer},
+		"who stands no further":                   {at(1, 1), at(1, 1), 1, UpToDate},
+		"a witness, although others know of more": {Standing{Stamp: at(1, 1).Stamp, Missed: round(3)}, at(1, 1), 1, UpToDate},
 	} {
-		if got := c.now.Outcome(c.asked); got != c.want {
-			t.Errorf("from %v to %v: %v", c.asked.Stamp, c.now.Stamp, got)
+		r := Reading{Asked: c.asked, Theirs: Stamp{Acked: round(c.theirs)}}
+		if got := c.now.Outcome(r); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Two that lag as much ask each other: each has to know that the other cannot help.
+func TestAsks(t *testing.T) {
+	at := func(acked, committed uint64) Stamp { return Stamp{Acked: round(acked), Committed: round(committed)} }
+	for _, c := range []struct {
+		mine, theirs Stamp
+		want         bool
+	}{
+		{at(2, 2), at(2, 2), false},
+		{at(2, 1), at(3, 1), true},
+		{at(3, 1), at(2, 1), true},
+		{at(3, 2), at(3, 1), true},
+		{at(1, 2), at(1, 2), true},
+	} {
+		if got := c.mine.Asks(c.theirs); got != c.want {
+			t.Errorf("%v, %v: %v", c.mine, c.theirs, got)
 		}
 	}
 }
@@ -396,6 +426,10 @@ func TestGiveUp(t *testing.T) {
 	begun.Stamp.Acked = round(3) // somebody's log was found
 	if begun.GivesUp() || begun.GaveUp(true).Stamp != begun.Stamp {
 		t.Error("goes on although it has caught up")
+	}
+	m = Standing{Stamp: Stamp{Acked: round(1), Committed: round(1)}, Filled: true, Missed: round(3)}
+	if begun, ok = m.GiveUp(); !ok || begun.GaveUp(true).Stamp.Acked != round(3) {
+		t.Errorf("a round that may be committed: %+v", begun)
 	}
 	if _, ok := begun.GaveUp(true).GiveUp(); ok {
 		t.Error("begins although nothing is missing")

@@ -104,14 +104,13 @@ func (s *store) antiEntropy() {
 }
 
 func (s *store) compare(peer view.NodeID) {
-	var all, mine []int
+	var mine []int
 	for u := range s.c.Units {
-		all = append(all, u)
 		if s.homeOf[u] {
 			mine = append(mine, u)
 		}
 	}
-	s.syncStamps(peer, all, func(ok bool) {
+	s.syncStamps(peer, func(ok bool) {
 		if !ok {
 			return
 		}
@@ -162,7 +161,7 @@ func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) 
 				next(i + 1)
 				return
 			}
-			s.accept([]offer{{keys[i], r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
+			s.accept(peer, []offer{{keys[i], r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
 				if stale {
 					return
 				}

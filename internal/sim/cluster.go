@@ -27,6 +27,8 @@ type Cluster struct {
 	// Heal is after what observed downtime of a home others make copies in its
 	// place; 0: never.
 	Heal time.Duration
+	// LogKept is how many entries a log of purges remembers of a unit; 0: all.
+	LogKept int
 	// Purge is how often a store tries to purge tombs; 0: never.
 	Purge time.Duration
 

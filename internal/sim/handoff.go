@@ -132,7 +132,7 @@ func (s *store) letGo(unit int, roster uint64, marks []replicate.Mark, done func
 				s.c.oracle.letGo(s, unit, m.Key, rec.Item)
 				tx.Delete(keyRecord + m.Key)
 			} else {
-				tx.Set(keyRecord+m.Key, rec)
+				s.save(tx, m.Key, rec)
 			}
 		}
 		return nil

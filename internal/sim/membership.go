@@ -193,6 +193,7 @@ func (s *store) retire(known hello) {
 	s.open(id)
 	clear(s.calls)
 	clear(s.busy)
+	s.behind = nil
 	s.healer = replicate.NewHealer(s.c.Heal) // one that waits for an answer would wait for ever
 	for _, k := range s.h.Disk.Keys(keyRecord) {
 		key := k[len(keyRecord):]

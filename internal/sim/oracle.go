@@ -157,8 +157,11 @@ func (o *Oracle) purged(s *store, key string, it version.Item) {
 
 // refused: a store has set aside, and listed, what it could not vouch for. Only
 // data that was rolled back, in a cluster that has lost all other disks of that
-// time, comes to that.
+// time, or whose logs are too short, comes to that. It counts as a lost copy.
 func (o *Oracle) refused(s *store, key string, was, kept version.Item) {
+	if !kept.Ctx.Includes(was.Ctx) {
+		o.lost[key]++
+	}
 	for _, sib := range was.Sibs {
 		if w := o.writes[sib.Dot]; w != nil && kept.Sibling(sib.Dot) == nil && o.copies(sib.Dot, s) == 0 {
 			w.moved = true

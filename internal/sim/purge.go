@@ -1,9 +1,9 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
@@ -12,67 +12,106 @@ import (
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-// logged is what a store remembers of a key that was in a round.
-type logged struct {
-	Key string
-	purge.Buried
-}
-
 func stampKey(unit int) string { return fmt.Sprint(keyStamp, unit) }
 
-func logKey(unit int) string { return fmt.Sprint(keyFrom, unit) }
-
-// logFrom is the round after which this store's log is whole.
-func (s *store) logFrom(unit int) purge.Round {
-	v, _ := s.h.Disk.Get(logKey(unit))
-	r, _ := v.(purge.Round)
-	return r
-}
-
-// stamp is what a store shows of where it stands: synced, like all it shows.
-func (s *store) stamp(unit int) purge.Stamp {
+// standing is where a store stands in the rounds of a unit. Like all that is
+// shown it is synced.
+func (s *store) standing(unit int) purge.Standing {
 	v, _ := s.h.Disk.Get(stampKey(unit))
-	m, _ := v.(purge.Stamp)
+	m, _ := v.(purge.Standing)
 	return m
 }
 
-// stampIn is where it stands inside an update.
-func stampIn(tx *Tx, unit int) purge.Stamp {
+func (s *store) stamp(unit int) purge.Stamp { return s.standing(unit).Stamp }
+
+// standingIn is where it stands inside an update.
+func standingIn(tx *Tx, unit int) purge.Standing {
 	v, _ := tx.Get(stampKey(unit))
-	m, _ := v.(purge.Stamp)
+	m, _ := v.(purge.Standing)
 	return m
 }
 
-// admit judges an item by the stamp it came with. A store that holds nothing of
-// a unit has nothing to catch up with.
-func (s *store) admit(tx *Tx, key string, from purge.Stamp) bool {
-	unit := s.c.unit(key)
-	m := stampIn(tx, unit)
-	next := m.Heard(from)
-	if next.Acked.Before(from.Acked) && s.hollow(unit) {
-		next.Acked = from.Acked
-		tx.Set(logKey(unit), from.Acked)
-	}
-	if next != m {
+// stand moves, in an update, where this store stands in a unit.
+func stand(tx *Tx, unit int, next purge.Standing) {
+	now := standingIn(tx, unit)
+	if next.Filled = next.Filled || now.Filled; next != now {
 		tx.Set(stampKey(unit), next)
 	}
-	return m.Admits(from)
 }
 
-// hollow tells whether there is no record of a unit, synced or not.
-func (s *store) hollow(unit int) bool {
-	for k := range s.h.Disk.latest {
-		if strings.HasPrefix(k, keyRecord) && s.c.unit(k[len(keyRecord):]) == unit {
-			return false
+// openRounds makes of what is on disk what a store knows when it starts.
+func (s *store) openRounds() {
+	for unit := range s.c.Units {
+		m := s.standing(unit)
+		m = purge.Standing{Stamp: m.Stamp, From: m.From, Logged: m.Logged}
+		for _, k := range s.h.Disk.Keys(keyRecord) {
+			m.Filled = m.Filled || s.c.unit(k[len(keyRecord):]) == unit
+		}
+		s.putNow(stampKey(unit), m)
+		if m.Stamp.Committed != (purge.Round{}) {
+			s.h.After(time.Millisecond, func() { s.finish(unit) }) // it may have gone down before it let go of all
 		}
 	}
-	return true
 }
 
-// isPurged tells whether an item is what was purged here of a key.
-func (s *store) isPurged(tx *Tx, key string, rec replicate.Record, in version.Item) bool {
-	v, err := tx.Get(keyLog + key)
-	return err == nil && rec.Unknown() && v.(logged).Nothing(in)
+// save writes a record, or drops it with its last role.
+func (s *store) save(tx *Tx, key string, rec replicate.Record) {
+	unit := s.c.unit(key)
+	m := standingIn(tx, unit)
+	m.Filled = true
+	stand(tx, unit, m)
+	if rec.Idle() {
+		tx.Delete(keyRecord + key)
+	} else {
+		tx.Set(keyRecord+key, rec)
+	}
+}
+
+// admit judges an item by the stamp it came with.
+func (s *store) admit(tx *Tx, from view.NodeID, o *offer) bool {
+	unit := s.c.unit(o.Key)
+	next, news, ok := standingIn(tx, unit).Admit(o.Stamp)
+	stand(tx, unit, next)
+	if news.CatchUp {
+		s.missed(unit, from)
+	}
+	if news.Finish {
+		s.h.After(time.Millisecond, func() { s.finish(unit) })
+	}
+	return ok
+}
+
+// buriedAt is what was purged here of a key.
+func buriedAt(tx *Tx, key string) (b purge.Buried) {
+	if v, err := tx.Get(keyLog + key); err == nil {
+		b = v.(purge.Buried)
+	}
+	return b
+}
+
+// amended is what is taken in of an item, see purge.Buried.Amend.
+func (s *store) amended(tx *Tx, o *offer) version.Item {
+	if b := buriedAt(tx, o.Key); b.Round != (purge.Round{}) && standingIn(tx, s.c.unit(o.Key)).Amends(o.Stamp) {
+		return b.Amend(o.Stamp, o.Item)
+	}
+	return o.Item
+}
+
+// isPurged tells whether an item offered where there is no record is what was
+// purged there.
+func (s *store) isPurged(tx *Tx, key string, in version.Item) bool {
+	_, err := tx.Get(keyRecord + key)
+	return errors.Is(err, ErrNotFound) && standingIn(tx, s.c.unit(key)).Remembers(in) && buriedAt(tx, key).Nothing(in)
+}
+
+// bury notes what was purged of a key. The log has lost something of rounds up to
+// the one that it returns.
+func bury(tx *Tx, key string, b purge.Buried) (lost purge.Round) {
+	if old := buriedAt(tx, key); old.Round != (purge.Round{}) {
+		b, lost = old.Join(b).Bound(old.Round)
+	}
+	tx.Set(keyLog+key, b)
+	return lost
 }
 
 // purge tries to purge the tombs of a unit of which this store is a home.
@@ -82,7 +121,7 @@ func (s *store) purge() {
 		return
 	}
 	ids, digest := s.members()
-	var marks []purge.Stamp
+	var told []purge.Stamp
 	asked := 0
 	for _, id := range ids {
 		if id == s.who.ID {
@@ -90,30 +129,35 @@ func (s *store) purge() {
 		}
 		asked++
 		s.call(id, askRequest{unit, digest}, 2*time.Second, func(body any, ok bool) {
-			if r, _ := body.(askReply); ok && r.Able {
-				if marks = append(marks, r.Stamp); len(marks) == asked {
-					s.propose(unit, marks)
-				}
+			r, _ := body.(askReply)
+			if !ok || !r.Able {
+				return
+			}
+			if s.stamp(unit).Behind(r.Stamp) {
+				s.missed(unit, id)
+			}
+			if told = append(told, r.Stamp); len(told) == asked {
+				s.propose(unit, told)
 			}
 		})
 	}
 	if asked == 0 {
-		s.propose(unit, marks)
+		s.propose(unit, told)
 	}
 }
 
 // propose begins a round.
-func (s *store) propose(unit int, marks []purge.Stamp) {
+func (s *store) propose(unit int, told []purge.Stamp) {
 	ids, digest := s.members()
 	p := purge.Proposal{Shard: unit, Members: digest}
 	var err error
-	if p.Round, p.Stamp, err = s.stamp(unit).Next(s.who.ID, marks...); err != nil {
-		return // comparisons bring what it has missed
+	if p.Round, p.Stamp, err = s.stamp(unit).Next(s.who.ID, told...); err != nil {
+		return // who knows more was noted
 	}
 	for _, k := range s.h.Disk.Keys(keyRecord) {
 		key := k[len(keyRecord):]
 		if rec := s.record(key); s.c.unit(key) == unit {
-			if _, known := purge.Grave(rec.Item, 0); known {
+			if _, known := rec.Grave(0); known {
 				p.Batch = append(p.Batch, purge.Tomb{Key: key, Item: rec.Item})
 			}
 		}
@@ -131,8 +175,8 @@ func (s *store) propose(unit int, marks []purge.Stamp) {
 			}
 		}
 	}
-	s.acknowledge(&p, func(ok bool) {
-		if !ok {
+	s.acknowledge(&p, func(err error) {
+		if err != nil {
 			return
 		}
 		acked(s.who.ID)
@@ -150,254 +194,189 @@ func (s *store) propose(unit int, marks []purge.Stamp) {
 
 // acknowledge makes all that is here of the keys of a round at least as new as
 // their tombs, and takes in nothing older from then on.
-func (s *store) acknowledge(p *purge.Proposal, done func(ok bool)) {
-	refused, id := false, s.who.ID
+func (s *store) acknowledge(p *purge.Proposal, done func(refused error)) {
+	id := s.who.ID
+	var refused error
+	var gone []tombstone
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
 		_, digest := s.members()
-		m, err := stampIn(tx, p.Shard).Acknowledge(p, digest, s.h.Wall(), false)
-		if refused = err != nil; refused {
-			s.h.World.Logf("host %d: %v", s.h.Index, err)
+		var next purge.Standing
+		if next, refused = standingIn(tx, p.Shard).Acknowledge(p, digest, s.h.Wall(), false); refused != nil {
+			s.h.World.Logf("host %d: %v", s.h.Index, refused)
 			return nil
 		}
+		gone, _ = s.finishIn(tx, p.Shard, next.Stamp) // its note is about to go
+		home := slices.Contains(s.homes(p.Shard), s.who.ID)
+		note := batchNote{Round: p.Round}
 		for _, t := range p.Batch {
-			if err := s.bury(tx, t.Key, t.Item, slices.Contains(s.homes(p.Shard), s.who.ID)); err != nil {
+			if err := s.mergeTomb(tx, t.Key, t.Item, home); err != nil {
 				return err
 			}
-			s.log(tx, logged{t.Key, purge.Buried{}.Bury(p.Round, t.Item)})
+			next = next.Lose(bury(tx, t.Key, purge.Buried{}.Bury(p.Round, t.Item)))
+			note.Keys = append(note.Keys, t.Key)
 		}
-		tx.Set(stampKey(p.Shard), m)
+		tx.Set(batchKey(p.Shard), note)
+		stand(tx, p.Shard, next)
 		return nil
 	}, func(synced bool) {
 		if synced {
 			s.c.oracle.stood(id, p.Shard, s.stamp(p.Shard))
 			s.c.oracle.stood(s.who.ID, p.Shard, s.stamp(p.Shard)) // the disk may have a new owner by now
+			s.letGone(gone)
 		}
 		if synced && s.running() {
-			done(!refused)
+			done(refused)
 		}
 	}))
 }
 
-// bury merges a tomb into what is here of its key. A home that has nothing
-// takes the tomb in.
-func (s *store) bury(tx *Tx, key string, tomb version.Item, home bool) error {
-	rec, _ := load(tx, key)
-	if rec.Unknown() && !home || s.isPurged(tx, key, rec, tomb) {
+// mergeTomb merges a tomb into what is here of its key, see purge.Buried.Takes.
+func (s *store) mergeTomb(tx *Tx, key string, tomb version.Item, home bool) error {
+	rec, damaged := load(tx, key)
+	if !buriedAt(tx, key).Takes(tomb, !rec.Unknown(), damaged, home) {
 		return nil
 	}
-	role := replicate.HomeRole
-	if !rec.Home && len(rec.Hints) > 0 {
-		role = replicate.Role{For: rec.Hints[0]}
-	}
-	rec, _, err := rec.Accept(&s.writer, tomb, role, s.h.Wall())
-	tx.Set(keyRecord+key, rec)
+	rec, _, err := rec.Accept(&s.writer, tomb, rec.TombRole(), s.h.Wall())
+	s.save(tx, key, rec)
 	return err
 }
 
-func (s *store) log(tx *Tx, l logged) {
-	if v, err := tx.Get(keyLog + l.Key); err == nil {
-		l.Buried = v.(logged).Join(l.Buried)
-	}
-	tx.Set(keyLog+l.Key, l)
+// batchNote is which keys were in the last round that a store has acknowledged.
+type batchNote struct {
+	Round purge.Round
+	Keys  []string
 }
 
-// committed lets go of what was purged in a round that is known to be
-// committed.
-func (s *store) committed(unit int, upTo purge.Stamp) {
-	var gone []logged
+func batchKey(unit int) string { return fmt.Sprint(keyBatch, unit) }
+
+// tombstone is a key that was let go of for good.
+type tombstone struct {
+	key  string
+	tomb version.Item
+}
+
+func (s *store) letGone(gone []tombstone) {
+	s.c.purged += len(gone)
+	for _, g := range gone {
+		s.c.oracle.purged(s, g.key, g.tomb)
+	}
+}
+
+// finish lets go of what was purged in the last round that this store has
+// acknowledged, if that is known to be committed.
+func (s *store) finish(unit int) {
+	var gone []tombstone
+	over := false
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
-		m := stampIn(tx, unit).Heard(upTo)
-		tx.Set(stampKey(unit), m)
-		for _, k := range s.h.Disk.Keys(keyLog) {
-			v, err := tx.Get(k)
-			if err != nil {
-				continue
-			}
-			l := v.(logged)
-			if l.Round != m.Committed || s.c.unit(l.Key) != unit {
-				continue
-			}
-			l.Buried = l.Hear(m)
-			tx.Set(k, l)
-			if rec, _ := load(tx, l.Key); l.Drop(rec.Item) {
-				tx.Delete(keyRecord + l.Key)
-				gone = append(gone, l)
-			}
-		}
+		gone, over = s.finishIn(tx, unit, standingIn(tx, unit).Stamp)
 		return nil
 	}, func(synced bool) {
-		if synced {
-			s.c.purged += len(gone)
-			for _, l := range gone {
-				s.c.oracle.purged(s, l.Key, l.Tomb)
-			}
+		if !synced {
+			return
+		}
+		s.letGone(gone)
+		if over && s.running() {
+			s.trimLog(unit)
 		}
 	}))
 }
 
-// syncStamps has this store catch up with the rounds that a peer knows of; the
-// peer hears of those that it lacks itself.
-func (s *store) syncStamps(peer view.NodeID, units []int, done func(ok bool)) {
-	req := stampsRequest{Marks: map[int]purge.Stamp{}, From: map[int]purge.Round{}}
-	for _, u := range units {
-		req.Marks[u], req.From[u] = s.stamp(u), s.logFrom(u)
+// finishIn is finish in an update.
+func (s *store) finishIn(tx *Tx, unit int, stamp purge.Stamp) (gone []tombstone, over bool) {
+	v, err := tx.Get(batchKey(unit))
+	if err != nil || !stamp.Over(v.(batchNote).Round) {
+		return nil, false
 	}
-	s.call(peer, req, 2*time.Second, func(body any, ok bool) {
-		r, _ := body.(stampsReply)
-		if !ok {
-			done(false)
-			return
+	for _, key := range v.(batchNote).Keys {
+		b := buriedAt(tx, key)
+		if b.Round == (purge.Round{}) {
+			continue
 		}
-		s.catchUp(req, r, func() {
-			for _, u := range units {
-				s.stuck(u, peer, r)
-			}
-			done(true)
-		})
-	})
+		b = b.Hear(stamp)
+		tx.Set(keyLog+key, b)
+		if rec, _ := load(tx, key); !rec.Unknown() && b.Drop(rec.Item) {
+			tx.Delete(keyRecord + key)
+			gone = append(gone, tombstone{key, b.Tomb})
+		}
+	}
+	tx.Delete(batchKey(unit))
+	return gone, true
 }
 
-// stuck gives up what cannot be vouched for, when a store lags behind and
-// nobody's log reaches back to where it stands.
-func (s *store) stuck(unit int, peer view.NodeID, r stampsReply) {
-	m := s.stamp(unit)
-	if !m.Lagging() || m.Acked.Before(r.Marks[unit].Acked) && !m.Acked.Before(r.From[unit]) {
-		delete(s.short, unit)
+// trimLog forgets the oldest entries of a unit's log beyond what is kept.
+func (s *store) trimLog(unit int) {
+	var all []purge.Round
+	keys := s.logOf(unit)
+	for _, key := range keys {
+		v, _ := s.h.Disk.Get(keyLog + key)
+		all = append(all, v.(purge.Buried).Round)
+	}
+	upTo, ok := purge.Trim(all, s.c.LogKept)
+	if !ok || s.c.LogKept == 0 {
 		return
 	}
-	if s.short[unit] == nil {
-		s.short[unit] = map[view.NodeID]bool{}
-	}
-	s.short[unit][peer] = true
-	ids, _ := s.members()
-	for _, id := range ids {
-		if id != s.who.ID && !s.short[unit][id] {
-			return
-		}
-	}
-	s.h.World.Logf("host %d: nobody's log of unit %d reaches back to here", s.h.Index, unit)
+	s.c.events["log trimmed"]++
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
-		m := stampIn(tx, unit)
-		for k := range s.h.Disk.latest {
-			if !strings.HasPrefix(k, keyRecord) || s.c.unit(k[len(keyRecord):]) != unit {
-				continue
-			}
-			rec, _ := load(tx, k[len(keyRecord):])
-			kept := purge.Keep(rec.Item, func(a version.Actor) bool {
-				return a.Store == uint64(s.who.ID) && a.Session == s.writer.Session()
-			})
-			s.c.oracle.refused(s, k[len(keyRecord):], rec.Item, kept)
-			if rec.Item = kept; kept.Unknown() {
-				tx.Delete(k)
-			} else {
-				tx.Set(k, rec)
+		for i, key := range keys {
+			if b := buriedAt(tx, key); b.Round == all[i] && !upTo.Before(b.Round) {
+				tx.Delete(keyLog + key)
 			}
 		}
-		m.Acked = m.Committed
-		tx.Set(stampKey(unit), m)
-		tx.Set(logKey(unit), m.Acked)
+		stand(tx, unit, standingIn(tx, unit).Lose(upTo))
 		return nil
 	}, nil))
 }
 
-func (s *store) catchUp(asked stampsRequest, r stampsReply, done func()) {
-	var behind []int
-	for u, theirs := range r.Marks {
-		if s.stamp(u).Behind(theirs) || r.From[u].Before(s.logFrom(u)) {
-			behind = append(behind, u)
-		}
-	}
-	if len(behind) == 0 {
-		done()
-		return
-	}
-	slices.Sort(behind)
+// loseLog is a disk that gives up its log of a unit.
+func (s *store) loseLog(unit int) {
+	s.c.events["log lost"]++
+	s.h.World.Logf("host %d loses its log of unit %d", s.h.Index, unit)
 	s.must(s.h.Disk.Update(func(tx *Tx) error {
-		for _, l := range r.Log {
-			u := s.c.unit(l.Key)
-			if !slices.Contains(behind, u) {
-				continue
-			}
-			rec, _ := load(tx, l.Key)
-			if !rec.Unknown() {
-				got, err := s.writer.Absorb(rec.Local, l.CatchUp(rec.Item), s.h.Wall())
-				if err != nil {
-					return err
-				}
-				rec.Local = got.Local
-				if tx.Set(keyRecord+l.Key, rec); l.Drop(rec.Item) {
-					tx.Delete(keyRecord + l.Key)
-				}
-			}
-			s.log(tx, l)
+		for _, key := range s.logOf(unit) {
+			tx.Delete(keyLog + key)
 		}
-		for _, u := range behind {
-			m, theirs := stampIn(tx, u), r.Marks[u]
-			if m.Acked.Before(theirs.Acked) && s.hollow(u) {
-				m.Acked = theirs.Acked
-				tx.Set(logKey(u), m.Acked)
-			}
-			if m.Acked == asked.Marks[u].Acked && m.Acked.Before(theirs.Acked) && !m.Acked.Before(r.From[u]) {
-				m.Acked = theirs.Acked
-			}
-			v, _ := tx.Get(logKey(u))
-			if from, _ := v.(purge.Round); r.From[u].Before(from) && !theirs.Acked.Before(from) {
-				tx.Set(logKey(u), r.From[u])
-			}
-			tx.Set(stampKey(u), m.Heard(theirs))
-		}
+		stand(tx, unit, standingIn(tx, unit).LoseAny())
 		return nil
-	}, func(synced bool) {
-		if synced && s.running() {
-			for _, u := range behind {
-				s.c.oracle.stood(s.who.ID, u, s.stamp(u))
-				s.committed(u, s.stamp(u))
-			}
-			done()
+	}, nil))
+}
+
+// logOf lists the keys of a unit of which there is something in the log.
+func (s *store) logOf(unit int) (out []string) {
+	for _, k := range s.h.Disk.Keys(keyLog) {
+		if key := k[len(keyLog):]; s.c.unit(key) == unit {
+			out = append(out, key)
 		}
-	}))
+	}
+	return out
 }
 
 func (s *store) servePurge(from view.NodeID, body any, reply func(any)) {
 	switch b := body.(type) {
 	case askRequest:
 		_, digest := s.members()
-		m := s.stamp(b.Unit)
-		reply(askReply{Stamp: m, Able: digest == b.Members && !m.Lagging()})
+		reply(askReply{Stamp: s.stamp(b.Unit), Able: digest == b.Members})
 	case proposeRequest:
-		s.acknowledge(&b.Proposal, func(ok bool) {
-			reply(ok)
-			if s.stamp(b.Proposal.Shard).Behind(b.Proposal.Stamp) && !s.busy["marks"] {
-				s.busy["marks"] = true
-				s.syncStamps(from, []int{b.Proposal.Shard}, func(bool) { delete(s.busy, "marks") })
+		s.acknowledge(&b.Proposal, func(refused error) {
+			if errors.Is(refused, purge.ErrLagging) {
+				s.missed(b.Proposal.Shard, from)
 			}
+			reply(refused == nil)
 		})
 	case commitRequest:
-		s.committed(b.Unit, purge.Stamp{Committed: b.Round})
+		s.must(s.h.Disk.Update(func(tx *Tx) error {
+			stand(tx, b.Unit, standingIn(tx, b.Unit).Hear(purge.Stamp{Committed: b.Round}))
+			return nil
+		}, nil))
+		s.finish(b.Unit)
 		reply(nil)
 	case stampsRequest:
-		r := stampsReply{Marks: map[int]purge.Stamp{}, From: map[int]purge.Round{}}
-		var mine []int
-		for u, theirs := range b.Marks {
-			m := s.stamp(u)
-			r.From[u] = s.logFrom(u)
-			if r.Marks[u] = m; m.Behind(theirs) {
-				mine = append(mine, u)
-			}
-		}
-		for _, k := range s.h.Disk.Keys(keyLog) {
-			v, _ := s.h.Disk.Get(k)
-			l := v.(logged)
-			u := s.c.unit(l.Key)
-			if theirs, ok := b.Marks[u]; ok && (theirs.Acked.Before(l.Round) || r.From[u].Before(b.From[u])) {
-				r.Log = append(r.Log, l)
-			}
+		r := stampsReply{Stamps: map[int]purge.Stamp{}}
+		for unit := range s.c.Units {
+			r.Stamps[unit] = s.stamp(unit)
 		}
 		reply(r)
-		if slices.Sort(mine); len(mine) > 0 && !s.busy["marks"] {
-			s.busy["marks"] = true
-			s.syncStamps(from, mine, func(bool) { delete(s.busy, "marks") })
-		}
+	case logRequest:
+		reply(s.serveLog(from, &b))
 	}
 }
 
@@ -408,7 +387,7 @@ func (s *store) stale(key string) bool {
 	m := s.stamp(unit)
 	for _, h := range s.c.World.Hosts {
 		if v, err := h.Disk.Get(stampKey(unit)); err == nil {
-			m = m.Heard(v.(purge.Stamp))
+			m = m.Heard(v.(purge.Standing).Stamp)
 		}
 	}
 	return m.Lagging()

@@ -68,15 +68,6 @@ type (
 		After string
 		First bool
 	}
-	stampsRequest struct {
-		Marks map[int]purge.Stamp // by unit
-		From  map[int]purge.Round // by unit: the asker's log is whole after it
-	}
-	stampsReply struct {
-		Marks map[int]purge.Stamp
-		Log   []logged            // of rounds that the asker lacks
-		From  map[int]purge.Round // by unit: the log is whole after it
-	}
 	askRequest struct {
 		Unit    int
 		Members [16]byte
@@ -180,7 +171,7 @@ func (s *store) serve(from *Host, m request) {
 	case putRequest:
 		s.coordinate(b, func(r putReply) { reply(r) })
 	case mergeRequest:
-		s.accept(b.Offers, b.Role, func(stale bool) { reply(stale) })
+		s.accept(m.From.ID, b.Offers, b.Role, func(stale bool) { reply(stale) })
 	case readRequest:
 		reply(s.answer(b.Key))
 	case sumsRequest:

@@ -17,6 +17,15 @@ var (
 // fails. run gets a fresh world and returns after it has checked everything.
 func seeds(t *testing.T, n uint64, run func(w *World)) {
 	t.Helper()
+	if *long {
+		n *= 100
+	}
+	someSeeds(t, n, run)
+}
+
+// someSeeds is seeds with as many of them, also with -long.
+func someSeeds(t *testing.T, n uint64, run func(w *World)) {
+	t.Helper()
 	if *seed != 0 {
 		w := NewWorld(*seed)
 		w.Trace()
@@ -26,9 +35,6 @@ func seeds(t *testing.T, n uint64, run func(w *World)) {
 			t.Fatal(err)
 		}
 		return
-	}
-	if *long {
-		n *= 100
 	}
 	var next atomic.Uint64
 	var failed atomic.Bool

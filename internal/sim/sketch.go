@@ -276,7 +276,7 @@ func (e *exchange) fetch(print reconcile.Fingerprint) {
 			e.core.Fetched(1, nil, nil)
 			e.step()
 		default:
-			e.accept([]offer{{r.Key, r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
+			e.accept(e.peer, []offer{{r.Key, r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
 				if stale {
 					return
 				}

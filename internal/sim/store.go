@@ -29,8 +29,9 @@ type store struct {
 	peers  map[view.NodeID]hello // the last that was met of each store
 	shown  map[*Host]uint64      // sum of the roster that the store there had
 	calls  map[uint64]func(body any, ok bool)
-	busy   map[string]bool              // background work that is under way
-	short  map[int]map[view.NodeID]bool // by unit: stores whose log does not reach back to this one's stamp
+	busy   map[string]bool      // background work that is under way
+	behind []missing            // rounds that others know of, to catch up with
+	search map[int]purge.Search // by unit: for whose log reaches back to this one's stamp
 	serial uint64
 
 	inventories map[uint64]inventory // that peers ask for symbols of
@@ -59,7 +60,7 @@ const (
 	keySynced   = "u/"
 	keyStamp    = "m/" // of a unit: where the store stands in its rounds
 	keyLog      = "p/" // of a key: what was purged of it
-	keyFrom     = "f/" // of a unit: the round after which the log is whole
+	keyBatch    = "b/" // of a unit: the keys of its last round
 )
 
 // start opens a store on a host.
@@ -68,7 +69,7 @@ func (c *Cluster) start(h *Host) Process {
 		h: h, c: c,
 		alive: map[view.NodeID]bool{}, peers: map[view.NodeID]hello{}, shown: map[*Host]uint64{},
 		calls: map[uint64]func(any, bool){}, busy: map[string]bool{},
-		short: map[int]map[view.NodeID]bool{}, inventories: map[uint64]inventory{},
+		search: map[int]purge.Search{}, inventories: map[uint64]inventory{},
 		healer: replicate.NewHealer(c.Heal),
 	}
 	id := identity{}
@@ -89,6 +90,7 @@ func (c *Cluster) start(h *Host) Process {
 	id.Boot++
 	s.putNow(keyIdentity, id)
 	s.putNow(keyRoster, s.roster)
+	s.openRounds()
 	s.open(id)
 	s.refresh()
 	s.every(300*time.Millisecond, s.refresh)
@@ -165,11 +167,10 @@ func (s *store) update(key string, fn func(tx *Tx, rec replicate.Record, w *reco
 			return err
 		}
 		s.writer = w
-		if rec.Idle() {
-			tx.Delete(keyRecord + key)
-		} else {
-			tx.Set(keyRecord+key, rec)
+		if before, bad := load(tx, key); !bad && before.Idle() && rec.Idle() {
+			return nil // nothing was here, and is
 		}
+		s.save(tx, key, rec)
 		return nil
 	}, func(synced bool) {
 		if synced && s.running() && then != nil {
@@ -238,7 +239,7 @@ func (s *store) commit(p putRequest, read replicate.ReadResult, done func(putRep
 	err := s.h.Disk.Update(func(tx *Tx) error {
 		w := s.writer
 		rec, _ := load(tx, p.Key)
-		stamp = stampIn(tx, s.c.unit(p.Key))
+		stamp = standingIn(tx, s.c.unit(p.Key)).Stamp
 		if !known.Unknown() && stamp.Admits(read.Stamp) {
 			merged, _, err := rec.Accept(&w, known, op.LocalRoles()[0], s.h.Wall())
 			if err != nil {
@@ -255,7 +256,7 @@ func (s *store) commit(p putRequest, read replicate.ReadResult, done func(putRep
 			return err
 		}
 		s.writer, item = w, rec.Item
-		tx.Set(keyRecord+p.Key, rec)
+		s.save(tx, p.Key, rec)
 		if wrote.Meta != nil {
 			tx.Set(keyMeta, wrote.Meta)
 		}
@@ -288,7 +289,7 @@ func (s *store) drive(key string, item version.Item, stamp purge.Stamp, op *repl
 				})
 			case replicate.Keep:
 				s.must(s.update(key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
-					if !stampIn(tx, s.c.unit(key)).Admits(stamp) {
+					if !standingIn(tx, s.c.unit(key)).Stamp.Admits(stamp) {
 						if !rec.Unknown() { // else it was purged
 							rec = rec.Take(replicate.Role{For: e.For})
 						}
@@ -399,7 +400,7 @@ func (s *store) isReady(unit int) bool {
 
 // accept merges what another store sends and acks when it is synced. What was
 // read before a round that this store has acknowledged it refuses.
-func (s *store) accept(offers []offer, role replicate.Role, ack func(stale bool)) {
+func (s *store) accept(from view.NodeID, offers []offer, role replicate.Role, ack func(stale bool)) {
 	left, stale := len(offers), false
 	over := func() {
 		if left--; left == 0 {
@@ -409,14 +410,15 @@ func (s *store) accept(offers []offer, role replicate.Role, ack func(stale bool)
 	for _, o := range offers {
 		admitted := true
 		err := s.update(o.Key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
-			if admitted = s.admit(tx, o.Key, o.Stamp); !admitted {
+			if admitted = s.admit(tx, from, &o); !admitted {
 				return rec, nil
 			}
 			s.c.oracle.took(s, s.c.unit(o.Key), o.Stamp)
-			if s.isPurged(tx, o.Key, rec, o.Item) {
+			in := s.amended(tx, &o)
+			if s.isPurged(tx, o.Key, in) {
 				return rec, nil
 			}
-			rec, got, err := rec.Accept(w, o.Item, role, s.h.Wall())
+			rec, got, err := rec.Accept(w, in, role, s.h.Wall())
 			for _, lost := range got.Clashes {
 				again := w.Import(rec.Local, lost)
 				rec.Local = again.Local
@@ -444,7 +446,7 @@ func (s *store) offer(to view.NodeID, key string, item version.Item, stamp purge
 			done(ok)
 			return
 		}
-		s.syncStamps(to, []int{s.c.unit(key)}, func(ok bool) {
+		s.catchUp(to, s.c.unit(key), func(ok bool) {
 			stamp, rec := s.stamp(s.c.unit(key)), s.record(key)
 			if !ok || !rec.Item.Dominates(item) { // it may have been lost meanwhile
 				done(false)

@@ -113,7 +113,7 @@ func (l *Workload) put(s *store, p putRequest, next func()) {
 type Faults struct {
 	Crash, Reboot, Cut, Split, Heal, Skew, SlowDisk int
 	Damage, Lose, NewDisk                           int
-	Join, Leave, Evict, OldDisk                     int
+	Join, Leave, Evict, OldDisk, LoseLog            int
 }
 
 // Go lets one fault happen after the other for the given time.
@@ -177,6 +177,11 @@ func (f Faults) one(c *Cluster) {
 			}
 		}},
 		{f.OldDisk, func() { oldDisk(c, h) }},
+		{f.LoseLog, func() {
+			if s, ok := storeOn(h); ok {
+				s.loseLog(w.Rand.IntN(c.Units))
+			}
+		}},
 	}
 	total := 0
 	for _, a := range acts {
