@@ -59,11 +59,11 @@ func readHostAddrs() (hostAddrs, error) {
 	return h, nil
 }
 
-// pick picks the address that others are told: the one that the host sends from,
+// pickAddr picks the address that others are told: the one that the host sends from,
 // or else its first one that others may reach. On a bare switch those are the
 // link-local ones of IPv4; those of IPv6 mean nothing without the name of an
 // interface. The loopback address is for hosts that have no other.
-func (h hostAddrs) pick() (netip.Addr, error) {
+func (h hostAddrs) pickAddr() (netip.Addr, error) {
 	kinds := []func(netip.Addr) bool{
 		func(a netip.Addr) bool { return a.IsGlobalUnicast() && a.Is4() },
 		func(a netip.Addr) bool { return a.IsGlobalUnicast() },
@@ -81,13 +81,13 @@ func (h hostAddrs) pick() (netip.Addr, error) {
 	return netip.Addr{}, errors.New("the host has no address")
 }
 
-// address returns where others reach this node, if now is not known any better.
+// findOwnAddr returns where others reach this node, if now is not known any better.
 // A host that has only its loopback address left has lost its network for a
 // while: what others know stays.
-func (n *Node) address(ctx context.Context, now netip.AddrPort) (netip.AddrPort, error) {
+func (n *Node) findOwnAddr(ctx context.Context, now netip.AddrPort) (netip.AddrPort, error) {
 	at := n.link.Addr()
 	if n.cfg.Advertise != "" {
-		addr, err := n.advertised(ctx, now, at.Port())
+		addr, err := n.advertisedAddr(ctx, now, at.Port())
 		if err == nil || now.IsValid() {
 			return addr, err
 		}
@@ -101,7 +101,7 @@ func (n *Node) address(ctx context.Context, now netip.AddrPort) (netip.AddrPort,
 	var a netip.Addr
 	h, err := n.seams.addrs()
 	if err == nil {
-		a, err = h.pick()
+		a, err = h.pickAddr()
 	}
 	if now.IsValid() && (err != nil || a.IsLoopback()) {
 		return netip.AddrPortFrom(now.Addr(), at.Port()), nil
@@ -112,9 +112,9 @@ func (n *Node) address(ctx context.Context, now netip.AddrPort) (netip.AddrPort,
 	return netip.AddrPortFrom(a, at.Port()), nil
 }
 
-// advertised returns the address that the user wants to be made known: the one
+// advertisedAddr returns the address that the user wants to be made known: the one
 // known now if the name has that among others.
-func (n *Node) advertised(ctx context.Context, now netip.AddrPort, port uint16) (netip.AddrPort, error) {
+func (n *Node) advertisedAddr(ctx context.Context, now netip.AddrPort, port uint16) (netip.AddrPort, error) {
 	host, port, err := splitAdvertise(n.cfg.Advertise, port)
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -122,13 +122,13 @@ func (n *Node) advertised(ctx context.Context, now netip.AddrPort, port uint16) 
 	if a, err := netip.ParseAddr(host); err == nil {
 		return netip.AddrPortFrom(a.Unmap().WithZone(""), port), nil
 	}
-	done := n.names.ask(n.work, host)
+	done := n.names.askDNS(n.work, host)
 	select {
 	case <-done:
 	case <-ctx.Done():
 		return netip.AddrPort{}, fmt.Errorf("look up %s: %w", host, ctx.Err())
 	}
-	addrs, err := n.names.answer(host)
+	addrs, err := n.names.lastAnswer(host)
 	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return a.IsUnspecified() || a.IsMulticast() })
 	switch {
 	case err != nil:
@@ -152,7 +152,7 @@ func (n *Node) keepAddress(ctx context.Context) {
 		if !fixed && (tick%namePauses == 0 || !n.nameIsFound()) {
 			n.renewAddress(ctx)
 		}
-		n.beacon.renew(n)
+		n.beacon.renewDiscovery(n)
 	}
 }
 
@@ -163,25 +163,25 @@ func (n *Node) nameIsFound() bool {
 		return false
 	}
 	host, _, _ := splitAdvertise(n.cfg.Advertise, DefaultPort)
-	addrs, err := n.names.answer(host)
+	addrs, err := n.names.lastAnswer(host)
 	return err == nil && len(addrs) > 0
 }
 
 // renewAddress looks for the address of this node and makes it known if it is
 // another one.
 func (n *Node) renewAddress(ctx context.Context) {
-	now := *n.at.Load()
-	addr, err := n.address(ctx, now)
+	now := *n.ownAddr.Load()
+	addr, err := n.findOwnAddr(ctx, now)
 	if err != nil {
 		n.log.Debug("address to make known was not found", "error", err)
 		return
 	}
-	if e, _ := n.book.get().Get(n.id); addr == now && e.Addr == addr {
+	if e, _ := n.book.snapshot().Get(n.id); addr == now && e.Addr == addr {
 		return
 	}
 	n.log.Info("this node has another address", "addr", addr, "was", now)
-	n.at.Store(&addr)
-	n.warn("could not write the new address", n.updateSelf(ctx, 0))
+	n.ownAddr.Store(&addr)
+	n.warnOnError("could not write the new address", n.updateSelf(ctx, 0))
 }
 
 // isNamed tells whether the address to make known is a name.

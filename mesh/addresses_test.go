@@ -91,11 +91,11 @@ func TestPlacesAreOnDiskSoon(t *testing.T) {
 		a, other := w.boxes[0], w.boxes[1].node.ID()
 		time.Sleep(2 * placesPause)
 		boot, at := a.node.dir.id.Boot, netip.MustParseAddrPort("10.7.7.7:7800")
-		a.node.places.suggest(other, at)
+		a.node.places.noteSuggested(other, at)
 		time.Sleep(placesPause + time.Second)
 		a.kill()
-		if n := a.start(); !slices.Contains(n.places.elsewhere(other), at) || n.dir.id.Boot != boot+1 {
-			t.Errorf("after a restart it may be at %v, not %v", n.places.elsewhere(other), at)
+		if n := a.start(); !slices.Contains(n.places.otherAddrs(other), at) || n.dir.id.Boot != boot+1 {
+			t.Errorf("after a restart it may be at %v, not %v", n.places.otherAddrs(other), at)
 		}
 	})
 }
@@ -122,11 +122,11 @@ func TestMemberThatMovedIsDialledAtOnce(t *testing.T) {
 					c.Close()
 				}
 			}()
-			said, _ := a.book.get().Get(lost)
+			said, _ := a.book.snapshot().Get(lost)
 			said.Addr, said.HLC = at, said.HLC+1
 			r, _, err := roster.Roster{}.With(said)
 			if err == nil {
-				err = a.book.merge(t.Context(), r)
+				err = a.book.mergeAll(t.Context(), r)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -230,7 +230,7 @@ type countedDiscovery struct {
 	closed *atomic.Int32
 }
 
-func (d countedDiscovery) close() error { d.closed.Add(1); return nil }
+func (d countedDiscovery) shutDown() error { d.closed.Add(1); return nil }
 
 func TestHostAddressThatIsMadeKnown(t *testing.T) {
 	addrs := func(list ...string) (out []netip.Addr) {
@@ -252,7 +252,7 @@ func TestHostAddressThatIsMadeKnown(t *testing.T) {
 		{addrs("fe80::1%eth0"), addrs("127.0.0.1", "::1", "fe80::1%eth0"), "127.0.0.1"},
 		{nil, nil, "invalid IP"},
 	} {
-		if got, _ := (hostAddrs{c.routed, c.all}).pick(); got.String() != c.want {
+		if got, _ := (hostAddrs{c.routed, c.all}).pickAddr(); got.String() != c.want {
 			t.Errorf("of %v, sending from %v: %v, want %v", c.all, c.routed, got, c.want)
 		}
 	}
@@ -370,30 +370,30 @@ func TestMemberIsReachedWhereItAnswered(t *testing.T) {
 func TestPlacesOfAMember(t *testing.T) {
 	at := func(n byte) netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, n}), 7800) }
 	s := newPlaces()
-	s.list(1, at(1))
-	s.list(1, at(2))
-	if got := s.find(1, at(2)); got != at(2) {
+	s.noteListed(1, at(1))
+	s.noteListed(1, at(2))
+	if got := s.addrOf(1, at(2)); got != at(2) {
 		t.Errorf("found at %v", got)
 	}
-	s.suggest(1, at(3))
-	s.prove(1, at(1))
-	if got := s.find(1, at(2)); got != at(1) {
+	s.noteSuggested(1, at(3))
+	s.noteProved(1, at(1))
+	if got := s.addrOf(1, at(2)); got != at(1) {
 		t.Errorf("found at %v, it answered at %v", got, at(1))
 	}
-	if got := s.elsewhere(1); !slices.Equal(got, []netip.AddrPort{at(2), at(3)}) {
+	if got := s.otherAddrs(1); !slices.Equal(got, []netip.AddrPort{at(2), at(3)}) {
 		t.Errorf("elsewhere: %v", got)
 	}
-	s.list(1, at(4)) // news go before what was seen
-	if got := s.find(1, at(4)); got != at(4) {
+	s.noteListed(1, at(4)) // news go before what was seen
+	if got := s.addrOf(1, at(4)); got != at(4) {
 		t.Errorf("found at %v", got)
 	}
 	for n := byte(10); n < 30; n++ {
-		s.suggest(1, at(n))
+		s.noteSuggested(1, at(n))
 	}
-	if got := s.elsewhere(1); len(got) != maxPlaces || got[0] != at(29) {
+	if got := s.otherAddrs(1); len(got) != maxPlaces || got[0] != at(29) {
 		t.Errorf("elsewhere: %v", got)
 	}
-	if s.forget(1); len(s.elsewhere(1)) != 0 {
+	if s.forgetMember(1); len(s.otherAddrs(1)) != 0 {
 		t.Error("one that is gone is remembered")
 	}
 }

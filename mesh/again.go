@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// start starts a node. One whose directory has a past may have been given up while it
+// startNode starts a node. One whose directory has a past may have been given up while it
 // was away. It has to come up as a new member then, and the program, which would find
 // its node closed, is spared a second start.
-func start(ctx context.Context, cfg Config, s seams) (*Node, error) {
+func startNode(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	n, err := startOnce(ctx, cfg, s)
 	if err != nil || !n.wasGivenUp(ctx) {
 		return n, err
@@ -48,7 +48,7 @@ func (n *Node) wasGivenUp(ctx context.Context) bool {
 
 // knowsOthers tells whether the roster holds any member that is not gone but this node.
 func (n *Node) knowsOthers() bool {
-	for e := range n.book.get().All() {
+	for e := range n.book.snapshot().All() {
 		if e.ID != n.id && !e.Status.Gone() {
 			return true
 		}

@@ -23,22 +23,22 @@ type ballast struct {
 	gone bool // in this run
 }
 
-// load takes room, unless it is there or had to be given up in this run.
-func (b *ballast) load() {
+// reserveRoom takes room, unless it is there or had to be given up in this run.
+func (b *ballast) reserveRoom() {
 	if b.gone {
 		return
 	}
 	if info, err := b.fs.Stat(b.path); err == nil && info.Size() >= ballastSize {
 		return
 	}
-	if err := b.fill(); err != nil {
+	if err := b.writeRoom(); err != nil {
 		// What was written so far is no use, and others may need it.
 		_ = b.fs.Remove(b.path)
 		b.log.Warn("no room is held for the next start: the disk is all but full", "error", err)
 	}
 }
 
-func (b *ballast) fill() error {
+func (b *ballast) writeRoom() error {
 	f, err := b.fs.Create(b.path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
@@ -49,8 +49,8 @@ func (b *ballast) fill() error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// drop gives the room up and tells whether there was any.
-func (b *ballast) drop() bool {
+// giveUpRoom gives the room up and tells whether there was any.
+func (b *ballast) giveUpRoom() bool {
 	b.gone = true
 	err := b.fs.Remove(b.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -67,7 +67,7 @@ func TestStartsOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk.fill()
-	if err := errors.Join(d.writeRoster(d.roster, nil), d.writeRoster(d.roster, nil), d.close()); err != nil {
+	if err := errors.Join(d.writeRoster(d.roster, nil), d.writeRoster(d.roster, nil), d.unlockDir()); err != nil {
 		t.Error(err)
 	}
 }
@@ -84,7 +84,7 @@ func TestDirectoryThatOthersMayWrite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.close(); err != nil {
+		if err := d.unlockDir(); err != nil {
 			t.Error(err)
 		}
 		if got := strings.Contains(out.String(), "other users"); got != warned {

@@ -30,15 +30,15 @@ type promptHandler = func(ctx context.Context, from view.NodeID, req []byte, ans
 // handlers is the table of methods.
 type handlers struct {
 	mu         sync.RWMutex
-	by         map[string]handler
+	byMethod   map[string]handler
 	prompt     map[string]promptHandler
 	idempotent map[string]bool // may be run more than once for a request
 }
 
-func (h *handlers) get(method string) handler {
+func (h *handlers) handlerOf(method string) handler {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return h.by[method]
+	return h.byMethod[method]
 }
 
 func (h *handlers) getPrompt(method string) promptHandler {
@@ -61,7 +61,7 @@ func (h *handlers) isIdempotent(method string) bool {
 // own, which Close waits for. The error is ErrMethod, also when the method has
 // a handler already, or ErrClosed.
 func (n *Node) Handle(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
-	return n.register(method, fn, nil)
+	return n.registerHandler(method, fn, nil)
 }
 
 // HandlePrompt is Handle for a method that is called very often and whose fn
@@ -71,9 +71,9 @@ func (n *Node) Handle(method string, fn func(ctx context.Context, from view.Node
 // called once, by any, and does not wait.
 func (n *Node) HandlePrompt(method string, fn func(ctx context.Context, from view.NodeID, req []byte, answer func(reply []byte, err error))) error {
 	if fn == nil {
-		return n.register(method, nil, nil)
+		return n.registerHandler(method, nil, nil)
 	}
-	return n.register(method, waitFor(fn), func() { n.calls.prompt[method] = fn })
+	return n.registerHandler(method, waitFor(fn), func() { n.calls.prompt[method] = fn })
 }
 
 // waitFor makes a handler that waits for the answer of a prompt one: for calls that
@@ -99,12 +99,12 @@ func waitFor(fn promptHandler) handler {
 // once, and also after later ones: see CallIdempotent. ctx may go on when the caller
 // has gone, until its deadline.
 func (n *Node) HandleIdempotent(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
-	return n.register(method, fn, func() { n.calls.idempotent[method] = true })
+	return n.registerHandler(method, fn, func() { n.calls.idempotent[method] = true })
 }
 
-// register enters a handler, and lists it, under the lock of the table, by its kind if
+// registerHandler enters a handler, and lists it, under the lock of the table, by its kind if
 // it has one.
-func (n *Node) register(method string, fn handler, list func()) error {
+func (n *Node) registerHandler(method string, fn handler, list func()) error {
 	if method == "" || len(method) > maxMethod || strings.HasPrefix(method, reservedPrefix) || fn == nil {
 		return fmt.Errorf("%w: %.80q", ErrMethod, method)
 	}
@@ -113,10 +113,10 @@ func (n *Node) register(method string, fn handler, list func()) error {
 	}
 	n.calls.mu.Lock()
 	defer n.calls.mu.Unlock()
-	if _, taken := n.calls.by[method]; taken {
+	if _, taken := n.calls.byMethod[method]; taken {
 		return fmt.Errorf("%w: %q has a handler", ErrMethod, method)
 	}
-	n.calls.by[method] = fn
+	n.calls.byMethod[method] = fn
 	if list != nil {
 		list()
 	}
@@ -151,7 +151,7 @@ func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []
 	var reply []byte
 	var err error
 	if to == n.id {
-		reply, err = n.serve(ctx, to, method, append([]byte(nil), req...))
+		reply, err = n.runHandler(ctx, to, method, append([]byte(nil), req...))
 	} else {
 		reply, err = call(ctx, to, method, req)
 	}
@@ -161,9 +161,9 @@ func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []
 	if n.hasStopped() && errors.Is(err, link.ErrUnreachable) && ctx.Err() == nil {
 		err = link.ErrClosed // it was the end of this node that broke off a dial
 	}
-	n.heed(to, err)
+	n.heedRefusal(to, err)
 	if to != n.id && errors.Is(err, context.DeadlineExceeded) {
-		n.tell(detect.Doubt, to)
+		n.tellWatcher(detect.Doubt, to)
 	}
 	return nil, fmt.Errorf("call %s on node %v: %w", method, to, callError(err))
 }
@@ -196,12 +196,12 @@ func callError(err error) error {
 	return err
 }
 
-// handle answers a request of another node.
-func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
+// handleRequest answers a request of another node.
+func (n *Node) handleRequest(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
 	if !n.isOpen() {
 		return nil, ErrClosed
 	}
-	n.met.Store(true) // who asks has accepted our hello
+	n.wasAdmitted.Store(true) // who asks has accepted our hello
 	switch method {
 	case methodSums:
 		return n.exchanger.ServeSums(ctx, from, req)
@@ -214,15 +214,15 @@ func (n *Node) handle(ctx context.Context, from view.NodeID, method string, req 
 	case methodReach:
 		return n.answerReach(ctx, req)
 	}
-	return n.serve(ctx, from, method, req)
+	return n.runHandler(ctx, from, method, req)
 }
 
-// serve runs the user's handler of a method.
-func (n *Node) serve(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
+// runHandler runs the user's handler of a method.
+func (n *Node) runHandler(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
 	if err := n.mayServe(method); err != nil {
 		return nil, err
 	}
-	fn := n.calls.get(method)
+	fn := n.calls.handlerOf(method)
 	if fn == nil {
 		return nil, failCall(ErrNoHandler, method)
 	}
@@ -242,7 +242,7 @@ func (n *Node) handlePrompt(ctx context.Context, from view.NodeID, method string
 		answer(nil, ErrClosed)
 		return
 	}
-	n.met.Store(true) // who asks has accepted our hello
+	n.wasAdmitted.Store(true) // who asks has accepted our hello
 	if err := n.mayServe(method); err != nil {
 		answer(nil, err)
 		return

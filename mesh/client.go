@@ -146,7 +146,7 @@ func (n *Node) admitClient(peer link.Peer) error {
 	if !n.cfg.AllowAdmin {
 		return refuseHello(ErrAdminOff, ErrAdminOff.Error())
 	}
-	if _, node := n.book.get().Get(peer.ID); node {
+	if _, node := n.book.snapshot().Get(peer.ID); node {
 		return refuseHello(errBadHello, "a node is no client")
 	}
 	n.log.Info("client connected", "remote", peer.Remote)
@@ -167,5 +167,5 @@ func (n *Node) handleClient(ctx context.Context, from view.NodeID, method string
 	if !strings.HasPrefix(method, adminPrefix) {
 		return nil, failCall(ErrNoHandler, "clients may call admin methods only")
 	}
-	return n.serve(ctx, from, method, req)
+	return n.runHandler(ctx, from, method, req)
 }

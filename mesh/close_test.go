@@ -18,8 +18,8 @@ const closeBound = 2 * time.Second
 // hangingDiscovery finds nobody until it is told to end.
 type hangingDiscovery struct{}
 
-func (hangingDiscovery) find(ctx context.Context) []netip.AddrPort { <-ctx.Done(); return nil }
-func (hangingDiscovery) close() error                              { return nil }
+func (hangingDiscovery) findNodes(ctx context.Context) []netip.AddrPort { <-ctx.Done(); return nil }
+func (hangingDiscovery) shutDown() error                                { return nil }
 
 // waitFailed waits until a node has given a peer up.
 func waitFailed(b *box, peer view.NodeID) {

@@ -163,7 +163,7 @@ func TestCopyStartedBesideItsDeadOriginal(t *testing.T) {
 		c.inst = 1<<64 - 1 // whichever is the higher
 		w.stopsWith(c.start(), ErrRolledBack)
 		for _, n := range w.running() {
-			if e, _ := n.book.get().Get(c.node.ID()); e.Instance == c.inst {
+			if e, _ := n.book.snapshot().Get(c.node.ID()); e.Instance == c.inst {
 				t.Errorf("node %v took the copy in", n.ID())
 			}
 		}
@@ -184,12 +184,12 @@ func TestNewsOfItselfStopANode(t *testing.T) {
 			b := w.boxes[0]
 			n := b.start()
 			other := someEntry(7, view.Active) // the only other member, so nobody says otherwise
-			if err := n.learn(t.Context(), 7, said(t, other)); err != nil {
+			if err := n.learnRoster(t.Context(), 7, said(t, other)); err != nil {
 				t.Fatal(err)
 			}
-			e, _ := n.book.get().Get(n.ID())
+			e, _ := n.book.snapshot().Get(n.ID())
 			c.change(&e)
-			if err := n.learn(t.Context(), 7, said(t, e)); err != nil {
+			if err := n.learnRoster(t.Context(), 7, said(t, e)); err != nil {
 				t.Fatal(err)
 			}
 			w.stopsWith(n, c.want)
@@ -204,13 +204,13 @@ func TestNewsOfItselfStopANode(t *testing.T) {
 func TestNodePutsItsEntryRight(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		n := w.boxes[0].start()
-		e, _ := n.book.get().Get(n.ID())
+		e, _ := n.book.snapshot().Get(n.ID())
 		e.Boot, e.Zone, e.HLC = 0, "elsewhere", e.HLC+1000
-		if err := n.learn(t.Context(), 7, said(t, e)); err != nil {
+		if err := n.learnRoster(t.Context(), 7, said(t, e)); err != nil {
 			t.Fatal(err)
 		}
 		w.eventually(time.Second, "the entry is right again", func() bool {
-			now, _ := n.book.get().Get(n.ID())
+			now, _ := n.book.snapshot().Get(n.ID())
 			return now.Zone == w.boxes[0].cfg.Zone && now.HLC > e.HLC && now.Boot == 1
 		})
 		if n.hasStopped() {
@@ -296,7 +296,7 @@ func TestF2_04_NewDiskOldName_Mesh(t *testing.T) {
 			return w.agreed()
 		})
 		t.Logf("took over after %v", took)
-		if e, _ := n.book.get().Get(n.ID()); e.Predecessor != old {
+		if e, _ := n.book.snapshot().Get(n.ID()); e.Predecessor != old {
 			t.Errorf("names %v as its predecessor, want %v", e.Predecessor, old)
 		}
 	})

@@ -33,14 +33,14 @@ const admitPatience = time.Second
 //   - It does not: a higher claim is a restart. A lower one, or another
 //     Instance of the same Boot, is a disk rolled back or copied.
 
-// hello is what this node tells another before they use a connection.
-func (n *Node) hello() []byte {
+// makeHello is what this node tells another before they use a connection.
+func (n *Node) makeHello() []byte {
 	if !n.isOpen() {
 		return nil
 	}
-	e, _ := n.book.get().Get(n.id)
+	e, _ := n.book.snapshot().Get(n.id)
 	return wire.AppendHello(nil, &wire.Hello{
-		Self: wire.Member(e), Met: n.met.Load(), Up: uint64(n.uptime().Milliseconds()),
+		Self: wire.Member(e), Met: n.wasAdmitted.Load(), Up: uint64(n.uptime().Milliseconds()),
 	})
 }
 
@@ -55,28 +55,28 @@ func (n *Node) isOpen() bool {
 	}
 }
 
-// resolve is the only source of addresses that are sent to.
-func (n *Node) resolve(id view.NodeID) (netip.AddrPort, bool) {
-	e, ok := n.book.get().Get(id)
-	return n.places.find(id, e.Addr), ok && e.Status != view.Evicted
+// resolveAddr is the only source of addresses that are sent to.
+func (n *Node) resolveAddr(id view.NodeID) (netip.AddrPort, bool) {
+	e, ok := n.book.snapshot().Get(id)
+	return n.places.addrOf(id, e.Addr), ok && e.Status != view.Evicted
 }
 
-// floor is the latest boot of a node that this one has admitted or heard of.
-func (n *Node) floor(id view.NodeID) uint64 {
-	e, _ := n.book.get().Get(id)
+// latestBoot is the latest boot of a node that this one has admitted or heard of.
+func (n *Node) latestBoot(id view.NodeID) uint64 {
+	e, _ := n.book.snapshot().Get(id)
 	return e.Boot
 }
 
 // belongs tells whether a node may be said to live: it is not gone. Gossip asks for
 // nodes of the roster only, a hello may come from any.
 func (n *Node) belongs(id view.NodeID) bool {
-	e, ok := n.book.get().Get(id)
+	e, ok := n.book.snapshot().Get(id)
 	return !ok || !e.Status.Gone()
 }
 
-// lists tells whether the roster holds a node, gone or not.
-func (n *Node) lists(id view.NodeID) bool {
-	_, ok := n.book.get().Get(id)
+// isInRoster tells whether the roster holds a node, gone or not.
+func (n *Node) isInRoster(id view.NodeID) bool {
+	_, ok := n.book.snapshot().Get(id)
 	return ok
 }
 
@@ -102,35 +102,35 @@ func (n *Node) onHello(peer link.Peer, payload []byte) error {
 	if e.ID == n.id {
 		return n.meetSelf(e, h)
 	}
-	if e.Name == n.cfg.Name && !n.knows(e) && n.belongs(e.ID) {
+	if e.Name == n.cfg.Name && !n.isKnownLife(e) && n.belongs(e.ID) {
 		return n.meetNamesake(e, h)
 	}
-	if n.knows(e) {
-		n.located(peer, e)
+	if n.isKnownLife(e) {
+		n.noteLocation(peer, e)
 		// Nothing to judge; and whoever is being judged under this id at the
 		// moment may be waiting for exactly this sign of life.
-		n.tell(detect.ProbeOK, e.ID)
+		n.tellWatcher(detect.ProbeOK, e.ID)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(n.work.Context(), n.pace.dial)
 	defer cancel()
-	if err := n.admits.one(ctx, e.ID, func() error { return n.admit(ctx, e, h.Met) }); err != nil {
+	if err := n.admits.runExclusive(ctx, e.ID, func() error { return n.admitNode(ctx, e, h.Met) }); err != nil {
 		n.log.Warn("node refused", "peer", peer.ID, "name", e.Name, "remote", peer.Remote, "error", err)
 		return err
 	}
-	n.located(peer, e)
-	n.tell(detect.ProbeOK, e.ID)
+	n.noteLocation(peer, e)
+	n.tellWatcher(detect.ProbeOK, e.ID)
 	return nil
 }
 
-// located notes where a member is that greets us: where it answered a dial, or
+// noteLocation notes where a member is that greets us: where it answered a dial, or
 // else perhaps where it dials from, at the port that it makes known.
-func (n *Node) located(peer link.Peer, e roster.Entry) {
-	n.places.list(e.ID, e.Addr)
+func (n *Node) noteLocation(peer link.Peer, e roster.Entry) {
+	n.places.noteListed(e.ID, e.Addr)
 	if peer.Dialed {
-		n.places.prove(e.ID, peer.Remote)
+		n.places.noteProved(e.ID, peer.Remote)
 	} else if at := netip.AddrPortFrom(peer.Remote.Addr(), e.Addr.Port()); at != e.Addr {
-		n.places.suggest(e.ID, at)
+		n.places.noteSuggested(e.ID, at)
 	}
 }
 
@@ -138,7 +138,7 @@ func (n *Node) located(peer link.Peer, e roster.Entry) {
 // one that others have admitted goes before one that nobody knows, then the higher
 // claim among those admitted, the longer run among the unknown.
 func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
-	met := n.met.Load()
+	met := n.wasAdmitted.Load()
 	boot := n.dir.id.Boot
 	yield := h.Met
 	switch {
@@ -148,27 +148,27 @@ func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
 		yield = n.yieldsByRun(h, n.instance > e.Instance)
 	}
 	switch {
-	case !n.rivals.decide(e.ID, e.Instance, !yield):
+	case !n.rivals.decideRival(e.ID, e.Instance, !yield):
 		return refuseHello(errBusy, "gives way to another")
 	case !yield:
 		return refuseHello(roster.ErrClone, "another node runs under this node id")
 	}
-	n.fail(fmt.Errorf("%w: boot %d meets boot %d", ErrIdentityConflict, boot, e.Boot), wire.EndRolled)
+	n.stopWithError(fmt.Errorf("%w: boot %d meets boot %d", ErrIdentityConflict, boot, e.Boot), wire.EndRolled)
 	return refuseHello(errBusy, "stops in your favour")
 }
 
-// knows tells whether e says nothing new: it is the life that is known.
-func (n *Node) knows(e roster.Entry) bool {
-	known, ok := n.book.get().Get(e.ID)
+// isKnownLife tells whether e says nothing new: it is the life that is known.
+func (n *Node) isKnownLife(e roster.Entry) bool {
+	known, ok := n.book.snapshot().Get(e.ID)
 	return ok && known.Boot == e.Boot && known.Instance == e.Instance && known.HLC >= e.HLC && !known.Status.Gone()
 }
 
-// admit takes in a node, or says why not by a RefusedError.
-func (n *Node) admit(ctx context.Context, e roster.Entry, met bool) error {
-	if n.knows(e) {
+// admitNode takes in a node, or says why not by a RefusedError.
+func (n *Node) admitNode(ctx context.Context, e roster.Entry, met bool) error {
+	if n.isKnownLife(e) {
 		return nil
 	}
-	known, ok := n.book.get().Get(e.ID)
+	known, ok := n.book.snapshot().Get(e.ID)
 	if ok && !known.Status.Gone() {
 		if err := n.admitLife(ctx, e, known, met); err != nil {
 			return err
@@ -178,9 +178,9 @@ func (n *Node) admit(ctx context.Context, e roster.Entry, met bool) error {
 	if err != nil {
 		return err
 	}
-	err = n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) {
+	err = n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) {
 		down := func(id view.NodeID) bool { return slices.Contains(dead, id) }
-		alive := func(id view.NodeID) bool { return id != e.ID && !down(id) && n.alive(id) }
+		alive := func(id view.NodeID) bool { return id != e.ID && !down(id) && n.isAlive(id) }
 		if err := r.Admit(e, alive); err != nil {
 			return r, err
 		}
@@ -207,7 +207,7 @@ func (n *Node) admitLife(ctx context.Context, e, known roster.Entry, met bool) e
 		return nil // whether the other has stopped already or not: both were admitted, and this one goes on
 	case met:
 		return rolledBack
-	case !n.answers(ctx, e.ID, e.Instance):
+	case !n.isAnswering(ctx, e.ID, e.Instance):
 		if e.Boot > known.Boot {
 			return nil
 		}
@@ -216,9 +216,9 @@ func (n *Node) admitLife(ctx context.Context, e, known roster.Entry, met bool) e
 	return inUse
 }
 
-// answers tells whether a node with the given id lives, other than the given
+// isAnswering tells whether a node with the given id lives, other than the given
 // instance.
-func (n *Node) answers(ctx context.Context, id view.NodeID, but uint64) bool {
+func (n *Node) isAnswering(ctx context.Context, id view.NodeID, but uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, admitPatience)
 	defer cancel()
 	res, err := n.link.Probe(ctx, id)
@@ -231,14 +231,14 @@ func (n *Node) answers(ctx context.Context, id view.NodeID, but uint64) bool {
 // settled by themselves, when they have heard of each other by the roster.
 func (n *Node) admitName(ctx context.Context, e roster.Entry) (dead []view.NodeID, err error) {
 	named := false
-	for _, o := range n.book.get().Bearers(e) {
+	for _, o := range n.book.snapshot().Bearers(e) {
 		if o.Predecessor == e.ID {
 			continue
 		}
-		if n.answers(ctx, o.ID, 0) {
+		if n.isAnswering(ctx, o.ID, 0) {
 			return nil, refuseHello(errNameInUse, fmt.Sprintf("node %v runs under the name %q", o.ID, e.Name))
 		}
-		if n.alive(o.ID) {
+		if n.isAlive(o.ID) {
 			// One silent second is no death: the detector decides.
 			return nil, refuseHello(errBusy, "the node of that name has not been given up yet")
 		}
@@ -251,99 +251,99 @@ func (n *Node) admitName(ctx context.Context, e roster.Entry) (dead []view.NodeI
 	return dead, nil
 }
 
-// replace makes our entry name the node whose place we take. That node gave
+// nameReplaced makes our entry name the node whose place we take. That node gave
 // no sign of life to the one that told us.
-func (n *Node) replace(old view.NodeID) bool {
+func (n *Node) nameReplaced(old view.NodeID) bool {
 	ctx, cancel := context.WithTimeout(n.work.Context(), n.pace.dial)
 	defer cancel()
 	err := n.updateSelf(ctx, old)
-	n.warn("could not name the node that this one replaces", err)
+	n.warnOnError("could not name the node that this one replaces", err)
 	return err == nil
 }
 
 // updateSelf makes the roster say of this node what it is now and, unless
 // old is zero, that it replaces that node.
 func (n *Node) updateSelf(ctx context.Context, old view.NodeID) error {
-	return n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) {
+	return n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) {
 		e, _ := r.Get(n.id)
-		e = n.entry(e, *n.at.Load())
+		e = n.ownEntry(e, *n.ownAddr.Load())
 		if old != 0 {
 			e.Predecessor = old
 		}
-		return r.Write(e, n.hlc())
+		return r.Write(e, n.wallDate())
 	})
 }
 
-// entry returns e as this node wants to be known.
-func (n *Node) entry(e roster.Entry, at netip.AddrPort) roster.Entry {
+// ownEntry returns e as this node wants to be known.
+func (n *Node) ownEntry(e roster.Entry, at netip.AddrPort) roster.Entry {
 	e.ID, e.Name, e.Zone, e.Addr = n.id, n.cfg.Name, n.cfg.Zone, at
 	e.Weight, e.Storing, e.Status = n.cfg.Weight, n.cfg.Storing, max(e.Status, view.Active)
 	e.Boot, e.Instance = n.dir.id.Boot, n.instance
 	return e
 }
 
-// inspect looks for news of this node itself in the roster.
-func (n *Node) inspect(s *snapshot) {
+// inspectSelf looks for news of this node itself in the roster.
+func (n *Node) inspectSelf(s *snapshot) {
 	e, ok := s.Get(n.id)
 	if !ok {
 		return
 	}
 	switch boot := n.dir.id.Boot; {
 	case e.Boot > boot || e.Boot == boot && e.Instance > n.instance:
-		n.fail(fmt.Errorf("%w: boot %d was seen, this is %d", ErrRolledBack, e.Boot, boot), wire.EndRolled)
+		n.stopWithError(fmt.Errorf("%w: boot %d was seen, this is %d", ErrRolledBack, e.Boot, boot), wire.EndRolled)
 		return
-	case e.Status.Gone() && !n.leave.begun():
-		n.fail(fmt.Errorf("%w: it is %v", ErrEvicted, e.Status), wire.EndEvicted)
+	case e.Status.Gone() && !n.leave.hasBegun():
+		n.stopWithError(fmt.Errorf("%w: it is %v", ErrEvicted, e.Status), wire.EndEvicted)
 		return
 	}
-	if want := n.entry(e, *n.at.Load()); want != e && !e.Status.Gone() {
+	if want := n.ownEntry(e, *n.ownAddr.Load()); want != e && !e.Status.Gone() {
 		// A copy of this node, now gone, spoke in its name.
 		n.work.Go(func(ctx context.Context) {
-			n.warn("could not put right what the roster says of this node", n.updateSelf(ctx, 0))
+			n.warnOnError("could not put right what the roster says of this node", n.updateSelf(ctx, 0))
 		})
 	}
 }
 
-// meet joins the mesh of a node that is connected: rosters are exchanged,
+// meetNode joins the mesh of a node that is connected: rosters are exchanged,
 // then gossip begins.
-func (n *Node) meet(ctx context.Context, id view.NodeID) error {
+func (n *Node) meetNode(ctx context.Context, id view.NodeID) error {
 	if err := n.exchanger.With(ctx, id); err != nil {
 		return err
 	}
-	n.met.Store(true)
-	if err := n.gossip.join(ctx, id); err != nil {
+	n.wasAdmitted.Store(true)
+	if err := n.gossip.joinNode(ctx, id); err != nil {
 		return err
 	}
-	n.inbox.put(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, met: true})
+	n.inbox.putEvent(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, meshMet: true})
 	return nil
 }
 
-// redial attempts to meet a member that is out of contact.
-func (n *Node) redial(ctx context.Context, id view.NodeID) {
+// redialMember attempts to meet a member that is out of contact.
+func (n *Node) redialMember(ctx context.Context, id view.NodeID) {
 	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
 	defer cancel()
-	err := n.attempt(id, func() error { return n.meet(ctx, id) })
-	if addr, ok := n.resolve(id); ok && errors.Is(err, link.ErrOther) {
-		n.greet(ctx, addr) // a new disk runs there, or the addresses were dealt anew
+	err := n.attemptTwice(id, func() error { return n.meetNode(ctx, id) })
+	if addr, ok := n.resolveAddr(id); ok && errors.Is(err, link.ErrOther) {
+		n.greetAddr(ctx, addr) // a new disk runs there, or the addresses were dealt anew
 	}
 	if err != nil {
 		n.log.Debug("redial failed", "peer", id, "error", err)
-		n.search(id)
+		n.searchElsewhere(id)
 	}
 }
 
-// search looks for a member at other addresses than the one where it does not
+// searchElsewhere looks for a member at other addresses than the one where it does not
 // answer.
-func (n *Node) search(id view.NodeID) {
+func (n *Node) searchElsewhere(id view.NodeID) {
 	a := &attempts{node: n}
-	for _, addr := range n.places.elsewhere(id) {
-		a.try(func(ctx context.Context) {
+	for _, addr := range n.places.otherAddrs(id) {
+		a.runAttempt(func(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
 			defer cancel()
-			err := n.attempt(id, func() error {
+			err := n.attemptTwice(id, func() error {
 				err := n.link.Find(ctx, id, addr)
 				if err == nil {
-					err = n.meet(ctx, id)
+					err = n.meetNode(ctx, id)
 				}
 				return err
 			})
@@ -355,33 +355,33 @@ func (n *Node) search(id view.NodeID) {
 	a.all.Wait()
 }
 
-// found is told by the link of a member that answered where another one was
+// onFound is told by the link of a member that answered where another one was
 // dialled: addresses were dealt anew. Both have told each other where they are.
-func (n *Node) found(peer link.Peer) {
+func (n *Node) onFound(peer link.Peer) {
 	n.work.Go(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
 		defer cancel()
-		if err := n.attempt(peer.ID, func() error { return n.meet(ctx, peer.ID) }); err != nil {
+		if err := n.attemptTwice(peer.ID, func() error { return n.meetNode(ctx, peer.ID) }); err != nil {
 			n.log.Debug("node found elsewhere was not met", "peer", peer.ID, "addr", peer.Remote, "error", err)
 		}
 	})
 }
 
-// attempt tries, and once more if it was refused for want of something that
+// attemptTwice tries, and once more if it was refused for want of something that
 // could be mended.
-func (n *Node) attempt(id view.NodeID, try func() error) error {
+func (n *Node) attemptTwice(id view.NodeID, try func() error) error {
 	err := try()
-	if n.heed(id, err) {
+	if n.heedRefusal(id, err) {
 		err = try()
 	}
 	return err
 }
 
-// heed looks at every error of reaching another node: it may say that this
+// heedRefusal looks at every error of reaching another node: it may say that this
 // one was refused. It reports whether a second attempt may go better.
-func (n *Node) heed(id view.NodeID, err error) bool {
+func (n *Node) heedRefusal(id view.NodeID, err error) bool {
 	var refused *link.RefusedError
-	return errors.As(err, &refused) && n.refused(id, refused)
+	return errors.As(err, &refused) && n.onRefused(id, refused)
 }
 
 // admissions lets one hello of a node at a time be judged.
@@ -390,7 +390,7 @@ type admissions struct {
 	busy map[view.NodeID]chan struct{}
 }
 
-func (a *admissions) one(ctx context.Context, id view.NodeID, fn func() error) error {
+func (a *admissions) runExclusive(ctx context.Context, id view.NodeID, fn func() error) error {
 	for {
 		a.mu.Lock()
 		wait, taken := a.busy[id]

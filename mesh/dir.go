@@ -46,8 +46,8 @@ type directory struct {
 	places  []wire.Places // the same
 }
 
-// found is what lies in a directory before anything is changed.
-type found struct {
+// dirContents is what lies in a directory before anything is changed.
+type dirContents struct {
 	id         wire.Identity
 	idErr      error // nil, fs.ErrNotExist, or why it cannot be believed
 	owner      wire.Owner
@@ -64,26 +64,26 @@ type found struct {
 // start. On error it leaves nothing changed but what a crash could have left.
 func openDir(fsys vfs.FS, path string, mesh view.MeshID, storing bool, log *slog.Logger) (_ *directory, err error) {
 	d := &directory{fs: fsys, path: path, log: log}
-	d.ballast = &ballast{fs: fsys, path: d.join(ballastName), log: log}
+	d.ballast = &ballast{fs: fsys, path: d.pathOf(ballastName), log: log}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("mesh: open data directory %s: %w", path, errors.Join(err, d.close()))
+			err = fmt.Errorf("mesh: open data directory %s: %w", path, errors.Join(err, d.unlockDir()))
 		}
 	}()
-	if err := d.create(); err != nil {
+	if err := d.createDir(); err != nil {
 		return nil, err
 	}
 	if d.lock, err = fsys.Lock(fsys.PathJoin(path, lockName)); err != nil {
 		d.lock = nil
 		return nil, lockError(err)
 	}
-	f, err := d.look()
+	f, err := d.inspectDir()
 	if err != nil {
 		return nil, err
 	}
-	why := f.unfit()
+	why := f.unfitReason()
 	if why == "" {
-		if why, err = f.differs(mesh, storing); err != nil {
+		if why, err = f.checkWanted(mesh, storing); err != nil {
 			return nil, err
 		}
 	}
@@ -100,19 +100,19 @@ func openDir(fsys vfs.FS, path string, mesh view.MeshID, storing bool, log *slog
 		return nil, err
 	}
 	if why != "" {
-		err = d.mint(mesh, storing)
+		err = d.mintIdentity(mesh, storing)
 	} else {
 		d.id = f.id
 		d.id.Boot++
 		err = d.writeIdentity()
 	}
 	if err == nil {
-		d.ballast.load()
+		d.ballast.reserveRoom()
 	}
 	return d, err
 }
 
-func (d *directory) create() error {
+func (d *directory) createDir() error {
 	if info, err := d.fs.Stat(d.path); err == nil {
 		if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
 			d.log.Warn("data directory may be written by other users of this machine, who may become this node: make it 0700", "dir", d.path, "mode", mode.String())
@@ -136,24 +136,24 @@ func lockError(err error) error {
 	return fmt.Errorf("%w: %w", ErrLocked, err)
 }
 
-// look reads what is there. Its error says that the directory must be left
+// inspectDir reads what is there. Its error says that the directory must be left
 // alone: the disk fails, or a newer release wrote it.
-func (d *directory) look() (*found, error) {
-	f := &found{}
+func (d *directory) inspectDir() (*dirContents, error) {
+	f := &dirContents{}
 	var err error
-	if f.idErr, err = d.read(identityName, func(b []byte) (err error) {
+	if f.idErr, err = d.readFile(identityName, func(b []byte) (err error) {
 		f.id, err = wire.DecodeIdentity(b)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	if f.ownerErr, err = d.read(d.fs.PathJoin(storeName, ownerName), func(b []byte) (err error) {
+	if f.ownerErr, err = d.readFile(d.fs.PathJoin(storeName, ownerName), func(b []byte) (err error) {
 		f.owner, err = wire.DecodeOwner(b)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	if f.rosterErr, err = d.read(rosterName, func(b []byte) error {
+	if f.rosterErr, err = d.readFile(rosterName, func(b []byte) error {
 		rf, err := wire.DecodeRosterFile(b)
 		if err == nil {
 			f.rosterMesh, f.places = rf.Mesh, rf.Places
@@ -163,7 +163,7 @@ func (d *directory) look() (*found, error) {
 	}); err != nil {
 		return nil, err
 	}
-	names, err := d.fs.List(d.join(storeName))
+	names, err := d.fs.List(d.pathOf(storeName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -174,10 +174,10 @@ func (d *directory) look() (*found, error) {
 	return f, nil
 }
 
-// read hands the content of a file to decode. unusable says that the file is
+// readFile hands the content of a file to decode. unusable says that the file is
 // not there or not to be believed, err that it must be left alone.
-func (d *directory) read(name string, decode func([]byte) error) (unusable, err error) {
-	b, err := file.Read(d.fs, d.join(name))
+func (d *directory) readFile(name string, decode func([]byte) error) (unusable, err error) {
+	b, err := file.Read(d.fs, d.pathOf(name))
 	if err == nil {
 		if err = decode(b); err == nil {
 			return nil, nil
@@ -195,8 +195,8 @@ func (d *directory) read(name string, decode func([]byte) error) (unusable, err 
 	return nil, err
 }
 
-// unfit says why a new NodeID must be minted, or "".
-func (f *found) unfit() string {
+// unfitReason says why a new NodeID must be minted, or "".
+func (f *dirContents) unfitReason() string {
 	switch {
 	case errors.Is(f.idErr, fs.ErrNotExist) && f.store:
 		return "identity is missing"
@@ -224,12 +224,12 @@ func (f *found) unfit() string {
 	return ""
 }
 
-// differs compares what a sound directory is of with what is wanted of it. A node
+// checkWanted compares what a sound directory is of with what is wanted of it. A node
 // that stored nothing may store from now on, under a new NodeID: others count on what
 // is in the roster of the old one, and what waits in its outbox is delivered by the
 // store as that of any former identity. The reverse would take the copies that lie
 // here out of the mesh without a word, so it takes a Leave.
-func (f *found) differs(mesh view.MeshID, storing bool) (why string, err error) {
+func (f *dirContents) checkWanted(mesh view.MeshID, storing bool) (why string, err error) {
 	switch {
 	case f.id.Mesh != mesh:
 		return "", fmt.Errorf("%w: it is of mesh %v, and the secret is of mesh %v: give it that mesh's secret, or an empty directory", ErrOtherDir, f.id.Mesh, mesh)
@@ -243,7 +243,7 @@ func (f *found) differs(mesh view.MeshID, storing bool) (why string, err error) 
 
 // setAside moves what may not be used on into a directory of its own. The
 // identity goes last: until then every start comes back here.
-func (d *directory) setAside(f *found, why string, keepRoster bool) error {
+func (d *directory) setAside(f *dirContents, why string, keepRoster bool) error {
 	var names []string
 	if why != "" && f.store {
 		names = append(names, storeName)
@@ -267,14 +267,14 @@ func (d *directory) setAside(f *found, why string, keepRoster bool) error {
 		return err
 	}
 	for _, n := range names {
-		if err := d.fs.Rename(d.join(n), d.fs.PathJoin(aside, n)); err != nil {
+		if err := d.fs.Rename(d.pathOf(n), d.fs.PathJoin(aside, n)); err != nil {
 			return err
 		}
 	}
 	return errors.Join(file.SyncDir(d.fs, aside), file.SyncDir(d.fs, d.path))
 }
 
-func (d *directory) asideName(f *found) (string, error) {
+func (d *directory) asideName(f *dirContents) (string, error) {
 	label := ""
 	if f.idErr == nil {
 		label = f.id.Node.String()
@@ -286,7 +286,7 @@ func (d *directory) asideName(f *found) (string, error) {
 		if label == "" || n > 1 {
 			name = strings.TrimPrefix(fmt.Sprintf("%s-%d", label, n), "-")
 		}
-		path := d.join(wire.RetiredPrefix + name)
+		path := d.pathOf(wire.RetiredPrefix + name)
 		if _, err := d.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return path, nil
 		} else if err != nil {
@@ -295,46 +295,46 @@ func (d *directory) asideName(f *found) (string, error) {
 	}
 }
 
-// mint makes a new identity. It is written last: until then the directory
+// mintIdentity makes a new identity. It is written last: until then the directory
 // has none, whatever else is in it.
-func (d *directory) mint(mesh view.MeshID, storing bool) error {
+func (d *directory) mintIdentity(mesh view.MeshID, storing bool) error {
 	d.id = wire.Identity{Node: view.NodeID(random64()), Mesh: mesh, Storing: storing, Boot: 1}
 	_, _ = rand.Read(d.id.Seed[:]) // never fails: the runtime stops the program instead
 	if storing {
-		if err := d.fs.MkdirAll(d.join(storeName), 0o700); err != nil {
+		if err := d.fs.MkdirAll(d.pathOf(storeName), 0o700); err != nil {
 			return err
 		}
 		owner := wire.AppendOwner(nil, wire.Owner{Node: d.id.Node})
-		if err := file.Write(d.fs, d.join(storeName, ownerName), owner); err != nil {
+		if err := file.Write(d.fs, d.pathOf(storeName, ownerName), owner); err != nil {
 			return err
 		}
 	}
 	return d.writeIdentity()
 }
 
-// end marks the identity as never to be used again.
-func (d *directory) end(why wire.End) error {
+// endIdentity marks the identity as never to be used again.
+func (d *directory) endIdentity(why wire.End) error {
 	d.id.End = why
 	return d.writeIdentity()
 }
 
 func (d *directory) writeIdentity() error {
-	return d.write(identityName, wire.AppendIdentity(nil, d.id))
+	return d.writeFile(identityName, wire.AppendIdentity(nil, d.id))
 }
 
 func (d *directory) writeRoster(r roster.Roster, places []wire.Places) error {
-	return d.write(rosterName, wire.AppendRosterFile(nil, wire.RosterFile{Mesh: d.id.Mesh, Roster: roster.Encode(r), Places: places}))
+	return d.writeFile(rosterName, wire.AppendRosterFile(nil, wire.RosterFile{Mesh: d.id.Mesh, Roster: roster.Encode(r), Places: places}))
 }
 
-func (d *directory) write(name string, content []byte) error {
-	err := file.Write(d.fs, d.join(name), content)
-	if errors.Is(err, syscall.ENOSPC) && d.ballast.drop() {
-		err = file.Write(d.fs, d.join(name), content)
+func (d *directory) writeFile(name string, content []byte) error {
+	err := file.Write(d.fs, d.pathOf(name), content)
+	if errors.Is(err, syscall.ENOSPC) && d.ballast.giveUpRoom() {
+		err = file.Write(d.fs, d.pathOf(name), content)
 	}
 	return err
 }
 
-func (d *directory) close() error {
+func (d *directory) unlockDir() error {
 	if d.lock == nil {
 		return nil
 	}
@@ -343,7 +343,7 @@ func (d *directory) close() error {
 	return lock.Close()
 }
 
-func (d *directory) join(names ...string) string {
+func (d *directory) pathOf(names ...string) string {
 	return d.fs.PathJoin(append([]string{d.path}, names...)...)
 }
 

@@ -34,7 +34,7 @@ func opened(t *testing.T, fsys vfs.FS) wire.Identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.close(); err != nil {
+	if err := d.unlockDir(); err != nil {
 		t.Fatal(err)
 	}
 	return d.id
@@ -66,7 +66,7 @@ func withRoster(t *testing.T, fsys vfs.FS, entries ...roster.Entry) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(d.writeRoster(r, nil), d.close()); err != nil {
+	if err := errors.Join(d.writeRoster(r, nil), d.unlockDir()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -118,7 +118,7 @@ func TestDirectoryIsLocked(t *testing.T) {
 		if _, err := open(); !errors.Is(err, ErrLocked) {
 			t.Errorf("%s: open twice: %v, want ErrLocked", what, err)
 		}
-		if err := d.close(); err != nil {
+		if err := d.unlockDir(); err != nil {
 			t.Fatal(err)
 		}
 		again, err := open()
@@ -180,8 +180,8 @@ func TestDirectoryThatMustNotBeUsedOn(t *testing.T) {
 		"node left": {func(t *testing.T, fsys *vfs.MemFS, _ wire.Identity) {
 			d, err := openTestDir(fsys, true)
 			must(t, err)
-			must(t, d.end(wire.EndLeft))
-			must(t, d.close())
+			must(t, d.endIdentity(wire.EndLeft))
+			must(t, d.unlockDir())
 		}, []string{"store", "identity"}, true},
 		"roster says it was evicted": {func(t *testing.T, fsys *vfs.MemFS, id wire.Identity) {
 			withRoster(t, fsys, someEntry(id.Node, view.Evicted), someEntry(99, view.Active))
@@ -209,7 +209,7 @@ func TestDirectoryThatMustNotBeUsedOn(t *testing.T) {
 				t.Errorf("the roster survived: %v, want %v", known, c.roster)
 			}
 			wantAside(t, fsys, c.aside)
-			must(t, d.close())
+			must(t, d.unlockDir())
 			if next := opened(t, fsys); next.Node != d.id.Node || next.Boot != 2 {
 				t.Errorf("the next start has %+v, want boot 2 of %v", next, d.id.Node)
 			}
@@ -274,7 +274,7 @@ func TestDirectoryOfAnotherKind(t *testing.T) {
 	plain := vfs.NewMem()
 	d, err := openTestDir(plain, false)
 	must(t, err)
-	must(t, d.close())
+	must(t, d.unlockDir())
 	again, err := openTestDir(plain, false)
 	if err != nil || again.id.Node != d.id.Node || again.id.Boot != 2 {
 		t.Errorf("a node that does not store opens as %+v, %v", again, err)
@@ -288,10 +288,10 @@ func TestNodeThatBeginsToStore(t *testing.T) {
 	plain, err := openTestDir(fsys, false)
 	must(t, err)
 	must(t, plain.writeRoster(roster.Roster{}, nil))
-	must(t, plain.close())
+	must(t, plain.unlockDir())
 	d, err := openTestDir(fsys, true)
 	must(t, err)
-	must(t, d.close())
+	must(t, d.unlockDir())
 	if d.id.Node == plain.id.Node || !d.id.Storing || d.id.Boot != 1 {
 		t.Errorf("%+v after %+v", d.id, plain.id)
 	}
@@ -374,7 +374,7 @@ func TestDirectoryHalfWritten(t *testing.T) {
 			d, err := openTestDir(fsys, true)
 			must(t, err)
 			initialised(t, fsys, d.id.Node)
-			must(t, errors.Join(d.end(wire.EndLeft), d.close()))
+			must(t, errors.Join(d.endIdentity(wire.EndLeft), d.unlockDir()))
 		},
 	}
 	for what, before := range prepare {
@@ -398,7 +398,7 @@ func TestDirectoryHalfWritten(t *testing.T) {
 				})
 				d, err := openTestDir(errorfs.Wrap(fsys, failing), true)
 				if err == nil {
-					_ = d.close()
+					_ = d.unlockDir()
 					if writes <= step {
 						if step < 5 {
 							t.Fatalf("only %d writes failed one by one", step)

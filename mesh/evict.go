@@ -38,7 +38,7 @@ func (n *Node) Evict(ctx context.Context, id view.NodeID) error {
 			return fmt.Errorf("%w: others reach %v; evict it at a node that stores", ErrInContact, id)
 		}
 	}
-	err := n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) { return r.Move(id, view.Evicted) })
+	err := n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) { return r.Move(id, view.Evicted) })
 	if err != nil {
 		if errors.Is(err, ErrClosed) {
 			return n.stopError()

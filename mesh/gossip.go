@@ -27,15 +27,15 @@ import (
 // it is good at: to notice that nodes come and go. Who belongs to the mesh is
 // said by the roster, who lives by internal/detect.
 type gossip struct {
-	serf    *serf.Serf
-	label   string // of all goroutines started by serf, see quiesce
-	events  chan serf.Event
-	drained chan struct{}
-	stop    context.CancelFunc
-	turn    chan struct{} // capacity 1: held by the join under way
-	exit    chan struct{} // capacity 1: held by leave and close
-	closed  atomic.Bool
-	shut    sync.Once
+	serf     *serf.Serf
+	label    string // of all goroutines started by serf, see quiesce
+	events   chan serf.Event
+	drained  chan struct{}
+	stop     context.CancelFunc
+	joinTurn chan struct{} // capacity 1: held by the join under way
+	exitTurn chan struct{} // capacity 1: held by leave and close
+	closed   atomic.Bool
+	shut     sync.Once
 }
 
 type gossipConfig struct {
@@ -61,20 +61,20 @@ func gossipIP(id view.NodeID) netip.Addr {
 func startGossip(cfg gossipConfig) (*gossip, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	g := &gossip{
-		label:   fmt.Sprintf("%v-%016x", cfg.self, random64()),
-		events:  make(chan serf.Event, 256),
-		drained: make(chan struct{}),
-		stop:    stop,
-		turn:    make(chan struct{}, 1),
-		exit:    make(chan struct{}, 1),
+		label:    fmt.Sprintf("%v-%016x", cfg.self, random64()),
+		events:   make(chan serf.Event, 256),
+		drained:  make(chan struct{}),
+		stop:     stop,
+		joinTurn: make(chan struct{}, 1),
+		exitTurn: make(chan struct{}, 1),
 	}
 	// Serf sends events while it holds locks: something must always receive.
 	go func() {
 		defer close(g.drained)
-		g.drain(ctx, cfg.told)
+		g.forwardEvents(ctx, cfg.told)
 	}()
 	var err error
-	labelled(g.label, func() { g.serf, err = serf.Create(cfg.serf(g.events)) })
+	runLabelled(g.label, func() { g.serf, err = serf.Create(cfg.serfConfig(g.events)) })
 	if err != nil {
 		stop()
 		<-g.drained
@@ -83,7 +83,7 @@ func startGossip(cfg gossipConfig) (*gossip, error) {
 	return g, nil
 }
 
-func (cfg *gossipConfig) serf(events chan<- serf.Event) *serf.Config {
+func (cfg *gossipConfig) serfConfig(events chan<- serf.Event) *serf.Config {
 	logger := log.New(&logBridge{log: cfg.log}, "", 0)
 	ml := memberlist.DefaultLANConfig()
 	cfg.pace.gossip(ml)
@@ -123,7 +123,7 @@ func (cfg *gossipConfig) serf(events chan<- serf.Event) *serf.Config {
 	}
 }
 
-func (g *gossip) drain(ctx context.Context, told func(detect.Event)) {
+func (g *gossip) forwardEvents(ctx context.Context, told func(detect.Event)) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -151,13 +151,13 @@ func (g *gossip) drain(ctx context.Context, told func(detect.Event)) {
 	}
 }
 
-// join exchanges states with a node by which ours becomes known to all that
+// joinNode exchanges states with a node by which ours becomes known to all that
 // it knows, and the reverse. Serf would make one join wait for another under
 // a lock.
-func (g *gossip) join(ctx context.Context, id view.NodeID) error {
+func (g *gossip) joinNode(ctx context.Context, id view.NodeID) error {
 	select {
-	case g.turn <- struct{}{}:
-		defer func() { <-g.turn }()
+	case g.joinTurn <- struct{}{}:
+		defer func() { <-g.joinTurn }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -166,24 +166,24 @@ func (g *gossip) join(ctx context.Context, id view.NodeID) error {
 	return err
 }
 
-// leave tells the others that we go on purpose, which spares them a failure that is
+// leaveSerf tells the others that we go on purpose, which spares them a failure that is
 // none. That takes up to five seconds, and serf cannot be broken off: once abandon is
 // closed leave returns, and its goroutine belongs to close. After close it does nothing:
 // memberlist would panic.
-func (g *gossip) leave(abandon <-chan struct{}) error {
+func (g *gossip) leaveSerf(abandon <-chan struct{}) error {
 	select {
-	case g.exit <- struct{}{}: // held until serf has left, so that close finds it
+	case g.exitTurn <- struct{}{}: // held until serf has left, so that close finds it
 	case <-abandon:
 		return nil
 	}
 	if g.closed.Load() {
-		<-g.exit
+		<-g.exitTurn
 		return nil
 	}
 	told := make(chan error, 1)
 	go func() {
 		err := g.serf.Leave()
-		<-g.exit
+		<-g.exitTurn
 		if g.closed.Load() { // meanwhile, and that may not have waited
 			_ = g.shutDown(0)
 		}
@@ -197,29 +197,29 @@ func (g *gossip) leave(abandon <-chan struct{}) error {
 	}
 }
 
-// close shuts serf down, which closes the transport, and waits for its goroutines, that
+// closeWithin shuts serf down, which closes the transport, and waits for its goroutines, that
 // of leave among them, as long as patience allows. A leave that takes longer shuts serf
 // down when it is done: memberlist must not be while it leaves.
-func (g *gossip) close(patience time.Duration) error {
+func (g *gossip) closeWithin(patience time.Duration) error {
 	over := time.Now().Add(patience)
 	g.closed.Store(true)
 	select {
-	case g.exit <- struct{}{}:
+	case g.exitTurn <- struct{}{}:
 	default:
 		select {
-		case g.exit <- struct{}{}:
+		case g.exitTurn <- struct{}{}:
 		case <-time.After(patience):
 			return nil
 		}
 	}
-	defer func() { <-g.exit }()
+	defer func() { <-g.exitTurn }()
 	return g.shutDown(time.Until(over))
 }
 
 func (g *gossip) shutDown(patience time.Duration) (err error) {
 	g.shut.Do(func() {
 		err = g.serf.Shutdown()
-		quiesce(g.label, patience)
+		awaitLabelledEnd(g.label, patience)
 		g.stop()
 		<-g.drained
 	})
@@ -257,8 +257,8 @@ func (f pingMeter) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, _ [
 	}
 }
 
-// returned notes that a member came or came back.
-func (n *Node) returned() {
+// noteReturn notes that a member came or came back.
+func (n *Node) noteReturn() {
 	select {
 	case n.returns <- struct{}{}:
 	default:
@@ -284,7 +284,7 @@ func (n *Node) keepWhole(ctx context.Context) {
 			<-n.returns
 		}
 		if p := roster.Partners(n.View()); len(p) > 0 {
-			if err := n.gossip.join(ctx, p[rand.IntN(len(p))]); err != nil {
+			if err := n.gossip.joinNode(ctx, p[rand.IntN(len(p))]); err != nil {
 				n.log.Debug("gossip exchange failed", "error", err)
 			}
 		}

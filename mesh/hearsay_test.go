@@ -27,7 +27,7 @@ func TestHearsayDoesNotEvict(t *testing.T) {
 				w.form(10 * time.Second)
 				liar := w.boxes[3].node
 				var lies wire.RosterSwap
-				for _, e := range liar.book.get().Entries() {
+				for _, e := range liar.book.snapshot().Entries() {
 					if e.ID != liar.ID() {
 						change(&e)
 						lies.Have = append(lies.Have, wire.Member(e))

@@ -20,14 +20,14 @@ type leaving struct {
 	hooks []func(context.Context) error
 }
 
-func (l *leaving) begin() []func(context.Context) error {
+func (l *leaving) beginLeave() []func(context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.began = true
 	return slices.Clone(l.hooks)
 }
 
-func (l *leaving) begun() bool {
+func (l *leaving) hasBegun() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.began
@@ -64,7 +64,7 @@ func (n *Node) Leave(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	hooks := n.leave.begin()
+	hooks := n.leave.beginLeave()
 	if err := n.moveTo(ctx, view.Leaving); err != nil {
 		return err
 	}
@@ -76,15 +76,15 @@ func (n *Node) Leave(ctx context.Context) error {
 	if err := n.moveTo(ctx, view.Left); err != nil {
 		return err
 	}
-	n.warn("leave was not gossiped", n.gossip.leave(n.done))
-	n.stop(nil, wire.EndLeft)
+	n.warnOnError("leave was not gossiped", n.gossip.leaveSerf(n.done))
+	n.beginStop(nil, wire.EndLeft)
 	<-n.stopped
 	return nil
 }
 
 // moveTo moves our own status forward and tells the others at once.
 func (n *Node) moveTo(ctx context.Context, s view.Status) error {
-	err := n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) { return r.Move(n.id, s) })
+	err := n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) { return r.Move(n.id, s) })
 	if err != nil {
 		if errors.Is(err, ErrClosed) {
 			return n.stopError()

@@ -90,7 +90,7 @@ func TestGossipFromTheEndOfTime(t *testing.T) {
 				if o == n {
 					continue
 				}
-				if err := n.gossip.join(t.Context(), o.ID()); err != nil {
+				if err := n.gossip.joinNode(t.Context(), o.ID()); err != nil {
 					t.Errorf("%v exchanges with %v: %v", n.ID(), o.ID(), err)
 				}
 			}
@@ -136,7 +136,7 @@ func TestMadeUpRelicsFillNoRoster(t *testing.T) {
 		w.boxes = append(w.boxes, late)
 		w.eventually(30*time.Second, "a new node gets in", w.whole)
 		for _, b := range w.boxes[:2] {
-			if r := b.node.book.get(); len(r.Relics()) > roster.MaxGone/8 || r.Full() != nil {
+			if r := b.node.book.snapshot(); len(r.Relics()) > roster.MaxGone/8 || r.Full() != nil {
 				t.Errorf("%d relics, full: %v", len(r.Relics()), r.Full())
 			}
 			if !slices.ContainsFunc(wordsOf(b.node.View().Problems), func(p string) bool { return strings.Contains(p, "tens of thousands") }) {

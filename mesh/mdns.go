@@ -26,38 +26,38 @@ const (
 // discovery lets nodes of the mesh on the local network find each other.
 type discovery interface {
 	// find returns where nodes of this mesh say they are.
-	find(ctx context.Context) []netip.AddrPort
-	close() error
+	findNodes(ctx context.Context) []netip.AddrPort
+	shutDown() error
 }
 
 // beacon holds the discovery in use: it is opened when there is a network, and
 // anew when the host's addresses have changed, for what was opened before stays
 // with interfaces that may be gone.
 type beacon struct {
-	mu     sync.Mutex
-	in     discovery // nil: not wanted, or not there yet
-	on     []netip.Addr
-	failed bool // and that was logged
-	closed bool
+	mu       sync.Mutex
+	opened   discovery // nil: not wanted, or not there yet
+	openedOn []netip.Addr
+	failed   bool // and that was logged
+	closed   bool
 }
 
-// get returns the discovery in use, or nil.
-func (b *beacon) get() discovery {
+// discoveryInUse returns the discovery in use, or nil.
+func (b *beacon) discoveryInUse() discovery {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.in
+	return b.opened
 }
 
-// renew opens discovery, if the user wants it and it is not open where the host
+// renewDiscovery opens discovery, if the user wants it and it is not open where the host
 // is now. One goroutine at a time may call it.
-func (b *beacon) renew(n *Node) {
+func (b *beacon) renewDiscovery(n *Node) {
 	if !n.cfg.MDNS {
 		return
 	}
 	h, err := n.seams.addrs()
-	on := append(h.all, n.at.Load().Addr())
+	on := append(h.all, n.ownAddr.Load().Addr())
 	slices.SortFunc(on, netip.Addr.Compare)
-	if old := b.get(); old != nil && (err != nil || slices.Equal(on, b.on)) {
+	if old := b.discoveryInUse(); old != nil && (err != nil || slices.Equal(on, b.openedOn)) {
 		return
 	}
 	next, err := n.seams.mdns(n)
@@ -69,28 +69,28 @@ func (b *beacon) renew(n *Node) {
 		b.failed = true
 		return
 	}
-	b.failed, b.on = false, on
+	b.failed, b.openedOn = false, on
 	b.mu.Lock()
-	old := b.in
-	if b.in = next; b.closed {
-		b.in, old = nil, next
+	old := b.opened
+	if b.opened = next; b.closed {
+		b.opened, old = nil, next
 	}
 	b.mu.Unlock()
 	if old != nil {
-		n.warn("mDNS did not stop cleanly", old.close())
+		n.warnOnError("mDNS did not stop cleanly", old.shutDown())
 	}
 }
 
-// close ends discovery for good.
-func (b *beacon) close() error {
+// endDiscovery ends discovery for good.
+func (b *beacon) endDiscovery() error {
 	b.mu.Lock()
-	old := b.in
-	b.in, b.closed = nil, true
+	old := b.opened
+	b.opened, b.closed = nil, true
 	b.mu.Unlock()
 	if old == nil {
 		return nil
 	}
-	return old.close()
+	return old.shutDown()
 }
 
 // multicast is discovery by mDNS, on each interface by itself: a bare switch has
@@ -105,7 +105,7 @@ type multicast struct {
 // openMDNS publishes the node under a service name that tells meshes apart
 // without naming them: it is made of the first bytes of the MeshID.
 func openMDNS(n *Node) (discovery, error) {
-	m := &multicast{service: fmt.Sprintf("_skein-%x._tcp", n.mesh[:4]), self: *n.at.Load()}
+	m := &multicast{service: fmt.Sprintf("_skein-%x._tcp", n.mesh[:4]), self: *n.ownAddr.Load()}
 	ifaces, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("mesh: publish by mDNS: %w", err)
@@ -123,7 +123,7 @@ func openMDNS(n *Node) (discovery, error) {
 			addrs = []netip.Addr{m.self.Addr()}
 		}
 		var server *mdns.Server
-		if server, err = m.publish(n.id.String(), i, addrs[0]); err == nil {
+		if server, err = m.publishOn(n.id.String(), i, addrs[0]); err == nil {
 			m.servers, m.ifaces = append(m.servers, server), append(m.ifaces, i)
 		}
 	}
@@ -152,16 +152,16 @@ func mdnsAddrs(i net.Interface) []netip.Addr {
 			h.all = append(h.all, p.Addr().Unmap())
 		}
 	}
-	best, err := h.pick()
+	best, err := h.pickAddr()
 	if err != nil {
 		return nil
 	}
 	return append([]netip.Addr{best}, h.all...)
 }
 
-// publish answers questions on one interface. Each has a name of its own, or the
+// publishOn answers questions on one interface. Each has a name of its own, or the
 // address of one would hide that of another.
-func (m *multicast) publish(id string, i net.Interface, addr netip.Addr) (*mdns.Server, error) {
+func (m *multicast) publishOn(id string, i net.Interface, addr netip.Addr) (*mdns.Server, error) {
 	name := fmt.Sprintf("%s-%d", id, i.Index)
 	zone, err := mdns.NewMDNSService(name, m.service, "", name+".local.", int(m.self.Port()), []net.IP{addr.AsSlice()}, nil)
 	if err != nil {
@@ -170,7 +170,7 @@ func (m *multicast) publish(id string, i net.Interface, addr netip.Addr) (*mdns.
 	return mdns.NewServer(&mdns.Config{Zone: zone, Iface: &i, Logger: log.New(io.Discard, "", 0)})
 }
 
-func (m *multicast) find(ctx context.Context) []netip.AddrPort {
+func (m *multicast) findNodes(ctx context.Context) []netip.AddrPort {
 	ctx, cancel := context.WithTimeout(ctx, mdnsWait)
 	defer cancel()
 	answers := make([][]netip.AddrPort, len(m.ifaces))
@@ -188,7 +188,7 @@ func (m *multicast) find(ctx context.Context) []netip.AddrPort {
 	return found
 }
 
-func (m *multicast) close() error {
+func (m *multicast) shutDown() error {
 	var err error
 	for _, s := range m.servers {
 		if e := s.Shutdown(); e != nil {

@@ -280,7 +280,7 @@ func TestSeedsAreLookedUpAfresh(t *testing.T) {
 		}
 		cfg := b.cfg
 		cfg.Network = w.net.Host(b.addr)
-		n, err := start(t.Context(), cfg, s)
+		n, err := startNode(t.Context(), cfg, s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,13 +23,13 @@ func (n *Node) keepName(ctx context.Context) {
 	said := map[view.NodeID]bool{}
 	since := map[view.NodeID]time.Time{} // when others first reached one that this node does not
 	for {
-		rivals := n.book.get().Namesakes(n.id)
+		rivals := n.book.snapshot().Namesakes(n.id)
 		for _, id := range rivals {
 			if !said[id] {
 				n.log.Warn("another node has the name of this one", "name", n.cfg.Name, "other", id)
 				said[id] = true
 			}
-			n.contest(ctx, id, since)
+			n.contestName(ctx, id, since)
 		}
 		if len(rivals) > 0 {
 			if !clock.Sleep(ctx, nameCheck) {
@@ -43,12 +43,12 @@ func (n *Node) keepName(ctx context.Context) {
 	}
 }
 
-// contest finds out whether another node of our name runs. If it is down, this
+// contestName finds out whether another node of our name runs. If it is down, this
 // one takes its place; if it runs, one of the two stops.
-func (n *Node) contest(ctx context.Context, id view.NodeID, since map[view.NodeID]time.Time) {
+func (n *Node) contestName(ctx context.Context, id view.NodeID, since map[view.NodeID]time.Time) {
 	asking, cancel := context.WithTimeout(ctx, n.pace.dial)
 	defer cancel()
-	if n.reach(asking, id) == wire.Reached {
+	if n.tryReach(asking, id) == wire.Reached {
 		n.yieldName(id)
 		return
 	}
@@ -69,7 +69,7 @@ func (n *Node) contest(ctx context.Context, id view.NodeID, since map[view.NodeI
 		}
 		return
 	case w.Confirmed && n.mayOust():
-		n.warn("could not take the place of a node that is down", n.oust(ctx, id))
+		n.warnOnError("could not take the place of a node that is down", n.evictNamesake(ctx, id))
 	}
 	delete(since, id)
 }
@@ -80,7 +80,7 @@ func (n *Node) contest(ctx context.Context, id view.NodeID, since map[view.NodeI
 // the one that prevails. The other is not let in meanwhile. One that is to give way
 // looks around first: where others have let it in, the roster decides.
 func (n *Node) meetNamesake(e roster.Entry, h wire.Hello) error {
-	met, prevails := n.met.Load(), n.prevails(e.ID)
+	met, prevails := n.wasAdmitted.Load(), n.prevails(e.ID)
 	yield := h.Met
 	switch {
 	case met && h.Met:
@@ -89,11 +89,11 @@ func (n *Node) meetNamesake(e roster.Entry, h wire.Hello) error {
 		yield = n.yieldsByRun(h, prevails)
 	}
 	text := fmt.Sprintf("node %v runs under the name %q", n.id, n.cfg.Name)
-	if !yield && n.rivals.decide(e.ID, e.Instance, true) {
+	if !yield && n.rivals.decideRival(e.ID, e.Instance, true) {
 		return refuseHello(errNameInUse, text)
 	}
 	if yield {
-		n.doubt(e.ID, fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, e.ID, e.Name), wire.Running)
+		n.examineDoubt(e.ID, fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, e.ID, e.Name), wire.Running)
 	}
 	return refuseHello(errBusy, text+", and may give way")
 }
@@ -105,24 +105,24 @@ func (n *Node) prevails(id view.NodeID) bool { return roster.Prevails(n.id, id) 
 // a new disk under an old name is a decision of whoever runs the box, so it waits
 // for no majority; a store that has run before may be the older one.
 func (n *Node) mayOust() bool {
-	return n.dir.id.Boot == 1 || n.book.get().Majority(n.alive)
+	return n.dir.id.Boot == 1 || n.book.snapshot().Majority(n.isAlive)
 }
 
 // yieldName stops this node if another, which runs, goes on under its name.
 func (n *Node) yieldName(to view.NodeID) {
 	if !n.prevails(to) {
-		n.fail(fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, to, n.cfg.Name), wire.Running)
+		n.stopWithError(fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, to, n.cfg.Name), wire.Running)
 	}
 }
 
-// oust evicts a node of our name that is down.
-func (n *Node) oust(ctx context.Context, old view.NodeID) error {
-	err := n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) {
+// evictNamesake evicts a node of our name that is down.
+func (n *Node) evictNamesake(ctx context.Context, old view.NodeID) error {
+	err := n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) {
 		e, _ := r.Get(n.id)
 		if e.Predecessor == 0 {
 			e.Predecessor = old
 		}
-		r, err := r.Write(n.entry(e, *n.at.Load()), n.hlc())
+		r, err := r.Write(n.ownEntry(e, *n.ownAddr.Load()), n.wallDate())
 		if err == nil {
 			r, _ = r.Oust(n.id, func(id view.NodeID) bool { return id == old })
 		}

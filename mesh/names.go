@@ -31,12 +31,12 @@ func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
 type names struct {
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
-	mu sync.Mutex
-	by map[string]*name
+	mu     sync.Mutex
+	byHost map[string]*nameRecord
 }
 
-// name is what is known of one name.
-type name struct {
+// nameRecord is what is known of one name.
+type nameRecord struct {
 	asking chan struct{} // closed when the question under way has ended; nil: none is
 	addrs  []netip.Addr  // of the last answer that was one
 	err    error         // of the last question
@@ -45,21 +45,21 @@ type name struct {
 }
 
 func newNames(lookup func(context.Context, string) ([]netip.Addr, error)) *names {
-	return &names{lookup: lookup, by: map[string]*name{}}
+	return &names{lookup: lookup, byHost: map[string]*nameRecord{}}
 }
 
-func (s *names) nameLocked(host string) *name {
-	n := s.by[host]
+func (s *names) nameLocked(host string) *nameRecord {
+	n := s.byHost[host]
 	if n == nil {
-		n = &name{tried: map[netip.Addr]uint64{}}
-		s.by[host] = n
+		n = &nameRecord{tried: map[netip.Addr]uint64{}}
+		s.byHost[host] = n
 	}
 	return n
 }
 
-// ask asks about a name, unless that is under way. The channel is closed when the
+// askDNS asks about a name, unless that is under way. The channel is closed when the
 // question has ended.
-func (s *names) ask(group *lifecycle.Group, host string) <-chan struct{} {
+func (s *names) askDNS(group *lifecycle.Group, host string) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nameLocked(host)
@@ -72,7 +72,7 @@ func (s *names) ask(group *lifecycle.Group, host string) <-chan struct{} {
 		ctx, cancel := context.WithTimeout(ctx, lookupPatience)
 		defer cancel()
 		addrs, err := s.lookup(ctx, host)
-		s.answered(n, addrs, err)
+		s.noteAnswer(n, addrs, err)
 	}) {
 		n.asking = nil
 		close(asking)
@@ -80,8 +80,8 @@ func (s *names) ask(group *lifecycle.Group, host string) <-chan struct{} {
 	return asking
 }
 
-// answered takes in the end of a question.
-func (s *names) answered(n *name, addrs []netip.Addr, err error) {
+// noteAnswer takes in the end of a question.
+func (s *names) noteAnswer(n *nameRecord, addrs []netip.Addr, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(n.asking)
@@ -102,16 +102,16 @@ func (s *names) answered(n *name, addrs []netip.Addr, err error) {
 	}
 }
 
-// answer returns the last answer about a name, and how the last question ended.
-func (s *names) answer(host string) ([]netip.Addr, error) {
+// lastAnswer returns the last answer about a name, and how the last question ended.
+func (s *names) lastAnswer(host string) ([]netip.Addr, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nameLocked(host)
 	return slices.Clone(n.addrs), n.err
 }
 
-// begin begins a turn of trying the addresses of a name.
-func (s *names) begin(host string) uint64 {
+// beginTurn begins a turn of trying the addresses of a name.
+func (s *names) beginTurn(host string) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nameLocked(host)
@@ -119,9 +119,9 @@ func (s *names) begin(host string) uint64 {
 	return n.turn
 }
 
-// take returns the addresses of a name to try in a turn: those that were not
+// takeAddrs returns the addresses of a name to try in a turn: those that were not
 // tried for longest, so that each has its turn, however many do not answer.
-func (s *names) take(host string, turn uint64) []netip.Addr {
+func (s *names) takeAddrs(host string, turn uint64) []netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nameLocked(host)

@@ -78,15 +78,15 @@ func TestRivals(t *testing.T) {
 	} {
 		var r rivals
 		if c.gaveWay {
-			r.decide(8, 1, false)
+			r.decideRival(8, 1, false)
 		}
-		if c.refused != 0 && !r.decide(7, c.refused, true) {
+		if c.refused != 0 && !r.decideRival(7, c.refused, true) {
 			t.Errorf("%s: cannot go on", c.name)
 		}
-		if got := r.obey(7, prevails); got != c.givesWay {
+		if got := r.giveWay(7, prevails); got != c.givesWay {
 			t.Errorf("%s: gives way is %t", c.name, got)
 		}
-		if got := r.decide(9, 2, true); got == c.givesWay {
+		if got := r.decideRival(9, 2, true); got == c.givesWay {
 			t.Errorf("%s: refuses others after that: %t", c.name, got)
 		}
 	}

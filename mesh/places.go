@@ -26,10 +26,10 @@ const maxPlaces = 4
 // They are kept on disk with the roster: what was learnt of others before a power cut
 // is all that a node has to find them by when their addresses were dealt anew meanwhile.
 type places struct {
-	mu      sync.Mutex
-	by      map[view.NodeID]*place
-	changes uint64 // so many, of what is kept on disk
-	kept    uint64 // of them are on disk
+	mu       sync.Mutex
+	byMember map[view.NodeID]*place
+	changes  uint64 // so many, of what is kept on disk
+	kept     uint64 // of them are on disk
 }
 
 // placesPause is the least time between two writes of the roster for the sake of
@@ -42,21 +42,21 @@ type place struct {
 	others []netip.AddrPort // the latest first
 }
 
-func newPlaces() *places { return &places{by: map[view.NodeID]*place{}} }
+func newPlaces() *places { return &places{byMember: map[view.NodeID]*place{}} }
 
 func (s *places) placeLocked(id view.NodeID) *place {
-	p := s.by[id]
+	p := s.byMember[id]
 	if p == nil {
 		p = &place{}
-		s.by[id] = p
+		s.byMember[id] = p
 	}
 	return p
 }
 
-// list notes what the roster says of a member, and tells whether that is another
+// noteListed notes what the roster says of a member, and tells whether that is another
 // address than before; a later word there counts for more than where it was found
 // before.
-func (s *places) list(id view.NodeID, addr netip.AddrPort) (moved bool) {
+func (s *places) noteListed(id view.NodeID, addr netip.AddrPort) (moved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.placeLocked(id)
@@ -70,15 +70,15 @@ func (s *places) list(id view.NodeID, addr netip.AddrPort) (moved bool) {
 	return moved
 }
 
-// suggest notes where a member may be.
-func (s *places) suggest(id view.NodeID, addr netip.AddrPort) {
+// noteSuggested notes where a member may be.
+func (s *places) noteSuggested(id view.NodeID, addr netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rememberLocked(s.placeLocked(id), addr)
 }
 
-// prove notes where a member answered.
-func (s *places) prove(id view.NodeID, addr netip.AddrPort) {
+// noteProved notes where a member answered.
+func (s *places) noteProved(id view.NodeID, addr netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.placeLocked(id)
@@ -90,11 +90,11 @@ func (s *places) prove(id view.NodeID, addr netip.AddrPort) {
 	s.rememberLocked(p, addr)
 }
 
-// forget forgets a member that is gone.
-func (s *places) forget(id view.NodeID) {
+// forgetMember forgets a member that is gone.
+func (s *places) forgetMember(id view.NodeID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.by, id)
+	delete(s.byMember, id)
 }
 
 // rememberLocked puts an address first. Only a new one is worth a write.
@@ -111,8 +111,8 @@ func (s *places) rememberLocked(p *place, addr netip.AddrPort) {
 	p.others = p.others[:min(len(p.others), maxPlaces)]
 }
 
-// load takes in what was kept of members that belong to the mesh still.
-func (s *places) load(kept []wire.Places, r roster.Roster) {
+// loadKept takes in what was kept of members that belong to the mesh still.
+func (s *places) loadKept(kept []wire.Places, r roster.Roster) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range kept {
@@ -126,20 +126,20 @@ func (s *places) load(kept []wire.Places, r roster.Roster) {
 	s.kept = s.changes
 }
 
-// fresh tells whether there is something that is not on disk.
-func (s *places) fresh() bool {
+// hasUnwritten tells whether there is something that is not on disk.
+func (s *places) hasUnwritten() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changes != s.kept
 }
 
-// write has all of them written, in order of their ids.
-func (s *places) write(write func([]wire.Places) error) error {
+// writeAll has all of them written, in order of their ids.
+func (s *places) writeAll(write func([]wire.Places) error) error {
 	s.mu.Lock()
 	changes := s.changes
 	var all []wire.Places
-	for _, id := range slices.Sorted(maps.Keys(s.by)) {
-		if others := s.by[id].others; len(others) > 0 {
+	for _, id := range slices.Sorted(maps.Keys(s.byMember)) {
+		if others := s.byMember[id].others; len(others) > 0 {
 			all = append(all, wire.Places{ID: id, Addrs: slices.Clone(others)})
 		}
 	}
@@ -155,35 +155,35 @@ func (s *places) write(write func([]wire.Places) error) error {
 
 // writeRoster writes the roster, and where else its members were.
 func (n *Node) writeRoster(r roster.Roster) error {
-	return n.places.write(func(all []wire.Places) error { return n.dir.writeRoster(r, all) })
+	return n.places.writeAll(func(all []wire.Places) error { return n.dir.writeRoster(r, all) })
 }
 
 // keepPlaces has the places written that no change of the roster takes along.
 func (n *Node) keepPlaces(ctx context.Context) {
 	for clock.Sleep(ctx, placesPause) {
-		if n.places.fresh() {
-			if err := n.book.update(ctx, func(r roster.Roster) (roster.Roster, error) { return r, nil }); err != nil {
+		if n.places.hasUnwritten() {
+			if err := n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) { return r, nil }); err != nil {
 				n.log.Debug("where else members were is not written", "error", err)
 			}
 		}
 	}
 }
 
-// find returns where to reach a member, given what the roster says.
-func (s *places) find(id view.NodeID, listed netip.AddrPort) netip.AddrPort {
+// addrOf returns where to reach a member, given what the roster says.
+func (s *places) addrOf(id view.NodeID, listed netip.AddrPort) netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.by[id]; p != nil && p.listed == listed && p.proved.IsValid() {
+	if p := s.byMember[id]; p != nil && p.listed == listed && p.proved.IsValid() {
 		return p.proved
 	}
 	return listed
 }
 
-// elsewhere returns where a member may be that does not answer where find says.
-func (s *places) elsewhere(id view.NodeID) []netip.AddrPort {
+// otherAddrs returns where a member may be that does not answer where find says.
+func (s *places) otherAddrs(id view.NodeID) []netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.by[id]
+	p := s.byMember[id]
 	if p == nil {
 		return nil
 	}

@@ -56,7 +56,7 @@ type pace struct {
 	seek   time.Duration // expected time between attempts of the whole mesh at one seed that is not a member
 }
 
-func (p Profile) pace() pace {
+func (p Profile) watchPace() pace {
 	switch p {
 	case WAN:
 		return pace{detect: detect.WAN(), gossip: gossipWAN, sync: 10 * time.Second, dial: 8 * time.Second, shake: 4 * time.Second, hellos: 8 * time.Second, news: 2 * time.Second, seek: 30 * time.Second}

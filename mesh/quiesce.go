@@ -10,17 +10,17 @@ import (
 
 const labelKey = "skein-gossip"
 
-// labelled runs fn; goroutines that it starts, and those that they start,
+// runLabelled runs fn; goroutines that it starts, and those that they start,
 // carry the label.
-func labelled(label string, fn func()) {
+func runLabelled(label string, fn func()) {
 	pprof.Do(context.Background(), pprof.Labels(labelKey, label), func(context.Context) { fn() })
 }
 
-// quiesce waits until no goroutine carries the label any more, or patience
+// awaitLabelledEnd waits until no goroutine carries the label any more, or patience
 // runs out. Memberlist's Shutdown only signals its goroutines; one that
 // probes goes on until its probe times out. Their labels are the only thing
 // by which they can be told from outside.
-func quiesce(label string, patience time.Duration) {
+func awaitLabelledEnd(label string, patience time.Duration) {
 	text := []byte(strconv.Quote(labelKey) + ":" + strconv.Quote(label))
 	pause := time.Millisecond
 	for waited := time.Duration(0); waited < patience; waited += pause {

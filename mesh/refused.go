@@ -24,20 +24,20 @@ const maxAsked = 3
 // refuses nobody any more, and one that has refused another gives way to it only
 // if it is the lesser of the two.
 type rivals struct {
-	mu   sync.Mutex
-	lost bool
-	won  map[view.NodeID]uint64 // against whom: the instance
+	mu      sync.Mutex
+	gaveWay bool
+	won     map[view.NodeID]uint64 // against whom: the instance
 }
 
-// decide notes that this node goes on beside another, or gives way to it. It
+// decideRival notes that this node goes on beside another, or gives way to it. It
 // returns false if this node has given way before.
-func (r *rivals) decide(id view.NodeID, instance uint64, goOn bool) bool {
+func (r *rivals) decideRival(id view.NodeID, instance uint64, goOn bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.lost {
+	if r.gaveWay {
 		return false
 	}
-	if r.lost = !goOn; goOn {
+	if r.gaveWay = !goOn; goOn {
 		if r.won == nil {
 			r.won = map[view.NodeID]uint64{}
 		}
@@ -46,22 +46,22 @@ func (r *rivals) decide(id view.NodeID, instance uint64, goOn bool) bool {
 	return true
 }
 
-// obey is called when another has refused this node. It returns false if both have
+// giveWay is called when another has refused this node. It returns false if both have
 // refused each other and the other must give way.
-func (r *rivals) obey(by view.NodeID, prevails func(instance uint64) bool) bool {
+func (r *rivals) giveWay(by view.NodeID, prevails func(instance uint64) bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if instance, both := r.won[by]; both && prevails(instance) {
 		return false
 	}
-	r.lost = true
+	r.gaveWay = true
 	return true
 }
 
-func (r *rivals) stays() {
+func (r *rivals) retractLoss() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lost = false
+	r.gaveWay = false
 }
 
 // yieldsByRun tells whether this node gives way to another that nobody has admitted
@@ -76,28 +76,28 @@ func (n *Node) yieldsByRun(h wire.Hello, prevails bool) bool {
 	return lead > -n.pace.dial
 }
 
-// refused is told that a node did not accept our hello. It reports whether a
+// onRefused is told that a node did not accept our hello. It reports whether a
 // second attempt may go better. The word of one who is no member
 // does not count, except where this node is new itself and knows no members.
-func (n *Node) refused(by view.NodeID, r *link.RefusedError) bool {
-	e, known := n.book.get().Get(by)
+func (n *Node) onRefused(by view.NodeID, r *link.RefusedError) bool {
+	e, known := n.book.snapshot().Get(by)
 	member := by == n.id || known && !e.Status.Gone()
-	if !member && n.met.Load() {
+	if !member && n.wasAdmitted.Load() {
 		n.log.Debug("refused by one that is no member", "peer", by, "error", r)
 		return false
 	}
 	refusal := faults.FromWord(r.Code, r.Text)
 	why, end := endingOf(refusal)
 	switch {
-	case errors.Is(refusal, roster.ErrGone) && n.leave.begun(): // they have heard that we leave
+	case errors.Is(refusal, roster.ErrGone) && n.leave.hasBegun(): // they have heard that we leave
 	case why != nil:
-		n.doubt(by, fmt.Errorf("%w: %s", why, r.Text), end)
+		n.examineDoubt(by, fmt.Errorf("%w: %s", why, r.Text), end)
 	case errors.Is(refusal, errReplaces):
 		if old, err := view.ParseNodeID(r.Text); err == nil {
-			return n.replace(old)
+			return n.nameReplaced(old)
 		}
 	case errors.Is(refusal, roster.ErrFull):
-		if !n.met.Load() {
+		if !n.wasAdmitted.Load() {
 			n.refusedForRoom()
 		}
 	default:
@@ -112,8 +112,8 @@ type doubts struct {
 	settled chan struct{} // closed when the one under way is; nil: none is
 }
 
-// begin returns what ends the doubt, unless one is under way.
-func (d *doubts) begin() (end func(), ok bool) {
+// beginDoubt returns what ends the doubt, unless one is under way.
+func (d *doubts) beginDoubt() (end func(), ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.settled != nil {
@@ -137,20 +137,20 @@ func (d *doubts) underWay() <-chan struct{} {
 	return d.settled
 }
 
-// doubt looks into what one node says: that this one must not go on. By itself
+// examineDoubt looks into what one node says: that this one must not go on. By itself
 // that is a hint.
-func (n *Node) doubt(by view.NodeID, why error, end wire.End) {
+func (n *Node) examineDoubt(by view.NodeID, why error, end wire.End) {
 	prevails := func(instance uint64) bool {
 		return by == n.id && n.instance > instance || by != n.id && n.prevails(by)
 	}
-	if !n.rivals.obey(by, prevails) {
+	if !n.rivals.giveWay(by, prevails) {
 		return
 	}
 	if by == n.id {
-		n.fail(why, end) // there is no other opinion on that
+		n.stopWithError(why, end) // there is no other opinion on that
 		return
 	}
-	settled, first := n.doubts.begin()
+	settled, first := n.doubts.beginDoubt()
 	if !first {
 		return
 	}
@@ -170,24 +170,24 @@ func (n *Node) settleDoubt(ctx context.Context, by view.NodeID, why error, end w
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
 	defer cancel()
-	accept, refuse := n.poll(ctx, n.others(by))
+	accept, refuse := n.pollMembers(ctx, n.otherStoring(by))
 	switch {
 	case ctx.Err() != nil && n.hasStopped():
 	case len(accept) > 0 && (len(refuse) == 0 || end == wire.Running):
 		n.log.Warn("a member refuses this node, others do not", "by", by, "error", why)
-		n.rivals.stays()
+		n.rivals.retractLoss()
 	default:
-		n.fail(why, end)
+		n.stopWithError(why, end)
 	}
 }
 
-// others returns some members that store, in contact or not, other than one.
-func (n *Node) others(but view.NodeID) (out []view.NodeID) {
+// otherStoring returns some members that store, in contact or not, other than one.
+func (n *Node) otherStoring(but view.NodeID) (out []view.NodeID) {
 	var rest []view.NodeID
-	for _, e := range n.book.get().Storing() {
+	for _, e := range n.book.snapshot().Storing() {
 		switch {
 		case e.ID == n.id || e.ID == but:
-		case n.alive(e.ID):
+		case n.isAlive(e.ID):
 			out = append(out, e.ID)
 		default:
 			rest = append(rest, e.ID)
@@ -199,9 +199,9 @@ func (n *Node) others(but view.NodeID) (out []view.NodeID) {
 	return out[:min(len(out), maxAsked)]
 }
 
-// poll exchanges rosters with members, and tells who takes this node for what it
+// pollMembers exchanges rosters with members, and tells who takes this node for what it
 // says that it is and who refuses it for good.
-func (n *Node) poll(ctx context.Context, members []view.NodeID) (accept, refuse []view.NodeID) {
+func (n *Node) pollMembers(ctx context.Context, members []view.NodeID) (accept, refuse []view.NodeID) {
 	var all sync.WaitGroup
 	errs := make([]error, len(members))
 	for i, id := range members {

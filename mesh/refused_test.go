@@ -73,7 +73,7 @@ func TestRefusalOfAClientDoesNotCount(t *testing.T) {
 			}
 			w.undisturbedBy("a client that says "+why.Error(), b)
 			w.boxes[1].kill() // nobody is there to say otherwise
-			b.node.refused(77, refuseHello(why, "stop"))
+			b.node.onRefused(77, refuseHello(why, "stop"))
 			w.undisturbedBy("one that is no member and says "+why.Error(), b)
 		})
 	}
@@ -85,11 +85,11 @@ func TestRefusalIsAHint(t *testing.T) {
 		w.form(10 * time.Second)
 		b, by := w.boxes[1], w.boxes[2].node.ID()
 		for _, why := range []error{roster.ErrGone, roster.ErrOldBoot, roster.ErrClone, errNameInUse} {
-			b.node.refused(by, refuseHello(why, "stop"))
+			b.node.onRefused(by, refuseHello(why, "stop"))
 			w.undisturbedBy("one member that says "+why.Error(), b)
 		}
 		w.boxes[0].kill()
-		b.node.refused(by, refuseHello(roster.ErrGone, "stop"))
+		b.node.onRefused(by, refuseHello(roster.ErrGone, "stop"))
 		w.stopsWith(b.node, ErrEvicted) // nobody is there to say otherwise
 	})
 }
@@ -100,7 +100,7 @@ func TestNameOfARunningNodeIsNotTaken(t *testing.T) {
 	bubble(t, 3, func(t *testing.T, w *world) {
 		w.form(10 * time.Second)
 		b := w.boxes[1]
-		e, _ := b.node.book.get().Get(b.node.ID())
+		e, _ := b.node.book.snapshot().Get(b.node.ID())
 		e.ID, e.Addr, e.Boot, e.Instance = 1, netip.MustParseAddrPort("10.9.9.9:7800"), 1, 1
 		l := w.intruder(wire.Hello{Self: wire.Member(e), Met: true}, nil)
 		defer l.Close()
@@ -126,13 +126,13 @@ func TestDoneComesAfterTheMark(t *testing.T) {
 			<-n.Done()
 			_, err := b.fs.Stat("/data/identity")
 			d := &directory{fs: b.fs, path: "/data", log: w.log}
-			f, lookErr := d.look()
+			f, lookErr := d.inspectDir()
 			if err = errors.Join(err, lookErr); err != nil {
 				t.Error(err)
 			}
 			marked <- f.id.End
 		}()
-		n.fail(ErrEvicted, wire.EndEvicted)
+		n.stopWithError(ErrEvicted, wire.EndEvicted)
 		if end := <-marked; end != wire.EndEvicted {
 			t.Errorf("the directory says %v when the node is done", end)
 		}
@@ -153,7 +153,7 @@ func TestTheEvictedAreNotHeard(t *testing.T) {
 		b := w.boxes[0]
 		gone := someEntry(77, view.Evicted)
 		gone.Instance = 1
-		if err := b.node.learn(t.Context(), w.boxes[1].node.ID(), said(t, gone)); err != nil {
+		if err := b.node.learnRoster(t.Context(), w.boxes[1].node.ID(), said(t, gone)); err != nil {
 			t.Fatal(err)
 		}
 		l := w.intruder(wire.Hello{Self: wire.Member(gone), Met: true}, nil)

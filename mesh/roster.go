@@ -53,8 +53,8 @@ func newSnapshot(r roster.Roster) *snapshot {
 	return &snapshot{Roster: r, sum: r.Sum(), digest: r.Digest(), storing: r.StoringDigest()}
 }
 
-// sums returns the digest of every entry, sorted by id. Nobody may change it.
-func (s *snapshot) sums() []wire.EntrySum {
+// entrySums returns the digest of every entry, sorted by id. Nobody may change it.
+func (s *snapshot) entrySums() []wire.EntrySum {
 	s.once.Do(func() {
 		for e := range s.All() {
 			s.entries = append(s.entries, wire.EntrySum{Key: e.ID, Version: e.Sum()})
@@ -78,13 +78,13 @@ func newBook(r roster.Roster, write func(roster.Roster) error, alive func(view.N
 	return b
 }
 
-// get returns the roster as it is on disk.
-func (b *book) get() *snapshot { return b.current.Load() }
+// snapshot returns the roster as it is on disk.
+func (b *book) snapshot() *snapshot { return b.current.Load() }
 
-// update performs step on the latest roster and returns when the result is
+// updateRoster performs step on the latest roster and returns when the result is
 // on disk and in use. Steps are performed one after the other, by one
 // goroutine, and may be performed together with others as one write.
-func (b *book) update(ctx context.Context, step func(roster.Roster) (roster.Roster, error)) error {
+func (b *book) updateRoster(ctx context.Context, step func(roster.Roster) (roster.Roster, error)) error {
 	c := change{step, make(chan error, 1)}
 	select {
 	case b.changes <- c:
@@ -103,8 +103,8 @@ func (b *book) update(ctx context.Context, step func(roster.Roster) (roster.Rost
 	}
 }
 
-// hear takes in what a peer says, within the ration.
-func (b *book) hear(ctx context.Context, said roster.Roster) error {
+// mergeRationed takes in what a peer says, within the ration.
+func (b *book) mergeRationed(ctx context.Context, said roster.Roster) error {
 	return b.mergeAs(ctx, said, func(r roster.Roster) roster.Roster {
 		b.mu.Lock()
 		in, refused := b.ration.Take(time.Since(b.began), r, said)
@@ -116,15 +116,15 @@ func (b *book) hear(ctx context.Context, said roster.Roster) error {
 	})
 }
 
-// met notes that a member was heard.
-func (b *book) met() {
+// noteMet notes that a member was heard.
+func (b *book) noteMet() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ration.Meet(time.Since(b.began))
 }
 
-// merge takes in all of what is said, and evicts whom a newcomer replaces.
-func (b *book) merge(ctx context.Context, in roster.Roster) error {
+// mergeAll takes in all of what is said, and evicts whom a newcomer replaces.
+func (b *book) mergeAll(ctx context.Context, in roster.Roster) error {
 	return b.mergeAs(ctx, in, func(roster.Roster) roster.Roster { return in })
 }
 
@@ -132,7 +132,7 @@ func (b *book) mergeAs(ctx context.Context, said roster.Roster, within func(rost
 	if said.Len() == 0 && len(said.Relics()) == 0 {
 		return nil
 	}
-	return b.update(ctx, func(r roster.Roster) (roster.Roster, error) {
+	return b.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) {
 		in := within(r)
 		merged, _, refused := r.Merge(in)
 		if refused > 0 {
@@ -146,8 +146,8 @@ func (b *book) mergeAs(ctx context.Context, said roster.Roster, within func(rost
 	})
 }
 
-// run performs changes until ctx ends.
-func (b *book) run(ctx context.Context) {
+// performChanges performs changes until ctx ends.
+func (b *book) performChanges(ctx context.Context) {
 	defer b.watch.Close()
 	defer close(b.closed)
 	for {
@@ -155,19 +155,19 @@ func (b *book) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case c := <-b.changes:
-			b.perform(c)
+			b.performBatch(c)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(batchPause(b.get().Len())):
+		case <-time.After(batchPause(b.snapshot().Len())):
 		}
 	}
 }
 
-// perform performs c and all changes that wait behind it, and writes once.
-func (b *book) perform(c change) {
-	next := b.get().Roster
+// performBatch performs c and all changes that wait behind it, and writes once.
+func (b *book) performBatch(c change) {
+	next := b.snapshot().Roster
 	var done []chan error
 	for more := true; more; {
 		if r, err := c.step(next); err != nil {
@@ -182,17 +182,17 @@ func (b *book) perform(c change) {
 			more = false
 		}
 	}
-	err := b.adopt(next)
+	err := b.adoptRoster(next)
 	for _, d := range done {
 		d <- err
 	}
 }
 
-// adopt makes next the roster in use once it is on disk.
-func (b *book) adopt(next roster.Roster) error {
+// adoptRoster makes next the roster in use once it is on disk.
+func (b *book) adoptRoster(next roster.Roster) error {
 	next = next.Reduce()
 	s := newSnapshot(next)
-	if s.sum == b.get().sum {
+	if s.sum == b.snapshot().sum {
 		if b.fresh != nil && b.fresh() {
 			return b.write(next)
 		}
@@ -207,8 +207,8 @@ func (b *book) adopt(next roster.Roster) error {
 	return nil
 }
 
-// name returns the name of a node for people, or its id.
-func (s *snapshot) name(id view.NodeID) string {
+// nameOf returns the name of a node for people, or its id.
+func (s *snapshot) nameOf(id view.NodeID) string {
 	if e, ok := s.Get(id); ok && e.Name != "" {
 		return e.Name
 	}

@@ -69,7 +69,7 @@ func TestBookWritesBeforeUse(t *testing.T) {
 		}, func(view.NodeID) bool { return false }, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go b.run(ctx)
+		go b.performChanges(ctx)
 		news := b.watch.Watch(ctx)
 		<-news
 		go func() {
@@ -84,8 +84,8 @@ func TestBookWritesBeforeUse(t *testing.T) {
 			go func() {
 				var r roster.Roster
 				r, _, _ = r.With(someEntry(view.NodeID(i+1), view.Active))
-				err := b.merge(ctx, r)
-				if _, ok := b.get().Get(view.NodeID(i + 1)); err == nil && !ok {
+				err := b.mergeAll(ctx, r)
+				if _, ok := b.snapshot().Get(view.NodeID(i + 1)); err == nil && !ok {
 					err = errors.New("merged, yet not in use")
 				}
 				done <- err
@@ -101,7 +101,7 @@ func TestBookWritesBeforeUse(t *testing.T) {
 		}
 		cancel()
 		<-b.closed
-		if err := b.merge(t.Context(), b.get().Roster); !errors.Is(err, ErrClosed) {
+		if err := b.mergeAll(t.Context(), b.snapshot().Roster); !errors.Is(err, ErrClosed) {
 			t.Errorf("merge after the end: %v, want ErrClosed", err)
 		}
 	})
@@ -117,7 +117,7 @@ func TestSeedsByMulticast(t *testing.T) {
 		s.mdns = func(*Node) (discovery, error) { return found, nil }
 		cfg := b.cfg
 		cfg.Network = w.net.Host(b.addr)
-		n, err := start(t.Context(), cfg, s)
+		n, err := startNode(t.Context(), cfg, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,9 +128,9 @@ func TestSeedsByMulticast(t *testing.T) {
 
 type fixedDiscovery []netip.AddrPort
 
-func (d fixedDiscovery) find(context.Context) []netip.AddrPort { return d }
+func (d fixedDiscovery) findNodes(context.Context) []netip.AddrPort { return d }
 
-func (d fixedDiscovery) close() error { return nil }
+func (d fixedDiscovery) shutDown() error { return nil }
 
 // As many changes as members make few views, however large the roster.
 func TestViewsOfManyMembersAreFew(t *testing.T) {
@@ -169,7 +169,7 @@ func TestGoneNodesDoNotFillTheRoster(t *testing.T) {
 		away.kill()
 		a, b := w.boxes[0], w.boxes[1]
 		for i := range 4 {
-			if err := a.node.book.merge(t.Context(), manyEntries(t, 1_000+5_000*i, 5_000, view.Evicted)); err != nil {
+			if err := a.node.book.mergeAll(t.Context(), manyEntries(t, 1_000+5_000*i, 5_000, view.Evicted)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -179,9 +179,9 @@ func TestGoneNodesDoNotFillTheRoster(t *testing.T) {
 		away.start()
 		w.boxes = append(w.boxes, away)
 		same := func() bool {
-			sum := a.node.book.get().sum
+			sum := a.node.book.snapshot().sum
 			for _, x := range w.boxes {
-				if x.node.book.get().sum != sum {
+				if x.node.book.snapshot().sum != sum {
 					return false
 				}
 			}
@@ -192,7 +192,7 @@ func TestGoneNodesDoNotFillTheRoster(t *testing.T) {
 		b.start()
 		w.eventually(20*time.Second, "so does one that was restarted", same)
 		for _, x := range w.boxes {
-			r := x.node.book.get()
+			r := x.node.book.snapshot()
 			if n := r.Len() + len(r.Relics()); n != 20_004 || r.Len() > 1_004 || len(roster.Encode(r.Roster)) > 300_000 {
 				t.Errorf("%d of 20004 known, %d entries, %d bytes", n, r.Len(), len(roster.Encode(r.Roster)))
 			}
@@ -222,7 +222,7 @@ func TestRelicsAreHeardLikeEvictions(t *testing.T) {
 		}
 		ask()
 		time.Sleep(10 * time.Second)
-		if n.book.get().Reduced(id) || !w.whole() {
+		if n.book.snapshot().Reduced(id) || !w.whole() {
 			t.Fatal("a member that runs is gone by the word of one")
 		}
 		w.boxes[3].kill()
@@ -254,7 +254,7 @@ func TestRelicsAndOlderReleases(t *testing.T) {
 		w.form(10 * time.Second)
 		n, old := w.boxes[0].node, w.boxes[1].node
 		relic, _ := roster.FromRelics([]wire.Relic{{ID: 7}, {ID: 8}})
-		if err := n.book.merge(t.Context(), relic); err != nil {
+		if err := n.book.mergeAll(t.Context(), relic); err != nil {
 			t.Fatal(err)
 		}
 		swap := func(s wire.RosterSwap) wire.RosterSwap {
@@ -278,7 +278,7 @@ func TestRelicsAndOlderReleases(t *testing.T) {
 		if reply = swap(wire.RosterSwap{Have: []wire.Member{wire.Member(e)}}); len(reply.Have) != 0 {
 			t.Errorf("told again: %+v", reply.Have)
 		}
-		if !n.book.get().Reduced(7) {
+		if !n.book.snapshot().Reduced(7) {
 			t.Error("it is revived")
 		}
 	})
@@ -297,14 +297,14 @@ func TestFullMeshSaysSo(t *testing.T) {
 				return slices.ContainsFunc(wordsOf(n.View().Problems), func(p string) bool { return strings.Contains(p, what) })
 			}
 		}
-		if err := n.book.merge(t.Context(), manyEntries(t, 1_000, roster.Limit-2, view.Active)); err != nil {
+		if err := n.book.mergeAll(t.Context(), manyEntries(t, 1_000, roster.Limit-2, view.Active)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
 		if says(n, "full")() {
 			t.Error("full with room for one")
 		}
-		if err := n.book.merge(t.Context(), manyEntries(t, 100, 1, view.Active)); err != nil {
+		if err := n.book.mergeAll(t.Context(), manyEntries(t, 100, 1, view.Active)); err != nil {
 			t.Fatal(err)
 		}
 		w.eventually(5*time.Second, "the mesh says that it is full", says(n, "the mesh is full, with 10000 members"))

@@ -124,7 +124,7 @@ func TestManyGoneAreNoTrouble(t *testing.T) {
 			}
 			time.Sleep(strangerComesBack)
 		}
-		if got := len(a.book.get().Relics()); got != 20_000 {
+		if got := len(a.book.snapshot().Relics()); got != 20_000 {
 			t.Errorf("%d are remembered", got)
 		}
 		if p := a.View().Problems; len(p) > 0 {
@@ -145,7 +145,7 @@ func TestMeshThatRemembersNoMore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p, full := crowded(r); full != (room == 0) || strings.Contains(p.String(), "can remember no more") != full {
+		if p, full := crowdedText(r); full != (room == 0) || strings.Contains(p.String(), "can remember no more") != full {
 			t.Errorf("with room for %d: %v", room, p)
 		}
 	}

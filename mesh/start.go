@@ -47,34 +47,34 @@ type Node struct {
 	subkey   func(purpose string) [32]byte
 	instance uint64 // of this run
 
-	dir       *directory
-	book      *book
-	exchanger *exchange.Exchanger[view.NodeID, uint64, wire.Member]
-	link      *link.Link
-	gossip    *gossip
-	returns   chan struct{}    // full when several members came at once
-	strange   chan view.NodeID // who spoke of a node that the roster does not hold
-	inbox     *inbox
-	questions chan question
-	knocks    chan struct{} // full when no more members may be probed for others
-	views     *notify.Value[view.View]
-	work      *lifecycle.Group
-	calls     handlers
-	met       atomic.Bool // another node has admitted this run
-	admits    admissions
-	rivals    rivals
-	hearsay   hearsay
-	doubts    doubts
-	beacon    beacon
-	names     *names
-	places    *places
-	troubles  troubles
+	dir         *directory
+	book        *book
+	exchanger   *exchange.Exchanger[view.NodeID, uint64, wire.Member]
+	link        *link.Link
+	gossip      *gossip
+	returns     chan struct{}    // full when several members came at once
+	strange     chan view.NodeID // who spoke of a node that the roster does not hold
+	inbox       *inbox
+	questions   chan question
+	probeSlots  chan struct{} // full when no more members may be probed for others
+	views       *notify.Value[view.View]
+	work        *lifecycle.Group
+	calls       handlers
+	wasAdmitted atomic.Bool // another node has admitted this run
+	admits      admissions
+	rivals      rivals
+	hearsay     hearsay
+	doubts      doubts
+	beacon      beacon
+	names       *names
+	places      *places
+	troubles    troubles
 
 	ready     chan struct{} // closed by markReady
 	readyOnce sync.Once
 
-	leave leaving
-	at    atomic.Pointer[netip.AddrPort] // where this node wants to be reached
+	leave   leaving
+	ownAddr atomic.Pointer[netip.AddrPort] // where this node wants to be reached
 
 	opened   chan struct{} // closed when all parts are there
 	stopOnce sync.Once
@@ -103,7 +103,7 @@ type seams struct {
 // The errors are those listed in this package; a node whose identity others dispute
 // is started, and stops as soon as it hears of it: see Ready and Err.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
-	return start(ctx, cfg, seams{fs: vfs.Default, clock: clock.System(), lookup: lookupHost, addrs: readHostAddrs, mdns: openMDNS})
+	return startNode(ctx, cfg, seams{fs: vfs.Default, clock: clock.System(), lookup: lookupHost, addrs: readHostAddrs, mdns: openMDNS})
 }
 
 // startOnce starts a node under the identity that its directory has.
@@ -123,12 +123,12 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger.With("node", dir.id.Node.String()), pace: cfg.Profile.pace(),
+		cfg: cfg, log: cfg.Logger.With("node", dir.id.Node.String()), pace: cfg.Profile.watchPace(),
 		clock: s.clock, started: time.Now(), seams: s,
 		id: dir.id.Node, mesh: keys.Authority.Mesh, subkey: keys.Subkey, instance: random64(),
 		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), strange: make(chan view.NodeID, 1), views: &notify.Value[view.View]{},
 		names: newNames(s.lookup), places: newPlaces(),
-		questions: make(chan question), knocks: make(chan struct{}, maxKnocks),
+		questions: make(chan question), probeSlots: make(chan struct{}, maxProbes),
 		work:  lifecycle.NewGroup(context.Background()),
 		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -139,15 +139,15 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		n.cfg.Name = n.id.String()
 	}
 	n.leave.turn = make(chan struct{}, 1)
-	n.calls.by = map[string]handler{methodView: n.answerView, methodEvict: n.answerEvict}
+	n.calls.byMethod = map[string]handler{methodView: n.answerView, methodEvict: n.answerEvict}
 	n.calls.prompt, n.calls.idempotent = map[string]promptHandler{}, map[string]bool{}
-	n.places.load(dir.places, dir.roster)
-	n.book = newBook(dir.roster, n.writeRoster, n.alive, n.log)
-	n.book.fresh = n.places.fresh
+	n.places.loadKept(dir.places, dir.roster)
+	n.book = newBook(dir.roster, n.writeRoster, n.isAlive, n.log)
+	n.book.fresh = n.places.hasUnwritten
 	n.book.excess = n.toldOfTooMany
 	n.exchanger = n.newExchanger()
-	if err := n.open(ctx, keys); err != nil {
-		n.stop(err, wire.Running)
+	if err := n.openParts(ctx, keys); err != nil {
+		n.beginStop(err, wire.Running)
 		<-n.stopped
 		return nil, err
 	}
@@ -155,8 +155,8 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	return n, nil
 }
 
-// open brings up one part after the other.
-func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
+// openParts brings up one part after the other.
+func (n *Node) openParts(ctx context.Context, keys *identity.Keys) error {
 	cert, err := keys.Issue(n.id, ed25519.NewKeyFromSeed(n.dir.id.Seed[:]))
 	if err != nil {
 		return err
@@ -165,8 +165,8 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 		Self: n.id, Boot: n.dir.id.Boot, Instance: n.instance,
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey, KnockKey: keys.KnockKey,
-		Resolve: n.resolve, Floor: n.floor, Admit: n.belongs, Member: n.lists, OnStrange: n.noteStrange, Hello: n.hello, OnHello: n.onHello,
-		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handle, Prompt: n.calls.isPrompt, HandlePrompt: n.handlePrompt, Fault: faultOf, Idempotent: n.calls.isIdempotent, OnBroken: n.broken, OnFound: n.found, OnStranger: n.stranger, OnNarrow: n.narrow, Logger: n.log,
+		Resolve: n.resolveAddr, Floor: n.latestBoot, Admit: n.belongs, Member: n.isInRoster, OnStrange: n.noteStrange, Hello: n.makeHello, OnHello: n.onHello,
+		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handleRequest, Prompt: n.calls.isPrompt, HandlePrompt: n.handlePrompt, Fault: faultOf, Idempotent: n.calls.isIdempotent, OnBroken: n.onBroken, OnFound: n.onFound, OnStranger: n.onStranger, OnNarrow: n.onNarrow, Logger: n.log,
 		Limits: link.Limits{HandshakeTimeout: n.pace.shake, DialTimeout: n.pace.hellos, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {
@@ -179,20 +179,20 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 	if err := n.writeSelf(ctx); err != nil {
 		return fmt.Errorf("mesh: write roster: %w", err)
 	}
-	n.work.Go(n.book.run)
+	n.work.Go(n.book.performChanges)
 	n.gossip, err = startGossip(gossipConfig{
 		self: n.id, transport: n.link.Gossip(), pace: n.pace, log: n.log,
-		belongs: n.belongs, told: func(e detect.Event) { n.inbox.put(event{Event: e}) },
+		belongs: n.belongs, told: func(e detect.Event) { n.inbox.putEvent(event{Event: e}) },
 		met: func(id view.NodeID, rtt time.Duration) {
-			n.inbox.put(event{Event: detect.Event{Kind: detect.Tick, ID: id}, rtt: rtt})
+			n.inbox.putEvent(event{Event: detect.Event{Kind: detect.Tick, ID: id}, rtt: rtt})
 		},
 	})
 	if err != nil {
 		return err
 	}
 	n.log.Info("node is up", "name", n.cfg.Name, "mesh", n.mesh, "boot", n.dir.id.Boot, "addr", n.Addr())
-	n.beacon.renew(n)
-	n.work.Go(newWatcher(n).run)
+	n.beacon.renewDiscovery(n)
+	n.work.Go(newWatcher(n).watchMembers)
 	n.work.Go(n.keepSpreading)
 	n.work.Go(n.keepComparing)
 	n.work.Go(n.keepAcquainted)
@@ -207,10 +207,10 @@ func (n *Node) open(ctx context.Context, keys *identity.Keys) error {
 // writeSelf makes the roster say of this node what it is now, before the
 // book runs.
 func (n *Node) writeSelf(ctx context.Context) error {
-	r := n.book.get().Roster
+	r := n.book.snapshot().Roster
 	e, known := r.Get(n.id)
 	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-	at, err := n.address(ctx, e.Addr)
+	at, err := n.findOwnAddr(ctx, e.Addr)
 	cancel()
 	if err != nil && e.Addr.IsValid() {
 		at, err = e.Addr, nil // a name that is not found yet has its last address
@@ -218,20 +218,20 @@ func (n *Node) writeSelf(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.at.Store(&at)
+	n.ownAddr.Store(&at)
 	if !known {
 		// A new disk under an old name replaces the node that had it.
 		e.Predecessor, _ = r.Predecessor(n.id, n.cfg.Name)
 	}
-	if r, err = r.Write(n.entry(e, at), n.hlc()); err != nil {
+	if r, err = r.Write(n.ownEntry(e, at), n.wallDate()); err != nil {
 		return err
 	}
-	return n.book.adopt(r)
+	return n.book.adoptRoster(r)
 }
 
-// hlc returns the wall clock as a date of attributes. Whatever it says, dates
+// wallDate returns the wall clock as a date of attributes. Whatever it says, dates
 // only grow: roster.Write goes above the last one.
-func (n *Node) hlc() version.HLC {
+func (n *Node) wallDate() version.HLC {
 	return version.HLC(max(n.clock.Wall().UnixMilli(), 0)) << 16
 }
 
@@ -260,7 +260,7 @@ func (n *Node) Logger() *slog.Logger { return n.cfg.Logger }
 
 // Addr returns the address under which the node makes itself known.
 func (n *Node) Addr() netip.AddrPort {
-	e, _ := n.book.get().Get(n.id)
+	e, _ := n.book.snapshot().Get(n.id)
 	return e.Addr
 }
 
@@ -322,53 +322,53 @@ func (n *Node) closedError() error {
 // mesh keeps the node's place: it is one that went down, and may be started again.
 // Close may be called more than once; it must not be called by a handler or a hook.
 func (n *Node) Close() error {
-	n.stop(nil, wire.Running)
+	n.beginStop(nil, wire.Running)
 	<-n.stopped
 	return nil
 }
 
-// fail stops the node because it must not go on. Unless end is Running the
+// stopWithError stops the node because it must not go on. Unless end is Running the
 // directory is marked, so that the next Start takes a new NodeID.
-func (n *Node) fail(err error, end wire.End) {
+func (n *Node) stopWithError(err error, end wire.End) {
 	n.log.Error("node must not go on", "error", err)
-	n.stop(err, end)
+	n.beginStop(err, end)
 }
 
-// stop begins to stop the node and does not wait for that. That its identity may
+// beginStop begins to stop the node and does not wait for that. That its identity may
 // not be used again is on disk before anybody hears that the node has stopped: the
 // program may end at once.
-func (n *Node) stop(err error, end wire.End) {
+func (n *Node) beginStop(err error, end wire.End) {
 	n.stopOnce.Do(func() {
 		n.err = err
 		if end != wire.Running {
-			n.warn("data directory could not be marked as "+end.String(), n.dir.end(end))
+			n.warnOnError("data directory could not be marked as "+end.String(), n.dir.endIdentity(end))
 		}
 		close(n.done)
-		go n.shutdown()
+		go n.shutDownAll()
 	})
 }
 
-// shutdown ends everything in the reverse order of open.
-func (n *Node) shutdown() {
+// shutDownAll ends everything in the reverse order of open.
+func (n *Node) shutDownAll() {
 	defer close(n.stopped)
 	n.work.Cancel()
-	n.warn("mDNS did not stop cleanly", n.beacon.close())
+	n.warnOnError("mDNS did not stop cleanly", n.beacon.endDiscovery())
 	if n.gossip != nil {
 		patience := closePatience
 		if n.seams.hasty {
 			patience = 0
 		}
-		n.warn("gossip did not stop cleanly", n.gossip.close(patience))
+		n.warnOnError("gossip did not stop cleanly", n.gossip.closeWithin(patience))
 	}
 	if n.link != nil {
-		n.warn("link did not close cleanly", n.link.Close())
+		n.warnOnError("link did not close cleanly", n.link.Close())
 	}
 	n.work.Close()
 	n.views.Close()
-	n.warn("data directory was not unlocked", n.dir.close())
+	n.warnOnError("data directory was not unlocked", n.dir.unlockDir())
 }
 
-func (n *Node) warn(what string, err error) {
+func (n *Node) warnOnError(what string, err error) {
 	if err != nil {
 		n.log.Warn(what, "error", err)
 	}

@@ -55,17 +55,17 @@ func (n *Node) newExchanger() *exchange.Exchanger[view.NodeID, uint64, wire.Memb
 	}
 }
 
-func (s rosters) Digest() uint64                         { return s.n.book.get().sum }
-func (s rosters) Sums() []wire.EntrySum                  { return s.n.book.get().sums() }
+func (s rosters) Digest() uint64                         { return s.n.book.snapshot().sum }
+func (s rosters) Sums() []wire.EntrySum                  { return s.n.book.snapshot().entrySums() }
 func (s rosters) Sieve() (keep func(wire.EntrySum) bool) { return nil }
 
 func (s rosters) Missing(ctx context.Context, peer view.NodeID, theirs []wire.EntrySum) (wire.RosterSwap, error) {
-	swap, relics := difference(s.n.book.get(), theirs)
+	swap, relics := difference(s.n.book.snapshot(), theirs)
 	if relics {
 		if err := s.n.exchangeRelics(ctx, peer); err != nil {
 			return wire.RosterSwap{}, err
 		}
-		swap, _ = difference(s.n.book.get(), theirs)
+		swap, _ = difference(s.n.book.snapshot(), theirs)
 	}
 	return swap, nil
 }
@@ -80,7 +80,7 @@ func (s rosters) Answer(ctx context.Context, peer view.NodeID, asked wire.Roster
 	if err != nil {
 		return nil, err
 	}
-	mine := s.n.book.get()
+	mine := s.n.book.snapshot()
 	for _, e := range mine.Rebut(said) {
 		have = append(have, wire.Member(e))
 	}
@@ -97,12 +97,12 @@ func (n *Node) learnMembers(ctx context.Context, from view.NodeID, in []wire.Mem
 	if said, err = roster.FromMembers(in); err != nil {
 		return said, fmt.Errorf("from node %v: %w", from, err)
 	}
-	return said, n.learn(ctx, from, said)
+	return said, n.learnRoster(ctx, from, said)
 }
 
 // exchangeRelics makes the relics of this node and of peer equal.
 func (n *Node) exchangeRelics(ctx context.Context, peer view.NodeID) error {
-	query := wire.RelicSwap{Digest: n.book.get().RelicSum()}
+	query := wire.RelicSwap{Digest: n.book.snapshot().RelicSum()}
 	b, err := n.link.Call(ctx, peer, methodRelics, wire.AppendRelicSwap(nil, query))
 	if errors.Is(callError(err), ErrNoHandler) {
 		return nil
@@ -118,14 +118,14 @@ func (n *Node) exchangeRelics(ctx context.Context, peer view.NodeID) error {
 	if err != nil {
 		return fmt.Errorf("from node %v: %w", peer, err)
 	}
-	if err := n.learn(ctx, peer, theirs); err != nil {
+	if err := n.learnRoster(ctx, peer, theirs); err != nil {
 		return err
 	}
-	query.Have = n.book.get().RelicsBeyond(theirs)
+	query.Have = n.book.snapshot().RelicsBeyond(theirs)
 	if len(query.Have) == 0 {
 		return nil
 	}
-	query.Digest = n.book.get().RelicSum()
+	query.Digest = n.book.snapshot().RelicSum()
 	_, err = n.link.Call(ctx, peer, methodRelics, wire.AppendRelicSwap(nil, query))
 	return err
 }
@@ -139,10 +139,10 @@ func (n *Node) answerRelics(ctx context.Context, from view.NodeID, req []byte) (
 	if err != nil {
 		return nil, fmt.Errorf("from node %v: %w", from, err)
 	}
-	if err := n.learn(ctx, from, in); err != nil {
+	if err := n.learnRoster(ctx, from, in); err != nil {
 		return nil, err
 	}
-	mine := n.book.get()
+	mine := n.book.snapshot()
 	reply := wire.RelicSwap{Digest: mine.RelicSum()}
 	if reply.Digest != q.Digest {
 		reply.Have = mine.Relics()
@@ -154,7 +154,7 @@ func (n *Node) answerRelics(ctx context.Context, from view.NodeID, req []byte) (
 // and whether the relics are to be compared, too, as the two differ by them or by
 // one that is gone. Other news come more often, and need not wait for that.
 func difference(mine *snapshot, theirs []wire.EntrySum) (swap wire.RosterSwap, relics bool) {
-	have, want := epidemic.Compare(mine.sums(), theirs, func(sum, than uint64) bool { return sum != than })
+	have, want := epidemic.Compare(mine.entrySums(), theirs, func(sum, than uint64) bool { return sum != than })
 	for _, id := range have {
 		e, _ := mine.Get(id)
 		swap.Have = append(swap.Have, wire.Member(e))
@@ -164,21 +164,21 @@ func difference(mine *snapshot, theirs []wire.EntrySum) (swap wire.RosterSwap, r
 	return swap, relics || len(swap.Want) < len(want) || len(have)+len(want) == 0
 }
 
-// learn takes in what a peer says, once it is on disk. What it says of one that
+// learnRoster takes in what a peer says, once it is on disk. What it says of one that
 // runs, against its own word, is looked into first.
-func (n *Node) learn(ctx context.Context, from view.NodeID, in roster.Roster) error {
-	take, doubts := n.book.get().Hear(from, in, func(id view.NodeID) bool { return id == n.id || n.alive(id) })
+func (n *Node) learnRoster(ctx context.Context, from view.NodeID, in roster.Roster) error {
+	take, doubts := n.book.snapshot().Hear(from, in, func(id view.NodeID) bool { return id == n.id || n.isAlive(id) })
 	for _, e := range doubts {
-		n.wonder(from, e)
+		n.examineClaim(from, e)
 	}
-	return n.book.hear(ctx, take)
+	return n.book.mergeRationed(ctx, take)
 }
 
 // keepSpreading passes news on to a few nodes soon.
 func (n *Node) keepSpreading(ctx context.Context) {
-	told := n.book.get().sum
+	told := n.book.snapshot().sum
 	exchange.HandOn(ctx, n.book.watch.Watch(ctx), rumorPause, func(ctx context.Context) {
-		if now := n.book.get().sum; now != told {
+		if now := n.book.snapshot().sum; now != told {
 			told = now
 			n.exchangeWith(ctx, roster.Partners(n.View())...)
 		}
@@ -248,8 +248,8 @@ func (n *Node) keepReached(ctx context.Context) {
 				n.log.Info(text, "member", m.ID, "name", m.Name, "addr", m.Addr)
 			}
 		}
-		if n.troubles.expire() {
-			n.inbox.put(event{shown: true})
+		if n.troubles.expireOld() {
+			n.inbox.putEvent(event{viewChanged: true})
 		}
 		if len(ids) > 0 {
 			n.exchangeWith(ctx, ids...)
@@ -266,7 +266,7 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 		if !n.work.Go(func(context.Context) {
 			defer func() { done <- struct{}{} }()
 			if err := n.exchanger.With(ctx, p); err != nil {
-				n.heed(p, err)
+				n.heedRefusal(p, err)
 				n.log.Debug("roster exchange failed", "peer", p, "error", err)
 			}
 		}) {

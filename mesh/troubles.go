@@ -32,74 +32,74 @@ const (
 // troubles are what keeps a node from others, for an operator: logged
 // once, when they begin, and shown in each view until they have passed.
 type troubles struct {
-	mu sync.Mutex
-	by map[string]*trouble
+	mu    sync.Mutex
+	byKey map[string]*trouble
 }
 
 type trouble struct {
-	is        view.Problem
-	first, at time.Time // when it was seen first and last
-	shown     bool
+	is                  view.Problem
+	firstSeen, lastSeen time.Time // when it was seen first and last
+	shown               bool
 }
 
-// note notes a trouble, and tells whether it is a new one, and whether it is to be
+// noteTrouble notes a trouble, and tells whether it is a new one, and whether it is to be
 // shown from now on: once it has been seen for so long.
-func (s *troubles) note(key string, is view.Problem, lasts time.Duration) (fresh, show bool) {
+func (s *troubles) noteTrouble(key string, is view.Problem, lasts time.Duration) (fresh, show bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.by[key]
+	t := s.byKey[key]
 	if fresh = t == nil; fresh {
-		if len(s.by) >= maxTroubles {
+		if len(s.byKey) >= maxTroubles {
 			return false, false
 		}
-		if s.by == nil {
-			s.by = map[string]*trouble{}
+		if s.byKey == nil {
+			s.byKey = map[string]*trouble{}
 		}
-		t = &trouble{is: is, first: time.Now()}
-		s.by[key] = t
+		t = &trouble{is: is, firstSeen: time.Now()}
+		s.byKey[key] = t
 	}
-	t.at = time.Now()
-	show = !t.shown && t.at.Sub(t.first) >= lasts
+	t.lastSeen = time.Now()
+	show = !t.shown && t.lastSeen.Sub(t.firstSeen) >= lasts
 	t.shown = t.shown || show
 	return fresh, show
 }
 
-// clear notes that a trouble has passed, and tells whether there was one.
-func (s *troubles) clear(key string) bool {
+// clearTrouble notes that a trouble has passed, and tells whether there was one.
+func (s *troubles) clearTrouble(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.by[key]
-	delete(s.by, key)
+	_, ok := s.byKey[key]
+	delete(s.byKey, key)
 	return ok
 }
 
-// expire forgets what was not seen again for long, and tells whether there was any.
-func (s *troubles) expire() bool {
+// expireOld forgets what was not seen again for long, and tells whether there was any.
+func (s *troubles) expireOld() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := len(s.by)
-	maps.DeleteFunc(s.by, func(_ string, t *trouble) bool { return time.Since(t.at) > troubleLasts })
-	return len(s.by) < before
+	before := len(s.byKey)
+	maps.DeleteFunc(s.byKey, func(_ string, t *trouble) bool { return time.Since(t.lastSeen) > troubleLasts })
+	return len(s.byKey) < before
 }
 
-// list returns what there is to tell.
-func (s *troubles) list() []view.Problem {
+// shownTexts returns what there is to tell.
+func (s *troubles) shownTexts() []view.Problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []view.Problem
-	for _, key := range slices.Sorted(maps.Keys(s.by)) {
-		if t := s.by[key]; t.shown {
+	for _, key := range slices.Sorted(maps.Keys(s.byKey)) {
+		if t := s.byKey[key]; t.shown {
 			out = append(out, t.is)
 		}
 	}
 	return out
 }
 
-// has tells whether a trouble has been noted and has not passed.
-func (s *troubles) has(key string) bool {
+// isNoted tells whether a trouble has been noted and has not passed.
+func (s *troubles) isNoted(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.by[key] != nil
+	return s.byKey[key] != nil
 }
 
 // troubleFull is the key of what refusedForRoom says.
@@ -107,21 +107,21 @@ const troubleFull = "full"
 
 // refusedForRoom says that this node is kept out since the mesh is full.
 func (n *Node) refusedForRoom() {
-	n.passed(troubleSeeds)
-	n.trouble(troubleFull, view.Problem{Kind: view.ProblemNotLetIn}, 0)
+	n.endTrouble(troubleSeeds)
+	n.raiseTrouble(troubleFull, view.Problem{Kind: view.ProblemNotLetIn}, 0)
 }
 
 // toldOfTooMany says that others name more nodes that are gone than this one takes
 // in.
 func (n *Node) toldOfTooMany() {
-	n.trouble("told", view.Problem{Kind: view.ProblemMadeUp}, strangerComesBack)
+	n.raiseTrouble("told", view.Problem{Kind: view.ProblemMadeUp}, strangerComesBack)
 }
 
-// narrow is told by the link whether large packets get to a host.
-func (n *Node) narrow(host netip.Addr, narrow bool) {
+// onNarrow is told by the link whether large packets get to a host.
+func (n *Node) onNarrow(host netip.Addr, narrow bool) {
 	key := "narrow " + host.String()
 	if !narrow {
-		n.passed(key)
+		n.endTrouble(key)
 		return
 	}
 	p := view.Problem{Kind: view.ProblemNarrowPath, Where: []string{host.String()}, Bytes: link.NarrowPath}
@@ -130,11 +130,11 @@ func (n *Node) narrow(host netip.Addr, narrow bool) {
 			p.Nodes = append(p.Nodes, view.Named{ID: m.ID, Name: m.Name})
 		}
 	}
-	n.trouble(key, p, narrowLasts)
+	n.raiseTrouble(key, p, narrowLasts)
 }
 
-// crowded says why a mesh takes in nobody any more, if that is so.
-func crowded(r roster.Roster) (p view.Problem, full bool) {
+// crowdedText says why a mesh takes in nobody any more, if that is so.
+func crowdedText(r roster.Roster) (p view.Problem, full bool) {
 	switch {
 	case r.Full() == nil:
 		return p, false
@@ -144,21 +144,21 @@ func crowded(r roster.Roster) (p view.Problem, full bool) {
 	return view.Problem{Kind: view.ProblemMeshWorn, Count: roster.MaxGone}, true
 }
 
-// trouble notes what keeps this node, or another, from the mesh. Views show it once
+// raiseTrouble notes what keeps this node, or another, from the mesh. Views show it once
 // it has lasted for so long.
-func (n *Node) trouble(key string, is view.Problem, lasts time.Duration) {
-	fresh, show := n.troubles.note(key, is, lasts)
+func (n *Node) raiseTrouble(key string, is view.Problem, lasts time.Duration) {
+	fresh, show := n.troubles.noteTrouble(key, is, lasts)
 	if fresh {
 		n.log.Warn(is.String())
 	}
 	if show {
-		n.inbox.put(event{shown: true})
+		n.inbox.putEvent(event{viewChanged: true})
 	}
 }
 
-// passed notes that it does not any more.
-func (n *Node) passed(key string) {
-	if n.troubles.clear(key) {
-		n.inbox.put(event{shown: true})
+// endTrouble notes that it does not any more.
+func (n *Node) endTrouble(key string) {
+	if n.troubles.clearTrouble(key) {
+		n.inbox.putEvent(event{viewChanged: true})
 	}
 }

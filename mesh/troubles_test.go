@@ -17,7 +17,7 @@ func TestTroubleIsShownOnceItLasts(t *testing.T) {
 		var s troubles
 		note := func(key string, lasts time.Duration, wantFresh, wantShow bool) {
 			t.Helper()
-			if fresh, show := s.note(key, view.Problem{Kind: view.ProblemInWords, Text: key}, lasts); fresh != wantFresh || show != wantShow {
+			if fresh, show := s.noteTrouble(key, view.Problem{Kind: view.ProblemInWords, Text: key}, lasts); fresh != wantFresh || show != wantShow {
 				t.Errorf("%s: fresh %t, show %t", key, fresh, show)
 			}
 		}
@@ -29,7 +29,7 @@ func TestTroubleIsShownOnceItLasts(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		note("again", strangerComesBack, false, true)
 		note("again", strangerComesBack, false, false)
-		if got := wordsOf(s.list()); !slices.Equal(got, []string{"again", "own"}) {
+		if got := wordsOf(s.shownTexts()); !slices.Equal(got, []string{"again", "own"}) {
 			t.Errorf("shown: %q", got)
 		}
 	})
@@ -42,7 +42,7 @@ func TestNarrowPathIsTold(t *testing.T) {
 		w.form(10 * time.Second)
 		n, other := w.boxes[0].node, w.boxes[1]
 		tell := func(narrow bool) string {
-			n.narrow(other.addr, narrow)
+			n.onNarrow(other.addr, narrow)
 			time.Sleep(time.Second)
 			return strings.Join(wordsOf(n.View().Problems), "\n")
 		}

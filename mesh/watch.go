@@ -25,21 +25,21 @@ type inbox struct {
 // event is what the detector is told, with what it does not need to know.
 type event struct {
 	detect.Event
-	rtt   time.Duration // of a probe that was answered; 0 when not known
-	shown bool          // the view has something else to show
-	met   bool          // the mesh was met, or is out of reach: the view must show it before Ready returns
+	rtt         time.Duration // of a probe that was answered; 0 when not known
+	viewChanged bool          // the view has something else to show
+	meshMet     bool          // the mesh was met, or is out of reach: the view must show it before Ready returns
 }
 
 func newInbox() *inbox { return &inbox{ready: notify.NewBell()} }
 
-func (in *inbox) put(e event) {
+func (in *inbox) putEvent(e event) {
 	in.mu.Lock()
 	in.items = append(in.items, e)
 	in.mu.Unlock()
 	in.ready.Ring()
 }
 
-func (in *inbox) take() []event {
+func (in *inbox) takeEvents() []event {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	items := in.items
@@ -50,16 +50,16 @@ func (in *inbox) take() []event {
 // watcher is the one goroutine that knows who lives. It feeds the detector,
 // starts what the detector asks for and publishes views.
 type watcher struct {
-	n       *Node
-	det     *detect.Detector
-	roster  *snapshot
-	listed  map[view.NodeID]bool // true when told gone
-	known   map[view.NodeID]contact
-	version uint64
-	changed bool          // since the last view
-	shown   time.Duration // when that was; long ago at first
-	fresh   bool          // nothing has been attempted yet
-	full    bool          // the roster was, at the last view
+	n           *Node
+	detector    *detect.Detector
+	roster      *snapshot
+	listed      map[view.NodeID]bool // true when told gone
+	contacts    map[view.NodeID]contact
+	version     uint64
+	changed     bool          // since the last view
+	publishedAt time.Duration // when that was; long ago at first
+	fresh       bool          // nothing has been attempted yet
+	full        bool          // the roster was, at the last view
 }
 
 // viewPause is the least time between two views, so that many changes at
@@ -80,19 +80,19 @@ type contact struct {
 // nobody but this node has been met.
 func newWatcher(n *Node) *watcher {
 	w := &watcher{
-		n:      n,
-		det:    detect.New(n.id, n.pace.detect, rand.New(rand.NewPCG(random64(), random64()))),
-		listed: map[view.NodeID]bool{},
-		known:  map[view.NodeID]contact{n.id: {since: n.clock.Wall()}},
-		fresh:  true,
-		shown:  -viewPause(roster.Limit),
+		n:           n,
+		detector:    detect.New(n.id, n.pace.detect, rand.New(rand.NewPCG(random64(), random64()))),
+		listed:      map[view.NodeID]bool{},
+		contacts:    map[view.NodeID]contact{n.id: {since: n.clock.Wall()}},
+		fresh:       true,
+		publishedAt: -viewPause(roster.Limit),
 	}
-	w.take(n.book.get())
-	w.publish()
+	w.takeRoster(n.book.snapshot())
+	w.publishView()
 	return w
 }
 
-func (w *watcher) run(ctx context.Context) {
+func (w *watcher) watchMembers(ctx context.Context) {
 	n := w.n
 	rosters := n.book.watch.Watch(ctx)
 	timer := time.NewTimer(0)
@@ -105,106 +105,106 @@ func (w *watcher) run(ctx context.Context) {
 			if !ok {
 				return
 			}
-			w.take(s)
+			w.takeRoster(s)
 		case <-n.inbox.ready:
-			for _, e := range n.inbox.take() {
-				w.handle(e)
+			for _, e := range n.inbox.takeEvents() {
+				w.handleEvent(e)
 			}
 		case q := <-n.questions:
-			q.answer <- w.testify(q.ids)
+			q.answer <- w.answerQuestion(q.ids)
 		case <-timer.C:
-			w.step(detect.Event{Kind: detect.Tick})
+			w.stepDetector(detect.Event{Kind: detect.Tick})
 		}
-		next := w.det.Next()
-		if due := w.shown + viewPause(w.roster.Len()); w.changed && n.uptime() < due {
+		next := w.detector.Next()
+		if due := w.publishedAt + viewPause(w.roster.Len()); w.changed && n.uptime() < due {
 			next = min(next, due)
 		} else {
-			w.publish()
+			w.publishView()
 		}
 		timer.Reset(max(next-n.uptime(), time.Millisecond))
 	}
 }
 
-func (w *watcher) handle(e event) {
-	if c, ok := w.known[e.ID]; ok && e.rtt > 0 {
+func (w *watcher) handleEvent(e event) {
+	if c, ok := w.contacts[e.ID]; ok && e.rtt > 0 {
 		c.rtt = e.rtt
-		w.known[e.ID] = c
+		w.contacts[e.ID] = c
 	}
-	if e.met {
-		w.take(w.n.book.get())
+	if e.meshMet {
+		w.takeRoster(w.n.book.snapshot())
 	}
-	w.changed = w.changed || e.shown
+	w.changed = w.changed || e.viewChanged
 	if e.Kind == detect.ProbeOK {
-		w.n.book.met()
+		w.n.book.noteMet()
 	}
-	w.step(e.Event)
-	if e.met {
-		w.publish()
+	w.stepDetector(e.Event)
+	if e.meshMet {
+		w.publishView()
 		w.n.markReady()
 	}
 }
 
-// take tells the detector who belongs to the mesh.
-func (w *watcher) take(s *snapshot) {
+// takeRoster tells the detector who belongs to the mesh.
+func (w *watcher) takeRoster(s *snapshot) {
 	w.roster = s
 	w.changed = true
 	for id, gone := range w.listed {
 		if !gone && s.Reduced(id) {
 			// It was a member by the roster before, and all that is kept of it now is
 			// that it is gone.
-			w.n.places.forget(id)
-			w.dismiss(id)
+			w.n.places.forgetMember(id)
+			w.dismissMember(id)
 			w.n.link.Drop(id)
 		}
 	}
 	for e := range s.All() {
 		gone := e.Status.Gone()
 		if gone {
-			w.n.places.forget(e.ID)
-		} else if w.n.places.list(e.ID, e.Addr) {
-			w.step(detect.Event{Kind: detect.Moved, ID: e.ID})
+			w.n.places.forgetMember(e.ID)
+		} else if w.n.places.noteListed(e.ID, e.Addr) {
+			w.stepDetector(detect.Event{Kind: detect.Moved, ID: e.ID})
 		}
 		if told, ok := w.listed[e.ID]; ok && told == gone {
 			continue
 		}
 		if gone {
-			w.dismiss(e.ID)
+			w.dismissMember(e.ID)
 			if e.Status == view.Evicted {
 				w.n.link.Drop(e.ID)
 			}
 		} else {
 			w.listed[e.ID] = false
 			w.n.link.Meet(e.ID)
-			w.step(detect.Event{Kind: detect.Joined, ID: e.ID})
+			w.stepDetector(detect.Event{Kind: detect.Joined, ID: e.ID})
 		}
 	}
 }
 
-// dismiss tells the detector that a member is gone.
-func (w *watcher) dismiss(id view.NodeID) {
+// dismissMember tells the detector that a member is gone.
+func (w *watcher) dismissMember(id view.NodeID) {
 	w.listed[id] = true
-	w.step(detect.Event{Kind: detect.Gone, ID: id})
+	w.stepDetector(detect.Event{Kind: detect.Gone, ID: id})
 }
 
-func (w *watcher) step(e detect.Event) {
-	effects := w.det.Step(w.n.uptime(), e)
+func (w *watcher) stepDetector(e detect.Event) {
+	effects := w.detector.Step(w.n.uptime(), e)
 	seeks := func(e detect.Effect) bool { return e.Action == detect.Seek }
 	first := w.fresh && slices.ContainsFunc(effects, seeks)
 	attempts := &sync.WaitGroup{}
 	for _, eff := range effects {
-		w.perform(eff, attempts)
+		w.performEffect(eff, attempts)
 	}
 	if first {
 		// Whoever has not been met once all these have ended is out of reach.
 		w.fresh = false
 		w.n.work.Go(func(context.Context) {
 			attempts.Wait()
-			w.n.inbox.put(event{met: true}) // behind what they have put there
+			w.n.inbox.putEvent(event{meshMet: true}) // behind what they have put there
 		})
 	}
 }
 
-func (w *watcher) perform(e detect.Effect, attempts *sync.WaitGroup) {
+func (w *watcher) performEffect(e detect.Effect, attempts *sync.WaitGroup) {
 	attempt := func(fn func(context.Context)) {
 		attempts.Add(1)
 		if !w.n.work.Go(func(ctx context.Context) { defer attempts.Done(); fn(ctx) }) {
@@ -214,50 +214,50 @@ func (w *watcher) perform(e detect.Effect, attempts *sync.WaitGroup) {
 	switch e.Action {
 	case detect.Changed:
 		w.changed = true
-		c := w.known[e.ID]
+		c := w.contacts[e.ID]
 		c.since = w.n.clock.Wall()
-		w.known[e.ID] = c
+		w.contacts[e.ID] = c
 		if e.To == view.Alive && e.From != view.Suspect {
-			w.n.returned()
+			w.n.noteReturn()
 		}
 		if e.To == view.Alive && e.From == view.Failed {
 			w.n.link.Renew(e.ID)
 		}
-		w.n.log.Info("member is "+e.To.String(), "member", e.ID, "name", w.roster.name(e.ID), "was", e.From.String(), "why", e.Reason.String())
+		w.n.log.Info("member is "+e.To.String(), "member", e.ID, "name", w.roster.nameOf(e.ID), "was", e.From.String(), "why", e.Reason.String())
 	case detect.Relisted:
 		w.changed = true
 	case detect.Probe:
-		attempt(func(ctx context.Context) { w.n.probe(ctx, e.ID) })
+		attempt(func(ctx context.Context) { w.n.probeMember(ctx, e.ID) })
 	case detect.Redial:
-		attempt(func(ctx context.Context) { w.n.redial(ctx, e.ID) })
+		attempt(func(ctx context.Context) { w.n.redialMember(ctx, e.ID) })
 	case detect.Seek:
-		attempt(w.n.seek)
+		attempt(w.n.seekSeeds)
 	}
 }
 
-func (w *watcher) publish() {
+func (w *watcher) publishView() {
 	if !w.changed || w.roster == nil {
 		return
 	}
-	w.changed, w.shown = false, w.n.uptime()
+	w.changed, w.publishedAt = false, w.n.uptime()
 	w.version++
 	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest, Storing: w.roster.storing}
 	v.Members = make([]view.Member, 0, w.roster.Len())
-	cut := w.det.Unreachable()
+	cut := w.detector.Unreachable()
 	for e := range w.roster.All() {
-		c := w.known[e.ID]
+		c := w.contacts[e.ID]
 		_, unreachable := slices.BinarySearch(cut, e.ID)
 		v.Members = append(v.Members, view.Member{
 			ID: e.ID, Name: e.Name, Zone: e.Zone, Addr: e.Addr, Weight: e.Weight, Storing: e.Storing,
-			Status: e.Status, State: w.det.State(e.ID), Boot: e.Boot, Since: c.since, RTT: c.rtt, Unreachable: unreachable,
+			Status: e.Status, State: w.detector.State(e.ID), Boot: e.Boot, Since: c.since, RTT: c.rtt, Unreachable: unreachable,
 		})
 	}
 	if v.Count(view.Alive) > 1 {
-		w.n.troubles.clear(troubleSeeds)
-		w.n.troubles.clear(troubleFull)
+		w.n.troubles.clearTrouble(troubleSeeds)
+		w.n.troubles.clearTrouble(troubleFull)
 	}
-	v.Problems = w.n.troubles.list()
-	if p, full := crowded(w.roster.Roster); full {
+	v.Problems = w.n.troubles.shownTexts()
+	if p, full := crowdedText(w.roster.Roster); full {
 		v.Problems = append(v.Problems, p)
 		if !w.full {
 			w.n.log.Error(p.String())
@@ -267,58 +267,58 @@ func (w *watcher) publish() {
 		w.full = false
 	}
 	w.n.views.Set(v)
-	w.n.inspect(w.roster)
+	w.n.inspectSelf(w.roster)
 }
 
 // uptime is the time since the start of the node, by a clock that never goes
 // back.
 func (n *Node) uptime() time.Duration { return time.Since(n.started) }
 
-// alive tells whether this node has, or may have, contact with another.
-func (n *Node) alive(id view.NodeID) bool {
+// isAlive tells whether this node has, or may have, contact with another.
+func (n *Node) isAlive(id view.NodeID) bool {
 	m, ok := n.views.Get().Member(id)
 	return ok && (id == n.id || m.State == view.Alive || m.State == view.Suspect)
 }
 
-// tell tells the watcher.
-func (n *Node) tell(kind detect.Kind, id view.NodeID) {
-	n.inbox.put(event{Event: detect.Event{Kind: kind, ID: id}})
+// tellWatcher tells the watcher.
+func (n *Node) tellWatcher(kind detect.Kind, id view.NodeID) {
+	n.inbox.putEvent(event{Event: detect.Event{Kind: kind, ID: id}})
 }
 
-// probe asks a member for a sign of life.
-func (n *Node) probe(ctx context.Context, id view.NodeID) {
-	if n.knock(ctx, id) != nil {
-		n.tell(detect.ProbeFailed, id)
+// probeMember asks a member for a sign of life.
+func (n *Node) probeMember(ctx context.Context, id view.NodeID) {
+	if n.probeOnce(ctx, id) != nil {
+		n.tellWatcher(detect.ProbeFailed, id)
 	}
 }
 
-// knock probes a member, whether the detector has asked for that or not: of a
+// probeOnce probes a member, whether the detector has asked for that or not: of a
 // failure it is not told.
-func (n *Node) knock(ctx context.Context, id view.NodeID) error {
+func (n *Node) probeOnce(ctx context.Context, id view.NodeID) error {
 	ctx, cancel := context.WithTimeout(ctx, n.pace.detect.ProbeWait(n.link.RoundTrip(id)))
 	defer cancel()
 	res, err := n.link.Probe(ctx, id)
 	if err != nil {
-		n.heed(id, err)
+		n.heedRefusal(id, err)
 		return err
 	}
-	n.inbox.put(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, rtt: res.RTT})
+	n.inbox.putEvent(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, rtt: res.RTT})
 	return nil
 }
 
-// broken is told by the link that an established connection broke.
-func (n *Node) broken(id view.NodeID, err error) {
+// onBroken is told by the link that an established connection broke.
+func (n *Node) onBroken(id view.NodeID, err error) {
 	if !n.isOpen() {
 		return
 	}
 	var refused *link.RefusedError
 	if errors.As(err, &refused) {
-		if _, known := n.book.get().Get(id); known || id == n.id {
-			n.refused(id, refused)
+		if _, known := n.book.snapshot().Get(id); known || id == n.id {
+			n.onRefused(id, refused)
 		}
 		return
 	}
-	n.tell(detect.Broken, id)
+	n.tellWatcher(detect.Broken, id)
 }
 
 // View returns what this node knows of the mesh now.

@@ -18,8 +18,8 @@ import (
 // methodReach asks a node which members it reaches directly.
 const methodReach = "mesh/reach"
 
-// maxKnocks is how many members a node probes at once because others ask.
-const maxKnocks = 8
+// maxProbes is how many members a node probes at once because others ask.
+const maxProbes = 8
 
 // Confirm asks whether a member is down or only out of reach from here. This
 // node tries it directly, whatever it takes it for, and asks two others, drawn
@@ -52,9 +52,9 @@ func (n *Node) Confirm(ctx context.Context, id view.NodeID) (view.Witnesses, err
 	heard := make([]testimony, len(peers)+1)
 	var all sync.WaitGroup
 	for i, peer := range peers {
-		all.Go(func() { heard[i+1] = n.hear(asking, peer, id) })
+		all.Go(func() { heard[i+1] = n.askWitness(asking, peer, id) })
 	}
-	heard[0] = testimony{by: n.id, reach: n.reach(asking, id)}
+	heard[0] = testimony{by: n.id, reach: n.tryReach(asking, id)}
 	all.Wait()
 	switch {
 	case n.hasStopped():
@@ -62,7 +62,7 @@ func (n *Node) Confirm(ctx context.Context, id view.NodeID) (view.Witnesses, err
 	case ctx.Err() != nil:
 		return view.Witnesses{}, ctx.Err()
 	}
-	return count(need, heard), nil
+	return countWitnesses(need, heard), nil
 }
 
 // testimony is one node's word on whether it reaches a member.
@@ -72,8 +72,8 @@ type testimony struct {
 	err   error // of asking it
 }
 
-// hear asks a peer about a member.
-func (n *Node) hear(ctx context.Context, peer, id view.NodeID) testimony {
+// askWitness asks a peer about a member.
+func (n *Node) askWitness(ctx context.Context, peer, id view.NodeID) testimony {
 	t := testimony{by: peer}
 	b, err := n.Call(ctx, peer, methodReach, wire.AppendReachQuery(nil, wire.ReachQuery{IDs: []view.NodeID{id}}))
 	if err != nil {
@@ -90,8 +90,8 @@ func (n *Node) hear(ctx context.Context, peer, id view.NodeID) testimony {
 	return t
 }
 
-// count draws the conclusion.
-func count(need int, heard []testimony) view.Witnesses {
+// countWitnesses draws the conclusion.
+func countWitnesses(need int, heard []testimony) view.Witnesses {
 	w := view.Witnesses{Need: need}
 	for _, t := range heard {
 		if errors.Is(t.err, ErrNoHandler) {
@@ -112,11 +112,11 @@ func count(need int, heard []testimony) view.Witnesses {
 	return w
 }
 
-// reach probes a member now.
-func (n *Node) reach(ctx context.Context, id view.NodeID) wire.Reach {
+// tryReach probes a member now.
+func (n *Node) tryReach(ctx context.Context, id view.NodeID) wire.Reach {
 	deadline, bounded := ctx.Deadline()
 	hurried := bounded && time.Until(deadline) < n.pace.detect.ProbeTimeout
-	err := n.knock(ctx, id)
+	err := n.probeOnce(ctx, id)
 	return reachOf(err, !hurried && ctx.Err() == nil)
 }
 
@@ -140,11 +140,11 @@ type question struct {
 	answer chan []wire.Reach // capacity 1
 }
 
-// testify answers a question.
-func (w *watcher) testify(ids []view.NodeID) []wire.Reach {
+// answerQuestion answers a question.
+func (w *watcher) answerQuestion(ids []view.NodeID) []wire.Reach {
 	out := make([]wire.Reach, len(ids))
 	for i, id := range ids {
-		out[i] = w.det.Witness(w.n.uptime(), id)
+		out[i] = w.detector.Witness(w.n.uptime(), id)
 	}
 	return out
 }
@@ -168,7 +168,7 @@ func (n *Node) answerReach(ctx context.Context, req []byte) ([]byte, error) {
 	reach := <-q.answer
 	var unsure []int
 	for i, id := range query.IDs {
-		e, ok := n.book.get().Get(id)
+		e, ok := n.book.snapshot().Get(id)
 		switch {
 		case !ok || e.Status.Gone():
 			reach[i] = wire.ReachUnknown
@@ -176,18 +176,18 @@ func (n *Node) answerReach(ctx context.Context, req []byte) ([]byte, error) {
 			unsure = append(unsure, i)
 		}
 	}
-	if err := n.knockAll(len(unsure), func(i int) { reach[unsure[i]] = n.reach(ctx, query.IDs[unsure[i]]) }); err != nil {
+	if err := n.probeMany(len(unsure), func(i int) { reach[unsure[i]] = n.tryReach(ctx, query.IDs[unsure[i]]) }); err != nil {
 		return nil, err
 	}
 	return wire.AppendReachReply(nil, wire.ReachReply{Reach: reach}), nil
 }
 
-// knockAll runs so many probes, as many at once as there is room for.
-func (n *Node) knockAll(probes int, probe func(i int)) error {
+// probeMany runs so many probes, as many at once as there is room for.
+func (n *Node) probeMany(probes int, probe func(i int)) error {
 	room := 0
 	for free := true; free && room < probes; {
 		select {
-		case n.knocks <- struct{}{}:
+		case n.probeSlots <- struct{}{}:
 			room++
 		default:
 			free = false
@@ -199,7 +199,7 @@ func (n *Node) knockAll(probes int, probe func(i int)) error {
 	var all sync.WaitGroup
 	for first := range room {
 		all.Go(func() {
-			defer func() { <-n.knocks }()
+			defer func() { <-n.probeSlots }()
 			for i := first; i < probes; i += room {
 				probe(i)
 			}

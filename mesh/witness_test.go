@@ -225,12 +225,12 @@ func TestReach(t *testing.T) {
 		check("before it knows that one is down")
 		w.eventually(time.Minute, "it is given up", func() bool { return w.everySees(d, view.Failed) })
 
-		for range maxKnocks - 1 {
-			b.knocks <- struct{}{}
+		for range maxProbes - 1 {
+			b.probeSlots <- struct{}{}
 		}
 		time.Sleep(time.Minute)
 		check("with room for one probe")
-		b.knocks <- struct{}{}
+		b.probeSlots <- struct{}{}
 		time.Sleep(time.Minute)
 		if got, err := askReach(t, a, b, c.ID()); !errors.Is(err, ErrOverloaded) {
 			t.Errorf("with no room for probes: %v, %v", got, err)
@@ -238,9 +238,9 @@ func TestReach(t *testing.T) {
 		if got, err := askReach(t, a, b, d); err != nil || got[0] != wire.NotReached {
 			t.Errorf("what takes no probe: %v, %v", got, err)
 		}
-		for range maxKnocks {
+		for range maxProbes {
 			select {
-			case <-b.knocks:
+			case <-b.probeSlots:
 			default:
 				t.Error("gave back room that it had not taken")
 			}
@@ -272,7 +272,7 @@ func TestCountOfWitnesses(t *testing.T) {
 		{"this one could not try", 2, []testimony{{1, wire.ReachUnknown, nil}, {2, no, nil}}, view.Witnesses{Need: 2, Asked: 2, Failed: 1}},
 		{"alone", 1, []testimony{{1, no, nil}}, view.Witnesses{Need: 1, Asked: 1, Failed: 1, Confirmed: true}},
 	} {
-		if got := count(c.need, c.heard); !reflect.DeepEqual(got, c.want) {
+		if got := countWitnesses(c.need, c.heard); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.what, got, c.want)
 		}
 	}

@@ -151,7 +151,7 @@ func (b *box) run() (*Node, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = b.w.log.With("box", b.n)
 	}
-	n, err := start(b.w.t.Context(), cfg, b.seams())
+	n, err := startNode(b.w.t.Context(), cfg, b.seams())
 	if err == nil {
 		b.node = n
 		b.nodes = append(b.nodes, n)
@@ -268,7 +268,7 @@ func (w *world) whole() bool {
 func (w *world) agreed() bool {
 	nodes := w.running()
 	for _, n := range nodes {
-		if n.book.get().sum != nodes[0].book.get().sum {
+		if n.book.snapshot().sum != nodes[0].book.snapshot().sum {
 			return false
 		}
 	}

@@ -26,7 +26,7 @@ type Report struct {
 // drawing of it. The error is that of the Caller: mesh.ErrNoHandler if the node
 // opens no Partition.
 func Inspect(ctx context.Context, node Caller) (Report, error) {
-	m, err := look(ctx, node, wire.AdminLook{})
+	m, err := requestReport(ctx, node, wire.AdminLook{})
 	if err != nil {
 		return Report{}, err
 	}
@@ -36,11 +36,11 @@ func Inspect(ctx context.Context, node Caller) (Report, error) {
 // Draw asks a node for the drawing that Partition.SVG returns, which is the
 // caller's. The errors are those of Inspect.
 func Draw(ctx context.Context, node Caller) (svg []byte, err error) {
-	m, err := look(ctx, node, wire.AdminLook{Image: true})
+	m, err := requestReport(ctx, node, wire.AdminLook{Image: true})
 	return m.Image, err
 }
 
-func look(ctx context.Context, node Caller, l wire.AdminLook) (m wire.AdminPartition, err error) {
+func requestReport(ctx context.Context, node Caller, l wire.AdminLook) (m wire.AdminPartition, err error) {
 	l.Problems = true
 	answer, err := node.Call(ctx, wire.MethodAdminPartition, wire.AppendAdminLook(nil, l))
 	if err != nil && ctx.Err() == nil {
@@ -63,8 +63,8 @@ func (p *Partition) serveInspect(_ context.Context, _ view.NodeID, req []byte) (
 	if err != nil {
 		return nil, err
 	}
-	s := p.seen.Load()
-	picture := s.picture()
+	s := p.lastLook.Load()
+	picture := s.makePicture()
 	m := messageOf(&s.status)
 	m.Text, m.Problems = draw.Text(picture), l.Problems
 	if l.Image {
@@ -77,13 +77,13 @@ func messageOf(s *Status) wire.AdminPartition {
 	m := wire.AdminPartition{
 		Node: s.Node, Component: s.Component, Members: uint64(s.Members), Storing: uint64(s.Storing), Reached: uint64(s.Reached),
 		Situation: uint8(s.Situation), Since: s.Since, Lost: s.Lost, Unmet: s.Unmet, Evidence: s.Evidence,
-		Leader: s.Leader.message(), Voters: s.Voters, Cloud: uint8(s.Cloud), Mode: uint8(s.Mode), ModeSince: s.ModeSince,
+		Leader: s.Leader.toMessage(), Voters: s.Voters, Cloud: uint8(s.Cloud), Mode: uint8(s.Mode), ModeSince: s.ModeSince,
 	}
 	for _, v := range s.Verdicts {
 		m.Verdicts = append(m.Verdicts, wire.AdminVerdict{Node: v.Node, Cause: uint8(v.Cause), At: v.At, Outage: v.Outage})
 	}
 	for _, l := range s.Elections {
-		m.Elections = append(m.Elections, l.message())
+		m.Elections = append(m.Elections, l.toMessage())
 	}
 	for _, g := range s.Merges {
 		m.Merges = append(m.Merges, wire.AdminMerge(g))
@@ -91,8 +91,8 @@ func messageOf(s *Status) wire.AdminPartition {
 	return m
 }
 
-func (l Leadership) message() wire.AdminLeadership {
-	return wire.AdminLeadership{Election: l.Election.wire(), Token: l.Token, Here: l.Here, Problem: l.Problem}
+func (l Leadership) toMessage() wire.AdminLeadership {
+	return wire.AdminLeadership{Election: l.Election.toWire(), Token: l.Token, Here: l.Here, Problem: l.Problem}
 }
 
 func leadershipOf(l wire.AdminLeadership) Leadership {

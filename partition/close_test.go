@@ -49,7 +49,7 @@ func TestClosedPartitionIsForgotten(t *testing.T) {
 		w.until(5*time.Second, "another leads", func() bool { return w.agreed(rest...) != nil })
 		w.until(time.Minute, "what it said is taken back", func() bool {
 			return !slices.ContainsFunc(rest, func(b *box) bool {
-				n := b.part.notices.all()[old.node.ID()]
+				n := b.part.notices.allNotices()[old.node.ID()]
 				return len(n.Standing) > 0 || len(n.Leads) > 0 || n.Cloud != noProbes
 			})
 		})

@@ -45,8 +45,8 @@ func TCPProbe(addr string) Probe { return tcpProbe{addr} }
 type tcpProbe struct{ addr string }
 
 func (p tcpProbe) Check(ctx context.Context) error {
-	err := visit(ctx, p.addr, func(net.Conn) error { return nil })
-	return described("tcp", p.addr, err)
+	err := withConn(ctx, p.addr, func(net.Conn) error { return nil })
+	return describeError("tcp", p.addr, err)
 }
 
 // TLSProbe succeeds when the server at addr, "host:port", proves by its
@@ -65,8 +65,8 @@ type tlsProbe struct {
 }
 
 func (p tlsProbe) Check(ctx context.Context) error {
-	err := visit(ctx, p.addr, func(conn net.Conn) error { return tls.Client(conn, p.config).HandshakeContext(ctx) })
-	return described("tls", p.addr, err)
+	err := withConn(ctx, p.addr, func(conn net.Conn) error { return tls.Client(conn, p.config).HandshakeContext(ctx) })
+	return describeError("tls", p.addr, err)
 }
 
 // HTTPOptions says what an HTTPProbe takes for an answer of the right server.
@@ -100,7 +100,7 @@ func HTTPProbe(target string, options HTTPOptions) Probe {
 	case p.url.Hostname() == "":
 		p.fault = errors.New("the URL has no host")
 	default:
-		p.prepare()
+		p.prepareAddr()
 	}
 	return p
 }
@@ -113,8 +113,8 @@ type httpProbe struct {
 	fault   error       // why target is no URL to probe
 }
 
-// prepare finds where to connect to.
-func (p *httpProbe) prepare() {
+// prepareAddr finds where to connect to.
+func (p *httpProbe) prepareAddr() {
 	port := p.url.Port()
 	switch {
 	case port == "" && p.url.Scheme == "https":
@@ -132,14 +132,14 @@ func (p *httpProbe) prepare() {
 func (p httpProbe) Check(ctx context.Context) error {
 	err := p.fault
 	if err == nil {
-		err = visit(ctx, p.addr, func(conn net.Conn) error { return p.ask(ctx, conn) })
+		err = withConn(ctx, p.addr, func(conn net.Conn) error { return p.sendRequest(ctx, conn) })
 	}
-	return described("http", p.url.Redacted(), err)
+	return describeError("http", p.url.Redacted(), err)
 }
 
-// ask makes the request by hand: a Transport would keep goroutines that nobody
+// sendRequest makes the request by hand: a Transport would keep goroutines that nobody
 // waits for.
-func (p httpProbe) ask(ctx context.Context, conn net.Conn) error {
+func (p httpProbe) sendRequest(ctx context.Context, conn net.Conn) error {
 	if p.config != nil {
 		secured := tls.Client(conn, p.config)
 		if err := secured.HandshakeContext(ctx); err != nil {
@@ -163,11 +163,11 @@ func (p httpProbe) ask(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	return p.judge(resp)
+	return p.judgeAnswer(resp)
 }
 
-// judge tells whether the answer is one of the right server.
-func (p httpProbe) judge(resp *http.Response) error {
+// judgeAnswer tells whether the answer is one of the right server.
+func (p httpProbe) judgeAnswer(resp *http.Response) error {
 	status := resp.StatusCode
 	switch {
 	case p.options.Status != 0 && status != p.options.Status:
@@ -194,13 +194,13 @@ func (p httpProbe) judge(resp *http.Response) error {
 	return fmt.Errorf("%w: the body begins with %.60q", ErrWrongAnswer, begins[:n])
 }
 
-// visit connects to addr, lets do use the connection until ctx ends, and closes
+// withConn connects to addr, lets do use the connection until ctx ends, and closes
 // it.
-func visit(ctx context.Context, addr string, do func(net.Conn) error) error {
+func withConn(ctx context.Context, addr string, do func(net.Conn) error) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return because(ctx, err)
+		return addContextError(ctx, err)
 	}
 	defer conn.Close()
 	ended := make(chan struct{})
@@ -212,11 +212,11 @@ func visit(ctx context.Context, addr string, do func(net.Conn) error) error {
 	if !stop() {
 		<-ended
 	}
-	return because(ctx, err)
+	return addContextError(ctx, err)
 }
 
-// because adds to an error that ctx has ended, which is the likely reason.
-func because(ctx context.Context, err error) error {
+// addContextError adds to an error that ctx has ended, which is the likely reason.
+func addContextError(ctx context.Context, err error) error {
 	if end := ctx.Err(); err != nil && end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("%w: %w", end, err)
 	}
@@ -235,7 +235,7 @@ func configFor(addr string, config *tls.Config) *tls.Config {
 	return config
 }
 
-func described(kind, what string, err error) error {
+func describeError(kind, what string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -92,7 +92,7 @@ func paceOf(p elect.Params, window time.Duration) Pace {
 // drift is by how much, in parts per thousand, clocks of two nodes may run apart.
 const drift = 10
 
-func (p Pace) params() elect.Params {
+func (p Pace) electParams() elect.Params {
 	return elect.Params{Lease: p.Lease, Renew: p.Renew, Guard: p.Guard, Drift: drift, Pause: p.Pause, Hold: p.Hold, Settle: p.Settle}
 }
 
@@ -159,9 +159,9 @@ type Level struct {
 	Services []string // that shall not run
 }
 
-func (l Level) bucket(name string) bool { return slices.Contains(l.Buckets, name) }
+func (l Level) restsBucket(name string) bool { return slices.Contains(l.Buckets, name) }
 
-func (l Level) service(name string) bool { return slices.Contains(l.Services, name) }
+func (l Level) restsService(name string) bool { return slices.Contains(l.Services, name) }
 
 // Validate reports every fault of the Config at once; errors.Is finds ErrConfig.
 func (c Config) Validate() error {
@@ -173,7 +173,7 @@ func (c Config) Validate() error {
 	}
 	check(c.Mesh != nil, "no Mesh")
 	if c.Pace != (Pace{}) {
-		if err := c.Pace.params().Validate(); err != nil {
+		if err := c.Pace.electParams().Validate(); err != nil {
 			faults = append(faults, fmt.Errorf("pace: %w", err))
 		}
 		check(c.Pace.Lease%time.Millisecond == 0, "lease of %v: not in whole milliseconds, in which voters are asked", c.Pace.Lease)
@@ -228,7 +228,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) modes() mode.Params {
+func (c Config) modeParams() mode.Params {
 	p := mode.Defaults()
 	p.Interval = c.ProbeEvery
 	// No report ages before the next one can have been made, twice.
@@ -237,4 +237,4 @@ func (c Config) modes() mode.Params {
 	return p
 }
 
-func (c Config) splits() split.Params { return split.Params{Window: c.Pace.Window} }
+func (c Config) splitParams() split.Params { return split.Params{Window: c.Pace.Window} }

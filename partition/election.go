@@ -41,30 +41,30 @@ type election struct {
 	name  Election
 	slots *file.Slots // keep's own, but for the first reading
 
-	inbox chan func()        // steps of others
-	saves chan elect.Durable // capacity 1: to be saved; one at a time
-	begun chan struct{}      // closed when saving was first tried
-	field notify.Bell        // what is known of the others has changed
-	ended chan struct{}      // the goroutine has returned
+	inbox          chan func()        // steps of others
+	saves          chan elect.Durable // capacity 1: to be saved; one at a time
+	firstSaveTried chan struct{}      // closed when saving was first tried
+	fieldBell      notify.Bell        // what is known of the others has changed
+	ended          chan struct{}      // the goroutine has returned
 
-	mu     sync.Mutex // the fields below
-	lead   token.Token
-	first  uint64        // term that the leadership began with
-	until  time.Duration // while lead is not zero
-	holder token.Token   // whose unexpired grant there is
-	lapses time.Duration // when it ends
-	work   *work         // who stands for it; nil: nobody
-	words  string        // what is wrong here, or why nobody leads
+	mu          sync.Mutex // the fields below
+	leadToken   token.Token
+	startTerm   uint64        // term that the leadership began with
+	leadEnds    time.Duration // while lead is not zero
+	holder      token.Token   // whose unexpired grant there is
+	grantEnds   time.Duration // when it ends
+	work        *work         // who stands for it; nil: nobody
+	problemText string        // what is wrong here, or why nobody leads
 
 	// The goroutine's own.
-	machine *elect.Election
-	stands  *work // is work, but for a moment
-	refs    map[uint64]chan elect.Answer
-	ref     uint64
-	fault   error         // of the last try to save
-	vainAt  time.Duration // since when there have been words; 0: there are none
-	told    bool          // that they last was logged
-	tried   sync.Once     // saving was
+	machine     *elect.Election
+	currentWork *work // is work, but for a moment
+	refs        map[uint64]chan elect.Answer
+	ref         uint64
+	fault       error         // of the last try to save
+	vainSince   time.Duration // since when there have been words; 0: there are none
+	vainLogged  bool          // that they last was logged
+	tried       sync.Once     // saving was
 }
 
 // work is what a call of Lead has done while this node leads.
@@ -73,12 +73,12 @@ type work struct {
 	gone chan struct{} // closed when Lead is to return
 
 	// The election's goroutine's own.
-	cancel context.CancelFunc // of the run of do; nil: it does not run
-	over   chan struct{}      // closed when that run has ended
-	quit   bool               // do is not to run again
+	cancel   context.CancelFunc // of the run of do; nil: it does not run
+	over     chan struct{}      // closed when that run has ended
+	quitting bool               // do is not to run again
 }
 
-func (e Election) wire() wire.Election { return wire.Election{Name: e.Name, Scope: uint8(e.Scope)} }
+func (e Election) toWire() wire.Election { return wire.Election{Name: e.Name, Scope: uint8(e.Scope)} }
 
 func fromWire(e wire.Election) Election { return Election{Name: e.Name, Scope: Scope(e.Scope)} }
 
@@ -89,18 +89,18 @@ func (e Election) validate() error {
 	return nil
 }
 
-// open returns the election of that name, which begins with what this node has
+// openElection returns the election of that name, which begins with what this node has
 // written down of it, if there are fewer than limit.
-func (p *Partition) open(name Election, limit int) (*election, error) {
+func (p *Partition) openElection(name Election, limit int) (*election, error) {
 	if err := name.validate(); err != nil {
 		return nil, err
 	}
-	if e := p.opened(name); e != nil {
+	if e := p.findElection(name); e != nil {
 		return e, nil
 	}
 	e := &election{
 		p: p, name: name, slots: file.NewSlots(p.cfg.fs, p.statePath(name)), inbox: make(chan func()), saves: make(chan elect.Durable, 1),
-		begun: make(chan struct{}), field: notify.NewBell(), ended: make(chan struct{}), refs: map[uint64]chan elect.Answer{},
+		firstSaveTried: make(chan struct{}), fieldBell: notify.NewBell(), ended: make(chan struct{}), refs: map[uint64]chan elect.Answer{},
 	}
 	d, err := p.readState(e.slots, name)
 	if err != nil {
@@ -114,8 +114,8 @@ func (p *Partition) open(name Election, limit int) (*election, error) {
 	if len(p.elections) >= limit {
 		return nil, fmt.Errorf("%w: %s is one too many, %d are the most", ErrElection, name, limit)
 	}
-	e.machine = elect.New(p.id, p.cfg.Pace.params(), d, p.cfg.clock.Boot(), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
-	if p.group.Go(e.keep); !p.group.Go(e.run) {
+	e.machine = elect.New(p.id, p.cfg.Pace.electParams(), d, p.cfg.clock.Boot(), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	if p.group.Go(e.saveStates); !p.group.Go(e.runMachine) {
 		close(e.ended)
 		return nil, ErrClosed
 	}
@@ -123,8 +123,8 @@ func (p *Partition) open(name Election, limit int) (*election, error) {
 	return e, nil
 }
 
-// opened returns an election if this node knows of it.
-func (p *Partition) opened(name Election) *election {
+// findElection returns an election if this node knows of it.
+func (p *Partition) findElection(name Election) *election {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.elections[name]
@@ -139,8 +139,8 @@ func (p *Partition) statePath(name Election) string {
 	return filepath.Join(p.dir, "election-"+hex.EncodeToString(h.Sum(nil)))
 }
 
-// do has the election's goroutine take a step, and waits for it.
-func (e *election) do(ctx context.Context, step func()) error {
+// runStep has the election's goroutine take a step, and waits for it.
+func (e *election) runStep(ctx context.Context, step func()) error {
 	done := make(chan struct{})
 	select {
 	case e.inbox <- func() { step(); close(done) }:
@@ -153,47 +153,47 @@ func (e *election) do(ctx context.Context, step func()) error {
 	return nil
 }
 
-// tell has the election's goroutine take a step some time.
-func (e *election) tell(step func()) {
+// postStep has the election's goroutine take a step some time.
+func (e *election) postStep(step func()) {
 	select {
 	case e.inbox <- step:
 	case <-e.ended:
 	}
 }
 
-func (e *election) now() time.Duration { return e.p.cfg.clock.Boot() }
+func (e *election) bootTime() time.Duration { return e.p.cfg.clock.Boot() }
 
-func (e *election) run(ctx context.Context) {
+func (e *election) runMachine(ctx context.Context) {
 	defer close(e.ended)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			e.finish()
+			e.finishWork()
 			return
 		case step := <-e.inbox:
 			step()
-		case <-e.field:
+		case <-e.fieldBell:
 			if f := e.p.fieldOf(e.name); f != nil {
-				e.perform(e.machine.Look(e.now(), *f))
+				e.performEffects(e.machine.Look(e.bootTime(), *f))
 			}
 		case <-timer.C:
-			e.perform(e.machine.Tick(e.now()))
+			e.performEffects(e.machine.Tick(e.bootTime()))
 		}
-		e.show()
+		e.publishState()
 		next := e.machine.Next()
 		if next == elect.Never {
 			timer.Stop()
 			continue
 		}
-		timer.Reset(max(next-e.now(), 0))
+		timer.Reset(max(next-e.bootTime(), 0))
 	}
 }
 
-// show lets others see what has come of a step.
-func (e *election) show() {
-	now := e.now()
+// publishState lets others see what has come of a step.
+func (e *election) publishState() {
+	now := e.bootTime()
 	lead, until, ok := e.machine.Leading(now)
 	if !ok {
 		lead = token.Token{}
@@ -202,44 +202,44 @@ func (e *election) show() {
 	if !held {
 		holder = token.Token{}
 	}
-	words := e.hindrance()
-	e.complain(words)
+	words := e.describeHindrance()
+	e.logHindrance(words)
 	e.mu.Lock()
-	changed := e.lead != lead || e.holder != holder || e.words != words
-	if e.lead.IsZero() {
-		e.first = lead.Term
+	changed := e.leadToken != lead || e.holder != holder || e.problemText != words
+	if e.leadToken.IsZero() {
+		e.startTerm = lead.Term
 	}
-	e.lead, e.until, e.holder, e.lapses = lead, until, holder, lapses
-	e.words = words
+	e.leadToken, e.leadEnds, e.holder, e.grantEnds = lead, until, holder, lapses
+	e.problemText = words
 	e.mu.Unlock()
 	if changed {
-		e.p.leads.Ring()
+		e.p.leadsBell.Ring()
 	}
 }
 
-// leading returns the token with which this node leads now, by a clock that goes
+// leadingToken returns the token with which this node leads now, by a clock that goes
 // on while the machine sleeps; zero for none.
-func (e *election) leading() token.Token {
+func (e *election) leadingToken() token.Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.now() >= e.until {
+	if e.bootTime() >= e.leadEnds {
 		return token.Token{}
 	}
-	return e.lead
+	return e.leadToken
 }
 
-// follows returns whose unexpired grant this node keeps now; 0 for nobody's.
-func (e *election) follows() view.NodeID {
+// followedNode returns whose unexpired grant this node keeps now; 0 for nobody's.
+func (e *election) followedNode() view.NodeID {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.now() >= e.lapses {
+	if e.bootTime() >= e.grantEnds {
 		return 0
 	}
 	return e.holder.Node
 }
 
-// perform does what the machine asks for, in order. Nothing in it waits.
-func (e *election) perform(effects []elect.Effect) {
+// performEffects does what the machine asks for, in order. Nothing in it waits.
+func (e *election) performEffects(effects []elect.Effect) {
 	for _, eff := range effects {
 		switch eff.Action {
 		case elect.Save:
@@ -248,45 +248,45 @@ func (e *election) perform(effects []elect.Effect) {
 			e.refs[eff.Ref] <- eff.Answer // there is room: one is all it gets
 			delete(e.refs, eff.Ref)
 		case elect.Send:
-			e.p.group.Go(func(ctx context.Context) { e.send(ctx, eff) })
+			e.p.group.Go(func(ctx context.Context) { e.sendAsk(ctx, eff) })
 		case elect.GiveBack:
 			e.p.group.Go(func(ctx context.Context) { e.giveBack(ctx, eff) })
 		case elect.Lead:
 			e.p.log.Info("this node leads", "election", e.name.String(), "token", eff.Token.String())
-			e.begin(eff.Token)
+			e.beginWork(eff.Token)
 		case elect.Renamed:
 			e.p.log.Info("this node leads on", "election", e.name.String(), "token", eff.Token.String())
 		case elect.Stop:
 			e.p.log.Info("this node leads no more", "election", e.name.String(), "token", eff.Token.String(), "why", eff.Why.String())
-			e.end()
+			e.endWork()
 		}
 	}
 }
 
-// send brings a request to a voter and its answer back.
-func (e *election) send(ctx context.Context, eff elect.Effect) {
+// sendAsk brings a request to a voter and its answer back.
+func (e *election) sendAsk(ctx context.Context, eff elect.Effect) {
 	a := eff.Ask
 	req := wire.AppendElectAsk(nil, wire.ElectAsk{
-		Election: e.name.wire(), Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: uint64(a.Score),
+		Election: e.name.toWire(), Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: uint64(a.Score),
 	})
-	b, err := e.p.call(ctx, eff.To, methodAsk, req)
+	b, err := e.p.callPeer(ctx, eff.To, methodAsk, req)
 	if err != nil {
-		e.tell(func() { e.perform(e.machine.Unanswered(e.now(), eff.To, a)) })
+		e.postStep(func() { e.performEffects(e.machine.Unanswered(e.bootTime(), eff.To, a)) })
 		return
 	}
 	ans, err := wire.DecodeElectAnswer(b)
 	if err != nil {
 		return
 	}
-	e.tell(func() {
-		e.perform(e.machine.Answered(e.now(), eff.To, a, eff.Sent,
+	e.postStep(func() {
+		e.performEffects(e.machine.Answered(e.bootTime(), eff.To, a, eff.Sent,
 			elect.Answer{Reason: elect.Reason(ans.Reason), Max: ans.Max, Wait: ans.Wait, Holder: ans.Holder}))
 	})
 }
 
 func (e *election) giveBack(ctx context.Context, eff elect.Effect) {
-	req := wire.AppendElectBack(nil, wire.ElectBack{Election: e.name.wire(), Term: eff.Term, Nominee: eff.Nominee})
-	_, _ = e.p.call(ctx, eff.To, methodBack, req)
+	req := wire.AppendElectBack(nil, wire.ElectBack{Election: e.name.toWire(), Term: eff.Term, Nominee: eff.Nominee})
+	_, _ = e.p.callPeer(ctx, eff.To, methodBack, req)
 }
 
 // serveAsk answers a candidate, or a leader.
@@ -295,12 +295,12 @@ func (p *Partition) serveAsk(ctx context.Context, from view.NodeID, req []byte) 
 	if err != nil {
 		return nil, err
 	}
-	e, err := p.open(fromWire(a.Election), maxAsked)
+	e, err := p.openElection(fromWire(a.Election), maxAsked)
 	if err != nil {
 		return nil, err
 	}
 	e.awaitDisk(ctx)
-	ans, err := e.answer(ctx, from, elect.Ask{
+	ans, err := e.answerAsk(ctx, from, elect.Ask{
 		Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: elect.Score(a.Score),
 	})
 	if err != nil {
@@ -309,13 +309,13 @@ func (p *Partition) serveAsk(ctx context.Context, from view.NodeID, req []byte) 
 	return wire.AppendElectAnswer(nil, wire.ElectAnswer{Reason: uint64(ans.Reason), Max: ans.Max, Wait: ans.Wait, Holder: ans.Holder}), nil
 }
 
-// answer returns what the machine answers, which may wait for the disk.
-func (e *election) answer(ctx context.Context, from view.NodeID, a elect.Ask) (ans elect.Answer, err error) {
+// answerAsk returns what the machine answers, which may wait for the disk.
+func (e *election) answerAsk(ctx context.Context, from view.NodeID, a elect.Ask) (ans elect.Answer, err error) {
 	answered := make(chan elect.Answer, 1)
-	err = e.do(ctx, func() {
+	err = e.runStep(ctx, func() {
 		e.ref++
 		e.refs[e.ref] = answered
-		e.perform(e.machine.Asked(e.now(), from, a, e.ref))
+		e.performEffects(e.machine.Asked(e.bootTime(), from, a, e.ref))
 	})
 	if err != nil {
 		return ans, err
@@ -336,9 +336,9 @@ func (p *Partition) serveBack(ctx context.Context, from view.NodeID, req []byte)
 	if err != nil {
 		return nil, err
 	}
-	e := p.opened(fromWire(b.Election))
+	e := p.findElection(fromWire(b.Election))
 	if e == nil {
 		return nil, nil // nothing was granted since this node was started
 	}
-	return nil, e.do(ctx, func() { e.perform(e.machine.Returned(e.now(), from, b.Term, b.Nominee)) })
+	return nil, e.runStep(ctx, func() { e.performEffects(e.machine.Returned(e.bootTime(), from, b.Term, b.Nominee)) })
 }

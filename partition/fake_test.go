@@ -100,7 +100,7 @@ func TestNewsGoOnDuringAComparison(t *testing.T) {
 		p := f.open(t, func(c *Config) { c.Pace = Edge() })
 		defer p.Close()
 		for range 300 {
-			p.notices.repeat()
+			p.notices.repeatOwn()
 			time.Sleep(time.Second)
 			mu.Lock()
 			if time.Since(last) > time.Second {

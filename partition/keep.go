@@ -12,8 +12,8 @@ import (
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
-// mourn is for how many leases somebody stands in vain before it is logged why.
-const mourn = 10
+// vainLeases is for how many leases somebody stands in vain before it is logged why.
+const vainLeases = 10
 
 func (p *Partition) readState(slots *file.Slots, name Election) (elect.Durable, error) {
 	data, err := slots.Read()
@@ -33,28 +33,28 @@ func (p *Partition) readState(slots *file.Slots, name Election) (elect.Durable, 
 	return elect.Durable{Max: s.Max, Grant: s.Grant, Lease: s.Lease}, nil
 }
 
-// keep saves what the election's goroutine hands it, beside that goroutine: a leader
+// saveStates saves what the election's goroutine hands it, beside that goroutine: a leader
 // renews its lease while slow flash saves.
-func (e *election) keep(context.Context) {
+func (e *election) saveStates(context.Context) {
 	for {
 		select {
 		case <-e.ended:
 			return
 		case d := <-e.saves:
-			err := e.save(d)
-			e.tell(func() { e.saved(err) })
+			err := e.saveState(d)
+			e.postStep(func() { e.noteSaved(err) })
 		}
 	}
 }
 
-func (e *election) save(d elect.Durable) error {
-	data := wire.AppendElectState(nil, wire.ElectState{Election: e.name.wire(), Max: d.Max, Grant: d.Grant, Lease: d.Lease})
+func (e *election) saveState(d elect.Durable) error {
+	data := wire.AppendElectState(nil, wire.ElectState{Election: e.name.toWire(), Max: d.Max, Grant: d.Grant, Lease: d.Lease})
 	return e.slots.Write(data)
 }
 
-// saved tells the machine how saving has ended. It tries again by itself, so that is
+// noteSaved tells the machine how saving has ended. It tries again by itself, so that is
 // logged once.
-func (e *election) saved(err error) {
+func (e *election) noteSaved(err error) {
 	switch {
 	case err != nil && e.fault == nil:
 		e.p.log.Error("election state cannot be saved: this node promises nothing until it can, and tries again", "election", e.name.String(), "error", err)
@@ -62,8 +62,8 @@ func (e *election) saved(err error) {
 		e.p.log.Info("election state is saved again", "election", e.name.String())
 	}
 	e.fault = err
-	e.perform(e.machine.Saved(e.now(), err == nil))
-	e.tried.Do(func() { close(e.begun) })
+	e.performEffects(e.machine.Saved(e.bootTime(), err == nil))
+	e.tried.Do(func() { close(e.firstSaveTried) })
 }
 
 // awaitDisk waits until what was read of a new election is saved, for a moment: it
@@ -72,46 +72,46 @@ func (e *election) awaitDisk(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, e.p.cfg.Pace.Lease/4)
 	defer cancel()
 	select {
-	case <-e.begun:
+	case <-e.firstSaveTried:
 	case <-e.ended:
 	case <-ctx.Done():
 	}
 }
 
-// hindrance says in words what is wrong here, or why nobody leads.
-func (e *election) hindrance() string {
+// describeHindrance says in words what is wrong here, or why nobody leads.
+func (e *election) describeHindrance() string {
 	words := ""
 	if e.name.Scope == ScopeMajority {
-		words = e.p.voters.trouble()
+		words = e.p.voters.describeFault()
 	}
 	if e.fault != nil {
 		return "this node cannot save its promises, and so gives none: " + e.fault.Error()
 	}
-	if obstacle := e.machine.Obstacle(e.now()); obstacle != "" && words == "" {
+	if obstacle := e.machine.Obstacle(e.bootTime()); obstacle != "" && words == "" {
 		words = obstacle
 	}
 	return words
 }
 
-// complain logs once why nobody leads, when somebody has stood in vain for long.
-func (e *election) complain(words string) {
-	if words == "" || e.stands == nil {
-		e.vainAt, e.told = 0, false
+// logHindrance logs once why nobody leads, when somebody has stood in vain for long.
+func (e *election) logHindrance(words string) {
+	if words == "" || e.currentWork == nil {
+		e.vainSince, e.vainLogged = 0, false
 		return
 	}
-	now := e.now()
-	if e.vainAt == 0 {
-		e.vainAt = now
+	now := e.bootTime()
+	if e.vainSince == 0 {
+		e.vainSince = now
 	}
-	if !e.told && e.fault == nil && now-e.vainAt >= mourn*e.p.cfg.Pace.Lease {
-		e.told = true
-		e.p.log.Warn("nobody leads", "election", e.name.String(), "for", (now - e.vainAt).Round(time.Second).String(), "why", words)
+	if !e.vainLogged && e.fault == nil && now-e.vainSince >= vainLeases*e.p.cfg.Pace.Lease {
+		e.vainLogged = true
+		e.p.log.Warn("nobody leads", "election", e.name.String(), "for", (now - e.vainSince).Round(time.Second).String(), "why", words)
 	}
 }
 
-// problem returns what hindrance said at the last step.
-func (e *election) problem() string {
+// lastProblem returns what hindrance said at the last step.
+func (e *election) lastProblem() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.words
+	return e.problemText
 }

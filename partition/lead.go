@@ -31,25 +31,25 @@ import (
 // another leads by then: check the token before each action that must not be done
 // twice, or have a Fence at the resource do so.
 func (p *Partition) Lead(ctx context.Context, election Election, work func(ctx context.Context, t token.Token)) error {
-	e, err := p.open(election, maxAsked+maxStanding)
+	e, err := p.openElection(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}
 	return e.standFor(ctx, work)
 }
 
-// resign has this node stand for nothing any more, and waits until it leads
+// resignAll has this node stand for nothing any more, and waits until it leads
 // nothing: it leaves the mesh. It goes on to vote for as long as it is here.
-func (p *Partition) resign(ctx context.Context) error {
+func (p *Partition) resignAll(ctx context.Context) error {
 	p.leaving.Store(true)
-	for _, e := range p.known() {
+	for _, e := range p.knownElections() {
 		e.mu.Lock()
 		w := e.work
 		e.mu.Unlock()
 		if w == nil {
 			continue
 		}
-		e.tell(func() { e.quit(w) })
+		e.postStep(func() { e.quitWork(w) })
 		select {
 		case <-w.gone:
 		case <-ctx.Done():
@@ -61,13 +61,13 @@ func (p *Partition) resign(ctx context.Context) error {
 
 func (e *election) standFor(ctx context.Context, do func(ctx context.Context, t token.Token)) error {
 	w := &work{do: do, gone: make(chan struct{})}
-	if err := e.stand(ctx, w); err != nil {
+	if err := e.beginStanding(ctx, w); err != nil {
 		return err
 	}
 	select {
 	case <-w.gone:
 	case <-ctx.Done():
-		e.tell(func() { e.quit(w) })
+		e.postStep(func() { e.quitWork(w) })
 		<-w.gone
 	}
 	switch {
@@ -86,21 +86,21 @@ func (e *election) standFor(ctx context.Context, do func(ctx context.Context, t 
 // action. A higher token that nobody here has heard of is not known: whatever two
 // parts of a cut mesh can both reach needs a Fence of its own.
 func (p *Partition) Check(election Election, t token.Token) error {
-	e, err := p.open(election, maxAsked+maxStanding)
+	e, err := p.openElection(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}
 	if t.IsZero() {
 		return fmt.Errorf("%w: no token", ErrFenced)
 	}
-	lead, holder := e.leading(), e.held()
+	lead, holder := e.leadingToken(), e.heldGrant()
 	if t.Node == p.id {
 		if lead.IsZero() || lead.Less(t) || t.Term < e.firstTerm() {
 			return fmt.Errorf("%w of %s with %s", ErrNotLeader, election, t)
 		}
 		return nil
 	}
-	high := p.claimed(election)
+	high := p.highestClaim(election)
 	for _, known := range []token.Token{lead, holder} {
 		if high.Less(known) {
 			high = known
@@ -116,11 +116,11 @@ func (p *Partition) Check(election Election, t token.Token) error {
 // be shown, by a clock that goes on while the machine sleeps. The error is
 // ErrNotLeader if it does not lead. It is as cheap as Check.
 func (p *Partition) Token(election Election) (token.Token, error) {
-	e, err := p.open(election, maxAsked+maxStanding)
+	e, err := p.openElection(election, maxAsked+maxStanding)
 	if err != nil {
 		return token.Token{}, err
 	}
-	t := e.leading()
+	t := e.leadingToken()
 	if t.IsZero() {
 		return t, fmt.Errorf("%w of %s", ErrNotLeader, election)
 	}
@@ -137,11 +137,11 @@ func (p *Partition) Guard(ctx context.Context, election Election, t token.Token,
 	if err := p.Check(election, t); err != nil {
 		return err
 	}
-	e, err := p.open(election, maxAsked+maxStanding)
+	e, err := p.openElection(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.left())
+	ctx, cancel := context.WithTimeout(ctx, e.leaseLeft())
 	defer cancel()
 	err = action(ctx)
 	if late := p.Check(election, t); late != nil {
@@ -150,15 +150,15 @@ func (p *Partition) Guard(ctx context.Context, election Election, t token.Token,
 	return err
 }
 
-// left is for how long this node leads, if nothing renews its lease.
-func (e *election) left() time.Duration {
+// leaseLeft is for how long this node leads, if nothing renews its lease.
+func (e *election) leaseLeft() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return max(e.until-e.now(), 0)
+	return max(e.leadEnds-e.bootTime(), 0)
 }
 
-// held returns whose unexpired grant this node keeps.
-func (e *election) held() token.Token {
+// heldGrant returns whose unexpired grant this node keeps.
+func (e *election) heldGrant() token.Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.holder
@@ -169,7 +169,7 @@ func (e *election) held() token.Token {
 func (e *election) firstTerm() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.first
+	return e.startTerm
 }
 
 // Fence keeps a resource of this process from leaders whose time is over: it

@@ -53,7 +53,7 @@ func (b *box) stand(name Election) *stand {
 
 func (b *box) standsFor(name Election) bool {
 	e := b.election(name)
-	return e != nil && e.standing()
+	return e != nil && e.isStanding()
 }
 
 // wait returns what Lead has returned, which it must within a limit.

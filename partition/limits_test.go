@@ -56,7 +56,7 @@ func TestElectionsOfOthersLeaveRoom(t *testing.T) {
 			cancel()
 			<-ended
 		}
-		n := p.notices.own()
+		n := p.notices.ownNotice()
 		if _, err := wire.DecodeNoticeSwap(wire.AppendNoticeSwap(nil, wire.NoticeSwap{Have: []wire.Notice{n.Notice}}), func(wire.NoticeSum) bool { return true }); err != nil || len(n.Standing) != maxStanding {
 			t.Errorf("its notice of %d: %v", len(n.Standing), err)
 		}
@@ -74,10 +74,10 @@ func TestRefusedWorkIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeMesh(1)
 		p := f.open(t, func(c *Config) { c.Observe = true })
-		e := p.opened(p.leaderOf())
+		e := p.findElection(p.leaderOf())
 		_ = p.Close()
 		w := &work{gone: make(chan struct{})}
-		if err := e.stand(t.Context(), w); !errors.Is(err, ErrClosed) {
+		if err := e.beginStanding(t.Context(), w); !errors.Is(err, ErrClosed) {
 			t.Fatal(err)
 		}
 		select {

@@ -27,7 +27,7 @@ const (
 // cloudReport is what this node's own probes have found.
 type cloudReport struct{ value atomic.Uint32 }
 
-func (c *cloudReport) code() uint8 { return uint8(c.value.Load()) }
+func (c *cloudReport) noticeCode() uint8 { return uint8(c.value.Load()) }
 
 // cloudReports reads what the nodes say of the cloud out of their notices.
 func (p *Partition) cloudReports(told map[view.NodeID]heardNotice) (out []mode.Report) {
@@ -45,15 +45,15 @@ func (p *Partition) cloudReports(told map[view.NodeID]heardNotice) (out []mode.R
 // probeCloud probes for as long as this node is one of the few of its component
 // that do.
 func (p *Partition) probeCloud(ctx context.Context) {
-	r := mode.NewReachability(p.cfg.modes())
+	r := mode.NewReachability(p.cfg.modeParams())
 	p.cloud.value.Store(ableToProbe)
 	for {
 		if !clock.Sleep(ctx, r.Pause(rand.Float64())) {
 			return
 		}
 		if !p.chosenToProbe() {
-			r = mode.NewReachability(p.cfg.modes())
-			p.report(ableToProbe)
+			r = mode.NewReachability(p.cfg.modeParams())
+			p.reportCloud(ableToProbe)
 			continue
 		}
 		verdict, _ := r.Result(p.anyAnswers(ctx))
@@ -62,23 +62,23 @@ func (p *Partition) probeCloud(ctx context.Context) {
 		}
 		switch verdict {
 		case mode.Reachable:
-			p.report(reachable)
+			p.reportCloud(reachable)
 		case mode.Unreachable:
-			p.report(unreachable)
+			p.reportCloud(unreachable)
 		}
 	}
 }
 
-// report has the others know what the probes say, and again before that has aged.
-func (p *Partition) report(code uint32) {
+// reportCloud has the others know what the probes say, and again before that has aged.
+func (p *Partition) reportCloud(code uint32) {
 	changed := p.cloud.value.Swap(code) != code
-	now := p.since()
-	if !changed && code != ableToProbe && now-p.notices.own().at > p.cfg.modes().FreshFor/3 {
-		p.notices.repeat()
+	now := p.uptime()
+	if !changed && code != ableToProbe && now-p.notices.ownNotice().at > p.cfg.modeParams().FreshFor/3 {
+		p.notices.repeatOwn()
 		changed = true
 	}
 	if changed {
-		p.kick.Ring()
+		p.lookBell.Ring()
 	}
 }
 
@@ -125,9 +125,9 @@ func (p *Partition) callHooks(ctx context.Context) {
 	}
 }
 
-// allows tells whether no level of the present mode, or one below it, rests what is
+// allowsName tells whether no level of the present mode, or one below it, rests what is
 // named.
-func (p *Partition) allows(name string, rests func(Level, string) bool) bool {
+func (p *Partition) allowsName(name string, rests func(Level, string) bool) bool {
 	for m := Local; m <= p.modes.Get(); m++ {
 		if rests(p.cfg.Levels[m], name) {
 			return false
@@ -136,13 +136,13 @@ func (p *Partition) allows(name string, rests func(Level, string) bool) bool {
 	return !rests(p.cfg.Levels[Normal], name)
 }
 
-// reports keeps what was said of merges.
-type reports struct {
+// mergeReports keeps what was said of merges.
+type mergeReports struct {
 	mu   sync.Mutex
 	list []Merge
 }
 
-func (r *reports) add(m Merge) {
+func (r *mergeReports) addMerge(m Merge) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.list = append(r.list, m)
@@ -151,7 +151,7 @@ func (r *reports) add(m Merge) {
 	}
 }
 
-func (r *reports) all() []Merge {
+func (r *mergeReports) allMerges() []Merge {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.list)
@@ -165,13 +165,13 @@ func (p *Partition) reportMerges(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case met = <-p.met:
+		case met = <-p.returned:
 		}
 		if !clock.Sleep(ctx, 2*time.Second) {
 			return
 		}
 		select {
-		case more := <-p.met:
+		case more := <-p.returned:
 			met = append(met, more...)
 			slices.Sort(met)
 			met = slices.Compact(met)
@@ -181,8 +181,8 @@ func (p *Partition) reportMerges(ctx context.Context) {
 		if p.cfg.Merged != nil {
 			m.Text = p.cfg.Merged(ctx, met)
 		}
-		p.reports.add(m)
-		p.kick.Ring()
+		p.reports.addMerge(m)
+		p.lookBell.Ring()
 	}
 }
 
@@ -191,15 +191,15 @@ const (
 	weighHost = 5 * time.Second  // between two scores made of them
 )
 
-// weigh keeps this node's score.
-func (p *Partition) weigh(ctx context.Context) {
+// keepScore keeps this node's score.
+func (p *Partition) keepScore(ctx context.Context) {
 	reader := host.New(p.cfg.root, p.cfg.Mesh.Dir(), p.cfg.disk)
 	var published elect.Published
 	var figures host.Figures
 	last := -readHost
 	told := false
 	for {
-		if now := p.since(); now-last >= readHost {
+		if now := p.uptime(); now-last >= readHost {
 			var err error
 			figures, err = reader.Read(now)
 			last = now
@@ -208,9 +208,9 @@ func (p *Partition) weigh(ctx context.Context) {
 				p.log.Info("some figures of this machine are not known", "error", err)
 			}
 		}
-		if s, changed := published.Step(p.since(), p.worth(figures).Score(elect.Weights{})); changed {
+		if s, changed := published.Step(p.uptime(), p.worthOf(figures).Score(elect.Weights{})); changed {
 			p.score.Store(uint64(s))
-			p.kick.Ring()
+			p.lookBell.Ring()
 		}
 		if !clock.Sleep(ctx, weighHost) {
 			return
@@ -218,8 +218,8 @@ func (p *Partition) weigh(ctx context.Context) {
 	}
 }
 
-// worth is what speaks for this node as a leader.
-func (p *Partition) worth(f host.Figures) elect.Worth {
+// worthOf is what speaks for this node as a leader.
+func (p *Partition) worthOf(f host.Figures) elect.Worth {
 	w := elect.Worth{Priority: p.cfg.Priority, Mains: f.OnMains()}
 	w.Uptime, _ = f.Uptime.Get()
 	share := func(free, all host.Value[uint64]) (uint64, elect.Share) {

@@ -65,8 +65,8 @@ func newNotices(self view.NodeID, boot uint64, now func() time.Duration, look fu
 	return &notices{exchange.NewTable(rule, now, believe), self, boot}
 }
 
-// set replaces what this node says of itself, if that is anything new.
-func (n *notices) set(change func(*wire.Notice)) {
+// changeOwn replaces what this node says of itself, if that is anything new.
+func (n *notices) changeOwn(change func(*wire.Notice)) {
 	n.Change(n.self, func(now time.Duration, held wire.Notice) (wire.Notice, bool) {
 		next := held
 		next.Node, next.Boot = n.self, n.boot
@@ -77,22 +77,22 @@ func (n *notices) set(change func(*wire.Notice)) {
 	})
 }
 
-// repeat sends this node's notice again, with a new uptime: for whoever was just met.
-func (n *notices) repeat() {
+// repeatOwn sends this node's notice again, with a new uptime: for whoever was just met.
+func (n *notices) repeatOwn() {
 	n.Change(n.self, func(now time.Duration, held wire.Notice) (wire.Notice, bool) {
 		held.Node, held.Boot, held.Seq, held.Up = n.self, n.boot, held.Seq+1, now
 		return held, true
 	})
 }
 
-// own returns this node's notice.
-func (n *notices) own() heardNotice {
+// ownNotice returns this node's notice.
+func (n *notices) ownNotice() heardNotice {
 	h := n.Get(n.self)
 	return heardNotice{h.Entry, h.At}
 }
 
-// all returns the last notice of each node.
-func (n *notices) all() map[view.NodeID]heardNotice {
+// allNotices returns the last notice of each node.
+func (n *notices) allNotices() map[view.NodeID]heardNotice {
 	out := map[view.NodeID]heardNotice{}
 	for id, h := range n.All() {
 		out[id] = heardNotice{h.Entry, h.At}
@@ -100,8 +100,8 @@ func (n *notices) all() map[view.NodeID]heardNotice {
 	return out
 }
 
-// forget drops what is known of nodes that left for good.
-func (n *notices) forget(gone func(view.NodeID) bool) {
+// forgetGone drops what is known of nodes that left for good.
+func (n *notices) forgetGone(gone func(view.NodeID) bool) {
 	n.Forget(func(id view.NodeID) bool { return id != n.self && gone(id) })
 }
 
@@ -114,12 +114,12 @@ func (p *Partition) newExchanger() *exchange.Exchanger[view.NodeID, wire.NoticeV
 			AppendSums: wire.AppendNoticeSums, DecodeSums: wire.DecodeNoticeSums,
 			AppendSwap: wire.AppendNoticeSwap, DecodeSwap: wire.DecodeNoticeSwap,
 		},
-		SumsMethod: methodSums, SwapMethod: methodSwap, Call: p.call, Reads: make(chan struct{}, maxSwaps),
+		SumsMethod: methodSums, SwapMethod: methodSwap, Call: p.callPeer, Reads: make(chan struct{}, maxSwaps),
 	}
 }
 
-// spread hands news on to a few nodes, and waits for none of them.
-func (p *Partition) spread(ctx context.Context) {
+// spreadNews hands news on to a few nodes, and waits for none of them.
+func (p *Partition) spreadNews(ctx context.Context) {
 	exchange.HandOn(ctx, p.notices.News, newsPause, func(context.Context) {
 		if news := p.notices.TakeNews(); len(news) > 0 {
 			tell := p.exchange.Teller(news)
@@ -130,18 +130,18 @@ func (p *Partition) spread(ctx context.Context) {
 	})
 }
 
-// compare compares now and then what this node has with what another has.
-func (p *Partition) compare(ctx context.Context) {
+// compareNotices compares now and then what this node has with what another has.
+func (p *Partition) compareNotices(ctx context.Context) {
 	exchange.Compare(ctx, compareMean, func() []view.NodeID { return roster.Partners(p.mesh.View()) }, p.exchange.With)
 }
 
-// depart has this node's last notice say that it takes no part any more: the others
+// sendFarewell has this node's last notice say that it takes no part any more: the others
 // keep it for as long as the node below runs.
-func (p *Partition) depart() {
-	p.notices.set(func(n *wire.Notice) {
+func (p *Partition) sendFarewell() {
+	p.notices.changeOwn(func(n *wire.Notice) {
 		*n = wire.Notice{Node: n.Node, Boot: n.Boot, Seq: n.Seq, Voters: n.Voters}
 	})
-	tell := p.exchange.Teller([]wire.Notice{p.notices.own().Notice})
+	tell := p.exchange.Teller([]wire.Notice{p.notices.ownNotice().Notice})
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	var all sync.WaitGroup
@@ -151,10 +151,10 @@ func (p *Partition) depart() {
 	all.Wait()
 }
 
-// call calls a peer with this pace's patience. All that is asked of peers may be
+// callPeer calls a peer with this pace's patience. All that is asked of peers may be
 // taken in twice, and late: grants and what gives them back name their term, notices
 // are numbered.
-func (p *Partition) call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+func (p *Partition) callPeer(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Pace.Lease)
 	defer cancel()
 	return p.mesh.CallIdempotent(ctx, to, method, req)

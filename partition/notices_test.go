@@ -28,7 +28,7 @@ func TestFaultyNoticesAreNotTaken(t *testing.T) {
 	}}
 	now := time.Duration(0)
 	n := newNotices(1, 3, func() time.Duration { return now }, func() view.View { return v })
-	n.set(func(*wire.Notice) {})
+	n.changeOwn(func(*wire.Notice) {})
 	for name, bad := range map[string]wire.Notice{
 		"a stranger's":    {Node: 9, Boot: 1, Seq: 1},
 		"one who left":    {Node: 3, Boot: 5, Seq: 1},
@@ -36,13 +36,13 @@ func TestFaultyNoticesAreNotTaken(t *testing.T) {
 		"the last of all": {Node: 2, Boot: 5, Seq: 1<<64 - 1},
 	} {
 		hear(t, n, bad)
-		if _, ok := n.all()[bad.Node]; ok {
+		if _, ok := n.allNotices()[bad.Node]; ok {
 			t.Errorf("%s is taken", name)
 		}
 	}
 	now = time.Second
 	hear(t, n, wire.Notice{Node: 2, Boot: 5, Seq: 7, Score: 1})
-	if got := n.all()[2]; got.Seq != 7 || got.at != time.Second {
+	if got := n.allNotices()[2]; got.Seq != 7 || got.at != time.Second {
 		t.Errorf("a good one: %+v", got)
 	}
 }
@@ -52,7 +52,7 @@ func TestOwnNoticeHasTheLastWord(t *testing.T) {
 	v := view.View{Self: 1, Members: []view.Member{{ID: 1, Status: view.Active, Boot: 3}}}
 	now := time.Duration(0)
 	n := newNotices(1, 3, func() time.Duration { return now }, func() view.View { return v })
-	n.set(func(n *wire.Notice) { n.Score = 1 })
+	n.changeOwn(func(n *wire.Notice) { n.Score = 1 })
 	n.TakeNews()
 	hear(t, n, wire.Notice{Node: 1, Boot: 3, Seq: 1, Score: 1}, wire.Notice{Node: 1, Boot: 2, Seq: 70})
 	if got := n.TakeNews(); len(got) != 0 {
@@ -64,7 +64,7 @@ func TestOwnNoticeHasTheLastWord(t *testing.T) {
 	if len(got) != 1 || got[0].Seq != 71 || got[0].Score != 1 || got[0].Up != time.Minute {
 		t.Errorf("one that it has not made: %+v", got)
 	}
-	n.set(func(n *wire.Notice) { n.Score = 2 })
+	n.changeOwn(func(n *wire.Notice) { n.Score = 2 })
 	if got := n.TakeNews(); len(got) != 1 || got[0].Seq != 72 || got[0].Score != 2 {
 		t.Errorf("the next: %+v", got)
 	}
@@ -73,11 +73,11 @@ func TestOwnNoticeHasTheLastWord(t *testing.T) {
 // What a node said before it was restarted counts no more.
 func TestClaimOfAnEarlierLife(t *testing.T) {
 	name := Election{Name: "x"}
-	said := heardNotice{Notice: wire.Notice{Node: 2, Boot: 5, Seq: 1, Standing: []wire.Election{name.wire()}, Leads: []wire.Claim{{Election: name.wire(), Term: 4}}}}
+	said := heardNotice{Notice: wire.Notice{Node: 2, Boot: 5, Seq: 1, Standing: []wire.Election{name.toWire()}, Leads: []wire.Claim{{Election: name.toWire(), Term: 4}}}}
 	s := &scene{self: 1, within: map[view.NodeID]bool{1: true, 2: true}, notices: map[view.NodeID]heardNotice{2: said}}
 	for boot, want := range map[uint64]int{5: 1, 6: 0} {
 		s.view = view.View{Self: 1, Members: []view.Member{{ID: 2, State: view.Alive, Boot: boot}}}
-		if f := s.field(name); len(f.Claims) != want || len(f.Standing) != want {
+		if f := s.electionField(name); len(f.Claims) != want || len(f.Standing) != want {
 			t.Errorf("boot %d: %+v", boot, f)
 		}
 	}
@@ -115,7 +115,7 @@ func TestVotersOfOthersComeFirst(t *testing.T) {
 		"two bear a name": {[]string{"a", "c"}, nil, true, nil},
 		"nobody bears it": {[]string{"a", "d"}, nil, true, nil},
 	} {
-		p := &Partition{cfg: Config{Voters: c.names, fs: vfs.NewMem()}.withDefaults(), id: 1, group: lifecycle.NewGroup(t.Context()), kick: make(chan struct{}, 1)}
+		p := &Partition{cfg: Config{Voters: c.names, fs: vfs.NewMem()}.withDefaults(), id: 1, group: lifecycle.NewGroup(t.Context()), lookBell: make(chan struct{}, 1)}
 		p.ready.Store(c.ready)
 		p.log = p.cfg.Logger
 		p.learnVoters(v, c.told)
@@ -135,12 +135,12 @@ func TestNoticesOfThoseWhoAreReduced(t *testing.T) {
 	n := newNotices(1, 1, func() time.Duration { return 0 }, func() view.View { return now })
 	w := &watcher{p: &Partition{id: 1, notices: n}, view: before}
 	hear(t, n, wire.Notice{Node: 2, Boot: 1, Seq: 1}, wire.Notice{Node: 3, Boot: 1, Seq: 1})
-	w.see(before)
-	if len(n.all()) != 2 {
-		t.Errorf("one whose member was not seen yet is forgotten: %+v", n.all())
+	w.takeView(before)
+	if len(n.allNotices()) != 2 {
+		t.Errorf("one whose member was not seen yet is forgotten: %+v", n.allNotices())
 	}
-	w.see(view.View{Self: 1, Members: []view.Member{member(1), member(3)}})
-	if all := n.all(); len(all) != 1 || all[3].Seq != 1 {
+	w.takeView(view.View{Self: 1, Members: []view.Member{member(1), member(3)}})
+	if all := n.allNotices(); len(all) != 1 || all[3].Seq != 1 {
 		t.Errorf("kept %+v", all)
 	}
 }

@@ -35,21 +35,21 @@ type Partition struct {
 	works   sync.WaitGroup // what Lead was given
 	closing sync.Once
 
-	notices  *notices
-	exchange *exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice]
-	voters   voters
-	leads    notify.Bell // who leads or stands here has changed
-	cloud    cloudReport
-	leaving  atomic.Bool // the node goes for good
-	ready    atomic.Bool // the others had their time to be met
-	kick     notify.Bell
-	scene    atomic.Pointer[scene]
-	seen     atomic.Pointer[seen] // by the latest look; never nil
-	score    atomic.Uint64
-	status   *notify.Value[Status]
-	modes    *notify.Value[Mode]
-	met      chan []view.NodeID // capacity 1: members that are back, to be reported
-	reports  reports
+	notices   *notices
+	exchange  *exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice]
+	voters    voters
+	leadsBell notify.Bell // who leads or stands here has changed
+	cloud     cloudReport
+	leaving   atomic.Bool // the node goes for good
+	ready     atomic.Bool // the others had their time to be met
+	lookBell  notify.Bell
+	scene     atomic.Pointer[scene]
+	lastLook  atomic.Pointer[lookResult] // by the latest look; never nil
+	score     atomic.Uint64
+	status    *notify.Value[Status]
+	modes     *notify.Value[Mode]
+	returned  chan []view.NodeID // capacity 1: members that are back, to be reported
+	reports   mergeReports
 
 	mu        sync.Mutex
 	elections map[Election]*election
@@ -73,16 +73,16 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 	}
 	p := &Partition{
 		cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), id: cfg.Mesh.ID(), dir: filepath.Join(cfg.Mesh.Dir(), "partition"), started: time.Now(),
-		leads: notify.NewBell(), kick: notify.NewBell(), met: make(chan []view.NodeID, 1),
+		leadsBell: notify.NewBell(), lookBell: notify.NewBell(), returned: make(chan []view.NodeID, 1),
 		elections: map[Election]*election{},
 		modes:     notify.New(Normal),
 	}
-	p.notices = newNotices(p.id, self.Boot, p.since, p.mesh.View)
+	p.notices = newNotices(p.id, self.Boot, p.uptime, p.mesh.View)
 	p.exchange = p.newExchanger()
 	alone := []view.NodeID{p.id} // until the first look
 	first := Status{Node: p.id, Component: alone, Members: len(v.Members), Leader: Leadership{Election: p.leaderOf()}}
 	p.status = notify.New(first)
-	p.seen.Store(&seen{&scene{self: p.id, view: v, component: alone}, first})
+	p.lastLook.Store(&lookResult{&scene{self: p.id, view: v, component: alone}, first})
 	if err := p.makeDir(); err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 		return nil, err
 	}
 	p.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
-	if err := p.begin(); err != nil {
+	if err := p.startServices(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
@@ -106,7 +106,7 @@ func (p *Partition) makeDir() error {
 	return nil
 }
 
-func (p *Partition) begin() error {
+func (p *Partition) startServices() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
 		methodAsk: p.serveAsk, methodBack: p.serveBack, methodSums: p.exchange.ServeSums, methodSwap: p.exchange.ServeSwap,
 	} {
@@ -117,16 +117,16 @@ func (p *Partition) begin() error {
 	if err := p.mesh.Handle(wire.MethodAdminPartition, p.whileOpen(p.serveInspect)); err != nil {
 		return fmt.Errorf("partition: serve %s: %w", wire.MethodAdminPartition, err)
 	}
-	p.mesh.OnLeave(p.resign)
-	leader, err := p.open(p.leaderOf(), maxStanding)
+	p.mesh.OnLeave(p.resignAll)
+	leader, err := p.openElection(p.leaderOf(), maxStanding)
 	if err != nil {
 		return err
 	}
-	p.group.Go(p.watch)
-	p.group.Go(p.spread)
-	p.group.Go(p.compare)
+	p.group.Go(p.watchMesh)
+	p.group.Go(p.spreadNews)
+	p.group.Go(p.compareNotices)
 	p.group.Go(p.becomeReady)
-	p.group.Go(p.weigh)
+	p.group.Go(p.keepScore)
 	p.group.Go(p.callHooks)
 	p.group.Go(p.reportMerges)
 	if len(p.cfg.Cloud) > 0 {
@@ -172,7 +172,7 @@ func (p *Partition) becomeReady(ctx context.Context) {
 		return
 	}
 	p.ready.Store(true)
-	p.kick.Ring()
+	p.lookBell.Ring()
 }
 
 // Close ends the work of every Lead and waits for it, gives back what leads this
@@ -183,7 +183,7 @@ func (p *Partition) Close() error {
 	p.closing.Do(func() {
 		p.group.Close()
 		p.works.Wait()
-		p.depart()
+		p.sendFarewell()
 		p.status.Close()
 		p.modes.Close()
 	})
@@ -200,11 +200,11 @@ func (p *Partition) Watch(ctx context.Context) <-chan Status { return p.status.W
 
 // AllowsBucket tells whether a bucket may be written to in the present mode, as
 // Config.Levels say. Nobody is held to it: ask before you write.
-func (p *Partition) AllowsBucket(name string) bool { return p.allows(name, Level.bucket) }
+func (p *Partition) AllowsBucket(name string) bool { return p.allowsName(name, Level.restsBucket) }
 
 // AllowsService tells whether a service may run in the present mode, as
 // Config.Levels say.
-func (p *Partition) AllowsService(name string) bool { return p.allows(name, Level.service) }
+func (p *Partition) AllowsService(name string) bool { return p.allowsName(name, Level.restsService) }
 
 // Authorize asks whether somebody may do something: the cloud, by Config.Authorize,
 // in mode Normal, and Config.AuthorizeLocal in all others, so that people can work
@@ -221,8 +221,8 @@ func (p *Partition) Authorize(ctx context.Context, who, what string) error {
 	return hook(ctx, who, what)
 }
 
-// since is this node's run time.
-func (p *Partition) since() time.Duration { return time.Since(p.started) }
+// uptime is this node's run time.
+func (p *Partition) uptime() time.Duration { return time.Since(p.started) }
 
 // fieldOf returns what an election may know of the others; nil: nothing yet.
 func (p *Partition) fieldOf(name Election) *elect.Field {
@@ -230,7 +230,7 @@ func (p *Partition) fieldOf(name Election) *elect.Field {
 	if s == nil {
 		return nil
 	}
-	f := s.field(name)
-	f.Electorate, f.Electors = p.electorate(name.Scope, s.view, s.component)
+	f := s.electionField(name)
+	f.Electorate, f.Electors = p.electorateOf(name.Scope, s.view, s.component)
 	return &f
 }

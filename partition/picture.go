@@ -15,18 +15,18 @@ import (
 // wide: mode, cloud and situation with its evidence, each member of the component
 // and who is out of contact, leaders with their terms, links in doubt. Above 40
 // members they are counted by zone. Names in it do nothing to a terminal.
-func (p *Partition) Text() string { return draw.Text(p.seen.Load().picture()) }
+func (p *Partition) Text() string { return draw.Text(p.lastLook.Load().makePicture()) }
 
 // SVG draws the same as an image that stands alone, without scripts or links. It
 // is the caller's.
-func (p *Partition) SVG() []byte { return draw.SVG(p.seen.Load().picture()) }
+func (p *Partition) SVG() []byte { return draw.SVG(p.lastLook.Load().makePicture()) }
 
-// picture puts together what there is to draw. How those out of contact hang
+// makePicture puts together what there is to draw. How those out of contact hang
 // together cannot be known from here, so they are no component.
-func (s *seen) picture() draw.Picture {
+func (s *lookResult) makePicture() draw.Picture {
 	st := &s.status
 	pic := draw.Picture{
-		MeshID: s.view.Mesh, Self: s.self, Components: [][]view.NodeID{s.component}, Doubtful: s.doubtful(),
+		MeshID: s.view.Mesh, Self: s.self, Components: [][]view.NodeID{s.component}, Doubtful: s.doubtfulLinks(),
 		Cloud: mode.Cloud(st.Cloud), Mode: mode.Mode(st.Mode), Situation: st.inWords(),
 	}
 	leads := map[view.NodeID][]string{}
@@ -45,15 +45,15 @@ func (s *seen) picture() draw.Picture {
 	return pic
 }
 
-// doubtful returns the links in doubt. That one works the other way is said only
+// doubtfulLinks returns the links in doubt. That one works the other way is said only
 // if the node at its end is heard of and does not deny it.
-func (s *seen) doubtful() (out []draw.Link) {
+func (s *lookResult) doubtfulLinks() (out []draw.Link) {
 	for _, l := range split.Links(s.view, s.rows) {
 		switch {
 		case l.FromA && !l.FromB:
-			out = append(out, draw.Link{A: l.A, B: l.B, OneWay: s.heard(l.B)})
+			out = append(out, draw.Link{A: l.A, B: l.B, OneWay: s.isHeard(l.B)})
 		case l.FromB && !l.FromA:
-			out = append(out, draw.Link{A: l.B, B: l.A, OneWay: s.heard(l.A)})
+			out = append(out, draw.Link{A: l.B, B: l.A, OneWay: s.isHeard(l.A)})
 		default:
 			out = append(out, draw.Link{A: l.A, B: l.B})
 		}
@@ -61,9 +61,9 @@ func (s *seen) doubtful() (out []draw.Link) {
 	return out
 }
 
-// heard tells whether a node would be heard if it complained of a link: it lives,
+// isHeard tells whether a node would be heard if it complained of a link: it lives,
 // and has told of itself before.
-func (s *seen) heard(id view.NodeID) bool {
+func (s *lookResult) isHeard(id view.NodeID) bool {
 	if id == s.self {
 		return true
 	}

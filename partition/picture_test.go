@@ -20,7 +20,7 @@ import (
 
 // plant is what node 1 of five sees after a cut: 1, 2 and 3 hang together, 4 and 5
 // are lost, and of the links that are left two are in doubt.
-func plant() *seen {
+func plant() *lookResult {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	v := view.View{Mesh: view.MeshID{7}, Self: 1}
 	for i, name := range []string{"press", "weld", "paint", "store", "gate"} {
@@ -38,7 +38,7 @@ func plant() *seen {
 	}
 	mesh, plc := Election{Name: "mesh"}, Election{"plc-writer", ScopeMajority}
 	led := Leadership{Election: mesh, Token: token.Token{Term: 12, Node: 2}}
-	return &seen{s, Status{
+	return &lookResult{s, Status{
 		Node: 1, Component: s.component, Members: 5, Storing: 4, Reached: 3,
 		Situation: PartitionSuspected, Since: at, Lost: []view.NodeID{4, 5}, Evidence: []string{"zone line-1 was lost at once", "2 of 5 members lost"},
 		Leader: led, Elections: []Leadership{led, {Election: plc}, {Election: Election{"backup", ScopeMajority}, Token: token.Token{Term: 3, Node: 1}}},
@@ -47,9 +47,9 @@ func plant() *seen {
 }
 
 // shownBy installs what was seen in a Partition that does nothing else.
-func shownBy(s *seen) *Partition {
+func shownBy(s *lookResult) *Partition {
 	p := &Partition{}
-	p.seen.Store(s)
+	p.lastLook.Store(s)
 	return p
 }
 
@@ -87,18 +87,18 @@ func TestTextOfACut(t *testing.T) {
 func TestDoubtfulLinks(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(s *seen)
+		change func(s *lookResult)
 		want   string
 	}{
-		{"one end complains, the other is heard", func(s *seen) {}, "weld does not reach paint, which reaches it"},
-		{"both complain", func(s *seen) { s.rows[3] = split.Row{Unreachable: []view.NodeID{2}} }, "weld and paint do not reach each other"},
-		{"the other has never told of itself", func(s *seen) { delete(s.notices, 3) }, "weld and paint do not reach each other"},
-		{"the other complains of this node", func(s *seen) { s.rows = split.Rows{3: {Unreachable: []view.NodeID{1}}} }, "paint does not reach press, which reaches it"},
-		{"silent", func(s *seen) { s.rows, s.view.Members[2].State = nil, view.Suspect }, "press and paint do not reach each other"},
-		{"silent here, heard of by others", func(s *seen) {
+		{"one end complains, the other is heard", func(s *lookResult) {}, "weld does not reach paint, which reaches it"},
+		{"both complain", func(s *lookResult) { s.rows[3] = split.Row{Unreachable: []view.NodeID{2}} }, "weld and paint do not reach each other"},
+		{"the other has never told of itself", func(s *lookResult) { delete(s.notices, 3) }, "weld and paint do not reach each other"},
+		{"the other complains of this node", func(s *lookResult) { s.rows = split.Rows{3: {Unreachable: []view.NodeID{1}}} }, "paint does not reach press, which reaches it"},
+		{"silent", func(s *lookResult) { s.rows, s.view.Members[2].State = nil, view.Suspect }, "press and paint do not reach each other"},
+		{"silent here, heard of by others", func(s *lookResult) {
 			s.rows, s.view.Members[2].State, s.view.Members[2].Unreachable = nil, view.Suspect, true
 		}, "press does not reach paint, which reaches it"},
-		{"nobody complains", func(s *seen) { s.rows = nil }, ""},
+		{"nobody complains", func(s *lookResult) { s.rows = nil }, ""},
 	} {
 		s := plant()
 		c.change(s)

@@ -106,7 +106,7 @@ func TestNamesTheLeaderThatItFollows(t *testing.T) {
 		s := &scene{self: 1, within: map[view.NodeID]bool{1: true, 2: true, 3: true, 4: true}, notices: map[view.NodeID]heardNotice{}}
 		claims := func(id view.NodeID, term uint64) {
 			s.view.Members = append(s.view.Members, view.Member{ID: id})
-			s.notices[id] = heardNotice{Notice: wire.Notice{Node: id, Leads: []wire.Claim{{Election: job.wire(), Term: term}}}}
+			s.notices[id] = heardNotice{Notice: wire.Notice{Node: id, Leads: []wire.Claim{{Election: job.toWire(), Term: term}}}}
 		}
 		claims(2, 9)
 		claims(3, 5)
@@ -119,7 +119,7 @@ func TestNamesTheLeaderThatItFollows(t *testing.T) {
 		}
 		names(token.Token{Term: 9, Node: 2})
 		e := &election{p: p, name: job, holder: token.Token{Term: 4, Node: 3}}
-		e.lapses = e.now() + 2*time.Second
+		e.grantEnds = e.bootTime() + 2*time.Second
 		p.elections[job] = e
 		time.Sleep(2*time.Second - 1)
 		names(token.Token{Term: 5, Node: 3})

@@ -7,9 +7,9 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// hear reads rows and reports out of notices. What is said of an earlier life counts
+// readNotices reads rows and reports out of notices. What is said of an earlier life counts
 // no more.
-func (w *watcher) hear(now time.Duration, told map[view.NodeID]heardNotice) (split.Rows, map[view.NodeID]split.Life) {
+func (w *watcher) readNotices(now time.Duration, told map[view.NodeID]heardNotice) (split.Rows, map[view.NodeID]split.Life) {
 	rows, lives := split.Rows{}, map[view.NodeID]split.Life{}
 	for id, n := range told {
 		if id == w.p.id {

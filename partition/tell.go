@@ -9,38 +9,38 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// tell has this node's notice say what it should.
-func (p *Partition) tell(s *scene, w *watcher) {
-	standing, leads := p.mine()
-	p.notices.set(func(n *wire.Notice) {
+// updateOwnNotice has this node's notice say what it should.
+func (p *Partition) updateOwnNotice(s *scene, w *watcher) {
+	standing, leads := p.ownElections()
+	p.notices.changeOwn(func(n *wire.Notice) {
 		n.Score = p.score.Load()
-		n.Cloud = p.cloud.code()
+		n.Cloud = p.cloud.noticeCode()
 		n.Isolated, n.Unreachable = w.row.Isolated, w.row.Unreachable
 		n.Standing, n.Leads = standing, leads
 		n.Voters = p.knownVoters()
 	})
-	s.notices[p.id] = p.notices.own()
+	s.notices[p.id] = p.notices.ownNotice()
 }
 
-// mine returns what this node stands for and leads, sorted.
-func (p *Partition) mine() (standing []wire.Election, leads []wire.Claim) {
-	for _, e := range p.known() {
-		if e.standing() {
-			standing = append(standing, e.name.wire())
+// ownElections returns what this node stands for and leads, sorted.
+func (p *Partition) ownElections() (standing []wire.Election, leads []wire.Claim) {
+	for _, e := range p.knownElections() {
+		if e.isStanding() {
+			standing = append(standing, e.name.toWire())
 		}
-		if t := e.leading(); !t.IsZero() {
-			leads = append(leads, wire.Claim{Election: e.name.wire(), Term: t.Term})
+		if t := e.leadingToken(); !t.IsZero() {
+			leads = append(leads, wire.Claim{Election: e.name.toWire(), Term: t.Term})
 		}
 	}
 	return standing, leads
 }
 
-func (w *watcher) status(s *scene, cloud mode.Cloud) Status {
+func (w *watcher) makeStatus(s *scene, cloud mode.Cloud) Status {
 	p := w.p
 	st := Status{
-		Node: p.id, Component: s.component, Situation: Situation(w.sit.Kind), Since: w.since, Lost: w.sit.Lost,
-		Unmet: w.split.Situation().Unmet, Evidence: w.sit.Evidence, Verdicts: slices.Clone(w.verdict),
-		Cloud: Cloud(cloud), Mode: w.mode, ModeSince: w.modeAt, Merges: p.reports.all(), Voters: p.knownVoters().IDs,
+		Node: p.id, Component: s.component, Situation: Situation(w.situation.Kind), Since: w.situationSince, Lost: w.situation.Lost,
+		Unmet: w.split.Situation().Unmet, Evidence: w.situation.Evidence, Verdicts: slices.Clone(w.verdicts),
+		Cloud: Cloud(cloud), Mode: w.mode, ModeSince: w.modeSince, Merges: p.reports.allMerges(), Voters: p.knownVoters().IDs,
 	}
 	for _, m := range s.view.Members {
 		if m.Status.Gone() {
@@ -60,7 +60,7 @@ func (w *watcher) status(s *scene, cloud mode.Cloud) Status {
 			names[fromWire(c.Election)] = true
 		}
 	}
-	for _, e := range p.known() {
+	for _, e := range p.knownElections() {
 		names[e.name] = true
 	}
 	for name := range names {
@@ -78,15 +78,15 @@ func (w *watcher) status(s *scene, cloud mode.Cloud) Status {
 func (p *Partition) leadership(s *scene, name Election) Leadership {
 	l := Leadership{Election: name}
 	var follows view.NodeID
-	if e := p.opened(name); e != nil {
-		l.Problem = e.problem()
-		if l.Token = e.leading(); !l.Token.IsZero() {
+	if e := p.findElection(name); e != nil {
+		l.Problem = e.lastProblem()
+		if l.Token = e.leadingToken(); !l.Token.IsZero() {
 			l.Here = true
 			return l
 		}
-		follows = e.follows()
+		follows = e.followedNode()
 	}
-	f := s.field(name)
+	f := s.electionField(name)
 	l.Token = f.Leader(follows)
 	return l
 }

@@ -24,13 +24,13 @@ const votersVersion = 1
 // voters keeps the electorate of majority scope. Once known it stays: another one
 // beside it could choose a second leader.
 type voters struct {
-	mu     sync.Mutex
-	known  wire.Voters
-	differ bool // others say something else; said once
-	writes bool // known is being written
-	tries  int
-	retry  time.Duration // by this node's run time
-	fault  error         // of the last try
+	mu             sync.Mutex
+	known          wire.Voters
+	conflictLogged bool // others say something else; said once
+	writes         bool // known is being written
+	tries          int
+	retryAt        time.Duration // by this node's run time
+	writeErr       error         // of the last try
 }
 
 func (p *Partition) votersPath() string { return filepath.Join(p.dir, "voters") }
@@ -49,9 +49,9 @@ func (p *Partition) readVoters() error {
 	return nil
 }
 
-// electorate is who votes in an election, as this node sees it now, and how many vote
+// electorateOf is who votes in an election, as this node sees it now, and how many vote
 // in the whole mesh.
-func (p *Partition) electorate(scope Scope, v view.View, component []view.NodeID) (elect.Electorate, int) {
+func (p *Partition) electorateOf(scope Scope, v view.View, component []view.NodeID) (elect.Electorate, int) {
 	if scope == ScopeMajority {
 		known := p.knownVoters()
 		return elect.OfVoters(known.Version, known.IDs), len(known.IDs)
@@ -76,25 +76,25 @@ func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
 		if n.Voters.Version == 0 || id == p.id {
 			continue
 		}
-		if next.Version == 0 && p.believes(v, n.Voters) {
+		if next.Version == 0 && p.believesVoters(v, n.Voters) {
 			next = n.Voters
-		} else if !slices.Equal(next.IDs, n.Voters.IDs) && !p.voters.differ {
-			p.voters.differ = true
+		} else if !slices.Equal(next.IDs, n.Voters.IDs) && !p.voters.conflictLogged {
+			p.voters.conflictLogged = true
 			p.log.Error("nodes know of different voters for majority elections: name the same ones everywhere", "member", id)
 		}
 	}
 	if next.Version == 0 && p.ready.Load() {
 		next = p.namedVoters(v) // nobody has fixed any who could be met
 	}
-	if next.Version != 0 && known.Version == 0 && p.voters.begin(p.since()) {
+	if next.Version != 0 && known.Version == 0 && p.voters.beginWrite(p.uptime()) {
 		p.group.Go(func(context.Context) { p.keepVoters(next) })
 	}
 }
 
-// believes tells whether voters that another has fixed can be those of this mesh: they
+// believesVoters tells whether voters that another has fixed can be those of this mesh: they
 // are storing members, and bear the names that this node's Config has, if it has any. One
 // that was evicted since may be among them.
-func (p *Partition) believes(v view.View, voters wire.Voters) bool {
+func (p *Partition) believesVoters(v view.View, voters wire.Voters) bool {
 	for _, id := range voters.IDs {
 		m, ok := v.Member(id)
 		if !ok || !m.Storing || len(p.cfg.Voters) > 0 && !slices.Contains(p.cfg.Voters, m.Name) {
@@ -104,11 +104,11 @@ func (p *Partition) believes(v view.View, voters wire.Voters) bool {
 	return len(p.cfg.Voters) == 0 || len(voters.IDs) == len(p.cfg.Voters)
 }
 
-// begin tells whether the voters are to be written now.
-func (v *voters) begin(now time.Duration) bool {
+// beginWrite tells whether the voters are to be written now.
+func (v *voters) beginWrite(now time.Duration) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.writes || v.fault != nil && now < v.retry {
+	if v.writes || v.writeErr != nil && now < v.retryAt {
 		return false
 	}
 	v.writes = true
@@ -120,12 +120,12 @@ func (p *Partition) keepVoters(next wire.Voters) {
 	err := file.Write(p.cfg.fs, p.votersPath(), wire.AppendVoters(nil, next))
 	v := &p.voters
 	v.mu.Lock()
-	again := v.fault != nil
-	v.writes, v.fault = false, err
+	again := v.writeErr != nil
+	v.writes, v.writeErr = false, err
 	if err == nil {
 		v.known = next
 	} else {
-		v.retry = p.since() + min(time.Second<<min(v.tries, 10), 30*time.Second)
+		v.retryAt = p.uptime() + min(time.Second<<min(v.tries, 10), 30*time.Second)
 		v.tries++
 	}
 	v.mu.Unlock()
@@ -134,17 +134,17 @@ func (p *Partition) keepVoters(next wire.Voters) {
 	} else if !again {
 		p.log.Error("the voters cannot be saved: it is tried again", "error", err)
 	}
-	p.kick.Ring()
+	p.lookBell.Ring()
 }
 
-// trouble says in words what keeps the voters from being known.
-func (v *voters) trouble() string {
+// describeFault says in words what keeps the voters from being known.
+func (v *voters) describeFault() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.fault == nil {
+	if v.writeErr == nil {
 		return ""
 	}
-	return "the voters cannot be saved: " + v.fault.Error()
+	return "the voters cannot be saved: " + v.writeErr.Error()
 }
 
 func (p *Partition) namedVoters(v view.View) (out wire.Voters) {

@@ -33,22 +33,22 @@ type scene struct {
 	rtt       time.Duration
 }
 
-// seen is what one look has shown: the scene, and what is made of it. It is never
+// lookResult is what one look has shown: the scene, and what is made of it. It is never
 // changed after it was made.
-type seen struct {
+type lookResult struct {
 	*scene
 	status Status
 }
 
-// field composes what one election may know.
-func (s *scene) field(name Election) elect.Field {
+// electionField composes what one election may know.
+func (s *scene) electionField(name Election) elect.Field {
 	f := elect.Field{Component: s.within, Contact: s.alive, RTT: s.rtt}
 	for _, m := range s.view.Members {
 		n, ok := s.notices[m.ID]
 		if !ok || !s.within[m.ID] || n.Boot < m.Boot {
 			continue // what it said before it was restarted counts no more
 		}
-		if m.State == view.Alive && slices.Contains(n.Standing, name.wire()) {
+		if m.State == view.Alive && slices.Contains(n.Standing, name.toWire()) {
 			f.Standing = append(f.Standing, elect.Peer{ID: m.ID, Score: elect.Score(n.Score)})
 		}
 		if t := claimOf(n.Notice, name); !t.IsZero() && m.ID != s.self {
@@ -60,7 +60,7 @@ func (s *scene) field(name Election) elect.Field {
 
 func claimOf(n wire.Notice, name Election) token.Token {
 	for _, c := range n.Leads {
-		if c.Election == name.wire() {
+		if c.Election == name.toWire() {
 			return token.Token{Term: c.Term, Node: n.Node}
 		}
 	}
@@ -69,25 +69,25 @@ func claimOf(n wire.Notice, name Election) token.Token {
 
 // watcher is the one goroutine's that puts together what is known.
 type watcher struct {
-	p       *Partition
-	split   *split.Watcher
-	modes   *mode.Watcher
-	cloud   *mode.CloudWatcher
-	view    view.View
-	verdict []Verdict
-	sit     split.Situation
-	since   time.Time // of sit
-	mode    Mode
-	modeAt  time.Time
-	doubts  *split.Doubts
-	row     split.Row // as the others are told
+	p              *Partition
+	split          *split.Watcher
+	modes          *mode.Watcher
+	cloud          *mode.CloudWatcher
+	view           view.View
+	verdicts       []Verdict
+	situation      split.Situation
+	situationSince time.Time // of sit
+	mode           Mode
+	modeSince      time.Time
+	doubts         *split.Doubts
+	row            split.Row // as the others are told
 }
 
-func (p *Partition) watch(ctx context.Context) {
+func (p *Partition) watchMesh(ctx context.Context) {
 	now := p.cfg.clock.Wall()
 	w := &watcher{
-		p: p, split: split.New(p.cfg.splits()), modes: mode.New(p.cfg.modes()), cloud: mode.NewCloudWatcher(p.cfg.modes()),
-		view: p.mesh.View(), since: now, modeAt: now, doubts: split.NewDoubts(p.cfg.splits()),
+		p: p, split: split.New(p.cfg.splitParams()), modes: mode.New(p.cfg.modeParams()), cloud: mode.NewCloudWatcher(p.cfg.modeParams()),
+		view: p.mesh.View(), situationSince: now, modeSince: now, doubts: split.NewDoubts(p.cfg.splitParams()),
 	}
 	views := p.mesh.Watch(ctx)
 	timer := time.NewTimer(0)
@@ -100,34 +100,34 @@ func (p *Partition) watch(ctx context.Context) {
 			if !ok {
 				return
 			}
-			w.see(v)
+			w.takeView(v)
 		case <-p.notices.Heard:
-		case <-p.leads:
-		case <-p.kick:
+		case <-p.leadsBell:
+		case <-p.lookBell:
 		case <-timer.C:
 		}
-		next := w.look()
-		timer.Reset(min(max(next-p.since(), 10*time.Millisecond), lookSlow))
+		next := w.evaluateMesh()
+		timer.Reset(min(max(next-p.uptime(), 10*time.Millisecond), lookSlow))
 	}
 }
 
-// see takes in a view. Who is in it no longer is gone: of those that are for long views
+// takeView takes in a view. Who is in it no longer is gone: of those that are for long views
 // say nothing, and some hear of it late. Who is not in it yet may have been heard.
-func (w *watcher) see(v view.View) {
+func (w *watcher) takeView(v view.View) {
 	before := w.view
 	w.view = v
-	w.p.notices.forget(func(id view.NodeID) bool {
+	w.p.notices.forgetGone(func(id view.NodeID) bool {
 		_, was := before.Member(id)
 		_, is := v.Member(id)
 		return was && !is
 	})
 }
 
-// look takes in all that is known and shows what that means. It returns when to
+// evaluateMesh takes in all that is known and shows what that means. It returns when to
 // look again at the latest.
-func (w *watcher) look() time.Duration {
-	p, now := w.p, w.p.since()
-	p.notices.forget(func(id view.NodeID) bool {
+func (w *watcher) evaluateMesh() time.Duration {
+	p, now := w.p, w.p.uptime()
+	p.notices.forgetGone(func(id view.NodeID) bool {
 		m, ok := w.view.Member(id)
 		return ok && m.Status.Gone()
 	})
@@ -136,18 +136,18 @@ func (w *watcher) look() time.Duration {
 	if met {
 		// The other has not heard what this node says, or has lost it, and wants to know
 		// since when it runs.
-		p.notices.repeat()
+		p.notices.repeatOwn()
 	}
-	told := p.notices.all()
-	rows, lives := w.hear(now, told)
+	told := p.notices.allNotices()
+	rows, lives := w.readNotices(now, told)
 	rows[p.id] = row
 	component := split.Component(w.view, rows)
 	for _, c := range w.split.Step(now, w.view, rows, lives) {
-		w.take(c)
+		w.applyChange(c)
 	}
 	p.learnVoters(w.view, told)
 	cloud, _ := w.cloud.Step(now, component, p.cloudReports(told))
-	w.enter(now, component, cloud)
+	w.updateMode(now, component, cloud)
 
 	s := &scene{
 		self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, alive: map[view.NodeID]bool{}, notices: told, rows: rows, rtt: medianRTT(w.view),
@@ -160,39 +160,39 @@ func (w *watcher) look() time.Duration {
 			s.alive[m.ID] = true
 		}
 	}
-	p.tell(s, w)
+	p.updateOwnNotice(s, w)
 	if p.ready.Load() {
 		p.scene.Store(s)
-		p.wake()
+		p.wakeElections()
 	}
-	status := w.status(s, cloud)
-	p.seen.Store(&seen{s, status})
+	status := w.makeStatus(s, cloud)
+	p.lastLook.Store(&lookResult{s, status})
 	p.status.Set(status)
 	return min(w.split.Next(), w.modes.Next(), w.cloud.Next(), w.doubts.Next())
 }
 
-func (w *watcher) take(c split.Change) {
+func (w *watcher) applyChange(c split.Change) {
 	p := w.p
 	switch c.Kind {
 	case split.SituationChanged:
-		if c.Situation.Kind != w.sit.Kind {
-			w.since = p.cfg.clock.Wall()
+		if c.Situation.Kind != w.situation.Kind {
+			w.situationSince = p.cfg.clock.Wall()
 			p.log.Info("situation has changed", "situation", c.Situation.Kind.String(), "lost", c.Situation.Lost, "evidence", c.Situation.Evidence)
 		}
-		w.back(w.sit.Lost, c.Situation.Lost)
-		w.sit = c.Situation
+		w.reportReturned(w.situation.Lost, c.Situation.Lost)
+		w.situation = c.Situation
 	case split.VerdictReached:
 		v := Verdict{Node: c.Verdict.Node, Cause: Cause(c.Verdict.Kind), At: p.cfg.clock.Wall(), Outage: c.Verdict.Outage}
-		w.verdict = append(w.verdict, v)
-		if n := len(w.verdict) - maxVerdicts; n > 0 {
-			w.verdict = slices.Delete(w.verdict, 0, n)
+		w.verdicts = append(w.verdicts, v)
+		if n := len(w.verdicts) - maxVerdicts; n > 0 {
+			w.verdicts = slices.Delete(w.verdicts, 0, n)
 		}
 		p.log.Info("a lost member is back", "member", v.Node, "cause", v.Cause.String(), "outage", v.Outage.String())
 	}
 }
 
-// back has those reported that are not lost any more.
-func (w *watcher) back(was, now []view.NodeID) {
+// reportReturned has those reported that are not lost any more.
+func (w *watcher) reportReturned(was, now []view.NodeID) {
 	var met []view.NodeID
 	for _, id := range was {
 		// It is in the component again, perhaps by others only, unless it is gone.
@@ -204,15 +204,15 @@ func (w *watcher) back(was, now []view.NodeID) {
 		return
 	}
 	select {
-	case earlier := <-w.p.met:
+	case earlier := <-w.p.returned:
 		met = append(earlier, met...)
 	default:
 	}
 	slices.Sort(met)
-	w.p.met <- slices.Compact(met) // nobody else puts any in
+	w.p.returned <- slices.Compact(met) // nobody else puts any in
 }
 
-func (w *watcher) enter(now time.Duration, component []view.NodeID, cloud mode.Cloud) {
+func (w *watcher) updateMode(now time.Duration, component []view.NodeID, cloud mode.Cloud) {
 	f := mode.Facts{Cloud: cloud, Ready: w.p.ready.Load(), Component: len(component)}
 	for _, m := range w.view.Members {
 		if m.Status.Gone() {
@@ -228,13 +228,13 @@ func (w *watcher) enter(now time.Duration, component []view.NodeID, cloud mode.C
 	}
 	if next, changed := w.modes.Step(now, f); changed {
 		w.p.log.Info("mode has changed", "from", w.mode.String(), "to", next.String())
-		w.mode, w.modeAt = Mode(next), w.p.cfg.clock.Wall()
+		w.mode, w.modeSince = Mode(next), w.p.cfg.clock.Wall()
 		w.p.modes.Set(w.mode)
 	}
 }
 
-// known returns the elections that this node knows of, sorted.
-func (p *Partition) known() []*election {
+// knownElections returns the elections that this node knows of, sorted.
+func (p *Partition) knownElections() []*election {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.SortedFunc(maps.Values(p.elections), func(a, b *election) int {
@@ -242,21 +242,21 @@ func (p *Partition) known() []*election {
 	})
 }
 
-// wake has all elections look at the scene.
-func (p *Partition) wake() {
-	for _, e := range p.known() {
-		e.field.Ring()
+// wakeElections has all elections look at the scene.
+func (p *Partition) wakeElections() {
+	for _, e := range p.knownElections() {
+		e.fieldBell.Ring()
 	}
 }
 
-// claimed returns the highest token that a node in the component says it leads
+// highestClaim returns the highest token that a node in the component says it leads
 // with.
-func (p *Partition) claimed(name Election) token.Token {
+func (p *Partition) highestClaim(name Election) token.Token {
 	s := p.scene.Load()
 	if s == nil {
 		return token.Token{}
 	}
-	f := s.field(name)
+	f := s.electionField(name)
 	return f.Leader(0)
 }
 

@@ -9,13 +9,13 @@ import (
 	"github.com/skeinmesh/skein/partition/token"
 )
 
-// begin starts the work. What it is told about its leadership must be there by
+// beginWork starts the work. What it is told about its leadership must be there by
 // then.
-func (e *election) begin(t token.Token) {
-	e.show()
-	w := e.stands
-	if w == nil || w.quit {
-		e.stopped(w)
+func (e *election) beginWork(t token.Token) {
+	e.publishState()
+	w := e.currentWork
+	if w == nil || w.quitting {
+		e.noteStopped(w)
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -26,55 +26,55 @@ func (e *election) begin(t token.Token) {
 		quit := ctx.Err() == nil
 		cancel()
 		close(over)
-		e.tell(func() {
-			w.cancel, w.quit = nil, w.quit || quit
-			e.stopped(w)
+		e.postStep(func() {
+			w.cancel, w.quitting = nil, w.quitting || quit
+			e.noteStopped(w)
 		})
 	})
 }
 
-// end has the work stop. If none runs it has.
-func (e *election) end() {
-	if w := e.stands; w != nil && w.cancel != nil {
+// endWork has the work stop. If none runs it has.
+func (e *election) endWork() {
+	if w := e.currentWork; w != nil && w.cancel != nil {
 		w.cancel()
 		return
 	}
-	e.stopped(e.stands)
+	e.noteStopped(e.currentWork)
 }
 
-// stopped notes that the work has ended, by itself or because it had to.
-func (e *election) stopped(w *work) {
-	e.perform(e.machine.Stand(e.now(), w != nil && !w.quit))
-	effects := e.machine.Drained(e.now())
-	e.show() // before others hear that they may lead
-	e.perform(effects)
-	if w != nil && w.quit {
-		e.leave(w)
+// noteStopped notes that the work has ended, by itself or because it had to.
+func (e *election) noteStopped(w *work) {
+	e.performEffects(e.machine.Stand(e.bootTime(), w != nil && !w.quitting))
+	effects := e.machine.Drained(e.bootTime())
+	e.publishState() // before others hear that they may lead
+	e.performEffects(effects)
+	if w != nil && w.quitting {
+		e.dropWork(w)
 	}
 }
 
-// stand makes w the work of this election.
-func (e *election) stand(ctx context.Context, w *work) error {
-	if err := e.takeOn(w); err != nil {
+// beginStanding makes w the work of this election.
+func (e *election) beginStanding(ctx context.Context, w *work) error {
+	if err := e.claimWork(w); err != nil {
 		return err
 	}
-	e.p.leads.Ring()
-	err := e.do(ctx, func() {
-		e.stands = w
-		if w.quit = e.p.leaving.Load(); w.quit {
-			e.leave(w)
+	e.p.leadsBell.Ring()
+	err := e.runStep(ctx, func() {
+		e.currentWork = w
+		if w.quitting = e.p.leaving.Load(); w.quitting {
+			e.dropWork(w)
 			return
 		}
-		e.perform(e.machine.Stand(e.now(), true))
+		e.performEffects(e.machine.Stand(e.bootTime(), true))
 	})
 	if err != nil {
-		e.unwork(w)
+		e.clearWork(w)
 	}
 	return err
 }
 
-// takeOn notes what this node stands for the election with, if it may.
-func (e *election) takeOn(w *work) error {
+// claimWork notes what this node stands for the election with, if it may.
+func (e *election) claimWork(w *work) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -89,14 +89,14 @@ func (e *election) takeOn(w *work) error {
 	return nil
 }
 
-// unwork notes that nobody stands for it here any more.
-func (e *election) unwork(w *work) {
+// clearWork notes that nobody stands for it here any more.
+func (e *election) clearWork(w *work) {
 	e.mu.Lock()
 	e.work = nil
 	e.mu.Unlock()
 	e.p.freePlace()
 	close(w.gone)
-	e.p.leads.Ring()
+	e.p.leadsBell.Ring()
 }
 
 // takePlace counts one election more that this node stands for, if it may.
@@ -116,48 +116,48 @@ func (p *Partition) freePlace() {
 	p.standing--
 }
 
-func (e *election) standing() bool {
+func (e *election) isStanding() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.work != nil
 }
 
-// quit has w end, and Lead return when it has.
-func (e *election) quit(w *work) {
-	if e.stands != w {
+// quitWork has w end, and Lead return when it has.
+func (e *election) quitWork(w *work) {
+	if e.currentWork != w {
 		return
 	}
-	w.quit = true
-	e.perform(e.machine.Stand(e.now(), false))
-	if e.stands == w && w.cancel == nil {
-		e.leave(w)
+	w.quitting = true
+	e.performEffects(e.machine.Stand(e.bootTime(), false))
+	if e.currentWork == w && w.cancel == nil {
+		e.dropWork(w)
 	}
 }
 
-func (e *election) leave(w *work) {
-	if e.stands != w {
+func (e *election) dropWork(w *work) {
+	if e.currentWork != w {
 		return
 	}
-	e.stands = nil
-	e.unwork(w)
+	e.currentWork = nil
+	e.clearWork(w)
 }
 
-// finish ends the work, waits for it, and gives back what was granted: others need
+// finishWork ends the work, waits for it, and gives back what was granted: others need
 // not wait for the lease to end.
-func (e *election) finish() {
-	w := e.stands
+func (e *election) finishWork() {
+	w := e.currentWork
 	if w != nil {
-		w.quit = true
+		w.quitting = true
 		if w.cancel != nil {
 			w.cancel()
 			<-w.over
 		}
 	}
-	now := e.now()
+	now := e.bootTime()
 	effects := e.machine.Stand(now, false)
 	effects = append(effects, e.machine.Drained(now)...)
 	e.mu.Lock() // before others hear that they may lead
-	e.lead, e.until, e.holder = token.Token{}, 0, token.Token{}
+	e.leadToken, e.leadEnds, e.holder = token.Token{}, 0, token.Token{}
 	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
@@ -169,6 +169,6 @@ func (e *election) finish() {
 	}
 	all.Wait()
 	if w != nil {
-		e.leave(w)
+		e.dropWork(w)
 	}
 }

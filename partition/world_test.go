@@ -254,7 +254,7 @@ func (b *box) leadsIn(name Election) bool { return !b.token(name).IsZero() }
 // token is that with which a box leads an election by its own lease.
 func (b *box) token(name Election) token.Token {
 	if e := b.election(name); e != nil {
-		return e.leading()
+		return e.leadingToken()
 	}
 	return token.Token{}
 }

@@ -14,20 +14,20 @@ import (
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-// acknowledge decides on rounds that are proposed, and takes part in those that
+// acknowledgeRounds decides on rounds that are proposed, and takes part in those that
 // nothing speaks against: from then on nothing older than their tombs is here,
 // or is taken in. It returns their numbers once that is synced, and the shards
 // in which this store has missed rounds.
-func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked, behind []int, err error) {
+func (s *Store) acknowledgeRounds(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked, behind []int, err error) {
 	gone := 0
-	err = s.update(ctx, "acknowledge a purge", func(tx *storage.Tx) error {
+	err = s.updateDisk(ctx, "acknowledge a purge", func(tx *storage.Tx) error {
 		acked, behind, gone = acked[:0], behind[:0], 0
 		// Not before: whoever belongs to the mesh by now must be asked, too.
 		lay := s.layout.Load()
 		for i := range proposals {
 			p := &proposals[i]
 			p.Members = members
-			next, refused := s.rounds.now[p.Shard].Acknowledge(p, lay.storing, s.now(), s.clocks.Trusted())
+			next, refused := s.rounds.current[p.Shard].Acknowledge(p, lay.storing, s.currentDate(), s.clocks.Trusted())
 			if refused != nil {
 				s.log.Debug("purge not acknowledged", "shard", p.Shard, "error", refused)
 				if errors.Is(refused, purge.ErrLagging) {
@@ -45,7 +45,7 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 			if err != nil {
 				return err
 			}
-			if err := s.stand(tx, p.Shard, next.Lose(lost)); err != nil {
+			if err := s.moveStanding(tx, p.Shard, next.Lose(lost)); err != nil {
 				return err
 			}
 			acked = append(acked, i)
@@ -58,20 +58,20 @@ func (s *Store) acknowledge(ctx context.Context, members [16]byte, proposals []p
 	return acked, behind, err
 }
 
-// takePart is the part of acknowledge for one shard; see bury for lost.
+// takePart is the part of acknowledge for one shard; see logPurged for lost.
 func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) (lost purge.Round, err error) {
 	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
 	for i := range p.Batch {
 		t := &p.Batch[i]
-		at := s.place(t.Bucket, t.Key)
+		at := s.locateKey(t.Bucket, t.Key)
 		if at.shard != p.Shard {
 			return lost, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.shard, p.Shard)
 		}
-		b := s.buckets.byID(t.Bucket)
-		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.route(b, at.shard).isHome(s.id)); err != nil {
+		b := s.buckets.findByID(t.Bucket)
+		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.routeOf(b, at.shard).isHome(s.id)); err != nil {
 			return lost, err
 		}
-		upTo, err := s.bury(tx, at, purge.Buried{}.Bury(p.Round, t.Item))
+		upTo, err := s.logPurged(tx, at, purge.Buried{}.Bury(p.Round, t.Item))
 		if err != nil {
 			return lost, err
 		}
@@ -98,20 +98,20 @@ func (s *Store) mergeTomb(tx *storage.Tx, at place, tomb version.Item, home bool
 	if !b.Takes(tomb, !old.Unknown(), old.unknown, home) {
 		return nil
 	}
-	r, got, err := old.Accept(&s.writer, tomb, old.TombRole(), s.now())
+	r, got, err := old.Accept(&s.writer, tomb, old.TombRole(), s.currentDate())
 	if err != nil || !got.Changed && !old.unknown {
 		return err
 	}
-	return s.save(tx, at, old, r, wire.AppendItem(nil, &r.Item))
+	return s.saveRecord(tx, at, old, r, wire.AppendItem(nil, &r.Item))
 }
 
-// finish lets go of what was purged in the round of a shard that this store has
+// finishPurge lets go of what was purged in the round of a shard that this store has
 // acknowledged last, if that is known to be committed.
-func (s *Store) finish(ctx context.Context, shard int) error {
+func (s *Store) finishPurge(ctx context.Context, shard int) error {
 	gone, over := 0, false
-	err := s.update(ctx, "finish a purge", func(tx *storage.Tx) error {
+	err := s.updateDisk(ctx, "finish a purge", func(tx *storage.Tx) error {
 		gone, over = 0, false
-		n, err := s.finishBatch(tx, shard, s.rounds.now[shard].Stamp)
+		n, err := s.finishBatch(tx, shard, s.rounds.current[shard].Stamp)
 		gone, over = n, n >= 0
 		return err
 	})
@@ -137,7 +137,7 @@ func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int
 		return -1, nil
 	}
 	for _, k := range batch.Keys {
-		gone, err := s.letGone(tx, s.place(k.Bucket, k.Key), stamp)
+		gone, err := s.forgetPurged(tx, s.locateKey(k.Bucket, k.Key), stamp)
 		if err != nil {
 			return n, err
 		}
@@ -146,8 +146,8 @@ func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int
 	return n, tx.Delete(metaBatch(shard))
 }
 
-// letGone is the part of finish for one key.
-func (s *Store) letGone(tx *storage.Tx, at place, stamp purge.Stamp) (int, error) {
+// forgetPurged is the part of finish for one key.
+func (s *Store) forgetPurged(tx *storage.Tx, at place, stamp purge.Stamp) (int, error) {
 	key := wire.LogKey(at.record)
 	b, ok, err := buriedAt(tx.Get(key))
 	if err != nil || !ok {
@@ -162,16 +162,16 @@ func (s *Store) letGone(tx *storage.Tx, at place, stamp purge.Stamp) (int, error
 	if err != nil || old.Unknown() || !b.Drop(old.Item) {
 		return 0, err
 	}
-	return 1, s.save(tx, at, old, replicate.Record{Local: reconcile.Local{}}, nil)
+	return 1, s.saveRecord(tx, at, old, replicate.Record{Local: reconcile.Local{}}, nil)
 }
 
-// commit takes in which rounds all members have acknowledged.
-func (s *Store) commit(ctx context.Context, over []wire.ShardRound) error {
+// commitRounds takes in which rounds all members have acknowledged.
+func (s *Store) commitRounds(ctx context.Context, over []wire.ShardRound) error {
 	over = slices.DeleteFunc(slices.Clone(over), func(r wire.ShardRound) bool { return r.Shard >= s.shards })
-	err := s.update(ctx, "commit a purge", func(tx *storage.Tx) error {
+	err := s.updateDisk(ctx, "commit a purge", func(tx *storage.Tx) error {
 		for _, r := range over {
-			next := s.rounds.now[r.Shard].Hear(purge.Stamp{Committed: purge.Round(r.Round)})
-			if err := s.stand(tx, r.Shard, next); err != nil {
+			next := s.rounds.current[r.Shard].Hear(purge.Stamp{Committed: purge.Round(r.Round)})
+			if err := s.moveStanding(tx, r.Shard, next); err != nil {
 				return err
 			}
 		}
@@ -179,7 +179,7 @@ func (s *Store) commit(ctx context.Context, over []wire.ShardRound) error {
 	})
 	for _, r := range over {
 		if err == nil {
-			err = s.finish(ctx, r.Shard)
+			err = s.finishPurge(ctx, r.Shard)
 		}
 	}
 	return err

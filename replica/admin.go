@@ -19,9 +19,9 @@ import (
 // know it could not be asked.
 var ErrNoBucket = errors.New("replica: no such bucket")
 
-// serveAdmin answers requests of programs that are no nodes. Whether it is
+// registerAdminHandlers answers requests of programs that are no nodes. Whether it is
 // asked at all is for the mesh to decide.
-func (s *Store) serveAdmin() error {
+func (s *Store) registerAdminHandlers() error {
 	handlers := map[string]func(context.Context, []byte) ([]byte, error){
 		wire.MethodAdminGet:    s.adminGet,
 		wire.MethodAdminPut:    s.adminPut,
@@ -38,26 +38,26 @@ func (s *Store) serveAdmin() error {
 	return nil
 }
 
-// named finds a bucket by its name. Of a name in conflict it takes one of the
+// findBucket finds a bucket by its name. Of a name in conflict it takes one of the
 // definitions, the same on all nodes; operations then say so.
-func (s *Store) named(ctx context.Context, name string) (*Bucket, error) {
+func (s *Store) findBucket(ctx context.Context, name string) (*Bucket, error) {
 	leave, ok := s.gate.ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}
 	defer leave()
-	read, err := s.get(ctx, s.buckets.system(), s.place(systemBucket, name), replicate.One)
+	read, err := s.readKey(ctx, s.buckets.system(), s.locateKey(systemBucket, name), replicate.One)
 	if err != nil {
 		return nil, err
 	}
 	var in []*bucket
 	if read.Found() {
-		in = s.buckets.defined(name, read.Item)
+		in = s.buckets.learnDefinitions(name, read.Item)
 	}
 	if len(in) == 0 {
 		// It may have been defined here, out of reach of those that would keep
 		// it. The system bucket, which has no name, is nobody's to use.
-		in = slices.DeleteFunc(s.buckets.list(), func(b *bucket) bool { return b.system || b.def.Name != name })
+		in = slices.DeleteFunc(s.buckets.listAll(), func(b *bucket) bool { return b.system || b.def.Name != name })
 	}
 	if len(in) > 0 {
 		// What a program allows in its buckets is its own affair, so here the
@@ -71,7 +71,7 @@ func (s *Store) named(ctx context.Context, name string) (*Bucket, error) {
 	case read.Err != nil && read.Replies == 0 && s.disk == nil:
 		return nil, ErrUnavailable
 	case read.Err != nil:
-		return nil, errors.Join(err, degraded(read.Err))
+		return nil, errors.Join(err, publicError(read.Err))
 	}
 	return nil, err
 }
@@ -82,9 +82,9 @@ func (s *Store) adminGet(ctx context.Context, req []byte) ([]byte, error) {
 		return nil, err
 	}
 	var it Item
-	b, err := s.named(ctx, m.Bucket)
+	b, err := s.findBucket(ctx, m.Bucket)
 	if err == nil {
-		it, err = b.Get(ctx, m.Key, &GetOptions{Level: Level(narrow(m.Level))})
+		it, err = b.Get(ctx, m.Key, &GetOptions{Level: Level(narrowToInt(m.Level))})
 	}
 	reply := wire.AdminItem{AdminOutcome: faults.Outcome(err), Replies: uint64(it.Replies), Values: it.values}
 	if reply.Context, err = it.Context.MarshalBinary(); err != nil {
@@ -99,14 +99,14 @@ func (s *Store) adminGet(ctx context.Context, req []byte) ([]byte, error) {
 func (s *Store) adminPut(ctx context.Context, req []byte) ([]byte, error) {
 	return s.adminWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
 		return b.Put(ctx, m.Key, m.Value, &PutOptions{
-			Context: c, Level: Level(narrow(m.Level)), MinDurable: narrow(m.MinDurable), TTL: time.Duration(m.TTL),
+			Context: c, Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable), TTL: time.Duration(m.TTL),
 		})
 	})
 }
 
 func (s *Store) adminDelete(ctx context.Context, req []byte) ([]byte, error) {
 	return s.adminWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
-		return b.Delete(ctx, m.Key, &DeleteOptions{Context: c, Level: Level(narrow(m.Level)), MinDurable: narrow(m.MinDurable)})
+		return b.Delete(ctx, m.Key, &DeleteOptions{Context: c, Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable)})
 	})
 }
 
@@ -120,7 +120,7 @@ func (s *Store) adminWrite(ctx context.Context, req []byte, write func(*Bucket, 
 		return nil, err
 	}
 	var r Result
-	b, err := s.named(ctx, m.Bucket)
+	b, err := s.findBucket(ctx, m.Bucket)
 	if err == nil {
 		r, err = write(b, &m, seen)
 	}
@@ -147,7 +147,7 @@ func (s *Store) adminStatus(ctx context.Context, req []byte) ([]byte, error) {
 	if known > 1 {
 		m.Outbox = &wire.OutboxStatus{
 			Ops: uint64(st.OutboxOps), Bytes: uint64(st.OutboxBytes), Oldest: uint64(st.OutboxOldest.Milliseconds()),
-			Delivered: st.OutboxDelivered, Dropped: st.OutboxDropped, Error: clip(st.OutboxError, 1024),
+			Delivered: st.OutboxDelivered, Dropped: st.OutboxDropped, Error: clipText(st.OutboxError, 1024),
 		}
 	}
 	return wire.AppendAdminStatus(nil, &m), nil
@@ -191,6 +191,6 @@ func shardHealthOf(m wire.AdminShard) ShardHealth {
 	return h
 }
 
-// narrow makes an int of any width of what a client sent. Beyond these bounds
+// narrowToInt makes an int of any width of what a client sent. Beyond these bounds
 // it makes no difference.
-func narrow(n int64) int { return int(max(min(n, 1<<16), -1<<16)) }
+func narrowToInt(n int64) int { return int(max(min(n, 1<<16), -1<<16)) }

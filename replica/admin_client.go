@@ -40,7 +40,7 @@ func (c *Client) Get(ctx context.Context, bucket, key string, opts *GetOptions) 
 	if err != nil {
 		return Item{}, err
 	}
-	m, err := ask(ctx, c.node, wire.MethodAdminGet, req, wire.DecodeAdminItem)
+	m, err := callAndDecode(ctx, c.node, wire.MethodAdminGet, req, wire.DecodeAdminItem)
 	if err != nil {
 		return Item{}, err
 	}
@@ -58,7 +58,7 @@ func (c *Client) Put(ctx context.Context, bucket, key string, value []byte, opts
 	if opts != nil {
 		o = *opts
 	}
-	return c.write(ctx, wire.MethodAdminPut, bucket, key, value, o)
+	return c.sendWrite(ctx, wire.MethodAdminPut, bucket, key, value, o)
 }
 
 // Delete deletes a key; see Bucket.Delete. A Result with the zero Context
@@ -68,15 +68,15 @@ func (c *Client) Delete(ctx context.Context, bucket, key string, opts *DeleteOpt
 	if opts != nil {
 		o = *opts
 	}
-	return c.write(ctx, wire.MethodAdminDelete, bucket, key, nil, PutOptions{Context: o.Context, Level: o.Level, MinDurable: o.MinDurable})
+	return c.sendWrite(ctx, wire.MethodAdminDelete, bucket, key, nil, PutOptions{Context: o.Context, Level: o.Level, MinDurable: o.MinDurable})
 }
 
-func (c *Client) write(ctx context.Context, method, bucket, key string, value []byte, o PutOptions) (Result, error) {
+func (c *Client) sendWrite(ctx context.Context, method, bucket, key string, value []byte, o PutOptions) (Result, error) {
 	req, err := adminRequest(bucket, key, value, o)
 	if err != nil {
 		return Result{}, err
 	}
-	m, err := ask(ctx, c.node, method, req, wire.DecodeAdminResult)
+	m, err := callAndDecode(ctx, c.node, method, req, wire.DecodeAdminResult)
 	if err != nil {
 		return Result{}, err
 	}
@@ -91,7 +91,7 @@ func (c *Client) write(ctx context.Context, method, bucket, key string, value []
 // Status tells how the node's store is doing. A node of an early release says
 // nothing of its outbox.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	m, err := ask(ctx, c.node, wire.MethodAdminStatus, wire.AppendStatusWish(nil), wire.DecodeAdminStatus)
+	m, err := callAndDecode(ctx, c.node, wire.MethodAdminStatus, wire.AppendStatusWish(nil), wire.DecodeAdminStatus)
 	if err != nil {
 		return Status{}, err
 	}
@@ -111,7 +111,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // an early release tells its problems in words alone, view.ProblemInWords, and nothing
 // of its shards.
 func (c *Client) Health(ctx context.Context) (problems []view.Problem, shards []ShardHealth, err error) {
-	m, err := ask(ctx, c.node, wire.MethodAdminHealth, wire.AppendHealthWish(nil), wire.DecodeAdminHealth)
+	m, err := callAndDecode(ctx, c.node, wire.MethodAdminHealth, wire.AppendHealthWish(nil), wire.DecodeAdminHealth)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -131,7 +131,7 @@ func adminRequest(bucket, key string, value []byte, o PutOptions) ([]byte, error
 	case len(value) > wire.MaxValue:
 		return nil, tooLarge("value", len(value), wire.MaxValue)
 	}
-	if _, err := o.Level.core(); err != nil {
+	if _, err := o.Level.coreLevel(); err != nil {
 		return nil, err
 	}
 	seen, err := o.Context.MarshalBinary()
@@ -146,7 +146,7 @@ func adminRequest(bucket, key string, value []byte, o PutOptions) ([]byte, error
 
 const maxBucketName = 255
 
-func ask[T any](ctx context.Context, node Caller, method string, req []byte, decode func([]byte) (T, error)) (T, error) {
+func callAndDecode[T any](ctx context.Context, node Caller, method string, req []byte, decode func([]byte) (T, error)) (T, error) {
 	answer, err := node.Call(ctx, method, req)
 	if err != nil {
 		var none T

@@ -53,14 +53,14 @@ func TestFullDiskGivesAway(t *testing.T) {
 				loseHere(t, nodes[0].store, id, key)
 				loseHere(t, nodes[2].store, id, key)
 			}
-			nodes[1].store.digests.forget(nodes[1].store.place(id, key).slice) // as if it had just started
+			nodes[1].store.digests.forgetSum(nodes[1].store.locateKey(id, key).slice) // as if it had just started
 		}
 		writeHere(t, nodes[0].store, id, "new", "for all")
-		if err := nodes[1].store.compare(ctx, nodes[0].id); !errors.Is(err, ErrStorageFull) {
+		if err := nodes[1].store.compareWith(ctx, nodes[0].id); !errors.Is(err, ErrStorageFull) {
 			t.Errorf("%v, want %v", err, ErrStorageFull)
 		}
 		for i := range 40 {
-			if rec, err := nodes[0].store.load(ctx, nodes[0].store.place(id, fmt.Sprint("k", i))); err != nil || rec.Unknown() {
+			if rec, err := nodes[0].store.loadRecord(ctx, nodes[0].store.locateKey(id, fmt.Sprint("k", i))); err != nil || rec.Unknown() {
 				t.Errorf("k%d was not given away, %v", i, err)
 			}
 		}
@@ -69,8 +69,8 @@ func TestFullDiskGivesAway(t *testing.T) {
 		for i := range 40 {
 			wantValue(t, buckets[0], fmt.Sprint("k", i), "v")
 		}
-		at := nodes[1].store.place(id, "new")
-		if rec, err := nodes[1].store.load(ctx, at); err != nil || !rec.Unknown() {
+		at := nodes[1].store.locateKey(id, "new")
+		if rec, err := nodes[1].store.loadRecord(ctx, at); err != nil || !rec.Unknown() {
 			t.Errorf("%v is on a disk that is full, %v", rec.Item, err)
 		}
 		disks[1].full.Store(false)

@@ -39,11 +39,11 @@ func (s *Store) Bucket(ctx context.Context, name string, cfg BucketConfig) (*Buc
 	cfg = cfg.withDefaults()
 	cfg.Zones = append([]string(nil), cfg.Zones...)
 	def := wire.BucketDef{Name: name, Copies: cfg.Copies, Siblings: cfg.Policy == Siblings, Zones: cfg.Zones}
-	too, err := s.buckets.define(ctx, &bucket{id: bucketID(wire.AppendBucketDef(nil, &def)), def: def})
+	too, err := s.buckets.publishDefinition(ctx, &bucket{id: bucketID(wire.AppendBucketDef(nil, &def)), def: def})
 	if !too {
 		return nil, err
 	}
-	b, clash := s.buckets.add(def)
+	b, clash := s.buckets.addDefinition(def)
 	if clash != nil {
 		return nil, clash
 	}
@@ -109,7 +109,7 @@ func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOpt
 	if ttl > 0 {
 		w.TTL = max(ttl.Milliseconds(), 1)
 	}
-	return b.write(ctx, key, w, opts.Context, opts.Level, opts.MinDurable)
+	return b.writeKey(ctx, key, w, opts.Context, opts.Level, opts.MinDurable)
 }
 
 // Delete writes the record of a delete; a value that is written concurrently
@@ -119,10 +119,10 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *DeleteOptions) (R
 	if opts == nil {
 		opts = &DeleteOptions{}
 	}
-	return b.write(ctx, key, reconcile.Write{Tomb: true}, opts.Context, opts.Level, opts.MinDurable)
+	return b.writeKey(ctx, key, reconcile.Write{Tomb: true}, opts.Context, opts.Level, opts.MinDurable)
 }
 
-func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (Result, error) {
+func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (Result, error) {
 	s := b.s
 	leave, ok := s.gate.ops.Enter()
 	if !ok {
@@ -132,12 +132,12 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 	if len(key) > b.cfg.MaxKey {
 		return Result{}, tooLarge("key", len(key), b.cfg.MaxKey)
 	}
-	seen, err := c.open(b, key)
+	seen, err := c.seenFor(b, key)
 	if err != nil {
 		return Result{}, err
 	}
 	w.Seen = seen
-	q, err := b.request(key, w, level, durable)
+	q, err := b.newRequest(key, w, level, durable)
 	if err != nil {
 		return Result{}, err
 	}
@@ -145,36 +145,36 @@ func (b *Bucket) write(ctx context.Context, key string, w reconcile.Write, c Con
 	if !s.makeRoom(&s.gate.clients, size) {
 		return Result{}, overload{retryAfter}
 	}
-	defer s.gate.clients.release(size)
+	defer s.gate.clients.releaseBytes(size)
 	if s.outbox != nil {
-		return b.writeOrQueue(ctx, q, asked{after: c.after, level: level, durable: durable})
+		return b.writeOrQueue(ctx, q, writeWish{after: c.after, level: level, durable: durable})
 	}
-	out, err := s.put(ctx, q)
-	return b.result(key, out, err)
+	out, err := s.routeWrite(ctx, q)
+	return b.newResult(key, out, err)
 }
 
-// request is a write as it goes to a coordinator.
-func (b *Bucket) request(key string, w reconcile.Write, level Level, durable int) (*request, error) {
-	lv, err := level.core()
-	q := &request{bucket: b.b, at: b.s.place(b.b.id, key), write: w, level: lv}
+// newRequest is a write as it goes to a coordinator.
+func (b *Bucket) newRequest(key string, w reconcile.Write, level Level, durable int) (*request, error) {
+	lv, err := level.coreLevel()
+	q := &request{bucket: b.b, at: b.s.locateKey(b.b.id, key), write: w, level: lv}
 	q.durable = b.minDurable(q.at, durable)
 	if level == 0 {
 		// A key with one home is not degraded by having one.
-		q.level = min(lv, replicate.Sloppy(b.s.layout.Load().route(b.b, q.at.shard).homes))
+		q.level = min(lv, replicate.Sloppy(b.s.layout.Load().routeOf(b.b, q.at.shard).homes))
 	}
 	return q, err
 }
 
-// result is what the client is told of a write that a store has coordinated.
-func (b *Bucket) result(key string, out outcome, err error) (Result, error) {
+// newResult is what the client is told of a write that a store has coordinated.
+func (b *Bucket) newResult(key string, out outcome, err error) (Result, error) {
 	if err != nil && !errors.Is(err, ErrDegraded) {
-		return Result{}, b.told(err)
+		return Result{}, b.withConflict(err)
 	}
 	return Result{
 		Context: b.contextOf(key, out.seen),
 		Durable: out.result.Durable, Homes: out.result.Homes, Hinted: out.result.Hinted,
 		Dot: out.dot, Covered: out.covered,
-	}, b.told(err)
+	}, b.withConflict(err)
 }
 
 func (b *Bucket) minDurable(at place, asked int) int {
@@ -185,13 +185,13 @@ func (b *Bucket) minDurable(at place, asked int) int {
 		return b.cfg.MinDurable
 	}
 	lay := b.s.layout.Load()
-	return min(replicate.DefaultMinDurable(len(lay.placed)), max(lay.route(b.b, at.shard).homes, 1))
+	return min(replicate.DefaultMinDurable(len(lay.placed)), max(lay.routeOf(b.b, at.shard).homes, 1))
 }
 
-// told adds to an operation's outcome what the caller has to know of the
+// withConflict adds to an operation's outcome what the caller has to know of the
 // bucket.
-func (b *Bucket) told(err error) error {
-	if b.s.buckets.conflict(b.b.def.Name) {
+func (b *Bucket) withConflict(err error) error {
+	if b.s.buckets.hasConflict(b.b.def.Name) {
 		return errors.Join(err, fmt.Errorf("%w: %q", ErrBucketConflict, b.b.def.Name))
 	}
 	return err
@@ -211,29 +211,29 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, e
 	if opts != nil {
 		level = opts.Level
 	}
-	lv, err := level.core()
+	lv, err := level.coreLevel()
 	if err != nil {
 		return Item{}, err
 	}
 	if len(key) > b.cfg.MaxKey {
 		return Item{}, tooLarge("key", len(key), b.cfg.MaxKey)
 	}
-	read, err := s.get(ctx, b.b, s.place(b.b.id, key), lv)
+	read, err := s.readKey(ctx, b.b, s.locateKey(b.b.id, key), lv)
 	if err != nil {
-		return Item{}, b.told(err)
+		return Item{}, b.withConflict(err)
 	}
 	if read.Err != nil && s.group.Context().Err() != nil {
-		return Item{}, b.told(fmt.Errorf("%w: get", ErrClosed))
+		return Item{}, b.withConflict(fmt.Errorf("%w: get", ErrClosed))
 	}
 	if read.Err != nil && ctx.Err() != nil {
-		return Item{}, b.told(fmt.Errorf("replica: get: %w", ctx.Err()))
+		return Item{}, b.withConflict(fmt.Errorf("replica: get: %w", ctx.Err()))
 	}
 	if read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil {
-		return Item{}, b.told(ErrUnavailable)
+		return Item{}, b.withConflict(ErrUnavailable)
 	}
 	item, err := b.newItem(key, read.Item, read.Replies, s.clocks.Early())
 	if read.Err != nil {
-		err = errors.Join(err, degraded(read.Err))
+		err = errors.Join(err, publicError(read.Err))
 	}
-	return item, b.told(err)
+	return item, b.withConflict(err)
 }

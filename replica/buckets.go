@@ -44,12 +44,12 @@ func newBuckets(s *Store) *buckets {
 	return r
 }
 
-func (r *buckets) byID(id uint64) *bucket { return (*r.all.Load())[id] }
+func (r *buckets) findByID(id uint64) *bucket { return (*r.all.Load())[id] }
 
-func (r *buckets) system() *bucket { return r.byID(systemBucket) }
+func (r *buckets) system() *bucket { return r.findByID(systemBucket) }
 
-// list returns all buckets, the system bucket first, the rest by id.
-func (r *buckets) list() []*bucket {
+// listAll returns all buckets, the system bucket first, the rest by id.
+func (r *buckets) listAll() []*bucket {
 	all := *r.all.Load()
 	out := make([]*bucket, 0, len(all))
 	for _, id := range slices.Sorted(maps.Keys(all)) {
@@ -67,14 +67,14 @@ func bucketID(def []byte) uint64 {
 	return id
 }
 
-// add makes a definition known here and returns its bucket. It fails with
+// addDefinition makes a definition known here and returns its bucket. It fails with
 // ErrBucketConflict when another definition has the id: that is a hash for which
 // a name can be computed, and who knows one must not get at another bucket's data
 // by it.
-func (r *buckets) add(def wire.BucketDef) (*bucket, error) {
+func (r *buckets) addDefinition(def wire.BucketDef) (*bucket, error) {
 	r.mu.Lock()
-	id, err := r.idOf(&def)
-	b := r.byID(id)
+	id, err := r.definitionID(&def)
+	b := r.findByID(id)
 	added := b == nil
 	if err != nil {
 		r.mu.Unlock()
@@ -88,25 +88,25 @@ func (r *buckets) add(def wire.BucketDef) (*bucket, error) {
 	}
 	r.mu.Unlock()
 	if added && r.s.disk != nil {
-		r.s.follow(b)
+		r.s.followBucket(b)
 		r.s.entropy.DoubtAll()
-		r.s.hints.wake()
+		r.s.hints.wakeDelivery()
 	}
 	return b, nil
 }
 
-// idOf returns the id of a definition, unless another one has it.
-func (r *buckets) idOf(def *wire.BucketDef) (uint64, error) {
+// definitionID returns the id of a definition, unless another one has it.
+func (r *buckets) definitionID(def *wire.BucketDef) (uint64, error) {
 	text := wire.AppendBucketDef(nil, def)
 	id := bucketID(text)
-	if b := r.byID(id); b != nil && !bytes.Equal(wire.AppendBucketDef(nil, &b.def), text) {
+	if b := r.findByID(id); b != nil && !bytes.Equal(wire.AppendBucketDef(nil, &b.def), text) {
 		return id, fmt.Errorf("%w: %q would be bucket %016x, which is %q", ErrBucketConflict, def.Name, id, b.def.Name)
 	}
 	return id, nil
 }
 
-// admit tells why a write to the system bucket may not define what it says.
-func (r *buckets) admit(w *reconcile.Write) error {
+// checkDefinition tells why a write to the system bucket may not define what it says.
+func (r *buckets) checkDefinition(w *reconcile.Write) error {
 	if w.Tomb {
 		return nil
 	}
@@ -114,7 +114,7 @@ func (r *buckets) admit(w *reconcile.Write) error {
 	if err != nil {
 		return fmt.Errorf("replica: bucket definition: %w", err)
 	}
-	_, err = r.idOf(&def)
+	_, err = r.definitionID(&def)
 	return err
 }
 
@@ -127,16 +127,16 @@ func checkName(name string) error {
 	return nil
 }
 
-// conflict tells whether a name is defined in two ways.
-func (r *buckets) conflict(name string) bool {
+// hasConflict tells whether a name is defined in two ways.
+func (r *buckets) hasConflict(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.conflicts[name]
 }
 
-// defined takes in what the system bucket says of a name and returns the
+// learnDefinitions takes in what the system bucket says of a name and returns the
 // definitions in force.
-func (r *buckets) defined(name string, it version.Item) []*bucket {
+func (r *buckets) learnDefinitions(name string, it version.Item) []*bucket {
 	var out []*bucket
 	for _, sib := range reconcile.Live(it, r.s.clocks.Early()) {
 		def, err := wire.DecodeBucketDef(sib.Value)
@@ -144,7 +144,7 @@ func (r *buckets) defined(name string, it version.Item) []*bucket {
 			r.s.log.Error("bucket definition does not read", "bucket", name, "error", err)
 			continue
 		}
-		b, err := r.add(def)
+		b, err := r.addDefinition(def)
 		if err != nil {
 			r.s.log.Error("bucket definition is not taken in", "bucket", name, "error", err)
 		} else if !slices.Contains(out, b) {
@@ -161,8 +161,8 @@ func (r *buckets) defined(name string, it version.Item) []*bucket {
 	return out
 }
 
-// reload reads all definitions that are stored here.
-func (r *buckets) reload(ctx context.Context) error {
+// loadDefinitions reads all definitions that are stored here.
+func (r *buckets) loadDefinitions(ctx context.Context) error {
 	items := make(map[string]version.Item)
 	lower := wire.RecordPrefix(0, systemBucket, 0)
 	err := r.s.disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
@@ -173,38 +173,38 @@ func (r *buckets) reload(ctx context.Context) error {
 		return nil
 	})
 	for name, it := range items {
-		r.defined(name, it)
+		r.learnDefinitions(name, it)
 	}
 	return r.s.diskError("read the buckets", err)
 }
 
-// define makes the definition of b known to the mesh, or finds that it is. It
+// publishDefinition makes the definition of b known to the mesh, or finds that it is. It
 // fails with ErrBucketConflict when the name means something else; too tells
 // whether it then means b as well.
-func (r *buckets) define(ctx context.Context, b *bucket) (too bool, err error) {
+func (r *buckets) publishDefinition(ctx context.Context, b *bucket) (too bool, err error) {
 	sys := r.system()
-	at := r.s.place(systemBucket, b.def.Name)
+	at := r.s.locateKey(systemBucket, b.def.Name)
 	lay := r.s.layout.Load()
-	read, err := r.s.read(ctx, sys, at, r.s.plan(lay, lay.route(sys, at.shard)), replicate.One, false)
+	read, err := r.s.readByPlan(ctx, sys, at, r.s.makePlan(lay, lay.routeOf(sys, at.shard)), replicate.One, false)
 	if err != nil {
 		return false, err
 	}
-	in := r.defined(b.def.Name, read.Item)
+	in := r.learnDefinitions(b.def.Name, read.Item)
 	switch {
 	case len(in) == 1 && in[0].id == b.id:
 		return true, nil
 	case len(in) > 0:
-		return slices.Contains(in, r.byID(b.id)), fmt.Errorf("%w: %q", ErrBucketConflict, b.def.Name)
+		return slices.Contains(in, r.findByID(b.id)), fmt.Errorf("%w: %q", ErrBucketConflict, b.def.Name)
 	}
 	// An older version may have defined such a bucket, which stays open.
 	if err := checkName(b.def.Name); err != nil {
 		return false, err
 	}
-	if _, err := r.idOf(&b.def); err != nil {
+	if _, err := r.definitionID(&b.def); err != nil {
 		return false, err
 	}
 	seen := reconcile.SeenOf(read.Item)
-	_, err = r.s.put(ctx, r.definition(b, at, &seen))
+	_, err = r.s.routeWrite(ctx, r.newDefinitionWrite(b, at, &seen))
 	if errors.Is(err, ErrBucketConflict) {
 		return false, err
 	}
@@ -215,22 +215,22 @@ func (r *buckets) define(ctx context.Context, b *bucket) (too bool, err error) {
 	return true, err
 }
 
-func (r *buckets) definition(b *bucket, at place, seen *reconcile.Seen) *request {
+func (r *buckets) newDefinitionWrite(b *bucket, at place, seen *reconcile.Seen) *request {
 	return &request{
 		bucket: r.system(), at: at, level: replicate.DefaultLevel, durable: 1,
 		write: reconcile.Write{Seen: seen, Value: wire.AppendBucketDef(nil, &b.def)},
 	}
 }
 
-// teach tells a store the definition of b, until a time.
-func (s *Store) teach(ctx context.Context, to view.NodeID, b *bucket, until time.Time) error {
+// sendDefinition tells a store the definition of b, until a time.
+func (s *Store) sendDefinition(ctx context.Context, to view.NodeID, b *bucket, until time.Time) error {
 	if b.system {
 		return errUnknownBucket
 	}
-	at := s.place(systemBucket, b.def.Name)
-	q := s.buckets.definition(b, at, &reconcile.Seen{})
+	at := s.locateKey(systemBucket, b.def.Name)
+	q := s.buckets.newDefinitionWrite(b, at, &reconcile.Seen{})
 	q.until = until
-	_, err := s.forward(ctx, to, q, nil)
+	_, err := s.forwardWrite(ctx, to, q, nil)
 	if errors.Is(err, ErrDegraded) {
 		return nil
 	}

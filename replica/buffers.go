@@ -8,8 +8,8 @@ type buffers struct{ pool sync.Pool }
 // keptBuffer is the largest that is lent again.
 const keptBuffer = 64 << 10
 
-// get returns an empty slice with room for n bytes.
-func (b *buffers) get(n int) *[]byte {
+// takeBuffer returns an empty slice with room for n bytes.
+func (b *buffers) takeBuffer(n int) *[]byte {
 	if p, ok := b.pool.Get().(*[]byte); ok && cap(*p) >= n {
 		return p
 	}
@@ -17,7 +17,7 @@ func (b *buffers) get(n int) *[]byte {
 	return &s
 }
 
-func (b *buffers) put(p *[]byte) {
+func (b *buffers) returnBuffer(p *[]byte) {
 	if cap(*p) <= keptBuffer {
 		*p = (*p)[:0]
 		b.pool.Put(p)

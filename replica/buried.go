@@ -45,9 +45,9 @@ func encodeBuried(b purge.Buried) wire.Buried {
 	return m
 }
 
-// bury is part of an update: it notes what was purged of a key. The log has lost
+// logPurged is part of an update: it notes what was purged of a key. The log has lost
 // something of rounds up to the one that it returns.
-func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) (lost purge.Round, err error) {
+func (s *Store) logPurged(tx *storage.Tx, at place, b purge.Buried) (lost purge.Round, err error) {
 	key := wire.LogKey(at.record)
 	old, ok, err := buriedAt(tx.Get(key))
 	if err != nil {
@@ -60,11 +60,11 @@ func (s *Store) bury(tx *storage.Tx, at place, b purge.Buried) (lost purge.Round
 	return lost, tx.Set(key, wire.AppendBuried(nil, &m))
 }
 
-// amend is part of an update: an item that was read before rounds of which the
+// stripPurged is part of an update: an item that was read before rounds of which the
 // log here speaks, while this store is catching up with them, is taken in
 // without what they have purged.
-func (s *Store) amend(tx *storage.Tx, in *arrival) error {
-	if !s.rounds.now[in.at.shard].Amends(in.stamp) {
+func (s *Store) stripPurged(tx *storage.Tx, in *arrival) error {
+	if !s.rounds.current[in.at.shard].Amends(in.stamp) {
 		return nil
 	}
 	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.record)))
@@ -80,7 +80,7 @@ func (s *Store) amend(tx *storage.Tx, in *arrival) error {
 // isPurged tells, in an update, whether an item offered where there is no record
 // is only what was purged there.
 func (s *Store) isPurged(tx *storage.Tx, in *arrival) (bool, error) {
-	if !s.rounds.now[in.at.shard].Remembers(in.item) {
+	if !s.rounds.current[in.at.shard].Remembers(in.item) {
 		return false, nil
 	}
 	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.record)))

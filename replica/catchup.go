@@ -33,17 +33,17 @@ func (s *Store) followRounds(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.rounds.behind.kick:
+		case <-s.rounds.catchUps.kick:
 		case <-retry.C:
 		}
 		for {
-			shard, peer, ok := s.rounds.behind.next()
+			shard, peer, ok := s.rounds.catchUps.takeNext()
 			if !ok || ctx.Err() != nil {
 				break
 			}
 			var err error
 			if peer == 0 {
-				err = s.finish(ctx, shard)
+				err = s.finishPurge(ctx, shard)
 			} else if s.layout.Load().inMesh[peer] {
 				err = s.catchUp(ctx, peer, shard)
 			}
@@ -59,11 +59,11 @@ var errMoved = errors.New("replica: another purge meanwhile")
 
 // catchUp takes in what a peer knows of the purges of a shard.
 func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error {
-	mine := s.round(shard)
+	mine := s.syncedRound(shard)
 	req := wire.LogRequest{Shard: shard, Stamp: wireStamp(mine.Stamp), From: wire.Round(mine.From)}
 	read := purge.Reading{Asked: mine.Standing}
 	for {
-		answer, err := s.ask(ctx, peer, wire.MethodLog, wire.AppendLogRequest(nil, &req))
+		answer, err := s.askPeer(ctx, peer, wire.MethodLog, wire.AppendLogRequest(nil, &req))
 		if err != nil {
 			return err
 		}
@@ -84,24 +84,24 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 		last := page.Entries[len(page.Entries)-1]
 		req.Bucket, req.Key, req.More = last.Bucket, last.Key, true
 	}
-	b := &s.rounds.behind
+	b := &s.rounds.catchUps
 	if err := s.caughtUp(ctx, shard, read); err != nil {
 		if errors.Is(err, errMoved) {
-			b.note(shard, peer)
+			b.enqueueCatchUp(shard, peer)
 		}
 		return err
 	}
-	b.over(shard)
-	switch s.round(shard).Outcome(read) {
+	b.enqueueFinish(shard)
+	switch s.syncedRound(shard).Outcome(read) {
 	case purge.UpToDate:
-		b.help(shard)
+		b.forgetSearch(shard)
 		return nil
 	case purge.Nearer:
-		b.help(shard)
-		b.note(shard, peer)
+		b.forgetSearch(shard)
+		b.enqueueCatchUp(shard, peer)
 		return errMoved
 	}
-	return s.short(ctx, shard, peer)
+	return s.noteShortLog(ctx, shard, peer)
 }
 
 // takeLog makes dead here what the log says was purged.
@@ -109,17 +109,17 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 	if len(page.Entries) == 0 {
 		return nil
 	}
-	return s.update(ctx, "catch up with a purge", func(tx *storage.Tx) error {
-		next := s.rounds.now[shard].Standing
+	return s.updateDisk(ctx, "catch up with a purge", func(tx *storage.Tx) error {
+		next := s.rounds.current[shard].Standing
 		for i := range page.Entries {
 			e := &page.Entries[i]
 			next = next.Log(purge.Round(e.Round))
-			at := s.place(e.Bucket, e.Key)
+			at := s.locateKey(e.Bucket, e.Key)
 			b, err := decodeBuried(e.Buried)
 			if err != nil || at.shard != shard {
 				return fmt.Errorf("replica: log of purges: entry %d is of shard %d, not %d: %w", i, at.shard, shard, errors.Join(err, wire.ErrMalformed))
 			}
-			lost, err := s.bury(tx, at, b)
+			lost, err := s.logPurged(tx, at, b)
 			if err != nil {
 				return err
 			}
@@ -131,7 +131,7 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 			if old.Unknown() {
 				continue
 			}
-			got, err := s.writer.Absorb(old.Local, b.CatchUp(old.Item), s.now())
+			got, err := s.writer.Absorb(old.Local, b.CatchUp(old.Item), s.currentDate())
 			if err != nil {
 				return err
 			}
@@ -143,38 +143,38 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 			case !got.Changed:
 				continue
 			}
-			if err := s.save(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+			if err := s.saveRecord(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
 				return err
 			}
 		}
-		return s.stand(tx, shard, next)
+		return s.moveStanding(tx, shard, next)
 	})
 }
 
 // caughtUp moves the stamp of a shard to what a peer had when the reading of
 // its log began.
 func (s *Store) caughtUp(ctx context.Context, shard int, read purge.Reading) error {
-	return s.update(ctx, "catch up with a purge", func(tx *storage.Tx) error {
-		next, ok := s.rounds.now[shard].CaughtUp(read)
+	return s.updateDisk(ctx, "catch up with a purge", func(tx *storage.Tx) error {
+		next, ok := s.rounds.current[shard].CaughtUp(read)
 		if !ok {
 			return errMoved
 		}
-		return s.stand(tx, shard, next)
+		return s.moveStanding(tx, shard, next)
 	})
 }
 
-// help forgets who could not help this store to catch up: it has come nearer to
+// forgetSearch forgets who could not help this store to catch up: it has come nearer to
 // what they remember.
-func (b *behind) help(shard int) {
+func (b *catchUpQueue) forgetSearch(shard int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.search, shard)
 }
 
-// short notes that a peer cannot help this store to catch up. When nobody can,
+// noteShortLog notes that a peer cannot help this store to catch up. When nobody can,
 // what cannot be vouched for is set aside.
-func (s *Store) short(ctx context.Context, shard int, peer view.NodeID) error {
-	b := &s.rounds.behind
+func (s *Store) noteShortLog(ctx context.Context, shard int, peer view.NodeID) error {
+	b := &s.rounds.catchUps
 	b.mu.Lock()
 	if b.search[shard] == nil {
 		b.search[shard] = new(purge.Search)
@@ -192,10 +192,10 @@ func (s *Store) short(ctx context.Context, shard int, peer view.NodeID) error {
 // their own, for an operator who wants them.
 func (s *Store) setAside(ctx context.Context, shard int) error {
 	begun := false
-	err := s.update(ctx, "give up old data", func(tx *storage.Tx) error {
+	err := s.updateDisk(ctx, "give up old data", func(tx *storage.Tx) error {
 		var next purge.Standing
-		next, begun = s.rounds.now[shard].GiveUp()
-		return s.stand(tx, shard, next)
+		next, begun = s.rounds.current[shard].GiveUp()
+		return s.moveStanding(tx, shard, next)
 	})
 	if err != nil || !begun {
 		return err
@@ -203,14 +203,14 @@ func (s *Store) setAside(ctx context.Context, shard int) error {
 	n, sought := s.setAsideAll(ctx, shard)
 	s.stats.aside.Add(uint64(n))
 	s.log.Error("data older than anybody's log of purges was set aside: it may have been deleted", "shard", shard, "records", n)
-	err = s.update(context.WithoutCancel(ctx), "give up old data", func(tx *storage.Tx) error {
-		return s.stand(tx, shard, s.rounds.now[shard].GaveUp(sought == nil))
+	err = s.updateDisk(context.WithoutCancel(ctx), "give up old data", func(tx *storage.Tx) error {
+		return s.moveStanding(tx, shard, s.rounds.current[shard].GaveUp(sought == nil))
 	})
 	return errors.Join(sought, err)
 }
 
 func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
-	all, err := s.held(ctx)
+	all, err := s.listHeldSlices(ctx)
 	if err != nil {
 		return n, err
 	}
@@ -218,7 +218,7 @@ func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
 		if at.shard != shard {
 			continue
 		}
-		marks, _, err := s.marks(ctx, at, "", false, nil, 0)
+		marks, _, err := s.listMarks(ctx, at, "", false, nil, 0)
 		if err != nil {
 			return n, err
 		}
@@ -234,12 +234,12 @@ func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
 }
 
 func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mark) (n int, err error) {
-	err = s.update(ctx, "set old data aside", func(tx *storage.Tx) error {
-		if n = 0; !s.rounds.now[at.shard].GivesUp() {
+	err = s.updateDisk(ctx, "set old data aside", func(tx *storage.Tx) error {
+		if n = 0; !s.rounds.current[at.shard].GivesUp() {
 			return nil
 		}
 		for _, m := range page {
-			p := s.place(at.bucket, m.Key)
+			p := s.locateKey(at.bucket, m.Key)
 			old, err := decodeStored(tx.Get(p.record))
 			if err != nil {
 				return err
@@ -258,7 +258,7 @@ func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mar
 			if r.Item.Unknown() {
 				r = replicate.Record{}
 			}
-			if err := s.save(tx, p, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+			if err := s.saveRecord(tx, p, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
 				return err
 			}
 			n++
@@ -268,8 +268,8 @@ func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mar
 	return n, err
 }
 
-// round is where this store stands in a shard, synced.
-func (s *Store) round(shard int) round {
+// syncedRound is where this store stands in a shard, synced.
+func (s *Store) syncedRound(shard int) round {
 	if p := s.rounds.shown[shard].Load(); p != nil {
 		return *p
 	}
@@ -281,7 +281,7 @@ func (s *Store) stampSum() uint64 {
 	h := xxhash.New()
 	var b [34]byte
 	for shard := range s.shards {
-		st := s.stamp(shard)
+		st := s.syncedStamp(shard)
 		if st == (purge.Stamp{}) {
 			continue
 		}
@@ -298,7 +298,7 @@ func (s *Store) stampSum() uint64 {
 // lagsSomewhere tells whether this store has to catch up in any shard.
 func (s *Store) lagsSomewhere() bool {
 	for shard := range s.shards {
-		if s.stamp(shard).Lagging() {
+		if s.syncedStamp(shard).Lagging() {
 			return true
 		}
 	}
@@ -308,7 +308,7 @@ func (s *Store) lagsSomewhere() bool {
 // syncStamps has this store catch up with the purges that a peer knows of, and
 // the peer with those that it lacks.
 func (s *Store) syncStamps(ctx context.Context, peer view.NodeID) error {
-	answer, err := s.ask(ctx, peer, wire.MethodStamps, wire.AppendStampsRequest(nil, &wire.StampsRequest{Sum: s.stampSum()}))
+	answer, err := s.askPeer(ctx, peer, wire.MethodStamps, wire.AppendStampsRequest(nil, &wire.StampsRequest{Sum: s.stampSum()}))
 	if err != nil {
 		return err
 	}
@@ -325,7 +325,7 @@ func (s *Store) syncStamps(ctx context.Context, peer view.NodeID) error {
 	}
 	var errs []error
 	for shard := range s.shards {
-		mine := s.stamp(shard)
+		mine := s.syncedStamp(shard)
 		if m.Same {
 			theirs[shard] = mine
 		}
@@ -349,7 +349,7 @@ func (s *Store) serveStamps(_ context.Context, _ view.NodeID, req []byte) ([]byt
 	reply := wire.StampsReply{Able: m.Members == s.layout.Load().storing, Trusted: s.clocks.Trusted()}
 	reply.Same = m.Sum != 0 && m.Sum == s.stampSum()
 	add := func(shard int) {
-		if st := s.stamp(shard); st != (purge.Stamp{}) {
+		if st := s.syncedStamp(shard); st != (purge.Stamp{}) {
 			reply.Stamps = append(reply.Stamps, wire.ShardStamp{Shard: shard, Stamp: wireStamp(st)})
 		}
 	}

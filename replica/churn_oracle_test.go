@@ -102,7 +102,7 @@ func (c *churn) verify() {
 	for _, n := range up {
 		for k, it := range dump(c.t, n.store) {
 			at, _ := placeOf([]byte(k))
-			b := n.store.buckets.byID(at.bucket)
+			b := n.store.buckets.findByID(at.bucket)
 			if b == nil || b.system {
 				continue
 			}
@@ -190,10 +190,10 @@ func (c *churn) sayKey(key string) {
 	}
 	for _, n := range c.nodes {
 		if !n.gone {
-			at := n.store.place(n.bucket.b.id, key)
-			rec, err := n.store.load(context.Background(), at)
+			at := n.store.locateKey(n.bucket.b.id, key)
+			rec, err := n.store.loadRecord(context.Background(), at)
 			b, ok, _ := buriedAt(n.store.disk.Get(context.Background(), wire.LogKey(at.record)))
-			c.say("%s at %v: home %v, %+v, %v; shard %d at %+v; buried %v %+v", key, n.id, n.store.isHome(at.slice), rec.Item, err, at.shard, n.store.round(at.shard), ok, b)
+			c.say("%s at %v: home %v, %+v, %v; shard %d at %+v; buried %v %+v", key, n.id, n.store.isHome(at.slice), rec.Item, err, at.shard, n.store.syncedRound(at.shard), ok, b)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func TestStartedWithAnOldClock(t *testing.T) {
 			for _, late := range []bool{false, true} {
 				// As if it had heard nothing of any clock yet.
 				s.clocks.Follow(nil) // nobody is known
-				q, err := buckets[2].request(fmt.Sprint(i, late), testWrite("v", time.Hour), One, 1)
+				q, err := buckets[2].newRequest(fmt.Sprint(i, late), testWrite("v", time.Hour), One, 1)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -109,7 +109,7 @@ func TestStartedWithAnOldClock(t *testing.T) {
 					s.coordinateLater(q, func(_ outcome, err error) { done <- err })
 					err = <-done
 				} else {
-					_, err = s.coordinate(ctx, q)
+					_, err = s.coordinateWrite(ctx, q)
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -157,7 +157,7 @@ func TestAheadAndAlone(t *testing.T) {
 			mustPut(t, buckets[0], fmt.Sprint("before", i), "v")
 		}
 		at := func(key string) time.Duration {
-			rec, err := nodes[0].store.load(ctx, nodes[0].store.place(buckets[0].b.id, key))
+			rec, err := nodes[0].store.loadRecord(ctx, nodes[0].store.locateKey(buckets[0].b.id, key))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -201,11 +201,11 @@ func TestClockThatWasAhead(t *testing.T) {
 		}
 		net.heal()
 		time.Sleep(time.Minute)
-		q, err := buckets[0].request("k", testWrite("v", 0), One, 1)
+		q, err := buckets[0].newRequest("k", testWrite("v", 0), One, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := nodes[0].store.coordinate(ctx, q)
+		out, err := nodes[0].store.coordinateWrite(ctx, q)
 		if ahead := time.Until(time.UnixMilli(out.seen.HLC.Millis())); err != nil || ahead > time.Minute {
 			t.Errorf("dated %v ahead, %v", ahead, err)
 		}

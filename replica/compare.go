@@ -16,12 +16,12 @@ import (
 // writeTime is longer than a write is under way between stores, mostly.
 const writeTime = 100 * time.Millisecond
 
-// shared lists the shards of a bucket that one store is to keep, who begins the
+// listShared lists the shards of a bucket that one store is to keep, who begins the
 // comparison, and of which another is a home.
-func (s *Store) shared(lay *layout, b *bucket, keeper, home view.NodeID) []slice {
+func (s *Store) listShared(lay *layout, b *bucket, keeper, home view.NodeID) []slice {
 	var out []slice
 	for shard := range s.shardsOf(b) {
-		if lay.route(b, shard).isHome(home) && lay.keeps(b, shard, keeper) {
+		if lay.routeOf(b, shard).isHome(home) && lay.isKeeper(b, shard, keeper) {
 			out = append(out, slice{b.id, shard})
 		}
 	}
@@ -36,11 +36,11 @@ func (s *Store) shardsOf(b *bucket) int {
 	return s.shards
 }
 
-// compare makes this store and a peer equal in all that both are homes of: without an
+// compareWith makes this store and a peer equal in all that both are homes of: without an
 // error nothing that one of them had when it began is missing at the other. Shards
 // in which one of the two lags behind a purge, or for which the disk here has no
 // room, are left out, and the error tells of them.
-func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
+func (s *Store) compareWith(ctx context.Context, peer view.NodeID) error {
 	lay, losses := s.layout.Load(), s.losses.Load()
 	theirs, err := s.askHeld(ctx, lay, peer)
 	if err != nil {
@@ -52,20 +52,20 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 		return err
 	}
 	for _, at := range byBucket(theirs.leftover) {
-		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left, pull: true}, nil); err != nil {
+		if err := s.runExchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left, pull: true}, nil); err != nil {
 			return err
 		}
 	}
 	s.stats.compared.Add(1)
 	for _, at := range common {
-		equal := but(at, left)
+		equal := slicesExcept(at, left)
 		if len(equal) == 0 {
 			continue
 		}
 		s.madeEqual(ctx, lay, losses, peer, equal, theirs.seasoned[at[0].bucket])
-		s.synced.note(at[0].bucket, peer, s.since())
+		s.synced.noteSync(at[0].bucket, peer, s.uptime())
 	}
-	s.consulted(ctx, lay, losses, peer, theirs, left)
+	s.noteConsulted(ctx, lay, losses, peer, theirs, left)
 	for at, why := range left {
 		return fmt.Errorf("replica: compare with %v: %d shards are left out, shard %d among them: %w", peer, len(left), at.shard, why)
 	}
@@ -78,8 +78,8 @@ func (s *Store) compare(ctx context.Context, peer view.NodeID) error {
 // errUnlike: after all that differed was to be moved some of it differs.
 var errUnlike = errors.New("not equal after the exchange")
 
-// but returns the slices that are not among others.
-func but(at []slice, others map[slice]error) []slice {
+// slicesExcept returns the slices that are not among others.
+func slicesExcept(at []slice, others map[slice]error) []slice {
 	return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return others[a] != nil })
 }
 
@@ -88,8 +88,8 @@ func but(at []slice, others map[slice]error) []slice {
 // peers that are equal, as they mostly are, find that out for a few bytes. unlike are
 // shards that have not become equal, for no write that would explain it.
 func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeID, left map[slice]error) (common [][]slice, unlike []slice, err error) {
-	for _, b := range s.buckets.list() {
-		if at := s.shared(lay, b, s.id, peer); len(at) > 0 {
+	for _, b := range s.buckets.listAll() {
+		if at := s.listShared(lay, b, s.id, peer); len(at) > 0 {
 			common = append(common, at)
 		}
 	}
@@ -107,12 +107,12 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 	for _, d := range m.Differ {
 		open = append(open, common[d.Place])
 	}
-	if s.busy() && !s.unready(lay) {
+	if s.hasPendingWrites() && !s.cannotVouch(lay) {
 		unlike, err = s.exchangeLasting(ctx, lay, peer, slices.Concat(open...), left)
 		return common, unlike, err
 	}
 	for i, at := range open {
-		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left}, &m.Differ[i]); err != nil {
+		if err := s.runExchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left}, &m.Differ[i]); err != nil {
 			return common, nil, err
 		}
 	}
@@ -123,7 +123,7 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 	for _, d := range m.Differ {
 		differ = append(differ, open[d.Place]...)
 	}
-	unlike, err = s.unlike(ctx, peer, differ, left)
+	unlike, err = s.listUnlike(ctx, peer, differ, left)
 	return common, unlike, err
 }
 
@@ -131,49 +131,49 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 // under way would go on for as long as they do. It goes by digests, not by a byte of
 // each: what differs in no such byte, and is not written, would not be found for as long.
 func (s *Store) exchangeLasting(ctx context.Context, lay *layout, peer view.NodeID, at []slice, left map[slice]error) (unlike []slice, err error) {
-	lasting, _, err := s.lasting(ctx, peer, at)
+	lasting, _, err := s.listLasting(ctx, peer, at)
 	if err != nil {
 		return nil, err
 	}
 	for _, at := range byBucket(lasting) {
-		if err := s.exchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left, differ: true}, nil); err != nil {
+		if err := s.runExchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left, differ: true}, nil); err != nil {
 			return nil, err
 		}
 	}
-	return s.unlike(ctx, peer, lasting, left)
+	return s.listUnlike(ctx, peer, lasting, left)
 }
 
-// unlike looks at slices again that were exchanged. All that both stores had before is
+// listUnlike looks at slices again that were exchanged. All that both stores had before is
 // at both now: what differs has been written since. Slices that differ and were not
 // written are returned.
-func (s *Store) unlike(ctx context.Context, peer view.NodeID, at []slice, left map[slice]error) ([]slice, error) {
-	_, still, err := s.lasting(ctx, peer, at)
-	return but(still, left), err
+func (s *Store) listUnlike(ctx context.Context, peer view.NodeID, at []slice, left map[slice]error) ([]slice, error) {
+	_, still, err := s.listLasting(ctx, peer, at)
+	return slicesExcept(still, left), err
 }
 
-// lasting returns those of the slices that are not equal for longer than a write is
+// listLasting returns those of the slices that are not equal for longer than a write is
 // under way. The others were equal at some moment since it was called. still are those
 // of them that were not written here meanwhile.
-func (s *Store) lasting(ctx context.Context, peer view.NodeID, at []slice) (lasting, still []slice, err error) {
-	first, err := s.differing(ctx, peer, at)
+func (s *Store) listLasting(ctx context.Context, peer view.NodeID, at []slice) (lasting, still []slice, err error) {
+	first, err := s.listDiffering(ctx, peer, at)
 	if err != nil || len(first) == 0 {
 		return nil, nil, err
 	}
 	then := make([]reconcile.Digest, len(first))
 	for i, place := range first {
 		lasting = append(lasting, at[place])
-		then[i], _, _ = s.digests.get(at[place])
+		then[i], _, _ = s.digests.builtSum(at[place])
 	}
 	if !clock.Sleep(ctx, writeTime) {
 		return nil, nil, ctx.Err()
 	}
-	second, err := s.differing(ctx, peer, lasting)
+	second, err := s.listDiffering(ctx, peer, lasting)
 	if err != nil {
 		return nil, nil, err
 	}
 	for i, place := range second {
 		a := lasting[place]
-		if now, _, _ := s.digests.get(a); now == then[place] {
+		if now, _, _ := s.digests.builtSum(a); now == then[place] {
 			still = append(still, a)
 		}
 		second[i] = first[place]
@@ -190,13 +190,13 @@ func (s *Store) lasting(ctx context.Context, peer view.NodeID, at []slice) (last
 func (s *Store) askSums(ctx context.Context, lay *layout, peer view.NodeID, common [][]slice, stamps uint64) (m wire.SumsReply, err error) {
 	req := wire.SumsRequest{Stamps: stamps}
 	for _, at := range common {
-		sum, err := s.sumOf(ctx, lay, at)
+		sum, err := s.hashDigests(ctx, lay, at)
 		if err != nil {
 			return m, err
 		}
 		req.Sums = append(req.Sums, wire.BucketSum{Bucket: at[0].bucket, Sum: sum})
 	}
-	answer, err := s.ask(ctx, peer, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
+	answer, err := s.askPeer(ctx, peer, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
 	if err == nil {
 		m, err = wire.DecodeSumsReply(answer)
 	}
@@ -221,29 +221,29 @@ func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]
 	var reply wire.SumsReply
 	for i, sum := range m.Sums {
 		d := wire.BucketDiffers{Place: i}
-		if b := s.buckets.byID(sum.Bucket); b != nil {
-			at := s.shared(lay, b, from, s.id)
-			mine, err := s.sumOf(ctx, lay, at)
+		if b := s.buckets.findByID(sum.Bucket); b != nil {
+			at := s.listShared(lay, b, from, s.id)
+			mine, err := s.hashDigests(ctx, lay, at)
 			if err != nil {
 				return nil, err
 			}
 			if mine == sum.Sum {
 				continue
 			}
-			for _, n := range s.digests.keys(at) {
+			for _, n := range s.digests.countKeys(at) {
 				d.Keys += uint64(n)
 			}
-			d.Marks = s.digests.marks(at, 0)
+			d.Marks = s.digests.sumHashBytes(at, 0)
 		}
 		reply.Differ = append(reply.Differ, d)
 	}
 	return wire.AppendSumsReply(nil, &reply), nil
 }
 
-// sumOf is a hash of the digests of slices and of which they are: equal sums of
+// hashDigests is a hash of the digests of slices and of which they are: equal sums of
 // different slices, of nothing for instance, prove nothing.
-func (s *Store) sumOf(ctx context.Context, lay *layout, at []slice) (uint64, error) {
-	total, err := s.total(ctx, at)
+func (s *Store) hashDigests(ctx context.Context, lay *layout, at []slice) (uint64, error) {
+	total, err := s.digestSlices(ctx, at)
 	total.Key += lay.roster
 	for _, a := range at {
 		total.Version += uint64(reconcile.Element{Key: a.bucket, Version: uint64(a.shard) + 1}.Fingerprint())
@@ -276,10 +276,10 @@ type peerHeld struct {
 // askHeld asks a peer for what it holds that belongs here, as long as this
 // store does not know all that the homes of its shards know.
 func (s *Store) askHeld(ctx context.Context, lay *layout, peer view.NodeID) (out peerHeld, err error) {
-	if !s.unready(lay) {
+	if !s.cannotVouch(lay) {
 		return out, nil
 	}
-	answer, err := s.ask(ctx, peer, wire.MethodHeld, wire.AppendHeldRequest(nil, &wire.HeldRequest{}))
+	answer, err := s.askPeer(ctx, peer, wire.MethodHeld, wire.AppendHeldRequest(nil, &wire.HeldRequest{}))
 	if err != nil {
 		return out, err
 	}
@@ -292,7 +292,7 @@ func (s *Store) askHeld(ctx context.Context, lay *layout, peer view.NodeID) (out
 	}
 	out.asked, out.seasoned = true, make(map[uint64][]byte)
 	for _, h := range m.Leftover {
-		if b := s.buckets.byID(h.Bucket); b != nil && h.Shard < s.shardsOf(b) && lay.route(b, h.Shard).isHome(s.id) {
+		if b := s.buckets.findByID(h.Bucket); b != nil && h.Shard < s.shardsOf(b) && lay.routeOf(b, h.Shard).isHome(s.id) {
 			out.leftover = append(out.leftover, slice{h.Bucket, h.Shard})
 		}
 	}
@@ -302,12 +302,12 @@ func (s *Store) askHeld(ctx context.Context, lay *layout, peer view.NodeID) (out
 	return out, nil
 }
 
-// unready tells whether this store is a home where it cannot vouch for what is
+// cannotVouch tells whether this store is a home where it cannot vouch for what is
 // not there.
-func (s *Store) unready(lay *layout) bool {
-	for _, b := range s.buckets.list() {
+func (s *Store) cannotVouch(lay *layout) bool {
+	for _, b := range s.buckets.listAll() {
 		for shard := range s.shardsOf(b) {
-			if lay.route(b, shard).isHome(s.id) && !b.ready.absent(shard) {
+			if lay.routeOf(b, shard).isHome(s.id) && !b.ready.provesAbsence(shard) {
 				return true
 			}
 		}
@@ -315,15 +315,15 @@ func (s *Store) unready(lay *layout) bool {
 	return false
 }
 
-// consulted notes that all a peer holds of what belongs here is here.
-func (s *Store) consulted(ctx context.Context, lay *layout, losses uint64, peer view.NodeID, theirs peerHeld, left map[slice]error) {
+// noteConsulted notes that all a peer holds of what belongs here is here.
+func (s *Store) noteConsulted(ctx context.Context, lay *layout, losses uint64, peer view.NodeID, theirs peerHeld, left map[slice]error) {
 	if !theirs.asked {
 		return
 	}
-	for _, b := range s.buckets.list() {
+	for _, b := range s.buckets.listAll() {
 		var at []slice
 		for shard := range s.shardsOf(b) {
-			if rt := lay.route(b, shard); rt.isHome(s.id) && !rt.isHome(peer) && left[slice{b.id, shard}] == nil {
+			if rt := lay.routeOf(b, shard); rt.isHome(s.id) && !rt.isHome(peer) && left[slice{b.id, shard}] == nil {
 				at = append(at, slice{b.id, shard})
 			}
 		}
@@ -337,7 +337,7 @@ func (s *Store) consulted(ctx context.Context, lay *layout, losses uint64, peer 
 // the roster and with the losses then, and of which the peer said that it is a
 // seasoned home.
 func (s *Store) madeEqual(ctx context.Context, then *layout, losses uint64, peer view.NodeID, at []slice, seasoned []byte) {
-	b := s.buckets.byID(at[0].bucket)
+	b := s.buckets.findByID(at[0].bucket)
 	s.following.Lock()
 	lay := s.layout.Load()
 	if lay.roster != then.roster || losses != s.losses.Load() {
@@ -346,9 +346,9 @@ func (s *Store) madeEqual(ctx context.Context, then *layout, losses uint64, peer
 	}
 	changed := false
 	for _, a := range at {
-		rt := lay.route(b, a.shard)
-		b.ready.equal(a.shard, peer, hasBit(seasoned, a.shard))
-		changed = b.ready.judge(a.shard, s.id, rt.order[:rt.homes], lay.members) || changed
+		rt := lay.routeOf(b, a.shard)
+		b.ready.noteEqual(a.shard, peer, hasBit(seasoned, a.shard))
+		changed = b.ready.updateVerdict(a.shard, s.id, rt.order[:rt.homes], lay.members) || changed
 	}
 	s.following.Unlock()
 	if changed {

@@ -186,19 +186,19 @@ func (c Config) withDefaults() Config {
 		c.memory = memoryLimit
 	}
 	cache, memTable := memorySizes(c.memory())
-	fill(&c.CacheBytes, cache)
-	c.memTable = scatter(memTable)
-	fill(&c.ReserveBytes, 16<<20)
-	fill(&c.AckTimeout, 500*time.Millisecond)
-	fill(&c.SyncEvery, 30*time.Second)
-	fill(&c.HealAfter, replicate.DefaultHealAfter)
-	fill(&c.PurgeEvery, 10*time.Minute)
-	fill(&c.ScrubEvery, 7*24*time.Hour)
-	fill(&c.MaxSkew, 5*time.Minute)
-	fill(&c.MaxPending, 8192)
-	fill(&c.MaxPendingBytes, 64<<20)
-	fill(&c.OutboxBytes, 64<<20)
-	fill(&c.OutboxAge, 7*24*time.Hour)
+	setDefault(&c.CacheBytes, cache)
+	c.memTable = scatterSize(memTable)
+	setDefault(&c.ReserveBytes, 16<<20)
+	setDefault(&c.AckTimeout, 500*time.Millisecond)
+	setDefault(&c.SyncEvery, 30*time.Second)
+	setDefault(&c.HealAfter, replicate.DefaultHealAfter)
+	setDefault(&c.PurgeEvery, 10*time.Minute)
+	setDefault(&c.ScrubEvery, 7*24*time.Hour)
+	setDefault(&c.MaxSkew, 5*time.Minute)
+	setDefault(&c.MaxPending, 8192)
+	setDefault(&c.MaxPendingBytes, 64<<20)
+	setDefault(&c.OutboxBytes, 64<<20)
+	setDefault(&c.OutboxAge, 7*24*time.Hour)
 	c.ReserveBytes = max(c.ReserveBytes, 0)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -215,7 +215,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func fill[T comparable](field *T, value T) {
+func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
 		*field = value
@@ -300,8 +300,8 @@ func (c BucketConfig) Validate() error {
 }
 
 func (c BucketConfig) withDefaults() BucketConfig {
-	fill(&c.Copies, 3)
-	fill(&c.MaxKey, 1<<10)
-	fill(&c.MaxValue, 1<<20)
+	setDefault(&c.Copies, 3)
+	setDefault(&c.MaxKey, 1<<10)
+	setDefault(&c.MaxValue, 1<<20)
 	return c
 }

@@ -54,10 +54,10 @@ func newDigests(mesh view.MeshID, shards int) (*digests, error) {
 	return d, nil
 }
 
-// commit follows a record from before to after; Unknown items stand for no
+// applyChange follows a record from before to after; Unknown items stand for no
 // record. It runs on the committing goroutine, as the last thing of an update
 // that will be kept.
-func (d *digests) commit(at slice, key string, before, after version.Item) {
+func (d *digests) applyChange(at slice, key string, before, after version.Item) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sums[at]
@@ -84,16 +84,16 @@ func (d *digests) commit(at slice, key string, before, after version.Item) {
 	}
 }
 
-// forget drops a sum that can no longer be trusted, because a record changed
+// forgetSum drops a sum that can no longer be trusted, because a record changed
 // in a way that no commit told of. It will be built anew.
-func (d *digests) forget(at slice) {
+func (d *digests) forgetSum(at slice) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.sums, at)
 }
 
-// get returns the sum of a slice if it is built.
-func (d *digests) get(at slice) (total reconcile.Digest, keys int, ok bool) {
+// builtSum returns the sum of a slice if it is built.
+func (d *digests) builtSum(at slice) (total reconcile.Digest, keys int, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sums[at]
@@ -103,30 +103,30 @@ func (d *digests) get(at slice) (total reconcile.Digest, keys int, ok bool) {
 	return s.total, s.keys, true
 }
 
-// keys returns how many records each of the slices has, by the sums that are
+// countKeys returns how many records each of the slices has, by the sums that are
 // built.
-func (d *digests) keys(at []slice) []int {
+func (d *digests) countKeys(at []slice) []int {
 	out := make([]int, len(at))
 	for i, a := range at {
-		_, out[i], _ = d.get(a)
+		_, out[i], _ = d.builtSum(a)
 	}
 	return out
 }
 
-// marks returns the n-th byte of the hash of each slice's sum, by the sums that
+// sumHashBytes returns the n-th byte of the hash of each slice's sum, by the sums that
 // are built.
-func (d *digests) marks(at []slice, n int) []byte {
+func (d *digests) sumHashBytes(at []slice, n int) []byte {
 	out := make([]byte, len(at))
 	for i, a := range at {
-		total, _, _ := d.get(a)
+		total, _, _ := d.builtSum(a)
 		out[i] = byte(reconcile.Element(total).Fingerprint() >> (8 * n))
 	}
 	return out
 }
 
-// turn waits until nobody else reads records for digests or sketches. Each turn
+// awaitTurn waits until nobody else reads records for digests or sketches. Each turn
 // needs a done.
-func (d *digests) turn(ctx context.Context) error {
+func (d *digests) awaitTurn(ctx context.Context) error {
 	select {
 	case d.building <- struct{}{}:
 		return nil
@@ -135,37 +135,37 @@ func (d *digests) turn(ctx context.Context) error {
 	}
 }
 
-func (d *digests) done() { <-d.building }
+func (d *digests) endTurn() { <-d.building }
 
-// build makes the sums of the slices available.
+// buildSums makes the sums of the slices available.
 //
 // It begins at a batch boundary: all that was committed before the boundary
 // is seen by the scan, all that is committed after it notes its key in later.
-func (d *digests) build(ctx context.Context, disk *storage.Store, at []slice) error {
-	if err := d.turn(ctx); err != nil {
+func (d *digests) buildSums(ctx context.Context, disk *storage.Store, at []slice) error {
+	if err := d.awaitTurn(ctx); err != nil {
 		return err
 	}
-	defer d.done()
-	todo, err := d.begin(ctx, disk, at)
+	defer d.endTurn()
+	todo, err := d.beginBuild(ctx, disk, at)
 	for i, a := range todo {
 		var seen map[string]reconcile.Element
 		if err == nil {
-			seen, err = d.collect(ctx, disk, a)
+			seen, err = d.collectElements(ctx, disk, a)
 		}
 		if err != nil {
 			for _, rest := range todo[i:] {
-				d.forget(rest)
+				d.forgetSum(rest)
 			}
 			return err
 		}
-		d.finish(a, seen)
+		d.finishSum(a, seen)
 	}
 	return err
 }
 
-// begin has commits note what they change from the next batch on, and returns
+// beginBuild has commits note what they change from the next batch on, and returns
 // the slices that are to be built.
-func (d *digests) begin(ctx context.Context, disk *storage.Store, at []slice) (todo []slice, err error) {
+func (d *digests) beginBuild(ctx context.Context, disk *storage.Store, at []slice) (todo []slice, err error) {
 	err = disk.Look(ctx, func(*storage.Tx) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -180,8 +180,8 @@ func (d *digests) begin(ctx context.Context, disk *storage.Store, at []slice) (t
 	return todo, err
 }
 
-// collect reads the elements of a slice from storage.
-func (d *digests) collect(ctx context.Context, disk *storage.Store, at slice) (map[string]reconcile.Element, error) {
+// collectElements reads the elements of a slice from storage.
+func (d *digests) collectElements(ctx context.Context, disk *storage.Store, at slice) (map[string]reconcile.Element, error) {
 	seen := make(map[string]reconcile.Element)
 	lower := wire.RecordPrefix(at.shard, at.bucket, 0)
 	err := disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
@@ -197,8 +197,8 @@ func (d *digests) collect(ctx context.Context, disk *storage.Store, at slice) (m
 	return seen, nil
 }
 
-// finish adds up what was seen and what commits have made of it since begin.
-func (d *digests) finish(at slice, seen map[string]reconcile.Element) {
+// finishSum adds up what was seen and what commits have made of it since begin.
+func (d *digests) finishSum(at slice, seen map[string]reconcile.Element) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sums[at]

@@ -12,24 +12,24 @@ import (
 func TestNoTimerHoldsWhatHasEnded(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s, b := nodes[0].store, buckets[0].b
-		at := s.place(b.id, "k")
+		at := s.locateKey(b.id, "k")
 		lay := s.layout.Load()
-		plan := s.plan(lay, lay.route(b, at.shard))
-		soon := s.since() + time.Millisecond
+		plan := s.makePlan(lay, lay.routeOf(b, at.shard))
+		soon := s.uptime() + time.Millisecond
 
 		read := &getOp{s: s, b: b, at: at, core: replicate.NewRead(plan, replicate.Quorum, false, time.Second), done: make(chan struct{})}
 		read.core.EndBy(soon)
 		read.mu.Lock()
-		read.core.Start(s.since())
+		read.core.Start(s.uptime())
 		read.setEnd()
 		read.mu.Unlock()
 		put := s.newPut(&request{at: at, bucket: b, level: replicate.Quorum, ends: soon}, plan)
-		put.step(func(now time.Duration) []replicate.Effect { put.core.Committed(now); return nil })
+		put.feedCore(func(now time.Duration) []replicate.Effect { put.core.Committed(now); return nil })
 		if read.limit == nil || put.limit == nil {
 			t.Fatal("nothing bounds them")
 		}
-		read.step(func(time.Duration) ([]view.NodeID, bool) { return nil, read.core.Abandon() })
-		put.step(func(time.Duration) []replicate.Effect { put.core.Abandon(); return nil })
+		read.feedCore(func(time.Duration) ([]view.NodeID, bool) { return nil, read.core.Abandon() })
+		put.feedCore(func(time.Duration) []replicate.Effect { put.core.Abandon(); return nil })
 		if read.limit.Stop() || put.limit.Stop() {
 			t.Error("a timer is left")
 		}

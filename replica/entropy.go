@@ -12,10 +12,10 @@ import (
 type comparing struct{ s *Store }
 
 func (s *Store) newEntropy() *antientropy.Comparisons {
-	return antientropy.New(antientropy.Options{Work: comparing{s}, Every: s.cfg.SyncEvery, Now: s.since, Log: s.log})
+	return antientropy.New(antientropy.Options{Work: comparing{s}, Every: s.cfg.SyncEvery, Now: s.uptime, Log: s.log})
 }
 
-func (c comparing) Peers() []view.NodeID { return c.s.peers() }
+func (c comparing) Peers() []view.NodeID { return c.s.peersInContact() }
 
 func (c comparing) IsPeer(id view.NodeID) bool { return c.s.isPeer(id) }
 
@@ -23,7 +23,9 @@ func (c comparing) Answers(ctx context.Context, id view.NodeID) bool {
 	return c.s.peering.Answers(ctx, id)
 }
 
-func (c comparing) Compare(ctx context.Context, id view.NodeID) error { return c.s.compare(ctx, id) }
+func (c comparing) Compare(ctx context.Context, id view.NodeID) error {
+	return c.s.compareWith(ctx, id)
+}
 
 func (c comparing) HandOver(ctx context.Context) error {
 	return c.s.handOver(ctx, c.s.layout.Load(), false)
@@ -36,8 +38,8 @@ func (s *Store) isPeer(id view.NodeID) bool {
 	return placed && lay.inMesh[id] && id != s.id
 }
 
-// peers lists the storing members in contact, this one left out.
-func (s *Store) peers() []view.NodeID {
+// peersInContact lists the storing members in contact, this one left out.
+func (s *Store) peersInContact() []view.NodeID {
 	lay := s.layout.Load()
 	out := make([]view.NodeID, 0, len(lay.placed))
 	for _, id := range lay.placed {

@@ -39,8 +39,8 @@ type comparison struct {
 
 func (c *comparison) bucket() uint64 { return c.units[0].bucket }
 
-// some returns some of the slices, by their places.
-func (c *comparison) some(units []int) []slice {
+// slicesAt returns some of the slices, by their places.
+func (c *comparison) slicesAt(units []int) []slice {
 	out := make([]slice, len(units))
 	for i, u := range units {
 		out[i] = c.units[u]
@@ -48,16 +48,16 @@ func (c *comparison) some(units []int) []slice {
 	return out
 }
 
-// exchange drives the core. known, if not nil, is what the peer said of the
+// runExchange drives the core. known, if not nil, is what the peer said of the
 // bucket.
-func (s *Store) exchange(ctx context.Context, c *comparison, known *wire.BucketDiffers) error {
-	if _, err := s.total(ctx, c.units); err != nil { // for how many keys there are
+func (s *Store) runExchange(ctx context.Context, c *comparison, known *wire.BucketDiffers) error {
+	if _, err := s.digestSlices(ctx, c.units); err != nil { // for how many keys there are
 		return err
 	}
-	c.core = replicate.NewExchange(s.digests.keys(c.units), transferKeys)
+	c.core = replicate.NewExchange(s.digests.countKeys(c.units), transferKeys)
 	switch {
 	case known != nil:
-		c.core.Guess(s.digests.marks(c.units, 0), known.Marks, int(known.Keys))
+		c.core.Guess(s.digests.sumHashBytes(c.units, 0), known.Marks, int(known.Keys))
 	case c.differ:
 		all := make([]int, len(c.units))
 		for i := range all {
@@ -94,7 +94,7 @@ func (s *Store) exchange(ctx context.Context, c *comparison, known *wire.BucketD
 }
 
 func (s *Store) stepDigests(ctx context.Context, c *comparison, step replicate.Step) error {
-	differ, err := s.differing(ctx, c.peer, c.some(step.Units))
+	differ, err := s.listDiffering(ctx, c.peer, c.slicesAt(step.Units))
 	if err != nil {
 		return err
 	}
@@ -105,14 +105,14 @@ func (s *Store) stepDigests(ctx context.Context, c *comparison, step replicate.S
 	return nil
 }
 
-// differing returns of which of the slices, by their places, the digests here and at a
+// listDiffering returns of which of the slices, by their places, the digests here and at a
 // peer differ.
-func (s *Store) differing(ctx context.Context, peer view.NodeID, at []slice) (differ []int, err error) {
+func (s *Store) listDiffering(ctx context.Context, peer view.NodeID, at []slice) (differ []int, err error) {
 	for from := 0; from < len(at); from += digestBatch {
 		part := at[from:min(from+digestBatch, len(at))]
 		sums := make([]wire.Sum, len(part))
 		for i, a := range part {
-			total, err := s.total(ctx, []slice{a})
+			total, err := s.digestSlices(ctx, []slice{a})
 			if err != nil {
 				return nil, err
 			}
@@ -134,7 +134,7 @@ func (s *Store) askDigests(ctx context.Context, peer view.NodeID, sums []wire.Su
 	if len(sums) == 0 {
 		return nil, nil
 	}
-	answer, err := s.ask(ctx, peer, wire.MethodDigest, wire.AppendDigestRequest(nil, &wire.DigestRequest{Sums: sums}))
+	answer, err := s.askPeer(ctx, peer, wire.MethodDigest, wire.AppendDigestRequest(nil, &wire.DigestRequest{Sums: sums}))
 	if err != nil {
 		return nil, err
 	}
@@ -150,22 +150,22 @@ func (s *Store) askDigests(ctx context.Context, peer view.NodeID, sums []wire.Su
 	return m.Differ, nil
 }
 
-func (s *Store) ask(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
-	return s.askFor(ctx, peer, method, req, compareWait)
+func (s *Store) askPeer(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
+	return s.askPeerWithin(ctx, peer, method, req, compareWait)
 }
 
-func (s *Store) askFor(ctx context.Context, peer view.NodeID, method string, req []byte, wait time.Duration) ([]byte, error) {
+func (s *Store) askPeerWithin(ctx context.Context, peer view.NodeID, method string, req []byte, wait time.Duration) ([]byte, error) {
 	call, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	return s.mesh.Call(call, peer, method, req)
 }
 
-// total is the digest over slices; what is not built yet is built.
-func (s *Store) total(ctx context.Context, at []slice) (reconcile.Digest, error) {
+// digestSlices is the digest over slices; what is not built yet is built.
+func (s *Store) digestSlices(ctx context.Context, at []slice) (reconcile.Digest, error) {
 	var total reconcile.Digest
 	var missing []slice
 	for _, a := range at {
-		if d, _, ok := s.digests.get(a); ok {
+		if d, _, ok := s.digests.builtSum(a); ok {
 			total.Key += d.Key
 			total.Version += d.Version
 		} else {
@@ -175,11 +175,11 @@ func (s *Store) total(ctx context.Context, at []slice) (reconcile.Digest, error)
 	if len(missing) == 0 {
 		return total, nil
 	}
-	if err := s.digests.build(ctx, s.disk, missing); err != nil {
+	if err := s.digests.buildSums(ctx, s.disk, missing); err != nil {
 		return total, err
 	}
 	for _, a := range missing {
-		d, _, _ := s.digests.get(a) // one that was forgotten meanwhile differs, which is all right
+		d, _, _ := s.digests.builtSum(a) // one that was forgotten meanwhile differs, which is all right
 		total.Key += d.Key
 		total.Version += d.Version
 	}
@@ -199,7 +199,7 @@ func digestBytes(d reconcile.Digest) (out [16]byte) {
 func (s *Store) stepList(ctx context.Context, c *comparison, step replicate.Step) error {
 	at := c.units[step.Unit]
 	req := wire.ListRequest{Bucket: at.bucket, Shard: at.shard, After: step.After, From: !step.First}
-	answer, err := s.ask(ctx, c.peer, wire.MethodList, wire.AppendListRequest(nil, &req))
+	answer, err := s.askPeer(ctx, c.peer, wire.MethodList, wire.AppendListRequest(nil, &req))
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (s *Store) stepList(ctx context.Context, c *comparison, step replicate.Step
 	if n := len(m.Marks); m.More && n > 0 {
 		upper = append(wire.RecordKey(at.shard, at.bucket, m.Marks[n-1].Key), 0)
 	}
-	mine, _, err := s.marks(ctx, at, req.After, req.From, upper, 0)
+	mine, _, err := s.listMarks(ctx, at, req.After, req.From, upper, 0)
 	if err != nil {
 		return err
 	}
@@ -223,8 +223,8 @@ func (s *Store) stepList(ctx context.Context, c *comparison, step replicate.Step
 	return nil
 }
 
-// marks lists the keys of a slice from after on, up to limit marks (0: all).
-func (s *Store) marks(ctx context.Context, at slice, after string, from bool, upper []byte, limit int) (out []replicate.Mark, more bool, err error) {
+// listMarks lists the keys of a slice from after on, up to limit marks (0: all).
+func (s *Store) listMarks(ctx context.Context, at slice, after string, from bool, upper []byte, limit int) (out []replicate.Mark, more bool, err error) {
 	prefix := wire.RecordPrefix(at.shard, at.bucket, 0)
 	lower := prefix
 	if from {
@@ -256,16 +256,16 @@ func (s *Store) marks(ctx context.Context, at slice, after string, from bool, up
 
 // stepPull gets items from the peer and merges them here.
 func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) error {
-	keys = keys[:s.portion(c, len(keys))]
+	keys = keys[:s.batchSize(c, len(keys))]
 	req := wire.ReadRequest{Keys: make([]wire.Lookup, len(keys))}
 	for i, k := range keys {
 		req.Keys[i] = wire.Lookup{Bucket: c.bucket(), Key: k}
 	}
-	answer, err := s.ask(ctx, c.peer, wire.MethodRead, wire.AppendReadRequest(nil, &req))
+	answer, err := s.askPeer(ctx, c.peer, wire.MethodRead, wire.AppendReadRequest(nil, &req))
 	if err != nil {
 		return err
 	}
-	if err := s.pace.wait(ctx, len(answer)); err != nil {
+	if err := s.pace.waitForBytes(ctx, len(answer)); err != nil {
 		return err
 	}
 	m, err := wire.DecodeReadReply(answer)
@@ -281,10 +281,10 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 		case wire.Present:
 			in = append(in, wire.Fetched{Key: keys[i], Item: l.Item, Stamp: l.Stamp})
 		case wire.Nothing: // it lags, has lost it, or let it go and does not vouch for what is not there
-			c.left[s.place(c.bucket(), keys[i]).slice] = errStale
+			c.left[s.locateKey(c.bucket(), keys[i]).slice] = errStale
 		}
 	}
-	back, err := s.absorb(ctx, c, in)
+	back, err := s.mergeFetched(ctx, c, in)
 	if err != nil {
 		return err
 	}
@@ -292,18 +292,18 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 	return nil
 }
 
-// portion is how many of n items to ask for at once: no more than the link and the
+// batchSize is how many of n items to ask for at once: no more than the link and the
 // rate that is allowed put up with.
-func (s *Store) portion(c *comparison, n int) int {
+func (s *Store) batchSize(c *comparison, n int) int {
 	if c.item == 0 {
 		return min(n, firstKeys)
 	}
-	return min(n, max(s.pace.piece()/c.item, 1))
+	return min(n, max(s.pace.pieceBytes()/c.item, 1))
 }
 
-// absorb merges items of the peer here, and returns the keys of which it lacks
+// mergeFetched merges items of the peer here, and returns the keys of which it lacks
 // something.
-func (s *Store) absorb(ctx context.Context, c *comparison, items []wire.Fetched) (back []string, err error) {
+func (s *Store) mergeFetched(ctx context.Context, c *comparison, items []wire.Fetched) (back []string, err error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
@@ -315,7 +315,7 @@ func (s *Store) absorb(ctx context.Context, c *comparison, items []wire.Fetched)
 		if err != nil {
 			return nil, err
 		}
-		in[i] = arrival{at: s.place(c.bucket(), l.Key), item: it, raw: l.Item, stamp: stampOf(l.Stamp), from: c.peer}
+		in[i] = arrival{at: s.locateKey(c.bucket(), l.Key), item: it, raw: l.Item, stamp: stampOf(l.Stamp), from: c.peer}
 	}
 	c.item = size / len(items)
 	got, err := s.acceptAll(ctx, in)
@@ -345,19 +345,19 @@ func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) erro
 		c.core.Pushed(len(keys))
 		return nil
 	}
-	page, err := s.page(ctx, slice{bucket: c.bucket()}, keys)
+	page, err := s.readRecords(ctx, slice{bucket: c.bucket()}, keys)
 	if err != nil && !errors.Is(err, errStale) {
 		return err
 	}
 	page = slices.DeleteFunc(page, s.tooLargeToSend)
 	if errors.Is(err, errStale) {
 		for _, k := range keys {
-			if at := s.place(c.bucket(), k); s.stamp(at.shard).Lagging() {
+			if at := s.locateKey(c.bucket(), k); s.syncedStamp(at.shard).Lagging() {
 				c.left[at.slice] = errStale
 			}
 		}
 	}
-	if err := s.push(ctx, c.peer, page); errors.Is(err, errStale) {
+	if err := s.pushRecords(ctx, c.peer, page); errors.Is(err, errStale) {
 		for i := range page {
 			c.left[page[i].at.slice] = errStale
 		}
@@ -368,25 +368,25 @@ func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) erro
 	return nil
 }
 
-// page reads records; those that are not there, or damaged, are left out. Beside
+// readRecords reads records; those that are not there, or damaged, are left out. Beside
 // errStale they are all but those of shards that lag behind a purge, of which some
 // may have been purged.
-func (s *Store) page(ctx context.Context, at slice, keys []string) ([]kept, error) {
-	out := make([]kept, 0, len(keys))
+func (s *Store) readRecords(ctx context.Context, at slice, keys []string) ([]stampedRecord, error) {
+	out := make([]stampedRecord, 0, len(keys))
 	var stale error
 	for _, key := range keys {
-		p := s.place(at.bucket, key)
-		stamp := s.stamp(p.shard)
+		p := s.locateKey(at.bucket, key)
+		stamp := s.syncedStamp(p.shard)
 		if stamp.Lagging() {
 			stale = errStale
 			continue
 		}
-		rec, err := s.load(ctx, p)
+		rec, err := s.loadRecord(ctx, p)
 		if err != nil {
 			return nil, err
 		}
 		if !rec.Unknown() {
-			out = append(out, kept{p, rec, stamp})
+			out = append(out, stampedRecord{p, rec, stamp})
 		}
 	}
 	return out, stale
@@ -404,7 +404,7 @@ func (s *Store) serveDigest(ctx context.Context, _ view.NodeID, req []byte) ([]b
 			return nil, fmt.Errorf("replica: shard %d of %d", sum.Shard, s.shards)
 		}
 		at := slice{sum.Bucket, sum.Shard}
-		total, err := s.total(ctx, []slice{at})
+		total, err := s.digestSlices(ctx, []slice{at})
 		if err != nil {
 			return nil, err
 		}
@@ -421,7 +421,7 @@ func (s *Store) serveList(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	marks, more, err := s.marks(ctx, slice{m.Bucket, m.Shard}, m.After, m.From, nil, pageMarks)
+	marks, more, err := s.listMarks(ctx, slice{m.Bucket, m.Shard}, m.After, m.From, nil, pageMarks)
 	if err != nil {
 		return nil, err
 	}

@@ -37,16 +37,16 @@ type former struct {
 	twin bool
 	disk *storage.Store // while it is looked through
 
-	mu      sync.Mutex
-	shards  int             // of which there are records; 0: not known yet
-	done    int             // of them
-	brought uint64          // records of which something was not in the mesh
-	refused int             // records that may have been deleted; see purge.Import
-	damaged map[string]bool // keys of records that do not read, as far as they are not noted
-	unread  int             // how many there are in all
-	why     string          // why it does not get on; empty: it does
-	never   bool            // and will not, as it is: it was left untouched
-	over    bool            // all of it was looked at
+	mu            sync.Mutex
+	shards        int             // of which there are records; 0: not known yet
+	done          int             // of them
+	brought       uint64          // records of which something was not in the mesh
+	refused       int             // records that may have been deleted; see purge.Import
+	damaged       map[string]bool // keys of records that do not read, as far as they are not noted
+	unread        int             // how many there are in all
+	problem       string          // why it does not get on; empty: it does
+	unusable      bool            // and will not, as it is: it was left untouched
+	lookedThrough bool            // all of it was looked at
 }
 
 // findFormer lists what former identities have left.
@@ -63,7 +63,7 @@ func findFormer(fsys vfs.FS, dir string) ([]*former, error) {
 			continue
 		}
 		f := &former{fs: fsys, name: name, dir: fsys.PathJoin(dir, name), damaged: make(map[string]bool)}
-		if _, err := fsys.Stat(f.store()); err == nil {
+		if _, err := fsys.Stat(f.storeDir()); err == nil {
 			out = append(out, f)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
@@ -72,15 +72,15 @@ func findFormer(fsys vfs.FS, dir string) ([]*former, error) {
 	return out, nil
 }
 
-func (f *former) store() string { return f.fs.PathJoin(f.dir, "store") }
+func (f *former) storeDir() string { return f.fs.PathJoin(f.dir, "store") }
 
 // errNever: old data cannot be taken in as it is.
 var errNever = errors.New("it is left as it is")
 
-// open opens the old store for reading if it is of this mesh and can be read. ok
+// openStore opens the old store for reading if it is of this mesh and can be read. ok
 // is false if there is nothing in it.
-func (f *former) open(v view.View) (ok bool, err error) {
-	owner, ownerErr := readOwner(f.fs, f.store())
+func (f *former) openStore(v view.View) (ok bool, err error) {
+	owner, ownerErr := readOwner(f.fs, f.storeDir())
 	var id wire.Identity
 	data, err := file.Read(f.fs, f.fs.PathJoin(f.dir, "identity"))
 	if err == nil {
@@ -102,8 +102,8 @@ func (f *former) open(v view.View) (ok bool, err error) {
 	}
 	f.twin = err == nil && id.End == wire.EndRolled && id.Node == f.node
 	f.disk, err = storage.Open(storage.Options{
-		FS: f.fs, Dir: f.store(), ReadOnly: true, CacheBytes: formerCache, MemTableBytes: formerMemTable,
-		OnCorrupt: func(key []byte, _ error) { f.lost(key) },
+		FS: f.fs, Dir: f.storeDir(), ReadOnly: true, CacheBytes: formerCache, MemTableBytes: formerMemTable,
+		OnCorrupt: func(key []byte, _ error) { f.markDamaged(key) },
 	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrCorrupt):
@@ -116,7 +116,7 @@ func (f *former) open(v view.View) (ok bool, err error) {
 	return err == nil, err
 }
 
-func (f *former) close() error {
+func (f *former) closeStore() error {
 	if f.disk == nil {
 		return nil
 	}
@@ -125,8 +125,8 @@ func (f *former) close() error {
 	return disk.Close()
 }
 
-// lost is told of what does not read.
-func (f *former) lost(key []byte) {
+// markDamaged is told of what does not read.
+func (f *former) markDamaged(key []byte) {
 	if _, ok := placeOf(key); !ok {
 		return
 	}
@@ -147,17 +147,17 @@ func (f *former) takeLost() (out [][]byte) {
 	return out
 }
 
-// doubted tells of births whose dots may name other writes in the mesh; nil: of
+// doubtedBirths tells of births whose dots may name other writes in the mesh; nil: of
 // none.
-func (f *former) doubted() func(version.Actor) bool {
+func (f *former) doubtedBirths() func(version.Actor) bool {
 	if !f.twin {
 		return nil
 	}
 	return func(a version.Actor) bool { return a.Store == uint64(f.node) }
 }
 
-// held lists the shards of which there are records.
-func (f *former) held(ctx context.Context) (out []int, err error) {
+// listShards lists the shards of which there are records.
+func (f *former) listShards(ctx context.Context) (out []int, err error) {
 	lower, upper := wire.RecordRange()
 	for lower != nil {
 		shard := 0
@@ -174,9 +174,9 @@ func (f *former) held(ctx context.Context) (out []int, err error) {
 	return out, nil
 }
 
-// stamp is where the old store stood in a shard. A note that is damaged counts
+// stampOfShard is where the old store stood in a shard. A note that is damaged counts
 // as none: then all that was ever purged counts.
-func (f *former) stamp(ctx context.Context, shard int) (purge.Stamp, error) {
+func (f *former) stampOfShard(ctx context.Context, shard int) (purge.Stamp, error) {
 	data, err := f.disk.Get(ctx, metaRounds(shard))
 	var m wire.RoundState
 	if err == nil {
@@ -191,8 +191,8 @@ func (f *former) stamp(ctx context.Context, shard int) (purge.Stamp, error) {
 	return stampOf(m.Stamp), err
 }
 
-// page reads the next records of a shard, all of one bucket.
-func (f *former) page(ctx context.Context, s *Store, shard int, after []byte) (out []kept, err error) {
+// readPage reads the next records of a shard, all of one bucket.
+func (f *former) readPage(ctx context.Context, s *Store, shard int, after []byte) (out []stampedRecord, err error) {
 	lower, upper := wire.ShardRange(shard)
 	if len(after) > 0 {
 		lower = append(slices.Clone(after), 0)
@@ -201,10 +201,10 @@ func (f *former) page(ctx context.Context, s *Store, shard int, after []byte) (o
 	err = f.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
 		at, ok := placeOf(slices.Clone(k))
 		if !ok || s.shardOf(at.bucket, at.key) != shard {
-			f.lost(k)
+			f.markDamaged(k)
 			return nil
 		}
-		if len(out) == transferKeys || size >= s.pace.piece() || len(out) > 0 && at.slice != out[0].at.slice {
+		if len(out) == transferKeys || size >= s.pace.pieceBytes() || len(out) > 0 && at.slice != out[0].at.slice {
 			return errStop
 		}
 		rec, err := decodeStored(slices.Clone(v), nil)
@@ -214,10 +214,10 @@ func (f *former) page(ctx context.Context, s *Store, shard int, after []byte) (o
 		case err != nil:
 			return err
 		case rec.unknown:
-			f.lost(k)
+			f.markDamaged(k)
 		case !rec.Unknown():
 			size += len(rec.item)
-			out = append(out, kept{at: at, rec: rec})
+			out = append(out, stampedRecord{at: at, rec: rec})
 		}
 		return nil
 	})
@@ -236,9 +236,9 @@ func (f *former) setAside(ctx context.Context, fn func(record []byte)) error {
 	})
 }
 
-// discard removes old data. A crash leaves all of it, or what the next opening
+// discardFormer removes old data. A crash leaves all of it, or what the next opening
 // removes.
-func discard(fsys vfs.FS, dir string) error {
+func discardFormer(fsys vfs.FS, dir string) error {
 	in := fsys.PathDir(dir)
 	to := fsys.PathJoin(in, importedPrefix+fsys.PathBase(dir))
 	if err := fsys.Rename(dir, to); err != nil {
@@ -250,8 +250,8 @@ func discard(fsys vfs.FS, dir string) error {
 // importedPrefix begins the names of directories that are being removed.
 const importedPrefix = "imported-"
 
-// sweep removes what discard has not come to.
-func sweep(fsys vfs.FS, dir string) error {
+// removeDiscarded removes what discard has not come to.
+func removeDiscarded(fsys vfs.FS, dir string) error {
 	names, err := fsys.List(dir)
 	for _, name := range names {
 		if name = fsys.PathBase(name); strings.HasPrefix(name, importedPrefix) {

@@ -27,13 +27,13 @@ type budget struct{ pending, bytes atomic.Int64 }
 func (s *Store) makeRoom(in *budget, bytes int) bool {
 	n, b := in.pending.Add(1), in.bytes.Add(int64(bytes))
 	if n > int64(s.cfg.MaxPending) || b > s.cfg.MaxPendingBytes && n > 1 {
-		in.release(bytes)
+		in.releaseBytes(bytes)
 		return false
 	}
 	return true
 }
 
-func (in *budget) release(bytes int) {
+func (in *budget) releaseBytes(bytes int) {
 	in.pending.Add(-1)
 	in.bytes.Add(-int64(bytes))
 }

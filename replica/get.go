@@ -12,14 +12,14 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// get reads a key at a level.
-func (s *Store) get(ctx context.Context, b *bucket, at place, level replicate.Level) (replicate.ReadResult, error) {
+// readKey reads a key at a level.
+func (s *Store) readKey(ctx context.Context, b *bucket, at place, level replicate.Level) (replicate.ReadResult, error) {
 	lay := s.layout.Load()
-	rt := lay.route(b, at.shard)
-	if level == replicate.One && s.disk != nil && rt.isHome(s.id) && !s.stamp(at.shard).Lagging() {
+	rt := lay.routeOf(b, at.shard)
+	if level == replicate.One && s.disk != nil && rt.isHome(s.id) && !s.syncedStamp(at.shard).Lagging() {
 		// The commonest read needs nobody else: a record counts at once, unless
 		// it may have been purged.
-		rec, err := s.load(ctx, at)
+		rec, err := s.loadRecord(ctx, at)
 		if err != nil {
 			return replicate.ReadResult{}, s.diskError("read", err)
 		}
@@ -27,20 +27,20 @@ func (s *Store) get(ctx context.Context, b *bucket, at place, level replicate.Le
 			return replicate.ReadResult{Item: rec.Item, Replies: 1}, nil
 		}
 	}
-	return s.read(ctx, b, at, s.plan(lay, rt), level, false)
+	return s.readByPlan(ctx, b, at, s.makePlan(lay, rt), level, false)
 }
 
-// read gathers what the plan's stores know of a key. all asks every home.
-func (s *Store) read(ctx context.Context, b *bucket, at place, plan replicate.Plan, level replicate.Level, all bool) (replicate.ReadResult, error) {
-	return s.gather(ctx, b, at, plan, replicate.NewRead(plan, level, all, s.cfg.AckTimeout))
+// readByPlan gathers what the plan's stores know of a key. all asks every home.
+func (s *Store) readByPlan(ctx context.Context, b *bucket, at place, plan replicate.Plan, level replicate.Level, all bool) (replicate.ReadResult, error) {
+	return s.gatherReplies(ctx, b, at, plan, replicate.NewRead(plan, level, all, s.cfg.AckTimeout))
 }
 
-// gather has a core read.
-func (s *Store) gather(ctx context.Context, b *bucket, at place, plan replicate.Plan, core *replicate.ReadOp) (replicate.ReadResult, error) {
+// gatherReplies has a core read.
+func (s *Store) gatherReplies(ctx context.Context, b *bucket, at place, plan replicate.Plan, core *replicate.ReadOp) (replicate.ReadResult, error) {
 	op := &getOp{s: s, b: b, at: at, plan: plan, core: core, done: make(chan struct{})}
 	if s.disk != nil {
-		op.stamp = s.stamp(at.shard)
-		rec, err := s.load(ctx, at)
+		op.stamp = s.syncedStamp(at.shard)
+		rec, err := s.loadRecord(ctx, at)
 		if err != nil {
 			return replicate.ReadResult{}, s.diskError("read", err)
 		}
@@ -50,8 +50,8 @@ func (s *Store) gather(ctx context.Context, b *bucket, at place, plan replicate.
 		}
 	}
 	op.mu.Lock()
-	ask := op.core.Start(s.since())
-	if op.open += len(ask); op.open == 0 {
+	ask := op.core.Start(s.uptime())
+	if op.awaited += len(ask); op.awaited == 0 {
 		op.core.Abandon() // nobody is there to ask
 	}
 	op.setEnd()
@@ -59,7 +59,7 @@ func (s *Store) gather(ctx context.Context, b *bucket, at place, plan replicate.
 	if len(ask) == 0 {
 		return op.core.Result(), nil
 	}
-	op.ask(ask)
+	op.askStores(ask)
 	select {
 	case <-op.done:
 	case <-ctx.Done():
@@ -84,53 +84,53 @@ type getOp struct {
 	known uint64      // hash of its item, 0: none
 	done  chan struct{}
 
-	mu    sync.Mutex
-	core  *replicate.ReadOp
-	open  int         // replies awaited
-	limit *time.Timer // ends it; nil: nothing does yet
+	mu      sync.Mutex
+	core    *replicate.ReadOp
+	awaited int         // replies awaited
+	limit   *time.Timer // ends it; nil: nothing does yet
 }
 
-func (op *getOp) ask(ids []view.NodeID) {
+func (op *getOp) askStores(ids []view.NodeID) {
 	for _, id := range ids {
 		if id == op.s.id {
 			if op.s.disk == nil {
-				op.failed(id) // no key has a home just now, and this node has nothing
+				op.noteFailed(id) // no key has a home just now, and this node has nothing
 			} else {
-				op.replied(op.reply(op.own))
+				op.noteReply(op.ownReply(op.own))
 			}
 			continue
 		}
 		q := wire.Lookup{Bucket: op.at.bucket, Key: op.at.key, Known: op.known}
 		ok := op.s.reads.Send(id, q, func(a wire.Lookedup, err error) {
-			if r, err := op.decode(id, a, err); err != nil {
-				op.failed(id)
+			if r, err := op.decodeReply(id, a, err); err != nil {
+				op.noteFailed(id)
 			} else {
-				op.replied(r)
+				op.noteReply(r)
 			}
 		})
 		if !ok {
-			op.failed(id)
+			op.noteFailed(id)
 		}
 	}
 }
 
-// reply is this store's own answer.
-func (op *getOp) reply(rec stored) replicate.Reply {
-	r := replicate.Reply{From: op.s.id, Syncing: !op.b.ready.absent(op.at.shard), Stamp: op.stamp}
+// ownReply is this store's own answer.
+func (op *getOp) ownReply(rec stored) replicate.Reply {
+	r := replicate.Reply{From: op.s.id, Syncing: !op.b.ready.provesAbsence(op.at.shard), Stamp: op.stamp}
 	switch {
 	case op.stamp.Lagging():
 		r.Syncing = true // what it holds may have been purged
 	case rec.unknown:
 		r.Know = replicate.Corrupt
-		op.s.repairs.lost(op.at)
+		op.s.repairs.enqueueDamaged(op.at)
 	case !rec.Unknown():
 		r.Know, r.Item = replicate.Present, rec.Item
 	}
 	return r
 }
 
-// decode reads another store's answer.
-func (op *getOp) decode(from view.NodeID, a wire.Lookedup, err error) (replicate.Reply, error) {
+// decodeReply reads another store's answer.
+func (op *getOp) decodeReply(from view.NodeID, a wire.Lookedup, err error) (replicate.Reply, error) {
 	r := replicate.Reply{From: from, Stamp: stampOf(a.Stamp)}
 	if err != nil {
 		return r, err
@@ -150,19 +150,19 @@ func (op *getOp) decode(from view.NodeID, a wire.Lookedup, err error) (replicate
 	return r, err
 }
 
-func (op *getOp) replied(r replicate.Reply) {
-	op.step(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Replied(r, now) })
+func (op *getOp) noteReply(r replicate.Reply) {
+	op.feedCore(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Replied(r, now) })
 }
 
-func (op *getOp) failed(id view.NodeID) {
-	op.step(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Failed(id, now) })
+func (op *getOp) noteFailed(id view.NodeID) {
+	op.feedCore(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Failed(id, now) })
 }
 
-func (op *getOp) step(event func(now time.Duration) ([]view.NodeID, bool)) {
+func (op *getOp) feedCore(event func(now time.Duration) ([]view.NodeID, bool)) {
 	op.mu.Lock()
-	ask, done := event(op.s.since())
-	op.open += len(ask) - 1
-	last := op.open == 0
+	ask, done := event(op.s.uptime())
+	op.awaited += len(ask) - 1
+	last := op.awaited == 0
 	var behind []view.NodeID
 	if last {
 		behind = op.core.Repairs()
@@ -170,12 +170,12 @@ func (op *getOp) step(event func(now time.Duration) ([]view.NodeID, bool)) {
 	merged, stamp := op.core.Merged()
 	op.setEnd()
 	op.mu.Unlock()
-	op.ask(ask)
+	op.askStores(ask)
 	if done {
 		close(op.done)
 	}
 	if len(behind) > 0 {
-		op.s.repairs.push(op.at, merged, stamp, behind)
+		op.s.repairs.repairHomes(op.at, merged, stamp, behind)
 	}
 }
 
@@ -183,7 +183,7 @@ func (op *getOp) step(event func(now time.Duration) ([]view.NodeID, bool)) {
 func (op *getOp) setEnd() {
 	switch at, ok := op.core.Ends(); {
 	case ok && op.limit == nil:
-		op.limit = time.AfterFunc(at-op.s.since(), op.giveUp)
+		op.limit = time.AfterFunc(at-op.s.uptime(), op.giveUp)
 	case !ok && op.limit != nil:
 		op.limit.Stop() // it has ended: nothing is to hold it any longer
 	}
@@ -198,19 +198,19 @@ func (op *getOp) giveUp() {
 	}
 }
 
-// lookup answers another store's question.
-func (s *Store) lookup(ctx context.Context, q wire.Lookup) (wire.Lookedup, error) {
-	at := s.place(q.Bucket, q.Key)
-	stamp := s.stamp(at.shard)
+// answerLookup answers another store's question.
+func (s *Store) answerLookup(ctx context.Context, q wire.Lookup) (wire.Lookedup, error) {
+	at := s.locateKey(q.Bucket, q.Key)
+	stamp := s.syncedStamp(at.shard)
 	if stamp.Lagging() {
 		return wire.Lookedup{Found: wire.Nothing}, nil
 	}
-	rec, err := s.load(ctx, at)
+	rec, err := s.loadRecord(ctx, at)
 	switch {
 	case err != nil:
 		return wire.Lookedup{}, err
 	case rec.unknown:
-		s.repairs.lost(at)
+		s.repairs.enqueueDamaged(at)
 		return wire.Lookedup{Found: wire.Nothing}, nil
 	case !rec.Unknown():
 		if q.Known != 0 && q.Known == s.digests.hashers[at.shard].Version(rec.Item) {
@@ -218,7 +218,7 @@ func (s *Store) lookup(ctx context.Context, q wire.Lookup) (wire.Lookedup, error
 		}
 		return wire.Lookedup{Found: wire.Present, Item: rec.item, Stamp: wireStamp(stamp)}, nil
 	}
-	if b := s.buckets.byID(q.Bucket); b != nil && b.ready.absent(at.shard) {
+	if b := s.buckets.findByID(q.Bucket); b != nil && b.ready.provesAbsence(at.shard) {
 		return wire.Lookedup{Found: wire.Absent}, nil
 	}
 	return wire.Lookedup{Found: wire.Nothing}, nil

@@ -25,22 +25,22 @@ func TestFailedUpdateLeavesNoTrace(t *testing.T) {
 		ctx := context.Background()
 		s := nodes[0].store
 		mustPut(t, buckets[0], "k", "v")
-		at := s.place(buckets[0].b.id, "k")
-		if _, err := s.total(ctx, []slice{at.slice}); err != nil {
+		at := s.locateKey(buckets[0].b.id, "k")
+		if _, err := s.digestSlices(ctx, []slice{at.slice}); err != nil {
 			t.Fatal(err)
 		}
 		before := s.writer
-		err := s.update(ctx, "test", func(tx *storage.Tx) error {
+		err := s.updateDisk(ctx, "test", func(tx *storage.Tx) error {
 			old, err := decodeStored(tx.Get(at.record))
 			if err != nil {
 				return err
 			}
 			old.Mine.Session++ // a birth of before: a new one must be minted
-			r, wrote, err := old.Commit(&s.writer, reconcile.Write{Value: []byte("w")}, s.now(), nil)
+			r, wrote, err := old.Commit(&s.writer, reconcile.Write{Value: []byte("w")}, s.currentDate(), nil)
 			if err != nil || wrote.Meta == nil {
 				t.Errorf("no birth was minted: %v", err)
 			}
-			if err := s.save(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+			if err := s.saveRecord(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
 				return err
 			}
 			return errOnPurpose
@@ -68,12 +68,12 @@ func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
 		for offset, differ := range []int{0, 1} {
 			then := *lay
 			then.roster += uint64(offset)
-			sum, err := s.sumOf(ctx, &then, s.shared(lay, b, s.id, nodes[1].id))
+			sum, err := s.hashDigests(ctx, &then, s.listShared(lay, b, s.id, nodes[1].id))
 			if err != nil {
 				t.Fatal(err)
 			}
 			req := wire.SumsRequest{Sums: []wire.BucketSum{{Bucket: b.id, Sum: sum}}}
-			answer, err := s.ask(ctx, nodes[1].id, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
+			answer, err := s.askPeer(ctx, nodes[1].id, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,11 +82,11 @@ func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
 				t.Errorf("roster digest off by %d: %d sums differ, %v, want %d", offset, len(got.Differ), err, differ)
 			}
 		}
-		one, err := s.sumOf(ctx, lay, []slice{{99, 1}})
+		one, err := s.hashDigests(ctx, lay, []slice{{99, 1}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if two, err := s.sumOf(ctx, lay, []slice{{99, 2}}); err != nil || one == two {
+		if two, err := s.hashDigests(ctx, lay, []slice{{99, 2}}); err != nil || one == two {
 			t.Errorf("two shards of nothing have one sum, %v", err)
 		}
 	})
@@ -111,9 +111,9 @@ func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
 			var at []slice
 			for shard := range s.shards {
 				at = append(at, slice{buckets[0].b.id, shard})
-				s.digests.forget(at[shard])
+				s.digests.forgetSum(at[shard])
 			}
-			if _, err := s.total(ctx, at); err != nil {
+			if _, err := s.digestSlices(ctx, at); err != nil {
 				t.Error(err)
 			}
 		}
@@ -121,18 +121,18 @@ func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
 		wantTrueDigests(t, s)
 
 		// A write between the look at the disk and the sum.
-		at := s.place(buckets[0].b.id, "k1").slice
-		s.digests.forget(at)
-		todo, err := s.digests.begin(ctx, s.disk, []slice{at})
+		at := s.locateKey(buckets[0].b.id, "k1").slice
+		s.digests.forgetSum(at)
+		todo, err := s.digests.beginBuild(ctx, s.disk, []slice{at})
 		if err != nil || len(todo) != 1 {
 			t.Fatal(todo, err)
 		}
-		seen, err := s.digests.collect(ctx, s.disk, at)
+		seen, err := s.digests.collectElements(ctx, s.disk, at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		mustPut(t, buckets[0], "k1", "since")
-		s.digests.finish(at, seen)
+		s.digests.finishSum(at, seen)
 		wantTrueDigests(t, s)
 	})
 }
@@ -140,7 +140,7 @@ func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
 func TestSyncingHomeDoesNotVouchForAbsence(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		found := func(s *Store) wire.Found {
-			a, err := s.lookup(context.Background(), wire.Lookup{Bucket: buckets[0].b.id, Key: "missing"})
+			a, err := s.answerLookup(context.Background(), wire.Lookup{Bucket: buckets[0].b.id, Key: "missing"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,20 +170,20 @@ func TestRecordOfAHomeOutlivesItsHint(t *testing.T) {
 		s := nodes[0].store
 		mustPut(t, buckets[1], "donor", "v")
 		time.Sleep(time.Second)
-		donor, err := s.load(ctx, s.place(buckets[0].b.id, "donor"))
+		donor, err := s.loadRecord(ctx, s.locateKey(buckets[0].b.id, "donor"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		// Kept as a stand-in, then the roster makes this store a home.
-		at := s.place(buckets[0].b.id, "k")
+		at := s.locateKey(buckets[0].b.id, "k")
 		role := replicate.Role{For: nodes[2].id}
 		if _, err := s.acceptAll(ctx, []arrival{{at: at, role: role, item: donor.Item, raw: donor.item}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.settle(ctx, []settled{{at, nodes[2].id, donor.Item}}); err != nil {
+		if _, err := s.settleHints(ctx, []settled{{at, nodes[2].id, donor.Item}}); err != nil {
 			t.Fatal(err)
 		}
-		if rec, err := s.load(ctx, at); err != nil || rec.Unknown() || !rec.Home || len(rec.Hints) != 0 {
+		if rec, err := s.loadRecord(ctx, at); err != nil || rec.Unknown() || !rec.Home || len(rec.Hints) != 0 {
 			t.Errorf("record after its hint was settled: %+v %v", rec, err)
 		}
 	})
@@ -292,8 +292,8 @@ func TestForwardedWriteOfAClientThatHasGone(t *testing.T) {
 		from := nodes[0]
 		lead, at := from.id, place{}
 		for i := 0; lead == from.id; i++ {
-			at = from.store.place(buckets[0].b.id, fmt.Sprint("k", i))
-			lead = from.store.layout.Load().route(buckets[0].b, at.shard).lead
+			at = from.store.locateKey(buckets[0].b.id, fmt.Sprint("k", i))
+			lead = from.store.layout.Load().routeOf(buckets[0].b, at.shard).lead
 		}
 		to := nodes[lead-1]
 		net.split(false, from.id, to.id) // all others fall silent

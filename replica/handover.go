@@ -13,8 +13,8 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// held lists the slices of which there are records here.
-func (s *Store) held(ctx context.Context) ([]slice, error) {
+// listHeldSlices lists the slices of which there are records here.
+func (s *Store) listHeldSlices(ctx context.Context) ([]slice, error) {
 	var out []slice
 	lower, upper := wire.RecordRange()
 	for lower != nil {
@@ -35,27 +35,27 @@ func (s *Store) held(ctx context.Context) ([]slice, error) {
 // isHome tells whether this store is a home of a slice. What it cannot tell
 // it treats as its own: nothing is dropped on a guess.
 func (s *Store) isHome(at slice) bool {
-	b := s.buckets.byID(at.bucket)
-	return b == nil || s.layout.Load().route(b, at.shard).isHome(s.id)
+	b := s.buckets.findByID(at.bucket)
+	return b == nil || s.layout.Load().routeOf(b, at.shard).isHome(s.id)
 }
 
 // keepsNow tells whether this store is to keep a slice. What it cannot tell it
 // keeps.
 func (s *Store) keepsNow(at slice) bool {
-	b := s.buckets.byID(at.bucket)
-	return b == nil || s.layout.Load().keeps(b, at.shard, s.id)
+	b := s.buckets.findByID(at.bucket)
+	return b == nil || s.layout.Load().isKeeper(b, at.shard, s.id)
 }
 
-// leftover lists the slices of which there are records here that this store is
+// listStrays lists the slices of which there are records here that this store is
 // not to keep, by the layout given. unknown counts those of buckets whose
 // definitions have not come here: nobody can tell where they belong.
-func (s *Store) leftover(ctx context.Context, lay *layout) (out []slice, unknown int, err error) {
-	all, err := s.held(ctx)
+func (s *Store) listStrays(ctx context.Context, lay *layout) (out []slice, unknown int, err error) {
+	all, err := s.listHeldSlices(ctx)
 	for _, at := range all {
-		switch b := s.buckets.byID(at.bucket); {
+		switch b := s.buckets.findByID(at.bucket); {
 		case b == nil:
 			unknown++
-		case !lay.keeps(b, at.shard, s.id):
+		case !lay.isKeeper(b, at.shard, s.id):
 			out = append(out, at)
 		}
 	}
@@ -73,7 +73,7 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	all, unknown, err := s.leftover(ctx, lay)
+	all, unknown, err := s.listStrays(ctx, lay)
 	if err != nil {
 		return s.diskError("hand over", err)
 	}
@@ -89,9 +89,9 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 	if unknown > 0 {
 		fail(fmt.Errorf("replica: %d shards: %w", unknown, errUnknownBucket))
 	}
-	s.progress.begin(len(all))
-	defer s.progress.end()
-	pass := &handPass{lay: lay, leaving: leaving, without: make(map[view.NodeID]bool)}
+	s.progress.beginHandover(len(all))
+	defer s.progress.endHandover()
+	pass := &handoverPass{lay: lay, leaving: leaving, without: make(map[view.NodeID]bool)}
 	for _, at := range all {
 		if err := s.handOff(ctx, pass, at); err != nil {
 			fail(fmt.Errorf("replica: hand over shard %d: %w", at.shard, err))
@@ -99,7 +99,7 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 				break // nothing can be let go of here
 			}
 		}
-		s.progress.step()
+		s.progress.countHanded()
 	}
 	if s.stats.dropped.Load() > before {
 		s.entropy.LookLater() // what was written meanwhile is still here
@@ -110,25 +110,25 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 	return first
 }
 
-// handPass is one pass over what is to be handed over.
-type handPass struct {
+// handoverPass is one pass over what is to be handed over.
+type handoverPass struct {
 	lay     *layout
 	leaving bool
 	without map[view.NodeID]bool // homes that have failed in it
 }
 
-func (p *handPass) live(id view.NodeID) bool { return p.lay.inMesh[id] && !p.without[id] }
+func (p *handoverPass) isInReach(id view.NodeID) bool { return p.lay.inMesh[id] && !p.without[id] }
 
 // handOff drives the core that hands over one slice.
-func (s *Store) handOff(ctx context.Context, pass *handPass, at slice) error {
-	rt := pass.lay.route(s.buckets.byID(at.bucket), at.shard)
+func (s *Store) handOff(ctx context.Context, pass *handoverPass, at slice) error {
+	rt := pass.lay.routeOf(s.buckets.findByID(at.bucket), at.shard)
 	homes := rt.order[:rt.homes]
-	core := replicate.NewHandoff(homes, pass.live, transferKeys)
+	core := replicate.NewHandoff(homes, pass.isInReach, transferKeys)
 	if !core.Any() {
-		return s.noHome(ctx, pass, at)
+		return s.handleNoHome(ctx, pass, at)
 	}
 	state, err := s.handedState(ctx, pass, at, homes)
-	if err != nil || !core.All() && s.progress.same(at, state) {
+	if err != nil || !core.All() && s.progress.isUnchanged(at, state) {
 		return err // those that are there have it all; the rest is down
 	}
 	for {
@@ -149,17 +149,17 @@ func (s *Store) handOff(ctx context.Context, pass *handPass, at slice) error {
 	if core.Refused() {
 		return errRosters
 	}
-	if down := slices.DeleteFunc(slices.Clone(homes), pass.live); pass.leaving && len(down) > 0 {
+	if down := slices.DeleteFunc(slices.Clone(homes), pass.isInReach); pass.leaving && len(down) > 0 {
 		// Where all others are homes there is nobody else to keep it.
 		if err := s.standIn(ctx, pass, at, down); err != nil && !errors.Is(err, errNobody) {
 			return err
 		}
 	}
-	s.progress.note(at, state)
+	s.progress.noteBrought(at, state)
 	return nil
 }
 
-func (s *Store) handStep(ctx context.Context, pass *handPass, at slice, core *replicate.Handoff, step replicate.HandoffStep) error {
+func (s *Store) handStep(ctx context.Context, pass *handoverPass, at slice, core *replicate.Handoff, step replicate.HandoffStep) error {
 	switch step.Kind {
 	case replicate.HandoffList:
 		marks, last, err := s.formerMarks(ctx, at, step.After, step.First)
@@ -174,16 +174,16 @@ func (s *Store) handStep(ctx context.Context, pass *handPass, at slice, core *re
 		}
 		return err
 	case replicate.HandoffPush:
-		page, err := s.page(ctx, at, step.Keys)
+		page, err := s.readRecords(ctx, at, step.Keys)
 		if err == nil {
-			err = s.bring(ctx, step.To, page, len(step.Keys))
+			err = s.bringRecords(ctx, step.To, page, len(step.Keys))
 		}
 		if err == nil {
 			core.Pushed(len(step.Keys))
 		}
 		return err
 	case replicate.HandoffDrop:
-		n, err := s.letGo(ctx, pass.lay, at, step.Marks)
+		n, err := s.dropHomeRoles(ctx, pass.lay, at, step.Marks)
 		if pass.leaving && errors.Is(err, ErrStorageFull) {
 			n, err = 0, nil // it goes with the node
 		}
@@ -195,9 +195,9 @@ func (s *Store) handStep(ctx context.Context, pass *handPass, at slice, core *re
 	return fmt.Errorf("replica: hand over: step %d", step.Kind)
 }
 
-// handed is what was here of a slice, and who of its homes was there, when it
+// handoverState is what was here of a slice, and who of its homes was there, when it
 // was brought to them.
-type handed struct {
+type handoverState struct {
 	roster  uint64
 	total   reconcile.Digest
 	live    uint64
@@ -205,14 +205,14 @@ type handed struct {
 	unknown bool // what was here
 }
 
-func (s *Store) handedState(ctx context.Context, pass *handPass, at slice, homes []view.NodeID) (h handed, err error) {
+func (s *Store) handedState(ctx context.Context, pass *handoverPass, at slice, homes []view.NodeID) (h handoverState, err error) {
 	h.roster, h.leaving = pass.lay.roster, pass.leaving
 	for i, id := range homes {
-		if pass.live(id) {
+		if pass.isInReach(id) {
 			h.live |= 1 << i
 		}
 	}
-	h.total, err = s.total(ctx, []slice{at})
+	h.total, err = s.digestSlices(ctx, []slice{at})
 	if errors.Is(err, storage.ErrStorageFull) {
 		h.unknown, err = true, nil // a digest cannot be built just now
 	}
@@ -259,10 +259,10 @@ func (s *Store) askCover(ctx context.Context, lay *layout, at slice, step replic
 		req.Marks[i] = wire.Mark(m)
 		size += len(m.Key) + 16
 	}
-	if err := s.pace.wait(ctx, size); err != nil {
+	if err := s.pace.waitForBytes(ctx, size); err != nil {
 		return m, err
 	}
-	answer, err := s.ask(ctx, step.To, wire.MethodCover, wire.AppendCoverRequest(nil, &req))
+	answer, err := s.askPeer(ctx, step.To, wire.MethodCover, wire.AppendCoverRequest(nil, &req))
 	if err != nil {
 		return m, err
 	}
@@ -277,8 +277,8 @@ func (s *Store) serveCover(ctx context.Context, _ view.NodeID, req []byte) ([]by
 		return nil, err
 	}
 	at, lay := slice{m.Bucket, m.Shard}, s.layout.Load()
-	b := s.buckets.byID(m.Bucket)
-	home := b != nil && m.Shard < s.shardsOf(b) && lay.route(b, m.Shard).isHome(s.id)
+	b := s.buckets.findByID(m.Bucket)
+	home := b != nil && m.Shard < s.shardsOf(b) && lay.routeOf(b, m.Shard).isHome(s.id)
 	// This store may have been about to let go of the records itself, by an
 	// older roster: after an update of its own it is seen that they are gone.
 	if err := s.disk.Look(ctx, func(*storage.Tx) error { return nil }); err != nil {
@@ -286,7 +286,7 @@ func (s *Store) serveCover(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	}
 	reply := wire.CoverReply{Refused: s.gate.taking.IsShut() || !replicate.MayVouch(m.Roster, lay.roster, home)}
 	for i, k := range m.Marks {
-		rec, err := s.load(ctx, s.place(at.bucket, k.Key))
+		rec, err := s.loadRecord(ctx, s.locateKey(at.bucket, k.Key))
 		if err != nil {
 			return nil, err
 		}
@@ -297,16 +297,16 @@ func (s *Store) serveCover(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	return wire.AppendCoverReply(nil, &reply), nil
 }
 
-// letGo takes the role of a home from records that all homes hold, and returns
+// dropHomeRoles takes the role of a home from records that all homes hold, and returns
 // how many.
-func (s *Store) letGo(ctx context.Context, then *layout, at slice, marks []replicate.Mark) (n int, err error) {
-	b := s.buckets.byID(at.bucket)
-	err = s.update(ctx, "let go of what others keep", func(tx *storage.Tx) error {
+func (s *Store) dropHomeRoles(ctx context.Context, then *layout, at slice, marks []replicate.Mark) (n int, err error) {
+	b := s.buckets.findByID(at.bucket)
+	err = s.updateDisk(ctx, "let go of what others keep", func(tx *storage.Tx) error {
 		n = 0
 		now := s.layout.Load()
-		keeper := now.keeps(b, at.shard, s.id)
+		keeper := now.isKeeper(b, at.shard, s.id)
 		for _, m := range marks {
-			p := s.place(at.bucket, m.Key)
+			p := s.locateKey(at.bucket, m.Key)
 			old, err := decodeStored(tx.Get(p.record))
 			if err != nil {
 				return err
@@ -316,7 +316,7 @@ func (s *Store) letGo(ctx context.Context, then *layout, at slice, marks []repli
 			}
 			r := old.Record
 			r.Home = false
-			if err := s.save(tx, p, old, r, old.item); err != nil {
+			if err := s.saveRecord(tx, p, old, r, old.item); err != nil {
 				return err
 			}
 			n++
@@ -326,23 +326,23 @@ func (s *Store) letGo(ctx context.Context, then *layout, at slice, marks []repli
 	return n, err
 }
 
-// bring sends so many records to a home, all of them or it fails: what was not
+// bringRecords sends so many records to a home, all of them or it fails: what was not
 // brought must not be let go of.
-func (s *Store) bring(ctx context.Context, home view.NodeID, page []kept, want int) error {
+func (s *Store) bringRecords(ctx context.Context, home view.NodeID, page []stampedRecord, want int) error {
 	if len(page) < want || slices.ContainsFunc(page, s.tooLargeToSend) {
 		return errNotBrought
 	}
-	return s.push(ctx, home, page)
+	return s.pushRecords(ctx, home, page)
 }
 
 // errNotBrought: records are damaged, have gone meanwhile, or cannot be sent.
 var errNotBrought = errors.New("replica: not all records could be brought to a home")
 
-// push sends records to a store in pieces that fit into a request.
-func (s *Store) push(ctx context.Context, peer view.NodeID, page []kept) error {
+// pushRecords sends records to a store in pieces that fit into a request.
+func (s *Store) pushRecords(ctx context.Context, peer view.NodeID, page []stampedRecord) error {
 	for len(page) > 0 {
 		n := s.pieceOf(page)
-		if err := s.transfer(ctx, peer, 0, page[:n]); err != nil {
+		if err := s.transferRecords(ctx, peer, 0, page[:n]); err != nil {
 			return err
 		}
 		page = page[n:]
@@ -351,9 +351,9 @@ func (s *Store) push(ctx context.Context, peer view.NodeID, page []kept) error {
 }
 
 // pieceOf is how many of the records go in one request.
-func (s *Store) pieceOf(page []kept) (n int) {
+func (s *Store) pieceOf(page []stampedRecord) (n int) {
 	for size := 0; n < len(page); n++ {
-		if size += len(page[n].rec.item); n > 0 && size > s.pace.piece() {
+		if size += len(page[n].rec.item); n > 0 && size > s.pace.pieceBytes() {
 			break
 		}
 	}
@@ -367,7 +367,7 @@ func (s *Store) serveHeld(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 		return nil, err
 	}
 	lay := s.layout.Load()
-	all, _, err := s.leftover(ctx, lay)
+	all, _, err := s.listStrays(ctx, lay)
 	if err != nil {
 		return nil, err
 	}
@@ -375,8 +375,8 @@ func (s *Store) serveHeld(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 	for _, at := range all {
 		reply.Leftover = append(reply.Leftover, wire.Held{Bucket: at.bucket, Shard: at.shard})
 	}
-	for _, b := range s.buckets.list() {
-		reply.Seasoned = append(reply.Seasoned, wire.SeasonedIn{Bucket: b.id, Shards: b.ready.seasoned(s.shardsOf(b))})
+	for _, b := range s.buckets.listAll() {
+		reply.Seasoned = append(reply.Seasoned, wire.SeasonedIn{Bucket: b.id, Shards: b.ready.seasonedBits(s.shardsOf(b))})
 	}
 	return wire.AppendHeldReply(nil, &reply), nil
 }

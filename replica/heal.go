@@ -34,9 +34,9 @@ func (s *Store) lookDown(lay *layout) (changed bool) {
 	if s.cfg.HealAfter < 0 {
 		return false
 	}
-	changed = s.healer.Look(s.since(), s.id, lay.members, func(id view.NodeID) bool { return lay.inMesh[id] }, s.forced.on.Load())
+	changed = s.healer.Look(s.uptime(), s.id, lay.members, func(id view.NodeID) bool { return lay.inMesh[id] }, s.forced.on.Load())
 	if s.disk != nil {
-		s.inquests.ask()
+		s.inquests.askNext()
 	}
 	if !changed {
 		return false

@@ -102,7 +102,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	st, err := s.Status(ctx)
 	if errors.Is(err, ErrStorage) {
 		h := Health{Status: st}
-		h.Problems = s.problems(&h, s.layout.Load())
+		h.Problems = s.listProblems(&h, s.layout.Load())
 		return h, err
 	} else if err != nil && !errors.Is(err, storage.ErrCorrupt) {
 		return Health{}, err
@@ -115,26 +115,26 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	defer leave()
 	h := Health{Status: st}
 	if s.disk == nil {
-		h.Problems = s.problems(&h, s.layout.Load())
+		h.Problems = s.listProblems(&h, s.layout.Load())
 		return h, nil
 	}
 	lay := s.layout.Load()
 	former := make(map[slice]bool)
-	syncing, hints, err := s.syncing(ctx, lay)
+	syncing, hints, err := s.listSyncing(ctx, lay)
 	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
 		return h, s.diskError("health", err)
 	}
 	h.Syncing = len(syncing)
-	left, _, err := s.leftover(ctx, lay)
+	left, _, err := s.listStrays(ctx, lay)
 	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
 		return h, s.diskError("health", err)
 	}
 	for _, at := range left {
 		former[at] = true
 	}
-	h.Leftover, h.HandingOver = len(left), s.progress.left()
+	h.Leftover, h.HandingOver = len(left), s.progress.slicesLeft()
 	h.SetAside = s.stats.aside.Load()
-	if h.PurgeBlocked, err = s.purger.waiting.blocked(ctx, s); err != nil {
+	if h.PurgeBlocked, err = s.purger.waiting.describeBlocked(ctx, s); err != nil {
 		return h, s.diskError("health", err)
 	}
 	for _, id := range lay.members {
@@ -142,7 +142,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 			h.Lost = append(h.Lost, id)
 		}
 	}
-	for _, b := range s.buckets.list() {
+	for _, b := range s.buckets.listAll() {
 		for shard := range s.shardsOf(b) {
 			at := slice{b.id, shard}
 			if sh := s.shardHealth(lay, b, at); sh.Role != "" || hints[at] > 0 || former[at] {
@@ -154,24 +154,24 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		}
 	}
 	h.unread = unread
-	h.Problems = s.problems(&h, lay)
+	h.Problems = s.listProblems(&h, lay)
 	return h, nil
 }
 
 func (s *Store) shardHealth(lay *layout, b *bucket, at slice) ShardHealth {
-	rt := lay.route(b, at.shard)
+	rt := lay.routeOf(b, at.shard)
 	h := ShardHealth{Bucket: b.def.Name, Shard: at.shard, Homes: slices.Clone(rt.order[:rt.homes])}
 	switch {
 	case rt.isHome(s.id):
 		h.Role = "home"
-	case lay.keeps(b, at.shard, s.id):
+	case lay.isKeeper(b, at.shard, s.id):
 		h.Role = "stand-in"
 	}
-	for _, id := range lay.keepers(rt) {
+	for _, id := range lay.listKeepers(rt) {
 		if id == s.id || lay.inMesh[id] {
 			h.Copies++
 		}
-		if ago, ok := s.synced.ago(b.id, id, s.since()); ok && id != s.id && h.Role != "" {
+		if ago, ok := s.synced.sinceSync(b.id, id, s.uptime()); ok && id != s.id && h.Role != "" {
 			if h.Synced == nil {
 				h.Synced = make(map[view.NodeID]time.Duration)
 			}
@@ -181,8 +181,8 @@ func (s *Store) shardHealth(lay *layout, b *bucket, at slice) ShardHealth {
 	return h
 }
 
-// problems finds what an operator should look at.
-func (s *Store) problems(h *Health, lay *layout) (out []view.Problem) {
+// listProblems finds what an operator should look at.
+func (s *Store) listProblems(h *Health, lay *layout) (out []view.Problem) {
 	add := func(p view.Problem) { out = append(out, p) }
 	if s.disk != nil {
 		if err := s.disk.Err(); err != nil {
@@ -196,9 +196,9 @@ func (s *Store) problems(h *Health, lay *layout) (out []view.Problem) {
 		add(view.Problem{Kind: view.ProblemLeaving, Shards: h.Leftover, Count: h.Hints})
 	}
 	out = append(out, s.mesh.View().Problems...)
-	s.imports.status(h, add)
+	s.imports.reportStatus(h, add)
 	s.fewCopies(h, lay, add)
-	s.inquests.problems(add)
+	s.inquests.reportProblems(add)
 	if len(h.Lost) > 0 {
 		add(view.Problem{Kind: view.ProblemLost, Nodes: s.nameAll(h.Lost)})
 	}
@@ -303,8 +303,8 @@ func (s *Store) nameAll(ids []view.NodeID) []view.Named {
 	return out
 }
 
-// names lists nodes in words.
-func (s *Store) names(ids []view.NodeID) string {
+// joinNames lists nodes in words.
+func (s *Store) joinNames(ids []view.NodeID) string {
 	out := make([]string, len(ids))
 	for i, n := range s.nameAll(ids) {
 		out[i] = n.String()

@@ -49,20 +49,20 @@ func newHints(s *Store) *hints {
 	return &hints{s: s, kick: notify.NewBell(), added: notify.NewBell()}
 }
 
-// wake has the hints looked through at once.
-func (h *hints) wake() { h.kick.Ring() }
+// wakeDelivery has the hints looked through at once.
+func (h *hints) wakeDelivery() { h.kick.Ring() }
 
-// later has them looked through when the writes under way have had their time.
+// scheduleDelivery has them looked through when the writes under way have had their time.
 // Every commit that adds a hint calls for it, or a hint whose target was there
 // all the time, and only silent when it mattered, would have nothing to wake it.
-func (h *hints) later() { h.added.Ring() }
+func (h *hints) scheduleDelivery() { h.added.Ring() }
 
-// owe notes that what is kept for these stores, in contact, did not reach them in time.
-func (h *hints) owe(targets ...view.NodeID) {
+// markOwed notes that what is kept for these stores, in contact, did not reach them in time.
+func (h *hints) markOwed(targets ...view.NodeID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, id := range targets {
-		h.owed.Raise(id, h.s.since())
+		h.owed.Raise(id, h.s.uptime())
 	}
 }
 
@@ -76,7 +76,7 @@ func (h *hints) isOwed(lay *layout, target view.NodeID) bool {
 	return !belongs || in && h.owed.Has(target)
 }
 
-func (h *hints) run(ctx context.Context) {
+func (h *hints) keepDelivering(ctx context.Context) {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	wait := clock.Backoff{First: firstHintRetry, Last: lastHintRetry}
@@ -116,8 +116,8 @@ func (h *hints) run(ctx context.Context) {
 
 var errStop = errors.New("stop")
 
-// targets lists the stores for which this one keeps records.
-func (h *hints) targets(ctx context.Context) ([]view.NodeID, error) {
+// listTargets lists the stores for which this one keeps records.
+func (h *hints) listTargets(ctx context.Context) ([]view.NodeID, error) {
 	var out []view.NodeID
 	lower, upper := wire.IndexRange(wire.IndexHint, 0)
 	for lower != nil {
@@ -141,7 +141,7 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 	h.mu.Lock()
 	owed := h.owed.Events()
 	h.mu.Unlock()
-	targets, err := h.targets(ctx)
+	targets, err := h.listTargets(ctx)
 	if err != nil {
 		return true, err
 	}
@@ -153,11 +153,11 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 			delete(owed, target)
 			continue // it will be back, and its return wakes us
 		case known:
-			_, err = h.deliver(ctx, target, false, h.toTarget)
+			_, err = h.deliverTo(ctx, target, false, h.toTarget)
 		default:
 			// What waits for homes that are down goes when those return, which
 			// wakes us: to try over and over would be to send all of it each time.
-			_, err = h.deliver(ctx, target, false, h.toHomes)
+			_, err = h.deliverTo(ctx, target, false, h.toHomes)
 		}
 		if err != nil {
 			delete(owed, target)
@@ -179,8 +179,8 @@ func (h *hints) settleOwed(events map[view.NodeID]uint64) {
 	}
 }
 
-// kept is a record that is kept for a store.
-type kept struct {
+// stampedRecord is a record that is kept for a store.
+type stampedRecord struct {
 	at    place
 	rec   stored
 	stamp purge.Stamp // with which it was read
@@ -188,25 +188,25 @@ type kept struct {
 
 var errMovedOn = errors.New("records changed while they were delivered")
 
-// deliver hands the records kept for target, page by page, to send, which
+// deliverTo hands the records kept for target, page by page, to send, which
 // returns those whose hints may go. rest tells that there were others. leaving is
 // for a store that goes for good.
-func (h *hints) deliver(ctx context.Context, target view.NodeID, leaving bool, send func(context.Context, view.NodeID, []kept) ([]settled, error)) (rest bool, err error) {
+func (h *hints) deliverTo(ctx context.Context, target view.NodeID, leaving bool, send func(context.Context, view.NodeID, []stampedRecord) ([]settled, error)) (rest bool, err error) {
 	lower, upper := wire.IndexRange(wire.IndexHint, target)
 	var moved error
 	for {
-		page, stray, err := h.page(ctx, target, &lower, upper)
+		page, stray, err := h.readPage(ctx, target, &lower, upper)
 		if err != nil {
 			return rest, err
 		}
-		if _, err := h.s.settle(ctx, stray); err != nil && !errors.Is(err, ErrStorageFull) {
+		if _, err := h.s.settleHints(ctx, stray); err != nil && !errors.Is(err, ErrStorageFull) {
 			return rest, err
 		}
 		if len(page) == 0 && len(stray) == 0 {
 			return rest, moved
 		}
 		gone, sendErr := send(ctx, target, page)
-		n, err := h.s.settle(ctx, gone)
+		n, err := h.s.settleHints(ctx, gone)
 		if leaving && errors.Is(err, ErrStorageFull) {
 			n, err = len(gone), nil // they go with the node
 		}
@@ -224,10 +224,10 @@ func (h *hints) deliver(ctx context.Context, target view.NodeID, leaving bool, s
 	}
 }
 
-// page reads the next records that are kept for target, from lower on, which
+// readPage reads the next records that are kept for target, from lower on, which
 // it moves. stray are entries of the index behind which there is nothing: the
 // record was damaged, and then found to be purged.
-func (h *hints) page(ctx context.Context, target view.NodeID, lower *[]byte, upper []byte) (page []kept, stray []settled, err error) {
+func (h *hints) readPage(ctx context.Context, target view.NodeID, lower *[]byte, upper []byte) (page []stampedRecord, stray []settled, err error) {
 	size := 0
 	err = h.s.disk.Scan(ctx, *lower, upper, func(k, _ []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
@@ -236,12 +236,12 @@ func (h *hints) page(ctx context.Context, target view.NodeID, lower *[]byte, upp
 		if !ok {
 			return nil
 		}
-		stamp := h.s.stamp(at.shard)
+		stamp := h.s.syncedStamp(at.shard)
 		if stamp.Lagging() {
 			h.lagging.Store(true)
 			return nil // some of it may have been purged
 		}
-		rec, err := h.s.load(ctx, at)
+		rec, err := h.s.loadRecord(ctx, at)
 		switch {
 		case err != nil:
 			return err
@@ -250,12 +250,12 @@ func (h *hints) page(ctx context.Context, target view.NodeID, lower *[]byte, upp
 		case rec.Unknown():
 			stray = append(stray, settled{at: at, target: target})
 		default:
-			if one := (kept{at, rec, stamp}); !h.s.tooLargeToSend(one) {
+			if one := (stampedRecord{at, rec, stamp}); !h.s.tooLargeToSend(one) {
 				page = append(page, one)
 				size += len(rec.item)
 			}
 		}
-		if len(page) == transferKeys || len(stray) == transferKeys || size >= h.s.pace.piece() {
+		if len(page) == transferKeys || len(stray) == transferKeys || size >= h.s.pace.pieceBytes() {
 			return errStop
 		}
 		return nil
@@ -267,8 +267,8 @@ func (h *hints) page(ctx context.Context, target view.NodeID, lower *[]byte, upp
 }
 
 // toTarget delivers to the store that the records are kept for.
-func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []kept) ([]settled, error) {
-	if err := h.s.transfer(ctx, target, 0, page); err != nil {
+func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []stampedRecord) ([]settled, error) {
+	if err := h.s.transferRecords(ctx, target, 0, page); err != nil {
 		return nil, err
 	}
 	out := make([]settled, len(page))
@@ -280,17 +280,17 @@ func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []kept) (
 
 // toHomes delivers what was kept for a store that is gone for good to those
 // that are homes now.
-func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []kept) ([]settled, error) {
+func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []stampedRecord) ([]settled, error) {
 	lay := h.s.layout.Load()
 	live := func(id view.NodeID) bool { return lay.inMesh[id] }
-	by := make(map[view.NodeID][]kept)
+	by := make(map[view.NodeID][]stampedRecord)
 	hint := make([]replicate.Hint, len(page))
 	for i, k := range page {
-		b := h.s.buckets.byID(k.at.bucket)
+		b := h.s.buckets.findByID(k.at.bucket)
 		if b == nil {
 			continue
 		}
-		rt := lay.route(b, k.at.shard)
+		rt := lay.routeOf(b, k.at.shard)
 		hint[i] = replicate.Hint{Target: target, Homes: rt.order[:rt.homes]}
 		for _, id := range hint[i].Deliver(h.s.id, live) {
 			by[id] = append(by[id], k)
@@ -299,7 +299,7 @@ func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []kept) ([
 	acked := make(map[view.NodeID]bool)
 	var errs []error
 	for id, part := range by {
-		err := h.s.transfer(ctx, id, 0, part)
+		err := h.s.transferRecords(ctx, id, 0, part)
 		acked[id] = err == nil
 		errs = append(errs, err)
 	}
@@ -316,7 +316,7 @@ func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []kept) ([
 // together, by merging, beyond what one request carries. It stays where it is
 // and must not hold up what comes after it. A write that has seen the values
 // makes it small again.
-func (s *Store) tooLargeToSend(k kept) bool {
+func (s *Store) tooLargeToSend(k stampedRecord) bool {
 	if len(k.rec.item) <= maxOffer {
 		return false
 	}
@@ -324,9 +324,9 @@ func (s *Store) tooLargeToSend(k kept) bool {
 	return true
 }
 
-// transfer sends records to a store in the background, to keep as a home or for
+// transferRecords sends records to a store in the background, to keep as a home or for
 // another store, and waits until it has synced them.
-func (s *Store) transfer(ctx context.Context, to, keepFor view.NodeID, page []kept) error {
+func (s *Store) transferRecords(ctx context.Context, to, keepFor view.NodeID, page []stampedRecord) error {
 	if len(page) == 0 {
 		return nil
 	}
@@ -336,7 +336,7 @@ func (s *Store) transfer(ctx context.Context, to, keepFor view.NodeID, page []ke
 		offers[i] = wire.Offer{Bucket: k.at.bucket, Key: k.at.key, For: keepFor, Item: k.rec.item, Stamp: wireStamp(k.stamp)}
 		size += len(k.rec.item)
 	}
-	if err := s.pace.wait(ctx, size); err != nil {
+	if err := s.pace.waitForBytes(ctx, size); err != nil {
 		return err
 	}
 	call, cancel := context.WithTimeout(ctx, transferWait+time.Duration(size)*time.Second/slowestLink)
@@ -344,7 +344,7 @@ func (s *Store) transfer(ctx context.Context, to, keepFor view.NodeID, page []ke
 	begun := time.Now()
 	got, err := s.sendMerge(call, to, offers)
 	if err == nil || errors.Is(call.Err(), context.DeadlineExceeded) {
-		s.pace.took(time.Since(begun))
+		s.pace.adaptPiece(time.Since(begun))
 	}
 	if err != nil {
 		return err

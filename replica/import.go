@@ -39,7 +39,7 @@ func (s *Store) openImports(ctx context.Context) error {
 	if _, err := fsys.Stat(dir); err != nil {
 		return nil // nothing was ever kept here
 	}
-	if err := sweep(fsys, dir); err != nil {
+	if err := removeDiscarded(fsys, dir); err != nil {
 		s.log.Warn("old data that was taken in cannot be removed", "dir", dir, "error", err)
 	}
 	all, err := findFormer(fsys, dir)
@@ -54,7 +54,7 @@ func (s *Store) openImports(ctx context.Context) error {
 		return s.forgetImports(ctx, all)
 	}
 	for _, f := range all {
-		f.never, f.why = true, "this node stores nothing: start it as one that does"
+		f.unusable, f.problem = true, "this node stores nothing: start it as one that does"
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (s *Store) forgetImports(ctx context.Context, all []*former) error {
 		return nil
 	})
 	for part := range slices.Chunk(gone, transferKeys) {
-		err = errors.Join(err, s.update(ctx, "forget an import", func(tx *storage.Tx) error {
+		err = errors.Join(err, s.updateDisk(ctx, "forget an import", func(tx *storage.Tx) error {
 			for _, k := range part {
 				if err := tx.Delete(k); err != nil {
 					return err
@@ -101,10 +101,10 @@ func (s *Store) forgetImports(ctx context.Context, all []*former) error {
 	return err
 }
 
-// wake has another try made at once: nodes have come into contact.
-func (im *imports) wake() { im.kick.Ring() }
+// retryNow has another try made at once: nodes have come into contact.
+func (im *imports) retryNow() { im.kick.Ring() }
 
-func (im *imports) run(ctx context.Context) {
+func (im *imports) keepImporting(ctx context.Context) {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	wait := clock.Backoff{First: firstImportRetry, Last: lastImportRetry}
@@ -117,8 +117,8 @@ func (im *imports) run(ctx context.Context) {
 		case <-retry.C:
 		}
 		left := false
-		for _, f := range im.list() {
-			err := im.take(ctx, f)
+		for _, f := range im.listPending() {
+			err := im.takeFormer(ctx, f)
 			if ctx.Err() != nil {
 				return
 			}
@@ -127,7 +127,7 @@ func (im *imports) run(ctx context.Context) {
 			}
 			left = left || err != nil && !errors.Is(err, errNever)
 		}
-		if box := im.waiting(); box != nil {
+		if box := im.waitingOutbox(); box != nil {
 			if err := im.takeOutbox(ctx, box); err != nil && !errors.Is(err, errNever) {
 				left = true
 			}
@@ -138,13 +138,13 @@ func (im *imports) run(ctx context.Context) {
 	}
 }
 
-// list returns what there is still to take in.
-func (im *imports) list() (out []*former) {
+// listPending returns what there is still to take in.
+func (im *imports) listPending() (out []*former) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	for _, f := range im.all {
 		f.mu.Lock()
-		if !f.over && !f.never {
+		if !f.lookedThrough && !f.unusable {
 			out = append(out, f)
 		}
 		f.mu.Unlock()
@@ -152,8 +152,8 @@ func (im *imports) list() (out []*former) {
 	return out
 }
 
-// waiting returns the outbox that is still to be emptied.
-func (im *imports) waiting() *formerOutbox {
+// waitingOutbox returns the outbox that is still to be emptied.
+func (im *imports) waitingOutbox() *formerOutbox {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	if im.outbox == nil {
@@ -161,33 +161,33 @@ func (im *imports) waiting() *formerOutbox {
 	}
 	im.outbox.mu.Lock()
 	defer im.outbox.mu.Unlock()
-	if im.outbox.over || im.outbox.never {
+	if im.outbox.finished || im.outbox.unusable {
 		return nil
 	}
 	return im.outbox
 }
 
-// take takes in one set of old data, as far as that can be done now.
-func (im *imports) take(ctx context.Context, f *former) (err error) {
+// takeFormer takes in one set of old data, as far as that can be done now.
+func (im *imports) takeFormer(ctx context.Context, f *former) (err error) {
 	defer func() {
-		err = errors.Join(err, f.close())
+		err = errors.Join(err, f.closeStore())
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.why = ""; err != nil && ctx.Err() == nil {
-			f.why, f.never = err.Error(), errors.Is(err, errNever)
+		if f.problem = ""; err != nil && ctx.Err() == nil {
+			f.problem, f.unusable = err.Error(), errors.Is(err, errNever)
 		}
 	}()
 	if im.s.gate.taking.IsShut() {
 		return errLeaving
 	}
-	ok, err := f.open(im.s.mesh.View())
+	ok, err := f.openStore(im.s.mesh.View())
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return im.end(ctx, f)
+		return im.finishFormer(ctx, f)
 	}
-	shards, err := f.held(ctx)
+	shards, err := f.listShards(ctx)
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (im *imports) take(ctx context.Context, f *former) (err error) {
 	var first error
 	tops := im.s.memberStamps(ctx)
 	for _, shard := range shards {
-		if err := im.shard(ctx, f, shard, tops); err != nil {
+		if err := im.continueShard(ctx, f, shard, tops); err != nil {
 			if ctx.Err() != nil || errors.Is(err, errNever) {
 				return err
 			}
@@ -209,11 +209,11 @@ func (im *imports) take(ctx context.Context, f *former) (err error) {
 	if err := im.listRefused(ctx, f); err != nil || first != nil {
 		return errors.Join(first, err)
 	}
-	return im.end(ctx, f)
+	return im.finishFormer(ctx, f)
 }
 
-// shard goes on with one shard of old data.
-func (im *imports) shard(ctx context.Context, f *former, shard int, tops stampsOf) error {
+// continueShard goes on with one shard of old data.
+func (im *imports) continueShard(ctx context.Context, f *former, shard int, tops memberStampMap) error {
 	var state wire.ImportState
 	data, err := im.s.disk.Get(ctx, metaImport(f, shard))
 	if err == nil {
@@ -225,7 +225,7 @@ func (im *imports) shard(ctx context.Context, f *former, shard int, tops stampsO
 	}
 	w := &importShard{s: im.s, f: f, shard: shard, state: state, tops: tops}
 	if !state.Done {
-		err = w.run(ctx)
+		err = w.importWithRetries(ctx)
 	} else {
 		err = nil
 	}
@@ -238,9 +238,9 @@ func (im *imports) shard(ctx context.Context, f *former, shard int, tops stampsO
 	return err
 }
 
-// end removes old data of which all is in the mesh, and keeps what is not.
-func (im *imports) end(ctx context.Context, f *former) error {
-	if err := f.close(); err != nil {
+// finishFormer removes old data of which all is in the mesh, and keeps what is not.
+func (im *imports) finishFormer(ctx context.Context, f *former) error {
+	if err := f.closeStore(); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -251,13 +251,13 @@ func (im *imports) end(ctx context.Context, f *former) error {
 		im.s.log.Error("what a former identity of this node has left was taken in, but for what may have been deleted or does not read",
 			"dir", f.dir, "brought", brought, "refused", refused, "unread", unread)
 	} else {
-		if err := discard(f.fs, f.dir); err != nil {
+		if err := discardFormer(f.fs, f.dir); err != nil {
 			return fmt.Errorf("replica: old data that was taken in: %w", err)
 		}
 		im.s.log.Info("what a former identity of this node had left was taken in", "former", f.node, "brought", brought)
 	}
 	f.mu.Lock()
-	f.over = true
+	f.lookedThrough = true
 	f.mu.Unlock()
 	im.mu.Lock()
 	if !keep {
@@ -268,23 +268,23 @@ func (im *imports) end(ctx context.Context, f *former) error {
 	return im.s.forgetImports(ctx, left)
 }
 
-// status tells an operator how far it is.
-func (im *imports) status(h *Health, add func(view.Problem)) {
+// reportStatus tells an operator how far it is.
+func (im *imports) reportStatus(h *Health, add func(view.Problem)) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	if im.outbox != nil {
-		im.outbox.status(h, add)
+		im.outbox.reportStatus(h, add)
 	}
 	for _, f := range im.all {
 		f.mu.Lock()
 		h.ImportRefused += f.refused
 		switch {
-		case f.never:
-			add(view.Problem{Kind: view.ProblemFormerKept, Where: []string{f.dir}, Text: f.why})
-		case !f.over:
+		case f.unusable:
+			add(view.Problem{Kind: view.ProblemFormerKept, Where: []string{f.dir}, Text: f.problem})
+		case !f.lookedThrough:
 			h.Importing += max(f.shards-f.done, 1)
-			if f.why != "" {
-				add(view.Problem{Kind: view.ProblemFormerWaits, Where: []string{f.dir}, Count: f.done, Of: f.shards, Text: f.why})
+			if f.problem != "" {
+				add(view.Problem{Kind: view.ProblemFormerWaits, Where: []string{f.dir}, Count: f.done, Of: f.shards, Text: f.problem})
 			}
 		}
 		if f.refused > 0 {

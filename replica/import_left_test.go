@@ -122,7 +122,7 @@ func TestDamagedOldRecordIsNamed(t *testing.T) {
 			putAlone(t, buckets[2], "bad", "v")
 		})
 		net.status(nodes[2].id, view.Evicted)
-		at := nodes[0].store.place(buckets[0].b.id, "bad")
+		at := nodes[0].store.locateKey(buckets[0].b.id, "bad")
 		n := net.add(true)
 		n.setAside(nodes[2].fs.(*vfs.MemFS), nodes[2].dir, nodes[2].id, wire.EndEvicted)
 		disk, err := storage.Open(storage.Options{FS: n.fs, Dir: n.aside(nodes[2].id) + "/store", Reserve: -1})
@@ -265,13 +265,13 @@ func TestLogOfWhoIsBehind(t *testing.T) {
 		mustDelete(t, buckets[0], "k")
 		time.Sleep(time.Hour)
 		s := nodes[2].store
-		at := s.place(buckets[0].b.id, "k")
+		at := s.locateKey(buckets[0].b.id, "k")
 		tops := s.memberStamps(ctx)
 		log, err := s.purgedSince(ctx, at.shard, purge.Stamp{}, tops)
 		if err != nil || log.from != nodes[0].id || !log.whole || log.buried[string(at.record)].Unknown() {
 			t.Fatalf("%+v, %v", log, err)
 		}
-		tops.of[nodes[0].id][at.shard] = purge.Stamp{}
+		tops.byMember[nodes[0].id][at.shard] = purge.Stamp{}
 		if log, err := s.purgedSince(ctx, at.shard, purge.Stamp{}, tops); err != nil || log.from != nodes[1].id {
 			t.Errorf("asked %v, %v", log.from, err)
 		}

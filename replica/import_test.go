@@ -209,13 +209,13 @@ func wantSiblings(t *testing.T, b *Bucket, key string, want ...string) {
 // trimmed makes the stores forget what they know of purges.
 func trimmed(t *testing.T, s *Store) {
 	t.Helper()
-	err := s.update(context.Background(), "forget", func(tx *storage.Tx) error {
+	err := s.updateDisk(context.Background(), "forget", func(tx *storage.Tx) error {
 		for shard := range s.shards {
-			next := s.rounds.now[shard].Standing
+			next := s.rounds.current[shard].Standing
 			if next.From = next.Stamp.Acked; next.From == (purge.Round{}) {
 				continue
 			}
-			if err := s.stand(tx, shard, next); err != nil {
+			if err := s.moveStanding(tx, shard, next); err != nil {
 				return err
 			}
 		}
@@ -227,7 +227,7 @@ func trimmed(t *testing.T, s *Store) {
 		keys = append(keys, slices.Clone(k))
 		return nil
 	}))
-	err = errors.Join(err, s.update(context.Background(), "forget", func(tx *storage.Tx) error {
+	err = errors.Join(err, s.updateDisk(context.Background(), "forget", func(tx *storage.Tx) error {
 		for _, k := range keys {
 			if err := tx.Delete(k); err != nil {
 				return err

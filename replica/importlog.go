@@ -28,17 +28,17 @@ type purgedSince struct {
 	buried map[string]version.Item // by record key
 }
 
-// stampsOf is where the members in contact stand, by shard.
-type stampsOf struct {
-	of   map[view.NodeID]map[int]purge.Stamp
-	away []view.NodeID // members that did not say
+// memberStampMap is where the members in contact stand, by shard.
+type memberStampMap struct {
+	byMember map[view.NodeID]map[int]purge.Stamp
+	away     []view.NodeID // members that did not say
 }
 
 // memberStamps asks all members where they stand. This store is as new as its
 // NodeID: it is asked only if it is the only one.
-func (s *Store) memberStamps(ctx context.Context) stampsOf {
+func (s *Store) memberStamps(ctx context.Context) memberStampMap {
 	lay := s.layout.Load()
-	out := stampsOf{of: make(map[view.NodeID]map[int]purge.Stamp)}
+	out := memberStampMap{byMember: make(map[view.NodeID]map[int]purge.Stamp)}
 	for _, id := range lay.members {
 		if id == s.id && len(lay.members) > 1 {
 			continue
@@ -47,7 +47,7 @@ func (s *Store) memberStamps(ctx context.Context) stampsOf {
 		if err != nil {
 			out.away = append(out.away, id)
 		} else {
-			out.of[id] = of
+			out.byMember[id] = of
 		}
 	}
 	return out
@@ -63,7 +63,7 @@ func (s *Store) stampsAt(ctx context.Context, lay *layout, id view.NodeID) (map[
 	if id == s.id {
 		answer, err = s.serveStamps(ctx, id, req)
 	} else {
-		answer, err = s.ask(ctx, id, wire.MethodStamps, req)
+		answer, err = s.askPeer(ctx, id, wire.MethodStamps, req)
 	}
 	if err != nil {
 		return nil, err
@@ -78,14 +78,14 @@ func (s *Store) stampsAt(ctx context.Context, lay *layout, id view.NodeID) (map[
 
 // purgedSince finds out what was purged of a shard since a store stood at old:
 // from a member that knows of all rounds that any of them knows of.
-func (s *Store) purgedSince(ctx context.Context, shard int, old purge.Stamp, tops stampsOf) (best purgedSince, err error) {
+func (s *Store) purgedSince(ctx context.Context, shard int, old purge.Stamp, tops memberStampMap) (best purgedSince, err error) {
 	var top purge.Stamp
-	for _, of := range tops.of {
+	for _, of := range tops.byMember {
 		top = top.Latest(of[shard])
 	}
 	behind := false
-	for _, id := range slices.Sorted(maps.Keys(tops.of)) {
-		if tops.of[id][shard].Acked.Before(top.Acked) {
+	for _, id := range slices.Sorted(maps.Keys(tops.byMember)) {
+		if tops.byMember[id][shard].Acked.Before(top.Acked) {
 			behind = true // it has yet to hear of something
 			continue
 		}
@@ -101,12 +101,12 @@ func (s *Store) purgedSince(ctx context.Context, shard int, old purge.Stamp, top
 		}
 	}
 	switch {
-	case best.from == 0 && len(tops.of) == 0:
-		return best, fmt.Errorf("%w: %s", errFewHomes, s.names(tops.away))
+	case best.from == 0 && len(tops.byMember) == 0:
+		return best, fmt.Errorf("%w: %s", errFewHomes, s.joinNames(tops.away))
 	case best.from == 0 || behind:
 		return best, errMoved
 	case len(tops.away) > 0:
-		return best, fmt.Errorf("%w: %s", errLogsAway, s.names(tops.away))
+		return best, fmt.Errorf("%w: %s", errLogsAway, s.joinNames(tops.away))
 	}
 	return best, nil
 }
@@ -133,7 +133,7 @@ func (s *Store) readLog(ctx context.Context, peer view.NodeID, shard int, old pu
 			if err != nil {
 				return out, fmt.Errorf("replica: log of purges: %w", err)
 			}
-			out.buried[string(s.place(e.Bucket, e.Key).record)] = b.All
+			out.buried[string(s.locateKey(e.Bucket, e.Key).record)] = b.All
 		}
 		if !page.More {
 			break
@@ -155,12 +155,12 @@ func (s *Store) logPage(ctx context.Context, peer view.NodeID, req *wire.LogRequ
 	if peer == s.id {
 		answer, err = s.serveLog(ctx, peer, data)
 	} else {
-		answer, err = s.ask(ctx, peer, wire.MethodLog, data)
+		answer, err = s.askPeer(ctx, peer, wire.MethodLog, data)
 	}
 	if err != nil {
 		return wire.LogReply{}, err
 	}
-	if err := s.pace.wait(ctx, len(answer)); err != nil {
+	if err := s.pace.waitForBytes(ctx, len(answer)); err != nil {
 		return wire.LogReply{}, err
 	}
 	return wire.DecodeLogReply(answer)

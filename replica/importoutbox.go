@@ -24,11 +24,11 @@ import (
 type formerOutbox struct {
 	dir string
 
-	mu    sync.Mutex
-	bad   int    // operations that do not read
-	why   string // why it does not get on
-	never bool   // and will not
-	over  bool
+	mu       sync.Mutex
+	bad      int    // operations that do not read
+	problem  string // why it does not get on
+	unusable bool   // and will not
+	finished bool
 }
 
 // findOutbox looks for one that belongs to a former identity in this mesh.
@@ -57,7 +57,7 @@ func (s *Store) findOutbox() (*formerOutbox, error) {
 			return box, nil
 		}
 	}
-	box.never, box.why = true, "nobody can tell to which mesh it belongs"
+	box.unusable, box.problem = true, "nobody can tell to which mesh it belongs"
 	return box, nil
 }
 
@@ -70,8 +70,8 @@ func (im *imports) takeOutbox(ctx context.Context, box *formerOutbox) (err error
 	defer func() {
 		box.mu.Lock()
 		defer box.mu.Unlock()
-		if box.why = ""; err != nil && ctx.Err() == nil {
-			box.why, box.never = err.Error(), errors.Is(err, errNever)
+		if box.problem = ""; err != nil && ctx.Err() == nil {
+			box.problem, box.unusable = err.Error(), errors.Is(err, errNever)
 		}
 	}()
 	lay := im.s.layout.Load()
@@ -94,12 +94,12 @@ func (im *imports) takeOutbox(ctx context.Context, box *formerOutbox) (err error
 		return err
 	}
 	box.mu.Lock()
-	box.bad, box.over = bad, true
+	box.bad, box.finished = bad, true
 	box.mu.Unlock()
 	if bad > 0 {
 		return nil
 	}
-	if err := discard(im.s.cfg.fs, box.dir); err != nil {
+	if err := discardFormer(im.s.cfg.fs, box.dir); err != nil {
 		return err
 	}
 	im.mu.Lock()
@@ -131,7 +131,7 @@ func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad 
 		} else if !errors.Is(err, storage.ErrNotFound) {
 			return im.s.diskError("import", err)
 		}
-		at := im.s.place(bucketID(wire.AppendBucketDef(nil, &rec.Bucket)), rec.Key)
+		at := im.s.locateKey(bucketID(wire.AppendBucketDef(nil, &rec.Bucket)), rec.Key)
 		if !held[string(at.record)] {
 			err = im.deliverOp(ctx, seq, &rec, seen)
 		}
@@ -148,38 +148,38 @@ func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad 
 
 // deliverOp makes one operation a write of this store, as outboxStores.Deliver does.
 func (im *imports) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp, seen map[uint64]reconcile.Seen) error {
-	known, err := im.s.buckets.add(rec.Bucket)
+	known, err := im.s.buckets.addDefinition(rec.Bucket)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNever, err)
 	}
 	b := &Bucket{s: im.s, b: known}
 	all := reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}.Join(seen[rec.Follows])
-	q, err := b.request(rec.Key, reconcile.Write{Seen: &all, Value: rec.Value, Tomb: rec.Tomb, TTL: int64(rec.TTL)}, Level(rec.Level), int(rec.MinDurable))
+	q, err := b.newRequest(rec.Key, reconcile.Write{Seen: &all, Value: rec.Value, Tomb: rec.Tomb, TTL: int64(rec.TTL)}, Level(rec.Level), int(rec.MinDurable))
 	if err != nil {
 		return err
 	}
-	if err := im.s.pace.wait(ctx, len(rec.Value)); err != nil {
+	if err := im.s.pace.waitForBytes(ctx, len(rec.Value)); err != nil {
 		return err
 	}
-	out, err := im.s.put(ctx, q)
+	out, err := im.s.routeWrite(ctx, q)
 	if err != nil && !errors.Is(err, ErrDegraded) {
 		return err
 	}
 	seen[seq] = out.seen
-	return im.s.update(ctx, "note what was delivered", func(tx *storage.Tx) error { return tx.Set(metaDelivered(seq), nil) })
+	return im.s.updateDisk(ctx, "note what was delivered", func(tx *storage.Tx) error { return tx.Set(metaDelivered(seq), nil) })
 }
 
-// status tells an operator how far it is.
-func (box *formerOutbox) status(h *Health, add func(view.Problem)) {
+// reportStatus tells an operator how far it is.
+func (box *formerOutbox) reportStatus(h *Health, add func(view.Problem)) {
 	box.mu.Lock()
 	defer box.mu.Unlock()
 	switch {
-	case box.never:
-		add(view.Problem{Kind: view.ProblemFormerOutboxKept, Where: []string{box.dir}, Text: box.why})
-	case !box.over:
+	case box.unusable:
+		add(view.Problem{Kind: view.ProblemFormerOutboxKept, Where: []string{box.dir}, Text: box.problem})
+	case !box.finished:
 		h.Importing++
-		if box.why != "" {
-			add(view.Problem{Kind: view.ProblemFormerOutboxWaits, Where: []string{box.dir}, Text: box.why})
+		if box.problem != "" {
+			add(view.Problem{Kind: view.ProblemFormerOutboxWaits, Where: []string{box.dir}, Text: box.problem})
 		}
 	case box.bad > 0:
 		add(view.Problem{Kind: view.ProblemFormerOutboxUnread, Where: []string{box.dir}, Count: box.bad})

@@ -23,16 +23,16 @@ type importShard struct {
 	f     *former
 	shard int
 	state wire.ImportState
-	tops  stampsOf
+	tops  memberStampMap
 	log   purgedSince
 }
 
 // importTries is how often a shard is begun anew because of purges meanwhile.
 const importTries = 4
 
-func (w *importShard) run(ctx context.Context) (err error) {
+func (w *importShard) importWithRetries(ctx context.Context) (err error) {
 	for range importTries {
-		if err = w.once(ctx); !errors.Is(err, errStale) && !errors.Is(err, errMoved) {
+		if err = w.tryImport(ctx); !errors.Is(err, errStale) && !errors.Is(err, errMoved) {
 			return err
 		}
 		w.tops = w.s.memberStamps(ctx)
@@ -40,8 +40,8 @@ func (w *importShard) run(ctx context.Context) (err error) {
 	return err
 }
 
-func (w *importShard) once(ctx context.Context) (err error) {
-	old, err := w.f.stamp(ctx, w.shard)
+func (w *importShard) tryImport(ctx context.Context) (err error) {
+	old, err := w.f.stampOfShard(ctx, w.shard)
 	if err != nil {
 		return err
 	}
@@ -49,71 +49,71 @@ func (w *importShard) once(ctx context.Context) (err error) {
 		return err
 	}
 	for {
-		page, err := w.f.page(ctx, w.s, w.shard, w.state.Cursor)
+		page, err := w.f.readPage(ctx, w.s, w.shard, w.state.Cursor)
 		if err != nil {
 			return err
 		}
 		if len(page) == 0 {
 			w.state.Done = true
-			return w.note(ctx, nil)
+			return w.saveProgress(ctx, nil)
 		}
-		if err := w.bring(ctx, page); err != nil {
+		if err := w.bringPage(ctx, page); err != nil {
 			return err
 		}
 	}
 }
 
-// bring deals with one page: what of it is missing in the mesh is synced at more
+// bringPage deals with one page: what of it is missing in the mesh is synced at more
 // than half of the homes afterwards, and what is refused is noted.
-func (w *importShard) bring(ctx context.Context, page []kept) error {
+func (w *importShard) bringPage(ctx context.Context, page []stampedRecord) error {
 	at := page[0].at.slice
-	b := w.s.buckets.byID(at.bucket)
+	b := w.s.buckets.findByID(at.bucket)
 	if b == nil {
 		return fmt.Errorf("%w %016x", errUnknownBucket, at.bucket)
 	}
 	lay := w.s.layout.Load()
-	rt := lay.route(b, at.shard)
+	rt := lay.routeOf(b, at.shard)
 	homes := rt.order[:rt.homes]
 	most := len(homes)/2 + 1
-	known, err := w.known(ctx, lay, homes, most, page)
+	known, err := w.gatherKnown(ctx, lay, homes, most, page)
 	if err != nil {
 		return err
 	}
-	var out, anew []kept // anew: Item.Sibs are what is to be written
+	var out, anew []stampedRecord // anew: Item.Sibs are what is to be written
 	var refused [][]byte
 	for i, k := range page {
 		got := purge.Old{
 			Item: k.rec.Item, Known: known[i], Gone: w.log.buried[string(k.at.record)], Whole: w.log.whole,
-		}.Import(w.f.doubted())
+		}.Import(w.f.doubtedBirths())
 		if got.Refused || w.s.tooLargeToSend(k) {
 			refused = append(refused, k.at.record)
 		}
-		if one := (kept{at: k.at, stamp: w.log.stamp}); !got.Bring.Unknown() && !w.s.tooLargeToSend(k) {
+		if one := (stampedRecord{at: k.at, stamp: w.log.stamp}); !got.Bring.Unknown() && !w.s.tooLargeToSend(k) {
 			one.rec.Item, one.rec.item = got.Bring, wire.AppendItem(nil, &got.Bring)
 			out = append(out, one)
 		}
 		if len(got.Anew) > 0 {
-			anew = append(anew, kept{at: k.at, rec: stored{Record: recordOf(got.Anew)}})
+			anew = append(anew, stampedRecord{at: k.at, rec: stored{Record: recordOf(got.Anew)}})
 		}
 	}
-	if err := w.spread(ctx, lay, homes, most, out, w.acceptHere); err != nil {
+	if err := w.syncAtHomes(ctx, lay, homes, most, out, w.acceptHere); err != nil {
 		return err
 	}
 	if len(anew) > 0 {
 		if err := w.writeAnew(ctx, anew, page[len(page)-1].at.record); err != nil {
 			return err
 		}
-		written, err := w.s.page(ctx, at, keysOf(anew))
+		written, err := w.s.readRecords(ctx, at, keysOf(anew))
 		if err != nil {
 			return err
 		}
-		if err := w.spread(ctx, lay, homes, most, written, nil); err != nil {
+		if err := w.syncAtHomes(ctx, lay, homes, most, written, nil); err != nil {
 			return err
 		}
 	}
 	w.state.Cursor = page[len(page)-1].at.record
 	w.state.Brought += uint64(len(out) + len(anew))
-	return w.note(ctx, refused)
+	return w.saveProgress(ctx, refused)
 }
 
 func recordOf(sibs []version.Sibling) (r replicate.Record) {
@@ -121,21 +121,21 @@ func recordOf(sibs []version.Sibling) (r replicate.Record) {
 	return r
 }
 
-func keysOf(page []kept) (out []string) {
+func keysOf(page []stampedRecord) (out []string) {
 	for _, k := range page {
 		out = append(out, k.at.key)
 	}
 	return out
 }
 
-// known is what homes hold of the records of a page. Where the dots of these are
+// gatherKnown is what homes hold of the records of a page. Where the dots of these are
 // in doubt, more than half of the homes have to say so.
-func (w *importShard) known(ctx context.Context, lay *layout, homes []view.NodeID, most int, page []kept) ([]version.Item, error) {
+func (w *importShard) gatherKnown(ctx context.Context, lay *layout, homes []view.NodeID, most int, page []stampedRecord) ([]version.Item, error) {
 	out, told := make([]version.Item, len(page)), make([]int, len(page))
 	asked := make([]wire.Lookup, len(page))
 	for i, k := range page {
 		asked[i] = wire.Lookup{Bucket: k.at.bucket, Key: k.at.key}
-		if w.f.doubted() == nil { // else the same dots prove nothing
+		if w.f.doubtedBirths() == nil { // else the same dots prove nothing
 			asked[i].Known = w.s.digests.hashers[k.at.shard].Version(k.rec.Item)
 		}
 	}
@@ -146,7 +146,7 @@ func (w *importShard) known(ctx context.Context, lay *layout, homes []view.NodeI
 			away = append(away, id)
 			continue
 		}
-		items, err := w.look(ctx, id, asked)
+		items, err := w.askHome(ctx, id, asked)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -169,28 +169,28 @@ func (w *importShard) known(ctx context.Context, lay *layout, homes []view.NodeI
 		}
 	}
 	if replies < most {
-		return nil, errors.Join(append([]error{fmt.Errorf("%w: %s", errFewHomes, w.s.names(away))}, errs...)...)
+		return nil, errors.Join(append([]error{fmt.Errorf("%w: %s", errFewHomes, w.s.joinNames(away))}, errs...)...)
 	}
-	if w.f.doubted() != nil && slices.Min(told) < most {
+	if w.f.doubtedBirths() != nil && slices.Min(told) < most {
 		return nil, fmt.Errorf("%w: others are catching up", errFewHomes)
 	}
 	return out, nil
 }
 
-// look asks a home, which may be this store, for items.
-func (w *importShard) look(ctx context.Context, id view.NodeID, asked []wire.Lookup) (out []wire.Lookedup, err error) {
+// askHome asks a home, which may be this store, for items.
+func (w *importShard) askHome(ctx context.Context, id view.NodeID, asked []wire.Lookup) (out []wire.Lookedup, err error) {
 	for len(out) < len(asked) {
 		req := wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: asked[len(out):]})
 		var answer []byte
 		if id == w.s.id {
 			answer, err = w.s.serveRead(ctx, id, req)
-		} else if err = w.s.pace.wait(ctx, len(req)); err == nil {
-			answer, err = w.s.ask(ctx, id, wire.MethodRead, req)
+		} else if err = w.s.pace.waitForBytes(ctx, len(req)); err == nil {
+			answer, err = w.s.askPeer(ctx, id, wire.MethodRead, req)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := w.s.pace.wait(ctx, len(answer)); err != nil {
+		if err := w.s.pace.waitForBytes(ctx, len(answer)); err != nil {
 			return nil, err
 		}
 		m, err := wire.DecodeReadReply(answer)
@@ -205,9 +205,9 @@ func (w *importShard) look(ctx context.Context, id view.NodeID, asked []wire.Loo
 	return out, nil
 }
 
-// spread has records synced at more than half of their homes. here takes them in
+// syncAtHomes has records synced at more than half of their homes. here takes them in
 // at this store; nil: they are there.
-func (w *importShard) spread(ctx context.Context, lay *layout, homes []view.NodeID, most int, page []kept, here func(context.Context, []kept) error) error {
+func (w *importShard) syncAtHomes(ctx context.Context, lay *layout, homes []view.NodeID, most int, page []stampedRecord, here func(context.Context, []stampedRecord) error) error {
 	if len(page) == 0 {
 		return nil
 	}
@@ -220,7 +220,7 @@ func (w *importShard) spread(ctx context.Context, lay *layout, homes []view.Node
 			err = here(ctx, page)
 		case id == w.s.id:
 		case lay.inMesh[id]:
-			err = w.s.push(ctx, id, page)
+			err = w.s.pushRecords(ctx, id, page)
 		default:
 			continue // it gets them from the others
 		}
@@ -237,7 +237,7 @@ func (w *importShard) spread(ctx context.Context, lay *layout, homes []view.Node
 }
 
 // acceptHere merges what is brought at this store, as a home of it.
-func (w *importShard) acceptHere(ctx context.Context, page []kept) error {
+func (w *importShard) acceptHere(ctx context.Context, page []stampedRecord) error {
 	in := make([]arrival, len(page))
 	for i, k := range page {
 		in[i] = arrival{at: k.at, item: k.rec.Item, raw: k.rec.item, stamp: k.stamp}
@@ -255,10 +255,10 @@ func (w *importShard) acceptHere(ctx context.Context, page []kept) error {
 // writeAnew gives values new dots of this store, once: that it was done is part
 // of the same batch. A home or not, this store keeps them until the homes have
 // them.
-func (w *importShard) writeAnew(ctx context.Context, page []kept, last []byte) error {
+func (w *importShard) writeAnew(ctx context.Context, page []stampedRecord, last []byte) error {
 	next := w.state
 	next.Anew = last
-	err := w.s.update(ctx, "import", func(tx *storage.Tx) error {
+	err := w.s.updateDisk(ctx, "import", func(tx *storage.Tx) error {
 		for i := range page {
 			at := page[i].at
 			if bytes.Compare(at.record, w.state.Anew) <= 0 {
@@ -279,7 +279,7 @@ func (w *importShard) writeAnew(ctx context.Context, page []kept, last []byte) e
 					return err
 				}
 			}
-			if err := w.s.save(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+			if err := w.s.saveRecord(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
 				return err
 			}
 		}
@@ -291,10 +291,10 @@ func (w *importShard) writeAnew(ctx context.Context, page []kept, last []byte) e
 	return err
 }
 
-// note makes durable how far it is, and what was refused or does not read.
-func (w *importShard) note(ctx context.Context, refused [][]byte) error {
+// saveProgress makes durable how far it is, and what was refused or does not read.
+func (w *importShard) saveProgress(ctx context.Context, refused [][]byte) error {
 	unread := w.f.takeLost()
-	err := w.s.update(ctx, "note what was taken in", func(tx *storage.Tx) error {
+	err := w.s.updateDisk(ctx, "note what was taken in", func(tx *storage.Tx) error {
 		for _, record := range refused {
 			if err := tx.Set(append(metaRefused(w.f), record...), nil); err != nil {
 				return err
@@ -309,7 +309,7 @@ func (w *importShard) note(ctx context.Context, refused [][]byte) error {
 	})
 	if err != nil {
 		for _, record := range unread {
-			w.f.lost(record)
+			w.f.markDamaged(record)
 		}
 	}
 	return err
@@ -323,7 +323,7 @@ func (im *imports) listRefused(ctx context.Context, f *former) error {
 	add := func(why string, record []byte) {
 		at, _ := placeOf(record)
 		name := fmt.Sprintf("%016x", at.bucket)
-		if b := im.s.buckets.byID(at.bucket); b != nil && !b.system {
+		if b := im.s.buckets.findByID(at.bucket); b != nil && !b.system {
 			name = b.def.Name
 		}
 		fmt.Fprintf(&list, "%s\t%d\t%q\t%q\n", why, at.shard, name, at.key)

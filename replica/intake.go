@@ -35,17 +35,17 @@ func newIntakes(ackTimeout time.Duration, most int64) *intakes {
 	return &intakes{target: target, most: most, own: replicate.NewIntake(target, leastOwn, most), to: make(map[view.NodeID]*replicate.Intake)}
 }
 
-// pass is the place of one write in an intake.
-type pass struct {
+// intakePass is the place of one write in an intake.
+type intakePass struct {
 	in                     *replicate.Intake // nil: all is over
 	bytes                  int64
 	begun                  time.Duration
 	answered, busy, isLate bool
 }
 
-// begin takes a place for a write that this store is to coordinate, or that to is
+// admitPass takes a place for a write that this store is to coordinate, or that to is
 // to, if it is not zero. It reports false if there is no room.
-func (i *intakes) begin(p *pass, to view.NodeID, bytes int, now time.Duration) bool {
+func (i *intakes) admitPass(p *intakePass, to view.NodeID, bytes int, now time.Duration) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	in := i.own
@@ -58,50 +58,50 @@ func (i *intakes) begin(p *pass, to view.NodeID, bytes int, now time.Duration) b
 	if !in.Begin(int64(bytes)) {
 		return false
 	}
-	*p = pass{in: in, bytes: int64(bytes), begun: now}
+	*p = intakePass{in: in, bytes: int64(bytes), begun: now}
 	return true
 }
 
-// late notes that a part of the write was refused or not done in time.
-func (i *intakes) late(p *pass) {
+// markLate notes that a part of the write was refused or not done in time.
+func (i *intakes) markLate(p *intakePass) {
 	i.mu.Lock()
 	p.isLate = true
 	i.mu.Unlock()
 }
 
-// leave gives the place back: the client is answered.
-func (i *intakes) leave(p *pass) {
+// releasePass gives the place back: the client is answered.
+func (i *intakes) releasePass(p *intakePass) {
 	i.mu.Lock()
-	p.leave()
+	p.leaveIntake()
 	i.mu.Unlock()
 }
 
-func (p *pass) leave() {
+func (p *intakePass) leaveIntake() {
 	if p.in != nil && !p.answered {
 		p.answered, p.busy = true, p.in.Leave(p.bytes)
 	}
 }
 
-// end takes note that all copies of the write are answered for.
-func (i *intakes) end(p *pass, now time.Duration) {
+// finishPass takes note that all copies of the write are answered for.
+func (i *intakes) finishPass(p *intakePass, now time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if p.leave(); p.in != nil {
+	if p.leaveIntake(); p.in != nil {
 		p.in.Learn(p.bytes, p.begun, now, p.isLate, p.busy)
 		p.in = nil
 	}
 }
 
-// void gives the place back when nothing came of the write.
-func (i *intakes) void(p *pass) {
+// voidPass gives the place back when nothing came of the write.
+func (i *intakes) voidPass(p *intakePass) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	p.leave()
+	p.leaveIntake()
 	p.in = nil
 }
 
-// forget drops what was learned of stores that do not belong to the mesh any more.
-func (i *intakes) forget(belongs func(view.NodeID) bool) {
+// forgetStores drops what was learned of stores that do not belong to the mesh any more.
+func (i *intakes) forgetStores(belongs func(view.NodeID) bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for id := range i.to {

@@ -47,10 +47,10 @@ type stretch struct {
 // takeStock reads all records of slices, which are in rising order. Damaged
 // records are not there.
 func (s *Store) takeStock(ctx context.Context, at []slice) (*inventory, error) {
-	if err := s.digests.turn(ctx); err != nil {
+	if err := s.digests.awaitTurn(ctx); err != nil {
 		return nil, err
 	}
-	defer s.digests.done()
+	defer s.digests.endTurn()
 	v := &inventory{name: rand.Uint64() | 1}
 	for _, a := range at {
 		lower := wire.RecordPrefix(a.shard, a.bucket, 0)
@@ -79,8 +79,8 @@ func (s *Store) takeStock(ctx context.Context, at []slice) (*inventory, error) {
 	return v, nil
 }
 
-// add puts another inventory's records in. No symbols may have been made.
-func (v *inventory) add(w *inventory) {
+// appendRecords puts another inventory's records in. No symbols may have been made.
+func (v *inventory) appendRecords(w *inventory) {
 	for _, t := range w.stretches {
 		t.first += len(v.prints)
 		v.stretches = append(v.stretches, t)
@@ -91,10 +91,10 @@ func (v *inventory) add(w *inventory) {
 // errInventory: there is more than may be kept in memory at once.
 var errInventory = errors.New("replica: too many keys for one sketch")
 
-// symbols returns count symbols from from on, or as many of them as are of use:
+// makeSymbols returns count symbols from from on, or as many of them as are of use:
 // beyond that the keys themselves take no more room. The sketch is made longer
 // than it was asked for: that costs next to nothing while it is made.
-func (v *inventory) symbols(from, count int) []reconcile.Symbol {
+func (v *inventory) makeSymbols(from, count int) []reconcile.Symbol {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	most := len(v.prints) + 1<<12
@@ -119,7 +119,7 @@ type finder struct {
 	read   map[int]bool // stretches
 }
 
-func (v *inventory) find(s *Store, prints []reconcile.Fingerprint) *finder {
+func (v *inventory) newFinder(s *Store, prints []reconcile.Fingerprint) *finder {
 	f := &finder{s, v, make(map[reconcile.Fingerprint]int, len(prints)), make(map[int]bool)}
 	for _, p := range prints {
 		f.places[p] = -1
@@ -132,10 +132,10 @@ func (v *inventory) find(s *Store, prints []reconcile.Fingerprint) *finder {
 	return f
 }
 
-// keys returns the keys that a fingerprint's stretch holds of those looked for,
+// findKeys returns the keys that a fingerprint's stretch holds of those looked for,
 // and of records that have changed since the inventory was made: one of these may
 // be the one. Each stretch is looked at once.
-func (f *finder) keys(ctx context.Context, p reconcile.Fingerprint) (out []string, err error) {
+func (f *finder) findKeys(ctx context.Context, p reconcile.Fingerprint) (out []string, err error) {
 	place, asked := f.places[p]
 	if !asked || place < 0 {
 		return nil, nil
@@ -176,8 +176,8 @@ type inventories struct {
 	kept []*inventory // the one used last is the last
 }
 
-// get returns the inventory of a name, nil if it is gone.
-func (h *inventories) get(name uint64, now time.Time) *inventory {
+// findByName returns the inventory of a name, nil if it is gone.
+func (h *inventories) findByName(name uint64, now time.Time) *inventory {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := slices.IndexFunc(h.kept, func(v *inventory) bool { return v.name == name })
@@ -190,8 +190,8 @@ func (h *inventories) get(name uint64, now time.Time) *inventory {
 	return v
 }
 
-// put keeps an inventory, and as many of those before it as there is room for.
-func (h *inventories) put(v *inventory, now time.Time) {
+// addInventory keeps an inventory, and as many of those before it as there is room for.
+func (h *inventories) addInventory(v *inventory, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	v.used = now
@@ -205,9 +205,9 @@ func (h *inventories) put(v *inventory, now time.Time) {
 	}
 }
 
-// drop lets go of an inventory that was not used lately; else it returns how
+// dropUnused lets go of an inventory that was not used lately; else it returns how
 // long to wait.
-func (h *inventories) drop(v *inventory, now time.Time) time.Duration {
+func (h *inventories) dropUnused(v *inventory, now time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := slices.Index(h.kept, v)
@@ -221,9 +221,9 @@ func (h *inventories) drop(v *inventory, now time.Time) time.Duration {
 	return max(left, 0)
 }
 
-// keep keeps an inventory until it is not used any more.
-func (s *Store) keep(v *inventory) {
-	s.inventories.put(v, time.Now())
+// keepInventory keeps an inventory until it is not used any more.
+func (s *Store) keepInventory(v *inventory) {
+	s.inventories.addInventory(v, time.Now())
 	s.group.Go(func(ctx context.Context) {
 		wait := time.NewTimer(keptUnused)
 		defer wait.Stop()
@@ -233,7 +233,7 @@ func (s *Store) keep(v *inventory) {
 			case <-ctx.Done():
 				return
 			}
-			left := s.inventories.drop(v, time.Now())
+			left := s.inventories.dropUnused(v, time.Now())
 			if left == 0 {
 				return
 			}

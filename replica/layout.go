@@ -25,18 +25,18 @@ type layout struct {
 	lost    map[view.NodeID]bool // in whose place copies are made; see replicate.Healer
 }
 
-// keeps tells whether a store is to keep a shard of a bucket: as a home, or in
+// isKeeper tells whether a store is to keep a shard of a bucket: as a home, or in
 // the place of one that is lost.
-func (l *layout) keeps(b *bucket, shard int, id view.NodeID) bool {
-	r := l.route(b, shard)
+func (l *layout) isKeeper(b *bucket, shard int, id view.NodeID) bool {
+	r := l.routeOf(b, shard)
 	if r.isHome(id) || len(l.lost) == 0 {
 		return r.isHome(id)
 	}
-	return slices.Contains(l.keepers(r), id)
+	return slices.Contains(l.listKeepers(r), id)
 }
 
-// keepers lists who is to keep what a route is about.
-func (l *layout) keepers(r *route) []view.NodeID {
+// listKeepers lists who is to keep what a route is about.
+func (l *layout) listKeepers(r *route) []view.NodeID {
 	if len(l.lost) == 0 {
 		return r.order[:r.homes]
 	}
@@ -95,8 +95,8 @@ type bucket struct {
 
 // routes are the bucket's homes for one roster.
 type routes struct {
-	roster uint64
-	of     []atomic.Pointer[route] // by shard, worked out when first needed
+	roster  uint64
+	byShard []atomic.Pointer[route] // by shard, worked out when first needed
 }
 
 type route struct {
@@ -110,23 +110,23 @@ func (l *layout) meetsStores() bool { return slices.ContainsFunc(l.placed, l.liv
 
 func (r *route) isHome(id view.NodeID) bool { return slices.Contains(r.order[:r.homes], id) }
 
-// route returns where the shard of a bucket belongs.
-func (l *layout) route(b *bucket, shard int) *route {
+// routeOf returns where the shard of a bucket belongs.
+func (l *layout) routeOf(b *bucket, shard int) *route {
 	t := b.routes.Load()
 	if t == nil || t.roster != l.roster {
-		t = &routes{roster: l.roster, of: make([]atomic.Pointer[route], l.shards.Shards())}
+		t = &routes{roster: l.roster, byShard: make([]atomic.Pointer[route], l.shards.Shards())}
 		b.routes.Store(t)
 	}
-	if r := t.of[shard].Load(); r != nil {
+	if r := t.byShard[shard].Load(); r != nil {
 		return r
 	}
-	r := l.work(b, shard)
-	t.of[shard].Store(r)
+	r := l.computeRoute(b, shard)
+	t.byShard[shard].Store(r)
 	return r
 }
 
-// work computes a route.
-func (l *layout) work(b *bucket, shard int) *route {
+// computeRoute computes a route.
+func (l *layout) computeRoute(b *bucket, shard int) *route {
 	r := &route{}
 	if b.system {
 		r.order, r.homes = l.placed, len(l.placed)
@@ -138,9 +138,9 @@ func (l *layout) work(b *bucket, shard int) *route {
 	return r
 }
 
-// plan describes a key's stores to the cores. Stores that were silent lately
+// makePlan describes a key's stores to the cores. Stores that were silent lately
 // are left out as long as there are others to take their part.
-func (s *Store) plan(l *layout, r *route) replicate.Plan {
+func (s *Store) makePlan(l *layout, r *route) replicate.Plan {
 	p := replicate.Plan{Self: s.id, Order: r.order, Homes: r.homes, Live: l.live}
 	if !s.peering.Silence.Any() {
 		return p
@@ -158,9 +158,9 @@ func (s *Store) plan(l *layout, r *route) replicate.Plan {
 	return p
 }
 
-// coordinators lists the stores to try, those that were silent lately last. A
+// orderCoordinators lists the stores to try, those that were silent lately last. A
 // node that holds nothing takes any living store when no home lives.
-func (s *Store) coordinators(plan replicate.Plan, rt *route) []view.NodeID {
+func (s *Store) orderCoordinators(plan replicate.Plan, rt *route) []view.NodeID {
 	out := replicate.Route(plan, rt.lead, s.disk != nil)
 	if s.disk == nil {
 		for _, id := range rt.order[rt.homes:] {
@@ -171,13 +171,13 @@ func (s *Store) coordinators(plan replicate.Plan, rt *route) []view.NodeID {
 	}
 	if s.peering.Silence.Any() {
 		slices.SortStableFunc(out, func(a, b view.NodeID) int {
-			return cmp.Compare(btoi(s.peering.Silence.Has(a)), btoi(s.peering.Silence.Has(b)))
+			return cmp.Compare(boolToInt(s.peering.Silence.Has(a)), boolToInt(s.peering.Silence.Has(b)))
 		})
 	}
 	return out
 }
 
-func btoi(b bool) int {
+func boolToInt(b bool) int {
 	if b {
 		return 1
 	}

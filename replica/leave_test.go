@@ -121,12 +121,12 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 		mustPut(t, buckets[0], "k", "v")
 		time.Sleep(time.Second)
 		ctx, s, gone := context.Background(), nodes[0].store, nodes[1].store
-		at := s.place(buckets[0].b.id, "k")
-		page, err := s.page(ctx, at.slice, []string{"k"})
+		at := s.locateKey(buckets[0].b.id, "k")
+		page, err := s.readRecords(ctx, at.slice, []string{"k"})
 		if err != nil || len(page) != 1 {
 			t.Fatal(len(page), err)
 		}
-		q, err := buckets[0].request("k", reconcile.Write{Value: []byte("w")}, 0, 0)
+		q, err := buckets[0].newRequest("k", reconcile.Write{Value: []byte("w")}, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,11 +134,11 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 			if leaving {
 				gone.gate.taking.Shut()
 			}
-			if err := s.transfer(ctx, nodes[1].id, 0, page); (err != nil) != leaving {
+			if err := s.transferRecords(ctx, nodes[1].id, 0, page); (err != nil) != leaving {
 				t.Errorf("leaving %v, a copy: %v", leaving, err)
 			}
 			q.until = time.Now().Add(time.Second)
-			if _, err := s.forward(ctx, nodes[1].id, q, nil); errors.Is(err, errElsewhere) != leaving {
+			if _, err := s.forwardWrite(ctx, nodes[1].id, q, nil); errors.Is(err, errElsewhere) != leaving {
 				t.Errorf("leaving %v, a write: %v", leaving, err)
 			}
 			time.Sleep(time.Second)
@@ -288,13 +288,13 @@ func TestHintsAreHeldToTheRate(t *testing.T) {
 func TestStrayHintsGo(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx, s := context.Background(), nodes[0].store
-		err := s.update(ctx, "test", func(tx *storage.Tx) error {
-			return tx.Set(wire.IndexKey(wire.IndexHint, nodes[1].id, s.place(buckets[0].b.id, "gone").record), nil)
+		err := s.updateDisk(ctx, "test", func(tx *storage.Tx) error {
+			return tx.Set(wire.IndexKey(wire.IndexHint, nodes[1].id, s.locateKey(buckets[0].b.id, "gone").record), nil)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.hints.wake()
+		s.hints.wakeDelivery()
 		time.Sleep(time.Second)
 		if st, err := s.Status(ctx); err != nil || st.Hints != 0 {
 			t.Errorf("%d hints, %v", st.Hints, err)
@@ -368,27 +368,27 @@ func TestCloseWhileItLeaves(t *testing.T) {
 // large one; a fast one makes them large again.
 func TestPiecesFollowTheLink(t *testing.T) {
 	p := newPace(0, func() bool { return false })
-	if p.piece() != transferBytes {
-		t.Errorf("begins with %d", p.piece())
+	if p.pieceBytes() != transferBytes {
+		t.Errorf("begins with %d", p.pieceBytes())
 	}
 	for range 40 {
-		p.took(10 * time.Second)
+		p.adaptPiece(10 * time.Second)
 	}
-	if p.piece() != leastPiece {
-		t.Errorf("%d on a slow link", p.piece())
+	if p.pieceBytes() != leastPiece {
+		t.Errorf("%d on a slow link", p.pieceBytes())
 	}
-	p.took(slowPiece * 3 / 4)
-	if p.piece() != leastPiece {
-		t.Errorf("%d although it takes long enough", p.piece())
+	p.adaptPiece(slowPiece * 3 / 4)
+	if p.pieceBytes() != leastPiece {
+		t.Errorf("%d although it takes long enough", p.pieceBytes())
 	}
 	for range 40 {
-		p.took(time.Millisecond)
+		p.adaptPiece(time.Millisecond)
 	}
-	if p.piece() != transferBytes {
-		t.Errorf("%d on a fast link", p.piece())
+	if p.pieceBytes() != transferBytes {
+		t.Errorf("%d on a fast link", p.pieceBytes())
 	}
-	if p := newPace(64<<10, func() bool { return false }); p.piece() != 64<<10 {
-		t.Errorf("%d where 64 KiB a second are allowed", p.piece())
+	if p := newPace(64<<10, func() bool { return false }); p.pieceBytes() != 64<<10 {
+		t.Errorf("%d where 64 KiB a second are allowed", p.pieceBytes())
 	}
 }
 

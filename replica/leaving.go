@@ -43,7 +43,7 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 			s.gate.taking.Shut()
 			pause = 2 * s.cfg.AckTimeout
 		}
-		if !clock.Sleep(ctx, pause) || !s.takenIn(ctx) {
+		if !clock.Sleep(ctx, pause) || !s.awaitIntake(ctx) {
 			s.gate.taking.Open()
 			if s.group.Context().Err() != nil {
 				return ErrClosed
@@ -53,9 +53,9 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 	}
 }
 
-// takenIn waits, once nothing more is taken in, until what was is done with. It tells
+// awaitIntake waits, once nothing more is taken in, until what was is done with. It tells
 // whether ctx goes on.
-func (s *Store) takenIn(ctx context.Context) bool {
+func (s *Store) awaitIntake(ctx context.Context) bool {
 	if !s.gate.taking.IsShut() {
 		return true
 	}
@@ -75,7 +75,7 @@ func (s *Store) leavePass(ctx context.Context) (done bool, err error) {
 		return err == nil, err
 	}
 	err = s.handOver(ctx, lay, true)
-	return false, errors.Join(err, s.hints.handOn(ctx, lay))
+	return false, errors.Join(err, s.hints.handHintsOn(ctx, lay))
 }
 
 // errNobody: nobody is in reach who could keep something in this store's place.
@@ -84,29 +84,29 @@ var errNobody = fmt.Errorf("%w to keep what is kept here for others", ErrUnavail
 // errBehind: what is kept for others may have been purged elsewhere.
 var errBehind = errors.New("replica: has to catch up with a purge first")
 
-// noHome is a slice of whose homes none is in reach. Their return wakes us; but
+// handleNoHome is a slice of whose homes none is in reach. Their return wakes us; but
 // who leaves does not come back to it.
-func (s *Store) noHome(ctx context.Context, pass *handPass, at slice) error {
+func (s *Store) handleNoHome(ctx context.Context, pass *handoverPass, at slice) error {
 	if !pass.leaving {
 		return nil
 	}
-	rt := pass.lay.route(s.buckets.byID(at.bucket), at.shard)
+	rt := pass.lay.routeOf(s.buckets.findByID(at.bucket), at.shard)
 	homes := rt.order[:rt.homes]
 	state, err := s.handedState(ctx, pass, at, homes)
-	if err != nil || s.progress.same(at, state) {
+	if err != nil || s.progress.isUnchanged(at, state) {
 		return err
 	}
 	if err := s.standIn(ctx, pass, at, homes); err != nil {
 		return err
 	}
-	s.progress.note(at, state)
+	s.progress.noteBrought(at, state)
 	return nil
 }
 
 // standIn gives what a leaving store holds of a slice as a home to others, who
 // keep it for the homes that are down, as they keep a write.
-func (s *Store) standIn(ctx context.Context, pass *handPass, at slice, down []view.NodeID) error {
-	rt := pass.lay.route(s.buckets.byID(at.bucket), at.shard)
+func (s *Store) standIn(ctx context.Context, pass *handoverPass, at slice, down []view.NodeID) error {
+	rt := pass.lay.routeOf(s.buckets.findByID(at.bucket), at.shard)
 	after, first := "", true
 	for {
 		marks, last, err := s.formerMarks(ctx, at, after, first)
@@ -117,18 +117,18 @@ func (s *Store) standIn(ctx context.Context, pass *handPass, at slice, down []vi
 		for i := range marks {
 			keys[i] = marks[i].Key
 		}
-		page, err := s.page(ctx, at, keys)
+		page, err := s.readRecords(ctx, at, keys)
 		if err != nil {
 			return err
 		}
 		for i, home := range down {
-			to, ok := replicate.StandIn(rt.order, rt.homes, i, home, s.id, pass.live)
+			to, ok := replicate.StandIn(rt.order, rt.homes, i, home, s.id, pass.isInReach)
 			if !ok {
 				return errNobody
 			}
 			for rest := page; len(rest) > 0; {
 				n := s.pieceOf(rest)
-				if err := s.transfer(ctx, to, home, rest[:n]); err != nil {
+				if err := s.transferRecords(ctx, to, home, rest[:n]); err != nil {
 					pass.without[to] = true
 					return err
 				}
@@ -142,10 +142,10 @@ func (s *Store) standIn(ctx context.Context, pass *handPass, at slice, down []vi
 	}
 }
 
-// handOn delivers the hints of a leaving store. What is kept for a store that
+// handHintsOn delivers the hints of a leaving store. What is kept for a store that
 // is not in reach is given to another one to keep.
-func (h *hints) handOn(ctx context.Context, lay *layout) error {
-	targets, err := h.targets(ctx)
+func (h *hints) handHintsOn(ctx context.Context, lay *layout) error {
+	targets, err := h.listTargets(ctx)
 	if err != nil {
 		return err
 	}
@@ -153,11 +153,11 @@ func (h *hints) handOn(ctx context.Context, lay *layout) error {
 	h.lagging.Store(false)
 	for _, target := range targets {
 		if lay.inMesh[target] {
-			if rest, err := h.deliver(ctx, target, true, h.toTarget); err == nil && !rest {
+			if rest, err := h.deliverTo(ctx, target, true, h.toTarget); err == nil && !rest {
 				continue
 			}
 		}
-		rest, err := h.deliver(ctx, target, true, func(ctx context.Context, target view.NodeID, page []kept) ([]settled, error) {
+		rest, err := h.deliverTo(ctx, target, true, func(ctx context.Context, target view.NodeID, page []stampedRecord) ([]settled, error) {
 			return h.toOthers(ctx, lay, target, page)
 		})
 		if err == nil && rest {
@@ -178,12 +178,12 @@ type bundle struct{ to, keepFor view.NodeID }
 
 // toOthers gives what is kept for a store to others: to keep it for that store,
 // or, where that is gone for good, to the homes and those that stand in for them.
-func (h *hints) toOthers(ctx context.Context, lay *layout, target view.NodeID, page []kept) ([]settled, error) {
-	parts := make(map[bundle][]kept)
+func (h *hints) toOthers(ctx context.Context, lay *layout, target view.NodeID, page []stampedRecord) ([]settled, error) {
+	parts := make(map[bundle][]stampedRecord)
 	of := make([][]bundle, len(page))
 	for i, k := range page {
-		if b := h.s.buckets.byID(k.at.bucket); b != nil {
-			of[i] = h.bundles(lay, lay.route(b, k.at.shard), target)
+		if b := h.s.buckets.findByID(k.at.bucket); b != nil {
+			of[i] = h.planBundles(lay, lay.routeOf(b, k.at.shard), target)
 		}
 		for _, b := range of[i] {
 			parts[b] = append(parts[b], k)
@@ -192,7 +192,7 @@ func (h *hints) toOthers(ctx context.Context, lay *layout, target view.NodeID, p
 	failed := make(map[bundle]bool)
 	var errs []error
 	for b, part := range parts {
-		if err := h.s.transfer(ctx, b.to, b.keepFor, part); err != nil {
+		if err := h.s.transferRecords(ctx, b.to, b.keepFor, part); err != nil {
 			failed[b] = true
 			errs = append(errs, err)
 		}
@@ -206,8 +206,8 @@ func (h *hints) toOthers(ctx context.Context, lay *layout, target view.NodeID, p
 	return out, errors.Join(errs...)
 }
 
-// bundles names who is to have a record that is kept for target.
-func (h *hints) bundles(lay *layout, rt *route, target view.NodeID) (out []bundle) {
+// planBundles names who is to have a record that is kept for target.
+func (h *hints) planBundles(lay *layout, rt *route, target view.NodeID) (out []bundle) {
 	live := func(id view.NodeID) bool { return lay.inMesh[id] }
 	stand := func(n int, home view.NodeID) {
 		if to, ok := replicate.StandIn(rt.order, rt.homes, n, home, h.s.id, live); ok {

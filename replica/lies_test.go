@@ -21,7 +21,7 @@ func TestOnlyStoresSayWhatStoresSay(t *testing.T) {
 		mustPut(t, c.all[0], "k", "v")
 		time.Sleep(time.Second)
 		home := c.net.nodes[c.all[0].Homes("k")[0]]
-		rec, err := home.store.load(ctx, home.store.place(c.all[0].b.id, "k"))
+		rec, err := home.store.loadRecord(ctx, home.store.locateKey(c.all[0].b.id, "k"))
 		if err != nil || len(rec.Sibs) != 1 {
 			t.Fatal(rec.Sibs, err)
 		}
@@ -75,7 +75,7 @@ func TestComputedBucketName(t *testing.T) {
 			all[policy.id] = policy
 			r.all.Store(&all)
 			r.mu.Unlock()
-			n.store.follow(policy)
+			n.store.followBucket(policy)
 		}
 		for _, s := range []*Store{c.nodes[0].store, c.node.store} {
 			if b, err := s.Bucket(ctx, "computed", BucketConfig{}); b != nil || !errors.Is(err, ErrBucketConflict) {
@@ -93,11 +93,11 @@ func TestEmptyKeyAndUnprintableName(t *testing.T) {
 		if _, err := buckets[0].Put(ctx, "", []byte("v"), nil); !errors.Is(err, errEmptyKey) {
 			t.Errorf("put under the empty key: %v", err)
 		}
-		q, err := buckets[0].request("", testWrite("old", 0), Quorum, 2)
+		q, err := buckets[0].newRequest("", testWrite("old", 0), Quorum, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := nodes[0].store.put(ctx, q); err != nil {
+		if _, err := nodes[0].store.routeWrite(ctx, q); err != nil {
 			t.Fatal(err)
 		}
 		wantValue(t, buckets[1], "", "old")
@@ -112,7 +112,7 @@ func TestEmptyKeyAndUnprintableName(t *testing.T) {
 		openBucket(t, nodes[0].store, "Wärme 2, カメラ", BucketConfig{})
 		s, sys := nodes[0].store, nodes[0].store.buckets.system()
 		old := wire.BucketDef{Name: "old\nname", Copies: 3}
-		if _, err := s.put(ctx, s.buckets.definition(&bucket{def: old}, s.place(sys.id, old.Name), nil)); err != nil {
+		if _, err := s.routeWrite(ctx, s.buckets.newDefinitionWrite(&bucket{def: old}, s.locateKey(sys.id, old.Name), nil)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -225,7 +225,7 @@ func TestContextCrossesACut(t *testing.T) {
 func TestLastDate(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()
-		at := nodes[0].store.place(buckets[0].b.id, "dated")
+		at := nodes[0].store.locateKey(buckets[0].b.id, "dated")
 		a := version.Actor{Store: 99, Session: 1, Seq: 1}
 		it := version.Item{Ctx: version.Context{{A: a, N: 1}}, HLC: version.Limit - 1, Sibs: []version.Sibling{{Dot: version.Dot{A: a, N: 1}, HLC: version.Limit - 1, Value: []byte("dated")}}}
 		for _, n := range nodes {
@@ -260,12 +260,12 @@ func TestContextOfALostCopy(t *testing.T) {
 			time.Sleep(time.Second)
 			missed := buckets[i%3]
 			loseHere(t, missed.s, missed.b.id, key)
-			q, err := missed.request(key, testWrite("new", 0), Quorum, 2)
+			q, err := missed.newRequest(key, testWrite("new", 0), Quorum, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
 			q.write.Seen = old.Context.seen
-			if _, err := missed.s.coordinate(ctx, q); err != nil {
+			if _, err := missed.s.coordinateWrite(ctx, q); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)

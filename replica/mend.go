@@ -26,20 +26,20 @@ func metaReindex() []byte { return wire.MetaKey("reindex") }
 // gap is a range of keys that the storage gives up.
 type gap struct{ lower, upper []byte }
 
-func (g gap) meets(lower, upper []byte) bool {
+func (g gap) overlapsRange(lower, upper []byte) bool {
 	return bytes.Compare(g.lower, upper) < 0 && bytes.Compare(lower, g.upper) < 0
 }
 
-// lose is storage.OnLost.
-func (s *Store) lose(tx *storage.Tx, lower, upper []byte) (then func(), err error) {
+// handleLoss is storage.OnLost.
+func (s *Store) handleLoss(tx *storage.Tx, lower, upper []byte) (then func(), err error) {
 	g := gap{bytes.Clone(lower), bytes.Clone(upper)}
-	var left leftover
-	err = s.run(tx, func(tx *storage.Tx) error { return s.voidClaims(tx, g) }, &left)
+	var left updateEffects
+	err = s.runUpdate(tx, func(tx *storage.Tx) error { return s.voidClaims(tx, g) }, &left)
 	if err != nil {
 		return nil, err
 	}
 	return func() {
-		_ = s.ran("note a loss", &left, nil)
+		_ = s.finishUpdate("note a loss", &left, nil)
 		s.group.Go(func(ctx context.Context) { s.afterLoss(ctx, g) })
 		s.entropy.Moved()
 	}, nil
@@ -48,15 +48,15 @@ func (s *Store) lose(tx *storage.Tx, lower, upper []byte) (then func(), err erro
 // voidClaims takes back, in an update, what this store could say about what it
 // will not have any more.
 func (s *Store) voidClaims(tx *storage.Tx, g gap) error {
-	if lower, upper := wire.RecordRange(); g.meets(lower, upper) {
+	if lower, upper := wire.RecordRange(); g.overlapsRange(lower, upper) {
 		if err := s.voidShards(tx, g); err != nil {
 			return err
 		}
 	}
-	meta := g.meets(wire.MetaKey(""), wire.After(wire.MetaKey("")))
+	meta := g.overlapsRange(wire.MetaKey(""), wire.After(wire.MetaKey("")))
 	for shard := range s.shards {
-		next := s.rounds.now[shard].Standing
-		lost := g.meets(wire.LogRange(shard))
+		next := s.rounds.current[shard].Standing
+		lost := g.overlapsRange(wire.LogRange(shard))
 		if lost {
 			next = next.LoseAny()
 		}
@@ -67,7 +67,7 @@ func (s *Store) voidClaims(tx *storage.Tx, g gap) error {
 			}
 		}
 	}
-	if lower, upper := wire.IndexBounds(); g.meets(lower, upper) {
+	if lower, upper := wire.IndexBounds(); g.overlapsRange(lower, upper) {
 		s.stats.indexGaps.Add(1)
 		return tx.Set(metaReindex(), nil)
 	}
@@ -80,16 +80,16 @@ func (s *Store) voidShards(tx *storage.Tx, g gap) error {
 	defer s.following.Unlock()
 	s.losses.Add(1)
 	lay := s.layout.Load()
-	for _, b := range s.buckets.list() {
+	for _, b := range s.buckets.listAll() {
 		for shard := range s.shardsOf(b) {
 			lower := wire.RecordPrefix(shard, b.id, 0)
-			if !g.meets(lower, wire.After(lower)) {
+			if !g.overlapsRange(lower, wire.After(lower)) {
 				continue
 			}
-			s.digests.forget(slice{b.id, shard})
-			b.ready.lose(shard)
+			s.digests.forgetSum(slice{b.id, shard})
+			b.ready.restartShard(shard)
 		}
-		bits := append(binary.BigEndian.AppendUint64(nil, lay.roster), b.ready.settled()...)
+		bits := append(binary.BigEndian.AppendUint64(nil, lay.roster), b.ready.settledBits()...)
 		if err := tx.Set(metaSettled(b), bits); err != nil {
 			return err
 		}
@@ -99,8 +99,8 @@ func (s *Store) voidShards(tx *storage.Tx, g gap) error {
 
 // afterLoss sees to what a gap has left behind.
 func (s *Store) afterLoss(ctx context.Context, g gap) {
-	for _, b := range s.buckets.list() {
-		s.follow(b) // where there is nobody to ask, nothing more will be known
+	for _, b := range s.buckets.listAll() {
+		s.followBucket(b) // where there is nobody to ask, nothing more will be known
 	}
 	hints := 0
 	lower, upper := wire.IndexRange(wire.IndexHint, 0)
@@ -121,12 +121,12 @@ func (s *Store) afterLoss(ctx context.Context, g gap) {
 	if err != nil && ctx.Err() == nil {
 		s.log.Warn("copies kept for others not counted", "error", err)
 	}
-	s.reindex(ctx)
+	s.restoreIndex(ctx)
 }
 
-// reindex makes the index whole again, if it may lack entries. It is tried until
+// restoreIndex makes the index whole again, if it may lack entries. It is tried until
 // it succeeds, after a restart, too: a hint without an entry is never delivered.
-func (s *Store) reindex(ctx context.Context) {
+func (s *Store) restoreIndex(ctx context.Context) {
 	again := clock.Backoff{First: time.Second, Last: time.Minute}
 	for ctx.Err() == nil {
 		_, err := s.disk.Get(ctx, metaReindex())
@@ -137,7 +137,7 @@ func (s *Store) reindex(ctx context.Context) {
 			err = s.reindexAll(ctx)
 		}
 		if err == nil {
-			s.hints.wake()
+			s.hints.wakeDelivery()
 			return
 		}
 		s.log.Warn("index not whole yet", "error", err)
@@ -169,12 +169,12 @@ func (s *Store) reindexAll(ctx context.Context) error {
 		if err != nil && !errors.Is(err, errStop) {
 			return err
 		}
-		if err := s.update(ctx, "make the index whole", func(tx *storage.Tx) error { return s.index(tx, page) }); err != nil {
+		if err := s.updateDisk(ctx, "make the index whole", func(tx *storage.Tx) error { return s.writeIndex(tx, page) }); err != nil {
 			return err
 		}
 		lower = next
 	}
-	return s.update(ctx, "make the index whole", func(tx *storage.Tx) error {
+	return s.updateDisk(ctx, "make the index whole", func(tx *storage.Tx) error {
 		if s.stats.indexGaps.Load() != before {
 			return errors.New("another part of it is lost meanwhile")
 		}
@@ -182,8 +182,8 @@ func (s *Store) reindexAll(ctx context.Context) error {
 	})
 }
 
-// index writes the index entries of records, in an update.
-func (s *Store) index(tx *storage.Tx, page []place) error {
+// writeIndex writes the index entries of records, in an update.
+func (s *Store) writeIndex(tx *storage.Tx, page []place) error {
 	for _, at := range page {
 		rec, err := decodeStored(tx.Get(at.record))
 		if err != nil {

@@ -120,7 +120,7 @@ func TestFlippedBitInTable(t *testing.T) {
 		}
 		for i := range 600 {
 			key := fmt.Sprintf("k%03d", i)
-			rec, err := n.store.load(context.Background(), n.store.place(buckets[1].b.id, key))
+			rec, err := n.store.loadRecord(context.Background(), n.store.locateKey(buckets[1].b.id, key))
 			if err != nil || rec.Unknown() {
 				t.Errorf("%s is not back: %v", key, err)
 			}
@@ -231,7 +231,7 @@ func TestFlippedBitInSmallStore(t *testing.T) {
 				b := openBucket(t, n.store, "b", BucketConfig{})
 				for i := range 200 {
 					wantValue(t, b, fmt.Sprintf("k%03d", i), value)
-					rec, err := n.store.load(context.Background(), n.store.place(b.b.id, fmt.Sprintf("k%03d", i)))
+					rec, err := n.store.loadRecord(context.Background(), n.store.locateKey(b.b.id, fmt.Sprintf("k%03d", i)))
 					if err != nil || rec.Unknown() {
 						t.Errorf("k%03d is not back: %v", i, err)
 					}
@@ -246,7 +246,7 @@ func loseNow(t *testing.T, s *Store, lower, upper []byte, gone ...[]byte) {
 	t.Helper()
 	var then func()
 	err := s.disk.Update(context.Background(), func(tx *storage.Tx) (err error) {
-		then, err = s.lose(tx, lower, upper)
+		then, err = s.handleLoss(tx, lower, upper)
 		for _, key := range gone {
 			err = errors.Join(err, tx.Delete(key))
 		}
@@ -264,8 +264,8 @@ func TestLossVoidsComparisons(t *testing.T) {
 		mustPut(t, buckets[0], "k", "v")
 		time.Sleep(20 * time.Second)
 		s, b := nodes[1].store, buckets[1].b
-		at := s.place(b.id, "k")
-		if !b.ready.absent(at.shard) {
+		at := s.locateKey(b.id, "k")
+		if !b.ready.provesAbsence(at.shard) {
 			t.Fatal("not ready to begin with")
 		}
 		net.split(true, nodes[1].id)
@@ -273,7 +273,7 @@ func TestLossVoidsComparisons(t *testing.T) {
 		before := s.losses.Load()
 		lower, upper := wire.RecordRange()
 		loseNow(t, s, lower, upper, at.record)
-		if b.ready.absent(at.shard) || hasBit(b.ready.seasoned(s.shards), at.shard) {
+		if b.ready.provesAbsence(at.shard) || hasBit(b.ready.seasonedBits(s.shards), at.shard) {
 			t.Error("the shard is still vouched for")
 		}
 		all := make([]byte, s.shards)
@@ -283,7 +283,7 @@ func TestLossVoidsComparisons(t *testing.T) {
 		for _, peer := range []int{0, 2} {
 			s.madeEqual(context.Background(), s.layout.Load(), before, nodes[peer].id, []slice{at.slice}, all)
 		}
-		if b.ready.absent(at.shard) {
+		if b.ready.provesAbsence(at.shard) {
 			t.Error("a comparison that began before the loss counts")
 		}
 		if s.loadSettled(b)(at.shard) {
@@ -291,7 +291,7 @@ func TestLossVoidsComparisons(t *testing.T) {
 		}
 		net.heal()
 		time.Sleep(time.Minute)
-		if rec, err := s.load(context.Background(), at); err != nil || rec.Unknown() || !b.ready.absent(at.shard) {
+		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() || !b.ready.provesAbsence(at.shard) {
 			t.Errorf("not back: %v", err)
 		}
 	})
@@ -351,14 +351,14 @@ func TestLossOfPurgeLog(t *testing.T) {
 		}
 		time.Sleep(30 * time.Minute)
 		s := nodes[0].store
-		shard := s.place(buckets[0].b.id, "k").shard
-		before := s.round(shard)
+		shard := s.locateKey(buckets[0].b.id, "k").shard
+		before := s.syncedRound(shard)
 		if before.Stamp.Acked == before.From {
 			t.Fatalf("nothing was purged: %+v", before)
 		}
 		lower, upper := wire.LogRange(shard)
 		loseNow(t, s, lower, upper)
-		now := s.round(shard)
+		now := s.syncedRound(shard)
 		if now.From != now.Stamp.Acked || now.Stamp != before.Stamp {
 			t.Errorf("the log is whole after %v, the last round is %v", now.From, now.Stamp.Acked)
 		}
@@ -366,7 +366,7 @@ func TestLossOfPurgeLog(t *testing.T) {
 		later.Acked.Counter++
 		read := purge.Reading{Asked: before.Standing}
 		read.Page(later, before.From)
-		if err := s.caughtUp(context.Background(), shard, read); !errors.Is(err, errMoved) || s.round(shard).Stamp.Acked != now.Stamp.Acked {
+		if err := s.caughtUp(context.Background(), shard, read); !errors.Is(err, errMoved) || s.syncedRound(shard).Stamp.Acked != now.Stamp.Acked {
 			t.Errorf("caught up by what was read before the loss: %v", err)
 		}
 	})
@@ -413,7 +413,7 @@ func TestDamageThatStays(t *testing.T) {
 		}
 		at := openBucket(t, n.store, "b", BucketConfig{})
 		for key := range want {
-			if rec, err := n.store.load(context.Background(), n.store.place(at.b.id, key)); err != nil || rec.Unknown() {
+			if rec, err := n.store.loadRecord(context.Background(), n.store.locateKey(at.b.id, key)); err != nil || rec.Unknown() {
 				t.Errorf("%s is not back: %v", key, err)
 			}
 		}

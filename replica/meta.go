@@ -79,9 +79,9 @@ func (s *Store) loadSettled(b *bucket) func(shard int) bool {
 // saveSettled takes note of where this store has caught up. To lose the note
 // costs time, never data, so an error is only logged.
 func (s *Store) saveSettled(ctx context.Context, lay *layout, b *bucket) {
-	err := s.update(ctx, "note where the store has caught up", func(tx *storage.Tx) error {
+	err := s.updateDisk(ctx, "note where the store has caught up", func(tx *storage.Tx) error {
 		// Not before: what is lost meanwhile must not come back as caught up.
-		bits := append(binary.BigEndian.AppendUint64(nil, lay.roster), b.ready.settled()...)
+		bits := append(binary.BigEndian.AppendUint64(nil, lay.roster), b.ready.settledBits()...)
 		return tx.Set(metaSettled(b), bits)
 	})
 	if err != nil && ctx.Err() == nil {

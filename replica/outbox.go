@@ -32,7 +32,7 @@ func (s *Store) openOutbox(ctx context.Context) error {
 	}
 	o, err := outbox.Open(ctx, outbox.Options{
 		FS: s.cfg.fs, Dir: dir, Reserve: reserve, Bytes: s.cfg.OutboxBytes, Age: s.cfg.OutboxAge,
-		Stores: outboxStores{s}, Group: s.group, Uptime: s.since, Log: s.log,
+		Stores: outboxStores{s}, Group: s.group, Uptime: s.uptime, Log: s.log,
 	}, func(def *wire.BucketDef) uint64 { return bucketID(wire.AppendBucketDef(nil, def)) })
 	switch {
 	case errors.Is(err, storage.ErrLocked):
@@ -58,18 +58,18 @@ func (o outboxStores) IsPassing(err error) bool {
 // Deliver has a store coordinate the operation as a new write. It comes with all that
 // its client can have known, and be it nothing.
 func (o outboxStores) Deliver(ctx context.Context, op *wire.OutboxOp) (outbox.Landed, error) {
-	known, err := o.s.buckets.add(op.Bucket)
+	known, err := o.s.buckets.addDefinition(op.Bucket)
 	if err != nil {
 		return outbox.Landed{}, err
 	}
 	b := &Bucket{s: o.s, b: known}
-	q, err := b.request(op.Key, reconcile.Write{
+	q, err := b.newRequest(op.Key, reconcile.Write{
 		Seen: &reconcile.Seen{Ctx: op.Ctx, HLC: op.HLC}, Value: op.Value, Tomb: op.Tomb, TTL: int64(op.TTL),
 	}, Level(op.Level), int(op.MinDurable))
 	if err != nil {
 		return outbox.Landed{}, err
 	}
-	out, err := o.s.put(ctx, q)
+	out, err := o.s.routeWrite(ctx, q)
 	if err != nil && !errors.Is(err, ErrDegraded) {
 		return outbox.Landed{}, err
 	}
@@ -78,7 +78,7 @@ func (o outboxStores) Deliver(ctx context.Context, op *wire.OutboxOp) (outbox.La
 		// A value that it had not seen has an older dot of the same birth, so no
 		// context covers the one without the other. From one cut to the next
 		// each write would stay as one more sibling, until there are too many.
-		if read, err := o.s.get(ctx, b.b, q.at, replicate.DefaultLevel); err == nil {
+		if read, err := o.s.readKey(ctx, b.b, q.at, replicate.DefaultLevel); err == nil {
 			left.Rest = reconcile.SeenOf(read.Item)
 		}
 	}
@@ -93,15 +93,15 @@ func (s *Store) resumeOutbox(lay *layout, back []view.NodeID) {
 	}
 }
 
-// asked is what a client wants of a write, as it said it.
-type asked struct {
+// writeWish is what a client wants of a write, as it said it.
+type writeWish struct {
 	after   uint64 // see Context
 	level   Level
 	durable int
 }
 
 // writeOrQueue hands a write to a store, or else keeps it in the outbox.
-func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a asked) (Result, error) {
+func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a writeWish) (Result, error) {
 	box, key := b.s.outbox, outbox.Key{Bucket: q.bucket.id, Key: q.at.key}
 	blind := q.write.Seen == nil
 	var err error
@@ -115,11 +115,11 @@ func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a asked) (Result,
 			}
 		}
 		var out outcome
-		if out, err = b.s.put(ctx, q); !errors.Is(err, ErrUnavailable) {
+		if out, err = b.s.routeWrite(ctx, q); !errors.Is(err, ErrUnavailable) {
 			if err == nil || errors.Is(err, ErrDegraded) {
 				box.NoteReached(key, out.seen)
 			}
-			return b.result(q.at.key, out, err)
+			return b.newResult(q.at.key, out, err)
 		}
 	}
 	if b.s.group.Context().Err() != nil {
@@ -132,9 +132,9 @@ func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a asked) (Result,
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), b.s.cfg.AckTimeout)
 		defer cancel()
 	}
-	seq, kept := box.Keep(ctx, key, b.queued(q, a), blind, a.after)
+	seq, kept := box.Keep(ctx, key, b.queuedOp(q, a), blind, a.after)
 	if kept != nil {
-		return Result{}, b.told(errors.Join(err, b.s.queueError(kept)))
+		return Result{}, b.withConflict(errors.Join(err, b.s.queueError(kept)))
 	}
 	var seen reconcile.Seen
 	if !blind {
@@ -142,7 +142,7 @@ func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a asked) (Result,
 	}
 	c := b.contextOf(q.at.key, seen)
 	c.after = seq
-	return Result{Context: c, Durable: 1, Queued: true}, b.told(b.alone(a))
+	return Result{Context: c, Durable: 1, Queued: true}, b.withConflict(b.checkSingleCopy(a))
 }
 
 // queueError is the error of a write that the outbox does not keep.
@@ -153,8 +153,8 @@ func (s *Store) queueError(err error) error {
 	return s.diskError("queue", err)
 }
 
-// queued is a write as it is kept.
-func (b *Bucket) queued(q *request, a asked) *wire.OutboxOp {
+// queuedOp is a write as it is kept.
+func (b *Bucket) queuedOp(q *request, a writeWish) *wire.OutboxOp {
 	rec := &wire.OutboxOp{
 		Bucket: b.b.def, Key: q.at.key, Priority: int64(b.cfg.Priority), Tomb: q.write.Tomb,
 		Level: int64(a.level), MinDurable: uint64(max(a.durable, 0)), TTL: uint64(q.write.TTL), Value: q.write.Value,
@@ -168,9 +168,9 @@ func (b *Bucket) queued(q *request, a asked) *wire.OutboxOp {
 	return rec
 }
 
-// alone tells the client that its write is in one place, if that is not what it
+// checkSingleCopy tells the client that its write is in one place, if that is not what it
 // asked for. How many stores there are is not known out of reach of them.
-func (b *Bucket) alone(a asked) error {
+func (b *Bucket) checkSingleCopy(a writeWish) error {
 	usual := min(b.b.def.Copies, 2)
 	stores, durable := a.level, a.durable
 	if stores == 0 {

@@ -37,9 +37,9 @@ func newPace(bytesPerSecond int64, busy func() bool) *pace {
 	return p
 }
 
-// piece is how many bytes one call may carry: what clients wait for is behind
+// pieceBytes is how many bytes one call may carry: what clients wait for is behind
 // that on the same link.
-func (p *pace) piece() int {
+func (p *pace) pieceBytes() int {
 	n := int(p.bytes.Load())
 	if p.limit != nil {
 		n = min(n, p.limit.Burst())
@@ -47,9 +47,9 @@ func (p *pace) piece() int {
 	return max(n, leastPiece)
 }
 
-// took learns from how long a call has taken: on a slow link pieces become
+// adaptPiece learns from how long a call has taken: on a slow link pieces become
 // smaller, until one takes no longer than clients can wait.
-func (p *pace) took(d time.Duration) {
+func (p *pace) adaptPiece(d time.Duration) {
 	switch n := p.bytes.Load(); {
 	case d > slowPiece:
 		p.bytes.Store(max(n/2, leastPiece))
@@ -58,8 +58,8 @@ func (p *pace) took(d time.Duration) {
 	}
 }
 
-// wait returns when n more bytes may be copied.
-func (p *pace) wait(ctx context.Context, n int) error {
+// waitForBytes returns when n more bytes may be copied.
+func (p *pace) waitForBytes(ctx context.Context, n int) error {
 	for left := n; p.limit != nil && left > 0; {
 		part := min(left, p.limit.Burst())
 		if err := p.limit.WaitN(ctx, part); err != nil {
@@ -91,7 +91,7 @@ type syncedWith struct {
 	peer   view.NodeID
 }
 
-func (l *lastSynced) note(bucket uint64, peer view.NodeID, now time.Duration) {
+func (l *lastSynced) noteSync(bucket uint64, peer view.NodeID, now time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.at == nil {
@@ -100,7 +100,7 @@ func (l *lastSynced) note(bucket uint64, peer view.NodeID, now time.Duration) {
 	l.at[syncedWith{bucket, peer}] = now
 }
 
-func (l *lastSynced) ago(bucket uint64, peer view.NodeID, now time.Duration) (time.Duration, bool) {
+func (l *lastSynced) sinceSync(bucket uint64, peer view.NodeID, now time.Duration) (time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at, ok := l.at[syncedWith{bucket, peer}]
@@ -113,42 +113,42 @@ type progress struct {
 
 	mu          sync.Mutex
 	total, done int
-	brought     map[slice]handed // what could not be let go of after it was brought to the homes in contact
+	brought     map[slice]handoverState // what could not be let go of after it was brought to the homes in contact
 }
 
-// same tells whether a slice is as it was when it was brought to the homes.
-func (p *progress) same(at slice, now handed) bool {
+// isUnchanged tells whether a slice is as it was when it was brought to the homes.
+func (p *progress) isUnchanged(at slice, now handoverState) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before, ok := p.brought[at]
 	return ok && before == now && !now.unknown
 }
 
-func (p *progress) note(at slice, now handed) {
+func (p *progress) noteBrought(at slice, now handoverState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.brought == nil {
-		p.brought = make(map[slice]handed)
+		p.brought = make(map[slice]handoverState)
 	}
 	p.brought[at] = now
 }
 
-func (p *progress) begin(total int) {
+func (p *progress) beginHandover(total int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.total, p.done = total, 0
 }
 
-func (p *progress) step() {
+func (p *progress) countHanded() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done++
 }
 
-func (p *progress) end() { p.begin(0) }
+func (p *progress) endHandover() { p.beginHandover(0) }
 
-// left is how many slices are still to be handed over.
-func (p *progress) left() int {
+// slicesLeft is how many slices are still to be handed over.
+func (p *progress) slicesLeft() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.total - p.done

@@ -16,13 +16,13 @@ import (
 func TestPromptHandlersNeverWait(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s, from := nodes[1].store, nodes[0].id
-		bucket := s.place(buckets[1].b.id, "put").bucket
+		bucket := s.locateKey(buckets[1].b.id, "put").bucket
 		a := version.Actor{Store: 77, Session: 1, Seq: 1}
-		it := version.Item{Ctx: version.Context{{A: a, N: 1}}, HLC: s.now(), Sibs: []version.Sibling{{Dot: version.Dot{A: a, N: 1}, HLC: s.now(), Value: []byte("merged")}}}
+		it := version.Item{Ctx: version.Context{{A: a, N: 1}}, HLC: s.currentDate(), Sibs: []version.Sibling{{Dot: version.Dot{A: a, N: 1}, HLC: s.currentDate(), Value: []byte("merged")}}}
 		by := s.peering.Deadlines.Reading()
 		by.Reading += 1e9
 		requests := map[string][]byte{
-			wire.MethodMerge: wire.AppendMergeRequest(nil, &wire.MergeRequest{Wall: s.wall(), Offers: []wire.Offer{{Bucket: bucket, Key: "merge", Item: wire.AppendItem(nil, &it)}}}),
+			wire.MethodMerge: wire.AppendMergeRequest(nil, &wire.MergeRequest{Wall: s.wallMillis(), Offers: []wire.Offer{{Bucket: bucket, Key: "merge", Item: wire.AppendItem(nil, &it)}}}),
 			wire.MethodPut:   wire.AppendPutRequest(nil, &wire.PutRequest{Bucket: bucket, Key: "put", Value: []byte("put"), Level: 2, MinDurable: 2, By: by}),
 		}
 

@@ -33,9 +33,9 @@ type purger struct {
 	waiting purgeWait
 }
 
-func (p *purger) run(ctx context.Context) {
+func (p *purger) keepPurging(ctx context.Context) {
 	every := p.s.cfg.PurgeEvery
-	p.waiting.open(ctx, p.s)
+	p.waiting.loadState(ctx, p.s)
 	for {
 		timer := time.NewTimer(clock.Jitter(every))
 		select {
@@ -44,54 +44,54 @@ func (p *purger) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if err := p.pass(ctx); err != nil && ctx.Err() == nil {
+		if err := p.purgeShards(ctx); err != nil && ctx.Err() == nil {
 			p.s.log.Debug("nothing purged", "error", err)
 		}
 	}
 }
 
-// pass does one round of each shard in which there is something to purge.
-func (p *purger) pass(ctx context.Context) error {
+// purgeShards does one round of each shard in which there is something to purge.
+func (p *purger) purgeShards(ctx context.Context) error {
 	lay := p.s.layout.Load()
-	if missing := p.unreachable(lay); len(missing) > 0 {
-		n, _, err := p.s.buried(ctx, 1)
+	if missing := p.listUnreachable(lay); len(missing) > 0 {
+		n, _, err := p.s.countDead(ctx, 1)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			return p.waiting.over(ctx, p.s)
+			return p.waiting.clearBlocked(ctx, p.s)
 		}
 		return errors.Join(
-			fmt.Errorf("%w: %d members are not in contact", ErrUnavailable, len(missing)), p.waiting.on(ctx, p.s, missing))
+			fmt.Errorf("%w: %d members are not in contact", ErrUnavailable, len(missing)), p.waiting.noteBlocked(ctx, p.s, missing))
 	}
 	p.passes++
-	graves, err := p.graves(ctx, lay, purgeKeys)
+	graves, err := p.findGraves(ctx, lay, purgeKeys)
 	if err != nil {
 		return err
 	}
 	if len(graves) == 0 {
-		return p.waiting.over(ctx, p.s)
+		return p.waiting.clearBlocked(ctx, p.s)
 	}
-	told, trusted, unable, err := p.ask(ctx, lay, graves)
+	told, trusted, unable, err := p.askMembers(ctx, lay, graves)
 	if err != nil {
 		if ctx.Err() == nil {
-			err = errors.Join(err, p.waiting.on(ctx, p.s, []view.NodeID{unable}))
+			err = errors.Join(err, p.waiting.noteBlocked(ctx, p.s, []view.NodeID{unable}))
 		}
 		return err
 	}
-	if err := p.waiting.over(ctx, p.s); err != nil {
+	if err := p.waiting.clearBlocked(ctx, p.s); err != nil {
 		return err
 	}
-	proposals, err := p.propose(ctx, lay, graves, told, trusted)
+	proposals, err := p.proposeRounds(ctx, lay, graves, told, trusted)
 	if err != nil || len(proposals) == 0 {
 		return err
 	}
-	over, err := p.gather(ctx, lay, proposals)
+	over, err := p.gatherAcks(ctx, lay, proposals)
 	if err != nil || len(over) == 0 {
 		return err
 	}
-	p.tell(ctx, lay, over)
-	return p.s.commit(ctx, over)
+	p.tellCommitted(ctx, lay, over)
+	return p.s.commitRounds(ctx, over)
 }
 
 // grave is a record of which nothing is alive, by the clock here.
@@ -100,12 +100,12 @@ type grave struct {
 	known bool // all of it are tombs
 }
 
-// graves looks for so many records to purge, by shard.
-func (p *purger) graves(ctx context.Context, lay *layout, want int) (map[int][]grave, error) {
+// findGraves looks for so many records to purge, by shard.
+func (p *purger) findGraves(ctx context.Context, lay *layout, want int) (map[int][]grave, error) {
 	s := p.s
 	strays := p.passes%strayEvery == strayEvery-1
 	// What has expired only just may not have for others.
-	now := s.now().Add(-2 * s.cfg.MaxSkew.Milliseconds())
+	now := s.currentDate().Add(-2 * s.cfg.MaxSkew.Milliseconds())
 	out := make(map[int][]grave)
 	n := 0
 	lower, _ := wire.IndexRange(wire.IndexGrave, 0)
@@ -116,8 +116,8 @@ func (p *purger) graves(ctx context.Context, lay *layout, want int) (map[int][]g
 		if !ok {
 			return nil
 		}
-		b := s.buckets.byID(at.bucket)
-		if b == nil || !strays && lay.route(b, at.shard).lead != s.id {
+		b := s.buckets.findByID(at.bucket)
+		if b == nil || !strays && lay.routeOf(b, at.shard).lead != s.id {
 			return nil
 		}
 		if n == want {
@@ -125,7 +125,7 @@ func (p *purger) graves(ctx context.Context, lay *layout, want int) (map[int][]g
 		}
 		n++
 		p.after = append(append(p.after[:0], k...), 0)
-		rec, err := s.load(ctx, at)
+		rec, err := s.loadRecord(ctx, at)
 		if err != nil {
 			return err
 		}
@@ -145,8 +145,8 @@ func (p *purger) graves(ctx context.Context, lay *layout, want int) (map[int][]g
 	return out, err
 }
 
-// unreachable lists the members that must acknowledge and are not in contact.
-func (p *purger) unreachable(lay *layout) (out []view.NodeID) {
+// listUnreachable lists the members that must acknowledge and are not in contact.
+func (p *purger) listUnreachable(lay *layout) (out []view.NodeID) {
 	for _, id := range lay.members {
 		if id != p.s.id && !lay.inMesh[id] {
 			out = append(out, id)
@@ -155,9 +155,9 @@ func (p *purger) unreachable(lay *layout) (out []view.NodeID) {
 	return out
 }
 
-// ask hears from every member whether it could acknowledge, and its stamps. It
+// askMembers hears from every member whether it could acknowledge, and its stamps. It
 // names the one that is not able to.
-func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, unable view.NodeID, err error) {
+func (p *purger) askMembers(ctx context.Context, lay *layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, unable view.NodeID, err error) {
 	s := p.s
 	req := wire.StampsRequest{Members: lay.storing}
 	for shard := range graves {
@@ -169,7 +169,7 @@ func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (
 		if id == s.id {
 			continue
 		}
-		answer, err := s.ask(ctx, id, wire.MethodStamps, wire.AppendStampsRequest(nil, &req))
+		answer, err := s.askPeer(ctx, id, wire.MethodStamps, wire.AppendStampsRequest(nil, &req))
 		if err != nil {
 			return nil, false, id, err
 		}
@@ -184,8 +184,8 @@ func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (
 		for _, st := range m.Stamps {
 			if theirs := stampOf(st.Stamp); st.Shard < s.shards {
 				told[st.Shard] = append(told[st.Shard], theirs)
-				if s.stamp(st.Shard).Behind(theirs) {
-					s.rounds.behind.note(st.Shard, id)
+				if s.syncedStamp(st.Shard).Behind(theirs) {
+					s.rounds.catchUps.enqueueCatchUp(st.Shard, id)
 				}
 			}
 		}
@@ -193,12 +193,12 @@ func (p *purger) ask(ctx context.Context, lay *layout, graves map[int][]grave) (
 	return told, trusted, 0, nil
 }
 
-// propose makes the proposals and acknowledges them here.
-func (p *purger) propose(ctx context.Context, lay *layout, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
+// proposeRounds makes the proposals and acknowledges them here.
+func (p *purger) proposeRounds(ctx context.Context, lay *layout, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
 	s := p.s
 	size := 0
 	for shard, all := range graves {
-		round, stamp, err := s.stamp(shard).Next(s.id, told[shard]...)
+		round, stamp, err := s.syncedStamp(shard).Next(s.id, told[shard]...)
 		if err != nil {
 			continue // the member that knows more was noted
 		}
@@ -207,7 +207,7 @@ func (p *purger) propose(ctx context.Context, lay *layout, graves map[int][]grav
 			if !g.known && !trusted || size > purgeBytes {
 				continue
 			}
-			rec, err := s.load(ctx, g.at)
+			rec, err := s.loadRecord(ctx, g.at)
 			if err != nil {
 				return nil, err
 			}
@@ -222,7 +222,7 @@ func (p *purger) propose(ctx context.Context, lay *layout, graves map[int][]grav
 			out = append(out, o)
 		}
 	}
-	acked, _, err := s.acknowledge(ctx, lay.storing, out)
+	acked, _, err := s.acknowledgeRounds(ctx, lay.storing, out)
 	if err != nil {
 		return nil, err
 	}
@@ -233,8 +233,8 @@ func (p *purger) propose(ctx context.Context, lay *layout, graves map[int][]grav
 	return own, nil
 }
 
-// gather asks all members to acknowledge, and returns the rounds that all have.
-func (p *purger) gather(ctx context.Context, lay *layout, proposals []purge.Proposal) ([]wire.ShardRound, error) {
+// gatherAcks asks all members to acknowledge, and returns the rounds that all have.
+func (p *purger) gatherAcks(ctx context.Context, lay *layout, proposals []purge.Proposal) ([]wire.ShardRound, error) {
 	s := p.s
 	attempts := make([]*purge.Attempt, len(proposals))
 	req := wire.ProposeRequest{Members: lay.storing}
@@ -255,7 +255,7 @@ func (p *purger) gather(ctx context.Context, lay *layout, proposals []purge.Prop
 		if id == s.id {
 			continue
 		}
-		answer, err := s.ask(ctx, id, wire.MethodPropose, data)
+		answer, err := s.askPeer(ctx, id, wire.MethodPropose, data)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -277,15 +277,15 @@ func (p *purger) gather(ctx context.Context, lay *layout, proposals []purge.Prop
 	return over, errors.Join(errs...)
 }
 
-// tell says which rounds are committed to all who are there. Who does not hear
+// tellCommitted says which rounds are committed to all who are there. Who does not hear
 // it learns it from the stamps of items.
-func (p *purger) tell(ctx context.Context, lay *layout, over []wire.ShardRound) {
+func (p *purger) tellCommitted(ctx context.Context, lay *layout, over []wire.ShardRound) {
 	data := wire.AppendCommitRequest(nil, &wire.CommitRequest{Rounds: over})
 	for _, id := range lay.members {
 		if id == p.s.id {
 			continue
 		}
-		if _, err := p.s.ask(ctx, id, wire.MethodCommit, data); err != nil && ctx.Err() == nil {
+		if _, err := p.s.askPeer(ctx, id, wire.MethodCommit, data); err != nil && ctx.Err() == nil {
 			p.s.log.Debug("purge not told", "peer", id, "error", err)
 		}
 	}
@@ -312,12 +312,12 @@ func (s *Store) servePropose(ctx context.Context, from view.NodeID, req []byte) 
 		}
 		proposals[i] = p
 	}
-	acked, behind, err := s.acknowledge(ctx, m.Members, proposals)
+	acked, behind, err := s.acknowledgeRounds(ctx, m.Members, proposals)
 	if err != nil {
 		return nil, err
 	}
 	for _, shard := range behind {
-		s.rounds.behind.note(shard, from)
+		s.rounds.catchUps.enqueueCatchUp(shard, from)
 	}
 	return wire.AppendProposeReply(nil, &wire.ProposeReply{Acked: acked}), nil
 }
@@ -328,5 +328,5 @@ func (s *Store) serveCommit(ctx context.Context, _ view.NodeID, req []byte) ([]b
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.commit(ctx, m.Rounds)
+	return nil, s.commitRounds(ctx, m.Rounds)
 }

@@ -145,9 +145,9 @@ func TestF2_01_Doomstone(t *testing.T) {
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.place(buckets[0].b.id, "k")
-		stamp := s.stamp(at.shard)
-		old, err := s.load(ctx, at)
+		at := s.locateKey(buckets[0].b.id, "k")
+		stamp := s.syncedStamp(at.shard)
+		old, err := s.loadRecord(ctx, at)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ func TestF2_01_Doomstone(t *testing.T) {
 		if got, err = s.sendMerge(ctx, nodes[1].id, []wire.Offer{offer}); err != nil || !got[0].stale {
 			t.Errorf("a hint read before the purge is answered %+v, %v", got, err)
 		}
-		s.repairs.push(at, old.Item, stamp, []view.NodeID{s.id, nodes[2].id})
+		s.repairs.repairHomes(at, old.Item, stamp, []view.NodeID{s.id, nodes[2].id})
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
 		wantNotFound(t, buckets[2], "k")
@@ -177,8 +177,8 @@ func TestOldDataCatchesUp(t *testing.T) {
 		ctx := context.Background()
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
-		at := nodes[0].store.place(buckets[0].b.id, "k")
-		before, err := nodes[0].store.load(ctx, at)
+		at := nodes[0].store.locateKey(buckets[0].b.id, "k")
+		before, err := nodes[0].store.loadRecord(ctx, at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,8 +187,8 @@ func TestOldDataCatchesUp(t *testing.T) {
 		wantRecords(t, nodes, buckets[0], 0)
 		// As if the disk of node 0 had been put back to before the purge.
 		s := nodes[0].store
-		err = s.update(ctx, "roll back", func(tx *storage.Tx) error {
-			if err := s.stand(tx, at.shard, purge.Standing{Filled: true}); err != nil {
+		err = s.updateDisk(ctx, "roll back", func(tx *storage.Tx) error {
+			if err := s.moveStanding(tx, at.shard, purge.Standing{Filled: true}); err != nil {
 				return err
 			}
 			lower, _ := wire.LogRange(at.shard)
@@ -196,12 +196,12 @@ func TestOldDataCatchesUp(t *testing.T) {
 			if err := tx.Delete(wire.LogKey(at.record)); err != nil {
 				return err
 			}
-			return s.save(tx, at, stored{}, before.Record, before.item)
+			return s.saveRecord(tx, at, stored{}, before.Record, before.item)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.stamp(at.shard) != (purge.Stamp{}) {
+		if s.syncedStamp(at.shard) != (purge.Stamp{}) {
 			t.Fatal("not rolled back")
 		}
 		time.Sleep(time.Hour)
@@ -249,26 +249,26 @@ func TestRepairKeepsTheStamp(t *testing.T) {
 		mustPut(t, buckets[0], "k", "v")
 		time.Sleep(time.Minute)
 		s := nodes[0].store
-		at := s.place(buckets[0].b.id, "k")
-		op := &getOp{s: s, b: buckets[0].b, at: at, core: replicate.NewRead(s.plan(s.layout.Load(), s.layout.Load().route(buckets[0].b, at.shard)), replicate.Quorum, false, 0), done: make(chan struct{})}
-		op.open = len(op.core.Start(0))
-		own, err := s.load(context.Background(), at)
+		at := s.locateKey(buckets[0].b.id, "k")
+		op := &getOp{s: s, b: buckets[0].b, at: at, core: replicate.NewRead(s.makePlan(s.layout.Load(), s.layout.Load().routeOf(buckets[0].b, at.shard)), replicate.Quorum, false, 0), done: make(chan struct{})}
+		op.awaited = len(op.core.Start(0))
+		own, err := s.loadRecord(context.Background(), at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		// Between the replies and the repair this store acknowledges a round.
 		peer := buckets[0].Homes("k")
-		op.step(func(now time.Duration) ([]view.NodeID, bool) {
+		op.feedCore(func(now time.Duration) ([]view.NodeID, bool) {
 			return op.core.Replied(replicate.Reply{From: peer[0], Know: replicate.Present, Item: own.Item}, now)
 		})
 		p := purge.Proposal{Shard: at.shard, Round: purge.Round{Counter: 1, Proposer: s.id}}
-		if acked, _, err := s.acknowledge(context.Background(), s.layout.Load().storing, []purge.Proposal{p}); err != nil || len(acked) != 1 {
+		if acked, _, err := s.acknowledgeRounds(context.Background(), s.layout.Load().storing, []purge.Proposal{p}); err != nil || len(acked) != 1 {
 			t.Fatal(acked, err)
 		}
 		repaired := make(chan repair, 1)
 		s.repairs = &repairs{s: s, queue: repaired}
 		for _, id := range peer[1:] {
-			op.step(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Replied(replicate.Reply{From: id}, now) })
+			op.feedCore(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Replied(replicate.Reply{From: id}, now) })
 		}
 		select {
 		case r := <-repaired:
@@ -291,18 +291,18 @@ func TestItemsWhileCatchingUp(t *testing.T) {
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.place(buckets[0].b.id, "k")
-		old, err := s.load(ctx, at)
+		at := s.locateKey(buckets[0].b.id, "k")
+		old, err := s.loadRecord(ctx, at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		other := s.place(buckets[0].b.id, "elsewhere")
+		other := s.locateKey(buckets[0].b.id, "elsewhere")
 		for i := 0; other.shard != at.shard; i++ {
-			other = s.place(buckets[0].b.id, fmt.Sprint("elsewhere", i))
+			other = s.locateKey(buckets[0].b.id, fmt.Sprint("elsewhere", i))
 		}
 		dead := reconcile.Local{}
-		err = s.update(ctx, "make a tomb", func(*storage.Tx) error {
-			wrote, err := s.writer.Put(old.Local, reconcile.Write{Tomb: true}, s.now())
+		err = s.updateDisk(ctx, "make a tomb", func(*storage.Tx) error {
+			wrote, err := s.writer.Put(old.Local, reconcile.Write{Tomb: true}, s.currentDate())
 			dead = wrote.Local
 			return err
 		})
@@ -317,11 +317,11 @@ func TestItemsWhileCatchingUp(t *testing.T) {
 		if _, err := s.acceptAll(ctx, []arrival{{at: other, item: old.Item, raw: old.item}}); err != nil {
 			t.Fatal(err)
 		}
-		rec, err := s.load(ctx, other)
+		rec, err := s.loadRecord(ctx, other)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if alive := reconcile.Live(rec.Item, s.now()); len(alive) > 0 {
+		if alive := reconcile.Live(rec.Item, s.currentDate()); len(alive) > 0 {
 			t.Errorf("alive after it was purged: %v", alive)
 		}
 	})
@@ -333,18 +333,18 @@ func TestStampIsShownWhenItIsSynced(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s := nodes[0].store
 		r := purge.Round{Counter: 1, Proposer: s.id}
-		err := s.update(context.Background(), "look", func(tx *storage.Tx) error {
-			next := s.rounds.now[3].Standing
+		err := s.updateDisk(context.Background(), "look", func(tx *storage.Tx) error {
+			next := s.rounds.current[3].Standing
 			next.Stamp.Acked = r
-			if err := s.stand(tx, 3, next); err != nil {
+			if err := s.moveStanding(tx, 3, next); err != nil {
 				return err
 			}
-			if got := s.stamp(3); got.Acked == r {
+			if got := s.syncedStamp(3); got.Acked == r {
 				t.Error("the stamp is shown before it is synced")
 			}
 			return nil
 		})
-		if got := s.stamp(3); err != nil || got.Acked != r {
+		if got := s.syncedStamp(3); err != nil || got.Acked != r {
 			t.Errorf("after the sync: %v, %v", got, err)
 		}
 	})

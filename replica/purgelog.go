@@ -26,7 +26,7 @@ type damagedLog struct {
 	keys map[int]map[string]bool // by shard
 }
 
-func (d *damagedLog) note(shard int, key []byte) {
+func (d *damagedLog) addKey(shard int, key []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.keys == nil {
@@ -38,13 +38,13 @@ func (d *damagedLog) note(shard int, key []byte) {
 	d.keys[shard][string(key)] = true
 }
 
-func (d *damagedLog) of(shard int) []string {
+func (d *damagedLog) keysOfShard(shard int) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Collect(maps.Keys(d.keys[shard]))
 }
 
-func (d *damagedLog) forget(shard int, keys []string) {
+func (d *damagedLog) forgetKeys(shard int, keys []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, key := range keys {
@@ -55,11 +55,11 @@ func (d *damagedLog) forget(shard int, keys []string) {
 // dropDamaged takes entries that do not read out of the log of a shard. They may
 // have been of any round, so it is whole only after the last one.
 func (s *Store) dropDamaged(ctx context.Context, shard int) error {
-	keys := s.damaged.of(shard)
+	keys := s.damaged.keysOfShard(shard)
 	if len(keys) == 0 {
 		return nil
 	}
-	err := s.update(ctx, "drop a damaged log of purges", func(tx *storage.Tx) error {
+	err := s.updateDisk(ctx, "drop a damaged log of purges", func(tx *storage.Tx) error {
 		for _, key := range keys {
 			if _, ok, err := buriedAt(tx.Get([]byte(key))); err != nil {
 				return err
@@ -69,10 +69,10 @@ func (s *Store) dropDamaged(ctx context.Context, shard int) error {
 				}
 			}
 		}
-		return s.stand(tx, shard, s.rounds.now[shard].LoseAny())
+		return s.moveStanding(tx, shard, s.rounds.current[shard].LoseAny())
 	})
 	if err == nil {
-		s.damaged.forget(shard, keys)
+		s.damaged.forgetKeys(shard, keys)
 	}
 	return err
 }
@@ -86,9 +86,9 @@ func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]b
 	if m.Shard >= s.shards {
 		return nil, fmt.Errorf("replica: shard %d of %d", m.Shard, s.shards)
 	}
-	mine, theirs := s.round(m.Shard), stampOf(m.Stamp)
+	mine, theirs := s.syncedRound(m.Shard), stampOf(m.Stamp)
 	if mine.Stamp.Behind(theirs) {
-		s.rounds.behind.note(m.Shard, from)
+		s.rounds.catchUps.enqueueCatchUp(m.Shard, from)
 	}
 	reply := wire.LogReply{Stamp: wireStamp(mine.Stamp), From: wire.Round(mine.From)}
 	if !mine.Tells(theirs, purge.Round(m.From)) {
@@ -103,7 +103,7 @@ func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]b
 		_, bucket, key, ok := wire.ParseLogKey(k)
 		b, err := wire.DecodeBuried(slices.Clone(v))
 		if !ok || err != nil {
-			s.damaged.note(m.Shard, k)
+			s.damaged.addKey(m.Shard, k)
 			return nil
 		}
 		if len(reply.Entries) == logPage || size > logBytes {
@@ -168,7 +168,7 @@ func (s *Store) trimLog(ctx context.Context, shard int) error {
 	if err != nil || !ok {
 		return err
 	}
-	return s.update(ctx, "trim the log of purges", func(tx *storage.Tx) error {
+	return s.updateDisk(ctx, "trim the log of purges", func(tx *storage.Tx) error {
 		for _, e := range all {
 			if last.Before(e.round) {
 				continue
@@ -184,6 +184,6 @@ func (s *Store) trimLog(ctx context.Context, shard int) error {
 				return err
 			}
 		}
-		return s.stand(tx, shard, s.rounds.now[shard].Lose(last))
+		return s.moveStanding(tx, shard, s.rounds.current[shard].Lose(last))
 	})
 }

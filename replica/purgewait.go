@@ -35,17 +35,17 @@ type PurgeBlocked struct {
 type purgeWait struct {
 	mu      sync.Mutex
 	waits   bool
-	ran     time.Duration // up to seen
-	seen    time.Duration // since()
-	noted   time.Duration // since(), when ran was last written down
+	waited  time.Duration // up to seen
+	seen    time.Duration // uptime()
+	noted   time.Duration // uptime(), when ran was last written down
 	missing []view.NodeID // who has to acknowledge, and is not there or not able to
 	told    bool          // the operator was
 }
 
 func metaPurgeWait() []byte { return wire.MetaKey("purge-wait") }
 
-// open goes on where the last run of the store has ended.
-func (w *purgeWait) open(ctx context.Context, s *Store) {
+// loadState goes on where the last run of the store has ended.
+func (w *purgeWait) loadState(ctx context.Context, s *Store) {
 	data, err := s.disk.Get(ctx, metaPurgeWait())
 	if err != nil {
 		return
@@ -53,20 +53,20 @@ func (w *purgeWait) open(ctx context.Context, s *Store) {
 	if m, err := wire.DecodePurgeWait(data); err == nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.waits, w.ran, w.seen, w.noted = true, time.Duration(min(m.Ran, 1<<62)), s.since(), s.since()
+		w.waits, w.waited, w.seen, w.noted = true, time.Duration(min(m.Ran, 1<<62)), s.uptime(), s.uptime()
 	}
 }
 
-// on notes that a purge cannot be done, and whose fault that is.
-func (w *purgeWait) on(ctx context.Context, s *Store, missing []view.NodeID) error {
+// noteBlocked notes that a purge cannot be done, and whose fault that is.
+func (w *purgeWait) noteBlocked(ctx context.Context, s *Store, missing []view.NodeID) error {
 	w.mu.Lock()
-	now := s.since()
+	now := s.uptime()
 	begins := !w.waits
 	if !begins {
-		w.ran += now - w.seen
+		w.waited += now - w.seen
 	}
 	w.waits, w.seen, w.missing = true, now, missing
-	if !w.told && w.ran >= purgePatience {
+	if !w.told && w.waited >= purgePatience {
 		w.told = true
 		s.log.Warn("deletes cannot be forgotten: members that have to acknowledge it were not there, or not able to, for a week; bring them back or give them up for good", "missing", missing)
 	}
@@ -74,43 +74,43 @@ func (w *purgeWait) on(ctx context.Context, s *Store, missing []view.NodeID) err
 	if due {
 		w.noted = now
 	}
-	note := wire.AppendPurgeWait(nil, wire.PurgeWait{Ran: uint64(w.ran)})
+	note := wire.AppendPurgeWait(nil, wire.PurgeWait{Ran: uint64(w.waited)})
 	w.mu.Unlock()
 	if !due {
 		return nil
 	}
-	return s.update(ctx, "note for how long a purge waits", func(tx *storage.Tx) error { return tx.Set(metaPurgeWait(), note) })
+	return s.updateDisk(ctx, "note for how long a purge waits", func(tx *storage.Tx) error { return tx.Set(metaPurgeWait(), note) })
 }
 
-// over notes that nothing waits.
-func (w *purgeWait) over(ctx context.Context, s *Store) error {
+// clearBlocked notes that nothing waits.
+func (w *purgeWait) clearBlocked(ctx context.Context, s *Store) error {
 	w.mu.Lock()
 	noted := w.waits
-	w.waits, w.ran, w.missing, w.told = false, 0, nil, false
+	w.waits, w.waited, w.missing, w.told = false, 0, nil, false
 	w.mu.Unlock()
 	if !noted {
 		return nil
 	}
-	return s.update(ctx, "note that no purge waits", func(tx *storage.Tx) error { return tx.Delete(metaPurgeWait()) })
+	return s.updateDisk(ctx, "note that no purge waits", func(tx *storage.Tx) error { return tx.Delete(metaPurgeWait()) })
 }
 
-// blocked tells what an operator has to know, nil if nothing.
-func (w *purgeWait) blocked(ctx context.Context, s *Store) (*PurgeBlocked, error) {
+// describeBlocked tells what an operator has to know, nil if nothing.
+func (w *purgeWait) describeBlocked(ctx context.Context, s *Store) (*PurgeBlocked, error) {
 	w.mu.Lock()
-	ran, missing := w.ran+s.since()-w.seen, slices.Clone(w.missing)
+	ran, missing := w.waited+s.uptime()-w.seen, slices.Clone(w.missing)
 	waits := w.waits && ran >= purgePatience && len(missing) > 0
 	w.mu.Unlock()
 	if !waits {
 		return nil, nil
 	}
-	_, bytes, err := s.buried(ctx, 0)
+	_, bytes, err := s.countDead(ctx, 0)
 	return &PurgeBlocked{Missing: missing, For: ran, Bytes: bytes}, err
 }
 
-// buried counts the records of which nothing is alive, up to a limit (0: all),
+// countDead counts the records of which nothing is alive, up to a limit (0: all),
 // and their bytes. What is kept for others besides waits for the purge as well.
-func (s *Store) buried(ctx context.Context, limit int) (n int, bytes int64, err error) {
-	now := s.now()
+func (s *Store) countDead(ctx context.Context, limit int) (n int, bytes int64, err error) {
+	now := s.currentDate()
 	lower, _ := wire.IndexRange(wire.IndexGrave, 0)
 	_, upper := wire.IndexRange(wire.IndexGrave, view.NodeID(max(now, 1)))
 	err = s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
@@ -119,7 +119,7 @@ func (s *Store) buried(ctx context.Context, limit int) (n int, bytes int64, err 
 		if !ok {
 			return nil
 		}
-		rec, err := s.load(ctx, at)
+		rec, err := s.loadRecord(ctx, at)
 		if err != nil {
 			return err
 		}

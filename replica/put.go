@@ -34,8 +34,8 @@ type request struct {
 	// covers are the live dots of what others have that the write replaces,
 	// where this store keeps no record of the key itself.
 	covers []version.Dot
-	pass   pass          // among the writes that this store coordinates
-	ends   time.Duration // by since(), when the client is told how things stand
+	pass   intakePass    // among the writes that this store coordinates
+	ends   time.Duration // by uptime(), when the client is told how things stand
 	until  time.Time     // when the stores that it is handed to must have answered
 }
 
@@ -47,17 +47,17 @@ type outcome struct {
 	covered []version.Dot
 }
 
-// put finds a coordinator for the write: the lead of the shard, then other
+// routeWrite finds a coordinator for the write: the lead of the shard, then other
 // homes, then this store.
-func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
+func (s *Store) routeWrite(ctx context.Context, q *request) (outcome, error) {
 	lay := s.layout.Load()
-	rt := lay.route(q.bucket, q.at.shard)
-	plan := s.plan(lay, rt)
+	rt := lay.routeOf(q.bucket, q.at.shard)
+	plan := s.makePlan(lay, rt)
 	begun := time.Now()
-	q.ends = s.since() + s.patience.Take()
+	q.ends = s.uptime() + s.patience.Take()
 	q.until = begun.Add(s.patience.Forward())
 	var last, full error
-	for rest := s.coordinators(plan, rt); len(rest) > 0; rest = s.peering.Silence.Without(rest, begun) {
+	for rest := s.orderCoordinators(plan, rt); len(rest) > 0; rest = s.peering.Silence.Without(rest, begun) {
 		to := rest[0]
 		rest = rest[1:]
 		var out outcome
@@ -68,27 +68,27 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 				last = errLeaving
 				continue
 			}
-			if !s.intakes.begin(&q.pass, 0, q.size(), s.since()) {
+			if !s.intakes.admitPass(&q.pass, 0, q.pendingBytes(), s.uptime()) {
 				tookIn()
 				return outcome{}, overload{retryAfter}
 			}
-			out, err = s.coordinate(ctx, q)
+			out, err = s.coordinateWrite(ctx, q)
 			tookIn()
 			if errors.Is(err, ErrStorageFull) {
 				full = err // nothing was written: another home may have room
 				continue
 			}
 		} else {
-			var under pass
-			if !s.intakes.begin(&under, to, q.size(), s.since()) {
+			var under intakePass
+			if !s.intakes.admitPass(&under, to, q.pendingBytes(), s.uptime()) {
 				return outcome{}, overload{retryAfter}
 			}
-			out, err = s.forward(ctx, to, q, rest)
+			out, err = s.forwardWrite(ctx, to, q, rest)
 			if errors.Is(err, errElsewhere) && !errors.Is(err, context.DeadlineExceeded) {
-				s.intakes.void(&under)
+				s.intakes.voidPass(&under)
 			} else {
 				under.isLate = errors.Is(err, ErrOverloaded)
-				s.intakes.end(&under, s.since())
+				s.intakes.finishPass(&under, s.uptime())
 			}
 		}
 		if err == nil || !errors.Is(err, errElsewhere) {
@@ -111,14 +111,14 @@ func (s *Store) put(ctx context.Context, q *request) (outcome, error) {
 	return outcome{}, errors.Join(ErrUnavailable, full, last, ctx.Err())
 }
 
-// size is what a write counts as of what is under way.
-func (q *request) size() int { return len(q.at.key) + len(q.write.Value) }
+// pendingBytes is what a write counts as of what is under way.
+func (q *request) pendingBytes() int { return len(q.at.key) + len(q.write.Value) }
 
 // errElsewhere wraps failures after which another store may be asked.
 var errElsewhere = errors.New("not coordinated there")
 
-// forward has another store coordinate the write. Others may be turned to after it.
-func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others []view.NodeID) (outcome, error) {
+// forwardWrite has another store coordinate the write. Others may be turned to after it.
+func (s *Store) forwardWrite(ctx context.Context, to view.NodeID, q *request, others []view.NodeID) (outcome, error) {
 	m := wire.PutRequest{
 		Bucket: q.at.bucket, Key: q.at.key, Value: q.write.Value, Tomb: q.write.Tomb,
 		Level: int64(q.level), MinDurable: uint64(q.durable), TTL: uint64(q.write.TTL),
@@ -137,10 +137,10 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others 
 		if m.By, err = s.peering.Deadlines.Make(ctx, to, limit, q.until, others); err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
-		req := s.buffers.get(len(m.Value) + len(m.Key) + 96 + 32*len(m.Ctx))
+		req := s.buffers.takeBuffer(len(m.Value) + len(m.Key) + 96 + 32*len(m.Ctx))
 		*req = wire.AppendPutRequest(*req, &m)
 		answer, err := s.peering.Ask(ctx, to, wire.MethodPut, *req, q.until, others)
-		s.buffers.put(req)
+		s.buffers.returnBuffer(req)
 		if err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
@@ -156,7 +156,7 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others 
 		case attempt > 0:
 		case p.Code == wire.CodeLate:
 			continue
-		case p.Code == wire.CodeUnknownBucket && s.teach(ctx, to, q.bucket, q.until) == nil:
+		case p.Code == wire.CodeUnknownBucket && s.sendDefinition(ctx, to, q.bucket, q.until) == nil:
 			continue
 		}
 		out := outcome{
@@ -172,30 +172,30 @@ func (s *Store) forward(ctx context.Context, to view.NodeID, q *request, others 
 	}
 }
 
-// coordinate commits the write here and sees to its copies.
-func (s *Store) coordinate(ctx context.Context, q *request) (out outcome, err error) {
-	defer func() { s.notKept(q, err) }()
+// coordinateWrite commits the write here and sees to its copies.
+func (s *Store) coordinateWrite(ctx context.Context, q *request) (out outcome, err error) {
+	defer func() { s.releaseUnkept(q, err) }()
 	if q.write.TTL > 0 {
 		s.clocks.AskMissing(ctx)
 	}
 	lay := s.layout.Load()
-	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
-	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
-	out, err = s.newPut(q, plan).run(ctx, base)
+	plan := s.makePlan(lay, lay.routeOf(q.bucket, q.at.shard))
+	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.provesAbsence(q.at.shard), by: q.by}
+	out, err = s.newPut(q, plan).commitAndWait(ctx, base)
 	if errors.Is(err, errUninformed) {
-		if err = s.inform(ctx, q, plan); err != nil {
+		if err = s.informWrite(ctx, q, plan); err != nil {
 			return outcome{}, err
 		}
-		out, err = s.newPut(q, plan).run(ctx, terms{nothing: true, damage: true, by: q.by})
+		out, err = s.newPut(q, plan).commitAndWait(ctx, terms{nothing: true, damage: true, by: q.by})
 	}
 	return out, err
 }
 
-// notKept gives back the place of a write that nothing came of. One that is kept
+// releaseUnkept gives back the place of a write that nothing came of. One that is kept
 // has it until its client is answered.
-func (s *Store) notKept(q *request, err error) {
+func (s *Store) releaseUnkept(q *request, err error) {
 	if err != nil && !errors.Is(err, ErrDegraded) {
-		s.intakes.void(&q.pass)
+		s.intakes.voidPass(&q.pass)
 	}
 }
 
@@ -205,51 +205,51 @@ func (s *Store) notKept(q *request, err error) {
 // operation.
 func (s *Store) coordinateLater(q *request, then func(outcome, error)) {
 	lay := s.layout.Load()
-	plan := s.plan(lay, lay.route(q.bucket, q.at.shard))
+	plan := s.makePlan(lay, lay.routeOf(q.bucket, q.at.shard))
 	op := s.newPut(q, plan)
-	op.end = func() {
-		out, err := op.outcome()
+	op.onResult = func() {
+		out, err := op.currentOutcome()
 		if errors.Is(err, errUninformed) {
 			s.coordinateAside(q, then)
 		} else {
-			s.notKept(q, err)
+			s.releaseUnkept(q, err)
 			then(out, err)
 		}
 	}
 	err := storage.ErrBusy
 	if !q.bucket.system && (q.write.TTL == 0 || len(s.clocks.Missing()) == 0) {
-		base := terms{nothing: q.write.Seen != nil || q.bucket.ready.absent(q.at.shard), by: q.by}
-		_, err = s.commitWrite(s.disk.TryStart, q.at, q.write, op.core.LocalRoles(), base, op.committed)
+		base := terms{nothing: q.write.Seen != nil || q.bucket.ready.provesAbsence(q.at.shard), by: q.by}
+		_, err = s.commitWrite(s.disk.TryStart, q.at, q.write, op.core.LocalRoles(), base, op.sendCommitted)
 	}
 	if errors.Is(err, storage.ErrBusy) {
 		s.coordinateAside(q, then)
 	} else if err != nil {
-		s.notKept(q, err)
+		s.releaseUnkept(q, err)
 		then(outcome{}, err)
 	}
 }
 
 // coordinateAside is for writes that have to wait for something first.
 func (s *Store) coordinateAside(q *request, then func(outcome, error)) {
-	err := s.aside(func(ctx context.Context) {
+	err := s.waitAside(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.AckTimeout)
 		defer cancel()
-		then(s.coordinate(ctx, q))
+		then(s.coordinateWrite(ctx, q))
 	})
 	if err != nil {
-		s.notKept(q, err)
+		s.releaseUnkept(q, err)
 		then(outcome{}, err)
 	}
 }
 
-// inform lets a write that is to be based on what this store knows of the key
+// informWrite lets a write that is to be based on what this store knows of the key
 // be based on what others know, where the store knows nothing. A delete of
 // what nobody knows is written too: homes that came with a join may say that a
 // key is not there before its former homes have handed it over.
-func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) error {
+func (s *Store) informWrite(ctx context.Context, q *request, plan replicate.Plan) error {
 	core := replicate.NewRead(plan, replicate.One, q.write.Tomb, s.cfg.AckTimeout)
 	core.EndBy(s.patience.InformUntil(q.ends))
-	read, err := s.gather(ctx, q.bucket, q.at, plan, core)
+	read, err := s.gatherReplies(ctx, q.bucket, q.at, plan, core)
 	if err != nil {
 		return err
 	}
@@ -277,18 +277,18 @@ func (s *Store) inform(ctx context.Context, q *request, plan replicate.Plan) err
 // putOp drives one write's core. Events come from the committing goroutine and
 // from the lanes; nothing blocks under the lock.
 type putOp struct {
-	s    *Store
-	q    *request
-	at   place
-	end  func()        // called when the result is known, by whoever has the last word
-	away []view.NodeID // homes that were not there when it began
+	s        *Store
+	q        *request
+	at       place
+	onResult func()        // called when the result is known, by whoever has the last word
+	away     []view.NodeID // homes that were not there when it began
 
-	mu    sync.Mutex
-	core  *replicate.WriteOp
-	over  bool        // the client has gone: whatever the result is by then
-	limit *time.Timer // ends it; nil: nothing does yet
-	wrote written     // once synced here
-	err   error       // it was not committed
+	mu         sync.Mutex
+	core       *replicate.WriteOp
+	clientGone bool        // the client has gone: whatever the result is by then
+	limit      *time.Timer // ends it; nil: nothing does yet
+	wrote      written     // once synced here
+	err        error       // it was not committed
 }
 
 func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
@@ -302,12 +302,12 @@ func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
 	return op
 }
 
-// run commits the write and waits until it is on as many stores as it shall
+// commitAndWait commits the write and waits until it is on as many stores as it shall
 // be, or the client has no more time.
-func (op *putOp) run(ctx context.Context, on terms) (outcome, error) {
+func (op *putOp) commitAndWait(ctx context.Context, on terms) (outcome, error) {
 	s, done := op.s, make(chan struct{})
-	op.end = func() { close(done) }
-	started, err := s.commitWrite(s.whenRoom(ctx), op.at, op.q.write, op.core.LocalRoles(), on, op.committed)
+	op.onResult = func() { close(done) }
+	started, err := s.commitWrite(s.whenRoom(ctx), op.at, op.q.write, op.core.LocalRoles(), on, op.sendCommitted)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -317,47 +317,47 @@ func (op *putOp) run(ctx context.Context, on terms) (outcome, error) {
 		if started.Abandon() {
 			return outcome{}, s.diskError("write", ctx.Err())
 		}
-		if !op.abandon() {
+		if !op.abandonWait() {
 			return outcome{}, s.diskError("write", fmt.Errorf("it may or may not be kept: %w", ctx.Err()))
 		}
 	case <-s.group.Context().Done():
 		if started.Abandon() {
 			return outcome{}, s.diskError("write", context.Canceled)
 		}
-		op.abandon()
+		op.abandonWait()
 		<-done // the committer ends later than this
 	}
-	out, err := op.outcome()
+	out, err := op.currentOutcome()
 	if op.q.bucket.system && out.dot.N != 0 {
-		s.buckets.defined(op.at.key, op.wrote.Local.Item)
+		s.buckets.learnDefinitions(op.at.key, op.wrote.Local.Item)
 	}
 	return out, err
 }
 
-// committed sends the write on its way. It is called on the committing
+// sendCommitted sends the write on its way. It is called on the committing
 // goroutine, so that the writes of one sync leave together.
-func (op *putOp) committed(wrote written, err error) {
+func (op *putOp) sendCommitted(wrote written, err error) {
 	if err != nil {
 		op.mu.Lock()
 		op.err = err
 		op.mu.Unlock()
-		op.end()
+		op.onResult()
 		return
 	}
-	op.step(func(now time.Duration) []replicate.Effect {
+	op.feedCore(func(now time.Duration) []replicate.Effect {
 		op.wrote = wrote
 		effects := op.core.Committed(now)
-		if op.over {
+		if op.clientGone {
 			effects = append(effects, op.core.Abandon()...)
 		}
 		return effects
 	})
 	for _, id := range op.away {
-		op.s.missed(id)
+		op.s.noteMissed(id)
 	}
 }
 
-func (op *putOp) outcome() (outcome, error) {
+func (op *putOp) currentOutcome() (outcome, error) {
 	op.mu.Lock()
 	defer op.mu.Unlock()
 	if op.err != nil {
@@ -370,125 +370,125 @@ func (op *putOp) outcome() (outcome, error) {
 			covered = append(covered, d)
 		}
 	}
-	return outcome{seen: op.wrote.Seen, dot: op.wrote.Dot, covered: covered, result: result}, degraded(result.Err)
+	return outcome{seen: op.wrote.Seen, dot: op.wrote.Dot, covered: covered, result: result}, publicError(result.Err)
 }
 
-// step feeds the core an event and does what it asks for.
-func (op *putOp) step(event func(now time.Duration) []replicate.Effect) {
+// feedCore feeds the core an event and does what it asks for.
+func (op *putOp) feedCore(event func(now time.Duration) []replicate.Effect) {
 	op.mu.Lock()
-	now := op.s.since()
+	now := op.s.uptime()
 	effects := event(now)
 	done := op.wrote.Dot.N != 0 && !op.core.Awaits()
 	switch at, ok := op.core.Ends(); {
 	case ok && op.limit == nil:
-		op.limit = time.AfterFunc(at-now, func() { op.abandon() })
+		op.limit = time.AfterFunc(at-now, func() { op.abandonWait() })
 	case !ok && op.limit != nil:
 		op.limit.Stop() // it has ended: nothing is to hold it any longer
 	}
 	op.mu.Unlock()
 	if done {
-		op.s.intakes.end(&op.q.pass, now)
+		op.s.intakes.finishPass(&op.q.pass, now)
 	}
 	for _, e := range effects {
-		op.perform(e)
+		op.performEffect(e)
 	}
 }
 
-func (op *putOp) perform(e replicate.Effect) {
+func (op *putOp) performEffect(e replicate.Effect) {
 	switch e.Kind {
 	case replicate.Send:
-		op.send(e, op.wrote.item, op.wrote.stamp, op.renew)
+		op.sendItem(e, op.wrote.item, op.wrote.stamp, op.catchUpAndResend)
 	case replicate.Keep:
 		if !op.s.group.Go(func(ctx context.Context) {
 			if err := op.s.keepHint(ctx, op.at, e.For); err != nil {
 				op.s.log.Warn("hint not kept; anti-entropy will find the difference", "home", e.For, "error", err)
-				op.s.missed(e.For)
-				op.abandon()
+				op.s.noteMissed(e.For)
+				op.abandonWait()
 				return
 			}
-			op.step(func(time.Duration) []replicate.Effect { return op.core.Kept(e.For) })
+			op.feedCore(func(time.Duration) []replicate.Effect { return op.core.Kept(e.For) })
 		}) {
-			op.abandon()
+			op.abandonWait()
 		}
 	case replicate.Settle:
 		op.s.group.Go(func(ctx context.Context) {
 			// On failure the hint stays and is delivered once more.
-			_, _ = op.s.settle(ctx, []settled{{op.at, e.For, op.wrote.Local.Item}})
+			_, _ = op.s.settleHints(ctx, []settled{{op.at, e.For, op.wrote.Local.Item}})
 		})
 	case replicate.Finish:
-		op.s.intakes.leave(&op.q.pass)
-		op.end()
+		op.s.intakes.releasePass(&op.q.pass)
+		op.onResult()
 	}
 }
 
-// missed notes that a store has not got a write that is synced here, or has not said that
+// noteMissed notes that a store has not got a write that is synced here, or has not said that
 // it did: it lacks that until it is delivered, or found by a comparison. For one that is
 // out of contact its return will tell.
-func (s *Store) missed(by view.NodeID) {
+func (s *Store) noteMissed(by view.NodeID) {
 	if s.disk != nil && s.isPeer(by) {
-		s.hints.owe(by)
+		s.hints.markOwed(by)
 		s.entropy.Missed(by)
 	}
 }
 
-// send sends an item; stale is called if its stamp is too old for the receiver.
-func (op *putOp) send(e replicate.Effect, item []byte, stamp purge.Stamp, stale func(replicate.Effect)) {
+// sendItem sends an item; stale is called if its stamp is too old for the receiver.
+func (op *putOp) sendItem(e replicate.Effect, item []byte, stamp purge.Stamp, stale func(replicate.Effect)) {
 	offer := wire.Offer{Bucket: op.at.bucket, Key: op.at.key, For: e.For, Item: item, Stamp: wireStamp(stamp)}
 	ok := op.s.merges.Send(e.To, offer, func(a mergeAnswer, err error) {
 		if err == nil && a.stale {
 			stale(e)
 		} else {
-			op.answered(e.To, err)
+			op.noteAnswer(e.To, err)
 		}
 	})
 	if !ok {
-		op.answered(e.To, peering.ErrLaneFull)
+		op.noteAnswer(e.To, peering.ErrLaneFull)
 	}
 }
 
-// renew catches up with the purge that a receiver has taken part in and this
+// catchUpAndResend catches up with the purge that a receiver has taken part in and this
 // store has not, and sends what the record says then.
-func (op *putOp) renew(e replicate.Effect) {
+func (op *putOp) catchUpAndResend(e replicate.Effect) {
 	s := op.s
 	again := func(ctx context.Context) error {
 		if err := s.catchUp(ctx, e.To, op.at.shard); err != nil {
 			return err
 		}
-		stamp := s.stamp(op.at.shard)
-		rec, err := s.load(ctx, op.at)
+		stamp := s.syncedStamp(op.at.shard)
+		rec, err := s.loadRecord(ctx, op.at)
 		if err == nil && !rec.Item.Dominates(op.wrote.Local.Item) {
 			err = errStale // lost, or purged, in between
 		}
 		if err == nil {
-			op.send(e, rec.item, stamp, func(e replicate.Effect) { op.answered(e.To, errStale) })
+			op.sendItem(e, rec.item, stamp, func(e replicate.Effect) { op.noteAnswer(e.To, errStale) })
 		}
 		return err
 	}
 	if !s.group.Go(func(ctx context.Context) {
 		if err := again(ctx); err != nil {
-			op.answered(e.To, err)
+			op.noteAnswer(e.To, err)
 		}
 	}) {
-		op.answered(e.To, ErrClosed)
+		op.noteAnswer(e.To, ErrClosed)
 	}
 }
 
-// abandon ends the client's wait for what will not come any more. It reports
+// abandonWait ends the client's wait for what will not come any more. It reports
 // false when the write is not even known to be kept.
-func (op *putOp) abandon() (known bool) {
-	op.step(func(time.Duration) []replicate.Effect {
-		op.over, known = true, op.wrote.Dot.N != 0 || op.err != nil
+func (op *putOp) abandonWait() (known bool) {
+	op.feedCore(func(time.Duration) []replicate.Effect {
+		op.clientGone, known = true, op.wrote.Dot.N != 0 || op.err != nil
 		return op.core.Abandon()
 	})
 	return known
 }
 
-func (op *putOp) answered(from view.NodeID, err error) {
+func (op *putOp) noteAnswer(from view.NodeID, err error) {
 	if err == nil {
-		op.step(func(now time.Duration) []replicate.Effect { return op.core.Acked(from, now) })
+		op.feedCore(func(now time.Duration) []replicate.Effect { return op.core.Acked(from, now) })
 		return
 	}
-	op.s.intakes.late(&op.q.pass)
-	op.s.missed(from)
-	op.step(func(now time.Duration) []replicate.Effect { return op.core.Failed(from, now) })
+	op.s.intakes.markLate(&op.q.pass)
+	op.s.noteMissed(from)
+	op.feedCore(func(now time.Duration) []replicate.Effect { return op.core.Failed(from, now) })
 }

@@ -18,16 +18,16 @@ type readiness struct {
 	homes map[int]bool // shards this store is a home of by the last roster seen
 }
 
-// absent tells whether no record means no record in this shard.
-func (r *readiness) absent(shard int) bool {
+// provesAbsence tells whether no record means no record in this shard.
+func (r *readiness) provesAbsence(shard int) bool {
 	v := r.verdicts.Load()
 	return v != nil && (*v)[shard].Load()
 }
 
-// follow takes in the roster: which shards this store is a home of. A shard
+// followRoster takes in the roster: which shards this store is a home of. A shard
 // it was not a home of when it last looked begins anew; at the first look
 // those begin as fresh that were not settled when the store was last open.
-func (r *readiness) follow(shards int, isHome, settled func(shard int) bool) {
+func (r *readiness) followRoster(shards int, isHome, settled func(shard int) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	first := r.homes == nil
@@ -49,9 +49,9 @@ func (r *readiness) follow(shards int, isHome, settled func(shard int) bool) {
 	}
 }
 
-// lose notes that records of a shard are gone here, nobody knows which: it begins
+// restartShard notes that records of a shard are gone here, nobody knows which: it begins
 // anew, as fresh.
-func (r *readiness) lose(shard int) {
+func (r *readiness) restartShard(shard int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.homes[shard] {
@@ -60,9 +60,9 @@ func (r *readiness) lose(shard int) {
 	}
 }
 
-// judge asks the core about a shard again; it tells whether it just became
+// updateVerdict asks the core about a shard again; it tells whether it just became
 // ready.
-func (r *readiness) judge(shard int, self view.NodeID, homes, members []view.NodeID) bool {
+func (r *readiness) updateVerdict(shard int, self view.NodeID, homes, members []view.NodeID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.homes[shard] {
@@ -73,16 +73,16 @@ func (r *readiness) judge(shard int, self view.NodeID, homes, members []view.Nod
 	return ok != v[shard].Swap(ok) && ok
 }
 
-// equal reports that all a peer has of a shard is here, and whether it is a
+// noteEqual reports that all a peer has of a shard is here, and whether it is a
 // seasoned home of it.
-func (r *readiness) equal(shard int, peer view.NodeID, seasoned bool) {
+func (r *readiness) noteEqual(shard int, peer view.NodeID, seasoned bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.core.Equal(shard, peer, seasoned)
 }
 
-// seasoned lists the shards of which this store is a seasoned home as a bit map.
-func (r *readiness) seasoned(shards int) []byte {
+// seasonedBits lists the shards of which this store is a seasoned home as a bit map.
+func (r *readiness) seasonedBits(shards int) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	bits := make([]byte, (shards+7)/8)
@@ -96,8 +96,8 @@ func (r *readiness) seasoned(shards int) []byte {
 
 func hasBit(bits []byte, i int) bool { return i/8 < len(bits) && bits[i/8]&(1<<(i%8)) != 0 }
 
-// settled lists the ready shards as a bit map.
-func (r *readiness) settled() []byte {
+// settledBits lists the ready shards as a bit map.
+func (r *readiness) settledBits() []byte {
 	v := r.verdicts.Load()
 	if v == nil {
 		return nil

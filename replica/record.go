@@ -23,7 +23,7 @@ type place struct {
 	record []byte // storage key
 }
 
-func (s *Store) place(bucket uint64, key string) place {
+func (s *Store) locateKey(bucket uint64, key string) place {
 	at := slice{bucket, s.shardOf(bucket, key)}
 	return place{at, key, wire.RecordKey(at.shard, bucket, key)}
 }
@@ -64,15 +64,15 @@ func decodeStored(value []byte, err error) (stored, error) {
 	return stored{}, err
 }
 
-// load reads a record outside of an update: synced data only.
-func (s *Store) load(ctx context.Context, at place) (stored, error) {
+// loadRecord reads a record outside of an update: synced data only.
+func (s *Store) loadRecord(ctx context.Context, at place) (stored, error) {
 	return decodeStored(s.disk.Get(ctx, at.record))
 }
 
-// save writes a record that took the place of old, with its index entries and
+// saveRecord writes a record that took the place of old, with its index entries and
 // what the digest makes of it, or drops it when it has no role any more. item
 // is the encoding of r.Item. It is the last step of an update.
-func (s *Store) save(tx *storage.Tx, at place, old stored, r replicate.Record, item []byte) error {
+func (s *Store) saveRecord(tx *storage.Tx, at place, old stored, r replicate.Record, item []byte) error {
 	for _, id := range old.Hints {
 		if !r.Hinted(id) {
 			if err := tx.Delete(wire.IndexKey(wire.IndexHint, id, at.record)); err != nil {
@@ -91,7 +91,7 @@ func (s *Store) save(tx *storage.Tx, at place, old stored, r replicate.Record, i
 	if err := s.saveGrave(tx, at, old.Record, r); err != nil {
 		return err
 	}
-	s.rounds.now[at.shard].Filled = true
+	s.rounds.current[at.shard].Filled = true
 	if r.Home && !old.Home && !s.keepsNow(at.slice) {
 		s.strayed = true
 	}
@@ -135,20 +135,20 @@ type change struct {
 	before, after version.Item
 }
 
-// update runs fn on the committing goroutine. What fn does to the writer and
+// updateDisk runs fn on the committing goroutine. What fn does to the writer and
 // reports to the digests counts only if fn succeeds; what it wrote is then
 // synced, or the store has failed for good.
-func (s *Store) update(ctx context.Context, what string, fn func(tx *storage.Tx) error) error {
-	var left leftover
-	err := s.disk.Update(ctx, func(tx *storage.Tx) error { return s.run(tx, fn, &left) })
-	return s.ran(what, &left, err)
+func (s *Store) updateDisk(ctx context.Context, what string, fn func(tx *storage.Tx) error) error {
+	var left updateEffects
+	err := s.disk.Update(ctx, func(tx *storage.Tx) error { return s.runUpdate(tx, fn, &left) })
+	return s.finishUpdate(what, &left, err)
 }
 
-// leftover is what an update leaves to be done once it is synced.
-type leftover struct {
+// updateEffects is what an update leaves to be done once it is synced.
+type updateEffects struct {
 	hinted  bool // a record is kept for another store that was not before
 	strayed bool // a record has come here that this store is not to keep
-	raised  []raised
+	raised  []changedRound
 }
 
 // starter is a way to queue an update.
@@ -161,48 +161,48 @@ func (s *Store) whenRoom(ctx context.Context) starter {
 	}
 }
 
-// begin is update without the wait; the committing goroutine calls then.
-func (s *Store) begin(start starter, what string, fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
-	var left leftover
-	started, err := start(func(tx *storage.Tx) error { return s.run(tx, fn, &left) }, func(err error) {
-		then(s.ran(what, &left, err))
+// startUpdate is update without the wait; the committing goroutine calls then.
+func (s *Store) startUpdate(start starter, what string, fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
+	var left updateEffects
+	started, err := start(func(tx *storage.Tx) error { return s.runUpdate(tx, fn, &left) }, func(err error) {
+		then(s.finishUpdate(what, &left, err))
 	})
 	return started, s.diskError(what, err)
 }
 
-// run is the part of update and begin on the committing goroutine.
-func (s *Store) run(tx *storage.Tx, fn func(tx *storage.Tx) error, left *leftover) error {
+// runUpdate is the part of update and begin on the committing goroutine.
+func (s *Store) runUpdate(tx *storage.Tx, fn func(tx *storage.Tx) error, left *updateEffects) error {
 	writer := s.writer
 	s.changes, s.hinted, s.strayed = s.changes[:0], false, false
-	s.rounds.begin()
+	s.rounds.beginUpdate()
 	if err := fn(tx); err != nil {
 		s.writer = writer
-		s.rounds.undo()
+		s.rounds.undoUpdate()
 		return err
 	}
-	*left = leftover{hinted: s.hinted, strayed: s.strayed, raised: s.rounds.taken()}
+	*left = updateEffects{hinted: s.hinted, strayed: s.strayed, raised: s.rounds.changedRounds()}
 	for i := range s.changes {
 		c := &s.changes[i]
 		if c.unknown {
-			s.digests.forget(c.at.slice)
+			s.digests.forgetSum(c.at.slice)
 		} else {
-			s.digests.commit(c.at.slice, c.at.key, c.before, c.after)
+			s.digests.applyChange(c.at.slice, c.at.key, c.before, c.after)
 		}
 	}
 	clear(s.changes)
 	return nil
 }
 
-// ran is the part after the sync.
-func (s *Store) ran(what string, left *leftover, err error) error {
+// finishUpdate is the part after the sync.
+func (s *Store) finishUpdate(what string, left *updateEffects, err error) error {
 	if left.hinted {
-		s.hints.later()
+		s.hints.scheduleDelivery()
 	}
 	if left.strayed {
 		s.entropy.LookLater()
 	}
 	if err == nil {
-		s.rounds.raise(left.raised)
+		s.rounds.showRounds(left.raised)
 	}
 	return s.diskError(what, err)
 }
@@ -235,7 +235,7 @@ type written struct {
 // has failed, the committing goroutine calls then.
 func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote written, err error)) (storage.Started, error) {
 	var wrote written
-	return s.begin(start, "write", func(tx *storage.Tx) error {
+	return s.startUpdate(start, "write", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
 		if err != nil {
 			return err
@@ -258,11 +258,11 @@ func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []
 			return fmt.Errorf("%w: %d values, %d bytes", ErrSiblingLimit, len(r.Sibs), wire.ItemSize(&r.Item))
 		}
 		wrote.item = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
-		wrote.stamp = s.rounds.now[at.shard].Stamp
+		wrote.stamp = s.rounds.current[at.shard].Stamp
 		if err := s.saveMeta(tx, wrote.Meta); err != nil {
 			return err
 		}
-		return s.save(tx, at, old, r, wrote.item)
+		return s.saveRecord(tx, at, old, r, wrote.item)
 	}, func(err error) { then(wrote, err) })
 }
 
@@ -287,10 +287,10 @@ type merged struct {
 func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
 	out := make([]merged, len(in))
 	fresh := make([]bool, len(in))
-	err := s.update(ctx, "merge", func(tx *storage.Tx) error {
+	err := s.updateDisk(ctx, "merge", func(tx *storage.Tx) error {
 		for i := range in {
 			var err error
-			if out[i], fresh[i], err = s.accept(tx, &in[i]); err != nil {
+			if out[i], fresh[i], err = s.acceptItem(tx, &in[i]); err != nil {
 				return err
 			}
 		}
@@ -304,7 +304,7 @@ func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
 		defined = defined || fresh[i] && in[i].at.bucket == systemBucket
 	}
 	if defined {
-		err = s.buckets.reload(ctx)
+		err = s.buckets.loadDefinitions(ctx)
 	}
 	return out, err
 }
@@ -314,9 +314,9 @@ func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
 // enough to do.
 func (s *Store) acceptLater(in []arrival, then func(stale []int, err error)) error {
 	var stale []int
-	_, err := s.begin(s.disk.TryStart, "merge", func(tx *storage.Tx) error {
+	_, err := s.startUpdate(s.disk.TryStart, "merge", func(tx *storage.Tx) error {
 		for i := range in {
-			out, _, err := s.accept(tx, &in[i])
+			out, _, err := s.acceptItem(tx, &in[i])
 			if err != nil {
 				return err
 			}
@@ -329,15 +329,15 @@ func (s *Store) acceptLater(in []arrival, then func(stale []int, err error)) err
 	return err
 }
 
-func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err error) {
-	if ok, err := s.admitted(tx, in); err != nil || !ok {
+func (s *Store) acceptItem(tx *storage.Tx, in *arrival) (out merged, fresh bool, err error) {
+	if ok, err := s.admitStamp(tx, in); err != nil || !ok {
 		return merged{stale: !ok}, false, err
 	}
 	old, err := decodeStored(tx.Get(in.at.record))
 	if err != nil {
 		return out, false, err
 	}
-	if err := s.amend(tx, in); err != nil {
+	if err := s.stripPurged(tx, in); err != nil {
 		return out, false, err
 	}
 	if old.Unknown() && !old.unknown {
@@ -345,13 +345,13 @@ func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err
 			return out, false, err
 		}
 	}
-	r, got, err := old.Accept(&s.writer, in.item, in.role, s.now())
+	r, got, err := old.Accept(&s.writer, in.item, in.role, s.currentDate())
 	if err != nil {
 		return out, false, err
 	}
 	out.behind = got.Behind
 	if got.Skewed {
-		s.skewed(in.at.bucket)
+		s.warnOfSkew(in.at.bucket)
 	}
 	for i := range got.Clashes {
 		// The dot was given out twice, by a store and by a copy of it. The
@@ -369,7 +369,7 @@ func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err
 	if out.behind {
 		raw = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
 	}
-	if err := s.save(tx, in.at, old, r, raw); err != nil {
+	if err := s.saveRecord(tx, in.at, old, r, raw); err != nil {
 		return out, false, err
 	}
 	s.hinted = s.hinted || old.unknown // it may have been kept for others
@@ -378,7 +378,7 @@ func (s *Store) accept(tx *storage.Tx, in *arrival) (out merged, fresh bool, err
 
 // keepHint makes the record here stand for a home that is down.
 func (s *Store) keepHint(ctx context.Context, at place, target view.NodeID) error {
-	return s.update(ctx, "keep a hint", func(tx *storage.Tx) error {
+	return s.updateDisk(ctx, "keep a hint", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
 		if err != nil {
 			return err
@@ -386,7 +386,7 @@ func (s *Store) keepHint(ctx context.Context, at place, target view.NodeID) erro
 		if old.Unknown() {
 			return errors.New("the record is gone or damaged")
 		}
-		return s.save(tx, at, old, old.Take(replicate.Role{For: target}), old.item)
+		return s.saveRecord(tx, at, old, old.Take(replicate.Role{For: target}), old.item)
 	})
 }
 
@@ -397,10 +397,10 @@ type settled struct {
 	item   version.Item
 }
 
-// settle takes away hints whose targets have acked, and returns how many. A
+// settleHints takes away hints whose targets have acked, and returns how many. A
 // record that has moved on meanwhile keeps its hint.
-func (s *Store) settle(ctx context.Context, in []settled) (n int, err error) {
-	err = s.update(ctx, "settle hints", func(tx *storage.Tx) error {
+func (s *Store) settleHints(ctx context.Context, in []settled) (n int, err error) {
+	err = s.updateDisk(ctx, "settle hints", func(tx *storage.Tx) error {
 		n = 0
 		for i := range in {
 			at := in[i].at
@@ -421,7 +421,7 @@ func (s *Store) settle(ctx context.Context, in []settled) (n int, err error) {
 			if len(r.Hints) == len(old.Hints) {
 				continue
 			}
-			if err := s.save(tx, at, old, r, old.item); err != nil {
+			if err := s.saveRecord(tx, at, old, r, old.item); err != nil {
 				return err
 			}
 			n++

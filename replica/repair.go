@@ -40,15 +40,15 @@ func newRepairs(s *Store) *repairs {
 	return &repairs{s: s, queue: make(chan repair, repairRoom), asked: make(map[string]time.Time)}
 }
 
-// push sends the merge of a read to the homes whose replies were behind it.
-func (r *repairs) push(at place, merged version.Item, stamp purge.Stamp, behind []view.NodeID) {
+// repairHomes sends the merge of a read to the homes whose replies were behind it.
+func (r *repairs) repairHomes(at place, merged version.Item, stamp purge.Stamp, behind []view.NodeID) {
 	if r.s.disk == nil {
 		return // stores take items from stores alone; they compare among themselves
 	}
 	raw := wire.AppendItem(make([]byte, 0, wire.ItemSize(&merged)), &merged)
 	for _, id := range behind {
 		if id == r.s.id {
-			r.enqueue(repair{at: at, item: merged, from: stamp})
+			r.enqueueRepair(repair{at: at, item: merged, from: stamp})
 			continue
 		}
 		r.s.stats.repaired.Add(1)
@@ -58,9 +58,9 @@ func (r *repairs) push(at place, merged version.Item, stamp purge.Stamp, behind 
 	}
 }
 
-// lost notes that the record here is damaged. When nobody has another copy it
+// enqueueDamaged notes that the record here is damaged. When nobody has another copy it
 // stays so; it is asked for again now and then, not over and over.
-func (r *repairs) lost(at place) {
+func (r *repairs) enqueueDamaged(at place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -70,12 +70,12 @@ func (r *repairs) lost(at place) {
 	if len(r.asked) >= repairRoom {
 		maps.DeleteFunc(r.asked, func(_ string, last time.Time) bool { return now.Sub(last) >= repairAgain })
 	}
-	if len(r.asked) < repairRoom && r.enqueue(repair{at: at, lost: true}) {
+	if len(r.asked) < repairRoom && r.enqueueRepair(repair{at: at, lost: true}) {
 		r.asked[string(at.record)] = now
 	}
 }
 
-func (r *repairs) enqueue(one repair) bool {
+func (r *repairs) enqueueRepair(one repair) bool {
 	select {
 	case r.queue <- one:
 		return true
@@ -84,30 +84,30 @@ func (r *repairs) enqueue(one repair) bool {
 	}
 }
 
-func (r *repairs) run(ctx context.Context) {
+func (r *repairs) keepRepairing(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case one := <-r.queue:
-			if err := r.mend(ctx, one); err != nil && ctx.Err() == nil {
+			if err := r.mendRecord(ctx, one); err != nil && ctx.Err() == nil {
 				r.s.log.Warn("record not repaired", "shard", one.at.shard, "error", err)
 			}
 		}
 	}
 }
 
-// mend takes in what others have of a record.
-func (r *repairs) mend(ctx context.Context, one repair) error {
+// mendRecord takes in what others have of a record.
+func (r *repairs) mendRecord(ctx context.Context, one repair) error {
 	if one.lost {
-		b := r.s.buckets.byID(one.at.bucket)
+		b := r.s.buckets.findByID(one.at.bucket)
 		if b == nil {
 			return nil // the bucket's definition brings anti-entropy with it
 		}
 		lay := r.s.layout.Load()
-		plan := r.s.plan(lay, lay.route(b, one.at.shard))
+		plan := r.s.makePlan(lay, lay.routeOf(b, one.at.shard))
 		// Its own answer says that it is damaged, so all others are heard.
-		read, err := r.s.read(ctx, b, one.at, plan, replicate.Quorum, false)
+		read, err := r.s.readByPlan(ctx, b, one.at, plan, replicate.Quorum, false)
 		if err != nil {
 			return err
 		}
@@ -128,11 +128,11 @@ func (r *repairs) mend(ctx context.Context, one repair) error {
 // giveUp drops a damaged record of which enough homes know that there is
 // nothing: it was deleted, and purged.
 func (s *Store) giveUp(ctx context.Context, at place) error {
-	return s.update(ctx, "drop a damaged record", func(tx *storage.Tx) error {
+	return s.updateDisk(ctx, "drop a damaged record", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
 		if err != nil || !old.unknown {
 			return err
 		}
-		return s.save(tx, at, old, replicate.Record{}, nil)
+		return s.saveRecord(tx, at, old, replicate.Record{}, nil)
 	})
 }

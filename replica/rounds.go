@@ -24,11 +24,11 @@ type rounds struct {
 	shown []atomic.Pointer[round]
 
 	// Only the committing goroutine touches these.
-	now    []round
-	before []before // what the update under way has moved, as it was
+	current []round
+	before  []roundBefore // what the update under way has moved, as it was
 
-	mu     sync.Mutex // of raise
-	behind behind
+	mu       sync.Mutex // of raise
+	catchUps catchUpQueue
 }
 
 // round is the state of one shard as the last update left it.
@@ -37,11 +37,11 @@ type round struct {
 	step int // counts changes since the store was opened
 }
 
-// behind is what has been heard of rounds that this store does not know.
-type behind struct {
-	mu   sync.Mutex
-	of   map[int]map[view.NodeID]bool // by shard: who knows more
-	done map[int]bool                 // shards of which a round was committed
+// catchUpQueue is what has been heard of rounds that this store does not know.
+type catchUpQueue struct {
+	mu         sync.Mutex
+	peersAhead map[int]map[view.NodeID]bool // by shard: who knows more
+	done       map[int]bool                 // shards of which a round was committed
 	// By shard: for whose log reaches back to where this store stands.
 	search map[int]*purge.Search
 	kick   notify.Bell
@@ -49,9 +49,9 @@ type behind struct {
 
 func newRounds(shards int) *rounds {
 	return &rounds{
-		shown: make([]atomic.Pointer[round], shards), now: make([]round, shards),
-		behind: behind{
-			of: make(map[int]map[view.NodeID]bool), done: make(map[int]bool),
+		shown: make([]atomic.Pointer[round], shards), current: make([]round, shards),
+		catchUps: catchUpQueue{
+			peersAhead: make(map[int]map[view.NodeID]bool), done: make(map[int]bool),
 			search: make(map[int]*purge.Search), kick: notify.NewBell(),
 		},
 	}
@@ -90,42 +90,42 @@ func (s *Store) openRounds(ctx context.Context) error {
 			return nil
 		}
 		r := round{Standing: purge.Standing{Stamp: stampOf(m.Stamp), From: purge.Round(m.From), Logged: purge.Round(m.Logged)}}
-		s.rounds.now[shard] = r
+		s.rounds.current[shard] = r
 		s.rounds.shown[shard].Store(&r)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	all, err := s.held(ctx)
+	all, err := s.listHeldSlices(ctx)
 	for _, at := range all {
-		s.rounds.now[at.shard].Filled = true
+		s.rounds.current[at.shard].Filled = true
 	}
 	if errors.Is(err, storage.ErrCorrupt) { // some of it does not read, see lose: there may be more
-		for shard := range s.rounds.now {
-			s.rounds.now[shard].Filled = true
+		for shard := range s.rounds.current {
+			s.rounds.current[shard].Filled = true
 		}
 		err = nil
 	}
-	for shard := range s.rounds.now {
-		if s.rounds.now[shard].Stamp.Committed != (purge.Round{}) {
-			s.rounds.behind.over(shard) // it may have gone down before it let go of all
+	for shard := range s.rounds.current {
+		if s.rounds.current[shard].Stamp.Committed != (purge.Round{}) {
+			s.rounds.catchUps.enqueueFinish(shard) // it may have gone down before it let go of all
 		}
 	}
 	return err
 }
 
-// stamp is what items of a shard that are read from now on go out with.
-func (s *Store) stamp(shard int) purge.Stamp {
+// syncedStamp is what items of a shard that are read from now on go out with.
+func (s *Store) syncedStamp(shard int) purge.Stamp {
 	if p := s.rounds.shown[shard].Load(); p != nil {
 		return p.Stamp
 	}
 	return purge.Stamp{}
 }
 
-// stand is part of an update: it moves where this store stands in a shard.
-func (s *Store) stand(tx *storage.Tx, shard int, next purge.Standing) error {
-	now := s.rounds.now[shard]
+// moveStanding is part of an update: it moves where this store stands in a shard.
+func (s *Store) moveStanding(tx *storage.Tx, shard int, next purge.Standing) error {
+	now := s.rounds.current[shard]
 	next.Filled = next.Filled || now.Filled // records may have come since next was made
 	if next == now.Standing {
 		return nil
@@ -139,41 +139,41 @@ func (s *Store) writeStanding(tx *storage.Tx, shard int, next purge.Standing) er
 	if err := tx.Set(metaRounds(shard), wire.AppendRoundState(nil, st)); err != nil {
 		return err
 	}
-	s.rounds.before = append(s.rounds.before, before{shard, s.rounds.now[shard]})
-	s.rounds.now[shard] = round{Standing: next, step: s.rounds.now[shard].step + 1}
+	s.rounds.before = append(s.rounds.before, roundBefore{shard, s.rounds.current[shard]})
+	s.rounds.current[shard] = round{Standing: next, step: s.rounds.current[shard].step + 1}
 	return nil
 }
 
-type before struct {
+type roundBefore struct {
 	shard int
 	round round
 }
 
-// begin and undo frame an update.
-func (r *rounds) begin() { r.before = r.before[:0] }
+// beginUpdate and undo frame an update.
+func (r *rounds) beginUpdate() { r.before = r.before[:0] }
 
-func (r *rounds) undo() {
+func (r *rounds) undoUpdate() {
 	for _, b := range slices.Backward(r.before) {
-		r.now[b.shard] = b.round
+		r.current[b.shard] = b.round
 	}
 }
 
-// raised is what an update has moved, to be shown once it is synced.
-type raised struct {
+// changedRound is what an update has moved, to be shown once it is synced.
+type changedRound struct {
 	shard int
 	round round
 }
 
-func (r *rounds) taken() []raised {
-	var out []raised
+func (r *rounds) changedRounds() []changedRound {
+	var out []changedRound
 	for _, b := range r.before {
-		out = append(out, raised{b.shard, r.now[b.shard]})
+		out = append(out, changedRound{b.shard, r.current[b.shard]})
 	}
 	return out
 }
 
-// raise shows synced stamps. Those of a later update may be shown already.
-func (r *rounds) raise(all []raised) {
+// showRounds shows synced stamps. Those of a later update may be shown already.
+func (r *rounds) showRounds(all []changedRound) {
 	if len(all) == 0 {
 		return
 	}
@@ -186,51 +186,51 @@ func (r *rounds) raise(all []raised) {
 	}
 }
 
-// admitted is part of an update: it tells whether an item with that stamp may be
+// admitStamp is part of an update: it tells whether an item with that stamp may be
 // merged, and takes in which rounds its store knows to be committed.
-func (s *Store) admitted(tx *storage.Tx, in *arrival) (bool, error) {
-	next, news, ok := s.rounds.now[in.at.shard].Admit(in.stamp)
+func (s *Store) admitStamp(tx *storage.Tx, in *arrival) (bool, error) {
+	next, news, ok := s.rounds.current[in.at.shard].Admit(in.stamp)
 	if news.CatchUp && in.from != 0 {
-		s.rounds.behind.note(in.at.shard, in.from)
+		s.rounds.catchUps.enqueueCatchUp(in.at.shard, in.from)
 	}
 	if news.Finish {
-		s.rounds.behind.over(in.at.shard)
+		s.rounds.catchUps.enqueueFinish(in.at.shard)
 	}
-	return ok, s.stand(tx, in.at.shard, next)
+	return ok, s.moveStanding(tx, in.at.shard, next)
 }
 
-// note has this store catch up with what a peer knows of a shard.
-func (b *behind) note(shard int, peer view.NodeID) {
+// enqueueCatchUp has this store catch up with what a peer knows of a shard.
+func (b *catchUpQueue) enqueueCatchUp(shard int, peer view.NodeID) {
 	b.mu.Lock()
-	if b.of[shard] == nil {
-		b.of[shard] = make(map[view.NodeID]bool)
+	if b.peersAhead[shard] == nil {
+		b.peersAhead[shard] = make(map[view.NodeID]bool)
 	}
-	b.of[shard][peer] = true
+	b.peersAhead[shard][peer] = true
 	b.mu.Unlock()
 	b.kick.Ring()
 }
 
-// over has this store let go of what was purged in a round that turns out to be
+// enqueueFinish has this store let go of what was purged in a round that turns out to be
 // committed.
-func (b *behind) over(shard int) {
+func (b *catchUpQueue) enqueueFinish(shard int) {
 	b.mu.Lock()
 	b.done[shard] = true
 	b.mu.Unlock()
 	b.kick.Ring()
 }
 
-// next takes something off what is to be done; ok is false if that is nothing.
-func (b *behind) next() (shard int, peer view.NodeID, ok bool) {
+// takeNext takes something off what is to be done; ok is false if that is nothing.
+func (b *catchUpQueue) takeNext() (shard int, peer view.NodeID, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for shard := range b.done {
 		delete(b.done, shard)
 		return shard, 0, true
 	}
-	for shard, peers := range b.of {
+	for shard, peers := range b.peersAhead {
 		for peer := range peers {
 			if delete(peers, peer); len(peers) == 0 {
-				delete(b.of, shard)
+				delete(b.peersAhead, shard)
 			}
 			return shard, peer, true
 		}

@@ -20,7 +20,7 @@ import (
 // keyIn finds a key of a shard.
 func keyIn(s *Store, b *Bucket, shard int, name string) place {
 	for i := 0; ; i++ {
-		if at := s.place(b.b.id, fmt.Sprint(name, i)); at.shard == shard {
+		if at := s.locateKey(b.b.id, fmt.Sprint(name, i)); at.shard == shard {
 			return at
 		}
 	}
@@ -31,7 +31,7 @@ func proposal(t *testing.T, s *Store, counter uint64, by view.NodeID, keys ...pl
 	t.Helper()
 	p := purge.Proposal{Shard: keys[0].shard, Round: purge.Round{Counter: counter, Proposer: by}}
 	for _, at := range keys {
-		rec, err := s.load(context.Background(), at)
+		rec, err := s.loadRecord(context.Background(), at)
 		if err != nil || rec.Unknown() {
 			t.Fatalf("%s: %v, %v", at.key, rec.Item, err)
 		}
@@ -43,7 +43,7 @@ func proposal(t *testing.T, s *Store, counter uint64, by view.NodeID, keys ...pl
 func wantAcked(t *testing.T, p purge.Proposal, stores ...*Store) {
 	t.Helper()
 	for _, s := range stores {
-		acked, _, err := s.acknowledge(context.Background(), s.layout.Load().storing, []purge.Proposal{p})
+		acked, _, err := s.acknowledgeRounds(context.Background(), s.layout.Load().storing, []purge.Proposal{p})
 		if err != nil || len(acked) != 1 {
 			t.Fatalf("%v does not acknowledge %v: %v", s.id, p.Round, err)
 		}
@@ -53,7 +53,7 @@ func wantAcked(t *testing.T, p purge.Proposal, stores ...*Store) {
 func mustCommit(t *testing.T, p purge.Proposal, stores ...*Store) {
 	t.Helper()
 	for _, s := range stores {
-		if err := s.commit(context.Background(), []wire.ShardRound{{Shard: p.Shard, Round: wire.Round(p.Round)}}); err != nil {
+		if err := s.commitRounds(context.Background(), []wire.ShardRound{{Shard: p.Shard, Round: wire.Round(p.Round)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,10 +62,10 @@ func mustCommit(t *testing.T, p purge.Proposal, stores ...*Store) {
 // setStamp puts a store where a test wants it in the rounds of a shard.
 func setStamp(t *testing.T, s *Store, shard int, stamp purge.Stamp) {
 	t.Helper()
-	err := s.update(context.Background(), "set a stamp", func(tx *storage.Tx) error {
-		next := s.rounds.now[shard].Standing
+	err := s.updateDisk(context.Background(), "set a stamp", func(tx *storage.Tx) error {
+		next := s.rounds.current[shard].Standing
 		next.Stamp = stamp
-		return s.stand(tx, shard, next)
+		return s.moveStanding(tx, shard, next)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestPurgeIsFinishedAfterARestart(t *testing.T) {
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		p := proposal(t, s, 1, s.id, s.place(buckets[0].b.id, "k"))
+		p := proposal(t, s, 1, s.id, s.locateKey(buckets[0].b.id, "k"))
 		wantAcked(t, p, stores(nodes)...)
 		mustCommit(t, p, nodes[1].store, nodes[2].store)
 		setStamp(t, s, p.Shard, purge.Stamp{Acked: p.Round, Committed: p.Round})
@@ -95,7 +95,7 @@ func TestPurgeIsFinishedAfterARestart(t *testing.T) {
 func TestPurgeIsFinishedBeforeTheNext(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s := nodes[0].store
-		one := s.place(buckets[0].b.id, "k")
+		one := s.locateKey(buckets[0].b.id, "k")
 		two := keyIn(s, buckets[0], one.shard, "other")
 		for _, at := range []place{one, two} {
 			mustPut(t, buckets[0], at.key, "v")
@@ -123,18 +123,18 @@ func TestProposerStandsByItsMembers(t *testing.T) {
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.place(buckets[0].b.id, "k")
+		at := s.locateKey(buckets[0].b.id, "k")
 		p, lay := s.purger, s.layout.Load()
 		net.add(true)
 		time.Sleep(time.Second)
 		graves := map[int][]grave{at.shard: {{at, true}}}
-		if out, err := p.propose(context.Background(), lay, graves, nil, true); err != nil || len(out) != 0 {
+		if out, err := p.proposeRounds(context.Background(), lay, graves, nil, true); err != nil || len(out) != 0 {
 			t.Errorf("acknowledged by other members than are asked: %v, %v", out, err)
 		}
-		if s.stamp(at.shard).Acked != (purge.Round{}) {
+		if s.syncedStamp(at.shard).Acked != (purge.Round{}) {
 			t.Error("acknowledged here")
 		}
-		if out, err := p.propose(context.Background(), s.layout.Load(), graves, nil, true); err != nil || len(out) != 1 {
+		if out, err := p.proposeRounds(context.Background(), s.layout.Load(), graves, nil, true); err != nil || len(out) != 1 {
 			t.Errorf("%v, %v", out, err)
 		}
 	})
@@ -147,17 +147,17 @@ func TestLaggingHomeDoesNotAnswer(t *testing.T) {
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.place(buckets[0].b.id, "k")
-		old, err := s.load(ctx, at)
+		at := s.locateKey(buckets[0].b.id, "k")
+		old, err := s.loadRecord(ctx, at)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
-		committed := s.stamp(at.shard).Committed
-		err = s.update(ctx, "roll back", func(tx *storage.Tx) error {
-			return s.save(tx, at, stored{}, old.Record, old.item)
+		committed := s.syncedStamp(at.shard).Committed
+		err = s.updateDisk(ctx, "roll back", func(tx *storage.Tx) error {
+			return s.saveRecord(tx, at, stored{}, old.Record, old.item)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +180,7 @@ func TestCatchUpWithTwoAtATime(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.place(buckets[0].b.id, "k0")
+		at := s.locateKey(buckets[0].b.id, "k0")
 		first, second := purge.Round{Counter: 1, Proposer: 9}, purge.Round{Counter: 2, Proposer: 9}
 		setStamp(t, nodes[1].store, at.shard, purge.Stamp{Acked: first, Committed: second})
 		setStamp(t, nodes[2].store, at.shard, purge.Stamp{Acked: second, Committed: second})
@@ -200,7 +200,7 @@ func TestCatchUpWithTwoAtATime(t *testing.T) {
 		if n := s.stats.aside.Load(); n > 0 {
 			t.Errorf("%d records were set aside", n)
 		}
-		if got := s.stamp(at.shard); got.Acked != second {
+		if got := s.syncedStamp(at.shard); got.Acked != second {
 			t.Errorf("stamp %v after a minute", got)
 		}
 	})
@@ -215,16 +215,16 @@ func TestLogWithHoles(t *testing.T) {
 			mustPut(t, buckets[0], "k", "old")
 			time.Sleep(time.Second)
 			s, peer := nodes[0].store, nodes[1].store
-			at := s.place(buckets[0].b.id, "k")
+			at := s.locateKey(buckets[0].b.id, "k")
 			tomb := proposal(t, s, 1, 9, at).Batch[0].Item
 			r := purge.Round{Counter: 1, Proposer: 9}
 			var all []place
 			for i := range logPage + 9 {
 				all = append(all, keyIn(s, buckets[0], at.shard, fmt.Sprint(i, ".")))
 			}
-			err := peer.update(ctx, "fill the log", func(tx *storage.Tx) error {
+			err := peer.updateDisk(ctx, "fill the log", func(tx *storage.Tx) error {
 				for _, at := range all {
-					if _, err := peer.bury(tx, at, purge.Buried{}.Bury(r, tomb)); err != nil {
+					if _, err := peer.logPurged(tx, at, purge.Buried{}.Bury(r, tomb)); err != nil {
 						return err
 					}
 				}
@@ -238,7 +238,7 @@ func TestLogWithHoles(t *testing.T) {
 			log := nodes[1].handler(wire.MethodLog)
 			_ = nodes[1].Handle(wire.MethodLog, func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
 				if pages++; pages == 2 {
-					err := peer.update(ctx, "forget, or lose", func(tx *storage.Tx) error {
+					err := peer.updateDisk(ctx, "forget, or lose", func(tx *storage.Tx) error {
 						for _, at := range all {
 							if damage {
 								if err := tx.Set(wire.LogKey(at.record), []byte{1}); err != nil {
@@ -251,9 +251,9 @@ func TestLogWithHoles(t *testing.T) {
 						if damage {
 							return nil
 						}
-						next := peer.rounds.now[at.shard].Standing
+						next := peer.rounds.current[at.shard].Standing
 						next.From = r
-						return peer.stand(tx, at.shard, next)
+						return peer.moveStanding(tx, at.shard, next)
 					})
 					if err != nil {
 						t.Error(err)
@@ -262,13 +262,13 @@ func TestLogWithHoles(t *testing.T) {
 				return log(c, from, req)
 			})
 			_ = s.catchUp(ctx, peer.id, at.shard)
-			if got := s.stamp(at.shard).Acked; pages != 2 || got == r {
+			if got := s.syncedStamp(at.shard).Acked; pages != 2 || got == r {
 				t.Errorf("damage %v: acknowledged %v after %d pages of a log with holes", damage, got, pages)
 			}
 			// Whoever reads the log later is told as well.
 			pages = 9
-			if err := s.catchUp(ctx, peer.id, at.shard); !errors.Is(err, errShortLog) || s.stamp(at.shard).Acked == r {
-				t.Errorf("damage %v: stands at %v: %v", damage, s.stamp(at.shard).Acked, err)
+			if err := s.catchUp(ctx, peer.id, at.shard); !errors.Is(err, errShortLog) || s.syncedStamp(at.shard).Acked == r {
+				t.Errorf("damage %v: stands at %v: %v", damage, s.syncedStamp(at.shard).Acked, err)
 			}
 		})
 	}
@@ -282,22 +282,22 @@ func TestTombsThatTheLeadHasNot(t *testing.T) {
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.place(buckets[0].b.id, "k")
-		if s.layout.Load().route(buckets[0].b, at.shard).lead == s.id {
+		at := s.locateKey(buckets[0].b.id, "k")
+		if s.layout.Load().routeOf(buckets[0].b, at.shard).lead == s.id {
 			s = nodes[1].store
 		}
-		old, err := s.load(context.Background(), at)
+		old, err := s.loadRecord(context.Background(), at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
 		// As a home has it that got it from another in the middle of the round.
-		err = s.update(context.Background(), "put back", func(tx *storage.Tx) error {
+		err = s.updateDisk(context.Background(), "put back", func(tx *storage.Tx) error {
 			if err := tx.Delete(wire.LogKey(at.record)); err != nil {
 				return err
 			}
-			return s.save(tx, at, stored{}, old.Record, old.item)
+			return s.saveRecord(tx, at, stored{}, old.Record, old.item)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -320,7 +320,7 @@ func TestPassesGoThroughAllGraves(t *testing.T) {
 		}
 		p, seen := nodes[0].store.purger, map[string]int{}
 		for range 3 {
-			graves, err := p.graves(context.Background(), p.s.layout.Load(), keys/3)
+			graves, err := p.findGraves(context.Background(), p.s.layout.Load(), keys/3)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -343,11 +343,11 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()
 		s := nodes[0].store
-		one := s.place(buckets[0].b.id, "k")
+		one := s.locateKey(buckets[0].b.id, "k")
 		two := keyIn(s, buckets[0], one.shard, "other")
 		mustPut(t, buckets[0], one.key, "old")
 		time.Sleep(time.Second)
-		old, err := s.load(ctx, one)
+		old, err := s.loadRecord(ctx, one)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
@@ -373,27 +373,27 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		nodes = append(nodes, joined)
 		defer n.Close()
-		err = n.update(ctx, "old data", func(tx *storage.Tx) error {
-			return n.save(tx, one, stored{}, old.Record, old.item)
+		err = n.updateDisk(ctx, "old data", func(tx *storage.Tx) error {
+			return n.saveRecord(tx, one, stored{}, old.Record, old.item)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		p, lay := nodes[1].store.purger, nodes[1].store.layout.Load()
 		graves := map[int][]grave{one.shard: {{two, true}}}
-		told, trusted, _, err := p.ask(ctx, lay, graves)
+		told, trusted, _, err := p.askMembers(ctx, lay, graves)
 		if err != nil {
 			t.Fatal(err)
 		}
 		mustCommit(t, first, nodes[0].store, nodes[2].store)
-		proposals, err := p.propose(ctx, lay, graves, told, trusted)
+		proposals, err := p.proposeRounds(ctx, lay, graves, told, trusted)
 		if err != nil || len(proposals) != 1 {
 			t.Fatal(proposals, err)
 		}
-		if _, err := p.gather(ctx, lay, proposals); err != nil {
+		if _, err := p.gatherAcks(ctx, lay, proposals); err != nil {
 			t.Fatal(err)
 		}
-		if stamp := n.stamp(one.shard); !stamp.Acked.Before(first.Round) {
+		if stamp := n.syncedStamp(one.shard); !stamp.Acked.Before(first.Round) {
 			t.Errorf("data from before round %v is vouched for by %v", first.Round, stamp)
 		}
 		quiet.Store(false)
@@ -426,8 +426,8 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		nodes[0].kill()
 		said := &hearing{}
 		s := nodes[0].restart(func(c *Config) { c.Logger = slog.New(said) })
-		at := s.place(buckets[0].b.id, "k")
-		old, err := nodes[1].store.load(ctx, at)
+		at := s.locateKey(buckets[0].b.id, "k")
+		old, err := nodes[1].store.loadRecord(ctx, at)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
@@ -450,10 +450,10 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		if err := s.setAside(ctx, at.shard); err != nil || !came.Load() {
 			t.Fatal(came.Load(), err)
 		}
-		if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item, stamp: s.stamp(at.shard)}}); err != nil || got[0].stale {
+		if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item, stamp: s.syncedStamp(at.shard)}}); err != nil || got[0].stale {
 			t.Errorf("not taken in afterwards: %+v, %v", got, err)
 		}
-		if got := s.stamp(at.shard).Acked; got != committed {
+		if got := s.syncedStamp(at.shard).Acked; got != committed {
 			t.Errorf("stamp %v", got)
 		}
 		// Somebody's log is found meanwhile: what that has led to stays.
@@ -467,7 +467,7 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		if err := s.setAside(ctx, at.shard); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.round(at.shard); got.Stamp != later || got.Aside {
+		if got := s.syncedRound(at.shard); got.Stamp != later || got.Aside {
 			t.Errorf("stamp %+v", got)
 		}
 	})
@@ -543,23 +543,23 @@ func TestATombFillsItsShard(t *testing.T) {
 		mustDelete(t, buckets[0], "k")
 		time.Sleep(time.Second)
 		from := nodes[0].store
-		at := from.place(buckets[0].b.id, "k")
+		at := from.locateKey(buckets[0].b.id, "k")
 		p := proposal(t, from, 1, from.id, at)
 		s := nodes[1].store
-		err := s.update(context.Background(), "as if it had never held anything", func(tx *storage.Tx) error {
+		err := s.updateDisk(context.Background(), "as if it had never held anything", func(tx *storage.Tx) error {
 			old, err := decodeStored(tx.Get(at.record))
 			if err == nil {
-				err = s.save(tx, at, old, replicate.Record{}, nil)
+				err = s.saveRecord(tx, at, old, replicate.Record{}, nil)
 			}
-			s.rounds.now[at.shard] = round{}
+			s.rounds.current[at.shard] = round{}
 			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantAcked(t, p, s)
-		if rec, err := s.load(context.Background(), at); err != nil || rec.Unknown() || !s.round(at.shard).Filled {
-			t.Errorf("record %v, %v; the shard is filled: %v", rec.Item, err, s.round(at.shard).Filled)
+		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() || !s.syncedRound(at.shard).Filled {
+			t.Errorf("record %v, %v; the shard is filled: %v", rec.Item, err, s.syncedRound(at.shard).Filled)
 		}
 	})
 }
@@ -571,14 +571,14 @@ func TestTwoThatLag(t *testing.T) {
 	bubble(t, 2, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
-		at := nodes[0].store.place(buckets[0].b.id, "k")
+		at := nodes[0].store.locateKey(buckets[0].b.id, "k")
 		committed := purge.Round{Counter: 3, Proposer: 9}
 		for _, n := range nodes {
 			setStamp(t, n.store, at.shard, purge.Stamp{Committed: committed})
 		}
 		time.Sleep(time.Hour)
 		for _, n := range nodes {
-			if got := n.store.stamp(at.shard); got.Lagging() {
+			if got := n.store.syncedStamp(at.shard); got.Lagging() {
 				t.Errorf("%v still lags: %v", n.id, got)
 			}
 		}

@@ -49,18 +49,18 @@ func wantEqualHomes(t *testing.T, stores ...*Store) {
 		for k := range dumps[s.id] {
 			all[k] = true
 		}
-		if left, err := s.hints.targets(context.Background()); err != nil || len(left) > 0 {
+		if left, err := s.hints.listTargets(context.Background()); err != nil || len(left) > 0 {
 			t.Errorf("%v keeps hints for %v, %v", s.id, left, err)
 		}
 	}
 	for k := range all {
 		at, _ := placeOf([]byte(k))
 		s := stores[0]
-		b := s.buckets.byID(at.bucket)
+		b := s.buckets.findByID(at.bucket)
 		if b == nil {
 			t.Fatalf("bucket %x unknown at %v", at.bucket, s.id)
 		}
-		rt := s.layout.Load().route(b, at.shard)
+		rt := s.layout.Load().routeOf(b, at.shard)
 		var first *version.Item
 		for _, id := range rt.order[:rt.homes] {
 			if byID[id] == nil {
@@ -300,7 +300,7 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 		mustPut(t, buckets[0], "compared", "v")
 		time.Sleep(time.Second)
 		damage := func(s *Store, key string) {
-			at := s.place(buckets[0].b.id, key)
+			at := s.locateKey(buckets[0].b.id, key)
 			if err := s.disk.Update(ctx, func(tx *storage.Tx) error { return tx.Set(at.record, []byte{1, 0x93}) }); err != nil {
 				t.Fatal(err)
 			}
@@ -314,7 +314,7 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 				damage(n.store, "compared")
 			}
 			if i == 0 {
-				n.store.digests.forget(n.store.place(buckets[0].b.id, "compared").slice)
+				n.store.digests.forgetSum(n.store.locateKey(buckets[0].b.id, "compared").slice)
 			}
 		}
 		// Two of three damaged: the third still answers, for a read and as the
@@ -339,7 +339,7 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		wantValue(t, buckets[1], "compared", "v")
 		for _, n := range nodes {
-			rec, err := n.store.load(ctx, n.store.place(buckets[0].b.id, "compared"))
+			rec, err := n.store.loadRecord(ctx, n.store.locateKey(buckets[0].b.id, "compared"))
 			if err != nil || rec.Unknown() {
 				t.Errorf("%v did not repair its record: %v", n.id, err)
 			}

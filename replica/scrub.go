@@ -24,13 +24,13 @@ type scrub struct {
 	s     *Store
 	state wire.ScrubState
 	stuck int           // times that it came to a part that does not read
-	noted time.Duration // since(), when the state was last noted
-	seen  time.Duration // since(), up to when state.Ran counts
+	noted time.Duration // uptime(), when the state was last noted
+	seen  time.Duration // uptime(), up to when state.Ran counts
 }
 
 func metaScrub() []byte { return wire.MetaKey("scrub") }
 
-func (c *scrub) run(ctx context.Context) {
+func (c *scrub) keepScrubbing(ctx context.Context) {
 	every := c.s.cfg.ScrubEvery
 	if every < 0 {
 		return
@@ -40,7 +40,7 @@ func (c *scrub) run(ctx context.Context) {
 			c.state = wire.ScrubState{}
 		}
 	}
-	c.seen, c.noted = c.s.since(), c.s.since()
+	c.seen, c.noted = c.s.uptime(), c.s.uptime()
 	for {
 		pause := time.Second
 		if len(c.state.Cursor) == 0 {
@@ -53,42 +53,42 @@ func (c *scrub) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if err := c.step(ctx, every); err != nil && ctx.Err() == nil {
+		if err := c.readIfDue(ctx, every); err != nil && ctx.Err() == nil {
 			c.s.log.Warn("scrub goes on later", "error", err)
 		}
 	}
 }
 
-// step counts the time, and reads the next page if it is time for that.
-func (c *scrub) step(ctx context.Context, every time.Duration) error {
-	now := c.s.since()
+// readIfDue counts the time, and reads the next page if it is time for that.
+func (c *scrub) readIfDue(ctx context.Context, every time.Duration) error {
+	now := c.s.uptime()
 	c.state.Ran += uint64(now - c.seen)
 	c.seen = now
 	begun := len(c.state.Cursor) > 0
 	if !begun && time.Duration(c.state.Ran) < every {
-		return c.note(ctx, now-c.noted >= scrubNote)
+		return c.saveIfDue(ctx, now-c.noted >= scrubNote)
 	}
 	if !begun {
 		c.state.Cursor, _ = wire.RecordRange()
 		c.state.Ran = 0
 	}
-	last, err := c.page(ctx)
+	last, err := c.readPage(ctx)
 	if last {
 		c.state.Cursor = nil
 		c.s.stats.scrubbed.Add(1)
 	}
-	return errors.Join(err, c.note(ctx, last || now-c.noted >= scrubNote))
+	return errors.Join(err, c.saveIfDue(ctx, last || now-c.noted >= scrubNote))
 }
 
-// page reads on from the cursor. last tells that it came to the end.
-func (c *scrub) page(ctx context.Context) (last bool, err error) {
+// readPage reads on from the cursor. last tells that it came to the end.
+func (c *scrub) readPage(ctx context.Context) (last bool, err error) {
 	_, upper := wire.RecordRange()
 	size := 0
 	err = c.s.disk.Scan(ctx, c.state.Cursor, upper, func(k, v []byte) error {
 		c.state.Cursor = append(append(c.state.Cursor[:0:0], k...), 0)
 		if rec, err := decodeStored(v, nil); err == nil && rec.unknown {
 			if at, ok := placeOf(c.state.Cursor[:len(k):len(k)]); ok {
-				c.s.repairs.lost(at)
+				c.s.repairs.enqueueDamaged(at)
 			}
 		}
 		if size += len(k) + len(v); size >= scrubPage {
@@ -111,13 +111,13 @@ func (c *scrub) page(ctx context.Context) (last bool, err error) {
 	return err == nil, err
 }
 
-// note writes down how far it is, if it is time for that.
-func (c *scrub) note(ctx context.Context, due bool) error {
+// saveIfDue writes down how far it is, if it is time for that.
+func (c *scrub) saveIfDue(ctx context.Context, due bool) error {
 	if !due {
 		return nil
 	}
-	c.noted = c.s.since()
-	return c.s.update(ctx, "note the scrub", func(tx *storage.Tx) error {
+	c.noted = c.s.uptime()
+	return c.s.updateDisk(ctx, "note the scrub", func(tx *storage.Tx) error {
 		return tx.Set(metaScrub(), wire.AppendScrubState(nil, c.state))
 	})
 }

@@ -24,16 +24,16 @@ func TestScrubFindsDamage(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		s := nodes[1].store
-		at := s.place(buckets[0].b.id, "k7")
+		at := s.locateKey(buckets[0].b.id, "k7")
 		if err := s.disk.Update(context.Background(), func(tx *storage.Tx) error { return tx.Set(at.record, []byte{1, 0x93}) }); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(6 * 24 * time.Hour)
-		if rec, err := s.load(context.Background(), at); err != nil || !rec.unknown {
+		if rec, err := s.loadRecord(context.Background(), at); err != nil || !rec.unknown {
 			t.Fatalf("not damaged, or mended before the scrub: %v", err)
 		}
 		time.Sleep(2 * 24 * time.Hour)
-		if rec, err := s.load(context.Background(), at); err != nil || rec.Unknown() {
+		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() {
 			t.Errorf("after a scrub: unknown %v, %v", rec.unknown, err)
 		}
 	})

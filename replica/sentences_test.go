@@ -30,7 +30,7 @@ type told struct {
 // words are all that would be said.
 func (w *told) words() []string {
 	w.t.Helper()
-	out := w.s.problems(&w.h, w.s.layout.Load())
+	out := w.s.listProblems(&w.h, w.s.layout.Load())
 	w.s.diskProblems(w.disk, func(p view.Problem) { out = append(out, p) })
 	return wordsOf(out)
 }
@@ -75,7 +75,7 @@ func silentFor(d time.Duration) func(*view.Member) {
 }
 
 func (w *told) former(change func(f *former)) {
-	f := &former{dir: "retired-1", shards: 4, done: 4, over: true}
+	f := &former{dir: "retired-1", shards: 4, done: 4, lookedThrough: true}
 	change(f)
 	w.s.imports.mu.Lock()
 	w.s.imports.all = []*former{f}
@@ -154,11 +154,13 @@ var sentences = []sentence{
 		func(w *told) { w.h.unread = true },
 		func(w *told) { w.disk.GivenUp = 1 }},
 	{"what a former identity of this node has left in %s is not taken in",
-		func(w *told) { w.former(func(f *former) { f.never, f.why = true, "it is of another mesh" }) },
+		func(w *told) { w.former(func(f *former) { f.unusable, f.problem = true, "it is of another mesh" }) },
 		func(w *told) { w.former(func(f *former) {}) }},
 	{"of what a former identity of this node has left",
-		func(w *told) { w.former(func(f *former) { f.over, f.why = false, "no home is in contact" }) },
-		func(w *told) { w.former(func(f *former) { f.over = false }) }},
+		func(w *told) {
+			w.former(func(f *former) { f.lookedThrough, f.problem = false, "no home is in contact" })
+		},
+		func(w *told) { w.former(func(f *former) { f.lookedThrough = false }) }},
 	{"%d records in %s are not taken in",
 		func(w *told) { w.former(func(f *former) { f.refused = 1 }) },
 		func(w *told) { w.former(func(f *former) { f.unread = 1 }) }},
@@ -166,14 +168,14 @@ var sentences = []sentence{
 		func(w *told) { w.former(func(f *former) { f.unread = 1 }) },
 		func(w *told) { w.former(func(f *former) { f.refused = 1 }) }},
 	{"what waits in the outbox of a former identity of this node, %s, is not delivered: ",
-		func(w *told) { w.box(&formerOutbox{never: true, why: "it does not open"}) },
-		func(w *told) { w.box(&formerOutbox{why: "no store is in reach"}) }},
+		func(w *told) { w.box(&formerOutbox{unusable: true, problem: "it does not open"}) },
+		func(w *told) { w.box(&formerOutbox{problem: "no store is in reach"}) }},
 	{"what waits in the outbox of a former identity of this node, %s, is not delivered yet",
-		func(w *told) { w.box(&formerOutbox{why: "no store is in reach"}) },
+		func(w *told) { w.box(&formerOutbox{problem: "no store is in reach"}) },
 		func(w *told) { w.box(&formerOutbox{}) }},
 	{"%d operations in %s do not read",
-		func(w *told) { w.box(&formerOutbox{over: true, bad: 1}) },
-		func(w *told) { w.box(&formerOutbox{over: true}) }},
+		func(w *told) { w.box(&formerOutbox{finished: true, bad: 1}) },
+		func(w *told) { w.box(&formerOutbox{finished: true}) }},
 	{"%s cannot be reached from here, but others say",
 		func(w *told) { w.member(2, silentFor(time.Minute)) },
 		func(w *told) { w.member(2, failed) }},

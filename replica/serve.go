@@ -17,8 +17,8 @@ import (
 
 const replyBytes = 1 << 20 // a reply that has grown to this size stops early
 
-// serve registers the handlers. A node that stores nothing serves nothing.
-func (s *Store) serve() error {
+// registerHandlers registers the handlers. A node that stores nothing serves nothing.
+func (s *Store) registerHandlers() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
 		wire.MethodRead:    s.serveRead,
 		wire.MethodClock:   s.serveClock,
@@ -111,7 +111,7 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, an
 		answer(nil, err)
 		return
 	}
-	wall := s.wall()
+	wall := s.wallMillis()
 	s.clocks.Learn(from, m.Wall)
 	reply := func(code wire.Code, stale []int) []byte {
 		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall, Stale: stale})
@@ -126,9 +126,9 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, an
 		answer(reply(wire.CodeOverloaded, nil), nil)
 		return
 	}
-	in, definitions, err := s.arrivals(from, m.Offers)
+	in, definitions, err := s.decodeOffers(from, m.Offers)
 	if err != nil {
-		s.gate.peers.release(len(req))
+		s.gate.peers.releaseBytes(len(req))
 		tookIn()
 		answer(nil, err)
 		return
@@ -136,7 +136,7 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, an
 	// The acknowledgements of one sync leave together, as the writes do.
 	leave := s.gate.ops.Stay()
 	done := func(stale []int, err error) {
-		s.gate.peers.release(len(req))
+		s.gate.peers.releaseBytes(len(req))
 		tookIn()
 		switch {
 		case err == nil:
@@ -153,7 +153,7 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, an
 		err = s.acceptLater(in, done)
 	}
 	if errors.Is(err, storage.ErrBusy) {
-		err = s.aside(func(context.Context) {
+		err = s.waitAside(func(context.Context) {
 			out, err := s.acceptAll(ctx, in)
 			done(staleOf(out), err)
 		})
@@ -173,22 +173,22 @@ func staleOf(out []merged) (stale []int) {
 	return stale
 }
 
-// aside has a goroutine of its own wait for what a prompt handler must not wait
+// waitAside has a goroutine of its own wait for what a prompt handler must not wait
 // for. Requests that are not answered are bounded by the mesh, and so are these.
-func (s *Store) aside(wait func(ctx context.Context)) error {
+func (s *Store) waitAside(wait func(ctx context.Context)) error {
 	if !s.group.Go(wait) {
 		return ErrClosed
 	}
 	return nil
 }
 
-// arrivals decodes what a peer offers; definitions tells whether buckets'
+// decodeOffers decodes what a peer offers; definitions tells whether buckets'
 // definitions are among it.
-func (s *Store) arrivals(from view.NodeID, offers []wire.Offer) (in []arrival, definitions bool, err error) {
+func (s *Store) decodeOffers(from view.NodeID, offers []wire.Offer) (in []arrival, definitions bool, err error) {
 	in = make([]arrival, len(offers))
 	for i := range offers {
 		o := &offers[i]
-		in[i] = arrival{at: s.place(o.Bucket, o.Key), raw: o.Item, stamp: stampOf(o.Stamp), from: from}
+		in[i] = arrival{at: s.locateKey(o.Bucket, o.Key), raw: o.Item, stamp: stampOf(o.Stamp), from: from}
 		if o.For != s.id {
 			in[i].role = replicate.Role{For: o.For}
 		}
@@ -205,10 +205,10 @@ func (s *Store) serveRead(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	reply := wire.ReadReply{Wall: s.wall(), Items: make([]wire.Lookedup, 0, len(m.Keys))}
+	reply := wire.ReadReply{Wall: s.wallMillis(), Items: make([]wire.Lookedup, 0, len(m.Keys))}
 	size := 0
 	for _, q := range m.Keys {
-		a, err := s.lookup(ctx, q)
+		a, err := s.answerLookup(ctx, q)
 		if err != nil {
 			return nil, err
 		}
@@ -227,12 +227,12 @@ func (s *Store) servePut(_ context.Context, _ view.NodeID, req []byte, answer fu
 		return
 	}
 	q := &request{
-		at:      s.place(m.Bucket, m.Key),
-		bucket:  s.buckets.byID(m.Bucket),
+		at:      s.locateKey(m.Bucket, m.Key),
+		bucket:  s.buckets.findByID(m.Bucket),
 		write:   reconcile.Write{Value: m.Value, Tomb: m.Tomb, TTL: int64(m.TTL)},
 		level:   replicate.Level(m.Level),
 		durable: int(m.MinDurable),
-		ends:    s.since() + s.patience.TakeForOther(),
+		ends:    s.uptime() + s.patience.TakeForOther(),
 	}
 	if m.Informed {
 		q.write.Seen = &reconcile.Seen{Ctx: m.Ctx, HLC: m.HLC}
@@ -247,7 +247,7 @@ func (s *Store) servePut(_ context.Context, _ view.NodeID, req []byte, answer fu
 	}
 	leave := s.gate.ops.Stay()
 	s.coordinateLater(q, func(out outcome, err error) {
-		s.gate.clients.release(len(req))
+		s.gate.clients.releaseBytes(len(req))
 		tookIn()
 		answer(s.putReply(out, err))
 		leave()
@@ -289,7 +289,7 @@ func (s *Store) mayCoordinate(q *request, size int) (tookIn func(), err error) {
 		return nil, errUnknownBucket
 	}
 	if q.bucket.system {
-		if err := s.buckets.admit(&q.write); err != nil {
+		if err := s.buckets.checkDefinition(&q.write); err != nil {
 			return nil, err
 		}
 	}
@@ -300,8 +300,8 @@ func (s *Store) mayCoordinate(q *request, size int) (tookIn func(), err error) {
 	case !s.makeRoom(&s.gate.clients, size):
 		tookIn()
 		return nil, overload{retryAfter}
-	case !s.intakes.begin(&q.pass, 0, q.size(), s.since()):
-		s.gate.clients.release(size)
+	case !s.intakes.admitPass(&q.pass, 0, q.pendingBytes(), s.uptime()):
+		s.gate.clients.releaseBytes(size)
 		tookIn()
 		return nil, overload{retryAfter}
 	}
@@ -310,7 +310,7 @@ func (s *Store) mayCoordinate(q *request, size int) (tookIn func(), err error) {
 
 const retryAfter = 50 * time.Millisecond
 
-func clip(s string, n int) string { return s[:min(len(s), n)] }
+func clipText(s string, n int) string { return s[:min(len(s), n)] }
 
 // mergeAnswer is what a store says to an item that is offered.
 type mergeAnswer struct {
@@ -323,10 +323,10 @@ func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Off
 	for i := range offers {
 		size += len(offers[i].Item) + len(offers[i].Key) + 32
 	}
-	buf := s.buffers.get(size)
-	*buf = wire.AppendMergeRequest(*buf, &wire.MergeRequest{Wall: s.wall(), Offers: offers})
+	buf := s.buffers.takeBuffer(size)
+	*buf = wire.AppendMergeRequest(*buf, &wire.MergeRequest{Wall: s.wallMillis(), Offers: offers})
 	answer, err := s.mesh.Call(ctx, to, wire.MethodMerge, *buf)
-	s.buffers.put(buf)
+	s.buffers.returnBuffer(buf)
 	if err != nil {
 		return nil, err
 	}

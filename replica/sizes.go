@@ -41,6 +41,6 @@ func memoryLimit() uint64 {
 	return min(limit, uint64(debug.SetMemoryLimit(-1)))
 }
 
-// scatter returns a size, give or take a fifth by chance: stores that hold copies of
+// scatterSize returns a size, give or take a fifth by chance: stores that hold copies of
 // the same records fill at the same pace, and would all be slow at the same moment.
-func scatter(size int64) int64 { return size*4/5 + rand.N(size*2/5) }
+func scatterSize(size int64) int64 { return size*4/5 + rand.N(size*2/5) }

@@ -31,7 +31,7 @@ func TestMemoryFollowsTheLimit(t *testing.T) {
 		}
 	}
 	for range 100 {
-		if size := scatter(1000); size < 800 || size >= 1200 {
+		if size := scatterSize(1000); size < 800 || size >= 1200 {
 			t.Fatalf("1000 became %d", size)
 		}
 	}

@@ -34,7 +34,7 @@ func (s *Store) serveSketch(ctx context.Context, from view.NodeID, req []byte) (
 		at[i] = slice{m.Bucket, shard}
 	}
 	var reply wire.SketchReply
-	v := s.inventories.get(m.Kept, time.Now())
+	v := s.inventories.findByName(m.Kept, time.Now())
 	switch {
 	case v != nil:
 	case m.From > 0:
@@ -49,11 +49,11 @@ func (s *Store) serveSketch(ctx context.Context, from view.NodeID, req []byte) (
 			return nil, err
 		}
 		if len(at) > 0 {
-			s.keep(v)
+			s.keepInventory(v)
 		}
 	}
 	reply.Kept, reply.Keys = v.name, uint64(len(v.prints))
-	reply.Symbols = reconcile.AppendSymbols(nil, v.symbols(m.From, min(m.Count, maxSymbols)))
+	reply.Symbols = reconcile.AppendSymbols(nil, v.makeSymbols(m.From, min(m.Count, maxSymbols)))
 	return wire.AppendSketchReply(nil, &reply), nil
 }
 
@@ -63,15 +63,15 @@ var errGone = errors.New("replica: the state that was compared is gone")
 // judgeRest looks at what both stores are to have beside the slices at hand. It
 // returns these with those of the rest that differ by the asker's marks.
 func (s *Store) judgeRest(ctx context.Context, from view.NodeID, m *wire.SketchRequest, at []slice, reply *wire.SketchReply) ([]slice, error) {
-	b := s.buckets.byID(m.Bucket)
+	b := s.buckets.findByID(m.Bucket)
 	if b == nil {
 		return at, nil
 	}
 	lay := s.layout.Load()
-	rest := without(s.shared(lay, b, from, s.id), at)
+	rest := slicesWithout(s.listShared(lay, b, from, s.id), at)
 	var more []slice
 	if len(m.Marks) == len(rest) {
-		for i, mark := range s.digests.marks(rest, m.Mark) {
+		for i, mark := range s.digests.sumHashBytes(rest, m.Mark) {
 			if mark != m.Marks[i] {
 				reply.More = append(reply.More, i)
 				more = append(more, rest[i])
@@ -79,12 +79,12 @@ func (s *Store) judgeRest(ctx context.Context, from view.NodeID, m *wire.SketchR
 		}
 	}
 	var err error
-	reply.Rest, err = s.sumOf(ctx, lay, without(rest, more))
+	reply.Rest, err = s.hashDigests(ctx, lay, slicesWithout(rest, more))
 	return append(slices.Clip(at), more...), err
 }
 
-// without returns the slices that are not among others; both in rising order.
-func without(all, others []slice) (out []slice) {
+// slicesWithout returns the slices that are not among others; both in rising order.
+func slicesWithout(all, others []slice) (out []slice) {
 	for _, a := range all {
 		for len(others) > 0 && others[0].shard < a.shard {
 			others = others[1:]
@@ -102,7 +102,7 @@ func (s *Store) serveFetch(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	if err != nil {
 		return nil, err
 	}
-	v := s.inventories.get(m.Kept, time.Now())
+	v := s.inventories.findByName(m.Kept, time.Now())
 	if v == nil {
 		return wire.AppendFetchReply(nil, &wire.FetchReply{Gone: true}), nil
 	}
@@ -110,19 +110,19 @@ func (s *Store) serveFetch(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	for i := range prints {
 		prints[i] = reconcile.Fingerprint(binary.BigEndian.Uint64(m.Prints[8*i:]))
 	}
-	find, size := v.find(s, prints), 0
+	find, size := v.newFinder(s, prints), 0
 	var reply wire.FetchReply
 	for _, p := range prints {
-		keys, err := find.keys(ctx, p)
+		keys, err := find.findKeys(ctx, p)
 		if err != nil {
 			return nil, err
 		}
 		for _, key := range keys {
-			if shard := s.shardOf(m.Bucket, key); s.stamp(shard).Lagging() {
+			if shard := s.shardOf(m.Bucket, key); s.syncedStamp(shard).Lagging() {
 				reply.Lags = append(reply.Lags, shard) // what is here may have been purged
 				continue
 			}
-			a, err := s.lookup(ctx, wire.Lookup{Bucket: m.Bucket, Key: key})
+			a, err := s.answerLookup(ctx, wire.Lookup{Bucket: m.Bucket, Key: key})
 			if err != nil {
 				return nil, err
 			}
@@ -143,8 +143,8 @@ func (s *Store) serveFetch(ctx context.Context, _ view.NodeID, req []byte) ([]by
 // stepSymbols gets symbols from the peer while those here are made.
 func (s *Store) stepSymbols(ctx context.Context, c *comparison, step replicate.Step) error {
 	req := wire.SketchRequest{Bucket: c.bucket(), From: step.From, Count: step.Count}
-	at := c.some(step.Units)
-	rest := without(c.units, at)
+	at := c.slicesAt(step.Units)
+	rest := slicesWithout(c.units, at)
 	stock := make(chan error, 1)
 	if step.From > 0 {
 		req.Kept = c.kept
@@ -154,7 +154,7 @@ func (s *Store) stepSymbols(ctx context.Context, c *comparison, step replicate.S
 			req.Shards = append(req.Shards, a.shard)
 		}
 		if req.Rest = len(step.Rest) > 0; step.Tell {
-			req.Mark, req.Marks = step.Mark, s.digests.marks(rest, step.Mark)
+			req.Mark, req.Marks = step.Mark, s.digests.sumHashBytes(rest, step.Mark)
 		}
 		go func() {
 			var err error
@@ -162,7 +162,7 @@ func (s *Store) stepSymbols(ctx context.Context, c *comparison, step replicate.S
 			stock <- err
 		}()
 	}
-	answer, err := s.askFor(ctx, c.peer, wire.MethodSketch, wire.AppendSketchRequest(nil, &req), sketchWait)
+	answer, err := s.askPeerWithin(ctx, c.peer, wire.MethodSketch, wire.AppendSketchRequest(nil, &req), sketchWait)
 	if err = errors.Join(err, <-stock); err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (s *Store) stepSymbols(ctx context.Context, c *comparison, step replicate.S
 	if got.Theirs, err = reconcile.DecodeSymbols(m.Symbols); err != nil {
 		return err
 	}
-	got.Mine = c.mine.symbols(step.From, step.Count)
+	got.Mine = c.mine.makeSymbols(step.From, step.Count)
 	c.core.Sketched(got)
 	return nil
 }
@@ -204,21 +204,21 @@ func (s *Store) learnRest(ctx context.Context, c *comparison, rest []slice, m *w
 		if err != nil {
 			return nil, false, err
 		}
-		c.mine.add(v)
+		c.mine.appendRecords(v)
 	}
-	sum, err := s.sumOf(ctx, c.lay, without(rest, more))
+	sum, err := s.hashDigests(ctx, c.lay, slicesWithout(rest, more))
 	return units, sum == m.Rest, err
 }
 
 // stepFetch gets records from the peer by their fingerprints.
 func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile.Fingerprint) error {
-	prints = prints[:s.portion(c, len(prints))]
+	prints = prints[:s.batchSize(c, len(prints))]
 	req := wire.FetchRequest{Bucket: c.bucket(), Kept: c.kept, Prints: wire.AppendPrints(nil, prints)}
-	answer, err := s.ask(ctx, c.peer, wire.MethodFetch, wire.AppendFetchRequest(nil, &req))
+	answer, err := s.askPeer(ctx, c.peer, wire.MethodFetch, wire.AppendFetchRequest(nil, &req))
 	if err != nil {
 		return err
 	}
-	if err := s.pace.wait(ctx, len(answer)); err != nil {
+	if err := s.pace.waitForBytes(ctx, len(answer)); err != nil {
 		return err
 	}
 	m, err := wire.DecodeFetchReply(answer)
@@ -233,7 +233,7 @@ func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile
 	for _, shard := range m.Lags {
 		c.left[slice{c.bucket(), shard}] = errStale
 	}
-	back, err := s.absorb(ctx, c, m.Items)
+	back, err := s.mergeFetched(ctx, c, m.Items)
 	if err != nil {
 		return err
 	}
@@ -249,9 +249,9 @@ func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile
 func (s *Store) stepName(ctx context.Context, c *comparison, prints []reconcile.Fingerprint) error {
 	var keys []string
 	if !c.pull {
-		find := c.mine.find(s, prints)
+		find := c.mine.newFinder(s, prints)
 		for _, p := range prints {
-			found, err := find.keys(ctx, p)
+			found, err := find.findKeys(ctx, p)
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ func bubbleUncompared(t *testing.T, n int, cfg BucketConfig, fn func(t *testing.
 // writeHere writes a value at one store only, without a word to the others.
 func writeHere(t *testing.T, s *Store, bucket uint64, key, value string) {
 	t.Helper()
-	at, done := s.place(bucket, key), make(chan error, 1)
+	at, done := s.locateKey(bucket, key), make(chan error, 1)
 	w := reconcile.Write{Value: []byte(value)}
 	_, err := s.commitWrite(s.whenRoom(context.Background()), at, w, []replicate.Role{replicate.HomeRole}, terms{nothing: true},
 		func(_ written, err error) { done <- err })
@@ -42,13 +42,13 @@ func writeHere(t *testing.T, s *Store, bucket uint64, key, value string) {
 // loseHere drops a record of one store, as if it had never come.
 func loseHere(t *testing.T, s *Store, bucket uint64, key string) {
 	t.Helper()
-	ctx, at := context.Background(), s.place(bucket, key)
-	err := s.update(ctx, "lose", func(tx *storage.Tx) error {
+	ctx, at := context.Background(), s.locateKey(bucket, key)
+	err := s.updateDisk(ctx, "lose", func(tx *storage.Tx) error {
 		old, err := decodeStored(tx.Get(at.record))
 		if err != nil {
 			return err
 		}
-		return s.save(tx, at, old, replicate.Record{}, nil)
+		return s.saveRecord(tx, at, old, replicate.Record{}, nil)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func differing(t *testing.T, nodes []*fakeNode, b *Bucket, keys, each int) (diff
 	}
 	time.Sleep(time.Minute) // all is where it belongs
 	for i, n := range nodes[:2] {
-		if err := n.store.compare(context.Background(), nodes[1-i].id); err != nil {
+		if err := n.store.compareWith(context.Background(), nodes[1-i].id); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestF1_23_ComparisonFollowsTheDifference(t *testing.T) {
 		s := nodes[0].store
 		moved := s.stats.moved.Load()
 		net.watchCalls(nil)
-		if err := s.compare(context.Background(), nodes[1].id); err != nil {
+		if err := s.compareWith(context.Background(), nodes[1].id); err != nil {
 			t.Fatal(err)
 		}
 		wantEqual(t, s, nodes[1].store)
@@ -151,7 +151,7 @@ func recordsThatChange(t *testing.T) {
 				}
 			}
 		})
-		if err := s.compare(context.Background(), nodes[1].id); err != nil && !errors.Is(err, errUnlike) {
+		if err := s.compareWith(context.Background(), nodes[1].id); err != nil && !errors.Is(err, errUnlike) {
 			t.Fatal(err)
 		}
 		if !once {
@@ -161,7 +161,7 @@ func recordsThatChange(t *testing.T) {
 			if i%4 == 0 {
 				continue // only the peer lacked it: it was not fetched, and what was written since is on its way
 			}
-			rec, err := s.load(context.Background(), s.place(id, key))
+			rec, err := s.loadRecord(context.Background(), s.locateKey(id, key))
 			if err != nil || rec.Unknown() || !slices.ContainsFunc(rec.Sibs, func(v version.Sibling) bool { return string(v.Value) == "changed since" }) {
 				t.Errorf("%q did not come: %v %v", key, rec.Item, err)
 			}
@@ -185,14 +185,14 @@ func TestSymbolsOfOneState(t *testing.T) {
 				}
 			}
 		})
-		if err := nodes[0].store.compare(context.Background(), nodes[1].id); err != nil {
+		if err := nodes[0].store.compareWith(context.Background(), nodes[1].id); err != nil {
 			t.Fatal(err)
 		}
 		if lists, _ := net.counted(wire.MethodList); lists > 0 || sketches < 2 {
 			t.Errorf("%d lists of keys after %d sketches", lists, sketches)
 		}
 		net.watchCalls(nil)
-		if err := nodes[0].store.compare(context.Background(), nodes[1].id); err != nil {
+		if err := nodes[0].store.compareWith(context.Background(), nodes[1].id); err != nil {
 			t.Fatal(err)
 		}
 		wantEqual(t, nodes[0].store, nodes[1].store)
@@ -207,11 +207,11 @@ func TestWritesUnderWayAreNotScannedFor(t *testing.T) {
 		s, peer, id := nodes[0].store, nodes[1].store, buckets[0].b.id
 		lasting := make(map[int]bool)
 		for _, key := range differ {
-			lasting[s.place(id, key).shard] = true
+			lasting[s.locateKey(id, key).shard] = true
 		}
 		var passing []string // in other shards
 		for i := 0; len(passing) < 5; i++ {
-			if key := fmt.Sprint("new", i); !lasting[s.place(id, key).shard] {
+			if key := fmt.Sprint("new", i); !lasting[s.locateKey(id, key).shard] {
 				passing = append(passing, key)
 				writeHere(t, s, id, key, "on its way")
 			}
@@ -228,7 +228,7 @@ func TestWritesUnderWayAreNotScannedFor(t *testing.T) {
 			}
 		})
 		s.gate.clients.pending.Add(1)
-		err := s.compare(context.Background(), nodes[1].id)
+		err := s.compareWith(context.Background(), nodes[1].id)
 		s.gate.clients.pending.Add(-1)
 		if err != nil || looks != 3 { // the last one after the exchange
 			t.Fatalf("digests were looked at %d times, %v", looks, err)
@@ -254,13 +254,13 @@ func TestEqualMarksHideNothing(t *testing.T) {
 		differ := differing(t, nodes, buckets[0], 400, 200)
 		s, peer, id := nodes[0].store, nodes[1].store, buckets[0].b.id
 		for _, key := range differ {
-			at := []slice{s.place(id, key).slice}
-			for i := 0; !bytes.Equal(s.digests.marks(at, 0), peer.digests.marks(at, 0)); i++ {
+			at := []slice{s.locateKey(id, key).slice}
+			for i := 0; !bytes.Equal(s.digests.sumHashBytes(at, 0), peer.digests.sumHashBytes(at, 0)); i++ {
 				writeHere(t, s, id, key, fmt.Sprint(i))
 			}
 		}
 		s.gate.clients.pending.Add(1)
-		err := s.compare(context.Background(), nodes[1].id)
+		err := s.compareWith(context.Background(), nodes[1].id)
 		s.gate.clients.pending.Add(-1)
 		if err != nil {
 			t.Fatal(err)
@@ -281,11 +281,11 @@ func TestSketchOfAStateThatIsGone(t *testing.T) {
 				peer.inventories.mu.Unlock()
 			}
 		})
-		if err := s.compare(context.Background(), nodes[1].id); !errors.Is(err, errGone) {
+		if err := s.compareWith(context.Background(), nodes[1].id); !errors.Is(err, errGone) {
 			t.Fatalf("%v, want %v", err, errGone)
 		}
 		net.watchCalls(nil)
-		if err := s.compare(context.Background(), nodes[1].id); err != nil {
+		if err := s.compareWith(context.Background(), nodes[1].id); err != nil {
 			t.Fatal(err)
 		}
 		wantEqual(t, s, peer)
@@ -319,7 +319,7 @@ func TestF1_22_SketchIsOfWhatIsStored(t *testing.T) {
 				keys[f] = p.key
 			}
 		}
-		if !slices.Equal(v.symbols(0, 20), want.Symbols()[:20]) || !slices.Equal(v.symbols(20, 30), want.Symbols()[20:]) || len(v.prints) != len(keys) {
+		if !slices.Equal(v.makeSymbols(0, 20), want.Symbols()[:20]) || !slices.Equal(v.makeSymbols(20, 30), want.Symbols()[20:]) || len(v.prints) != len(keys) {
 			t.Fatal("the sketch is not that of the records")
 		}
 		r := rand.New(rand.NewPCG(1, 22))
@@ -330,7 +330,7 @@ func TestF1_22_SketchIsOfWhatIsStored(t *testing.T) {
 			mustPut(t, buckets[0], key, "another version, or new")
 		}
 		for f, key := range keys {
-			got, err := v.find(s, []reconcile.Fingerprint{f}).keys(ctx, f)
+			got, err := v.newFinder(s, []reconcile.Fingerprint{f}).findKeys(ctx, f)
 			if err != nil || !slices.Contains(got, key) {
 				t.Fatalf("%q was not found, but %v, %v", key, got, err)
 			}
@@ -340,7 +340,7 @@ func TestF1_22_SketchIsOfWhatIsStored(t *testing.T) {
 				}
 			}
 		}
-		if got, err := v.find(s, []reconcile.Fingerprint{1}).keys(ctx, 1); len(got) > 0 || err != nil {
+		if got, err := v.newFinder(s, []reconcile.Fingerprint{1}).findKeys(ctx, 1); len(got) > 0 || err != nil {
 			t.Errorf("%v has a fingerprint that nothing has, %v", got, err)
 		}
 	})
@@ -352,24 +352,24 @@ func TestKeptInventoriesAreBounded(t *testing.T) {
 	now := time.Unix(0, 0)
 	for i := range 2 * keptAtOnce {
 		all = append(all, &inventory{name: uint64(i + 1)})
-		h.put(all[i], now)
+		h.addInventory(all[i], now)
 	}
-	if h.get(all[keptAtOnce-1].name, now) != nil || h.get(all[keptAtOnce].name, now) == nil || len(h.kept) != keptAtOnce {
+	if h.findByName(all[keptAtOnce-1].name, now) != nil || h.findByName(all[keptAtOnce].name, now) == nil || len(h.kept) != keptAtOnce {
 		t.Fatalf("%d are kept", len(h.kept))
 	}
 	large := &inventory{name: 99, prints: make([]reconcile.Fingerprint, keptKeys)}
-	h.put(large, now)
-	if len(h.kept) != keptAtOnce || h.get(99, now) == nil {
+	h.addInventory(large, now)
+	if len(h.kept) != keptAtOnce || h.findByName(99, now) == nil {
 		t.Fatalf("%d are kept beside one as large as all may be together", len(h.kept))
 	}
-	h.put(&inventory{name: 100, prints: make([]reconcile.Fingerprint, 1)}, now)
-	if len(h.kept) != 1 || h.get(100, now) == nil {
+	h.addInventory(&inventory{name: 100, prints: make([]reconcile.Fingerprint, 1)}, now)
+	if len(h.kept) != 1 || h.findByName(100, now) == nil {
 		t.Fatalf("%d are kept: more keys than there is room for", len(h.kept))
 	}
-	if left := h.drop(h.kept[0], now.Add(keptUnused/2)); left != keptUnused/2 || len(h.kept) != 1 {
+	if left := h.dropUnused(h.kept[0], now.Add(keptUnused/2)); left != keptUnused/2 || len(h.kept) != 1 {
 		t.Errorf("dropped while in use: %v left", left)
 	}
-	if left := h.drop(h.kept[0], now.Add(keptUnused)); left != 0 || len(h.kept) != 0 {
+	if left := h.dropUnused(h.kept[0], now.Add(keptUnused)); left != 0 || len(h.kept) != 0 {
 		t.Errorf("not dropped: %v left", left)
 	}
 }
@@ -384,30 +384,30 @@ func TestLaggingShardsAreLeftOut(t *testing.T) {
 			ctx, id := context.Background(), buckets[0].b.id
 			differ := differing(t, nodes, buckets[0], 400, 10)
 			s, late := nodes[0].store, nodes[lags].store
-			lacking := s.place(id, differ[3*lags]) // at the other one
+			lacking := s.locateKey(id, differ[3*lags]) // at the other one
 			shard := lacking.shard
-			late.rounds.raise([]raised{{shard, round{Standing: purge.Standing{Stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}}, step: 99}}})
+			late.rounds.showRounds([]changedRound{{shard, round{Standing: purge.Standing{Stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}}, step: 99}}})
 			// What each had once may have been taken for all there is.
-			b := s.buckets.byID(id)
+			b := s.buckets.findByID(id)
 			lay := s.layout.Load()
 			b.ready.mu.Lock()
 			b.ready.core, b.ready.homes = replicate.Readiness{}, nil
 			b.ready.mu.Unlock()
-			b.ready.follow(s.shards, func(int) bool { return true }, func(int) bool { return false })
-			if err := s.compare(ctx, nodes[1].id); !errors.Is(err, errStale) {
+			b.ready.followRoster(s.shards, func(int) bool { return true }, func(int) bool { return false })
+			if err := s.compareWith(ctx, nodes[1].id); !errors.Is(err, errStale) {
 				t.Fatalf("%v, want %v", err, errStale)
 			}
 			for at := range s.shards {
-				rt := lay.route(b, at)
-				b.ready.judge(at, s.id, rt.order[:rt.homes], lay.members)
-				if b.ready.absent(at) != (at != shard) {
-					t.Errorf("lags at %d in shard %d: vouches for shard %d: %v", lags, shard, at, b.ready.absent(at))
+				rt := lay.routeOf(b, at)
+				b.ready.updateVerdict(at, s.id, rt.order[:rt.homes], lay.members)
+				if b.ready.provesAbsence(at) != (at != shard) {
+					t.Errorf("lags at %d in shard %d: vouches for shard %d: %v", lags, shard, at, b.ready.provesAbsence(at))
 				}
 			}
 			for _, key := range differ {
-				at := s.place(id, key)
-				mine, err := s.load(ctx, at)
-				theirs, err2 := nodes[1].store.load(ctx, at)
+				at := s.locateKey(id, key)
+				mine, err := s.loadRecord(ctx, at)
+				theirs, err2 := nodes[1].store.loadRecord(ctx, at)
 				if err = errors.Join(err, err2); err != nil {
 					t.Fatal(err)
 				}
@@ -415,7 +415,7 @@ func TestLaggingShardsAreLeftOut(t *testing.T) {
 					t.Errorf("%q differs: %v and %v", key, mine.Item, theirs.Item)
 				}
 			}
-			if rec, err := nodes[1-lags].store.load(ctx, lacking); err != nil || !rec.Unknown() {
+			if rec, err := nodes[1-lags].store.loadRecord(ctx, lacking); err != nil || !rec.Unknown() {
 				t.Errorf("%q was given away, %v", lacking.key, err)
 			}
 		})

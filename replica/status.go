@@ -69,7 +69,7 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	if s.disk == nil {
 		return st, nil
 	}
-	syncing, hints, err := s.syncing(ctx, s.layout.Load())
+	syncing, hints, err := s.listSyncing(ctx, s.layout.Load())
 	st.Syncing = len(syncing)
 	for _, n := range hints {
 		st.Hints += n
@@ -77,16 +77,16 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	return st, s.diskError("status", err)
 }
 
-// syncing lists the slices of which a home in contact may lack something that is not
+// listSyncing lists the slices of which a home in contact may lack something that is not
 // just being written: this store, or a peer as far as this store is to know; with how
 // many copies are kept here for others, by slice.
-func (s *Store) syncing(ctx context.Context, lay *layout) (syncing map[slice]bool, hints map[slice]int, err error) {
+func (s *Store) listSyncing(ctx context.Context, lay *layout) (syncing map[slice]bool, hints map[slice]int, err error) {
 	syncing = make(map[slice]bool)
 	doubted := s.entropy.Doubted(lay.live)
-	for _, b := range s.buckets.list() {
+	for _, b := range s.buckets.listAll() {
 		for shard := range s.shardsOf(b) {
-			rt := lay.route(b, shard)
-			if rt.isHome(s.id) && (!b.ready.absent(shard) || slices.ContainsFunc(doubted, rt.isHome)) {
+			rt := lay.routeOf(b, shard)
+			if rt.isHome(s.id) && (!b.ready.provesAbsence(shard) || slices.ContainsFunc(doubted, rt.isHome)) {
 				syncing[slice{b.id, shard}] = true
 			}
 		}
@@ -94,9 +94,9 @@ func (s *Store) syncing(ctx context.Context, lay *layout) (syncing map[slice]boo
 	if hints, err = s.hintsBySlice(ctx, lay, syncing); err != nil || !s.entropy.MayHoldStrays() {
 		return syncing, hints, err
 	}
-	left, _, err := s.leftover(ctx, lay)
+	left, _, err := s.listStrays(ctx, lay)
 	for _, at := range left {
-		if rt := lay.route(s.buckets.byID(at.bucket), at.shard); slices.ContainsFunc(rt.order[:rt.homes], lay.live) {
+		if rt := lay.routeOf(s.buckets.findByID(at.bucket), at.shard); slices.ContainsFunc(rt.order[:rt.homes], lay.live) {
 			syncing[at] = true
 		}
 	}
@@ -130,7 +130,7 @@ func (s *Store) hintsBySlice(ctx context.Context, lay *layout, late map[slice]bo
 // Homes returns the nodes that should hold a key, by the roster: dead ones are
 // named too. The first is the one that coordinates its writes.
 func (b *Bucket) Homes(key string) []view.NodeID {
-	rt := b.s.layout.Load().route(b.b, b.s.place(b.b.id, key).shard)
+	rt := b.s.layout.Load().routeOf(b.b, b.s.locateKey(b.b.id, key).shard)
 	homes := slices.Clone(rt.order[:rt.homes])
 	if i := slices.Index(homes, rt.lead); i > 0 {
 		homes[0], homes[i] = homes[i], homes[0]
@@ -153,10 +153,10 @@ func (b *Bucket) Digests(ctx context.Context) (map[int][16]byte, error) {
 	}
 	lay := s.layout.Load()
 	for shard := range s.shardsOf(b.b) {
-		if !lay.route(b.b, shard).isHome(s.id) {
+		if !lay.routeOf(b.b, shard).isHome(s.id) {
 			continue
 		}
-		d, err := s.total(ctx, []slice{{b.b.id, shard}})
+		d, err := s.digestSlices(ctx, []slice{{b.b.id, shard}})
 		if err != nil {
 			return nil, fmt.Errorf("digests of bucket %q: %w", b.Name(), s.diskError("read", err))
 		}

@@ -79,9 +79,9 @@ type Store struct {
 	synced      lastSynced
 	buffers     buffers
 	stats       stats
-	alarmed     atomic.Int64 // since(), when the last clock alarm was raised
+	alarmed     atomic.Int64 // uptime(), when the last clock alarm was raised
 
-	// Only the committing goroutine touches these; see update.
+	// Only the committing goroutine touches these; see updateDisk.
 	writer  reconcile.Writer
 	changes []change
 	hinted  bool // a record is kept for another store that was not before
@@ -121,7 +121,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), s.newEntropy()
 	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), notify.NewBell()
 	s.inquests = newInquests(s)
-	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.busy)
+	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.hasPendingWrites)
 	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: notify.NewBell()}
 	s.patience = replicate.Patience(cfg.AckTimeout)
 	s.peering = peering.NewPeers(peering.Options{Self: s.id, Mesh: s.mesh, Group: s.group, Patience: s.patience, Boot: cfg.clock.Boot})
@@ -148,7 +148,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	err = s.openImports(ctx)
 	if err == nil {
-		err = s.start(ctx)
+		err = s.startServing(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -181,9 +181,9 @@ func (s *Store) openDisk(ctx context.Context) error {
 		Reserve: s.cfg.ReserveBytes, BlockBytes: s.cfg.block, Logger: s.log,
 		OnCorrupt: func(key []byte, _ error) {
 			if at, ok := placeOf(key); ok {
-				s.repairs.lost(at)
+				s.repairs.enqueueDamaged(at)
 			} else if shard, _, _, ok := wire.ParseLogKey(key); ok {
-				s.damaged.note(shard, key)
+				s.damaged.addKey(shard, key)
 			}
 		},
 	})
@@ -206,7 +206,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 		err = s.openRounds(ctx)
 	}
 	if err == nil {
-		err = s.buckets.reload(ctx)
+		err = s.buckets.loadDefinitions(ctx)
 	}
 	if errors.Is(err, storage.ErrCorrupt) {
 		err = fmt.Errorf("start the node with an empty directory under the same name, the other nodes will fill it: %w", err)
@@ -217,40 +217,40 @@ func (s *Store) openDisk(ctx context.Context) error {
 	return nil
 }
 
-// start begins to serve and to follow the mesh.
-func (s *Store) start(ctx context.Context) error {
-	if err := errors.Join(s.serve(), s.serveAdmin()); err != nil {
+// startServing begins to serve and to follow the mesh.
+func (s *Store) startServing(ctx context.Context) error {
+	if err := errors.Join(s.registerHandlers(), s.registerAdminHandlers()); err != nil {
 		return err
 	}
 	if s.disk != nil {
-		for _, b := range s.buckets.list() {
-			s.follow(b)
+		for _, b := range s.buckets.listAll() {
+			s.followBucket(b)
 		}
 		s.mesh.OnLeave(s.leaveMesh)
-		s.group.Go(s.repairs.run)
-		s.group.Go(s.hints.run)
+		s.group.Go(s.repairs.keepRepairing)
+		s.group.Go(s.hints.keepDelivering)
 		s.group.Go(s.entropy.KeepEqual)
 		s.group.Go(s.followRounds)
-		s.group.Go(s.purger.run)
-		s.group.Go(s.inquests.run)
-		s.group.Go((&scrub{s: s}).run)
-		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.lose) })
-		s.group.Go(s.reindex)
+		s.group.Go(s.purger.keepPurging)
+		s.group.Go(s.inquests.keepAsking)
+		s.group.Go((&scrub{s: s}).keepScrubbing)
+		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.handleLoss) })
+		s.group.Go(s.restoreIndex)
 		if len(s.imports.all) > 0 || s.imports.outbox != nil {
-			s.group.Go(s.imports.run)
+			s.group.Go(s.imports.keepImporting)
 		}
-		s.hints.owe(s.peers()...) // before they are looked through for the first time
+		s.hints.markOwed(s.peersInContact()...) // before they are looked through for the first time
 		s.entropy.Moved()
 	}
 	if s.outbox != nil {
 		s.group.Go(s.outbox.DeliverWaiting)
 	}
-	s.group.Go(s.watch)
+	s.group.Go(s.watchViews)
 	return nil
 }
 
-// watch follows the mesh until it is gone.
-func (s *Store) watch(ctx context.Context) {
+// watchViews follows the mesh until it is gone.
+func (s *Store) watchViews(ctx context.Context) {
 	views := s.mesh.Watch(ctx)
 	look := time.NewTicker(min(max(s.cfg.HealAfter/8, time.Second), time.Minute))
 	defer look.Stop()
@@ -265,28 +265,28 @@ func (s *Store) watch(ctx context.Context) {
 		case <-s.forced.kick:
 			s.lookAgain()
 		case a := <-s.inquests.answers:
-			s.healer.Heard(s.since(), a.id, a.Witnesses)
+			s.healer.Heard(s.uptime(), a.id, a.Witnesses)
 			s.lookAgain()
 		case <-s.mesh.Done():
-			s.halt()
+			s.haltOperations()
 			return
 		case v, ok := <-views:
 			if !ok {
 				views = nil
 				continue
 			}
-			s.see(v)
+			s.applyView(v)
 		}
 	}
 }
 
-// busy tells whether clients' writes are under way here.
-func (s *Store) busy() bool {
+// hasPendingWrites tells whether clients' writes are under way here.
+func (s *Store) hasPendingWrites() bool {
 	return s.gate.clients.pending.Load() > 0 || s.gate.peers.pending.Load() > 0
 }
 
-// see takes in a view.
-func (s *Store) see(v view.View) {
+// applyView takes in a view.
+func (s *Store) applyView(v view.View) {
 	old := s.layout.Load()
 	lay, err := makeLayout(old, v, s.shards, 0)
 	if err != nil {
@@ -296,7 +296,7 @@ func (s *Store) see(v view.View) {
 	healed := s.lookDown(lay)
 	s.layout.Store(lay)
 	s.clocks.Follow(lay.inMesh)
-	s.intakes.forget(func(id view.NodeID) bool { _, belongs := lay.inMesh[id]; return belongs })
+	s.intakes.forgetStores(func(id view.NodeID) bool { _, belongs := lay.inMesh[id]; return belongs })
 	var back, lost []view.NodeID
 	for id, in := range lay.inMesh {
 		switch {
@@ -321,8 +321,8 @@ func (s *Store) see(v view.View) {
 		s.entropy.Moved()
 	}
 	if lay.roster != old.roster {
-		for _, b := range s.buckets.list() {
-			s.follow(b)
+		for _, b := range s.buckets.listAll() {
+			s.followBucket(b)
 		}
 		s.entropy.Forget(func(id view.NodeID) bool { _, belongs := lay.inMesh[id]; return belongs })
 		s.entropy.Moved()
@@ -330,26 +330,26 @@ func (s *Store) see(v view.View) {
 	if len(back) > 0 {
 		s.entropy.LookForStrays()
 		s.entropy.Doubt(back...)
-		s.hints.owe(back...)
-		s.imports.wake()
+		s.hints.markOwed(back...)
+		s.imports.retryNow()
 	}
 	if len(back) > 0 || lay.roster != old.roster {
-		s.hints.wake()
+		s.hints.wakeDelivery()
 	}
 }
 
-// follow tells a bucket's readiness which shards are this store's.
-func (s *Store) follow(b *bucket) {
+// followBucket tells a bucket's readiness which shards are this store's.
+func (s *Store) followBucket(b *bucket) {
 	settled := s.loadSettled(b)
 	s.following.Lock()
 	lay := s.layout.Load()
-	b.ready.follow(s.shards, func(shard int) bool {
-		return shard < s.shardsOf(b) && lay.route(b, shard).isHome(s.id)
+	b.ready.followRoster(s.shards, func(shard int) bool {
+		return shard < s.shardsOf(b) && lay.routeOf(b, shard).isHome(s.id)
 	}, settled)
 	changed := false
 	for shard := range s.shardsOf(b) {
-		rt := lay.route(b, shard)
-		changed = b.ready.judge(shard, s.id, rt.order[:rt.homes], lay.members) || changed
+		rt := lay.routeOf(b, shard)
+		changed = b.ready.updateVerdict(shard, s.id, rt.order[:rt.homes], lay.members) || changed
 	}
 	s.following.Unlock()
 	if changed {
@@ -357,10 +357,10 @@ func (s *Store) follow(b *bucket) {
 	}
 }
 
-// halt ends all operations and does not wait. Those that are answered later
+// haltOperations ends all operations and does not wait. Those that are answered later
 // have nobody who could take them back from a committer that is held up: it has
 // to let go of them.
-func (s *Store) halt() {
+func (s *Store) haltOperations() {
 	s.gate.ops.Shut()
 	s.group.Cancel()
 	if s.disk != nil {
@@ -374,7 +374,7 @@ func (s *Store) halt() {
 // within two seconds beyond what the disk takes for what it is at.
 func (s *Store) Close() error {
 	s.close.Do(func() {
-		s.halt()
+		s.haltOperations()
 		<-s.gate.ops.Empty()
 		s.group.Close()
 		if s.disk != nil {
@@ -387,12 +387,12 @@ func (s *Store) Close() error {
 	return s.err
 }
 
-func (s *Store) since() time.Duration { return time.Since(s.started) }
+func (s *Store) uptime() time.Duration { return time.Since(s.started) }
 
-func (s *Store) wall() int64 { return s.cfg.clock.Wall().UnixMilli() }
+func (s *Store) wallMillis() int64 { return s.cfg.clock.Wall().UnixMilli() }
 
-// now is what things are dated by here.
-func (s *Store) now() version.HLC { return s.clocks.Now() }
+// currentDate is what things are dated by here.
+func (s *Store) currentDate() version.HLC { return s.clocks.Now() }
 
 func (s *Store) shardOf(bucket uint64, key string) int {
 	if bucket == systemBucket {
@@ -401,10 +401,10 @@ func (s *Store) shardOf(bucket uint64, key string) int {
 	return placement.ShardOf(bucket, key, s.shards)
 }
 
-// skewed tells the operator that items dated far ahead come in.
-func (s *Store) skewed(bucket uint64) {
+// warnOfSkew tells the operator that items dated far ahead come in.
+func (s *Store) warnOfSkew(bucket uint64) {
 	const every = int64(time.Minute)
-	last, now := s.alarmed.Load(), int64(s.since())
+	last, now := s.alarmed.Load(), int64(s.uptime())
 	if (last == 0 || now-last >= every) && s.alarmed.CompareAndSwap(last, max(now, 1)) {
 		s.log.Warn("items are dated far ahead of this node's clock: one of the clocks is wrong", "bucket", fmt.Sprintf("%016x", bucket))
 	}

@@ -27,7 +27,7 @@ const (
 // stand-ins for homes that are down.
 func Sloppy(n int) Level { return Level(replicate.Sloppy(n)) }
 
-func (l Level) core() (replicate.Level, error) {
+func (l Level) coreLevel() (replicate.Level, error) {
 	switch {
 	case l == 0:
 		return replicate.DefaultLevel, nil
@@ -96,9 +96,9 @@ func (c *Context) UnmarshalText(text []byte) error {
 	return c.UnmarshalBinary(b)
 }
 
-// open returns what a write to key in b may take as seen, nil for a
+// seenFor returns what a write to key in b may take as seen, nil for a
 // blind one.
-func (c Context) open(b *Bucket, key string) (*reconcile.Seen, error) {
+func (c Context) seenFor(b *Bucket, key string) (*reconcile.Seen, error) {
 	switch {
 	case c.IsZero():
 		return nil, nil
@@ -174,8 +174,8 @@ func (b *Bucket) newItem(key string, it version.Item, replies int, now version.H
 	return out, ErrNotFound
 }
 
-// degraded replaces the core's word by ours.
-func degraded(err error) error {
+// publicError replaces the core's word by ours.
+func publicError(err error) error {
 	if errors.Is(err, replicate.ErrDegraded) {
 		return fmt.Errorf("%w: %w", ErrDegraded, err)
 	}

@@ -47,7 +47,7 @@ func unequalHomes(t *testing.T, nodes []*fakeNode, id uint64) (n int) {
 		if node.isDown() || node.isStopped() {
 			continue
 		}
-		digests, err := (&Bucket{s: node.store, b: node.store.buckets.byID(id)}).Digests(context.Background())
+		digests, err := (&Bucket{s: node.store, b: node.store.buckets.findByID(id)}).Digests(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,7 +33,7 @@ func newInquests(s *Store) *inquests {
 	return &inquests{s: s, asked: make(chan view.NodeID, 1), answers: make(chan answer, 1)}
 }
 
-func (q *inquests) run(ctx context.Context) {
+func (q *inquests) keepAsking(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -49,9 +49,9 @@ func (q *inquests) run(ctx context.Context) {
 	}
 }
 
-// ask has the healer's next question asked, if there is one. There is room for
+// askNext has the healer's next question asked, if there is one. There is room for
 // it: the healer has one question at a time.
-func (q *inquests) ask() {
+func (q *inquests) askNext() {
 	if id, ok := q.s.healer.Ask(); ok {
 		q.asked <- id
 	}
@@ -87,9 +87,9 @@ func (s *Store) contactOf(all []view.Member, m view.Member) contact {
 	return brokenLink
 }
 
-// silent tells of members that do not answer although they are not known to be
+// reportSilent tells of members that do not answer although they are not known to be
 // down.
-func (q *inquests) silent(add func(view.Problem)) {
+func (q *inquests) reportSilent(add func(view.Problem)) {
 	var cut, fresh, alone []view.NodeID
 	all := q.s.mesh.View().Members
 	for _, m := range all {
@@ -116,11 +116,11 @@ func (q *inquests) silent(add func(view.Problem)) {
 	}
 }
 
-// problems tells of stores that are down as seen from here, and why no copies are
+// reportProblems tells of stores that are down as seen from here, and why no copies are
 // made in their place.
-func (q *inquests) problems(add func(view.Problem)) {
+func (q *inquests) reportProblems(add func(view.Problem)) {
 	s := q.s
-	q.silent(add)
+	q.reportSilent(add)
 	said := q.unconfirmed.Load()
 	if said == nil {
 		return

@@ -35,12 +35,12 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *dir, *listen, secret, strings.FieldsFunc(*seeds, func(r rune) bool { return r == ',' })); err != nil {
+	if err := runNode(ctx, *dir, *listen, secret, strings.FieldsFunc(*seeds, func(r rune) bool { return r == ',' })); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, dir, listen string, secret []byte, seeds []string) error {
+func runNode(ctx context.Context, dir, listen string, secret []byte, seeds []string) error {
 	node, err := mesh.Start(ctx, mesh.Config{
 		Dir: dir, Secret: secret, // identity and data live in Dir; the secret is the same on every node
 		Name: "press-1", Zone: "line-a", Storing: true, // copies spread over zones

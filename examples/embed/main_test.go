@@ -11,7 +11,7 @@ import (
 )
 
 func TestRunAlone(t *testing.T) {
-	if err := run(t.Context(), t.TempDir(), "127.0.0.1:0", identity.NewSecret(), nil); err != nil {
+	if err := runNode(t.Context(), t.TempDir(), "127.0.0.1:0", identity.NewSecret(), nil); err != nil {
 		t.Fatal(err)
 	}
 }

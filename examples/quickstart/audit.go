@@ -25,9 +25,9 @@ type verdict struct {
 	Keys        []string // the keys of these faults
 }
 
-func (v *verdict) ok() bool { return v.Lost+v.Resurrected+v.Diverged == 0 }
+func (v *verdict) isClean() bool { return v.Lost+v.Resurrected+v.Diverged == 0 }
 
-func (v *verdict) fault(count *int, key, what string) {
+func (v *verdict) addFault(count *int, key, what string) {
 	*count++
 	if len(v.Faults) < 10 {
 		v.Faults = append(v.Faults, key+": "+what)
@@ -56,9 +56,9 @@ func explain(key string, journal []entry, disks []holdings, name func(view.NodeI
 	return lines
 }
 
-// audit holds the stores against the writer's journal. homes names the nodes
+// auditStores holds the stores against the writer's journal. homes names the nodes
 // that should hold a key.
-func audit(journal []entry, disks []holdings, homes func(key string) []view.NodeID) verdict {
+func auditStores(journal []entry, disks []holdings, homes func(key string) []view.NodeID) verdict {
 	byKey := make(map[string][]entry)
 	for _, e := range journal {
 		byKey[e.Key] = append(byKey[e.Key], e)
@@ -70,10 +70,10 @@ func audit(journal []entry, disks []holdings, homes func(key string) []view.Node
 		for _, e := range writes {
 			if !e.Unknown {
 				v.Acked++
-				v.present(e, item, h)
+				v.checkPresent(e, item, h)
 			}
 		}
-		v.nothingRisen(key, item, h)
+		v.checkNotRisen(key, item, h)
 	}
 	slices.Sort(v.Faults)
 	return v
@@ -94,7 +94,7 @@ func (v *verdict) homesOf(key string, disks []holdings, homes []view.NodeID) ver
 		merged = version.Merge(merged, item)
 	}
 	if !equal || seen != len(homes) {
-		v.fault(&v.Diverged, key, fmt.Sprintf("its %d homes differ", len(homes)))
+		v.addFault(&v.Diverged, key, fmt.Sprintf("its %d homes differ", len(homes)))
 	}
 	return merged
 }
@@ -135,22 +135,22 @@ func historyOf(writes []entry) history {
 	return h
 }
 
-// present requires an acknowledged write to be there, or replaced by a write
+// checkPresent requires an acknowledged write to be there, or replaced by a write
 // of the journal.
-func (v *verdict) present(e entry, item version.Item, h history) {
+func (v *verdict) checkPresent(e entry, item version.Item, h history) {
 	alive := slices.ContainsFunc(item.Sibs, func(s version.Sibling) bool { return s.Dot == e.Dot })
 	switch {
 	case alive, h.replaced[e.Dot]:
 	case h.twice && h.last > e.Write && item.Ctx.Covers(e.Dot): // replaced by the other life of a later write
 	default:
-		v.fault(&v.Lost, e.Key, fmt.Sprintf("acknowledged write %d is gone and nothing replaced it", e.Write))
+		v.addFault(&v.Lost, e.Key, fmt.Sprintf("acknowledged write %d is gone and nothing replaced it", e.Write))
 	}
 }
 
-// nothingRisen requires every live value to come from a put of the journal
+// checkNotRisen requires every live value to come from a put of the journal
 // that no acknowledged write has replaced, and the one that readers are shown
 // to be later than every acknowledged delete.
-func (v *verdict) nothingRisen(key string, item version.Item, h history) {
+func (v *verdict) checkNotRisen(key string, item version.Item, h history) {
 	var shown *version.Sibling
 	for i := range item.Sibs {
 		s := &item.Sibs[i]
@@ -161,16 +161,16 @@ func (v *verdict) nothingRisen(key string, item version.Item, h history) {
 			continue
 		}
 		if h.replaced[s.Dot] {
-			v.fault(&v.Resurrected, key, "a replaced or deleted value is live again")
+			v.addFault(&v.Resurrected, key, "a replaced or deleted value is live again")
 			return
 		}
 		if !h.made[s.Dot] && !(h.twice && h.puts[numberOf(s.Value)]) {
-			v.fault(&v.Resurrected, key, "holds a live value that no acknowledged write made")
+			v.addFault(&v.Resurrected, key, "holds a live value that no acknowledged write made")
 			return
 		}
 	}
 	if shown != nil && shown.Flags&version.Tomb == 0 && numberOf(shown.Value) < h.deleted {
-		v.fault(&v.Resurrected, key, "shows a value older than its acknowledged delete")
+		v.addFault(&v.Resurrected, key, "shows a value older than its acknowledged delete")
 	}
 }
 

@@ -61,13 +61,13 @@ func TestAudit(t *testing.T) {
 		{"a home's disk is absent", []entry{wrote}, stores(one, one), 0, 0, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := audit(c.journal, c.disks, func(string) []view.NodeID { return []view.NodeID{1, 2, 3} })
+			v := auditStores(c.journal, c.disks, func(string) []view.NodeID { return []view.NodeID{1, 2, 3} })
 			if v.Lost != c.lost || v.Resurrected != c.resurrected || v.Diverged != c.diverged {
 				t.Errorf("lost %d, resurrected %d, diverged %d; want %d, %d, %d\n%v",
 					v.Lost, v.Resurrected, v.Diverged, c.lost, c.resurrected, c.diverged, v.Faults)
 			}
-			if v.ok() != (c.lost+c.resurrected+c.diverged == 0) {
-				t.Errorf("ok is %v", v.ok())
+			if v.isClean() != (c.lost+c.resurrected+c.diverged == 0) {
+				t.Errorf("ok is %v", v.isClean())
 			}
 		})
 	}

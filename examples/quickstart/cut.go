@@ -26,8 +26,8 @@ func newCuttable(self netip.Addr) *cuttable {
 	return &cuttable{self: self, changed: make(chan struct{})}
 }
 
-// cut replaces the set of addresses that are out of reach; none heals all.
-func (c *cuttable) cut(from []netip.Addr) {
+// setBlocked replaces the set of addresses that are out of reach; none heals all.
+func (c *cuttable) setBlocked(from []netip.Addr) {
 	blocked := make(map[netip.Addr]bool, len(from))
 	for _, a := range from {
 		blocked[a] = true
@@ -39,9 +39,9 @@ func (c *cuttable) cut(from []netip.Addr) {
 	c.mu.Unlock()
 }
 
-// state tells whether peer is out of reach, and a channel that closes when
+// watchBlocked tells whether peer is out of reach, and a channel that closes when
 // that may have changed.
-func (c *cuttable) state(peer netip.Addr) (bool, <-chan struct{}) {
+func (c *cuttable) watchBlocked(peer netip.Addr) (bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.blocked[peer], c.changed
@@ -69,7 +69,7 @@ func (c *cuttable) Dial(ctx context.Context, network, address string) (net.Conn,
 		return nil, err
 	}
 	for {
-		blocked, changed := c.state(to.Addr().Unmap())
+		blocked, changed := c.watchBlocked(to.Addr().Unmap())
 		if !blocked {
 			break
 		}
@@ -112,14 +112,14 @@ func (p *cutPackets) ReadFrom(b []byte) (int, net.Addr, error) {
 		if err != nil {
 			return n, from, err
 		}
-		if blocked, _ := p.net.state(addrOf(from)); !blocked {
+		if blocked, _ := p.net.watchBlocked(addrOf(from)); !blocked {
 			return n, from, nil
 		}
 	}
 }
 
 func (p *cutPackets) WriteTo(b []byte, to net.Addr) (int, error) {
-	if blocked, _ := p.net.state(addrOf(to)); blocked {
+	if blocked, _ := p.net.watchBlocked(addrOf(to)); blocked {
 		return len(b), nil
 	}
 	return p.PacketConn.WriteTo(b, to)
@@ -135,44 +135,44 @@ type cutConn struct {
 	mu          sync.Mutex
 	read, write time.Time // deadlines
 	closed      bool
-	poke        chan struct{} // closed and replaced when the fields above change
+	changed     chan struct{} // closed and replaced when the fields above change
 }
 
 func newCutConn(c *cuttable, conn net.Conn) *cutConn {
-	return &cutConn{Conn: conn, net: c, peer: addrOf(conn.RemoteAddr()), poke: make(chan struct{})}
+	return &cutConn{Conn: conn, net: c, peer: addrOf(conn.RemoteAddr()), changed: make(chan struct{})}
 }
 
 func (c *cutConn) Read(b []byte) (int, error) {
-	if err := c.wait(&c.read); err != nil {
+	if err := c.awaitReach(&c.read); err != nil {
 		return 0, err
 	}
 	n, err := c.Conn.Read(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, err
 	}
-	if held := c.wait(&c.read); held != nil && n == 0 {
+	if held := c.awaitReach(&c.read); held != nil && n == 0 {
 		return 0, held
 	}
 	return n, err
 }
 
 func (c *cutConn) Write(b []byte) (int, error) {
-	if err := c.wait(&c.write); err != nil {
+	if err := c.awaitReach(&c.write); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)
 }
 
-// wait returns once the peer is within reach, the deadline has passed or the
+// awaitReach returns once the peer is within reach, the deadline has passed or the
 // connection is closed.
-func (c *cutConn) wait(deadline *time.Time) error {
+func (c *cutConn) awaitReach(deadline *time.Time) error {
 	for {
-		blocked, changed := c.net.state(c.peer)
+		blocked, changed := c.net.watchBlocked(c.peer)
 		if !blocked {
 			return nil
 		}
 		c.mu.Lock()
-		at, closed, poke := *deadline, c.closed, c.poke
+		at, closed, poke := *deadline, c.closed, c.changed
 		c.mu.Unlock()
 		if closed {
 			return net.ErrClosed
@@ -193,31 +193,31 @@ func (c *cutConn) wait(deadline *time.Time) error {
 	}
 }
 
-func (c *cutConn) alter(change func()) {
+func (c *cutConn) changeState(change func()) {
 	c.mu.Lock()
 	change()
-	close(c.poke)
-	c.poke = make(chan struct{})
+	close(c.changed)
+	c.changed = make(chan struct{})
 	c.mu.Unlock()
 }
 
 func (c *cutConn) Close() error {
-	c.alter(func() { c.closed = true })
+	c.changeState(func() { c.closed = true })
 	return c.Conn.Close()
 }
 
 func (c *cutConn) SetDeadline(t time.Time) error {
-	c.alter(func() { c.read, c.write = t, t })
+	c.changeState(func() { c.read, c.write = t, t })
 	return c.Conn.SetDeadline(t)
 }
 
 func (c *cutConn) SetReadDeadline(t time.Time) error {
-	c.alter(func() { c.read = t })
+	c.changeState(func() { c.read = t })
 	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *cutConn) SetWriteDeadline(t time.Time) error {
-	c.alter(func() { c.write = t })
+	c.changeState(func() { c.write = t })
 	return c.Conn.SetWriteDeadline(t)
 }
 

@@ -47,19 +47,19 @@ func createJournal(path string) (*journal, error) {
 		return nil, fmt.Errorf("create the writer's journal: %w", err)
 	}
 	j := &journal{file: f, work: make(chan line, 256), done: make(chan struct{})}
-	go j.run()
+	go j.syncGroups()
 	return j, nil
 }
 
-// add returns when the entry is on disk.
-func (j *journal) add(e entry) error {
+// addEntry returns when the entry is on disk.
+func (j *journal) addEntry(e entry) error {
 	synced := make(chan error, 1)
 	j.work <- line{e, synced}
 	return <-synced
 }
 
-// close syncs what was added. Nothing may be added after it.
-func (j *journal) close() error {
+// closeFile syncs what was added. Nothing may be added after it.
+func (j *journal) closeFile() error {
 	close(j.work)
 	<-j.done
 	if err := j.file.Close(); err != nil && j.err == nil {
@@ -68,14 +68,14 @@ func (j *journal) close() error {
 	return j.err
 }
 
-// count returns how many acknowledged writes are on disk.
-func (j *journal) count() int {
+// countAcked returns how many acknowledged writes are on disk.
+func (j *journal) countAcked() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.acked
 }
 
-func (j *journal) run() {
+func (j *journal) syncGroups() {
 	defer close(j.done)
 	out := bufio.NewWriter(j.file)
 	enc := json.NewEncoder(out)
@@ -91,11 +91,11 @@ func (j *journal) run() {
 				more = false
 			}
 		}
-		j.write(enc, out, group)
+		j.writeGroup(enc, out, group)
 	}
 }
 
-func (j *journal) write(enc *json.Encoder, out *bufio.Writer, group []line) {
+func (j *journal) writeGroup(enc *json.Encoder, out *bufio.Writer, group []line) {
 	err := j.err // after a failed sync nothing more is believed
 	acked := 0
 	for _, l := range group {

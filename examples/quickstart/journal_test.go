@@ -15,16 +15,16 @@ func TestJournalReadsBackWhatWasAdded(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range uint64(100) {
 		wg.Go(func() {
-			if err := j.add(entry{Key: "k", Write: i, Unknown: i%10 == 0}); err != nil {
+			if err := j.addEntry(entry{Key: "k", Write: i, Unknown: i%10 == 0}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if n := j.count(); n != 90 {
+	if n := j.countAcked(); n != 90 {
 		t.Errorf("%d acknowledged, want 90 of 100: an open outcome is no acknowledgement", n)
 	}
-	if err := j.close(); err != nil {
+	if err := j.closeFile(); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := readJournal(path)

@@ -19,8 +19,8 @@ const (
 	patience    = 30 * time.Second
 )
 
-// look is what all nodes that answered said of their leader at one moment.
-type look struct {
+// leaderView is what all nodes that answered said of their leader at one moment.
+type leaderView struct {
 	at     time.Time
 	claims map[string]claim // by the node's name
 }
@@ -40,7 +40,7 @@ type leader struct {
 func sideName(side []string) string { return strings.Join(side, " ") }
 
 // leading lists those of a side who say that they lead.
-func (l look) leading(side []string) (names []string) {
+func (l leaderView) leading(side []string) (names []string) {
 	for _, name := range side {
 		if l.claims[name].Here {
 			names = append(names, name)
@@ -51,7 +51,7 @@ func (l look) leading(side []string) (names []string) {
 
 // agreed returns the leader of a side if it has exactly one and all its nodes
 // name it, and else, in words, what is wrong.
-func (l look) agreed(side []string) (name, wrong string) {
+func (l leaderView) agreed(side []string) (name, wrong string) {
 	leading := l.leading(side)
 	switch len(leading) {
 	case 0:
@@ -78,7 +78,7 @@ func (l look) agreed(side []string) (name, wrong string) {
 // auditLeaders holds a side against its promise: at the end of the looks all
 // nodes have named the same one for a while, and never, once they had named one,
 // did two lead at once. It returns who led in the last look.
-func auditLeaders(looks []look, side []string, steady time.Duration) (leaders []leader, faults []string) {
+func auditLeaders(looks []leaderView, side []string, steady time.Duration) (leaders []leader, faults []string) {
 	fault := func(format string, args ...any) {
 		faults = append(faults, sideName(side)+": "+fmt.Sprintf(format, args...))
 	}
@@ -105,7 +105,7 @@ func auditLeaders(looks []look, side []string, steady time.Duration) (leaders []
 		since = time.Time{}
 		fault("at the end %s", wrong)
 	} else if lasted := last.at.Sub(since); lasted < steady {
-		fault("%s was its leader for the last %s only", now, ms(lasted))
+		fault("%s was its leader for the last %s only", now, formatDuration(lasted))
 	}
 	for _, name := range last.leading(side) {
 		c := last.claims[name]
@@ -128,16 +128,16 @@ func auditTokens(during, after []leader) (faults []string) {
 	return faults
 }
 
-// look asks all running nodes at once who leads.
-func (s *story) look(ctx context.Context) look {
+// askLeaders asks all running nodes at once who leads.
+func (s *story) askLeaders(ctx context.Context) leaderView {
 	ctx, cancel := context.WithTimeout(ctx, lookIn)
 	defer cancel()
-	l := look{at: time.Now(), claims: make(map[string]claim)}
+	l := leaderView{at: time.Now(), claims: make(map[string]claim)}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, pr := range s.running() {
 		wg.Go(func() {
-			a, err := pr.ask(ctx, request{Op: "leader"})
+			a, err := pr.sendRequest(ctx, request{Op: "leader"})
 			if err != nil || a.Leader == nil {
 				return
 			}
@@ -150,14 +150,14 @@ func (s *story) look(ctx context.Context) look {
 	return l
 }
 
-// follow looks who leads each side, for a time at least, and until each has had
+// followLeaders looks who leads each side, for a time at least, and until each has had
 // one leader for steady or patience has ended. It returns who leads then. What
 // is not as promised goes to the reckoning.
-func (s *story) follow(ctx context.Context, least, steady time.Duration, sides ...[]string) ([]leader, error) {
+func (s *story) followLeaders(ctx context.Context, least, steady time.Duration, sides ...[]string) ([]leader, error) {
 	begin := time.Now()
-	var looks []look
+	var looks []leaderView
 	for {
-		looks = append(looks, s.look(ctx))
+		looks = append(looks, s.askLeaders(ctx))
 		leaders, faults := []leader{}, []string(nil)
 		for _, side := range sides {
 			l, f := auditLeaders(looks, side, steady)
@@ -165,16 +165,16 @@ func (s *story) follow(ctx context.Context, least, steady time.Duration, sides .
 		}
 		passed := time.Since(begin)
 		if passed >= least && len(faults) == 0 || passed >= least+patience {
-			s.unkept(faults)
+			s.noteFaults(faults)
 			return leaders, nil
 		}
-		if err := pause(ctx, lookEvery); err != nil {
+		if err := sleepFor(ctx, lookEvery); err != nil {
 			return leaders, err
 		}
 	}
 }
 
-func names(plans []plan) (all []string) {
+func planNames(plans []plan) (all []string) {
 	for _, p := range plans {
 		all = append(all, p.Name)
 	}
@@ -182,19 +182,19 @@ func names(plans []plan) (all []string) {
 	return all
 }
 
-// reunite follows who leads the whole mesh once a cut has healed.
-func (s *story) reunite(ctx context.Context) (err error) {
-	if s.out.LeadersAfter, err = s.follow(ctx, 0, rejoinedFor, names(s.plans)); err != nil {
+// followReunion follows who leads the whole mesh once a cut has healed.
+func (s *story) followReunion(ctx context.Context) (err error) {
+	if s.out.LeadersAfter, err = s.followLeaders(ctx, 0, rejoinedFor, planNames(s.plans)); err != nil {
 		return err
 	}
-	s.unkept(auditTokens(s.out.LeadersDuringCut, s.out.LeadersAfter))
+	s.noteFaults(auditTokens(s.out.LeadersDuringCut, s.out.LeadersAfter))
 	return nil
 }
 
-// unkept tells of faults in elections and keeps them for the reckoning.
-func (s *story) unkept(faults []string) {
+// noteFaults tells of faults in elections and keeps them for the reckoning.
+func (s *story) noteFaults(faults []string) {
 	for _, f := range faults {
-		s.say("FAULT %s", f)
+		s.printEvent("FAULT %s", f)
 	}
 	s.faults = append(s.faults, faults...)
 }
@@ -204,11 +204,11 @@ func (s *story) sayLeaders(leaders []leader, begin time.Time, event string) {
 	for _, l := range leaders {
 		switch {
 		case l.since.IsZero():
-			s.say("%s says that it leads %s, with token %s, and not all agree", l.Node, l.Side, l.Token)
+			s.printEvent("%s says that it leads %s, with token %s, and not all agree", l.Node, l.Side, l.Token)
 		case l.always:
-			s.say("%s follow one leader, %s, all the while; its token is %s", l.Side, l.Node, l.Token)
+			s.printEvent("%s follow one leader, %s, all the while; its token is %s", l.Side, l.Node, l.Token)
 		default:
-			s.say("%s follow one leader, %s, since %s after %s; its token is %s", l.Side, l.Node, ms(l.since.Sub(begin)), event, l.Token)
+			s.printEvent("%s follow one leader, %s, since %s after %s; its token is %s", l.Side, l.Node, formatDuration(l.since.Sub(begin)), event, l.Token)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 
 // says makes one look of a line. Node "a" is 1, "b" 2, and so on; a word is a node,
 // whom it names ("-": nobody), and "!" if it says that it leads itself.
-func says(line string) look {
-	l := look{claims: make(map[string]claim)}
+func says(line string) leaderView {
+	l := leaderView{claims: make(map[string]claim)}
 	for _, word := range strings.Fields(line) {
 		c := claim{Scope: "component", Here: strings.HasSuffix(word, "!")}
 		if word[1] != '-' {
@@ -27,7 +27,7 @@ func says(line string) look {
 }
 
 // looksOf puts a second between looks.
-func looksOf(lines ...string) (looks []look) {
+func looksOf(lines ...string) (looks []leaderView) {
 	for i, line := range lines {
 		l := says(line)
 		l.at = time.Unix(int64(1000+i), 0)

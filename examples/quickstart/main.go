@@ -55,7 +55,7 @@ func main() {
 	node := flag.String("node", "", "used by the quickstart itself: be the node that this describes")
 	flag.Parse()
 	if *node != "" {
-		os.Exit(child(*node))
+		os.Exit(runChild(*node))
 	}
 	if err := checkFlags(*plant, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -66,7 +66,7 @@ func main() {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 
-	out, err := tell(ctx, *dir, *plant)
+	out, err := tellStory(ctx, *dir, *plant)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 	}

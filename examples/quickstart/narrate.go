@@ -35,7 +35,7 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-func (n *narrator) say(format string, args ...any) {
+func (n *narrator) printEvent(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -46,19 +46,19 @@ func (n *narrator) say(format string, args ...any) {
 
 // chapter begins a part of the story.
 func (n *narrator) chapter(title string) {
-	n.say("%s %s", title, strings.Repeat("─", max(0, 66-len(title))))
+	n.printEvent("%s %s", title, strings.Repeat("─", max(0, 66-len(title))))
 }
 
-// step moves the bar.
-func (n *narrator) step() {
+// moveBar moves the bar.
+func (n *narrator) moveBar() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.gone = min(n.gone+1, n.steps)
 	n.drawBar()
 }
 
-// done takes the bar away.
-func (n *narrator) done() {
+// removeBar takes the bar away.
+func (n *narrator) removeBar() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.clearBar()

@@ -41,9 +41,9 @@ type gateway struct {
 	out *json.Encoder
 }
 
-// child runs the node that the text describes until the parent goes away or
+// runChild runs the node that the text describes until the parent goes away or
 // asks it to quit, and returns the exit status.
-func child(text string) int {
+func runChild(text string) int {
 	var p plan
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart: -node is for the quickstart's own use:", err)
@@ -61,7 +61,7 @@ func runGateway(ctx context.Context, p plan, in io.Reader, out io.Writer) (err e
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	g.node, err = mesh.Start(ctx, mesh.Config{
 		Dir: p.Dir, Secret: p.Secret, Name: p.Name, Zone: p.Zone, Storing: true,
-		Listen: p.addr(), Advertise: p.addr(), Seeds: p.Seeds, Network: g.net, Logger: logger,
+		Listen: p.listenAddr(), Advertise: p.listenAddr(), Seeds: p.Seeds, Network: g.net, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -89,11 +89,11 @@ func runGateway(ctx context.Context, p plan, in io.Reader, out io.Writer) (err e
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { g.tellChanges(ctx) })
-	return g.serve(ctx, &wg, in)
+	return g.serveRequests(ctx, &wg, in)
 }
 
-// serve answers requests, each on its own goroutine, until the parent quits.
-func (g *gateway) serve(ctx context.Context, wg *sync.WaitGroup, in io.Reader) error {
+// serveRequests answers requests, each on its own goroutine, until the parent quits.
+func (g *gateway) serveRequests(ctx context.Context, wg *sync.WaitGroup, in io.Reader) error {
 	dec := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
 	for {
 		var r request
@@ -103,27 +103,27 @@ func (g *gateway) serve(ctx context.Context, wg *sync.WaitGroup, in io.Reader) e
 			return fmt.Errorf("read a request: %w", err)
 		}
 		if r.Op == "quit" {
-			g.send(answer{ID: r.ID})
+			g.sendAnswer(answer{ID: r.ID})
 			return nil
 		}
 		wg.Go(func() {
-			a, err := g.answer(ctx, r)
+			a, err := g.answerRequest(ctx, r)
 			if err != nil {
 				a = answer{Err: err.Error()}
 			}
 			a.ID = r.ID
-			g.send(a)
+			g.sendAnswer(a)
 		})
 	}
 }
 
-func (g *gateway) send(a answer) {
+func (g *gateway) sendAnswer(a answer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.out.Encode(a) // fails only when the parent is gone, which serve notices
 }
 
-func (g *gateway) answer(ctx context.Context, r request) (answer, error) {
+func (g *gateway) answerRequest(ctx context.Context, r request) (answer, error) {
 	switch r.Op {
 	case "put":
 		res, err := g.bucket.Put(ctx, r.Key, r.Value, nil)
@@ -132,7 +132,7 @@ func (g *gateway) answer(ctx context.Context, r request) (answer, error) {
 		res, err := g.bucket.Delete(ctx, r.Key, nil)
 		return acknowledged(res, err)
 	case "read":
-		return g.read(ctx, r.Keys)
+		return g.readKeys(ctx, r.Keys)
 	case "homes":
 		var a answer
 		for _, key := range r.Keys {
@@ -148,10 +148,10 @@ func (g *gateway) answer(ctx context.Context, r request) (answer, error) {
 			}
 			blocked = append(blocked, addr)
 		}
-		g.net.cut(blocked)
+		g.net.setBlocked(blocked)
 		return answer{}, nil
 	case "status":
-		return g.status(ctx)
+		return g.readStatus(ctx)
 	case "leader":
 		l := g.part.Status().Leader
 		return answer{Leader: &claim{Token: l.Token, Here: l.Here, Scope: l.Election.Scope.String()}}, nil
@@ -171,7 +171,7 @@ func acknowledged(res replica.Result, err error) (answer, error) {
 	return answer{Write: &written{Dot: res.Dot, Covered: res.Covered, Durable: res.Durable, Degraded: degraded}}, nil
 }
 
-func (g *gateway) read(ctx context.Context, keys []string) (answer, error) {
+func (g *gateway) readKeys(ctx context.Context, keys []string) (answer, error) {
 	a := answer{Values: make(map[string]value)}
 	for _, key := range keys {
 		item, err := g.bucket.Get(ctx, key, nil)
@@ -191,7 +191,7 @@ func (g *gateway) read(ctx context.Context, keys []string) (answer, error) {
 	return a, nil
 }
 
-func (g *gateway) status(ctx context.Context) (answer, error) {
+func (g *gateway) readStatus(ctx context.Context) (answer, error) {
 	st, err := g.store.Health(ctx)
 	if err != nil {
 		return answer{}, err
@@ -215,7 +215,7 @@ func (g *gateway) tellChanges(ctx context.Context) {
 		for _, m := range v.Members {
 			if m.ID != v.Self && known[m.ID] != m.State {
 				known[m.ID] = m.State
-				g.send(answer{Event: &event{Node: m.ID, State: m.State, At: time.Now().UnixNano()}})
+				g.sendAnswer(answer{Event: &event{Node: m.ID, State: m.State, At: time.Now().UnixNano()}})
 			}
 		}
 	}

@@ -31,9 +31,9 @@ type proc struct {
 	outbox  chan request
 }
 
-// start runs this program again as the node that p describes. Its unasked
+// startProcess runs this program again as the node that p describes. Its unasked
 // events go to seen, in order.
-func start(p plan, seen func(plan, event)) (*proc, error) {
+func startProcess(p plan, seen func(plan, event)) (*proc, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -57,12 +57,12 @@ func start(p plan, seen func(plan, event)) (*proc, error) {
 	}
 	pr := &proc{plan: p, cmd: cmd, stdin: stdin, ended: make(chan struct{}),
 		waiting: make(map[uint64]chan answer), outbox: make(chan request)}
-	go pr.read(stdout, seen)
-	go pr.write()
+	go pr.readAnswers(stdout, seen)
+	go pr.writeRequests()
 	return pr, nil
 }
 
-func (p *proc) write() {
+func (p *proc) writeRequests() {
 	out := json.NewEncoder(p.stdin)
 	for {
 		select {
@@ -74,7 +74,7 @@ func (p *proc) write() {
 	}
 }
 
-func (p *proc) read(stdout io.Reader, seen func(plan, event)) {
+func (p *proc) readAnswers(stdout io.Reader, seen func(plan, event)) {
 	defer close(p.ended)
 	dec := json.NewDecoder(bufio.NewReaderSize(stdout, 1<<16))
 	for {
@@ -104,9 +104,9 @@ func (p *proc) read(stdout io.Reader, seen func(plan, event)) {
 	p.mu.Unlock()
 }
 
-// ask sends a request and waits for its answer. A refusal by the node is an
+// sendRequest sends a request and waits for its answer. A refusal by the node is an
 // error; errDied and the context's error leave the outcome open.
-func (p *proc) ask(ctx context.Context, r request) (answer, error) {
+func (p *proc) sendRequest(ctx context.Context, r request) (answer, error) {
 	reply := make(chan answer, 1)
 	p.mu.Lock()
 	if p.dead {
@@ -139,22 +139,22 @@ func (p *proc) ask(ctx context.Context, r request) (answer, error) {
 	}
 }
 
-// kill ends the process as a pulled plug would.
-func (p *proc) kill() {
+// killAndWait ends the process as a pulled plug would.
+func (p *proc) killAndWait() {
 	p.cmd.Process.Kill()
 	<-p.ended
 }
 
-// quit asks the node to close, and kills it when it takes too long.
-func (p *proc) quit() error {
+// closeNode asks the node to close, and kills it when it takes too long.
+func (p *proc) closeNode() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err := p.ask(ctx, request{Op: "quit"})
+	_, err := p.sendRequest(ctx, request{Op: "quit"})
 	p.stdin.Close()
 	select {
 	case <-p.ended:
 	case <-ctx.Done():
-		p.kill()
+		p.killAndWait()
 		return fmt.Errorf("node %s did not stop", p.plan.Name)
 	}
 	return err

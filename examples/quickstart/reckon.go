@@ -16,13 +16,13 @@ import (
 // readThrough is how many keys are read through every node before the audit.
 const readThrough = 2000
 
-// reckon settles the mesh, reads through every node, stops all of them and
+// auditMesh settles the mesh, reads through every node, stops all of them and
 // holds their disks against the journal.
-func (s *story) reckon(ctx context.Context, plant string) error {
+func (s *story) auditMesh(ctx context.Context, plant string) error {
 	s.chapter("The reckoning")
-	if err := s.await(ctx, 30*time.Second, "the copies became equal once writing stopped", func() bool {
+	if err := s.awaitUntil(ctx, 30*time.Second, "the copies became equal once writing stopped", func() bool {
 		all := s.statuses(ctx)
-		return whole(all, len(s.plans)) && agree(all)
+		return isWhole(all, len(s.plans)) && digestsAgree(all)
 	}); err != nil {
 		return err
 	}
@@ -30,28 +30,28 @@ func (s *story) reckon(ctx context.Context, plant string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.plant(ctx, plant, entries); err != nil {
+	if err := s.plantFault(ctx, plant, entries); err != nil {
 		return fmt.Errorf("plant %s: %w", plant, err)
 	}
 	differing, err := s.readEverywhere(ctx, entries)
 	if err != nil {
 		return err
 	}
-	homes, err := s.homes(ctx, entries)
+	homes, err := s.homesOfKeys(ctx, entries)
 	if err != nil {
 		return err
 	}
 	var stops error
 	for _, pr := range s.running() {
-		stops = errors.Join(stops, s.remove(pr.plan.Name).quit())
+		stops = errors.Join(stops, s.remove(pr.plan.Name).closeNode())
 	}
-	if err := errors.Join(stops, s.journal.close()); err != nil {
+	if err := errors.Join(stops, s.journal.closeFile()); err != nil {
 		return err
 	}
-	return s.judge(homes, differing)
+	return s.judgeDisks(homes, differing)
 }
 
-func (s *story) judge(homes map[string][]view.NodeID, differing int) error {
+func (s *story) judgeDisks(homes map[string][]view.NodeID, differing int) error {
 	entries, err := readJournal(s.journal.file.Name())
 	if err != nil {
 		return err
@@ -64,28 +64,28 @@ func (s *story) judge(homes map[string][]view.NodeID, differing int) error {
 		}
 		disks = append(disks, d)
 	}
-	v := audit(entries, disks, func(key string) []view.NodeID { return homes[key] })
+	v := auditStores(entries, disks, func(key string) []view.NodeID { return homes[key] })
 	s.out.Acked, s.out.Lost, s.out.Resurrected, s.out.Diverged = v.Acked, v.Lost, v.Resurrected, v.Diverged+differing
 	s.out.WritesPerS = int(float64(v.Acked) / s.writing.Seconds())
-	s.out.OK = v.ok() && differing == 0 && len(s.faults) == 0
-	s.done()
-	s.say("%d writes were acknowledged, %d a second", v.Acked, s.out.WritesPerS)
+	s.out.OK = v.isClean() && differing == 0 && len(s.faults) == 0
+	s.removeBar()
+	s.printEvent("%d writes were acknowledged, %d a second", v.Acked, s.out.WritesPerS)
 	for _, f := range v.Faults {
-		s.say("FAULT %s", f)
+		s.printEvent("FAULT %s", f)
 	}
 	for _, key := range v.Keys {
-		s.say("all that is known of %s:", key)
+		s.printEvent("all that is known of %s:", key)
 		for _, line := range explain(key, entries, disks, func(id view.NodeID) string { return s.names[id] }) {
-			s.say("    %s", line)
+			s.printEvent("    %s", line)
 		}
 	}
 	if !s.out.OK {
-		s.say("%d lost, %d came back, %d keys differ between their homes, %d faults of leaders: this must not be",
+		s.printEvent("%d lost, %d came back, %d keys differ between their homes, %d faults of leaders: this must not be",
 			v.Lost, v.Resurrected, s.out.Diverged, len(s.faults))
 		return errors.New("the audit failed")
 	}
-	s.say("audit of the disks against the writer's journal: nothing lost, nothing came back, all copies equal")
-	s.say("leaders: one on each side of the cut, one of all after it, whose token is not lower than theirs")
+	s.printEvent("audit of the disks against the writer's journal: nothing lost, nothing came back, all copies equal")
+	s.printEvent("leaders: one on each side of the cut, one of all after it, whose token is not lower than theirs")
 	return nil
 }
 
@@ -101,7 +101,7 @@ func (s *story) readEverywhere(ctx context.Context, entries []entry) (int, error
 	var first map[string]value
 	differ := make(map[string]bool)
 	for _, pr := range s.running() {
-		a, err := pr.ask(ctx, request{Op: "read", Keys: keys})
+		a, err := pr.sendRequest(ctx, request{Op: "read", Keys: keys})
 		if err != nil {
 			return 0, fmt.Errorf("read through %s: %w", pr.plan.Name, err)
 		}
@@ -116,19 +116,19 @@ func (s *story) readEverywhere(ctx context.Context, entries []entry) (int, error
 			}
 		}
 	}
-	s.say("%d keys read through each of the nodes; %d read differently", len(keys), len(differ))
+	s.printEvent("%d keys read through each of the nodes; %d read differently", len(keys), len(differ))
 	return len(differ), nil
 }
 
-// homes asks a node which nodes should hold each key of the journal.
-func (s *story) homes(ctx context.Context, entries []entry) (map[string][]view.NodeID, error) {
+// homesOfKeys asks a node which nodes should hold each key of the journal.
+func (s *story) homesOfKeys(ctx context.Context, entries []entry) (map[string][]view.NodeID, error) {
 	var keys []string
 	for _, e := range entries {
 		keys = append(keys, e.Key)
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	a, err := s.running()[0].ask(ctx, request{Op: "homes", Keys: keys})
+	a, err := s.running()[0].sendRequest(ctx, request{Op: "homes", Keys: keys})
 	if err != nil {
 		return nil, fmt.Errorf("ask for the homes of all keys: %w", err)
 	}
@@ -139,22 +139,22 @@ func (s *story) homes(ctx context.Context, entries []entry) (map[string][]view.N
 	return homes, nil
 }
 
-// plant commits the fault that the audit must find.
-func (s *story) plant(ctx context.Context, what string, entries []entry) error {
+// plantFault commits the fault that the audit must find.
+func (s *story) plantFault(ctx context.Context, what string, entries []entry) error {
 	if what == "" {
 		return nil
 	}
-	s.say("planted on purpose: %s", what)
+	s.printEvent("planted on purpose: %s", what)
 	switch what {
 	case "drop-ack": // an acknowledgement for a write that was never made
-		return s.journal.add(entry{Key: entries[0].Key, Write: s.writes.Add(1),
+		return s.journal.addEntry(entry{Key: entries[0].Key, Write: s.writes.Add(1),
 			Dot: version.Dot{A: version.Actor{Store: 1, Session: 1, Seq: 1}, N: 1}})
 	case "revive": // a deleted value comes back
 		i := slices.IndexFunc(entries, func(e entry) bool { return e.Delete })
 		if i < 0 {
 			return errors.New("nothing was deleted yet")
 		}
-		_, err := s.running()[0].ask(ctx, request{Op: "put", Key: entries[i].Key, Value: []byte("risen")})
+		_, err := s.running()[0].sendRequest(ctx, request{Op: "put", Key: entries[i].Key, Value: []byte("risen")})
 		return err
 	}
 	return s.diverge(ctx, entries)
@@ -162,7 +162,7 @@ func (s *story) plant(ctx context.Context, what string, entries []entry) error {
 
 // diverge writes to a key after one of its homes was stopped.
 func (s *story) diverge(ctx context.Context, entries []entry) error {
-	homes, err := s.homes(ctx, entries[:1])
+	homes, err := s.homesOfKeys(ctx, entries[:1])
 	if err != nil {
 		return err
 	}
@@ -174,15 +174,15 @@ func (s *story) diverge(ctx context.Context, entries []entry) error {
 		if !home {
 			continue
 		}
-		if err := s.remove(p.Name).quit(); err != nil {
+		if err := s.remove(p.Name).closeNode(); err != nil {
 			return err
 		}
 		id := s.writes.Add(1)
-		a, err := s.running()[0].ask(ctx, request{Op: "put", Key: key, Value: []byte("unseen by one home")})
+		a, err := s.running()[0].sendRequest(ctx, request{Op: "put", Key: key, Value: []byte("unseen by one home")})
 		if err != nil {
 			return err
 		}
-		return s.journal.add(entry{Key: key, Write: id, Dot: a.Write.Dot, Covered: a.Write.Covered})
+		return s.journal.addEntry(entry{Key: key, Write: id, Dot: a.Write.Dot, Covered: a.Write.Covered})
 	}
 	return errors.New("no home of the key is running")
 }

@@ -28,7 +28,7 @@ type plan struct {
 	Seeds  []string   `json:"seeds"`
 }
 
-func (p plan) addr() string { return netip.AddrPortFrom(p.Addr, p.Port).String() }
+func (p plan) listenAddr() string { return netip.AddrPortFrom(p.Addr, p.Port).String() }
 
 // story is a run of the quickstart: five processes, their writer, and what
 // was seen of them.
@@ -58,8 +58,8 @@ type sighting struct {
 
 const chapters = 9
 
-// tell runs the whole story and returns its outcome.
-func tell(ctx context.Context, dir, plant string) (outcome, error) {
+// tellStory runs the whole story and returns its outcome.
+func tellStory(ctx context.Context, dir, plant string) (outcome, error) {
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "skein-quickstart-")
 		if err != nil {
@@ -71,18 +71,18 @@ func tell(ctx context.Context, dir, plant string) (outcome, error) {
 	s := &story{narrator: newNarrator(chapters), dir: dir, began: time.Now(),
 		procs: make(map[string]*proc), names: make(map[view.NodeID]string),
 		out: noOutcome()}
-	defer s.done()
+	defer s.removeBar()
 	defer s.killAll()
 	if err := s.prepare(); err != nil {
 		return s.out, err
 	}
-	for _, chapter := range []func(context.Context) error{s.form, s.life, s.death, s.cut, s.loss, s.drain, s.after} {
+	for _, chapter := range []func(context.Context) error{s.formMesh, s.writeNormally, s.killNode, s.cutNetwork, s.loseDisk, s.drainNode, s.carryOn} {
 		if err := chapter(ctx); err != nil {
 			return s.out, err
 		}
-		s.step()
+		s.moveBar()
 	}
-	err := s.reckon(ctx, plant)
+	err := s.auditMesh(ctx, plant)
 	return s.out, err
 }
 
@@ -151,18 +151,18 @@ func freePort(plans []plan) (uint16, error) {
 
 // launch starts a node and waits until it answers.
 func (s *story) launch(ctx context.Context, p plan) error {
-	pr, err := start(p, s.noticed)
+	pr, err := startProcess(p, s.noteSighting)
 	if err != nil {
 		return err
 	}
-	return s.enrol(ctx, pr)
+	return s.enrolProcess(ctx, pr)
 }
 
-// enrol makes a process a part of the story once it answers.
-func (s *story) enrol(ctx context.Context, pr *proc) error {
-	a, err := pr.ask(ctx, request{Op: "status"})
+// enrolProcess makes a process a part of the story once it answers.
+func (s *story) enrolProcess(ctx context.Context, pr *proc) error {
+	a, err := pr.sendRequest(ctx, request{Op: "status"})
 	if err != nil {
-		pr.kill()
+		pr.killAndWait()
 		return fmt.Errorf("%s did not start: %w", pr.plan.Name, err)
 	}
 	s.mu.Lock()
@@ -172,7 +172,7 @@ func (s *story) enrol(ctx context.Context, pr *proc) error {
 	return nil
 }
 
-func (s *story) noticed(by plan, e event) {
+func (s *story) noteSighting(by plan, e event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen = append(s.seen, sighting{by: by.Name, of: s.names[e.Node], state: e.State, at: time.Unix(0, e.At)})
@@ -216,12 +216,12 @@ func (s *story) remove(name string) *proc {
 func (s *story) killAll() {
 	for _, pr := range s.running() {
 		s.remove(pr.plan.Name)
-		pr.kill()
+		pr.killAndWait()
 	}
 }
 
-// await polls until ready says so. What it waits for is named in the error.
-func (s *story) await(ctx context.Context, within time.Duration, what string, ready func() bool) error {
+// awaitUntil polls until ready says so. What it waits for is named in the error.
+func (s *story) awaitUntil(ctx context.Context, within time.Duration, what string, ready func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for !ready() {
@@ -229,7 +229,7 @@ func (s *story) await(ctx context.Context, within time.Duration, what string, re
 		case <-time.After(25 * time.Millisecond):
 		case <-ctx.Done():
 			for _, st := range s.statuses(context.WithoutCancel(ctx)) {
-				s.say("%s counts on %d, holds %d hints, has %d shards to compare and %d to hand over", s.names[st.Node], st.Alive, st.Hints, st.Syncing, st.Leftover)
+				s.printEvent("%s counts on %d, holds %d hints, has %d shards to compare and %d to hand over", s.names[st.Node], st.Alive, st.Hints, st.Syncing, st.Leftover)
 			}
 			return fmt.Errorf("waited %s for this in vain: %s", within, what)
 		}
@@ -243,7 +243,7 @@ func (s *story) statuses(ctx context.Context) []*status {
 	defer cancel()
 	var all []*status
 	for _, pr := range s.running() {
-		a, err := pr.ask(ctx, request{Op: "status"})
+		a, err := pr.sendRequest(ctx, request{Op: "status"})
 		if err != nil {
 			return nil
 		}
@@ -252,16 +252,16 @@ func (s *story) statuses(ctx context.Context) []*status {
 	return all
 }
 
-// whole tells whether all running nodes are in contact, hold nothing for
+// isWhole tells whether all running nodes are in contact, hold nothing for
 // others or that belongs elsewhere, and have compared all their shards.
-func whole(all []*status, nodes int) bool {
+func isWhole(all []*status, nodes int) bool {
 	return len(all) == nodes && !slices.ContainsFunc(all, func(st *status) bool {
 		return st.Alive != nodes || st.Hints > 0 || st.Syncing > 0 || st.Leftover > 0
 	})
 }
 
-// agree tells whether the homes of every shard have equal digests.
-func agree(all []*status) bool {
+// digestsAgree tells whether the homes of every shard have equal digests.
+func digestsAgree(all []*status) bool {
 	digest := make(map[string]string)
 	for _, st := range all {
 		for shard, d := range st.Digests {

@@ -52,8 +52,8 @@ type column struct {
 	times float64
 }
 
-// take returns the figures of a line; none, if one of them is not a number.
-func take(fields []string, prefix string, columns ...column) (rs []reading) {
+// takeFigures returns the figures of a line; none, if one of them is not a number.
+func takeFigures(fields []string, prefix string, columns ...column) (rs []reading) {
 	for _, c := range columns {
 		if c.at >= len(fields) {
 			return nil
@@ -73,12 +73,12 @@ func figuresOfCPU(fields []string) []reading {
 	if len(fields) == 0 || !strings.HasPrefix(fields[0], "cpu") || fields[0] == "cpu" {
 		return nil
 	}
-	return take(fields, fields[0]+"/", column{1, "user", 0.01}, column{3, "system", 0.01}, column{4, "idle", 0.01},
+	return takeFigures(fields, fields[0]+"/", column{1, "user", 0.01}, column{3, "system", 0.01}, column{4, "idle", 0.01},
 		column{5, "iowait", 0.01}, column{8, "steal", 0.01})
 }
 
 func figuresOfLoad(fields []string) []reading {
-	return take(fields, "load/", column{0, "1", 1}, column{1, "5", 1})
+	return takeFigures(fields, "load/", column{0, "1", 1}, column{1, "5", 1})
 }
 
 func figuresOfMemory(fields []string) []reading {
@@ -89,7 +89,7 @@ func figuresOfMemory(fields []string) []reading {
 	if name == "" {
 		return nil
 	}
-	return take(fields, "memory/", column{1, name, 1024})
+	return takeFigures(fields, "memory/", column{1, name, 1024})
 }
 
 // figuresOfDisk takes the line of one disk or partition: "8 0 sda 4201 ...".
@@ -97,7 +97,7 @@ func figuresOfDisk(fields []string) []reading {
 	if len(fields) < 13 || fields[3] == "0" && fields[7] == "0" {
 		return nil // an unused loop device tells nothing
 	}
-	return take(fields, "disk/"+fields[2]+"/", column{5, "read_bytes", 512}, column{9, "write_bytes", 512}, column{7, "writes", 1}, column{12, "busy_ms", 1})
+	return takeFigures(fields, "disk/"+fields[2]+"/", column{5, "read_bytes", 512}, column{9, "write_bytes", 512}, column{7, "writes", 1}, column{12, "busy_ms", 1})
 }
 
 // figuresOfNet takes the line of one interface: "eth0: 1215 9 0 0 ...". The lines above
@@ -106,7 +106,7 @@ func figuresOfNet(fields []string) []reading {
 	if len(fields) == 0 {
 		return nil
 	}
-	return take(fields, "net/"+fields[0]+"/", column{1, "received", 1}, column{9, "sent", 1}, column{2, "packets_in", 1}, column{4, "dropped", 1})
+	return takeFigures(fields, "net/"+fields[0]+"/", column{1, "received", 1}, column{9, "sent", 1}, column{2, "packets_in", 1}, column{4, "dropped", 1})
 }
 
 // figuresOfRuntime tells what any system has.

@@ -52,8 +52,8 @@ type job struct {
 	delete bool
 }
 
-// run writes until ctx ends, then waits for what is in flight.
-func (w *writer) run(ctx context.Context) error {
+// writeSamples writes until ctx ends, then waits for what is in flight.
+func (w *writer) writeSamples(ctx context.Context) error {
 	var lane [lanes]chan job
 	var wg sync.WaitGroup
 	errs := make(chan error, lanes)
@@ -61,7 +61,7 @@ func (w *writer) run(ctx context.Context) error {
 		lane[i] = make(chan job, 256)
 		wg.Go(func() {
 			for j := range lane[i] {
-				if err := w.write(j); err != nil {
+				if err := w.writeJob(j); err != nil {
 					select {
 					case errs <- err:
 					default:
@@ -126,15 +126,15 @@ func (w *writer) sample(ctx context.Context, put func(job)) error {
 	}
 }
 
-func (w *writer) note(took time.Duration) {
+func (w *writer) noteLatency(took time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.took = append(w.took, took)
 }
 
-// write makes one write durable: through another node if one refuses or dies.
+// writeJob makes one write durable: through another node if one refuses or dies.
 // Whatever happened is in the journal when it returns.
-func (w *writer) write(j job) error {
+func (w *writer) writeJob(j job) error {
 	var last error
 	for range 20 {
 		nodes := w.nodes()
@@ -154,7 +154,7 @@ func (w *writer) write(j job) error {
 		}
 		asked := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), answerIn)
-		a, err := node.ask(ctx, r)
+		a, err := node.sendRequest(ctx, r)
 		cancel()
 		took := time.Since(asked)
 		e.Slow = took > slow
@@ -162,14 +162,14 @@ func (w *writer) write(j job) error {
 			if a.Write.Degraded {
 				w.degraded.Add(1)
 			}
-			w.note(took)
+			w.noteLatency(took)
 			e.Dot, e.Covered, e.By = a.Write.Dot, a.Write.Covered, node.plan.Name
-			return w.journal.add(e)
+			return w.journal.addEntry(e)
 		}
 		last = err
 		e.Unknown = true
 		w.unknown.Add(1)
-		if err := w.journal.add(e); err != nil {
+		if err := w.journal.addEntry(e); err != nil {
 			return err
 		}
 	}

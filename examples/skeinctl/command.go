@@ -25,15 +25,15 @@ type command struct {
 func commands() []command {
 	type set = []func(*session, *flag.FlagSet)
 	return []command{
-		{name: "init", short: "mint the secret of a new mesh", run: (*session).mint, long: `
+		{name: "init", short: "mint the secret of a new mesh", run: (*session).runInit, long: `
 Mints a mesh secret and prints it or, with -secret-file, writes it to that
 file, which must not exist yet and which only its owner may read. Every node
 (mesh.Config.Secret, by identity.ParseSecret) and skeinctl need the same one.
 Whoever holds it can join the mesh as any node.`},
-		{name: "members", short: "who belongs to the mesh, and who is alive", run: (*session).members, flags: set{(*session).nodeFlags}, long: `
+		{name: "members", short: "who belongs to the mesh, and who is alive", run: (*session).runMembers, flags: set{(*session).nodeFlags}, long: `
 Shows all members, dead or alive, as the node sees them. Times are by its
 clock.`},
-		{name: "status", short: "how a node, its store and its part of the mesh are doing", run: (*session).status, flags: set{(*session).nodeFlags}, long: `
+		{name: "status", short: "how a node, its store and its part of the mesh are doing", run: (*session).runStatus, flags: set{(*session).nodeFlags}, long: `
 Counts members by state, and tells of the node's store: copies it keeps for
 nodes that are down (hints), shards not known to be equal at their homes (syncing),
 and what it did since it was opened. If the node opens a partition, who leads
@@ -43,36 +43,36 @@ reached, in what mode the node is, and whether the network seems to be cut and
 what speaks for it. It is what this one node sees: on the other side of a cut
 another one sees something else. -json says in verdicts what members that came
 back went through, and in merges what was told of that.`},
-		{name: "draw", short: "draw the mesh as a node sees it", run: (*session).draw, flags: set{(*session).nodeFlags, (*session).drawFlags}, long: `
+		{name: "draw", short: "draw the mesh as a node sees it", run: (*session).runDraw, flags: set{(*session).nodeFlags, (*session).drawFlags}, long: `
 Draws what status tells of components, leaders, links and the cloud as an SVG
 image, which stands alone and is put out, or written to the file that -o names,
 over what is in it. -json puts out {"svg": ...}, or with -o {"file": ...}.`},
-		{name: "health", short: "what an operator should look at", run: (*session).health, flags: set{(*session).nodeFlags, (*session).healthFlags}, long: `
+		{name: "health", short: "what an operator should look at", run: (*session).runHealth, flags: set{(*session).nodeFlags, (*session).healthFlags}, long: `
 Says in words what is wrong with the node's store and what to do about it, or
 that all is well. It is what this one node knows: ask each of them. With -all a
 line follows for each shard in which the store has a part. -json puts out each
 problem with its kind, the nodes, counts and times that it is about, and its
 words; a kind means the same in every release.`},
-		{name: "evict", args: "node-id", short: "give a member up for good", run: (*session).evict, flags: set{(*session).nodeFlags}, long: `
+		{name: "evict", args: "node-id", short: "give a member up for good", run: (*session).runEvict, flags: set{(*session).nodeFlags}, long: `
 Gives up a member that will not come back: its copies are made anew from the
 others, and nothing waits for it any more, deletes neither. What only its disk
 held is lost with it. It must not be running. This cannot be taken back: should
 it return, it is refused and has to start as a new node. The id is what members
 shows. A node that still runs is to leave instead: its program calls Leave.`},
-		{name: "get", args: "key", short: "read a value", run: (*session).get,
+		{name: "get", args: "key", short: "read a value", run: (*session).runGet,
 			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).getFlags}, long: `
 Prints the value as it is, without a line end. With -context the first line is
 what the read has seen, for -context of put and del, and the value comes after
 it; this line comes too when there is no value, which exits with 3. With -all
 each of the concurrent values comes on a line of its own; -json keeps apart
 those that have line ends in them.`},
-		{name: "put", args: "key value", short: "write a value", run: (*session).put,
+		{name: "put", args: "key value", short: "write a value", run: (*session).runPut,
 			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).writeFlags, (*session).putFlags}, long: `
 Writes the value, or what comes in by standard input when it is "-". A key or a
 value that begins with a dash goes behind "--". The bucket must be there: only
 programs define buckets. A write that fewer stores hold than were asked for is
 kept all the same; a warning tells.`},
-		{name: "del", args: "key", short: "delete a value", run: (*session).del,
+		{name: "del", args: "key", short: "delete a value", run: (*session).runDelete,
 			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).writeFlags}, long: `
 Deletes the value. That there is none is no error.`},
 	}
@@ -87,11 +87,11 @@ func commandNamed(name string) (command, bool) {
 	return command{}, false
 }
 
-func (c command) usage() string {
+func (c command) usageLine() string {
 	return strings.TrimSpace("skeinctl " + c.name + " [flags] " + c.args)
 }
 
-func help(w io.Writer) {
+func printHelp(w io.Writer) {
 	fmt.Fprintf(w, "skeinctl looks into a running mesh through one of its nodes.\n\n")
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.short)
@@ -128,8 +128,8 @@ type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-// parse reads the flags and arguments of the command, in any order.
-func (s *session) parse(args []string) error {
+// parseArgs reads the flags and arguments of the command, in any order.
+func (s *session) parseArgs(args []string) error {
 	fs := flag.NewFlagSet(s.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&s.secretFile, "secret-file", os.Getenv("SKEIN_SECRET_FILE"), "`file` with the mesh secret (SKEIN_SECRET_FILE)")
@@ -140,7 +140,7 @@ func (s *session) parse(args []string) error {
 	for {
 		err := fs.Parse(args)
 		if err == flag.ErrHelp {
-			fmt.Fprintf(s.out, "usage: %s\n%s\n\nflags:\n", s.usage(), s.long)
+			fmt.Fprintf(s.out, "usage: %s\n%s\n\nflags:\n", s.usageLine(), s.long)
 			fs.SetOutput(s.out)
 			fs.PrintDefaults()
 			return err
@@ -156,12 +156,12 @@ func (s *session) parse(args []string) error {
 		s.words, args = append(s.words, rest[0]), rest[1:]
 	}
 	if want := strings.Fields(s.command.args); len(s.words) != len(want) {
-		return usageError(fmt.Sprintf("takes %s, got %d", count(len(want), "argument"), len(s.words)))
+		return usageError(fmt.Sprintf("takes %s, got %d", countNoun(len(want), "argument"), len(s.words)))
 	}
-	return s.check()
+	return s.checkFlags()
 }
 
-func (s *session) check() error {
+func (s *session) checkFlags() error {
 	switch {
 	case s.timeout < 0 || s.timeout == 0 && s.name != "init":
 		return usageError("-timeout must be more than 0")

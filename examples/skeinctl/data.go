@@ -43,7 +43,7 @@ type itemJSON struct {
 	Conflict bool            `json:"conflict"` // the bucket is defined in two ways
 }
 
-func (s *session) get() error {
+func (s *session) runGet() error {
 	level, err := s.parseLevel()
 	if err != nil {
 		return err
@@ -53,17 +53,17 @@ func (s *session) get() error {
 		if it.Context.IsZero() {
 			return err
 		}
-		return s.show(it, err)
+		return s.showItem(it, err)
 	})
 }
 
-// show prints what a read found. err is what it said beside it.
-func (s *session) show(it replica.Item, err error) error {
+// showItem prints what a read found. err is what it said beside it.
+func (s *session) showItem(it replica.Item, err error) error {
 	value, ok := it.Value()
 	all := it.Siblings()
 	degraded, conflict := errors.Is(err, replica.ErrDegraded), errors.Is(err, replica.ErrBucketConflict)
 	if conflict {
-		s.warn("the bucket is defined in two ways: this is from one of the two")
+		s.printWarning("the bucket is defined in two ways: this is from one of the two")
 	}
 	switch {
 	case s.json:
@@ -79,9 +79,9 @@ func (s *session) show(it replica.Item, err error) error {
 		ok = ok || len(all) > 0
 	case s.all && len(all) > 0:
 		ok = true
-		err = s.print(it, append(joinLines(all), '\n'))
+		err = s.printValue(it, append(joinLines(all), '\n'))
 	default:
-		err = s.print(it, value)
+		err = s.printValue(it, value)
 	}
 	switch {
 	case err != nil:
@@ -93,10 +93,10 @@ func (s *session) show(it replica.Item, err error) error {
 	case !ok:
 		return errNoValue
 	case degraded:
-		s.warn("too few stores answered: there may be a later value")
+		s.printWarning("too few stores answered: there may be a later value")
 	}
 	if !s.json && !s.all && len(all) > 1 {
-		s.warn("%d concurrent values, of which this is the last writer's; -all shows all", len(all))
+		s.printWarning("%d concurrent values, of which this is the last writer's; -all shows all", len(all))
 	}
 	return nil
 }
@@ -112,8 +112,8 @@ func joinLines(values [][]byte) []byte {
 	return out
 }
 
-// print writes the context if it was asked for, and what was read.
-func (s *session) print(it replica.Item, value []byte) error {
+// printValue writes the context if it was asked for, and what was read.
+func (s *session) printValue(it replica.Item, value []byte) error {
 	if s.showContext {
 		text, err := it.Context.MarshalText()
 		if err != nil {
@@ -138,7 +138,7 @@ type resultJSON struct {
 	Conflict bool            `json:"conflict"`
 }
 
-func (s *session) put() error {
+func (s *session) runPut() error {
 	value := []byte(s.words[1])
 	if s.words[1] == "-" {
 		var err error
@@ -149,19 +149,19 @@ func (s *session) put() error {
 			return fmt.Errorf("the value exceeds %d MiB: %w", maxInput>>20, replica.ErrTooLarge)
 		}
 	}
-	return s.change("stored", func(ctx context.Context, c *replica.Client, seen replica.Context, level replica.Level) (replica.Result, error) {
+	return s.changeKey("stored", func(ctx context.Context, c *replica.Client, seen replica.Context, level replica.Level) (replica.Result, error) {
 		return c.Put(ctx, s.bucket, s.words[0], value, &replica.PutOptions{Context: seen, Level: level, TTL: s.ttl})
 	})
 }
 
-func (s *session) del() error {
-	return s.change("deleted", func(ctx context.Context, c *replica.Client, seen replica.Context, level replica.Level) (replica.Result, error) {
+func (s *session) runDelete() error {
+	return s.changeKey("deleted", func(ctx context.Context, c *replica.Client, seen replica.Context, level replica.Level) (replica.Result, error) {
 		return c.Delete(ctx, s.bucket, s.words[0], &replica.DeleteOptions{Context: seen, Level: level})
 	})
 }
 
-// change carries out a write and tells what became of it.
-func (s *session) change(done string, fn func(context.Context, *replica.Client, replica.Context, replica.Level) (replica.Result, error)) error {
+// changeKey carries out a write and tells what became of it.
+func (s *session) changeKey(done string, fn func(context.Context, *replica.Client, replica.Context, replica.Level) (replica.Result, error)) error {
 	level, err := s.parseLevel()
 	if err != nil {
 		return err
@@ -177,10 +177,10 @@ func (s *session) change(done string, fn func(context.Context, *replica.Client, 
 		}
 		degraded, conflict := errors.Is(err, replica.ErrDegraded), errors.Is(err, replica.ErrBucketConflict)
 		if degraded {
-			s.warn("kept, but on fewer stores than asked for: %v", err)
+			s.printWarning("kept, but on fewer stores than asked for: %v", err)
 		}
 		if conflict {
-			s.warn("the bucket is defined in two ways: this went to one of the two")
+			s.printWarning("the bucket is defined in two ways: this went to one of the two")
 		}
 		if s.json {
 			return s.printJSON(resultJSON{s.words[0], r.Durable, r.Queued, r.Homes, r.Hinted, len(r.Covered), r.Context, degraded, conflict})
@@ -189,16 +189,16 @@ func (s *session) change(done string, fn func(context.Context, *replica.Client, 
 			_, err = fmt.Fprintln(s.out, "on no store yet: it waits in the outbox of the node, on that one disk, and is delivered when a store is in reach")
 			return err
 		}
-		_, err = fmt.Fprintf(s.out, "%s on %s, %d of them homes", done, count(r.Durable, "store"), r.Homes)
+		_, err = fmt.Fprintf(s.out, "%s on %s, %d of them homes", done, countNoun(r.Durable, "store"), r.Homes)
 		if r.Hinted > 0 && err == nil {
-			_, err = fmt.Fprintf(s.out, "; kept for %s that are down", count(r.Hinted, "home"))
+			_, err = fmt.Fprintf(s.out, "; kept for %s that are down", countNoun(r.Hinted, "home"))
 		}
 		_, err2 := fmt.Fprintln(s.out)
 		return errors.Join(err, err2)
 	})
 }
 
-func count(n int, what string) string {
+func countNoun(n int, what string) string {
 	if n != 1 {
 		what += "s"
 	}

@@ -57,10 +57,10 @@ type mergeJSON struct {
 
 func statusOf(st partition.Status) *partitionJSON {
 	out := &partitionJSON{
-		Component: names(st.Component), Members: st.Members, Storing: st.Storing, Reached: st.Reached,
+		Component: idStrings(st.Component), Members: st.Members, Storing: st.Storing, Reached: st.Reached,
 		Situation: st.Situation.String(), Since: st.Since, Evidence: append([]string{}, st.Evidence...),
-		Lost: names(st.Lost), Unmet: names(st.Unmet), Verdicts: []verdictJSON{},
-		Leader: leaderOf(st.Leader), Elections: []leaderJSON{}, Voters: names(st.Voters),
+		Lost: idStrings(st.Lost), Unmet: idStrings(st.Unmet), Verdicts: []verdictJSON{},
+		Leader: leaderOf(st.Leader), Elections: []leaderJSON{}, Voters: idStrings(st.Voters),
 		Cloud: st.Cloud.String(), Mode: st.Mode.String(), ModeSince: st.ModeSince, Merges: []mergeJSON{},
 	}
 	for _, v := range st.Verdicts {
@@ -70,7 +70,7 @@ func statusOf(st partition.Status) *partitionJSON {
 		out.Elections = append(out.Elections, leaderOf(l))
 	}
 	for _, m := range st.Merges {
-		out.Merges = append(out.Merges, mergeJSON{m.At, names(m.Met), m.Text})
+		out.Merges = append(out.Merges, mergeJSON{m.At, idStrings(m.Met), m.Text})
 	}
 	return out
 }
@@ -83,7 +83,7 @@ func leaderOf(l partition.Leadership) leaderJSON {
 	return out
 }
 
-func names(ids []view.NodeID) []string {
+func idStrings(ids []view.NodeID) []string {
 	out := []string{}
 	for _, id := range ids {
 		out = append(out, id.String())
@@ -95,15 +95,15 @@ func names(ids []view.NodeID) []string {
 func leaders(w io.Writer, v view.View, st partition.Status) {
 	for _, l := range st.Elections {
 		if l.Token.IsZero() {
-			fmt.Fprintf(w, "leader\tnone\tof %s\n", clean(l.Election.String()))
+			fmt.Fprintf(w, "leader\tnone\tof %s\n", cleanLine(l.Election.String()))
 			continue
 		}
 		m, _ := v.Member(l.Token.Node)
-		fmt.Fprintf(w, "leader\t%v\tof %s: %s\n", l.Token, clean(l.Election.String()), cmp.Or(clean(m.Name), "-"))
+		fmt.Fprintf(w, "leader\t%v\tof %s: %s\n", l.Token, cleanLine(l.Election.String()), cmp.Or(cleanLine(m.Name), "-"))
 	}
 }
 
-func (s *session) draw() error {
+func (s *session) runDraw() error {
 	return s.withNode(func(ctx context.Context, node *mesh.Client) error {
 		svg, err := partition.Draw(ctx, node)
 		if err != nil {
@@ -123,7 +123,7 @@ func (s *session) draw() error {
 		case s.json:
 			return s.printJSON(told)
 		case s.file != "":
-			_, err = fmt.Fprintf(s.out, "drew the mesh as node %v sees it to %s\n", node.Node(), clean(s.file))
+			_, err = fmt.Fprintf(s.out, "drew the mesh as node %v sees it to %s\n", node.Node(), cleanLine(s.file))
 		default:
 			_, err = s.out.Write(svg)
 		}

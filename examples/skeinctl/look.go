@@ -31,7 +31,7 @@ type memberJSON struct {
 	Since   time.Time `json:"since,omitzero"`
 }
 
-func (s *session) members() error {
+func (s *session) runMembers() error {
 	return s.withNode(func(ctx context.Context, node *mesh.Client) error {
 		v, err := node.View(ctx)
 		if err != nil {
@@ -58,7 +58,7 @@ func (s *session) members() error {
 			}
 			cells := []string{m.Name, m.ID.String(), m.Zone, m.State.String(), m.Status.String(), storing, m.Addr.String(), rtt, since}
 			for i := range cells {
-				cells[i] = cmp.Or(clean(cells[i]), "-")
+				cells[i] = cmp.Or(cleanLine(cells[i]), "-")
 			}
 			fmt.Fprintln(tw, strings.Join(cells, "\t"))
 		}
@@ -88,7 +88,7 @@ func (s *session) membersJSON(v view.View, rows []view.Member) error {
 // nameOf names the node that made a view.
 func nameOf(v view.View) string {
 	m, _ := v.Member(v.Self)
-	return fmt.Sprintf("%s (%v)", cmp.Or(clean(m.Name), "-"), v.Self)
+	return fmt.Sprintf("%s (%v)", cmp.Or(cleanLine(m.Name), "-"), v.Self)
 }
 
 // statusJSON is what status prints.
@@ -129,7 +129,7 @@ func newStoreJSON(st replica.Status) *storeJSON {
 	}}
 }
 
-func (s *session) status() error {
+func (s *session) runStatus() error {
 	return s.withNode(func(ctx context.Context, node *mesh.Client) error {
 		v, err := node.View(ctx)
 		if err != nil {
@@ -191,7 +191,7 @@ func storeRows(w io.Writer, st replica.Status) {
 		waiting += fmt.Sprintf(": %d bytes, the oldest for %v", st.OutboxBytes, st.OutboxOldest.Round(time.Second))
 	}
 	if st.OutboxError != "" {
-		waiting += "; " + clean(st.OutboxError)
+		waiting += "; " + cleanLine(st.OutboxError)
 	}
 	fmt.Fprintf(w, "outbox\t%d\t%s\n", st.OutboxOps, waiting)
 	if st.OutboxDropped > 0 {

@@ -35,26 +35,26 @@ const (
 	exitNotFound
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() { os.Exit(runCommand(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// run carries out the command that args name and returns the exit status.
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+// runCommand carries out the command that args name and returns the exit status.
+func runCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		help(stderr)
+		printHelp(stderr)
 		return exitUsage
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		help(stdout)
+		printHelp(stdout)
 		return exitOK
 	}
 	c, ok := commandNamed(args[0])
 	if !ok {
-		fmt.Fprintf(stderr, "skeinctl: there is no command %s; see skeinctl help\n", clean(args[0]))
+		fmt.Fprintf(stderr, "skeinctl: there is no command %s; see skeinctl help\n", cleanLine(args[0]))
 		return exitUsage
 	}
 	s := &session{command: c, in: stdin, out: stdout, err: stderr}
-	err := s.parse(args[1:])
+	err := s.parseArgs(args[1:])
 	if err == nil {
 		err = c.run(s)
 	}
@@ -63,10 +63,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case errors.As(err, &misused):
-		fmt.Fprintf(stderr, "skeinctl %s: %s\n  usage: %s\n  see skeinctl %s -h\n", c.name, clean(misused.Error()), c.usage(), c.name)
+		fmt.Fprintf(stderr, "skeinctl %s: %s\n  usage: %s\n  see skeinctl %s -h\n", c.name, cleanLine(misused.Error()), c.usageLine(), c.name)
 		return exitUsage
 	}
-	fmt.Fprintf(stderr, "skeinctl %s: %s\n", c.name, clean(s.explain(err)))
+	fmt.Fprintf(stderr, "skeinctl %s: %s\n", c.name, cleanLine(s.explainError(err)))
 	if errors.Is(err, errNoValue) {
 		return exitNotFound
 	}

@@ -35,8 +35,8 @@ func (s *session) withNode(fn func(ctx context.Context, node *mesh.Client) error
 	return fn(ctx, node)
 }
 
-// explain turns an error into what a person can do about it.
-func (s *session) explain(err error) string {
+// explainError turns an error into what a person can do about it.
+func (s *session) explainError(err error) string {
 	switch {
 	case errors.Is(err, mesh.ErrAdminOff):
 		return fmt.Sprintf("the node at %s does not answer admin requests: the program that runs it must set AllowAdmin in its mesh.Config", s.addr)
@@ -66,9 +66,9 @@ func (s *session) explain(err error) string {
 	return err.Error()
 }
 
-// warn tells of a result that is valid, but not all that was wished for.
-func (s *session) warn(format string, args ...any) {
-	fmt.Fprintf(s.err, "skeinctl %s: warning: %s\n", s.name, clean(fmt.Sprintf(format, args...)))
+// printWarning tells of a result that is valid, but not all that was wished for.
+func (s *session) printWarning(format string, args ...any) {
+	fmt.Fprintf(s.err, "skeinctl %s: warning: %s\n", s.name, cleanLine(fmt.Sprintf(format, args...)))
 }
 
 func (s *session) printJSON(v any) error {
@@ -77,9 +77,9 @@ func (s *session) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// clean makes one line of a text from elsewhere that does nothing to a
+// cleanLine makes one line of a text from elsewhere that does nothing to a
 // terminal.
-func clean(text string) string {
+func cleanLine(text string) string {
 	return strings.Map(printable, strings.ReplaceAll(strings.TrimSpace(text), "\n", "; "))
 }
 

@@ -55,7 +55,7 @@ func healthAsJSON(problems []view.Problem, shards []replica.ShardHealth) healthJ
 	return out
 }
 
-func (s *session) health() error {
+func (s *session) runHealth() error {
 	return s.withNode(func(ctx context.Context, node *mesh.Client) error {
 		problems, shards, err := replica.NewClient(node).Health(ctx)
 		if err != nil && len(problems) == 0 {
@@ -68,13 +68,13 @@ func (s *session) health() error {
 			return errors.Join(s.printJSON(healthAsJSON(problems, shards)), err)
 		}
 		for _, p := range problems {
-			fmt.Fprintln(s.out, clean(p.String()))
+			fmt.Fprintln(s.out, cleanLine(p.String()))
 		}
 		if len(problems) == 0 {
 			fmt.Fprintln(s.out, "all is well")
 		}
 		for _, l := range shards {
-			fmt.Fprintln(s.out, "  "+clean(l.String()))
+			fmt.Fprintln(s.out, "  "+cleanLine(l.String()))
 		}
 		return err
 	})
@@ -86,7 +86,7 @@ type evictJSON struct {
 	Name string `json:"name"`
 }
 
-func (s *session) evict() error {
+func (s *session) runEvict() error {
 	id, err := view.ParseNodeID(s.words[0])
 	if err != nil {
 		return usageError(err.Error())
@@ -103,7 +103,7 @@ func (s *session) evict() error {
 		if s.json {
 			return s.printJSON(evictJSON{id.String(), m.Name})
 		}
-		_, err = fmt.Fprintf(s.out, "%s (%v) is given up for good; health tells when the copies it held are made anew\n", cmp.Or(clean(m.Name), "-"), id)
+		_, err = fmt.Fprintf(s.out, "%s (%v) is given up for good; health tells when the copies it held are made anew\n", cmp.Or(cleanLine(m.Name), "-"), id)
 		return err
 	})
 }

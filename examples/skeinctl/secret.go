@@ -13,8 +13,8 @@ import (
 
 const maxSecretFile = 4 << 10
 
-// mint is the command init.
-func (s *session) mint() error {
+// runInit is the command init.
+func (s *session) runInit() error {
 	secret := identity.FormatSecret(identity.NewSecret())
 	told := struct {
 		Secret string `json:"secret,omitempty"`
@@ -30,7 +30,7 @@ func (s *session) mint() error {
 	case s.json:
 		return s.printJSON(told)
 	case s.secretFile != "":
-		_, err := fmt.Fprintf(s.out, "wrote the secret of a new mesh to %s; keep it like a private key\n", clean(s.secretFile))
+		_, err := fmt.Fprintf(s.out, "wrote the secret of a new mesh to %s; keep it like a private key\n", cleanLine(s.secretFile))
 		return err
 	}
 	_, err := fmt.Fprintln(s.out, secret)
@@ -62,7 +62,7 @@ func (s *session) loadSecret() ([]byte, error) {
 	defer f.Close()
 	info, err := f.Stat()
 	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		s.warn("others may read %s; chmod 600 it", s.secretFile)
+		s.printWarning("others may read %s; chmod 600 it", s.secretFile)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxSecretFile))
 	if err != nil {

@@ -29,7 +29,7 @@ type ran struct {
 
 func ctl(stdin string, args ...string) ran {
 	var out, err bytes.Buffer
-	code := run(args, strings.NewReader(stdin), &out, &err)
+	code := runCommand(args, strings.NewReader(stdin), &out, &err)
 	return ran{code, out.String(), err.String()}
 }
 
@@ -502,7 +502,7 @@ func TestCommandLines(t *testing.T) {
 		ctl("", args...).want(t, exitOK, "AllowAdmin", "")
 	}
 	for _, c := range commands() {
-		r := ctl("", c.name, "-h").want(t, exitOK, c.usage(), "")
+		r := ctl("", c.name, "-h").want(t, exitOK, c.usageLine(), "")
 		if !strings.Contains(r.out, "-secret-file") || !strings.Contains(r.out, strings.TrimSpace(c.long)) {
 			t.Errorf("%s -h printed %q", c.name, r.out)
 		}
@@ -510,7 +510,7 @@ func TestCommandLines(t *testing.T) {
 }
 
 func TestTextFromElsewhereIsHarmless(t *testing.T) {
-	if got := clean("a\x1b[2Jb\nc\r"); got != "a\ufffd[2Jb; c" {
+	if got := cleanLine("a\x1b[2Jb\nc\r"); got != "a\ufffd[2Jb; c" {
 		t.Errorf("%q", got)
 	}
 	if got := cleanLines("  a\x1b[2Jb\n c\r\n"); got != "  a\ufffd[2Jb\n c\ufffd\n" {

@@ -171,8 +171,8 @@ func importName(p string) string {
 	return strings.TrimPrefix(base, "go-")
 }
 
-// local returns the directory of an imported package of this module.
-func local(importPath string) (dir string, ok bool) {
+// localDir returns the directory of an imported package of this module.
+func localDir(importPath string) (dir string, ok bool) {
 	return strings.CutPrefix(importPath, module+"/")
 }
 
@@ -180,17 +180,17 @@ func local(importPath string) (dir string, ok bool) {
 // nor this module.
 func thirdParty(importPath string) bool {
 	first, _, _ := strings.Cut(importPath, "/")
-	_, own := local(importPath)
+	_, own := localDir(importPath)
 	return strings.Contains(first, ".") && !own && importPath != module
 }
 
-func (f *File) fault(at token.Pos, format string, args ...any) Fault {
+func (f *File) newFault(at token.Pos, format string, args ...any) Fault {
 	return Fault{f.Path, f.repo.fset.Position(at).Line, fmt.Sprintf(format, args...)}
 }
 
-// selected returns the package path and the name of X.Name where X is an
+// selectedName returns the package path and the name of X.Name where X is an
 // imported package.
-func (f *File) selected(n ast.Node) (pkg, name string, ok bool) {
+func (f *File) selectedName(n ast.Node) (pkg, name string, ok bool) {
 	sel, ok := n.(*ast.SelectorExpr)
 	if !ok {
 		return "", "", false

@@ -20,6 +20,7 @@ var rules = []struct {
 	{"References", References},
 	{"Map", Map},
 	{"Logs", Logs},
+	{"Names", Names},
 }
 
 // TestRepository holds the repository to every rule.

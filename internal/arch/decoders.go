@@ -19,11 +19,11 @@ func Decoders(r *Repo) (faults []Fault) {
 	for _, dir := range bytesFromOutside {
 		p := newUses(r, dir)
 		for _, target := range p.targets {
-			p.reach(target)
+			p.markReached(target)
 		}
 		for _, d := range p.decoders {
 			if !p.reached[d.name] {
-				faults = append(faults, d.file.fault(d.fn.Pos(), "no fuzz target reaches %s", d.name))
+				faults = append(faults, d.file.newFault(d.fn.Pos(), "no fuzz target reaches %s", d.name))
 			}
 		}
 	}
@@ -39,35 +39,35 @@ type decoder struct {
 // uses tells which names each test function, decoder and type of a package
 // uses.
 type uses struct {
-	of       map[string][]*ast.Ident
+	identsOf map[string][]*ast.Ident
 	targets  []string
 	decoders []decoder
 	reached  map[string]bool
 }
 
 func newUses(r *Repo, dir string) *uses {
-	u := &uses{of: map[string][]*ast.Ident{}, reached: map[string]bool{}}
+	u := &uses{identsOf: map[string][]*ast.Ident{}, reached: map[string]bool{}}
 	for _, f := range r.Files {
 		if f.Dir != dir {
 			continue
 		}
 		for _, decl := range f.AST.Decls {
-			u.add(f, decl)
+			u.addDecl(f, decl)
 		}
 	}
 	return u
 }
 
-func (u *uses) add(f *File, decl ast.Decl) {
+func (u *uses) addDecl(f *File, decl ast.Decl) {
 	fn, ok := decl.(*ast.FuncDecl)
 	if !ok {
 		for _, spec := range decl.(*ast.GenDecl).Specs {
 			switch s := spec.(type) {
 			case *ast.TypeSpec:
-				u.note(s.Name.Name, s)
+				u.noteIdents(s.Name.Name, s)
 			case *ast.ValueSpec:
 				if f.Test {
-					u.note(s.Names[0].Name, s)
+					u.noteIdents(s.Names[0].Name, s)
 				}
 			}
 		}
@@ -76,37 +76,37 @@ func (u *uses) add(f *File, decl ast.Decl) {
 	name := fn.Name.Name
 	switch {
 	case f.Test:
-		u.note(name, fn)
+		u.noteIdents(name, fn)
 		if fn.Recv == nil && len(name) > 4 && name[:4] == "Fuzz" {
 			u.targets = append(u.targets, name)
 		}
 		return
 	case fn.Recv != nil && name == "DecodeMsgpack":
-		if id := base(fn.Recv.List[0].Type); id != nil {
+		if id := baseIdent(fn.Recv.List[0].Type); id != nil {
 			name = id.Name
 		}
 	case !decoderName.MatchString(name):
 		return
 	}
-	u.note(name, fn)
+	u.noteIdents(name, fn)
 	u.decoders = append(u.decoders, decoder{name, f, fn})
 }
 
-func (u *uses) note(name string, n ast.Node) {
+func (u *uses) noteIdents(name string, n ast.Node) {
 	ast.Inspect(n, func(n ast.Node) bool {
 		if id, ok := n.(*ast.Ident); ok && id.Name != name {
-			u.of[name] = append(u.of[name], id)
+			u.identsOf[name] = append(u.identsOf[name], id)
 		}
 		return true
 	})
 }
 
-func (u *uses) reach(name string) {
+func (u *uses) markReached(name string) {
 	if u.reached[name] {
 		return
 	}
 	u.reached[name] = true
-	for _, id := range u.of[name] {
-		u.reach(id.Name)
+	for _, id := range u.identsOf[name] {
+		u.markReached(id.Name)
 	}
 }

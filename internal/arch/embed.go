@@ -54,12 +54,12 @@ func Guest(r *Repo) (faults []Fault) {
 			switch n := n.(type) {
 			case *ast.FuncDecl:
 				if n.Recv == nil && n.Name.Name == "init" {
-					faults = append(faults, f.fault(n.Pos(), "init function in a library"))
+					faults = append(faults, f.newFault(n.Pos(), "init function in a library"))
 				}
 			case *ast.SelectorExpr:
-				pkg, name, ok := f.selected(n)
-				if ok && named(actsOnProcess[pkg], name) {
-					faults = append(faults, f.fault(n.Pos(), "%s.%s acts on the process of the user", pkg, name))
+				pkg, name, ok := f.selectedName(n)
+				if ok && isNamedIn(actsOnProcess[pkg], name) {
+					faults = append(faults, f.newFault(n.Pos(), "%s.%s acts on the process of the user", pkg, name))
 				}
 			}
 			return true
@@ -71,13 +71,13 @@ func Guest(r *Repo) (faults []Fault) {
 func (f *File) importsTesting() (faults []Fault) {
 	for _, spec := range f.AST.Imports {
 		if p := importPath(spec); p == "testing" || strings.HasPrefix(p, "testing/") {
-			faults = append(faults, f.fault(spec.Pos(), "product code imports %s", p))
+			faults = append(faults, f.newFault(spec.Pos(), "product code imports %s", p))
 		}
 	}
 	return faults
 }
 
-func named(list, name string) bool {
+func isNamedIn(list, name string) bool {
 	return list == "*" || slices.Contains(strings.Fields(list), name)
 }
 
@@ -117,7 +117,7 @@ func (f *File) globals(names map[string]bool) (faults []Fault) {
 				}
 				names[name.Name] = true
 				if i >= len(v.Values) || !f.constant(v.Values[i]) {
-					faults = append(faults, f.fault(name.Pos(), "package variable %s is not plainly constant", name.Name))
+					faults = append(faults, f.newFault(name.Pos(), "package variable %s is not plainly constant", name.Name))
 				}
 			}
 		}
@@ -144,7 +144,7 @@ func (f *File) constant(e ast.Expr) bool {
 		return f.constant(e.Key) && f.constant(e.Value)
 	case *ast.CompositeLit:
 		_, table := e.Type.(*ast.MapType)
-		pkg, name, _ := f.selected(e.Type)
+		pkg, name, _ := f.selectedName(e.Type)
 		if pkg == "sync" || pkg == "sync/atomic" {
 			return name == "Pool" // of scratch space, which means nothing between uses
 		}
@@ -165,11 +165,11 @@ func (f *File) constantCall(call *ast.CallExpr) bool {
 			"int", "int8", "int16", "int32", "int64", "float64", "uint"}, fun.Name)
 	case *ast.SelectorExpr:
 		if value, ok := fun.X.(*ast.SelectorExpr); ok { // a method that derives one constant from another
-			pkg, _, _ := f.selected(value)
+			pkg, _, _ := f.selectedName(value)
 			return pkg == "encoding/base32" || pkg == "encoding/base64"
 		}
-		pkg, name, ok := f.selected(fun)
-		return ok && named(constants[pkg], name)
+		pkg, name, ok := f.selectedName(fun)
+		return ok && isNamedIn(constants[pkg], name)
 	}
 	return false
 }
@@ -178,8 +178,8 @@ func (f *File) constantCall(call *ast.CallExpr) bool {
 // addresses taken of them, by which they could change later.
 func (f *File) writesTo(globals map[string]bool) (faults []Fault) {
 	report := func(e ast.Expr, how string) {
-		if id := base(e); id != nil && globals[id.Name] && f.global(id) {
-			faults = append(faults, f.fault(e.Pos(), "package variable %s is %s", id.Name, how))
+		if id := baseIdent(e); id != nil && globals[id.Name] && f.isUnshadowed(id) {
+			faults = append(faults, f.newFault(e.Pos(), "package variable %s is %s", id.Name, how))
 		}
 	}
 	ast.Inspect(f.AST, func(n ast.Node) bool {
@@ -206,8 +206,8 @@ func (f *File) writesTo(globals map[string]bool) (faults []Fault) {
 	return faults
 }
 
-// base returns x of x, x[i], x.f and *x.
-func base(e ast.Expr) *ast.Ident {
+// baseIdent returns x of x, x[i], x.f and *x.
+func baseIdent(e ast.Expr) *ast.Ident {
 	for {
 		switch x := e.(type) {
 		case *ast.Ident:
@@ -226,9 +226,9 @@ func base(e ast.Expr) *ast.Ident {
 	}
 }
 
-// global tells whether an identifier is not shadowed by a local variable, as
+// isUnshadowed tells whether an identifier is not shadowed by a local variable, as
 // far as the parser resolves names within a file.
-func (f *File) global(id *ast.Ident) bool {
+func (f *File) isUnshadowed(id *ast.Ident) bool {
 	if id.Obj == nil {
 		return true
 	}

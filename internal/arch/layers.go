@@ -35,9 +35,9 @@ var thirdPartyOf = map[string]string{
 	"internal/placement": "github.com/buraksezer/consistent github.com/cespare/xxhash/v2",
 }
 
-// place returns the number of the line of a directory and the table's entry
+// placeOf returns the number of the line of a directory and the table's entry
 // for it; -1 when it stands nowhere.
-func place(dir string) (number int, entry string) {
+func placeOf(dir string) (number int, entry string) {
 	number = -1
 	for i, l := range lines {
 		for _, p := range strings.Fields(l.packages) {
@@ -50,7 +50,7 @@ func place(dir string) (number int, entry string) {
 }
 
 func lineName(dir string) string {
-	if n, _ := place(dir); n >= 0 {
+	if n, _ := placeOf(dir); n >= 0 {
 		return lines[n].name
 	}
 	return ""
@@ -60,31 +60,31 @@ func lineName(dir string) string {
 // sideways. Tests may also reach sideways and use the test-only line.
 func Layers(r *Repo) (faults []Fault) {
 	for _, f := range r.Files {
-		at, entry := place(f.Dir)
+		at, entry := placeOf(f.Dir)
 		if at < 0 {
-			faults = append(faults, f.fault(f.AST.Package, "package %s stands on no line of the layers", f.Dir))
+			faults = append(faults, f.newFault(f.AST.Package, "package %s stands on no line of the layers", f.Dir))
 			continue
 		}
 		for _, spec := range f.AST.Imports {
 			p := importPath(spec)
 			if spec.Name != nil && spec.Name.Name == "." {
-				faults = append(faults, f.fault(spec.Pos(), "dot import of %s", p))
+				faults = append(faults, f.newFault(spec.Pos(), "dot import of %s", p))
 			}
-			dir, own := local(p)
+			dir, own := localDir(p)
 			if !own {
 				if thirdParty(p) && !f.Test && !mayImport(f.Dir, p) {
-					faults = append(faults, f.fault(spec.Pos(), "%s (%s) imports %s from outside", f.Dir, lines[at].name, p))
+					faults = append(faults, f.newFault(spec.Pos(), "%s (%s) imports %s from outside", f.Dir, lines[at].name, p))
 				}
 				continue
 			}
-			to, target := place(dir)
+			to, target := placeOf(dir)
 			if to < at || target == entry {
 				continue
 			}
 			if lines[at].name == "test only" || f.Test && (to == at || lines[max(to, 0)].name == "test only") {
 				continue
 			}
-			faults = append(faults, f.fault(spec.Pos(), "%s (%s) imports %s (%s), which is not above it",
+			faults = append(faults, f.newFault(spec.Pos(), "%s (%s) imports %s (%s), which is not above it",
 				f.Dir, lines[at].name, dir, lineName(dir)))
 		}
 	}
@@ -97,7 +97,7 @@ func Layers(r *Repo) (faults []Fault) {
 func mayImport(dir, p string) bool {
 	switch lineName(dir) {
 	case "words", "words about nodes", "bytes", "cores", "cores made of cores", "wiring":
-		_, entry := place(dir)
+		_, entry := placeOf(dir)
 		return slices.Contains(strings.Fields(thirdPartyOf[entry]), p)
 	}
 	return true

@@ -22,7 +22,7 @@ func Logs(r *Repo) (faults []Fault) {
 		}
 		ast.Inspect(f.AST, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
-			if !ok || !logs(call) {
+			if !ok || !isLogCall(call) {
 				return true
 			}
 			var seen []string
@@ -31,13 +31,13 @@ func Logs(r *Repo) (faults []Fault) {
 				switch {
 				case key == "":
 				case key == "err":
-					faults = append(faults, f.fault(call.Args[i].Pos(), `an error is logged under "err"; say "error"`))
+					faults = append(faults, f.newFault(call.Args[i].Pos(), `an error is logged under "err"; say "error"`))
 				case key == "node":
-					faults = append(faults, f.fault(call.Args[i].Pos(), `"node" is whose line it is; say "peer" or "member"`))
+					faults = append(faults, f.newFault(call.Args[i].Pos(), `"node" is whose line it is; say "peer" or "member"`))
 				case slices.Contains(seen, key):
-					faults = append(faults, f.fault(call.Args[i].Pos(), "%q is logged twice", key))
+					faults = append(faults, f.newFault(call.Args[i].Pos(), "%q is logged twice", key))
 				case i+1 < len(call.Args) && (key == "why" || key == "reason" || key == "cause") && isNumber(call.Args[i+1]):
-					faults = append(faults, f.fault(call.Args[i].Pos(), "%q is a bare number", key))
+					faults = append(faults, f.newFault(call.Args[i].Pos(), "%q is a bare number", key))
 				}
 				seen = append(seen, key)
 			}
@@ -47,9 +47,9 @@ func Logs(r *Repo) (faults []Fault) {
 	return faults
 }
 
-// logs tells whether a call is one of a logger's methods: x.log.Warn, Logger.Info,
+// isLogCall tells whether a call is one of a logger's methods: x.log.Warn, Logger.Info,
 // slog.Error.
-func logs(call *ast.CallExpr) bool {
+func isLogCall(call *ast.CallExpr) bool {
 	sel, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok || logMethods[sel.Sel.Name] == 0 || len(call.Args) < logMethods[sel.Sel.Name] {
 		return false

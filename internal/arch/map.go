@@ -41,11 +41,11 @@ func picture(r *Repo) (faults []Fault) {
 	}
 	built := map[string]bool{}
 	for _, f := range r.Files {
-		_, entry := place(f.Dir)
+		_, entry := placeOf(f.Dir)
 		built[entry] = true
 	}
 	for _, dir := range r.Nested {
-		_, entry := place(dir)
+		_, entry := placeOf(dir)
 		built[entry] = true
 	}
 	var names []string

@@ -32,9 +32,9 @@ func Numbers(r *Repo) (faults []Fault) {
 			m := numbered.FindStringSubmatch(name)
 			switch {
 			case m == nil:
-				faults = append(faults, f.fault(fn.Pos(), "%s is not named like TestF1_05_Words", name))
+				faults = append(faults, f.newFault(fn.Pos(), "%s is not named like TestF1_05_Words", name))
 			case skipsAlways(fn):
-				faults = append(faults, f.fault(fn.Pos(), "%s always skips", name))
+				faults = append(faults, f.newFault(fn.Pos(), "%s always skips", name))
 			default:
 				seen["F."+m[1]+" "+m[2]] = true
 			}

@@ -34,18 +34,18 @@ func Purity(r *Repo) (faults []Fault) {
 		}
 		for _, spec := range f.AST.Imports {
 			if p := importPath(spec); listed(impure, p) && !slices.Contains(pureAfterAll, p) && !f.poolsOnly(p) {
-				faults = append(faults, f.fault(spec.Pos(), "%s must be pure and imports %s", f.Dir, p))
+				faults = append(faults, f.newFault(spec.Pos(), "%s must be pure and imports %s", f.Dir, p))
 			}
 		}
 		ast.Inspect(f.AST, func(n ast.Node) bool {
 			if g, ok := n.(*ast.GoStmt); ok {
-				faults = append(faults, f.fault(g.Pos(), "%s must be pure and starts a goroutine", f.Dir))
+				faults = append(faults, f.newFault(g.Pos(), "%s must be pure and starts a goroutine", f.Dir))
 			}
-			pkg, name, ok := f.selected(n)
+			pkg, name, ok := f.selectedName(n)
 			clock := pkg == "time" && slices.Contains(clockFuncs, name)
 			chance := (pkg == "math/rand" || pkg == "math/rand/v2") && !slices.Contains(seeded, name)
 			if ok && (clock || chance) {
-				faults = append(faults, f.fault(n.Pos(), "%s must be pure and uses %s.%s", f.Dir, pkg, name))
+				faults = append(faults, f.newFault(n.Pos(), "%s must be pure and uses %s.%s", f.Dir, pkg, name))
 			}
 			return true
 		})
@@ -58,7 +58,7 @@ func Purity(r *Repo) (faults []Fault) {
 func (f *File) poolsOnly(p string) bool {
 	only := p == "sync" && lineName(f.Dir) == "bytes"
 	ast.Inspect(f.AST, func(n ast.Node) bool {
-		if pkg, name, ok := f.selected(n); ok && pkg == "sync" && name != "Pool" {
+		if pkg, name, ok := f.selectedName(n); ok && pkg == "sync" && name != "Pool" {
 			only = false
 		}
 		return true

@@ -47,9 +47,9 @@ func References(r *Repo) (faults []Fault) {
 		}
 	}
 	for _, f := range r.Files {
-		f.texts(func(at token.Pos, text string) {
+		f.visitTexts(func(at token.Pos, text string) {
 			for _, wrong := range wrongReferences(text, known) {
-				faults = append(faults, f.fault(at, "%s", wrong))
+				faults = append(faults, f.newFault(at, "%s", wrong))
 			}
 		})
 	}
@@ -68,7 +68,7 @@ func References(r *Repo) (faults []Fault) {
 
 // wrongReferences tells what is wrong with those of a text.
 func wrongReferences(text string, known map[string]bool) (wrong []string) {
-	sections, numbers := cited(text)
+	sections, numbers := citedNumbers(text)
 	for _, number := range numbers {
 		if !known[number] {
 			wrong = append(wrong, fmt.Sprintf("cites %s, which %s does not have", number, mapPath))
@@ -94,9 +94,9 @@ func mapNumbers(text string) map[string]bool {
 	return known
 }
 
-// cited returns the numbers that a text cites, each as often as it does, and whether
+// citedNumbers returns the numbers that a text cites, each as often as it does, and whether
 // sections are among them.
-func cited(text string) (sections bool, numbers []string) {
+func citedNumbers(text string) (sections bool, numbers []string) {
 	if strings.Contains(text, "protocol ") {
 		for _, m := range citesSections.FindAllStringSubmatch(text, -1) {
 			sections, numbers = true, append(numbers, m[1])
@@ -110,8 +110,8 @@ func cited(text string) (sections bool, numbers []string) {
 	return sections, append(numbers, citesNumber.FindAllString(text, -1)...)
 }
 
-// texts visits the comments of a file, each group as one line, and its strings.
-func (f *File) texts(visit func(at token.Pos, text string)) {
+// visitTexts visits the comments of a file, each group as one line, and its strings.
+func (f *File) visitTexts(visit func(at token.Pos, text string)) {
 	for _, group := range f.AST.Comments {
 		visit(group.Pos(), strings.Join(strings.Fields(group.Text()), " "))
 	}

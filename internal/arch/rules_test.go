@@ -132,6 +132,17 @@ func TestWordingRule(t *testing.T) {
 	})
 }
 
+func TestNamesRule(t *testing.T) {
+	check(t, Names, []example{
+		{"bare verb", one("mesh/a.go", "package mesh\nfunc run() {}\nfunc (n *node) note() {}"), []string{"a.go:2", "a.go:3"}},
+		{"few letters", one("mesh/a.go", "package mesh\nfunc by() {}"), []string{"by is no name"}},
+		{"verb and object", one("mesh/a.go", "package mesh\nfunc runLoop() {}\nfunc noted() {}"), nil},
+		{"public", one("mesh/a.go", "package mesh\nfunc (n *Node) Call() {}"), nil},
+		{"term of the field", one("mesh/a.go", "package mesh\nfunc init() {}\nfunc mix() {}"), nil},
+		{"tests", one("mesh/a_test.go", "package mesh\nfunc run() {}"), nil},
+	})
+}
+
 func TestGuestRule(t *testing.T) {
 	bad := "package mesh\nimport (\"os\"; \"os/signal\"; \"log\"; \"log/slog\"; \"fmt\"; \"flag\")\n" +
 		"func init() {}\n" +

@@ -25,7 +25,7 @@ func Size(r *Repo) (faults []Fault) {
 			}
 			first, last := r.fset.Position(fn.Pos()).Line, r.fset.Position(fn.End()).Line
 			if last-first+1 > maxFuncLines {
-				faults = append(faults, f.fault(fn.Pos(), "%s has more than 90 lines", fn.Name.Name))
+				faults = append(faults, f.newFault(fn.Pos(), "%s has more than 90 lines", fn.Name.Name))
 			}
 		}
 	}

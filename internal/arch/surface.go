@@ -51,11 +51,11 @@ func exportedParts(decl ast.Decl) (parts []ast.Node) {
 }
 
 func exportedReceiver(recv *ast.FieldList) bool {
-	id := base(recv.List[0].Type)
+	id := baseIdent(recv.List[0].Type)
 	return id == nil || id.IsExported()
 }
 
-// visible returns what users see of a type: of a struct the exported fields,
+// visible returns what users see identsOf a type: of a struct the exported fields,
 // of an interface the exported methods, of anything else all of it.
 func visible(t ast.Expr) (parts []ast.Node) {
 	var fields *ast.FieldList
@@ -106,13 +106,13 @@ func typeOf(value ast.Expr) ast.Expr {
 
 func (f *File) foreign(part ast.Node) (faults []Fault) {
 	ast.Inspect(part, func(n ast.Node) bool {
-		pkg, name, ok := f.selected(n)
+		pkg, name, ok := f.selectedName(n)
 		if !ok {
 			return true
 		}
-		dir, own := local(pkg)
+		dir, own := localDir(pkg)
 		if thirdParty(pkg) || own && strings.HasPrefix(dir, "internal/") {
-			faults = append(faults, f.fault(n.Pos(), "an exported signature names %s.%s", pkg, name))
+			faults = append(faults, f.newFault(n.Pos(), "an exported signature names %s.%s", pkg, name))
 		}
 		return true
 	})

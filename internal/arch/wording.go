@@ -27,7 +27,7 @@ var (
 // or a test's call that partitions its network.
 func Wording(r *Repo) (faults []Fault) {
 	for _, f := range r.Files {
-		if !under(f.Dir, aboutData) {
+		if !isUnder(f.Dir, aboutData) {
 			continue
 		}
 		allowed := networkCalls(f)
@@ -69,8 +69,8 @@ func networkCalls(f *File) map[int]bool {
 	return calls
 }
 
-// under tells whether dir is one of the directories or below one.
-func under(dir string, dirs []string) bool {
+// isUnder tells whether dir is one of the directories or below one.
+func isUnder(dir string, dirs []string) bool {
 	for _, d := range dirs {
 		if dir == d || len(dir) > len(d) && dir[:len(d)+1] == d+"/" {
 			return true

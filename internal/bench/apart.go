@@ -27,17 +27,17 @@ func (d *driver) measureApart(ctx context.Context, binary string, c cell) error 
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	p, err := spawn(c.op, binary, "-dir", dir, "-alone")
+	p, err := startPeer(c.op, binary, "-dir", dir, "-alone")
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, p.kill)
+	stop := context.AfterFunc(ctx, p.killGroup)
 	var result load.Result
-	if _, err = p.hello(time.Minute); err == nil {
+	if _, err = p.readHello(time.Minute); err == nil {
 		result, err = p.doWithin(d.apartCommand(c), apartLimit)
 	}
 	stop()
-	d.results.add(c, 0, result, errors.Join(err, p.close()))
+	d.results.addResult(c, 0, result, errors.Join(err, p.closeAndWait()))
 	return errors.Join(ctx.Err(), os.RemoveAll(dir))
 }
 

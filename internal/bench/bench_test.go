@@ -106,11 +106,11 @@ func TestSignificant(t *testing.T) {
 }
 
 func TestScheduleRotatesWithinALoad(t *testing.T) {
-	cells := []cell{put("a", 64), get("a", "one"), put("b", 64), put("c", 64), get("b", "one")}
-	if got := schedule(cells, 0); !slices.Equal(got, []cell{put("a", 64), put("b", 64), put("c", 64), get("a", "one"), get("b", "one")}) {
+	cells := []cell{putCell("a", 64), getCell("a", "one"), putCell("b", 64), putCell("c", 64), getCell("b", "one")}
+	if got := schedule(cells, 0); !slices.Equal(got, []cell{putCell("a", 64), putCell("b", 64), putCell("c", 64), getCell("a", "one"), getCell("b", "one")}) {
 		t.Errorf("round 0: %v", got)
 	}
-	if got := schedule(cells, 4); !slices.Equal(got, []cell{put("b", 64), put("c", 64), put("a", 64), get("a", "one"), get("b", "one")}) {
+	if got := schedule(cells, 4); !slices.Equal(got, []cell{putCell("b", 64), putCell("c", 64), putCell("a", 64), getCell("a", "one"), getCell("b", "one")}) {
 		t.Errorf("round 4: %v", got)
 	}
 }
@@ -121,7 +121,7 @@ func TestChoose(t *testing.T) {
 		t.Errorf("all: %d figures, %d cells, %v", len(all), len(cells), err)
 	}
 	some, cells, err := choose("^put_p50")
-	if err != nil || len(some) != 1 || !slices.Equal(cells, []cell{put("skein", 1), put("raw", 1)}) {
+	if err != nil || len(some) != 1 || !slices.Equal(cells, []cell{putCell("skein", 1), putCell("raw", 1)}) {
 		t.Errorf("one: %v, %v, %v", some, cells, err)
 	}
 	for _, bad := range []string{"nonesuch", "("} {
@@ -133,10 +133,10 @@ func TestChoose(t *testing.T) {
 
 func TestFiguresAreTheBudget(t *testing.T) {
 	for _, f := range figures() {
-		if f.aim != 0 && f.falls(f.aim) {
+		if f.aim != 0 && f.failsMust(f.aim) {
 			t.Errorf("%s: the aim %v does not reach the must %v", f.name, f.aim, f.must)
 		}
-		for _, c := range f.measure.needs() {
+		for _, c := range f.measure.neededCells() {
 			if _, ok := systemNamed(c.system); !ok {
 				t.Errorf("%s needs an unknown system: %s", f.name, c)
 			}
@@ -149,53 +149,53 @@ func sample() results {
 	all := newResults()
 	all.hello["skein"] = load.Hello{System: "skein", Copies: 3}
 	for round, scale := range []float64{1, 0.5} {
-		all.add(put("skein", 64), round, load.Result{Ops: 100, OpsPerSecond: 200 * scale, WriteBytes: 900_000, WriteOps: 100 * int64(round+1)}, nil)
-		all.add(put("olric", 64), round, load.Result{Ops: 100, OpsPerSecond: 100 * scale}, nil)
+		all.addResult(putCell("skein", 64), round, load.Result{Ops: 100, OpsPerSecond: 200 * scale, WriteBytes: 900_000, WriteOps: 100 * int64(round+1)}, nil)
+		all.addResult(putCell("olric", 64), round, load.Result{Ops: 100, OpsPerSecond: 100 * scale}, nil)
 	}
 	return all
 }
 
 func TestMeasures(t *testing.T) {
 	all := sample()
-	if got, err := (ratio{of: put("skein", 64), to: put("olric", 64), metric: opsPerSecond}).value(all); err != nil || got != 2 {
+	if got, err := (ratio{of: putCell("skein", 64), to: putCell("olric", 64), metric: opsPerSecond}).computeValue(all); err != nil || got != 2 {
 		t.Errorf("ratio = %v, %v, want 2", got, err)
 	}
 	for round := range 2 {
-		all.add(get("skein", "one"), round, load.Result{Ops: 1, CPUPerOp: 10}, nil)
-		all.add(get("redis", "one"), round, load.Result{Ops: 1, CPUPerOp: 40}, nil)
+		all.addResult(getCell("skein", "one"), round, load.Result{Ops: 1, CPUPerOp: 10}, nil)
+		all.addResult(getCell("redis", "one"), round, load.Result{Ops: 1, CPUPerOp: 40}, nil)
 	}
-	if got, err := (ratio{of: get("skein", "one"), to: get("redis", "one"), metric: opsPerSecond}).cpu(all); err != nil || got != 4 {
+	if got, err := (ratio{of: getCell("skein", "one"), to: getCell("redis", "one"), metric: opsPerSecond}).cpuRatio(all); err != nil || got != 4 {
 		t.Errorf("ratio by CPU = %v, %v, want 4", got, err)
 	}
 	// 1 800 000 B over 300 puts in three copies.
-	if got, err := (wear{put("skein", 64)}).value(all); err != nil || got != 2000 {
+	if got, err := (wear{putCell("skein", 64)}).computeValue(all); err != nil || got != 2000 {
 		t.Errorf("wear = %v, %v, want 2000", got, err)
 	}
 	for node, rss := range []float64{20, 30, 25} {
-		all.add(idleCell, node, load.Result{Extra: map[string]float64{"rss_mib": rss}}, nil)
+		all.addResult(idleCell, node, load.Result{Extra: map[string]float64{"rss_mib": rss}}, nil)
 	}
-	if got, err := (once{idleCell, "rss_mib"}).value(all); err != nil || got != 30 {
+	if got, err := (once{idleCell, "rss_mib"}).computeValue(all); err != nil || got != 30 {
 		t.Errorf("the worst of three nodes = %v, %v, want 30", got, err)
 	}
-	if _, err := (once{idleCell, "cpu_pct"}).value(all); !errors.Is(err, errNothingMeasured) {
+	if _, err := (once{idleCell, "cpu_pct"}).computeValue(all); !errors.Is(err, errNothingMeasured) {
 		t.Errorf("a value nobody gave: %v", err)
 	}
 }
 
 func TestFaultsSpoilTheirFigures(t *testing.T) {
-	skeinOverOlric := ratio{of: put("skein", 64), to: put("olric", 64), metric: opsPerSecond}
+	skeinOverOlric := ratio{of: putCell("skein", 64), to: putCell("olric", 64), metric: opsPerSecond}
 	all := sample()
-	all.add(put("olric", 64), 2, load.Result{Ops: 98, Failed: 2, FirstFailure: "timeout"}, nil)
-	if _, err := skeinOverOlric.value(all); err == nil || !strings.Contains(err.Error(), "timeout") {
+	all.addResult(putCell("olric", 64), 2, load.Result{Ops: 98, Failed: 2, FirstFailure: "timeout"}, nil)
+	if _, err := skeinOverOlric.computeValue(all); err == nil || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("a load that failed in part gave a figure: %v", err)
 	}
 	all = sample()
-	all.add(put("skein", 64), 2, load.Result{Ops: 100, Failed: 1, OpsPerSecond: 1}, nil)
-	if _, err := skeinOverOlric.value(all); err != nil {
+	all.addResult(putCell("skein", 64), 2, load.Result{Ops: 100, Failed: 1, OpsPerSecond: 1}, nil)
+	if _, err := skeinOverOlric.computeValue(all); err != nil {
 		t.Errorf("one failure in a hundred: %v", err)
 	}
 	all.absent["olric"] = errors.New("does not build")
-	if _, err := skeinOverOlric.value(all); err == nil || !strings.Contains(err.Error(), "olric") {
+	if _, err := skeinOverOlric.computeValue(all); err == nil || !strings.Contains(err.Error(), "olric") {
 		t.Errorf("an absent system gave a figure: %v", err)
 	}
 }
@@ -225,7 +225,7 @@ func TestReportOrderAndNulls(t *testing.T) {
 }
 
 func TestFiguresWithoutAMust(t *testing.T) {
-	told := outcome{figure: figure{name: "told", measure: wear{put("skein", 64)}}, measured: 7}
+	told := outcome{figure: figure{name: "told", measure: wear{putCell("skein", 64)}}, measured: 7}
 	aimed := told
 	aimed.name, aimed.aim = "aimed", 3
 	reached := aimed
@@ -253,12 +253,12 @@ func TestFiguresWithoutAMust(t *testing.T) {
 func TestExitCode(t *testing.T) {
 	all := newResults()
 	all.absent["redis"] = errNotOnHost
-	good := outcome{figure: figure{must: 2, larger: true, measure: wear{put("skein", 64)}}, measured: 3}
+	good := outcome{figure: figure{must: 2, larger: true, measure: wear{putCell("skein", 64)}}, measured: 3}
 	short, lost, excusedOne := good, good, good
 	short.measured = 1
 	lost.fault = errNothingMeasured
 	excusedOne.fault = errNothingMeasured
-	excusedOne.measure = ratio{of: get("skein", "one"), to: get("redis", "one")}
+	excusedOne.measure = ratio{of: getCell("skein", "one"), to: getCell("redis", "one")}
 	for _, c := range []struct {
 		name   string
 		list   []outcome
@@ -289,21 +289,21 @@ func TestDriverRunsPeers(t *testing.T) {
 	}
 	s := settings{work: t.TempDir(), rounds: 2, cell: 40 * time.Millisecond, keys: 50, size: 100, progress: io.Discard}
 	d := &driver{settings: s, results: newResults(), processes: map[string]*process{}}
-	repeated := []cell{put("skein", 4), put("raw", 4), get("skein", load.LevelOne), get("raw", load.LevelQuorum), memory("skein")}
+	repeated := []cell{putCell("skein", 4), putCell("raw", 4), getCell("skein", load.LevelOne), getCell("raw", load.LevelQuorum), memoryCell("skein")}
 	err = d.measureRunning(t.Context(), map[string]string{"skein": self, "raw": self}, repeated, []cell{placementCell})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := (ratio{of: put("skein", 4), to: put("raw", 4), metric: opsPerSecond}).value(d.results); err != nil || got < 0.1 || got > 10 {
+	if got, err := (ratio{of: putCell("skein", 4), to: putCell("raw", 4), metric: opsPerSecond}).computeValue(d.results); err != nil || got < 0.1 || got > 10 {
 		t.Errorf("two equal systems compare as %v, %v", got, err)
 	}
-	if got := len(d.results.rounds[memory("skein")]); got != 2 {
+	if got := len(d.results.rounds[memoryCell("skein")]); got != 2 {
 		t.Errorf("%d rounds of memory, want 2", got)
 	}
-	if err := d.results.fault(get("raw", load.LevelQuorum)); err == nil || !strings.Contains(err.Error(), "does not have") {
+	if err := d.results.faultOf(getCell("raw", load.LevelQuorum)); err == nil || !strings.Contains(err.Error(), "does not have") {
 		t.Errorf("an unsupported load gave: %v", err)
 	}
-	if got, err := (once{placementCell, "join"}).value(d.results); err != nil || got != 1.25 {
+	if got, err := (once{placementCell, "join"}).computeValue(d.results); err != nil || got != 1.25 {
 		t.Errorf("extra = %v, %v", got, err)
 	}
 	if len(d.processes) != 0 {
@@ -323,7 +323,7 @@ func TestDriverMeasuresApart(t *testing.T) {
 		if err := d.measureApart(t.Context(), self, c); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := (once{c, "join"}).value(d.results); err != nil || got != 1.25 {
+		if got, err := (once{c, "join"}).computeValue(d.results); err != nil || got != 1.25 {
 			t.Errorf("%s = %v, %v", c, got, err)
 		}
 	}
@@ -353,7 +353,7 @@ func TestDriverReportsADeadPeer(t *testing.T) {
 	}
 	d := &driver{settings: settings{work: t.TempDir(), rounds: 1, cell: time.Millisecond, keys: 1, size: 1, progress: io.Discard},
 		results: newResults(), processes: map[string]*process{}}
-	if err := d.measureRunning(t.Context(), map[string]string{"raw": self}, []cell{put("raw", 1)}, nil); err != nil {
+	if err := d.measureRunning(t.Context(), map[string]string{"raw": self}, []cell{putCell("raw", 1)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.results.absent["raw"]; err == nil || !strings.Contains(err.Error(), "no disk") {
@@ -382,7 +382,7 @@ func TestPeersAreModulesOfTheirOwn(t *testing.T) {
 
 func TestCommandsRoundTripAsJSON(t *testing.T) {
 	d := driver{settings: settings{keys: 10, size: 20, cell: 30 * time.Millisecond}}
-	want := d.command(get("skein", load.LevelQuorum))
+	want := d.command(getCell("skein", load.LevelQuorum))
 	line, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)

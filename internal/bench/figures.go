@@ -30,9 +30,9 @@ func (c cell) String() string {
 	return c.system + ": " + name
 }
 
-func put(system string, clients int) cell { return cell{system, load.OpPut, "", clients} }
-func get(system, level string) cell       { return cell{system, load.OpGet, level, 64} }
-func memory(system string) cell           { return cell{system, load.OpMemory, "", 0} }
+func putCell(system string, clients int) cell { return cell{system, load.OpPut, "", clients} }
+func getCell(system, level string) cell       { return cell{system, load.OpGet, level, 64} }
+func memoryCell(system string) cell           { return cell{system, load.OpMemory, "", 0} }
 
 // figure is one line of the report: a budget and how it is measured.
 type figure struct {
@@ -43,27 +43,27 @@ type figure struct {
 	measure    measure
 }
 
-func (f figure) reaches(value, goal float64) bool {
+func (f figure) meetsGoal(value, goal float64) bool {
 	if f.larger {
 		return value >= goal
 	}
 	return value <= goal
 }
 
-// falls tells whether a value is below the must, if there is one.
-func (f figure) falls(value float64) bool { return f.must != 0 && !f.reaches(value, f.must) }
+// failsMust tells whether a value is below the must, if there is one.
+func (f figure) failsMust(value float64) bool { return f.must != 0 && !f.meetsGoal(value, f.must) }
 
 // measure says what must be run for a figure and how the figure follows.
 type measure interface {
-	needs() []cell
-	value(results) (float64, error)
+	neededCells() []cell
+	computeValue(results) (float64, error)
 }
 
 // metric reads one number out of a result.
 type metric func(load.Result) float64
 
 func opsPerSecond(r load.Result) float64    { return r.OpsPerSecond }
-func p50(r load.Result) float64             { return r.P50 }
+func medianLatency(r load.Result) float64   { return r.P50 }
 func heapPerLiveByte(r load.Result) float64 { return float64(r.HeapBytes) / float64(r.LiveBytes) }
 
 // ratio is the median over the rounds of one cell's metric over another's.
@@ -73,9 +73,9 @@ type ratio struct {
 	after  []cell // loads that must have run before
 }
 
-func (m ratio) needs() []cell { return append(slices.Clone(m.after), m.of, m.to) }
+func (m ratio) neededCells() []cell { return append(slices.Clone(m.after), m.of, m.to) }
 
-func (m ratio) value(all results) (float64, error) {
+func (m ratio) computeValue(all results) (float64, error) {
 	of, err := all.series(m.of, m.metric)
 	if err != nil {
 		return 0, err
@@ -87,21 +87,21 @@ func (m ratio) value(all results) (float64, error) {
 	return median(ratios(of, to))
 }
 
-// cpu is the same ratio told by CPU time per operation, the other way round: how
+// cpuRatio is the same ratio told by CPU time per operation, the other way round: how
 // many operations of one the CPU time of another's would pay for. On a host that
 // others use it stays truer than rates do.
-func (m ratio) cpu(all results) (float64, error) {
-	return ratio{of: m.to, to: m.of, metric: func(r load.Result) float64 { return r.CPUPerOp }}.value(all)
+func (m ratio) cpuRatio(all results) (float64, error) {
+	return ratio{of: m.to, to: m.of, metric: func(r load.Result) float64 { return r.CPUPerOp }}.computeValue(all)
 }
 
 // wear is what each put made each copy write to its disk. It sums up all
 // rounds: a compaction falls into whichever round happens to fill a table.
 type wear struct{ cell cell }
 
-func (m wear) needs() []cell { return []cell{m.cell} }
+func (m wear) neededCells() []cell { return []cell{m.cell} }
 
-func (m wear) value(all results) (float64, error) {
-	if fault := all.fault(m.cell); fault != nil {
+func (m wear) computeValue(all results) (float64, error) {
+	if fault := all.faultOf(m.cell); fault != nil {
 		return 0, fault
 	}
 	var bytes, puts float64
@@ -123,10 +123,10 @@ type once struct {
 	name string
 }
 
-func (m once) needs() []cell { return []cell{m.cell} }
+func (m once) neededCells() []cell { return []cell{m.cell} }
 
-func (m once) value(all results) (float64, error) {
-	if fault := all.fault(m.cell); fault != nil {
+func (m once) computeValue(all results) (float64, error) {
+	if fault := all.faultOf(m.cell); fault != nil {
 		return 0, fault
 	}
 	worst, found := math.Inf(-1), false
@@ -163,19 +163,19 @@ func foundFor(keys string) string {
 func figures() []figure {
 	return []figure{
 		{"put_durable_vs_nats_sync", "durable put/s, 64 clients, over NATS R3 SyncAlways", 2, 4, true,
-			ratio{put("skein", 64), put("nats-sync", 64), opsPerSecond, nil}},
+			ratio{putCell("skein", 64), putCell("nats-sync", 64), opsPerSecond, nil}},
 		{"put_durable_vs_olric_mem", "durable put/s, 64 clients, over Olric's 3 memory copies", 0.5, 1, true,
-			ratio{put("skein", 64), put("olric", 64), opsPerSecond, nil}},
+			ratio{putCell("skein", 64), putCell("olric", 64), opsPerSecond, nil}},
 		{"put_p50_vs_fdatasync", "durable put p50, 1 client, over one write+fdatasync", 4, 2.5, false,
-			ratio{put("skein", 1), put("raw", 1), p50, nil}},
+			ratio{putCell("skein", 1), putCell("raw", 1), medianLatency, nil}},
 		{"get_one_vs_redis", "get One/s on a home, 64 clients, over Redis GET", 2, 5, true,
-			ratio{get("skein", load.LevelOne), get("redis", load.LevelOne), opsPerSecond, nil}},
+			ratio{getCell("skein", load.LevelOne), getCell("redis", load.LevelOne), opsPerSecond, nil}},
 		{"get_quorum_vs_olric", "get quorum of 2/s, 64 clients, over Olric R3 with ReadQuorum 2", 1.2, 1.6, true,
-			ratio{get("skein", load.LevelQuorum), get("olric", load.LevelQuorum), opsPerSecond, nil}},
+			ratio{getCell("skein", load.LevelQuorum), getCell("olric", load.LevelQuorum), opsPerSecond, nil}},
 		{"heap_vs_olric", "heap per live byte after load, over Olric's", 0.2, 0.1, false,
-			ratio{memory("skein"), memory("olric"), heapPerLiveByte, []cell{put("skein", 64), put("olric", 64)}}},
+			ratio{memoryCell("skein"), memoryCell("olric"), heapPerLiveByte, []cell{putCell("skein", 64), putCell("olric", 64)}}},
 		{"disk_bytes_per_put_64", "bytes each copy writes to disk per durable put, 64 clients", 12 << 10, 4 << 10, false,
-			wear{put("skein", 64)}},
+			wear{putCell("skein", 64)}},
 		{"moved_vs_ideal_join", "copies moved when a node joins, over the ideal", 1.3, 1.05, false,
 			once{placementCell, "join"}},
 		{"moved_vs_ideal_leave", "copies moved when a node leaves, over the ideal", 1.3, 1.05, false,
@@ -204,9 +204,9 @@ func figures() []figure {
 // contextCells are measured beside the figures for a reader's judgement.
 func contextCells() []cell {
 	return []cell{
-		put("nats", 64), put("redis", 64),
-		put("nats-sync", 1), put("olric", 1),
-		get("nats", load.LevelOne),
-		memory("nats"), memory("nats-sync"), memory("redis"),
+		putCell("nats", 64), putCell("redis", 64),
+		putCell("nats-sync", 1), putCell("olric", 1),
+		getCell("nats", load.LevelOne),
+		memoryCell("nats"), memoryCell("nats-sync"), memoryCell("redis"),
 	}
 }

@@ -28,7 +28,7 @@ func (d *driver) measureIdle(ctx context.Context, binary string) (err error) {
 	defer func() {
 		faults := []error{err}
 		for _, p := range nodes {
-			faults = append(faults, p.close())
+			faults = append(faults, p.closeAndWait())
 		}
 		err = errors.Join(faults...)
 	}()
@@ -38,14 +38,14 @@ func (d *driver) measureIdle(ctx context.Context, binary string) (err error) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
-		p, err := spawn(name, binary, "-dir", dir, "-idle", name, "-listen", address, "-seeds", strings.Join(addresses, ","))
+		p, err := startPeer(name, binary, "-dir", dir, "-idle", name, "-listen", address, "-seeds", strings.Join(addresses, ","))
 		if err != nil {
 			return err
 		}
 		nodes = append(nodes, p)
 	}
 	for _, p := range nodes {
-		if _, err := p.hello(time.Minute); err != nil {
+		if _, err := p.readHello(time.Minute); err != nil {
 			d.results.faults[idleCell] = err
 			return nil
 		}
@@ -68,12 +68,12 @@ func (d *driver) askIdle(nodes []*process) {
 	var group sync.WaitGroup
 	for i, p := range nodes {
 		group.Go(func() {
-			answers[i].result, answers[i].err = p.do(load.Command{Op: load.OpExtra, Level: "idle", Duration: d.idle})
+			answers[i].result, answers[i].err = p.runCommand(load.Command{Op: load.OpExtra, Level: "idle", Duration: d.idle})
 		})
 	}
 	group.Wait()
 	for i, a := range answers {
-		d.results.add(idleCell, i, a.result, a.err)
+		d.results.addResult(idleCell, i, a.result, a.err)
 	}
 }
 
@@ -86,7 +86,7 @@ func (d *driver) measureBinary() {
 		dirs = append(dirs, quickstart)
 	}
 	for i, dir := range dirs {
-		size, err := build(dir, filepath.Join(d.work, "everything"), "-ldflags", "-s -w")
-		d.results.add(binaryCell, i, load.Result{Extra: map[string]float64{"mb": float64(size) / 1e6}}, err)
+		size, err := buildPeer(dir, filepath.Join(d.work, "everything"), "-ldflags", "-s -w")
+		d.results.addResult(binaryCell, i, load.Result{Extra: map[string]float64{"mb": float64(size) / 1e6}}, err)
 	}
 }

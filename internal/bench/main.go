@@ -54,7 +54,7 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	code, err := bench(ctx, o, os.Stdout)
+	code, err := runBench(ctx, o, os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
@@ -62,10 +62,10 @@ func main() {
 	os.Exit(code)
 }
 
-// bench carries out one whole run and returns the exit code: 1 when a figure
+// runBench carries out one whole run and returns the exit code: 1 when a figure
 // could not be measured on this host though it should, 2 when a must is missed
 // and that is asked for.
-func bench(ctx context.Context, o options, out io.Writer) (int, error) {
+func runBench(ctx context.Context, o options, out io.Writer) (int, error) {
 	chosen, cells, err := choose(o.only)
 	if err != nil {
 		return 1, err
@@ -122,7 +122,7 @@ func choose(only string) ([]figure, []cell, error) {
 			continue
 		}
 		chosen = append(chosen, f)
-		cells = append(cells, f.measure.needs()...)
+		cells = append(cells, f.measure.neededCells()...)
 	}
 	if len(chosen) == 0 {
 		return nil, nil, fmt.Errorf("no figure matches %q", only)
@@ -174,7 +174,7 @@ func exitCode(list []outcome, all results, strict bool) int {
 		if o.fault != nil && !excused(o, all) {
 			return 1
 		}
-		if o.fault == nil && strict && o.falls(o.measured) {
+		if o.fault == nil && strict && o.failsMust(o.measured) {
 			return 2
 		}
 	}
@@ -184,7 +184,7 @@ func exitCode(list []outcome, all results, strict bool) int {
 // excused tells whether a figure is missing only because an optional system is
 // not installed here.
 func excused(o outcome, all results) bool {
-	for _, c := range o.measure.needs() {
+	for _, c := range o.measure.neededCells() {
 		if s, ok := systemNamed(c.system); ok && s.optional && errors.Is(all.absent[c.system], errNotOnHost) {
 			return true
 		}

@@ -27,8 +27,8 @@ type process struct {
 	stderr *tail
 }
 
-// spawn starts a peer's binary; it says hello when its nodes are ready.
-func spawn(name, binary string, args ...string) (*process, error) {
+// startPeer starts a peer's binary; it says hello when its nodes are ready.
+func startPeer(name, binary string, args ...string) (*process, error) {
 	argv := append(pinned(), binary)
 	argv = append(argv, args...)
 	p := &process{name: name, cmd: exec.Command(argv[0], argv[1:]...), lines: make(chan []byte), stderr: &tail{}}
@@ -85,13 +85,13 @@ func (p *process) receive(into any, limit time.Duration) error {
 	}
 }
 
-func (p *process) hello(limit time.Duration) (load.Hello, error) {
+func (p *process) readHello(limit time.Duration) (load.Hello, error) {
 	var hello load.Hello
 	return hello, p.receive(&hello, limit)
 }
 
-// do sends one command and waits for its result.
-func (p *process) do(cmd load.Command) (load.Result, error) {
+// runCommand sends one command and waits for its result.
+func (p *process) runCommand(cmd load.Command) (load.Result, error) {
 	return p.doWithin(cmd, 2*time.Minute+2*cmd.Duration)
 }
 
@@ -113,9 +113,9 @@ func (p *process) doWithin(cmd load.Command, limit time.Duration) (load.Result, 
 	return result, nil
 }
 
-// close ends the peer by ending its input; one that does not obey in 15 s is
+// closeAndWait ends the peer by ending its input; one that does not obey in 15 s is
 // killed with all it started.
-func (p *process) close() error {
+func (p *process) closeAndWait() error {
 	_ = p.stdin.Close()
 	go func() {
 		for range p.lines { // let the reader finish, whatever is still said
@@ -130,14 +130,14 @@ func (p *process) close() error {
 		}
 		return nil
 	case <-time.After(15 * time.Second):
-		p.kill()
+		p.killGroup()
 		<-gone
 		return fmt.Errorf("%s had to be killed: %s", p.name, p.stderr)
 	}
 }
 
-// kill ends the peer, with all it started, while it is busy.
-func (p *process) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
+// killGroup ends the peer, with all it started, while it is busy.
+func (p *process) killGroup() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
 
 // tail keeps the end of what a peer writes to stderr, for error messages.
 type tail struct {
@@ -165,10 +165,10 @@ func (t *tail) String() string {
 	return "nothing on stderr"
 }
 
-// build compiles the package in dir to the file binary and returns its size.
+// buildPeer compiles the package in dir to the file binary and returns its size.
 // CGO is off: it is how the library is shipped, and it keeps all of a peer's
 // memory on the Go heap, where it is counted.
-func build(dir, binary string, extra ...string) (int64, error) {
+func buildPeer(dir, binary string, extra ...string) (int64, error) {
 	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", binary}, extra...)
 	cmd := exec.Command("go", append(args, ".")...)
 	cmd.Dir = dir

@@ -27,13 +27,13 @@ type outcome struct {
 func outcomes(chosen []figure, all results) []outcome {
 	var list []outcome
 	for _, f := range chosen {
-		measured, err := f.measure.value(all)
+		measured, err := f.measure.computeValue(all)
 		if err == nil && (math.IsNaN(measured) || math.IsInf(measured, 0)) {
 			err = errNothingMeasured
 		}
 		o := outcome{figure: f, measured: significant(measured, 4), fault: err}
 		if m, ok := f.measure.(ratio); ok && f.larger && err == nil {
-			if cpu, err := m.cpu(all); err == nil {
+			if cpu, err := m.cpuRatio(all); err == nil {
 				o.byCPU = number(significant(cpu, 3))
 			}
 		}
@@ -47,9 +47,9 @@ func (o outcome) verdict() string {
 	switch {
 	case o.fault != nil:
 		return "absent"
-	case o.falls(o.measured):
+	case o.failsMust(o.measured):
 		return "SHORT"
-	case o.aim != 0 && o.reaches(o.measured, o.aim):
+	case o.aim != 0 && o.meetsGoal(o.measured, o.aim):
 		return "ok, aim reached"
 	case o.must == 0 && o.aim != 0:
 		return "short of the aim"
@@ -114,7 +114,7 @@ func writeCells(w io.Writer, cells []cell, all results) error {
 			return v
 		}
 		fmt.Fprintf(table, "%s\t%.0f\t%.2f\t%.0f\t%.0f\t%.1f\t%.0f\t\n", c,
-			middle(opsPerSecond), spread(all.values(c, opsPerSecond)), middle(p50),
+			middle(opsPerSecond), spread(all.values(c, opsPerSecond)), middle(medianLatency),
 			middle(func(r load.Result) float64 { return r.P99 }),
 			middle(func(r load.Result) float64 { return r.CPUPerOp }),
 			middle(func(r load.Result) float64 { return float64(r.WriteBytes) / float64(r.WriteOps) / copies }))

@@ -30,9 +30,9 @@ func newResults() results {
 	}
 }
 
-// add records one result; a load of which more than one operation in a hundred
+// addResult records one result; a load of which more than one operation in a hundred
 // failed is no measurement.
-func (r results) add(c cell, round int, result load.Result, err error) {
+func (r results) addResult(c cell, round int, result load.Result, err error) {
 	if err == nil && result.Failed*100 > result.Ops {
 		err = fmt.Errorf("%d of %d operations failed: %s", result.Failed, result.Failed+result.Ops, result.FirstFailure)
 	}
@@ -46,8 +46,8 @@ func (r results) add(c cell, round int, result load.Result, err error) {
 	r.rounds[c][round] = result
 }
 
-// fault tells why a cell has no usable results; nil when it has.
-func (r results) fault(c cell) error {
+// faultOf tells why a cell has no usable results; nil when it has.
+func (r results) faultOf(c cell) error {
 	if r.absent[c.system] != nil {
 		return fmt.Errorf("%s could not be run", c.system)
 	}
@@ -55,7 +55,7 @@ func (r results) fault(c cell) error {
 }
 
 func (r results) series(c cell, m metric) (map[int]float64, error) {
-	if fault := r.fault(c); fault != nil {
+	if fault := r.faultOf(c); fault != nil {
 		return nil, fault
 	}
 	series := map[int]float64{}

@@ -60,23 +60,23 @@ func measureAll(ctx context.Context, s settings, cells []cell) (all results, err
 	}
 	err = d.measureRunning(ctx, binaries, repeated, single)
 	if slices.Contains(single, idleCell) && err == nil && d.results.absent["skein"] == nil {
-		d.say("idle mesh of three processes, %v", s.idle)
+		d.printProgress("idle mesh of three processes, %v", s.idle)
 		err = d.measureIdle(ctx, binaries["skein"])
 	}
 	for _, c := range workshopCells() {
 		if slices.Contains(single, c) && err == nil && d.results.absent["skein"] == nil {
-			d.say("%s", c)
+			d.printProgress("%s", c)
 			err = d.measureApart(ctx, binaries["skein"], c)
 		}
 	}
 	if slices.Contains(single, binaryCell) && err == nil && d.results.absent["skein"] == nil {
-		d.say("size of a binary with everything")
+		d.printProgress("size of a binary with everything")
 		d.measureBinary()
 	}
 	return d.results, err
 }
 
-func (d *driver) say(format string, args ...any) {
+func (d *driver) printProgress(format string, args ...any) {
 	fmt.Fprintf(d.progress, "bench: "+format+"\n", args...)
 }
 
@@ -95,8 +95,8 @@ func (d *driver) buildPeers(ctx context.Context, cells []cell) (map[string]strin
 		binary := filepath.Join(d.work, "peer-"+s.peer)
 		fault, done := built[s.peer]
 		if !done {
-			d.say("build %s", s.peer)
-			_, fault = build(filepath.Join(d.source, "peers", s.peer), binary)
+			d.printProgress("build %s", s.peer)
+			_, fault = buildPeer(filepath.Join(d.source, "peers", s.peer), binary)
 			built[s.peer] = fault
 		}
 		if fault != nil {
@@ -120,8 +120,8 @@ func (d *driver) measureRunning(ctx context.Context, binaries map[string]string,
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		d.say("start %s", s.name)
-		if err := d.start(s, binaries[s.name]); err != nil {
+		d.printProgress("start %s", s.name)
+		if err := d.startSystem(s, binaries[s.name]); err != nil {
 			d.results.absent[s.name] = err
 		}
 	}
@@ -135,37 +135,37 @@ func (d *driver) measureRunning(ctx context.Context, binaries map[string]string,
 			}
 			d.measureCell(c, round)
 		}
-		d.say("round %d of %d", round+1, d.rounds)
+		d.printProgress("round %d of %d", round+1, d.rounds)
 	}
 	d.verify(repeated)
 	for _, c := range single {
 		if c.op == load.OpExtra && d.processes[c.system] != nil {
-			d.say("%s", c)
+			d.printProgress("%s", c)
 			d.measureCell(c, 0)
 		}
 	}
 	return nil
 }
 
-// start runs one system and gives it all keys.
-func (d *driver) start(s system, binary string) error {
+// startSystem runs one system and gives it all keys.
+func (d *driver) startSystem(s system, binary string) error {
 	dir := filepath.Join(d.work, "data-"+s.name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	p, err := spawn(s.name, binary, append([]string{"-dir", dir}, s.args...)...)
+	p, err := startPeer(s.name, binary, append([]string{"-dir", dir}, s.args...)...)
 	if err != nil {
 		return err
 	}
-	hello, err := p.hello(90 * time.Second)
+	hello, err := p.readHello(90 * time.Second)
 	if err == nil && hello.Absent != "" {
 		err = fmt.Errorf("%w: %s", errNotOnHost, hello.Absent)
 	}
 	if err == nil {
-		_, err = p.do(d.command(cell{s.name, load.OpFill, "", 64}))
+		_, err = p.runCommand(d.command(cell{s.name, load.OpFill, "", 64}))
 	}
 	if err != nil {
-		return errors.Join(err, p.close())
+		return errors.Join(err, p.closeAndWait())
 	}
 	d.results.hello[s.name] = hello
 	d.processes[s.name] = p
@@ -185,8 +185,8 @@ func (d *driver) measureCell(c cell, round int) {
 	if d.profiles != "" && round == 0 {
 		cmd.Profile = filepath.Join(d.profiles, fmt.Sprintf("%s-%s%s-%d.pprof", c.system, c.op, c.level, c.clients))
 	}
-	result, err := p.do(cmd)
-	d.results.add(c, round, result, err)
+	result, err := p.runCommand(cmd)
+	d.results.addResult(c, round, result, err)
 	// What a system leaves in the page cache must not be written out during the
 	// next one's flushes.
 	syscall.Sync()
@@ -203,8 +203,8 @@ func (d *driver) verify(repeated []cell) {
 		}
 		fault, done := verified[c.system]
 		if !done {
-			d.say("compare the copies of %s", c.system)
-			_, fault = p.do(load.Command{Op: load.OpVerify, Clients: d.results.hello[c.system].Copies, Keys: d.keys})
+			d.printProgress("compare the copies of %s", c.system)
+			_, fault = p.runCommand(load.Command{Op: load.OpVerify, Clients: d.results.hello[c.system].Copies, Keys: d.keys})
 			verified[c.system] = fault
 		}
 		if fault != nil {
@@ -240,7 +240,7 @@ func schedule(cells []cell, round int) []cell {
 func (d *driver) closeAll() error {
 	var faults []error
 	for name, p := range d.processes {
-		if err := p.close(); err != nil {
+		if err := p.closeAndWait(); err != nil {
 			faults = append(faults, err)
 		}
 		delete(d.processes, name)

@@ -55,7 +55,7 @@ func start(t *testing.T) *Cluster {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	c.Start(binary, "-voters", strings.Join(names(c.Nodes), ","))
+	c.Start(binary, "-voters", strings.Join(sortedNames(c.Nodes), ","))
 	t.Logf("five nodes see each other after %v", since(begin))
 	settled(c, agreeIn)
 	t.Logf("and have leaders after %v", since(begin))
@@ -160,7 +160,7 @@ func TestCut(t *testing.T) {
 	leader, worker := settled(c, agreeIn)
 	sides := cutOff(c, worker)
 	t.Logf("%s led before", leader.Name)
-	begin, at := time.Now(), now()
+	begin, at := time.Now(), bootTime()
 	c.Cut(sides[0], sides[1])
 	writers := [2]*Writer{c.Write(&ledger, "three", sides[0]), c.Write(&ledger, "two", sides[1])}
 	c.Await(detectIn, "each side sees its nodes alive and the others failed", func() bool {
@@ -178,14 +178,14 @@ func TestCut(t *testing.T) {
 	c.Pass(more)
 	for i, side := range sides {
 		if !c.Sees(side, side, sides[1-i]) {
-			t.Errorf("side %v saw something else before the heal", names(side))
+			t.Errorf("side %v saw something else before the heal", sortedNames(side))
 		}
 		if now := c.Leader(side); now != leaders[i] {
-			t.Errorf("side %v was led by %s, and then %s", names(side), leaders[i].Name, name(now))
+			t.Errorf("side %v was led by %s, and then %s", sortedNames(side), leaders[i].Name, name(now))
 		}
 		t.Log(writers[i].Stop())
 		if writers[i].Acked() == 0 {
-			t.Errorf("side %v acknowledged nothing while cut off", names(side))
+			t.Errorf("side %v acknowledged nothing while cut off", sortedNames(side))
 		}
 	}
 	onlyAt(t, c, sides[0], at)
@@ -263,13 +263,13 @@ func TestPauseKillRestart(t *testing.T) {
 	w := c.Write(&ledger, "rest", rest)
 	gone := func() bool { return c.Sees(rest, rest, []*Node{victim}) }
 
-	begin, paused := time.Now(), now()
+	begin, paused := time.Now(), bootTime()
 	c.Pause(victim)
 	replaced(t, c, victim, begin, paused, leader == victim, true)
 	c.Await(detectIn, "all give up the paused node", gone)
 	t.Logf("paused: given up by all after %v", since(begin))
 	c.Pass(10*time.Second - time.Since(begin))
-	resumed := now()
+	resumed := bootTime()
 	c.Resume(victim)
 	t.Logf("resumed: whole after %v", c.Await(healIn, "all nodes see each other", c.Whole).Round(time.Millisecond))
 	outlived(t, c, victim, before, paused, resumed)

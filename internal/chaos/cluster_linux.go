@@ -27,9 +27,9 @@ type Cluster struct {
 	t   *testing.T
 	net *network
 
-	once  sync.Once
-	died  chan struct{} // closed when a process has ended by itself
-	death error         // the first of them; to be read after that
+	deathOnce sync.Once
+	died      chan struct{} // closed when a process has ended by itself
+	death     error         // the first of them; to be read after that
 }
 
 const port = 7800
@@ -67,7 +67,7 @@ func (c *Cluster) Start(binary string, args ...string) {
 	if err := os.WriteFile(secret, []byte(identity.FormatSecret(identity.NewSecret())), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	c.t.Cleanup(c.clean) // before the directory goes
+	c.t.Cleanup(c.killAndReport) // before the directory goes
 	for i, n := range c.Nodes {
 		var seeds []string
 		for _, other := range c.Nodes {
@@ -76,30 +76,30 @@ func (c *Cluster) Start(binary string, args ...string) {
 			}
 		}
 		n.log = filepath.Join(dir, n.Name+".log")
-		n.args = append([]string{"netns", "exec", c.net.space(strconv.Itoa(n.port)), binary,
+		n.args = append([]string{"netns", "exec", c.net.spaceOf(strconv.Itoa(n.port)), binary,
 			"-dir", filepath.Join(dir, n.Name), "-name", n.Name, "-zone", "z" + strconv.Itoa(i%3+1),
 			"-listen", listen(n.port), "-seeds", strings.Join(seeds, ","), "-secret", secret}, args...)
-		c.start(n)
+		c.startNode(n)
 	}
 	c.Await(30*time.Second, "all nodes see each other", c.Whole)
 }
 
 func listen(i int) string { return net.JoinHostPort(address(i).String(), strconv.Itoa(port)) }
 
-func (c *Cluster) start(n *Node) {
+func (c *Cluster) startNode(n *Node) {
 	c.t.Helper()
-	c.try(n.start(func(err error) {
-		c.once.Do(func() {
+	c.failOnError(n.startProcess(func(err error) {
+		c.deathOnce.Do(func() {
 			c.death = fmt.Errorf("%s: %w", n.Name, err)
 			close(c.died)
 		})
 	}))
 }
 
-// clean ends what runs, and shows what the nodes said if the test failed.
-func (c *Cluster) clean() {
+// killAndReport ends what runs, and shows what the nodes said if the test failed.
+func (c *Cluster) killAndReport() {
 	for _, n := range c.Nodes {
-		n.kill()
+		n.killProcess()
 	}
 	if !c.t.Failed() {
 		return
@@ -115,7 +115,7 @@ func (c *Cluster) clean() {
 func (c *Cluster) Quit() {
 	c.t.Helper()
 	for _, n := range c.Nodes {
-		if err := n.quit(20 * time.Second); err != nil {
+		if err := n.quitProcess(20 * time.Second); err != nil {
 			c.t.Errorf("%s: %v", n.Name, err)
 		}
 	}
@@ -125,7 +125,7 @@ func (c *Cluster) Quit() {
 // other way would fail, too, when the addresses are forgotten.
 func (c *Cluster) DropOneWay(from, to *Node) {
 	c.t.Helper()
-	c.try(c.net.add([]string{
+	c.failOnError(c.net.addRules([]string{
 		between(from.port, to.port) + " ether type != arp counter drop",
 		between(to.port, from.port) + " counter", // for Counted
 	}))
@@ -135,8 +135,8 @@ func (c *Cluster) DropOneWay(from, to *Node) {
 // has met.
 func (c *Cluster) Counted(from, to *Node) int {
 	c.t.Helper()
-	n, err := c.net.counted(from.port, to.port)
-	c.try(err)
+	n, err := c.net.countFrames(from.port, to.port)
+	c.failOnError(err)
 	return n
 }
 
@@ -149,13 +149,13 @@ func (c *Cluster) Cut(a, b []*Node) {
 			rules = append(rules, between(x.port, y.port)+" counter drop", between(y.port, x.port)+" counter drop")
 		}
 	}
-	c.try(c.net.add(rules))
+	c.failOnError(c.net.addRules(rules))
 }
 
 // Heal ends all that DropOneWay and Cut began.
 func (c *Cluster) Heal() {
 	c.t.Helper()
-	c.try(c.net.clear())
+	c.failOnError(c.net.clearRules())
 }
 
 // Flap cuts and heals for the times that Flaps returned, and heals.
@@ -175,33 +175,33 @@ func (c *Cluster) Flap(a, b []*Node, phases []time.Duration) {
 // Pause stops a node between two instructions until Resume: its clocks go on.
 func (c *Cluster) Pause(n *Node) {
 	c.t.Helper()
-	c.signal(n, syscall.SIGSTOP)
+	c.signalNode(n, syscall.SIGSTOP)
 }
 
 // Resume lets a paused node go on.
 func (c *Cluster) Resume(n *Node) {
 	c.t.Helper()
-	c.signal(n, syscall.SIGCONT)
+	c.signalNode(n, syscall.SIGCONT)
 }
 
-func (c *Cluster) signal(n *Node, s syscall.Signal) {
+func (c *Cluster) signalNode(n *Node, s syscall.Signal) {
 	c.t.Helper()
 	p := n.process()
 	if p == nil {
 		c.t.Fatalf("%s does not run", n.Name)
 	}
-	c.try(p.cmd.Process.Signal(s))
+	c.failOnError(p.cmd.Process.Signal(s))
 }
 
 // Kill ends a node's process as a pulled plug would. What it wrote and did not
 // sync survives all the same: the machine goes on.
-func (c *Cluster) Kill(n *Node) { n.kill() }
+func (c *Cluster) Kill(n *Node) { n.killProcess() }
 
 // Restart starts a node on its old disk, killing it first if it runs.
 func (c *Cluster) Restart(n *Node) {
 	c.t.Helper()
-	n.kill()
-	c.start(n)
+	n.killProcess()
+	c.startNode(n)
 }
 
 // Pass lets time pass while no node may end by itself.
@@ -240,7 +240,7 @@ func (c *Cluster) Whole() bool { return c.Sees(c.Nodes, c.Nodes, nil) }
 func (c *Cluster) Sees(viewers, alive, failed []*Node) bool {
 	return !slices.ContainsFunc(viewers, func(n *Node) bool {
 		s := n.State()
-		return !slices.Equal(s.Alive, names(alive)) || !slices.Equal(s.Failed, names(failed)) || len(s.Suspect) > 0
+		return !slices.Equal(s.Alive, sortedNames(alive)) || !slices.Equal(s.Failed, sortedNames(failed)) || len(s.Suspect) > 0
 	})
 }
 
@@ -265,7 +265,7 @@ func (c *Cluster) Spans() (all []Span) {
 	c.t.Helper()
 	for _, n := range c.Nodes {
 		spans, err := Spans(n.Name, n.Events())
-		c.try(err)
+		c.failOnError(err)
 		all = append(all, spans...)
 	}
 	return all
@@ -282,14 +282,14 @@ func (c *Cluster) Working() (at Span, working bool) {
 	return open[0], true
 }
 
-func (c *Cluster) named(name string) *Node {
+func (c *Cluster) nodeNamed(name string) *Node {
 	return c.Nodes[slices.IndexFunc(c.Nodes, func(n *Node) bool { return n.Name == name })]
 }
 
-// now is the time by the clock of Events.
-func now() time.Duration { return clock.System().Boot() }
+// bootTime is the time by the clock of Events.
+func bootTime() time.Duration { return clock.System().Boot() }
 
-func names(nodes []*Node) []string {
+func sortedNames(nodes []*Node) []string {
 	var list []string
 	for _, n := range nodes {
 		list = append(list, n.Name)
@@ -298,7 +298,7 @@ func names(nodes []*Node) []string {
 	return list
 }
 
-func (c *Cluster) try(err error) {
+func (c *Cluster) failOnError(err error) {
 	c.t.Helper()
 	if err != nil {
 		c.t.Fatal(err)

@@ -23,7 +23,7 @@ func settled(c *Cluster, limit time.Duration) (leader, worker *Node) {
 	c.Await(limit, "all nodes are there, and both elections have one leader", func() bool {
 		leader, worker = c.Leader(c.Nodes), nil
 		if at, working := c.Working(); working {
-			worker = c.named(at.Node)
+			worker = c.nodeNamed(at.Node)
 		}
 		return c.Whole() && leader != nil && worker != nil
 	})
@@ -66,7 +66,7 @@ func bothLed(t *testing.T, c *Cluster, begin time.Time, sides [2][]*Node) (leade
 		return leaders[0] != nil && leaders[1] != nil
 	})
 	for i, n := range leaders {
-		t.Logf("%v are led by %s, all know %d ms after the cut", names(sides[i]), n.Name, max(0, knownAt(sides[i], n)-begin.UnixMilli()))
+		t.Logf("%v are led by %s, all know %d ms after the cut", sortedNames(sides[i]), n.Name, max(0, knownAt(sides[i], n)-begin.UnixMilli()))
 	}
 	return leaders
 }
@@ -93,7 +93,7 @@ func onlyAt(t *testing.T, c *Cluster, side []*Node, cut time.Duration) {
 		if s.End < cut {
 			continue
 		}
-		if slices.Contains(names(side), s.Node) {
+		if slices.Contains(sortedNames(side), s.Node) {
 			t.Logf("%s works for \"writer\" %v after the cut", s.Node, (s.Begin - cut).Round(time.Millisecond))
 			working = working || s.End == Open
 			if s.Begin-cut > leadKilled+leadSlack {
@@ -121,7 +121,7 @@ func same(t *testing.T, c *Cluster, since time.Time, leader, worker *Node) {
 			}
 		}
 	}
-	if at, working := c.Working(); !working || at.Node != worker.Name || now()-at.Begin < time.Since(since) {
+	if at, working := c.Working(); !working || at.Node != worker.Name || bootTime()-at.Begin < time.Since(since) {
 		t.Errorf("%s worked, and then %+v", worker.Name, at)
 	}
 }
@@ -222,7 +222,7 @@ func TestLeaderKilled(t *testing.T) {
 	var leads, works []time.Duration
 	for range kills {
 		victim, worker := steady(c)
-		begin, fault := time.Now(), now()
+		begin, fault := time.Now(), bootTime()
 		c.Kill(victim)
 		lead, work := replaced(t, c, victim, begin, fault, true, worker == victim)
 		leads = append(leads, lead)

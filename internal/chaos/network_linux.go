@@ -45,27 +45,27 @@ func newNetwork(t *testing.T, ports int) *network {
 			t.Skipf("SKIP: network namespaces need the command %s", tool)
 		}
 	}
-	sweep(t)
+	sweepLeftovers(t)
 	n := &network{prefix: fmt.Sprintf("%s%d-%s-", spacePrefix, os.Getpid(), strings.ToLower(rand.Text()[:6]))}
 	t.Cleanup(func() {
 		for _, space := range n.spaces {
-			if err := run("", "ip", "netns", "del", space); err != nil {
+			if err := runCommand("", "ip", "netns", "del", space); err != nil {
 				t.Error(err)
 			}
 		}
 	})
-	if err := n.build(ports); err != nil {
+	if err := n.buildSwitch(ports); err != nil {
 		t.Skipf("SKIP: this machine makes no network of namespaces: %v", err)
 	}
 	return n
 }
 
-func (n *network) build(ports int) error {
+func (n *network) buildSwitch(ports int) error {
 	if err := n.addSpace("switch"); err != nil {
 		return err
 	}
-	hub := n.space("switch")
-	if err := n.ip(hub, "link add hub type bridge", "link set hub up"); err != nil {
+	hub := n.spaceOf("switch")
+	if err := n.runIPCommands(hub, "link add hub type bridge", "link set hub up"); err != nil {
 		return err
 	}
 	for i := range ports {
@@ -74,22 +74,22 @@ func (n *network) build(ports int) error {
 			return err
 		}
 		if err := errors.Join(
-			n.ip(hub, "link add "+port+" type veth peer name eth0 netns "+n.space(role), "link set "+port+" master hub up"),
-			n.ip(n.space(role), "addr add "+address(i).String()+"/24 dev eth0", "link set eth0 up", "link set lo up"),
+			n.runIPCommands(hub, "link add "+port+" type veth peer name eth0 netns "+n.spaceOf(role), "link set "+port+" master hub up"),
+			n.runIPCommands(n.spaceOf(role), "addr add "+address(i).String()+"/24 dev eth0", "link set eth0 up", "link set lo up"),
 		); err != nil {
 			return err
 		}
 	}
-	return n.nft("add table bridge faults", "add chain bridge faults forwarded { type filter hook forward priority 0; }")
+	return n.changeRules("add table bridge faults", "add chain bridge faults forwarded { type filter hook forward priority 0; }")
 }
 
-func (n *network) space(role string) string { return n.prefix + role }
+func (n *network) spaceOf(role string) string { return n.prefix + role }
 
 func (n *network) addSpace(role string) error {
-	if err := run("", "ip", "netns", "add", n.space(role)); err != nil {
+	if err := runCommand("", "ip", "netns", "add", n.spaceOf(role)); err != nil {
 		return err
 	}
-	n.spaces = append(n.spaces, n.space(role))
+	n.spaces = append(n.spaces, n.spaceOf(role))
 	return nil
 }
 
@@ -99,36 +99,36 @@ func between(from, to int) string {
 	return fmt.Sprintf("iifname %q oifname %q", portName(from), portName(to))
 }
 
-// ip runs commands of ip in a namespace.
-func (n *network) ip(space string, commands ...string) error {
+// runIPCommands runs commands of ip in a namespace.
+func (n *network) runIPCommands(space string, commands ...string) error {
 	for _, c := range commands {
-		if err := run("", "ip", append([]string{"-n", space}, strings.Fields(c)...)...); err != nil {
+		if err := runCommand("", "ip", append([]string{"-n", space}, strings.Fields(c)...)...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// nft changes the rules of the switch: all at one moment, or none.
-func (n *network) nft(lines ...string) error {
-	return run(strings.Join(lines, "\n")+"\n", "ip", "netns", "exec", n.space("switch"), "nft", "-f", "-")
+// changeRules changes the rules of the switch: all at one moment, or none.
+func (n *network) changeRules(lines ...string) error {
+	return runCommand(strings.Join(lines, "\n")+"\n", "ip", "netns", "exec", n.spaceOf("switch"), "nft", "-f", "-")
 }
 
-// add adds rules to the switch.
-func (n *network) add(rules []string) error {
+// addRules adds rules to the switch.
+func (n *network) addRules(rules []string) error {
 	var script []string
 	for _, r := range rules {
 		script = append(script, "add rule bridge faults forwarded "+r)
 	}
-	return n.nft(script...)
+	return n.changeRules(script...)
 }
 
-// clear removes all rules from the switch.
-func (n *network) clear() error { return n.nft("flush chain bridge faults forwarded") }
+// clearRules removes all rules from the switch.
+func (n *network) clearRules() error { return n.changeRules("flush chain bridge faults forwarded") }
 
-// counted returns how many frames between two ports the rules have counted.
-func (n *network) counted(from, to int) (int, error) {
-	text, err := output("", "ip", "netns", "exec", n.space("switch"), "nft", "list", "chain", "bridge", "faults", "forwarded")
+// countFrames returns how many frames between two ports the rules have counted.
+func (n *network) countFrames(from, to int) (int, error) {
+	text, err := commandOutput("", "ip", "netns", "exec", n.spaceOf("switch"), "nft", "list", "chain", "bridge", "faults", "forwarded")
 	if err != nil {
 		return 0, err
 	}
@@ -142,11 +142,11 @@ func (n *network) counted(from, to int) (int, error) {
 
 var spaceName = regexp.MustCompile(`^` + spacePrefix + `(\d+)-[a-z0-9]+-[a-z0-9]+$`)
 
-// sweep removes what earlier processes left that were killed: their namespaces
+// sweepLeftovers removes what earlier processes left that were killed: their namespaces
 // and whatever still runs in them, as paused nodes do.
-func sweep(t *testing.T) {
+func sweepLeftovers(t *testing.T) {
 	t.Helper()
-	list, err := output("", "ip", "netns", "list")
+	list, err := commandOutput("", "ip", "netns", "list")
 	if err != nil {
 		t.Skipf("SKIP: this machine tells of no network namespaces: %v", err)
 	}
@@ -161,25 +161,25 @@ func sweep(t *testing.T) {
 			continue
 		}
 		// Errors are no matter: another test's sweep may be faster.
-		inside, _ := output("", "ip", "netns", "pids", name)
+		inside, _ := commandOutput("", "ip", "netns", "pids", name)
 		for _, text := range strings.Fields(inside) {
 			if pid, err := strconv.Atoi(text); err == nil {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
-		if err := run("", "ip", "netns", "del", name); err == nil {
+		if err := runCommand("", "ip", "netns", "del", name); err == nil {
 			t.Logf("removed namespace %s of a dead process", name)
 		}
 	}
 }
 
-// run runs a command to its end, for a bounded time.
-func run(stdin, name string, args ...string) error {
-	_, err := output(stdin, name, args...)
+// runCommand runs a command to its end, for a bounded time.
+func runCommand(stdin, name string, args ...string) error {
+	_, err := commandOutput(stdin, name, args...)
 	return err
 }
 
-func output(stdin, name string, args ...string) (string, error) {
+func commandOutput(stdin, name string, args ...string) (string, error) {
 	// Not the test's context: the last commands run when that has ended.
 	ctx, cancel := context.WithTimeout(context.Background(), commandIn)
 	defer cancel()

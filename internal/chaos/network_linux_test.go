@@ -18,7 +18,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := fmt.Sprintf("%s%d-left-0", spacePrefix, owner.Process.Pid)
-	if err := run("", "ip", "netns", "add", left); err != nil {
+	if err := runCommand("", "ip", "netns", "add", left); err != nil {
 		t.Fatal(err)
 	}
 	stuck := exec.Command("ip", "netns", "exec", left, "sleep", "600")
@@ -29,7 +29,7 @@ func TestSweep(t *testing.T) {
 	go func() { ended <- stuck.Wait() }()
 	defer func() { _ = stuck.Process.Kill() }()
 	inside := func() bool {
-		pids, _ := output("", "ip", "netns", "pids", left)
+		pids, _ := commandOutput("", "ip", "netns", "pids", left)
 		return strings.TrimSpace(pids) != ""
 	}
 	for end := time.Now().Add(commandIn); !inside(); time.Sleep(10 * time.Millisecond) {
@@ -41,21 +41,21 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	sweep(t)
+	sweepLeftovers(t)
 
 	select {
 	case <-ended:
 	case <-time.After(commandIn):
 		t.Error("the paused process runs on")
 	}
-	list, err := output("", "ip", "netns", "list")
+	list, err := commandOutput("", "ip", "netns", "list")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(list, left) {
 		t.Errorf("%s is still there", left)
 	}
-	if !strings.Contains(list, n.space("switch")) {
-		t.Errorf("%s is gone", n.space("switch"))
+	if !strings.Contains(list, n.spaceOf("switch")) {
+		t.Errorf("%s is gone", n.spaceOf("switch"))
 	}
 }

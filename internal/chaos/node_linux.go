@@ -27,30 +27,30 @@ type Node struct {
 	args []string // of the process
 	log  string   // file with what the processes said of themselves
 
-	mu   sync.Mutex
-	proc *process // nil while none runs
-	seen []State  // in all lives
-	done []Event  // the same
+	mu     sync.Mutex
+	proc   *process // nil while none runs
+	states []State  // in all lives
+	events []Event  // the same
 }
 
 // Put writes a value; it is acknowledged when the error is nil.
 func (n *Node) Put(ctx context.Context, key, value string) error {
-	_, err := n.ask(ctx, Request{Op: "put", Key: key, Value: value})
+	_, err := n.sendRequest(ctx, Request{Op: "put", Key: key, Value: value})
 	return err
 }
 
 // Get returns all concurrent values of each of the keys that has one.
 func (n *Node) Get(ctx context.Context, keys []string) (map[string][]string, error) {
-	r, err := n.ask(ctx, Request{Op: "get", Keys: keys})
+	r, err := n.sendRequest(ctx, Request{Op: "get", Keys: keys})
 	return r.Values, err
 }
 
-func (n *Node) ask(ctx context.Context, r Request) (Reply, error) {
+func (n *Node) sendRequest(ctx context.Context, r Request) (Reply, error) {
 	p := n.process()
 	if p == nil {
 		return Reply{}, errDied
 	}
-	reply, err := p.ask(ctx, r)
+	reply, err := p.sendRequest(ctx, r)
 	if err != nil {
 		err = fmt.Errorf("%s of %s: %w", r.Op, n.Name, err)
 	}
@@ -67,10 +67,10 @@ func (n *Node) process() *process {
 func (n *Node) State() State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.seen) == 0 {
+	if len(n.states) == 0 {
 		return State{}
 	}
-	return n.seen[len(n.seen)-1]
+	return n.states[len(n.states)-1]
 }
 
 // Since returns what the node saw from a time on: what it saw at that time, and
@@ -79,18 +79,18 @@ func (n *Node) Since(at time.Time) []State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	first := 0
-	for i, s := range n.seen {
+	for i, s := range n.states {
 		if s.AtMS <= at.UnixMilli() {
 			first = i
 		}
 	}
-	return slices.Clone(n.seen[first:])
+	return slices.Clone(n.states[first:])
 }
 
-func (n *Node) saw(s State) {
+func (n *Node) noteState(s State) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.seen = append(n.seen, s)
+	n.states = append(n.states, s)
 }
 
 // Events returns what the node's work for the election "writer" did, in all lives
@@ -98,18 +98,18 @@ func (n *Node) saw(s State) {
 func (n *Node) Events() []Event {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clone(n.done)
+	return slices.Clone(n.events)
 }
 
-func (n *Node) did(e Event) {
+func (n *Node) noteEvent(e Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.done = append(n.done, e)
+	n.events = append(n.events, e)
 }
 
-// start starts a process, which has seen nobody yet. died is told when it ends
+// startProcess starts a process, which has seen nobody yet. died is told when it ends
 // before quit or kill.
-func (n *Node) start(died func(error)) error {
+func (n *Node) startProcess(died func(error)) error {
 	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -133,12 +133,12 @@ func (n *Node) start(died func(error)) error {
 	p := &process{cmd: cmd, stdin: stdin, requests: make(chan Request), ended: make(chan struct{}), waiting: make(map[uint64]chan Reply)}
 	n.mu.Lock()
 	n.proc = p
-	n.seen = append(n.seen, State{AtMS: time.Now().UnixMilli(), Node: n.Name})
+	n.states = append(n.states, State{AtMS: time.Now().UnixMilli(), Node: n.Name})
 	n.mu.Unlock()
-	p.work.Go(p.write)
+	p.work.Go(p.writeRequests)
 	p.work.Go(func() {
-		p.read(stdout, n, func(err error) {
-			n.did(Event{At: now(), Kind: Died})
+		p.readLines(stdout, n, func(err error) {
+			n.noteEvent(Event{At: bootTime(), Kind: Died})
 			if n.process() == p { // nobody ended it
 				died(err)
 			}
@@ -147,8 +147,8 @@ func (n *Node) start(died func(error)) error {
 	return nil
 }
 
-// release takes the process away from the node: its end is wanted.
-func (n *Node) release() *process {
+// releaseProcess takes the process away from the node: its end is wanted.
+func (n *Node) releaseProcess() *process {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.proc
@@ -156,28 +156,28 @@ func (n *Node) release() *process {
 	return p
 }
 
-// kill ends the process, if there is one, as a pulled plug would.
-func (n *Node) kill() {
-	if p := n.release(); p != nil {
-		p.kill()
+// killProcess ends the process, if there is one, as a pulled plug would.
+func (n *Node) killProcess() {
+	if p := n.releaseProcess(); p != nil {
+		p.killAndWait()
 	}
 }
 
-// quit has the node close, and tells whether it did so without fault.
-func (n *Node) quit(limit time.Duration) error {
-	p := n.release()
+// quitProcess has the node close, and tells whether it did so without fault.
+func (n *Node) quitProcess(limit time.Duration) error {
+	p := n.releaseProcess()
 	if p == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	_, err := p.ask(ctx, Request{Op: "quit"})
+	_, err := p.sendRequest(ctx, Request{Op: "quit"})
 	select {
 	case <-p.ended:
 		p.work.Wait()
 		return errors.Join(err, p.err)
 	case <-ctx.Done():
-		p.kill()
+		p.killAndWait()
 		return fmt.Errorf("%s did not stop within %v", n.Name, limit)
 	}
 }
@@ -196,7 +196,7 @@ type process struct {
 	waiting map[uint64]chan Reply // nil when it has ended
 }
 
-func (p *process) kill() {
+func (p *process) killAndWait() {
 	_ = p.cmd.Process.Kill() // fails only if it has ended
 	p.work.Wait()
 }
@@ -208,7 +208,7 @@ type line struct {
 	EventLine
 }
 
-func (p *process) write() {
+func (p *process) writeRequests() {
 	enc := json.NewEncoder(p.stdin)
 	for {
 		select {
@@ -220,7 +220,7 @@ func (p *process) write() {
 	}
 }
 
-func (p *process) read(stdout io.Reader, n *Node, ended func(error)) {
+func (p *process) readLines(stdout io.Reader, n *Node, ended func(error)) {
 	dec := json.NewDecoder(stdout)
 	for {
 		var l line
@@ -232,10 +232,10 @@ func (p *process) read(stdout io.Reader, n *Node, ended func(error)) {
 		}
 		switch {
 		case l.Event != nil:
-			n.did(*l.Event)
+			n.noteEvent(*l.Event)
 			continue
 		case l.ID == 0:
-			n.saw(l.State)
+			n.noteState(l.State)
 			continue
 		}
 		p.mu.Lock()
@@ -254,9 +254,9 @@ func (p *process) read(stdout io.Reader, n *Node, ended func(error)) {
 	close(p.ended)
 }
 
-// ask sends a request and waits for the reply. errDied and the error of ctx
+// sendRequest sends a request and waits for the reply. errDied and the error of ctx
 // leave open whether it took effect.
-func (p *process) ask(ctx context.Context, r Request) (Reply, error) {
+func (p *process) sendRequest(ctx context.Context, r Request) (Reply, error) {
 	reply := make(chan Reply, 1)
 	p.mu.Lock()
 	if p.waiting == nil {

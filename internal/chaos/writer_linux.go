@@ -40,7 +40,7 @@ func (c *Cluster) Write(l *Ledger, name string, nodes []*Node) *Writer {
 			tick := time.NewTicker(writesEvery)
 			defer tick.Stop()
 			for i := 0; ; i++ {
-				w.write(nodes[(lane+i)%len(nodes)], fmt.Sprintf("%s/%d/%d", name, lane, i))
+				w.writeKey(nodes[(lane+i)%len(nodes)], fmt.Sprintf("%s/%d/%d", name, lane, i))
 				select {
 				case <-tick.C:
 				case <-ctx.Done():
@@ -66,7 +66,7 @@ func (w *Writer) Acked() int {
 	return w.acked
 }
 
-func (w *Writer) write(n *Node, key string) {
+func (w *Writer) writeKey(n *Node, key string) {
 	ctx, cancel := context.WithTimeout(context.Background(), replyIn)
 	defer cancel()
 	begin := time.Now()
@@ -90,7 +90,7 @@ func (c *Cluster) Readable(l *Ledger, limit time.Duration) (took time.Duration) 
 	for _, n := range c.Nodes {
 		for keys := range slices.Chunk(l.Keys(), 100) {
 			var wrong string
-			for !c.reads(n, l, keys, &wrong) {
+			for !c.readsAll(n, l, keys, &wrong) {
 				if took = time.Since(begin); took > limit {
 					c.t.Fatalf("not within %v: %s reads all that was acknowledged: %s", limit, n.Name, wrong)
 				}
@@ -101,7 +101,7 @@ func (c *Cluster) Readable(l *Ledger, limit time.Duration) (took time.Duration) 
 	return took
 }
 
-func (c *Cluster) reads(n *Node, l *Ledger, keys []string, wrong *string) bool {
+func (c *Cluster) readsAll(n *Node, l *Ledger, keys []string, wrong *string) bool {
 	ctx, cancel := context.WithTimeout(c.t.Context(), replyIn)
 	defer cancel()
 	values, err := n.Get(ctx, keys)

@@ -18,22 +18,22 @@ type agenda struct {
 func newAgenda() agenda {
 	return agenda{
 		later: queue{before: func(a, b *member) bool {
-			return cmp.Or(cmp.Compare(a.wake, b.wake), cmp.Compare(a.id, b.id)) < 0
+			return cmp.Or(cmp.Compare(a.wakeAt, b.wakeAt), cmp.Compare(a.id, b.id)) < 0
 		}},
 		ready: queue{before: func(a, b *member) bool {
-			if a.first != b.first {
-				return a.first
+			if a.wasUrgent != b.wasUrgent {
+				return a.wasUrgent
 			}
-			return cmp.Or(cmp.Compare(a.wake, b.wake), cmp.Compare(a.id, b.id)) < 0
+			return cmp.Or(cmp.Compare(a.wakeAt, b.wakeAt), cmp.Compare(a.id, b.id)) < 0
 		}},
 	}
 }
 
-// put gives a member that has changed its place: wake is when something is due of
+// placeMember gives a member that has changed its place: wake is when something is due of
 // it, Never if nothing is. The queues go by what is noted here, so that a member
 // may change before it is put again.
-func (a *agenda) put(m *member, wake, now time.Duration) {
-	m.wake, m.first = wake, m.urgent
+func (a *agenda) placeMember(m *member, wake, now time.Duration) {
+	m.wakeAt, m.wasUrgent = wake, m.urgent
 	in := &a.later
 	switch {
 	case wake == Never:
@@ -41,24 +41,24 @@ func (a *agenda) put(m *member, wake, now time.Duration) {
 	case wake <= now:
 		in = &a.ready
 	}
-	if m.in != nil && m.in != in {
-		heap.Remove(m.in, m.at)
+	if m.inQueue != nil && m.inQueue != in {
+		heap.Remove(m.inQueue, m.queueIndex)
 	}
 	switch {
 	case in == nil:
-	case m.in == in:
-		heap.Fix(in, m.at)
+	case m.inQueue == in:
+		heap.Fix(in, m.queueIndex)
 	default:
 		heap.Push(in, m)
 	}
 }
 
-// next returns when the next of those that wait is due.
-func (a *agenda) next() time.Duration {
+// nextDue returns when the next of those that wait is due.
+func (a *agenda) nextDue() time.Duration {
 	if len(a.later.members) == 0 {
 		return Never
 	}
-	return a.later.members[0].wake
+	return a.later.members[0].wakeAt
 }
 
 // queue is a heap of members that know their place in it.
@@ -72,12 +72,12 @@ func (q *queue) Less(i, j int) bool { return q.before(q.members[i], q.members[j]
 
 func (q *queue) Swap(i, j int) {
 	q.members[i], q.members[j] = q.members[j], q.members[i]
-	q.members[i].at, q.members[j].at = i, j
+	q.members[i].queueIndex, q.members[j].queueIndex = i, j
 }
 
 func (q *queue) Push(x any) {
 	m := x.(*member)
-	m.in, m.at = q, len(q.members)
+	m.inQueue, m.queueIndex = q, len(q.members)
 	q.members = append(q.members, m)
 }
 
@@ -86,6 +86,6 @@ func (q *queue) Pop() any {
 	m := q.members[last]
 	q.members[last] = nil
 	q.members = q.members[:last]
-	m.in = nil
+	m.inQueue = nil
 	return m
 }

@@ -48,20 +48,20 @@ func TestProbesOfAGreatRosterCostNoLookAtAll(t *testing.T) {
 func TestAgendaKeepsOrder(t *testing.T) {
 	a := newAgenda()
 	for i, m := range []member{{id: 5, due: 30}, {id: 4, due: 10}, {id: 3, due: 20, urgent: true}, {id: 2, due: 90}, {id: 1, due: 5}} {
-		a.put(&m, m.due, 40)
+		a.placeMember(&m, m.due, 40)
 		if i == 4 {
-			a.put(&m, Never, 40)
+			a.placeMember(&m, Never, 40)
 		}
 	}
-	if a.next() != 90 || a.later.Len() != 1 {
-		t.Errorf("next at %v, of %d", a.next(), a.later.Len())
+	if a.nextDue() != 90 || a.later.Len() != 1 {
+		t.Errorf("next at %v, of %d", a.nextDue(), a.later.Len())
 	}
 	var got []view.NodeID
 	for a.ready.Len() > 0 {
 		m := a.ready.members[0]
 		got = append(got, m.id)
 		m.due, m.urgent = 100, true // noted when it is put, not before
-		a.put(m, 100, 40)
+		a.placeMember(m, 100, 40)
 	}
 	if len(got) != 3 || got[0] != 3 || got[1] != 4 || got[2] != 5 {
 		t.Errorf("went in the order %v", got)

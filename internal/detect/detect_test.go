@@ -248,10 +248,10 @@ func TestF1_18_ColdStartKnowsNobodyAlive(t *testing.T) {
 }
 
 func TestProfilesAreFilledIn(t *testing.T) {
-	if got := (Params{}).filled(); got != LAN() {
+	if got := (Params{}).withDefaults(); got != LAN() {
 		t.Fatalf("zero Params count as %+v", got)
 	}
-	if got := Edge().filled(); got != Edge() {
+	if got := Edge().withDefaults(); got != Edge() {
 		t.Fatalf("Edge came out as %+v", got)
 	}
 }

@@ -25,20 +25,20 @@ const (
 
 // Detector is the step machine. It is not safe for concurrent use.
 type Detector struct {
-	self    view.NodeID
-	par     Params
-	rng     *rand.Rand
-	members []*member // sorted by id
-	others  int       // members that are Alive
-	strange int       // members that are not listed
+	self       view.NodeID
+	params     Params
+	rng        *rand.Rand
+	members    []*member // sorted by id
+	aliveCount int       // members that are Alive
+	unlisted   int       // members that are not listed
 
-	now     time.Duration
-	started bool
-	fresh   bool          // no round has been yet
-	seen    time.Duration // run time so far with at least one other alive
-	agenda  agenda
-	probes  pacer
-	redials pacer
+	now           time.Duration
+	started       bool
+	fresh         bool          // no round has been yet
+	timeInCompany time.Duration // run time so far with at least one other alive
+	agenda        agenda
+	probes        pacer
+	redials       pacer
 
 	lossFrom time.Duration // members were lost since, the last no longer ago than massWindow
 	losses   int           // how many
@@ -47,16 +47,16 @@ type Detector struct {
 	roundAt   time.Duration // of the next round of redials
 	healUntil time.Duration
 
-	out []Effect
+	effects []Effect
 }
 
 // New returns a detector for the node self that knows nobody yet; feed it one
 // Joined event per roster member, whatever it knew before it was restarted.
 // Events about self are ignored.
 func New(self view.NodeID, par Params, rng *rand.Rand) *Detector {
-	par = par.filled()
+	par = par.withDefaults()
 	return &Detector{
-		self: self, par: par, rng: rng, agenda: newAgenda(),
+		self: self, params: par, rng: rng, agenda: newAgenda(),
 		probes:  newPacer(par.ProbeRate, par.ProbeBurst),
 		redials: newPacer(par.RedialRate, par.RedialRate),
 	}
@@ -66,14 +66,14 @@ func New(self view.NodeID, par Params, rng *rand.Rand) *Detector {
 // slice is the caller's. Time must not go back; a step with an earlier time
 // counts as being at the latest one.
 func (d *Detector) Step(now time.Duration, ev Event) []Effect {
-	d.pass(now)
+	d.advanceTime(now)
 	if ev.Kind != Tick && ev.ID != d.self && ev.ID != 0 {
-		d.take(ev)
+		d.applyEvent(ev)
 	}
-	d.round()
-	d.probe()
-	out := d.out
-	d.out = nil
+	d.redialByLot()
+	d.startProbes()
+	out := d.effects
+	d.effects = nil
 	return out
 }
 
@@ -83,9 +83,9 @@ func (d *Detector) Next() time.Duration {
 	if !d.started {
 		return 0
 	}
-	next := min(d.agenda.next(), d.roundAt)
+	next := min(d.agenda.nextDue(), d.roundAt)
 	if d.agenda.ready.Len() > 0 {
-		next = min(next, max(d.probes.free(), d.now))
+		next = min(next, max(d.probes.nextPermit(), d.now))
 	}
 	return next
 }
@@ -95,14 +95,14 @@ func (d *Detector) State(id view.NodeID) view.State {
 	if id == d.self {
 		return view.Alive
 	}
-	if m := d.find(id); m != nil {
+	if m := d.findMember(id); m != nil {
 		return m.state
 	}
 	return view.Unknown
 }
 
 // Size returns how many nodes this one sees alive, itself included.
-func (d *Detector) Size() int { return d.others + 1 }
+func (d *Detector) Size() int { return d.aliveCount + 1 }
 
 // Unreachable lists, sorted, the members that gossip says live but to which
 // the last Probes direct attempts failed: the exceptions of this node's reach
@@ -110,7 +110,7 @@ func (d *Detector) Size() int { return d.others + 1 }
 func (d *Detector) Unreachable() []view.NodeID {
 	var out []view.NodeID
 	for _, m := range d.members {
-		if m.unreachable(&d.par) {
+		if m.isUnreachable(&d.params) {
 			out = append(out, m.id)
 		}
 	}
@@ -121,34 +121,34 @@ func (d *Detector) Unreachable() []view.NodeID {
 // during which this node saw at least one other: a node that sees nobody
 // cannot tell who is down. It is 0 for members that are alive or gone.
 func (d *Detector) Downtime(now time.Duration, id view.NodeID) time.Duration {
-	m := d.find(id)
+	m := d.findMember(id)
 	if m == nil || !m.listed || m.state == view.Alive || m.state == view.Departed {
 		return 0
 	}
-	seen := d.seen
-	if d.others > 0 && now > d.now {
+	seen := d.timeInCompany
+	if d.aliveCount > 0 && now > d.now {
 		seen += min(now-d.now, maxGap)
 	}
 	return seen - m.downAt
 }
 
-// pass moves time on.
-func (d *Detector) pass(now time.Duration) {
+// advanceTime moves time on.
+func (d *Detector) advanceTime(now time.Duration) {
 	if !d.started {
 		d.started, d.fresh, d.now, d.roundAt = true, true, now, now+roundFirst
-		d.probes.full, d.redials.full = now, now
+		d.probes.fullAt, d.redials.fullAt = now, now
 	}
 	now = max(now, d.now)
-	if d.others > 0 {
-		d.seen += min(now-d.now, maxGap)
+	if d.aliveCount > 0 {
+		d.timeInCompany += min(now-d.now, maxGap)
 	}
 	d.now = now
 }
 
-func (d *Detector) take(ev Event) {
-	m := d.find(ev.ID)
+func (d *Detector) applyEvent(ev Event) {
+	m := d.findMember(ev.ID)
 	if m == nil {
-		if m = d.meet(ev); m == nil {
+		if m = d.addMember(ev); m == nil {
 			return
 		}
 	}
@@ -157,61 +157,61 @@ func (d *Detector) take(ev Event) {
 	}
 	switch ev.Kind {
 	case Joined:
-		d.list(m)
+		d.listMember(m)
 	case Gone:
-		d.list(m)
+		d.listMember(m)
 		m.due, m.probing = Never, false
-		d.set(m, view.Departed, ByRoster)
+		d.setState(m, view.Departed, ByRoster)
 	case GossipAlive:
-		d.gossipUp(m)
+		d.noteGossipUp(m)
 	case GossipFailed, GossipLeft:
-		d.gossipDown(m)
+		d.noteGossipDown(m)
 	case Broken:
-		d.doubt(m, ByBroken, d.par.ProbeTimeout/4)
+		d.doubtMember(m, ByBroken, d.params.ProbeTimeout/4)
 	case Doubt:
-		d.doubt(m, ByDoubt, d.par.ProbeTimeout)
+		d.doubtMember(m, ByDoubt, d.params.ProbeTimeout)
 	case ProbeOK:
-		d.heard(m)
+		d.noteHeard(m)
 	case ProbeFailed:
-		d.missed(m)
+		d.noteMissed(m)
 	case Moved:
-		d.moved(m)
+		d.noteMoved(m)
 	}
-	d.plan(m)
-	if cut := m.unreachable(&d.par); cut != m.cut {
-		m.cut = cut
-		d.out = append(d.out, Effect{Action: Relisted, ID: m.id})
+	d.planMember(m)
+	if cut := m.isUnreachable(&d.params); cut != m.listedUnreachable {
+		m.listedUnreachable = cut
+		d.effects = append(d.effects, Effect{Action: Relisted, ID: m.id})
 	}
 }
 
-// meet makes room for a member named for the first time.
-func (d *Detector) meet(ev Event) *member {
+// addMember makes room for a member named for the first time.
+func (d *Detector) addMember(ev Event) *member {
 	known := ev.Kind == Joined || ev.Kind == Gone
-	if !known && (ev.Kind != GossipAlive || d.strange >= maxStrangers) {
+	if !known && (ev.Kind != GossipAlive || d.unlisted >= maxStrangers) {
 		return nil // nothing worth remembering
 	}
-	i, _ := d.search(ev.ID)
-	m := &member{id: ev.ID, due: Never, downAt: d.seen}
+	i, _ := d.searchMember(ev.ID)
+	m := &member{id: ev.ID, due: Never, downAt: d.timeInCompany}
 	d.members = slices.Insert(d.members, i, m)
-	d.strange++
+	d.unlisted++
 	return m
 }
 
-// list takes a member as one of the roster.
-func (d *Detector) list(m *member) {
+// listMember takes a member as one of the roster.
+func (d *Detector) listMember(m *member) {
 	if m.listed {
 		return
 	}
 	m.listed = true
-	m.downAt = d.seen
-	d.strange--
+	m.downAt = d.timeInCompany
+	d.unlisted--
 	if m.gossip == up {
-		d.set(m, view.Alive, ByGossip)
+		d.setState(m, view.Alive, ByGossip)
 	}
-	d.want(m, d.now+d.spread(d.par.First), false, BySilence)
+	d.wantProbe(m, d.now+d.randomBelow(d.params.First), false, BySilence)
 }
 
-func (d *Detector) gossipUp(m *member) {
+func (d *Detector) noteGossipUp(m *member) {
 	if m.gossip != up {
 		m.gossip, m.upSince = up, d.now
 	}
@@ -220,32 +220,32 @@ func (d *Detector) gossipUp(m *member) {
 	}
 	switch {
 	case m.state == view.Unknown && m.fails == 0 && !m.probing:
-		d.set(m, view.Alive, ByGossip)
-		d.want(m, d.now+d.spread(d.par.First), false, BySilence)
+		d.setState(m, view.Alive, ByGossip)
+		d.wantProbe(m, d.now+d.randomBelow(d.params.First), false, BySilence)
 	case m.state != view.Alive:
-		d.want(m, d.pause(m, d.par.ProbeTimeout), false, BySilence)
+		d.wantProbe(m, d.earliestProbe(m, d.params.ProbeTimeout), false, BySilence)
 	}
 }
 
-func (d *Detector) gossipDown(m *member) {
+func (d *Detector) noteGossipDown(m *member) {
 	was := m.gossip
 	m.gossip = down
 	if !m.listed || was == down {
 		return
 	}
-	if d.judge(m); m.state != view.Failed {
-		d.want(m, d.pause(m, d.par.ProbeTimeout), true, BySilence)
+	if d.judgeFailures(m); m.state != view.Failed {
+		d.wantProbe(m, d.earliestProbe(m, d.params.ProbeTimeout), true, BySilence)
 	}
 }
 
-// doubt probes a member at once, unless that was done less than gap ago.
-func (d *Detector) doubt(m *member, cause Reason, gap time.Duration) {
+// doubtMember probes a member at once, unless that was done less than gap ago.
+func (d *Detector) doubtMember(m *member, cause Reason, gap time.Duration) {
 	if m.listed && m.state != view.Failed {
-		d.want(m, d.pause(m, gap), true, cause)
+		d.wantProbe(m, d.earliestProbe(m, gap), true, cause)
 	}
 }
 
-func (d *Detector) heard(m *member) {
+func (d *Detector) noteHeard(m *member) {
 	m.fails, m.probing, m.due, m.urgent = 0, false, Never, false
 	if !m.listed {
 		return
@@ -254,144 +254,144 @@ func (d *Detector) heard(m *member) {
 	if m.state == view.Suspect || m.state == view.Failed {
 		m.flapped, m.backAt = true, d.now
 	}
-	if m.state == view.Failed || d.others == 0 {
-		d.healUntil = d.now + d.par.HealFor
-		d.roundAt = min(d.roundAt, d.now+d.spread(roundFast))
+	if m.state == view.Failed || d.aliveCount == 0 {
+		d.healUntil = d.now + d.params.HealFor
+		d.roundAt = min(d.roundAt, d.now+d.randomBelow(roundFast))
 	}
-	d.set(m, view.Alive, ByProbe)
+	d.setState(m, view.Alive, ByProbe)
 	if m.gossip != up {
-		d.want(m, d.now+d.par.Watch, false, BySilence)
+		d.wantProbe(m, d.now+d.params.Watch, false, BySilence)
 	}
 }
 
-func (d *Detector) missed(m *member) {
+func (d *Detector) noteMissed(m *member) {
 	if !m.probing || !m.listed {
 		return // heard since, or of a probe given up for lost
 	}
 	m.probing = false
-	if d.now-m.sent > 2*d.par.ProbeTimeout {
+	if d.now-m.sent > 2*d.params.ProbeTimeout {
 		// The answer to a probe comes, good or bad, by its deadline. This one
 		// says that we stood still, not that the member did.
-		d.want(m, d.now, true, m.cause)
+		d.wantProbe(m, d.now, true, m.cause)
 		return
 	}
 	m.fails++
-	if m.state == view.Alive && m.fails >= m.suspectAfter(d.now, &d.par) {
-		d.set(m, view.Suspect, m.cause)
+	if m.state == view.Alive && m.fails >= m.suspectAfter(d.now, &d.params) {
+		d.setState(m, view.Suspect, m.cause)
 	}
-	d.judge(m)
-	d.want(m, m.retry(&d.par), m.fails < d.par.Probes, m.cause)
+	d.judgeFailures(m)
+	d.wantProbe(m, m.nextRetry(&d.params), m.fails < d.params.Probes, m.cause)
 }
 
-// judge draws the conclusion from enough failures in a row.
-func (d *Detector) judge(m *member) {
-	if m.fails < d.par.Probes {
+// judgeFailures draws the conclusion from enough failures in a row.
+func (d *Detector) judgeFailures(m *member) {
+	if m.fails < d.params.Probes {
 		return
 	}
 	switch {
 	case m.gossip != up && m.state != view.Failed:
-		d.set(m, view.Failed, BySilence)
+		d.setState(m, view.Failed, BySilence)
 		m.due = Never
 	case m.gossip == up && m.state == view.Unknown:
-		d.set(m, view.Suspect, BySilence)
-	case m.gossip == up && m.state == view.Failed && d.now-m.upSince >= d.par.Hold:
-		d.set(m, view.Suspect, ByGossipAgain)
+		d.setState(m, view.Suspect, BySilence)
+	case m.gossip == up && m.state == view.Failed && d.now-m.upSince >= d.params.Hold:
+		d.setState(m, view.Suspect, ByGossipAgain)
 	}
 }
 
-func (d *Detector) set(m *member, to view.State, why Reason) {
+func (d *Detector) setState(m *member, to view.State, why Reason) {
 	if m.state == to {
 		return
 	}
 	lost := m.state == view.Alive && to != view.Departed
 	if m.state == view.Alive {
-		d.others--
-		m.downAt = d.seen
+		d.aliveCount--
+		m.downAt = d.timeInCompany
 	}
 	if to == view.Alive {
-		d.others++
+		d.aliveCount++
 	}
-	d.out = append(d.out, Effect{Action: Changed, ID: m.id, From: m.state, To: to, Reason: why})
+	d.effects = append(d.effects, Effect{Action: Changed, ID: m.id, From: m.state, To: to, Reason: why})
 	m.state = to
 	if lost {
-		d.miss()
+		d.countLoss()
 	}
 }
 
-// miss counts members that are lost together. When they are many the rest is
+// countLoss counts members that are lost together. When they are many the rest is
 // probed: after a cut gossip finds the lost ones one by one, in a small part of a
 // large mesh for most of a minute.
-func (d *Detector) miss() {
+func (d *Detector) countLoss() {
 	if d.now-d.lossFrom > massWindow {
 		d.lossFrom, d.losses = d.now, 0
 	}
 	d.losses++
-	if d.losses < max(2, (d.others+d.losses)/massShare) || d.now < d.sweepAt {
+	if d.losses < max(2, (d.aliveCount+d.losses)/massShare) || d.now < d.sweepAt {
 		return
 	}
 	d.sweepAt = d.now + massPause
 	for _, m := range d.members {
 		if m.listed && m.state == view.Alive && !m.probing {
-			d.want(m, d.pause(m, d.par.ProbeTimeout)+d.spread(d.par.ProbeTimeout), false, BySilence)
+			d.wantProbe(m, d.earliestProbe(m, d.params.ProbeTimeout)+d.randomBelow(d.params.ProbeTimeout), false, BySilence)
 		}
 	}
 }
 
-// probe starts the probes that are due, as far as the pace allows.
-func (d *Detector) probe() {
-	for d.agenda.next() <= d.now {
+// startProbes starts the probes that are due, as far as the pace allows.
+func (d *Detector) startProbes() {
+	for d.agenda.nextDue() <= d.now {
 		m := d.agenda.later.members[0]
 		if m.probing {
 			m.probing, m.due = false, d.now // its outcome never came
 		}
-		d.plan(m)
+		d.planMember(m)
 	}
-	for d.agenda.ready.Len() > 0 && d.probes.allow(d.now) {
+	for d.agenda.ready.Len() > 0 && d.probes.takePermit(d.now) {
 		m := d.agenda.ready.members[0]
 		m.probing, m.sent, m.due, m.urgent = true, d.now, Never, false
-		d.plan(m)
-		d.out = append(d.out, Effect{Action: Probe, ID: m.id})
+		d.planMember(m)
+		d.effects = append(d.effects, Effect{Action: Probe, ID: m.id})
 	}
 }
 
-// lost is how long after its start the outcome of a probe is not waited for any
+// probeLostAfter is how long after its start the outcome of a probe is not waited for any
 // more.
-func (d *Detector) lost() time.Duration { return 4 * d.par.ProbeTimeout }
+func (d *Detector) probeLostAfter() time.Duration { return 4 * d.params.ProbeTimeout }
 
-// plan gives a member that has changed its place on the agenda.
-func (d *Detector) plan(m *member) {
+// planMember gives a member that has changed its place on the agenda.
+func (d *Detector) planMember(m *member) {
 	wake := m.due
 	if m.probing {
-		wake = m.sent + d.lost()
+		wake = m.sent + d.probeLostAfter()
 	}
-	d.agenda.put(m, wake, d.now)
+	d.agenda.placeMember(m, wake, d.now)
 }
 
-func (d *Detector) want(m *member, at time.Duration, urgent bool, cause Reason) {
-	m.want(at, urgent, cause)
-	d.plan(m)
+func (d *Detector) wantProbe(m *member, at time.Duration, urgent bool, cause Reason) {
+	m.wantProbe(at, urgent, cause)
+	d.planMember(m)
 }
 
-// pause returns now, or later if the last probe began less than gap ago.
-func (d *Detector) pause(m *member, gap time.Duration) time.Duration {
+// earliestProbe returns now, or later if the last probe began less than gap ago.
+func (d *Detector) earliestProbe(m *member, gap time.Duration) time.Duration {
 	if m.sent == 0 {
 		return d.now
 	}
 	return max(d.now, m.sent+gap)
 }
 
-// spread returns a random time below limit.
-func (d *Detector) spread(limit time.Duration) time.Duration {
+// randomBelow returns a random time below limit.
+func (d *Detector) randomBelow(limit time.Duration) time.Duration {
 	return time.Duration(d.rng.Int64N(int64(limit)))
 }
 
-func (d *Detector) find(id view.NodeID) *member {
-	if i, ok := d.search(id); ok {
+func (d *Detector) findMember(id view.NodeID) *member {
+	if i, ok := d.searchMember(id); ok {
 		return d.members[i]
 	}
 	return nil
 }
 
-func (d *Detector) search(id view.NodeID) (int, bool) {
+func (d *Detector) searchMember(id view.NodeID) (int, bool) {
 	return slices.BinarySearchFunc(d.members, id, func(m *member, id view.NodeID) int { return cmp.Compare(m.id, id) })
 }

@@ -30,32 +30,32 @@ type member struct {
 	urgent  bool          // goes before those that are not
 	cause   Reason        // what the next failure will be put down to
 
-	in    *queue        // where on the agenda it stands; nil: nothing is due of it
-	at    int           // its place there
-	wake  time.Duration // when something is due of it, as it was put there
-	first bool          // urgent, as it was put there
+	inQueue    *queue        // where on the agenda it stands; nil: nothing is due of it
+	queueIndex int           // its place there
+	wakeAt     time.Duration // when something is due of it, as it was put there
+	wasUrgent  bool          // urgent, as it was put there
 
-	heard   bool // it answered directly, last at heardAt
-	heardAt time.Duration
-	cut     bool // unreachable, as last reported
+	heard             bool // it answered directly, last at heardAt
+	heardAt           time.Duration
+	listedUnreachable bool // unreachable, as last reported
 
 	flapped bool          // came back from doubt, last at backAt
 	backAt  time.Duration // see Params.Hold
-	downAt  time.Duration // Detector.seen when it was last alive
+	downAt  time.Duration // Detector.timeInCompany when it was last alive
 }
 
-// quiet tells whether the member needs neither probes nor redials: it is in
+// isQuiet tells whether the member needs neither probes nor redials: it is in
 // contact and gossip watches over it.
-func (m *member) quiet() bool { return m.state == view.Alive && m.gossip == up }
+func (m *member) isQuiet() bool { return m.state == view.Alive && m.gossip == up }
 
-// unreachable tells whether gossip says that the member lives, while the last
+// isUnreachable tells whether gossip says that the member lives, while the last
 // Probes direct attempts failed.
-func (m *member) unreachable(par *Params) bool {
+func (m *member) isUnreachable(par *Params) bool {
 	return m.listed && m.state != view.Departed && m.gossip == up && m.fails >= par.Probes
 }
 
-// want puts the next probe no later than at.
-func (m *member) want(at time.Duration, urgent bool, cause Reason) {
+// wantProbe puts the next probe no later than at.
+func (m *member) wantProbe(at time.Duration, urgent bool, cause Reason) {
 	if m.probing {
 		return
 	}
@@ -74,8 +74,8 @@ func (m *member) suspectAfter(now time.Duration, par *Params) int {
 	return 1
 }
 
-// retry returns when to probe a member again whose last probe failed.
-func (m *member) retry(par *Params) time.Duration {
+// nextRetry returns when to probe a member again whose last probe failed.
+func (m *member) nextRetry(par *Params) time.Duration {
 	if m.state == view.Failed && m.gossip != up {
 		return Never // redials watch for it
 	}

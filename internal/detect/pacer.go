@@ -6,7 +6,7 @@ import "time"
 // generic cell rate algorithm: one instant is all its state).
 type pacer struct {
 	interval, burst time.Duration // burst: how far full may run ahead of now
-	full            time.Duration
+	fullAt          time.Duration
 }
 
 func newPacer(perSecond, burst int) pacer {
@@ -14,14 +14,14 @@ func newPacer(perSecond, burst int) pacer {
 	return pacer{interval: interval, burst: time.Duration(burst-1) * interval}
 }
 
-// allow takes one permit if there is one at time now.
-func (p *pacer) allow(now time.Duration) bool {
-	if p.free() > now {
+// takePermit takes one permit if there is one at time now.
+func (p *pacer) takePermit(now time.Duration) bool {
+	if p.nextPermit() > now {
 		return false
 	}
-	p.full = max(p.full, now) + p.interval
+	p.fullAt = max(p.fullAt, now) + p.interval
 	return true
 }
 
-// free returns when the next permit is there.
-func (p *pacer) free() time.Duration { return p.full - p.burst }
+// nextPermit returns when the next permit is there.
+func (p *pacer) nextPermit() time.Duration { return p.fullAt - p.burst }

@@ -96,26 +96,26 @@ func (p Params) ProbeWait(roundTrip time.Duration) time.Duration {
 	return min(max(p.ProbeTimeout, roundTrip*5/4), p.ProbeTimeout*19/10)
 }
 
-func (p Params) filled() Params {
+func (p Params) withDefaults() Params {
 	lan := LAN()
-	fill(&p.Probes, lan.Probes)
-	fill(&p.ProbeTimeout, lan.ProbeTimeout)
-	fill(&p.ProbeRate, lan.ProbeRate)
-	fill(&p.ProbeBurst, lan.ProbeBurst)
-	fill(&p.Watch, lan.Watch)
-	fill(&p.Slow, lan.Slow)
-	fill(&p.Hold, lan.Hold)
-	fill(&p.First, lan.First)
-	fill(&p.Redial, lan.Redial)
-	fill(&p.RedialFloor, lan.RedialFloor)
-	fill(&p.RedialHeal, lan.RedialHeal)
-	fill(&p.HealFor, lan.HealFor)
-	fill(&p.RedialLone, lan.RedialLone)
-	fill(&p.RedialRate, lan.RedialRate)
+	fillDefault(&p.Probes, lan.Probes)
+	fillDefault(&p.ProbeTimeout, lan.ProbeTimeout)
+	fillDefault(&p.ProbeRate, lan.ProbeRate)
+	fillDefault(&p.ProbeBurst, lan.ProbeBurst)
+	fillDefault(&p.Watch, lan.Watch)
+	fillDefault(&p.Slow, lan.Slow)
+	fillDefault(&p.Hold, lan.Hold)
+	fillDefault(&p.First, lan.First)
+	fillDefault(&p.Redial, lan.Redial)
+	fillDefault(&p.RedialFloor, lan.RedialFloor)
+	fillDefault(&p.RedialHeal, lan.RedialHeal)
+	fillDefault(&p.HealFor, lan.HealFor)
+	fillDefault(&p.RedialLone, lan.RedialLone)
+	fillDefault(&p.RedialRate, lan.RedialRate)
 	return p
 }
 
-func fill[T int | time.Duration](field *T, value T) {
+func fillDefault[T int | time.Duration](field *T, value T) {
 	if *field <= 0 {
 		*field = value
 	}

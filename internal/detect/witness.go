@@ -69,12 +69,12 @@ func (d *Detector) Witness(now time.Duration, id view.NodeID) wire.Reach {
 	if id == d.self {
 		return wire.Reached
 	}
-	m := d.find(id)
+	m := d.findMember(id)
 	switch {
 	case m == nil || !m.listed:
 	case m.state == view.Failed:
 		return wire.NotReached
-	case m.state == view.Alive && m.heard && now-m.heardAt < d.par.Watch:
+	case m.state == view.Alive && m.heard && now-m.heardAt < d.params.Watch:
 		return wire.Reached
 	}
 	return wire.ReachUnknown

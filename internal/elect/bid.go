@@ -9,29 +9,29 @@ import (
 	"github.com/skeinmesh/skein/partition/token"
 )
 
-func (e *Election) turnedDown(from view.NodeID, ans Answer) {
+func (e *Election) noteRefusal(from view.NodeID, ans Answer) {
 	if ans.Reason == Busy && !ans.Holder.IsZero() {
-		e.bid.busy = max(e.bid.busy, ans.Wait)
+		e.bid.longestBusy = max(e.bid.longestBusy, ans.Wait)
 	}
 	if ans.Reason == OldTerm && ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids {
 		// A bid that was lost took the voter's term up, and nobody holds its grant.
 		// Where others are silent that may be needed: ask above the term, once.
-		if e.bid.outdo = e.voter.saving; !e.bid.outdo {
+		if e.bid.outbidNext = e.voter.saving; !e.bid.outbidNext {
 			e.outbid()
 		}
 		return
 	}
 	if ans.Reason == Saving {
-		e.bid.slow = max(e.bid.slow, min(e.now+ans.Wait+e.par.Lease/2, e.bid.began+maxBid*e.par.Lease))
-		e.bid.again[from] = e.now + min(ans.Wait, e.par.Lease/2) + e.par.Pause/20
+		e.bid.savesUntil = max(e.bid.savesUntil, min(e.now+ans.Wait+e.params.Lease/2, e.bid.began+maxBid*e.params.Lease))
+		e.bid.askAgainAt[from] = e.now + min(ans.Wait, e.params.Lease/2) + e.params.Pause/20
 		return
 	}
-	e.lost = ans.Reason
+	e.lostReason = ans.Reason
 	if ans.Reason == Unable {
-		e.bid.busy = max(e.bid.busy, e.par.Lease)
+		e.bid.longestBusy = max(e.bid.longestBusy, e.params.Lease)
 	}
-	if ans.Wait > 0 && e.now+ans.Wait < e.bid.ends {
-		e.bid.again[from] = e.now + ans.Wait + e.par.Pause/20
+	if ans.Wait > 0 && e.now+ans.Wait < e.bid.givesUpAt {
+		e.bid.askAgainAt[from] = e.now + ans.Wait + e.params.Pause/20
 		return
 	}
 	e.bid.refused[from] = true
@@ -39,142 +39,142 @@ func (e *Election) turnedDown(from view.NodeID, ans Answer) {
 
 // outbid goes on with the bid under a term above those that voters have told of.
 func (e *Election) outbid() {
-	voters := e.f.Electorate
+	voters := e.field.Electorate
 	if e.bid.renews {
 		voters = e.bid.voters
 	}
-	if e.run(voters, e.bid.renews); e.bid != nil {
+	if e.startBid(voters, e.bid.renews); e.bid != nil {
 		e.bid.outbids = true
 	}
 }
 
-// ask asks a voter, which may be this node. Its own grant counts when it is on disk.
-func (e *Election) ask(id view.NodeID, a Ask) {
+// askVoter asks a voter, which may be this node. Its own grant counts when it is on disk.
+func (e *Election) askVoter(id view.NodeID, a Ask) {
 	if id != e.self {
-		e.emit(Effect{Action: Send, To: id, Ask: a, Sent: e.now})
+		e.emitEffect(Effect{Action: Send, To: id, Ask: a, Sent: e.now})
 		return
 	}
-	ans, save := e.voter.ask(e.now, e.self, a, &e.f)
+	ans, save := e.voter.answerAsk(e.now, e.self, a, &e.field)
 	if save {
-		e.save()
+		e.startSave()
 	}
-	if e.awaits(e.self, a, ans.Reason) {
+	if e.awaitsDisk(e.self, a, ans.Reason) {
 		return // see Saved
 	}
 	if ans.Reason == Granted {
-		e.granted(e.self, a, e.now)
-	} else if e.ofBid(a) {
-		e.turnedDown(e.self, ans)
+		e.noteGrant(e.self, a, e.now)
+	} else if e.isOfBid(a) {
+		e.noteRefusal(e.self, ans)
 	}
 }
 
-// winnable tells whether enough voters are in contact, and nobody is better by the
+// isWinnable tells whether enough voters are in contact, and nobody is better by the
 // margin.
-func (e *Election) winnable() bool {
-	voters := e.f.Electorate
-	return e.known && len(voters.Voters) > 0 && e.f.met(voters) >= voters.Majority() &&
-		(e.now < e.heirEnds || e.voter.idle(e.now, e.par.Lease) || !e.f.beaten(e.self, e.f.score(e.self), e.voter.lapsed))
+func (e *Election) isWinnable() bool {
+	voters := e.field.Electorate
+	return e.known && len(voters.Voters) > 0 && e.field.countInContact(voters) >= voters.Majority() &&
+		(e.now < e.nominationEnds || e.voter.isLeaderless(e.now, e.params.Lease) || !e.field.isBeaten(e.self, e.field.scoreOf(e.self), e.voter.lapsed))
 }
 
-// consider decides whether, and when, to ask for a term.
-func (e *Election) consider() {
-	if !e.stands || e.voter.saving || e.voter.broken || !e.free() || e.now < e.backAt || !e.winnable() {
+// considerBid decides whether, and when, to ask for a term.
+func (e *Election) considerBid() {
+	if !e.stands || e.voter.saving || e.voter.broken || !e.isLeaseFree() || e.now < e.noBidBefore || !e.isWinnable() {
 		e.startAt = Never
 		return
 	}
-	if e.now < e.heirEnds {
+	if e.now < e.nominationEnds {
 		e.startAt = e.now
 	}
 	if e.startAt == Never {
-		rank := e.f.rank(e.self, e.f.score(e.self), e.voter.lapsed)
-		e.startAt = e.now + time.Duration(rank)*(2*e.f.RTT+e.par.Pause) + e.chance(e.par.Pause/4)
+		rank := e.field.rankOf(e.self, e.field.scoreOf(e.self), e.voter.lapsed)
+		e.startAt = e.now + time.Duration(rank)*(2*e.field.RTT+e.params.Pause) + e.randomBelow(e.params.Pause/4)
 	}
 	if e.now >= e.startAt {
-		e.run(e.f.Electorate, false)
+		e.startBid(e.field.Electorate, false)
 	}
 }
 
-// free tells whether no valid lease is known. A claim is not believed for longer
+// isLeaseFree tells whether no valid lease is known. A claim is not believed for longer
 // than a lease when it does not come from the node itself: a voter that did not
 // grant that lease cannot see it lapse, and others may wait for it to stand.
-func (e *Election) free() bool {
+func (e *Election) isLeaseFree() bool {
 	if id, held := e.voter.holder(e.now); held && id != e.self {
 		return false
 	}
 	if e.voter.nominee != 0 && e.voter.nominee != e.self {
 		return false
 	}
-	other := e.claimed()
+	other := e.highestClaim()
 	return other.IsZero() || e.voter.outlived(other) ||
-		other.Node == e.heir && e.now < e.heirEnds || other.Node == e.mute && e.now-e.muteAt >= e.par.Lease
+		other.Node == e.nominator && e.now < e.nominationEnds || other.Node == e.mute && e.now-e.muteAt >= e.params.Lease
 }
 
-// claimed returns the highest token that another in contact claims to lead with and
+// highestClaim returns the highest token that another in contact claims to lead with and
 // has not given back since: its notice may be late, or its last one.
-func (e *Election) claimed() (high token.Token) {
-	for _, t := range e.f.Claims {
-		if t.Node != e.self && t.Term > e.freed[t.Node] && e.voter.exceeds(t.Term) && high.Less(t) {
+func (e *Election) highestClaim() (high token.Token) {
+	for _, t := range e.field.Claims {
+		if t.Node != e.self && t.Term > e.freedTerms[t.Node] && e.voter.exceeds(t.Term) && high.Less(t) {
 			high = t
 		}
 	}
 	return high
 }
 
-// run asks an electorate for a new term. It is written down meanwhile, and won when it
-// is; see count. No Save is under way.
-func (e *Election) run(voters Electorate, renews bool) {
-	term := max(e.voter.d.Max, e.seen, e.last, e.claimed().Term) + 1
-	e.last = term
+// startBid asks an electorate for a new term. It is written down meanwhile, and won when it
+// is; see checkBidWon. No Save is under way.
+func (e *Election) startBid(voters Electorate, renews bool) {
+	term := max(e.voter.durable.Max, e.highestSeen, e.lastAsked, e.highestClaim().Term) + 1
+	e.lastAsked = term
 	e.startAt = Never
 	e.bid = &reign{
 		token: token.Token{Term: term, Node: e.self}, voters: voters, renews: renews,
-		refused: map[view.NodeID]bool{}, again: map[view.NodeID]time.Duration{},
-		began:  e.now,
-		ends:   e.now + max(e.par.Lease/2, 4*(e.f.RTT+e.par.Pause), min(3*e.voter.took, e.par.own(e.par.Lease))),
-		keepAt: e.now + e.par.own(e.par.Lease)/2,
+		refused: map[view.NodeID]bool{}, askAgainAt: map[view.NodeID]time.Duration{},
+		began:     e.now,
+		givesUpAt: e.now + max(e.params.Lease/2, 4*(e.field.RTT+e.params.Pause), min(3*e.voter.took, e.params.ownLease(e.params.Lease))),
+		keepAt:    e.now + e.params.ownLease(e.params.Lease)/2,
 	}
 	if e.lead == nil {
 		clear(e.grants)
 	}
 	e.askAll()
-	e.count() // its own grant may be all it needs
+	e.checkBidWon() // its own grant may be all it needs
 }
 
 func (e *Election) askAll() {
-	a := e.bidAsk()
-	before := e.voter.d
+	a := e.askOfBid()
+	before := e.voter.durable
 	if e.bid.voters.Has(e.self) {
-		e.ask(e.self, a)
+		e.askVoter(e.self, a)
 	}
-	if e.voter.d.Max = max(e.voter.d.Max, a.Term); e.voter.d != before && !e.voter.saving {
-		e.save()
+	if e.voter.durable.Max = max(e.voter.durable.Max, a.Term); e.voter.durable != before && !e.voter.saving {
+		e.startSave()
 	}
 	for _, id := range e.bid.voters.Voters {
 		if id != e.self {
-			e.ask(id, a)
+			e.askVoter(id, a)
 		}
 	}
 }
 
-// ofBid tells whether an Ask is one of the present bid.
-func (e *Election) ofBid(a Ask) bool {
+// isOfBid tells whether an Ask is one of the present bid.
+func (e *Election) isOfBid(a Ask) bool {
 	return e.bid != nil && a.Term == e.bid.token.Term && a.Renew == e.bid.renews
 }
 
-func (e *Election) bidAsk() Ask {
-	return Ask{Term: e.bid.token.Term, Renew: e.bid.renews, Electorate: e.bid.voters.Sum, Lease: e.par.Lease, Score: e.f.score(e.self)}
+func (e *Election) askOfBid() Ask {
+	return Ask{Term: e.bid.token.Term, Renew: e.bid.renews, Electorate: e.bid.voters.Sum, Lease: e.params.Lease, Score: e.field.scoreOf(e.self)}
 }
 
-// pursue goes on with a bid: asks again those that were busy for a moment, and
+// pursueBid goes on with a bid: asks again those that were busy for a moment, and
 // gives up what cannot be won.
-func (e *Election) pursue() {
-	for _, id := range slices.Sorted(maps.Keys(e.bid.again)) {
-		if e.now >= e.bid.again[id] {
-			delete(e.bid.again, id)
-			e.ask(id, e.bidAsk())
+func (e *Election) pursueBid() {
+	for _, id := range slices.Sorted(maps.Keys(e.bid.askAgainAt)) {
+		if e.now >= e.bid.askAgainAt[id] {
+			delete(e.bid.askAgainAt, id)
+			e.askVoter(id, e.askOfBid())
 		}
 	}
-	if e.count(); e.bid == nil {
+	if e.checkBidWon(); e.bid == nil {
 		return
 	}
 	left := len(e.bid.voters.Voters) - len(e.bid.refused)
@@ -182,16 +182,16 @@ func (e *Election) pursue() {
 		e.keepGrants()
 		return
 	}
-	e.forsake()
+	e.abandonBid()
 }
 
 // bidEnds is when the bid is given up. Those that save, this node among them, are
 // waited for: to ask for another term would have them save again.
 func (e *Election) bidEnds() time.Duration {
 	if e.voter.saving {
-		return e.bid.began + maxBid*e.par.Lease
+		return e.bid.began + maxBid*e.params.Lease
 	}
-	return max(e.bid.ends, e.bid.slow)
+	return max(e.bid.givesUpAt, e.bid.savesUntil)
 }
 
 // keepGrants asks again those that have granted the bid, before their grants lapse or
@@ -201,22 +201,22 @@ func (e *Election) keepGrants() {
 	if e.lead != nil || e.now < e.bid.keepAt {
 		return
 	}
-	e.bid.keepAt = e.now + e.par.Renew
+	e.bid.keepAt = e.now + e.params.Renew
 	for _, id := range e.bid.voters.Voters {
 		if e.grants[id].term == e.bid.token.Term && !e.bid.refused[id] {
-			e.ask(id, e.bidAsk())
+			e.askVoter(id, e.askOfBid())
 		}
 	}
 }
 
-// forsake gives the bid up.
-func (e *Election) forsake() {
+// abandonBid gives the bid up.
+func (e *Election) abandonBid() {
 	e.failed = min(e.failed+1, 5)
-	e.backAt = e.now + e.par.Pause + e.chance(e.par.Pause<<e.failed)
-	if e.bid.busy > e.par.Lease/2 {
+	e.noBidBefore = e.now + e.params.Pause + e.randomBelow(e.params.Pause<<e.failed)
+	if e.bid.longestBusy > e.params.Lease/2 {
 		// Somebody leads, and renews its grants, whom we do not hear. Each bid
 		// costs a write of flash: ask less and less often.
-		e.backAt = e.now + e.bid.busy + e.chance(e.par.Lease<<e.failed)
+		e.noBidBefore = e.now + e.bid.longestBusy + e.randomBelow(e.params.Lease<<e.failed)
 	}
 	e.bid = nil
 	if e.lead == nil {

@@ -59,13 +59,13 @@ func TestVoter(t *testing.T) {
 		for i, s := range steps {
 			a := askOf(1, f)
 			s.change(&a)
-			was := v.d
-			ans, save := v.ask(s.at, s.from, a, &f)
-			if ans.Reason != s.want || ans.Max != v.d.Max {
+			was := v.durable
+			ans, save := v.answerAsk(s.at, s.from, a, &f)
+			if ans.Reason != s.want || ans.Max != v.durable.Max {
 				t.Errorf("%s, step %d: %v (max %d), want %v", name, i, ans.Reason, ans.Max, s.want)
 			}
-			if save != (v.d != was) {
-				t.Errorf("%s, step %d: %+v after %+v, to be saved: %t", name, i, v.d, was, save)
+			if save != (v.durable != was) {
+				t.Errorf("%s, step %d: %+v after %+v, to be saved: %t", name, i, v.durable, was, save)
 			}
 		}
 	}
@@ -76,15 +76,15 @@ func TestVoter(t *testing.T) {
 func TestVoterRestarts(t *testing.T) {
 	f := fieldOf(1000, 1000)
 	v := newVoter(1, Durable{Max: 7, Grant: token.Token{Term: 7, Node: 2}, Lease: 2 * time.Second}, time.Minute)
-	ans, _ := v.ask(time.Minute+time.Second, 1, askOf(8, f), &f)
+	ans, _ := v.answerAsk(time.Minute+time.Second, 1, askOf(8, f), &f)
 	if ans.Reason != Silent || ans.Wait != time.Second {
 		t.Errorf("%v for %v", ans.Reason, ans.Wait)
 	}
-	if ans, _ := v.ask(time.Minute+2*time.Second, 1, askOf(8, f), &f); ans.Reason != Granted {
+	if ans, _ := v.answerAsk(time.Minute+2*time.Second, 1, askOf(8, f), &f); ans.Reason != Granted {
 		t.Error(ans.Reason)
 	}
 	v = newVoter(1, Durable{Max: 7}, 0)
-	if ans, _ := v.ask(0, 2, askOf(8, f), &f); ans.Reason != Granted {
+	if ans, _ := v.answerAsk(0, 2, askOf(8, f), &f); ans.Reason != Granted {
 		t.Error(ans.Reason)
 	}
 }
@@ -93,19 +93,19 @@ func TestVoterRestarts(t *testing.T) {
 func TestVoterReleased(t *testing.T) {
 	f := fieldOf(1000, 1000, 1000)
 	v := newVoter(1, Durable{}, 0)
-	v.ask(0, 2, askOf(1, f), &f)
-	v.release(0, 3, 1, 0)
+	v.answerAsk(0, 2, askOf(1, f), &f)
+	v.releaseGrant(0, 3, 1, 0)
 	if id, held := v.holder(1); id != 2 || !held {
 		t.Error("another has given it back")
 	}
-	v.release(1, 2, 4, 3)
+	v.releaseGrant(1, 2, 4, 3)
 	for _, s := range []struct {
 		at   time.Duration
 		from view.NodeID
 		term uint64
 		want Reason
 	}{{2, 2, 1, OldTerm}, {2, 1, 2, Busy}, {2, 3, 3, Granted}, {3, 1, 4, Busy}} {
-		if ans, _ := v.ask(s.at, s.from, askOf(s.term, f), &f); ans.Reason != s.want {
+		if ans, _ := v.answerAsk(s.at, s.from, askOf(s.term, f), &f); ans.Reason != s.want {
 			t.Errorf("term %d of %d: %v, want %v", s.term, s.from, ans.Reason, s.want)
 		}
 	}
@@ -140,11 +140,11 @@ func find(out []Effect, a Action) *Effect {
 func TestCandidateOutbids(t *testing.T) {
 	f := fieldOf(1000, 1000, 1000)
 	v := newVoter(2, Durable{Max: 5}, 0)
-	if ans, _ := v.ask(0, 1, askOf(3, f), &f); ans.Reason != OldTerm || !ans.Holder.IsZero() {
+	if ans, _ := v.answerAsk(0, 1, askOf(3, f), &f); ans.Reason != OldTerm || !ans.Holder.IsZero() {
 		t.Errorf("a voter that is free: %+v", ans)
 	}
-	v.ask(0, 3, askOf(6, f), &f)
-	if ans, _ := v.ask(1, 1, askOf(3, f), &f); ans.Reason != OldTerm || ans.Holder != (token.Token{Term: 6, Node: 3}) {
+	v.answerAsk(0, 3, askOf(6, f), &f)
+	if ans, _ := v.answerAsk(1, 1, askOf(3, f), &f); ans.Reason != OldTerm || ans.Holder != (token.Token{Term: 6, Node: 3}) {
 		t.Errorf("a voter whose grant another holds: %+v", ans)
 	}
 	e := newQuick(1, LAN(), Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
@@ -172,7 +172,7 @@ func TestCandidateOutbidsAmongThosePresent(t *testing.T) {
 	ask := find(e.Tick(time.Second), Send)
 	e.Look(time.Second, fieldOf(1000, 1000, 1000, 1000))
 	again := find(e.Answered(time.Second, 2, ask.Ask, ask.Sent, Answer{Reason: OldTerm, Max: 9}), Send)
-	if again == nil || again.Ask.Term != 10 || again.Ask.Electorate != e.f.Electorate.Sum || len(e.bid.refused) > 0 {
+	if again == nil || again.Ask.Term != 10 || again.Ask.Electorate != e.field.Electorate.Sum || len(e.bid.refused) > 0 {
 		t.Errorf("asks %+v, refused by %v", again, e.bid.refused)
 	}
 }

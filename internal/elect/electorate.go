@@ -53,7 +53,7 @@ func InComponent(v view.View, component []view.NodeID) Electorate {
 	}
 	if len(voters) > maxElectorate {
 		slices.SortFunc(voters, func(a, b view.NodeID) int {
-			return cmp.Or(cmp.Compare(lot(v.Mesh, a), lot(v.Mesh, b)), cmp.Compare(a, b))
+			return cmp.Or(cmp.Compare(rendezvousHash(v.Mesh, a), rendezvousHash(v.Mesh, b)), cmp.Compare(a, b))
 		})
 		voters = voters[:committee]
 	}
@@ -96,19 +96,19 @@ func newElectorate(scope byte, version uint64, voters []view.NodeID, of int) Ele
 	return Electorate{Voters: voters, Sum: h.Sum64(), Of: of}
 }
 
-// lot is the rendezvous hash of a node in a mesh.
-func lot(mesh view.MeshID, id view.NodeID) uint64 {
+// rendezvousHash is the rendezvous hash of a node in a mesh.
+func rendezvousHash(mesh view.MeshID, id view.NodeID) uint64 {
 	h := fnv.New64a()
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(id))
 	h.Write(mesh[:])
 	h.Write(b[:])
-	return mix(h.Sum64())
+	return mixBits(h.Sum64())
 }
 
-// mix spreads the bits of an FNV hash, whose high bits hardly change with the
+// mixBits spreads the bits of an FNV hash, whose high bits hardly change with the
 // last byte (the finaliser of SplitMix64).
-func mix(x uint64) uint64 {
+func mixBits(x uint64) uint64 {
 	x ^= x >> 30
 	x *= 0xbf58476d1ce4e5b9
 	x ^= x >> 27

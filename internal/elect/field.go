@@ -42,21 +42,21 @@ func (f *Field) Leader(granted view.NodeID) (leader token.Token) {
 	return leader
 }
 
-// beaten tells whether somebody who stands is better than a candidate by the
+// isBeaten tells whether somebody who stands is better than a candidate by the
 // margin. One who let its lease run out is not waited for.
-func (f *Field) beaten(candidate view.NodeID, score Score, lapsed view.NodeID) bool {
+func (f *Field) isBeaten(candidate view.NodeID, score Score, lapsed view.NodeID) bool {
 	return slices.ContainsFunc(f.Standing, func(p Peer) bool {
 		return p.ID != candidate && p.ID != lapsed && Beats(p.Score, score)
 	})
 }
 
-// rank is how many come before a node: the best first, and of equals by lot.
-func (f *Field) rank(self view.NodeID, score Score, lapsed view.NodeID) (n int) {
+// rankOf is how many come before a node: the best first, and of equals by lot.
+func (f *Field) rankOf(self view.NodeID, score Score, lapsed view.NodeID) (n int) {
 	for _, p := range f.Standing {
 		if p.ID == self || p.ID == lapsed {
 			continue
 		}
-		if cmp.Or(-cmp.Compare(p.Score, score), cmp.Compare(mix(uint64(p.ID)), mix(uint64(self)))) < 0 {
+		if cmp.Or(-cmp.Compare(p.Score, score), cmp.Compare(mixBits(uint64(p.ID)), mixBits(uint64(self)))) < 0 {
 			n++
 		}
 	}
@@ -75,8 +75,8 @@ func (f *Field) challenger(leader view.NodeID, score Score) view.NodeID {
 	return best.ID
 }
 
-// score returns what a node stands with.
-func (f *Field) score(id view.NodeID) Score {
+// scoreOf returns what a node stands with.
+func (f *Field) scoreOf(id view.NodeID) Score {
 	for _, p := range f.Standing {
 		if p.ID == id {
 			return p.Score
@@ -85,8 +85,8 @@ func (f *Field) score(id view.NodeID) Score {
 	return 0
 }
 
-// met counts how many of an electorate are in contact: others cannot be asked.
-func (f *Field) met(e Electorate) (n int) {
+// countInContact counts how many of an electorate are in contact: others cannot be asked.
+func (f *Field) countInContact(e Electorate) (n int) {
 	for _, id := range e.Voters {
 		if f.Contact[id] {
 			n++

@@ -196,14 +196,14 @@ func TestVainBidsCountNothing(t *testing.T) {
 		v := newVoter(1, Durable{}, 0)
 		term := uint64(1)
 		for now := second; now < 8*second; now += second {
-			v.ask(now, 4, best(term, false), &f)
+			v.answerAsk(now, 4, best(term, false), &f)
 			if renew {
-				v.ask(now, 4, best(term, true), &f)
+				v.answerAsk(now, 4, best(term, true), &f)
 			}
-			v.release(now+second/2, 4, term, 0)
+			v.releaseGrant(now+second/2, 4, term, 0)
 			term++
 		}
-		if ans, _ := v.ask(8*second, 2, askOf(term, f), &f); ans.Reason != want {
+		if ans, _ := v.answerAsk(8*second, 2, askOf(term, f), &f); ans.Reason != want {
 			t.Errorf("renewed %t: %v, want %v", renew, ans.Reason, want)
 		}
 	}

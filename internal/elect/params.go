@@ -72,11 +72,11 @@ func (p Params) Validate() error {
 	check(p.Guard >= 0, "guard of %v: below zero", p.Guard)
 	check(p.Drift >= 0 && p.Drift < 500, "drift of %d in a thousand: not 0 to 499", p.Drift)
 	check(p.Pause > 0 && p.Hold >= 0 && p.Settle >= 0, "pause %v, hold %v, settle %v: below zero, or no pause", p.Pause, p.Hold, p.Settle)
-	check(p.own(p.Lease) > p.Renew, "a lease of %v less guard and drift lasts %v, not longer than the time between renewals, %v", p.Lease, p.own(p.Lease), p.Renew)
+	check(p.ownLease(p.Lease) > p.Renew, "a lease of %v less guard and drift lasts %v, not longer than the time between renewals, %v", p.Lease, p.ownLease(p.Lease), p.Renew)
 	return errors.Join(faults...)
 }
 
-// own is for how long after it asked for a lease a leader may act on it.
-func (p Params) own(lease time.Duration) time.Duration {
+// ownLease is for how long after it asked for a lease a leader may act on it.
+func (p Params) ownLease(lease time.Duration) time.Duration {
 	return lease - lease*time.Duration(p.Drift)/1000 - p.Guard
 }

@@ -82,7 +82,7 @@ func TestLeaderRaisesItsTerm(t *testing.T) {
 	if named := find(out, Renamed); named == nil || named.Token != (token.Token{Term: 10, Node: 1}) || find(out, Stop) != nil {
 		t.Fatalf("granted: %+v", out)
 	}
-	if out := e.Look(2*time.Second, e.f); find(out, Stop) != nil {
+	if out := e.Look(2*time.Second, e.field); find(out, Stop) != nil {
 		t.Errorf("stops for a lower token: %+v", out)
 	}
 }
@@ -154,7 +154,7 @@ func TestOutnumbers(t *testing.T) {
 		"nobody stores":             {InComponent(view.View{Members: many.Members[160:]}, component[165:]), 35, 7, 1, 40, true},
 	} {
 		e := &Election{grants: map[view.NodeID]grant{}, lead: &reign{token: token.Token{Term: 7}, voters: c.voters}}
-		e.f.Electors = c.electors
+		e.field.Electors = c.electors
 		for _, id := range c.voters.Voters[:c.granted] {
 			e.grants[id] = grant{term: c.term, ends: c.ends}
 		}
@@ -190,17 +190,17 @@ func TestRaisesEnd(t *testing.T) {
 	}
 	for range maxRaises - 1 {
 		raise()
-		out = e.Look(now, claim(e.f, other))
+		out = e.Look(now, claim(e.field, other))
 	}
 	raise()
-	met := e.f
+	met := e.field
 	met.Claims = nil
 	e.Look(now, met)
 	for range maxRaises {
-		out = e.Look(now, claim(e.f, other))
+		out = e.Look(now, claim(e.field, other))
 		raise()
 	}
-	if out = e.Look(now, claim(e.f, other)); find(out, Stop) == nil || find(out, Stop).Why != Yielded {
+	if out = e.Look(now, claim(e.field, other)); find(out, Stop) == nil || find(out, Stop).Why != Yielded {
 		t.Errorf("after %d times: %+v", maxRaises, out)
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/skeinmesh/skein/partition/token"
 )
 
-// until is when a leader's lease ends: when no majority of unexpired grants is
+// leaseEnd is when a leader's lease ends: when no majority of unexpired grants is
 // left. Grants of later terms to the same node count, they are the voter's only
 // ones.
-func (e *Election) until(r *reign) time.Duration {
+func (e *Election) leaseEnd(r *reign) time.Duration {
 	var ends []time.Duration
 	for _, id := range r.voters.Voters {
 		if g, ok := e.grants[id]; ok && g.term >= r.token.Term {
@@ -27,64 +27,64 @@ func (e *Election) until(r *reign) time.Duration {
 	return ends[len(ends)-need]
 }
 
-// reignOn does what a leader does.
-func (e *Election) reignOn() {
+// keepLeading does what a leader does.
+func (e *Election) keepLeading() {
 	if !e.draining {
-		e.reconsider()
+		e.reconsiderLead()
 	}
 	if e.now >= e.renewAt {
-		confirmed := e.until(e.lead) >= e.askedAt+e.par.own(e.par.Lease)
-		e.renewAt, e.askedAt = e.now+e.par.Renew, e.now
+		confirmed := e.leaseEnd(e.lead) >= e.askedAt+e.params.ownLease(e.params.Lease)
+		e.renewAt, e.askedAt = e.now+e.params.Renew, e.now
 		if !confirmed {
-			e.renewAt = e.now + e.par.Renew/3 // a blip must not cost more than it lasts
+			e.renewAt = e.now + e.params.Renew/3 // a blip must not cost more than it lasts
 		}
-		e.renew()
+		e.renewGrants()
 	}
 }
 
-// lose ends a leadership whose lease has run out. Its grants may still be given
+// loseLease ends a leadership whose lease has run out. Its grants may still be given
 // back when its work has ended.
-func (e *Election) lose() {
+func (e *Election) loseLease() {
 	if !e.draining {
-		e.emit(Effect{Action: Stop, Token: e.lead.token, Why: Expired, Until: e.now})
+		e.emitEffect(Effect{Action: Stop, Token: e.lead.token, Why: Expired, Until: e.now})
 	}
 	e.lead, e.bid, e.draining = nil, nil, true
 	e.startAt = Never
 }
 
-// stop has the work end while the lease goes on.
-func (e *Election) stop(why Why, nominee view.NodeID) {
+// stopLeading has the work end while the lease goes on.
+func (e *Election) stopLeading(why Why, nominee view.NodeID) {
 	e.draining, e.nominee, e.bid = true, nominee, nil
-	e.emit(Effect{Action: Stop, Token: e.lead.token, Why: why, Until: e.until(e.lead)})
+	e.emitEffect(Effect{Action: Stop, Token: e.lead.token, Why: why, Until: e.leaseEnd(e.lead)})
 }
 
-// reconsider looks whether the leader should go, or take a new term.
-func (e *Election) reconsider() {
+// reconsiderLead looks whether the leader should go, or take a new term.
+func (e *Election) reconsiderLead() {
 	if !e.stands {
-		e.stop(Withdrawn, 0)
+		e.stopLeading(Withdrawn, 0)
 		return
 	}
-	if other := e.claimed(); e.lead.token.Less(other) {
-		if !e.raise(other) {
-			e.stop(Yielded, other.Node)
+	if other := e.highestClaim(); e.lead.token.Less(other) {
+		if !e.raiseTerm(other) {
+			e.stopLeading(Yielded, other.Node)
 		}
 		return
 	}
-	if better := e.f.challenger(e.self, e.f.score(e.self)); better == 0 {
+	if better := e.field.challenger(e.self, e.field.scoreOf(e.self)); better == 0 {
 		e.betterAt = Never
 	} else if e.betterAt == Never {
 		e.betterAt = e.now
-	} else if e.now-e.betterAt >= e.hold() {
-		e.offered = min(e.offered+1, 5)
-		e.stop(HandsOver, better)
+	} else if e.now-e.betterAt >= e.holdTime() {
+		e.handOvers = min(e.handOvers+1, 5)
+		e.stopLeading(HandsOver, better)
 		return
 	}
-	if e.f.Electorate.Sum == e.lead.voters.Sum && !e.missing {
-		e.otherAt = Never
-	} else if e.otherAt == Never {
-		e.otherAt = e.now
-	} else if e.now-e.otherAt >= e.par.Settle && e.bid == nil && !e.voter.saving && !e.voter.broken && e.now >= e.backAt && e.winnable() {
-		e.run(e.f.Electorate, false)
+	if e.field.Electorate.Sum == e.lead.voters.Sum && !e.missing {
+		e.differsAt = Never
+	} else if e.differsAt == Never {
+		e.differsAt = e.now
+	} else if e.now-e.differsAt >= e.params.Settle && e.bid == nil && !e.voter.saving && !e.voter.broken && e.now >= e.noBidBefore && e.isWinnable() {
+		e.startBid(e.field.Electorate, false)
 	}
 }
 
@@ -94,11 +94,11 @@ func (e *Election) reconsider() {
 // one direction only the other may never hear of the higher term.
 const maxRaises = 3
 
-// raise has a leader stay though another leads with a higher token, if more than half
+// raiseTerm has a leader stay though another leads with a higher token, if more than half
 // of the whole mesh follow it; it tells whether it does. A node that was alone has
 // often come to higher terms than all others together, and its return must not end
 // their work. So they are asked for a term above the other's, who yields to that.
-func (e *Election) raise(other token.Token) bool {
+func (e *Election) raiseTerm(other token.Token) bool {
 	if e.bid != nil || e.voter.saving {
 		return true
 	}
@@ -107,7 +107,7 @@ func (e *Election) raise(other token.Token) bool {
 		return false
 	}
 	e.raises[other.Node] = raises{other.Term, done.times + 1}
-	e.run(e.lead.voters, true)
+	e.startBid(e.lead.voters, true)
 	return true
 }
 
@@ -122,32 +122,32 @@ func (e *Election) outnumbers() bool {
 			n++
 		}
 	}
-	return 2*n*voters.Of > e.f.Electors*len(voters.Voters)
+	return 2*n*voters.Of > e.field.Electors*len(voters.Voters)
 }
 
-// hold is for how long another must be better. Of one that was handed the lead and
+// holdTime is for how long another must be better. Of one that was handed the lead and
 // could not take it more is asked each time.
-func (e *Election) hold() time.Duration { return e.par.Hold << e.offered }
+func (e *Election) holdTime() time.Duration { return e.params.Hold << e.handOvers }
 
-// renew asks all voters of the term, each for the term that it has granted.
-func (e *Election) renew() {
+// renewGrants asks all voters of the term, each for the term that it has granted.
+func (e *Election) renewGrants() {
 	for _, id := range e.lead.voters.Voters {
 		term := e.lead.token.Term
 		if g, ok := e.grants[id]; ok {
 			term = max(term, g.term)
 		}
-		e.ask(id, Ask{Term: term, Renew: true, Electorate: e.lead.voters.Sum, Lease: e.par.Lease, Score: e.f.score(e.self)})
+		e.askVoter(id, Ask{Term: term, Renew: true, Electorate: e.lead.voters.Sum, Lease: e.params.Lease, Score: e.field.scoreOf(e.self)})
 	}
 }
 
 // giveBack frees all that any voter may hold for this node.
 func (e *Election) giveBack(nominee view.NodeID) {
-	e.voter.release(e.now, e.self, e.last, nominee)
+	e.voter.releaseGrant(e.now, e.self, e.lastAsked, nominee)
 	to := map[view.NodeID]bool{}
 	for id := range e.grants {
 		to[id] = true
 	}
-	for _, id := range e.f.Electorate.Voters {
+	for _, id := range e.field.Electorate.Voters {
 		to[id] = true
 	}
 	if nominee != 0 {
@@ -155,6 +155,6 @@ func (e *Election) giveBack(nominee view.NodeID) {
 	}
 	delete(to, e.self)
 	for _, id := range slices.Sorted(maps.Keys(to)) {
-		e.emit(Effect{Action: GiveBack, To: id, Term: e.last, Nominee: nominee})
+		e.emitEffect(Effect{Action: GiveBack, To: id, Term: e.lastAsked, Nominee: nominee})
 	}
 }

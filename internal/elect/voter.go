@@ -66,89 +66,89 @@ type Answer struct {
 
 // voter is the part of an Election that grants.
 type voter struct {
-	self view.NodeID
-	d    Durable // what it goes by: kept, or under way to the disk
+	self    view.NodeID
+	durable Durable // what it goes by: kept, or under way to the disk
 	disk
 
-	until    time.Duration // when the last grant ends
-	led      time.Duration // when the last one ends, or was given back, that was renewed
-	renewed  uint64        // highest term that the last grant's node has renewed here; 0: none
-	released bool          // it was given back: it cannot be renewed
-	silent   time.Duration // grants nothing before that
-	lapsed   view.NodeID   // let its grant run out and was not heard of since
-	lapsedIn uint64        // the term of that grant
-	lapsedBy uint64        // what renewed was then
-	nominee  view.NodeID   // is preferred, before favour
-	favour   time.Duration
+	grantEnds     time.Duration // when the last grant ends
+	ledUntil      time.Duration // when the last one ends, or was given back, that was renewed
+	renewed       uint64        // highest term that the last grant's node has renewed here; 0: none
+	released      bool          // it was given back: it cannot be renewed
+	silentUntil   time.Duration // grants nothing before that
+	lapsed        view.NodeID   // let its grant run out and was not heard of since
+	lapsedIn      uint64        // the term of that grant
+	lapsedRenewed uint64        // what renewed was then
+	nominee       view.NodeID   // is preferred, before favour
+	favourEnds    time.Duration
 }
 
 // newVoter returns a voter with what it wrote down in an earlier run.
 func newVoter(self view.NodeID, d Durable, now time.Duration) voter {
-	v := voter{self: self, d: d, until: now, led: now}
+	v := voter{self: self, durable: d, grantEnds: now, ledUntil: now}
 	if !d.Grant.IsZero() {
 		// When the grant ends is not known any more; all grants given before do
 		// within the longest lease that is allowed for, its own.
-		v.silent = now + d.Lease
+		v.silentUntil = now + d.Lease
 	}
 	return v
 }
 
 // holder returns whose unexpired grant there is.
 func (v *voter) holder(now time.Duration) (view.NodeID, bool) {
-	return v.d.Grant.Node, now < v.until && !v.released
+	return v.durable.Grant.Node, now < v.grantEnds && !v.released
 }
 
-// ask answers a request. If save, what it decided must be on disk first. While that
+// answerAsk answers a request. If save, what it decided must be on disk first. While that
 // cannot be, nothing is decided that must.
-func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answer, bool) {
-	v.lapse(now)
+func (v *voter) answerAsk(now time.Duration, from view.NodeID, a Ask, f *Field) (Answer, bool) {
+	v.noteLapse(now)
 	if v.lapsed == from {
 		v.lapsed = 0
 	}
-	out := Answer{Reason: v.judge(now, from, a, f), Max: v.d.Max}
+	out := Answer{Reason: v.judgeAsk(now, from, a, f), Max: v.durable.Max}
 	switch out.Reason {
 	case Granted:
 		if v.renewsKept(from, a) {
-			v.until, v.renewed = max(v.until, now+a.Lease), max(v.renewed, a.Term)
-			v.led = v.until
+			v.grantEnds, v.renewed = max(v.grantEnds, now+a.Lease), max(v.renewed, a.Term)
+			v.ledUntil = v.grantEnds
 			return out, false
 		}
 	case Silent:
-		out.Wait = v.silent - now
+		out.Wait = v.silentUntil - now
 		return out, false
 	case Busy:
-		out.Wait, out.Holder = v.until-now, v.d.Grant
+		out.Wait, out.Holder = v.grantEnds-now, v.durable.Grant
 		if _, held := v.holder(now); !held {
-			out.Wait, out.Holder = v.favour-now, token.Token{}
+			out.Wait, out.Holder = v.favourEnds-now, token.Token{}
 		}
 		return out, false
 	case OldTerm:
 		if id, held := v.holder(now); held && id != from {
-			out.Holder = v.d.Grant
+			out.Holder = v.durable.Grant
 		}
 		return out, false
 	default:
 		return out, false
 	}
 	grant := token.Token{Term: a.Term, Node: from}
-	again := grant == v.d.Grant
-	save := !again || a.Lease > v.d.Lease
+	again := grant == v.durable.Grant
+	save := !again || a.Lease > v.durable.Lease
 	if save && v.saving {
-		out.Reason, out.Wait = Saving, v.left(now)
+		out.Reason, out.Wait = Saving, v.saveTimeLeft(now)
 		return out, false
 	}
 	if save && v.broken {
-		out.Reason, out.Wait = Unable, v.retry-now
+		out.Reason, out.Wait = Unable, v.retryAt-now
 		return out, false
 	}
-	if from != v.d.Grant.Node {
-		v.d.Lease, v.renewed = 0, 0
+	if from != v.durable.Grant.Node {
+		v.durable.Lease, v.renewed = 0, 0
 	}
-	v.d.Grant, v.d.Lease, v.released = grant, max(v.d.Lease, a.Lease), false
-	v.d.Max = max(v.d.Max, a.Term)
-	v.until = max(v.until, now+a.Lease)
+	v.durable.Grant, v.durable.Lease, v.released = grant, max(v.durable.Lease, a.Lease), false
+	v.durable.Max = max(v.durable.Max, a.Term)
+	v.grantEnds = max(v.grantEnds, now+a.Lease)
 	if a.Renew {
-		v.led = v.until
+		v.ledUntil = v.grantEnds
 		if again { // else it may be a term that has not begun
 			v.renewed = a.Term
 		}
@@ -156,18 +156,18 @@ func (v *voter) ask(now time.Duration, from view.NodeID, a Ask, f *Field) (Answe
 	if v.nominee == from {
 		v.nominee = 0
 	}
-	out.Max = v.d.Max
+	out.Max = v.durable.Max
 	return out, save
 }
 
-func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reason {
+func (v *voter) judgeAsk(now time.Duration, from view.NodeID, a Ask, f *Field) Reason {
 	if a.Lease <= 0 || a.Lease > MaxLease {
 		return BadLease
 	}
-	if now < v.silent {
+	if now < v.silentUntil {
 		return Silent
 	}
-	if (token.Token{Term: a.Term, Node: from}) == v.d.Grant {
+	if (token.Token{Term: a.Term, Node: from}) == v.durable.Grant {
 		if v.released {
 			return OldTerm
 		}
@@ -176,7 +176,7 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 	if v.renewsKept(from, a) {
 		return Granted
 	}
-	if a.Term <= v.d.Max {
+	if a.Term <= v.durable.Max {
 		return OldTerm
 	}
 	if !v.believes(a.Term) {
@@ -197,7 +197,7 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 	if !f.Component[from] && from != v.self {
 		return OutOfHere
 	}
-	if from != v.nominee && !v.idle(now, a.Lease) && f.beaten(from, a.Score, v.lapsed) {
+	if from != v.nominee && !v.isLeaderless(now, a.Lease) && f.isBeaten(from, a.Score, v.lapsed) {
 		return Beaten
 	}
 	return Granted
@@ -208,25 +208,29 @@ func (v *voter) judge(now time.Duration, from view.NodeID, a Ask, f *Field) Reas
 // that.
 func (v *voter) renewsKept(from view.NodeID, a Ask) bool {
 	grant := token.Token{Term: a.Term, Node: from}
-	return a.Renew && grant == v.kept.Grant && v.d.Grant != grant && v.d.Grant.Node == from && !v.released && a.Lease <= v.kept.Lease
+	return a.Renew && grant == v.kept.Grant && v.durable.Grant != grant && v.durable.Grant.Node == from && !v.released && a.Lease <= v.kept.Lease
 }
 
-// idle tells whether nobody has led for so long that whoever can win may: the best
+// isLeaderless tells whether nobody has led for so long that whoever can win may: the best
 // one does not, for whatever reason. That it asks again and again counts nothing.
-func (v *voter) idle(now, lease time.Duration) bool { return now-v.led > 3*lease }
+func (v *voter) isLeaderless(now, lease time.Duration) bool { return now-v.ledUntil > 3*lease }
 
 // believes tells whether a term can be one that somebody came to by asking.
-func (v *voter) believes(term uint64) bool { return term <= v.d.Max || term-v.d.Max <= maxLeap }
+func (v *voter) believes(term uint64) bool {
+	return term <= v.durable.Max || term-v.durable.Max <= maxLeap
+}
 
 // exceeds tells whether a term above that one could be believed.
-func (v *voter) exceeds(term uint64) bool { return term <= v.d.Max || term-v.d.Max < maxLeap }
+func (v *voter) exceeds(term uint64) bool {
+	return term <= v.durable.Max || term-v.durable.Max < maxLeap
+}
 
-// lapse notes that the last grant, and the favour of a nominee, have run out.
-func (v *voter) lapse(now time.Duration) {
-	if !v.released && !v.d.Grant.IsZero() && now >= v.until && now >= v.silent {
-		v.lapsed, v.lapsedIn, v.lapsedBy = v.d.Grant.Node, v.d.Grant.Term, v.renewed
+// noteLapse notes that the last grant, and the favour of a nominee, have run out.
+func (v *voter) noteLapse(now time.Duration) {
+	if !v.released && !v.durable.Grant.IsZero() && now >= v.grantEnds && now >= v.silentUntil {
+		v.lapsed, v.lapsedIn, v.lapsedRenewed = v.durable.Grant.Node, v.durable.Grant.Term, v.renewed
 	}
-	if now >= v.favour {
+	if now >= v.favourEnds {
 		v.nominee = 0
 	}
 }
@@ -236,24 +240,24 @@ func (v *voter) lapse(now time.Duration) {
 // here leads on without it, if it has not heard so: by grants of others, of which
 // this voter does not see the end.
 func (v *voter) supports(claim token.Token) bool {
-	return claim.Node == v.d.Grant.Node && (claim.Term == v.d.Grant.Term || claim.Term <= v.renewed)
+	return claim.Node == v.durable.Grant.Node && (claim.Term == v.durable.Grant.Term || claim.Term <= v.renewed)
 }
 
 // outlived tells whether a claim rests, in that sense, on a grant that ran out.
 func (v *voter) outlived(claim token.Token) bool {
-	return claim.Node == v.lapsed && (claim.Term == v.lapsedIn || claim.Term <= v.lapsedBy)
+	return claim.Node == v.lapsed && (claim.Term == v.lapsedIn || claim.Term <= v.lapsedRenewed)
 }
 
-// release takes back what its holder gave up: all grants of terms up to this one,
+// releaseGrant takes back what its holder gave up: all grants of terms up to this one,
 // in favour of a nominee if there is one.
-func (v *voter) release(now time.Duration, from view.NodeID, term uint64, nominee view.NodeID) {
-	if v.d.Grant.Node != from || v.d.Grant.Term > term || v.released {
+func (v *voter) releaseGrant(now time.Duration, from view.NodeID, term uint64, nominee view.NodeID) {
+	if v.durable.Grant.Node != from || v.durable.Grant.Term > term || v.released {
 		return
 	}
 	v.released = true
-	v.until, v.led = now, min(v.led, now)
+	v.grantEnds, v.ledUntil = now, min(v.ledUntil, now)
 	if v.lapsed == from {
 		v.lapsed = 0
 	}
-	v.nominee, v.favour = nominee, now+v.d.Lease/2
+	v.nominee, v.favourEnds = nominee, now+v.durable.Lease/2
 }

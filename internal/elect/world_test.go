@@ -294,8 +294,8 @@ func (w *world) send(from, to *node, fn func()) {
 func (w *world) perform(nd *node, e int, effects []Effect) {
 	w.stirred = true
 	life := nd.life
-	if v := &nd.e[e].voter; v.released && v.d.Grant.Node == nd.id {
-		w.freed(nd, e, nd.id, v.d.Grant.Term)
+	if v := &nd.e[e].voter; v.released && v.durable.Grant.Node == nd.id {
+		w.freed(nd, e, nd.id, v.durable.Grant.Term)
 	}
 	for _, eff := range effects {
 		if nd.life != life {

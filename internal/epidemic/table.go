@@ -62,7 +62,7 @@ func (t *Table[K, V, E]) Hear(now time.Duration, said []E, believe func(wire.Key
 		if !believe(s) || !t.Lacks(s) {
 			continue
 		}
-		if t.mine(s.Key) {
+		if t.isOwnKey(s.Key) {
 			e = t.rule.Renew(now, t.held[s.Key].Entry, e)
 		}
 		heard = t.Put(now, e) || heard
@@ -141,10 +141,10 @@ func (t *Table[K, V, E]) Digest() uint64 {
 // Missing returns what a peer with such sums lacks, and which of its entries are newer.
 func (t *Table[K, V, E]) Missing(theirs []wire.KeySum[K, V]) wire.TableSwap[K, E] {
 	have, want := Compare(t.Sums(), theirs, t.rule.Newer)
-	return wire.TableSwap[K, E]{Have: t.Some(have), Want: slices.DeleteFunc(want, t.mine)}
+	return wire.TableSwap[K, E]{Have: t.Some(have), Want: slices.DeleteFunc(want, t.isOwnKey)}
 }
 
-func (t *Table[K, V, E]) mine(key K) bool { return t.rule.Mine != nil && t.rule.Mine(key) }
+func (t *Table[K, V, E]) isOwnKey(key K) bool { return t.rule.Mine != nil && t.rule.Mine(key) }
 
 // Compare returns which keys a peer with such sums lacks or has older, and which are
 // lacking or older here, sorted. Where versions do not tell which of two is newer, as

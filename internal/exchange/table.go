@@ -48,11 +48,11 @@ func (t *Table[K, V, E]) Change(key K, change func(now time.Duration, held E) (E
 
 // Get returns what is held of a key.
 func (t *Table[K, V, E]) Get(key K) epidemic.Held[E] {
-	return under(&t.mu, func() epidemic.Held[E] { h, _ := t.table.Get(key); return h })
+	return withLock(&t.mu, func() epidemic.Held[E] { h, _ := t.table.Get(key); return h })
 }
 
 // All returns what is held of each key.
-func (t *Table[K, V, E]) All() map[K]epidemic.Held[E] { return under(&t.mu, t.table.All) }
+func (t *Table[K, V, E]) All() map[K]epidemic.Held[E] { return withLock(&t.mu, t.table.All) }
 
 // Forget drops the entries of keys that are gone.
 func (t *Table[K, V, E]) Forget(gone func(K) bool) {
@@ -62,23 +62,23 @@ func (t *Table[K, V, E]) Forget(gone func(K) bool) {
 }
 
 // TakeNews returns what is to be handed on, once.
-func (t *Table[K, V, E]) TakeNews() []E { return under(&t.mu, t.table.News) }
+func (t *Table[K, V, E]) TakeNews() []E { return withLock(&t.mu, t.table.News) }
 
 // Digest is part of Set.
-func (t *Table[K, V, E]) Digest() uint64 { return under(&t.mu, t.table.Digest) }
+func (t *Table[K, V, E]) Digest() uint64 { return withLock(&t.mu, t.table.Digest) }
 
 // Sums is part of Set.
-func (t *Table[K, V, E]) Sums() []wire.KeySum[K, V] { return under(&t.mu, t.table.Sums) }
+func (t *Table[K, V, E]) Sums() []wire.KeySum[K, V] { return withLock(&t.mu, t.table.Sums) }
 
 // Missing is part of Set.
 func (t *Table[K, V, E]) Missing(_ context.Context, _ view.NodeID, theirs []wire.KeySum[K, V]) (wire.TableSwap[K, E], error) {
-	return under(&t.mu, func() wire.TableSwap[K, E] { return t.table.Missing(theirs) }), nil
+	return withLock(&t.mu, func() wire.TableSwap[K, E] { return t.table.Missing(theirs) }), nil
 }
 
 // Sieve is part of Set.
 func (t *Table[K, V, E]) Sieve() func(wire.KeySum[K, V]) bool {
 	keep := t.table.Sieve(t.believe())
-	return func(s wire.KeySum[K, V]) bool { return under(&t.mu, func() bool { return keep(s) }) }
+	return func(s wire.KeySum[K, V]) bool { return withLock(&t.mu, func() bool { return keep(s) }) }
 }
 
 // Take is part of Set.
@@ -98,10 +98,10 @@ func (t *Table[K, V, E]) Answer(ctx context.Context, peer view.NodeID, asked wir
 	if err := t.Take(ctx, peer, asked.Have); err != nil {
 		return nil, err
 	}
-	return under(&t.mu, func() []E { return t.table.Some(asked.Want) }), nil
+	return withLock(&t.mu, func() []E { return t.table.Some(asked.Want) }), nil
 }
 
-func under[T any](mu *sync.Mutex, do func() T) T {
+func withLock[T any](mu *sync.Mutex, do func() T) T {
 	mu.Lock()
 	defer mu.Unlock()
 	return do()

@@ -23,12 +23,12 @@ type quota struct {
 func (r *Reader) readCPU(f *Figures, now time.Duration, own groups) error {
 	last := r.last
 	r.last = cpuReading{}
-	cores, err := r.cores()
+	cores, err := r.readCores()
 	if err != nil {
 		return err
 	}
 	cores.at = now
-	if cores.quotas, err = r.quotas(own); err != nil {
+	if cores.quotas, err = r.readQuotas(own); err != nil {
 		return err
 	}
 	r.last = cores
@@ -38,15 +38,15 @@ func (r *Reader) readCPU(f *Figures, now time.Duration, own groups) error {
 		whole = min(whole, q.milli)
 	}
 	f.CPU = Known(whole)
-	if free, ok := cores.free(last); ok {
+	if free, ok := cores.freeMilli(last); ok {
 		f.FreeCPU = Known(min(free, whole))
 	}
 	return nil
 }
 
-// free returns the thousandths of a core that were idle since the last
+// freeMilli returns the thousandths of a core that were idle since the last
 // reading: of the machine's, or of the quota that is nearest to its end.
-func (c cpuReading) free(last cpuReading) (milli uint64, ok bool) {
+func (c cpuReading) freeMilli(last cpuReading) (milli uint64, ok bool) {
 	if last.cores != c.cores || c.at <= last.at || c.total <= last.total {
 		return 0, false
 	}
@@ -55,7 +55,7 @@ func (c cpuReading) free(last cpuReading) (milli uint64, ok bool) {
 	idle := min(c.idle-min(c.idle, last.idle), ticks)
 	milli = mulDiv(c.cores*1000, idle, ticks)
 	for _, q := range c.quotas {
-		used, known := q.since(last.quotas)
+		used, known := q.usedSince(last.quotas)
 		if !known {
 			return 0, false
 		}
@@ -65,8 +65,8 @@ func (c cpuReading) free(last cpuReading) (milli uint64, ok bool) {
 	return milli, true
 }
 
-// since returns the CPU time that a group has used since the last reading.
-func (q quota) since(last []quota) (used time.Duration, known bool) {
+// usedSince returns the CPU time that a group has used since the last reading.
+func (q quota) usedSince(last []quota) (used time.Duration, known bool) {
 	for _, l := range last {
 		before, read := l.used.Get()
 		now, readNow := q.used.Get()
@@ -77,8 +77,8 @@ func (q quota) since(last []quota) (used time.Duration, known bool) {
 	return 0, false
 }
 
-func (r *Reader) cores() (cpuReading, error) {
-	status, err := r.optional("proc/self/status")
+func (r *Reader) readCores() (cpuReading, error) {
+	status, err := r.readOptional("proc/self/status")
 	if err != nil {
 		return cpuReading{}, err
 	}
@@ -86,7 +86,7 @@ func (r *Reader) cores() (cpuReading, error) {
 	if err != nil {
 		return cpuReading{}, fmt.Errorf("allowed CPUs: %w", err)
 	}
-	stat, err := r.read("proc/stat")
+	stat, err := r.readFile("proc/stat")
 	if err != nil {
 		return cpuReading{}, err
 	}
@@ -97,20 +97,20 @@ func (r *Reader) cores() (cpuReading, error) {
 	return c, nil
 }
 
-func (r *Reader) quotas(own groups) (quotas []quota, err error) {
-	h, ok := own.of("cpu")
+func (r *Reader) readQuotas(own groups) (quotas []quota, err error) {
+	h, ok := own.hierarchyOf("cpu")
 	if !ok {
 		return nil, nil
 	}
 	for _, group := range h.levels() {
-		milli, limited, err := r.quota(h, group)
+		milli, limited, err := r.readQuota(h, group)
 		if err != nil {
 			return nil, fmt.Errorf("quota of group %s: %w", group, err)
 		}
 		if !limited {
 			continue
 		}
-		used, err := r.used(own, h, group)
+		used, err := r.readUsed(own, h, group)
 		if err != nil {
 			return nil, fmt.Errorf("use of group %s: %w", group, err)
 		}
@@ -119,37 +119,37 @@ func (r *Reader) quotas(own groups) (quotas []quota, err error) {
 	return quotas, nil
 }
 
-func (r *Reader) quota(h hierarchy, group string) (milli uint64, limited bool, err error) {
+func (r *Reader) readQuota(h hierarchy, group string) (milli uint64, limited bool, err error) {
 	if h.unified {
-		text, err := r.optional(h.file(group, "cpu.max"))
+		text, err := r.readOptional(h.filePath(group, "cpu.max"))
 		if err != nil {
 			return 0, false, err
 		}
 		return parseQuota(text)
 	}
-	text, err := r.optional(h.file(group, "cpu.cfs_quota_us"))
+	text, err := r.readOptional(h.filePath(group, "cpu.cfs_quota_us"))
 	if err != nil || text == "" {
 		return 0, false, err
 	}
-	period, err := r.read(h.file(group, "cpu.cfs_period_us"))
+	period, err := r.readFile(h.filePath(group, "cpu.cfs_period_us"))
 	if err != nil {
 		return 0, false, err
 	}
 	return parseQuota(text + " " + period)
 }
 
-// used returns the CPU time that a group of the hierarchy of cpu has used. In
+// readUsed returns the CPU time that a group of the hierarchy of cpu has used. In
 // version 1 another controller counts it, often in the same hierarchy.
-func (r *Reader) used(own groups, cpu hierarchy, group string) (used Value[time.Duration], err error) {
-	name, key, unit := cpu.file(group, "cpu.stat"), "usage_usec", time.Microsecond
+func (r *Reader) readUsed(own groups, cpu hierarchy, group string) (used Value[time.Duration], err error) {
+	name, key, unit := cpu.filePath(group, "cpu.stat"), "usage_usec", time.Microsecond
 	if !cpu.unified {
 		h, ok := own["cpuacct"]
-		if !ok || h.mount == "" || !inside(group, h.root) {
+		if !ok || h.mount == "" || !isInside(group, h.root) {
 			return used, nil
 		}
-		name, key, unit = h.file(group, "cpuacct.usage"), "", time.Nanosecond
+		name, key, unit = h.filePath(group, "cpuacct.usage"), "", time.Nanosecond
 	}
-	n, err := r.number(name, key)
+	n, err := r.readNumber(name, key)
 	if known, ok := n.Get(); ok {
 		used = Known(time.Duration(known) * unit)
 	}

@@ -23,7 +23,7 @@ type hierarchy struct {
 // levels returns the group of the process and those above it, as far as they
 // can be seen.
 func (h hierarchy) levels() []string {
-	if !inside(h.group, h.root) {
+	if !isInside(h.group, h.root) {
 		return []string{h.root}
 	}
 	levels := []string{h.group}
@@ -34,13 +34,13 @@ func (h hierarchy) levels() []string {
 	return levels
 }
 
-// file returns the path, in an fs.FS, of a file of a group inside root.
-func (h hierarchy) file(group, name string) string {
+// filePath returns the path, in an fs.FS, of a file of a group inside root.
+func (h hierarchy) filePath(group, name string) string {
 	return strings.TrimPrefix(path.Join("/", h.mount, strings.TrimPrefix(group, h.root), name), "/")
 }
 
-// inside tells whether a group is another one or below it.
-func inside(group, root string) bool {
+// isInside tells whether a group is another one or below it.
+func isInside(group, root string) bool {
 	return root == "/" || group == root || strings.HasPrefix(group, root+"/")
 }
 
@@ -48,9 +48,9 @@ func inside(group, root string) bool {
 // version 2 has the empty name.
 type groups map[string]hierarchy
 
-// of returns the hierarchy in which a controller works: a kernel runs each in
+// hierarchyOf returns the hierarchy in which a controller works: a kernel runs each in
 // one only, and one that no hierarchy of version 1 names is with version 2.
-func (own groups) of(controller string) (hierarchy, bool) {
+func (own groups) hierarchyOf(controller string) (hierarchy, bool) {
 	if h, ok := own[controller]; ok {
 		return h, h.mount != ""
 	}
@@ -58,8 +58,8 @@ func (own groups) of(controller string) (hierarchy, bool) {
 	return h, h.mount != ""
 }
 
-func (r *Reader) groups() (groups, error) {
-	text, err := r.optional("proc/self/cgroup")
+func (r *Reader) readGroups() (groups, error) {
+	text, err := r.readOptional("proc/self/cgroup")
 	if err != nil {
 		return nil, err
 	}
@@ -67,11 +67,11 @@ func (r *Reader) groups() (groups, error) {
 	if err != nil || len(own) == 0 {
 		return nil, err
 	}
-	mounts, err := r.optional("proc/self/mountinfo")
+	mounts, err := r.readOptional("proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
-	own.mounted(mounts)
+	own.fillMounts(mounts)
 	return own, nil
 }
 
@@ -92,10 +92,10 @@ func parseGroups(text string) (groups, error) {
 	return own, nil
 }
 
-// mounted fills in where each hierarchy is mounted, from /proc/self/mountinfo
+// fillMounts fills in where each hierarchy is mounted, from /proc/self/mountinfo
 // (proc_pid_mountinfo(5)). Of several mounts the first that shows the group of
 // the process is taken, or else the first.
-func (own groups) mounted(mountinfo string) {
+func (own groups) fillMounts(mountinfo string) {
 	for line := range strings.Lines(mountinfo) {
 		left, right, _ := strings.Cut(line, " - ")
 		at, what := strings.Fields(left), strings.Fields(right)
@@ -107,7 +107,7 @@ func (own groups) mounted(mountinfo string) {
 			shown := what[0] == "cgroup2" && h.unified ||
 				what[0] == "cgroup" && !h.unified && slices.Contains(options, controller)
 			root := path.Clean("/" + at[3])
-			if shown && (h.mount == "" || !inside(h.group, h.root) && inside(h.group, root)) {
+			if shown && (h.mount == "" || !isInside(h.group, h.root) && isInside(h.group, root)) {
 				h.mount, h.root = at[4], root
 				own[controller] = h
 			}

@@ -40,11 +40,11 @@ func TestLevels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			own.mounted(c.mountinfo)
+			own.fillMounts(c.mountinfo)
 			var got []string
-			if h, ok := own.of(c.controller); ok {
+			if h, ok := own.hierarchyOf(c.controller); ok {
 				for _, group := range h.levels() {
-					got = append(got, h.file(group, "f"))
+					got = append(got, h.filePath(group, "f"))
 				}
 			}
 			if !slices.Equal(got, c.want) {

@@ -95,7 +95,7 @@ func (r *Reader) Read(now time.Duration) (Figures, error) {
 			errs = append(errs, fmt.Errorf("host: %s: %w", what, err))
 		}
 	}
-	own, err := r.groups()
+	own, err := r.readGroups()
 	note("control groups", err)
 	if err == nil { // without the limits the amounts would be guesses
 		note("cpu", r.readCPU(&f, now, own))
@@ -117,7 +117,7 @@ func (r *Reader) readStorage(f *Figures) error {
 }
 
 func (r *Reader) readUptime(f *Figures) error {
-	text, err := r.read("proc/uptime")
+	text, err := r.readFile("proc/uptime")
 	if err != nil {
 		return err
 	}
@@ -128,8 +128,8 @@ func (r *Reader) readUptime(f *Figures) error {
 	return err
 }
 
-// read returns the content of a file of the tree.
-func (r *Reader) read(name string) (string, error) {
+// readFile returns the content of a file of the tree.
+func (r *Reader) readFile(name string) (string, error) {
 	file, err := r.root.Open(name)
 	if err != nil {
 		return "", err
@@ -142,9 +142,9 @@ func (r *Reader) read(name string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// optional is read for files that a kernel may well not have: these are empty.
-func (r *Reader) optional(name string) (string, error) {
-	text, err := r.read(name)
+// readOptional is read for files that a kernel may well not have: these are empty.
+func (r *Reader) readOptional(name string) (string, error) {
+	text, err := r.readFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

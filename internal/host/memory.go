@@ -17,7 +17,7 @@ var (
 )
 
 func (r *Reader) readMemory(f *Figures, own groups) error {
-	text, err := r.read("proc/meminfo")
+	text, err := r.readFile("proc/meminfo")
 	if err != nil {
 		return err
 	}
@@ -26,9 +26,9 @@ func (r *Reader) readMemory(f *Figures, own groups) error {
 		return fmt.Errorf("proc/meminfo: %w", err)
 	}
 	whole, free, known := total, available, true
-	if h, ok := own.of("memory"); ok {
+	if h, ok := own.hierarchyOf("memory"); ok {
 		for _, group := range h.levels() {
-			limit, left, err := r.memory(h, group, total)
+			limit, left, err := r.readGroupMemory(h, group, total)
 			if err != nil {
 				return fmt.Errorf("group %s: %w", group, err)
 			}
@@ -49,16 +49,16 @@ func (r *Reader) readMemory(f *Figures, own groups) error {
 	return nil
 }
 
-// memory returns the tightest limit of one group, or none, and what is left of
+// readGroupMemory returns the tightest limit of one group, or none, and what is left of
 // it. Cache that the kernel will take back first does not count as used.
-func (r *Reader) memory(h hierarchy, group string, none uint64) (limit uint64, left Value[uint64], err error) {
+func (r *Reader) readGroupMemory(h hierarchy, group string, none uint64) (limit uint64, left Value[uint64], err error) {
 	files := memoryV1
 	if h.unified {
 		files = memoryV2
 	}
 	limit = none
 	for _, name := range files.limits {
-		text, err := r.optional(h.file(group, name))
+		text, err := r.readOptional(h.filePath(group, name))
 		if err != nil {
 			return 0, left, err
 		}
@@ -73,11 +73,11 @@ func (r *Reader) memory(h hierarchy, group string, none uint64) (limit uint64, l
 	if limit >= none {
 		return none, left, nil
 	}
-	usage, err := r.number(h.file(group, files.usage), "")
+	usage, err := r.readNumber(h.filePath(group, files.usage), "")
 	if err != nil {
 		return 0, left, err
 	}
-	reclaimable, err := r.number(h.file(group, "memory.stat"), files.reclaimable)
+	reclaimable, err := r.readNumber(h.filePath(group, "memory.stat"), files.reclaimable)
 	if err != nil {
 		return 0, left, err
 	}
@@ -90,10 +90,10 @@ func (r *Reader) memory(h hierarchy, group string, none uint64) (limit uint64, l
 	return limit, left, nil
 }
 
-// number reads a number from a file, behind a key if there is one; unknown if
+// readNumber reads a number from a file, behind a key if there is one; unknown if
 // there is no file or no such key.
-func (r *Reader) number(name, key string) (Value[uint64], error) {
-	text, err := r.optional(name)
+func (r *Reader) readNumber(name, key string) (Value[uint64], error) {
+	text, err := r.readOptional(name)
 	if err != nil || text == "" {
 		return Value[uint64]{}, err
 	}

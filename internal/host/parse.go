@@ -14,7 +14,7 @@ const maxCPU = 1 << 16
 // cpuList is a list of ranges of CPU numbers, both ends included.
 type cpuList [][2]uint64
 
-func (l cpuList) has(n uint64) bool {
+func (l cpuList) hasCPU(n uint64) bool {
 	for _, r := range l {
 		if r[0] <= n && n <= r[1] {
 			return true
@@ -23,7 +23,7 @@ func (l cpuList) has(n uint64) bool {
 	return false
 }
 
-func (l cpuList) size() (n uint64) {
+func (l cpuList) countCPUs() (n uint64) {
 	for _, r := range l {
 		n += r[1] - r[0] + 1
 	}
@@ -82,22 +82,22 @@ func parseStat(text string, allowed cpuList) (cpuReading, error) {
 				idle += ticks
 			}
 		}
-		all.add(idle, total)
-		if allowed.has(n) {
-			own.add(idle, total)
+		all.addTicks(idle, total)
+		if allowed.hasCPU(n) {
+			own.addTicks(idle, total)
 		}
 	}
 	if all.cores == 0 {
 		return cpuReading{}, errMalformed
 	}
-	if cores := min(all.cores, allowed.size()); own.cores < cores {
+	if cores := min(all.cores, allowed.countCPUs()); own.cores < cores {
 		all.cores = cores
 		return all, nil
 	}
 	return own, nil
 }
 
-func (c *cpuReading) add(idle, total uint64) {
+func (c *cpuReading) addTicks(idle, total uint64) {
 	c.cores, c.idle, c.total = c.cores+1, c.idle+idle, c.total+total
 }
 

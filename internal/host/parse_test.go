@@ -75,23 +75,23 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		if l, err := parseAllowed(text); err == nil {
 			for _, r := range l {
-				if r[0] > r[1] || !l.has(r[0]) || !l.has(r[1]) {
+				if r[0] > r[1] || !l.hasCPU(r[0]) || !l.hasCPU(r[1]) {
 					t.Errorf("allowed %v", l)
 				}
 			}
-			if c, err := parseStat(text, l); err == nil && c.cores == 0 && l.size() > 0 {
+			if c, err := parseStat(text, l); err == nil && c.cores == 0 && l.countCPUs() > 0 {
 				t.Errorf("no core in %q", text)
 			}
 		}
 		if own, err := parseGroups(text); err == nil {
-			own.mounted(text)
+			own.fillMounts(text)
 			for controller := range own {
-				h, ok := own.of(controller)
+				h, ok := own.hierarchyOf(controller)
 				if !ok {
 					continue
 				}
 				for i, group := range h.levels() {
-					if i > 0 && !inside(h.group, group) && group != h.root {
+					if i > 0 && !isInside(h.group, group) && group != h.root {
 						t.Errorf("%s is not above %s", group, h.group)
 					}
 				}

@@ -13,7 +13,7 @@ const supplies = "sys/class/power_supply"
 type power struct {
 	outside, online                bool // there is a supply from outside; one is online
 	batteries, draining, sustained bool // there is one; one is discharging; one is said not to
-	charge, charges                int  // sum of percents, and how many
+	chargeSum, chargeCount         int  // sum of percents, and how many
 }
 
 func (r *Reader) readPower(f *Figures) error {
@@ -27,18 +27,18 @@ func (r *Reader) readPower(f *Figures) error {
 	var p power
 	var errs []error
 	for _, e := range entries {
-		errs = append(errs, r.supply(&p, supplies+"/"+e.Name()+"/"))
+		errs = append(errs, r.readSupply(&p, supplies+"/"+e.Name()+"/"))
 	}
-	f.Mains = p.mains()
-	if p.charges > 0 {
-		f.Battery = Known(p.charge / p.charges)
+	f.Mains = p.onMains()
+	if p.chargeCount > 0 {
+		f.Battery = Known(p.chargeSum / p.chargeCount)
 	}
 	return errors.Join(errs...)
 }
 
-// mains weighs what was found: a supply that is online says most, then what
+// onMains weighs what was found: a supply that is online says most, then what
 // the batteries do.
-func (p power) mains() Value[bool] {
+func (p power) onMains() Value[bool] {
 	switch {
 	case p.online:
 		return Known(true)
@@ -52,10 +52,10 @@ func (p power) mains() Value[bool] {
 	return Value[bool]{} // it runs, on something that is not listed
 }
 
-func (r *Reader) supply(p *power, dir string) error {
+func (r *Reader) readSupply(p *power, dir string) error {
 	var faults []error
 	get := func(name string) string {
-		text, err := r.optional(dir + name)
+		text, err := r.readOptional(dir + name)
 		faults = append(faults, err)
 		return text
 	}
@@ -80,7 +80,7 @@ func (r *Reader) supply(p *power, dir string) error {
 			p.sustained = true
 		}
 		if percent, err := strconv.Atoi(get("capacity")); err == nil && 0 <= percent && percent <= 100 {
-			p.charge, p.charges = p.charge+percent, p.charges+1
+			p.chargeSum, p.chargeCount = p.chargeSum+percent, p.chargeCount+1
 		}
 	}
 	return errors.Join(faults...)

@@ -6,9 +6,9 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// awaited holds what waits for an answer by packet, by the number that the answer
+// pendingAnswers holds what waits for an answer by packet, by the number that the answer
 // repeats. An answer counts once, and only from whom was asked.
-type awaited[T any] struct {
+type pendingAnswers[T any] struct {
 	mu      sync.Mutex
 	waiting map[uint64]waiter[T]
 }
@@ -18,8 +18,8 @@ type waiter[T any] struct {
 	answer chan T // capacity 1
 }
 
-// await returns where the answer of a node arrives. It needs an end.
-func (a *awaited[T]) await(from view.NodeID, number uint64) <-chan T {
+// expectAnswer returns where the answer of a node arrives. It needs an end.
+func (a *pendingAnswers[T]) expectAnswer(from view.NodeID, number uint64) <-chan T {
 	w := waiter[T]{from, make(chan T, 1)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -30,14 +30,14 @@ func (a *awaited[T]) await(from view.NodeID, number uint64) <-chan T {
 	return w.answer
 }
 
-func (a *awaited[T]) end(number uint64) {
+func (a *pendingAnswers[T]) dropWaiter(number uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.waiting, number)
 }
 
-// answered hands an answer to whoever waits for it. It never blocks.
-func (a *awaited[T]) answered(from view.NodeID, number uint64, answer T) {
+// deliverAnswer hands an answer to whoever waits for it. It never blocks.
+func (a *pendingAnswers[T]) deliverAnswer(from view.NodeID, number uint64, answer T) {
 	a.mu.Lock()
 	w, ok := a.waiting[number]
 	if ok = ok && w.from == from; ok {

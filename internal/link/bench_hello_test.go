@@ -50,7 +50,7 @@ func BenchmarkRefusedHello(b *testing.B) {
 			cpu := cpuTime()
 			for b.Loop() {
 				c := &oneHello{rest: bench.hello}
-				if _, _, _, err := a.secure(context.Background(), c, false, "", 0); err == nil {
+				if _, _, _, err := a.secureConn(context.Background(), c, false, "", 0); err == nil {
 					b.Fatal("taken in")
 				}
 				sent = c.sent

@@ -66,7 +66,7 @@ func BenchmarkSeal(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		sc := sealScratches.Get().(*sealScratch)
-		if _, err := s.seal(sc, 1, 2, payload); err != nil {
+		if _, err := s.sealPacket(sc, 1, 2, payload); err != nil {
 			b.Fatal(err)
 		}
 		sealScratches.Put(sc)

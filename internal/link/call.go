@@ -12,12 +12,12 @@ import (
 
 // call is a request of ours, or a ping, that waits for its answer.
 type call struct {
-	done  chan struct{} // capacity 1
-	size  int           // bytes of the peer's window it takes
-	ping  bool
-	left  bool // the caller has gone; guarded by conn.mu
-	reply []byte
-	err   error
+	done      chan struct{} // capacity 1
+	size      int           // bytes of the peer's window it takes
+	ping      bool
+	abandoned bool // the caller has gone; guarded by conn.mu
+	reply     []byte
+	err       error
 }
 
 // newCall reuses a call of this link. A pool for all links of a process would
@@ -27,11 +27,11 @@ func (l *Link) newCall(size int, ping bool) *call {
 	if !ok {
 		cl = &call{done: make(chan struct{}, 1)}
 	}
-	cl.size, cl.ping, cl.left, cl.reply, cl.err = size, ping, false, nil, nil
+	cl.size, cl.ping, cl.abandoned, cl.reply, cl.err = size, ping, false, nil, nil
 	return cl
 }
 
-func (cl *call) finish(reply []byte, err error) {
+func (cl *call) completeCall(reply []byte, err error) {
 	cl.reply, cl.err = reply, err
 	cl.done <- struct{}{}
 }
@@ -47,11 +47,11 @@ func (l *Link) Call(ctx context.Context, to view.NodeID, method string, req []by
 		return nil, fmt.Errorf("%w: method of %d bytes", ErrTooLarge, len(method))
 	}
 	for {
-		c, err := l.peers.get(ctx, to)
+		c, err := l.peers.getConn(ctx, to)
 		if err != nil {
 			return nil, err
 		}
-		reply, err := c.call(ctx, method, req)
+		reply, err := c.callPeer(ctx, method, req)
 		if errors.Is(err, errMoved) {
 			continue // get returns another one or fails
 		}
@@ -59,22 +59,22 @@ func (l *Link) Call(ctx context.Context, to view.NodeID, method string, req []by
 	}
 }
 
-func (c *conn) call(ctx context.Context, method string, req []byte) ([]byte, error) {
-	if uint64(len(req)) > c.window.MaxPayload {
-		return nil, fmt.Errorf("%w: request of %d bytes, %v takes %d", ErrTooLarge, len(req), c.peer.ID, c.window.MaxPayload)
+func (c *conn) callPeer(ctx context.Context, method string, req []byte) ([]byte, error) {
+	if uint64(len(req)) > c.peerWindow.MaxPayload {
+		return nil, fmt.Errorf("%w: request of %d bytes, %v takes %d", ErrTooLarge, len(req), c.peer.ID, c.peerWindow.MaxPayload)
 	}
 	cl := c.link.newCall(len(req), false)
-	id, err := c.begin(ctx, cl, method, req)
+	id, err := c.queueCall(ctx, cl, method, req)
 	if err != nil {
 		c.link.calls.Put(cl)
 		return nil, err
 	}
 	c.link.stats.callsOut.Add(1)
-	return c.await(ctx, id, cl)
+	return c.awaitReply(ctx, id, cl)
 }
 
-// ping asks for a sign of life of this very connection.
-func (c *conn) ping(ctx context.Context) error {
+// pingPeer asks for a sign of life of this very connection.
+func (c *conn) pingPeer(ctx context.Context) error {
 	cl := c.link.newCall(0, true)
 	c.mu.Lock()
 	if c.err != nil {
@@ -87,7 +87,7 @@ func (c *conn) ping(ctx context.Context) error {
 	c.out = wire.AppendFrame(c.out, wire.FramePing, id, 0, "", nil)
 	c.mu.Unlock()
 	c.wakeWriter()
-	_, err := c.await(ctx, id, cl)
+	_, err := c.awaitReply(ctx, id, cl)
 	return err
 }
 
@@ -98,19 +98,19 @@ func (c *conn) noteUse() {
 	c.mu.Unlock()
 }
 
-// begin queues a request as soon as the peer's window and our own queue have
+// queueCall queues a request as soon as the peer's window and our own queue have
 // room for it.
-func (c *conn) begin(ctx context.Context, cl *call, method string, req []byte) (uint64, error) {
+func (c *conn) queueCall(ctx context.Context, cl *call, method string, req []byte) (uint64, error) {
 	c.mu.Lock()
-	id, err := c.beginLocked(ctx, cl, method, req)
+	id, err := c.queueCallLocked(ctx, cl, method, req)
 	c.mu.Unlock()
 	c.wakeWriter()
 	return id, err
 }
 
-func (c *conn) beginLocked(ctx context.Context, cl *call, method string, req []byte) (uint64, error) {
-	if !c.asking.empty() || !c.roomLocked(cl.size) {
-		if err := c.waitLocked(ctx, &c.asking, func() bool { return c.draining || c.roomLocked(cl.size) }); err != nil {
+func (c *conn) queueCallLocked(ctx context.Context, cl *call, method string, req []byte) (uint64, error) {
+	if !c.asking.isEmpty() || !c.hasRoomLocked(cl.size) {
+		if err := c.waitLocked(ctx, &c.asking, func() bool { return c.draining || c.hasRoomLocked(cl.size) }); err != nil {
 			return 0, fmt.Errorf("link: %s: no room on the connection to %v: %w", method, c.peer.ID, err)
 		}
 	}
@@ -129,9 +129,9 @@ func (c *conn) beginLocked(ctx context.Context, cl *call, method string, req []b
 	return c.nextID, nil
 }
 
-func (c *conn) roomLocked(size int) bool {
-	return uint64(len(c.calls)) < c.window.Requests &&
-		uint64(c.callBytes+size) <= c.window.Bytes &&
+func (c *conn) hasRoomLocked(size int) bool {
+	return uint64(len(c.calls)) < c.peerWindow.Requests &&
+		uint64(c.callBytes+size) <= c.peerWindow.Bytes &&
 		!c.queueFull()
 }
 
@@ -148,16 +148,16 @@ func timeLeft(ctx context.Context) (uint64, error) {
 	return uint64((left + time.Millisecond - 1) / time.Millisecond), nil
 }
 
-// await waits for the answer to a call. When the caller gives up, the call
+// awaitReply waits for the answer to a call. When the caller gives up, the call
 // keeps its place in the peer's window until the peer answers: until then the
 // peer may still be at it.
-func (c *conn) await(ctx context.Context, id uint64, cl *call) ([]byte, error) {
+func (c *conn) awaitReply(ctx context.Context, id uint64, cl *call) ([]byte, error) {
 	select {
 	case <-cl.done:
 	case <-ctx.Done():
 		c.mu.Lock()
 		if _, waiting := c.calls[id]; waiting {
-			cl.left = true
+			cl.abandoned = true
 			if !cl.ping {
 				c.out = wire.AppendFrame(c.out, wire.FrameCancel, id, 0, "", nil)
 			}
@@ -174,8 +174,8 @@ func (c *conn) await(ctx context.Context, id uint64, cl *call) ([]byte, error) {
 	return reply, err
 }
 
-// settle takes a call off the list. It returns nil when nobody waits for it.
-func (c *conn) settle(id uint64) *call {
+// settleCall takes a call off the list. It returns nil when nobody waits for it.
+func (c *conn) settleCall(id uint64) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cl := c.calls[id]
@@ -184,12 +184,12 @@ func (c *conn) settle(id uint64) *call {
 	}
 	delete(c.calls, id)
 	c.callBytes -= cl.size
-	c.asking.wake()
+	c.asking.wakeFront()
 	if c.draining {
-		c.drainLocked()
+		c.queueDrainLocked()
 		c.wakeWriter()
 	}
-	if cl.left {
+	if cl.abandoned {
 		return nil
 	}
 	return cl

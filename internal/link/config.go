@@ -273,8 +273,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// complete fills in defaults and reports every fault at once.
-func (c Config) complete() (Config, error) {
+// completeConfig fills in defaults and reports every fault at once.
+func (c Config) completeConfig() (Config, error) {
 	c = c.withDefaults()
 	var errs []error
 	if c.Self == 0 {

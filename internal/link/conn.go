@@ -44,82 +44,82 @@ var (
 // connection of one who does not. The reader never waits for anything but
 // bytes, so replies always get through.
 type conn struct {
-	link    *Link
-	peer    Peer
-	seq     uint64 // among the connections that its dialler made
-	since   time.Time
-	rtt     time.Duration // of the hellos, what it took to judge ours included
-	pair    *pair         // for packets beside it; nil without TLS
-	raw     net.Conn
-	nc      net.Conn // TLS over raw
-	br      *bufio.Reader
-	window  wire.Greeting // what the peer takes
-	done    chan struct{} // closed when the connection has failed
-	wake    notify.Bell   // there is something to write
-	methods map[string]string
+	link       *Link
+	peer       Peer
+	seq        uint64 // among the connections that its dialler made
+	since      time.Time
+	rtt        time.Duration // of the hellos, what it took to judge ours included
+	pair       *pairSealer   // for packets beside it; nil without TLS
+	raw        net.Conn
+	nc         net.Conn // TLS over raw
+	br         *bufio.Reader
+	peerWindow wire.Greeting // what the peer takes
+	done       chan struct{} // closed when the connection has failed
+	wake       notify.Bell   // there is something to write
+	methods    map[string]string
 
 	handlers sync.WaitGroup
 	work     chan *request // to a goroutine that rests; nil ends it
 	heard    *atomic.Bool  // bytes came since the last tick; frames may take long
 	silent   atomic.Bool   // nothing was heard for as long as a sign of life is waited for
 	flushes  atomic.Uint64 // odd while the writer is in a write
-	coming   progress      // of the request that is being read
+	incoming progress      // of the request that is being read
 
-	mu         sync.Mutex
-	err        error // why it failed
-	out, spare []byte
-	held       int  // bytes of replies in out, see Link.outbound
-	writing    int  // bytes of replies that are being written
-	asking     line // requests of ours that wait for the peer's window or for out
-	answering  line // replies of ours that wait for out
-	nextID     uint64
-	calls      map[uint64]*call // ours, waiting for the peer
-	callBytes  int
-	serving    map[uint64]*request // the peer's, being handled here
-	serveBytes int
-	draining   bool // no further request of ours
-	drainSent  bool
-	drainGot   bool
-	used       bool // a request went either way since the last tick
+	mu           sync.Mutex
+	err          error // why it failed
+	out, spare   []byte
+	heldBytes    int       // bytes of replies in out, see Link.outbound
+	writingBytes int       // bytes of replies that are being written
+	asking       waitQueue // requests of ours that wait for the peer's window or for out
+	answering    waitQueue // replies of ours that wait for out
+	nextID       uint64
+	calls        map[uint64]*call // ours, waiting for the peer
+	callBytes    int
+	serving      map[uint64]*request // the peer's, being handled here
+	serveBytes   int
+	draining     bool // no further request of ours
+	drainSent    bool
+	drainGot     bool
+	used         bool // a request went either way since the last tick
 
 	// of the ticker only
-	quiet, stuck, idle, draggedOn time.Duration
-	lastFlush                     uint64
+	silentFor, stuckFor, idleFor, drainingFor time.Duration
+	lastFlush                                 uint64
 }
 
 func newConn(l *Link, peer Peer, raw, nc net.Conn, br *bufio.Reader, window wire.Greeting) *conn {
 	heard := new(atomic.Bool)
 	if tc, ok := nc.(*tls.Conn); ok {
-		if m, ok := tc.NetConn().(*meter); ok {
+		if m, ok := tc.NetConn().(*meteredConn); ok {
 			heard = &m.heard
 		}
 	}
 	return &conn{
 		heard: heard,
-		link:  l, peer: peer, raw: raw, nc: nc, br: br, window: window, since: time.Now(),
+		link:  l, peer: peer, raw: raw, nc: nc, br: br, peerWindow: window, since: time.Now(),
 		work: make(chan *request),
 		done: make(chan struct{}), wake: notify.NewBell(),
 		methods: map[string]string{}, calls: map[uint64]*call{}, serving: map[uint64]*request{},
 	}
 }
 
-// run reads until the connection fails and returns when nothing of it is
+// runUntilFailed reads until the connection fails and returns when nothing of it is
 // left.
-func (c *conn) run(ctx context.Context) {
+func (c *conn) runUntilFailed(ctx context.Context) {
 	writer := make(chan struct{})
 	go func() {
 		defer close(writer)
-		c.write()
+		c.writeQueued()
 	}()
-	c.fail(c.read(ctx))
-	c.link.peers.remove(c)
+	c.failWith(c.readFrames(ctx))
+	c.link.peers.removeConn(c)
 	<-writer
 	c.handlers.Wait()
-	c.link.outbound.give(c.held)
+	c.link.outbound.giveBack(c.heldBytes)
 }
 
-// write sends what has been queued, all of it at a time.
-func (c *conn) write() {
+// writeQueued sends what has been queued, all of it at a time.
+func (c *conn) writeQueued() {
 	for {
 		select {
 		case <-c.wake:
@@ -130,28 +130,28 @@ func (c *conn) write() {
 		// frames is what makes this fast.
 		runtime.Gosched()
 		for {
-			buf, held := c.take()
+			buf, held := c.takeQueued()
 			if len(buf) == 0 {
 				break
 			}
-			err := c.flush(buf)
-			c.link.outbound.give(held)
+			err := c.writeInPieces(buf)
+			c.link.outbound.giveBack(held)
 			if err != nil {
-				c.fail(err)
+				c.failWith(err)
 				return
 			}
 			c.link.stats.dataOut.Add(uint64(len(buf)))
-			c.recycle(buf)
+			c.recycleBuffer(buf)
 		}
-		if c.drained() {
-			c.fail(errDrained)
+		if c.isDrained() {
+			c.failWith(errDrained)
 			return
 		}
 	}
 }
 
-// flush writes in pieces, so that a slow link shows progress on a long batch.
-func (c *conn) flush(buf []byte) error {
+// writeInPieces writes in pieces, so that a slow link shows progress on a long batch.
+func (c *conn) writeInPieces(buf []byte) error {
 	for len(buf) > 0 {
 		n := min(len(buf), flushPiece)
 		c.flushes.Add(1)
@@ -165,25 +165,25 @@ func (c *conn) flush(buf []byte) error {
 	return nil
 }
 
-// take takes what waits for the writer, and how much of it counts as held,
+// takeQueued takes what waits for the writer, and how much of it counts as held,
 // and lets others queue again.
-func (c *conn) take() (buf []byte, held int) {
+func (c *conn) takeQueued() (buf []byte, held int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	buf, held = c.out, c.held
+	buf, held = c.out, c.heldBytes
 	if len(buf) > 0 {
 		c.out, c.spare = c.spare, nil
-		c.held, c.writing = 0, held
-		c.answering.wake()
-		c.asking.wake()
+		c.heldBytes, c.writingBytes = 0, held
+		c.answering.wakeFront()
+		c.asking.wakeFront()
 	}
 	return buf, held
 }
 
-// recycle notes that what was taken has been written.
-func (c *conn) recycle(buf []byte) {
+// recycleBuffer notes that what was taken has been written.
+func (c *conn) recycleBuffer(buf []byte) {
 	c.mu.Lock()
-	c.writing = 0
+	c.writingBytes = 0
 	if cap(buf) <= keepBuffer {
 		c.spare = buf[:0]
 	}
@@ -194,8 +194,8 @@ func (c *conn) wakeWriter() {
 	c.wake.Ring()
 }
 
-// send queues a small frame without regard to room.
-func (c *conn) send(kind wire.FrameKind, id uint64) {
+// queueControlFrame queues a small frame without regard to room.
+func (c *conn) queueControlFrame(kind wire.FrameKind, id uint64) {
 	c.mu.Lock()
 	c.out = wire.AppendFrame(c.out, kind, id, 0, "", nil)
 	c.mu.Unlock()
@@ -207,14 +207,14 @@ func (c *conn) queueFull() bool { return len(c.out) >= outFull }
 
 // waitLocked stands in line until ok, which is called with mu held, returns
 // true or the connection has failed. mu is released while it waits.
-func (c *conn) waitLocked(ctx context.Context, in *line, ok func() bool) error {
-	if c.err != nil || (in.empty() && ok()) {
+func (c *conn) waitLocked(ctx context.Context, in *waitQueue, ok func() bool) error {
+	if c.err != nil || (in.isEmpty() && ok()) {
 		return nil
 	}
-	turn := in.join()
+	turn := in.joinQueue()
 	defer func() {
-		in.leave(turn)
-		in.wake()
+		in.leaveQueue(turn)
+		in.wakeFront()
 	}()
 	for {
 		c.mu.Unlock()
@@ -232,9 +232,9 @@ func (c *conn) waitLocked(ctx context.Context, in *line, ok func() bool) error {
 	}
 }
 
-// fail ends the connection once; the first error stays. All calls fail, all
+// failWith ends the connection once; the first error stays. All calls fail, all
 // handlers' contexts end.
-func (c *conn) fail(err error) {
+func (c *conn) failWith(err error) {
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
@@ -252,10 +252,10 @@ func (c *conn) fail(err error) {
 	close(c.done)
 	c.raw.Close()
 	for _, cl := range calls {
-		cl.finish(nil, fmt.Errorf("%w: connection to %v broke: %w", ErrUnreachable, c.peer.ID, err))
+		cl.completeCall(nil, fmt.Errorf("%w: connection to %v broke: %w", ErrUnreachable, c.peer.ID, err))
 	}
 	for _, r := range serve {
-		r.end(context.Canceled)
+		r.endContext(context.Canceled)
 	}
 }
 
@@ -266,59 +266,59 @@ func (c *conn) failure() error {
 	return c.err
 }
 
-// drain lets the requests under way finish and then closes the connection,
+// startDraining lets the requests under way finish and then closes the connection,
 // together with the other side.
-func (c *conn) drain() {
+func (c *conn) startDraining() {
 	c.mu.Lock()
 	c.draining = true
-	c.drainLocked()
-	c.asking.wake() // to look for another connection
+	c.queueDrainLocked()
+	c.asking.wakeFront() // to look for another connection
 	c.mu.Unlock()
 	c.wakeWriter()
 }
 
-// drainLocked says that we are done asking, when it is so.
-func (c *conn) drainLocked() {
+// queueDrainLocked says that we are done asking, when it is so.
+func (c *conn) queueDrainLocked() {
 	if c.draining && !c.drainSent && len(c.calls) == 0 {
 		c.drainSent = true
 		c.out = wire.AppendFrame(c.out, wire.FrameDrain, 0, 0, "", nil)
 	}
 }
 
-// drained tells whether neither side has anything left to say.
-func (c *conn) drained() bool {
+// isDrained tells whether neither side has anything left to say.
+func (c *conn) isDrained() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.drainSent && c.drainGot && len(c.serving) == 0 && len(c.out) == 0
 }
 
-// tick is called every step. It asks a silent peer for a sign of life, gives
+// checkLiveness is called every step. It asks a silent peer for a sign of life, gives
 // up on one that stays silent or takes nothing, and lets go of memory.
-func (c *conn) tick(step time.Duration) {
+func (c *conn) checkLiveness(step time.Duration) {
 	limits := &c.link.cfg.Limits
 	if c.heard.Swap(false) {
-		c.quiet = 0
+		c.silentFor = 0
 	} else {
-		c.quiet += step
+		c.silentFor += step
 	}
-	c.silent.Store(c.quiet >= limits.Keepalive)
+	c.silent.Store(c.silentFor >= limits.Keepalive)
 	if f := c.flushes.Load(); f%2 == 1 && f == c.lastFlush {
-		c.stuck += step
+		c.stuckFor += step
 	} else {
-		c.stuck, c.lastFlush = 0, f
+		c.stuckFor, c.lastFlush = 0, f
 	}
 	switch {
-	case c.quiet >= limits.Silence:
-		c.fail(errSilent)
+	case c.silentFor >= limits.Silence:
+		c.failWith(errSilent)
 		return
-	case c.stuck >= limits.Silence:
-		c.fail(errStuck)
+	case c.stuckFor >= limits.Silence:
+		c.failWith(errStuck)
 		return
-	case c.quiet >= limits.Keepalive && c.stuck == 0:
-		c.send(wire.FramePing, 0)
+	case c.silentFor >= limits.Keepalive && c.stuckFor == 0:
+		c.queueControlFrame(wire.FramePing, 0)
 	}
 
-	c.coming.tick(&c.link.inbound, step, func() { _ = c.raw.SetReadDeadline(time.Now()) })
+	c.incoming.giveUpIfSlow(&c.link.inbound, step, func() { _ = c.raw.SetReadDeadline(time.Now()) })
 
 	c.mu.Lock()
 	busy := c.used || len(c.calls) > 0 || len(c.serving) > 0
@@ -329,24 +329,24 @@ func (c *conn) tick(step time.Duration) {
 	draining := c.draining
 	c.mu.Unlock()
 	if !busy {
-		c.dismiss()
+		c.endRestingHandlers()
 	}
-	if c.idle += step; busy {
-		c.idle = 0
+	if c.idleFor += step; busy {
+		c.idleFor = 0
 	}
 	switch {
 	case draining:
-		if c.draggedOn += step; c.draggedOn >= limits.Silence {
-			c.fail(errDrained) // the other side does not play along
+		if c.drainingFor += step; c.drainingFor >= limits.Silence {
+			c.failWith(errDrained) // the other side does not play along
 		}
-	case limits.Idle > 0 && c.idle >= limits.Idle:
-		c.link.peers.retire(c) // or callers would spin on it
-		c.drain()
+	case limits.Idle > 0 && c.idleFor >= limits.Idle:
+		c.link.peers.retireConn(c) // or callers would spin on it
+		c.startDraining()
 	}
 }
 
-// dismiss ends the goroutines that rest, with their stacks.
-func (c *conn) dismiss() {
+// endRestingHandlers ends the goroutines that rest, with their stacks.
+func (c *conn) endRestingHandlers() {
 	for {
 		select {
 		case c.work <- nil:

@@ -27,10 +27,10 @@ var errByStream = errors.New("link: the peer answers over the connection only")
 // datagrams are requests that go by packet, beside a data connection: on it both
 // ends have greeted each other, and it carries what packets do not.
 type datagrams struct {
-	served *gate[view.NodeID] // of others
+	served *keyLimiter[view.NodeID] // of others
 
-	last    atomic.Uint64    // id of a request
-	waiting awaited[outcome] // for answers to ours, by the id of the request
+	last    atomic.Uint64           // id of a request
+	waiting pendingAnswers[outcome] // for answers to ours, by the id of the request
 }
 
 type outcome struct {
@@ -39,7 +39,7 @@ type outcome struct {
 }
 
 func newDatagrams() *datagrams {
-	return &datagrams{served: newGate[view.NodeID](datagramsTotal, datagramsEach)}
+	return &datagrams{served: newKeyLimiter[view.NodeID](datagramsTotal, datagramsEach)}
 }
 
 // CallIdempotent is Call for a small request that may be handled more than once,
@@ -52,20 +52,20 @@ func newDatagrams() *datagrams {
 // Call.
 func (l *Link) CallIdempotent(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
 	deadline, bounded := ctx.Deadline()
-	if !bounded || l.peers.use(to) == nil || len(req) > datagramRoom || len(method) > wire.MaxFrameText {
+	if !bounded || l.peers.connInUse(to) == nil || len(req) > datagramRoom || len(method) > wire.MaxFrameText {
 		return l.Call(ctx, to, method, req)
 	}
 	ctx, cancel := context.WithCancel(ctx) // ends what goes over the connection
 	defer cancel()
 	id := l.datagrams.last.Add(1)
-	answer := l.datagrams.waiting.await(to, id)
-	defer l.datagrams.waiting.end(id)
-	r := &repeated{link: l, to: to, method: method, req: req, id: id}
-	return r.ask(ctx, answer, min(time.Until(deadline)/firstWait, longestWait))
+	answer := l.datagrams.waiting.expectAnswer(to, id)
+	defer l.datagrams.waiting.dropWaiter(id)
+	r := &repeatedCall{link: l, to: to, method: method, req: req, id: id}
+	return r.callUntilAnswered(ctx, answer, min(time.Until(deadline)/firstWait, longestWait))
 }
 
-// repeated is a request that goes by packet and beside that over the connection.
-type repeated struct {
+// repeatedCall is a request that goes by packet and beside that over the connection.
+type repeatedCall struct {
 	link   *Link
 	to     view.NodeID
 	method string
@@ -77,12 +77,12 @@ type repeated struct {
 	streamOnly bool         // the peer does not answer by packet
 }
 
-func (r *repeated) ask(ctx context.Context, answer <-chan outcome, first time.Duration) ([]byte, error) {
+func (r *repeatedCall) callUntilAnswered(ctx context.Context, answer <-chan outcome, first time.Duration) ([]byte, error) {
 	wait := first
 	again := time.NewTimer(wait)
 	defer again.Stop()
-	if !r.send(ctx) {
-		r.stream(ctx)
+	if !r.sendByPacket(ctx) {
+		r.sendByStream(ctx)
 	}
 	for {
 		select {
@@ -95,10 +95,10 @@ func (r *repeated) ask(ctx context.Context, answer <-chan outcome, first time.Du
 			}
 			r.streamOnly = true
 			again.Stop()
-			r.stream(ctx)
+			r.sendByStream(ctx)
 		case o := <-r.beside:
 			passing := errors.Is(o.err, ErrUnreachable) || errors.Is(o.err, ErrOverloaded)
-			if !passing || r.streamOnly || !r.send(ctx) {
+			if !passing || r.streamOnly || !r.sendByPacket(ctx) {
 				return o.reply, o.err
 			}
 			r.failed = o.err // but one more packet may be answered
@@ -109,8 +109,8 @@ func (r *repeated) ask(ctx context.Context, answer <-chan outcome, first time.Du
 			}
 			wait *= 2
 			again.Reset(wait)
-			r.stream(ctx)
-			r.send(ctx)
+			r.sendByStream(ctx)
+			r.sendByPacket(ctx)
 		case <-ctx.Done():
 			if r.failed != nil {
 				return nil, r.failed
@@ -122,15 +122,15 @@ func (r *repeated) ask(ctx context.Context, answer <-chan outcome, first time.Du
 	}
 }
 
-// send tells whether a packet could be sent.
-func (r *repeated) send(ctx context.Context) bool {
+// sendByPacket tells whether a packet could be sent.
+func (r *repeatedCall) sendByPacket(ctx context.Context) bool {
 	left, err := timeLeft(ctx)
-	c := r.link.peers.use(r.to)
+	c := r.link.peers.connInUse(r.to)
 	return err == nil && c != nil && r.link.sendFrame(c, wire.FrameRequest, r.id, left, r.method, r.req) == nil
 }
 
-// stream makes the request over the connection, once.
-func (r *repeated) stream(ctx context.Context) {
+// sendByStream makes the request over the connection, once.
+func (r *repeatedCall) sendByStream(ctx context.Context) {
 	if r.beside != nil {
 		return
 	}
@@ -152,12 +152,12 @@ func (l *Link) sendFrame(c *conn, kind wire.FrameKind, id, aux uint64, text stri
 		return ErrUnknownPeer
 	}
 	frame := wire.AppendFrame(make([]byte, 0, wire.MaxPacket), kind, id, aux, text, payload)
-	return l.writePacket(c.pair.seal(l.cfg.Self, frame[wire.FramePrefix:]), l.peers.packetAddr(c.peer.ID, addr))
+	return l.writePacket(c.pair.sealFrame(l.cfg.Self, frame[wire.FramePrefix:]), l.peers.packetAddr(c.peer.ID, addr))
 }
 
 // receiveFrame takes in a frame that came by packet.
 func (l *Link) receiveFrame(packet []byte) {
-	c, frame, err := l.peers.open(packet)
+	c, frame, err := l.peers.openPacket(packet)
 	var h wire.FrameHeader
 	var n int
 	if err == nil {
@@ -172,13 +172,13 @@ func (l *Link) receiveFrame(packet []byte) {
 	case h.Kind == wire.FrameRequest && h.Aux > 0:
 		l.serveDatagram(c, h, payload)
 	case h.Kind == wire.FrameReply:
-		l.datagrams.waiting.answered(from, h.ID, outcome{payload, nil})
+		l.datagrams.waiting.deliverAnswer(from, h.ID, outcome{payload, nil})
 	case h.Kind == wire.FrameFailure && text == codeByStream:
-		l.datagrams.waiting.answered(from, h.ID, outcome{nil, errByStream})
+		l.datagrams.waiting.deliverAnswer(from, h.ID, outcome{nil, errByStream})
 	case h.Kind == wire.FrameFailure:
-		l.datagrams.waiting.answered(from, h.ID, outcome{nil, errorOf(text, string(payload))})
+		l.datagrams.waiting.deliverAnswer(from, h.ID, outcome{nil, errorOf(text, string(payload))})
 	case h.Kind == wire.FrameDrain:
-		l.peers.renew(from)
+		l.peers.renewConn(from)
 	default:
 		l.stats.packetsRefused.Add(1)
 	}
@@ -193,13 +193,13 @@ func (l *Link) serveDatagram(c *conn, h wire.FrameHeader, req []byte) {
 		byStream()
 		return
 	}
-	if !l.datagrams.served.enter(from) {
+	if !l.datagrams.served.acquireSlot(from) {
 		l.stats.overloaded.Add(1)
 		return
 	}
 	ttl := min(h.Aux, uint64(longestRequest/time.Millisecond))
 	if !l.group.Go(func(ctx context.Context) {
-		defer l.datagrams.served.leave(from)
+		defer l.datagrams.served.releaseSlot(from)
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(ttl)*time.Millisecond)
 		defer cancel()
 		reply, err := l.cfg.Handle(ctx, from, method, req)
@@ -214,6 +214,6 @@ func (l *Link) serveDatagram(c *conn, h wire.FrameHeader, req []byte) {
 			_ = l.sendFrame(c, wire.FrameReply, h.ID, 0, "", reply)
 		}
 	}) {
-		l.datagrams.served.leave(from)
+		l.datagrams.served.releaseSlot(from)
 	}
 }

@@ -53,7 +53,7 @@ func (v *asked) ask(method, req string, limit time.Duration) (string, error) {
 // meet connects the two.
 func (v *asked) meet() {
 	v.t.Helper()
-	if _, err := v.a.peers.get(ctxIn(time.Second), 2); err != nil {
+	if _, err := v.a.peers.getConn(ctxIn(time.Second), 2); err != nil {
 		v.t.Fatal(err)
 	}
 	time.Sleep(100 * time.Millisecond) // until the other end is ready, too
@@ -217,18 +217,18 @@ func TestDatagramOfAStranger(t *testing.T) {
 		guess := append(wire.AppendFramePacketHeader(nil, wire.FramePacketHeader{From: 1, Counter: 1 << 40}), frame...)
 		send("without a connection", false, v.a, guess)
 		v.meet()
-		first := v.a.peers.use(2).pair.seal(1, frame)
+		first := v.a.peers.connInUse(2).pair.sealFrame(1, frame)
 		send("of the other end", true, v.a, first)
 		send("the same again", false, v.a, first)
 		send("of nobody", false, v.a, guess)
-		send("for the other direction", false, v.a, v.b.peers.use(1).pair.seal(1, frame))
+		send("for the other direction", false, v.a, v.b.peers.connInUse(1).pair.sealFrame(1, frame))
 		third := v.up(3)
-		if _, err := third.peers.get(ctxIn(time.Second), 2); err != nil {
+		if _, err := third.peers.getConn(ctxIn(time.Second), 2); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		send("in another's name", false, v.a, v.a.peers.use(2).pair.seal(3, frame))
-		renamed := v.a.peers.use(2).pair.seal(3, frame)
+		send("in another's name", false, v.a, v.a.peers.connInUse(2).pair.sealFrame(3, frame))
+		renamed := v.a.peers.connInUse(2).pair.sealFrame(3, frame)
 		binary.BigEndian.PutUint64(renamed[2:], 1)
 		send("with another header than was sealed", false, v.a, renamed)
 		other := v.start(1, func(c *Config) {
@@ -236,12 +236,12 @@ func TestDatagramOfAStranger(t *testing.T) {
 		})
 		header := wire.AppendFramePacketHeader(nil, wire.FramePacketHeader{From: 1, Counter: 1 << 41})
 		send("with the mesh's key", false, other, other.sealer.aead.Seal(header, pairNonce(1<<41), frame, header))
-		old := v.a.peers.use(2).pair.seal(1, frame)
+		old := v.a.peers.connInUse(2).pair.sealFrame(1, frame)
 		v.a.Drop(2)
 		time.Sleep(time.Second)
 		v.meet()
 		send("for an earlier connection", false, v.a, old)
-		send("for the present one", true, v.a, v.a.peers.use(2).pair.seal(1, frame))
+		send("for the present one", true, v.a, v.a.peers.connInUse(2).pair.sealFrame(1, frame))
 		other.Close()
 		third.Close()
 	})
@@ -272,7 +272,7 @@ func TestDatagramOfOneThatIsShutOut(t *testing.T) {
 			runs   int64
 		}{{func() {}, 2}, {func() { out.Store(true) }, 2}, {func() { out.Store(false); restarted.Store(true) }, 2}} {
 			c.change()
-			if err := a.sendFrame(a.peers.use(2), wire.FrameRequest, 1, 1000, "many", nil); err != nil {
+			if err := a.sendFrame(a.peers.connInUse(2), wire.FrameRequest, 1, 1000, "many", nil); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
@@ -310,8 +310,8 @@ func TestDatagramErrors(t *testing.T) {
 			t.Errorf("%d are still being handled", n)
 		}
 		const id = 1 << 40
-		answer := v.b.datagrams.waiting.await(3, id) // which is another's to give
-		c := v.a.peers.use(2)
+		answer := v.b.datagrams.waiting.expectAnswer(3, id) // which is another's to give
+		c := v.a.peers.connInUse(2)
 		refused := v.b.Stats().PacketsRefused
 		if err := v.a.sendFrame(c, wire.FrameReply, id, 0, "", nil); err != nil {
 			t.Fatal(err)
@@ -322,7 +322,7 @@ func TestDatagramErrors(t *testing.T) {
 			}
 		}
 		addr, _ := v.book.resolve(2)
-		for _, packet := range [][]byte{{1, 4}, c.pair.seal(1, []byte{1, 2})} {
+		for _, packet := range [][]byte{{1, 4}, c.pair.sealFrame(1, []byte{1, 2})} {
 			if err := v.a.writePacket(packet, addr); err != nil {
 				t.Fatal(err)
 			}
@@ -347,7 +347,7 @@ func TestDatagramsAreBounded(t *testing.T) {
 		return nil, nil
 	}, func(t *testing.T, v *asked) {
 		v.meet()
-		c := v.a.peers.use(2)
+		c := v.a.peers.connInUse(2)
 		for i := range uint64(3 * datagramsEach) {
 			if err := v.a.sendFrame(c, wire.FrameRequest, i+1, 5000, "many", nil); err != nil {
 				t.Fatal(err)

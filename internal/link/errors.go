@@ -81,9 +81,9 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("link: connection refused, %s: %s", e.Code, e.Text)
 }
 
-// readable returns what another node says as text that may go into a log or onto a
+// printableText returns what another node says as text that may go into a log or onto a
 // terminal: at most limit bytes, in one line, without control sequences.
-func readable(text []byte, limit int) string {
+func printableText(text []byte, limit int) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':

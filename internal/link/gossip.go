@@ -35,8 +35,8 @@ type gossip struct {
 	link    *Link
 	packets chan *memberlist.Packet
 	streams chan net.Conn
-	open    *gate[view.NodeID] // accepted streams
-	bytes   budget             // of frames being read or parsed
+	open    *keyLimiter[view.NodeID] // accepted streams
+	bytes   budget                   // of frames being read or parsed
 	sift    *sift
 	stop    chan struct{} // closed by Shutdown
 	stopped sync.Once
@@ -53,9 +53,9 @@ func newGossip(l *Link) *gossip {
 		link:    l,
 		packets: make(chan *memberlist.Packet, packetQueue),
 		streams: make(chan net.Conn),
-		open:    newGate[view.NodeID](gossipStreams, gossipPerPeer),
+		open:    newKeyLimiter[view.NodeID](gossipStreams, gossipPerPeer),
 		bytes:   budget{limit: int64(l.cfg.Limits.GossipBytes)},
-		sift:    newSift(l.knows),
+		sift:    newSift(l.isInRoster),
 		stop:    make(chan struct{}),
 		conns:   map[*gossipConn]struct{}{},
 		allowed: map[string]view.NodeID{},
@@ -77,8 +77,8 @@ func (g *gossip) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
 	return net.IP(addr.Unmap().AsSlice()), port, nil
 }
 
-// allow lets memberlist use a user-given address without a name.
-func (g *gossip) allow(addr netip.AddrPort, id view.NodeID) {
+// allowAddr lets memberlist use a user-given address without a name.
+func (g *gossip) allowAddr(addr netip.AddrPort, id view.NodeID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.allowed) >= maxAllowed {
@@ -87,9 +87,9 @@ func (g *gossip) allow(addr netip.AddrPort, id view.NodeID) {
 	g.allowed[addr.String()] = id
 }
 
-// find tells who is meant and where that is. Its errors are deliberately no
+// resolveAddr tells who is meant and where that is. Its errors are deliberately no
 // *net.OpError: memberlist takes those for a sign of death.
-func (g *gossip) find(a memberlist.Address) (view.NodeID, netip.AddrPort, error) {
+func (g *gossip) resolveAddr(a memberlist.Address) (view.NodeID, netip.AddrPort, error) {
 	if a.Name == "" {
 		g.mu.Lock()
 		id, ok := g.allowed[a.Addr]
@@ -116,13 +116,13 @@ func (g *gossip) WriteTo(b []byte, addr string) (time.Time, error) {
 }
 
 func (g *gossip) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
-	id, addr, err := g.find(a)
+	id, addr, err := g.resolveAddr(a)
 	if err != nil {
 		return time.Now(), err
 	}
 	err = g.link.sendPacket(wire.PacketGossip, id, g.link.peers.packetAddr(id, addr), b)
 	var system *net.OpError
-	if errors.As(err, &system) && !g.over() {
+	if errors.As(err, &system) && !g.isShutDown() {
 		// As good as lost on the way, as packets are. To memberlist it would be
 		// worth a line in the log each time, where there is no way at all.
 		g.link.stats.packetsUnsent.Add(1)
@@ -140,22 +140,22 @@ func (g *gossip) DialTimeout(addr string, timeout time.Duration) (net.Conn, erro
 }
 
 func (g *gossip) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	id, addr, err := g.find(a)
+	id, addr, err := g.resolveAddr(a)
 	if err != nil {
 		return nil, err
 	}
-	if g.over() {
+	if g.isShutDown() {
 		return nil, ErrClosed
 	}
 	ctx, cancel := context.WithTimeout(g.link.group.Context(), timeout)
 	defer cancel()
-	tc, raw, _, err := g.link.dial(ctx, addr.String(), forGossip, id)
+	tc, raw, _, err := g.link.dialSecure(ctx, addr.String(), forGossip, id)
 	if err != nil {
 		return nil, err
 	}
 	clearDeadline(raw)
 	c := &gossipConn{Conn: tc, raw: raw, gossip: g, peer: id}
-	if !g.track(c) {
+	if !g.trackConn(c) {
 		raw.Close()
 		return nil, ErrClosed
 	}
@@ -175,7 +175,7 @@ func (g *gossip) Shutdown() error {
 	return nil
 }
 
-func (g *gossip) over() bool {
+func (g *gossip) isShutDown() bool {
 	select {
 	case <-g.stop:
 		return true
@@ -184,9 +184,9 @@ func (g *gossip) over() bool {
 	}
 }
 
-// receive screens a packet and passes on what is about nodes of the roster.
-func (g *gossip) receive(from view.NodeID, remote netip.AddrPort, b []byte) {
-	if g.over() {
+// receivePacket screens a packet and passes on what is about nodes of the roster.
+func (g *gossip) receivePacket(from view.NodeID, remote netip.AddrPort, b []byte) {
+	if g.isShutDown() {
 		return
 	}
 	kept, strange, err := g.sift.siftPacket(from, b)
@@ -198,16 +198,16 @@ func (g *gossip) receive(from view.NodeID, remote netip.AddrPort, b []byte) {
 	if strange {
 		g.link.stats.gossipStrange.Add(1)
 	}
-	if strange || !g.link.knows(from) {
+	if strange || !g.link.isInRoster(from) {
 		g.link.cfg.OnStrange(from)
 	}
 	if kept != nil {
-		g.pass(remote, kept)
+		g.deliverPacket(remote, kept)
 	}
 }
 
-// pass hands a packet to memberlist.
-func (g *gossip) pass(remote netip.AddrPort, b []byte) {
+// deliverPacket hands a packet to memberlist.
+func (g *gossip) deliverPacket(remote netip.AddrPort, b []byte) {
 	p := &memberlist.Packet{Buf: b, From: net.UDPAddrFromAddrPort(remote), Timestamp: time.Now()}
 	select {
 	case g.packets <- p:
@@ -216,23 +216,23 @@ func (g *gossip) pass(remote netip.AddrPort, b []byte) {
 	}
 }
 
-// accept passes a stream of an authenticated peer on to memberlist, if it is a
+// acceptStream passes a stream of an authenticated peer on to memberlist, if it is a
 // node of the roster: one that said hello, here or elsewhere.
-func (g *gossip) accept(ctx context.Context, tc, raw net.Conn, from view.NodeID) {
-	if !g.link.knows(from) {
+func (g *gossip) acceptStream(ctx context.Context, tc, raw net.Conn, from view.NodeID) {
+	if !g.link.isInRoster(from) {
 		g.link.stats.connsRefused.Add(1)
 		g.link.cfg.OnStrange(from)
 		raw.Close()
 		return
 	}
 	c := &gossipConn{Conn: tc, raw: raw, gossip: g, peer: from, accepted: true}
-	if g.over() || !g.open.enter(from) {
+	if g.isShutDown() || !g.open.acquireSlot(from) {
 		g.link.stats.connsRefused.Add(1)
 		raw.Close()
 		return
 	}
-	if !g.track(c) {
-		g.open.leave(from)
+	if !g.trackConn(c) {
+		g.open.releaseSlot(from)
 		raw.Close()
 		return
 	}
@@ -249,7 +249,7 @@ func (g *gossip) accept(ctx context.Context, tc, raw net.Conn, from view.NodeID)
 	c.Close()
 }
 
-func (g *gossip) track(c *gossipConn) bool {
+func (g *gossip) trackConn(c *gossipConn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.conns == nil {
@@ -259,12 +259,12 @@ func (g *gossip) track(c *gossipConn) bool {
 	return true
 }
 
-func (g *gossip) untrack(c *gossipConn) {
+func (g *gossip) untrackConn(c *gossipConn) {
 	g.mu.Lock()
 	delete(g.conns, c)
 	g.mu.Unlock()
 	if c.accepted {
-		g.open.leave(c.peer)
+		g.open.releaseSlot(c.peer)
 	}
 }
 
@@ -286,11 +286,11 @@ func (g *gossip) openStreams() []*gossipConn {
 	return slices.Collect(maps.Keys(g.conns))
 }
 
-// tick ends streams that come too slowly while others are refused.
-func (g *gossip) tick(step time.Duration) {
+// endSlowStreams ends streams that come too slowly while others are refused.
+func (g *gossip) endSlowStreams(step time.Duration) {
 	for _, c := range g.openStreams() {
 		slow := false
-		c.coming.tick(&g.bytes, step, func() { slow = true })
+		c.incoming.giveUpIfSlow(&g.bytes, step, func() { slow = true })
 		if slow {
 			c.Close()
 		}

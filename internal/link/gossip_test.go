@@ -227,7 +227,7 @@ func TestPacketsAreBoundToSenderReceiverAndCounter(t *testing.T) {
 	s := newSealer(&one)
 	var sc sealScratch
 	seal := func(to view.NodeID) []byte {
-		p, err := s.seal(&sc, wire.PacketGossip, to, []byte("hello"))
+		p, err := s.sealPacket(&sc, wire.PacketGossip, to, []byte("hello"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,24 +235,24 @@ func TestPacketsAreBoundToSenderReceiverAndCounter(t *testing.T) {
 	}
 	o := newOpener(&two)
 	first := seal(2)
-	if h, got, err := o.open(bytes.Clone(first)); err != nil || string(got) != "hello" || h.From != 1 || h.Boot != 1 {
+	if h, got, err := o.openPacket(bytes.Clone(first)); err != nil || string(got) != "hello" || h.From != 1 || h.Boot != 1 {
 		t.Fatalf("%+v %q %v", h, got, err)
 	}
-	if _, _, err := o.open(first); !errors.Is(err, errReplayed) {
+	if _, _, err := o.openPacket(first); !errors.Is(err, errReplayed) {
 		t.Errorf("replayed: %v", err)
 	}
-	if _, _, err := o.open(seal(3)); !errors.Is(err, errForged) {
+	if _, _, err := o.openPacket(seal(3)); !errors.Is(err, errForged) {
 		t.Errorf("meant for another: %v", err)
 	}
 	for i := range first {
 		p := seal(2)
 		p[i] ^= 0x40
-		if _, _, err := o.open(p); err == nil {
+		if _, _, err := o.openPacket(p); err == nil {
 			t.Errorf("byte %d changed, and it opens", i)
 		}
 	}
 	for n := range len(first) {
-		if _, _, err := o.open(seal(2)[:n]); err == nil {
+		if _, _, err := o.openPacket(seal(2)[:n]); err == nil {
 			t.Errorf("cut to %d bytes, and it opens", n)
 		}
 	}
@@ -261,28 +261,28 @@ func TestPacketsAreBoundToSenderReceiverAndCounter(t *testing.T) {
 	}
 	next := one
 	next.Boot = 2
-	later, err := newSealer(&next).seal(&sc, wire.PacketGossip, 2, nil)
+	later, err := newSealer(&next).sealPacket(&sc, wire.PacketGossip, 2, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := o.open(bytes.Clone(later)); err != nil {
+	if _, _, err := o.openPacket(bytes.Clone(later)); err != nil {
 		t.Errorf("next boot: %v", err)
 	}
 	// That may be a copy of its disk: until it is admitted both are heard.
-	if _, _, err := o.open(seal(2)); err != nil {
+	if _, _, err := o.openPacket(seal(2)); err != nil {
 		t.Errorf("the boot that was admitted, after a packet of a later one: %v", err)
 	}
 	admitted = 2
-	if _, _, err := o.open(seal(2)); !errors.Is(err, errOldBoot) {
+	if _, _, err := o.openPacket(seal(2)); !errors.Is(err, errOldBoot) {
 		t.Errorf("earlier boot: %v", err)
 	}
 	for i := range uint64(2 * maxInstances) { // a disk rolled back again and again
 		next.Instance = 1000 + i
-		p, err := newSealer(&next).seal(&sc, wire.PacketGossip, 2, nil)
+		p, err := newSealer(&next).sealPacket(&sc, wire.PacketGossip, 2, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := o.open(bytes.Clone(p)); (err == nil) != (i < maxInstances-1) {
+		if _, _, err := o.openPacket(bytes.Clone(p)); (err == nil) != (i < maxInstances-1) {
 			t.Errorf("instance %d: %v", i, err)
 		}
 	}
@@ -307,11 +307,11 @@ func TestSendersAreForgotten(t *testing.T) {
 		}
 		cfg := two
 		cfg.Self = id
-		p, err := newSealer(&cfg).seal(&sc, wire.PacketGossip, 2, nil)
+		p, err := newSealer(&cfg).sealPacket(&sc, wire.PacketGossip, 2, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := o.open(p); err != nil {
+		if _, _, err := o.openPacket(p); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -324,7 +324,7 @@ func TestSendersAreForgotten(t *testing.T) {
 }
 
 func TestWindowAgainstModel(t *testing.T) {
-	var w window
+	var w replayWindow
 	seen := map[uint64]bool{0: true}
 	n := uint64(0)
 	r := newRand(t)
@@ -339,11 +339,11 @@ func TestWindowAgainstModel(t *testing.T) {
 		}
 		k := n - min(n, uint64(r.IntN(windowSize+200)))
 		want := seen[k] || (w.top >= windowSize && k <= w.top-windowSize)
-		if got := w.seen(k); got != want {
+		if got := w.hasSeen(k); got != want {
 			t.Fatalf("counter %d, top %d: seen=%v, want %v", k, w.top, got, want)
 		}
 		if !want {
-			w.mark(k)
+			w.markSeen(k)
 			seen[k] = true
 		}
 	}

@@ -37,12 +37,12 @@ type gossipConn struct {
 	closed   sync.Once
 
 	// One reader and one writer at a time use the rest, as memberlist does.
-	started bool
-	message []byte   // what is left to read
-	coming  progress // of the frame
-	mu      sync.Mutex
-	held    int // bytes taken from the budget
-	gone    bool
+	started  bool
+	message  []byte   // what is left to read
+	incoming progress // of the frame
+	mu       sync.Mutex
+	held     int // bytes taken from the budget
+	gone     bool
 }
 
 // Write sends b as one frame.
@@ -90,9 +90,9 @@ func (c *gossipConn) readFrame() ([]byte, error) {
 		return nil, fmt.Errorf("%w: version %d, %d bytes", errGossipFrame, header[0], size)
 	}
 	others := c.gossip.heldBy(c.peer)
-	c.coming.begin(int(size))
-	defer c.coming.end()
-	message, _, err := receive(c.Conn, int(size), &c.coming, func(n int) bool { return c.hold(n, int(size), others) })
+	c.incoming.beginPayload(int(size))
+	defer c.incoming.endPayload()
+	message, _, err := receivePayload(c.Conn, int(size), &c.incoming, func(n int) bool { return c.takeBudget(n, int(size), others) })
 	if message == nil && err == nil {
 		err = errGossipFull
 	}
@@ -113,11 +113,11 @@ func (c *gossipConn) readFrame() ([]byte, error) {
 	return kept, nil
 }
 
-// hold takes n bytes of a frame from the budget until Close.
-func (c *gossipConn) hold(n, size, others int) bool {
+// takeBudget takes n bytes of a frame from the budget until Close.
+func (c *gossipConn) takeBudget(n, size, others int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone || !c.gossip.bytes.takeFor(n, size, others) {
+	if c.gone || !c.gossip.bytes.takeForPayload(n, size, others) {
 		return false
 	}
 	c.held += n
@@ -129,11 +129,11 @@ func (c *gossipConn) Close() error {
 	c.closed.Do(func() {
 		c.mu.Lock()
 		c.gone = true
-		c.gossip.bytes.give(c.held)
+		c.gossip.bytes.giveBack(c.held)
 		c.held = 0
 		c.mu.Unlock()
 		c.raw.Close()
-		c.gossip.untrack(c)
+		c.gossip.untrackConn(c)
 	})
 	return nil
 }

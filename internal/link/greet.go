@@ -19,28 +19,28 @@ import (
 // there and exchanges hellos. The connection is kept for requests. From then
 // on memberlist may join at that address without a name, too.
 func (l *Link) Greet(ctx context.Context, addr netip.AddrPort) (Peer, error) {
-	peer, err := l.connect(ctx, addr, 0)
+	peer, err := l.connectTo(ctx, addr, 0)
 	if err != nil {
 		return peer, fmt.Errorf("link: greeting %v: %w", addr, err)
 	}
-	l.gossip.allow(addr, peer.ID)
+	l.gossip.allowAddr(addr, peer.ID)
 	return peer, nil
 }
 
 // Find connects to a peer at another address than Resolve says. The error is
 // ErrOther when another member answers there.
 func (l *Link) Find(ctx context.Context, peer view.NodeID, addr netip.AddrPort) error {
-	if _, err := l.connect(ctx, addr, peer); err != nil {
+	if _, err := l.connectTo(ctx, addr, peer); err != nil {
 		return fmt.Errorf("link: looking for %v at %v: %w", peer, addr, err)
 	}
 	return nil
 }
 
-// connect makes a data connection to want, or to whoever is at addr when
+// connectTo makes a data connection to want, or to whoever is at addr when
 // want is zero. Where another member answers than want it is greeted all the
 // same: it has come to that address, and its hello says where it is now, as
 // ours says to it. The error is ErrOther then.
-func (l *Link) connect(ctx context.Context, addr netip.AddrPort, want view.NodeID) (Peer, error) {
+func (l *Link) connectTo(ctx context.Context, addr netip.AddrPort, want view.NodeID) (Peer, error) {
 	peer, err := l.connectAny(ctx, addr, want)
 	if want == 0 || peer.ID == 0 || peer.ID == want {
 		return peer, err
@@ -64,55 +64,55 @@ func (l *Link) connectAny(ctx context.Context, addr netip.AddrPort, want view.No
 	// A caller's context does not know of Close.
 	stop := context.AfterFunc(l.group.Context(), cancel)
 	defer stop()
-	tc, raw, id, err := l.dial(ctx, addr.String(), forData, 0)
+	tc, raw, id, err := l.dialSecure(ctx, addr.String(), forData, 0)
 	if err != nil {
 		return Peer{}, err
 	}
-	if want != 0 && id != want && l.peers.works(id) {
+	if want != 0 && id != want && l.peers.hasLiveConn(id) {
 		raw.Close()
 		return Peer{ID: id}, ErrOther
 	}
 	stopCut := cutWhen(ctx, raw)
 	defer stopCut()
-	c, err := l.introduce(tc, raw, Peer{ID: id, Remote: unmap(addr), Dialed: true})
+	c, err := l.exchangeHellos(tc, raw, Peer{ID: id, Remote: unmapAddr(addr), Dialed: true})
 	if err != nil {
 		raw.Close()
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
-		return Peer{ID: id, Remote: unmap(addr), Dialed: true}, err
+		return Peer{ID: id, Remote: unmapAddr(addr), Dialed: true}, err
 	}
 	if !stopCut() {
 		raw.Close() // too late
 		return c.peer, ctx.Err()
 	}
-	return c.peer, l.adopt(c)
+	return c.peer, l.adoptConn(c)
 }
 
-// adopt puts a greeted connection to use.
-func (l *Link) adopt(c *conn) error {
+// adoptConn puts a greeted connection to use.
+func (l *Link) adoptConn(c *conn) error {
 	clearDeadline(c.raw)
-	if err := l.peers.add(c); err != nil {
+	if err := l.peers.addConn(c); err != nil {
 		c.raw.Close()
 		return err
 	}
 	l.log.Debug("data connection", "peer", c.peer.ID, "remote", c.peer.Remote, "dialed", c.peer.Dialed)
-	if !l.group.Go(c.run) {
-		c.fail(ErrClosed)
-		l.peers.remove(c)
+	if !l.group.Go(c.runUntilFailed) {
+		c.failWith(ErrClosed)
+		l.peers.removeConn(c)
 		return ErrClosed
 	}
 	return nil
 }
 
-// introduce exchanges hellos on a new data connection:
+// exchangeHellos exchanges hellos on a new data connection:
 //
 //	dialler   greeting ->          ready or refusal ->
 //	acceptor            <- greeting or refusal
 //
 // Each side uses the connection only after both accepted. Ready carries the
 // place of the connection among all that the dialler made.
-func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
+func (l *Link) exchangeHellos(tc, raw net.Conn, peer Peer) (*conn, error) {
 	br := bufio.NewReaderSize(tc, readBuffer)
 	asked := time.Now()
 	if peer.Dialed {
@@ -126,10 +126,10 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 	}
 	peer.Guest = !peer.Dialed && l.cfg.Guest(window.Payload)
 	answered := time.Now()
-	if err := l.judge(peer, window.Payload); err != nil {
+	if err := l.judgeHello(peer, window.Payload); err != nil {
 		var refused *RefusedError
 		if errors.As(err, &refused) {
-			refuse(tc, refused)
+			sendRefusal(tc, refused)
 		}
 		// Not as a *RefusedError, which says that this node was refused.
 		return nil, fmt.Errorf("%w: %v", ErrNotAccepted, err)
@@ -137,7 +137,7 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 	window.Payload = nil
 	c := newConn(l, peer, raw, tc, br, window)
 	if tc, ok := tc.(*tls.Conn); ok && !peer.Guest {
-		if c.pair, err = newPair(tc, peer.Dialed); err != nil {
+		if c.pair, err = newPairSealer(tc, peer.Dialed); err != nil {
 			return nil, fmt.Errorf("link: keys of a connection: %w", err)
 		}
 	}
@@ -145,7 +145,7 @@ func (l *Link) introduce(tc, raw net.Conn, peer Peer) (*conn, error) {
 		c.seq = l.dialed.Add(1)
 		_, err = tc.Write(wire.AppendFrame(nil, wire.FrameReady, c.seq, 0, "", nil))
 	} else if asked, err = time.Now(), l.sayHello(tc); err == nil {
-		if c.seq, _, err = hear(br, wire.FrameReady, 0); err != nil && !peer.Guest {
+		if c.seq, _, err = readHandshakeFrame(br, wire.FrameReady, 0); err != nil && !peer.Guest {
 			l.tellRefused(peer, err)
 		}
 		answered = time.Now()
@@ -175,7 +175,7 @@ func (l *Link) sayHello(w io.Writer) error {
 
 // hearHello reads the other side's greeting. Its payload is a fresh slice.
 func hearHello(br *bufio.Reader, peer *Peer) (wire.Greeting, error) {
-	_, payload, err := hear(br, wire.FrameGreeting, wire.MaxGreeting)
+	_, payload, err := readHandshakeFrame(br, wire.FrameGreeting, wire.MaxGreeting)
 	if err != nil {
 		return wire.Greeting{}, err
 	}
@@ -190,8 +190,8 @@ func hearHello(br *bufio.Reader, peer *Peer) (wire.Greeting, error) {
 	return g, nil
 }
 
-// hear reads one frame of the given kind, or a refusal.
-func hear(br *bufio.Reader, kind wire.FrameKind, limit int) (id uint64, payload []byte, err error) {
+// readHandshakeFrame reads one frame of the given kind, or a refusal.
+func readHandshakeFrame(br *bufio.Reader, kind wire.FrameKind, limit int) (id uint64, payload []byte, err error) {
 	h, size, err := nextFrame(br, max(limit, maxText))
 	if err != nil {
 		return 0, nil, err
@@ -200,7 +200,7 @@ func hear(br *bufio.Reader, kind wire.FrameKind, limit int) (id uint64, payload 
 	if !refusal && (h.Kind != kind || size > limit) {
 		return 0, nil, fmt.Errorf("%w: frame of kind %d and %d bytes before hello", errProtocol, h.Kind, size)
 	}
-	code := readable(h.Text, maxCode)
+	code := printableText(h.Text, maxCode)
 	payload = make([]byte, size)
 	if _, err := io.ReadFull(br, payload); err != nil {
 		return 0, nil, err
@@ -209,17 +209,17 @@ func hear(br *bufio.Reader, kind wire.FrameKind, limit int) (id uint64, payload 
 	case refusal && code == CodeSelf:
 		return 0, nil, ErrSelf
 	case refusal:
-		return 0, nil, &RefusedError{Code: code, Text: readable(payload, maxText)}
+		return 0, nil, &RefusedError{Code: code, Text: printableText(payload, maxText)}
 	}
 	return h.ID, payload, nil
 }
 
-// judge decides about a hello. A refusal comes as a *RefusedError.
-func (l *Link) judge(peer Peer, payload []byte) error {
+// judgeHello decides about a hello. A refusal comes as a *RefusedError.
+func (l *Link) judgeHello(peer Peer, payload []byte) error {
 	if peer.ID == l.cfg.Self && peer.Instance == l.cfg.Instance && peer.Boot == l.cfg.Boot {
 		return &RefusedError{Code: CodeSelf, Text: "this is the very node that dials"}
 	}
-	if l.peers.full(peer.Guest) {
+	if l.peers.isFull(peer.Guest) {
 		return &RefusedError{Code: CodeBusy, Text: "too many connections"}
 	}
 	err := l.cfg.OnHello(peer, payload)
@@ -239,7 +239,7 @@ func (l *Link) judge(peer Peer, payload []byte) error {
 	return nil
 }
 
-func refuse(w io.Writer, r *RefusedError) {
+func sendRefusal(w io.Writer, r *RefusedError) {
 	_, _ = w.Write(wire.AppendFrame(nil, wire.FrameRefusal, 0, 0, r.Code, []byte(r.Text)))
 }
 

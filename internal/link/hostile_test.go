@@ -65,7 +65,7 @@ func TestShutOutByAdmit(t *testing.T) {
 	mustCall(t, b, 1, nil)
 	out.Store(true)
 	a.Drop(2)
-	eventually(t, "it is cut off", func() bool { return len(b.peers.all()) == 0 })
+	eventually(t, "it is cut off", func() bool { return len(b.peers.allConns()) == 0 })
 	var refused *RefusedError
 	if _, err := b.Call(ctxFor(t, 5*time.Second), 1, "x", nil); !errors.As(err, &refused) || refused.Code != "out" {
 		t.Errorf("call: %v", err)
@@ -195,7 +195,7 @@ func TestInsidersFrames(t *testing.T) {
 	close(hold)
 	mustCall(t, b, 1, []byte("after"))
 	eventually(t, "all is given back", func() bool {
-		return a.inbound.used.Load() == 0 && a.handlers.used.Load() == 0 && len(a.peers.all()) == 1
+		return a.inbound.used.Load() == 0 && a.handlers.used.Load() == 0 && len(a.peers.allConns()) == 1
 	})
 }
 

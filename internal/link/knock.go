@@ -51,8 +51,8 @@ func knockFor(key *[32]byte, purpose string, nonce []byte) string {
 	return purpose + "." + hex.EncodeToString(nonce) + hex.EncodeToString(mac.Sum(nil)[:knockProof])
 }
 
-// knock makes a knock that was never made before.
-func (l *Link) knock(purpose string) string {
+// makeKnock makes a knock that was never made before.
+func (l *Link) makeKnock(purpose string) string {
 	var nonce [knockNonce]byte
 	_, _ = rand.Read(nonce[:]) // never fails: the runtime stops the program instead
 	return knockFor(&l.cfg.KnockKey, purpose, nonce[:])
@@ -70,9 +70,9 @@ func parseKnock(knock string) (purpose string, nonce []byte, err error) {
 	return purpose, nonce, nil
 }
 
-// hearKnock returns what the one is here for who offers these protocols. The error
+// checkKnock returns what the one is here for who offers these protocols. The error
 // is errWrongKnock when the proof is wrong and the rest is not.
-func hearKnock(key *[32]byte, offered []string) (purpose string, err error) {
+func checkKnock(key *[32]byte, offered []string) (purpose string, err error) {
 	if len(offered) != 1 {
 		return "", errNoKnock
 	}

@@ -124,7 +124,7 @@ func TestStrangersAreShownNothing(t *testing.T) {
 // Who overhears knocks cannot tell which are of one mesh.
 func TestKnocksDiffer(t *testing.T) {
 	l := newWorld(t).start(1)
-	first, second := l.knock(forData), l.knock(forData)
+	first, second := l.makeKnock(forData), l.makeKnock(forData)
 	at := len(forData) + 1
 	if first[at:at+2*knockNonce] == second[at:at+2*knockNonce] || first == second {
 		t.Errorf("two knocks are alike: %s, %s", first, second)
@@ -144,7 +144,7 @@ func FuzzKnock(f *testing.F) {
 		if err == nil && !strings.HasPrefix(strings.ToLower(knock), knockFor(&key, purpose, nonce)[:len(purpose)+1+2*knockNonce]) {
 			t.Fatalf("%q is taken apart as %q, %x", knock, purpose, nonce)
 		}
-		heard, err := hearKnock(&key, []string{knock})
+		heard, err := checkKnock(&key, []string{knock})
 		if err == nil && (heard != purpose || knock != knockFor(&key, purpose, nonce)) {
 			t.Fatalf("%q is heard as %q", knock, heard)
 		}

@@ -14,8 +14,8 @@ type budget struct {
 	refused atomic.Uint64 // how often takeFor did not
 }
 
-// take takes n or nothing.
-func (b *budget) take(n int) bool {
+// tryTake takes n or nothing.
+func (b *budget) tryTake(n int) bool {
 	if b.used.Add(int64(n)) <= b.limit {
 		return true
 	}
@@ -23,29 +23,29 @@ func (b *budget) take(n int) bool {
 	return false
 }
 
-func (b *budget) give(n int) { b.used.Add(-int64(n)) }
+func (b *budget) giveBack(n int) { b.used.Add(-int64(n)) }
 
-// tight tells that little is left: what is not begun needs not be given up.
-func (b *budget) tight() bool { return b.used.Load() >= b.limit/4*3 }
+// isTight tells that little is left: what is not begun needs not be given up.
+func (b *budget) isTight() bool { return b.used.Load() >= b.limit/4*3 }
 
-// gate counts what is under way, in all and for each key.
-type gate[K comparable] struct {
-	total, each int
+// keyLimiter counts what is under way, in all and for each key.
+type keyLimiter[K comparable] struct {
+	total, perKey int
 
 	mu sync.Mutex
 	n  int
 	of map[K]int
 }
 
-func newGate[K comparable](total, each int) *gate[K] {
-	return &gate[K]{total: total, each: each, of: map[K]int{}}
+func newKeyLimiter[K comparable](total, each int) *keyLimiter[K] {
+	return &keyLimiter[K]{total: total, perKey: each, of: map[K]int{}}
 }
 
-// enter lets one more in, or reports false. Who enters must leave.
-func (g *gate[K]) enter(key K) bool {
+// acquireSlot lets one more in, or reports false. Who enters must leave.
+func (g *keyLimiter[K]) acquireSlot(key K) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.n >= g.total || g.of[key] >= g.each {
+	if g.n >= g.total || g.of[key] >= g.perKey {
 		return false
 	}
 	g.n++
@@ -53,7 +53,7 @@ func (g *gate[K]) enter(key K) bool {
 	return true
 }
 
-func (g *gate[K]) leave(key K) {
+func (g *keyLimiter[K]) releaseSlot(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.n--
@@ -76,9 +76,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 			ap, _ = netip.ParseAddrPort(a.String())
 		}
 	}
-	return unmap(ap)
+	return unmapAddr(ap)
 }
 
-func unmap(ap netip.AddrPort) netip.AddrPort {
+func unmapAddr(ap netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

@@ -43,16 +43,16 @@ type Link struct {
 	sealer    *sealer
 	gossip    *gossip
 	peers     *peers
-	probes    awaited[probeAck]
+	probes    pendingAnswers[probeAck]
 	datagrams *datagrams
-	strangers *strangers         // not authenticated yet
-	greeters  *gate[view.NodeID] // authenticated, exchanging hellos
-	handlers  budget             // requests being handled
-	inbound   budget             // their bytes
-	resting   budget             // goroutines kept for the next request
-	outbound  budget             // bytes of replies that have not been written
-	calls     sync.Pool          // of *call
-	dialed    atomic.Uint64      // data connections dialled so far
+	strangers *strangers               // not authenticated yet
+	greeters  *keyLimiter[view.NodeID] // authenticated, exchanging hellos
+	handlers  budget                   // requests being handled
+	inbound   budget                   // their bytes
+	resting   budget                   // goroutines kept for the next request
+	outbound  budget                   // bytes of replies that have not been written
+	calls     sync.Pool                // of *call
+	dialed    atomic.Uint64            // data connections dialled so far
 	stats     counters
 }
 
@@ -86,11 +86,11 @@ const maxResting = 64
 
 // Open listens and serves until Close. ctx bounds Open alone.
 func Open(ctx context.Context, cfg Config) (*Link, error) {
-	cfg, err := cfg.complete()
+	cfg, err := cfg.completeConfig()
 	if err != nil {
 		return nil, err
 	}
-	ln, pc, err := listen(ctx, cfg.Network, cfg.Listen)
+	ln, pc, err := listenBoth(ctx, cfg.Network, cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 		sealer:    newSealer(&cfg),
 		datagrams: newDatagrams(),
 		strangers: newStrangers(cfg.Limits.Handshakes, cfg.Limits.HandshakesPerAddr, cfg.Limits.HandshakeTimeout/4),
-		greeters:  newGate[view.NodeID](cfg.Limits.Connections, 4),
+		greeters:  newKeyLimiter[view.NodeID](cfg.Limits.Connections, 4),
 		handlers:  budget{limit: int64(cfg.Limits.Handlers)},
 		inbound:   budget{limit: int64(cfg.Limits.InboundBytes)},
 		resting:   budget{limit: maxResting},
@@ -109,16 +109,16 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 	l.gossip = newGossip(l)
 	l.peers = newPeers(l)
 	l.group.Go(l.readPackets)
-	l.group.Go(l.accept)
-	l.group.Go(l.tick)
+	l.group.Go(l.acceptConns)
+	l.group.Go(l.watchConns)
 	return l, nil
 }
 
 const portTries = 32
 
-// listen opens TCP and UDP on one port. Port 0 picks one that is free for
+// listenBoth opens TCP and UDP on one port. Port 0 picks one that is free for
 // both.
-func listen(ctx context.Context, nw Network, address string) (net.Listener, net.PacketConn, error) {
+func listenBoth(ctx context.Context, nw Network, address string) (net.Listener, net.PacketConn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: Listen: %w", ErrConfig, err)
@@ -126,7 +126,7 @@ func listen(ctx context.Context, nw Network, address string) (net.Listener, net.
 	for try := 1; ; try++ {
 		ln, err := nw.Listen(ctx, "tcp", address)
 		if err != nil {
-			return nil, nil, taken(err)
+			return nil, nil, markPortTaken(err)
 		}
 		free := strconv.Itoa(int(addrPort(ln.Addr()).Port()))
 		pc, err := nw.ListenPacket(ctx, "udp", net.JoinHostPort(host, free))
@@ -134,14 +134,14 @@ func listen(ctx context.Context, nw Network, address string) (net.Listener, net.
 			return ln, pc, nil
 		}
 		ln.Close()
-		if err = taken(err); (port != "0" && port != "") || try == portTries || !errors.Is(err, ErrPortTaken) {
+		if err = markPortTaken(err); (port != "0" && port != "") || try == portTries || !errors.Is(err, ErrPortTaken) {
 			return nil, nil, err
 		}
 	}
 }
 
-// taken marks the errors that say that somebody else has the port.
-func taken(err error) error {
+// markPortTaken marks the errors that say that somebody else has the port.
+func markPortTaken(err error) error {
 	const wsaAddrInUse = syscall.Errno(10048) // what Windows says
 	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaAddrInUse) {
 		return fmt.Errorf("%w: %w", ErrPortTaken, err)
@@ -149,8 +149,8 @@ func taken(err error) error {
 	return fmt.Errorf("link: listening: %w", err)
 }
 
-// tick drives what connections do by time.
-func (l *Link) tick(ctx context.Context) {
+// watchConns drives what connections do by time.
+func (l *Link) watchConns(ctx context.Context) {
 	step := max(l.cfg.Limits.Keepalive/4, time.Millisecond)
 	t := time.NewTicker(step)
 	defer t.Stop()
@@ -160,10 +160,10 @@ func (l *Link) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for _, c := range l.peers.all() {
-			c.tick(step)
+		for _, c := range l.peers.allConns() {
+			c.checkLiveness(step)
 		}
-		l.gossip.tick(step)
+		l.gossip.endSlowStreams(step)
 	}
 }
 
@@ -176,7 +176,7 @@ func (l *Link) Gossip() memberlist.NodeAwareTransport { return l.gossip }
 
 // Drop breaks the data connection to a peer, if there is one: requests under
 // way fail with ErrUnreachable. OnBroken is not called.
-func (l *Link) Drop(id view.NodeID) { l.peers.drop(id) }
+func (l *Link) Drop(id view.NodeID) { l.peers.dropPeer(id) }
 
 // Renew replaces the data connection to a peer that is reached again, if there is
 // one: it may stand still for as long as the outage has lasted, since TCP tries
@@ -184,8 +184,8 @@ func (l *Link) Drop(id view.NodeID) { l.peers.drop(id) }
 // the lower NodeID dials, the other asks it to.
 func (l *Link) Renew(id view.NodeID) {
 	if id > l.cfg.Self {
-		l.peers.renew(id)
-	} else if c := l.peers.use(id); c != nil && time.Since(c.since) >= stillNew {
+		l.peers.renewConn(id)
+	} else if c := l.peers.connInUse(id); c != nil && time.Since(c.since) >= stillNew {
 		_ = l.sendFrame(c, wire.FrameDrain, 0, 0, "", nil)
 	}
 }
@@ -193,24 +193,24 @@ func (l *Link) Renew(id view.NodeID) {
 // Meet is to be called when the roster has come to hold a node: gossip gets what it
 // heard of it before that.
 func (l *Link) Meet(id view.NodeID) {
-	if alive := l.gossip.sift.release(id); alive != nil && !l.gossip.over() {
-		l.gossip.pass(l.addr, alive)
+	if alive := l.gossip.sift.releaseAlive(id); alive != nil && !l.gossip.isShutDown() {
+		l.gossip.deliverPacket(l.addr, alive)
 	}
 }
 
-// knows tells whether a node is one of the roster.
-func (l *Link) knows(id view.NodeID) bool { return id == l.cfg.Self || l.cfg.Member(id) }
+// isInRoster tells whether a node is one of the roster.
+func (l *Link) isInRoster(id view.NodeID) bool { return id == l.cfg.Self || l.cfg.Member(id) }
 
 // Inbound returns the peers whose connection was dialled by them from another host
 // than the roster names: behind NAT, they cannot be dialled.
-func (l *Link) Inbound() []view.NodeID { return l.peers.inbound() }
+func (l *Link) Inbound() []view.NodeID { return l.peers.inboundPeers() }
 
 // RoundTrip returns how long a peer took to answer our hello on the connection that
 // is in use, 0 where there is none.
 func (l *Link) RoundTrip(id view.NodeID) time.Duration { return l.peers.roundTrip(id) }
 
 // Connected returns the peers with a data connection, sorted.
-func (l *Link) Connected() []view.NodeID { return l.peers.connected() }
+func (l *Link) Connected() []view.NodeID { return l.peers.connectedPeers() }
 
 // Stats returns counters.
 func (l *Link) Stats() Stats {
@@ -226,7 +226,7 @@ func (l *Link) Stats() Stats {
 		DataBytesIn: s.dataIn.Load(), DataBytesOut: s.dataOut.Load(),
 		CallsIn: s.callsIn.Load(), CallsOut: s.callsOut.Load(),
 		Overloaded: s.overloaded.Load(), ConnsRefused: s.connsRefused.Load(),
-		Conns: len(l.peers.connected()),
+		Conns: len(l.peers.connectedPeers()),
 	}
 }
 
@@ -238,7 +238,7 @@ func (l *Link) Close() error {
 		l.listener.Close()
 		l.packets.Close()
 		_ = l.gossip.Shutdown()
-		l.peers.close()
+		l.peers.closeAll()
 	})
 	l.group.Close()
 	return nil

@@ -27,7 +27,7 @@ func TestCallBothWaysOnOneConnection(t *testing.T) {
 	if got := a.Connected(); !slices.Equal(got, []view.NodeID{2}) {
 		t.Errorf("a is connected to %v", got)
 	}
-	if n := a.peers.n + b.peers.n; n != 2 {
+	if n := a.peers.connCount + b.peers.connCount; n != 2 {
 		t.Errorf("%d connection ends, one connection has two", n)
 	}
 	if s := a.Stats(); s.CallsIn != 7 || s.CallsOut != 7 {
@@ -59,7 +59,7 @@ func TestWildcardSpeaksBothFamilies(t *testing.T) {
 		}
 		mustCall(t, a, 2, []byte(host))
 		a.Drop(2)
-		eventually(t, "dropped", func() bool { return len(a.peers.all()) == 0 })
+		eventually(t, "dropped", func() bool { return len(a.peers.allConns()) == 0 })
 	}
 }
 
@@ -75,7 +75,7 @@ func TestBothDialAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		eventually(t, "one connection is left", func() bool {
-			return len(a.peers.all()) == 1 && len(b.peers.all()) == 1
+			return len(a.peers.allConns()) == 1 && len(b.peers.allConns()) == 1
 		})
 		mustCall(t, a, hi, []byte("still"))
 		a.Close()
@@ -89,12 +89,12 @@ func TestBothEndsKeepTheSame(t *testing.T) {
 	for _, lower := range []bool{true, false} { // the end that looks
 		byLower := &conn{peer: Peer{Dialed: lower}}
 		byHigher := &conn{peer: Peer{Dialed: !lower}}
-		if !byLower.beats(byHigher, lower) || byHigher.beats(byLower, lower) {
+		if !byLower.winsOver(byHigher, lower) || byHigher.winsOver(byLower, lower) {
 			t.Errorf("the end with the lower id: %v: it keeps what the higher one has dialled", lower)
 		}
 	}
 	first, second := &conn{seq: 1}, &conn{seq: 2}
-	if !second.beats(first, true) || first.beats(second, true) {
+	if !second.winsOver(first, true) || first.winsOver(second, true) {
 		t.Error("of two that one end has dialled the older one is kept")
 	}
 }
@@ -176,7 +176,7 @@ func TestDeadlineAndCancelReachTheHandler(t *testing.T) {
 		t.Errorf("cancel: caller %v, handler %v", err, got)
 	}
 	eventually(t, "the window is free again", func() bool {
-		c := a.peers.all()[0]
+		c := a.peers.allConns()[0]
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return len(c.calls) == 0 && c.callBytes == 0
@@ -272,7 +272,7 @@ func TestGreet(t *testing.T) {
 		}
 	}
 	mustCall(t, a, 2, nil)
-	eventually(t, "one connection is left", func() bool { return len(a.peers.all()) == 1 && len(b.peers.all()) == 1 })
+	eventually(t, "one connection is left", func() bool { return len(a.peers.allConns()) == 1 && len(b.peers.allConns()) == 1 })
 }
 
 func TestRefusedHello(t *testing.T) {
@@ -409,13 +409,13 @@ func TestDropAndIdle(t *testing.T) {
 		c.Limits = Limits{Keepalive: 40 * time.Millisecond, Idle: 100 * time.Millisecond}
 	})
 	mustCall(t, a, 2, nil)
-	eventually(t, "the idle connection is closed", func() bool { return len(a.peers.all()) == 0 && len(b.peers.all()) == 0 })
+	eventually(t, "the idle connection is closed", func() bool { return len(a.peers.allConns()) == 0 && len(b.peers.allConns()) == 0 })
 	if n := broken.Load(); n != 0 {
 		t.Errorf("%d reports of a connection that was drained", n)
 	}
 	mustCall(t, a, 2, nil)
 	a.Drop(2)
-	eventually(t, "it is dropped", func() bool { return len(a.peers.all()) == 0 })
+	eventually(t, "it is dropped", func() bool { return len(a.peers.allConns()) == 0 })
 	eventually(t, "the other side is told", func() bool { return broken.Load() == 1 })
 }
 
@@ -455,7 +455,7 @@ func TestHandlersRest(t *testing.T) {
 	eventually(t, "those that rest are dismissed", func() bool { return b.resting.used.Load() == 0 })
 	calls(5)
 	a.Drop(2)
-	eventually(t, "none is left of the connection", func() bool { return len(b.peers.all()) == 0 && b.resting.used.Load() == 0 })
+	eventually(t, "none is left of the connection", func() bool { return len(b.peers.allConns()) == 0 && b.resting.used.Load() == 0 })
 	calls(3)
 }
 
@@ -501,7 +501,7 @@ func answersLater(t *testing.T, v *virtual) {
 
 	// No room for the answer: whoever gives it goes on, it follows.
 	ended, answer = call()
-	c := b.peers.all()[0]
+	c := b.peers.allConns()[0]
 	out := fillUp(c)
 	answer([]byte("squeezed in"), nil)
 	time.Sleep(time.Second)
@@ -510,7 +510,7 @@ func answersLater(t *testing.T, v *virtual) {
 	}
 	c.mu.Lock()
 	c.out = out
-	c.answering.wake()
+	c.answering.wakeFront()
 	c.mu.Unlock()
 	if got := <-ended; got.err != nil || string(got.reply) != "squeezed in" {
 		t.Errorf("answered when there was room: %q, %v", got.reply, got.err)

@@ -24,7 +24,7 @@ type (
 func readFrom(pc net.PacketConn, b []byte) (int, netip.AddrPort, error) {
 	if r, ok := pc.(addrPortReader); ok {
 		n, addr, err := r.ReadFromUDPAddrPort(b)
-		return n, unmap(addr), err
+		return n, unmapAddr(addr), err
 	}
 	n, addr, err := pc.ReadFrom(b)
 	return n, addrPort(addr), err
@@ -44,7 +44,7 @@ func writeTo(pc net.PacketConn, b []byte, addr netip.AddrPort) error {
 func (l *Link) sendPacket(kind wire.PacketKind, to view.NodeID, addr netip.AddrPort, payload []byte) error {
 	s := sealScratches.Get().(*sealScratch)
 	defer sealScratches.Put(s)
-	packet, err := l.sealer.seal(s, kind, to, payload)
+	packet, err := l.sealer.sealPacket(s, kind, to, payload)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (l *Link) readPackets(ctx context.Context) {
 			l.receiveFrame(buf[:n])
 			continue
 		}
-		h, payload, err := opener.open(buf[:n])
+		h, payload, err := opener.openPacket(buf[:n])
 		if err == nil && (h.From == l.cfg.Self || !l.cfg.Admit(h.From)) {
 			err = ErrUntrusted
 		}
@@ -96,14 +96,14 @@ func (l *Link) readPackets(ctx context.Context) {
 			l.stats.packetsRefused.Add(1)
 			continue
 		}
-		l.peers.packetFrom(h.From, remote)
+		l.peers.notePacketAddr(h.From, remote)
 		switch h.Kind {
 		case wire.PacketGossip:
-			l.gossip.receive(h.From, remote, payload)
+			l.gossip.receivePacket(h.From, remote, payload)
 		case wire.PacketProbe:
 			l.answerProbe(h.From, remote, payload)
 		case wire.PacketProbeAck:
-			l.heardProbe(h, payload)
+			l.takeProbeAck(h, payload)
 		}
 	}
 }

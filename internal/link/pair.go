@@ -20,17 +20,17 @@ const (
 
 var errNoPair = errors.New("link: packet is not sealed for a data connection of its sender")
 
-// pair seals what two processes send each other by packet beside a data connection,
+// pairSealer seals what two processes send each other by packet beside a data connection,
 // with keys that only its ends have (RFC 8446, 7.5): nobody else of the mesh can speak
 // for one of them, and nothing that was recorded opens on another connection.
-type pair struct {
+type pairSealer struct {
 	out, in cipher.AEAD
 	sent    atomic.Uint64
-	window  window // of what came; for the one goroutine that reads packets
+	window  replayWindow // of what came; for the one goroutine that reads packets
 }
 
-// newPair derives the keys of a connection, one for each direction.
-func newPair(tc *tls.Conn, dialed bool) (*pair, error) {
+// newPairSealer derives the keys of a connection, one for each direction.
+func newPairSealer(tc *tls.Conn, dialed bool) (*pairSealer, error) {
 	cs := tc.ConnectionState()
 	keys, err := cs.ExportKeyingMaterial(pairLabel, nil, 2*chacha20poly1305.KeySize)
 	if err != nil {
@@ -40,7 +40,7 @@ func newPair(tc *tls.Conn, dialed bool) (*pair, error) {
 	if !dialed {
 		out, in = in, out
 	}
-	p := &pair{}
+	p := &pairSealer{}
 	if p.out, err = chacha20poly1305.New(out); err == nil {
 		p.in, err = chacha20poly1305.New(in)
 	}
@@ -51,16 +51,16 @@ func pairNonce(counter uint64) []byte {
 	return binary.BigEndian.AppendUint64(make([]byte, chacha20poly1305.NonceSize-8, chacha20poly1305.NonceSize), counter)
 }
 
-// seal returns a packet.
-func (p *pair) seal(from view.NodeID, frame []byte) []byte {
+// sealFrame returns a packet.
+func (p *pairSealer) sealFrame(from view.NodeID, frame []byte) []byte {
 	counter := p.sent.Add(1)
 	header := wire.AppendFramePacketHeader(make([]byte, 0, wire.MaxPacket), wire.FramePacketHeader{From: from, Counter: counter})
 	return p.out.Seal(header, pairNonce(counter), frame, header)
 }
 
-// open returns what the other end has sealed, once.
-func (p *pair) open(h wire.FramePacketHeader, packet []byte) ([]byte, error) {
-	if p.window.seen(h.Counter) {
+// openFrame returns what the other end has sealed, once.
+func (p *pairSealer) openFrame(h wire.FramePacketHeader, packet []byte) ([]byte, error) {
+	if p.window.hasSeen(h.Counter) {
 		return nil, errReplayed
 	}
 	header, sealed := packet[:wire.FramePacketHeaderSize], packet[wire.FramePacketHeaderSize:]
@@ -68,6 +68,6 @@ func (p *pair) open(h wire.FramePacketHeader, packet []byte) ([]byte, error) {
 	if err != nil {
 		return nil, errNoPair
 	}
-	p.window.mark(h.Counter)
+	p.window.markSeen(h.Counter)
 	return frame, nil
 }

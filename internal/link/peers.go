@@ -26,20 +26,20 @@ const stillNew = 2 * time.Second
 type peers struct {
 	link *Link
 
-	mu     sync.Mutex
-	closed bool
-	slots  map[view.NodeID]*slot
-	guests map[*conn]struct{}
-	n      int // connections, old ones and guests' included
+	mu        sync.Mutex
+	closed    bool
+	slots     map[view.NodeID]*slot
+	guests    map[*conn]struct{}
+	connCount int // connections, old ones and guests' included
 }
 
 // slot is what there is of one peer.
 type slot struct {
-	conn    *conn   // in use
-	old     []*conn // draining
-	dial    *dialing
-	packets netip.AddrPort // where its last packet came from, see packetAddr
-	renewed time.Time      // when it was last dialled for another connection in place of this one
+	conn     *conn   // in use
+	draining []*conn // draining
+	dial     *dialing
+	packets  netip.AddrPort // where its last packet came from, see packetAddr
+	renewed  time.Time      // when it was last dialled for another connection in place of this one
 }
 
 // dialing is an attempt to connect that any number of callers wait for.
@@ -52,8 +52,8 @@ func newPeers(l *Link) *peers {
 	return &peers{link: l, slots: map[view.NodeID]*slot{}, guests: map[*conn]struct{}{}}
 }
 
-// get returns the connection to a peer, dialling when there is none.
-func (p *peers) get(ctx context.Context, id view.NodeID) (*conn, error) {
+// getConn returns the connection to a peer, dialling when there is none.
+func (p *peers) getConn(ctx context.Context, id view.NodeID) (*conn, error) {
 	if id == p.link.cfg.Self {
 		return nil, ErrSelf
 	}
@@ -61,7 +61,7 @@ func (p *peers) get(ctx context.Context, id view.NodeID) (*conn, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		c, d, err := p.lookUp(id)
+		c, d, err := p.lookUpConn(id)
 		if c != nil || err != nil {
 			return c, err
 		}
@@ -76,9 +76,9 @@ func (p *peers) get(ctx context.Context, id view.NodeID) (*conn, error) {
 	}
 }
 
-// use returns the connection to a peer that is in use, if packets can go beside
+// connInUse returns the connection to a peer that is in use, if packets can go beside
 // it, and counts that as such.
-func (p *peers) use(id view.NodeID) *conn {
+func (p *peers) connInUse(id view.NodeID) *conn {
 	p.mu.Lock()
 	var c *conn
 	if s := p.slots[id]; s != nil {
@@ -92,16 +92,16 @@ func (p *peers) use(id view.NodeID) *conn {
 	return c
 }
 
-// works tells whether there is a connection to a peer that was heard of late.
-func (p *peers) works(id view.NodeID) bool {
+// hasLiveConn tells whether there is a connection to a peer that was heard of late.
+func (p *peers) hasLiveConn(id view.NodeID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.slots[id]
 	return s != nil && s.conn != nil && !s.conn.silent.Load()
 }
 
-// packetFrom notes where an authenticated packet of a peer came from.
-func (p *peers) packetFrom(id view.NodeID, remote netip.AddrPort) {
+// notePacketAddr notes where an authenticated packet of a peer came from.
+func (p *peers) notePacketAddr(id view.NodeID, remote netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s := p.slots[id]; s != nil {
@@ -126,7 +126,7 @@ func (p *peers) packetAddr(id view.NodeID, addr netip.AddrPort) netip.AddrPort {
 	return s.packets
 }
 
-func (p *peers) inbound() []view.NodeID {
+func (p *peers) inboundPeers() []view.NodeID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []view.NodeID
@@ -150,9 +150,9 @@ func (p *peers) roundTrip(id view.NodeID) time.Duration {
 	return 0
 }
 
-// open opens what the other end of a connection to a peer has sealed, also of one
+// openPacket opens what the other end of a connection to a peer has sealed, also of one
 // that is not in use any more. One goroutine at a time may call it.
-func (p *peers) open(packet []byte) (*conn, []byte, error) {
+func (p *peers) openPacket(packet []byte) (*conn, []byte, error) {
 	h, err := wire.DecodeFramePacketHeader(packet)
 	if err != nil {
 		return nil, nil, err
@@ -160,7 +160,7 @@ func (p *peers) open(packet []byte) (*conn, []byte, error) {
 	p.mu.Lock()
 	var all []*conn
 	if s := p.slots[h.From]; s != nil {
-		all = append(append(all, s.old...), s.conn)
+		all = append(append(all, s.draining...), s.conn)
 	}
 	p.mu.Unlock()
 	err = errNoPair
@@ -169,7 +169,7 @@ func (p *peers) open(packet []byte) (*conn, []byte, error) {
 			continue
 		}
 		var frame []byte
-		if frame, err = c.pair.open(h, packet); err == nil {
+		if frame, err = c.pair.openFrame(h, packet); err == nil {
 			c.noteUse()
 			return c, frame, nil
 		}
@@ -177,7 +177,7 @@ func (p *peers) open(packet []byte) (*conn, []byte, error) {
 	return nil, nil, err
 }
 
-func (p *peers) lookUp(id view.NodeID) (*conn, *dialing, error) {
+func (p *peers) lookUpConn(id view.NodeID) (*conn, *dialing, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -191,17 +191,17 @@ func (p *peers) lookUp(id view.NodeID) (*conn, *dialing, error) {
 		return nil, s.dial, nil
 	}
 	d := &dialing{done: make(chan struct{})}
-	if !p.link.group.Go(func(ctx context.Context) { p.dial(ctx, id, d) }) {
+	if !p.link.group.Go(func(ctx context.Context) { p.dialPeer(ctx, id, d) }) {
 		return nil, nil, ErrClosed
 	}
 	p.slotLocked(id).dial = d
 	return nil, d, nil
 }
 
-// renew dials a peer anew beside the connection that there is, unless that was made
+// renewConn dials a peer anew beside the connection that there is, unless that was made
 // just now. Only the end with the lower id may: what it dials wins at both ends,
-// see add.
-func (p *peers) renew(id view.NodeID) {
+// see addConn.
+func (p *peers) renewConn(id view.NodeID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.slots[id]
@@ -212,17 +212,17 @@ func (p *peers) renew(id view.NodeID) {
 		return
 	}
 	d := &dialing{done: make(chan struct{})}
-	if p.link.group.Go(func(ctx context.Context) { p.dial(ctx, id, d) }) {
+	if p.link.group.Go(func(ctx context.Context) { p.dialPeer(ctx, id, d) }) {
 		s.dial, s.renewed = d, time.Now()
 	}
 }
 
-// dial connects to a peer at the address of the roster.
-func (p *peers) dial(ctx context.Context, id view.NodeID, d *dialing) {
+// dialPeer connects to a peer at the address of the roster.
+func (p *peers) dialPeer(ctx context.Context, id view.NodeID, d *dialing) {
 	addr, ok := p.link.cfg.Resolve(id)
 	err := fmt.Errorf("%w: %w: %v", ErrUnreachable, ErrUnknownPeer, id)
 	if ok {
-		_, err = p.link.connect(ctx, addr, id)
+		_, err = p.link.connectTo(ctx, addr, id)
 	}
 	if err != nil && !errors.Is(err, ErrUnreachable) {
 		err = fmt.Errorf("%w: connecting to %v: %w", ErrUnreachable, id, err)
@@ -233,7 +233,7 @@ func (p *peers) dial(ctx context.Context, id view.NodeID, d *dialing) {
 	if s.conn != nil {
 		err = nil // the peer dialled us meanwhile
 	}
-	p.tidyLocked(id, s)
+	p.dropEmptyLocked(id, s)
 	p.mu.Unlock()
 	d.err = err
 	close(d.done)
@@ -248,27 +248,27 @@ func (p *peers) slotLocked(id view.NodeID) *slot {
 	return s
 }
 
-func (p *peers) tidyLocked(id view.NodeID, s *slot) {
-	if s.conn == nil && s.dial == nil && len(s.old) == 0 {
+func (p *peers) dropEmptyLocked(id view.NodeID, s *slot) {
+	if s.conn == nil && s.dial == nil && len(s.draining) == 0 {
 		delete(p.slots, id)
 	}
 }
 
-// full tells whether there is no room for a further connection.
-func (p *peers) full(guest bool) bool {
+// isFull tells whether there is no room for a further connection.
+func (p *peers) isFull(guest bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.n >= p.link.cfg.Limits.Connections || guest && len(p.guests) >= p.link.cfg.Limits.Guests
+	return p.connCount >= p.link.cfg.Limits.Connections || guest && len(p.guests) >= p.link.cfg.Limits.Guests
 }
 
-// add takes a new connection in and settles which one is in use.
-func (p *peers) add(c *conn) error {
+// addConn takes a new connection in and settles which one is in use.
+func (p *peers) addConn(c *conn) error {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
 		return ErrClosed
 	}
-	p.n++
+	p.connCount++
 	if c.peer.Guest {
 		// Apart from those of nodes: none of them takes the place of another.
 		p.guests[c] = struct{}{}
@@ -285,52 +285,52 @@ func (p *peers) add(c *conn) error {
 		// Another process of the same node; Config.OnHello agreed that it is
 		// the one that counts.
 		s.conn, cut = c, old
-		s.old = append(s.old, old)
-	case c.beats(old, p.link.cfg.Self < c.peer.ID):
+		s.draining = append(s.draining, old)
+	case c.winsOver(old, p.link.cfg.Self < c.peer.ID):
 		s.conn, drain = c, old
-		s.old = append(s.old, old)
+		s.draining = append(s.draining, old)
 	default:
 		drain = c
-		s.old = append(s.old, c)
+		s.draining = append(s.draining, c)
 	}
-	if cut == nil && len(s.old) > maxOld {
-		cut, cutWith = s.old[0], errDrained
+	if cut == nil && len(s.draining) > maxOld {
+		cut, cutWith = s.draining[0], errDrained
 	}
 	p.mu.Unlock()
 	if drain != nil {
-		drain.drain()
+		drain.startDraining()
 	}
 	if cut != nil {
-		cut.fail(cutWith)
+		cut.failWith(cutWith)
 	}
 	return nil
 }
 
-// beats settles which of two connections between the same two processes is
+// winsOver settles which of two connections between the same two processes is
 // used: both ends must come to the same answer. lower tells whether our
 // NodeID is the lower one.
-func (c *conn) beats(old *conn, lower bool) bool {
+func (c *conn) winsOver(old *conn, lower bool) bool {
 	if c.peer.Dialed == old.peer.Dialed {
 		return c.seq > old.seq
 	}
 	return c.peer.Dialed == lower
 }
 
-// retire takes a connection that the peer drains out of use.
-func (p *peers) retire(c *conn) {
+// retireConn takes a connection that the peer drains out of use.
+func (p *peers) retireConn(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s := p.slots[c.peer.ID]; s != nil && s.conn == c {
 		s.conn = nil
-		s.old = append(s.old, c)
+		s.draining = append(s.draining, c)
 	}
 }
 
-// remove forgets a failed connection and reports it when it was in use.
-func (p *peers) remove(c *conn) {
+// removeConn forgets a failed connection and reports it when it was in use.
+func (p *peers) removeConn(c *conn) {
 	err := c.failure()
 	p.mu.Lock()
-	p.n--
+	p.connCount--
 	report := false
 	delete(p.guests, c)
 	if s := p.slots[c.peer.ID]; s != nil {
@@ -338,8 +338,8 @@ func (p *peers) remove(c *conn) {
 			s.conn = nil
 			report = !p.closed && !errors.Is(err, errDrained) && !errors.Is(err, errDropped)
 		}
-		s.old = slices.DeleteFunc(s.old, func(o *conn) bool { return o == c })
-		p.tidyLocked(c.peer.ID, s)
+		s.draining = slices.DeleteFunc(s.draining, func(o *conn) bool { return o == c })
+		p.dropEmptyLocked(c.peer.ID, s)
 	}
 	p.mu.Unlock()
 	if report {
@@ -348,16 +348,16 @@ func (p *peers) remove(c *conn) {
 	}
 }
 
-// all returns every connection, old ones included.
-func (p *peers) all() []*conn {
+// allConns returns every connection, old ones included.
+func (p *peers) allConns() []*conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	cs := make([]*conn, 0, p.n)
+	cs := make([]*conn, 0, p.connCount)
 	for _, s := range p.slots {
 		if s.conn != nil {
 			cs = append(cs, s.conn)
 		}
-		cs = append(cs, s.old...)
+		cs = append(cs, s.draining...)
 	}
 	for c := range p.guests {
 		cs = append(cs, c)
@@ -365,7 +365,7 @@ func (p *peers) all() []*conn {
 	return cs
 }
 
-func (p *peers) connected() []view.NodeID {
+func (p *peers) connectedPeers() []view.NodeID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ids := make([]view.NodeID, 0, len(p.slots))
@@ -378,21 +378,21 @@ func (p *peers) connected() []view.NodeID {
 	return ids
 }
 
-// drop cuts every connection to a peer.
-func (p *peers) drop(id view.NodeID) {
-	for _, c := range p.all() {
+// dropPeer cuts every connection to a peer.
+func (p *peers) dropPeer(id view.NodeID) {
+	for _, c := range p.allConns() {
 		if c.peer.ID == id {
-			c.fail(errDropped)
+			c.failWith(errDropped)
 		}
 	}
 }
 
-// close cuts all connections and lets none in any more.
-func (p *peers) close() {
+// closeAll cuts all connections and lets none in any more.
+func (p *peers) closeAll() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
-	for _, c := range p.all() {
-		c.fail(ErrClosed)
+	for _, c := range p.allConns() {
+		c.failWith(ErrClosed)
 	}
 }

@@ -41,10 +41,10 @@ func (p probe) result(a probeAck) ProbeResult {
 	return ProbeResult{Boot: a.boot, Instance: a.instance, RTT: a.at.Sub(p.sent)}
 }
 
-// heardProbe takes an answer in.
-func (l *Link) heardProbe(h wire.PacketHeader, nonce []byte) {
+// takeProbeAck takes an answer in.
+func (l *Link) takeProbeAck(h wire.PacketHeader, nonce []byte) {
 	if len(nonce) == probeNonce {
-		l.probes.answered(h.From, binary.BigEndian.Uint64(nonce), probeAck{h.Boot, h.Instance, time.Now()})
+		l.probes.deliverAnswer(h.From, binary.BigEndian.Uint64(nonce), probeAck{h.Boot, h.Instance, time.Now()})
 	}
 }
 
@@ -80,8 +80,8 @@ func (l *Link) Probe(ctx context.Context, to view.NodeID) (ProbeResult, error) {
 	nonce := make([]byte, probeNonce)
 	_, _ = rand.Read(nonce) // never fails
 	number := binary.BigEndian.Uint64(nonce)
-	p := probe{sent: time.Now(), acks: l.probes.await(to, number)}
-	defer l.probes.end(number)
+	p := probe{sent: time.Now(), acks: l.probes.expectAnswer(to, number)}
+	defer l.probes.dropWaiter(number)
 	sendErr := l.sendPacket(wire.PacketProbe, to, l.peers.packetAddr(to, addr), nonce)
 
 	patience := time.Until(deadline) / 3
@@ -95,7 +95,7 @@ func (l *Link) Probe(ctx context.Context, to view.NodeID) (ProbeResult, error) {
 		return p.result(a), nil
 	case <-timer.C:
 	case <-ctx.Done():
-		return ProbeResult{}, l.probeFailed(ctx, to, sendErr)
+		return ProbeResult{}, l.probeError(ctx, to, sendErr)
 	}
 	return l.probeStream(ctx, to, p)
 }
@@ -109,9 +109,9 @@ func (l *Link) probeStream(ctx context.Context, to view.NodeID, p probe) (ProbeR
 	answer := make(chan result, 1)
 	if !l.group.Go(func(context.Context) {
 		sent := time.Now()
-		c, err := l.peers.get(ctx, to)
+		c, err := l.peers.getConn(ctx, to)
 		if err == nil {
-			err = c.ping(ctx)
+			err = c.pingPeer(ctx)
 		}
 		r := result{err: err}
 		if err == nil {
@@ -126,15 +126,15 @@ func (l *Link) probeStream(ctx context.Context, to view.NodeID, p probe) (ProbeR
 		return p.result(a), nil
 	case r := <-answer:
 		if r.err != nil {
-			return ProbeResult{}, l.probeFailed(ctx, to, r.err)
+			return ProbeResult{}, l.probeError(ctx, to, r.err)
 		}
 		return r.ProbeResult, nil
 	case <-ctx.Done():
-		return ProbeResult{}, l.probeFailed(ctx, to, ctx.Err())
+		return ProbeResult{}, l.probeError(ctx, to, ctx.Err())
 	}
 }
 
-func (l *Link) probeFailed(ctx context.Context, to view.NodeID, err error) error {
+func (l *Link) probeError(ctx context.Context, to view.NodeID, err error) error {
 	if l.group.Context().Err() != nil {
 		return ErrClosed
 	}

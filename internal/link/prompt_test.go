@@ -23,7 +23,7 @@ func TestReaderIsServedWhenRoomIsShort(t *testing.T) {
 			}
 		})
 		others := int(b.outbound.limit / 10 * 9)
-		if !b.outbound.take(others) || !b.outbound.tight() {
+		if !b.outbound.tryTake(others) || !b.outbound.isTight() {
 			t.Fatal("room is not short")
 		}
 		for _, method := range []string{"prompt", "plain"} {
@@ -33,7 +33,7 @@ func TestReaderIsServedWhenRoomIsShort(t *testing.T) {
 				}
 			}
 		}
-		b.outbound.give(others)
+		b.outbound.giveBack(others)
 		a.Close()
 		b.Close()
 	})
@@ -65,7 +65,7 @@ func promptHandlers(t *testing.T, v *virtual) {
 		}
 	}
 
-	c := b.peers.all()[0]
+	c := b.peers.allConns()[0]
 	out := fillUp(c)
 	const more = 3
 	ended := make(chan error, more)
@@ -84,7 +84,7 @@ func promptHandlers(t *testing.T, v *virtual) {
 	}
 	c.mu.Lock()
 	c.out = out
-	c.answering.wake()
+	c.answering.wakeFront()
 	c.mu.Unlock()
 	for range more {
 		if err := <-ended; err != nil {

@@ -14,16 +14,16 @@ import (
 
 const maxMethods = 64 // names remembered per connection
 
-// read takes frames off the connection until it fails.
-func (c *conn) read(ctx context.Context) error {
+// readFrames takes frames off the connection until it fails.
+func (c *conn) readFrames(ctx context.Context) error {
 	for {
 		h, size, err := nextFrame(c.br, c.link.cfg.Limits.MaxPayload)
 		if err == nil {
 			c.link.stats.dataIn.Add(uint64(size + wire.FramePrefix))
-			err = c.frame(ctx, h, size)
+			err = c.handleFrame(ctx, h, size)
 		}
 		switch {
-		case err != nil && c.drained():
+		case err != nil && c.isDrained():
 			return errDrained
 		case err != nil:
 			return err
@@ -36,7 +36,7 @@ func (c *conn) read(ctx context.Context) error {
 func nextFrame(br *bufio.Reader, maxPayload int) (h wire.FrameHeader, size int, err error) {
 	prefix, err := br.Peek(wire.FramePrefix)
 	if err != nil {
-		return h, 0, distrust(err)
+		return h, 0, markDistrust(err)
 	}
 	length := binary.BigEndian.Uint32(prefix)
 	if uint64(length) > uint64(maxPayload+wire.MaxFrameHeader) {
@@ -58,7 +58,7 @@ func nextFrame(br *bufio.Reader, maxPayload int) (h wire.FrameHeader, size int, 
 	return h, int(length) - n, nil
 }
 
-func (c *conn) frame(ctx context.Context, h wire.FrameHeader, size int) error {
+func (c *conn) handleFrame(ctx context.Context, h wire.FrameHeader, size int) error {
 	switch h.Kind {
 	case wire.FrameRequest:
 		return c.onRequest(h, size)
@@ -74,7 +74,7 @@ func (c *conn) frame(ctx context.Context, h wire.FrameHeader, size int) error {
 		r := c.serving[h.ID]
 		c.mu.Unlock()
 		if r != nil {
-			r.end(context.Canceled)
+			r.endContext(context.Canceled)
 		}
 	case wire.FramePing:
 		return c.onPing(h.ID)
@@ -82,8 +82,8 @@ func (c *conn) frame(ctx context.Context, h wire.FrameHeader, size int) error {
 		c.mu.Lock()
 		c.drainGot = true
 		c.mu.Unlock()
-		c.link.peers.retire(c)
-		c.drain()
+		c.link.peers.retireConn(c)
+		c.startDraining()
 	default:
 		return fmt.Errorf("%w: frame of kind %d in mid-connection", errProtocol, h.Kind)
 	}
@@ -116,28 +116,28 @@ func (c *conn) onAnswer(h wire.FrameHeader, size int) error {
 	}
 	c.mu.Lock()
 	cl := c.calls[h.ID]
-	waiting := cl != nil && !cl.left && cl.ping == (h.Kind == wire.FramePong)
+	waiting := cl != nil && !cl.abandoned && cl.ping == (h.Kind == wire.FramePong)
 	c.mu.Unlock()
 	if !waiting {
 		if _, err := c.br.Discard(size); err != nil {
 			return err
 		}
 		if cl != nil && cl.ping == (h.Kind == wire.FramePong) {
-			c.settle(h.ID)
+			c.settleCall(h.ID)
 		}
 		return nil
 	}
-	payload, _, err := receive(c.br, size, nil, func(int) bool { return true })
+	payload, _, err := receivePayload(c.br, size, nil, func(int) bool { return true })
 	if err != nil {
 		return err
 	}
-	if cl = c.settle(h.ID); cl == nil {
+	if cl = c.settleCall(h.ID); cl == nil {
 		return nil
 	}
 	if h.Kind == wire.FrameFailure {
-		cl.finish(nil, errorOf(code, string(payload)))
+		cl.completeCall(nil, errorOf(code, string(payload)))
 	} else {
-		cl.finish(payload, nil)
+		cl.completeCall(payload, nil)
 	}
 	return nil
 }
@@ -158,14 +158,14 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 		return fmt.Errorf("%w: more requests than it was told to make", errProtocol)
 	}
 	c.link.stats.callsIn.Add(1)
-	if !c.link.handlers.take(1) {
-		return c.overloaded(h.ID, size)
+	if !c.link.handlers.tryTake(1) {
+		return c.refuseOverloaded(h.ID, size)
 	}
-	payload, rest, err := c.request(size, others)
+	payload, rest, err := c.readRequest(size, others)
 	if payload == nil || err != nil {
-		c.link.handlers.give(1)
+		c.link.handlers.giveBack(1)
 		if err == nil {
-			err = c.overloaded(h.ID, rest)
+			err = c.refuseOverloaded(h.ID, rest)
 		}
 		return err
 	}
@@ -180,8 +180,8 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 	}
 	c.mu.Unlock()
 	if failed {
-		c.link.handlers.give(1)
-		c.link.inbound.give(size)
+		c.link.handlers.giveBack(1)
+		c.link.inbound.giveBack(size)
 		return nil
 	}
 	if !c.peer.Guest && c.link.cfg.Prompt(r.method) {
@@ -192,30 +192,30 @@ func (c *conn) onRequest(h wire.FrameHeader, size int) error {
 	case c.work <- r:
 	default:
 		c.handlers.Add(1)
-		go c.handle(r)
+		go c.runHandlers(r)
 	}
 	return nil
 }
 
-// handle runs handlers, first that of r. A goroutine whose stack has grown in
+// runHandlers runs handlers, first that of r. A goroutine whose stack has grown in
 // one is kept for the next: to grow it anew costs more than many a handler.
-func (c *conn) handle(r *request) {
+func (c *conn) runHandlers(r *request) {
 	defer c.handlers.Done()
 	for r != nil {
-		r.serve()
-		if r = nil; !c.link.resting.take(1) {
+		r.runHandler()
+		if r = nil; !c.link.resting.tryTake(1) {
 			return
 		}
 		select {
 		case r = <-c.work:
 		case <-c.done:
 		}
-		c.link.resting.give(1)
+		c.link.resting.giveBack(1)
 	}
 }
 
-// overloaded refuses a request whose last size bytes are still to come.
-func (c *conn) overloaded(id uint64, size int) error {
+// refuseOverloaded refuses a request whose last size bytes are still to come.
+func (c *conn) refuseOverloaded(id uint64, size int) error {
 	c.link.stats.overloaded.Add(1)
 	if _, err := c.br.Discard(size); err != nil {
 		return err
@@ -233,32 +233,32 @@ func (c *conn) overloaded(id uint64, size int) error {
 	return nil
 }
 
-// request reads the payload of a request, which counts against the link's budget
+// readRequest reads the payload of a request, which counts against the link's budget
 // while the request lasts, from a peer that has so many bytes of others here. It
 // returns nil without error when that does not allow it; rest bytes are still to
 // come then.
-func (c *conn) request(size, others int) (payload []byte, rest int, err error) {
+func (c *conn) readRequest(size, others int) (payload []byte, rest int, err error) {
 	b, held := &c.link.inbound, 0
 	take := func(n int) bool {
-		if !b.takeFor(n, size, others) {
+		if !b.takeForPayload(n, size, others) {
 			return false
 		}
 		held += n
 		return true
 	}
 	if size <= firstPart {
-		payload, rest, err = receive(c.br, size, nil, take)
+		payload, rest, err = receivePayload(c.br, size, nil, take)
 	} else {
-		c.coming.begin(size)
-		payload, rest, err = receive(c.br, size, &c.coming, take)
-		if c.coming.end() {
+		c.incoming.beginPayload(size)
+		payload, rest, err = receivePayload(c.br, size, &c.incoming, take)
+		if c.incoming.endPayload() {
 			if again := c.raw.SetReadDeadline(time.Time{}); errors.Is(err, os.ErrDeadlineExceeded) {
 				err = again // it was woken to give up
 			}
 		}
 	}
 	if payload == nil {
-		b.give(held)
+		b.giveBack(held)
 	}
 	return payload, rest, err
 }

@@ -21,10 +21,10 @@ const (
 	slowTime = 5 * time.Second
 )
 
-// takeFor takes n more bytes of the budget for a payload of size bytes, whose peer
+// takeForPayload takes n more bytes of the budget for a payload of size bytes, whose peer
 // holds so many bytes for other payloads. The last eighth is for small ones. A peer
 // may hold a quarter, or one payload: it must not be able to have others refused.
-func (b *budget) takeFor(n, size, others int) bool {
+func (b *budget) takeForPayload(n, size, others int) bool {
 	small := size <= firstPart
 	if limit := b.limit; others == 0 || int64(others+size) <= limit/4 {
 		if !small {
@@ -41,11 +41,11 @@ func (b *budget) takeFor(n, size, others int) bool {
 
 // progress is how a large payload comes in.
 type progress struct {
-	got atomic.Int64
+	received atomic.Int64
 
-	mu    sync.Mutex
-	size  int  // 0: none comes in
-	given bool // up
+	mu      sync.Mutex
+	size    int  // 0: none comes in
+	givenUp bool // up
 
 	// of the ticker only
 	last    int64 // what had come slowTime ago
@@ -53,24 +53,24 @@ type progress struct {
 	since   time.Duration
 }
 
-func (p *progress) begin(size int) {
-	p.got.Store(0)
+func (p *progress) beginPayload(size int) {
+	p.received.Store(0)
 	p.mu.Lock()
-	p.size, p.given = size, false
+	p.size, p.givenUp = size, false
 	p.mu.Unlock()
 }
 
-// end tells whether the payload was given up. From then on nobody gives it up.
-func (p *progress) end() (given bool) {
+// endPayload tells whether the payload was given up. From then on nobody gives it up.
+func (p *progress) endPayload() (given bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	given, p.size, p.given = p.given, 0, false
+	given, p.size, p.givenUp = p.givenUp, 0, false
 	return given
 }
 
-// tick is called every step. It gives up a payload that must not go on.
-func (p *progress) tick(b *budget, step time.Duration, giveUp func()) {
-	got, refused := p.got.Load(), b.refused.Load()
+// giveUpIfSlow is called every step. It gives up a payload that must not go on.
+func (p *progress) giveUpIfSlow(b *budget, step time.Duration, giveUp func()) {
+	got, refused := p.received.Load(), b.refused.Load()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.size == 0 || got < p.last { // none, or another one
@@ -82,15 +82,15 @@ func (p *progress) tick(b *budget, step time.Duration, giveUp func()) {
 	}
 	slow := float64(got-p.last) < slowest*p.since.Seconds() && refused != p.refused
 	p.last, p.since, p.refused = got, 0, refused
-	if slow && !p.given {
-		p.given = true
+	if slow && !p.givenUp {
+		p.givenUp = true
 		giveUp()
 	}
 }
 
-// receive reads a payload of size bytes as it comes. take takes so many bytes of a
+// receivePayload reads a payload of size bytes as it comes. take takes so many bytes of a
 // budget; when it does not, rest tells how much is still to come.
-func receive(r io.Reader, size int, p *progress, take func(n int) bool) (buf []byte, rest int, err error) {
+func receivePayload(r io.Reader, size int, p *progress, take func(n int) bool) (buf []byte, rest int, err error) {
 	got := 0
 	for {
 		next := min(size, max(firstPart, growBy*got))
@@ -108,7 +108,7 @@ func receive(r io.Reader, size int, p *progress, take func(n int) bool) (buf []b
 				return nil, size - got, err
 			}
 			if p != nil {
-				p.got.Store(int64(got))
+				p.received.Store(int64(got))
 			}
 		}
 		if got == size {

@@ -52,7 +52,7 @@ func (r *request) Err() error {
 	err := r.err
 	r.mu.Unlock()
 	if err == nil && !r.deadline.IsZero() && !time.Now().Before(r.deadline) {
-		r.end(context.DeadlineExceeded)
+		r.endContext(context.DeadlineExceeded)
 		return context.DeadlineExceeded
 	}
 	return err
@@ -87,12 +87,12 @@ func (r *request) AfterFunc(f func()) (stop func() bool) {
 // depends on it.
 func (r *request) watchLocked() {
 	if r.timer == nil && r.err == nil && !r.deadline.IsZero() {
-		r.timer = time.AfterFunc(time.Until(r.deadline), func() { r.end(context.DeadlineExceeded) })
+		r.timer = time.AfterFunc(time.Until(r.deadline), func() { r.endContext(context.DeadlineExceeded) })
 	}
 }
 
-// end ends the context; the first error stays.
-func (r *request) end(err error) {
+// endContext ends the context; the first error stays.
+func (r *request) endContext(err error) {
 	r.mu.Lock()
 	if r.err != nil {
 		r.mu.Unlock()
@@ -116,8 +116,8 @@ func (r *request) end(err error) {
 // errUnread: too many replies wait for peers that do not read them.
 var errUnread = errors.New("link: too many replies wait to be sent")
 
-// serve runs the handler and queues its answer.
-func (r *request) serve() {
+// runHandler runs the handler and queues its answer.
+func (r *request) runHandler() {
 	c := r.c
 	var reply []byte
 	err := errUnread
@@ -128,7 +128,7 @@ func (r *request) serve() {
 		}
 		reply, err = handle(r, c.peer.ID, r.method, r.payload)
 	}
-	r.reply(reply, err, true)
+	r.sendReply(reply, err, true)
 }
 
 // servePrompt runs a handler that waits for nothing. The request counts as being
@@ -136,7 +136,7 @@ func (r *request) serve() {
 func (r *request) servePrompt() {
 	r.c.handlers.Add(1)
 	answer := func(reply []byte, err error) {
-		if r.reply(reply, err, false) {
+		if r.sendReply(reply, err, false) {
 			r.c.handlers.Done()
 		}
 	}
@@ -148,17 +148,19 @@ func (r *request) servePrompt() {
 }
 
 // mayAnswer tells whether there is room for a reply.
-func (r *request) mayAnswer() bool { return !r.c.link.outbound.tight() || r.c.unread() < smallReply }
+func (r *request) mayAnswer() bool {
+	return !r.c.link.outbound.isTight() || r.c.unreadBytes() < smallReply
+}
 
-// reply queues the answer. When there is no room for it and the caller must
+// sendReply queues the answer. When there is no room for it and the caller must
 // not wait, it reports false and another goroutine waits and marks the handler
 // done.
-func (r *request) reply(reply []byte, err error, wait bool) bool {
+func (r *request) sendReply(reply []byte, err error, wait bool) bool {
 	c := r.c
-	if err == nil && uint64(len(reply)) > min(c.window.MaxPayload, uint64(c.link.cfg.Limits.MaxPayload)) {
+	if err == nil && uint64(len(reply)) > min(c.peerWindow.MaxPayload, uint64(c.link.cfg.Limits.MaxPayload)) {
 		err = &RemoteError{Code: CodeTooLarge, Text: fmt.Sprintf("reply of %d bytes", len(reply))}
 	}
-	if err == nil && !c.hold(len(reply)) {
+	if err == nil && !c.takeReplyBytes(len(reply)) {
 		reply, err = nil, errUnread
 	}
 	kind, code, held := wire.FrameReply, "", len(reply)
@@ -172,24 +174,24 @@ func (r *request) reply(reply []byte, err error, wait bool) bool {
 		code, text = failureOf(r, c.link.cfg.Fault(err))
 		kind, reply, held = wire.FrameFailure, []byte(text), 0
 	}
-	queued := c.answer(r, kind, code, reply, held, wait)
+	queued := c.queueAnswer(r, kind, code, reply, held, wait)
 	if !queued {
 		go func() {
 			defer c.handlers.Done()
-			c.answer(r, kind, code, reply, held, true)
-			r.over()
+			c.queueAnswer(r, kind, code, reply, held, true)
+			r.releaseBudgets()
 		}()
 		return false
 	}
-	r.over()
+	r.releaseBudgets()
 	return true
 }
 
-// over gives back what the request has taken.
-func (r *request) over() {
-	r.end(context.Canceled)
-	r.c.link.handlers.give(1)
-	r.c.link.inbound.give(r.size)
+// releaseBudgets gives back what the request has taken.
+func (r *request) releaseBudgets() {
+	r.endContext(context.Canceled)
+	r.c.link.handlers.giveBack(1)
+	r.c.link.inbound.giveBack(r.size)
 }
 
 // smallReply bytes of replies may wait for each peer, whatever others do. One
@@ -197,29 +199,29 @@ func (r *request) over() {
 // told that the answer to its last request is out.
 const smallReply = 64 << 10
 
-// hold takes the bytes of a reply from the link's budget.
-func (c *conn) hold(n int) bool {
-	if c.link.outbound.take(n) {
+// takeReplyBytes takes the bytes of a reply from the link's budget.
+func (c *conn) takeReplyBytes(n int) bool {
+	if c.link.outbound.tryTake(n) {
 		return true
 	}
-	if n+c.unread() > smallReply {
+	if n+c.unreadBytes() > smallReply {
 		return false
 	}
 	c.link.outbound.used.Add(int64(n))
 	return true
 }
 
-// unread returns how many bytes of replies wait for this peer to read.
-func (c *conn) unread() int {
+// unreadBytes returns how many bytes of replies wait for this peer to read.
+func (c *conn) unreadBytes() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.held + c.writing
+	return c.heldBytes + c.writingBytes
 }
 
-// answer queues a reply as soon as there is room for it; it reports false if
+// queueAnswer queues a reply as soon as there is room for it; it reports false if
 // there is none and it is not to wait. held bytes of it were taken from the
 // link's budget; they go back when it has been written.
-func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []byte, held int, wait bool) bool {
+func (c *conn) queueAnswer(r *request, kind wire.FrameKind, code string, payload []byte, held int, wait bool) bool {
 	c.mu.Lock()
 	if c.queueFull() {
 		if !wait && c.err == nil {
@@ -233,11 +235,11 @@ func (c *conn) answer(r *request, kind wire.FrameKind, code string, payload []by
 	c.serveBytes -= r.size
 	if c.err == nil {
 		c.out = wire.AppendFrame(c.out, kind, r.id, 0, code, payload)
-		c.held += held
+		c.heldBytes += held
 		held = 0
 	}
 	c.mu.Unlock()
-	c.link.outbound.give(held)
+	c.link.outbound.giveBack(held)
 	c.wakeWriter()
 	return true
 }
@@ -263,7 +265,7 @@ func failureOf(ctx context.Context, err error) (code, text string) {
 
 // errorOf is the caller's view of a failure frame.
 func errorOf(code, text string) error {
-	code, text = readable([]byte(code), maxCode), readable([]byte(text), maxText)
+	code, text = printableText([]byte(code), maxCode), printableText([]byte(text), maxText)
 	switch code {
 	case CodeOverloaded:
 		return fmt.Errorf("%w: %s", ErrOverloaded, text)

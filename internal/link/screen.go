@@ -50,26 +50,26 @@ const (
 // screenPacket returns an error unless b is a packet that an honest node
 // from sends to memberlist.
 func screenPacket(from view.NodeID, b []byte) error {
-	c := &cursor{b: b}
-	if err := c.checksum(); err != nil {
+	c := &cursor{rest: b}
+	if err := c.takeChecksum(); err != nil {
 		return err
 	}
-	if len(c.b) > 0 && c.b[0] == mlCompound {
-		c.compound(from)
+	if len(c.rest) > 0 && c.rest[0] == mlCompound {
+		c.readCompound(from)
 	} else {
-		c.packetMessage(from)
+		c.readPacketMessage(from)
 	}
 	return c.err
 }
 
-// checksum takes the checksum off, if there is one.
-func (c *cursor) checksum() error {
-	if len(c.b) > 5 && c.b[0] == mlChecksum {
+// takeChecksum takes the checksum off, if there is one.
+func (c *cursor) takeChecksum() error {
+	if len(c.rest) > 5 && c.rest[0] == mlChecksum {
 		// memberlist would check it as well, but look at nothing on a failure.
-		if crc32.ChecksumIEEE(c.b[5:]) != binary.BigEndian.Uint32(c.b[1:5]) {
+		if crc32.ChecksumIEEE(c.rest[5:]) != binary.BigEndian.Uint32(c.rest[1:5]) {
 			return errScreened
 		}
-		c.b = c.b[5:]
+		c.rest = c.rest[5:]
 	}
 	return nil
 }
@@ -80,209 +80,209 @@ type part struct {
 	strange view.NodeID // it is about one that the roster does not hold
 }
 
-// compound: a count, that many lengths of two bytes, the parts.
-func (c *cursor) compound(from view.NodeID) (parts []part) {
-	c.lead()
-	n := int(c.lead())
-	lengths := c.cut(2 * n)
+// readCompound: a count, that many lengths of two bytes, the parts.
+func (c *cursor) readCompound(from view.NodeID) (parts []part) {
+	c.takeByte()
+	n := int(c.takeByte())
+	lengths := c.takeBytes(2 * n)
 	for i := 0; i < n && c.err == nil; i++ {
-		message := c.cut(int(binary.BigEndian.Uint16(lengths[2*i:])))
+		message := c.takeBytes(int(binary.BigEndian.Uint16(lengths[2*i:])))
 		if c.err == nil {
-			p := &cursor{b: message, sift: c.sift, latest: c.latest}
-			p.packetMessage(from)
+			p := &cursor{rest: message, sift: c.sift, lamportLimit: c.lamportLimit}
+			p.readPacketMessage(from)
 			c.err = p.err
 			parts = append(parts, part{message, p.strange})
 		}
 	}
 	if n == 0 {
-		c.fail("empty compound")
+		c.failWith("empty compound")
 	}
-	c.end()
+	c.expectEnd()
 	return parts
 }
 
-// packetMessage reads one message, which ends where c ends.
-func (c *cursor) packetMessage(from view.NodeID) {
-	if len(c.b) == 0 {
-		c.fail("empty message")
+// readPacketMessage reads one message, which ends where c ends.
+func (c *cursor) readPacketMessage(from view.NodeID) {
+	if len(c.rest) == 0 {
+		c.failWith("empty message")
 		return
 	}
-	switch t := c.lead(); t {
+	switch t := c.takeByte(); t {
 	case mlPing:
-		c.ping(from)
+		c.readPing(from)
 	case mlIndirectPing:
-		c.indirectPing(from)
+		c.readIndirectPing(from)
 	case mlAck:
-		c.ack()
+		c.readAck()
 	case mlNack:
-		c.fields(1, func(name []byte) bool { return c.seqNo(name) })
+		c.readFields(1, func(name []byte) bool { return c.readSeqNo(name) })
 	case mlSuspect, mlDead:
-		c.accusation()
+		c.readAccusation()
 	case mlAlive:
-		c.alive()
+		c.readAlive()
 	case mlUser:
-		c.serfIntent()
+		c.readSerfIntent()
 	default:
-		c.fail("message type %d in a packet", t)
+		c.failWith("message type %d in a packet", t)
 	}
-	c.end()
+	c.expectEnd()
 }
 
 // screenStream returns an error unless b is all that an honest node from
 // says on a stream to memberlist.
 func screenStream(from view.NodeID, b []byte) error {
-	c := &cursor{b: b}
-	switch t := c.lead(); t {
+	c := &cursor{rest: b}
+	switch t := c.takeByte(); t {
 	case mlPing:
-		c.ping(from)
+		c.readPing(from)
 	case mlAck:
-		c.ack()
+		c.readAck()
 	case mlError:
-		c.fields(1, func(name []byte) bool {
+		c.readFields(1, func(name []byte) bool {
 			if string(name) != "Error" {
 				return false
 			}
-			c.raw(maxErrorText)
+			c.readString(maxErrorText)
 			return true
 		})
 	case mlPushPull:
-		c.pushPull()
+		c.readPushPull()
 	default:
-		c.fail("message type %d on a stream", t)
+		c.failWith("message type %d on a stream", t)
 	}
-	c.end()
+	c.expectEnd()
 	return c.err
 }
 
-// nodeName reads a NodeID in the one form that nodes write it in.
-func (c *cursor) nodeName() view.NodeID {
-	raw := string(c.raw(16))
+// readNodeName reads a NodeID in the one form that nodes write it in.
+func (c *cursor) readNodeName() view.NodeID {
+	raw := string(c.readString(16))
 	id, err := view.ParseNodeID(raw)
 	if err != nil || id.String() != raw {
-		c.fail("node name %q", raw)
+		c.failWith("node name %q", raw)
 		return 0
 	}
 	return id
 }
 
-// sender reads the name of who sent the message. Answers go where it says,
+// checkSender reads the name of who sent the message. Answers go where it says,
 // so it must be the one who sealed it.
-func (c *cursor) sender(from view.NodeID) {
-	if id := c.nodeName(); id != from {
-		c.fail("%v speaks for %v", from, id)
+func (c *cursor) checkSender(from view.NodeID) {
+	if id := c.readNodeName(); id != from {
+		c.failWith("%v speaks for %v", from, id)
 	}
 }
 
-func (c *cursor) ip() {
-	if n := len(c.raw(16)); n != 4 && n != 16 {
-		c.fail("address of %d bytes", n)
+func (c *cursor) checkIP() {
+	if n := len(c.readString(16)); n != 4 && n != 16 {
+		c.failWith("address of %d bytes", n)
 	}
 }
 
-func (c *cursor) port() {
-	if c.uint(65535) == 0 {
-		c.fail("port 0")
+func (c *cursor) checkPort() {
+	if c.readUint(65535) == 0 {
+		c.failWith("port 0")
 	}
 }
 
-func (c *cursor) seqNo(name []byte) bool {
+func (c *cursor) readSeqNo(name []byte) bool {
 	if string(name) == "SeqNo" {
-		c.uint(maxUint32)
+		c.readUint(maxUint32)
 		return true
 	}
 	return false
 }
 
-// source reads the fields that tell where an answer goes.
-func (c *cursor) source(name []byte, from view.NodeID) bool {
+// readSource reads the fields that tell where an answer goes.
+func (c *cursor) readSource(name []byte, from view.NodeID) bool {
 	switch string(name) {
 	case "SourceAddr":
-		c.ip()
+		c.checkIP()
 	case "SourcePort":
-		c.port()
+		c.checkPort()
 	case "SourceNode":
-		c.sender(from)
+		c.checkSender(from)
 	default:
 		return false
 	}
 	return true
 }
 
-func (c *cursor) ping(from view.NodeID) {
-	c.fields(5, func(name []byte) bool {
+func (c *cursor) readPing(from view.NodeID) {
+	c.readFields(5, func(name []byte) bool {
 		if string(name) == "Node" {
-			c.nodeName()
+			c.readNodeName()
 			return true
 		}
-		return c.seqNo(name) || c.source(name, from)
+		return c.readSeqNo(name) || c.readSource(name, from)
 	})
 }
 
-func (c *cursor) indirectPing(from view.NodeID) {
-	c.fields(8, func(name []byte) bool {
+func (c *cursor) readIndirectPing(from view.NodeID) {
+	c.readFields(8, func(name []byte) bool {
 		switch string(name) {
 		case "Target":
-			c.ip()
+			c.checkIP()
 		case "Port":
-			c.port()
+			c.checkPort()
 		case "Node":
-			c.nodeName()
+			c.readNodeName()
 		case "Nack":
-			c.bool()
+			c.readBool()
 		default:
-			return c.seqNo(name) || c.source(name, from)
+			return c.readSeqNo(name) || c.readSource(name, from)
 		}
 		return true
 	})
 }
 
-func (c *cursor) ack() {
-	c.fields(2, func(name []byte) bool {
+func (c *cursor) readAck() {
+	c.readFields(2, func(name []byte) bool {
 		if string(name) == "Payload" {
-			if !c.nil() {
-				c.coordinate(c.raw(512))
+			if !c.takeNil() {
+				c.checkCoordinate(c.readString(512))
 			}
 			return true
 		}
-		return c.seqNo(name)
+		return c.readSeqNo(name)
 	})
 }
 
-// coordinate checks what serf puts into an ack: a version and where the
+// checkCoordinate checks what serf puts into an ack: a version and where the
 // sender stands in the space of round trips.
-func (c *cursor) coordinate(b []byte) {
+func (c *cursor) checkCoordinate(b []byte) {
 	if len(b) == 0 || b[0] != pingVersion {
-		c.fail("ack payload")
+		c.failWith("ack payload")
 		return
 	}
-	p := &cursor{b: b[1:]}
-	p.fields(4, func(name []byte) bool {
+	p := &cursor{rest: b[1:]}
+	p.readFields(4, func(name []byte) bool {
 		switch string(name) {
 		case "Vec":
-			for range p.array(maxDims) {
-				p.float()
+			for range p.readArrayLen(maxDims) {
+				p.checkFloat()
 			}
 		case "Error", "Adjustment", "Height":
-			p.float()
+			p.checkFloat()
 		default:
 			return false
 		}
 		return true
 	})
-	p.end()
+	p.expectEnd()
 	if c.err == nil {
 		c.err = p.err
 	}
 }
 
-// accusation: suspect and dead look the same.
-func (c *cursor) accusation() {
-	c.fields(3, func(name []byte) bool {
+// readAccusation: suspect and dead look the same.
+func (c *cursor) readAccusation() {
+	c.readFields(3, func(name []byte) bool {
 		switch string(name) {
 		case "Incarnation":
-			c.uint(maxUint32)
+			c.readUint(maxUint32)
 		case "Node", "From":
-			c.about()
+			c.readSubject()
 		default:
 			return false
 		}
@@ -290,81 +290,81 @@ func (c *cursor) accusation() {
 	})
 }
 
-func (c *cursor) alive() {
-	c.fields(6, func(name []byte) bool {
+func (c *cursor) readAlive() {
+	c.readFields(6, func(name []byte) bool {
 		if string(name) == "Node" {
-			c.about()
+			c.readSubject()
 			return true
 		}
-		return c.nodeField(name)
+		return c.readNodeField(name)
 	})
 }
 
-// nodeField reads what alive messages and push-pull entries share.
-func (c *cursor) nodeField(name []byte) bool {
+// readNodeField reads what alive messages and push-pull entries share.
+func (c *cursor) readNodeField(name []byte) bool {
 	switch string(name) {
 	case "Incarnation":
-		c.uint(maxUint32)
+		c.readUint(maxUint32)
 	case "Addr":
-		c.ip()
+		c.checkIP()
 	case "Port":
-		c.port()
+		c.checkPort()
 	case "Meta":
-		c.tags()
+		c.checkTags()
 	case "Vsn":
-		c.versions()
+		c.checkVersions()
 	default:
 		return false
 	}
 	return true
 }
 
-// versions reads which versions of memberlist (first half) and serf (second)
+// checkVersions reads which versions of memberlist (first half) and serf (second)
 // a node speaks: least, most, now. They must be such that no set of nodes is
 // incompatible, or one of them could keep all others from merging.
-func (c *cursor) versions() {
-	v := c.raw(6)
+func (c *cursor) checkVersions() {
+	v := c.readString(6)
 	if c.err == nil && (len(v) != 6 ||
 		v[0] < 1 || v[0] > 2 || v[1] < 5 || v[2] < 2 || v[2] > 5 ||
 		v[3] > 2 || v[4] < 5 || v[5] < 2 || v[5] > 5) {
-		c.fail("versions %v", v)
+		c.failWith("versions %v", v)
 	}
 }
 
-// tags reads serf's tags of a node.
-func (c *cursor) tags() {
-	if c.nil() {
+// checkTags reads serf's tags of a node.
+func (c *cursor) checkTags() {
+	if c.takeNil() {
 		return
 	}
-	b := c.raw(memberlist.MetaMaxSize)
+	b := c.readString(memberlist.MetaMaxSize)
 	if len(b) == 0 {
 		return
 	}
 	if b[0] != tagMagic {
-		c.fail("no tags")
+		c.failWith("no tags")
 		return
 	}
-	t := &cursor{b: b[1:]}
-	for range 2 * t.dict(maxTags) {
-		t.raw(memberlist.MetaMaxSize)
+	t := &cursor{rest: b[1:]}
+	for range 2 * t.readMapLen(maxTags) {
+		t.readString(memberlist.MetaMaxSize)
 	}
-	t.end()
+	t.expectEnd()
 	if c.err == nil {
 		c.err = t.err
 	}
 }
 
-func (c *cursor) pushPull() *exchange {
+func (c *cursor) readPushPull() *stateExchange {
 	nodes, state := 0, 0
-	e := &exchange{}
-	c.fields(3, func(name []byte) bool {
+	e := &stateExchange{}
+	c.readFields(3, func(name []byte) bool {
 		switch string(name) {
 		case "Nodes":
-			nodes = int(c.uint(maxPushNodes))
+			nodes = int(c.readUint(maxPushNodes))
 		case "UserStateLen":
-			state = int(c.uint(maxGossipFrame))
+			state = int(c.readUint(maxGossipFrame))
 		case "Join":
-			e.join = c.bool()
+			e.join = c.readBool()
 		default:
 			return false
 		}
@@ -372,15 +372,15 @@ func (c *cursor) pushPull() *exchange {
 	})
 	seen := map[view.NodeID]bool{}
 	for i := 0; i < nodes && c.err == nil; i++ {
-		if c.node(e, seen); e.dropped > maxStrange {
-			c.fail("more than %d nodes that nobody has heard of", maxStrange)
+		if c.readNode(e, seen); e.dropped > maxStrange {
+			c.failWith("more than %d nodes that nobody has heard of", maxStrange)
 		}
 	}
-	if state != len(c.b) {
-		c.fail("user state of %d bytes, %d left", state, len(c.b))
+	if state != len(c.rest) {
+		c.failWith("user state of %d bytes, %d left", state, len(c.rest))
 	}
 	if state > 0 {
-		c.serfState(e)
+		c.readSerfState(e)
 	}
 	return e
 }

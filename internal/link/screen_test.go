@@ -483,7 +483,7 @@ func FuzzSift(f *testing.F) {
 				t.Errorf("%q becomes %q", b, kept)
 			}
 			for id := range s.held {
-				if held := s.release(id); len(held) <= 1<<12 && screenPacket(peerID, held) != nil {
+				if held := s.releaseAlive(id); len(held) <= 1<<12 && screenPacket(peerID, held) != nil {
 					t.Errorf("held back %q", held)
 				}
 			}

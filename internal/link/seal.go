@@ -58,7 +58,7 @@ type sealScratch struct {
 
 var sealScratches = sync.Pool{New: func() any { return new(sealScratch) }}
 
-func (s *sealScratch) bind(header []byte, to view.NodeID, counter uint64) {
+func (s *sealScratch) bindReceiver(header []byte, to view.NodeID, counter uint64) {
 	n := copy(s.aad[:], header)
 	binary.BigEndian.PutUint64(s.aad[n:], uint64(to))
 	binary.BigEndian.PutUint64(s.nonce[chacha20poly1305.NonceSize-8:], counter)
@@ -79,9 +79,9 @@ func newSealer(cfg *Config) *sealer {
 	}
 }
 
-// seal writes a packet into s. The receiver is bound by the seal, so that
+// sealPacket writes a packet into s. The receiver is bound by the seal, so that
 // nobody can pass a packet on to another node.
-func (k *sealer) seal(s *sealScratch, kind wire.PacketKind, to view.NodeID, payload []byte) ([]byte, error) {
+func (k *sealer) sealPacket(s *sealScratch, kind wire.PacketKind, to view.NodeID, payload []byte) ([]byte, error) {
 	if len(payload) > packetRoom {
 		return nil, fmt.Errorf("%w: %d bytes in a packet, %d fit", ErrTooLarge, len(payload), packetRoom)
 	}
@@ -89,7 +89,7 @@ func (k *sealer) seal(s *sealScratch, kind wire.PacketKind, to view.NodeID, payl
 	packet := wire.AppendPacketHeader(s.packet[:0], wire.PacketHeader{
 		Kind: kind, From: k.from, Boot: k.boot, Instance: k.instance, Counter: counter,
 	})
-	s.bind(packet, to, counter)
+	s.bindReceiver(packet, to, counter)
 	return k.aead.Seal(packet, s.nonce[:], payload, s.aad[:]), nil
 }
 
@@ -119,7 +119,7 @@ type sender struct {
 type process struct {
 	boot, instance uint64
 	aead           cipher.AEAD
-	window         window
+	window         replayWindow
 }
 
 func newOpener(cfg *Config) *opener {
@@ -129,9 +129,9 @@ func newOpener(cfg *Config) *opener {
 	}
 }
 
-// open returns header and content of a packet. Nothing is remembered of a
+// openPacket returns header and content of a packet. Nothing is remembered of a
 // packet that does not open.
-func (o *opener) open(packet []byte) (wire.PacketHeader, []byte, error) {
+func (o *opener) openPacket(packet []byte) (wire.PacketHeader, []byte, error) {
 	h, err := wire.DecodePacketHeader(packet)
 	if err != nil {
 		return h, nil, err
@@ -142,32 +142,32 @@ func (o *opener) open(packet []byte) (wire.PacketHeader, []byte, error) {
 	}
 	p, fresh := &process{boot: h.Boot, instance: h.Instance}, true
 	if s := o.senders[h.From]; s != nil {
-		if q := s.find(h); q != nil {
+		if q := s.findProcess(h); q != nil {
 			p, fresh = q, false
-		} else if s.since(floor) >= maxInstances {
+		} else if s.countSince(floor) >= maxInstances {
 			return h, nil, errInstances
 		}
 	}
 	if fresh {
 		p.aead = senderKey(o.key, h.From, h.Boot, h.Instance)
-	} else if p.window.seen(h.Counter) {
+	} else if p.window.hasSeen(h.Counter) {
 		return h, nil, errReplayed
 	}
-	o.scratch.bind(packet[:wire.PacketHeaderSize], o.self, h.Counter)
+	o.scratch.bindReceiver(packet[:wire.PacketHeaderSize], o.self, h.Counter)
 	body := packet[wire.PacketHeaderSize:]
 	plain, err := p.aead.Open(make([]byte, 0, len(body)), o.scratch.nonce[:], body, o.scratch.aad[:])
 	if err != nil {
 		return h, nil, errForged
 	}
 	if fresh {
-		o.remember(h.From, p, floor)
+		o.rememberProcess(h.From, p, floor)
 	}
-	p.window.mark(h.Counter)
+	p.window.markSeen(h.Counter)
 	return h, plain, nil
 }
 
-// find returns the process that sealed a packet, if it is remembered.
-func (s *sender) find(h wire.PacketHeader) *process {
+// findProcess returns the process that sealed a packet, if it is remembered.
+func (s *sender) findProcess(h wire.PacketHeader) *process {
 	for _, p := range s.processes {
 		if p.boot == h.Boot && p.instance == h.Instance {
 			return p
@@ -176,8 +176,8 @@ func (s *sender) find(h wire.PacketHeader) *process {
 	return nil
 }
 
-// since counts the processes of the boot given and of later ones.
-func (s *sender) since(floor uint64) int {
+// countSince counts the processes of the boot given and of later ones.
+func (s *sender) countSince(floor uint64) int {
 	n := 0
 	for _, p := range s.processes {
 		if p.boot >= floor {
@@ -187,11 +187,11 @@ func (s *sender) since(floor uint64) int {
 	return n
 }
 
-func (o *opener) remember(from view.NodeID, p *process, floor uint64) {
+func (o *opener) rememberProcess(from view.NodeID, p *process, floor uint64) {
 	s := o.senders[from]
 	if s == nil {
 		if len(o.senders) >= maxSenders {
-			o.forget()
+			o.forgetSender()
 		}
 		s = &sender{}
 		o.senders[from] = s
@@ -199,9 +199,9 @@ func (o *opener) remember(from view.NodeID, p *process, floor uint64) {
 	s.processes = append(slices.DeleteFunc(s.processes, func(q *process) bool { return q.boot < floor }), p)
 }
 
-// forget makes room by dropping a sender, one that the roster does not know
+// forgetSender makes room by dropping a sender, one that the roster does not know
 // if it finds one soon.
-func (o *opener) forget() {
+func (o *opener) forgetSender() {
 	tries := 0
 	for id := range o.senders {
 		if tries++; tries > 32 || !o.known(id) {

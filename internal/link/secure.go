@@ -20,16 +20,16 @@ const strangerBytes = 16 << 10
 
 var errTalkative = errors.New("link: too many bytes before authentication")
 
-// meter cuts a connection off that sends too much before it is trusted. Only
+// meteredConn cuts a connection off that sends too much before it is trusted. Only
 // the goroutine of the handshake uses it before then, and only readers after.
-type meter struct {
+type meteredConn struct {
 	net.Conn
 	left    int
 	trusted bool
 	heard   atomic.Bool // bytes came since somebody last asked
 }
 
-func (m *meter) Read(b []byte) (int, error) {
+func (m *meteredConn) Read(b []byte) (int, error) {
 	if m.trusted {
 		n, err := m.Conn.Read(b)
 		if n > 0 && !m.heard.Load() {
@@ -45,16 +45,16 @@ func (m *meter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// secure runs the TLS handshake. It returns what the stream is for, too: at the
+// secureConn runs the TLS handshake. It returns what the stream is for, too: at the
 // dialling end that is given. The acceptor shows nothing before it has heard a
 // right knock. Then both ends show a certificate that Verify maps to a NodeID;
 // want, when not zero, is whose it must be. Neither side looks at names, times or
 // chains: the certificate is bound to mesh and node and nothing else counts. On
 // error raw is closed.
-func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, purpose string, want view.NodeID) (*tls.Conn, string, view.NodeID, error) {
+func (l *Link) secureConn(ctx context.Context, raw net.Conn, dialed bool, purpose string, want view.NodeID) (*tls.Conn, string, view.NodeID, error) {
 	var id view.NodeID
 	remote := addrPort(raw.RemoteAddr())
-	m := &meter{Conn: raw, left: strangerBytes}
+	m := &meteredConn{Conn: raw, left: strangerBytes}
 	cfg := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Certificates:           []tls.Certificate{l.cfg.Certificate},
@@ -63,7 +63,7 @@ func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, purpose st
 		SessionTicketsDisabled: true,
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			var err error
-			id, err = l.verify(cs, purpose, want)
+			id, err = l.verifyPeer(cs, purpose, want)
 			return err
 		},
 		DynamicRecordSizingDisabled: true,
@@ -71,13 +71,13 @@ func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, purpose st
 	var tc *tls.Conn
 	ours := false // it speaks our protocol, be it of another mesh
 	if dialed {
-		cfg.NextProtos = []string{l.knock(purpose)}
+		cfg.NextProtos = []string{l.makeKnock(purpose)}
 		tc = tls.Client(m, cfg)
 	} else {
 		tc = tls.Server(m, &tls.Config{
 			MinVersion: tls.VersionTLS13,
 			GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-				heard, err := hearKnock(&l.cfg.KnockKey, hello.SupportedProtos)
+				heard, err := checkKnock(&l.cfg.KnockKey, hello.SupportedProtos)
 				ours = !errors.Is(err, errNoKnock)
 				if err != nil {
 					return nil, err // an alert is all that is sent
@@ -91,7 +91,7 @@ func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, purpose st
 		_ = raw.SetDeadline(deadline.Add(-min(timeToAsk, time.Until(deadline)/8)))
 	}
 	if err := tc.HandshakeContext(ctx); err != nil {
-		err = distrust(err)
+		err = markDistrust(err)
 		if purpose != "" && isNarrow(raw) {
 			err = fmt.Errorf("%w: %w", ErrNarrow, err)
 			l.cfg.OnNarrow(remote.Addr(), true)
@@ -110,7 +110,7 @@ func (l *Link) secure(ctx context.Context, raw net.Conn, dialed bool, purpose st
 	return tc, purpose, id, nil
 }
 
-func (l *Link) verify(cs tls.ConnectionState, purpose string, want view.NodeID) (view.NodeID, error) {
+func (l *Link) verifyPeer(cs tls.ConnectionState, purpose string, want view.NodeID) (view.NodeID, error) {
 	if len(cs.PeerCertificates) != 1 {
 		return 0, fmt.Errorf("%w: it shows %d certificates", ErrUntrusted, len(cs.PeerCertificates))
 	}
@@ -131,9 +131,9 @@ func (l *Link) verify(cs tls.ConnectionState, purpose string, want view.NodeID) 
 	return id, nil
 }
 
-// distrust marks the alert by which the other end says that it does not
+// markDistrust marks the alert by which the other end says that it does not
 // trust us; in TLS 1.3 it may come after our side of the handshake is done.
-func distrust(err error) error {
+func markDistrust(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" && !errors.Is(err, ErrUntrusted) {
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)
@@ -144,13 +144,13 @@ func distrust(err error) error {
 	return err
 }
 
-// dial connects to addr and authenticates who is there.
-func (l *Link) dial(ctx context.Context, addr, purpose string, want view.NodeID) (*tls.Conn, net.Conn, view.NodeID, error) {
+// dialSecure connects to addr and authenticates who is there.
+func (l *Link) dialSecure(ctx context.Context, addr, purpose string, want view.NodeID) (*tls.Conn, net.Conn, view.NodeID, error) {
 	raw, err := l.cfg.Network.Dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	tc, _, id, err := l.secure(ctx, raw, true, purpose, want)
+	tc, _, id, err := l.secureConn(ctx, raw, true, purpose, want)
 	return tc, raw, id, err
 }
 

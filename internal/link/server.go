@@ -10,8 +10,8 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// accept takes connections until the listener is closed.
-func (l *Link) accept(ctx context.Context) {
+// acceptConns takes connections until the listener is closed.
+func (l *Link) acceptConns(ctx context.Context) {
 	again := clock.Backoff{First: 5 * time.Millisecond, Last: time.Second}
 	for {
 		raw, err := l.listener.Accept()
@@ -28,7 +28,7 @@ func (l *Link) accept(ctx context.Context) {
 			continue
 		}
 		again.Reset()
-		out, ok := l.strangers.enter(raw)
+		out, ok := l.strangers.admitConn(raw)
 		if out != nil {
 			out.Close()
 		}
@@ -37,20 +37,20 @@ func (l *Link) accept(ctx context.Context) {
 			raw.Close()
 			continue
 		}
-		if !l.group.Go(func(ctx context.Context) { l.admit(ctx, raw) }) {
+		if !l.group.Go(func(ctx context.Context) { l.admitConn(ctx, raw) }) {
 			raw.Close()
-			l.strangers.leave(raw)
+			l.strangers.removeConn(raw)
 		}
 	}
 }
 
-// admit authenticates a new connection and hands it to whom it is for. Until
+// admitConn authenticates a new connection and hands it to whom it is for. Until
 // then it counts among the strangers.
-func (l *Link) admit(ctx context.Context, raw net.Conn) {
+func (l *Link) admitConn(ctx context.Context, raw net.Conn) {
 	hctx, cancel := context.WithTimeout(ctx, l.cfg.Limits.HandshakeTimeout)
-	tc, purpose, id, err := l.secure(hctx, raw, false, "", 0)
+	tc, purpose, id, err := l.secureConn(hctx, raw, false, "", 0)
 	cancel()
-	l.strangers.leave(raw)
+	l.strangers.removeConn(raw)
 	if err != nil {
 		l.stats.connsRefused.Add(1)
 		l.log.Debug("stranger turned away", "remote", raw.RemoteAddr(), "error", err)
@@ -58,28 +58,28 @@ func (l *Link) admit(ctx context.Context, raw net.Conn) {
 	}
 	if purpose == forGossip {
 		clearDeadline(raw)
-		l.gossip.accept(ctx, tc, raw, id)
+		l.gossip.acceptStream(ctx, tc, raw, id)
 		return
 	}
-	l.welcome(ctx, tc, raw, id)
+	l.welcomePeer(ctx, tc, raw, id)
 }
 
-// welcome exchanges hellos with a peer that dialled us.
-func (l *Link) welcome(ctx context.Context, tc net.Conn, raw net.Conn, id view.NodeID) {
+// welcomePeer exchanges hellos with a peer that dialled us.
+func (l *Link) welcomePeer(ctx context.Context, tc net.Conn, raw net.Conn, id view.NodeID) {
 	_ = raw.SetDeadline(time.Now().Add(l.cfg.Limits.DialTimeout))
-	if !l.greeters.enter(id) {
+	if !l.greeters.acquireSlot(id) {
 		l.stats.connsRefused.Add(1)
 		raw.Close()
 		return
 	}
 	stop := cutWhen(ctx, raw)
-	c, err := l.introduce(tc, raw, Peer{ID: id, Remote: addrPort(raw.RemoteAddr())})
-	l.greeters.leave(id)
+	c, err := l.exchangeHellos(tc, raw, Peer{ID: id, Remote: addrPort(raw.RemoteAddr())})
+	l.greeters.releaseSlot(id)
 	if !stop() && err == nil {
 		err = ErrClosed
 	}
 	if err == nil {
-		err = l.adopt(c)
+		err = l.adoptConn(c)
 	}
 	if err != nil {
 		raw.Close()

@@ -38,9 +38,9 @@ func newSift(knows func(view.NodeID) bool) *sift {
 	return &sift{knows: knows, held: map[view.NodeID][]byte{}}
 }
 
-// hold keeps the last alive message of a node until the roster holds it. The roster
+// holdAlive keeps the last alive message of a node until the roster holds it. The roster
 // may be a moment later than gossip, which does not repeat itself for long.
-func (s *sift) hold(id view.NodeID, alive []byte) {
+func (s *sift) holdAlive(id view.NodeID, alive []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.held[id]; !known && len(s.held) >= maxHeld {
@@ -52,8 +52,8 @@ func (s *sift) hold(id view.NodeID, alive []byte) {
 	s.held[id] = append([]byte(nil), alive...)
 }
 
-// release returns what was held back of a node.
-func (s *sift) release(id view.NodeID) []byte {
+// releaseAlive returns what was held back of a node.
+func (s *sift) releaseAlive(id view.NodeID) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	alive := s.held[id]
@@ -61,63 +61,63 @@ func (s *sift) release(id view.NodeID) []byte {
 	return alive
 }
 
-// cursor returns one for a message, which may move Lamport time by one leap.
-func (s *sift) cursor(b []byte) *cursor {
-	return &cursor{b: b, sift: s, latest: min(s.lamport.Load()+lamportLeap, lamportEnd)}
+// newCursor returns one for a message, which may move Lamport time by one leap.
+func (s *sift) newCursor(b []byte) *cursor {
+	return &cursor{rest: b, sift: s, lamportLimit: min(s.lamport.Load()+lamportLeap, lamportEnd)}
 }
 
-// pass notes a Lamport time that is let through.
-func (s *sift) pass(t uint64) {
+// noteLamport notes a Lamport time that is let through.
+func (s *sift) noteLamport(t uint64) {
 	for last := s.lamport.Load(); t > last && !s.lamport.CompareAndSwap(last, t); {
 		last = s.lamport.Load()
 	}
 }
 
-// about reads the name of the node that a message is about.
-func (c *cursor) about() view.NodeID {
-	id := c.nodeName()
+// readSubject reads the name of the node that a message is about.
+func (c *cursor) readSubject() view.NodeID {
+	id := c.readNodeName()
 	if c.err == nil && c.sift != nil && !c.sift.knows(id) {
 		c.strange = id
 	}
 	return id
 }
 
-// time reads a Lamport time and puts in its place how much of it is believed. To
+// clampLamport reads a Lamport time and puts in its place how much of it is believed. To
 // turn the message away instead would make honest nodes refuse each other, once
 // somebody has moved the clocks of some of them.
-func (c *cursor) time() {
-	from := c.b
-	t := c.uint(maxLamport)
+func (c *cursor) clampLamport() {
+	from := c.rest
+	t := c.readUint(maxLamport)
 	if c.err != nil || c.sift == nil {
 		return
 	}
-	if c.latest < t {
-		t = c.latest
-		value := from[1 : len(from)-len(c.b)]
+	if c.lamportLimit < t {
+		t = c.lamportLimit
+		value := from[1 : len(from)-len(c.rest)]
 		for i := range value {
 			value[len(value)-1-i] = byte(t >> (8 * i))
 		}
 	}
-	c.sift.pass(t)
+	c.sift.noteLamport(t)
 }
 
 // siftPacket screens a packet and returns what of it is about nodes of the roster,
 // nil if nothing is, and whether something was not. It may change b.
 func (s *sift) siftPacket(from view.NodeID, b []byte) (kept []byte, strange bool, err error) {
-	c := s.cursor(b)
-	if err := c.checksum(); err != nil {
+	c := s.newCursor(b)
+	if err := c.takeChecksum(); err != nil {
 		return nil, false, err
 	}
-	b = c.b // changed, its checksum would not hold
+	b = c.rest // changed, its checksum would not hold
 	if len(b) == 0 || b[0] != mlCompound {
-		c.packetMessage(from)
+		c.readPacketMessage(from)
 		if c.err == nil && c.strange != 0 {
-			s.leave(c.strange, b)
+			s.holdIfAlive(c.strange, b)
 			return nil, true, nil
 		}
 		return b, false, c.err
 	}
-	parts := c.compound(from)
+	parts := c.readCompound(from)
 	if c.err != nil {
 		return nil, false, c.err
 	}
@@ -126,7 +126,7 @@ func (s *sift) siftPacket(from view.NodeID, b []byte) (kept []byte, strange bool
 		if p.strange == 0 {
 			all = append(all, p.message)
 		} else {
-			s.leave(p.strange, p.message)
+			s.holdIfAlive(p.strange, p.message)
 		}
 	}
 	switch len(all) {
@@ -145,33 +145,33 @@ func (s *sift) siftPacket(from view.NodeID, b []byte) (kept []byte, strange bool
 	return kept, true, nil
 }
 
-// leave deals with a message that does not get through.
-func (s *sift) leave(id view.NodeID, message []byte) {
+// holdIfAlive deals with a message that does not get through.
+func (s *sift) holdIfAlive(id view.NodeID, message []byte) {
 	if message[0] == mlAlive {
-		s.hold(id, message)
+		s.holdAlive(id, message)
 	}
 }
 
 // siftStream is siftPacket for what is said on a stream. An exchange is taken
 // apart and put together again.
 func (s *sift) siftStream(from view.NodeID, b []byte) (kept []byte, strange bool, err error) {
-	c := s.cursor(b)
-	if c.lead() != mlPushPull {
+	c := s.newCursor(b)
+	if c.takeByte() != mlPushPull {
 		return b, false, screenStream(from, b)
 	}
-	e := c.pushPull()
-	c.end()
+	e := c.readPushPull()
+	c.expectEnd()
 	if c.err != nil {
 		return nil, false, c.err
 	}
 	if e.dropped == 0 {
 		return b, false, nil
 	}
-	return e.append(make([]byte, 0, len(b)+64)), true, nil
+	return e.appendTo(make([]byte, 0, len(b)+64)), true, nil
 }
 
-// exchange is an exchange of states without what is said of strangers.
-type exchange struct {
+// stateExchange is an exchange of states without what is said of strangers.
+type stateExchange struct {
 	join    bool
 	kept    int // nodes
 	dropped int // nodes and times
@@ -179,7 +179,7 @@ type exchange struct {
 	state   []byte
 }
 
-func (e *exchange) append(b []byte) []byte {
+func (e *stateExchange) appendTo(b []byte) []byte {
 	b = append(b, mlPushPull, 0x83)
 	b = appendLength(appendText(b, "Nodes"), 0xce, e.kept)
 	b = appendLength(appendText(b, "UserStateLen"), 0xce, len(e.state))
@@ -200,52 +200,52 @@ func appendLength(b []byte, mark byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(append(b, mark), uint32(n))
 }
 
-// once fails when a list names a node twice: no honest one does.
-func (c *cursor) once(seen map[view.NodeID]bool, id view.NodeID) {
+// checkUnique fails when a list names a node twice: no honest one does.
+func (c *cursor) checkUnique(seen map[view.NodeID]bool, id view.NodeID) {
 	if seen[id] {
-		c.fail("%v twice", id)
+		c.failWith("%v twice", id)
 	}
 	seen[id] = true
 }
 
-// node reads one node of an exchange. An alive message says the same but for its
+// readNode reads one node of an exchange. An alive message says the same but for its
 // state, under another name for the name.
-func (c *cursor) node(e *exchange, seen map[view.NodeID]bool) {
+func (c *cursor) readNode(e *stateExchange, seen map[view.NodeID]bool) {
 	c.strange = 0
-	from := c.b
+	from := c.rest
 	alive := []byte{mlAlive, 0x86}
 	var id view.NodeID
 	lives := false
-	c.fields(7, func(name []byte) bool {
-		value := c.b
+	c.readFields(7, func(name []byte) bool {
+		value := c.rest
 		text := string(name)
 		switch text {
 		case "Name":
-			id = c.about()
+			id = c.readSubject()
 			text = "Node"
 		case "State":
-			lives = c.uint(3) == 0
+			lives = c.readUint(3) == 0
 			return true
 		default:
-			if !c.nodeField(name) {
+			if !c.readNodeField(name) {
 				return false
 			}
 		}
 		if c.err == nil {
-			alive = append(appendText(alive, text), value[:len(value)-len(c.b)]...)
+			alive = append(appendText(alive, text), value[:len(value)-len(c.rest)]...)
 		}
 		return true
 	})
-	if c.once(seen, id); c.err != nil {
+	if c.checkUnique(seen, id); c.err != nil {
 		return
 	}
 	if c.strange == 0 {
 		e.kept++
-		e.nodes = append(e.nodes, from[:len(from)-len(c.b)]...)
+		e.nodes = append(e.nodes, from[:len(from)-len(c.rest)]...)
 		return
 	}
 	e.dropped++
 	if c.strange = 0; lives {
-		c.sift.hold(id, alive)
+		c.sift.holdAlive(id, alive)
 	}
 }

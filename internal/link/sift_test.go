@@ -74,7 +74,7 @@ func TestSiftPackets(t *testing.T) {
 		if !bytes.Equal(kept, compound(ping, ping)) || !strange || err != nil {
 			t.Errorf("%s between others: %q, %v, %v", name, kept, strange, err)
 		}
-		held := s.release(strangerID)
+		held := s.releaseAlive(strangerID)
 		if (held != nil) != (name == "alive") || held != nil && !bytes.Equal(held, alive) {
 			t.Errorf("%s: held back %q", name, held)
 		}
@@ -122,8 +122,8 @@ func TestSiftExchanges(t *testing.T) {
 		t.Errorf("left of serf's state is %+v", rest)
 	}
 	var alive aliveMsg
-	held := s.release(strangerID)
-	if len(held) == 0 || held[0] != mlAlive || s.release(dead) != nil || screenPacket(peerID, held) != nil {
+	held := s.releaseAlive(strangerID)
+	if len(held) == 0 || held[0] != mlAlive || s.releaseAlive(dead) != nil || screenPacket(peerID, held) != nil {
 		t.Fatalf("held back: %q", held)
 	}
 	if err := codec.NewDecoder(bytes.NewReader(held[1:]), &codec.MsgpackHandle{}).Decode(&alive); err != nil || alive.Node != strangerID.String() ||
@@ -177,9 +177,9 @@ func TestSiftBoundsLamportTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cursor{b: kept}
-	c.lead()
-	e := c.pushPull()
+	c := &cursor{rest: kept}
+	c.takeByte()
+	e := c.readPushPull()
 	var rest serfStateMsg
 	if err := codec.NewDecoder(bytes.NewReader(e.state[1:]), &codec.MsgpackHandle{}).Decode(&rest); err != nil {
 		t.Fatal(err)

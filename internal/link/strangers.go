@@ -41,9 +41,9 @@ func siteOf(addr netip.Addr) netip.Prefix {
 	return p
 }
 
-// enter takes a connection in, if it may stay. It returns the one that has to
+// admitConn takes a connection in, if it may stay. It returns the one that has to
 // go for it, if any; the caller closes that.
-func (s *strangers) enter(c net.Conn) (out net.Conn, ok bool) {
+func (s *strangers) admitConn(c net.Conn) (out net.Conn, ok bool) {
 	site, now := siteOf(addrPort(c.RemoteAddr()).Addr()), time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,8 +69,8 @@ func (s *strangers) enter(c net.Conn) (out net.Conn, ok bool) {
 	return out, true
 }
 
-// leave forgets a connection, if it was not pushed out already.
-func (s *strangers) leave(c net.Conn) {
+// removeConn forgets a connection, if it was not pushed out already.
+func (s *strangers) removeConn(c net.Conn) {
 	site := siteOf(addrPort(c.RemoteAddr()).Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()

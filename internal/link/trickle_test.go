@@ -125,7 +125,7 @@ func TestShareOfABudget(t *testing.T) {
 		{mib, 0, true}, {mib, mib, true}, {mib, 2 * mib, false}, {7 * mib, 0, true}, {7 * mib, 1, false},
 	} {
 		b := budget{limit: 8 * mib}
-		if got := b.takeFor(c.size, c.size, c.others); got != c.taken {
+		if got := b.takeForPayload(c.size, c.size, c.others); got != c.taken {
 			t.Errorf("%d bytes beside %d of the same peer: taken %t", c.size, c.others, got)
 		}
 	}

@@ -85,7 +85,7 @@ func TestVirtualSilentPeer(t *testing.T) {
 		a, b := v.up(1, onBroken(broken)), v.up(2)
 		mustCall(t, a, 2, []byte("x"))
 		time.Sleep(time.Hour) // alive, though nobody asks
-		if n := len(a.peers.all()); n != 1 {
+		if n := len(a.peers.allConns()); n != 1 {
 			t.Fatalf("%d connections after an hour", n)
 		}
 		if s := a.Stats(); s.DataBytesOut+s.DataBytesIn > 3600*10 {
@@ -133,7 +133,7 @@ func TestVirtualCutAndHeal(t *testing.T) {
 		if failed.Load() != 50 || done.Load() != 50 {
 			t.Errorf("%d of %d calls failed", failed.Load(), done.Load())
 		}
-		for _, c := range a.peers.all() {
+		for _, c := range a.peers.allConns() {
 			c.mu.Lock()
 			if len(c.out) > outFull+(4<<20) || c.callBytes > 8<<20 {
 				t.Errorf("%d bytes queued, %d in flight", len(c.out), c.callBytes)
@@ -141,7 +141,7 @@ func TestVirtualCutAndHeal(t *testing.T) {
 			c.mu.Unlock()
 		}
 		time.Sleep(2 * time.Minute)
-		if n := len(a.peers.all()); n != 0 {
+		if n := len(a.peers.allConns()); n != 0 {
 			t.Errorf("%d connections over a cut network", n)
 		}
 		v.net.HealAll()
@@ -208,7 +208,7 @@ func renew(t *testing.T, v *virtual, first view.NodeID, told []view.NodeID) {
 	}
 	time.Sleep(2 * time.Minute)
 	for id, l := range ends {
-		if n := len(l.peers.all()); n != 1 {
+		if n := len(l.peers.allConns()); n != 1 {
 			t.Errorf("%d connections at %v in the end", n, id)
 		}
 		if err := <-pending; err != nil {

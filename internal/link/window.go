@@ -5,16 +5,16 @@ const (
 	windowSize   = (windowBlocks - 1) * 64
 )
 
-// window remembers which counters of one sender were seen, the last 1024
+// replayWindow remembers which counters of one sender were seen, the last 1024
 // below the highest; older ones count as seen. It is the sliding window of
 // RFC 4303 3.4.3 in whole blocks as RFC 6479 does it. The zero window has
 // seen nothing but 0.
-type window struct {
+type replayWindow struct {
 	top  uint64
 	bits [windowBlocks]uint64
 }
 
-func (w *window) seen(n uint64) bool {
+func (w *replayWindow) hasSeen(n uint64) bool {
 	if n > w.top {
 		return false
 	}
@@ -24,7 +24,7 @@ func (w *window) seen(n uint64) bool {
 	return w.bits[n/64%windowBlocks]&(1<<(n%64)) != 0
 }
 
-func (w *window) mark(n uint64) {
+func (w *replayWindow) markSeen(n uint64) {
 	if n > w.top {
 		from, to := w.top/64, n/64
 		for i := from + 1; i <= to && i <= from+windowBlocks; i++ {

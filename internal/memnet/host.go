@@ -20,16 +20,16 @@ const (
 
 // machine is one address of the network. Its fields are guarded by Net.mu.
 type machine struct {
-	net     *Net
-	addr    netip.Addr
-	process *Host // nil after Kill
-	silent  bool
-	stalled time.Time // the process is frozen until then
-	tcp     map[uint16]*listener
-	udp     map[uint16]*packetConn
-	conns   map[*conn]bool
-	dials   map[*dial]bool
-	port    uint16 // next ephemeral port to try
+	net          *Net
+	addr         netip.Addr
+	process      *Host // nil after Kill
+	silent       bool
+	stalledUntil time.Time // the process is frozen until then
+	tcp          map[uint16]*listener
+	udp          map[uint16]*packetConn
+	conns        map[*conn]bool
+	dials        map[*dial]bool
+	port         uint16 // next ephemeral port to try
 }
 
 func newMachine(n *Net, addr netip.Addr) *machine {
@@ -40,47 +40,47 @@ func newMachine(n *Net, addr netip.Addr) *machine {
 	}
 }
 
-func (m *machine) frozen() bool { return time.Now().Before(m.stalled) }
+func (m *machine) frozen() bool { return time.Now().Before(m.stalledUntil) }
 
 // departure is when something sent now leaves the machine.
 func (m *machine) departure() time.Time {
 	now := time.Now()
-	if now.Before(m.stalled) {
-		return m.stalled
+	if now.Before(m.stalledUntil) {
+		return m.stalledUntil
 	}
 	return now
 }
 
-// wake lets every socket look again, after a stall.
-func (m *machine) wake() {
+// wakeSockets lets every socket look again, after a stall.
+func (m *machine) wakeSockets() {
 	for _, l := range m.tcp {
-		l.ready.raise()
+		l.ready.wakeAll()
 	}
 	for _, p := range m.udp {
-		p.readable.raise()
+		p.readable.wakeAll()
 	}
 	for c := range m.conns {
-		c.readable.raise()
+		c.readable.wakeAll()
 	}
 }
 
-func (m *machine) kill() {
+func (m *machine) killProcess() {
 	if m.process != nil {
 		m.process.dead = true
 		m.process = nil
 	}
-	m.stalled = time.Time{}
+	m.stalledUntil = time.Time{}
 	for d := range m.dials {
-		d.answer.raise()
+		d.answer.wakeAll()
 	}
 	for _, l := range m.tcp {
-		l.shut()
+		l.closeLocked()
 	}
 	for _, p := range m.udp {
-		p.shut()
+		p.closeLocked()
 	}
 	for c := range m.conns {
-		c.abort()
+		c.abortStream()
 	}
 }
 
@@ -115,12 +115,12 @@ func (h *Host) Listen(_ context.Context, network, address string) (net.Listener,
 	n := h.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	at, err := h.bind("tcp", network, address)
+	at, err := h.bindAddr("tcp", network, address)
 	if err != nil {
 		return nil, err
 	}
 	if h.machine.tcp[at.Port()] != nil {
-		return nil, inUse(network, net.TCPAddrFromAddrPort(at))
+		return nil, inUseError(network, net.TCPAddrFromAddrPort(at))
 	}
 	l := &listener{net: n, host: h, addr: net.TCPAddrFromAddrPort(at)}
 	h.machine.tcp[at.Port()] = l
@@ -133,19 +133,19 @@ func (h *Host) ListenPacket(_ context.Context, network, address string) (net.Pac
 	n := h.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	at, err := h.bind("udp", network, address)
+	at, err := h.bindAddr("udp", network, address)
 	if err != nil {
 		return nil, err
 	}
 	if h.machine.udp[at.Port()] != nil {
-		return nil, inUse(network, net.UDPAddrFromAddrPort(at))
+		return nil, inUseError(network, net.UDPAddrFromAddrPort(at))
 	}
 	p := &packetConn{net: n, machine: h.machine, addr: net.UDPAddrFromAddrPort(at)}
 	h.machine.udp[at.Port()] = p
 	return p, nil
 }
 
-func (h *Host) bind(family, network, address string) (netip.AddrPort, error) {
+func (h *Host) bindAddr(family, network, address string) (netip.AddrPort, error) {
 	fail := func(err error) (netip.AddrPort, error) {
 		return netip.AddrPort{}, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
@@ -155,7 +155,7 @@ func (h *Host) bind(family, network, address string) (netip.AddrPort, error) {
 	if h.dead || h.net.closed {
 		return fail(net.ErrClosed)
 	}
-	at, err := parse(address, h.machine.addr)
+	at, err := parseAddr(address, h.machine.addr)
 	if err != nil {
 		return fail(err)
 	}
@@ -168,13 +168,13 @@ func (h *Host) bind(family, network, address string) (netip.AddrPort, error) {
 	return at, nil
 }
 
-func inUse(network string, addr net.Addr) error {
+func inUseError(network string, addr net.Addr) error {
 	return &net.OpError{Op: "listen", Net: network, Addr: addr, Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
 }
 
-// parse reads host:port, host being an address literal; an empty or
+// parseAddr reads host:port, host being an address literal; an empty or
 // unspecified host means self.
-func parse(address string, self netip.Addr) (netip.AddrPort, error) {
+func parseAddr(address string, self netip.Addr) (netip.AddrPort, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -192,7 +192,7 @@ func parse(address string, self netip.Addr) (netip.AddrPort, error) {
 			addr = self
 		}
 	}
-	return netip.AddrPortFrom(plain(addr), uint16(number)), nil
+	return netip.AddrPortFrom(plainAddr(addr), uint16(number)), nil
 }
 
 // Dial connects a stream ("tcp", "tcp4", "tcp6") to an address literal. Over
@@ -200,32 +200,32 @@ func parse(address string, self netip.Addr) (netip.AddrPort, error) {
 func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := &dial{ctx: ctx, host: h, network: network}
 	if strings.TrimRight(network, "46") != "tcp" {
-		return nil, d.fail(net.UnknownNetworkError(network))
+		return nil, d.wrapError(net.UnknownNetworkError(network))
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, d.fail(err)
+		return nil, d.wrapError(err)
 	}
-	to, err := parse(address, h.machine.addr)
+	to, err := parseAddr(address, h.machine.addr)
 	if err != nil {
-		return nil, d.fail(err)
+		return nil, d.wrapError(err)
 	}
 	d.to = to
-	return d.run()
+	return d.awaitConn()
 }
 
 // dial is one attempt to connect. err and conn are guarded by Net.mu.
 type dial struct {
-	ctx     context.Context
-	host    *Host
-	network string
-	to      netip.AddrPort
-	over    bool // the caller has gone
-	answer  signal
-	conn    *conn
-	err     error
+	ctx        context.Context
+	host       *Host
+	network    string
+	to         netip.AddrPort
+	callerGone bool // the caller has gone
+	answer     signal
+	conn       *conn
+	err        error
 }
 
-func (d *dial) fail(err error) error {
+func (d *dial) wrapError(err error) error {
 	e := &net.OpError{Op: "dial", Net: d.network, Err: err}
 	if d.to.IsValid() {
 		e.Addr = net.TCPAddrFromAddrPort(d.to)
@@ -233,23 +233,23 @@ func (d *dial) fail(err error) error {
 	return e
 }
 
-func (d *dial) run() (net.Conn, error) {
+func (d *dial) awaitConn() (net.Conn, error) {
 	n, m := d.host.net, d.host.machine
 	n.mu.Lock()
 	if d.host.dead || n.closed {
 		n.mu.Unlock()
-		return nil, d.fail(net.ErrClosed)
+		return nil, d.wrapError(net.ErrClosed)
 	}
 	m.dials[d] = true
 	local := netip.AddrPortFrom(m.addr, m.ephemeral())
 	if target := n.machines[d.to.Addr()]; target == nil {
-		n.at(time.Now().Add(noRoute), func() { d.settle(nil, syscall.EHOSTUNREACH) })
+		n.scheduleAt(time.Now().Add(noRoute), func() { d.finishDial(nil, syscall.EHOSTUNREACH) })
 	} else {
-		d.ask(local, target)
+		d.sendRequest(local, target)
 	}
 	n.mu.Unlock()
 
-	ok := n.await(d.ctx.Done(), &d.answer, func() bool {
+	ok := n.awaitTrue(d.ctx.Done(), &d.answer, func() bool {
 		if d.host.dead && d.conn == nil && d.err == nil {
 			d.err = net.ErrClosed
 		}
@@ -257,58 +257,58 @@ func (d *dial) run() (net.Conn, error) {
 	})
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	d.over = true
+	d.callerGone = true
 	delete(m.dials, d)
 	if d.conn != nil && ok {
 		return d.conn, nil
 	}
 	if d.conn != nil {
-		d.conn.abort()
+		d.conn.abortStream()
 	}
 	if d.err == nil || !ok {
-		return nil, d.fail(d.ctx.Err())
+		return nil, d.wrapError(d.ctx.Err())
 	}
 	if _, plain := d.err.(syscall.Errno); plain {
 		d.err = os.NewSyscallError("connect", d.err)
 	}
-	return nil, d.fail(d.err)
+	return nil, d.wrapError(d.err)
 }
 
-// ask sends the request to connect on its way.
-func (d *dial) ask(local netip.AddrPort, target *machine) {
+// sendRequest sends the request to connect on its way.
+func (d *dial) sendRequest(local netip.AddrPort, target *machine) {
 	n, m := d.host.net, d.host.machine
-	n.at(m.departure().Add(n.transit(n.path(m, target))), func() { d.arrive(local, target) })
+	n.scheduleAt(m.departure().Add(n.drawTransit(n.pathBetween(m, target))), func() { d.receiveRequest(local, target) })
 }
 
-// arrive is the request reaching the target, and the target's answer.
-func (d *dial) arrive(local netip.AddrPort, target *machine) {
+// receiveRequest is the request reaching the target, and the target's answer.
+func (d *dial) receiveRequest(local netip.AddrPort, target *machine) {
 	n, m := d.host.net, d.host.machine
-	if d.over || d.host.dead {
+	if d.callerGone || d.host.dead {
 		return
 	}
 	l := target.tcp[d.to.Port()]
 	if n.blocked(m, target) || n.blocked(target, m) || (l != nil && len(l.queue) >= backlog) {
-		n.at(time.Now().Add(synRetry), func() { d.ask(local, target) })
+		n.scheduleAt(time.Now().Add(synRetry), func() { d.sendRequest(local, target) })
 		return
 	}
-	back := time.Now().Add(n.transit(n.path(target, m)))
+	back := time.Now().Add(n.drawTransit(n.pathBetween(target, m)))
 	if l == nil {
-		n.at(back, func() { d.settle(nil, syscall.ECONNREFUSED) })
+		n.scheduleAt(back, func() { d.finishDial(nil, syscall.ECONNREFUSED) })
 		return
 	}
-	near, far := connect(n, m, target, local, d.to)
+	near, far := connectPair(n, m, target, local, d.to)
 	l.queue = append(l.queue, far)
-	l.ready.raise()
-	n.at(back, func() { d.settle(near, nil) })
+	l.ready.wakeAll()
+	n.scheduleAt(back, func() { d.finishDial(near, nil) })
 }
 
-func (d *dial) settle(c *conn, err error) {
-	if c != nil && (d.over || d.host.dead) {
-		c.abort()
+func (d *dial) finishDial(c *conn, err error) {
+	if c != nil && (d.callerGone || d.host.dead) {
+		c.abortStream()
 		c = nil
 	}
 	d.conn, d.err = c, err
-	d.answer.raise()
+	d.answer.wakeAll()
 }
 
 // listener is an open stream port. Its fields are guarded by Net.mu.
@@ -324,7 +324,7 @@ type listener struct {
 func (l *listener) Accept() (net.Conn, error) {
 	var c *conn
 	var err error
-	l.net.await(nil, &l.ready, func() bool {
+	l.net.awaitTrue(nil, &l.ready, func() bool {
 		if l.closed {
 			err = &net.OpError{Op: "accept", Net: "tcp", Addr: l.addr, Err: net.ErrClosed}
 			return true
@@ -347,18 +347,18 @@ func (l *listener) Close() error {
 	if l.closed {
 		return &net.OpError{Op: "close", Net: "tcp", Addr: l.addr, Err: net.ErrClosed}
 	}
-	l.shut()
+	l.closeLocked()
 	return nil
 }
 
-func (l *listener) shut() {
+func (l *listener) closeLocked() {
 	l.closed = true
 	delete(l.host.machine.tcp, uint16(l.addr.Port))
 	for _, c := range l.queue {
-		c.abort()
+		c.abortStream()
 	}
 	l.queue = nil
-	l.ready.raise()
+	l.ready.wakeAll()
 }
 
 func (l *listener) Addr() net.Addr { return l.addr }

@@ -58,11 +58,11 @@ type Net struct {
 // route is one direction between two machines.
 type route struct{ from, to netip.Addr }
 
-func newRoute(from, to netip.Addr) route { return route{plain(from), plain(to)} }
+func newRoute(from, to netip.Addr) route { return route{plainAddr(from), plainAddr(to)} }
 
-// plain is the form in which addresses are compared: an address is one
+// plainAddr is the form in which addresses are compared: an address is one
 // machine, however it was written.
-func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+func plainAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 // New returns an empty network. The seed decides about loss, jitter and the
 // like; goroutine scheduling stays out of its reach, so equal seeds give
@@ -83,10 +83,10 @@ func New(seed uint64) *Net {
 func (n *Net) Host(addr netip.Addr) *Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	m := n.machines[plain(addr)]
+	m := n.machines[plainAddr(addr)]
 	if m == nil {
-		m = newMachine(n, plain(addr))
-		n.machines[plain(addr)] = m
+		m = newMachine(n, plainAddr(addr))
+		n.machines[plainAddr(addr)] = m
 	}
 	if m.process == nil {
 		m.process = &Host{net: n, machine: m}
@@ -123,7 +123,7 @@ func (n *Net) Heal(from, to netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.cuts, newRoute(from, to))
-	n.unpark()
+	n.unparkStreams()
 }
 
 // Partition cuts both directions between every two machines that stand in
@@ -148,7 +148,7 @@ func (n *Net) HealAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.cuts)
-	n.unpark()
+	n.unparkStreams()
 }
 
 // Backoff makes streams that a cut has stopped go on, once it has healed, when TCP
@@ -166,7 +166,7 @@ func (n *Net) Backoff(on bool) {
 func (n *Net) Silence(addr netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if m := n.machines[plain(addr)]; m != nil {
+	if m := n.machines[plainAddr(addr)]; m != nil {
 		m.silent = true
 	}
 }
@@ -176,10 +176,10 @@ func (n *Net) Silence(addr netip.Addr) {
 func (n *Net) Restore(addr netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if m := n.machines[plain(addr)]; m != nil {
+	if m := n.machines[plainAddr(addr)]; m != nil {
 		m.silent = false
 	}
-	n.unpark()
+	n.unparkStreams()
 }
 
 // Stall freezes the process on a machine for d, as starvation or SIGSTOP
@@ -189,14 +189,14 @@ func (n *Net) Restore(addr netip.Addr) {
 func (n *Net) Stall(addr netip.Addr, d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	m := n.machines[plain(addr)]
+	m := n.machines[plainAddr(addr)]
 	if m == nil || n.closed {
 		return
 	}
 	until := time.Now().Add(d)
-	if until.After(m.stalled) {
-		m.stalled = until
-		n.at(until, m.wake)
+	if until.After(m.stalledUntil) {
+		m.stalledUntil = until
+		n.scheduleAt(until, m.wakeSockets)
 	}
 }
 
@@ -207,8 +207,8 @@ func (n *Net) Stall(addr netip.Addr, d time.Duration) {
 func (n *Net) Kill(addr netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if m := n.machines[plain(addr)]; m != nil {
-		m.kill()
+	if m := n.machines[plainAddr(addr)]; m != nil {
+		m.killProcess()
 	}
 }
 
@@ -225,10 +225,10 @@ func (n *Net) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, m := range n.machines {
-		m.kill()
+		m.killProcess()
 	}
 	n.closed = true
-	n.events.stop()
+	n.events.stopTimer()
 	clear(n.parked)
 	return nil
 }
@@ -238,8 +238,8 @@ func (n *Net) blocked(a, b *machine) bool {
 	return a != b && (a.silent || b.silent || n.cuts[route{a.addr, b.addr}])
 }
 
-// path returns how the direction from a to b behaves; loopback is perfect.
-func (n *Net) path(a, b *machine) Path {
+// pathBetween returns how the direction from a to b behaves; loopback is perfect.
+func (n *Net) pathBetween(a, b *machine) Path {
 	if a == b {
 		return Path{}
 	}
@@ -249,23 +249,23 @@ func (n *Net) path(a, b *machine) Path {
 	return n.common
 }
 
-// transit draws the time one packet or piece of a stream takes.
-func (n *Net) transit(p Path) time.Duration {
+// drawTransit draws the time one packet or piece of a stream takes.
+func (n *Net) drawTransit(p Path) time.Duration {
 	if p.Jitter <= 0 {
 		return p.Delay
 	}
 	return p.Delay + time.Duration(n.rng.Int64N(int64(p.Jitter)+1))
 }
 
-// chance draws an event of probability p.
-func (n *Net) chance(p float64) bool { return p > 0 && n.rng.Float64() < p }
+// drawChance draws an event of probability p.
+func (n *Net) drawChance(p float64) bool { return p > 0 && n.rng.Float64() < p }
 
-// unpark lets every waiting stream try again.
-func (n *Net) unpark() {
+// unparkStreams lets every waiting stream try again.
+func (n *Net) unparkStreams() {
 	waiting := maps.Clone(n.parked)
 	clear(n.parked)
 	for p := range waiting {
 		p.acknowledge(0)
-		p.pump()
+		p.pumpPieces()
 	}
 }

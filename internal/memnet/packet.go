@@ -29,7 +29,7 @@ type packet struct {
 	payload []byte
 }
 
-func (p *packetConn) fail(op string, to net.Addr, err error) error {
+func (p *packetConn) wrapError(op string, to net.Addr, err error) error {
 	return &net.OpError{Op: op, Net: "udp", Source: p.addr, Addr: to, Err: err}
 }
 
@@ -37,11 +37,11 @@ func (p *packetConn) fail(op string, to net.Addr, err error) error {
 func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	var got packet
 	var err error
-	p.net.await(nil, &p.readable, func() bool {
+	p.net.awaitTrue(nil, &p.readable, func() bool {
 		if p.closed {
 			err = net.ErrClosed
 		} else {
-			err = p.deadline.err()
+			err = p.deadline.expiryError()
 		}
 		if err != nil {
 			return true
@@ -53,7 +53,7 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		return true
 	})
 	if err != nil {
-		return 0, nil, p.fail("read", nil, err)
+		return 0, nil, p.wrapError("read", nil, err)
 	}
 	return copy(b, got.payload), got.from, nil
 }
@@ -62,51 +62,51 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 func (p *packetConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	addr, ok := to.(*net.UDPAddr)
 	if !ok {
-		return 0, p.fail("write", to, errors.New("not a UDP address"))
+		return 0, p.wrapError("write", to, errors.New("not a UDP address"))
 	}
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
 	if p.closed {
-		return 0, p.fail("write", to, net.ErrClosed)
+		return 0, p.wrapError("write", to, net.ErrClosed)
 	}
 	if len(b) > maxPacket {
-		return 0, p.fail("write", to, os.NewSyscallError("sendto", syscall.EMSGSIZE))
+		return 0, p.wrapError("write", to, os.NewSyscallError("sendto", syscall.EMSGSIZE))
 	}
-	target := p.net.machines[plain(addr.AddrPort().Addr())]
-	if target == nil || !p.net.launch(p, target, uint16(addr.Port), b) {
+	target := p.net.machines[plainAddr(addr.AddrPort().Addr())]
+	if target == nil || !p.net.launchPacket(p, target, uint16(addr.Port), b) {
 		p.net.stats.Dropped++
 	}
 	return len(b), nil
 }
 
-// launch sends a packet over its path; false means that it is lost already.
-func (n *Net) launch(p *packetConn, target *machine, port uint16, b []byte) bool {
-	path := n.path(p.machine, target)
-	if n.blocked(p.machine, target) || n.chance(path.Loss) || (path.MTU > 0 && len(b) > path.MTU) {
+// launchPacket sends a packet over its path; false means that it is lost already.
+func (n *Net) launchPacket(p *packetConn, target *machine, port uint16, b []byte) bool {
+	path := n.pathBetween(p.machine, target)
+	if n.blocked(p.machine, target) || n.drawChance(path.Loss) || (path.MTU > 0 && len(b) > path.MTU) {
 		return false
 	}
 	sent := packet{from: p.addr, payload: append([]byte(nil), b...)}
 	copies := 1
-	if n.chance(path.Duplicate) {
+	if n.drawChance(path.Duplicate) {
 		copies = 2
 	}
 	for range copies {
-		late := n.transit(path)
-		if n.chance(path.Reorder) {
+		late := n.drawTransit(path)
+		if n.drawChance(path.Reorder) {
 			late += max(2*(path.Delay+path.Jitter), 5*time.Millisecond)
 		}
 		leaves := p.machine.departure()
 		if late == 0 && !p.machine.frozen() {
-			n.land(p.machine, target, port, sent)
+			n.deliverPacket(p.machine, target, port, sent)
 			continue
 		}
-		n.at(leaves.Add(late), func() { n.land(p.machine, target, port, sent) })
+		n.scheduleAt(leaves.Add(late), func() { n.deliverPacket(p.machine, target, port, sent) })
 	}
 	return true
 }
 
-// land puts a packet into the queue of the port it was sent to.
-func (n *Net) land(from, target *machine, port uint16, sent packet) {
+// deliverPacket puts a packet into the queue of the port it was sent to.
+func (n *Net) deliverPacket(from, target *machine, port uint16, sent packet) {
 	p := target.udp[port]
 	if p == nil || n.blocked(from, target) || len(p.queue) >= queueLimit {
 		n.stats.Dropped++
@@ -115,25 +115,25 @@ func (n *Net) land(from, target *machine, port uint16, sent packet) {
 	n.stats.Packets++
 	n.stats.PacketBytes += uint64(len(sent.payload))
 	p.queue = append(p.queue, sent)
-	p.readable.raise()
+	p.readable.wakeAll()
 }
 
 func (p *packetConn) Close() error {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
 	if p.closed {
-		return p.fail("close", nil, net.ErrClosed)
+		return p.wrapError("close", nil, net.ErrClosed)
 	}
-	p.shut()
+	p.closeLocked()
 	return nil
 }
 
-func (p *packetConn) shut() {
+func (p *packetConn) closeLocked() {
 	p.closed = true
 	p.queue = nil
 	delete(p.machine.udp, uint16(p.addr.Port))
-	p.deadline.set(p.net, time.Time{}, &p.readable)
-	p.readable.raise()
+	p.deadline.setTime(p.net, time.Time{}, &p.readable)
+	p.readable.wakeAll()
 }
 
 func (p *packetConn) LocalAddr() net.Addr { return p.addr }
@@ -144,9 +144,9 @@ func (p *packetConn) SetReadDeadline(t time.Time) error {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
 	if p.closed {
-		return p.fail("set", nil, net.ErrClosed)
+		return p.wrapError("set", nil, net.ErrClosed)
 	}
-	p.deadline.set(p.net, t, &p.readable)
+	p.deadline.setTime(p.net, t, &p.readable)
 	return nil
 }
 
@@ -155,7 +155,7 @@ func (p *packetConn) SetWriteDeadline(time.Time) error {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
 	if p.closed {
-		return p.fail("set", nil, net.ErrClosed)
+		return p.wrapError("set", nil, net.ErrClosed)
 	}
 	return nil
 }

@@ -24,26 +24,26 @@ type conn struct {
 	in, out       *pipe
 	readable      signal
 	writable      signal
-	readBy        deadline
-	writeBy       deadline
+	readDeadline  deadline
+	writeDeadline deadline
 	writing       bool // a Write has its turn; others wait
 	closed        bool
 	refused       bool // a reset was sent
 	reset         bool // a reset came: the peer refused to go on
-	ended         bool // the peer will send no more
+	peerEnded     bool // the peer will send no more
 }
 
 // pipe is one direction of a stream.
 type pipe struct {
-	net      *Net
-	src, dst *conn
-	pieces   []piece // in order; the first `arrived` of them can be read
-	arrived  int
-	unacked  int       // bytes written and not yet known to be read
-	owed     int       // bytes read whose acknowledgement found the way back blocked
-	last     time.Time // when the youngest piece is due; pieces never overtake
-	armed    bool      // an event will pump
-	stopped  time.Time // since when the route has been blocked, as the sender sees it; zero: it is not
+	net          *Net
+	src, dst     *conn
+	pieces       []piece // in order; the first `arrived` of them can be read
+	arrived      int
+	unacked      int       // bytes written and not yet known to be read
+	owedBytes    int       // bytes read whose acknowledgement found the way back blocked
+	lastDue      time.Time // when the youngest piece is due; pieces never overtake
+	armed        bool      // an event will pump
+	blockedSince time.Time // since when the route has been blocked, as the sender sees it; zero: it is not
 }
 
 type kind uint8
@@ -60,8 +60,8 @@ type piece struct {
 	bytes []byte
 }
 
-// connect makes the two ends of a stream.
-func connect(n *Net, from, to *machine, local, remote netip.AddrPort) (near, far *conn) {
+// connectPair makes the two ends of a stream.
+func connectPair(n *Net, from, to *machine, local, remote netip.AddrPort) (near, far *conn) {
 	a, b := net.TCPAddrFromAddrPort(local), net.TCPAddrFromAddrPort(remote)
 	near = &conn{net: n, machine: from, local: a, remote: b}
 	far = &conn{net: n, machine: to, local: b, remote: a}
@@ -73,7 +73,7 @@ func connect(n *Net, from, to *machine, local, remote netip.AddrPort) (near, far
 	return near, far
 }
 
-func (c *conn) fail(op string, err error) error {
+func (c *conn) wrapError(op string, err error) error {
 	if err == syscall.ECONNRESET {
 		err = os.NewSyscallError(op, err)
 	}
@@ -83,18 +83,18 @@ func (c *conn) fail(op string, err error) error {
 func (c *conn) Read(b []byte) (int, error) {
 	var n int
 	var err error
-	c.net.await(nil, &c.readable, func() bool {
+	c.net.awaitTrue(nil, &c.readable, func() bool {
 		switch {
 		case c.closed:
 			err = net.ErrClosed
-		case c.readBy.expired:
-			err = c.readBy.err()
+		case c.readDeadline.expired:
+			err = c.readDeadline.expiryError()
 		case len(b) == 0:
 		case c.machine.frozen():
 			return false
 		case c.in.arrived > 0:
-			n = c.in.take(b)
-		case c.ended:
+			n = c.in.takeBytes(b)
+		case c.peerEnded:
 			err = io.EOF
 		case c.reset:
 			err = syscall.ECONNRESET
@@ -104,7 +104,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		return true
 	})
 	if err != nil && err != io.EOF {
-		err = c.fail("read", err)
+		err = c.wrapError("read", err)
 	}
 	return n, err
 }
@@ -112,30 +112,30 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Write(b []byte) (int, error) {
 	written, turn := 0, false
 	var err error
-	c.net.await(nil, &c.writable, func() bool {
+	c.net.awaitTrue(nil, &c.writable, func() bool {
 		done := true
 		switch {
 		case c.closed:
 			err = net.ErrClosed
 		case c.reset:
 			err = syscall.ECONNRESET
-		case c.writeBy.expired:
-			err = c.writeBy.err()
+		case c.writeDeadline.expired:
+			err = c.writeDeadline.expiryError()
 		case c.writing && !turn:
 			return false
 		default:
 			c.writing, turn = true, true
-			written += c.out.fill(b[written:])
+			written += c.out.fillWindow(b[written:])
 			done = written == len(b)
 		}
 		if done && turn {
 			c.writing = false
-			c.writable.raise()
+			c.writable.wakeAll()
 		}
 		return done
 	})
 	if err != nil {
-		err = c.fail("write", err)
+		err = c.wrapError("write", err)
 	}
 	return written, err
 }
@@ -145,47 +145,47 @@ func (c *conn) Close() error {
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
 	if c.closed {
-		return c.fail("close", net.ErrClosed)
+		return c.wrapError("close", net.ErrClosed)
 	}
 	unread := c.in.arrived > 0
-	c.shut()
+	c.closeLocked()
 	if !c.reset {
-		c.out.send(fin, nil)
+		c.out.sendPiece(fin, nil)
 		if unread {
-			c.refuse()
+			c.resetPeer()
 		}
 	}
 	return nil
 }
 
-// abort closes the stream at once, throws away what is under way and resets
+// abortStream closes the stream at once, throws away what is under way and resets
 // the peer.
-func (c *conn) abort() {
+func (c *conn) abortStream() {
 	if c.closed {
 		return
 	}
-	c.shut()
+	c.closeLocked()
 	c.out.pieces = c.out.pieces[:c.out.arrived]
-	c.out.last = time.Time{}
-	c.refuse()
+	c.out.lastDue = time.Time{}
+	c.resetPeer()
 }
 
-// refuse tells the peer, once, that what it sends is not wanted.
-func (c *conn) refuse() {
+// resetPeer tells the peer, once, that what it sends is not wanted.
+func (c *conn) resetPeer() {
 	if !c.refused {
 		c.refused = true
-		c.out.send(rst, nil)
+		c.out.sendPiece(rst, nil)
 	}
 }
 
-func (c *conn) shut() {
+func (c *conn) closeLocked() {
 	c.closed = true
 	delete(c.machine.conns, c)
-	c.readBy.set(c.net, time.Time{}, &c.readable)
-	c.writeBy.set(c.net, time.Time{}, &c.writable)
-	c.in.drop()
-	c.readable.raise()
-	c.writable.raise()
+	c.readDeadline.setTime(c.net, time.Time{}, &c.readable)
+	c.writeDeadline.setTime(c.net, time.Time{}, &c.writable)
+	c.in.dropArrived()
+	c.readable.wakeAll()
+	c.writable.wakeAll()
 }
 
 func (c *conn) LocalAddr() net.Addr  { return c.local }
@@ -199,117 +199,117 @@ func (c *conn) setDeadlines(t time.Time, read, write bool) error {
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
 	if c.closed {
-		return c.fail("set", net.ErrClosed)
+		return c.wrapError("set", net.ErrClosed)
 	}
 	if read {
-		c.readBy.set(c.net, t, &c.readable)
+		c.readDeadline.setTime(c.net, t, &c.readable)
 	}
 	if write {
-		c.writeBy.set(c.net, t, &c.writable)
+		c.writeDeadline.setTime(c.net, t, &c.writable)
 	}
 	return nil
 }
 
-// send puts a piece on its way, behind those sent before.
-func (p *pipe) send(k kind, bytes []byte) {
+// sendPiece puts a piece on its way, behind those sent before.
+func (p *pipe) sendPiece(k kind, bytes []byte) {
 	n := p.net
-	path := n.path(p.src.machine, p.dst.machine)
-	due := p.src.machine.departure().Add(n.transit(path))
-	for i, again := 0, rto; i < maxRetries && n.chance(path.Loss); i, again = i+1, 2*again {
+	path := n.pathBetween(p.src.machine, p.dst.machine)
+	due := p.src.machine.departure().Add(n.drawTransit(path))
+	for i, again := 0, rto; i < maxRetries && n.drawChance(path.Loss); i, again = i+1, 2*again {
 		due = due.Add(again)
 	}
-	if due.Before(p.last) {
-		due = p.last
+	if due.Before(p.lastDue) {
+		due = p.lastDue
 	}
-	p.last = due
+	p.lastDue = due
 	p.pieces = append(p.pieces, piece{k, due, bytes})
-	p.pump()
+	p.pumpPieces()
 }
 
-// fill sends as much of b as the window has room for.
-func (p *pipe) fill(b []byte) int {
+// fillWindow sends as much of b as the window has room for.
+func (p *pipe) fillWindow(b []byte) int {
 	n := min(window-p.unacked, len(b))
 	if n > 0 {
 		p.unacked += n
-		p.send(data, append([]byte(nil), b[:n]...))
+		p.sendPiece(data, append([]byte(nil), b[:n]...))
 	}
 	return n
 }
 
-// pump delivers the pieces that are due, or sees to it that they will be.
-func (p *pipe) pump() {
+// pumpPieces delivers the pieces that are due, or sees to it that they will be.
+func (p *pipe) pumpPieces() {
 	n := p.net
 	for p.arrived < len(p.pieces) {
 		if n.blocked(p.src.machine, p.dst.machine) {
 			n.parked[p] = true
-			if p.stopped.IsZero() {
-				p.stopped = time.Now()
+			if p.blockedSince.IsZero() {
+				p.blockedSince = time.Now()
 			}
 			return
 		}
-		if again := p.again(); again.After(time.Now()) {
-			p.arm(again)
+		if again := p.nextTryAt(); again.After(time.Now()) {
+			p.armPump(again)
 			return
 		}
-		p.stopped = time.Time{}
+		p.blockedSince = time.Time{}
 		next := p.pieces[p.arrived]
 		if next.due.After(time.Now()) {
-			p.arm(next.due)
+			p.armPump(next.due)
 			return
 		}
-		p.deliver(next)
+		p.deliverPiece(next)
 	}
 }
 
-// again returns when the sender tries the next time to get through, now or later.
-func (p *pipe) again() time.Time {
-	if p.stopped.IsZero() || !p.net.backoff {
+// nextTryAt returns when the sender tries the next time to get through, now or later.
+func (p *pipe) nextTryAt() time.Time {
+	if p.blockedSince.IsZero() || !p.net.backoff {
 		return time.Time{}
 	}
-	now, at := time.Now(), p.stopped
+	now, at := time.Now(), p.blockedSince
 	for wait := rto; at.Before(now); wait = min(2*wait, maxRTO) {
 		at = at.Add(wait)
 	}
 	return at
 }
 
-func (p *pipe) arm(due time.Time) {
+func (p *pipe) armPump(due time.Time) {
 	if p.armed {
 		return
 	}
 	p.armed = true
-	p.net.at(due, func() {
+	p.net.scheduleAt(due, func() {
 		p.armed = false
-		p.pump()
+		p.pumpPieces()
 	})
 }
 
-// deliver hands one piece, the first that has not arrived, to its end.
-func (p *pipe) deliver(next piece) {
+// deliverPiece hands one piece, the first that has not arrived, to its end.
+func (p *pipe) deliverPiece(next piece) {
 	dst := p.dst
 	if next.kind == data && !dst.closed && !dst.reset {
 		p.arrived++
 		p.net.stats.StreamBytes += uint64(len(next.bytes))
-		dst.readable.raise()
+		dst.readable.wakeAll()
 		return
 	}
 	p.pieces = append(p.pieces[:p.arrived], p.pieces[p.arrived+1:]...)
 	switch next.kind {
 	case data: // nobody will read it
 		if dst.closed {
-			dst.refuse()
+			dst.resetPeer()
 		}
 	case fin:
-		dst.ended = true
+		dst.peerEnded = true
 	case rst:
 		dst.reset = true
-		dst.writable.raise()
+		dst.writable.wakeAll()
 	}
-	dst.readable.raise()
+	dst.readable.wakeAll()
 }
 
-// take moves arrived bytes to the reader and acknowledges them.
-func (p *pipe) take(b []byte) int {
+// takeBytes moves arrived bytes to the reader and acknowledges them.
+func (p *pipe) takeBytes(b []byte) int {
 	total := 0
 	for p.arrived > 0 && total < len(b) {
 		head := &p.pieces[0]
@@ -328,21 +328,21 @@ func (p *pipe) take(b []byte) int {
 // acknowledge opens the writer's window by n bytes, or by what is owed so far
 // once the way back is open.
 func (p *pipe) acknowledge(n int) {
-	p.owed += n
-	if p.owed == 0 {
+	p.owedBytes += n
+	if p.owedBytes == 0 {
 		return
 	}
 	if p.net.blocked(p.dst.machine, p.src.machine) {
 		p.net.parked[p] = true
 		return
 	}
-	p.unacked -= p.owed
-	p.owed = 0
-	p.src.writable.raise()
+	p.unacked -= p.owedBytes
+	p.owedBytes = 0
+	p.src.writable.wakeAll()
 }
 
-// drop forgets what has arrived; its reader is gone.
-func (p *pipe) drop() {
+// dropArrived forgets what has arrived; its reader is gone.
+func (p *pipe) dropArrived() {
 	p.pieces = p.pieces[p.arrived:]
 	p.arrived = 0
 }

@@ -10,27 +10,27 @@ import (
 // ready. It is guarded by Net.mu.
 type signal struct{ ch chan struct{} }
 
-func (s *signal) wait() <-chan struct{} {
+func (s *signal) waitChannel() <-chan struct{} {
 	if s.ch == nil {
 		s.ch = make(chan struct{})
 	}
 	return s.ch
 }
 
-func (s *signal) raise() {
+func (s *signal) wakeAll() {
 	if s.ch != nil {
 		close(s.ch)
 		s.ch = nil
 	}
 }
 
-// await calls try under the lock, again after each signal, until it returns
+// awaitTrue calls try under the lock, again after each signal, until it returns
 // true. It gives up and returns false when stop closes.
-func (n *Net) await(stop <-chan struct{}, s *signal, try func() bool) bool {
+func (n *Net) awaitTrue(stop <-chan struct{}, s *signal, try func() bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for !try() {
-		changed := s.wait()
+		changed := s.waitChannel()
 		n.mu.Unlock()
 		stopped := false
 		select {
@@ -52,8 +52,8 @@ type deadline struct {
 	expired bool
 }
 
-// set arms the deadline; s is raised when it runs out.
-func (d *deadline) set(n *Net, t time.Time, s *signal) {
+// setTime arms the deadline; s is raised when it runs out.
+func (d *deadline) setTime(n *Net, t time.Time, s *signal) {
 	if d.timer != nil {
 		d.timer.Stop()
 		d.timer = nil
@@ -65,7 +65,7 @@ func (d *deadline) set(n *Net, t time.Time, s *signal) {
 	wait := time.Until(t)
 	if wait <= 0 {
 		d.expired = true
-		s.raise()
+		s.wakeAll()
 		return
 	}
 	var timer *time.Timer
@@ -74,13 +74,13 @@ func (d *deadline) set(n *Net, t time.Time, s *signal) {
 		defer n.mu.Unlock()
 		if d.timer == timer { // not replaced meanwhile
 			d.expired = true
-			s.raise()
+			s.wakeAll()
 		}
 	})
 	d.timer = timer
 }
 
-func (d *deadline) err() error {
+func (d *deadline) expiryError() error {
 	if d.expired {
 		return os.ErrDeadlineExceeded
 	}
@@ -119,8 +119,8 @@ func (q *eventQueue) Pop() any {
 	return e
 }
 
-// at has do called at the given time, under the lock.
-func (n *Net) at(due time.Time, do func()) {
+// scheduleAt has do called at the given time, under the lock.
+func (n *Net) scheduleAt(due time.Time, do func()) {
 	if n.closed {
 		return
 	}
@@ -128,20 +128,20 @@ func (n *Net) at(due time.Time, do func()) {
 	e.seq++
 	heap.Push(&e.queue, event{due, e.seq, do})
 	if e.queue[0].seq == e.seq {
-		n.arm()
+		n.armTimer()
 	}
 }
 
-func (n *Net) arm() {
+func (n *Net) armTimer() {
 	wait := time.Until(n.events.queue[0].due)
 	if n.events.timer == nil {
-		n.events.timer = time.AfterFunc(wait, n.fire)
+		n.events.timer = time.AfterFunc(wait, n.runDueEvents)
 		return
 	}
 	n.events.timer.Reset(wait)
 }
 
-func (n *Net) fire() {
+func (n *Net) runDueEvents() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	q := &n.events.queue
@@ -150,11 +150,11 @@ func (n *Net) fire() {
 		heap.Pop(q).(event).do()
 	}
 	if len(*q) > 0 {
-		n.arm()
+		n.armTimer()
 	}
 }
 
-func (e *events) stop() {
+func (e *events) stopTimer() {
 	if e.timer != nil {
 		e.timer.Stop()
 	}

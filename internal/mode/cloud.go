@@ -18,7 +18,7 @@ type Report struct {
 // CloudWatcher decides whether a component reaches the cloud: it does if one of its
 // nodes does, for that one can pass on what the others have.
 type CloudWatcher struct {
-	par     Params
+	params  Params
 	now     time.Duration
 	finding Cloud
 	until   time.Duration // when the finding lapses without further reports
@@ -26,7 +26,9 @@ type CloudWatcher struct {
 }
 
 // NewCloudWatcher returns a machine of which the finding is Unknown.
-func NewCloudWatcher(par Params) *CloudWatcher { return &CloudWatcher{par: par.filled(), next: Never} }
+func NewCloudWatcher(par Params) *CloudWatcher {
+	return &CloudWatcher{params: par.withDefaults(), next: Never}
+}
 
 // Step takes the component of this node and the last report of each node, and
 // returns the finding and whether it is another one than before. Reports from
@@ -37,7 +39,7 @@ func (v *CloudWatcher) Step(now time.Duration, component []view.NodeID, reports 
 	before, heard := v.finding, Unknown
 	v.next = Never
 	for _, r := range reports {
-		ends := min(r.At, v.now) + v.par.FreshFor
+		ends := min(r.At, v.now) + v.params.FreshFor
 		if r.Cloud == Unknown || v.now >= ends || !slices.Contains(component, r.Node) {
 			continue
 		}
@@ -45,7 +47,7 @@ func (v *CloudWatcher) Step(now time.Duration, component []view.NodeID, reports 
 			heard = r.Cloud
 		}
 		v.next = min(v.next, ends)
-		v.until = max(v.until, ends+v.par.KeepFor)
+		v.until = max(v.until, ends+v.params.KeepFor)
 	}
 	switch {
 	case heard != Unknown:
@@ -72,15 +74,15 @@ func (v *CloudWatcher) Next() time.Duration { return v.next }
 func Probers(candidates []view.NodeID, n int) []view.NodeID {
 	chosen := slices.Clone(candidates)
 	slices.SortFunc(chosen, func(a, b view.NodeID) int {
-		return cmp.Or(cmp.Compare(mix(uint64(a)), mix(uint64(b))), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(mixBits(uint64(a)), mixBits(uint64(b))), cmp.Compare(a, b))
 	})
 	chosen = slices.Compact(chosen)
 	return chosen[:min(max(n, 0), len(chosen))]
 }
 
-// mix scatters numbers (the finaliser of splitmix64, Steele et al. 2014). The
+// mixBits scatters numbers (the finaliser of splitmix64, Steele et al. 2014). The
 // constant added keeps these ranks apart from others drawn from node ids.
-func mix(x uint64) uint64 {
+func mixBits(x uint64) uint64 {
 	x += 0x636c6f7564 // "cloud"
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb

@@ -106,22 +106,22 @@ func Defaults() Params {
 	}
 }
 
-func (p Params) filled() Params {
+func (p Params) withDefaults() Params {
 	d := Defaults()
-	fill(&p.EnterAfter, d.EnterAfter)
-	fill(&p.LeaveAfter, d.LeaveAfter)
-	fill(&p.ReadyAfter, d.ReadyAfter)
-	fill(&p.Failures, d.Failures)
-	fill(&p.Successes, d.Successes)
-	fill(&p.Interval, d.Interval)
-	fill(&p.Floor, d.Floor)
-	fill(&p.Cap, d.Cap)
-	fill(&p.FreshFor, d.FreshFor)
-	fill(&p.KeepFor, d.KeepFor)
+	fillDefault(&p.EnterAfter, d.EnterAfter)
+	fillDefault(&p.LeaveAfter, d.LeaveAfter)
+	fillDefault(&p.ReadyAfter, d.ReadyAfter)
+	fillDefault(&p.Failures, d.Failures)
+	fillDefault(&p.Successes, d.Successes)
+	fillDefault(&p.Interval, d.Interval)
+	fillDefault(&p.Floor, d.Floor)
+	fillDefault(&p.Cap, d.Cap)
+	fillDefault(&p.FreshFor, d.FreshFor)
+	fillDefault(&p.KeepFor, d.KeepFor)
 	return p
 }
 
-func fill[T int | time.Duration](field *T, value T) {
+func fillDefault[T int | time.Duration](field *T, value T) {
 	if *field <= 0 {
 		*field = value
 	}

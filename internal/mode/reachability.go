@@ -5,13 +5,13 @@ import "time"
 // Reachability turns the outcomes of one node's probes of the cloud into a
 // finding that a single lost or lucky packet does not turn.
 type Reachability struct {
-	par                 Params
+	params              Params
 	failures, successes int // in a row; one of them is 0
 	finding             Cloud
 }
 
 // NewReachability returns a machine of which the finding is Unknown.
-func NewReachability(par Params) *Reachability { return &Reachability{par: par.filled()} }
+func NewReachability(par Params) *Reachability { return &Reachability{params: par.withDefaults()} }
 
 // Result takes the outcome of a probe and returns the finding, and whether it
 // is another one than before.
@@ -25,9 +25,9 @@ func (r *Reachability) Result(ok bool) (finding Cloud, changed bool) {
 		r.failures++
 	}
 	switch {
-	case r.failures >= r.par.Failures:
+	case r.failures >= r.params.Failures:
 		r.finding = Unreachable
-	case r.successes >= r.par.Successes:
+	case r.successes >= r.params.Successes:
 		r.finding = Reachable
 	}
 	return r.finding, r.finding != before
@@ -42,12 +42,12 @@ func (r *Reachability) Cloud() Cloud { return r.finding }
 // not all come back at one.
 func (r *Reachability) Pause(chance float64) time.Duration {
 	switch {
-	case r.failures >= r.par.Failures:
-		return Backoff(r.par.Floor, r.par.Cap, r.failures-r.par.Failures+1, chance)
+	case r.failures >= r.params.Failures:
+		return Backoff(r.params.Floor, r.params.Cap, r.failures-r.params.Failures+1, chance)
 	case r.finding == Reachable && r.failures == 0:
-		return r.par.Interval/2 + share(r.par.Interval, chance)
+		return r.params.Interval/2 + scaleBy(r.params.Interval, chance)
 	}
-	return r.par.Floor
+	return r.params.Floor
 }
 
 // Backoff returns how long to wait after the n-th failure: between floor and
@@ -58,7 +58,9 @@ func Backoff(floor, limit time.Duration, n int, chance float64) time.Duration {
 	for ; n > 0 && top < limit; n-- {
 		top += min(top, limit-top)
 	}
-	return floor + share(top-floor, chance)
+	return floor + scaleBy(top-floor, chance)
 }
 
-func share(d time.Duration, chance float64) time.Duration { return time.Duration(float64(d) * chance) }
+func scaleBy(d time.Duration, chance float64) time.Duration {
+	return time.Duration(float64(d) * chance)
+}

@@ -13,11 +13,11 @@ type Facts struct {
 	Ready bool
 }
 
-func (f Facts) alone() bool { return f.Component <= 1 && f.Roster > 1 }
+func (f Facts) isAlone() bool { return f.Component <= 1 && f.Roster > 1 }
 
-// minority counts all members where none stores, as elections do
+// isMinority counts all members where none stores, as elections do
 // (protocol E.2.2).
-func (f Facts) minority() bool {
+func (f Facts) isMinority() bool {
 	all, here := f.Storing, f.StoringHere
 	if all == 0 {
 		all, here = f.Roster, f.Component
@@ -33,7 +33,7 @@ func (f Facts) minority() bool {
 // ReadyAfter has passed or it has met a majority it is neither Alone nor in the
 // Minority: it is starting.
 type Watcher struct {
-	par      Params
+	params   Params
 	now      time.Duration
 	start    time.Duration // of the first step
 	started  bool
@@ -44,9 +44,9 @@ type Watcher struct {
 
 // New returns a machine in mode Normal.
 func New(par Params) *Watcher {
-	m := &Watcher{par: par.filled()}
+	m := &Watcher{params: par.withDefaults()}
 	for i := range m.switches {
-		m.switches[i].since = Never
+		m.switches[i].differsSince = Never
 	}
 	return m
 }
@@ -59,15 +59,15 @@ func (m *Watcher) Step(now time.Duration, f Facts) (mode Mode, changed bool) {
 		m.started, m.start, m.now = true, now, now
 	}
 	m.now = max(m.now, now)
-	m.settled = m.settled || f.Ready || m.now-m.start >= m.par.ReadyAfter || f.Component > 1 && !f.minority()
+	m.settled = m.settled || f.Ready || m.now-m.start >= m.params.ReadyAfter || f.Component > 1 && !f.isMinority()
 	holds := [...]bool{
 		Local:    f.Cloud == Unreachable,
-		Minority: m.settled && f.minority(),
-		Alone:    m.settled && f.alone(),
+		Minority: m.settled && f.isMinority(),
+		Alone:    m.settled && f.isAlone(),
 	}
 	mode = Normal
 	for i := Local; i <= Alone; i++ {
-		if m.switches[i].step(m.now, holds[i], &m.par) {
+		if m.switches[i].stepLatch(m.now, holds[i], &m.params) {
 			mode = i
 		}
 	}
@@ -84,42 +84,42 @@ func (m *Watcher) Mode() Mode { return m.mode }
 func (m *Watcher) Next() time.Duration {
 	next := Never
 	if !m.settled {
-		next = m.start + m.par.ReadyAfter
+		next = m.start + m.params.ReadyAfter
 	}
 	if !m.started {
 		next = 0
 	}
 	for i := range m.switches {
-		next = min(next, m.switches[i].due(&m.par))
+		next = min(next, m.switches[i].switchAt(&m.params))
 	}
 	return next
 }
 
 // latch follows a condition with a delay both ways.
 type latch struct {
-	on    bool
-	since time.Duration // since when the condition has differed from on; Never
+	on           bool
+	differsSince time.Duration // since when the condition has differed from on; Never
 }
 
-func (l *latch) step(now time.Duration, holds bool, par *Params) bool {
+func (l *latch) stepLatch(now time.Duration, holds bool, par *Params) bool {
 	if holds == l.on {
-		l.since = Never
+		l.differsSince = Never
 		return l.on
 	}
-	l.since = min(l.since, now)
-	if now >= l.due(par) {
-		l.on, l.since = holds, Never
+	l.differsSince = min(l.differsSince, now)
+	if now >= l.switchAt(par) {
+		l.on, l.differsSince = holds, Never
 	}
 	return l.on
 }
 
-// due returns when the condition will have differed for long enough.
-func (l *latch) due(par *Params) time.Duration {
+// switchAt returns when the condition will have differed for long enough.
+func (l *latch) switchAt(par *Params) time.Duration {
 	switch {
-	case l.since == Never:
+	case l.differsSince == Never:
 		return Never
 	case l.on:
-		return l.since + par.LeaveAfter
+		return l.differsSince + par.LeaveAfter
 	}
-	return l.since + par.EnterAfter
+	return l.differsSince + par.EnterAfter
 }

@@ -217,7 +217,7 @@ func TestTimeThatGoesBackStandsStill(t *testing.T) {
 }
 
 func TestZeroParamsAreDefaults(t *testing.T) {
-	if got := (Params{}).filled(); got != Defaults() {
+	if got := (Params{}).withDefaults(); got != Defaults() {
 		t.Fatalf("%+v", got)
 	}
 	if d := Defaults(); d.FreshFor <= d.Cap {

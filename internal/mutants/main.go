@@ -27,7 +27,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	root, err := top()
+	root, err := moduleRoot()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -35,19 +35,19 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	r := &runner{root: root, timeout: *timeout, log: func(v verdict) { report(v, *verbose) }}
-	mutants, err := load(root)
+	mutants, err := loadMutants(root)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
 	mutants = matching(mutants, wanted)
-	mine, err := share(mutants, *part)
+	mine, err := takeShare(mutants, *part)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	faults := r.stale(mutants)
-	if faults += r.run(ctx, mine); faults > 0 {
+	faults := r.reportStale(mutants)
+	if faults += r.tryAll(ctx, mine); faults > 0 {
 		fmt.Printf("%d faults\n", faults)
 		os.Exit(1)
 	}
@@ -57,8 +57,8 @@ func matching(mutants []Mutant, wanted *regexp.Regexp) []Mutant {
 	return slices.DeleteFunc(mutants, func(m Mutant) bool { return !wanted.MatchString(m.Name) })
 }
 
-// share returns every n-th of the mutants, beginning with the k-th, for "k/n".
-func share(mutants []Mutant, part string) ([]Mutant, error) {
+// takeShare returns every n-th of the mutants, beginning with the k-th, for "k/n".
+func takeShare(mutants []Mutant, part string) ([]Mutant, error) {
 	var k, n int
 	if _, err := fmt.Sscanf(part, "%d/%d", &k, &n); err != nil || n < 1 || k < 1 || k > n {
 		return nil, fmt.Errorf("mutants: -share %q: want K/N with 1 <= K <= N", part)
@@ -70,10 +70,10 @@ func share(mutants []Mutant, part string) ([]Mutant, error) {
 	return mine, nil
 }
 
-// stale reports the mutants whose text is not in the code exactly once.
-func (r *runner) stale(mutants []Mutant) (faults int) {
+// reportStale reports the mutants whose text is not in the code exactly once.
+func (r *runner) reportStale(mutants []Mutant) (faults int) {
 	for _, m := range mutants {
-		if _, err := r.text(m); err != nil {
+		if _, err := r.originalText(m); err != nil {
 			faults++
 			r.log(verdict{mutant: m, fault: err.Error()})
 		}
@@ -81,8 +81,8 @@ func (r *runner) stale(mutants []Mutant) (faults int) {
 	return faults
 }
 
-// top returns the directory of the module around the working directory.
-func top() (string, error) {
+// moduleRoot returns the directory of the module around the working directory.
+func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -110,15 +110,15 @@ func report(v verdict, verbose bool) {
 	}
 }
 
-// run tries the mutants and returns how many faults it found.
-func (r *runner) run(ctx context.Context, mutants []Mutant) (faults int) {
+// tryAll tries the mutants and returns how many faults it found.
+func (r *runner) tryAll(ctx context.Context, mutants []Mutant) (faults int) {
 	queue, verdicts := make(chan Mutant), make(chan verdict)
-	r.check(ctx, mutants)
+	r.checkSound(ctx, mutants)
 	var workers sync.WaitGroup
 	for range parallel {
 		workers.Go(func() {
 			for m := range queue {
-				verdicts <- r.try(ctx, m)
+				verdicts <- r.tryMutant(ctx, m)
 			}
 		})
 	}

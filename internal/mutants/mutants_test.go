@@ -19,7 +19,7 @@ func TestVerdicts(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command")
 	}
-	root, err := top()
+	root, err := moduleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestVerdicts(t *testing.T) {
 		}
 		delete(want, v.mutant.Name)
 	}}
-	faults := r.run(context.Background(), mutants)
+	faults := r.tryAll(context.Background(), mutants)
 	if faults != 6 || len(want) != 0 {
 		t.Errorf("%d faults, no verdict on %v", faults, want)
 	}
@@ -63,11 +63,11 @@ func TestVerdicts(t *testing.T) {
 
 // loaded returns the mutants of the module.
 func loaded(t *testing.T) (root string, mutants []Mutant) {
-	root, err := top()
+	root, err := moduleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	mutants, err = load(root)
+	mutants, err = loadMutants(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,14 +79,14 @@ func loaded(t *testing.T) (root string, mutants []Mutant) {
 func TestNoneIsStale(t *testing.T) {
 	root, mutants := loaded(t)
 	r := &runner{root: root, log: func(v verdict) { t.Errorf("%s: %s", v.mutant.at, v.fault) }}
-	r.stale(mutants)
+	r.reportStale(mutants)
 }
 
 func TestSharesCoverAllOnce(t *testing.T) {
 	_, mutants := loaded(t)
 	seen := make(map[string]int)
 	for k := 1; k <= 4; k++ {
-		mine, err := share(mutants, fmt.Sprintf("%d/4", k))
+		mine, err := takeShare(mutants, fmt.Sprintf("%d/4", k))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestSharesCoverAllOnce(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "0/4", "5/4", "1/0", "x"} {
-		if _, err := share(mutants, bad); err == nil {
+		if _, err := takeShare(mutants, bad); err == nil {
 			t.Errorf("share %q was taken", bad)
 		}
 	}

@@ -30,9 +30,9 @@ const (
 	firstLine = "# Rules taken out of this package, which its tests must notice: go doc ./internal/mutants\n"
 )
 
-// load returns the mutants of all packages of the module at root, sorted by
+// loadMutants returns the mutants of all packages of the module at root, sorted by
 // directory and name.
-func load(root string) ([]Mutant, error) {
+func loadMutants(root string) ([]Mutant, error) {
 	module := os.DirFS(root)
 	var mutants []Mutant
 	var faults []error
@@ -58,7 +58,7 @@ func load(root string) ([]Mutant, error) {
 		if err != nil {
 			return err
 		}
-		more, err := parse(name, string(text))
+		more, err := parseMutants(name, string(text))
 		mutants, faults = append(mutants, more...), append(faults, err)
 		return fs.SkipDir
 	})
@@ -91,29 +91,29 @@ func duplicates(mutants []Mutant) error {
 	return errors.Join(faults...)
 }
 
-// parse reads a file of mutants. The name is slash-separated and relative to
+// parseMutants reads a file of mutants. The name is slash-separated and relative to
 // the top of the module. The error has a line for each fault.
-func parse(name, text string) ([]Mutant, error) {
+func parseMutants(name, text string) ([]Mutant, error) {
 	p := &parser{name: name, dir: path.Dir(path.Dir(name))}
 	if !strings.HasPrefix(text, firstLine) {
-		p.fault(1, "want the line %q", strings.TrimSuffix(firstLine, "\n"))
+		p.addFault(1, "want the line %q", strings.TrimSuffix(firstLine, "\n"))
 		return nil, errors.Join(p.faults...)
 	}
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if !strings.HasSuffix(text, "\n") {
-		p.fault(len(lines), "the last line has no end")
+		p.addFault(len(lines), "the last line has no end")
 	}
 	var mutants []Mutant
 	for i := 1; i < len(lines); {
 		if lines[i] != "" { // only after the first line of the file
-			p.fault(i+1, "want an empty line before the first mutant")
+			p.addFault(i+1, "want an empty line before the first mutant")
 			i--
 		}
 		begin := i + 1
 		for i = begin; i < len(lines) && lines[i] != ""; i++ {
 		}
 		if i == begin {
-			p.fault(i, "an empty line after which no mutant comes")
+			p.addFault(i, "an empty line after which no mutant comes")
 			continue
 		}
 		mutants = append(mutants, p.mutant(begin+1, lines[begin:i]))
@@ -128,7 +128,7 @@ type parser struct {
 	faults    []error
 }
 
-func (p *parser) fault(line int, format string, args ...any) {
+func (p *parser) addFault(line int, format string, args ...any) {
 	p.faults = append(p.faults, fmt.Errorf("%s:%d: %s", p.name, line, fmt.Sprintf(format, args...)))
 }
 
@@ -146,11 +146,11 @@ func (p *parser) mutant(first int, lines []string) Mutant {
 		number := first + end + i
 		switch {
 		case !isText(line):
-			p.fault(number, "want a line of the texts, which begins with - or +")
+			p.addFault(number, "want a line of the texts, which begins with - or +")
 		case line[0] == '+':
 			texts[1] = append(texts[1], line[1:])
 		case texts[1] != nil:
-			p.fault(number, "a line of the old text after the new one")
+			p.addFault(number, "a line of the old text after the new one")
 		default:
 			texts[0] = append(texts[0], line[1:])
 		}
@@ -158,11 +158,11 @@ func (p *parser) mutant(first int, lines []string) Mutant {
 	m.Old, m.New = strings.Join(texts[0], "\n"), strings.Join(texts[1], "\n")
 	switch {
 	case m.Old == "":
-		p.fault(first, "an old text is missing")
+		p.addFault(first, "an old text is missing")
 	case m.New == "" && texts[1] != nil:
-		p.fault(first, "an empty new text has no line, not one that is empty")
+		p.addFault(first, "an empty new text has no line, not one that is empty")
 	case m.Old == m.New:
-		p.fault(first, "the new text is the old one")
+		p.addFault(first, "the new text is the old one")
 	}
 	return m
 }
@@ -181,31 +181,31 @@ func (p *parser) fields(m *Mutant, first int, lines []string) {
 		at := slices.Index(words, word)
 		switch {
 		case at < 0:
-			p.fault(first+i, "unknown field %q", word)
+			p.addFault(first+i, "unknown field %q", word)
 			continue
 		case at < next:
-			p.fault(first+i, "the field %s is here twice or too late; the order is %s", word, strings.Join(words, ", "))
+			p.addFault(first+i, "the field %s is here twice or too late; the order is %s", word, strings.Join(words, ", "))
 			continue
 		case value == "" || value != strings.TrimSpace(value):
-			p.fault(first+i, "the field %s is %q: want something, without space around it", word, value)
+			p.addFault(first+i, "the field %s is %q: want something, without space around it", word, value)
 		}
 		values[at], next = value, at+1
 	}
 	for i, word := range words {
 		if values[i] == "" && word != "packages" {
-			p.fault(first, "the field %s is missing", word)
+			p.addFault(first, "the field %s is missing", word)
 		}
 	}
 	m.Name, m.Rule, m.Tests, m.Packages = values[0], values[1], values[3], values[4]
 	m.File = p.dir + "/" + values[2]
 	if m.Name != "" && !dashed.MatchString(m.Name) {
-		p.fault(first, "the name %q is not words with dashes", m.Name)
+		p.addFault(first, "the name %q is not words with dashes", m.Name)
 	}
 	if strings.Contains(values[2], "/") {
-		p.fault(first, "the file %s is not one of %s", values[2], p.dir)
+		p.addFault(first, "the file %s is not one of %s", values[2], p.dir)
 	}
 	if m.Packages == "./"+p.dir {
-		p.fault(first, "leave out the packages %s: the file is in it", m.Packages)
+		p.addFault(first, "leave out the packages %s: the file is in it", m.Packages)
 	}
 	if m.Packages == "" {
 		m.Packages = "./" + p.dir

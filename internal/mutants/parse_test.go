@@ -51,12 +51,12 @@ func TestParse(t *testing.T) {
 		Old: "\tif err := s.sync(); err != nil { \n- x\n", New: "\t_ = s.sync\n",
 		at: "internal/storage/testdata/mutants.txt:3",
 	}
-	got, err := parse("internal/storage/testdata/mutants.txt", firstLine+one)
+	got, err := parseMutants("internal/storage/testdata/mutants.txt", firstLine+one)
 	if err != nil || !slices.Equal(got, []Mutant{want}) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	without := strings.Replace(one, "packages: ./internal/storage ./replica\n", "", 1)
-	got, err = parse("replica/testdata/mutants.txt", firstLine+without)
+	got, err = parseMutants("replica/testdata/mutants.txt", firstLine+without)
 	if err != nil || got[0].Packages != "./replica" || got[0].File != "replica/commit.go" {
 		t.Errorf("got %+v, %v; want the package of the file", got, err)
 	}
@@ -70,7 +70,7 @@ func TestParseEveryText(t *testing.T) {
 	for _, old := range texts {
 		for _, replacement := range append(texts, "") {
 			m := Mutant{Name: "a", Rule: "b", File: "c/d.go", Tests: "T", Packages: "./c", Old: old, New: replacement}
-			got, err := parse("c/testdata/mutants.txt", format([]Mutant{m}))
+			got, err := parseMutants("c/testdata/mutants.txt", format([]Mutant{m}))
 			if old == replacement {
 				if err == nil {
 					t.Errorf("%q: a mutant that changes nothing was taken", old)
@@ -111,7 +111,7 @@ func TestParseFaults(t *testing.T) {
 		{"empty line for an empty text", firstLine + one[:strings.Index(one, "+")] + "+\n", ":3: an empty new text has no line"},
 		{"changes nothing", firstLine + one[:strings.Index(one, "-\tif")] + "-a\n+a\n", ":3: the new text is the old one"},
 	} {
-		_, err := parse("internal/storage/testdata/mutants.txt", c.text)
+		_, err := parseMutants("internal/storage/testdata/mutants.txt", c.text)
 		if err == nil || !strings.Contains(err.Error(), "internal/storage/testdata/mutants.txt"+c.want) {
 			t.Errorf("%s: %v; want %s", c.name, err, c.want)
 		}
@@ -131,7 +131,7 @@ func TestFilesRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := parse(name, string(text))
+		read, err := parseMutants(name, string(text))
 		if err != nil || format(read) != string(text) {
 			t.Errorf("%s reads and is written as something else: %v", name, err)
 		}
@@ -151,7 +151,7 @@ func TestLoad(t *testing.T) {
 		}
 	}
 	write("go.mod", "module x\n")
-	if _, err := load(root); err == nil {
+	if _, err := loadMutants(root); err == nil {
 		t.Error("a module without mutants was taken")
 	}
 	named := func(name string) string { return strings.Replace(one, "ack-before-sync", name, 1) }
@@ -162,7 +162,7 @@ func TestLoad(t *testing.T) {
 	write("nested/go.mod", "module y\n")
 	write("nested/testdata/mutants.txt", "of another module")
 	write(".hidden/testdata/mutants.txt", "hidden")
-	mutants, err := load(root)
+	mutants, err := loadMutants(root)
 	var got []string
 	for _, m := range mutants {
 		got = append(got, path.Dir(m.File)+" "+m.Name)
@@ -171,11 +171,11 @@ func TestLoad(t *testing.T) {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 	write("a/testdata/mutants.txt", firstLine+named("c"))
-	if _, err := load(root); err == nil || !strings.Contains(err.Error(), "b/testdata/mutants.txt:14: the mutant at a/testdata/mutants.txt:3 has the name c too") {
+	if _, err := loadMutants(root); err == nil || !strings.Contains(err.Error(), "b/testdata/mutants.txt:14: the mutant at a/testdata/mutants.txt:3 has the name c too") {
 		t.Errorf("a name used in two files: %v", err)
 	}
 	write("b/testdata/mutants.txt", "")
-	if _, err := load(root); err == nil || !strings.Contains(err.Error(), "b/testdata/mutants.txt:1: ") {
+	if _, err := loadMutants(root); err == nil || !strings.Contains(err.Error(), "b/testdata/mutants.txt:1: ") {
 		t.Errorf("a file that is not one of mutants: %v", err)
 	}
 }
@@ -186,7 +186,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(firstLine + one + strings.Replace(one, "ack", "no", 1))
 	f.Add(firstLine + "\nname: a\nrule: b\nfile: c\ntests: d\n-\n-\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		mutants, err := parse("c/testdata/mutants.txt", text)
+		mutants, err := parseMutants("c/testdata/mutants.txt", text)
 		if err == nil && format(mutants) != text {
 			t.Errorf("%q is written as %q", text, format(mutants))
 		}

@@ -30,8 +30,8 @@ type verdict struct {
 	took     time.Duration
 }
 
-// try runs the tests of a mutant without it and with it.
-func (r *runner) try(ctx context.Context, m Mutant) (v verdict) {
+// tryMutant runs the tests of a mutant without it and with it.
+func (r *runner) tryMutant(ctx context.Context, m Mutant) (v verdict) {
 	start := time.Now()
 	v.mutant = m
 	defer func() { v.took = time.Since(start) }()
@@ -47,12 +47,12 @@ func (r *runner) try(ctx context.Context, m Mutant) (v verdict) {
 		return v
 	}
 	if !r.sound {
-		if v.output, err = r.test(ctx, m); err != nil {
+		if v.output, err = r.runTests(ctx, m); err != nil {
 			v.fault = "the tests fail without the mutant"
 			return v
 		}
 	}
-	v.output, err = r.test(ctx, m, "-overlay", overlay, "-count=1", "-failfast")
+	v.output, err = r.runTests(ctx, m, "-overlay", overlay, "-count=1", "-failfast")
 	switch {
 	case ctx.Err() != nil:
 		v.fault = ctx.Err().Error()
@@ -68,17 +68,17 @@ func (r *runner) try(ctx context.Context, m Mutant) (v verdict) {
 	return v
 }
 
-// check runs the tests of all mutants together, without any mutant: tests
+// checkSound runs the tests of all mutants together, without any mutant: tests
 // that fail anyway would catch everything. If one fails, try looks at each
 // mutant's own.
-func (r *runner) check(ctx context.Context, mutants []Mutant) {
+func (r *runner) checkSound(ctx context.Context, mutants []Mutant) {
 	var packages, tests []string
 	for _, m := range mutants {
 		packages = append(packages, strings.Fields(m.Packages)...)
 		tests = append(tests, "(?:"+m.Tests+")")
 	}
 	slices.Sort(packages)
-	_, err := r.test(ctx, Mutant{
+	_, err := r.runTests(ctx, Mutant{
 		Packages: strings.Join(slices.Compact(packages), " "),
 		Tests:    strings.Join(tests, "|"),
 	}, "-timeout", (5 * r.timeout).String())
@@ -88,7 +88,7 @@ func (r *runner) check(ctx context.Context, mutants []Mutant) {
 // overlay writes the edited file and the description of it for the compiler.
 func (r *runner) overlay(dir string, m Mutant) (name string, err error) {
 	original := filepath.Join(r.root, filepath.FromSlash(m.File))
-	text, err := r.text(m)
+	text, err := r.originalText(m)
 	if err != nil {
 		return "", err
 	}
@@ -104,8 +104,8 @@ func (r *runner) overlay(dir string, m Mutant) (name string, err error) {
 	return name, os.WriteFile(name, description, 0o600)
 }
 
-// text returns the file that a mutant edits, unless the mutant is stale.
-func (r *runner) text(m Mutant) (string, error) {
+// originalText returns the file that a mutant edits, unless the mutant is stale.
+func (r *runner) originalText(m Mutant) (string, error) {
 	text, err := os.ReadFile(filepath.Join(r.root, filepath.FromSlash(m.File)))
 	if err != nil {
 		return "", fmt.Errorf("stale: %w", err)
@@ -116,8 +116,8 @@ func (r *runner) text(m Mutant) (string, error) {
 	return string(text), nil
 }
 
-// test runs the tests of a mutant and returns what they printed.
-func (r *runner) test(ctx context.Context, m Mutant, flags ...string) (string, error) {
+// runTests runs the tests of a mutant and returns what they printed.
+func (r *runner) runTests(ctx context.Context, m Mutant, flags ...string) (string, error) {
 	args := append([]string{"test", "-vet=off", "-ldflags=-s -w", "-timeout", r.timeout.String(), "-run", m.Tests}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, strings.Fields(m.Packages)...)...)
 	cmd.Dir = r.root

@@ -44,10 +44,10 @@ type Node struct {
 // Map is the placement for one set of nodes. Its methods may be called
 // concurrently, except With (see there). Use a Table on hot paths.
 type Map struct {
-	shards int
-	nodes  []node // sorted by ID
-	zones  []zone // sorted by name
-	kept   *kept
+	shards    int
+	nodes     []node // sorted by ID
+	zones     []zone // sorted by name
+	ringCache *ringCache
 }
 
 type node struct {
@@ -73,19 +73,19 @@ func New(nodes []Node, shards int) (*Map, error) {
 	if shards < 1 || shards > MaxShards {
 		return nil, fmt.Errorf("%w: %d is not in 1..%d", ErrShards, shards, MaxShards)
 	}
-	return build(nodes, shards, newKept()), nil
+	return buildMap(nodes, shards, newRingCache()), nil
 }
 
 // With returns the placement for another set of nodes: what New returns for
 // it, for the price of the difference, since the rings are kept. The receiver
 // stays valid. Calls of With on a Map and on the maps made from it must not
 // overlap.
-func (m *Map) With(nodes []Node) *Map { return build(nodes, m.shards, m.kept) }
+func (m *Map) With(nodes []Node) *Map { return buildMap(nodes, m.shards, m.ringCache) }
 
-func build(in []Node, shards int, k *kept) *Map {
-	m := &Map{shards: shards, kept: k}
+func buildMap(in []Node, shards int, k *ringCache) *Map {
+	m := &Map{shards: shards, ringCache: k}
 	zones := map[string][]int{}
-	for _, n := range canonical(in) {
+	for _, n := range canonicalNodes(in) {
 		zones[n.Zone] = append(zones[n.Zone], len(m.nodes))
 		m.nodes = append(m.nodes, node{id: n.ID, key: n.Name, weight: n.Weight})
 	}
@@ -102,14 +102,14 @@ func build(in []Node, shards int, k *kept) *Map {
 	slices.Sort(capacities)
 	for i := range m.zones {
 		z := &m.zones[i]
-		z.octave = octave(z.capacity, capacities[(len(capacities)-1)/2])
+		z.octave = octaveOf(z.capacity, capacities[(len(capacities)-1)/2])
 	}
 	slices.SortFunc(m.zones, func(a, b zone) int { return cmp.Compare(a.name, b.name) })
-	k.fill(m)
+	k.updateRings(m)
 	return m
 }
 
-// octave tells by how many powers of two a zone is larger or smaller than the
+// octaveOf tells by how many powers of two a zone is larger or smaller than the
 // middle one: 0 within a half and the double, so that the nodes of a zone half
 // as large as the middle one may hold up to twice their share.
 //
@@ -117,7 +117,7 @@ func build(in []Node, shards int, k *kept) *Map {
 // each time one joins it, on top of those the newcomer takes over there: 1.6
 // times the ideal for the 11th node of one of five zones. Zones that grow
 // side by side keep their octaves, and pay nothing.
-func octave(capacity, middle int) int {
+func octaveOf(capacity, middle int) int {
 	k := 0
 	for ; capacity > 2*middle && k < maxOctave; k++ {
 		middle *= 2
@@ -128,8 +128,8 @@ func octave(capacity, middle int) int {
 	return k
 }
 
-// canonical returns the nodes sorted by ID, each once, with weights in range.
-func canonical(in []Node) []Node {
+// canonicalNodes returns the nodes sorted by ID, each once, with weights in range.
+func canonicalNodes(in []Node) []Node {
 	nodes := make([]Node, 0, len(in))
 	for _, n := range in {
 		if n.ID != 0 {
@@ -182,21 +182,21 @@ func ShardOf(bucket uint64, key string, shards int) int {
 // or not, in order of rank; fewer if there are fewer nodes. Nodes in the zones
 // of prefer come first. It is a prefix of Order. The slice is the caller's.
 func (m *Map) Homes(shard, copies int, prefer []string) []view.NodeID {
-	return m.newWalk(prefer).ids(shard, min(max(copies, 0), len(m.nodes)))
+	return m.newWalk(prefer).firstNodes(shard, min(max(copies, 0), len(m.nodes)))
 }
 
 // Order returns all nodes in the order in which they are to stand in for the
 // shard: its homes, for any number of copies, then those that act or keep
 // hints while homes are away. The slice is the caller's.
 func (m *Map) Order(shard int, prefer []string) []view.NodeID {
-	return m.newWalk(prefer).ids(shard, len(m.nodes))
+	return m.newWalk(prefer).firstNodes(shard, len(m.nodes))
 }
 
 // Lead returns the node among homes that leads the shard: the one with the
 // highest rendezvous hash of (shard, name), 0 if there is none. Nodes that
 // the map does not hold never lead.
 func (m *Map) Lead(shard int, homes []view.NodeID) view.NodeID {
-	draw := draws(shard, forLead)
+	draw := drawFor(shard, forLead)
 	var lead view.NodeID
 	var best uint64
 	for _, id := range homes {
@@ -204,7 +204,7 @@ func (m *Map) Lead(shard int, homes []view.NodeID) view.NodeID {
 		if !ok {
 			continue
 		}
-		if s := draw.of(m.nodes[i].hash, 1); lead == 0 || s > best || s == best && id < lead {
+		if s := draw.scoreOf(m.nodes[i].hash, 1); lead == 0 || s > best || s == best && id < lead {
 			lead, best = id, s
 		}
 	}
@@ -226,7 +226,7 @@ func (m *Map) Table(copies int, prefer []string) *Table {
 	t.lead = make([]view.NodeID, m.shards)
 	w := m.newWalk(prefer)
 	for s := range m.shards {
-		t.homes = append(t.homes, w.ids(s, t.width)...)
+		t.homes = append(t.homes, w.firstNodes(s, t.width)...)
 		t.lead[s] = m.Lead(s, t.Homes(s))
 	}
 	return t

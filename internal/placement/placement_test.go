@@ -358,15 +358,15 @@ func TestSharedPointsDropTheRing(t *testing.T) {
 		}
 		return out
 	}
-	if !r.become(set("a#0", "b#0")) {
+	if !r.setMembers(set("a#0", "b#0")) {
 		t.Fatal("two plain names do not fit")
 	}
-	r.place("b#0", +1) // stands for a name that falls on all of b's points
-	if r.become(set("a#0", "b#0", "c#0")) {
+	r.countPoints("b#0", +1) // stands for a name that falls on all of b's points
+	if r.setMembers(set("a#0", "b#0", "c#0")) {
 		t.Fatal("a ring with shared points was used")
 	}
-	r.place("b#0", -1)
-	if !r.become(set("a#0", "c#0")) || len(r.owners(set("a#0", "c#0"))) != 31 {
+	r.countPoints("b#0", -1)
+	if !r.setMembers(set("a#0", "c#0")) || len(r.shardOwners(set("a#0", "c#0"))) != 31 {
 		t.Fatal("the ring did not come back when the points were free again")
 	}
 	if r.shared != 0 || len(r.points) != 2*ringPoints {

@@ -29,15 +29,15 @@ const (
 // zones: three copies find a ring each. Beyond, the walk goes by rendezvous.
 func ringsPerZone(zones int) int { return (3 + zones - 1) / zones }
 
-// kept holds the rings from one Map to the next.
-type kept struct {
+// ringCache holds the rings from one Map to the next.
+type ringCache struct {
 	zones map[string][]*ring // by zone, then by salt
 }
 
-func newKept() *kept { return &kept{zones: map[string][]*ring{}} }
+func newRingCache() *ringCache { return &ringCache{zones: map[string][]*ring{}} }
 
-// fill brings the rings to the nodes of m and reads the owners off them.
-func (k *kept) fill(m *Map) {
+// updateRings brings the rings to the nodes of m and reads the owners off them.
+func (k *ringCache) updateRings(m *Map) {
 	old := k.zones
 	k.zones = make(map[string][]*ring, len(m.zones))
 	if len(m.zones) == 0 {
@@ -63,8 +63,8 @@ func (k *kept) fill(m *Map) {
 			if salt == len(have) {
 				have = append(have, newRing(m.shards, salt))
 			}
-			if have[salt].become(members) {
-				z.rings = append(z.rings, have[salt].owners(members))
+			if have[salt].setMembers(members) {
+				z.rings = append(z.rings, have[salt].shardOwners(members))
 			}
 		}
 		k.zones[z.name] = have[:rings]
@@ -105,10 +105,10 @@ func newRing(shards, salt int) *ring {
 	return &ring{shards: shards, hasher: hasher{uint64(salt) * 0x9e3779b97f4a7c15}, points: map[uint64]int{}}
 }
 
-// become brings the ring to the given members and tells whether they fit.
+// setMembers brings the ring to the given members and tells whether they fit.
 // consistent hands out all slots afresh at every change, from the points of
 // the present members alone, so only the set matters and not the way to it.
-func (r *ring) become(members map[member]int32) bool {
+func (r *ring) setMembers(members map[member]int32) bool {
 	var gone, come []member
 	for m := range r.members {
 		if _, ok := members[m]; !ok {
@@ -122,17 +122,17 @@ func (r *ring) become(members map[member]int32) bool {
 	}
 	r.members = members
 	for _, m := range gone {
-		r.place(m, -1)
+		r.countPoints(m, -1)
 	}
 	for _, m := range come {
-		r.place(m, +1)
+		r.countPoints(m, +1)
 	}
 	switch {
 	case r.shared > 0:
 		r.ring = nil
 		return false
 	case r.ring == nil || len(gone)+len(come) > len(members)/8+4:
-		r.build()
+		r.buildTable()
 	default:
 		for _, m := range gone {
 			r.ring.Remove(string(m))
@@ -144,7 +144,7 @@ func (r *ring) become(members map[member]int32) bool {
 	return true
 }
 
-func (r *ring) build() {
+func (r *ring) buildTable() {
 	all := make([]consistent.Member, 0, len(r.members))
 	for m := range r.members {
 		all = append(all, m)
@@ -154,8 +154,8 @@ func (r *ring) build() {
 	})
 }
 
-// place counts the points of m, named as consistent names them.
-func (r *ring) place(m member, by int) {
+// countPoints counts the points of m, named as consistent names them.
+func (r *ring) countPoints(m member, by int) {
 	key := make([]byte, 0, 96)
 	for i := range ringPoints {
 		key = append(append(strconv.AppendInt(key[:0], int64(i), 10), ':'), m...)
@@ -173,8 +173,8 @@ func (r *ring) place(m member, by int) {
 	}
 }
 
-// owners returns the node that owns each shard.
-func (r *ring) owners(node map[member]int32) []int32 {
+// shardOwners returns the node that owns each shard.
+func (r *ring) shardOwners(node map[member]int32) []int32 {
 	out := make([]int32, r.shards)
 	for s := range out {
 		out[s] = node[r.ring.GetPartitionOwner(s).(member)]

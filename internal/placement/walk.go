@@ -18,13 +18,13 @@ const (
 // draw hashes names for one shard and purpose.
 type draw uint64
 
-func draws(shard int, purpose uint64) draw { return draw(mix(purpose<<32 | uint64(uint32(shard)))) }
+func drawFor(shard int, purpose uint64) draw { return draw(mix(purpose<<32 | uint64(uint32(shard)))) }
 
-// of returns the score of a name of weight w: the highest of w draws. The
+// scoreOf returns the score of a name of weight w: the highest of w draws. The
 // highest wins, so each name wins in proportion to its weight, and a weight
 // that changes moves only what it wins or loses (weighted rendezvous hashing,
 // in integers: logarithms differ between architectures).
-func (d draw) of(hash uint64, w int) uint64 {
+func (d draw) scoreOf(hash uint64, w int) uint64 {
 	var best uint64
 	for i := range uint64(w) {
 		best = max(best, mix(hash^uint64(d)+i*0x9e3779b97f4a7c15))
@@ -35,10 +35,10 @@ func (d draw) of(hash uint64, w int) uint64 {
 // maxOctave bounds how much zones may differ in weight: 64 to 1 either way.
 const maxOctave = 6
 
-// race returns when a name arrives whose speed is 2^octave: an exponential
+// arrivalTime returns when a name arrives whose speed is 2^octave: an exponential
 // variate of that rate (weighted rendezvous hashing). The first wins. Only
 // ratios of speeds matter: the order is the same when all octaves change alike.
-func (d draw) race(hash uint64, octave int) uint64 {
+func (d draw) arrivalTime(hash uint64, octave int) uint64 {
 	return negLog2(mix(hash^uint64(d))) << (maxOctave - octave)
 }
 
@@ -87,7 +87,7 @@ type walk struct {
 type zoneWalk struct {
 	*zone
 	preferred bool
-	time      uint64   // in the race of the zones
+	arrival   uint64   // in the race of the zones
 	ring      int      // next salted ring to ask
 	rest      []ranked // what is left, best first, once it was sorted
 	sorted    bool
@@ -109,15 +109,15 @@ func (m *Map) newWalk(prefer []string) *walk {
 	return w
 }
 
-// ids returns the first count nodes for the shard.
-func (w *walk) ids(shard, count int) []view.NodeID {
+// firstNodes returns the first count nodes for the shard.
+func (w *walk) firstNodes(shard, count int) []view.NodeID {
 	clear(w.taken)
-	w.rank(shard)
+	w.rankZones(shard)
 	out := make([]view.NodeID, 0, count)
 	for len(out) < count {
 		before := len(out)
 		for i := 0; i < len(w.zones) && len(out) < count; i++ {
-			if n := w.next(&w.zones[i], shard, count); n >= 0 {
+			if n := w.nextNode(&w.zones[i], shard, count); n >= 0 {
 				w.taken[n] = true
 				out = append(out, w.m.nodes[n].id)
 			}
@@ -129,13 +129,13 @@ func (w *walk) ids(shard, count int) []view.NodeID {
 	return out
 }
 
-// rank sorts the zones for the shard: preferred ones first, then by
+// rankZones sorts the zones for the shard: preferred ones first, then by
 // rendezvous weighted by their octaves.
-func (w *walk) rank(shard int) {
-	d := draws(shard, forZone)
+func (w *walk) rankZones(shard int) {
+	d := drawFor(shard, forZone)
 	for i := range w.m.zones {
 		z := &w.m.zones[i]
-		w.zones[i] = zoneWalk{zone: z, preferred: w.prefer[z.name], time: d.race(z.hash, z.octave)}
+		w.zones[i] = zoneWalk{zone: z, preferred: w.prefer[z.name], arrival: d.arrivalTime(z.hash, z.octave)}
 	}
 	slices.SortFunc(w.zones, func(a, b zoneWalk) int {
 		if a.preferred != b.preferred {
@@ -144,12 +144,12 @@ func (w *walk) rank(shard int) {
 			}
 			return 1
 		}
-		return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(a.arrival, b.arrival), cmp.Compare(a.name, b.name))
 	})
 }
 
-// next returns the next node of the zone for the shard, -1 if all are taken.
-func (w *walk) next(z *zoneWalk, shard, count int) int {
+// nextNode returns the next node of the zone for the shard, -1 if all are taken.
+func (w *walk) nextNode(z *zoneWalk, shard, count int) int {
 	for z.ring < len(z.rings) {
 		n := int(z.rings[z.ring][shard])
 		z.ring++
@@ -157,12 +157,12 @@ func (w *walk) next(z *zoneWalk, shard, count int) int {
 			return n
 		}
 	}
-	d := draws(shard, forNode)
+	d := drawFor(shard, forNode)
 	if count <= shortWalk {
-		return w.best(z, d)
+		return w.bestNode(z, d)
 	}
 	if !z.sorted {
-		w.sort(z, d)
+		w.sortRest(z, d)
 	}
 	if len(z.rest) == 0 {
 		return -1
@@ -172,25 +172,25 @@ func (w *walk) next(z *zoneWalk, shard, count int) int {
 	return n
 }
 
-// best finds the best node left; sort, for long walks, all of them.
-func (w *walk) best(z *zoneWalk, d draw) int {
+// bestNode finds the best node left; sort, for long walks, all of them.
+func (w *walk) bestNode(z *zoneWalk, d draw) int {
 	at, score := -1, uint64(0)
 	for _, n := range z.nodes {
 		if w.taken[n] {
 			continue
 		}
-		if s := d.of(w.m.nodes[n].hash, w.m.nodes[n].weight); at < 0 || s > score {
+		if s := d.scoreOf(w.m.nodes[n].hash, w.m.nodes[n].weight); at < 0 || s > score {
 			at, score = n, s
 		}
 	}
 	return at
 }
 
-func (w *walk) sort(z *zoneWalk, d draw) {
+func (w *walk) sortRest(z *zoneWalk, d draw) {
 	z.sorted = true
 	for _, n := range z.nodes {
 		if !w.taken[n] {
-			z.rest = append(z.rest, ranked{n, d.of(w.m.nodes[n].hash, w.m.nodes[n].weight)})
+			z.rest = append(z.rest, ranked{n, d.scoreOf(w.m.nodes[n].hash, w.m.nodes[n].weight)})
 		}
 	}
 	slices.SortFunc(z.rest, func(a, b ranked) int {

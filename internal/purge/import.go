@@ -38,7 +38,7 @@ func (o Old) Import(doubted func(version.Actor) bool) Import {
 	known := version.Merge(o.Known, o.Gone)
 	out := Import{Bring: version.Item{HLC: o.Item.HLC}}
 	withheld := make(map[version.Actor]uint64) // the first dot of a birth that is
-	twice := o.twice(known)
+	twice := o.clashingBirths(known)
 	unsure := func(a version.Actor) bool { return doubted != nil && doubted(a) || twice[a] }
 	for _, s := range o.Item.Sibs {
 		seen := known.Ctx.Covers(s.Dot)
@@ -51,7 +51,7 @@ func (o Old) Import(doubted func(version.Actor) bool) Import {
 			}
 		case !unsure(s.Dot.A):
 			out.Bring.Sibs = append(out.Bring.Sibs, s)
-		case !seen || anothers(s, known):
+		case !seen || namesAnotherWrite(s, known):
 			out.Anew = append(out.Anew, s)
 		}
 	}
@@ -66,7 +66,7 @@ func (o Old) Import(doubted func(version.Actor) bool) Import {
 			out.Bring.Ctx = append(out.Bring.Ctx, e)
 		}
 	}
-	if out.Bring.Sibs = within(out.Bring); known.Dominates(out.Bring) || out.Refused && o.Known.Unknown() {
+	if out.Bring.Sibs = coveredSiblings(out.Bring); known.Dominates(out.Bring) || out.Refused && o.Known.Unknown() {
 		out.Bring = version.Item{}
 	} else {
 		out.Bring = version.Merge(out.Bring, o.Gone)
@@ -74,22 +74,22 @@ func (o Old) Import(doubted func(version.Actor) bool) Import {
 	return out
 }
 
-// anothers tells whether a dot that the mesh has seen names another write there:
+// namesAnotherWrite tells whether a dot that the mesh has seen names another write there:
 // one of another date, or, if it is dead, one that is older than this value, for
 // whatever has seen a write is dated no earlier.
-func anothers(s version.Sibling, known version.Item) bool {
+func namesAnotherWrite(s version.Sibling, known version.Item) bool {
 	if same := known.Sibling(s.Dot); same != nil {
 		return same.HLC != s.HLC
 	}
 	return s.HLC > known.HLC
 }
 
-// twice lists the births of which a dot turns out to name two writes, although
+// clashingBirths lists the births of which a dot turns out to name two writes, although
 // nobody has told that the old store had a twin.
-func (o Old) twice(known version.Item) map[version.Actor]bool {
+func (o Old) clashingBirths(known version.Item) map[version.Actor]bool {
 	var out map[version.Actor]bool
 	for _, s := range o.Item.Sibs {
-		if known.Ctx.Covers(s.Dot) && anothers(s, known) {
+		if known.Ctx.Covers(s.Dot) && namesAnotherWrite(s, known) {
 			if out == nil {
 				out = make(map[version.Actor]bool)
 			}
@@ -99,8 +99,8 @@ func (o Old) twice(known version.Item) map[version.Actor]bool {
 	return out
 }
 
-// within is the siblings of an item that its context covers.
-func within(it version.Item) (out []version.Sibling) {
+// coveredSiblings is the siblings of an item that its context covers.
+func coveredSiblings(it version.Item) (out []version.Sibling) {
 	for _, s := range it.Sibs {
 		if it.Ctx.Covers(s.Dot) {
 			out = append(out, s)

@@ -96,7 +96,7 @@ func (m Stamp) Acknowledge(p *Proposal, members [16]byte, now version.HLC, trust
 	case members != p.Members:
 		return m, ErrMembers
 	case m.Lagging(), m.Acked.Before(p.Stamp.Acked):
-		return m, fmt.Errorf("%w: up to %v, here %v", ErrLagging, later(m.Committed, p.Stamp.Acked), m.Acked)
+		return m, fmt.Errorf("%w: up to %v, here %v", ErrLagging, laterRound(m.Committed, p.Stamp.Acked), m.Acked)
 	case p.Round.Before(m.Acked):
 		return m, fmt.Errorf("%w: %v after %v", ErrOldRound, m.Acked, p.Round)
 	}
@@ -221,7 +221,7 @@ func Keep(held version.Item, own func(version.Actor) bool) version.Item {
 			out.Ctx = append(out.Ctx, e)
 		}
 	}
-	out.Sibs = within(version.Item{Ctx: out.Ctx, Sibs: held.Sibs}) // a tomb may be of a birth that is cut off before it
+	out.Sibs = coveredSiblings(version.Item{Ctx: out.Ctx, Sibs: held.Sibs}) // a tomb may be of a birth that is cut off before it
 	if len(out.Ctx) == 0 {
 		return version.Item{}
 	}
@@ -258,11 +258,11 @@ func (a *Attempt) Committed() bool { return len(a.acked) == len(a.members) }
 func (m Stamp) Next(self view.NodeID, told ...Stamp) (Round, Stamp, error) {
 	all := m
 	for _, o := range told {
-		all = Stamp{Acked: later(all.Acked, o.Acked), Committed: later(all.Committed, o.Committed)}
+		all = Stamp{Acked: laterRound(all.Acked, o.Acked), Committed: laterRound(all.Committed, o.Committed)}
 	}
 	switch {
 	case m.Acked.Before(all.Acked), m.Acked.Before(all.Committed):
-		return Round{}, all, fmt.Errorf("%w: up to %v, here %v", ErrLagging, later(all.Acked, all.Committed), m.Acked)
+		return Round{}, all, fmt.Errorf("%w: up to %v, here %v", ErrLagging, laterRound(all.Acked, all.Committed), m.Acked)
 	case all.Acked.Counter >= MaxCounter:
 		return Round{}, all, errors.New("purge: no more rounds")
 	}

@@ -26,7 +26,7 @@ func (r Round) Compare(o Round) int {
 // Before tells whether r comes before o.
 func (r Round) Before(o Round) bool { return r.Compare(o) < 0 }
 
-func later(a, b Round) Round {
+func laterRound(a, b Round) Round {
 	if a.Before(b) {
 		return b
 	}
@@ -68,12 +68,12 @@ func (m Stamp) Least(o Stamp) Stamp {
 // Latest is a stamp that no store with one of the two is ahead of: of a round that
 // is committed all have acknowledged.
 func (m Stamp) Latest(o Stamp) Stamp {
-	return Stamp{Acked: later(later(m.Acked, o.Acked), o.Committed), Committed: later(m.Committed, o.Committed)}
+	return Stamp{Acked: laterRound(laterRound(m.Acked, o.Acked), o.Committed), Committed: laterRound(m.Committed, o.Committed)}
 }
 
 // Heard takes in which rounds are committed, as another store knows it.
 func (m Stamp) Heard(from Stamp) Stamp {
-	m.Committed = later(m.Committed, from.Committed)
+	m.Committed = laterRound(m.Committed, from.Committed)
 	return m
 }
 

@@ -36,7 +36,7 @@ func (m Standing) Admit(in Stamp) (next Standing, news News, ok bool) {
 	if m.Stamp == in {
 		return m, News{}, true
 	}
-	next = m.Hear(in).skip(in.Acked)
+	next = m.Hear(in).skipRounds(in.Acked)
 	news.CatchUp = next.Stamp.Lagging() || next.From != m.From
 	news.Finish = next.Stamp.Committed != m.Stamp.Committed
 	return next, news, m.Stamp.Admits(in)
@@ -48,10 +48,10 @@ func (m Standing) Hear(theirs Stamp) Standing {
 	return m
 }
 
-// skip passes over rounds up to one that another store has acknowledged: who
+// skipRounds passes over rounds up to one that another store has acknowledged: who
 // holds nothing of a shard has nothing to catch up with. Of these rounds there is
 // nothing in the log here.
-func (m Standing) skip(acked Round) Standing {
+func (m Standing) skipRounds(acked Round) Standing {
 	if !m.Filled && m.Stamp.Acked.Before(acked) {
 		m.Stamp.Acked, m.From = acked, acked
 	}
@@ -71,7 +71,7 @@ func (m Standing) Acknowledge(p *Proposal, members [16]byte, now version.HLC, tr
 
 // Log notes that the log holds an entry of a round.
 func (m Standing) Log(r Round) Standing {
-	m.Logged = later(m.Logged, r)
+	m.Logged = laterRound(m.Logged, r)
 	return m
 }
 
@@ -85,14 +85,14 @@ func (m Standing) Lose(upTo Round) Standing {
 		m.Torn++
 	}
 	m.Lost++
-	m.From = later(m.From, upTo)
+	m.From = laterRound(m.From, upTo)
 	return m
 }
 
 // LoseAny notes that the log has lost entries and nobody knows of which rounds.
 func (m Standing) LoseAny() Standing {
 	m.Lost, m.Torn = m.Lost+1, m.Torn+1
-	m.From = later(m.From, m.Stamp.Acked)
+	m.From = laterRound(m.From, m.Stamp.Acked)
 	return m
 }
 
@@ -128,7 +128,7 @@ func (r *Reading) Page(theirs Stamp, from Round) {
 	if !r.begun {
 		r.begun, r.Theirs = true, theirs
 	}
-	r.From = later(r.From, from)
+	r.From = laterRound(r.From, from)
 }
 
 // CaughtUp moves a store to where a peer stood when the reading of its log began;
@@ -147,12 +147,12 @@ func (m Standing) CaughtUp(r Reading) (next Standing, ok bool) {
 	if m.Stamp.Acked.Before(r.Theirs.Acked) && m.Stamp.Reaches(r.Theirs, r.From) {
 		next.Stamp.Acked = r.Theirs.Acked
 	}
-	next = next.skip(r.Theirs.Acked).Hear(r.Theirs)
+	next = next.skipRounds(r.Theirs.Acked).Hear(r.Theirs)
 	if m.Lost == r.Asked.Lost && r.From.Before(next.From) && !r.Theirs.Acked.Before(next.From) {
 		next.From = r.From
 	}
 	if next.Stamp.Acked.Before(r.Theirs.Acked) {
-		next.Missed = later(next.Missed, r.Theirs.Acked)
+		next.Missed = laterRound(next.Missed, r.Theirs.Acked)
 	}
 	return next, true
 }
@@ -205,24 +205,24 @@ func (s *Search) Short(peer, self view.NodeID, members []view.NodeID) (nobody bo
 // nothing is taken in: what came in behind the search would be vouched for at its
 // end. ok is false if that is under way, or need not be.
 func (m Standing) GiveUp() (next Standing, ok bool) {
-	if m.Aside || !m.lags() {
+	if m.Aside || !m.isBehind() {
 		return m, false
 	}
 	m.Aside = true
 	return m, true
 }
 
-func (m Standing) lags() bool { return m.Stamp.Lagging() || m.Stamp.Acked.Before(m.Missed) }
+func (m Standing) isBehind() bool { return m.Stamp.Lagging() || m.Stamp.Acked.Before(m.Missed) }
 
 // GivesUp tells whether what was begun is to go on: somebody's log may have been
 // found after all.
-func (m Standing) GivesUp() bool { return m.Aside && m.lags() }
+func (m Standing) GivesUp() bool { return m.Aside && m.isBehind() }
 
 // GaveUp ends what GiveUp has begun. all tells whether everything was gone
 // through: then the store holds nothing that may have been purged.
 func (m Standing) GaveUp(all bool) Standing {
-	if m.Aside = false; all && m.lags() {
-		m.Stamp.Acked = later(m.Stamp.Committed, m.Missed)
+	if m.Aside = false; all && m.isBehind() {
+		m.Stamp.Acked = laterRound(m.Stamp.Committed, m.Missed)
 		m.From = m.Stamp.Acked
 	}
 	return m

@@ -131,8 +131,8 @@ func (p Peers) Later(ms int64) Peers {
 	return p
 }
 
-// middle returns the two clocks in the middle, or the one twice.
-func (p Peers) middle(own int64) (lower, upper int64) {
+// middleClocks returns the two clocks in the middle, or the one twice.
+func (p Peers) middleClocks(own int64) (lower, upper int64) {
 	n := len(p.clocks)
 	if !p.votes {
 		return p.clocks[(n-1)/2] + p.shift, p.clocks[n/2] + p.shift
@@ -158,7 +158,7 @@ func (p Peers) Off(own, maxSkew int64) int64 {
 	if len(p.clocks) == 0 {
 		return 0
 	}
-	lower, upper := p.middle(own)
+	lower, upper := p.middleClocks(own)
 	if !p.Known {
 		lower, upper = p.clocks[0]+p.shift, p.clocks[0]+p.shift
 	}
@@ -189,7 +189,7 @@ func (p Peers) Late(own, maxSkew int64) int64 {
 	if len(p.clocks) == 0 {
 		return now
 	}
-	_, upper := p.middle(own)
+	_, upper := p.middleClocks(own)
 	return max(now, upper)
 }
 
@@ -200,6 +200,6 @@ func (p Peers) Early(own, maxSkew int64) int64 {
 	if !p.Known {
 		return now
 	}
-	lower, _ := p.middle(own)
+	lower, _ := p.middleClocks(own)
 	return min(now, lower)
 }

@@ -23,10 +23,10 @@ func TestGoldenSketch(t *testing.T) {
 		}
 	}
 	for _, want := range goldenWalks {
-		w, alone := spread(want.print)
+		w, alone := symbolOf(want.print)
 		got := []uint64{w.index}
 		for w.index < horizon {
-			w.next()
+			w.moveToNext()
 			got = append(got, w.index)
 		}
 		if alone.Check != want.check || !slices.Equal(got, want.indices) {

@@ -79,7 +79,7 @@ func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
 	if p.TTL < 0 {
 		return Wrote{}, fmt.Errorf("reconcile: %d ms: %w", p.TTL, ErrTTL)
 	}
-	w.doubt(seen.Ctx)
+	w.doubtBirths(seen.Ctx)
 	if seen.Ctx.Get(l.Mine) > l.Ctx.Get(l.Mine) {
 		// Amnesia: whoever has seen a later dot of this birth than the record has
 		// got it from a record that was since lost or rolled back.
@@ -106,38 +106,38 @@ func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
 	if p.TTL > 0 {
 		s.Expire = max(w.clock.Now(now), p.Late).Add(p.TTL)
 	}
-	return w.write(l, seen, s, covered), nil
+	return w.writeSibling(l, seen, s, covered), nil
 }
 
-// write gives s the next dot of the store's birth for the key and puts it in
+// writeSibling gives s the next dot of the store's birth for the key and puts it in
 // the place of the siblings that seen covers.
-func (w *Writer) write(l Local, seen Seen, s version.Sibling, covered []version.Dot) Wrote {
+func (w *Writer) writeSibling(l Local, seen Seen, s version.Sibling, covered []version.Dot) Wrote {
 	mine := l.Mine
-	if !w.owns(mine) {
-		mine = w.mint()
+	if !w.ownsBirth(mine) {
+		mine = w.mintBirth()
 	}
 	ctx := l.Ctx.Join(seen.Ctx)
 	s.Dot = version.Dot{A: mine, N: ctx.Get(mine) + 1}
 	out := Wrote{Dot: s.Dot, Covered: covered}
-	out.Seen = Seen{Ctx: after(l, seen, s.Dot, ctx, len(covered)), HLC: max(seen.HLC, s.HLC)}
+	out.Seen = Seen{Ctx: seenAfter(l, seen, s.Dot, ctx, len(covered)), HLC: max(seen.HLC, s.HLC)}
 	out.Local.Mine = mine
 	out.Local.Ctx = out.Seen.Ctx
 	if len(covered) < len(l.Sibs) {
 		out.Local.Ctx = ctx.With(mine, s.Dot.N)
 	}
 	out.Local.HLC = max(l.HLC, seen.HLC, s.HLC)
-	out.Local.Sibs = replace(l.Sibs, covered, s)
-	out.Meta = w.unsaved()
+	out.Local.Sibs = replaceCovered(l.Sibs, covered, s)
+	out.Meta = w.unsavedMeta()
 	return out
 }
 
-// after returns what a client that had seen so much has seen once it has
+// seenAfter returns what a client that had seen so much has seen once it has
 // written dot d. It is not simply all that the record knows: siblings that the
 // client was never shown would be overwritten by its next write. Nor is it
 // always seen and d, because a context is downward closed: if the store gave
 // an earlier dot of the same birth to a value that is still live and that the
 // client has not seen, d must stay out of it. ctx is that of the record.
-func after(l Local, seen Seen, d version.Dot, ctx version.Context, covered int) version.Context {
+func seenAfter(l Local, seen Seen, d version.Dot, ctx version.Context, covered int) version.Context {
 	if covered == len(l.Sibs) {
 		return ctx.With(d.A, d.N)
 	}
@@ -163,8 +163,8 @@ func coveredBy(sibs []version.Sibling, ctx version.Context) []version.Dot {
 	return out
 }
 
-// replace returns sibs without the covered dots and with s, in order.
-func replace(sibs []version.Sibling, covered []version.Dot, s version.Sibling) []version.Sibling {
+// replaceCovered returns sibs without the covered dots and with s, in order.
+func replaceCovered(sibs []version.Sibling, covered []version.Dot, s version.Sibling) []version.Sibling {
 	out := make([]version.Sibling, 0, len(sibs)-len(covered)+1)
 	placed := false
 	for i := range sibs {
@@ -202,22 +202,22 @@ func (w *Writer) Absorb(l Local, in version.Item, now version.HLC) (Absorbed, er
 		return Absorbed{}, err
 	}
 	out := Absorbed{Local: l, Skewed: w.clock.Observe(now, in.HLC)}
-	w.doubt(in.Ctx)
+	w.doubtBirths(in.Ctx)
 	if l.Mine.Store != 0 && in.Ctx.Get(l.Mine) > l.Ctx.Get(l.Mine) {
 		// The record was rolled back: its birth has given out dots that it
 		// does not know.
 		out.Local.Mine = version.Actor{}
 		out.Changed = true
 	}
-	out.Clashes = clashes(l.Item, in)
+	out.Clashes = clashLosers(l.Item, in)
 	out.Local.Item = version.Merge(l.Item, in)
 	out.Changed = out.Changed || out.Clashes != nil || !out.Local.Item.Equal(l.Item)
 	out.Behind = !in.Dominates(out.Local.Item)
 	return out, nil
 }
 
-// clashes returns the losers of both sides.
-func clashes(a, b version.Item) []version.Sibling {
+// clashLosers returns the losers of both sides.
+func clashLosers(a, b version.Item) []version.Sibling {
 	if len(a.Sibs) == 0 || len(b.Sibs) == 0 {
 		return nil
 	}
@@ -229,7 +229,7 @@ func clashes(a, b version.Item) []version.Sibling {
 // rolled back. It keeps its date, so that last-writer-wins judges it by when
 // it was written.
 func (w *Writer) Import(l Local, s version.Sibling) Wrote {
-	return w.write(l, Seen{HLC: s.HLC}, s, nil)
+	return w.writeSibling(l, Seen{HLC: s.HLC}, s, nil)
 }
 
 // Disown takes out of a record all that it says of births whose dots cannot

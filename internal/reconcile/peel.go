@@ -33,30 +33,30 @@ func (p *Peeling) Add(theirs, mine []Symbol) {
 	old := len(p.left)
 	for i := range min(len(theirs), len(mine)) {
 		s := theirs[i]
-		s.merge(mine[i], -1)
+		s.combineWith(mine[i], -1)
 		p.left = append(p.left, s)
 	}
 	for i := range p.peeled {
 		e := &p.peeled[i]
-		for ; e.walk.index < uint64(len(p.left)); e.walk.next() {
-			p.left[e.walk.index].merge(e.Symbol, -1)
+		for ; e.walk.index < uint64(len(p.left)); e.walk.moveToNext() {
+			p.left[e.walk.index].combineWith(e.Symbol, -1)
 		}
 	}
 	var pure []int
 	for i := old; i < len(p.left); i++ {
-		if p.left[i].pure() {
+		if p.left[i].isPure() {
 			pure = append(pure, i)
 		}
 	}
-	p.peel(pure)
+	p.peelPure(pure)
 }
 
-// peel takes elements out while symbols are pure, beginning with those listed.
-func (p *Peeling) peel(pure []int) {
+// peelPure takes elements out while symbols are pure, beginning with those listed.
+func (p *Peeling) peelPure(pure []int) {
 	for len(pure) > 0 {
 		s := p.left[pure[len(pure)-1]]
 		pure = pure[:len(pure)-1]
-		if !s.pure() {
+		if !s.isPure() {
 			continue // its element was found in another symbol
 		}
 		// A symbol that gave an element away is empty for good, and an
@@ -72,7 +72,7 @@ func (p *Peeling) peel(pure []int) {
 		}
 		p.seen[s.Sum] = struct{}{}
 		found := peeled{Symbol: s}
-		found.walk, _ = spread(s.Sum)
+		found.walk, _ = symbolOf(s.Sum)
 		pure = p.takeOut(&found, pure)
 		p.peeled = append(p.peeled, found)
 	}
@@ -81,10 +81,10 @@ func (p *Peeling) peel(pure []int) {
 // takeOut takes a new element out of the symbols and appends those that are
 // pure then.
 func (p *Peeling) takeOut(e *peeled, pure []int) []int {
-	for ; e.walk.index < uint64(len(p.left)); e.walk.next() {
+	for ; e.walk.index < uint64(len(p.left)); e.walk.moveToNext() {
 		s := &p.left[e.walk.index]
-		s.merge(e.Symbol, -1)
-		if s.pure() {
+		s.combineWith(e.Symbol, -1)
+		if s.isPure() {
 			pure = append(pure, int(e.walk.index))
 		}
 	}
@@ -106,13 +106,13 @@ func (p *Peeling) Failed() bool { return p.failed }
 func (p *Peeling) Symbols() int { return len(p.left) }
 
 // Mine returns the fingerprints of the elements that only our set has, as far as they are known.
-func (p *Peeling) Mine() []Fingerprint { return p.of(-1) }
+func (p *Peeling) Mine() []Fingerprint { return p.elementsOf(-1) }
 
 // Theirs returns the fingerprints of the elements that only their set has, as far as they are
 // known.
-func (p *Peeling) Theirs() []Fingerprint { return p.of(1) }
+func (p *Peeling) Theirs() []Fingerprint { return p.elementsOf(1) }
 
-func (p *Peeling) of(side int8) (out []Fingerprint) {
+func (p *Peeling) elementsOf(side int8) (out []Fingerprint) {
 	for i := range p.peeled {
 		if p.peeled[i].Count == side {
 			out = append(out, p.peeled[i].Sum)

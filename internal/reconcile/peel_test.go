@@ -152,8 +152,8 @@ func TestGarbage(t *testing.T) {
 		for i := range symbols {
 			switch e := pool[r.IntN(len(pool))]; r.IntN(3) {
 			case 0: // looks like a single element, where it may not belong
-				_, alone := spread(e)
-				symbols[i].merge(alone, int8(1-2*r.IntN(2)))
+				_, alone := symbolOf(e)
+				symbols[i].combineWith(alone, int8(1-2*r.IntN(2)))
 			case 1:
 				symbols[i] = Symbol{randomElement(r), r.Uint32(), int8(r.IntN(256))}
 			case 2:
@@ -173,7 +173,7 @@ func TestGarbage(t *testing.T) {
 // is back in symbol 1.
 func TestSameElementTwice(t *testing.T) {
 	e := Element{1, 2}.Fingerprint() // in 0, 1, 2 and 4
-	_, alone := spread(e)
+	_, alone := symbolOf(e)
 	var p Peeling
 	p.Add([]Symbol{{}, alone, {}, {}, {}}, make([]Symbol, 5))
 	sound(t, &p)
@@ -193,12 +193,12 @@ func TestMoreElementsThanSymbols(t *testing.T) {
 	const again, last Fingerprint = 4290, 18
 	sum := func(plus []Fingerprint, minus ...Fingerprint) (s Symbol) {
 		for _, e := range plus {
-			_, alone := spread(e)
-			s.merge(alone, 1)
+			_, alone := symbolOf(e)
+			s.combineWith(alone, 1)
 		}
 		for _, e := range minus {
-			_, alone := spread(e)
-			s.merge(alone, -1)
+			_, alone := symbolOf(e)
+			s.combineWith(alone, -1)
 		}
 		return s
 	}

@@ -35,22 +35,22 @@ type Symbol struct {
 	Count int8   // modulo 256
 }
 
-// merge puts the elements of another symbol in (n = 1) or takes them out
+// combineWith puts the elements of another symbol in (n = 1) or takes them out
 // (n = -1).
-func (s *Symbol) merge(t Symbol, n int8) {
+func (s *Symbol) combineWith(t Symbol, n int8) {
 	s.Sum ^= t.Sum
 	s.Check = (s.Check + uint32(n)*t.Check) & (1<<24 - 1)
 	s.Count += n * t.Count
 }
 
-// pure tells whether the symbol is that of a single element, which is in it
+// isPure tells whether the symbol is that of a single element, which is in it
 // or was taken out of it, as Count says; by chance it is wrong once in 2^24
 // times. Checks have a sign, unlike the XOR, so that it is right about which.
-func (s *Symbol) pure() bool {
+func (s *Symbol) isPure() bool {
 	if s.Count != 1 && s.Count != -1 {
 		return false
 	}
-	_, alone := spread(s.Sum)
+	_, alone := symbolOf(s.Sum)
 	return s.Check == uint32(s.Count)*alone.Check&(1<<24-1)
 }
 
@@ -64,22 +64,22 @@ type walk struct {
 // below 2^64.
 const horizon = 1 << 31
 
-// spread returns the walk of an element, which starts at symbol 0, and the
+// symbolOf returns the walk of an element, which starts at symbol 0, and the
 // symbol of it alone. Walk and check need no key of their own, elements are
 // keyed hashes. They come from the same 64 bits in two ways, so neither tells
 // anything of the other.
-func spread(f Fingerprint) (walk, Symbol) {
+func symbolOf(f Fingerprint) (walk, Symbol) {
 	return walk{state: uint64(f)}, Symbol{Sum: f, Check: uint32(mix(^uint64(f)) >> 40), Count: 1}
 }
 
-// next goes to the next symbol. From index i the paper goes on by
+// moveToNext goes to the next symbol. From index i the paper goes on by
 //
 //	(i + 3/2) * (1/sqrt(u) - 1), rounded up, with u uniform in (0, 1]
 //
 // The larger of two uniform numbers is distributed like the square root of
 // one, so no root has to be taken: sqrt(u) is s/2^32, where s is the larger
 // half of a random number of 64 bits, plus 1.
-func (w *walk) next() {
+func (w *walk) moveToNext() {
 	if w.index >= horizon {
 		w.index = 1<<64 - 1 // beyond every sketch
 		return
@@ -103,9 +103,9 @@ func NewSketch(symbols int) *Sketch { return &Sketch{make([]Symbol, max(symbols,
 
 // Add puts an element in. Of m symbols it changes about 2 ln m.
 func (s *Sketch) Add(f Fingerprint) {
-	w, alone := spread(f)
-	for m := uint64(len(s.symbols)); w.index < m; w.next() {
-		s.symbols[w.index].merge(alone, 1)
+	w, alone := symbolOf(f)
+	for m := uint64(len(s.symbols)); w.index < m; w.moveToNext() {
+		s.symbols[w.index].combineWith(alone, 1)
 	}
 }
 

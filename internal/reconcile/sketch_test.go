@@ -56,7 +56,7 @@ func TestMapping(t *testing.T) {
 	r := rand.New(rand.NewPCG(22, 3))
 	var in [symbols]float64
 	for range elements {
-		for w, _ := spread(randomElement(r)); w.index < symbols; w.next() {
+		for w, _ := symbolOf(randomElement(r)); w.index < symbols; w.moveToNext() {
 			in[w.index]++
 		}
 	}
@@ -79,18 +79,18 @@ func TestWalkAtItsLimits(t *testing.T) {
 		t.Fatal("these are no longer the states before the least and the greatest number")
 	}
 	w := walk{state: greatest}
-	if w.next(); w.index != 1 {
+	if w.moveToNext(); w.index != 1 {
 		t.Errorf("from 0 to %d by the smallest step", w.index)
 	}
 	w = walk{state: least}
-	if w.next(); w.index != 3*(1<<32-1)/2+1 {
+	if w.moveToNext(); w.index != 3*(1<<32-1)/2+1 {
 		t.Errorf("from 0 to %d by the greatest step", w.index)
 	}
 	w = walk{state: least, index: horizon - 1}
-	if w.next(); w.index != horizon-1+(1<<64-1)/2+1 {
+	if w.moveToNext(); w.index != horizon-1+(1<<64-1)/2+1 {
 		t.Errorf("from the horizon to %d by the greatest step", w.index)
 	}
-	if w.next(); w.index != math.MaxUint64 {
+	if w.moveToNext(); w.index != math.MaxUint64 {
 		t.Errorf("beyond the horizon to %d", w.index)
 	}
 }

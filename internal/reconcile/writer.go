@@ -49,7 +49,7 @@ type Writer struct {
 // itself have to be synced first.
 func Open(s Start) Writer {
 	w := Writer{random: s.Random, meta: Meta{Store: s.Store, Machine: s.Machine, Relaxed: s.Relaxed}}
-	w.renew()
+	w.renewSession()
 	var ceiling version.HLC
 	if m := s.Meta; m != nil && m.Store == s.Store {
 		ceiling = m.Ceiling
@@ -73,45 +73,45 @@ func (w *Writer) Correct(now version.HLC) { w.clock.Correct(now) }
 
 // Current tells whether a birth belongs to the session that is under way. What
 // it has written cannot have been forgotten here and remembered elsewhere.
-func (w *Writer) Current(a version.Actor) bool { return w.owns(a) }
+func (w *Writer) Current(a version.Actor) bool { return w.ownsBirth(a) }
 
-// owns tells whether a birth was minted in this session. Births of other
+// ownsBirth tells whether a birth was minted in this session. Births of other
 // sessions are not continued: dots of them may have been lost.
-func (w *Writer) owns(a version.Actor) bool {
+func (w *Writer) ownsBirth(a version.Actor) bool {
 	return a.Store == w.meta.Store && a.Session == w.meta.Session && a.Seq != 0
 }
 
-// doubt ends the session if ctx holds one of its births that this store does
+// doubtBirths ends the session if ctx holds one of its births that this store does
 // not remember to have minted: the data here is older than what others have
 // seen of it, so which births are free is not known.
-func (w *Writer) doubt(ctx version.Context) {
+func (w *Writer) doubtBirths(ctx version.Context) {
 	for i := range ctx {
 		if a := &ctx[i].A; a.Store == w.meta.Store && a.Session == w.meta.Session && a.Seq > w.meta.Seq {
-			w.renew()
+			w.renewSession()
 			return
 		}
 	}
 }
 
-// renew begins a new session.
-func (w *Writer) renew() {
+// renewSession begins a new session.
+func (w *Writer) renewSession() {
 	w.random = mix(w.random)
 	w.meta.Session, w.meta.Seq = w.random, 0
 }
 
-// mint starts a birth. Its number is above every one that was ever stored in
+// mintBirth starts a birth. Its number is above every one that was ever stored in
 // the session, because the mark travels in the batch of its first record.
-func (w *Writer) mint() version.Actor {
+func (w *Writer) mintBirth() version.Actor {
 	if w.meta.Seq == 1<<32-1 {
-		w.renew()
+		w.renewSession()
 	}
 	w.meta.Seq++
 	w.dirty = true
 	return version.Actor{Store: w.meta.Store, Session: w.meta.Session, Seq: w.meta.Seq}
 }
 
-// unsaved returns the meta if the batch at hand must carry it.
-func (w *Writer) unsaved() *Meta {
+// unsavedMeta returns the meta if the batch at hand must carry it.
+func (w *Writer) unsavedMeta() *Meta {
 	if c := w.clock.Ceiling(); c != w.meta.Ceiling {
 		w.meta.Ceiling, w.dirty = c, true
 	}

@@ -27,15 +27,15 @@ type doubt struct {
 
 // Raise notes that something has happened, and that the peer is to be tried at once.
 func (d *Doubts) Raise(id view.NodeID, now time.Duration) {
-	d.raise(id, now).due = now
+	d.raiseDoubt(id, now).due = now
 	d.peers[id].wait = d.First
 }
 
 // Miss notes that the peer has not got one write. That may happen often: a doubt that
 // is there already is tried when it would have been.
-func (d *Doubts) Miss(id view.NodeID, now time.Duration) { d.raise(id, now+d.First) }
+func (d *Doubts) Miss(id view.NodeID, now time.Duration) { d.raiseDoubt(id, now+d.First) }
 
-func (d *Doubts) raise(id view.NodeID, due time.Duration) *doubt {
+func (d *Doubts) raiseDoubt(id view.NodeID, due time.Duration) *doubt {
 	if d.peers == nil {
 		d.peers = make(map[view.NodeID]*doubt)
 	}
@@ -52,7 +52,7 @@ func (d *Doubts) raise(id view.NodeID, due time.Duration) *doubt {
 // Try returns whom to try now, of those in contact, and by which event. The peer is
 // due again later unless it is settled.
 func (d *Doubts) Try(now time.Duration, live func(view.NodeID) bool) (id view.NodeID, event uint64, ok bool) {
-	id, ok = d.first(live)
+	id, ok = d.earliestLive(live)
 	at := d.peers[id]
 	if !ok || at.due > now {
 		return 0, 0, false
@@ -64,13 +64,13 @@ func (d *Doubts) Try(now time.Duration, live func(view.NodeID) bool) (id view.No
 
 // Due returns when the next one in contact is to be tried.
 func (d *Doubts) Due(live func(view.NodeID) bool) (due time.Duration, ok bool) {
-	if id, ok := d.first(live); ok {
+	if id, ok := d.earliestLive(live); ok {
 		return d.peers[id].due, true
 	}
 	return 0, false
 }
 
-func (d *Doubts) first(live func(view.NodeID) bool) (first view.NodeID, ok bool) {
+func (d *Doubts) earliestLive(live func(view.NodeID) bool) (first view.NodeID, ok bool) {
 	for id, at := range d.peers {
 		if live(id) && (!ok || at.due < d.peers[first].due) {
 			first, ok = id, true

@@ -16,8 +16,8 @@ type Page struct {
 	Last  bool
 }
 
-// covers tells whether a key lies in the stretch.
-func (p *Page) covers(key string) bool {
+// coversKey tells whether a key lies in the stretch.
+func (p *Page) coversKey(key string) bool {
 	if !p.First && key <= p.After {
 		return false
 	}
@@ -78,16 +78,16 @@ type Exchange struct {
 	theirs int   // the peer's keys in all units, -1: not known
 	batch  int
 
-	open  []int // units that differ, still to be taken up
-	doubt []int // units that are equal as far as a byte of each tells
-	marks int   // how many bytes were compared
-	hits  int   // units that were found to differ,
-	of    int   // of so many that were compared
+	openUnits     []int // units that differ, still to be taken up
+	doubtfulUnits []int // units that are equal as far as a byte of each tells
+	marks         int   // how many bytes were compared
+	differing     int   // units that were found to differ,
+	compared      int   // of so many that were compared
 
-	stage  []int // the units at hand, of which the keys are
-	listed bool  // gone through, the first one's now, or
-	sketch sketching
-	page   Page // the last one that came
+	unitsAtHand []int // the units at hand, of which the keys are
+	listed      bool  // gone through, the first one's now, or
+	sketch      sketching
+	page        Page // the last one that came
 
 	fetch []reconcile.Fingerprint
 	got   map[string]bool         // keys fetched of this stage
@@ -99,12 +99,12 @@ type Exchange struct {
 
 // sketching is the state of taking the difference apart.
 type sketching struct {
-	peel reconcile.Peeling
-	next int // symbols to get
-	more int // times that they were not enough
-	keys int // own keys
-	rest bool
-	tell bool
+	peel       reconcile.Peeling
+	wanted     int // symbols to get
+	extensions int // times that they were not enough
+	keys       int // own keys
+	rest       bool
+	tell       bool
 }
 
 const (
@@ -124,7 +124,7 @@ func NewExchange(sizes []int, batch int) *Exchange {
 	}
 	e := &Exchange{sizes: sizes, theirs: -1, batch: batch}
 	for u := range sizes {
-		e.doubt = append(e.doubt, u)
+		e.doubtfulUnits = append(e.doubtfulUnits, u)
 	}
 	return e
 }
@@ -137,16 +137,16 @@ func (e *Exchange) Guess(mine, theirs []byte, keys int) {
 	if len(mine) != len(e.sizes) || len(theirs) != len(e.sizes) {
 		return
 	}
-	e.marks, e.of = 1, len(e.sizes)
-	e.doubt = nil
+	e.marks, e.compared = 1, len(e.sizes)
+	e.doubtfulUnits = nil
 	for u := range e.sizes {
 		if mine[u] != theirs[u] {
-			e.open = append(e.open, u)
+			e.openUnits = append(e.openUnits, u)
 		} else {
-			e.doubt = append(e.doubt, u)
+			e.doubtfulUnits = append(e.doubtfulUnits, u)
 		}
 	}
-	e.hits = len(e.open)
+	e.differing = len(e.openUnits)
 }
 
 // Step returns what to do now. It returns the same step until that is
@@ -162,71 +162,71 @@ func (e *Exchange) Step() Step {
 			return Step{Kind: Pull, Keys: e.pull[:min(len(e.pull), e.batch)]}
 		case len(e.push) > 0:
 			return Step{Kind: Push, Keys: e.push[:min(len(e.push), e.batch)]}
-		case len(e.stage) > 0 && e.listed:
-			s := Step{Kind: List, Unit: e.stage[0], First: e.page.First}
+		case len(e.unitsAtHand) > 0 && e.listed:
+			s := Step{Kind: List, Unit: e.unitsAtHand[0], First: e.page.First}
 			if !s.First {
 				s.After = e.page.Marks[len(e.page.Marks)-1].Key
 			}
 			return s
-		case len(e.stage) > 0 || e.sketch.rest:
-			return e.symbols()
-		case len(e.open) > 0:
-			e.begin()
-		case len(e.doubt) > 0 && 0 < e.marks && e.marks < maxMarks:
+		case len(e.unitsAtHand) > 0 || e.sketch.rest:
+			return e.symbolsStep()
+		case len(e.openUnits) > 0:
+			e.beginStage()
+		case len(e.doubtfulUnits) > 0 && 0 < e.marks && e.marks < maxMarks:
 			e.got = make(map[string]bool)
-			e.sketch = sketching{rest: true, tell: true, next: reconcile.FirstSymbols(2)}
-		case len(e.doubt) > 0:
-			return Step{Kind: Digests, Units: e.doubt}
+			e.sketch = sketching{rest: true, tell: true, wanted: reconcile.FirstSymbols(2)}
+		case len(e.doubtfulUnits) > 0:
+			return Step{Kind: Digests, Units: e.doubtfulUnits}
 		default:
 			return Step{Kind: Done}
 		}
 	}
 }
 
-func (e *Exchange) symbols() Step {
-	s := Step{Kind: Symbols, Units: e.stage, From: e.sketch.peel.Symbols(), Count: min(e.sketch.next, maxSymbols)}
+func (e *Exchange) symbolsStep() Step {
+	s := Step{Kind: Symbols, Units: e.unitsAtHand, From: e.sketch.peel.Symbols(), Count: min(e.sketch.wanted, maxSymbols)}
 	if e.sketch.rest {
-		s.Rest, s.Tell, s.Mark = e.doubt, e.sketch.tell, e.marks
+		s.Rest, s.Tell, s.Mark = e.doubtfulUnits, e.sketch.tell, e.marks
 	}
 	return s
 }
 
 // Differ reports which of the units have different digests.
 func (e *Exchange) Differ(units []int) {
-	e.hits, e.of = len(units), len(e.doubt)
-	e.open, e.doubt = slices.Clone(units), nil
+	e.differing, e.compared = len(units), len(e.doubtfulUnits)
+	e.openUnits, e.doubtfulUnits = slices.Clone(units), nil
 }
 
-// begin takes up units that differ: all of them, or as many as one sketch may
+// beginStage takes up units that differ: all of them, or as many as one sketch may
 // be made of.
-func (e *Exchange) begin() {
+func (e *Exchange) beginStage() {
 	n, keys := 0, 0
-	for n < len(e.open) && (n == 0 || keys+e.sizes[e.open[n]] <= maxSketched) {
-		keys += e.sizes[e.open[n]]
+	for n < len(e.openUnits) && (n == 0 || keys+e.sizes[e.openUnits[n]] <= maxSketched) {
+		keys += e.sizes[e.openUnits[n]]
 		n++
 	}
-	expected := reconcile.Expect(e.hits, e.of) * n / max(e.hits, n)
-	e.stage, e.open = e.open[:n], e.open[n:]
+	expected := reconcile.Expect(e.differing, e.compared) * n / max(e.differing, n)
+	e.unitsAtHand, e.openUnits = e.openUnits[:n], e.openUnits[n:]
 	e.got = make(map[string]bool)
-	e.sketch = sketching{next: reconcile.FirstSymbols(expected), keys: keys}
+	e.sketch = sketching{wanted: reconcile.FirstSymbols(expected), keys: keys}
 	// The rest is looked at on the way, when this is the last that is left.
-	e.sketch.rest = len(e.open) == 0 && len(e.doubt) > 0 && e.marks < maxMarks
-	e.sketch.tell = e.hits > fewHits
+	e.sketch.rest = len(e.openUnits) == 0 && len(e.doubtfulUnits) > 0 && e.marks < maxMarks
+	e.sketch.tell = e.differing > fewHits
 	all := 0
 	for _, size := range e.sizes {
 		all += size
 	}
-	if keys == 0 || e.theirs >= 0 && far(all, e.theirs) {
-		e.list()
+	if keys == 0 || e.theirs >= 0 && differWidely(all, e.theirs) {
+		e.beginListing()
 	}
 }
 
-// far tells that two sets of so many keys differ in so much that listing them is
+// differWidely tells that two sets of so many keys differ in so much that listing them is
 // as good as a sketch.
-func far(a, b int) bool { return max(a, b)-min(a, b) > max(a, b)/4 }
+func differWidely(a, b int) bool { return max(a, b)-min(a, b) > max(a, b)/4 }
 
-// list goes through the keys of the units at hand.
-func (e *Exchange) list() { e.listed, e.page, e.sketch = true, Page{First: true}, sketching{} }
+// beginListing goes through the keys of the units at hand.
+func (e *Exchange) beginListing() { e.listed, e.page, e.sketch = true, Page{First: true}, sketching{} }
 
 // Sketch is what came of a Symbols step.
 type Sketch struct {
@@ -244,38 +244,38 @@ func (e *Exchange) Sketched(s Sketch) {
 		if k.tell {
 			e.marks++
 		}
-		e.join(s.More)
+		e.joinUnits(s.More)
 		if s.RestEqual {
-			e.doubt = nil
+			e.doubtfulUnits = nil
 		}
 	}
-	if len(e.stage) == 0 {
+	if len(e.unitsAtHand) == 0 {
 		return
 	}
 	sent := k.peel.Symbols()
 	k.peel.Add(s.Theirs, s.Mine)
 	if k.peel.Done() {
 		e.fetch, e.mine = k.peel.Theirs(), k.peel.Mine()
-		e.advance()
+		e.leaveStage()
 		return
 	}
 	// A sketch is as large as the list of keys at some 2 symbols each. A peeling
 	// that has failed takes nothing in.
 	now, limit := k.peel.Symbols(), max(k.keys, s.Keys)+64
-	if now == sent || now >= limit || far(k.keys, s.Keys) {
-		e.list()
+	if now == sent || now >= limit || differWidely(k.keys, s.Keys) {
+		e.beginListing()
 		return
 	}
-	if k.next -= now - sent; k.next <= 0 {
-		k.next = min(reconcile.NextSymbols(now, k.more), limit-now)
-		k.more++
+	if k.wanted -= now - sent; k.wanted <= 0 {
+		k.wanted = min(reconcile.NextSymbols(now, k.extensions), limit-now)
+		k.extensions++
 	}
 }
 
-// join takes more units up with those at hand.
-func (e *Exchange) join(more []int) {
-	e.stage = append(slices.Clip(e.stage), more...)
-	e.doubt = slices.DeleteFunc(slices.Clone(e.doubt), func(u int) bool { return slices.Contains(more, u) })
+// joinUnits takes more units up with those at hand.
+func (e *Exchange) joinUnits(more []int) {
+	e.unitsAtHand = append(slices.Clip(e.unitsAtHand), more...)
+	e.doubtfulUnits = slices.DeleteFunc(slices.Clone(e.doubtfulUnits), func(u int) bool { return slices.Contains(more, u) })
 	for _, u := range more {
 		e.sketch.keys += e.sizes[u]
 	}
@@ -291,7 +291,7 @@ func (e *Exchange) Fetched(n int, keys, back []string) {
 	}
 	e.fetch = e.fetch[min(max(n, 0), len(e.fetch)):]
 	e.push = append(e.push, back...)
-	e.advance()
+	e.leaveStage()
 }
 
 // Named reports the keys that the prints of the last Name step have here. Those
@@ -303,27 +303,27 @@ func (e *Exchange) Named(keys []string) {
 		}
 	}
 	e.mine = nil
-	e.advance()
+	e.leaveStage()
 }
 
 // Listed reports a page of the peer and the marks of this store. Own marks
 // outside of the page's stretch are ignored.
 func (e *Exchange) Listed(theirs Page, mine []Mark) {
-	e.pull, e.push = compare(theirs, mine, e.pull[:0], e.push[:0])
+	e.pull, e.push = compareListed(theirs, mine, e.pull[:0], e.push[:0])
 	if e.page = theirs; len(theirs.Marks) == 0 {
 		e.page.Last = true
 	}
 	e.page.First = false
-	e.advance()
+	e.leaveStage()
 }
 
-// compare tells what to get from the peer and what it lacks. What differs is
+// compareListed tells what to get from the peer and what it lacks. What differs is
 // pulled first; whether the merge must go back is known after that.
-func compare(theirs Page, mine []Mark, pull, push []string) ([]string, []string) {
+func compareListed(theirs Page, mine []Mark, pull, push []string) ([]string, []string) {
 	i := 0
 	for j := range mine {
 		m := &mine[j]
-		if !theirs.covers(m.Key) {
+		if !theirs.coversKey(m.Key) {
 			continue
 		}
 		for i < len(theirs.Marks) && theirs.Marks[i].Key < m.Key {
@@ -352,7 +352,7 @@ func (e *Exchange) Pulled(n int, back []string) {
 	e.moved += n
 	e.pull = e.pull[min(max(n, 0), len(e.pull)):]
 	e.push = append(e.push, back...)
-	e.advance()
+	e.leaveStage()
 }
 
 // Pushed reports that the peer has acked the first n keys of the last Push
@@ -360,20 +360,20 @@ func (e *Exchange) Pulled(n int, back []string) {
 func (e *Exchange) Pushed(n int) {
 	e.moved += n
 	e.push = e.push[min(max(n, 0), len(e.push)):]
-	e.advance()
+	e.leaveStage()
 }
 
-// advance leaves what is done.
-func (e *Exchange) advance() {
+// leaveStage leaves what is done.
+func (e *Exchange) leaveStage() {
 	if len(e.fetch) > 0 || len(e.mine) > 0 || len(e.pull) > 0 || len(e.push) > 0 {
 		return
 	}
 	switch {
 	case !e.listed && e.sketch.peel.Done():
-		e.stage, e.sketch = nil, sketching{}
+		e.unitsAtHand, e.sketch = nil, sketching{}
 	case e.listed && e.page.Last:
-		if e.stage = e.stage[1:]; len(e.stage) > 0 {
-			e.list()
+		if e.unitsAtHand = e.unitsAtHand[1:]; len(e.unitsAtHand) > 0 {
+			e.beginListing()
 		} else {
 			e.listed = false
 		}

@@ -33,19 +33,19 @@ type HandoffStep struct {
 // is here, or has acknowledged it (F1.15). Whatever is interrupted is begun
 // anew: what has gone by then is not looked at again.
 type Handoff struct {
-	homes []view.NodeID // to bring it to; those in reach
-	all   bool          // these are all homes: what they cover may go
-	batch int
-	after string
-	first bool
-	page  []Mark
-	last  bool
-	at    int      // home that is being asked
-	lack  []string // keys of the page that it lacks
-	asked bool
-	no    bool // one of the homes did not vouch
-	moved int
-	gone  int
+	homes     []view.NodeID // to bring it to; those in reach
+	all       bool          // these are all homes: what they cover may go
+	batch     int
+	after     string
+	first     bool
+	page      []Mark
+	last      bool
+	homeIndex int      // home that is being asked
+	lacking   []string // keys of the page that it lacks
+	asked     bool
+	unvouched bool // one of the homes did not vouch
+	moved     int
+	dropped   int
 }
 
 // NewHandoff prepares a hand-off. homes are all homes of the unit by the
@@ -76,19 +76,19 @@ func (h *Handoff) Step() HandoffStep {
 		return HandoffStep{Kind: HandoffDone}
 	case len(h.page) == 0:
 		return HandoffStep{Kind: HandoffList, After: h.after, First: h.first}
-	case h.at == len(h.homes):
+	case h.homeIndex == len(h.homes):
 		return HandoffStep{Kind: HandoffDrop, Marks: h.page}
 	case !h.asked:
-		return HandoffStep{Kind: HandoffCover, To: h.homes[h.at], Marks: h.page}
+		return HandoffStep{Kind: HandoffCover, To: h.homes[h.homeIndex], Marks: h.page}
 	}
-	return HandoffStep{Kind: HandoffPush, To: h.homes[h.at], Keys: h.lack[:min(len(h.lack), h.batch)]}
+	return HandoffStep{Kind: HandoffPush, To: h.homes[h.homeIndex], Keys: h.lacking[:min(len(h.lacking), h.batch)]}
 }
 
 // Listed reports the own marks of the next stretch in the order of keys, at
 // most as many as may be asked for at once, and whether they are the last.
 func (h *Handoff) Listed(marks []Mark, last bool) {
 	h.page, h.last = slices.Clone(marks), last || len(marks) == 0
-	h.at, h.asked = 0, false
+	h.homeIndex, h.asked = 0, false
 	if n := len(marks); n > 0 {
 		h.after, h.first = marks[n-1].Key, false
 	}
@@ -99,39 +99,39 @@ func (h *Handoff) Listed(marks []Mark, last bool) {
 // One that does not, because it knows another roster, is brought what it lacks,
 // but then nothing goes from here.
 func (h *Handoff) Covered(missing []int, vouches bool) {
-	h.all, h.no = h.all && vouches, h.no || !vouches
-	h.lack = h.lack[:0]
+	h.all, h.unvouched = h.all && vouches, h.unvouched || !vouches
+	h.lacking = h.lacking[:0]
 	for _, i := range missing {
 		if i >= 0 && i < len(h.page) {
-			h.lack = append(h.lack, h.page[i].Key)
+			h.lacking = append(h.lacking, h.page[i].Key)
 		}
 	}
 	h.asked = true
-	h.next()
+	h.advanceHome()
 }
 
 // Pushed reports that the home has acknowledged the first n keys of the last
 // Push step, in versions at least as new as the page's.
 func (h *Handoff) Pushed(n int) {
-	n = min(max(n, 0), len(h.lack))
+	n = min(max(n, 0), len(h.lacking))
 	h.moved += n
-	h.lack = h.lack[n:]
-	h.next()
+	h.lacking = h.lacking[n:]
+	h.advanceHome()
 }
 
-func (h *Handoff) next() {
-	if len(h.lack) > 0 {
+func (h *Handoff) advanceHome() {
+	if len(h.lacking) > 0 {
 		return
 	}
-	h.at, h.asked = h.at+1, false
-	if h.at == len(h.homes) && !h.all {
+	h.homeIndex, h.asked = h.homeIndex+1, false
+	if h.homeIndex == len(h.homes) && !h.all {
 		h.page = nil
 	}
 }
 
 // Dropped reports that the last Drop step is done, and how many records went.
 func (h *Handoff) Dropped(n int) {
-	h.gone += n
+	h.dropped += n
 	h.page = nil
 }
 
@@ -143,11 +143,11 @@ func (h *Handoff) Any() bool { return len(h.homes) > 0 }
 
 // Refused tells whether a home that takes part did not vouch. It may be letting
 // go itself, by its own roster, so the hand-over is not done.
-func (h *Handoff) Refused() bool { return h.no }
+func (h *Handoff) Refused() bool { return h.unvouched }
 
 // Moved returns how many records were brought to a home so far, and how many
 // have gone from here.
-func (h *Handoff) Moved() (moved, gone int) { return h.moved, h.gone }
+func (h *Handoff) Moved() (moved, gone int) { return h.moved, h.dropped }
 
 // MayDrop tells whether a store may let go of a record that a hand-off under
 // the roster then found to be covered by all homes, in the version given by

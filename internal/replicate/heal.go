@@ -84,7 +84,7 @@ func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID
 		if h.down[id] < h.after || !major || h.lost[id] {
 			continue
 		}
-		if h.confirmed(id) {
+		if h.isConfirmed(id) {
 			h.lost[id] = true
 			changed = true
 			continue
@@ -94,7 +94,7 @@ func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID
 		}
 		h.due = append(h.due, id)
 	}
-	changed = forget(h.lost, known) || changed
+	changed = forgetGone(h.lost, known) || changed
 	maps.DeleteFunc(h.down, func(id view.NodeID, _ time.Duration) bool { return !known[id] })
 	maps.DeleteFunc(h.inquests, func(id view.NodeID, _ *inquest) bool { return !known[id] })
 	return changed
@@ -104,8 +104,8 @@ func (h *Healer) Look(now time.Duration, self view.NodeID, members []view.NodeID
 // members are in contact.
 func MayHeal(met, members int, forced bool) bool { return forced || 2*met > members }
 
-// forget drops members that are gone.
-func forget(lost, known map[view.NodeID]bool) (changed bool) {
+// forgetGone drops members that are gone.
+func forgetGone(lost, known map[view.NodeID]bool) (changed bool) {
 	for id := range lost {
 		if !known[id] {
 			delete(lost, id)

@@ -10,10 +10,10 @@ import (
 // to be replaced. The word of one store alone, however long it holds, may be that
 // of a bad link (protocol E.1).
 type inquest struct {
-	said  view.Witnesses // the last answer; zero: none yet
-	at    time.Duration  // when it came
-	next  time.Duration  // not to be asked before
-	pause time.Duration
+	answer     view.Witnesses // the last answer; zero: none yet
+	answeredAt time.Duration  // when it came
+	next       time.Duration  // not to be asked before
+	pause      time.Duration
 }
 
 // Ask names a store of which others are to be asked now whether they reach it,
@@ -41,7 +41,7 @@ func (h *Healer) Heard(now time.Duration, id view.NodeID, w view.Witnesses) {
 	if q == nil {
 		return // it is back, or gone
 	}
-	q.said, q.at = w, now
+	q.answer, q.answeredAt = w, now
 	if w.Confirmed {
 		q.pause = 0
 	} else {
@@ -50,11 +50,11 @@ func (h *Healer) Heard(now time.Duration, id view.NodeID, w view.Witnesses) {
 	q.next = now + q.pause
 }
 
-// confirmed tells whether others have just said that they do not reach a store
+// isConfirmed tells whether others have just said that they do not reach a store
 // either. What they said a while ago is not to be built on.
-func (h *Healer) confirmed(id view.NodeID) bool {
+func (h *Healer) isConfirmed(id view.NodeID) bool {
 	q := h.inquests[id]
-	return q != nil && q.said.Confirmed && h.last-q.at <= h.after/2
+	return q != nil && q.answer.Confirmed && h.last-q.answeredAt <= h.after/2
 }
 
 // Unconfirmed returns what others said of the stores that would be replaced if
@@ -62,11 +62,11 @@ func (h *Healer) confirmed(id view.NodeID) bool {
 func (h *Healer) Unconfirmed() map[view.NodeID]view.Witnesses {
 	var out map[view.NodeID]view.Witnesses
 	for _, id := range h.due {
-		if q := h.inquests[id]; q.said.Asked > 0 {
+		if q := h.inquests[id]; q.answer.Asked > 0 {
 			if out == nil {
 				out = map[view.NodeID]view.Witnesses{}
 			}
-			out[id] = q.said
+			out[id] = q.answer
 		}
 	}
 	return out

@@ -13,10 +13,10 @@ type Intake struct {
 	target      time.Duration
 	least, most int64
 	window      int64 // bytes that may be under way
-	under       int64 // bytes that are
+	underWay    int64 // bytes that are
 	begun       bool  // the window has not been cut yet: it grows fast
 	cut         time.Duration
-	alone       time.Duration // what a write takes that waits for nobody
+	soloTime    time.Duration // what a write takes that waits for nobody
 }
 
 // NewIntake returns an intake whose bound is learned and is never below least or
@@ -29,18 +29,18 @@ func NewIntake(target time.Duration, least, most int64) *Intake {
 // Begin lets a write of n bytes in, or tells that there is no room. Each write
 // that was let in needs an End or a Void.
 func (in *Intake) Begin(n int64) bool {
-	if in.under > 0 && in.under+n > in.window {
+	if in.underWay > 0 && in.underWay+n > in.window {
 		return false
 	}
-	in.under += n
+	in.underWay += n
 	return true
 }
 
 // Leave gives back the room of a write whose client is answered; copies may yet be
 // on their way. busy tells whether much of the room was taken.
 func (in *Intake) Leave(n int64) (busy bool) {
-	busy = in.under > in.window/2
-	in.under -= n
+	busy = in.underWay > in.window/2
+	in.underWay -= n
 	return busy
 }
 
@@ -49,12 +49,12 @@ func (in *Intake) Leave(n int64) (busy bool) {
 // is what Leave said.
 func (in *Intake) Learn(n int64, begun, now time.Duration, late, busy bool) {
 	took := now - begun
-	if took < in.alone || in.alone == 0 {
-		in.alone = took
+	if took < in.soloTime || in.soloTime == 0 {
+		in.soloTime = took
 	} else {
-		in.alone += (min(took, 2*in.target) - in.alone) / 1024 // what was may have changed
+		in.soloTime += (min(took, 2*in.target) - in.soloTime) / 1024 // what was may have changed
 	}
-	switch target := in.target + min(in.alone, 2*in.target); {
+	switch target := in.target + min(in.soloTime, 2*in.target); {
 	case late || took > target:
 		// Those that were let in before the last cut say nothing new.
 		if begun <= in.cut {

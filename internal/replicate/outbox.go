@@ -50,14 +50,14 @@ type Outbox struct {
 	age      time.Duration
 	parallel int
 
-	last    uint64
-	bytes   int64
-	ops     map[uint64]*boxed
-	lines   map[OutboxKey]*line
-	classes []*class // by rising priority
-	flying  int
-	hold    time.Duration // nothing is given out before
-	misses  int           // in a row
+	last      uint64
+	bytes     int64
+	ops       map[uint64]*boxed
+	lines     map[OutboxKey]*keyQueue
+	classes   []*priorityClass // by rising priority
+	flying    int
+	heldUntil time.Duration // nothing is given out before
+	misses    int           // in a row
 }
 
 type boxState uint8
@@ -72,19 +72,19 @@ type boxed struct {
 	OutboxOp
 	state      boxState
 	tries      int
-	line       *line
+	line       *keyQueue
 	prev, next *boxed // in its class
 }
 
-// line holds the operations of a key.
-type line struct {
+// keyQueue holds the operations of a key.
+type keyQueue struct {
 	ops   []*boxed // by rising Seq
 	busy  bool     // one is under delivery, or was and is not yet synced as gone
 	until time.Duration
 }
 
-// class holds the operations of a priority, oldest first.
-type class struct {
+// priorityClass holds the operations of a priority, oldest first.
+type priorityClass struct {
 	priority    int
 	first, last *boxed
 }
@@ -94,7 +94,7 @@ type class struct {
 func NewOutbox(limit int64, age time.Duration, parallel int) *Outbox {
 	return &Outbox{
 		limit: limit, age: age, parallel: parallel,
-		ops: make(map[uint64]*boxed), lines: make(map[OutboxKey]*line),
+		ops: make(map[uint64]*boxed), lines: make(map[OutboxKey]*keyQueue),
 	}
 }
 
@@ -114,35 +114,35 @@ type Admission struct {
 // operation makes room only by dropping those of lower priority, the oldest of
 // the lowest first. What was accepted is not given up for its equal.
 func (o *Outbox) Admit(op OutboxOp, sees uint64) (Admission, bool) {
-	replaced, follows, tries := o.replaces(op.Key, sees)
+	replaced, follows, tries := o.listReplaced(op.Key, sees)
 	free := o.limit - o.bytes - op.Bytes
 	for _, b := range replaced {
 		free += b.Bytes
 	}
-	dropped, ok := o.room(op.Priority, -free, replaced)
+	dropped, ok := o.findRoom(op.Priority, -free, replaced)
 	if !ok {
 		return Admission{}, false
 	}
 	o.last++
 	op.Seq, op.Follows = o.last, follows
 	a := Admission{Op: op}
-	o.add(op).tries = tries // before the others go: the key keeps its pause
+	o.appendOp(op).tries = tries // before the others go: the key keeps its pause
 	for _, b := range replaced {
 		a.Replaced = append(a.Replaced, b.Seq)
-		o.remove(b)
+		o.removeOp(b)
 	}
 	for _, b := range dropped {
 		a.Dropped = append(a.Dropped, b.OutboxOp)
-		o.remove(b)
+		o.removeOp(b)
 	}
 	return a, true
 }
 
-// replaces lists the waiting operations of a key that a client has seen, and
+// listReplaced lists the waiting operations of a key that a client has seen, and
 // tells which it has seen that is under delivery. tries are those of the
 // replaced: a key that stores refuse is not asked for more often because it is
 // written more often.
-func (o *Outbox) replaces(key OutboxKey, sees uint64) (out []*boxed, follows uint64, tries int) {
+func (o *Outbox) listReplaced(key OutboxKey, sees uint64) (out []*boxed, follows uint64, tries int) {
 	l := o.lines[key]
 	if l == nil || sees == 0 {
 		return nil, 0, 0
@@ -164,8 +164,8 @@ func (o *Outbox) replaces(key OutboxKey, sees uint64) (out []*boxed, follows uin
 	return out, follows, tries
 }
 
-// room finds operations of lower priority to drop for so many bytes.
-func (o *Outbox) room(priority int, need int64, except []*boxed) (out []*boxed, ok bool) {
+// findRoom finds operations of lower priority to drop for so many bytes.
+func (o *Outbox) findRoom(priority int, need int64, except []*boxed) (out []*boxed, ok bool) {
 	for _, c := range o.classes {
 		if c.priority >= priority {
 			break
@@ -183,7 +183,7 @@ func (o *Outbox) room(priority int, need int64, except []*boxed) (out []*boxed, 
 // by rising Seq.
 func (o *Outbox) Restore(op OutboxOp) {
 	o.last = max(o.last, op.Seq)
-	o.add(op).state = queued
+	o.appendOp(op).state = queued
 }
 
 // StartAfter makes all further operations come after seq, which may have been
@@ -193,17 +193,17 @@ func (o *Outbox) StartAfter(seq uint64) { o.last = max(o.last, seq) }
 // Last returns the highest Seq known.
 func (o *Outbox) Last() uint64 { return o.last }
 
-func (o *Outbox) add(op OutboxOp) *boxed {
+func (o *Outbox) appendOp(op OutboxOp) *boxed {
 	l := o.lines[op.Key]
 	if l == nil {
-		l = &line{}
+		l = &keyQueue{}
 		o.lines[op.Key] = l
 	}
 	b := &boxed{OutboxOp: op, line: l}
 	l.ops = append(l.ops, b)
 	o.ops[op.Seq] = b
 	o.bytes += op.Bytes
-	c := o.class(op.Priority)
+	c := o.classFor(op.Priority)
 	if b.prev = c.last; b.prev == nil {
 		c.first = b
 	} else {
@@ -213,16 +213,16 @@ func (o *Outbox) add(op OutboxOp) *boxed {
 	return b
 }
 
-func (o *Outbox) class(priority int) *class {
-	i, ok := slices.BinarySearchFunc(o.classes, priority, func(c *class, p int) int { return c.priority - p })
+func (o *Outbox) classFor(priority int) *priorityClass {
+	i, ok := slices.BinarySearchFunc(o.classes, priority, func(c *priorityClass, p int) int { return c.priority - p })
 	if !ok {
-		o.classes = slices.Insert(o.classes, i, &class{priority: priority})
+		o.classes = slices.Insert(o.classes, i, &priorityClass{priority: priority})
 	}
 	return o.classes[i]
 }
 
-func (o *Outbox) remove(b *boxed) {
-	c := o.class(b.Priority)
+func (o *Outbox) removeOp(b *boxed) {
+	c := o.classFor(b.Priority)
 	if b.prev == nil {
 		c.first = b.next
 	} else {
@@ -237,10 +237,10 @@ func (o *Outbox) remove(b *boxed) {
 	delete(o.ops, b.Seq)
 	i := slices.Index(b.line.ops, b)
 	b.line.ops = slices.Delete(b.line.ops, i, i+1)
-	o.tidy(b.Key, b.line)
+	o.dropIdleLine(b.Key, b.line)
 }
 
-func (o *Outbox) tidy(key OutboxKey, l *line) {
+func (o *Outbox) dropIdleLine(key OutboxKey, l *keyQueue) {
 	if len(l.ops) == 0 && !l.busy {
 		delete(o.lines, key)
 	}
@@ -257,8 +257,8 @@ func (o *Outbox) Synced(seq uint64) {
 // Next returns the operations to deliver now. wake is when to ask again though
 // nothing has happened; ok is false if there is no such time.
 func (o *Outbox) Next(now time.Duration) (out []OutboxOp, wake time.Duration, ok bool) {
-	if o.hold > now {
-		return nil, o.hold, len(o.ops) > 0
+	if o.heldUntil > now {
+		return nil, o.heldUntil, len(o.ops) > 0
 	}
 	for i := len(o.classes) - 1; i >= 0; i-- {
 		for b := o.classes[i].first; b != nil && o.flying < o.parallel; b = b.next {
@@ -287,7 +287,7 @@ func (o *Outbox) Delivered(seq uint64) (followers []uint64) {
 	if b == nil {
 		return nil
 	}
-	o.remove(b)
+	o.removeOp(b)
 	for _, f := range b.line.ops {
 		if f.Follows == seq {
 			followers = append(followers, f.Seq)
@@ -301,22 +301,22 @@ func (o *Outbox) Release(key OutboxKey) {
 	o.Reached()
 	if l := o.lines[key]; l != nil && l.busy {
 		l.until = 0
-		o.land(key, l)
+		o.endFlight(key, l)
 	}
 }
 
 // Reached reports that a store has answered. It reports true if deliveries were
 // held because none did.
 func (o *Outbox) Reached() (held bool) {
-	held = o.hold > 0
-	o.hold, o.misses = 0, 0
+	held = o.heldUntil > 0
+	o.heldUntil, o.misses = 0, 0
 	return held
 }
 
-func (o *Outbox) land(key OutboxKey, l *line) {
+func (o *Outbox) endFlight(key OutboxKey, l *keyQueue) {
 	l.busy = false
 	o.flying--
-	o.tidy(key, l)
+	o.dropIdleLine(key, l)
 }
 
 // Failed takes back an operation that was not delivered: refused by a store, or
@@ -332,17 +332,17 @@ func (o *Outbox) Failed(seq uint64, now time.Duration, refused bool, chance floa
 	limit := lastRefusedPause
 	if !refused {
 		limit = lastMissedPause
-		if now >= o.hold { // one of several that failed together
+		if now >= o.heldUntil { // one of several that failed together
 			o.misses++
-			o.hold = now + pause(o.misses, limit, chance)
+			o.heldUntil = now + retryPause(o.misses, limit, chance)
 		}
 	}
-	b.line.until = now + pause(b.tries, limit, chance)
-	o.land(b.Key, b.line)
+	b.line.until = now + retryPause(b.tries, limit, chance)
+	o.endFlight(b.Key, b.line)
 }
 
-// pause grows with the attempts; up to half of it is left to chance.
-func pause(tries int, limit time.Duration, chance float64) time.Duration {
+// retryPause grows with the attempts; up to half of it is left to chance.
+func retryPause(tries int, limit time.Duration, chance float64) time.Duration {
 	p := min(firstOutboxPause<<min(tries-1, 16), limit)
 	return p - time.Duration(chance*float64(p)/2)
 }
@@ -366,7 +366,7 @@ func (o *Outbox) Expire(now time.Duration, most int) (out []OutboxOp) {
 			next := b.next
 			if b.state != flying {
 				out = append(out, b.OutboxOp)
-				o.remove(b)
+				o.removeOp(b)
 			}
 			b = next
 		}

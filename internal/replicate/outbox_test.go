@@ -392,7 +392,7 @@ func TestOutboxPauses(t *testing.T) {
 		now = wake
 	}
 	for try := range 40 {
-		if p := pause(try+1, lastRefusedPause, 0.99); p > time.Minute || p <= 0 {
+		if p := retryPause(try+1, lastRefusedPause, 0.99); p > time.Minute || p <= 0 {
 			t.Fatalf("pause %d is %v", try, p)
 		}
 	}

@@ -15,37 +15,37 @@ import "time"
 //	1500  nobody is asked any more
 type Patience time.Duration
 
-func (p Patience) of(num, den int64) time.Duration {
+func (p Patience) scaleBy(num, den int64) time.Duration {
 	return time.Duration(int64(p) / den * num)
 }
 
 // Begin is how long a store that a write is handed to has to commit it.
-func (p Patience) Begin() time.Duration { return p.of(3, 4) }
+func (p Patience) Begin() time.Duration { return p.scaleBy(3, 4) }
 
 // Silent is how long nothing may come of a store until it is asked whether it is there,
 // and how long it has to answer that.
-func (p Patience) Silent() time.Duration { return p.of(1, 2) }
+func (p Patience) Silent() time.Duration { return p.scaleBy(1, 2) }
 
 // Answer is how long a store may take that is there.
-func (p Patience) Answer() time.Duration { return p.of(2, 1) }
+func (p Patience) Answer() time.Duration { return p.scaleBy(2, 1) }
 
 // Probe is how long a store may take to answer a short question.
-func (p Patience) Probe() time.Duration { return p.of(1, 1) }
+func (p Patience) Probe() time.Duration { return p.scaleBy(1, 1) }
 
 // Remember is how long a store that was silent counts as that, until the mesh has made
 // up its mind.
-func (p Patience) Remember() time.Duration { return p.of(4, 1) }
+func (p Patience) Remember() time.Duration { return p.scaleBy(4, 1) }
 
 // Forward is how long all the stores together may take that a write is handed to.
-func (p Patience) Forward() time.Duration { return p.of(3, 1) }
+func (p Patience) Forward() time.Duration { return p.scaleBy(3, 1) }
 
 // Take is how long a client of this store may wait for copies.
-func (p Patience) Take() time.Duration { return p.of(11, 4) }
+func (p Patience) Take() time.Duration { return p.scaleBy(11, 4) }
 
 // TakeForOther is how long a client of another node may wait for copies that this store
 // makes: that one has met a silent store before, and the answer takes time, too.
-func (p Patience) TakeForOther() time.Duration { return p.of(7, 4) }
+func (p Patience) TakeForOther() time.Duration { return p.scaleBy(7, 4) }
 
 // InformUntil is until when a write that is to end by then may ask what others know:
 // it is committed after that, and some copies should be made.
-func (p Patience) InformUntil(ends time.Duration) time.Duration { return ends - p.of(3, 4) }
+func (p Patience) InformUntil(ends time.Duration) time.Duration { return ends - p.scaleBy(3, 4) }

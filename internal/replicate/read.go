@@ -49,25 +49,25 @@ func (r *ReadResult) Found() bool { return !r.Item.Unknown() }
 // Quorum only homes that have caught up count, also with what they hold: that
 // is what makes it meet every write of that level.
 type ReadOp struct {
-	plan     Plan
-	want     int  // replies that count
-	strict   bool // only homes that have caught up count
-	vouch    int  // homes that must say absent
-	timeout  time.Duration
-	asked    []ask
-	next     int // next of plan.Order to be asked
-	merged   version.Item
-	stamp    purge.Stamp // with which merged may be sent on
-	counted  int
-	absent   int // homes among them without a record
-	replies  []Reply
-	finished bool
-	failed   int // stores
-	ending   ending
-	result   ReadResult
+	plan         Plan
+	want         int  // replies that count
+	strict       bool // only homes that have caught up count
+	absentNeeded int  // homes that must say absent
+	timeout      time.Duration
+	asked        []askedStore
+	next         int // next of plan.Order to be asked
+	merged       version.Item
+	stamp        purge.Stamp // with which merged may be sent on
+	counted      int
+	absent       int // homes among them without a record
+	replies      []Reply
+	finished     bool
+	failed       int // stores
+	ending       ending
+	result       ReadResult
 }
 
-type ask struct {
+type askedStore struct {
 	to    view.NodeID
 	since time.Duration
 	state askState
@@ -87,11 +87,11 @@ func NewRead(plan Plan, level Level, all bool, timeout time.Duration) *ReadOp {
 	if timeout == 0 {
 		timeout = DefaultAckTimeout
 	}
-	stores, _ := level.needs(plan.Homes)
+	stores, _ := level.requiredOf(plan.Homes)
 	op := &ReadOp{plan: plan, want: min(stores, max(plan.Homes, 1)), strict: level == Quorum, timeout: timeout}
-	op.vouch = max(op.want, plan.Homes/2+1)
+	op.absentNeeded = max(op.want, plan.Homes/2+1)
 	if all {
-		op.vouch = plan.Homes
+		op.absentNeeded = plan.Homes
 	}
 	return op
 }
@@ -100,33 +100,33 @@ func NewRead(plan Plan, level Level, all bool, timeout time.Duration) *ReadOp {
 // home, or there is none; its own record is read like any other and reported by
 // Replied.
 func (op *ReadOp) Start(now time.Duration) []view.NodeID {
-	op.ending.begin(now, op.timeout)
+	op.ending.noteAsked(now, op.timeout)
 	var out []view.NodeID
-	if op.plan.IsHome(op.plan.Self) || op.plan.homeless() {
-		out = op.ask(out, op.plan.Self, now)
+	if op.plan.IsHome(op.plan.Self) || op.plan.hasNoHome() {
+		out = op.askStore(out, op.plan.Self, now)
 	}
-	return op.more(out, now)
+	return op.askFurther(out, now)
 }
 
-func (op *ReadOp) ask(out []view.NodeID, id view.NodeID, now time.Duration) []view.NodeID {
-	op.asked = append(op.asked, ask{to: id, since: now})
+func (op *ReadOp) askStore(out []view.NodeID, id view.NodeID, now time.Duration) []view.NodeID {
+	op.asked = append(op.asked, askedStore{to: id, since: now})
 	return append(out, id)
 }
 
-// more asks further stores while the replies that are due cannot suffice.
-func (op *ReadOp) more(out []view.NodeID, now time.Duration) []view.NodeID {
-	for !op.finished && op.short() && op.next < len(op.plan.Order) {
+// askFurther asks further stores while the replies that are due cannot suffice.
+func (op *ReadOp) askFurther(out []view.NodeID, now time.Duration) []view.NodeID {
+	for !op.finished && op.lacksReplies() && op.next < len(op.plan.Order) {
 		id := op.plan.Order[op.next]
 		op.next++
-		if op.has(id) || id != op.plan.Self && !op.plan.Live(id) {
+		if op.hasAsked(id) || id != op.plan.Self && !op.plan.Live(id) {
 			continue
 		}
-		out = op.ask(out, id, now)
+		out = op.askStore(out, id, now)
 	}
 	return out
 }
 
-func (op *ReadOp) has(id view.NodeID) bool {
+func (op *ReadOp) hasAsked(id view.NodeID) bool {
 	for i := range op.asked {
 		if op.asked[i].to == id {
 			return true
@@ -139,29 +139,29 @@ func (op *ReadOp) has(id view.NodeID) bool {
 // silent with may be many, and there is no time to find out one by one.
 const instead = 3
 
-// short tells whether the replies so far and those still due are too few.
-func (op *ReadOp) short() bool {
+// lacksReplies tells whether the replies so far and those still due are too few.
+func (op *ReadOp) lacksReplies() bool {
 	due := 0
 	for i := range op.asked {
 		if op.asked[i].state == waiting {
 			due++
 		}
 	}
-	return due < op.lacking()+instead*op.failed
+	return due < op.repliesLacking()+instead*op.failed
 }
 
-// lacking returns how many more replies the read needs at least.
-func (op *ReadOp) lacking() int {
+// repliesLacking returns how many more replies the read needs at least.
+func (op *ReadOp) repliesLacking() int {
 	if !op.merged.Unknown() {
 		return op.want - op.counted
 	}
-	return op.vouch - op.absent
+	return op.absentNeeded - op.absent
 }
 
 // Replied takes in a reply. It returns the stores to ask next; done is true
 // once, when the result is final.
 func (op *ReadOp) Replied(r Reply, now time.Duration) (ask []view.NodeID, done bool) {
-	if !op.close(r.From) {
+	if !op.markAnswered(r.From) {
 		return nil, false
 	}
 	op.replies = append(op.replies, r)
@@ -180,32 +180,32 @@ func (op *ReadOp) Replied(r Reply, now time.Duration) (ask []view.NodeID, done b
 		op.counted++
 		op.absent++
 	}
-	return op.conclude(now)
+	return op.concludeRead(now)
 }
 
 // Failed reports that a store does not answer.
 func (op *ReadOp) Failed(from view.NodeID, now time.Duration) (ask []view.NodeID, done bool) {
-	if !op.close(from) {
+	if !op.markAnswered(from) {
 		return nil, false
 	}
 	op.failed++
-	op.ending.fail(now, op.timeout)
-	return op.conclude(now)
+	op.ending.noteFailed(now, op.timeout)
+	return op.concludeRead(now)
 }
 
 // Ends returns when the read is to end with what there is (see Abandon), once a store
 // has failed: the next ones may be silent, too, one after the other. ok is false
 // before that, and once it has ended.
 func (op *ReadOp) Ends() (at time.Duration, ok bool) {
-	return op.ending.at, op.ending.at != 0 && !op.finished
+	return op.ending.answerAt, op.ending.answerAt != 0 && !op.finished
 }
 
 // EndBy sets until when the read may take at most.
-func (op *ReadOp) EndBy(at time.Duration) { op.ending.by = at }
+func (op *ReadOp) EndBy(at time.Duration) { op.ending.latestEnd = at }
 
-// close marks that a store has been heard; false if it was not asked, or has
+// markAnswered marks that a store has been heard; false if it was not asked, or has
 // been heard before.
-func (op *ReadOp) close(id view.NodeID) bool {
+func (op *ReadOp) markAnswered(id view.NodeID) bool {
 	for i := range op.asked {
 		if a := &op.asked[i]; a.to == id && a.state != answered {
 			a.state = answered
@@ -221,10 +221,10 @@ func (op *ReadOp) Tick(now time.Duration) (ask []view.NodeID, done bool) {
 	for i := range op.asked {
 		if a := &op.asked[i]; a.state == waiting && now-a.since >= op.timeout {
 			a.state = overdue
-			op.ending.fail(now, op.timeout)
+			op.ending.noteFailed(now, op.timeout)
 		}
 	}
-	return op.conclude(now)
+	return op.concludeRead(now)
 }
 
 // Next returns when Tick is due; ok is false if nothing is awaited.
@@ -240,20 +240,20 @@ func (op *ReadOp) Next() (at time.Duration, ok bool) {
 	return at, ok
 }
 
-func (op *ReadOp) conclude(now time.Duration) (out []view.NodeID, done bool) {
+func (op *ReadOp) concludeRead(now time.Duration) (out []view.NodeID, done bool) {
 	if op.finished {
 		return nil, false
 	}
-	if op.lacking() > 0 {
-		if out = op.more(nil, now); len(out) > 0 || op.due() {
+	if op.repliesLacking() > 0 {
+		if out = op.askFurther(nil, now); len(out) > 0 || op.awaitsReply() {
 			return out, false
 		}
 	}
-	op.finish()
+	op.finishRead()
 	return nil, true
 }
 
-func (op *ReadOp) due() bool {
+func (op *ReadOp) awaitsReply() bool {
 	for i := range op.asked {
 		if op.asked[i].state == waiting {
 			return true
@@ -268,14 +268,14 @@ func (op *ReadOp) Abandon() bool {
 	if op.finished {
 		return false
 	}
-	op.finish()
+	op.finishRead()
 	return true
 }
 
-func (op *ReadOp) finish() {
+func (op *ReadOp) finishRead() {
 	op.finished = true
 	op.result = ReadResult{Item: op.merged, Stamp: op.stamp, Replies: op.counted}
-	if n := op.lacking(); n > 0 {
+	if n := op.repliesLacking(); n > 0 {
 		op.result.Err = fmt.Errorf("replicate: %d replies too few: %w", n, ErrDegraded)
 	}
 }

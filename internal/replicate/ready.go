@@ -68,7 +68,7 @@ func (r *Readiness) Ready(unit int, self view.NodeID, homes, members []view.Node
 	if u == nil {
 		return false
 	}
-	n := count(homes, self, u.homes)
+	n := countMet(homes, self, u.homes)
 	need := len(homes) / 2
 	if u.fresh {
 		need = max(1, min(len(homes)/2+1, len(homes)-1))
@@ -80,8 +80,8 @@ func (r *Readiness) Ready(unit int, self view.NodeID, homes, members []view.Node
 	return u.ready
 }
 
-// count tells how many of the ids, self left out, are among those met.
-func count(ids []view.NodeID, self view.NodeID, met []view.NodeID) int {
+// countMet tells how many of the ids, self left out, are among those met.
+func countMet(ids []view.NodeID, self view.NodeID, met []view.NodeID) int {
 	n := 0
 	for _, id := range ids {
 		if id != self && slices.Contains(met, id) {

@@ -21,7 +21,7 @@ func Route(plan Plan, lead view.NodeID, storing bool) []view.NodeID {
 	if self && lead != plan.Self {
 		out = append(out, plan.Self)
 	}
-	for _, id := range plan.homes() {
+	for _, id := range plan.homeIDs() {
 		if id != lead && id != plan.Self && plan.Live(id) {
 			out = append(out, id)
 		}

@@ -23,7 +23,7 @@ func Sloppy(n int) Level { return Level(max(n, 1)) }
 const DefaultLevel = Level(2)
 
 // stores and homes needed at a level, of n homes.
-func (l Level) needs(n int) (stores, homes int) {
+func (l Level) requiredOf(n int) (stores, homes int) {
 	switch {
 	case l == Quorum:
 		return n/2 + 1, n/2 + 1
@@ -45,14 +45,14 @@ type Plan struct {
 	Live  func(view.NodeID) bool
 }
 
-func (p *Plan) homes() []view.NodeID { return p.Order[:p.Homes] }
+func (p *Plan) homeIDs() []view.NodeID { return p.Order[:p.Homes] }
 
-// homeless tells that a key has no home: all stores are on their way out. Who has
+// hasNoHome tells that a key has no home: all stores are on their way out. Who has
 // something then keeps it as a home would.
-func (p *Plan) homeless() bool { return p.Homes == 0 }
+func (p *Plan) hasNoHome() bool { return p.Homes == 0 }
 
 // IsHome tells whether a store is a home.
-func (p *Plan) IsHome(id view.NodeID) bool { return slices.Contains(p.homes(), id) }
+func (p *Plan) IsHome(id view.NodeID) bool { return slices.Contains(p.homeIDs(), id) }
 
 // Effect is something that the caller of a WriteOp must do.
 type Effect struct {
@@ -87,14 +87,14 @@ type Result struct {
 
 // slot is what is owed to one home.
 type slot struct {
-	home  view.NodeID
-	asked view.NodeID   // store that has been sent the item for it; 0: none at the moment
-	since time.Duration // when
-	at    view.NodeID   // where the item is durable for it: the home or a stand-in; 0: nowhere yet
-	here  bool          // this store holds a hint for it durably
+	home      view.NodeID
+	asked     view.NodeID   // store that has been sent the item for it; 0: none at the moment
+	since     time.Duration // when
+	durableAt view.NodeID   // where the item is durable for it: the home or a stand-in; 0: nowhere yet
+	hintHere  bool          // this store holds a hint for it durably
 }
 
-func (s *slot) owed() bool { return s.at == 0 && !s.here }
+func (s *slot) isOwed() bool { return s.durableAt == 0 && !s.hintHere }
 
 // WriteOp coordinates the copies of one write. The write is committed here
 // first: NewWrite, then a synced commit with LocalRoles, then Committed.
@@ -120,10 +120,10 @@ func NewWrite(plan Plan, level Level, minDurable int, timeout time.Duration) *Wr
 	}
 	op := &WriteOp{
 		plan: plan, level: level, minDurable: max(minDurable, 1), timeout: timeout,
-		standIn: plan.Homes, selfHome: plan.IsHome(plan.Self) || plan.homeless(),
+		standIn: plan.Homes, selfHome: plan.IsHome(plan.Self) || plan.hasNoHome(),
 		slots: make([]slot, 0, plan.Homes),
 	}
-	for _, id := range plan.homes() {
+	for _, id := range plan.homeIDs() {
 		if id != plan.Self {
 			op.slots = append(op.slots, slot{home: id})
 		}
@@ -151,25 +151,25 @@ func (op *WriteOp) LocalRoles() []Role {
 // the store.
 func (op *WriteOp) Committed(now time.Duration) []Effect {
 	op.committed = true
-	op.ending.begin(now, op.timeout)
+	op.ending.noteAsked(now, op.timeout)
 	out := make([]Effect, 0, len(op.slots)+1)
 	spare := !op.selfHome // this store counts as the stand-in of one dead home
 	for i := range op.slots {
 		s := &op.slots[i]
-		s.here = !op.selfHome
+		s.hintHere = !op.selfHome
 		switch {
 		case op.plan.Live(s.home):
-			out = op.send(out, s, s.home, now)
+			out = op.sendCopy(out, s, s.home, now)
 		case spare:
 			spare = false
 		default:
-			out = op.next(out, s, now)
+			out = op.tryStandIn(out, s, now)
 		}
 	}
-	return op.conclude(out)
+	return op.concludeWrite(out)
 }
 
-func (op *WriteOp) send(out []Effect, s *slot, to view.NodeID, now time.Duration) []Effect {
+func (op *WriteOp) sendCopy(out []Effect, s *slot, to view.NodeID, now time.Duration) []Effect {
 	s.asked, s.since = to, now
 	e := Effect{Kind: Send, To: to}
 	if to != s.home {
@@ -178,18 +178,18 @@ func (op *WriteOp) send(out []Effect, s *slot, to view.NodeID, now time.Duration
 	return append(out, e)
 }
 
-// next gives the slot to the next live stand-in, each of which is asked once
+// tryStandIn gives the slot to the next live stand-in, each of which is asked once
 // in an operation. When there is none the hint is kept here.
-func (op *WriteOp) next(out []Effect, s *slot, now time.Duration) []Effect {
+func (op *WriteOp) tryStandIn(out []Effect, s *slot, now time.Duration) []Effect {
 	for op.standIn < len(op.plan.Order) {
 		id := op.plan.Order[op.standIn]
 		op.standIn++
 		if id != op.plan.Self && op.plan.Live(id) {
-			return op.send(out, s, id, now)
+			return op.sendCopy(out, s, id, now)
 		}
 	}
 	s.asked = 0
-	if s.owed() {
+	if s.isOwed() {
 		out = append(out, Effect{Kind: Keep, For: s.home})
 	}
 	return out
@@ -201,16 +201,16 @@ func (op *WriteOp) Acked(from view.NodeID, now time.Duration) []Effect {
 	var out []Effect
 	for i := range op.slots {
 		switch s := &op.slots[i]; {
-		case s.home == from && s.at != from:
-			if s.here {
+		case s.home == from && s.durableAt != from:
+			if s.hintHere {
 				out = append(out, Effect{Kind: Settle, For: from})
 			}
-			s.at, s.asked, s.here = from, 0, false
+			s.durableAt, s.asked, s.hintHere = from, 0, false
 		case s.asked == from:
-			s.at, s.asked = from, 0
+			s.durableAt, s.asked = from, 0
 		}
 	}
-	return op.conclude(out)
+	return op.concludeWrite(out)
 }
 
 // Failed reports that store from has refused the item or cannot be reached.
@@ -218,57 +218,57 @@ func (op *WriteOp) Failed(from view.NodeID, now time.Duration) []Effect {
 	var out []Effect
 	for i := range op.slots {
 		if s := &op.slots[i]; s.asked == from {
-			out = op.next(out, s, now)
-			op.ending.fail(now, op.timeout)
+			out = op.tryStandIn(out, s, now)
+			op.ending.noteFailed(now, op.timeout)
 		}
 	}
-	return op.conclude(out)
+	return op.concludeWrite(out)
 }
 
 // EndBy sets until when the client may wait at most.
-func (op *WriteOp) EndBy(at time.Duration) { op.ending.by = at }
+func (op *WriteOp) EndBy(at time.Duration) { op.ending.latestEnd = at }
 
 // Ends returns when the client is to be told how things stand (see Abandon), once a
 // store has failed: those that take its part may be silent, too, one after the other.
 // ok is false before that, and once the client is answered.
 func (op *WriteOp) Ends() (at time.Duration, ok bool) {
-	return op.ending.at, op.ending.at != 0 && !op.finished
+	return op.ending.answerAt, op.ending.answerAt != 0 && !op.finished
 }
 
 // ending tells when the client of an operation is answered with what there is. As long
 // as all goes well that is nobody's care.
 type ending struct {
-	by time.Duration // the latest, 0: not set
-	at time.Duration // 0: not yet known
+	latestEnd time.Duration // the latest, 0: not set
+	answerAt  time.Duration // 0: not yet known
 }
 
-// begin is told that stores are asked for the first time.
-func (e *ending) begin(now, timeout time.Duration) {
-	if e.by != 0 && e.by < now+timeout*3/2 { // much of the time is gone
-		e.at = max(e.by, now+timeout/4)
+// noteAsked is told that stores are asked for the first time.
+func (e *ending) noteAsked(now, timeout time.Duration) {
+	if e.latestEnd != 0 && e.latestEnd < now+timeout*3/2 { // much of the time is gone
+		e.answerAt = max(e.latestEnd, now+timeout/4)
 	}
 }
 
-// fail is told that a store has failed. What is left is less than the timeout: who
+// noteFailed is told that a store has failed. What is left is less than the timeout: who
 // waits for the answer on another node has waited for a silent store before.
-func (e *ending) fail(now, timeout time.Duration) {
-	if e.at == 0 {
-		e.at = now + timeout*3/4
-		if e.by != 0 {
-			e.at = min(e.at, max(e.by, now))
+func (e *ending) noteFailed(now, timeout time.Duration) {
+	if e.answerAt == 0 {
+		e.answerAt = now + timeout*3/4
+		if e.latestEnd != 0 {
+			e.answerAt = min(e.answerAt, max(e.latestEnd, now))
 		}
-		e.at = max(e.at, 1)
+		e.answerAt = max(e.answerAt, 1)
 	}
 }
 
 // Kept reports that the hint for a home is synced here.
 func (op *WriteOp) Kept(home view.NodeID) []Effect {
 	for i := range op.slots {
-		if s := &op.slots[i]; s.home == home && s.owed() {
-			s.here = true
+		if s := &op.slots[i]; s.home == home && s.isOwed() {
+			s.hintHere = true
 		}
 	}
-	return op.conclude(nil)
+	return op.concludeWrite(nil)
 }
 
 // Tick gives the parts of stores that have been silent for the ack timeout
@@ -277,11 +277,11 @@ func (op *WriteOp) Tick(now time.Duration) []Effect {
 	var out []Effect
 	for i := range op.slots {
 		if s := &op.slots[i]; s.asked != 0 && now-s.since >= op.timeout {
-			out = op.next(out, s, now)
-			op.ending.fail(now, op.timeout)
+			out = op.tryStandIn(out, s, now)
+			op.ending.noteFailed(now, op.timeout)
 		}
 	}
-	return op.conclude(out)
+	return op.concludeWrite(out)
 }
 
 // Next returns when Tick is due; ok is false if nothing is awaited.
@@ -299,7 +299,7 @@ func (op *WriteOp) Abandon() []Effect {
 	if !op.committed || op.finished {
 		return nil
 	}
-	return op.finish(nil)
+	return op.finishWrite(nil)
 }
 
 // Awaits tells whether a store is still to answer.
@@ -315,7 +315,7 @@ func (op *WriteOp) Over() bool {
 		return false
 	}
 	for i := range op.slots {
-		if s := &op.slots[i]; s.owed() || s.asked != 0 {
+		if s := &op.slots[i]; s.isOwed() || s.asked != 0 {
 			return false
 		}
 	}
@@ -327,29 +327,29 @@ func (op *WriteOp) Result() Result {
 	if op.finished {
 		return op.result
 	}
-	r := op.count()
-	if !op.met(r) {
+	r := op.countCopies()
+	if !op.meetsLevel(r) {
 		r.Err = fmt.Errorf("replicate: durable on %d stores, %d of %d homes: %w", r.Durable, r.Homes, op.plan.Homes, ErrDegraded)
 	}
 	return r
 }
 
-func (op *WriteOp) count() Result {
+func (op *WriteOp) countCopies() Result {
 	var r Result
 	for i := range op.slots {
 		switch s := &op.slots[i]; {
-		case s.at == s.home:
+		case s.durableAt == s.home:
 			r.Durable++
 			r.Homes++
-		case s.at != 0:
+		case s.durableAt != 0:
 			r.Durable++
 			r.Hinted++
-		case s.here:
+		case s.hintHere:
 			r.Hinted++
 		}
 	}
 	// A store that is no home lets go once all homes have the write.
-	if op.selfHome && !op.plan.homeless() {
+	if op.selfHome && !op.plan.hasNoHome() {
 		r.Homes++
 	}
 	if op.selfHome || r.Durable < len(op.slots) {
@@ -358,29 +358,29 @@ func (op *WriteOp) count() Result {
 	return r
 }
 
-// met tells whether a result is what was asked for.
-func (op *WriteOp) met(r Result) bool {
-	stores, homes := op.level.needs(op.plan.Homes)
+// meetsLevel tells whether a result is what was asked for.
+func (op *WriteOp) meetsLevel(r Result) bool {
+	stores, homes := op.level.requiredOf(op.plan.Homes)
 	return r.Durable >= max(stores, op.minDurable) && r.Homes >= homes
 }
 
-// conclude appends Finish when the level is reached, or when nobody is left to
+// concludeWrite appends Finish when the level is reached, or when nobody is left to
 // wait for.
-func (op *WriteOp) conclude(out []Effect) []Effect {
+func (op *WriteOp) concludeWrite(out []Effect) []Effect {
 	if op.finished || !op.committed {
 		return out
 	}
-	if !op.met(op.count()) {
+	if !op.meetsLevel(op.countCopies()) {
 		for i := range op.slots {
-			if s := &op.slots[i]; s.asked != 0 || s.owed() {
+			if s := &op.slots[i]; s.asked != 0 || s.isOwed() {
 				return out
 			}
 		}
 	}
-	return op.finish(out)
+	return op.finishWrite(out)
 }
 
-func (op *WriteOp) finish(out []Effect) []Effect {
+func (op *WriteOp) finishWrite(out []Effect) []Effect {
 	op.result, op.finished = op.Result(), true
 	return append(out, Effect{Kind: Finish})
 }

@@ -244,7 +244,7 @@ func TestF1_16_EveryHomeIsAccountedFor(t *testing.T) {
 		if finished != 1 || !op.Over() {
 			t.Fatalf("finished %d times, over is %v: %+v", finished, op.Over(), op)
 		}
-		for _, home := range p.homes() {
+		for _, home := range p.homeIDs() {
 			if home != p.Self && len(holds[home]) == 0 {
 				t.Fatalf("nobody holds the write for %v: %+v", home, op)
 			}

@@ -38,16 +38,16 @@ func (r Roster) Settle(alive func(view.NodeID) bool) (Roster, []view.NodeID) {
 	}
 	slices.Sort(evicted)
 	evicted = slices.Compact(evicted)
-	return r.evict(evicted), evicted
+	return r.markEvicted(evicted), evicted
 }
 
-func (r Roster) evict(ids []view.NodeID) Roster {
+func (r Roster) markEvicted(ids []view.NodeID) Roster {
 	if len(ids) == 0 {
 		return r
 	}
 	next := slices.Clone(r.entries)
 	for _, id := range ids {
-		i, _ := r.find(id)
+		i, _ := r.findEntry(id)
 		next[i].Status = view.Evicted
 	}
 	return Roster{entries: next, relics: r.relics}
@@ -73,7 +73,7 @@ func (r Roster) Admit(e Entry, alive func(view.NodeID) bool) error {
 		return fmt.Errorf("%w: %v has boot %d and was seen with %d", ErrOldBoot, e.ID, e.Boot, old.Boot)
 	case known && e.Boot == old.Boot && e.Instance != old.Instance && old.Boot != 0 && alive(e.ID):
 		return fmt.Errorf("%w: %v runs as another process", ErrClone, e.ID)
-	case !known && !r.ousts(e):
+	case !known && !r.isToOust(e):
 		if err := r.Full(); err != nil {
 			return fmt.Errorf("%w: %v is not taken in", err, e.ID)
 		}
@@ -85,16 +85,16 @@ func (r Roster) Admit(e Entry, alive func(view.NodeID) bool) error {
 // sorted by ID: those whose acknowledgement a purge needs and over whom
 // majorities are counted.
 func (r Roster) Storing() []Entry {
-	return r.filter(func(e Entry) bool { return e.Storing && !e.Status.Gone() })
+	return r.filterEntries(func(e Entry) bool { return e.Storing && !e.Status.Gone() })
 }
 
 // Placed returns the storing nodes that hold data by the roster, sorted by
 // ID: joining and active ones. A leaving node hands over to those.
 func (r Roster) Placed() []Entry {
-	return r.filter(func(e Entry) bool { return e.Storing && e.Status < view.Leaving })
+	return r.filterEntries(func(e Entry) bool { return e.Storing && e.Status < view.Leaving })
 }
 
-func (r Roster) filter(keep func(Entry) bool) []Entry {
+func (r Roster) filterEntries(keep func(Entry) bool) []Entry {
 	var out []Entry
 	for _, e := range r.entries {
 		if keep(e) {
@@ -128,7 +128,7 @@ func (r Roster) Majority(contact func(view.NodeID) bool) bool {
 func (r Roster) Digest() uint64 {
 	h := sha256.New()
 	for _, e := range r.Storing() {
-		put(h, uint64(e.ID), uint64(e.Weight), uint64(flag(e.Status == view.Leaving)), uint64(len(e.Name)), uint64(len(e.Zone)))
+		hashWords(h, uint64(e.ID), uint64(e.Weight), uint64(flagByte(e.Status == view.Leaving)), uint64(len(e.Name)), uint64(len(e.Zone)))
 		h.Write([]byte(e.Name + e.Zone))
 	}
 	return binary.BigEndian.Uint64(h.Sum(nil))
@@ -142,7 +142,7 @@ func (r Roster) StoringDigest() [16]byte {
 	addUntil := func(until view.NodeID) {
 		for len(relics) > 0 && relics[0].ID <= until {
 			if relics[0].Storing {
-				put(h, uint64(relics[0].ID), 1)
+				hashWords(h, uint64(relics[0].ID), 1)
 			}
 			relics = relics[1:]
 		}
@@ -150,7 +150,7 @@ func (r Roster) StoringDigest() [16]byte {
 	for _, e := range r.entries {
 		addUntil(e.ID)
 		if e.Storing {
-			put(h, uint64(e.ID), uint64(flag(e.Status.Gone())))
+			hashWords(h, uint64(e.ID), uint64(flagByte(e.Status.Gone())))
 		}
 	}
 	addUntil(1<<64 - 1)
@@ -164,7 +164,7 @@ func (r Roster) Sum() uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-func put(h hash.Hash, words ...uint64) {
+func hashWords(h hash.Hash, words ...uint64) {
 	var b [8]byte
 	for _, w := range words {
 		binary.BigEndian.PutUint64(b[:], w)

@@ -37,12 +37,12 @@ func compareAttributes(a, b Entry) int {
 		cmp.Compare(a.Zone, b.Zone),
 		a.Addr.Compare(b.Addr),
 		cmp.Compare(a.Weight, b.Weight),
-		cmp.Compare(flag(a.Storing), flag(b.Storing)),
+		cmp.Compare(flagByte(a.Storing), flagByte(b.Storing)),
 		cmp.Compare(a.Predecessor, b.Predecessor),
 	)
 }
 
-func flag(b bool) byte {
+func flagByte(b bool) byte {
 	if b {
 		return 1
 	}

@@ -54,7 +54,7 @@ func (r Roster) Oust(id view.NodeID, down func(view.NodeID) bool) (Roster, []vie
 			evicted = append(evicted, o)
 		}
 	}
-	return r.evict(evicted), evicted
+	return r.markEvicted(evicted), evicted
 }
 
 // Prevails tells whether a goes on where a and b both run under one name. All

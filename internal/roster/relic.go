@@ -98,7 +98,7 @@ func (r Roster) reduce(limit, most int) Roster {
 	}
 	keep := min(most/2, max(0, limit-(len(r.entries)-len(gone))), len(gone))
 	slices.SortFunc(gone, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(flag(r.ousts(b)), flag(r.ousts(a))), cmp.Compare(b.HLC, a.HLC), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(flagByte(r.isToOust(b)), flagByte(r.isToOust(a))), cmp.Compare(b.HLC, a.HLC), cmp.Compare(a.ID, b.ID))
 	})
 	var down []wire.Relic
 	for _, e := range gone[keep:] {
@@ -109,16 +109,16 @@ func (r Roster) reduce(limit, most int) Roster {
 	return Roster{entries: withoutRelics(r.entries, relics), relics: relics}
 }
 
-// ousts tells whether e has yet to take the place of the node that it replaces: see
+// isToOust tells whether e has yet to take the place of the node that it replaces: see
 // Settle.
-func (r Roster) ousts(e Entry) bool {
+func (r Roster) isToOust(e Entry) bool {
 	old, ok := r.Get(e.Predecessor)
 	return ok && !old.Status.Gone() && old.Name == e.Name
 }
 
 // admitRelics returns those of o's relics for which r has room.
 func (r Roster) admitRelics(o Roster) (in []wire.Relic, refused int) {
-	room := r.room()
+	room := r.freeRoom()
 	if len(o.relics) <= room {
 		return o.relics, 0
 	}
@@ -135,8 +135,8 @@ func (r Roster) admitRelics(o Roster) (in []wire.Relic, refused int) {
 	return in, refused
 }
 
-// room is for how many nodes that are not known there is room at all.
-func (r Roster) room() int { return max(0, Limit+MaxGone-len(r.entries)-len(r.relics)) }
+// freeRoom is for how many nodes that are not known there is room at all.
+func (r Roster) freeRoom() int { return max(0, Limit+MaxGone-len(r.entries)-len(r.relics)) }
 
 // joinRelics returns the least relics that are at least a and b, and the nodes
 // of which b says more than a did, sorted. Where those are none it returns a.

@@ -64,7 +64,7 @@ func (r Roster) Len() int { return len(r.entries) }
 // Get returns the entry of a node. Of one that has but a relic it is evicted,
 // and has no name: see Reduced.
 func (r Roster) Get(id view.NodeID) (Entry, bool) {
-	if i, ok := r.find(id); ok {
+	if i, ok := r.findEntry(id); ok {
 		return r.entries[i], true
 	}
 	if i, ok := findRelic(r.relics, id); ok {
@@ -95,7 +95,7 @@ func (r Roster) Full() error {
 	switch {
 	case r.Living() >= Limit:
 		return fmt.Errorf("%w: %d members that are not gone", ErrFull, Limit)
-	case r.room() == 0:
+	case r.freeRoom() == 0:
 		return fmt.Errorf("%w: %d nodes, gone ones included", ErrFull, Limit+MaxGone)
 	}
 	return nil
@@ -110,7 +110,7 @@ func (r Roster) With(e Entry) (Roster, bool, error) {
 		return r, false, err
 	}
 	e = e.canonical()
-	i, ok := r.find(e.ID)
+	i, ok := r.findEntry(e.ID)
 	switch {
 	case ok:
 		m := mergeEntry(r.entries[i], e)
@@ -120,7 +120,7 @@ func (r Roster) With(e Entry) (Roster, bool, error) {
 		next := slices.Clone(r.entries)
 		next[i] = m
 		return Roster{entries: next, relics: r.relics}, true, nil
-	case !r.ousts(e):
+	case !r.isToOust(e):
 		if err := r.Full(); err != nil {
 			return r, false, fmt.Errorf("%w: %v is not taken in", err, e.ID)
 		}
@@ -131,7 +131,7 @@ func (r Roster) With(e Entry) (Roster, bool, error) {
 // Without returns the roster without what it says of one node: for one whose own
 // word on that is not to be believed, and will be heard from others.
 func (r Roster) Without(id view.NodeID) Roster {
-	if i, ok := r.find(id); ok {
+	if i, ok := r.findEntry(id); ok {
 		r.entries = slices.Delete(slices.Clone(r.entries), i, i+1)
 	}
 	if i, ok := findRelic(r.relics, id); ok {
@@ -222,7 +222,7 @@ func (r Roster) Merge(o Roster) (merged Roster, changed []view.NodeID, refused i
 	return Roster{entries: out, relics: relics}, changed, refused
 }
 
-func (r Roster) find(id view.NodeID) (int, bool) {
+func (r Roster) findEntry(id view.NodeID) (int, bool) {
 	return slices.BinarySearchFunc(r.entries, id, func(e Entry, id view.NodeID) int {
 		switch {
 		case e.ID < id:

@@ -13,23 +13,23 @@ import (
 
 // deliverHints sends every record that is kept for a store in reach there.
 func (s *store) deliverHints() {
-	for _, k := range s.h.Disk.Keys(keyRecord) {
-		v, err := s.h.Disk.Get(k)
+	for _, k := range s.host.Disk.Keys(keyRecord) {
+		v, err := s.host.Disk.Get(k)
 		if err != nil {
 			continue
 		}
 		rec, key := v.(replicate.Record), k[len(keyRecord):]
-		plan, stamp := s.plan(key), s.stamp(s.c.unit(key))
+		plan, stamp := s.planFor(key), s.syncedStamp(s.cluster.unitOf(key))
 		if stamp.Lagging() {
 			continue
 		}
 		for _, target := range rec.Hints {
 			hint := replicate.Hint{Target: target, Homes: plan.Order[:plan.Homes]}
 			acked := map[view.NodeID]bool{}
-			for _, to := range hint.Deliver(s.who.ID, s.live) {
-				s.offer(to, key, rec.Item, stamp, replicate.HomeRole, func(ok bool) {
-					if acked[to] = ok; hint.Done(s.who.ID, s.live, func(id view.NodeID) bool { return acked[id] }) {
-						s.settle(key, target, rec.Item)
+			for _, to := range hint.Deliver(s.self.ID, s.isLive) {
+				s.offerItem(to, key, rec.Item, stamp, replicate.HomeRole, func(ok bool) {
+					if acked[to] = ok; hint.Done(s.self.ID, s.isLive, func(id view.NodeID) bool { return acked[id] }) {
+						s.settleHint(key, target, rec.Item)
 					}
 				})
 			}
@@ -37,20 +37,20 @@ func (s *store) deliverHints() {
 	}
 }
 
-// mend gets what others have in the place of a damaged record. When enough of
+// repairDamaged gets what others have in the place of a damaged record. When enough of
 // them know that there is nothing, it goes.
-func (s *store) mend() {
-	for _, k := range s.h.Disk.Keys(keyRecord) {
+func (s *store) repairDamaged() {
+	for _, k := range s.host.Disk.Keys(keyRecord) {
 		key := k[len(keyRecord):]
-		if _, err := s.h.Disk.Get(k); !errors.Is(err, ErrCorrupt) || s.busy["mend"] {
+		if _, err := s.host.Disk.Get(k); !errors.Is(err, ErrCorrupt) || s.busy["mend"] {
 			continue
 		}
 		s.busy["mend"] = true
-		s.read(key, replicate.Quorum, false, func(r replicate.ReadResult) {
+		s.readAndRepair(key, replicate.Quorum, false, func(r replicate.ReadResult) {
 			delete(s.busy, "mend")
 			if !r.Found() && r.Err == nil {
-				s.must(s.h.Disk.Update(func(tx *Tx) error {
-					if _, bad := load(tx, key); bad {
+				s.failOnError(s.host.Disk.Update(func(tx *Tx) error {
+					if _, bad := loadRecord(tx, key); bad {
 						tx.Delete(k)
 					}
 					return nil
@@ -63,9 +63,9 @@ func (s *store) mend() {
 // keysOf lists what this store has of a unit after a key, with hashes.
 func (s *store) keysOf(unit int, after string, first bool) []replicate.Mark {
 	var out []replicate.Mark
-	for _, k := range s.h.Disk.Keys(keyRecord) {
+	for _, k := range s.host.Disk.Keys(keyRecord) {
 		key := k[len(keyRecord):]
-		if v, err := s.h.Disk.Get(k); err == nil && s.c.unit(key) == unit && (first || key > after) {
+		if v, err := s.host.Disk.Get(k); err == nil && s.cluster.unitOf(key) == unit && (first || key > after) {
 			out = append(out, replicate.Mark{Key: key, Hash: hasher.Version(v.(replicate.Record).Item)})
 		}
 	}
@@ -74,7 +74,7 @@ func (s *store) keysOf(unit int, after string, first bool) []replicate.Mark {
 
 var hasher = reconcile.NewHasher([16]byte{1})
 
-func (s *store) digest(unit int) (d reconcile.Digest) {
+func (s *store) unitDigest(unit int) (d reconcile.Digest) {
 	for _, m := range s.keysOf(unit, "", true) {
 		d.Add(reconcile.Element{Key: hasher.Key([]byte(m.Key)), Version: m.Hash})
 	}
@@ -83,7 +83,7 @@ func (s *store) digest(unit int) (d reconcile.Digest) {
 
 // record returns the synced record of a key, zero if there is none.
 func (s *store) record(key string) replicate.Record {
-	if v, err := s.h.Disk.Get(keyRecord + key); err == nil {
+	if v, err := s.host.Disk.Get(keyRecord + key); err == nil {
 		return v.(replicate.Record)
 	}
 	return replicate.Record{}
@@ -94,18 +94,18 @@ func (s *store) record(key string) replicate.Record {
 func (s *store) antiEntropy() {
 	var peers []view.NodeID
 	for _, e := range s.roster.Storing() {
-		if e.ID != s.who.ID && s.live(e.ID) {
+		if e.ID != s.self.ID && s.isLive(e.ID) {
 			peers = append(peers, e.ID)
 		}
 	}
 	if len(peers) > 0 {
-		s.compare(peers[s.h.World.Rand.IntN(len(peers))])
+		s.compareWith(peers[s.host.World.Rand.IntN(len(peers))])
 	}
 }
 
-func (s *store) compare(peer view.NodeID) {
+func (s *store) compareWith(peer view.NodeID) {
 	var mine []int
-	for u := range s.c.Units {
+	for u := range s.cluster.Units {
 		if s.homeOf[u] {
 			mine = append(mine, u)
 		}
@@ -114,37 +114,37 @@ func (s *store) compare(peer view.NodeID) {
 		if !ok {
 			return
 		}
-		s.exchange(peer, s.kept(peer), true)
-		s.call(peer, heldRequest{mine}, 2*time.Second, func(body any, ok bool) {
+		s.startExchange(peer, s.sharedUnits(peer), true)
+		s.callStore(peer, heldRequest{mine}, 2*time.Second, func(body any, ok bool) {
 			held, _ := body.([]int)
 			if !ok {
 				return
 			}
 			for _, u := range mine {
-				if !slices.Contains(held, u) && !s.keeps(peer, u) {
+				if !slices.Contains(held, u) && !s.keepsUnit(peer, u) {
 					s.ready.Consulted(u, peer)
 				}
 			}
-			s.exchange(peer, held, false)
+			s.startExchange(peer, held, false)
 		})
 	})
 }
 
-func (s *store) equal(peer view.NodeID, units, seasoned []int, both bool) {
+func (s *store) noteEqual(peer view.NodeID, units, seasoned []int, both bool) {
 	for _, u := range units {
 		if !s.homeOf[u] {
 			continue
 		}
-		s.ready.Equal(u, peer, both && slices.Contains(seasoned, u) && slices.Contains(s.homes(u), peer))
+		s.ready.Equal(u, peer, both && slices.Contains(seasoned, u) && slices.Contains(s.homesOfUnit(u), peer))
 		if s.isReady(u) {
 			mark := fmt.Sprint(keySynced, u)
-			s.must(s.h.Disk.Update(func(tx *Tx) error { tx.Set(mark, true); return nil }, nil))
+			s.failOnError(s.host.Disk.Update(func(tx *Tx) error { tx.Set(mark, true); return nil }, nil))
 		}
 	}
 }
 
-// pull gets records one after the other; back are those the peer is behind in.
-func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) {
+// pullRecords gets records one after the other; back are those the peer is behind in.
+func (s *store) pullRecords(peer view.NodeID, keys []string, done func(back []string)) {
 	var back []string
 	var next func(i int)
 	next = func(i int) {
@@ -152,7 +152,7 @@ func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) 
 			done(back)
 			return
 		}
-		s.call(peer, readRequest{keys[i]}, 2*time.Second, func(body any, ok bool) {
+		s.callStore(peer, readRequest{keys[i]}, 2*time.Second, func(body any, ok bool) {
 			r, _ := body.(replicate.Reply)
 			if !ok {
 				return
@@ -161,7 +161,7 @@ func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) 
 				next(i + 1)
 				return
 			}
-			s.accept(peer, []offer{{keys[i], r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
+			s.acceptOffers(peer, []offer{{keys[i], r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
 				if stale {
 					return
 				}
@@ -178,7 +178,7 @@ func (s *store) pull(peer view.NodeID, keys []string, done func(back []string)) 
 func (s *store) pushAll(peer view.NodeID, keys []string, done func(ok bool)) {
 	var offers []offer
 	for _, k := range keys {
-		stamp := s.stamp(s.c.unit(k))
+		stamp := s.syncedStamp(s.cluster.unitOf(k))
 		if stamp.Lagging() {
 			done(false) // some of it may have been purged
 			return
@@ -191,6 +191,6 @@ func (s *store) pushAll(peer view.NodeID, keys []string, done func(ok bool)) {
 		done(true)
 		return
 	}
-	s.c.moved += len(offers)
-	s.send(peer, offers, replicate.HomeRole, func(ok, stale bool) { done(ok && !stale) })
+	s.cluster.moved += len(offers)
+	s.sendOffers(peer, offers, replicate.HomeRole, func(ok, stale bool) { done(ok && !stale) })
 }

@@ -46,11 +46,11 @@ type missing struct {
 // after the other.
 func (s *store) missed(unit int, peer view.NodeID) {
 	m := missing{unit, peer}
-	if peer == s.who.ID || slices.Contains(s.behind, m) {
+	if peer == s.self.ID || slices.Contains(s.behind, m) {
 		return
 	}
 	s.behind = append(s.behind, m)
-	s.h.After(time.Millisecond, s.followRounds)
+	s.host.After(time.Millisecond, s.followRounds)
 }
 
 func (s *store) followRounds() {
@@ -62,14 +62,14 @@ func (s *store) followRounds() {
 	s.busy["rounds"] = true
 	s.catchUp(m.peer, m.unit, func(bool) {
 		delete(s.busy, "rounds")
-		s.h.After(time.Millisecond, s.followRounds)
+		s.host.After(time.Millisecond, s.followRounds)
 	})
 }
 
 // syncStamps has this store catch up with the rounds that a peer knows of; the
 // peer hears of those that it lacks itself.
 func (s *store) syncStamps(peer view.NodeID, done func(ok bool)) {
-	s.call(peer, stampsRequest{}, 2*time.Second, func(body any, ok bool) {
+	s.callStore(peer, stampsRequest{}, 2*time.Second, func(body any, ok bool) {
 		r, _ := body.(stampsReply)
 		if !ok {
 			done(false)
@@ -77,12 +77,12 @@ func (s *store) syncStamps(peer view.NodeID, done func(ok bool)) {
 		}
 		var next func(unit int)
 		next = func(unit int) {
-			for ; unit < s.c.Units; unit++ {
-				if s.stamp(unit).Asks(r.Stamps[unit]) {
+			for ; unit < s.cluster.Units; unit++ {
+				if s.syncedStamp(unit).Asks(r.Stamps[unit]) {
 					break
 				}
 			}
-			if unit == s.c.Units {
+			if unit == s.cluster.Units {
 				done(true)
 				return
 			}
@@ -106,7 +106,7 @@ func (s *store) catchUp(peer view.NodeID, unit int, done func(ok bool)) {
 	read := purge.Reading{Asked: mine}
 	var next func()
 	next = func() {
-		s.call(peer, req, 2*time.Second, func(body any, ok bool) {
+		s.callStore(peer, req, 2*time.Second, func(body any, ok bool) {
 			page, _ := body.(logReply)
 			if !ok {
 				done(false)
@@ -132,26 +132,26 @@ func (s *store) takeLog(unit int, entries []logged, then func()) {
 		then()
 		return
 	}
-	s.c.events["log page"]++
-	s.must(s.h.Disk.Update(func(tx *Tx) error {
+	s.cluster.events["log page"]++
+	s.failOnError(s.host.Disk.Update(func(tx *Tx) error {
 		next := standingIn(tx, unit)
 		for _, e := range entries {
-			next = next.Log(e.Round).Lose(bury(tx, e.Key, e.Buried))
-			rec, _ := load(tx, e.Key)
+			next = next.Log(e.Round).Lose(addToLog(tx, e.Key, e.Buried))
+			rec, _ := loadRecord(tx, e.Key)
 			if rec.Unknown() {
 				continue
 			}
-			got, err := s.writer.Absorb(rec.Local, e.CatchUp(rec.Item), s.h.Wall())
+			got, err := s.writer.Absorb(rec.Local, e.CatchUp(rec.Item), s.host.Wall())
 			if err != nil {
 				return err
 			}
 			if rec.Local = got.Local; e.Drop(rec.Item) {
 				tx.Delete(keyRecord + e.Key)
 			} else if got.Changed {
-				s.save(tx, e.Key, rec)
+				s.saveRecord(tx, e.Key, rec)
 			}
 		}
-		stand(tx, unit, next)
+		setStanding(tx, unit, next)
 		return nil
 	}, s.whenSynced(then)))
 }
@@ -167,19 +167,19 @@ func (s *store) whenSynced(then func()) func(bool) {
 
 func (s *store) caughtUp(peer view.NodeID, unit int, read purge.Reading, done func(ok bool)) {
 	ok := false
-	s.must(s.h.Disk.Update(func(tx *Tx) error {
+	s.failOnError(s.host.Disk.Update(func(tx *Tx) error {
 		var next purge.Standing
 		next, ok = standingIn(tx, unit).CaughtUp(read)
-		stand(tx, unit, next)
+		setStanding(tx, unit, next)
 		return nil
 	}, s.whenSynced(func() {
 		if !ok {
-			s.c.events["caught up in vain"]++
+			s.cluster.events["caught up in vain"]++
 			s.missed(unit, peer)
 			done(false)
 			return
 		}
-		s.c.oracle.stood(s.who.ID, unit, s.stamp(unit))
+		s.cluster.oracle.noteStamp(s.self.ID, unit, s.syncedStamp(unit))
 		s.finish(unit)
 		switch s.standing(unit).Outcome(read) {
 		case purge.UpToDate:
@@ -192,7 +192,7 @@ func (s *store) caughtUp(peer view.NodeID, unit int, read purge.Reading, done fu
 		case purge.Short:
 			ids, _ := s.members()
 			search := s.search[unit]
-			nobody := search.Short(peer, s.who.ID, ids)
+			nobody := search.Short(peer, s.self.ID, ids)
 			if s.search[unit] = search; nobody {
 				s.setAside(unit, func() { done(true) })
 			} else {
@@ -206,18 +206,18 @@ func (s *store) caughtUp(peer view.NodeID, unit int, read purge.Reading, done fu
 // this store stands.
 func (s *store) setAside(unit int, done func()) {
 	begun := false
-	s.must(s.h.Disk.Update(func(tx *Tx) error {
+	s.failOnError(s.host.Disk.Update(func(tx *Tx) error {
 		var next purge.Standing
 		next, begun = standingIn(tx, unit).GiveUp()
-		stand(tx, unit, next)
+		setStanding(tx, unit, next)
 		return nil
 	}, s.whenSynced(func() {
 		if !begun {
 			done()
 			return
 		}
-		s.h.World.Logf("host %d: nobody's log of unit %d reaches back to here", s.h.Index, unit)
-		s.c.events["unit set aside"]++
+		s.host.World.Logf("host %d: nobody's log of unit %d reaches back to here", s.host.Index, unit)
+		s.cluster.events["unit set aside"]++
 		s.setAsideKeys(unit, s.keysOf(unit, "", true), done)
 	})))
 }
@@ -225,27 +225,27 @@ func (s *store) setAside(unit int, done func()) {
 // setAsideKeys goes through the records one by one, as others go on meanwhile.
 func (s *store) setAsideKeys(unit int, left []replicate.Mark, done func()) {
 	if len(left) == 0 {
-		s.must(s.h.Disk.Update(func(tx *Tx) error {
-			stand(tx, unit, standingIn(tx, unit).GaveUp(true))
+		s.failOnError(s.host.Disk.Update(func(tx *Tx) error {
+			setStanding(tx, unit, standingIn(tx, unit).GaveUp(true))
 			return nil
 		}, s.whenSynced(func() {
-			s.c.oracle.stood(s.who.ID, unit, s.stamp(unit))
+			s.cluster.oracle.noteStamp(s.self.ID, unit, s.syncedStamp(unit))
 			done()
 		})))
 		return
 	}
 	key := left[0].Key
-	s.must(s.h.Disk.Update(func(tx *Tx) error {
-		rec, _ := load(tx, key)
+	s.failOnError(s.host.Disk.Update(func(tx *Tx) error {
+		rec, _ := loadRecord(tx, key)
 		if rec.Unknown() || !standingIn(tx, unit).GivesUp() {
 			return nil
 		}
 		kept := purge.Keep(rec.Item, func(a version.Actor) bool { return s.writer.Current(a) })
-		s.c.oracle.refused(s, key, rec.Item, kept)
+		s.cluster.oracle.noteRefused(s, key, rec.Item, kept)
 		if rec.Item = kept; kept.Unknown() {
 			tx.Delete(keyRecord + key)
 		} else {
-			s.save(tx, key, rec)
+			s.saveRecord(tx, key, rec)
 		}
 		return nil
 	}, s.whenSynced(func() { s.setAsideKeys(unit, left[1:], done) })))
@@ -261,14 +261,14 @@ func (s *store) serveLog(from view.NodeID, b *logRequest) logReply {
 	if !mine.Tells(b.Stamp, b.From) {
 		return r
 	}
-	for _, key := range s.logOf(b.Unit) {
+	for _, key := range s.logKeysOf(b.Unit) {
 		if key <= b.After {
 			continue
 		}
 		if r.More = len(r.Entries) == logPage; r.More {
 			break
 		}
-		v, _ := s.h.Disk.Get(keyLog + key)
+		v, _ := s.host.Disk.Get(keyLog + key)
 		r.Entries = append(r.Entries, logged{key, v.(purge.Buried)})
 	}
 	return r

@@ -56,7 +56,7 @@ func NewCluster(w *World, stores, homes, units int) *Cluster {
 	}
 	for slot := range c.members {
 		c.members[slot] = view.NodeID(w.Rand.Uint64() | 1)
-		c.seeds = c.with(c.entry(slot, 0))
+		c.seeds = c.seedsWith(c.rosterEntry(slot, 0))
 	}
 	return c
 }
@@ -64,22 +64,22 @@ func NewCluster(w *World, stores, homes, units int) *Cluster {
 // AddHost adds a host that is down, has an empty disk and will join when it is
 // started.
 func (c *Cluster) AddHost() *Host {
-	h := c.World.AddHost(c.start)
+	h := c.World.AddHost(c.startStore)
 	c.slots[h] = len(c.members)
 	c.members = append(c.members, 0)
 	return h
 }
 
-// entry describes the store in a slot.
-func (c *Cluster) entry(slot int, predecessor view.NodeID) roster.Entry {
+// rosterEntry describes the store in a slot.
+func (c *Cluster) rosterEntry(slot int, predecessor view.NodeID) roster.Entry {
 	return roster.Entry{
 		ID: c.members[slot], Name: fmt.Sprintf("s%02d", slot), Weight: 1, Storing: true, Status: view.Active,
 		Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(slot)}), 1), HLC: 1, Predecessor: predecessor,
 	}
 }
 
-// with returns the seeds with one more entry.
-func (c *Cluster) with(e roster.Entry) roster.Roster {
+// seedsWith returns the seeds with one more entry.
+func (c *Cluster) seedsWith(e roster.Entry) roster.Roster {
 	next, _, err := c.seeds.With(e)
 	if err != nil {
 		c.World.Fail("roster: %v", err)
@@ -122,9 +122,9 @@ func (c *Cluster) mintID(h *Host) roster.Roster {
 		return c.seeds // named when the cluster was made
 	}
 	c.members[slot] = view.NodeID(c.World.Rand.Uint64() | 1)
-	e := c.entry(slot, 0)
+	e := c.rosterEntry(slot, 0)
 	e.Predecessor, _ = c.roster().Predecessor(e.ID, e.Name)
-	return c.with(e)
+	return c.seedsWith(e)
 }
 
 func storeOn(h *Host) (*store, bool) {
@@ -141,7 +141,7 @@ func (c *Cluster) resolve(from *Host, id view.NodeID) *Host {
 	var found *Host
 	for _, h := range c.World.Hosts {
 		if s, ok := storeOn(h); ok {
-			if s.who.ID != id {
+			if s.self.ID != id {
 				continue
 			}
 		} else if v, err := h.Disk.Get(keyIdentity); err != nil || v.(identity).ID != id {
@@ -154,18 +154,18 @@ func (c *Cluster) resolve(from *Host, id view.NodeID) *Host {
 	return found
 }
 
-func (c *Cluster) unit(key string) int {
+func (c *Cluster) unitOf(key string) int {
 	f := fnv.New32a()
 	f.Write([]byte(key))
 	return int(f.Sum32() % uint32(c.Units))
 }
 
-// order returns the homes of a unit, then the stand-ins, by the roster that is
+// placementOf returns the homes of a unit, then the stand-ins, by the roster that is
 // known somewhere.
-func (c *Cluster) order(unit int) []view.NodeID { return order(c.roster(), unit) }
+func (c *Cluster) placementOf(unit int) []view.NodeID { return rankMembers(c.roster(), unit) }
 
-// order ranks the storing members for a unit by rendezvous hash of their names.
-func order(r roster.Roster, unit int) []view.NodeID {
+// rankMembers ranks the storing members for a unit by rendezvous hash of their names.
+func rankMembers(r roster.Roster, unit int) []view.NodeID {
 	type ranked struct {
 		id   view.NodeID
 		rank uint64
@@ -188,9 +188,9 @@ func order(r roster.Roster, unit int) []view.NodeID {
 	return out
 }
 
-// homes returns the homes of a key by the roster that is known somewhere.
-func (c *Cluster) homes(key string) []view.NodeID {
-	all := c.order(c.unit(key))
+// homesOf returns the homes of a key by the roster that is known somewhere.
+func (c *Cluster) homesOf(key string) []view.NodeID {
+	all := c.placementOf(c.unitOf(key))
 	return all[:min(c.Homes, len(all))]
 }
 
@@ -238,7 +238,7 @@ func (c *Cluster) difference() string {
 	whole := c.roster()
 	for _, h := range c.World.Hosts {
 		s, ok := storeOn(h)
-		if !ok || s.quit {
+		if !ok || s.stopped {
 			continue
 		}
 		if len(h.Disk.pending) > 0 {
@@ -250,9 +250,9 @@ func (c *Cluster) difference() string {
 		for _, k := range h.Disk.Keys(keyRecord) {
 			v, err := h.Disk.Get(k)
 			key := k[len(keyRecord):]
-			homes := c.homes(key)
+			homes := c.homesOf(key)
 			if err != nil {
-				if slices.Contains(homes, s.who.ID) {
+				if slices.Contains(homes, s.self.ID) {
 					return k + ": damaged"
 				}
 				continue
@@ -261,7 +261,7 @@ func (c *Cluster) difference() string {
 			if len(rec.Hints) > 0 {
 				return k + ": hints"
 			}
-			if !slices.Contains(homes, s.who.ID) {
+			if !slices.Contains(homes, s.self.ID) {
 				return k + ": kept by a store that is no home"
 			}
 			for _, id := range homes {
@@ -310,7 +310,7 @@ func (c *Cluster) String() string {
 		}
 		if s, ok := storeOn(h); ok {
 			for u := range c.Units {
-				fmt.Fprintf(&out, "  unit %d: home %v, keeps %v, ready %v\n", u, s.homeOf[u], s.keeps(s.who.ID, u), s.isReady(u))
+				fmt.Fprintf(&out, "  unit %d: home %v, keeps %v, ready %v\n", u, s.homeOf[u], s.keepsUnit(s.self.ID, u), s.isReady(u))
 			}
 		}
 	}

@@ -97,7 +97,7 @@ func (d *Disk) Update(fn func(tx *Tx) error, done func(synced bool)) error {
 	if err := fn(&Tx{d, b}); err != nil {
 		return err
 	}
-	apply(d.latest, b.writes)
+	applyWrites(d.latest, b.writes)
 	d.pending = append(d.pending, b)
 	took := d.Sync
 	if took == 0 {
@@ -108,20 +108,20 @@ func (d *Disk) Update(fn func(tx *Tx) error, done func(synced bool)) error {
 	w.After(d.until-w.now, func() {
 		if len(d.pending) > 0 && d.pending[0] == b {
 			d.pending = d.pending[1:]
-			d.sync(b)
+			d.finishSync(b)
 		}
 	})
 	return nil
 }
 
-func (d *Disk) sync(b *batch) {
-	apply(d.synced, b.writes)
+func (d *Disk) finishSync(b *batch) {
+	applyWrites(d.synced, b.writes)
 	if b.done != nil {
 		b.done(true)
 	}
 }
 
-func apply(m, writes map[string]any) {
+func applyWrites(m, writes map[string]any) {
 	for k, v := range writes {
 		if v == nil {
 			delete(m, k)
@@ -131,13 +131,13 @@ func apply(m, writes map[string]any) {
 	}
 }
 
-// crash keeps a random number of the oldest unsynced batches: what a log had
+// dropUnsynced keeps a random number of the oldest unsynced batches: what a log had
 // got out before its sync returned.
-func (d *Disk) crash() {
+func (d *Disk) dropUnsynced() {
 	keep := d.host.World.Rand.IntN(len(d.pending) + 1)
 	for i, b := range d.pending {
 		if i < keep {
-			apply(d.synced, b.writes)
+			applyWrites(d.synced, b.writes)
 		}
 		if b.done != nil {
 			b.done(i < keep)
@@ -150,7 +150,7 @@ func (d *Disk) crash() {
 // Corrupt damages a synced record: it reads as ErrCorrupt until it is written
 // again. A record that is being written is spared.
 func (d *Disk) Corrupt(key string) {
-	if d.settled(key) {
+	if d.isSettled(key) {
 		d.host.World.Logf("host %d: record %s is damaged", d.host.Index, key)
 		d.latest[key], d.synced[key] = damaged{}, damaged{}
 	}
@@ -159,14 +159,14 @@ func (d *Disk) Corrupt(key string) {
 // Lose makes a synced record vanish without a trace. A record that is being
 // written is spared.
 func (d *Disk) Lose(key string) {
-	if d.settled(key) {
+	if d.isSettled(key) {
 		d.host.World.Logf("host %d: record %s is lost", d.host.Index, key)
 		delete(d.latest, key)
 		delete(d.synced, key)
 	}
 }
 
-func (d *Disk) settled(key string) bool {
+func (d *Disk) isSettled(key string) bool {
 	for _, b := range d.pending {
 		if _, ok := b.writes[key]; ok {
 			return false

@@ -9,11 +9,11 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// holding tells of which units there is something here although this store is
+// unitsHeld tells of which units there is something here although this store is
 // not to keep them.
-func (s *store) holding(units []int) (out []int) {
+func (s *store) unitsHeld(units []int) (out []int) {
 	for _, u := range units {
-		if !s.keeps(s.who.ID, u) && len(s.keysOf(u, "", true)) > 0 {
+		if !s.keepsUnit(s.self.ID, u) && len(s.keysOf(u, "", true)) > 0 {
 			out = append(out, u)
 		}
 	}
@@ -26,12 +26,12 @@ func (s *store) handOff() {
 	if s.busy["handoff"] {
 		return
 	}
-	for u := range s.c.Units {
-		if !s.keeps(s.who.ID, u) && len(s.former(u, "", true)) > 0 {
+	for u := range s.cluster.Units {
+		if !s.keepsUnit(s.self.ID, u) && len(s.formerRecords(u, "", true)) > 0 {
 			s.busy["handoff"] = true
 			serial := s.serial
 			s.handOffUnit(u, func() { delete(s.busy, "handoff") })
-			s.h.After(20*time.Second, func() {
+			s.host.After(20*time.Second, func() {
 				if s.serial >= serial {
 					delete(s.busy, "handoff")
 				}
@@ -40,30 +40,30 @@ func (s *store) handOff() {
 		}
 	}
 	if s.leaves {
-		s.left()
+		s.finishLeaving()
 	}
 }
 
-// former lists the records that this store keeps as a home it is not.
-func (s *store) former(unit int, after string, first bool) []replicate.Mark {
+// formerRecords lists the records that this store keeps as a home it is not.
+func (s *store) formerRecords(unit int, after string, first bool) []replicate.Mark {
 	return slices.DeleteFunc(s.keysOf(unit, after, first), func(m replicate.Mark) bool { return !s.record(m.Key).Home })
 }
 
 func (s *store) handOffUnit(unit int, done func()) {
-	homes := s.homes(unit)
+	homes := s.homesOfUnit(unit)
 	roster := s.roster.Digest()
-	core := replicate.NewHandoff(homes, s.live, 4)
+	core := replicate.NewHandoff(homes, s.isLive, 4)
 	var step func()
 	step = func() {
 		at := core.Step()
 		switch at.Kind {
 		case replicate.HandoffList:
-			marks := s.former(unit, at.After, at.First)
+			marks := s.formerRecords(unit, at.After, at.First)
 			n := min(len(marks), 4)
 			core.Listed(marks[:n], n == len(marks))
 			step()
 		case replicate.HandoffCover:
-			s.call(at.To, coverRequest{unit, roster, at.Marks}, 2*time.Second, func(body any, ok bool) {
+			s.callStore(at.To, coverRequest{unit, roster, at.Marks}, 2*time.Second, func(body any, ok bool) {
 				r, _ := body.(coverReply)
 				if !ok {
 					done()
@@ -83,7 +83,7 @@ func (s *store) handOffUnit(unit int, done func()) {
 				step()
 			})
 		case replicate.HandoffDrop:
-			s.letGo(unit, roster, at.Marks, func(n int) {
+			s.dropRecords(unit, roster, at.Marks, func(n int) {
 				core.Dropped(n)
 				step()
 			})
@@ -94,12 +94,12 @@ func (s *store) handOffUnit(unit int, done func()) {
 	step()
 }
 
-// vouch tells which of a store's records this home does not hold as they are
+// vouchForRecords tells which of a store's records this home does not hold as they are
 // there. The other lets go of the rest. An update of its own makes sure that
 // what this store had itself let go of by then is seen to be gone.
-func (s *store) vouch(b coverRequest, done func(coverReply)) {
-	r := coverReply{Vouches: replicate.MayVouch(b.Roster, s.roster.Digest(), slices.Contains(s.homes(b.Unit), s.who.ID))}
-	s.must(s.h.Disk.Update(func(*Tx) error { return nil }, func(synced bool) {
+func (s *store) vouchForRecords(b coverRequest, done func(coverReply)) {
+	r := coverReply{Vouches: replicate.MayVouch(b.Roster, s.roster.Digest(), slices.Contains(s.homesOfUnit(b.Unit), s.self.ID))}
+	s.failOnError(s.host.Disk.Update(func(*Tx) error { return nil }, func(synced bool) {
 		if !synced || !s.running() {
 			return
 		}
@@ -113,26 +113,26 @@ func (s *store) vouch(b coverRequest, done func(coverReply)) {
 	}))
 }
 
-// letGo takes the role of a home from records that all homes hold.
-func (s *store) letGo(unit int, roster uint64, marks []replicate.Mark, done func(n int)) {
+// dropRecords takes the role of a home from records that all homes hold.
+func (s *store) dropRecords(unit int, roster uint64, marks []replicate.Mark, done func(n int)) {
 	n := 0
-	s.must(s.h.Disk.Update(func(tx *Tx) error {
+	s.failOnError(s.host.Disk.Update(func(tx *Tx) error {
 		for _, m := range marks {
-			rec, bad := load(tx, m.Key)
+			rec, bad := loadRecord(tx, m.Key)
 			if bad || rec.Unknown() {
 				continue
 			}
-			if !replicate.MayDrop(roster, s.roster.Digest(), s.keeps(s.who.ID, unit), m.Hash, hasher.Version(rec.Item)) {
+			if !replicate.MayDrop(roster, s.roster.Digest(), s.keepsUnit(s.self.ID, unit), m.Hash, hasher.Version(rec.Item)) {
 				continue
 			}
 			rec.Home = false
 			n++
 			if rec.Idle() {
-				s.c.dropped++
-				s.c.oracle.letGo(s, unit, m.Key, rec.Item)
+				s.cluster.dropped++
+				s.cluster.oracle.checkHandOff(s, unit, m.Key, rec.Item)
 				tx.Delete(keyRecord + m.Key)
 			} else {
-				s.save(tx, m.Key, rec)
+				s.saveRecord(tx, m.Key, rec)
 			}
 		}
 		return nil
@@ -143,10 +143,10 @@ func (s *store) letGo(unit int, roster uint64, marks []replicate.Mark, done func
 	}))
 }
 
-// kept lists the units that both this store and a peer are to keep.
-func (s *store) kept(peer view.NodeID) (out []int) {
-	for u := range s.c.Units {
-		if s.keeps(s.who.ID, u) && s.keeps(peer, u) {
+// sharedUnits lists the units that both this store and a peer are to keep.
+func (s *store) sharedUnits(peer view.NodeID) (out []int) {
+	for u := range s.cluster.Units {
+		if s.keepsUnit(s.self.ID, u) && s.keepsUnit(peer, u) {
 			out = append(out, u)
 		}
 	}

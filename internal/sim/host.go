@@ -30,7 +30,7 @@ func (w *World) AddHost(program Program) *Host {
 	h.Disk = newDisk(h)
 	h.newMachine()
 	w.Hosts = append(w.Hosts, h)
-	w.Net.grow(len(w.Hosts))
+	w.Net.growTo(len(w.Hosts))
 	return h
 }
 
@@ -62,7 +62,7 @@ func (h *Host) Crash() {
 		h.World.Logf("host %d crashes", h.Index)
 		h.process = nil
 		h.life++
-		h.Disk.crash()
+		h.Disk.dropUnsynced()
 	}
 }
 
@@ -97,4 +97,4 @@ func (h *Host) After(d time.Duration, fn func()) {
 }
 
 // Send sends a message to another host; it may arrive late, twice or never.
-func (h *Host) Send(to *Host, msg any) { h.World.Net.send(h, to, msg) }
+func (h *Host) Send(to *Host, msg any) { h.World.Net.sendMessage(h, to, msg) }

@@ -13,13 +13,13 @@ import (
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-// refresh looks who can be reached. While there are faults it errs at times.
-func (s *store) refresh() {
-	if next, evicted := s.roster.Settle(s.live); len(evicted) > 0 {
-		s.adopt(next)
+// refreshView looks who can be reached. While there are faults it errs at times.
+func (s *store) refreshView() {
+	if next, evicted := s.roster.Settle(s.isLive); len(evicted) > 0 {
+		s.adoptRoster(next)
 	}
-	if e, _ := s.roster.Get(s.who.ID); e.Status == view.Evicted {
-		s.retire(hello{}) // there is no second copy of it
+	if e, _ := s.roster.Get(s.self.ID); e.Status == view.Evicted {
+		s.retireIdentity(hello{}) // there is no second copy of it
 		return
 	}
 	clear(s.alive)
@@ -27,24 +27,24 @@ func (s *store) refresh() {
 	for _, e := range s.roster.Storing() {
 		members = append(members, e.ID)
 		s.alive[e.ID] = s.reaches(e.ID)
-		if s.h.World.Chance(s.c.doubt) {
+		if s.host.World.Chance(s.cluster.doubt) {
 			s.alive[e.ID] = !s.alive[e.ID]
 		}
 	}
-	s.greet()
-	if s.c.Heal > 0 {
-		s.healer.Look(s.h.Now(), s.who.ID, members, s.live, false)
-		s.confirm()
+	s.greetHosts()
+	if s.cluster.Heal > 0 {
+		s.healer.Look(s.host.Now(), s.self.ID, members, s.isLive, false)
+		s.confirmLost()
 	}
 }
 
-// confirm asks others, as the healer will have it, whether they reach a store.
-func (s *store) confirm() {
+// confirmLost asks others, as the healer will have it, whether they reach a store.
+func (s *store) confirmLost() {
 	id, ok := s.healer.Ask()
 	if !ok {
 		return
 	}
-	peers, need := detect.Jury(s.view(), id, s.h.World.Rand)
+	peers, need := detect.Jury(s.rosterView(), id, s.host.World.Rand)
 	w, left := view.Witnesses{Need: need}, len(peers)+1
 	hear := func(body any, ok bool) {
 		w.Asked++
@@ -56,27 +56,27 @@ func (s *store) confirm() {
 		}
 		if left--; left == 0 {
 			w.Confirmed = detect.Enough(need, w.Failed, w.Reached)
-			s.healer.Heard(s.h.Now(), id, w)
+			s.healer.Heard(s.host.Now(), id, w)
 		}
 	}
 	for _, peer := range peers {
-		s.call(peer, reachRequest{id}, 2*time.Second, hear)
+		s.callStore(peer, reachRequest{id}, 2*time.Second, hear)
 	}
 	hear(s.reaches(id), true)
 }
 
 // reaches tries a store now, without error.
 func (s *store) reaches(id view.NodeID) bool {
-	host := s.c.resolve(s.h, id)
-	return host != nil && s.h.World.Net.Reaches(s.h, host) && s.h.World.Net.Reaches(host, s.h)
+	host := s.cluster.resolve(s.host, id)
+	return host != nil && s.host.World.Net.Reaches(s.host, host) && s.host.World.Net.Reaches(host, s.host)
 }
 
-// view is who belongs to the mesh and who is alive, as far as Jury looks.
-func (s *store) view() view.View {
-	v := view.View{Self: s.who.ID}
+// rosterView is who belongs to the mesh and who is alive, as far as Jury looks.
+func (s *store) rosterView() view.View {
+	v := view.View{Self: s.self.ID}
 	for _, e := range s.roster.Storing() {
 		m := view.Member{ID: e.ID, Zone: e.Zone, Storing: true, Status: e.Status, State: view.Failed}
-		if s.live(e.ID) {
+		if s.isLive(e.ID) {
 			m.State = view.Alive
 		}
 		v.Members = append(v.Members, m)
@@ -84,64 +84,64 @@ func (s *store) view() view.View {
 	return v
 }
 
-// greet shows whoever is at the known addresses who belongs to the mesh, unless
+// greetHosts shows whoever is at the known addresses who belongs to the mesh, unless
 // they know, and hears what they know of that.
-func (s *store) greet() {
-	for _, h := range s.h.World.Hosts {
-		if h != s.h && h.Up() && s.shown[h] != s.roster.Sum() && s.h.World.Net.Reaches(s.h, h) {
-			s.h.Send(h, request{s.who, s.roster, 0, 0, greeting{}})
+func (s *store) greetHosts() {
+	for _, h := range s.host.World.Hosts {
+		if h != s.host && h.Up() && s.shownRosters[h] != s.roster.Sum() && s.host.World.Net.Reaches(s.host, h) {
+			s.host.Send(h, request{s.self, s.roster, 0, 0, greeting{}})
 		}
 	}
 }
 
-// adopt takes in a roster that is at least the one so far.
-func (s *store) adopt(next roster.Roster) {
+// adoptRoster takes in a roster that is at least the one so far.
+func (s *store) adoptRoster(next roster.Roster) {
 	merged, changed, _ := s.roster.Merge(next)
 	if len(changed) == 0 {
 		return
 	}
 	s.roster = merged
 	s.putNow(keyRoster, merged)
-	s.follow()
+	s.followRoster()
 }
 
-// follow begins anew in the units that the roster has made this store a home
+// followRoster begins anew in the units that the roster has made this store a home
 // of. What it was a home of when it went down it need only catch up with.
-func (s *store) follow() {
+func (s *store) followRoster() {
 	first := s.homeOf == nil
 	if first {
 		s.homeOf = map[int]bool{}
 	}
-	for unit := range s.c.Units {
-		home := slices.Contains(s.homes(unit), s.who.ID)
+	for unit := range s.cluster.Units {
+		home := slices.Contains(s.homesOfUnit(unit), s.self.ID)
 		if home && !s.homeOf[unit] {
-			_, err := s.h.Disk.Get(fmt.Sprint(keySynced, unit))
+			_, err := s.host.Disk.Get(fmt.Sprint(keySynced, unit))
 			s.ready.Begin(unit, !first || err != nil)
 		}
 		if !home {
-			s.forget(unit)
+			s.forgetSynced(unit)
 		}
 		s.homeOf[unit] = home
 	}
 }
 
-// forget takes back the note that this store has caught up in a unit.
-func (s *store) forget(unit int) {
+// forgetSynced takes back the note that this store has caught up in a unit.
+func (s *store) forgetSynced(unit int) {
 	mark := fmt.Sprint(keySynced, unit)
-	if _, err := s.h.Disk.Get(mark); err == nil {
-		s.must(s.h.Disk.Update(func(tx *Tx) error { tx.Delete(mark); return nil }, nil))
+	if _, err := s.host.Disk.Get(mark); err == nil {
+		s.failOnError(s.host.Disk.Update(func(tx *Tx) error { tx.Delete(mark); return nil }, nil))
 	}
 }
 
 // Evict has a store that runs give up another one for good.
 func (c *Cluster) Evict(by *Host, id view.NodeID) {
 	s, ok := storeOn(by)
-	if !ok || s.quit || s.who.ID == id {
+	if !ok || s.stopped || s.self.ID == id {
 		return
 	}
 	if next, err := s.roster.Move(id, view.Evicted); err == nil {
 		c.World.Logf("host %d evicts %v", by.Index, id)
-		s.adopt(next)
+		s.adoptRoster(next)
 	}
 }
 
@@ -151,60 +151,60 @@ func (c *Cluster) Leave(h *Host) {
 	if !ok {
 		return
 	}
-	if next, err := s.roster.Move(s.who.ID, view.Leaving); err == nil {
+	if next, err := s.roster.Move(s.self.ID, view.Leaving); err == nil {
 		c.World.Logf("host %d begins to leave", h.Index)
 		s.leaves = true
-		s.adopt(next)
+		s.adoptRoster(next)
 	}
 }
 
-// left is called when a store that leaves has looked through all it holds: it
+// finishLeaving is called when a store that leaves has looked through all it holds: it
 // goes when that is nothing.
-func (s *store) left() {
-	if len(s.h.Disk.Keys(keyRecord)) > 0 || len(s.h.Disk.pending) > 0 {
+func (s *store) finishLeaving() {
+	if len(s.host.Disk.Keys(keyRecord)) > 0 || len(s.host.Disk.pending) > 0 {
 		return
 	}
-	next, err := s.roster.Move(s.who.ID, view.Left)
-	s.must(err)
-	s.adopt(next)
-	s.h.World.Logf("host %d has left", s.h.Index)
-	s.greet()
-	s.quit, s.h.Gone = true, true
+	next, err := s.roster.Move(s.self.ID, view.Left)
+	s.failOnError(err)
+	s.adoptRoster(next)
+	s.host.World.Logf("host %d has left", s.host.Index)
+	s.greetHosts()
+	s.stopped, s.host.Gone = true, true
 }
 
-// retire gives the data here a new owner: others know its store by a later
+// retireIdentity gives the data here a new owner: others know its store by a later
 // boot, or there is a second copy of it, or it was given up. What the data
 // holds is handed to the homes like hints, once it has caught up with what was
 // purged meanwhile. If the other copy ran in the same session its dots may
 // name other writes, so the values that carry them here are written again.
-func (s *store) retire(known hello) {
-	s.h.World.Logf("host %d: store %v retires, boot %d; known boot %d", s.h.Index, s.who.ID, s.who.Boot, known.Boot)
-	old, was := s.who, s.roster
-	s.roster = s.c.mintID(s.h)
-	id := identity{ID: s.c.members[s.c.slots[s.h]], Boot: 1}
+func (s *store) retireIdentity(known hello) {
+	s.host.World.Logf("host %d: store %v retires, boot %d; known boot %d", s.host.Index, s.self.ID, s.self.Boot, known.Boot)
+	old, was := s.self, s.roster
+	s.roster = s.cluster.mintID(s.host)
+	id := identity{ID: s.cluster.members[s.cluster.slots[s.host]], Boot: 1}
 	if merged, _, _ := s.roster.Merge(was); merged.Len() > 0 {
 		s.roster = merged
 	}
 	s.putNow(keyIdentity, id)
 	s.putNow(keyRoster, s.roster)
-	for _, k := range s.h.Disk.Keys(keySynced) {
-		s.must(s.h.Disk.Update(func(tx *Tx) error { tx.Delete(k); return nil }, nil))
+	for _, k := range s.host.Disk.Keys(keySynced) {
+		s.failOnError(s.host.Disk.Update(func(tx *Tx) error { tx.Delete(k); return nil }, nil))
 	}
-	s.open(id)
+	s.openWriter(id)
 	clear(s.calls)
 	clear(s.busy)
 	s.behind = nil
-	s.healer = replicate.NewHealer(s.c.Heal) // one that waits for an answer would wait for ever
-	for _, k := range s.h.Disk.Keys(keyRecord) {
+	s.healer = replicate.NewHealer(s.cluster.Heal) // one that waits for an answer would wait for ever
+	for _, k := range s.host.Disk.Keys(keyRecord) {
 		key := k[len(keyRecord):]
-		plan := s.plan(key)
-		s.must(s.update(key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
+		plan := s.planFor(key)
+		s.failOnError(s.updateRecord(key, func(tx *Tx, rec replicate.Record, w *reconcile.Writer) (replicate.Record, error) {
 			if rec.Unknown() {
 				return replicate.Record{}, nil // damaged
 			}
-			rec.Home = plan.IsHome(s.who.ID)
+			rec.Home = plan.IsHome(s.self.ID)
 			for _, home := range plan.Order[:plan.Homes] {
-				if home != s.who.ID {
+				if home != s.self.ID {
 					rec = rec.Take(replicate.Role{For: home})
 				}
 			}
@@ -219,11 +219,11 @@ func (s *store) retire(known hello) {
 			if meta != nil {
 				tx.Set(keyMeta, meta)
 			}
-			s.c.oracle.disowned(s, key, was, rec.Local)
+			s.cluster.oracle.noteDisowned(s, key, was, rec.Local)
 			return rec, nil
 		}, nil))
 	}
-	s.refresh()
+	s.refreshView()
 }
 
 // members lists whose acknowledgement a purge needs, as this store knows them.

@@ -14,7 +14,7 @@ type Net struct {
 	cut   [][]bool // from, to
 }
 
-func (n *Net) grow(hosts int) {
+func (n *Net) growTo(hosts int) {
 	for len(n.cut) < hosts {
 		n.cut = append(n.cut, nil)
 	}
@@ -50,7 +50,7 @@ func (n *Net) Reaches(from, to *Host) bool {
 	return to.Up() && !n.cut[from.Index][to.Index]
 }
 
-func (n *Net) send(from, to *Host, msg any) {
+func (n *Net) sendMessage(from, to *Host, msg any) {
 	copies := 1
 	if from != to {
 		if n.world.Chance(n.Loss) {

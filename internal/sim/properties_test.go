@@ -176,14 +176,14 @@ func TestF1_08_SiblingsAtMostWriters(t *testing.T) {
 		var turn func(own reconcile.Seen)
 		turn = func(own reconcile.Seen) {
 			s, _ := storeOn(w.Hosts[w.Rand.IntN(4)])
-			s.read("k", replicate.Quorum, false, func(r replicate.ReadResult) {
+			s.readAndRepair("k", replicate.Quorum, false, func(r replicate.ReadResult) {
 				if r.Err != nil {
 					w.After(50*time.Millisecond, func() { turn(own) })
 					return
 				}
 				seen := reconcile.Seen{Ctx: own.Ctx.Join(r.Item.Ctx), HLC: max(own.HLC, r.Item.HLC)}
 				p := putRequest{Key: "k", Level: replicate.Quorum, Write: reconcile.Write{Seen: &seen, Value: []byte{1}}}
-				s.coordinate(p, func(got putReply) {
+				s.coordinatePut(p, func(got putReply) {
 					if got.Err != nil {
 						w.Fail("%v", got.Err)
 						return
@@ -226,8 +226,8 @@ func TestF1_11_DamageNeverHidesAValue(t *testing.T) {
 		for i := range 12 {
 			s, _ := storeOn(w.Hosts[w.Rand.IntN(len(w.Hosts))])
 			key := fmt.Sprint("k", w.Rand.IntN(2))
-			s.put(putRequest{Key: key, Level: replicate.Quorum, Write: reconcile.Write{Value: []byte{byte(i)}}}, func(r putReply) {
-				if c.oracle.acked(r.Dot, r.Result); r.Result.Err == nil {
+			s.routePut(putRequest{Key: key, Level: replicate.Quorum, Write: reconcile.Write{Value: []byte{byte(i)}}}, func(r putReply) {
+				if c.oracle.noteAck(r.Dot, r.Result); r.Result.Err == nil {
 					known[key] = r.Dot
 				}
 			})
@@ -237,15 +237,15 @@ func TestF1_11_DamageNeverHidesAValue(t *testing.T) {
 			reader, _ := storeOn(w.Hosts[w.Rand.IntN(len(w.Hosts))])
 			level := []replicate.Level{replicate.One, replicate.Quorum}[w.Rand.IntN(2)]
 			want, ok := known[key]
-			reader.read(key, level, false, func(r replicate.ReadResult) {
+			reader.readAndRepair(key, level, false, func(r replicate.ReadResult) {
 				if !ok {
 					return
 				}
 				if misses++; !r.Found() && r.Err == nil {
-					w.Fail("F1.11: host %d reads %s as absent", reader.h.Index, key)
+					w.Fail("F1.11: host %d reads %s as absent", reader.host.Index, key)
 				}
 				if level == replicate.Quorum && r.Err == nil && !r.Item.Ctx.Covers(want) {
-					w.Fail("F1.11: host %d reads %s without %v", reader.h.Index, key, want)
+					w.Fail("F1.11: host %d reads %s without %v", reader.host.Index, key, want)
 				}
 			})
 			w.Run(w.Between(0, 400*time.Millisecond))
@@ -264,12 +264,12 @@ func (c *Cluster) damageOne() {
 	for _, k := range h.Disk.Keys(keyRecord) {
 		key, whole := k[len(keyRecord):], true
 		s, _ := storeOn(h)
-		for _, id := range c.order(c.unit(key))[:c.Homes] {
+		for _, id := range c.placementOf(c.unitOf(key))[:c.Homes] {
 			other, _ := storeOn(c.resolve(h, id))
-			whole = whole && other.record(key).Dominates(s.record(key).Item) && len(other.h.Disk.pending) == 0
+			whole = whole && other.record(key).Dominates(s.record(key).Item) && len(other.host.Disk.pending) == 0
 		}
 		if whole {
-			c.oracle.lost[key]++
+			c.oracle.destroyedCopies[key]++
 			if c.World.Chance(0.5) {
 				h.Disk.Corrupt(k)
 			} else {
@@ -289,7 +289,7 @@ func TestF1_11_PutOverDamageReplaces(t *testing.T) {
 		var last version.Dot
 		lead, _ := storeOn(w.Hosts[0])
 		for i := range 3 {
-			lead.put(putRequest{Key: "k", Level: replicate.Quorum, Write: reconcile.Write{Value: []byte{byte(i)}}}, func(r putReply) { last = r.Dot })
+			lead.routePut(putRequest{Key: "k", Level: replicate.Quorum, Write: reconcile.Write{Value: []byte{byte(i)}}}, func(r putReply) { last = r.Dot })
 			w.Run(time.Duration(100+w.Rand.IntN(5)) * time.Millisecond)
 			if i < 2 {
 				w.Hosts[0].Disk.Corrupt(keyRecord + "k")

@@ -13,9 +13,9 @@ import (
 // remove deletes a key at a host.
 func (c *Cluster) remove(h *Host, key string) {
 	if s, ok := storeOn(h); ok {
-		s.put(putRequest{Key: key, Write: reconcile.Write{Tomb: true}, Level: replicate.Quorum}, func(r putReply) {
+		s.routePut(putRequest{Key: key, Write: reconcile.Write{Tomb: true}, Level: replicate.Quorum}, func(r putReply) {
 			if r.Err == nil && !r.Nothing {
-				c.oracle.acked(r.Dot, r.Result)
+				c.oracle.noteAck(r.Dot, r.Result)
 			}
 		})
 	}
@@ -26,7 +26,7 @@ func (c *Cluster) purgeAll() (gone bool) {
 	for range 60 {
 		for _, h := range c.World.Hosts {
 			if s, ok := storeOn(h); ok {
-				s.purge()
+				s.purgeUnit()
 			}
 		}
 		c.World.Run(200 * time.Millisecond)
@@ -47,7 +47,7 @@ func doomed(w *World) (c *Cluster, homes []*Host, standIn *Host) {
 	c = NewCluster(w, 4, 3, 1)
 	c.Start()
 	w.Run(3 * time.Second)
-	for i, id := range c.order(0) {
+	for i, id := range c.placementOf(0) {
 		if h := c.resolve(w.Hosts[0], id); i < 3 {
 			homes = append(homes, h)
 		} else {
@@ -79,7 +79,7 @@ func TestF2_01_DoomstoneOfAHint(t *testing.T) {
 		for range 20 {
 			for _, h := range homes {
 				s, _ := storeOn(h)
-				s.purge()
+				s.purgeUnit()
 			}
 			w.Run(200 * time.Millisecond)
 		}
@@ -92,7 +92,7 @@ func TestF2_01_DoomstoneOfAHint(t *testing.T) {
 		for range 40 {
 			for _, h := range homes {
 				s, _ := storeOn(h)
-				s.purge()
+				s.purgeUnit()
 			}
 			w.Run(200 * time.Millisecond)
 		}
@@ -122,18 +122,18 @@ func TestF2_01_DoomstoneOfAReadRepair(t *testing.T) {
 		w.Run(3 * time.Second)
 		var reader *store
 		for _, h := range w.Hosts {
-			if s, _ := storeOn(h); s.who.ID == c.order(0)[3] {
+			if s, _ := storeOn(h); s.self.ID == c.placementOf(0)[3] {
 				reader = s
 			}
 		}
-		first := c.resolve(reader.h, c.order(0)[0])
+		first := c.resolve(reader.host, c.placementOf(0)[0])
 		c.write(first, "k", "v1", replicate.Sloppy(3))
 		w.Run(time.Second)
 		// What a read through the fourth store merges, and may write back.
-		op := replicate.NewRead(reader.plan("k"), replicate.Quorum, false, 0)
-		for _, id := range op.Start(reader.h.Now()) {
-			s, _ := storeOn(c.resolve(reader.h, id))
-			op.Replied(s.answer("k"), reader.h.Now())
+		op := replicate.NewRead(reader.planFor("k"), replicate.Quorum, false, 0)
+		for _, id := range op.Start(reader.host.Now()) {
+			s, _ := storeOn(c.resolve(reader.host, id))
+			op.Replied(s.answerRead("k"), reader.host.Now())
 		}
 		merged, stamp := op.Merged()
 		c.remove(first, "k")
@@ -142,8 +142,8 @@ func TestF2_01_DoomstoneOfAReadRepair(t *testing.T) {
 			w.Fail("not purged")
 			return
 		}
-		for _, id := range c.order(0)[:3] {
-			reader.send(id, []offer{{"k", merged, stamp}}, replicate.HomeRole, func(ok, stale bool) {
+		for _, id := range c.placementOf(0)[:3] {
+			reader.sendOffers(id, []offer{{"k", merged, stamp}}, replicate.HomeRole, func(ok, stale bool) {
 				if ok && !stale {
 					w.Fail("a value that was read before the purge is taken in after it")
 				}
@@ -233,10 +233,10 @@ func TestF2_07_NothingIsDecidedAlone(t *testing.T) {
 func decidesNothing(w *World, s *store, up int) {
 	for _, e := range s.roster.Entries() {
 		if e.Status != view.Active {
-			w.Fail("host %d has taken %v for %v with %d stores", s.h.Index, e.ID, e.Status, up)
+			w.Fail("host %d has taken %v for %v with %d stores", s.host.Index, e.ID, e.Status, up)
 		}
 		if s.healer.Lost(e.ID) {
-			w.Fail("host %d makes copies in the place of %v with %d stores", s.h.Index, e.ID, up)
+			w.Fail("host %d makes copies in the place of %v with %d stores", s.host.Index, e.ID, up)
 		}
 	}
 }

@@ -94,9 +94,9 @@ type (
 	}
 )
 
-// call asks a store and reports the answer once; ok is false if it cannot be
+// callStore asks a store and reports the answer once; ok is false if it cannot be
 // reached or is silent for the timeout.
-func (s *store) call(to view.NodeID, body any, timeout time.Duration, done func(body any, ok bool)) {
+func (s *store) callStore(to view.NodeID, body any, timeout time.Duration, done func(body any, ok bool)) {
 	s.serial++
 	id := s.serial
 	s.calls[id] = done
@@ -106,78 +106,78 @@ func (s *store) call(to view.NodeID, body any, timeout time.Duration, done func(
 			fn(nil, false)
 		}
 	}
-	host := s.c.resolve(s.h, to)
-	if to == s.who.ID {
-		host = s.h
+	host := s.cluster.resolve(s.host, to)
+	if to == s.self.ID {
+		host = s.host
 	}
-	if host == nil || !host.Up() && s.h.World.Chance(0.5) {
-		s.h.After(time.Millisecond, end) // refused
+	if host == nil || !host.Up() && s.host.World.Chance(0.5) {
+		s.host.After(time.Millisecond, end) // refused
 		return
 	}
-	s.c.oracle.leaving(s, body)
-	s.h.Send(host, request{s.who, s.roster, to, id, body})
-	s.h.After(timeout, end)
+	s.cluster.oracle.checkLeaving(s, body)
+	s.host.Send(host, request{s.self, s.roster, to, id, body})
+	s.host.After(timeout, end)
 }
 
 // Receive implements Process.
 func (s *store) Receive(from *Host, msg any) {
-	if s.quit {
+	if s.stopped {
 		return
 	}
 	switch m := msg.(type) {
 	case request:
-		if s.meet(from, m.From, m.Roster) && (m.To == s.who.ID || m.To == 0) {
-			s.serve(from, m)
+		if s.acceptHello(from, m.From, m.Roster) && (m.To == s.self.ID || m.To == 0) {
+			s.serveRequest(from, m)
 		}
 	case response:
-		if s.meet(from, m.From, m.Roster) && m.To == s.who.Instance {
+		if s.acceptHello(from, m.From, m.Roster) && m.To == s.self.Instance {
 			if fn := s.calls[m.ID]; fn != nil {
 				delete(s.calls, m.ID)
 				fn(m.Body, true)
 			}
 		}
 	case refusal:
-		if m.You == s.who {
-			s.retire(m.Known)
+		if m.You == s.self {
+			s.retireIdentity(m.Known)
 		}
 	}
 }
 
-// meet compares a store with what is known of it; data that is older than
+// acceptHello compares a store with what is known of it; data that is older than
 // that, or a second copy of it, is refused.
-func (s *store) meet(from *Host, h hello, r roster.Roster) bool {
+func (s *store) acceptHello(from *Host, h hello, r roster.Roster) bool {
 	known, met := s.peers[h.ID]
-	if met && (h.Boot < known.Boot || h.Boot == known.Boot && h.Instance != known.Instance) || h.ID == s.who.ID && h != s.who {
-		if h.ID == s.who.ID {
-			known = s.who
+	if met && (h.Boot < known.Boot || h.Boot == known.Boot && h.Instance != known.Instance) || h.ID == s.self.ID && h != s.self {
+		if h.ID == s.self.ID {
+			known = s.self
 		}
-		s.h.Send(from, refusal{known, h})
+		s.host.Send(from, refusal{known, h})
 		return false
 	}
 	s.peers[h.ID] = h
-	s.shown[from] = r.Sum()
-	s.adopt(r)
+	s.shownRosters[from] = r.Sum()
+	s.adoptRoster(r)
 	return true
 }
 
-func (s *store) serve(from *Host, m request) {
+func (s *store) serveRequest(from *Host, m request) {
 	reply := func(body any) {
 		if s.running() {
-			s.c.oracle.leaving(s, body)
-			s.h.Send(from, response{s.who, s.roster, m.From.Instance, m.ID, body})
+			s.cluster.oracle.checkLeaving(s, body)
+			s.host.Send(from, response{s.self, s.roster, m.From.Instance, m.ID, body})
 		}
 	}
 	switch b := m.Body.(type) {
 	case putRequest:
-		s.coordinate(b, func(r putReply) { reply(r) })
+		s.coordinatePut(b, func(r putReply) { reply(r) })
 	case mergeRequest:
-		s.accept(m.From.ID, b.Offers, b.Role, func(stale bool) { reply(stale) })
+		s.acceptOffers(m.From.ID, b.Offers, b.Role, func(stale bool) { reply(stale) })
 	case readRequest:
-		reply(s.answer(b.Key))
+		reply(s.answerRead(b.Key))
 	case sumsRequest:
 		var r sumsReply
 		for i, u := range b.Units {
-			if s.digest(u) != b.Sums[i] {
+			if s.unitDigest(u) != b.Sums[i] {
 				r.Differ = append(r.Differ, u)
 			}
 			if s.ready.Seasoned(u) {
@@ -194,11 +194,11 @@ func (s *store) serve(from *Host, m request) {
 	case greeting:
 		reply(nil)
 	case heldRequest:
-		reply(s.holding(b.Units))
+		reply(s.unitsHeld(b.Units))
 	case reachRequest:
 		reply(s.reaches(b.ID))
 	case coverRequest:
-		s.vouch(b, func(r coverReply) { reply(r) })
+		s.vouchForRecords(b, func(r coverReply) { reply(r) })
 	default:
 		if !s.serveSketch(m.Body, reply) {
 			s.servePurge(m.From.ID, m.Body, reply)

@@ -14,9 +14,9 @@ import (
 func (c *Cluster) write(h *Host, key, value string, level replicate.Level) *putReply {
 	out := &putReply{}
 	if s, ok := storeOn(h); ok {
-		s.put(putRequest{Key: key, Write: reconcile.Write{Value: []byte(value)}, Level: level}, func(r putReply) {
+		s.routePut(putRequest{Key: key, Write: reconcile.Write{Value: []byte(value)}, Level: level}, func(r putReply) {
 			if *out = r; r.Err == nil {
-				c.oracle.acked(r.Dot, r.Result)
+				c.oracle.noteAck(r.Dot, r.Result)
 			}
 		})
 	}
@@ -107,7 +107,7 @@ func TestF2_04_NewDiskOldName(t *testing.T) {
 			return
 		}
 		old := c.members[0]
-		c.oracle.lost["k"]++
+		c.oracle.destroyedCopies["k"]++
 		x.Crash()
 		x.Disk.Restore(nil)
 		y.Crash()
@@ -120,7 +120,7 @@ func TestF2_04_NewDiskOldName(t *testing.T) {
 		asked := 0
 		for _, h := range []*Host{x, z} {
 			s, _ := storeOn(h)
-			s.read("k", replicate.Quorum, false, func(r replicate.ReadResult) {
+			s.readAndRepair("k", replicate.Quorum, false, func(r replicate.ReadResult) {
 				if asked++; !r.Found() && r.Err == nil {
 					w.Fail("host %d: an empty store and one that was away vouch that the value is absent", h.Index)
 				}
@@ -145,8 +145,8 @@ func TestF2_06_RolledBackClock(t *testing.T) {
 		w.Hosts[3].SetSkew(skews[len(skews)-1])
 		c.Start()
 		s, _ := storeOn(right[0])
-		s.coordinate(putRequest{Key: "ttl", Level: replicate.Sloppy(3), Write: reconcile.Write{Value: []byte("short"), TTL: 3_600_000}}, func(r putReply) {
-			c.oracle.acked(r.Dot, r.Result)
+		s.coordinatePut(putRequest{Key: "ttl", Level: replicate.Sloppy(3), Write: reconcile.Write{Value: []byte("short"), TTL: 3_600_000}}, func(r putReply) {
+			c.oracle.noteAck(r.Dot, r.Result)
 		})
 		w.Run(time.Second)
 		w.Net.Split(func(h *Host) bool { return h.Index < 2 })
@@ -155,7 +155,7 @@ func TestF2_06_RolledBackClock(t *testing.T) {
 		for i := range 2 * keys {
 			for _, h := range w.Hosts {
 				hs, _ := storeOn(h)
-				hs.coordinate(putRequest{Key: fmt.Sprint("k", i%keys), Level: replicate.One, Write: reconcile.Write{Value: fmt.Append(nil, i, h.Index)}}, func(putReply) {})
+				hs.coordinatePut(putRequest{Key: fmt.Sprint("k", i%keys), Level: replicate.One, Write: reconcile.Write{Value: fmt.Append(nil, i, h.Index)}}, func(putReply) {})
 			}
 			w.Run(time.Second)
 		}
@@ -215,7 +215,7 @@ func TestF2_07_MonthInTheDark(t *testing.T) {
 			put := c.write(h, fmt.Sprint("dawn", i), "here", replicate.One)
 			read := false
 			s, _ := storeOn(h)
-			s.read(fmt.Sprint("dawn", i), replicate.One, false, func(r replicate.ReadResult) { read = true })
+			s.readAndRepair(fmt.Sprint("dawn", i), replicate.One, false, func(r replicate.ReadResult) { read = true })
 			w.Run(10 * time.Second)
 			if put.Dot.N == 0 || !read {
 				w.Fail("host %d of the dark cluster does not serve: %+v, read %v", i, *put, read)
@@ -240,7 +240,7 @@ func TestF2_07_MonthInTheDark(t *testing.T) {
 func TestF2_13_CloneOnAnotherMachine(t *testing.T) {
 	seeds(t, 100, func(w *World) {
 		c := NewCluster(w, 4, 3, 1)
-		cloned(c, w, w.AddHost(c.start))
+		cloned(c, w, w.AddHost(c.startStore))
 		c.oracle.Verify()
 	})
 }
@@ -254,7 +254,7 @@ func TestF2_13_CloneOfARunningMachine(t *testing.T) {
 	seeds(t, 100, func(w *World) {
 		c := NewCluster(w, 4, 3, 1)
 		c.oracle.cloned = true
-		twin := w.AddHost(c.start)
+		twin := w.AddHost(c.startStore)
 		twin.Machine = w.Hosts[0].Machine
 		cloned(c, w, twin)
 	})
@@ -297,12 +297,12 @@ func cloned(c *Cluster, w *World, twin *Host) {
 	}
 	first, _ := storeOn(a)
 	second, _ := storeOn(twin)
-	if first.who.ID == second.who.ID || first.who.ID != name && second.who.ID != name && c.members[0] == name {
-		w.Fail("stores %v and %v, which were %v", first.who.ID, second.who.ID, name)
+	if first.self.ID == second.self.ID || first.self.ID != name && second.self.ID != name && c.members[0] == name {
+		w.Fail("stores %v and %v, which were %v", first.self.ID, second.self.ID, name)
 	}
 	for i := range 4 {
 		got := map[string]bool{}
-		home := c.resolve(a, c.homes(fmt.Sprint("k", i))[0])
+		home := c.resolve(a, c.homesOf(fmt.Sprint("k", i))[0])
 		for _, v := range values(home, fmt.Sprint("k", i)) {
 			got[v] = true
 		}
@@ -330,7 +330,7 @@ func TestF2_13_RolledBackDisk(t *testing.T) {
 			c.write(a, "k", fmt.Sprint(i+2), replicate.Sloppy(3))
 			w.Run(time.Second)
 		}
-		c.oracle.lost["k"]++
+		c.oracle.destroyedCopies["k"]++
 		a.Reboot()
 		a.Disk.Restore(image)
 		w.Net.Split(func(h *Host) bool { return h == a })

@@ -62,18 +62,18 @@ func (v inventory) symbols(from, count int) []reconcile.Symbol {
 	return k.Symbols()[from:]
 }
 
-// marks are two bits of each unit's digest only, so that units which differ are
+// digestMarks are two bits of each unit's digest only, so that units which differ are
 // often taken for equal at first.
-func (s *store) marks(units []int, mark int) (out []byte) {
+func (s *store) digestMarks(units []int, mark int) (out []byte) {
 	for _, u := range units {
-		out = append(out, byte(reconcile.Element(s.digest(u)).Fingerprint()>>(8*mark))&3)
+		out = append(out, byte(reconcile.Element(s.unitDigest(u)).Fingerprint()>>(8*mark))&3)
 	}
 	return out
 }
 
-func (s *store) sum(units []int) (d reconcile.Digest) {
+func (s *store) sumDigests(units []int) (d reconcile.Digest) {
 	for _, u := range units {
-		of := s.digest(u)
+		of := s.unitDigest(u)
 		d.Key += of.Key
 		d.Version += of.Version
 	}
@@ -84,19 +84,19 @@ func (s *store) sum(units []int) (d reconcile.Digest) {
 func (s *store) serveSketch(body any, reply func(any)) bool {
 	switch b := body.(type) {
 	case marksRequest:
-		reply(marksReply{s.marks(b.Units, 0)})
+		reply(marksReply{s.digestMarks(b.Units, 0)})
 	case sketchRequest:
 		r, v := sketchReply{Kept: b.Kept}, s.inventories[b.Kept]
 		if b.From == 0 {
 			var others []int
-			for i, mark := range s.marks(b.Rest, b.Mark) {
+			for i, mark := range s.digestMarks(b.Rest, b.Mark) {
 				if len(b.Marks) > 0 && b.Marks[i] != mark {
 					r.More = append(r.More, b.Rest[i])
 				} else {
 					others = append(others, b.Rest[i])
 				}
 			}
-			r.Rest = s.sum(others)
+			r.Rest = s.sumDigests(others)
 			s.serial++
 			r.Kept, v = s.serial, s.takeStock(slices.Concat(b.Units, r.More))
 			s.inventories[r.Kept] = v
@@ -111,7 +111,7 @@ func (s *store) serveSketch(body any, reply func(any)) bool {
 		v := s.inventories[b.Kept]
 		r := fetchReply{Gone: v == nil, Key: v[b.Print]}
 		if r.Key != "" {
-			r.Reply = s.answer(r.Key)
+			r.Reply = s.answerRead(r.Key)
 			r.Gone = r.Stamp.Lagging()
 		}
 		reply(r)
@@ -134,97 +134,97 @@ type exchange struct {
 	seasoned []int
 }
 
-func (s *store) exchange(peer view.NodeID, units []int, both bool) {
+func (s *store) startExchange(peer view.NodeID, units []int, both bool) {
 	sizes := make([]int, len(units))
 	for i, u := range units {
 		sizes[i] = len(s.keysOf(u, "", true))
 	}
 	e := &exchange{store: s, peer: peer, units: units, both: both, core: replicate.NewExchange(sizes, 4)}
 	if !both {
-		e.step()
+		e.runStep()
 		return
 	}
-	s.call(peer, marksRequest{units}, 2*time.Second, func(body any, ok bool) {
+	s.callStore(peer, marksRequest{units}, 2*time.Second, func(body any, ok bool) {
 		if !ok {
 			return
 		}
 		// Its units as seen by their marks, of which keys there is no word.
-		e.core.Guess(s.marks(units, 0), body.(marksReply).Marks, -1)
+		e.core.Guess(s.digestMarks(units, 0), body.(marksReply).Marks, -1)
 		e.askSeasoned()
 	})
 }
 
 // askSeasoned asks, for no digests, of which units the peer is a seasoned home.
 func (e *exchange) askSeasoned() {
-	e.call(e.peer, sumsRequest{Units: e.units, Sums: make([]reconcile.Digest, len(e.units))}, 2*time.Second, func(body any, ok bool) {
+	e.callStore(e.peer, sumsRequest{Units: e.units, Sums: make([]reconcile.Digest, len(e.units))}, 2*time.Second, func(body any, ok bool) {
 		if ok {
 			e.seasoned = body.(sumsReply).Seasoned
-			e.step()
+			e.runStep()
 		}
 	})
 }
 
-// some returns units by their places.
-func (e *exchange) some(places []int) (out []int) {
+// unitsAt returns units by their places.
+func (e *exchange) unitsAt(places []int) (out []int) {
 	for _, i := range places {
 		out = append(out, e.units[i])
 	}
 	return out
 }
 
-// step does what the core wants; what fails ends the exchange.
-func (e *exchange) step() {
+// runStep does what the core wants; what fails ends the exchange.
+func (e *exchange) runStep() {
 	at := e.core.Step()
 	switch at.Kind {
 	case replicate.Done:
-		e.equal(e.peer, e.units, e.seasoned, e.both)
+		e.noteEqual(e.peer, e.units, e.seasoned, e.both)
 	case replicate.Digests:
-		e.digests(at)
+		e.compareDigests(at)
 	case replicate.Symbols:
-		e.symbols(at)
+		e.requestSymbols(at)
 	case replicate.Fetch:
-		e.fetch(at.Prints[0])
+		e.fetchRecord(at.Prints[0])
 	case replicate.Name:
 		var keys []string
 		for _, f := range at.Prints {
 			keys = append(keys, e.mine[f])
 		}
 		e.core.Named(keys)
-		e.step()
+		e.runStep()
 	case replicate.List:
 		unit := e.units[at.Unit]
-		e.call(e.peer, listRequest{unit, at.After, at.First}, 2*time.Second, func(body any, ok bool) {
+		e.callStore(e.peer, listRequest{unit, at.After, at.First}, 2*time.Second, func(body any, ok bool) {
 			if ok {
 				e.core.Listed(body.(replicate.Page), e.keysOf(unit, at.After, at.First))
-				e.step()
+				e.runStep()
 			}
 		})
 	case replicate.Pull:
-		e.pull(e.peer, at.Keys, func(back []string) {
+		e.pullRecords(e.peer, at.Keys, func(back []string) {
 			e.core.Pulled(len(at.Keys), back)
-			e.step()
+			e.runStep()
 		})
 	case replicate.Push:
 		if !e.both {
 			e.core.Pushed(len(at.Keys))
-			e.step()
+			e.runStep()
 			return
 		}
 		e.pushAll(e.peer, at.Keys, func(ok bool) {
 			if ok {
 				e.core.Pushed(len(at.Keys))
-				e.step()
+				e.runStep()
 			}
 		})
 	}
 }
 
-func (e *exchange) digests(at replicate.Step) {
-	req := sumsRequest{Units: e.some(at.Units)}
+func (e *exchange) compareDigests(at replicate.Step) {
+	req := sumsRequest{Units: e.unitsAt(at.Units)}
 	for _, u := range req.Units {
-		req.Sums = append(req.Sums, e.digest(u))
+		req.Sums = append(req.Sums, e.unitDigest(u))
 	}
-	e.call(e.peer, req, 2*time.Second, func(body any, ok bool) {
+	e.callStore(e.peer, req, 2*time.Second, func(body any, ok bool) {
 		if !ok {
 			return
 		}
@@ -235,20 +235,20 @@ func (e *exchange) digests(at replicate.Step) {
 			differ = append(differ, slices.Index(e.units, u))
 		}
 		e.core.Differ(differ)
-		e.step()
+		e.runStep()
 	})
 }
 
-func (e *exchange) symbols(at replicate.Step) {
-	rest := e.some(at.Rest)
-	req := sketchRequest{Units: e.some(at.Units), From: at.From, Count: at.Count, Rest: rest, Mark: at.Mark, Kept: e.kept}
+func (e *exchange) requestSymbols(at replicate.Step) {
+	rest := e.unitsAt(at.Rest)
+	req := sketchRequest{Units: e.unitsAt(at.Units), From: at.From, Count: at.Count, Rest: rest, Mark: at.Mark, Kept: e.kept}
 	if at.Tell {
-		req.Marks = e.marks(rest, at.Mark)
+		req.Marks = e.digestMarks(rest, at.Mark)
 	}
 	if at.From == 0 {
 		e.mine = e.takeStock(req.Units)
 	}
-	e.call(e.peer, req, 2*time.Second, func(body any, ok bool) {
+	e.callStore(e.peer, req, 2*time.Second, func(body any, ok bool) {
 		r, _ := body.(sketchReply)
 		if !ok || r.Gone {
 			return
@@ -260,23 +260,23 @@ func (e *exchange) symbols(at replicate.Step) {
 			rest = slices.DeleteFunc(rest, func(v int) bool { return v == u })
 		}
 		maps.Copy(e.mine, e.takeStock(r.More))
-		got.Mine, got.RestEqual = e.mine.symbols(at.From, at.Count), e.sum(rest) == r.Rest
+		got.Mine, got.RestEqual = e.mine.symbols(at.From, at.Count), e.sumDigests(rest) == r.Rest
 		e.core.Sketched(got)
-		e.c.sketched++
-		e.step()
+		e.cluster.sketched++
+		e.runStep()
 	})
 }
 
-func (e *exchange) fetch(print reconcile.Fingerprint) {
-	e.call(e.peer, fetchRequest{e.kept, print}, 2*time.Second, func(body any, ok bool) {
+func (e *exchange) fetchRecord(print reconcile.Fingerprint) {
+	e.callStore(e.peer, fetchRequest{e.kept, print}, 2*time.Second, func(body any, ok bool) {
 		r, _ := body.(fetchReply)
 		switch {
 		case !ok || r.Gone:
 		case r.Know != replicate.Present:
 			e.core.Fetched(1, nil, nil)
-			e.step()
+			e.runStep()
 		default:
-			e.accept(e.peer, []offer{{r.Key, r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
+			e.acceptOffers(e.peer, []offer{{r.Key, r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
 				if stale {
 					return
 				}
@@ -285,7 +285,7 @@ func (e *exchange) fetch(print reconcile.Fingerprint) {
 					back = append(back, r.Key)
 				}
 				e.core.Fetched(1, []string{r.Key}, back)
-				e.step()
+				e.runStep()
 			})
 		}
 	})

@@ -20,7 +20,7 @@ type Workload struct {
 	Levels  []replicate.Level // of puts; nil: all kinds
 	MinDur  int
 
-	c        *Cluster
+	cluster  *Cluster
 	through  []*Host // stores that clients use
 	finished int     // clients
 	degraded int
@@ -32,7 +32,7 @@ var allLevels = []replicate.Level{replicate.One, replicate.Quorum, replicate.Slo
 
 // Go starts the clients. They use the given hosts, or all.
 func (l *Workload) Go(c *Cluster, through ...*Host) {
-	l.c, l.through = c, through
+	l.cluster, l.through = c, through
 	if through == nil {
 		l.through = c.World.Hosts
 	}
@@ -46,7 +46,7 @@ func (l *Workload) Go(c *Cluster, through ...*Host) {
 
 // client does its next operation, or finds no store and tries again later.
 func (l *Workload) client(id, left int) {
-	w := l.c.World
+	w := l.cluster.World
 	if left == 0 {
 		l.finished++
 		return
@@ -65,41 +65,41 @@ func (l *Workload) client(id, left int) {
 			}
 		}
 		w.After(4*time.Second, next)
-		l.op(s, fmt.Sprintf("k%d", w.Rand.IntN(l.Keys)), fmt.Sprintf("%d.%d", id, left), next)
+		l.runOperation(s, fmt.Sprintf("k%d", w.Rand.IntN(l.Keys)), fmt.Sprintf("%d.%d", id, left), next)
 	})
 }
 
-func (l *Workload) op(s *store, key, value string, next func()) {
-	w := l.c.World
+func (l *Workload) runOperation(s *store, key, value string, next func()) {
+	w := l.cluster.World
 	p := putRequest{Key: key, Level: l.Levels[w.Rand.IntN(len(l.Levels))], MinDurable: l.MinDur}
 	if p.Write.Tomb = w.Chance(l.Deletes); !p.Write.Tomb {
 		p.Write.Value = []byte(value)
 	}
 	if w.Chance(l.Blind) {
-		l.put(s, p, next)
+		l.putAndCount(s, p, next)
 		return
 	}
-	s.read(key, allLevels[w.Rand.IntN(3)], false, func(r replicate.ReadResult) {
-		l.c.oracle.read(key, r.Item, s.h.Wall())
+	s.readAndRepair(key, allLevels[w.Rand.IntN(3)], false, func(r replicate.ReadResult) {
+		l.cluster.oracle.checkRead(key, r.Item, s.host.Wall())
 		seen := reconcile.SeenOf(r.Item)
 		p.Write.Seen = &seen
-		l.put(s, p, next)
+		l.putAndCount(s, p, next)
 	})
 }
 
-func (l *Workload) put(s *store, p putRequest, next func()) {
+func (l *Workload) putAndCount(s *store, p putRequest, next func()) {
 	told := map[version.Dot]bool{}
-	s.put(p, func(r putReply) {
+	s.routePut(p, func(r putReply) {
 		switch {
 		case r.Err != nil:
 			l.refused++
 		case !r.Nothing && !told[r.Dot]:
 			told[r.Dot] = true
-			l.c.oracle.acked(r.Dot, r.Result)
+			l.cluster.oracle.noteAck(r.Dot, r.Result)
 			if p.Write.Tomb {
-				l.c.events["delete acked"]++
+				l.cluster.events["delete acked"]++
 			} else {
-				l.c.events["write acked"]++
+				l.cluster.events["write acked"]++
 			}
 			if l.acked++; r.Result.Err != nil {
 				l.degraded++
@@ -122,14 +122,14 @@ func (f Faults) Go(c *Cluster, d time.Duration) {
 	var next func()
 	next = func() {
 		if c.World.Now() < end {
-			f.one(c)
+			f.injectOne(c)
 			c.World.After(c.World.Between(50*time.Millisecond, 900*time.Millisecond), next)
 		}
 	}
 	next()
 }
 
-func (f Faults) one(c *Cluster) {
+func (f Faults) injectOne(c *Cluster) {
 	w := c.World
 	h := w.Hosts[w.Rand.IntN(len(w.Hosts))]
 	other := w.Hosts[w.Rand.IntN(len(w.Hosts))]
@@ -210,8 +210,8 @@ func destroy(c *Cluster, h *Host, how func(*Disk, string)) {
 		return
 	}
 	k := keys[c.World.Rand.IntN(len(keys))]
-	if key := k[len(keyRecord):]; c.oracle.spare(h, key) {
-		c.oracle.lost[key]++
+	if key := k[len(keyRecord):]; c.oracle.mayDestroy(h, key) {
+		c.oracle.destroyedCopies[key]++
 		c.oracle.destroyed = true
 		c.events["record lost"]++
 		how(h.Disk, k)
@@ -233,13 +233,13 @@ func oldDisk(c *Cluster, h *Host) {
 		h.Reboot()
 		keys := h.Disk.Keys(keyRecord)
 		for _, k := range keys {
-			if !c.oracle.spare(h, k[len(keyRecord):]) {
+			if !c.oracle.mayDestroy(h, k[len(keyRecord):]) {
 				h.Start()
 				return
 			}
 		}
 		for _, k := range keys {
-			c.oracle.lost[k[len(keyRecord):]]++
+			c.oracle.destroyedCopies[k[len(keyRecord):]]++
 		}
 		c.oracle.restored = true
 		c.events["old disk"]++
@@ -254,12 +254,12 @@ func newDiskOldName(c *Cluster, h *Host) {
 	h.Crash()
 	keys := h.Disk.Keys(keyRecord)
 	for _, k := range keys {
-		if !c.oracle.spare(h, k[len(keyRecord):]) {
+		if !c.oracle.mayDestroy(h, k[len(keyRecord):]) {
 			return
 		}
 	}
 	for _, k := range keys {
-		c.oracle.lost[k[len(keyRecord):]]++
+		c.oracle.destroyedCopies[k[len(keyRecord):]]++
 	}
 	c.oracle.destroyed = true
 	c.World.Logf("host %d gets an empty disk", h.Index)

@@ -44,7 +44,7 @@ type Doubts struct {
 // end much later, and would take them as reached from here.
 func NewDoubts(par Params) *Doubts {
 	return &Doubts{
-		keep: 2 * par.filled().Window, due: Never, states: map[view.NodeID]view.State{},
+		keep: 2 * par.withDefaults().Window, due: Never, states: map[view.NodeID]view.State{},
 		doubted: map[view.NodeID]time.Duration{}, metAt: map[view.NodeID]time.Duration{},
 	}
 }
@@ -70,7 +70,7 @@ func (d *Doubts) Step(now time.Duration, v view.View) (row, told Row, met bool) 
 		}
 	}
 	row = NewRow(unreached)
-	if d.due = d.next(now, row); now >= d.due {
+	if d.due = d.nextTellAt(now, row); now >= d.due {
 		d.row, d.told, d.rowAt, d.due, d.fresh = row, true, now, Never, false
 	}
 	return row, d.row, met
@@ -80,8 +80,8 @@ func (d *Doubts) Step(now time.Duration, v view.View) (row, told Row, met bool) 
 // change before.
 func (d *Doubts) Next() time.Duration { return d.due }
 
-// next is when a row may replace the last one.
-func (d *Doubts) next(now time.Duration, row Row) time.Duration {
+// nextTellAt is when a row may replace the last one.
+func (d *Doubts) nextTellAt(now time.Duration, row Row) time.Duration {
 	if row.Isolated == d.row.Isolated && slices.Equal(row.Unreachable, d.row.Unreachable) {
 		return Never
 	}

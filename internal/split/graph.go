@@ -34,7 +34,7 @@ func NewRow(unreachable []view.NodeID) Row {
 	return Row{Unreachable: ids}
 }
 
-func (r Row) lists(id view.NodeID) bool {
+func (r Row) listsNode(id view.NodeID) bool {
 	_, found := slices.BinarySearch(r.Unreachable, id)
 	return found
 }
@@ -47,8 +47,8 @@ type Rows map[view.NodeID]Row
 // relays if need be; itself included.
 func Component(v view.View, rows Rows) []view.NodeID {
 	g := newGraph(v, rows)
-	found, _ := g.walk(g.self, nobody)
-	return g.names(found)
+	found, _ := g.walkFrom(g.self, noNode)
+	return g.idsOfNodes(found)
 }
 
 // Components returns the members that are not gone in one or two groups: the
@@ -119,8 +119,8 @@ func Links(v view.View, rows Rows) []Link {
 
 func compareLinks(x, y Link) int { return cmp.Or(cmp.Compare(x.A, y.A), cmp.Compare(x.B, y.B)) }
 
-// nobody is the index of no node.
-const nobody = -1
+// noNode is the index of no node.
+const noNode = -1
 
 // graph is the reach graph as one node knows it. Its nodes are numbered in the
 // order of their ids.
@@ -156,30 +156,30 @@ func newGraph(v view.View, rows Rows) *graph {
 	return g
 }
 
-// doubts tells whether a says that it does not reach b.
-func (g *graph) doubts(a, b int) bool {
+// saysUnreached tells whether a says that it does not reach b.
+func (g *graph) saysUnreached(a, b int) bool {
 	if a == g.self {
 		return !g.direct[b]
 	}
-	return g.rows[a].lists(g.ids[b])
+	return g.rows[a].listsNode(g.ids[b])
 }
 
-// linked tells whether two nodes reach each other directly.
-func (g *graph) linked(a, b int) bool {
-	if g.doubts(a, b) || g.doubts(b, a) {
+// areLinked tells whether two nodes reach each other directly.
+func (g *graph) areLinked(a, b int) bool {
+	if g.saysUnreached(a, b) || g.saysUnreached(b, a) {
 		return false
 	}
 	own := a == g.self || b == g.self
 	return own || !g.rows[a].Isolated || !g.rows[b].Isolated
 }
 
-// walk returns the nodes that one node reaches without another, itself first,
+// walkFrom returns the nodes that one node reaches without another, itself first,
 // nearest first, and those that others were found through.
 //
 // Nearly all pairs are linked, so it goes through those not found yet instead of
 // through links: the first node takes out nearly all, and the time it takes grows
 // with the nodes and the exceptions, not with the links.
-func (g *graph) walk(from, without int) (found, relays []int) {
+func (g *graph) walkFrom(from, without int) (found, relays []int) {
 	rest := make([]int, 0, len(g.ids))
 	for i := range g.ids {
 		if i != from && i != without {
@@ -190,7 +190,7 @@ func (g *graph) walk(from, without int) (found, relays []int) {
 	for i := 0; i < len(found) && len(rest) > 0; i++ {
 		at, kept := found[i], rest[:0]
 		for _, other := range rest {
-			if g.linked(at, other) {
+			if g.areLinked(at, other) {
 				found = append(found, other)
 			} else {
 				kept = append(kept, other)
@@ -204,8 +204,8 @@ func (g *graph) walk(from, without int) (found, relays []int) {
 	return found, relays
 }
 
-// names returns the ids of nodes, sorted.
-func (g *graph) names(nodes []int) []view.NodeID {
+// idsOfNodes returns the ids of nodes, sorted.
+func (g *graph) idsOfNodes(nodes []int) []view.NodeID {
 	ids := make([]view.NodeID, len(nodes))
 	for i, n := range nodes {
 		ids[i] = g.ids[n]

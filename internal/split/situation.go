@@ -48,14 +48,14 @@ type Situation struct {
 	Evidence []string
 }
 
-func (s Situation) same(t Situation) bool {
+func (s Situation) isSameAs(t Situation) bool {
 	return s.Kind == t.Kind && slices.Equal(s.Lost, t.Lost) && slices.Equal(s.Evidence, t.Evidence)
 }
 
-// judge fills in what follows from who is lost. A suspicion is kept, with the
+// judgeLosses fills in what follows from who is lost. A suspicion is kept, with the
 // evidence it was raised on, while the lost only become fewer: a cut heals piece
 // by piece.
-func (w *Watcher) judge(s *Situation, v view.View) {
+func (w *Watcher) judgeLosses(s *Situation, v view.View) {
 	was := w.situation
 	grew := slices.ContainsFunc(s.Lost, func(id view.NodeID) bool {
 		_, known := slices.BinarySearch(was.Lost, id)
@@ -70,7 +70,7 @@ func (w *Watcher) judge(s *Situation, v view.View) {
 		s.Kind, w.reasons = PartitionSuspected, w.suspicion(s, v)
 		if len(w.reasons) == 0 {
 			s.Kind = MembersDown
-			w.reasons = []string{fmt.Sprintf("%s lost", count(len(s.Lost), size(v)))}
+			w.reasons = []string{fmt.Sprintf("%s lost", lostPhrase(len(s.Lost), countMembers(v)))}
 		}
 	}
 	s.Evidence = slices.Clone(w.reasons)
@@ -81,12 +81,12 @@ func (w *Watcher) judge(s *Situation, v view.View) {
 
 // suspicion returns what speaks for a cut, in words; none if nothing does.
 func (w *Watcher) suspicion(s *Situation, v view.View) (reasons []string) {
-	all := size(v)
+	all := countMembers(v)
 	if n, span := w.atOnce(s.Lost); n >= max(2, (all+4)/5) {
 		span = max(span+time.Second-1, time.Second).Truncate(time.Second)
 		reasons = append(reasons, fmt.Sprintf("%d of %d members were lost within %v", n, all, span))
 	}
-	return append(reasons, zones(s, v)...)
+	return append(reasons, lostZones(s, v)...)
 }
 
 // atOnce returns how many losses at most were found within the window, and how
@@ -94,12 +94,12 @@ func (w *Watcher) suspicion(s *Situation, v view.View) (reasons []string) {
 func (w *Watcher) atOnce(ids []view.NodeID) (most int, span time.Duration) {
 	times := make([]time.Duration, len(ids))
 	for i, id := range ids {
-		times[i] = w.met[id].since
+		times[i] = w.metMembers[id].since
 	}
 	slices.Sort(times)
 	first := 0
 	for last, at := range times {
-		for at-times[first] > w.par.Window {
+		for at-times[first] > w.params.Window {
 			first++
 		}
 		if n := last - first + 1; n > most {
@@ -109,8 +109,8 @@ func (w *Watcher) atOnce(ids []view.NodeID) (most int, span time.Duration) {
 	return most, span
 }
 
-// zones returns a line for each zone that is lost as a whole.
-func zones(s *Situation, v view.View) (reasons []string) {
+// lostZones returns a line for each zone that is lost as a whole.
+func lostZones(s *Situation, v view.View) (reasons []string) {
 	type tally struct{ lost, unmet, all int }
 	by := map[string]*tally{}
 	for i := range v.Members {
@@ -149,8 +149,8 @@ func zones(s *Situation, v view.View) (reasons []string) {
 	return reasons
 }
 
-// size returns how many members are not gone.
-func size(v view.View) (n int) {
+// countMembers returns how many members are not gone.
+func countMembers(v view.View) (n int) {
 	for i := range v.Members {
 		if !v.Members[i].Status.Gone() {
 			n++
@@ -159,7 +159,7 @@ func size(v view.View) (n int) {
 	return n
 }
 
-func count(n, all int) string {
+func lostPhrase(n, all int) string {
 	if n == 1 {
 		return fmt.Sprintf("1 of %d members is", all)
 	}
@@ -191,7 +191,7 @@ func (g *graph) bridges(v view.View, found, relays []int) (lines []string) {
 	relays = append([]int{g.self}, relays...)
 	slices.Sort(relays)
 	for _, relay := range relays {
-		groups := g.apart(found, relay)
+		groups := g.groupsWithout(found, relay)
 		if len(groups) < 2 {
 			continue
 		}
@@ -200,35 +200,35 @@ func (g *graph) bridges(v view.View, found, relays []int) (lines []string) {
 		}
 		parts := make([]string, len(groups))
 		for i, ids := range groups {
-			parts[i] = listed(v, ids)
+			parts[i] = nameList(v, ids)
 		}
 		last := len(parts) - 1
 		lines = append(lines, fmt.Sprintf("%s and %s reach each other through %s only",
-			strings.Join(parts[:last], ", "), parts[last], listed(v, []view.NodeID{g.ids[relay]})))
+			strings.Join(parts[:last], ", "), parts[last], nameList(v, []view.NodeID{g.ids[relay]})))
 	}
 	return lines
 }
 
-// apart returns the groups into which the nodes of a component fall without one
+// groupsWithout returns the groups into which the nodes of a component fall without one
 // of them, sorted by their first.
-func (g *graph) apart(nodes []int, without int) (groups [][]view.NodeID) {
+func (g *graph) groupsWithout(nodes []int, without int) (groups [][]view.NodeID) {
 	seen := make([]bool, len(g.ids))
 	seen[without] = true
 	for _, from := range slices.Sorted(slices.Values(nodes)) {
 		if seen[from] {
 			continue
 		}
-		group, _ := g.walk(from, without)
+		group, _ := g.walkFrom(from, without)
 		for _, i := range group {
 			seen[i] = true
 		}
-		groups = append(groups, g.names(group))
+		groups = append(groups, g.idsOfNodes(group))
 	}
 	return groups
 }
 
-// listed names nodes as people know them; more than one in brackets.
-func listed(v view.View, ids []view.NodeID) string {
+// nameList names nodes as people know them; more than one in brackets.
+func nameList(v view.View, ids []view.NodeID) string {
 	var names []string
 	for _, id := range ids[:min(len(ids), maxNames)] {
 		name := id.String()

@@ -47,9 +47,9 @@ type Verdict struct {
 type phase uint8
 
 const (
-	here phase = iota // in the component, and no verdict is due
-	lost              // not in the component
-	back              // in the component again; the verdict is due
+	phaseHere phase = iota // in the component, and no verdict is due
+	phaseLost              // not in the component
+	phaseBack              // in the component again; the verdict is due
 )
 
 // member is what is kept of one that was in the component.
@@ -63,72 +63,72 @@ type member struct {
 	alive  bool          // it was seen alive at the last step
 }
 
-// absent takes in that a member is not in the component. It reports whether it
+// noteAbsent takes in that a member is not in the component. It reports whether it
 // ever was.
 //
 // One that goes again before the verdict had not come back for good, or not at
 // all: a row that came late can make it look so for a moment. Its outage goes on.
-func (w *Watcher) absent(m *view.Member, life Life) (met bool) {
-	r := w.met[m.ID]
+func (w *Watcher) noteAbsent(m *view.Member, life Life) (met bool) {
+	r := w.metMembers[m.ID]
 	if r == nil {
 		return false
 	}
-	if r.phase == here {
+	if r.phase == phaseHere {
 		r.since = w.now
-		r.learn(m, life)
+		r.learnLife(m, life)
 	}
-	r.phase, r.alive = lost, m.State == view.Alive
+	r.phase, r.alive = phaseLost, m.State == view.Alive
 	return true
 }
 
-// present takes in that a member is in the component, and returns the verdict if
+// notePresent takes in that a member is in the component, and returns the verdict if
 // one is reached by that.
-func (w *Watcher) present(m *view.Member, life Life) (verdict Verdict, reached bool) {
-	r := w.met[m.ID]
+func (w *Watcher) notePresent(m *view.Member, life Life) (verdict Verdict, reached bool) {
+	r := w.metMembers[m.ID]
 	if r == nil {
 		r = &member{}
-		w.met[m.ID] = r
+		w.metMembers[m.ID] = r
 	}
 	alive := m.State == view.Alive
 	heard := alive && !r.alive || max(m.Boot, life.Boot) > r.boot
 	r.alive = alive
-	if r.phase == lost || r.phase == back && r.byRows && heard {
-		r.phase, r.backAt, r.byRows = back, w.now, !heard
+	if r.phase == phaseLost || r.phase == phaseBack && r.byRows && heard {
+		r.phase, r.backAt, r.byRows = phaseBack, w.now, !heard
 	}
-	if r.phase == back {
-		kind, sure := r.decide(w.now, m.Boot, life)
-		if !sure && w.now-r.backAt < w.par.VerdictWait {
+	if r.phase == phaseBack {
+		kind, sure := r.decideVerdict(w.now, m.Boot, life)
+		if !sure && w.now-r.backAt < w.params.VerdictWait {
 			return Verdict{}, false
 		}
 		verdict = Verdict{Node: m.ID, Kind: kind, Since: r.since, Outage: r.backAt - r.since}
 		reached = true
 	}
-	r.phase = here
-	r.learn(m, life)
+	r.phase = phaseHere
+	r.learnLife(m, life)
 	return verdict, reached
 }
 
-// learn takes in what a process says that may be lost next.
-func (r *member) learn(m *view.Member, life Life) {
+// learnLife takes in what a process says that may be lost next.
+func (r *member) learnLife(m *view.Member, life Life) {
 	r.boot, r.life = max(r.boot, m.Boot, life.Boot), life
 }
 
 const (
-	// lead is by how much the hello that brings a member back, with its boot and
+	// helloSlack is by how much the hello that brings a member back, with its boot and
 	// its report, and the step that finds it back may be apart.
-	lead = 500 * time.Millisecond
+	helloSlack = 500 * time.Millisecond
 	// driftPart is the part of a time by which two clocks may differ over it,
 	// some times of what the crystals of cheap boards do.
 	driftPart = 1000
 )
 
-// decide draws the verdict on a member that is back from the highest boot
+// decideVerdict draws the verdict on a member that is back from the highest boot
 // counter seen of it and from its last report.
-func (r *member) decide(now time.Duration, boot uint64, life Life) (kind VerdictKind, sure bool) {
+func (r *member) decideVerdict(now time.Duration, boot uint64, life Life) (kind VerdictKind, sure bool) {
 	switch {
 	case r.boot == 0:
 		return Unsure, true // nothing to compare with
-	case boot > r.boot && now-r.backAt <= lead:
+	case boot > r.boot && now-r.backAt <= helloSlack:
 		return WasRestarted, true
 	case life.Boot > r.boot && life.At-life.Uptime <= r.backAt:
 		return WasRestarted, true // and not after it was back
@@ -147,5 +147,5 @@ func (r *member) ranUntilBack(life Life) bool {
 		from = r.life
 	}
 	must := r.backAt - from.At
-	return life.At >= r.backAt-lead && life.Uptime-from.Uptime >= must-must/driftPart-lead
+	return life.At >= r.backAt-helloSlack && life.Uptime-from.Uptime >= must-must/driftPart-helloSlack
 }

@@ -17,7 +17,7 @@ type Params struct {
 	VerdictWait time.Duration
 }
 
-func (p Params) filled() Params {
+func (p Params) withDefaults() Params {
 	if p.Window <= 0 {
 		p.Window = 30 * time.Second
 	}
@@ -51,17 +51,17 @@ const Never = time.Duration(1<<63 - 1)
 // It is a step machine: time is the run time of the process (monotonic, from any
 // origin). It is not safe for concurrent use.
 type Watcher struct {
-	par       Params
-	now       time.Duration
-	started   bool
-	met       map[view.NodeID]*member
-	situation Situation
-	reasons   []string // the evidence of situation, without that of bridges
+	params     Params
+	now        time.Duration
+	started    bool
+	metMembers map[view.NodeID]*member
+	situation  Situation
+	reasons    []string // the evidence of situation, without that of bridges
 }
 
 // New returns a watcher that has met nobody.
 func New(par Params) *Watcher {
-	return &Watcher{par: par.filled(), met: map[view.NodeID]*member{}}
+	return &Watcher{params: par.withDefaults(), metMembers: map[view.NodeID]*member{}}
 }
 
 // Step takes in what is known at time now and returns what that changes: the
@@ -75,7 +75,7 @@ func (w *Watcher) Step(now time.Duration, v view.View, rows Rows, lives map[view
 	}
 	w.now = max(now, w.now)
 	g := newGraph(v, rows)
-	found, relays := g.walk(g.self, nobody)
+	found, relays := g.walkFrom(g.self, noNode)
 	in := make(map[view.NodeID]bool, len(found))
 	for _, i := range found {
 		in[g.ids[i]] = true
@@ -88,20 +88,20 @@ func (w *Watcher) Step(now time.Duration, v view.View, rows Rows, lives map[view
 		switch {
 		case m.ID == v.Self:
 		case m.Status.Gone():
-			delete(w.met, m.ID)
+			delete(w.metMembers, m.ID)
 		case in[m.ID]:
-			if verdict, reached := w.present(m, lives[m.ID]); reached {
+			if verdict, reached := w.notePresent(m, lives[m.ID]); reached {
 				verdicts = append(verdicts, Change{Kind: VerdictReached, Verdict: verdict})
 			}
-		case w.absent(m, lives[m.ID]):
+		case w.noteAbsent(m, lives[m.ID]):
 			s.Lost = append(s.Lost, m.ID)
 		default:
 			s.Unmet = append(s.Unmet, m.ID)
 		}
 	}
-	w.judge(&s, v)
+	w.judgeLosses(&s, v)
 	s.Evidence = append(s.Evidence, g.bridges(v, found, relays)...)
-	changed := !s.same(w.situation)
+	changed := !s.isSameAs(w.situation)
 	w.situation = s
 	if changed {
 		return append([]Change{{Kind: SituationChanged, Situation: s}}, verdicts...)
@@ -116,9 +116,9 @@ func (w *Watcher) Situation() Situation { return w.situation }
 // before.
 func (w *Watcher) Next() time.Duration {
 	next := Never
-	for _, m := range w.met {
-		if m.phase == back {
-			next = min(next, m.backAt+w.par.VerdictWait)
+	for _, m := range w.metMembers {
+		if m.phase == phaseBack {
+			next = min(next, m.backAt+w.params.VerdictWait)
 		}
 	}
 	return next

@@ -87,7 +87,7 @@ func TestSituation(t *testing.T) {
 
 func TestColdStartLosesNobody(t *testing.T) {
 	w := watch("", look{0, "muuu"}, look{5, "mafu"})
-	if s := w.Situation(); s.Lost != nil || !slices.Equal(s.Unmet, ids(3, 4)) || len(w.met) != 1 {
+	if s := w.Situation(); s.Lost != nil || !slices.Equal(s.Unmet, ids(3, 4)) || len(w.metMembers) != 1 {
 		t.Errorf("%+v", s)
 	}
 	w.Step(at(6), nodes("mafu"), nil, nil)
@@ -128,7 +128,7 @@ func TestSituationOfTheStart(t *testing.T) {
 	if w.Step(at(100), nodes("ma"), nil, nil); w.Situation().Since != at(100) || w.Next() != Never {
 		t.Errorf("%+v, next %v", w.Situation(), w.Next())
 	}
-	if p := w.par; p.Window != 30*time.Second || p.VerdictWait != 2*time.Minute {
+	if p := w.params; p.Window != 30*time.Second || p.VerdictWait != 2*time.Minute {
 		t.Errorf("defaults %+v", p)
 	}
 }
@@ -173,7 +173,7 @@ func TestWords(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got := listed(view.View{}, ids(255)); got != "00000000000000ff" {
+	if got := nameList(view.View{}, ids(255)); got != "00000000000000ff" {
 		t.Errorf("a node without a name is called %s", got)
 	}
 }

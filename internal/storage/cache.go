@@ -48,13 +48,13 @@ func newRecordCache(limit int64) *recordCache {
 	return c
 }
 
-func (c *recordCache) shard(key []byte) *cacheShard {
+func (c *recordCache) shardOf(key []byte) *cacheShard {
 	return &c.shards[maphash.Bytes(c.seed, key)%cacheShards]
 }
 
-// get returns the value of key, or the generation to give to fill with it.
-func (c *recordCache) get(key []byte) (value []byte, gen uint64, ok bool) {
-	sh := c.shard(key)
+// getValue returns the value of key, or the generation to give to fill with it.
+func (c *recordCache) getValue(key []byte) (value []byte, gen uint64, ok bool) {
+	sh := c.shardOf(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	e := sh.entries[string(key)]
@@ -63,54 +63,54 @@ func (c *recordCache) get(key []byte) (value []byte, gen uint64, ok bool) {
 		return nil, sh.gen, false
 	}
 	sh.hits++
-	sh.touch(e)
+	sh.moveToFront(e)
 	return e.value, sh.gen, true
 }
 
-// fill keeps what was read from below since get returned gen, unless a write
+// keepRead keeps what was read from below since get returned gen, unless a write
 // has come between: then the value read may be the one before it.
-func (c *recordCache) fill(key, value []byte, gen uint64) {
-	sh := c.shard(key)
+func (c *recordCache) keepRead(key, value []byte, gen uint64) {
+	sh := c.shardOf(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.gen == gen {
-		sh.set(string(key), value)
+		sh.putEntry(string(key), value)
 	}
 }
 
-// wrote keeps a value that has just been synced.
-func (c *recordCache) wrote(key string, value []byte) {
+// keepWritten keeps a value that has just been synced.
+func (c *recordCache) keepWritten(key string, value []byte) {
 	sh := &c.shards[maphash.String(c.seed, key)%cacheShards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.gen++
-	sh.set(key, value)
+	sh.putEntry(key, value)
 }
 
-// deleted forgets a key whose delete has just been synced.
-func (c *recordCache) deleted(key string) {
+// forgetDeleted forgets a key whose delete has just been synced.
+func (c *recordCache) forgetDeleted(key string) {
 	sh := &c.shards[maphash.String(c.seed, key)%cacheShards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.gen++
 	if e := sh.entries[key]; e != nil {
-		sh.drop(e)
+		sh.dropEntry(e)
 	}
 }
 
-// within returns the values kept of keys in a range.
-func (c *recordCache) within(lower, upper []byte) map[string][]byte {
+// valuesWithin returns the values kept of keys in a range.
+func (c *recordCache) valuesWithin(lower, upper []byte) map[string][]byte {
 	out := make(map[string][]byte)
-	c.each(lower, upper, func(_ *cacheShard, e *entry) { out[e.key] = e.value })
+	c.forEachWithin(lower, upper, func(_ *cacheShard, e *entry) { out[e.key] = e.value })
 	return out
 }
 
-// forget drops what is kept of keys in a range, and what is being read of them.
-func (c *recordCache) forget(lower, upper []byte) {
-	c.each(lower, upper, (*cacheShard).drop)
+// forgetRange drops what is kept of keys in a range, and what is being read of them.
+func (c *recordCache) forgetRange(lower, upper []byte) {
+	c.forEachWithin(lower, upper, (*cacheShard).dropEntry)
 }
 
-func (c *recordCache) each(lower, upper []byte, fn func(*cacheShard, *entry)) {
+func (c *recordCache) forEachWithin(lower, upper []byte, fn func(*cacheShard, *entry)) {
 	for i := range c.shards {
 		sh := &c.shards[i]
 		sh.mu.Lock()
@@ -124,11 +124,11 @@ func (c *recordCache) each(lower, upper []byte, fn func(*cacheShard, *entry)) {
 	}
 }
 
-func (sh *cacheShard) set(key string, value []byte) {
+func (sh *cacheShard) putEntry(key string, value []byte) {
 	e := sh.entries[key]
-	if cost(key, value) > sh.limit/4 {
+	if entryBytes(key, value) > sh.limit/4 {
 		if e != nil {
-			sh.drop(e)
+			sh.dropEntry(e)
 		}
 		return
 	}
@@ -138,17 +138,17 @@ func (sh *cacheShard) set(key string, value []byte) {
 		e.prev, e.next = &sh.ring, sh.ring.next
 		e.prev.next, e.next.prev = e, e
 	} else {
-		sh.free += cost(key, e.value)
-		sh.touch(e)
+		sh.free += entryBytes(key, e.value)
+		sh.moveToFront(e)
 	}
 	e.value = value
-	sh.free -= cost(key, value)
+	sh.free -= entryBytes(key, value)
 	for sh.free < 0 {
-		sh.drop(sh.ring.prev)
+		sh.dropEntry(sh.ring.prev)
 	}
 }
 
-func (sh *cacheShard) touch(e *entry) {
+func (sh *cacheShard) moveToFront(e *entry) {
 	if sh.ring.next == e {
 		return
 	}
@@ -157,18 +157,18 @@ func (sh *cacheShard) touch(e *entry) {
 	e.prev.next, e.next.prev = e, e
 }
 
-func (sh *cacheShard) drop(e *entry) {
+func (sh *cacheShard) dropEntry(e *entry) {
 	e.prev.next, e.next.prev = e.next, e.prev
 	delete(sh.entries, e.key)
-	sh.free += cost(e.key, e.value)
+	sh.free += entryBytes(e.key, e.value)
 }
 
-func cost(key string, value []byte) int64 {
+func entryBytes(key string, value []byte) int64 {
 	return int64(len(key)+cap(value)+recordOverhead) + entryCost
 }
 
-// usage adds up the shards.
-func (c *recordCache) usage() (bytes int64, hits, misses uint64) {
+// totalUsage adds up the shards.
+func (c *recordCache) totalUsage() (bytes int64, hits, misses uint64) {
 	for i := range c.shards {
 		sh := &c.shards[i]
 		sh.mu.Lock()

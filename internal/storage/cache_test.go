@@ -12,22 +12,22 @@ import (
 func TestCacheTakesNoOldValue(t *testing.T) {
 	c := newRecordCache(1 << 20)
 	key := []byte("k")
-	_, gen, _ := c.get(key)
-	c.wrote("k", []byte("new"))
-	c.fill(key, []byte("old"), gen)
-	if v, _, ok := c.get(key); !ok || string(v) != "new" {
+	_, gen, _ := c.getValue(key)
+	c.keepWritten("k", []byte("new"))
+	c.keepRead(key, []byte("old"), gen)
+	if v, _, ok := c.getValue(key); !ok || string(v) != "new" {
 		t.Errorf("after a write the cache has %q, %t", v, ok)
 	}
 	c = newRecordCache(1 << 20)
-	_, gen, _ = c.get(key)
-	c.deleted("k")
-	c.fill(key, []byte("old"), gen)
-	if v, _, ok := c.get(key); ok {
+	_, gen, _ = c.getValue(key)
+	c.forgetDeleted("k")
+	c.keepRead(key, []byte("old"), gen)
+	if v, _, ok := c.getValue(key); ok {
 		t.Errorf("after a delete the cache has %q", v)
 	}
-	_, gen, _ = c.get(key)
-	c.fill(key, []byte("read"), gen)
-	if v, _, ok := c.get(key); !ok || string(v) != "read" {
+	_, gen, _ = c.getValue(key)
+	c.keepRead(key, []byte("read"), gen)
+	if v, _, ok := c.getValue(key); !ok || string(v) != "read" {
 		t.Errorf("what was read is not kept: %q, %t", v, ok)
 	}
 }
@@ -38,23 +38,23 @@ func TestCacheIsBounded(t *testing.T) {
 	const limit = 1 << 20
 	c := newRecordCache(limit)
 	hot := []byte("hot")
-	c.wrote("hot", []byte("value"))
+	c.keepWritten("hot", []byte("value"))
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range 20_000 {
-		c.wrote(fmt.Sprintf("key%d", r.IntN(5000)), make([]byte, r.IntN(4000)))
-		if _, _, ok := c.get(hot); !ok {
+		c.keepWritten(fmt.Sprintf("key%d", r.IntN(5000)), make([]byte, r.IntN(4000)))
+		if _, _, ok := c.getValue(hot); !ok {
 			t.Fatalf("the key in use went after %d others", i)
 		}
 	}
-	if n, _, _ := c.usage(); n > limit || n < limit/2 {
+	if n, _, _ := c.totalUsage(); n > limit || n < limit/2 {
 		t.Errorf("%d bytes of %d in use", n, limit)
 	}
-	c.wrote("huge", make([]byte, limit/4))
-	if _, _, ok := c.get([]byte("huge")); ok {
+	c.keepWritten("huge", make([]byte, limit/4))
+	if _, _, ok := c.getValue([]byte("huge")); ok {
 		t.Error("took a value larger than its share")
 	}
-	c.wrote("hot", make([]byte, limit/4))
-	if v, _, ok := c.get(hot); ok {
+	c.keepWritten("hot", make([]byte, limit/4))
+	if v, _, ok := c.getValue(hot); ok {
 		t.Errorf("a value that cannot be kept left the one before, %q", v)
 	}
 }
@@ -67,15 +67,15 @@ func TestCacheManyAtOnce(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(w), 3))
 			for range 5000 {
 				key := fmt.Sprintf("key%d", r.IntN(300))
-				switch v, gen, ok := c.get([]byte(key)); {
+				switch v, gen, ok := c.getValue([]byte(key)); {
 				case ok && string(v) != key:
 					t.Errorf("%s holds %q", key, v)
 				case !ok:
-					c.fill([]byte(key), []byte(key), gen)
+					c.keepRead([]byte(key), []byte(key), gen)
 				case r.IntN(3) == 0:
-					c.deleted(key)
+					c.forgetDeleted(key)
 				default:
-					c.wrote(key, []byte(key))
+					c.keepWritten(key, []byte(key))
 				}
 			}
 		})

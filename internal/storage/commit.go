@@ -41,7 +41,7 @@ func (s *Store) tryEnqueue(u *update) error {
 		return ErrReadOnly
 	}
 	select {
-	case <-s.idle: // the queue may have room, but nobody takes from it
+	case <-s.committerDone: // the queue may have room, but nobody takes from it
 		return ErrClosed
 	default:
 	}
@@ -64,7 +64,7 @@ func (s *Store) enqueue(ctx context.Context, u *update) error {
 	select { // contexts make channel and timer when they are first asked for them
 	case s.queue <- u:
 		return nil
-	case <-s.idle:
+	case <-s.committerDone:
 		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
@@ -79,9 +79,9 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error, look bool) error
 	}
 	select {
 	case err := <-u.done:
-		s.reuse(u)
+		s.recycleUpdate(u)
 		return err
-	case <-s.idle:
+	case <-s.committerDone:
 		select {
 		case err := <-u.done: // it was the last one
 			return err
@@ -95,7 +95,7 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error, look bool) error
 	}
 	select {
 	case <-u.ran:
-	case <-s.idle:
+	case <-s.committerDone:
 	}
 	select {
 	case err := <-u.done:
@@ -115,12 +115,12 @@ type Started struct{ u *update }
 // and nobody is told. It reports whether it could.
 func (s Started) Abandon() bool { return s.u.abandon() }
 
-func (s *Store) start(ctx context.Context, fn func(*Tx) error, then func(error)) (Started, error) {
+func (s *Store) startUpdate(ctx context.Context, fn func(*Tx) error, then func(error)) (Started, error) {
 	u := &update{fn: fn, then: then}
 	return Started{u}, s.enqueue(ctx, u)
 }
 
-func (s *Store) tryStart(fn func(*Tx) error, then func(error)) (Started, error) {
+func (s *Store) tryStartUpdate(fn func(*Tx) error, then func(error)) (Started, error) {
 	u := &update{fn: fn, then: then}
 	return Started{u}, s.tryEnqueue(u)
 }
@@ -136,9 +136,9 @@ func (s *Store) newUpdate(fn func(*Tx) error) *update {
 	return u
 }
 
-// reuse gets an update that has been answered ready for another one; the
+// recycleUpdate gets an update that has been answered ready for another one; the
 // committer is done with it.
-func (s *Store) reuse(u *update) {
+func (s *Store) recycleUpdate(u *update) {
 	select {
 	case <-u.ran:
 	default:
@@ -175,7 +175,7 @@ type write struct {
 	record []byte // nil: deleted
 }
 
-func (w write) value() ([]byte, error) {
+func (w write) recordValue() ([]byte, error) {
 	if w.record == nil {
 		return nil, ErrNotFound
 	}
@@ -206,15 +206,15 @@ func (tx *Tx) Get(key []byte) ([]byte, error) {
 		return nil, err
 	}
 	if w, ok := tx.g.writes[string(key)]; ok {
-		return w.value()
+		return w.recordValue()
 	}
-	value, gen, ok := tx.s.cache.get(key)
+	value, gen, ok := tx.s.cache.getValue(key)
 	if ok {
 		return value, nil
 	}
-	value, err := tx.s.load(key)
+	value, err := tx.s.loadUnsynced(key)
 	if err == nil {
-		tx.s.cache.fill(key, value, gen)
+		tx.s.cache.keepRead(key, value, gen)
 	}
 	return value, err
 }
@@ -227,7 +227,7 @@ func (tx *Tx) Set(key, value []byte) error {
 	if len(value) > MaxValue {
 		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(value))
 	}
-	tx.write(key, write{record: encodeRecord(key, value)})
+	tx.stageWrite(key, write{record: encodeRecord(key, value)})
 	return nil
 }
 
@@ -236,7 +236,7 @@ func (tx *Tx) Delete(key []byte) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	tx.write(key, write{})
+	tx.stageWrite(key, write{})
 	return nil
 }
 
@@ -249,7 +249,7 @@ func checkKey(key []byte) error {
 	return nil
 }
 
-func (tx *Tx) write(key []byte, w write) {
+func (tx *Tx) stageWrite(key []byte, w write) {
 	k := string(key)
 	old, had := tx.g.writes[k]
 	tx.undo = append(tx.undo, undo{key: k, old: old, had: had})
@@ -257,8 +257,8 @@ func (tx *Tx) write(key []byte, w write) {
 	tx.g.bytes += len(k) + len(w.record)
 }
 
-// run runs one update within the group; one that fails leaves nothing.
-func (tx *Tx) run(u *update) error {
+// runUpdate runs one update within the group; one that fails leaves nothing.
+func (tx *Tx) runUpdate(u *update) error {
 	tx.undo = tx.undo[:0]
 	bytes := tx.g.bytes
 	err := u.fn(tx)
@@ -282,7 +282,7 @@ func (tx *Tx) run(u *update) error {
 // commitLoop is the committer. It ends when ctx does, having answered every
 // update it took.
 func (s *Store) commitLoop(ctx context.Context) {
-	defer close(s.idle)
+	defer close(s.committerDone)
 	for {
 		select {
 		case u := <-s.queue:
@@ -296,17 +296,17 @@ func (s *Store) commitLoop(ctx context.Context) {
 }
 
 func (s *Store) commitGroup(first *update) {
-	refusal := s.refusal()
+	refusal := s.awaitRoom()
 	g := &group{opened: time.Now(), writes: make(map[string]write), done: make(chan struct{})}
 	tx := &Tx{s: s, g: g}
-	for u := first; u != nil; u = s.next(g) {
+	for u := first; u != nil; u = s.nextUpdate(g) {
 		if !u.state.CompareAndSwap(queued, begun) {
 			continue
 		}
 		g.ran++
 		err := refusal
 		if err == nil || u.look && errors.Is(err, ErrStorageFull) {
-			err = tx.run(u)
+			err = tx.runUpdate(u)
 		}
 		if u.then == nil {
 			u.ran <- struct{}{}
@@ -327,9 +327,9 @@ func (s *Store) commitGroup(first *update) {
 	runtime.Gosched()
 }
 
-// next returns another update for g: one that has queued, or one that is worth
+// nextUpdate returns another update for g: one that has queued, or one that is worth
 // waiting for.
-func (s *Store) next(g *group) *update {
+func (s *Store) nextUpdate(g *group) *update {
 	if len(g.updates) >= maxGroupUpdates || g.bytes >= maxGroupBytes {
 		return nil
 	}
@@ -341,7 +341,7 @@ func (s *Store) next(g *group) *update {
 	if len(g.writes) == 0 {
 		return nil // no sync to share; what failed may succeed in the next group
 	}
-	return s.gathering.more(s.queue, g.ran, g.opened)
+	return s.gathering.awaitUpdate(s.queue, g.ran, g.opened)
 }
 
 // commit makes g durable. When it fails the store has failed.
@@ -361,43 +361,43 @@ func (s *Store) commit(g *group) error {
 		}
 	}
 	var count [8]byte
-	binary.LittleEndian.PutUint64(count[:], s.count+1)
+	binary.LittleEndian.PutUint64(count[:], s.groupCount+1)
 	_ = batch.Set(countKey, encodeRecord(countKey, count[:]), nil)
 	// In this order: registered, applied (visible in Pebble), synced, shown.
 	s.inflight.Store(g)
-	s.apply(batch)
+	s.applyBatch(batch)
 	if err := s.guard.failure(); err != nil {
 		return err // g stays in flight: nothing of it is ever shown
 	}
 	for key, w := range g.writes {
 		if w.record == nil {
-			s.cache.deleted(key)
+			s.cache.forgetDeleted(key)
 		} else {
-			s.cache.wrote(key, w.record[recordOverhead:])
+			s.cache.keepWritten(key, w.record[recordOverhead:])
 		}
 	}
 	s.inflight.Store(nil)
-	s.gathering.committed(g.ran, len(s.queue), time.Since(start))
-	s.count++
-	s.synced.Store(s.count)
+	s.gathering.noteCommit(g.ran, len(s.queue), time.Since(start))
+	s.groupCount++
+	s.syncedCount.Store(s.groupCount)
 	s.stats.groups.Add(1)
 	s.stats.updates.Add(uint64(len(g.updates)))
 	s.stats.bytes.Add(uint64(g.bytes))
-	s.pressure.since += int64(g.bytes)
+	s.pressure.bytesSince += int64(g.bytes)
 	return nil
 }
 
-// apply writes and syncs the batch; what goes wrong is found in the guard.
-func (s *Store) apply(batch *pebble.Batch) {
+// applyBatch writes and syncs the batch; what goes wrong is found in the guard.
+func (s *Store) applyBatch(batch *pebble.Batch) {
 	defer func() {
 		if p := recover(); p != nil {
 			// Pebble panicked with locks held: it cannot even be closed.
-			s.wedged.Store(true)
-			s.guard.fail(fmt.Errorf("commit: %v", p))
+			s.pebbleWedged.Store(true)
+			s.guard.failStore(fmt.Errorf("commit: %v", p))
 		}
 	}()
 	if err := s.db.Apply(batch, pebble.Sync); err != nil {
-		s.guard.fail(fmt.Errorf("commit: %w", err))
+		s.guard.failStore(fmt.Errorf("commit: %w", err))
 		return
 	}
 	_ = batch.Close() // gives memory back, cannot fail after Apply

@@ -324,7 +324,7 @@ func FuzzChunks(f *testing.F) {
 		if manifest {
 			format = manifestFormat()
 		}
-		if err := format.check(data); err == nil {
+		if err := format.checkRecords(data); err == nil {
 			return
 		}
 		// Damage was found because a whole record begins somewhere behind

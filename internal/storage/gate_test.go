@@ -145,7 +145,7 @@ func gatedReads(t *testing.T, fail error) {
 	wantGet(t, openMem(t, mem.CrashClone(vfs.CrashCloneCfg{})), "small", want)
 }
 
-// TestUpdateSeesQueuedUpdates pins that updates of one group see each other
+// TestUpdateSeesQueuedUpdates pins that updates of one group see forEachWithin other
 // and that one which errs leaves nothing to the others.
 func TestUpdateSeesQueuedUpdates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -354,7 +354,7 @@ func TestRefuse(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		s.pressure.stop = true // as if tables could not be written
+		s.pressure.mustWait = true // as if tables could not be written
 		told := make(chan error, 2)
 		for range 2 {
 			if _, err := s.Start(t.Context(), func(tx *Tx) error { return tx.Set([]byte("b"), nil) }, func(err error) { told <- err }); err != nil {

@@ -18,32 +18,32 @@ type gathering struct {
 	expected int
 	// sync is what a commit has taken lately, the most that a wait is worth.
 	// One commit moves it by a quarter: a disk that hung once is no measure.
-	sync  time.Duration
-	timer *time.Timer
+	syncTime time.Duration
+	timer    *time.Timer
 }
 
-// committed takes note of a group, and of how many updates have queued since
+// noteCommit takes note of a group, and of how many updates have queued since
 // it was closed. Next to a group of one those do not count: the copies of a
 // lone client's writes overlap now and then, but do not come together.
-func (w *gathering) committed(updates, queued int, took time.Duration) {
+func (w *gathering) noteCommit(updates, queued int, took time.Duration) {
 	writers := updates
 	if updates > 1 {
 		writers += queued
 	}
 	w.expected = max(writers, (w.expected+writers)/2)
-	if w.sync == 0 {
-		w.sync = took
+	if w.syncTime == 0 {
+		w.syncTime = took
 	}
-	w.sync += (min(took, 2*w.sync) - w.sync) / 4
+	w.syncTime += (min(took, 2*w.syncTime) - w.syncTime) / 4
 }
 
-// more waits for the next update of a group that has so many and was opened
+// awaitUpdate waits for the next update of a group that has so many and was opened
 // at since. It returns nil when the group shall be closed.
-func (w *gathering) more(queue <-chan *update, have int, since time.Time) *update {
+func (w *gathering) awaitUpdate(queue <-chan *update, have int, since time.Time) *update {
 	if have >= w.expected {
 		return nil
 	}
-	left := w.sync - time.Since(since)
+	left := w.syncTime - time.Since(since)
 	if left <= 0 {
 		return nil
 	}

@@ -38,16 +38,16 @@ func TestGatheringWaits(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := gathering{sync: sync}
+				w := gathering{syncTime: sync}
 				for _, n := range c.groups {
-					w.committed(n, 0, sync)
+					w.noteCommit(n, 0, sync)
 				}
 				queue := make(chan *update, 1)
 				if c.arrive > 0 {
 					time.AfterFunc(c.arrive, func() { queue <- &update{} })
 				}
 				begin := time.Now()
-				got := w.more(queue, c.have, begin.Add(-c.age)) != nil
+				got := w.awaitUpdate(queue, c.have, begin.Add(-c.age)) != nil
 				if took := time.Since(begin); got != c.got || took != c.wait {
 					t.Errorf("got an update: %t after %v, want %t after %v", got, took, c.got, c.wait)
 				}
@@ -60,7 +60,7 @@ func TestGatheringWaits(t *testing.T) {
 func TestGatheringCounts(t *testing.T) {
 	for _, c := range []struct{ updates, queued, want int }{{1, 0, 1}, {1, 1, 1}, {2, 0, 2}, {3, 1, 4}} {
 		var w gathering
-		w.committed(c.updates, c.queued, time.Millisecond)
+		w.noteCommit(c.updates, c.queued, time.Millisecond)
 		if w.expected != c.want {
 			t.Errorf("a group of %d with %d behind it: %d expected, want %d", c.updates, c.queued, w.expected, c.want)
 		}
@@ -72,20 +72,20 @@ func TestGatheringCounts(t *testing.T) {
 func TestGatheringFollowsTheDisk(t *testing.T) {
 	var w gathering
 	for range 40 {
-		w.committed(1, 0, 20*time.Millisecond)
+		w.noteCommit(1, 0, 20*time.Millisecond)
 	}
-	if w.sync < 19*time.Millisecond || w.sync > 20*time.Millisecond {
-		t.Errorf("after syncs of 20 ms: %v", w.sync)
+	if w.syncTime < 19*time.Millisecond || w.syncTime > 20*time.Millisecond {
+		t.Errorf("after syncs of 20 ms: %v", w.syncTime)
 	}
-	w.committed(1, 0, time.Minute)
-	if w.sync > 25*time.Millisecond {
-		t.Errorf("after a sync of a minute: %v", w.sync)
+	w.noteCommit(1, 0, time.Minute)
+	if w.syncTime > 25*time.Millisecond {
+		t.Errorf("after a sync of a minute: %v", w.syncTime)
 	}
 	for range 40 {
-		w.committed(1, 0, 200*time.Microsecond)
+		w.noteCommit(1, 0, 200*time.Microsecond)
 	}
-	if w.sync > 250*time.Microsecond {
-		t.Errorf("after syncs of 0.2 ms: %v", w.sync)
+	if w.syncTime > 250*time.Microsecond {
+		t.Errorf("after syncs of 0.2 ms: %v", w.syncTime)
 	}
 }
 

@@ -28,13 +28,13 @@ import (
 // refused like every other write.
 type guard struct {
 	vfs.FS
-	spare   *spare
-	failed  atomic.Pointer[error] // the first failure; set before the call that failed returns
-	onFail  func(error)           // told once
-	opened  atomic.Bool           // Pebble is open: hide failures of the log
-	closing chan struct{}         // closed when the store closes: wait for nothing any more
-	full    atomic.Bool           // the last table did not fit
-	retry   atomic.Int64          // ns to wait before the next table is tried
+	spare      *spareLog
+	failed     atomic.Pointer[error] // the first failure; set before the call that failed returns
+	onFail     func(error)           // told once
+	opened     atomic.Bool           // Pebble is open: hide failures of the log
+	closing    chan struct{}         // closed when the store closes: wait for nothing any more
+	noRoom     atomic.Bool           // the last table did not fit
+	retryDelay atomic.Int64          // ns to wait before the next table is tried
 }
 
 const (
@@ -70,8 +70,8 @@ func (g *guard) failure() error {
 	return nil
 }
 
-// fail stops the store, once.
-func (g *guard) fail(cause error) {
+// failStore stops the store, once.
+func (g *guard) failStore(cause error) {
 	err := fmt.Errorf("%w: %w", ErrStoreFailed, cause)
 	if g.failed.CompareAndSwap(nil, &err) {
 		g.onFail(err)
@@ -82,7 +82,7 @@ func (g *guard) fail(cause error) {
 // again at once and for ever, so whoever is about to start some waits here.
 func (g *guard) frozen() bool { return g.failed.Load() != nil }
 
-func (g *guard) pause(d time.Duration) {
+func (g *guard) pauseUnlessClosing(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -91,45 +91,45 @@ func (g *guard) pause(d time.Duration) {
 	}
 }
 
-// changed judges the error of a change to the file called name.
-func (g *guard) changed(op, name string, kind fileKind, err error) error {
+// judgeChange judges the error of a change to the file called name.
+func (g *guard) judgeChange(op, name string, kind fileKind, err error) error {
 	if err == nil {
 		return nil
 	}
 	err = fmt.Errorf("%s %s: %w", op, name, err)
 	if kind == tableFile && op != "sync" && vfs.IsNoSpaceError(err) {
-		g.full.Store(true)
-		g.retry.Store(min(max(2*g.retry.Load(), int64(firstRetry)), int64(lastRetry)))
+		g.noRoom.Store(true)
+		g.retryDelay.Store(min(max(2*g.retryDelay.Load(), int64(firstRetry)), int64(lastRetry)))
 		return err
 	}
-	g.fail(err)
-	if g.hides(kind) {
+	g.failStore(err)
+	if g.hidesFailures(kind) {
 		return nil
 	}
 	return err
 }
 
-// hides tells whether Pebble must not see failures with files of the kind.
-func (g *guard) hides(kind fileKind) bool {
+// hidesFailures tells whether Pebble must not see failures with files of the kind.
+func (g *guard) hidesFailures(kind fileKind) bool {
 	return kind == directory || kind == logFile && g.opened.Load()
 }
 
 func (g *guard) tableDone() {
-	g.full.Store(false)
-	g.retry.Store(0)
+	g.noRoom.Store(false)
+	g.retryDelay.Store(0)
 }
 
 func (g *guard) create(op, name string, call func() (vfs.File, error)) (vfs.File, error) {
 	kind := kindOf(name)
-	if g.full.Load() && kind == tableFile {
-		g.pause(time.Duration(g.retry.Load()))
+	if g.noRoom.Load() && kind == tableFile {
+		g.pauseUnlessClosing(time.Duration(g.retryDelay.Load()))
 	}
 	if g.frozen() {
-		if g.hides(kind) {
+		if g.hidesFailures(kind) {
 			return g.graveFile(name), nil
 		}
 		if g.opened.Load() { // an opening is not tried again
-			g.pause(lastRetry)
+			g.pauseUnlessClosing(lastRetry)
 		}
 		return nil, errFrozen
 	}
@@ -139,18 +139,18 @@ func (g *guard) create(op, name string, call func() (vfs.File, error)) (vfs.File
 		// the marker and lose that of the file.
 		dir := g.PathDir(name)
 		if err := file.SyncDir(g.FS, dir); err != nil {
-			return nil, g.changed("sync", dir, metaFile, err)
+			return nil, g.judgeChange("sync", dir, metaFile, err)
 		}
 	}
 	f, err := call()
 	if err == nil {
 		guarded := &guardedFile{File: f, g: g, name: name, kind: kind}
 		if kind == tableFile {
-			return newPieces(guarded), nil
+			return newPieceWriter(guarded), nil
 		}
 		return guarded, nil
 	}
-	if err = g.changed(op, name, kind, err); err == nil {
+	if err = g.judgeChange(op, name, kind, err); err == nil {
 		return g.graveFile(name), nil
 	}
 	return nil, err
@@ -164,8 +164,8 @@ func (g *guard) graveFile(name string) vfs.File {
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return g.create("create", name, func() (vfs.File, error) {
 		if kindOf(name) == logFile {
-			defer g.spare.began()
-			if f := g.spare.take(name); f != nil {
+			defer g.spare.noteLogBegun()
+			if f := g.spare.reuseAs(name); f != nil {
 				return f, nil
 			}
 		}
@@ -179,9 +179,9 @@ func (g *guard) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.
 
 func (g *guard) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return g.create("reuse", newname, func() (vfs.File, error) {
-		defer g.spare.began()
-		if g.spare.better(oldname) {
-			if f := g.spare.take(newname); f != nil {
+		defer g.spare.noteLogBegun()
+		if g.spare.isBetterThan(oldname) {
+			if f := g.spare.reuseAs(newname); f != nil {
 				_ = g.FS.Remove(oldname) // left over, it is removed at the next opening
 				return f, nil
 			}
@@ -202,14 +202,14 @@ func (g *guard) Rename(oldname, newname string) error {
 	if g.frozen() {
 		return errFrozen
 	}
-	return g.changed("rename", oldname, metaFile, g.FS.Rename(oldname, newname))
+	return g.judgeChange("rename", oldname, metaFile, g.FS.Rename(oldname, newname))
 }
 
 func (g *guard) Link(oldname, newname string) error {
 	if g.frozen() {
 		return errFrozen
 	}
-	return g.changed("link", oldname, metaFile, g.FS.Link(oldname, newname))
+	return g.judgeChange("link", oldname, metaFile, g.FS.Link(oldname, newname))
 }
 
 // Remove may fail without harm: what is left over is removed another time.
@@ -244,49 +244,49 @@ type guardedFile struct {
 	kind fileKind
 }
 
-// skip tells whether a call must not reach the disk, and what to answer.
-func (f *guardedFile) skip() (bool, error) {
+// skipsDisk tells whether a call must not reach the disk, and what to answer.
+func (f *guardedFile) skipsDisk() (bool, error) {
 	if !f.g.frozen() {
 		return false, nil
 	}
-	if f.g.hides(f.kind) {
+	if f.g.hidesFailures(f.kind) {
 		return true, nil
 	}
 	return true, errFrozen
 }
 
 func (f *guardedFile) Write(p []byte) (int, error) {
-	if skip, err := f.skip(); skip {
+	if skip, err := f.skipsDisk(); skip {
 		return len(p), err
 	}
 	n, err := f.File.Write(p)
 	if err == nil {
 		return n, nil
 	}
-	return len(p), f.g.changed("write", f.name, f.kind, err)
+	return len(p), f.g.judgeChange("write", f.name, f.kind, err)
 }
 
 func (f *guardedFile) WriteAt(p []byte, off int64) (int, error) {
-	if skip, err := f.skip(); skip {
+	if skip, err := f.skipsDisk(); skip {
 		return len(p), err
 	}
 	n, err := f.File.WriteAt(p, off)
 	if err == nil {
 		return n, nil
 	}
-	return len(p), f.g.changed("write", f.name, f.kind, err)
+	return len(p), f.g.judgeChange("write", f.name, f.kind, err)
 }
 
-func (f *guardedFile) Sync() error { return f.sync(f.File.Sync) }
+func (f *guardedFile) Sync() error { return f.syncWith(f.File.Sync) }
 
-func (f *guardedFile) SyncData() error { return f.sync(f.File.SyncData) }
+func (f *guardedFile) SyncData() error { return f.syncWith(f.File.SyncData) }
 
-func (f *guardedFile) sync(call func() error) error {
-	if skip, err := f.skip(); skip {
+func (f *guardedFile) syncWith(call func() error) error {
+	if skip, err := f.skipsDisk(); skip {
 		return err
 	}
 	if err := call(); err != nil {
-		return f.g.changed("sync", f.name, f.kind, err)
+		return f.g.judgeChange("sync", f.name, f.kind, err)
 	}
 	if f.kind == tableFile {
 		f.g.tableDone()
@@ -295,20 +295,20 @@ func (f *guardedFile) sync(call func() error) error {
 }
 
 func (f *guardedFile) SyncTo(length int64) (bool, error) {
-	if skip, err := f.skip(); skip {
+	if skip, err := f.skipsDisk(); skip {
 		return true, err
 	}
 	full, err := f.File.SyncTo(length)
 	if err != nil {
-		return true, f.g.changed("sync", f.name, f.kind, err)
+		return true, f.g.judgeChange("sync", f.name, f.kind, err)
 	}
 	return full, nil
 }
 
 func (f *guardedFile) Close() error {
 	err := f.File.Close()
-	if skip, serr := f.skip(); skip {
+	if skip, serr := f.skipsDisk(); skip {
 		return serr
 	}
-	return f.g.changed("close", f.name, f.kind, err)
+	return f.g.judgeChange("close", f.name, f.kind, err)
 }

@@ -66,8 +66,8 @@ func (f chunkFormat) chunkAt(data []byte, off int) (kind byte, end int, ok bool)
 	return kind, end, true
 }
 
-// check finds a record behind a bad chunk.
-func (f chunkFormat) check(data []byte) error {
+// checkRecords finds a record behind a bad chunk.
+func (f chunkFormat) checkRecords(data []byte) error {
 	off := 0
 	for {
 		if rest := chunkBlock - off%chunkBlock; rest < f.header {
@@ -128,7 +128,7 @@ func checkChunks(fs vfs.FS, name string, format chunkFormat) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := format.check(data); err != nil {
+	if err := format.checkRecords(data); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil

@@ -38,20 +38,20 @@ func TestDamageIsToldFromACrash(t *testing.T) {
 	if last < 25 { // 30 records and one more since the last table
 		t.Fatalf("the last of %d chunks begins record %d", len(starts), last)
 	}
-	if err := format.check(data); err != nil {
+	if err := format.checkRecords(data); err != nil {
 		t.Fatalf("a whole log: %v", err)
 	}
 	for i, start := range starts {
 		damaged := slices.Clone(data)
 		damaged[(start+ends[i])/2] ^= 1
-		if err := format.check(damaged); (err != nil) != (i < last) {
+		if err := format.checkRecords(damaged); (err != nil) != (i < last) {
 			t.Errorf("damage to chunk %d, the last record begins with chunk %d: %v", i, last, err)
 		}
 	}
 	for cut := starts[last]; cut < ends[len(ends)-1]; cut++ {
 		short := slices.Clone(data)
 		clear(short[cut:])
-		if err := format.check(short); err != nil {
+		if err := format.checkRecords(short); err != nil {
 			t.Errorf("the last record is cut off at byte %d of %d to %d: %v", cut, starts[last], ends[len(ends)-1], err)
 		}
 	}

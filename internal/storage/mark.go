@@ -26,7 +26,7 @@ var countKey = []byte{0}
 // readCount returns how many groups the store has, and whether that could be
 // read.
 func (s *Store) readCount() (uint64, bool) {
-	value, err := s.load(countKey)
+	value, err := s.loadUnsynced(countKey)
 	if errors.Is(err, ErrNotFound) {
 		return 0, true
 	}
@@ -58,19 +58,19 @@ func (s *Store) readMark() uint64 {
 func (s *Store) checkMark() error {
 	count, ok := s.readCount()
 	switch {
-	case !ok && s.marked == unmarked:
-		return damaged(errors.New("neither count nor mark can be read"))
+	case !ok && s.markedCount == unmarked:
+		return wrapCorrupt(errors.New("neither count nor mark can be read"))
 	case !ok:
 		// One more record that is unknown; the others are not the worse.
 		s.opts.Logger.Warn("storage: count of groups is damaged and will be written anew")
-		count = s.marked
-	case s.marked != unmarked && count < s.marked:
-		return damaged(fmt.Errorf("%d batches are there of %d that were acknowledged", count, s.marked))
+		count = s.markedCount
+	case s.markedCount != unmarked && count < s.markedCount:
+		return wrapCorrupt(fmt.Errorf("%d batches are there of %d that were acknowledged", count, s.markedCount))
 	}
-	s.count = count
-	s.synced.Store(count)
-	if s.marked == unmarked && !s.opts.ReadOnly {
-		s.mark()
+	s.groupCount = count
+	s.syncedCount.Store(count)
+	if s.markedCount == unmarked && !s.opts.ReadOnly {
+		s.writeMark()
 	}
 	return nil
 }
@@ -80,20 +80,20 @@ func (s *Store) checkMark() error {
 func (s *Store) markLoop(ctx context.Context) {
 	for {
 		select {
-		case <-s.pressure.sorted:
-			s.mark()
+		case <-s.pressure.markDue:
+			s.writeMark()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// mark writes down the count of groups that are synced. An older mark notices
+// writeMark writes down the count of groups that are synced. An older mark notices
 // less damage, but is not wrong, so a full disk does not matter; a disk that
 // fails does, as everywhere.
-func (s *Store) mark() {
-	count := s.synced.Load()
-	if count == s.marked || s.guard.frozen() {
+func (s *Store) writeMark() {
+	count := s.syncedCount.Load()
+	if count == s.markedCount || s.guard.frozen() {
 		return
 	}
 	var data [8]byte
@@ -101,10 +101,10 @@ func (s *Store) mark() {
 	err := file.Write(s.opts.FS, s.opts.FS.PathJoin(s.opts.Dir, markFile), data[:])
 	switch {
 	case err == nil:
-		s.marked = count
+		s.markedCount = count
 	case vfs.IsNoSpaceError(err):
 		s.opts.Logger.Warn("storage: mark not written", "error", err)
 	default:
-		s.guard.fail(err)
+		s.guard.failStore(err)
 	}
 }

@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	firstMend   = time.Second
-	lastMend    = 10 * time.Minute
-	maxSalvage  = 64 << 20 // bytes of records that are carried out of a damaged part
-	mostMending = 64       // parts of one file that are given up in one go
+	firstMend       = time.Second
+	lastMend        = 10 * time.Minute
+	maxSalvage      = 64 << 20 // bytes of records that are carried out of a damaged part
+	maxPartsPerMend = 64       // parts of one file that are given up in one go
 	// damagePause is what Pebble waits for where it comes across damage that stays:
 	// it tries a merge of tables that has failed again at once, and for ever.
 	damagePause = 500 * time.Millisecond
@@ -55,44 +55,44 @@ type damage struct {
 }
 
 type damagedFile struct {
-	again bool  // it was come across since it was last looked at
-	err   error // why it could not be mended
+	seenAgain bool  // it was come across since it was last looked at
+	err       error // why it could not be mended
 }
 
-// note is called by Pebble wherever it comes across damage. news: for the first
+// noteFile is called by Pebble wherever it comes across damage. news: for the first
 // time; stays: it could not be mended.
-func (d *damage) note(path string) (news, stays bool) {
+func (d *damage) noteFile(path string) (news, stays bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f := d.files[path]; f != nil {
-		f.again = true
+		f.seenAgain = true
 		return false, f.err != nil // it is tried again when its time has come
 	}
 	if d.files == nil {
 		d.files = make(map[string]*damagedFile)
 	}
-	d.files[path] = &damagedFile{again: true}
+	d.files[path] = &damagedFile{seenAgain: true}
 	d.kick.Ring()
 	return true, false
 }
 
-// next lists the files to be looked at.
-func (d *damage) next() (paths []string) {
+// nextPaths lists the files to be looked at.
+func (d *damage) nextPaths() (paths []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for path, f := range d.files {
 		paths = append(paths, path)
-		f.again = false
+		f.seenAgain = false
 	}
 	return paths
 }
 
-// looked notes what came of it. It reports whether the file is done with.
-func (d *damage) looked(path string, err error) bool {
+// noteOutcome notes what came of it. It reports whether the file is done with.
+func (d *damage) noteOutcome(path string, err error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.files[path]
-	if err == nil || errors.Is(err, errReads) && !f.again {
+	if err == nil || errors.Is(err, errReadsWell) && !f.seenAgain {
 		delete(d.files, path)
 		return true
 	}
@@ -100,16 +100,16 @@ func (d *damage) looked(path string, err error) bool {
 	return false
 }
 
-func (d *damage) gaveUp(lost int) {
+func (d *damage) countGivenUp(lost int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.parts++
 	d.lost += uint64(lost)
 }
 
-// usage returns how many parts were given up, how many records were lost in them
+// damageTotals returns how many parts were given up, how many records were lost in them
 // for all that is known, and how many files are damaged and not mended.
-func (d *damage) usage() (parts, lost uint64, files int) {
+func (d *damage) damageTotals() (parts, lost uint64, files int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, f := range d.files {
@@ -120,12 +120,12 @@ func (d *damage) usage() (parts, lost uint64, files int) {
 	return d.parts, d.lost, files
 }
 
-// errReads: nothing is wrong with the records of a file, at least not now.
-var errReads = errors.New("records read well")
+// errReadsWell: nothing is wrong with the records of a file, at least not now.
+var errReadsWell = errors.New("records read well")
 
-// errMoved: Pebble has merged the table into others meanwhile, which are looked at
+// errTableGone: Pebble has merged the table into others meanwhile, which are looked at
 // when they are come across.
-var errMoved = errors.New("the table has gone meanwhile")
+var errTableGone = errors.New("the table has gone meanwhile")
 
 // Mend gives up, until ctx ends, what of the store's tables is found not to read:
 // a block of records as a rule. A part that nobody can read would end each scan
@@ -144,12 +144,12 @@ func (s *Store) Mend(ctx context.Context, lost OnLost) {
 		case <-timer.C:
 		}
 		left, wait := false, again.Next()
-		for _, path := range s.damage.next() {
-			err := s.mend(ctx, path, lost)
+		for _, path := range s.damage.nextPaths() {
+			err := s.mendFile(ctx, path, lost)
 			if ctx.Err() != nil || s.usable() != nil {
 				return
 			}
-			if !s.damage.looked(path, err) {
+			if !s.damage.noteOutcome(path, err) {
 				left = true
 				s.opts.Logger.Error("storage: damaged file cannot be mended", "path", path, "error", err, "again_in", wait.String())
 			}
@@ -171,10 +171,10 @@ type mending struct {
 	done chan error // capacity 1
 }
 
-// mend gives up what of a file does not read.
-func (s *Store) mend(ctx context.Context, path string, lost OnLost) error {
+// mendFile gives up what of a file does not read.
+func (s *Store) mendFile(ctx context.Context, path string, lost OnLost) error {
 	for n := 0; ; n++ {
-		leave, err := s.enter()
+		leave, err := s.enterReader()
 		if err != nil {
 			return err
 		}
@@ -184,10 +184,10 @@ func (s *Store) mend(ctx context.Context, path string, lost OnLost) error {
 		case err != nil:
 			return err
 		case part == nil && n == 0:
-			return errReads
+			return errReadsWell
 		case part == nil:
 			return nil
-		case n == mostMending:
+		case n == maxPartsPerMend:
 			return errors.New("too many parts do not read")
 		}
 		if err := s.mendPart(&mending{ctx, path, part, lost, make(chan error, 1)}); err != nil {
@@ -199,7 +199,7 @@ func (s *Store) mend(ctx context.Context, path string, lost OnLost) error {
 func (s *Store) mendPart(m *mending) error {
 	select {
 	case s.mends <- m:
-	case <-s.idle:
+	case <-s.committerDone:
 		return ErrClosed
 	case <-m.ctx.Done():
 		return m.ctx.Err()
@@ -207,7 +207,7 @@ func (s *Store) mendPart(m *mending) error {
 	select {
 	case err := <-m.done:
 		return err
-	case <-s.idle:
+	case <-s.committerDone:
 		return ErrClosed
 	}
 }
@@ -219,22 +219,22 @@ func (s *Store) mendPart(m *mending) error {
 // Open needs to go on; see restore.
 func (s *Store) giveUp(m *mending) error {
 	p := m.part
-	if err := errors.Join(s.guard.failure(), s.short()); err != nil {
+	if err := errors.Join(s.guard.failure(), s.checkSpace()); err != nil {
 		return err
 	}
 	// What cannot be done shall not be told.
-	if err := s.mayGo(p); err != nil {
+	if err := s.checkGiveUp(p); err != nil {
 		return err
 	}
-	then, err := s.tell(m.lost, p)
+	then, err := s.announceLoss(m.lost, p)
 	defer then()
 	if err != nil {
 		return err
 	}
-	if err := s.flushed(m.ctx); err != nil {
+	if err := s.flushMemTables(m.ctx); err != nil {
 		return err
 	}
-	kept, lost, err := s.salvage(p)
+	kept, lost, err := s.salvagePart(p)
 	if err != nil {
 		return err
 	}
@@ -247,46 +247,46 @@ func (s *Store) giveUp(m *mending) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.flushed(m.ctx), s.edges(p)); err != nil {
-		return errors.Join(err, s.comeBack(kept))
+	if err := errors.Join(s.flushMemTables(m.ctx), s.checkEdges(p)); err != nil {
+		return errors.Join(err, s.writeBackSalvaged(kept))
 	}
-	s.mended.Lock() // nobody sees the store without what comes back
-	s.going.Add(1)
+	s.exciseLock.Lock() // nobody sees the store without what comes back
+	s.exciseSeq.Add(1)
 	defer func() {
-		s.going.Add(1)
-		s.mended.Unlock()
+		s.exciseSeq.Add(1)
+		s.exciseLock.Unlock()
 	}()
 	err = s.db.Excise(m.ctx, pebble.KeyRange{Start: p.lower, End: p.upper})
 	if err == nil {
-		s.damage.gaveUp(lost)
-		s.cache.forget(p.lower, p.upper)
+		s.damage.countGivenUp(lost)
+		s.cache.forgetRange(p.lower, p.upper)
 		s.opts.Logger.Error("storage: a part of the disk does not read and was given up", "path", m.path,
 			"from", fmt.Sprintf("%.40q", p.lower), "to", fmt.Sprintf("%.40q", p.upper), "records kept", len(kept), "known to be lost", lost)
 	}
-	return errors.Join(err, s.comeBack(kept))
+	return errors.Join(err, s.writeBackSalvaged(kept))
 }
 
-// mayGo says why a part cannot be given up.
-func (s *Store) mayGo(p *part) error {
+// checkGiveUp says why a part cannot be given up.
+func (s *Store) checkGiveUp(p *part) error {
 	all, err := s.tables()
 	if err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(all, func(t pebble.SSTableInfo) bool { return t.FileNum == p.table.FileNum }) {
-		return errMoved
+		return errTableGone
 	}
-	if _, err := s.within(p); err != nil {
+	if _, err := s.readableKeys(p); err != nil {
 		return err
 	}
-	return s.edges(p)
+	return s.checkEdges(p)
 }
 
-// tell has the loss of a part told, and syncs what is written about it.
-func (s *Store) tell(lost OnLost, p *part) (then func(), err error) {
+// announceLoss has the loss of a part told, and syncs what is written about it.
+func (s *Store) announceLoss(lost OnLost, p *part) (then func(), err error) {
 	then = func() {}
 	g := &group{opened: time.Now(), writes: make(map[string]write), done: make(chan struct{})}
 	tx := &Tx{s: s, g: g}
-	err = tx.run(&update{fn: func(tx *Tx) error {
+	err = tx.runUpdate(&update{fn: func(tx *Tx) error {
 		told, err := lost(tx, p.lower, p.upper)
 		if told != nil {
 			then = told
@@ -301,8 +301,8 @@ func (s *Store) tell(lost OnLost, p *part) (then func(), err error) {
 	return then, err
 }
 
-// comeBack writes what was salvaged to where it was.
-func (s *Store) comeBack(kept map[string][]byte) error {
+// writeBackSalvaged writes what was salvaged to where it was.
+func (s *Store) writeBackSalvaged(kept map[string][]byte) error {
 	return s.writeAlone(func(b *pebble.Batch) {
 		_ = b.Delete(salvaged, nil)
 		for key, rec := range kept {
@@ -318,15 +318,15 @@ func (s *Store) writeAlone(fill func(*pebble.Batch)) error {
 	batch := s.db.NewBatch()
 	fill(batch)
 	var count [8]byte
-	binary.LittleEndian.PutUint64(count[:], s.count+1)
+	binary.LittleEndian.PutUint64(count[:], s.groupCount+1)
 	_ = batch.Set(countKey, encodeRecord(countKey, count[:]), nil)
-	s.apply(batch)
+	s.applyBatch(batch)
 	if err := s.guard.failure(); err != nil {
 		return err
 	}
-	s.count++
-	s.synced.Store(s.count)
-	s.pressure.note()
+	s.groupCount++
+	s.syncedCount.Store(s.groupCount)
+	s.pressure.noteChange()
 	return nil
 }
 
@@ -336,33 +336,33 @@ func (s *Store) restore() error {
 	if s.opts.ReadOnly {
 		return nil
 	}
-	if _, err := s.load(salvaged); errors.Is(err, ErrNotFound) {
+	if _, err := s.loadUnsynced(salvaged); errors.Is(err, ErrNotFound) {
 		return nil
 	} else if err != nil {
-		return damaged(err)
+		return wrapCorrupt(err)
 	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: salvaged, UpperBound: salvagedUpper})
 	if err != nil {
-		return damaged(err)
+		return wrapCorrupt(err)
 	}
 	kept := make(map[string][]byte)
 	for ok := it.First(); ok; ok = it.Next() {
 		rec, err := it.ValueAndErr()
 		if err != nil {
-			return damaged(errors.Join(err, it.Close()))
+			return wrapCorrupt(errors.Join(err, it.Close()))
 		}
 		if key := it.Key()[len(salvaged):]; len(key) > 0 {
 			kept[string(key)] = bytes.Clone(rec)
 		}
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
-		return damaged(err)
+		return wrapCorrupt(err)
 	}
-	return s.comeBack(kept)
+	return s.writeBackSalvaged(kept)
 }
 
-// flushed brings all that is in memory into tables.
-func (s *Store) flushed(ctx context.Context) error {
+// flushMemTables brings all that is in memory into tables.
+func (s *Store) flushMemTables(ctx context.Context) error {
 	done, err := s.db.AsyncFlush()
 	if err != nil {
 		return err

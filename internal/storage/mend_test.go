@@ -87,8 +87,8 @@ func mendAll(t *testing.T, s *Store, l *told) {
 		if !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("scan: %v", err)
 		}
-		for _, path := range s.damage.next() {
-			if err := s.mend(context.Background(), path, l.lost); err != nil && !errors.Is(err, errReads) && !errors.Is(err, errMoved) {
+		for _, path := range s.damage.nextPaths() {
+			if err := s.mendFile(context.Background(), path, l.lost); err != nil && !errors.Is(err, errReadsWell) && !errors.Is(err, errTableGone) {
 				t.Fatalf("mend %s: %v", path, err)
 			}
 		}

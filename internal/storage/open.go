@@ -35,35 +35,35 @@ const (
 // ErrLocked, ErrNewerFormat, ErrCorrupt, ErrStorageFull, those of the file
 // system, and all that is wrong with o.
 func Open(o Options) (*Store, error) {
-	if err := o.fill(); err != nil {
+	if err := o.fillDefaults(); err != nil {
 		return nil, err
 	}
 	s := &Store{
-		opts:    o,
-		queue:   make(chan *update, maxGroupUpdates),
-		mends:   make(chan *mending),
-		damage:  damage{kick: notify.NewBell()},
-		idle:    make(chan struct{}),
-		readers: lifecycle.NewGate(),
-		refused: make(chan struct{}),
-		cache:   newRecordCache(o.CacheBytes - o.blockBytes()),
+		opts:          o,
+		queue:         make(chan *update, maxGroupUpdates),
+		mends:         make(chan *mending),
+		damage:        damage{kick: notify.NewBell()},
+		committerDone: make(chan struct{}),
+		readers:       lifecycle.NewGate(),
+		refused:       make(chan struct{}),
+		cache:         newRecordCache(o.CacheBytes - o.blockBytes()),
 	}
 	s.guard = &guard{FS: o.FS, closing: make(chan struct{}), onFail: s.onFail}
 	s.guard.spare = newSpare(&o, s.guard.frozen)
 	s.pressure.init()
-	if err := s.open(); err != nil {
+	if err := s.openDirectory(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
 	s.tasks = lifecycle.NewGroup(context.Background())
 	s.tasks.Go(s.commitLoop)
 	if !o.ReadOnly {
 		s.tasks.Go(s.markLoop)
-		s.tasks.Go(s.guard.spare.run)
+		s.tasks.Go(s.guard.spare.keepPrepared)
 	}
 	return s, nil
 }
 
-func (s *Store) open() (err error) {
+func (s *Store) openDirectory() (err error) {
 	o := &s.opts
 	if !o.ReadOnly {
 		if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
@@ -109,22 +109,22 @@ func (s *Store) checkFormat() error {
 	fs, dir := s.opts.FS, s.opts.Dir
 	tables, err := atomicfs.ReadMarker(fs, dir, "format-version")
 	if err != nil {
-		return damaged(err)
+		return wrapCorrupt(err)
 	}
 	if n, err := strconv.ParseUint(tables, 10, 64); err == nil && n > uint64(pebbleFormat) {
 		return fmt.Errorf("%w: tables of format %d, read up to %d", ErrNewerFormat, n, pebbleFormat)
 	}
 	desc, err := pebble.Peek(dir, fs)
 	if err != nil {
-		return damaged(err)
+		return wrapCorrupt(err)
 	}
-	s.marked = s.readMark()
+	s.markedCount = s.readMark()
 	if !desc.Exists {
 		if err := checkEmpty(fs, dir); err != nil {
-			return damaged(err)
+			return wrapCorrupt(err)
 		}
-	} else if err := checkLogs(fs, dir, desc, s.marked != unmarked); err != nil {
-		return damaged(err)
+	} else if err := checkLogs(fs, dir, desc, s.markedCount != unmarked); err != nil {
+		return wrapCorrupt(err)
 	}
 	path := fs.PathJoin(dir, formatFile)
 	mark, err := file.Read(fs, path)
@@ -134,9 +134,9 @@ func (s *Store) checkFormat() error {
 	case err == nil, errors.Is(err, file.ErrNewerFormat):
 		return fmt.Errorf("%w: %q", ErrNewerFormat, mark)
 	case !errors.Is(err, iofs.ErrNotExist):
-		return damaged(err)
+		return wrapCorrupt(err)
 	case desc.Exists:
-		return damaged(fmt.Errorf("%s is missing", formatFile))
+		return wrapCorrupt(fmt.Errorf("%s is missing", formatFile))
 	case s.opts.ReadOnly:
 		return fmt.Errorf("no store here: %w", iofs.ErrNotExist)
 	}
@@ -176,7 +176,7 @@ func (s *Store) openPebble() error {
 	}
 	if err != nil {
 		s.block.Unref()
-		return refused(err)
+		return classifyOpenError(err)
 	}
 	s.db = db
 	s.guard.opened.Store(true)
@@ -207,10 +207,10 @@ func (s *Store) callPebble() (db *pebble.DB, err error) {
 	return pebble.Open(s.opts.Dir, s.pebbleOptions())
 }
 
-// refused names the error of Pebble's opening. What the system did not refuse
+// classifyOpenError names the error of Pebble's opening. What the system did not refuse
 // Pebble did, because of what it has found; not all of that it calls
 // corruption.
-func refused(err error) error {
+func classifyOpenError(err error) error {
 	var errno syscall.Errno
 	switch {
 	case vfs.IsNoSpaceError(err):
@@ -218,10 +218,10 @@ func refused(err error) error {
 	case errors.Is(err, ErrStoreFailed), errors.As(err, &errno) && !errors.Is(err, iofs.ErrNotExist):
 		return err
 	}
-	return damaged(err)
+	return wrapCorrupt(err)
 }
 
-func damaged(err error) error {
+func wrapCorrupt(err error) error {
 	return fmt.Errorf("%w: start the node with an empty directory under the same name, the other nodes will fill it: %w", ErrCorrupt, err)
 }
 
@@ -264,17 +264,17 @@ func (s *Store) events() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) { log.Warn("storage: background work failed", "error", err) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			news, stays := s.damage.note(info.Path)
+			news, stays := s.damage.noteFile(info.Path)
 			if news {
 				log.Error("storage: damaged file", "path", info.Path, "error", info.Details)
 			}
 			if stays {
-				s.guard.pause(damagePause)
+				s.guard.pauseUnlessClosing(damagePause)
 			}
 		},
-		WALCreated:    func(pebble.WALCreateInfo) { s.pressure.note() },
-		FlushEnd:      func(pebble.FlushInfo) { s.pressure.note() },
-		CompactionEnd: func(pebble.CompactionInfo) { s.pressure.note() },
+		WALCreated:    func(pebble.WALCreateInfo) { s.pressure.noteChange() },
+		FlushEnd:      func(pebble.FlushInfo) { s.pressure.noteChange() },
+		CompactionEnd: func(pebble.CompactionInfo) { s.pressure.noteChange() },
 	}
 }
 
@@ -290,7 +290,7 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 }
 
 func (l pebbleLog) Fatalf(format string, args ...any) {
-	l.s.guard.fail(fmt.Errorf(format, args...))
+	l.s.guard.failStore(fmt.Errorf(format, args...))
 }
 
 func (s *Store) onFail(err error) {
@@ -300,14 +300,14 @@ func (s *Store) onFail(err error) {
 // Refuse makes the updates that have not begun, and all later ones, end with
 // ErrClosed, also while they wait for Pebble to catch up. Reads go on. It does
 // not wait; Close does the same first.
-func (s *Store) Refuse() { s.refuse.Do(func() { close(s.refused) }) }
+func (s *Store) Refuse() { s.refuseOnce.Do(func() { close(s.refused) }) }
 
 // Close waits for readers and for the updates under way and closes the
 // store. Updates still queued get ErrClosed. It returns why the store failed,
 // if it did; what was acknowledged is safe in any case.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
-		<-s.idle
+		<-s.committerDone
 		return nil
 	}
 	drained := s.readers.Shut()
@@ -315,11 +315,11 @@ func (s *Store) Close() error {
 	close(s.guard.closing)
 	s.tasks.Close()
 	if !s.opts.ReadOnly {
-		s.mark()
+		s.writeMark()
 	}
 	<-drained
 	err := s.guard.failure()
-	if s.wedged.Load() {
+	if s.pebbleWedged.Load() {
 		return err
 	}
 	cerr := s.closePebble()

@@ -273,7 +273,7 @@ func TestMemTablesDiffer(t *testing.T) {
 	sizes := make(map[int64]bool)
 	for range 50 {
 		o := Options{Dir: "store"}
-		if err := o.fill(); err != nil {
+		if err := o.fillDefaults(); err != nil {
 			t.Fatal(err)
 		}
 		if least, most := int64(8<<20*4/5), int64(8<<20*6/5); o.MemTableBytes < least || o.MemTableBytes > most {

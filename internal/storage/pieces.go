@@ -12,50 +12,50 @@ import (
 // all the system calls of a store under load.
 const pieceBytes = 64 << 10
 
-// pieces is a table that is being written. Tables are sorted beside the
+// pieceWriter is a table that is being written. Tables are sorted beside the
 // clients, and the computing of one takes tens of milliseconds: on two
 // processors and without a word, whoever waits for a processor would wait for
 // all of the ten that the scheduler allows. So after each piece the others
 // come first.
-type pieces struct {
+type pieceWriter struct {
 	vfs.File
 	w *bufio.Writer
 }
 
-func newPieces(f vfs.File) *pieces {
-	return &pieces{f, bufio.NewWriterSize(polite{f}, pieceBytes)}
+func newPieceWriter(f vfs.File) *pieceWriter {
+	return &pieceWriter{f, bufio.NewWriterSize(yieldingFile{f}, pieceBytes)}
 }
 
-// polite lets others run after each write.
-type polite struct{ vfs.File }
+// yieldingFile lets others run after each write.
+type yieldingFile struct{ vfs.File }
 
-func (p polite) Write(b []byte) (int, error) {
+func (p yieldingFile) Write(b []byte) (int, error) {
 	n, err := p.File.Write(b)
 	runtime.Gosched()
 	return n, err
 }
 
-func (p *pieces) Write(b []byte) (int, error) { return p.w.Write(b) }
+func (p *pieceWriter) Write(b []byte) (int, error) { return p.w.Write(b) }
 
-func (p *pieces) Sync() error {
+func (p *pieceWriter) Sync() error {
 	if err := p.w.Flush(); err != nil {
 		return err
 	}
 	return p.File.Sync()
 }
 
-func (p *pieces) SyncData() error {
+func (p *pieceWriter) SyncData() error {
 	if err := p.w.Flush(); err != nil {
 		return err
 	}
 	return p.File.SyncData()
 }
 
-func (p *pieces) SyncTo(length int64) (fullSync bool, err error) {
+func (p *pieceWriter) SyncTo(length int64) (fullSync bool, err error) {
 	if err := p.w.Flush(); err != nil {
 		return false, err
 	}
 	return p.File.SyncTo(length)
 }
 
-func (p *pieces) Close() error { return errors.Join(p.w.Flush(), p.File.Close()) }
+func (p *pieceWriter) Close() error { return errors.Join(p.w.Flush(), p.File.Close()) }

@@ -28,35 +28,35 @@ const (
 type pressure struct {
 	stale   atomic.Bool // logs or tables have changed since the rest was computed
 	changed notify.Bell // compute again
-	sorted  notify.Bell // the same, for markLoop
+	markDue notify.Bell // the same, for markLoop
 
 	// of the committer only
-	stop   bool      // writers must wait
-	slow   bool      // writers should
-	looked time.Time // when there was space enough
-	since  int64     // bytes committed after that
+	mustWait     bool      // writers must wait
+	shouldSlow   bool      // writers should
+	spaceFoundAt time.Time // when there was space enough
+	bytesSince   int64     // bytes committed after that
 }
 
-func (p *pressure) init() { p.changed, p.sorted = notify.NewBell(), notify.NewBell() }
+func (p *pressure) init() { p.changed, p.markDue = notify.NewBell(), notify.NewBell() }
 
-// note is called when logs or tables have changed.
-func (p *pressure) note() {
+// noteChange is called when logs or tables have changed.
+func (p *pressure) noteChange() {
 	p.stale.Store(true)
 	p.changed.Ring()
-	p.sorted.Ring()
+	p.markDue.Ring()
 }
 
 func (s *Store) measurePressure() {
 	if p := &s.pressure; p.stale.Swap(false) {
 		m := s.db.Metrics()
-		p.stop = m.MemTable.Size > maxMemTables*uint64(s.opts.MemTableBytes)
-		p.slow = m.Levels[0].Sublevels > slowSublevels
+		p.mustWait = m.MemTable.Size > maxMemTables*uint64(s.opts.MemTableBytes)
+		p.shouldSlow = m.Levels[0].Sublevels > slowSublevels
 	}
 }
 
-// refusal waits until Pebble can take another group, and says why it must
+// awaitRoom waits until Pebble can take another group, and says why it must
 // not have one, if so.
-func (s *Store) refusal() error {
+func (s *Store) awaitRoom() error {
 	for slowed := false; ; {
 		if err := s.guard.failure(); err != nil {
 			return err
@@ -66,18 +66,18 @@ func (s *Store) refusal() error {
 			return ErrClosed
 		default:
 		}
-		if err := s.short(); err != nil {
+		if err := s.checkSpace(); err != nil {
 			return err
 		}
 		s.measurePressure()
 		switch {
-		case s.pressure.stop:
+		case s.pressure.mustWait:
 			select {
 			case <-s.pressure.changed:
 			case <-s.refused:
 			}
-		case s.pressure.slow && !slowed:
-			s.guard.pause(slowDown)
+		case s.pressure.shouldSlow && !slowed:
+			s.guard.pauseUnlessClosing(slowDown)
 			slowed = true
 		default:
 			return nil
@@ -85,25 +85,25 @@ func (s *Store) refusal() error {
 	}
 }
 
-// short is full, asked anew only when it may have changed: others who fill the
+// checkSpace is full, asked anew only when it may have changed: others who fill the
 // disk take longer than lookEvery to fill the reserve, and the store itself
 // writes a small part of it in between.
-func (s *Store) short() error {
+func (s *Store) checkSpace() error {
 	p := &s.pressure
-	if time.Since(p.looked) < lookEvery && p.since < s.opts.Reserve/16 && !s.guard.full.Load() {
+	if time.Since(p.spaceFoundAt) < lookEvery && p.bytesSince < s.opts.Reserve/16 && !s.guard.noRoom.Load() {
 		return nil
 	}
-	if err := s.full(); err != nil {
-		p.looked = time.Time{}
+	if err := s.checkSpaceNow(); err != nil {
+		p.spaceFoundAt = time.Time{}
 		return err
 	}
-	p.looked, p.since = time.Now(), 0
+	p.spaceFoundAt, p.bytesSince = time.Now(), 0
 	return nil
 }
 
-// full says whether space is short.
-func (s *Store) full() error {
-	if s.guard.full.Load() {
+// checkSpaceNow says whether space is short.
+func (s *Store) checkSpaceNow() error {
+	if s.guard.noRoom.Load() {
 		return fmt.Errorf("%w: no room to sort in what was written", ErrStorageFull)
 	}
 	if s.opts.Reserve < 0 {
@@ -147,14 +147,14 @@ func (s *Store) Stats() Stats {
 		Written: s.stats.bytes.Load(),
 		Corrupt: s.stats.corrupt.Load(),
 	}
-	st.CacheBytes, st.CacheHits, st.CacheMiss = s.cache.usage()
-	st.GivenUp, st.Lost, st.Damaged = s.damage.usage()
-	leave, err := s.enter()
+	st.CacheBytes, st.CacheHits, st.CacheMiss = s.cache.totalUsage()
+	st.GivenUp, st.Lost, st.Damaged = s.damage.damageTotals()
+	leave, err := s.enterReader()
 	if err != nil {
 		return st
 	}
 	defer leave()
 	st.DiskBytes = s.db.Metrics().DiskSpaceUsage()
-	st.Full = s.full() != nil
+	st.Full = s.checkSpaceNow() != nil
 	return st
 }

@@ -10,41 +10,41 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-func (s *Store) get(ctx context.Context, key []byte) ([]byte, error) {
+func (s *Store) getSynced(ctx context.Context, key []byte) ([]byte, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
-	value, gen, ok := s.cache.get(key)
+	value, gen, ok := s.cache.getValue(key)
 	if ok {
 		return value, nil
 	}
-	leave, err := s.enter()
+	leave, err := s.enterReader()
 	if err != nil {
 		return nil, err
 	}
-	value, err = s.load(key)
+	value, err = s.loadUnsynced(key)
 	leave()
 	// What was read is synced unless a group in flight writes the key: the
 	// group is registered before it is applied, and stays until synced.
 	if g := s.inflight.Load(); g != nil {
 		if w, ok := g.writes[string(key)]; ok {
-			if err := s.settled(ctx, g); err != nil {
+			if err := s.awaitSync(ctx, g); err != nil {
 				return nil, err
 			}
-			return w.value()
+			return w.recordValue()
 		}
 	}
 	if err == nil {
-		s.cache.fill(key, value, gen)
+		s.cache.keepRead(key, value, gen)
 	}
 	return value, err
 }
 
-// settled waits until g is synced.
-func (s *Store) settled(ctx context.Context, g *group) error {
+// awaitSync waits until g is synced.
+func (s *Store) awaitSync(ctx context.Context, g *group) error {
 	select {
 	case <-g.done:
 		return g.err
@@ -53,9 +53,9 @@ func (s *Store) settled(ctx context.Context, g *group) error {
 	}
 }
 
-// load reads from Pebble what may be unsynced. The result is a copy.
-func (s *Store) load(key []byte) ([]byte, error) {
-	rec, closer, err := s.look(key)
+// loadUnsynced reads from Pebble what may be unsynced. The result is a copy.
+func (s *Store) loadUnsynced(key []byte) ([]byte, error) {
+	rec, closer, err := s.getConsistent(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, ErrNotFound
 	}
@@ -78,26 +78,26 @@ func (s *Store) load(key []byte) ([]byte, error) {
 	return value, nil
 }
 
-// look reads a record as it is before or after a part of the store goes, not as it
+// getConsistent reads a record as it is before or after a part of the store goes, not as it
 // is meanwhile. It holds no lock: where a block does not read, Pebble may wait.
-func (s *Store) look(key []byte) ([]byte, io.Closer, error) {
+func (s *Store) getConsistent(key []byte) ([]byte, io.Closer, error) {
 	for {
-		n := s.going.Load()
+		n := s.exciseSeq.Load()
 		rec, closer, err := s.db.Get(key)
-		if n%2 == 0 && n == s.going.Load() {
+		if n%2 == 0 && n == s.exciseSeq.Load() {
 			return rec, closer, err
 		}
 		if err == nil {
 			_ = closer.Close()
 		}
-		s.untilMended()
+		s.awaitExcise()
 	}
 }
 
-// untilMended returns when no part of the store is going.
-func (s *Store) untilMended() {
-	s.mended.RLock()
-	defer s.mended.RUnlock()
+// awaitExcise returns when no part of the store is going.
+func (s *Store) awaitExcise() {
+	s.exciseLock.RLock()
+	defer s.exciseLock.RUnlock()
 }
 
 // unreadable reports a damaged record. Whether a sum does not match or the
@@ -109,38 +109,38 @@ func (s *Store) unreadable(key []byte, err error) error {
 	if !errors.Is(err, ErrCorrupt) {
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	s.corrupt(key, err)
+	s.reportCorrupt(key, err)
 	return err
 }
 
-func (s *Store) corrupt(key []byte, err error) {
+func (s *Store) reportCorrupt(key []byte, err error) {
 	s.stats.corrupt.Add(1)
 	if s.opts.OnCorrupt != nil {
 		s.opts.OnCorrupt(bytes.Clone(key), err)
 	}
 }
 
-func (s *Store) scan(ctx context.Context, lower, upper []byte, fn func(key, value []byte) error) error {
-	leave, err := s.enter()
+func (s *Store) scanSynced(ctx context.Context, lower, upper []byte, fn func(key, value []byte) error) error {
+	leave, err := s.enterReader()
 	if err != nil {
 		return err
 	}
 	defer leave()
-	s.mended.RLock()
+	s.exciseLock.RLock()
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	s.mended.RUnlock()
+	s.exciseLock.RUnlock()
 	if err != nil {
 		return s.unreadable(lower, err)
 	}
-	err = s.walk(ctx, it, fn)
+	err = s.scanIterator(ctx, it, fn)
 	return errors.Join(err, it.Close())
 }
 
-func (s *Store) walk(ctx context.Context, it *pebble.Iterator, fn func(key, value []byte) error) error {
+func (s *Store) scanIterator(ctx context.Context, it *pebble.Iterator, fn func(key, value []byte) error) error {
 	// The iterator sees all that was applied when it was made. Once the
 	// group then in flight is synced, all of that is.
 	if g := s.inflight.Load(); g != nil {
-		if err := s.settled(ctx, g); err != nil {
+		if err := s.awaitSync(ctx, g); err != nil {
 			return err
 		}
 	}
@@ -153,12 +153,12 @@ func (s *Store) walk(ctx context.Context, it *pebble.Iterator, fn func(key, valu
 		}
 		rec, err := it.ValueAndErr()
 		if err != nil {
-			s.corrupt(it.Key(), err)
+			s.reportCorrupt(it.Key(), err)
 			continue
 		}
 		value, err := decodeRecord(it.Key(), rec)
 		if err != nil {
-			s.corrupt(it.Key(), err)
+			s.reportCorrupt(it.Key(), err)
 			continue
 		}
 		if err := fn(it.Key(), value); err != nil {
@@ -179,8 +179,8 @@ func (s *Store) usable() error {
 	return s.guard.failure()
 }
 
-// enter keeps Pebble from being closed until leave is called.
-func (s *Store) enter() (leave func(), err error) {
+// enterReader keeps Pebble from being closed until leave is called.
+func (s *Store) enterReader() (leave func(), err error) {
 	leave, ok := s.readers.Enter()
 	if !ok {
 		return nil, ErrClosed

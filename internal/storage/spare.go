@@ -24,7 +24,7 @@ const (
 	spareCategory vfs.DiskWriteCategory = "pebble-wal"
 )
 
-// spare keeps a log of zeros ready. To sync a file that grows is to sync what
+// spareLog keeps a log of zeros ready. To sync a file that grows is to sync what
 // the file system notes of it, too: on ext4 that is a commit of its journal,
 // which all files of the disk wait for. A log that is written over what it
 // held before needs none. Pebble reuses its logs for that reason, but not the
@@ -33,70 +33,70 @@ const (
 //
 // It is a matter of speed alone. Whenever there is none, because the disk is
 // full, say, Pebble gets a new log.
-type spare struct {
-	fs      vfs.FS // below the guard: to fail here is no failure of the store
-	dir     string
-	full    int64        // bytes of a full-grown memtable
-	begun   atomic.Int64 // logs since the opening
-	reserve int64        // bytes to leave free, negative: do not look
-	frozen  func() bool  // the disk is to be left as it is
-	log     *slog.Logger
-	wanted  notify.Bell // look whether there is one
+type spareLog struct {
+	fs           vfs.FS // below the guard: to fail here is no failure of the store
+	dir          string
+	fullMemTable int64        // bytes of a full-grown memtable
+	logsBegun    atomic.Int64 // logs since the opening
+	reserve      int64        // bytes to leave free, negative: do not look
+	frozen       func() bool  // the disk is to be left as it is
+	log          *slog.Logger
+	wanted       notify.Bell // look whether there is one
 }
 
-func newSpare(o *Options, frozen func() bool) *spare {
-	return &spare{
-		fs: o.FS, dir: o.Dir, full: o.MemTableBytes, reserve: o.Reserve, frozen: frozen, log: o.Logger,
+func newSpare(o *Options, frozen func() bool) *spareLog {
+	return &spareLog{
+		fs: o.FS, dir: o.Dir, fullMemTable: o.MemTableBytes, reserve: o.Reserve, frozen: frozen, log: o.Logger,
 		wanted: notify.NewBell(),
 	}
 }
 
-func (p *spare) path() string { return p.fs.PathJoin(p.dir, spareFile) }
+func (p *spareLog) sparePath() string { return p.fs.PathJoin(p.dir, spareFile) }
 
-// size is what the next log may take: a little more than its memtable.
-func (p *spare) size() int64 {
-	mem := p.full
-	if n := p.begun.Load(); n < 20 {
+// wantedSize is what the next log may take: a little more than its memtable.
+func (p *spareLog) wantedSize() int64 {
+	mem := p.fullMemTable
+	if n := p.logsBegun.Load(); n < 20 {
 		mem = min(mem, firstMemTable<<n)
 	}
 	return mem + mem/8
 }
 
-// take makes the spare the file of the name given, for the log that begins
+// reuseAs makes the spare the file of the name given, for the log that begins
 // now. It returns nil when there is no spare.
-func (p *spare) take(name string) vfs.File {
-	if _, err := p.fs.Stat(p.path()); err != nil {
+func (p *spareLog) reuseAs(name string) vfs.File {
+	if _, err := p.fs.Stat(p.sparePath()); err != nil {
 		return nil
 	}
-	f, err := p.fs.ReuseForWrite(p.path(), name, spareCategory)
+	f, err := p.fs.ReuseForWrite(p.sparePath(), name, spareCategory)
 	if err != nil {
 		return nil
 	}
 	return f
 }
 
-// better tells whether the spare is to be preferred to a log of the name
+// isBetterThan tells whether the spare is to be preferred to a log of the name
 // given, which Pebble would reuse: that of a smaller memtable would have to
 // grow.
-func (p *spare) better(name string) bool {
+func (p *spareLog) isBetterThan(name string) bool {
 	old, err := p.fs.Stat(name)
-	return err == nil && old.Size() < p.size()/2
+	return err == nil && old.Size() < p.wantedSize()/2
 }
 
-// began is called when a log has begun, from the spare or not.
-func (p *spare) began() {
-	p.begun.Add(1)
-	p.want()
+// noteLogBegun is called when a log has begun, from the spare or not.
+func (p *spareLog) noteLogBegun() {
+	p.logsBegun.Add(1)
+	p.requestSpare()
 }
 
-func (p *spare) want() {
+func (p *spareLog) requestSpare() {
 	p.wanted.Ring()
 }
 
-// run prepares a spare whenever there is none.
-func (p *spare) run(ctx context.Context) {
+// keepPrepared prepares a spare whenever there is none.
+func (p *spareLog) keepPrepared(ctx context.Context) {
 	for {
-		if err := p.prepare(ctx); err != nil && ctx.Err() == nil {
+		if err := p.prepareFile(ctx); err != nil && ctx.Err() == nil {
 			p.log.Debug("storage: no spare log", "error", err)
 		}
 		select {
@@ -109,9 +109,9 @@ func (p *spare) run(ctx context.Context) {
 
 var errNoRoom = errors.New("too little space")
 
-func (p *spare) prepare(ctx context.Context) error {
-	size := p.size()
-	switch at, err := p.fs.Stat(p.path()); {
+func (p *spareLog) prepareFile(ctx context.Context) error {
+	size := p.wantedSize()
+	switch at, err := p.fs.Stat(p.sparePath()); {
 	case err == nil && at.Size() >= size:
 		return nil
 	case err != nil && !errors.Is(err, iofs.ErrNotExist):
@@ -123,24 +123,24 @@ func (p *spare) prepare(ctx context.Context) error {
 	if p.frozen() {
 		return errFrozen
 	}
-	tmp := p.path() + ".tmp"
+	tmp := p.sparePath() + ".tmp"
 	f, err := p.fs.Create(tmp, spareCategory)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(p.fill(ctx, f, size), f.Close())
+	err = errors.Join(p.fillZeros(ctx, f, size), f.Close())
 	switch {
 	case p.frozen():
 		return errFrozen
 	case err != nil:
 		return errors.Join(err, p.fs.Remove(tmp))
 	}
-	return p.fs.Rename(tmp, p.path())
+	return p.fs.Rename(tmp, p.sparePath())
 }
 
-// fill writes the zeros in pieces and rests after each for as long as it took,
+// fillZeros writes the zeros in pieces and rests after each for as long as it took,
 // so that it never has more than half of the disk.
-func (p *spare) fill(ctx context.Context, f vfs.File, size int64) error {
+func (p *spareLog) fillZeros(ctx context.Context, f vfs.File, size int64) error {
 	zeros := make([]byte, sparePiece)
 	begin := time.Now()
 	for at := int64(0); at < size; at += sparePiece {

@@ -17,7 +17,7 @@ func awaitSpare(t testing.TB, s *Store) {
 	t.Helper()
 	p := s.guard.spare
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if at, err := p.fs.Stat(p.path()); err == nil && at.Size() >= p.size() {
+		if at, err := p.fs.Stat(p.sparePath()); err == nil && at.Size() >= p.wantedSize() {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -61,13 +61,13 @@ func (g *growth) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.Fi
 func TestSpareGrows(t *testing.T) {
 	p := newSpare(&Options{FS: vfs.NewMem(), MemTableBytes: 1 << 20}, nil)
 	for i, want := range []int64{288 << 10, 576 << 10, 1152 << 10, 1152 << 10, 1152 << 10} {
-		if got := p.size(); got != want {
+		if got := p.wantedSize(); got != want {
 			t.Errorf("for log %d: %d bytes, want %d", i+1, got, want)
 		}
-		p.began()
+		p.noteLogBegun()
 	}
-	p.begun.Store(1 << 40)
-	if got := p.size(); got != 1152<<10 {
+	p.logsBegun.Store(1 << 40)
+	if got := p.wantedSize(); got != 1152<<10 {
 		t.Errorf("after very many logs: %d bytes", got)
 	}
 }
@@ -127,7 +127,7 @@ func TestStoreWithoutSpare(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := s.guard.spare.prepare(t.Context()); err == nil {
+			if err := s.guard.spare.prepareFile(t.Context()); err == nil {
 				t.Error("a spare was prepared")
 			}
 			if err := s.Close(); err != nil {

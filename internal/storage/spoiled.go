@@ -29,7 +29,7 @@ type table struct {
 	reader *sstable.Reader
 }
 
-func (t *table) close() { _ = errors.Join(t.it.Close(), t.reader.Close()) }
+func (t *table) closeTable() { _ = errors.Join(t.it.Close(), t.reader.Close()) }
 
 func (s *Store) openTable(info *pebble.SSTableInfo) (*table, error) {
 	f, err := s.opts.FS.Open(s.opts.FS.PathJoin(s.opts.Dir, info.BackingSSTNum.String()+".sst"))
@@ -78,7 +78,7 @@ func (s *Store) spoiledPart(file string) (*part, error) {
 		if uint64(all[i].BackingSSTNum) != number {
 			continue
 		}
-		p := s.spoiled(&all[i])
+		p := s.spoiledPartOf(&all[i])
 		if p != nil && bytes.Compare(p.upper, p.lower) <= 0 {
 			return nil, errors.New("what does not read is the store's own")
 		}
@@ -89,13 +89,13 @@ func (s *Store) spoiledPart(file string) (*part, error) {
 	return nil, nil
 }
 
-// spoiled finds a part of a table that does not read.
-func (s *Store) spoiled(info *pebble.SSTableInfo) *part {
+// spoiledPartOf finds a part of a table that does not read.
+func (s *Store) spoiledPartOf(info *pebble.SSTableInfo) *part {
 	smallest, largest := info.Smallest.UserKey, info.Largest.UserKey
 	p := &part{table: *info, lower: smallest, upper: append(bytes.Clone(largest), 0)}
 	t, err := s.openTable(info)
 	if err == nil {
-		defer t.close()
+		defer t.closeTable()
 		if t.readsFrom(smallest, largest, p) {
 			return nil
 		}
@@ -122,22 +122,22 @@ func (t *table) readsFrom(smallest, largest []byte, p *part) bool {
 		}
 		p.lower, p.reads = bytes.Clone(kv.K.UserKey), true
 	}
-	if kv := t.it.SeekLT(p.upper, 0); kv != nil && t.back(kv.K.UserKey, p) {
+	if kv := t.it.SeekLT(p.upper, 0); kv != nil && t.readBack(kv.K.UserKey, p) {
 		return true
 	}
 	// There may be more than one bad block, and good ones between.
 	for i := uint64(1); i < 16; i++ {
 		kv := t.it.SeekGE(between(p.lower, p.upper, i), 0)
 		if kv != nil && bytes.Compare(kv.K.UserKey, p.upper) < 0 {
-			return t.back(kv.K.UserKey, p)
+			return t.readBack(kv.K.UserKey, p)
 		}
 	}
 	return false
 }
 
-// back goes back from where the iterator stands, and moves the upper end of p
+// readBack goes back from where the iterator stands, and moves the upper end of p
 // along. It reports true if it comes to the lower end.
-func (t *table) back(key []byte, p *part) bool {
+func (t *table) readBack(key []byte, p *part) bool {
 	for bytes.Compare(key, p.lower) > 0 {
 		p.upper = append(p.upper[:0:0], key...)
 		kv := t.it.Prev()
@@ -162,14 +162,14 @@ func between(lower, upper []byte, sixteenths uint64) []byte {
 	return binary.BigEndian.AppendUint64(bytes.Clone(lower[:n]), lo+(hi-lo)/16*sixteenths)
 }
 
-// within returns the keys in a part of which there is something to read: in other
+// readableKeys returns the keys in a part of which there is something to read: in other
 // tables, and in the cache. The values are those of the cache.
-func (s *Store) within(p *part) (map[string][]byte, error) {
+func (s *Store) readableKeys(p *part) (map[string][]byte, error) {
 	all, err := s.tables()
 	if err != nil {
 		return nil, err
 	}
-	keys := s.cache.within(p.lower, p.upper)
+	keys := s.cache.valuesWithin(p.lower, p.upper)
 	if _, ok := keys[string(p.lower)]; p.reads && !ok {
 		keys[string(p.lower)] = nil
 	}
@@ -190,7 +190,7 @@ func (s *Store) keysOf(info *pebble.SSTableInfo, p *part, keys map[string][]byte
 	if err != nil {
 		return err
 	}
-	defer t.close()
+	defer t.closeTable()
 	for kv := t.it.SeekGE(p.lower, 0); kv != nil && bytes.Compare(kv.K.UserKey, p.upper) < 0; kv = t.it.Next() {
 		if _, ok := keys[string(kv.K.UserKey)]; !ok {
 			keys[string(kv.K.UserKey)] = nil
@@ -199,11 +199,11 @@ func (s *Store) keysOf(info *pebble.SSTableInfo, p *part, keys map[string][]byte
 	return t.it.Error()
 }
 
-// salvage returns the records in a part that can be read in spite of all: those of
+// salvagePart returns the records in a part that can be read in spite of all: those of
 // which nothing newer may be where it does not read, and those in the cache. lost
 // is how many others are known to have been there.
-func (s *Store) salvage(p *part) (kept map[string][]byte, lost int, err error) {
-	keys, err := s.within(p)
+func (s *Store) salvagePart(p *part) (kept map[string][]byte, lost int, err error) {
+	keys, err := s.readableKeys(p)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -225,9 +225,9 @@ func (s *Store) salvage(p *part) (kept map[string][]byte, lost int, err error) {
 	return kept, lost, nil
 }
 
-// edges makes sure that all tables read at the ends of a part. Where one does not,
+// checkEdges makes sure that all tables read at the ends of a part. Where one does not,
 // Pebble would take what it leaves of the table for empty.
-func (s *Store) edges(p *part) error {
+func (s *Store) checkEdges(p *part) error {
 	all, err := s.tables()
 	if err != nil {
 		return err
@@ -235,24 +235,24 @@ func (s *Store) edges(p *part) error {
 	for i := range all {
 		info := &all[i]
 		// Before the keys of callers are only the store's own, and they are elsewhere.
-		left := cuts(info, p.lower) && !bytes.Equal(p.lower, callersLower)
-		right := cuts(info, p.upper)
+		left := spansKey(info, p.lower) && !bytes.Equal(p.lower, callersLower)
+		right := spansKey(info, p.upper)
 		if !left && !right {
 			continue
 		}
-		if err := s.edge(info, p, left, right); err != nil {
+		if err := s.checkEdge(info, p, left, right); err != nil {
 			return fmt.Errorf("table %d does not read at the end of the damage: %w", info.FileNum, err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) edge(info *pebble.SSTableInfo, p *part, left, right bool) error {
+func (s *Store) checkEdge(info *pebble.SSTableInfo, p *part, left, right bool) error {
 	t, err := s.openTable(info)
 	if err != nil {
 		return err
 	}
-	defer t.close()
+	defer t.closeTable()
 	if left && t.it.SeekLT(p.lower, 0) == nil && t.it.Error() != nil {
 		return t.it.Error()
 	}
@@ -262,7 +262,7 @@ func (s *Store) edge(info *pebble.SSTableInfo, p *part, left, right bool) error 
 	return nil
 }
 
-// cuts tells whether a table reaches over a key to both sides.
-func cuts(info *pebble.SSTableInfo, at []byte) bool {
+// spansKey tells whether a table reaches over a key to both sides.
+func spansKey(info *pebble.SSTableInfo, at []byte) bool {
 	return bytes.Compare(info.Smallest.UserKey, at) < 0 && bytes.Compare(info.Largest.UserKey, at) >= 0
 }

@@ -110,7 +110,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-func (o *Options) fill() error {
+func (o *Options) fillDefaults() error {
 	var errs []error
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -159,24 +159,24 @@ type Store struct {
 	cache *recordCache
 	tasks *lifecycle.Group // the committer, and what keeps a spare log
 
-	queue     chan *update
-	updates   sync.Pool     // of *update
-	idle      chan struct{} // closed when the committer has gone
-	mends     chan *mending
-	mended    sync.RWMutex          // held while a part of the store goes
-	going     atomic.Uint64         // odd meanwhile
-	inflight  atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
-	pressure  pressure
-	gathering gathering
-	count     uint64        // groups in the store; only the committer's, once open
-	synced    atomic.Uint64 // the same, for all
-	marked    uint64        // the same, as the mark says; only markLoop's, once open
+	queue         chan *update
+	updates       sync.Pool     // of *update
+	committerDone chan struct{} // closed when the committer has gone
+	mends         chan *mending
+	exciseLock    sync.RWMutex          // held while a part of the store goes
+	exciseSeq     atomic.Uint64         // odd meanwhile
+	inflight      atomic.Pointer[group] // applied, perhaps visible in Pebble, not yet known to be synced
+	pressure      pressure
+	gathering     gathering
+	groupCount    uint64        // groups in the store; only the committer's, once open
+	syncedCount   atomic.Uint64 // the same, for all
+	markedCount   uint64        // the same, as the mark says; only markLoop's, once open
 
-	refuse  sync.Once
-	refused chan struct{} // closed when updates are not taken any more
-	closed  atomic.Bool
-	wedged  atomic.Bool     // Pebble panicked with its locks held
-	readers *lifecycle.Gate // reading from db now
+	refuseOnce   sync.Once
+	refused      chan struct{} // closed when updates are not taken any more
+	closed       atomic.Bool
+	pebbleWedged atomic.Bool     // Pebble panicked with its locks held
+	readers      *lifecycle.Gate // reading from db now
 
 	stats  counters
 	damage damage
@@ -186,7 +186,7 @@ type Store struct {
 // never returns what is not synced: if the only value it can see is being
 // synced, it waits for that. The error is ErrNotFound, ErrCorrupt (unknown),
 // ErrStoreFailed, ErrClosed or that of ctx.
-func (s *Store) Get(ctx context.Context, key []byte) ([]byte, error) { return s.get(ctx, key) }
+func (s *Store) Get(ctx context.Context, key []byte) ([]byte, error) { return s.getSynced(ctx, key) }
 
 // Scan calls fn for every record with lower <= key < upper in the order of
 // keys, as of one moment, synced data only. An empty bound is open. Damaged
@@ -197,7 +197,7 @@ func (s *Store) Get(ctx context.Context, key []byte) ([]byte, error) { return s.
 // from being deleted while it runs; fn may read the Store and update it, but
 // not close it.
 func (s *Store) Scan(ctx context.Context, lower, upper []byte, fn func(key, value []byte) error) error {
-	return s.scan(ctx, lower, upper, fn)
+	return s.scanSynced(ctx, lower, upper, fn)
 }
 
 // Update runs fn on the committer goroutine and makes what it wrote durable,
@@ -226,13 +226,13 @@ func (s *Store) Look(ctx context.Context, fn func(tx *Tx) error) error {
 // be quick and must not call the Store. It is called once, unless the update is
 // abandoned or the Store closed before. ctx bounds the queueing only.
 func (s *Store) Start(ctx context.Context, fn func(tx *Tx) error, then func(error)) (Started, error) {
-	return s.start(ctx, fn, then)
+	return s.startUpdate(ctx, fn, then)
 }
 
 // TryStart is Start for those who must not wait at all: where no room is left
 // to queue the update the error is ErrBusy.
 func (s *Store) TryStart(fn func(tx *Tx) error, then func(error)) (Started, error) {
-	return s.tryStart(fn, then)
+	return s.tryStartUpdate(fn, then)
 }
 
 // Err returns nil, or why the store stopped: an error that is

@@ -57,20 +57,20 @@ const (
 	AdminOutbox // full
 )
 
-func (p *packer) lines(lines []string) {
-	p.array(len(lines))
+func (p *packer) writeLines(lines []string) {
+	p.writeArrayLen(len(lines))
 	for _, l := range lines {
-		p.string(l[:min(len(l), maxAdminText)])
+		p.writeString(l[:min(len(l), maxAdminText)])
 	}
 }
 
-func (u *unpacker) lines() (out []string) {
-	out = listOf[string](u, u.array(1<<20))
+func (u *unpacker) readLines() (out []string) {
+	out = listOf[string](u, u.readArrayLen(1<<20))
 	for range cap(out) {
 		if u.err != nil {
 			return nil
 		}
-		out = append(out, u.string(maxAdminText))
+		out = append(out, u.readString(maxAdminText))
 	}
 	return out
 }
@@ -124,12 +124,12 @@ type OutboxStatus struct {
 // AppendStatusWish appends the version of AdminStatus that a client knows. Nodes
 // of earlier releases do not look at it, and answer with version 1.
 func AppendStatusWish(dst []byte) []byte {
-	return pack(dst, func(p *packer) { p.uint(adminStatusVersion) })
+	return appendPacked(dst, func(p *packer) { p.writeUint(adminStatusVersion) })
 }
 
 // AppendHealthWish does so for AdminHealth.
 func AppendHealthWish(dst []byte) []byte {
-	return pack(dst, func(p *packer) { p.uint(adminHealthVersion) })
+	return appendPacked(dst, func(p *packer) { p.writeUint(adminHealthVersion) })
 }
 
 // DecodeWish reads what AppendStatusWish or AppendHealthWish wrote. Clients of earlier
@@ -138,7 +138,7 @@ func DecodeWish(data []byte) (version uint64, err error) {
 	if len(data) == 0 {
 		return 1, nil
 	}
-	err = unpack(data, "wish", func(u *unpacker) { version = u.uint() })
+	err = unpack(data, "wish", func(u *unpacker) { version = u.readUint() })
 	return version, err
 }
 
@@ -146,42 +146,42 @@ func DecodeWish(data []byte) (version uint64, err error) {
 //
 //	version=1, bucket, key, context, level, min durable, ttl, value
 func AppendAdminRequest(dst []byte, m *AdminRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(adminVersion)
-		p.string(m.Bucket)
-		p.string(m.Key)
-		p.bytes(m.Context)
-		p.int(m.Level)
-		p.int(m.MinDurable)
-		p.int(m.TTL)
-		p.bytes(m.Value)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(adminVersion)
+		p.writeString(m.Bucket)
+		p.writeString(m.Key)
+		p.writeBytes(m.Context)
+		p.writeInt(m.Level)
+		p.writeInt(m.MinDurable)
+		p.writeInt(m.TTL)
+		p.writeBytes(m.Value)
 	})
 }
 
 // DecodeAdminRequest reads what AppendAdminRequest wrote.
 func DecodeAdminRequest(data []byte) (m AdminRequest, err error) {
 	err = unpack(data, "admin request", func(u *unpacker) {
-		u.version(adminVersion)
-		m.Bucket = u.string(maxName)
-		m.Key = u.string(MaxKey)
-		m.Context = u.bytes(maxAdminContext)
-		m.Level = u.int()
-		m.MinDurable = u.int()
-		m.TTL = u.int()
-		m.Value = u.bytes(MaxValue)
+		u.readVersion(adminVersion)
+		m.Bucket = u.readString(maxName)
+		m.Key = u.readString(MaxKey)
+		m.Context = u.readBytes(maxAdminContext)
+		m.Level = u.readInt()
+		m.MinDurable = u.readInt()
+		m.TTL = u.readInt()
+		m.Value = u.readBytes(MaxValue)
 	})
 	return m, err
 }
 
-func (p *packer) outcome(o AdminOutcome) {
-	p.uint(uint64(o.Faults))
-	p.string(o.Text)
+func (p *packer) writeOutcome(o AdminOutcome) {
+	p.writeUint(uint64(o.Faults))
+	p.writeString(o.Text)
 }
 
-func (u *unpacker) outcome() AdminOutcome {
-	o := AdminOutcome{Faults: AdminFault(u.uint()), Text: u.string(maxAdminText)}
+func (u *unpacker) readOutcome() AdminOutcome {
+	o := AdminOutcome{Faults: AdminFault(u.readUint()), Text: u.readString(maxAdminText)}
 	if o.Faults == 0 && o.Text != "" {
-		u.fail("text without a fault")
+		u.failWith("text without a fault")
 	}
 	return o
 }
@@ -190,33 +190,33 @@ func (u *unpacker) outcome() AdminOutcome {
 //
 //	version=1, faults, text, context, replies, array of values, last
 func AppendAdminItem(dst []byte, m *AdminItem) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(adminVersion)
-		p.outcome(m.AdminOutcome)
-		p.bytes(m.Context)
-		p.uint(m.Replies)
-		p.array(len(m.Values))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(adminVersion)
+		p.writeOutcome(m.AdminOutcome)
+		p.writeBytes(m.Context)
+		p.writeUint(m.Replies)
+		p.writeArrayLen(len(m.Values))
 		for _, v := range m.Values {
-			p.bytes(v)
+			p.writeBytes(v)
 		}
-		p.uint(uint64(m.Last))
+		p.writeUint(uint64(m.Last))
 	})
 }
 
 // DecodeAdminItem reads what AppendAdminItem wrote.
 func DecodeAdminItem(data []byte) (m AdminItem, err error) {
 	err = unpack(data, "admin item", func(u *unpacker) {
-		u.version(adminVersion)
-		m.AdminOutcome = u.outcome()
-		m.Context = u.bytes(maxAdminContext)
-		m.Replies = u.uint()
-		for range u.array(MaxSiblings) {
+		u.readVersion(adminVersion)
+		m.AdminOutcome = u.readOutcome()
+		m.Context = u.readBytes(maxAdminContext)
+		m.Replies = u.readUint()
+		for range u.readArrayLen(MaxSiblings) {
 			if u.err != nil {
 				return
 			}
-			m.Values = append(m.Values, u.bytes(MaxValue))
+			m.Values = append(m.Values, u.readBytes(MaxValue))
 		}
-		m.Last = int(u.uintMax(uint64(len(m.Values))))
+		m.Last = int(u.readUintMax(uint64(len(m.Values))))
 	})
 	return m, err
 }
@@ -226,17 +226,17 @@ func DecodeAdminItem(data []byte) (m AdminItem, err error) {
 //	version=1, faults, text, context, durable, homes, hinted, dot, array of
 //	dots covered
 func AppendAdminResult(dst []byte, m *AdminResult) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(adminVersion)
-		p.outcome(m.AdminOutcome)
-		p.bytes(m.Context)
-		p.uint(m.Durable)
-		p.uint(m.Homes)
-		p.uint(m.Hinted)
-		p.dot(m.Dot)
-		p.array(len(m.Covered))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(adminVersion)
+		p.writeOutcome(m.AdminOutcome)
+		p.writeBytes(m.Context)
+		p.writeUint(m.Durable)
+		p.writeUint(m.Homes)
+		p.writeUint(m.Hinted)
+		p.writeDot(m.Dot)
+		p.writeArrayLen(len(m.Covered))
 		for _, d := range m.Covered {
-			p.dot(d)
+			p.writeDot(d)
 		}
 	})
 }
@@ -244,18 +244,18 @@ func AppendAdminResult(dst []byte, m *AdminResult) []byte {
 // DecodeAdminResult reads what AppendAdminResult wrote.
 func DecodeAdminResult(data []byte) (m AdminResult, err error) {
 	err = unpack(data, "admin result", func(u *unpacker) {
-		u.version(adminVersion)
-		m.AdminOutcome = u.outcome()
-		m.Context = u.bytes(maxAdminContext)
-		m.Durable = u.uint()
-		m.Homes = u.uint()
-		m.Hinted = u.uint()
-		m.Dot = u.dot()
-		for range u.array(MaxSiblings) {
+		u.readVersion(adminVersion)
+		m.AdminOutcome = u.readOutcome()
+		m.Context = u.readBytes(maxAdminContext)
+		m.Durable = u.readUint()
+		m.Homes = u.readUint()
+		m.Hinted = u.readUint()
+		m.Dot = u.readDot()
+		for range u.readArrayLen(MaxSiblings) {
 			if u.err != nil {
 				return
 			}
-			m.Covered = append(m.Covered, u.dot())
+			m.Covered = append(m.Covered, u.readDot())
 		}
 	})
 	return m, err
@@ -267,21 +267,21 @@ func DecodeAdminResult(data []byte) (m AdminResult, err error) {
 //	moved; with an outbox version=2, and behind that: its operations, bytes,
 //	milliseconds of the oldest, delivered, dropped, error
 func AppendAdminStatus(dst []byte, m *AdminStatus) []byte {
-	return pack(dst, func(p *packer) {
+	return appendPacked(dst, func(p *packer) {
 		if m.Outbox == nil {
-			p.uint(adminVersion)
+			p.writeUint(adminVersion)
 		} else {
-			p.uint(adminStatusVersion)
+			p.writeUint(adminStatusVersion)
 		}
-		p.outcome(m.AdminOutcome)
+		p.writeOutcome(m.AdminOutcome)
 		for _, n := range []uint64{m.Hints, m.Syncing, m.Delivered, m.Repaired, m.Compared, m.Moved} {
-			p.uint(n)
+			p.writeUint(n)
 		}
 		if o := m.Outbox; o != nil {
 			for _, n := range []uint64{o.Ops, o.Bytes, o.Oldest, o.Delivered, o.Dropped} {
-				p.uint(n)
+				p.writeUint(n)
 			}
-			p.string(o.Error)
+			p.writeString(o.Error)
 		}
 	})
 }
@@ -289,19 +289,19 @@ func AppendAdminStatus(dst []byte, m *AdminStatus) []byte {
 // DecodeAdminStatus reads what AppendAdminStatus wrote.
 func DecodeAdminStatus(data []byte) (m AdminStatus, err error) {
 	err = unpack(data, "admin status", func(u *unpacker) {
-		version := u.version(adminStatusVersion)
-		m.AdminOutcome = u.outcome()
+		version := u.readVersion(adminStatusVersion)
+		m.AdminOutcome = u.readOutcome()
 		for _, n := range []*uint64{&m.Hints, &m.Syncing, &m.Delivered, &m.Repaired, &m.Compared, &m.Moved} {
-			*n = u.uint()
+			*n = u.readUint()
 		}
 		if version == adminVersion {
 			return
 		}
 		o := &OutboxStatus{}
 		for _, n := range []*uint64{&o.Ops, &o.Bytes, &o.Oldest, &o.Delivered, &o.Dropped} {
-			*n = u.uint()
+			*n = u.readUint()
 		}
-		o.Error, m.Outbox = u.string(maxAdminText), o
+		o.Error, m.Outbox = u.readString(maxAdminText), o
 	})
 	return m, err
 }

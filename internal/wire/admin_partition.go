@@ -84,38 +84,38 @@ func versionOf(problems bool) uint64 {
 //
 //	version=1, or 2: with problems; image
 func AppendAdminLook(dst []byte, m AdminLook) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(versionOf(m.Problems))
-		p.bool(m.Image)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(versionOf(m.Problems))
+		p.writeBool(m.Image)
 	})
 }
 
 // DecodeAdminLook reads what AppendAdminLook wrote.
 func DecodeAdminLook(data []byte) (m AdminLook, err error) {
 	err = unpack(data, "admin look", func(u *unpacker) {
-		m.Problems = u.version(adminPartitionVersion) > adminVersion
-		m.Image = u.bool()
+		m.Problems = u.readVersion(adminPartitionVersion) > adminVersion
+		m.Image = u.readBool()
 	})
 	return m, err
 }
 
-func (p *packer) time(t time.Time) { p.int(t.UnixMilli()) }
+func (p *packer) writeTime(t time.Time) { p.writeInt(t.UnixMilli()) }
 
-func (u *unpacker) time() time.Time { return time.UnixMilli(u.int()).UTC() }
+func (u *unpacker) readTime() time.Time { return time.UnixMilli(u.readInt()).UTC() }
 
-func (p *packer) leadership(l AdminLeadership, problems bool) {
-	p.election(l.Election)
-	p.token(l.Token)
-	p.bool(l.Here)
+func (p *packer) writeLeadership(l AdminLeadership, problems bool) {
+	p.writeElection(l.Election)
+	p.writeToken(l.Token)
+	p.writeBool(l.Here)
 	if problems {
-		p.string(l.Problem[:min(len(l.Problem), maxAdminText)])
+		p.writeString(l.Problem[:min(len(l.Problem), maxAdminText)])
 	}
 }
 
-func (u *unpacker) leadership(problems bool) AdminLeadership {
-	l := AdminLeadership{Election: u.election(), Token: u.token(), Here: u.bool()}
+func (u *unpacker) readLeadership(problems bool) AdminLeadership {
+	l := AdminLeadership{Election: u.readElection(), Token: u.readToken(), Here: u.readBool()}
 	if problems {
-		l.Problem = u.string(maxAdminText)
+		l.Problem = u.readString(maxAdminText)
 	}
 	return l
 }
@@ -128,73 +128,73 @@ func (u *unpacker) leadership(problems bool) AdminLeadership {
 //	here, from version 2 on problem), voters' ids, cloud, mode, since (ms), flat array of at (ms), met ids,
 //	text, then text and image of the drawing
 func AppendAdminPartition(dst []byte, m *AdminPartition) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(versionOf(m.Problems))
-		p.id(uint64(m.Node))
-		p.ids(m.Component)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(versionOf(m.Problems))
+		p.writeID(uint64(m.Node))
+		p.writeNodeIDs(m.Component)
 		for _, n := range []uint64{m.Members, m.Storing, m.Reached, uint64(m.Situation)} {
-			p.uint(n)
+			p.writeUint(n)
 		}
-		p.time(m.Since)
-		p.ids(m.Lost)
-		p.ids(m.Unmet)
-		p.lines(m.Evidence)
-		p.array(len(m.Verdicts) * 4)
+		p.writeTime(m.Since)
+		p.writeNodeIDs(m.Lost)
+		p.writeNodeIDs(m.Unmet)
+		p.writeLines(m.Evidence)
+		p.writeArrayLen(len(m.Verdicts) * 4)
 		for _, v := range m.Verdicts {
-			p.id(uint64(v.Node))
-			p.uint(uint64(v.Cause))
-			p.time(v.At)
-			p.millis(v.Outage)
+			p.writeID(uint64(v.Node))
+			p.writeUint(uint64(v.Cause))
+			p.writeTime(v.At)
+			p.writeMillis(v.Outage)
 		}
-		p.leadership(m.Leader, m.Problems)
-		p.array(len(m.Elections))
+		p.writeLeadership(m.Leader, m.Problems)
+		p.writeArrayLen(len(m.Elections))
 		for _, l := range m.Elections {
-			p.leadership(l, m.Problems)
+			p.writeLeadership(l, m.Problems)
 		}
-		p.ids(m.Voters)
-		p.uint(uint64(m.Cloud))
-		p.uint(uint64(m.Mode))
-		p.time(m.ModeSince)
-		p.array(len(m.Merges) * 3)
+		p.writeNodeIDs(m.Voters)
+		p.writeUint(uint64(m.Cloud))
+		p.writeUint(uint64(m.Mode))
+		p.writeTime(m.ModeSince)
+		p.writeArrayLen(len(m.Merges) * 3)
 		for _, g := range m.Merges {
-			p.time(g.At)
-			p.ids(g.Met)
-			p.string(g.Text[:min(len(g.Text), maxAdminText)])
+			p.writeTime(g.At)
+			p.writeNodeIDs(g.Met)
+			p.writeString(g.Text[:min(len(g.Text), maxAdminText)])
 		}
-		p.string(m.Text)
-		p.bytes(m.Image)
+		p.writeString(m.Text)
+		p.writeBytes(m.Image)
 	})
 }
 
 // DecodeAdminPartition reads what AppendAdminPartition wrote.
 func DecodeAdminPartition(data []byte) (m AdminPartition, err error) {
 	err = unpack(data, "admin partition", func(u *unpacker) {
-		m.Problems = u.version(adminPartitionVersion) > adminVersion
-		m.Node = u.nodeID()
-		m.Component = u.ids(MaxMembers)
-		m.Members, m.Storing, m.Reached = u.uintMax(MaxMembers), u.uintMax(MaxMembers), u.uintMax(MaxMembers)
-		m.Situation = uint8(u.uintMax(255))
-		m.Since = u.time()
-		m.Lost, m.Unmet = u.ids(MaxMembers), u.ids(MaxMembers)
-		m.Evidence = u.lines()
-		for range u.tuples(4, maxAdminReports) {
-			m.Verdicts = append(m.Verdicts, AdminVerdict{Node: u.nodeID(), Cause: uint8(u.uintMax(255)), At: u.time(), Outage: u.millis()})
+		m.Problems = u.readVersion(adminPartitionVersion) > adminVersion
+		m.Node = u.readNodeID()
+		m.Component = u.readNodeIDs(MaxMembers)
+		m.Members, m.Storing, m.Reached = u.readUintMax(MaxMembers), u.readUintMax(MaxMembers), u.readUintMax(MaxMembers)
+		m.Situation = uint8(u.readUintMax(255))
+		m.Since = u.readTime()
+		m.Lost, m.Unmet = u.readNodeIDs(MaxMembers), u.readNodeIDs(MaxMembers)
+		m.Evidence = u.readLines()
+		for range u.readTuplesLen(4, maxAdminReports) {
+			m.Verdicts = append(m.Verdicts, AdminVerdict{Node: u.readNodeID(), Cause: uint8(u.readUintMax(255)), At: u.readTime(), Outage: u.readMillis()})
 		}
-		m.Leader = u.leadership(m.Problems)
-		for range u.array(maxAdminElections) {
+		m.Leader = u.readLeadership(m.Problems)
+		for range u.readArrayLen(maxAdminElections) {
 			if u.err != nil {
 				return
 			}
-			m.Elections = append(m.Elections, u.leadership(m.Problems))
+			m.Elections = append(m.Elections, u.readLeadership(m.Problems))
 		}
-		m.Voters = u.ids(MaxMembers)
-		m.Cloud, m.Mode = uint8(u.uintMax(255)), uint8(u.uintMax(255))
-		m.ModeSince = u.time()
-		for range u.tuples(3, maxAdminReports) {
-			m.Merges = append(m.Merges, AdminMerge{At: u.time(), Met: u.ids(MaxMembers), Text: u.string(maxAdminText)})
+		m.Voters = u.readNodeIDs(MaxMembers)
+		m.Cloud, m.Mode = uint8(u.readUintMax(255)), uint8(u.readUintMax(255))
+		m.ModeSince = u.readTime()
+		for range u.readTuplesLen(3, maxAdminReports) {
+			m.Merges = append(m.Merges, AdminMerge{At: u.readTime(), Met: u.readNodeIDs(MaxMembers), Text: u.readString(maxAdminText)})
 		}
-		m.Text = u.string(maxAdminDrawing)
-		m.Image = u.bytes(maxAdminDrawing)
+		m.Text = u.readString(maxAdminDrawing)
+		m.Image = u.readBytes(maxAdminDrawing)
 	})
 	return m, err
 }

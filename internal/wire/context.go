@@ -28,9 +28,9 @@ type ContextKey [32]byte
 //	version=2, stores, hlc, context (as in an item), HMAC-SHA256 (16 bytes)
 func AppendContext(dst []byte, ctx version.Context, hlc version.HLC, bucket uint64, key string, seal *ContextKey) []byte {
 	start := len(dst)
-	dst = pack(dst, func(p *packer) {
-		p.uint(contextVersion)
-		p.context(ctx, hlc)
+	dst = appendPacked(dst, func(p *packer) {
+		p.writeUint(contextVersion)
+		p.writeContext(ctx, hlc)
 	})
 	return append(dst, sealOfContext(dst[start:], bucket, key, seal)...)
 }
@@ -45,8 +45,8 @@ func DecodeContext(data []byte, bucket uint64, key string, seal *ContextKey) (ve
 	var ctx version.Context
 	var hlc version.HLC
 	err := unpack(data[:body], "context", func(u *unpacker) {
-		u.version(contextVersion)
-		ctx, hlc = u.context()
+		u.readVersion(contextVersion)
+		ctx, hlc = u.readContext()
 	})
 	return ctx, hlc, err
 }

@@ -77,7 +77,7 @@ func (f Faults) FromCode(code Code, text string) error {
 	}
 	for _, row := range f {
 		if row.Code == code {
-			return row.told(text)
+			return row.asFault(text)
 		}
 	}
 	return &UnknownFault{Code: strconv.FormatUint(uint64(code), 10), Text: text}
@@ -136,7 +136,7 @@ func (f Faults) Word(err error) (word, text string) {
 func (f Faults) FromWord(word, text string) error {
 	for _, row := range f {
 		if row.Word == word && word != "" {
-			return row.told(text)
+			return row.asFault(text)
 		}
 	}
 	return &UnknownFault{Code: word, Text: text}
@@ -172,8 +172,8 @@ func FaultText(err error) string {
 	return strings.ToValidUTF8(text[:min(len(text), maxFaultText)], "")
 }
 
-// told is the error of the row, with words that may or may not begin with its own.
-func (r FaultRow) told(text string) error {
+// asFault is the error of the row, with words that may or may not begin with its own.
+func (r FaultRow) asFault(text string) error {
 	own := r.Err.Error()
 	switch {
 	case text == "":

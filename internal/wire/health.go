@@ -48,25 +48,25 @@ type AdminSynced struct {
 //	count, of, bytes, for (ns), text; a shard is bucket, role, number, copies, hints,
 //	syncing, home ids, flat array of id and time (ns)
 func AppendAdminHealth(dst []byte, m *AdminHealth) []byte {
-	return pack(dst, func(p *packer) {
+	return appendPacked(dst, func(p *packer) {
 		if m.InWords {
-			p.uint(adminVersion)
-			p.outcome(m.AdminOutcome)
+			p.writeUint(adminVersion)
+			p.writeOutcome(m.AdminOutcome)
 			words := make([]string, len(m.Problems))
 			for i := range m.Problems {
 				words[i] = m.Problems[i].String()
 			}
-			p.lines(words)
-			p.lines(m.Lines)
+			p.writeLines(words)
+			p.writeLines(m.Lines)
 			return
 		}
-		p.uint(adminHealthVersion)
-		p.outcome(m.AdminOutcome)
-		p.array(len(m.Problems))
+		p.writeUint(adminHealthVersion)
+		p.writeOutcome(m.AdminOutcome)
+		p.writeArrayLen(len(m.Problems))
 		for i := range m.Problems {
 			p.problem(&m.Problems[i])
 		}
-		p.array(len(m.Shards))
+		p.writeArrayLen(len(m.Shards))
 		for i := range m.Shards {
 			p.shardHealth(&m.Shards[i])
 		}
@@ -76,25 +76,25 @@ func AppendAdminHealth(dst []byte, m *AdminHealth) []byte {
 // DecodeAdminHealth reads what AppendAdminHealth wrote.
 func DecodeAdminHealth(data []byte) (m AdminHealth, err error) {
 	err = unpack(data, "admin health", func(u *unpacker) {
-		m.InWords = u.version(adminHealthVersion) == adminVersion
-		m.AdminOutcome = u.outcome()
+		m.InWords = u.readVersion(adminHealthVersion) == adminVersion
+		m.AdminOutcome = u.readOutcome()
 		if m.InWords {
-			words := u.lines()
+			words := u.readLines()
 			m.Problems = listOf[view.Problem](u, len(words))
 			for i := range cap(m.Problems) {
 				m.Problems = append(m.Problems, view.Problem{Kind: view.ProblemInWords, Text: words[i]})
 			}
-			m.Lines = u.lines()
+			m.Lines = u.readLines()
 			return
 		}
-		m.Problems = listOf[view.Problem](u, u.array(1<<16))
+		m.Problems = listOf[view.Problem](u, u.readArrayLen(1<<16))
 		for range cap(m.Problems) {
 			if u.err != nil {
 				return
 			}
 			m.Problems = append(m.Problems, u.problem())
 		}
-		m.Shards = listOf[AdminShard](u, u.array(1<<20))
+		m.Shards = listOf[AdminShard](u, u.readArrayLen(1<<20))
 		for range cap(m.Shards) {
 			if u.err != nil {
 				return
@@ -106,62 +106,62 @@ func DecodeAdminHealth(data []byte) (m AdminHealth, err error) {
 }
 
 func (p *packer) problem(m *view.Problem) {
-	p.string(string(m.Kind))
+	p.writeString(string(m.Kind))
 	for _, list := range [][]view.Named{m.Nodes, m.Cut, m.Silent, m.By} {
-		p.array(len(list) * 2)
+		p.writeArrayLen(len(list) * 2)
 		for _, n := range list {
-			p.id(uint64(n.ID))
-			p.string(n.Name)
+			p.writeID(uint64(n.ID))
+			p.writeString(n.Name)
 		}
 	}
-	p.lines(m.Where)
+	p.writeLines(m.Where)
 	for _, n := range []int64{int64(m.Shards), int64(m.Count), int64(m.Of), m.Bytes, int64(m.For)} {
-		p.int(n)
+		p.writeInt(n)
 	}
-	p.string(m.Text[:min(len(m.Text), maxAdminText)])
+	p.writeString(m.Text[:min(len(m.Text), maxAdminText)])
 }
 
 func (u *unpacker) problem() (m view.Problem) {
-	m.Kind = view.ProblemKind(u.string(maxProblemKind))
+	m.Kind = view.ProblemKind(u.readString(maxProblemKind))
 	for _, list := range []*[]view.Named{&m.Nodes, &m.Cut, &m.Silent, &m.By} {
-		*list = listOf[view.Named](u, u.tuples(2, MaxMembers))
+		*list = listOf[view.Named](u, u.readTuplesLen(2, MaxMembers))
 		for range cap(*list) {
-			*list = append(*list, view.Named{ID: u.nodeID(), Name: u.string(maxName)})
+			*list = append(*list, view.Named{ID: u.readNodeID(), Name: u.readString(maxName)})
 		}
 	}
-	m.Where = listOf[string](u, u.array(maxProblemPlaces))
+	m.Where = listOf[string](u, u.readArrayLen(maxProblemPlaces))
 	for range cap(m.Where) {
-		m.Where = append(m.Where, u.string(maxAdminText))
+		m.Where = append(m.Where, u.readString(maxAdminText))
 	}
-	m.Shards, m.Count, m.Of = int(u.int()), int(u.int()), int(u.int())
-	m.Bytes, m.For = u.int(), time.Duration(u.int())
-	m.Text = u.string(maxAdminText)
+	m.Shards, m.Count, m.Of = int(u.readInt()), int(u.readInt()), int(u.readInt())
+	m.Bytes, m.For = u.readInt(), time.Duration(u.readInt())
+	m.Text = u.readString(maxAdminText)
 	return m
 }
 
 func (p *packer) shardHealth(m *AdminShard) {
-	p.string(m.Bucket)
-	p.string(m.Role)
+	p.writeString(m.Bucket)
+	p.writeString(m.Role)
 	for _, n := range []int{m.Shard, m.Copies, m.Hints} {
-		p.uint(uint64(n))
+		p.writeUint(uint64(n))
 	}
-	p.bool(m.Syncing)
-	p.ids(m.Homes)
-	p.array(len(m.Synced) * 2)
+	p.writeBool(m.Syncing)
+	p.writeNodeIDs(m.Homes)
+	p.writeArrayLen(len(m.Synced) * 2)
 	for _, s := range m.Synced {
-		p.id(uint64(s.ID))
-		p.int(int64(s.Ago))
+		p.writeID(uint64(s.ID))
+		p.writeInt(int64(s.Ago))
 	}
 }
 
 func (u *unpacker) shardHealth() (m AdminShard) {
-	m.Bucket, m.Role = u.string(maxName), u.string(maxShardRole)
-	m.Shard, m.Copies, m.Hints = u.shard(), int(u.uintMax(MaxMembers)), int(u.uintMax(1<<48))
-	m.Syncing = u.bool()
-	m.Homes = u.ids(MaxMembers)
-	m.Synced = listOf[AdminSynced](u, u.tuples(2, MaxMembers))
+	m.Bucket, m.Role = u.readString(maxName), u.readString(maxShardRole)
+	m.Shard, m.Copies, m.Hints = u.readShard(), int(u.readUintMax(MaxMembers)), int(u.readUintMax(1<<48))
+	m.Syncing = u.readBool()
+	m.Homes = u.readNodeIDs(MaxMembers)
+	m.Synced = listOf[AdminSynced](u, u.readTuplesLen(2, MaxMembers))
 	for range cap(m.Synced) {
-		m.Synced = append(m.Synced, AdminSynced{ID: u.nodeID(), Ago: time.Duration(u.int())})
+		m.Synced = append(m.Synced, AdminSynced{ID: u.readNodeID(), Ago: time.Duration(u.readInt())})
 	}
 	return m
 }

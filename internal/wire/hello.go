@@ -25,15 +25,15 @@ type Greeting struct {
 // AppendGreeting appends the encoding of g: version=1 and the fields of
 // Greeting in their order.
 func AppendGreeting(dst []byte, g Greeting) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(greetingVersion)
-		p.id(uint64(g.Node))
-		p.uint(g.Boot)
-		p.id(g.Instance)
-		p.uint(g.Requests)
-		p.uint(g.Bytes)
-		p.uint(g.MaxPayload)
-		p.bytes(g.Payload)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(greetingVersion)
+		p.writeID(uint64(g.Node))
+		p.writeUint(g.Boot)
+		p.writeID(g.Instance)
+		p.writeUint(g.Requests)
+		p.writeUint(g.Bytes)
+		p.writeUint(g.MaxPayload)
+		p.writeBytes(g.Payload)
 	})
 }
 
@@ -41,16 +41,16 @@ func AppendGreeting(dst []byte, g Greeting) []byte {
 func DecodeGreeting(data []byte) (Greeting, error) {
 	var g Greeting
 	err := unpack(data, "greeting", func(u *unpacker) {
-		u.version(greetingVersion)
-		g.Node = u.nodeID()
-		g.Boot = u.uint()
-		g.Instance = u.uint()
-		g.Requests = u.uintMax(1 << 32)
-		g.Bytes = u.uintMax(1 << 40)
-		g.MaxPayload = u.uintMax(1 << 32)
-		g.Payload = u.bytes(MaxGreetingPayload)
+		u.readVersion(greetingVersion)
+		g.Node = u.readNodeID()
+		g.Boot = u.readUint()
+		g.Instance = u.readUint()
+		g.Requests = u.readUintMax(1 << 32)
+		g.Bytes = u.readUintMax(1 << 40)
+		g.MaxPayload = u.readUintMax(1 << 32)
+		g.Payload = u.readBytes(MaxGreetingPayload)
 		if g.Requests == 0 || g.Bytes < g.MaxPayload || g.MaxPayload == 0 {
-			u.fail("no room for a request")
+			u.failWith("no room for a request")
 		}
 	})
 	if err != nil {

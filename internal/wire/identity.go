@@ -57,14 +57,14 @@ type Identity struct {
 //
 //	version=1, node id, mesh id (16 bytes), seed (32 bytes), boot, storing, end
 func AppendIdentity(dst []byte, id Identity) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(identityVersion)
-		p.id(uint64(id.Node))
-		p.bytes(id.Mesh[:])
-		p.bytes(id.Seed[:])
-		p.uint(id.Boot)
-		p.bool(id.Storing)
-		p.uint(uint64(id.End))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(identityVersion)
+		p.writeID(uint64(id.Node))
+		p.writeBytes(id.Mesh[:])
+		p.writeBytes(id.Seed[:])
+		p.writeUint(id.Boot)
+		p.writeBool(id.Storing)
+		p.writeUint(uint64(id.End))
 	})
 }
 
@@ -72,13 +72,13 @@ func AppendIdentity(dst []byte, id Identity) []byte {
 func DecodeIdentity(data []byte) (Identity, error) {
 	var id Identity
 	err := unpack(data, "identity", func(u *unpacker) {
-		u.version(identityVersion)
-		id.Node = u.nodeID()
-		u.fixed(id.Mesh[:])
-		u.fixed(id.Seed[:])
-		id.Boot = u.uint()
-		id.Storing = u.bool()
-		id.End = End(u.uintMax(uint64(EndRolled)))
+		u.readVersion(identityVersion)
+		id.Node = u.readNodeID()
+		u.readFixed(id.Mesh[:])
+		u.readFixed(id.Seed[:])
+		id.Boot = u.readUint()
+		id.Storing = u.readBool()
+		id.End = End(u.readUintMax(uint64(EndRolled)))
 	})
 	if err != nil {
 		return Identity{}, err
@@ -97,10 +97,10 @@ type Owner struct {
 //
 //	version=1, node id, initialised
 func AppendOwner(dst []byte, o Owner) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(ownerVersion)
-		p.id(uint64(o.Node))
-		p.bool(o.Initialised)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(ownerVersion)
+		p.writeID(uint64(o.Node))
+		p.writeBool(o.Initialised)
 	})
 }
 
@@ -108,9 +108,9 @@ func AppendOwner(dst []byte, o Owner) []byte {
 func DecodeOwner(data []byte) (Owner, error) {
 	var o Owner
 	err := unpack(data, "owner", func(u *unpacker) {
-		u.version(ownerVersion)
-		o.Node = u.nodeID()
-		o.Initialised = u.bool()
+		u.readVersion(ownerVersion)
+		o.Node = u.readNodeID()
+		o.Initialised = u.readBool()
 	})
 	if err != nil {
 		return Owner{}, err
@@ -137,16 +137,16 @@ type Places struct {
 //	mesh id (16 bytes), roster
 //	places  with version 2: array of arrays: id, array of addresses (6 or 18 bytes)
 func AppendRosterFile(dst []byte, f RosterFile) []byte {
-	return pack(dst, func(p *packer) {
+	return appendPacked(dst, func(p *packer) {
 		if len(f.Places) == 0 {
-			p.uint(rosterFileVersion)
+			p.writeUint(rosterFileVersion)
 		} else {
-			p.uint(rosterFilePlaces)
+			p.writeUint(rosterFilePlaces)
 		}
-		p.bytes(f.Mesh[:])
-		p.bytes(f.Roster)
+		p.writeBytes(f.Mesh[:])
+		p.writeBytes(f.Roster)
 		if len(f.Places) > 0 {
-			p.places(f.Places)
+			p.writePlaces(f.Places)
 		}
 	})
 }
@@ -155,12 +155,12 @@ func AppendRosterFile(dst []byte, f RosterFile) []byte {
 func DecodeRosterFile(data []byte) (RosterFile, error) {
 	var f RosterFile
 	err := unpack(data, "roster file", func(u *unpacker) {
-		v := u.version(rosterFilePlaces)
-		u.fixed(f.Mesh[:])
-		f.Roster = u.bytes(len(data))
+		v := u.readVersion(rosterFilePlaces)
+		u.readFixed(f.Mesh[:])
+		f.Roster = u.readBytes(len(data))
 		if v == rosterFilePlaces {
-			if f.Places = u.places(); len(f.Places) == 0 {
-				u.fail("no places")
+			if f.Places = u.readPlaces(); len(f.Places) == 0 {
+				u.failWith("no places")
 			}
 		}
 	})
@@ -170,30 +170,30 @@ func DecodeRosterFile(data []byte) (RosterFile, error) {
 	return f, nil
 }
 
-func (p *packer) places(places []Places) {
-	p.array(len(places))
+func (p *packer) writePlaces(places []Places) {
+	p.writeArrayLen(len(places))
 	for _, m := range places {
-		p.array(2)
-		p.id(uint64(m.ID))
-		p.array(len(m.Addrs))
+		p.writeArrayLen(2)
+		p.writeID(uint64(m.ID))
+		p.writeArrayLen(len(m.Addrs))
 		for _, a := range m.Addrs {
-			p.addr(a)
+			p.writeAddr(a)
 		}
 	}
 }
 
-func (u *unpacker) places() []Places {
+func (u *unpacker) readPlaces() []Places {
 	var places []Places
-	for range u.array(MaxMembers) {
-		if n := u.array(2); u.err == nil && n != 2 {
-			u.fail("places of %d fields", n)
+	for range u.readArrayLen(MaxMembers) {
+		if n := u.readArrayLen(2); u.err == nil && n != 2 {
+			u.failWith("places of %d fields", n)
 		}
-		m := Places{ID: u.nodeID()}
-		for range u.array(MaxPlaces) {
-			m.Addrs = append(m.Addrs, u.addr())
+		m := Places{ID: u.readNodeID()}
+		for range u.readArrayLen(MaxPlaces) {
+			m.Addrs = append(m.Addrs, u.readAddr())
 		}
 		if u.err == nil && (len(m.Addrs) == 0 || slices.Contains(m.Addrs, netip.AddrPort{})) {
-			u.fail("no address of node %v", m.ID)
+			u.failWith("no address of node %v", m.ID)
 		}
 		if u.err != nil {
 			return nil
@@ -203,20 +203,20 @@ func (u *unpacker) places() []Places {
 	return places
 }
 
-// nodeID reads the id of a node, which is never zero.
-func (u *unpacker) nodeID() view.NodeID {
-	id := view.NodeID(u.uint())
+// readNodeID reads the id of a node, which is never zero.
+func (u *unpacker) readNodeID() view.NodeID {
+	id := view.NodeID(u.readUint())
 	if id == 0 {
-		u.fail("node id 0")
+		u.failWith("node id 0")
 	}
 	return id
 }
 
-// fixed reads a byte string of exactly len(dst) bytes into dst.
-func (u *unpacker) fixed(dst []byte) {
-	b := u.bytes(len(dst))
+// readFixed reads a byte string of exactly len(dst) bytes into dst.
+func (u *unpacker) readFixed(dst []byte) {
+	b := u.readBytes(len(dst))
 	if u.err == nil && len(b) != len(dst) {
-		u.fail("%d bytes where %d must stand", len(b), len(dst))
+		u.failWith("%d bytes where %d must stand", len(b), len(dst))
 		return
 	}
 	copy(dst, b)

@@ -19,23 +19,23 @@ type ImportState struct {
 // AppendImportState appends the encoding of s: version=1, then its fields in
 // order.
 func AppendImportState(dst []byte, s ImportState) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(metaVersion)
-		p.bool(s.Done)
-		p.bytes(s.Cursor)
-		p.bytes(s.Anew)
-		p.uint(s.Brought)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(metaVersion)
+		p.writeBool(s.Done)
+		p.writeBytes(s.Cursor)
+		p.writeBytes(s.Anew)
+		p.writeUint(s.Brought)
 	})
 }
 
 // DecodeImportState reads what AppendImportState wrote.
 func DecodeImportState(data []byte) (s ImportState, err error) {
 	err = unpack(data, "import", func(u *unpacker) {
-		u.version(metaVersion)
-		s.Done = u.bool()
-		s.Cursor = slices.Clone(u.bytes(MaxKey + 64))
-		s.Anew = slices.Clone(u.bytes(MaxKey + 64))
-		s.Brought = u.uint()
+		u.readVersion(metaVersion)
+		s.Done = u.readBool()
+		s.Cursor = slices.Clone(u.readBytes(MaxKey + 64))
+		s.Anew = slices.Clone(u.readBytes(MaxKey + 64))
+		s.Brought = u.readUint()
 	})
 	return s, err
 }

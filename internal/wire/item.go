@@ -29,18 +29,18 @@ const itemVersion = 1
 
 // AppendItem appends the encoding of it, which must be valid.
 func AppendItem(dst []byte, it *version.Item) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(itemVersion)
-		p.context(it.Ctx, it.HLC)
-		p.array(len(it.Sibs) * 6)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(itemVersion)
+		p.writeContext(it.Ctx, it.HLC)
+		p.writeArrayLen(len(it.Sibs) * 6)
 		for i := range it.Sibs {
 			s := &it.Sibs[i]
-			p.uint(uint64(entryOf(it.Ctx, s.Dot.A)))
-			p.uint(s.Dot.N)
-			p.uint(uint64(s.HLC))
-			p.uint(uint64(s.Flags))
-			p.uint(uint64(s.Expire))
-			p.bytes(s.Value)
+			p.writeUint(uint64(entryOf(it.Ctx, s.Dot.A)))
+			p.writeUint(s.Dot.N)
+			p.writeUint(uint64(s.HLC))
+			p.writeUint(uint64(s.Flags))
+			p.writeUint(uint64(s.Expire))
+			p.writeBytes(s.Value)
 		}
 	})
 }
@@ -59,10 +59,10 @@ func ItemSize(it *version.Item) int {
 func DecodeItem(data []byte) (version.Item, error) {
 	var it version.Item
 	err := unpack(data, "item", func(u *unpacker) {
-		u.version(itemVersion)
-		it.Ctx, it.HLC = u.context()
-		it.Sibs = u.siblings(it.Ctx)
-		u.check(it.Check())
+		u.readVersion(itemVersion)
+		it.Ctx, it.HLC = u.readContext()
+		it.Sibs = u.readSiblings(it.Ctx)
+		u.checkError(it.Check())
 	})
 	if err != nil {
 		return version.Item{}, err
@@ -75,54 +75,54 @@ func entryOf(ctx version.Context, a version.Actor) int {
 	return i
 }
 
-// context writes the table of (Store, Session) pairs, the clock and the
+// writeContext writes the table of (Store, Session) pairs, the clock and the
 // entries. Entries are sorted by actor, so equal pairs stand together.
-func (p *packer) context(ctx version.Context, hlc version.HLC) {
+func (p *packer) writeContext(ctx version.Context, hlc version.HLC) {
 	pairs := 0
 	for i := range ctx {
 		if i == 0 || !samePair(ctx[i-1].A, ctx[i].A) {
 			pairs++
 		}
 	}
-	p.array(pairs * 2)
+	p.writeArrayLen(pairs * 2)
 	for i := range ctx {
 		if i == 0 || !samePair(ctx[i-1].A, ctx[i].A) {
-			p.id(ctx[i].A.Store)
-			p.id(ctx[i].A.Session)
+			p.writeID(ctx[i].A.Store)
+			p.writeID(ctx[i].A.Session)
 		}
 	}
-	p.uint(uint64(hlc))
-	p.array(len(ctx) * 3)
+	p.writeUint(uint64(hlc))
+	p.writeArrayLen(len(ctx) * 3)
 	pair := -1
 	for i := range ctx {
 		if i == 0 || !samePair(ctx[i-1].A, ctx[i].A) {
 			pair++
 		}
-		p.uint(uint64(pair))
-		p.uint(uint64(ctx[i].A.Seq))
-		p.uint(ctx[i].N)
+		p.writeUint(uint64(pair))
+		p.writeUint(uint64(ctx[i].A.Seq))
+		p.writeUint(ctx[i].N)
 	}
 }
 
 func samePair(a, b version.Actor) bool { return a.Store == b.Store && a.Session == b.Session }
 
-func (u *unpacker) context() (version.Context, version.HLC) {
-	pairs := u.array(MaxEntries * 2)
+func (u *unpacker) readContext() (version.Context, version.HLC) {
+	pairs := u.readArrayLen(MaxEntries * 2)
 	if pairs%2 != 0 {
-		u.fail("half a store in the table")
+		u.failWith("half a store in the table")
 	}
 	var few [8]version.Actor
 	table := few[:0]
 	for range pairs / 2 {
-		table = append(table, version.Actor{Store: u.uint(), Session: u.uint()})
+		table = append(table, version.Actor{Store: u.readUint(), Session: u.readUint()})
 		if u.err != nil {
 			return nil, 0
 		}
 	}
-	hlc := version.HLC(u.uint())
-	n := u.array(MaxEntries * 3)
+	hlc := version.HLC(u.readUint())
+	n := u.readArrayLen(MaxEntries * 3)
 	if n%3 != 0 {
-		u.fail("part of a context entry")
+		u.failWith("part of a context entry")
 	}
 	if u.err != nil || n == 0 && len(table) == 0 {
 		return nil, hlc
@@ -130,31 +130,31 @@ func (u *unpacker) context() (version.Context, version.HLC) {
 	ctx := make(version.Context, n/3)
 	next := 0 // first pair of the table not used yet
 	for i := range ctx {
-		pair := int(u.uintMax(MaxEntries))
+		pair := int(u.readUintMax(MaxEntries))
 		if pair > next || pair >= len(table) {
-			u.fail("context entry %d of store %d", i, pair)
+			u.failWith("context entry %d of store %d", i, pair)
 			return nil, 0
 		}
 		next = max(next, pair+1)
 		e := version.Entry{A: table[pair]}
-		e.A.Seq = uint32(u.uintMax(1<<32 - 1))
-		e.N = u.uint()
+		e.A.Seq = uint32(u.readUintMax(1<<32 - 1))
+		e.N = u.readUint()
 		if u.err != nil {
 			return nil, 0
 		}
 		ctx[i] = e
 	}
 	if next != len(table) {
-		u.fail("store %d of the table is not used", next)
+		u.failWith("store %d of the table is not used", next)
 	}
-	u.check(ctx.Check())
+	u.checkError(ctx.Check())
 	return ctx, hlc
 }
 
-func (u *unpacker) siblings(ctx version.Context) []version.Sibling {
-	n := u.array(MaxSiblings * 6)
+func (u *unpacker) readSiblings(ctx version.Context) []version.Sibling {
+	n := u.readArrayLen(MaxSiblings * 6)
 	if n%6 != 0 {
-		u.fail("part of a sibling")
+		u.failWith("part of a sibling")
 	}
 	if u.err != nil || n == 0 {
 		return nil
@@ -162,16 +162,16 @@ func (u *unpacker) siblings(ctx version.Context) []version.Sibling {
 	sibs := make([]version.Sibling, n/6)
 	for i := range sibs {
 		s := &sibs[i]
-		e := u.uint()
+		e := u.readUint()
 		if u.err != nil || e >= uint64(len(ctx)) {
-			u.fail("sibling %d of context entry %d", i, e)
+			u.failWith("sibling %d of context entry %d", i, e)
 			return nil
 		}
-		s.Dot = version.Dot{A: ctx[e].A, N: u.uint()}
-		s.HLC = version.HLC(u.uint())
-		s.Flags = uint8(u.uintMax(255))
-		s.Expire = version.HLC(u.uint())
-		s.Value = u.bytes(MaxValue)
+		s.Dot = version.Dot{A: ctx[e].A, N: u.readUint()}
+		s.HLC = version.HLC(u.readUint())
+		s.Flags = uint8(u.readUintMax(255))
+		s.Expire = version.HLC(u.readUint())
+		s.Value = u.readBytes(MaxValue)
 		if u.err != nil {
 			return nil
 		}

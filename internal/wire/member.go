@@ -56,26 +56,26 @@ const relicSize = 8 + 1
 //	        weight, storing, status, hlc, boot, instance, predecessor
 //	relics  with version 2: bytes, for each id (8, big-endian), storing (0 or 1)
 func AppendRoster(dst []byte, members []Member, relics []Relic) []byte {
-	return pack(dst, func(p *packer) {
+	return appendPacked(dst, func(p *packer) {
 		if len(relics) == 0 {
-			p.uint(rosterVersion)
-			p.members(members)
+			p.writeUint(rosterVersion)
+			p.writeMembers(members)
 			return
 		}
-		p.uint(rosterRelics)
-		p.members(members)
-		p.relics(relics)
+		p.writeUint(rosterRelics)
+		p.writeMembers(members)
+		p.writeRelics(relics)
 	})
 }
 
 // DecodeRoster reads what AppendRoster wrote.
 func DecodeRoster(data []byte) (members []Member, relics []Relic, err error) {
 	err = unpack(data, "roster", func(u *unpacker) {
-		v := u.version(rosterRelics)
-		members = u.members()
+		v := u.readVersion(rosterRelics)
+		members = u.readMembers()
 		if v == rosterRelics {
-			if relics = u.relics(); len(relics) == 0 {
-				u.fail("no relics")
+			if relics = u.readRelics(); len(relics) == 0 {
+				u.failWith("no relics")
 			}
 		}
 	})
@@ -85,7 +85,7 @@ func DecodeRoster(data []byte) (members []Member, relics []Relic, err error) {
 	return members, relics, nil
 }
 
-func (p *packer) relics(relics []Relic) {
+func (p *packer) writeRelics(relics []Relic) {
 	b := make([]byte, 0, relicSize*len(relics))
 	for _, t := range relics {
 		b = binary.BigEndian.AppendUint64(b, uint64(t.ID))
@@ -95,17 +95,17 @@ func (p *packer) relics(relics []Relic) {
 			b = append(b, 0)
 		}
 	}
-	p.bytes(b)
+	p.writeBytes(b)
 }
 
-// relics accepts them in order only, each once.
-func (u *unpacker) relics() []Relic {
-	b := u.bytes(MaxRelics * relicSize)
+// readRelics accepts them in order only, each once.
+func (u *unpacker) readRelics() []Relic {
+	b := u.readBytes(MaxRelics * relicSize)
 	if u.err != nil || len(b) == 0 {
 		return nil
 	}
 	if len(b)%relicSize != 0 {
-		u.fail("relics of %d bytes", len(b))
+		u.failWith("relics of %d bytes", len(b))
 		return nil
 	}
 	out := make([]Relic, 0, len(b)/relicSize)
@@ -113,7 +113,7 @@ func (u *unpacker) relics() []Relic {
 	for ; len(b) > 0; b = b[relicSize:] {
 		t := Relic{ID: view.NodeID(binary.BigEndian.Uint64(b)), Storing: b[relicSize-1] == 1}
 		if t.ID <= last || b[relicSize-1] > 1 {
-			u.fail("relic %v after %v", t.ID, last)
+			u.failWith("relic %v after %v", t.ID, last)
 			return nil
 		}
 		out, last = append(out, t), t.ID
@@ -124,39 +124,39 @@ func (u *unpacker) relics() []Relic {
 // AppendMember appends the encoding of m alone: equal members have equal
 // encodings.
 func AppendMember(dst []byte, m *Member) []byte {
-	return pack(dst, func(p *packer) { p.member(m) })
+	return appendPacked(dst, func(p *packer) { p.writeMember(m) })
 }
 
-func (p *packer) members(members []Member) {
-	p.array(len(members))
+func (p *packer) writeMembers(members []Member) {
+	p.writeArrayLen(len(members))
 	for i := range members {
-		p.member(&members[i])
+		p.writeMember(&members[i])
 	}
 }
 
-func (p *packer) member(m *Member) {
-	p.array(memberFields)
-	p.id(uint64(m.ID))
-	p.string(m.Name)
-	p.string(m.Zone)
-	p.addr(m.Addr)
-	p.uint(uint64(m.Weight))
-	p.bool(m.Storing)
-	p.uint(uint64(m.Status))
-	p.uint(uint64(m.HLC))
-	p.uint(m.Boot)
-	p.id(m.Instance)
-	p.id(uint64(m.Predecessor))
+func (p *packer) writeMember(m *Member) {
+	p.writeArrayLen(memberFields)
+	p.writeID(uint64(m.ID))
+	p.writeString(m.Name)
+	p.writeString(m.Zone)
+	p.writeAddr(m.Addr)
+	p.writeUint(uint64(m.Weight))
+	p.writeBool(m.Storing)
+	p.writeUint(uint64(m.Status))
+	p.writeUint(uint64(m.HLC))
+	p.writeUint(m.Boot)
+	p.writeID(m.Instance)
+	p.writeID(uint64(m.Predecessor))
 }
 
-func (u *unpacker) members() []Member {
-	n := u.array(MaxMembers)
+func (u *unpacker) readMembers() []Member {
+	n := u.readArrayLen(MaxMembers)
 	if n == 0 {
 		return nil
 	}
 	members := make([]Member, 0, n)
 	for range n {
-		m := u.member()
+		m := u.readMember()
 		if u.err != nil {
 			return nil
 		}
@@ -165,38 +165,38 @@ func (u *unpacker) members() []Member {
 	return members
 }
 
-func (u *unpacker) member() Member {
-	if n := u.array(memberFields); u.err == nil && n != memberFields {
-		u.fail("member of %d fields", n)
+func (u *unpacker) readMember() Member {
+	if n := u.readArrayLen(memberFields); u.err == nil && n != memberFields {
+		u.failWith("member of %d fields", n)
 	}
 	return Member{
-		ID:          u.nodeID(),
-		Name:        u.string(MaxName),
-		Zone:        u.string(MaxName),
-		Addr:        u.addr(),
-		Weight:      int(u.uintMax(1 << 10)),
-		Storing:     u.bool(),
-		Status:      view.Status(u.uintMax(uint64(view.Evicted))),
-		HLC:         version.HLC(u.uint()),
-		Boot:        u.uint(),
-		Instance:    u.uint(),
-		Predecessor: view.NodeID(u.uint()),
+		ID:          u.readNodeID(),
+		Name:        u.readString(MaxName),
+		Zone:        u.readString(MaxName),
+		Addr:        u.readAddr(),
+		Weight:      int(u.readUintMax(1 << 10)),
+		Storing:     u.readBool(),
+		Status:      view.Status(u.readUintMax(uint64(view.Evicted))),
+		HLC:         version.HLC(u.readUint()),
+		Boot:        u.readUint(),
+		Instance:    u.readUint(),
+		Predecessor: view.NodeID(u.readUint()),
 	}
 }
 
-// addr writes an address without its IPv6 zone: a zone means something only
+// writeAddr writes an address without its IPv6 zone: a zone means something only
 // on the host that uses it.
-func (p *packer) addr(a netip.AddrPort) {
+func (p *packer) writeAddr(a netip.AddrPort) {
 	if !a.IsValid() {
-		p.bytes(nil)
+		p.writeBytes(nil)
 		return
 	}
 	b, _ := netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()).MarshalBinary()
-	p.bytes(b)
+	p.writeBytes(b)
 }
 
-func (u *unpacker) addr() netip.AddrPort {
-	b := u.bytes(18)
+func (u *unpacker) readAddr() netip.AddrPort {
+	b := u.readBytes(18)
 	switch len(b) {
 	case 0:
 		return netip.AddrPort{}
@@ -206,6 +206,6 @@ func (u *unpacker) addr() netip.AddrPort {
 			return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 		}
 	}
-	u.fail("address of %d bytes", len(b))
+	u.failWith("address of %d bytes", len(b))
 	return netip.AddrPort{}
 }

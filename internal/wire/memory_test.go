@@ -35,27 +35,27 @@ func TestMemoryOfMessages(t *testing.T) {
 		down.Problems = append(down.Problems, view.Problem{})
 	}
 	// No encoder of ours writes ids that short.
-	propose := pack(nil, func(p *packer) {
-		p.uint(replicaVersion)
-		p.bytes(make([]byte, 16))
-		p.array(64)
+	propose := appendPacked(nil, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeBytes(make([]byte, 16))
+		p.writeArrayLen(64)
 		for i := range 64 {
-			p.uint(uint64(i))
-			p.round(round)
-			p.stamp(Stamp{})
-			p.array(3 * n)
+			p.writeUint(uint64(i))
+			p.writeRound(round)
+			p.writeStamp(Stamp{})
+			p.writeArrayLen(3 * n)
 			for range n {
-				p.uint(0)
-				p.string("")
-				p.bytes(nil)
+				p.writeUint(0)
+				p.writeString("")
+				p.writeBytes(nil)
 			}
 		}
 	})
-	rounds := pack(nil, func(p *packer) {
-		p.uint(replicaVersion)
-		p.array(3 * n)
+	rounds := appendPacked(nil, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeArrayLen(3 * n)
 		for range 3 * n {
-			p.uint(0)
+			p.writeUint(0)
 		}
 	})
 	for _, c := range []struct {

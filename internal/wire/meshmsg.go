@@ -23,12 +23,12 @@ type Hello struct {
 //
 //	version=1, member, met, up, client
 func AppendHello(dst []byte, h *Hello) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(meshVersion)
-		p.member(&h.Self)
-		p.bool(h.Met)
-		p.uint(h.Up)
-		p.bool(h.Client)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(meshVersion)
+		p.writeMember(&h.Self)
+		p.writeBool(h.Met)
+		p.writeUint(h.Up)
+		p.writeBool(h.Client)
 	})
 }
 
@@ -36,11 +36,11 @@ func AppendHello(dst []byte, h *Hello) []byte {
 func DecodeHello(data []byte) (Hello, error) {
 	var h Hello
 	err := unpack(data, "hello", func(u *unpacker) {
-		u.version(meshVersion)
-		h.Self = u.member()
-		h.Met = u.bool()
-		h.Up = u.uint()
-		h.Client = u.bool()
+		u.readVersion(meshVersion)
+		h.Self = u.readMember()
+		h.Met = u.readBool()
+		h.Up = u.readUint()
+		h.Client = u.readBool()
 	})
 	if err != nil {
 		return Hello{}, err
@@ -63,9 +63,9 @@ type RosterSwap = TableSwap[view.NodeID, Member]
 //
 //	version=1, digest
 func AppendRosterQuery(dst []byte, q RosterSums) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(meshVersion)
-		p.id(q.Digest)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(meshVersion)
+		p.writeID(q.Digest)
 	})
 }
 
@@ -73,8 +73,8 @@ func AppendRosterQuery(dst []byte, q RosterSums) []byte {
 func DecodeRosterQuery(data []byte) (RosterSums, error) {
 	var q RosterSums
 	err := unpack(data, "roster query", func(u *unpacker) {
-		u.version(meshVersion)
-		q.Digest = u.uint()
+		u.readVersion(meshVersion)
+		q.Digest = u.readUint()
 	})
 	return q, err
 }
@@ -83,13 +83,13 @@ func DecodeRosterQuery(data []byte) (RosterSums, error) {
 //
 //	version=1, equal, array of: id, sum
 func AppendRosterSums(dst []byte, s RosterSums) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(meshVersion)
-		p.bool(s.Equal)
-		p.array(len(s.Sums) * 2)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(meshVersion)
+		p.writeBool(s.Equal)
+		p.writeArrayLen(len(s.Sums) * 2)
 		for _, e := range s.Sums {
-			p.id(uint64(e.Key))
-			p.id(e.Version)
+			p.writeID(uint64(e.Key))
+			p.writeID(e.Version)
 		}
 	})
 }
@@ -98,20 +98,20 @@ func AppendRosterSums(dst []byte, s RosterSums) []byte {
 func DecodeRosterSums(data []byte) (RosterSums, error) {
 	var s RosterSums
 	err := unpack(data, "roster sums", func(u *unpacker) {
-		u.version(meshVersion)
-		s.Equal = u.bool()
-		n := u.array(MaxMembers * 2)
+		u.readVersion(meshVersion)
+		s.Equal = u.readBool()
+		n := u.readArrayLen(MaxMembers * 2)
 		if n%2 != 0 {
-			u.fail("half a sum")
+			u.failWith("half a sum")
 		}
 		for range n / 2 {
 			if u.err != nil {
 				return
 			}
-			s.Sums = append(s.Sums, EntrySum{Key: u.nodeID(), Version: u.uint()})
+			s.Sums = append(s.Sums, EntrySum{Key: u.readNodeID(), Version: u.readUint()})
 		}
 		if !slices.IsSortedFunc(s.Sums, func(a, b EntrySum) int { return cmp.Compare(a.Key, b.Key) }) {
-			u.fail("sums not in order")
+			u.failWith("sums not in order")
 		}
 	})
 	if err != nil {
@@ -124,12 +124,12 @@ func DecodeRosterSums(data []byte) (RosterSums, error) {
 //
 //	version=1, members, array of ids wanted
 func AppendRosterSwap(dst []byte, s RosterSwap) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(meshVersion)
-		p.members(s.Have)
-		p.array(len(s.Want))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(meshVersion)
+		p.writeMembers(s.Have)
+		p.writeArrayLen(len(s.Want))
 		for _, id := range s.Want {
-			p.id(uint64(id))
+			p.writeID(uint64(id))
 		}
 	})
 }
@@ -138,13 +138,13 @@ func AppendRosterSwap(dst []byte, s RosterSwap) []byte {
 func DecodeRosterSwap(data []byte) (RosterSwap, error) {
 	var s RosterSwap
 	err := unpack(data, "roster swap", func(u *unpacker) {
-		u.version(meshVersion)
-		s.Have = u.members()
-		for range u.array(MaxMembers) {
+		u.readVersion(meshVersion)
+		s.Have = u.readMembers()
+		for range u.readArrayLen(MaxMembers) {
 			if u.err != nil {
 				return
 			}
-			s.Want = append(s.Want, u.nodeID())
+			s.Want = append(s.Want, u.readNodeID())
 		}
 	})
 	if err != nil {
@@ -164,10 +164,10 @@ type RelicSwap struct {
 //
 //	version=1, digest, relics: see AppendRoster
 func AppendRelicSwap(dst []byte, s RelicSwap) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(meshVersion)
-		p.id(s.Digest)
-		p.relics(s.Have)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(meshVersion)
+		p.writeID(s.Digest)
+		p.writeRelics(s.Have)
 	})
 }
 
@@ -175,9 +175,9 @@ func AppendRelicSwap(dst []byte, s RelicSwap) []byte {
 func DecodeRelicSwap(data []byte) (RelicSwap, error) {
 	var s RelicSwap
 	err := unpack(data, "relic swap", func(u *unpacker) {
-		u.version(meshVersion)
-		s.Digest = u.uint()
-		s.Have = u.relics()
+		u.readVersion(meshVersion)
+		s.Digest = u.readUint()
+		s.Have = u.readRelics()
 	})
 	if err != nil {
 		return RelicSwap{}, err
@@ -193,27 +193,27 @@ const maxRTT = 1 << 50 // nanoseconds
 //	array of arrays: id, name, zone, address, weight, storing, status, state,
 //	                 boot, since (milliseconds since 1970), rtt (nanoseconds)
 func AppendView(dst []byte, v view.View) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(meshVersion)
-		p.bytes(v.Mesh[:])
-		p.id(uint64(v.Self))
-		p.uint(v.Version)
-		p.id(v.Roster)
-		p.array(len(v.Members))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(meshVersion)
+		p.writeBytes(v.Mesh[:])
+		p.writeID(uint64(v.Self))
+		p.writeUint(v.Version)
+		p.writeID(v.Roster)
+		p.writeArrayLen(len(v.Members))
 		for i := range v.Members {
 			m := &v.Members[i]
-			p.array(memberFields)
-			p.id(uint64(m.ID))
-			p.string(m.Name)
-			p.string(m.Zone)
-			p.addr(m.Addr)
-			p.uint(uint64(m.Weight))
-			p.bool(m.Storing)
-			p.uint(uint64(m.Status))
-			p.uint(uint64(m.State))
-			p.uint(m.Boot)
-			p.int(m.Since.UnixMilli())
-			p.uint(uint64(min(max(m.RTT, 0), maxRTT)))
+			p.writeArrayLen(memberFields)
+			p.writeID(uint64(m.ID))
+			p.writeString(m.Name)
+			p.writeString(m.Zone)
+			p.writeAddr(m.Addr)
+			p.writeUint(uint64(m.Weight))
+			p.writeBool(m.Storing)
+			p.writeUint(uint64(m.Status))
+			p.writeUint(uint64(m.State))
+			p.writeUint(m.Boot)
+			p.writeInt(m.Since.UnixMilli())
+			p.writeUint(uint64(min(max(m.RTT, 0), maxRTT)))
 		}
 	})
 }
@@ -222,30 +222,30 @@ func AppendView(dst []byte, v view.View) []byte {
 func DecodeView(data []byte) (view.View, error) {
 	var v view.View
 	err := unpack(data, "view", func(u *unpacker) {
-		u.version(meshVersion)
-		u.fixed(v.Mesh[:])
-		v.Self = u.nodeID()
-		v.Version = u.uint()
-		v.Roster = u.uint()
-		for range u.array(MaxMembers) {
-			if n := u.array(memberFields); u.err == nil && n != memberFields {
-				u.fail("member of %d fields", n)
+		u.readVersion(meshVersion)
+		u.readFixed(v.Mesh[:])
+		v.Self = u.readNodeID()
+		v.Version = u.readUint()
+		v.Roster = u.readUint()
+		for range u.readArrayLen(MaxMembers) {
+			if n := u.readArrayLen(memberFields); u.err == nil && n != memberFields {
+				u.failWith("member of %d fields", n)
 			}
 			if u.err != nil {
 				return
 			}
 			v.Members = append(v.Members, view.Member{
-				ID:      u.nodeID(),
-				Name:    u.string(MaxName),
-				Zone:    u.string(MaxName),
-				Addr:    u.addr(),
-				Weight:  int(u.uintMax(1 << 10)),
-				Storing: u.bool(),
-				Status:  view.Status(u.uintMax(uint64(view.Evicted))),
-				State:   view.State(u.uintMax(uint64(view.Departed))),
-				Boot:    u.uint(),
-				Since:   time.UnixMilli(u.int()).UTC(),
-				RTT:     time.Duration(u.uintMax(maxRTT)),
+				ID:      u.readNodeID(),
+				Name:    u.readString(MaxName),
+				Zone:    u.readString(MaxName),
+				Addr:    u.readAddr(),
+				Weight:  int(u.readUintMax(1 << 10)),
+				Storing: u.readBool(),
+				Status:  view.Status(u.readUintMax(uint64(view.Evicted))),
+				State:   view.State(u.readUintMax(uint64(view.Departed))),
+				Boot:    u.readUint(),
+				Since:   time.UnixMilli(u.readInt()).UTC(),
+				RTT:     time.Duration(u.readUintMax(maxRTT)),
 			})
 		}
 	})

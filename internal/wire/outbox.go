@@ -31,19 +31,19 @@ type OutboxOp struct {
 //	tomb, context, level, min durable, ttl, value
 func AppendOutboxOp(dst []byte, m *OutboxOp) []byte {
 	def := AppendBucketDef(nil, &m.Bucket)
-	return pack(dst, func(p *packer) {
-		p.uint(outboxVersion)
-		p.bytes(def)
-		p.string(m.Key)
-		p.int(m.Priority)
-		p.uint(m.Accepted)
-		p.uint(m.Follows)
-		p.bool(m.Tomb)
-		p.context(m.Ctx, m.HLC)
-		p.int(m.Level)
-		p.uint(m.MinDurable)
-		p.uint(m.TTL)
-		p.bytes(m.Value)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(outboxVersion)
+		p.writeBytes(def)
+		p.writeString(m.Key)
+		p.writeInt(m.Priority)
+		p.writeUint(m.Accepted)
+		p.writeUint(m.Follows)
+		p.writeBool(m.Tomb)
+		p.writeContext(m.Ctx, m.HLC)
+		p.writeInt(m.Level)
+		p.writeUint(m.MinDurable)
+		p.writeUint(m.TTL)
+		p.writeBytes(m.Value)
 	})
 }
 
@@ -51,20 +51,20 @@ func AppendOutboxOp(dst []byte, m *OutboxOp) []byte {
 func DecodeOutboxOp(data []byte) (m OutboxOp, err error) {
 	var def []byte
 	err = unpack(data, "outbox operation", func(u *unpacker) {
-		u.version(outboxVersion)
-		def = u.bytes(len(data))
-		m.Key = u.string(MaxKey)
-		m.Priority = u.int()
-		m.Accepted = u.uint()
-		m.Follows = u.uint()
-		m.Tomb = u.bool()
-		m.Ctx, m.HLC = u.context()
-		m.Level = u.int()
-		m.MinDurable = u.uint()
-		m.TTL = u.uint()
-		m.Value = u.bytes(MaxValue)
+		u.readVersion(outboxVersion)
+		def = u.readBytes(len(data))
+		m.Key = u.readString(MaxKey)
+		m.Priority = u.readInt()
+		m.Accepted = u.readUint()
+		m.Follows = u.readUint()
+		m.Tomb = u.readBool()
+		m.Ctx, m.HLC = u.readContext()
+		m.Level = u.readInt()
+		m.MinDurable = u.readUint()
+		m.TTL = u.readUint()
+		m.Value = u.readBytes(MaxValue)
 		if m.Tomb && len(m.Value) != 0 {
-			u.fail("delete with a value")
+			u.failWith("delete with a value")
 		}
 	})
 	if err == nil {
@@ -80,17 +80,17 @@ type OutboxMeta struct {
 
 // AppendOutboxMeta appends the encoding of m: version=1, ran.
 func AppendOutboxMeta(dst []byte, m OutboxMeta) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(outboxVersion)
-		p.uint(m.Ran)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(outboxVersion)
+		p.writeUint(m.Ran)
 	})
 }
 
 // DecodeOutboxMeta reads what AppendOutboxMeta wrote.
 func DecodeOutboxMeta(data []byte) (m OutboxMeta, err error) {
 	err = unpack(data, "outbox", func(u *unpacker) {
-		u.version(outboxVersion)
-		m.Ran = u.uint()
+		u.readVersion(outboxVersion)
+		m.Ran = u.readUint()
 	})
 	return m, err
 }

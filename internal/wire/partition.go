@@ -103,36 +103,36 @@ type NoticeSums = TableSums[view.NodeID, NoticeVersion]
 // NoticeSwap hands over notices and asks for others.
 type NoticeSwap = TableSwap[view.NodeID, Notice]
 
-func (p *packer) election(e Election) {
-	p.string(e.Name)
-	p.uint(uint64(e.Scope))
+func (p *packer) writeElection(e Election) {
+	p.writeString(e.Name)
+	p.writeUint(uint64(e.Scope))
 }
 
-func (u *unpacker) election() (e Election) {
-	e.Name = u.string(MaxElectionName)
-	e.Scope = uint8(u.uintMax(255))
+func (u *unpacker) readElection() (e Election) {
+	e.Name = u.readString(MaxElectionName)
+	e.Scope = uint8(u.readUintMax(255))
 	if u.err == nil && e.Name == "" {
-		u.fail("election without a name")
+		u.failWith("election without a name")
 	}
 	return e
 }
 
-func (p *packer) millis(d time.Duration) { p.uint(uint64(max(d, 0) / time.Millisecond)) }
+func (p *packer) writeMillis(d time.Duration) { p.writeUint(uint64(max(d, 0) / time.Millisecond)) }
 
-func (u *unpacker) millis() time.Duration {
-	return time.Duration(u.uintMax(1<<43)) * time.Millisecond
+func (u *unpacker) readMillis() time.Duration {
+	return time.Duration(u.readUintMax(1<<43)) * time.Millisecond
 }
 
-func (p *packer) token(t token.Token) {
-	p.uint(t.Term)
-	p.id(uint64(t.Node))
+func (p *packer) writeToken(t token.Token) {
+	p.writeUint(t.Term)
+	p.writeID(uint64(t.Node))
 }
 
-func (u *unpacker) token() (t token.Token) {
-	t.Term = u.uint()
-	t.Node = view.NodeID(u.uint())
+func (u *unpacker) readToken() (t token.Token) {
+	t.Term = u.readUint()
+	t.Node = view.NodeID(u.readUint())
 	if u.err == nil && (t.Node == 0) != (t.Term == 0) {
-		u.fail("half a token")
+		u.failWith("half a token")
 	}
 	return t
 }
@@ -141,27 +141,27 @@ func (u *unpacker) token() (t token.Token) {
 //
 //	version=1, name, scope, term, renew, electorate, lease (ms), score
 func AppendElectAsk(dst []byte, a ElectAsk) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(partitionVersion)
-		p.election(a.Election)
-		p.uint(a.Term)
-		p.bool(a.Renew)
-		p.id(a.Electorate)
-		p.millis(a.Lease)
-		p.uint(a.Score)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(partitionVersion)
+		p.writeElection(a.Election)
+		p.writeUint(a.Term)
+		p.writeBool(a.Renew)
+		p.writeID(a.Electorate)
+		p.writeMillis(a.Lease)
+		p.writeUint(a.Score)
 	})
 }
 
 // DecodeElectAsk reads what AppendElectAsk wrote.
 func DecodeElectAsk(data []byte) (a ElectAsk, err error) {
 	err = unpack(data, "request for a grant", func(u *unpacker) {
-		u.version(partitionVersion)
-		a.Election = u.election()
-		a.Term = u.uint()
-		a.Renew = u.bool()
-		a.Electorate = u.uint()
-		a.Lease = u.millis()
-		a.Score = u.uint()
+		u.readVersion(partitionVersion)
+		a.Election = u.readElection()
+		a.Term = u.readUint()
+		a.Renew = u.readBool()
+		a.Electorate = u.readUint()
+		a.Lease = u.readMillis()
+		a.Score = u.readUint()
 	})
 	return a, err
 }
@@ -170,23 +170,23 @@ func DecodeElectAsk(data []byte) (a ElectAsk, err error) {
 //
 //	version=1, reason, max, wait (ms), holder's term, holder
 func AppendElectAnswer(dst []byte, a ElectAnswer) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(partitionVersion)
-		p.uint(a.Reason)
-		p.uint(a.Max)
-		p.millis(a.Wait)
-		p.token(a.Holder)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(partitionVersion)
+		p.writeUint(a.Reason)
+		p.writeUint(a.Max)
+		p.writeMillis(a.Wait)
+		p.writeToken(a.Holder)
 	})
 }
 
 // DecodeElectAnswer reads what AppendElectAnswer wrote.
 func DecodeElectAnswer(data []byte) (a ElectAnswer, err error) {
 	err = unpack(data, "answer of a voter", func(u *unpacker) {
-		u.version(partitionVersion)
-		a.Reason = u.uintMax(255)
-		a.Max = u.uint()
-		a.Wait = u.millis()
-		a.Holder = u.token()
+		u.readVersion(partitionVersion)
+		a.Reason = u.readUintMax(255)
+		a.Max = u.readUint()
+		a.Wait = u.readMillis()
+		a.Holder = u.readToken()
 	})
 	return a, err
 }
@@ -195,21 +195,21 @@ func DecodeElectAnswer(data []byte) (a ElectAnswer, err error) {
 //
 //	version=1, name, scope, term, nominee
 func AppendElectBack(dst []byte, b ElectBack) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(partitionVersion)
-		p.election(b.Election)
-		p.uint(b.Term)
-		p.id(uint64(b.Nominee))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(partitionVersion)
+		p.writeElection(b.Election)
+		p.writeUint(b.Term)
+		p.writeID(uint64(b.Nominee))
 	})
 }
 
 // DecodeElectBack reads what AppendElectBack wrote.
 func DecodeElectBack(data []byte) (b ElectBack, err error) {
 	err = unpack(data, "grant given back", func(u *unpacker) {
-		u.version(partitionVersion)
-		b.Election = u.election()
-		b.Term = u.uint()
-		b.Nominee = view.NodeID(u.uint())
+		u.readVersion(partitionVersion)
+		b.Election = u.readElection()
+		b.Term = u.readUint()
+		b.Nominee = view.NodeID(u.readUint())
 	})
 	return b, err
 }
@@ -218,44 +218,44 @@ func DecodeElectBack(data []byte) (b ElectBack, err error) {
 //
 //	version=1, name, scope, max, grant's term, grantee, lease (ms)
 func AppendElectState(dst []byte, s ElectState) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(partitionVersion)
-		p.election(s.Election)
-		p.uint(s.Max)
-		p.token(s.Grant)
-		p.millis(s.Lease)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(partitionVersion)
+		p.writeElection(s.Election)
+		p.writeUint(s.Max)
+		p.writeToken(s.Grant)
+		p.writeMillis(s.Lease)
 	})
 }
 
 // DecodeElectState reads what AppendElectState wrote.
 func DecodeElectState(data []byte) (s ElectState, err error) {
 	err = unpack(data, "state of an election", func(u *unpacker) {
-		u.version(partitionVersion)
-		s.Election = u.election()
-		s.Max = u.uint()
-		s.Grant = u.token()
-		s.Lease = u.millis()
+		u.readVersion(partitionVersion)
+		s.Election = u.readElection()
+		s.Max = u.readUint()
+		s.Grant = u.readToken()
+		s.Lease = u.readMillis()
 		if u.err == nil && s.Grant.Term > s.Max {
-			u.fail("granted term %d of at most %d", s.Grant.Term, s.Max)
+			u.failWith("granted term %d of at most %d", s.Grant.Term, s.Max)
 		}
 	})
 	return s, err
 }
 
-func (p *packer) voters(v Voters) {
-	p.uint(v.Version)
-	p.ids(v.IDs)
+func (p *packer) writeVoters(v Voters) {
+	p.writeUint(v.Version)
+	p.writeNodeIDs(v.IDs)
 }
 
-func (u *unpacker) voters() (v Voters) {
-	v.Version = u.uint()
-	v.IDs = u.ids(MaxVoters)
+func (u *unpacker) readVoters() (v Voters) {
+	v.Version = u.readUint()
+	v.IDs = u.readNodeIDs(MaxVoters)
 	if u.err == nil && (v.Version == 0) != (len(v.IDs) == 0) {
-		u.fail("voters without a version, or the reverse")
+		u.failWith("voters without a version, or the reverse")
 	}
 	for i := 1; i < len(v.IDs); i++ {
 		if v.IDs[i-1] >= v.IDs[i] {
-			u.fail("voters not in order")
+			u.failWith("voters not in order")
 		}
 	}
 	return v
@@ -265,66 +265,66 @@ func (u *unpacker) voters() (v Voters) {
 //
 //	version=1, version of the voters, ids
 func AppendVoters(dst []byte, v Voters) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(partitionVersion)
-		p.voters(v)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(partitionVersion)
+		p.writeVoters(v)
 	})
 }
 
 // DecodeVoters reads what AppendVoters wrote.
 func DecodeVoters(data []byte) (v Voters, err error) {
 	err = unpack(data, "voters", func(u *unpacker) {
-		u.version(partitionVersion)
-		v = u.voters()
+		u.readVersion(partitionVersion)
+		v = u.readVoters()
 	})
 	return v, err
 }
 
-func (p *packer) notice(n *Notice) {
-	p.id(uint64(n.Node))
-	p.uint(n.Boot)
-	p.uint(n.Seq)
-	p.millis(n.Up)
-	p.uint(n.Score)
-	p.uint(uint64(n.Cloud))
-	p.bool(n.Isolated)
-	p.ids(n.Unreachable)
-	p.array(len(n.Standing) * 2)
+func (p *packer) writeNotice(n *Notice) {
+	p.writeID(uint64(n.Node))
+	p.writeUint(n.Boot)
+	p.writeUint(n.Seq)
+	p.writeMillis(n.Up)
+	p.writeUint(n.Score)
+	p.writeUint(uint64(n.Cloud))
+	p.writeBool(n.Isolated)
+	p.writeNodeIDs(n.Unreachable)
+	p.writeArrayLen(len(n.Standing) * 2)
 	for _, e := range n.Standing {
-		p.election(e)
+		p.writeElection(e)
 	}
-	p.array(len(n.Leads) * 3)
+	p.writeArrayLen(len(n.Leads) * 3)
 	for _, c := range n.Leads {
-		p.election(c.Election)
-		p.uint(c.Term)
+		p.writeElection(c.Election)
+		p.writeUint(c.Term)
 	}
-	p.voters(n.Voters)
+	p.writeVoters(n.Voters)
 }
 
-func (u *unpacker) notice() (n Notice) {
-	n.Node = u.nodeID()
-	n.Boot = u.uint()
-	n.Seq = u.uint()
-	n.Up = u.millis()
-	n.Score = u.uint()
-	n.Cloud = uint8(u.uintMax(255))
-	n.Isolated = u.bool()
-	n.Unreachable = u.ids(MaxExceptions)
-	for range u.tuples(2, MaxElections) {
-		n.Standing = append(n.Standing, u.election())
+func (u *unpacker) readNotice() (n Notice) {
+	n.Node = u.readNodeID()
+	n.Boot = u.readUint()
+	n.Seq = u.readUint()
+	n.Up = u.readMillis()
+	n.Score = u.readUint()
+	n.Cloud = uint8(u.readUintMax(255))
+	n.Isolated = u.readBool()
+	n.Unreachable = u.readNodeIDs(MaxExceptions)
+	for range u.readTuplesLen(2, MaxElections) {
+		n.Standing = append(n.Standing, u.readElection())
 	}
-	for range u.tuples(3, MaxElections) {
-		n.Leads = append(n.Leads, Claim{Election: u.election(), Term: u.uint()})
+	for range u.readTuplesLen(3, MaxElections) {
+		n.Leads = append(n.Leads, Claim{Election: u.readElection(), Term: u.readUint()})
 	}
-	n.Voters = u.voters()
+	n.Voters = u.readVoters()
 	return n
 }
 
-// tuples reads the length of a flat array of tuples.
-func (u *unpacker) tuples(size, limit int) int {
-	n := u.array(size * limit)
+// readTuplesLen reads the length of a flat array of tuples.
+func (u *unpacker) readTuplesLen(size, limit int) int {
+	n := u.readArrayLen(size * limit)
 	if n%size != 0 {
-		u.fail("part of a tuple")
+		u.failWith("part of a tuple")
 		return 0
 	}
 	if u.err != nil {
@@ -337,14 +337,14 @@ func (u *unpacker) tuples(size, limit int) int {
 //
 //	version=1, digest, array of: node, boot, seq
 func AppendNoticeSums(dst []byte, s NoticeSums) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(partitionVersion)
-		p.id(s.Digest)
-		p.array(len(s.Sums) * 3)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(partitionVersion)
+		p.writeID(s.Digest)
+		p.writeArrayLen(len(s.Sums) * 3)
 		for _, n := range s.Sums {
-			p.id(uint64(n.Key))
-			p.uint(n.Version.Boot)
-			p.uint(n.Version.Seq)
+			p.writeID(uint64(n.Key))
+			p.writeUint(n.Version.Boot)
+			p.writeUint(n.Version.Seq)
 		}
 	})
 }
@@ -352,13 +352,13 @@ func AppendNoticeSums(dst []byte, s NoticeSums) []byte {
 // DecodeNoticeSums reads what AppendNoticeSums wrote.
 func DecodeNoticeSums(data []byte) (s NoticeSums, err error) {
 	err = unpack(data, "sums of notices", func(u *unpacker) {
-		u.version(partitionVersion)
-		s.Digest = u.uint()
-		for range u.tuples(3, MaxMembers) {
+		u.readVersion(partitionVersion)
+		s.Digest = u.readUint()
+		for range u.readTuplesLen(3, MaxMembers) {
 			if u.err != nil {
 				return
 			}
-			s.Sums = append(s.Sums, NoticeSum{Key: u.nodeID(), Version: NoticeVersion{Boot: u.uint(), Seq: u.uint()}})
+			s.Sums = append(s.Sums, NoticeSum{Key: u.readNodeID(), Version: NoticeVersion{Boot: u.readUint(), Seq: u.readUint()}})
 		}
 	})
 	return s, err
@@ -370,13 +370,13 @@ func DecodeNoticeSums(data []byte) (s NoticeSums, err error) {
 //	unreachable ids, flat array of name, scope, flat array of name, scope, term,
 //	version of the voters, ids), array of ids wanted
 func AppendNoticeSwap(dst []byte, s NoticeSwap) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(partitionVersion)
-		p.array(len(s.Have))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(partitionVersion)
+		p.writeArrayLen(len(s.Have))
 		for i := range s.Have {
-			p.notice(&s.Have[i])
+			p.writeNotice(&s.Have[i])
 		}
-		p.ids(s.Want)
+		p.writeNodeIDs(s.Want)
 	})
 }
 
@@ -385,16 +385,16 @@ func AppendNoticeSwap(dst []byte, s NoticeSwap) []byte {
 // came in.
 func DecodeNoticeSwap(data []byte, wanted func(NoticeSum) bool) (s NoticeSwap, err error) {
 	err = unpack(data, "notices", func(u *unpacker) {
-		u.version(partitionVersion)
-		for range u.array(MaxMembers) {
+		u.readVersion(partitionVersion)
+		for range u.readArrayLen(MaxMembers) {
 			if u.err != nil {
 				return
 			}
-			if n := u.notice(); u.err == nil && wanted(n.Sum()) {
+			if n := u.readNotice(); u.err == nil && wanted(n.Sum()) {
 				s.Have = append(s.Have, n)
 			}
 		}
-		s.Want = u.ids(MaxMembers)
+		s.Want = u.readNodeIDs(MaxMembers)
 	})
 	return s, err
 }

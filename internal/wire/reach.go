@@ -29,11 +29,11 @@ type ReachReply struct {
 //
 //	version=1, array of ids
 func AppendReachQuery(dst []byte, q ReachQuery) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(meshVersion)
-		p.array(len(q.IDs))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(meshVersion)
+		p.writeArrayLen(len(q.IDs))
 		for _, id := range q.IDs {
-			p.id(uint64(id))
+			p.writeID(uint64(id))
 		}
 	})
 }
@@ -42,12 +42,12 @@ func AppendReachQuery(dst []byte, q ReachQuery) []byte {
 func DecodeReachQuery(data []byte) (ReachQuery, error) {
 	var q ReachQuery
 	err := unpack(data, "reach query", func(u *unpacker) {
-		u.version(meshVersion)
+		u.readVersion(meshVersion)
 		last := view.NodeID(0)
-		for range u.array(MaxReach) {
-			id := u.nodeID()
+		for range u.readArrayLen(MaxReach) {
+			id := u.readNodeID()
 			if u.err == nil && id <= last {
-				u.fail("ids not in order")
+				u.failWith("ids not in order")
 			}
 			if u.err != nil {
 				return
@@ -65,11 +65,11 @@ func DecodeReachQuery(data []byte) (ReachQuery, error) {
 //
 //	version=1, array of words: 0 unknown, 1 not reached, 2 reached
 func AppendReachReply(dst []byte, r ReachReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(meshVersion)
-		p.array(len(r.Reach))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(meshVersion)
+		p.writeArrayLen(len(r.Reach))
 		for _, w := range r.Reach {
-			p.uint(uint64(w))
+			p.writeUint(uint64(w))
 		}
 	})
 }
@@ -78,9 +78,9 @@ func AppendReachReply(dst []byte, r ReachReply) []byte {
 func DecodeReachReply(data []byte) (ReachReply, error) {
 	var r ReachReply
 	err := unpack(data, "reach reply", func(u *unpacker) {
-		u.version(meshVersion)
-		for range u.array(MaxReach) {
-			w := Reach(u.uintMax(uint64(Reached)))
+		u.readVersion(meshVersion)
+		for range u.readArrayLen(MaxReach) {
+			w := Reach(u.readUintMax(uint64(Reached)))
 			if u.err != nil {
 				return
 			}

@@ -30,19 +30,19 @@ type Record struct {
 //	hints  array of store ids
 //	item   bytes
 func AppendRecord(dst []byte, r Record) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(recordVersion)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(recordVersion)
 		if r.Mine == (version.Actor{}) {
-			p.array(0)
+			p.writeArrayLen(0)
 		} else {
-			p.array(3)
-			p.id(r.Mine.Store)
-			p.id(r.Mine.Session)
-			p.uint(uint64(r.Mine.Seq))
+			p.writeArrayLen(3)
+			p.writeID(r.Mine.Store)
+			p.writeID(r.Mine.Session)
+			p.writeUint(uint64(r.Mine.Seq))
 		}
-		p.bool(r.Home)
-		p.ids(r.Hints)
-		p.bytes(r.Item)
+		p.writeBool(r.Home)
+		p.writeNodeIDs(r.Hints)
+		p.writeBytes(r.Item)
 	})
 }
 
@@ -50,20 +50,20 @@ func AppendRecord(dst []byte, r Record) []byte {
 func DecodeRecord(data []byte) (Record, error) {
 	var r Record
 	err := unpack(data, "record", func(u *unpacker) {
-		u.version(recordVersion)
-		switch u.array(3) {
+		u.readVersion(recordVersion)
+		switch u.readArrayLen(3) {
 		case 0:
 		case 3:
-			r.Mine = version.Actor{Store: u.uint(), Session: u.uint(), Seq: uint32(u.uintMax(1<<32 - 1))}
+			r.Mine = version.Actor{Store: u.readUint(), Session: u.readUint(), Seq: uint32(u.readUintMax(1<<32 - 1))}
 		default:
-			u.fail("part of a birth")
+			u.failWith("part of a birth")
 		}
-		r.Home = u.bool()
-		r.Hints = u.ids(maxHints)
+		r.Home = u.readBool()
+		r.Hints = u.readNodeIDs(maxHints)
 		if !slices.IsSorted(r.Hints) {
-			u.fail("hint targets not in order")
+			u.failWith("hint targets not in order")
 		}
-		r.Item = u.bytes(len(data))
+		r.Item = u.readBytes(len(data))
 	})
 	if err != nil {
 		return Record{}, err
@@ -71,21 +71,21 @@ func DecodeRecord(data []byte) (Record, error) {
 	return r, nil
 }
 
-func (p *packer) ids(ids []view.NodeID) {
-	p.array(len(ids))
+func (p *packer) writeNodeIDs(ids []view.NodeID) {
+	p.writeArrayLen(len(ids))
 	for _, id := range ids {
-		p.id(uint64(id))
+		p.writeID(uint64(id))
 	}
 }
 
-func (u *unpacker) ids(limit int) []view.NodeID {
-	n := u.array(limit)
+func (u *unpacker) readNodeIDs(limit int) []view.NodeID {
+	n := u.readArrayLen(limit)
 	if n == 0 {
 		return nil
 	}
 	ids := make([]view.NodeID, n)
 	for i := range ids {
-		ids[i] = u.nodeID()
+		ids[i] = u.readNodeID()
 	}
 	return ids
 }
@@ -106,26 +106,26 @@ type WriterMeta struct {
 // AppendWriterMeta appends the encoding of m: version=1, then its fields in
 // order.
 func AppendWriterMeta(dst []byte, m WriterMeta) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(metaVersion)
-		p.id(m.Store)
-		p.id(m.Session)
-		p.uint(uint64(m.Seq))
-		p.bytes(m.Machine[:])
-		p.bool(m.Relaxed)
-		p.uint(uint64(m.Ceiling))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(metaVersion)
+		p.writeID(m.Store)
+		p.writeID(m.Session)
+		p.writeUint(uint64(m.Seq))
+		p.writeBytes(m.Machine[:])
+		p.writeBool(m.Relaxed)
+		p.writeUint(uint64(m.Ceiling))
 	})
 }
 
 // DecodeWriterMeta reads what AppendWriterMeta wrote.
 func DecodeWriterMeta(data []byte) (m WriterMeta, err error) {
 	err = unpack(data, "session", func(u *unpacker) {
-		u.version(metaVersion)
-		m.Store, m.Session = u.uint(), u.uint()
-		m.Seq = uint32(u.uintMax(1<<32 - 1))
-		u.fixed(m.Machine[:])
-		m.Relaxed = u.bool()
-		m.Ceiling = version.HLC(u.uint())
+		u.readVersion(metaVersion)
+		m.Store, m.Session = u.readUint(), u.readUint()
+		m.Seq = uint32(u.readUintMax(1<<32 - 1))
+		u.readFixed(m.Machine[:])
+		m.Relaxed = u.readBool()
+		m.Ceiling = version.HLC(u.readUint())
 	})
 	return m, err
 }
@@ -138,19 +138,19 @@ type ScrubState struct {
 
 // AppendScrubState appends the encoding of s.
 func AppendScrubState(dst []byte, s ScrubState) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(metaVersion)
-		p.uint(s.Ran)
-		p.bytes(s.Cursor)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(metaVersion)
+		p.writeUint(s.Ran)
+		p.writeBytes(s.Cursor)
 	})
 }
 
 // DecodeScrubState reads what AppendScrubState wrote.
 func DecodeScrubState(data []byte) (s ScrubState, err error) {
 	err = unpack(data, "scrub", func(u *unpacker) {
-		u.version(metaVersion)
-		s.Ran = u.uint()
-		if c := u.bytes(MaxKey + 64); len(c) > 0 {
+		u.readVersion(metaVersion)
+		s.Ran = u.readUint()
+		if c := u.readBytes(MaxKey + 64); len(c) > 0 {
 			s.Cursor = slices.Clone(c)
 		}
 	})
@@ -164,17 +164,17 @@ type PurgeWait struct {
 
 // AppendPurgeWait appends the encoding of w.
 func AppendPurgeWait(dst []byte, w PurgeWait) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(metaVersion)
-		p.uint(w.Ran)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(metaVersion)
+		p.writeUint(w.Ran)
 	})
 }
 
 // DecodePurgeWait reads what AppendPurgeWait wrote.
 func DecodePurgeWait(data []byte) (w PurgeWait, err error) {
 	err = unpack(data, "purge wait", func(u *unpacker) {
-		u.version(metaVersion)
-		w.Ran = u.uint()
+		u.readVersion(metaVersion)
+		w.Ran = u.readUint()
 	})
 	return w, err
 }

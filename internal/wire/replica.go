@@ -182,20 +182,20 @@ type ListReply struct {
 func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
 	var table stampTable
 	for i := range m.Offers {
-		table.add(m.Offers[i].Stamp)
+		table.addStamp(m.Offers[i].Stamp)
 	}
-	return pack(dst, func(p *packer) {
-		p.uint(table.version())
-		p.int(m.Wall)
-		p.stamps(&table)
-		p.array(len(m.Offers) * table.width(4))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(table.messageVersion())
+		p.writeInt(m.Wall)
+		p.writeStampTable(&table)
+		p.writeArrayLen(len(m.Offers) * table.recordWidth(4))
 		for i := range m.Offers {
 			o := &m.Offers[i]
-			p.id(o.Bucket)
-			p.string(o.Key)
-			p.uint(uint64(o.For))
-			p.bytes(o.Item)
-			p.stampOf(&table, o.Stamp)
+			p.writeID(o.Bucket)
+			p.writeString(o.Key)
+			p.writeUint(uint64(o.For))
+			p.writeBytes(o.Item)
+			p.writeStampNumber(&table, o.Stamp)
 		}
 	})
 }
@@ -203,22 +203,22 @@ func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
 // DecodeMergeRequest reads what AppendMergeRequest wrote.
 func DecodeMergeRequest(data []byte) (m MergeRequest, err error) {
 	err = unpack(data, "merge request", func(u *unpacker) {
-		v := u.version(stampedVersion)
-		m.Wall = u.int()
-		table := u.stamps(v)
-		m.Offers = listOf[Offer](u, u.list(width(4, table)))
+		v := u.readVersion(stampedVersion)
+		m.Wall = u.readInt()
+		table := u.readStampTable(v)
+		m.Offers = listOf[Offer](u, u.readListLen(stampedWidth(4, table)))
 		for range cap(m.Offers) {
-			m.Offers = append(m.Offers, Offer{Bucket: u.uint(), Key: u.string(MaxKey), For: view.NodeID(u.uint()), Item: u.bytes(maxMessage), Stamp: u.stampOf(table)})
+			m.Offers = append(m.Offers, Offer{Bucket: u.readUint(), Key: u.readString(MaxKey), For: view.NodeID(u.readUint()), Item: u.readBytes(maxMessage), Stamp: u.readStampNumber(table)})
 		}
 	})
 	return m, err
 }
 
-// list reads the length of a flattened list of records of width fields.
-func (u *unpacker) list(width int) int {
-	n := u.array(maxBatch * width)
+// readListLen reads the length of a flattened list of records of width fields.
+func (u *unpacker) readListLen(width int) int {
+	n := u.readArrayLen(maxBatch * width)
 	if n%width != 0 {
-		u.fail("part of a record")
+		u.failWith("part of a record")
 		return 0
 	}
 	return n / width
@@ -226,16 +226,16 @@ func (u *unpacker) list(width int) int {
 
 // AppendMergeReply appends the encoding of m.
 func AppendMergeReply(dst []byte, m MergeReply) []byte {
-	return pack(dst, func(p *packer) {
+	return appendPacked(dst, func(p *packer) {
 		if len(m.Stale) == 0 {
-			p.uint(replicaVersion)
+			p.writeUint(replicaVersion)
 		} else {
-			p.uint(stampedVersion)
+			p.writeUint(stampedVersion)
 		}
-		p.uint(uint64(m.Code))
-		p.int(m.Wall)
+		p.writeUint(uint64(m.Code))
+		p.writeInt(m.Wall)
 		if len(m.Stale) > 0 {
-			p.numbers(m.Stale)
+			p.writeNumbers(m.Stale)
 		}
 	})
 }
@@ -243,29 +243,29 @@ func AppendMergeReply(dst []byte, m MergeReply) []byte {
 // DecodeMergeReply reads what AppendMergeReply wrote.
 func DecodeMergeReply(data []byte) (m MergeReply, err error) {
 	err = unpack(data, "merge reply", func(u *unpacker) {
-		v := u.version(stampedVersion)
-		m.Code = u.code()
-		m.Wall = u.int()
+		v := u.readVersion(stampedVersion)
+		m.Code = u.readCode()
+		m.Wall = u.readInt()
 		if v == stampedVersion {
-			if m.Stale = u.numbers(maxBatch); len(m.Stale) == 0 {
-				u.fail("nothing stale in an answer that speaks of it")
+			if m.Stale = u.readNumbers(maxBatch); len(m.Stale) == 0 {
+				u.failWith("nothing stale in an answer that speaks of it")
 			}
 		}
 	})
 	return m, err
 }
 
-func (u *unpacker) code() Code { return Code(u.uintMax(maxCode)) }
+func (u *unpacker) readCode() Code { return Code(u.readUintMax(maxCode)) }
 
 // AppendReadRequest appends the encoding of m.
 func AppendReadRequest(dst []byte, m *ReadRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.array(len(m.Keys) * 3)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeArrayLen(len(m.Keys) * 3)
 		for i := range m.Keys {
-			p.id(m.Keys[i].Bucket)
-			p.string(m.Keys[i].Key)
-			p.uint(m.Keys[i].Known)
+			p.writeID(m.Keys[i].Bucket)
+			p.writeString(m.Keys[i].Key)
+			p.writeUint(m.Keys[i].Known)
 		}
 	})
 }
@@ -273,10 +273,10 @@ func AppendReadRequest(dst []byte, m *ReadRequest) []byte {
 // DecodeReadRequest reads what AppendReadRequest wrote.
 func DecodeReadRequest(data []byte) (m ReadRequest, err error) {
 	err = unpack(data, "read request", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Keys = listOf[Lookup](u, u.list(3))
+		u.readVersion(replicaVersion)
+		m.Keys = listOf[Lookup](u, u.readListLen(3))
 		for range cap(m.Keys) {
-			m.Keys = append(m.Keys, Lookup{Bucket: u.uint(), Key: u.string(MaxKey), Known: u.uint()})
+			m.Keys = append(m.Keys, Lookup{Bucket: u.readUint(), Key: u.readString(MaxKey), Known: u.readUint()})
 		}
 	})
 	return m, err
@@ -286,17 +286,17 @@ func DecodeReadRequest(data []byte) (m ReadRequest, err error) {
 func AppendReadReply(dst []byte, m *ReadReply) []byte {
 	var table stampTable
 	for i := range m.Items {
-		table.add(m.Items[i].Stamp)
+		table.addStamp(m.Items[i].Stamp)
 	}
-	return pack(dst, func(p *packer) {
-		p.uint(table.version())
-		p.int(m.Wall)
-		p.stamps(&table)
-		p.array(len(m.Items) * table.width(2))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(table.messageVersion())
+		p.writeInt(m.Wall)
+		p.writeStampTable(&table)
+		p.writeArrayLen(len(m.Items) * table.recordWidth(2))
 		for i := range m.Items {
-			p.uint(uint64(m.Items[i].Found))
-			p.bytes(m.Items[i].Item)
-			p.stampOf(&table, m.Items[i].Stamp)
+			p.writeUint(uint64(m.Items[i].Found))
+			p.writeBytes(m.Items[i].Item)
+			p.writeStampNumber(&table, m.Items[i].Stamp)
 		}
 	})
 }
@@ -304,20 +304,20 @@ func AppendReadReply(dst []byte, m *ReadReply) []byte {
 // DecodeReadReply reads what AppendReadReply wrote.
 func DecodeReadReply(data []byte) (m ReadReply, err error) {
 	err = unpack(data, "read reply", func(u *unpacker) {
-		v := u.version(stampedVersion)
-		m.Wall = u.int()
-		table := u.stamps(v)
-		n := u.list(width(2, table))
+		v := u.readVersion(stampedVersion)
+		m.Wall = u.readInt()
+		table := u.readStampTable(v)
+		n := u.readListLen(stampedWidth(2, table))
 		if n == 0 {
 			return
 		}
 		m.Items = make([]Lookedup, n)
 		for i := range m.Items {
-			l := Lookedup{Found: Found(u.uintMax(uint64(foundEnd) - 1)), Item: u.bytes(maxMessage)}
+			l := Lookedup{Found: Found(u.readUintMax(uint64(foundEnd) - 1)), Item: u.readBytes(maxMessage)}
 			if (l.Found == Present) != (len(l.Item) != 0) {
-				u.fail("item %d is present without bytes, or bytes are there without it", i)
+				u.failWith("item %d is present without bytes, or bytes are there without it", i)
 			}
-			l.Stamp = u.stampOf(table)
+			l.Stamp = u.readStampNumber(table)
 			m.Items[i] = l
 		}
 	})
@@ -326,13 +326,13 @@ func DecodeReadReply(data []byte) (m ReadReply, err error) {
 
 // AppendDigestRequest appends the encoding of m.
 func AppendDigestRequest(dst []byte, m *DigestRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.array(len(m.Sums) * 3)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeArrayLen(len(m.Sums) * 3)
 		for i := range m.Sums {
-			p.id(m.Sums[i].Bucket)
-			p.uint(uint64(m.Sums[i].Shard))
-			p.bytes(m.Sums[i].Digest[:])
+			p.writeID(m.Sums[i].Bucket)
+			p.writeUint(uint64(m.Sums[i].Shard))
+			p.writeBytes(m.Sums[i].Digest[:])
 		}
 	})
 }
@@ -340,12 +340,12 @@ func AppendDigestRequest(dst []byte, m *DigestRequest) []byte {
 // DecodeDigestRequest reads what AppendDigestRequest wrote.
 func DecodeDigestRequest(data []byte) (m DigestRequest, err error) {
 	err = unpack(data, "digest request", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Sums = listOf[Sum](u, u.list(3))
+		u.readVersion(replicaVersion)
+		m.Sums = listOf[Sum](u, u.readListLen(3))
 		for i := range cap(m.Sums) {
-			s := Sum{Bucket: u.uint(), Shard: u.shard()}
-			if copy(s.Digest[:], u.bytes(16)) != 16 {
-				u.fail("digest %d is not 16 bytes long", i)
+			s := Sum{Bucket: u.readUint(), Shard: u.readShard()}
+			if copy(s.Digest[:], u.readBytes(16)) != 16 {
+				u.failWith("digest %d is not 16 bytes long", i)
 			}
 			m.Sums = append(m.Sums, s)
 		}
@@ -353,15 +353,15 @@ func DecodeDigestRequest(data []byte) (m DigestRequest, err error) {
 	return m, err
 }
 
-func (u *unpacker) shard() int { return int(u.uintMax(1<<16 - 1)) }
+func (u *unpacker) readShard() int { return int(u.readUintMax(1<<16 - 1)) }
 
 // AppendDigestReply appends the encoding of m.
 func AppendDigestReply(dst []byte, m *DigestReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.array(len(m.Differ))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeArrayLen(len(m.Differ))
 		for _, i := range m.Differ {
-			p.uint(uint64(i))
+			p.writeUint(uint64(i))
 		}
 	})
 }
@@ -369,10 +369,10 @@ func AppendDigestReply(dst []byte, m *DigestReply) []byte {
 // DecodeDigestReply reads what AppendDigestReply wrote.
 func DecodeDigestReply(data []byte) (m DigestReply, err error) {
 	err = unpack(data, "digest reply", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Differ = listOf[int](u, u.list(1))
+		u.readVersion(replicaVersion)
+		m.Differ = listOf[int](u, u.readListLen(1))
 		for range cap(m.Differ) {
-			m.Differ = append(m.Differ, int(u.uintMax(maxBatch)))
+			m.Differ = append(m.Differ, int(u.readUintMax(maxBatch)))
 		}
 	})
 	return m, err
@@ -380,49 +380,49 @@ func DecodeDigestReply(data []byte) (m DigestReply, err error) {
 
 // AppendListRequest appends the encoding of m.
 func AppendListRequest(dst []byte, m *ListRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.id(m.Bucket)
-		p.uint(uint64(m.Shard))
-		p.string(m.After)
-		p.bool(m.From)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeID(m.Bucket)
+		p.writeUint(uint64(m.Shard))
+		p.writeString(m.After)
+		p.writeBool(m.From)
 	})
 }
 
 // DecodeListRequest reads what AppendListRequest wrote.
 func DecodeListRequest(data []byte) (m ListRequest, err error) {
 	err = unpack(data, "list request", func(u *unpacker) {
-		u.version(replicaVersion)
-		m = ListRequest{Bucket: u.uint(), Shard: u.shard(), After: u.string(MaxKey), From: u.bool()}
+		u.readVersion(replicaVersion)
+		m = ListRequest{Bucket: u.readUint(), Shard: u.readShard(), After: u.readString(MaxKey), From: u.readBool()}
 	})
 	return m, err
 }
 
 // AppendListReply appends the encoding of m.
 func AppendListReply(dst []byte, m *ListReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.array(len(m.Marks) * 2)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeArrayLen(len(m.Marks) * 2)
 		for i := range m.Marks {
-			p.string(m.Marks[i].Key)
-			p.id(m.Marks[i].Hash)
+			p.writeString(m.Marks[i].Key)
+			p.writeID(m.Marks[i].Hash)
 		}
-		p.bool(m.More)
+		p.writeBool(m.More)
 	})
 }
 
 // DecodeListReply reads what AppendListReply wrote.
 func DecodeListReply(data []byte) (m ListReply, err error) {
 	err = unpack(data, "list reply", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Marks = listOf[Mark](u, u.list(2))
+		u.readVersion(replicaVersion)
+		m.Marks = listOf[Mark](u, u.readListLen(2))
 		for i := range cap(m.Marks) {
-			m.Marks = append(m.Marks, Mark{Key: u.string(MaxKey), Hash: u.uint()})
+			m.Marks = append(m.Marks, Mark{Key: u.readString(MaxKey), Hash: u.readUint()})
 			if i > 0 && m.Marks[i-1].Key >= m.Marks[i].Key {
-				u.fail("keys not in order at %d", i)
+				u.failWith("keys not in order at %d", i)
 			}
 		}
-		m.More = u.bool()
+		m.More = u.readBool()
 	})
 	return m, err
 }

@@ -18,14 +18,14 @@ type BucketDef struct {
 // AppendBucketDef appends the encoding of d: equal definitions have equal
 // bytes.
 func AppendBucketDef(dst []byte, d *BucketDef) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(bucketVersion)
-		p.string(d.Name)
-		p.uint(uint64(d.Copies))
-		p.bool(d.Siblings)
-		p.array(len(d.Zones))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(bucketVersion)
+		p.writeString(d.Name)
+		p.writeUint(uint64(d.Copies))
+		p.writeBool(d.Siblings)
+		p.writeArrayLen(len(d.Zones))
 		for _, z := range d.Zones {
-			p.string(z)
+			p.writeString(z)
 		}
 	})
 }
@@ -33,15 +33,15 @@ func AppendBucketDef(dst []byte, d *BucketDef) []byte {
 // DecodeBucketDef reads what AppendBucketDef wrote.
 func DecodeBucketDef(data []byte) (d BucketDef, err error) {
 	err = unpack(data, "bucket definition", func(u *unpacker) {
-		u.version(bucketVersion)
-		d.Name = u.string(maxName)
-		d.Copies = int(u.uintMax(1 << 10))
-		d.Siblings = u.bool()
-		for range u.array(maxZones) {
-			d.Zones = append(d.Zones, u.string(maxName))
+		u.readVersion(bucketVersion)
+		d.Name = u.readString(maxName)
+		d.Copies = int(u.readUintMax(1 << 10))
+		d.Siblings = u.readBool()
+		for range u.readArrayLen(maxZones) {
+			d.Zones = append(d.Zones, u.readString(maxName))
 		}
 		if d.Name == "" || d.Copies == 0 {
-			u.fail("bucket without a name or without copies")
+			u.failWith("bucket without a name or without copies")
 		}
 	})
 	return d, err

@@ -59,8 +59,8 @@ func (p *packer) WriteByte(c byte) error {
 	return nil
 }
 
-// pack appends to dst what fn writes.
-func pack(dst []byte, fn func(p *packer)) []byte {
+// appendPacked appends to dst what fn writes.
+func appendPacked(dst []byte, fn func(p *packer)) []byte {
 	p := packers.Get().(*packer)
 	p.buf = dst
 	fn(p)
@@ -75,7 +75,7 @@ func pack(dst []byte, fn func(p *packer)) []byte {
 // writers wait for, and a call of the library through its reader and writer
 // costs more than the few bytes in question. The rest is left to the library.
 
-func (p *packer) uint(n uint64) {
+func (p *packer) writeUint(n uint64) {
 	switch {
 	case n < fixInts:
 		p.buf = append(p.buf, byte(n))
@@ -86,24 +86,24 @@ func (p *packer) uint(n uint64) {
 	case n < 1<<32:
 		p.buf = binary.BigEndian.AppendUint32(append(p.buf, codeUint32), uint32(n))
 	default:
-		p.id(n)
+		p.writeID(n)
 	}
 }
 
-// id writes a random number: all its bytes are needed nearly always.
-func (p *packer) id(n uint64) {
+// writeID writes a random number: all its bytes are needed nearly always.
+func (p *packer) writeID(n uint64) {
 	p.buf = binary.BigEndian.AppendUint64(append(p.buf, codeUint64), n)
 }
 
-func (p *packer) int(n int64) {
+func (p *packer) writeInt(n int64) {
 	if n >= 0 {
-		p.uint(uint64(n))
+		p.writeUint(uint64(n))
 		return
 	}
 	_ = p.enc.EncodeInt(n)
 }
 
-func (p *packer) bool(b bool) {
+func (p *packer) writeBool(b bool) {
 	code := byte(codeFalse)
 	if b {
 		code = codeTrue
@@ -111,7 +111,7 @@ func (p *packer) bool(b bool) {
 	p.buf = append(p.buf, code)
 }
 
-func (p *packer) array(n int) {
+func (p *packer) writeArrayLen(n int) {
 	if n < 16 {
 		p.buf = append(p.buf, fixArray|byte(n))
 		return
@@ -119,7 +119,7 @@ func (p *packer) array(n int) {
 	_ = p.enc.EncodeArrayLen(n)
 }
 
-func (p *packer) string(s string) {
+func (p *packer) writeString(s string) {
 	if len(s) < 32 {
 		p.buf = append(append(p.buf, fixString|byte(len(s))), s...)
 		return
@@ -127,7 +127,7 @@ func (p *packer) string(s string) {
 	_ = p.enc.EncodeString(s)
 }
 
-func (p *packer) bytes(b []byte) {
+func (p *packer) writeBytes(b []byte) {
 	switch n := len(b); {
 	case n < 1<<8:
 		p.buf = append(p.buf, codeBytes8, byte(n))
@@ -142,11 +142,11 @@ func (p *packer) bytes(b []byte) {
 // unpacker reads msgpack from a slice and lends out parts of it. The first
 // error sticks; whoever reads past it gets zeros.
 type unpacker struct {
-	data []byte
-	off  int
-	held int // bytes of memory that lists of what was read take
-	dec  *msgpack.Decoder
-	err  error
+	data       []byte
+	off        int
+	memoryHeld int // bytes of memory that lists of what was read take
+	dec        *msgpack.Decoder
+	err        error
 }
 
 var unpackers = sync.Pool{New: func() any {
@@ -183,10 +183,10 @@ func (u *unpacker) UnreadByte() error {
 // unpack lets fn read data whole; what names the format in errors.
 func unpack(data []byte, what string, fn func(u *unpacker)) error {
 	u := unpackers.Get().(*unpacker)
-	u.data, u.off, u.held, u.err = data, 0, 0, nil
+	u.data, u.off, u.memoryHeld, u.err = data, 0, 0, nil
 	fn(u)
 	if u.err == nil && u.off != len(data) {
-		u.fail("%d bytes too many", len(data)-u.off)
+		u.failWith("%d bytes too many", len(data)-u.off)
 	}
 	err := u.err
 	u.data, u.err = nil, nil
@@ -197,13 +197,13 @@ func unpack(data []byte, what string, fn func(u *unpacker)) error {
 	return nil
 }
 
-func (u *unpacker) fail(format string, args ...any) {
+func (u *unpacker) failWith(format string, args ...any) {
 	if u.err == nil {
 		u.err = fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 	}
 }
 
-func (u *unpacker) check(err error) bool {
+func (u *unpacker) checkError(err error) bool {
 	if u.err == nil && err != nil {
 		u.err = fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -224,27 +224,27 @@ func listOf[T any](u *unpacker, n int) []T {
 	if u.err != nil || n == 0 {
 		return nil
 	}
-	u.held += n * int(reflect.TypeFor[T]().Size())
-	if most := memoryFactor*len(u.data) + freeMemory; u.held > most {
-		u.fail("%d bytes of memory for a message of %d, limit %d", u.held, len(u.data), most)
+	u.memoryHeld += n * int(reflect.TypeFor[T]().Size())
+	if most := memoryFactor*len(u.data) + freeMemory; u.memoryHeld > most {
+		u.failWith("%d bytes of memory for a message of %d, limit %d", u.memoryHeld, len(u.data), most)
 		return nil
 	}
 	return make([]T, 0, n)
 }
 
-// version reads the leading format version; known is the newest we can read.
-func (u *unpacker) version(known uint64) uint64 {
-	v := u.uint()
+// readVersion reads the leading format version; known is the newest we can read.
+func (u *unpacker) readVersion(known uint64) uint64 {
+	v := u.readUint()
 	if u.err == nil && v > known {
 		u.err = fmt.Errorf("%w: %d, this build knows %d", ErrNewerVersion, v, known)
 	}
 	if v == 0 {
-		u.fail("format version 0")
+		u.failWith("format version 0")
 	}
 	return v
 }
 
-func (u *unpacker) uint() uint64 {
+func (u *unpacker) readUint() uint64 {
 	if u.err != nil {
 		return 0
 	}
@@ -270,23 +270,23 @@ func (u *unpacker) uint() uint64 {
 		}
 	}
 	n, err := u.dec.DecodeUint64()
-	if !u.check(err) {
+	if !u.checkError(err) {
 		return 0
 	}
 	return n
 }
 
-// uintMax reads a number of at most limit.
-func (u *unpacker) uintMax(limit uint64) uint64 {
-	n := u.uint()
+// readUintMax reads a number of at most limit.
+func (u *unpacker) readUintMax(limit uint64) uint64 {
+	n := u.readUint()
 	if n > limit {
-		u.fail("%d where at most %d may stand", n, limit)
+		u.failWith("%d where at most %d may stand", n, limit)
 		return 0
 	}
 	return n
 }
 
-func (u *unpacker) int() int64 {
+func (u *unpacker) readInt() int64 {
 	if u.err != nil {
 		return 0
 	}
@@ -295,11 +295,11 @@ func (u *unpacker) int() int64 {
 		return int64(u.data[u.off-1])
 	}
 	n, err := u.dec.DecodeInt64()
-	u.check(err)
+	u.checkError(err)
 	return n
 }
 
-func (u *unpacker) bool() bool {
+func (u *unpacker) readBool() bool {
 	if u.err != nil {
 		return false
 	}
@@ -311,28 +311,28 @@ func (u *unpacker) bool() bool {
 		}
 	}
 	b, err := u.dec.DecodeBool()
-	u.check(err)
+	u.checkError(err)
 	return b
 }
 
-// array reads the length of an array of at most limit elements, each of at
+// readArrayLen reads the length of an array of at most limit elements, each of at
 // least one byte, so that no length makes us allocate more than was sent.
-func (u *unpacker) array(limit int) int {
+func (u *unpacker) readArrayLen(limit int) int {
 	if u.err != nil {
 		return 0
 	}
-	n := u.arrayLen()
+	n := u.readArrayHeader()
 	if u.err != nil {
 		return 0
 	}
 	if n < 0 || n > limit || n > len(u.data)-u.off {
-		u.fail("array of %d elements, limit %d, %d bytes left", n, limit, len(u.data)-u.off)
+		u.failWith("array of %d elements, limit %d, %d bytes left", n, limit, len(u.data)-u.off)
 		return 0
 	}
 	return n
 }
 
-func (u *unpacker) arrayLen() int {
+func (u *unpacker) readArrayHeader() int {
 	switch left := u.data[u.off:]; {
 	case len(left) > 0 && left[0]&0xf0 == fixArray:
 		u.off++
@@ -342,11 +342,11 @@ func (u *unpacker) arrayLen() int {
 		return int(binary.BigEndian.Uint16(left[1:]))
 	}
 	n, err := u.dec.DecodeArrayLen()
-	u.check(err)
+	u.checkError(err)
 	return n
 }
 
-func (u *unpacker) bytesLen() int {
+func (u *unpacker) readBytesHeader() int {
 	switch left := u.data[u.off:]; {
 	case len(left) > 0 && left[0]&0xe0 == fixString:
 		u.off++
@@ -359,21 +359,21 @@ func (u *unpacker) bytesLen() int {
 		return int(binary.BigEndian.Uint16(left[1:]))
 	}
 	n, err := u.dec.DecodeBytesLen()
-	u.check(err)
+	u.checkError(err)
 	return n
 }
 
-// bytes lends the next byte string, at most limit long.
-func (u *unpacker) bytes(limit int) []byte {
+// readBytes lends the next byte string, at most limit long.
+func (u *unpacker) readBytes(limit int) []byte {
 	if u.err != nil {
 		return nil
 	}
-	n := u.bytesLen()
+	n := u.readBytesHeader()
 	if u.err != nil {
 		return nil
 	}
 	if n < 0 || n > limit || n > len(u.data)-u.off {
-		u.fail("%d bytes, limit %d, %d left", n, limit, len(u.data)-u.off)
+		u.failWith("%d bytes, limit %d, %d left", n, limit, len(u.data)-u.off)
 		return nil
 	}
 	b := u.data[u.off : u.off+n : u.off+n]
@@ -381,4 +381,4 @@ func (u *unpacker) bytes(limit int) []byte {
 	return b
 }
 
-func (u *unpacker) string(limit int) string { return string(u.bytes(limit)) }
+func (u *unpacker) readString(limit int) string { return string(u.readBytes(limit)) }

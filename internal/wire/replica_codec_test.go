@@ -17,34 +17,34 @@ func TestCodecIsTheLibrarys(t *testing.T) {
 	numbers := []uint64{0, 1, 127, 128, 255, 256, 65535, 65536, math.MaxUint32, math.MaxUint32 + 1, math.MaxInt64, math.MaxUint64}
 	for _, n := range numbers {
 		sameCode(t, n, func(e *msgpack.Encoder) error { return e.EncodeUint(n) },
-			func(p *packer) { p.uint(n) }, func(u *unpacker) any { return u.uint() })
+			func(p *packer) { p.writeUint(n) }, func(u *unpacker) any { return u.readUint() })
 		sameCode(t, n, func(e *msgpack.Encoder) error { return e.EncodeUint64(n) },
-			func(p *packer) { p.id(n) }, func(u *unpacker) any { return u.uint() })
+			func(p *packer) { p.writeID(n) }, func(u *unpacker) any { return u.readUint() })
 		for _, i := range []int64{int64(n), -int64(n)} {
 			sameCode(t, i, func(e *msgpack.Encoder) error { return e.EncodeInt(i) },
-				func(p *packer) { p.int(i) }, func(u *unpacker) any { return u.int() })
+				func(p *packer) { p.writeInt(i) }, func(u *unpacker) any { return u.readInt() })
 		}
 	}
 	for _, b := range []bool{false, true} {
 		sameCode(t, b, func(e *msgpack.Encoder) error { return e.EncodeBool(b) },
-			func(p *packer) { p.bool(b) }, func(u *unpacker) any { return u.bool() })
+			func(p *packer) { p.writeBool(b) }, func(u *unpacker) any { return u.readBool() })
 	}
 	for _, n := range lengths {
 		s := strings.Repeat("x", n)
 		sameCode(t, s, func(e *msgpack.Encoder) error { return e.EncodeString(s) },
-			func(p *packer) { p.string(s) }, func(u *unpacker) any { return u.string(n) })
+			func(p *packer) { p.writeString(s) }, func(u *unpacker) any { return u.readString(n) })
 		sameCode(t, s, func(e *msgpack.Encoder) error { return e.EncodeBytes([]byte(s)) },
-			func(p *packer) { p.bytes([]byte(s)) }, func(u *unpacker) any { return string(u.bytes(n)) })
+			func(p *packer) { p.writeBytes([]byte(s)) }, func(u *unpacker) any { return string(u.readBytes(n)) })
 		sameCode(t, n, func(e *msgpack.Encoder) error { return errors.Join(e.EncodeArrayLen(n), zeros(e, n)) },
 			func(p *packer) {
-				p.array(n)
+				p.writeArrayLen(n)
 				for range n {
-					p.uint(0)
+					p.writeUint(0)
 				}
 			}, func(u *unpacker) any {
-				got := u.array(n)
+				got := u.readArrayLen(n)
 				for range got {
-					u.uint()
+					u.readUint()
 				}
 				return got
 			})
@@ -64,7 +64,7 @@ func sameCode(t *testing.T, value any, library func(*msgpack.Encoder) error, wri
 	if err := library(msgpack.NewEncoder(&theirs)); err != nil {
 		t.Fatal(err)
 	}
-	ours := pack([]byte("before"), write)
+	ours := appendPacked([]byte("before"), write)
 	if want := append([]byte("before"), theirs.Bytes()...); !bytes.Equal(ours, want) {
 		t.Fatalf("%.20v is written %.20x, by the library %.20x", value, ours, want)
 	}

@@ -49,15 +49,15 @@ type SeasonedIn struct {
 
 // AppendCoverRequest appends the encoding of m.
 func AppendCoverRequest(dst []byte, m *CoverRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.id(m.Bucket)
-		p.uint(uint64(m.Shard))
-		p.id(m.Roster)
-		p.array(len(m.Marks) * 2)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeID(m.Bucket)
+		p.writeUint(uint64(m.Shard))
+		p.writeID(m.Roster)
+		p.writeArrayLen(len(m.Marks) * 2)
 		for i := range m.Marks {
-			p.string(m.Marks[i].Key)
-			p.id(m.Marks[i].Hash)
+			p.writeString(m.Marks[i].Key)
+			p.writeID(m.Marks[i].Hash)
 		}
 	})
 }
@@ -65,13 +65,13 @@ func AppendCoverRequest(dst []byte, m *CoverRequest) []byte {
 // DecodeCoverRequest reads what AppendCoverRequest wrote.
 func DecodeCoverRequest(data []byte) (m CoverRequest, err error) {
 	err = unpack(data, "cover request", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Bucket, m.Shard, m.Roster = u.uint(), u.shard(), u.uint()
-		m.Marks = listOf[Mark](u, u.list(2))
+		u.readVersion(replicaVersion)
+		m.Bucket, m.Shard, m.Roster = u.readUint(), u.readShard(), u.readUint()
+		m.Marks = listOf[Mark](u, u.readListLen(2))
 		for i := range cap(m.Marks) {
-			m.Marks = append(m.Marks, Mark{Key: u.string(MaxKey), Hash: u.uint()})
+			m.Marks = append(m.Marks, Mark{Key: u.readString(MaxKey), Hash: u.readUint()})
 			if i > 0 && m.Marks[i-1].Key >= m.Marks[i].Key {
-				u.fail("keys not in order at %d", i)
+				u.failWith("keys not in order at %d", i)
 			}
 			if u.err != nil {
 				return
@@ -83,48 +83,48 @@ func DecodeCoverRequest(data []byte) (m CoverRequest, err error) {
 
 // AppendCoverReply appends the encoding of m.
 func AppendCoverReply(dst []byte, m *CoverReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.bool(m.Refused)
-		p.numbers(m.Missing)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeBool(m.Refused)
+		p.writeNumbers(m.Missing)
 	})
 }
 
 // DecodeCoverReply reads what AppendCoverReply wrote.
 func DecodeCoverReply(data []byte) (m CoverReply, err error) {
 	err = unpack(data, "cover reply", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Refused = u.bool()
-		m.Missing = u.numbers(maxBatch)
+		u.readVersion(replicaVersion)
+		m.Refused = u.readBool()
+		m.Missing = u.readNumbers(maxBatch)
 	})
 	return m, err
 }
 
 // AppendHeldRequest appends the encoding of m.
 func AppendHeldRequest(dst []byte, _ *HeldRequest) []byte {
-	return pack(dst, func(p *packer) { p.uint(replicaVersion) })
+	return appendPacked(dst, func(p *packer) { p.writeUint(replicaVersion) })
 }
 
 // DecodeHeldRequest reads what AppendHeldRequest wrote.
 func DecodeHeldRequest(data []byte) (m HeldRequest, err error) {
-	err = unpack(data, "held request", func(u *unpacker) { u.version(replicaVersion) })
+	err = unpack(data, "held request", func(u *unpacker) { u.readVersion(replicaVersion) })
 	return m, err
 }
 
 // AppendHeldReply appends the encoding of m.
 func AppendHeldReply(dst []byte, m *HeldReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.id(m.Roster)
-		p.array(len(m.Leftover) * 2)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeID(m.Roster)
+		p.writeArrayLen(len(m.Leftover) * 2)
 		for _, h := range m.Leftover {
-			p.id(h.Bucket)
-			p.uint(uint64(h.Shard))
+			p.writeID(h.Bucket)
+			p.writeUint(uint64(h.Shard))
 		}
-		p.array(len(m.Seasoned) * 2)
+		p.writeArrayLen(len(m.Seasoned) * 2)
 		for _, s := range m.Seasoned {
-			p.id(s.Bucket)
-			p.bytes(s.Shards)
+			p.writeID(s.Bucket)
+			p.writeBytes(s.Shards)
 		}
 	})
 }
@@ -132,18 +132,18 @@ func AppendHeldReply(dst []byte, m *HeldReply) []byte {
 // DecodeHeldReply reads what AppendHeldReply wrote.
 func DecodeHeldReply(data []byte) (m HeldReply, err error) {
 	err = unpack(data, "held reply", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Roster = u.uint()
-		m.Leftover = listOf[Held](u, u.wide(1<<20, 2))
+		u.readVersion(replicaVersion)
+		m.Roster = u.readUint()
+		m.Leftover = listOf[Held](u, u.readWideListLen(1<<20, 2))
 		for range cap(m.Leftover) {
-			m.Leftover = append(m.Leftover, Held{Bucket: u.uint(), Shard: u.shard()})
+			m.Leftover = append(m.Leftover, Held{Bucket: u.readUint(), Shard: u.readShard()})
 			if u.err != nil {
 				return
 			}
 		}
-		m.Seasoned = listOf[SeasonedIn](u, u.wide(maxBatch, 2))
+		m.Seasoned = listOf[SeasonedIn](u, u.readWideListLen(maxBatch, 2))
 		for range cap(m.Seasoned) {
-			m.Seasoned = append(m.Seasoned, SeasonedIn{Bucket: u.uint(), Shards: u.bytes(AllShards/8 + 1)})
+			m.Seasoned = append(m.Seasoned, SeasonedIn{Bucket: u.readUint(), Shards: u.readBytes(AllShards/8 + 1)})
 			if u.err != nil {
 				return
 			}

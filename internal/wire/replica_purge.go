@@ -118,13 +118,13 @@ type RoundKey struct {
 
 // AppendRoundBatch appends the encoding of b.
 func AppendRoundBatch(dst []byte, b *RoundBatch) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(recordVersion)
-		p.round(b.Round)
-		p.array(len(b.Keys) * 2)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(recordVersion)
+		p.writeRound(b.Round)
+		p.writeArrayLen(len(b.Keys) * 2)
 		for _, k := range b.Keys {
-			p.id(k.Bucket)
-			p.string(k.Key)
+			p.writeID(k.Bucket)
+			p.writeString(k.Key)
 		}
 	})
 }
@@ -132,11 +132,11 @@ func AppendRoundBatch(dst []byte, b *RoundBatch) []byte {
 // DecodeRoundBatch reads what AppendRoundBatch wrote.
 func DecodeRoundBatch(data []byte) (b RoundBatch, err error) {
 	err = unpack(data, "batch of a round", func(u *unpacker) {
-		u.version(recordVersion)
-		b.Round = u.round()
-		b.Keys = listOf[RoundKey](u, u.list(2))
+		u.readVersion(recordVersion)
+		b.Round = u.readRound()
+		b.Keys = listOf[RoundKey](u, u.readListLen(2))
 		for range cap(b.Keys) {
-			b.Keys = append(b.Keys, RoundKey{Bucket: u.uint(), Key: u.string(MaxKey)})
+			b.Keys = append(b.Keys, RoundKey{Bucket: u.readUint(), Key: u.readString(MaxKey)})
 			if u.err != nil {
 				return
 			}
@@ -147,36 +147,36 @@ func DecodeRoundBatch(data []byte) (b RoundBatch, err error) {
 
 // AppendStampsRequest appends the encoding of m.
 func AppendStampsRequest(dst []byte, m *StampsRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.bytes(m.Members[:])
-		p.uint(m.Sum)
-		p.numbers(m.Shards)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeBytes(m.Members[:])
+		p.writeUint(m.Sum)
+		p.writeNumbers(m.Shards)
 	})
 }
 
 // DecodeStampsRequest reads what AppendStampsRequest wrote.
 func DecodeStampsRequest(data []byte) (m StampsRequest, err error) {
 	err = unpack(data, "stamps request", func(u *unpacker) {
-		u.version(replicaVersion)
-		u.fixed(m.Members[:])
-		m.Sum = u.uint()
-		m.Shards = u.numbers(AllShards)
+		u.readVersion(replicaVersion)
+		u.readFixed(m.Members[:])
+		m.Sum = u.readUint()
+		m.Shards = u.readNumbers(AllShards)
 	})
 	return m, err
 }
 
 // AppendStampsReply appends the encoding of m.
 func AppendStampsReply(dst []byte, m *StampsReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.bool(m.Able)
-		p.bool(m.Trusted)
-		p.bool(m.Same)
-		p.array(len(m.Stamps) * 5)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeBool(m.Able)
+		p.writeBool(m.Trusted)
+		p.writeBool(m.Same)
+		p.writeArrayLen(len(m.Stamps) * 5)
 		for _, s := range m.Stamps {
-			p.uint(uint64(s.Shard))
-			p.stamp(s.Stamp)
+			p.writeUint(uint64(s.Shard))
+			p.writeStamp(s.Stamp)
 		}
 	})
 }
@@ -184,21 +184,21 @@ func AppendStampsReply(dst []byte, m *StampsReply) []byte {
 // DecodeStampsReply reads what AppendStampsReply wrote.
 func DecodeStampsReply(data []byte) (m StampsReply, err error) {
 	err = unpack(data, "stamps reply", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Able, m.Trusted, m.Same = u.bool(), u.bool(), u.bool()
-		m.Stamps = listOf[ShardStamp](u, u.wide(AllShards, 5))
+		u.readVersion(replicaVersion)
+		m.Able, m.Trusted, m.Same = u.readBool(), u.readBool(), u.readBool()
+		m.Stamps = listOf[ShardStamp](u, u.readWideListLen(AllShards, 5))
 		for range cap(m.Stamps) {
-			m.Stamps = append(m.Stamps, ShardStamp{Shard: u.shard(), Stamp: u.stamp()})
+			m.Stamps = append(m.Stamps, ShardStamp{Shard: u.readShard(), Stamp: u.readStamp()})
 		}
 	})
 	return m, err
 }
 
-// wide reads the length of a flattened list of at most limit records.
-func (u *unpacker) wide(limit, width int) int {
-	n := u.array(limit * width)
+// readWideListLen reads the length of a flattened list of at most limit records.
+func (u *unpacker) readWideListLen(limit, width int) int {
+	n := u.readArrayLen(limit * width)
 	if n%width != 0 {
-		u.fail("part of a record")
+		u.failWith("part of a record")
 		return 0
 	}
 	return n / width
@@ -206,20 +206,20 @@ func (u *unpacker) wide(limit, width int) int {
 
 // AppendProposeRequest appends the encoding of m.
 func AppendProposeRequest(dst []byte, m *ProposeRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.bytes(m.Members[:])
-		p.array(len(m.Proposals))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeBytes(m.Members[:])
+		p.writeArrayLen(len(m.Proposals))
 		for i := range m.Proposals {
 			o := &m.Proposals[i]
-			p.uint(uint64(o.Shard))
-			p.round(o.Round)
-			p.stamp(o.Stamp)
-			p.array(len(o.Tombs) * 3)
+			p.writeUint(uint64(o.Shard))
+			p.writeRound(o.Round)
+			p.writeStamp(o.Stamp)
+			p.writeArrayLen(len(o.Tombs) * 3)
 			for _, t := range o.Tombs {
-				p.id(t.Bucket)
-				p.string(t.Key)
-				p.bytes(t.Item)
+				p.writeID(t.Bucket)
+				p.writeString(t.Key)
+				p.writeBytes(t.Item)
 			}
 		}
 	})
@@ -228,14 +228,14 @@ func AppendProposeRequest(dst []byte, m *ProposeRequest) []byte {
 // DecodeProposeRequest reads what AppendProposeRequest wrote.
 func DecodeProposeRequest(data []byte) (m ProposeRequest, err error) {
 	err = unpack(data, "propose request", func(u *unpacker) {
-		u.version(replicaVersion)
-		u.fixed(m.Members[:])
-		m.Proposals = listOf[Proposal](u, u.array(AllShards))
+		u.readVersion(replicaVersion)
+		u.readFixed(m.Members[:])
+		m.Proposals = listOf[Proposal](u, u.readArrayLen(AllShards))
 		for range cap(m.Proposals) {
-			o := Proposal{Shard: u.shard(), Round: u.round(), Stamp: u.stamp()}
-			o.Tombs = listOf[Tomb](u, u.list(3))
+			o := Proposal{Shard: u.readShard(), Round: u.readRound(), Stamp: u.readStamp()}
+			o.Tombs = listOf[Tomb](u, u.readListLen(3))
 			for range cap(o.Tombs) {
-				o.Tombs = append(o.Tombs, Tomb{Bucket: u.uint(), Key: u.string(MaxKey), Item: u.bytes(maxMessage)})
+				o.Tombs = append(o.Tombs, Tomb{Bucket: u.readUint(), Key: u.readString(MaxKey), Item: u.readBytes(maxMessage)})
 			}
 			if u.err != nil {
 				return
@@ -248,29 +248,29 @@ func DecodeProposeRequest(data []byte) (m ProposeRequest, err error) {
 
 // AppendProposeReply appends the encoding of m.
 func AppendProposeReply(dst []byte, m *ProposeReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.numbers(m.Acked)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeNumbers(m.Acked)
 	})
 }
 
 // DecodeProposeReply reads what AppendProposeReply wrote.
 func DecodeProposeReply(data []byte) (m ProposeReply, err error) {
 	err = unpack(data, "propose reply", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Acked = u.numbers(AllShards)
+		u.readVersion(replicaVersion)
+		m.Acked = u.readNumbers(AllShards)
 	})
 	return m, err
 }
 
 // AppendCommitRequest appends the encoding of m.
 func AppendCommitRequest(dst []byte, m *CommitRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.array(len(m.Rounds) * 3)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeArrayLen(len(m.Rounds) * 3)
 		for _, r := range m.Rounds {
-			p.uint(uint64(r.Shard))
-			p.round(r.Round)
+			p.writeUint(uint64(r.Shard))
+			p.writeRound(r.Round)
 		}
 	})
 }
@@ -278,10 +278,10 @@ func AppendCommitRequest(dst []byte, m *CommitRequest) []byte {
 // DecodeCommitRequest reads what AppendCommitRequest wrote.
 func DecodeCommitRequest(data []byte) (m CommitRequest, err error) {
 	err = unpack(data, "commit request", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Rounds = listOf[ShardRound](u, u.wide(AllShards, 3))
+		u.readVersion(replicaVersion)
+		m.Rounds = listOf[ShardRound](u, u.readWideListLen(AllShards, 3))
 		for range cap(m.Rounds) {
-			m.Rounds = append(m.Rounds, ShardRound{Shard: u.shard(), Round: u.round()})
+			m.Rounds = append(m.Rounds, ShardRound{Shard: u.readShard(), Round: u.readRound()})
 		}
 	})
 	return m, err
@@ -289,37 +289,37 @@ func DecodeCommitRequest(data []byte) (m CommitRequest, err error) {
 
 // AppendLogRequest appends the encoding of m.
 func AppendLogRequest(dst []byte, m *LogRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.uint(uint64(m.Shard))
-		p.stamp(m.Stamp)
-		p.round(m.From)
-		p.id(m.Bucket)
-		p.string(m.Key)
-		p.bool(m.More)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeUint(uint64(m.Shard))
+		p.writeStamp(m.Stamp)
+		p.writeRound(m.From)
+		p.writeID(m.Bucket)
+		p.writeString(m.Key)
+		p.writeBool(m.More)
 	})
 }
 
 // DecodeLogRequest reads what AppendLogRequest wrote.
 func DecodeLogRequest(data []byte) (m LogRequest, err error) {
 	err = unpack(data, "log request", func(u *unpacker) {
-		u.version(replicaVersion)
-		m = LogRequest{Shard: u.shard(), Stamp: u.stamp(), From: u.round(), Bucket: u.uint(), Key: u.string(MaxKey), More: u.bool()}
+		u.readVersion(replicaVersion)
+		m = LogRequest{Shard: u.readShard(), Stamp: u.readStamp(), From: u.readRound(), Bucket: u.readUint(), Key: u.readString(MaxKey), More: u.readBool()}
 	})
 	return m, err
 }
 
-func (p *packer) buried(b *Buried) {
-	p.round(b.Round)
-	p.bool(b.Over)
-	p.bytes(b.Tomb)
-	p.bytes(b.All)
+func (p *packer) writeBuried(b *Buried) {
+	p.writeRound(b.Round)
+	p.writeBool(b.Over)
+	p.writeBytes(b.Tomb)
+	p.writeBytes(b.All)
 }
 
-func (u *unpacker) buried() Buried {
-	b := Buried{Round: u.round(), Over: u.bool(), Tomb: u.bytes(maxMessage), All: u.bytes(maxMessage)}
+func (u *unpacker) readBuried() Buried {
+	b := Buried{Round: u.readRound(), Over: u.readBool(), Tomb: u.readBytes(maxMessage), All: u.readBytes(maxMessage)}
 	if u.err == nil && len(b.Tomb) == 0 {
-		u.fail("nothing buried")
+		u.failWith("nothing buried")
 	}
 	if len(b.All) == 0 {
 		b.All = nil
@@ -329,71 +329,71 @@ func (u *unpacker) buried() Buried {
 
 // AppendLogReply appends the encoding of m.
 func AppendLogReply(dst []byte, m *LogReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.stamp(m.Stamp)
-		p.round(m.From)
-		p.array(len(m.Entries))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeStamp(m.Stamp)
+		p.writeRound(m.From)
+		p.writeArrayLen(len(m.Entries))
 		for i := range m.Entries {
 			e := &m.Entries[i]
-			p.id(e.Bucket)
-			p.string(e.Key)
-			p.buried(&e.Buried)
+			p.writeID(e.Bucket)
+			p.writeString(e.Key)
+			p.writeBuried(&e.Buried)
 		}
-		p.bool(m.More)
+		p.writeBool(m.More)
 	})
 }
 
 // DecodeLogReply reads what AppendLogReply wrote.
 func DecodeLogReply(data []byte) (m LogReply, err error) {
 	err = unpack(data, "log reply", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Stamp, m.From = u.stamp(), u.round()
-		m.Entries = listOf[LogEntry](u, u.array(maxBatch))
+		u.readVersion(replicaVersion)
+		m.Stamp, m.From = u.readStamp(), u.readRound()
+		m.Entries = listOf[LogEntry](u, u.readArrayLen(maxBatch))
 		for range cap(m.Entries) {
-			e := LogEntry{Bucket: u.uint(), Key: u.string(MaxKey), Buried: u.buried()}
+			e := LogEntry{Bucket: u.readUint(), Key: u.readString(MaxKey), Buried: u.readBuried()}
 			if u.err != nil {
 				return
 			}
 			m.Entries = append(m.Entries, e)
 		}
-		m.More = u.bool()
+		m.More = u.readBool()
 	})
 	return m, err
 }
 
 // AppendBuried appends the encoding of b, as it is stored.
 func AppendBuried(dst []byte, b *Buried) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(recordVersion)
-		p.buried(b)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(recordVersion)
+		p.writeBuried(b)
 	})
 }
 
 // DecodeBuried reads what AppendBuried wrote. Its items lie in data.
 func DecodeBuried(data []byte) (b Buried, err error) {
 	err = unpack(data, "purged key", func(u *unpacker) {
-		u.version(recordVersion)
-		b = u.buried()
+		u.readVersion(recordVersion)
+		b = u.readBuried()
 	})
 	return b, err
 }
 
 // AppendRoundState appends the encoding of s.
 func AppendRoundState(dst []byte, s RoundState) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(recordVersion)
-		p.stamp(s.Stamp)
-		p.round(s.From)
-		p.round(s.Logged)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(recordVersion)
+		p.writeStamp(s.Stamp)
+		p.writeRound(s.From)
+		p.writeRound(s.Logged)
 	})
 }
 
 // DecodeRoundState reads what AppendRoundState wrote.
 func DecodeRoundState(data []byte) (s RoundState, err error) {
 	err = unpack(data, "rounds of a shard", func(u *unpacker) {
-		u.version(recordVersion)
-		s = RoundState{Stamp: u.stamp(), From: u.round(), Logged: u.round()}
+		u.readVersion(recordVersion)
+		s = RoundState{Stamp: u.readStamp(), From: u.readRound(), Logged: u.readRound()}
 	})
 	return s, err
 }

@@ -97,13 +97,13 @@ type FetchReply struct {
 
 // AppendSumsRequest appends the encoding of m.
 func AppendSumsRequest(dst []byte, m *SumsRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.uint(m.Stamps)
-		p.array(len(m.Sums) * 2)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeUint(m.Stamps)
+		p.writeArrayLen(len(m.Sums) * 2)
 		for i := range m.Sums {
-			p.id(m.Sums[i].Bucket)
-			p.id(m.Sums[i].Sum)
+			p.writeID(m.Sums[i].Bucket)
+			p.writeID(m.Sums[i].Sum)
 		}
 	})
 }
@@ -111,11 +111,11 @@ func AppendSumsRequest(dst []byte, m *SumsRequest) []byte {
 // DecodeSumsRequest reads what AppendSumsRequest wrote.
 func DecodeSumsRequest(data []byte) (m SumsRequest, err error) {
 	err = unpack(data, "sums request", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Stamps = u.uint()
-		m.Sums = listOf[BucketSum](u, u.list(2))
+		u.readVersion(replicaVersion)
+		m.Stamps = u.readUint()
+		m.Sums = listOf[BucketSum](u, u.readListLen(2))
 		for range cap(m.Sums) {
-			m.Sums = append(m.Sums, BucketSum{Bucket: u.uint(), Sum: u.uint()})
+			m.Sums = append(m.Sums, BucketSum{Bucket: u.readUint(), Sum: u.readUint()})
 			if u.err != nil {
 				return
 			}
@@ -126,14 +126,14 @@ func DecodeSumsRequest(data []byte) (m SumsRequest, err error) {
 
 // AppendSumsReply appends the encoding of m.
 func AppendSumsReply(dst []byte, m *SumsReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.bool(m.Stamps)
-		p.array(len(m.Differ) * 3)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeBool(m.Stamps)
+		p.writeArrayLen(len(m.Differ) * 3)
 		for i := range m.Differ {
-			p.uint(uint64(m.Differ[i].Place))
-			p.uint(m.Differ[i].Keys)
-			p.bytes(m.Differ[i].Marks)
+			p.writeUint(uint64(m.Differ[i].Place))
+			p.writeUint(m.Differ[i].Keys)
+			p.writeBytes(m.Differ[i].Marks)
 		}
 	})
 }
@@ -141,13 +141,13 @@ func AppendSumsReply(dst []byte, m *SumsReply) []byte {
 // DecodeSumsReply reads what AppendSumsReply wrote.
 func DecodeSumsReply(data []byte) (m SumsReply, err error) {
 	err = unpack(data, "sums reply", func(u *unpacker) {
-		u.version(replicaVersion)
-		m.Stamps = u.bool()
-		m.Differ = listOf[BucketDiffers](u, u.list(3))
+		u.readVersion(replicaVersion)
+		m.Stamps = u.readBool()
+		m.Differ = listOf[BucketDiffers](u, u.readListLen(3))
 		for i := range cap(m.Differ) {
-			d := BucketDiffers{Place: int(u.uintMax(maxBatch)), Keys: u.uintMax(1 << 48), Marks: u.bytes(AllShards)}
+			d := BucketDiffers{Place: int(u.readUintMax(maxBatch)), Keys: u.readUintMax(1 << 48), Marks: u.readBytes(AllShards)}
 			if i > 0 && m.Differ[i-1].Place >= d.Place {
-				u.fail("places not in order at %d", i)
+				u.failWith("places not in order at %d", i)
 			}
 			if u.err != nil {
 				return
@@ -160,48 +160,48 @@ func DecodeSumsReply(data []byte) (m SumsReply, err error) {
 
 // AppendSketchRequest appends the encoding of m.
 func AppendSketchRequest(dst []byte, m *SketchRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.id(m.Bucket)
-		p.rising(m.Shards)
-		p.uint(m.Kept)
-		p.uint(uint64(m.From))
-		p.uint(uint64(m.Count))
-		p.bool(m.Rest)
-		p.uint(uint64(m.Mark))
-		p.bytes(m.Marks)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeID(m.Bucket)
+		p.writeRising(m.Shards)
+		p.writeUint(m.Kept)
+		p.writeUint(uint64(m.From))
+		p.writeUint(uint64(m.Count))
+		p.writeBool(m.Rest)
+		p.writeUint(uint64(m.Mark))
+		p.writeBytes(m.Marks)
 	})
 }
 
 // DecodeSketchRequest reads what AppendSketchRequest wrote.
 func DecodeSketchRequest(data []byte) (m SketchRequest, err error) {
 	err = unpack(data, "sketch request", func(u *unpacker) {
-		u.version(replicaVersion)
+		u.readVersion(replicaVersion)
 		m = SketchRequest{
-			Bucket: u.uint(), Shards: u.rising(AllShards), Kept: u.uint(),
-			From: int(u.uintMax(1 << 30)), Count: int(u.uintMax(maxSymbols)),
-			Rest: u.bool(), Mark: int(u.uintMax(7)), Marks: u.bytes(AllShards),
+			Bucket: u.readUint(), Shards: u.readRising(AllShards), Kept: u.readUint(),
+			From: int(u.readUintMax(1 << 30)), Count: int(u.readUintMax(maxSymbols)),
+			Rest: u.readBool(), Mark: int(u.readUintMax(7)), Marks: u.readBytes(AllShards),
 		}
 	})
 	return m, err
 }
 
-// rising writes numbers in rising order by their distances: one byte each, mostly.
-func (p *packer) rising(list []int) {
-	p.array(len(list))
+// writeRising writes numbers in rising order by their distances: one byte each, mostly.
+func (p *packer) writeRising(list []int) {
+	p.writeArrayLen(len(list))
 	last := -1
 	for _, n := range list {
-		p.uint(uint64(n - last - 1))
+		p.writeUint(uint64(n - last - 1))
 		last = n
 	}
 }
 
-// rising reads numbers below limit.
-func (u *unpacker) rising(limit int) (out []int) {
+// readRising reads numbers below limit.
+func (u *unpacker) readRising(limit int) (out []int) {
 	last := -1
-	for range u.array(limit) {
-		if last += 1 + int(u.uintMax(uint64(limit))); last >= limit {
-			u.fail("%d, limit %d", last, limit)
+	for range u.readArrayLen(limit) {
+		if last += 1 + int(u.readUintMax(uint64(limit))); last >= limit {
+			u.failWith("%d, limit %d", last, limit)
 		}
 		if u.err != nil {
 			return nil
@@ -213,26 +213,26 @@ func (u *unpacker) rising(limit int) (out []int) {
 
 // AppendSketchReply appends the encoding of m.
 func AppendSketchReply(dst []byte, m *SketchReply) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.id(m.Kept)
-		p.uint(m.Keys)
-		p.bytes(m.Symbols)
-		p.rising(m.More)
-		p.uint(m.Rest)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeID(m.Kept)
+		p.writeUint(m.Keys)
+		p.writeBytes(m.Symbols)
+		p.writeRising(m.More)
+		p.writeUint(m.Rest)
 	})
 }
 
 // DecodeSketchReply reads what AppendSketchReply wrote.
 func DecodeSketchReply(data []byte) (m SketchReply, err error) {
 	err = unpack(data, "sketch reply", func(u *unpacker) {
-		u.version(replicaVersion)
+		u.readVersion(replicaVersion)
 		m = SketchReply{
-			Kept: u.uint(), Keys: u.uintMax(1 << 48), Symbols: u.bytes(maxSymbols * symbolBytes),
-			More: u.rising(AllShards), Rest: u.uint(),
+			Kept: u.readUint(), Keys: u.readUintMax(1 << 48), Symbols: u.readBytes(maxSymbols * symbolBytes),
+			More: u.readRising(AllShards), Rest: u.readUint(),
 		}
 		if len(m.Symbols)%symbolBytes != 0 {
-			u.fail("%d bytes of symbols", len(m.Symbols))
+			u.failWith("%d bytes of symbols", len(m.Symbols))
 		}
 	})
 	return m, err
@@ -240,21 +240,21 @@ func DecodeSketchReply(data []byte) (m SketchReply, err error) {
 
 // AppendFetchRequest appends the encoding of m.
 func AppendFetchRequest(dst []byte, m *FetchRequest) []byte {
-	return pack(dst, func(p *packer) {
-		p.uint(replicaVersion)
-		p.id(m.Bucket)
-		p.id(m.Kept)
-		p.bytes(m.Prints)
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(replicaVersion)
+		p.writeID(m.Bucket)
+		p.writeID(m.Kept)
+		p.writeBytes(m.Prints)
 	})
 }
 
 // DecodeFetchRequest reads what AppendFetchRequest wrote.
 func DecodeFetchRequest(data []byte) (m FetchRequest, err error) {
 	err = unpack(data, "fetch request", func(u *unpacker) {
-		u.version(replicaVersion)
-		m = FetchRequest{Bucket: u.uint(), Kept: u.uint(), Prints: u.bytes(maxBatch * 8)}
+		u.readVersion(replicaVersion)
+		m = FetchRequest{Bucket: u.readUint(), Kept: u.readUint(), Prints: u.readBytes(maxBatch * 8)}
 		if len(m.Prints)%8 != 0 {
-			u.fail("%d bytes of fingerprints", len(m.Prints))
+			u.failWith("%d bytes of fingerprints", len(m.Prints))
 		}
 	})
 	return m, err
@@ -272,19 +272,19 @@ func AppendPrints[P ~uint64](dst []byte, prints []P) []byte {
 func AppendFetchReply(dst []byte, m *FetchReply) []byte {
 	var table stampTable
 	for i := range m.Items {
-		table.add(m.Items[i].Stamp)
+		table.addStamp(m.Items[i].Stamp)
 	}
-	return pack(dst, func(p *packer) {
-		p.uint(table.version())
-		p.stamps(&table)
-		p.bool(m.Gone)
-		p.uint(uint64(m.Done))
-		p.rising(m.Lags)
-		p.array(len(m.Items) * table.width(2))
+	return appendPacked(dst, func(p *packer) {
+		p.writeUint(table.messageVersion())
+		p.writeStampTable(&table)
+		p.writeBool(m.Gone)
+		p.writeUint(uint64(m.Done))
+		p.writeRising(m.Lags)
+		p.writeArrayLen(len(m.Items) * table.recordWidth(2))
 		for i := range m.Items {
-			p.string(m.Items[i].Key)
-			p.bytes(m.Items[i].Item)
-			p.stampOf(&table, m.Items[i].Stamp)
+			p.writeString(m.Items[i].Key)
+			p.writeBytes(m.Items[i].Item)
+			p.writeStampNumber(&table, m.Items[i].Stamp)
 		}
 	})
 }
@@ -292,16 +292,16 @@ func AppendFetchReply(dst []byte, m *FetchReply) []byte {
 // DecodeFetchReply reads what AppendFetchReply wrote.
 func DecodeFetchReply(data []byte) (m FetchReply, err error) {
 	err = unpack(data, "fetch reply", func(u *unpacker) {
-		v := u.version(stampedVersion)
-		table := u.stamps(v)
-		m.Gone = u.bool()
-		m.Done = int(u.uintMax(maxBatch))
-		m.Lags = u.rising(AllShards)
-		m.Items = listOf[Fetched](u, u.list(width(2, table)))
+		v := u.readVersion(stampedVersion)
+		table := u.readStampTable(v)
+		m.Gone = u.readBool()
+		m.Done = int(u.readUintMax(maxBatch))
+		m.Lags = u.readRising(AllShards)
+		m.Items = listOf[Fetched](u, u.readListLen(stampedWidth(2, table)))
 		for i := range cap(m.Items) {
-			f := Fetched{Key: u.string(MaxKey), Item: u.bytes(maxMessage), Stamp: u.stampOf(table)}
+			f := Fetched{Key: u.readString(MaxKey), Item: u.readBytes(maxMessage), Stamp: u.readStampNumber(table)}
 			if len(f.Item) == 0 {
-				u.fail("item %d has no bytes", i)
+				u.failWith("item %d has no bytes", i)
 			}
 			if u.err != nil {
 				return

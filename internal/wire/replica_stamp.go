@@ -22,21 +22,21 @@ type Stamp struct {
 	Committed Round
 }
 
-func (p *packer) round(r Round) {
-	p.uint(r.Counter)
-	p.id(uint64(r.Proposer))
+func (p *packer) writeRound(r Round) {
+	p.writeUint(r.Counter)
+	p.writeID(uint64(r.Proposer))
 }
 
-func (u *unpacker) round() Round {
-	return Round{Counter: u.uintMax(maxCounter), Proposer: view.NodeID(u.uint())}
+func (u *unpacker) readRound() Round {
+	return Round{Counter: u.readUintMax(maxCounter), Proposer: view.NodeID(u.readUint())}
 }
 
-func (p *packer) stamp(s Stamp) {
-	p.round(s.Acked)
-	p.round(s.Committed)
+func (p *packer) writeStamp(s Stamp) {
+	p.writeRound(s.Acked)
+	p.writeRound(s.Committed)
 }
 
-func (u *unpacker) stamp() Stamp { return Stamp{Acked: u.round(), Committed: u.round()} }
+func (u *unpacker) readStamp() Stamp { return Stamp{Acked: u.readRound(), Committed: u.readRound()} }
 
 // stampTable numbers the stamps of a message: its items mostly share a few.
 // Number 0 is the zero stamp, which is not in the table.
@@ -45,7 +45,7 @@ type stampTable struct {
 	number map[Stamp]int
 }
 
-func (t *stampTable) add(s Stamp) {
+func (t *stampTable) addStamp(s Stamp) {
 	if s == (Stamp{}) {
 		return
 	}
@@ -58,87 +58,87 @@ func (t *stampTable) add(s Stamp) {
 	}
 }
 
-// version is that of a message with these stamps.
-func (t *stampTable) version() uint64 {
+// messageVersion is that of a message with these stamps.
+func (t *stampTable) messageVersion() uint64 {
 	if len(t.all) == 0 {
 		return replicaVersion
 	}
 	return stampedVersion
 }
 
-// width is how many fields a record has, beside those it has anyway.
-func (t *stampTable) width(fields int) int { return width(fields, t.all) }
+// recordWidth is how many fields a record has, beside those it has anyway.
+func (t *stampTable) recordWidth(fields int) int { return stampedWidth(fields, t.all) }
 
-func width(fields int, table []Stamp) int {
+func stampedWidth(fields int, table []Stamp) int {
 	if len(table) > 0 {
 		fields++
 	}
 	return fields
 }
 
-func (p *packer) stamps(t *stampTable) {
+func (p *packer) writeStampTable(t *stampTable) {
 	if len(t.all) == 0 {
 		return
 	}
-	p.array(len(t.all) * 4)
+	p.writeArrayLen(len(t.all) * 4)
 	for _, s := range t.all {
-		p.stamp(s)
+		p.writeStamp(s)
 	}
 }
 
-func (p *packer) stampOf(t *stampTable, s Stamp) {
+func (p *packer) writeStampNumber(t *stampTable, s Stamp) {
 	if len(t.all) > 0 {
-		p.uint(uint64(t.number[s]))
+		p.writeUint(uint64(t.number[s]))
 	}
 }
 
-// stamps reads the table of a message of version v.
-func (u *unpacker) stamps(v uint64) []Stamp {
+// readStampTable reads the table of a message of version v.
+func (u *unpacker) readStampTable(v uint64) []Stamp {
 	if v < stampedVersion {
 		return nil
 	}
-	n := u.list(4)
+	n := u.readListLen(4)
 	if n == 0 {
-		u.fail("no stamps in a message that has a table of them")
+		u.failWith("no stamps in a message that has a table of them")
 		return nil
 	}
 	out := make([]Stamp, n)
 	for i := range out {
-		if out[i] = u.stamp(); u.err == nil && out[i] == (Stamp{}) {
-			u.fail("zero stamp in the table")
+		if out[i] = u.readStamp(); u.err == nil && out[i] == (Stamp{}) {
+			u.failWith("zero stamp in the table")
 		}
 	}
 	return out
 }
 
-func (u *unpacker) stampOf(table []Stamp) Stamp {
+func (u *unpacker) readStampNumber(table []Stamp) Stamp {
 	if table == nil {
 		return Stamp{}
 	}
-	n := u.uintMax(uint64(len(table)))
+	n := u.readUintMax(uint64(len(table)))
 	if u.err != nil || n == 0 {
 		return Stamp{}
 	}
 	return table[n-1]
 }
 
-// numbers reads a list of places in a request of at most limit, in rising
+// readNumbers reads a list of places in a request of at most limit, in rising
 // order.
-func (u *unpacker) numbers(limit int) []int {
-	out := listOf[int](u, u.list(1))
+func (u *unpacker) readNumbers(limit int) []int {
+	out := listOf[int](u, u.readListLen(1))
 	for range cap(out) {
-		n := int(u.uintMax(uint64(limit)))
+		n := int(u.readUintMax(uint64(limit)))
 		if u.err == nil && len(out) > 0 && out[len(out)-1] >= n {
-			u.fail("places not in order at %d", n)
+			u.failWith("places not in order at %d", n)
 		}
 		out = append(out, n)
 	}
 	return out
 }
 
-func (p *packer) numbers(list []int) {
-	p.array(len(list))
+func (p *packer) writeNumbers(list []int) {
+	p.writeArrayLen(len(list))
 	for _, n := range list {
-		p.uint(uint64(n))
+		p.writeUint(uint64(n))
 	}
 }

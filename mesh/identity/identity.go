@@ -137,14 +137,14 @@ func (k *Keys) Issue(node view.NodeID, key ed25519.PrivateKey) (tls.Certificate,
 // checked that the authority signed it for this mesh. It looks at no clock
 // and follows no chain. The error is ErrCertificate.
 func (a Authority) Verify(leaf []byte) (view.NodeID, error) {
-	node, err := a.verify(leaf)
+	node, err := a.verifyLeaf(leaf)
 	if err != nil {
 		return 0, fmt.Errorf("identity: %w: %w", ErrCertificate, err)
 	}
 	return node, nil
 }
 
-func (a Authority) verify(leaf []byte) (view.NodeID, error) {
+func (a Authority) verifyLeaf(leaf []byte) (view.NodeID, error) {
 	if len(leaf) > maxCertificate {
 		return 0, fmt.Errorf("%d bytes are too long", len(leaf))
 	}

@@ -38,7 +38,7 @@ func NewSecret() []byte {
 // FormatSecret prints a secret in letters and digits that can be read aloud.
 // It carries a checksum, so that ParseSecret notices typing errors.
 func FormatSecret(secret []byte) string {
-	text := strings.ToLower(letters.EncodeToString(append(bytes.Clone(secret), checksum(secret)...)))
+	text := strings.ToLower(letters.EncodeToString(append(bytes.Clone(secret), secretChecksum(secret)...)))
 	var b strings.Builder
 	b.WriteString(secretPrefix)
 	for len(text) > 0 {
@@ -68,13 +68,13 @@ func ParseSecret(text string) ([]byte, error) {
 		return nil, fmt.Errorf("identity: the secret is cut short, too long, or has a wrong letter: %w", ErrSecret)
 	}
 	secret, check := raw[:SecretSize:SecretSize], raw[SecretSize:]
-	if !bytes.Equal(check, checksum(secret)) {
+	if !bytes.Equal(check, secretChecksum(secret)) {
 		return nil, fmt.Errorf("identity: the secret has a typing error: %w", ErrSecret)
 	}
 	return secret, nil
 }
 
-func checksum(secret []byte) []byte {
+func secretChecksum(secret []byte) []byte {
 	sum := sha256.Sum256(append([]byte("skein secret checksum"), secret...))
 	return sum[:checkSize]
 }

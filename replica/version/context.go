@@ -12,15 +12,15 @@ var ErrMalformed = errors.New("malformed item")
 
 // Get returns how many dots of birth a were seen.
 func (c Context) Get(a Actor) uint64 {
-	if i, ok := c.find(a); ok {
+	if i, ok := c.findActor(a); ok {
 		return c[i].N
 	}
 	return 0
 }
 
-// find returns where a is, or would have to be inserted. Contexts are short:
+// findActor returns where a is, or would have to be inserted. Contexts are short:
 // up to a few entries a scan beats bisection.
-func (c Context) find(a Actor) (int, bool) {
+func (c Context) findActor(a Actor) (int, bool) {
 	if len(c) <= 8 {
 		for i := range c {
 			if c[i].A == a {
@@ -41,7 +41,7 @@ func (c Context) Covers(d Dot) bool { return d.N <= c.Get(d.A) }
 // With returns the context that has also seen dots 1..n of birth a. It never
 // writes to c; it returns c itself when there is nothing to add.
 func (c Context) With(a Actor, n uint64) Context {
-	i, ok := c.find(a)
+	i, ok := c.findActor(a)
 	if ok && c[i].N >= n || n == 0 {
 		return c
 	}
@@ -57,9 +57,9 @@ func (c Context) With(a Actor, n uint64) Context {
 	return out
 }
 
-// relate tells in one pass whether c has seen all that o has, and the other
+// relateTo tells in one pass whether c has seen all that o has, and the other
 // way round.
-func (c Context) relate(o Context) (ge, le bool) {
+func (c Context) relateTo(o Context) (ge, le bool) {
 	ge, le = true, true
 	i, j := 0, 0
 	for i < len(c) && j < len(o) && (ge || le) {
@@ -82,24 +82,24 @@ func (c Context) relate(o Context) (ge, le bool) {
 
 // Includes tells whether c has seen everything that o has.
 func (c Context) Includes(o Context) bool {
-	ge, _ := c.relate(o)
+	ge, _ := c.relateTo(o)
 	return ge
 }
 
 // Join returns the pointwise maximum. It writes to neither; it returns one of
 // them when that one includes the other.
 func (c Context) Join(o Context) Context {
-	ge, le := c.relate(o)
+	ge, le := c.relateTo(o)
 	if ge {
 		return c
 	}
 	if le {
 		return o
 	}
-	return c.merge(o)
+	return c.mergeWith(o)
 }
 
-func (c Context) merge(o Context) Context {
+func (c Context) mergeWith(o Context) Context {
 	out := make(Context, 0, len(c)+len(o))
 	i, j := 0, 0
 	for i < len(c) && j < len(o) {

@@ -18,7 +18,7 @@ import (
 // wins on every replica, so that they still converge; see Clashes. A value
 // that was blanked after its expiry stays blanked.
 func Merge(a, b Item) Item {
-	ge, le := a.Ctx.relate(b.Ctx)
+	ge, le := a.Ctx.relateTo(b.Ctx)
 	switch {
 	case ge:
 		return mergeInto(a, b)
@@ -26,7 +26,7 @@ func Merge(a, b Item) Item {
 		return mergeInto(b, a)
 	}
 	return Item{
-		Ctx:  a.Ctx.merge(b.Ctx),
+		Ctx:  a.Ctx.mergeWith(b.Ctx),
 		HLC:  max(a.HLC, b.HLC),
 		Sibs: mergeSibs(a, b),
 	}
@@ -43,7 +43,7 @@ func mergeInto(a, b Item) Item {
 			j++
 		}
 		held := j < len(b.Sibs) && b.Sibs[j].Dot == s.Dot
-		if held && prefer(s, &b.Sibs[j]) == s || !held && !b.Ctx.Covers(s.Dot) {
+		if held && preferSibling(s, &b.Sibs[j]) == s || !held && !b.Ctx.Covers(s.Dot) {
 			continue
 		}
 		out.Sibs = mergeSibs(a, b)
@@ -77,7 +77,7 @@ func mergeSibs(a, b Item) []Sibling {
 			}
 			j++
 		default:
-			out = append(out, *prefer(&a.Sibs[i], &b.Sibs[j]))
+			out = append(out, *preferSibling(&a.Sibs[i], &b.Sibs[j]))
 			i++
 			j++
 		}
@@ -88,9 +88,9 @@ func mergeSibs(a, b Item) []Sibling {
 	return out
 }
 
-// prefer chooses between two records of the same dot. They differ only if one
+// preferSibling chooses between two records of the same dot. They differ only if one
 // was blanked after its expiry, or if the dot was given out twice.
-func prefer(s, t *Sibling) *Sibling {
+func preferSibling(s, t *Sibling) *Sibling {
 	switch {
 	case s.HLC != t.HLC:
 		if s.HLC > t.HLC {
@@ -120,7 +120,7 @@ func Clashes(a, b Item) []Sibling {
 	var out []Sibling
 	for i := range a.Sibs {
 		s := &a.Sibs[i]
-		if t := b.Sibling(s.Dot); t != nil && t.HLC != s.HLC && prefer(s, t) == t {
+		if t := b.Sibling(s.Dot); t != nil && t.HLC != s.HLC && preferSibling(s, t) == t {
 			out = append(out, *s)
 		}
 	}

@@ -17,7 +17,7 @@ type cost struct {
 	written int64
 }
 
-func (c cost) sub(earlier cost) cost {
+func (c cost) subtract(earlier cost) cost {
 	return cost{cpu: c.cpu - earlier.cpu, written: c.written - earlier.written}
 }
 
@@ -115,7 +115,7 @@ func Idle(d time.Duration) (rssBytes int64, cpuPercent float64, err error) {
 		return 0, 0, err
 	}
 	rssBytes, err = residentBytes(nil)
-	return rssBytes, 100 * float64(after.sub(before).cpu) / float64(time.Since(start)), err
+	return rssBytes, 100 * float64(after.subtract(before).cpu) / float64(time.Since(start)), err
 }
 
 // settle waits until the peer's processes use less than 4 % of a core for
@@ -134,7 +134,7 @@ func settle(children []int, limit time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if now.sub(last).cpu < window*4/100 {
+		if now.subtract(last).cpu < window*4/100 {
 			quiet++
 		} else {
 			quiet = 0

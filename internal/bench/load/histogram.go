@@ -36,12 +36,12 @@ func bucketMiddle(i int) float64 {
 	return float64(low) + float64(uint64(1)<<shift)/2
 }
 
-func (h *histogram) add(d time.Duration) {
+func (h *histogram) addLatency(d time.Duration) {
 	h.count++
 	h.buckets[bucketOf(uint64(max(d, 0)))]++
 }
 
-func (h *histogram) merge(other *histogram) {
+func (h *histogram) mergeWith(other *histogram) {
 	h.count += other.count
 	for i, n := range other.buckets {
 		h.buckets[i] += n

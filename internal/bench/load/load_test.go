@@ -23,9 +23,9 @@ func TestHistogramQuantilesAreWithinABucket(t *testing.T) {
 		if i%3 == 0 {
 			part = &other
 		}
-		part.add(time.Duration(i) * time.Microsecond)
+		part.addLatency(time.Duration(i) * time.Microsecond)
 	}
-	h.merge(&other)
+	h.mergeWith(&other)
 	for _, q := range []float64{0.01, 0.5, 0.99} {
 		want := q * 100_000
 		if got := h.quantile(q); math.Abs(got-want) > want/64+1 {
@@ -37,7 +37,7 @@ func TestHistogramQuantilesAreWithinABucket(t *testing.T) {
 func TestHistogramBucketsCoverAllDurations(t *testing.T) {
 	var h histogram
 	for _, d := range []time.Duration{-1, 0, 1, 63, 64, 65, math.MaxInt64} {
-		h.add(d)
+		h.addLatency(d)
 	}
 	if h.count != 7 {
 		t.Fatalf("counted %d of 7", h.count)
@@ -199,7 +199,7 @@ func TestVerifyFindsCopiesThatDiffer(t *testing.T) {
 	if r := converse(t, &torn{}, cmd)[0]; r.Error != "" || r.Ops != 2 {
 		t.Errorf("equal copies: %+v", r)
 	}
-	if err := agree(t.Context(), &torn{}, Keys(3)[2], 3); err == nil || !strings.Contains(err.Error(), "0 and 1 differ") {
+	if err := checkAgreement(t.Context(), &torn{}, Keys(3)[2], 3); err == nil || !strings.Contains(err.Error(), "0 and 1 differ") {
 		t.Errorf("copies that differ: %v", err)
 	}
 }
@@ -213,7 +213,7 @@ func TestServeRefusesGarbage(t *testing.T) {
 func TestValuesDifferAndHaveTheirSize(t *testing.T) {
 	n := newNoise(1024)
 	chance := rand.New(rand.NewPCG(7, 7))
-	a, b := n.value(chance), n.value(chance)
+	a, b := n.cutValue(chance), n.cutValue(chance)
 	if len(a) != 1024 || cap(a) != 1024 || bytes.Equal(a, b) {
 		t.Errorf("values of %d and %d bytes, equal: %v", len(a), len(b), bytes.Equal(a, b))
 	}

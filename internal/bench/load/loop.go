@@ -47,8 +47,8 @@ type client struct {
 	failure   error
 }
 
-// run drives one load against sys and measures it.
-func run(ctx context.Context, sys System, cmd Command) (Result, error) {
+// runLoad drives one load against sys and measures it.
+func runLoad(ctx context.Context, sys System, cmd Command) (Result, error) {
 	operation, err := operationOf(sys, cmd)
 	if err != nil {
 		return Result{}, err
@@ -62,7 +62,7 @@ func run(ctx context.Context, sys System, cmd Command) (Result, error) {
 		return Result{}, err
 	}
 	for i := range clients {
-		group.Go(func() { clients[i].loop(ctx, &phase, i, operation) })
+		group.Go(func() { clients[i].callRepeatedly(ctx, &phase, i, operation) })
 	}
 	time.Sleep(cmd.Duration / 8)
 	stopProfile, profileErr := startProfile(cmd.Profile)
@@ -84,10 +84,10 @@ func run(ctx context.Context, sys System, cmd Command) (Result, error) {
 	if result.Ops == 0 && result.Failed > 0 {
 		return Result{}, fmt.Errorf("load: no operation succeeded: %s", result.FirstFailure)
 	}
-	result.WriteBytes = quiet.sub(started).written
+	result.WriteBytes = quiet.subtract(started).written
 	// Where the host gave no time for even one operation, Ops is 0.
 	if result.Ops > 0 {
-		result.CPUPerOp = float64(quiet.sub(warm).cpu.Nanoseconds()) / 1e3 / float64(result.Ops)
+		result.CPUPerOp = float64(quiet.subtract(warm).cpu.Nanoseconds()) / 1e3 / float64(result.Ops)
 	}
 	return result, nil
 }
@@ -123,7 +123,7 @@ func operationOf(sys System, cmd Command) (func(context.Context, int, *rand.Rand
 	case OpPut:
 		noise := newNoise(cmd.Size)
 		return func(ctx context.Context, n int, chance *rand.Rand) error {
-			return sys.Put(ctx, n, keys[chance.IntN(len(keys))], noise.value(chance))
+			return sys.Put(ctx, n, keys[chance.IntN(len(keys))], noise.cutValue(chance))
 		}, nil
 	case OpGet:
 		return func(ctx context.Context, n int, chance *rand.Rand) error {
@@ -137,7 +137,7 @@ func operationOf(sys System, cmd Command) (func(context.Context, int, *rand.Rand
 	return nil, fmt.Errorf("load: no such operation: %q", cmd.Op)
 }
 
-func (c *client) loop(ctx context.Context, phase *atomic.Int32, n int, operation func(context.Context, int, *rand.Rand) error) {
+func (c *client) callRepeatedly(ctx context.Context, phase *atomic.Int32, n int, operation func(context.Context, int, *rand.Rand) error) {
 	chance := rand.New(rand.NewPCG(uint64(n), uint64(time.Now().UnixNano())))
 	last := time.Now()
 	for {
@@ -157,7 +157,7 @@ func (c *client) loop(ctx context.Context, phase *atomic.Int32, n int, operation
 			c.ops++
 			return
 		case at == phaseMeasured:
-			c.latencies.add(now.Sub(last))
+			c.latencies.addLatency(now.Sub(last))
 			c.ops++
 		default:
 			c.ops++
@@ -171,7 +171,7 @@ func summary(clients []client, elapsed time.Duration) Result {
 	var result Result
 	for i := range clients {
 		c := &clients[i]
-		all.merge(&c.latencies)
+		all.mergeWith(&c.latencies)
 		result.WriteOps += c.ops
 		result.Failed += c.failed
 		if c.failure != nil && result.FirstFailure == "" {
@@ -185,8 +185,8 @@ func summary(clients []client, elapsed time.Duration) Result {
 	return result
 }
 
-// fill puts every key once, all clients sharing the keys.
-func fill(ctx context.Context, sys System, cmd Command) (Result, error) {
+// fillKeys puts every key once, all clients sharing the keys.
+func fillKeys(ctx context.Context, sys System, cmd Command) (Result, error) {
 	if cmd.Clients < 1 || cmd.Keys < 1 || cmd.Size < 1 {
 		return Result{}, fmt.Errorf("load: clients, keys and size must be positive: %+v", cmd)
 	}
@@ -202,7 +202,7 @@ func fill(ctx context.Context, sys System, cmd Command) (Result, error) {
 				if i >= len(keys) {
 					return
 				}
-				if failures[n] = fillOne(ctx, sys, n, keys[i], noise.value(chance)); failures[n] == nil {
+				if failures[n] = fillOne(ctx, sys, n, keys[i], noise.cutValue(chance)); failures[n] == nil {
 					done.Add(1)
 				}
 			}
@@ -229,17 +229,17 @@ func fillOne(ctx context.Context, sys System, client int, key string, value []by
 	return err
 }
 
-// verify reads a thousand of the keys through as many nodes as there are
+// verifyCopies reads a thousand of the keys through as many nodes as there are
 // clients, each answering for itself, and requires them to agree: puts that do
 // not reach all copies show here. Copies may still be on their way, so a key
 // that differs is read again for a while.
-func verify(ctx context.Context, sys System, cmd Command) (Result, error) {
+func verifyCopies(ctx context.Context, sys System, cmd Command) (Result, error) {
 	var result Result
 	keys := Keys(cmd.Keys)
 	for i := 0; i < len(keys); i += max(1, len(keys)/1000) {
 		deadline := time.Now().Add(5 * time.Second)
 		for {
-			err := agree(ctx, sys, keys[i], cmd.Clients)
+			err := checkAgreement(ctx, sys, keys[i], cmd.Clients)
 			if err == nil {
 				break
 			}
@@ -253,7 +253,7 @@ func verify(ctx context.Context, sys System, cmd Command) (Result, error) {
 	return result, nil
 }
 
-func agree(ctx context.Context, sys System, key string, clients int) error {
+func checkAgreement(ctx context.Context, sys System, key string, clients int) error {
 	var first []byte
 	for n := range clients {
 		value, err := sys.Get(ctx, n, key, LevelOne)
@@ -299,7 +299,7 @@ func newNoise(size int) noise {
 	return n
 }
 
-func (n noise) value(chance *rand.Rand) []byte {
+func (n noise) cutValue(chance *rand.Rand) []byte {
 	at := chance.IntN(len(n.bytes) - n.size)
 	return n.bytes[at : at+n.size : at+n.size]
 }

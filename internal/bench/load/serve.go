@@ -65,16 +65,16 @@ func Serve(ctx context.Context, sys System, hello Hello, in io.Reader, out io.Wr
 func perform(ctx context.Context, sys System, cmd Command) (Result, error) {
 	switch cmd.Op {
 	case OpFill:
-		return fill(ctx, sys, cmd)
+		return fillKeys(ctx, sys, cmd)
 	case OpVerify:
-		return verify(ctx, sys, cmd)
+		return verifyCopies(ctx, sys, cmd)
 	case OpMemory:
 		return memory(sys, cmd)
 	case OpExtra:
 		values, err := sys.Extra(ctx, cmd)
 		return Result{Extra: values}, err
 	}
-	return run(ctx, sys, cmd)
+	return runLoad(ctx, sys, cmd)
 }
 
 // memory reads RSS as the load left it and the heap after a collection: the

@@ -32,21 +32,21 @@ func watchStatus(ctx context.Context, node *mesh.Node, part *partition.Partition
 		if t := st.Leader.Token; !t.IsZero() {
 			leader, tok = name(t.Node), t.String()
 		}
-		p.report(func(s *chaos.State) {
+		p.printChange(func(s *chaos.State) {
 			s.Leader, s.Token, s.Here = leader, tok, st.Leader.Here
 			s.Situation, s.Mode = st.Situation.String(), st.Mode.String()
 		})
 	}
 }
 
-// stand works whenever this node leads the election "writer". It acts as code does
+// workWhenLeading works whenever this node leads the election "writer". It acts as code does
 // that trusts its context, and prints for each act whether Check would have let it.
-func stand(ctx context.Context, part *partition.Partition, p *printer) {
+func workWhenLeading(ctx context.Context, part *partition.Partition, p *printer) {
 	machine := clock.System()
 	err := part.Lead(ctx, writer, func(ctx context.Context, t token.Token) {
 		tell := func(kind string) {
 			valid := part.Check(writer, t) == nil
-			p.event(chaos.Event{At: machine.Boot(), Kind: kind, Token: t.String(), Valid: valid})
+			p.printEvent(chaos.Event{At: machine.Boot(), Kind: kind, Token: t.String(), Valid: valid})
 		}
 		tell(chaos.Begin)
 		tick := time.NewTicker(actEvery)
@@ -62,6 +62,6 @@ func stand(ctx context.Context, part *partition.Partition, p *printer) {
 		}
 	})
 	if ctx.Err() == nil && !errors.Is(err, partition.ErrClosed) {
-		p.report(func(s *chaos.State) { s.Stopped = fmt.Sprint("lead: ", err) })
+		p.printChange(func(s *chaos.State) { s.Stopped = fmt.Sprint("lead: ", err) })
 	}
 }

@@ -24,9 +24,9 @@ import (
 )
 
 func main() {
-	s, err := parse(os.Args[1:])
+	s, err := parseFlags(os.Args[1:])
 	if err == nil {
-		err = run(context.Background(), s, os.Stdin, os.Stdout)
+		err = runNode(context.Background(), s, os.Stdin, os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)
@@ -41,7 +41,7 @@ type settings struct {
 	voters []string // of the election "writer"; none: the node does not stand for it
 }
 
-func parse(args []string) (s settings, err error) {
+func parseFlags(args []string) (s settings, err error) {
 	flags := flag.NewFlagSet("node", flag.ContinueOnError)
 	flags.StringVar(&s.mesh.Dir, "dir", "", "data directory")
 	flags.StringVar(&s.mesh.Name, "name", "", "name of the node")
@@ -77,11 +77,11 @@ func parse(args []string) (s settings, err error) {
 	return s, fmt.Errorf("-profile %s: want LAN, WAN or Edge", *profile)
 }
 
-// run is the node until the parent goes away or asks it to quit.
-func run(ctx context.Context, s settings, in io.Reader, out io.Writer) (err error) {
+// runNode is the node until the parent goes away or asks it to quit.
+func runNode(ctx context.Context, s settings, in io.Reader, out io.Writer) (err error) {
 	s.mesh.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	p := newPrinter(s.mesh.Name, out)
-	defer p.close()
+	defer p.closeAndWait()
 	node, err := mesh.Start(ctx, s.mesh)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func run(ctx context.Context, s settings, in io.Reader, out io.Writer) (err erro
 	defer func() { err = errors.Join(err, part.Close()) }()
 	watchers.Go(func() { watchStatus(ctx, node, part, p) })
 	if len(s.voters) > 0 {
-		watchers.Go(func() { stand(ctx, part, p) })
+		watchers.Go(func() { workWhenLeading(ctx, part, p) })
 	}
 	if err := node.Ready(ctx); err != nil {
 		return err
@@ -114,7 +114,7 @@ func run(ctx context.Context, s settings, in io.Reader, out io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	return serve(ctx, bucket, p, in)
+	return serveRequests(ctx, bucket, p, in)
 }
 
 // watchView reports how the node sees the others, and itself.
@@ -127,17 +127,17 @@ func watchView(ctx context.Context, node *mesh.Node, p *printer) {
 		for _, of := range names {
 			slices.Sort(of)
 		}
-		p.report(func(s *chaos.State) {
+		p.printChange(func(s *chaos.State) {
 			s.Alive, s.Suspect, s.Failed = names[view.Alive], names[view.Suspect], names[view.Failed]
 		})
 	}
 	if err := node.Err(); err != nil {
-		p.report(func(s *chaos.State) { s.Stopped = err.Error() })
+		p.printChange(func(s *chaos.State) { s.Stopped = err.Error() })
 	}
 }
 
-// serve answers requests, each on its own goroutine.
-func serve(ctx context.Context, bucket *replica.Bucket, p *printer, in io.Reader) error {
+// serveRequests answers requests, each on its own goroutine.
+func serveRequests(ctx context.Context, bucket *replica.Bucket, p *printer, in io.Reader) error {
 	ctx, stop := context.WithCancel(ctx)
 	var requests sync.WaitGroup
 	defer requests.Wait()
@@ -150,21 +150,21 @@ func serve(ctx context.Context, bucket *replica.Bucket, p *printer, in io.Reader
 			return fmt.Errorf("read a request: %w", err)
 		}
 		if r.Op == "quit" {
-			p.reply(chaos.Reply{ID: r.ID})
+			p.printReply(chaos.Reply{ID: r.ID})
 			return nil
 		}
 		requests.Go(func() {
-			reply, err := answer(ctx, bucket, r)
+			reply, err := answerRequest(ctx, bucket, r)
 			if err != nil {
 				reply.Err = err.Error()
 			}
 			reply.ID = r.ID
-			p.reply(reply)
+			p.printReply(reply)
 		})
 	}
 }
 
-func answer(ctx context.Context, bucket *replica.Bucket, r chaos.Request) (reply chaos.Reply, err error) {
+func answerRequest(ctx context.Context, bucket *replica.Bucket, r chaos.Request) (reply chaos.Reply, err error) {
 	switch r.Op {
 	case "put":
 		// A write kept by fewer stores than wished is not acknowledged here:
@@ -172,13 +172,13 @@ func answer(ctx context.Context, bucket *replica.Bucket, r chaos.Request) (reply
 		_, err = bucket.Put(ctx, r.Key, []byte(r.Value), nil)
 		return reply, err
 	case "get":
-		reply.Values, err = get(ctx, bucket, r.Keys)
+		reply.Values, err = getValues(ctx, bucket, r.Keys)
 		return reply, err
 	}
 	return reply, fmt.Errorf("no such request: %q", r.Op)
 }
 
-func get(ctx context.Context, bucket *replica.Bucket, keys []string) (map[string][]string, error) {
+func getValues(ctx context.Context, bucket *replica.Bucket, keys []string) (map[string][]string, error) {
 	values := make(map[string][]string)
 	for _, key := range keys {
 		item, err := bucket.Get(ctx, key, nil)

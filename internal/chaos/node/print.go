@@ -27,26 +27,26 @@ func newPrinter(name string, out io.Writer) *printer {
 	return p
 }
 
-// close waits until all is written. Nothing may be printed after it.
-func (p *printer) close() {
+// closeAndWait waits until all is written. Nothing may be printed after it.
+func (p *printer) closeAndWait() {
 	close(p.lines)
 	<-p.done
 }
 
-// reply prints a reply. That fails only when the parent is gone, which ends the
+// printReply prints a reply. That fails only when the parent is gone, which ends the
 // standard input, too.
-func (p *printer) reply(r chaos.Reply) {
+func (p *printer) printReply(r chaos.Reply) {
 	p.lines <- func(enc *json.Encoder, _ *chaos.State) { _ = enc.Encode(r) }
 }
 
-// event prints an Event.
-func (p *printer) event(e chaos.Event) {
+// printEvent prints an Event.
+func (p *printer) printEvent(e chaos.Event) {
 	p.lines <- func(enc *json.Encoder, _ *chaos.State) { _ = enc.Encode(chaos.EventLine{Event: &e}) }
 }
 
-// report changes what was printed of the node's state last, and prints it if
+// printChange changes what was printed of the node's state last, and prints it if
 // that makes a difference. Each source of news has its own fields to change.
-func (p *printer) report(change func(*chaos.State)) {
+func (p *printer) printChange(change func(*chaos.State)) {
 	p.lines <- func(enc *json.Encoder, last *chaos.State) {
 		next := *last
 		change(&next)

@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// clean returns a name that moves no cursor, ends no line and turns no text
+// cleanName returns a name that moves no cursor, ends no line and turns no text
 // around: what is not printable becomes U+FFFD, which also is no byte that XML
 // forbids.
-func clean(name string) string {
+func cleanName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
@@ -30,8 +30,8 @@ var wide = [...][2]rune{
 	{0x20000, 0x3fffd},
 }
 
-// cells returns how many cells of a terminal a rune takes.
-func cells(r rune) int {
+// runeCells returns how many cells of a terminal a rune takes.
+func runeCells(r rune) int {
 	if unicode.In(r, unicode.Mn, unicode.Me) {
 		return 0
 	}
@@ -43,67 +43,67 @@ func cells(r rune) int {
 	return 1
 }
 
-func width(s string) (n int) {
+func textCells(s string) (n int) {
 	for _, r := range s {
-		n += cells(r)
+		n += runeCells(r)
 	}
 	return n
 }
 
-// clip shortens s to at most n cells. It leaves out the middle: names of one
+// clipText shortens s to at most n cells. It leaves out the middle: names of one
 // place begin alike and end in a number.
-func clip(s string, n int) string {
-	if width(s) <= n {
+func clipText(s string, n int) string {
+	if textCells(s) <= n {
 		return s
 	}
 	runes := []rune(s)
 	head, tail := 0, len(runes)
 	room := n - 1
-	for front := room - room/2; head < len(runes) && front >= cells(runes[head]); head++ {
-		front -= cells(runes[head])
+	for front := room - room/2; head < len(runes) && front >= runeCells(runes[head]); head++ {
+		front -= runeCells(runes[head])
 	}
-	room -= width(string(runes[:head]))
-	for tail > head && room >= cells(runes[tail-1]) {
+	room -= textCells(string(runes[:head]))
+	for tail > head && room >= runeCells(runes[tail-1]) {
 		tail--
-		room -= cells(runes[tail])
+		room -= runeCells(runes[tail])
 	}
-	for tail < len(runes) && cells(runes[tail]) == 0 {
+	for tail < len(runes) && runeCells(runes[tail]) == 0 {
 		tail++ // an accent whose letter was left out
 	}
 	return string(runes[:head]) + "…" + string(runes[tail:])
 }
 
-// pad fills s, clipped, up to n cells.
-func pad(s string, n int) string {
-	s = clip(s, n)
-	return s + strings.Repeat(" ", n-width(s))
+// padText fills s, clipped, up to n cells.
+func padText(s string, n int) string {
+	s = clipText(s, n)
+	return s + strings.Repeat(" ", n-textCells(s))
 }
 
-// wrap cleans a text and breaks it between words into lines of at most n cells.
-func wrap(text string, n int) (lines []string) {
+// wrapText cleans a text and breaks it between words into lines of at most n cells.
+func wrapText(text string, n int) (lines []string) {
 	line := ""
 	for _, word := range strings.Fields(text) {
-		word = clean(word)
+		word = cleanName(word)
 		switch {
 		case line == "":
 			line = word
-		case width(line)+1+width(word) <= n:
+		case textCells(line)+1+textCells(word) <= n:
 			line += " " + word
 		default:
-			lines = append(lines, clip(line, n))
+			lines = append(lines, clipText(line, n))
 			line = word
 		}
 	}
 	if line != "" {
-		lines = append(lines, clip(line, n))
+		lines = append(lines, clipText(line, n))
 	}
 	return lines
 }
 
-// short leaves the first most of lines of n cells, and shows if there are more.
-func short(lines []string, most, n int) []string {
+// limitLines leaves the first most of lines of n cells, and shows if there are more.
+func limitLines(lines []string, most, n int) []string {
 	if len(lines) <= most {
 		return lines
 	}
-	return append(lines[:most-1:most-1], clip(lines[most-1], n-2)+" …")
+	return append(lines[:most-1:most-1], clipText(lines[most-1], n-2)+" …")
 }

@@ -99,7 +99,7 @@ func checkText(text string) error {
 		return errors.New("not UTF-8")
 	}
 	for i, line := range strings.Split(text, "\n") {
-		if n := width(line); n > columns {
+		if n := textCells(line); n > columns {
 			return fmt.Errorf("line %d takes %d columns: %s", i+1, n, line)
 		}
 		if j := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); j >= 0 {
@@ -208,7 +208,7 @@ func TestEveryNodeHasItsPlace(t *testing.T) {
 		}
 		p.Components = parts
 		s := arrange(p)
-		l := place(&s, headHeight)
+		l := placeGroups(&s, headHeight)
 		var seen []view.NodeID
 		var places []point
 		for _, d := range l.discs {
@@ -291,7 +291,7 @@ func TestLongListsAreCutShort(t *testing.T) {
 			t.Errorf("no %q in\n%s", words, text)
 		}
 	}
-	if n := strings.Count(image, `class="doubt"`); n != mostLinks+1 || !strings.Contains(image, "300 doubtful links not drawn") {
+	if n := strings.Count(image, `class="doubt"`); n != maxLinks+1 || !strings.Contains(image, "300 doubtful links not drawn") {
 		t.Errorf("%d doubtful links drawn", n)
 	}
 }
@@ -306,7 +306,7 @@ func TestClip(t *testing.T) {
 		{"名前名前", 5, "名…前"}, {"名前名前", 8, "名前名前"}, {"名前名前", 2, "…"},
 		{"ae\u0301bcd\u0301e\u0301", 4, "ae\u0301…e\u0301"}, {"ab\u0301", 1, "…"},
 	} {
-		if got := clip(c.in, c.n); got != c.want {
+		if got := clipText(c.in, c.n); got != c.want {
 			t.Errorf("%q in %d cells: %q, want %q", c.in, c.n, got, c.want)
 		}
 	}
@@ -317,21 +317,21 @@ func TestClip(t *testing.T) {
 			runes[i] = []rune("ab-名é\u0301🐦 ")[r.IntN(8)]
 		}
 		s, n := string(runes), 1+r.IntN(30)
-		if got := clip(s, n); width(got) > n || width(s) <= n && got != s || width(got) < min(n-2, width(s)) {
+		if got := clipText(s, n); textCells(got) > n || textCells(s) <= n && got != s || textCells(got) < min(n-2, textCells(s)) {
 			t.Fatalf("%q in %d cells: %q", s, n, got)
 		}
-		if got := pad(s, n); width(got) != n {
+		if got := padText(s, n); textCells(got) != n {
 			t.Fatalf("%q padded to %d cells: %q", s, n, got)
 		}
 	}
 }
 
 func TestWrap(t *testing.T) {
-	got := wrap("  one two\nthree  averyveryverylongword four ", 9)
+	got := wrapText("  one two\nthree  averyveryverylongword four ", 9)
 	if want := []string{"one two", "three", "aver…word", "four"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := wrap(" \n ", 9); got != nil {
+	if got := wrapText(" \n ", 9); got != nil {
 		t.Errorf("%q of nothing", got)
 	}
 }

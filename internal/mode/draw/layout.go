@@ -7,17 +7,17 @@ import (
 )
 
 const (
-	canvas   = 960 // least width of the image
-	margin   = 24
-	labelled = 24 // up to so many nodes each has its name beneath it
-	ring     = 9  // up to so many nodes of a group stand on one circle
+	canvas      = 960 // least width of the image
+	margin      = 24
+	maxLabelled = 24 // up to so many nodes each has its name beneath it
+	maxOnCircle = 9  // up to so many nodes of a group stand on one circle
 )
 
 // point is a place in the image, in tenths of a unit: whole numbers print the
 // same on every processor.
 type point struct{ x, y int }
 
-func at(x, y float64) point {
+func pointAt(x, y float64) point {
 	return point{int(math.Round(x * 10)), int(math.Round(y * 10))}
 }
 
@@ -46,8 +46,8 @@ type layout struct {
 	width, height int
 }
 
-func place(s *scene, top int) layout {
-	l := layout{names: len(s.inOrder) <= labelled, width: canvas}
+func placeGroups(s *scene, top int) layout {
+	l := layout{names: len(s.inOrder) <= maxLabelled, width: canvas}
 	if l.names {
 		l.spacing, l.node = 104, 13
 	} else {
@@ -75,7 +75,7 @@ func (l *layout) spread(d *disc) {
 		r, angle := 0.0, 0.0
 		switch {
 		case n == 1:
-		case n <= ring:
+		case n <= maxOnCircle:
 			r = max(l.spacing*float64(n)/(2*math.Pi), l.spacing*0.6)
 			angle = 2*math.Pi*float64(i)/float64(n) - math.Pi/2
 		default: // Vogel's sunflower: every spot takes the same area
@@ -91,7 +91,7 @@ func (l *layout) spread(d *disc) {
 		up = 12 // half of what stands beneath a node
 	}
 	for i, s := range spots {
-		d.places = append(d.places, at(s.r*math.Cos(s.angle), s.r*math.Sin(s.angle)-up))
+		d.places = append(d.places, pointAt(s.r*math.Cos(s.angle), s.r*math.Sin(s.angle)-up))
 		if i == 0 || d.nodes[i].zone != d.nodes[i-1].zone {
 			d.sectors = append(d.sectors, sector{zone: d.nodes[i].zone, from: s.angle})
 		}
@@ -105,7 +105,7 @@ func (l *layout) spread(d *disc) {
 	}
 	d.r = int(math.Ceil(outer + l.spacing*0.6))
 	if !l.names && n > 1 && len(d.sectors) == 1 && d.nodes[0].zone != "" {
-		d.caption = append(d.caption, "zone "+clip(d.nodes[0].zone, 40))
+		d.caption = append(d.caption, "zone "+clipText(d.nodes[0].zone, 40))
 	}
 }
 
@@ -116,7 +116,7 @@ func (l *layout) measure(d *disc) {
 		wide += 2 * rimCells * 7
 	}
 	for _, line := range d.caption {
-		wide = max(wide, width(line)*8)
+		wide = max(wide, textCells(line)*8)
 	}
 	d.cellWidth = wide + margin
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// links draws the doubtful links as dashed lines. One that works one way has
+// drawLinks draws the doubtful links as dashed lines. One that works one way has
 // its arrow at the end that is not reached.
-func (d *drawing) links() {
+func (d *drawing) drawLinks() {
 	where := map[view.NodeID]point{}
 	for _, c := range d.discs {
 		for i, m := range c.nodes {
@@ -17,12 +17,12 @@ func (d *drawing) links() {
 		}
 	}
 	links := d.doubtful()
-	for _, l := range links[:min(len(links), mostLinks)] {
-		d.link(l, where[l.A], where[l.B])
+	for _, l := range links[:min(len(links), maxLinks)] {
+		d.drawLink(l, where[l.A], where[l.B])
 	}
 }
 
-func (d *drawing) link(l Link, a, b point) {
+func (d *drawing) drawLink(l Link, a, b point) {
 	dx, dy := float64(b.x-a.x), float64(b.y-a.y)
 	length := math.Hypot(dx, dy)
 	off := float64(d.node)*10 + 20 // from the middle of a node to where its line ends
@@ -32,22 +32,22 @@ func (d *drawing) link(l Link, a, b point) {
 	ux, uy := dx/length, dy/length
 	from := point{a.x + int(math.Round(ux*off)), a.y + int(math.Round(uy*off))}
 	to := point{b.x - int(math.Round(ux*off)), b.y - int(math.Round(uy*off))}
-	d.put(`<g><title>%s</title><path class="doubt" d="M%s %sL%s %s"/>`, html.EscapeString(d.said(l)),
+	d.writeMarkup(`<g><title>%s</title><path class="doubt" d="M%s %sL%s %s"/>`, html.EscapeString(d.describeLink(l)),
 		tenths(0, from.x), tenths(0, from.y), tenths(0, to.x), tenths(0, to.y))
 	if l.OneWay {
 		const long, half = 90, 45
 		base := point{to.x - int(math.Round(ux*long)), to.y - int(math.Round(uy*long))}
 		sx, sy := int(math.Round(-uy*half)), int(math.Round(ux*half))
-		d.put(`<path class="tip" d="M%s %sL%s %sL%s %sz"/>`, tenths(0, to.x), tenths(0, to.y),
+		d.writeMarkup(`<path class="tip" d="M%s %sL%s %sL%s %sz"/>`, tenths(0, to.x), tenths(0, to.y),
 			tenths(0, base.x+sx), tenths(0, base.y+sy), tenths(0, base.x-sx), tenths(0, base.y-sy))
 	}
-	d.put("</g>\n")
+	d.writeMarkup("</g>\n")
 }
 
-// legend explains the signs, at the foot.
-func (d *drawing) legend() {
-	if n := len(d.doubtful()) - mostLinks; n > 0 {
-		d.text(margin, d.height-4, "soft small", "start", many(n, "doubtful link")+" not drawn")
+// drawLegend explains the signs, at the foot.
+func (d *drawing) drawLegend() {
+	if n := len(d.doubtful()) - maxLinks; n > 0 {
+		d.drawText(margin, d.height-4, "soft small", "start", countNoun(n, "doubtful link")+" not drawn")
 	}
 	x, y := margin+10, d.height+24
 	for _, sign := range []struct {
@@ -64,12 +64,12 @@ func (d *drawing) legend() {
 		{"failed", Node{State: view.Failed, Storing: true}, false, 84},
 		{"never met", Node{State: view.Unknown, Storing: true}, false, 104},
 	} {
-		d.put(`<g transform="translate(%d,%d)">`, x, y)
-		d.sign(sign.node, sign.self, 8)
-		d.text(22, 4, "soft small", "start", sign.words)
-		d.put("</g>\n")
+		d.writeMarkup(`<g transform="translate(%d,%d)">`, x, y)
+		d.drawSign(sign.node, sign.self, 8)
+		d.drawText(22, 4, "soft small", "start", sign.words)
+		d.writeMarkup("</g>\n")
 		x += sign.width
 	}
-	d.put(`<path class="doubt" d="M%d %dh34"/>`+"\n", x-8, y)
-	d.text(x+34, y+4, "soft small", "start", "doubtful link")
+	d.writeMarkup(`<path class="doubt" d="M%d %dh34"/>`+"\n", x-8, y)
+	d.drawText(x+34, y+4, "soft small", "start", "doubtful link")
 }

@@ -74,7 +74,7 @@ func arrange(p Picture) scene {
 	s := scene{Picture: p, byID: map[view.NodeID]member{}}
 	for _, n := range p.Nodes {
 		if _, twice := s.byID[n.ID]; !twice && n.State != view.Departed {
-			s.byID[n.ID] = member{Node: n, label: clean(n.Name), zone: clean(n.Zone)}
+			s.byID[n.ID] = member{Node: n, label: cleanName(n.Name), zone: cleanName(n.Zone)}
 		}
 	}
 	left := map[view.NodeID]bool{}
@@ -112,14 +112,14 @@ func arrange(p Picture) scene {
 	if len(lost.nodes) > 0 {
 		s.groups = append(s.groups, lost)
 	}
-	s.name()
-	s.sort()
+	s.nameNodes()
+	s.sortGroups()
 	return s
 }
 
-// name gives every node a label of its own: of two with one name, and of those
+// nameNodes gives every node a label of its own: of two with one name, and of those
 // without one, the ID tells which is which.
-func (s *scene) name() {
+func (s *scene) nameNodes() {
 	often := map[string]int{}
 	for _, m := range s.byID {
 		often[m.label]++
@@ -143,7 +143,7 @@ func (s *scene) name() {
 	}
 }
 
-func (s *scene) sort() {
+func (s *scene) sortGroups() {
 	for _, g := range s.groups {
 		slices.SortFunc(g.nodes, func(a, b member) int {
 			return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(a.label, b.label), cmp.Compare(a.ID, b.ID))
@@ -190,12 +190,12 @@ func (s *scene) doubtful() []Link {
 	}
 	slices.SortFunc(links, func(a, b Link) int {
 		return cmp.Or(cmp.Compare(s.byID[a.A].label, s.byID[b.A].label), cmp.Compare(s.byID[a.B].label, s.byID[b.B].label),
-			cmp.Compare(a.A, b.A), cmp.Compare(a.B, b.B), order(a.OneWay, b.OneWay))
+			cmp.Compare(a.A, b.A), cmp.Compare(a.B, b.B), orderBools(a.OneWay, b.OneWay))
 	})
 	return slices.Compact(links)
 }
 
-func order(a, b bool) int {
+func orderBools(a, b bool) int {
 	switch {
 	case a == b:
 		return 0
@@ -205,18 +205,18 @@ func order(a, b bool) int {
 	return 1
 }
 
-// said puts a doubtful link into words.
-func (s *scene) said(l Link) string {
-	a, b := clip(s.byID[l.A].label, 32), clip(s.byID[l.B].label, 32)
+// describeLink puts a doubtful link into words.
+func (s *scene) describeLink(l Link) string {
+	a, b := clipText(s.byID[l.A].label, 32), clipText(s.byID[l.B].label, 32)
 	if l.OneWay {
 		return a + " does not reach " + b + ", which reaches it"
 	}
 	return a + " and " + b + " do not reach each other"
 }
 
-// count says how many there are: "3 nodes: 2 alive, 1 suspect; 2 store".
-func count(nodes []member) string {
-	t := tally(nodes)
+// describeCounts says how many there are: "3 nodes: 2 alive, 1 suspect; 2 store".
+func describeCounts(nodes []member) string {
+	t := tallyNodes(nodes)
 	var states []string
 	for _, s := range allStates {
 		if n := t.states[s]; n > 0 {
@@ -226,10 +226,10 @@ func count(nodes []member) string {
 	if len(states) == 0 {
 		return "0 nodes"
 	}
-	return fmt.Sprintf("%s: %s; %s", many(len(nodes), "node"), strings.Join(states, ", "), stores(t.storing))
+	return fmt.Sprintf("%s: %s; %s", countNoun(len(nodes), "node"), strings.Join(states, ", "), storePhrase(t.storing))
 }
 
-func stores(n int) string {
+func storePhrase(n int) string {
 	switch n {
 	case 0:
 		return "none stores"
@@ -239,15 +239,15 @@ func stores(n int) string {
 	return fmt.Sprintf("%d store", n)
 }
 
-func many(n int, what string) string {
+func countNoun(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// leads says of which elections a node is the leader; nothing if of none.
-func (m member) leads() string {
+// leadPhrase says of which elections a node is the leader; nothing if of none.
+func (m member) leadPhrase() string {
 	if len(m.Leads) == 0 {
 		return ""
 	}
@@ -256,7 +256,7 @@ func (m member) leads() string {
 
 // listed returns names in order, with commas.
 func listed(names []string) string {
-	return clean(strings.Join(slices.Sorted(slices.Values(names)), ", "))
+	return cleanName(strings.Join(slices.Sorted(slices.Values(names)), ", "))
 }
 
 type counts struct {
@@ -267,10 +267,10 @@ type counts struct {
 // allStates are the states of nodes that are drawn.
 var allStates = [...]view.State{view.Alive, view.Suspect, view.Failed, view.Unknown}
 
-func tally(nodes []member) counts {
+func tallyNodes(nodes []member) counts {
 	t := counts{states: map[view.State]int{}}
 	for _, m := range nodes {
-		t.states[drawn(m.State)]++
+		t.states[drawnState(m.State)]++
 		if m.Storing {
 			t.storing++
 		}
@@ -278,8 +278,8 @@ func tally(nodes []member) counts {
 	return t
 }
 
-// drawn takes a state that is none for Unknown.
-func drawn(s view.State) view.State {
+// drawnState takes a state that is none for Unknown.
+func drawnState(s view.State) view.State {
 	if slices.Contains(allStates[:], s) {
 		return s
 	}
@@ -288,7 +288,7 @@ func drawn(s view.State) view.State {
 
 // stateWord calls Unknown what it means to people.
 func stateWord(s view.State) string {
-	if drawn(s) == view.Unknown {
+	if drawnState(s) == view.Unknown {
 		return "never met"
 	}
 	return s.String()

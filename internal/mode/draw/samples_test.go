@@ -94,7 +94,7 @@ func city() Picture {
 func district() Picture {
 	p := Picture{Mesh: "district", Self: 3, Cloud: mode.Unknown, Mode: mode.Alone}
 	var all []view.NodeID
-	for i := range labelled {
+	for i := range maxLabelled {
 		n := Node{ID: view.NodeID(i + 1), Name: fmt.Sprintf("street-lamp-%02d", i), Zone: fmt.Sprintf("block %c", 'A'+i%4), State: view.Alive, Storing: i%3 == 0}
 		if i == 5 {
 			n.Leads = []string{"lights"}

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	lineHeight = 17
-	headHeight = 122
-	footHeight = 52
-	mostLinks  = 200 // drawn
-	captioned  = 4   // lines of leaders beneath a disc
+	lineHeight        = 17
+	headHeight        = 122
+	footHeight        = 52
+	maxLinks          = 200 // drawn
+	maxCaptionLeaders = 4   // lines of leaders beneath a disc
 )
 
 // style is all colours. They differ in lightness too, and each state in shape:
@@ -78,17 +78,17 @@ const style = `
 // each node, and colours for light and dark screens.
 func SVG(p Picture) []byte {
 	s := arrange(p)
-	d := drawing{scene: s, layout: place(&s, headHeight)}
-	d.head()
+	d := drawing{scene: s, layout: placeGroups(&s, headHeight)}
+	d.drawHead()
 	for i := range d.discs {
-		d.disc(&d.discs[i])
+		d.drawDisc(&d.discs[i])
 	}
-	d.links()
+	d.drawLinks()
 	for i := range d.discs {
-		d.members(&d.discs[i])
+		d.drawMembers(&d.discs[i])
 	}
-	d.legend()
-	d.put("</svg>\n")
+	d.drawLegend()
+	d.writeMarkup("</svg>\n")
 	return d.out.Bytes()
 }
 
@@ -98,49 +98,49 @@ type drawing struct {
 	out bytes.Buffer
 }
 
-func (d *drawing) put(format string, args ...any) { fmt.Fprintf(&d.out, format, args...) }
+func (d *drawing) writeMarkup(format string, args ...any) { fmt.Fprintf(&d.out, format, args...) }
 
-// text puts words, which may hold anything printable, at a place.
-func (d *drawing) text(x, y int, class, anchor, words string) {
-	d.put(`<text x="%d" y="%d" class="%s" text-anchor="%s">%s</text>`+"\n", x, y, class, anchor, html.EscapeString(words))
+// drawText puts words, which may hold anything printable, at a place.
+func (d *drawing) drawText(x, y int, class, anchor, words string) {
+	d.writeMarkup(`<text x="%d" y="%d" class="%s" text-anchor="%s">%s</text>`+"\n", x, y, class, anchor, html.EscapeString(words))
 }
 
-func (d *drawing) head() {
-	d.put(`<svg xmlns="http://www.w3.org/2000/svg" class="skein" viewBox="0 0 %d %d" width="%d" height="%d" role="img">`+"\n",
+func (d *drawing) drawHead() {
+	d.writeMarkup(`<svg xmlns="http://www.w3.org/2000/svg" class="skein" viewBox="0 0 %d %d" width="%d" height="%d" role="img">`+"\n",
 		d.width, d.height+footHeight, d.width, d.height+footHeight)
-	name := clean(d.Mesh)
+	name := cleanName(d.Mesh)
 	if name == "" {
 		name = d.MeshID.String()
 	}
-	name = clip(name, 48)
-	d.put("<title>mesh %s</title>\n", html.EscapeString(name))
-	d.put("<desc>%s</desc>\n", html.EscapeString(d.description()))
-	d.put("<style>%s</style>\n", style)
-	d.put(`<rect class="bg" width="%d" height="%d"/>`+"\n", d.width, d.height+footHeight)
-	d.text(margin, 40, "big", "start", name)
+	name = clipText(name, 48)
+	d.writeMarkup("<title>mesh %s</title>\n", html.EscapeString(name))
+	d.writeMarkup("<desc>%s</desc>\n", html.EscapeString(d.description()))
+	d.writeMarkup("<style>%s</style>\n", style)
+	d.writeMarkup(`<rect class="bg" width="%d" height="%d"/>`+"\n", d.width, d.height+footHeight)
+	d.drawText(margin, 40, "big", "start", name)
 	self := d.Self.String()
 	if m, ok := d.byID[d.Self]; ok {
 		self = m.label
 	}
-	d.text(margin, 62, "soft", "start", clip("as seen from "+self+" · "+count(d.inOrder), 90))
-	for i, line := range short(wrap(d.Situation, 110), 2, 110) {
-		d.text(margin, 62+(i+1)*lineHeight, "", "start", line)
+	d.drawText(margin, 62, "soft", "start", clipText("as seen from "+self+" · "+describeCounts(d.inOrder), 90))
+	for i, line := range limitLines(wrapText(d.Situation, 110), 2, 110) {
+		d.drawText(margin, 62+(i+1)*lineHeight, "", "start", line)
 	}
-	d.badge()
-	d.cloud()
+	d.drawBadge()
+	d.drawCloud()
 }
 
 // description says in sentences what the image shows.
 func (d *drawing) description() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Mode %s. Cloud %s. %s.", modeWords(d.Mode), d.Cloud, count(d.inOrder))
-	if words := wrap(d.Situation, 1000); len(words) > 0 {
+	fmt.Fprintf(&b, "Mode %s. Cloud %s. %s.", modeWords(d.Mode), d.Cloud, describeCounts(d.inOrder))
+	if words := wrapText(d.Situation, 1000); len(words) > 0 {
 		b.WriteString(" Situation: " + strings.Join(words, " ") + ".")
 	}
 	for _, g := range d.groups {
-		fmt.Fprintf(&b, " %s: %s.", g.title, count(g.nodes))
+		fmt.Fprintf(&b, " %s: %s.", g.title, describeCounts(g.nodes))
 		for _, m := range g.nodes {
-			if words := m.leads(); words != "" {
+			if words := m.leadPhrase(); words != "" {
 				fmt.Fprintf(&b, " %s %s.", m.label, words)
 			}
 		}
@@ -149,57 +149,57 @@ func (d *drawing) description() string {
 		fmt.Fprintf(&b, " Without a leader: %s.", listed(d.Leaderless))
 	}
 	if n := len(d.doubtful()); n > 0 {
-		fmt.Fprintf(&b, " %s in doubt.", many(n, "link"))
+		fmt.Fprintf(&b, " %s in doubt.", countNoun(n, "link"))
 	}
 	return b.String()
 }
 
-// badge shows the mode at the top on the right.
-func (d *drawing) badge() {
+// drawBadge shows the mode at the top on the right.
+func (d *drawing) drawBadge() {
 	class := "bad"
 	if d.Mode == mode.Normal {
 		class = "good"
 	}
 	x := d.width - margin - 100
-	d.put(`<g><title>mode %s</title><rect class="%s" x="%d" y="20" width="100" height="28" rx="14"/>`, html.EscapeString(modeWords(d.Mode)), class, x)
-	d.text(x+50, 39, "badge", "middle", d.Mode.String())
-	d.put("</g>\n")
+	d.writeMarkup(`<g><title>mode %s</title><rect class="%s" x="%d" y="20" width="100" height="28" rx="14"/>`, html.EscapeString(modeWords(d.Mode)), class, x)
+	d.drawText(x+50, 39, "badge", "middle", d.Mode.String())
+	d.writeMarkup("</g>\n")
 }
 
-// cloud shows to the left of the mode whether the cloud is reachable.
-func (d *drawing) cloud() {
+// drawCloud shows to the left of the mode whether the cloud is reachable.
+func (d *drawing) drawCloud() {
 	class := map[mode.Cloud]string{mode.Reachable: "good", mode.Unreachable: "bad"}[d.Cloud]
 	if class == "" {
 		class = "none"
 	}
 	x := d.width - margin - 296
-	d.put(`<g><title>cloud %s</title><path class="%s" transform="translate(%d,18)" d="M11 29a9 9 0 0 1-1-18a13 13 0 0 1 25-2a10 10 0 0 1 3 20z"/>`, d.Cloud, class, x)
+	d.writeMarkup(`<g><title>cloud %s</title><path class="%s" transform="translate(%d,18)" d="M11 29a9 9 0 0 1-1-18a13 13 0 0 1 25-2a10 10 0 0 1 3 20z"/>`, d.Cloud, class, x)
 	if d.Cloud == mode.Unreachable {
-		d.put(`<path class="slash" d="M%d 46L%d 19"/>`, x+12, x+36)
+		d.writeMarkup(`<path class="slash" d="M%d 46L%d 19"/>`, x+12, x+36)
 	}
-	d.text(x+54, 38, "", "start", "cloud "+d.Cloud.String())
-	d.put("</g>\n")
+	d.drawText(x+54, 38, "", "start", "cloud "+d.Cloud.String())
+	d.writeMarkup("</g>\n")
 }
 
 // caption says what a disc is and who leads there.
 func caption(g group) []string {
-	lines := []string{g.title, count(g.nodes)}
+	lines := []string{g.title, describeCounts(g.nodes)}
 	leaders := 0
 	for _, m := range g.nodes {
 		if len(m.Leads) == 0 {
 			continue
 		}
-		if leaders++; leaders <= captioned {
-			lines = append(lines, clip("★ "+clip(m.label, 24)+" "+m.leads(), 48))
+		if leaders++; leaders <= maxCaptionLeaders {
+			lines = append(lines, clipText("★ "+clipText(m.label, 24)+" "+m.leadPhrase(), 48))
 		}
 	}
-	if leaders > captioned {
-		lines = append(lines, fmt.Sprintf("and %d more leaders", leaders-captioned))
+	if leaders > maxCaptionLeaders {
+		lines = append(lines, fmt.Sprintf("and %d more leaders", leaders-maxCaptionLeaders))
 	}
 	return lines
 }
 
-func (g *group) class() string {
+func (g *group) cssClass() string {
 	switch {
 	case g.own:
 		return "own"
@@ -209,30 +209,30 @@ func (g *group) class() string {
 	return "other"
 }
 
-// disc draws what lies beneath the nodes.
-func (d *drawing) disc(c *disc) {
-	d.put(`<g class="%s">`+"\n"+`<circle class="rim" cx="%d" cy="%d" r="%d"/>`+"\n", c.class(), c.x, c.y, c.r)
+// drawDisc draws what lies beneath the nodes.
+func (d *drawing) drawDisc(c *disc) {
+	d.writeMarkup(`<g class="%s">`+"\n"+`<circle class="rim" cx="%d" cy="%d" r="%d"/>`+"\n", c.cssClass(), c.x, c.y, c.r)
 	if d.rimNames(c) {
-		d.rim(c)
+		d.drawRim(c)
 	}
 	for i, line := range c.caption {
 		class := "soft"
 		if i == 0 {
 			class = ""
 		}
-		d.text(c.x, c.y+c.r+22+i*lineHeight, class, "middle", line)
+		d.drawText(c.x, c.y+c.r+22+i*lineHeight, class, "middle", line)
 	}
-	d.put("</g>\n")
+	d.writeMarkup("</g>\n")
 }
 
-// rim draws the bounds of the zones and writes their names around the disc.
-func (d *drawing) rim(c *disc) {
+// drawRim draws the bounds of the zones and writes their names around the disc.
+func (d *drawing) drawRim(c *disc) {
 	r := float64(c.r)
 	gap := math.Pi / float64(len(c.nodes)) // half the mean step from node to node
 	for _, s := range c.sectors {
 		a := s.from - gap
-		from, to := at(0.1*r*math.Cos(a), 0.1*r*math.Sin(a)), at(r*math.Cos(a), r*math.Sin(a))
-		d.put(`<path class="sector" d="M%s %sL%s %s"/>`+"\n", tenths(c.x, from.x), tenths(c.y, from.y), tenths(c.x, to.x), tenths(c.y, to.y))
+		from, to := pointAt(0.1*r*math.Cos(a), 0.1*r*math.Sin(a)), pointAt(r*math.Cos(a), r*math.Sin(a))
+		d.writeMarkup(`<path class="sector" d="M%s %sL%s %s"/>`+"\n", tenths(c.x, from.x), tenths(c.y, from.y), tenths(c.x, to.x), tenths(c.y, to.y))
 		middle := (s.from + s.to) / 2
 		anchor := "start"
 		switch cos := math.Cos(middle); {
@@ -241,60 +241,60 @@ func (d *drawing) rim(c *disc) {
 		case cos < 0.2:
 			anchor = "middle"
 		}
-		p := at((r+10)*math.Cos(middle), (r+10)*math.Sin(middle))
+		p := pointAt((r+10)*math.Cos(middle), (r+10)*math.Sin(middle))
 		zone := s.zone
 		if zone == "" {
 			zone = "(no zone)"
 		}
-		d.text(c.x+p.x/10, c.y+p.y/10+4, "soft small", anchor, clip(zone, rimCells))
+		d.drawText(c.x+p.x/10, c.y+p.y/10+4, "soft small", anchor, clipText(zone, rimCells))
 	}
 }
 
-// members draws the nodes of a disc.
-func (d *drawing) members(c *disc) {
-	d.put(`<g class="%s">`+"\n", c.class())
+// drawMembers draws the nodes of a disc.
+func (d *drawing) drawMembers(c *disc) {
+	d.writeMarkup(`<g class="%s">`+"\n", c.cssClass())
 	for i, m := range c.nodes {
-		d.member(m, tenths(c.x, c.places[i].x), tenths(c.y, c.places[i].y))
+		d.drawMember(m, tenths(c.x, c.places[i].x), tenths(c.y, c.places[i].y))
 	}
-	d.put("</g>\n")
+	d.writeMarkup("</g>\n")
 }
 
-func (d *drawing) member(m member, x, y string) {
-	d.put(`<g transform="translate(%s,%s)"><title>%s</title>`, x, y, html.EscapeString(d.about(m)))
-	d.sign(m.Node, m.ID == d.Self, float64(d.node))
+func (d *drawing) drawMember(m member, x, y string) {
+	d.writeMarkup(`<g transform="translate(%s,%s)"><title>%s</title>`, x, y, html.EscapeString(d.describeNode(m)))
+	d.drawSign(m.Node, m.ID == d.Self, float64(d.node))
 	if d.names {
-		d.text(0, d.node+19, "small halo", "middle", clip(m.label, 15))
+		d.drawText(0, d.node+19, "small halo", "middle", clipText(m.label, 15))
 		if m.zone != "" {
-			d.text(0, d.node+32, "small soft halo", "middle", clip(m.zone, 15))
+			d.drawText(0, d.node+32, "small soft halo", "middle", clipText(m.zone, 15))
 		}
 	}
-	d.put("</g>\n")
+	d.writeMarkup("</g>\n")
 }
 
-// sign draws the sign for a node around the origin.
-func (d *drawing) sign(n Node, self bool, r float64) {
+// drawSign draws the sign for a node around the origin.
+func (d *drawing) drawSign(n Node, self bool, r float64) {
 	if len(n.Leads) > 0 {
-		d.put(`<path class="star" d="%s"/>`, star(r*2.1))
+		d.writeMarkup(`<path class="star" d="%s"/>`, starPath(r*2.1))
 	}
 	if self {
-		d.put(`<circle class="me" r="%.1f"/>`, r+4)
+		d.writeMarkup(`<circle class="me" r="%.1f"/>`, r+4)
 	}
-	class, thin, line := drawn(n.State).String(), "", max(r*0.22, 1.2)
+	class, thin, line := drawnState(n.State).String(), "", max(r*0.22, 1.2)
 	if !n.Storing {
 		r, thin = r*0.8, " thin"
 	}
-	d.put(`<circle class="%s%s" r="%.1f" stroke-width="%.1f"/>`, class, thin, r, line)
-	switch drawn(n.State) {
+	d.writeMarkup(`<circle class="%s%s" r="%.1f" stroke-width="%.1f"/>`, class, thin, r, line)
+	switch drawnState(n.State) {
 	case view.Failed:
 		a := r * 0.45
-		d.put(`<path class="cross" d="M%.1f %.1fL%.1f %.1fM%.1f %.1fL%.1f %.1f"/>`, -a, -a, a, a, -a, a, a, -a)
+		d.writeMarkup(`<path class="cross" d="M%.1f %.1fL%.1f %.1fM%.1f %.1fL%.1f %.1f"/>`, -a, -a, a, a, -a, a, a, -a)
 	case view.Suspect:
-		d.put(`<path class="cross" d="M0 %.1fV%.1fM0 %.1fV%.1f"/>`, -r*0.55, r*0.15, r*0.35, r*0.6)
+		d.writeMarkup(`<path class="cross" d="M0 %.1fV%.1fM0 %.1fV%.1f"/>`, -r*0.55, r*0.15, r*0.35, r*0.6)
 	}
 }
 
-// about says all about a node.
-func (d *drawing) about(m member) string {
+// describeNode says all about a node.
+func (d *drawing) describeNode(m member) string {
 	words := []string{m.label, stateWord(m.State)}
 	if m.label != m.ID.String() {
 		words = []string{m.label, m.ID.String(), stateWord(m.State)}
@@ -308,14 +308,14 @@ func (d *drawing) about(m member) string {
 	if m.Storing {
 		words = append(words, "stores")
 	}
-	if leads := m.leads(); leads != "" {
+	if leads := m.leadPhrase(); leads != "" {
 		words = append(words, leads)
 	}
 	return strings.Join(words, ", ")
 }
 
-// star is the outline of a star with five points around the origin.
-func star(r float64) string {
+// starPath is the outline of a star with five points around the origin.
+func starPath(r float64) string {
 	var b strings.Builder
 	for i := range 10 {
 		reach := r
@@ -323,7 +323,7 @@ func star(r float64) string {
 			reach = r * 0.55
 		}
 		a := math.Pi*float64(i)/5 - math.Pi/2
-		p := at(reach*math.Cos(a), reach*math.Sin(a))
+		p := pointAt(reach*math.Cos(a), reach*math.Sin(a))
 		b.WriteString(map[bool]string{true: "M", false: "L"}[i == 0] + tenths(0, p.x) + " " + tenths(0, p.y))
 	}
 	return b.String() + "z"

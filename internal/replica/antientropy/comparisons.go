@@ -60,17 +60,17 @@ type Options struct {
 // every peer about which something has raised a doubt, until it is equal with it,
 // and with a random one now and then. All methods may be used concurrently.
 type Comparisons struct {
-	opts Options
-	kick notify.Bell
-	bare atomic.Bool // nothing was here, at the last look, that belongs elsewhere
+	opts     Options
+	kick     notify.Bell
+	noStrays atomic.Bool // nothing was here, at the last look, that belongs elsewhere
 
-	mu       sync.Mutex
-	doubts   replicate.Doubts
-	move     bool               // see to what belongs elsewhere,
-	moveAt   time.Duration      // but not before
-	moveWait time.Duration      // after the next time that it fails
-	peer     view.NodeID        // with whom this store is being compared
-	end      context.CancelFunc // of that; nil: it is not
+	mu              sync.Mutex
+	doubts          replicate.Doubts
+	move            bool               // see to what belongs elsewhere,
+	moveAt          time.Duration      // but not before
+	moveWait        time.Duration      // after the next time that it fails
+	peer            view.NodeID        // with whom this store is being compared
+	cancelComparing context.CancelFunc // of that; nil: it is not
 }
 
 // New returns comparisons that nothing has raised a doubt for.
@@ -111,8 +111,8 @@ func (c *Comparisons) Missed(peer view.NodeID) {
 func (c *Comparisons) EndWith(peers []view.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.end != nil && slices.Contains(peers, c.peer) {
-		c.end()
+	if c.cancelComparing != nil && slices.Contains(peers, c.peer) {
+		c.cancelComparing()
 	}
 }
 
@@ -161,7 +161,7 @@ func (c *Comparisons) moveStraysBy(at time.Duration) {
 }
 
 // NoteStrays takes note of whether a look has found something that belongs elsewhere.
-func (c *Comparisons) NoteStrays(any bool) { c.bare.Store(!any) }
+func (c *Comparisons) NoteStrays(any bool) { c.noStrays.Store(!any) }
 
 // MayHoldStrays tells whether something may be here that belongs elsewhere and was not yet
 // seen to.
@@ -189,7 +189,7 @@ func (c *Comparisons) KeepEqual(ctx context.Context) {
 			tick.Reset(clock.Jitter(every))
 			// What comes here that is to go elsewhere is told of; a look now and
 			// then finds what was not.
-			if ticks++; !c.bare.Load() || ticks%seldomLook == 0 {
+			if ticks++; !c.noStrays.Load() || ticks%seldomLook == 0 {
 				c.LookForStrays()
 			}
 			if peers := c.opts.Work.Peers(); len(peers) > 0 && every > 0 {
@@ -204,7 +204,7 @@ func (c *Comparisons) KeepEqual(ctx context.Context) {
 
 // compareByChance finds what nothing has raised a doubt about.
 func (c *Comparisons) compareByChance(ctx context.Context, id view.NodeID) {
-	if err := c.compare(ctx, id); err != nil && ctx.Err() == nil {
+	if err := c.compareWith(ctx, id); err != nil && ctx.Err() == nil {
 		c.Missed(id)
 	}
 }
@@ -223,7 +223,7 @@ func (c *Comparisons) compareDoubted(ctx context.Context) {
 		there := c.opts.Work.Answers(ctx, id)
 		var err error
 		if there {
-			err = c.compare(ctx, id)
+			err = c.compareWith(ctx, id)
 		}
 		c.mu.Lock()
 		switch now := c.opts.Now(); {
@@ -236,16 +236,16 @@ func (c *Comparisons) compareDoubted(ctx context.Context) {
 	}
 }
 
-// compare is Work.Compare until the peer is out of contact.
-func (c *Comparisons) compare(ctx context.Context, id view.NodeID) error {
+// compareWith is Work.Compare until the peer is out of contact.
+func (c *Comparisons) compareWith(ctx context.Context, id view.NodeID) error {
 	inContact, end := context.WithCancel(ctx)
 	defer end()
 	c.mu.Lock()
-	c.peer, c.end = id, end
+	c.peer, c.cancelComparing = id, end
 	c.mu.Unlock()
 	err := c.opts.Work.Compare(inContact, id)
 	c.mu.Lock()
-	c.end = nil
+	c.cancelComparing = nil
 	c.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
 		c.opts.Log.Debug("comparison broke off", "peer", id, "error", err)

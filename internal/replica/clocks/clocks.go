@@ -84,7 +84,7 @@ func (c *Clocks) Learn(id view.NodeID, wall int64) {
 		return
 	}
 	c.seen[id] = at
-	c.recount()
+	c.updateMedian()
 }
 
 // Follow takes in who belongs to the mesh, and who of them is in contact.
@@ -98,19 +98,19 @@ func (c *Clocks) Follow(inMesh map[view.NodeID]bool) {
 			delete(c.seen, id)
 		}
 	}
-	c.recount()
+	c.updateMedian()
 }
 
-// recount works out the median of the peers' clocks. It needs mu.
-func (c *Clocks) recount() {
-	p := reconcile.NewPeers(c.readings(), c.least > 1)
+// updateMedian works out the median of the peers' clocks. It needs mu.
+func (c *Clocks) updateMedian() {
+	p := reconcile.NewPeers(c.peerReadings(), c.least > 1)
 	c.peers.Store(&p)
 }
 
-// readings are the clocks of the peers in contact; where these are too few to
+// peerReadings are the clocks of the peers in contact; where these are too few to
 // tell, those of the others count as they went on: that they cannot be asked any
 // more does not make a wrong clock here a right one.
-func (c *Clocks) readings() []int64 {
+func (c *Clocks) peerReadings() []int64 {
 	in := make([]int64, 0, len(c.seen))
 	var away []int64
 	for _, at := range c.seen {
@@ -157,7 +157,7 @@ func (c *Clocks) Trusted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var peers []version.HLC
-	for _, wall := range c.readings() {
+	for _, wall := range c.peerReadings() {
 		peers = append(peers, version.At(wall+boot))
 	}
 	return reconcile.Agrees(version.At(own), peers, c.maxSkew)
@@ -173,11 +173,11 @@ func (c *Clocks) Off() (off time.Duration, known bool) {
 // Missing lists peers that are to be asked for their clocks, and would answer. There
 // are none where those that are known are enough.
 func (c *Clocks) Missing() []view.NodeID {
-	return slices.DeleteFunc(c.unread(c.opts.Peers()), c.opts.Silence.Has)
+	return slices.DeleteFunc(c.listUnread(c.opts.Peers()), c.opts.Silence.Has)
 }
 
-// unread lists the peers of whose clocks nothing is known, if that matters.
-func (c *Clocks) unread(peers []view.NodeID) (out []view.NodeID) {
+// listUnread lists the peers of whose clocks nothing is known, if that matters.
+func (c *Clocks) listUnread(peers []view.NodeID) (out []view.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range peers {

@@ -189,7 +189,7 @@ func (o *Outbox) Keep(ctx context.Context, key Key, rec *wire.OutboxOp, blind bo
 	ran, done := make(chan struct{}), make(chan error, 1)
 	started, err := o.disk.Start(ctx, func(tx *storage.Tx) (err error) {
 		defer close(ran)
-		a, err = o.admit(tx, key, rec, blind, after)
+		a, err = o.admitOp(tx, key, rec, blind, after)
 		return err
 	}, func(err error) {
 		o.startWaiting(a, err)
@@ -223,9 +223,9 @@ func (o *Outbox) Keep(ctx context.Context, key Key, rec *wire.OutboxOp, blind bo
 	}
 }
 
-// admit writes what it takes to accept an operation. It runs on the committing
+// admitOp writes what it takes to accept an operation. It runs on the committing
 // goroutine.
-func (o *Outbox) admit(tx *storage.Tx, key Key, rec *wire.OutboxOp, blind bool, after uint64) (replicate.Admission, error) {
+func (o *Outbox) admitOp(tx *storage.Tx, key Key, rec *wire.OutboxOp, blind bool, after uint64) (replicate.Admission, error) {
 	sees := after
 	if blind {
 		sees = replicate.SeesAll

@@ -20,14 +20,14 @@ import (
 // from it is never later than it should be. The clocks go on while machines
 // are suspended.
 type Deadlines struct {
-	ask askFunc
-	own func() time.Duration // this machine's boot clock
-	run uint64               // of this opening, so that readings of an earlier one are not taken for ours
+	ask      askFunc
+	readBoot func() time.Duration // this machine's boot clock
+	opening  uint64               // of this opening, so that readings of an earlier one are not taken for ours
 
-	mu    sync.Mutex
-	peers map[view.NodeID]peerClock
-	read  time.Time     // when boot was read
-	boot  time.Duration // our boot clock
+	mu         sync.Mutex
+	peers      map[view.NodeID]peerClock
+	bootReadAt time.Time     // when boot was read
+	boot       time.Duration // our boot clock
 }
 
 // ErrLate: the time in which a write may be committed has passed.
@@ -52,11 +52,11 @@ const (
 	roughClock = 10 * time.Millisecond
 )
 
-// roughly is what the boot clock has shown lately, never more than it shows.
+// recentBoot is what the boot clock has shown lately, never more than it shows.
 // It needs mu.
-func (d *Deadlines) roughly() time.Duration {
-	if d.read.IsZero() || time.Since(d.read) > roughClock {
-		d.read, d.boot = time.Now(), d.own()
+func (d *Deadlines) recentBoot() time.Duration {
+	if d.bootReadAt.IsZero() || time.Since(d.bootReadAt) > roughClock {
+		d.bootReadAt, d.boot = time.Now(), d.readBoot()
 	}
 	return d.boot
 }
@@ -72,7 +72,7 @@ func (d *Deadlines) Forget(id view.NodeID) {
 func (d *Deadlines) Reading() wire.Clock {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return wire.Clock{Run: d.run, Reading: uint64(d.roughly().Microseconds())}
+	return wire.Clock{Run: d.opening, Reading: uint64(d.recentBoot().Microseconds())}
 }
 
 // Learn takes in a peer's reading that has just arrived, unless there is one
@@ -83,7 +83,7 @@ func (d *Deadlines) Learn(id view.NodeID, c wire.Clock) {
 	if have := d.peers[id]; c.Run == 0 || have.Run == c.Run && time.Since(have.at) < FreshClock/2 {
 		return
 	}
-	d.peers[id] = peerClock{c, d.own(), time.Now()}
+	d.peers[id] = peerClock{c, d.readBoot(), time.Now()}
 }
 
 // Make returns the reading of the peer's clock after limit from now at the
@@ -91,7 +91,7 @@ func (d *Deadlines) Learn(id view.NodeID, c wire.Clock) {
 func (d *Deadlines) Make(ctx context.Context, id view.NodeID, limit time.Duration, until time.Time, others []view.NodeID) (wire.Clock, error) {
 	for asked := false; ; asked = true {
 		d.mu.Lock()
-		now := d.roughly()
+		now := d.recentBoot()
 		c, ok := d.peers[id]
 		fresh := ok && now-c.seen < FreshClock
 		if !fresh && !asked {
@@ -117,7 +117,7 @@ func (d *Deadlines) Make(ctx context.Context, id view.NodeID, limit time.Duratio
 // Read returns a deadline that another node has made for this store, by the
 // boot clock here; ErrLate if it was made for an earlier run of the store.
 func (d *Deadlines) Read(c wire.Clock) (time.Duration, error) {
-	if c.Run != d.run {
+	if c.Run != d.opening {
 		return 0, ErrLate
 	}
 	return max(time.Duration(c.Reading)*time.Microsecond, 1), nil

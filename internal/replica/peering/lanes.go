@@ -51,16 +51,16 @@ func NewLanes[Q, R any](opts LaneOptions[Q, R]) *Lanes[Q, R] {
 }
 
 type lane[Q, R any] struct {
-	waiting []ride[Q, R]
-	spare   []ride[Q, R] // empty; to be the next waiting
+	waiting []waitingRequest[Q, R]
+	spare   []waitingRequest[Q, R] // empty; to be the next waiting
 	bytes   int
 	running int
 }
 
-// ride is one request; done is called exactly once, on a goroutine that must
+// waitingRequest is one request; done is called exactly once, on a goroutine that must
 // not be held up. No lock may be held that it takes: when the store is closing
 // it is called within Send.
-type ride[Q, R any] struct {
+type waitingRequest[Q, R any] struct {
 	req   Q
 	since time.Time
 	done  func(R, error)
@@ -83,7 +83,7 @@ func (l *Lanes[Q, R]) Send(to view.NodeID, req Q, done func(R, error)) bool {
 	if p.waiting == nil {
 		p.waiting, p.spare = p.spare, nil
 	}
-	p.waiting = append(p.waiting, ride[Q, R]{req, time.Now(), done})
+	p.waiting = append(p.waiting, waitingRequest[Q, R]{req, time.Now(), done})
 	p.bytes += n
 	start := p.running < laneWidth
 	if start {
@@ -146,7 +146,7 @@ func (l *Lanes[Q, R]) carryWaiting(ctx context.Context, to view.NodeID, p *lane[
 }
 
 // takeBatch removes the next batch from the queue, or ends the runner.
-func (l *Lanes[Q, R]) takeBatch(p *lane[Q, R]) []ride[Q, R] {
+func (l *Lanes[Q, R]) takeBatch(p *lane[Q, R]) []waitingRequest[Q, R] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, bytes := 0, 0
@@ -172,7 +172,7 @@ func (l *Lanes[Q, R]) takeBatch(p *lane[Q, R]) []ride[Q, R] {
 }
 
 // putBack puts the requests of a batch that were not answered first again.
-func (l *Lanes[Q, R]) putBack(p *lane[Q, R], batch []ride[Q, R], answered int) {
+func (l *Lanes[Q, R]) putBack(p *lane[Q, R], batch []waitingRequest[Q, R], answered int) {
 	clear(batch[:answered])
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -190,7 +190,7 @@ func (l *Lanes[Q, R]) putBack(p *lane[Q, R], batch []ride[Q, R], answered int) {
 }
 
 // endAll ends requests with an error.
-func endAll[Q, R any](batch []ride[Q, R], err error) {
+func endAll[Q, R any](batch []waitingRequest[Q, R], err error) {
 	var none R
 	for i := range batch {
 		batch[i].done(none, err)

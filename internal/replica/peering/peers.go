@@ -44,7 +44,7 @@ type Peers struct {
 // NewPeers returns peers of which nothing is known yet.
 func NewPeers(opts Options) *Peers {
 	p := &Peers{opts: opts, Silence: NewSilence(opts.Patience.Remember())}
-	p.Deadlines = &Deadlines{ask: p.Ask, own: opts.Boot, run: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
+	p.Deadlines = &Deadlines{ask: p.Ask, readBoot: opts.Boot, opening: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
 	return p
 }
 
@@ -110,7 +110,7 @@ func (p *Peers) callRoll(ctx context.Context, first view.NodeID, others []view.N
 // isThere waits for any sign of life of a store, and asks for one unless somebody
 // else has just done so.
 func (p *Peers) isThere(ctx context.Context, id view.NodeID) bool {
-	heard, first := p.Silence.listen(id)
+	heard, first := p.Silence.beginListen(id)
 	defer p.Silence.endListen(id, heard)
 	wait, cancel := context.WithTimeout(ctx, p.opts.Patience.Silent())
 	defer cancel()

@@ -110,7 +110,7 @@ func TestDeadlines(t *testing.T) {
 		return wire.AppendPutReply(nil, &wire.PutReply{Clock: theirs.Reading()}), nil
 	}, func(t *testing.T, p *Peers) {
 		begun := time.Now()
-		theirs = Deadlines{run: 77, own: func() time.Duration { return time.Hour + time.Since(begun) }}
+		theirs = Deadlines{opening: 77, readBoot: func() time.Duration { return time.Hour + time.Since(begun) }}
 		next := func() wire.Clock {
 			c, err := p.Deadlines.Make(t.Context(), 2, 300*time.Millisecond, time.Now().Add(time.Second), nil)
 			if err != nil {
@@ -131,12 +131,12 @@ func TestDeadlines(t *testing.T) {
 			t.Errorf("a reading of %v ago is good enough", 3*FreshClock/2)
 		}
 		// Our clock has gone on while this machine slept, and who knows what theirs did.
-		p.Deadlines.own = func() time.Duration { return 10*time.Hour + time.Since(begun) }
+		p.Deadlines.readBoot = func() time.Duration { return 10*time.Hour + time.Since(begun) }
 		pass(roughClock + 1)
 		if at, err := theirs.Read(next()); err != nil || at > time.Hour+time.Since(begun)+300*time.Millisecond {
 			t.Errorf("%v later than meant", at-time.Hour-time.Since(begun)-300*time.Millisecond)
 		}
-		theirs.run++
+		theirs.opening++
 		if _, err := theirs.Read(c); !errors.Is(err, ErrLate) {
 			t.Errorf("another run: %v", err)
 		}

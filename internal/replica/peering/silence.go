@@ -21,8 +21,8 @@ type Silence struct {
 
 // listening is for a sign of life of one peer, by so many.
 type listening struct {
-	heard chan struct{} // closed when there was one
-	by    int
+	heard     chan struct{} // closed when there was one
+	listeners int
 }
 
 // NewSilence returns a memory in which a peer stays for hold.
@@ -46,18 +46,18 @@ func (s *Silence) Note(id view.NodeID, answered bool) {
 	} else {
 		s.since[id] = time.Now()
 	}
-	s.recount()
+	s.updateAny()
 }
 
 // Any tells whether a peer may be silent. It costs those nothing who look at a mesh
 // without trouble.
 func (s *Silence) Any() bool { return s.any.Load() }
 
-func (s *Silence) recount() { s.any.Store(len(s.since)+len(s.awaits) > 0) }
+func (s *Silence) updateAny() { s.any.Store(len(s.since)+len(s.awaits) > 0) }
 
-// listen returns what is closed when a peer is heard. first tells that nobody else
+// beginListen returns what is closed when a peer is heard. first tells that nobody else
 // listens for it. Each listen needs an endListen.
-func (s *Silence) listen(id view.NodeID) (heard chan struct{}, first bool) {
+func (s *Silence) beginListen(id view.NodeID) (heard chan struct{}, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.awaits[id]
@@ -65,8 +65,8 @@ func (s *Silence) listen(id view.NodeID) (heard chan struct{}, first bool) {
 		l = &listening{heard: make(chan struct{})}
 		s.awaits[id] = l
 	}
-	l.by++
-	s.recount()
+	l.listeners++
+	s.updateAny()
 	return l.heard, first
 }
 
@@ -74,11 +74,11 @@ func (s *Silence) endListen(id view.NodeID, heard chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.awaits[id]; l != nil && l.heard == heard {
-		if l.by--; l.by == 0 {
+		if l.listeners--; l.listeners == 0 {
 			delete(s.awaits, id)
 		}
 	}
-	s.recount()
+	s.updateAny()
 }
 
 // Without returns peers but for those that were found silent since a moment.

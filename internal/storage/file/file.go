@@ -49,32 +49,32 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // later Read finds either the content from before or payload, whole. Writers
 // of one path must take turns.
 func Write(fs vfs.FS, path string, payload []byte) error {
-	if err := write(fs, path, payload); err != nil {
+	if err := writeEncoded(fs, path, payload); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }
 
-func write(fs vfs.FS, path string, payload []byte) error {
+func writeEncoded(fs vfs.FS, path string, payload []byte) error {
 	data, err := encode(payload)
 	if err != nil {
 		return err
 	}
-	return replace(fs, path, data)
+	return replaceFile(fs, path, data)
 }
 
 // WriteText is Write for what people are to read: there is nothing in the file
 // but text, and damage to it shows only to them.
 func WriteText(fs vfs.FS, path, text string) error {
-	if err := replace(fs, path, []byte(text)); err != nil {
+	if err := replaceFile(fs, path, []byte(text)); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }
 
-func replace(fs vfs.FS, path string, data []byte) error {
+func replaceFile(fs vfs.FS, path string, data []byte) error {
 	temp := path + tempSuffix
-	if err := create(fs, temp, data); err != nil {
+	if err := createSynced(fs, temp, data); err != nil {
 		// Room for another try; what is left over does no harm.
 		return errors.Join(err, ignoreMissing(fs.Remove(temp)))
 	}
@@ -92,7 +92,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-func create(fs vfs.FS, path string, data []byte) error {
+func createSynced(fs vfs.FS, path string, data []byte) error {
 	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
@@ -130,14 +130,14 @@ func SyncDir(fs vfs.FS, dir string) error {
 // believed, ErrNewerFormat when a newer release wrote it. The result belongs
 // to the caller.
 func Read(fs vfs.FS, path string) ([]byte, error) {
-	payload, err := read(fs, path)
+	payload, err := readDecoded(fs, path)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return payload, nil
 }
 
-func read(fs vfs.FS, path string) ([]byte, error) {
+func readDecoded(fs vfs.FS, path string) ([]byte, error) {
 	f, err := fs.Open(path)
 	if err != nil {
 		return nil, err

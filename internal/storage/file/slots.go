@@ -55,7 +55,7 @@ func (s *Slots) Write(payload []byte) error {
 	if s.fresh {
 		err = s.overwrite(encodeSlot(s.number, payload))
 	} else {
-		err = replace(s.fs, s.path, s.both(payload))
+		err = replaceFile(s.fs, s.path, s.layOutSlots(payload))
 	}
 	if s.fresh = err == nil; err != nil {
 		return fmt.Errorf("write %s: %w", s.path, err)
@@ -63,8 +63,8 @@ func (s *Slots) Write(payload []byte) error {
 	return nil
 }
 
-// both lays a new file out: payload is in one slot, the other is empty.
-func (s *Slots) both(payload []byte) []byte {
+// layOutSlots lays a new file out: payload is in one slot, the other is empty.
+func (s *Slots) layOutSlots(payload []byte) []byte {
 	data := make([]byte, 2*slotSize)
 	copy(data[s.number%2*slotSize:], encodeSlot(s.number, payload))
 	if s.number%2 == 1 {
@@ -90,14 +90,14 @@ func (s *Slots) overwrite(slot []byte) error {
 // Read returns what the last Write left there, or the function Write. Errors are those of
 // the function Read. It counts on from there.
 func (s *Slots) Read() ([]byte, error) {
-	data, err := s.load()
+	data, err := s.loadNewest()
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.path, err)
 	}
 	return data, nil
 }
 
-func (s *Slots) load() ([]byte, error) {
+func (s *Slots) loadNewest() ([]byte, error) {
 	f, err := s.fs.Open(s.path)
 	if err != nil {
 		return nil, err

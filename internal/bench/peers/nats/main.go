@@ -26,7 +26,7 @@ func main() {
 	dir := flag.String("dir", "", "data directory")
 	syncAlways := flag.Bool("sync-always", false, "flush to disk before a write is acknowledged")
 	flag.Parse()
-	os.Exit(load.Main(func(ctx context.Context) (load.System, load.Hello, error) { return open(ctx, *dir, *syncAlways) }))
+	os.Exit(load.Main(func(ctx context.Context) (load.System, load.Hello, error) { return openCluster(ctx, *dir, *syncAlways) }))
 }
 
 type cluster struct {
@@ -35,17 +35,17 @@ type cluster struct {
 	buckets []jetstream.KeyValue
 }
 
-func open(ctx context.Context, dir string, syncAlways bool) (load.System, load.Hello, error) {
+func openCluster(ctx context.Context, dir string, syncAlways bool) (load.System, load.Hello, error) {
 	hello := load.Hello{System: "nats", Version: "nats-server v" + server.VERSION + ", nats.go v" + nats.Version, Copies: nodes,
 		Config: map[string]any{"replicas": nodes, "storage": "file", "history": 1, "direct_get": true, "sync_always": syncAlways}}
 	c := &cluster{}
-	if err := c.start(ctx, dir, syncAlways); err != nil {
+	if err := c.startServers(ctx, dir, syncAlways); err != nil {
 		return nil, hello, errors.Join(err, c.Close())
 	}
 	return c, hello, nil
 }
 
-func (c *cluster) start(ctx context.Context, dir string, syncAlways bool) error {
+func (c *cluster) startServers(ctx context.Context, dir string, syncAlways bool) error {
 	ports, err := load.FreePorts(nodes)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func main() {
 	flag.String("dir", "", "data directory; Olric writes none")
 	readQuorum := flag.Int("read-quorum", 2, "versions a read needs")
 	flag.Parse()
-	os.Exit(load.Main(func(ctx context.Context) (load.System, load.Hello, error) { return open(ctx, *readQuorum) }))
+	os.Exit(load.Main(func(ctx context.Context) (load.System, load.Hello, error) { return openCluster(ctx, *readQuorum) }))
 }
 
 type cluster struct {
@@ -33,12 +33,12 @@ type cluster struct {
 	maps   []olric.DMap
 }
 
-func open(ctx context.Context, readQuorum int) (load.System, load.Hello, error) {
+func openCluster(ctx context.Context, readQuorum int) (load.System, load.Hello, error) {
 	hello := load.Hello{System: "olric", Version: moduleVersion("github.com/buraksezer/olric"), Copies: nodes,
 		Config: map[string]any{"profile": "lan", "replica_count": nodes, "write_quorum": 2, "read_quorum": readQuorum,
 			"replication": "sync", "partitions": config.DefaultPartitionCount, "storage": "memory"}}
 	c := &cluster{failed: make(chan error, nodes)}
-	if err := c.start(ctx, readQuorum); err != nil {
+	if err := c.startNodes(ctx, readQuorum); err != nil {
 		return nil, hello, errors.Join(err, c.Close())
 	}
 	return c, hello, nil
@@ -57,7 +57,7 @@ func moduleVersion(path string) string {
 	return "unknown"
 }
 
-func (c *cluster) start(ctx context.Context, readQuorum int) error {
+func (c *cluster) startNodes(ctx context.Context, readQuorum int) error {
 	ports, err := load.FreePorts(2 * nodes)
 	if err != nil {
 		return err

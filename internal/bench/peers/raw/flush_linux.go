@@ -5,4 +5,4 @@ import (
 	"syscall"
 )
 
-func flush(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
+func flushFile(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }

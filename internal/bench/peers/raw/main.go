@@ -15,7 +15,7 @@ import (
 func main() {
 	dir := flag.String("dir", "", "data directory")
 	flag.Parse()
-	os.Exit(load.Main(func(context.Context) (load.System, load.Hello, error) { return open(*dir) }))
+	os.Exit(load.Main(func(context.Context) (load.System, load.Hello, error) { return openFile(*dir) }))
 }
 
 type file struct {
@@ -23,7 +23,7 @@ type file struct {
 	f  *os.File
 }
 
-func open(dir string) (load.System, load.Hello, error) {
+func openFile(dir string) (load.System, load.Hello, error) {
 	hello := load.Hello{System: "raw", Version: "write+fdatasync", Copies: 1}
 	f, err := os.OpenFile(filepath.Join(dir, "raw.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	return &file{f: f}, hello, err
@@ -35,7 +35,7 @@ func (s *file) Put(_ context.Context, _ int, _ string, value []byte) error {
 	if _, err := s.f.Write(value); err != nil {
 		return err
 	}
-	return flush(s.f)
+	return flushFile(s.f)
 }
 
 func (s *file) Get(context.Context, int, string, string) ([]byte, error) {

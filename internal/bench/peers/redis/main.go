@@ -23,7 +23,7 @@ import (
 func main() {
 	dir := flag.String("dir", "", "data directory")
 	flag.Parse()
-	os.Exit(load.Main(func(ctx context.Context) (load.System, load.Hello, error) { return open(ctx, *dir) }))
+	os.Exit(load.Main(func(ctx context.Context) (load.System, load.Hello, error) { return openServer(ctx, *dir) }))
 }
 
 type server struct {
@@ -31,7 +31,7 @@ type server struct {
 	client  *redis.Client
 }
 
-func open(ctx context.Context, dir string) (load.System, load.Hello, error) {
+func openServer(ctx context.Context, dir string) (load.System, load.Hello, error) {
 	hello := load.Hello{System: "redis", Copies: 1}
 	path, err := exec.LookPath("redis-server")
 	if err != nil {

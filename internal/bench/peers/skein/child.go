@@ -40,13 +40,13 @@ func startSingle(ctx context.Context, dir, name, listen, seed string) (*child, e
 	}
 	var hello load.Hello
 	if err := c.answers.Decode(&hello); err != nil {
-		return nil, fmt.Errorf("node %s said no hello: %w", name, errors.Join(err, c.close()))
+		return nil, fmt.Errorf("node %s said no hello: %w", name, errors.Join(err, c.closeAndWait()))
 	}
 	return c, nil
 }
 
-// ask asks for what cmd's Level says.
-func (c *child) ask(cmd load.Command) (map[string]float64, error) {
+// sendCommand asks for what cmd's Level says.
+func (c *child) sendCommand(cmd load.Command) (map[string]float64, error) {
 	cmd.Op = load.OpExtra
 	if err := json.NewEncoder(c.in).Encode(cmd); err != nil {
 		return nil, fmt.Errorf("%s: %w", cmd.Level, err)
@@ -61,5 +61,5 @@ func (c *child) ask(cmd load.Command) (map[string]float64, error) {
 	return result.Extra, nil
 }
 
-// close ends the process when it has done what it is at.
-func (c *child) close() error { return errors.Join(c.in.Close(), c.cmd.Wait()) }
+// closeAndWait ends the process when it has done what it is at.
+func (c *child) closeAndWait() error { return errors.Join(c.in.Close(), c.cmd.Wait()) }

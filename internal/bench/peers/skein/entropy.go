@@ -67,22 +67,22 @@ func measureEntropy(ctx context.Context, dir string, n, repeats int) (values map
 		return nil, fmt.Errorf("%d keys, at least %d are needed", n, least)
 	}
 	p, err := openPair(ctx, dir)
-	defer func() { err = errors.Join(err, p.close()) }()
+	defer func() { err = errors.Join(err, p.closeMembers()) }()
 	if err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	if err := p.load(ctx, n); err != nil {
+	if err := p.loadKeys(ctx, n); err != nil {
 		return nil, fmt.Errorf("load %d keys: %w", n, err)
 	}
 	values = map[string]float64{"seconds to load all keys": time.Since(start).Seconds()}
-	alone, err := p.compare(ctx)
+	alone, err := p.compareStores(ctx)
 	if err != nil {
 		return nil, err
 	}
 	values["bytes of a comparison of equal stores"] = float64(alone.finding().wire)
 	for _, d := range differing() {
-		if err := p.measure(ctx, d, repeats, values); err != nil {
+		if err := p.measureDiff(ctx, d, repeats, values); err != nil {
 			return nil, fmt.Errorf("%d differing keys: %w", d, err)
 		}
 	}
@@ -108,9 +108,9 @@ func openPair(ctx context.Context, dir string) (*pair, error) {
 			s.store.SyncEvery = time.Second
 		}
 		s.wrap = func(inner replica.Mesh) replica.Mesh {
-			return meteredMesh{inner, p.ledger, func(method string, req []byte) bool { return p.allow(i, method, req) }}
+			return meteredMesh{inner, p.ledger, func(method string, req []byte) bool { return p.allowsCall(i, method, req) }}
 		}
-		if p.members[i], err = s.open(ctx); err != nil {
+		if p.members[i], err = s.openMember(ctx); err != nil {
 			return p, err
 		}
 	}
@@ -125,26 +125,26 @@ func openPair(ctx context.Context, dir string) (*pair, error) {
 	return p, nil
 }
 
-func (p *pair) close() error {
+func (p *pair) closeMembers() error {
 	var faults []error
 	for _, m := range p.members {
 		if m != nil {
-			faults = append(faults, m.close())
+			faults = append(faults, m.closeAll())
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// allow is the gate. Pushes of the first store stay shut out: they would bring
+// allowsCall is the gate. Pushes of the first store stay shut out: they would bring
 // what was written during the cut, which is kept there as a hint, before the
 // comparison finds it.
-func (p *pair) allow(from int, method string, req []byte) bool {
+func (p *pair) allowsCall(from int, method string, req []byte) bool {
 	switch p.gate.Load() {
 	case gateLoad:
 		if method == wire.MethodMerge {
 			p.learnBucket(req)
 		}
-		return moves(method) || method == wire.MethodClock
+		return carriesItems(method) || method == wire.MethodClock
 	case gateCut:
 		return false
 	case gateCompare:
@@ -163,10 +163,10 @@ func (p *pair) learnBucket(req []byte) {
 	}
 }
 
-// load puts n keys of 16 bytes on both stores and waits until they are equal.
+// loadKeys puts n keys of 16 bytes on both stores and waits until they are equal.
 // Both get them as a third store would bring what it holds, many in a request:
 // to write a million keys one by one would take minutes.
-func (p *pair) load(ctx context.Context, n int) error {
+func (p *pair) loadKeys(ctx context.Context, n int) error {
 	p.keys = load.Keys(n)
 	p.elements = make([]reconcile.Element, n)
 	chance := rand.New(rand.NewPCG(uint64(n), 3))
@@ -175,11 +175,11 @@ func (p *pair) load(ctx context.Context, n int) error {
 		p.elements[i] = reconcile.Element{Key: hasher.Key([]byte(key)), Version: chance.Uint64()}
 	}
 	p.order = chance.Perm(n)
-	if err := p.ready(ctx); err != nil {
+	if err := p.awaitReady(ctx); err != nil {
 		return err
 	}
 	p.gate.Store(gateLoad)
-	if _, err := p.members[0].bucket.Put(ctx, p.keys[0], value(0, 0), nil); err != nil {
+	if _, err := p.members[0].bucket.Put(ctx, p.keys[0], valueOf(0, 0), nil); err != nil {
 		return err
 	}
 	if p.bucket.Load() == 0 {
@@ -187,24 +187,24 @@ func (p *pair) load(ctx context.Context, n int) error {
 	}
 	batches := (n + entropyBatch - 1) / entropyBatch
 	third, now := version.Actor{Store: chance.Uint64(), Session: chance.Uint64()}, version.At(time.Now().UnixMilli())
-	err := each(2*batches, 8, func(i int) error {
+	err := forEachUpTo(2*batches, 8, func(i int) error {
 		from := i / 2 * entropyBatch
-		return p.bring(ctx, i%2, from, min(from+entropyBatch, n), third, now)
+		return p.bringKeys(ctx, i%2, from, min(from+entropyBatch, n), third, now)
 	})
 	if err != nil {
 		return err
 	}
-	return await(ctx, "equal stores", 2*time.Minute, func() (bool, error) { return p.equal(ctx) })
+	return awaitTrue(ctx, "equal stores", 2*time.Minute, func() (bool, error) { return p.areEqual(ctx) })
 }
 
-// bring merges the keys of these numbers into one of the stores.
-func (p *pair) bring(ctx context.Context, to, from, until int, by version.Actor, at version.HLC) error {
+// bringKeys merges the keys of these numbers into one of the stores.
+func (p *pair) bringKeys(ctx context.Context, to, from, until int, by version.Actor, at version.HLC) error {
 	m := wire.MergeRequest{Wall: at.Millis(), Offers: make([]wire.Offer, 0, until-from)}
 	for i := from; i < until; i++ {
 		by.Seq = uint32(i) + 1
 		item := version.Item{
 			Ctx: version.Context{{A: by, N: 1}}, HLC: at,
-			Sibs: []version.Sibling{{Dot: version.Dot{A: by, N: 1}, HLC: at, Value: value(i, 0)}},
+			Sibs: []version.Sibling{{Dot: version.Dot{A: by, N: 1}, HLC: at, Value: valueOf(i, 0)}},
 		}
 		m.Offers = append(m.Offers, wire.Offer{Bucket: p.bucket.Load(), Key: p.keys[i], Item: wire.AppendItem(nil, &item)})
 	}
@@ -219,9 +219,9 @@ func (p *pair) bring(ctx context.Context, to, from, until int, by version.Actor,
 	return err
 }
 
-// ready waits until both stores have made sure that they hold all there is.
-func (p *pair) ready(ctx context.Context) error {
-	return await(ctx, "stores that have found each other", time.Minute, func() (bool, error) {
+// awaitReady waits until both stores have made sure that they hold all there is.
+func (p *pair) awaitReady(ctx context.Context) error {
+	return awaitTrue(ctx, "stores that have found each other", time.Minute, func() (bool, error) {
 		for _, m := range p.members {
 			if st, err := m.store.Status(ctx); err != nil || st.Syncing > 0 {
 				return false, err
@@ -231,11 +231,11 @@ func (p *pair) ready(ctx context.Context) error {
 	})
 }
 
-func value(i, generation int) []byte {
+func valueOf(i, generation int) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(i)), uint64(generation))
 }
 
-func (p *pair) equal(ctx context.Context) (bool, error) {
+func (p *pair) areEqual(ctx context.Context) (bool, error) {
 	first, err := p.members[0].bucket.Digests(ctx)
 	if err != nil {
 		return false, err
@@ -244,25 +244,25 @@ func (p *pair) equal(ctx context.Context) (bool, error) {
 	return err == nil && maps.Equal(first, second), err
 }
 
-// change writes d keys that were not yet written again, at the first store
+// changeKeys writes d keys that were not yet written again, at the first store
 // only, and returns their numbers.
-func (p *pair) change(ctx context.Context, d int) ([]int, error) {
+func (p *pair) changeKeys(ctx context.Context, d int) ([]int, error) {
 	p.gate.Store(gateCut)
 	changed := p.order[p.dirty : p.dirty+d]
 	p.dirty += d
-	return changed, each(d, 16, func(n int) error {
+	return changed, forEachUpTo(d, 16, func(n int) error {
 		i := changed[n]
-		_, err := p.members[0].bucket.Put(ctx, p.keys[i], value(i, 1), &replica.PutOptions{Level: replica.One, MinDurable: 1})
+		_, err := p.members[0].bucket.Put(ctx, p.keys[i], valueOf(i, 1), &replica.PutOptions{Level: replica.One, MinDurable: 1})
 		return err
 	})
 }
 
-// compare lets the second store compare itself with the first one until they
+// compareStores lets the second store compare itself with the first one until they
 // are equal, and returns what that took.
-func (p *pair) compare(ctx context.Context) (account, error) {
+func (p *pair) compareStores(ctx context.Context) (account, error) {
 	defer p.gate.Store(gateCut)
 	p.gate.Store(gateCut)
-	p.ledger.take()
+	p.ledger.takeAccount()
 	for range 5 {
 		st, err := p.members[1].store.Status(ctx)
 		if err != nil {
@@ -270,36 +270,36 @@ func (p *pair) compare(ctx context.Context) (account, error) {
 		}
 		p.compared.Store(st.Compared)
 		p.gate.Store(gateCompare)
-		err = await(ctx, "comparison", 2*time.Minute, func() (bool, error) {
+		err = awaitTrue(ctx, "comparison", 2*time.Minute, func() (bool, error) {
 			now, err := p.members[1].store.Status(ctx)
 			return now.Compared > st.Compared, err
 		})
 		if err != nil {
 			return account{}, err
 		}
-		if same, err := p.equal(ctx); err != nil || same {
-			return p.ledger.take(), err
+		if same, err := p.areEqual(ctx); err != nil || same {
+			return p.ledger.takeAccount(), err
 		}
 	}
 	return account{}, errors.New("five comparisons did not make the stores equal")
 }
 
-// measure compares stores of which d keys differ, several times, and lets hash
+// measureDiff compares stores of which d keys differ, several times, and lets hash
 // trees find the same differences of the last time.
-func (p *pair) measure(ctx context.Context, d, repeats int, values map[string]float64) error {
+func (p *pair) measureDiff(ctx context.Context, d, repeats int, values map[string]float64) error {
 	says := func(what string) string { return fmt.Sprintf("%d keys: %s", d, what) }
 	var changed []int
 	var finding, moving usage
 	for range repeats {
 		var err error
-		if changed, err = p.change(ctx, d); err != nil {
+		if changed, err = p.changeKeys(ctx, d); err != nil {
 			return err
 		}
-		took, err := p.compare(ctx)
+		took, err := p.compareStores(ctx)
 		if err != nil {
 			return err
 		}
-		finding, moving = finding.add(took.finding()), moving.add(took.moving())
+		finding, moving = finding.plusUsage(took.finding()), moving.plusUsage(took.moving())
 		rounds := says("round trips to find them")
 		values[rounds] = max(values[rounds], float64(took.rounds))
 		for method, u := range took.by {
@@ -340,7 +340,7 @@ func (p *pair) compareTrees(ctx context.Context, changed []int) (account, error)
 	p.served.Lock()
 	p.tree = theirs
 	p.served.Unlock()
-	p.ledger.take()
+	p.ledger.takeAccount()
 	through := meteredMesh{p.members[1].node, p.ledger, nil}
 	found, err := mine.Find(func(request []byte) ([]byte, error) {
 		return through.Call(ctx, p.members[0].node.ID(), methodMerkle, request)
@@ -348,7 +348,7 @@ func (p *pair) compareTrees(ctx context.Context, changed []int) (account, error)
 	if err == nil && len(found) != len(changed) {
 		err = fmt.Errorf("the trees found %d keys of %d", len(found), len(changed))
 	}
-	return p.ledger.take(), err
+	return p.ledger.takeAccount(), err
 }
 
 func (p *pair) answerTree(_ context.Context, _ view.NodeID, request []byte) ([]byte, error) {

@@ -30,13 +30,13 @@ type healing struct {
 // after. Each value is the median over the rounds.
 func measureHealing(ctx context.Context, dir string, cmd load.Command, rounds int) (values map[string]float64, err error) {
 	h := &healing{dir: dir, command: cmd}
-	defer func() { err = errors.Join(err, h.close()) }()
-	if err := h.open(ctx); err != nil {
+	defer func() { err = errors.Join(err, h.closeNodes()) }()
+	if err := h.openNodes(ctx); err != nil {
 		return nil, err
 	}
 	series := map[string][]float64{}
 	for round := range rounds {
-		if err := h.round(ctx, series); err != nil {
+		if err := h.healTwice(ctx, series); err != nil {
 			return nil, fmt.Errorf("round %d: %w", round, err)
 		}
 	}
@@ -47,34 +47,34 @@ func measureHealing(ctx context.Context, dir string, cmd load.Command, rounds in
 	return values, nil
 }
 
-func (h *healing) open(ctx context.Context) (err error) {
+func (h *healing) openNodes(ctx context.Context) (err error) {
 	if h.ports, err = load.FreePorts(nodes); err != nil {
 		return err
 	}
 	for i := range nodes {
-		if err := h.start(ctx, i); err != nil {
+		if err := h.startNode(ctx, i); err != nil {
 			return err
 		}
 	}
 	for _, n := range h.nodes {
-		if _, err := n.ask(load.Command{Level: askTogether}); err != nil {
+		if _, err := n.sendCommand(load.Command{Level: askTogether}); err != nil {
 			return err
 		}
 	}
-	if _, err := h.nodes[0].ask(h.asks(askFill)); err != nil {
+	if _, err := h.nodes[0].sendCommand(h.commandFor(askFill)); err != nil {
 		return err
 	}
 	return h.awaitEqual(ctx)
 }
 
-func (h *healing) asks(level string) load.Command {
+func (h *healing) commandFor(level string) load.Command {
 	cmd := h.command
 	cmd.Level = level
 	return cmd
 }
 
-// start starts a node; all is default.
-func (h *healing) start(ctx context.Context, i int) error {
+// startNode starts a node; all is default.
+func (h *healing) startNode(ctx context.Context, i int) error {
 	name, dir := fmt.Sprintf("n%d", i), fmt.Sprintf("n%d", i)
 	if i == nodes-1 {
 		name, dir = lostName, fmt.Sprintf("%s-%d", lostName, h.lives)
@@ -88,20 +88,20 @@ func (h *healing) start(ctx context.Context, i int) error {
 	return nil
 }
 
-func (h *healing) close() error {
+func (h *healing) closeNodes() error {
 	var faults []error
 	for _, n := range h.nodes {
-		faults = append(faults, n.close())
+		faults = append(faults, n.closeAndWait())
 	}
 	return errors.Join(faults...)
 }
 
 // awaitEqual waits until all stores hold the same.
 func (h *healing) awaitEqual(ctx context.Context) error {
-	return await(ctx, "equal stores", time.Minute, func() (bool, error) {
+	return awaitTrue(ctx, "equal stores", time.Minute, func() (bool, error) {
 		var all []float64
 		for _, n := range h.nodes {
-			got, err := n.ask(load.Command{Level: askContent})
+			got, err := n.sendCommand(load.Command{Level: askContent})
 			if err != nil {
 				return false, err
 			}
@@ -111,16 +111,16 @@ func (h *healing) awaitEqual(ctx context.Context) error {
 	})
 }
 
-// round heals a store twice, and notes how that went.
-func (h *healing) round(ctx context.Context, series map[string][]float64) error {
+// healTwice heals a store twice, and notes how that went.
+func (h *healing) healTwice(ctx context.Context, series map[string][]float64) error {
 	note := func(name string, value float64) { series[name] = append(series[name], value) }
 	megabytes := float64(h.command.Keys*h.command.Size) / 1e6
 
-	if err := h.lose(ctx); err != nil {
+	if err := h.loseStore(ctx); err != nil {
 		return err
 	}
 	begin := time.Now()
-	moved, err := h.heal(ctx)
+	moved, err := h.healStore(ctx)
 	if err == nil {
 		err = h.awaitEqual(ctx)
 	}
@@ -135,24 +135,24 @@ func (h *healing) round(ctx context.Context, series map[string][]float64) error 
 
 	// Half of the load without healing comes before, half of it after, so that
 	// a host that slows down or speeds up does not count for or against.
-	before, err := h.calm(ctx)
+	before, err := h.putUnhealed(ctx)
 	if err != nil {
 		return err
 	}
-	if err := h.lose(ctx); err != nil {
+	if err := h.loseStore(ctx); err != nil {
 		return err
 	}
 	begin = time.Now()
-	during, err := h.beside(func() error { _, err := h.heal(ctx); return err })
+	during, err := h.loadBeside(func() error { _, err := h.healStore(ctx); return err })
 	took = time.Since(begin).Seconds()
 	if err != nil {
 		return err
 	}
-	after, err := h.calm(ctx)
+	after, err := h.putUnhealed(ctx)
 	if err != nil {
 		return err
 	}
-	without := before.add(after)
+	without := before.mergeWith(after)
 	note("put_p99_ratio", during.micros(0.99)/without.micros(0.99))
 	for name, r := range map[string]steadyResult{"without": without, "during": during} {
 		note("put p50 "+name+", us", r.micros(0.5))
@@ -163,12 +163,12 @@ func (h *healing) round(ctx context.Context, series map[string][]float64) error 
 	return nil
 }
 
-// calm puts for half of the command's duration, while nothing is healed.
-func (h *healing) calm(ctx context.Context) (steadyResult, error) {
+// putUnhealed puts for half of the command's duration, while nothing is healed.
+func (h *healing) putUnhealed(ctx context.Context) (steadyResult, error) {
 	if err := h.awaitEqual(ctx); err != nil {
 		return steadyResult{}, err
 	}
-	return h.beside(func() error {
+	return h.loadBeside(func() error {
 		select {
 		case <-time.After(h.command.Duration / 2):
 		case <-ctx.Done():
@@ -177,20 +177,20 @@ func (h *healing) calm(ctx context.Context) (steadyResult, error) {
 	})
 }
 
-// beside runs do beside a steady load of all clients, which is put through the
+// loadBeside runs do beside a steady load of all clients, which is put through the
 // nodes that stay.
-func (h *healing) beside(do func() error) (total steadyResult, err error) {
+func (h *healing) loadBeside(do func() error) (total steadyResult, err error) {
 	stay := h.nodes[:nodes-1]
 	for i, n := range stay {
-		cmd := h.asks(askSteady)
+		cmd := h.commandFor(askSteady)
 		cmd.Clients = (cmd.Clients + i) / len(stay)
-		if _, err := n.ask(cmd); err != nil {
+		if _, err := n.sendCommand(cmd); err != nil {
 			return total, err
 		}
 	}
 	faults := []error{do()}
 	for _, n := range stay {
-		counts, err := n.ask(load.Command{Level: askCalm})
+		counts, err := n.sendCommand(load.Command{Level: askCalm})
 		part, malformed := steadyCounted(counts)
 		faults = append(faults, err, malformed)
 		total.took = append(total.took, part.took...)
@@ -200,30 +200,30 @@ func (h *healing) beside(do func() error) (total steadyResult, err error) {
 	return total, errors.Join(faults...)
 }
 
-// lose ends a store and its disk, and waits until the others have given it up:
+// loseStore ends a store and its disk, and waits until the others have given it up:
 // how long that takes is another figure.
-func (h *healing) lose(ctx context.Context) error {
+func (h *healing) loseStore(ctx context.Context) error {
 	lost := h.nodes[nodes-1]
 	h.nodes = h.nodes[:nodes-1]
 	dir := filepath.Join(h.dir, fmt.Sprintf("%s-%d", lostName, h.lives))
-	if err := errors.Join(lost.close(), os.RemoveAll(dir)); err != nil {
+	if err := errors.Join(lost.closeAndWait(), os.RemoveAll(dir)); err != nil {
 		return err
 	}
 	h.lives++
 	for _, n := range h.nodes {
-		if _, err := n.ask(load.Command{Level: askGivenUp}); err != nil {
+		if _, err := n.sendCommand(load.Command{Level: askGivenUp}); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-// heal starts a new store in the place of a lost one, and waits until it holds
+// healStore starts a new store in the place of a lost one, and waits until it holds
 // all it is a home of. It returns when that first asked for items.
-func (h *healing) heal(ctx context.Context) (moved time.Time, err error) {
-	if err := h.start(ctx, nodes-1); err != nil {
+func (h *healing) healStore(ctx context.Context) (moved time.Time, err error) {
+	if err := h.startNode(ctx, nodes-1); err != nil {
 		return moved, err
 	}
-	answer, err := h.nodes[nodes-1].ask(load.Command{Level: askHealed})
+	answer, err := h.nodes[nodes-1].sendCommand(load.Command{Level: askHealed})
 	return time.UnixMicro(int64(answer[askHealed] * 1e6)), err
 }

@@ -22,16 +22,16 @@ func openIdle(ctx context.Context, dir, name, listen string, seeds []string) (lo
 	network := &countingNetwork{}
 	cfg := meshConfig(dir, name, listen, seeds)
 	cfg.Network = network
-	m, err := open(ctx, cfg)
+	m, err := openMember(ctx, cfg)
 	if err == nil {
 		err = m.awaitAll(ctx, nodes)
 	}
 	if err != nil {
-		return nil, hello, errors.Join(err, m.close())
+		return nil, hello, errors.Join(err, m.closeAll())
 	}
 	part, err := partition.Open(ctx, partition.Config{Mesh: m.node})
 	if err != nil {
-		return nil, hello, errors.Join(err, m.close())
+		return nil, hello, errors.Join(err, m.closeAll())
 	}
 	hello.Config = configs(cfg)
 	return &idleNode{m, part, network}, hello, nil
@@ -64,4 +64,4 @@ func (n *idleNode) Get(context.Context, int, string, string) ([]byte, error) {
 }
 
 func (n *idleNode) Children() []int { return nil }
-func (n *idleNode) Close() error    { return errors.Join(n.part.Close(), n.close()) }
+func (n *idleNode) Close() error    { return errors.Join(n.part.Close(), n.closeAll()) }

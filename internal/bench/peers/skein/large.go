@@ -36,7 +36,7 @@ type largeCounts struct {
 	ackedTook                []time.Duration
 }
 
-func (c *largeCounts) note(took time.Duration, err error) {
+func (c *largeCounts) noteAnswer(took time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.slowest = max(c.slowest, took)
@@ -80,13 +80,13 @@ func (s *single) putLarge(ctx context.Context, cmd load.Command) (map[string]flo
 			chance := rand.New(rand.NewPCG(uint64(n), uint64(start.UnixNano())))
 			for time.Now().Before(end) && ctx.Err() == nil {
 				begun := time.Now()
-				_, err := s.bucket.Put(ctx, keys[chance.IntN(len(keys))], values.value(chance.IntN(1<<16)), nil)
+				_, err := s.bucket.Put(ctx, keys[chance.IntN(len(keys))], values.cutValue(chance.IntN(1<<16)), nil)
 				now := time.Now()
 				switch {
 				case now.Before(measured):
-					before.note(now.Sub(begun), err)
+					before.noteAnswer(now.Sub(begun), err)
 				case now.Before(end) || err != nil:
-					counts.note(now.Sub(begun), err)
+					counts.noteAnswer(now.Sub(begun), err)
 				}
 				if errors.Is(err, replica.ErrOverloaded) {
 					time.Sleep(cmp.Or(replica.RetryAfter(err), largeRetry))
@@ -125,17 +125,17 @@ func peakBytes() (float64, error) {
 // nodes can do, then many more than they can serve.
 func measureLarge(ctx context.Context, dir string, cmd load.Command) (values map[string]float64, err error) {
 	h := &healing{dir: dir, command: cmd}
-	defer func() { err = errors.Join(err, h.close()) }()
+	defer func() { err = errors.Join(err, h.closeNodes()) }()
 	if h.ports, err = load.FreePorts(nodes); err != nil {
 		return nil, err
 	}
 	for i := range nodes {
-		if err := h.start(ctx, i); err != nil {
+		if err := h.startNode(ctx, i); err != nil {
 			return nil, err
 		}
 	}
 	for _, n := range h.nodes {
-		if _, err := n.ask(load.Command{Level: askTogether}); err != nil {
+		if _, err := n.sendCommand(load.Command{Level: askTogether}); err != nil {
 			return nil, err
 		}
 	}
@@ -168,10 +168,10 @@ func measureLarge(ctx context.Context, dir string, cmd load.Command) (values map
 func (h *healing) putLarge(ctx context.Context, clients int) (map[string]float64, error) {
 	sum := map[string]float64{}
 	var mu sync.Mutex
-	err := each(len(h.nodes), len(h.nodes), func(i int) error {
-		cmd := h.asks(askLarge)
+	err := forEachUpTo(len(h.nodes), len(h.nodes), func(i int) error {
+		cmd := h.commandFor(askLarge)
 		cmd.Clients = (clients + i) / len(h.nodes)
-		got, err := h.nodes[i].ask(cmd)
+		got, err := h.nodes[i].sendCommand(cmd)
 		mu.Lock()
 		defer mu.Unlock()
 		for name, value := range got {

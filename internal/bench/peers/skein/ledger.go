@@ -12,9 +12,9 @@ import (
 	"github.com/skeinmesh/skein/replica"
 )
 
-// moves tells whether calls of a method carry items. Every other call that a
+// carriesItems tells whether calls of a method carry items. Every other call that a
 // comparison makes serves to find out which items differ.
-func moves(method string) bool {
+func carriesItems(method string) bool {
 	return method == wire.MethodRead || method == wire.MethodFetch || method == wire.MethodMerge || method == wire.MethodPut
 }
 
@@ -25,7 +25,7 @@ type usage struct {
 	wire    int64 // bytes of the connections, with frame headers and TLS
 }
 
-func (u usage) add(other usage) usage {
+func (u usage) plusUsage(other usage) usage {
 	return usage{u.calls + other.calls, u.payload + other.payload, u.wire + other.wire}
 }
 
@@ -54,24 +54,24 @@ func newLedger(arrived func() int64) *ledger {
 	return &ledger{arrived: arrived, seen: arrived(), by: make(map[string]usage)}
 }
 
-func (l *ledger) begin(method string) *call {
+func (l *ledger) beginCall(method string) *call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.book()
+	l.chargeArrived()
 	c := &call{method: method, round: l.rounds + 1}
 	l.open = append(l.open, c)
-	if moves(method) && l.moved.IsZero() {
+	if carriesItems(method) && l.moved.IsZero() {
 		l.moved = time.Now()
 	}
 	return c
 }
 
-func (l *ledger) end(c *call, payload int) {
+func (l *ledger) endCall(c *call, payload int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.book()
-	l.by[c.method] = l.by[c.method].add(usage{calls: 1, payload: int64(payload)})
-	if !moves(c.method) {
+	l.chargeArrived()
+	l.by[c.method] = l.by[c.method].plusUsage(usage{calls: 1, payload: int64(payload)})
+	if !carriesItems(c.method) {
 		l.rounds = max(l.rounds, c.round)
 	}
 	for i, other := range l.open {
@@ -82,8 +82,8 @@ func (l *ledger) end(c *call, payload int) {
 	}
 }
 
-// book charges what has come since the last time. It needs mu.
-func (l *ledger) book() {
+// chargeArrived charges what has come since the last time. It needs mu.
+func (l *ledger) chargeArrived() {
 	now := l.arrived()
 	came := usage{wire: now - l.seen}
 	l.seen = now
@@ -92,12 +92,12 @@ func (l *ledger) book() {
 	}
 	charged := l.open[0]
 	for _, c := range l.open {
-		if !moves(c.method) {
+		if !carriesItems(c.method) {
 			charged = c
 			break
 		}
 	}
-	l.by[charged.method] = l.by[charged.method].add(came)
+	l.by[charged.method] = l.by[charged.method].plusUsage(came)
 }
 
 // account is what a ledger holds between two moments.
@@ -106,11 +106,11 @@ type account struct {
 	rounds int
 }
 
-// take empties the ledger.
-func (l *ledger) take() account {
+// takeAccount empties the ledger.
+func (l *ledger) takeAccount() account {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.book()
+	l.chargeArrived()
 	out := account{by: maps.Clone(l.by), rounds: l.rounds}
 	clear(l.by)
 	l.rounds = 0
@@ -125,13 +125,15 @@ func (l *ledger) firstMove() time.Time {
 }
 
 // finding and moving add up the two kinds of calls.
-func (a account) finding() usage { return a.sum(func(method string) bool { return !moves(method) }) }
-func (a account) moving() usage  { return a.sum(moves) }
+func (a account) finding() usage {
+	return a.sumWhere(func(method string) bool { return !carriesItems(method) })
+}
+func (a account) moving() usage { return a.sumWhere(carriesItems) }
 
-func (a account) sum(counts func(string) bool) (total usage) {
+func (a account) sumWhere(counts func(string) bool) (total usage) {
 	for method, u := range a.by {
 		if counts(method) {
-			total = total.add(u)
+			total = total.plusUsage(u)
 		}
 	}
 	return total
@@ -149,8 +151,8 @@ func (m meteredMesh) Call(ctx context.Context, to view.NodeID, method string, re
 	if m.allow != nil && !m.allow(method, req) {
 		return nil, mesh.ErrUnreachable
 	}
-	c := m.ledger.begin(method)
+	c := m.ledger.beginCall(method)
 	reply, err := m.Mesh.Call(ctx, to, method, req)
-	m.ledger.end(c, len(req)+len(reply))
+	m.ledger.endCall(c, len(req)+len(reply))
 	return reply, err
 }

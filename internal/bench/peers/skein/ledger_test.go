@@ -15,17 +15,17 @@ func TestLedgerBooksBytesOnTheirCalls(t *testing.T) {
 	var arrived int64
 	l := newLedger(func() int64 { return arrived })
 	arrived += 1000 // no call is under way
-	one := l.begin(wire.MethodDigest)
+	one := l.beginCall(wire.MethodDigest)
 	arrived += 70
-	l.end(one, 40)
+	l.endCall(one, 40)
 	arrived += 1000
-	read := l.begin(wire.MethodRead)
+	read := l.beginCall(wire.MethodRead)
 	arrived += 500
-	l.end(read, 450)
-	two := l.begin(wire.MethodDigest)
+	l.endCall(read, 450)
+	two := l.beginCall(wire.MethodDigest)
 	arrived += 80
-	l.end(two, 50)
-	got := l.take()
+	l.endCall(two, 50)
+	got := l.takeAccount()
 	if want := (usage{calls: 2, payload: 90, wire: 150}); got.finding() != want || got.by[wire.MethodDigest] != want {
 		t.Errorf("finding took %+v, want %+v", got.finding(), want)
 	}
@@ -35,7 +35,7 @@ func TestLedgerBooksBytesOnTheirCalls(t *testing.T) {
 	if got.rounds != 2 {
 		t.Errorf("%d rounds, want 2", got.rounds)
 	}
-	if again := l.take(); len(again.by) != 0 || again.rounds != 0 {
+	if again := l.takeAccount(); len(again.by) != 0 || again.rounds != 0 {
 		t.Errorf("taken twice: %+v", again)
 	}
 }
@@ -43,17 +43,17 @@ func TestLedgerBooksBytesOnTheirCalls(t *testing.T) {
 func TestLedgerOfCallsAtTheSameTime(t *testing.T) {
 	var arrived int64
 	l := newLedger(func() int64 { return arrived })
-	read := l.begin(wire.MethodRead)
+	read := l.beginCall(wire.MethodRead)
 	arrived += 10
-	one, two := l.begin(wire.MethodDigest), l.begin(wire.MethodDigest)
+	one, two := l.beginCall(wire.MethodDigest), l.beginCall(wire.MethodDigest)
 	arrived += 300
-	l.end(one, 0)
-	l.end(two, 0)
+	l.endCall(one, 0)
+	l.endCall(two, 0)
 	arrived += 5
-	l.end(read, 0)
-	after := l.begin(wire.MethodDigest)
-	l.end(after, 0)
-	got := l.take()
+	l.endCall(read, 0)
+	after := l.beginCall(wire.MethodDigest)
+	l.endCall(after, 0)
+	got := l.takeAccount()
 	if got.finding().wire != 300 || got.moving().wire != 15 {
 		t.Errorf("finding took %d B, moving %d B, want 300 and 15", got.finding().wire, got.moving().wire)
 	}
@@ -83,7 +83,7 @@ func TestMeteredMeshRefuses(t *testing.T) {
 	if err != nil || string(reply) != "abcabc" {
 		t.Errorf("reply %q, %v", reply, err)
 	}
-	if got := m.ledger.take().finding(); got != (usage{calls: 1, payload: 9}) {
+	if got := m.ledger.takeAccount().finding(); got != (usage{calls: 1, payload: 9}) {
 		t.Errorf("booked %+v", got)
 	}
 }

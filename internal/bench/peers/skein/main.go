@@ -62,8 +62,8 @@ func meshConfig(dir, name, listen string, seeds []string) mesh.Config {
 	return mesh.Config{Dir: dir, Name: name, Zone: "zone-" + name, Storing: true, Secret: secret, Listen: listen, Seeds: seeds}
 }
 
-func open(ctx context.Context, cfg mesh.Config) (*member, error) {
-	return setup{mesh: cfg}.open(ctx)
+func openMember(ctx context.Context, cfg mesh.Config) (*member, error) {
+	return setup{mesh: cfg}.openMember(ctx)
 }
 
 // setup is how a member is opened.
@@ -75,7 +75,7 @@ type setup struct {
 	wrap func(replica.Mesh) replica.Mesh
 }
 
-func (s setup) open(ctx context.Context) (*member, error) {
+func (s setup) openMember(ctx context.Context) (*member, error) {
 	m := &member{}
 	var err error
 	if m.node, err = mesh.Start(ctx, s.mesh); err != nil {
@@ -92,7 +92,7 @@ func (s setup) open(ctx context.Context) (*member, error) {
 	return m, err
 }
 
-func (m *member) close() error {
+func (m *member) closeAll() error {
 	var faults []error
 	if m.store != nil {
 		faults = append(faults, m.store.Close())
@@ -136,7 +136,7 @@ func openMesh(ctx context.Context, dir string) (load.System, load.Hello, error) 
 		name := fmt.Sprintf("n%d", i)
 		cfg := meshConfig(filepath.Join(dir, name), name, fmt.Sprintf("127.0.0.1:%d", port), []string{seed})
 		hello.Config = configs(cfg)
-		m, err := open(ctx, cfg)
+		m, err := openMember(ctx, cfg)
 		t = append(t, m)
 		if err != nil {
 			return nil, hello, errors.Join(err, t.Close())
@@ -153,12 +153,12 @@ func openMesh(ctx context.Context, dir string) (load.System, load.Hello, error) 
 // configs shows what is not a default.
 func configs(cfg mesh.Config) map[string]any {
 	cfg.Secret = nil
-	return map[string]any{"mesh": given(cfg), "replica": given(replica.Config{}), "bucket": given(replica.BucketConfig{}),
+	return map[string]any{"mesh": nonZeroFields(cfg), "replica": nonZeroFields(replica.Config{}), "bucket": nonZeroFields(replica.BucketConfig{}),
 		"put": "default level, Durable >= 2 checked", "all else": "default"}
 }
 
-// given returns the exported fields of a struct that are not zero.
-func given(config any) map[string]any {
+// nonZeroFields returns the exported fields of a struct that are not zero.
+func nonZeroFields(config any) map[string]any {
 	fields := map[string]any{}
 	value := reflect.ValueOf(config)
 	for i := range value.NumField() {
@@ -207,7 +207,7 @@ func (t trio) Children() []int { return nil }
 func (t trio) Close() error {
 	var faults []error
 	for _, m := range t {
-		faults = append(faults, m.close())
+		faults = append(faults, m.closeAll())
 	}
 	return errors.Join(faults...)
 }

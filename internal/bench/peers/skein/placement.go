@@ -33,9 +33,9 @@ func movement() (map[string]float64, error) {
 			return nil, err
 		}
 		for name, costs := range map[string][]float64{"join": join, "leave": leave} {
-			values[name] = max(values[name], mean(costs))
+			values[name] = max(values[name], meanOf(costs))
 			label := fmt.Sprintf("%s: %d to %d nodes, %d zones, %d shards", name, r.nodes, 2*r.nodes, r.zones, r.shards)
-			values[label+", mean"] = mean(costs)
+			values[label+", mean"] = meanOf(costs)
 			values[label+", middle"] = slices.Sorted(slices.Values(costs))[len(costs)/2]
 			values[label+", worst one"] = slices.Max(costs)
 		}
@@ -62,7 +62,7 @@ func (r roster) double(chance *rand.Rand) (join, leave []float64, err error) {
 		before := table
 		current = current.With(nodes)
 		table = current.Table(copies, nil)
-		return float64(moved(r.shards, before, table)) * float64(larger) / float64(copies*r.shards)
+		return float64(countMoved(r.shards, before, table)) * float64(larger) / float64(copies*r.shards)
 	}
 	for n := r.nodes + 1; n <= 2*r.nodes; n++ {
 		join = append(join, change(members[:n], n))
@@ -75,7 +75,7 @@ func (r roster) double(chance *rand.Rand) (join, leave []float64, err error) {
 	return join, leave, nil
 }
 
-func mean(values []float64) float64 {
+func meanOf(values []float64) float64 {
 	sum := 0.0
 	for _, v := range values {
 		sum += v
@@ -83,8 +83,8 @@ func mean(values []float64) float64 {
 	return sum / float64(len(values))
 }
 
-// moved counts the homes that a shard has after and had not before.
-func moved(shards int, before, after *placement.Table) int {
+// countMoved counts the homes that a shard has after and had not before.
+func countMoved(shards int, before, after *placement.Table) int {
 	n := 0
 	for s := range shards {
 		had := before.Homes(s)

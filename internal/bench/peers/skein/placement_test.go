@@ -13,15 +13,15 @@ func TestMovedCountsNewHomes(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := before.Table(copies, nil)
-	if n := moved(31, table, table); n != 0 {
+	if n := countMoved(31, table, table); n != 0 {
 		t.Errorf("nothing changed, yet %d copies moved", n)
 	}
 	// With two nodes left each shard has two homes, and both were homes before.
-	if n := moved(31, table, before.With(three[:2]).Table(copies, nil)); n != 0 {
+	if n := countMoved(31, table, before.With(three[:2]).Table(copies, nil)); n != 0 {
 		t.Errorf("a home went without a substitute, yet %d copies moved", n)
 	}
 	other := []placement.Node{three[0], three[1], {ID: 4, Name: "d", Zone: "z"}}
-	if n := moved(31, table, before.With(other).Table(copies, nil)); n != 31 {
+	if n := countMoved(31, table, before.With(other).Table(copies, nil)); n != 31 {
 		t.Errorf("one of three homes was replaced in 31 shards, %d copies moved", n)
 	}
 }

@@ -45,9 +45,9 @@ func openSingle(ctx context.Context, dir, name, listen, seed string) (load.Syste
 	s := &single{ledger: newLedger(func() int64 { return 0 })} // only the time is of interest
 	cfg := meshConfig(dir, name, listen, []string{seed})
 	var err error
-	s.member, err = setup{mesh: cfg, wrap: func(inner replica.Mesh) replica.Mesh { return meteredMesh{inner, s.ledger, nil} }}.open(ctx)
+	s.member, err = setup{mesh: cfg, wrap: func(inner replica.Mesh) replica.Mesh { return meteredMesh{inner, s.ledger, nil} }}.openMember(ctx)
 	if err != nil {
-		return nil, hello, errors.Join(err, s.close())
+		return nil, hello, errors.Join(err, s.closeAll())
 	}
 	hello.Config = configs(cfg)
 	return s, hello, nil
@@ -58,12 +58,12 @@ func (s *single) Extra(ctx context.Context, cmd load.Command) (map[string]float6
 	case askTogether:
 		return nil, s.awaitAll(ctx, nodes)
 	case askFill:
-		return nil, s.fill(ctx, load.Keys(cmd.Keys), newStock(cmd.Size))
+		return nil, s.fillKeys(ctx, load.Keys(cmd.Keys), newStock(cmd.Size))
 	case askContent:
 		sum, err := s.content(ctx)
 		return map[string]float64{askContent: sum}, err
 	case askGivenUp:
-		return nil, await(ctx, "a lost node is given up", time.Minute, func() (bool, error) {
+		return nil, awaitTrue(ctx, "a lost node is given up", time.Minute, func() (bool, error) {
 			return !slices.ContainsFunc(s.node.View().Members, func(m view.Member) bool {
 				return m.Name == lostName && (m.State == view.Alive || m.State == view.Suspect)
 			}), nil
@@ -72,7 +72,7 @@ func (s *single) Extra(ctx context.Context, cmd load.Command) (map[string]float6
 		if err := s.awaitAll(ctx, nodes); err != nil {
 			return nil, err
 		}
-		err := await(ctx, "a healed store", time.Minute, func() (bool, error) {
+		err := awaitTrue(ctx, "a healed store", time.Minute, func() (bool, error) {
 			st, err := s.store.Status(ctx)
 			return st.Syncing == 0, err
 		})
@@ -80,23 +80,23 @@ func (s *single) Extra(ctx context.Context, cmd load.Command) (map[string]float6
 	case askLarge:
 		return s.putLarge(ctx, cmd)
 	case askSteady:
-		s.load = steady(ctx, s.bucket, load.Keys(cmd.Keys), newStock(cmd.Size), cmd.Clients)
+		s.load = startSteady(ctx, s.bucket, load.Keys(cmd.Keys), newStock(cmd.Size), cmd.Clients)
 		return nil, nil
 	case askCalm:
 		if s.load == nil {
 			return nil, errors.New("there is no load to end")
 		}
-		result, err := s.load.end()
+		result, err := s.load.endLoad()
 		s.load = nil
 		return result.counts(), err
 	}
 	return nil, load.ErrUnsupported
 }
 
-func (s *single) fill(ctx context.Context, keys []string, values stock) error {
-	return each(len(keys), 64, func(i int) (err error) {
+func (s *single) fillKeys(ctx context.Context, keys []string, values stock) error {
+	return forEachUpTo(len(keys), 64, func(i int) (err error) {
 		for range 10 {
-			if _, err = s.bucket.Put(ctx, keys[i], values.value(i), nil); err == nil {
+			if _, err = s.bucket.Put(ctx, keys[i], values.cutValue(i), nil); err == nil {
 				return nil
 			}
 			time.Sleep(100 * time.Millisecond) // a patient caller: loading is no measurement
@@ -129,7 +129,7 @@ func (s *single) Children() []int { return nil }
 func (s *single) Close() error {
 	var err error
 	if s.load != nil {
-		_, err = s.load.end()
+		_, err = s.load.endLoad()
 	}
-	return errors.Join(err, s.close())
+	return errors.Join(err, s.closeAll())
 }

@@ -34,7 +34,7 @@ type steadyResult struct {
 	elapsed time.Duration
 }
 
-func (r steadyResult) add(other steadyResult) steadyResult {
+func (r steadyResult) mergeWith(other steadyResult) steadyResult {
 	return steadyResult{slices.Sorted(slices.Values(slices.Concat(r.took, other.took))), r.elapsed + other.elapsed}
 }
 
@@ -43,7 +43,7 @@ func (r steadyResult) micros(q float64) float64 {
 	return float64(r.took[int(q*float64(len(r.took)))].Nanoseconds()) / 1e3
 }
 
-func steady(ctx context.Context, to *replica.Bucket, keys []string, stock stock, clients int) *steadyLoad {
+func startSteady(ctx context.Context, to *replica.Bucket, keys []string, stock stock, clients int) *steadyLoad {
 	s := &steadyLoad{start: time.Now()}
 	ctx, s.cancel = context.WithCancel(ctx)
 	for n := range clients {
@@ -57,8 +57,8 @@ func steady(ctx context.Context, to *replica.Bucket, keys []string, stock stock,
 				case <-time.After(time.Until(due)):
 				}
 				i := chance.IntN(len(keys))
-				_, err := to.Put(context.WithoutCancel(ctx), keys[i], stock.value(chance.IntN(1<<16)), nil)
-				s.note(time.Since(due), err)
+				_, err := to.Put(context.WithoutCancel(ctx), keys[i], stock.cutValue(chance.IntN(1<<16)), nil)
+				s.notePut(time.Since(due), err)
 				due = due.Add(steadyPause)
 			}
 		})
@@ -66,7 +66,7 @@ func steady(ctx context.Context, to *replica.Bucket, keys []string, stock stock,
 	return s
 }
 
-func (s *steadyLoad) note(took time.Duration, err error) {
+func (s *steadyLoad) notePut(took time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.took = append(s.took, took); err != nil {
@@ -74,9 +74,9 @@ func (s *steadyLoad) note(took time.Duration, err error) {
 	}
 }
 
-// end ends the load. A load of which more than one put in a hundred failed is
+// endLoad ends the load. A load of which more than one put in a hundred failed is
 // no measurement.
-func (s *steadyLoad) end() (steadyResult, error) {
+func (s *steadyLoad) endLoad() (steadyResult, error) {
 	elapsed := time.Since(s.start)
 	s.cancel()
 	s.group.Wait()
@@ -130,7 +130,7 @@ func newStock(size int) stock {
 	return s
 }
 
-func (s stock) value(n int) []byte {
+func (s stock) cutValue(n int) []byte {
 	at := n * 61 % (len(s.bytes) - s.size)
 	return s.bytes[at : at+s.size]
 }

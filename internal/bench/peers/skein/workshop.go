@@ -35,8 +35,8 @@ func (w workshop) Get(context.Context, int, string, string) ([]byte, error) {
 func (w workshop) Children() []int { return nil }
 func (w workshop) Close() error    { return nil }
 
-// each runs do for 0 to n-1, so many at a time, and returns one of the errors.
-func each(n, atOnce int, do func(i int) error) error {
+// forEachUpTo runs do for 0 to n-1, so many at a time, and returns one of the errors.
+func forEachUpTo(n, atOnce int, do func(i int) error) error {
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
 	var group sync.WaitGroup
@@ -60,8 +60,8 @@ func each(n, atOnce int, do func(i int) error) error {
 	return nil
 }
 
-// await asks until it is so, up to limit.
-func await(ctx context.Context, what string, limit time.Duration, so func() (bool, error)) error {
+// awaitTrue asks until it is so, up to limit.
+func awaitTrue(ctx context.Context, what string, limit time.Duration, so func() (bool, error)) error {
 	deadline := time.Now().Add(limit)
 	for {
 		ok, err := so()

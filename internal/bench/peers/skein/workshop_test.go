@@ -41,7 +41,7 @@ func TestGate(t *testing.T) {
 		{gateCompare, 0, wire.MethodClock, true},
 	} {
 		p.gate.Store(c.gate)
-		if got := p.allow(c.from, c.method, offer); got != c.want {
+		if got := p.allowsCall(c.from, c.method, offer); got != c.want {
 			t.Errorf("gate %d lets store %d call %s: %v", c.gate, c.from, c.method, got)
 		}
 	}
@@ -120,7 +120,7 @@ func TestSteadyResult(t *testing.T) {
 		}
 		part.took = append(part.took, time.Duration(i)*time.Millisecond)
 	}
-	all := a.add(b)
+	all := a.mergeWith(b)
 	if !slices.IsSorted(all.took) || all.micros(0.5) != 50_000 || all.micros(0.99) != 99_000 {
 		t.Errorf("p50 %v us, p99 %v us", all.micros(0.5), all.micros(0.99))
 	}
@@ -146,26 +146,26 @@ func TestSteadyLoadThatFailsIsNone(t *testing.T) {
 		s := &steadyLoad{cancel: func() {}}
 		for i := range 100 {
 			if i < failed {
-				s.note(time.Millisecond, refused)
+				s.notePut(time.Millisecond, refused)
 			} else {
-				s.note(time.Millisecond, nil)
+				s.notePut(time.Millisecond, nil)
 			}
 		}
-		if _, err := s.end(); (err == nil) != ok || !ok && !errors.Is(err, refused) {
+		if _, err := s.endLoad(); (err == nil) != ok || !ok && !errors.Is(err, refused) {
 			t.Errorf("%d of 100 failed: %v", failed, err)
 		}
 	}
-	if _, err := (&steadyLoad{cancel: func() {}}).end(); err == nil {
+	if _, err := (&steadyLoad{cancel: func() {}}).endLoad(); err == nil {
 		t.Error("no put at all is taken for a load")
 	}
 }
 
 func TestEach(t *testing.T) {
 	var sum atomic.Int64
-	if err := each(100, 8, func(i int) error { sum.Add(int64(i)); return nil }); err != nil || sum.Load() != 4950 {
+	if err := forEachUpTo(100, 8, func(i int) error { sum.Add(int64(i)); return nil }); err != nil || sum.Load() != 4950 {
 		t.Errorf("sum %d, %v", sum.Load(), err)
 	}
-	err := each(100, 8, func(i int) error {
+	err := forEachUpTo(100, 8, func(i int) error {
 		if i == 50 {
 			return errors.New("fifty")
 		}

@@ -43,11 +43,11 @@ func New(elements []reconcile.Element, depth int) *Tree {
 	}
 	for i := range t.leaves {
 		slices.SortFunc(t.leaves[i], func(a, b reconcile.Element) int { return cmp.Compare(a.Key, b.Key) })
-		t.levels[depth][i] = sum(appendElements(nil, t.leaves[i]))
+		t.levels[depth][i] = hashOf(appendElements(nil, t.leaves[i]))
 	}
 	for level := depth - 1; level >= 0; level-- {
 		for i := range t.levels[level] {
-			t.levels[level][i] = t.inner(level, i)
+			t.levels[level][i] = t.innerHash(level, i)
 		}
 	}
 	return t
@@ -71,10 +71,10 @@ func (t *Tree) Replace(e reconcile.Element) error {
 		return fmt.Errorf("merkle: no element of key %x", e.Key)
 	}
 	t.leaves[at][i] = e
-	t.levels[t.depth][at] = sum(appendElements(nil, t.leaves[at]))
+	t.levels[t.depth][at] = hashOf(appendElements(nil, t.leaves[at]))
 	for level := t.depth - 1; level >= 0; level-- {
 		at >>= fanBits
-		t.levels[level][at] = t.inner(level, at)
+		t.levels[level][at] = t.innerHash(level, at)
 	}
 	return nil
 }
@@ -83,15 +83,15 @@ func (t *Tree) leafOf(key uint64) int { return int(key >> (64 - fanBits*t.depth)
 
 func (t *Tree) children(level, i int) []hash { return t.levels[level+1][i*fan : (i+1)*fan] }
 
-func (t *Tree) inner(level, i int) hash {
+func (t *Tree) innerHash(level, i int) hash {
 	var b [fan * hashBytes]byte
 	for n, child := range t.children(level, i) {
 		copy(b[n*hashBytes:], child[:])
 	}
-	return sum(b[:])
+	return hashOf(b[:])
 }
 
-func sum(b []byte) hash {
+func hashOf(b []byte) hash {
 	full := sha256.Sum256(b)
 	return hash(full[:hashBytes])
 }
