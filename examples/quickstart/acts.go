@@ -92,7 +92,7 @@ func (s *story) killNode(ctx context.Context) error {
 	s.chapter("One node dies: " + killedNode + " gets SIGKILL; writing goes on")
 	return s.writeDuring(ctx, [][]string{nil}, func(ctx context.Context) error {
 		begin := time.Now()
-		s.remove(killedNode).killAndWait()
+		s.removeProc(killedNode).killAndWait()
 		killed := time.Now()
 		var gone map[string]time.Time
 		if err := s.awaitUntil(ctx, 20*time.Second, "all survivors noticed the death", func() bool {

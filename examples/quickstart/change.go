@@ -27,7 +27,7 @@ func (s *story) loseDisk(ctx context.Context) error {
 			return err
 		}
 		p := s.planOf(lostDiskNode)
-		s.remove(lostDiskNode).killAndWait()
+		s.removeProc(lostDiskNode).killAndWait()
 		if err := os.RemoveAll(p.Dir); err != nil {
 			return err
 		}
@@ -87,7 +87,7 @@ func (s *story) drainNode(ctx context.Context) error {
 	s.chapter("A node is drained: " + drainedNode + " hands over all it holds and leaves for good")
 	return s.writeDuring(ctx, [][]string{nil}, func(ctx context.Context) error {
 		begin := time.Now()
-		pr := s.remove(drainedNode) // no more writes through it
+		pr := s.removeProc(drainedNode) // no more writes through it
 		if _, err := pr.sendRequest(ctx, request{Op: "leave"}); err != nil {
 			return fmt.Errorf("drain %s: %w", drainedNode, err)
 		}

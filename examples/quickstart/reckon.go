@@ -43,7 +43,7 @@ func (s *story) auditMesh(ctx context.Context, plant string) error {
 	}
 	var stops error
 	for _, pr := range s.running() {
-		stops = errors.Join(stops, s.remove(pr.plan.Name).closeNode())
+		stops = errors.Join(stops, s.removeProc(pr.plan.Name).closeNode())
 	}
 	if err := errors.Join(stops, s.journal.closeFile()); err != nil {
 		return err
@@ -174,7 +174,7 @@ func (s *story) diverge(ctx context.Context, entries []entry) error {
 		if !home {
 			continue
 		}
-		if err := s.remove(p.Name).closeNode(); err != nil {
+		if err := s.removeProc(p.Name).closeNode(); err != nil {
 			return err
 		}
 		id := s.writes.Add(1)

@@ -73,7 +73,7 @@ func tellStory(ctx context.Context, dir, plant string) (outcome, error) {
 		out: noOutcome()}
 	defer s.removeBar()
 	defer s.killAll()
-	if err := s.prepare(); err != nil {
+	if err := s.prepareStory(); err != nil {
 		return s.out, err
 	}
 	for _, chapter := range []func(context.Context) error{s.formMesh, s.writeNormally, s.killNode, s.cutNetwork, s.loseDisk, s.drainNode, s.carryOn} {
@@ -86,8 +86,8 @@ func tellStory(ctx context.Context, dir, plant string) (outcome, error) {
 	return s.out, err
 }
 
-// prepare mints the secret, chooses addresses and opens the journal.
-func (s *story) prepare() error {
+// prepareStory mints the secret, chooses addresses and opens the journal.
+func (s *story) prepareStory() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
@@ -204,8 +204,8 @@ func (s *story) running(names ...string) []*proc {
 	return ps
 }
 
-// remove takes a process out of the story; its end is the caller's business.
-func (s *story) remove(name string) *proc {
+// removeProc takes a process out of the story; its end is the caller's business.
+func (s *story) removeProc(name string) *proc {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pr := s.procs[name]
@@ -215,7 +215,7 @@ func (s *story) remove(name string) *proc {
 
 func (s *story) killAll() {
 	for _, pr := range s.running() {
-		s.remove(pr.plan.Name)
+		s.removeProc(pr.plan.Name)
 		pr.killAndWait()
 	}
 }

@@ -72,19 +72,19 @@ func (c *Cluster) Start(binary string, args ...string) {
 		var seeds []string
 		for _, other := range c.Nodes {
 			if other != n {
-				seeds = append(seeds, listen(other.port))
+				seeds = append(seeds, listenAddr(other.port))
 			}
 		}
 		n.log = filepath.Join(dir, n.Name+".log")
 		n.args = append([]string{"netns", "exec", c.net.spaceOf(strconv.Itoa(n.port)), binary,
 			"-dir", filepath.Join(dir, n.Name), "-name", n.Name, "-zone", "z" + strconv.Itoa(i%3+1),
-			"-listen", listen(n.port), "-seeds", strings.Join(seeds, ","), "-secret", secret}, args...)
+			"-listen", listenAddr(n.port), "-seeds", strings.Join(seeds, ","), "-secret", secret}, args...)
 		c.startNode(n)
 	}
 	c.Await(30*time.Second, "all nodes see each other", c.Whole)
 }
 
-func listen(i int) string { return net.JoinHostPort(address(i).String(), strconv.Itoa(port)) }
+func listenAddr(i int) string { return net.JoinHostPort(address(i).String(), strconv.Itoa(port)) }
 
 func (c *Cluster) startNode(n *Node) {
 	c.t.Helper()

@@ -178,7 +178,7 @@ const scoreHold = 10 * time.Second
 // not go back; a step with an earlier time counts as being at the latest one.
 func (p *Published) Step(now time.Duration, fresh Score) (publish Score, changed bool) {
 	p.now = max(p.now, now)
-	off := p.compare(fresh)
+	off := p.compareWith(fresh)
 	if off != p.off {
 		p.off, p.since = off, p.now
 	}
@@ -191,7 +191,7 @@ func (p *Published) Step(now time.Duration, fresh Score) (publish Score, changed
 	return p.score, changed
 }
 
-func (p *Published) compare(fresh Score) int {
+func (p *Published) compareWith(fresh Score) int {
 	slack := scorePercent(p.score, 5)
 	switch {
 	case fresh > p.score && fresh-p.score > slack:

@@ -236,7 +236,7 @@ func TestScoreSlack(t *testing.T) {
 		for _, pair := range [][2]Worth{{w, b}, {b, w}} {
 			old, fresh := pair[0].Score(Weights{}), pair[1].Score(Weights{})
 			p := Published{score: old, ever: true}
-			if p.compare(fresh) != 0 {
+			if p.compareWith(fresh) != 0 {
 				t.Fatalf("%d to %d is more than 5 %%\n%+v\n%+v", old, fresh, pair[0], pair[1])
 			}
 		}

@@ -21,7 +21,7 @@ type Gate struct {
 // NewGate returns a gate that is open.
 func NewGate() *Gate {
 	g := &Gate{empty: make(chan struct{})}
-	g.leave = g.left
+	g.leave = g.countOut
 	return g
 }
 
@@ -31,7 +31,7 @@ func (g *Gate) Enter() (leave func(), ok bool) {
 	// counts after it has shut.
 	g.inside.Add(1)
 	if g.shut.Load() {
-		g.left()
+		g.countOut()
 		return nil, false
 	}
 	return g.leave, true
@@ -44,14 +44,14 @@ func (g *Gate) Stay() (leave func()) {
 	return g.leave
 }
 
-func (g *Gate) left() {
+func (g *Gate) countOut() {
 	if g.inside.Add(-1) == 0 && g.shut.Load() {
-		g.settle()
+		g.closeIfEmpty()
 	}
 }
 
-// settle closes empty if nobody is within.
-func (g *Gate) settle() {
+// closeIfEmpty closes empty if nobody is within.
+func (g *Gate) closeIfEmpty() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.shut.Load() && !g.quiet && g.inside.Load() == 0 {
@@ -64,7 +64,7 @@ func (g *Gate) settle() {
 // and does not wait.
 func (g *Gate) Shut() (empty <-chan struct{}) {
 	g.shut.Store(true)
-	g.settle()
+	g.closeIfEmpty()
 	return g.Empty()
 }
 

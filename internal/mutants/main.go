@@ -34,7 +34,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	r := &runner{root: root, timeout: *timeout, log: func(v verdict) { report(v, *verbose) }}
+	r := &runner{root: root, timeout: *timeout, log: func(v verdict) { reportVerdict(v, *verbose) }}
 	mutants, err := loadMutants(root)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -99,7 +99,7 @@ func moduleRoot() (string, error) {
 	}
 }
 
-func report(v verdict, verbose bool) {
+func reportVerdict(v verdict, verbose bool) {
 	outcome := "caught by " + v.caughtBy
 	if v.fault != "" {
 		outcome = "FAULT: " + v.fault

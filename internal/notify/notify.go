@@ -40,13 +40,13 @@ func (v *Value[T]) Set(t T) {
 	defer v.mu.Unlock()
 	v.latest = t
 	for w := range v.watchers {
-		w.offer(t)
+		w.offerValue(t)
 	}
 }
 
-// offer replaces an unread value. Only holders of the Value's mutex put into
+// offerValue replaces an unread value. Only holders of the Value's mutex put into
 // ch, so that after taking out there is room: it cannot block.
-func (w *watcher[T]) offer(t T) {
+func (w *watcher[T]) offerValue(t T) {
 	select {
 	case <-w.ch:
 	default:
@@ -62,7 +62,7 @@ func (v *Value[T]) Watch(ctx context.Context) <-chan T {
 	w := &watcher[T]{ch: make(chan T, 1)}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	w.offer(v.latest)
+	w.offerValue(v.latest)
 	if v.closed {
 		close(w.ch)
 		return w.ch
@@ -74,12 +74,12 @@ func (v *Value[T]) Watch(ctx context.Context) <-chan T {
 	v.wg.Add(1)
 	w.stop = context.AfterFunc(ctx, func() {
 		defer v.wg.Done()
-		v.release(w)
+		v.dropWatcher(w)
 	})
 	return w.ch
 }
 
-func (v *Value[T]) release(w *watcher[T]) {
+func (v *Value[T]) dropWatcher(w *watcher[T]) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if _, ok := v.watchers[w]; ok {

@@ -180,7 +180,7 @@ func (s *store) caughtUp(peer view.NodeID, unit int, read purge.Reading, done fu
 			return
 		}
 		s.cluster.oracle.noteStamp(s.self.ID, unit, s.syncedStamp(unit))
-		s.finish(unit)
+		s.finishRound(unit)
 		switch s.standing(unit).Outcome(read) {
 		case purge.UpToDate:
 			s.search[unit] = purge.Search{}

@@ -49,7 +49,7 @@ func (s *store) openRounds() {
 		}
 		s.putNow(stampKey(unit), m)
 		if m.Stamp.Committed != (purge.Round{}) {
-			s.host.After(time.Millisecond, func() { s.finish(unit) }) // it may have gone down before it let go of all
+			s.host.After(time.Millisecond, func() { s.finishRound(unit) }) // it may have gone down before it let go of all
 		}
 	}
 }
@@ -76,7 +76,7 @@ func (s *store) admitItem(tx *Tx, from view.NodeID, o *offer) bool {
 		s.missed(unit, from)
 	}
 	if news.Finish {
-		s.host.After(time.Millisecond, func() { s.finish(unit) })
+		s.host.After(time.Millisecond, func() { s.finishRound(unit) })
 	}
 	return ok
 }
@@ -262,9 +262,9 @@ func (s *store) letGone(gone []tombstone) {
 	}
 }
 
-// finish lets go of what was purged in the last round that this store has
+// finishRound lets go of what was purged in the last round that this store has
 // acknowledged, if that is known to be committed.
-func (s *store) finish(unit int) {
+func (s *store) finishRound(unit int) {
 	var gone []tombstone
 	over := false
 	s.failOnError(s.host.Disk.Update(func(tx *Tx) error {
@@ -367,7 +367,7 @@ func (s *store) servePurge(from view.NodeID, body any, reply func(any)) {
 			setStanding(tx, b.Unit, standingIn(tx, b.Unit).Hear(purge.Stamp{Committed: b.Round}))
 			return nil
 		}, nil))
-		s.finish(b.Unit)
+		s.finishRound(b.Unit)
 		reply(nil)
 	case stampsRequest:
 		r := stampsReply{Stamps: map[int]purge.Stamp{}}

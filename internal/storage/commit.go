@@ -71,7 +71,7 @@ func (s *Store) enqueue(ctx context.Context, u *update) error {
 	}
 }
 
-func (s *Store) update(ctx context.Context, fn func(*Tx) error, look bool) error {
+func (s *Store) awaitUpdate(ctx context.Context, fn func(*Tx) error, look bool) error {
 	u := s.newUpdate(fn)
 	u.look = look
 	if err := s.enqueue(ctx, u); err != nil {
@@ -148,8 +148,8 @@ func (s *Store) recycleUpdate(u *update) {
 	s.updates.Put(u)
 }
 
-// answer tells the outcome.
-func (u *update) answer(err error) {
+// tellOutcome tells the outcome.
+func (u *update) tellOutcome(err error) {
 	if u.then != nil {
 		u.then(err)
 	} else {
@@ -312,15 +312,15 @@ func (s *Store) commitGroup(first *update) {
 			u.ran <- struct{}{}
 		}
 		if err != nil {
-			u.answer(err)
+			u.tellOutcome(err)
 		} else {
 			g.updates = append(g.updates, u)
 		}
 	}
-	g.err = s.commit(g)
+	g.err = s.persistGroup(g)
 	close(g.done)
 	for _, u := range g.updates {
-		u.answer(g.err)
+		u.tellOutcome(g.err)
 	}
 	// Those who write again at once shall be in the next group, not the one
 	// after it, also where none is expected.
@@ -344,8 +344,8 @@ func (s *Store) nextUpdate(g *group) *update {
 	return s.gathering.awaitUpdate(s.queue, g.ran, g.opened)
 }
 
-// commit makes g durable. When it fails the store has failed.
-func (s *Store) commit(g *group) error {
+// persistGroup makes g durable. When it fails the store has failed.
+func (s *Store) persistGroup(g *group) error {
 	if len(g.writes) == 0 {
 		// Nothing is left of the group, but its updates may have seen
 		// what others wrote; all that is synced.

@@ -119,7 +119,7 @@ func (g *guard) tableDone() {
 	g.retryDelay.Store(0)
 }
 
-func (g *guard) create(op, name string, call func() (vfs.File, error)) (vfs.File, error) {
+func (g *guard) createFile(op, name string, call func() (vfs.File, error)) (vfs.File, error) {
 	kind := kindOf(name)
 	if g.noRoom.Load() && kind == tableFile {
 		g.pauseUnlessClosing(time.Duration(g.retryDelay.Load()))
@@ -162,7 +162,7 @@ func (g *guard) graveFile(name string) vfs.File {
 }
 
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.create("create", name, func() (vfs.File, error) {
+	return g.createFile("create", name, func() (vfs.File, error) {
 		if kindOf(name) == logFile {
 			defer g.spare.noteLogBegun()
 			if f := g.spare.reuseAs(name); f != nil {
@@ -174,11 +174,11 @@ func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 }
 
 func (g *guard) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	return g.create("open", name, func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, opts...) })
+	return g.createFile("open", name, func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, opts...) })
 }
 
 func (g *guard) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.create("reuse", newname, func() (vfs.File, error) {
+	return g.createFile("reuse", newname, func() (vfs.File, error) {
 		defer g.spare.noteLogBegun()
 		if g.spare.isBetterThan(oldname) {
 			if f := g.spare.reuseAs(newname); f != nil {

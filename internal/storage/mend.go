@@ -294,7 +294,7 @@ func (s *Store) announceLoss(lost OnLost, p *part) (then func(), err error) {
 		return err
 	}})
 	if err == nil {
-		g.err = s.commit(g)
+		g.err = s.persistGroup(g)
 		err = g.err
 	}
 	close(g.done)

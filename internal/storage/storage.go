@@ -210,14 +210,14 @@ func (s *Store) Scan(ctx context.Context, lower, upper []byte, fn func(key, valu
 // the error wraps that of ctx, and what fn wrote may or may not be kept; fn
 // has returned in any case.
 func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
-	return s.update(ctx, fn, false)
+	return s.awaitUpdate(ctx, fn, false)
 }
 
 // Look is Update for an fn that writes nothing: it takes its place among the
 // updates and returns when all that it may have seen is synced. It is not refused
 // when the disk is full. An fn that writes ends in ErrReadOnly.
 func (s *Store) Look(ctx context.Context, fn func(tx *Tx) error) error {
-	return s.update(ctx, fn, true)
+	return s.awaitUpdate(ctx, fn, true)
 }
 
 // Start is Update without the wait: it returns as soon as the update is

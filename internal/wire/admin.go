@@ -138,7 +138,7 @@ func DecodeWish(data []byte) (version uint64, err error) {
 	if len(data) == 0 {
 		return 1, nil
 	}
-	err = unpack(data, "wish", func(u *unpacker) { version = u.readUint() })
+	err = unpackWhole(data, "wish", func(u *unpacker) { version = u.readUint() })
 	return version, err
 }
 
@@ -160,7 +160,7 @@ func AppendAdminRequest(dst []byte, m *AdminRequest) []byte {
 
 // DecodeAdminRequest reads what AppendAdminRequest wrote.
 func DecodeAdminRequest(data []byte) (m AdminRequest, err error) {
-	err = unpack(data, "admin request", func(u *unpacker) {
+	err = unpackWhole(data, "admin request", func(u *unpacker) {
 		u.readVersion(adminVersion)
 		m.Bucket = u.readString(maxName)
 		m.Key = u.readString(MaxKey)
@@ -205,7 +205,7 @@ func AppendAdminItem(dst []byte, m *AdminItem) []byte {
 
 // DecodeAdminItem reads what AppendAdminItem wrote.
 func DecodeAdminItem(data []byte) (m AdminItem, err error) {
-	err = unpack(data, "admin item", func(u *unpacker) {
+	err = unpackWhole(data, "admin item", func(u *unpacker) {
 		u.readVersion(adminVersion)
 		m.AdminOutcome = u.readOutcome()
 		m.Context = u.readBytes(maxAdminContext)
@@ -243,7 +243,7 @@ func AppendAdminResult(dst []byte, m *AdminResult) []byte {
 
 // DecodeAdminResult reads what AppendAdminResult wrote.
 func DecodeAdminResult(data []byte) (m AdminResult, err error) {
-	err = unpack(data, "admin result", func(u *unpacker) {
+	err = unpackWhole(data, "admin result", func(u *unpacker) {
 		u.readVersion(adminVersion)
 		m.AdminOutcome = u.readOutcome()
 		m.Context = u.readBytes(maxAdminContext)
@@ -288,7 +288,7 @@ func AppendAdminStatus(dst []byte, m *AdminStatus) []byte {
 
 // DecodeAdminStatus reads what AppendAdminStatus wrote.
 func DecodeAdminStatus(data []byte) (m AdminStatus, err error) {
-	err = unpack(data, "admin status", func(u *unpacker) {
+	err = unpackWhole(data, "admin status", func(u *unpacker) {
 		version := u.readVersion(adminStatusVersion)
 		m.AdminOutcome = u.readOutcome()
 		for _, n := range []*uint64{&m.Hints, &m.Syncing, &m.Delivered, &m.Repaired, &m.Compared, &m.Moved} {

@@ -92,7 +92,7 @@ func AppendAdminLook(dst []byte, m AdminLook) []byte {
 
 // DecodeAdminLook reads what AppendAdminLook wrote.
 func DecodeAdminLook(data []byte) (m AdminLook, err error) {
-	err = unpack(data, "admin look", func(u *unpacker) {
+	err = unpackWhole(data, "admin look", func(u *unpacker) {
 		m.Problems = u.readVersion(adminPartitionVersion) > adminVersion
 		m.Image = u.readBool()
 	})
@@ -168,7 +168,7 @@ func AppendAdminPartition(dst []byte, m *AdminPartition) []byte {
 
 // DecodeAdminPartition reads what AppendAdminPartition wrote.
 func DecodeAdminPartition(data []byte) (m AdminPartition, err error) {
-	err = unpack(data, "admin partition", func(u *unpacker) {
+	err = unpackWhole(data, "admin partition", func(u *unpacker) {
 		m.Problems = u.readVersion(adminPartitionVersion) > adminVersion
 		m.Node = u.readNodeID()
 		m.Component = u.readNodeIDs(MaxMembers)

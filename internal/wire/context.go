@@ -44,7 +44,7 @@ func DecodeContext(data []byte, bucket uint64, key string, seal *ContextKey) (ve
 	}
 	var ctx version.Context
 	var hlc version.HLC
-	err := unpack(data[:body], "context", func(u *unpacker) {
+	err := unpackWhole(data[:body], "context", func(u *unpacker) {
 		u.readVersion(contextVersion)
 		ctx, hlc = u.readContext()
 	})

@@ -75,7 +75,7 @@ func AppendAdminHealth(dst []byte, m *AdminHealth) []byte {
 
 // DecodeAdminHealth reads what AppendAdminHealth wrote.
 func DecodeAdminHealth(data []byte) (m AdminHealth, err error) {
-	err = unpack(data, "admin health", func(u *unpacker) {
+	err = unpackWhole(data, "admin health", func(u *unpacker) {
 		m.InWords = u.readVersion(adminHealthVersion) == adminVersion
 		m.AdminOutcome = u.readOutcome()
 		if m.InWords {

@@ -40,7 +40,7 @@ func AppendGreeting(dst []byte, g Greeting) []byte {
 // DecodeGreeting reads a greeting. Payload lends from data.
 func DecodeGreeting(data []byte) (Greeting, error) {
 	var g Greeting
-	err := unpack(data, "greeting", func(u *unpacker) {
+	err := unpackWhole(data, "greeting", func(u *unpacker) {
 		u.readVersion(greetingVersion)
 		g.Node = u.readNodeID()
 		g.Boot = u.readUint()

@@ -71,7 +71,7 @@ func AppendIdentity(dst []byte, id Identity) []byte {
 // DecodeIdentity reads what AppendIdentity wrote.
 func DecodeIdentity(data []byte) (Identity, error) {
 	var id Identity
-	err := unpack(data, "identity", func(u *unpacker) {
+	err := unpackWhole(data, "identity", func(u *unpacker) {
 		u.readVersion(identityVersion)
 		id.Node = u.readNodeID()
 		u.readFixed(id.Mesh[:])
@@ -107,7 +107,7 @@ func AppendOwner(dst []byte, o Owner) []byte {
 // DecodeOwner reads what AppendOwner wrote.
 func DecodeOwner(data []byte) (Owner, error) {
 	var o Owner
-	err := unpack(data, "owner", func(u *unpacker) {
+	err := unpackWhole(data, "owner", func(u *unpacker) {
 		u.readVersion(ownerVersion)
 		o.Node = u.readNodeID()
 		o.Initialised = u.readBool()
@@ -154,7 +154,7 @@ func AppendRosterFile(dst []byte, f RosterFile) []byte {
 // DecodeRosterFile reads what AppendRosterFile wrote. Roster lies in data.
 func DecodeRosterFile(data []byte) (RosterFile, error) {
 	var f RosterFile
-	err := unpack(data, "roster file", func(u *unpacker) {
+	err := unpackWhole(data, "roster file", func(u *unpacker) {
 		v := u.readVersion(rosterFilePlaces)
 		u.readFixed(f.Mesh[:])
 		f.Roster = u.readBytes(len(data))

@@ -30,7 +30,7 @@ func AppendImportState(dst []byte, s ImportState) []byte {
 
 // DecodeImportState reads what AppendImportState wrote.
 func DecodeImportState(data []byte) (s ImportState, err error) {
-	err = unpack(data, "import", func(u *unpacker) {
+	err = unpackWhole(data, "import", func(u *unpacker) {
 		u.readVersion(metaVersion)
 		s.Done = u.readBool()
 		s.Cursor = slices.Clone(u.readBytes(MaxKey + 64))

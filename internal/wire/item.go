@@ -58,7 +58,7 @@ func ItemSize(it *version.Item) int {
 // whoever keeps them keeps data, which must not change.
 func DecodeItem(data []byte) (version.Item, error) {
 	var it version.Item
-	err := unpack(data, "item", func(u *unpacker) {
+	err := unpackWhole(data, "item", func(u *unpacker) {
 		u.readVersion(itemVersion)
 		it.Ctx, it.HLC = u.readContext()
 		it.Sibs = u.readSiblings(it.Ctx)

@@ -70,7 +70,7 @@ func AppendRoster(dst []byte, members []Member, relics []Relic) []byte {
 
 // DecodeRoster reads what AppendRoster wrote.
 func DecodeRoster(data []byte) (members []Member, relics []Relic, err error) {
-	err = unpack(data, "roster", func(u *unpacker) {
+	err = unpackWhole(data, "roster", func(u *unpacker) {
 		v := u.readVersion(rosterRelics)
 		members = u.readMembers()
 		if v == rosterRelics {

@@ -35,7 +35,7 @@ func AppendHello(dst []byte, h *Hello) []byte {
 // DecodeHello reads what AppendHello wrote.
 func DecodeHello(data []byte) (Hello, error) {
 	var h Hello
-	err := unpack(data, "hello", func(u *unpacker) {
+	err := unpackWhole(data, "hello", func(u *unpacker) {
 		u.readVersion(meshVersion)
 		h.Self = u.readMember()
 		h.Met = u.readBool()
@@ -72,7 +72,7 @@ func AppendRosterQuery(dst []byte, q RosterSums) []byte {
 // DecodeRosterQuery reads what AppendRosterQuery wrote.
 func DecodeRosterQuery(data []byte) (RosterSums, error) {
 	var q RosterSums
-	err := unpack(data, "roster query", func(u *unpacker) {
+	err := unpackWhole(data, "roster query", func(u *unpacker) {
 		u.readVersion(meshVersion)
 		q.Digest = u.readUint()
 	})
@@ -97,7 +97,7 @@ func AppendRosterSums(dst []byte, s RosterSums) []byte {
 // DecodeRosterSums reads what AppendRosterSums wrote.
 func DecodeRosterSums(data []byte) (RosterSums, error) {
 	var s RosterSums
-	err := unpack(data, "roster sums", func(u *unpacker) {
+	err := unpackWhole(data, "roster sums", func(u *unpacker) {
 		u.readVersion(meshVersion)
 		s.Equal = u.readBool()
 		n := u.readArrayLen(MaxMembers * 2)
@@ -137,7 +137,7 @@ func AppendRosterSwap(dst []byte, s RosterSwap) []byte {
 // DecodeRosterSwap reads what AppendRosterSwap wrote.
 func DecodeRosterSwap(data []byte) (RosterSwap, error) {
 	var s RosterSwap
-	err := unpack(data, "roster swap", func(u *unpacker) {
+	err := unpackWhole(data, "roster swap", func(u *unpacker) {
 		u.readVersion(meshVersion)
 		s.Have = u.readMembers()
 		for range u.readArrayLen(MaxMembers) {
@@ -174,7 +174,7 @@ func AppendRelicSwap(dst []byte, s RelicSwap) []byte {
 // DecodeRelicSwap reads what AppendRelicSwap wrote.
 func DecodeRelicSwap(data []byte) (RelicSwap, error) {
 	var s RelicSwap
-	err := unpack(data, "relic swap", func(u *unpacker) {
+	err := unpackWhole(data, "relic swap", func(u *unpacker) {
 		u.readVersion(meshVersion)
 		s.Digest = u.readUint()
 		s.Have = u.readRelics()
@@ -221,7 +221,7 @@ func AppendView(dst []byte, v view.View) []byte {
 // DecodeView reads what AppendView wrote.
 func DecodeView(data []byte) (view.View, error) {
 	var v view.View
-	err := unpack(data, "view", func(u *unpacker) {
+	err := unpackWhole(data, "view", func(u *unpacker) {
 		u.readVersion(meshVersion)
 		u.readFixed(v.Mesh[:])
 		v.Self = u.readNodeID()

@@ -50,7 +50,7 @@ func AppendOutboxOp(dst []byte, m *OutboxOp) []byte {
 // DecodeOutboxOp reads what AppendOutboxOp wrote. Value lies in data.
 func DecodeOutboxOp(data []byte) (m OutboxOp, err error) {
 	var def []byte
-	err = unpack(data, "outbox operation", func(u *unpacker) {
+	err = unpackWhole(data, "outbox operation", func(u *unpacker) {
 		u.readVersion(outboxVersion)
 		def = u.readBytes(len(data))
 		m.Key = u.readString(MaxKey)
@@ -88,7 +88,7 @@ func AppendOutboxMeta(dst []byte, m OutboxMeta) []byte {
 
 // DecodeOutboxMeta reads what AppendOutboxMeta wrote.
 func DecodeOutboxMeta(data []byte) (m OutboxMeta, err error) {
-	err = unpack(data, "outbox", func(u *unpacker) {
+	err = unpackWhole(data, "outbox", func(u *unpacker) {
 		u.readVersion(outboxVersion)
 		m.Ran = u.readUint()
 	})

@@ -154,7 +154,7 @@ func AppendElectAsk(dst []byte, a ElectAsk) []byte {
 
 // DecodeElectAsk reads what AppendElectAsk wrote.
 func DecodeElectAsk(data []byte) (a ElectAsk, err error) {
-	err = unpack(data, "request for a grant", func(u *unpacker) {
+	err = unpackWhole(data, "request for a grant", func(u *unpacker) {
 		u.readVersion(partitionVersion)
 		a.Election = u.readElection()
 		a.Term = u.readUint()
@@ -181,7 +181,7 @@ func AppendElectAnswer(dst []byte, a ElectAnswer) []byte {
 
 // DecodeElectAnswer reads what AppendElectAnswer wrote.
 func DecodeElectAnswer(data []byte) (a ElectAnswer, err error) {
-	err = unpack(data, "answer of a voter", func(u *unpacker) {
+	err = unpackWhole(data, "answer of a voter", func(u *unpacker) {
 		u.readVersion(partitionVersion)
 		a.Reason = u.readUintMax(255)
 		a.Max = u.readUint()
@@ -205,7 +205,7 @@ func AppendElectBack(dst []byte, b ElectBack) []byte {
 
 // DecodeElectBack reads what AppendElectBack wrote.
 func DecodeElectBack(data []byte) (b ElectBack, err error) {
-	err = unpack(data, "grant given back", func(u *unpacker) {
+	err = unpackWhole(data, "grant given back", func(u *unpacker) {
 		u.readVersion(partitionVersion)
 		b.Election = u.readElection()
 		b.Term = u.readUint()
@@ -229,7 +229,7 @@ func AppendElectState(dst []byte, s ElectState) []byte {
 
 // DecodeElectState reads what AppendElectState wrote.
 func DecodeElectState(data []byte) (s ElectState, err error) {
-	err = unpack(data, "state of an election", func(u *unpacker) {
+	err = unpackWhole(data, "state of an election", func(u *unpacker) {
 		u.readVersion(partitionVersion)
 		s.Election = u.readElection()
 		s.Max = u.readUint()
@@ -273,7 +273,7 @@ func AppendVoters(dst []byte, v Voters) []byte {
 
 // DecodeVoters reads what AppendVoters wrote.
 func DecodeVoters(data []byte) (v Voters, err error) {
-	err = unpack(data, "voters", func(u *unpacker) {
+	err = unpackWhole(data, "voters", func(u *unpacker) {
 		u.readVersion(partitionVersion)
 		v = u.readVoters()
 	})
@@ -351,7 +351,7 @@ func AppendNoticeSums(dst []byte, s NoticeSums) []byte {
 
 // DecodeNoticeSums reads what AppendNoticeSums wrote.
 func DecodeNoticeSums(data []byte) (s NoticeSums, err error) {
-	err = unpack(data, "sums of notices", func(u *unpacker) {
+	err = unpackWhole(data, "sums of notices", func(u *unpacker) {
 		u.readVersion(partitionVersion)
 		s.Digest = u.readUint()
 		for range u.readTuplesLen(3, MaxMembers) {
@@ -384,7 +384,7 @@ func AppendNoticeSwap(dst []byte, s NoticeSwap) []byte {
 // wanted says yes to, in their order: a notice in memory may take 60 times the bytes that it
 // came in.
 func DecodeNoticeSwap(data []byte, wanted func(NoticeSum) bool) (s NoticeSwap, err error) {
-	err = unpack(data, "notices", func(u *unpacker) {
+	err = unpackWhole(data, "notices", func(u *unpacker) {
 		u.readVersion(partitionVersion)
 		for range u.readArrayLen(MaxMembers) {
 			if u.err != nil {

@@ -41,7 +41,7 @@ func AppendReachQuery(dst []byte, q ReachQuery) []byte {
 // DecodeReachQuery reads what AppendReachQuery wrote.
 func DecodeReachQuery(data []byte) (ReachQuery, error) {
 	var q ReachQuery
-	err := unpack(data, "reach query", func(u *unpacker) {
+	err := unpackWhole(data, "reach query", func(u *unpacker) {
 		u.readVersion(meshVersion)
 		last := view.NodeID(0)
 		for range u.readArrayLen(MaxReach) {
@@ -77,7 +77,7 @@ func AppendReachReply(dst []byte, r ReachReply) []byte {
 // DecodeReachReply reads what AppendReachReply wrote.
 func DecodeReachReply(data []byte) (ReachReply, error) {
 	var r ReachReply
-	err := unpack(data, "reach reply", func(u *unpacker) {
+	err := unpackWhole(data, "reach reply", func(u *unpacker) {
 		u.readVersion(meshVersion)
 		for range u.readArrayLen(MaxReach) {
 			w := Reach(u.readUintMax(uint64(Reached)))

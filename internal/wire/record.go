@@ -49,7 +49,7 @@ func AppendRecord(dst []byte, r Record) []byte {
 // DecodeRecord reads what AppendRecord wrote. Item lies in data.
 func DecodeRecord(data []byte) (Record, error) {
 	var r Record
-	err := unpack(data, "record", func(u *unpacker) {
+	err := unpackWhole(data, "record", func(u *unpacker) {
 		u.readVersion(recordVersion)
 		switch u.readArrayLen(3) {
 		case 0:
@@ -119,7 +119,7 @@ func AppendWriterMeta(dst []byte, m WriterMeta) []byte {
 
 // DecodeWriterMeta reads what AppendWriterMeta wrote.
 func DecodeWriterMeta(data []byte) (m WriterMeta, err error) {
-	err = unpack(data, "session", func(u *unpacker) {
+	err = unpackWhole(data, "session", func(u *unpacker) {
 		u.readVersion(metaVersion)
 		m.Store, m.Session = u.readUint(), u.readUint()
 		m.Seq = uint32(u.readUintMax(1<<32 - 1))
@@ -147,7 +147,7 @@ func AppendScrubState(dst []byte, s ScrubState) []byte {
 
 // DecodeScrubState reads what AppendScrubState wrote.
 func DecodeScrubState(data []byte) (s ScrubState, err error) {
-	err = unpack(data, "scrub", func(u *unpacker) {
+	err = unpackWhole(data, "scrub", func(u *unpacker) {
 		u.readVersion(metaVersion)
 		s.Ran = u.readUint()
 		if c := u.readBytes(MaxKey + 64); len(c) > 0 {
@@ -172,7 +172,7 @@ func AppendPurgeWait(dst []byte, w PurgeWait) []byte {
 
 // DecodePurgeWait reads what AppendPurgeWait wrote.
 func DecodePurgeWait(data []byte) (w PurgeWait, err error) {
-	err = unpack(data, "purge wait", func(u *unpacker) {
+	err = unpackWhole(data, "purge wait", func(u *unpacker) {
 		u.readVersion(metaVersion)
 		w.Ran = u.readUint()
 	})

@@ -202,7 +202,7 @@ func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
 
 // DecodeMergeRequest reads what AppendMergeRequest wrote.
 func DecodeMergeRequest(data []byte) (m MergeRequest, err error) {
-	err = unpack(data, "merge request", func(u *unpacker) {
+	err = unpackWhole(data, "merge request", func(u *unpacker) {
 		v := u.readVersion(stampedVersion)
 		m.Wall = u.readInt()
 		table := u.readStampTable(v)
@@ -242,7 +242,7 @@ func AppendMergeReply(dst []byte, m MergeReply) []byte {
 
 // DecodeMergeReply reads what AppendMergeReply wrote.
 func DecodeMergeReply(data []byte) (m MergeReply, err error) {
-	err = unpack(data, "merge reply", func(u *unpacker) {
+	err = unpackWhole(data, "merge reply", func(u *unpacker) {
 		v := u.readVersion(stampedVersion)
 		m.Code = u.readCode()
 		m.Wall = u.readInt()
@@ -272,7 +272,7 @@ func AppendReadRequest(dst []byte, m *ReadRequest) []byte {
 
 // DecodeReadRequest reads what AppendReadRequest wrote.
 func DecodeReadRequest(data []byte) (m ReadRequest, err error) {
-	err = unpack(data, "read request", func(u *unpacker) {
+	err = unpackWhole(data, "read request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Keys = listOf[Lookup](u, u.readListLen(3))
 		for range cap(m.Keys) {
@@ -303,7 +303,7 @@ func AppendReadReply(dst []byte, m *ReadReply) []byte {
 
 // DecodeReadReply reads what AppendReadReply wrote.
 func DecodeReadReply(data []byte) (m ReadReply, err error) {
-	err = unpack(data, "read reply", func(u *unpacker) {
+	err = unpackWhole(data, "read reply", func(u *unpacker) {
 		v := u.readVersion(stampedVersion)
 		m.Wall = u.readInt()
 		table := u.readStampTable(v)
@@ -339,7 +339,7 @@ func AppendDigestRequest(dst []byte, m *DigestRequest) []byte {
 
 // DecodeDigestRequest reads what AppendDigestRequest wrote.
 func DecodeDigestRequest(data []byte) (m DigestRequest, err error) {
-	err = unpack(data, "digest request", func(u *unpacker) {
+	err = unpackWhole(data, "digest request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Sums = listOf[Sum](u, u.readListLen(3))
 		for i := range cap(m.Sums) {
@@ -368,7 +368,7 @@ func AppendDigestReply(dst []byte, m *DigestReply) []byte {
 
 // DecodeDigestReply reads what AppendDigestReply wrote.
 func DecodeDigestReply(data []byte) (m DigestReply, err error) {
-	err = unpack(data, "digest reply", func(u *unpacker) {
+	err = unpackWhole(data, "digest reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Differ = listOf[int](u, u.readListLen(1))
 		for range cap(m.Differ) {
@@ -391,7 +391,7 @@ func AppendListRequest(dst []byte, m *ListRequest) []byte {
 
 // DecodeListRequest reads what AppendListRequest wrote.
 func DecodeListRequest(data []byte) (m ListRequest, err error) {
-	err = unpack(data, "list request", func(u *unpacker) {
+	err = unpackWhole(data, "list request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m = ListRequest{Bucket: u.readUint(), Shard: u.readShard(), After: u.readString(MaxKey), From: u.readBool()}
 	})
@@ -413,7 +413,7 @@ func AppendListReply(dst []byte, m *ListReply) []byte {
 
 // DecodeListReply reads what AppendListReply wrote.
 func DecodeListReply(data []byte) (m ListReply, err error) {
-	err = unpack(data, "list reply", func(u *unpacker) {
+	err = unpackWhole(data, "list reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Marks = listOf[Mark](u, u.readListLen(2))
 		for i := range cap(m.Marks) {

@@ -32,7 +32,7 @@ func AppendBucketDef(dst []byte, d *BucketDef) []byte {
 
 // DecodeBucketDef reads what AppendBucketDef wrote.
 func DecodeBucketDef(data []byte) (d BucketDef, err error) {
-	err = unpack(data, "bucket definition", func(u *unpacker) {
+	err = unpackWhole(data, "bucket definition", func(u *unpacker) {
 		u.readVersion(bucketVersion)
 		d.Name = u.readString(maxName)
 		d.Copies = int(u.readUintMax(1 << 10))

@@ -180,8 +180,8 @@ func (u *unpacker) UnreadByte() error {
 	return nil
 }
 
-// unpack lets fn read data whole; what names the format in errors.
-func unpack(data []byte, what string, fn func(u *unpacker)) error {
+// unpackWhole lets fn read data whole; what names the format in errors.
+func unpackWhole(data []byte, what string, fn func(u *unpacker)) error {
 	u := unpackers.Get().(*unpacker)
 	u.data, u.off, u.memoryHeld, u.err = data, 0, 0, nil
 	fn(u)

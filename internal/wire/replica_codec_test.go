@@ -69,12 +69,12 @@ func sameCode(t *testing.T, value any, library func(*msgpack.Encoder) error, wri
 		t.Fatalf("%.20v is written %.20x, by the library %.20x", value, ours, want)
 	}
 	var got any
-	if err := unpack(theirs.Bytes(), "value", func(u *unpacker) { got = read(u) }); err != nil || got != value {
+	if err := unpackWhole(theirs.Bytes(), "value", func(u *unpacker) { got = read(u) }); err != nil || got != value {
 		t.Fatalf("%.20v is read as %.20v, %v", value, got, err)
 	}
 	// Cut off anywhere, it is malformed.
 	for n := range min(theirs.Len(), 10) {
-		if err := unpack(theirs.Bytes()[:n], "value", func(u *unpacker) { read(u) }); !errors.Is(err, ErrMalformed) {
+		if err := unpackWhole(theirs.Bytes()[:n], "value", func(u *unpacker) { read(u) }); !errors.Is(err, ErrMalformed) {
 			t.Fatalf("%d bytes of %.20v: %v", n, value, err)
 		}
 	}

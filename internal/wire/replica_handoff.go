@@ -64,7 +64,7 @@ func AppendCoverRequest(dst []byte, m *CoverRequest) []byte {
 
 // DecodeCoverRequest reads what AppendCoverRequest wrote.
 func DecodeCoverRequest(data []byte) (m CoverRequest, err error) {
-	err = unpack(data, "cover request", func(u *unpacker) {
+	err = unpackWhole(data, "cover request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Bucket, m.Shard, m.Roster = u.readUint(), u.readShard(), u.readUint()
 		m.Marks = listOf[Mark](u, u.readListLen(2))
@@ -92,7 +92,7 @@ func AppendCoverReply(dst []byte, m *CoverReply) []byte {
 
 // DecodeCoverReply reads what AppendCoverReply wrote.
 func DecodeCoverReply(data []byte) (m CoverReply, err error) {
-	err = unpack(data, "cover reply", func(u *unpacker) {
+	err = unpackWhole(data, "cover reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Refused = u.readBool()
 		m.Missing = u.readNumbers(maxBatch)
@@ -107,7 +107,7 @@ func AppendHeldRequest(dst []byte, _ *HeldRequest) []byte {
 
 // DecodeHeldRequest reads what AppendHeldRequest wrote.
 func DecodeHeldRequest(data []byte) (m HeldRequest, err error) {
-	err = unpack(data, "held request", func(u *unpacker) { u.readVersion(replicaVersion) })
+	err = unpackWhole(data, "held request", func(u *unpacker) { u.readVersion(replicaVersion) })
 	return m, err
 }
 
@@ -131,7 +131,7 @@ func AppendHeldReply(dst []byte, m *HeldReply) []byte {
 
 // DecodeHeldReply reads what AppendHeldReply wrote.
 func DecodeHeldReply(data []byte) (m HeldReply, err error) {
-	err = unpack(data, "held reply", func(u *unpacker) {
+	err = unpackWhole(data, "held reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Roster = u.readUint()
 		m.Leftover = listOf[Held](u, u.readWideListLen(1<<20, 2))

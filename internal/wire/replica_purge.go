@@ -131,7 +131,7 @@ func AppendRoundBatch(dst []byte, b *RoundBatch) []byte {
 
 // DecodeRoundBatch reads what AppendRoundBatch wrote.
 func DecodeRoundBatch(data []byte) (b RoundBatch, err error) {
-	err = unpack(data, "batch of a round", func(u *unpacker) {
+	err = unpackWhole(data, "batch of a round", func(u *unpacker) {
 		u.readVersion(recordVersion)
 		b.Round = u.readRound()
 		b.Keys = listOf[RoundKey](u, u.readListLen(2))
@@ -157,7 +157,7 @@ func AppendStampsRequest(dst []byte, m *StampsRequest) []byte {
 
 // DecodeStampsRequest reads what AppendStampsRequest wrote.
 func DecodeStampsRequest(data []byte) (m StampsRequest, err error) {
-	err = unpack(data, "stamps request", func(u *unpacker) {
+	err = unpackWhole(data, "stamps request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		u.readFixed(m.Members[:])
 		m.Sum = u.readUint()
@@ -183,7 +183,7 @@ func AppendStampsReply(dst []byte, m *StampsReply) []byte {
 
 // DecodeStampsReply reads what AppendStampsReply wrote.
 func DecodeStampsReply(data []byte) (m StampsReply, err error) {
-	err = unpack(data, "stamps reply", func(u *unpacker) {
+	err = unpackWhole(data, "stamps reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Able, m.Trusted, m.Same = u.readBool(), u.readBool(), u.readBool()
 		m.Stamps = listOf[ShardStamp](u, u.readWideListLen(AllShards, 5))
@@ -227,7 +227,7 @@ func AppendProposeRequest(dst []byte, m *ProposeRequest) []byte {
 
 // DecodeProposeRequest reads what AppendProposeRequest wrote.
 func DecodeProposeRequest(data []byte) (m ProposeRequest, err error) {
-	err = unpack(data, "propose request", func(u *unpacker) {
+	err = unpackWhole(data, "propose request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		u.readFixed(m.Members[:])
 		m.Proposals = listOf[Proposal](u, u.readArrayLen(AllShards))
@@ -256,7 +256,7 @@ func AppendProposeReply(dst []byte, m *ProposeReply) []byte {
 
 // DecodeProposeReply reads what AppendProposeReply wrote.
 func DecodeProposeReply(data []byte) (m ProposeReply, err error) {
-	err = unpack(data, "propose reply", func(u *unpacker) {
+	err = unpackWhole(data, "propose reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Acked = u.readNumbers(AllShards)
 	})
@@ -277,7 +277,7 @@ func AppendCommitRequest(dst []byte, m *CommitRequest) []byte {
 
 // DecodeCommitRequest reads what AppendCommitRequest wrote.
 func DecodeCommitRequest(data []byte) (m CommitRequest, err error) {
-	err = unpack(data, "commit request", func(u *unpacker) {
+	err = unpackWhole(data, "commit request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Rounds = listOf[ShardRound](u, u.readWideListLen(AllShards, 3))
 		for range cap(m.Rounds) {
@@ -302,7 +302,7 @@ func AppendLogRequest(dst []byte, m *LogRequest) []byte {
 
 // DecodeLogRequest reads what AppendLogRequest wrote.
 func DecodeLogRequest(data []byte) (m LogRequest, err error) {
-	err = unpack(data, "log request", func(u *unpacker) {
+	err = unpackWhole(data, "log request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m = LogRequest{Shard: u.readShard(), Stamp: u.readStamp(), From: u.readRound(), Bucket: u.readUint(), Key: u.readString(MaxKey), More: u.readBool()}
 	})
@@ -346,7 +346,7 @@ func AppendLogReply(dst []byte, m *LogReply) []byte {
 
 // DecodeLogReply reads what AppendLogReply wrote.
 func DecodeLogReply(data []byte) (m LogReply, err error) {
-	err = unpack(data, "log reply", func(u *unpacker) {
+	err = unpackWhole(data, "log reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Stamp, m.From = u.readStamp(), u.readRound()
 		m.Entries = listOf[LogEntry](u, u.readArrayLen(maxBatch))
@@ -372,7 +372,7 @@ func AppendBuried(dst []byte, b *Buried) []byte {
 
 // DecodeBuried reads what AppendBuried wrote. Its items lie in data.
 func DecodeBuried(data []byte) (b Buried, err error) {
-	err = unpack(data, "purged key", func(u *unpacker) {
+	err = unpackWhole(data, "purged key", func(u *unpacker) {
 		u.readVersion(recordVersion)
 		b = u.readBuried()
 	})
@@ -391,7 +391,7 @@ func AppendRoundState(dst []byte, s RoundState) []byte {
 
 // DecodeRoundState reads what AppendRoundState wrote.
 func DecodeRoundState(data []byte) (s RoundState, err error) {
-	err = unpack(data, "rounds of a shard", func(u *unpacker) {
+	err = unpackWhole(data, "rounds of a shard", func(u *unpacker) {
 		u.readVersion(recordVersion)
 		s = RoundState{Stamp: u.readStamp(), From: u.readRound(), Logged: u.readRound()}
 	})

@@ -21,7 +21,7 @@ func AppendPutRequest(dst []byte, m *PutRequest) []byte {
 
 // DecodePutRequest reads what AppendPutRequest wrote.
 func DecodePutRequest(data []byte) (m PutRequest, err error) {
-	err = unpack(data, "put request", func(u *unpacker) {
+	err = unpackWhole(data, "put request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Bucket = u.readUint()
 		m.Key = u.readString(MaxKey)
@@ -64,7 +64,7 @@ func AppendPutReply(dst []byte, m *PutReply) []byte {
 
 // DecodePutReply reads what AppendPutReply wrote.
 func DecodePutReply(data []byte) (m PutReply, err error) {
-	err = unpack(data, "put reply", func(u *unpacker) {
+	err = unpackWhole(data, "put reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Code = u.readCode()
 		m.Text = u.readString(1 << 12)

@@ -110,7 +110,7 @@ func AppendSumsRequest(dst []byte, m *SumsRequest) []byte {
 
 // DecodeSumsRequest reads what AppendSumsRequest wrote.
 func DecodeSumsRequest(data []byte) (m SumsRequest, err error) {
-	err = unpack(data, "sums request", func(u *unpacker) {
+	err = unpackWhole(data, "sums request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Stamps = u.readUint()
 		m.Sums = listOf[BucketSum](u, u.readListLen(2))
@@ -140,7 +140,7 @@ func AppendSumsReply(dst []byte, m *SumsReply) []byte {
 
 // DecodeSumsReply reads what AppendSumsReply wrote.
 func DecodeSumsReply(data []byte) (m SumsReply, err error) {
-	err = unpack(data, "sums reply", func(u *unpacker) {
+	err = unpackWhole(data, "sums reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m.Stamps = u.readBool()
 		m.Differ = listOf[BucketDiffers](u, u.readListLen(3))
@@ -175,7 +175,7 @@ func AppendSketchRequest(dst []byte, m *SketchRequest) []byte {
 
 // DecodeSketchRequest reads what AppendSketchRequest wrote.
 func DecodeSketchRequest(data []byte) (m SketchRequest, err error) {
-	err = unpack(data, "sketch request", func(u *unpacker) {
+	err = unpackWhole(data, "sketch request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m = SketchRequest{
 			Bucket: u.readUint(), Shards: u.readRising(AllShards), Kept: u.readUint(),
@@ -225,7 +225,7 @@ func AppendSketchReply(dst []byte, m *SketchReply) []byte {
 
 // DecodeSketchReply reads what AppendSketchReply wrote.
 func DecodeSketchReply(data []byte) (m SketchReply, err error) {
-	err = unpack(data, "sketch reply", func(u *unpacker) {
+	err = unpackWhole(data, "sketch reply", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m = SketchReply{
 			Kept: u.readUint(), Keys: u.readUintMax(1 << 48), Symbols: u.readBytes(maxSymbols * symbolBytes),
@@ -250,7 +250,7 @@ func AppendFetchRequest(dst []byte, m *FetchRequest) []byte {
 
 // DecodeFetchRequest reads what AppendFetchRequest wrote.
 func DecodeFetchRequest(data []byte) (m FetchRequest, err error) {
-	err = unpack(data, "fetch request", func(u *unpacker) {
+	err = unpackWhole(data, "fetch request", func(u *unpacker) {
 		u.readVersion(replicaVersion)
 		m = FetchRequest{Bucket: u.readUint(), Kept: u.readUint(), Prints: u.readBytes(maxBatch * 8)}
 		if len(m.Prints)%8 != 0 {
@@ -291,7 +291,7 @@ func AppendFetchReply(dst []byte, m *FetchReply) []byte {
 
 // DecodeFetchReply reads what AppendFetchReply wrote.
 func DecodeFetchReply(data []byte) (m FetchReply, err error) {
-	err = unpack(data, "fetch reply", func(u *unpacker) {
+	err = unpackWhole(data, "fetch reply", func(u *unpacker) {
 		v := u.readVersion(stampedVersion)
 		table := u.readStampTable(v)
 		m.Gone = u.readBool()

@@ -63,7 +63,7 @@ func (p Problem) unknown() string {
 		nodes []Named
 	}{{"nodes", p.Nodes}, {"cut off", p.Cut}, {"silent", p.Silent}, {"reached by", p.By}} {
 		if len(list.nodes) > 0 {
-			out = append(out, list.name+" "+names(list.nodes))
+			out = append(out, list.name+" "+joinNames(list.nodes))
 		}
 	}
 	for _, n := range []struct {
@@ -81,8 +81,8 @@ func (p Problem) unknown() string {
 	return strings.Join(out, "; ")
 }
 
-// names lists nodes.
-func names(nodes []Named) string {
+// joinNames lists nodes.
+func joinNames(nodes []Named) string {
 	out := make([]string, len(nodes))
 	for i, n := range nodes {
 		out[i] = n.String()
@@ -90,5 +90,5 @@ func names(nodes []Named) string {
 	return strings.Join(out, ", ")
 }
 
-// where is the first of the places, which is the only one mostly.
-func (p Problem) where() string { return strings.Join(p.Where[:min(len(p.Where), 1)], "") }
+// firstPlace is the first of the places, which is the only one mostly.
+func (p Problem) firstPlace() string { return strings.Join(p.Where[:min(len(p.Where), 1)], "") }

@@ -60,16 +60,16 @@ const (
 // meshSentences are what View.Problems may say.
 var meshSentences = map[ProblemKind]func(Problem) string{
 	ProblemSeedUnknown: func(p Problem) string {
-		return fmt.Sprintf("no other node was ever met: the seed %s is not found (%s)", p.where(), p.Text)
+		return fmt.Sprintf("no other node was ever met: the seed %s is not found (%s)", p.firstPlace(), p.Text)
 	},
 	ProblemNobodyMet: func(p Problem) string {
 		return fmt.Sprintf("no other node was ever met: no node of this mesh answers at the seeds %s", strings.Join(p.Where, ", "))
 	},
 	ProblemStranger: func(p Problem) string {
-		return fmt.Sprintf("a node that dials from %s does not belong to this mesh: Secret, MeshName and Shards must be the same on all nodes", p.where())
+		return fmt.Sprintf("a node that dials from %s does not belong to this mesh: Secret, MeshName and Shards must be the same on all nodes", p.firstPlace())
 	},
 	ProblemStrangeSeed: func(p Problem) string {
-		return fmt.Sprintf("the node at %s does not belong to this mesh: Secret, MeshName and Shards must be the same on all nodes", p.where())
+		return fmt.Sprintf("the node at %s does not belong to this mesh: Secret, MeshName and Shards must be the same on all nodes", p.firstPlace())
 	},
 	ProblemNotLetIn: func(Problem) string {
 		return "this node is not let in, for the mesh is full: evict members that will not come back, at a node that is in; this one then gets in by itself"
@@ -78,7 +78,7 @@ var meshSentences = map[ProblemKind]func(Problem) string{
 		return "members say of tens of thousands of nodes, unknown here, that they are gone, and this node takes in no more of that before it is started again: unless the mesh has had as many, a member is faulty"
 	},
 	ProblemNarrowPath: func(p Problem) string {
-		return fmt.Sprintf("large packets to %s do not arrive, and small ones do: the MTU of the path is smaller than %d bytes and nothing on the way says so; let ICMP through, or lower the MTU of the interfaces at both ends", p.host(), p.Bytes)
+		return fmt.Sprintf("large packets to %s do not arrive, and small ones do: the MTU of the path is smaller than %d bytes and nothing on the way says so; let ICMP through, or lower the MTU of the interfaces at both ends", p.hostText(), p.Bytes)
 	},
 	ProblemMeshFull: func(p Problem) string {
 		return fmt.Sprintf("the mesh is full, with %d members, and takes in no new ones: evict those that will not come back", p.Count)
@@ -109,34 +109,34 @@ var storeSentences = map[ProblemKind]func(Problem) string{
 		return "a part of the disk does not read just now, so not all that lies here was counted: look again in a minute"
 	},
 	ProblemClockOff: func(p Problem) string {
-		return fmt.Sprintf("the clock is %v %s those of the other nodes, which count here as long as that is so: set it right", p.For.Abs(), p.way())
+		return fmt.Sprintf("the clock is %v %s those of the other nodes, which count here as long as that is so: set it right", p.For.Abs(), p.clockDirection())
 	},
 	ProblemClocksApart: func(p Problem) string {
-		return fmt.Sprintf("the clock is %v %s that of the other node, and no third one tells which of them is wrong: set the wrong one right", p.For.Abs(), p.way())
+		return fmt.Sprintf("the clock is %v %s that of the other node, and no third one tells which of them is wrong: set the wrong one right", p.For.Abs(), p.clockDirection())
 	},
 	ProblemLeaving: func(p Problem) string {
 		return fmt.Sprintf("this node is leaving for good and has %d shards still to hand over, %d copies for others among them: have it leave again if nobody waits for that", p.Shards, p.Count)
 	},
 	ProblemFormerRefused: func(p Problem) string {
-		return fmt.Sprintf("%d records in %s are not taken in: they may have been deleted, and nobody remembers that far back. %s there lists them; write anew what is missed, then remove the directory", p.Count, p.where(), p.Text)
+		return fmt.Sprintf("%d records in %s are not taken in: they may have been deleted, and nobody remembers that far back. %s there lists them; write anew what is missed, then remove the directory", p.Count, p.firstPlace(), p.Text)
 	},
 	ProblemFormerUnread: func(p Problem) string {
-		return fmt.Sprintf("%d records in %s do not read and are not taken in; %s there lists them", p.Count, p.where(), p.Text)
+		return fmt.Sprintf("%d records in %s do not read and are not taken in; %s there lists them", p.Count, p.firstPlace(), p.Text)
 	},
 	ProblemFormerKept: func(p Problem) string {
-		return fmt.Sprintf("what a former identity of this node has left in %s is not taken in: %s", p.where(), p.Text)
+		return fmt.Sprintf("what a former identity of this node has left in %s is not taken in: %s", p.firstPlace(), p.Text)
 	},
 	ProblemFormerWaits: func(p Problem) string {
-		return fmt.Sprintf("of what a former identity of this node has left in %s, %d of %d shards are taken in; the rest has to wait: %s", p.where(), p.Count, p.Of, p.Text)
+		return fmt.Sprintf("of what a former identity of this node has left in %s, %d of %d shards are taken in; the rest has to wait: %s", p.firstPlace(), p.Count, p.Of, p.Text)
 	},
 	ProblemFormerOutboxKept: func(p Problem) string {
-		return fmt.Sprintf("what waits in the outbox of a former identity of this node, %s, is not delivered: %s", p.where(), p.Text)
+		return fmt.Sprintf("what waits in the outbox of a former identity of this node, %s, is not delivered: %s", p.firstPlace(), p.Text)
 	},
 	ProblemFormerOutboxWaits: func(p Problem) string {
-		return fmt.Sprintf("what waits in the outbox of a former identity of this node, %s, is not delivered yet: %s", p.where(), p.Text)
+		return fmt.Sprintf("what waits in the outbox of a former identity of this node, %s, is not delivered yet: %s", p.firstPlace(), p.Text)
 	},
 	ProblemFormerOutboxUnread: func(p Problem) string {
-		return fmt.Sprintf("%d operations in %s do not read and are not delivered", p.Count, p.where())
+		return fmt.Sprintf("%d operations in %s do not read and are not delivered", p.Count, p.firstPlace())
 	},
 	ProblemFewCopies: func(p Problem) string {
 		return fmt.Sprintf("%d shards have fewer copies in contact than they should, %s; after %v copies are made elsewhere", p.Shards, p.missing(), p.For)
@@ -148,28 +148,28 @@ var storeSentences = map[ProblemKind]func(Problem) string{
 		return fmt.Sprintf("%d shards have fewer copies in contact than they should, %s; none are made elsewhere, for only %d of %d storing nodes are in contact: mend the network, or force this side to heal (ForceHeal)", p.Shards, p.missing(), p.Count, p.Of)
 	},
 	ProblemCut: func(p Problem) string {
-		return fmt.Sprintf("%s cannot be reached from here, but others say that it lives: mend the link between it and this node", names(p.Nodes))
+		return fmt.Sprintf("%s cannot be reached from here, but others say that it lives: mend the link between it and this node", joinNames(p.Nodes))
 	},
 	ProblemSilent: func(p Problem) string {
-		return fmt.Sprintf("%s does not answer since a moment ago: whether it is down, or the link between it and this node, will be known soon", names(p.Nodes))
+		return fmt.Sprintf("%s does not answer since a moment ago: whether it is down, or the link between it and this node, will be known soon", joinNames(p.Nodes))
 	},
 	ProblemSilentAlone: func(p Problem) string {
-		return fmt.Sprintf("%s does not answer, and nobody else is there to say whether it lives: see whether it runs, and whether the link between it and this node works", names(p.Nodes))
+		return fmt.Sprintf("%s does not answer, and nobody else is there to say whether it lives: see whether it runs, and whether the link between it and this node works", joinNames(p.Nodes))
 	},
 	ProblemReached: func(p Problem) string {
-		return fmt.Sprintf("%s is down as seen from here, but %d others reach it: mend the link between it and this node (%s can be reached from both); no copies are made in its place", names(p.Nodes), len(p.By), names(p.By))
+		return fmt.Sprintf("%s is down as seen from here, but %d others reach it: mend the link between it and this node (%s can be reached from both); no copies are made in its place", joinNames(p.Nodes), len(p.By), joinNames(p.By))
 	},
 	ProblemUnconfirmed: func(p Problem) string {
-		return fmt.Sprintf("%s is down, but only %d of the %d nodes that must have failed to reach it could confirm that: no copies are made in its place before", names(p.Nodes), p.Count, p.Of)
+		return fmt.Sprintf("%s is down, but only %d of the %d nodes that must have failed to reach it could confirm that: no copies are made in its place before", joinNames(p.Nodes), p.Count, p.Of)
 	},
 	ProblemLost: func(p Problem) string {
-		return fmt.Sprintf("%s was down for so long that other nodes make the copies it held: bring it back, or evict it if it will not return", names(p.Nodes))
+		return fmt.Sprintf("%s was down for so long that other nodes make the copies it held: bring it back, or evict it if it will not return", joinNames(p.Nodes))
 	},
 	ProblemSyncing: func(p Problem) string {
 		return fmt.Sprintf("%d shards are catching up here: take no other node out before that is done", p.Shards)
 	},
 	ProblemPurgeBlocked: func(p Problem) string {
-		return fmt.Sprintf("deletes cannot be forgotten for %v and take %d bytes: bring %s back, or evict what will not return", p.For.Round(time.Hour), p.Bytes, names(p.Nodes))
+		return fmt.Sprintf("deletes cannot be forgotten for %v and take %d bytes: bring %s back, or evict what will not return", p.For.Round(time.Hour), p.Bytes, joinNames(p.Nodes))
 	},
 	ProblemSetAside: func(p Problem) string {
 		return fmt.Sprintf("%d records were set aside: they are older than anybody's memory of what was deleted", p.Count)
@@ -182,17 +182,17 @@ var storeSentences = map[ProblemKind]func(Problem) string{
 	},
 }
 
-// host is an address with the names of those that are there.
-func (p Problem) host() string {
-	out := p.where()
+// hostText is an address with the names of those that are there.
+func (p Problem) hostText() string {
+	out := p.firstPlace()
 	for _, n := range p.Nodes {
 		out += " (" + n.Name + ")"
 	}
 	return out
 }
 
-// way is how a clock is off.
-func (p Problem) way() string {
+// clockDirection is how a clock is off.
+func (p Problem) clockDirection() string {
 	if p.For < 0 {
 		return "behind"
 	}
@@ -204,13 +204,13 @@ func (p Problem) way() string {
 func (p Problem) missing() string {
 	var out []string
 	if len(p.Nodes) > 0 {
-		out = append(out, names(p.Nodes)+" is down: bring it back")
+		out = append(out, joinNames(p.Nodes)+" is down: bring it back")
 	}
 	if len(p.Cut) > 0 {
-		out = append(out, "others reach "+names(p.Cut)+" and this node does not: mend the link between them, or open the port of one where both are behind NAT")
+		out = append(out, "others reach "+joinNames(p.Cut)+" and this node does not: mend the link between them, or open the port of one where both are behind NAT")
 	}
 	if len(p.Silent) > 0 {
-		out = append(out, names(p.Silent)+" does not answer")
+		out = append(out, joinNames(p.Silent)+" does not answer")
 	}
 	return strings.Join(out, ", ")
 }

@@ -56,7 +56,7 @@ func placeGroups(s *scene, top int) layout {
 	}
 	for _, g := range s.groups {
 		d := disc{group: g, caption: caption(g)}
-		l.spread(&d)
+		l.placeAround(&d)
 		l.measure(&d)
 		l.discs = append(l.discs, d)
 		l.width = max(l.width, d.cellWidth+2*margin)
@@ -65,9 +65,9 @@ func placeGroups(s *scene, top int) layout {
 	return l
 }
 
-// spread places the nodes of a disc around its centre, neighbours of a zone
+// placeAround places the nodes of a disc around its centre, neighbours of a zone
 // beside each other.
-func (l *layout) spread(d *disc) {
+func (l *layout) placeAround(d *disc) {
 	n := len(d.nodes)
 	spots := make([]spot, n)
 	outer := 0.0

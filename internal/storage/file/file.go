@@ -146,7 +146,7 @@ func readDecoded(fs vfs.FS, path string) ([]byte, error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	return decode(data)
+	return decodeFile(data)
 }
 
 func encode(payload []byte) ([]byte, error) {
@@ -162,7 +162,7 @@ func encode(payload []byte) ([]byte, error) {
 	return append(data, payload...), nil
 }
 
-func decode(data []byte) ([]byte, error) {
+func decodeFile(data []byte) ([]byte, error) {
 	if len(data) < preambleSz || string(data[:8]) != magic {
 		return nil, ErrCorrupt
 	}

@@ -71,7 +71,7 @@ func TestDamageIsCorrupt(t *testing.T) {
 		damaged[fmt.Sprintf("zeros from %d", n)] = append(bytes.Clone(good[:n]), make([]byte, len(good)-n)...)
 	}
 	for name, data := range damaged {
-		if payload, err := decode(data); !errors.Is(err, ErrCorrupt) {
+		if payload, err := decodeFile(data); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s reads as %q, %v", name, payload, err)
 		}
 	}
@@ -82,13 +82,13 @@ func TestNewerFormatIsRecognised(t *testing.T) {
 	binary.LittleEndian.PutUint32(data[8:], version+1)
 	binary.LittleEndian.PutUint32(data[12:], crc32.Checksum(data[:12], castagnoli))
 	for _, rest := range []string{"", "whatever that version keeps here"} {
-		if _, err := decode(append(bytes.Clone(data), rest...)); !errors.Is(err, ErrNewerFormat) {
+		if _, err := decodeFile(append(bytes.Clone(data), rest...)); !errors.Is(err, ErrNewerFormat) {
 			t.Errorf("newer format with %q: %v", rest, err)
 		}
 	}
 	binary.LittleEndian.PutUint32(data[8:], 0)
 	binary.LittleEndian.PutUint32(data[12:], crc32.Checksum(data[:12], castagnoli))
-	if _, err := decode(data); !errors.Is(err, ErrCorrupt) {
+	if _, err := decodeFile(data); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("format that never was: %v", err)
 	}
 }
@@ -184,7 +184,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add(make([]byte, 64))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		payload, err := decode(data)
+		payload, err := decodeFile(data)
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) {
 				t.Fatalf("unnamed error %v", err)

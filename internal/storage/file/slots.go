@@ -107,7 +107,7 @@ func (s *Slots) loadNewest() ([]byte, error) {
 		return nil, err
 	}
 	if len(data) != 2*slotSize {
-		return decode(data)
+		return decodeFile(data)
 	}
 	var best []byte
 	found := false
@@ -121,7 +121,7 @@ func (s *Slots) loadNewest() ([]byte, error) {
 		}
 	}
 	if !found {
-		return decode(data) // of the length of two slots by chance
+		return decodeFile(data) // of the length of two slots by chance
 	}
 	return best, nil
 }
