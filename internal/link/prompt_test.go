@@ -48,7 +48,7 @@ func promptHandlers(t *testing.T, v *virtual) {
 	a, b := v.up(1), v.up(2, func(c *Config) {
 		c.Prompt = func(method string) bool { return method == "prompt" }
 		c.Handle = func(_ context.Context, _ view.NodeID, method string, req []byte) ([]byte, error) {
-			reads := strings.Contains(string(debug.Stack()), "link.(*conn).read(")
+			reads := strings.Contains(string(debug.Stack()), "link.(*conn).readFrames(")
 			if reads != (method == "prompt") {
 				t.Errorf("%s: run by the reader: %t", method, reads)
 			}
