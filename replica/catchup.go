@@ -236,7 +236,7 @@ func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
 func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mark) (n int, err error) {
 	err = s.updateDisk(ctx, "set old data aside", func(tx *storage.Tx) error {
 		if n = 0; !s.rounds.current[at.shard].GivesUp() {
-			return nil
+			return errMoved // somebody's log was found: not all was gone through
 		}
 		for _, m := range page {
 			p := s.locateKey(at.bucket, m.Key)

@@ -71,7 +71,7 @@ type Election struct {
 	mute   view.NodeID // claims to lead, by what others have of it, and is not in contact
 	muteAt time.Duration
 
-	nominator      view.NodeID // who has nominated this node, until heirEnds
+	nominator      view.NodeID // who has nominated this node, until nominationEnds
 	nominationEnds time.Duration
 
 	draining bool

@@ -11,7 +11,7 @@ import (
 type budget struct {
 	limit   int64
 	used    atomic.Int64
-	refused atomic.Uint64 // how often takeFor did not
+	refused atomic.Uint64 // how often takeForPayload did not
 }
 
 // tryTake takes n or nothing.

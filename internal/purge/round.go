@@ -201,7 +201,10 @@ func (b Buried) CatchUp(held version.Item) version.Item { return version.Merge(h
 // tells, since they cannot have been purged without the store; tombs, which bring
 // nothing back; and that what all of these and others have replaced is dead. Of
 // the other values nobody knows any more whether they were deleted; the item says
-// nothing of them then.
+// nothing of them then. Where nothing but such values was alive, nothing is kept: a
+// record that tells only what was replaced would pass for knowledge of the key. A
+// blind delete would be based on it, for example, and spare the value that was given
+// up here and is alive elsewhere.
 func Keep(held version.Item, own func(version.Actor) bool) version.Item {
 	out := version.Item{HLC: held.HLC}
 	unseen := make(map[version.Actor]uint64) // first dot of a birth that is given up
@@ -222,7 +225,7 @@ func Keep(held version.Item, own func(version.Actor) bool) version.Item {
 		}
 	}
 	out.Sibs = coveredSiblings(version.Item{Ctx: out.Ctx, Sibs: held.Sibs}) // a tomb may be of a birth that is cut off before it
-	if len(out.Ctx) == 0 {
+	if len(unseen) > 0 && len(out.Sibs) == 0 || len(out.Ctx) == 0 {
 		return version.Item{}
 	}
 	return out
