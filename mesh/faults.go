@@ -48,13 +48,13 @@ var endings = []struct {
 }
 
 // endingOf tells what a refusal ends a node with; nil: it may go on.
-func endingOf(refusal error) (why error, end wire.End) {
+func endingOf(refusal error) (end wire.End, why error) {
 	for _, e := range endings {
 		if errors.Is(refusal, e.refusal) {
-			return e.err, e.end
+			return e.end, e.err
 		}
 	}
-	return nil, wire.Running
+	return wire.Running, nil
 }
 
 // refuseHello is what the sender of a hello is told.

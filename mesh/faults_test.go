@@ -40,7 +40,7 @@ func TestEachErrorSurvivesTheWay(t *testing.T) {
 		if got := faults.FromWord(word, "text"); !errors.As(got, &unknown) || unknown.Code != word {
 			t.Errorf("%q arrived as %#v", word, got)
 		}
-		if why, _ := endingOf(faults.FromWord(word, "text")); why != nil {
+		if _, why := endingOf(faults.FromWord(word, "text")); why != nil {
 			t.Errorf("%q ends a node with %v", word, why)
 		}
 	}
@@ -84,7 +84,7 @@ func TestEndings(t *testing.T) {
 		"rolled-back": {ErrRolledBack, wire.EndRolled}, "gone": {ErrEvicted, wire.EndEvicted},
 		"replaces": {}, "full": {}, "bad-hello": {}, "busy": {}, "admin-off": {},
 	} {
-		if err, end := endingOf(faults.FromWord(word, "")); err != want.err || err != nil && end != want.end {
+		if end, err := endingOf(faults.FromWord(word, "")); err != want.err || err != nil && end != want.end {
 			t.Errorf("%s ends a node with %v (%v), want %v (%v)", word, err, end, want.err, want.end)
 		}
 	}

@@ -87,7 +87,7 @@ func (n *Node) onRefused(by view.NodeID, r *link.RefusedError) bool {
 		return false
 	}
 	refusal := faults.FromWord(r.Code, r.Text)
-	why, end := endingOf(refusal)
+	end, why := endingOf(refusal)
 	switch {
 	case errors.Is(refusal, roster.ErrGone) && n.leave.hasBegun(): // they have heard that we leave
 	case why != nil:
@@ -213,7 +213,7 @@ func (n *Node) pollMembers(ctx context.Context, members []view.NodeID) (accept, 
 		if err == nil {
 			accept = append(accept, members[i])
 		} else if errors.As(err, &refused) {
-			if why, _ := endingOf(faults.FromWord(refused.Code, refused.Text)); why != nil {
+			if _, why := endingOf(faults.FromWord(refused.Code, refused.Text)); why != nil {
 				refuse = append(refuse, members[i])
 			}
 		}

@@ -59,7 +59,7 @@ func wantOff(t *testing.T, c *Clocks, want time.Duration, wantKnown bool) {
 	if off, known := c.Off(); (off-want).Abs() > time.Second || known != wantKnown {
 		t.Errorf("off by %v, known %v, want %v, %v", off, known, want, wantKnown)
 	}
-	if dated := time.UnixMilli(c.Now().Millis()).Sub(time.Now()); wantKnown && dated.Abs() > time.Second {
+	if dated := time.Until(time.UnixMilli(c.Now().Millis())); wantKnown && dated.Abs() > time.Second {
 		t.Errorf("things are dated %v off", dated)
 	}
 }
