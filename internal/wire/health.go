@@ -10,6 +10,11 @@ const (
 	maxProblemKind   = 64
 	maxProblemPlaces = 1 << 10
 	maxShardRole     = 64
+
+	// healthFactor stands for memoryFactor here. A shard with a part in it takes 9 bytes
+	// at least, as soon as its bucket has a name, and 112 in memory. Only clients of
+	// operators read this message, one at a time.
+	healthFactor = 12
 )
 
 // AdminHealth is how a store is doing.
@@ -76,6 +81,7 @@ func AppendAdminHealth(dst []byte, m *AdminHealth) []byte {
 // DecodeAdminHealth reads what AppendAdminHealth wrote.
 func DecodeAdminHealth(data []byte) (m AdminHealth, err error) {
 	err = unpackWhole(data, "admin health", func(u *unpacker) {
+		u.factor = healthFactor
 		m.InWords = u.readVersion(adminHealthVersion) == adminVersion
 		m.AdminOutcome = u.readOutcome()
 		if m.InWords {

@@ -2,7 +2,9 @@ package wire
 
 import (
 	"errors"
+	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +13,8 @@ import (
 )
 
 // The smallest real things pass, in messages as long as there are; empty ones, which
-// take up to 60 times their bytes in memory, are refused before they take it.
+// take up to 60 times their bytes in memory, are refused before they take it: no message
+// takes more than memoryFactor times its bytes, what tells of health healthFactor times.
 func TestMemoryOfMessages(t *testing.T) {
 	const n = 1 << 14
 	round := Round{Counter: 1, Proposer: 1 << 63}
@@ -63,18 +66,20 @@ func TestMemoryOfMessages(t *testing.T) {
 		data   []byte
 		decode func([]byte) (any, error)
 		bomb   bool
+		health bool
 	}{
-		{"merge", AppendMergeRequest(nil, &merge), as(DecodeMergeRequest), false},
-		{"propose", AppendProposeRequest(nil, &ProposeRequest{Proposals: []Proposal{real}}), as(DecodeProposeRequest), false},
-		{"commit", AppendCommitRequest(nil, &commit), as(DecodeCommitRequest), false},
-		{"read", AppendReadRequest(nil, &read), as(DecodeReadRequest), false},
-		{"health", AppendAdminHealth(nil, &health), as(DecodeAdminHealth), false},
-		{"empty merge", AppendMergeRequest(nil, &MergeRequest{Offers: make([]Offer, n)}), as(DecodeMergeRequest), true},
-		{"empty propose", propose, as(DecodeProposeRequest), true},
-		{"empty commit", rounds, as(DecodeCommitRequest), true},
-		{"shards", AppendAdminHealth(nil, &shards), as(DecodeAdminHealth), false},
-		{"empty health", AppendAdminHealth(nil, &lines), as(DecodeAdminHealth), true},
-		{"empty problems", AppendAdminHealth(nil, &down), as(DecodeAdminHealth), true},
+		{"merge", AppendMergeRequest(nil, &merge), as(DecodeMergeRequest), false, false},
+		{"propose", AppendProposeRequest(nil, &ProposeRequest{Proposals: []Proposal{real}}), as(DecodeProposeRequest), false, false},
+		{"commit", AppendCommitRequest(nil, &commit), as(DecodeCommitRequest), false, false},
+		{"read", AppendReadRequest(nil, &read), as(DecodeReadRequest), false, false},
+		{"health", AppendAdminHealth(nil, &health), as(DecodeAdminHealth), false, true},
+		{"empty merge", AppendMergeRequest(nil, &MergeRequest{Offers: make([]Offer, n)}), as(DecodeMergeRequest), true, false},
+		{"empty propose", propose, as(DecodeProposeRequest), true, false},
+		{"empty commit", rounds, as(DecodeCommitRequest), true, false},
+		{"shards", AppendAdminHealth(nil, &shards), as(DecodeAdminHealth), false, true},
+		{"empty health", AppendAdminHealth(nil, &lines), as(DecodeAdminHealth), true, true},
+		{"empty problems", AppendAdminHealth(nil, &down), as(DecodeAdminHealth), true, true},
+		{"empty shards", AppendAdminHealth(nil, &AdminHealth{Shards: make([]AdminShard, n)}), as(DecodeAdminHealth), true, true},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -83,8 +88,34 @@ func TestMemoryOfMessages(t *testing.T) {
 		if c.bomb != errors.Is(err, ErrMalformed) || !c.bomb && err != nil {
 			t.Errorf("%s of %d bytes: %v", c.name, len(c.data), err)
 		}
-		if n := int(after.TotalAlloc - before.TotalAlloc); n > memoryFactor*len(c.data)+16*freeMemory {
+		factor := memoryFactor
+		if c.health {
+			factor = healthFactor
+		}
+		if n := int(after.TotalAlloc - before.TotalAlloc); n > factor*len(c.data)+16*freeMemory {
 			t.Errorf("%s of %d bytes took %d", c.name, len(c.data), n)
+		}
+	}
+}
+
+// A store that is alone has one home in each shard and was made equal with nobody, and
+// names of buckets may be short: what it says of its shards takes little on the way.
+func TestHealthOfAStoreAlone(t *testing.T) {
+	for _, home := range []AdminShard{{Role: "home", Copies: 1, Homes: []view.NodeID{1 << 63}}, {}} {
+		for buckets := 1; buckets <= 10; buckets++ {
+			for letters := 1; letters <= 6; letters++ {
+				var m AdminHealth
+				for b := range buckets {
+					for i := range 271 {
+						home.Bucket, home.Shard = strings.Repeat(string(rune('a'+b)), letters), i
+						m.Shards = append(m.Shards, home)
+					}
+				}
+				data := AppendAdminHealth(nil, &m)
+				if got, err := DecodeAdminHealth(data); err != nil || !reflect.DeepEqual(got, m) {
+					t.Errorf("%d buckets with names of %d letters, %d homes, %d bytes: %v", buckets, letters, len(home.Homes), len(data), err)
+				}
+			}
 		}
 	}
 }

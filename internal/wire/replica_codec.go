@@ -145,6 +145,7 @@ type unpacker struct {
 	data       []byte
 	off        int
 	memoryHeld int // bytes of memory that lists of what was read take
+	factor     int // they may take so many times the message: memoryFactor, but for healthFactor
 	dec        *msgpack.Decoder
 	err        error
 }
@@ -183,7 +184,7 @@ func (u *unpacker) UnreadByte() error {
 // unpackWhole lets fn read data whole; what names the format in errors.
 func unpackWhole(data []byte, what string, fn func(u *unpacker)) error {
 	u := unpackers.Get().(*unpacker)
-	u.data, u.off, u.memoryHeld, u.err = data, 0, 0, nil
+	u.data, u.off, u.memoryHeld, u.factor, u.err = data, 0, 0, memoryFactor, nil
 	fn(u)
 	if u.err == nil && u.off != len(data) {
 		u.failWith("%d bytes too many", len(data)-u.off)
@@ -225,7 +226,7 @@ func listOf[T any](u *unpacker, n int) []T {
 		return nil
 	}
 	u.memoryHeld += n * int(reflect.TypeFor[T]().Size())
-	if most := memoryFactor*len(u.data) + freeMemory; u.memoryHeld > most {
+	if most := u.factor*len(u.data) + freeMemory; u.memoryHeld > most {
 		u.failWith("%d bytes of memory for a message of %d, limit %d", u.memoryHeld, len(u.data), most)
 		return nil
 	}
