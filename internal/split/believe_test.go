@@ -20,6 +20,8 @@ func TestBelievedNotices(t *testing.T) {
 		"a stranger's":           {9, 0, 1, false},
 		"one who left":           {3, 5, 1, false},
 		"one with the last word": {2, 5, 1 << 63, false},
+		"one bit off zero":       {2, 5, 1 << 62, false},
+		"most of the bits":       {2, 5, 1<<62 - 2, true},
 	} {
 		if got := Believes(v, wire.NoticeSum{Key: c.id, Version: wire.NoticeVersion{Boot: c.boot, Seq: c.seq}}); got != c.want {
 			t.Errorf("%s: %v", name, got)
