@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // visit is what one gets of a link who dials it with a plain TLS client.
@@ -119,6 +121,37 @@ func TestStrangersAreShownNothing(t *testing.T) {
 	b := w.start(2)
 	mustCall(t, b, 1, []byte("in"))
 	mustCall(t, a, 2, []byte("in"))
+}
+
+// A member that looks for another one here, or that is shut out, is told to be neither of
+// another mesh nor anything else; nor is one that shuts us out.
+func TestMembersAreNoStrangers(t *testing.T) {
+	w := newWorld(t)
+	var told atomic.Int32
+	var out atomic.Uint64
+	count := func(c *Config) {
+		c.OnStranger = func(netip.AddrPort) { told.Add(1) }
+		c.Admit = func(id view.NodeID) bool { return uint64(id) != out.Load() }
+	}
+	a, b := w.start(1, count), w.start(2, count)
+	dial := func(what string, from *Link, to view.NodeID, at *Link) {
+		t.Helper()
+		before := at.Stats().ConnsRefused
+		if c, err := from.Gossip().DialAddressTimeout(address(to), 5*time.Second); err == nil {
+			_, _ = c.Read(make([]byte, 1)) // TLS 1.3: the refusal comes behind
+			c.Close()
+		}
+		eventually(t, what+": it is turned away", func() bool { return at.Stats().ConnsRefused > before })
+		if n := told.Load(); n != 0 {
+			t.Errorf("%s: told %d times of a stranger", what, n)
+		}
+		told.Store(0)
+	}
+	w.book.set(3, a.Addr())
+	dial("it looks for another one", b, 3, a)
+	out.Store(2)
+	dial("one that is shut out", b, 1, a)
+	dial("one that shuts us out", a, 2, b)
 }
 
 // Who overhears knocks cannot tell which are of one mesh.

@@ -69,7 +69,6 @@ func (l *Link) secureConn(ctx context.Context, raw net.Conn, dialed bool, purpos
 		DynamicRecordSizingDisabled: true,
 	}
 	var tc *tls.Conn
-	ours := false // it speaks our protocol, be it of another mesh
 	if dialed {
 		cfg.NextProtos = []string{l.makeKnock(purpose)}
 		tc = tls.Client(m, cfg)
@@ -78,7 +77,6 @@ func (l *Link) secureConn(ctx context.Context, raw net.Conn, dialed bool, purpos
 			MinVersion: tls.VersionTLS13,
 			GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 				heard, err := checkKnock(&l.cfg.KnockKey, hello.SupportedProtos)
-				ours = !errors.Is(err, errNoKnock)
 				if err != nil {
 					return nil, err // an alert is all that is sent
 				}
@@ -100,7 +98,7 @@ func (l *Link) secureConn(ctx context.Context, raw net.Conn, dialed bool, purpos
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // that of ctx, a bit early
 		}
-		if ours && errors.Is(err, ErrUntrusted) && id == 0 {
+		if !dialed && id == 0 && isOfAnotherMesh(err, purpose) {
 			l.cfg.OnStranger(remote)
 		}
 		return nil, "", 0, fmt.Errorf("link: handshake with %v: %w", remote, err)
@@ -108,6 +106,15 @@ func (l *Link) secureConn(ctx context.Context, raw net.Conn, dialed bool, purpos
 	m.trusted = true
 	l.cfg.OnNarrow(remote.Addr(), false) // what each end says first is large
 	return tc, purpose, id, nil
+}
+
+// isOfAnotherMesh tells whether the handshake with one that dialled us failed because
+// it is a node of another mesh. What it is here for, the purpose, is known once it has
+// knocked rightly. The knock proves the secret alone; that the rest is the same, only
+// certificates show. Where data is dialled they are judged by nothing else. A stream of
+// gossip fails among members, too: one is not whom the other wants, or is shut out.
+func isOfAnotherMesh(err error, purpose string) bool {
+	return errors.Is(err, errWrongKnock) || purpose == forData && errors.Is(err, ErrUntrusted)
 }
 
 func (l *Link) verifyPeer(cs tls.ConnectionState, purpose string, want view.NodeID) (view.NodeID, error) {
