@@ -74,6 +74,7 @@ func (l *Link) connectAny(ctx context.Context, addr netip.AddrPort, want view.No
 	}
 	stopCut := cutWhen(ctx, raw)
 	defer stopCut()
+	clearDeadline(raw) // a bit before that of ctx, which cuts the hellos off
 	c, err := l.exchangeHellos(tc, raw, Peer{ID: id, Remote: unmapAddr(addr), Dialed: true})
 	if err != nil {
 		raw.Close()

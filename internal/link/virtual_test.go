@@ -285,6 +285,27 @@ func TestVirtualProbeWithoutUDP(t *testing.T) {
 	})
 }
 
+// Hellos that stall end when the context does, and as its end.
+func TestVirtualHelloThatStalls(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, v *virtual) {
+		stalled := make(chan struct{})
+		a, b := v.up(1), v.up(2, func(c *Config) {
+			c.OnHello = func(Peer, []byte) error {
+				<-stalled
+				return nil
+			}
+		})
+		begin := time.Now()
+		_, err := a.Greet(ctxIn(time.Second), b.Addr())
+		if d := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || d != time.Second {
+			t.Errorf("given up after %v: %v", d, err)
+		}
+		close(stalled)
+		a.Close()
+		b.Close()
+	})
+}
+
 // TestVirtualStrangerHasTwoSeconds: one who connects and says nothing.
 func TestVirtualStrangerHasTwoSeconds(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, v *virtual) {
