@@ -162,9 +162,7 @@ func (n *Node) writeRoster(r roster.Roster) error {
 func (n *Node) keepPlaces(ctx context.Context) {
 	for clock.Sleep(ctx, placesPause) {
 		if n.places.hasUnwritten() {
-			if err := n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) { return r, nil }); err != nil {
-				n.log.Debug("where else members were is not written", "error", err)
-			}
+			_ = n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) { return r, nil }) // which logs it
 		}
 	}
 }

@@ -188,13 +188,17 @@ func (b *book) performBatch(c change) {
 	}
 }
 
-// adoptRoster makes next the roster in use once it is on disk.
+// adoptRoster makes next the roster in use once it is on disk. Where it is in use already
+// nobody waits for the disk: what else is to be kept is tried again with the next change.
 func (b *book) adoptRoster(next roster.Roster) error {
 	next = next.Reduce()
 	s := newSnapshot(next)
 	if s.sum == b.snapshot().sum {
 		if b.fresh != nil && b.fresh() {
-			return b.write(next)
+			err := b.write(next)
+			if err != nil {
+				b.log.Debug("where else members were is not written", "error", err)
+			}
 		}
 		return nil
 	}

@@ -55,6 +55,23 @@ func TestRosterOnAFullDisk(t *testing.T) {
 	})
 }
 
+// A member with a full disk answers peers whose news it has, though it has learnt where
+// else members were and cannot write that. Once there is room it does.
+func TestNothingNewOnAFullDisk(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		n, other := w.boxes[0].node, w.boxes[1].node
+		w.eventually(time.Minute, "both know the same", w.agreed)
+		w.boxes[0].full.Store(true)
+		n.places.noteSuggested(other.ID(), netip.MustParseAddrPort("10.7.7.7:7800"))
+		if err := n.book.mergeAll(t.Context(), other.book.snapshot().Roster); err != nil || !n.places.hasUnwritten() {
+			t.Errorf("nothing new: %v, unwritten: %v", err, n.places.hasUnwritten())
+		}
+		w.boxes[0].full.Store(false)
+		w.eventually(2*placesPause, "it is written", func() bool { return !n.places.hasUnwritten() })
+	})
+}
+
 // Every roster that anybody saw was on disk by then, and bursts are written
 // together.
 func TestBookWritesBeforeUse(t *testing.T) {
