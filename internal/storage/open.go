@@ -50,7 +50,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.guard = &guard{FS: o.FS, closing: make(chan struct{}), onFail: s.onFail}
 	s.guard.spare = newSpare(&o, s.guard.frozen)
-	s.pressure.init()
+	s.pressure.makeBells()
 	if err := s.openDirectory(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}

@@ -37,7 +37,7 @@ type pressure struct {
 	bytesSince   int64     // bytes committed after that
 }
 
-func (p *pressure) init() { p.changed, p.markDue = notify.NewBell(), notify.NewBell() }
+func (p *pressure) makeBells() { p.changed, p.markDue = notify.NewBell(), notify.NewBell() }
 
 // noteChange is called when logs or tables have changed.
 func (p *pressure) noteChange() {
