@@ -186,7 +186,7 @@ func figures() []figure {
 		{"ae_bytes_per_diff_key_10", foundFor("10"), 150, 100, false, once{entropyCell, "bytes_per_key_10"}},
 		{"ae_bytes_per_diff_key_100", foundFor("100"), 150, 100, false, once{entropyCell, "bytes_per_key_100"}},
 		{"ae_bytes_per_diff_key_1000", foundFor("1000"), 150, 100, false, once{entropyCell, "bytes_per_key_1000"}},
-		{"ae_rtt", "calls one after another, without those that carry items, until two stores know which 100 keys differ", 0, 3, false,
+		{"ae_rtt", "calls one after another, without those that carry items, until two stores know which 100 keys differ, as they do when the last of these items are called for", 0, 3, false,
 			once{entropyCell, "rtt"}},
 		{"ae_vs_merkle", "bytes with which hash trees find the same keys, over those of ae_bytes_per_diff_key; the worst of the three", 0, 8, true,
 			once{entropyCell, "vs_merkle"}},
