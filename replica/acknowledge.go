@@ -8,6 +8,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -23,11 +24,11 @@ func (s *Store) acknowledgeRounds(ctx context.Context, members [16]byte, proposa
 	err = s.updateDisk(ctx, "acknowledge a purge", func(tx *storage.Tx) error {
 		acked, behind, gone = acked[:0], behind[:0], 0
 		// Not before: whoever belongs to the mesh by now must be asked, too.
-		lay := s.layout.Load()
+		lay := s.homes.Now()
 		for i := range proposals {
 			p := &proposals[i]
 			p.Members = members
-			next, refused := s.rounds.current[p.Shard].Acknowledge(p, lay.storing, s.currentDate(), s.clocks.Trusted())
+			next, refused := s.rounds.current[p.Shard].Acknowledge(p, lay.Storing, s.currentDate(), s.clocks.Trusted())
 			if refused != nil {
 				s.log.Debug("purge not acknowledged", "shard", p.Shard, "error", refused)
 				if errors.Is(refused, purge.ErrLagging) {
@@ -59,16 +60,16 @@ func (s *Store) acknowledgeRounds(ctx context.Context, members [16]byte, proposa
 }
 
 // takePart is the part of acknowledge for one shard; see logPurged for lost.
-func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) (lost purge.Round, err error) {
+func (s *Store) takePart(tx *storage.Tx, lay *layout.Layout, p *purge.Proposal) (lost purge.Round, err error) {
 	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
 	for i := range p.Batch {
 		t := &p.Batch[i]
-		at := s.locateKey(t.Bucket, t.Key)
-		if at.shard != p.Shard {
-			return lost, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.shard, p.Shard)
+		at := s.homes.LocateKey(t.Bucket, t.Key)
+		if at.Shard != p.Shard {
+			return lost, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.Shard, p.Shard)
 		}
-		b := s.buckets.findByID(t.Bucket)
-		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.routeOf(b, at.shard).isHome(s.id)); err != nil {
+		b := s.buckets.FindByID(t.Bucket)
+		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.RouteOf(b, at.Shard).IsHome(s.id)); err != nil {
 			return lost, err
 		}
 		upTo, err := s.logPurged(tx, at, purge.Buried{}.Bury(p.Round, t.Item))
@@ -84,14 +85,14 @@ func (s *Store) takePart(tx *storage.Tx, lay *layout, p *purge.Proposal) (lost p
 }
 
 // mergeTomb merges a tomb into what is here of its key, see purge.Buried.Takes.
-func (s *Store) mergeTomb(tx *storage.Tx, at place, tomb version.Item, home bool) error {
-	old, err := decodeStored(tx.Get(at.record))
+func (s *Store) mergeTomb(tx *storage.Tx, at layout.Place, tomb version.Item, home bool) error {
+	old, err := decodeStored(tx.Get(at.Record))
 	if err != nil {
 		return err
 	}
 	var b purge.Buried
 	if old.Unknown() {
-		if b, _, err = buriedAt(tx.Get(wire.LogKey(at.record))); err != nil {
+		if b, _, err = buriedAt(tx.Get(wire.LogKey(at.Record))); err != nil {
 			return err
 		}
 	}
@@ -137,7 +138,7 @@ func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int
 		return -1, nil
 	}
 	for _, k := range batch.Keys {
-		gone, err := s.forgetPurged(tx, s.locateKey(k.Bucket, k.Key), stamp)
+		gone, err := s.forgetPurged(tx, s.homes.LocateKey(k.Bucket, k.Key), stamp)
 		if err != nil {
 			return n, err
 		}
@@ -147,8 +148,8 @@ func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int
 }
 
 // forgetPurged is the part of finish for one key.
-func (s *Store) forgetPurged(tx *storage.Tx, at place, stamp purge.Stamp) (int, error) {
-	key := wire.LogKey(at.record)
+func (s *Store) forgetPurged(tx *storage.Tx, at layout.Place, stamp purge.Stamp) (int, error) {
+	key := wire.LogKey(at.Record)
 	b, ok, err := buriedAt(tx.Get(key))
 	if err != nil || !ok {
 		return 0, err
@@ -158,7 +159,7 @@ func (s *Store) forgetPurged(tx *storage.Tx, at place, stamp purge.Stamp) (int, 
 	if err := tx.Set(key, wire.AppendBuried(nil, &m)); err != nil {
 		return 0, err
 	}
-	old, err := decodeStored(tx.Get(at.record))
+	old, err := decodeStored(tx.Get(at.Record))
 	if err != nil || old.Unknown() || !b.Drop(old.Item) {
 		return 0, err
 	}

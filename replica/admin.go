@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -46,18 +47,18 @@ func (s *Store) findBucket(ctx context.Context, name string) (*Bucket, error) {
 		return nil, ErrClosed
 	}
 	defer leave()
-	read, err := s.readKey(ctx, s.buckets.system(), s.locateKey(systemBucket, name), replicate.One)
+	read, err := s.readKey(ctx, s.buckets.System(), s.homes.LocateKey(layout.SystemBucket, name), replicate.One)
 	if err != nil {
 		return nil, err
 	}
-	var in []*bucket
+	var in []*layout.Bucket
 	if read.Found() {
-		in = s.buckets.learnDefinitions(name, read.Item)
+		in = s.buckets.LearnDefinitions(name, read.Item, s.clocks.Early())
 	}
 	if len(in) == 0 {
 		// It may have been defined here, out of reach of those that would keep
 		// it. The system bucket, which has no name, is nobody's to use.
-		in = slices.DeleteFunc(s.buckets.listAll(), func(b *bucket) bool { return b.system || b.def.Name != name })
+		in = slices.DeleteFunc(s.buckets.ListAll(), func(b *layout.Bucket) bool { return b.System || b.Def.Name != name })
 	}
 	if len(in) > 0 {
 		// What a program allows in its buckets is its own affair, so here the

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/skeinmesh/skein/internal/memnet"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -41,7 +42,7 @@ func fullDisks(t *testing.T, fn func(t *testing.T, disks []*fullFS, nodes []*fak
 // other homes all the same.
 func TestFullDiskGivesAway(t *testing.T) {
 	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
-		ctx, id := context.Background(), buckets[0].b.id
+		ctx, id := context.Background(), buckets[0].b.ID
 		for i := range 40 {
 			mustPut(t, buckets[i%3], fmt.Sprint("k", i), "v")
 		}
@@ -53,14 +54,14 @@ func TestFullDiskGivesAway(t *testing.T) {
 				loseHere(t, nodes[0].store, id, key)
 				loseHere(t, nodes[2].store, id, key)
 			}
-			nodes[1].store.digests.forgetSum(nodes[1].store.locateKey(id, key).slice) // as if it had just started
+			nodes[1].store.digests.forgetSum(nodes[1].store.homes.LocateKey(id, key).Slice) // as if it had just started
 		}
 		writeHere(t, nodes[0].store, id, "new", "for all")
 		if err := nodes[1].store.compareWith(ctx, nodes[0].id); !errors.Is(err, ErrStorageFull) {
 			t.Errorf("%v, want %v", err, ErrStorageFull)
 		}
 		for i := range 40 {
-			if rec, err := nodes[0].store.loadRecord(ctx, nodes[0].store.locateKey(id, fmt.Sprint("k", i))); err != nil || rec.Unknown() {
+			if rec, err := nodes[0].store.loadRecord(ctx, nodes[0].store.homes.LocateKey(id, fmt.Sprint("k", i))); err != nil || rec.Unknown() {
 				t.Errorf("k%d was not given away, %v", i, err)
 			}
 		}
@@ -69,7 +70,7 @@ func TestFullDiskGivesAway(t *testing.T) {
 		for i := range 40 {
 			wantValue(t, buckets[0], fmt.Sprint("k", i), "v")
 		}
-		at := nodes[1].store.locateKey(id, "new")
+		at := nodes[1].store.homes.LocateKey(id, "new")
 		if rec, err := nodes[1].store.loadRecord(ctx, at); err != nil || !rec.Unknown() {
 			t.Errorf("%v is on a disk that is full, %v", rec.Item, err)
 		}
@@ -109,8 +110,8 @@ func TestFullDiskOfOneHome(t *testing.T) {
 		}
 		wantFault(t, nodes[1].store, nil, "the disk is full")
 		for k, it := range dump(t, nodes[1].store) {
-			if at, _ := placeOf([]byte(k)); at.bucket == buckets[1].b.id && string(it.Sibs[0].Value) != "before" {
-				t.Errorf("%s was written without room", at.key)
+			if at, _ := layout.PlaceOf([]byte(k)); at.Bucket == buckets[1].b.ID && string(it.Sibs[0].Value) != "before" {
+				t.Errorf("%s was written without room", at.Key)
 			}
 		}
 		time.Sleep(10 * time.Minute)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 )
@@ -15,7 +16,7 @@ import (
 // concurrently.
 type Bucket struct {
 	s   *Store
-	b   *bucket
+	b   *layout.Bucket
 	cfg BucketConfig
 }
 
@@ -39,11 +40,11 @@ func (s *Store) Bucket(ctx context.Context, name string, cfg BucketConfig) (*Buc
 	cfg = cfg.withDefaults()
 	cfg.Zones = append([]string(nil), cfg.Zones...)
 	def := wire.BucketDef{Name: name, Copies: cfg.Copies, Siblings: cfg.Policy == Siblings, Zones: cfg.Zones}
-	too, err := s.buckets.publishDefinition(ctx, &bucket{id: bucketID(wire.AppendBucketDef(nil, &def)), def: def})
+	too, err := s.publishDefinition(ctx, &layout.Bucket{ID: layout.BucketID(wire.AppendBucketDef(nil, &def)), Def: def})
 	if !too {
 		return nil, err
 	}
-	b, clash := s.buckets.addDefinition(def)
+	b, clash := s.buckets.AddDefinition(def)
 	if clash != nil {
 		return nil, clash
 	}
@@ -51,7 +52,7 @@ func (s *Store) Bucket(ctx context.Context, name string, cfg BucketConfig) (*Buc
 }
 
 // Name returns the bucket's name.
-func (b *Bucket) Name() string { return b.b.def.Name }
+func (b *Bucket) Name() string { return b.b.Def.Name }
 
 // PutOptions says how a value is written. The zero PutOptions is the default.
 type PutOptions struct {
@@ -156,11 +157,11 @@ func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c 
 // newRequest is a write as it goes to a coordinator.
 func (b *Bucket) newRequest(key string, w reconcile.Write, level Level, durable int) (*request, error) {
 	lv, err := level.coreLevel()
-	q := &request{bucket: b.b, at: b.s.locateKey(b.b.id, key), write: w, level: lv}
+	q := &request{bucket: b.b, at: b.s.homes.LocateKey(b.b.ID, key), write: w, level: lv}
 	q.durable = b.minDurable(q.at, durable)
 	if level == 0 {
 		// A key with one home is not degraded by having one.
-		q.level = min(lv, replicate.Sloppy(b.s.layout.Load().routeOf(b.b, q.at.shard).homes))
+		q.level = min(lv, replicate.Sloppy(b.s.homes.Now().RouteOf(b.b, q.at.Shard).Homes))
 	}
 	return q, err
 }
@@ -177,22 +178,22 @@ func (b *Bucket) newResult(key string, out outcome, err error) (Result, error) {
 	}, b.withConflict(err)
 }
 
-func (b *Bucket) minDurable(at place, asked int) int {
+func (b *Bucket) minDurable(at layout.Place, asked int) int {
 	switch {
 	case asked > 0:
 		return asked
 	case b.cfg.MinDurable > 0:
 		return b.cfg.MinDurable
 	}
-	lay := b.s.layout.Load()
-	return min(replicate.DefaultMinDurable(len(lay.placed)), max(lay.routeOf(b.b, at.shard).homes, 1))
+	lay := b.s.homes.Now()
+	return min(replicate.DefaultMinDurable(len(lay.Placed)), max(lay.RouteOf(b.b, at.Shard).Homes, 1))
 }
 
 // withConflict adds to an operation's outcome what the caller has to know of the
 // bucket.
 func (b *Bucket) withConflict(err error) error {
-	if b.s.buckets.hasConflict(b.b.def.Name) {
-		return errors.Join(err, fmt.Errorf("%w: %q", ErrBucketConflict, b.b.def.Name))
+	if b.s.buckets.HasConflict(b.b.Def.Name) {
+		return errors.Join(err, fmt.Errorf("%w: %q", ErrBucketConflict, b.b.Def.Name))
 	}
 	return err
 }
@@ -218,7 +219,7 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, e
 	if len(key) > b.cfg.MaxKey {
 		return Item{}, tooLarge("key", len(key), b.cfg.MaxKey)
 	}
-	read, err := s.readKey(ctx, b.b, s.locateKey(b.b.id, key), lv)
+	read, err := s.readKey(ctx, b.b, s.homes.LocateKey(b.b.ID, key), lv)
 	if err != nil {
 		return Item{}, b.withConflict(err)
 	}

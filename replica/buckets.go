@@ -1,122 +1,22 @@
 package replica
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
-
-// systemBucket is the id of the bucket whose items define all others. Its
-// keys are names, its values definitions. All of it lies in shard 0, and every
-// storing node is a home of it.
-const systemBucket = 1
-
-// buckets knows the definitions of all buckets that have come here.
-type buckets struct {
-	s   *Store
-	all atomic.Pointer[map[uint64]*bucket]
-
-	mu        sync.Mutex
-	conflicts map[string]bool // names defined in two ways
-}
-
-func newBuckets(s *Store) *buckets {
-	r := &buckets{s: s, conflicts: make(map[string]bool)}
-	all := map[uint64]*bucket{systemBucket: {id: systemBucket, system: true, def: wire.BucketDef{Siblings: true}}}
-	r.all.Store(&all)
-	return r
-}
-
-func (r *buckets) findByID(id uint64) *bucket { return (*r.all.Load())[id] }
-
-func (r *buckets) system() *bucket { return r.findByID(systemBucket) }
-
-// listAll returns all buckets, the system bucket first, the rest by id.
-func (r *buckets) listAll() []*bucket {
-	all := *r.all.Load()
-	out := make([]*bucket, 0, len(all))
-	for _, id := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, all[id])
-	}
-	return out
-}
-
-// bucketID hashes all that never changes of a bucket.
-func bucketID(def []byte) uint64 {
-	id := xxhash.Sum64(def)
-	if id <= systemBucket {
-		id += systemBucket + 1
-	}
-	return id
-}
-
-// addDefinition makes a definition known here and returns its bucket. It fails with
-// ErrBucketConflict when another definition has the id: that is a hash for which
-// a name can be computed, and who knows one must not get at another bucket's data
-// by it.
-func (r *buckets) addDefinition(def wire.BucketDef) (*bucket, error) {
-	r.mu.Lock()
-	id, err := r.definitionID(&def)
-	b := r.findByID(id)
-	added := b == nil
-	if err != nil {
-		r.mu.Unlock()
-		return nil, err
-	}
-	if added {
-		b = &bucket{id: id, def: def}
-		all := maps.Clone(*r.all.Load())
-		all[id] = b
-		r.all.Store(&all)
-	}
-	r.mu.Unlock()
-	if added && r.s.disk != nil {
-		r.s.followBucket(b)
-		r.s.entropy.DoubtAll()
-		r.s.hints.wakeDelivery()
-	}
-	return b, nil
-}
-
-// definitionID returns the id of a definition, unless another one has it.
-func (r *buckets) definitionID(def *wire.BucketDef) (uint64, error) {
-	text := wire.AppendBucketDef(nil, def)
-	id := bucketID(text)
-	if b := r.findByID(id); b != nil && !bytes.Equal(wire.AppendBucketDef(nil, &b.def), text) {
-		return id, fmt.Errorf("%w: %q would be bucket %016x, which is %q", ErrBucketConflict, def.Name, id, b.def.Name)
-	}
-	return id, nil
-}
-
-// checkDefinition tells why a write to the system bucket may not define what it says.
-func (r *buckets) checkDefinition(w *reconcile.Write) error {
-	if w.Tomb {
-		return nil
-	}
-	def, err := wire.DecodeBucketDef(w.Value)
-	if err != nil {
-		return fmt.Errorf("replica: bucket definition: %w", err)
-	}
-	_, err = r.definitionID(&def)
-	return err
-}
 
 // checkName refuses the name of a new bucket that could not be shown or typed.
 func checkName(name string) error {
@@ -127,45 +27,18 @@ func checkName(name string) error {
 	return nil
 }
 
-// hasConflict tells whether a name is defined in two ways.
-func (r *buckets) hasConflict(name string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.conflicts[name]
-}
-
-// learnDefinitions takes in what the system bucket says of a name and returns the
-// definitions in force.
-func (r *buckets) learnDefinitions(name string, it version.Item) []*bucket {
-	var out []*bucket
-	for _, sib := range reconcile.Live(it, r.s.clocks.Early()) {
-		def, err := wire.DecodeBucketDef(sib.Value)
-		if err != nil || def.Name != name {
-			r.s.log.Error("bucket definition does not read", "bucket", name, "error", err)
-			continue
-		}
-		b, err := r.addDefinition(def)
-		if err != nil {
-			r.s.log.Error("bucket definition is not taken in", "bucket", name, "error", err)
-		} else if !slices.Contains(out, b) {
-			out = append(out, b)
-		}
-	}
-	r.mu.Lock()
-	was := r.conflicts[name]
-	r.conflicts[name] = was || len(out) > 1 // definitions never go away; one answer may lack some
-	r.mu.Unlock()
-	if len(out) > 1 && !was {
-		r.s.log.Error("bucket is defined in two ways; both keep their data", "bucket", name)
-	}
-	return out
+// handleNewBucket has everybody who must begin to see to a bucket that has become known.
+func (s *Store) handleNewBucket(b *layout.Bucket) {
+	s.followBucket(b)
+	s.entropy.DoubtAll()
+	s.hints.wakeDelivery()
 }
 
 // loadDefinitions reads all definitions that are stored here.
-func (r *buckets) loadDefinitions(ctx context.Context) error {
+func (s *Store) loadDefinitions(ctx context.Context) error {
 	items := make(map[string]version.Item)
-	lower := wire.RecordPrefix(0, systemBucket, 0)
-	err := r.s.disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
+	lower := wire.RecordPrefix(0, layout.SystemBucket, 0)
+	err := s.disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
 		_, _, name, _ := wire.ParseRecordKey(k)
 		if it, err := itemOf(slices.Clone(v)); err == nil {
 			items[name] = it
@@ -173,38 +46,38 @@ func (r *buckets) loadDefinitions(ctx context.Context) error {
 		return nil
 	})
 	for name, it := range items {
-		r.learnDefinitions(name, it)
+		s.buckets.LearnDefinitions(name, it, s.clocks.Early())
 	}
-	return r.s.diskError("read the buckets", err)
+	return s.diskError("read the buckets", err)
 }
 
 // publishDefinition makes the definition of b known to the mesh, or finds that it is. It
 // fails with ErrBucketConflict when the name means something else; too tells
 // whether it then means b as well.
-func (r *buckets) publishDefinition(ctx context.Context, b *bucket) (too bool, err error) {
-	sys := r.system()
-	at := r.s.locateKey(systemBucket, b.def.Name)
-	lay := r.s.layout.Load()
-	read, err := r.s.readByPlan(ctx, sys, at, r.s.makePlan(lay, lay.routeOf(sys, at.shard)), replicate.One, false)
+func (s *Store) publishDefinition(ctx context.Context, b *layout.Bucket) (too bool, err error) {
+	sys := s.buckets.System()
+	at := s.homes.LocateKey(layout.SystemBucket, b.Def.Name)
+	lay := s.homes.Now()
+	read, err := s.readByPlan(ctx, sys, at, s.homes.MakePlan(lay, lay.RouteOf(sys, at.Shard)), replicate.One, false)
 	if err != nil {
 		return false, err
 	}
-	in := r.learnDefinitions(b.def.Name, read.Item)
+	in := s.buckets.LearnDefinitions(b.Def.Name, read.Item, s.clocks.Early())
 	switch {
-	case len(in) == 1 && in[0].id == b.id:
+	case len(in) == 1 && in[0].ID == b.ID:
 		return true, nil
 	case len(in) > 0:
-		return slices.Contains(in, r.findByID(b.id)), fmt.Errorf("%w: %q", ErrBucketConflict, b.def.Name)
+		return slices.Contains(in, s.buckets.FindByID(b.ID)), fmt.Errorf("%w: %q", ErrBucketConflict, b.Def.Name)
 	}
 	// An older version may have defined such a bucket, which stays open.
-	if err := checkName(b.def.Name); err != nil {
+	if err := checkName(b.Def.Name); err != nil {
 		return false, err
 	}
-	if _, err := r.definitionID(&b.def); err != nil {
+	if _, err := s.buckets.IDOf(&b.Def); err != nil {
 		return false, err
 	}
 	seen := reconcile.SeenOf(read.Item)
-	_, err = r.s.routeWrite(ctx, r.newDefinitionWrite(b, at, &seen))
+	_, err = s.routeWrite(ctx, s.newDefinitionWrite(b, at, &seen))
 	if errors.Is(err, ErrBucketConflict) {
 		return false, err
 	}
@@ -215,20 +88,21 @@ func (r *buckets) publishDefinition(ctx context.Context, b *bucket) (too bool, e
 	return true, err
 }
 
-func (r *buckets) newDefinitionWrite(b *bucket, at place, seen *reconcile.Seen) *request {
+// newDefinitionWrite is the write that defines b. Who has seen nothing says so.
+func (s *Store) newDefinitionWrite(b *layout.Bucket, at layout.Place, seen *reconcile.Seen) *request {
 	return &request{
-		bucket: r.system(), at: at, level: replicate.DefaultLevel, durable: 1,
-		write: reconcile.Write{Seen: seen, Value: wire.AppendBucketDef(nil, &b.def)},
+		bucket: s.buckets.System(), at: at, level: replicate.DefaultLevel, durable: 1,
+		write: reconcile.Write{Seen: seen, Value: wire.AppendBucketDef(nil, &b.Def)},
 	}
 }
 
 // sendDefinition tells a store the definition of b, until a time.
-func (s *Store) sendDefinition(ctx context.Context, to view.NodeID, b *bucket, until time.Time) error {
-	if b.system {
+func (s *Store) sendDefinition(ctx context.Context, to view.NodeID, b *layout.Bucket, until time.Time) error {
+	if b.System {
 		return errUnknownBucket
 	}
-	at := s.locateKey(systemBucket, b.def.Name)
-	q := s.buckets.newDefinitionWrite(b, at, &reconcile.Seen{})
+	at := s.homes.LocateKey(layout.SystemBucket, b.Def.Name)
+	q := s.newDefinitionWrite(b, at, &reconcile.Seen{})
 	q.until = until
 	_, err := s.forwardWrite(ctx, to, q, nil)
 	if errors.Is(err, ErrDegraded) {

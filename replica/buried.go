@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 )
@@ -47,8 +48,8 @@ func encodeBuried(b purge.Buried) wire.Buried {
 
 // logPurged is part of an update: it notes what was purged of a key. The log has lost
 // something of rounds up to the one that it returns.
-func (s *Store) logPurged(tx *storage.Tx, at place, b purge.Buried) (lost purge.Round, err error) {
-	key := wire.LogKey(at.record)
+func (s *Store) logPurged(tx *storage.Tx, at layout.Place, b purge.Buried) (lost purge.Round, err error) {
+	key := wire.LogKey(at.Record)
 	old, ok, err := buriedAt(tx.Get(key))
 	if err != nil {
 		return lost, err
@@ -64,10 +65,10 @@ func (s *Store) logPurged(tx *storage.Tx, at place, b purge.Buried) (lost purge.
 // log here speaks, while this store is catching up with them, is taken in
 // without what they have purged.
 func (s *Store) stripPurged(tx *storage.Tx, in *arrival) error {
-	if !s.rounds.current[in.at.shard].Amends(in.stamp) {
+	if !s.rounds.current[in.at.Shard].Amends(in.stamp) {
 		return nil
 	}
-	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.record)))
+	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.Record)))
 	if err != nil || !ok {
 		return err
 	}
@@ -80,9 +81,9 @@ func (s *Store) stripPurged(tx *storage.Tx, in *arrival) error {
 // isPurged tells, in an update, whether an item offered where there is no record
 // is only what was purged there.
 func (s *Store) isPurged(tx *storage.Tx, in *arrival) (bool, error) {
-	if !s.rounds.current[in.at.shard].Remembers(in.item) {
+	if !s.rounds.current[in.at.Shard].Remembers(in.item) {
 		return false, nil
 	}
-	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.record)))
+	b, ok, err := buriedAt(tx.Get(wire.LogKey(in.at.Record)))
 	return ok && b.Nothing(in.item), err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -44,7 +45,7 @@ func (s *Store) followRounds(ctx context.Context) {
 			var err error
 			if peer == 0 {
 				err = s.finishPurge(ctx, shard)
-			} else if s.layout.Load().inMesh[peer] {
+			} else if s.homes.Now().InMesh[peer] {
 				err = s.catchUp(ctx, peer, shard)
 			}
 			if err != nil && ctx.Err() == nil {
@@ -114,17 +115,17 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 		for i := range page.Entries {
 			e := &page.Entries[i]
 			next = next.Log(purge.Round(e.Round))
-			at := s.locateKey(e.Bucket, e.Key)
+			at := s.homes.LocateKey(e.Bucket, e.Key)
 			b, err := decodeBuried(e.Buried)
-			if err != nil || at.shard != shard {
-				return fmt.Errorf("replica: log of purges: entry %d is of shard %d, not %d: %w", i, at.shard, shard, errors.Join(err, wire.ErrMalformed))
+			if err != nil || at.Shard != shard {
+				return fmt.Errorf("replica: log of purges: entry %d is of shard %d, not %d: %w", i, at.Shard, shard, errors.Join(err, wire.ErrMalformed))
 			}
 			lost, err := s.logPurged(tx, at, b)
 			if err != nil {
 				return err
 			}
 			next = next.Lose(lost)
-			old, err := decodeStored(tx.Get(at.record))
+			old, err := decodeStored(tx.Get(at.Record))
 			if err != nil {
 				return err
 			}
@@ -179,7 +180,7 @@ func (s *Store) noteShortLog(ctx context.Context, shard int, peer view.NodeID) e
 	if b.search[shard] == nil {
 		b.search[shard] = new(purge.Search)
 	}
-	nobody := b.search[shard].Short(peer, s.id, s.layout.Load().members)
+	nobody := b.search[shard].Short(peer, s.id, s.homes.Now().Members)
 	b.mu.Unlock()
 	if !nobody {
 		return errShortLog
@@ -215,7 +216,7 @@ func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
 		return n, err
 	}
 	for _, at := range all {
-		if at.shard != shard {
+		if at.Shard != shard {
 			continue
 		}
 		marks, _, err := s.listMarks(ctx, at, "", false, nil, 0)
@@ -233,14 +234,14 @@ func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
 	return n, nil
 }
 
-func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mark) (n int, err error) {
+func (s *Store) setAsidePage(ctx context.Context, at layout.Slice, page []replicate.Mark) (n int, err error) {
 	err = s.updateDisk(ctx, "set old data aside", func(tx *storage.Tx) error {
-		if n = 0; !s.rounds.current[at.shard].GivesUp() {
+		if n = 0; !s.rounds.current[at.Shard].GivesUp() {
 			return errMoved // somebody's log was found: not all was gone through
 		}
 		for _, m := range page {
-			p := s.locateKey(at.bucket, m.Key)
-			old, err := decodeStored(tx.Get(p.record))
+			p := s.homes.LocateKey(at.Bucket, m.Key)
+			old, err := decodeStored(tx.Get(p.Record))
 			if err != nil {
 				return err
 			}
@@ -252,7 +253,7 @@ func (s *Store) setAsidePage(ctx context.Context, at slice, page []replicate.Mar
 			if r.Item.Equal(old.Item) {
 				continue
 			}
-			if err := tx.Set(wire.AsideKey(p.record), wire.AppendRecord(nil, wire.Record{Item: old.item, Home: old.Home, Hints: old.Hints})); err != nil {
+			if err := tx.Set(wire.AsideKey(p.Record), wire.AppendRecord(nil, wire.Record{Item: old.item, Home: old.Home, Hints: old.Hints})); err != nil {
 				return err
 			}
 			if r.Item.Unknown() {
@@ -346,7 +347,7 @@ func (s *Store) serveStamps(_ context.Context, _ view.NodeID, req []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	reply := wire.StampsReply{Able: m.Members == s.layout.Load().storing, Trusted: s.clocks.Trusted()}
+	reply := wire.StampsReply{Able: m.Members == s.homes.Now().Storing, Trusted: s.clocks.Trusted()}
 	reply.Same = m.Sum != 0 && m.Sum == s.stampSum()
 	add := func(shard int) {
 		if st := s.syncedStamp(shard); st != (purge.Stamp{}) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -45,9 +46,9 @@ func (c *churn) forget(most holdings) {
 func (c *churn) holds(n *churnNode) holdings {
 	out := make(holdings)
 	for k, it := range dump(c.t, n.store) {
-		at, _ := placeOf([]byte(k))
-		if at.bucket == n.bucket.b.id {
-			out[at.key] = out[at.key].Join(it.Ctx)
+		at, _ := layout.PlaceOf([]byte(k))
+		if at.Bucket == n.bucket.b.ID {
+			out[at.Key] = out[at.Key].Join(it.Ctx)
 		}
 	}
 	for shard := range n.store.shards {
@@ -55,7 +56,7 @@ func (c *churn) holds(n *churnNode) holdings {
 		err := n.store.disk.Scan(context.Background(), lower, upper, func(k, v []byte) error {
 			_, bucket, key, _ := wire.ParseLogKey(k)
 			b, ok, err := buriedAt(slices.Clone(v), nil)
-			if ok && bucket == n.bucket.b.id {
+			if ok && bucket == n.bucket.b.ID {
 				out[key] = out[key].Join(b.All.Ctx)
 			}
 			return err
@@ -101,24 +102,24 @@ func (c *churn) verify() {
 	alive := make(map[string]map[version.Dot]bool)
 	for _, n := range up {
 		for k, it := range dump(c.t, n.store) {
-			at, _ := placeOf([]byte(k))
-			b := n.store.buckets.findByID(at.bucket)
-			if b == nil || b.system {
+			at, _ := layout.PlaceOf([]byte(k))
+			b := n.store.buckets.FindByID(at.Bucket)
+			if b == nil || b.System {
 				continue
 			}
-			if alive[at.key] == nil {
-				alive[at.key] = make(map[version.Dot]bool)
+			if alive[at.Key] == nil {
+				alive[at.Key] = make(map[version.Dot]bool)
 			}
 			for i := range it.Sibs {
 				if it.Sibs[i].Flags&version.Tomb == 0 {
-					alive[at.key][it.Sibs[i].Dot] = true
+					alive[at.Key][it.Sibs[i].Dot] = true
 				}
 			}
-			if len(alive[at.key]) == 0 {
-				c.t.Errorf("%v still keeps the tomb of %s: %v", n.id, at.key, it)
+			if len(alive[at.Key]) == 0 {
+				c.t.Errorf("%v still keeps the tomb of %s: %v", n.id, at.Key, it)
 			}
-			if !n.store.isHome(at.slice) {
-				c.t.Errorf("%v, no home, still keeps %s", n.id, at.key)
+			if !n.store.homes.IsHome(at.Slice) {
+				c.t.Errorf("%v, no home, still keeps %s", n.id, at.Key)
 			}
 		}
 	}
@@ -190,10 +191,10 @@ func (c *churn) sayKey(key string) {
 	}
 	for _, n := range c.nodes {
 		if !n.gone {
-			at := n.store.locateKey(n.bucket.b.id, key)
+			at := n.store.homes.LocateKey(n.bucket.b.ID, key)
 			rec, err := n.store.loadRecord(context.Background(), at)
-			b, ok, _ := buriedAt(n.store.disk.Get(context.Background(), wire.LogKey(at.record)))
-			c.say("%s at %v: home %v, %+v, %v; shard %d at %+v; buried %v %+v", key, n.id, n.store.isHome(at.slice), rec.Item, err, at.shard, n.store.syncedRound(at.shard), ok, b)
+			b, ok, _ := buriedAt(n.store.disk.Get(context.Background(), wire.LogKey(at.Record)))
+			c.say("%s at %v: home %v, %+v, %v; shard %d at %+v; buried %v %+v", key, n.id, n.store.homes.IsHome(at.Slice), rec.Item, err, at.Shard, n.store.syncedRound(at.Shard), ok, b)
 		}
 	}
 }

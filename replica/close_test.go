@@ -39,7 +39,7 @@ var patients = map[string]patient{
 		key, lead := "", view.NodeID(0) // of this node, or it would wait for another one
 		for i := 0; lead != s.node.id; i++ {
 			key = fmt.Sprint("new", i)
-			lead = s.node.store.layout.Load().routeOf(s.bucket.b, s.node.store.locateKey(s.bucket.b.id, key).shard).lead
+			lead = s.node.store.homes.Now().RouteOf(s.bucket.b, s.node.store.homes.LocateKey(s.bucket.b.ID, key).Shard).Lead
 		}
 		_, err := s.bucket.Put(context.Background(), key, []byte("v"), &PutOptions{TTL: time.Hour, Level: Quorum})
 		return err

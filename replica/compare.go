@@ -9,6 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -16,37 +17,17 @@ import (
 // writeTime is longer than a write is under way between stores, mostly.
 const writeTime = 100 * time.Millisecond
 
-// listShared lists the shards of a bucket that one store is to keep, who begins the
-// comparison, and of which another is a home.
-func (s *Store) listShared(lay *layout, b *bucket, keeper, home view.NodeID) []slice {
-	var out []slice
-	for shard := range s.shardsOf(b) {
-		if lay.routeOf(b, shard).isHome(home) && lay.isKeeper(b, shard, keeper) {
-			out = append(out, slice{b.id, shard})
-		}
-	}
-	return out
-}
-
-// shardsOf returns how many shards a bucket lies in.
-func (s *Store) shardsOf(b *bucket) int {
-	if b.system {
-		return 1
-	}
-	return s.shards
-}
-
 // compareWith makes this store and a peer equal in all that both are homes of: without an
 // error nothing that one of them had when it began is missing at the other. Shards
 // in which one of the two lags behind a purge, or for which the disk here has no
 // room, are left out, and the error tells of them.
 func (s *Store) compareWith(ctx context.Context, peer view.NodeID) error {
-	lay, losses := s.layout.Load(), s.losses.Load()
+	lay, losses := s.homes.Now(), s.homes.Losses()
 	theirs, err := s.askHeld(ctx, lay, peer)
 	if err != nil {
 		return err
 	}
-	left := make(map[slice]error)
+	left := make(map[layout.Slice]error)
 	common, unlike, err := s.compareBuckets(ctx, lay, peer, left)
 	if err != nil {
 		return err
@@ -62,15 +43,15 @@ func (s *Store) compareWith(ctx context.Context, peer view.NodeID) error {
 		if len(equal) == 0 {
 			continue
 		}
-		s.madeEqual(ctx, lay, losses, peer, equal, theirs.seasoned[at[0].bucket])
-		s.synced.noteSync(at[0].bucket, peer, s.uptime())
+		s.madeEqual(ctx, lay, losses, peer, equal, theirs.seasoned[at[0].Bucket])
+		s.synced.noteSync(at[0].Bucket, peer, s.uptime())
 	}
 	s.noteConsulted(ctx, lay, losses, peer, theirs, left)
 	for at, why := range left {
-		return fmt.Errorf("replica: compare with %v: %d shards are left out, shard %d among them: %w", peer, len(left), at.shard, why)
+		return fmt.Errorf("replica: compare with %v: %d shards are left out, shard %d among them: %w", peer, len(left), at.Shard, why)
 	}
 	if len(unlike) > 0 {
-		return fmt.Errorf("replica: compare with %v: shard %d and %d more: %w", peer, unlike[0].shard, len(unlike)-1, errUnlike)
+		return fmt.Errorf("replica: compare with %v: shard %d and %d more: %w", peer, unlike[0].Shard, len(unlike)-1, errUnlike)
 	}
 	return nil
 }
@@ -79,17 +60,17 @@ func (s *Store) compareWith(ctx context.Context, peer view.NodeID) error {
 var errUnlike = errors.New("not equal after the exchange")
 
 // slicesExcept returns the slices that are not among others.
-func slicesExcept(at []slice, others map[slice]error) []slice {
-	return slices.DeleteFunc(slices.Clone(at), func(a slice) bool { return others[a] != nil })
+func slicesExcept(at []layout.Slice, others map[layout.Slice]error) []layout.Slice {
+	return slices.DeleteFunc(slices.Clone(at), func(a layout.Slice) bool { return others[a] != nil })
 }
 
 // compareBuckets makes this store and a peer equal in the shards that both are to
 // have, and returns these, bucket by bucket. Whole buckets are compared first:
 // peers that are equal, as they mostly are, find that out for a few bytes. unlike are
 // shards that have not become equal, for no write that would explain it.
-func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeID, left map[slice]error) (common [][]slice, unlike []slice, err error) {
-	for _, b := range s.buckets.listAll() {
-		if at := s.listShared(lay, b, s.id, peer); len(at) > 0 {
+func (s *Store) compareBuckets(ctx context.Context, lay *layout.Layout, peer view.NodeID, left map[layout.Slice]error) (common [][]layout.Slice, unlike []layout.Slice, err error) {
+	for _, b := range s.buckets.ListAll() {
+		if at := s.homes.ListShared(lay, b, s.id, peer); len(at) > 0 {
 			common = append(common, at)
 		}
 	}
@@ -103,11 +84,11 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 	if err != nil || len(m.Differ) == 0 {
 		return common, nil, err
 	}
-	var open [][]slice
+	var open [][]layout.Slice
 	for _, d := range m.Differ {
 		open = append(open, common[d.Place])
 	}
-	if s.hasPendingWrites() && !s.cannotVouch(lay) {
+	if s.hasPendingWrites() && !s.homes.CannotVouch(lay) {
 		unlike, err = s.exchangeLasting(ctx, lay, peer, slices.Concat(open...), left)
 		return common, unlike, err
 	}
@@ -119,7 +100,7 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 	if m, err = s.askSums(ctx, lay, peer, open, 0); err != nil {
 		return common, nil, err
 	}
-	var differ []slice
+	var differ []layout.Slice
 	for _, d := range m.Differ {
 		differ = append(differ, open[d.Place]...)
 	}
@@ -130,7 +111,7 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout, peer view.NodeI
 // exchangeLasting is what is done while clients write: to read whole shards for writes
 // under way would go on for as long as they do. It goes by digests, not by a byte of
 // each: what differs in no such byte, and is not written, would not be found for as long.
-func (s *Store) exchangeLasting(ctx context.Context, lay *layout, peer view.NodeID, at []slice, left map[slice]error) (unlike []slice, err error) {
+func (s *Store) exchangeLasting(ctx context.Context, lay *layout.Layout, peer view.NodeID, at []layout.Slice, left map[layout.Slice]error) (unlike []layout.Slice, err error) {
 	lasting, _, err := s.listLasting(ctx, peer, at)
 	if err != nil {
 		return nil, err
@@ -146,7 +127,7 @@ func (s *Store) exchangeLasting(ctx context.Context, lay *layout, peer view.Node
 // listUnlike looks at slices again that were exchanged. All that both stores had before is
 // at both now: what differs has been written since. Slices that differ and were not
 // written are returned.
-func (s *Store) listUnlike(ctx context.Context, peer view.NodeID, at []slice, left map[slice]error) ([]slice, error) {
+func (s *Store) listUnlike(ctx context.Context, peer view.NodeID, at []layout.Slice, left map[layout.Slice]error) ([]layout.Slice, error) {
 	_, still, err := s.listLasting(ctx, peer, at)
 	return slicesExcept(still, left), err
 }
@@ -154,7 +135,7 @@ func (s *Store) listUnlike(ctx context.Context, peer view.NodeID, at []slice, le
 // listLasting returns those of the slices that are not equal for longer than a write is
 // under way. The others were equal at some moment since it was called. still are those
 // of them that were not written here meanwhile.
-func (s *Store) listLasting(ctx context.Context, peer view.NodeID, at []slice) (lasting, still []slice, err error) {
+func (s *Store) listLasting(ctx context.Context, peer view.NodeID, at []layout.Slice) (lasting, still []layout.Slice, err error) {
 	first, err := s.listDiffering(ctx, peer, at)
 	if err != nil || len(first) == 0 {
 		return nil, nil, err
@@ -187,14 +168,14 @@ func (s *Store) listLasting(ctx context.Context, peer view.NodeID, at []slice) (
 
 // askSums shows a peer the digests of buckets. It may say that stamps differ, if
 // they are given.
-func (s *Store) askSums(ctx context.Context, lay *layout, peer view.NodeID, common [][]slice, stamps uint64) (m wire.SumsReply, err error) {
+func (s *Store) askSums(ctx context.Context, lay *layout.Layout, peer view.NodeID, common [][]layout.Slice, stamps uint64) (m wire.SumsReply, err error) {
 	req := wire.SumsRequest{Stamps: stamps}
 	for _, at := range common {
 		sum, err := s.hashDigests(ctx, lay, at)
 		if err != nil {
 			return m, err
 		}
-		req.Sums = append(req.Sums, wire.BucketSum{Bucket: at[0].bucket, Sum: sum})
+		req.Sums = append(req.Sums, wire.BucketSum{Bucket: at[0].Bucket, Sum: sum})
 	}
 	answer, err := s.askPeer(ctx, peer, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
 	if err == nil {
@@ -217,12 +198,12 @@ func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]
 	if m.Stamps != 0 && m.Stamps != s.stampSum() {
 		return wire.AppendSumsReply(nil, &wire.SumsReply{Stamps: true}), nil
 	}
-	lay := s.layout.Load()
+	lay := s.homes.Now()
 	var reply wire.SumsReply
 	for i, sum := range m.Sums {
 		d := wire.BucketDiffers{Place: i}
-		if b := s.buckets.findByID(sum.Bucket); b != nil {
-			at := s.listShared(lay, b, from, s.id)
+		if b := s.buckets.FindByID(sum.Bucket); b != nil {
+			at := s.homes.ListShared(lay, b, from, s.id)
 			mine, err := s.hashDigests(ctx, lay, at)
 			if err != nil {
 				return nil, err
@@ -242,23 +223,23 @@ func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]
 
 // hashDigests is a hash of the digests of slices and of which they are: equal sums of
 // different slices, of nothing for instance, prove nothing.
-func (s *Store) hashDigests(ctx context.Context, lay *layout, at []slice) (uint64, error) {
+func (s *Store) hashDigests(ctx context.Context, lay *layout.Layout, at []layout.Slice) (uint64, error) {
 	total, err := s.digestSlices(ctx, at)
-	total.Key += lay.roster
+	total.Key += lay.Roster
 	for _, a := range at {
-		total.Version += uint64(reconcile.Element{Key: a.bucket, Version: uint64(a.shard) + 1}.Fingerprint())
+		total.Version += uint64(reconcile.Element{Key: a.Bucket, Version: uint64(a.Shard) + 1}.Fingerprint())
 	}
 	return uint64(reconcile.Element(total).Fingerprint()), err
 }
 
 // byBucket splits a list of slices.
-func byBucket(at []slice) (out [][]slice) {
+func byBucket(at []layout.Slice) (out [][]layout.Slice) {
 	place := make(map[uint64]int)
 	for _, a := range at {
-		i, ok := place[a.bucket]
+		i, ok := place[a.Bucket]
 		if !ok {
 			i = len(out)
-			place[a.bucket], out = i, append(out, nil)
+			place[a.Bucket], out = i, append(out, nil)
 		}
 		out[i] = append(out[i], a)
 	}
@@ -269,14 +250,14 @@ func byBucket(at []slice) (out [][]slice) {
 // from that.
 type peerHeld struct {
 	asked    bool
-	leftover []slice           // records there that belong here
+	leftover []layout.Slice    // records there that belong here
 	seasoned map[uint64][]byte // by bucket: the shards of which it is a seasoned home
 }
 
 // askHeld asks a peer for what it holds that belongs here, as long as this
 // store does not know all that the homes of its shards know.
-func (s *Store) askHeld(ctx context.Context, lay *layout, peer view.NodeID) (out peerHeld, err error) {
-	if !s.cannotVouch(lay) {
+func (s *Store) askHeld(ctx context.Context, lay *layout.Layout, peer view.NodeID) (out peerHeld, err error) {
+	if !s.homes.CannotVouch(lay) {
 		return out, nil
 	}
 	answer, err := s.askPeer(ctx, peer, wire.MethodHeld, wire.AppendHeldRequest(nil, &wire.HeldRequest{}))
@@ -287,13 +268,13 @@ func (s *Store) askHeld(ctx context.Context, lay *layout, peer view.NodeID) (out
 	if err != nil {
 		return out, err
 	}
-	if m.Roster != lay.roster {
+	if m.Roster != lay.Roster {
 		return out, errRosters
 	}
 	out.asked, out.seasoned = true, make(map[uint64][]byte)
 	for _, h := range m.Leftover {
-		if b := s.buckets.findByID(h.Bucket); b != nil && h.Shard < s.shardsOf(b) && lay.routeOf(b, h.Shard).isHome(s.id) {
-			out.leftover = append(out.leftover, slice{h.Bucket, h.Shard})
+		if b := s.buckets.FindByID(h.Bucket); b != nil && h.Shard < s.homes.ShardsOf(b) && lay.RouteOf(b, h.Shard).IsHome(s.id) {
+			out.leftover = append(out.leftover, layout.Slice{Bucket: h.Bucket, Shard: h.Shard})
 		}
 	}
 	for _, b := range m.Seasoned {
@@ -302,29 +283,16 @@ func (s *Store) askHeld(ctx context.Context, lay *layout, peer view.NodeID) (out
 	return out, nil
 }
 
-// cannotVouch tells whether this store is a home where it cannot vouch for what is
-// not there.
-func (s *Store) cannotVouch(lay *layout) bool {
-	for _, b := range s.buckets.listAll() {
-		for shard := range s.shardsOf(b) {
-			if lay.routeOf(b, shard).isHome(s.id) && !b.ready.provesAbsence(shard) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // noteConsulted notes that all a peer holds of what belongs here is here.
-func (s *Store) noteConsulted(ctx context.Context, lay *layout, losses uint64, peer view.NodeID, theirs peerHeld, left map[slice]error) {
+func (s *Store) noteConsulted(ctx context.Context, lay *layout.Layout, losses uint64, peer view.NodeID, theirs peerHeld, left map[layout.Slice]error) {
 	if !theirs.asked {
 		return
 	}
-	for _, b := range s.buckets.listAll() {
-		var at []slice
-		for shard := range s.shardsOf(b) {
-			if rt := lay.routeOf(b, shard); rt.isHome(s.id) && !rt.isHome(peer) && left[slice{b.id, shard}] == nil {
-				at = append(at, slice{b.id, shard})
+	for _, b := range s.buckets.ListAll() {
+		var at []layout.Slice
+		for shard := range s.homes.ShardsOf(b) {
+			if rt := lay.RouteOf(b, shard); rt.IsHome(s.id) && !rt.IsHome(peer) && left[layout.Slice{Bucket: b.ID, Shard: shard}] == nil {
+				at = append(at, layout.Slice{Bucket: b.ID, Shard: shard})
 			}
 		}
 		if len(at) > 0 {
@@ -336,22 +304,8 @@ func (s *Store) noteConsulted(ctx context.Context, lay *layout, losses uint64, p
 // madeEqual notes that slices of one bucket were made equal with a peer, under
 // the roster and with the losses then, and of which the peer said that it is a
 // seasoned home.
-func (s *Store) madeEqual(ctx context.Context, then *layout, losses uint64, peer view.NodeID, at []slice, seasoned []byte) {
-	b := s.buckets.findByID(at[0].bucket)
-	s.following.Lock()
-	lay := s.layout.Load()
-	if lay.roster != then.roster || losses != s.losses.Load() {
-		s.following.Unlock()
-		return // other homes count now, or what was here then may be gone
-	}
-	changed := false
-	for _, a := range at {
-		rt := lay.routeOf(b, a.shard)
-		b.ready.noteEqual(a.shard, peer, hasBit(seasoned, a.shard))
-		changed = b.ready.updateVerdict(a.shard, s.id, rt.order[:rt.homes], lay.members) || changed
-	}
-	s.following.Unlock()
-	if changed {
-		s.saveSettled(ctx, lay, b)
+func (s *Store) madeEqual(ctx context.Context, then *layout.Layout, losses uint64, peer view.NodeID, at []layout.Slice, seasoned []byte) {
+	if lay, changed := s.homes.NoteEqual(then, losses, peer, at, seasoned); changed {
+		s.saveSettled(ctx, lay, s.buckets.FindByID(at[0].Bucket))
 	}
 }

@@ -58,10 +58,10 @@ func TestDeleteOfWhatIsNotTakenIn(t *testing.T) {
 		ctx := context.Background()
 		old := mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
-		at := nodes[0].store.locateKey(buckets[0].b.id, "k")
-		lead := buckets[nodes[0].store.layout.Load().routeOf(buckets[0].b, at.shard).lead-1]
-		loseHere(t, lead.s, lead.b.id, "k")
-		setStamp(t, lead.s, at.shard, purge.Stamp{Acked: purge.Round{Counter: 9, Proposer: 9}})
+		at := nodes[0].store.homes.LocateKey(buckets[0].b.ID, "k")
+		lead := buckets[nodes[0].store.homes.Now().RouteOf(buckets[0].b, at.Shard).Lead-1]
+		loseHere(t, lead.s, lead.b.ID, "k")
+		setStamp(t, lead.s, at.Shard, purge.Stamp{Acked: purge.Round{Counter: 9, Proposer: 9}})
 		r, err := lead.Delete(ctx, "k", nil)
 		if err != nil || !slices.Contains(r.Covered, old.Dot) {
 			t.Errorf("covered %v, not %v: %v", r.Covered, old.Dot, err)

@@ -175,7 +175,7 @@ func TestClientGivesUpDuringTheSync(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		key := "k"
-		for i := 0; buckets[0].s.layout.Load().routeOf(buckets[0].b, buckets[0].s.locateKey(buckets[0].b.id, key).shard).lead != buckets[0].s.id; i++ {
+		for i := 0; buckets[0].s.homes.Now().RouteOf(buckets[0].b, buckets[0].s.homes.LocateKey(buckets[0].b.ID, key).Shard).Lead != buckets[0].s.id; i++ {
 			key = fmt.Sprint("k", i) // one that the first node coordinates
 		}
 		mustPut(t, buckets[0], key, "old")

@@ -9,18 +9,12 @@ import (
 	"sync"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
-
-// slice is what two stores compare: the records of one bucket in one shard.
-// Buckets are told apart because their homes differ.
-type slice struct {
-	bucket uint64
-	shard  int
-}
 
 // digests holds one sum per slice in memory. A sum is built from storage when
 // it is first asked for and follows every commit from then on.
@@ -29,7 +23,7 @@ type digests struct {
 	building chan struct{}      // holds a token while sums are built
 
 	mu   sync.Mutex
-	sums map[slice]*sum
+	sums map[layout.Slice]*sum
 }
 
 type sum struct {
@@ -42,7 +36,7 @@ type sum struct {
 }
 
 func newDigests(mesh view.MeshID, shards int) (*digests, error) {
-	d := &digests{hashers: make([]reconcile.Hasher, shards), building: make(chan struct{}, 1), sums: make(map[slice]*sum)}
+	d := &digests{hashers: make([]reconcile.Hasher, shards), building: make(chan struct{}, 1), sums: make(map[layout.Slice]*sum)}
 	for i := range d.hashers {
 		info := string(binary.BigEndian.AppendUint16([]byte("skein digest "), uint16(i)))
 		key, err := hkdf.Key(sha256.New, mesh[:], nil, info, 16)
@@ -57,14 +51,14 @@ func newDigests(mesh view.MeshID, shards int) (*digests, error) {
 // applyChange follows a record from before to after; Unknown items stand for no
 // record. It runs on the committing goroutine, as the last thing of an update
 // that will be kept.
-func (d *digests) applyChange(at slice, key string, before, after version.Item) {
+func (d *digests) applyChange(at layout.Slice, key string, before, after version.Item) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sums[at]
 	if s == nil {
 		return
 	}
-	h := d.hashers[at.shard]
+	h := d.hashers[at.Shard]
 	k := h.Key([]byte(key))
 	if s.later != nil {
 		var e *reconcile.Element
@@ -86,14 +80,14 @@ func (d *digests) applyChange(at slice, key string, before, after version.Item) 
 
 // forgetSum drops a sum that can no longer be trusted, because a record changed
 // in a way that no commit told of. It will be built anew.
-func (d *digests) forgetSum(at slice) {
+func (d *digests) forgetSum(at layout.Slice) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.sums, at)
 }
 
 // builtSum returns the sum of a slice if it is built.
-func (d *digests) builtSum(at slice) (total reconcile.Digest, keys int, ok bool) {
+func (d *digests) builtSum(at layout.Slice) (total reconcile.Digest, keys int, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sums[at]
@@ -105,7 +99,7 @@ func (d *digests) builtSum(at slice) (total reconcile.Digest, keys int, ok bool)
 
 // countKeys returns how many records each of the slices has, by the sums that are
 // built.
-func (d *digests) countKeys(at []slice) []int {
+func (d *digests) countKeys(at []layout.Slice) []int {
 	out := make([]int, len(at))
 	for i, a := range at {
 		_, out[i], _ = d.builtSum(a)
@@ -115,7 +109,7 @@ func (d *digests) countKeys(at []slice) []int {
 
 // sumHashBytes returns the n-th byte of the hash of each slice's sum, by the sums that
 // are built.
-func (d *digests) sumHashBytes(at []slice, n int) []byte {
+func (d *digests) sumHashBytes(at []layout.Slice, n int) []byte {
 	out := make([]byte, len(at))
 	for i, a := range at {
 		total, _, _ := d.builtSum(a)
@@ -141,7 +135,7 @@ func (d *digests) endTurn() { <-d.building }
 //
 // It begins at a batch boundary: all that was committed before the boundary
 // is seen by the scan, all that is committed after it notes its key in later.
-func (d *digests) buildSums(ctx context.Context, disk *storage.Store, at []slice) error {
+func (d *digests) buildSums(ctx context.Context, disk *storage.Store, at []layout.Slice) error {
 	if err := d.awaitTurn(ctx); err != nil {
 		return err
 	}
@@ -165,7 +159,7 @@ func (d *digests) buildSums(ctx context.Context, disk *storage.Store, at []slice
 
 // beginBuild has commits note what they change from the next batch on, and returns
 // the slices that are to be built.
-func (d *digests) beginBuild(ctx context.Context, disk *storage.Store, at []slice) (todo []slice, err error) {
+func (d *digests) beginBuild(ctx context.Context, disk *storage.Store, at []layout.Slice) (todo []layout.Slice, err error) {
 	err = disk.Look(ctx, func(*storage.Tx) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -181,24 +175,24 @@ func (d *digests) beginBuild(ctx context.Context, disk *storage.Store, at []slic
 }
 
 // collectElements reads the elements of a slice from storage.
-func (d *digests) collectElements(ctx context.Context, disk *storage.Store, at slice) (map[string]reconcile.Element, error) {
+func (d *digests) collectElements(ctx context.Context, disk *storage.Store, at layout.Slice) (map[string]reconcile.Element, error) {
 	seen := make(map[string]reconcile.Element)
-	lower := wire.RecordPrefix(at.shard, at.bucket, 0)
+	lower := wire.RecordPrefix(at.Shard, at.Bucket, 0)
 	err := disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
 		_, _, key, _ := wire.ParseRecordKey(k)
 		if it, err := itemOf(v); err == nil {
-			seen[key] = d.hashers[at.shard].Element([]byte(key), it)
+			seen[key] = d.hashers[at.Shard].Element([]byte(key), it)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("replica: digest of shard %d: %w", at.shard, err)
+		return nil, fmt.Errorf("replica: digest of shard %d: %w", at.Shard, err)
 	}
 	return seen, nil
 }
 
 // finishSum adds up what was seen and what commits have made of it since begin.
-func (d *digests) finishSum(at slice, seen map[string]reconcile.Element) {
+func (d *digests) finishSum(at layout.Slice, seen map[string]reconcile.Element) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sums[at]

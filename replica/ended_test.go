@@ -12,9 +12,9 @@ import (
 func TestNoTimerHoldsWhatHasEnded(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s, b := nodes[0].store, buckets[0].b
-		at := s.locateKey(b.id, "k")
-		lay := s.layout.Load()
-		plan := s.makePlan(lay, lay.routeOf(b, at.shard))
+		at := s.homes.LocateKey(b.ID, "k")
+		lay := s.homes.Now()
+		plan := s.homes.MakePlan(lay, lay.RouteOf(b, at.Shard))
 		soon := s.uptime() + time.Millisecond
 
 		read := &getOp{s: s, b: b, at: at, core: replicate.NewRead(plan, replicate.Quorum, false, time.Second), done: make(chan struct{})}

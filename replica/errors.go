@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/skeinmesh/skein/internal/replica/layout"
 )
 
 // Errors of opening.
@@ -18,7 +20,7 @@ var (
 	// on a bucket in conflict are still carried out, on the data of its own
 	// definition, and return this error beside their result: two sides of the
 	// program disagree on what the bucket is and do not see each other's items.
-	ErrBucketConflict = errors.New("replica: bucket is defined in two ways")
+	ErrBucketConflict error = layout.ErrBucketConflict
 	// ErrBadBucket: the definition itself is wrong.
 	ErrBadBucket = errors.New("replica: bad bucket definition")
 )

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -24,24 +25,24 @@ const (
 
 // comparison is under way: one bucket's slices are made equal with a peer.
 type comparison struct {
-	lay    *layout
+	lay    *layout.Layout
 	peer   view.NodeID
-	units  []slice
+	units  []layout.Slice
 	pull   bool // only this store gains: the peer is not to keep them
 	differ bool // it is known that all of them differ
 	core   *replicate.Exchange
-	left   map[slice]error // gets the slices that could not be made equal, and why
+	left   map[layout.Slice]error // gets the slices that could not be made equal, and why
 
 	mine *inventory // what own symbols are made of
 	kept uint64     // name of what the peer's are made of
 	item int        // bytes of an item, by the last that came
 }
 
-func (c *comparison) bucket() uint64 { return c.units[0].bucket }
+func (c *comparison) bucket() uint64 { return c.units[0].Bucket }
 
 // slicesAt returns some of the slices, by their places.
-func (c *comparison) slicesAt(units []int) []slice {
-	out := make([]slice, len(units))
+func (c *comparison) slicesAt(units []int) []layout.Slice {
+	out := make([]layout.Slice, len(units))
 	for i, u := range units {
 		out[i] = c.units[u]
 	}
@@ -107,12 +108,12 @@ func (s *Store) stepDigests(ctx context.Context, c *comparison, step replicate.S
 
 // listDiffering returns of which of the slices, by their places, the digests here and at a
 // peer differ.
-func (s *Store) listDiffering(ctx context.Context, peer view.NodeID, at []slice) (differ []int, err error) {
+func (s *Store) listDiffering(ctx context.Context, peer view.NodeID, at []layout.Slice) (differ []int, err error) {
 	for from := 0; from < len(at); from += digestBatch {
 		part := at[from:min(from+digestBatch, len(at))]
 		sums := make([]wire.Sum, len(part))
 		for i, a := range part {
-			total, err := s.digestSlices(ctx, []slice{a})
+			total, err := s.digestSlices(ctx, []layout.Slice{a})
 			if err != nil {
 				return nil, err
 			}
@@ -161,9 +162,9 @@ func (s *Store) askPeerWithin(ctx context.Context, peer view.NodeID, method stri
 }
 
 // digestSlices is the digest over slices; what is not built yet is built.
-func (s *Store) digestSlices(ctx context.Context, at []slice) (reconcile.Digest, error) {
+func (s *Store) digestSlices(ctx context.Context, at []layout.Slice) (reconcile.Digest, error) {
 	var total reconcile.Digest
-	var missing []slice
+	var missing []layout.Slice
 	for _, a := range at {
 		if d, _, ok := s.digests.builtSum(a); ok {
 			total.Key += d.Key
@@ -186,8 +187,8 @@ func (s *Store) digestSlices(ctx context.Context, at []slice) (reconcile.Digest,
 	return total, nil
 }
 
-func wireSum(at slice, d reconcile.Digest) wire.Sum {
-	return wire.Sum{Bucket: at.bucket, Shard: at.shard, Digest: digestBytes(d)}
+func wireSum(at layout.Slice, d reconcile.Digest) wire.Sum {
+	return wire.Sum{Bucket: at.Bucket, Shard: at.Shard, Digest: digestBytes(d)}
 }
 
 func digestBytes(d reconcile.Digest) (out [16]byte) {
@@ -198,7 +199,7 @@ func digestBytes(d reconcile.Digest) (out [16]byte) {
 
 func (s *Store) stepList(ctx context.Context, c *comparison, step replicate.Step) error {
 	at := c.units[step.Unit]
-	req := wire.ListRequest{Bucket: at.bucket, Shard: at.shard, After: step.After, From: !step.First}
+	req := wire.ListRequest{Bucket: at.Bucket, Shard: at.Shard, After: step.After, From: !step.First}
 	answer, err := s.askPeer(ctx, c.peer, wire.MethodList, wire.AppendListRequest(nil, &req))
 	if err != nil {
 		return err
@@ -213,7 +214,7 @@ func (s *Store) stepList(ctx context.Context, c *comparison, step replicate.Step
 	}
 	var upper []byte
 	if n := len(m.Marks); m.More && n > 0 {
-		upper = append(wire.RecordKey(at.shard, at.bucket, m.Marks[n-1].Key), 0)
+		upper = append(wire.RecordKey(at.Shard, at.Bucket, m.Marks[n-1].Key), 0)
 	}
 	mine, _, err := s.listMarks(ctx, at, req.After, req.From, upper, 0)
 	if err != nil {
@@ -224,11 +225,11 @@ func (s *Store) stepList(ctx context.Context, c *comparison, step replicate.Step
 }
 
 // listMarks lists the keys of a slice from after on, up to limit marks (0: all).
-func (s *Store) listMarks(ctx context.Context, at slice, after string, from bool, upper []byte, limit int) (out []replicate.Mark, more bool, err error) {
-	prefix := wire.RecordPrefix(at.shard, at.bucket, 0)
+func (s *Store) listMarks(ctx context.Context, at layout.Slice, after string, from bool, upper []byte, limit int) (out []replicate.Mark, more bool, err error) {
+	prefix := wire.RecordPrefix(at.Shard, at.Bucket, 0)
 	lower := prefix
 	if from {
-		lower = append(wire.RecordKey(at.shard, at.bucket, after), 0)
+		lower = append(wire.RecordKey(at.Shard, at.Bucket, after), 0)
 	}
 	if upper == nil {
 		upper = wire.After(prefix)
@@ -245,7 +246,7 @@ func (s *Store) listMarks(ctx context.Context, at slice, after string, from bool
 		}
 		_, _, key, _ := wire.ParseRecordKey(k)
 		size += len(key) + 16
-		out = append(out, replicate.Mark{Key: key, Hash: s.digests.hashers[at.shard].Version(it)})
+		out = append(out, replicate.Mark{Key: key, Hash: s.digests.hashers[at.Shard].Version(it)})
 		return nil
 	})
 	if errors.Is(err, errStop) {
@@ -281,7 +282,7 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 		case wire.Present:
 			in = append(in, wire.Fetched{Key: keys[i], Item: l.Item, Stamp: l.Stamp})
 		case wire.Nothing: // it lags, has lost it, or let it go and does not vouch for what is not there
-			c.left[s.locateKey(c.bucket(), keys[i]).slice] = errStale
+			c.left[s.homes.LocateKey(c.bucket(), keys[i]).Slice] = errStale
 		}
 	}
 	back, err := s.mergeFetched(ctx, c, in)
@@ -315,13 +316,13 @@ func (s *Store) mergeFetched(ctx context.Context, c *comparison, items []wire.Fe
 		if err != nil {
 			return nil, err
 		}
-		in[i] = arrival{at: s.locateKey(c.bucket(), l.Key), item: it, raw: l.Item, stamp: stampOf(l.Stamp), from: c.peer}
+		in[i] = arrival{at: s.homes.LocateKey(c.bucket(), l.Key), item: it, raw: l.Item, stamp: stampOf(l.Stamp), from: c.peer}
 	}
 	c.item = size / len(items)
 	got, err := s.acceptAll(ctx, in)
 	if errors.Is(err, ErrStorageFull) {
 		for i := range in {
-			c.left[in[i].at.slice] = ErrStorageFull // what the peer lacks can be brought there all the same
+			c.left[in[i].at.Slice] = ErrStorageFull // what the peer lacks can be brought there all the same
 		}
 		return nil, nil
 	}
@@ -330,10 +331,10 @@ func (s *Store) mergeFetched(ctx context.Context, c *comparison, items []wire.Fe
 	}
 	for i := range got {
 		if got[i].stale {
-			c.left[in[i].at.slice] = errStale
+			c.left[in[i].at.Slice] = errStale
 		}
 		if got[i].behind {
-			back = append(back, in[i].at.key)
+			back = append(back, in[i].at.Key)
 		}
 	}
 	return back, nil
@@ -345,21 +346,21 @@ func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) erro
 		c.core.Pushed(len(keys))
 		return nil
 	}
-	page, err := s.readRecords(ctx, slice{bucket: c.bucket()}, keys)
+	page, err := s.readRecords(ctx, layout.Slice{Bucket: c.bucket()}, keys)
 	if err != nil && !errors.Is(err, errStale) {
 		return err
 	}
 	page = slices.DeleteFunc(page, s.tooLargeToSend)
 	if errors.Is(err, errStale) {
 		for _, k := range keys {
-			if at := s.locateKey(c.bucket(), k); s.syncedStamp(at.shard).Lagging() {
-				c.left[at.slice] = errStale
+			if at := s.homes.LocateKey(c.bucket(), k); s.syncedStamp(at.Shard).Lagging() {
+				c.left[at.Slice] = errStale
 			}
 		}
 	}
 	if err := s.pushRecords(ctx, c.peer, page); errors.Is(err, errStale) {
 		for i := range page {
-			c.left[page[i].at.slice] = errStale
+			c.left[page[i].at.Slice] = errStale
 		}
 	} else if err != nil {
 		return err
@@ -371,12 +372,12 @@ func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) erro
 // readRecords reads records; those that are not there, or damaged, are left out. Beside
 // errStale they are all but those of shards that lag behind a purge, of which some
 // may have been purged.
-func (s *Store) readRecords(ctx context.Context, at slice, keys []string) ([]stampedRecord, error) {
+func (s *Store) readRecords(ctx context.Context, at layout.Slice, keys []string) ([]stampedRecord, error) {
 	out := make([]stampedRecord, 0, len(keys))
 	var stale error
 	for _, key := range keys {
-		p := s.locateKey(at.bucket, key)
-		stamp := s.syncedStamp(p.shard)
+		p := s.homes.LocateKey(at.Bucket, key)
+		stamp := s.syncedStamp(p.Shard)
 		if stamp.Lagging() {
 			stale = errStale
 			continue
@@ -403,8 +404,8 @@ func (s *Store) serveDigest(ctx context.Context, _ view.NodeID, req []byte) ([]b
 		if sum.Shard >= s.shards {
 			return nil, fmt.Errorf("replica: shard %d of %d", sum.Shard, s.shards)
 		}
-		at := slice{sum.Bucket, sum.Shard}
-		total, err := s.digestSlices(ctx, []slice{at})
+		at := layout.Slice{Bucket: sum.Bucket, Shard: sum.Shard}
+		total, err := s.digestSlices(ctx, []layout.Slice{at})
 		if err != nil {
 			return nil, err
 		}
@@ -421,7 +422,7 @@ func (s *Store) serveList(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	marks, more, err := s.listMarks(ctx, slice{m.Bucket, m.Shard}, m.After, m.From, nil, pageMarks)
+	marks, more, err := s.listMarks(ctx, layout.Slice{Bucket: m.Bucket, Shard: m.Shard}, m.After, m.From, nil, pageMarks)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -127,7 +128,7 @@ func (f *former) closeStore() error {
 
 // markDamaged is told of what does not read.
 func (f *former) markDamaged(key []byte) {
-	if _, ok := placeOf(key); !ok {
+	if _, ok := layout.PlaceOf(key); !ok {
 		return
 	}
 	f.mu.Lock()
@@ -199,12 +200,12 @@ func (f *former) readPage(ctx context.Context, s *Store, shard int, after []byte
 	}
 	size := 0
 	err = f.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
-		at, ok := placeOf(slices.Clone(k))
-		if !ok || s.shardOf(at.bucket, at.key) != shard {
+		at, ok := layout.PlaceOf(slices.Clone(k))
+		if !ok || s.homes.ShardOf(at.Bucket, at.Key) != shard {
 			f.markDamaged(k)
 			return nil
 		}
-		if len(out) == transferKeys || size >= s.pace.pieceBytes() || len(out) > 0 && at.slice != out[0].at.slice {
+		if len(out) == transferKeys || size >= s.pace.pieceBytes() || len(out) > 0 && at.Slice != out[0].at.Slice {
 			return errStop
 		}
 		rec, err := decodeStored(slices.Clone(v), nil)

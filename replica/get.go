@@ -7,16 +7,17 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // readKey reads a key at a level.
-func (s *Store) readKey(ctx context.Context, b *bucket, at place, level replicate.Level) (replicate.ReadResult, error) {
-	lay := s.layout.Load()
-	rt := lay.routeOf(b, at.shard)
-	if level == replicate.One && s.disk != nil && rt.isHome(s.id) && !s.syncedStamp(at.shard).Lagging() {
+func (s *Store) readKey(ctx context.Context, b *layout.Bucket, at layout.Place, level replicate.Level) (replicate.ReadResult, error) {
+	lay := s.homes.Now()
+	rt := lay.RouteOf(b, at.Shard)
+	if level == replicate.One && s.disk != nil && rt.IsHome(s.id) && !s.syncedStamp(at.Shard).Lagging() {
 		// The commonest read needs nobody else: a record counts at once, unless
 		// it may have been purged.
 		rec, err := s.loadRecord(ctx, at)
@@ -27,26 +28,26 @@ func (s *Store) readKey(ctx context.Context, b *bucket, at place, level replicat
 			return replicate.ReadResult{Item: rec.Item, Replies: 1}, nil
 		}
 	}
-	return s.readByPlan(ctx, b, at, s.makePlan(lay, rt), level, false)
+	return s.readByPlan(ctx, b, at, s.homes.MakePlan(lay, rt), level, false)
 }
 
 // readByPlan gathers what the plan's stores know of a key. all asks every home.
-func (s *Store) readByPlan(ctx context.Context, b *bucket, at place, plan replicate.Plan, level replicate.Level, all bool) (replicate.ReadResult, error) {
+func (s *Store) readByPlan(ctx context.Context, b *layout.Bucket, at layout.Place, plan replicate.Plan, level replicate.Level, all bool) (replicate.ReadResult, error) {
 	return s.gatherReplies(ctx, b, at, plan, replicate.NewRead(plan, level, all, s.cfg.AckTimeout))
 }
 
 // gatherReplies has a core read.
-func (s *Store) gatherReplies(ctx context.Context, b *bucket, at place, plan replicate.Plan, core *replicate.ReadOp) (replicate.ReadResult, error) {
+func (s *Store) gatherReplies(ctx context.Context, b *layout.Bucket, at layout.Place, plan replicate.Plan, core *replicate.ReadOp) (replicate.ReadResult, error) {
 	op := &getOp{s: s, b: b, at: at, plan: plan, core: core, done: make(chan struct{})}
 	if s.disk != nil {
-		op.stamp = s.syncedStamp(at.shard)
+		op.stamp = s.syncedStamp(at.Shard)
 		rec, err := s.loadRecord(ctx, at)
 		if err != nil {
 			return replicate.ReadResult{}, s.diskError("read", err)
 		}
 		op.own = rec
 		if !rec.Unknown() {
-			op.known = s.digests.hashers[at.shard].Version(rec.Item)
+			op.known = s.digests.hashers[at.Shard].Version(rec.Item)
 		}
 	}
 	op.mu.Lock()
@@ -76,8 +77,8 @@ func (s *Store) gatherReplies(ctx context.Context, b *bucket, at place, plan rep
 // getOp drives one read's core.
 type getOp struct {
 	s     *Store
-	b     *bucket
-	at    place
+	b     *layout.Bucket
+	at    layout.Place
 	plan  replicate.Plan
 	own   stored      // this store's record
 	stamp purge.Stamp // with which it was read
@@ -100,7 +101,7 @@ func (op *getOp) askStores(ids []view.NodeID) {
 			}
 			continue
 		}
-		q := wire.Lookup{Bucket: op.at.bucket, Key: op.at.key, Known: op.known}
+		q := wire.Lookup{Bucket: op.at.Bucket, Key: op.at.Key, Known: op.known}
 		ok := op.s.reads.Send(id, q, func(a wire.Lookedup, err error) {
 			if r, err := op.decodeReply(id, a, err); err != nil {
 				op.noteFailed(id)
@@ -116,7 +117,7 @@ func (op *getOp) askStores(ids []view.NodeID) {
 
 // ownReply is this store's own answer.
 func (op *getOp) ownReply(rec stored) replicate.Reply {
-	r := replicate.Reply{From: op.s.id, Syncing: !op.b.ready.provesAbsence(op.at.shard), Stamp: op.stamp}
+	r := replicate.Reply{From: op.s.id, Syncing: !op.b.ProvesAbsence(op.at.Shard), Stamp: op.stamp}
 	switch {
 	case op.stamp.Lagging():
 		r.Syncing = true // what it holds may have been purged
@@ -200,8 +201,8 @@ func (op *getOp) giveUp() {
 
 // answerLookup answers another store's question.
 func (s *Store) answerLookup(ctx context.Context, q wire.Lookup) (wire.Lookedup, error) {
-	at := s.locateKey(q.Bucket, q.Key)
-	stamp := s.syncedStamp(at.shard)
+	at := s.homes.LocateKey(q.Bucket, q.Key)
+	stamp := s.syncedStamp(at.Shard)
 	if stamp.Lagging() {
 		return wire.Lookedup{Found: wire.Nothing}, nil
 	}
@@ -213,12 +214,12 @@ func (s *Store) answerLookup(ctx context.Context, q wire.Lookup) (wire.Lookedup,
 		s.repairs.enqueueDamaged(at)
 		return wire.Lookedup{Found: wire.Nothing}, nil
 	case !rec.Unknown():
-		if q.Known != 0 && q.Known == s.digests.hashers[at.shard].Version(rec.Item) {
+		if q.Known != 0 && q.Known == s.digests.hashers[at.Shard].Version(rec.Item) {
 			return wire.Lookedup{Found: wire.Same, Stamp: wireStamp(stamp)}, nil
 		}
 		return wire.Lookedup{Found: wire.Present, Item: rec.item, Stamp: wireStamp(stamp)}, nil
 	}
-	if b := s.buckets.findByID(q.Bucket); b != nil && b.ready.provesAbsence(at.shard) {
+	if b := s.buckets.FindByID(q.Bucket); b != nil && b.ProvesAbsence(at.Shard) {
 		return wire.Lookedup{Found: wire.Absent}, nil
 	}
 	return wire.Lookedup{Found: wire.Nothing}, nil

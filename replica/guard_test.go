@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -25,13 +26,13 @@ func TestFailedUpdateLeavesNoTrace(t *testing.T) {
 		ctx := context.Background()
 		s := nodes[0].store
 		mustPut(t, buckets[0], "k", "v")
-		at := s.locateKey(buckets[0].b.id, "k")
-		if _, err := s.digestSlices(ctx, []slice{at.slice}); err != nil {
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
+		if _, err := s.digestSlices(ctx, []layout.Slice{at.Slice}); err != nil {
 			t.Fatal(err)
 		}
 		before := s.writer
 		err := s.updateDisk(ctx, "test", func(tx *storage.Tx) error {
-			old, err := decodeStored(tx.Get(at.record))
+			old, err := decodeStored(tx.Get(at.Record))
 			if err != nil {
 				return err
 			}
@@ -64,15 +65,15 @@ func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
 		mustPut(t, buckets[0], "k", "v")
 		time.Sleep(time.Minute)
 		s, b := nodes[0].store, buckets[0].b
-		lay := s.layout.Load()
+		lay := s.homes.Now()
 		for offset, differ := range []int{0, 1} {
 			then := *lay
-			then.roster += uint64(offset)
-			sum, err := s.hashDigests(ctx, &then, s.listShared(lay, b, s.id, nodes[1].id))
+			then.Roster += uint64(offset)
+			sum, err := s.hashDigests(ctx, &then, s.homes.ListShared(lay, b, s.id, nodes[1].id))
 			if err != nil {
 				t.Fatal(err)
 			}
-			req := wire.SumsRequest{Sums: []wire.BucketSum{{Bucket: b.id, Sum: sum}}}
+			req := wire.SumsRequest{Sums: []wire.BucketSum{{Bucket: b.ID, Sum: sum}}}
 			answer, err := s.askPeer(ctx, nodes[1].id, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
 			if err != nil {
 				t.Fatal(err)
@@ -82,11 +83,11 @@ func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
 				t.Errorf("roster digest off by %d: %d sums differ, %v, want %d", offset, len(got.Differ), err, differ)
 			}
 		}
-		one, err := s.hashDigests(ctx, lay, []slice{{99, 1}})
+		one, err := s.hashDigests(ctx, lay, []layout.Slice{{Bucket: 99, Shard: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if two, err := s.hashDigests(ctx, lay, []slice{{99, 2}}); err != nil || one == two {
+		if two, err := s.hashDigests(ctx, lay, []layout.Slice{{Bucket: 99, Shard: 2}}); err != nil || one == two {
 			t.Errorf("two shards of nothing have one sum, %v", err)
 		}
 	})
@@ -108,9 +109,9 @@ func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
 			})
 		}
 		for range 20 {
-			var at []slice
+			var at []layout.Slice
 			for shard := range s.shards {
-				at = append(at, slice{buckets[0].b.id, shard})
+				at = append(at, layout.Slice{Bucket: buckets[0].b.ID, Shard: shard})
 				s.digests.forgetSum(at[shard])
 			}
 			if _, err := s.digestSlices(ctx, at); err != nil {
@@ -121,9 +122,9 @@ func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
 		wantTrueDigests(t, s)
 
 		// A write between the look at the disk and the sum.
-		at := s.locateKey(buckets[0].b.id, "k1").slice
+		at := s.homes.LocateKey(buckets[0].b.ID, "k1").Slice
 		s.digests.forgetSum(at)
-		todo, err := s.digests.beginBuild(ctx, s.disk, []slice{at})
+		todo, err := s.digests.beginBuild(ctx, s.disk, []layout.Slice{at})
 		if err != nil || len(todo) != 1 {
 			t.Fatal(todo, err)
 		}
@@ -140,7 +141,7 @@ func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
 func TestSyncingHomeDoesNotVouchForAbsence(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		found := func(s *Store) wire.Found {
-			a, err := s.answerLookup(context.Background(), wire.Lookup{Bucket: buckets[0].b.id, Key: "missing"})
+			a, err := s.answerLookup(context.Background(), wire.Lookup{Bucket: buckets[0].b.ID, Key: "missing"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,12 +171,12 @@ func TestRecordOfAHomeOutlivesItsHint(t *testing.T) {
 		s := nodes[0].store
 		mustPut(t, buckets[1], "donor", "v")
 		time.Sleep(time.Second)
-		donor, err := s.loadRecord(ctx, s.locateKey(buckets[0].b.id, "donor"))
+		donor, err := s.loadRecord(ctx, s.homes.LocateKey(buckets[0].b.ID, "donor"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		// Kept as a stand-in, then the roster makes this store a home.
-		at := s.locateKey(buckets[0].b.id, "k")
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
 		role := replicate.Role{For: nodes[2].id}
 		if _, err := s.acceptAll(ctx, []arrival{{at: at, role: role, item: donor.Item, raw: donor.item}}); err != nil {
 			t.Fatal(err)
@@ -217,7 +218,7 @@ func TestForwardedWriteThatArrivesLateIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		put := func(value string, by wire.Clock) wire.Code {
-			m := wire.PutRequest{Bucket: buckets[0].b.id, Key: "k", Value: []byte(value), Level: int64(replicate.One), MinDurable: 1, By: by}
+			m := wire.PutRequest{Bucket: buckets[0].b.ID, Key: "k", Value: []byte(value), Level: int64(replicate.One), MinDurable: 1, By: by}
 			answer, err := answerOf(ctx, to.servePut, from.id, wire.AppendPutRequest(nil, &m))
 			if err != nil {
 				t.Fatal(err)
@@ -290,23 +291,23 @@ func TestDeadlineIsNotLaterThanMeant(t *testing.T) {
 func TestForwardedWriteOfAClientThatHasGone(t *testing.T) {
 	bubble(t, 20, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		from := nodes[0]
-		lead, at := from.id, place{}
+		lead, at := from.id, layout.Place{}
 		for i := 0; lead == from.id; i++ {
-			at = from.store.locateKey(buckets[0].b.id, fmt.Sprint("k", i))
-			lead = from.store.layout.Load().routeOf(buckets[0].b, at.shard).lead
+			at = from.store.homes.LocateKey(buckets[0].b.ID, fmt.Sprint("k", i))
+			lead = from.store.homes.Now().RouteOf(buckets[0].b, at.Shard).Lead
 		}
 		to := nodes[lead-1]
 		net.split(false, from.id, to.id) // all others fall silent
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if _, err := buckets[0].Put(ctx, at.key, []byte("v"), &PutOptions{MinDurable: 4}); err == nil {
+		if _, err := buckets[0].Put(ctx, at.Key, []byte("v"), &PutOptions{MinDurable: 4}); err == nil {
 			t.Fatal("written to four stores of which two are there")
 		}
 		time.Sleep(600 * time.Millisecond)
 		if n := to.store.gate.clients.pending.Load(); n != 0 {
 			t.Errorf("%d writes are still in the way of others", n)
 		}
-		it, err := buckets[lead-1].Get(context.Background(), at.key, &GetOptions{Level: One})
+		it, err := buckets[lead-1].Get(context.Background(), at.Key, &GetOptions{Level: One})
 		if v, ok := it.Value(); err != nil || !ok || string(v) != "v" {
 			t.Errorf("%q, %v", v, err)
 		}

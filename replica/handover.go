@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -14,48 +15,34 @@ import (
 )
 
 // listHeldSlices lists the slices of which there are records here.
-func (s *Store) listHeldSlices(ctx context.Context) ([]slice, error) {
-	var out []slice
+func (s *Store) listHeldSlices(ctx context.Context) ([]layout.Slice, error) {
+	var out []layout.Slice
 	lower, upper := wire.RecordRange()
 	for lower != nil {
-		var at slice
+		var at layout.Slice
 		err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
-			at.shard, at.bucket, _, _ = wire.ParseRecordKey(k)
+			at.Shard, at.Bucket, _, _ = wire.ParseRecordKey(k)
 			return errStop
 		})
 		if !errors.Is(err, errStop) {
 			return out, err
 		}
 		out = append(out, at)
-		lower = wire.After(wire.RecordPrefix(at.shard, at.bucket, 0))
+		lower = wire.After(wire.RecordPrefix(at.Shard, at.Bucket, 0))
 	}
 	return out, nil
-}
-
-// isHome tells whether this store is a home of a slice. What it cannot tell
-// it treats as its own: nothing is dropped on a guess.
-func (s *Store) isHome(at slice) bool {
-	b := s.buckets.findByID(at.bucket)
-	return b == nil || s.layout.Load().routeOf(b, at.shard).isHome(s.id)
-}
-
-// keepsNow tells whether this store is to keep a slice. What it cannot tell it
-// keeps.
-func (s *Store) keepsNow(at slice) bool {
-	b := s.buckets.findByID(at.bucket)
-	return b == nil || s.layout.Load().isKeeper(b, at.shard, s.id)
 }
 
 // listStrays lists the slices of which there are records here that this store is
 // not to keep, by the layout given. unknown counts those of buckets whose
 // definitions have not come here: nobody can tell where they belong.
-func (s *Store) listStrays(ctx context.Context, lay *layout) (out []slice, unknown int, err error) {
+func (s *Store) listStrays(ctx context.Context, lay *layout.Layout) (out []layout.Slice, unknown int, err error) {
 	all, err := s.listHeldSlices(ctx)
 	for _, at := range all {
-		switch b := s.buckets.findByID(at.bucket); {
+		switch b := s.buckets.FindByID(at.Bucket); {
 		case b == nil:
 			unknown++
-		case !lay.isKeeper(b, at.shard, s.id):
+		case !lay.IsKeeper(b, at.Shard, s.id):
 			out = append(out, at)
 		}
 	}
@@ -66,7 +53,7 @@ func (s *Store) listStrays(ctx context.Context, lay *layout) (out []slice, unkno
 // given, and lets go of what all of them hold. One that fails is left out for
 // the rest of the pass: a home that hangs must not hold up what others are to
 // get. leaving is for a store that goes for good.
-func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
+func (s *Store) handOver(ctx context.Context, lay *layout.Layout, leaving bool) error {
 	select {
 	case s.progress.turn <- struct{}{}:
 		defer func() { <-s.progress.turn }()
@@ -94,7 +81,7 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 	pass := &handoverPass{lay: lay, leaving: leaving, without: make(map[view.NodeID]bool)}
 	for _, at := range all {
 		if err := s.handOff(ctx, pass, at); err != nil {
-			fail(fmt.Errorf("replica: hand over shard %d: %w", at.shard, err))
+			fail(fmt.Errorf("replica: hand over shard %d: %w", at.Shard, err))
 			if ctx.Err() != nil || errors.Is(err, ErrStorageFull) {
 				break // nothing can be let go of here
 			}
@@ -112,17 +99,17 @@ func (s *Store) handOver(ctx context.Context, lay *layout, leaving bool) error {
 
 // handoverPass is one pass over what is to be handed over.
 type handoverPass struct {
-	lay     *layout
+	lay     *layout.Layout
 	leaving bool
 	without map[view.NodeID]bool // homes that have failed in it
 }
 
-func (p *handoverPass) isInReach(id view.NodeID) bool { return p.lay.inMesh[id] && !p.without[id] }
+func (p *handoverPass) isInReach(id view.NodeID) bool { return p.lay.InMesh[id] && !p.without[id] }
 
 // handOff drives the core that hands over one slice.
-func (s *Store) handOff(ctx context.Context, pass *handoverPass, at slice) error {
-	rt := pass.lay.routeOf(s.buckets.findByID(at.bucket), at.shard)
-	homes := rt.order[:rt.homes]
+func (s *Store) handOff(ctx context.Context, pass *handoverPass, at layout.Slice) error {
+	rt := pass.lay.RouteOf(s.buckets.FindByID(at.Bucket), at.Shard)
+	homes := rt.Order[:rt.Homes]
 	core := replicate.NewHandoff(homes, pass.isInReach, transferKeys)
 	if !core.Any() {
 		return s.handleNoHome(ctx, pass, at)
@@ -159,7 +146,7 @@ func (s *Store) handOff(ctx context.Context, pass *handoverPass, at slice) error
 	return nil
 }
 
-func (s *Store) handStep(ctx context.Context, pass *handoverPass, at slice, core *replicate.Handoff, step replicate.HandoffStep) error {
+func (s *Store) handStep(ctx context.Context, pass *handoverPass, at layout.Slice, core *replicate.Handoff, step replicate.HandoffStep) error {
 	switch step.Kind {
 	case replicate.HandoffList:
 		marks, last, err := s.formerMarks(ctx, at, step.After, step.First)
@@ -205,14 +192,14 @@ type handoverState struct {
 	unknown bool // what was here
 }
 
-func (s *Store) handedState(ctx context.Context, pass *handoverPass, at slice, homes []view.NodeID) (h handoverState, err error) {
-	h.roster, h.leaving = pass.lay.roster, pass.leaving
+func (s *Store) handedState(ctx context.Context, pass *handoverPass, at layout.Slice, homes []view.NodeID) (h handoverState, err error) {
+	h.roster, h.leaving = pass.lay.Roster, pass.leaving
 	for i, id := range homes {
 		if pass.isInReach(id) {
 			h.live |= 1 << i
 		}
 	}
-	h.total, err = s.digestSlices(ctx, []slice{at})
+	h.total, err = s.digestSlices(ctx, []layout.Slice{at})
 	if errors.Is(err, storage.ErrStorageFull) {
 		h.unknown, err = true, nil // a digest cannot be built just now
 	}
@@ -221,11 +208,11 @@ func (s *Store) handedState(ctx context.Context, pass *handoverPass, at slice, h
 
 // formerMarks lists the records that this store keeps as the home that it was.
 // Those that it keeps for one store only go there as hints.
-func (s *Store) formerMarks(ctx context.Context, at slice, after string, first bool) (out []replicate.Mark, last bool, err error) {
-	prefix := wire.RecordPrefix(at.shard, at.bucket, 0)
+func (s *Store) formerMarks(ctx context.Context, at layout.Slice, after string, first bool) (out []replicate.Mark, last bool, err error) {
+	prefix := wire.RecordPrefix(at.Shard, at.Bucket, 0)
 	lower := prefix
 	if !first {
-		lower = append(wire.RecordKey(at.shard, at.bucket, after), 0)
+		lower = append(wire.RecordKey(at.Shard, at.Bucket, after), 0)
 	}
 	last = true
 	err = s.disk.Scan(ctx, lower, wire.After(prefix), func(k, v []byte) error {
@@ -238,7 +225,7 @@ func (s *Store) formerMarks(ctx context.Context, at slice, after string, first b
 			return errStop
 		}
 		_, _, key, _ := wire.ParseRecordKey(k)
-		out = append(out, replicate.Mark{Key: key, Hash: s.digests.hashers[at.shard].Version(rec.Item)})
+		out = append(out, replicate.Mark{Key: key, Hash: s.digests.hashers[at.Shard].Version(rec.Item)})
 		return nil
 	})
 	if errors.Is(err, errStop) {
@@ -252,8 +239,8 @@ func (s *Store) formerMarks(ctx context.Context, at slice, after string, first b
 var errRosters = errors.New("replica: the rosters differ")
 
 // askCover asks a home which records it does not hold as they are here.
-func (s *Store) askCover(ctx context.Context, lay *layout, at slice, step replicate.HandoffStep) (m wire.CoverReply, err error) {
-	req := wire.CoverRequest{Bucket: at.bucket, Shard: at.shard, Roster: lay.roster, Marks: make([]wire.Mark, len(step.Marks))}
+func (s *Store) askCover(ctx context.Context, lay *layout.Layout, at layout.Slice, step replicate.HandoffStep) (m wire.CoverReply, err error) {
+	req := wire.CoverRequest{Bucket: at.Bucket, Shard: at.Shard, Roster: lay.Roster, Marks: make([]wire.Mark, len(step.Marks))}
 	size := 0
 	for i, m := range step.Marks {
 		req.Marks[i] = wire.Mark(m)
@@ -276,21 +263,21 @@ func (s *Store) serveCover(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	if err != nil {
 		return nil, err
 	}
-	at, lay := slice{m.Bucket, m.Shard}, s.layout.Load()
-	b := s.buckets.findByID(m.Bucket)
-	home := b != nil && m.Shard < s.shardsOf(b) && lay.routeOf(b, m.Shard).isHome(s.id)
+	at, lay := layout.Slice{Bucket: m.Bucket, Shard: m.Shard}, s.homes.Now()
+	b := s.buckets.FindByID(m.Bucket)
+	home := b != nil && m.Shard < s.homes.ShardsOf(b) && lay.RouteOf(b, m.Shard).IsHome(s.id)
 	// This store may have been about to let go of the records itself, by an
 	// older roster: after an update of its own it is seen that they are gone.
 	if err := s.disk.Look(ctx, func(*storage.Tx) error { return nil }); err != nil {
 		return nil, s.diskError("vouch", err)
 	}
-	reply := wire.CoverReply{Refused: s.gate.taking.IsShut() || !replicate.MayVouch(m.Roster, lay.roster, home)}
+	reply := wire.CoverReply{Refused: s.gate.taking.IsShut() || !replicate.MayVouch(m.Roster, lay.Roster, home)}
 	for i, k := range m.Marks {
-		rec, err := s.loadRecord(ctx, s.locateKey(at.bucket, k.Key))
+		rec, err := s.loadRecord(ctx, s.homes.LocateKey(at.Bucket, k.Key))
 		if err != nil {
 			return nil, err
 		}
-		if rec.Unknown() || !rec.Home || s.digests.hashers[at.shard].Version(rec.Item) != k.Hash {
+		if rec.Unknown() || !rec.Home || s.digests.hashers[at.Shard].Version(rec.Item) != k.Hash {
 			reply.Missing = append(reply.Missing, i)
 		}
 	}
@@ -299,19 +286,19 @@ func (s *Store) serveCover(ctx context.Context, _ view.NodeID, req []byte) ([]by
 
 // dropHomeRoles takes the role of a home from records that all homes hold, and returns
 // how many.
-func (s *Store) dropHomeRoles(ctx context.Context, then *layout, at slice, marks []replicate.Mark) (n int, err error) {
-	b := s.buckets.findByID(at.bucket)
+func (s *Store) dropHomeRoles(ctx context.Context, then *layout.Layout, at layout.Slice, marks []replicate.Mark) (n int, err error) {
+	b := s.buckets.FindByID(at.Bucket)
 	err = s.updateDisk(ctx, "let go of what others keep", func(tx *storage.Tx) error {
 		n = 0
-		now := s.layout.Load()
-		keeper := now.isKeeper(b, at.shard, s.id)
+		now := s.homes.Now()
+		keeper := now.IsKeeper(b, at.Shard, s.id)
 		for _, m := range marks {
-			p := s.locateKey(at.bucket, m.Key)
-			old, err := decodeStored(tx.Get(p.record))
+			p := s.homes.LocateKey(at.Bucket, m.Key)
+			old, err := decodeStored(tx.Get(p.Record))
 			if err != nil {
 				return err
 			}
-			if old.Unknown() || !replicate.MayDrop(then.roster, now.roster, keeper, m.Hash, s.digests.hashers[at.shard].Version(old.Item)) {
+			if old.Unknown() || !replicate.MayDrop(then.Roster, now.Roster, keeper, m.Hash, s.digests.hashers[at.Shard].Version(old.Item)) {
 				continue
 			}
 			r := old.Record
@@ -366,17 +353,17 @@ func (s *Store) serveHeld(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 	if _, err := wire.DecodeHeldRequest(req); err != nil {
 		return nil, err
 	}
-	lay := s.layout.Load()
+	lay := s.homes.Now()
 	all, _, err := s.listStrays(ctx, lay)
 	if err != nil {
 		return nil, err
 	}
-	reply := wire.HeldReply{Roster: lay.roster}
+	reply := wire.HeldReply{Roster: lay.Roster}
 	for _, at := range all {
-		reply.Leftover = append(reply.Leftover, wire.Held{Bucket: at.bucket, Shard: at.shard})
+		reply.Leftover = append(reply.Leftover, wire.Held{Bucket: at.Bucket, Shard: at.Shard})
 	}
-	for _, b := range s.buckets.listAll() {
-		reply.Seasoned = append(reply.Seasoned, wire.SeasonedIn{Bucket: b.id, Shards: b.ready.seasonedBits(s.shardsOf(b))})
+	for _, b := range s.buckets.ListAll() {
+		reply.Seasoned = append(reply.Seasoned, wire.SeasonedIn{Bucket: b.ID, Shards: b.SeasonedBits(s.homes.ShardsOf(b))})
 	}
 	return wire.AppendHeldReply(nil, &reply), nil
 }

@@ -18,7 +18,7 @@ func copies(t *testing.T, nodes []*fakeNode, b *Bucket, key string) (n int) {
 		if node.isDown() {
 			continue
 		}
-		rec, err := node.store.loadRecord(context.Background(), node.store.locateKey(b.b.id, key))
+		rec, err := node.store.loadRecord(context.Background(), node.store.homes.LocateKey(b.b.ID, key))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,8 +143,8 @@ func TestOnlyWhatWasBroughtIsLetGo(t *testing.T) {
 		mustPut(t, buckets[0], "k", "v")
 		time.Sleep(time.Second)
 		ctx, s := context.Background(), nodes[0].store
-		at := s.locateKey(buckets[0].b.id, "k")
-		page, err := s.readRecords(ctx, at.slice, []string{"k"})
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
+		page, err := s.readRecords(ctx, at.Slice, []string{"k"})
 		if err != nil || len(page) != 1 {
 			t.Fatal(len(page), err)
 		}
@@ -158,8 +158,8 @@ func TestOnlyWhatWasBroughtIsLetGo(t *testing.T) {
 		if err := s.bringRecords(ctx, nodes[1].id, page, 1); !errors.Is(err, errNotBrought) {
 			t.Errorf("a record that is too large: %v", err)
 		}
-		s.rounds.showRounds([]changedRound{{at.shard, round{Standing: purge.Standing{Stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}}, step: 99}}})
-		if _, err := s.readRecords(ctx, at.slice, []string{"k"}); !errors.Is(err, errStale) {
+		s.rounds.showRounds([]changedRound{{at.Shard, round{Standing: purge.Standing{Stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}}, step: 99}}})
+		if _, err := s.readRecords(ctx, at.Slice, []string{"k"}); !errors.Is(err, errStale) {
 			t.Errorf("records of a shard in which purges were missed: %v", err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -102,7 +103,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	st, err := s.Status(ctx)
 	if errors.Is(err, ErrStorage) {
 		h := Health{Status: st}
-		h.Problems = s.listProblems(&h, s.layout.Load())
+		h.Problems = s.listProblems(&h, s.homes.Now())
 		return h, err
 	} else if err != nil && !errors.Is(err, storage.ErrCorrupt) {
 		return Health{}, err
@@ -115,11 +116,11 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	defer leave()
 	h := Health{Status: st}
 	if s.disk == nil {
-		h.Problems = s.listProblems(&h, s.layout.Load())
+		h.Problems = s.listProblems(&h, s.homes.Now())
 		return h, nil
 	}
-	lay := s.layout.Load()
-	former := make(map[slice]bool)
+	lay := s.homes.Now()
+	former := make(map[layout.Slice]bool)
 	syncing, hints, err := s.listSyncing(ctx, lay)
 	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
 		return h, s.diskError("health", err)
@@ -137,14 +138,14 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	if h.PurgeBlocked, err = s.purger.waiting.describeBlocked(ctx, s); err != nil {
 		return h, s.diskError("health", err)
 	}
-	for _, id := range lay.members {
-		if lay.lost[id] {
+	for _, id := range lay.Members {
+		if lay.Lost[id] {
 			h.Lost = append(h.Lost, id)
 		}
 	}
-	for _, b := range s.buckets.listAll() {
-		for shard := range s.shardsOf(b) {
-			at := slice{b.id, shard}
+	for _, b := range s.buckets.ListAll() {
+		for shard := range s.homes.ShardsOf(b) {
+			at := layout.Slice{Bucket: b.ID, Shard: shard}
 			if sh := s.shardHealth(lay, b, at); sh.Role != "" || hints[at] > 0 || former[at] {
 				if sh.Hints, sh.Syncing = hints[at], syncing[at]; sh.Role == "" {
 					sh.Role = "former home"
@@ -158,20 +159,20 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	return h, nil
 }
 
-func (s *Store) shardHealth(lay *layout, b *bucket, at slice) ShardHealth {
-	rt := lay.routeOf(b, at.shard)
-	h := ShardHealth{Bucket: b.def.Name, Shard: at.shard, Homes: slices.Clone(rt.order[:rt.homes])}
+func (s *Store) shardHealth(lay *layout.Layout, b *layout.Bucket, at layout.Slice) ShardHealth {
+	rt := lay.RouteOf(b, at.Shard)
+	h := ShardHealth{Bucket: b.Def.Name, Shard: at.Shard, Homes: slices.Clone(rt.Order[:rt.Homes])}
 	switch {
-	case rt.isHome(s.id):
+	case rt.IsHome(s.id):
 		h.Role = "home"
-	case lay.isKeeper(b, at.shard, s.id):
+	case lay.IsKeeper(b, at.Shard, s.id):
 		h.Role = "stand-in"
 	}
-	for _, id := range lay.listKeepers(rt) {
-		if id == s.id || lay.inMesh[id] {
+	for _, id := range lay.ListKeepers(rt) {
+		if id == s.id || lay.InMesh[id] {
 			h.Copies++
 		}
-		if ago, ok := s.synced.sinceSync(b.id, id, s.uptime()); ok && id != s.id && h.Role != "" {
+		if ago, ok := s.synced.sinceSync(b.ID, id, s.uptime()); ok && id != s.id && h.Role != "" {
 			if h.Synced == nil {
 				h.Synced = make(map[view.NodeID]time.Duration)
 			}
@@ -182,7 +183,7 @@ func (s *Store) shardHealth(lay *layout, b *bucket, at slice) ShardHealth {
 }
 
 // listProblems finds what an operator should look at.
-func (s *Store) listProblems(h *Health, lay *layout) (out []view.Problem) {
+func (s *Store) listProblems(h *Health, lay *layout.Layout) (out []view.Problem) {
 	add := func(p view.Problem) { out = append(out, p) }
 	if s.disk != nil {
 		if err := s.disk.Err(); err != nil {
@@ -241,7 +242,7 @@ func (s *Store) diskProblems(st storage.Stats, add func(view.Problem)) {
 
 // fewCopies tells of shards with fewer copies in contact than they should have,
 // and what becomes of that.
-func (s *Store) fewCopies(h *Health, lay *layout, add func(view.Problem)) {
+func (s *Store) fewCopies(h *Health, lay *layout.Layout, add func(view.Problem)) {
 	p := view.Problem{Kind: view.ProblemFewCopies, For: s.cfg.HealAfter}
 	var down []view.NodeID
 	for i := range h.Shards {
@@ -251,7 +252,7 @@ func (s *Store) fewCopies(h *Health, lay *layout, add func(view.Problem)) {
 		}
 		p.Shards++
 		for _, id := range sh.Homes {
-			if id != s.id && !lay.inMesh[id] && !slices.Contains(down, id) {
+			if id != s.id && !lay.InMesh[id] && !slices.Contains(down, id) {
 				down = append(down, id)
 			}
 		}
@@ -260,16 +261,16 @@ func (s *Store) fewCopies(h *Health, lay *layout, add func(view.Problem)) {
 		return
 	}
 	met := 0
-	for _, id := range lay.members {
-		if id == s.id || lay.inMesh[id] {
+	for _, id := range lay.Members {
+		if id == s.id || lay.InMesh[id] {
 			met++
 		}
 	}
 	switch {
 	case s.cfg.HealAfter < 0:
 		p.Kind, p.For = view.ProblemFewCopiesKept, 0
-	case !replicate.MayHeal(met, len(lay.members), s.forced.on.Load()):
-		p.Kind, p.For, p.Count, p.Of = view.ProblemFewCopiesMinority, 0, met, len(lay.members)
+	case !replicate.MayHeal(met, len(lay.Members), s.homes.IsHealForced()):
+		p.Kind, p.For, p.Count, p.Of = view.ProblemFewCopiesMinority, 0, met, len(lay.Members)
 	}
 	slices.Sort(down)
 	s.sortAway(&p, s.mesh.View(), down)

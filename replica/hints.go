@@ -10,6 +10,7 @@ import (
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -69,8 +70,8 @@ func (h *hints) markOwed(targets ...view.NodeID) {
 // isOwed tells whether what is kept for a store is more than writes under way. What is
 // kept for one that is out of contact waits for it, what was for one that is gone
 // belongs to the homes now.
-func (h *hints) isOwed(lay *layout, target view.NodeID) bool {
-	in, belongs := lay.inMesh[target]
+func (h *hints) isOwed(lay *layout.Layout, target view.NodeID) bool {
+	in, belongs := lay.InMesh[target]
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return !belongs || in && h.owed.Has(target)
@@ -147,7 +148,7 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 	}
 	var errs []error
 	for _, target := range targets {
-		in, known := h.s.layout.Load().inMesh[target]
+		in, known := h.s.homes.Now().InMesh[target]
 		switch {
 		case known && !in:
 			delete(owed, target)
@@ -181,7 +182,7 @@ func (h *hints) settleOwed(events map[view.NodeID]uint64) {
 
 // stampedRecord is a record that is kept for a store.
 type stampedRecord struct {
-	at    place
+	at    layout.Place
 	rec   stored
 	stamp purge.Stamp // with which it was read
 }
@@ -232,11 +233,11 @@ func (h *hints) readPage(ctx context.Context, target view.NodeID, lower *[]byte,
 	err = h.s.disk.Scan(ctx, *lower, upper, func(k, _ []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
 		*lower = append(append((*lower)[:0:0], k...), 0)
-		at, ok := placeOf(record)
+		at, ok := layout.PlaceOf(record)
 		if !ok {
 			return nil
 		}
-		stamp := h.s.syncedStamp(at.shard)
+		stamp := h.s.syncedStamp(at.Shard)
 		if stamp.Lagging() {
 			h.lagging.Store(true)
 			return nil // some of it may have been purged
@@ -281,17 +282,17 @@ func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []stamped
 // toHomes delivers what was kept for a store that is gone for good to those
 // that are homes now.
 func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []stampedRecord) ([]settled, error) {
-	lay := h.s.layout.Load()
-	live := func(id view.NodeID) bool { return lay.inMesh[id] }
+	lay := h.s.homes.Now()
+	live := func(id view.NodeID) bool { return lay.InMesh[id] }
 	by := make(map[view.NodeID][]stampedRecord)
 	hint := make([]replicate.Hint, len(page))
 	for i, k := range page {
-		b := h.s.buckets.findByID(k.at.bucket)
+		b := h.s.buckets.FindByID(k.at.Bucket)
 		if b == nil {
 			continue
 		}
-		rt := lay.routeOf(b, k.at.shard)
-		hint[i] = replicate.Hint{Target: target, Homes: rt.order[:rt.homes]}
+		rt := lay.RouteOf(b, k.at.Shard)
+		hint[i] = replicate.Hint{Target: target, Homes: rt.Order[:rt.Homes]}
 		for _, id := range hint[i].Deliver(h.s.id, live) {
 			by[id] = append(by[id], k)
 		}
@@ -320,7 +321,7 @@ func (s *Store) tooLargeToSend(k stampedRecord) bool {
 	if len(k.rec.item) <= maxOffer {
 		return false
 	}
-	s.log.Error("concurrent values are too large to be copied: write the key anew", "key", k.at.key, "bytes", len(k.rec.item))
+	s.log.Error("concurrent values are too large to be copied: write the key anew", "key", k.at.Key, "bytes", len(k.rec.item))
 	return true
 }
 
@@ -333,7 +334,7 @@ func (s *Store) transferRecords(ctx context.Context, to, keepFor view.NodeID, pa
 	offers := make([]wire.Offer, len(page))
 	size := 0
 	for i, k := range page {
-		offers[i] = wire.Offer{Bucket: k.at.bucket, Key: k.at.key, For: keepFor, Item: k.rec.item, Stamp: wireStamp(k.stamp)}
+		offers[i] = wire.Offer{Bucket: k.at.Bucket, Key: k.at.Key, For: keepFor, Item: k.rec.item, Stamp: wireStamp(k.stamp)}
 		size += len(k.rec.item)
 	}
 	if err := s.pace.waitForBytes(ctx, size); err != nil {
@@ -352,7 +353,7 @@ func (s *Store) transferRecords(ctx context.Context, to, keepFor view.NodeID, pa
 	behind := make(map[int]bool)
 	for i := range got {
 		if got[i].stale {
-			behind[page[i].at.shard] = true
+			behind[page[i].at.Shard] = true
 			err = errStale
 		}
 	}

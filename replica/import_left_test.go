@@ -122,14 +122,14 @@ func TestDamagedOldRecordIsNamed(t *testing.T) {
 			putAlone(t, buckets[2], "bad", "v")
 		})
 		net.status(nodes[2].id, view.Evicted)
-		at := nodes[0].store.locateKey(buckets[0].b.id, "bad")
+		at := nodes[0].store.homes.LocateKey(buckets[0].b.ID, "bad")
 		n := net.add(true)
 		n.setAside(nodes[2].fs.(*vfs.MemFS), nodes[2].dir, nodes[2].id, wire.EndEvicted)
 		disk, err := storage.Open(storage.Options{FS: n.fs, Dir: n.aside(nodes[2].id) + "/store", Reserve: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := disk.Update(ctx, func(tx *storage.Tx) error { return tx.Set(at.record, []byte{1}) }); err != nil {
+		if err := disk.Update(ctx, func(tx *storage.Tx) error { return tx.Set(at.Record, []byte{1}) }); err != nil {
 			t.Fatal(err)
 		}
 		if err := disk.Close(); err != nil {
@@ -265,14 +265,14 @@ func TestLogOfWhoIsBehind(t *testing.T) {
 		mustDelete(t, buckets[0], "k")
 		time.Sleep(time.Hour)
 		s := nodes[2].store
-		at := s.locateKey(buckets[0].b.id, "k")
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
 		tops := s.memberStamps(ctx)
-		log, err := s.purgedSince(ctx, at.shard, purge.Stamp{}, tops)
-		if err != nil || log.from != nodes[0].id || !log.whole || log.buried[string(at.record)].Unknown() {
+		log, err := s.purgedSince(ctx, at.Shard, purge.Stamp{}, tops)
+		if err != nil || log.from != nodes[0].id || !log.whole || log.buried[string(at.Record)].Unknown() {
 			t.Fatalf("%+v, %v", log, err)
 		}
-		tops.byMember[nodes[0].id][at.shard] = purge.Stamp{}
-		if log, err := s.purgedSince(ctx, at.shard, purge.Stamp{}, tops); err != nil || log.from != nodes[1].id {
+		tops.byMember[nodes[0].id][at.Shard] = purge.Stamp{}
+		if log, err := s.purgedSince(ctx, at.Shard, purge.Stamp{}, tops); err != nil || log.from != nodes[1].id {
 			t.Errorf("asked %v, %v", log.from, err)
 		}
 	})

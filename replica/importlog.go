@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
@@ -37,10 +38,10 @@ type memberStampMap struct {
 // memberStamps asks all members where they stand. This store is as new as its
 // NodeID: it is asked only if it is the only one.
 func (s *Store) memberStamps(ctx context.Context) memberStampMap {
-	lay := s.layout.Load()
+	lay := s.homes.Now()
 	out := memberStampMap{byMember: make(map[view.NodeID]map[int]purge.Stamp)}
-	for _, id := range lay.members {
-		if id == s.id && len(lay.members) > 1 {
+	for _, id := range lay.Members {
+		if id == s.id && len(lay.Members) > 1 {
 			continue
 		}
 		of, err := s.stampsAt(ctx, lay, id)
@@ -53,8 +54,8 @@ func (s *Store) memberStamps(ctx context.Context) memberStampMap {
 	return out
 }
 
-func (s *Store) stampsAt(ctx context.Context, lay *layout, id view.NodeID) (map[int]purge.Stamp, error) {
-	if id != s.id && !lay.inMesh[id] {
+func (s *Store) stampsAt(ctx context.Context, lay *layout.Layout, id view.NodeID) (map[int]purge.Stamp, error) {
+	if id != s.id && !lay.InMesh[id] {
 		return nil, errFewHomes
 	}
 	req := wire.AppendStampsRequest(nil, &wire.StampsRequest{})
@@ -133,7 +134,7 @@ func (s *Store) readLog(ctx context.Context, peer view.NodeID, shard int, old pu
 			if err != nil {
 				return out, fmt.Errorf("replica: log of purges: %w", err)
 			}
-			out.buried[string(s.locateKey(e.Bucket, e.Key).record)] = b.All
+			out.buried[string(s.homes.LocateKey(e.Bucket, e.Key).Record)] = b.All
 		}
 		if !page.More {
 			break

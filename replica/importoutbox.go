@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
@@ -74,8 +75,8 @@ func (im *imports) takeOutbox(ctx context.Context, box *formerOutbox) (err error
 			box.problem, box.unusable = err.Error(), errors.Is(err, errNever)
 		}
 	}()
-	lay := im.s.layout.Load()
-	if len(lay.placed) > 1 && !slices.ContainsFunc(lay.placed, lay.live) {
+	lay := im.s.homes.Now()
+	if len(lay.Placed) > 1 && !slices.ContainsFunc(lay.Placed, lay.Live) {
 		return errFewHomes
 	}
 	disk, err := storage.Open(storage.Options{
@@ -131,12 +132,12 @@ func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad 
 		} else if !errors.Is(err, storage.ErrNotFound) {
 			return im.s.diskError("import", err)
 		}
-		at := im.s.locateKey(bucketID(wire.AppendBucketDef(nil, &rec.Bucket)), rec.Key)
-		if !held[string(at.record)] {
+		at := im.s.homes.LocateKey(layout.BucketID(wire.AppendBucketDef(nil, &rec.Bucket)), rec.Key)
+		if !held[string(at.Record)] {
 			err = im.deliverOp(ctx, seq, &rec, seen)
 		}
 		if err != nil {
-			held[string(at.record)] = true
+			held[string(at.Record)] = true
 			if first == nil {
 				first = err
 			}
@@ -148,7 +149,7 @@ func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad 
 
 // deliverOp makes one operation a write of this store, as outboxStores.Deliver does.
 func (im *imports) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp, seen map[uint64]reconcile.Seen) error {
-	known, err := im.s.buckets.addDefinition(rec.Bucket)
+	known, err := im.s.buckets.AddDefinition(rec.Bucket)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNever, err)
 	}

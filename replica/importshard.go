@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
@@ -66,14 +67,14 @@ func (w *importShard) tryImport(ctx context.Context) (err error) {
 // bringPage deals with one page: what of it is missing in the mesh is synced at more
 // than half of the homes afterwards, and what is refused is noted.
 func (w *importShard) bringPage(ctx context.Context, page []stampedRecord) error {
-	at := page[0].at.slice
-	b := w.s.buckets.findByID(at.bucket)
+	at := page[0].at.Slice
+	b := w.s.buckets.FindByID(at.Bucket)
 	if b == nil {
-		return fmt.Errorf("%w %016x", errUnknownBucket, at.bucket)
+		return fmt.Errorf("%w %016x", errUnknownBucket, at.Bucket)
 	}
-	lay := w.s.layout.Load()
-	rt := lay.routeOf(b, at.shard)
-	homes := rt.order[:rt.homes]
+	lay := w.s.homes.Now()
+	rt := lay.RouteOf(b, at.Shard)
+	homes := rt.Order[:rt.Homes]
 	most := len(homes)/2 + 1
 	known, err := w.gatherKnown(ctx, lay, homes, most, page)
 	if err != nil {
@@ -83,10 +84,10 @@ func (w *importShard) bringPage(ctx context.Context, page []stampedRecord) error
 	var refused [][]byte
 	for i, k := range page {
 		got := purge.Old{
-			Item: k.rec.Item, Known: known[i], Gone: w.log.buried[string(k.at.record)], Whole: w.log.whole,
+			Item: k.rec.Item, Known: known[i], Gone: w.log.buried[string(k.at.Record)], Whole: w.log.whole,
 		}.Import(w.f.doubtedBirths())
 		if got.Refused || w.s.tooLargeToSend(k) {
-			refused = append(refused, k.at.record)
+			refused = append(refused, k.at.Record)
 		}
 		if one := (stampedRecord{at: k.at, stamp: w.log.stamp}); !got.Bring.Unknown() && !w.s.tooLargeToSend(k) {
 			one.rec.Item, one.rec.item = got.Bring, wire.AppendItem(nil, &got.Bring)
@@ -100,7 +101,7 @@ func (w *importShard) bringPage(ctx context.Context, page []stampedRecord) error
 		return err
 	}
 	if len(anew) > 0 {
-		if err := w.writeAnew(ctx, anew, page[len(page)-1].at.record); err != nil {
+		if err := w.writeAnew(ctx, anew, page[len(page)-1].at.Record); err != nil {
 			return err
 		}
 		written, err := w.s.readRecords(ctx, at, keysOf(anew))
@@ -111,7 +112,7 @@ func (w *importShard) bringPage(ctx context.Context, page []stampedRecord) error
 			return err
 		}
 	}
-	w.state.Cursor = page[len(page)-1].at.record
+	w.state.Cursor = page[len(page)-1].at.Record
 	w.state.Brought += uint64(len(out) + len(anew))
 	return w.saveProgress(ctx, refused)
 }
@@ -123,26 +124,26 @@ func recordOf(sibs []version.Sibling) (r replicate.Record) {
 
 func keysOf(page []stampedRecord) (out []string) {
 	for _, k := range page {
-		out = append(out, k.at.key)
+		out = append(out, k.at.Key)
 	}
 	return out
 }
 
 // gatherKnown is what homes hold of the records of a page. Where the dots of these are
 // in doubt, more than half of the homes have to say so.
-func (w *importShard) gatherKnown(ctx context.Context, lay *layout, homes []view.NodeID, most int, page []stampedRecord) ([]version.Item, error) {
+func (w *importShard) gatherKnown(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []stampedRecord) ([]version.Item, error) {
 	out, told := make([]version.Item, len(page)), make([]int, len(page))
 	asked := make([]wire.Lookup, len(page))
 	for i, k := range page {
-		asked[i] = wire.Lookup{Bucket: k.at.bucket, Key: k.at.key}
+		asked[i] = wire.Lookup{Bucket: k.at.Bucket, Key: k.at.Key}
 		if w.f.doubtedBirths() == nil { // else the same dots prove nothing
-			asked[i].Known = w.s.digests.hashers[k.at.shard].Version(k.rec.Item)
+			asked[i].Known = w.s.digests.hashers[k.at.Shard].Version(k.rec.Item)
 		}
 	}
 	replies, away := 0, []view.NodeID(nil)
 	var errs []error
 	for _, id := range homes {
-		if id != w.s.id && !lay.inMesh[id] {
+		if id != w.s.id && !lay.InMesh[id] {
 			away = append(away, id)
 			continue
 		}
@@ -207,7 +208,7 @@ func (w *importShard) askHome(ctx context.Context, id view.NodeID, asked []wire.
 
 // syncAtHomes has records synced at more than half of their homes. here takes them in
 // at this store; nil: they are there.
-func (w *importShard) syncAtHomes(ctx context.Context, lay *layout, homes []view.NodeID, most int, page []stampedRecord, here func(context.Context, []stampedRecord) error) error {
+func (w *importShard) syncAtHomes(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []stampedRecord, here func(context.Context, []stampedRecord) error) error {
 	if len(page) == 0 {
 		return nil
 	}
@@ -219,7 +220,7 @@ func (w *importShard) syncAtHomes(ctx context.Context, lay *layout, homes []view
 		case id == w.s.id && here != nil:
 			err = here(ctx, page)
 		case id == w.s.id:
-		case lay.inMesh[id]:
+		case lay.InMesh[id]:
 			err = w.s.pushRecords(ctx, id, page)
 		default:
 			continue // it gets them from the others
@@ -261,10 +262,10 @@ func (w *importShard) writeAnew(ctx context.Context, page []stampedRecord, last 
 	err := w.s.updateDisk(ctx, "import", func(tx *storage.Tx) error {
 		for i := range page {
 			at := page[i].at
-			if bytes.Compare(at.record, w.state.Anew) <= 0 {
+			if bytes.Compare(at.Record, w.state.Anew) <= 0 {
 				continue
 			}
-			old, err := decodeStored(tx.Get(at.record))
+			old, err := decodeStored(tx.Get(at.Record))
 			if err != nil {
 				return err
 			}
@@ -321,12 +322,12 @@ func (im *imports) listRefused(ctx context.Context, f *former) error {
 	var list strings.Builder
 	list.WriteString("# records of the store beside this file that were not taken into the mesh: why, shard, bucket, key\n")
 	add := func(why string, record []byte) {
-		at, _ := placeOf(record)
-		name := fmt.Sprintf("%016x", at.bucket)
-		if b := im.s.buckets.findByID(at.bucket); b != nil && !b.system {
-			name = b.def.Name
+		at, _ := layout.PlaceOf(record)
+		name := fmt.Sprintf("%016x", at.Bucket)
+		if b := im.s.buckets.FindByID(at.Bucket); b != nil && !b.System {
+			name = b.Def.Name
 		}
-		fmt.Fprintf(&list, "%s\t%d\t%q\t%q\n", why, at.shard, name, at.key)
+		fmt.Fprintf(&list, "%s\t%d\t%q\t%q\n", why, at.Shard, name, at.Key)
 	}
 	refused, err := im.eachNoted(ctx, metaRefused(f), func(record []byte) { add("deleted?", record) })
 	if err != nil {

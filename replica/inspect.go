@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -65,10 +66,10 @@ func inspect(ctx context.Context, fsys vfs.FS, dir string, fn func(Record) error
 			return nil
 		}
 		audit.Records++
-		if r.BucketID == systemBucket {
+		if r.BucketID == layout.SystemBucket {
 			for _, def := range r.Live {
 				if d, err := wire.DecodeBucketDef(def); err == nil {
-					names[bucketID(def)] = d.Name
+					names[layout.BucketID(def)] = d.Name
 				}
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
@@ -39,21 +40,21 @@ type inventory struct {
 // stretch is a part of a slice: from its key on up to the next stretch's, or to
 // the end of the slice.
 type stretch struct {
-	at    slice
+	at    layout.Slice
 	from  []byte // storage key
 	first int    // place of its first fingerprint
 }
 
 // takeStock reads all records of slices, which are in rising order. Damaged
 // records are not there.
-func (s *Store) takeStock(ctx context.Context, at []slice) (*inventory, error) {
+func (s *Store) takeStock(ctx context.Context, at []layout.Slice) (*inventory, error) {
 	if err := s.digests.awaitTurn(ctx); err != nil {
 		return nil, err
 	}
 	defer s.digests.endTurn()
 	v := &inventory{name: rand.Uint64() | 1}
 	for _, a := range at {
-		lower := wire.RecordPrefix(a.shard, a.bucket, 0)
+		lower := wire.RecordPrefix(a.Shard, a.Bucket, 0)
 		n := 0
 		v.stretches = append(v.stretches, stretch{a, lower, len(v.prints)})
 		err := s.disk.Scan(ctx, lower, wire.After(lower), func(k, value []byte) error {
@@ -69,11 +70,11 @@ func (s *Store) takeStock(ctx context.Context, at []slice) (*inventory, error) {
 				v.stretches = append(v.stretches, stretch{a, slices.Clone(k), len(v.prints)})
 			}
 			_, _, key, _ := wire.ParseRecordKey(k)
-			v.prints = append(v.prints, s.digests.hashers[a.shard].Element([]byte(key), it).Fingerprint())
+			v.prints = append(v.prints, s.digests.hashers[a.Shard].Element([]byte(key), it).Fingerprint())
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("replica: read shard %d for a sketch: %w", a.shard, err)
+			return nil, fmt.Errorf("replica: read shard %d for a sketch: %w", a.Shard, err)
 		}
 	}
 	return v, nil
@@ -147,7 +148,7 @@ func (f *finder) findKeys(ctx context.Context, p reconcile.Fingerprint) (out []s
 	}
 	f.read[n] = true
 	here := v.stretches[n]
-	end, upper := len(v.prints), wire.After(wire.RecordPrefix(here.at.shard, here.at.bucket, 0))
+	end, upper := len(v.prints), wire.After(wire.RecordPrefix(here.at.Shard, here.at.Bucket, 0))
 	if n+1 < len(v.stretches) {
 		next := v.stretches[n+1]
 		if end = next.first; next.at == here.at {
@@ -161,7 +162,7 @@ func (f *finder) findKeys(ctx context.Context, p reconcile.Fingerprint) (out []s
 			return nil
 		}
 		_, _, key, _ := wire.ParseRecordKey(k)
-		now := f.s.digests.hashers[here.at.shard].Element([]byte(key), it).Fingerprint()
+		now := f.s.digests.hashers[here.at.Shard].Element([]byte(key), it).Fingerprint()
 		if _, wanted := f.places[now]; wanted || !slices.Contains(known, now) {
 			out = append(out, key)
 		}

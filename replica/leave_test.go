@@ -121,8 +121,8 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 		mustPut(t, buckets[0], "k", "v")
 		time.Sleep(time.Second)
 		ctx, s, gone := context.Background(), nodes[0].store, nodes[1].store
-		at := s.locateKey(buckets[0].b.id, "k")
-		page, err := s.readRecords(ctx, at.slice, []string{"k"})
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
+		page, err := s.readRecords(ctx, at.Slice, []string{"k"})
 		if err != nil || len(page) != 1 {
 			t.Fatal(len(page), err)
 		}
@@ -289,7 +289,7 @@ func TestStrayHintsGo(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx, s := context.Background(), nodes[0].store
 		err := s.updateDisk(ctx, "test", func(tx *storage.Tx) error {
-			return tx.Set(wire.IndexKey(wire.IndexHint, nodes[1].id, s.locateKey(buckets[0].b.id, "gone").record), nil)
+			return tx.Set(wire.IndexKey(wire.IndexHint, nodes[1].id, s.homes.LocateKey(buckets[0].b.ID, "gone").Record), nil)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -321,7 +321,7 @@ func TestAHangingHome(t *testing.T) {
 			nodes[i].views.Set(v)
 		}
 		s := nodes[0].store
-		lay, err := makeLayout(nil, nodes[0].View(), s.shards, s.id)
+		lay, err := s.homes.LayoutWithout(nodes[0].View())
 		if err != nil {
 			t.Fatal(err)
 		}

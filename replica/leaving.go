@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -70,8 +71,8 @@ func (s *Store) awaitIntake(ctx context.Context) bool {
 // leavePass hands over once. done tells that there is nobody to hand over to:
 // the last one of its mesh keeps what it has.
 func (s *Store) leavePass(ctx context.Context) (done bool, err error) {
-	lay, err := makeLayout(nil, s.mesh.View(), s.shards, s.id)
-	if err != nil || len(lay.placed) == 0 {
+	lay, err := s.homes.LayoutWithout(s.mesh.View())
+	if err != nil || len(lay.Placed) == 0 {
 		return err == nil, err
 	}
 	err = s.handOver(ctx, lay, true)
@@ -86,12 +87,12 @@ var errBehind = errors.New("replica: has to catch up with a purge first")
 
 // handleNoHome is a slice of whose homes none is in reach. Their return wakes us; but
 // who leaves does not come back to it.
-func (s *Store) handleNoHome(ctx context.Context, pass *handoverPass, at slice) error {
+func (s *Store) handleNoHome(ctx context.Context, pass *handoverPass, at layout.Slice) error {
 	if !pass.leaving {
 		return nil
 	}
-	rt := pass.lay.routeOf(s.buckets.findByID(at.bucket), at.shard)
-	homes := rt.order[:rt.homes]
+	rt := pass.lay.RouteOf(s.buckets.FindByID(at.Bucket), at.Shard)
+	homes := rt.Order[:rt.Homes]
 	state, err := s.handedState(ctx, pass, at, homes)
 	if err != nil || s.progress.isUnchanged(at, state) {
 		return err
@@ -105,8 +106,8 @@ func (s *Store) handleNoHome(ctx context.Context, pass *handoverPass, at slice) 
 
 // standIn gives what a leaving store holds of a slice as a home to others, who
 // keep it for the homes that are down, as they keep a write.
-func (s *Store) standIn(ctx context.Context, pass *handoverPass, at slice, down []view.NodeID) error {
-	rt := pass.lay.routeOf(s.buckets.findByID(at.bucket), at.shard)
+func (s *Store) standIn(ctx context.Context, pass *handoverPass, at layout.Slice, down []view.NodeID) error {
+	rt := pass.lay.RouteOf(s.buckets.FindByID(at.Bucket), at.Shard)
 	after, first := "", true
 	for {
 		marks, last, err := s.formerMarks(ctx, at, after, first)
@@ -122,7 +123,7 @@ func (s *Store) standIn(ctx context.Context, pass *handoverPass, at slice, down 
 			return err
 		}
 		for i, home := range down {
-			to, ok := replicate.StandIn(rt.order, rt.homes, i, home, s.id, pass.isInReach)
+			to, ok := replicate.StandIn(rt.Order, rt.Homes, i, home, s.id, pass.isInReach)
 			if !ok {
 				return errNobody
 			}
@@ -144,7 +145,7 @@ func (s *Store) standIn(ctx context.Context, pass *handoverPass, at slice, down 
 
 // handHintsOn delivers the hints of a leaving store. What is kept for a store that
 // is not in reach is given to another one to keep.
-func (h *hints) handHintsOn(ctx context.Context, lay *layout) error {
+func (h *hints) handHintsOn(ctx context.Context, lay *layout.Layout) error {
 	targets, err := h.listTargets(ctx)
 	if err != nil {
 		return err
@@ -152,7 +153,7 @@ func (h *hints) handHintsOn(ctx context.Context, lay *layout) error {
 	var errs []error
 	h.lagging.Store(false)
 	for _, target := range targets {
-		if lay.inMesh[target] {
+		if lay.InMesh[target] {
 			if rest, err := h.deliverTo(ctx, target, true, h.toTarget); err == nil && !rest {
 				continue
 			}
@@ -178,12 +179,12 @@ type bundle struct{ to, keepFor view.NodeID }
 
 // toOthers gives what is kept for a store to others: to keep it for that store,
 // or, where that is gone for good, to the homes and those that stand in for them.
-func (h *hints) toOthers(ctx context.Context, lay *layout, target view.NodeID, page []stampedRecord) ([]settled, error) {
+func (h *hints) toOthers(ctx context.Context, lay *layout.Layout, target view.NodeID, page []stampedRecord) ([]settled, error) {
 	parts := make(map[bundle][]stampedRecord)
 	of := make([][]bundle, len(page))
 	for i, k := range page {
-		if b := h.s.buckets.findByID(k.at.bucket); b != nil {
-			of[i] = h.planBundles(lay, lay.routeOf(b, k.at.shard), target)
+		if b := h.s.buckets.FindByID(k.at.Bucket); b != nil {
+			of[i] = h.planBundles(lay, lay.RouteOf(b, k.at.Shard), target)
 		}
 		for _, b := range of[i] {
 			parts[b] = append(parts[b], k)
@@ -207,18 +208,18 @@ func (h *hints) toOthers(ctx context.Context, lay *layout, target view.NodeID, p
 }
 
 // planBundles names who is to have a record that is kept for target.
-func (h *hints) planBundles(lay *layout, rt *route, target view.NodeID) (out []bundle) {
-	live := func(id view.NodeID) bool { return lay.inMesh[id] }
+func (h *hints) planBundles(lay *layout.Layout, rt *layout.Route, target view.NodeID) (out []bundle) {
+	live := func(id view.NodeID) bool { return lay.InMesh[id] }
 	stand := func(n int, home view.NodeID) {
-		if to, ok := replicate.StandIn(rt.order, rt.homes, n, home, h.s.id, live); ok {
+		if to, ok := replicate.StandIn(rt.Order, rt.Homes, n, home, h.s.id, live); ok {
 			out = append(out, bundle{to, home})
 		}
 	}
-	if _, known := lay.inMesh[target]; known {
+	if _, known := lay.InMesh[target]; known {
 		stand(0, target)
 		return out
 	}
-	for n, home := range rt.order[:rt.homes] {
+	for n, home := range rt.Order[:rt.Homes] {
 		if live(home) {
 			out = append(out, bundle{to: home})
 		} else {

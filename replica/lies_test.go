@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -21,7 +22,7 @@ func TestOnlyStoresSayWhatStoresSay(t *testing.T) {
 		mustPut(t, c.all[0], "k", "v")
 		time.Sleep(time.Second)
 		home := c.net.nodes[c.all[0].Homes("k")[0]]
-		rec, err := home.store.loadRecord(ctx, home.store.locateKey(c.all[0].b.id, "k"))
+		rec, err := home.store.loadRecord(ctx, home.store.homes.LocateKey(c.all[0].b.ID, "k"))
 		if err != nil || len(rec.Sibs) != 1 {
 			t.Fatal(rec.Sibs, err)
 		}
@@ -32,7 +33,7 @@ func TestOnlyStoresSayWhatStoresSay(t *testing.T) {
 		}
 		all.Sibs = nil
 		wipe := wire.AppendMergeRequest(nil, &wire.MergeRequest{Wall: time.Now().UnixMilli(), Offers: []wire.Offer{{
-			Bucket: c.all[0].b.id, Key: "k", Item: wire.AppendItem(nil, &all),
+			Bucket: c.all[0].b.ID, Key: "k", Item: wire.AppendItem(nil, &all),
 		}}})
 		for _, n := range c.nodes {
 			if _, err := c.node.callRaw(n, wire.MethodMerge, wipe); err == nil {
@@ -67,15 +68,12 @@ func TestComputedBucketName(t *testing.T) {
 	withCamera(t, BucketConfig{}, func(c *camera) {
 		t, ctx := c.t, context.Background()
 		def := wire.BucketDef{Name: "computed", Copies: 3}
-		policy := &bucket{id: bucketID(wire.AppendBucketDef(nil, &def)), def: wire.BucketDef{Name: "policy", Copies: 3}}
 		for _, n := range c.nodes {
-			r := n.store.buckets
-			r.mu.Lock()
-			all := maps.Clone(*r.all.Load())
-			all[policy.id] = policy
-			r.all.Store(&all)
-			r.mu.Unlock()
-			n.store.followBucket(policy)
+			policy, err := n.store.buckets.AddDefinition(def)
+			if err != nil {
+				t.Fatal(err)
+			}
+			policy.Def = wire.BucketDef{Name: "policy", Copies: 3} // as if its hash were that of the other
 		}
 		for _, s := range []*Store{c.nodes[0].store, c.node.store} {
 			if b, err := s.Bucket(ctx, "computed", BucketConfig{}); b != nil || !errors.Is(err, ErrBucketConflict) {
@@ -110,9 +108,9 @@ func TestEmptyKeyAndUnprintableName(t *testing.T) {
 			}
 		}
 		openBucket(t, nodes[0].store, "Wärme 2, カメラ", BucketConfig{})
-		s, sys := nodes[0].store, nodes[0].store.buckets.system()
+		s, sys := nodes[0].store, nodes[0].store.buckets.System()
 		old := wire.BucketDef{Name: "old\nname", Copies: 3}
-		if _, err := s.routeWrite(ctx, s.buckets.newDefinitionWrite(&bucket{def: old}, s.locateKey(sys.id, old.Name), nil)); err != nil {
+		if _, err := s.routeWrite(ctx, s.newDefinitionWrite(&layout.Bucket{Def: old}, s.homes.LocateKey(sys.ID, old.Name), nil)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -157,9 +155,9 @@ func TestForgedContext(t *testing.T) {
 		other := wire.ContextKey{1}
 		for _, key := range []string{"written", "new"} {
 			for name, token := range map[string][]byte{
-				"future": wire.AppendContext(nil, future, 0, b.b.id, key, &other),
-				"date":   wire.AppendContext(nil, nil, version.Limit-1, b.b.id, key, &other),
-				"bare":   wire.AppendContext(nil, future, 0, b.b.id, key, &other)[:20],
+				"future": wire.AppendContext(nil, future, 0, b.b.ID, key, &other),
+				"date":   wire.AppendContext(nil, nil, version.Limit-1, b.b.ID, key, &other),
+				"bare":   wire.AppendContext(nil, future, 0, b.b.ID, key, &other)[:20],
 			} {
 				var c Context
 				if err := c.UnmarshalBinary(token); err != nil {
@@ -225,7 +223,7 @@ func TestContextCrossesACut(t *testing.T) {
 func TestLastDate(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()
-		at := nodes[0].store.locateKey(buckets[0].b.id, "dated")
+		at := nodes[0].store.homes.LocateKey(buckets[0].b.ID, "dated")
 		a := version.Actor{Store: 99, Session: 1, Seq: 1}
 		it := version.Item{Ctx: version.Context{{A: a, N: 1}}, HLC: version.Limit - 1, Sibs: []version.Sibling{{Dot: version.Dot{A: a, N: 1}, HLC: version.Limit - 1, Value: []byte("dated")}}}
 		for _, n := range nodes {
@@ -259,7 +257,7 @@ func TestContextOfALostCopy(t *testing.T) {
 			old := mustPut(t, buckets[0], key, "old")
 			time.Sleep(time.Second)
 			missed := buckets[i%3]
-			loseHere(t, missed.s, missed.b.id, key)
+			loseHere(t, missed.s, missed.b.ID, key)
 			q, err := missed.newRequest(key, testWrite("new", 0), Quorum, 2)
 			if err != nil {
 				t.Fatal(err)

@@ -3,12 +3,12 @@ package replica
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -76,21 +76,16 @@ func (s *Store) voidClaims(tx *storage.Tx, g gap) error {
 
 // voidShards has the shards in a gap begin anew, in memory and on disk.
 func (s *Store) voidShards(tx *storage.Tx, g gap) error {
-	s.following.Lock()
-	defer s.following.Unlock()
-	s.losses.Add(1)
-	lay := s.layout.Load()
-	for _, b := range s.buckets.listAll() {
-		for shard := range s.shardsOf(b) {
-			lower := wire.RecordPrefix(shard, b.id, 0)
-			if !g.overlapsRange(lower, wire.After(lower)) {
-				continue
-			}
-			s.digests.forgetSum(slice{b.id, shard})
-			b.ready.restartShard(shard)
+	lay := s.homes.NoteLoss(func(at layout.Slice) bool {
+		lower := wire.RecordPrefix(at.Shard, at.Bucket, 0)
+		lost := g.overlapsRange(lower, wire.After(lower))
+		if lost {
+			s.digests.forgetSum(at)
 		}
-		bits := append(binary.BigEndian.AppendUint64(nil, lay.roster), b.ready.settledBits()...)
-		if err := tx.Set(metaSettled(b), bits); err != nil {
+		return lost
+	})
+	for _, b := range s.buckets.ListAll() {
+		if err := tx.Set(metaSettled(b), b.SettledNote(lay)); err != nil {
 			return err
 		}
 	}
@@ -99,7 +94,7 @@ func (s *Store) voidShards(tx *storage.Tx, g gap) error {
 
 // afterLoss sees to what a gap has left behind.
 func (s *Store) afterLoss(ctx context.Context, g gap) {
-	for _, b := range s.buckets.listAll() {
+	for _, b := range s.buckets.ListAll() {
 		s.followBucket(b) // where there is nobody to ask, nothing more will be known
 	}
 	hints := 0
@@ -149,7 +144,7 @@ func (s *Store) reindexAll(ctx context.Context) error {
 	before := s.stats.indexGaps.Load()
 	lower, upper := wire.RecordRange()
 	for lower != nil {
-		var page []place
+		var page []layout.Place
 		next := []byte(nil)
 		err := s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
 			if len(page) == transferKeys {
@@ -161,7 +156,7 @@ func (s *Store) reindexAll(ctx context.Context) error {
 				return err
 			}
 			_, due := purge.Due(rec.Item)
-			if at, ok := placeOf(bytes.Clone(k)); ok && (len(rec.Hints) > 0 || due) {
+			if at, ok := layout.PlaceOf(bytes.Clone(k)); ok && (len(rec.Hints) > 0 || due) {
 				page = append(page, at)
 			}
 			return nil
@@ -183,19 +178,19 @@ func (s *Store) reindexAll(ctx context.Context) error {
 }
 
 // writeIndex writes the index entries of records, in an update.
-func (s *Store) writeIndex(tx *storage.Tx, page []place) error {
+func (s *Store) writeIndex(tx *storage.Tx, page []layout.Place) error {
 	for _, at := range page {
-		rec, err := decodeStored(tx.Get(at.record))
+		rec, err := decodeStored(tx.Get(at.Record))
 		if err != nil {
 			return err
 		}
 		for _, id := range rec.Hints {
-			if err := tx.Set(wire.IndexKey(wire.IndexHint, id, at.record), nil); err != nil {
+			if err := tx.Set(wire.IndexKey(wire.IndexHint, id, at.Record), nil); err != nil {
 				return err
 			}
 		}
 		if due, ok := purge.Due(rec.Item); ok && rec.Home {
-			if err := tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(due), at.record), nil); err != nil {
+			if err := tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(due), at.Record), nil); err != nil {
 				return err
 			}
 		}

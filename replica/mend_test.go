@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 )
@@ -120,7 +121,7 @@ func TestFlippedBitInTable(t *testing.T) {
 		}
 		for i := range 600 {
 			key := fmt.Sprintf("k%03d", i)
-			rec, err := n.store.loadRecord(context.Background(), n.store.locateKey(buckets[1].b.id, key))
+			rec, err := n.store.loadRecord(context.Background(), n.store.homes.LocateKey(buckets[1].b.ID, key))
 			if err != nil || rec.Unknown() {
 				t.Errorf("%s is not back: %v", key, err)
 			}
@@ -231,7 +232,7 @@ func TestFlippedBitInSmallStore(t *testing.T) {
 				b := openBucket(t, n.store, "b", BucketConfig{})
 				for i := range 200 {
 					wantValue(t, b, fmt.Sprintf("k%03d", i), value)
-					rec, err := n.store.loadRecord(context.Background(), n.store.locateKey(b.b.id, fmt.Sprintf("k%03d", i)))
+					rec, err := n.store.loadRecord(context.Background(), n.store.homes.LocateKey(b.b.ID, fmt.Sprintf("k%03d", i)))
 					if err != nil || rec.Unknown() {
 						t.Errorf("k%03d is not back: %v", i, err)
 					}
@@ -264,16 +265,16 @@ func TestLossVoidsComparisons(t *testing.T) {
 		mustPut(t, buckets[0], "k", "v")
 		time.Sleep(20 * time.Second)
 		s, b := nodes[1].store, buckets[1].b
-		at := s.locateKey(b.id, "k")
-		if !b.ready.provesAbsence(at.shard) {
+		at := s.homes.LocateKey(b.ID, "k")
+		if !b.ProvesAbsence(at.Shard) {
 			t.Fatal("not ready to begin with")
 		}
 		net.split(true, nodes[1].id)
 		time.Sleep(10 * time.Second)
-		before := s.losses.Load()
+		before := s.homes.Losses()
 		lower, upper := wire.RecordRange()
-		loseNow(t, s, lower, upper, at.record)
-		if b.ready.provesAbsence(at.shard) || hasBit(b.ready.seasonedBits(s.shards), at.shard) {
+		loseNow(t, s, lower, upper, at.Record)
+		if b.ProvesAbsence(at.Shard) || b.SeasonedBits(s.shards)[at.Shard/8]>>(at.Shard%8)&1 == 1 {
 			t.Error("the shard is still vouched for")
 		}
 		all := make([]byte, s.shards)
@@ -281,17 +282,17 @@ func TestLossVoidsComparisons(t *testing.T) {
 			all[i] = 0xff
 		}
 		for _, peer := range []int{0, 2} {
-			s.madeEqual(context.Background(), s.layout.Load(), before, nodes[peer].id, []slice{at.slice}, all)
+			s.madeEqual(context.Background(), s.homes.Now(), before, nodes[peer].id, []layout.Slice{at.Slice}, all)
 		}
-		if b.ready.provesAbsence(at.shard) {
+		if b.ProvesAbsence(at.Shard) {
 			t.Error("a comparison that began before the loss counts")
 		}
-		if s.loadSettled(b)(at.shard) {
+		if s.loadSettled(b)(at.Shard) {
 			t.Error("a restart would make it ready")
 		}
 		net.heal()
 		time.Sleep(time.Minute)
-		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() || !b.ready.provesAbsence(at.shard) {
+		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() || !b.ProvesAbsence(at.Shard) {
 			t.Errorf("not back: %v", err)
 		}
 	})
@@ -351,7 +352,7 @@ func TestLossOfPurgeLog(t *testing.T) {
 		}
 		time.Sleep(30 * time.Minute)
 		s := nodes[0].store
-		shard := s.locateKey(buckets[0].b.id, "k").shard
+		shard := s.homes.LocateKey(buckets[0].b.ID, "k").Shard
 		before := s.syncedRound(shard)
 		if before.Stamp.Acked == before.From {
 			t.Fatalf("nothing was purged: %+v", before)
@@ -413,7 +414,7 @@ func TestDamageThatStays(t *testing.T) {
 		}
 		at := openBucket(t, n.store, "b", BucketConfig{})
 		for key := range want {
-			if rec, err := n.store.loadRecord(context.Background(), n.store.locateKey(at.b.id, key)); err != nil || rec.Unknown() {
+			if rec, err := n.store.loadRecord(context.Background(), n.store.homes.LocateKey(at.b.ID, key)); err != nil || rec.Unknown() {
 				t.Errorf("%s is not back: %v", key, err)
 			}
 		}

@@ -42,7 +42,7 @@ func loopback(b testing.TB, n int) []*Store {
 		b.Cleanup(func() { _ = out[i].Close() })
 	}
 	for _, s := range out {
-		for s.mesh.View().Count(view.Alive) < n || len(s.peersInContact()) < n-1 {
+		for s.mesh.View().Count(view.Alive) < n || len(s.homes.PeersInContact()) < n-1 {
 			if ctx.Err() != nil {
 				b.Fatalf("no mesh of %d nodes after 20 s: %+v", n, s.mesh.View())
 			}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 )
@@ -60,29 +61,24 @@ func fingerprint(boot, dir string) [16]byte {
 	return [16]byte(h[:16])
 }
 
-func metaSettled(b *bucket) []byte { return wire.MetaKey(fmt.Sprintf("settled/%016x", b.id)) }
+func metaSettled(b *layout.Bucket) []byte { return wire.MetaKey(fmt.Sprintf("settled/%016x", b.ID)) }
 
 // loadSettled returns in which shards of b this store had caught up when it
 // last took note. Where it had not, it is as good as new.
-func (s *Store) loadSettled(b *bucket) func(shard int) bool {
-	bits, err := s.disk.Get(s.group.Context(), metaSettled(b))
+func (s *Store) loadSettled(b *layout.Bucket) func(shard int) bool {
+	note, err := s.disk.Get(s.group.Context(), metaSettled(b))
 	if err != nil {
-		bits = nil
+		note = nil
 	}
-	if len(bits) < 8 || binary.BigEndian.Uint64(bits) != s.layout.Load().roster {
-		return func(int) bool { return false } // homes have changed since
-	}
-	bits = bits[8:]
-	return func(shard int) bool { return shard/8 < len(bits) && bits[shard/8]&(1<<(shard%8)) != 0 }
+	return s.homes.ReadSettled(note)
 }
 
 // saveSettled takes note of where this store has caught up. To lose the note
 // costs time, never data, so an error is only logged.
-func (s *Store) saveSettled(ctx context.Context, lay *layout, b *bucket) {
+func (s *Store) saveSettled(ctx context.Context, lay *layout.Layout, b *layout.Bucket) {
 	err := s.updateDisk(ctx, "note where the store has caught up", func(tx *storage.Tx) error {
 		// Not before: what is lost meanwhile must not come back as caught up.
-		bits := append(binary.BigEndian.AppendUint64(nil, lay.roster), b.ready.settledBits()...)
-		return tx.Set(metaSettled(b), bits)
+		return tx.Set(metaSettled(b), b.SettledNote(lay))
 	})
 	if err != nil && ctx.Err() == nil {
 		s.log.Warn("cannot note where the store has caught up", "error", err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -33,7 +34,7 @@ func (s *Store) openOutbox(ctx context.Context) error {
 	o, err := outbox.Open(ctx, outbox.Options{
 		FS: s.cfg.fs, Dir: dir, Reserve: reserve, Bytes: s.cfg.OutboxBytes, Age: s.cfg.OutboxAge,
 		Stores: outboxStores{s}, Group: s.group, Uptime: s.uptime, Log: s.log,
-	}, func(def *wire.BucketDef) uint64 { return bucketID(wire.AppendBucketDef(nil, def)) })
+	}, func(def *wire.BucketDef) uint64 { return layout.BucketID(wire.AppendBucketDef(nil, def)) })
 	switch {
 	case errors.Is(err, storage.ErrLocked):
 		return fmt.Errorf("%w: outbox: %w", ErrLocked, err)
@@ -49,7 +50,7 @@ func (s *Store) openOutbox(ctx context.Context) error {
 // outboxStores is the stores of the mesh as the outbox sees them.
 type outboxStores struct{ s *Store }
 
-func (o outboxStores) InContact() bool { return o.s.layout.Load().meetsStores() }
+func (o outboxStores) InContact() bool { return o.s.homes.Now().MeetsStores() }
 
 func (o outboxStores) IsPassing(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOverloaded)
@@ -58,7 +59,7 @@ func (o outboxStores) IsPassing(err error) bool {
 // Deliver has a store coordinate the operation as a new write. It comes with all that
 // its client can have known, and be it nothing.
 func (o outboxStores) Deliver(ctx context.Context, op *wire.OutboxOp) (outbox.Landed, error) {
-	known, err := o.s.buckets.addDefinition(op.Bucket)
+	known, err := o.s.buckets.AddDefinition(op.Bucket)
 	if err != nil {
 		return outbox.Landed{}, err
 	}
@@ -87,8 +88,8 @@ func (o outboxStores) Deliver(ctx context.Context, op *wire.OutboxOp) (outbox.La
 
 // resumeOutbox tells the outbox when one of the members that have come into contact is
 // a storing node.
-func (s *Store) resumeOutbox(lay *layout, back []view.NodeID) {
-	if slices.ContainsFunc(back, func(id view.NodeID) bool { return slices.Contains(lay.placed, id) }) {
+func (s *Store) resumeOutbox(lay *layout.Layout, back []view.NodeID) {
+	if slices.ContainsFunc(back, func(id view.NodeID) bool { return slices.Contains(lay.Placed, id) }) {
 		s.outbox.Resume()
 	}
 }
@@ -102,7 +103,7 @@ type writeWish struct {
 
 // writeOrQueue hands a write to a store, or else keeps it in the outbox.
 func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a writeWish) (Result, error) {
-	box, key := b.s.outbox, outbox.Key{Bucket: q.bucket.id, Key: q.at.key}
+	box, key := b.s.outbox, outbox.Key{Bucket: q.bucket.ID, Key: q.at.Key}
 	blind := q.write.Seen == nil
 	var err error
 	if box.Holds(ctx, key) {
@@ -119,7 +120,7 @@ func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a writeWish) (Res
 			if err == nil || errors.Is(err, ErrDegraded) {
 				box.NoteReached(key, out.seen)
 			}
-			return b.newResult(q.at.key, out, err)
+			return b.newResult(q.at.Key, out, err)
 		}
 	}
 	if b.s.group.Context().Err() != nil {
@@ -140,7 +141,7 @@ func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a writeWish) (Res
 	if !blind {
 		seen = *q.write.Seen
 	}
-	c := b.contextOf(q.at.key, seen)
+	c := b.contextOf(q.at.Key, seen)
 	c.after = seq
 	return Result{Context: c, Durable: 1, Queued: true}, b.withConflict(b.checkSingleCopy(a))
 }
@@ -156,7 +157,7 @@ func (s *Store) queueError(err error) error {
 // queuedOp is a write as it is kept.
 func (b *Bucket) queuedOp(q *request, a writeWish) *wire.OutboxOp {
 	rec := &wire.OutboxOp{
-		Bucket: b.b.def, Key: q.at.key, Priority: int64(b.cfg.Priority), Tomb: q.write.Tomb,
+		Bucket: b.b.Def, Key: q.at.Key, Priority: int64(b.cfg.Priority), Tomb: q.write.Tomb,
 		Level: int64(a.level), MinDurable: uint64(max(a.durable, 0)), TTL: uint64(q.write.TTL), Value: q.write.Value,
 	}
 	if rec.MinDurable == 0 {
@@ -171,7 +172,7 @@ func (b *Bucket) queuedOp(q *request, a writeWish) *wire.OutboxOp {
 // checkSingleCopy tells the client that its write is in one place, if that is not what it
 // asked for. How many stores there are is not known out of reach of them.
 func (b *Bucket) checkSingleCopy(a writeWish) error {
-	usual := min(b.b.def.Copies, 2)
+	usual := min(b.b.Def.Copies, 2)
 	stores, durable := a.level, a.durable
 	if stores == 0 {
 		stores = Sloppy(usual)

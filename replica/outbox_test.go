@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -56,7 +57,7 @@ func (c *camera) listen(n *fakeNode) {
 	serve := n.handlers[wire.MethodPut]
 	n.handlers[wire.MethodPut] = func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 		m, err := wire.DecodePutRequest(req)
-		if err != nil || from != c.node.id || m.Bucket == systemBucket {
+		if err != nil || from != c.node.id || m.Bucket == layout.SystemBucket {
 			return serve(ctx, from, req)
 		}
 		c.mu.Lock()
@@ -193,7 +194,7 @@ func TestOutboxKeepsTheOrderOfAKey(t *testing.T) {
 		c.queue(c.b, "k", "first", nil)
 		c.queue(c.b, "other", "v", nil)
 		time.Sleep(time.Minute)
-		c.node.store.outbox.Holds(t.Context(), outbox.Key{Bucket: c.b.b.id, Key: "k"}) // no delivery is under way
+		c.node.store.outbox.Holds(t.Context(), outbox.Key{Bucket: c.b.b.ID, Key: "k"}) // no delivery is under way
 		c.net.heal()
 		c.queue(c.b, "k", "second", nil)
 		if n := len(c.took()); n != 0 {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -113,22 +114,22 @@ type progress struct {
 
 	mu          sync.Mutex
 	total, done int
-	brought     map[slice]handoverState // what could not be let go of after it was brought to the homes in contact
+	brought     map[layout.Slice]handoverState // what could not be let go of after it was brought to the homes in contact
 }
 
 // isUnchanged tells whether a slice is as it was when it was brought to the homes.
-func (p *progress) isUnchanged(at slice, now handoverState) bool {
+func (p *progress) isUnchanged(at layout.Slice, now handoverState) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before, ok := p.brought[at]
 	return ok && before == now && !now.unknown
 }
 
-func (p *progress) noteBrought(at slice, now handoverState) {
+func (p *progress) noteBrought(at layout.Slice, now handoverState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.brought == nil {
-		p.brought = make(map[slice]handoverState)
+		p.brought = make(map[layout.Slice]handoverState)
 	}
 	p.brought[at] = now
 }

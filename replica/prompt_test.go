@@ -16,7 +16,7 @@ import (
 func TestPromptHandlersNeverWait(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s, from := nodes[1].store, nodes[0].id
-		bucket := s.locateKey(buckets[1].b.id, "put").bucket
+		bucket := s.homes.LocateKey(buckets[1].b.ID, "put").Bucket
 		a := version.Actor{Store: 77, Session: 1, Seq: 1}
 		it := version.Item{Ctx: version.Context{{A: a, N: 1}}, HLC: s.currentDate(), Sibs: []version.Sibling{{Dot: version.Dot{A: a, N: 1}, HLC: s.currentDate(), Value: []byte("merged")}}}
 		by := s.peering.Deadlines.Reading()

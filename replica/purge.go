@@ -9,6 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
@@ -52,7 +53,7 @@ func (p *purger) keepPurging(ctx context.Context) {
 
 // purgeShards does one round of each shard in which there is something to purge.
 func (p *purger) purgeShards(ctx context.Context) error {
-	lay := p.s.layout.Load()
+	lay := p.s.homes.Now()
 	if missing := p.listUnreachable(lay); len(missing) > 0 {
 		n, _, err := p.s.countDead(ctx, 1)
 		if err != nil {
@@ -96,12 +97,12 @@ func (p *purger) purgeShards(ctx context.Context) error {
 
 // grave is a record of which nothing is alive, by the clock here.
 type grave struct {
-	at    place
+	at    layout.Place
 	known bool // all of it are tombs
 }
 
 // findGraves looks for so many records to purge, by shard.
-func (p *purger) findGraves(ctx context.Context, lay *layout, want int) (map[int][]grave, error) {
+func (p *purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (map[int][]grave, error) {
 	s := p.s
 	strays := p.passes%strayEvery == strayEvery-1
 	// What has expired only just may not have for others.
@@ -112,12 +113,12 @@ func (p *purger) findGraves(ctx context.Context, lay *layout, want int) (map[int
 	_, upper := wire.IndexRange(wire.IndexGrave, view.NodeID(max(now, 1)))
 	look := func(k, _ []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
-		at, ok := placeOf(slices.Clone(record))
+		at, ok := layout.PlaceOf(slices.Clone(record))
 		if !ok {
 			return nil
 		}
-		b := s.buckets.findByID(at.bucket)
-		if b == nil || !strays && lay.routeOf(b, at.shard).lead != s.id {
+		b := s.buckets.FindByID(at.Bucket)
+		if b == nil || !strays && lay.RouteOf(b, at.Shard).Lead != s.id {
 			return nil
 		}
 		if n == want {
@@ -130,7 +131,7 @@ func (p *purger) findGraves(ctx context.Context, lay *layout, want int) (map[int
 			return err
 		}
 		if dead, known := rec.Grave(now); dead {
-			out[at.shard] = append(out[at.shard], grave{at, known})
+			out[at.Shard] = append(out[at.Shard], grave{at, known})
 		}
 		return nil
 	}
@@ -146,9 +147,9 @@ func (p *purger) findGraves(ctx context.Context, lay *layout, want int) (map[int
 }
 
 // listUnreachable lists the members that must acknowledge and are not in contact.
-func (p *purger) listUnreachable(lay *layout) (out []view.NodeID) {
-	for _, id := range lay.members {
-		if id != p.s.id && !lay.inMesh[id] {
+func (p *purger) listUnreachable(lay *layout.Layout) (out []view.NodeID) {
+	for _, id := range lay.Members {
+		if id != p.s.id && !lay.InMesh[id] {
 			out = append(out, id)
 		}
 	}
@@ -157,15 +158,15 @@ func (p *purger) listUnreachable(lay *layout) (out []view.NodeID) {
 
 // askMembers hears from every member whether it could acknowledge, and its stamps. It
 // names the one that is not able to.
-func (p *purger) askMembers(ctx context.Context, lay *layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, unable view.NodeID, err error) {
+func (p *purger) askMembers(ctx context.Context, lay *layout.Layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, unable view.NodeID, err error) {
 	s := p.s
-	req := wire.StampsRequest{Members: lay.storing}
+	req := wire.StampsRequest{Members: lay.Storing}
 	for shard := range graves {
 		req.Shards = append(req.Shards, shard)
 	}
 	slices.Sort(req.Shards)
 	told, trusted = make(map[int][]purge.Stamp), s.clocks.Trusted()
-	for _, id := range lay.members {
+	for _, id := range lay.Members {
 		if id == s.id {
 			continue
 		}
@@ -194,7 +195,7 @@ func (p *purger) askMembers(ctx context.Context, lay *layout, graves map[int][]g
 }
 
 // proposeRounds makes the proposals and acknowledges them here.
-func (p *purger) proposeRounds(ctx context.Context, lay *layout, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
+func (p *purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
 	s := p.s
 	size := 0
 	for shard, all := range graves {
@@ -215,14 +216,14 @@ func (p *purger) proposeRounds(ctx context.Context, lay *layout, graves map[int]
 				continue
 			}
 			it := purge.Blank(rec.Item)
-			size += wire.ItemSize(&it) + len(g.at.key)
-			o.Batch = append(o.Batch, purge.Tomb{Bucket: g.at.bucket, Key: g.at.key, Item: it})
+			size += wire.ItemSize(&it) + len(g.at.Key)
+			o.Batch = append(o.Batch, purge.Tomb{Bucket: g.at.Bucket, Key: g.at.Key, Item: it})
 		}
 		if len(o.Batch) > 0 {
 			out = append(out, o)
 		}
 	}
-	acked, _, err := s.acknowledgeRounds(ctx, lay.storing, out)
+	acked, _, err := s.acknowledgeRounds(ctx, lay.Storing, out)
 	if err != nil {
 		return nil, err
 	}
@@ -234,13 +235,13 @@ func (p *purger) proposeRounds(ctx context.Context, lay *layout, graves map[int]
 }
 
 // gatherAcks asks all members to acknowledge, and returns the rounds that all have.
-func (p *purger) gatherAcks(ctx context.Context, lay *layout, proposals []purge.Proposal) ([]wire.ShardRound, error) {
+func (p *purger) gatherAcks(ctx context.Context, lay *layout.Layout, proposals []purge.Proposal) ([]wire.ShardRound, error) {
 	s := p.s
 	attempts := make([]*purge.Attempt, len(proposals))
-	req := wire.ProposeRequest{Members: lay.storing}
+	req := wire.ProposeRequest{Members: lay.Storing}
 	for i := range proposals {
 		o := &proposals[i]
-		attempts[i] = purge.NewAttempt(lay.members)
+		attempts[i] = purge.NewAttempt(lay.Members)
 		attempts[i].Acked(s.id)
 		w := wire.Proposal{Shard: o.Shard, Round: wire.Round(o.Round), Stamp: wireStamp(o.Stamp)}
 		for j := range o.Batch {
@@ -251,7 +252,7 @@ func (p *purger) gatherAcks(ctx context.Context, lay *layout, proposals []purge.
 	}
 	data := wire.AppendProposeRequest(nil, &req)
 	var errs []error
-	for _, id := range lay.members {
+	for _, id := range lay.Members {
 		if id == s.id {
 			continue
 		}
@@ -279,9 +280,9 @@ func (p *purger) gatherAcks(ctx context.Context, lay *layout, proposals []purge.
 
 // tellCommitted says which rounds are committed to all who are there. Who does not hear
 // it learns it from the stamps of items.
-func (p *purger) tellCommitted(ctx context.Context, lay *layout, over []wire.ShardRound) {
+func (p *purger) tellCommitted(ctx context.Context, lay *layout.Layout, over []wire.ShardRound) {
 	data := wire.AppendCommitRequest(nil, &wire.CommitRequest{Rounds: over})
-	for _, id := range lay.members {
+	for _, id := range lay.Members {
 		if id == p.s.id {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -24,7 +25,7 @@ func wantRecords(t *testing.T, nodes []*fakeNode, b *Bucket, want int) {
 	n := 0
 	for _, node := range nodes {
 		for k := range dump(t, node.store) {
-			if at, _ := placeOf([]byte(k)); at.bucket == b.b.id {
+			if at, _ := layout.PlaceOf([]byte(k)); at.Bucket == b.b.ID {
 				n++
 			}
 		}
@@ -145,8 +146,8 @@ func TestF2_01_Doomstone(t *testing.T) {
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.locateKey(buckets[0].b.id, "k")
-		stamp := s.syncedStamp(at.shard)
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
+		stamp := s.syncedStamp(at.Shard)
 		old, err := s.loadRecord(ctx, at)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
@@ -154,7 +155,7 @@ func TestF2_01_Doomstone(t *testing.T) {
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
-		offer := wire.Offer{Bucket: at.bucket, Key: "k", Item: old.item, Stamp: wireStamp(stamp)}
+		offer := wire.Offer{Bucket: at.Bucket, Key: "k", Item: old.item, Stamp: wireStamp(stamp)}
 		got, err := s.sendMerge(ctx, nodes[1].id, []wire.Offer{offer})
 		if err != nil || !got[0].stale {
 			t.Errorf("a copy read before the purge is answered %+v, %v", got, err)
@@ -177,7 +178,7 @@ func TestOldDataCatchesUp(t *testing.T) {
 		ctx := context.Background()
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
-		at := nodes[0].store.locateKey(buckets[0].b.id, "k")
+		at := nodes[0].store.homes.LocateKey(buckets[0].b.ID, "k")
 		before, err := nodes[0].store.loadRecord(ctx, at)
 		if err != nil {
 			t.Fatal(err)
@@ -188,12 +189,12 @@ func TestOldDataCatchesUp(t *testing.T) {
 		// As if the disk of node 0 had been put back to before the purge.
 		s := nodes[0].store
 		err = s.updateDisk(ctx, "roll back", func(tx *storage.Tx) error {
-			if err := s.moveStanding(tx, at.shard, purge.Standing{Filled: true}); err != nil {
+			if err := s.moveStanding(tx, at.Shard, purge.Standing{Filled: true}); err != nil {
 				return err
 			}
-			lower, _ := wire.LogRange(at.shard)
+			lower, _ := wire.LogRange(at.Shard)
 			_ = lower
-			if err := tx.Delete(wire.LogKey(at.record)); err != nil {
+			if err := tx.Delete(wire.LogKey(at.Record)); err != nil {
 				return err
 			}
 			return s.saveRecord(tx, at, stored{}, before.Record, before.item)
@@ -201,7 +202,7 @@ func TestOldDataCatchesUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.syncedStamp(at.shard) != (purge.Stamp{}) {
+		if s.syncedStamp(at.Shard) != (purge.Stamp{}) {
 			t.Fatal("not rolled back")
 		}
 		time.Sleep(time.Hour)
@@ -249,8 +250,8 @@ func TestRepairKeepsTheStamp(t *testing.T) {
 		mustPut(t, buckets[0], "k", "v")
 		time.Sleep(time.Minute)
 		s := nodes[0].store
-		at := s.locateKey(buckets[0].b.id, "k")
-		op := &getOp{s: s, b: buckets[0].b, at: at, core: replicate.NewRead(s.makePlan(s.layout.Load(), s.layout.Load().routeOf(buckets[0].b, at.shard)), replicate.Quorum, false, 0), done: make(chan struct{})}
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
+		op := &getOp{s: s, b: buckets[0].b, at: at, core: replicate.NewRead(s.homes.MakePlan(s.homes.Now(), s.homes.Now().RouteOf(buckets[0].b, at.Shard)), replicate.Quorum, false, 0), done: make(chan struct{})}
 		op.awaited = len(op.core.Start(0))
 		own, err := s.loadRecord(context.Background(), at)
 		if err != nil {
@@ -261,8 +262,8 @@ func TestRepairKeepsTheStamp(t *testing.T) {
 		op.feedCore(func(now time.Duration) ([]view.NodeID, bool) {
 			return op.core.Replied(replicate.Reply{From: peer[0], Know: replicate.Present, Item: own.Item}, now)
 		})
-		p := purge.Proposal{Shard: at.shard, Round: purge.Round{Counter: 1, Proposer: s.id}}
-		if acked, _, err := s.acknowledgeRounds(context.Background(), s.layout.Load().storing, []purge.Proposal{p}); err != nil || len(acked) != 1 {
+		p := purge.Proposal{Shard: at.Shard, Round: purge.Round{Counter: 1, Proposer: s.id}}
+		if acked, _, err := s.acknowledgeRounds(context.Background(), s.homes.Now().Storing, []purge.Proposal{p}); err != nil || len(acked) != 1 {
 			t.Fatal(acked, err)
 		}
 		repaired := make(chan repair, 1)
@@ -291,14 +292,14 @@ func TestItemsWhileCatchingUp(t *testing.T) {
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.locateKey(buckets[0].b.id, "k")
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
 		old, err := s.loadRecord(ctx, at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		other := s.locateKey(buckets[0].b.id, "elsewhere")
-		for i := 0; other.shard != at.shard; i++ {
-			other = s.locateKey(buckets[0].b.id, fmt.Sprint("elsewhere", i))
+		other := s.homes.LocateKey(buckets[0].b.ID, "elsewhere")
+		for i := 0; other.Shard != at.Shard; i++ {
+			other = s.homes.LocateKey(buckets[0].b.ID, fmt.Sprint("elsewhere", i))
 		}
 		dead := reconcile.Local{}
 		err = s.updateDisk(ctx, "make a tomb", func(*storage.Tx) error {
@@ -310,8 +311,8 @@ func TestItemsWhileCatchingUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		entry := encodeBuried(purge.Buried{}.Bury(purge.Round{Counter: 3, Proposer: 2}, dead.Item))
-		page := wire.LogReply{Entries: []wire.LogEntry{{Bucket: other.bucket, Key: other.key, Buried: entry}}}
-		if err := s.takeLog(ctx, at.shard, &page); err != nil {
+		page := wire.LogReply{Entries: []wire.LogEntry{{Bucket: other.Bucket, Key: other.Key, Buried: entry}}}
+		if err := s.takeLog(ctx, at.Shard, &page); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.acceptAll(ctx, []arrival{{at: other, item: old.Item, raw: old.item}}); err != nil {
@@ -355,7 +356,7 @@ func TestStampIsShownWhenItIsSynced(t *testing.T) {
 func TestStrangersGetNothing(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		mustPut(t, buckets[0], "k", "v")
-		req := wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: []wire.Lookup{{Bucket: buckets[0].b.id, Key: "k"}}})
+		req := wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: []wire.Lookup{{Bucket: buckets[0].b.ID, Key: "k"}}})
 		h := nodes[1].handlers[wire.MethodRead]
 		if _, err := h(context.Background(), nodes[0].id, req); err != nil {
 			t.Fatal(err)

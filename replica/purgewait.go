@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -115,7 +116,7 @@ func (s *Store) countDead(ctx context.Context, limit int) (n int, bytes int64, e
 	_, upper := wire.IndexRange(wire.IndexGrave, view.NodeID(max(now, 1)))
 	err = s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
-		at, ok := placeOf(slices.Clone(record))
+		at, ok := layout.PlaceOf(slices.Clone(record))
 		if !ok {
 			return nil
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -20,8 +21,8 @@ import (
 
 // request is a write on its way to the store that will coordinate it.
 type request struct {
-	bucket  *bucket
-	at      place
+	bucket  *layout.Bucket
+	at      layout.Place
 	write   reconcile.Write
 	level   replicate.Level
 	durable int // least number of stores
@@ -50,14 +51,14 @@ type outcome struct {
 // routeWrite finds a coordinator for the write: the lead of the shard, then other
 // homes, then this store.
 func (s *Store) routeWrite(ctx context.Context, q *request) (outcome, error) {
-	lay := s.layout.Load()
-	rt := lay.routeOf(q.bucket, q.at.shard)
-	plan := s.makePlan(lay, rt)
+	lay := s.homes.Now()
+	rt := lay.RouteOf(q.bucket, q.at.Shard)
+	plan := s.homes.MakePlan(lay, rt)
 	begun := time.Now()
 	q.ends = s.uptime() + s.patience.Take()
 	q.until = begun.Add(s.patience.Forward())
 	var last, full error
-	for rest := s.orderCoordinators(plan, rt); len(rest) > 0; rest = s.peering.Silence.Without(rest, begun) {
+	for rest := s.homes.OrderCoordinators(plan, rt); len(rest) > 0; rest = s.peering.Silence.Without(rest, begun) {
 		to := rest[0]
 		rest = rest[1:]
 		var out outcome
@@ -112,7 +113,7 @@ func (s *Store) routeWrite(ctx context.Context, q *request) (outcome, error) {
 }
 
 // pendingBytes is what a write counts as of what is under way.
-func (q *request) pendingBytes() int { return len(q.at.key) + len(q.write.Value) }
+func (q *request) pendingBytes() int { return len(q.at.Key) + len(q.write.Value) }
 
 // errElsewhere wraps failures after which another store may be asked.
 var errElsewhere = errors.New("not coordinated there")
@@ -120,7 +121,7 @@ var errElsewhere = errors.New("not coordinated there")
 // forwardWrite has another store coordinate the write. Others may be turned to after it.
 func (s *Store) forwardWrite(ctx context.Context, to view.NodeID, q *request, others []view.NodeID) (outcome, error) {
 	m := wire.PutRequest{
-		Bucket: q.at.bucket, Key: q.at.key, Value: q.write.Value, Tomb: q.write.Tomb,
+		Bucket: q.at.Bucket, Key: q.at.Key, Value: q.write.Value, Tomb: q.write.Tomb,
 		Level: int64(q.level), MinDurable: uint64(q.durable), TTL: uint64(q.write.TTL),
 	}
 	if q.write.Seen != nil {
@@ -178,9 +179,9 @@ func (s *Store) coordinateWrite(ctx context.Context, q *request) (out outcome, e
 	if q.write.TTL > 0 {
 		s.clocks.AskMissing(ctx)
 	}
-	lay := s.layout.Load()
-	plan := s.makePlan(lay, lay.routeOf(q.bucket, q.at.shard))
-	base := terms{nothing: q.write.Seen != nil || q.bucket.ready.provesAbsence(q.at.shard), by: q.by}
+	lay := s.homes.Now()
+	plan := s.homes.MakePlan(lay, lay.RouteOf(q.bucket, q.at.Shard))
+	base := terms{nothing: q.write.Seen != nil || q.bucket.ProvesAbsence(q.at.Shard), by: q.by}
 	out, err = s.newPut(q, plan).commitAndWait(ctx, base)
 	if errors.Is(err, errUninformed) {
 		if err = s.informWrite(ctx, q, plan); err != nil {
@@ -204,8 +205,8 @@ func (s *Store) releaseUnkept(q *request, err error) {
 // one of them still waits is not asked: none waits longer than until the end of the
 // operation.
 func (s *Store) coordinateLater(q *request, then func(outcome, error)) {
-	lay := s.layout.Load()
-	plan := s.makePlan(lay, lay.routeOf(q.bucket, q.at.shard))
+	lay := s.homes.Now()
+	plan := s.homes.MakePlan(lay, lay.RouteOf(q.bucket, q.at.Shard))
 	op := s.newPut(q, plan)
 	op.onResult = func() {
 		out, err := op.currentOutcome()
@@ -217,8 +218,8 @@ func (s *Store) coordinateLater(q *request, then func(outcome, error)) {
 		}
 	}
 	err := storage.ErrBusy
-	if !q.bucket.system && (q.write.TTL == 0 || len(s.clocks.Missing()) == 0) {
-		base := terms{nothing: q.write.Seen != nil || q.bucket.ready.provesAbsence(q.at.shard), by: q.by}
+	if !q.bucket.System && (q.write.TTL == 0 || len(s.clocks.Missing()) == 0) {
+		base := terms{nothing: q.write.Seen != nil || q.bucket.ProvesAbsence(q.at.Shard), by: q.by}
 		_, err = s.commitWrite(s.disk.TryStart, q.at, q.write, op.core.LocalRoles(), base, op.sendCommitted)
 	}
 	if errors.Is(err, storage.ErrBusy) {
@@ -279,7 +280,7 @@ func (s *Store) informWrite(ctx context.Context, q *request, plan replicate.Plan
 type putOp struct {
 	s        *Store
 	q        *request
-	at       place
+	at       layout.Place
 	onResult func()        // called when the result is known, by whoever has the last word
 	away     []view.NodeID // homes that were not there when it began
 
@@ -328,8 +329,8 @@ func (op *putOp) commitAndWait(ctx context.Context, on terms) (outcome, error) {
 		<-done // the committer ends later than this
 	}
 	out, err := op.currentOutcome()
-	if op.q.bucket.system && out.dot.N != 0 {
-		s.buckets.learnDefinitions(op.at.key, op.wrote.Local.Item)
+	if op.q.bucket.System && out.dot.N != 0 {
+		s.buckets.LearnDefinitions(op.at.Key, op.wrote.Local.Item, s.clocks.Early())
 	}
 	return out, err
 }
@@ -425,7 +426,7 @@ func (op *putOp) performEffect(e replicate.Effect) {
 // it did: it lacks that until it is delivered, or found by a comparison. For one that is
 // out of contact its return will tell.
 func (s *Store) noteMissed(by view.NodeID) {
-	if s.disk != nil && s.isPeer(by) {
+	if s.disk != nil && s.homes.IsPeer(by) {
 		s.hints.markOwed(by)
 		s.entropy.Missed(by)
 	}
@@ -433,7 +434,7 @@ func (s *Store) noteMissed(by view.NodeID) {
 
 // sendItem sends an item; stale is called if its stamp is too old for the receiver.
 func (op *putOp) sendItem(e replicate.Effect, item []byte, stamp purge.Stamp, stale func(replicate.Effect)) {
-	offer := wire.Offer{Bucket: op.at.bucket, Key: op.at.key, For: e.For, Item: item, Stamp: wireStamp(stamp)}
+	offer := wire.Offer{Bucket: op.at.Bucket, Key: op.at.Key, For: e.For, Item: item, Stamp: wireStamp(stamp)}
 	ok := op.s.merges.Send(e.To, offer, func(a mergeAnswer, err error) {
 		if err == nil && a.stale {
 			stale(e)
@@ -451,10 +452,10 @@ func (op *putOp) sendItem(e replicate.Effect, item []byte, stamp purge.Stamp, st
 func (op *putOp) catchUpAndResend(e replicate.Effect) {
 	s := op.s
 	again := func(ctx context.Context) error {
-		if err := s.catchUp(ctx, e.To, op.at.shard); err != nil {
+		if err := s.catchUp(ctx, e.To, op.at.Shard); err != nil {
 			return err
 		}
-		stamp := s.syncedStamp(op.at.shard)
+		stamp := s.syncedStamp(op.at.Shard)
 		rec, err := s.loadRecord(ctx, op.at)
 		if err == nil && !rec.Item.Dominates(op.wrote.Local.Item) {
 			err = errStale // lost, or purged, in between

@@ -8,6 +8,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -15,23 +16,6 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
-
-// place is where a key's record is.
-type place struct {
-	slice
-	key    string
-	record []byte // storage key
-}
-
-func (s *Store) locateKey(bucket uint64, key string) place {
-	at := slice{bucket, s.shardOf(bucket, key)}
-	return place{at, key, wire.RecordKey(at.shard, bucket, key)}
-}
-
-func placeOf(record []byte) (place, bool) {
-	shard, bucket, key, ok := wire.ParseRecordKey(record)
-	return place{slice{bucket, shard}, key, record}, ok
-}
 
 // stored is a record with the bytes of its item.
 type stored struct {
@@ -65,24 +49,24 @@ func decodeStored(value []byte, err error) (stored, error) {
 }
 
 // loadRecord reads a record outside of an update: synced data only.
-func (s *Store) loadRecord(ctx context.Context, at place) (stored, error) {
-	return decodeStored(s.disk.Get(ctx, at.record))
+func (s *Store) loadRecord(ctx context.Context, at layout.Place) (stored, error) {
+	return decodeStored(s.disk.Get(ctx, at.Record))
 }
 
 // saveRecord writes a record that took the place of old, with its index entries and
 // what the digest makes of it, or drops it when it has no role any more. item
 // is the encoding of r.Item. It is the last step of an update.
-func (s *Store) saveRecord(tx *storage.Tx, at place, old stored, r replicate.Record, item []byte) error {
+func (s *Store) saveRecord(tx *storage.Tx, at layout.Place, old stored, r replicate.Record, item []byte) error {
 	for _, id := range old.Hints {
 		if !r.Hinted(id) {
-			if err := tx.Delete(wire.IndexKey(wire.IndexHint, id, at.record)); err != nil {
+			if err := tx.Delete(wire.IndexKey(wire.IndexHint, id, at.Record)); err != nil {
 				return err
 			}
 		}
 	}
 	for _, id := range r.Hints {
 		if !old.Hinted(id) {
-			if err := tx.Set(wire.IndexKey(wire.IndexHint, id, at.record), nil); err != nil {
+			if err := tx.Set(wire.IndexKey(wire.IndexHint, id, at.Record), nil); err != nil {
 				return err
 			}
 			s.hinted = true
@@ -91,18 +75,18 @@ func (s *Store) saveRecord(tx *storage.Tx, at place, old stored, r replicate.Rec
 	if err := s.saveGrave(tx, at, old.Record, r); err != nil {
 		return err
 	}
-	s.rounds.current[at.shard].Filled = true
-	if r.Home && !old.Home && !s.keepsNow(at.slice) {
+	s.rounds.current[at.Shard].Filled = true
+	if r.Home && !old.Home && !s.homes.Keeps(at.Slice) {
 		s.strayed = true
 	}
 	var err error
 	if r.Idle() {
 		r.Item = version.Item{}
-		err = tx.Delete(at.record)
+		err = tx.Delete(at.Record)
 	} else {
 		buf := s.scratch[:0]
 		s.scratch = wire.AppendRecord(buf, wire.Record{Item: item, Mine: r.Mine, Home: r.Home, Hints: r.Hints})
-		err = tx.Set(at.record, s.scratch)
+		err = tx.Set(at.Record, s.scratch)
 	}
 	if err != nil {
 		return err
@@ -113,24 +97,24 @@ func (s *Store) saveRecord(tx *storage.Tx, at place, old stored, r replicate.Rec
 
 // saveGrave keeps the index of records of which nothing is alive, or will be
 // from some time on: those that may be purged then.
-func (s *Store) saveGrave(tx *storage.Tx, at place, old, r replicate.Record) error {
+func (s *Store) saveGrave(tx *storage.Tx, at layout.Place, old, r replicate.Record) error {
 	was, wasDue := purge.Due(old.Item)
 	now, isDue := purge.Due(r.Item)
 	wasDue, isDue = wasDue && old.Home, isDue && r.Home && !r.Idle()
 	if wasDue && (!isDue || was != now) {
-		if err := tx.Delete(wire.IndexKey(wire.IndexGrave, view.NodeID(was), at.record)); err != nil {
+		if err := tx.Delete(wire.IndexKey(wire.IndexGrave, view.NodeID(was), at.Record)); err != nil {
 			return err
 		}
 	}
 	if isDue && (!wasDue || was != now) {
-		return tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(now), at.record), nil)
+		return tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(now), at.Record), nil)
 	}
 	return nil
 }
 
 // change is what an update did to a record, for the digests.
 type change struct {
-	at            place
+	at            layout.Place
 	unknown       bool // what was there before cannot be known
 	before, after version.Item
 }
@@ -184,9 +168,9 @@ func (s *Store) runUpdate(tx *storage.Tx, fn func(tx *storage.Tx) error, left *u
 	for i := range s.changes {
 		c := &s.changes[i]
 		if c.unknown {
-			s.digests.forgetSum(c.at.slice)
+			s.digests.forgetSum(c.at.Slice)
 		} else {
-			s.digests.applyChange(c.at.slice, c.at.key, c.before, c.after)
+			s.digests.applyChange(c.at.Slice, c.at.Key, c.before, c.after)
 		}
 	}
 	clear(s.changes)
@@ -233,10 +217,10 @@ type written struct {
 
 // commitWrite begins to apply a client's write here. Once that is synced, or
 // has failed, the committing goroutine calls then.
-func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote written, err error)) (storage.Started, error) {
+func (s *Store) commitWrite(start starter, at layout.Place, w reconcile.Write, roles []replicate.Role, on terms, then func(wrote written, err error)) (storage.Started, error) {
 	var wrote written
 	return s.startUpdate(start, "write", func(tx *storage.Tx) error {
-		old, err := decodeStored(tx.Get(at.record))
+		old, err := decodeStored(tx.Get(at.Record))
 		if err != nil {
 			return err
 		}
@@ -258,7 +242,7 @@ func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []
 			return fmt.Errorf("%w: %d values, %d bytes", ErrSiblingLimit, len(r.Sibs), wire.ItemSize(&r.Item))
 		}
 		wrote.item = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
-		wrote.stamp = s.rounds.current[at.shard].Stamp
+		wrote.stamp = s.rounds.current[at.Shard].Stamp
 		if err := s.saveMeta(tx, wrote.Meta); err != nil {
 			return err
 		}
@@ -268,7 +252,7 @@ func (s *Store) commitWrite(start starter, at place, w reconcile.Write, roles []
 
 // arrival is an item from another store, decoded.
 type arrival struct {
-	at    place
+	at    layout.Place
 	role  replicate.Role
 	item  version.Item
 	raw   []byte
@@ -301,10 +285,10 @@ func (s *Store) acceptAll(ctx context.Context, in []arrival) ([]merged, error) {
 	}
 	defined := false
 	for i := range in {
-		defined = defined || fresh[i] && in[i].at.bucket == systemBucket
+		defined = defined || fresh[i] && in[i].at.Bucket == layout.SystemBucket
 	}
 	if defined {
-		err = s.buckets.loadDefinitions(ctx)
+		err = s.loadDefinitions(ctx)
 	}
 	return out, err
 }
@@ -333,7 +317,7 @@ func (s *Store) acceptItem(tx *storage.Tx, in *arrival) (out merged, fresh bool,
 	if ok, err := s.admitStamp(tx, in); err != nil || !ok {
 		return merged{stale: !ok}, false, err
 	}
-	old, err := decodeStored(tx.Get(in.at.record))
+	old, err := decodeStored(tx.Get(in.at.Record))
 	if err != nil {
 		return out, false, err
 	}
@@ -351,7 +335,7 @@ func (s *Store) acceptItem(tx *storage.Tx, in *arrival) (out merged, fresh bool,
 	}
 	out.behind = got.Behind
 	if got.Skewed {
-		s.warnOfSkew(in.at.bucket)
+		s.warnOfSkew(in.at.Bucket)
 	}
 	for i := range got.Clashes {
 		// The dot was given out twice, by a store and by a copy of it. The
@@ -377,9 +361,9 @@ func (s *Store) acceptItem(tx *storage.Tx, in *arrival) (out merged, fresh bool,
 }
 
 // keepHint makes the record here stand for a home that is down.
-func (s *Store) keepHint(ctx context.Context, at place, target view.NodeID) error {
+func (s *Store) keepHint(ctx context.Context, at layout.Place, target view.NodeID) error {
 	return s.updateDisk(ctx, "keep a hint", func(tx *storage.Tx) error {
-		old, err := decodeStored(tx.Get(at.record))
+		old, err := decodeStored(tx.Get(at.Record))
 		if err != nil {
 			return err
 		}
@@ -392,7 +376,7 @@ func (s *Store) keepHint(ctx context.Context, at place, target view.NodeID) erro
 
 // settled is a record whose hint for target may go: target has item.
 type settled struct {
-	at     place
+	at     layout.Place
 	target view.NodeID
 	item   version.Item
 }
@@ -404,20 +388,20 @@ func (s *Store) settleHints(ctx context.Context, in []settled) (n int, err error
 		n = 0
 		for i := range in {
 			at := in[i].at
-			old, err := decodeStored(tx.Get(at.record))
+			old, err := decodeStored(tx.Get(at.Record))
 			if err != nil {
 				return err
 			}
 			if !old.unknown && !old.Hinted(in[i].target) {
 				// The record was damaged, and mended without its hints, or dropped.
-				if err := tx.Delete(wire.IndexKey(wire.IndexHint, in[i].target, at.record)); err != nil {
+				if err := tx.Delete(wire.IndexKey(wire.IndexHint, in[i].target, at.Record)); err != nil {
 					return err
 				}
 				n++
 				continue
 			}
 			r := old.Settle(in[i].target, in[i].item)
-			r.Home = r.Home || s.isHome(at.slice)
+			r.Home = r.Home || s.homes.IsHome(at.Slice)
 			if len(r.Hints) == len(old.Hints) {
 				continue
 			}

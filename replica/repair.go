@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -30,7 +31,7 @@ type repairs struct {
 }
 
 type repair struct {
-	at   place
+	at   layout.Place
 	lost bool         // the record here is damaged: ask others
 	item version.Item // else: take this in
 	from purge.Stamp  // with which it was read
@@ -41,7 +42,7 @@ func newRepairs(s *Store) *repairs {
 }
 
 // repairHomes sends the merge of a read to the homes whose replies were behind it.
-func (r *repairs) repairHomes(at place, merged version.Item, stamp purge.Stamp, behind []view.NodeID) {
+func (r *repairs) repairHomes(at layout.Place, merged version.Item, stamp purge.Stamp, behind []view.NodeID) {
 	if r.s.disk == nil {
 		return // stores take items from stores alone; they compare among themselves
 	}
@@ -53,25 +54,25 @@ func (r *repairs) repairHomes(at place, merged version.Item, stamp purge.Stamp, 
 		}
 		r.s.stats.repaired.Add(1)
 		// Nobody waits for the answer; anti-entropy finds what is lost.
-		offer := wire.Offer{Bucket: at.bucket, Key: at.key, Item: raw, Stamp: wireStamp(stamp)}
+		offer := wire.Offer{Bucket: at.Bucket, Key: at.Key, Item: raw, Stamp: wireStamp(stamp)}
 		r.s.merges.Send(id, offer, func(mergeAnswer, error) {})
 	}
 }
 
 // enqueueDamaged notes that the record here is damaged. When nobody has another copy it
 // stays so; it is asked for again now and then, not over and over.
-func (r *repairs) enqueueDamaged(at place) {
+func (r *repairs) enqueueDamaged(at layout.Place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if last, ok := r.asked[string(at.record)]; ok && now.Sub(last) < repairAgain {
+	if last, ok := r.asked[string(at.Record)]; ok && now.Sub(last) < repairAgain {
 		return
 	}
 	if len(r.asked) >= repairRoom {
 		maps.DeleteFunc(r.asked, func(_ string, last time.Time) bool { return now.Sub(last) >= repairAgain })
 	}
 	if len(r.asked) < repairRoom && r.enqueueRepair(repair{at: at, lost: true}) {
-		r.asked[string(at.record)] = now
+		r.asked[string(at.Record)] = now
 	}
 }
 
@@ -91,7 +92,7 @@ func (r *repairs) keepRepairing(ctx context.Context) {
 			return
 		case one := <-r.queue:
 			if err := r.mendRecord(ctx, one); err != nil && ctx.Err() == nil {
-				r.s.log.Warn("record not repaired", "shard", one.at.shard, "error", err)
+				r.s.log.Warn("record not repaired", "shard", one.at.Shard, "error", err)
 			}
 		}
 	}
@@ -100,12 +101,12 @@ func (r *repairs) keepRepairing(ctx context.Context) {
 // mendRecord takes in what others have of a record.
 func (r *repairs) mendRecord(ctx context.Context, one repair) error {
 	if one.lost {
-		b := r.s.buckets.findByID(one.at.bucket)
+		b := r.s.buckets.FindByID(one.at.Bucket)
 		if b == nil {
 			return nil // the bucket's definition brings anti-entropy with it
 		}
-		lay := r.s.layout.Load()
-		plan := r.s.makePlan(lay, lay.routeOf(b, one.at.shard))
+		lay := r.s.homes.Now()
+		plan := r.s.homes.MakePlan(lay, lay.RouteOf(b, one.at.Shard))
 		// Its own answer says that it is damaged, so all others are heard.
 		read, err := r.s.readByPlan(ctx, b, one.at, plan, replicate.Quorum, false)
 		if err != nil {
@@ -127,9 +128,9 @@ func (r *repairs) mendRecord(ctx context.Context, one repair) error {
 
 // giveUp drops a damaged record of which enough homes know that there is
 // nothing: it was deleted, and purged.
-func (s *Store) giveUp(ctx context.Context, at place) error {
+func (s *Store) giveUp(ctx context.Context, at layout.Place) error {
 	return s.updateDisk(ctx, "drop a damaged record", func(tx *storage.Tx) error {
-		old, err := decodeStored(tx.Get(at.record))
+		old, err := decodeStored(tx.Get(at.Record))
 		if err != nil || !old.unknown {
 			return err
 		}

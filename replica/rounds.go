@@ -99,7 +99,7 @@ func (s *Store) openRounds(ctx context.Context) error {
 	}
 	all, err := s.listHeldSlices(ctx)
 	for _, at := range all {
-		s.rounds.current[at.shard].Filled = true
+		s.rounds.current[at.Shard].Filled = true
 	}
 	if errors.Is(err, storage.ErrCorrupt) { // some of it does not read, see lose: there may be more
 		for shard := range s.rounds.current {
@@ -189,14 +189,14 @@ func (r *rounds) showRounds(all []changedRound) {
 // admitStamp is part of an update: it tells whether an item with that stamp may be
 // merged, and takes in which rounds its store knows to be committed.
 func (s *Store) admitStamp(tx *storage.Tx, in *arrival) (bool, error) {
-	next, news, ok := s.rounds.current[in.at.shard].Admit(in.stamp)
+	next, news, ok := s.rounds.current[in.at.Shard].Admit(in.stamp)
 	if news.CatchUp && in.from != 0 {
-		s.rounds.catchUps.enqueueCatchUp(in.at.shard, in.from)
+		s.rounds.catchUps.enqueueCatchUp(in.at.Shard, in.from)
 	}
 	if news.Finish {
-		s.rounds.catchUps.enqueueFinish(in.at.shard)
+		s.rounds.catchUps.enqueueFinish(in.at.Shard)
 	}
-	return ok, s.moveStanding(tx, in.at.shard, next)
+	return ok, s.moveStanding(tx, in.at.Shard, next)
 }
 
 // enqueueCatchUp has this store catch up with what a peer knows of a shard.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -18,24 +19,24 @@ import (
 )
 
 // keyIn finds a key of a shard.
-func keyIn(s *Store, b *Bucket, shard int, name string) place {
+func keyIn(s *Store, b *Bucket, shard int, name string) layout.Place {
 	for i := 0; ; i++ {
-		if at := s.locateKey(b.b.id, fmt.Sprint(name, i)); at.shard == shard {
+		if at := s.homes.LocateKey(b.b.ID, fmt.Sprint(name, i)); at.Shard == shard {
 			return at
 		}
 	}
 }
 
 // proposal asks to purge what a store holds of keys of one shard.
-func proposal(t *testing.T, s *Store, counter uint64, by view.NodeID, keys ...place) purge.Proposal {
+func proposal(t *testing.T, s *Store, counter uint64, by view.NodeID, keys ...layout.Place) purge.Proposal {
 	t.Helper()
-	p := purge.Proposal{Shard: keys[0].shard, Round: purge.Round{Counter: counter, Proposer: by}}
+	p := purge.Proposal{Shard: keys[0].Shard, Round: purge.Round{Counter: counter, Proposer: by}}
 	for _, at := range keys {
 		rec, err := s.loadRecord(context.Background(), at)
 		if err != nil || rec.Unknown() {
-			t.Fatalf("%s: %v, %v", at.key, rec.Item, err)
+			t.Fatalf("%s: %v, %v", at.Key, rec.Item, err)
 		}
-		p.Batch = append(p.Batch, purge.Tomb{Bucket: at.bucket, Key: at.key, Item: rec.Item})
+		p.Batch = append(p.Batch, purge.Tomb{Bucket: at.Bucket, Key: at.Key, Item: rec.Item})
 	}
 	return p
 }
@@ -43,7 +44,7 @@ func proposal(t *testing.T, s *Store, counter uint64, by view.NodeID, keys ...pl
 func wantAcked(t *testing.T, p purge.Proposal, stores ...*Store) {
 	t.Helper()
 	for _, s := range stores {
-		acked, _, err := s.acknowledgeRounds(context.Background(), s.layout.Load().storing, []purge.Proposal{p})
+		acked, _, err := s.acknowledgeRounds(context.Background(), s.homes.Now().Storing, []purge.Proposal{p})
 		if err != nil || len(acked) != 1 {
 			t.Fatalf("%v does not acknowledge %v: %v", s.id, p.Round, err)
 		}
@@ -80,7 +81,7 @@ func TestPurgeIsFinishedAfterARestart(t *testing.T) {
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		p := proposal(t, s, 1, s.id, s.locateKey(buckets[0].b.id, "k"))
+		p := proposal(t, s, 1, s.id, s.homes.LocateKey(buckets[0].b.ID, "k"))
 		wantAcked(t, p, stores(nodes)...)
 		mustCommit(t, p, nodes[1].store, nodes[2].store)
 		setStamp(t, s, p.Shard, purge.Stamp{Acked: p.Round, Committed: p.Round})
@@ -95,11 +96,11 @@ func TestPurgeIsFinishedAfterARestart(t *testing.T) {
 func TestPurgeIsFinishedBeforeTheNext(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s := nodes[0].store
-		one := s.locateKey(buckets[0].b.id, "k")
-		two := keyIn(s, buckets[0], one.shard, "other")
-		for _, at := range []place{one, two} {
-			mustPut(t, buckets[0], at.key, "v")
-			mustDelete(t, buckets[1], at.key)
+		one := s.homes.LocateKey(buckets[0].b.ID, "k")
+		two := keyIn(s, buckets[0], one.Shard, "other")
+		for _, at := range []layout.Place{one, two} {
+			mustPut(t, buckets[0], at.Key, "v")
+			mustDelete(t, buckets[1], at.Key)
 		}
 		time.Sleep(time.Second)
 		first, second := proposal(t, s, 1, s.id, one), proposal(t, s, 2, s.id, two)
@@ -123,18 +124,18 @@ func TestProposerStandsByItsMembers(t *testing.T) {
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.locateKey(buckets[0].b.id, "k")
-		p, lay := s.purger, s.layout.Load()
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
+		p, lay := s.purger, s.homes.Now()
 		net.add(true)
 		time.Sleep(time.Second)
-		graves := map[int][]grave{at.shard: {{at, true}}}
+		graves := map[int][]grave{at.Shard: {{at, true}}}
 		if out, err := p.proposeRounds(context.Background(), lay, graves, nil, true); err != nil || len(out) != 0 {
 			t.Errorf("acknowledged by other members than are asked: %v, %v", out, err)
 		}
-		if s.syncedStamp(at.shard).Acked != (purge.Round{}) {
+		if s.syncedStamp(at.Shard).Acked != (purge.Round{}) {
 			t.Error("acknowledged here")
 		}
-		if out, err := p.proposeRounds(context.Background(), s.layout.Load(), graves, nil, true); err != nil || len(out) != 1 {
+		if out, err := p.proposeRounds(context.Background(), s.homes.Now(), graves, nil, true); err != nil || len(out) != 1 {
 			t.Errorf("%v, %v", out, err)
 		}
 	})
@@ -147,7 +148,7 @@ func TestLaggingHomeDoesNotAnswer(t *testing.T) {
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.locateKey(buckets[0].b.id, "k")
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
 		old, err := s.loadRecord(ctx, at)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
@@ -155,14 +156,14 @@ func TestLaggingHomeDoesNotAnswer(t *testing.T) {
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
-		committed := s.syncedStamp(at.shard).Committed
+		committed := s.syncedStamp(at.Shard).Committed
 		err = s.updateDisk(ctx, "roll back", func(tx *storage.Tx) error {
 			return s.saveRecord(tx, at, stored{}, old.Record, old.item)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
+		setStamp(t, s, at.Shard, purge.Stamp{Committed: committed})
 		it, err := buckets[0].Get(ctx, "k", &GetOptions{Level: One})
 		if v, ok := it.Value(); ok {
 			t.Errorf("read %q, which was purged: %v", v, err)
@@ -180,27 +181,27 @@ func TestCatchUpWithTwoAtATime(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.locateKey(buckets[0].b.id, "k0")
+		at := s.homes.LocateKey(buckets[0].b.ID, "k0")
 		first, second := purge.Round{Counter: 1, Proposer: 9}, purge.Round{Counter: 2, Proposer: 9}
-		setStamp(t, nodes[1].store, at.shard, purge.Stamp{Acked: first, Committed: second})
-		setStamp(t, nodes[2].store, at.shard, purge.Stamp{Acked: second, Committed: second})
+		setStamp(t, nodes[1].store, at.Shard, purge.Stamp{Acked: first, Committed: second})
+		setStamp(t, nodes[2].store, at.Shard, purge.Stamp{Acked: second, Committed: second})
 		log := nodes[2].handler(wire.MethodLog)
 		meanwhile := true
 		_ = nodes[2].Handle(wire.MethodLog, func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
 			if meanwhile {
 				meanwhile = false
-				if err := s.catchUp(ctx, nodes[1].id, at.shard); err == nil {
+				if err := s.catchUp(ctx, nodes[1].id, at.Shard); err == nil {
 					t.Error("caught up with a peer that lags itself")
 				}
 			}
 			return log(c, from, req)
 		})
-		_ = s.catchUp(ctx, nodes[2].id, at.shard)
+		_ = s.catchUp(ctx, nodes[2].id, at.Shard)
 		time.Sleep(time.Minute)
 		if n := s.stats.aside.Load(); n > 0 {
 			t.Errorf("%d records were set aside", n)
 		}
-		if got := s.syncedStamp(at.shard); got.Acked != second {
+		if got := s.syncedStamp(at.Shard); got.Acked != second {
 			t.Errorf("stamp %v after a minute", got)
 		}
 	})
@@ -215,12 +216,12 @@ func TestLogWithHoles(t *testing.T) {
 			mustPut(t, buckets[0], "k", "old")
 			time.Sleep(time.Second)
 			s, peer := nodes[0].store, nodes[1].store
-			at := s.locateKey(buckets[0].b.id, "k")
+			at := s.homes.LocateKey(buckets[0].b.ID, "k")
 			tomb := proposal(t, s, 1, 9, at).Batch[0].Item
 			r := purge.Round{Counter: 1, Proposer: 9}
-			var all []place
+			var all []layout.Place
 			for i := range logPage + 9 {
-				all = append(all, keyIn(s, buckets[0], at.shard, fmt.Sprint(i, ".")))
+				all = append(all, keyIn(s, buckets[0], at.Shard, fmt.Sprint(i, ".")))
 			}
 			err := peer.updateDisk(ctx, "fill the log", func(tx *storage.Tx) error {
 				for _, at := range all {
@@ -233,7 +234,7 @@ func TestLogWithHoles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			setStamp(t, peer, at.shard, purge.Stamp{Acked: r})
+			setStamp(t, peer, at.Shard, purge.Stamp{Acked: r})
 			pages := 0
 			log := nodes[1].handler(wire.MethodLog)
 			_ = nodes[1].Handle(wire.MethodLog, func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
@@ -241,19 +242,19 @@ func TestLogWithHoles(t *testing.T) {
 					err := peer.updateDisk(ctx, "forget, or lose", func(tx *storage.Tx) error {
 						for _, at := range all {
 							if damage {
-								if err := tx.Set(wire.LogKey(at.record), []byte{1}); err != nil {
+								if err := tx.Set(wire.LogKey(at.Record), []byte{1}); err != nil {
 									return err
 								}
-							} else if err := tx.Delete(wire.LogKey(at.record)); err != nil {
+							} else if err := tx.Delete(wire.LogKey(at.Record)); err != nil {
 								return err
 							}
 						}
 						if damage {
 							return nil
 						}
-						next := peer.rounds.current[at.shard].Standing
+						next := peer.rounds.current[at.Shard].Standing
 						next.From = r
-						return peer.moveStanding(tx, at.shard, next)
+						return peer.moveStanding(tx, at.Shard, next)
 					})
 					if err != nil {
 						t.Error(err)
@@ -261,14 +262,14 @@ func TestLogWithHoles(t *testing.T) {
 				}
 				return log(c, from, req)
 			})
-			_ = s.catchUp(ctx, peer.id, at.shard)
-			if got := s.syncedStamp(at.shard).Acked; pages != 2 || got == r {
+			_ = s.catchUp(ctx, peer.id, at.Shard)
+			if got := s.syncedStamp(at.Shard).Acked; pages != 2 || got == r {
 				t.Errorf("damage %v: acknowledged %v after %d pages of a log with holes", damage, got, pages)
 			}
 			// Whoever reads the log later is told as well.
 			pages = 9
-			if err := s.catchUp(ctx, peer.id, at.shard); !errors.Is(err, errShortLog) || s.syncedStamp(at.shard).Acked == r {
-				t.Errorf("damage %v: stands at %v: %v", damage, s.syncedStamp(at.shard).Acked, err)
+			if err := s.catchUp(ctx, peer.id, at.Shard); !errors.Is(err, errShortLog) || s.syncedStamp(at.Shard).Acked == r {
+				t.Errorf("damage %v: stands at %v: %v", damage, s.syncedStamp(at.Shard).Acked, err)
 			}
 		})
 	}
@@ -282,8 +283,8 @@ func TestTombsThatTheLeadHasNot(t *testing.T) {
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Second)
 		s := nodes[0].store
-		at := s.locateKey(buckets[0].b.id, "k")
-		if s.layout.Load().routeOf(buckets[0].b, at.shard).lead == s.id {
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
+		if s.homes.Now().RouteOf(buckets[0].b, at.Shard).Lead == s.id {
 			s = nodes[1].store
 		}
 		old, err := s.loadRecord(context.Background(), at)
@@ -294,7 +295,7 @@ func TestTombsThatTheLeadHasNot(t *testing.T) {
 		wantRecords(t, nodes, buckets[0], 0)
 		// As a home has it that got it from another in the middle of the round.
 		err = s.updateDisk(context.Background(), "put back", func(tx *storage.Tx) error {
-			if err := tx.Delete(wire.LogKey(at.record)); err != nil {
+			if err := tx.Delete(wire.LogKey(at.Record)); err != nil {
 				return err
 			}
 			return s.saveRecord(tx, at, stored{}, old.Record, old.item)
@@ -320,13 +321,13 @@ func TestPassesGoThroughAllGraves(t *testing.T) {
 		}
 		p, seen := nodes[0].store.purger, map[string]int{}
 		for range 3 {
-			graves, err := p.findGraves(context.Background(), p.s.layout.Load(), keys/3)
+			graves, err := p.findGraves(context.Background(), p.s.homes.Now(), keys/3)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, all := range graves {
 				for _, g := range all {
-					seen[g.at.key]++
+					seen[g.at.Key]++
 				}
 			}
 		}
@@ -343,17 +344,17 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()
 		s := nodes[0].store
-		one := s.locateKey(buckets[0].b.id, "k")
-		two := keyIn(s, buckets[0], one.shard, "other")
-		mustPut(t, buckets[0], one.key, "old")
+		one := s.homes.LocateKey(buckets[0].b.ID, "k")
+		two := keyIn(s, buckets[0], one.Shard, "other")
+		mustPut(t, buckets[0], one.Key, "old")
 		time.Sleep(time.Second)
 		old, err := s.loadRecord(ctx, one)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
-		for _, at := range []place{one, two} {
-			mustPut(t, buckets[0], at.key, "v")
-			mustDelete(t, buckets[1], at.key)
+		for _, at := range []layout.Place{one, two} {
+			mustPut(t, buckets[0], at.Key, "v")
+			mustDelete(t, buckets[1], at.Key)
 		}
 		time.Sleep(time.Second)
 		first := proposal(t, s, 1, s.id, one)
@@ -379,8 +380,8 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, lay := nodes[1].store.purger, nodes[1].store.layout.Load()
-		graves := map[int][]grave{one.shard: {{two, true}}}
+		p, lay := nodes[1].store.purger, nodes[1].store.homes.Now()
+		graves := map[int][]grave{one.Shard: {{two, true}}}
 		told, trusted, _, err := p.askMembers(ctx, lay, graves)
 		if err != nil {
 			t.Fatal(err)
@@ -393,13 +394,13 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 		if _, err := p.gatherAcks(ctx, lay, proposals); err != nil {
 			t.Fatal(err)
 		}
-		if stamp := n.syncedStamp(one.shard); !stamp.Acked.Before(first.Round) {
+		if stamp := n.syncedStamp(one.Shard); !stamp.Acked.Before(first.Round) {
 			t.Errorf("data from before round %v is vouched for by %v", first.Round, stamp)
 		}
 		quiet.Store(false)
 		time.Sleep(time.Minute)
 		for _, b := range buckets {
-			wantNotFound(t, b, one.key)
+			wantNotFound(t, b, one.Key)
 		}
 	})
 }
@@ -426,13 +427,13 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		nodes[0].kill()
 		said := &hearing{}
 		s := nodes[0].restart(func(c *Config) { c.Logger = slog.New(said) })
-		at := s.locateKey(buckets[0].b.id, "k")
+		at := s.homes.LocateKey(buckets[0].b.ID, "k")
 		old, err := nodes[1].store.loadRecord(ctx, at)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
 		committed := purge.Round{Counter: 3, Proposer: 9}
-		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
+		setStamp(t, s, at.Shard, purge.Stamp{Committed: committed})
 		for _, n := range nodes[1:] { // they must not help meanwhile
 			_ = n.Handle(wire.MethodLog, func(context.Context, view.NodeID, []byte) ([]byte, error) { return nil, errFakeUnreachable })
 		}
@@ -447,27 +448,27 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 				t.Errorf("taken in: %+v, %v", got, err)
 			}
 		})
-		if err := s.setAside(ctx, at.shard); err != nil || !came.Load() {
+		if err := s.setAside(ctx, at.Shard); err != nil || !came.Load() {
 			t.Fatal(came.Load(), err)
 		}
-		if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item, stamp: s.syncedStamp(at.shard)}}); err != nil || got[0].stale {
+		if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item, stamp: s.syncedStamp(at.Shard)}}); err != nil || got[0].stale {
 			t.Errorf("not taken in afterwards: %+v, %v", got, err)
 		}
-		if got := s.syncedStamp(at.shard).Acked; got != committed {
+		if got := s.syncedStamp(at.Shard).Acked; got != committed {
 			t.Errorf("stamp %v", got)
 		}
 		// Somebody's log is found meanwhile: what that has led to stays.
 		later := purge.Stamp{Acked: purge.Round{Counter: 9, Proposer: 9}, Committed: committed}
-		setStamp(t, s, at.shard, purge.Stamp{Committed: committed})
+		setStamp(t, s, at.Shard, purge.Stamp{Committed: committed})
 		said.hear(func(what string) {
 			if strings.Contains(what, "set aside") {
-				setStamp(t, s, at.shard, later)
+				setStamp(t, s, at.Shard, later)
 			}
 		})
-		if err := s.setAside(ctx, at.shard); err != nil {
+		if err := s.setAside(ctx, at.Shard); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.syncedRound(at.shard); got.Stamp != later || got.Aside {
+		if got := s.syncedRound(at.Shard); got.Stamp != later || got.Aside {
 			t.Errorf("stamp %+v", got)
 		}
 	})
@@ -543,23 +544,23 @@ func TestATombFillsItsShard(t *testing.T) {
 		mustDelete(t, buckets[0], "k")
 		time.Sleep(time.Second)
 		from := nodes[0].store
-		at := from.locateKey(buckets[0].b.id, "k")
+		at := from.homes.LocateKey(buckets[0].b.ID, "k")
 		p := proposal(t, from, 1, from.id, at)
 		s := nodes[1].store
 		err := s.updateDisk(context.Background(), "as if it had never held anything", func(tx *storage.Tx) error {
-			old, err := decodeStored(tx.Get(at.record))
+			old, err := decodeStored(tx.Get(at.Record))
 			if err == nil {
 				err = s.saveRecord(tx, at, old, replicate.Record{}, nil)
 			}
-			s.rounds.current[at.shard] = round{}
+			s.rounds.current[at.Shard] = round{}
 			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantAcked(t, p, s)
-		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() || !s.syncedRound(at.shard).Filled {
-			t.Errorf("record %v, %v; the shard is filled: %v", rec.Item, err, s.syncedRound(at.shard).Filled)
+		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() || !s.syncedRound(at.Shard).Filled {
+			t.Errorf("record %v, %v; the shard is filled: %v", rec.Item, err, s.syncedRound(at.Shard).Filled)
 		}
 	})
 }
@@ -571,14 +572,14 @@ func TestTwoThatLag(t *testing.T) {
 	bubble(t, 2, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
-		at := nodes[0].store.locateKey(buckets[0].b.id, "k")
+		at := nodes[0].store.homes.LocateKey(buckets[0].b.ID, "k")
 		committed := purge.Round{Counter: 3, Proposer: 9}
 		for _, n := range nodes {
-			setStamp(t, n.store, at.shard, purge.Stamp{Committed: committed})
+			setStamp(t, n.store, at.Shard, purge.Stamp{Committed: committed})
 		}
 		time.Sleep(time.Hour)
 		for _, n := range nodes {
-			if got := n.store.syncedStamp(at.shard); got.Lagging() {
+			if got := n.store.syncedStamp(at.Shard); got.Lagging() {
 				t.Errorf("%v still lags: %v", n.id, got)
 			}
 		}

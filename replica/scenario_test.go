@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -54,25 +55,25 @@ func wantEqualHomes(t *testing.T, stores ...*Store) {
 		}
 	}
 	for k := range all {
-		at, _ := placeOf([]byte(k))
+		at, _ := layout.PlaceOf([]byte(k))
 		s := stores[0]
-		b := s.buckets.findByID(at.bucket)
+		b := s.buckets.FindByID(at.Bucket)
 		if b == nil {
-			t.Fatalf("bucket %x unknown at %v", at.bucket, s.id)
+			t.Fatalf("bucket %x unknown at %v", at.Bucket, s.id)
 		}
-		rt := s.layout.Load().routeOf(b, at.shard)
+		rt := s.homes.Now().RouteOf(b, at.Shard)
 		var first *version.Item
-		for _, id := range rt.order[:rt.homes] {
+		for _, id := range rt.Order[:rt.Homes] {
 			if byID[id] == nil {
 				continue
 			}
 			it, ok := dumps[id][k]
 			if !ok {
-				t.Errorf("home %v lacks %q", id, at.key)
+				t.Errorf("home %v lacks %q", id, at.Key)
 			} else if first == nil {
 				first = &it
 			} else if !first.Equal(it) {
-				t.Errorf("homes differ on %q: %v and %v", at.key, *first, it)
+				t.Errorf("homes differ on %q: %v and %v", at.Key, *first, it)
 			}
 		}
 	}
@@ -84,12 +85,12 @@ func wantEqualHomes(t *testing.T, stores ...*Store) {
 // wantTrueDigests compares every digest in memory with what storage holds.
 func wantTrueDigests(t *testing.T, s *Store) {
 	t.Helper()
-	want := make(map[slice]reconcile.Digest)
+	want := make(map[layout.Slice]reconcile.Digest)
 	for k, it := range dump(t, s) {
-		at, _ := placeOf([]byte(k))
-		d := want[at.slice]
-		d.Add(s.digests.hashers[at.shard].Element([]byte(at.key), it))
-		want[at.slice] = d
+		at, _ := layout.PlaceOf([]byte(k))
+		d := want[at.Slice]
+		d.Add(s.digests.hashers[at.Shard].Element([]byte(at.Key), it))
+		want[at.Slice] = d
 	}
 	s.digests.mu.Lock()
 	defer s.digests.mu.Unlock()
@@ -300,8 +301,8 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 		mustPut(t, buckets[0], "compared", "v")
 		time.Sleep(time.Second)
 		damage := func(s *Store, key string) {
-			at := s.locateKey(buckets[0].b.id, key)
-			if err := s.disk.Update(ctx, func(tx *storage.Tx) error { return tx.Set(at.record, []byte{1, 0x93}) }); err != nil {
+			at := s.homes.LocateKey(buckets[0].b.ID, key)
+			if err := s.disk.Update(ctx, func(tx *storage.Tx) error { return tx.Set(at.Record, []byte{1, 0x93}) }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -314,7 +315,7 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 				damage(n.store, "compared")
 			}
 			if i == 0 {
-				n.store.digests.forgetSum(n.store.locateKey(buckets[0].b.id, "compared").slice)
+				n.store.digests.forgetSum(n.store.homes.LocateKey(buckets[0].b.ID, "compared").Slice)
 			}
 		}
 		// Two of three damaged: the third still answers, for a read and as the
@@ -339,7 +340,7 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		wantValue(t, buckets[1], "compared", "v")
 		for _, n := range nodes {
-			rec, err := n.store.loadRecord(ctx, n.store.locateKey(buckets[0].b.id, "compared"))
+			rec, err := n.store.loadRecord(ctx, n.store.homes.LocateKey(buckets[0].b.ID, "compared"))
 			if err != nil || rec.Unknown() {
 				t.Errorf("%v did not repair its record: %v", n.id, err)
 			}
@@ -358,7 +359,7 @@ func TestBucketConflict(t *testing.T) {
 		right := openBucket(t, nodes[2].store, "new", BucketConfig{Policy: Siblings})
 		same := openBucket(t, nodes[0].store, "same", BucketConfig{})
 		openBucket(t, nodes[2].store, "same", BucketConfig{})
-		if left.b.id == right.b.id {
+		if left.b.ID == right.b.ID {
 			t.Fatal("different definitions share an id")
 		}
 		mustPut(t, left, "k", "left")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 )
@@ -87,7 +88,7 @@ func (c *scrub) readPage(ctx context.Context) (last bool, err error) {
 	err = c.s.disk.Scan(ctx, c.state.Cursor, upper, func(k, v []byte) error {
 		c.state.Cursor = append(append(c.state.Cursor[:0:0], k...), 0)
 		if rec, err := decodeStored(v, nil); err == nil && rec.unknown {
-			if at, ok := placeOf(c.state.Cursor[:len(k):len(k)]); ok {
+			if at, ok := layout.PlaceOf(c.state.Cursor[:len(k):len(k)]); ok {
 				c.s.repairs.enqueueDamaged(at)
 			}
 		}

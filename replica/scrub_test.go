@@ -24,8 +24,8 @@ func TestScrubFindsDamage(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		s := nodes[1].store
-		at := s.locateKey(buckets[0].b.id, "k7")
-		if err := s.disk.Update(context.Background(), func(tx *storage.Tx) error { return tx.Set(at.record, []byte{1, 0x93}) }); err != nil {
+		at := s.homes.LocateKey(buckets[0].b.ID, "k7")
+		if err := s.disk.Update(context.Background(), func(tx *storage.Tx) error { return tx.Set(at.Record, []byte{1, 0x93}) }); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(6 * 24 * time.Hour)

@@ -30,7 +30,7 @@ type told struct {
 // words are all that would be said.
 func (w *told) words() []string {
 	w.t.Helper()
-	out := w.s.listProblems(&w.h, w.s.layout.Load())
+	out := w.s.listProblems(&w.h, w.s.homes.Now())
 	w.s.diskProblems(w.disk, func(p view.Problem) { out = append(out, p) })
 	return wordsOf(out)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -78,12 +79,12 @@ func (s *Store) admitPeer(method string, from view.NodeID) (leave func(), err er
 	// What a client's node may ask for, and what only stores have to say to each
 	// other: a merge can cover all that there is.
 	open := method == wire.MethodPut || method == wire.MethodRead || method == wire.MethodClock
-	lay := s.layout.Load()
-	if _, member := lay.inMesh[from]; !member && !(open && s.isNewClient(from)) {
+	lay := s.homes.Now()
+	if _, member := lay.InMesh[from]; !member && !(open && s.isNewClient(from)) {
 		leave()
 		return nil, errStranger // it must not get anything before it counts in a purge
 	}
-	if _, stores := slices.BinarySearch(lay.members, from); !stores && !open {
+	if _, stores := slices.BinarySearch(lay.Members, from); !stores && !open {
 		leave()
 		return nil, fmt.Errorf("%w: %s", errNoStore, method)
 	}
@@ -188,14 +189,14 @@ func (s *Store) decodeOffers(from view.NodeID, offers []wire.Offer) (in []arriva
 	in = make([]arrival, len(offers))
 	for i := range offers {
 		o := &offers[i]
-		in[i] = arrival{at: s.locateKey(o.Bucket, o.Key), raw: o.Item, stamp: stampOf(o.Stamp), from: from}
+		in[i] = arrival{at: s.homes.LocateKey(o.Bucket, o.Key), raw: o.Item, stamp: stampOf(o.Stamp), from: from}
 		if o.For != s.id {
 			in[i].role = replicate.Role{For: o.For}
 		}
 		if in[i].item, err = wire.DecodeItem(o.Item); err != nil {
 			return nil, false, err
 		}
-		definitions = definitions || o.Bucket == systemBucket
+		definitions = definitions || o.Bucket == layout.SystemBucket
 	}
 	return in, definitions, nil
 }
@@ -227,8 +228,8 @@ func (s *Store) servePut(_ context.Context, _ view.NodeID, req []byte, answer fu
 		return
 	}
 	q := &request{
-		at:      s.locateKey(m.Bucket, m.Key),
-		bucket:  s.buckets.findByID(m.Bucket),
+		at:      s.homes.LocateKey(m.Bucket, m.Key),
+		bucket:  s.buckets.FindByID(m.Bucket),
 		write:   reconcile.Write{Value: m.Value, Tomb: m.Tomb, TTL: int64(m.TTL)},
 		level:   replicate.Level(m.Level),
 		durable: int(m.MinDurable),
@@ -288,8 +289,8 @@ func (s *Store) mayCoordinate(q *request, size int) (tookIn func(), err error) {
 	case q.bucket == nil:
 		return nil, errUnknownBucket
 	}
-	if q.bucket.system {
-		if err := s.buckets.checkDefinition(&q.write); err != nil {
+	if q.bucket.System {
+		if err := s.buckets.CheckDefinition(&q.write); err != nil {
 			return nil, err
 		}
 	}

@@ -96,7 +96,7 @@ func pickLed(nodes []*fakeNode, b *Bucket) (string, *fakeNode) {
 	s := nodes[0].store
 	for i := 0; ; i++ {
 		key := fmt.Sprint("k", i)
-		if lead := s.layout.Load().routeOf(b.b, s.locateKey(b.b.id, key).shard).lead; lead != s.id {
+		if lead := s.homes.Now().RouteOf(b.b, s.homes.LocateKey(b.b.ID, key).Shard).Lead; lead != s.id {
 			return key, nodes[lead-1]
 		}
 	}

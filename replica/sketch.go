@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -26,12 +27,12 @@ func (s *Store) serveSketch(ctx context.Context, from view.NodeID, req []byte) (
 	if err != nil {
 		return nil, err
 	}
-	at := make([]slice, len(m.Shards))
+	at := make([]layout.Slice, len(m.Shards))
 	for i, shard := range m.Shards {
 		if shard >= s.shards {
 			return nil, fmt.Errorf("replica: shard %d of %d", shard, s.shards)
 		}
-		at[i] = slice{m.Bucket, shard}
+		at[i] = layout.Slice{Bucket: m.Bucket, Shard: shard}
 	}
 	var reply wire.SketchReply
 	v := s.inventories.findByName(m.Kept, time.Now())
@@ -62,14 +63,14 @@ var errGone = errors.New("replica: the state that was compared is gone")
 
 // judgeRest looks at what both stores are to have beside the slices at hand. It
 // returns these with those of the rest that differ by the asker's marks.
-func (s *Store) judgeRest(ctx context.Context, from view.NodeID, m *wire.SketchRequest, at []slice, reply *wire.SketchReply) ([]slice, error) {
-	b := s.buckets.findByID(m.Bucket)
+func (s *Store) judgeRest(ctx context.Context, from view.NodeID, m *wire.SketchRequest, at []layout.Slice, reply *wire.SketchReply) ([]layout.Slice, error) {
+	b := s.buckets.FindByID(m.Bucket)
 	if b == nil {
 		return at, nil
 	}
-	lay := s.layout.Load()
-	rest := slicesWithout(s.listShared(lay, b, from, s.id), at)
-	var more []slice
+	lay := s.homes.Now()
+	rest := slicesWithout(s.homes.ListShared(lay, b, from, s.id), at)
+	var more []layout.Slice
 	if len(m.Marks) == len(rest) {
 		for i, mark := range s.digests.sumHashBytes(rest, m.Mark) {
 			if mark != m.Marks[i] {
@@ -84,9 +85,9 @@ func (s *Store) judgeRest(ctx context.Context, from view.NodeID, m *wire.SketchR
 }
 
 // slicesWithout returns the slices that are not among others; both in rising order.
-func slicesWithout(all, others []slice) (out []slice) {
+func slicesWithout(all, others []layout.Slice) (out []layout.Slice) {
 	for _, a := range all {
-		for len(others) > 0 && others[0].shard < a.shard {
+		for len(others) > 0 && others[0].Shard < a.Shard {
 			others = others[1:]
 		}
 		if len(others) == 0 || others[0] != a {
@@ -118,7 +119,7 @@ func (s *Store) serveFetch(ctx context.Context, _ view.NodeID, req []byte) ([]by
 			return nil, err
 		}
 		for _, key := range keys {
-			if shard := s.shardOf(m.Bucket, key); s.syncedStamp(shard).Lagging() {
+			if shard := s.homes.ShardOf(m.Bucket, key); s.syncedStamp(shard).Lagging() {
 				reply.Lags = append(reply.Lags, shard) // what is here may have been purged
 				continue
 			}
@@ -151,7 +152,7 @@ func (s *Store) stepSymbols(ctx context.Context, c *comparison, step replicate.S
 		stock <- nil
 	} else {
 		for _, a := range at {
-			req.Shards = append(req.Shards, a.shard)
+			req.Shards = append(req.Shards, a.Shard)
 		}
 		if req.Rest = len(step.Rest) > 0; step.Tell {
 			req.Mark, req.Marks = step.Mark, s.digests.sumHashBytes(rest, step.Mark)
@@ -190,8 +191,8 @@ func (s *Store) stepSymbols(ctx context.Context, c *comparison, step replicate.S
 
 // learnRest takes in what the peer says of the rest: what it made part of the
 // sketch becomes part of the own.
-func (s *Store) learnRest(ctx context.Context, c *comparison, rest []slice, m *wire.SketchReply) (units []int, equal bool, err error) {
-	var more []slice
+func (s *Store) learnRest(ctx context.Context, c *comparison, rest []layout.Slice, m *wire.SketchReply) (units []int, equal bool, err error) {
+	var more []layout.Slice
 	for _, i := range m.More {
 		if i >= len(rest) {
 			return nil, false, fmt.Errorf("replica: shard %d of %d", i, len(rest))
@@ -231,7 +232,7 @@ func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile
 		return errors.New("replica: records do not match the fingerprints asked for")
 	}
 	for _, shard := range m.Lags {
-		c.left[slice{c.bucket(), shard}] = errStale
+		c.left[layout.Slice{Bucket: c.bucket(), Shard: shard}] = errStale
 	}
 	back, err := s.mergeFetched(ctx, c, m.Items)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -30,7 +31,7 @@ func bubbleUncompared(t *testing.T, n int, cfg BucketConfig, fn func(t *testing.
 // writeHere writes a value at one store only, without a word to the others.
 func writeHere(t *testing.T, s *Store, bucket uint64, key, value string) {
 	t.Helper()
-	at, done := s.locateKey(bucket, key), make(chan error, 1)
+	at, done := s.homes.LocateKey(bucket, key), make(chan error, 1)
 	w := reconcile.Write{Value: []byte(value)}
 	_, err := s.commitWrite(s.whenRoom(context.Background()), at, w, []replicate.Role{replicate.HomeRole}, terms{nothing: true},
 		func(_ written, err error) { done <- err })
@@ -42,9 +43,9 @@ func writeHere(t *testing.T, s *Store, bucket uint64, key, value string) {
 // loseHere drops a record of one store, as if it had never come.
 func loseHere(t *testing.T, s *Store, bucket uint64, key string) {
 	t.Helper()
-	ctx, at := context.Background(), s.locateKey(bucket, key)
+	ctx, at := context.Background(), s.homes.LocateKey(bucket, key)
 	err := s.updateDisk(ctx, "lose", func(tx *storage.Tx) error {
-		old, err := decodeStored(tx.Get(at.record))
+		old, err := decodeStored(tx.Get(at.Record))
 		if err != nil {
 			return err
 		}
@@ -73,13 +74,13 @@ func differing(t *testing.T, nodes []*fakeNode, b *Bucket, keys, each int) (diff
 		differ = append(differ, key)
 		switch len(differ) % 4 {
 		case 0:
-			loseHere(t, nodes[0].store, b.b.id, key)
+			loseHere(t, nodes[0].store, b.b.ID, key)
 		case 1:
-			loseHere(t, nodes[1].store, b.b.id, key)
+			loseHere(t, nodes[1].store, b.b.ID, key)
 		case 2:
-			writeHere(t, nodes[0].store, b.b.id, key, "newer here")
+			writeHere(t, nodes[0].store, b.b.ID, key, "newer here")
 		default:
-			writeHere(t, nodes[1].store, b.b.id, key, "newer there")
+			writeHere(t, nodes[1].store, b.b.ID, key, "newer there")
 		}
 	}
 	return differ
@@ -91,8 +92,8 @@ func wantEqual(t *testing.T, a, b *Store) {
 	mine, theirs := dump(t, a), dump(t, b)
 	for k, it := range mine {
 		if !it.Equal(theirs[k]) {
-			at, _ := placeOf([]byte(k))
-			t.Errorf("%q differs: %v and %v", at.key, it, theirs[k])
+			at, _ := layout.PlaceOf([]byte(k))
+			t.Errorf("%q differs: %v and %v", at.Key, it, theirs[k])
 		}
 	}
 	if len(mine) != len(theirs) {
@@ -141,7 +142,7 @@ func TestRecordsThatChangeAfterTheSketch(t *testing.T) {
 func recordsThatChange(t *testing.T) {
 	bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		differ := differing(t, nodes, buckets[0], 500, 50)
-		s, id := nodes[0].store, buckets[0].b.id
+		s, id := nodes[0].store, buckets[0].b.ID
 		once := false
 		net.watchCalls(func(method string) {
 			if method == wire.MethodFetch && !once {
@@ -161,7 +162,7 @@ func recordsThatChange(t *testing.T) {
 			if i%4 == 0 {
 				continue // only the peer lacked it: it was not fetched, and what was written since is on its way
 			}
-			rec, err := s.loadRecord(context.Background(), s.locateKey(id, key))
+			rec, err := s.loadRecord(context.Background(), s.homes.LocateKey(id, key))
 			if err != nil || rec.Unknown() || !slices.ContainsFunc(rec.Sibs, func(v version.Sibling) bool { return string(v.Value) == "changed since" }) {
 				t.Errorf("%q did not come: %v %v", key, rec.Item, err)
 			}
@@ -181,7 +182,7 @@ func TestSymbolsOfOneState(t *testing.T) {
 			}
 			if sketches++; sketches > 1 {
 				for i, n := range nodes {
-					writeHere(t, n.store, buckets[0].b.id, fmt.Sprintf("k%05d", 100*sketches+i), "meanwhile")
+					writeHere(t, n.store, buckets[0].b.ID, fmt.Sprintf("k%05d", 100*sketches+i), "meanwhile")
 				}
 			}
 		})
@@ -204,14 +205,14 @@ func TestSymbolsOfOneState(t *testing.T) {
 func TestWritesUnderWayAreNotScannedFor(t *testing.T) {
 	bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		differ := differing(t, nodes, buckets[0], 400, 200)
-		s, peer, id := nodes[0].store, nodes[1].store, buckets[0].b.id
+		s, peer, id := nodes[0].store, nodes[1].store, buckets[0].b.ID
 		lasting := make(map[int]bool)
 		for _, key := range differ {
-			lasting[s.locateKey(id, key).shard] = true
+			lasting[s.homes.LocateKey(id, key).Shard] = true
 		}
 		var passing []string // in other shards
 		for i := 0; len(passing) < 5; i++ {
-			if key := fmt.Sprint("new", i); !lasting[s.locateKey(id, key).shard] {
+			if key := fmt.Sprint("new", i); !lasting[s.homes.LocateKey(id, key).Shard] {
 				passing = append(passing, key)
 				writeHere(t, s, id, key, "on its way")
 			}
@@ -236,8 +237,8 @@ func TestWritesUnderWayAreNotScannedFor(t *testing.T) {
 		wantEqual(t, s, peer)
 		for _, v := range peer.inventories.kept {
 			for _, st := range v.stretches {
-				if !lasting[st.at.shard] {
-					t.Errorf("shard %d was read", st.at.shard)
+				if !lasting[st.at.Shard] {
+					t.Errorf("shard %d was read", st.at.Shard)
 				}
 			}
 		}
@@ -252,9 +253,9 @@ func TestWritesUnderWayAreNotScannedFor(t *testing.T) {
 func TestEqualMarksHideNothing(t *testing.T) {
 	bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		differ := differing(t, nodes, buckets[0], 400, 200)
-		s, peer, id := nodes[0].store, nodes[1].store, buckets[0].b.id
+		s, peer, id := nodes[0].store, nodes[1].store, buckets[0].b.ID
 		for _, key := range differ {
-			at := []slice{s.locateKey(id, key).slice}
+			at := []layout.Slice{s.homes.LocateKey(id, key).Slice}
 			for i := 0; !bytes.Equal(s.digests.sumHashBytes(at, 0), peer.digests.sumHashBytes(at, 0)); i++ {
 				writeHere(t, s, id, key, fmt.Sprint(i))
 			}
@@ -301,11 +302,11 @@ func TestSketchOfAStateThatIsGone(t *testing.T) {
 // each record by its fingerprint, also after others have come and gone.
 func TestF1_22_SketchIsOfWhatIsStored(t *testing.T) {
 	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		ctx, s, id := context.Background(), nodes[0].store, buckets[0].b.id
+		ctx, s, id := context.Background(), nodes[0].store, buckets[0].b.ID
 		for i := range 1500 {
 			mustPut(t, buckets[0], fmt.Sprint(i*i), "v")
 		}
-		at := []slice{{id, 0}, {id, 3}, {id, 4}, {id, 15}}
+		at := []layout.Slice{{Bucket: id, Shard: 0}, {Bucket: id, Shard: 3}, {Bucket: id, Shard: 4}, {Bucket: id, Shard: 15}}
 		v, err := s.takeStock(ctx, at)
 		if err != nil {
 			t.Fatal(err)
@@ -313,10 +314,10 @@ func TestF1_22_SketchIsOfWhatIsStored(t *testing.T) {
 		want := reconcile.NewSketch(50)
 		keys := make(map[reconcile.Fingerprint]string)
 		for k, it := range dump(t, s) {
-			if p, _ := placeOf([]byte(k)); slices.Contains(at, p.slice) {
-				f := s.digests.hashers[p.shard].Element([]byte(p.key), it).Fingerprint()
+			if p, _ := layout.PlaceOf([]byte(k)); slices.Contains(at, p.Slice) {
+				f := s.digests.hashers[p.Shard].Element([]byte(p.Key), it).Fingerprint()
 				want.Add(f)
-				keys[f] = p.key
+				keys[f] = p.Key
 			}
 		}
 		if !slices.Equal(v.makeSymbols(0, 20), want.Symbols()[:20]) || !slices.Equal(v.makeSymbols(20, 30), want.Symbols()[20:]) || len(v.prints) != len(keys) {
@@ -381,42 +382,37 @@ func TestLaggingShardsAreLeftOut(t *testing.T) {
 	for try := range 8 { // what differs may be found in another way, once in forty
 		lags := try % 2
 		bubbleUncompared(t, 2, BucketConfig{Copies: 2}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-			ctx, id := context.Background(), buckets[0].b.id
+			ctx, id := context.Background(), buckets[0].b.ID
 			differ := differing(t, nodes, buckets[0], 400, 10)
 			s, late := nodes[0].store, nodes[lags].store
-			lacking := s.locateKey(id, differ[3*lags]) // at the other one
-			shard := lacking.shard
+			lacking := s.homes.LocateKey(id, differ[3*lags]) // at the other one
+			shard := lacking.Shard
 			late.rounds.showRounds([]changedRound{{shard, round{Standing: purge.Standing{Stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}}, step: 99}}})
 			// What each had once may have been taken for all there is.
-			b := s.buckets.findByID(id)
-			lay := s.layout.Load()
-			b.ready.mu.Lock()
-			b.ready.core, b.ready.homes = replicate.Readiness{}, nil
-			b.ready.mu.Unlock()
-			b.ready.followRoster(s.shards, func(int) bool { return true }, func(int) bool { return false })
+			b := s.buckets.FindByID(id)
+			s.homes.NoteLoss(func(layout.Slice) bool { return true })
 			if err := s.compareWith(ctx, nodes[1].id); !errors.Is(err, errStale) {
 				t.Fatalf("%v, want %v", err, errStale)
 			}
+			s.homes.FollowBucket(b, func(int) bool { return false })
 			for at := range s.shards {
-				rt := lay.routeOf(b, at)
-				b.ready.updateVerdict(at, s.id, rt.order[:rt.homes], lay.members)
-				if b.ready.provesAbsence(at) != (at != shard) {
-					t.Errorf("lags at %d in shard %d: vouches for shard %d: %v", lags, shard, at, b.ready.provesAbsence(at))
+				if b.ProvesAbsence(at) != (at != shard) {
+					t.Errorf("lags at %d in shard %d: vouches for shard %d: %v", lags, shard, at, b.ProvesAbsence(at))
 				}
 			}
 			for _, key := range differ {
-				at := s.locateKey(id, key)
+				at := s.homes.LocateKey(id, key)
 				mine, err := s.loadRecord(ctx, at)
 				theirs, err2 := nodes[1].store.loadRecord(ctx, at)
 				if err = errors.Join(err, err2); err != nil {
 					t.Fatal(err)
 				}
-				if at.shard != shard && !mine.Item.Equal(theirs.Item) {
+				if at.Shard != shard && !mine.Item.Equal(theirs.Item) {
 					t.Errorf("%q differs: %v and %v", key, mine.Item, theirs.Item)
 				}
 			}
 			if rec, err := nodes[1-lags].store.loadRecord(ctx, lacking); err != nil || !rec.Unknown() {
-				t.Errorf("%q was given away, %v", lacking.key, err)
+				t.Errorf("%q was given away, %v", lacking.Key, err)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -69,7 +70,7 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	if s.disk == nil {
 		return st, nil
 	}
-	syncing, hints, err := s.listSyncing(ctx, s.layout.Load())
+	syncing, hints, err := s.listSyncing(ctx, s.homes.Now())
 	st.Syncing = len(syncing)
 	for _, n := range hints {
 		st.Hints += n
@@ -80,14 +81,14 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 // listSyncing lists the slices of which a home in contact may lack something that is not
 // just being written: this store, or a peer as far as this store is to know; with how
 // many copies are kept here for others, by slice.
-func (s *Store) listSyncing(ctx context.Context, lay *layout) (syncing map[slice]bool, hints map[slice]int, err error) {
-	syncing = make(map[slice]bool)
-	doubted := s.entropy.Doubted(lay.live)
-	for _, b := range s.buckets.listAll() {
-		for shard := range s.shardsOf(b) {
-			rt := lay.routeOf(b, shard)
-			if rt.isHome(s.id) && (!b.ready.provesAbsence(shard) || slices.ContainsFunc(doubted, rt.isHome)) {
-				syncing[slice{b.id, shard}] = true
+func (s *Store) listSyncing(ctx context.Context, lay *layout.Layout) (syncing map[layout.Slice]bool, hints map[layout.Slice]int, err error) {
+	syncing = make(map[layout.Slice]bool)
+	doubted := s.entropy.Doubted(lay.Live)
+	for _, b := range s.buckets.ListAll() {
+		for shard := range s.homes.ShardsOf(b) {
+			rt := lay.RouteOf(b, shard)
+			if rt.IsHome(s.id) && (!b.ProvesAbsence(shard) || slices.ContainsFunc(doubted, rt.IsHome)) {
+				syncing[layout.Slice{Bucket: b.ID, Shard: shard}] = true
 			}
 		}
 	}
@@ -96,7 +97,7 @@ func (s *Store) listSyncing(ctx context.Context, lay *layout) (syncing map[slice
 	}
 	left, _, err := s.listStrays(ctx, lay)
 	for _, at := range left {
-		if rt := lay.routeOf(s.buckets.findByID(at.bucket), at.shard); slices.ContainsFunc(rt.order[:rt.homes], lay.live) {
+		if rt := lay.RouteOf(s.buckets.FindByID(at.Bucket), at.Shard); slices.ContainsFunc(rt.Order[:rt.Homes], lay.Live) {
 			syncing[at] = true
 		}
 	}
@@ -105,22 +106,22 @@ func (s *Store) listSyncing(ctx context.Context, lay *layout) (syncing map[slice
 
 // hintsBySlice counts the records that are kept for others, and adds the slices of
 // those that have not reached them in time.
-func (s *Store) hintsBySlice(ctx context.Context, lay *layout, late map[slice]bool) (map[slice]int, error) {
-	out := make(map[slice]int)
+func (s *Store) hintsBySlice(ctx context.Context, lay *layout.Layout, late map[layout.Slice]bool) (map[layout.Slice]int, error) {
+	out := make(map[layout.Slice]int)
 	lower, upper := wire.IndexRange(wire.IndexHint, 0)
 	var target view.NodeID
 	owed := false
 	err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
 		id, record, ok := wire.ParseIndexKey(k)
-		at, isPlace := placeOf(record)
+		at, isPlace := layout.PlaceOf(record)
 		if !ok || !isPlace {
 			return nil
 		}
-		if out[at.slice]++; id != target {
+		if out[at.Slice]++; id != target {
 			target, owed = id, s.hints.isOwed(lay, id)
 		}
 		if owed {
-			late[at.slice] = true
+			late[at.Slice] = true
 		}
 		return nil
 	})
@@ -130,9 +131,9 @@ func (s *Store) hintsBySlice(ctx context.Context, lay *layout, late map[slice]bo
 // Homes returns the nodes that should hold a key, by the roster: dead ones are
 // named too. The first is the one that coordinates its writes.
 func (b *Bucket) Homes(key string) []view.NodeID {
-	rt := b.s.layout.Load().routeOf(b.b, b.s.locateKey(b.b.id, key).shard)
-	homes := slices.Clone(rt.order[:rt.homes])
-	if i := slices.Index(homes, rt.lead); i > 0 {
+	rt := b.s.homes.Now().RouteOf(b.b, b.s.homes.LocateKey(b.b.ID, key).Shard)
+	homes := slices.Clone(rt.Order[:rt.Homes])
+	if i := slices.Index(homes, rt.Lead); i > 0 {
 		homes[0], homes[i] = homes[i], homes[0]
 	}
 	return homes
@@ -151,12 +152,12 @@ func (b *Bucket) Digests(ctx context.Context) (map[int][16]byte, error) {
 	if s.disk == nil {
 		return digests, nil
 	}
-	lay := s.layout.Load()
-	for shard := range s.shardsOf(b.b) {
-		if !lay.routeOf(b.b, shard).isHome(s.id) {
+	lay := s.homes.Now()
+	for shard := range s.homes.ShardsOf(b.b) {
+		if !lay.RouteOf(b.b, shard).IsHome(s.id) {
 			continue
 		}
-		d, err := s.digestSlices(ctx, []slice{{b.b.id, shard}})
+		d, err := s.digestSlices(ctx, []layout.Slice{{Bucket: b.b.ID, Shard: shard}})
 		if err != nil {
 			return nil, fmt.Errorf("digests of bucket %q: %w", b.Name(), s.diskError("read", err))
 		}

@@ -15,10 +15,10 @@ import (
 
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/notify"
-	"github.com/skeinmesh/skein/internal/placement"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/antientropy"
 	"github.com/skeinmesh/skein/internal/replica/clocks"
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -50,12 +50,8 @@ type Store struct {
 
 	outbox *outbox.Outbox // nil on a node that stores, or wants none
 
-	layout atomic.Pointer[layout]
-	// following is held while verdicts of readiness are made from the layout,
-	// so that an older layout never has the last word.
-	following   sync.Mutex
-	losses      atomic.Uint64 // parts of the disk that were given up; grows while following is held
-	buckets     *buckets
+	homes       *layout.Homes
+	buckets     *layout.Buckets // those that homes knows
 	digests     *digests
 	inventories inventories
 	peering     *peering.Peers
@@ -72,8 +68,7 @@ type Store struct {
 	purger      *purger
 	pace        *pace
 	imports     *imports
-	healer      *replicate.Healer // the watching goroutine's
-	forced      forced
+	look        notify.Bell // has the watching goroutine look at who is down
 	inquests    *inquests
 	progress    progress
 	synced      lastSynced
@@ -109,22 +104,19 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.gate.ops, s.gate.taking = lifecycle.NewGate(), lifecycle.NewGate()
 	s.dir = filepath.Join(cfg.Mesh.Dir(), "store")
 	v := s.mesh.View()
-	lay, err := makeLayout(nil, v, s.shards, 0)
-	if err != nil {
-		return nil, err
-	}
-	s.layout.Store(lay)
-	if s.digests, err = newDigests(v.Mesh, s.shards); err != nil {
-		return nil, err
-	}
+	m, ok := v.Member(s.id)
+	storing := ok && m.Storing
 	s.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
-	s.buckets, s.repairs, s.hints, s.entropy = newBuckets(s), newRepairs(s), newHints(s), s.newEntropy()
-	s.healer, s.forced.kick = replicate.NewHealer(cfg.HealAfter), notify.NewBell()
-	s.inquests = newInquests(s)
-	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.hasPendingWrites)
-	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: notify.NewBell()}
 	s.patience = replicate.Patience(cfg.AckTimeout)
 	s.peering = peering.NewPeers(peering.Options{Self: s.id, Mesh: s.mesh, Group: s.group, Patience: s.patience, Boot: cfg.clock.Boot})
+	if err := s.openHomes(v, storing); err != nil {
+		s.group.Close()
+		return nil, err
+	}
+	s.repairs, s.hints, s.entropy = newRepairs(s), newHints(s), s.newEntropy()
+	s.inquests, s.look = newInquests(s), notify.NewBell()
+	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.hasPendingWrites)
+	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: notify.NewBell()}
 	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
 	room := int(cfg.MaxPendingBytes / 2)
 	s.merges = peering.NewLanes(peering.LaneOptions[wire.Offer, mergeAnswer]{
@@ -135,9 +127,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Group: s.group, Silence: s.peering.Silence, Limit: cfg.AckTimeout, Room: room, Call: s.sendRead,
 		Size: func(q wire.Lookup) int { return len(q.Key) + 64 },
 	})
-	m, ok := v.Member(s.id)
-	s.clocks = s.newClocks(ok && m.Storing)
-	if ok && m.Storing {
+	s.clocks = s.newClocks(storing)
+	if storing {
 		if err := s.openDisk(ctx); err != nil {
 			s.group.Close()
 			return nil, err
@@ -146,7 +137,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.group.Close()
 		return nil, err
 	}
-	err = s.openImports(ctx)
+	err := s.openImports(ctx)
 	if err == nil {
 		err = s.startServing(ctx)
 	}
@@ -154,6 +145,20 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// openHomes finds out what belongs where by a first view.
+func (s *Store) openHomes(v view.View, storing bool) (err error) {
+	opts := layout.Options{Self: s.id, Shards: s.shards, Stores: storing, Silence: s.peering.Silence, HealAfter: s.cfg.HealAfter, Log: s.log}
+	if storing {
+		opts.Added = s.handleNewBucket
+	}
+	if s.homes, err = layout.New(opts, v); err != nil {
+		return err
+	}
+	s.buckets = s.homes.Buckets
+	s.digests, err = newDigests(v.Mesh, s.shards)
+	return err
 }
 
 const ownerFile = "OWNER"
@@ -180,7 +185,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 		FS: s.cfg.fs, Dir: s.dir, CacheBytes: s.cfg.CacheBytes, MemTableBytes: s.cfg.memTable,
 		Reserve: s.cfg.ReserveBytes, BlockBytes: s.cfg.block, Logger: s.log,
 		OnCorrupt: func(key []byte, _ error) {
-			if at, ok := placeOf(key); ok {
+			if at, ok := layout.PlaceOf(key); ok {
 				s.repairs.enqueueDamaged(at)
 			} else if shard, _, _, ok := wire.ParseLogKey(key); ok {
 				s.damaged.addKey(shard, key)
@@ -206,7 +211,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 		err = s.openRounds(ctx)
 	}
 	if err == nil {
-		err = s.buckets.loadDefinitions(ctx)
+		err = s.loadDefinitions(ctx)
 	}
 	if errors.Is(err, storage.ErrCorrupt) {
 		err = fmt.Errorf("start the node with an empty directory under the same name, the other nodes will fill it: %w", err)
@@ -223,7 +228,7 @@ func (s *Store) startServing(ctx context.Context) error {
 		return err
 	}
 	if s.disk != nil {
-		for _, b := range s.buckets.listAll() {
+		for _, b := range s.buckets.ListAll() {
 			s.followBucket(b)
 		}
 		s.mesh.OnLeave(s.leaveMesh)
@@ -239,7 +244,7 @@ func (s *Store) startServing(ctx context.Context) error {
 		if len(s.imports.all) > 0 || s.imports.outbox != nil {
 			s.group.Go(s.imports.keepImporting)
 		}
-		s.hints.markOwed(s.peersInContact()...) // before they are looked through for the first time
+		s.hints.markOwed(s.homes.PeersInContact()...) // before they are looked through for the first time
 		s.entropy.Moved()
 	}
 	if s.outbox != nil {
@@ -262,10 +267,10 @@ func (s *Store) watchViews(ctx context.Context) {
 		case <-look.C:
 			s.lookAgain()
 			s.clocks.AskOne()
-		case <-s.forced.kick:
+		case <-s.look:
 			s.lookAgain()
 		case a := <-s.inquests.answers:
-			s.healer.Heard(s.uptime(), a.id, a.Witnesses)
+			s.homes.Heard(s.uptime(), a.id, a.Witnesses)
 			s.lookAgain()
 		case <-s.mesh.Done():
 			s.haltOperations()
@@ -287,72 +292,55 @@ func (s *Store) hasPendingWrites() bool {
 
 // applyView takes in a view.
 func (s *Store) applyView(v view.View) {
-	old := s.layout.Load()
-	lay, err := makeLayout(old, v, s.shards, 0)
+	c, err := s.homes.Apply(v, s.uptime())
 	if err != nil {
 		s.log.Error("view not usable", "error", err)
 		return
 	}
-	healed := s.lookDown(lay)
-	s.layout.Store(lay)
-	s.clocks.Follow(lay.inMesh)
-	s.intakes.forgetStores(func(id view.NodeID) bool { _, belongs := lay.inMesh[id]; return belongs })
-	var back, lost []view.NodeID
-	for id, in := range lay.inMesh {
-		switch {
-		case in && !old.inMesh[id]:
-			s.peering.Silence.Note(id, true)
-			back = append(back, id)
-		case !in && old.inMesh[id]:
-			lost = append(lost, id)
-		}
+	if s.disk != nil {
+		s.inquests.askNext()
 	}
-	if len(back) > 0 {
+	lay := c.Now
+	belongs := func(id view.NodeID) bool { _, belongs := lay.InMesh[id]; return belongs }
+	s.clocks.Follow(lay.InMesh)
+	s.intakes.forgetStores(belongs)
+	for _, id := range c.Back {
+		s.peering.Silence.Note(id, true)
+	}
+	if len(c.Back) > 0 {
 		s.group.Go(s.clocks.AskMissing)
 	}
 	if s.outbox != nil {
-		s.resumeOutbox(lay, back)
+		s.resumeOutbox(lay, c.Back)
 	}
 	if s.disk == nil {
 		return
 	}
-	s.entropy.EndWith(lost)
-	if healed && lay.roster == old.roster {
+	s.entropy.EndWith(c.Lost)
+	if c.Healed && !c.Roster {
 		s.entropy.Moved()
 	}
-	if lay.roster != old.roster {
-		for _, b := range s.buckets.listAll() {
+	if c.Roster {
+		for _, b := range s.buckets.ListAll() {
 			s.followBucket(b)
 		}
-		s.entropy.Forget(func(id view.NodeID) bool { _, belongs := lay.inMesh[id]; return belongs })
+		s.entropy.Forget(belongs)
 		s.entropy.Moved()
 	}
-	if len(back) > 0 {
+	if len(c.Back) > 0 {
 		s.entropy.LookForStrays()
-		s.entropy.Doubt(back...)
-		s.hints.markOwed(back...)
+		s.entropy.Doubt(c.Back...)
+		s.hints.markOwed(c.Back...)
 		s.imports.retryNow()
 	}
-	if len(back) > 0 || lay.roster != old.roster {
+	if len(c.Back) > 0 || c.Roster {
 		s.hints.wakeDelivery()
 	}
 }
 
 // followBucket tells a bucket's readiness which shards are this store's.
-func (s *Store) followBucket(b *bucket) {
-	settled := s.loadSettled(b)
-	s.following.Lock()
-	lay := s.layout.Load()
-	b.ready.followRoster(s.shards, func(shard int) bool {
-		return shard < s.shardsOf(b) && lay.routeOf(b, shard).isHome(s.id)
-	}, settled)
-	changed := false
-	for shard := range s.shardsOf(b) {
-		rt := lay.routeOf(b, shard)
-		changed = b.ready.updateVerdict(shard, s.id, rt.order[:rt.homes], lay.members) || changed
-	}
-	s.following.Unlock()
-	if changed {
+func (s *Store) followBucket(b *layout.Bucket) {
+	if lay, changed := s.homes.FollowBucket(b, s.loadSettled(b)); changed {
 		s.saveSettled(s.group.Context(), lay, b)
 	}
 }
@@ -393,13 +381,6 @@ func (s *Store) wallMillis() int64 { return s.cfg.clock.Wall().UnixMilli() }
 
 // currentDate is what things are dated by here.
 func (s *Store) currentDate() version.HLC { return s.clocks.Now() }
-
-func (s *Store) shardOf(bucket uint64, key string) int {
-	if bucket == systemBucket {
-		return 0
-	}
-	return placement.ShardOf(bucket, key, s.shards)
-}
 
 // warnOfSkew tells the operator that items dated far ahead come in.
 func (s *Store) warnOfSkew(bucket uint64) {

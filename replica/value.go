@@ -57,7 +57,7 @@ type Context struct {
 
 // contextOf is for a client that has seen so much of the key.
 func (b *Bucket) contextOf(key string, seen reconcile.Seen) Context {
-	return Context{seen: &seen, of: b.b.id, key: key, seal: &b.s.seal}
+	return Context{seen: &seen, of: b.b.ID, key: key, seal: &b.s.seal}
 }
 
 // IsZero tells whether the context is that of a blind write.
@@ -102,12 +102,12 @@ func (c Context) seenFor(b *Bucket, key string) (*reconcile.Seen, error) {
 	switch {
 	case c.IsZero():
 		return nil, nil
-	case c.seen != nil && c.of == b.b.id && c.key == key:
+	case c.seen != nil && c.of == b.b.ID && c.key == key:
 		return c.seen, nil
 	case c.seen != nil:
 		return nil, fmt.Errorf("%w: it is of another key", ErrBadContext)
 	}
-	ctx, hlc, err := wire.DecodeContext([]byte(c.token), b.b.id, key, &b.s.seal)
+	ctx, hlc, err := wire.DecodeContext([]byte(c.token), b.b.ID, key, &b.s.seal)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadContext, err)
 	}
@@ -168,7 +168,7 @@ func (b *Bucket) newItem(key string, it version.Item, replies int, now version.H
 	if s, ok := reconcile.Last(it, now); ok {
 		out.last, out.live = append([]byte{}, s.Value...), true
 	}
-	if all := b.b.def.Siblings; all && len(out.values) > 0 || !all && out.live {
+	if all := b.b.Def.Siblings; all && len(out.values) > 0 || !all && out.live {
 		return out, nil
 	}
 	return out, ErrNotFound

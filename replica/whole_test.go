@@ -47,7 +47,7 @@ func unequalHomes(t *testing.T, nodes []*fakeNode, id uint64) (n int) {
 		if node.isDown() || node.isStopped() {
 			continue
 		}
-		digests, err := (&Bucket{s: node.store, b: node.store.buckets.findByID(id)}).Digests(context.Background())
+		digests, err := (&Bucket{s: node.store, b: node.store.buckets.FindByID(id)}).Digests(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func neverAlone(c *Config) { c.SyncEvery, c.PurgeEvery, c.ScrubEvery = -1, -1, -
 func (w *wholeRun) use(n *fakeNode) {
 	b := openBucket(w.t, n.store, "b", BucketConfig{})
 	w.mu.Lock()
-	w.buckets[n], w.id = b, b.b.id
+	w.buckets[n], w.id = b, b.b.ID
 	w.mu.Unlock()
 }
 
@@ -204,13 +204,13 @@ func TestSilentPeerIsComparedWithSoon(t *testing.T) {
 			for i := range 10 {
 				mustPut(t, buckets[0], fmt.Sprint("k", round, i), "v")
 				time.Sleep(time.Minute + time.Duration(round)*5*time.Second)
-				if n := unequalHomes(t, nodes, buckets[0].b.id); n > 0 && sayWhole(t, nodes) {
+				if n := unequalHomes(t, nodes, buckets[0].b.ID); n > 0 && sayWhole(t, nodes) {
 					t.Errorf("whole although %d shards differ", n)
 				}
 			}
 			net.lose(nil)
-			if time.Sleep(20 * time.Second); !sayWhole(t, nodes) || unequalHomes(t, nodes, buckets[0].b.id) > 0 {
-				t.Errorf("%d shards differ, or it is not known that none does", unequalHomes(t, nodes, buckets[0].b.id))
+			if time.Sleep(20 * time.Second); !sayWhole(t, nodes) || unequalHomes(t, nodes, buckets[0].b.ID) > 0 {
+				t.Errorf("%d shards differ, or it is not known that none does", unequalHomes(t, nodes, buckets[0].b.ID))
 			}
 		}
 	})

@@ -52,10 +52,10 @@ func (q *inquests) keepAsking(ctx context.Context) {
 // askNext has the healer's next question asked, if there is one. There is room for
 // it: the healer has one question at a time.
 func (q *inquests) askNext() {
-	if id, ok := q.s.healer.Ask(); ok {
+	if id, ok := q.s.homes.NextInquest(); ok {
 		q.asked <- id
 	}
-	said := q.s.healer.Unconfirmed()
+	said := q.s.homes.Unconfirmed()
 	q.unconfirmed.Store(&said)
 }
 

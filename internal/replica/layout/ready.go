@@ -1,4 +1,4 @@
-package replica
+package layout
 
 import (
 	"sync"
@@ -18,8 +18,8 @@ type readiness struct {
 	homes map[int]bool // shards this store is a home of by the last roster seen
 }
 
-// provesAbsence tells whether no record means no record in this shard.
-func (r *readiness) provesAbsence(shard int) bool {
+// ProvesAbsence tells whether no record means no record in this shard.
+func (r *readiness) ProvesAbsence(shard int) bool {
 	v := r.verdicts.Load()
 	return v != nil && (*v)[shard].Load()
 }
@@ -81,8 +81,8 @@ func (r *readiness) noteEqual(shard int, peer view.NodeID, seasoned bool) {
 	r.core.Equal(shard, peer, seasoned)
 }
 
-// seasonedBits lists the shards of which this store is a seasoned home as a bit map.
-func (r *readiness) seasonedBits(shards int) []byte {
+// SeasonedBits lists the shards of which this store is a seasoned home as a bit map.
+func (r *readiness) SeasonedBits(shards int) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	bits := make([]byte, (shards+7)/8)
@@ -94,6 +94,7 @@ func (r *readiness) seasonedBits(shards int) []byte {
 	return bits
 }
 
+// hasBit reads a bit map; what is beyond its end is not set.
 func hasBit(bits []byte, i int) bool { return i/8 < len(bits) && bits[i/8]&(1<<(i%8)) != 0 }
 
 // settledBits lists the ready shards as a bit map.
