@@ -89,11 +89,28 @@ func NewRead(plan Plan, level Level, all bool, timeout time.Duration) *ReadOp {
 	}
 	stores, _ := level.requiredOf(plan.Homes)
 	op := &ReadOp{plan: plan, want: min(stores, max(plan.Homes, 1)), strict: level == Quorum, timeout: timeout}
-	op.absentNeeded = max(op.want, plan.Homes/2+1)
+	op.absentNeeded = level.homesToProveAbsence(plan.Homes)
 	if all {
 		op.absentNeeded = plan.Homes
 	}
 	return op
+}
+
+// homesToProveAbsence returns how many homes of n must say that a key is unknown for a
+// read to conclude that it is.
+func (l Level) homesToProveAbsence(n int) int {
+	stores, _ := l.requiredOf(n)
+	return max(min(stores, max(n, 1)), n/2+1)
+}
+
+// HomesToScan returns how many homes of n are asked for all that they have: as many as
+// prove to a read that a key is unknown, for a scan must not miss one either. At level
+// One a single home does, and what others have acknowledged a moment ago may be missing.
+func (l Level) HomesToScan(n int) int {
+	if l == One {
+		return 1
+	}
+	return l.homesToProveAbsence(n)
 }
 
 // Start returns the stores to ask first. This store is one of them if it is a

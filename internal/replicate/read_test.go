@@ -257,3 +257,24 @@ func TestHints(t *testing.T) {
 		}
 	}
 }
+
+// A scan of so many homes meets every write of its level.
+func TestScanMeetsWhatIsAcknowledged(t *testing.T) {
+	for n := 1; n <= 16; n++ {
+		if asked := Quorum.HomesToScan(n); asked+n/2+1 <= n || asked > n {
+			t.Errorf("of %d homes %d are asked, and may miss a write of a quorum", n, asked)
+		}
+		if asked := DefaultLevel.HomesToScan(n); n <= 3 && asked+2 <= n {
+			t.Errorf("of %d homes %d are asked, and may miss a write on two", n, asked)
+		}
+		if asked := Sloppy(1).HomesToScan(n); asked != n/2+1 {
+			t.Errorf("of %d homes %d are asked, where more than half prove that a key is unknown", n, asked)
+		}
+		if asked := Sloppy(64).HomesToScan(n); asked != n {
+			t.Errorf("of %d homes %d are asked, where all are wanted", n, asked)
+		}
+		if asked := One.HomesToScan(n); asked != 1 {
+			t.Errorf("of %d homes %d are asked, where one is wanted", n, asked)
+		}
+	}
+}

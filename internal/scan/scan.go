@@ -1,0 +1,330 @@
+package scan
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Shard says whom a shard's records can be asked of now.
+type Shard struct {
+	Homes  []view.NodeID // in the order in which to turn to them
+	Others []view.NodeID // stores that are no homes: what they lack proves nothing
+	Need   int           // homes that must be asked, and vouch for what they lack
+}
+
+// Ask is a question for one page.
+type Ask struct {
+	ID     uint64 // never 0
+	To     view.NodeID
+	Shards Shards
+	Within Bounds
+}
+
+// Record is what a store has of one key.
+type Record struct {
+	Key     string
+	Shard   int
+	Item    []byte // as it travels; not looked at here
+	Damaged bool   // there is a record that does not read: the store knows nothing of the key
+}
+
+// Page answers an Ask with the records of its shards, in order.
+type Page struct {
+	Records []Record
+	More    bool   // the page ends at UpTo, for there was no room for more
+	UpTo    string // a key; all records up to it, itself included, are in the page
+	Vouched Shards // those of which what is not in the page is unknown in the mesh, as far as the store can tell
+}
+
+// Found is what the stores that were asked have of one key.
+type Found struct {
+	Key     string
+	Shard   int
+	Copies  [][]byte // different ones; none if each one is damaged
+	Replies int      // stores that answered for the key
+	// Disputed tells that the copies do not decide: one is damaged, or one store has
+	// the key and another vouches that it is unknown. Pages are read one after the
+	// other, so the first may be from before a delete of which the second was read
+	// after it was purged. The key must be read again by itself.
+	Disputed bool
+}
+
+// State tells whether there is a next key.
+type State uint8
+
+// What Next can say.
+const (
+	Waiting State = iota // for pages
+	Settled              // Found is the next key
+	Ended                // there is none
+)
+
+// Scan reads the keys of one bucket within bounds. Make one with New.
+type Scan struct {
+	within   Bounds // what is not settled yet
+	patience time.Duration
+	shards   []shardState
+	sources  []*source                     // sorted by node
+	failed   map[view.NodeID]time.Duration // until when a store that failed is not turned to
+	lastID   uint64
+	gaps     []int         // to be told
+	retryAt  time.Duration // when stores that failed are tried again for shards that lack homes; 0: none does
+	heard    bool          // a page has come
+}
+
+type shardState struct {
+	Shard
+	told bool // it is a gap, and that was said
+}
+
+// source is one store that is asked for some shards.
+type source struct {
+	to       view.NodeID
+	shards   Shards
+	unproven Shards // of which it has said that what it lacks proves nothing
+	within   Bounds // what it was not asked for yet
+	asking   uint64 // the question under way; 0: none
+	page     []Record
+	next     []Record // the page behind that one
+	done     bool     // nothing is left to ask it for
+}
+
+// New begins a scan. A store that failed is left alone for patience, then it may be
+// turned to again.
+func New(within Bounds, shards []Shard, patience, now time.Duration) *Scan {
+	s := &Scan{within: within, patience: patience, shards: make([]shardState, len(shards)), failed: make(map[view.NodeID]time.Duration)}
+	s.Replan(shards, now)
+	return s
+}
+
+// Replan takes in new homes of the shards, and who can be asked.
+func (s *Scan) Replan(shards []Shard, now time.Duration) {
+	for i := range s.shards {
+		s.shards[i].Shard = shards[i]
+	}
+	for _, src := range s.sources {
+		for i := range s.shards {
+			sh := &s.shards[i]
+			if src.shards.Has(i) && !slices.Contains(sh.Homes, src.to) && !slices.Contains(sh.Others, src.to) {
+				src.shards.Remove(i)
+			}
+		}
+	}
+	s.sources = slices.DeleteFunc(s.sources, func(src *source) bool { return src.shards.Empty() })
+	s.assignShards(now)
+}
+
+// Asks returns the questions to be sent now.
+func (s *Scan) Asks(now time.Duration) (out []Ask) {
+	if s.retryAt != 0 && now >= s.retryAt {
+		s.assignShards(now)
+	}
+	for _, src := range s.sources {
+		if src.asking != 0 || src.done || len(src.next) > 0 {
+			continue
+		}
+		s.lastID++
+		src.asking = s.lastID
+		out = append(out, Ask{ID: src.asking, To: src.to, Shards: slices.Clone(src.shards), Within: src.within})
+	}
+	return out
+}
+
+// Paged takes in the answer to a question. A page that is not what was asked for is no
+// answer.
+func (s *Scan) Paged(id uint64, p Page, now time.Duration) {
+	src := s.sourceAsked(id)
+	if src == nil {
+		return
+	}
+	if !src.within.follows(p) {
+		s.Failed(id, now)
+		return
+	}
+	src.asking, s.heard = 0, true
+	src.next = slices.DeleteFunc(p.Records, func(r Record) bool { return !src.shards.Has(r.Shard) })
+	src.turnPage()
+	if p.More {
+		src.within = src.within.Beyond(p.UpTo)
+	}
+	src.done = !p.More || src.within.Empty()
+	news := false
+	for i := range s.shards {
+		if src.shards.Has(i) && !p.Vouched.Has(i) && !src.unproven.Has(i) {
+			src.unproven.Add(i)
+			news = true
+		}
+	}
+	if news {
+		s.assignShards(now)
+	}
+}
+
+// follows tells whether a page can be the answer to a question within the bounds.
+func (b Bounds) follows(p Page) bool {
+	for i := range p.Records {
+		key := p.Records[i].Key
+		if !b.Has(key) || i > 0 && !b.Precedes(p.Records[i-1].Key, key) || p.More && b.Precedes(p.UpTo, key) {
+			return false
+		}
+	}
+	return !p.More || b.Has(p.UpTo)
+}
+
+// Failed reports that a question is not answered.
+func (s *Scan) Failed(id uint64, now time.Duration) {
+	src := s.sourceAsked(id)
+	if src == nil {
+		return
+	}
+	s.failed[src.to] = now + s.patience
+	s.sources = slices.DeleteFunc(s.sources, func(other *source) bool { return other == src })
+	s.assignShards(now)
+}
+
+func (s *Scan) sourceAsked(id uint64) *source {
+	i := slices.IndexFunc(s.sources, func(src *source) bool { return src.asking == id })
+	if i < 0 || id == 0 {
+		return nil
+	}
+	return s.sources[i]
+}
+
+// turnPage makes the next page the one that is read, if that has been.
+func (src *source) turnPage() {
+	if len(src.page) == 0 {
+		src.page, src.next = src.next, nil
+	}
+}
+
+// Next returns the next key once it is settled.
+func (s *Scan) Next() (Found, State) {
+	var least *Record
+	for _, src := range s.sources {
+		if len(src.page) == 0 {
+			if src.done {
+				continue
+			}
+			return Found{}, Waiting
+		}
+		if r := &src.page[0]; least == nil || s.within.Precedes(r.Key, least.Key) {
+			least = r
+		}
+	}
+	if least == nil {
+		return Found{}, Ended
+	}
+	return s.settleKey(least.Key, least.Shard), Settled
+}
+
+// settleKey takes the records of a key, which is the first of all.
+func (s *Scan) settleKey(key string, shard int) Found {
+	f := Found{Key: key, Shard: shard}
+	absent := 0
+	for _, src := range s.sources {
+		switch {
+		case len(src.page) > 0 && src.page[0].Key == key:
+			r := src.page[0]
+			src.page[0] = Record{} // what was read is held no longer
+			src.page = src.page[1:]
+			src.turnPage()
+			if r.Damaged {
+				f.Disputed = true
+				continue
+			}
+			f.Replies++
+			if !slices.ContainsFunc(f.Copies, func(c []byte) bool { return string(c) == string(r.Item) }) {
+				f.Copies = append(f.Copies, r.Item)
+			}
+		case src.shards.Has(shard) && s.vouches(src, shard):
+			f.Replies++
+			absent++
+		}
+	}
+	f.Disputed = f.Disputed || absent > 0
+	s.within = s.within.Beyond(key)
+	return f
+}
+
+// vouches tells whether what a source lacks of a shard is unknown in the mesh, as far as
+// a home can tell.
+func (s *Scan) vouches(src *source, shard int) bool {
+	return !src.unproven.Has(shard) && slices.Contains(s.shards[shard].Homes, src.to)
+}
+
+// Rest returns what is not settled yet.
+func (s *Scan) Rest() Bounds { return s.within }
+
+// Gaps returns the shards, each once in a scan, for which too few homes could be asked
+// to be sure of what comes from here on.
+func (s *Scan) Gaps() []int {
+	gaps := s.gaps
+	s.gaps = nil
+	return gaps
+}
+
+// Reached tells whether any store has answered.
+func (s *Scan) Reached() bool { return s.heard }
+
+// assignShards sees to it that enough homes are asked for each shard.
+func (s *Scan) assignShards(now time.Duration) {
+	s.retryAt = 0
+	for i := range s.shards {
+		if !s.assignShard(i, now) {
+			s.retryAt = max(now+s.patience, 1)
+		}
+	}
+}
+
+// assignShard tells whether enough homes are asked for a shard.
+func (s *Scan) assignShard(shard int, now time.Duration) bool {
+	sh := &s.shards[shard]
+	have := 0
+	for _, src := range s.sources {
+		if src.shards.Has(shard) && s.vouches(src, shard) {
+			have++
+		}
+	}
+	for _, id := range sh.Homes {
+		if have < sh.Need && s.addSource(id, shard, now) {
+			have++
+		}
+	}
+	if have >= sh.Need {
+		return true
+	}
+	for _, id := range sh.Others {
+		s.addSource(id, shard, now)
+	}
+	if !sh.told {
+		sh.told = true
+		s.gaps = append(s.gaps, shard)
+	}
+	return false
+}
+
+// addSource has a store asked for one shard more, for all that is not settled. It
+// reports false if the store is asked for that already, or has failed lately.
+func (s *Scan) addSource(id view.NodeID, shard int, now time.Duration) bool {
+	if now < s.failed[id] {
+		return false
+	}
+	i, found := slices.BinarySearchFunc(s.sources, id, func(src *source, id view.NodeID) int { return cmp.Compare(src.to, id) })
+	if !found {
+		n := len(s.shards)
+		s.sources = slices.Insert(s.sources, i, &source{to: id, shards: NewShards(n), unproven: NewShards(n)})
+	}
+	src := s.sources[i]
+	if src.shards.Has(shard) {
+		return false
+	}
+	src.shards.Add(shard)
+	// Its other shards are asked for once more: a store has one place in the order of
+	// keys, so that no more than two pages of it are held.
+	src.asking, src.page, src.next = 0, nil, nil
+	src.within, src.done = s.within, s.within.Empty()
+	return true
+}
