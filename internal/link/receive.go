@@ -11,8 +11,8 @@ const (
 	firstPart = 64 << 10 // of a payload that is given memory at once; payloads of that size have a part of the budget to themselves
 
 	// growBy is how many times as much as has come a payload is given memory
-	// for. What is announced costs nothing, and what is copied on the way is a
-	// third of it.
+	// for, and a quarter more where that is all of it. What is announced costs
+	// nothing, and what is copied on the way is a third of it.
 	growBy = 4
 
 	// A payload that comes slower than slowest bytes a second, over slowTime,
@@ -93,7 +93,10 @@ func (p *progress) giveUpIfSlow(b *budget, step time.Duration, giveUp func()) {
 func receivePayload(r io.Reader, size int, p *progress, take func(n int) bool) (buf []byte, rest int, err error) {
 	got := 0
 	for {
-		next := min(size, max(firstPart, growBy*got))
+		next := max(firstPart, growBy*got)
+		if size <= next+next/4 {
+			next = size // a value of 1 MiB is a bit longer than growBy times 256 KiB: it is not copied once more for that
+		}
 		if !take(next - len(buf)) {
 			return nil, size - got, nil
 		}

@@ -352,7 +352,8 @@ func (s *Store) persistGroup(g *group) error {
 		return s.guard.failure()
 	}
 	start := time.Now()
-	batch := s.db.NewBatchWithSize(g.bytes + 16*len(g.writes) + 64)
+	// NewBatchWithSize would have Pebble take a power of two more than that, once more.
+	batch := s.db.NewBatch(pebble.WithInitialSizeBytes(g.bytes + 16*len(g.writes) + 64))
 	for key, w := range g.writes {
 		if w.record == nil {
 			_ = batch.Delete([]byte(key), nil) // only fails on indexed batches
