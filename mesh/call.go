@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/detect"
 	"github.com/skeinmesh/skein/internal/link"
@@ -144,15 +145,14 @@ func (n *Node) CallIdempotent(ctx context.Context, to view.NodeID, method string
 }
 
 // callBy calls in one of the ways of the link.
-func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []byte, call func(context.Context, view.NodeID, string, []byte) ([]byte, error)) ([]byte, error) {
+func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []byte, call func(context.Context, view.NodeID, string, []byte) ([]byte, error)) (reply []byte, err error) {
 	if n.hasStopped() {
 		return nil, n.closedError()
 	}
-	var reply []byte
-	var err error
 	if to == n.id {
 		reply, err = n.runHandler(ctx, to, method, append([]byte(nil), req...))
 	} else {
+		defer n.meters.countCall(time.Now(), &err)
 		reply, err = call(ctx, to, method, req)
 	}
 	if err == nil {

@@ -69,6 +69,7 @@ type Node struct {
 	names       *names
 	places      *places
 	troubles    troubles
+	meters      *meters
 
 	ready     chan struct{} // closed by markReady
 	readyOnce sync.Once
@@ -127,7 +128,7 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 		clock: s.clock, started: time.Now(), seams: s,
 		id: dir.id.Node, mesh: keys.Authority.Mesh, subkey: keys.Subkey, instance: random64(),
 		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), strange: make(chan view.NodeID, 1), views: &notify.Value[view.View]{},
-		names: newNames(s.lookup), places: newPlaces(),
+		names: newNames(s.lookup), places: newPlaces(), meters: newMeters(dir.id.Node),
 		questions: make(chan question), probeSlots: make(chan struct{}, maxProbes),
 		work:  lifecycle.NewGroup(context.Background()),
 		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),

@@ -14,6 +14,7 @@ import (
 	"github.com/skeinmesh/skein/internal/elect"
 	"github.com/skeinmesh/skein/internal/exchange"
 	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/metrics"
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -48,6 +49,7 @@ type Partition struct {
 	score     atomic.Uint64
 	status    *notify.Value[Status]
 	modes     *notify.Value[Mode]
+	figures   *metrics.Set
 	returned  chan []view.NodeID // capacity 1: members that are back, to be reported
 	reports   mergeReports
 
@@ -76,6 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 		leadsBell: notify.NewBell(), lookBell: notify.NewBell(), returned: make(chan []view.NodeID, 1),
 		elections: map[Election]*election{},
 		modes:     notify.New(Normal),
+		figures:   metrics.NewSet(cfg.Mesh.ID().String()),
 	}
 	p.notices = newNotices(p.id, self.Boot, p.uptime, p.mesh.View)
 	p.exchange = p.newExchanger()

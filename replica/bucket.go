@@ -123,8 +123,9 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *DeleteOptions) (R
 	return b.writeKey(ctx, key, reconcile.Write{Tomb: true}, opts.Context, opts.Level, opts.MinDurable)
 }
 
-func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (Result, error) {
+func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (r Result, err error) {
 	s := b.s
+	defer s.meters.countPut(time.Now(), &r, &err)
 	leave, ok := s.gate.ops.Enter()
 	if !ok {
 		return Result{}, ErrClosed
@@ -201,8 +202,9 @@ func (b *Bucket) withConflict(err error) error {
 // Get reads a key. It returns ErrNotFound beside an Item that carries the
 // context when there is no live value. When too few stores could be asked to
 // be sure of what was found, or that there is nothing, ErrDegraded is added.
-func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, error) {
+func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (item Item, err error) {
 	s := b.s
+	defer s.meters.countGet(time.Now(), &err)
 	leave, ok := s.gate.ops.Enter()
 	if !ok {
 		return Item{}, ErrClosed
@@ -232,7 +234,7 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (Item, e
 	if read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil {
 		return Item{}, b.withConflict(ErrUnavailable)
 	}
-	item, err := b.newItem(key, read.Item, read.Replies, s.clocks.Early())
+	item, err = b.newItem(key, read.Item, read.Replies, s.clocks.Early())
 	if read.Err != nil {
 		err = errors.Join(err, publicError(read.Err))
 	}

@@ -74,6 +74,7 @@ type Store struct {
 	synced      lastSynced
 	buffers     buffers
 	stats       stats
+	meters      *meters
 	alarmed     atomic.Int64 // uptime(), when the last clock alarm was raised
 
 	// Only the committing goroutine touches these; see updateDisk.
@@ -100,7 +101,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	cfg = cfg.withDefaults()
 	s := &Store{cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), id: cfg.Mesh.ID(), shards: cfg.Mesh.Shards(), started: time.Now()}
-	s.seal = cfg.Mesh.Subkey("replica: contexts")
+	s.seal, s.meters = cfg.Mesh.Subkey("replica: contexts"), newMeters(s.id)
 	s.gate.ops, s.gate.taking = lifecycle.NewGate(), lifecycle.NewGate()
 	s.dir = filepath.Join(cfg.Mesh.Dir(), "store")
 	v := s.mesh.View()
@@ -191,6 +192,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 				s.damaged.addKey(shard, key)
 			}
 		},
+		OnSync: func(took time.Duration) { s.meters.sync.Observe(took, 0) },
 	})
 	switch {
 	case errors.Is(err, storage.ErrLocked):

@@ -20,7 +20,7 @@ var lines = []line{
 	{"cores", "internal/placement internal/roster internal/reconcile internal/purge internal/detect " +
 		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/takeover internal/retain"},
 	{"cores made of cores", "internal/replicate"},
-	{"helpers of effects", "internal/clock internal/lifecycle internal/notify"},
+	{"helpers of effects", "internal/clock internal/lifecycle internal/notify internal/metrics"},
 	{"effects", "internal/link internal/storage internal/host internal/exchange"},
 	{"rooms", "internal/replica"},
 	{"public", "mesh replica partition failover backup"},

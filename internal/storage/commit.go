@@ -370,6 +370,9 @@ func (s *Store) persistGroup(g *group) error {
 	if err := s.guard.failure(); err != nil {
 		return err // g stays in flight: nothing of it is ever shown
 	}
+	if s.opts.OnSync != nil {
+		s.opts.OnSync(time.Since(start))
+	}
 	for key, w := range g.writes {
 		if w.record == nil {
 			s.cache.forgetDeleted(key)

@@ -20,6 +20,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -106,6 +107,10 @@ type Options struct {
 	// whatever goroutine found it, must not block and must not call the Store.
 	// key is the callee's to keep. Default: none.
 	OnCorrupt func(key []byte, err error)
+	// OnSync is told how long it took to write and sync each group of updates that
+	// is durable since. It is called from the goroutine that commits, and must be
+	// quick. Default: none.
+	OnSync func(took time.Duration)
 	// Logger gets what the operator should know. Default: silent.
 	Logger *slog.Logger
 }

@@ -1,0 +1,81 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func ask(h http.Handler, method, path string) (code int, body string, header http.Header) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	return w.Code, w.Body.String(), w.Header()
+}
+
+func wantAnswer(t *testing.T, h http.Handler, path string, code int, body string) {
+	t.Helper()
+	if c, b, _ := ask(h, "GET", path); c != code || b != body {
+		t.Errorf("GET %s: %d %q, want %d %q", path, c, b, code, body)
+	}
+}
+
+func TestNothingToCheckIsWell(t *testing.T) {
+	h := Handler(Checks{})
+	wantAnswer(t, h, "/healthz", 200, "ok\n")
+	wantAnswer(t, h, "/readyz", 200, "ok\n")
+	wantAnswer(t, h, "/metrics", 200, "")
+	if c, _, _ := ask(h, "POST", "/healthz"); c != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", c)
+	}
+	if c, _, _ := ask(h, "GET", "/"); c != http.StatusNotFound {
+		t.Errorf("another path: %d", c)
+	}
+}
+
+func TestFaultsAreTold(t *testing.T) {
+	var stopped error
+	ready := []func(context.Context) error{
+		func(context.Context) error { return nil },
+		func(context.Context) error { return errors.New("store is closed") },
+	}
+	c := Checks{Alive: func() error { return stopped }, Ready: ready}
+	wantAnswer(t, Handler(c), "/healthz", 200, "ok\n") // what is not ready is alive
+	wantAnswer(t, Handler(c), "/readyz", 503, "store is closed\n")
+	stopped = errors.New("node was evicted")
+	wantAnswer(t, Handler(c), "/healthz", 503, "node was evicted\n")
+	wantAnswer(t, Handler(c), "/readyz", 503, "store is closed\nnode was evicted\n")
+	c.Ready = ready[:1]
+	wantAnswer(t, Handler(c), "/readyz", 503, "node was evicted\n") // what has stopped is not ready
+}
+
+// A node that still looks for others has said nothing wrong, and is not ready.
+func TestReadinessIsNotWaitedForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		waits := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		h := Handler(Checks{Ready: []func(context.Context) error{waits, waits, func(context.Context) error { return errors.New("disk") }}})
+		code, body, _ := ask(h, "GET", "/readyz")
+		if took := time.Since(begun); code != 503 || strings.Count(body, "not ready yet") != 2 || !strings.Contains(body, "disk") || took != patience {
+			t.Errorf("%d %q after %v", code, body, took)
+		}
+	})
+}
+
+func TestMetricsStandInOneAnswer(t *testing.T) {
+	write := func(text string) func(io.Writer) error {
+		return func(w io.Writer) error { _, err := io.WriteString(w, text); return err }
+	}
+	c := Checks{Metrics: []func(io.Writer) error{write("a 1\n"), write("b 2\n")}}
+	code, body, header := ask(Handler(c), "GET", "/metrics")
+	if code != 200 || body != "a 1\nb 2\n" || header.Get("Content-Type") != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Errorf("%d %q %v", code, body, header)
+	}
+	c.Metrics = append(c.Metrics, func(io.Writer) error { return errors.New("store is closed") })
+	wantAnswer(t, Handler(c), "/metrics", 500, "store is closed\n")
+}
