@@ -8,6 +8,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -21,14 +22,14 @@ import (
 // in which this store has missed rounds.
 func (s *Store) acknowledgeRounds(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked, behind []int, err error) {
 	gone := 0
-	err = s.updateDisk(ctx, "acknowledge a purge", func(tx *storage.Tx) error {
+	err = s.records.Update(ctx, "acknowledge a purge", func(tx keep.Tx) error {
 		acked, behind, gone = acked[:0], behind[:0], 0
 		// Not before: whoever belongs to the mesh by now must be asked, too.
 		lay := s.homes.Now()
 		for i := range proposals {
 			p := &proposals[i]
 			p.Members = members
-			next, refused := s.rounds.current[p.Shard].Acknowledge(p, lay.Storing, s.currentDate(), s.clocks.Trusted())
+			next, refused := tx.Standing(p.Shard).Acknowledge(p, lay.Storing, s.currentDate(), s.clocks.Trusted())
 			if refused != nil {
 				s.log.Debug("purge not acknowledged", "shard", p.Shard, "error", refused)
 				if errors.Is(refused, purge.ErrLagging) {
@@ -46,7 +47,7 @@ func (s *Store) acknowledgeRounds(ctx context.Context, members [16]byte, proposa
 			if err != nil {
 				return err
 			}
-			if err := s.moveStanding(tx, p.Shard, next.Lose(lost)); err != nil {
+			if err := tx.Move(p.Shard, next.Lose(lost)); err != nil {
 				return err
 			}
 			acked = append(acked, i)
@@ -60,7 +61,7 @@ func (s *Store) acknowledgeRounds(ctx context.Context, members [16]byte, proposa
 }
 
 // takePart is the part of acknowledge for one shard; see logPurged for lost.
-func (s *Store) takePart(tx *storage.Tx, lay *layout.Layout, p *purge.Proposal) (lost purge.Round, err error) {
+func (s *Store) takePart(tx keep.Tx, lay *layout.Layout, p *purge.Proposal) (lost purge.Round, err error) {
 	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
 	for i := range p.Batch {
 		t := &p.Batch[i]
@@ -72,7 +73,7 @@ func (s *Store) takePart(tx *storage.Tx, lay *layout.Layout, p *purge.Proposal) 
 		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.RouteOf(b, at.Shard).IsHome(s.id)); err != nil {
 			return lost, err
 		}
-		upTo, err := s.logPurged(tx, at, purge.Buried{}.Bury(p.Round, t.Item))
+		upTo, err := tx.LogPurged(at, purge.Buried{}.Bury(p.Round, t.Item))
 		if err != nil {
 			return lost, err
 		}
@@ -81,38 +82,38 @@ func (s *Store) takePart(tx *storage.Tx, lay *layout.Layout, p *purge.Proposal) 
 		}
 		batch.Keys = append(batch.Keys, wire.RoundKey{Bucket: t.Bucket, Key: t.Key})
 	}
-	return lost, tx.Set(metaBatch(p.Shard), wire.AppendRoundBatch(nil, &batch))
+	return lost, tx.Set(keep.MetaBatch(p.Shard), wire.AppendRoundBatch(nil, &batch))
 }
 
 // mergeTomb merges a tomb into what is here of its key, see purge.Buried.Takes.
-func (s *Store) mergeTomb(tx *storage.Tx, at layout.Place, tomb version.Item, home bool) error {
-	old, err := decodeStored(tx.Get(at.Record))
+func (s *Store) mergeTomb(tx keep.Tx, at layout.Place, tomb version.Item, home bool) error {
+	old, err := tx.Load(at)
 	if err != nil {
 		return err
 	}
 	var b purge.Buried
 	if old.Unknown() {
-		if b, _, err = buriedAt(tx.Get(wire.LogKey(at.Record))); err != nil {
+		if b, _, err = tx.Buried(at); err != nil {
 			return err
 		}
 	}
-	if !b.Takes(tomb, !old.Unknown(), old.unknown, home) {
+	if !b.Takes(tomb, !old.Unknown(), old.Damaged, home) {
 		return nil
 	}
-	r, got, err := old.Accept(&s.writer, tomb, old.TombRole(), s.currentDate())
-	if err != nil || !got.Changed && !old.unknown {
+	r, got, err := old.Accept(tx.Writer(), tomb, old.TombRole(), s.currentDate())
+	if err != nil || !got.Changed && !old.Damaged {
 		return err
 	}
-	return s.saveRecord(tx, at, old, r, wire.AppendItem(nil, &r.Item))
+	return tx.Save(at, old, r, wire.AppendItem(nil, &r.Item))
 }
 
 // finishPurge lets go of what was purged in the round of a shard that this store has
 // acknowledged last, if that is known to be committed.
 func (s *Store) finishPurge(ctx context.Context, shard int) error {
 	gone, over := 0, false
-	err := s.updateDisk(ctx, "finish a purge", func(tx *storage.Tx) error {
+	err := s.records.Update(ctx, "finish a purge", func(tx keep.Tx) error {
 		gone, over = 0, false
-		n, err := s.finishBatch(tx, shard, s.rounds.current[shard].Stamp)
+		n, err := s.finishBatch(tx, shard, tx.Standing(shard).Stamp)
 		gone, over = n, n >= 0
 		return err
 	})
@@ -125,8 +126,8 @@ func (s *Store) finishPurge(ctx context.Context, shard int) error {
 
 // finishBatch is the part of finish for an update. n is how many records went,
 // -1 if there is nothing to finish.
-func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int, err error) {
-	data, err := tx.Get(metaBatch(shard))
+func (s *Store) finishBatch(tx keep.Tx, shard int, stamp purge.Stamp) (n int, err error) {
+	data, err := tx.Get(keep.MetaBatch(shard))
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
 		return -1, nil
 	}
@@ -144,35 +145,34 @@ func (s *Store) finishBatch(tx *storage.Tx, shard int, stamp purge.Stamp) (n int
 		}
 		n += gone
 	}
-	return n, tx.Delete(metaBatch(shard))
+	return n, tx.Delete(keep.MetaBatch(shard))
 }
 
 // forgetPurged is the part of finish for one key.
-func (s *Store) forgetPurged(tx *storage.Tx, at layout.Place, stamp purge.Stamp) (int, error) {
+func (s *Store) forgetPurged(tx keep.Tx, at layout.Place, stamp purge.Stamp) (int, error) {
 	key := wire.LogKey(at.Record)
-	b, ok, err := buriedAt(tx.Get(key))
+	b, ok, err := keep.BuriedAt(tx.Get(key))
 	if err != nil || !ok {
 		return 0, err
 	}
 	b = b.Hear(stamp)
-	m := encodeBuried(b)
-	if err := tx.Set(key, wire.AppendBuried(nil, &m)); err != nil {
+	if err := tx.SetBuried(at, b); err != nil {
 		return 0, err
 	}
-	old, err := decodeStored(tx.Get(at.Record))
+	old, err := tx.Load(at)
 	if err != nil || old.Unknown() || !b.Drop(old.Item) {
 		return 0, err
 	}
-	return 1, s.saveRecord(tx, at, old, replicate.Record{Local: reconcile.Local{}}, nil)
+	return 1, tx.Save(at, old, replicate.Record{Local: reconcile.Local{}}, nil)
 }
 
 // commitRounds takes in which rounds all members have acknowledged.
 func (s *Store) commitRounds(ctx context.Context, over []wire.ShardRound) error {
 	over = slices.DeleteFunc(slices.Clone(over), func(r wire.ShardRound) bool { return r.Shard >= s.shards })
-	err := s.updateDisk(ctx, "commit a purge", func(tx *storage.Tx) error {
+	err := s.records.Update(ctx, "commit a purge", func(tx keep.Tx) error {
 		for _, r := range over {
-			next := s.rounds.current[r.Shard].Hear(purge.Stamp{Committed: purge.Round(r.Round)})
-			if err := s.moveStanding(tx, r.Shard, next); err != nil {
+			next := tx.Standing(r.Shard).Hear(purge.Stamp{Committed: purge.Round(r.Round)})
+			if err := tx.Move(r.Shard, next); err != nil {
 				return err
 			}
 		}

@@ -54,14 +54,14 @@ func TestFullDiskGivesAway(t *testing.T) {
 				loseHere(t, nodes[0].store, id, key)
 				loseHere(t, nodes[2].store, id, key)
 			}
-			nodes[1].store.digests.forgetSum(nodes[1].store.homes.LocateKey(id, key).Slice) // as if it had just started
+			nodes[1].store.records.ForgetDigest(nodes[1].store.homes.LocateKey(id, key).Slice) // as if it had just started
 		}
 		writeHere(t, nodes[0].store, id, "new", "for all")
 		if err := nodes[1].store.compareWith(ctx, nodes[0].id); !errors.Is(err, ErrStorageFull) {
 			t.Errorf("%v, want %v", err, ErrStorageFull)
 		}
 		for i := range 40 {
-			if rec, err := nodes[0].store.loadRecord(ctx, nodes[0].store.homes.LocateKey(id, fmt.Sprint("k", i))); err != nil || rec.Unknown() {
+			if rec, err := nodes[0].store.records.Load(ctx, nodes[0].store.homes.LocateKey(id, fmt.Sprint("k", i))); err != nil || rec.Unknown() {
 				t.Errorf("k%d was not given away, %v", i, err)
 			}
 		}
@@ -71,7 +71,7 @@ func TestFullDiskGivesAway(t *testing.T) {
 			wantValue(t, buckets[0], fmt.Sprint("k", i), "v")
 		}
 		at := nodes[1].store.homes.LocateKey(id, "new")
-		if rec, err := nodes[1].store.loadRecord(ctx, at); err != nil || !rec.Unknown() {
+		if rec, err := nodes[1].store.records.Load(ctx, at); err != nil || !rec.Unknown() {
 			t.Errorf("%v is on a disk that is full, %v", rec.Item, err)
 		}
 		disks[1].full.Store(false)

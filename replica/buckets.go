@@ -15,7 +15,6 @@ import (
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
-	"github.com/skeinmesh/skein/replica/version"
 )
 
 // checkName refuses the name of a new bucket that could not be shown or typed.
@@ -29,26 +28,9 @@ func checkName(name string) error {
 
 // handleNewBucket has everybody who must begin to see to a bucket that has become known.
 func (s *Store) handleNewBucket(b *layout.Bucket) {
-	s.followBucket(b)
+	s.records.FollowBucket(b)
 	s.entropy.DoubtAll()
 	s.hints.wakeDelivery()
-}
-
-// loadDefinitions reads all definitions that are stored here.
-func (s *Store) loadDefinitions(ctx context.Context) error {
-	items := make(map[string]version.Item)
-	lower := wire.RecordPrefix(0, layout.SystemBucket, 0)
-	err := s.disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
-		_, _, name, _ := wire.ParseRecordKey(k)
-		if it, err := itemOf(slices.Clone(v)); err == nil {
-			items[name] = it
-		}
-		return nil
-	})
-	for name, it := range items {
-		s.buckets.LearnDefinitions(name, it, s.clocks.Early())
-	}
-	return s.diskError("read the buckets", err)
 }
 
 // publishDefinition makes the definition of b known to the mesh, or finds that it is. It

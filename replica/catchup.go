@@ -2,25 +2,19 @@ package replica
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
-	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
-
-// errStale: an item was read before a purge in which its receiver has taken
-// part. This store has to catch up, and to read it again.
-var errStale = errors.New("replica: read before a purge")
 
 // errShortLog: a peer does not remember all that was purged since this store
 // last took part.
@@ -34,11 +28,11 @@ func (s *Store) followRounds(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.rounds.catchUps.kick:
+		case <-s.records.CatchUps.Kick:
 		case <-retry.C:
 		}
 		for {
-			shard, peer, ok := s.rounds.catchUps.takeNext()
+			shard, peer, ok := s.records.CatchUps.TakeNext()
 			if !ok || ctx.Err() != nil {
 				break
 			}
@@ -60,9 +54,9 @@ var errMoved = errors.New("replica: another purge meanwhile")
 
 // catchUp takes in what a peer knows of the purges of a shard.
 func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error {
-	mine := s.syncedRound(shard)
-	req := wire.LogRequest{Shard: shard, Stamp: wireStamp(mine.Stamp), From: wire.Round(mine.From)}
-	read := purge.Reading{Asked: mine.Standing}
+	mine := s.records.SyncedStanding(shard)
+	req := wire.LogRequest{Shard: shard, Stamp: keep.WireStamp(mine.Stamp), From: wire.Round(mine.From)}
+	read := purge.Reading{Asked: mine}
 	for {
 		answer, err := s.askPeer(ctx, peer, wire.MethodLog, wire.AppendLogRequest(nil, &req))
 		if err != nil {
@@ -72,7 +66,7 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 		if err != nil {
 			return err
 		}
-		read.Page(stampOf(page.Stamp), purge.Round(page.From))
+		read.Page(keep.StampOf(page.Stamp), purge.Round(page.From))
 		if err := s.takeLog(ctx, shard, &page); err != nil {
 			return err
 		}
@@ -85,21 +79,21 @@ func (s *Store) catchUp(ctx context.Context, peer view.NodeID, shard int) error 
 		last := page.Entries[len(page.Entries)-1]
 		req.Bucket, req.Key, req.More = last.Bucket, last.Key, true
 	}
-	b := &s.rounds.catchUps
+	b := s.records.CatchUps
 	if err := s.caughtUp(ctx, shard, read); err != nil {
 		if errors.Is(err, errMoved) {
-			b.enqueueCatchUp(shard, peer)
+			b.Behind(shard, peer)
 		}
 		return err
 	}
-	b.enqueueFinish(shard)
-	switch s.syncedRound(shard).Outcome(read) {
+	b.Committed(shard)
+	switch s.records.SyncedStanding(shard).Outcome(read) {
 	case purge.UpToDate:
-		b.forgetSearch(shard)
+		s.searches.forgetSearch(shard)
 		return nil
 	case purge.Nearer:
-		b.forgetSearch(shard)
-		b.enqueueCatchUp(shard, peer)
+		s.searches.forgetSearch(shard)
+		b.Behind(shard, peer)
 		return errMoved
 	}
 	return s.noteShortLog(ctx, shard, peer)
@@ -110,29 +104,29 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 	if len(page.Entries) == 0 {
 		return nil
 	}
-	return s.updateDisk(ctx, "catch up with a purge", func(tx *storage.Tx) error {
-		next := s.rounds.current[shard].Standing
+	return s.records.Update(ctx, "catch up with a purge", func(tx keep.Tx) error {
+		next := tx.Standing(shard)
 		for i := range page.Entries {
 			e := &page.Entries[i]
 			next = next.Log(purge.Round(e.Round))
 			at := s.homes.LocateKey(e.Bucket, e.Key)
-			b, err := decodeBuried(e.Buried)
+			b, err := keep.DecodeBuried(e.Buried)
 			if err != nil || at.Shard != shard {
 				return fmt.Errorf("replica: log of purges: entry %d is of shard %d, not %d: %w", i, at.Shard, shard, errors.Join(err, wire.ErrMalformed))
 			}
-			lost, err := s.logPurged(tx, at, b)
+			lost, err := tx.LogPurged(at, b)
 			if err != nil {
 				return err
 			}
 			next = next.Lose(lost)
-			old, err := decodeStored(tx.Get(at.Record))
+			old, err := tx.Load(at)
 			if err != nil {
 				return err
 			}
 			if old.Unknown() {
 				continue
 			}
-			got, err := s.writer.Absorb(old.Local, b.CatchUp(old.Item), s.currentDate())
+			got, err := tx.Writer().Absorb(old.Local, b.CatchUp(old.Item), s.currentDate())
 			if err != nil {
 				return err
 			}
@@ -144,45 +138,57 @@ func (s *Store) takeLog(ctx context.Context, shard int, page *wire.LogReply) err
 			case !got.Changed:
 				continue
 			}
-			if err := s.saveRecord(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+			if err := tx.Save(at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
 				return err
 			}
 		}
-		return s.moveStanding(tx, shard, next)
+		return tx.Move(shard, next)
 	})
 }
 
 // caughtUp moves the stamp of a shard to what a peer had when the reading of
 // its log began.
 func (s *Store) caughtUp(ctx context.Context, shard int, read purge.Reading) error {
-	return s.updateDisk(ctx, "catch up with a purge", func(tx *storage.Tx) error {
-		next, ok := s.rounds.current[shard].CaughtUp(read)
+	return s.records.Update(ctx, "catch up with a purge", func(tx keep.Tx) error {
+		next, ok := tx.Standing(shard).CaughtUp(read)
 		if !ok {
 			return errMoved
 		}
-		return s.moveStanding(tx, shard, next)
+		return tx.Move(shard, next)
 	})
+}
+
+// searches are for whose log reaches back to where this store stands, by shard.
+type searches struct {
+	mu      sync.Mutex
+	byShard map[int]*purge.Search
 }
 
 // forgetSearch forgets who could not help this store to catch up: it has come nearer to
 // what they remember.
-func (b *catchUpQueue) forgetSearch(shard int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.search, shard)
+func (a *searches) forgetSearch(shard int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.byShard, shard)
+}
+
+// noteShort notes that a peer's log is too short, and tells whether that of everybody is.
+func (a *searches) noteShort(shard int, peer, self view.NodeID, members []view.NodeID) (nobody bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.byShard == nil {
+		a.byShard = make(map[int]*purge.Search)
+	}
+	if a.byShard[shard] == nil {
+		a.byShard[shard] = new(purge.Search)
+	}
+	return a.byShard[shard].Short(peer, self, members)
 }
 
 // noteShortLog notes that a peer cannot help this store to catch up. When nobody can,
 // what cannot be vouched for is set aside.
 func (s *Store) noteShortLog(ctx context.Context, shard int, peer view.NodeID) error {
-	b := &s.rounds.catchUps
-	b.mu.Lock()
-	if b.search[shard] == nil {
-		b.search[shard] = new(purge.Search)
-	}
-	nobody := b.search[shard].Short(peer, s.id, s.homes.Now().Members)
-	b.mu.Unlock()
-	if !nobody {
+	if !s.searches.noteShort(shard, peer, s.id, s.homes.Now().Members) {
 		return errShortLog
 	}
 	return s.setAside(ctx, shard)
@@ -193,10 +199,10 @@ func (s *Store) noteShortLog(ctx context.Context, shard int, peer view.NodeID) e
 // their own, for an operator who wants them.
 func (s *Store) setAside(ctx context.Context, shard int) error {
 	begun := false
-	err := s.updateDisk(ctx, "give up old data", func(tx *storage.Tx) error {
+	err := s.records.Update(ctx, "give up old data", func(tx keep.Tx) error {
 		var next purge.Standing
-		next, begun = s.rounds.current[shard].GiveUp()
-		return s.moveStanding(tx, shard, next)
+		next, begun = tx.Standing(shard).GiveUp()
+		return tx.Move(shard, next)
 	})
 	if err != nil || !begun {
 		return err
@@ -204,14 +210,14 @@ func (s *Store) setAside(ctx context.Context, shard int) error {
 	n, sought := s.setAsideAll(ctx, shard)
 	s.stats.aside.Add(uint64(n))
 	s.log.Error("data older than anybody's log of purges was set aside: it may have been deleted", "shard", shard, "records", n)
-	err = s.updateDisk(context.WithoutCancel(ctx), "give up old data", func(tx *storage.Tx) error {
-		return s.moveStanding(tx, shard, s.rounds.current[shard].GaveUp(sought == nil))
+	err = s.records.Update(context.WithoutCancel(ctx), "give up old data", func(tx keep.Tx) error {
+		return tx.Move(shard, tx.Standing(shard).GaveUp(sought == nil))
 	})
 	return errors.Join(sought, err)
 }
 
 func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
-	all, err := s.listHeldSlices(ctx)
+	all, err := s.records.ListHeld(ctx)
 	if err != nil {
 		return n, err
 	}
@@ -219,11 +225,11 @@ func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
 		if at.Shard != shard {
 			continue
 		}
-		marks, _, err := s.listMarks(ctx, at, "", false, nil, 0)
+		marks, _, err := s.records.ListMarks(ctx, at, "", false, nil, 0)
 		if err != nil {
 			return n, err
 		}
-		for part := range slices.Chunk(marks, transferKeys) {
+		for part := range slices.Chunk(marks, keep.PageKeys) {
 			gone, err := s.setAsidePage(ctx, at, part)
 			if err != nil {
 				return n, err
@@ -235,13 +241,13 @@ func (s *Store) setAsideAll(ctx context.Context, shard int) (n int, err error) {
 }
 
 func (s *Store) setAsidePage(ctx context.Context, at layout.Slice, page []replicate.Mark) (n int, err error) {
-	err = s.updateDisk(ctx, "set old data aside", func(tx *storage.Tx) error {
-		if n = 0; !s.rounds.current[at.Shard].GivesUp() {
+	err = s.records.Update(ctx, "set old data aside", func(tx keep.Tx) error {
+		if n = 0; !tx.Standing(at.Shard).GivesUp() {
 			return errMoved // somebody's log was found: not all was gone through
 		}
 		for _, m := range page {
 			p := s.homes.LocateKey(at.Bucket, m.Key)
-			old, err := decodeStored(tx.Get(p.Record))
+			old, err := tx.Load(p)
 			if err != nil {
 				return err
 			}
@@ -249,17 +255,17 @@ func (s *Store) setAsidePage(ctx context.Context, at layout.Slice, page []replic
 				continue
 			}
 			r := old.Record
-			r.Item = purge.Keep(old.Item, s.writer.Current)
+			r.Item = purge.Keep(old.Item, tx.Writer().Current)
 			if r.Item.Equal(old.Item) {
 				continue
 			}
-			if err := tx.Set(wire.AsideKey(p.Record), wire.AppendRecord(nil, wire.Record{Item: old.item, Home: old.Home, Hints: old.Hints})); err != nil {
+			if err := tx.Set(wire.AsideKey(p.Record), wire.AppendRecord(nil, wire.Record{Item: old.Raw, Home: old.Home, Hints: old.Hints})); err != nil {
 				return err
 			}
 			if r.Item.Unknown() {
 				r = replicate.Record{}
 			}
-			if err := s.saveRecord(tx, p, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+			if err := tx.Save(p, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
 				return err
 			}
 			n++
@@ -269,47 +275,10 @@ func (s *Store) setAsidePage(ctx context.Context, at layout.Slice, page []replic
 	return n, err
 }
 
-// syncedRound is where this store stands in a shard, synced.
-func (s *Store) syncedRound(shard int) round {
-	if p := s.rounds.shown[shard].Load(); p != nil {
-		return *p
-	}
-	return round{}
-}
-
-// stampSum is a digest of all stamps of this store.
-func (s *Store) stampSum() uint64 {
-	h := xxhash.New()
-	var b [34]byte
-	for shard := range s.shards {
-		st := s.syncedStamp(shard)
-		if st == (purge.Stamp{}) {
-			continue
-		}
-		binary.BigEndian.PutUint16(b[:], uint16(shard))
-		binary.BigEndian.PutUint64(b[2:], st.Acked.Counter)
-		binary.BigEndian.PutUint64(b[10:], uint64(st.Acked.Proposer))
-		binary.BigEndian.PutUint64(b[18:], st.Committed.Counter)
-		binary.BigEndian.PutUint64(b[26:], uint64(st.Committed.Proposer))
-		_, _ = h.Write(b[:])
-	}
-	return h.Sum64() | 1 // never 0, which stands for no question
-}
-
-// lagsSomewhere tells whether this store has to catch up in any shard.
-func (s *Store) lagsSomewhere() bool {
-	for shard := range s.shards {
-		if s.syncedStamp(shard).Lagging() {
-			return true
-		}
-	}
-	return false
-}
-
 // syncStamps has this store catch up with the purges that a peer knows of, and
 // the peer with those that it lacks.
 func (s *Store) syncStamps(ctx context.Context, peer view.NodeID) error {
-	answer, err := s.askPeer(ctx, peer, wire.MethodStamps, wire.AppendStampsRequest(nil, &wire.StampsRequest{Sum: s.stampSum()}))
+	answer, err := s.askPeer(ctx, peer, wire.MethodStamps, wire.AppendStampsRequest(nil, &wire.StampsRequest{Sum: s.records.StampSum()}))
 	if err != nil {
 		return err
 	}
@@ -322,11 +291,11 @@ func (s *Store) syncStamps(ctx context.Context, peer view.NodeID) error {
 		if st.Shard >= s.shards {
 			return fmt.Errorf("replica: shard %d of %d", st.Shard, s.shards)
 		}
-		theirs[st.Shard] = stampOf(st.Stamp)
+		theirs[st.Shard] = keep.StampOf(st.Stamp)
 	}
 	var errs []error
 	for shard := range s.shards {
-		mine := s.syncedStamp(shard)
+		mine := s.records.SyncedStamp(shard)
 		if m.Same {
 			theirs[shard] = mine
 		}
@@ -348,10 +317,10 @@ func (s *Store) serveStamps(_ context.Context, _ view.NodeID, req []byte) ([]byt
 		return nil, err
 	}
 	reply := wire.StampsReply{Able: m.Members == s.homes.Now().Storing, Trusted: s.clocks.Trusted()}
-	reply.Same = m.Sum != 0 && m.Sum == s.stampSum()
+	reply.Same = m.Sum != 0 && m.Sum == s.records.StampSum()
 	add := func(shard int) {
-		if st := s.syncedStamp(shard); st != (purge.Stamp{}) {
-			reply.Stamps = append(reply.Stamps, wire.ShardStamp{Shard: shard, Stamp: wireStamp(st)})
+		if st := s.records.SyncedStamp(shard); st != (purge.Stamp{}) {
+			reply.Stamps = append(reply.Stamps, wire.ShardStamp{Shard: shard, Stamp: keep.WireStamp(st)})
 		}
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/replica/version"
@@ -55,7 +56,7 @@ func (c *churn) holds(n *churnNode) holdings {
 		lower, upper := wire.LogRange(shard)
 		err := n.store.disk.Scan(context.Background(), lower, upper, func(k, v []byte) error {
 			_, bucket, key, _ := wire.ParseLogKey(k)
-			b, ok, err := buriedAt(slices.Clone(v), nil)
+			b, ok, err := keep.BuriedAt(slices.Clone(v), nil)
 			if ok && bucket == n.bucket.b.ID {
 				out[key] = out[key].Join(b.All.Ctx)
 			}
@@ -192,9 +193,9 @@ func (c *churn) sayKey(key string) {
 	for _, n := range c.nodes {
 		if !n.gone {
 			at := n.store.homes.LocateKey(n.bucket.b.ID, key)
-			rec, err := n.store.loadRecord(context.Background(), at)
-			b, ok, _ := buriedAt(n.store.disk.Get(context.Background(), wire.LogKey(at.Record)))
-			c.say("%s at %v: home %v, %+v, %v; shard %d at %+v; buried %v %+v", key, n.id, n.store.homes.IsHome(at.Slice), rec.Item, err, at.Shard, n.store.syncedRound(at.Shard), ok, b)
+			rec, err := n.store.records.Load(context.Background(), at)
+			b, ok, _ := keep.BuriedAt(n.store.disk.Get(context.Background(), wire.LogKey(at.Record)))
+			c.say("%s at %v: home %v, %+v, %v; shard %d at %+v; buried %v %+v", key, n.id, n.store.homes.IsHome(at.Slice), rec.Item, err, at.Shard, n.store.records.SyncedStanding(at.Shard), ok, b)
 		}
 	}
 }

@@ -157,7 +157,7 @@ func TestAheadAndAlone(t *testing.T) {
 			mustPut(t, buckets[0], fmt.Sprint("before", i), "v")
 		}
 		at := func(key string) time.Duration {
-			rec, err := nodes[0].store.loadRecord(ctx, nodes[0].store.homes.LocateKey(buckets[0].b.ID, key))
+			rec, err := nodes[0].store.records.Load(ctx, nodes[0].store.homes.LocateKey(buckets[0].b.ID, key))
 			if err != nil {
 				t.Fatal(err)
 			}

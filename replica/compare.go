@@ -43,7 +43,7 @@ func (s *Store) compareWith(ctx context.Context, peer view.NodeID) error {
 		if len(equal) == 0 {
 			continue
 		}
-		s.madeEqual(ctx, lay, losses, peer, equal, theirs.seasoned[at[0].Bucket])
+		s.records.NoteEqual(ctx, lay, losses, peer, equal, theirs.seasoned[at[0].Bucket])
 		s.synced.noteSync(at[0].Bucket, peer, s.uptime())
 	}
 	s.noteConsulted(ctx, lay, losses, peer, theirs, left)
@@ -74,8 +74,8 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout.Layout, peer vie
 			common = append(common, at)
 		}
 	}
-	m, err := s.askSums(ctx, lay, peer, common, s.stampSum())
-	if err == nil && (m.Stamps || s.lagsSomewhere()) {
+	m, err := s.askSums(ctx, lay, peer, common, s.records.StampSum())
+	if err == nil && (m.Stamps || s.records.LagsSomewhere()) {
 		// Purges first: who lags behind them can give nothing away.
 		if err = s.syncStamps(ctx, peer); err == nil {
 			m, err = s.askSums(ctx, lay, peer, common, 0)
@@ -143,7 +143,7 @@ func (s *Store) listLasting(ctx context.Context, peer view.NodeID, at []layout.S
 	then := make([]reconcile.Digest, len(first))
 	for i, place := range first {
 		lasting = append(lasting, at[place])
-		then[i], _, _ = s.digests.builtSum(at[place])
+		then[i], _, _ = s.records.BuiltDigest(at[place])
 	}
 	if !clock.Sleep(ctx, writeTime) {
 		return nil, nil, ctx.Err()
@@ -154,7 +154,7 @@ func (s *Store) listLasting(ctx context.Context, peer view.NodeID, at []layout.S
 	}
 	for i, place := range second {
 		a := lasting[place]
-		if now, _, _ := s.digests.builtSum(a); now == then[place] {
+		if now, _, _ := s.records.BuiltDigest(a); now == then[place] {
 			still = append(still, a)
 		}
 		second[i] = first[place]
@@ -195,7 +195,7 @@ func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]
 	if err != nil {
 		return nil, err
 	}
-	if m.Stamps != 0 && m.Stamps != s.stampSum() {
+	if m.Stamps != 0 && m.Stamps != s.records.StampSum() {
 		return wire.AppendSumsReply(nil, &wire.SumsReply{Stamps: true}), nil
 	}
 	lay := s.homes.Now()
@@ -211,10 +211,10 @@ func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]
 			if mine == sum.Sum {
 				continue
 			}
-			for _, n := range s.digests.countKeys(at) {
+			for _, n := range s.records.CountKeys(at) {
 				d.Keys += uint64(n)
 			}
-			d.Marks = s.digests.sumHashBytes(at, 0)
+			d.Marks = s.records.HashBytes(at, 0)
 		}
 		reply.Differ = append(reply.Differ, d)
 	}
@@ -224,7 +224,7 @@ func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]
 // hashDigests is a hash of the digests of slices and of which they are: equal sums of
 // different slices, of nothing for instance, prove nothing.
 func (s *Store) hashDigests(ctx context.Context, lay *layout.Layout, at []layout.Slice) (uint64, error) {
-	total, err := s.digestSlices(ctx, at)
+	total, err := s.records.Digest(ctx, at)
 	total.Key += lay.Roster
 	for _, a := range at {
 		total.Version += uint64(reconcile.Element{Key: a.Bucket, Version: uint64(a.Shard) + 1}.Fingerprint())
@@ -296,16 +296,7 @@ func (s *Store) noteConsulted(ctx context.Context, lay *layout.Layout, losses ui
 			}
 		}
 		if len(at) > 0 {
-			s.madeEqual(ctx, lay, losses, peer, at, nil)
+			s.records.NoteEqual(ctx, lay, losses, peer, at, nil)
 		}
-	}
-}
-
-// madeEqual notes that slices of one bucket were made equal with a peer, under
-// the roster and with the losses then, and of which the peer said that it is a
-// seasoned home.
-func (s *Store) madeEqual(ctx context.Context, then *layout.Layout, losses uint64, peer view.NodeID, at []layout.Slice, seasoned []byte) {
-	if lay, changed := s.homes.NoteEqual(then, losses, peer, at, seasoned); changed {
-		s.saveSettled(ctx, lay, s.buckets.FindByID(at[0].Bucket))
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -304,4 +306,10 @@ func (c BucketConfig) withDefaults() BucketConfig {
 	setDefault(&c.MaxKey, 1<<10)
 	setDefault(&c.MaxValue, 1<<20)
 	return c
+}
+
+// machineBoot names this run of the machine, where the system tells it.
+func machineBoot() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
 }

@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 )
 
 // Errors of opening.
 var (
-	ErrLocked      = errors.New("replica: the data directory is in use")
-	ErrNewerFormat = errors.New("replica: the data was written by a newer version")
+	ErrLocked            = errors.New("replica: the data directory is in use")
+	ErrNewerFormat error = keep.ErrNewerFormat
 )
 
 // Errors of buckets.
@@ -48,18 +49,18 @@ var (
 	ErrBadContext = errors.New("replica: bad context")
 	// ErrSiblingLimit: the key has too many concurrent values for one more
 	// that replaces none of them. Read it, then write with what was read.
-	ErrSiblingLimit = errors.New("replica: too many concurrent values")
+	ErrSiblingLimit error = keep.ErrSiblingLimit
 	// ErrClockSkew: no home with a clock near that of its peers is in reach. Only
 	// stores of earlier versions say so; others date by their peers' clocks.
 	ErrClockSkew = errors.New("replica: clock too far from that of the peers")
 	// ErrOverloaded: too many operations wait. See RetryAfter.
 	ErrOverloaded = errors.New("replica: overloaded")
 	// ErrStorageFull: the disk has no room for the write. Reads go on.
-	ErrStorageFull = errors.New("replica: storage full")
+	ErrStorageFull error = keep.ErrStorageFull
 	// ErrStorage: the store failed and serves nothing until it is opened anew.
-	ErrStorage = errors.New("replica: storage failed")
+	ErrStorage error = keep.ErrStorage
 	// ErrClosed: the store, or the mesh node under it, is closed.
-	ErrClosed = errors.New("replica: closed")
+	ErrClosed error = keep.ErrClosed
 )
 
 // overload is ErrOverloaded with a hint.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -18,7 +19,6 @@ import (
 const (
 	compareWait = 30 * time.Second // for digests, which may have to be built there first
 	pageMarks   = 1024
-	pageBytes   = 256 << 10
 	digestBatch = 4096
 	firstKeys   = 16 // items asked for while it is not known how large they are
 )
@@ -52,13 +52,13 @@ func (c *comparison) slicesAt(units []int) []layout.Slice {
 // runExchange drives the core. known, if not nil, is what the peer said of the
 // bucket.
 func (s *Store) runExchange(ctx context.Context, c *comparison, known *wire.BucketDiffers) error {
-	if _, err := s.digestSlices(ctx, c.units); err != nil { // for how many keys there are
+	if _, err := s.records.Digest(ctx, c.units); err != nil { // for how many keys there are
 		return err
 	}
-	c.core = replicate.NewExchange(s.digests.countKeys(c.units), transferKeys)
+	c.core = replicate.NewExchange(s.records.CountKeys(c.units), keep.PageKeys)
 	switch {
 	case known != nil:
-		c.core.Guess(s.digests.sumHashBytes(c.units, 0), known.Marks, int(known.Keys))
+		c.core.Guess(s.records.HashBytes(c.units, 0), known.Marks, int(known.Keys))
 	case c.differ:
 		all := make([]int, len(c.units))
 		for i := range all {
@@ -113,7 +113,7 @@ func (s *Store) listDiffering(ctx context.Context, peer view.NodeID, at []layout
 		part := at[from:min(from+digestBatch, len(at))]
 		sums := make([]wire.Sum, len(part))
 		for i, a := range part {
-			total, err := s.digestSlices(ctx, []layout.Slice{a})
+			total, err := s.records.Digest(ctx, []layout.Slice{a})
 			if err != nil {
 				return nil, err
 			}
@@ -161,32 +161,6 @@ func (s *Store) askPeerWithin(ctx context.Context, peer view.NodeID, method stri
 	return s.mesh.Call(call, peer, method, req)
 }
 
-// digestSlices is the digest over slices; what is not built yet is built.
-func (s *Store) digestSlices(ctx context.Context, at []layout.Slice) (reconcile.Digest, error) {
-	var total reconcile.Digest
-	var missing []layout.Slice
-	for _, a := range at {
-		if d, _, ok := s.digests.builtSum(a); ok {
-			total.Key += d.Key
-			total.Version += d.Version
-		} else {
-			missing = append(missing, a)
-		}
-	}
-	if len(missing) == 0 {
-		return total, nil
-	}
-	if err := s.digests.buildSums(ctx, s.disk, missing); err != nil {
-		return total, err
-	}
-	for _, a := range missing {
-		d, _, _ := s.digests.builtSum(a) // one that was forgotten meanwhile differs, which is all right
-		total.Key += d.Key
-		total.Version += d.Version
-	}
-	return total, nil
-}
-
 func wireSum(at layout.Slice, d reconcile.Digest) wire.Sum {
 	return wire.Sum{Bucket: at.Bucket, Shard: at.Shard, Digest: digestBytes(d)}
 }
@@ -216,43 +190,12 @@ func (s *Store) stepList(ctx context.Context, c *comparison, step replicate.Step
 	if n := len(m.Marks); m.More && n > 0 {
 		upper = append(wire.RecordKey(at.Shard, at.Bucket, m.Marks[n-1].Key), 0)
 	}
-	mine, _, err := s.listMarks(ctx, at, req.After, req.From, upper, 0)
+	mine, _, err := s.records.ListMarks(ctx, at, req.After, req.From, upper, 0)
 	if err != nil {
 		return err
 	}
 	c.core.Listed(theirs, mine)
 	return nil
-}
-
-// listMarks lists the keys of a slice from after on, up to limit marks (0: all).
-func (s *Store) listMarks(ctx context.Context, at layout.Slice, after string, from bool, upper []byte, limit int) (out []replicate.Mark, more bool, err error) {
-	prefix := wire.RecordPrefix(at.Shard, at.Bucket, 0)
-	lower := prefix
-	if from {
-		lower = append(wire.RecordKey(at.Shard, at.Bucket, after), 0)
-	}
-	if upper == nil {
-		upper = wire.After(prefix)
-	}
-	size := 0
-	err = s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
-		if limit > 0 && (len(out) == limit || size > pageBytes) {
-			more = true
-			return errStop
-		}
-		it, err := itemOf(v)
-		if err != nil {
-			return nil // damaged: it is not there
-		}
-		_, _, key, _ := wire.ParseRecordKey(k)
-		size += len(key) + 16
-		out = append(out, replicate.Mark{Key: key, Hash: s.digests.hashers[at.Shard].Version(it)})
-		return nil
-	})
-	if errors.Is(err, errStop) {
-		err = nil
-	}
-	return out, more, err
 }
 
 // stepPull gets items from the peer and merges them here.
@@ -282,7 +225,7 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 		case wire.Present:
 			in = append(in, wire.Fetched{Key: keys[i], Item: l.Item, Stamp: l.Stamp})
 		case wire.Nothing: // it lags, has lost it, or let it go and does not vouch for what is not there
-			c.left[s.homes.LocateKey(c.bucket(), keys[i]).Slice] = errStale
+			c.left[s.homes.LocateKey(c.bucket(), keys[i]).Slice] = keep.ErrStale
 		}
 	}
 	back, err := s.mergeFetched(ctx, c, in)
@@ -308,7 +251,7 @@ func (s *Store) mergeFetched(ctx context.Context, c *comparison, items []wire.Fe
 	if len(items) == 0 {
 		return nil, nil
 	}
-	in := make([]arrival, len(items))
+	in := make([]keep.Arrival, len(items))
 	size := 0
 	for i, l := range items {
 		size += len(l.Item)
@@ -316,13 +259,13 @@ func (s *Store) mergeFetched(ctx context.Context, c *comparison, items []wire.Fe
 		if err != nil {
 			return nil, err
 		}
-		in[i] = arrival{at: s.homes.LocateKey(c.bucket(), l.Key), item: it, raw: l.Item, stamp: stampOf(l.Stamp), from: c.peer}
+		in[i] = keep.Arrival{At: s.homes.LocateKey(c.bucket(), l.Key), Item: it, Raw: l.Item, Stamp: keep.StampOf(l.Stamp), From: c.peer}
 	}
 	c.item = size / len(items)
-	got, err := s.acceptAll(ctx, in)
+	got, err := s.records.AcceptAll(ctx, in)
 	if errors.Is(err, ErrStorageFull) {
 		for i := range in {
-			c.left[in[i].at.Slice] = ErrStorageFull // what the peer lacks can be brought there all the same
+			c.left[in[i].At.Slice] = ErrStorageFull // what the peer lacks can be brought there all the same
 		}
 		return nil, nil
 	}
@@ -330,11 +273,11 @@ func (s *Store) mergeFetched(ctx context.Context, c *comparison, items []wire.Fe
 		return nil, err
 	}
 	for i := range got {
-		if got[i].stale {
-			c.left[in[i].at.Slice] = errStale
+		if got[i].Stale {
+			c.left[in[i].At.Slice] = keep.ErrStale
 		}
-		if got[i].behind {
-			back = append(back, in[i].at.Key)
+		if got[i].Behind {
+			back = append(back, in[i].At.Key)
 		}
 	}
 	return back, nil
@@ -346,51 +289,27 @@ func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) erro
 		c.core.Pushed(len(keys))
 		return nil
 	}
-	page, err := s.readRecords(ctx, layout.Slice{Bucket: c.bucket()}, keys)
-	if err != nil && !errors.Is(err, errStale) {
+	page, err := s.records.ReadRecords(ctx, layout.Slice{Bucket: c.bucket()}, keys)
+	if err != nil && !errors.Is(err, keep.ErrStale) {
 		return err
 	}
 	page = slices.DeleteFunc(page, s.tooLargeToSend)
-	if errors.Is(err, errStale) {
+	if errors.Is(err, keep.ErrStale) {
 		for _, k := range keys {
-			if at := s.homes.LocateKey(c.bucket(), k); s.syncedStamp(at.Shard).Lagging() {
-				c.left[at.Slice] = errStale
+			if at := s.homes.LocateKey(c.bucket(), k); s.records.SyncedStamp(at.Shard).Lagging() {
+				c.left[at.Slice] = keep.ErrStale
 			}
 		}
 	}
-	if err := s.pushRecords(ctx, c.peer, page); errors.Is(err, errStale) {
+	if err := s.pushRecords(ctx, c.peer, page); errors.Is(err, keep.ErrStale) {
 		for i := range page {
-			c.left[page[i].at.Slice] = errStale
+			c.left[page[i].At.Slice] = keep.ErrStale
 		}
 	} else if err != nil {
 		return err
 	}
 	c.core.Pushed(len(keys))
 	return nil
-}
-
-// readRecords reads records; those that are not there, or damaged, are left out. Beside
-// errStale they are all but those of shards that lag behind a purge, of which some
-// may have been purged.
-func (s *Store) readRecords(ctx context.Context, at layout.Slice, keys []string) ([]stampedRecord, error) {
-	out := make([]stampedRecord, 0, len(keys))
-	var stale error
-	for _, key := range keys {
-		p := s.homes.LocateKey(at.Bucket, key)
-		stamp := s.syncedStamp(p.Shard)
-		if stamp.Lagging() {
-			stale = errStale
-			continue
-		}
-		rec, err := s.loadRecord(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		if !rec.Unknown() {
-			out = append(out, stampedRecord{p, rec, stamp})
-		}
-	}
-	return out, stale
 }
 
 // serveDigest compares the asker's digests with those here.
@@ -405,7 +324,7 @@ func (s *Store) serveDigest(ctx context.Context, _ view.NodeID, req []byte) ([]b
 			return nil, fmt.Errorf("replica: shard %d of %d", sum.Shard, s.shards)
 		}
 		at := layout.Slice{Bucket: sum.Bucket, Shard: sum.Shard}
-		total, err := s.digestSlices(ctx, []layout.Slice{at})
+		total, err := s.records.Digest(ctx, []layout.Slice{at})
 		if err != nil {
 			return nil, err
 		}
@@ -422,7 +341,7 @@ func (s *Store) serveList(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	marks, more, err := s.listMarks(ctx, layout.Slice{Bucket: m.Bucket, Shard: m.Shard}, m.After, m.From, nil, pageMarks)
+	marks, more, err := s.records.ListMarks(ctx, layout.Slice{Bucket: m.Bucket, Shard: m.Shard}, m.After, m.From, nil, pageMarks)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
@@ -164,9 +165,9 @@ func (f *former) listShards(ctx context.Context) (out []int, err error) {
 		shard := 0
 		err := f.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
 			shard, _, _, _ = wire.ParseRecordKey(k)
-			return errStop
+			return keep.ErrStop
 		})
-		if !errors.Is(err, errStop) {
+		if !errors.Is(err, keep.ErrStop) {
 			return out, err
 		}
 		out = append(out, shard)
@@ -178,7 +179,7 @@ func (f *former) listShards(ctx context.Context) (out []int, err error) {
 // stampOfShard is where the old store stood in a shard. A note that is damaged counts
 // as none: then all that was ever purged counts.
 func (f *former) stampOfShard(ctx context.Context, shard int) (purge.Stamp, error) {
-	data, err := f.disk.Get(ctx, metaRounds(shard))
+	data, err := f.disk.Get(ctx, keep.MetaRounds(shard))
 	var m wire.RoundState
 	if err == nil {
 		m, err = wire.DecodeRoundState(data)
@@ -189,11 +190,11 @@ func (f *former) stampOfShard(ctx context.Context, shard int) (purge.Stamp, erro
 	case errors.Is(err, wire.ErrNewerVersion):
 		return purge.Stamp{}, fmt.Errorf("%w: a newer release wrote it", errNever)
 	}
-	return stampOf(m.Stamp), err
+	return keep.StampOf(m.Stamp), err
 }
 
 // readPage reads the next records of a shard, all of one bucket.
-func (f *former) readPage(ctx context.Context, s *Store, shard int, after []byte) (out []stampedRecord, err error) {
+func (f *former) readPage(ctx context.Context, s *Store, shard int, after []byte) (out []keep.Stamped, err error) {
 	lower, upper := wire.ShardRange(shard)
 	if len(after) > 0 {
 		lower = append(slices.Clone(after), 0)
@@ -205,24 +206,24 @@ func (f *former) readPage(ctx context.Context, s *Store, shard int, after []byte
 			f.markDamaged(k)
 			return nil
 		}
-		if len(out) == transferKeys || size >= s.pace.pieceBytes() || len(out) > 0 && at.Slice != out[0].at.Slice {
-			return errStop
+		if len(out) == keep.PageKeys || size >= s.pace.pieceBytes() || len(out) > 0 && at.Slice != out[0].At.Slice {
+			return keep.ErrStop
 		}
-		rec, err := decodeStored(slices.Clone(v), nil)
+		rec, err := keep.DecodeStored(slices.Clone(v), nil)
 		switch {
 		case errors.Is(err, wire.ErrNewerVersion):
 			return fmt.Errorf("%w: a newer release wrote it", errNever)
 		case err != nil:
 			return err
-		case rec.unknown:
+		case rec.Damaged:
 			f.markDamaged(k)
 		case !rec.Unknown():
-			size += len(rec.item)
-			out = append(out, stampedRecord{at: at, rec: rec})
+			size += len(rec.Raw)
+			out = append(out, keep.Stamped{At: at, Rec: rec})
 		}
 		return nil
 	})
-	if errors.Is(err, errStop) {
+	if errors.Is(err, keep.ErrStop) {
 		err = nil
 	}
 	return out, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -17,12 +18,12 @@ import (
 func (s *Store) readKey(ctx context.Context, b *layout.Bucket, at layout.Place, level replicate.Level) (replicate.ReadResult, error) {
 	lay := s.homes.Now()
 	rt := lay.RouteOf(b, at.Shard)
-	if level == replicate.One && s.disk != nil && rt.IsHome(s.id) && !s.syncedStamp(at.Shard).Lagging() {
+	if level == replicate.One && s.disk != nil && rt.IsHome(s.id) && !s.records.SyncedStamp(at.Shard).Lagging() {
 		// The commonest read needs nobody else: a record counts at once, unless
 		// it may have been purged.
-		rec, err := s.loadRecord(ctx, at)
+		rec, err := s.records.Load(ctx, at)
 		if err != nil {
-			return replicate.ReadResult{}, s.diskError("read", err)
+			return replicate.ReadResult{}, s.records.WrapError("read", err)
 		}
 		if !rec.Unknown() {
 			return replicate.ReadResult{Item: rec.Item, Replies: 1}, nil
@@ -40,14 +41,14 @@ func (s *Store) readByPlan(ctx context.Context, b *layout.Bucket, at layout.Plac
 func (s *Store) gatherReplies(ctx context.Context, b *layout.Bucket, at layout.Place, plan replicate.Plan, core *replicate.ReadOp) (replicate.ReadResult, error) {
 	op := &getOp{s: s, b: b, at: at, plan: plan, core: core, done: make(chan struct{})}
 	if s.disk != nil {
-		op.stamp = s.syncedStamp(at.Shard)
-		rec, err := s.loadRecord(ctx, at)
+		op.stamp = s.records.SyncedStamp(at.Shard)
+		rec, err := s.records.Load(ctx, at)
 		if err != nil {
-			return replicate.ReadResult{}, s.diskError("read", err)
+			return replicate.ReadResult{}, s.records.WrapError("read", err)
 		}
 		op.own = rec
 		if !rec.Unknown() {
-			op.known = s.digests.hashers[at.Shard].Version(rec.Item)
+			op.known = s.records.VersionOf(at.Shard, rec.Item)
 		}
 	}
 	op.mu.Lock()
@@ -80,7 +81,7 @@ type getOp struct {
 	b     *layout.Bucket
 	at    layout.Place
 	plan  replicate.Plan
-	own   stored      // this store's record
+	own   keep.Stored // this store's record
 	stamp purge.Stamp // with which it was read
 	known uint64      // hash of its item, 0: none
 	done  chan struct{}
@@ -116,12 +117,12 @@ func (op *getOp) askStores(ids []view.NodeID) {
 }
 
 // ownReply is this store's own answer.
-func (op *getOp) ownReply(rec stored) replicate.Reply {
+func (op *getOp) ownReply(rec keep.Stored) replicate.Reply {
 	r := replicate.Reply{From: op.s.id, Syncing: !op.b.ProvesAbsence(op.at.Shard), Stamp: op.stamp}
 	switch {
 	case op.stamp.Lagging():
 		r.Syncing = true // what it holds may have been purged
-	case rec.unknown:
+	case rec.Damaged:
 		r.Know = replicate.Corrupt
 		op.s.repairs.enqueueDamaged(op.at)
 	case !rec.Unknown():
@@ -132,7 +133,7 @@ func (op *getOp) ownReply(rec stored) replicate.Reply {
 
 // decodeReply reads another store's answer.
 func (op *getOp) decodeReply(from view.NodeID, a wire.Lookedup, err error) (replicate.Reply, error) {
-	r := replicate.Reply{From: from, Stamp: stampOf(a.Stamp)}
+	r := replicate.Reply{From: from, Stamp: keep.StampOf(a.Stamp)}
 	if err != nil {
 		return r, err
 	}
@@ -202,22 +203,22 @@ func (op *getOp) giveUp() {
 // answerLookup answers another store's question.
 func (s *Store) answerLookup(ctx context.Context, q wire.Lookup) (wire.Lookedup, error) {
 	at := s.homes.LocateKey(q.Bucket, q.Key)
-	stamp := s.syncedStamp(at.Shard)
+	stamp := s.records.SyncedStamp(at.Shard)
 	if stamp.Lagging() {
 		return wire.Lookedup{Found: wire.Nothing}, nil
 	}
-	rec, err := s.loadRecord(ctx, at)
+	rec, err := s.records.Load(ctx, at)
 	switch {
 	case err != nil:
 		return wire.Lookedup{}, err
-	case rec.unknown:
+	case rec.Damaged:
 		s.repairs.enqueueDamaged(at)
 		return wire.Lookedup{Found: wire.Nothing}, nil
 	case !rec.Unknown():
-		if q.Known != 0 && q.Known == s.digests.hashers[at.Shard].Version(rec.Item) {
-			return wire.Lookedup{Found: wire.Same, Stamp: wireStamp(stamp)}, nil
+		if q.Known != 0 && q.Known == s.records.VersionOf(at.Shard, rec.Item) {
+			return wire.Lookedup{Found: wire.Same, Stamp: keep.WireStamp(stamp)}, nil
 		}
-		return wire.Lookedup{Found: wire.Present, Item: rec.item, Stamp: wireStamp(stamp)}, nil
+		return wire.Lookedup{Found: wire.Present, Item: rec.Raw, Stamp: keep.WireStamp(stamp)}, nil
 	}
 	if b := s.buckets.FindByID(q.Bucket); b != nil && b.ProvesAbsence(at.Shard) {
 		return wire.Lookedup{Found: wire.Absent}, nil

@@ -5,57 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
-	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
 var errOnPurpose = errors.New("on purpose")
-
-func TestFailedUpdateLeavesNoTrace(t *testing.T) {
-	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		ctx := context.Background()
-		s := nodes[0].store
-		mustPut(t, buckets[0], "k", "v")
-		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		if _, err := s.digestSlices(ctx, []layout.Slice{at.Slice}); err != nil {
-			t.Fatal(err)
-		}
-		before := s.writer
-		err := s.updateDisk(ctx, "test", func(tx *storage.Tx) error {
-			old, err := decodeStored(tx.Get(at.Record))
-			if err != nil {
-				return err
-			}
-			old.Mine.Session++ // a birth of before: a new one must be minted
-			r, wrote, err := old.Commit(&s.writer, reconcile.Write{Value: []byte("w")}, s.currentDate(), nil)
-			if err != nil || wrote.Meta == nil {
-				t.Errorf("no birth was minted: %v", err)
-			}
-			if err := s.saveRecord(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
-				return err
-			}
-			return errOnPurpose
-		})
-		if !errors.Is(err, errOnPurpose) {
-			t.Fatal(err)
-		}
-		if s.writer != before {
-			t.Error("the writer counts a birth that was not stored")
-		}
-		wantTrueDigests(t, s)
-		wantValue(t, buckets[0], "k", "v")
-	})
-}
 
 // Two stores with different rosters mean different shards by what they have in
 // common: sums that are equal, of nothing for instance, prove nothing.
@@ -93,51 +55,6 @@ func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
 	})
 }
 
-func TestDigestBuiltWhileWritesGoOn(t *testing.T) {
-	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		ctx := context.Background()
-		s := nodes[0].store
-		var writers sync.WaitGroup
-		for w := range 4 {
-			writers.Go(func() {
-				for i := range 200 {
-					key := fmt.Sprintf("k%d", (i*7+w)%40)
-					if _, err := buckets[0].Put(ctx, key, nil, nil); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		for range 20 {
-			var at []layout.Slice
-			for shard := range s.shards {
-				at = append(at, layout.Slice{Bucket: buckets[0].b.ID, Shard: shard})
-				s.digests.forgetSum(at[shard])
-			}
-			if _, err := s.digestSlices(ctx, at); err != nil {
-				t.Error(err)
-			}
-		}
-		writers.Wait()
-		wantTrueDigests(t, s)
-
-		// A write between the look at the disk and the sum.
-		at := s.homes.LocateKey(buckets[0].b.ID, "k1").Slice
-		s.digests.forgetSum(at)
-		todo, err := s.digests.beginBuild(ctx, s.disk, []layout.Slice{at})
-		if err != nil || len(todo) != 1 {
-			t.Fatal(todo, err)
-		}
-		seen, err := s.digests.collectElements(ctx, s.disk, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		mustPut(t, buckets[0], "k1", "since")
-		s.digests.finishSum(at, seen)
-		wantTrueDigests(t, s)
-	})
-}
-
 func TestSyncingHomeDoesNotVouchForAbsence(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		found := func(s *Store) wire.Found {
@@ -171,20 +88,20 @@ func TestRecordOfAHomeOutlivesItsHint(t *testing.T) {
 		s := nodes[0].store
 		mustPut(t, buckets[1], "donor", "v")
 		time.Sleep(time.Second)
-		donor, err := s.loadRecord(ctx, s.homes.LocateKey(buckets[0].b.ID, "donor"))
+		donor, err := s.records.Load(ctx, s.homes.LocateKey(buckets[0].b.ID, "donor"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		// Kept as a stand-in, then the roster makes this store a home.
 		at := s.homes.LocateKey(buckets[0].b.ID, "k")
 		role := replicate.Role{For: nodes[2].id}
-		if _, err := s.acceptAll(ctx, []arrival{{at: at, role: role, item: donor.Item, raw: donor.item}}); err != nil {
+		if _, err := s.records.AcceptAll(ctx, []keep.Arrival{{At: at, Role: role, Item: donor.Item, Raw: donor.Raw}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.settleHints(ctx, []settled{{at, nodes[2].id, donor.Item}}); err != nil {
+		if _, err := s.records.SettleHints(ctx, []keep.Settled{{At: at, Target: nodes[2].id, Item: donor.Item}}); err != nil {
 			t.Fatal(err)
 		}
-		if rec, err := s.loadRecord(ctx, at); err != nil || rec.Unknown() || !rec.Home || len(rec.Hints) != 0 {
+		if rec, err := s.records.Load(ctx, at); err != nil || rec.Unknown() || !rec.Home || len(rec.Hints) != 0 {
 			t.Errorf("record after its hint was settled: %+v %v", rec, err)
 		}
 	})

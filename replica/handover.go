@@ -7,47 +7,13 @@ import (
 	"slices"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
-
-// listHeldSlices lists the slices of which there are records here.
-func (s *Store) listHeldSlices(ctx context.Context) ([]layout.Slice, error) {
-	var out []layout.Slice
-	lower, upper := wire.RecordRange()
-	for lower != nil {
-		var at layout.Slice
-		err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
-			at.Shard, at.Bucket, _, _ = wire.ParseRecordKey(k)
-			return errStop
-		})
-		if !errors.Is(err, errStop) {
-			return out, err
-		}
-		out = append(out, at)
-		lower = wire.After(wire.RecordPrefix(at.Shard, at.Bucket, 0))
-	}
-	return out, nil
-}
-
-// listStrays lists the slices of which there are records here that this store is
-// not to keep, by the layout given. unknown counts those of buckets whose
-// definitions have not come here: nobody can tell where they belong.
-func (s *Store) listStrays(ctx context.Context, lay *layout.Layout) (out []layout.Slice, unknown int, err error) {
-	all, err := s.listHeldSlices(ctx)
-	for _, at := range all {
-		switch b := s.buckets.FindByID(at.Bucket); {
-		case b == nil:
-			unknown++
-		case !lay.IsKeeper(b, at.Shard, s.id):
-			out = append(out, at)
-		}
-	}
-	return out, unknown, err
-}
 
 // handOver brings what this store is not to keep to the homes, by the layout
 // given, and lets go of what all of them hold. One that fails is left out for
@@ -60,9 +26,9 @@ func (s *Store) handOver(ctx context.Context, lay *layout.Layout, leaving bool) 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	all, unknown, err := s.listStrays(ctx, lay)
+	all, unknown, err := s.records.ListStrays(ctx, lay)
 	if err != nil {
-		return s.diskError("hand over", err)
+		return s.records.WrapError("hand over", err)
 	}
 	s.entropy.NoteStrays(len(all) > 0 || unknown > 0 || leaving)
 	before := s.stats.dropped.Load()
@@ -110,7 +76,7 @@ func (p *handoverPass) isInReach(id view.NodeID) bool { return p.lay.InMesh[id] 
 func (s *Store) handOff(ctx context.Context, pass *handoverPass, at layout.Slice) error {
 	rt := pass.lay.RouteOf(s.buckets.FindByID(at.Bucket), at.Shard)
 	homes := rt.Order[:rt.Homes]
-	core := replicate.NewHandoff(homes, pass.isInReach, transferKeys)
+	core := replicate.NewHandoff(homes, pass.isInReach, keep.PageKeys)
 	if !core.Any() {
 		return s.handleNoHome(ctx, pass, at)
 	}
@@ -149,7 +115,7 @@ func (s *Store) handOff(ctx context.Context, pass *handoverPass, at layout.Slice
 func (s *Store) handStep(ctx context.Context, pass *handoverPass, at layout.Slice, core *replicate.Handoff, step replicate.HandoffStep) error {
 	switch step.Kind {
 	case replicate.HandoffList:
-		marks, last, err := s.formerMarks(ctx, at, step.After, step.First)
+		marks, last, err := s.records.ListFormerMarks(ctx, at, step.After, step.First)
 		if err == nil {
 			core.Listed(marks, last)
 		}
@@ -161,7 +127,7 @@ func (s *Store) handStep(ctx context.Context, pass *handoverPass, at layout.Slic
 		}
 		return err
 	case replicate.HandoffPush:
-		page, err := s.readRecords(ctx, at, step.Keys)
+		page, err := s.records.ReadRecords(ctx, at, step.Keys)
 		if err == nil {
 			err = s.bringRecords(ctx, step.To, page, len(step.Keys))
 		}
@@ -170,7 +136,7 @@ func (s *Store) handStep(ctx context.Context, pass *handoverPass, at layout.Slic
 		}
 		return err
 	case replicate.HandoffDrop:
-		n, err := s.dropHomeRoles(ctx, pass.lay, at, step.Marks)
+		n, err := s.records.DropHomeRoles(ctx, pass.lay, at, step.Marks)
 		if pass.leaving && errors.Is(err, ErrStorageFull) {
 			n, err = 0, nil // it goes with the node
 		}
@@ -199,39 +165,11 @@ func (s *Store) handedState(ctx context.Context, pass *handoverPass, at layout.S
 			h.live |= 1 << i
 		}
 	}
-	h.total, err = s.digestSlices(ctx, []layout.Slice{at})
+	h.total, err = s.records.Digest(ctx, []layout.Slice{at})
 	if errors.Is(err, storage.ErrStorageFull) {
 		h.unknown, err = true, nil // a digest cannot be built just now
 	}
 	return h, err
-}
-
-// formerMarks lists the records that this store keeps as the home that it was.
-// Those that it keeps for one store only go there as hints.
-func (s *Store) formerMarks(ctx context.Context, at layout.Slice, after string, first bool) (out []replicate.Mark, last bool, err error) {
-	prefix := wire.RecordPrefix(at.Shard, at.Bucket, 0)
-	lower := prefix
-	if !first {
-		lower = append(wire.RecordKey(at.Shard, at.Bucket, after), 0)
-	}
-	last = true
-	err = s.disk.Scan(ctx, lower, wire.After(prefix), func(k, v []byte) error {
-		rec, err := decodeStored(v, nil)
-		if err != nil || rec.unknown || !rec.Home {
-			return nil
-		}
-		if len(out) == transferKeys {
-			last = false
-			return errStop
-		}
-		_, _, key, _ := wire.ParseRecordKey(k)
-		out = append(out, replicate.Mark{Key: key, Hash: s.digests.hashers[at.Shard].Version(rec.Item)})
-		return nil
-	})
-	if errors.Is(err, errStop) {
-		err = nil
-	}
-	return out, last, err
 }
 
 // errRosters: a peer knows another roster, so what it says of homes does not
@@ -269,53 +207,24 @@ func (s *Store) serveCover(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	// This store may have been about to let go of the records itself, by an
 	// older roster: after an update of its own it is seen that they are gone.
 	if err := s.disk.Look(ctx, func(*storage.Tx) error { return nil }); err != nil {
-		return nil, s.diskError("vouch", err)
+		return nil, s.records.WrapError("vouch", err)
 	}
 	reply := wire.CoverReply{Refused: s.gate.taking.IsShut() || !replicate.MayVouch(m.Roster, lay.Roster, home)}
 	for i, k := range m.Marks {
-		rec, err := s.loadRecord(ctx, s.homes.LocateKey(at.Bucket, k.Key))
+		rec, err := s.records.Load(ctx, s.homes.LocateKey(at.Bucket, k.Key))
 		if err != nil {
 			return nil, err
 		}
-		if rec.Unknown() || !rec.Home || s.digests.hashers[at.Shard].Version(rec.Item) != k.Hash {
+		if rec.Unknown() || !rec.Home || s.records.VersionOf(at.Shard, rec.Item) != k.Hash {
 			reply.Missing = append(reply.Missing, i)
 		}
 	}
 	return wire.AppendCoverReply(nil, &reply), nil
 }
 
-// dropHomeRoles takes the role of a home from records that all homes hold, and returns
-// how many.
-func (s *Store) dropHomeRoles(ctx context.Context, then *layout.Layout, at layout.Slice, marks []replicate.Mark) (n int, err error) {
-	b := s.buckets.FindByID(at.Bucket)
-	err = s.updateDisk(ctx, "let go of what others keep", func(tx *storage.Tx) error {
-		n = 0
-		now := s.homes.Now()
-		keeper := now.IsKeeper(b, at.Shard, s.id)
-		for _, m := range marks {
-			p := s.homes.LocateKey(at.Bucket, m.Key)
-			old, err := decodeStored(tx.Get(p.Record))
-			if err != nil {
-				return err
-			}
-			if old.Unknown() || !replicate.MayDrop(then.Roster, now.Roster, keeper, m.Hash, s.digests.hashers[at.Shard].Version(old.Item)) {
-				continue
-			}
-			r := old.Record
-			r.Home = false
-			if err := s.saveRecord(tx, p, old, r, old.item); err != nil {
-				return err
-			}
-			n++
-		}
-		return nil
-	})
-	return n, err
-}
-
 // bringRecords sends so many records to a home, all of them or it fails: what was not
 // brought must not be let go of.
-func (s *Store) bringRecords(ctx context.Context, home view.NodeID, page []stampedRecord, want int) error {
+func (s *Store) bringRecords(ctx context.Context, home view.NodeID, page []keep.Stamped, want int) error {
 	if len(page) < want || slices.ContainsFunc(page, s.tooLargeToSend) {
 		return errNotBrought
 	}
@@ -326,7 +235,7 @@ func (s *Store) bringRecords(ctx context.Context, home view.NodeID, page []stamp
 var errNotBrought = errors.New("replica: not all records could be brought to a home")
 
 // pushRecords sends records to a store in pieces that fit into a request.
-func (s *Store) pushRecords(ctx context.Context, peer view.NodeID, page []stampedRecord) error {
+func (s *Store) pushRecords(ctx context.Context, peer view.NodeID, page []keep.Stamped) error {
 	for len(page) > 0 {
 		n := s.pieceOf(page)
 		if err := s.transferRecords(ctx, peer, 0, page[:n]); err != nil {
@@ -338,9 +247,9 @@ func (s *Store) pushRecords(ctx context.Context, peer view.NodeID, page []stampe
 }
 
 // pieceOf is how many of the records go in one request.
-func (s *Store) pieceOf(page []stampedRecord) (n int) {
+func (s *Store) pieceOf(page []keep.Stamped) (n int) {
 	for size := 0; n < len(page); n++ {
-		if size += len(page[n].rec.item); n > 0 && size > s.pace.pieceBytes() {
+		if size += len(page[n].Rec.Raw); n > 0 && size > s.pace.pieceBytes() {
 			break
 		}
 	}
@@ -354,7 +263,7 @@ func (s *Store) serveHeld(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 		return nil, err
 	}
 	lay := s.homes.Now()
-	all, _, err := s.listStrays(ctx, lay)
+	all, _, err := s.records.ListStrays(ctx, lay)
 	if err != nil {
 		return nil, err
 	}

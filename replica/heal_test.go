@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -18,7 +19,7 @@ func copies(t *testing.T, nodes []*fakeNode, b *Bucket, key string) (n int) {
 		if node.isDown() {
 			continue
 		}
-		rec, err := node.store.loadRecord(context.Background(), node.store.homes.LocateKey(b.b.ID, key))
+		rec, err := node.store.records.Load(context.Background(), node.store.homes.LocateKey(b.b.ID, key))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +145,7 @@ func TestOnlyWhatWasBroughtIsLetGo(t *testing.T) {
 		time.Sleep(time.Second)
 		ctx, s := context.Background(), nodes[0].store
 		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		page, err := s.readRecords(ctx, at.Slice, []string{"k"})
+		page, err := s.records.ReadRecords(ctx, at.Slice, []string{"k"})
 		if err != nil || len(page) != 1 {
 			t.Fatal(len(page), err)
 		}
@@ -154,12 +155,12 @@ func TestOnlyWhatWasBroughtIsLetGo(t *testing.T) {
 		if err := s.bringRecords(ctx, nodes[1].id, page, 2); !errors.Is(err, errNotBrought) {
 			t.Errorf("one of two records: %v", err)
 		}
-		page[0].rec.item = make([]byte, maxOffer+1)
+		page[0].Rec.Raw = make([]byte, maxOffer+1)
 		if err := s.bringRecords(ctx, nodes[1].id, page, 1); !errors.Is(err, errNotBrought) {
 			t.Errorf("a record that is too large: %v", err)
 		}
-		s.rounds.showRounds([]changedRound{{at.Shard, round{Standing: purge.Standing{Stamp: purge.Stamp{Committed: purge.Round{Counter: 9}}}, step: 99}}})
-		if _, err := s.readRecords(ctx, at.Slice, []string{"k"}); !errors.Is(err, errStale) {
+		setStamp(t, s, at.Shard, purge.Stamp{Committed: purge.Round{Counter: 9}})
+		if _, err := s.records.ReadRecords(ctx, at.Slice, []string{"k"}); !errors.Is(err, keep.ErrStale) {
 			t.Errorf("records of a shard in which purges were missed: %v", err)
 		}
 	})

@@ -123,12 +123,12 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	former := make(map[layout.Slice]bool)
 	syncing, hints, err := s.listSyncing(ctx, lay)
 	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
-		return h, s.diskError("health", err)
+		return h, s.records.WrapError("health", err)
 	}
 	h.Syncing = len(syncing)
-	left, _, err := s.listStrays(ctx, lay)
+	left, _, err := s.records.ListStrays(ctx, lay)
 	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
-		return h, s.diskError("health", err)
+		return h, s.records.WrapError("health", err)
 	}
 	for _, at := range left {
 		former[at] = true
@@ -136,7 +136,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	h.Leftover, h.HandingOver = len(left), s.progress.slicesLeft()
 	h.SetAside = s.stats.aside.Load()
 	if h.PurgeBlocked, err = s.purger.waiting.describeBlocked(ctx, s); err != nil {
-		return h, s.diskError("health", err)
+		return h, s.records.WrapError("health", err)
 	}
 	for _, id := range lay.Members {
 		if lay.Lost[id] {
@@ -189,7 +189,7 @@ func (s *Store) listProblems(h *Health, lay *layout.Layout) (out []view.Problem)
 		if err := s.disk.Err(); err != nil {
 			add(view.Problem{Kind: view.ProblemDiskFailed, Text: err.Error()})
 		} else {
-			s.diskProblems(s.disk.Stats(), add)
+			s.diskProblems(s.disk.Stats(), s.records.LostHints(), add)
 		}
 	}
 	s.clockProblems(add)
@@ -224,8 +224,8 @@ func (s *Store) listProblems(h *Health, lay *layout.Layout) (out []view.Problem)
 	return out
 }
 
-// diskProblems tells what is wrong with a disk that works on.
-func (s *Store) diskProblems(st storage.Stats, add func(view.Problem)) {
+// diskProblems tells what is wrong with a disk that works on, and has lost so many hints.
+func (s *Store) diskProblems(st storage.Stats, lostHints int, add func(view.Problem)) {
 	if st.Full {
 		add(view.Problem{Kind: view.ProblemDiskFull})
 	}
@@ -235,8 +235,8 @@ func (s *Store) diskProblems(st storage.Stats, add func(view.Problem)) {
 	if st.GivenUp > 0 {
 		add(view.Problem{Kind: view.ProblemPartsLost, Count: int(st.GivenUp)})
 	}
-	if n := s.stats.lostHints.Load(); n > 0 {
-		add(view.Problem{Kind: view.ProblemHintsLost, Count: int(n)})
+	if lostHints > 0 {
+		add(view.Problem{Kind: view.ProblemHintsLost, Count: lostHints})
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/notify"
-	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	transferKeys  = 256              // records moved in one call in the background
 	transferBytes = 1 << 20          // their bytes, one record at least
 	maxOffer      = 34 << 20         // bytes of one record that can be sent at all
 	transferWait  = 10 * time.Second // for the answer to such a call, on top of
@@ -115,34 +114,13 @@ func (h *hints) keepDelivering(ctx context.Context) {
 	}
 }
 
-var errStop = errors.New("stop")
-
-// listTargets lists the stores for which this one keeps records.
-func (h *hints) listTargets(ctx context.Context) ([]view.NodeID, error) {
-	var out []view.NodeID
-	lower, upper := wire.IndexRange(wire.IndexHint, 0)
-	for lower != nil {
-		var target view.NodeID
-		err := h.s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
-			target, _, _ = wire.ParseIndexKey(k)
-			return errStop
-		})
-		if !errors.Is(err, errStop) {
-			return out, err
-		}
-		out = append(out, target)
-		_, lower = wire.IndexRange(wire.IndexHint, target)
-	}
-	return out, nil
-}
-
 // deliverAll goes through the hints once. left is true if some remain that
 // could be delivered now.
 func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 	h.mu.Lock()
 	owed := h.owed.Events()
 	h.mu.Unlock()
-	targets, err := h.listTargets(ctx)
+	targets, err := h.s.records.ListHintTargets(ctx)
 	if err != nil {
 		return true, err
 	}
@@ -180,19 +158,12 @@ func (h *hints) settleOwed(events map[view.NodeID]uint64) {
 	}
 }
 
-// stampedRecord is a record that is kept for a store.
-type stampedRecord struct {
-	at    layout.Place
-	rec   stored
-	stamp purge.Stamp // with which it was read
-}
-
 var errMovedOn = errors.New("records changed while they were delivered")
 
 // deliverTo hands the records kept for target, page by page, to send, which
 // returns those whose hints may go. rest tells that there were others. leaving is
 // for a store that goes for good.
-func (h *hints) deliverTo(ctx context.Context, target view.NodeID, leaving bool, send func(context.Context, view.NodeID, []stampedRecord) ([]settled, error)) (rest bool, err error) {
+func (h *hints) deliverTo(ctx context.Context, target view.NodeID, leaving bool, send func(context.Context, view.NodeID, []keep.Stamped) ([]keep.Settled, error)) (rest bool, err error) {
 	lower, upper := wire.IndexRange(wire.IndexHint, target)
 	var moved error
 	for {
@@ -200,14 +171,14 @@ func (h *hints) deliverTo(ctx context.Context, target view.NodeID, leaving bool,
 		if err != nil {
 			return rest, err
 		}
-		if _, err := h.s.settleHints(ctx, stray); err != nil && !errors.Is(err, ErrStorageFull) {
+		if _, err := h.s.records.SettleHints(ctx, stray); err != nil && !errors.Is(err, ErrStorageFull) {
 			return rest, err
 		}
 		if len(page) == 0 && len(stray) == 0 {
 			return rest, moved
 		}
 		gone, sendErr := send(ctx, target, page)
-		n, err := h.s.settleHints(ctx, gone)
+		n, err := h.s.records.SettleHints(ctx, gone)
 		if leaving && errors.Is(err, ErrStorageFull) {
 			n, err = len(gone), nil // they go with the node
 		}
@@ -228,7 +199,7 @@ func (h *hints) deliverTo(ctx context.Context, target view.NodeID, leaving bool,
 // readPage reads the next records that are kept for target, from lower on, which
 // it moves. stray are entries of the index behind which there is nothing: the
 // record was damaged, and then found to be purged.
-func (h *hints) readPage(ctx context.Context, target view.NodeID, lower *[]byte, upper []byte) (page []stampedRecord, stray []settled, err error) {
+func (h *hints) readPage(ctx context.Context, target view.NodeID, lower *[]byte, upper []byte) (page []keep.Stamped, stray []keep.Settled, err error) {
 	size := 0
 	err = h.s.disk.Scan(ctx, *lower, upper, func(k, _ []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
@@ -237,61 +208,61 @@ func (h *hints) readPage(ctx context.Context, target view.NodeID, lower *[]byte,
 		if !ok {
 			return nil
 		}
-		stamp := h.s.syncedStamp(at.Shard)
+		stamp := h.s.records.SyncedStamp(at.Shard)
 		if stamp.Lagging() {
 			h.lagging.Store(true)
 			return nil // some of it may have been purged
 		}
-		rec, err := h.s.loadRecord(ctx, at)
+		rec, err := h.s.records.Load(ctx, at)
 		switch {
 		case err != nil:
 			return err
-		case rec.unknown:
+		case rec.Damaged:
 			return nil // damaged: its repair brings it back
 		case rec.Unknown():
-			stray = append(stray, settled{at: at, target: target})
+			stray = append(stray, keep.Settled{At: at, Target: target})
 		default:
-			if one := (stampedRecord{at, rec, stamp}); !h.s.tooLargeToSend(one) {
+			if one := (keep.Stamped{At: at, Rec: rec, Stamp: stamp}); !h.s.tooLargeToSend(one) {
 				page = append(page, one)
-				size += len(rec.item)
+				size += len(rec.Raw)
 			}
 		}
-		if len(page) == transferKeys || len(stray) == transferKeys || size >= h.s.pace.pieceBytes() {
-			return errStop
+		if len(page) == keep.PageKeys || len(stray) == keep.PageKeys || size >= h.s.pace.pieceBytes() {
+			return keep.ErrStop
 		}
 		return nil
 	})
-	if errors.Is(err, errStop) {
+	if errors.Is(err, keep.ErrStop) {
 		err = nil
 	}
 	return page, stray, err
 }
 
 // toTarget delivers to the store that the records are kept for.
-func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []stampedRecord) ([]settled, error) {
+func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
 	if err := h.s.transferRecords(ctx, target, 0, page); err != nil {
 		return nil, err
 	}
-	out := make([]settled, len(page))
+	out := make([]keep.Settled, len(page))
 	for i, k := range page {
-		out[i] = settled{k.at, target, k.rec.Item}
+		out[i] = keep.Settled{At: k.At, Target: target, Item: k.Rec.Item}
 	}
 	return out, nil
 }
 
 // toHomes delivers what was kept for a store that is gone for good to those
 // that are homes now.
-func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []stampedRecord) ([]settled, error) {
+func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
 	lay := h.s.homes.Now()
 	live := func(id view.NodeID) bool { return lay.InMesh[id] }
-	by := make(map[view.NodeID][]stampedRecord)
+	by := make(map[view.NodeID][]keep.Stamped)
 	hint := make([]replicate.Hint, len(page))
 	for i, k := range page {
-		b := h.s.buckets.FindByID(k.at.Bucket)
+		b := h.s.buckets.FindByID(k.At.Bucket)
 		if b == nil {
 			continue
 		}
-		rt := lay.RouteOf(b, k.at.Shard)
+		rt := lay.RouteOf(b, k.At.Shard)
 		hint[i] = replicate.Hint{Target: target, Homes: rt.Order[:rt.Homes]}
 		for _, id := range hint[i].Deliver(h.s.id, live) {
 			by[id] = append(by[id], k)
@@ -304,10 +275,10 @@ func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []stampedR
 		acked[id] = err == nil
 		errs = append(errs, err)
 	}
-	var out []settled
+	var out []keep.Settled
 	for i, k := range page {
 		if hint[i].Target != 0 && hint[i].Done(h.s.id, live, func(id view.NodeID) bool { return acked[id] }) {
-			out = append(out, settled{k.at, target, k.rec.Item})
+			out = append(out, keep.Settled{At: k.At, Target: target, Item: k.Rec.Item})
 		}
 	}
 	return out, errors.Join(errs...)
@@ -317,25 +288,25 @@ func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []stampedR
 // together, by merging, beyond what one request carries. It stays where it is
 // and must not hold up what comes after it. A write that has seen the values
 // makes it small again.
-func (s *Store) tooLargeToSend(k stampedRecord) bool {
-	if len(k.rec.item) <= maxOffer {
+func (s *Store) tooLargeToSend(k keep.Stamped) bool {
+	if len(k.Rec.Raw) <= maxOffer {
 		return false
 	}
-	s.log.Error("concurrent values are too large to be copied: write the key anew", "key", k.at.Key, "bytes", len(k.rec.item))
+	s.log.Error("concurrent values are too large to be copied: write the key anew", "key", k.At.Key, "bytes", len(k.Rec.Raw))
 	return true
 }
 
 // transferRecords sends records to a store in the background, to keep as a home or for
 // another store, and waits until it has synced them.
-func (s *Store) transferRecords(ctx context.Context, to, keepFor view.NodeID, page []stampedRecord) error {
+func (s *Store) transferRecords(ctx context.Context, to, keepFor view.NodeID, page []keep.Stamped) error {
 	if len(page) == 0 {
 		return nil
 	}
 	offers := make([]wire.Offer, len(page))
 	size := 0
 	for i, k := range page {
-		offers[i] = wire.Offer{Bucket: k.at.Bucket, Key: k.at.Key, For: keepFor, Item: k.rec.item, Stamp: wireStamp(k.stamp)}
-		size += len(k.rec.item)
+		offers[i] = wire.Offer{Bucket: k.At.Bucket, Key: k.At.Key, For: keepFor, Item: k.Rec.Raw, Stamp: keep.WireStamp(k.Stamp)}
+		size += len(k.Rec.Raw)
 	}
 	if err := s.pace.waitForBytes(ctx, size); err != nil {
 		return err
@@ -353,8 +324,8 @@ func (s *Store) transferRecords(ctx context.Context, to, keepFor view.NodeID, pa
 	behind := make(map[int]bool)
 	for i := range got {
 		if got[i].stale {
-			behind[page[i].at.Shard] = true
-			err = errStale
+			behind[page[i].At.Shard] = true
+			err = keep.ErrStale
 		}
 	}
 	for shard := range behind {

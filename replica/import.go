@@ -11,6 +11,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -88,8 +89,8 @@ func (s *Store) forgetImports(ctx context.Context, all []*former) error {
 		}
 		return nil
 	})
-	for part := range slices.Chunk(gone, transferKeys) {
-		err = errors.Join(err, s.updateDisk(ctx, "forget an import", func(tx *storage.Tx) error {
+	for part := range slices.Chunk(gone, keep.PageKeys) {
+		err = errors.Join(err, s.records.Update(ctx, "forget an import", func(tx keep.Tx) error {
 			for _, k := range part {
 				if err := tx.Delete(k); err != nil {
 					return err
@@ -221,7 +222,7 @@ func (im *imports) continueShard(ctx context.Context, f *former, shard int, tops
 		state, err = wire.DecodeImportState(data)
 	}
 	if err != nil && !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, wire.ErrMalformed) {
-		return im.s.diskError("import", err)
+		return im.s.records.WrapError("import", err)
 	}
 	w := &importShard{s: im.s, f: f, shard: shard, state: state, tops: tops}
 	if !state.Done {

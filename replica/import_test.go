@@ -12,7 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/purge"
-	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -209,13 +209,13 @@ func wantSiblings(t *testing.T, b *Bucket, key string, want ...string) {
 // trimmed makes the stores forget what they know of purges.
 func trimmed(t *testing.T, s *Store) {
 	t.Helper()
-	err := s.updateDisk(context.Background(), "forget", func(tx *storage.Tx) error {
+	err := s.records.Update(context.Background(), "forget", func(tx keep.Tx) error {
 		for shard := range s.shards {
-			next := s.rounds.current[shard].Standing
+			next := tx.Standing(shard)
 			if next.From = next.Stamp.Acked; next.From == (purge.Round{}) {
 				continue
 			}
-			if err := s.moveStanding(tx, shard, next); err != nil {
+			if err := tx.Move(shard, next); err != nil {
 				return err
 			}
 		}
@@ -227,7 +227,7 @@ func trimmed(t *testing.T, s *Store) {
 		keys = append(keys, slices.Clone(k))
 		return nil
 	}))
-	err = errors.Join(err, s.updateDisk(context.Background(), "forget", func(tx *storage.Tx) error {
+	err = errors.Join(err, s.records.Update(context.Background(), "forget", func(tx keep.Tx) error {
 		for _, k := range keys {
 			if err := tx.Delete(k); err != nil {
 				return err

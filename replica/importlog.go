@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -72,7 +73,7 @@ func (s *Store) stampsAt(ctx context.Context, lay *layout.Layout, id view.NodeID
 	m, err := wire.DecodeStampsReply(answer)
 	out := make(map[int]purge.Stamp, len(m.Stamps))
 	for _, st := range m.Stamps {
-		out[st.Shard] = stampOf(st.Stamp)
+		out[st.Shard] = keep.StampOf(st.Stamp)
 	}
 	return out, err
 }
@@ -123,14 +124,14 @@ func (s *Store) readLog(ctx context.Context, peer view.NodeID, shard int, old pu
 			return out, err
 		}
 		if first {
-			out.stamp = stampOf(page.Stamp)
+			out.stamp = keep.StampOf(page.Stamp)
 		}
 		if from.Before(purge.Round(page.From)) {
 			from = purge.Round(page.From)
 		}
 		for i := range page.Entries {
 			e := &page.Entries[i]
-			b, err := decodeBuried(e.Buried)
+			b, err := keep.DecodeBuried(e.Buried)
 			if err != nil {
 				return out, fmt.Errorf("replica: log of purges: %w", err)
 			}

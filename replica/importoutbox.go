@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -130,7 +131,7 @@ func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad 
 		if _, err := im.s.disk.Get(ctx, metaDelivered(seq)); err == nil {
 			return nil
 		} else if !errors.Is(err, storage.ErrNotFound) {
-			return im.s.diskError("import", err)
+			return im.s.records.WrapError("import", err)
 		}
 		at := im.s.homes.LocateKey(layout.BucketID(wire.AppendBucketDef(nil, &rec.Bucket)), rec.Key)
 		if !held[string(at.Record)] {
@@ -167,7 +168,7 @@ func (im *imports) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp
 		return err
 	}
 	seen[seq] = out.seen
-	return im.s.updateDisk(ctx, "note what was delivered", func(tx *storage.Tx) error { return tx.Set(metaDelivered(seq), nil) })
+	return im.s.records.Update(ctx, "note what was delivered", func(tx keep.Tx) error { return tx.Set(metaDelivered(seq), nil) })
 }
 
 // reportStatus tells an operator how far it is.

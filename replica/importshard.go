@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
-	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -33,7 +33,7 @@ const importTries = 4
 
 func (w *importShard) importWithRetries(ctx context.Context) (err error) {
 	for range importTries {
-		if err = w.tryImport(ctx); !errors.Is(err, errStale) && !errors.Is(err, errMoved) {
+		if err = w.tryImport(ctx); !errors.Is(err, keep.ErrStale) && !errors.Is(err, errMoved) {
 			return err
 		}
 		w.tops = w.s.memberStamps(ctx)
@@ -66,8 +66,8 @@ func (w *importShard) tryImport(ctx context.Context) (err error) {
 
 // bringPage deals with one page: what of it is missing in the mesh is synced at more
 // than half of the homes afterwards, and what is refused is noted.
-func (w *importShard) bringPage(ctx context.Context, page []stampedRecord) error {
-	at := page[0].at.Slice
+func (w *importShard) bringPage(ctx context.Context, page []keep.Stamped) error {
+	at := page[0].At.Slice
 	b := w.s.buckets.FindByID(at.Bucket)
 	if b == nil {
 		return fmt.Errorf("%w %016x", errUnknownBucket, at.Bucket)
@@ -80,31 +80,31 @@ func (w *importShard) bringPage(ctx context.Context, page []stampedRecord) error
 	if err != nil {
 		return err
 	}
-	var out, anew []stampedRecord // anew: Item.Sibs are what is to be written
+	var out, anew []keep.Stamped // anew: Item.Sibs are what is to be written
 	var refused [][]byte
 	for i, k := range page {
 		got := purge.Old{
-			Item: k.rec.Item, Known: known[i], Gone: w.log.buried[string(k.at.Record)], Whole: w.log.whole,
+			Item: k.Rec.Item, Known: known[i], Gone: w.log.buried[string(k.At.Record)], Whole: w.log.whole,
 		}.Import(w.f.doubtedBirths())
 		if got.Refused || w.s.tooLargeToSend(k) {
-			refused = append(refused, k.at.Record)
+			refused = append(refused, k.At.Record)
 		}
-		if one := (stampedRecord{at: k.at, stamp: w.log.stamp}); !got.Bring.Unknown() && !w.s.tooLargeToSend(k) {
-			one.rec.Item, one.rec.item = got.Bring, wire.AppendItem(nil, &got.Bring)
+		if one := (keep.Stamped{At: k.At, Stamp: w.log.stamp}); !got.Bring.Unknown() && !w.s.tooLargeToSend(k) {
+			one.Rec.Item, one.Rec.Raw = got.Bring, wire.AppendItem(nil, &got.Bring)
 			out = append(out, one)
 		}
 		if len(got.Anew) > 0 {
-			anew = append(anew, stampedRecord{at: k.at, rec: stored{Record: recordOf(got.Anew)}})
+			anew = append(anew, keep.Stamped{At: k.At, Rec: keep.Stored{Record: recordOf(got.Anew)}})
 		}
 	}
 	if err := w.syncAtHomes(ctx, lay, homes, most, out, w.acceptHere); err != nil {
 		return err
 	}
 	if len(anew) > 0 {
-		if err := w.writeAnew(ctx, anew, page[len(page)-1].at.Record); err != nil {
+		if err := w.writeAnew(ctx, anew, page[len(page)-1].At.Record); err != nil {
 			return err
 		}
-		written, err := w.s.readRecords(ctx, at, keysOf(anew))
+		written, err := w.s.records.ReadRecords(ctx, at, keysOf(anew))
 		if err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func (w *importShard) bringPage(ctx context.Context, page []stampedRecord) error
 			return err
 		}
 	}
-	w.state.Cursor = page[len(page)-1].at.Record
+	w.state.Cursor = page[len(page)-1].At.Record
 	w.state.Brought += uint64(len(out) + len(anew))
 	return w.saveProgress(ctx, refused)
 }
@@ -122,22 +122,22 @@ func recordOf(sibs []version.Sibling) (r replicate.Record) {
 	return r
 }
 
-func keysOf(page []stampedRecord) (out []string) {
+func keysOf(page []keep.Stamped) (out []string) {
 	for _, k := range page {
-		out = append(out, k.at.Key)
+		out = append(out, k.At.Key)
 	}
 	return out
 }
 
 // gatherKnown is what homes hold of the records of a page. Where the dots of these are
 // in doubt, more than half of the homes have to say so.
-func (w *importShard) gatherKnown(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []stampedRecord) ([]version.Item, error) {
+func (w *importShard) gatherKnown(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []keep.Stamped) ([]version.Item, error) {
 	out, told := make([]version.Item, len(page)), make([]int, len(page))
 	asked := make([]wire.Lookup, len(page))
 	for i, k := range page {
-		asked[i] = wire.Lookup{Bucket: k.at.Bucket, Key: k.at.Key}
+		asked[i] = wire.Lookup{Bucket: k.At.Bucket, Key: k.At.Key}
 		if w.f.doubtedBirths() == nil { // else the same dots prove nothing
-			asked[i].Known = w.s.digests.hashers[k.at.Shard].Version(k.rec.Item)
+			asked[i].Known = w.s.records.VersionOf(k.At.Shard, k.Rec.Item)
 		}
 	}
 	replies, away := 0, []view.NodeID(nil)
@@ -159,7 +159,7 @@ func (w *importShard) gatherKnown(ctx context.Context, lay *layout.Layout, homes
 			case wire.Nothing:
 				continue
 			case wire.Same:
-				it = page[i].rec.Item
+				it = page[i].Rec.Item
 			case wire.Present:
 				if it, err = wire.DecodeItem(l.Item); err != nil {
 					return nil, err
@@ -208,7 +208,7 @@ func (w *importShard) askHome(ctx context.Context, id view.NodeID, asked []wire.
 
 // syncAtHomes has records synced at more than half of their homes. here takes them in
 // at this store; nil: they are there.
-func (w *importShard) syncAtHomes(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []stampedRecord, here func(context.Context, []stampedRecord) error) error {
+func (w *importShard) syncAtHomes(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []keep.Stamped, here func(context.Context, []keep.Stamped) error) error {
 	if len(page) == 0 {
 		return nil
 	}
@@ -238,17 +238,17 @@ func (w *importShard) syncAtHomes(ctx context.Context, lay *layout.Layout, homes
 }
 
 // acceptHere merges what is brought at this store, as a home of it.
-func (w *importShard) acceptHere(ctx context.Context, page []stampedRecord) error {
-	in := make([]arrival, len(page))
+func (w *importShard) acceptHere(ctx context.Context, page []keep.Stamped) error {
+	in := make([]keep.Arrival, len(page))
 	for i, k := range page {
-		in[i] = arrival{at: k.at, item: k.rec.Item, raw: k.rec.item, stamp: k.stamp}
+		in[i] = keep.Arrival{At: k.At, Item: k.Rec.Item, Raw: k.Rec.Raw, Stamp: k.Stamp}
 		if w.log.from != w.s.id {
-			in[i].from = w.log.from
+			in[i].From = w.log.from
 		}
 	}
-	got, err := w.s.acceptAll(ctx, in)
-	if err == nil && slices.ContainsFunc(got, func(m merged) bool { return m.stale }) {
-		err = errStale
+	got, err := w.s.records.AcceptAll(ctx, in)
+	if err == nil && slices.ContainsFunc(got, func(m keep.Merged) bool { return m.Stale }) {
+		err = keep.ErrStale
 	}
 	return err
 }
@@ -256,31 +256,31 @@ func (w *importShard) acceptHere(ctx context.Context, page []stampedRecord) erro
 // writeAnew gives values new dots of this store, once: that it was done is part
 // of the same batch. A home or not, this store keeps them until the homes have
 // them.
-func (w *importShard) writeAnew(ctx context.Context, page []stampedRecord, last []byte) error {
+func (w *importShard) writeAnew(ctx context.Context, page []keep.Stamped, last []byte) error {
 	next := w.state
 	next.Anew = last
-	err := w.s.updateDisk(ctx, "import", func(tx *storage.Tx) error {
+	err := w.s.records.Update(ctx, "import", func(tx keep.Tx) error {
 		for i := range page {
-			at := page[i].at
+			at := page[i].At
 			if bytes.Compare(at.Record, w.state.Anew) <= 0 {
 				continue
 			}
-			old, err := decodeStored(tx.Get(at.Record))
+			old, err := tx.Load(at)
 			if err != nil {
 				return err
 			}
-			if old.unknown {
-				return errUninformed // until it is repaired
+			if old.Damaged {
+				return keep.ErrUninformed // until it is repaired
 			}
 			r := old.Take(replicate.HomeRole)
-			for _, sib := range page[i].rec.Sibs {
-				wrote := w.s.writer.Import(r.Local, sib)
+			for _, sib := range page[i].Rec.Sibs {
+				wrote := tx.Writer().Import(r.Local, sib)
 				r.Local = wrote.Local
-				if err := w.s.saveMeta(tx, wrote.Meta); err != nil {
+				if err := tx.SaveMeta(wrote.Meta); err != nil {
 					return err
 				}
 			}
-			if err := w.s.saveRecord(tx, at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
+			if err := tx.Save(at, old, r, wire.AppendItem(nil, &r.Item)); err != nil {
 				return err
 			}
 		}
@@ -295,7 +295,7 @@ func (w *importShard) writeAnew(ctx context.Context, page []stampedRecord, last 
 // saveProgress makes durable how far it is, and what was refused or does not read.
 func (w *importShard) saveProgress(ctx context.Context, refused [][]byte) error {
 	unread := w.f.takeLost()
-	err := w.s.updateDisk(ctx, "note what was taken in", func(tx *storage.Tx) error {
+	err := w.s.records.Update(ctx, "note what was taken in", func(tx keep.Tx) error {
 		for _, record := range refused {
 			if err := tx.Set(append(metaRefused(w.f), record...), nil); err != nil {
 				return err
@@ -356,5 +356,5 @@ func (im *imports) eachNoted(ctx context.Context, prefix []byte, fn func(record 
 		fn(slices.Clone(k[len(prefix):]))
 		return nil
 	})
-	return n, im.s.diskError("import", err)
+	return n, im.s.records.WrapError("import", err)
 }

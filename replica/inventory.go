@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 )
@@ -48,17 +49,17 @@ type stretch struct {
 // takeStock reads all records of slices, which are in rising order. Damaged
 // records are not there.
 func (s *Store) takeStock(ctx context.Context, at []layout.Slice) (*inventory, error) {
-	if err := s.digests.awaitTurn(ctx); err != nil {
+	if err := s.records.AwaitTurn(ctx); err != nil {
 		return nil, err
 	}
-	defer s.digests.endTurn()
+	defer s.records.EndTurn()
 	v := &inventory{name: rand.Uint64() | 1}
 	for _, a := range at {
 		lower := wire.RecordPrefix(a.Shard, a.Bucket, 0)
 		n := 0
 		v.stretches = append(v.stretches, stretch{a, lower, len(v.prints)})
 		err := s.disk.Scan(ctx, lower, wire.After(lower), func(k, value []byte) error {
-			it, err := itemOf(value)
+			it, err := keep.ItemOf(value)
 			if err != nil {
 				return nil
 			}
@@ -70,7 +71,7 @@ func (s *Store) takeStock(ctx context.Context, at []layout.Slice) (*inventory, e
 				v.stretches = append(v.stretches, stretch{a, slices.Clone(k), len(v.prints)})
 			}
 			_, _, key, _ := wire.ParseRecordKey(k)
-			v.prints = append(v.prints, s.digests.hashers[a.Shard].Element([]byte(key), it).Fingerprint())
+			v.prints = append(v.prints, s.records.ElementOf(a.Shard, []byte(key), it).Fingerprint())
 			return nil
 		})
 		if err != nil {
@@ -157,12 +158,12 @@ func (f *finder) findKeys(ctx context.Context, p reconcile.Fingerprint) (out []s
 	}
 	known := v.prints[here.first:end]
 	err = f.s.disk.Scan(ctx, here.from, upper, func(k, value []byte) error {
-		it, err := itemOf(value)
+		it, err := keep.ItemOf(value)
 		if err != nil {
 			return nil
 		}
 		_, _, key, _ := wire.ParseRecordKey(k)
-		now := f.s.digests.hashers[here.at.Shard].Element([]byte(key), it).Fingerprint()
+		now := f.s.records.ElementOf(here.at.Shard, []byte(key), it).Fingerprint()
 		if _, wanted := f.places[now]; wanted || !slices.Contains(known, now) {
 			out = append(out, key)
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
-	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -122,7 +122,7 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 		time.Sleep(time.Second)
 		ctx, s, gone := context.Background(), nodes[0].store, nodes[1].store
 		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		page, err := s.readRecords(ctx, at.Slice, []string{"k"})
+		page, err := s.records.ReadRecords(ctx, at.Slice, []string{"k"})
 		if err != nil || len(page) != 1 {
 			t.Fatal(len(page), err)
 		}
@@ -288,7 +288,7 @@ func TestHintsAreHeldToTheRate(t *testing.T) {
 func TestStrayHintsGo(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx, s := context.Background(), nodes[0].store
-		err := s.updateDisk(ctx, "test", func(tx *storage.Tx) error {
+		err := s.records.Update(ctx, "test", func(tx keep.Tx) error {
 			return tx.Set(wire.IndexKey(wire.IndexHint, nodes[1].id, s.homes.LocateKey(buckets[0].b.ID, "gone").Record), nil)
 		})
 		if err != nil {

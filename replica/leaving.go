@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -110,7 +111,7 @@ func (s *Store) standIn(ctx context.Context, pass *handoverPass, at layout.Slice
 	rt := pass.lay.RouteOf(s.buckets.FindByID(at.Bucket), at.Shard)
 	after, first := "", true
 	for {
-		marks, last, err := s.formerMarks(ctx, at, after, first)
+		marks, last, err := s.records.ListFormerMarks(ctx, at, after, first)
 		if err != nil || len(marks) == 0 {
 			return err
 		}
@@ -118,7 +119,7 @@ func (s *Store) standIn(ctx context.Context, pass *handoverPass, at layout.Slice
 		for i := range marks {
 			keys[i] = marks[i].Key
 		}
-		page, err := s.readRecords(ctx, at, keys)
+		page, err := s.records.ReadRecords(ctx, at, keys)
 		if err != nil {
 			return err
 		}
@@ -146,7 +147,7 @@ func (s *Store) standIn(ctx context.Context, pass *handoverPass, at layout.Slice
 // handHintsOn delivers the hints of a leaving store. What is kept for a store that
 // is not in reach is given to another one to keep.
 func (h *hints) handHintsOn(ctx context.Context, lay *layout.Layout) error {
-	targets, err := h.listTargets(ctx)
+	targets, err := h.s.records.ListHintTargets(ctx)
 	if err != nil {
 		return err
 	}
@@ -158,7 +159,7 @@ func (h *hints) handHintsOn(ctx context.Context, lay *layout.Layout) error {
 				continue
 			}
 		}
-		rest, err := h.deliverTo(ctx, target, true, func(ctx context.Context, target view.NodeID, page []stampedRecord) ([]settled, error) {
+		rest, err := h.deliverTo(ctx, target, true, func(ctx context.Context, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
 			return h.toOthers(ctx, lay, target, page)
 		})
 		if err == nil && rest {
@@ -179,12 +180,12 @@ type bundle struct{ to, keepFor view.NodeID }
 
 // toOthers gives what is kept for a store to others: to keep it for that store,
 // or, where that is gone for good, to the homes and those that stand in for them.
-func (h *hints) toOthers(ctx context.Context, lay *layout.Layout, target view.NodeID, page []stampedRecord) ([]settled, error) {
-	parts := make(map[bundle][]stampedRecord)
+func (h *hints) toOthers(ctx context.Context, lay *layout.Layout, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
+	parts := make(map[bundle][]keep.Stamped)
 	of := make([][]bundle, len(page))
 	for i, k := range page {
-		if b := h.s.buckets.FindByID(k.at.Bucket); b != nil {
-			of[i] = h.planBundles(lay, lay.RouteOf(b, k.at.Shard), target)
+		if b := h.s.buckets.FindByID(k.At.Bucket); b != nil {
+			of[i] = h.planBundles(lay, lay.RouteOf(b, k.At.Shard), target)
 		}
 		for _, b := range of[i] {
 			parts[b] = append(parts[b], k)
@@ -198,10 +199,10 @@ func (h *hints) toOthers(ctx context.Context, lay *layout.Layout, target view.No
 			errs = append(errs, err)
 		}
 	}
-	var out []settled
+	var out []keep.Settled
 	for i, k := range page {
 		if len(of[i]) > 0 && !slices.ContainsFunc(of[i], func(b bundle) bool { return failed[b] }) {
-			out = append(out, settled{k.at, target, k.rec.Item})
+			out = append(out, keep.Settled{At: k.At, Target: target, Item: k.Rec.Item})
 		}
 	}
 	return out, errors.Join(errs...)

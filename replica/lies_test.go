@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/replica/version"
@@ -22,7 +23,7 @@ func TestOnlyStoresSayWhatStoresSay(t *testing.T) {
 		mustPut(t, c.all[0], "k", "v")
 		time.Sleep(time.Second)
 		home := c.net.nodes[c.all[0].Homes("k")[0]]
-		rec, err := home.store.loadRecord(ctx, home.store.homes.LocateKey(c.all[0].b.ID, "k"))
+		rec, err := home.store.records.Load(ctx, home.store.homes.LocateKey(c.all[0].b.ID, "k"))
 		if err != nil || len(rec.Sibs) != 1 {
 			t.Fatal(rec.Sibs, err)
 		}
@@ -148,8 +149,9 @@ func TestForgedContext(t *testing.T) {
 		mustPut(t, b, "written", "v")
 		var future version.Context
 		for _, n := range nodes {
+			session := sessionOf(t, n.store)
 			for seq := range uint32(50) {
-				future = future.With(version.Actor{Store: uint64(n.id), Session: n.store.writer.Session(), Seq: seq + 1}, 1000)
+				future = future.With(version.Actor{Store: uint64(n.id), Session: session, Seq: seq + 1}, 1000)
 			}
 		}
 		other := wire.ContextKey{1}
@@ -227,7 +229,7 @@ func TestLastDate(t *testing.T) {
 		a := version.Actor{Store: 99, Session: 1, Seq: 1}
 		it := version.Item{Ctx: version.Context{{A: a, N: 1}}, HLC: version.Limit - 1, Sibs: []version.Sibling{{Dot: version.Dot{A: a, N: 1}, HLC: version.Limit - 1, Value: []byte("dated")}}}
 		for _, n := range nodes {
-			if _, err := n.store.acceptAll(ctx, []arrival{{at: at, item: it, raw: wire.AppendItem(nil, &it)}}); err != nil {
+			if _, err := n.store.records.AcceptAll(ctx, []keep.Arrival{{At: at, Item: it, Raw: wire.AppendItem(nil, &it)}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -121,7 +121,7 @@ func TestFlippedBitInTable(t *testing.T) {
 		}
 		for i := range 600 {
 			key := fmt.Sprintf("k%03d", i)
-			rec, err := n.store.loadRecord(context.Background(), n.store.homes.LocateKey(buckets[1].b.ID, key))
+			rec, err := n.store.records.Load(context.Background(), n.store.homes.LocateKey(buckets[1].b.ID, key))
 			if err != nil || rec.Unknown() {
 				t.Errorf("%s is not back: %v", key, err)
 			}
@@ -144,7 +144,7 @@ func TestFlippedBitInTable(t *testing.T) {
 			t.Errorf("%d shards are still catching up", h.Syncing)
 		}
 		time.Sleep(8 * 24 * time.Hour)
-		if n.store.stats.scrubbed.Load() == 0 {
+		if n.store.records.Scrubs() == 0 {
 			t.Error("no scrub has come to its end")
 		}
 	})
@@ -232,7 +232,7 @@ func TestFlippedBitInSmallStore(t *testing.T) {
 				b := openBucket(t, n.store, "b", BucketConfig{})
 				for i := range 200 {
 					wantValue(t, b, fmt.Sprintf("k%03d", i), value)
-					rec, err := n.store.loadRecord(context.Background(), n.store.homes.LocateKey(b.b.ID, fmt.Sprintf("k%03d", i)))
+					rec, err := n.store.records.Load(context.Background(), n.store.homes.LocateKey(b.b.ID, fmt.Sprintf("k%03d", i)))
 					if err != nil || rec.Unknown() {
 						t.Errorf("k%03d is not back: %v", i, err)
 					}
@@ -282,17 +282,18 @@ func TestLossVoidsComparisons(t *testing.T) {
 			all[i] = 0xff
 		}
 		for _, peer := range []int{0, 2} {
-			s.madeEqual(context.Background(), s.homes.Now(), before, nodes[peer].id, []layout.Slice{at.Slice}, all)
+			s.records.NoteEqual(context.Background(), s.homes.Now(), before, nodes[peer].id, []layout.Slice{at.Slice}, all)
 		}
 		if b.ProvesAbsence(at.Shard) {
 			t.Error("a comparison that began before the loss counts")
 		}
-		if s.loadSettled(b)(at.Shard) {
+		note, err := s.disk.Get(context.Background(), wire.MetaKey(fmt.Sprintf("settled/%016x", b.ID)))
+		if err != nil || s.homes.ReadSettled(note)(at.Shard) {
 			t.Error("a restart would make it ready")
 		}
 		net.heal()
 		time.Sleep(time.Minute)
-		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() || !b.ProvesAbsence(at.Shard) {
+		if rec, err := s.records.Load(context.Background(), at); err != nil || rec.Unknown() || !b.ProvesAbsence(at.Shard) {
 			t.Errorf("not back: %v", err)
 		}
 	})
@@ -331,7 +332,7 @@ func TestLossOfIndex(t *testing.T) {
 			if err := n.store.disk.Scan(context.Background(), lower, upper, func(_, _ []byte) error { again++; return nil }); err != nil || again != len(gone) {
 				t.Errorf("%d entries again of %d, %v", again, len(gone), err)
 			}
-			if _, err := n.store.disk.Get(context.Background(), metaReindex()); !errors.Is(err, storage.ErrNotFound) {
+			if _, err := n.store.disk.Get(context.Background(), wire.MetaKey("reindex")); !errors.Is(err, storage.ErrNotFound) {
 				t.Errorf("still to be done: %v", err)
 			}
 		}
@@ -353,21 +354,21 @@ func TestLossOfPurgeLog(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		s := nodes[0].store
 		shard := s.homes.LocateKey(buckets[0].b.ID, "k").Shard
-		before := s.syncedRound(shard)
+		before := s.records.SyncedStanding(shard)
 		if before.Stamp.Acked == before.From {
 			t.Fatalf("nothing was purged: %+v", before)
 		}
 		lower, upper := wire.LogRange(shard)
 		loseNow(t, s, lower, upper)
-		now := s.syncedRound(shard)
+		now := s.records.SyncedStanding(shard)
 		if now.From != now.Stamp.Acked || now.Stamp != before.Stamp {
 			t.Errorf("the log is whole after %v, the last round is %v", now.From, now.Stamp.Acked)
 		}
 		later := before.Stamp
 		later.Acked.Counter++
-		read := purge.Reading{Asked: before.Standing}
+		read := purge.Reading{Asked: before}
 		read.Page(later, before.From)
-		if err := s.caughtUp(context.Background(), shard, read); !errors.Is(err, errMoved) || s.syncedRound(shard).Stamp.Acked != now.Stamp.Acked {
+		if err := s.caughtUp(context.Background(), shard, read); !errors.Is(err, errMoved) || s.records.SyncedStanding(shard).Stamp.Acked != now.Stamp.Acked {
 			t.Errorf("caught up by what was read before the loss: %v", err)
 		}
 	})
@@ -404,7 +405,7 @@ func TestDamageThatStays(t *testing.T) {
 				wantValue(t, b, key, value)
 			}
 		}
-		if n.store.stats.scrubbed.Load() == 0 {
+		if n.store.records.Scrubs() == 0 {
 			t.Error("the scrub has not gone on behind it")
 		}
 		fs.full.Store(false)
@@ -414,7 +415,7 @@ func TestDamageThatStays(t *testing.T) {
 		}
 		at := openBucket(t, n.store, "b", BucketConfig{})
 		for key := range want {
-			if rec, err := n.store.loadRecord(context.Background(), n.store.homes.LocateKey(at.b.ID, key)); err != nil || rec.Unknown() {
+			if rec, err := n.store.records.Load(context.Background(), n.store.homes.LocateKey(at.b.ID, key)); err != nil || rec.Unknown() {
 				t.Errorf("%s is not back: %v", key, err)
 			}
 		}

@@ -33,7 +33,7 @@ func TestF2_01_DoomstoneOfAHint_Replica(t *testing.T) {
 		time.Sleep(time.Second)
 		mustPut(t, first, "k", "v1")
 		synctest.Wait() // acknowledged before the last of its stores has it
-		if rec, err := standIn.store.loadRecord(ctx, standIn.store.homes.LocateKey(first.b.ID, "k")); err != nil || !rec.Hinted(home.id) {
+		if rec, err := standIn.store.records.Load(ctx, standIn.store.homes.LocateKey(first.b.ID, "k")); err != nil || !rec.Hinted(home.id) {
 			t.Fatalf("the stand-in keeps %+v, %v", rec.Record, err)
 		}
 		var hung sync.Mutex

@@ -151,7 +151,7 @@ func (s *Store) queueError(err error) error {
 	if errors.Is(err, outbox.ErrFull) {
 		return ErrOutboxFull
 	}
-	return s.diskError("queue", err)
+	return s.records.WrapError("queue", err)
 }
 
 // queuedOp is a write as it is kept.

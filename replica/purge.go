@@ -9,6 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -55,7 +56,7 @@ func (p *purger) keepPurging(ctx context.Context) {
 func (p *purger) purgeShards(ctx context.Context) error {
 	lay := p.s.homes.Now()
 	if missing := p.listUnreachable(lay); len(missing) > 0 {
-		n, _, err := p.s.countDead(ctx, 1)
+		n, _, err := p.s.records.CountDead(ctx, 1)
 		if err != nil {
 			return err
 		}
@@ -122,11 +123,11 @@ func (p *purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (
 			return nil
 		}
 		if n == want {
-			return errStop
+			return keep.ErrStop
 		}
 		n++
 		p.after = append(append(p.after[:0], k...), 0)
-		rec, err := s.loadRecord(ctx, at)
+		rec, err := s.records.Load(ctx, at)
 		if err != nil {
 			return err
 		}
@@ -140,7 +141,7 @@ func (p *purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (
 	if err == nil && n < want && begin > string(lower) {
 		err = s.disk.Scan(ctx, lower, []byte(begin), look)
 	}
-	if errors.Is(err, errStop) {
+	if errors.Is(err, keep.ErrStop) {
 		err = nil
 	}
 	return out, err
@@ -183,10 +184,10 @@ func (p *purger) askMembers(ctx context.Context, lay *layout.Layout, graves map[
 		}
 		trusted = trusted && m.Trusted
 		for _, st := range m.Stamps {
-			if theirs := stampOf(st.Stamp); st.Shard < s.shards {
+			if theirs := keep.StampOf(st.Stamp); st.Shard < s.shards {
 				told[st.Shard] = append(told[st.Shard], theirs)
-				if s.syncedStamp(st.Shard).Behind(theirs) {
-					s.rounds.catchUps.enqueueCatchUp(st.Shard, id)
+				if s.records.SyncedStamp(st.Shard).Behind(theirs) {
+					s.records.CatchUps.Behind(st.Shard, id)
 				}
 			}
 		}
@@ -199,7 +200,7 @@ func (p *purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves m
 	s := p.s
 	size := 0
 	for shard, all := range graves {
-		round, stamp, err := s.syncedStamp(shard).Next(s.id, told[shard]...)
+		round, stamp, err := s.records.SyncedStamp(shard).Next(s.id, told[shard]...)
 		if err != nil {
 			continue // the member that knows more was noted
 		}
@@ -208,7 +209,7 @@ func (p *purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves m
 			if !g.known && !trusted || size > purgeBytes {
 				continue
 			}
-			rec, err := s.loadRecord(ctx, g.at)
+			rec, err := s.records.Load(ctx, g.at)
 			if err != nil {
 				return nil, err
 			}
@@ -243,7 +244,7 @@ func (p *purger) gatherAcks(ctx context.Context, lay *layout.Layout, proposals [
 		o := &proposals[i]
 		attempts[i] = purge.NewAttempt(lay.Members)
 		attempts[i].Acked(s.id)
-		w := wire.Proposal{Shard: o.Shard, Round: wire.Round(o.Round), Stamp: wireStamp(o.Stamp)}
+		w := wire.Proposal{Shard: o.Shard, Round: wire.Round(o.Round), Stamp: keep.WireStamp(o.Stamp)}
 		for j := range o.Batch {
 			t := &o.Batch[j]
 			w.Tombs = append(w.Tombs, wire.Tomb{Bucket: t.Bucket, Key: t.Key, Item: wire.AppendItem(nil, &t.Item)})
@@ -303,7 +304,7 @@ func (s *Store) servePropose(ctx context.Context, from view.NodeID, req []byte) 
 		if o.Shard >= s.shards {
 			return nil, fmt.Errorf("replica: shard %d of %d", o.Shard, s.shards)
 		}
-		p := purge.Proposal{Shard: o.Shard, Round: purge.Round(o.Round), Stamp: stampOf(o.Stamp), Batch: make([]purge.Tomb, len(o.Tombs))}
+		p := purge.Proposal{Shard: o.Shard, Round: purge.Round(o.Round), Stamp: keep.StampOf(o.Stamp), Batch: make([]purge.Tomb, len(o.Tombs))}
 		for j, t := range o.Tombs {
 			var it version.Item
 			if it, err = wire.DecodeItem(t.Item); err != nil {
@@ -318,7 +319,7 @@ func (s *Store) servePropose(ctx context.Context, from view.NodeID, req []byte) 
 		return nil, err
 	}
 	for _, shard := range behind {
-		s.rounds.catchUps.enqueueCatchUp(shard, from)
+		s.records.CatchUps.Behind(shard, from)
 	}
 	return wire.AppendProposeReply(nil, &wire.ProposeReply{Acked: acked}), nil
 }

@@ -9,9 +9,9 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
-	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -147,15 +147,15 @@ func TestF2_01_Doomstone(t *testing.T) {
 		time.Sleep(time.Second)
 		s := nodes[0].store
 		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		stamp := s.syncedStamp(at.Shard)
-		old, err := s.loadRecord(ctx, at)
+		stamp := s.records.SyncedStamp(at.Shard)
+		old, err := s.records.Load(ctx, at)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
-		offer := wire.Offer{Bucket: at.Bucket, Key: "k", Item: old.item, Stamp: wireStamp(stamp)}
+		offer := wire.Offer{Bucket: at.Bucket, Key: "k", Item: old.Raw, Stamp: keep.WireStamp(stamp)}
 		got, err := s.sendMerge(ctx, nodes[1].id, []wire.Offer{offer})
 		if err != nil || !got[0].stale {
 			t.Errorf("a copy read before the purge is answered %+v, %v", got, err)
@@ -179,7 +179,7 @@ func TestOldDataCatchesUp(t *testing.T) {
 		mustPut(t, buckets[0], "k", "old")
 		time.Sleep(time.Second)
 		at := nodes[0].store.homes.LocateKey(buckets[0].b.ID, "k")
-		before, err := nodes[0].store.loadRecord(ctx, at)
+		before, err := nodes[0].store.records.Load(ctx, at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,8 +188,8 @@ func TestOldDataCatchesUp(t *testing.T) {
 		wantRecords(t, nodes, buckets[0], 0)
 		// As if the disk of node 0 had been put back to before the purge.
 		s := nodes[0].store
-		err = s.updateDisk(ctx, "roll back", func(tx *storage.Tx) error {
-			if err := s.moveStanding(tx, at.Shard, purge.Standing{Filled: true}); err != nil {
+		err = s.records.Update(ctx, "roll back", func(tx keep.Tx) error {
+			if err := tx.Move(at.Shard, purge.Standing{Filled: true}); err != nil {
 				return err
 			}
 			lower, _ := wire.LogRange(at.Shard)
@@ -197,12 +197,12 @@ func TestOldDataCatchesUp(t *testing.T) {
 			if err := tx.Delete(wire.LogKey(at.Record)); err != nil {
 				return err
 			}
-			return s.saveRecord(tx, at, stored{}, before.Record, before.item)
+			return tx.Save(at, keep.Stored{}, before.Record, before.Raw)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.syncedStamp(at.Shard) != (purge.Stamp{}) {
+		if s.records.SyncedStamp(at.Shard) != (purge.Stamp{}) {
 			t.Fatal("not rolled back")
 		}
 		time.Sleep(time.Hour)
@@ -253,7 +253,7 @@ func TestRepairKeepsTheStamp(t *testing.T) {
 		at := s.homes.LocateKey(buckets[0].b.ID, "k")
 		op := &getOp{s: s, b: buckets[0].b, at: at, core: replicate.NewRead(s.homes.MakePlan(s.homes.Now(), s.homes.Now().RouteOf(buckets[0].b, at.Shard)), replicate.Quorum, false, 0), done: make(chan struct{})}
 		op.awaited = len(op.core.Start(0))
-		own, err := s.loadRecord(context.Background(), at)
+		own, err := s.records.Load(context.Background(), at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +293,7 @@ func TestItemsWhileCatchingUp(t *testing.T) {
 		time.Sleep(time.Second)
 		s := nodes[0].store
 		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		old, err := s.loadRecord(ctx, at)
+		old, err := s.records.Load(ctx, at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,23 +302,23 @@ func TestItemsWhileCatchingUp(t *testing.T) {
 			other = s.homes.LocateKey(buckets[0].b.ID, fmt.Sprint("elsewhere", i))
 		}
 		dead := reconcile.Local{}
-		err = s.updateDisk(ctx, "make a tomb", func(*storage.Tx) error {
-			wrote, err := s.writer.Put(old.Local, reconcile.Write{Tomb: true}, s.currentDate())
+		err = s.records.Update(ctx, "make a tomb", func(tx keep.Tx) error {
+			wrote, err := tx.Writer().Put(old.Local, reconcile.Write{Tomb: true}, s.currentDate())
 			dead = wrote.Local
 			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		entry := encodeBuried(purge.Buried{}.Bury(purge.Round{Counter: 3, Proposer: 2}, dead.Item))
+		entry := wire.Buried{Round: wire.Round{Counter: 3, Proposer: 2}, Tomb: wire.AppendItem(nil, &dead.Item)}
 		page := wire.LogReply{Entries: []wire.LogEntry{{Bucket: other.Bucket, Key: other.Key, Buried: entry}}}
 		if err := s.takeLog(ctx, at.Shard, &page); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.acceptAll(ctx, []arrival{{at: other, item: old.Item, raw: old.item}}); err != nil {
+		if _, err := s.records.AcceptAll(ctx, []keep.Arrival{{At: other, Item: old.Item, Raw: old.Raw}}); err != nil {
 			t.Fatal(err)
 		}
-		rec, err := s.loadRecord(ctx, other)
+		rec, err := s.records.Load(ctx, other)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -334,18 +334,18 @@ func TestStampIsShownWhenItIsSynced(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s := nodes[0].store
 		r := purge.Round{Counter: 1, Proposer: s.id}
-		err := s.updateDisk(context.Background(), "look", func(tx *storage.Tx) error {
-			next := s.rounds.current[3].Standing
+		err := s.records.Update(context.Background(), "look", func(tx keep.Tx) error {
+			next := tx.Standing(3)
 			next.Stamp.Acked = r
-			if err := s.moveStanding(tx, 3, next); err != nil {
+			if err := tx.Move(3, next); err != nil {
 				return err
 			}
-			if got := s.syncedStamp(3); got.Acked == r {
+			if got := s.records.SyncedStamp(3); got.Acked == r {
 				t.Error("the stamp is shown before it is synced")
 			}
 			return nil
 		})
-		if got := s.syncedStamp(3); err != nil || got.Acked != r {
+		if got := s.records.SyncedStamp(3); err != nil || got.Acked != r {
 			t.Errorf("after the sync: %v, %v", got, err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -59,9 +60,9 @@ func (s *Store) dropDamaged(ctx context.Context, shard int) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	err := s.updateDisk(ctx, "drop a damaged log of purges", func(tx *storage.Tx) error {
+	err := s.records.Update(ctx, "drop a damaged log of purges", func(tx keep.Tx) error {
 		for _, key := range keys {
-			if _, ok, err := buriedAt(tx.Get([]byte(key))); err != nil {
+			if _, ok, err := keep.BuriedAt(tx.Get([]byte(key))); err != nil {
 				return err
 			} else if !ok {
 				if err := tx.Delete([]byte(key)); err != nil {
@@ -69,7 +70,7 @@ func (s *Store) dropDamaged(ctx context.Context, shard int) error {
 				}
 			}
 		}
-		return s.moveStanding(tx, shard, s.rounds.current[shard].LoseAny())
+		return tx.Move(shard, tx.Standing(shard).LoseAny())
 	})
 	if err == nil {
 		s.damaged.forgetKeys(shard, keys)
@@ -86,11 +87,11 @@ func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]b
 	if m.Shard >= s.shards {
 		return nil, fmt.Errorf("replica: shard %d of %d", m.Shard, s.shards)
 	}
-	mine, theirs := s.syncedRound(m.Shard), stampOf(m.Stamp)
+	mine, theirs := s.records.SyncedStanding(m.Shard), keep.StampOf(m.Stamp)
 	if mine.Stamp.Behind(theirs) {
-		s.rounds.catchUps.enqueueCatchUp(m.Shard, from)
+		s.records.CatchUps.Behind(m.Shard, from)
 	}
-	reply := wire.LogReply{Stamp: wireStamp(mine.Stamp), From: wire.Round(mine.From)}
+	reply := wire.LogReply{Stamp: keep.WireStamp(mine.Stamp), From: wire.Round(mine.From)}
 	if !mine.Tells(theirs, purge.Round(m.From)) {
 		return wire.AppendLogReply(nil, &reply), nil
 	}
@@ -108,13 +109,13 @@ func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]b
 		}
 		if len(reply.Entries) == logPage || size > logBytes {
 			reply.More = true
-			return errStop
+			return keep.ErrStop
 		}
 		size += len(key) + len(v)
 		reply.Entries = append(reply.Entries, wire.LogEntry{Bucket: bucket, Key: key, Buried: b})
 		return nil
 	})
-	if err != nil && !errors.Is(err, errStop) {
+	if err != nil && !errors.Is(err, keep.ErrStop) {
 		return nil, err
 	}
 	if err := s.dropDamaged(ctx, m.Shard); err != nil {
@@ -130,7 +131,7 @@ func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]b
 // entries may have been forgotten while it was read. What the disk says is at
 // least as new as what was read.
 func (s *Store) wholeAfter(ctx context.Context, shard int, page *wire.LogReply) error {
-	data, err := s.disk.Get(ctx, metaRounds(shard))
+	data, err := s.disk.Get(ctx, keep.MetaRounds(shard))
 	var now wire.RoundState
 	if err == nil {
 		now, err = wire.DecodeRoundState(data)
@@ -168,13 +169,13 @@ func (s *Store) trimLog(ctx context.Context, shard int) error {
 	if err != nil || !ok {
 		return err
 	}
-	return s.updateDisk(ctx, "trim the log of purges", func(tx *storage.Tx) error {
+	return s.records.Update(ctx, "trim the log of purges", func(tx keep.Tx) error {
 		for _, e := range all {
 			if last.Before(e.round) {
 				continue
 			}
 			// One that was buried again meanwhile has a later round, and stays.
-			if b, ok, err := buriedAt(tx.Get(e.key)); err != nil || !ok || b.Round != e.round {
+			if b, ok, err := keep.BuriedAt(tx.Get(e.key)); err != nil || !ok || b.Round != e.round {
 				if err != nil {
 					return err
 				}
@@ -184,6 +185,6 @@ func (s *Store) trimLog(ctx context.Context, shard int) error {
 				return err
 			}
 		}
-		return s.moveStanding(tx, shard, s.rounds.current[shard].Lose(last))
+		return tx.Move(shard, tx.Standing(shard).Lose(last))
 	})
 }

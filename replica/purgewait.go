@@ -2,14 +2,11 @@ package replica
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/purge"
-	"github.com/skeinmesh/skein/internal/replica/layout"
-	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -80,7 +77,7 @@ func (w *purgeWait) noteBlocked(ctx context.Context, s *Store, missing []view.No
 	if !due {
 		return nil
 	}
-	return s.updateDisk(ctx, "note for how long a purge waits", func(tx *storage.Tx) error { return tx.Set(metaPurgeWait(), note) })
+	return s.records.Update(ctx, "note for how long a purge waits", func(tx keep.Tx) error { return tx.Set(metaPurgeWait(), note) })
 }
 
 // clearBlocked notes that nothing waits.
@@ -92,7 +89,7 @@ func (w *purgeWait) clearBlocked(ctx context.Context, s *Store) error {
 	if !noted {
 		return nil
 	}
-	return s.updateDisk(ctx, "note that no purge waits", func(tx *storage.Tx) error { return tx.Delete(metaPurgeWait()) })
+	return s.records.Update(ctx, "note that no purge waits", func(tx keep.Tx) error { return tx.Delete(metaPurgeWait()) })
 }
 
 // describeBlocked tells what an operator has to know, nil if nothing.
@@ -104,37 +101,6 @@ func (w *purgeWait) describeBlocked(ctx context.Context, s *Store) (*PurgeBlocke
 	if !waits {
 		return nil, nil
 	}
-	_, bytes, err := s.countDead(ctx, 0)
+	_, bytes, err := s.records.CountDead(ctx, 0)
 	return &PurgeBlocked{Missing: missing, For: ran, Bytes: bytes}, err
-}
-
-// countDead counts the records of which nothing is alive, up to a limit (0: all),
-// and their bytes. What is kept for others besides waits for the purge as well.
-func (s *Store) countDead(ctx context.Context, limit int) (n int, bytes int64, err error) {
-	now := s.currentDate()
-	lower, _ := wire.IndexRange(wire.IndexGrave, 0)
-	_, upper := wire.IndexRange(wire.IndexGrave, view.NodeID(max(now, 1)))
-	err = s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
-		_, record, _ := wire.ParseIndexKey(k)
-		at, ok := layout.PlaceOf(slices.Clone(record))
-		if !ok {
-			return nil
-		}
-		rec, err := s.loadRecord(ctx, at)
-		if err != nil {
-			return err
-		}
-		if dead, _ := purge.Grave(rec.Item, now); dead {
-			n++
-			bytes += int64(len(record) + len(rec.item))
-		}
-		if n == limit && limit > 0 {
-			return errStop
-		}
-		return nil
-	})
-	if errors.Is(err, errStop) {
-		err = nil
-	}
-	return n, bytes, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -181,13 +182,13 @@ func (s *Store) coordinateWrite(ctx context.Context, q *request) (out outcome, e
 	}
 	lay := s.homes.Now()
 	plan := s.homes.MakePlan(lay, lay.RouteOf(q.bucket, q.at.Shard))
-	base := terms{nothing: q.write.Seen != nil || q.bucket.ProvesAbsence(q.at.Shard), by: q.by}
+	base := keep.Terms{Nothing: q.write.Seen != nil || q.bucket.ProvesAbsence(q.at.Shard), By: q.by}
 	out, err = s.newPut(q, plan).commitAndWait(ctx, base)
-	if errors.Is(err, errUninformed) {
+	if errors.Is(err, keep.ErrUninformed) {
 		if err = s.informWrite(ctx, q, plan); err != nil {
 			return outcome{}, err
 		}
-		out, err = s.newPut(q, plan).commitAndWait(ctx, terms{nothing: true, damage: true, by: q.by})
+		out, err = s.newPut(q, plan).commitAndWait(ctx, keep.Terms{Nothing: true, Damage: true, By: q.by})
 	}
 	return out, err
 }
@@ -210,7 +211,7 @@ func (s *Store) coordinateLater(q *request, then func(outcome, error)) {
 	op := s.newPut(q, plan)
 	op.onResult = func() {
 		out, err := op.currentOutcome()
-		if errors.Is(err, errUninformed) {
+		if errors.Is(err, keep.ErrUninformed) {
 			s.coordinateAside(q, then)
 		} else {
 			s.releaseUnkept(q, err)
@@ -219,8 +220,8 @@ func (s *Store) coordinateLater(q *request, then func(outcome, error)) {
 	}
 	err := storage.ErrBusy
 	if !q.bucket.System && (q.write.TTL == 0 || len(s.clocks.Missing()) == 0) {
-		base := terms{nothing: q.write.Seen != nil || q.bucket.ProvesAbsence(q.at.Shard), by: q.by}
-		_, err = s.commitWrite(s.disk.TryStart, q.at, q.write, op.core.LocalRoles(), base, op.sendCommitted)
+		base := keep.Terms{Nothing: q.write.Seen != nil || q.bucket.ProvesAbsence(q.at.Shard), By: q.by}
+		_, err = s.records.CommitWrite(s.disk.TryStart, q.at, q.write, op.core.LocalRoles(), base, op.sendCommitted)
 	}
 	if errors.Is(err, storage.ErrBusy) {
 		s.coordinateAside(q, then)
@@ -258,8 +259,8 @@ func (s *Store) informWrite(ctx context.Context, q *request, plan replicate.Plan
 		return nil
 	}
 	if plan.IsHome(s.id) {
-		got, err := s.acceptAll(ctx, []arrival{{at: q.at, item: read.Item, raw: wire.AppendItem(nil, &read.Item), stamp: read.Stamp}})
-		if err != nil || !got[0].stale {
+		got, err := s.records.AcceptAll(ctx, []keep.Arrival{{At: q.at, Item: read.Item, Raw: wire.AppendItem(nil, &read.Item), Stamp: read.Stamp}})
+		if err != nil || !got[0].Stale {
 			return err
 		}
 	}
@@ -286,10 +287,10 @@ type putOp struct {
 
 	mu         sync.Mutex
 	core       *replicate.WriteOp
-	clientGone bool        // the client has gone: whatever the result is by then
-	limit      *time.Timer // ends it; nil: nothing does yet
-	wrote      written     // once synced here
-	err        error       // it was not committed
+	clientGone bool         // the client has gone: whatever the result is by then
+	limit      *time.Timer  // ends it; nil: nothing does yet
+	wrote      keep.Written // once synced here
+	err        error        // it was not committed
 }
 
 func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
@@ -305,10 +306,10 @@ func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
 
 // commitAndWait commits the write and waits until it is on as many stores as it shall
 // be, or the client has no more time.
-func (op *putOp) commitAndWait(ctx context.Context, on terms) (outcome, error) {
+func (op *putOp) commitAndWait(ctx context.Context, on keep.Terms) (outcome, error) {
 	s, done := op.s, make(chan struct{})
 	op.onResult = func() { close(done) }
-	started, err := s.commitWrite(s.whenRoom(ctx), op.at, op.q.write, op.core.LocalRoles(), on, op.sendCommitted)
+	started, err := s.records.CommitWrite(s.records.WhenRoom(ctx), op.at, op.q.write, op.core.LocalRoles(), on, op.sendCommitted)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -316,14 +317,14 @@ func (op *putOp) commitAndWait(ctx context.Context, on terms) (outcome, error) {
 	case <-done:
 	case <-ctx.Done():
 		if started.Abandon() {
-			return outcome{}, s.diskError("write", ctx.Err())
+			return outcome{}, s.records.WrapError("write", ctx.Err())
 		}
 		if !op.abandonWait() {
-			return outcome{}, s.diskError("write", fmt.Errorf("it may or may not be kept: %w", ctx.Err()))
+			return outcome{}, s.records.WrapError("write", fmt.Errorf("it may or may not be kept: %w", ctx.Err()))
 		}
 	case <-s.group.Context().Done():
 		if started.Abandon() {
-			return outcome{}, s.diskError("write", context.Canceled)
+			return outcome{}, s.records.WrapError("write", context.Canceled)
 		}
 		op.abandonWait()
 		<-done // the committer ends later than this
@@ -337,7 +338,7 @@ func (op *putOp) commitAndWait(ctx context.Context, on terms) (outcome, error) {
 
 // sendCommitted sends the write on its way. It is called on the committing
 // goroutine, so that the writes of one sync leave together.
-func (op *putOp) sendCommitted(wrote written, err error) {
+func (op *putOp) sendCommitted(wrote keep.Written, err error) {
 	if err != nil {
 		op.mu.Lock()
 		op.err = err
@@ -398,10 +399,10 @@ func (op *putOp) feedCore(event func(now time.Duration) []replicate.Effect) {
 func (op *putOp) performEffect(e replicate.Effect) {
 	switch e.Kind {
 	case replicate.Send:
-		op.sendItem(e, op.wrote.item, op.wrote.stamp, op.catchUpAndResend)
+		op.sendItem(e, op.wrote.Raw, op.wrote.Stamp, op.catchUpAndResend)
 	case replicate.Keep:
 		if !op.s.group.Go(func(ctx context.Context) {
-			if err := op.s.keepHint(ctx, op.at, e.For); err != nil {
+			if err := op.s.records.KeepHint(ctx, op.at, e.For); err != nil {
 				op.s.log.Warn("hint not kept; anti-entropy will find the difference", "home", e.For, "error", err)
 				op.s.noteMissed(e.For)
 				op.abandonWait()
@@ -414,7 +415,7 @@ func (op *putOp) performEffect(e replicate.Effect) {
 	case replicate.Settle:
 		op.s.group.Go(func(ctx context.Context) {
 			// On failure the hint stays and is delivered once more.
-			_, _ = op.s.settleHints(ctx, []settled{{op.at, e.For, op.wrote.Local.Item}})
+			_, _ = op.s.records.SettleHints(ctx, []keep.Settled{{At: op.at, Target: e.For, Item: op.wrote.Local.Item}})
 		})
 	case replicate.Finish:
 		op.s.intakes.releasePass(&op.q.pass)
@@ -434,7 +435,7 @@ func (s *Store) noteMissed(by view.NodeID) {
 
 // sendItem sends an item; stale is called if its stamp is too old for the receiver.
 func (op *putOp) sendItem(e replicate.Effect, item []byte, stamp purge.Stamp, stale func(replicate.Effect)) {
-	offer := wire.Offer{Bucket: op.at.Bucket, Key: op.at.Key, For: e.For, Item: item, Stamp: wireStamp(stamp)}
+	offer := wire.Offer{Bucket: op.at.Bucket, Key: op.at.Key, For: e.For, Item: item, Stamp: keep.WireStamp(stamp)}
 	ok := op.s.merges.Send(e.To, offer, func(a mergeAnswer, err error) {
 		if err == nil && a.stale {
 			stale(e)
@@ -455,13 +456,13 @@ func (op *putOp) catchUpAndResend(e replicate.Effect) {
 		if err := s.catchUp(ctx, e.To, op.at.Shard); err != nil {
 			return err
 		}
-		stamp := s.syncedStamp(op.at.Shard)
-		rec, err := s.loadRecord(ctx, op.at)
+		stamp := s.records.SyncedStamp(op.at.Shard)
+		rec, err := s.records.Load(ctx, op.at)
 		if err == nil && !rec.Item.Dominates(op.wrote.Local.Item) {
-			err = errStale // lost, or purged, in between
+			err = keep.ErrStale // lost, or purged, in between
 		}
 		if err == nil {
-			op.sendItem(e, rec.item, stamp, func(e replicate.Effect) { op.noteAnswer(e.To, errStale) })
+			op.sendItem(e, rec.Raw, stamp, func(e replicate.Effect) { op.noteAnswer(e.To, keep.ErrStale) })
 		}
 		return err
 	}

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
-	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
@@ -54,7 +54,7 @@ func (r *repairs) repairHomes(at layout.Place, merged version.Item, stamp purge.
 		}
 		r.s.stats.repaired.Add(1)
 		// Nobody waits for the answer; anti-entropy finds what is lost.
-		offer := wire.Offer{Bucket: at.Bucket, Key: at.Key, Item: raw, Stamp: wireStamp(stamp)}
+		offer := wire.Offer{Bucket: at.Bucket, Key: at.Key, Item: raw, Stamp: keep.WireStamp(stamp)}
 		r.s.merges.Send(id, offer, func(mergeAnswer, error) {})
 	}
 }
@@ -114,26 +114,14 @@ func (r *repairs) mendRecord(ctx context.Context, one repair) error {
 		}
 		if !read.Found() {
 			if read.Err == nil {
-				err = r.s.giveUp(ctx, one.at)
+				err = r.s.records.GiveUp(ctx, one.at)
 			}
 			return err
 		}
 		one.item, one.from = read.Item, read.Stamp
 	}
 	raw := wire.AppendItem(make([]byte, 0, wire.ItemSize(&one.item)), &one.item)
-	_, err := r.s.acceptAll(ctx, []arrival{{at: one.at, item: one.item, raw: raw, stamp: one.from}})
+	_, err := r.s.records.AcceptAll(ctx, []keep.Arrival{{At: one.at, Item: one.item, Raw: raw, Stamp: one.from}})
 	r.s.stats.repaired.Add(1)
 	return err
-}
-
-// giveUp drops a damaged record of which enough homes know that there is
-// nothing: it was deleted, and purged.
-func (s *Store) giveUp(ctx context.Context, at layout.Place) error {
-	return s.updateDisk(ctx, "drop a damaged record", func(tx *storage.Tx) error {
-		old, err := decodeStored(tx.Get(at.Record))
-		if err != nil || !old.unknown {
-			return err
-		}
-		return s.saveRecord(tx, at, old, replicate.Record{}, nil)
-	})
 }

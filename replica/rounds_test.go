@@ -11,9 +11,8 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
-	"github.com/skeinmesh/skein/internal/replicate"
-	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -32,7 +31,7 @@ func proposal(t *testing.T, s *Store, counter uint64, by view.NodeID, keys ...la
 	t.Helper()
 	p := purge.Proposal{Shard: keys[0].Shard, Round: purge.Round{Counter: counter, Proposer: by}}
 	for _, at := range keys {
-		rec, err := s.loadRecord(context.Background(), at)
+		rec, err := s.records.Load(context.Background(), at)
 		if err != nil || rec.Unknown() {
 			t.Fatalf("%s: %v, %v", at.Key, rec.Item, err)
 		}
@@ -63,10 +62,10 @@ func mustCommit(t *testing.T, p purge.Proposal, stores ...*Store) {
 // setStamp puts a store where a test wants it in the rounds of a shard.
 func setStamp(t *testing.T, s *Store, shard int, stamp purge.Stamp) {
 	t.Helper()
-	err := s.updateDisk(context.Background(), "set a stamp", func(tx *storage.Tx) error {
-		next := s.rounds.current[shard].Standing
+	err := s.records.Update(context.Background(), "set a stamp", func(tx keep.Tx) error {
+		next := tx.Standing(shard)
 		next.Stamp = stamp
-		return s.moveStanding(tx, shard, next)
+		return tx.Move(shard, next)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +131,7 @@ func TestProposerStandsByItsMembers(t *testing.T) {
 		if out, err := p.proposeRounds(context.Background(), lay, graves, nil, true); err != nil || len(out) != 0 {
 			t.Errorf("acknowledged by other members than are asked: %v, %v", out, err)
 		}
-		if s.syncedStamp(at.Shard).Acked != (purge.Round{}) {
+		if s.records.SyncedStamp(at.Shard).Acked != (purge.Round{}) {
 			t.Error("acknowledged here")
 		}
 		if out, err := p.proposeRounds(context.Background(), s.homes.Now(), graves, nil, true); err != nil || len(out) != 1 {
@@ -149,16 +148,16 @@ func TestLaggingHomeDoesNotAnswer(t *testing.T) {
 		time.Sleep(time.Second)
 		s := nodes[0].store
 		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		old, err := s.loadRecord(ctx, at)
+		old, err := s.records.Load(ctx, at)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
 		mustDelete(t, buckets[1], "k")
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
-		committed := s.syncedStamp(at.Shard).Committed
-		err = s.updateDisk(ctx, "roll back", func(tx *storage.Tx) error {
-			return s.saveRecord(tx, at, stored{}, old.Record, old.item)
+		committed := s.records.SyncedStamp(at.Shard).Committed
+		err = s.records.Update(ctx, "roll back", func(tx keep.Tx) error {
+			return tx.Save(at, keep.Stored{}, old.Record, old.Raw)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -201,7 +200,7 @@ func TestCatchUpWithTwoAtATime(t *testing.T) {
 		if n := s.stats.aside.Load(); n > 0 {
 			t.Errorf("%d records were set aside", n)
 		}
-		if got := s.syncedStamp(at.Shard); got.Acked != second {
+		if got := s.records.SyncedStamp(at.Shard); got.Acked != second {
 			t.Errorf("stamp %v after a minute", got)
 		}
 	})
@@ -223,9 +222,9 @@ func TestLogWithHoles(t *testing.T) {
 			for i := range logPage + 9 {
 				all = append(all, keyIn(s, buckets[0], at.Shard, fmt.Sprint(i, ".")))
 			}
-			err := peer.updateDisk(ctx, "fill the log", func(tx *storage.Tx) error {
+			err := peer.records.Update(ctx, "fill the log", func(tx keep.Tx) error {
 				for _, at := range all {
-					if _, err := peer.logPurged(tx, at, purge.Buried{}.Bury(r, tomb)); err != nil {
+					if _, err := tx.LogPurged(at, purge.Buried{}.Bury(r, tomb)); err != nil {
 						return err
 					}
 				}
@@ -239,7 +238,7 @@ func TestLogWithHoles(t *testing.T) {
 			log := nodes[1].handler(wire.MethodLog)
 			_ = nodes[1].Handle(wire.MethodLog, func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
 				if pages++; pages == 2 {
-					err := peer.updateDisk(ctx, "forget, or lose", func(tx *storage.Tx) error {
+					err := peer.records.Update(ctx, "forget, or lose", func(tx keep.Tx) error {
 						for _, at := range all {
 							if damage {
 								if err := tx.Set(wire.LogKey(at.Record), []byte{1}); err != nil {
@@ -252,9 +251,9 @@ func TestLogWithHoles(t *testing.T) {
 						if damage {
 							return nil
 						}
-						next := peer.rounds.current[at.Shard].Standing
+						next := tx.Standing(at.Shard)
 						next.From = r
-						return peer.moveStanding(tx, at.Shard, next)
+						return tx.Move(at.Shard, next)
 					})
 					if err != nil {
 						t.Error(err)
@@ -263,13 +262,13 @@ func TestLogWithHoles(t *testing.T) {
 				return log(c, from, req)
 			})
 			_ = s.catchUp(ctx, peer.id, at.Shard)
-			if got := s.syncedStamp(at.Shard).Acked; pages != 2 || got == r {
+			if got := s.records.SyncedStamp(at.Shard).Acked; pages != 2 || got == r {
 				t.Errorf("damage %v: acknowledged %v after %d pages of a log with holes", damage, got, pages)
 			}
 			// Whoever reads the log later is told as well.
 			pages = 9
-			if err := s.catchUp(ctx, peer.id, at.Shard); !errors.Is(err, errShortLog) || s.syncedStamp(at.Shard).Acked == r {
-				t.Errorf("damage %v: stands at %v: %v", damage, s.syncedStamp(at.Shard).Acked, err)
+			if err := s.catchUp(ctx, peer.id, at.Shard); !errors.Is(err, errShortLog) || s.records.SyncedStamp(at.Shard).Acked == r {
+				t.Errorf("damage %v: stands at %v: %v", damage, s.records.SyncedStamp(at.Shard).Acked, err)
 			}
 		})
 	}
@@ -287,18 +286,18 @@ func TestTombsThatTheLeadHasNot(t *testing.T) {
 		if s.homes.Now().RouteOf(buckets[0].b, at.Shard).Lead == s.id {
 			s = nodes[1].store
 		}
-		old, err := s.loadRecord(context.Background(), at)
+		old, err := s.records.Load(context.Background(), at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
 		// As a home has it that got it from another in the middle of the round.
-		err = s.updateDisk(context.Background(), "put back", func(tx *storage.Tx) error {
+		err = s.records.Update(context.Background(), "put back", func(tx keep.Tx) error {
 			if err := tx.Delete(wire.LogKey(at.Record)); err != nil {
 				return err
 			}
-			return s.saveRecord(tx, at, stored{}, old.Record, old.item)
+			return tx.Save(at, keep.Stored{}, old.Record, old.Raw)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -348,7 +347,7 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 		two := keyIn(s, buckets[0], one.Shard, "other")
 		mustPut(t, buckets[0], one.Key, "old")
 		time.Sleep(time.Second)
-		old, err := s.loadRecord(ctx, one)
+		old, err := s.records.Load(ctx, one)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
@@ -374,8 +373,8 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		nodes = append(nodes, joined)
 		defer n.Close()
-		err = n.updateDisk(ctx, "old data", func(tx *storage.Tx) error {
-			return n.saveRecord(tx, one, stored{}, old.Record, old.item)
+		err = n.records.Update(ctx, "old data", func(tx keep.Tx) error {
+			return tx.Save(one, keep.Stored{}, old.Record, old.Raw)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -394,7 +393,7 @@ func TestJoinBetweenTwoRounds(t *testing.T) {
 		if _, err := p.gatherAcks(ctx, lay, proposals); err != nil {
 			t.Fatal(err)
 		}
-		if stamp := n.syncedStamp(one.Shard); !stamp.Acked.Before(first.Round) {
+		if stamp := n.records.SyncedStamp(one.Shard); !stamp.Acked.Before(first.Round) {
 			t.Errorf("data from before round %v is vouched for by %v", first.Round, stamp)
 		}
 		quiet.Store(false)
@@ -428,7 +427,7 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		said := &hearing{}
 		s := nodes[0].restart(func(c *Config) { c.Logger = slog.New(said) })
 		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		old, err := nodes[1].store.loadRecord(ctx, at)
+		old, err := nodes[1].store.records.Load(ctx, at)
 		if err != nil || old.Unknown() {
 			t.Fatal(err)
 		}
@@ -444,17 +443,17 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 				return
 			}
 			came.Store(true)
-			if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item}}); err != nil || !got[0].stale {
+			if got, err := s.records.AcceptAll(ctx, []keep.Arrival{{At: at, Item: old.Item, Raw: old.Raw}}); err != nil || !got[0].Stale {
 				t.Errorf("taken in: %+v, %v", got, err)
 			}
 		})
 		if err := s.setAside(ctx, at.Shard); err != nil || !came.Load() {
 			t.Fatal(came.Load(), err)
 		}
-		if got, err := s.acceptAll(ctx, []arrival{{at: at, item: old.Item, raw: old.item, stamp: s.syncedStamp(at.Shard)}}); err != nil || got[0].stale {
+		if got, err := s.records.AcceptAll(ctx, []keep.Arrival{{At: at, Item: old.Item, Raw: old.Raw, Stamp: s.records.SyncedStamp(at.Shard)}}); err != nil || got[0].Stale {
 			t.Errorf("not taken in afterwards: %+v, %v", got, err)
 		}
-		if got := s.syncedStamp(at.Shard).Acked; got != committed {
+		if got := s.records.SyncedStamp(at.Shard).Acked; got != committed {
 			t.Errorf("stamp %v", got)
 		}
 		// Somebody's log is found meanwhile: what that has led to stays.
@@ -468,7 +467,7 @@ func TestNothingComesInWhileOldDataGoes(t *testing.T) {
 		if err := s.setAside(ctx, at.Shard); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.syncedRound(at.Shard); got.Stamp != later || got.Aside {
+		if got := s.records.SyncedStanding(at.Shard); got.Stamp != later || got.Aside {
 			t.Errorf("stamp %+v", got)
 		}
 	})
@@ -540,27 +539,24 @@ func TestPurgeBlockedByWhoIsUnable(t *testing.T) {
 // of a round: from then on it has something to catch up with.
 func TestATombFillsItsShard(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		s := nodes[1].store
+		net.split(false, nodes[1].id) // it never holds anything of the shard
 		mustPut(t, buckets[0], "k", "v")
 		mustDelete(t, buckets[0], "k")
-		time.Sleep(time.Second)
 		from := nodes[0].store
 		at := from.homes.LocateKey(buckets[0].b.ID, "k")
 		p := proposal(t, from, 1, from.id, at)
-		s := nodes[1].store
-		err := s.updateDisk(context.Background(), "as if it had never held anything", func(tx *storage.Tx) error {
-			old, err := decodeStored(tx.Get(at.Record))
-			if err == nil {
-				err = s.saveRecord(tx, at, old, replicate.Record{}, nil)
-			}
-			s.rounds.current[at.Shard] = round{}
-			return err
+		filled := true
+		err := s.records.Update(context.Background(), "look", func(tx keep.Tx) error {
+			filled = tx.Standing(at.Shard).Filled
+			return nil
 		})
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || filled {
+			t.Fatalf("the shard is filled to begin with: %v, %v", filled, err)
 		}
 		wantAcked(t, p, s)
-		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() || !s.syncedRound(at.Shard).Filled {
-			t.Errorf("record %v, %v; the shard is filled: %v", rec.Item, err, s.syncedRound(at.Shard).Filled)
+		if rec, err := s.records.Load(context.Background(), at); err != nil || rec.Unknown() || !s.records.SyncedStanding(at.Shard).Filled {
+			t.Errorf("record %v, %v; the shard is filled: %v", rec.Item, err, s.records.SyncedStanding(at.Shard).Filled)
 		}
 	})
 }
@@ -579,7 +575,7 @@ func TestTwoThatLag(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		for _, n := range nodes {
-			if got := n.store.syncedStamp(at.Shard); got.Lagging() {
+			if got := n.store.records.SyncedStamp(at.Shard); got.Lagging() {
 				t.Errorf("%v still lags: %v", n.id, got)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -24,7 +25,7 @@ func dump(t *testing.T, s *Store) map[string]version.Item {
 	out := make(map[string]version.Item)
 	lower, upper := wire.RecordRange()
 	err := s.disk.Scan(context.Background(), lower, upper, func(k, v []byte) error {
-		it, err := itemOf(slices.Clone(v))
+		it, err := keep.ItemOf(slices.Clone(v))
 		if err != nil {
 			return err
 		}
@@ -50,7 +51,7 @@ func wantEqualHomes(t *testing.T, stores ...*Store) {
 		for k := range dumps[s.id] {
 			all[k] = true
 		}
-		if left, err := s.hints.listTargets(context.Background()); err != nil || len(left) > 0 {
+		if left, err := s.hints.s.records.ListHintTargets(context.Background()); err != nil || len(left) > 0 {
 			t.Errorf("%v keeps hints for %v, %v", s.id, left, err)
 		}
 	}
@@ -89,19 +90,21 @@ func wantTrueDigests(t *testing.T, s *Store) {
 	for k, it := range dump(t, s) {
 		at, _ := layout.PlaceOf([]byte(k))
 		d := want[at.Slice]
-		d.Add(s.digests.hashers[at.Shard].Element([]byte(at.Key), it))
+		d.Add(s.records.ElementOf(at.Shard, []byte(at.Key), it))
 		want[at.Slice] = d
 	}
-	s.digests.mu.Lock()
-	defer s.digests.mu.Unlock()
 	built := 0
-	for at, sum := range s.digests.sums {
-		if !sum.built {
-			continue
-		}
-		built++
-		if sum.total != want[at] {
-			t.Errorf("%v: digest of %v is %v, storage says %v", s.id, at, sum.total, want[at])
+	for _, b := range s.buckets.ListAll() {
+		for shard := range s.homes.ShardsOf(b) {
+			at := layout.Slice{Bucket: b.ID, Shard: shard}
+			total, _, ok := s.records.BuiltDigest(at)
+			if !ok {
+				continue
+			}
+			built++
+			if total != want[at] {
+				t.Errorf("%v: digest of %v is %v, storage says %v", s.id, at, total, want[at])
+			}
 		}
 	}
 	if built == 0 {
@@ -263,19 +266,32 @@ func TestBothSidesOfACutWriteAndBecomeOne(t *testing.T) {
 	}
 }
 
+// sessionOf is the session of a store's births.
+func sessionOf(t *testing.T, s *Store) (session uint64) {
+	t.Helper()
+	err := s.records.Update(context.Background(), "look", func(tx keep.Tx) error {
+		session = tx.Writer().Session()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session
+}
+
 func TestRestartKeepsEverything(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		for i := range 20 {
 			mustPut(t, buckets[i%3], fmt.Sprintf("k%d", i), "v")
 		}
-		session := nodes[0].store.writer.Session()
+		session := sessionOf(t, nodes[0].store)
 		for _, n := range nodes {
 			n.kill()
 		}
 		for _, n := range nodes {
 			n.restart()
 		}
-		if got := nodes[0].store.writer.Session(); got != session {
+		if got := sessionOf(t, nodes[0].store); got != session {
 			t.Errorf("session changed without need: %x, %x", session, got)
 		}
 		time.Sleep(time.Second)
@@ -287,7 +303,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 		}
 		nodes[0].kill()
 		nodes[0].restart(func(c *Config) { c.boot = "another boot of the machine" })
-		if nodes[0].store.writer.Session() == session {
+		if sessionOf(t, nodes[0].store) == session {
 			t.Error("session went on although the machine was booted")
 		}
 	})
@@ -315,7 +331,7 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 				damage(n.store, "compared")
 			}
 			if i == 0 {
-				n.store.digests.forgetSum(n.store.homes.LocateKey(buckets[0].b.ID, "compared").Slice)
+				n.store.records.ForgetDigest(n.store.homes.LocateKey(buckets[0].b.ID, "compared").Slice)
 			}
 		}
 		// Two of three damaged: the third still answers, for a read and as the
@@ -340,7 +356,7 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		wantValue(t, buckets[1], "compared", "v")
 		for _, n := range nodes {
-			rec, err := n.store.loadRecord(ctx, n.store.homes.LocateKey(buckets[0].b.ID, "compared"))
+			rec, err := n.store.records.Load(ctx, n.store.homes.LocateKey(buckets[0].b.ID, "compared"))
 			if err != nil || rec.Unknown() {
 				t.Errorf("%v did not repair its record: %v", n.id, err)
 			}

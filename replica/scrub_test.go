@@ -29,12 +29,12 @@ func TestScrubFindsDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(6 * 24 * time.Hour)
-		if rec, err := s.loadRecord(context.Background(), at); err != nil || !rec.unknown {
+		if rec, err := s.records.Load(context.Background(), at); err != nil || !rec.Damaged {
 			t.Fatalf("not damaged, or mended before the scrub: %v", err)
 		}
 		time.Sleep(2 * 24 * time.Hour)
-		if rec, err := s.loadRecord(context.Background(), at); err != nil || rec.Unknown() {
-			t.Errorf("after a scrub: unknown %v, %v", rec.unknown, err)
+		if rec, err := s.records.Load(context.Background(), at); err != nil || rec.Unknown() {
+			t.Errorf("after a scrub: unknown %v, %v", rec.Damaged, err)
 		}
 	})
 }
@@ -43,12 +43,12 @@ func TestScrubFindsDamage(t *testing.T) {
 func TestScrubOutlivesRestarts(t *testing.T) {
 	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		mustPut(t, buckets[0], "k", "v")
-		passes := uint64(0)
+		passes := 0
 		for range 18 {
 			nodes[0].kill()
 			s := nodes[0].restart(never)
 			time.Sleep(24 * time.Hour)
-			passes += s.stats.scrubbed.Load()
+			passes += s.records.Scrubs()
 		}
 		if passes != 2 {
 			t.Errorf("%d passes in 18 days", passes)

@@ -25,13 +25,14 @@ type told struct {
 	s       *Store // the first node's
 	h       Health // begins as all is well
 	disk    storage.Stats
+	lost    int // copies for others that the disk has lost
 }
 
 // words are all that would be said.
 func (w *told) words() []string {
 	w.t.Helper()
 	out := w.s.listProblems(&w.h, w.s.homes.Now())
-	w.s.diskProblems(w.disk, func(p view.Problem) { out = append(out, p) })
+	w.s.diskProblems(w.disk, w.lost, func(p view.Problem) { out = append(out, p) })
 	return wordsOf(out)
 }
 
@@ -134,7 +135,7 @@ var sentences = []sentence{
 	{"%d files of the store are damaged", func(w *told) { w.disk.Damaged = 1 }, func(w *told) { w.disk.GivenUp = 1 }},
 	{"%d parts of the disk did not read", func(w *told) { w.disk.GivenUp = 1 }, func(w *told) { w.disk.Corrupt = 1 }},
 	{"%d copies kept for nodes that were down are among them",
-		func(w *told) { w.disk.GivenUp = 1; w.s.stats.lostHints.Store(1) },
+		func(w *told) { w.disk.GivenUp = 1; w.lost = 1 },
 		func(w *told) { w.disk.GivenUp = 1 }},
 	{"%d shards have fewer copies in contact than they should, %s; after %v copies",
 		func(w *told) { w.member(3, failed); w.lacking(3) },

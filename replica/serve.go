@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -151,11 +152,11 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, an
 	}
 	err = storage.ErrBusy
 	if !definitions {
-		err = s.acceptLater(in, done)
+		err = s.records.AcceptLater(in, done)
 	}
 	if errors.Is(err, storage.ErrBusy) {
 		err = s.waitAside(func(context.Context) {
-			out, err := s.acceptAll(ctx, in)
+			out, err := s.records.AcceptAll(ctx, in)
 			done(staleOf(out), err)
 		})
 	}
@@ -165,9 +166,9 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, an
 }
 
 // staleOf lists the arrivals, by their place, that were too old.
-func staleOf(out []merged) (stale []int) {
+func staleOf(out []keep.Merged) (stale []int) {
 	for i := range out {
-		if out[i].stale {
+		if out[i].Stale {
 			stale = append(stale, i)
 		}
 	}
@@ -185,15 +186,15 @@ func (s *Store) waitAside(wait func(ctx context.Context)) error {
 
 // decodeOffers decodes what a peer offers; definitions tells whether buckets'
 // definitions are among it.
-func (s *Store) decodeOffers(from view.NodeID, offers []wire.Offer) (in []arrival, definitions bool, err error) {
-	in = make([]arrival, len(offers))
+func (s *Store) decodeOffers(from view.NodeID, offers []wire.Offer) (in []keep.Arrival, definitions bool, err error) {
+	in = make([]keep.Arrival, len(offers))
 	for i := range offers {
 		o := &offers[i]
-		in[i] = arrival{at: s.homes.LocateKey(o.Bucket, o.Key), raw: o.Item, stamp: stampOf(o.Stamp), from: from}
+		in[i] = keep.Arrival{At: s.homes.LocateKey(o.Bucket, o.Key), Raw: o.Item, Stamp: keep.StampOf(o.Stamp), From: from}
 		if o.For != s.id {
-			in[i].role = replicate.Role{For: o.For}
+			in[i].Role = replicate.Role{For: o.For}
 		}
-		if in[i].item, err = wire.DecodeItem(o.Item); err != nil {
+		if in[i].Item, err = wire.DecodeItem(o.Item); err != nil {
 			return nil, false, err
 		}
 		definitions = definitions || o.Bucket == layout.SystemBucket

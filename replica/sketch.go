@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -72,7 +73,7 @@ func (s *Store) judgeRest(ctx context.Context, from view.NodeID, m *wire.SketchR
 	rest := slicesWithout(s.homes.ListShared(lay, b, from, s.id), at)
 	var more []layout.Slice
 	if len(m.Marks) == len(rest) {
-		for i, mark := range s.digests.sumHashBytes(rest, m.Mark) {
+		for i, mark := range s.records.HashBytes(rest, m.Mark) {
 			if mark != m.Marks[i] {
 				reply.More = append(reply.More, i)
 				more = append(more, rest[i])
@@ -119,7 +120,7 @@ func (s *Store) serveFetch(ctx context.Context, _ view.NodeID, req []byte) ([]by
 			return nil, err
 		}
 		for _, key := range keys {
-			if shard := s.homes.ShardOf(m.Bucket, key); s.syncedStamp(shard).Lagging() {
+			if shard := s.homes.ShardOf(m.Bucket, key); s.records.SyncedStamp(shard).Lagging() {
 				reply.Lags = append(reply.Lags, shard) // what is here may have been purged
 				continue
 			}
@@ -155,7 +156,7 @@ func (s *Store) stepSymbols(ctx context.Context, c *comparison, step replicate.S
 			req.Shards = append(req.Shards, a.Shard)
 		}
 		if req.Rest = len(step.Rest) > 0; step.Tell {
-			req.Mark, req.Marks = step.Mark, s.digests.sumHashBytes(rest, step.Mark)
+			req.Mark, req.Marks = step.Mark, s.records.HashBytes(rest, step.Mark)
 		}
 		go func() {
 			var err error
@@ -232,7 +233,7 @@ func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile
 		return errors.New("replica: records do not match the fingerprints asked for")
 	}
 	for _, shard := range m.Lags {
-		c.left[layout.Slice{Bucket: c.bucket(), Shard: shard}] = errStale
+		c.left[layout.Slice{Bucket: c.bucket(), Shard: shard}] = keep.ErrStale
 	}
 	back, err := s.mergeFetched(ctx, c, m.Items)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/replica/layout"
-	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -75,7 +74,7 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	for _, n := range hints {
 		st.Hints += n
 	}
-	return st, s.diskError("status", err)
+	return st, s.records.WrapError("status", err)
 }
 
 // listSyncing lists the slices of which a home in contact may lack something that is not
@@ -92,40 +91,16 @@ func (s *Store) listSyncing(ctx context.Context, lay *layout.Layout) (syncing ma
 			}
 		}
 	}
-	if hints, err = s.hintsBySlice(ctx, lay, syncing); err != nil || !s.entropy.MayHoldStrays() {
+	if hints, err = s.records.CountHints(ctx, func(id view.NodeID) bool { return s.hints.isOwed(lay, id) }, syncing); err != nil || !s.entropy.MayHoldStrays() {
 		return syncing, hints, err
 	}
-	left, _, err := s.listStrays(ctx, lay)
+	left, _, err := s.records.ListStrays(ctx, lay)
 	for _, at := range left {
 		if rt := lay.RouteOf(s.buckets.FindByID(at.Bucket), at.Shard); slices.ContainsFunc(rt.Order[:rt.Homes], lay.Live) {
 			syncing[at] = true
 		}
 	}
 	return syncing, hints, err
-}
-
-// hintsBySlice counts the records that are kept for others, and adds the slices of
-// those that have not reached them in time.
-func (s *Store) hintsBySlice(ctx context.Context, lay *layout.Layout, late map[layout.Slice]bool) (map[layout.Slice]int, error) {
-	out := make(map[layout.Slice]int)
-	lower, upper := wire.IndexRange(wire.IndexHint, 0)
-	var target view.NodeID
-	owed := false
-	err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
-		id, record, ok := wire.ParseIndexKey(k)
-		at, isPlace := layout.PlaceOf(record)
-		if !ok || !isPlace {
-			return nil
-		}
-		if out[at.Slice]++; id != target {
-			target, owed = id, s.hints.isOwed(lay, id)
-		}
-		if owed {
-			late[at.Slice] = true
-		}
-		return nil
-	})
-	return out, err
 }
 
 // Homes returns the nodes that should hold a key, by the roster: dead ones are
@@ -157,9 +132,9 @@ func (b *Bucket) Digests(ctx context.Context) (map[int][16]byte, error) {
 		if !lay.RouteOf(b.b, shard).IsHome(s.id) {
 			continue
 		}
-		d, err := s.digestSlices(ctx, []layout.Slice{{Bucket: b.b.ID, Shard: shard}})
+		d, err := s.records.Digest(ctx, []layout.Slice{{Bucket: b.b.ID, Shard: shard}})
 		if err != nil {
-			return nil, fmt.Errorf("digests of bucket %q: %w", b.Name(), s.diskError("read", err))
+			return nil, fmt.Errorf("digests of bucket %q: %w", b.Name(), s.records.WrapError("read", err))
 		}
 		var sum [16]byte
 		binary.BigEndian.PutUint64(sum[:8], d.Key)

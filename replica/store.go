@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,9 @@ import (
 
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/notify"
-	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/antientropy"
 	"github.com/skeinmesh/skein/internal/replica/clocks"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replica/peering"
@@ -52,7 +53,7 @@ type Store struct {
 
 	homes       *layout.Homes
 	buckets     *layout.Buckets // those that homes knows
-	digests     *digests
+	records     *keep.Records   // nil on a node that stores nothing
 	inventories inventories
 	peering     *peering.Peers
 	patience    replicate.Patience
@@ -62,7 +63,7 @@ type Store struct {
 	reads       *peering.Lanes[wire.Lookup, wire.Lookedup]
 	repairs     *repairs
 	hints       *hints
-	rounds      *rounds // nil on a node that stores nothing
+	searches    searches
 	damaged     damagedLog
 	entropy     *antientropy.Comparisons
 	purger      *purger
@@ -75,19 +76,11 @@ type Store struct {
 	buffers     buffers
 	stats       stats
 	meters      *meters
-	alarmed     atomic.Int64 // uptime(), when the last clock alarm was raised
-
-	// Only the committing goroutine touches these; see updateDisk.
-	writer  reconcile.Writer
-	changes []change
-	hinted  bool // a record is kept for another store that was not before
-	strayed bool // a record has come that this store is not to keep
-	scratch []byte
 }
 
 // stats counts what happens in the background.
 type stats struct {
-	repaired, delivered, compared, moved, dropped, purged, aside, scrubbed, lostHints, indexGaps atomic.Uint64
+	repaired, delivered, compared, moved, dropped, purged, aside atomic.Uint64
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
@@ -158,8 +151,7 @@ func (s *Store) openHomes(v view.View, storing bool) (err error) {
 		return err
 	}
 	s.buckets = s.homes.Buckets
-	s.digests, err = newDigests(v.Mesh, s.shards)
-	return err
+	return nil
 }
 
 const ownerFile = "OWNER"
@@ -207,13 +199,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 		err = file.Write(s.cfg.fs, filepath.Join(s.dir, ownerFile), wire.AppendOwner(nil, wire.Owner{Node: s.id, Initialised: true}))
 	}
 	if err == nil {
-		err = s.openWriter(ctx)
-	}
-	if err == nil {
-		err = s.openRounds(ctx)
-	}
-	if err == nil {
-		err = s.loadDefinitions(ctx)
+		err = s.openRecords(ctx)
 	}
 	if errors.Is(err, storage.ErrCorrupt) {
 		err = fmt.Errorf("start the node with an empty directory under the same name, the other nodes will fill it: %w", err)
@@ -224,6 +210,37 @@ func (s *Store) openDisk(ctx context.Context) error {
 	return nil
 }
 
+// openRecords opens what the disk keeps of items.
+func (s *Store) openRecords(ctx context.Context) (err error) {
+	s.records, err = keep.New(keep.Options{
+		Self: s.id, Mesh: s.mesh.View().Mesh, Shards: s.shards, Disk: s.disk, Dir: s.dir, Homes: s.homes, Clocks: s.clocks, Group: s.group,
+		Machine: s.cfg.boot, DistrustDisk: s.cfg.DistrustDisk, MaxSkew: s.cfg.MaxSkew, Boot: s.cfg.clock.Boot, Uptime: s.uptime, Log: s.log,
+		Hinted: s.hints.scheduleDelivery, Strayed: s.entropy.LookLater, Damaged: s.repairs.enqueueDamaged,
+	})
+	if err != nil {
+		return err
+	}
+	return s.records.Open(ctx)
+}
+
+// handleLoss has what the disk gives up made up for; see storage.OnLost.
+func (s *Store) handleLoss(tx *storage.Tx, lower, upper []byte) (then func(), err error) {
+	lower, upper = bytes.Clone(lower), bytes.Clone(upper)
+	synced, err := s.records.NoteLoss(tx, lower, upper)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		synced()
+		s.group.Go(func(ctx context.Context) {
+			if s.records.SeeToLoss(ctx, lower, upper) {
+				s.hints.wakeDelivery()
+			}
+		})
+		s.entropy.Moved()
+	}, nil
+}
+
 // startServing begins to serve and to follow the mesh.
 func (s *Store) startServing(ctx context.Context) error {
 	if err := errors.Join(s.registerHandlers(), s.registerAdminHandlers()); err != nil {
@@ -231,7 +248,7 @@ func (s *Store) startServing(ctx context.Context) error {
 	}
 	if s.disk != nil {
 		for _, b := range s.buckets.ListAll() {
-			s.followBucket(b)
+			s.records.FollowBucket(b)
 		}
 		s.mesh.OnLeave(s.leaveMesh)
 		s.group.Go(s.repairs.keepRepairing)
@@ -240,9 +257,13 @@ func (s *Store) startServing(ctx context.Context) error {
 		s.group.Go(s.followRounds)
 		s.group.Go(s.purger.keepPurging)
 		s.group.Go(s.inquests.keepAsking)
-		s.group.Go((&scrub{s: s}).keepScrubbing)
-		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.handleLoss) })
-		s.group.Go(s.restoreIndex)
+		s.group.Go(func(ctx context.Context) { s.records.KeepScrubbing(ctx, s.cfg.ScrubEvery) })
+		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.records.NoteLoss) })
+		s.group.Go(func(ctx context.Context) {
+			if s.records.RestoreIndex(ctx) {
+				s.hints.wakeDelivery()
+			}
+		})
 		if len(s.imports.all) > 0 || s.imports.outbox != nil {
 			s.group.Go(s.imports.keepImporting)
 		}
@@ -324,7 +345,7 @@ func (s *Store) applyView(v view.View) {
 	}
 	if c.Roster {
 		for _, b := range s.buckets.ListAll() {
-			s.followBucket(b)
+			s.records.FollowBucket(b)
 		}
 		s.entropy.Forget(belongs)
 		s.entropy.Moved()
@@ -337,13 +358,6 @@ func (s *Store) applyView(v view.View) {
 	}
 	if len(c.Back) > 0 || c.Roster {
 		s.hints.wakeDelivery()
-	}
-}
-
-// followBucket tells a bucket's readiness which shards are this store's.
-func (s *Store) followBucket(b *layout.Bucket) {
-	if lay, changed := s.homes.FollowBucket(b, s.loadSettled(b)); changed {
-		s.saveSettled(s.group.Context(), lay, b)
 	}
 }
 
@@ -383,12 +397,3 @@ func (s *Store) wallMillis() int64 { return s.cfg.clock.Wall().UnixMilli() }
 
 // currentDate is what things are dated by here.
 func (s *Store) currentDate() version.HLC { return s.clocks.Now() }
-
-// warnOfSkew tells the operator that items dated far ahead come in.
-func (s *Store) warnOfSkew(bucket uint64) {
-	const every = int64(time.Minute)
-	last, now := s.alarmed.Load(), int64(s.uptime())
-	if (last == 0 || now-last >= every) && s.alarmed.CompareAndSwap(last, max(now, 1)) {
-		s.log.Warn("items are dated far ahead of this node's clock: one of the clocks is wrong", "bucket", fmt.Sprintf("%016x", bucket))
-	}
-}

@@ -1,4 +1,4 @@
-package replica
+package keep
 
 import (
 	"bytes"
@@ -30,61 +30,58 @@ func (g gap) overlapsRange(lower, upper []byte) bool {
 	return bytes.Compare(g.lower, upper) < 0 && bytes.Compare(lower, g.upper) < 0
 }
 
-// handleLoss is storage.OnLost.
-func (s *Store) handleLoss(tx *storage.Tx, lower, upper []byte) (then func(), err error) {
-	g := gap{bytes.Clone(lower), bytes.Clone(upper)}
+// NoteLoss takes back what is said of a range of keys that the storage gives up: see
+// storage.OnLost. Once that is synced then is to be called, and SeeToLoss after it.
+func (rs *Records) NoteLoss(tx *storage.Tx, lower, upper []byte) (then func(), err error) {
+	g := gap{lower, upper}
 	var left updateEffects
-	err = s.runUpdate(tx, func(tx *storage.Tx) error { return s.voidClaims(tx, g) }, &left)
+	err = rs.runUpdate(tx, func(tx Tx) error { return tx.voidClaims(g) }, &left)
 	if err != nil {
 		return nil, err
 	}
-	return func() {
-		_ = s.finishUpdate("note a loss", &left, nil)
-		s.group.Go(func(ctx context.Context) { s.afterLoss(ctx, g) })
-		s.entropy.Moved()
-	}, nil
+	return func() { _ = rs.finishUpdate("note a loss", &left, nil) }, nil
 }
 
 // voidClaims takes back, in an update, what this store could say about what it
 // will not have any more.
-func (s *Store) voidClaims(tx *storage.Tx, g gap) error {
+func (tx Tx) voidClaims(g gap) error {
 	if lower, upper := wire.RecordRange(); g.overlapsRange(lower, upper) {
-		if err := s.voidShards(tx, g); err != nil {
+		if err := tx.voidShards(g); err != nil {
 			return err
 		}
 	}
 	meta := g.overlapsRange(wire.MetaKey(""), wire.After(wire.MetaKey("")))
-	for shard := range s.shards {
-		next := s.rounds.current[shard].Standing
+	for shard := range tx.rs.shards {
+		next := tx.Standing(shard)
 		lost := g.overlapsRange(wire.LogRange(shard))
 		if lost {
 			next = next.LoseAny()
 		}
 		// In a gap of such notes, those of memory are written down again.
 		if lost || meta && (next.Stamp != purge.Stamp{} || next.From != purge.Round{} || next.Logged != purge.Round{}) {
-			if err := s.writeStanding(tx, shard, next); err != nil {
+			if err := tx.writeStanding(shard, next); err != nil {
 				return err
 			}
 		}
 	}
 	if lower, upper := wire.IndexBounds(); g.overlapsRange(lower, upper) {
-		s.stats.indexGaps.Add(1)
+		tx.rs.indexGaps.Add(1)
 		return tx.Set(metaReindex(), nil)
 	}
 	return nil
 }
 
 // voidShards has the shards in a gap begin anew, in memory and on disk.
-func (s *Store) voidShards(tx *storage.Tx, g gap) error {
-	lay := s.homes.NoteLoss(func(at layout.Slice) bool {
+func (tx Tx) voidShards(g gap) error {
+	lay := tx.rs.homes.NoteLoss(func(at layout.Slice) bool {
 		lower := wire.RecordPrefix(at.Shard, at.Bucket, 0)
 		lost := g.overlapsRange(lower, wire.After(lower))
 		if lost {
-			s.digests.forgetSum(at)
+			tx.rs.digests.ForgetDigest(at)
 		}
 		return lost
 	})
-	for _, b := range s.buckets.ListAll() {
+	for _, b := range tx.rs.buckets.ListAll() {
 		if err := tx.Set(metaSettled(b), b.SettledNote(lay)); err != nil {
 			return err
 		}
@@ -92,66 +89,69 @@ func (s *Store) voidShards(tx *storage.Tx, g gap) error {
 	return nil
 }
 
-// afterLoss sees to what a gap has left behind.
-func (s *Store) afterLoss(ctx context.Context, g gap) {
-	for _, b := range s.buckets.ListAll() {
-		s.followBucket(b) // where there is nobody to ask, nothing more will be known
+// SeeToLoss sees to what a loss has left behind. It returns what RestoreIndex does.
+func (rs *Records) SeeToLoss(ctx context.Context, lower, upper []byte) (restored bool) {
+	lost := gap{lower, upper}
+	for _, b := range rs.buckets.ListAll() {
+		rs.FollowBucket(b) // where there is nobody to ask, nothing more will be known
 	}
 	hints := 0
-	lower, upper := wire.IndexRange(wire.IndexHint, 0)
-	err := s.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+	lower, upper = wire.IndexRange(wire.IndexHint, 0)
+	err := rs.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
 		_, record, ok := wire.ParseIndexKey(k)
-		if !ok || bytes.Compare(record, g.lower) < 0 || bytes.Compare(record, g.upper) >= 0 {
+		if !ok || bytes.Compare(record, lost.lower) < 0 || bytes.Compare(record, lost.upper) >= 0 {
 			return nil
 		}
-		if _, err := s.disk.Get(ctx, record); errors.Is(err, storage.ErrNotFound) {
+		if _, err := rs.disk.Get(ctx, record); errors.Is(err, storage.ErrNotFound) {
 			hints++
 		}
 		return nil
 	})
-	s.stats.lostHints.Add(uint64(hints))
+	rs.lostHints.Add(uint64(hints))
 	if hints > 0 {
-		s.log.Error("copies kept for nodes that were down are lost here: their other homes bring them", "copies", hints)
+		rs.log.Error("copies kept for nodes that were down are lost here: their other homes bring them", "copies", hints)
 	}
 	if err != nil && ctx.Err() == nil {
-		s.log.Warn("copies kept for others not counted", "error", err)
+		rs.log.Warn("copies kept for others not counted", "error", err)
 	}
-	s.restoreIndex(ctx)
+	return rs.RestoreIndex(ctx)
 }
 
-// restoreIndex makes the index whole again, if it may lack entries. It is tried until
-// it succeeds, after a restart, too: a hint without an entry is never delivered.
-func (s *Store) restoreIndex(ctx context.Context) {
+// RestoreIndex makes the index whole again, if it may lack entries. It is tried until
+// it succeeds, after a restart, too: a hint without an entry is never delivered. restored
+// tells that entries were missing.
+func (rs *Records) RestoreIndex(ctx context.Context) (restored bool) {
 	again := clock.Backoff{First: time.Second, Last: time.Minute}
 	for ctx.Err() == nil {
-		_, err := s.disk.Get(ctx, metaReindex())
+		_, err := rs.disk.Get(ctx, metaReindex())
 		if errors.Is(err, storage.ErrNotFound) {
-			return
+			return false
 		}
 		if err == nil || errors.Is(err, storage.ErrCorrupt) {
-			err = s.reindexAll(ctx)
+			err = rs.reindexAll(ctx)
 		}
 		if err == nil {
-			s.hints.wakeDelivery()
-			return
+			return true
 		}
-		s.log.Warn("index not whole yet", "error", err)
+		rs.log.Warn("index not whole yet", "error", err)
 		clock.Sleep(ctx, again.Next())
 	}
+	return false
 }
 
-func (s *Store) reindexAll(ctx context.Context) error {
-	before := s.stats.indexGaps.Load()
+// reindexAll goes through all records, page by page.
+func (rs *Records) reindexAll(ctx context.Context) error {
+	before := rs.indexGaps.Load()
 	lower, upper := wire.RecordRange()
 	for lower != nil {
 		var page []layout.Place
 		next := []byte(nil)
-		err := s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
-			if len(page) == transferKeys {
+		err := rs.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
+			if len(page) == PageKeys {
 				next = bytes.Clone(k)
-				return errStop
+				return ErrStop
 			}
-			rec, err := decodeStored(v, nil)
+			rec, err := DecodeStored(v, nil)
 			if err != nil {
 				return err
 			}
@@ -161,16 +161,16 @@ func (s *Store) reindexAll(ctx context.Context) error {
 			}
 			return nil
 		})
-		if err != nil && !errors.Is(err, errStop) {
+		if err != nil && !errors.Is(err, ErrStop) {
 			return err
 		}
-		if err := s.updateDisk(ctx, "make the index whole", func(tx *storage.Tx) error { return s.writeIndex(tx, page) }); err != nil {
+		if err := rs.Update(ctx, "make the index whole", func(tx Tx) error { return tx.writeIndex(page) }); err != nil {
 			return err
 		}
 		lower = next
 	}
-	return s.updateDisk(ctx, "make the index whole", func(tx *storage.Tx) error {
-		if s.stats.indexGaps.Load() != before {
+	return rs.Update(ctx, "make the index whole", func(tx Tx) error {
+		if rs.indexGaps.Load() != before {
 			return errors.New("another part of it is lost meanwhile")
 		}
 		return tx.Delete(metaReindex())
@@ -178,9 +178,9 @@ func (s *Store) reindexAll(ctx context.Context) error {
 }
 
 // writeIndex writes the index entries of records, in an update.
-func (s *Store) writeIndex(tx *storage.Tx, page []layout.Place) error {
+func (tx Tx) writeIndex(page []layout.Place) error {
 	for _, at := range page {
-		rec, err := decodeStored(tx.Get(at.Record))
+		rec, err := tx.Load(at)
 		if err != nil {
 			return err
 		}

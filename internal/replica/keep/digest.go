@@ -1,4 +1,4 @@
-package replica
+package keep
 
 import (
 	"context"
@@ -78,16 +78,16 @@ func (d *digests) applyChange(at layout.Slice, key string, before, after version
 	}
 }
 
-// forgetSum drops a sum that can no longer be trusted, because a record changed
+// ForgetDigest drops a sum that can no longer be trusted, because a record changed
 // in a way that no commit told of. It will be built anew.
-func (d *digests) forgetSum(at layout.Slice) {
+func (d *digests) ForgetDigest(at layout.Slice) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.sums, at)
 }
 
-// builtSum returns the sum of a slice if it is built.
-func (d *digests) builtSum(at layout.Slice) (total reconcile.Digest, keys int, ok bool) {
+// BuiltDigest returns the sum of a slice if it is built.
+func (d *digests) BuiltDigest(at layout.Slice) (total reconcile.Digest, keys int, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sums[at]
@@ -97,30 +97,30 @@ func (d *digests) builtSum(at layout.Slice) (total reconcile.Digest, keys int, o
 	return s.total, s.keys, true
 }
 
-// countKeys returns how many records each of the slices has, by the sums that are
+// CountKeys returns how many records each of the slices has, by the sums that are
 // built.
-func (d *digests) countKeys(at []layout.Slice) []int {
+func (d *digests) CountKeys(at []layout.Slice) []int {
 	out := make([]int, len(at))
 	for i, a := range at {
-		_, out[i], _ = d.builtSum(a)
+		_, out[i], _ = d.BuiltDigest(a)
 	}
 	return out
 }
 
-// sumHashBytes returns the n-th byte of the hash of each slice's sum, by the sums that
+// HashBytes returns the n-th byte of the hash of each slice's sum, by the sums that
 // are built.
-func (d *digests) sumHashBytes(at []layout.Slice, n int) []byte {
+func (d *digests) HashBytes(at []layout.Slice, n int) []byte {
 	out := make([]byte, len(at))
 	for i, a := range at {
-		total, _, _ := d.builtSum(a)
+		total, _, _ := d.BuiltDigest(a)
 		out[i] = byte(reconcile.Element(total).Fingerprint() >> (8 * n))
 	}
 	return out
 }
 
-// awaitTurn waits until nobody else reads records for digests or sketches. Each turn
+// AwaitTurn waits until nobody else reads records for digests or sketches. Each turn
 // needs a done.
-func (d *digests) awaitTurn(ctx context.Context) error {
+func (d *digests) AwaitTurn(ctx context.Context) error {
 	select {
 	case d.building <- struct{}{}:
 		return nil
@@ -129,17 +129,17 @@ func (d *digests) awaitTurn(ctx context.Context) error {
 	}
 }
 
-func (d *digests) endTurn() { <-d.building }
+func (d *digests) EndTurn() { <-d.building }
 
 // buildSums makes the sums of the slices available.
 //
 // It begins at a batch boundary: all that was committed before the boundary
 // is seen by the scan, all that is committed after it notes its key in later.
 func (d *digests) buildSums(ctx context.Context, disk *storage.Store, at []layout.Slice) error {
-	if err := d.awaitTurn(ctx); err != nil {
+	if err := d.AwaitTurn(ctx); err != nil {
 		return err
 	}
-	defer d.endTurn()
+	defer d.EndTurn()
 	todo, err := d.beginBuild(ctx, disk, at)
 	for i, a := range todo {
 		var seen map[string]reconcile.Element
@@ -148,7 +148,7 @@ func (d *digests) buildSums(ctx context.Context, disk *storage.Store, at []layou
 		}
 		if err != nil {
 			for _, rest := range todo[i:] {
-				d.forgetSum(rest)
+				d.ForgetDigest(rest)
 			}
 			return err
 		}
@@ -180,7 +180,7 @@ func (d *digests) collectElements(ctx context.Context, disk *storage.Store, at l
 	lower := wire.RecordPrefix(at.Shard, at.Bucket, 0)
 	err := disk.Scan(ctx, lower, wire.After(lower), func(k, v []byte) error {
 		_, _, key, _ := wire.ParseRecordKey(k)
-		if it, err := itemOf(v); err == nil {
+		if it, err := ItemOf(v); err == nil {
 			seen[key] = d.hashers[at.Shard].Element([]byte(key), it)
 		}
 		return nil
@@ -210,11 +210,36 @@ func (d *digests) finishSum(at layout.Slice, seen map[string]reconcile.Element) 
 	s.keys, s.later, s.built = len(seen), nil, true
 }
 
-// itemOf reads the item out of a stored record. Its values lie in data.
-func itemOf(data []byte) (version.Item, error) {
-	rec, err := wire.DecodeRecord(data)
-	if err != nil {
-		return version.Item{}, err
+// Digest is the digest over slices; what is not built yet is built.
+func (rs *Records) Digest(ctx context.Context, at []layout.Slice) (reconcile.Digest, error) {
+	var total reconcile.Digest
+	var missing []layout.Slice
+	for _, a := range at {
+		if d, _, ok := rs.digests.BuiltDigest(a); ok {
+			total.Key += d.Key
+			total.Version += d.Version
+		} else {
+			missing = append(missing, a)
+		}
 	}
-	return wire.DecodeItem(rec.Item)
+	if len(missing) == 0 {
+		return total, nil
+	}
+	if err := rs.digests.buildSums(ctx, rs.disk, missing); err != nil {
+		return total, err
+	}
+	for _, a := range missing {
+		d, _, _ := rs.digests.BuiltDigest(a) // one that was forgotten meanwhile differs, which is all right
+		total.Key += d.Key
+		total.Version += d.Version
+	}
+	return total, nil
+}
+
+// VersionOf is the hash of an item in a shard by which stores compare records.
+func (d *digests) VersionOf(shard int, it version.Item) uint64 { return d.hashers[shard].Version(it) }
+
+// ElementOf is what a record adds to the digest of its shard.
+func (d *digests) ElementOf(shard int, key []byte, it version.Item) reconcile.Element {
+	return d.hashers[shard].Element(key, it)
 }

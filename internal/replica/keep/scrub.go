@@ -1,4 +1,4 @@
-package replica
+package keep
 
 import (
 	"bytes"
@@ -14,15 +14,16 @@ import (
 const (
 	scrubPage = 256 << 10 // bytes read at a time; one page a second
 	scrubNote = time.Hour // of running time, between two notes of how far it is
-	scrubWait = 10        // times that a part that does not read is tried again: it is mended, see lose
+	scrubWait = 10        // times that a part that does not read is tried again: the storage mends it or gives it up
 )
 
 // scrub reads all records now and then, so that damage on the disk is found, and
 // mended from other homes, while there are other homes. Whatever does not read is
-// reported by the storage; see openDisk. How far it is outlives a restart: boxes
+// reported by the storage. How far it is outlives a restart: boxes
 // that never run for a week are scrubbed, too.
 type scrub struct {
-	s     *Store
+	rs    *Records
+	every time.Duration
 	state wire.ScrubState
 	stuck int           // times that it came to a part that does not read
 	noted time.Duration // uptime(), when the state was last noted
@@ -31,17 +32,19 @@ type scrub struct {
 
 func metaScrub() []byte { return wire.MetaKey("scrub") }
 
-func (c *scrub) keepScrubbing(ctx context.Context) {
-	every := c.s.cfg.ScrubEvery
+// KeepScrubbing reads all records in every period of running time until ctx ends; negative:
+// never.
+func (rs *Records) KeepScrubbing(ctx context.Context, every time.Duration) {
 	if every < 0 {
 		return
 	}
-	if data, err := c.s.disk.Get(ctx, metaScrub()); err == nil {
+	c := &scrub{rs: rs, every: every}
+	if data, err := c.rs.disk.Get(ctx, metaScrub()); err == nil {
 		if c.state, err = wire.DecodeScrubState(data); err != nil {
 			c.state = wire.ScrubState{}
 		}
 	}
-	c.seen, c.noted = c.s.uptime(), c.s.uptime()
+	c.seen, c.noted = c.rs.opts.Uptime(), c.rs.opts.Uptime()
 	for {
 		pause := time.Second
 		if len(c.state.Cursor) == 0 {
@@ -54,19 +57,19 @@ func (c *scrub) keepScrubbing(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if err := c.readIfDue(ctx, every); err != nil && ctx.Err() == nil {
-			c.s.log.Warn("scrub goes on later", "error", err)
+		if err := c.readIfDue(ctx); err != nil && ctx.Err() == nil {
+			c.rs.log.Warn("scrub goes on later", "error", err)
 		}
 	}
 }
 
 // readIfDue counts the time, and reads the next page if it is time for that.
-func (c *scrub) readIfDue(ctx context.Context, every time.Duration) error {
-	now := c.s.uptime()
+func (c *scrub) readIfDue(ctx context.Context) error {
+	now := c.rs.opts.Uptime()
 	c.state.Ran += uint64(now - c.seen)
 	c.seen = now
 	begun := len(c.state.Cursor) > 0
-	if !begun && time.Duration(c.state.Ran) < every {
+	if !begun && time.Duration(c.state.Ran) < c.every {
 		return c.saveIfDue(ctx, now-c.noted >= scrubNote)
 	}
 	if !begun {
@@ -76,7 +79,7 @@ func (c *scrub) readIfDue(ctx context.Context, every time.Duration) error {
 	last, err := c.readPage(ctx)
 	if last {
 		c.state.Cursor = nil
-		c.s.stats.scrubbed.Add(1)
+		c.rs.scrubs.Add(1)
 	}
 	return errors.Join(err, c.saveIfDue(ctx, last || now-c.noted >= scrubNote))
 }
@@ -85,15 +88,15 @@ func (c *scrub) readIfDue(ctx context.Context, every time.Duration) error {
 func (c *scrub) readPage(ctx context.Context) (last bool, err error) {
 	_, upper := wire.RecordRange()
 	size := 0
-	err = c.s.disk.Scan(ctx, c.state.Cursor, upper, func(k, v []byte) error {
+	err = c.rs.disk.Scan(ctx, c.state.Cursor, upper, func(k, v []byte) error {
 		c.state.Cursor = append(append(c.state.Cursor[:0:0], k...), 0)
-		if rec, err := decodeStored(v, nil); err == nil && rec.unknown {
+		if rec, err := DecodeStored(v, nil); err == nil && rec.Damaged {
 			if at, ok := layout.PlaceOf(c.state.Cursor[:len(k):len(k)]); ok {
-				c.s.repairs.enqueueDamaged(at)
+				c.rs.opts.Damaged(at)
 			}
 		}
 		if size += len(k) + len(v); size >= scrubPage {
-			return errStop
+			return ErrStop
 		}
 		return nil
 	})
@@ -103,10 +106,10 @@ func (c *scrub) readPage(ctx context.Context) (last bool, err error) {
 		}
 		// It cannot be mended. What lies behind it is read all the same.
 		c.state.Cursor = wire.NextShard(c.state.Cursor)
-		err = errStop
+		err = ErrStop
 	}
 	c.stuck = 0
-	if errors.Is(err, errStop) {
+	if errors.Is(err, ErrStop) {
 		return bytes.Compare(c.state.Cursor, upper) >= 0, nil
 	}
 	return err == nil, err
@@ -117,8 +120,8 @@ func (c *scrub) saveIfDue(ctx context.Context, due bool) error {
 	if !due {
 		return nil
 	}
-	c.noted = c.s.uptime()
-	return c.s.updateDisk(ctx, "note the scrub", func(tx *storage.Tx) error {
+	c.noted = c.rs.opts.Uptime()
+	return c.rs.Update(ctx, "note the scrub", func(tx Tx) error {
 		return tx.Set(metaScrub(), wire.AppendScrubState(nil, c.state))
 	})
 }

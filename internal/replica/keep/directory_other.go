@@ -1,6 +1,6 @@
 //go:build !unix
 
-package replica
+package keep
 
 // directoryID tells a directory from a copy of it, where the system does.
 func directoryID(string) string { return "" }

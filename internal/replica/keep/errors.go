@@ -1,0 +1,42 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/peering"
+	"github.com/skeinmesh/skein/internal/storage"
+)
+
+// Errors of records, in the words of package replica.
+var (
+	ErrNewerFormat = errors.New("replica: the data was written by a newer version")
+	ErrStorageFull = errors.New("replica: storage full")
+	ErrStorage     = errors.New("replica: storage failed")
+	ErrClosed      = errors.New("replica: closed")
+	// ErrSiblingLimit: a write that replaces none of too many concurrent values.
+	ErrSiblingLimit = errors.New("replica: too many concurrent values")
+)
+
+// WrapError says what failed, in the words of this package.
+func (rs *Records) WrapError(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, storage.ErrStorageFull):
+		return fmt.Errorf("%w: %s: %w", ErrStorageFull, what, err)
+	case errors.Is(err, storage.ErrStoreFailed):
+		return fmt.Errorf("%w: %s: %w", ErrStorage, what, err)
+	case errors.Is(err, storage.ErrClosed):
+		return fmt.Errorf("%w: %s", ErrClosed, what)
+	case errors.Is(err, ErrUninformed), errors.Is(err, peering.ErrLate), errors.Is(err, ErrSiblingLimit):
+		return err
+	case errors.Is(err, reconcile.ErrSiblingLimit):
+		return fmt.Errorf("%w: %w", ErrSiblingLimit, err)
+	case errors.Is(err, context.Canceled) && rs.group.Context().Err() != nil:
+		return fmt.Errorf("%w: %s", ErrClosed, what)
+	}
+	return fmt.Errorf("replica: %s: %w", what, err)
+}

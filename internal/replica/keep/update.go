@@ -1,0 +1,166 @@
+package keep
+
+import (
+	"context"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Save writes a record that took the place of old, with its index entries and
+// what the digest makes of it, or drops it when it has no role any more. item
+// is the encoding of r.Item. It is the last step of an update.
+func (tx Tx) Save(at layout.Place, old Stored, r replicate.Record, item []byte) error {
+	for _, id := range old.Hints {
+		if !r.Hinted(id) {
+			if err := tx.Delete(wire.IndexKey(wire.IndexHint, id, at.Record)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range r.Hints {
+		if !old.Hinted(id) {
+			if err := tx.Set(wire.IndexKey(wire.IndexHint, id, at.Record), nil); err != nil {
+				return err
+			}
+			tx.rs.hinted = true
+		}
+	}
+	if err := tx.saveGrave(at, old.Record, r); err != nil {
+		return err
+	}
+	tx.rs.rounds.current[at.Shard].Filled = true
+	if r.Home && !old.Home && !tx.rs.homes.Keeps(at.Slice) {
+		tx.rs.strayed = true
+	}
+	var err error
+	if r.Idle() {
+		r.Item = version.Item{}
+		err = tx.Delete(at.Record)
+	} else {
+		buf := tx.rs.scratch[:0]
+		tx.rs.scratch = wire.AppendRecord(buf, wire.Record{Item: item, Mine: r.Mine, Home: r.Home, Hints: r.Hints})
+		err = tx.Set(at.Record, tx.rs.scratch)
+	}
+	if err != nil {
+		return err
+	}
+	tx.rs.changes = append(tx.rs.changes, change{at, old.Damaged, old.Item, r.Item})
+	return nil
+}
+
+// saveGrave keeps the index of records of which nothing is alive, or will be
+// from some time on: those that may be purged then.
+func (tx Tx) saveGrave(at layout.Place, old, r replicate.Record) error {
+	was, wasDue := purge.Due(old.Item)
+	now, isDue := purge.Due(r.Item)
+	wasDue, isDue = wasDue && old.Home, isDue && r.Home && !r.Idle()
+	if wasDue && (!isDue || was != now) {
+		if err := tx.Delete(wire.IndexKey(wire.IndexGrave, view.NodeID(was), at.Record)); err != nil {
+			return err
+		}
+	}
+	if isDue && (!wasDue || was != now) {
+		return tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(now), at.Record), nil)
+	}
+	return nil
+}
+
+// change is what an update did to a record, for the digests.
+type change struct {
+	at            layout.Place
+	unknown       bool // what was there before cannot be known
+	before, after version.Item
+}
+
+// Update runs fn on the committing goroutine. What fn does to the writer and
+// reports to the digests counts only if fn succeeds; what it wrote is then
+// synced, or the store has failed for good.
+func (rs *Records) Update(ctx context.Context, what string, fn func(tx Tx) error) error {
+	var left updateEffects
+	err := rs.disk.Update(ctx, func(tx *storage.Tx) error { return rs.runUpdate(tx, fn, &left) })
+	return rs.finishUpdate(what, &left, err)
+}
+
+// updateEffects is what an update leaves to be done once it is synced.
+type updateEffects struct {
+	hinted  bool // a record is kept for another store that was not before
+	strayed bool // a record has come here that this store is not to keep
+	raised  []changedRound
+}
+
+// Starter is a way to queue an update.
+type Starter func(fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error)
+
+// AtOnce is the starter that does not wait: it fails with storage.ErrBusy.
+func (rs *Records) AtOnce() Starter { return rs.disk.TryStart }
+
+// WhenRoom waits for a place among the updates.
+func (rs *Records) WhenRoom(ctx context.Context) Starter {
+	return func(fn func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
+		return rs.disk.Start(ctx, fn, then)
+	}
+}
+
+// startUpdate is Update without the wait; the committing goroutine calls then.
+func (rs *Records) startUpdate(start Starter, what string, fn func(tx Tx) error, then func(error)) (storage.Started, error) {
+	var left updateEffects
+	started, err := start(func(tx *storage.Tx) error { return rs.runUpdate(tx, fn, &left) }, func(err error) {
+		then(rs.finishUpdate(what, &left, err))
+	})
+	return started, rs.WrapError(what, err)
+}
+
+// runUpdate is the part of an update on the committing goroutine.
+func (rs *Records) runUpdate(tx *storage.Tx, fn func(tx Tx) error, left *updateEffects) error {
+	writer := rs.writer
+	rs.changes, rs.hinted, rs.strayed = rs.changes[:0], false, false
+	rs.rounds.beginUpdate()
+	if err := fn(Tx{tx, rs}); err != nil {
+		rs.writer = writer
+		rs.rounds.undoUpdate()
+		return err
+	}
+	*left = updateEffects{hinted: rs.hinted, strayed: rs.strayed, raised: rs.rounds.changedRounds()}
+	for i := range rs.changes {
+		c := &rs.changes[i]
+		if c.unknown {
+			rs.digests.ForgetDigest(c.at.Slice)
+		} else {
+			rs.digests.applyChange(c.at.Slice, c.at.Key, c.before, c.after)
+		}
+	}
+	clear(rs.changes)
+	return nil
+}
+
+// finishUpdate is the part after the sync.
+func (rs *Records) finishUpdate(what string, left *updateEffects, err error) error {
+	if left.hinted {
+		rs.opts.Hinted()
+	}
+	if left.strayed {
+		rs.opts.Strayed()
+	}
+	if err == nil {
+		rs.rounds.showRounds(left.raised)
+	}
+	return rs.WrapError(what, err)
+}
+
+// GiveUp drops a damaged record of which enough homes know that there is
+// nothing: it was deleted, and purged.
+func (rs *Records) GiveUp(ctx context.Context, at layout.Place) error {
+	return rs.Update(ctx, "drop a damaged record", func(tx Tx) error {
+		old, err := tx.Load(at)
+		if err != nil || !old.Damaged {
+			return err
+		}
+		return tx.Save(at, old, replicate.Record{}, nil)
+	})
+}
