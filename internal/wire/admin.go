@@ -20,6 +20,7 @@ const (
 	adminHealthVersion = 2
 	maxAdminText       = 1 << 12
 	maxAdminContext    = 1 << 20
+	maxAdminLines      = 1 << 20
 )
 
 // AdminRequest names a key by the name of its bucket. Whatever a method has
@@ -57,22 +58,19 @@ const (
 	AdminOutbox // full
 )
 
-func (p *packer) writeLines(lines []string) {
-	p.writeArrayLen(len(lines))
-	for _, l := range lines {
-		p.writeString(l[:min(len(l), maxAdminText)])
+// line describes a text for people, which is cut where it is too long to be read.
+func (c *codec) line(s *string) {
+	if c.reading {
+		c.text(s, maxAdminText)
+	} else {
+		c.writeText((*s)[:min(len(*s), maxAdminText)])
 	}
 }
 
-func (u *unpacker) readLines() (out []string) {
-	out = listOf[string](u, u.readArrayLen(1<<20))
-	for range cap(out) {
-		if u.err != nil {
-			return nil
-		}
-		out = append(out, u.readString(maxAdminText))
+func (c *codec) lines(list *[]string, limit int) {
+	for i := range listOf(c, list, 1, limit) {
+		c.line(&(*list)[i])
 	}
-	return out
 }
 
 // AdminOutcome tells how a request ended. Bits that a receiver does not know
@@ -123,14 +121,10 @@ type OutboxStatus struct {
 
 // AppendStatusWish appends the version of AdminStatus that a client knows. Nodes
 // of earlier releases do not look at it, and answer with version 1.
-func AppendStatusWish(dst []byte) []byte {
-	return appendPacked(dst, func(p *packer) { p.writeUint(adminStatusVersion) })
-}
+func AppendStatusWish(dst []byte) []byte { return append(dst, adminStatusVersion) }
 
 // AppendHealthWish does so for AdminHealth.
-func AppendHealthWish(dst []byte) []byte {
-	return appendPacked(dst, func(p *packer) { p.writeUint(adminHealthVersion) })
-}
+func AppendHealthWish(dst []byte) []byte { return append(dst, adminHealthVersion) }
 
 // DecodeWish reads what AppendStatusWish or AppendHealthWish wrote. Clients of earlier
 // releases send nothing, and know version 1.
@@ -138,87 +132,73 @@ func DecodeWish(data []byte) (version uint64, err error) {
 	if len(data) == 0 {
 		return 1, nil
 	}
-	err = unpackWhole(data, "wish", func(u *unpacker) { version = u.readUint() })
-	return version, err
+	return readFields(data, "wish", func(version *uint64, c *codec) { c.number(version) })
+}
+
+func (m *AdminRequest) fields(c *codec) {
+	c.formatVersion(adminVersion)
+	c.text(&m.Bucket, maxName)
+	c.text(&m.Key, MaxKey)
+	c.bytes(&m.Context, maxAdminContext)
+	signed(c, &m.Level)
+	signed(c, &m.MinDurable)
+	signed(c, &m.TTL)
+	c.bytes(&m.Value, MaxValue)
 }
 
 // AppendAdminRequest appends the encoding of m.
 //
 //	version=1, bucket, key, context, level, min durable, ttl, value
 func AppendAdminRequest(dst []byte, m *AdminRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(adminVersion)
-		p.writeString(m.Bucket)
-		p.writeString(m.Key)
-		p.writeBytes(m.Context)
-		p.writeInt(m.Level)
-		p.writeInt(m.MinDurable)
-		p.writeInt(m.TTL)
-		p.writeBytes(m.Value)
-	})
+	return appendFields(dst, m, (*AdminRequest).fields)
 }
 
 // DecodeAdminRequest reads what AppendAdminRequest wrote.
-func DecodeAdminRequest(data []byte) (m AdminRequest, err error) {
-	err = unpackWhole(data, "admin request", func(u *unpacker) {
-		u.readVersion(adminVersion)
-		m.Bucket = u.readString(maxName)
-		m.Key = u.readString(MaxKey)
-		m.Context = u.readBytes(maxAdminContext)
-		m.Level = u.readInt()
-		m.MinDurable = u.readInt()
-		m.TTL = u.readInt()
-		m.Value = u.readBytes(MaxValue)
-	})
-	return m, err
+func DecodeAdminRequest(data []byte) (AdminRequest, error) {
+	return readFields(data, "admin request", (*AdminRequest).fields)
 }
 
-func (p *packer) writeOutcome(o AdminOutcome) {
-	p.writeUint(uint64(o.Faults))
-	p.writeString(o.Text)
-}
-
-func (u *unpacker) readOutcome() AdminOutcome {
-	o := AdminOutcome{Faults: AdminFault(u.readUint()), Text: u.readString(maxAdminText)}
+func (o *AdminOutcome) outcomeFields(c *codec) {
+	c.number((*uint64)(&o.Faults))
+	c.text(&o.Text, maxAdminText)
 	if o.Faults == 0 && o.Text != "" {
-		u.failWith("text without a fault")
+		c.failWith("text without a fault")
 	}
-	return o
+}
+
+func (m *AdminItem) fields(c *codec) {
+	c.formatVersion(adminVersion)
+	m.outcomeFields(c)
+	c.bytes(&m.Context, maxAdminContext)
+	c.number(&m.Replies)
+	c.factor = looseFactor
+	for i := range listOf(c, &m.Values, 1, MaxSiblings) {
+		c.bytes(&m.Values[i], MaxValue)
+	}
+	bounded(c, &m.Last, uint64(len(m.Values)))
 }
 
 // AppendAdminItem appends the encoding of m.
 //
 //	version=1, faults, text, context, replies, array of values, last
 func AppendAdminItem(dst []byte, m *AdminItem) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(adminVersion)
-		p.writeOutcome(m.AdminOutcome)
-		p.writeBytes(m.Context)
-		p.writeUint(m.Replies)
-		p.writeArrayLen(len(m.Values))
-		for _, v := range m.Values {
-			p.writeBytes(v)
-		}
-		p.writeUint(uint64(m.Last))
-	})
+	return appendFields(dst, m, (*AdminItem).fields)
 }
 
 // DecodeAdminItem reads what AppendAdminItem wrote.
-func DecodeAdminItem(data []byte) (m AdminItem, err error) {
-	err = unpackWhole(data, "admin item", func(u *unpacker) {
-		u.readVersion(adminVersion)
-		m.AdminOutcome = u.readOutcome()
-		m.Context = u.readBytes(maxAdminContext)
-		m.Replies = u.readUint()
-		for range u.readArrayLen(MaxSiblings) {
-			if u.err != nil {
-				return
-			}
-			m.Values = append(m.Values, u.readBytes(MaxValue))
-		}
-		m.Last = int(u.readUintMax(uint64(len(m.Values))))
-	})
-	return m, err
+func DecodeAdminItem(data []byte) (AdminItem, error) {
+	return readFields(data, "admin item", (*AdminItem).fields)
+}
+
+func (m *AdminResult) fields(c *codec) {
+	c.formatVersion(adminVersion)
+	m.outcomeFields(c)
+	c.bytes(&m.Context, maxAdminContext)
+	c.number(&m.Durable)
+	c.number(&m.Homes)
+	c.number(&m.Hinted)
+	c.dotFields(&m.Dot)
+	c.dots(&m.Covered)
 }
 
 // AppendAdminResult appends the encoding of m.
@@ -226,39 +206,31 @@ func DecodeAdminItem(data []byte) (m AdminItem, err error) {
 //	version=1, faults, text, context, durable, homes, hinted, dot, array of
 //	dots covered
 func AppendAdminResult(dst []byte, m *AdminResult) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(adminVersion)
-		p.writeOutcome(m.AdminOutcome)
-		p.writeBytes(m.Context)
-		p.writeUint(m.Durable)
-		p.writeUint(m.Homes)
-		p.writeUint(m.Hinted)
-		p.writeDot(m.Dot)
-		p.writeArrayLen(len(m.Covered))
-		for _, d := range m.Covered {
-			p.writeDot(d)
-		}
-	})
+	return appendFields(dst, m, (*AdminResult).fields)
 }
 
 // DecodeAdminResult reads what AppendAdminResult wrote.
-func DecodeAdminResult(data []byte) (m AdminResult, err error) {
-	err = unpackWhole(data, "admin result", func(u *unpacker) {
-		u.readVersion(adminVersion)
-		m.AdminOutcome = u.readOutcome()
-		m.Context = u.readBytes(maxAdminContext)
-		m.Durable = u.readUint()
-		m.Homes = u.readUint()
-		m.Hinted = u.readUint()
-		m.Dot = u.readDot()
-		for range u.readArrayLen(MaxSiblings) {
-			if u.err != nil {
-				return
-			}
-			m.Covered = append(m.Covered, u.readDot())
-		}
-	})
-	return m, err
+func DecodeAdminResult(data []byte) (AdminResult, error) {
+	return readFields(data, "admin result", (*AdminResult).fields)
+}
+
+func (m *AdminStatus) fields(c *codec) {
+	outbox := c.eitherVersion(adminVersion, adminStatusVersion, m.Outbox != nil)
+	m.outcomeFields(c)
+	for _, n := range []*uint64{&m.Hints, &m.Syncing, &m.Delivered, &m.Repaired, &m.Compared, &m.Moved} {
+		c.number(n)
+	}
+	if !outbox {
+		return
+	}
+	if c.reading {
+		m.Outbox = &OutboxStatus{}
+	}
+	o := m.Outbox
+	for _, n := range []*uint64{&o.Ops, &o.Bytes, &o.Oldest, &o.Delivered, &o.Dropped} {
+		c.number(n)
+	}
+	c.text(&o.Error, maxAdminText)
 }
 
 // AppendAdminStatus appends the encoding of m.
@@ -267,41 +239,10 @@ func DecodeAdminResult(data []byte) (m AdminResult, err error) {
 //	moved; with an outbox version=2, and behind that: its operations, bytes,
 //	milliseconds of the oldest, delivered, dropped, error
 func AppendAdminStatus(dst []byte, m *AdminStatus) []byte {
-	return appendPacked(dst, func(p *packer) {
-		if m.Outbox == nil {
-			p.writeUint(adminVersion)
-		} else {
-			p.writeUint(adminStatusVersion)
-		}
-		p.writeOutcome(m.AdminOutcome)
-		for _, n := range []uint64{m.Hints, m.Syncing, m.Delivered, m.Repaired, m.Compared, m.Moved} {
-			p.writeUint(n)
-		}
-		if o := m.Outbox; o != nil {
-			for _, n := range []uint64{o.Ops, o.Bytes, o.Oldest, o.Delivered, o.Dropped} {
-				p.writeUint(n)
-			}
-			p.writeString(o.Error)
-		}
-	})
+	return appendFields(dst, m, (*AdminStatus).fields)
 }
 
 // DecodeAdminStatus reads what AppendAdminStatus wrote.
-func DecodeAdminStatus(data []byte) (m AdminStatus, err error) {
-	err = unpackWhole(data, "admin status", func(u *unpacker) {
-		version := u.readVersion(adminStatusVersion)
-		m.AdminOutcome = u.readOutcome()
-		for _, n := range []*uint64{&m.Hints, &m.Syncing, &m.Delivered, &m.Repaired, &m.Compared, &m.Moved} {
-			*n = u.readUint()
-		}
-		if version == adminVersion {
-			return
-		}
-		o := &OutboxStatus{}
-		for _, n := range []*uint64{&o.Ops, &o.Bytes, &o.Oldest, &o.Delivered, &o.Dropped} {
-			*n = u.readUint()
-		}
-		o.Error, m.Outbox = u.readString(maxAdminText), o
-	})
-	return m, err
+func DecodeAdminStatus(data []byte) (AdminStatus, error) {
+	return readFields(data, "admin status", (*AdminStatus).fields)
 }

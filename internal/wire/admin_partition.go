@@ -73,51 +73,70 @@ type AdminMerge struct {
 // version in which they are asked.
 const adminPartitionVersion = 2
 
-func versionOf(problems bool) uint64 {
-	if problems {
-		return adminPartitionVersion
-	}
-	return adminVersion
+func (m *AdminLook) fields(c *codec) {
+	m.Problems = c.eitherVersion(adminVersion, adminPartitionVersion, m.Problems)
+	c.flag(&m.Image)
 }
 
 // AppendAdminLook appends the encoding of m.
 //
 //	version=1, or 2: with problems; image
 func AppendAdminLook(dst []byte, m AdminLook) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(versionOf(m.Problems))
-		p.writeBool(m.Image)
-	})
+	return appendFields(dst, &m, (*AdminLook).fields)
 }
 
 // DecodeAdminLook reads what AppendAdminLook wrote.
-func DecodeAdminLook(data []byte) (m AdminLook, err error) {
-	err = unpackWhole(data, "admin look", func(u *unpacker) {
-		m.Problems = u.readVersion(adminPartitionVersion) > adminVersion
-		m.Image = u.readBool()
-	})
-	return m, err
+func DecodeAdminLook(data []byte) (AdminLook, error) {
+	return readFields(data, "admin look", (*AdminLook).fields)
 }
 
-func (p *packer) writeTime(t time.Time) { p.writeInt(t.UnixMilli()) }
-
-func (u *unpacker) readTime() time.Time { return time.UnixMilli(u.readInt()).UTC() }
-
-func (p *packer) writeLeadership(l AdminLeadership, problems bool) {
-	p.writeElection(l.Election)
-	p.writeToken(l.Token)
-	p.writeBool(l.Here)
+func (l *AdminLeadership) fields(c *codec, problems bool) {
+	l.Election.fields(c)
+	c.token(&l.Token)
+	c.flag(&l.Here)
 	if problems {
-		p.writeString(l.Problem[:min(len(l.Problem), maxAdminText)])
+		c.line(&l.Problem)
 	}
 }
 
-func (u *unpacker) readLeadership(problems bool) AdminLeadership {
-	l := AdminLeadership{Election: u.readElection(), Token: u.readToken(), Here: u.readBool()}
-	if problems {
-		l.Problem = u.readString(maxAdminText)
+func (m *AdminPartition) fields(c *codec) {
+	c.factor = looseFactor
+	problems := c.eitherVersion(adminVersion, adminPartitionVersion, m.Problems)
+	if c.reading {
+		m.Problems = problems
 	}
-	return l
+	c.nodeID(&m.Node)
+	c.nodeIDs(&m.Component, MaxMembers)
+	bounded(c, &m.Members, MaxMembers)
+	bounded(c, &m.Storing, MaxMembers)
+	bounded(c, &m.Reached, MaxMembers)
+	bounded(c, &m.Situation, 255)
+	c.moment(&m.Since)
+	c.nodeIDs(&m.Lost, MaxMembers)
+	c.nodeIDs(&m.Unmet, MaxMembers)
+	c.lines(&m.Evidence, maxAdminLines)
+	for i := range listOf(c, &m.Verdicts, 4, maxAdminReports) {
+		v := &m.Verdicts[i]
+		c.nodeID(&v.Node)
+		bounded(c, &v.Cause, 255)
+		c.moment(&v.At)
+		c.millis(&v.Outage)
+	}
+	m.Leader.fields(c, problems)
+	for i := range listOf(c, &m.Elections, 1, maxAdminElections) {
+		m.Elections[i].fields(c, problems)
+	}
+	c.nodeIDs(&m.Voters, MaxMembers)
+	bounded(c, &m.Cloud, 255)
+	bounded(c, &m.Mode, 255)
+	c.moment(&m.ModeSince)
+	for i := range listOf(c, &m.Merges, 3, maxAdminReports) {
+		c.moment(&m.Merges[i].At)
+		c.nodeIDs(&m.Merges[i].Met, MaxMembers)
+		c.line(&m.Merges[i].Text)
+	}
+	c.text(&m.Text, maxAdminDrawing)
+	c.bytes(&m.Image, maxAdminDrawing)
 }
 
 // AppendAdminPartition appends the encoding of m.
@@ -128,73 +147,10 @@ func (u *unpacker) readLeadership(problems bool) AdminLeadership {
 //	here, from version 2 on problem), voters' ids, cloud, mode, since (ms), flat array of at (ms), met ids,
 //	text, then text and image of the drawing
 func AppendAdminPartition(dst []byte, m *AdminPartition) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(versionOf(m.Problems))
-		p.writeID(uint64(m.Node))
-		p.writeNodeIDs(m.Component)
-		for _, n := range []uint64{m.Members, m.Storing, m.Reached, uint64(m.Situation)} {
-			p.writeUint(n)
-		}
-		p.writeTime(m.Since)
-		p.writeNodeIDs(m.Lost)
-		p.writeNodeIDs(m.Unmet)
-		p.writeLines(m.Evidence)
-		p.writeArrayLen(len(m.Verdicts) * 4)
-		for _, v := range m.Verdicts {
-			p.writeID(uint64(v.Node))
-			p.writeUint(uint64(v.Cause))
-			p.writeTime(v.At)
-			p.writeMillis(v.Outage)
-		}
-		p.writeLeadership(m.Leader, m.Problems)
-		p.writeArrayLen(len(m.Elections))
-		for _, l := range m.Elections {
-			p.writeLeadership(l, m.Problems)
-		}
-		p.writeNodeIDs(m.Voters)
-		p.writeUint(uint64(m.Cloud))
-		p.writeUint(uint64(m.Mode))
-		p.writeTime(m.ModeSince)
-		p.writeArrayLen(len(m.Merges) * 3)
-		for _, g := range m.Merges {
-			p.writeTime(g.At)
-			p.writeNodeIDs(g.Met)
-			p.writeString(g.Text[:min(len(g.Text), maxAdminText)])
-		}
-		p.writeString(m.Text)
-		p.writeBytes(m.Image)
-	})
+	return appendFields(dst, m, (*AdminPartition).fields)
 }
 
 // DecodeAdminPartition reads what AppendAdminPartition wrote.
-func DecodeAdminPartition(data []byte) (m AdminPartition, err error) {
-	err = unpackWhole(data, "admin partition", func(u *unpacker) {
-		m.Problems = u.readVersion(adminPartitionVersion) > adminVersion
-		m.Node = u.readNodeID()
-		m.Component = u.readNodeIDs(MaxMembers)
-		m.Members, m.Storing, m.Reached = u.readUintMax(MaxMembers), u.readUintMax(MaxMembers), u.readUintMax(MaxMembers)
-		m.Situation = uint8(u.readUintMax(255))
-		m.Since = u.readTime()
-		m.Lost, m.Unmet = u.readNodeIDs(MaxMembers), u.readNodeIDs(MaxMembers)
-		m.Evidence = u.readLines()
-		for range u.readTuplesLen(4, maxAdminReports) {
-			m.Verdicts = append(m.Verdicts, AdminVerdict{Node: u.readNodeID(), Cause: uint8(u.readUintMax(255)), At: u.readTime(), Outage: u.readMillis()})
-		}
-		m.Leader = u.readLeadership(m.Problems)
-		for range u.readArrayLen(maxAdminElections) {
-			if u.err != nil {
-				return
-			}
-			m.Elections = append(m.Elections, u.readLeadership(m.Problems))
-		}
-		m.Voters = u.readNodeIDs(MaxMembers)
-		m.Cloud, m.Mode = uint8(u.readUintMax(255)), uint8(u.readUintMax(255))
-		m.ModeSince = u.readTime()
-		for range u.readTuplesLen(3, maxAdminReports) {
-			m.Merges = append(m.Merges, AdminMerge{At: u.readTime(), Met: u.readNodeIDs(MaxMembers), Text: u.readString(maxAdminText)})
-		}
-		m.Text = u.readString(maxAdminDrawing)
-		m.Image = u.readBytes(maxAdminDrawing)
-	})
-	return m, err
+func DecodeAdminPartition(data []byte) (AdminPartition, error) {
+	return readFields(data, "admin partition", (*AdminPartition).fields)
 }

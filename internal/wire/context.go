@@ -18,6 +18,17 @@ const contextSeal = 16
 // ContextKey is what the nodes of a mesh seal contexts with.
 type ContextKey [32]byte
 
+// seenContext is what is sealed.
+type seenContext struct {
+	ctx  version.Context
+	date version.HLC
+}
+
+func (s *seenContext) fields(c *codec) {
+	c.formatVersion(contextVersion)
+	c.context(&s.ctx, &s.date)
+}
+
 // AppendContext appends the token of what a read of key in bucket has seen. It
 // goes through clients, and a store believes it: what it covers is replaced
 // wherever it is, also where the store that takes the write has never heard of it.
@@ -28,10 +39,7 @@ type ContextKey [32]byte
 //	version=2, stores, hlc, context (as in an item), HMAC-SHA256 (16 bytes)
 func AppendContext(dst []byte, ctx version.Context, hlc version.HLC, bucket uint64, key string, seal *ContextKey) []byte {
 	start := len(dst)
-	dst = appendPacked(dst, func(p *packer) {
-		p.writeUint(contextVersion)
-		p.writeContext(ctx, hlc)
-	})
+	dst = appendFields(dst, &seenContext{ctx, hlc}, (*seenContext).fields)
 	return append(dst, sealOfContext(dst[start:], bucket, key, seal)...)
 }
 
@@ -42,13 +50,8 @@ func DecodeContext(data []byte, bucket uint64, key string, seal *ContextKey) (ve
 	if body < 0 || !hmac.Equal(data[body:], sealOfContext(data[:body], bucket, key, seal)) {
 		return nil, 0, fmt.Errorf("wire: context: %w: not sealed by this mesh, damaged, or of another key", ErrMalformed)
 	}
-	var ctx version.Context
-	var hlc version.HLC
-	err := unpackWhole(data[:body], "context", func(u *unpacker) {
-		u.readVersion(contextVersion)
-		ctx, hlc = u.readContext()
-	})
-	return ctx, hlc, err
+	seen, err := readFields(data[:body], "context", (*seenContext).fields)
+	return seen.ctx, seen.date, err
 }
 
 // sealOfContext covers the key's length, so that no other pair of key and body has

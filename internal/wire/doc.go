@@ -4,6 +4,8 @@
 //
 // Encoders append to a slice and cannot fail. Decoders take bytes from
 // anybody: they never panic and allocate no more than a small multiple of
-// what they were given. Formats are msgpack, except the header of a packet,
-// where each byte counts.
+// what they were given. What they return beside an error is of no use. Formats
+// are msgpack, except the header of a packet, where each byte counts.
+//
+// The fields of a format stand once, in its method fields, for both directions.
 package wire

@@ -45,6 +45,40 @@ type AdminSynced struct {
 	Ago time.Duration
 }
 
+func (m *AdminHealth) fields(c *codec) {
+	c.factor = healthFactor
+	structure := c.eitherVersion(adminVersion, adminHealthVersion, !m.InWords)
+	m.outcomeFields(c)
+	if !structure {
+		m.wordFields(c)
+		return
+	}
+	for i := range listOf(c, &m.Problems, 1, 1<<16) {
+		c.problem(&m.Problems[i])
+	}
+	for i := range listOf(c, &m.Shards, 1, 1<<20) {
+		m.Shards[i].fields(c)
+	}
+}
+
+// wordFields describes the rest of version 1.
+func (m *AdminHealth) wordFields(c *codec) {
+	for i := range listOf(c, &m.Problems, 1, maxAdminLines) {
+		p := &m.Problems[i]
+		var words string
+		if !c.reading {
+			words = p.String()
+		}
+		if c.line(&words); c.reading {
+			*p = view.Problem{Kind: view.ProblemInWords, Text: words}
+		}
+	}
+	c.lines(&m.Lines, maxAdminLines)
+	if c.reading {
+		m.InWords = true
+	}
+}
+
 // AppendAdminHealth appends the encoding of m.
 //
 //	version=1, faults, text, array of sentences, array of lines
@@ -53,121 +87,41 @@ type AdminSynced struct {
 //	count, of, bytes, for (ns), text; a shard is bucket, role, number, copies, hints,
 //	syncing, home ids, flat array of id and time (ns)
 func AppendAdminHealth(dst []byte, m *AdminHealth) []byte {
-	return appendPacked(dst, func(p *packer) {
-		if m.InWords {
-			p.writeUint(adminVersion)
-			p.writeOutcome(m.AdminOutcome)
-			words := make([]string, len(m.Problems))
-			for i := range m.Problems {
-				words[i] = m.Problems[i].String()
-			}
-			p.writeLines(words)
-			p.writeLines(m.Lines)
-			return
-		}
-		p.writeUint(adminHealthVersion)
-		p.writeOutcome(m.AdminOutcome)
-		p.writeArrayLen(len(m.Problems))
-		for i := range m.Problems {
-			p.problem(&m.Problems[i])
-		}
-		p.writeArrayLen(len(m.Shards))
-		for i := range m.Shards {
-			p.shardHealth(&m.Shards[i])
-		}
-	})
+	return appendFields(dst, m, (*AdminHealth).fields)
 }
 
 // DecodeAdminHealth reads what AppendAdminHealth wrote.
-func DecodeAdminHealth(data []byte) (m AdminHealth, err error) {
-	err = unpackWhole(data, "admin health", func(u *unpacker) {
-		u.factor = healthFactor
-		m.InWords = u.readVersion(adminHealthVersion) == adminVersion
-		m.AdminOutcome = u.readOutcome()
-		if m.InWords {
-			words := u.readLines()
-			m.Problems = listOf[view.Problem](u, len(words))
-			for i := range cap(m.Problems) {
-				m.Problems = append(m.Problems, view.Problem{Kind: view.ProblemInWords, Text: words[i]})
-			}
-			m.Lines = u.readLines()
-			return
-		}
-		m.Problems = listOf[view.Problem](u, u.readArrayLen(1<<16))
-		for range cap(m.Problems) {
-			if u.err != nil {
-				return
-			}
-			m.Problems = append(m.Problems, u.problem())
-		}
-		m.Shards = listOf[AdminShard](u, u.readArrayLen(1<<20))
-		for range cap(m.Shards) {
-			if u.err != nil {
-				return
-			}
-			m.Shards = append(m.Shards, u.shardHealth())
-		}
-	})
-	return m, err
+func DecodeAdminHealth(data []byte) (AdminHealth, error) {
+	return readFields(data, "admin health", (*AdminHealth).fields)
 }
 
-func (p *packer) problem(m *view.Problem) {
-	p.writeString(string(m.Kind))
-	for _, list := range [][]view.Named{m.Nodes, m.Cut, m.Silent, m.By} {
-		p.writeArrayLen(len(list) * 2)
-		for _, n := range list {
-			p.writeID(uint64(n.ID))
-			p.writeString(n.Name)
-		}
-	}
-	p.writeLines(m.Where)
-	for _, n := range []int64{int64(m.Shards), int64(m.Count), int64(m.Of), m.Bytes, int64(m.For)} {
-		p.writeInt(n)
-	}
-	p.writeString(m.Text[:min(len(m.Text), maxAdminText)])
-}
-
-func (u *unpacker) problem() (m view.Problem) {
-	m.Kind = view.ProblemKind(u.readString(maxProblemKind))
+func (c *codec) problem(m *view.Problem) {
+	c.text((*string)(&m.Kind), maxProblemKind)
 	for _, list := range []*[]view.Named{&m.Nodes, &m.Cut, &m.Silent, &m.By} {
-		*list = listOf[view.Named](u, u.readTuplesLen(2, MaxMembers))
-		for range cap(*list) {
-			*list = append(*list, view.Named{ID: u.readNodeID(), Name: u.readString(maxName)})
+		for i := range listOf(c, list, 2, MaxMembers) {
+			c.nodeID(&(*list)[i].ID)
+			c.text(&(*list)[i].Name, maxName)
 		}
 	}
-	m.Where = listOf[string](u, u.readArrayLen(maxProblemPlaces))
-	for range cap(m.Where) {
-		m.Where = append(m.Where, u.readString(maxAdminText))
+	c.lines(&m.Where, maxProblemPlaces)
+	for _, n := range []*int{&m.Shards, &m.Count, &m.Of} {
+		signed(c, n)
 	}
-	m.Shards, m.Count, m.Of = int(u.readInt()), int(u.readInt()), int(u.readInt())
-	m.Bytes, m.For = u.readInt(), time.Duration(u.readInt())
-	m.Text = u.readString(maxAdminText)
-	return m
+	signed(c, &m.Bytes)
+	signed(c, &m.For)
+	c.line(&m.Text)
 }
 
-func (p *packer) shardHealth(m *AdminShard) {
-	p.writeString(m.Bucket)
-	p.writeString(m.Role)
-	for _, n := range []int{m.Shard, m.Copies, m.Hints} {
-		p.writeUint(uint64(n))
+func (m *AdminShard) fields(c *codec) {
+	c.text(&m.Bucket, maxName)
+	c.text(&m.Role, maxShardRole)
+	c.shard(&m.Shard)
+	bounded(c, &m.Copies, MaxMembers)
+	bounded(c, &m.Hints, 1<<48)
+	c.flag(&m.Syncing)
+	c.nodeIDs(&m.Homes, MaxMembers)
+	for i := range listOf(c, &m.Synced, 2, MaxMembers) {
+		c.nodeID(&m.Synced[i].ID)
+		signed(c, &m.Synced[i].Ago)
 	}
-	p.writeBool(m.Syncing)
-	p.writeNodeIDs(m.Homes)
-	p.writeArrayLen(len(m.Synced) * 2)
-	for _, s := range m.Synced {
-		p.writeID(uint64(s.ID))
-		p.writeInt(int64(s.Ago))
-	}
-}
-
-func (u *unpacker) shardHealth() (m AdminShard) {
-	m.Bucket, m.Role = u.readString(maxName), u.readString(maxShardRole)
-	m.Shard, m.Copies, m.Hints = u.readShard(), int(u.readUintMax(MaxMembers)), int(u.readUintMax(1<<48))
-	m.Syncing = u.readBool()
-	m.Homes = u.readNodeIDs(MaxMembers)
-	m.Synced = listOf[AdminSynced](u, u.readTuplesLen(2, MaxMembers))
-	for range cap(m.Synced) {
-		m.Synced = append(m.Synced, AdminSynced{ID: u.readNodeID(), Ago: time.Duration(u.readInt())})
-	}
-	return m
 }

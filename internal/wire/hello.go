@@ -22,39 +22,27 @@ type Greeting struct {
 	Payload        []byte
 }
 
+func (g *Greeting) fields(c *codec) {
+	c.formatVersion(greetingVersion)
+	c.nodeID(&g.Node)
+	c.number(&g.Boot)
+	c.wide(&g.Instance)
+	bounded(c, &g.Requests, 1<<32)
+	bounded(c, &g.Bytes, 1<<40)
+	bounded(c, &g.MaxPayload, 1<<32)
+	c.bytes(&g.Payload, MaxGreetingPayload)
+	if g.Requests == 0 || g.Bytes < g.MaxPayload || g.MaxPayload == 0 {
+		c.failWith("no room for a request")
+	}
+}
+
 // AppendGreeting appends the encoding of g: version=1 and the fields of
 // Greeting in their order.
 func AppendGreeting(dst []byte, g Greeting) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(greetingVersion)
-		p.writeID(uint64(g.Node))
-		p.writeUint(g.Boot)
-		p.writeID(g.Instance)
-		p.writeUint(g.Requests)
-		p.writeUint(g.Bytes)
-		p.writeUint(g.MaxPayload)
-		p.writeBytes(g.Payload)
-	})
+	return appendFields(dst, &g, (*Greeting).fields)
 }
 
-// DecodeGreeting reads a greeting. Payload lends from data.
+// DecodeGreeting reads what AppendGreeting wrote. Payload lies in data.
 func DecodeGreeting(data []byte) (Greeting, error) {
-	var g Greeting
-	err := unpackWhole(data, "greeting", func(u *unpacker) {
-		u.readVersion(greetingVersion)
-		g.Node = u.readNodeID()
-		g.Boot = u.readUint()
-		g.Instance = u.readUint()
-		g.Requests = u.readUintMax(1 << 32)
-		g.Bytes = u.readUintMax(1 << 40)
-		g.MaxPayload = u.readUintMax(1 << 32)
-		g.Payload = u.readBytes(MaxGreetingPayload)
-		if g.Requests == 0 || g.Bytes < g.MaxPayload || g.MaxPayload == 0 {
-			u.failWith("no room for a request")
-		}
-	})
-	if err != nil {
-		return Greeting{}, err
-	}
-	return g, nil
+	return readFields(data, "greeting", (*Greeting).fields)
 }

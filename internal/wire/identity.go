@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 
@@ -53,37 +54,26 @@ type Identity struct {
 	End     End
 }
 
+func (id *Identity) fields(c *codec) {
+	c.formatVersion(identityVersion)
+	c.nodeID(&id.Node)
+	c.fixed(id.Mesh[:])
+	c.fixed(id.Seed[:])
+	c.number(&id.Boot)
+	c.flag(&id.Storing)
+	bounded(c, &id.End, uint64(EndRolled))
+}
+
 // AppendIdentity appends the encoding of id.
 //
 //	version=1, node id, mesh id (16 bytes), seed (32 bytes), boot, storing, end
 func AppendIdentity(dst []byte, id Identity) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(identityVersion)
-		p.writeID(uint64(id.Node))
-		p.writeBytes(id.Mesh[:])
-		p.writeBytes(id.Seed[:])
-		p.writeUint(id.Boot)
-		p.writeBool(id.Storing)
-		p.writeUint(uint64(id.End))
-	})
+	return appendFields(dst, &id, (*Identity).fields)
 }
 
 // DecodeIdentity reads what AppendIdentity wrote.
 func DecodeIdentity(data []byte) (Identity, error) {
-	var id Identity
-	err := unpackWhole(data, "identity", func(u *unpacker) {
-		u.readVersion(identityVersion)
-		id.Node = u.readNodeID()
-		u.readFixed(id.Mesh[:])
-		u.readFixed(id.Seed[:])
-		id.Boot = u.readUint()
-		id.Storing = u.readBool()
-		id.End = End(u.readUintMax(uint64(EndRolled)))
-	})
-	if err != nil {
-		return Identity{}, err
-	}
-	return id, nil
+	return readFields(data, "identity", (*Identity).fields)
 }
 
 // Owner is the content of the file that says whose data a store directory
@@ -93,30 +83,19 @@ type Owner struct {
 	Initialised bool // the store was created; from then on its files must be there
 }
 
+func (o *Owner) fields(c *codec) {
+	c.formatVersion(ownerVersion)
+	c.nodeID(&o.Node)
+	c.flag(&o.Initialised)
+}
+
 // AppendOwner appends the encoding of o.
 //
 //	version=1, node id, initialised
-func AppendOwner(dst []byte, o Owner) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(ownerVersion)
-		p.writeID(uint64(o.Node))
-		p.writeBool(o.Initialised)
-	})
-}
+func AppendOwner(dst []byte, o Owner) []byte { return appendFields(dst, &o, (*Owner).fields) }
 
 // DecodeOwner reads what AppendOwner wrote.
-func DecodeOwner(data []byte) (Owner, error) {
-	var o Owner
-	err := unpackWhole(data, "owner", func(u *unpacker) {
-		u.readVersion(ownerVersion)
-		o.Node = u.readNodeID()
-		o.Initialised = u.readBool()
-	})
-	if err != nil {
-		return Owner{}, err
-	}
-	return o, nil
-}
+func DecodeOwner(data []byte) (Owner, error) { return readFields(data, "owner", (*Owner).fields) }
 
 // RosterFile is the content of the file that keeps a node's roster.
 type RosterFile struct {
@@ -131,93 +110,42 @@ type Places struct {
 	Addrs []netip.AddrPort // at least one
 }
 
+func (f *RosterFile) fields(c *codec) {
+	places := c.eitherVersion(rosterFileVersion, rosterFilePlaces, len(f.Places) > 0)
+	c.fixed(f.Mesh[:])
+	c.bytes(&f.Roster, math.MaxInt)
+	if !places {
+		return
+	}
+	for i := range listOf(c, &f.Places, 1, MaxMembers) {
+		f.Places[i].fields(c)
+	}
+	if len(f.Places) == 0 {
+		c.failWith("no places")
+	}
+}
+
+func (p *Places) fields(c *codec) {
+	c.tuple(2)
+	c.nodeID(&p.ID)
+	for i := range listOf(c, &p.Addrs, 1, MaxPlaces) {
+		c.address(&p.Addrs[i])
+	}
+	if len(p.Addrs) == 0 || slices.Contains(p.Addrs, netip.AddrPort{}) {
+		c.failWith("no address of node %v", p.ID)
+	}
+}
+
 // AppendRosterFile appends the encoding of f.
 //
 //	version=1, or 2 if there are places
 //	mesh id (16 bytes), roster
 //	places  with version 2: array of arrays: id, array of addresses (6 or 18 bytes)
 func AppendRosterFile(dst []byte, f RosterFile) []byte {
-	return appendPacked(dst, func(p *packer) {
-		if len(f.Places) == 0 {
-			p.writeUint(rosterFileVersion)
-		} else {
-			p.writeUint(rosterFilePlaces)
-		}
-		p.writeBytes(f.Mesh[:])
-		p.writeBytes(f.Roster)
-		if len(f.Places) > 0 {
-			p.writePlaces(f.Places)
-		}
-	})
+	return appendFields(dst, &f, (*RosterFile).fields)
 }
 
 // DecodeRosterFile reads what AppendRosterFile wrote. Roster lies in data.
 func DecodeRosterFile(data []byte) (RosterFile, error) {
-	var f RosterFile
-	err := unpackWhole(data, "roster file", func(u *unpacker) {
-		v := u.readVersion(rosterFilePlaces)
-		u.readFixed(f.Mesh[:])
-		f.Roster = u.readBytes(len(data))
-		if v == rosterFilePlaces {
-			if f.Places = u.readPlaces(); len(f.Places) == 0 {
-				u.failWith("no places")
-			}
-		}
-	})
-	if err != nil {
-		return RosterFile{}, err
-	}
-	return f, nil
-}
-
-func (p *packer) writePlaces(places []Places) {
-	p.writeArrayLen(len(places))
-	for _, m := range places {
-		p.writeArrayLen(2)
-		p.writeID(uint64(m.ID))
-		p.writeArrayLen(len(m.Addrs))
-		for _, a := range m.Addrs {
-			p.writeAddr(a)
-		}
-	}
-}
-
-func (u *unpacker) readPlaces() []Places {
-	var places []Places
-	for range u.readArrayLen(MaxMembers) {
-		if n := u.readArrayLen(2); u.err == nil && n != 2 {
-			u.failWith("places of %d fields", n)
-		}
-		m := Places{ID: u.readNodeID()}
-		for range u.readArrayLen(MaxPlaces) {
-			m.Addrs = append(m.Addrs, u.readAddr())
-		}
-		if u.err == nil && (len(m.Addrs) == 0 || slices.Contains(m.Addrs, netip.AddrPort{})) {
-			u.failWith("no address of node %v", m.ID)
-		}
-		if u.err != nil {
-			return nil
-		}
-		places = append(places, m)
-	}
-	return places
-}
-
-// readNodeID reads the id of a node, which is never zero.
-func (u *unpacker) readNodeID() view.NodeID {
-	id := view.NodeID(u.readUint())
-	if id == 0 {
-		u.failWith("node id 0")
-	}
-	return id
-}
-
-// readFixed reads a byte string of exactly len(dst) bytes into dst.
-func (u *unpacker) readFixed(dst []byte) {
-	b := u.readBytes(len(dst))
-	if u.err == nil && len(b) != len(dst) {
-		u.failWith("%d bytes where %d must stand", len(b), len(dst))
-		return
-	}
-	copy(dst, b)
+	return readFields(data, "roster file", (*RosterFile).fields)
 }

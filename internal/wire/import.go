@@ -16,28 +16,23 @@ type ImportState struct {
 	Brought uint64 // records of which something was not in the mesh
 }
 
+func (s *ImportState) fields(c *codec) {
+	c.formatVersion(metaVersion)
+	c.flag(&s.Done)
+	c.ownBytes(&s.Cursor, MaxKey+64)
+	c.ownBytes(&s.Anew, MaxKey+64)
+	c.number(&s.Brought)
+}
+
 // AppendImportState appends the encoding of s: version=1, then its fields in
 // order.
 func AppendImportState(dst []byte, s ImportState) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(metaVersion)
-		p.writeBool(s.Done)
-		p.writeBytes(s.Cursor)
-		p.writeBytes(s.Anew)
-		p.writeUint(s.Brought)
-	})
+	return appendFields(dst, &s, (*ImportState).fields)
 }
 
 // DecodeImportState reads what AppendImportState wrote.
-func DecodeImportState(data []byte) (s ImportState, err error) {
-	err = unpackWhole(data, "import", func(u *unpacker) {
-		u.readVersion(metaVersion)
-		s.Done = u.readBool()
-		s.Cursor = slices.Clone(u.readBytes(MaxKey + 64))
-		s.Anew = slices.Clone(u.readBytes(MaxKey + 64))
-		s.Brought = u.readUint()
-	})
-	return s, err
+func DecodeImportState(data []byte) (ImportState, error) {
+	return readFields(data, "import", (*ImportState).fields)
 }
 
 // ShardRange returns the bounds of all records of a shard.

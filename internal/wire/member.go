@@ -13,6 +13,7 @@ const (
 	MaxName    = 255     // bytes of a name or a zone
 	MaxMembers = 1 << 16 // members of a roster
 	MaxRelics  = 1 << 18 // relics of a roster
+	maxWeight  = 1 << 10
 )
 
 const (
@@ -49,6 +50,23 @@ type Relic struct {
 // relicSize is the length of an encoded relic.
 const relicSize = 8 + 1
 
+// roster is what a roster holds, both sorted by id.
+type roster struct {
+	members []Member
+	relics  []Relic
+}
+
+func (r *roster) fields(c *codec) {
+	relics := c.eitherVersion(rosterVersion, rosterRelics, len(r.relics) > 0)
+	c.members(&r.members)
+	if !relics {
+		return
+	}
+	if c.relics(&r.relics); len(r.relics) == 0 {
+		c.failWith("no relics")
+	}
+}
+
 // AppendRoster appends the encoding of members and relics, both sorted by id.
 //
 //	version=1, or 2 if there are relics
@@ -56,156 +74,91 @@ const relicSize = 8 + 1
 //	        weight, storing, status, hlc, boot, instance, predecessor
 //	relics  with version 2: bytes, for each id (8, big-endian), storing (0 or 1)
 func AppendRoster(dst []byte, members []Member, relics []Relic) []byte {
-	return appendPacked(dst, func(p *packer) {
-		if len(relics) == 0 {
-			p.writeUint(rosterVersion)
-			p.writeMembers(members)
-			return
-		}
-		p.writeUint(rosterRelics)
-		p.writeMembers(members)
-		p.writeRelics(relics)
-	})
+	return appendFields(dst, &roster{members, relics}, (*roster).fields)
 }
 
 // DecodeRoster reads what AppendRoster wrote.
 func DecodeRoster(data []byte) (members []Member, relics []Relic, err error) {
-	err = unpackWhole(data, "roster", func(u *unpacker) {
-		v := u.readVersion(rosterRelics)
-		members = u.readMembers()
-		if v == rosterRelics {
-			if relics = u.readRelics(); len(relics) == 0 {
-				u.failWith("no relics")
+	r, err := readFields(data, "roster", (*roster).fields)
+	return r.members, r.relics, err
+}
+
+// relics describes a list of relics in order, each once.
+func (c *codec) relics(list *[]Relic) {
+	if !c.reading {
+		c.writeSize(relicSize*len(*list), codeBytes8)
+		for _, r := range *list {
+			c.data = binary.BigEndian.AppendUint64(c.data, uint64(r.ID))
+			if r.Storing {
+				c.data = append(c.data, 1)
+			} else {
+				c.data = append(c.data, 0)
 			}
 		}
-	})
-	if err != nil {
-		return nil, nil, err
+		return
 	}
-	return members, relics, nil
-}
-
-func (p *packer) writeRelics(relics []Relic) {
-	b := make([]byte, 0, relicSize*len(relics))
-	for _, t := range relics {
-		b = binary.BigEndian.AppendUint64(b, uint64(t.ID))
-		if t.Storing {
-			b = append(b, 1)
-		} else {
-			b = append(b, 0)
-		}
-	}
-	p.writeBytes(b)
-}
-
-// readRelics accepts them in order only, each once.
-func (u *unpacker) readRelics() []Relic {
-	b := u.readBytes(MaxRelics * relicSize)
-	if u.err != nil || len(b) == 0 {
-		return nil
-	}
+	b := c.readBytes(MaxRelics * relicSize)
 	if len(b)%relicSize != 0 {
-		u.failWith("relics of %d bytes", len(b))
-		return nil
+		c.failWith("relics of %d bytes", len(b))
+		return
 	}
-	out := make([]Relic, 0, len(b)/relicSize)
+	if len(b) > 0 {
+		*list = make([]Relic, len(b)/relicSize)
+	}
 	last := view.NodeID(0)
-	for ; len(b) > 0; b = b[relicSize:] {
-		t := Relic{ID: view.NodeID(binary.BigEndian.Uint64(b)), Storing: b[relicSize-1] == 1}
-		if t.ID <= last || b[relicSize-1] > 1 {
-			u.failWith("relic %v after %v", t.ID, last)
-			return nil
+	for i := range *list {
+		r, storing := view.NodeID(binary.BigEndian.Uint64(b)), b[relicSize-1]
+		if r <= last || storing > 1 {
+			c.failWith("relic %v after %v", r, last)
+			return
 		}
-		out, last = append(out, t), t.ID
+		(*list)[i], last, b = Relic{ID: r, Storing: storing == 1}, r, b[relicSize:]
 	}
-	return out
 }
 
 // AppendMember appends the encoding of m alone: equal members have equal
 // encodings.
-func AppendMember(dst []byte, m *Member) []byte {
-	return appendPacked(dst, func(p *packer) { p.writeMember(m) })
-}
+func AppendMember(dst []byte, m *Member) []byte { return appendFields(dst, m, (*Member).fields) }
 
-func (p *packer) writeMembers(members []Member) {
-	p.writeArrayLen(len(members))
-	for i := range members {
-		p.writeMember(&members[i])
+// members describes a list of members, each an array.
+func (c *codec) members(list *[]Member) {
+	for i := range listOf(c, list, 1, MaxMembers) {
+		(*list)[i].fields(c)
 	}
 }
 
-func (p *packer) writeMember(m *Member) {
-	p.writeArrayLen(memberFields)
-	p.writeID(uint64(m.ID))
-	p.writeString(m.Name)
-	p.writeString(m.Zone)
-	p.writeAddr(m.Addr)
-	p.writeUint(uint64(m.Weight))
-	p.writeBool(m.Storing)
-	p.writeUint(uint64(m.Status))
-	p.writeUint(uint64(m.HLC))
-	p.writeUint(m.Boot)
-	p.writeID(m.Instance)
-	p.writeID(uint64(m.Predecessor))
+func (m *Member) fields(c *codec) {
+	c.tuple(memberFields)
+	c.nodeID(&m.ID)
+	c.text(&m.Name, MaxName)
+	c.text(&m.Zone, MaxName)
+	c.address(&m.Addr)
+	bounded(c, &m.Weight, maxWeight)
+	c.flag(&m.Storing)
+	bounded(c, &m.Status, uint64(view.Evicted))
+	c.date(&m.HLC)
+	c.number(&m.Boot)
+	c.wide(&m.Instance)
+	c.wide((*uint64)(&m.Predecessor))
 }
 
-func (u *unpacker) readMembers() []Member {
-	n := u.readArrayLen(MaxMembers)
-	if n == 0 {
-		return nil
-	}
-	members := make([]Member, 0, n)
-	for range n {
-		m := u.readMember()
-		if u.err != nil {
-			return nil
-		}
-		members = append(members, m)
-	}
-	return members
-}
-
-func (u *unpacker) readMember() Member {
-	if n := u.readArrayLen(memberFields); u.err == nil && n != memberFields {
-		u.failWith("member of %d fields", n)
-	}
-	return Member{
-		ID:          u.readNodeID(),
-		Name:        u.readString(MaxName),
-		Zone:        u.readString(MaxName),
-		Addr:        u.readAddr(),
-		Weight:      int(u.readUintMax(1 << 10)),
-		Storing:     u.readBool(),
-		Status:      view.Status(u.readUintMax(uint64(view.Evicted))),
-		HLC:         version.HLC(u.readUint()),
-		Boot:        u.readUint(),
-		Instance:    u.readUint(),
-		Predecessor: view.NodeID(u.readUint()),
-	}
-}
-
-// writeAddr writes an address without its IPv6 zone: a zone means something only
+// address describes an address without its IPv6 zone: a zone means something only
 // on the host that uses it.
-func (p *packer) writeAddr(a netip.AddrPort) {
-	if !a.IsValid() {
-		p.writeBytes(nil)
+func (c *codec) address(a *netip.AddrPort) {
+	if !c.reading {
+		var b []byte
+		if a.IsValid() {
+			b, _ = netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()).MarshalBinary()
+		}
+		c.writeBytes(b)
 		return
 	}
-	b, _ := netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()).MarshalBinary()
-	p.writeBytes(b)
-}
-
-func (u *unpacker) readAddr() netip.AddrPort {
-	b := u.readBytes(18)
-	switch len(b) {
+	switch b := c.readBytes(18); len(b) {
 	case 0:
-		return netip.AddrPort{}
 	case 6, 18:
-		var a netip.AddrPort
-		if err := a.UnmarshalBinary(b); err == nil {
-			return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-		}
+		c.checkError(a.UnmarshalBinary(b))
+		*a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	default:
+		c.failWith("address of %d bytes", len(b))
 	}
-	u.failWith("address of %d bytes", len(b))
-	return netip.AddrPort{}
 }

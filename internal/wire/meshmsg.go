@@ -19,34 +19,21 @@ type Hello struct {
 	Client bool   // the sender is no node: it only asks, and enters no roster
 }
 
+func (h *Hello) fields(c *codec) {
+	c.formatVersion(meshVersion)
+	h.Self.fields(c)
+	c.flag(&h.Met)
+	c.number(&h.Up)
+	c.flag(&h.Client)
+}
+
 // AppendHello appends the encoding of h.
 //
 //	version=1, member, met, up, client
-func AppendHello(dst []byte, h *Hello) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(meshVersion)
-		p.writeMember(&h.Self)
-		p.writeBool(h.Met)
-		p.writeUint(h.Up)
-		p.writeBool(h.Client)
-	})
-}
+func AppendHello(dst []byte, h *Hello) []byte { return appendFields(dst, h, (*Hello).fields) }
 
 // DecodeHello reads what AppendHello wrote.
-func DecodeHello(data []byte) (Hello, error) {
-	var h Hello
-	err := unpackWhole(data, "hello", func(u *unpacker) {
-		u.readVersion(meshVersion)
-		h.Self = u.readMember()
-		h.Met = u.readBool()
-		h.Up = u.readUint()
-		h.Client = u.readBool()
-	})
-	if err != nil {
-		return Hello{}, err
-	}
-	return h, nil
-}
+func DecodeHello(data []byte) (Hello, error) { return readFields(data, "hello", (*Hello).fields) }
 
 // EntrySum is the digest of one roster entry.
 type EntrySum = KeySum[view.NodeID, uint64]
@@ -59,98 +46,63 @@ type RosterSums = TableSums[view.NodeID, uint64]
 // and names those wanted back.
 type RosterSwap = TableSwap[view.NodeID, Member]
 
+func rosterQueryFields(q *RosterSums, c *codec) {
+	c.formatVersion(meshVersion)
+	c.wide(&q.Digest)
+}
+
 // AppendRosterQuery appends the encoding of q, which has but a digest.
 //
 //	version=1, digest
 func AppendRosterQuery(dst []byte, q RosterSums) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(meshVersion)
-		p.writeID(q.Digest)
-	})
+	return appendFields(dst, &q, rosterQueryFields)
 }
 
 // DecodeRosterQuery reads what AppendRosterQuery wrote.
 func DecodeRosterQuery(data []byte) (RosterSums, error) {
-	var q RosterSums
-	err := unpackWhole(data, "roster query", func(u *unpacker) {
-		u.readVersion(meshVersion)
-		q.Digest = u.readUint()
-	})
-	return q, err
+	return readFields(data, "roster query", rosterQueryFields)
+}
+
+func rosterSumsFields(s *RosterSums, c *codec) {
+	c.formatVersion(meshVersion)
+	c.flag(&s.Equal)
+	for i := range listOf(c, &s.Sums, 2, MaxMembers) {
+		c.nodeID(&s.Sums[i].Key)
+		c.wide(&s.Sums[i].Version)
+	}
+	if !slices.IsSortedFunc(s.Sums, func(a, b EntrySum) int { return cmp.Compare(a.Key, b.Key) }) {
+		c.failWith("sums not in order")
+	}
 }
 
 // AppendRosterSums appends the encoding of s as an answer.
 //
 //	version=1, equal, array of: id, sum
 func AppendRosterSums(dst []byte, s RosterSums) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(meshVersion)
-		p.writeBool(s.Equal)
-		p.writeArrayLen(len(s.Sums) * 2)
-		for _, e := range s.Sums {
-			p.writeID(uint64(e.Key))
-			p.writeID(e.Version)
-		}
-	})
+	return appendFields(dst, &s, rosterSumsFields)
 }
 
 // DecodeRosterSums reads what AppendRosterSums wrote.
 func DecodeRosterSums(data []byte) (RosterSums, error) {
-	var s RosterSums
-	err := unpackWhole(data, "roster sums", func(u *unpacker) {
-		u.readVersion(meshVersion)
-		s.Equal = u.readBool()
-		n := u.readArrayLen(MaxMembers * 2)
-		if n%2 != 0 {
-			u.failWith("half a sum")
-		}
-		for range n / 2 {
-			if u.err != nil {
-				return
-			}
-			s.Sums = append(s.Sums, EntrySum{Key: u.readNodeID(), Version: u.readUint()})
-		}
-		if !slices.IsSortedFunc(s.Sums, func(a, b EntrySum) int { return cmp.Compare(a.Key, b.Key) }) {
-			u.failWith("sums not in order")
-		}
-	})
-	if err != nil {
-		return RosterSums{}, err
-	}
-	return s, nil
+	return readFields(data, "roster sums", rosterSumsFields)
+}
+
+func rosterSwapFields(s *RosterSwap, c *codec) {
+	c.formatVersion(meshVersion)
+	c.members(&s.Have)
+	c.nodeIDs(&s.Want, MaxMembers)
 }
 
 // AppendRosterSwap appends the encoding of s.
 //
 //	version=1, members, array of ids wanted
 func AppendRosterSwap(dst []byte, s RosterSwap) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(meshVersion)
-		p.writeMembers(s.Have)
-		p.writeArrayLen(len(s.Want))
-		for _, id := range s.Want {
-			p.writeID(uint64(id))
-		}
-	})
+	return appendFields(dst, &s, rosterSwapFields)
 }
 
 // DecodeRosterSwap reads what AppendRosterSwap wrote.
 func DecodeRosterSwap(data []byte) (RosterSwap, error) {
-	var s RosterSwap
-	err := unpackWhole(data, "roster swap", func(u *unpacker) {
-		u.readVersion(meshVersion)
-		s.Have = u.readMembers()
-		for range u.readArrayLen(MaxMembers) {
-			if u.err != nil {
-				return
-			}
-			s.Want = append(s.Want, u.readNodeID())
-		}
-	})
-	if err != nil {
-		return RosterSwap{}, err
-	}
-	return s, nil
+	return readFields(data, "roster swap", rosterSwapFields)
 }
 
 // RelicSwap hands over relics. Digest is of all that the sender holds, and the answer
@@ -160,97 +112,56 @@ type RelicSwap struct {
 	Have   []Relic // sorted by id
 }
 
+func (s *RelicSwap) fields(c *codec) {
+	c.formatVersion(meshVersion)
+	c.wide(&s.Digest)
+	c.relics(&s.Have)
+}
+
 // AppendRelicSwap appends the encoding of s.
 //
 //	version=1, digest, relics: see AppendRoster
 func AppendRelicSwap(dst []byte, s RelicSwap) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(meshVersion)
-		p.writeID(s.Digest)
-		p.writeRelics(s.Have)
-	})
+	return appendFields(dst, &s, (*RelicSwap).fields)
 }
 
 // DecodeRelicSwap reads what AppendRelicSwap wrote.
 func DecodeRelicSwap(data []byte) (RelicSwap, error) {
-	var s RelicSwap
-	err := unpackWhole(data, "relic swap", func(u *unpacker) {
-		u.readVersion(meshVersion)
-		s.Digest = u.readUint()
-		s.Have = u.readRelics()
-	})
-	if err != nil {
-		return RelicSwap{}, err
-	}
-	return s, nil
+	return readFields(data, "relic swap", (*RelicSwap).fields)
 }
 
 const maxRTT = 1 << 50 // nanoseconds
+
+func viewFields(v *view.View, c *codec) {
+	c.formatVersion(meshVersion)
+	c.fixed(v.Mesh[:])
+	c.nodeID(&v.Self)
+	c.number(&v.Version)
+	c.wide(&v.Roster)
+	c.factor = looseFactor
+	for i := range listOf(c, &v.Members, 1, MaxMembers) {
+		m := &v.Members[i]
+		c.tuple(memberFields)
+		c.nodeID(&m.ID)
+		c.text(&m.Name, MaxName)
+		c.text(&m.Zone, MaxName)
+		c.address(&m.Addr)
+		bounded(c, &m.Weight, maxWeight)
+		c.flag(&m.Storing)
+		bounded(c, &m.Status, uint64(view.Evicted))
+		bounded(c, &m.State, uint64(view.Departed))
+		c.number(&m.Boot)
+		c.moment(&m.Since)
+		c.span(&m.RTT, time.Nanosecond, maxRTT)
+	}
+}
 
 // AppendView appends the encoding of v.
 //
 //	version=1, mesh id (16 bytes), self, version, roster,
 //	array of arrays: id, name, zone, address, weight, storing, status, state,
 //	                 boot, since (milliseconds since 1970), rtt (nanoseconds)
-func AppendView(dst []byte, v view.View) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(meshVersion)
-		p.writeBytes(v.Mesh[:])
-		p.writeID(uint64(v.Self))
-		p.writeUint(v.Version)
-		p.writeID(v.Roster)
-		p.writeArrayLen(len(v.Members))
-		for i := range v.Members {
-			m := &v.Members[i]
-			p.writeArrayLen(memberFields)
-			p.writeID(uint64(m.ID))
-			p.writeString(m.Name)
-			p.writeString(m.Zone)
-			p.writeAddr(m.Addr)
-			p.writeUint(uint64(m.Weight))
-			p.writeBool(m.Storing)
-			p.writeUint(uint64(m.Status))
-			p.writeUint(uint64(m.State))
-			p.writeUint(m.Boot)
-			p.writeInt(m.Since.UnixMilli())
-			p.writeUint(uint64(min(max(m.RTT, 0), maxRTT)))
-		}
-	})
-}
+func AppendView(dst []byte, v view.View) []byte { return appendFields(dst, &v, viewFields) }
 
 // DecodeView reads what AppendView wrote.
-func DecodeView(data []byte) (view.View, error) {
-	var v view.View
-	err := unpackWhole(data, "view", func(u *unpacker) {
-		u.readVersion(meshVersion)
-		u.readFixed(v.Mesh[:])
-		v.Self = u.readNodeID()
-		v.Version = u.readUint()
-		v.Roster = u.readUint()
-		for range u.readArrayLen(MaxMembers) {
-			if n := u.readArrayLen(memberFields); u.err == nil && n != memberFields {
-				u.failWith("member of %d fields", n)
-			}
-			if u.err != nil {
-				return
-			}
-			v.Members = append(v.Members, view.Member{
-				ID:      u.readNodeID(),
-				Name:    u.readString(MaxName),
-				Zone:    u.readString(MaxName),
-				Addr:    u.readAddr(),
-				Weight:  int(u.readUintMax(1 << 10)),
-				Storing: u.readBool(),
-				Status:  view.Status(u.readUintMax(uint64(view.Evicted))),
-				State:   view.State(u.readUintMax(uint64(view.Departed))),
-				Boot:    u.readUint(),
-				Since:   time.UnixMilli(u.readInt()).UTC(),
-				RTT:     time.Duration(u.readUintMax(maxRTT)),
-			})
-		}
-	})
-	if err != nil {
-		return view.View{}, err
-	}
-	return v, nil
-}
+func DecodeView(data []byte) (view.View, error) { return readFields(data, "view", viewFields) }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -25,52 +26,51 @@ type OutboxOp struct {
 	Value      []byte
 }
 
+func (m *OutboxOp) fields(c *codec) {
+	c.formatVersion(outboxVersion)
+	c.bucketDef(&m.Bucket)
+	c.text(&m.Key, MaxKey)
+	signed(c, &m.Priority)
+	c.number(&m.Accepted)
+	c.number(&m.Follows)
+	c.flag(&m.Tomb)
+	c.context(&m.Ctx, &m.HLC)
+	signed(c, &m.Level)
+	c.number(&m.MinDurable)
+	c.number(&m.TTL)
+	c.bytes(&m.Value, MaxValue)
+	if m.Tomb && len(m.Value) != 0 {
+		c.failWith("delete with a value")
+	}
+}
+
+// bucketDef describes a definition with its own version, as a byte string.
+func (c *codec) bucketDef(d *BucketDef) {
+	if !c.reading {
+		c.writeBytes(AppendBucketDef(nil, d))
+		return
+	}
+	def := c.readBytes(math.MaxInt)
+	if c.err != nil {
+		return
+	}
+	var err error
+	if *d, err = DecodeBucketDef(def); err != nil {
+		c.refuse(err)
+	}
+}
+
 // AppendOutboxOp appends the encoding of m.
 //
 //	version=1, bucket definition (bytes), key, priority, accepted, follows,
 //	tomb, context, level, min durable, ttl, value
 func AppendOutboxOp(dst []byte, m *OutboxOp) []byte {
-	def := AppendBucketDef(nil, &m.Bucket)
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(outboxVersion)
-		p.writeBytes(def)
-		p.writeString(m.Key)
-		p.writeInt(m.Priority)
-		p.writeUint(m.Accepted)
-		p.writeUint(m.Follows)
-		p.writeBool(m.Tomb)
-		p.writeContext(m.Ctx, m.HLC)
-		p.writeInt(m.Level)
-		p.writeUint(m.MinDurable)
-		p.writeUint(m.TTL)
-		p.writeBytes(m.Value)
-	})
+	return appendFields(dst, m, (*OutboxOp).fields)
 }
 
 // DecodeOutboxOp reads what AppendOutboxOp wrote. Value lies in data.
-func DecodeOutboxOp(data []byte) (m OutboxOp, err error) {
-	var def []byte
-	err = unpackWhole(data, "outbox operation", func(u *unpacker) {
-		u.readVersion(outboxVersion)
-		def = u.readBytes(len(data))
-		m.Key = u.readString(MaxKey)
-		m.Priority = u.readInt()
-		m.Accepted = u.readUint()
-		m.Follows = u.readUint()
-		m.Tomb = u.readBool()
-		m.Ctx, m.HLC = u.readContext()
-		m.Level = u.readInt()
-		m.MinDurable = u.readUint()
-		m.TTL = u.readUint()
-		m.Value = u.readBytes(MaxValue)
-		if m.Tomb && len(m.Value) != 0 {
-			u.failWith("delete with a value")
-		}
-	})
-	if err == nil {
-		m.Bucket, err = DecodeBucketDef(def)
-	}
-	return m, err
+func DecodeOutboxOp(data []byte) (OutboxOp, error) {
+	return readFields(data, "outbox operation", (*OutboxOp).fields)
 }
 
 // OutboxMeta is what an outbox remembers beside its operations.
@@ -78,21 +78,19 @@ type OutboxMeta struct {
 	Ran uint64 // milliseconds that the node has run at least
 }
 
+func (m *OutboxMeta) fields(c *codec) {
+	c.formatVersion(outboxVersion)
+	c.number(&m.Ran)
+}
+
 // AppendOutboxMeta appends the encoding of m: version=1, ran.
 func AppendOutboxMeta(dst []byte, m OutboxMeta) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(outboxVersion)
-		p.writeUint(m.Ran)
-	})
+	return appendFields(dst, &m, (*OutboxMeta).fields)
 }
 
 // DecodeOutboxMeta reads what AppendOutboxMeta wrote.
-func DecodeOutboxMeta(data []byte) (m OutboxMeta, err error) {
-	err = unpackWhole(data, "outbox", func(u *unpacker) {
-		u.readVersion(outboxVersion)
-		m.Ran = u.readUint()
-	})
-	return m, err
+func DecodeOutboxMeta(data []byte) (OutboxMeta, error) {
+	return readFields(data, "outbox", (*OutboxMeta).fields)
 }
 
 const keyOutbox = 'o'

@@ -103,265 +103,196 @@ type NoticeSums = TableSums[view.NodeID, NoticeVersion]
 // NoticeSwap hands over notices and asks for others.
 type NoticeSwap = TableSwap[view.NodeID, Notice]
 
-func (p *packer) writeElection(e Election) {
-	p.writeString(e.Name)
-	p.writeUint(uint64(e.Scope))
-}
-
-func (u *unpacker) readElection() (e Election) {
-	e.Name = u.readString(MaxElectionName)
-	e.Scope = uint8(u.readUintMax(255))
-	if u.err == nil && e.Name == "" {
-		u.failWith("election without a name")
+func (e *Election) fields(c *codec) {
+	c.text(&e.Name, MaxElectionName)
+	bounded(c, &e.Scope, 255)
+	if e.Name == "" {
+		c.failWith("election without a name")
 	}
-	return e
 }
 
-func (p *packer) writeMillis(d time.Duration) { p.writeUint(uint64(max(d, 0) / time.Millisecond)) }
-
-func (u *unpacker) readMillis() time.Duration {
-	return time.Duration(u.readUintMax(1<<43)) * time.Millisecond
-}
-
-func (p *packer) writeToken(t token.Token) {
-	p.writeUint(t.Term)
-	p.writeID(uint64(t.Node))
-}
-
-func (u *unpacker) readToken() (t token.Token) {
-	t.Term = u.readUint()
-	t.Node = view.NodeID(u.readUint())
-	if u.err == nil && (t.Node == 0) != (t.Term == 0) {
-		u.failWith("half a token")
+func (c *codec) token(t *token.Token) {
+	c.number(&t.Term)
+	c.wide((*uint64)(&t.Node))
+	if (t.Node == 0) != (t.Term == 0) {
+		c.failWith("half a token")
 	}
-	return t
+}
+
+func (a *ElectAsk) fields(c *codec) {
+	c.formatVersion(partitionVersion)
+	a.Election.fields(c)
+	c.number(&a.Term)
+	c.flag(&a.Renew)
+	c.wide(&a.Electorate)
+	c.millis(&a.Lease)
+	c.number(&a.Score)
 }
 
 // AppendElectAsk appends the encoding of a.
 //
 //	version=1, name, scope, term, renew, electorate, lease (ms), score
 func AppendElectAsk(dst []byte, a ElectAsk) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(partitionVersion)
-		p.writeElection(a.Election)
-		p.writeUint(a.Term)
-		p.writeBool(a.Renew)
-		p.writeID(a.Electorate)
-		p.writeMillis(a.Lease)
-		p.writeUint(a.Score)
-	})
+	return appendFields(dst, &a, (*ElectAsk).fields)
 }
 
 // DecodeElectAsk reads what AppendElectAsk wrote.
-func DecodeElectAsk(data []byte) (a ElectAsk, err error) {
-	err = unpackWhole(data, "request for a grant", func(u *unpacker) {
-		u.readVersion(partitionVersion)
-		a.Election = u.readElection()
-		a.Term = u.readUint()
-		a.Renew = u.readBool()
-		a.Electorate = u.readUint()
-		a.Lease = u.readMillis()
-		a.Score = u.readUint()
-	})
-	return a, err
+func DecodeElectAsk(data []byte) (ElectAsk, error) {
+	return readFields(data, "request for a grant", (*ElectAsk).fields)
+}
+
+func (a *ElectAnswer) fields(c *codec) {
+	c.formatVersion(partitionVersion)
+	bounded(c, &a.Reason, 255)
+	c.number(&a.Max)
+	c.millis(&a.Wait)
+	c.token(&a.Holder)
 }
 
 // AppendElectAnswer appends the encoding of a.
 //
 //	version=1, reason, max, wait (ms), holder's term, holder
 func AppendElectAnswer(dst []byte, a ElectAnswer) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(partitionVersion)
-		p.writeUint(a.Reason)
-		p.writeUint(a.Max)
-		p.writeMillis(a.Wait)
-		p.writeToken(a.Holder)
-	})
+	return appendFields(dst, &a, (*ElectAnswer).fields)
 }
 
 // DecodeElectAnswer reads what AppendElectAnswer wrote.
-func DecodeElectAnswer(data []byte) (a ElectAnswer, err error) {
-	err = unpackWhole(data, "answer of a voter", func(u *unpacker) {
-		u.readVersion(partitionVersion)
-		a.Reason = u.readUintMax(255)
-		a.Max = u.readUint()
-		a.Wait = u.readMillis()
-		a.Holder = u.readToken()
-	})
-	return a, err
+func DecodeElectAnswer(data []byte) (ElectAnswer, error) {
+	return readFields(data, "answer of a voter", (*ElectAnswer).fields)
+}
+
+func (b *ElectBack) fields(c *codec) {
+	c.formatVersion(partitionVersion)
+	b.Election.fields(c)
+	c.number(&b.Term)
+	c.wide((*uint64)(&b.Nominee))
 }
 
 // AppendElectBack appends the encoding of b.
 //
 //	version=1, name, scope, term, nominee
 func AppendElectBack(dst []byte, b ElectBack) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(partitionVersion)
-		p.writeElection(b.Election)
-		p.writeUint(b.Term)
-		p.writeID(uint64(b.Nominee))
-	})
+	return appendFields(dst, &b, (*ElectBack).fields)
 }
 
 // DecodeElectBack reads what AppendElectBack wrote.
-func DecodeElectBack(data []byte) (b ElectBack, err error) {
-	err = unpackWhole(data, "grant given back", func(u *unpacker) {
-		u.readVersion(partitionVersion)
-		b.Election = u.readElection()
-		b.Term = u.readUint()
-		b.Nominee = view.NodeID(u.readUint())
-	})
-	return b, err
+func DecodeElectBack(data []byte) (ElectBack, error) {
+	return readFields(data, "grant given back", (*ElectBack).fields)
+}
+
+func (s *ElectState) fields(c *codec) {
+	c.formatVersion(partitionVersion)
+	s.Election.fields(c)
+	c.number(&s.Max)
+	c.token(&s.Grant)
+	c.millis(&s.Lease)
+	if s.Grant.Term > s.Max {
+		c.failWith("granted term %d of at most %d", s.Grant.Term, s.Max)
+	}
 }
 
 // AppendElectState appends the encoding of s.
 //
 //	version=1, name, scope, max, grant's term, grantee, lease (ms)
 func AppendElectState(dst []byte, s ElectState) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(partitionVersion)
-		p.writeElection(s.Election)
-		p.writeUint(s.Max)
-		p.writeToken(s.Grant)
-		p.writeMillis(s.Lease)
-	})
+	return appendFields(dst, &s, (*ElectState).fields)
 }
 
 // DecodeElectState reads what AppendElectState wrote.
-func DecodeElectState(data []byte) (s ElectState, err error) {
-	err = unpackWhole(data, "state of an election", func(u *unpacker) {
-		u.readVersion(partitionVersion)
-		s.Election = u.readElection()
-		s.Max = u.readUint()
-		s.Grant = u.readToken()
-		s.Lease = u.readMillis()
-		if u.err == nil && s.Grant.Term > s.Max {
-			u.failWith("granted term %d of at most %d", s.Grant.Term, s.Max)
-		}
-	})
-	return s, err
+func DecodeElectState(data []byte) (ElectState, error) {
+	return readFields(data, "state of an election", (*ElectState).fields)
 }
 
-func (p *packer) writeVoters(v Voters) {
-	p.writeUint(v.Version)
-	p.writeNodeIDs(v.IDs)
+// fields describes v as it stands in a notice.
+func (v *Voters) fields(c *codec) {
+	c.number(&v.Version)
+	c.risingIDs(&v.IDs, MaxVoters)
+	if (v.Version == 0) != (len(v.IDs) == 0) {
+		c.failWith("voters without a version, or the reverse")
+	}
 }
 
-func (u *unpacker) readVoters() (v Voters) {
-	v.Version = u.readUint()
-	v.IDs = u.readNodeIDs(MaxVoters)
-	if u.err == nil && (v.Version == 0) != (len(v.IDs) == 0) {
-		u.failWith("voters without a version, or the reverse")
-	}
-	for i := 1; i < len(v.IDs); i++ {
-		if v.IDs[i-1] >= v.IDs[i] {
-			u.failWith("voters not in order")
-		}
-	}
-	return v
+func (v *Voters) keptFields(c *codec) {
+	c.formatVersion(partitionVersion)
+	v.fields(c)
 }
 
 // AppendVoters appends the encoding of v as it is kept.
 //
 //	version=1, version of the voters, ids
 func AppendVoters(dst []byte, v Voters) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(partitionVersion)
-		p.writeVoters(v)
-	})
+	return appendFields(dst, &v, (*Voters).keptFields)
 }
 
 // DecodeVoters reads what AppendVoters wrote.
-func DecodeVoters(data []byte) (v Voters, err error) {
-	err = unpackWhole(data, "voters", func(u *unpacker) {
-		u.readVersion(partitionVersion)
-		v = u.readVoters()
-	})
-	return v, err
+func DecodeVoters(data []byte) (Voters, error) {
+	return readFields(data, "voters", (*Voters).keptFields)
 }
 
-func (p *packer) writeNotice(n *Notice) {
-	p.writeID(uint64(n.Node))
-	p.writeUint(n.Boot)
-	p.writeUint(n.Seq)
-	p.writeMillis(n.Up)
-	p.writeUint(n.Score)
-	p.writeUint(uint64(n.Cloud))
-	p.writeBool(n.Isolated)
-	p.writeNodeIDs(n.Unreachable)
-	p.writeArrayLen(len(n.Standing) * 2)
-	for _, e := range n.Standing {
-		p.writeElection(e)
+func (n *Notice) fields(c *codec) {
+	c.nodeID(&n.Node)
+	c.number(&n.Boot)
+	c.number(&n.Seq)
+	c.millis(&n.Up)
+	c.number(&n.Score)
+	bounded(c, &n.Cloud, 255)
+	c.flag(&n.Isolated)
+	c.nodeIDs(&n.Unreachable, MaxExceptions)
+	for i := range listOf(c, &n.Standing, 2, MaxElections) {
+		n.Standing[i].fields(c)
 	}
-	p.writeArrayLen(len(n.Leads) * 3)
-	for _, c := range n.Leads {
-		p.writeElection(c.Election)
-		p.writeUint(c.Term)
+	for i := range listOf(c, &n.Leads, 3, MaxElections) {
+		n.Leads[i].Election.fields(c)
+		c.number(&n.Leads[i].Term)
 	}
-	p.writeVoters(n.Voters)
+	n.Voters.fields(c)
 }
 
-func (u *unpacker) readNotice() (n Notice) {
-	n.Node = u.readNodeID()
-	n.Boot = u.readUint()
-	n.Seq = u.readUint()
-	n.Up = u.readMillis()
-	n.Score = u.readUint()
-	n.Cloud = uint8(u.readUintMax(255))
-	n.Isolated = u.readBool()
-	n.Unreachable = u.readNodeIDs(MaxExceptions)
-	for range u.readTuplesLen(2, MaxElections) {
-		n.Standing = append(n.Standing, u.readElection())
+func noticeSumsFields(s *NoticeSums, c *codec) {
+	c.formatVersion(partitionVersion)
+	c.wide(&s.Digest)
+	for i := range listOf(c, &s.Sums, 3, MaxMembers) {
+		n := &s.Sums[i]
+		c.nodeID(&n.Key)
+		c.number(&n.Version.Boot)
+		c.number(&n.Version.Seq)
 	}
-	for range u.readTuplesLen(3, MaxElections) {
-		n.Leads = append(n.Leads, Claim{Election: u.readElection(), Term: u.readUint()})
-	}
-	n.Voters = u.readVoters()
-	return n
-}
-
-// readTuplesLen reads the length of a flat array of tuples.
-func (u *unpacker) readTuplesLen(size, limit int) int {
-	n := u.readArrayLen(size * limit)
-	if n%size != 0 {
-		u.failWith("part of a tuple")
-		return 0
-	}
-	if u.err != nil {
-		return 0
-	}
-	return n / size
 }
 
 // AppendNoticeSums appends the encoding of s.
 //
 //	version=1, digest, array of: node, boot, seq
 func AppendNoticeSums(dst []byte, s NoticeSums) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(partitionVersion)
-		p.writeID(s.Digest)
-		p.writeArrayLen(len(s.Sums) * 3)
-		for _, n := range s.Sums {
-			p.writeID(uint64(n.Key))
-			p.writeUint(n.Version.Boot)
-			p.writeUint(n.Version.Seq)
-		}
-	})
+	return appendFields(dst, &s, noticeSumsFields)
 }
 
 // DecodeNoticeSums reads what AppendNoticeSums wrote.
-func DecodeNoticeSums(data []byte) (s NoticeSums, err error) {
-	err = unpackWhole(data, "sums of notices", func(u *unpacker) {
-		u.readVersion(partitionVersion)
-		s.Digest = u.readUint()
-		for range u.readTuplesLen(3, MaxMembers) {
-			if u.err != nil {
-				return
-			}
-			s.Sums = append(s.Sums, NoticeSum{Key: u.readNodeID(), Version: NoticeVersion{Boot: u.readUint(), Seq: u.readUint()}})
+func DecodeNoticeSums(data []byte) (NoticeSums, error) {
+	return readFields(data, "sums of notices", noticeSumsFields)
+}
+
+// noticeSwap is a NoticeSwap of which those notices are kept that wanted says yes to.
+type noticeSwap struct {
+	NoticeSwap
+	wanted func(NoticeSum) bool // in reading
+}
+
+func (s *noticeSwap) fields(c *codec) {
+	c.formatVersion(partitionVersion)
+	c.factor = looseFactor
+	n := len(s.Have)
+	c.arrayLen(&n, MaxMembers)
+	for i := range n {
+		if !c.reading {
+			s.Have[i].fields(c)
+			continue
 		}
-	})
-	return s, err
+		var read Notice
+		if read.fields(c); c.err == nil && s.wanted(read.Sum()) {
+			s.Have = append(s.Have, read)
+		}
+	}
+	c.nodeIDs(&s.Want, MaxMembers)
 }
 
 // AppendNoticeSwap appends the encoding of s.
@@ -370,31 +301,16 @@ func DecodeNoticeSums(data []byte) (s NoticeSums, err error) {
 //	unreachable ids, flat array of name, scope, flat array of name, scope, term,
 //	version of the voters, ids), array of ids wanted
 func AppendNoticeSwap(dst []byte, s NoticeSwap) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(partitionVersion)
-		p.writeArrayLen(len(s.Have))
-		for i := range s.Have {
-			p.writeNotice(&s.Have[i])
-		}
-		p.writeNodeIDs(s.Want)
-	})
+	return appendFields(dst, &noticeSwap{NoticeSwap: s}, (*noticeSwap).fields)
 }
 
 // DecodeNoticeSwap reads what AppendNoticeSwap wrote. Of the notices it keeps those that
 // wanted says yes to, in their order: a notice in memory may take 60 times the bytes that it
 // came in.
-func DecodeNoticeSwap(data []byte, wanted func(NoticeSum) bool) (s NoticeSwap, err error) {
-	err = unpackWhole(data, "notices", func(u *unpacker) {
-		u.readVersion(partitionVersion)
-		for range u.readArrayLen(MaxMembers) {
-			if u.err != nil {
-				return
-			}
-			if n := u.readNotice(); u.err == nil && wanted(n.Sum()) {
-				s.Have = append(s.Have, n)
-			}
-		}
-		s.Want = u.readNodeIDs(MaxMembers)
+func DecodeNoticeSwap(data []byte, wanted func(NoticeSum) bool) (NoticeSwap, error) {
+	s, err := readFields(data, "notices", func(s *noticeSwap, c *codec) {
+		s.wanted = wanted
+		s.fields(c)
 	})
-	return s, err
+	return s.NoticeSwap, err
 }

@@ -25,70 +25,38 @@ type ReachReply struct {
 	Reach []Reach
 }
 
+func (q *ReachQuery) fields(c *codec) {
+	c.formatVersion(meshVersion)
+	c.risingIDs(&q.IDs, MaxReach)
+}
+
 // AppendReachQuery appends the encoding of q.
 //
 //	version=1, array of ids
 func AppendReachQuery(dst []byte, q ReachQuery) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(meshVersion)
-		p.writeArrayLen(len(q.IDs))
-		for _, id := range q.IDs {
-			p.writeID(uint64(id))
-		}
-	})
+	return appendFields(dst, &q, (*ReachQuery).fields)
 }
 
 // DecodeReachQuery reads what AppendReachQuery wrote.
 func DecodeReachQuery(data []byte) (ReachQuery, error) {
-	var q ReachQuery
-	err := unpackWhole(data, "reach query", func(u *unpacker) {
-		u.readVersion(meshVersion)
-		last := view.NodeID(0)
-		for range u.readArrayLen(MaxReach) {
-			id := u.readNodeID()
-			if u.err == nil && id <= last {
-				u.failWith("ids not in order")
-			}
-			if u.err != nil {
-				return
-			}
-			q.IDs, last = append(q.IDs, id), id
-		}
-	})
-	if err != nil {
-		return ReachQuery{}, err
+	return readFields(data, "reach query", (*ReachQuery).fields)
+}
+
+func (r *ReachReply) fields(c *codec) {
+	c.formatVersion(meshVersion)
+	for i := range listOf(c, &r.Reach, 1, MaxReach) {
+		bounded(c, &r.Reach[i], uint64(Reached))
 	}
-	return q, nil
 }
 
 // AppendReachReply appends the encoding of r.
 //
 //	version=1, array of words: 0 unknown, 1 not reached, 2 reached
 func AppendReachReply(dst []byte, r ReachReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(meshVersion)
-		p.writeArrayLen(len(r.Reach))
-		for _, w := range r.Reach {
-			p.writeUint(uint64(w))
-		}
-	})
+	return appendFields(dst, &r, (*ReachReply).fields)
 }
 
 // DecodeReachReply reads what AppendReachReply wrote.
 func DecodeReachReply(data []byte) (ReachReply, error) {
-	var r ReachReply
-	err := unpackWhole(data, "reach reply", func(u *unpacker) {
-		u.readVersion(meshVersion)
-		for range u.readArrayLen(MaxReach) {
-			w := Reach(u.readUintMax(uint64(Reached)))
-			if u.err != nil {
-				return
-			}
-			r.Reach = append(r.Reach, w)
-		}
-	})
-	if err != nil {
-		return ReachReply{}, err
-	}
-	return r, nil
+	return readFields(data, "reach reply", (*ReachReply).fields)
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/skeinmesh/skein/mesh/view"
@@ -22,6 +23,17 @@ type Record struct {
 	Hints []view.NodeID // stores it is kept for until they have it, sorted
 }
 
+func (r *Record) fields(c *codec) {
+	c.formatVersion(recordVersion)
+	c.mine(&r.Mine)
+	c.flag(&r.Home)
+	c.nodeIDs(&r.Hints, maxHints)
+	if !slices.IsSorted(r.Hints) {
+		c.failWith("hint targets not in order")
+	}
+	c.bytes(&r.Item, math.MaxInt)
+}
+
 // AppendRecord appends the encoding of r.
 //
 //	version=1
@@ -29,65 +41,26 @@ type Record struct {
 //	home   bool
 //	hints  array of store ids
 //	item   bytes
-func AppendRecord(dst []byte, r Record) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(recordVersion)
-		if r.Mine == (version.Actor{}) {
-			p.writeArrayLen(0)
-		} else {
-			p.writeArrayLen(3)
-			p.writeID(r.Mine.Store)
-			p.writeID(r.Mine.Session)
-			p.writeUint(uint64(r.Mine.Seq))
-		}
-		p.writeBool(r.Home)
-		p.writeNodeIDs(r.Hints)
-		p.writeBytes(r.Item)
-	})
-}
+func AppendRecord(dst []byte, r Record) []byte { return appendFields(dst, &r, (*Record).fields) }
 
 // DecodeRecord reads what AppendRecord wrote. Item lies in data.
 func DecodeRecord(data []byte) (Record, error) {
-	var r Record
-	err := unpackWhole(data, "record", func(u *unpacker) {
-		u.readVersion(recordVersion)
-		switch u.readArrayLen(3) {
-		case 0:
-		case 3:
-			r.Mine = version.Actor{Store: u.readUint(), Session: u.readUint(), Seq: uint32(u.readUintMax(1<<32 - 1))}
-		default:
-			u.failWith("part of a birth")
-		}
-		r.Home = u.readBool()
-		r.Hints = u.readNodeIDs(maxHints)
-		if !slices.IsSorted(r.Hints) {
-			u.failWith("hint targets not in order")
-		}
-		r.Item = u.readBytes(len(data))
-	})
-	if err != nil {
-		return Record{}, err
-	}
-	return r, nil
+	return readFields(data, "record", (*Record).fields)
 }
 
-func (p *packer) writeNodeIDs(ids []view.NodeID) {
-	p.writeArrayLen(len(ids))
-	for _, id := range ids {
-		p.writeID(uint64(id))
+// mine describes a birth, or that there is none.
+func (c *codec) mine(a *version.Actor) {
+	n := 3
+	if *a == (version.Actor{}) {
+		n = 0
 	}
-}
-
-func (u *unpacker) readNodeIDs(limit int) []view.NodeID {
-	n := u.readArrayLen(limit)
-	if n == 0 {
-		return nil
+	switch c.arrayLen(&n, 3); n {
+	case 0:
+	case 3:
+		c.birth(a)
+	default:
+		c.failWith("part of a birth")
 	}
-	ids := make([]view.NodeID, n)
-	for i := range ids {
-		ids[i] = u.readNodeID()
-	}
-	return ids
 }
 
 const metaVersion = 1
@@ -103,31 +76,25 @@ type WriterMeta struct {
 	Ceiling version.HLC
 }
 
+func (m *WriterMeta) fields(c *codec) {
+	c.formatVersion(metaVersion)
+	c.wide(&m.Store)
+	c.wide(&m.Session)
+	bounded(c, &m.Seq, math.MaxUint32)
+	c.fixed(m.Machine[:])
+	c.flag(&m.Relaxed)
+	c.date(&m.Ceiling)
+}
+
 // AppendWriterMeta appends the encoding of m: version=1, then its fields in
 // order.
 func AppendWriterMeta(dst []byte, m WriterMeta) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(metaVersion)
-		p.writeID(m.Store)
-		p.writeID(m.Session)
-		p.writeUint(uint64(m.Seq))
-		p.writeBytes(m.Machine[:])
-		p.writeBool(m.Relaxed)
-		p.writeUint(uint64(m.Ceiling))
-	})
+	return appendFields(dst, &m, (*WriterMeta).fields)
 }
 
 // DecodeWriterMeta reads what AppendWriterMeta wrote.
-func DecodeWriterMeta(data []byte) (m WriterMeta, err error) {
-	err = unpackWhole(data, "session", func(u *unpacker) {
-		u.readVersion(metaVersion)
-		m.Store, m.Session = u.readUint(), u.readUint()
-		m.Seq = uint32(u.readUintMax(1<<32 - 1))
-		u.readFixed(m.Machine[:])
-		m.Relaxed = u.readBool()
-		m.Ceiling = version.HLC(u.readUint())
-	})
-	return m, err
+func DecodeWriterMeta(data []byte) (WriterMeta, error) {
+	return readFields(data, "session", (*WriterMeta).fields)
 }
 
 // ScrubState is how far a store is in reading all its records again.
@@ -136,25 +103,20 @@ type ScrubState struct {
 	Cursor []byte // the next record to read; empty: no pass is under way
 }
 
+func (s *ScrubState) fields(c *codec) {
+	c.formatVersion(metaVersion)
+	c.number(&s.Ran)
+	c.ownBytes(&s.Cursor, MaxKey+64)
+}
+
 // AppendScrubState appends the encoding of s.
 func AppendScrubState(dst []byte, s ScrubState) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(metaVersion)
-		p.writeUint(s.Ran)
-		p.writeBytes(s.Cursor)
-	})
+	return appendFields(dst, &s, (*ScrubState).fields)
 }
 
 // DecodeScrubState reads what AppendScrubState wrote.
-func DecodeScrubState(data []byte) (s ScrubState, err error) {
-	err = unpackWhole(data, "scrub", func(u *unpacker) {
-		u.readVersion(metaVersion)
-		s.Ran = u.readUint()
-		if c := u.readBytes(MaxKey + 64); len(c) > 0 {
-			s.Cursor = slices.Clone(c)
-		}
-	})
-	return s, err
+func DecodeScrubState(data []byte) (ScrubState, error) {
+	return readFields(data, "scrub", (*ScrubState).fields)
 }
 
 // PurgeWait is for how long a store has waited for others to purge.
@@ -162,21 +124,19 @@ type PurgeWait struct {
 	Ran uint64 // nanoseconds of running time
 }
 
+func (w *PurgeWait) fields(c *codec) {
+	c.formatVersion(metaVersion)
+	c.number(&w.Ran)
+}
+
 // AppendPurgeWait appends the encoding of w.
 func AppendPurgeWait(dst []byte, w PurgeWait) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(metaVersion)
-		p.writeUint(w.Ran)
-	})
+	return appendFields(dst, &w, (*PurgeWait).fields)
 }
 
 // DecodePurgeWait reads what AppendPurgeWait wrote.
-func DecodePurgeWait(data []byte) (w PurgeWait, err error) {
-	err = unpackWhole(data, "purge wait", func(u *unpacker) {
-		u.readVersion(metaVersion)
-		w.Ran = u.readUint()
-	})
-	return w, err
+func DecodePurgeWait(data []byte) (PurgeWait, error) {
+	return readFields(data, "purge wait", (*PurgeWait).fields)
 }
 
 // The keys of a store. Numbers are big-endian, so that a shard, a bucket

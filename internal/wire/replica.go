@@ -178,251 +178,189 @@ type ListReply struct {
 	More  bool
 }
 
-// AppendMergeRequest appends the encoding of m.
-func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
+func (m *MergeRequest) fields(c *codec) {
 	var table stampTable
 	for i := range m.Offers {
 		table.addStamp(m.Offers[i].Stamp)
 	}
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(table.messageVersion())
-		p.writeInt(m.Wall)
-		p.writeStampTable(&table)
-		p.writeArrayLen(len(m.Offers) * table.recordWidth(4))
-		for i := range m.Offers {
-			o := &m.Offers[i]
-			p.writeID(o.Bucket)
-			p.writeString(o.Key)
-			p.writeUint(uint64(o.For))
-			p.writeBytes(o.Item)
-			p.writeStampNumber(&table, o.Stamp)
-		}
-	})
+	stamped := table.version(c)
+	signed(c, &m.Wall)
+	if stamped {
+		table.fields(c)
+	}
+	for i := range listOf(c, &m.Offers, table.width(4), maxBatch) {
+		o := &m.Offers[i]
+		c.wide(&o.Bucket)
+		c.text(&o.Key, MaxKey)
+		c.number((*uint64)(&o.For))
+		c.bytes(&o.Item, maxMessage)
+		table.stampNumber(&o.Stamp, c)
+	}
+}
+
+// AppendMergeRequest appends the encoding of m.
+func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
+	return appendFields(dst, m, (*MergeRequest).fields)
 }
 
 // DecodeMergeRequest reads what AppendMergeRequest wrote.
-func DecodeMergeRequest(data []byte) (m MergeRequest, err error) {
-	err = unpackWhole(data, "merge request", func(u *unpacker) {
-		v := u.readVersion(stampedVersion)
-		m.Wall = u.readInt()
-		table := u.readStampTable(v)
-		m.Offers = listOf[Offer](u, u.readListLen(stampedWidth(4, table)))
-		for range cap(m.Offers) {
-			m.Offers = append(m.Offers, Offer{Bucket: u.readUint(), Key: u.readString(MaxKey), For: view.NodeID(u.readUint()), Item: u.readBytes(maxMessage), Stamp: u.readStampNumber(table)})
-		}
-	})
-	return m, err
+func DecodeMergeRequest(data []byte) (MergeRequest, error) {
+	return readFields(data, "merge request", (*MergeRequest).fields)
 }
 
-// readListLen reads the length of a flattened list of records of width fields.
-func (u *unpacker) readListLen(width int) int {
-	n := u.readArrayLen(maxBatch * width)
-	if n%width != 0 {
-		u.failWith("part of a record")
-		return 0
+func (m *MergeReply) fields(c *codec) {
+	stale := c.eitherVersion(replicaVersion, stampedVersion, len(m.Stale) > 0)
+	bounded(c, &m.Code, maxCode)
+	signed(c, &m.Wall)
+	if !stale {
+		return
 	}
-	return n / width
+	if c.places(&m.Stale, maxBatch); len(m.Stale) == 0 {
+		c.failWith("nothing stale in an answer that speaks of it")
+	}
 }
 
 // AppendMergeReply appends the encoding of m.
 func AppendMergeReply(dst []byte, m MergeReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		if len(m.Stale) == 0 {
-			p.writeUint(replicaVersion)
-		} else {
-			p.writeUint(stampedVersion)
-		}
-		p.writeUint(uint64(m.Code))
-		p.writeInt(m.Wall)
-		if len(m.Stale) > 0 {
-			p.writeNumbers(m.Stale)
-		}
-	})
+	return appendFields(dst, &m, (*MergeReply).fields)
 }
 
 // DecodeMergeReply reads what AppendMergeReply wrote.
-func DecodeMergeReply(data []byte) (m MergeReply, err error) {
-	err = unpackWhole(data, "merge reply", func(u *unpacker) {
-		v := u.readVersion(stampedVersion)
-		m.Code = u.readCode()
-		m.Wall = u.readInt()
-		if v == stampedVersion {
-			if m.Stale = u.readNumbers(maxBatch); len(m.Stale) == 0 {
-				u.failWith("nothing stale in an answer that speaks of it")
-			}
-		}
-	})
-	return m, err
+func DecodeMergeReply(data []byte) (MergeReply, error) {
+	return readFields(data, "merge reply", (*MergeReply).fields)
 }
 
-func (u *unpacker) readCode() Code { return Code(u.readUintMax(maxCode)) }
+func (m *ReadRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	for i := range listOf(c, &m.Keys, 3, maxBatch) {
+		c.wide(&m.Keys[i].Bucket)
+		c.text(&m.Keys[i].Key, MaxKey)
+		c.number(&m.Keys[i].Known)
+	}
+}
 
 // AppendReadRequest appends the encoding of m.
 func AppendReadRequest(dst []byte, m *ReadRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeArrayLen(len(m.Keys) * 3)
-		for i := range m.Keys {
-			p.writeID(m.Keys[i].Bucket)
-			p.writeString(m.Keys[i].Key)
-			p.writeUint(m.Keys[i].Known)
-		}
-	})
+	return appendFields(dst, m, (*ReadRequest).fields)
 }
 
 // DecodeReadRequest reads what AppendReadRequest wrote.
-func DecodeReadRequest(data []byte) (m ReadRequest, err error) {
-	err = unpackWhole(data, "read request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Keys = listOf[Lookup](u, u.readListLen(3))
-		for range cap(m.Keys) {
-			m.Keys = append(m.Keys, Lookup{Bucket: u.readUint(), Key: u.readString(MaxKey), Known: u.readUint()})
-		}
-	})
-	return m, err
+func DecodeReadRequest(data []byte) (ReadRequest, error) {
+	return readFields(data, "read request", (*ReadRequest).fields)
 }
 
-// AppendReadReply appends the encoding of m.
-func AppendReadReply(dst []byte, m *ReadReply) []byte {
+func (m *ReadReply) fields(c *codec) {
 	var table stampTable
 	for i := range m.Items {
 		table.addStamp(m.Items[i].Stamp)
 	}
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(table.messageVersion())
-		p.writeInt(m.Wall)
-		p.writeStampTable(&table)
-		p.writeArrayLen(len(m.Items) * table.recordWidth(2))
-		for i := range m.Items {
-			p.writeUint(uint64(m.Items[i].Found))
-			p.writeBytes(m.Items[i].Item)
-			p.writeStampNumber(&table, m.Items[i].Stamp)
+	stamped := table.version(c)
+	signed(c, &m.Wall)
+	if stamped {
+		table.fields(c)
+	}
+	c.factor = looseFactor
+	for i := range listOf(c, &m.Items, table.width(2), maxBatch) {
+		l := &m.Items[i]
+		bounded(c, &l.Found, uint64(foundEnd)-1)
+		c.bytes(&l.Item, maxMessage)
+		if (l.Found == Present) != (len(l.Item) != 0) {
+			c.failWith("item %d is present without bytes, or bytes are there without it", i)
 		}
-	})
+		table.stampNumber(&l.Stamp, c)
+	}
+}
+
+// AppendReadReply appends the encoding of m.
+func AppendReadReply(dst []byte, m *ReadReply) []byte {
+	return appendFields(dst, m, (*ReadReply).fields)
 }
 
 // DecodeReadReply reads what AppendReadReply wrote.
-func DecodeReadReply(data []byte) (m ReadReply, err error) {
-	err = unpackWhole(data, "read reply", func(u *unpacker) {
-		v := u.readVersion(stampedVersion)
-		m.Wall = u.readInt()
-		table := u.readStampTable(v)
-		n := u.readListLen(stampedWidth(2, table))
-		if n == 0 {
-			return
-		}
-		m.Items = make([]Lookedup, n)
-		for i := range m.Items {
-			l := Lookedup{Found: Found(u.readUintMax(uint64(foundEnd) - 1)), Item: u.readBytes(maxMessage)}
-			if (l.Found == Present) != (len(l.Item) != 0) {
-				u.failWith("item %d is present without bytes, or bytes are there without it", i)
-			}
-			l.Stamp = u.readStampNumber(table)
-			m.Items[i] = l
-		}
-	})
-	return m, err
+func DecodeReadReply(data []byte) (ReadReply, error) {
+	return readFields(data, "read reply", (*ReadReply).fields)
+}
+
+func (m *DigestRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	for i := range listOf(c, &m.Sums, 3, maxBatch) {
+		c.wide(&m.Sums[i].Bucket)
+		c.shard(&m.Sums[i].Shard)
+		c.fixed(m.Sums[i].Digest[:])
+	}
 }
 
 // AppendDigestRequest appends the encoding of m.
 func AppendDigestRequest(dst []byte, m *DigestRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeArrayLen(len(m.Sums) * 3)
-		for i := range m.Sums {
-			p.writeID(m.Sums[i].Bucket)
-			p.writeUint(uint64(m.Sums[i].Shard))
-			p.writeBytes(m.Sums[i].Digest[:])
-		}
-	})
+	return appendFields(dst, m, (*DigestRequest).fields)
 }
 
 // DecodeDigestRequest reads what AppendDigestRequest wrote.
-func DecodeDigestRequest(data []byte) (m DigestRequest, err error) {
-	err = unpackWhole(data, "digest request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Sums = listOf[Sum](u, u.readListLen(3))
-		for i := range cap(m.Sums) {
-			s := Sum{Bucket: u.readUint(), Shard: u.readShard()}
-			if copy(s.Digest[:], u.readBytes(16)) != 16 {
-				u.failWith("digest %d is not 16 bytes long", i)
-			}
-			m.Sums = append(m.Sums, s)
-		}
-	})
-	return m, err
+func DecodeDigestRequest(data []byte) (DigestRequest, error) {
+	return readFields(data, "digest request", (*DigestRequest).fields)
 }
 
-func (u *unpacker) readShard() int { return int(u.readUintMax(1<<16 - 1)) }
+func (m *DigestReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	for i := range listOf(c, &m.Differ, 1, maxBatch) {
+		bounded(c, &m.Differ[i], maxBatch)
+	}
+}
 
 // AppendDigestReply appends the encoding of m.
 func AppendDigestReply(dst []byte, m *DigestReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeArrayLen(len(m.Differ))
-		for _, i := range m.Differ {
-			p.writeUint(uint64(i))
-		}
-	})
+	return appendFields(dst, m, (*DigestReply).fields)
 }
 
 // DecodeDigestReply reads what AppendDigestReply wrote.
-func DecodeDigestReply(data []byte) (m DigestReply, err error) {
-	err = unpackWhole(data, "digest reply", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Differ = listOf[int](u, u.readListLen(1))
-		for range cap(m.Differ) {
-			m.Differ = append(m.Differ, int(u.readUintMax(maxBatch)))
-		}
-	})
-	return m, err
+func DecodeDigestReply(data []byte) (DigestReply, error) {
+	return readFields(data, "digest reply", (*DigestReply).fields)
+}
+
+func (m *ListRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.wide(&m.Bucket)
+	c.shard(&m.Shard)
+	c.text(&m.After, MaxKey)
+	c.flag(&m.From)
 }
 
 // AppendListRequest appends the encoding of m.
 func AppendListRequest(dst []byte, m *ListRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeID(m.Bucket)
-		p.writeUint(uint64(m.Shard))
-		p.writeString(m.After)
-		p.writeBool(m.From)
-	})
+	return appendFields(dst, m, (*ListRequest).fields)
 }
 
 // DecodeListRequest reads what AppendListRequest wrote.
-func DecodeListRequest(data []byte) (m ListRequest, err error) {
-	err = unpackWhole(data, "list request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m = ListRequest{Bucket: u.readUint(), Shard: u.readShard(), After: u.readString(MaxKey), From: u.readBool()}
-	})
-	return m, err
+func DecodeListRequest(data []byte) (ListRequest, error) {
+	return readFields(data, "list request", (*ListRequest).fields)
+}
+
+func (m *ListReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.marks(&m.Marks)
+	c.flag(&m.More)
 }
 
 // AppendListReply appends the encoding of m.
 func AppendListReply(dst []byte, m *ListReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeArrayLen(len(m.Marks) * 2)
-		for i := range m.Marks {
-			p.writeString(m.Marks[i].Key)
-			p.writeID(m.Marks[i].Hash)
-		}
-		p.writeBool(m.More)
-	})
+	return appendFields(dst, m, (*ListReply).fields)
 }
 
 // DecodeListReply reads what AppendListReply wrote.
-func DecodeListReply(data []byte) (m ListReply, err error) {
-	err = unpackWhole(data, "list reply", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Marks = listOf[Mark](u, u.readListLen(2))
-		for i := range cap(m.Marks) {
-			m.Marks = append(m.Marks, Mark{Key: u.readString(MaxKey), Hash: u.readUint()})
-			if i > 0 && m.Marks[i-1].Key >= m.Marks[i].Key {
-				u.failWith("keys not in order at %d", i)
-			}
-		}
-		m.More = u.readBool()
-	})
-	return m, err
+func DecodeListReply(data []byte) (ListReply, error) {
+	return readFields(data, "list reply", (*ListReply).fields)
 }
+
+// marks describes marks in the order of their keys.
+func (c *codec) marks(list *[]Mark) {
+	for i := range listOf(c, list, 2, maxBatch) {
+		m := &(*list)[i]
+		c.text(&m.Key, MaxKey)
+		c.wide(&m.Hash)
+		if i > 0 && (*list)[i-1].Key >= m.Key {
+			c.failWith("keys not in order at %d", i)
+		}
+	}
+}
+
+func (c *codec) shard(n *int) { bounded(c, n, 1<<16-1) }

@@ -15,34 +15,26 @@ type BucketDef struct {
 	Zones    []string // preferred, best first
 }
 
+func (d *BucketDef) fields(c *codec) {
+	c.formatVersion(bucketVersion)
+	c.text(&d.Name, maxName)
+	bounded(c, &d.Copies, 1<<10)
+	c.flag(&d.Siblings)
+	for i := range listOf(c, &d.Zones, 1, maxZones) {
+		c.text(&d.Zones[i], maxName)
+	}
+	if d.Name == "" || d.Copies == 0 {
+		c.failWith("bucket without a name or without copies")
+	}
+}
+
 // AppendBucketDef appends the encoding of d: equal definitions have equal
 // bytes.
 func AppendBucketDef(dst []byte, d *BucketDef) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(bucketVersion)
-		p.writeString(d.Name)
-		p.writeUint(uint64(d.Copies))
-		p.writeBool(d.Siblings)
-		p.writeArrayLen(len(d.Zones))
-		for _, z := range d.Zones {
-			p.writeString(z)
-		}
-	})
+	return appendFields(dst, d, (*BucketDef).fields)
 }
 
 // DecodeBucketDef reads what AppendBucketDef wrote.
-func DecodeBucketDef(data []byte) (d BucketDef, err error) {
-	err = unpackWhole(data, "bucket definition", func(u *unpacker) {
-		u.readVersion(bucketVersion)
-		d.Name = u.readString(maxName)
-		d.Copies = int(u.readUintMax(1 << 10))
-		d.Siblings = u.readBool()
-		for range u.readArrayLen(maxZones) {
-			d.Zones = append(d.Zones, u.readString(maxName))
-		}
-		if d.Name == "" || d.Copies == 0 {
-			u.failWith("bucket without a name or without copies")
-		}
-	})
-	return d, err
+func DecodeBucketDef(data []byte) (BucketDef, error) {
+	return readFields(data, "bucket definition", (*BucketDef).fields)
 }

@@ -47,107 +47,71 @@ type SeasonedIn struct {
 	Shards []byte
 }
 
+func (m *CoverRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.wide(&m.Bucket)
+	c.shard(&m.Shard)
+	c.wide(&m.Roster)
+	c.marks(&m.Marks)
+}
+
 // AppendCoverRequest appends the encoding of m.
 func AppendCoverRequest(dst []byte, m *CoverRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeID(m.Bucket)
-		p.writeUint(uint64(m.Shard))
-		p.writeID(m.Roster)
-		p.writeArrayLen(len(m.Marks) * 2)
-		for i := range m.Marks {
-			p.writeString(m.Marks[i].Key)
-			p.writeID(m.Marks[i].Hash)
-		}
-	})
+	return appendFields(dst, m, (*CoverRequest).fields)
 }
 
 // DecodeCoverRequest reads what AppendCoverRequest wrote.
-func DecodeCoverRequest(data []byte) (m CoverRequest, err error) {
-	err = unpackWhole(data, "cover request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Bucket, m.Shard, m.Roster = u.readUint(), u.readShard(), u.readUint()
-		m.Marks = listOf[Mark](u, u.readListLen(2))
-		for i := range cap(m.Marks) {
-			m.Marks = append(m.Marks, Mark{Key: u.readString(MaxKey), Hash: u.readUint()})
-			if i > 0 && m.Marks[i-1].Key >= m.Marks[i].Key {
-				u.failWith("keys not in order at %d", i)
-			}
-			if u.err != nil {
-				return
-			}
-		}
-	})
-	return m, err
+func DecodeCoverRequest(data []byte) (CoverRequest, error) {
+	return readFields(data, "cover request", (*CoverRequest).fields)
+}
+
+func (m *CoverReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.flag(&m.Refused)
+	c.places(&m.Missing, maxBatch)
 }
 
 // AppendCoverReply appends the encoding of m.
 func AppendCoverReply(dst []byte, m *CoverReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeBool(m.Refused)
-		p.writeNumbers(m.Missing)
-	})
+	return appendFields(dst, m, (*CoverReply).fields)
 }
 
 // DecodeCoverReply reads what AppendCoverReply wrote.
-func DecodeCoverReply(data []byte) (m CoverReply, err error) {
-	err = unpackWhole(data, "cover reply", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Refused = u.readBool()
-		m.Missing = u.readNumbers(maxBatch)
-	})
-	return m, err
+func DecodeCoverReply(data []byte) (CoverReply, error) {
+	return readFields(data, "cover reply", (*CoverReply).fields)
 }
 
+func (m *HeldRequest) fields(c *codec) { c.formatVersion(replicaVersion) }
+
 // AppendHeldRequest appends the encoding of m.
-func AppendHeldRequest(dst []byte, _ *HeldRequest) []byte {
-	return appendPacked(dst, func(p *packer) { p.writeUint(replicaVersion) })
+func AppendHeldRequest(dst []byte, m *HeldRequest) []byte {
+	return appendFields(dst, m, (*HeldRequest).fields)
 }
 
 // DecodeHeldRequest reads what AppendHeldRequest wrote.
-func DecodeHeldRequest(data []byte) (m HeldRequest, err error) {
-	err = unpackWhole(data, "held request", func(u *unpacker) { u.readVersion(replicaVersion) })
-	return m, err
+func DecodeHeldRequest(data []byte) (HeldRequest, error) {
+	return readFields(data, "held request", (*HeldRequest).fields)
+}
+
+func (m *HeldReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.wide(&m.Roster)
+	for i := range listOf(c, &m.Leftover, 2, 1<<20) {
+		c.wide(&m.Leftover[i].Bucket)
+		c.shard(&m.Leftover[i].Shard)
+	}
+	for i := range listOf(c, &m.Seasoned, 2, maxBatch) {
+		c.wide(&m.Seasoned[i].Bucket)
+		c.bytes(&m.Seasoned[i].Shards, AllShards/8+1)
+	}
 }
 
 // AppendHeldReply appends the encoding of m.
 func AppendHeldReply(dst []byte, m *HeldReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeID(m.Roster)
-		p.writeArrayLen(len(m.Leftover) * 2)
-		for _, h := range m.Leftover {
-			p.writeID(h.Bucket)
-			p.writeUint(uint64(h.Shard))
-		}
-		p.writeArrayLen(len(m.Seasoned) * 2)
-		for _, s := range m.Seasoned {
-			p.writeID(s.Bucket)
-			p.writeBytes(s.Shards)
-		}
-	})
+	return appendFields(dst, m, (*HeldReply).fields)
 }
 
 // DecodeHeldReply reads what AppendHeldReply wrote.
-func DecodeHeldReply(data []byte) (m HeldReply, err error) {
-	err = unpackWhole(data, "held reply", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Roster = u.readUint()
-		m.Leftover = listOf[Held](u, u.readWideListLen(1<<20, 2))
-		for range cap(m.Leftover) {
-			m.Leftover = append(m.Leftover, Held{Bucket: u.readUint(), Shard: u.readShard()})
-			if u.err != nil {
-				return
-			}
-		}
-		m.Seasoned = listOf[SeasonedIn](u, u.readWideListLen(maxBatch, 2))
-		for range cap(m.Seasoned) {
-			m.Seasoned = append(m.Seasoned, SeasonedIn{Bucket: u.readUint(), Shards: u.readBytes(AllShards/8 + 1)})
-			if u.err != nil {
-				return
-			}
-		}
-	})
-	return m, err
+func DecodeHeldReply(data []byte) (HeldReply, error) {
+	return readFields(data, "held reply", (*HeldReply).fields)
 }

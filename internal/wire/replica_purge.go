@@ -116,284 +116,203 @@ type RoundKey struct {
 	Key    string
 }
 
+func (b *RoundBatch) fields(c *codec) {
+	c.formatVersion(recordVersion)
+	b.Round.fields(c)
+	for i := range listOf(c, &b.Keys, 2, maxBatch) {
+		c.wide(&b.Keys[i].Bucket)
+		c.text(&b.Keys[i].Key, MaxKey)
+	}
+}
+
 // AppendRoundBatch appends the encoding of b.
 func AppendRoundBatch(dst []byte, b *RoundBatch) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(recordVersion)
-		p.writeRound(b.Round)
-		p.writeArrayLen(len(b.Keys) * 2)
-		for _, k := range b.Keys {
-			p.writeID(k.Bucket)
-			p.writeString(k.Key)
-		}
-	})
+	return appendFields(dst, b, (*RoundBatch).fields)
 }
 
 // DecodeRoundBatch reads what AppendRoundBatch wrote.
-func DecodeRoundBatch(data []byte) (b RoundBatch, err error) {
-	err = unpackWhole(data, "batch of a round", func(u *unpacker) {
-		u.readVersion(recordVersion)
-		b.Round = u.readRound()
-		b.Keys = listOf[RoundKey](u, u.readListLen(2))
-		for range cap(b.Keys) {
-			b.Keys = append(b.Keys, RoundKey{Bucket: u.readUint(), Key: u.readString(MaxKey)})
-			if u.err != nil {
-				return
-			}
-		}
-	})
-	return b, err
+func DecodeRoundBatch(data []byte) (RoundBatch, error) {
+	return readFields(data, "batch of a round", (*RoundBatch).fields)
+}
+
+func (m *StampsRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.fixed(m.Members[:])
+	c.number(&m.Sum)
+	c.places(&m.Shards, AllShards)
 }
 
 // AppendStampsRequest appends the encoding of m.
 func AppendStampsRequest(dst []byte, m *StampsRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeBytes(m.Members[:])
-		p.writeUint(m.Sum)
-		p.writeNumbers(m.Shards)
-	})
+	return appendFields(dst, m, (*StampsRequest).fields)
 }
 
 // DecodeStampsRequest reads what AppendStampsRequest wrote.
-func DecodeStampsRequest(data []byte) (m StampsRequest, err error) {
-	err = unpackWhole(data, "stamps request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		u.readFixed(m.Members[:])
-		m.Sum = u.readUint()
-		m.Shards = u.readNumbers(AllShards)
-	})
-	return m, err
+func DecodeStampsRequest(data []byte) (StampsRequest, error) {
+	return readFields(data, "stamps request", (*StampsRequest).fields)
+}
+
+func (m *StampsReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.flag(&m.Able)
+	c.flag(&m.Trusted)
+	c.flag(&m.Same)
+	for i := range listOf(c, &m.Stamps, 5, AllShards) {
+		c.shard(&m.Stamps[i].Shard)
+		m.Stamps[i].Stamp.fields(c)
+	}
 }
 
 // AppendStampsReply appends the encoding of m.
 func AppendStampsReply(dst []byte, m *StampsReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeBool(m.Able)
-		p.writeBool(m.Trusted)
-		p.writeBool(m.Same)
-		p.writeArrayLen(len(m.Stamps) * 5)
-		for _, s := range m.Stamps {
-			p.writeUint(uint64(s.Shard))
-			p.writeStamp(s.Stamp)
-		}
-	})
+	return appendFields(dst, m, (*StampsReply).fields)
 }
 
 // DecodeStampsReply reads what AppendStampsReply wrote.
-func DecodeStampsReply(data []byte) (m StampsReply, err error) {
-	err = unpackWhole(data, "stamps reply", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Able, m.Trusted, m.Same = u.readBool(), u.readBool(), u.readBool()
-		m.Stamps = listOf[ShardStamp](u, u.readWideListLen(AllShards, 5))
-		for range cap(m.Stamps) {
-			m.Stamps = append(m.Stamps, ShardStamp{Shard: u.readShard(), Stamp: u.readStamp()})
-		}
-	})
-	return m, err
+func DecodeStampsReply(data []byte) (StampsReply, error) {
+	return readFields(data, "stamps reply", (*StampsReply).fields)
 }
 
-// readWideListLen reads the length of a flattened list of at most limit records.
-func (u *unpacker) readWideListLen(limit, width int) int {
-	n := u.readArrayLen(limit * width)
-	if n%width != 0 {
-		u.failWith("part of a record")
-		return 0
+func (m *ProposeRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.fixed(m.Members[:])
+	for i := range listOf(c, &m.Proposals, 1, AllShards) {
+		o := &m.Proposals[i]
+		c.shard(&o.Shard)
+		o.Round.fields(c)
+		o.Stamp.fields(c)
+		for i := range listOf(c, &o.Tombs, 3, maxBatch) {
+			c.wide(&o.Tombs[i].Bucket)
+			c.text(&o.Tombs[i].Key, MaxKey)
+			c.bytes(&o.Tombs[i].Item, maxMessage)
+		}
 	}
-	return n / width
 }
 
 // AppendProposeRequest appends the encoding of m.
 func AppendProposeRequest(dst []byte, m *ProposeRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeBytes(m.Members[:])
-		p.writeArrayLen(len(m.Proposals))
-		for i := range m.Proposals {
-			o := &m.Proposals[i]
-			p.writeUint(uint64(o.Shard))
-			p.writeRound(o.Round)
-			p.writeStamp(o.Stamp)
-			p.writeArrayLen(len(o.Tombs) * 3)
-			for _, t := range o.Tombs {
-				p.writeID(t.Bucket)
-				p.writeString(t.Key)
-				p.writeBytes(t.Item)
-			}
-		}
-	})
+	return appendFields(dst, m, (*ProposeRequest).fields)
 }
 
 // DecodeProposeRequest reads what AppendProposeRequest wrote.
-func DecodeProposeRequest(data []byte) (m ProposeRequest, err error) {
-	err = unpackWhole(data, "propose request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		u.readFixed(m.Members[:])
-		m.Proposals = listOf[Proposal](u, u.readArrayLen(AllShards))
-		for range cap(m.Proposals) {
-			o := Proposal{Shard: u.readShard(), Round: u.readRound(), Stamp: u.readStamp()}
-			o.Tombs = listOf[Tomb](u, u.readListLen(3))
-			for range cap(o.Tombs) {
-				o.Tombs = append(o.Tombs, Tomb{Bucket: u.readUint(), Key: u.readString(MaxKey), Item: u.readBytes(maxMessage)})
-			}
-			if u.err != nil {
-				return
-			}
-			m.Proposals = append(m.Proposals, o)
-		}
-	})
-	return m, err
+func DecodeProposeRequest(data []byte) (ProposeRequest, error) {
+	return readFields(data, "propose request", (*ProposeRequest).fields)
+}
+
+func (m *ProposeReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.places(&m.Acked, AllShards)
 }
 
 // AppendProposeReply appends the encoding of m.
 func AppendProposeReply(dst []byte, m *ProposeReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeNumbers(m.Acked)
-	})
+	return appendFields(dst, m, (*ProposeReply).fields)
 }
 
 // DecodeProposeReply reads what AppendProposeReply wrote.
-func DecodeProposeReply(data []byte) (m ProposeReply, err error) {
-	err = unpackWhole(data, "propose reply", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Acked = u.readNumbers(AllShards)
-	})
-	return m, err
+func DecodeProposeReply(data []byte) (ProposeReply, error) {
+	return readFields(data, "propose reply", (*ProposeReply).fields)
+}
+
+func (m *CommitRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	for i := range listOf(c, &m.Rounds, 3, AllShards) {
+		c.shard(&m.Rounds[i].Shard)
+		m.Rounds[i].Round.fields(c)
+	}
 }
 
 // AppendCommitRequest appends the encoding of m.
 func AppendCommitRequest(dst []byte, m *CommitRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeArrayLen(len(m.Rounds) * 3)
-		for _, r := range m.Rounds {
-			p.writeUint(uint64(r.Shard))
-			p.writeRound(r.Round)
-		}
-	})
+	return appendFields(dst, m, (*CommitRequest).fields)
 }
 
 // DecodeCommitRequest reads what AppendCommitRequest wrote.
-func DecodeCommitRequest(data []byte) (m CommitRequest, err error) {
-	err = unpackWhole(data, "commit request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Rounds = listOf[ShardRound](u, u.readWideListLen(AllShards, 3))
-		for range cap(m.Rounds) {
-			m.Rounds = append(m.Rounds, ShardRound{Shard: u.readShard(), Round: u.readRound()})
-		}
-	})
-	return m, err
+func DecodeCommitRequest(data []byte) (CommitRequest, error) {
+	return readFields(data, "commit request", (*CommitRequest).fields)
+}
+
+func (m *LogRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.shard(&m.Shard)
+	m.Stamp.fields(c)
+	m.From.fields(c)
+	c.wide(&m.Bucket)
+	c.text(&m.Key, MaxKey)
+	c.flag(&m.More)
 }
 
 // AppendLogRequest appends the encoding of m.
 func AppendLogRequest(dst []byte, m *LogRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeUint(uint64(m.Shard))
-		p.writeStamp(m.Stamp)
-		p.writeRound(m.From)
-		p.writeID(m.Bucket)
-		p.writeString(m.Key)
-		p.writeBool(m.More)
-	})
+	return appendFields(dst, m, (*LogRequest).fields)
 }
 
 // DecodeLogRequest reads what AppendLogRequest wrote.
-func DecodeLogRequest(data []byte) (m LogRequest, err error) {
-	err = unpackWhole(data, "log request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m = LogRequest{Shard: u.readShard(), Stamp: u.readStamp(), From: u.readRound(), Bucket: u.readUint(), Key: u.readString(MaxKey), More: u.readBool()}
-	})
-	return m, err
+func DecodeLogRequest(data []byte) (LogRequest, error) {
+	return readFields(data, "log request", (*LogRequest).fields)
 }
 
-func (p *packer) writeBuried(b *Buried) {
-	p.writeRound(b.Round)
-	p.writeBool(b.Over)
-	p.writeBytes(b.Tomb)
-	p.writeBytes(b.All)
-}
-
-func (u *unpacker) readBuried() Buried {
-	b := Buried{Round: u.readRound(), Over: u.readBool(), Tomb: u.readBytes(maxMessage), All: u.readBytes(maxMessage)}
-	if u.err == nil && len(b.Tomb) == 0 {
-		u.failWith("nothing buried")
+func (m *LogReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	m.Stamp.fields(c)
+	m.From.fields(c)
+	for i := range listOf(c, &m.Entries, 1, maxBatch) {
+		c.wide(&m.Entries[i].Bucket)
+		c.text(&m.Entries[i].Key, MaxKey)
+		m.Entries[i].Buried.fields(c)
 	}
-	if len(b.All) == 0 {
-		b.All = nil
-	}
-	return b
+	c.flag(&m.More)
 }
 
 // AppendLogReply appends the encoding of m.
 func AppendLogReply(dst []byte, m *LogReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeStamp(m.Stamp)
-		p.writeRound(m.From)
-		p.writeArrayLen(len(m.Entries))
-		for i := range m.Entries {
-			e := &m.Entries[i]
-			p.writeID(e.Bucket)
-			p.writeString(e.Key)
-			p.writeBuried(&e.Buried)
-		}
-		p.writeBool(m.More)
-	})
+	return appendFields(dst, m, (*LogReply).fields)
 }
 
 // DecodeLogReply reads what AppendLogReply wrote.
-func DecodeLogReply(data []byte) (m LogReply, err error) {
-	err = unpackWhole(data, "log reply", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Stamp, m.From = u.readStamp(), u.readRound()
-		m.Entries = listOf[LogEntry](u, u.readArrayLen(maxBatch))
-		for range cap(m.Entries) {
-			e := LogEntry{Bucket: u.readUint(), Key: u.readString(MaxKey), Buried: u.readBuried()}
-			if u.err != nil {
-				return
-			}
-			m.Entries = append(m.Entries, e)
-		}
-		m.More = u.readBool()
-	})
-	return m, err
+func DecodeLogReply(data []byte) (LogReply, error) {
+	return readFields(data, "log reply", (*LogReply).fields)
+}
+
+// fields describes b as it stands in a LogReply.
+func (b *Buried) fields(c *codec) {
+	b.Round.fields(c)
+	c.flag(&b.Over)
+	c.bytes(&b.Tomb, maxMessage)
+	c.bytesOrNil(&b.All, maxMessage)
+	if len(b.Tomb) == 0 {
+		c.failWith("nothing buried")
+	}
+}
+
+func (b *Buried) storedFields(c *codec) {
+	c.formatVersion(recordVersion)
+	b.fields(c)
 }
 
 // AppendBuried appends the encoding of b, as it is stored.
 func AppendBuried(dst []byte, b *Buried) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(recordVersion)
-		p.writeBuried(b)
-	})
+	return appendFields(dst, b, (*Buried).storedFields)
 }
 
 // DecodeBuried reads what AppendBuried wrote. Its items lie in data.
-func DecodeBuried(data []byte) (b Buried, err error) {
-	err = unpackWhole(data, "purged key", func(u *unpacker) {
-		u.readVersion(recordVersion)
-		b = u.readBuried()
-	})
-	return b, err
+func DecodeBuried(data []byte) (Buried, error) {
+	return readFields(data, "purged key", (*Buried).storedFields)
+}
+
+func (s *RoundState) fields(c *codec) {
+	c.formatVersion(recordVersion)
+	s.Stamp.fields(c)
+	s.From.fields(c)
+	s.Logged.fields(c)
 }
 
 // AppendRoundState appends the encoding of s.
 func AppendRoundState(dst []byte, s RoundState) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(recordVersion)
-		p.writeStamp(s.Stamp)
-		p.writeRound(s.From)
-		p.writeRound(s.Logged)
-	})
+	return appendFields(dst, &s, (*RoundState).fields)
 }
 
 // DecodeRoundState reads what AppendRoundState wrote.
-func DecodeRoundState(data []byte) (s RoundState, err error) {
-	err = unpackWhole(data, "rounds of a shard", func(u *unpacker) {
-		u.readVersion(recordVersion)
-		s = RoundState{Stamp: u.readStamp(), From: u.readRound(), Logged: u.readRound()}
-	})
-	return s, err
+func DecodeRoundState(data []byte) (RoundState, error) {
+	return readFields(data, "rounds of a shard", (*RoundState).fields)
 }

@@ -12,6 +12,7 @@ const (
 const (
 	symbolBytes = 12      // see reconcile.AppendSymbols
 	maxSymbols  = 1 << 16 // in one reply
+	maxKeys     = 1 << 48 // of a bucket
 )
 
 // BucketSum is a hash of the digest of all records of a bucket in the shards that
@@ -95,169 +96,129 @@ type FetchReply struct {
 	Items []Fetched
 }
 
+func (m *SumsRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.number(&m.Stamps)
+	for i := range listOf(c, &m.Sums, 2, maxBatch) {
+		c.wide(&m.Sums[i].Bucket)
+		c.wide(&m.Sums[i].Sum)
+	}
+}
+
 // AppendSumsRequest appends the encoding of m.
 func AppendSumsRequest(dst []byte, m *SumsRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeUint(m.Stamps)
-		p.writeArrayLen(len(m.Sums) * 2)
-		for i := range m.Sums {
-			p.writeID(m.Sums[i].Bucket)
-			p.writeID(m.Sums[i].Sum)
-		}
-	})
+	return appendFields(dst, m, (*SumsRequest).fields)
 }
 
 // DecodeSumsRequest reads what AppendSumsRequest wrote.
-func DecodeSumsRequest(data []byte) (m SumsRequest, err error) {
-	err = unpackWhole(data, "sums request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Stamps = u.readUint()
-		m.Sums = listOf[BucketSum](u, u.readListLen(2))
-		for range cap(m.Sums) {
-			m.Sums = append(m.Sums, BucketSum{Bucket: u.readUint(), Sum: u.readUint()})
-			if u.err != nil {
-				return
-			}
+func DecodeSumsRequest(data []byte) (SumsRequest, error) {
+	return readFields(data, "sums request", (*SumsRequest).fields)
+}
+
+func (m *SumsReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.flag(&m.Stamps)
+	for i := range listOf(c, &m.Differ, 3, maxBatch) {
+		d := &m.Differ[i]
+		bounded(c, &d.Place, maxBatch)
+		bounded(c, &d.Keys, maxKeys)
+		c.bytes(&d.Marks, AllShards)
+		if i > 0 && m.Differ[i-1].Place >= d.Place {
+			c.failWith("places not in order at %d", i)
 		}
-	})
-	return m, err
+	}
 }
 
 // AppendSumsReply appends the encoding of m.
 func AppendSumsReply(dst []byte, m *SumsReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeBool(m.Stamps)
-		p.writeArrayLen(len(m.Differ) * 3)
-		for i := range m.Differ {
-			p.writeUint(uint64(m.Differ[i].Place))
-			p.writeUint(m.Differ[i].Keys)
-			p.writeBytes(m.Differ[i].Marks)
-		}
-	})
+	return appendFields(dst, m, (*SumsReply).fields)
 }
 
 // DecodeSumsReply reads what AppendSumsReply wrote.
-func DecodeSumsReply(data []byte) (m SumsReply, err error) {
-	err = unpackWhole(data, "sums reply", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m.Stamps = u.readBool()
-		m.Differ = listOf[BucketDiffers](u, u.readListLen(3))
-		for i := range cap(m.Differ) {
-			d := BucketDiffers{Place: int(u.readUintMax(maxBatch)), Keys: u.readUintMax(1 << 48), Marks: u.readBytes(AllShards)}
-			if i > 0 && m.Differ[i-1].Place >= d.Place {
-				u.failWith("places not in order at %d", i)
-			}
-			if u.err != nil {
-				return
-			}
-			m.Differ = append(m.Differ, d)
-		}
-	})
-	return m, err
+func DecodeSumsReply(data []byte) (SumsReply, error) {
+	return readFields(data, "sums reply", (*SumsReply).fields)
+}
+
+func (m *SketchRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.wide(&m.Bucket)
+	c.rising(&m.Shards, AllShards)
+	c.number(&m.Kept)
+	bounded(c, &m.From, 1<<30)
+	bounded(c, &m.Count, maxSymbols)
+	c.flag(&m.Rest)
+	bounded(c, &m.Mark, 7)
+	c.bytes(&m.Marks, AllShards)
 }
 
 // AppendSketchRequest appends the encoding of m.
 func AppendSketchRequest(dst []byte, m *SketchRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeID(m.Bucket)
-		p.writeRising(m.Shards)
-		p.writeUint(m.Kept)
-		p.writeUint(uint64(m.From))
-		p.writeUint(uint64(m.Count))
-		p.writeBool(m.Rest)
-		p.writeUint(uint64(m.Mark))
-		p.writeBytes(m.Marks)
-	})
+	return appendFields(dst, m, (*SketchRequest).fields)
 }
 
 // DecodeSketchRequest reads what AppendSketchRequest wrote.
-func DecodeSketchRequest(data []byte) (m SketchRequest, err error) {
-	err = unpackWhole(data, "sketch request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m = SketchRequest{
-			Bucket: u.readUint(), Shards: u.readRising(AllShards), Kept: u.readUint(),
-			From: int(u.readUintMax(1 << 30)), Count: int(u.readUintMax(maxSymbols)),
-			Rest: u.readBool(), Mark: int(u.readUintMax(7)), Marks: u.readBytes(AllShards),
-		}
-	})
-	return m, err
+func DecodeSketchRequest(data []byte) (SketchRequest, error) {
+	return readFields(data, "sketch request", (*SketchRequest).fields)
 }
 
-// writeRising writes numbers in rising order by their distances: one byte each, mostly.
-func (p *packer) writeRising(list []int) {
-	p.writeArrayLen(len(list))
+// rising describes numbers below limit in rising order, by their distances: one byte
+// each, mostly.
+func (c *codec) rising(list *[]int, limit int) {
+	n := len(*list)
+	c.arrayLen(&n, limit)
 	last := -1
-	for _, n := range list {
-		p.writeUint(uint64(n - last - 1))
-		last = n
+	for i := range n {
+		if c.reading {
+			*list = append(*list, last+1+int(c.readUintMax(uint64(limit))))
+		} else {
+			c.writeUint(uint64((*list)[i] - last - 1))
+		}
+		if last = (*list)[i]; last >= limit {
+			c.failWith("%d, limit %d", last, limit)
+		}
 	}
 }
 
-// readRising reads numbers below limit.
-func (u *unpacker) readRising(limit int) (out []int) {
-	last := -1
-	for range u.readArrayLen(limit) {
-		if last += 1 + int(u.readUintMax(uint64(limit))); last >= limit {
-			u.failWith("%d, limit %d", last, limit)
-		}
-		if u.err != nil {
-			return nil
-		}
-		out = append(out, last)
+func (m *SketchReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.wide(&m.Kept)
+	bounded(c, &m.Keys, maxKeys)
+	c.bytes(&m.Symbols, maxSymbols*symbolBytes)
+	c.rising(&m.More, AllShards)
+	c.number(&m.Rest)
+	if len(m.Symbols)%symbolBytes != 0 {
+		c.failWith("%d bytes of symbols", len(m.Symbols))
 	}
-	return out
 }
 
 // AppendSketchReply appends the encoding of m.
 func AppendSketchReply(dst []byte, m *SketchReply) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeID(m.Kept)
-		p.writeUint(m.Keys)
-		p.writeBytes(m.Symbols)
-		p.writeRising(m.More)
-		p.writeUint(m.Rest)
-	})
+	return appendFields(dst, m, (*SketchReply).fields)
 }
 
 // DecodeSketchReply reads what AppendSketchReply wrote.
-func DecodeSketchReply(data []byte) (m SketchReply, err error) {
-	err = unpackWhole(data, "sketch reply", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m = SketchReply{
-			Kept: u.readUint(), Keys: u.readUintMax(1 << 48), Symbols: u.readBytes(maxSymbols * symbolBytes),
-			More: u.readRising(AllShards), Rest: u.readUint(),
-		}
-		if len(m.Symbols)%symbolBytes != 0 {
-			u.failWith("%d bytes of symbols", len(m.Symbols))
-		}
-	})
-	return m, err
+func DecodeSketchReply(data []byte) (SketchReply, error) {
+	return readFields(data, "sketch reply", (*SketchReply).fields)
+}
+
+func (m *FetchRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.wide(&m.Bucket)
+	c.wide(&m.Kept)
+	c.bytes(&m.Prints, maxBatch*8)
+	if len(m.Prints)%8 != 0 {
+		c.failWith("%d bytes of fingerprints", len(m.Prints))
+	}
 }
 
 // AppendFetchRequest appends the encoding of m.
 func AppendFetchRequest(dst []byte, m *FetchRequest) []byte {
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(replicaVersion)
-		p.writeID(m.Bucket)
-		p.writeID(m.Kept)
-		p.writeBytes(m.Prints)
-	})
+	return appendFields(dst, m, (*FetchRequest).fields)
 }
 
 // DecodeFetchRequest reads what AppendFetchRequest wrote.
-func DecodeFetchRequest(data []byte) (m FetchRequest, err error) {
-	err = unpackWhole(data, "fetch request", func(u *unpacker) {
-		u.readVersion(replicaVersion)
-		m = FetchRequest{Bucket: u.readUint(), Kept: u.readUint(), Prints: u.readBytes(maxBatch * 8)}
-		if len(m.Prints)%8 != 0 {
-			u.failWith("%d bytes of fingerprints", len(m.Prints))
-		}
-	})
-	return m, err
+func DecodeFetchRequest(data []byte) (FetchRequest, error) {
+	return readFields(data, "fetch request", (*FetchRequest).fields)
 }
 
 // AppendPrints appends fingerprints as FetchRequest has them.
@@ -268,46 +229,34 @@ func AppendPrints[P ~uint64](dst []byte, prints []P) []byte {
 	return dst
 }
 
-// AppendFetchReply appends the encoding of m.
-func AppendFetchReply(dst []byte, m *FetchReply) []byte {
+func (m *FetchReply) fields(c *codec) {
 	var table stampTable
 	for i := range m.Items {
 		table.addStamp(m.Items[i].Stamp)
 	}
-	return appendPacked(dst, func(p *packer) {
-		p.writeUint(table.messageVersion())
-		p.writeStampTable(&table)
-		p.writeBool(m.Gone)
-		p.writeUint(uint64(m.Done))
-		p.writeRising(m.Lags)
-		p.writeArrayLen(len(m.Items) * table.recordWidth(2))
-		for i := range m.Items {
-			p.writeString(m.Items[i].Key)
-			p.writeBytes(m.Items[i].Item)
-			p.writeStampNumber(&table, m.Items[i].Stamp)
+	if table.version(c) {
+		table.fields(c)
+	}
+	c.flag(&m.Gone)
+	bounded(c, &m.Done, maxBatch)
+	c.rising(&m.Lags, AllShards)
+	for i := range listOf(c, &m.Items, table.width(2), maxBatch) {
+		f := &m.Items[i]
+		c.text(&f.Key, MaxKey)
+		c.bytes(&f.Item, maxMessage)
+		table.stampNumber(&f.Stamp, c)
+		if len(f.Item) == 0 {
+			c.failWith("item %d has no bytes", i)
 		}
-	})
+	}
+}
+
+// AppendFetchReply appends the encoding of m.
+func AppendFetchReply(dst []byte, m *FetchReply) []byte {
+	return appendFields(dst, m, (*FetchReply).fields)
 }
 
 // DecodeFetchReply reads what AppendFetchReply wrote.
-func DecodeFetchReply(data []byte) (m FetchReply, err error) {
-	err = unpackWhole(data, "fetch reply", func(u *unpacker) {
-		v := u.readVersion(stampedVersion)
-		table := u.readStampTable(v)
-		m.Gone = u.readBool()
-		m.Done = int(u.readUintMax(maxBatch))
-		m.Lags = u.readRising(AllShards)
-		m.Items = listOf[Fetched](u, u.readListLen(stampedWidth(2, table)))
-		for i := range cap(m.Items) {
-			f := Fetched{Key: u.readString(MaxKey), Item: u.readBytes(maxMessage), Stamp: u.readStampNumber(table)}
-			if len(f.Item) == 0 {
-				u.failWith("item %d has no bytes", i)
-			}
-			if u.err != nil {
-				return
-			}
-			m.Items = append(m.Items, f)
-		}
-	})
-	return m, err
+func DecodeFetchReply(data []byte) (FetchReply, error) {
+	return readFields(data, "fetch reply", (*FetchReply).fields)
 }

@@ -22,27 +22,21 @@ type Stamp struct {
 	Committed Round
 }
 
-func (p *packer) writeRound(r Round) {
-	p.writeUint(r.Counter)
-	p.writeID(uint64(r.Proposer))
+func (r *Round) fields(c *codec) {
+	bounded(c, &r.Counter, maxCounter)
+	c.wide((*uint64)(&r.Proposer))
 }
 
-func (u *unpacker) readRound() Round {
-	return Round{Counter: u.readUintMax(maxCounter), Proposer: view.NodeID(u.readUint())}
+func (s *Stamp) fields(c *codec) {
+	s.Acked.fields(c)
+	s.Committed.fields(c)
 }
-
-func (p *packer) writeStamp(s Stamp) {
-	p.writeRound(s.Acked)
-	p.writeRound(s.Committed)
-}
-
-func (u *unpacker) readStamp() Stamp { return Stamp{Acked: u.readRound(), Committed: u.readRound()} }
 
 // stampTable numbers the stamps of a message: its items mostly share a few.
 // Number 0 is the zero stamp, which is not in the table.
 type stampTable struct {
 	all    []Stamp
-	number map[Stamp]int
+	number map[Stamp]int // in writing
 }
 
 func (t *stampTable) addStamp(s Stamp) {
@@ -58,87 +52,50 @@ func (t *stampTable) addStamp(s Stamp) {
 	}
 }
 
-// messageVersion is that of a message with these stamps.
-func (t *stampTable) messageVersion() uint64 {
-	if len(t.all) == 0 {
-		return replicaVersion
-	}
-	return stampedVersion
-}
-
-// recordWidth is how many fields a record has, beside those it has anyway.
-func (t *stampTable) recordWidth(fields int) int { return stampedWidth(fields, t.all) }
-
-func stampedWidth(fields int, table []Stamp) int {
-	if len(table) > 0 {
+// width is how many fields a record has, beside those it has anyway.
+func (t *stampTable) width(fields int) int {
+	if len(t.all) > 0 {
 		fields++
 	}
 	return fields
 }
 
-func (p *packer) writeStampTable(t *stampTable) {
+// version describes the version of a message that may have a table of stamps, and
+// returns whether it has one.
+func (t *stampTable) version(c *codec) bool {
+	return c.eitherVersion(replicaVersion, stampedVersion, len(t.all) > 0)
+}
+
+// fields describes the table of a message that has one.
+func (t *stampTable) fields(c *codec) {
+	for i := range listOf(c, &t.all, 4, maxBatch) {
+		if t.all[i].fields(c); t.all[i] == (Stamp{}) {
+			c.failWith("zero stamp in the table")
+		}
+	}
+	if len(t.all) == 0 {
+		c.failWith("no stamps in a message that has a table of them")
+	}
+}
+
+// stampNumber describes a stamp by its number, where there is a table.
+func (t *stampTable) stampNumber(s *Stamp, c *codec) {
 	if len(t.all) == 0 {
 		return
 	}
-	p.writeArrayLen(len(t.all) * 4)
-	for _, s := range t.all {
-		p.writeStamp(s)
+	n := t.number[*s]
+	bounded(c, &n, uint64(len(t.all)))
+	if c.reading && n > 0 {
+		*s = t.all[n-1]
 	}
 }
 
-func (p *packer) writeStampNumber(t *stampTable, s Stamp) {
-	if len(t.all) > 0 {
-		p.writeUint(uint64(t.number[s]))
-	}
-}
-
-// readStampTable reads the table of a message of version v.
-func (u *unpacker) readStampTable(v uint64) []Stamp {
-	if v < stampedVersion {
-		return nil
-	}
-	n := u.readListLen(4)
-	if n == 0 {
-		u.failWith("no stamps in a message that has a table of them")
-		return nil
-	}
-	out := make([]Stamp, n)
-	for i := range out {
-		if out[i] = u.readStamp(); u.err == nil && out[i] == (Stamp{}) {
-			u.failWith("zero stamp in the table")
+// places describes a list of places in a request of at most limit, in rising order.
+func (c *codec) places(list *[]int, limit int) {
+	for i := range listOf(c, list, 1, maxBatch) {
+		bounded(c, &(*list)[i], uint64(limit))
+		if i > 0 && (*list)[i-1] >= (*list)[i] {
+			c.failWith("places not in order at %d", i)
 		}
-	}
-	return out
-}
-
-func (u *unpacker) readStampNumber(table []Stamp) Stamp {
-	if table == nil {
-		return Stamp{}
-	}
-	n := u.readUintMax(uint64(len(table)))
-	if u.err != nil || n == 0 {
-		return Stamp{}
-	}
-	return table[n-1]
-}
-
-// readNumbers reads a list of places in a request of at most limit, in rising
-// order.
-func (u *unpacker) readNumbers(limit int) []int {
-	out := listOf[int](u, u.readListLen(1))
-	for range cap(out) {
-		n := int(u.readUintMax(uint64(limit)))
-		if u.err == nil && len(out) > 0 && out[len(out)-1] >= n {
-			u.failWith("places not in order at %d", n)
-		}
-		out = append(out, n)
-	}
-	return out
-}
-
-func (p *packer) writeNumbers(list []int) {
-	p.writeArrayLen(len(list))
-	for _, n := range list {
-		p.writeUint(uint64(n))
 	}
 }

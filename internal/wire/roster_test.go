@@ -74,7 +74,7 @@ func TestRelicsAreReadInOneFormOnly(t *testing.T) {
 	if _, err := DecodeRelicSwap(data); !errors.Is(err, ErrMalformed) {
 		t.Errorf("one that stored twice: %v", err)
 	}
-	none := appendPacked(nil, func(p *packer) { p.writeUint(rosterRelics); p.writeMembers(nil); p.writeRelics(nil) })
+	none := handmade(func(c *codec) { c.writeUint(rosterRelics); c.writeArrayLen(0); c.writeBytes(nil) })
 	if _, _, err := DecodeRoster(none); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a roster of version 2 without relics: %v", err)
 	}
