@@ -147,8 +147,6 @@ func (m *AdminRequest) fields(c *codec) {
 }
 
 // AppendAdminRequest appends the encoding of m.
-//
-//	version=1, bucket, key, context, level, min durable, ttl, value
 func AppendAdminRequest(dst []byte, m *AdminRequest) []byte {
 	return appendFields(dst, m, (*AdminRequest).fields)
 }
@@ -179,8 +177,6 @@ func (m *AdminItem) fields(c *codec) {
 }
 
 // AppendAdminItem appends the encoding of m.
-//
-//	version=1, faults, text, context, replies, array of values, last
 func AppendAdminItem(dst []byte, m *AdminItem) []byte {
 	return appendFields(dst, m, (*AdminItem).fields)
 }
@@ -202,9 +198,6 @@ func (m *AdminResult) fields(c *codec) {
 }
 
 // AppendAdminResult appends the encoding of m.
-//
-//	version=1, faults, text, context, durable, homes, hinted, dot, array of
-//	dots covered
 func AppendAdminResult(dst []byte, m *AdminResult) []byte {
 	return appendFields(dst, m, (*AdminResult).fields)
 }
@@ -234,10 +227,6 @@ func (m *AdminStatus) fields(c *codec) {
 }
 
 // AppendAdminStatus appends the encoding of m.
-//
-//	version=1, faults, text, hints, syncing, delivered, repaired, compared,
-//	moved; with an outbox version=2, and behind that: its operations, bytes,
-//	milliseconds of the oldest, delivered, dropped, error
 func AppendAdminStatus(dst []byte, m *AdminStatus) []byte {
 	return appendFields(dst, m, (*AdminStatus).fields)
 }

@@ -79,8 +79,6 @@ func (m *AdminLook) fields(c *codec) {
 }
 
 // AppendAdminLook appends the encoding of m.
-//
-//	version=1, or 2: with problems; image
 func AppendAdminLook(dst []byte, m AdminLook) []byte {
 	return appendFields(dst, &m, (*AdminLook).fields)
 }
@@ -140,12 +138,6 @@ func (m *AdminPartition) fields(c *codec) {
 }
 
 // AppendAdminPartition appends the encoding of m.
-//
-//	version=1 or 2, node, component ids, members, storing, reached, situation, since
-//	(ms), lost ids, unmet ids, evidence, flat array of node, cause, at (ms),
-//	outage (ms), leadership, array of leaderships (name, scope, term, node,
-//	here, from version 2 on problem), voters' ids, cloud, mode, since (ms), flat array of at (ms), met ids,
-//	text, then text and image of the drawing
 func AppendAdminPartition(dst []byte, m *AdminPartition) []byte {
 	return appendFields(dst, m, (*AdminPartition).fields)
 }

@@ -80,12 +80,6 @@ func (m *AdminHealth) wordFields(c *codec) {
 }
 
 // AppendAdminHealth appends the encoding of m.
-//
-//	version=1, faults, text, array of sentences, array of lines
-//	version=2, faults, text, array of problems, array of shards; a problem is kind, ids
-//	and names of nodes, of those cut off, silent and that reach them, places, shards,
-//	count, of, bytes, for (ns), text; a shard is bucket, role, number, copies, hints,
-//	syncing, home ids, flat array of id and time (ns)
 func AppendAdminHealth(dst []byte, m *AdminHealth) []byte {
 	return appendFields(dst, m, (*AdminHealth).fields)
 }

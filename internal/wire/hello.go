@@ -36,8 +36,7 @@ func (g *Greeting) fields(c *codec) {
 	}
 }
 
-// AppendGreeting appends the encoding of g: version=1 and the fields of
-// Greeting in their order.
+// AppendGreeting appends the encoding of g.
 func AppendGreeting(dst []byte, g Greeting) []byte {
 	return appendFields(dst, &g, (*Greeting).fields)
 }

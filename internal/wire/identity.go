@@ -65,8 +65,6 @@ func (id *Identity) fields(c *codec) {
 }
 
 // AppendIdentity appends the encoding of id.
-//
-//	version=1, node id, mesh id (16 bytes), seed (32 bytes), boot, storing, end
 func AppendIdentity(dst []byte, id Identity) []byte {
 	return appendFields(dst, &id, (*Identity).fields)
 }
@@ -90,8 +88,6 @@ func (o *Owner) fields(c *codec) {
 }
 
 // AppendOwner appends the encoding of o.
-//
-//	version=1, node id, initialised
 func AppendOwner(dst []byte, o Owner) []byte { return appendFields(dst, &o, (*Owner).fields) }
 
 // DecodeOwner reads what AppendOwner wrote.
@@ -137,10 +133,6 @@ func (p *Places) fields(c *codec) {
 }
 
 // AppendRosterFile appends the encoding of f.
-//
-//	version=1, or 2 if there are places
-//	mesh id (16 bytes), roster
-//	places  with version 2: array of arrays: id, array of addresses (6 or 18 bytes)
 func AppendRosterFile(dst []byte, f RosterFile) []byte {
 	return appendFields(dst, &f, (*RosterFile).fields)
 }

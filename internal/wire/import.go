@@ -24,8 +24,7 @@ func (s *ImportState) fields(c *codec) {
 	c.number(&s.Brought)
 }
 
-// AppendImportState appends the encoding of s: version=1, then its fields in
-// order.
+// AppendImportState appends the encoding of s.
 func AppendImportState(dst []byte, s ImportState) []byte {
 	return appendFields(dst, &s, (*ImportState).fields)
 }

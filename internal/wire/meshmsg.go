@@ -28,8 +28,6 @@ func (h *Hello) fields(c *codec) {
 }
 
 // AppendHello appends the encoding of h.
-//
-//	version=1, member, met, up, client
 func AppendHello(dst []byte, h *Hello) []byte { return appendFields(dst, h, (*Hello).fields) }
 
 // DecodeHello reads what AppendHello wrote.
@@ -52,8 +50,6 @@ func rosterQueryFields(q *RosterSums, c *codec) {
 }
 
 // AppendRosterQuery appends the encoding of q, which has but a digest.
-//
-//	version=1, digest
 func AppendRosterQuery(dst []byte, q RosterSums) []byte {
 	return appendFields(dst, &q, rosterQueryFields)
 }
@@ -76,8 +72,6 @@ func rosterSumsFields(s *RosterSums, c *codec) {
 }
 
 // AppendRosterSums appends the encoding of s as an answer.
-//
-//	version=1, equal, array of: id, sum
 func AppendRosterSums(dst []byte, s RosterSums) []byte {
 	return appendFields(dst, &s, rosterSumsFields)
 }
@@ -94,8 +88,6 @@ func rosterSwapFields(s *RosterSwap, c *codec) {
 }
 
 // AppendRosterSwap appends the encoding of s.
-//
-//	version=1, members, array of ids wanted
 func AppendRosterSwap(dst []byte, s RosterSwap) []byte {
 	return appendFields(dst, &s, rosterSwapFields)
 }
@@ -119,8 +111,6 @@ func (s *RelicSwap) fields(c *codec) {
 }
 
 // AppendRelicSwap appends the encoding of s.
-//
-//	version=1, digest, relics: see AppendRoster
 func AppendRelicSwap(dst []byte, s RelicSwap) []byte {
 	return appendFields(dst, &s, (*RelicSwap).fields)
 }
@@ -157,10 +147,6 @@ func viewFields(v *view.View, c *codec) {
 }
 
 // AppendView appends the encoding of v.
-//
-//	version=1, mesh id (16 bytes), self, version, roster,
-//	array of arrays: id, name, zone, address, weight, storing, status, state,
-//	                 boot, since (milliseconds since 1970), rtt (nanoseconds)
 func AppendView(dst []byte, v view.View) []byte { return appendFields(dst, &v, viewFields) }
 
 // DecodeView reads what AppendView wrote.

@@ -61,9 +61,6 @@ func (c *codec) bucketDef(d *BucketDef) {
 }
 
 // AppendOutboxOp appends the encoding of m.
-//
-//	version=1, bucket definition (bytes), key, priority, accepted, follows,
-//	tomb, context, level, min durable, ttl, value
 func AppendOutboxOp(dst []byte, m *OutboxOp) []byte {
 	return appendFields(dst, m, (*OutboxOp).fields)
 }
@@ -83,7 +80,7 @@ func (m *OutboxMeta) fields(c *codec) {
 	c.number(&m.Ran)
 }
 
-// AppendOutboxMeta appends the encoding of m: version=1, ran.
+// AppendOutboxMeta appends the encoding of m.
 func AppendOutboxMeta(dst []byte, m OutboxMeta) []byte {
 	return appendFields(dst, &m, (*OutboxMeta).fields)
 }

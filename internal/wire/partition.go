@@ -130,8 +130,6 @@ func (a *ElectAsk) fields(c *codec) {
 }
 
 // AppendElectAsk appends the encoding of a.
-//
-//	version=1, name, scope, term, renew, electorate, lease (ms), score
 func AppendElectAsk(dst []byte, a ElectAsk) []byte {
 	return appendFields(dst, &a, (*ElectAsk).fields)
 }
@@ -150,8 +148,6 @@ func (a *ElectAnswer) fields(c *codec) {
 }
 
 // AppendElectAnswer appends the encoding of a.
-//
-//	version=1, reason, max, wait (ms), holder's term, holder
 func AppendElectAnswer(dst []byte, a ElectAnswer) []byte {
 	return appendFields(dst, &a, (*ElectAnswer).fields)
 }
@@ -169,8 +165,6 @@ func (b *ElectBack) fields(c *codec) {
 }
 
 // AppendElectBack appends the encoding of b.
-//
-//	version=1, name, scope, term, nominee
 func AppendElectBack(dst []byte, b ElectBack) []byte {
 	return appendFields(dst, &b, (*ElectBack).fields)
 }
@@ -192,8 +186,6 @@ func (s *ElectState) fields(c *codec) {
 }
 
 // AppendElectState appends the encoding of s.
-//
-//	version=1, name, scope, max, grant's term, grantee, lease (ms)
 func AppendElectState(dst []byte, s ElectState) []byte {
 	return appendFields(dst, &s, (*ElectState).fields)
 }
@@ -218,8 +210,6 @@ func (v *Voters) keptFields(c *codec) {
 }
 
 // AppendVoters appends the encoding of v as it is kept.
-//
-//	version=1, version of the voters, ids
 func AppendVoters(dst []byte, v Voters) []byte {
 	return appendFields(dst, &v, (*Voters).keptFields)
 }
@@ -260,8 +250,6 @@ func noticeSumsFields(s *NoticeSums, c *codec) {
 }
 
 // AppendNoticeSums appends the encoding of s.
-//
-//	version=1, digest, array of: node, boot, seq
 func AppendNoticeSums(dst []byte, s NoticeSums) []byte {
 	return appendFields(dst, &s, noticeSumsFields)
 }
@@ -296,10 +284,6 @@ func (s *noticeSwap) fields(c *codec) {
 }
 
 // AppendNoticeSwap appends the encoding of s.
-//
-//	version=1, array of notices (node, boot, seq, up (ms), score, cloud, isolated,
-//	unreachable ids, flat array of name, scope, flat array of name, scope, term,
-//	version of the voters, ids), array of ids wanted
 func AppendNoticeSwap(dst []byte, s NoticeSwap) []byte {
 	return appendFields(dst, &noticeSwap{NoticeSwap: s}, (*noticeSwap).fields)
 }

@@ -31,8 +31,6 @@ func (q *ReachQuery) fields(c *codec) {
 }
 
 // AppendReachQuery appends the encoding of q.
-//
-//	version=1, array of ids
 func AppendReachQuery(dst []byte, q ReachQuery) []byte {
 	return appendFields(dst, &q, (*ReachQuery).fields)
 }
@@ -50,8 +48,6 @@ func (r *ReachReply) fields(c *codec) {
 }
 
 // AppendReachReply appends the encoding of r.
-//
-//	version=1, array of words: 0 unknown, 1 not reached, 2 reached
 func AppendReachReply(dst []byte, r ReachReply) []byte {
 	return appendFields(dst, &r, (*ReachReply).fields)
 }

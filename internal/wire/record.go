@@ -35,12 +35,6 @@ func (r *Record) fields(c *codec) {
 }
 
 // AppendRecord appends the encoding of r.
-//
-//	version=1
-//	mine   array of: store id, session id, seq; empty when there is none
-//	home   bool
-//	hints  array of store ids
-//	item   bytes
 func AppendRecord(dst []byte, r Record) []byte { return appendFields(dst, &r, (*Record).fields) }
 
 // DecodeRecord reads what AppendRecord wrote. Item lies in data.
@@ -86,8 +80,7 @@ func (m *WriterMeta) fields(c *codec) {
 	c.date(&m.Ceiling)
 }
 
-// AppendWriterMeta appends the encoding of m: version=1, then its fields in
-// order.
+// AppendWriterMeta appends the encoding of m.
 func AppendWriterMeta(dst []byte, m WriterMeta) []byte {
 	return appendFields(dst, &m, (*WriterMeta).fields)
 }
