@@ -126,6 +126,40 @@
 // at, and ctx ends all of it sooner. A write that is handed to a second store is not
 // committed by the first one any more.
 //
+// # Scans
+//
+// Bucket.Scan reads all keys, or some, in order, from all nodes at once:
+//
+//	while                             a scan
+//	--------------------------------  ----------------------------------------------------
+//	nodes die, restart, join, leave   comes to an item that lived throughout exactly once:
+//	or heal                           another home is asked from the last key on.
+//
+//	a part of the mesh is cut off     comes to what this part holds. ErrDegraded says of
+//	                                  which shards items may be missing, and from where on.
+//	                                  A silent store costs a second or two, once.
+//
+//	no store is in reach of a node    ends in ErrUnavailable.
+//	that stores nothing
+//
+//	a clock is off                    comes to the same keys in the same order. Whether a
+//	                                  TTL has ended, and which of concurrent values is
+//	                                  shown, is judged as by Get.
+//
+//	a disk is full                    goes on: nothing is written for it.
+//
+//	a disk fails, or a record is      takes what the other homes hold.
+//	damaged
+//
+//	deletes are purged                does not come to what was deleted before it began.
+//
+//	nobody consumes it                holds two pages of each node in memory, and nothing
+//	                                  at the nodes that it asked. It goes on when it is
+//	                                  consumed, with the homes of that time.
+//
+//	many scan at once                 waits for its turn: a store reads four pages at a
+//	                                  time, of 128 KiB.
+//
 // # Members that come and go
 //
 // Where items belong follows from who belongs to the mesh, not from who is

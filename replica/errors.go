@@ -47,6 +47,8 @@ var (
 	// ErrBadContext: the context was damaged, belongs to another key, or was made by
 	// nobody of this mesh, or by an older version of it. Read the key again.
 	ErrBadContext = errors.New("replica: bad context")
+	// ErrBadScan: the options of a scan are wrong.
+	ErrBadScan = errors.New("replica: bad scan options")
 	// ErrSiblingLimit: the key has too many concurrent values for one more
 	// that replaces none of them. Read it, then write with what was read.
 	ErrSiblingLimit error = keep.ErrSiblingLimit

@@ -35,6 +35,7 @@ func (s *Store) registerHandlers() error {
 		wire.MethodCommit:  s.serveCommit,
 		wire.MethodCover:   s.serveCover,
 		wire.MethodHeld:    s.serveHeld,
+		wire.MethodPage:    s.servePage,
 	} {
 		err := s.mesh.Handle(method, func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 			leave, err := s.admitPeer(method, from)
@@ -79,7 +80,7 @@ func (s *Store) admitPeer(method string, from view.NodeID) (leave func(), err er
 	}
 	// What a client's node may ask for, and what only stores have to say to each
 	// other: a merge can cover all that there is.
-	open := method == wire.MethodPut || method == wire.MethodRead || method == wire.MethodClock
+	open := method == wire.MethodPut || method == wire.MethodRead || method == wire.MethodPage || method == wire.MethodClock
 	lay := s.homes.Now()
 	if _, member := lay.InMesh[from]; !member && !(open && s.isNewClient(from)) {
 		leave()

@@ -22,6 +22,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replica/peering"
+	"github.com/skeinmesh/skein/internal/replica/scanning"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
@@ -61,6 +62,7 @@ type Store struct {
 	intakes     *intakes
 	merges      *peering.Lanes[wire.Offer, mergeAnswer]
 	reads       *peering.Lanes[wire.Lookup, wire.Lookedup]
+	pages       *scanning.Pages // nil on a node that stores nothing
 	repairs     *repairs
 	hints       *hints
 	searches    searches
@@ -243,6 +245,9 @@ func (s *Store) handleLoss(tx *storage.Tx, lower, upper []byte) (then func(), er
 
 // startServing begins to serve and to follow the mesh.
 func (s *Store) startServing(ctx context.Context) error {
+	if s.disk != nil {
+		s.pages = s.newPages()
+	}
 	if err := errors.Join(s.registerHandlers(), s.registerAdminHandlers()); err != nil {
 		return err
 	}

@@ -1,7 +1,5 @@
 package scan
 
-import "slices"
-
 // Bounds say which keys are meant, and in which order.
 type Bounds struct {
 	Lower   string // the least key
@@ -45,13 +43,3 @@ func (s Shards) Has(shard int) bool { return shard/8 < len(s) && s[shard/8]&(1<<
 
 // Add adds a shard, for which there must be room.
 func (s Shards) Add(shard int) { s[shard/8] |= 1 << (shard % 8) }
-
-// Remove takes a shard out.
-func (s Shards) Remove(shard int) {
-	if shard/8 < len(s) {
-		s[shard/8] &^= 1 << (shard % 8)
-	}
-}
-
-// Empty tells whether no shard is in the set.
-func (s Shards) Empty() bool { return !slices.ContainsFunc(s, func(b byte) bool { return b != 0 }) }

@@ -219,18 +219,20 @@ func (m *model) dropPurged() {
 }
 
 // plan is what the scanner knows.
-func (m *model) plan() []Shard {
-	out := make([]Shard, modelShards)
-	for shard := range out {
+func (m *model) plan() (out Plan) {
+	out.Shards = make([]Shard, modelShards)
+	for _, n := range m.nodes {
+		if n.heard && n.member {
+			out.Stores = append(out.Stores, n.id)
+		}
+	}
+	for shard := range out.Shards {
 		homes := m.homes(shard, isMember)
-		out[shard].Need = min(2, m.copies)
+		sh := &out.Shards[shard]
+		sh.Need = min(2, m.copies)
 		for _, n := range m.nodes {
-			switch {
-			case !n.heard || !n.member:
-			case slices.Contains(homes, n):
-				out[shard].Homes = append(out[shard].Homes, n.id)
-			default:
-				out[shard].Others = append(out[shard].Others, n.id)
+			if n.heard && slices.Contains(homes, n) {
+				sh.Homes = append(sh.Homes, n.id)
 			}
 		}
 	}

@@ -8,11 +8,16 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// Shard says whom a shard's records can be asked of now.
+// Plan says whom records can be asked of now.
+type Plan struct {
+	Shards []Shard       // by number
+	Stores []view.NodeID // all that can be asked. Of a shard of which one is no home what it lacks proves nothing
+}
+
+// Shard says whom a shard's records are asked of.
 type Shard struct {
-	Homes  []view.NodeID // in the order in which to turn to them
-	Others []view.NodeID // stores that are no homes: what they lack proves nothing
-	Need   int           // homes that must be asked, and vouch for what they lack
+	Homes []view.NodeID // those of the stores that are homes, in the order in which to turn to them
+	Need  int           // homes that must be asked, and vouch for what they lack
 }
 
 // Ask is a question for one page.
@@ -67,6 +72,7 @@ type Scan struct {
 	within   Bounds // what is not settled yet
 	patience time.Duration
 	shards   []shardState
+	stores   []view.NodeID
 	sources  []*source                     // sorted by node
 	failed   map[view.NodeID]time.Duration // until when a store that failed is not turned to
 	lastID   uint64
@@ -94,26 +100,19 @@ type source struct {
 
 // New begins a scan. A store that failed is left alone for patience, then it may be
 // turned to again.
-func New(within Bounds, shards []Shard, patience, now time.Duration) *Scan {
-	s := &Scan{within: within, patience: patience, shards: make([]shardState, len(shards)), failed: make(map[view.NodeID]time.Duration)}
-	s.Replan(shards, now)
+func New(within Bounds, plan Plan, patience, now time.Duration) *Scan {
+	s := &Scan{within: within, patience: patience, shards: make([]shardState, len(plan.Shards)), failed: make(map[view.NodeID]time.Duration)}
+	s.Replan(plan, now)
 	return s
 }
 
 // Replan takes in new homes of the shards, and who can be asked.
-func (s *Scan) Replan(shards []Shard, now time.Duration) {
+func (s *Scan) Replan(plan Plan, now time.Duration) {
 	for i := range s.shards {
-		s.shards[i].Shard = shards[i]
+		s.shards[i].Shard = plan.Shards[i]
 	}
-	for _, src := range s.sources {
-		for i := range s.shards {
-			sh := &s.shards[i]
-			if src.shards.Has(i) && !slices.Contains(sh.Homes, src.to) && !slices.Contains(sh.Others, src.to) {
-				src.shards.Remove(i)
-			}
-		}
-	}
-	s.sources = slices.DeleteFunc(s.sources, func(src *source) bool { return src.shards.Empty() })
+	s.stores = plan.Stores
+	s.sources = slices.DeleteFunc(s.sources, func(src *source) bool { return !slices.Contains(s.stores, src.to) })
 	s.assignShards(now)
 }
 
@@ -296,7 +295,7 @@ func (s *Scan) assignShard(shard int, now time.Duration) bool {
 	if have >= sh.Need {
 		return true
 	}
-	for _, id := range sh.Others {
+	for _, id := range s.stores {
 		s.addSource(id, shard, now)
 	}
 	if !sh.told {

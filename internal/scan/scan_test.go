@@ -20,6 +20,11 @@ func whomToAsk(s *Scan, now time.Duration) (ids []view.NodeID, byStore map[view.
 	return ids, byStore
 }
 
+// planOf is of one shard, of which so many homes must vouch.
+func planOf(need int, homes ...view.NodeID) Plan {
+	return Plan{Shards: []Shard{{Homes: homes, Need: need}}, Stores: homes}
+}
+
 func pageOf(vouched bool, keys ...string) Page {
 	p := Page{Vouched: NewShards(1)}
 	if vouched {
@@ -50,7 +55,7 @@ func equalKeys(t *testing.T, got []string, want ...string) {
 }
 
 func TestHomeThatFailsIsReplacedFromTheLastSettledKeyOn(t *testing.T) {
-	s := New(Bounds{}, []Shard{{Homes: []view.NodeID{1, 2, 3}, Need: 2}}, patience, 0)
+	s := New(Bounds{}, planOf(2, 1, 2, 3), patience, 0)
 	ids, asks := whomToAsk(s, 0)
 	if !slices.Equal(ids, []view.NodeID{1, 2}) {
 		t.Fatalf("asked %v first", ids)
@@ -83,7 +88,7 @@ func TestHomeThatFailsIsReplacedFromTheLastSettledKeyOn(t *testing.T) {
 }
 
 func TestWhatNoHomeCanTellComesFromOthersAndIsAGap(t *testing.T) {
-	s := New(Bounds{}, []Shard{{Homes: []view.NodeID{3}, Others: []view.NodeID{1, 2}, Need: 1}}, patience, 0)
+	s := New(Bounds{}, Plan{Shards: []Shard{{Homes: []view.NodeID{3}, Need: 1}}, Stores: []view.NodeID{1, 2, 3}}, patience, 0)
 	_, asks := whomToAsk(s, 0)
 	s.Paged(asks[3].ID, pageOf(false), 0) // it has just become a home
 	ids, asks := whomToAsk(s, 0)
@@ -103,7 +108,7 @@ func TestWhatNoHomeCanTellComesFromOthersAndIsAGap(t *testing.T) {
 }
 
 func TestStoreThatFailedIsLeftAloneForAWhile(t *testing.T) {
-	s := New(Bounds{}, []Shard{{Homes: []view.NodeID{1, 2}, Need: 2}}, patience, 0)
+	s := New(Bounds{}, planOf(2, 1, 2), patience, 0)
 	_, asks := whomToAsk(s, 0)
 	page := pageOf(true, "a")
 	page.More, page.UpTo = true, "a"
@@ -134,7 +139,7 @@ func TestPageThatIsNoAnswerIsAFailure(t *testing.T) {
 		"ends at no place":  more(pageOf(true), ""),
 		"ends at the start": more(pageOf(true), "B"),
 	} {
-		s := New(Bounds{Lower: "a", Upper: "z", Bounded: true}, []Shard{{Homes: []view.NodeID{1, 2}, Need: 1}}, patience, 0)
+		s := New(Bounds{Lower: "a", Upper: "z", Bounded: true}, planOf(1, 1, 2), patience, 0)
 		_, asks := whomToAsk(s, 0)
 		s.Paged(asks[1].ID, p, 0)
 		if ids, _ := whomToAsk(s, 0); !slices.Equal(ids, []view.NodeID{2}) {
@@ -144,7 +149,7 @@ func TestPageThatIsNoAnswerIsAFailure(t *testing.T) {
 }
 
 func TestDamagedRecordIsDisputed(t *testing.T) {
-	s := New(Bounds{}, []Shard{{Homes: []view.NodeID{1, 2}, Need: 2}}, patience, 0)
+	s := New(Bounds{}, planOf(2, 1, 2), patience, 0)
 	_, asks := whomToAsk(s, 0)
 	bad := pageOf(true, "a", "b")
 	bad.Records[0] = Record{Key: "a", Damaged: true}
@@ -159,22 +164,21 @@ func TestDamagedRecordIsDisputed(t *testing.T) {
 }
 
 func TestWhomNobodyReachesIsAGapAtOnce(t *testing.T) {
-	s := New(Bounds{}, make([]Shard, 3), patience, 0)
+	s := New(Bounds{}, Plan{Shards: make([]Shard, 3)}, patience, 0)
 	if _, state := s.Next(); state != Ended || s.Reached() || len(s.Gaps()) != 0 {
 		t.Error("shards that need nobody are gaps")
 	}
-	s = New(Bounds{}, []Shard{{Need: 1}, {Need: 1}}, patience, 0)
+	s = New(Bounds{}, Plan{Shards: []Shard{{Need: 1}, {Need: 1}}}, patience, 0)
 	if _, state := s.Next(); state != Ended || s.Reached() || !slices.Equal(s.Gaps(), []int{0, 1}) {
 		t.Error("without a store there is no gap")
 	}
 }
 
 func TestWhoIsOutOfReachByTheRosterIsNotWaitedFor(t *testing.T) {
-	plan := []Shard{{Homes: []view.NodeID{1, 2, 3}, Need: 2}}
-	s := New(Bounds{}, plan, patience, 0)
+	s := New(Bounds{}, planOf(2, 1, 2, 3), patience, 0)
 	_, asks := whomToAsk(s, 0)
 	s.Paged(asks[1].ID, pageOf(true, "a"), 0)
-	s.Replan([]Shard{{Homes: []view.NodeID{1, 3}, Need: 2}}, 0)
+	s.Replan(planOf(2, 1, 3), 0)
 	_, asks = whomToAsk(s, 0)
 	if asks[3].ID == 0 {
 		t.Fatal("nobody is asked in the place of one that is gone")

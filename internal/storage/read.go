@@ -121,6 +121,11 @@ func (s *Store) reportCorrupt(key []byte, err error) {
 }
 
 func (s *Store) scanSynced(ctx context.Context, lower, upper []byte, fn func(key, value []byte) error) error {
+	return s.iterate(ctx, lower, upper, func(it *pebble.Iterator) error { return s.scanIterator(ctx, it, fn) })
+}
+
+// iterate has fn use an iterator over what was synced at one moment.
+func (s *Store) iterate(ctx context.Context, lower, upper []byte, fn func(it *pebble.Iterator) error) error {
 	leave, err := s.enterReader()
 	if err != nil {
 		return err
@@ -132,18 +137,18 @@ func (s *Store) scanSynced(ctx context.Context, lower, upper []byte, fn func(key
 	if err != nil {
 		return s.unreadable(lower, err)
 	}
-	err = s.scanIterator(ctx, it, fn)
+	// The iterator sees all that was applied when it was made. Once the
+	// group then in flight is synced, all of that is.
+	if g := s.inflight.Load(); g != nil {
+		err = s.awaitSync(ctx, g)
+	}
+	if err == nil {
+		err = fn(it)
+	}
 	return errors.Join(err, it.Close())
 }
 
 func (s *Store) scanIterator(ctx context.Context, it *pebble.Iterator, fn func(key, value []byte) error) error {
-	// The iterator sees all that was applied when it was made. Once the
-	// group then in flight is synced, all of that is.
-	if g := s.inflight.Load(); g != nil {
-		if err := s.awaitSync(ctx, g); err != nil {
-			return err
-		}
-	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := errors.Join(ctx.Err(), s.usable()); err != nil {
 			return err
@@ -151,14 +156,8 @@ func (s *Store) scanIterator(ctx context.Context, it *pebble.Iterator, fn func(k
 		if it.Key()[0] == 0 {
 			continue // the store's own
 		}
-		rec, err := it.ValueAndErr()
+		value, err := s.readIterator(it)
 		if err != nil {
-			s.reportCorrupt(it.Key(), err)
-			continue
-		}
-		value, err := decodeRecord(it.Key(), rec)
-		if err != nil {
-			s.reportCorrupt(it.Key(), err)
 			continue
 		}
 		if err := fn(it.Key(), value); err != nil {
@@ -169,6 +168,19 @@ func (s *Store) scanIterator(ctx context.Context, it *pebble.Iterator, fn func(k
 		return s.unreadable(nil, err)
 	}
 	return nil
+}
+
+// readIterator returns the value of the record that an iterator is at. Damage is reported.
+func (s *Store) readIterator(it *pebble.Iterator) ([]byte, error) {
+	rec, err := it.ValueAndErr()
+	if err == nil {
+		rec, err = decodeRecord(it.Key(), rec)
+	}
+	if err != nil {
+		s.reportCorrupt(it.Key(), err)
+		return nil, ErrCorrupt
+	}
+	return rec, nil
 }
 
 // usable says why the store cannot be used, if so.

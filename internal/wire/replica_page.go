@@ -1,0 +1,88 @@
+package wire
+
+// MethodPage reads records in order: PageRequest -> PageReply.
+const MethodPage = "replica.page"
+
+const maxShardBits = 1 << 13 // bytes of a set of shards
+
+// PageRequest asks for the records of a bucket in some shards, in order of keys.
+type PageRequest struct {
+	Bucket   uint64
+	Shards   []byte // a bit for each shard, the lowest of the first byte for shard 0
+	Lower    string // the least key
+	Upper    string // the first key above all that are meant
+	Bounded  bool   // false: Upper does not count, there is no such key
+	Reverse  bool   // from the greatest key to the least
+	KeysOnly bool   // items come without their values
+	Records  uint64 // at most so many
+	Bytes    uint64 // the reply ends once it has as many
+}
+
+// PageEntry is the record of one key.
+type PageEntry struct {
+	Key  string
+	Item []byte // empty: the record is damaged
+}
+
+// PageReply answers PageRequest.
+type PageReply struct {
+	Code    Code
+	Entries []PageEntry
+	More    bool   // there was no room for what comes after UpTo
+	UpTo    string // a key; empty without More
+	// Vouched are the shards, as in the request, of which a key that does not come is
+	// unknown in the mesh, as far as the store can tell.
+	Vouched []byte
+}
+
+func (m *PageRequest) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	c.wide(&m.Bucket)
+	c.bytes(&m.Shards, maxShardBits)
+	c.text(&m.Lower, MaxKey+1) // the key behind one has a byte more
+	c.text(&m.Upper, MaxKey+1)
+	c.flag(&m.Bounded)
+	c.flag(&m.Reverse)
+	c.flag(&m.KeysOnly)
+	c.number(&m.Records)
+	c.number(&m.Bytes)
+}
+
+// AppendPageRequest appends the encoding of m.
+//
+//	version=1, bucket, shards, lower, upper, bounded, reverse, keys only, records, bytes
+func AppendPageRequest(dst []byte, m *PageRequest) []byte {
+	return appendFields(dst, m, (*PageRequest).fields)
+}
+
+// DecodePageRequest reads what AppendPageRequest wrote.
+func DecodePageRequest(data []byte) (PageRequest, error) {
+	return readFields(data, "page request", (*PageRequest).fields)
+}
+
+func (m *PageReply) fields(c *codec) {
+	c.formatVersion(replicaVersion)
+	bounded(c, &m.Code, maxCode)
+	for i := range listOf(c, &m.Entries, 2, maxBatch) {
+		c.text(&m.Entries[i].Key, MaxKey)
+		c.bytes(&m.Entries[i].Item, maxMessage)
+	}
+	c.flag(&m.More)
+	c.text(&m.UpTo, MaxKey)
+	c.bytes(&m.Vouched, maxShardBits)
+	if !m.More && m.UpTo != "" {
+		c.failWith("a page that is the last one ends at %q", m.UpTo)
+	}
+}
+
+// AppendPageReply appends the encoding of m.
+//
+//	version=1, code, array of: key, item; more, up to, vouched
+func AppendPageReply(dst []byte, m *PageReply) []byte {
+	return appendFields(dst, m, (*PageReply).fields)
+}
+
+// DecodePageReply reads what AppendPageReply wrote.
+func DecodePageReply(data []byte) (PageReply, error) {
+	return readFields(data, "page reply", (*PageReply).fields)
+}
