@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ const (
 	maxMethod      = 64 // bytes
 	reservedPrefix = "mesh/"
 	adminPrefix    = "admin/"
+	codePanic      = "panic" // of a RemoteError: the handler panicked
 )
 
 // handler answers a request of another node. ctx ends with the caller's
@@ -59,8 +61,9 @@ func (h *handlers) isIdempotent(method string) bool {
 // Handle makes fn answer the requests of a method, at most 64 bytes, that
 // does not begin with "mesh/". Methods that begin with "admin/" are answered
 // only if Config.AllowAdmin is set. Each request runs in a goroutine of its
-// own, which Close waits for. The error is ErrMethod, also when the method has
-// a handler already, or ErrClosed.
+// own, which Close waits for. One in which fn panics fails with a *RemoteError of code
+// "panic", and the log says where. The error is ErrMethod, also when the method has a
+// handler already, or ErrClosed.
 func (n *Node) Handle(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
 	return n.registerHandler(method, fn, nil)
 }
@@ -218,7 +221,7 @@ func (n *Node) handleRequest(ctx context.Context, from view.NodeID, method strin
 }
 
 // runHandler runs the user's handler of a method.
-func (n *Node) runHandler(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
+func (n *Node) runHandler(ctx context.Context, from view.NodeID, method string, req []byte) (reply []byte, err error) {
 	if err := n.mayServe(method); err != nil {
 		return nil, err
 	}
@@ -226,7 +229,19 @@ func (n *Node) runHandler(ctx context.Context, from view.NodeID, method string, 
 	if fn == nil {
 		return nil, failCall(ErrNoHandler, method)
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			reply, err = nil, n.reportPanic(from, method, p)
+		}
+	}()
 	return fn(ctx, from, req)
+}
+
+// reportPanic logs where a handler panicked, and returns what its caller is told. One
+// request that a handler does not stand must not end the process and all its parts.
+func (n *Node) reportPanic(from view.NodeID, method string, p any) error {
+	n.log.Error("handler panicked", "method", method, "caller", from.String(), "error", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return &RemoteError{Code: codePanic, Text: method + " panicked, see the log of node " + n.id.String()}
 }
 
 func (n *Node) mayServe(method string) error {
@@ -247,6 +262,11 @@ func (n *Node) handlePrompt(ctx context.Context, from view.NodeID, method string
 		answer(nil, err)
 		return
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			answer(nil, n.reportPanic(from, method, p)) // has no effect if it was answered before
+		}
+	}()
 	n.calls.getPrompt(method)(ctx, from, req, answer)
 }
 

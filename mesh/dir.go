@@ -232,7 +232,7 @@ func (f *dirContents) unfitReason() string {
 func (f *dirContents) checkWanted(mesh view.MeshID, storing bool) (why string, err error) {
 	switch {
 	case f.id.Mesh != mesh:
-		return "", fmt.Errorf("%w: it is of mesh %v, and the secret is of mesh %v: give it that mesh's secret, or an empty directory", ErrOtherDir, f.id.Mesh, mesh)
+		return "", fmt.Errorf("%w: it is of mesh %v, and the secret, with MeshName and Shards, is of mesh %v: give it that mesh's secret, or an empty directory", ErrOtherMesh, f.id.Mesh, mesh)
 	case f.id.Storing && !storing:
 		return "", fmt.Errorf("%w: it holds data, and Storing is false: start it once more with Storing, have it Leave, then start it without", ErrOtherDir)
 	case storing && !f.id.Storing:

@@ -262,7 +262,7 @@ func TestDirectoryOfAnotherKind(t *testing.T) {
 	if _, err := openTestDir(fsys, false); !errors.Is(err, ErrOtherDir) {
 		t.Errorf("a storing node's directory, opened by one that does not store: %v", err)
 	}
-	if _, err := openDir(fsys, "/data", view.MeshID{8}, true, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrOtherDir) {
+	if _, err := openDir(fsys, "/data", view.MeshID{8}, true, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrOtherMesh) {
 		t.Errorf("the directory of another mesh: %v", err)
 	}
 	if next := opened(t, fsys); next.Node != old.Node || next.Boot != 2 {

@@ -17,9 +17,12 @@ var (
 	// ErrNewerFormat: a newer release wrote the directory. It was left as it
 	// is.
 	ErrNewerFormat = errors.New("mesh: data directory has a newer format")
-	// ErrOtherDir: the directory belongs to another mesh, or to a node that
-	// stores where this one is not to. It was left as it is.
-	ErrOtherDir = errors.New("mesh: data directory belongs to another kind of node")
+	// ErrOtherMesh: the directory belongs to another mesh than that of the secret,
+	// MeshName and Shards. It was left as it is.
+	ErrOtherMesh = errors.New("mesh: data directory belongs to another mesh")
+	// ErrOtherDir: the directory belongs to a node that stores where this one is not
+	// to. It was left as it is.
+	ErrOtherDir = errors.New("mesh: data directory belongs to a node that stores")
 	// ErrPortTaken: the port to listen on is in use.
 	ErrPortTaken = errors.New("mesh: port is taken")
 )

@@ -94,7 +94,7 @@ func TestEndings(t *testing.T) {
 // alone, or are made of what the link says.
 func TestEachErrorHasARow(t *testing.T) {
 	here := map[string]bool{
-		"ErrConfig": true, "ErrNoSecret": true, "ErrLocked": true, "ErrNewerFormat": true, "ErrOtherDir": true, "ErrPortTaken": true,
+		"ErrConfig": true, "ErrNoSecret": true, "ErrLocked": true, "ErrNewerFormat": true, "ErrOtherDir": true, "ErrOtherMesh": true, "ErrPortTaken": true,
 		"ErrIdentityConflict": true, "ErrRolledBack": true, "ErrEvicted": true, // see endings
 		"ErrClosed": true, "ErrUnreachable": true, "ErrTooLarge": true, "ErrMethod": true,
 	}

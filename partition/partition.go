@@ -62,7 +62,8 @@ const leaderElection = "mesh"
 
 // Open begins to watch over a running node's place in its mesh, and takes part in
 // elections. It does not wait for peers; ctx bounds the opening only. Every node of
-// a mesh should open one: a node without one neither votes nor is led.
+// a mesh should open one: a node without one neither votes nor is led. A node has one in
+// its life, others end in ErrSecond.
 func Open(ctx context.Context, cfg Config) (*Partition, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -109,16 +110,28 @@ func (p *Partition) makeDir() error {
 	return nil
 }
 
+// explainRefusal says why the node does not let this Partition serve a method: it has
+// stopped, or serves the method for another Partition.
+func (p *Partition) explainRefusal(method string, err error) error {
+	why := ErrSecond
+	select {
+	case <-p.mesh.Done():
+		why = ErrClosed
+	default:
+	}
+	return fmt.Errorf("%w: serve %s: %w", why, method, err)
+}
+
 func (p *Partition) startServices() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
 		methodAsk: p.serveAsk, methodBack: p.serveBack, methodSums: p.exchange.ServeSums, methodSwap: p.exchange.ServeSwap,
 	} {
 		if err := p.mesh.HandleIdempotent(method, p.whileOpen(serve)); err != nil {
-			return fmt.Errorf("partition: serve %s: %w", method, err)
+			return p.explainRefusal(method, err)
 		}
 	}
 	if err := p.mesh.Handle(wire.MethodAdminPartition, p.whileOpen(p.serveInspect)); err != nil {
-		return fmt.Errorf("partition: serve %s: %w", wire.MethodAdminPartition, err)
+		return p.explainRefusal(wire.MethodAdminPartition, err)
 	}
 	p.mesh.OnLeave(p.resignAll)
 	leader, err := p.openElection(p.leaderOf(), maxStanding)

@@ -232,7 +232,7 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (item It
 		return Item{}, b.withConflict(fmt.Errorf("replica: get: %w", ctx.Err()))
 	}
 	if read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil {
-		return Item{}, b.withConflict(ErrUnavailable)
+		return Item{}, b.withConflict(s.unavailable())
 	}
 	item, err = b.newItem(key, read.Item, read.Replies, s.clocks.Early())
 	if read.Err != nil {

@@ -49,7 +49,7 @@ func (s *Store) publishDefinition(ctx context.Context, b *layout.Bucket) (too bo
 	case len(in) == 1 && in[0].ID == b.ID:
 		return true, nil
 	case len(in) > 0:
-		return slices.Contains(in, s.buckets.FindByID(b.ID)), fmt.Errorf("%w: %q", ErrBucketConflict, b.Def.Name)
+		return slices.Contains(in, s.buckets.FindByID(b.ID)), fmt.Errorf("%w: %q: %s", ErrBucketConflict, b.Def.Name, layout.DescribeDifference(b, in))
 	}
 	// An older version may have defined such a bucket, which stays open.
 	if err := checkName(b.Def.Name); err != nil {

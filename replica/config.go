@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -249,9 +250,9 @@ type BucketConfig struct {
 	Zones []string
 
 	// MinDurable is on how many stores a write must be synced; a write kept
-	// on fewer returns ErrDegraded beside its result. Default 2, or Copies, or
-	// the number of storing nodes if one of them is less. Zero means the
-	// default.
+	// on fewer returns ErrDegraded beside its result. It is no more than Copies.
+	// Default 2, or Copies, or the number of storing nodes if one of them is less.
+	// Zero means the default.
 	MinDurable int
 	// TTL is how long a value lives unless the write says otherwise. Zero
 	// means for ever.
@@ -283,8 +284,8 @@ func (c BucketConfig) Validate() error {
 	if len(c.Zones) > 16 {
 		fault("%d Zones, at most 16", len(c.Zones))
 	}
-	if c.MinDurable < 0 {
-		fault("MinDurable is %d, must not be negative", c.MinDurable)
+	if copies := max(cmp.Or(c.Copies, defaultCopies), 1); c.MinDurable < 0 || c.MinDurable > copies {
+		fault("MinDurable is %d, must be 0 to %d, as Copies is", c.MinDurable, copies)
 	}
 	if c.TTL < 0 {
 		fault("TTL is %v, must not be negative", c.TTL)
@@ -301,8 +302,10 @@ func (c BucketConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
+const defaultCopies = 3
+
 func (c BucketConfig) withDefaults() BucketConfig {
-	setDefault(&c.Copies, 3)
+	setDefault(&c.Copies, defaultCopies)
 	setDefault(&c.MaxKey, 1<<10)
 	setDefault(&c.MaxValue, 1<<20)
 	return c

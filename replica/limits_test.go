@@ -190,3 +190,38 @@ func TestConfigReportsAllFaults(t *testing.T) {
 		t.Errorf("want six faults, got %v", err)
 	}
 }
+
+// More disks than copies can never be had: each write would be degraded for ever.
+func TestMinDurableIsNoMoreThanCopies(t *testing.T) {
+	for cfg, ok := range map[*BucketConfig]bool{
+		{MinDurable: 3}: true, {MinDurable: 4}: false, {Copies: 1, MinDurable: 1}: true, {Copies: 1, MinDurable: 2}: false, {Copies: 5, MinDurable: 5}: true,
+	} {
+		err := cfg.Validate()
+		if ok != (err == nil) || !ok && (!errors.Is(err, ErrBadBucket) || !strings.Contains(err.Error(), "as Copies is")) {
+			t.Errorf("MinDurable %d of %d copies: %v", cfg.MinDurable, cfg.Copies, err)
+		}
+	}
+}
+
+// A mesh in which nobody stores says so at the first read.
+func TestNobodyStores(t *testing.T) {
+	bubble(t, 0, BucketConfig{}, func(t *testing.T, net *fakeNet, _ []*fakeNode, _ []*Bucket) {
+		n := net.add(false)
+		n.open()
+		b := openBucket(t, n.store, "b", BucketConfig{})
+		_, err := b.Get(t.Context(), "k", nil)
+		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "set Storing") {
+			t.Errorf("get: %v", err)
+		}
+		if r, err := b.Put(t.Context(), "k", []byte("v"), nil); !r.Queued {
+			t.Errorf("put: %+v, %v", r, err)
+		}
+		if st, err := n.store.Status(t.Context()); err != nil || !strings.Contains(st.OutboxError, "no storing node") {
+			t.Errorf("status: %+v, %v", st, err)
+		}
+		if err := n.store.Close(); err != nil {
+			t.Error(err)
+		}
+		n.views.Close()
+	})
+}

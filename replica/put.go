@@ -110,7 +110,15 @@ func (s *Store) routeWrite(ctx context.Context, q *request) (outcome, error) {
 	case full != nil && last == nil: // nobody else was asked, who might keep it all the same
 		return outcome{}, full
 	}
-	return outcome{}, errors.Join(ErrUnavailable, full, last, ctx.Err())
+	return outcome{}, errors.Join(s.unavailable(), full, last, ctx.Err())
+}
+
+// unavailable is ErrUnavailable, and says what is wrong where nobody can ever answer.
+func (s *Store) unavailable() error {
+	if len(s.homes.Now().Placed) == 0 {
+		return fmt.Errorf("%w: no member of the mesh stores; set Storing for those nodes that are to", ErrUnavailable)
+	}
+	return ErrUnavailable
 }
 
 // pendingBytes is what a write counts as of what is under way.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -367,7 +368,7 @@ func TestDamagedRecordIsRepairedNotDeleted(t *testing.T) {
 func TestBucketConflict(t *testing.T) {
 	bubble(t, 4, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()
-		if _, err := nodes[1].store.Bucket(ctx, "b", BucketConfig{Copies: 2}); !errors.Is(err, ErrBucketConflict) {
+		if _, err := nodes[1].store.Bucket(ctx, "b", BucketConfig{Copies: 2}); !errors.Is(err, ErrBucketConflict) || !strings.Contains(err.Error(), "Copies is 2 here and 3 in the mesh") {
 			t.Fatalf("second definition: %v", err)
 		}
 		net.split(true, nodes[2].id, nodes[3].id)

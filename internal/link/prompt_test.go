@@ -105,3 +105,27 @@ func fillUp(c *conn) (out []byte) {
 	out, c.out = c.out, make([]byte, outFull)
 	return out
 }
+
+// What answers twice, as one that panics after its answer is made to, answers once.
+func TestAnsweredOnce(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, v *virtual) {
+		a, b := v.up(1), v.up(2, func(c *Config) {
+			c.Prompt = func(string) bool { return true }
+			c.HandlePrompt = func(_ context.Context, _ view.NodeID, _ string, req []byte, answer func([]byte, error)) {
+				answer(req, nil)
+				answer([]byte("again"), nil)
+			}
+		})
+		for range 3 {
+			if got, err := a.Call(ctxIn(time.Second), 2, "m", []byte("x")); err != nil || string(got) != "x" {
+				t.Errorf("%q, %v", got, err)
+			}
+		}
+		synctest.Wait()
+		if n := b.handlers.used.Load(); n != 0 {
+			t.Errorf("%d requests count as being handled", n)
+		}
+		a.Close()
+		b.Close()
+	})
+}

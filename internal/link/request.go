@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
@@ -19,7 +20,8 @@ type request struct {
 	method   string
 	payload  []byte
 	size     int
-	deadline time.Time // zero when there is none
+	deadline time.Time   // zero when there is none
+	answered atomic.Bool // of one that is served promptly
 
 	mu    sync.Mutex
 	done  chan struct{}
@@ -136,6 +138,9 @@ func (r *request) runHandler() {
 func (r *request) servePrompt() {
 	r.c.handlers.Add(1)
 	answer := func(reply []byte, err error) {
+		if r.answered.Swap(true) {
+			return
+		}
 		if r.sendReply(reply, err, false) {
 			r.c.handlers.Done()
 		}

@@ -91,6 +91,20 @@ func (s State) String() string {
 	return "unknown"
 }
 
+// MarshalText returns what String does.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText returned.
+func (s *State) UnmarshalText(text []byte) error {
+	for _, known := range []State{Unknown, Alive, Suspect, Failed, Departed} {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("view: %q is not the state of a member", text)
+}
+
 // Status is a member's standing in the roster, shared by all nodes. It only
 // ever moves forward.
 type Status uint8
@@ -118,6 +132,20 @@ func (s Status) String() string {
 		return "evicted"
 	}
 	return fmt.Sprintf("status(%d)", uint8(s))
+}
+
+// MarshalText returns what String does.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText returned.
+func (s *Status) UnmarshalText(text []byte) error {
+	for known := Joining; known <= Evicted; known++ {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("view: %q is not the status of a member", text)
 }
 
 // Gone tells whether the member left or was evicted; both are final.
@@ -160,7 +188,7 @@ type View struct {
 	Mesh    MeshID
 	Self    NodeID
 	Version uint64   // grows with every change of this node's view
-	Roster  uint64   // digest of what placement depends on; equal rosters have equal digests
+	Roster  uint64   `json:",string"` // digest of what placement depends on; equal rosters have equal digests
 	Storing [16]byte // digest of the storing members ever met and whether each is gone
 	Members []Member // all members, dead or alive, and those gone last, sorted by ID; includes Self
 

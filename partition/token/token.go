@@ -55,6 +55,24 @@ func Parse(s string) (Token, error) {
 	return Token{Term: t, Node: id}, nil
 }
 
+// MarshalText returns what String does, and nothing for the zero token.
+func (t Token) MarshalText() ([]byte, error) {
+	if t.IsZero() {
+		return nil, nil
+	}
+	return []byte(t.String()), nil
+}
+
+// UnmarshalText reads what MarshalText returned.
+func (t *Token) UnmarshalText(text []byte) (err error) {
+	if len(text) == 0 {
+		*t = Token{}
+		return nil
+	}
+	*t, err = Parse(string(text))
+	return err
+}
+
 // Append appends the binary form to b. Tokens compare as their binary forms do,
 // byte by byte.
 func (t Token) Append(b []byte) []byte {

@@ -9,7 +9,10 @@
 // seen it replaced it.
 package version
 
-import "cmp"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Actor is one birth: a store starting to write one key. A new birth is
 // minted whenever the store cannot prove that it still knows the last dot it
@@ -43,6 +46,31 @@ func (d Dot) Compare(e Dot) int {
 		return c
 	}
 	return cmp.Compare(d.N, e.N)
+}
+
+// String returns the store and the session in hexadecimal digits, the counters in
+// decimal ones: store-session-seq.n. It is nothing for the zero dot.
+func (d Dot) String() string {
+	if d == (Dot{}) {
+		return ""
+	}
+	return fmt.Sprintf("%016x-%016x-%d.%d", d.A.Store, d.A.Session, d.A.Seq, d.N)
+}
+
+// MarshalText returns what String does: as numbers in JSON ids would be rounded by all
+// who read numbers as floats, browsers among them.
+func (d Dot) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText returned.
+func (d *Dot) UnmarshalText(text []byte) error {
+	var read Dot
+	if len(text) > 0 {
+		if _, err := fmt.Sscanf(string(text), "%16x-%16x-%d.%d", &read.A.Store, &read.A.Session, &read.A.Seq, &read.N); err != nil || read.String() != string(text) {
+			return fmt.Errorf("version: %.80q is not the id of a write", text)
+		}
+	}
+	*d = read
+	return nil
 }
 
 // HLC is a hybrid logical clock reading (Kulkarni et al., 2014): 48 bits of
