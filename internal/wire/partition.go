@@ -276,7 +276,11 @@ func (s *noticeSwap) fields(c *codec) {
 			continue
 		}
 		var read Notice
-		if read.fields(c); c.err == nil && s.wanted(read.Sum()) {
+		read.fields(c)
+		if c.err != nil {
+			return
+		}
+		if s.wanted(read.Sum()) {
 			s.Have = append(s.Have, read)
 		}
 	}
