@@ -290,7 +290,7 @@ func TestGoneForAMonth(t *testing.T) {
 				blocked++
 				wantFault(t, n.store, nil, "deletes cannot be forgotten")
 			}
-			if n := n.store.stats.purged.Load(); n > 0 {
+			if n := n.store.purging.Purged(); n > 0 {
 				t.Errorf("%d deletes forgotten that one member does not know of", n)
 			}
 		}

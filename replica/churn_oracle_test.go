@@ -94,7 +94,7 @@ func (c *churn) verify() {
 	for _, n := range c.nodes {
 		if !n.gone {
 			up = append(up, n.fakeNode)
-			if aside := n.store.stats.aside.Load(); aside > 0 {
+			if aside := n.store.purging.Aside(); aside > 0 {
 				c.t.Errorf("%v has set %d records aside", n.id, aside)
 			}
 		}
@@ -218,6 +218,6 @@ func (c *churn) tally(total *churnTally) {
 	}
 	total.excused.Add(int64(c.excused))
 	for _, n := range c.nodes {
-		total.purged.Add(int64(n.store.stats.purged.Load()))
+		total.purged.Add(int64(n.store.purging.Purged()))
 	}
 }

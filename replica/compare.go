@@ -77,7 +77,7 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout.Layout, peer vie
 	m, err := s.askSums(ctx, lay, peer, common, s.records.StampSum())
 	if err == nil && (m.Stamps || s.records.LagsSomewhere()) {
 		// Purges first: who lags behind them can give nothing away.
-		if err = s.syncStamps(ctx, peer); err == nil {
+		if err = s.purging.SyncStamps(ctx, peer); err == nil {
 			m, err = s.askSums(ctx, lay, peer, common, 0)
 		}
 	}

@@ -54,6 +54,17 @@ type Health struct {
 	unread bool // a part of the disk was not read
 }
 
+// PurgeBlocked says that deletes cannot be forgotten because members that must
+// acknowledge it have not been there, or not been able to, for long. They are to
+// be brought back, or given up for good.
+type PurgeBlocked struct {
+	Missing []view.NodeID
+	// For is for how long this node has waited while it ran, restarts or not.
+	For time.Duration
+	// Bytes is the size of the records that this node keeps for nothing else.
+	Bytes int64
+}
+
 // ShardHealth is how one shard of a bucket is doing, as one store sees it.
 type ShardHealth struct {
 	Bucket string // name; empty for the definitions of all buckets
@@ -134,9 +145,13 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		former[at] = true
 	}
 	h.Leftover, h.HandingOver = len(left), s.progress.slicesLeft()
-	h.SetAside = s.stats.aside.Load()
-	if h.PurgeBlocked, err = s.purger.waiting.describeBlocked(ctx, s); err != nil {
+	h.SetAside = s.purging.Aside()
+	blocked, waits, err := s.purging.DescribeBlocked(ctx)
+	if err != nil {
 		return h, s.records.WrapError("health", err)
+	}
+	if waits {
+		h.PurgeBlocked = (*PurgeBlocked)(&blocked)
 	}
 	for _, id := range lay.Members {
 		if lay.Lost[id] {

@@ -329,7 +329,7 @@ func (s *Store) transferRecords(ctx context.Context, to, keepFor view.NodeID, pa
 		}
 	}
 	for shard := range behind {
-		if caught := s.catchUp(ctx, to, shard); caught != nil {
+		if caught := s.purging.CatchUp(ctx, to, shard); caught != nil {
 			return caught
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/purging"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
@@ -63,7 +64,7 @@ func (s *Store) stampsAt(ctx context.Context, lay *layout.Layout, id view.NodeID
 	var answer []byte
 	var err error
 	if id == s.id {
-		answer, err = s.serveStamps(ctx, id, req)
+		answer, err = s.purging.ServeStamps(ctx, id, req)
 	} else {
 		answer, err = s.askPeer(ctx, id, wire.MethodStamps, req)
 	}
@@ -106,7 +107,7 @@ func (s *Store) purgedSince(ctx context.Context, shard int, old purge.Stamp, top
 	case best.from == 0 && len(tops.byMember) == 0:
 		return best, fmt.Errorf("%w: %s", errFewHomes, s.joinNames(tops.away))
 	case best.from == 0 || behind:
-		return best, errMoved
+		return best, purging.ErrMoved
 	case len(tops.away) > 0:
 		return best, fmt.Errorf("%w: %s", errLogsAway, s.joinNames(tops.away))
 	}
@@ -155,7 +156,7 @@ func (s *Store) logPage(ctx context.Context, peer view.NodeID, req *wire.LogRequ
 	var answer []byte
 	var err error
 	if peer == s.id {
-		answer, err = s.serveLog(ctx, peer, data)
+		answer, err = s.purging.ServeLog(ctx, peer, data)
 	} else {
 		answer, err = s.askPeer(ctx, peer, wire.MethodLog, data)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/purging"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -33,7 +34,7 @@ const importTries = 4
 
 func (w *importShard) importWithRetries(ctx context.Context) (err error) {
 	for range importTries {
-		if err = w.tryImport(ctx); !errors.Is(err, keep.ErrStale) && !errors.Is(err, errMoved) {
+		if err = w.tryImport(ctx); !errors.Is(err, keep.ErrStale) && !errors.Is(err, purging.ErrMoved) {
 			return err
 		}
 		w.tops = w.s.memberStamps(ctx)

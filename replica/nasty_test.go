@@ -135,7 +135,7 @@ func TestF2_01_DoomstoneOfAReadRepair_Replica(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, id := range homes {
-			if err := net.nodes[id].store.purger.purgeShards(ctx); err != nil {
+			if err := net.nodes[id].store.purging.PurgeShards(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -186,7 +186,7 @@ func TestF2_07_MonthInTheDark_Replica(t *testing.T) {
 			}
 			purged := func() (n uint64) {
 				for _, node := range nodes {
-					n += node.store.stats.purged.Load()
+					n += node.store.purging.Purged()
 				}
 				return n
 			}
@@ -283,8 +283,8 @@ func TestF2_08_SplitDuringAJoin_Replica(t *testing.T) {
 			writes(60, 10*time.Second)
 			time.Sleep(5 * time.Minute)
 			for _, n := range c.nodes {
-				if n.store.stats.purged.Load() > 0 && c.net.apart(x.id, y.id) {
-					c.say("%v has purged %d", n.id, n.store.stats.purged.Load())
+				if n.store.purging.Purged() > 0 && c.net.apart(x.id, y.id) {
+					c.say("%v has purged %d", n.id, n.store.purging.Purged())
 				}
 			}
 			c.heal()

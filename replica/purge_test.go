@@ -109,7 +109,7 @@ func TestPurgeWaitsForWhoIsDown(t *testing.T) {
 			mustDelete(t, buckets[0], fmt.Sprintf("k%d", i))
 		}
 		time.Sleep(24 * time.Hour)
-		if got := nodes[0].store.stats.purged.Load(); got != 0 {
+		if got := nodes[0].store.purging.Purged(); got != 0 {
 			t.Errorf("%d tombs purged without an acknowledgement of all", got)
 		}
 		if h, err := nodes[0].store.Health(context.Background()); err != nil || h.PurgeBlocked != nil {
@@ -263,9 +263,7 @@ func TestRepairKeepsTheStamp(t *testing.T) {
 			return op.core.Replied(replicate.Reply{From: peer[0], Know: replicate.Present, Item: own.Item}, now)
 		})
 		p := purge.Proposal{Shard: at.Shard, Round: purge.Round{Counter: 1, Proposer: s.id}}
-		if acked, _, err := s.acknowledgeRounds(context.Background(), s.homes.Now().Storing, []purge.Proposal{p}); err != nil || len(acked) != 1 {
-			t.Fatal(acked, err)
-		}
+		wantAcked(t, p, s)
 		repaired := make(chan repair, 1)
 		s.repairs = &repairs{s: s, queue: repaired}
 		for _, id := range peer[1:] {
@@ -312,7 +310,10 @@ func TestItemsWhileCatchingUp(t *testing.T) {
 		}
 		entry := wire.Buried{Round: wire.Round{Counter: 3, Proposer: 2}, Tomb: wire.AppendItem(nil, &dead.Item)}
 		page := wire.LogReply{Entries: []wire.LogEntry{{Bucket: other.Bucket, Key: other.Key, Buried: entry}}}
-		if err := s.takeLog(ctx, at.Shard, &page); err != nil {
+		_ = nodes[1].Handle(wire.MethodLog, func(context.Context, view.NodeID, []byte) ([]byte, error) {
+			return wire.AppendLogReply(nil, &page), nil
+		})
+		if err := s.purging.CatchUp(ctx, nodes[1].id, at.Shard); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.records.AcceptAll(ctx, []keep.Arrival{{At: other, Item: old.Item, Raw: old.Raw}}); err != nil {

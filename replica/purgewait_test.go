@@ -42,7 +42,7 @@ func TestPurgeBlockedOutlivesRestarts(t *testing.T) {
 		}
 		time.Sleep(30 * time.Hour)
 		p := blocked()
-		if p == nil || p.For < purgePatience || p.For > 8*24*time.Hour || p.Bytes < 16*keys || p.Bytes > 400*keys || len(p.Missing) != 1 || p.Missing[0] != nodes[2].id {
+		if p == nil || p.For < 7*24*time.Hour || p.For > 8*24*time.Hour || p.Bytes < 16*keys || p.Bytes > 400*keys || len(p.Missing) != 1 || p.Missing[0] != nodes[2].id {
 			t.Fatalf("after a week of running: %+v", p)
 		}
 		wantFault(t, box.store, nil, fmt.Sprintf("take %d bytes", p.Bytes))

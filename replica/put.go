@@ -461,7 +461,7 @@ func (op *putOp) sendItem(e replicate.Effect, item []byte, stamp purge.Stamp, st
 func (op *putOp) catchUpAndResend(e replicate.Effect) {
 	s := op.s
 	again := func(ctx context.Context) error {
-		if err := s.catchUp(ctx, e.To, op.at.Shard); err != nil {
+		if err := s.purging.CatchUp(ctx, e.To, op.at.Shard); err != nil {
 			return err
 		}
 		stamp := s.records.SyncedStamp(op.at.Shard)

@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/purging"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -43,8 +41,18 @@ func proposal(t *testing.T, s *Store, counter uint64, by view.NodeID, keys ...la
 func wantAcked(t *testing.T, p purge.Proposal, stores ...*Store) {
 	t.Helper()
 	for _, s := range stores {
-		acked, _, err := s.acknowledgeRounds(context.Background(), s.homes.Now().Storing, []purge.Proposal{p})
-		if err != nil || len(acked) != 1 {
+		req := wire.ProposeRequest{Members: s.homes.Now().Storing, Proposals: []wire.Proposal{{
+			Shard: p.Shard, Round: wire.Round(p.Round), Stamp: keep.WireStamp(p.Stamp),
+		}}}
+		for _, tomb := range p.Batch {
+			w := wire.Tomb{Bucket: tomb.Bucket, Key: tomb.Key, Item: wire.AppendItem(nil, &tomb.Item)}
+			req.Proposals[0].Tombs = append(req.Proposals[0].Tombs, w)
+		}
+		answer, err := s.purging.ServePropose(context.Background(), 99, wire.AppendProposeRequest(nil, &req))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := wire.DecodeProposeReply(answer); err != nil || len(m.Acked) != 1 {
 			t.Fatalf("%v does not acknowledge %v: %v", s.id, p.Round, err)
 		}
 	}
@@ -53,7 +61,8 @@ func wantAcked(t *testing.T, p purge.Proposal, stores ...*Store) {
 func mustCommit(t *testing.T, p purge.Proposal, stores ...*Store) {
 	t.Helper()
 	for _, s := range stores {
-		if err := s.commitRounds(context.Background(), []wire.ShardRound{{Shard: p.Shard, Round: wire.Round(p.Round)}}); err != nil {
+		req := wire.CommitRequest{Rounds: []wire.ShardRound{{Shard: p.Shard, Round: wire.Round(p.Round)}}}
+		if _, err := s.purging.ServeCommit(context.Background(), 99, wire.AppendCommitRequest(nil, &req)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -115,31 +124,6 @@ func TestPurgeIsFinishedBeforeTheNext(t *testing.T) {
 	})
 }
 
-// Whoever belongs to the mesh when the proposer itself acknowledges must be
-// asked, too.
-func TestProposerStandsByItsMembers(t *testing.T) {
-	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		mustPut(t, buckets[0], "k", "v")
-		mustDelete(t, buckets[1], "k")
-		time.Sleep(time.Second)
-		s := nodes[0].store
-		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		p, lay := s.purger, s.homes.Now()
-		net.add(true)
-		time.Sleep(time.Second)
-		graves := map[int][]grave{at.Shard: {{at, true}}}
-		if out, err := p.proposeRounds(context.Background(), lay, graves, nil, true); err != nil || len(out) != 0 {
-			t.Errorf("acknowledged by other members than are asked: %v, %v", out, err)
-		}
-		if s.records.SyncedStamp(at.Shard).Acked != (purge.Round{}) {
-			t.Error("acknowledged here")
-		}
-		if out, err := p.proposeRounds(context.Background(), s.homes.Now(), graves, nil, true); err != nil || len(out) != 1 {
-			t.Errorf("%v, %v", out, err)
-		}
-	})
-}
-
 // A home that lags behind a purge does not answer from its own data.
 func TestLaggingHomeDoesNotAnswer(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
@@ -189,15 +173,15 @@ func TestCatchUpWithTwoAtATime(t *testing.T) {
 		_ = nodes[2].Handle(wire.MethodLog, func(c context.Context, from view.NodeID, req []byte) ([]byte, error) {
 			if meanwhile {
 				meanwhile = false
-				if err := s.catchUp(ctx, nodes[1].id, at.Shard); err == nil {
+				if err := s.purging.CatchUp(ctx, nodes[1].id, at.Shard); err == nil {
 					t.Error("caught up with a peer that lags itself")
 				}
 			}
 			return log(c, from, req)
 		})
-		_ = s.catchUp(ctx, nodes[2].id, at.Shard)
+		_ = s.purging.CatchUp(ctx, nodes[2].id, at.Shard)
 		time.Sleep(time.Minute)
-		if n := s.stats.aside.Load(); n > 0 {
+		if n := s.purging.Aside(); n > 0 {
 			t.Errorf("%d records were set aside", n)
 		}
 		if got := s.records.SyncedStamp(at.Shard); got.Acked != second {
@@ -219,7 +203,7 @@ func TestLogWithHoles(t *testing.T) {
 			tomb := proposal(t, s, 1, 9, at).Batch[0].Item
 			r := purge.Round{Counter: 1, Proposer: 9}
 			var all []layout.Place
-			for i := range logPage + 9 {
+			for i := range 1024 + 9 {
 				all = append(all, keyIn(s, buckets[0], at.Shard, fmt.Sprint(i, ".")))
 			}
 			err := peer.records.Update(ctx, "fill the log", func(tx keep.Tx) error {
@@ -261,13 +245,13 @@ func TestLogWithHoles(t *testing.T) {
 				}
 				return log(c, from, req)
 			})
-			_ = s.catchUp(ctx, peer.id, at.Shard)
+			_ = s.purging.CatchUp(ctx, peer.id, at.Shard)
 			if got := s.records.SyncedStamp(at.Shard).Acked; pages != 2 || got == r {
 				t.Errorf("damage %v: acknowledged %v after %d pages of a log with holes", damage, got, pages)
 			}
 			// Whoever reads the log later is told as well.
 			pages = 9
-			if err := s.catchUp(ctx, peer.id, at.Shard); !errors.Is(err, errShortLog) || s.records.SyncedStamp(at.Shard).Acked == r {
+			if err := s.purging.CatchUp(ctx, peer.id, at.Shard); !errors.Is(err, purging.ErrShortLog) || s.records.SyncedStamp(at.Shard).Acked == r {
 				t.Errorf("damage %v: stands at %v: %v", damage, s.records.SyncedStamp(at.Shard).Acked, err)
 			}
 		})
@@ -305,171 +289,6 @@ func TestTombsThatTheLeadHasNot(t *testing.T) {
 		wantRecords(t, nodes, buckets[0], 1)
 		time.Sleep(6 * time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
-	})
-}
-
-// Graves that cannot be purged do not keep out those behind them.
-func TestPassesGoThroughAllGraves(t *testing.T) {
-	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		const keys = 12
-		for i := range keys {
-			if _, err := buckets[0].Put(context.Background(), fmt.Sprint(i), nil, &PutOptions{MinDurable: 1}); err != nil {
-				t.Fatal(err)
-			}
-			mustDelete(t, buckets[0], fmt.Sprint(i))
-		}
-		p, seen := nodes[0].store.purger, map[string]int{}
-		for range 3 {
-			graves, err := p.findGraves(context.Background(), p.s.homes.Now(), keys/3)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, all := range graves {
-				for _, g := range all {
-					seen[g.at.Key]++
-				}
-			}
-		}
-		if len(seen) != keys {
-			t.Errorf("three passes of %d have seen %v", keys/3, seen)
-		}
-	})
-}
-
-// A member that was let in while a round was under way, with data from before,
-// does not get past that round by acknowledging the next one, although nobody
-// knew yet that the first was committed when they were asked.
-func TestJoinBetweenTwoRounds(t *testing.T) {
-	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		ctx := context.Background()
-		s := nodes[0].store
-		one := s.homes.LocateKey(buckets[0].b.ID, "k")
-		two := keyIn(s, buckets[0], one.Shard, "other")
-		mustPut(t, buckets[0], one.Key, "old")
-		time.Sleep(time.Second)
-		old, err := s.records.Load(ctx, one)
-		if err != nil || old.Unknown() {
-			t.Fatal(err)
-		}
-		for _, at := range []layout.Place{one, two} {
-			mustPut(t, buckets[0], at.Key, "v")
-			mustDelete(t, buckets[1], at.Key)
-		}
-		time.Sleep(time.Second)
-		first := proposal(t, s, 1, s.id, one)
-		wantAcked(t, first, stores(nodes)...)
-		// Apart from the purge nothing is exchanged with the one that joins.
-		joins := view.NodeID(len(nodes) + 1)
-		var quiet atomic.Bool
-		quiet.Store(true)
-		net.mu.Lock()
-		net.refuse = func(from, to view.NodeID, method string) bool {
-			asked := method == wire.MethodPropose || method == wire.MethodStamps && to == joins
-			return quiet.Load() && (from == joins || to == joins) && !asked
-		}
-		net.mu.Unlock()
-		joined := net.add(true)
-		n := joined.open()
-		time.Sleep(time.Millisecond)
-		nodes = append(nodes, joined)
-		defer n.Close()
-		err = n.records.Update(ctx, "old data", func(tx keep.Tx) error {
-			return tx.Save(one, keep.Stored{}, old.Record, old.Raw)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, lay := nodes[1].store.purger, nodes[1].store.homes.Now()
-		graves := map[int][]grave{one.Shard: {{two, true}}}
-		told, trusted, _, err := p.askMembers(ctx, lay, graves)
-		if err != nil {
-			t.Fatal(err)
-		}
-		mustCommit(t, first, nodes[0].store, nodes[2].store)
-		proposals, err := p.proposeRounds(ctx, lay, graves, told, trusted)
-		if err != nil || len(proposals) != 1 {
-			t.Fatal(proposals, err)
-		}
-		if _, err := p.gatherAcks(ctx, lay, proposals); err != nil {
-			t.Fatal(err)
-		}
-		if stamp := n.records.SyncedStamp(one.Shard); !stamp.Acked.Before(first.Round) {
-			t.Errorf("data from before round %v is vouched for by %v", first.Round, stamp)
-		}
-		quiet.Store(false)
-		time.Sleep(time.Minute)
-		for _, b := range buckets {
-			wantNotFound(t, b, one.Key)
-		}
-	})
-}
-
-// hearing hears what is logged.
-type hearing struct{ heard atomic.Pointer[func(string)] }
-
-func (h *hearing) hear(f func(string))                      { h.heard.Store(&f) }
-func (h *hearing) Enabled(context.Context, slog.Level) bool { return h.heard.Load() != nil }
-func (h *hearing) WithAttrs([]slog.Attr) slog.Handler       { return h }
-func (h *hearing) WithGroup(string) slog.Handler            { return h }
-func (h *hearing) Handle(_ context.Context, r slog.Record) error {
-	(*h.heard.Load())(r.Message)
-	return nil
-}
-
-// While a store sets old data aside it takes nothing in: it is about to say that
-// it holds nothing older than the last purge.
-func TestNothingComesInWhileOldDataGoes(t *testing.T) {
-	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		ctx := context.Background()
-		mustPut(t, buckets[1], "k", "old")
-		time.Sleep(time.Second)
-		nodes[0].kill()
-		said := &hearing{}
-		s := nodes[0].restart(func(c *Config) { c.Logger = slog.New(said) })
-		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		old, err := nodes[1].store.records.Load(ctx, at)
-		if err != nil || old.Unknown() {
-			t.Fatal(err)
-		}
-		committed := purge.Round{Counter: 3, Proposer: 9}
-		setStamp(t, s, at.Shard, purge.Stamp{Committed: committed})
-		for _, n := range nodes[1:] { // they must not help meanwhile
-			_ = n.Handle(wire.MethodLog, func(context.Context, view.NodeID, []byte) ([]byte, error) { return nil, errFakeUnreachable })
-		}
-		// This is said when all was gone through, and not vouched for yet.
-		var came atomic.Bool
-		said.hear(func(what string) {
-			if !strings.Contains(what, "set aside") {
-				return
-			}
-			came.Store(true)
-			if got, err := s.records.AcceptAll(ctx, []keep.Arrival{{At: at, Item: old.Item, Raw: old.Raw}}); err != nil || !got[0].Stale {
-				t.Errorf("taken in: %+v, %v", got, err)
-			}
-		})
-		if err := s.setAside(ctx, at.Shard); err != nil || !came.Load() {
-			t.Fatal(came.Load(), err)
-		}
-		if got, err := s.records.AcceptAll(ctx, []keep.Arrival{{At: at, Item: old.Item, Raw: old.Raw, Stamp: s.records.SyncedStamp(at.Shard)}}); err != nil || got[0].Stale {
-			t.Errorf("not taken in afterwards: %+v, %v", got, err)
-		}
-		if got := s.records.SyncedStamp(at.Shard).Acked; got != committed {
-			t.Errorf("stamp %v", got)
-		}
-		// Somebody's log is found meanwhile: what that has led to stays.
-		later := purge.Stamp{Acked: purge.Round{Counter: 9, Proposer: 9}, Committed: committed}
-		setStamp(t, s, at.Shard, purge.Stamp{Committed: committed})
-		said.hear(func(what string) {
-			if strings.Contains(what, "set aside") {
-				setStamp(t, s, at.Shard, later)
-			}
-		})
-		if err := s.setAside(ctx, at.Shard); err != nil {
-			t.Fatal(err)
-		}
-		if got := s.records.SyncedStanding(at.Shard); got.Stamp != later || got.Aside {
-			t.Errorf("stamp %+v", got)
-		}
 	})
 }
 

@@ -380,7 +380,7 @@ func TestScanShowsNothingThatWasPurgedMeanwhile(t *testing.T) {
 				}
 			}
 			time.Sleep(20 * time.Second)
-			if n := nodes[0].store.stats.purged.Load(); n < 10 {
+			if n := nodes[0].store.purging.Purged(); n < 10 {
 				t.Errorf("%d purged", n)
 			}
 			close(purged)

@@ -22,6 +22,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replica/peering"
+	"github.com/skeinmesh/skein/internal/replica/purging"
 	"github.com/skeinmesh/skein/internal/replica/scanning"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -65,10 +66,8 @@ type Store struct {
 	pages       *scanning.Pages // nil on a node that stores nothing
 	repairs     *repairs
 	hints       *hints
-	searches    searches
-	damaged     damagedLog
 	entropy     *antientropy.Comparisons
-	purger      *purger
+	purging     *purging.Purger // nil on a node that stores nothing
 	pace        *pace
 	imports     *imports
 	look        notify.Bell // has the watching goroutine look at who is down
@@ -82,7 +81,7 @@ type Store struct {
 
 // stats counts what happens in the background.
 type stats struct {
-	repaired, delivered, compared, moved, dropped, purged, aside atomic.Uint64
+	repaired, delivered, compared, moved, dropped atomic.Uint64
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
@@ -111,7 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.repairs, s.hints, s.entropy = newRepairs(s), newHints(s), s.newEntropy()
 	s.inquests, s.look = newInquests(s), notify.NewBell()
-	s.purger, s.pace = &purger{s: s}, newPace(cfg.TransferRate, s.hasPendingWrites)
+	s.pace = newPace(cfg.TransferRate, s.hasPendingWrites)
 	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: notify.NewBell()}
 	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
 	room := int(cfg.MaxPendingBytes / 2)
@@ -176,6 +175,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("replica: open: %w", err)
 	}
+	damaged := new(purging.DamagedLog)
 	s.disk, err = storage.Open(storage.Options{
 		FS: s.cfg.fs, Dir: s.dir, CacheBytes: s.cfg.CacheBytes, MemTableBytes: s.cfg.memTable,
 		Reserve: s.cfg.ReserveBytes, BlockBytes: s.cfg.block, Logger: s.log,
@@ -183,7 +183,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 			if at, ok := layout.PlaceOf(key); ok {
 				s.repairs.enqueueDamaged(at)
 			} else if shard, _, _, ok := wire.ParseLogKey(key); ok {
-				s.damaged.addKey(shard, key)
+				damaged.AddKey(shard, key)
 			}
 		},
 		OnSync: func(took time.Duration) { s.meters.sync.Observe(took, 0) },
@@ -201,7 +201,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 		err = file.Write(s.cfg.fs, filepath.Join(s.dir, ownerFile), wire.AppendOwner(nil, wire.Owner{Node: s.id, Initialised: true}))
 	}
 	if err == nil {
-		err = s.openRecords(ctx)
+		err = s.openRecords(ctx, damaged)
 	}
 	if errors.Is(err, storage.ErrCorrupt) {
 		err = fmt.Errorf("start the node with an empty directory under the same name, the other nodes will fill it: %w", err)
@@ -213,7 +213,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 }
 
 // openRecords opens what the disk keeps of items.
-func (s *Store) openRecords(ctx context.Context) (err error) {
+func (s *Store) openRecords(ctx context.Context, damaged *purging.DamagedLog) (err error) {
 	s.records, err = keep.New(keep.Options{
 		Self: s.id, Mesh: s.mesh.View().Mesh, Shards: s.shards, Disk: s.disk, Dir: s.dir, Homes: s.homes, Clocks: s.clocks, Group: s.group,
 		Machine: s.cfg.boot, DistrustDisk: s.cfg.DistrustDisk, MaxSkew: s.cfg.MaxSkew, Boot: s.cfg.clock.Boot, Uptime: s.uptime, Log: s.log,
@@ -222,6 +222,10 @@ func (s *Store) openRecords(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.purging = purging.New(purging.Options{
+		Self: s.id, Shards: s.shards, Records: s.records, Disk: s.disk, Damaged: damaged, Homes: s.homes, Clocks: s.clocks,
+		Every: s.cfg.PurgeEvery, MaxSkew: s.cfg.MaxSkew, Uptime: s.uptime, Log: s.log, Ask: s.askPeer,
+	})
 	return s.records.Open(ctx)
 }
 
@@ -259,8 +263,8 @@ func (s *Store) startServing(ctx context.Context) error {
 		s.group.Go(s.repairs.keepRepairing)
 		s.group.Go(s.hints.keepDelivering)
 		s.group.Go(s.entropy.KeepEqual)
-		s.group.Go(s.followRounds)
-		s.group.Go(s.purger.keepPurging)
+		s.group.Go(s.purging.FollowRounds)
+		s.group.Go(s.purging.KeepPurging)
 		s.group.Go(s.inquests.keepAsking)
 		s.group.Go(func(ctx context.Context) { s.records.KeepScrubbing(ctx, s.cfg.ScrubEvery) })
 		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.records.NoteLoss) })

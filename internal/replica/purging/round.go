@@ -1,4 +1,4 @@
-package replica
+package purging
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
-	"github.com/skeinmesh/skein/replica/version"
 )
 
 const (
@@ -26,18 +25,10 @@ const (
 	strayEvery = 8
 )
 
-// purger proposes to purge the tombs of the shards that this store leads.
-type purger struct {
-	s      *Store
-	after  []byte // of the index of graves: where the next pass begins, so that those that cannot be purged do not keep out the rest
-	passes int
-
-	waiting purgeWait
-}
-
-func (p *purger) keepPurging(ctx context.Context) {
-	every := p.s.cfg.PurgeEvery
-	p.waiting.loadState(ctx, p.s)
+// KeepPurging proposes to purge, about once in every period, until ctx ends.
+func (pg *Purger) KeepPurging(ctx context.Context) {
+	every := pg.opts.Every
+	pg.loadWait(ctx)
 	for {
 		timer := time.NewTimer(clock.Jitter(every))
 		select {
@@ -46,54 +37,57 @@ func (p *purger) keepPurging(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if err := p.purgeShards(ctx); err != nil && ctx.Err() == nil {
-			p.s.log.Debug("nothing purged", "error", err)
+		if err := pg.PurgeShards(ctx); err != nil && ctx.Err() == nil {
+			pg.log.Debug("nothing purged", "error", err)
 		}
 	}
 }
 
-// purgeShards does one round of each shard in which there is something to purge.
-func (p *purger) purgeShards(ctx context.Context) error {
-	lay := p.s.homes.Now()
-	if missing := p.listUnreachable(lay); len(missing) > 0 {
-		n, _, err := p.s.records.CountDead(ctx, 1)
+// errAway: members that must acknowledge are not in contact.
+var errAway = errors.New("replica: members are not in contact")
+
+// PurgeShards does one round of each shard in which there is something to purge.
+func (pg *Purger) PurgeShards(ctx context.Context) error {
+	lay := pg.homes.Now()
+	if missing := pg.listUnreachable(lay); len(missing) > 0 {
+		n, _, err := pg.records.CountDead(ctx, 1)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			return p.waiting.clearBlocked(ctx, p.s)
+			return pg.clearBlocked(ctx)
 		}
 		return errors.Join(
-			fmt.Errorf("%w: %d members are not in contact", ErrUnavailable, len(missing)), p.waiting.noteBlocked(ctx, p.s, missing))
+			fmt.Errorf("%w: %d", errAway, len(missing)), pg.noteBlocked(ctx, missing))
 	}
-	p.passes++
-	graves, err := p.findGraves(ctx, lay, purgeKeys)
+	pg.passes++
+	graves, err := pg.findGraves(ctx, lay, purgeKeys)
 	if err != nil {
 		return err
 	}
 	if len(graves) == 0 {
-		return p.waiting.clearBlocked(ctx, p.s)
+		return pg.clearBlocked(ctx)
 	}
-	told, trusted, unable, err := p.askMembers(ctx, lay, graves)
+	told, trusted, unable, err := pg.askMembers(ctx, lay, graves)
 	if err != nil {
 		if ctx.Err() == nil {
-			err = errors.Join(err, p.waiting.noteBlocked(ctx, p.s, []view.NodeID{unable}))
+			err = errors.Join(err, pg.noteBlocked(ctx, []view.NodeID{unable}))
 		}
 		return err
 	}
-	if err := p.waiting.clearBlocked(ctx, p.s); err != nil {
+	if err := pg.clearBlocked(ctx); err != nil {
 		return err
 	}
-	proposals, err := p.proposeRounds(ctx, lay, graves, told, trusted)
+	proposals, err := pg.proposeRounds(ctx, lay, graves, told, trusted)
 	if err != nil || len(proposals) == 0 {
 		return err
 	}
-	over, err := p.gatherAcks(ctx, lay, proposals)
+	over, err := pg.gatherAcks(ctx, lay, proposals)
 	if err != nil || len(over) == 0 {
 		return err
 	}
-	p.tellCommitted(ctx, lay, over)
-	return p.s.commitRounds(ctx, over)
+	pg.tellCommitted(ctx, lay, over)
+	return pg.commitRounds(ctx, over)
 }
 
 // grave is a record of which nothing is alive, by the clock here.
@@ -103,11 +97,10 @@ type grave struct {
 }
 
 // findGraves looks for so many records to purge, by shard.
-func (p *purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (map[int][]grave, error) {
-	s := p.s
-	strays := p.passes%strayEvery == strayEvery-1
+func (pg *Purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (map[int][]grave, error) {
+	strays := pg.passes%strayEvery == strayEvery-1
 	// What has expired only just may not have for others.
-	now := s.currentDate().Add(-2 * s.cfg.MaxSkew.Milliseconds())
+	now := pg.clocks.Now().Add(-2 * pg.opts.MaxSkew.Milliseconds())
 	out := make(map[int][]grave)
 	n := 0
 	lower, _ := wire.IndexRange(wire.IndexGrave, 0)
@@ -118,16 +111,16 @@ func (p *purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (
 		if !ok {
 			return nil
 		}
-		b := s.buckets.FindByID(at.Bucket)
-		if b == nil || !strays && lay.RouteOf(b, at.Shard).Lead != s.id {
+		b := pg.homes.Buckets.FindByID(at.Bucket)
+		if b == nil || !strays && lay.RouteOf(b, at.Shard).Lead != pg.id {
 			return nil
 		}
 		if n == want {
 			return keep.ErrStop
 		}
 		n++
-		p.after = append(append(p.after[:0], k...), 0)
-		rec, err := s.records.Load(ctx, at)
+		pg.after = append(append(pg.after[:0], k...), 0)
+		rec, err := pg.records.Load(ctx, at)
 		if err != nil {
 			return err
 		}
@@ -136,10 +129,10 @@ func (p *purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (
 		}
 		return nil
 	}
-	begin := max(string(lower), min(string(p.after), string(upper)))
-	err := s.disk.Scan(ctx, []byte(begin), upper, look)
+	begin := max(string(lower), min(string(pg.after), string(upper)))
+	err := pg.disk.Scan(ctx, []byte(begin), upper, look)
 	if err == nil && n < want && begin > string(lower) {
-		err = s.disk.Scan(ctx, lower, []byte(begin), look)
+		err = pg.disk.Scan(ctx, lower, []byte(begin), look)
 	}
 	if errors.Is(err, keep.ErrStop) {
 		err = nil
@@ -148,9 +141,9 @@ func (p *purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (
 }
 
 // listUnreachable lists the members that must acknowledge and are not in contact.
-func (p *purger) listUnreachable(lay *layout.Layout) (out []view.NodeID) {
+func (pg *Purger) listUnreachable(lay *layout.Layout) (out []view.NodeID) {
 	for _, id := range lay.Members {
-		if id != p.s.id && !lay.InMesh[id] {
+		if id != pg.id && !lay.InMesh[id] {
 			out = append(out, id)
 		}
 	}
@@ -159,19 +152,18 @@ func (p *purger) listUnreachable(lay *layout.Layout) (out []view.NodeID) {
 
 // askMembers hears from every member whether it could acknowledge, and its stamps. It
 // names the one that is not able to.
-func (p *purger) askMembers(ctx context.Context, lay *layout.Layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, unable view.NodeID, err error) {
-	s := p.s
+func (pg *Purger) askMembers(ctx context.Context, lay *layout.Layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, unable view.NodeID, err error) {
 	req := wire.StampsRequest{Members: lay.Storing}
 	for shard := range graves {
 		req.Shards = append(req.Shards, shard)
 	}
 	slices.Sort(req.Shards)
-	told, trusted = make(map[int][]purge.Stamp), s.clocks.Trusted()
+	told, trusted = make(map[int][]purge.Stamp), pg.clocks.Trusted()
 	for _, id := range lay.Members {
-		if id == s.id {
+		if id == pg.id {
 			continue
 		}
-		answer, err := s.askPeer(ctx, id, wire.MethodStamps, wire.AppendStampsRequest(nil, &req))
+		answer, err := pg.opts.Ask(ctx, id, wire.MethodStamps, wire.AppendStampsRequest(nil, &req))
 		if err != nil {
 			return nil, false, id, err
 		}
@@ -184,10 +176,10 @@ func (p *purger) askMembers(ctx context.Context, lay *layout.Layout, graves map[
 		}
 		trusted = trusted && m.Trusted
 		for _, st := range m.Stamps {
-			if theirs := keep.StampOf(st.Stamp); st.Shard < s.shards {
+			if theirs := keep.StampOf(st.Stamp); st.Shard < pg.shards {
 				told[st.Shard] = append(told[st.Shard], theirs)
-				if s.records.SyncedStamp(st.Shard).Behind(theirs) {
-					s.records.CatchUps.Behind(st.Shard, id)
+				if pg.records.SyncedStamp(st.Shard).Behind(theirs) {
+					pg.records.CatchUps.Behind(st.Shard, id)
 				}
 			}
 		}
@@ -196,11 +188,10 @@ func (p *purger) askMembers(ctx context.Context, lay *layout.Layout, graves map[
 }
 
 // proposeRounds makes the proposals and acknowledges them here.
-func (p *purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
-	s := p.s
+func (pg *Purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
 	size := 0
 	for shard, all := range graves {
-		round, stamp, err := s.records.SyncedStamp(shard).Next(s.id, told[shard]...)
+		round, stamp, err := pg.records.SyncedStamp(shard).Next(pg.id, told[shard]...)
 		if err != nil {
 			continue // the member that knows more was noted
 		}
@@ -209,7 +200,7 @@ func (p *purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves m
 			if !g.known && !trusted || size > purgeBytes {
 				continue
 			}
-			rec, err := s.records.Load(ctx, g.at)
+			rec, err := pg.records.Load(ctx, g.at)
 			if err != nil {
 				return nil, err
 			}
@@ -224,7 +215,7 @@ func (p *purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves m
 			out = append(out, o)
 		}
 	}
-	acked, _, err := s.acknowledgeRounds(ctx, lay.Storing, out)
+	acked, _, err := pg.acknowledgeRounds(ctx, lay.Storing, out)
 	if err != nil {
 		return nil, err
 	}
@@ -236,14 +227,13 @@ func (p *purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves m
 }
 
 // gatherAcks asks all members to acknowledge, and returns the rounds that all have.
-func (p *purger) gatherAcks(ctx context.Context, lay *layout.Layout, proposals []purge.Proposal) ([]wire.ShardRound, error) {
-	s := p.s
+func (pg *Purger) gatherAcks(ctx context.Context, lay *layout.Layout, proposals []purge.Proposal) ([]wire.ShardRound, error) {
 	attempts := make([]*purge.Attempt, len(proposals))
 	req := wire.ProposeRequest{Members: lay.Storing}
 	for i := range proposals {
 		o := &proposals[i]
 		attempts[i] = purge.NewAttempt(lay.Members)
-		attempts[i].Acked(s.id)
+		attempts[i].Acked(pg.id)
 		w := wire.Proposal{Shard: o.Shard, Round: wire.Round(o.Round), Stamp: keep.WireStamp(o.Stamp)}
 		for j := range o.Batch {
 			t := &o.Batch[j]
@@ -254,10 +244,10 @@ func (p *purger) gatherAcks(ctx context.Context, lay *layout.Layout, proposals [
 	data := wire.AppendProposeRequest(nil, &req)
 	var errs []error
 	for _, id := range lay.Members {
-		if id == s.id {
+		if id == pg.id {
 			continue
 		}
-		answer, err := s.askPeer(ctx, id, wire.MethodPropose, data)
+		answer, err := pg.opts.Ask(ctx, id, wire.MethodPropose, data)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -281,54 +271,14 @@ func (p *purger) gatherAcks(ctx context.Context, lay *layout.Layout, proposals [
 
 // tellCommitted says which rounds are committed to all who are there. Who does not hear
 // it learns it from the stamps of items.
-func (p *purger) tellCommitted(ctx context.Context, lay *layout.Layout, over []wire.ShardRound) {
+func (pg *Purger) tellCommitted(ctx context.Context, lay *layout.Layout, over []wire.ShardRound) {
 	data := wire.AppendCommitRequest(nil, &wire.CommitRequest{Rounds: over})
 	for _, id := range lay.Members {
-		if id == p.s.id {
+		if id == pg.id {
 			continue
 		}
-		if _, err := p.s.askPeer(ctx, id, wire.MethodCommit, data); err != nil && ctx.Err() == nil {
-			p.s.log.Debug("purge not told", "peer", id, "error", err)
+		if _, err := pg.opts.Ask(ctx, id, wire.MethodCommit, data); err != nil && ctx.Err() == nil {
+			pg.log.Debug("purge not told", "peer", id, "error", err)
 		}
 	}
-}
-
-// servePropose acknowledges rounds.
-func (s *Store) servePropose(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
-	m, err := wire.DecodeProposeRequest(req)
-	if err != nil {
-		return nil, err
-	}
-	proposals := make([]purge.Proposal, len(m.Proposals))
-	for i, o := range m.Proposals {
-		if o.Shard >= s.shards {
-			return nil, fmt.Errorf("replica: shard %d of %d", o.Shard, s.shards)
-		}
-		p := purge.Proposal{Shard: o.Shard, Round: purge.Round(o.Round), Stamp: keep.StampOf(o.Stamp), Batch: make([]purge.Tomb, len(o.Tombs))}
-		for j, t := range o.Tombs {
-			var it version.Item
-			if it, err = wire.DecodeItem(t.Item); err != nil {
-				return nil, err
-			}
-			p.Batch[j] = purge.Tomb{Bucket: t.Bucket, Key: t.Key, Item: it}
-		}
-		proposals[i] = p
-	}
-	acked, behind, err := s.acknowledgeRounds(ctx, m.Members, proposals)
-	if err != nil {
-		return nil, err
-	}
-	for _, shard := range behind {
-		s.records.CatchUps.Behind(shard, from)
-	}
-	return wire.AppendProposeReply(nil, &wire.ProposeReply{Acked: acked}), nil
-}
-
-// serveCommit lets go of what all members have acknowledged.
-func (s *Store) serveCommit(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-	m, err := wire.DecodeCommitRequest(req)
-	if err != nil {
-		return nil, err
-	}
-	return nil, s.commitRounds(ctx, m.Rounds)
 }

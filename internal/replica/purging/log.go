@@ -1,4 +1,4 @@
-package replica
+package purging
 
 import (
 	"context"
@@ -21,13 +21,15 @@ const (
 	logKept  = 1024      // entries that a store remembers of a shard
 )
 
-// damagedLog notes entries of the log of purges that do not read.
-type damagedLog struct {
+// DamagedLog notes entries of the log of purges that do not read. All methods may be used
+// concurrently.
+type DamagedLog struct {
 	mu   sync.Mutex
 	keys map[int]map[string]bool // by shard
 }
 
-func (d *damagedLog) addKey(shard int, key []byte) {
+// AddKey notes one.
+func (d *DamagedLog) AddKey(shard int, key []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.keys == nil {
@@ -39,13 +41,13 @@ func (d *damagedLog) addKey(shard int, key []byte) {
 	d.keys[shard][string(key)] = true
 }
 
-func (d *damagedLog) keysOfShard(shard int) []string {
+func (d *DamagedLog) keysOfShard(shard int) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Collect(maps.Keys(d.keys[shard]))
 }
 
-func (d *damagedLog) forgetKeys(shard int, keys []string) {
+func (d *DamagedLog) forgetKeys(shard int, keys []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, key := range keys {
@@ -55,12 +57,12 @@ func (d *damagedLog) forgetKeys(shard int, keys []string) {
 
 // dropDamaged takes entries that do not read out of the log of a shard. They may
 // have been of any round, so it is whole only after the last one.
-func (s *Store) dropDamaged(ctx context.Context, shard int) error {
-	keys := s.damaged.keysOfShard(shard)
+func (pg *Purger) dropDamaged(ctx context.Context, shard int) error {
+	keys := pg.opts.Damaged.keysOfShard(shard)
 	if len(keys) == 0 {
 		return nil
 	}
-	err := s.records.Update(ctx, "drop a damaged log of purges", func(tx keep.Tx) error {
+	err := pg.records.Update(ctx, "drop a damaged log of purges", func(tx keep.Tx) error {
 		for _, key := range keys {
 			if _, ok, err := keep.BuriedAt(tx.Get([]byte(key))); err != nil {
 				return err
@@ -73,23 +75,23 @@ func (s *Store) dropDamaged(ctx context.Context, shard int) error {
 		return tx.Move(shard, tx.Standing(shard).LoseAny())
 	})
 	if err == nil {
-		s.damaged.forgetKeys(shard, keys)
+		pg.opts.Damaged.forgetKeys(shard, keys)
 	}
 	return err
 }
 
-// serveLog tells what was purged of a shard since the asker last took part.
-func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+// ServeLog tells what was purged of a shard since the asker last took part.
+func (pg *Purger) ServeLog(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 	m, err := wire.DecodeLogRequest(req)
 	if err != nil {
 		return nil, err
 	}
-	if m.Shard >= s.shards {
-		return nil, fmt.Errorf("replica: shard %d of %d", m.Shard, s.shards)
+	if m.Shard >= pg.shards {
+		return nil, fmt.Errorf("replica: shard %d of %d", m.Shard, pg.shards)
 	}
-	mine, theirs := s.records.SyncedStanding(m.Shard), keep.StampOf(m.Stamp)
+	mine, theirs := pg.records.SyncedStanding(m.Shard), keep.StampOf(m.Stamp)
 	if mine.Stamp.Behind(theirs) {
-		s.records.CatchUps.Behind(m.Shard, from)
+		pg.records.CatchUps.Behind(m.Shard, from)
 	}
 	reply := wire.LogReply{Stamp: keep.WireStamp(mine.Stamp), From: wire.Round(mine.From)}
 	if !mine.Tells(theirs, purge.Round(m.From)) {
@@ -100,11 +102,11 @@ func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]b
 		lower = append(wire.LogKey(wire.RecordKey(m.Shard, m.Bucket, m.Key)), 0)
 	}
 	size := 0
-	err = s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
+	err = pg.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
 		_, bucket, key, ok := wire.ParseLogKey(k)
 		b, err := wire.DecodeBuried(slices.Clone(v))
 		if !ok || err != nil {
-			s.damaged.addKey(m.Shard, k)
+			pg.opts.Damaged.AddKey(m.Shard, k)
 			return nil
 		}
 		if len(reply.Entries) == logPage || size > logBytes {
@@ -118,10 +120,10 @@ func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]b
 	if err != nil && !errors.Is(err, keep.ErrStop) {
 		return nil, err
 	}
-	if err := s.dropDamaged(ctx, m.Shard); err != nil {
+	if err := pg.dropDamaged(ctx, m.Shard); err != nil {
 		return nil, err
 	}
-	if err := s.wholeAfter(ctx, m.Shard, &reply); err != nil {
+	if err := pg.wholeAfter(ctx, m.Shard, &reply); err != nil {
 		return nil, err
 	}
 	return wire.AppendLogReply(make([]byte, 0, size+64), &reply), nil
@@ -130,8 +132,8 @@ func (s *Store) serveLog(ctx context.Context, from view.NodeID, req []byte) ([]b
 // wholeAfter corrects from when on the page that was read of a log is whole:
 // entries may have been forgotten while it was read. What the disk says is at
 // least as new as what was read.
-func (s *Store) wholeAfter(ctx context.Context, shard int, page *wire.LogReply) error {
-	data, err := s.disk.Get(ctx, keep.MetaRounds(shard))
+func (pg *Purger) wholeAfter(ctx context.Context, shard int, page *wire.LogReply) error {
+	data, err := pg.disk.Get(ctx, keep.MetaRounds(shard))
 	var now wire.RoundState
 	if err == nil {
 		now, err = wire.DecodeRoundState(data)
@@ -150,7 +152,7 @@ func (s *Store) wholeAfter(ctx context.Context, shard int, page *wire.LogReply) 
 }
 
 // trimLog forgets the oldest entries of a shard's log beyond what is kept.
-func (s *Store) trimLog(ctx context.Context, shard int) error {
+func (pg *Purger) trimLog(ctx context.Context, shard int) error {
 	type entry struct {
 		key   []byte
 		round purge.Round
@@ -158,7 +160,7 @@ func (s *Store) trimLog(ctx context.Context, shard int) error {
 	var all []entry
 	var rounds []purge.Round
 	lower, upper := wire.LogRange(shard)
-	err := s.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
+	err := pg.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
 		if b, err := wire.DecodeBuried(v); err == nil {
 			all = append(all, entry{slices.Clone(k), purge.Round(b.Round)})
 			rounds = append(rounds, purge.Round(b.Round))
@@ -169,7 +171,7 @@ func (s *Store) trimLog(ctx context.Context, shard int) error {
 	if err != nil || !ok {
 		return err
 	}
-	return s.records.Update(ctx, "trim the log of purges", func(tx keep.Tx) error {
+	return pg.records.Update(ctx, "trim the log of purges", func(tx keep.Tx) error {
 		for _, e := range all {
 			if last.Before(e.round) {
 				continue

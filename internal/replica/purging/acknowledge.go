@@ -1,4 +1,4 @@
-package replica
+package purging
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/skeinmesh/skein/internal/purge"
-	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -20,30 +19,30 @@ import (
 // nothing speaks against: from then on nothing older than their tombs is here,
 // or is taken in. It returns their numbers once that is synced, and the shards
 // in which this store has missed rounds.
-func (s *Store) acknowledgeRounds(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked, behind []int, err error) {
+func (pg *Purger) acknowledgeRounds(ctx context.Context, members [16]byte, proposals []purge.Proposal) (acked, behind []int, err error) {
 	gone := 0
-	err = s.records.Update(ctx, "acknowledge a purge", func(tx keep.Tx) error {
+	err = pg.records.Update(ctx, "acknowledge a purge", func(tx keep.Tx) error {
 		acked, behind, gone = acked[:0], behind[:0], 0
 		// Not before: whoever belongs to the mesh by now must be asked, too.
-		lay := s.homes.Now()
+		lay := pg.homes.Now()
 		for i := range proposals {
 			p := &proposals[i]
 			p.Members = members
-			next, refused := tx.Standing(p.Shard).Acknowledge(p, lay.Storing, s.currentDate(), s.clocks.Trusted())
+			next, refused := tx.Standing(p.Shard).Acknowledge(p, lay.Storing, pg.clocks.Now(), pg.clocks.Trusted())
 			if refused != nil {
-				s.log.Debug("purge not acknowledged", "shard", p.Shard, "error", refused)
+				pg.log.Debug("purge not acknowledged", "shard", p.Shard, "error", refused)
 				if errors.Is(refused, purge.ErrLagging) {
 					behind = append(behind, p.Shard)
 				}
 				continue
 			}
 			// The note of the round before is about to go.
-			n, err := s.finishBatch(tx, p.Shard, next.Stamp)
+			n, err := pg.finishBatch(tx, p.Shard, next.Stamp)
 			if err != nil {
 				return err
 			}
 			gone += max(n, 0)
-			lost, err := s.takePart(tx, lay, p)
+			lost, err := pg.takePart(tx, lay, p)
 			if err != nil {
 				return err
 			}
@@ -55,22 +54,22 @@ func (s *Store) acknowledgeRounds(ctx context.Context, members [16]byte, proposa
 		return nil
 	})
 	if err == nil {
-		s.stats.purged.Add(uint64(gone))
+		pg.purged.Add(uint64(gone))
 	}
 	return acked, behind, err
 }
 
-// takePart is the part of acknowledge for one shard; see logPurged for lost.
-func (s *Store) takePart(tx keep.Tx, lay *layout.Layout, p *purge.Proposal) (lost purge.Round, err error) {
+// takePart is the part of acknowledgeRounds for one shard; see keep.Tx.LogPurged for lost.
+func (pg *Purger) takePart(tx keep.Tx, lay *layout.Layout, p *purge.Proposal) (lost purge.Round, err error) {
 	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
 	for i := range p.Batch {
 		t := &p.Batch[i]
-		at := s.homes.LocateKey(t.Bucket, t.Key)
+		at := pg.homes.LocateKey(t.Bucket, t.Key)
 		if at.Shard != p.Shard {
 			return lost, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.Shard, p.Shard)
 		}
-		b := s.buckets.FindByID(t.Bucket)
-		if err := s.mergeTomb(tx, at, t.Item, b == nil || lay.RouteOf(b, at.Shard).IsHome(s.id)); err != nil {
+		b := pg.homes.Buckets.FindByID(t.Bucket)
+		if err := pg.mergeTomb(tx, at, t.Item, b == nil || lay.RouteOf(b, at.Shard).IsHome(pg.id)); err != nil {
 			return lost, err
 		}
 		upTo, err := tx.LogPurged(at, purge.Buried{}.Bury(p.Round, t.Item))
@@ -86,7 +85,7 @@ func (s *Store) takePart(tx keep.Tx, lay *layout.Layout, p *purge.Proposal) (los
 }
 
 // mergeTomb merges a tomb into what is here of its key, see purge.Buried.Takes.
-func (s *Store) mergeTomb(tx keep.Tx, at layout.Place, tomb version.Item, home bool) error {
+func (pg *Purger) mergeTomb(tx keep.Tx, at layout.Place, tomb version.Item, home bool) error {
 	old, err := tx.Load(at)
 	if err != nil {
 		return err
@@ -100,7 +99,7 @@ func (s *Store) mergeTomb(tx keep.Tx, at layout.Place, tomb version.Item, home b
 	if !b.Takes(tomb, !old.Unknown(), old.Damaged, home) {
 		return nil
 	}
-	r, got, err := old.Accept(tx.Writer(), tomb, old.TombRole(), s.currentDate())
+	r, got, err := old.Accept(tx.Writer(), tomb, old.TombRole(), pg.clocks.Now())
 	if err != nil || !got.Changed && !old.Damaged {
 		return err
 	}
@@ -109,24 +108,24 @@ func (s *Store) mergeTomb(tx keep.Tx, at layout.Place, tomb version.Item, home b
 
 // finishPurge lets go of what was purged in the round of a shard that this store has
 // acknowledged last, if that is known to be committed.
-func (s *Store) finishPurge(ctx context.Context, shard int) error {
+func (pg *Purger) finishPurge(ctx context.Context, shard int) error {
 	gone, over := 0, false
-	err := s.records.Update(ctx, "finish a purge", func(tx keep.Tx) error {
+	err := pg.records.Update(ctx, "finish a purge", func(tx keep.Tx) error {
 		gone, over = 0, false
-		n, err := s.finishBatch(tx, shard, tx.Standing(shard).Stamp)
+		n, err := pg.finishBatch(tx, shard, tx.Standing(shard).Stamp)
 		gone, over = n, n >= 0
 		return err
 	})
 	if err == nil && over {
-		s.stats.purged.Add(uint64(gone))
-		err = s.trimLog(ctx, shard)
+		pg.purged.Add(uint64(gone))
+		err = pg.trimLog(ctx, shard)
 	}
 	return err
 }
 
-// finishBatch is the part of finish for an update. n is how many records went,
+// finishBatch is the part of finishPurge for an update. n is how many records went,
 // -1 if there is nothing to finish.
-func (s *Store) finishBatch(tx keep.Tx, shard int, stamp purge.Stamp) (n int, err error) {
+func (pg *Purger) finishBatch(tx keep.Tx, shard int, stamp purge.Stamp) (n int, err error) {
 	data, err := tx.Get(keep.MetaBatch(shard))
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
 		return -1, nil
@@ -139,7 +138,7 @@ func (s *Store) finishBatch(tx keep.Tx, shard int, stamp purge.Stamp) (n int, er
 		return -1, nil
 	}
 	for _, k := range batch.Keys {
-		gone, err := s.forgetPurged(tx, s.homes.LocateKey(k.Bucket, k.Key), stamp)
+		gone, err := pg.forgetPurged(tx, pg.homes.LocateKey(k.Bucket, k.Key), stamp)
 		if err != nil {
 			return n, err
 		}
@@ -148,10 +147,9 @@ func (s *Store) finishBatch(tx keep.Tx, shard int, stamp purge.Stamp) (n int, er
 	return n, tx.Delete(keep.MetaBatch(shard))
 }
 
-// forgetPurged is the part of finish for one key.
-func (s *Store) forgetPurged(tx keep.Tx, at layout.Place, stamp purge.Stamp) (int, error) {
-	key := wire.LogKey(at.Record)
-	b, ok, err := keep.BuriedAt(tx.Get(key))
+// forgetPurged is the part of finishPurge for one key.
+func (pg *Purger) forgetPurged(tx keep.Tx, at layout.Place, stamp purge.Stamp) (int, error) {
+	b, ok, err := tx.Buried(at)
 	if err != nil || !ok {
 		return 0, err
 	}
@@ -163,13 +161,13 @@ func (s *Store) forgetPurged(tx keep.Tx, at layout.Place, stamp purge.Stamp) (in
 	if err != nil || old.Unknown() || !b.Drop(old.Item) {
 		return 0, err
 	}
-	return 1, tx.Save(at, old, replicate.Record{Local: reconcile.Local{}}, nil)
+	return 1, tx.Save(at, old, replicate.Record{}, nil)
 }
 
 // commitRounds takes in which rounds all members have acknowledged.
-func (s *Store) commitRounds(ctx context.Context, over []wire.ShardRound) error {
-	over = slices.DeleteFunc(slices.Clone(over), func(r wire.ShardRound) bool { return r.Shard >= s.shards })
-	err := s.records.Update(ctx, "commit a purge", func(tx keep.Tx) error {
+func (pg *Purger) commitRounds(ctx context.Context, over []wire.ShardRound) error {
+	over = slices.DeleteFunc(slices.Clone(over), func(r wire.ShardRound) bool { return r.Shard >= pg.shards })
+	err := pg.records.Update(ctx, "commit a purge", func(tx keep.Tx) error {
 		for _, r := range over {
 			next := tx.Standing(r.Shard).Hear(purge.Stamp{Committed: purge.Round(r.Round)})
 			if err := tx.Move(r.Shard, next); err != nil {
@@ -180,7 +178,7 @@ func (s *Store) commitRounds(ctx context.Context, over []wire.ShardRound) error 
 	})
 	for _, r := range over {
 		if err == nil {
-			err = s.finishPurge(ctx, r.Shard)
+			err = pg.finishPurge(ctx, r.Shard)
 		}
 	}
 	return err
