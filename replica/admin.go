@@ -24,11 +24,13 @@ var ErrNoBucket = errors.New("replica: no such bucket")
 // asked at all is for the mesh to decide.
 func (s *Store) registerAdminHandlers() error {
 	handlers := map[string]func(context.Context, []byte) ([]byte, error){
-		wire.MethodAdminGet:    s.adminGet,
-		wire.MethodAdminPut:    s.adminPut,
-		wire.MethodAdminDelete: s.adminDelete,
-		wire.MethodAdminStatus: s.adminStatus,
-		wire.MethodAdminHealth: s.adminHealth,
+		wire.MethodAdminGet:     s.adminGet,
+		wire.MethodAdminPut:     s.adminPut,
+		wire.MethodAdminDelete:  s.adminDelete,
+		wire.MethodAdminStatus:  s.adminStatus,
+		wire.MethodAdminHealth:  s.adminHealth,
+		wire.MethodAdminScan:    s.adminScan,
+		wire.MethodAdminBuckets: s.adminBuckets,
 	}
 	for method, h := range handlers {
 		err := s.mesh.Handle(method, func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) { return h(ctx, req) })
@@ -87,14 +89,19 @@ func (s *Store) adminGet(ctx context.Context, req []byte) ([]byte, error) {
 	if err == nil {
 		it, err = b.Get(ctx, m.Key, &GetOptions{Level: Level(narrowToInt(m.Level))})
 	}
-	reply := wire.AdminItem{AdminOutcome: faults.Outcome(err), Replies: uint64(it.Replies), Values: it.values}
+	reply := wire.AdminItem{AdminOutcome: faults.Outcome(err), Replies: uint64(it.Replies), Values: it.values, Last: it.placeOfLast()}
 	if reply.Context, err = it.Context.MarshalBinary(); err != nil {
 		return nil, err
 	}
-	if it.live {
-		reply.Last = 1 + slices.IndexFunc(it.values, func(v []byte) bool { return bytes.Equal(v, it.last) })
-	}
 	return wire.AppendAdminItem(nil, &reply), nil
+}
+
+// placeOfLast tells which of the values is the last writer's, counted from 1; 0: it deleted.
+func (it *Item) placeOfLast() int {
+	if !it.live {
+		return 0
+	}
+	return 1 + slices.IndexFunc(it.values, func(v []byte) bool { return bytes.Equal(v, it.last) })
 }
 
 func (s *Store) adminPut(ctx context.Context, req []byte) ([]byte, error) {

@@ -45,10 +45,15 @@ func (c *Client) Get(ctx context.Context, bucket, key string, opts *GetOptions) 
 		return Item{}, err
 	}
 	it := Item{Key: key, Context: Context{token: string(m.Context)}, Replies: int(m.Replies), values: m.Values}
-	if m.Last > 0 {
-		it.last, it.live = append([]byte{}, m.Values[m.Last-1]...), true
-	}
+	it.takeLast(m.Last)
 	return it, faults.FromOutcome(m.AdminOutcome)
+}
+
+// takeLast is the reverse of placeOfLast.
+func (it *Item) takeLast(place int) {
+	if place > 0 {
+		it.last, it.live = append([]byte{}, it.values[place-1]...), true
+	}
 }
 
 // Put writes a value; see Bucket.Put. A Result with the zero Context comes of

@@ -27,6 +27,7 @@ var faults = wire.Faults{
 	{Err: ErrBadContext, Bit: wire.AdminBadContext},
 	{Err: ErrClosed, Bit: wire.AdminClosed},
 	{Err: ErrOutboxFull, Bit: wire.AdminOutbox},
+	{Err: ErrBadScan, Bit: wire.AdminBadScan},
 	{Err: context.DeadlineExceeded, Bit: wire.AdminDeadline},
 }
 

@@ -158,7 +158,10 @@ func (b *Bucket) Scan(ctx context.Context, opts ScanOptions) iter.Seq2[Entry, er
 }
 
 // goesOn tells whether a scan goes on behind an error.
-func goesOn(err error) bool { return errors.Is(err, ErrDegraded) || errors.Is(err, ErrBucketConflict) }
+func goesOn(err error) bool {
+	var gap *ScanGap
+	return errors.As(err, &gap) || errors.Is(err, ErrBucketConflict)
+}
 
 // Count returns how many items a scan would come to. ErrDegraded, or ErrBucketConflict,
 // comes beside a number that may be too low; beside any other error it is how far the
@@ -187,7 +190,7 @@ type bucketScan struct {
 	reader *scanning.Reader
 	left   int    // entries that may still come; -1: any number
 	told   bool   // that the bucket is in conflict
-	at     string // cursor of the last key that was looked at
+	at     string // cursor of the last key that was looked at; After before that
 }
 
 func (b *Bucket) beginScan(opts ScanOptions) (*bucketScan, error) {
@@ -230,8 +233,10 @@ func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
 		if err != nil {
 			return Entry{}, sc.b.s.scanError(err, sc.b.b)
 		}
-		sc.at = cursorOf(e.Key)
 		item, err := sc.showEntry(ctx, &e)
+		if ctx.Err() == nil {
+			sc.at = cursorOf(e.Key)
+		}
 		switch {
 		case err == nil:
 			sc.left = max(sc.left-1, -1)

@@ -56,6 +56,7 @@ const (
 	AdminClosed
 	AdminDeadline
 	AdminOutbox // full
+	AdminBadScan
 )
 
 // line describes a text for people, which is cut where it is too long to be read.

@@ -1,0 +1,261 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/scanning"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// BucketInfo is what a bucket is for ever.
+type BucketInfo struct {
+	Name   string
+	Copies int
+	Policy Policy
+	Zones  []string
+	// Conflict tells that the name is defined in another way, too: see
+	// ErrBucketConflict.
+	Conflict bool
+}
+
+// Buckets lists all buckets that the mesh knows, by name. ErrDegraded, or ErrUnavailable
+// on a node that stores nothing, comes beside what is known here if there may be more.
+func (s *Store) Buckets(ctx context.Context) ([]BucketInfo, error) {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
+		return nil, ErrClosed
+	}
+	defer leave()
+	sys := s.buckets.System()
+	r := s.beginScan(scanning.Query{Bucket: sys, Level: replicate.One})
+	defer r.Close()
+	var errs error
+	for {
+		e, err := r.Next(ctx)
+		var gap *scanning.Gap
+		switch {
+		case err == nil:
+			s.buckets.LearnDefinitions(e.Key, e.Item, s.clocks.Early())
+			continue
+		case errors.As(err, &gap):
+			errs = fmt.Errorf("%w: buckets", ErrDegraded)
+			continue
+		case err != io.EOF:
+			errs = errors.Join(errs, s.scanError(err, sys))
+		}
+		return s.listBuckets(), errs
+	}
+}
+
+// listBuckets lists the buckets that are known here.
+func (s *Store) listBuckets() (out []BucketInfo) {
+	for _, b := range s.buckets.ListAll() {
+		if !b.System {
+			out = append(out, s.infoOf(b))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b BucketInfo) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func (s *Store) infoOf(b *layout.Bucket) BucketInfo {
+	info := infoOfDefinition(&b.Def)
+	info.Conflict = s.buckets.HasConflict(b.Def.Name)
+	return info
+}
+
+func infoOfDefinition(def *wire.BucketDef) BucketInfo {
+	info := BucketInfo{Name: def.Name, Copies: def.Copies, Zones: slices.Clone(def.Zones)}
+	if def.Siblings {
+		info.Policy = Siblings
+	}
+	return info
+}
+
+func (s *Store) adminBuckets(ctx context.Context, _ []byte) ([]byte, error) {
+	all, err := s.Buckets(ctx)
+	m := wire.AdminBuckets{AdminOutcome: faults.Outcome(err)}
+	for _, b := range all {
+		def := wire.BucketDef{Name: b.Name, Copies: b.Copies, Siblings: b.Policy == Siblings, Zones: b.Zones}
+		m.Buckets = append(m.Buckets, wire.AdminBucket{Def: def, Conflict: b.Conflict})
+	}
+	return wire.AppendAdminBuckets(nil, &m), nil
+}
+
+// An answer to a program that scans ends with so many bytes, or after that time, with what
+// there is: it asks again.
+const (
+	answerBytes = 128 << 10
+	answerTime  = 2 * time.Second
+)
+
+func (s *Store) adminScan(ctx context.Context, req []byte) ([]byte, error) {
+	m, err := wire.DecodeAdminScan(req)
+	if err != nil {
+		return nil, err
+	}
+	opts := ScanOptions{
+		Prefix: m.Prefix, From: m.From, To: m.To, After: m.After, Limit: int(min(m.Limit, math.MaxInt32)),
+		Reverse: m.Reverse, KeysOnly: m.KeysOnly, Level: Level(narrowToInt(m.Level)),
+	}
+	var reply wire.AdminPage
+	b, err := s.findBucket(ctx, m.Bucket)
+	if err == nil {
+		err = b.fillAnswer(ctx, opts, &reply)
+	}
+	reply.AdminOutcome = faults.Outcome(err)
+	return wire.AppendAdminPage(nil, &reply), nil
+}
+
+// fillAnswer scans until the answer is full.
+func (b *Bucket) fillAnswer(ctx context.Context, opts ScanOptions, reply *wire.AdminPage) error {
+	sc, err := b.beginScan(opts)
+	if err != nil {
+		return err
+	}
+	defer sc.endScan()
+	short, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	for size := 0; size < answerBytes; {
+		e, err := sc.nextEntry(short)
+		var gap *ScanGap
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.As(err, &gap):
+			reply.Gaps, reply.Of = append(reply.Gaps, gap.Shards...), uint64(gap.Of)
+			continue
+		case errors.Is(err, ErrBucketConflict):
+			reply.Conflict = true
+			continue
+		case err != nil && short.Err() != nil && ctx.Err() == nil:
+			size = answerBytes // no time is left
+			continue
+		case err != nil:
+			return err
+		}
+		out := wire.AdminEntry{Key: e.Key, Replies: uint64(e.Replies), Values: e.values, Last: e.placeOfLast()}
+		if out.Context, err = e.Context.MarshalBinary(); err != nil {
+			return err
+		}
+		reply.Entries = append(reply.Entries, out)
+		size += len(out.Key) + len(out.Context) + 32
+		for _, v := range out.Values {
+			size += len(v)
+		}
+	}
+	reply.More, reply.After = true, sc.at
+	return nil
+}
+
+// Scan reads the items of a bucket in order; see Bucket.Scan. The node is asked for some
+// at a time, as the sequence is consumed, and keeps nothing between.
+func (c *Client) Scan(ctx context.Context, bucket string, opts ScanOptions) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		told, left := newTelling(bucket), opts.Limit
+		for {
+			opts.Limit = left
+			m, err := c.askScan(ctx, bucket, opts)
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for _, err := range told.takeWarnings(&m) {
+				if !yield(Entry{}, err) {
+					return
+				}
+			}
+			for i := range m.Entries {
+				e := &m.Entries[i]
+				it := Item{Key: e.Key, Context: Context{token: string(e.Context)}, Replies: int(e.Replies), values: e.Values}
+				it.takeLast(e.Last)
+				if !yield(Entry{it}, nil) {
+					return
+				}
+			}
+			if err := faults.FromOutcome(m.AdminOutcome); err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			if left = max(left-len(m.Entries), 0); !m.More || opts.Limit > 0 && left == 0 {
+				return
+			}
+			opts.After = m.After
+		}
+	}
+}
+
+// askScan asks for the next items.
+func (c *Client) askScan(ctx context.Context, bucket string, o ScanOptions) (wire.AdminPage, error) {
+	if len(bucket) > maxBucketName {
+		return wire.AdminPage{}, fmt.Errorf("%w: name of %d bytes", ErrNoBucket, len(bucket))
+	}
+	if err := o.Validate(); err != nil {
+		return wire.AdminPage{}, err
+	}
+	req := wire.AppendAdminScan(nil, &wire.AdminScan{
+		Bucket: bucket, Prefix: o.Prefix, From: o.From, To: o.To, After: o.After, Limit: uint64(o.Limit),
+		Reverse: o.Reverse, KeysOnly: o.KeysOnly, Level: int64(o.Level),
+	})
+	return callAndDecode(ctx, c.node, wire.MethodAdminScan, req, wire.DecodeAdminPage)
+}
+
+// telling remembers what a client was told: each answer is a scan of its own, and says
+// again what the one before has said.
+type telling struct {
+	bucket   string
+	conflict bool
+	gaps     map[int]bool
+}
+
+func newTelling(bucket string) *telling { return &telling{bucket: bucket, gaps: make(map[int]bool)} }
+
+// takeWarnings returns what is new of what is wrong with an answer.
+func (t *telling) takeWarnings(m *wire.AdminPage) (out []error) {
+	if m.Conflict && !t.conflict {
+		t.conflict = true
+		out = append(out, fmt.Errorf("%w: %q", ErrBucketConflict, t.bucket))
+	}
+	var fresh []int
+	for _, shard := range m.Gaps {
+		if !t.gaps[shard] {
+			t.gaps[shard] = true
+			fresh = append(fresh, shard)
+		}
+	}
+	if fresh != nil {
+		out = append(out, &ScanGap{Shards: fresh, Of: int(m.Of)})
+	}
+	return out
+}
+
+// Count returns how many items a scan would come to; see Bucket.Count.
+func (c *Client) Count(ctx context.Context, bucket string, opts ScanOptions) (int, error) {
+	opts.KeysOnly = true
+	return countEntries(c.Scan(ctx, bucket, opts))
+}
+
+// Buckets lists all buckets that the node's mesh knows; see Store.Buckets.
+func (c *Client) Buckets(ctx context.Context) ([]BucketInfo, error) {
+	m, err := callAndDecode(ctx, c.node, wire.MethodAdminBuckets, nil, wire.DecodeAdminBuckets)
+	if err != nil {
+		return nil, err
+	}
+	var out []BucketInfo
+	for i := range m.Buckets {
+		info := infoOfDefinition(&m.Buckets[i].Def)
+		info.Conflict = m.Buckets[i].Conflict
+		out = append(out, info)
+	}
+	return out, faults.FromOutcome(m.AdminOutcome)
+}

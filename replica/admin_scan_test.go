@@ -1,0 +1,165 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+func TestClientScansLikeANode(t *testing.T) {
+	clients(t, BucketConfig{Policy: Siblings}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client) {
+		ctx := t.Context()
+		b := openBucket(t, nodes[0].store, "b", BucketConfig{Policy: Siblings})
+		for i, key := range nastyKeys() {
+			mustPut(t, b, key, strings.Repeat("v", i*200))
+		}
+		if _, err := b.Delete(ctx, "k7", nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for _, opts := range []ScanOptions{{}, {Reverse: true}, {Prefix: "k"}, {From: "k3", To: "p\xff"}, {Limit: 40}, {KeysOnly: true}, {After: cursorOf("k5"), Limit: 3}, {Prefix: "none"}} {
+			want, _ := scanned(t, b.Scan(ctx, opts))
+			n, err := b.Count(ctx, opts)
+			if err != nil || n != len(want) {
+				t.Fatalf("%+v: counted %d, %v, want %d", opts, n, err, len(want))
+			}
+			for i, c := range clients {
+				wantScanned(t, fmt.Sprintf("client %d, %+v", i, opts), c.Scan(ctx, "b", opts), want...)
+				if n, err := c.Count(ctx, "b", opts); err != nil || n != len(want) {
+					t.Fatalf("client %d, %+v: counted %d, %v, want %d", i, opts, n, err, len(want))
+				}
+			}
+		}
+		if calls, _ := net.counted(wire.MethodAdminScan); calls < 3*10 {
+			t.Errorf("%d answers, want several for each scan", calls)
+		}
+		// What an entry has seen is replaced by what carries its context, and a scan goes on
+		// through another node.
+		after := ""
+		for e, err := range clients[2].Scan(ctx, "b", ScanOptions{Limit: 5}) {
+			if err != nil || e.Replies != 2 {
+				t.Fatal(e.Replies, err)
+			}
+			r, err := clients[1].Put(ctx, "b", e.Key, []byte("new"), &PutOptions{Context: e.Context})
+			if err != nil || len(r.Covered) != 1 {
+				t.Fatal(r, err)
+			}
+			after = e.Cursor()
+		}
+		rest, _ := scanned(t, b.Scan(ctx, ScanOptions{After: after}))
+		wantScanned(t, "the rest", clients[1].Scan(ctx, "b", ScanOptions{After: after}), rest...)
+		for range clients[0].Scan(ctx, "b", ScanOptions{}) {
+			break
+		}
+	})
+}
+
+func TestClientIsToldWhatIsWrongWithAScan(t *testing.T) {
+	clients(t, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client) {
+		ctx := t.Context()
+		b := openBucket(t, nodes[0].store, "b", BucketConfig{})
+		for i := range 50 {
+			mustPut(t, b, fmt.Sprint(i), strings.Repeat("v", 10_000))
+		}
+		last := func(c *Client, bucket string, opts ScanOptions) (pairs int, err error) {
+			for _, err = range c.Scan(ctx, bucket, opts) {
+				pairs++
+			}
+			return pairs, err
+		}
+		if n, err := last(clients[0], "none", ScanOptions{}); n != 1 || !errors.Is(err, ErrNoBucket) {
+			t.Errorf("no such bucket: %v", err)
+		}
+		if n, err := last(clients[0], "b", ScanOptions{Limit: -1}); n != 1 || !errors.Is(err, ErrBadScan) {
+			t.Errorf("bad options: %v", err)
+		}
+		// Another program may ask what this one would not.
+		req := wire.AppendAdminScan(nil, &wire.AdminScan{Bucket: "b", After: "?"})
+		m, err := callAndDecode(ctx, asker{nodes[2], 1}, wire.MethodAdminScan, req, wire.DecodeAdminPage)
+		if err != nil || !errors.Is(faults.FromOutcome(m.AdminOutcome), ErrBadScan) {
+			t.Errorf("bad cursor: %+v, %v", m, err)
+		}
+		net.split(true, 1)
+		entries, gaps := scanned(t, clients[0].Scan(ctx, "b", ScanOptions{}))
+		slices.Sort(gaps)
+		if len(entries) != 50 || len(gaps) != 16 || len(slices.Compact(gaps)) != 16 {
+			t.Errorf("beside a cut: %d entries, gaps %v", len(entries), gaps)
+		}
+		if n, err := clients[0].Count(ctx, "b", ScanOptions{}); n != 50 || !errors.Is(err, ErrDegraded) {
+			t.Errorf("counted %d, %v", n, err)
+		}
+		net.split(true, 3)
+		if n, err := last(clients[2], "b", ScanOptions{}); n != 1 || !errors.Is(err, ErrUnavailable) {
+			t.Errorf("a node without a store in reach: %d pairs, %v", n, err)
+		}
+	})
+}
+
+func TestAnswerWithoutProgressComesInTime(t *testing.T) {
+	clients(t, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client) {
+		b := openBucket(t, nodes[0].store, "b", BucketConfig{})
+		mustPut(t, b, "k", "v")
+		time.Sleep(time.Second)
+		net.watchCalls(func(method string) {
+			if method == wire.MethodPage {
+				time.Sleep(900 * time.Millisecond)
+			}
+		})
+		begin := time.Now()
+		req := wire.AppendAdminScan(nil, &wire.AdminScan{Bucket: "b"})
+		if _, err := (asker{nodes[2], 3}).Call(t.Context(), wire.MethodAdminScan, req); err != nil || time.Since(begin) > 3*time.Second {
+			t.Errorf("answered after %v: %v", time.Since(begin), err)
+		}
+	})
+}
+
+func TestBucketsAreListed(t *testing.T) {
+	clients(t, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client) {
+		ctx := context.Background()
+		openBucket(t, nodes[1].store, "a", BucketConfig{Copies: 2, Policy: Siblings, Zones: []string{"x"}})
+		want := []BucketInfo{{Name: "a", Copies: 2, Policy: Siblings, Zones: []string{"x"}}, {Name: "b", Copies: 3}}
+		for i, n := range nodes {
+			if got, err := n.store.Buckets(ctx); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("at %d: %+v, %v", i, got, err)
+			}
+			if got, err := clients[i].Buckets(ctx); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("client %d: %+v, %v", i, got, err)
+			}
+		}
+		net.split(true, 1)
+		openBucket(t, nodes[0].store, "c", BucketConfig{Copies: 1})
+		openBucket(t, nodes[1].store, "c", BucketConfig{Copies: 2})
+		if got, err := nodes[0].store.Buckets(ctx); err != nil || len(got) != 3 || got[2].Copies != 1 || got[2].Conflict {
+			t.Errorf("beside a cut: %+v, %v", got, err)
+		}
+		net.heal()
+		time.Sleep(time.Minute)
+		if got, err := clients[2].Buckets(ctx); err != nil || len(got) != 4 || !got[2].Conflict || !got[3].Conflict {
+			t.Errorf("defined in two ways: %+v, %v", got, err)
+		}
+		b, err := nodes[0].store.Bucket(ctx, "c", BucketConfig{Copies: 1})
+		if !errors.Is(err, ErrBucketConflict) {
+			t.Fatal(err)
+		}
+		mustBe := func(what string, n int, err error) {
+			if n != 0 || !errors.Is(err, ErrBucketConflict) {
+				t.Errorf("%s in conflict: %d, %v", what, n, err)
+			}
+		}
+		n, err := b.Count(ctx, ScanOptions{})
+		mustBe("a bucket", n, err)
+		n, err = clients[0].Count(ctx, "c", ScanOptions{})
+		mustBe("a client's", n, err)
+		net.split(true, 3)
+		if got, err := nodes[2].store.Buckets(ctx); !errors.Is(err, ErrUnavailable) || len(got) != 4 {
+			t.Errorf("out of reach: %+v, %v", got, err)
+		}
+	})
+}
