@@ -303,11 +303,15 @@ func TestFormerOutboxIsDelivered(t *testing.T) {
 				t.Fatal(r, err)
 			}
 		})
+		held := make(chan struct{}) // or all may be delivered before it is looked at
+		net.watchCalls(func(string) { <-held })
 		n := net.storesNow(camera, view.MeshID{1})
 		defer closing(t, n)
 		if n.health(t).Importing == 0 {
 			t.Error("nothing is said of what waits")
 		}
+		close(held)
+		net.watchCalls(nil)
 		net.publish()
 		time.Sleep(time.Minute)
 		if h := n.health(t); h.Importing != 0 {
