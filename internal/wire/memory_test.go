@@ -157,6 +157,7 @@ func TestSmallThingsPass(t *testing.T) {
 	var sums RosterSums
 	var notices NoticeSums
 	var places RosterFile
+	var differ SumsReply
 	for i := range item.Sibs {
 		id := view.NodeID(i + 1)
 		item.Sibs[i] = version.Sibling{Dot: version.Dot{A: dot.A, N: uint64(id)}}
@@ -164,6 +165,7 @@ func TestSmallThingsPass(t *testing.T) {
 		roster = append(roster, Member{ID: id})
 		seen.Members = append(seen.Members, view.Member{ID: id, Since: time.UnixMilli(0)})
 		sums.Sums = append(sums.Sums, EntrySum{Key: id})
+		differ.Differ = append(differ.Differ, BucketDiffers{Place: i})
 		notices.Sums = append(notices.Sums, NoticeSum{Key: id})
 		places.Places = append(places.Places, Places{ID: id, Addrs: slices.Repeat([]netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:1")}, 1+i%MaxPlaces)})
 	}
@@ -171,6 +173,8 @@ func TestSmallThingsPass(t *testing.T) {
 	swap := AppendNoticeSwap(nil, NoticeSwap{Have: slices.Repeat([]Notice{notice}, 1<<10)})
 	for name, err := range map[string]error{
 		"absent":    second(DecodeReadReply(AppendReadReply(nil, &ReadReply{Items: make([]Lookedup, maxBatch)}))),
+		"damaged":   second(DecodePageReply(AppendPageReply(nil, &PageReply{Entries: make([]PageEntry, maxBatch)}))),
+		"differ":    second(DecodeSumsReply(AppendSumsReply(nil, &differ))),
 		"stamps":    second(DecodeReadReply(AppendReadReply(nil, &ReadReply{Items: round}))),
 		"siblings":  second(DecodeItem(AppendItem(nil, &item))),
 		"covered":   second(DecodePutReply(AppendPutReply(nil, &PutReply{Covered: slices.Repeat([]version.Dot{dot}, MaxSiblings)}))),

@@ -49,8 +49,6 @@ func (m *PageRequest) fields(c *codec) {
 }
 
 // AppendPageRequest appends the encoding of m.
-//
-//	version=1, bucket, shards, lower, upper, bounded, reverse, keys only, records, bytes
 func AppendPageRequest(dst []byte, m *PageRequest) []byte {
 	return appendFields(dst, m, (*PageRequest).fields)
 }
@@ -63,6 +61,7 @@ func DecodePageRequest(data []byte) (PageRequest, error) {
 func (m *PageReply) fields(c *codec) {
 	c.formatVersion(replicaVersion)
 	bounded(c, &m.Code, maxCode)
+	c.factor = looseFactor
 	for i := range listOf(c, &m.Entries, 2, maxBatch) {
 		c.text(&m.Entries[i].Key, MaxKey)
 		c.bytes(&m.Entries[i].Item, maxMessage)
@@ -76,8 +75,6 @@ func (m *PageReply) fields(c *codec) {
 }
 
 // AppendPageReply appends the encoding of m.
-//
-//	version=1, code, array of: key, item; more, up to, vouched
 func AppendPageReply(dst []byte, m *PageReply) []byte {
 	return appendFields(dst, m, (*PageReply).fields)
 }

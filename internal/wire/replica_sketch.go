@@ -118,6 +118,7 @@ func DecodeSumsRequest(data []byte) (SumsRequest, error) {
 func (m *SumsReply) fields(c *codec) {
 	c.formatVersion(replicaVersion)
 	c.flag(&m.Stamps)
+	c.factor = looseFactor
 	for i := range listOf(c, &m.Differ, 3, maxBatch) {
 		d := &m.Differ[i]
 		bounded(c, &d.Place, maxBatch)
