@@ -52,13 +52,15 @@ Says in words what is wrong with the node's store and what to do about it, or
 that all is well. It is what this one node knows: ask each of them. With -all a
 line follows for each shard in which the store has a part. -json puts out each
 problem with its kind, the nodes, counts and times that it is about, and its
-words; a kind means the same in every release.`},
-		{name: "evict", args: "node-id", short: "give a member up for good", run: (*session).runEvict, flags: set{(*session).nodeFlags}, long: `
+words; a kind means the same in every release. The exit status is 4 if there are
+problems.`},
+		{name: "evict", args: "node", short: "give a member up for good", run: (*session).runEvict, flags: set{(*session).nodeFlags, (*session).evictFlags}, long: `
 Gives up a member that will not come back: its copies are made anew from the
 others, and nothing waits for it any more, deletes neither. What only its disk
 held is lost with it. It must not be running. This cannot be taken back: should
-it return, it is refused and has to start as a new node. The id is what members
-shows. A node that still runs is to leave instead: its program calls Leave.`},
+it return, it is refused and has to start as a new node. The member is named as
+members shows it, by name or id, and its name must be typed once more unless -yes
+is given. A node that still runs is to leave instead: its program calls Leave.`},
 		{name: "get", args: "key", short: "read a value", run: (*session).runGet,
 			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).getFlags}, long: `
 Prints the value as it is, without a line end. With -context the first line is
@@ -75,6 +77,12 @@ kept all the same; a warning tells.`},
 		{name: "del", args: "key", short: "delete a value", run: (*session).runDelete,
 			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).writeFlags}, long: `
 Deletes the value. That there is none is no error.`},
+		{name: "version", short: "which release this is", run: (*session).runVersion, long: `
+Prints the version of the module that skeinctl was built from, and of Go. Where it
+was built in a checkout this is the commit.`},
+		{name: "completion", short: "have bash complete commands and flags", run: (*session).runCompletion, long: `
+Prints lines for bash, which complete the names of commands and flags:
+  source <(skeinctl completion)`},
 	}
 }
 
@@ -94,14 +102,15 @@ func (c command) usageLine() string {
 func printHelp(w io.Writer) {
 	fmt.Fprintf(w, "skeinctl looks into a running mesh through one of its nodes.\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.short)
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.short)
 	}
 	fmt.Fprintf(w, `
 The node's program must allow it: mesh.Config.AllowAdmin. The address and the
 file of the mesh secret may stand in SKEIN_ADDR and SKEIN_SECRET_FILE.
 "skeinctl command -h" explains a command's flags and arguments.
 
-Exit status: 0 done, 1 failed, 2 not understood, 3 no value under the key.
+Exit status: 0 done, 1 failed, 2 not understood, 3 no value under the key,
+4 health has found problems.
 `)
 }
 
@@ -120,6 +129,7 @@ type session struct {
 	bucket, level, seen string
 	file                string
 	all, showContext    bool
+	yes                 bool
 	ttl                 time.Duration
 }
 
@@ -130,13 +140,7 @@ func (e usageError) Error() string { return string(e) }
 
 // parseArgs reads the flags and arguments of the command, in any order.
 func (s *session) parseArgs(args []string) error {
-	fs := flag.NewFlagSet(s.name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	fs.StringVar(&s.secretFile, "secret-file", os.Getenv("SKEIN_SECRET_FILE"), "`file` with the mesh secret (SKEIN_SECRET_FILE)")
-	fs.BoolVar(&s.json, "json", false, "print one JSON object")
-	for _, define := range s.flags {
-		define(s, fs)
-	}
+	fs := s.newFlagSet()
 	for {
 		err := fs.Parse(args)
 		if err == flag.ErrHelp {
@@ -161,13 +165,26 @@ func (s *session) parseArgs(args []string) error {
 	return s.checkFlags()
 }
 
+// newFlagSet returns the flags of the command, which set the session's fields.
+func (s *session) newFlagSet() *flag.FlagSet {
+	fs := flag.NewFlagSet(s.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&s.secretFile, "secret-file", os.Getenv("SKEIN_SECRET_FILE"), "`file` with the mesh secret (SKEIN_SECRET_FILE)")
+	fs.BoolVar(&s.json, "json", false, "print one JSON object")
+	for _, define := range s.flags {
+		define(s, fs)
+	}
+	return fs
+}
+
 func (s *session) checkFlags() error {
+	asksNode := s.addr != "" // it has the flags of a node
 	switch {
-	case s.timeout < 0 || s.timeout == 0 && s.name != "init":
+	case s.timeout < 0 || s.timeout == 0 && asksNode:
 		return usageError("-timeout must be more than 0")
 	case s.shards < 0:
 		return usageError("-shards must not be negative")
-	case s.name != "init" && s.secretFile == "":
+	case asksNode && s.secretFile == "":
 		return usageError("no mesh secret: name its file with -secret-file or SKEIN_SECRET_FILE")
 	case len(s.words) > 0 && s.bucket == "" && s.name != "evict":
 		return usageError("no -bucket")
@@ -186,6 +203,10 @@ func (s *session) nodeFlags(fs *flag.FlagSet) {
 func (s *session) keyFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.bucket, "bucket", "", "`name` of the bucket")
 	fs.StringVar(&s.level, "level", "", "how many `stores` take part: one, quorum (more than half of the homes) or a number (default 2)")
+}
+
+func (s *session) evictFlags(fs *flag.FlagSet) {
+	fs.BoolVar(&s.yes, "yes", false, "do not ask again")
 }
 
 func (s *session) healthFlags(fs *flag.FlagSet) {

@@ -16,8 +16,8 @@
 //	mesh.Start(ctx, mesh.Config{ ... AllowAdmin: true })
 //
 // Every command explains its flags with -h. The exit status is 0 when all went
-// well, 1 when it failed, 2 when it was not understood, and 3 when there is no
-// value under the key.
+// well, 1 when it failed, 2 when it was not understood, 3 when there is no value
+// under the key, and 4 when health has found problems.
 package main
 
 import (
@@ -33,6 +33,7 @@ const (
 	exitFailed
 	exitUsage
 	exitNotFound
+	exitProblems
 )
 
 func main() { os.Exit(runCommand(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -65,6 +66,9 @@ func runCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	case errors.As(err, &misused):
 		fmt.Fprintf(stderr, "skeinctl %s: %s\n  usage: %s\n  see skeinctl %s -h\n", c.name, cleanLine(misused.Error()), c.usageLine(), c.name)
 		return exitUsage
+	}
+	if errors.Is(err, errProblems) {
+		return exitProblems // they are told
 	}
 	fmt.Fprintf(stderr, "skeinctl %s: %s\n", c.name, cleanLine(s.explainError(err)))
 	if errors.Is(err, errNoValue) {

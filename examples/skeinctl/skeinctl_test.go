@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -177,7 +178,7 @@ func TestWhatWaitsIsShown(t *testing.T) {
 		t.Errorf("status: %+v, %v", st.Store, err)
 	}
 	ctl("", "status").want(t, exitOK, "writes that wait here for a store: ", "")
-	ctl("", "health").want(t, exitOK, "2 writes of ", "")
+	ctl("", "health").want(t, exitProblems, "2 writes of ", "")
 	var h healthJSON
 	if err := json.Unmarshal([]byte(ctl("", "health", "-json").out), &h); err != nil || len(h.Problems) == 0 {
 		t.Fatalf("health: %+v, %v", h, err)
@@ -196,15 +197,28 @@ func testEvict(t *testing.T, nodes []*mesh.Node) {
 		m, _ := nodes[0].View().Member(id)
 		return m.State != view.Alive && m.State != view.Suspect
 	})
-	ctl("", at("health")...).want(t, exitOK, "press-2 ("+id.String()+") is down", "")
+	if got := ctl("", at("health")...).want(t, exitProblems, "press-2 ("+id.String()+") is down", ""); got.err != "" {
+		t.Errorf("health says beside its problems: %q", got.err)
+	}
+	if code := ctl("", at("health", "-json")...).code; code != exitProblems {
+		t.Errorf("health -json exits with %d", code)
+	}
 	waitFor(t, "it is drawn apart", func() bool {
 		_, drawn, _ := strings.Cut(ctl("", at("status")...).want(t, exitOK, "", "").out, "component 1")
 		ours, lost, found := strings.Cut(drawn, "out of contact")
 		return found && strings.Contains(ours, "press-1") && strings.Contains(lost, "press-2")
 	})
-	ctl("", at("evict", id.String())...).want(t, exitOK, "press-2 ("+id.String()+") is given up for good", "")
+	for _, typed := range []string{"", "\n", "press-1\n", "y\n"} {
+		ctl(typed, at("evict", "press-2")...).want(t, exitFailed, "", "not confirmed")
+	}
+	if m, _ := nodes[0].View().Member(id); m.Status.Gone() {
+		t.Fatal("given up without a word")
+	}
+	ctl("press-2\n", at("evict", "press-2")...).want(t, exitOK, "press-2 ("+id.String()+") is given up for good", "Type press-2")
+	ctl("", at("evict", "press-2")...).want(t, exitFailed, "", "no member has the name")
 	waitFor(t, "nothing is left to be said of it", func() bool {
-		return strings.Contains(ctl("", at("health")...).want(t, exitOK, "", "").out, "all is well")
+		got := ctl("", at("health")...)
+		return strings.Contains(got.out, "all is well") && got.code == exitOK
 	})
 }
 
@@ -236,9 +250,10 @@ func testLook(t *testing.T, nodes []*mesh.Node) {
 	if err := json.Unmarshal([]byte(ctl("", at("health", "-all", "-json")...).out), &h); err != nil || len(h.Problems) != 0 || h.Problems == nil || len(h.Shards) == 0 || h.Shards[0].Role != "home" || h.Shards[0].Copies != 2 {
 		t.Errorf("health: %+v, %v", h, err)
 	}
-	ctl("", at("evict", "nobody")...).want(t, exitUsage, "", "node id")
-	ctl("", at("evict", "00000000000000ff")...).want(t, exitFailed, "", "no such member")
-	ctl("", at("evict", nodes[1].ID().String())...).want(t, exitFailed, "", "in contact")
+	ctl("", at("evict", "nobody")...).want(t, exitFailed, "", "no member has the name")
+	ctl("", at("evict", "-yes", "00000000000000ff")...).want(t, exitFailed, "", "no such member")
+	ctl("", at("evict", "-yes", nodes[1].ID().String())...).want(t, exitFailed, "", "in contact")
+	ctl("press-2\n", at("evict", "press-2")...).want(t, exitFailed, "", "in contact")
 }
 
 func testData(t *testing.T) {
@@ -515,5 +530,57 @@ func TestTextFromElsewhereIsHarmless(t *testing.T) {
 	}
 	if got := cleanLines("  a\x1b[2Jb\n c\r\n"); got != "  a\ufffd[2Jb\n c\ufffd\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A word that means two members means none: what follows is final.
+func TestMembersAreFoundByIDOrName(t *testing.T) {
+	ids := []view.NodeID{0x10, 0x20, 0x30, 0x40}
+	v := view.View{Members: []view.Member{
+		{ID: ids[0], Name: "press-1"},
+		{ID: ids[1], Name: "press-1", Status: view.Evicted},
+		{ID: ids[2], Name: ids[0].String()},
+		{ID: ids[3], Name: "gone", Status: view.Left},
+	}}
+	for word, want := range map[string]view.NodeID{"press-1": ids[0], ids[1].String(): ids[1], ids[2].String(): ids[2], "00000000000000ff": 0xff} {
+		if m, err := findMember(v, word); err != nil || m.ID != want {
+			t.Errorf("%s is %v, %v, want %v", word, m.ID, err, want)
+		}
+	}
+	for _, word := range []string{ids[0].String(), "gone", "press-2", ""} {
+		if m, err := findMember(v, word); err == nil {
+			t.Errorf("%q is %v", word, m.ID)
+		}
+	}
+}
+
+func TestVersionIsTold(t *testing.T) {
+	ctl("", "version").want(t, exitOK, "skeinctl ", "")
+	var v versionJSON
+	if err := json.Unmarshal([]byte(ctl("", "version", "-json").out), &v); err != nil || v.Version == "" || !strings.HasPrefix(v.Go, "go") {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// The lines are run by bash itself, where there is one.
+func TestBashCompletes(t *testing.T) {
+	script := ctl("", "completion").want(t, exitOK, "complete ", "").out
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("no bash")
+	}
+	for typed, want := range map[string]string{
+		"skeinctl mem":          "members",
+		"skeinctl put -tt":      "-ttl",
+		"skeinctl health -sec":  "-secret-file",
+		"skeinctl nothing -sec": "",
+		"skeinctl completion -": "-json -secret-file",
+	} {
+		words := strings.Fields(typed)
+		run := fmt.Sprintf("%s\nCOMP_WORDS=(%s); COMP_CWORD=%d; _skeinctl; echo ${COMPREPLY[*]}", script, strings.Join(words, " "), len(words)-1)
+		out, err := exec.Command(bash, "-c", run).CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("%s<tab> gives %q, %v, want %q", typed, got, err, want)
+		}
 	}
 }
