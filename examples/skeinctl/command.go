@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/mesh"
+	"github.com/skeinmesh/skein/replica"
 )
 
 // command is one of the things that skeinctl can do.
@@ -68,6 +69,14 @@ what the read has seen, for -context of put and del, and the value comes after
 it; this line comes too when there is no value, which exits with 3. With -all
 each of the concurrent values comes on a line of its own; -json keeps apart
 those that have line ends in them.`},
+		{name: "scan", short: "list keys and values in order", run: (*session).runScan,
+			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).scanFlags}, long: `
+Prints a line for each key: the key, a tab, the value. What is not plain text is
+quoted as in Go. With -json each line is an object, whose cursor is for -after.
+When stores are out of reach warnings say of how many shards keys may be
+missing, and the exit status is 1. A long list needs a longer -timeout.`},
+		{name: "buckets", short: "list the buckets", run: (*session).runBuckets, flags: set{(*session).nodeFlags}, long: `
+Prints a line for each bucket that the mesh knows, by name.`},
 		{name: "put", args: "key value", short: "write a value", run: (*session).runPut,
 			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).writeFlags, (*session).putFlags}, long: `
 Writes the value, or what comes in by standard input when it is "-". A key or a
@@ -131,6 +140,7 @@ type session struct {
 	all, showContext    bool
 	yes                 bool
 	ttl                 time.Duration
+	scan                replica.ScanOptions
 }
 
 // usageError is a command line that makes no sense.
@@ -186,7 +196,7 @@ func (s *session) checkFlags() error {
 		return usageError("-shards must not be negative")
 	case asksNode && s.secretFile == "":
 		return usageError("no mesh secret: name its file with -secret-file or SKEIN_SECRET_FILE")
-	case len(s.words) > 0 && s.bucket == "" && s.name != "evict":
+	case (len(s.words) > 0 && s.name != "evict" || s.name == "scan") && s.bucket == "":
 		return usageError("no -bucket")
 	}
 	return nil

@@ -151,6 +151,7 @@ func TestCommandsAgainstAMesh(t *testing.T) {
 	t.Run("look", func(t *testing.T) { testLook(t, nodes) })
 	t.Run("draw", func(t *testing.T) { testDraw(t, nodes) })
 	t.Run("data", testData)
+	t.Run("scan", testScan)
 	t.Run("siblings", testSiblings)
 	t.Run("json", testJSON)
 	t.Run("refused", func(t *testing.T) { testRefused(t, nodes) })
