@@ -142,6 +142,9 @@
 //	no store is in reach of a node    ends in ErrUnavailable.
 //	that stores nothing
 //
+//	nodes of an earlier release are   takes them for nodes that are cut off: they do not
+//	there                             know the question.
+//
 //	a clock is off                    comes to the same keys in the same order. Whether a
 //	                                  TTL has ended, and which of concurrent values is
 //	                                  shown, is judged as by Get.

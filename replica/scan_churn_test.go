@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// TestScanWhileTheMeshChanges scans at a storing node, at one that stores nothing, and by
+// TestF1_28_ScanWhileTheMeshChanges scans at a storing node, at one that stores nothing, and by
 // many short scans with cursors, while other nodes are killed, restarted, cut off, let in
 // and taken out, keys are written and deletes purged. A key that lived throughout comes
 // once, with its value, and one that was deleted before does not, but for shards of which
 // the scan has said before that keys may be missing.
-func TestScanWhileTheMeshChanges(t *testing.T) {
+func TestF1_28_ScanWhileTheMeshChanges(t *testing.T) {
 	first, seeds := uint64(1), uint64(2)
 	if *long {
 		seeds = 100

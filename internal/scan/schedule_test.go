@@ -15,13 +15,13 @@ var (
 	seed = flag.Uint64("seed", 0, "run this schedule only, and print what happens")
 )
 
-// TestKeysThatLivedThroughoutComeOnce has scans run while stores are killed, cut off,
+// TestF1_28_KeysThatLivedThroughoutComeOnce has scans run while stores are killed, cut off,
 // restarted, let in and taken out, records move, and keys are written, deleted and
 // purged. Whatever happens, keys come in order, one that was there all the time comes
 // exactly once, with a value no older than it had at the start, and one that was deleted
 // before does not come, but for shards that were told to be gaps. Where nothing happens,
 // or one store at a time fails, there are no gaps.
-func TestKeysThatLivedThroughoutComeOnce(t *testing.T) {
+func TestF1_28_KeysThatLivedThroughoutComeOnce(t *testing.T) {
 	first, last := uint64(1), uint64(1000)
 	if *long {
 		last = 20_000

@@ -26,8 +26,9 @@ const pagesAtOnce = 4
 
 // PagesOptions describe the pages of one store. All fields must be set.
 type PagesOptions struct {
-	Disk  *storage.Store
-	Homes *layout.Homes
+	Disk   *storage.Store
+	Homes  *layout.Homes
+	Shards int // of the mesh
 	// Lags tells whether what is here of a shard may have been purged elsewhere. It is
 	// shown to nobody.
 	Lags func(shard int) bool
@@ -87,10 +88,9 @@ type standing struct {
 
 func (p *Pages) readStanding(q *wire.PageRequest) standing {
 	b := p.opts.Homes.Buckets.FindByID(q.Bucket)
-	n := len(q.Shards) * 8
-	at := standing{scan.NewShards(n), scan.NewShards(n)}
-	for shard := range n {
-		if !scan.Shards(q.Shards).Has(shard) || b != nil && shard >= p.opts.Homes.ShardsOf(b) || p.opts.Lags(shard) {
+	at := standing{scan.NewShards(len(q.Shards) * 8), scan.NewShards(len(q.Shards) * 8)}
+	for shard := range p.opts.Shards {
+		if !scan.Shards(q.Shards).Has(shard) || p.opts.Lags(shard) {
 			continue
 		}
 		at.shown.Add(shard)

@@ -54,9 +54,12 @@ func newShelf(t *testing.T, storing int) *shelf {
 		t.Fatal(err)
 	}
 	homes.FollowBucket(s.bucket, func(int) bool { return true })
-	s.Pages = NewPages(PagesOptions{Disk: disk, Homes: homes, Wait: time.Second, Lags: func(shard int) bool {
+	s.Pages = NewPages(PagesOptions{Disk: disk, Homes: homes, Shards: shards, Wait: time.Second, Lags: func(shard int) bool {
 		if s.asked++; s.onAsk != nil {
 			s.onAsk()
+		}
+		if shard >= shards {
+			t.Errorf("asked of shard %d", shard)
 		}
 		return s.lags[shard]
 	}})
@@ -226,9 +229,10 @@ func TestWhatAStoreVouchesFor(t *testing.T) {
 	if m := s.read(t, q); scan.Shards(m.Vouched).Has(own) {
 		t.Error("vouches for what it has lost")
 	}
-	// Of a bucket that has not come here it holds what it holds.
-	q.Bucket = 77
-	if m, err := s.Read(context.Background(), &q); err != nil || m.Code != wire.CodeOK || string(m.Vouched) != "\x00\x00" || len(m.Entries) != 0 {
+	// Of a bucket that has not come here it holds what it holds, and there are no more
+	// shards than there are.
+	q.Bucket, q.Shards = 77, []byte{255, 255, 255}
+	if m, err := s.Read(context.Background(), &q); err != nil || m.Code != wire.CodeOK || string(m.Vouched) != "\x00\x00\x00" || len(m.Entries) != 0 {
 		t.Errorf("unknown bucket: %+v, %v", m, err)
 	}
 }
