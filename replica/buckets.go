@@ -30,7 +30,7 @@ func checkName(name string) error {
 func (s *Store) handleNewBucket(b *layout.Bucket) {
 	s.records.FollowBucket(b)
 	s.entropy.DoubtAll()
-	s.hints.wakeDelivery()
+	s.carrier.Hints.WakeDelivery()
 }
 
 // publishDefinition makes the definition of b known to the mesh, or finds that it is. It

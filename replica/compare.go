@@ -9,6 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/handover"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -269,7 +270,7 @@ func (s *Store) askHeld(ctx context.Context, lay *layout.Layout, peer view.NodeI
 		return out, err
 	}
 	if m.Roster != lay.Roster {
-		return out, errRosters
+		return out, handover.ErrRosters
 	}
 	out.asked, out.seasoned = true, make(map[uint64][]byte)
 	for _, h := range m.Leftover {

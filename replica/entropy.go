@@ -27,5 +27,5 @@ func (c comparing) Compare(ctx context.Context, id view.NodeID) error {
 }
 
 func (c comparing) HandOver(ctx context.Context) error {
-	return c.s.handOver(ctx, c.s.homes.Now(), false)
+	return c.s.carrier.HandOver(ctx, c.s.homes.Now(), false)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/peering"
 )
 
 // Errors of opening.
@@ -38,7 +39,7 @@ var (
 	ErrDegraded = errors.New("replica: kept on fewer stores than asked for")
 	// ErrUnavailable: no store that could serve the key answered. A write may
 	// have been kept all the same when the last one stopped answering.
-	ErrUnavailable = errors.New("replica: no store in reach")
+	ErrUnavailable error = peering.ErrUnavailable
 	// ErrOutboxFull comes with ErrUnavailable: there is no room left to keep
 	// the operation until a store can be reached. It was not kept.
 	ErrOutboxFull = errors.New("replica: outbox full")

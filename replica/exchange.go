@@ -209,7 +209,7 @@ func (s *Store) stepPull(ctx context.Context, c *comparison, keys []string) erro
 	if err != nil {
 		return err
 	}
-	if err := s.pace.waitForBytes(ctx, len(answer)); err != nil {
+	if err := s.carrier.Pace.WaitForBytes(ctx, len(answer)); err != nil {
 		return err
 	}
 	m, err := wire.DecodeReadReply(answer)
@@ -242,7 +242,7 @@ func (s *Store) batchSize(c *comparison, n int) int {
 	if c.item == 0 {
 		return min(n, firstKeys)
 	}
-	return min(n, max(s.pace.pieceBytes()/c.item, 1))
+	return min(n, max(s.carrier.Pace.PieceBytes()/c.item, 1))
 }
 
 // mergeFetched merges items of the peer here, and returns the keys of which it lacks
@@ -293,7 +293,7 @@ func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) erro
 	if err != nil && !errors.Is(err, keep.ErrStale) {
 		return err
 	}
-	page = slices.DeleteFunc(page, s.tooLargeToSend)
+	page = slices.DeleteFunc(page, s.carrier.TooLarge)
 	if errors.Is(err, keep.ErrStale) {
 		for _, k := range keys {
 			if at := s.homes.LocateKey(c.bucket(), k); s.records.SyncedStamp(at.Shard).Lagging() {
@@ -301,7 +301,7 @@ func (s *Store) stepPush(ctx context.Context, c *comparison, keys []string) erro
 			}
 		}
 	}
-	if err := s.pushRecords(ctx, c.peer, page); errors.Is(err, keep.ErrStale) {
+	if err := s.carrier.PushRecords(ctx, c.peer, page); errors.Is(err, keep.ErrStale) {
 		for i := range page {
 			c.left[page[i].At.Slice] = keep.ErrStale
 		}

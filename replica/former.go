@@ -206,7 +206,7 @@ func (f *former) readPage(ctx context.Context, s *Store, shard int, after []byte
 			f.markDamaged(k)
 			return nil
 		}
-		if len(out) == keep.PageKeys || size >= s.pace.pieceBytes() || len(out) > 0 && at.Slice != out[0].At.Slice {
+		if len(out) == keep.PageKeys || size >= s.carrier.Pace.PieceBytes() || len(out) > 0 && at.Slice != out[0].At.Slice {
 			return keep.ErrStop
 		}
 		rec, err := keep.DecodeStored(slices.Clone(v), nil)

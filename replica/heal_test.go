@@ -137,27 +137,15 @@ func TestF1_15_JoinMovesCopies(t *testing.T) {
 	})
 }
 
-// What could not be brought to a home, because the record is damaged here just
-// then or too large, is not let go of.
-func TestOnlyWhatWasBroughtIsLetGo(t *testing.T) {
+// What lags behind a purge is not read to be given to others.
+func TestNothingIsGivenThatMayBePurged(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		mustPut(t, buckets[0], "k", "v")
 		time.Sleep(time.Second)
 		ctx, s := context.Background(), nodes[0].store
 		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		page, err := s.records.ReadRecords(ctx, at.Slice, []string{"k"})
-		if err != nil || len(page) != 1 {
+		if page, err := s.records.ReadRecords(ctx, at.Slice, []string{"k"}); err != nil || len(page) != 1 {
 			t.Fatal(len(page), err)
-		}
-		if err := s.bringRecords(ctx, nodes[1].id, page, 1); err != nil {
-			t.Error(err)
-		}
-		if err := s.bringRecords(ctx, nodes[1].id, page, 2); !errors.Is(err, errNotBrought) {
-			t.Errorf("one of two records: %v", err)
-		}
-		page[0].Rec.Raw = make([]byte, maxOffer+1)
-		if err := s.bringRecords(ctx, nodes[1].id, page, 1); !errors.Is(err, errNotBrought) {
-			t.Errorf("a record that is too large: %v", err)
 		}
 		setStamp(t, s, at.Shard, purge.Stamp{Committed: purge.Round{Counter: 9}})
 		if _, err := s.records.ReadRecords(ctx, at.Slice, []string{"k"}); !errors.Is(err, keep.ErrStale) {

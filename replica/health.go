@@ -144,7 +144,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	for _, at := range left {
 		former[at] = true
 	}
-	h.Leftover, h.HandingOver = len(left), s.progress.slicesLeft()
+	h.Leftover, h.HandingOver = len(left), s.carrier.SlicesLeft()
 	h.SetAside = s.purging.Aside()
 	blocked, waits, err := s.purging.DescribeBlocked(ctx)
 	if err != nil {

@@ -163,7 +163,7 @@ func (s *Store) logPage(ctx context.Context, peer view.NodeID, req *wire.LogRequ
 	if err != nil {
 		return wire.LogReply{}, err
 	}
-	if err := s.pace.waitForBytes(ctx, len(answer)); err != nil {
+	if err := s.carrier.Pace.WaitForBytes(ctx, len(answer)); err != nil {
 		return wire.LogReply{}, err
 	}
 	return wire.DecodeLogReply(answer)

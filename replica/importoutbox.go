@@ -160,7 +160,7 @@ func (im *imports) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp
 	if err != nil {
 		return err
 	}
-	if err := im.s.pace.waitForBytes(ctx, len(rec.Value)); err != nil {
+	if err := im.s.carrier.Pace.WaitForBytes(ctx, len(rec.Value)); err != nil {
 		return err
 	}
 	out, err := im.s.routeWrite(ctx, q)

@@ -87,10 +87,10 @@ func (w *importShard) bringPage(ctx context.Context, page []keep.Stamped) error 
 		got := purge.Old{
 			Item: k.Rec.Item, Known: known[i], Gone: w.log.buried[string(k.At.Record)], Whole: w.log.whole,
 		}.Import(w.f.doubtedBirths())
-		if got.Refused || w.s.tooLargeToSend(k) {
+		if got.Refused || w.s.carrier.TooLarge(k) {
 			refused = append(refused, k.At.Record)
 		}
-		if one := (keep.Stamped{At: k.At, Stamp: w.log.stamp}); !got.Bring.Unknown() && !w.s.tooLargeToSend(k) {
+		if one := (keep.Stamped{At: k.At, Stamp: w.log.stamp}); !got.Bring.Unknown() && !w.s.carrier.TooLarge(k) {
 			one.Rec.Item, one.Rec.Raw = got.Bring, wire.AppendItem(nil, &got.Bring)
 			out = append(out, one)
 		}
@@ -186,13 +186,13 @@ func (w *importShard) askHome(ctx context.Context, id view.NodeID, asked []wire.
 		var answer []byte
 		if id == w.s.id {
 			answer, err = w.s.serveRead(ctx, id, req)
-		} else if err = w.s.pace.waitForBytes(ctx, len(req)); err == nil {
+		} else if err = w.s.carrier.Pace.WaitForBytes(ctx, len(req)); err == nil {
 			answer, err = w.s.askPeer(ctx, id, wire.MethodRead, req)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := w.s.pace.waitForBytes(ctx, len(answer)); err != nil {
+		if err := w.s.carrier.Pace.WaitForBytes(ctx, len(answer)); err != nil {
 			return nil, err
 		}
 		m, err := wire.DecodeReadReply(answer)
@@ -222,7 +222,7 @@ func (w *importShard) syncAtHomes(ctx context.Context, lay *layout.Layout, homes
 			err = here(ctx, page)
 		case id == w.s.id:
 		case lay.InMesh[id]:
-			err = w.s.pushRecords(ctx, id, page)
+			err = w.s.carrier.PushRecords(ctx, id, page)
 		default:
 			continue // it gets them from the others
 		}

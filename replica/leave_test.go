@@ -134,7 +134,7 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 			if leaving {
 				gone.gate.taking.Shut()
 			}
-			if err := s.transferRecords(ctx, nodes[1].id, 0, page); (err != nil) != leaving {
+			if err := s.carrier.PushRecords(ctx, nodes[1].id, page); (err != nil) != leaving {
 				t.Errorf("leaving %v, a copy: %v", leaving, err)
 			}
 			q.until = time.Now().Add(time.Second)
@@ -294,7 +294,7 @@ func TestStrayHintsGo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.hints.wakeDelivery()
+		s.carrier.Hints.WakeDelivery()
 		time.Sleep(time.Second)
 		if st, err := s.Status(ctx); err != nil || st.Hints != 0 {
 			t.Errorf("%d hints, %v", st.Hints, err)
@@ -326,7 +326,7 @@ func TestAHangingHome(t *testing.T) {
 			t.Fatal(err)
 		}
 		begun := time.Now()
-		if err := s.handOver(context.Background(), lay, true); err == nil {
+		if err := s.carrier.HandOver(context.Background(), lay, true); err == nil {
 			t.Error("handed over to a home that does not answer")
 		}
 		if d := time.Since(begun); d > compareWait+5*time.Second {
@@ -362,34 +362,6 @@ func TestCloseWhileItLeaves(t *testing.T) {
 			t.Errorf("leaving ended with %v", err)
 		}
 	})
-}
-
-// On a slow link pieces become small, so that clients' writes are not behind a
-// large one; a fast one makes them large again.
-func TestPiecesFollowTheLink(t *testing.T) {
-	p := newPace(0, func() bool { return false })
-	if p.pieceBytes() != transferBytes {
-		t.Errorf("begins with %d", p.pieceBytes())
-	}
-	for range 40 {
-		p.adaptPiece(10 * time.Second)
-	}
-	if p.pieceBytes() != leastPiece {
-		t.Errorf("%d on a slow link", p.pieceBytes())
-	}
-	p.adaptPiece(slowPiece * 3 / 4)
-	if p.pieceBytes() != leastPiece {
-		t.Errorf("%d although it takes long enough", p.pieceBytes())
-	}
-	for range 40 {
-		p.adaptPiece(time.Millisecond)
-	}
-	if p.pieceBytes() != transferBytes {
-		t.Errorf("%d on a fast link", p.pieceBytes())
-	}
-	if p := newPace(64<<10, func() bool { return false }); p.pieceBytes() != 64<<10 {
-		t.Errorf("%d where 64 KiB a second are allowed", p.pieceBytes())
-	}
 }
 
 // A node may be taken out because its disk is full: that nothing can be deleted

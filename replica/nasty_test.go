@@ -219,8 +219,8 @@ func TestF2_07_MonthInTheDark_Replica(t *testing.T) {
 						continue
 					}
 					h, err := node.store.Health(ctx)
-					if err != nil || len(h.Lost) > 0 || node.store.stats.dropped.Load() > 0 {
-						t.Errorf("seed %d: %v, with %d of %d stores, gives up %v and has let go of %d records, %v", seed, node.id, up+1, boxes, h.Lost, node.store.stats.dropped.Load(), err)
+					if err != nil || len(h.Lost) > 0 || node.store.carrier.Dropped() > 0 {
+						t.Errorf("seed %d: %v, with %d of %d stores, gives up %v and has let go of %d records, %v", seed, node.id, up+1, boxes, h.Lost, node.store.carrier.Dropped(), err)
 					}
 				}
 			}
@@ -293,7 +293,7 @@ func TestF2_08_SplitDuringAJoin_Replica(t *testing.T) {
 			c.verify()
 			c.tally(&total)
 			for _, n := range c.nodes {
-				moved += n.store.stats.dropped.Load()
+				moved += n.store.carrier.Dropped()
 			}
 			if !x.gone || len(dump(t, joined.store)) == 0 {
 				t.Errorf("given up: %v; the store that joined holds %d", x.gone, len(dump(t, joined.store)))

@@ -436,7 +436,7 @@ func (op *putOp) performEffect(e replicate.Effect) {
 // out of contact its return will tell.
 func (s *Store) noteMissed(by view.NodeID) {
 	if s.disk != nil && s.homes.IsPeer(by) {
-		s.hints.markOwed(by)
+		s.carrier.Hints.MarkOwed(by)
 		s.entropy.Missed(by)
 	}
 }

@@ -52,7 +52,7 @@ func wantEqualHomes(t *testing.T, stores ...*Store) {
 		for k := range dumps[s.id] {
 			all[k] = true
 		}
-		if left, err := s.hints.s.records.ListHintTargets(context.Background()); err != nil || len(left) > 0 {
+		if left, err := s.records.ListHintTargets(context.Background()); err != nil || len(left) > 0 {
 			t.Errorf("%v keeps hints for %v, %v", s.id, left, err)
 		}
 	}
@@ -160,7 +160,7 @@ func TestHintsAloneBringARestartedHomeUpToDate(t *testing.T) {
 		nodes[4].restart()
 		time.Sleep(20 * time.Second)
 		for _, n := range nodes {
-			delivered += n.store.stats.delivered.Load()
+			delivered += n.store.carrier.Delivered()
 		}
 		if delivered == 0 {
 			t.Error("no hint was delivered")

@@ -33,8 +33,8 @@ func (s *Store) registerHandlers() error {
 		wire.MethodLog:     s.purging.ServeLog,
 		wire.MethodPropose: s.purging.ServePropose,
 		wire.MethodCommit:  s.purging.ServeCommit,
-		wire.MethodCover:   s.serveCover,
-		wire.MethodHeld:    s.serveHeld,
+		wire.MethodCover:   s.carrier.ServeCover,
+		wire.MethodHeld:    s.carrier.ServeHeld,
 		wire.MethodPage:    s.servePage,
 	} {
 		err := s.mesh.Handle(method, func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
@@ -277,7 +277,7 @@ func (s *Store) serveClock(context.Context, view.NodeID, []byte) ([]byte, error)
 }
 
 // errUnknownBucket: a write of a bucket whose definition has not come here.
-var errUnknownBucket = errors.New("replica: unknown bucket")
+var errUnknownBucket = layout.ErrUnknownBucket
 
 // errLeaving: this store is about to leave and takes nothing more in.
 var errLeaving = errors.New("replica: leaving")
@@ -348,6 +348,18 @@ func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Off
 		}
 	}
 	return out, nil
+}
+
+// offerItems is sendMerge for items in the background. It returns those, by their place,
+// that were too old.
+func (s *Store) offerItems(ctx context.Context, to view.NodeID, offers []wire.Offer) (stale []int, err error) {
+	got, err := s.sendMerge(ctx, to, offers)
+	for i := range got {
+		if got[i].stale {
+			stale = append(stale, i)
+		}
+	}
+	return stale, err
 }
 
 // sendRead is the lane that carries questions.

@@ -220,7 +220,7 @@ func (s *Store) stepFetch(ctx context.Context, c *comparison, prints []reconcile
 	if err != nil {
 		return err
 	}
-	if err := s.pace.waitForBytes(ctx, len(answer)); err != nil {
+	if err := s.carrier.Pace.WaitForBytes(ctx, len(answer)); err != nil {
 		return err
 	}
 	m, err := wire.DecodeFetchReply(answer)

@@ -60,8 +60,7 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	}
 	defer leave()
 	st := Status{
-		Delivered: s.stats.delivered.Load(), Repaired: s.stats.repaired.Load(),
-		Compared: s.stats.compared.Load(), Moved: s.stats.moved.Load(),
+		Repaired: s.stats.repaired.Load(), Compared: s.stats.compared.Load(),
 	}
 	if s.outbox != nil {
 		s.outboxStatus(&st)
@@ -69,6 +68,7 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	if s.disk == nil {
 		return st, nil
 	}
+	st.Delivered, st.Moved = s.carrier.Delivered(), s.stats.moved.Load()+s.carrier.Moved()
 	syncing, hints, err := s.listSyncing(ctx, s.homes.Now())
 	st.Syncing = len(syncing)
 	for _, n := range hints {
@@ -91,7 +91,7 @@ func (s *Store) listSyncing(ctx context.Context, lay *layout.Layout) (syncing ma
 			}
 		}
 	}
-	if hints, err = s.records.CountHints(ctx, func(id view.NodeID) bool { return s.hints.isOwed(lay, id) }, syncing); err != nil || !s.entropy.MayHoldStrays() {
+	if hints, err = s.records.CountHints(ctx, func(id view.NodeID) bool { return s.carrier.Hints.IsOwed(lay, id) }, syncing); err != nil || !s.entropy.MayHoldStrays() {
 		return syncing, hints, err
 	}
 	left, _, err := s.records.ListStrays(ctx, lay)

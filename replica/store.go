@@ -18,6 +18,7 @@ import (
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/replica/antientropy"
 	"github.com/skeinmesh/skein/internal/replica/clocks"
+	"github.com/skeinmesh/skein/internal/replica/handover"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
@@ -65,14 +66,12 @@ type Store struct {
 	reads       *peering.Lanes[wire.Lookup, wire.Lookedup]
 	pages       *scanning.Pages // nil on a node that stores nothing
 	repairs     *repairs
-	hints       *hints
+	carrier     *handover.Carrier // nil on a node that stores nothing
 	entropy     *antientropy.Comparisons
 	purging     *purging.Purger // nil on a node that stores nothing
-	pace        *pace
 	imports     *imports
 	look        notify.Bell // has the watching goroutine look at who is down
 	inquests    *inquests
-	progress    progress
 	synced      lastSynced
 	buffers     buffers
 	stats       stats
@@ -81,7 +80,7 @@ type Store struct {
 
 // stats counts what happens in the background.
 type stats struct {
-	repaired, delivered, compared, moved, dropped atomic.Uint64
+	repaired, compared, moved atomic.Uint64
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
@@ -108,10 +107,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.group.Close()
 		return nil, err
 	}
-	s.repairs, s.hints, s.entropy = newRepairs(s), newHints(s), s.newEntropy()
+	s.repairs, s.entropy = newRepairs(s), s.newEntropy()
 	s.inquests, s.look = newInquests(s), notify.NewBell()
-	s.pace = newPace(cfg.TransferRate, s.hasPendingWrites)
-	s.progress.turn, s.imports = make(chan struct{}, 1), &imports{s: s, kick: notify.NewBell()}
+	s.imports = &imports{s: s, kick: notify.NewBell()}
 	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
 	room := int(cfg.MaxPendingBytes / 2)
 	s.merges = peering.NewLanes(peering.LaneOptions[wire.Offer, mergeAnswer]{
@@ -217,7 +215,7 @@ func (s *Store) openRecords(ctx context.Context, damaged *purging.DamagedLog) (e
 	s.records, err = keep.New(keep.Options{
 		Self: s.id, Mesh: s.mesh.View().Mesh, Shards: s.shards, Disk: s.disk, Dir: s.dir, Homes: s.homes, Clocks: s.clocks, Group: s.group,
 		Machine: s.cfg.boot, DistrustDisk: s.cfg.DistrustDisk, MaxSkew: s.cfg.MaxSkew, Boot: s.cfg.clock.Boot, Uptime: s.uptime, Log: s.log,
-		Hinted: s.hints.scheduleDelivery, Strayed: s.entropy.LookLater, Damaged: s.repairs.enqueueDamaged,
+		Hinted: func() { s.carrier.Hints.ScheduleDelivery() }, Strayed: s.entropy.LookLater, Damaged: s.repairs.enqueueDamaged,
 	})
 	if err != nil {
 		return err
@@ -225,6 +223,11 @@ func (s *Store) openRecords(ctx context.Context, damaged *purging.DamagedLog) (e
 	s.purging = purging.New(purging.Options{
 		Self: s.id, Shards: s.shards, Records: s.records, Disk: s.disk, Damaged: damaged, Homes: s.homes, Clocks: s.clocks,
 		Every: s.cfg.PurgeEvery, MaxSkew: s.cfg.MaxSkew, Uptime: s.uptime, Log: s.log, Ask: s.askPeer,
+	})
+	s.carrier = handover.New(handover.Options{
+		Self: s.id, Records: s.records, Disk: s.disk, Homes: s.homes, Purging: s.purging, Entropy: s.entropy,
+		Pace: handover.NewPace(s.cfg.TransferRate, s.hasPendingWrites), Taking: s.gate.taking, AckTimeout: s.cfg.AckTimeout,
+		Uptime: s.uptime, Log: s.log, Ask: s.askPeer, Offer: s.offerItems,
 	})
 	return s.records.Open(ctx)
 }
@@ -240,7 +243,7 @@ func (s *Store) handleLoss(tx *storage.Tx, lower, upper []byte) (then func(), er
 		synced()
 		s.group.Go(func(ctx context.Context) {
 			if s.records.SeeToLoss(ctx, lower, upper) {
-				s.hints.wakeDelivery()
+				s.carrier.Hints.WakeDelivery()
 			}
 		})
 		s.entropy.Moved()
@@ -261,7 +264,7 @@ func (s *Store) startServing(ctx context.Context) error {
 		}
 		s.mesh.OnLeave(s.leaveMesh)
 		s.group.Go(s.repairs.keepRepairing)
-		s.group.Go(s.hints.keepDelivering)
+		s.group.Go(s.carrier.Hints.KeepDelivering)
 		s.group.Go(s.entropy.KeepEqual)
 		s.group.Go(s.purging.FollowRounds)
 		s.group.Go(s.purging.KeepPurging)
@@ -270,13 +273,13 @@ func (s *Store) startServing(ctx context.Context) error {
 		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.records.NoteLoss) })
 		s.group.Go(func(ctx context.Context) {
 			if s.records.RestoreIndex(ctx) {
-				s.hints.wakeDelivery()
+				s.carrier.Hints.WakeDelivery()
 			}
 		})
 		if len(s.imports.all) > 0 || s.imports.outbox != nil {
 			s.group.Go(s.imports.keepImporting)
 		}
-		s.hints.markOwed(s.homes.PeersInContact()...) // before they are looked through for the first time
+		s.carrier.Hints.MarkOwed(s.homes.PeersInContact()...) // before they are looked through for the first time
 		s.entropy.Moved()
 	}
 	if s.outbox != nil {
@@ -362,11 +365,11 @@ func (s *Store) applyView(v view.View) {
 	if len(c.Back) > 0 {
 		s.entropy.LookForStrays()
 		s.entropy.Doubt(c.Back...)
-		s.hints.markOwed(c.Back...)
+		s.carrier.Hints.MarkOwed(c.Back...)
 		s.imports.retryNow()
 	}
 	if len(c.Back) > 0 || c.Roster {
-		s.hints.wakeDelivery()
+		s.carrier.Hints.WakeDelivery()
 	}
 }
 

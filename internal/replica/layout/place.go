@@ -1,6 +1,8 @@
 package layout
 
 import (
+	"errors"
+
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/skeinmesh/skein/internal/wire"
@@ -40,3 +42,6 @@ func PlaceOf(record []byte) (at Place, ok bool) {
 	shard, bucket, key, ok := wire.ParseRecordKey(record)
 	return Place{Slice{bucket, shard}, key, record}, ok
 }
+
+// ErrUnknownBucket: a bucket of which the definition has not come here.
+var ErrUnknownBucket = errors.New("replica: unknown bucket")

@@ -16,6 +16,9 @@ const (
 	laneBytes = 1 << 20 // bytes in one call, one request at least
 )
 
+// ErrUnavailable: no store that could do it is in reach.
+var ErrUnavailable = errors.New("replica: no store in reach")
+
 // ErrRefused: the peer answered, and said no.
 var ErrRefused = errors.New("refused")
 

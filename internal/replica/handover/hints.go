@@ -1,8 +1,10 @@
-package replica
+package handover
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +20,10 @@ import (
 )
 
 const (
-	transferBytes = 1 << 20          // their bytes, one record at least
-	maxOffer      = 34 << 20         // bytes of one record that can be sent at all
+	// MaxOffer is how many bytes of one record can be sent at all.
+	MaxOffer = 34 << 20
+
+	transferBytes = 1 << 20          // of records in one call in the background, one record at least
 	transferWait  = 10 * time.Second // for the answer to such a call, on top of
 	slowestLink   = 8 << 10          // the time that so many bytes a second take
 
@@ -34,9 +38,9 @@ const (
 	hintGrace = 2
 )
 
-// hints delivers what this store keeps for others.
-type hints struct {
-	s       *Store
+// Hints delivers what this store keeps for others. All methods may be used concurrently.
+type Hints struct {
+	c       *Carrier
 	kick    notify.Bell
 	added   notify.Bell
 	lagging atomic.Bool // some were left out because this store has to catch up with a purge first
@@ -45,38 +49,39 @@ type hints struct {
 	owed replicate.Doubts // whom what is kept here has not reached since they came, or were silent
 }
 
-func newHints(s *Store) *hints {
-	return &hints{s: s, kick: notify.NewBell(), added: notify.NewBell()}
+func newHints(c *Carrier) *Hints {
+	return &Hints{c: c, kick: notify.NewBell(), added: notify.NewBell()}
 }
 
-// wakeDelivery has the hints looked through at once.
-func (h *hints) wakeDelivery() { h.kick.Ring() }
+// WakeDelivery has the hints looked through at once.
+func (h *Hints) WakeDelivery() { h.kick.Ring() }
 
-// scheduleDelivery has them looked through when the writes under way have had their time.
+// ScheduleDelivery has them looked through when the writes under way have had their time.
 // Every commit that adds a hint calls for it, or a hint whose target was there
 // all the time, and only silent when it mattered, would have nothing to wake it.
-func (h *hints) scheduleDelivery() { h.added.Ring() }
+func (h *Hints) ScheduleDelivery() { h.added.Ring() }
 
-// markOwed notes that what is kept for these stores, in contact, did not reach them in time.
-func (h *hints) markOwed(targets ...view.NodeID) {
+// MarkOwed notes that what is kept for these stores, in contact, did not reach them in time.
+func (h *Hints) MarkOwed(targets ...view.NodeID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, id := range targets {
-		h.owed.Raise(id, h.s.uptime())
+		h.owed.Raise(id, h.c.opts.Uptime())
 	}
 }
 
-// isOwed tells whether what is kept for a store is more than writes under way. What is
+// IsOwed tells whether what is kept for a store is more than writes under way. What is
 // kept for one that is out of contact waits for it, what was for one that is gone
 // belongs to the homes now.
-func (h *hints) isOwed(lay *layout.Layout, target view.NodeID) bool {
+func (h *Hints) IsOwed(lay *layout.Layout, target view.NodeID) bool {
 	in, belongs := lay.InMesh[target]
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return !belongs || in && h.owed.Has(target)
 }
 
-func (h *hints) keepDelivering(ctx context.Context) {
+// KeepDelivering delivers what can be delivered until ctx ends.
+func (h *Hints) KeepDelivering(ctx context.Context) {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	wait := clock.Backoff{First: firstHintRetry, Last: lastHintRetry}
@@ -89,7 +94,7 @@ func (h *hints) keepDelivering(ctx context.Context) {
 			wait.Reset()
 		case <-h.added:
 			if !armed {
-				retry.Reset(hintGrace * h.s.cfg.AckTimeout)
+				retry.Reset(hintGrace * h.c.opts.AckTimeout)
 				armed = true
 			}
 			continue
@@ -97,12 +102,12 @@ func (h *hints) keepDelivering(ctx context.Context) {
 		}
 		left, err := h.deliverAll(ctx)
 		if err != nil && ctx.Err() == nil {
-			h.s.log.Debug("hints not delivered yet", "error", err)
+			h.c.log.Debug("hints not delivered yet", "error", err)
 		}
 		behind := h.lagging.Swap(false)
 		armed = left || behind
 		switch {
-		case errors.Is(err, ErrStorageFull), errors.Is(err, storage.ErrCorrupt):
+		case errors.Is(err, keep.ErrStorageFull), errors.Is(err, storage.ErrCorrupt):
 			retry.Reset(lagHintRetry) // what is delivered cannot be deleted here, or not be read
 		case left:
 			retry.Reset(wait.Next())
@@ -116,17 +121,17 @@ func (h *hints) keepDelivering(ctx context.Context) {
 
 // deliverAll goes through the hints once. left is true if some remain that
 // could be delivered now.
-func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
+func (h *Hints) deliverAll(ctx context.Context) (left bool, err error) {
 	h.mu.Lock()
 	owed := h.owed.Events()
 	h.mu.Unlock()
-	targets, err := h.s.records.ListHintTargets(ctx)
+	targets, err := h.c.records.ListHintTargets(ctx)
 	if err != nil {
 		return true, err
 	}
 	var errs []error
 	for _, target := range targets {
-		in, known := h.s.homes.Now().InMesh[target]
+		in, known := h.c.homes.Now().InMesh[target]
 		switch {
 		case known && !in:
 			delete(owed, target)
@@ -150,7 +155,7 @@ func (h *hints) deliverAll(ctx context.Context) (left bool, err error) {
 }
 
 // settleOwed notes that all that was kept for these stores has reached them.
-func (h *hints) settleOwed(events map[view.NodeID]uint64) {
+func (h *Hints) settleOwed(events map[view.NodeID]uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for id, event := range events {
@@ -163,7 +168,7 @@ var errMovedOn = errors.New("records changed while they were delivered")
 // deliverTo hands the records kept for target, page by page, to send, which
 // returns those whose hints may go. rest tells that there were others. leaving is
 // for a store that goes for good.
-func (h *hints) deliverTo(ctx context.Context, target view.NodeID, leaving bool, send func(context.Context, view.NodeID, []keep.Stamped) ([]keep.Settled, error)) (rest bool, err error) {
+func (h *Hints) deliverTo(ctx context.Context, target view.NodeID, leaving bool, send func(context.Context, view.NodeID, []keep.Stamped) ([]keep.Settled, error)) (rest bool, err error) {
 	lower, upper := wire.IndexRange(wire.IndexHint, target)
 	var moved error
 	for {
@@ -171,21 +176,21 @@ func (h *hints) deliverTo(ctx context.Context, target view.NodeID, leaving bool,
 		if err != nil {
 			return rest, err
 		}
-		if _, err := h.s.records.SettleHints(ctx, stray); err != nil && !errors.Is(err, ErrStorageFull) {
+		if _, err := h.c.records.SettleHints(ctx, stray); err != nil && !errors.Is(err, keep.ErrStorageFull) {
 			return rest, err
 		}
 		if len(page) == 0 && len(stray) == 0 {
 			return rest, moved
 		}
 		gone, sendErr := send(ctx, target, page)
-		n, err := h.s.records.SettleHints(ctx, gone)
-		if leaving && errors.Is(err, ErrStorageFull) {
+		n, err := h.c.records.SettleHints(ctx, gone)
+		if leaving && errors.Is(err, keep.ErrStorageFull) {
 			n, err = len(gone), nil // they go with the node
 		}
 		if err != nil {
 			return rest, err
 		}
-		h.s.stats.delivered.Add(uint64(n))
+		h.c.delivered.Add(uint64(n))
 		if sendErr != nil {
 			return rest, sendErr
 		}
@@ -199,21 +204,21 @@ func (h *hints) deliverTo(ctx context.Context, target view.NodeID, leaving bool,
 // readPage reads the next records that are kept for target, from lower on, which
 // it moves. stray are entries of the index behind which there is nothing: the
 // record was damaged, and then found to be purged.
-func (h *hints) readPage(ctx context.Context, target view.NodeID, lower *[]byte, upper []byte) (page []keep.Stamped, stray []keep.Settled, err error) {
+func (h *Hints) readPage(ctx context.Context, target view.NodeID, lower *[]byte, upper []byte) (page []keep.Stamped, stray []keep.Settled, err error) {
 	size := 0
-	err = h.s.disk.Scan(ctx, *lower, upper, func(k, _ []byte) error {
+	err = h.c.disk.Scan(ctx, *lower, upper, func(k, _ []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
 		*lower = append(append((*lower)[:0:0], k...), 0)
 		at, ok := layout.PlaceOf(record)
 		if !ok {
 			return nil
 		}
-		stamp := h.s.records.SyncedStamp(at.Shard)
+		stamp := h.c.records.SyncedStamp(at.Shard)
 		if stamp.Lagging() {
 			h.lagging.Store(true)
 			return nil // some of it may have been purged
 		}
-		rec, err := h.s.records.Load(ctx, at)
+		rec, err := h.c.records.Load(ctx, at)
 		switch {
 		case err != nil:
 			return err
@@ -222,12 +227,12 @@ func (h *hints) readPage(ctx context.Context, target view.NodeID, lower *[]byte,
 		case rec.Unknown():
 			stray = append(stray, keep.Settled{At: at, Target: target})
 		default:
-			if one := (keep.Stamped{At: at, Rec: rec, Stamp: stamp}); !h.s.tooLargeToSend(one) {
+			if one := (keep.Stamped{At: at, Rec: rec, Stamp: stamp}); !h.c.TooLarge(one) {
 				page = append(page, one)
 				size += len(rec.Raw)
 			}
 		}
-		if len(page) == keep.PageKeys || len(stray) == keep.PageKeys || size >= h.s.pace.pieceBytes() {
+		if len(page) == keep.PageKeys || len(stray) == keep.PageKeys || size >= h.c.Pace.PieceBytes() {
 			return keep.ErrStop
 		}
 		return nil
@@ -239,8 +244,8 @@ func (h *hints) readPage(ctx context.Context, target view.NodeID, lower *[]byte,
 }
 
 // toTarget delivers to the store that the records are kept for.
-func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
-	if err := h.s.transferRecords(ctx, target, 0, page); err != nil {
+func (h *Hints) toTarget(ctx context.Context, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
+	if err := h.c.transferRecords(ctx, target, 0, page); err != nil {
 		return nil, err
 	}
 	out := make([]keep.Settled, len(page))
@@ -252,86 +257,117 @@ func (h *hints) toTarget(ctx context.Context, target view.NodeID, page []keep.St
 
 // toHomes delivers what was kept for a store that is gone for good to those
 // that are homes now.
-func (h *hints) toHomes(ctx context.Context, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
-	lay := h.s.homes.Now()
+func (h *Hints) toHomes(ctx context.Context, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
+	lay := h.c.homes.Now()
 	live := func(id view.NodeID) bool { return lay.InMesh[id] }
 	by := make(map[view.NodeID][]keep.Stamped)
 	hint := make([]replicate.Hint, len(page))
 	for i, k := range page {
-		b := h.s.buckets.FindByID(k.At.Bucket)
+		b := h.c.homes.Buckets.FindByID(k.At.Bucket)
 		if b == nil {
 			continue
 		}
 		rt := lay.RouteOf(b, k.At.Shard)
 		hint[i] = replicate.Hint{Target: target, Homes: rt.Order[:rt.Homes]}
-		for _, id := range hint[i].Deliver(h.s.id, live) {
+		for _, id := range hint[i].Deliver(h.c.id, live) {
 			by[id] = append(by[id], k)
 		}
 	}
 	acked := make(map[view.NodeID]bool)
 	var errs []error
 	for id, part := range by {
-		err := h.s.transferRecords(ctx, id, 0, part)
+		err := h.c.transferRecords(ctx, id, 0, part)
 		acked[id] = err == nil
 		errs = append(errs, err)
 	}
 	var out []keep.Settled
 	for i, k := range page {
-		if hint[i].Target != 0 && hint[i].Done(h.s.id, live, func(id view.NodeID) bool { return acked[id] }) {
+		if hint[i].Target != 0 && hint[i].Done(h.c.id, live, func(id view.NodeID) bool { return acked[id] }) {
 			out = append(out, keep.Settled{At: k.At, Target: target, Item: k.Rec.Item})
 		}
 	}
 	return out, errors.Join(errs...)
 }
 
-// tooLargeToSend tells, and logs, that a record's concurrent values have grown
-// together, by merging, beyond what one request carries. It stays where it is
-// and must not hold up what comes after it. A write that has seen the values
-// makes it small again.
-func (s *Store) tooLargeToSend(k keep.Stamped) bool {
-	if len(k.Rec.Raw) <= maxOffer {
-		return false
-	}
-	s.log.Error("concurrent values are too large to be copied: write the key anew", "key", k.At.Key, "bytes", len(k.Rec.Raw))
-	return true
-}
-
-// transferRecords sends records to a store in the background, to keep as a home or for
-// another store, and waits until it has synced them.
-func (s *Store) transferRecords(ctx context.Context, to, keepFor view.NodeID, page []keep.Stamped) error {
-	if len(page) == 0 {
-		return nil
-	}
-	offers := make([]wire.Offer, len(page))
-	size := 0
-	for i, k := range page {
-		offers[i] = wire.Offer{Bucket: k.At.Bucket, Key: k.At.Key, For: keepFor, Item: k.Rec.Raw, Stamp: keep.WireStamp(k.Stamp)}
-		size += len(k.Rec.Raw)
-	}
-	if err := s.pace.waitForBytes(ctx, size); err != nil {
-		return err
-	}
-	call, cancel := context.WithTimeout(ctx, transferWait+time.Duration(size)*time.Second/slowestLink)
-	defer cancel()
-	begun := time.Now()
-	got, err := s.sendMerge(call, to, offers)
-	if err == nil || errors.Is(call.Err(), context.DeadlineExceeded) {
-		s.pace.adaptPiece(time.Since(begun))
-	}
+// handHintsOn delivers the hints of a leaving store. What is kept for a store that
+// is not in reach is given to another one to keep.
+func (h *Hints) handHintsOn(ctx context.Context, lay *layout.Layout) error {
+	targets, err := h.c.records.ListHintTargets(ctx)
 	if err != nil {
 		return err
 	}
-	behind := make(map[int]bool)
-	for i := range got {
-		if got[i].stale {
-			behind[page[i].At.Shard] = true
-			err = keep.ErrStale
+	var errs []error
+	h.lagging.Store(false)
+	for _, target := range targets {
+		if lay.InMesh[target] {
+			if rest, err := h.deliverTo(ctx, target, true, h.toTarget); err == nil && !rest {
+				continue
+			}
+		}
+		rest, err := h.deliverTo(ctx, target, true, func(ctx context.Context, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
+			return h.toOthers(ctx, lay, target, page)
+		})
+		if err == nil && rest {
+			err = errNobody
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("replica: what is kept for %v: %w", target, err))
 		}
 	}
-	for shard := range behind {
-		if caught := s.purging.CatchUp(ctx, to, shard); caught != nil {
-			return caught
+	if h.lagging.Load() {
+		errs = append(errs, errBehind)
+	}
+	return errors.Join(errs...)
+}
+
+// toOthers gives what is kept for a store to others: to keep it for that store,
+// or, where that is gone for good, to the homes and those that stand in for them.
+func (h *Hints) toOthers(ctx context.Context, lay *layout.Layout, target view.NodeID, page []keep.Stamped) ([]keep.Settled, error) {
+	parts := make(map[bundle][]keep.Stamped)
+	of := make([][]bundle, len(page))
+	for i, k := range page {
+		if b := h.c.homes.Buckets.FindByID(k.At.Bucket); b != nil {
+			of[i] = h.planBundles(lay, lay.RouteOf(b, k.At.Shard), target)
+		}
+		for _, b := range of[i] {
+			parts[b] = append(parts[b], k)
 		}
 	}
-	return err
+	failed := make(map[bundle]bool)
+	var errs []error
+	for b, part := range parts {
+		if err := h.c.transferRecords(ctx, b.to, b.keepFor, part); err != nil {
+			failed[b] = true
+			errs = append(errs, err)
+		}
+	}
+	var out []keep.Settled
+	for i, k := range page {
+		if len(of[i]) > 0 && !slices.ContainsFunc(of[i], func(b bundle) bool { return failed[b] }) {
+			out = append(out, keep.Settled{At: k.At, Target: target, Item: k.Rec.Item})
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// planBundles names who is to have a record that is kept for target.
+func (h *Hints) planBundles(lay *layout.Layout, rt *layout.Route, target view.NodeID) (out []bundle) {
+	live := func(id view.NodeID) bool { return lay.InMesh[id] }
+	stand := func(n int, home view.NodeID) {
+		if to, ok := replicate.StandIn(rt.Order, rt.Homes, n, home, h.c.id, live); ok {
+			out = append(out, bundle{to, home})
+		}
+	}
+	if _, known := lay.InMesh[target]; known {
+		stand(0, target)
+		return out
+	}
+	for n, home := range rt.Order[:rt.Homes] {
+		if live(home) {
+			out = append(out, bundle{to: home})
+		} else {
+			stand(n, home)
+		}
+	}
+	return out
 }
