@@ -16,6 +16,9 @@ const healClients = 16
 // largeKeys are how many large values there are, see large_goodput_ratio.
 const largeKeys = 48
 
+// scanKeys is how many times the keys of a store that is healed are scanned.
+const scanKeys = 5
+
 // apartLimit is for how long one measurement with nodes of its own may take:
 // most of it is to load them.
 const apartLimit = 10 * time.Minute
@@ -46,6 +49,8 @@ func (d *driver) apartCommand(c cell) load.Command {
 	switch c {
 	case entropyCell:
 		cmd.Keys = d.entropyKeys
+	case scanCell:
+		cmd.Keys *= scanKeys
 	case largeCell:
 		cmd.Keys, cmd.Size, cmd.Duration = largeKeys, 1<<20, 2*d.calm
 	}

@@ -149,10 +149,11 @@ var (
 	entropyCell   = cell{"skein", "ae", "", 0}
 	healCell      = cell{"skein", "heal", "", healClients}
 	largeCell     = cell{"skein", "large", "", 0}
+	scanCell      = cell{"skein", "scan", "", 0}
 )
 
 // workshopCells set up the nodes that they need by themselves.
-func workshopCells() []cell { return []cell{entropyCell, healCell, largeCell} }
+func workshopCells() []cell { return []cell{entropyCell, healCell, largeCell, scanCell} }
 
 func foundFor(keys string) string {
 	return "bytes for two stores of 10^6 keys (-quick: 10^5) to find " + keys + " of which both hold different versions, " +
@@ -197,6 +198,8 @@ func figures() []figure {
 		{"large_goodput_ratio", "acknowledged 1 MiB values/s of three nodes, each in a process of its own, with 4, 64 and 200 clients: the worst over the best", 0.8, 0.9, true,
 			once{largeCell, "goodput_ratio"}},
 		{"large_peak_rss_mib", "the most memory that one of these nodes held, MiB", 160, 0, false, once{largeCell, "peak_mib"}},
+		{"scan_keys_per_s", "keys/s of a scan at the one store that holds them", 100_000, 0, true, once{scanCell, "one_keys_per_s"}},
+		{"scan_keys_per_s_5", "keys/s of a scan over five stores at the default level, all in one process", 50_000, 0, true, once{scanCell, "five_keys_per_s"}},
 		{"binary_mb", "stripped binary with everything, MB", 32, 0, false, once{binaryCell, "mb"}},
 	}
 }

@@ -20,6 +20,8 @@ func (w workshop) Extra(ctx context.Context, cmd load.Command) (map[string]float
 		return measureEntropy(ctx, filepath.Join(w.dir, "ae"), cmd.Keys, entropyRepeats)
 	case "heal":
 		return measureHealing(ctx, filepath.Join(w.dir, "heal"), cmd, healRounds)
+	case "scan":
+		return measureScan(ctx, filepath.Join(w.dir, "scan"), cmd.Keys)
 	case "large":
 		return measureLarge(ctx, filepath.Join(w.dir, "large"), cmd)
 	}

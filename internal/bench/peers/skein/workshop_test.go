@@ -50,6 +50,13 @@ func TestGate(t *testing.T) {
 	}
 }
 
+func TestMeasureScan(t *testing.T) {
+	values, err := measureScan(t.Context(), t.TempDir(), 500)
+	if err != nil || values["one_keys_per_s"] <= 0 || values["five_keys_per_s"] <= 0 {
+		t.Fatal(values, err)
+	}
+}
+
 // Both stores are real and speak over loopback, so what is counted is what the
 // product sends.
 func TestMeasureEntropy(t *testing.T) {
