@@ -131,6 +131,7 @@ func TestEachErrorHasARow(t *testing.T) {
 		"ErrStorage":        ErrStorage,
 		"ErrClosed":         ErrClosed,
 		"ErrNoBucket":       ErrNoBucket,
+		"ErrBadScan":        ErrBadScan,
 	}
 	files, err := filepath.Glob("*.go")
 	if err != nil {
