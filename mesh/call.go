@@ -62,7 +62,8 @@ func (h *handlers) isIdempotent(method string) bool {
 // does not begin with "mesh/". Methods that begin with "admin/" are answered
 // only if Config.AllowAdmin is set. Each request runs in a goroutine of its
 // own, which Close waits for. One in which fn panics fails with a *RemoteError of code
-// "panic", and the log says where. The error is ErrMethod, also when the method has a
+// "panic", and the log says where; methods that begin with "admin/", "replica." or
+// "partition/" are Skein's own, and end the process. The error is ErrMethod, also when the method has a
 // handler already, or ErrClosed.
 func (n *Node) Handle(method string, fn func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
 	return n.registerHandler(method, fn, nil)
@@ -89,7 +90,12 @@ func waitFor(fn promptHandler) handler {
 	}
 	return func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 		answered := make(chan outcome, 1)
-		fn(ctx, from, req, func(reply []byte, err error) { answered <- outcome{reply, err} })
+		fn(ctx, from, req, func(reply []byte, err error) {
+			select {
+			case answered <- outcome{reply, err}:
+			default: // the first answer counts
+			}
+		})
 		select {
 		case o := <-answered:
 			return o.reply, o.err
@@ -230,11 +236,26 @@ func (n *Node) runHandler(ctx context.Context, from view.NodeID, method string, 
 		return nil, failCall(ErrNoHandler, method)
 	}
 	defer func() {
+		if isOwnMethod(method) {
+			return
+		}
 		if p := recover(); p != nil {
 			reply, err = nil, n.reportPanic(from, method, p)
 		}
 	}()
 	return fn(ctx, from, req)
+}
+
+// isOwnMethod tells whether a method is served by a package of Skein. What panics there
+// is a fault of Skein: it may have left a lock held, or data half counted, and a process
+// that ends and starts anew is better than one that hangs.
+func isOwnMethod(method string) bool {
+	for _, prefix := range []string{reservedPrefix, adminPrefix, "replica.", "partition/"} {
+		if strings.HasPrefix(method, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // reportPanic logs where a handler panicked, and returns what its caller is told. One
@@ -263,6 +284,9 @@ func (n *Node) handlePrompt(ctx context.Context, from view.NodeID, method string
 		return
 	}
 	defer func() {
+		if isOwnMethod(method) {
+			return
+		}
 		if p := recover(); p != nil {
 			answer(nil, n.reportPanic(from, method, p)) // has no effect if it was answered before
 		}

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ const (
 	callOK = iota
 	callRefused
 	callFailed
+	callCanceled
 )
 
 // meters measure what those see who call other nodes.
@@ -28,7 +30,7 @@ func newMeters(id view.NodeID) *meters {
 	return &meters{
 		set: set,
 		calls: set.AddDurations("skein_mesh_call_duration_seconds",
-			"How long calls of other nodes took, by how they ended: refused are those that the other node answered with an error.", "ok", "refused", "failed"),
+			"How long calls of other nodes took, by how they ended: refused are those that the other node answered with an error, failed those that it did not answer in time.", "ok", "refused", "failed", "canceled"),
 	}
 }
 
@@ -38,8 +40,10 @@ func (m *meters) countCall(begun time.Time, err *error) {
 	var remote *RemoteError
 	switch {
 	case *err == nil:
-	case errors.As(*err, &remote):
+	case errors.As(*err, &remote), errors.Is(*err, ErrNoHandler), errors.Is(*err, ErrAdminOff), errors.Is(*err, ErrOverloaded), errors.Is(*err, ErrTooLarge):
 		outcome = callRefused
+	case errors.Is(*err, context.Canceled):
+		outcome = callCanceled // by the caller
 	default:
 		outcome = callFailed
 	}
@@ -47,7 +51,7 @@ func (m *meters) countCall(begun time.Time, err *error) {
 }
 
 // WriteMetrics writes what the node's View tells in numbers, and how long its calls took
-// since it was started, in the text format of Prometheus. The label "node" is its id. It
+// since it was started, in the text format of Prometheus. The label "node_id" is its id. It
 // works on a node that has stopped, too. The error is w's.
 func (n *Node) WriteMetrics(w io.Writer) error {
 	v := n.View()

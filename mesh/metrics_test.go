@@ -26,7 +26,7 @@ func TestMetricsTellOfMembersAndCalls(t *testing.T) {
 			if err := a.WriteMetrics(&text); err != nil {
 				t.Fatal(err)
 			}
-			_, rest, _ := strings.Cut(text.String(), `skein_mesh_call_duration_seconds_count{node="`+a.ID().String()+`",outcome="`+outcome+`"} `)
+			_, rest, _ := strings.Cut(text.String(), `skein_mesh_call_duration_seconds_count{node_id="`+a.ID().String()+`",outcome="`+outcome+`"} `)
 			n, _, _ := strings.Cut(rest, "\n")
 			return n
 		}
@@ -37,7 +37,7 @@ func TestMetricsTellOfMembersAndCalls(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, line := range lines {
-				if line = strings.ReplaceAll(line, "N", `node="`+a.ID().String()+`"`); !strings.Contains(text.String(), "\n"+line+"\n") {
+				if line = strings.ReplaceAll(line, "N", `node_id="`+a.ID().String()+`"`); !strings.Contains(text.String(), "\n"+line+"\n") {
 					t.Errorf("no line %q in %s", line, text.String())
 				}
 			}

@@ -7,8 +7,9 @@ var (
 	ErrConfig = errors.New("partition: bad configuration")
 	// ErrClosed: the Partition, or the node below it, was closed.
 	ErrClosed = errors.New("partition: closed")
-	// ErrSecond: the node has a Partition, or had one that was closed.
-	ErrSecond = errors.New("partition: the node has a Partition already")
+	// ErrSecond: the node has a Partition, or had one that was closed or did not open.
+	// It can have another when it is started anew.
+	ErrSecond = errors.New("partition: the node has, or had, a Partition")
 	// ErrNotLeader: this node does not lead with that token, or no longer.
 	ErrNotLeader = errors.New("partition: not the leader")
 	// ErrFenced: a higher token is known, so whoever acts with this one is late.

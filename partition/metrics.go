@@ -7,11 +7,23 @@ import (
 	"github.com/skeinmesh/skein/internal/metrics"
 )
 
-// WriteMetrics writes the Status in numbers, in the text format of Prometheus. The label
-// "node" is the node's id. The error is w's.
+// WriteMetrics writes whether the Partition is open and, if it is, the Status in numbers, in the text format of Prometheus. The label
+// "node_id" is the node's id. The error is w's.
 func (p *Partition) WriteMetrics(w io.Writer) error {
 	st := p.Status()
-	if err := p.figures.WriteText(w, func(f *metrics.Figures) { tellStatus(f, &st) }); err != nil {
+	isOpen := p.group.Context().Err() == nil
+	select {
+	case <-p.mesh.Done():
+		isOpen = false
+	default:
+	}
+	err := p.figures.WriteText(w, func(f *metrics.Figures) {
+		f.Flag("skein_partition_up", "Whether this node takes part in elections.", isOpen)
+		if isOpen { // what was last known is not so any more: another may lead
+			tellStatus(f, &st)
+		}
+	})
+	if err != nil {
 		return fmt.Errorf("partition: write metrics: %w", err)
 	}
 	return nil

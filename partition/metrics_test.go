@@ -41,7 +41,7 @@ func metricsText(t *testing.T, p *Partition) string {
 	if err := p.WriteMetrics(&text); err != nil {
 		t.Fatal(err)
 	}
-	return strings.ReplaceAll(text.String(), `node="`+p.id.String()+`"`, "N")
+	return strings.ReplaceAll(text.String(), `node_id="`+p.id.String()+`"`, "N")
 }
 
 func wantMetrics(t *testing.T, text string, lines ...string) {

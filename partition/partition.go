@@ -94,7 +94,10 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 		return nil, err
 	}
 	p.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
-	if err := p.startServices(); err != nil {
+	if err := p.startServices(); errors.Is(err, ErrSecond) {
+		p.group.Close() // without a farewell: it would be the other one's
+		return nil, err
+	} else if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil

@@ -234,6 +234,12 @@ func TestFailedDiskOfOneHome(t *testing.T) {
 			t.Errorf("read of a failed store: %v", err)
 		}
 		wantFault(t, nodes[1].store, ErrStorage, "the disk has failed")
+		if err := nodes[1].store.Err(); !errors.Is(err, ErrStorage) {
+			t.Errorf("a failed store: %v", err)
+		}
+		// What it does not know is not told as nothing: an alarm would end at the worst moment.
+		wantMetrics(t, nodes[1].store, "up 0", "disk_failed 1", "problems 2", "records_set_aside_total 0")
+		wantNoMetric(t, nodes[1].store, "copies_missing", "hints", "shards_syncing", "stores_lost")
 		nodes[1].fs = mem
 		nodes[1].kill()
 		if n := syncs.Load(); n != 1 {

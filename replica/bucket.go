@@ -92,7 +92,8 @@ type DeleteOptions struct {
 //
 // On a node that stores nothing a write that no store takes, or before which
 // others of the key wait, is kept in the node's outbox: see Result.Queued.
-func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOptions) (Result, error) {
+func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOptions) (r Result, err error) {
+	defer b.s.meters.countPut(time.Now(), &r, &err)
 	if opts == nil {
 		opts = &PutOptions{}
 	}
@@ -116,16 +117,16 @@ func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOpt
 // Delete writes the record of a delete; a value that is written concurrently
 // survives it, or not, as the bucket's policy says. Deleting what is not there
 // is no error.
-func (b *Bucket) Delete(ctx context.Context, key string, opts *DeleteOptions) (Result, error) {
+func (b *Bucket) Delete(ctx context.Context, key string, opts *DeleteOptions) (r Result, err error) {
+	defer b.s.meters.countPut(time.Now(), &r, &err)
 	if opts == nil {
 		opts = &DeleteOptions{}
 	}
 	return b.writeKey(ctx, key, reconcile.Write{Tomb: true}, opts.Context, opts.Level, opts.MinDurable)
 }
 
-func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (r Result, err error) {
+func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (Result, error) {
 	s := b.s
-	defer s.meters.countPut(time.Now(), &r, &err)
 	leave, ok := s.gate.ops.Enter()
 	if !ok {
 		return Result{}, ErrClosed
@@ -159,6 +160,9 @@ func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c 
 func (b *Bucket) newRequest(key string, w reconcile.Write, level Level, durable int) (*request, error) {
 	lv, err := level.coreLevel()
 	q := &request{bucket: b.b, at: b.s.homes.LocateKey(b.b.ID, key), write: w, level: lv}
+	if durable > b.b.Def.Copies {
+		return nil, fmt.Errorf("%w: MinDurable is %d, and bucket %q has %d copies", ErrBadBucket, durable, b.Name(), b.b.Def.Copies)
+	}
 	q.durable = b.minDurable(q.at, durable)
 	if level == 0 {
 		// A key with one home is not degraded by having one.
@@ -204,7 +208,7 @@ func (b *Bucket) withConflict(err error) error {
 // be sure of what was found, or that there is nothing, ErrDegraded is added.
 func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (item Item, err error) {
 	s := b.s
-	defer s.meters.countGet(time.Now(), &err)
+	defer s.meters.countGet(time.Now(), &item, &err)
 	leave, ok := s.gate.ops.Enter()
 	if !ok {
 		return Item{}, ErrClosed

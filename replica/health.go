@@ -110,10 +110,13 @@ func (h ShardHealth) String() string {
 // Health tells how the store is doing. It goes through an index of what is kept
 // for others, so it is not for every second. The error is ErrClosed, ErrStorage
 // or that of ctx; beside ErrStorage, Problems says what to do.
-func (s *Store) Health(ctx context.Context) (Health, error) {
+func (s *Store) Health(ctx context.Context) (Health, error) { return s.inspectHealth(ctx, true) }
+
+// inspectHealth is Health; without countBytes it reads no record that waits to be purged.
+func (s *Store) inspectHealth(ctx context.Context, countBytes bool) (Health, error) {
 	st, err := s.Status(ctx)
 	if errors.Is(err, ErrStorage) {
-		h := Health{Status: st}
+		h := Health{Status: st, SetAside: s.purging.Aside()}
 		h.Problems = s.listProblems(&h, s.homes.Now())
 		return h, err
 	} else if err != nil && !errors.Is(err, storage.ErrCorrupt) {
@@ -146,7 +149,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	}
 	h.Leftover, h.HandingOver = len(left), s.carrier.SlicesLeft()
 	h.SetAside = s.purging.Aside()
-	blocked, waits, err := s.purging.DescribeBlocked(ctx)
+	blocked, waits, err := s.purging.DescribeBlocked(ctx, countBytes)
 	if err != nil {
 		return h, s.records.WrapError("health", err)
 	}

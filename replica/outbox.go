@@ -33,7 +33,7 @@ func (s *Store) openOutbox(ctx context.Context) error {
 	}
 	o, err := outbox.Open(ctx, outbox.Options{
 		FS: s.cfg.fs, Dir: dir, Reserve: reserve, Bytes: s.cfg.OutboxBytes, Age: s.cfg.OutboxAge,
-		Stores: outboxStores{s}, Group: s.group, Uptime: s.uptime, Log: s.log,
+		Stores: outboxStores{s}, Group: s.group, Uptime: s.uptime, OnSync: s.meters.countSync, Log: s.log,
 	}, func(def *wire.BucketDef) uint64 { return layout.BucketID(wire.AppendBucketDef(nil, def)) })
 	switch {
 	case errors.Is(err, storage.ErrLocked):

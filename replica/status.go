@@ -51,6 +51,24 @@ type Status struct {
 	OutboxError string
 }
 
+// Err tells why the store serves nothing until it is opened anew: ErrClosed, or ErrStorage
+// when its disk failed, which on a node that stores nothing is that of its outbox. Nil: it
+// serves. It looks at no disk and does not wait.
+func (s *Store) Err() error {
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
+		return ErrClosed
+	}
+	defer leave()
+	if s.outbox != nil {
+		if _, err := s.outbox.DiskStats(); err != nil {
+			return fmt.Errorf("%w: outbox: %w", ErrStorage, err)
+		}
+		return nil
+	}
+	return s.records.WrapError("serve", s.disk.Err())
+}
+
 // Status tells how the store is doing. The error is ErrClosed, ErrStorage or
 // that of ctx.
 func (s *Store) Status(ctx context.Context) (Status, error) {

@@ -184,7 +184,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 				damaged.AddKey(shard, key)
 			}
 		},
-		OnSync: func(took time.Duration) { s.meters.sync.Observe(took, 0) },
+		OnSync: s.meters.countSync,
 	})
 	switch {
 	case errors.Is(err, storage.ErrLocked):

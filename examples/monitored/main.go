@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/skeinmesh/skein/mesh"
@@ -40,44 +41,43 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ln, err := net.Listen("tcp", *web)
-	if err != nil {
-		log.Fatal(err)
-	}
-	log.Printf("metrics, healthz and readyz are at http://%s", ln.Addr())
 	cfg := mesh.Config{Dir: *dir, Secret: secret, Storing: true, Listen: *listen, Seeds: strings.FieldsFunc(*seeds, func(r rune) bool { return r == ',' })}
-	if err := runNode(ctx, cfg, ln); err != nil {
+	watched := func(at net.Addr) { log.Printf("metrics, healthz and readyz are at http://%s", at) }
+	if err := runNode(ctx, cfg, *web, watched); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // runNode runs a node, and what serves those who watch it, until ctx ends or the node
-// does.
-func runNode(ctx context.Context, cfg mesh.Config, ln net.Listener) error {
+// does. watched is told where that is. Until all is open nobody listens there, and who
+// watches may give the process some minutes for it: a store may have to be recovered.
+func runNode(ctx context.Context, cfg mesh.Config, web string, watched func(net.Addr)) error {
 	node, err := mesh.Start(ctx, cfg)
 	if err != nil {
-		return errors.Join(err, ln.Close())
+		return err
 	}
 	defer node.Close()
 	store, err := replica.Open(ctx, replica.Config{Mesh: node})
 	if err != nil {
-		return errors.Join(err, ln.Close())
+		return err
 	}
 	defer store.Close()
 	part, err := partition.Open(ctx, partition.Config{Mesh: node})
 	if err != nil {
-		return errors.Join(err, ln.Close())
+		return err
 	}
 	defer part.Close()
 
+	ln, err := net.Listen("tcp", web)
+	if err != nil {
+		return err
+	}
+	watched(ln.Addr())
 	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: monitor.Handler(monitor.Checks{
-		Alive: node.Err,
-		Ready: []func(context.Context) error{node.Ready, func(ctx context.Context) error {
-			_, err := store.Status(ctx)
-			return err
-		}},
+		Alive:   []func() error{node.Err, store.Err},
+		Ready:   []func(context.Context) error{node.Ready},
 		Metrics: []func(io.Writer) error{node.WriteMetrics, store.WriteMetrics, part.WriteMetrics},
 	})}
 	served := make(chan error, 1)

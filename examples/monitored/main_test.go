@@ -19,15 +19,18 @@ import (
 
 // serveOne runs a node of its own and returns where it is watched.
 func serveOne(t *testing.T, storing bool) (url string, end func() error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
+	at, ended := make(chan net.Addr, 1), make(chan error, 1)
 	cfg := mesh.Config{Dir: t.TempDir(), Secret: identity.NewSecret(), Storing: storing, Listen: "127.0.0.1:0"}
-	go func() { ended <- runNode(ctx, cfg, ln) }()
-	return "http://" + ln.Addr().String(), func() error { cancel(); return <-ended }
+	go func() { ended <- runNode(ctx, cfg, "127.0.0.1:0", func(a net.Addr) { at <- a }) }()
+	end = func() error { cancel(); return <-ended }
+	select {
+	case a := <-at:
+		return "http://" + a.String(), end
+	case err := <-ended:
+		t.Fatal(err)
+		return "", nil
+	}
 }
 
 func get(t *testing.T, url string) (code int, body string) {

@@ -51,8 +51,13 @@ func findUnset(v reflect.Value, name string) (out []string) {
 		for i := range v.Len() {
 			out = append(out, findUnset(v.Index(i), name)...)
 		}
-		if v.Len() > 0 {
-			return out
+		if v.Len() == 0 {
+			return []string{name}
+		}
+		return out
+	case reflect.Map:
+		if v.Len() == 0 {
+			return []string{name}
 		}
 	case reflect.Struct:
 		if _, isText := v.Interface().(interface{ MarshalText() ([]byte, error) }); isText {

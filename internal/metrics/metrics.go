@@ -21,7 +21,10 @@ type Set struct {
 	histograms *prometheus.Registry
 }
 
-// NewSet returns an empty set. All its metrics have a label "node" of this value.
+// nodeLabel is on each metric. Prometheus in a cluster often has a label "node" of its own.
+const nodeLabel = "node_id"
+
+// NewSet returns an empty set. All its metrics have a label "node_id" of this value.
 func NewSet(node string) *Set {
 	return &Set{node: node, histograms: prometheus.NewRegistry()}
 }
@@ -33,7 +36,7 @@ type Durations struct{ by []prometheus.Observer }
 // least. Names are those of the program: one that is none by Prometheus' rules panics.
 func (s *Set) AddDurations(name, help string, outcomes ...string) *Durations {
 	opts := prometheus.HistogramOpts{
-		Name: name, Help: help, ConstLabels: prometheus.Labels{"node": s.node},
+		Name: name, Help: help, ConstLabels: prometheus.Labels{nodeLabel: s.node},
 		Buckets: prometheus.ExponentialBuckets(0.0001, 3, 12), // 0.1 ms to 18 s
 	}
 	if len(outcomes) == 0 {
@@ -109,7 +112,7 @@ func (f *Figures) tellValue(kind prometheus.ValueType, name, help string, value 
 		names = append(names, labels[i])
 		values = append(values, quoteLabel(labels[i+1]))
 	}
-	desc := prometheus.NewDesc(name, help, names, prometheus.Labels{"node": f.node})
+	desc := prometheus.NewDesc(name, help, names, prometheus.Labels{nodeLabel: f.node})
 	m, err := prometheus.NewConstMetric(desc, kind, value, values...)
 	if err != nil {
 		m = prometheus.NewInvalidMetric(desc, err)

@@ -46,12 +46,12 @@ func TestFiguresAreWritten(t *testing.T) {
 	})
 	wantLines(t, text,
 		"# HELP skein_members How many there are.", "# TYPE skein_members gauge",
-		`skein_members{node="n1",state="alive"} 3`,
-		`skein_members{node="n1",state="fai\"led\nü"} 1`,
-		`skein_members{node="n1",state="\\xff"} 2`,
-		`skein_members{node="n1",state="\\\\xff"} 4`,
-		"# TYPE skein_moved_total counter", `skein_moved_total{node="n1"} 1.099511627776e+12`,
-		`skein_full{node="n1"} 1`)
+		`skein_members{node_id="n1",state="alive"} 3`,
+		`skein_members{node_id="n1",state="fai\"led\nü"} 1`,
+		`skein_members{node_id="n1",state="\\xff"} 2`,
+		`skein_members{node_id="n1",state="\\\\xff"} 4`,
+		"# TYPE skein_moved_total counter", `skein_moved_total{node_id="n1"} 1.099511627776e+12`,
+		`skein_full{node_id="n1"} 1`)
 }
 
 func TestDurationsFallIntoTheirBuckets(t *testing.T) {
@@ -65,13 +65,13 @@ func TestDurationsFallIntoTheirBuckets(t *testing.T) {
 	one.Observe(time.Second, 0)
 	text := textOf(t, s, func(*Figures) {})
 	wantLines(t, text,
-		`skein_put_duration_seconds_bucket{node="n1",outcome="ok",le="0.0001"} 2`,
-		`skein_put_duration_seconds_bucket{node="n1",outcome="ok",le="0.00030000000000000003"} 3`,
-		`skein_put_duration_seconds_bucket{node="n1",outcome="failed",le="17.7147"} 0`,
-		`skein_put_duration_seconds_bucket{node="n1",outcome="failed",le="+Inf"} 1`,
-		`skein_put_duration_seconds_count{node="n1",outcome="failed"} 1`,
-		`skein_sync_duration_seconds_count{node="n1"} 1`,
-		`skein_sync_duration_seconds_sum{node="n1"} 1`)
+		`skein_put_duration_seconds_bucket{node_id="n1",outcome="ok",le="0.0001"} 2`,
+		`skein_put_duration_seconds_bucket{node_id="n1",outcome="ok",le="0.00030000000000000003"} 3`,
+		`skein_put_duration_seconds_bucket{node_id="n1",outcome="failed",le="17.7147"} 0`,
+		`skein_put_duration_seconds_bucket{node_id="n1",outcome="failed",le="+Inf"} 1`,
+		`skein_put_duration_seconds_count{node_id="n1",outcome="failed"} 1`,
+		`skein_sync_duration_seconds_count{node_id="n1"} 1`,
+		`skein_sync_duration_seconds_sum{node_id="n1"} 1`)
 }
 
 // Two handles of one process know nothing of each other.
@@ -79,7 +79,7 @@ func TestSetsAreApart(t *testing.T) {
 	a, b := NewSet("a"), NewSet("b")
 	a.AddDurations("skein_put_duration_seconds", "Puts.").Observe(time.Second, 0)
 	b.AddDurations("skein_put_duration_seconds", "Puts.")
-	wantLines(t, textOf(t, b, func(*Figures) {}), `skein_put_duration_seconds_count{node="b"} 0`)
+	wantLines(t, textOf(t, b, func(*Figures) {}), `skein_put_duration_seconds_count{node_id="b"} 0`)
 }
 
 func TestWriteThatFailsIsTold(t *testing.T) {

@@ -352,8 +352,10 @@ func (s *Store) persistGroup(g *group) error {
 		return s.guard.failure()
 	}
 	start := time.Now()
-	// NewBatchWithSize would have Pebble take a power of two more than that, once more.
-	batch := s.db.NewBatch(pebble.WithInitialSizeBytes(g.bytes + 16*len(g.writes) + 64))
+	// The size stands twice: one is for a batch that is used again, and without the other
+	// Pebble would throw a new one away for one of the next power of two.
+	size := g.bytes + 16*len(g.writes) + 64
+	batch := s.db.NewBatchWithSize(size, pebble.WithInitialSizeBytes(size))
 	for key, w := range g.writes {
 		if w.record == nil {
 			_ = batch.Delete([]byte(key), nil) // only fails on indexed batches

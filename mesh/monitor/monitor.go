@@ -1,6 +1,6 @@
 // Package monitor answers those who watch a node over HTTP: /metrics for Prometheus,
-// /healthz for who restarts processes that hang or have failed, /readyz for who sends
-// clients here. It serves nobody by itself: hand the Handler to a server of yours, on an
+// /healthz for who starts processes anew that have failed, /readyz for who sends clients
+// here. It serves nobody by itself: hand the Handler to a server of yours, on an
 // address that only they reach, for it asks nobody who they are.
 package monitor
 
@@ -16,13 +16,14 @@ import (
 
 // Checks say how a node is looked at. What is left out is taken to be well.
 type Checks struct {
-	// Alive tells why the process is of no more use and should be started anew; nil
-	// if it is. Err of the node is what is meant. A node that is alone, or whose
-	// peers are gone, is alive.
-	Alive func() error
-	// Ready tell, each within a second, why clients should not be sent here; nil if
-	// they may. Ready of the node is meant, which waits until it has met others or
-	// has found that nobody is there, and what looks at its store.
+	// Alive tell, at once, why the process is of no more use and should be started
+	// anew; nil if it is of use. Err of the node and of its store are meant. A node
+	// that is alone, or whose peers are gone, is alive.
+	Alive []func() error
+	// Ready tell, each within half a second, why clients should not be sent here; nil
+	// if they may. What is not alive is not ready either. Ready of the node is meant,
+	// which waits until it has met others or has tried all that it knows of: a gateway
+	// that is cut off serves what it has.
 	Ready []func(context.Context) error
 	// Metrics write metrics in the text format of Prometheus, one after the other into
 	// the same answer: WriteMetrics of a node, of its store and of its Partition. Of
@@ -31,24 +32,28 @@ type Checks struct {
 	Metrics []func(io.Writer) error
 }
 
-// patience is how long a check of readiness may take.
-const patience = time.Second
+// patience is how long a check of readiness may take: those who ask give up after a second,
+// often, and are to hear the reason.
+const patience = time.Second / 2
 
 // Handler answers GET and HEAD of /metrics, /healthz and /readyz. The latter two say "ok"
 // with code 200, or what is wrong with code 503, a line for each fault. When something
 // cannot write its metrics the answer has code 500 and no metrics: half of them would
-// pass for all. It may be used concurrently.
+// pass for all. It may be used concurrently; metrics are written for one at a time.
 func Handler(c Checks) http.Handler {
+	turn := make(chan struct{}, 1)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		var err error
-		if c.Alive != nil {
-			err = c.Alive()
-		}
-		answerCheck(w, err)
+		answerCheck(w, c.findFailed())
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerCheck(w, c.findUnready(r.Context())) })
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-r.Context().Done(): // who asked has given up
+			return
+		}
 		var text bytes.Buffer
 		var faults []error
 		for _, write := range c.Metrics {
@@ -62,6 +67,14 @@ func Handler(c Checks) http.Handler {
 		_, _ = w.Write(text.Bytes()) // who has gone needs no answer
 	})
 	return mux
+}
+
+func (c Checks) findFailed() error {
+	var faults []error
+	for _, alive := range c.Alive {
+		faults = append(faults, alive())
+	}
+	return errors.Join(faults...)
 }
 
 // findUnready asks all checks at the same time, so that one that hangs does not hide the
@@ -82,9 +95,7 @@ func (c Checks) findUnready(ctx context.Context) error {
 	for range c.Ready {
 		<-ended
 	}
-	if c.Alive != nil {
-		faults[len(c.Ready)] = c.Alive()
-	}
+	faults[len(c.Ready)] = c.findFailed()
 	return errors.Join(faults...)
 }
 

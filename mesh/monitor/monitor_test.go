@@ -44,7 +44,7 @@ func TestFaultsAreTold(t *testing.T) {
 		func(context.Context) error { return nil },
 		func(context.Context) error { return errors.New("store is closed") },
 	}
-	c := Checks{Alive: func() error { return stopped }, Ready: ready}
+	c := Checks{Alive: []func() error{func() error { return nil }, func() error { return stopped }}, Ready: ready}
 	wantAnswer(t, Handler(c), "/healthz", 200, "ok\n") // what is not ready is alive
 	wantAnswer(t, Handler(c), "/readyz", 503, "store is closed\n")
 	stopped = errors.New("node was evicted")
@@ -78,4 +78,34 @@ func TestMetricsStandInOneAnswer(t *testing.T) {
 	}
 	c.Metrics = append(c.Metrics, func(io.Writer) error { return errors.New("store is closed") })
 	wantAnswer(t, Handler(c), "/metrics", 500, "store is closed\n")
+}
+
+// Scrapes that take long do not pile up.
+func TestMetricsAreWrittenForOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		writing, most := 0, 0
+		h := Handler(Checks{Metrics: []func(io.Writer) error{func(io.Writer) error {
+			writing++
+			most = max(most, writing)
+			time.Sleep(time.Minute)
+			writing--
+			return nil
+		}}})
+		answered := 0
+		for range 3 {
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+				defer cancel()
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil).WithContext(ctx))
+				if w.Header().Get("Content-Type") != "" {
+					answered++
+				}
+			}()
+		}
+		time.Sleep(10 * time.Minute)
+		if most != 1 || answered != 2 { // the third had given up before its turn came
+			t.Errorf("%d at a time, %d answered", most, answered)
+		}
+	})
 }

@@ -60,7 +60,7 @@ func (o *Outbox) openDisk() error {
 
 func (o *Outbox) openDir() (err error) {
 	o.disk, err = storage.Open(storage.Options{
-		FS: o.opts.FS, Dir: o.opts.Dir, CacheBytes: Cache, MemTableBytes: MemTable, Reserve: o.opts.Reserve, Logger: o.opts.Log,
+		FS: o.opts.FS, Dir: o.opts.Dir, CacheBytes: Cache, MemTableBytes: MemTable, Reserve: o.opts.Reserve, OnSync: o.opts.OnSync, Logger: o.opts.Log,
 		OnCorrupt: func(key []byte, _ error) {
 			o.mu.Lock()
 			o.damaged = append(o.damaged, key)

@@ -63,8 +63,9 @@ type Options struct {
 	Bytes   int64         // what may wait at most; each operation counts Record, key and value
 	Age     time.Duration // of run time, after which an operation is given up
 	Stores  Stores
-	Group   *lifecycle.Group     // of the loop and the deliveries
-	Uptime  func() time.Duration // how long this process has run
+	Group   *lifecycle.Group         // of the loop and the deliveries
+	Uptime  func() time.Duration     // how long this process has run
+	OnSync  func(took time.Duration) // as in storage.Options
 	Log     *slog.Logger
 }
 
@@ -290,6 +291,9 @@ type Status struct {
 	Delivered, Dropped uint64 // since it was opened
 	Error              string // why it gets no further; empty: all is well
 }
+
+// DiskStats tells how the outbox's disk is doing, and why it has failed; nil: it has not.
+func (o *Outbox) DiskStats() (storage.Stats, error) { return o.disk.Stats(), o.disk.Err() }
 
 // Status tells how the outbox stands.
 func (o *Outbox) Status() Status {

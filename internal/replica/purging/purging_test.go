@@ -482,17 +482,17 @@ func TestBlockedPurgeIsTold(t *testing.T) {
 		w.deaf = func(_, to view.NodeID, _ string) bool { return to == 2 }
 		pg.group.Go(pg.KeepPurging)
 		time.Sleep(6 * 24 * time.Hour)
-		if b, ok, err := pg.DescribeBlocked(t.Context()); ok || err != nil {
+		if b, ok, err := pg.DescribeBlocked(t.Context(), true); ok || err != nil {
 			t.Errorf("told early: %+v, %v", b, err)
 		}
 		time.Sleep(2 * 24 * time.Hour)
-		b, ok, err := pg.DescribeBlocked(t.Context())
+		b, ok, err := pg.DescribeBlocked(t.Context(), true)
 		if !ok || err != nil || !slices.Equal(b.Missing, []view.NodeID{2}) || b.For < 7*24*time.Hour || b.Bytes == 0 {
 			t.Errorf("%+v, %v, %v", b, ok, err)
 		}
 		w.deaf = nil
 		time.Sleep(24 * time.Hour)
-		if b, ok, _ := pg.DescribeBlocked(t.Context()); ok || !w.load(pg, at).Unknown() {
+		if b, ok, _ := pg.DescribeBlocked(t.Context(), true); ok || !w.load(pg, at).Unknown() {
 			t.Errorf("blocked although nothing waits: %+v", b)
 		}
 	})

@@ -92,14 +92,14 @@ type Blocked struct {
 }
 
 // DescribeBlocked tells what an operator has to know; ok is false if nothing waits, or not
-// for a week.
-func (pg *Purger) DescribeBlocked(ctx context.Context) (b Blocked, ok bool, err error) {
+// for a week. To count bytes reads each record that is kept for nothing else.
+func (pg *Purger) DescribeBlocked(ctx context.Context, countBytes bool) (b Blocked, ok bool, err error) {
 	w := &pg.waiting
 	w.mu.Lock()
 	b.For, b.Missing = w.waited+pg.opts.Uptime()-w.seen, slices.Clone(w.missing)
 	ok = w.waits && b.For >= purgePatience && len(b.Missing) > 0
 	w.mu.Unlock()
-	if ok {
+	if ok && countBytes {
 		_, b.Bytes, err = pg.records.CountDead(ctx, 0)
 	}
 	return b, ok, err
