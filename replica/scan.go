@@ -249,27 +249,27 @@ func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
 }
 
 // showEntry is what a reader sees of a key, ErrNotFound if there is nothing. Stores that do not
-// agree on whether there is such a key are asked again, for this key alone.
+// agree on whether there is such a key, or of which one has it damaged, are asked again, for
+// this key alone.
 func (sc *bucketScan) showEntry(ctx context.Context, e *scanning.Entry) (Item, error) {
 	s := sc.b.s
 	item, err := sc.b.newItem(e.Key, e.Item, e.Replies, s.clocks.Early())
-	if !e.Disputed || err != nil && !e.Item.Unknown() {
+	if again := e.Damaged || e.Disputed && err == nil; !again {
 		return item, err
 	}
-	read, err := s.readKey(ctx, sc.b.b, s.homes.LocateKey(sc.b.b.ID, e.Key), sc.level)
+	at := s.homes.LocateKey(sc.b.b.ID, e.Key)
+	read, err := s.readKey(ctx, sc.b.b, at, sc.level)
 	switch {
 	case err != nil:
 		return Item{}, err
 	case ctx.Err() != nil:
 		return Item{}, fmt.Errorf("replica: scan: %w", ctx.Err())
 	}
-	item, err = sc.b.newItem(e.Key, read.Item, read.Replies, s.clocks.Early())
-	switch {
-	case err == nil && sc.opts.KeysOnly:
+	if read.Err != nil {
+		sc.reader.NoteGap(at.Shard) // there may be such a key, or a later value
+	}
+	if item, err = sc.b.newItem(e.Key, read.Item, read.Replies, s.clocks.Early()); err == nil && sc.opts.KeysOnly {
 		item.clearValues()
-	case err != nil && read.Err != nil:
-		// Nobody can say whether there is such a key.
-		return Item{}, &ScanGap{Shards: []int{s.homes.ShardOf(sc.b.b.ID, e.Key)}, Of: s.homes.ShardsOf(sc.b.b)}
 	}
 	return item, err
 }

@@ -398,6 +398,13 @@ func TestScanShowsNothingThatWasPurgedMeanwhile(t *testing.T) {
 func TestScanFindsWhatIsDamagedHere(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()
+		for i := range 10 { // of these the other one has an old delete
+			mustPut(t, buckets[0], fmt.Sprint("key-", i), "old")
+			if _, err := buckets[0].Delete(ctx, fmt.Sprint("key-", i), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
 		net.lose(func(_, to view.NodeID, method string, _ []byte) bool { return to == 2 && method == wire.MethodMerge })
 		for i := range 20 {
 			mustPut(t, buckets[0], fmt.Sprint("key-", i), "v")

@@ -24,6 +24,7 @@
 //
 // The caller's duties. It carries out Asks after each event. It reports of each either
 // Paged or Failed, unless the ask was given up; late reports are ignored. It calls Replan
-// when the homes of shards, or who can be asked, has changed. It tells Gaps before the
-// next key.
+// when the homes of shards, or who can be asked, has changed. It reads a key that is
+// damaged or disputed by itself, and calls NoteGap where that has not decided either. It
+// tells Gaps before the next key.
 package scan

@@ -50,10 +50,14 @@ type Found struct {
 	Shard   int
 	Copies  [][]byte // different ones; none if each one is damaged
 	Replies int      // stores that answered for the key
-	// Disputed tells that the copies do not decide: one is damaged, or one store has
-	// the key and another vouches that it is unknown. Pages are read one after the
-	// other, so the first may be from before a delete of which the second was read
-	// after it was purged. The key must be read again by itself.
+	// Damaged tells that a store has a record of the key that does not read. The copies
+	// are too few then: what they lack may be in that one alone. The key must be read
+	// again by itself.
+	Damaged bool
+	// Disputed tells that one store has the key and another vouches that it is unknown.
+	// Pages are read one after the other, so the first may be from before a delete of
+	// which the second was read after it was purged. If the copies show a value the key
+	// must be read again by itself.
 	Disputed bool
 }
 
@@ -231,7 +235,7 @@ func (s *Scan) settleKey(key string, shard int) Found {
 			src.page = src.page[1:]
 			src.turnPage()
 			if r.Damaged {
-				f.Disputed = true
+				f.Damaged = true
 				continue
 			}
 			f.Replies++
@@ -243,7 +247,7 @@ func (s *Scan) settleKey(key string, shard int) Found {
 			absent++
 		}
 	}
-	f.Disputed = f.Disputed || absent > 0
+	f.Disputed = absent > 0
 	s.within = s.within.Beyond(key)
 	return f
 }
@@ -267,6 +271,15 @@ func (s *Scan) Gaps() []int {
 
 // Reached tells whether any store has answered.
 func (s *Scan) Reached() bool { return s.heard }
+
+// NoteGap makes a shard a gap from here on: what its copies could not decide was not
+// decided by reading a key again either.
+func (s *Scan) NoteGap(shard int) {
+	if sh := &s.shards[shard]; !sh.told {
+		sh.told = true
+		s.gaps = append(s.gaps, shard)
+	}
+}
 
 // assignShards sees to it that enough homes are asked for each shard.
 func (s *Scan) assignShards(now time.Duration) {
@@ -298,10 +311,7 @@ func (s *Scan) assignShard(shard int, now time.Duration) bool {
 	for _, id := range s.stores {
 		s.addSource(id, shard, now)
 	}
-	if !sh.told {
-		sh.told = true
-		s.gaps = append(s.gaps, shard)
-	}
+	s.NoteGap(shard)
 	return false
 }
 

@@ -148,17 +148,17 @@ func TestPageThatIsNoAnswerIsAFailure(t *testing.T) {
 	}
 }
 
-func TestDamagedRecordIsDisputed(t *testing.T) {
+func TestDamagedRecordSaysNothing(t *testing.T) {
 	s := New(Bounds{}, planOf(2, 1, 2), patience, 0)
 	_, asks := whomToAsk(s, 0)
 	bad := pageOf(true, "a", "b")
 	bad.Records[0] = Record{Key: "a", Damaged: true}
 	s.Paged(asks[1].ID, bad, 0)
 	s.Paged(asks[2].ID, pageOf(true, "a", "b"), 0)
-	if f, _ := s.Next(); !f.Disputed || f.Replies != 1 || len(f.Copies) != 1 {
+	if f, _ := s.Next(); !f.Damaged || f.Disputed || f.Replies != 1 || len(f.Copies) != 1 {
 		t.Errorf("a damaged record counts: %+v", f)
 	}
-	if f, _ := s.Next(); f.Disputed || f.Replies != 2 || len(f.Copies) != 1 {
+	if f, _ := s.Next(); f.Damaged || f.Disputed || f.Replies != 2 || len(f.Copies) != 1 {
 		t.Errorf("two equal copies: %+v", f)
 	}
 }

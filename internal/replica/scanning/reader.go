@@ -58,8 +58,8 @@ type Entry struct {
 	Key     string
 	Item    version.Item
 	Replies int
-	// Disputed tells that the key must be read by itself: see scan.Found.
-	Disputed bool
+	// Damaged and Disputed tell that the key must be read by itself: see scan.Found.
+	Damaged, Disputed bool
 }
 
 // The pages that one scan holds take so much in all, and each of them so much at least.
@@ -143,6 +143,9 @@ func (r *Reader) Next(ctx context.Context) (Entry, error) {
 		}
 	}
 }
+
+// NoteGap has the reader tell of a shard, once, that keys may be missing.
+func (r *Reader) NoteGap(shard int) { r.core.NoteGap(shard) }
 
 // awaitAnswer waits until there may be something new.
 func (r *Reader) awaitAnswer(ctx context.Context) error {
@@ -269,11 +272,11 @@ func (r *Reader) pageOf(m *wire.PageReply) scan.Page {
 
 // entryOf merges the copies of a key.
 func entryOf(f *scan.Found) Entry {
-	e := Entry{Key: f.Key, Replies: f.Replies, Disputed: f.Disputed}
+	e := Entry{Key: f.Key, Replies: f.Replies, Damaged: f.Damaged, Disputed: f.Disputed}
 	for _, c := range f.Copies {
 		it, err := wire.DecodeItem(c)
 		if err != nil {
-			e.Disputed = true // as a damaged record
+			e.Damaged = true
 			continue
 		}
 		e.Item = version.Merge(e.Item, it)
