@@ -115,7 +115,7 @@ func TestEachErrorHasARow(t *testing.T) {
 	if err := faults.Check(); err != nil {
 		t.Error(err)
 	}
-	here := map[string]bool{"ErrLocked": true, "ErrNewerFormat": true, "ErrBadBucket": true, "ErrBadScan": true}
+	here := map[string]bool{"ErrLocked": true, "ErrNewerFormat": true, "ErrBadBucket": true}
 	told := map[string]error{
 		"ErrBucketConflict": ErrBucketConflict,
 		"ErrNotFound":       ErrNotFound,

@@ -217,8 +217,8 @@ func TestForwardedWriteOfAClientThatHasGone(t *testing.T) {
 		net.split(false, from.id, to.id) // all others fall silent
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if _, err := buckets[0].Put(ctx, at.Key, []byte("v"), &PutOptions{MinDurable: 4}); err == nil {
-			t.Fatal("written to four stores of which two are there")
+		if _, err := buckets[0].Put(ctx, at.Key, []byte("v"), &PutOptions{MinDurable: 3}); err == nil {
+			t.Fatal("written to three stores of which two are there")
 		}
 		time.Sleep(600 * time.Millisecond)
 		if n := to.store.gate.clients.pending.Load(); n != 0 {

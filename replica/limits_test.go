@@ -225,3 +225,16 @@ func TestNobodyStores(t *testing.T) {
 		n.views.Close()
 	})
 }
+
+func TestPutOnMoreDisksThanCopiesIsRefused(t *testing.T) {
+	bubble(t, 4, BucketConfig{Copies: 2}, func(t *testing.T, _ *fakeNet, _ []*fakeNode, buckets []*Bucket) {
+		_, put := buckets[0].Put(t.Context(), "k", []byte("v"), &PutOptions{MinDurable: 3})
+		_, del := buckets[0].Delete(t.Context(), "k", &DeleteOptions{MinDurable: 3})
+		for _, err := range []error{put, del} {
+			if !errors.Is(err, ErrBadBucket) || !strings.Contains(err.Error(), "MinDurable is 3") {
+				t.Errorf("error %v", err)
+			}
+		}
+		wantNotFound(t, buckets[1], "k")
+	})
+}
