@@ -428,6 +428,46 @@ func TestScanFindsWhatIsDamagedHere(t *testing.T) {
 	})
 }
 
+// A home has a damaged record of a value that came after a delete, another one has the delete
+// or a value that has ended; the third has the value.
+func TestScanFindsWhatIsDamagedBesideADelete(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		var want []string
+		for i := range 20 {
+			key := fmt.Sprintf("key-%02d", i)
+			want = append(want, key+"=v")
+			if _, err := buckets[0].Put(ctx, key, []byte("old"), &PutOptions{Level: Sloppy(3), TTL: time.Second}); err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 {
+				if _, err := buckets[0].Delete(ctx, key, &DeleteOptions{Level: Sloppy(3)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		time.Sleep(2 * time.Second)
+		net.lose(func(_, to view.NodeID, method string, _ []byte) bool { return to == 2 && method == wire.MethodMerge })
+		for i := range 20 {
+			mustPut(t, buckets[0], fmt.Sprintf("key-%02d", i), "v")
+		}
+		damageRecords(t, nodes[0], buckets[0], 20)
+		wantScanned(t, "beside damaged records", buckets[0].Scan(ctx, ScanOptions{}), want...)
+		net.lose(nil)
+	})
+}
+
+// damageRecords makes the records of the first keys unreadable at a node.
+func damageRecords(t *testing.T, n *fakeNode, b *Bucket, keys int) {
+	t.Helper()
+	for i := range keys {
+		at := n.store.homes.LocateKey(b.b.ID, fmt.Sprintf("key-%02d", i))
+		if err := n.store.disk.Update(context.Background(), func(tx *storage.Tx) error { return tx.Set(at.Record, []byte{1, 0x93}) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Keys that move to a new home while a scan is on its way are asked of that one, also
 // where no other home has ever had them.
 func TestScanFollowsKeysToTheirNewHome(t *testing.T) {

@@ -27,14 +27,15 @@ type model struct {
 	nodes  []*modelNode
 	purges []purgeUnderWay
 
-	scan  *Scan
-	now   time.Duration
-	asked []modelAsk
-	seen  []Found
-	gaps  map[int]int   // shards, and how many keys had come when they became gaps
-	calm  bool          // no more than one store at a time is out of reach
-	back  time.Duration // when the last one came back
-	sum   *tally
+	scan   *Scan
+	now    time.Duration
+	asked  []modelAsk
+	seen   []Found
+	gaps   map[int]int   // shards, and how many keys had come when they became gaps
+	calm   bool          // no more than one store at a time is out of reach
+	damage bool          // some records do not read
+	back   time.Duration // when the last one came back
+	sum    *tally
 
 	lived map[string]uint64 // keys that live since before the scan, and their versions then
 	dead  map[string]bool   // deleted before it

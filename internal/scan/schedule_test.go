@@ -34,12 +34,12 @@ func TestF1_28_KeysThatLivedThroughoutComeOnce(t *testing.T) {
 		runSchedule(t, n, &sum)
 	}
 	t.Logf("%+v", sum)
-	if *seed == 0 && !t.Failed() && (sum.lived < 6*sum.schedules || sum.whole < sum.schedules/3 || sum.disputed < sum.schedules/20 || sum.replaced < sum.schedules/2) {
+	if *seed == 0 && !t.Failed() && (sum.lived < 6*sum.schedules || sum.whole < sum.schedules/3 || sum.disputed < sum.schedules/20 || sum.replaced < sum.schedules/2 || sum.damaged < sum.schedules/20) {
 		t.Errorf("hardly anything has happened: %+v", sum)
 	}
 }
 
-type tally struct{ schedules, lived, excused, whole, disputed, replaced int }
+type tally struct{ schedules, lived, excused, whole, disputed, damaged, replaced int }
 
 // read reads a page, as a store does that has so much room.
 func (m *model) read(a *modelAsk) {
@@ -58,7 +58,11 @@ func (m *model) read(a *modelAsk) {
 		for key, it := range n.data[shard] {
 			if a.Within.Has(key) {
 				item := binary.BigEndian.AppendUint64([]byte{b2i(it.tomb)}, it.version)
-				page.Records = append(page.Records, Record{Key: key, Shard: shard, Item: item})
+				r := Record{Key: key, Shard: shard, Item: item}
+				if m.damage && m.rng.IntN(4) == 0 {
+					r.Item, r.Damaged = nil, true
+				}
+				page.Records = append(page.Records, r)
 			}
 		}
 	}
@@ -134,11 +138,15 @@ func (m *model) take() (ended bool) {
 	return false
 }
 
-// readAgain is what a read of one key finds.
-func (m *model) readAgain(key string) (top modelItem) {
+// readAgain is what a read of one key finds, if those that are up are all that it needs.
+func (m *model) readAgain(key string) modelItem {
+	return m.newestOf(key, func(n *modelNode) bool { return n.up })
+}
+
+func (m *model) newestOf(key string, at func(*modelNode) bool) (top modelItem) {
 	shard := modelShard(key)
 	for _, n := range m.nodes {
-		if it := n.data[shard][key]; n.up && it.version > top.version {
+		if it := n.data[shard][key]; at(n) && it.version > top.version {
 			top = it
 		}
 	}
@@ -148,7 +156,7 @@ func (m *model) readAgain(key string) (top modelItem) {
 func runSchedule(t *testing.T, n uint64, sum *tally) {
 	m := &model{
 		t: t, rng: rand.New(rand.NewPCG(n, 9)), copies: 1 + int(n%3), now: time.Second, sum: sum,
-		gaps: make(map[int]int), lived: make(map[string]uint64), dead: make(map[string]bool), calm: n%3 == 2 && n%2 == 0,
+		gaps: make(map[int]int), lived: make(map[string]uint64), dead: make(map[string]bool), calm: n%3 == 2 && n%2 == 0, damage: n%4 == 3,
 	}
 	sum.schedules++
 	defer func() {
@@ -229,6 +237,10 @@ func (m *model) verify(within Bounds, chaos bool) {
 	for key, version := range m.lived {
 		f, ok := got[key]
 		top := f.newest()
+		if f.Damaged {
+			m.sum.damaged++
+			top = m.newestOf(key, isMember)
+		}
 		switch {
 		case !within.Has(key):
 		case (!ok || top.version < version) && m.mayLack(key, within):
@@ -241,6 +253,12 @@ func (m *model) verify(within Bounds, chaos bool) {
 	}
 	for key := range m.dead {
 		f, ok := got[key]
+		if ok && f.Damaged {
+			if it := m.newestOf(key, isMember); !it.tomb && it.version > 0 {
+				m.t.Errorf("%q was deleted, its record is damaged, and is read again as %+v", key, it)
+			}
+			continue
+		}
 		if ok && f.Disputed {
 			m.sum.disputed++
 			f = Found{Copies: nil}
