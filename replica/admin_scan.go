@@ -154,7 +154,7 @@ func (b *Bucket) fillAnswer(ctx context.Context, opts ScanOptions, reply *wire.A
 			size += len(v)
 		}
 	}
-	reply.More, reply.After = true, sc.at
+	reply.More, reply.After = true, sc.cursor()
 	return nil
 }
 

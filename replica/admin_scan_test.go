@@ -163,3 +163,26 @@ func TestBucketsAreListed(t *testing.T) {
 		}
 	})
 }
+
+// The time of an answer ends while keys come: each one comes once all the same.
+func TestClientScanWhoseAnswersEndInTime(t *testing.T) {
+	slow := func(c *Config) { c.AckTimeout = 2 * time.Second }
+	clientsOn(t, BucketConfig{}, slow, func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client) {
+		b := openBucket(t, nodes[0].store, "b", BucketConfig{})
+		var want []string
+		for i := range 50 {
+			key := fmt.Sprintf("key-%02d", i)
+			mustPut(t, b, key, strings.Repeat("v", 1000))
+			want = append(want, key+"="+strings.Repeat("v", 1000))
+		}
+		time.Sleep(time.Second)
+		net.watchCalls(func(method string) {
+			if method == wire.MethodPage {
+				time.Sleep(answerTime)
+			}
+		})
+		for i, c := range clients {
+			wantScanned(t, fmt.Sprint("client ", i), c.Scan(t.Context(), "b", ScanOptions{}), want...)
+		}
+	})
+}

@@ -27,12 +27,16 @@ func (a asker) Call(ctx context.Context, method string, req []byte) ([]byte, err
 // clients runs a test with two storing nodes, one that stores nothing, and a
 // client of each.
 func clients(t *testing.T, cfg BucketConfig, fn func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client)) {
+	clientsOn(t, cfg, func(*Config) {}, fn)
+}
+
+func clientsOn(t *testing.T, cfg BucketConfig, change func(*Config), fn func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client)) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newFakeNet(t)
 		nodes := []*fakeNode{net.add(true), net.add(true), net.add(false)}
 		var cs []*Client
 		for _, n := range nodes {
-			n.open()
+			n.open(change)
 			cs = append(cs, NewClient(asker{n, n.id}))
 		}
 		defer func() {

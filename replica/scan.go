@@ -12,7 +12,6 @@ import (
 
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/scanning"
-	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/scan"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -180,108 +179,6 @@ func countEntries(all iter.Seq2[Entry, error]) (n int, err error) {
 		}
 	}
 	return n, err
-}
-
-// bucketScan is a scan as the bucket shows it.
-type bucketScan struct {
-	b      *Bucket
-	opts   ScanOptions
-	level  replicate.Level
-	reader *scanning.Reader
-	left   int    // entries that may still come; -1: any number
-	told   bool   // that the bucket is in conflict
-	at     string // cursor of the last key that was looked at; After before that
-}
-
-func (b *Bucket) beginScan(opts ScanOptions) (*bucketScan, error) {
-	within, err := opts.bounds()
-	if err != nil {
-		return nil, err
-	}
-	leave, ok := b.s.gate.ops.Enter()
-	if !ok {
-		return nil, ErrClosed
-	}
-	defer leave()
-	level, _ := opts.Level.coreLevel() // bounds has looked at it
-	sc := &bucketScan{b: b, opts: opts, level: level, left: opts.Limit, at: opts.After}
-	if opts.Limit == 0 {
-		sc.left = -1
-	}
-	sc.reader = b.s.beginScan(scanning.Query{Bucket: b.b, Within: within, Level: level, KeysOnly: opts.KeysOnly, Limit: opts.Limit})
-	return sc, nil
-}
-
-func (sc *bucketScan) endScan() { sc.reader.Close() }
-
-// nextEntry returns the next item that has a live value, or an error: see Scan. io.EOF
-// when there is none. The store can be closed between two calls.
-func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
-	leave, ok := sc.b.s.gate.ops.Enter()
-	if !ok {
-		return Entry{}, ErrClosed
-	}
-	defer leave()
-	if !sc.told {
-		sc.told = true
-		if err := sc.b.withConflict(nil); err != nil {
-			return Entry{}, err
-		}
-	}
-	for sc.left != 0 {
-		e, err := sc.reader.Next(ctx)
-		if err != nil {
-			return Entry{}, sc.b.s.scanError(err, sc.b.b)
-		}
-		item, err := sc.showEntry(ctx, &e)
-		if ctx.Err() == nil {
-			sc.at = cursorOf(e.Key)
-		}
-		switch {
-		case err == nil:
-			sc.left = max(sc.left-1, -1)
-			return Entry{item}, nil
-		case !errors.Is(err, ErrNotFound):
-			return Entry{}, err
-		}
-	}
-	return Entry{}, io.EOF
-}
-
-// showEntry is what a reader sees of a key, ErrNotFound if there is nothing. Stores that do not
-// agree on whether there is such a key, or of which one has it damaged, are asked again, for
-// this key alone.
-func (sc *bucketScan) showEntry(ctx context.Context, e *scanning.Entry) (Item, error) {
-	s := sc.b.s
-	item, err := sc.b.newItem(e.Key, e.Item, e.Replies, s.clocks.Early())
-	if again := e.Damaged || e.Disputed && err == nil; !again {
-		return item, err
-	}
-	at := s.homes.LocateKey(sc.b.b.ID, e.Key)
-	read, err := s.readKey(ctx, sc.b.b, at, sc.level)
-	switch {
-	case err != nil:
-		return Item{}, err
-	case ctx.Err() != nil:
-		return Item{}, fmt.Errorf("replica: scan: %w", ctx.Err())
-	}
-	if read.Err != nil {
-		sc.reader.NoteGap(at.Shard) // there may be such a key, or a later value
-	}
-	if item, err = sc.b.newItem(e.Key, read.Item, read.Replies, s.clocks.Early()); err == nil && sc.opts.KeysOnly {
-		item.clearValues()
-	}
-	return item, err
-}
-
-// clearValues leaves an item as it is without its values.
-func (it *Item) clearValues() {
-	for i := range it.values {
-		it.values[i] = []byte{}
-	}
-	if it.live {
-		it.last = []byte{}
-	}
 }
 
 // beginScan begins to read the keys of a bucket.

@@ -269,6 +269,9 @@ func (s *Scan) Gaps() []int {
 	return gaps
 }
 
+// HasGaps tells whether Gaps would return any.
+func (s *Scan) HasGaps() bool { return len(s.gaps) > 0 }
+
 // Reached tells whether any store has answered.
 func (s *Scan) Reached() bool { return s.heard }
 

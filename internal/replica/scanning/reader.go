@@ -126,8 +126,8 @@ func (r *Reader) Next(ctx context.Context) (Entry, error) {
 		if r.closed || r.opts.Group.Context().Err() != nil {
 			return Entry{}, ErrClosed
 		}
-		if gaps := r.core.Gaps(); gaps != nil {
-			return Entry{}, &Gap{gaps}
+		if err := r.TakeGap(); err != nil {
+			return Entry{}, err
 		}
 		f, state := r.core.Next()
 		switch {
@@ -142,6 +142,27 @@ func (r *Reader) Next(ctx context.Context) (Entry, error) {
 			return Entry{}, err
 		}
 	}
+}
+
+// NextSettled returns the next key if it need not be waited for, and no gap is to be told
+// before it.
+func (r *Reader) NextSettled() (Entry, bool) {
+	if r.core.HasGaps() {
+		return Entry{}, false
+	}
+	f, state := r.core.Next()
+	if state != scan.Settled {
+		return Entry{}, false
+	}
+	return entryOf(&f), true
+}
+
+// TakeGap returns a *Gap if there is one to be told.
+func (r *Reader) TakeGap() error {
+	if gaps := r.core.Gaps(); gaps != nil {
+		return &Gap{gaps}
+	}
+	return nil
 }
 
 // NoteGap has the reader tell of a shard, once, that keys may be missing.
