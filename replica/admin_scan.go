@@ -14,6 +14,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/scanning"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/scan"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
@@ -93,11 +94,14 @@ func (s *Store) adminBuckets(ctx context.Context, _ []byte) ([]byte, error) {
 }
 
 // An answer to a program that scans ends with so many bytes, or after that time, with what
-// there is: it asks again.
+// there is: it asks again. An answer without a key goes on for longer, for asking again
+// would begin anew: it ends when the homes of a shard have had their time one by one.
 const (
 	answerBytes = 128 << 10
 	answerTime  = 2 * time.Second
 )
+
+func (s *Store) longestAnswer() time.Duration { return answerTime + 4*s.patience.Forward() }
 
 func (s *Store) adminScan(ctx context.Context, req []byte) ([]byte, error) {
 	m, err := wire.DecodeAdminScan(req)
@@ -124,10 +128,13 @@ func (b *Bucket) fillAnswer(ctx context.Context, opts ScanOptions, reply *wire.A
 		return err
 	}
 	defer sc.endScan()
-	short, cancel := context.WithTimeout(ctx, answerTime)
+	limit, cancel := context.WithTimeout(ctx, b.s.longestAnswer())
 	defer cancel()
-	for size := 0; size < answerBytes; {
-		e, err := sc.nextEntry(short)
+	short, cancelShort := context.WithTimeout(limit, answerTime)
+	defer cancelShort()
+	turn := short
+	for size := 0; size < answerBytes && (turn == short || !sc.moved); {
+		e, err := sc.nextEntry(turn)
 		var gap *ScanGap
 		switch {
 		case err == io.EOF:
@@ -138,9 +145,11 @@ func (b *Bucket) fillAnswer(ctx context.Context, opts ScanOptions, reply *wire.A
 		case errors.Is(err, ErrBucketConflict):
 			reply.Conflict = true
 			continue
-		case err != nil && short.Err() != nil && ctx.Err() == nil:
-			size = answerBytes // no time is left
+		case errors.Is(err, context.DeadlineExceeded) && limit.Err() == nil:
+			turn = limit // it ends here if there is a key
 			continue
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			return fmt.Errorf("%w: scan: no key was settled in %v", ErrUnavailable, b.s.longestAnswer())
 		case err != nil:
 			return err
 		}
@@ -159,13 +168,22 @@ func (b *Bucket) fillAnswer(ctx context.Context, opts ScanOptions, reply *wire.A
 }
 
 // Scan reads the items of a bucket in order; see Bucket.Scan. The node is asked for some
-// at a time, as the sequence is consumed, and keeps nothing between.
+// at a time, as the sequence is consumed, and keeps nothing between. Where the stores are
+// too slow for it to come to any key the scan ends in ErrUnavailable.
 func (c *Client) Scan(ctx context.Context, bucket string, opts ScanOptions) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		rest, err := opts.bounds()
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
 		told, left := newTelling(bucket), opts.Limit
 		for {
 			opts.Limit = left
 			m, err := c.askScan(ctx, bucket, opts)
+			if err == nil {
+				rest, err = passAnswer(rest, &m, left)
+			}
 			if err != nil {
 				yield(Entry{}, err)
 				return
@@ -200,14 +218,31 @@ func (c *Client) askScan(ctx context.Context, bucket string, o ScanOptions) (wir
 	if len(bucket) > maxBucketName {
 		return wire.AdminPage{}, fmt.Errorf("%w: name of %d bytes", ErrNoBucket, len(bucket))
 	}
-	if err := o.Validate(); err != nil {
-		return wire.AdminPage{}, err
-	}
 	req := wire.AppendAdminScan(nil, &wire.AdminScan{
 		Bucket: bucket, Prefix: o.Prefix, From: o.From, To: o.To, After: o.After, Limit: uint64(o.Limit),
 		Reverse: o.Reverse, KeysOnly: o.KeysOnly, Level: int64(o.Level),
 	})
 	return callAndDecode(ctx, c.node, wire.MethodAdminScan, req, wire.DecodeAdminPage)
+}
+
+// passAnswer returns what is left to be asked for behind an answer. An answer that is none
+// to the question is an error, or a scan would show keys in no order, or never end.
+func passAnswer(rest scan.Bounds, m *wire.AdminPage, limit int) (scan.Bounds, error) {
+	page := scan.Page{More: m.More, Records: make([]scan.Record, len(m.Entries))}
+	for i := range m.Entries {
+		page.Records[i].Key = m.Entries[i].Key
+	}
+	var err error
+	if m.More {
+		page.UpTo, err = keyOfCursor(m.After)
+	}
+	if err != nil || !rest.AcceptsPage(page) || limit > 0 && len(m.Entries) > limit {
+		return rest, fmt.Errorf("replica: scan: answer of %d entries, at most %d wanted, up to %.40q: %w", len(m.Entries), limit, m.After, wire.ErrMalformed)
+	}
+	if m.More {
+		rest = rest.Beyond(page.UpTo)
+	}
+	return rest, nil
 }
 
 // telling remembers what a client was told: each answer is a scan of its own, and says

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 func TestClientScansLikeANode(t *testing.T) {
@@ -185,4 +186,77 @@ func TestClientScanWhoseAnswersEndInTime(t *testing.T) {
 			wantScanned(t, fmt.Sprint("client ", i), c.Scan(t.Context(), "b", ScanOptions{}), want...)
 		}
 	})
+}
+
+// A page takes longer than an answer has time: it goes on until there is a key.
+func TestClientScanOfSlowStoresEnds(t *testing.T) {
+	slow := func(c *Config) { c.AckTimeout = 2 * time.Second }
+	clientsOn(t, BucketConfig{}, slow, func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client) {
+		b := openBucket(t, nodes[0].store, "b", BucketConfig{})
+		mustPut(t, b, "a", "v")
+		mustPut(t, b, "b", "v")
+		time.Sleep(time.Second)
+		net.watchCalls(func(method string) {
+			if method == wire.MethodPage {
+				time.Sleep(answerTime + 100*time.Millisecond)
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for i, c := range clients {
+			wantScanned(t, fmt.Sprint("client ", i), c.Scan(ctx, "b", ScanOptions{}), "a=v", "b=v")
+		}
+		if n, err := clients[2].Count(ctx, "b", ScanOptions{}); n != 2 || err != nil {
+			t.Errorf("counted %d, %v", n, err)
+		}
+		net.lose(func(_, _ view.NodeID, method string, _ []byte) bool { return method == wire.MethodPage })
+		begin := time.Now()
+		n, err := clients[2].Count(ctx, "b", ScanOptions{})
+		if n != 0 || !errors.Is(err, ErrUnavailable) || time.Since(begin) > 30*time.Second {
+			t.Errorf("of stores without an answer: counted %d, %v, in %v", n, err, time.Since(begin))
+		}
+	})
+}
+
+type callerFunc func(ctx context.Context, method string, req []byte) ([]byte, error)
+
+func (f callerFunc) Call(ctx context.Context, method string, req []byte) ([]byte, error) {
+	return f(ctx, method, req)
+}
+
+// What a node answers must be the answer to the question.
+func TestClientScanTakesNoWrongAnswer(t *testing.T) {
+	entries := func(keys ...string) (out []wire.AdminEntry) {
+		for _, key := range keys {
+			out = append(out, wire.AdminEntry{Key: key, Values: [][]byte{{}}, Last: 1})
+		}
+		return out
+	}
+	opts := ScanOptions{From: "b", To: "y", Limit: 3}
+	for name, m := range map[string]wire.AdminPage{
+		"more without getting on": {More: true},
+		"more up to nowhere":      {More: true, After: "?", Entries: entries("c")},
+		"back":                    {More: true, After: cursorOf("a")},
+		"the same again":          {More: true, After: cursorOf("c"), Entries: entries("c")},
+		"behind its cursor":       {More: true, After: cursorOf("c"), Entries: entries("d")},
+		"in no order":             {Entries: entries("d", "c")},
+		"twice":                   {Entries: entries("c", "c")},
+		"before the bounds":       {Entries: entries("a")},
+		"behind the bounds":       {Entries: entries("z")},
+		"more than were wanted":   {Entries: entries("c", "d", "e", "f")},
+	} {
+		calls := 0
+		c := NewClient(callerFunc(func(context.Context, string, []byte) ([]byte, error) {
+			if calls++; calls > 10 {
+				return nil, errors.New("asked for ever")
+			}
+			return wire.AppendAdminPage(nil, &m), nil
+		}))
+		var last error
+		for _, last = range c.Scan(t.Context(), "b", opts) {
+		}
+		if !errors.Is(last, wire.ErrMalformed) || calls > 2 {
+			t.Errorf("%s: %v after %d calls", name, last, calls)
+		}
+	}
 }

@@ -143,7 +143,7 @@ func (s *Scan) Paged(id uint64, p Page, now time.Duration) {
 	if src == nil {
 		return
 	}
-	if !src.within.follows(p) {
+	if !src.within.AcceptsPage(p) {
 		s.Failed(id, now)
 		return
 	}
@@ -166,8 +166,9 @@ func (s *Scan) Paged(id uint64, p Page, now time.Duration) {
 	}
 }
 
-// follows tells whether a page can be the answer to a question within the bounds.
-func (b Bounds) follows(p Page) bool {
+// AcceptsPage tells whether a page can be the answer to a question within the bounds: its
+// keys are, they are in order, and it gets on.
+func (b Bounds) AcceptsPage(p Page) bool {
 	for i := range p.Records {
 		key := p.Records[i].Key
 		if !b.Has(key) || i > 0 && !b.Precedes(p.Records[i-1].Key, key) || p.More && b.Precedes(p.UpTo, key) {
