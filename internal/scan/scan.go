@@ -99,8 +99,14 @@ type source struct {
 	asking   uint64 // the question under way; 0: none
 	page     []Record
 	next     []Record // the page behind that one
+	empty    int      // pages in a row without a record of these shards
 	done     bool     // nothing is left to ask it for
 }
+
+// mostEmpty is how many pages in a row may hold nothing that was asked for, and have more
+// behind them. An honest store has one when it turns out, while it reads, that it may not
+// show a shard. More of them would hold a scan up for ever.
+const mostEmpty = 8
 
 // New begins a scan. A store that failed is left alone for patience, then it may be
 // turned to again.
@@ -147,8 +153,15 @@ func (s *Scan) Paged(id uint64, p Page, now time.Duration) {
 		s.Failed(id, now)
 		return
 	}
-	src.asking, s.heard = 0, true
-	src.next = slices.DeleteFunc(p.Records, func(r Record) bool { return !src.shards.Has(r.Shard) })
+	wanted := slices.DeleteFunc(p.Records, func(r Record) bool { return !src.shards.Has(r.Shard) })
+	if src.empty++; len(wanted) > 0 || !p.More {
+		src.empty = 0
+	}
+	if src.empty > mostEmpty {
+		s.Failed(id, now)
+		return
+	}
+	src.asking, src.next, s.heard = 0, wanted, true
 	src.turnPage()
 	if p.More {
 		src.within = src.within.Beyond(p.UpTo)

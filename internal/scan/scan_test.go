@@ -148,6 +148,38 @@ func TestPageThatIsNoAnswerIsAFailure(t *testing.T) {
 	}
 }
 
+// Pages that hold nothing of what was asked for get a scan nowhere, be they empty or of
+// other shards. One with a record makes up for those before it.
+func TestStoreWithoutARecordForLongHasFailed(t *testing.T) {
+	for _, other := range []bool{false, true} {
+		plan := Plan{Shards: []Shard{{Homes: []view.NodeID{1, 2}, Need: 1}, {}}, Stores: []view.NodeID{1, 2}}
+		s := New(Bounds{}, plan, patience, 0)
+		upTo := "a"
+		for n := range 2*mostEmpty + 2 {
+			_, asks := whomToAsk(s, 0)
+			if asks[1].ID == 0 {
+				t.Fatalf("other %v: it has failed after %d pages", other, n)
+			}
+			upTo += "\x00"
+			p := pageOf(true)
+			p.More, p.UpTo = true, upTo
+			switch {
+			case n == mostEmpty:
+				p.Records = []Record{{Key: upTo, Item: []byte("i")}}
+			case other:
+				p.Records = []Record{{Key: upTo, Shard: 1, Item: []byte("i")}}
+			}
+			s.Paged(asks[1].ID, p, 0)
+			if _, state := s.Next(); (state == Settled) != (n == mostEmpty) {
+				t.Fatalf("other %v: state %v behind page %d", other, state, n)
+			}
+		}
+		if ids, _ := whomToAsk(s, 0); !slices.Equal(ids, []view.NodeID{2}) {
+			t.Errorf("other %v: asked %v then", other, ids)
+		}
+	}
+}
+
 func TestDamagedRecordSaysNothing(t *testing.T) {
 	s := New(Bounds{}, planOf(2, 1, 2), patience, 0)
 	_, asks := whomToAsk(s, 0)

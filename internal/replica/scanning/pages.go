@@ -252,8 +252,24 @@ func (m *merge) addEntry(s *shardOrder) error {
 		e.Item = itemOf(r.value, m.q.KeysOnly)
 	}
 	m.entries, m.shardOf = append(m.entries, e), append(m.shardOf, s.shard)
-	m.bytes += uint64(len(e.Key) + len(e.Item) + 16)
+	m.bytes += sizeOf(&e)
 	return nil
+}
+
+// sizeOf is what an entry counts as in a page.
+func sizeOf(e *wire.PageEntry) uint64 { return uint64(len(e.Key) + len(e.Item) + 16) }
+
+// exceeds tells whether a page holds more than was asked for: it ends with the record
+// that fills it, however large that is.
+func exceeds(q *wire.PageRequest, m *wire.PageReply) bool {
+	var bytes uint64
+	for i := range m.Entries {
+		if bytes >= q.Bytes {
+			return true
+		}
+		bytes += sizeOf(&m.Entries[i])
+	}
+	return uint64(len(m.Entries)) > q.Records
 }
 
 // readLarge reads a value that was left out; nil if it is damaged.

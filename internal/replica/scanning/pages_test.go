@@ -147,6 +147,9 @@ func TestPagesAreTheRecordsInOrder(t *testing.T) {
 			if len(m.Entries) > int(q.Records) || bytes > int(q.Bytes) {
 				t.Fatalf("a page of %d records and %d bytes, may have %d and %d", len(m.Entries), bytes, q.Records, q.Bytes)
 			}
+			if exceeds(&q, &m) {
+				t.Fatalf("a page of %d records is refused, %d and %d bytes were wanted", len(m.Entries), q.Records, q.Bytes)
+			}
 			if more = m.More; more {
 				rest := boundsOf(&q).Beyond(m.UpTo)
 				q.Lower, q.Upper, q.Bounded = rest.Lower, rest.Upper, rest.Bounded

@@ -259,6 +259,8 @@ func (r *Reader) fetchPage(ctx context.Context, a scan.Ask) (scan.Page, error) {
 		switch {
 		case err != nil:
 			return scan.Page{}, err
+		case m.Code == wire.CodeOK && exceeds(&q, &m):
+			return scan.Page{}, fmt.Errorf("scanning: page of %v: %d records, %d and %d bytes at most: %w", a.To, len(m.Entries), q.Records, q.Bytes, wire.ErrMalformed)
 		case m.Code == wire.CodeOK:
 			return r.pageOf(&m), nil
 		case m.Code != wire.CodeOverloaded:

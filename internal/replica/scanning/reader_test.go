@@ -3,6 +3,7 @@ package scanning
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -45,4 +46,40 @@ func TestBusyStoreIsAskedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A store that answers with more than it was asked for would fill this node's memory.
+func TestPageLargerThanAskedForIsNone(t *testing.T) {
+	for _, many := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShelf(t, 1)
+			group := lifecycle.NewGroup(context.Background())
+			defer group.Close()
+			begin := time.Now()
+			r := Begin(Options{
+				Self: 99, Homes: s.opts.Homes, Group: group, Patience: replicate.Patience(time.Second), Now: func() time.Duration { return time.Since(begin) },
+				Call: func(ctx context.Context, _ view.NodeID, _ string, req []byte) ([]byte, error) {
+					var m wire.PageReply
+					if many {
+						for i := range maxRecords + 1 {
+							m.Entries = append(m.Entries, wire.PageEntry{Key: fmt.Sprintf("%04d", i)})
+						}
+					} else {
+						m.Entries = []wire.PageEntry{{Key: "a", Item: make([]byte, maxBytes)}, {Key: "b", Item: []byte{1}}}
+					}
+					return wire.AppendPageReply(nil, &m), nil
+				},
+			}, Query{Bucket: s.bucket, Level: replicate.One})
+			defer r.Close()
+			e, err := r.Next(context.Background())
+			for ; err == nil || errors.As(err, new(*Gap)); e, err = r.Next(context.Background()) {
+				if err == nil {
+					t.Fatalf("many %v: %q was taken", many, e.Key)
+				}
+			}
+			if !errors.Is(err, ErrNobody) {
+				t.Errorf("many %v: %v", many, err)
+			}
+		})
+	}
 }
