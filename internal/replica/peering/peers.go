@@ -57,6 +57,21 @@ const mayOutliveClose = time.Second
 // as the first. A store that is there has more time, for what it does is not to be
 // done twice. until ends the call in any case.
 func (p *Peers) Ask(ctx context.Context, to view.NodeID, method string, req []byte, until time.Time, others []view.NodeID) ([]byte, error) {
+	answer, err := p.callWatched(ctx, to, method, req, until, others)
+	if err == nil || ctx.Err() == nil && time.Now().Before(until) {
+		p.Silence.Note(to, err == nil)
+	}
+	return answer, err
+}
+
+// AskBulk is Ask for what may take long at a store that does well, as reading much: no
+// store counts as silent for it, but one that does not say either that it is there.
+func (p *Peers) AskBulk(ctx context.Context, to view.NodeID, method string, req []byte, until time.Time) ([]byte, error) {
+	return p.callWatched(ctx, to, method, req, until, nil)
+}
+
+// callWatched calls a store, and asks whether it is there when nothing comes for a while.
+func (p *Peers) callWatched(ctx context.Context, to view.NodeID, method string, req []byte, until time.Time, others []view.NodeID) ([]byte, error) {
 	end := time.Now().Add(p.opts.Patience.Answer())
 	if until.Before(end) {
 		end = until
@@ -80,9 +95,6 @@ func (p *Peers) Ask(ctx context.Context, to view.NodeID, method string, req []by
 	})
 	defer look.Stop()
 	answer, err := p.opts.Mesh.Call(call, to, method, req)
-	if err == nil || ctx.Err() == nil && time.Now().Before(until) {
-		p.Silence.Note(to, err == nil)
-	}
 	select {
 	case <-silent:
 		if err != nil {

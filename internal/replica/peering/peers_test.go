@@ -79,6 +79,27 @@ func TestBusyStoreHasMoreTime(t *testing.T) {
 }
 
 // When the store closes, a call ends within a second, whoever is silent.
+// A store that reads much for long, or cannot, is there for everything else.
+func TestBulkSaysNothingOfAStore(t *testing.T) {
+	refused := errors.New("refused")
+	withPeers(t, func(ctx context.Context, to view.NodeID, method string) ([]byte, error) {
+		switch {
+		case method == "bulk" && to == 4:
+			return nil, refused
+		case method == "bulk" || to == 3:
+			return hang(ctx)
+		}
+		return nil, nil
+	}, func(t *testing.T, p *Peers) {
+		for id, silent := range map[view.NodeID]bool{2: false, 3: true, 4: false} {
+			_, err := p.AskBulk(t.Context(), id, "bulk", nil, time.Now().Add(time.Minute))
+			if err == nil || p.Silence.Has(id) != silent {
+				t.Errorf("node %v counts as silent: %v, %v", id, !silent, err)
+			}
+		}
+	})
+}
+
 func TestCallEndsWithItsOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group := lifecycle.NewGroup(context.Background())
