@@ -38,17 +38,18 @@ func (s *Store) Buckets(ctx context.Context) ([]BucketInfo, error) {
 	}
 	defer leave()
 	sys := s.buckets.System()
-	r := s.beginScan(scanning.Query{Bucket: sys, Level: replicate.One})
+	r := s.beginScan(scanning.Query{Bucket: sys, Level: replicate.DefaultLevel})
 	defer r.Close()
 	var errs error
 	for {
 		e, err := r.Next(ctx)
 		var gap *scanning.Gap
 		switch {
-		case err == nil:
-			s.buckets.LearnDefinitions(e.Key, e.Item, s.clocks.Early())
+		case err == nil && s.learnScanned(ctx, &e):
 			continue
-		case errors.As(err, &gap):
+		case err == nil && ctx.Err() != nil:
+			errs = errors.Join(errs, s.scanError(ctx.Err(), sys))
+		case err == nil, errors.As(err, &gap):
 			errs = fmt.Errorf("%w: buckets", ErrDegraded)
 			continue
 		case err != io.EOF:
@@ -56,6 +57,19 @@ func (s *Store) Buckets(ctx context.Context) ([]BucketInfo, error) {
 		}
 		return s.listBuckets(), errs
 	}
+}
+
+// learnScanned takes in what a scan of the definitions has come to. It reports false if
+// there may be more of that name. What was read counts in any case, for definitions never
+// go away.
+func (s *Store) learnScanned(ctx context.Context, e *scanning.Entry) bool {
+	s.buckets.LearnDefinitions(e.Key, e.Item, s.clocks.Early())
+	if !e.Damaged && !e.Disputed {
+		return true
+	}
+	read, err := s.readKey(ctx, s.buckets.System(), s.homes.LocateKey(layout.SystemBucket, e.Key), replicate.DefaultLevel)
+	s.buckets.LearnDefinitions(e.Key, read.Item, s.clocks.Early())
+	return err == nil && read.Err == nil
 }
 
 // listBuckets lists the buckets that are known here.

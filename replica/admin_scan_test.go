@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -137,7 +139,7 @@ func TestBucketsAreListed(t *testing.T) {
 		net.split(true, 1)
 		openBucket(t, nodes[0].store, "c", BucketConfig{Copies: 1})
 		openBucket(t, nodes[1].store, "c", BucketConfig{Copies: 2})
-		if got, err := nodes[0].store.Buckets(ctx); err != nil || len(got) != 3 || got[2].Copies != 1 || got[2].Conflict {
+		if got, err := nodes[0].store.Buckets(ctx); !errors.Is(err, ErrDegraded) || len(got) != 3 || got[2].Copies != 1 || got[2].Conflict {
 			t.Errorf("beside a cut: %+v, %v", got, err)
 		}
 		net.heal()
@@ -161,6 +163,47 @@ func TestBucketsAreListed(t *testing.T) {
 		net.split(true, 3)
 		if got, err := nodes[2].store.Buckets(ctx); !errors.Is(err, ErrUnavailable) || len(got) != 4 {
 			t.Errorf("out of reach: %+v, %v", got, err)
+		}
+	})
+}
+
+// A definition whose record two of three stores cannot read is known to the third.
+func TestBucketsAreListedBesideDamage(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := t.Context()
+		names := []string{"b"}
+		for i := range 8 {
+			names = append(names, fmt.Sprint("bucket-", i))
+			openBucket(t, nodes[0].store, names[1+i], BucketConfig{})
+		}
+		time.Sleep(5 * time.Second)
+		for _, n := range nodes[:2] {
+			for _, name := range names {
+				at := n.store.homes.LocateKey(layout.SystemBucket, name)
+				if err := n.store.disk.Update(ctx, func(tx *storage.Tx) error { return tx.Set(at.Record, []byte{1, 0x93}) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		list := func() (got []string, err error) {
+			client := net.add(false)
+			client.open()
+			defer client.views.Close()
+			defer client.store.Close()
+			all, err := client.store.Buckets(ctx)
+			for _, b := range all {
+				got = append(got, b.Name)
+			}
+			return got, err
+		}
+		net.lose(lookupsLost)
+		if got, err := list(); !errors.Is(err, ErrDegraded) {
+			t.Errorf("without the third: %q, %v", got, err)
+		}
+		net.lose(nil)
+		time.Sleep(time.Minute)
+		if got, err := list(); !slices.Equal(got, names) {
+			t.Errorf("%q, %v", got, err)
 		}
 	})
 }
