@@ -60,7 +60,7 @@ func (p *Pages) Read(ctx context.Context, q *wire.PageRequest) (wire.PageReply, 
 	}
 	defer func() { <-p.turns }()
 	before := p.readStanding(q)
-	m := newMerge(q, before.shown)
+	m := newMerge(ctx, q, before.shown)
 	if err := m.readPage(ctx, p.opts.Disk); err != nil {
 		return wire.PageReply{}, err
 	}
@@ -102,15 +102,20 @@ func (p *Pages) readStanding(q *wire.PageRequest) standing {
 }
 
 // Values up to so many bytes are read with their key; a larger one when its turn comes, so
-// that what is read ahead stays small.
-const smallValue = 256
+// that what is read ahead stays small. No more records of a shard are read ahead behind so
+// many bytes of values: all shards would have to be read in vain for a page of one record.
+const (
+	smallValue = 256
+	aheadBytes = 4 << 10
+)
 
 // merge merges the orders of several shards. The disk holds each shard in order of keys, so
 // a few records of each are read ahead, and the least of all first ones comes next.
 type merge struct {
 	q       *wire.PageRequest
 	within  scan.Bounds
-	ahead   int // records of a shard that are read at once
+	ahead   int       // records of a shard that are read at once, at most
+	ends    time.Time // when the page ends with what it has; zero: when it is full
 	shards  shardHeap
 	c       *storage.Cursor
 	entries []wire.PageEntry
@@ -134,8 +139,13 @@ type aheadRecord struct {
 	damaged bool
 }
 
-func newMerge(q *wire.PageRequest, shown scan.Shards) *merge {
+// newMerge prepares a page. It ends when half the time is over that whoever asks has for
+// it: a page that comes too late would be asked for again, and take as long.
+func newMerge(ctx context.Context, q *wire.PageRequest, shown scan.Shards) *merge {
 	m := &merge{q: q, within: boundsOf(q)}
+	if end, ok := ctx.Deadline(); ok {
+		m.ends = time.Now().Add(time.Until(end) / 2)
+	}
 	m.shards.within = m.within
 	for shard := range len(shown) * 8 {
 		if shown.Has(shard) {
@@ -180,7 +190,8 @@ func (m *merge) readAhead(s *shardOrder) error {
 	if s.within.Empty() {
 		return nil
 	}
-	for ok := m.c.Seek(s.startKey(), m.q.Reverse); ok && len(s.ahead) < m.ahead; ok = m.c.Step(m.q.Reverse) {
+	bytes := 0
+	for ok := m.c.Seek(s.startKey(), m.q.Reverse); ok; ok = m.c.Step(m.q.Reverse) {
 		at := m.c.Key()
 		if len(at) < len(s.prefix) || string(at[:len(s.prefix)]) != string(s.prefix) {
 			break
@@ -194,6 +205,9 @@ func (m *merge) readAhead(s *shardOrder) error {
 			r.value = append(make([]byte, 0, len(value)), value...)
 		}
 		s.ahead = append(s.ahead, r)
+		if bytes += len(value); bytes >= aheadBytes || len(s.ahead) >= m.ahead {
+			break // and does not so much as look at the next one
+		}
 	}
 	if n := len(s.ahead); n > 0 {
 		s.within = s.within.Beyond(s.ahead[n-1].key)
@@ -215,7 +229,7 @@ func (s *shardOrder) startKey() []byte {
 // takeRecords takes what comes first until the page is full.
 func (m *merge) takeRecords() error {
 	for len(m.shards.all) > 0 {
-		if n := len(m.entries); n > 0 && (n >= int(min(m.q.Records, maxRecords)) || m.bytes >= min(m.q.Bytes, maxBytes)) {
+		if n := len(m.entries); n > 0 && (n >= int(min(m.q.Records, maxRecords)) || m.bytes >= min(m.q.Bytes, maxBytes) || m.isLate()) {
 			m.more, m.upTo = true, m.entries[n-1].Key
 			return nil
 		}
@@ -236,6 +250,8 @@ func (m *merge) takeRecords() error {
 	}
 	return nil
 }
+
+func (m *merge) isLate() bool { return !m.ends.IsZero() && !time.Now().Before(m.ends) }
 
 // addEntry adds the next record of a shard to the page.
 func (m *merge) addEntry(s *shardOrder) error {

@@ -27,11 +27,12 @@ const shards = 16
 // shelf is a store with records, and its pages.
 type shelf struct {
 	*Pages
-	disk   *storage.Store
-	bucket *layout.Bucket
-	lags   map[int]bool
-	asked  int // how often it was asked whether it lags
-	onAsk  func()
+	disk    *storage.Store
+	bucket  *layout.Bucket
+	silence *peering.Silence
+	lags    map[int]bool
+	asked   int // how often it was asked whether it lags
+	onAsk   func()
 }
 
 func newShelf(t *testing.T, storing int) *shelf {
@@ -45,11 +46,12 @@ func newShelf(t *testing.T, storing int) *shelf {
 	for id := view.NodeID(1); id <= view.NodeID(storing); id++ {
 		v.Members = append(v.Members, view.Member{ID: id, Name: id.String(), Zone: id.String(), Weight: 1, Storing: true, State: view.Alive})
 	}
-	homes, err := layout.New(layout.Options{Self: 1, Shards: shards, Stores: true, Silence: peering.NewSilence(time.Minute), HealAfter: -1, Log: slog.New(slog.DiscardHandler)}, v)
+	silence := peering.NewSilence(time.Minute)
+	homes, err := layout.New(layout.Options{Self: 1, Shards: shards, Stores: true, Silence: silence, HealAfter: -1, Log: slog.New(slog.DiscardHandler)}, v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shelf{disk: disk, lags: make(map[int]bool)}
+	s := &shelf{disk: disk, silence: silence, lags: make(map[int]bool)}
 	if s.bucket, err = homes.Buckets.AddDefinition(wire.BucketDef{Name: "b", Copies: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -266,5 +268,61 @@ func TestPagesBeyondThoseAtOnceAreRefused(t *testing.T) {
 		if m.Code != wire.CodeOverloaded || err != nil || time.Since(begin) != time.Second {
 			t.Errorf("code %d, %v, after %v", m.Code, err, time.Since(begin))
 		}
+	})
+}
+
+// readMerge reads a page of all shards and returns how it was made.
+func (s *shelf) readMerge(t *testing.T, ctx context.Context, q wire.PageRequest) *merge {
+	t.Helper()
+	q.Bucket = s.bucket.ID
+	m := newMerge(ctx, &q, allShards())
+	if err := m.readPage(context.Background(), s.disk); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// A page of a few large records does not read many of them ahead, one of small ones does.
+func TestReadAheadFollowsTheSizeOfRecords(t *testing.T) {
+	for _, size := range []int{10, 10_000} {
+		s := newShelf(t, 1)
+		values := make(map[string]string)
+		for i := range 600 {
+			values[fmt.Sprintf("%04d", i)] = strings.Repeat("v", size)
+		}
+		s.put(t, values)
+		ahead := func(q wire.PageRequest) (all int) {
+			for _, o := range s.readMerge(t, context.Background(), q).shards.all {
+				all += len(o.ahead)
+			}
+			return all
+		}
+		if n := ahead(wire.PageRequest{Records: 400, Bytes: maxBytes}); size > aheadBytes && n > shards || size < 100 && n < 2*shards {
+			t.Errorf("values of %d bytes: %d records are read ahead behind a page", size, n)
+		}
+	}
+}
+
+// A page that takes long ends with what it has in time to be of use.
+func TestPageEndsWhenHalfItsTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf(t, 1)
+		s.put(t, map[string]string{"a": "v", "b": "v", "c": "v"})
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		q := wire.PageRequest{Bucket: s.bucket.ID, Records: 100, Bytes: maxBytes}
+		for _, late := range []bool{false, true} {
+			m := newMerge(ctx, &q, allShards())
+			if late {
+				time.Sleep(500 * time.Millisecond)
+			}
+			if err := m.readPage(ctx, s.disk); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(m.entries); late && (n != 1 || !m.more || m.upTo != "a") || !late && (n != 3 || m.more) {
+				t.Errorf("late %v: %d records, more %v behind %q", late, n, m.more, m.upTo)
+			}
+		}
+		_ = s.disk.Close()
 	})
 }

@@ -74,15 +74,16 @@ const lookAgain = 100 * time.Millisecond
 // Reader is one scan under way. It is one goroutine's; those that wait for stores end with
 // Close.
 type Reader struct {
-	opts   Options
-	q      Query
-	core   *scan.Scan
-	lay    *layout.Layout // by which was planned
-	inbox  chan answer
-	ctx    context.Context
-	cancel context.CancelFunc
-	asking sync.WaitGroup
-	closed bool // nobody can be asked any more
+	opts    Options
+	q       Query
+	core    *scan.Scan
+	lay     *layout.Layout // by which was planned
+	planned time.Duration  // when
+	inbox   chan answer
+	ctx     context.Context
+	cancel  context.CancelFunc
+	asking  sync.WaitGroup
+	closed  bool // nobody can be asked any more
 
 	pageRecords, pageBytes uint64
 }
@@ -95,7 +96,7 @@ type answer struct {
 
 // Begin begins a scan. It must be closed.
 func Begin(opts Options, q Query) *Reader {
-	r := &Reader{opts: opts, q: q, inbox: make(chan answer), lay: opts.Homes.Now(), pageRecords: maxRecords}
+	r := &Reader{opts: opts, q: q, inbox: make(chan answer), lay: opts.Homes.Now(), planned: opts.Now(), pageRecords: maxRecords}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	plan := r.planFor(r.lay)
 	if q.Limit > 0 {
@@ -175,6 +176,9 @@ func (r *Reader) awaitAnswer(ctx context.Context) error {
 	select {
 	case a := <-r.inbox:
 		if a.err != nil {
+			// A home that was silent when the scan was planned may be there again. If
+			// it were not known by now the shard would be told as a gap.
+			r.replan()
 			r.core.Failed(a.id, r.opts.Now())
 		} else {
 			r.core.Paged(a.id, a.page, r.opts.Now())
@@ -187,12 +191,17 @@ func (r *Reader) awaitAnswer(ctx context.Context) error {
 	return nil
 }
 
-// followLayout plans anew when who belongs to the mesh, or is in contact, has changed.
+// followLayout plans anew when who belongs to the mesh, or is in contact, has changed, and
+// when those that were silent then need not be any more.
 func (r *Reader) followLayout() {
-	if lay := r.opts.Homes.Now(); lay != r.lay {
-		r.lay = lay
-		r.core.Replan(r.planFor(lay), r.opts.Now())
+	if lay := r.opts.Homes.Now(); lay != r.lay || r.opts.Now()-r.planned > r.opts.Patience.Remember() {
+		r.replan()
 	}
+}
+
+func (r *Reader) replan() {
+	r.lay, r.planned = r.opts.Homes.Now(), r.opts.Now()
+	r.core.Replan(r.planFor(r.lay), r.planned)
 }
 
 // planFor describes the stores to the core. This one is asked first: it is near.
@@ -275,6 +284,8 @@ func (r *Reader) fetchPage(ctx context.Context, a scan.Ask) (scan.Page, error) {
 
 func (r *Reader) askPage(ctx context.Context, to view.NodeID, q *wire.PageRequest) (wire.PageReply, error) {
 	if to == r.opts.Self {
+		ctx, cancel := context.WithTimeout(ctx, r.opts.Patience.Answer()) // as long as others have
+		defer cancel()
 		return r.opts.Local.Read(ctx, q)
 	}
 	answer, err := r.opts.Call(ctx, to, wire.MethodPage, wire.AppendPageRequest(nil, q))

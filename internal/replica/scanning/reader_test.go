@@ -83,3 +83,32 @@ func TestPageLargerThanAskedForIsNone(t *testing.T) {
 		})
 	}
 }
+
+// A home was silent when the scan began, and is there when it is needed.
+func TestHomeThatIsBackIsNoGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf(t, 3)
+		two, err := s.opts.Homes.Buckets.AddDefinition(wire.BucketDef{Name: "two", Copies: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		group := lifecycle.NewGroup(context.Background())
+		defer group.Close()
+		begin := time.Now()
+		s.silence.Note(2, false)
+		r := Begin(Options{
+			Self: 99, Homes: s.opts.Homes, Group: group, Patience: replicate.Patience(time.Second), Now: func() time.Duration { return time.Since(begin) },
+			Call: func(_ context.Context, to view.NodeID, _ string, req []byte) ([]byte, error) {
+				if to == 3 {
+					s.silence.Note(2, true)
+					return nil, errors.New("out of order")
+				}
+				return wire.AppendPageReply(nil, &wire.PageReply{Vouched: allShards()}), nil
+			},
+		}, Query{Bucket: two, Level: replicate.One})
+		defer r.Close()
+		if e, err := r.Next(context.Background()); !errors.Is(err, io.EOF) {
+			t.Fatal(e, err)
+		}
+	})
+}
