@@ -136,8 +136,11 @@
 //	or heal                           another home is asked from the last key on.
 //
 //	a part of the mesh is cut off     comes to what this part holds. ErrDegraded says of
-//	                                  which shards items may be missing, and from where on.
-//	                                  A silent store costs a second or two, once.
+//	                                  which shards, and from where on, items may be missing
+//	                                  or older than acknowledged, or be there although they
+//	                                  were deleted. A silent store costs one to two times
+//	                                  Config.AckTimeout, and that again every four, while
+//	                                  it counts as alive and a shard lacks homes.
 //
 //	no store is in reach of a node    ends in ErrUnavailable.
 //	that stores nothing
@@ -145,23 +148,30 @@
 //	nodes of an earlier release are   takes them for nodes that are cut off: they do not
 //	there                             know the question.
 //
-//	a clock is off                    comes to the same keys in the same order. Whether a
-//	                                  TTL has ended, and which of concurrent values is
+//	a clock is off                    goes on in order. Whether a TTL has ended, so that the
+//	                                  item is left out, and which of concurrent values is
 //	                                  shown, is judged as by Get.
 //
 //	a disk is full                    goes on: nothing is written for it.
 //
-//	a disk fails, or a record is      takes what the other homes hold.
-//	damaged
+//	a disk fails, or a record is      takes what the other homes hold. On a node whose own
+//	damaged                           disk has failed a key on which they do not agree makes
+//	                                  its shard one of which items may be missing.
 //
-//	deletes are purged                does not come to what was deleted before it began.
+//	a disk hangs                      asks others in the place of another node's. It waits
+//	                                  for that of its own node.
+//
+//	deletes are purged                does not come to what was deleted before it began, but
+//	                                  beside ErrDegraded.
 //
 //	nobody consumes it                holds two pages of each node in memory, and nothing
 //	                                  at the nodes that it asked. It goes on when it is
 //	                                  consumed, with the homes of that time.
 //
 //	many scan at once                 waits for its turn: a store reads four pages at a
-//	                                  time, of 128 KiB.
+//	                                  time, of 128 KiB. One that has refused a page a
+//	                                  hundred times, or has no room for requests at all,
+//	                                  counts as silent.
 //
 // # Members that come and go
 //

@@ -88,7 +88,7 @@ func (o ScanOptions) bounds() (scan.Bounds, error) {
 		fault("Limit is %d, must not be negative", o.Limit)
 	}
 	if _, err := o.Level.coreLevel(); err != nil {
-		fault("%w", err)
+		fault("Level is %d, which is none", int(o.Level))
 	}
 	within := scan.Bounds{Lower: max(o.From, o.Prefix), Upper: o.To, Bounded: o.To != "", Reverse: o.Reverse}
 	if end := wire.After([]byte(o.Prefix)); end != nil && (!within.Bounded || string(end) < within.Upper) {
@@ -106,15 +106,17 @@ func (o ScanOptions) bounds() (scan.Bounds, error) {
 	return within, errors.Join(errs...)
 }
 
-// ScanGap is an error that does not end a scan. It is ErrDegraded.
+// ScanGap is an error that does not end a scan. It is ErrDegraded. Of its shards, from here
+// on, items may be missing, values may be older than what was acknowledged, and items may
+// appear that were deleted: those who know better could not be asked.
 type ScanGap struct {
-	Shards []int // of which keys may be missing from here on
+	Shards []int // each is told once in a scan
 	Of     int   // how many shards the bucket has
 }
 
 // Error tells how much is concerned.
 func (g *ScanGap) Error() string {
-	return fmt.Sprintf("replica: scan: too few stores could be asked for %d of %d shards, of which keys may be missing from here on: %.100s",
+	return fmt.Sprintf("replica: scan: too few stores could be asked for %d of %d shards, of which keys may be missing or out of date from here on: %.100s",
 		len(g.Shards), g.Of, fmt.Sprint(g.Shards))
 }
 
@@ -132,13 +134,13 @@ func (g *ScanGap) Is(target error) bool { return target == ErrDegraded }
 // An item that exists from before the scan until after it comes exactly once, with a
 // value at least as new as the one that was acknowledged when the scan began, whatever
 // nodes die, join, leave or heal meanwhile, as far as a Get at that level would find it.
-// Where homes that must be asked are out of reach the error tells of which shards items
-// may be missing. An item that is written, replaced or deleted meanwhile may be seen as
+// Where homes that must be asked are out of reach a *ScanGap tells of which shards that
+// does not hold. An item that is written, replaced or deleted meanwhile may be seen as
 // before or as after. There is no snapshot.
 //
-// Of each node two pages of at most 128 KiB are held, one item at least, and fewer where
-// there are many nodes; nothing more is read until they are consumed, however long that
-// takes.
+// Of each node two pages of at most 128 KiB are held, one item at least, and smaller ones
+// where there are many nodes; nothing more is read until they are consumed, however long
+// that takes. Leaving the loop waits for a read of this node's own disk that is under way.
 func (b *Bucket) Scan(ctx context.Context, opts ScanOptions) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		sc, err := b.beginScan(opts)
@@ -163,8 +165,8 @@ func goesOn(err error) bool {
 }
 
 // Count returns how many items a scan would come to. ErrDegraded, or ErrBucketConflict,
-// comes beside a number that may be too low; beside any other error it is how far the
-// scan came.
+// comes beside a number that may be too low, or too high where deletes are not known;
+// beside any other error it is how far the scan came.
 func (b *Bucket) Count(ctx context.Context, opts ScanOptions) (n int, err error) {
 	opts.KeysOnly = true
 	return countEntries(b.Scan(ctx, opts))

@@ -245,7 +245,7 @@ func (s *Scan) settleKey(key string, shard int) Found {
 		switch {
 		case len(src.page) > 0 && src.page[0].Key == key:
 			r := src.page[0]
-			src.page[0] = Record{} // what was read is held no longer
+			src.page[0] = Record{} // copied records are held no longer, others with their page
 			src.page = src.page[1:]
 			src.turnPage()
 			if r.Damaged {

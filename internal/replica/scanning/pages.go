@@ -20,8 +20,8 @@ const (
 	maxBytes   = 128 << 10 // one record at least, however large
 )
 
-// pagesAtOnce bounds the pages that are read at the same time, and with them the memory
-// that they take.
+// pagesAtOnce bounds the pages that are read at the same time. One that has been read is
+// bounded by those who send it.
 const pagesAtOnce = 4
 
 // PagesOptions describe the pages of one store. All fields must be set.

@@ -50,7 +50,7 @@ type Query struct {
 	Within   scan.Bounds
 	Level    replicate.Level
 	KeysOnly bool
-	Limit    int // keys that are wanted about; 0: all
+	Limit    int // about so many keys are wanted; 0: all
 }
 
 // Entry is what the stores that were asked have of one key, merged.
