@@ -137,7 +137,7 @@ func (s *Store) adminScan(ctx context.Context, req []byte) ([]byte, error) {
 
 // fillAnswer scans until the answer is full.
 func (b *Bucket) fillAnswer(ctx context.Context, opts ScanOptions, reply *wire.AdminPage) error {
-	sc, err := b.beginScan(opts)
+	sc, err := b.beginScan(opts, answerBytes)
 	if err != nil {
 		return err
 	}

@@ -303,3 +303,34 @@ func TestClientScanTakesNoWrongAnswer(t *testing.T) {
 		}
 	}
 }
+
+// What a node asks the stores for to answer a client follows what an answer holds.
+func TestAnswerAsksForLittleMoreThanItHolds(t *testing.T) {
+	bubble(t, 5, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		for i := range 500 {
+			mustPut(t, buckets[0], fmt.Sprintf("%03d", i), strings.Repeat("v", 2000))
+		}
+		time.Sleep(5 * time.Second)
+		client := net.add(false)
+		client.open()
+		defer client.views.Close()
+		defer client.store.Close()
+		pages := 0
+		net.mu.Lock()
+		net.answered = func(_ *fakeNode, method string, _, answer []byte) {
+			net.mu.Lock()
+			defer net.mu.Unlock()
+			if method == wire.MethodPage {
+				pages += len(answer)
+			}
+		}
+		net.mu.Unlock()
+		req := wire.AppendAdminScan(nil, &wire.AdminScan{Bucket: "b"})
+		answer, err := (asker{nodes[0], client.id}).Call(t.Context(), wire.MethodAdminScan, req)
+		net.mu.Lock()
+		defer net.mu.Unlock()
+		if err != nil || len(answer) < answerBytes/2 || pages > 4*answerBytes {
+			t.Errorf("for an answer of %d bytes stores sent %d: %v", len(answer), pages, err)
+		}
+	})
+}

@@ -143,7 +143,7 @@ func (g *ScanGap) Is(target error) bool { return target == ErrDegraded }
 // that takes. Leaving the loop waits for a read of this node's own disk that is under way.
 func (b *Bucket) Scan(ctx context.Context, opts ScanOptions) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		sc, err := b.beginScan(opts)
+		sc, err := b.beginScan(opts, 0)
 		if err != nil {
 			yield(Entry{}, err)
 			return

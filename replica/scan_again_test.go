@@ -92,7 +92,7 @@ func TestScanClosedWhileItReadsAgain(t *testing.T) {
 func TestScanGoesOnAfterItsContextWhileItReadsAgain(t *testing.T) {
 	withDamage(t, 3, func(t *testing.T, net *fakeNet, _ []*fakeNode, b *Bucket, want []string) {
 		net.lose(lookupsLost)
-		sc, err := b.beginScan(ScanOptions{})
+		sc, err := b.beginScan(ScanOptions{}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func TestCursorFollowsWhatComesAfterTheContextHasEnded(t *testing.T) {
 		for i := range 10 {
 			mustPut(t, buckets[0], fmt.Sprint(i), "v")
 		}
-		sc, err := buckets[0].beginScan(ScanOptions{})
+		sc, err := buckets[0].beginScan(ScanOptions{}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

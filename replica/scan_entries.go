@@ -38,7 +38,8 @@ const (
 	mostQueued   = 64
 )
 
-func (b *Bucket) beginScan(opts ScanOptions) (*bucketScan, error) {
+// beginScan begins a scan of which about so many bytes are wanted; 0: all.
+func (b *Bucket) beginScan(opts ScanOptions, bytes int) (*bucketScan, error) {
 	within, err := opts.bounds()
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (b *Bucket) beginScan(opts ScanOptions) (*bucketScan, error) {
 	if opts.Limit == 0 {
 		sc.left = -1
 	}
-	sc.reader = b.s.beginScan(scanning.Query{Bucket: b.b, Within: within, Level: level, KeysOnly: opts.KeysOnly, Limit: opts.Limit})
+	sc.reader = b.s.beginScan(scanning.Query{Bucket: b.b, Within: within, Level: level, KeysOnly: opts.KeysOnly, Limit: opts.Limit, Bytes: bytes})
 	return sc, nil
 }
 

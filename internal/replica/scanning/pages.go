@@ -20,8 +20,8 @@ const (
 	maxBytes   = 128 << 10 // one record at least, however large
 )
 
-// pagesAtOnce bounds the pages that are read at the same time. One that has been read is
-// bounded by those who send it.
+// pagesAtOnce bounds the pages that are read at the same time. Those that are being sent
+// come on top.
 const pagesAtOnce = 4
 
 // PagesOptions describe the pages of one store. All fields must be set.

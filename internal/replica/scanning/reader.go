@@ -51,6 +51,7 @@ type Query struct {
 	Level    replicate.Level
 	KeysOnly bool
 	Limit    int // about so many keys are wanted; 0: all
+	Bytes    int // about so many bytes are wanted; 0: all
 }
 
 // Entry is what the stores that were asked have of one key, merged.
@@ -102,9 +103,20 @@ func Begin(opts Options, q Query) *Reader {
 	if q.Limit > 0 {
 		r.pageRecords = uint64(min(max(q.Limit, 16), maxRecords))
 	}
-	r.pageBytes = uint64(min(max(scanBytes/2/max(len(plan.Stores), 1), leastPage), maxBytes))
+	r.pageBytes = pageBytes(q.Bytes, len(plan.Stores))
 	r.core = scan.New(q.Within, plan, opts.Patience.Remember(), opts.Now())
 	return r
+}
+
+// pageBytes is how large the pages are of which a scan holds two of each store. Where only
+// so much is wanted they need not hold more in all.
+func pageBytes(wanted, stores int) uint64 {
+	stores = max(stores, 1)
+	bytes := scanBytes / 2 / stores
+	if wanted > 0 {
+		bytes = min(bytes, wanted/stores)
+	}
+	return uint64(min(max(bytes, leastPage), maxBytes))
 }
 
 // Close ends the scan and waits for whom it asks.
