@@ -59,7 +59,7 @@ func keyOfCursor(text string) (string, error) {
 	rest, ok := strings.CutPrefix(text, cursorMark)
 	key, err := base64.RawURLEncoding.DecodeString(rest)
 	if !ok || err != nil || len(key) > wire.MaxKey {
-		return "", fmt.Errorf("After is %.40q, which is no cursor", text)
+		return "", fmt.Errorf("%.40q in After is no cursor", text)
 	}
 	return string(key), nil
 }
