@@ -3,6 +3,8 @@ package keep
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +37,22 @@ type cellar struct {
 	b       *layout.Bucket // each record in it has one home
 
 	hinted, strayed int // how often that was told
-	damaged         []layout.Place
+
+	mu      sync.Mutex // of what goroutines besides the test's tell
+	damaged []layout.Place
+}
+
+// listDamaged returns what was found to be damaged.
+func (c *cellar) listDamaged() []layout.Place {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.damaged)
+}
+
+func (c *cellar) noteDamaged(at layout.Place) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.damaged = append(c.damaged, at)
 }
 
 // withCellar runs f, in virtual time, with the records of one of several members.
@@ -71,7 +88,7 @@ func (c *cellar) open() {
 			Peers: func() []view.NodeID { return nil }, Ask: func(context.Context, view.NodeID) error { return nil },
 		}),
 		Boot: func() time.Duration { return time.Since(begun) }, Uptime: func() time.Duration { return time.Since(begun) }, Log: log,
-		Hinted: func() { c.hinted++ }, Strayed: func() { c.strayed++ }, Damaged: func(at layout.Place) { c.damaged = append(c.damaged, at) },
+		Hinted: func() { c.hinted++ }, Strayed: func() { c.strayed++ }, Damaged: c.noteDamaged,
 	})
 	if err == nil {
 		err = c.Open(c.t.Context())

@@ -330,13 +330,13 @@ func TestScrubbing(t *testing.T) {
 		c.group.Go(func(ctx context.Context) { c.KeepScrubbing(ctx, 7*24*time.Hour) })
 		time.Sleep(7*24*time.Hour - time.Hour)
 		synctest.Wait()
-		if len(c.damaged) > 0 || c.Scrubs() > 0 {
+		if len(c.listDamaged()) > 0 || c.Scrubs() > 0 {
 			t.Error("scrubbed early")
 		}
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if len(c.damaged) != 1 || c.damaged[0].Key != "k" || c.Scrubs() != 1 {
-			t.Errorf("damaged: %v, %d passes", c.damaged, c.Scrubs())
+		if found := c.listDamaged(); len(found) != 1 || found[0].Key != "k" || c.Scrubs() != 1 {
+			t.Errorf("damaged: %v, %d passes", found, c.Scrubs())
 		}
 	})
 }

@@ -36,7 +36,7 @@ type town struct {
 	begun   time.Time
 	members []*member // the first has id 1
 	// deaf: who does not hear what method; nil: all hear all.
-	deaf func(from, to view.NodeID, method string) bool
+	deaf atomic.Pointer[func(from, to view.NodeID, method string) bool] // nil: nobody is
 }
 
 type member struct {
@@ -134,8 +134,11 @@ func (w *town) join() *member {
 	return m
 }
 
+// loseCalls has the calls fail that a function tells.
+func (w *town) loseCalls(lost func(from, to view.NodeID, method string) bool) { w.deaf.Store(&lost) }
+
 func (w *town) ask(ctx context.Context, from, to view.NodeID, method string, req []byte) (answer []byte, err error) {
-	if w.deaf != nil && w.deaf(from, to, method) {
+	if deaf := w.deaf.Load(); deaf != nil && (*deaf)(from, to, method) {
 		return nil, errAwayOnPurpose
 	}
 	m := w.members[to-1]
@@ -229,7 +232,7 @@ func TestTombsAreForgotten(t *testing.T) {
 		w.write(at, put)
 		w.write(at, del)
 		away := true
-		w.deaf = func(_, to view.NodeID, method string) bool { return away && to == 3 && method == wire.MethodPropose }
+		w.loseCalls(func(_, to view.NodeID, method string) bool { return away && to == 3 && method == wire.MethodPropose })
 		for _, m := range w.members {
 			m.group.Go(m.FollowRounds)
 		}
@@ -479,7 +482,7 @@ func TestBlockedPurgeIsTold(t *testing.T) {
 		}
 		w.write(at, put)
 		w.write(at, del)
-		w.deaf = func(_, to view.NodeID, _ string) bool { return to == 2 }
+		w.loseCalls(func(_, to view.NodeID, _ string) bool { return to == 2 })
 		pg.group.Go(pg.KeepPurging)
 		time.Sleep(6 * 24 * time.Hour)
 		if b, ok, err := pg.DescribeBlocked(t.Context(), true); ok || err != nil {
@@ -490,7 +493,7 @@ func TestBlockedPurgeIsTold(t *testing.T) {
 		if !ok || err != nil || !slices.Equal(b.Missing, []view.NodeID{2}) || b.For < 7*24*time.Hour || b.Bytes == 0 {
 			t.Errorf("%+v, %v, %v", b, ok, err)
 		}
-		w.deaf = nil
+		w.deaf.Store(nil)
 		time.Sleep(24 * time.Hour)
 		if b, ok, _ := pg.DescribeBlocked(t.Context(), true); ok || !w.load(pg, at).Unknown() {
 			t.Errorf("blocked although nothing waits: %+v", b)
