@@ -52,7 +52,11 @@ func Parse(s string) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("%w: %.60q: %w", ErrToken, s, err)
 	}
-	return Token{Term: t, Node: id}, nil
+	read := Token{Term: t, Node: id}
+	if read.String() != s { // ids are read in capital letters, too
+		return Token{}, fmt.Errorf("%w: %.60q", ErrToken, s)
+	}
+	return read, nil
 }
 
 // MarshalText returns what String does, and nothing for the zero token.

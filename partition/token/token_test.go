@@ -47,7 +47,7 @@ func TestForms(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add("7@00000000000000ab", []byte("0123456789abcdef"))
-	for _, s := range []string{"", "7", "@", "+7@00000000000000ab", "07@00000000000000ab", "7@ab", "-1@00000000000000ab"} {
+	for _, s := range []string{"", "7", "@", "+7@00000000000000ab", "07@00000000000000ab", "7@ab", "-1@00000000000000ab", "7@00000000000000AB"} {
 		f.Add(s, []byte(s))
 	}
 	f.Fuzz(func(t *testing.T, s string, b []byte) {
