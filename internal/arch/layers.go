@@ -31,7 +31,6 @@ var lines = []line{
 // thirdPartyOf lists who may import what from outside in the lines that are
 // otherwise made of the standard library alone.
 var thirdPartyOf = map[string]string{
-	"internal/wire":      "github.com/vmihailenco/msgpack/v5",
 	"internal/placement": "github.com/buraksezer/consistent github.com/cespare/xxhash/v2",
 }
 

@@ -59,18 +59,18 @@ const (
 	AdminBadScan
 )
 
-// line describes a text for people, which is cut where it is too long to be read.
-func (c *codec) line(s *string) {
+// codeLine describes a text for people, which is cut where it is too long to be read.
+func (c *codec) codeLine(s *string) {
 	if c.reading {
-		c.text(s, maxAdminText)
+		c.codeText(s, maxAdminText)
 	} else {
 		c.writeText((*s)[:min(len(*s), maxAdminText)])
 	}
 }
 
-func (c *codec) lines(list *[]string, limit int) {
-	for i := range listOf(c, list, 1, limit) {
-		c.line(&(*list)[i])
+func (c *codec) codeLines(list *[]string, limit int) {
+	for i := range codeList(c, list, 1, limit) {
+		c.codeLine(&(*list)[i])
 	}
 }
 
@@ -133,86 +133,86 @@ func DecodeWish(data []byte) (version uint64, err error) {
 	if len(data) == 0 {
 		return 1, nil
 	}
-	return readFields(data, "wish", func(version *uint64, c *codec) { c.number(version) })
+	return readFields(data, "wish", func(version *uint64, c *codec) { c.codeNumber(version) })
 }
 
-func (m *AdminRequest) fields(c *codec) {
-	c.formatVersion(adminVersion)
-	c.text(&m.Bucket, maxName)
-	c.text(&m.Key, MaxKey)
-	c.bytes(&m.Context, maxAdminContext)
-	signed(c, &m.Level)
-	signed(c, &m.MinDurable)
-	signed(c, &m.TTL)
-	c.bytes(&m.Value, MaxValue)
+func (m *AdminRequest) codeFields(c *codec) {
+	c.codeVersion(adminVersion)
+	c.codeText(&m.Bucket, maxName)
+	c.codeText(&m.Key, MaxKey)
+	c.codeBytes(&m.Context, maxAdminContext)
+	codeSigned(c, &m.Level)
+	codeSigned(c, &m.MinDurable)
+	codeSigned(c, &m.TTL)
+	c.codeBytes(&m.Value, MaxValue)
 }
 
 // AppendAdminRequest appends the encoding of m.
 func AppendAdminRequest(dst []byte, m *AdminRequest) []byte {
-	return appendFields(dst, m, (*AdminRequest).fields)
+	return appendFields(dst, m, (*AdminRequest).codeFields)
 }
 
 // DecodeAdminRequest reads what AppendAdminRequest wrote.
 func DecodeAdminRequest(data []byte) (AdminRequest, error) {
-	return readFields(data, "admin request", (*AdminRequest).fields)
+	return readFields(data, "admin request", (*AdminRequest).codeFields)
 }
 
 func (o *AdminOutcome) outcomeFields(c *codec) {
-	c.number((*uint64)(&o.Faults))
-	c.text(&o.Text, maxAdminText)
+	c.codeNumber((*uint64)(&o.Faults))
+	c.codeText(&o.Text, maxAdminText)
 	if o.Faults == 0 && o.Text != "" {
 		c.failWith("text without a fault")
 	}
 }
 
-func (m *AdminItem) fields(c *codec) {
-	c.formatVersion(adminVersion)
+func (m *AdminItem) codeFields(c *codec) {
+	c.codeVersion(adminVersion)
 	m.outcomeFields(c)
-	c.bytes(&m.Context, maxAdminContext)
-	c.number(&m.Replies)
+	c.codeBytes(&m.Context, maxAdminContext)
+	c.codeNumber(&m.Replies)
 	c.factor = looseFactor
-	for i := range listOf(c, &m.Values, 1, MaxSiblings) {
-		c.bytes(&m.Values[i], MaxValue)
+	for i := range codeList(c, &m.Values, 1, MaxSiblings) {
+		c.codeBytes(&m.Values[i], MaxValue)
 	}
-	bounded(c, &m.Last, uint64(len(m.Values)))
+	codeBounded(c, &m.Last, uint64(len(m.Values)))
 }
 
 // AppendAdminItem appends the encoding of m.
 func AppendAdminItem(dst []byte, m *AdminItem) []byte {
-	return appendFields(dst, m, (*AdminItem).fields)
+	return appendFields(dst, m, (*AdminItem).codeFields)
 }
 
 // DecodeAdminItem reads what AppendAdminItem wrote.
 func DecodeAdminItem(data []byte) (AdminItem, error) {
-	return readFields(data, "admin item", (*AdminItem).fields)
+	return readFields(data, "admin item", (*AdminItem).codeFields)
 }
 
-func (m *AdminResult) fields(c *codec) {
-	c.formatVersion(adminVersion)
+func (m *AdminResult) codeFields(c *codec) {
+	c.codeVersion(adminVersion)
 	m.outcomeFields(c)
-	c.bytes(&m.Context, maxAdminContext)
-	c.number(&m.Durable)
-	c.number(&m.Homes)
-	c.number(&m.Hinted)
-	c.dotFields(&m.Dot)
-	c.dots(&m.Covered)
+	c.codeBytes(&m.Context, maxAdminContext)
+	c.codeNumber(&m.Durable)
+	c.codeNumber(&m.Homes)
+	c.codeNumber(&m.Hinted)
+	c.codeDot(&m.Dot)
+	c.codeDots(&m.Covered)
 }
 
 // AppendAdminResult appends the encoding of m.
 func AppendAdminResult(dst []byte, m *AdminResult) []byte {
-	return appendFields(dst, m, (*AdminResult).fields)
+	return appendFields(dst, m, (*AdminResult).codeFields)
 }
 
 // DecodeAdminResult reads what AppendAdminResult wrote.
 func DecodeAdminResult(data []byte) (AdminResult, error) {
-	return readFields(data, "admin result", (*AdminResult).fields)
+	return readFields(data, "admin result", (*AdminResult).codeFields)
 }
 
-func (m *AdminStatus) fields(c *codec) {
-	outbox := c.eitherVersion(adminVersion, adminStatusVersion, m.Outbox != nil)
+func (m *AdminStatus) codeFields(c *codec) {
+	outbox := c.codeEitherVersion(adminVersion, adminStatusVersion, m.Outbox != nil)
 	m.outcomeFields(c)
 	for _, n := range []*uint64{&m.Hints, &m.Syncing, &m.Delivered, &m.Repaired, &m.Compared, &m.Moved} {
-		c.number(n)
+		c.codeNumber(n)
 	}
 	if !outbox {
 		return
@@ -222,17 +222,17 @@ func (m *AdminStatus) fields(c *codec) {
 	}
 	o := m.Outbox
 	for _, n := range []*uint64{&o.Ops, &o.Bytes, &o.Oldest, &o.Delivered, &o.Dropped} {
-		c.number(n)
+		c.codeNumber(n)
 	}
-	c.text(&o.Error, maxAdminText)
+	c.codeText(&o.Error, maxAdminText)
 }
 
 // AppendAdminStatus appends the encoding of m.
 func AppendAdminStatus(dst []byte, m *AdminStatus) []byte {
-	return appendFields(dst, m, (*AdminStatus).fields)
+	return appendFields(dst, m, (*AdminStatus).codeFields)
 }
 
 // DecodeAdminStatus reads what AppendAdminStatus wrote.
 func DecodeAdminStatus(data []byte) (AdminStatus, error) {
-	return readFields(data, "admin status", (*AdminStatus).fields)
+	return readFields(data, "admin status", (*AdminStatus).codeFields)
 }

@@ -73,76 +73,76 @@ type AdminMerge struct {
 // version in which they are asked.
 const adminPartitionVersion = 2
 
-func (m *AdminLook) fields(c *codec) {
-	m.Problems = c.eitherVersion(adminVersion, adminPartitionVersion, m.Problems)
-	c.flag(&m.Image)
+func (m *AdminLook) codeFields(c *codec) {
+	m.Problems = c.codeEitherVersion(adminVersion, adminPartitionVersion, m.Problems)
+	c.codeFlag(&m.Image)
 }
 
 // AppendAdminLook appends the encoding of m.
 func AppendAdminLook(dst []byte, m AdminLook) []byte {
-	return appendFields(dst, &m, (*AdminLook).fields)
+	return appendFields(dst, &m, (*AdminLook).codeFields)
 }
 
 // DecodeAdminLook reads what AppendAdminLook wrote.
 func DecodeAdminLook(data []byte) (AdminLook, error) {
-	return readFields(data, "admin look", (*AdminLook).fields)
+	return readFields(data, "admin look", (*AdminLook).codeFields)
 }
 
-func (l *AdminLeadership) fields(c *codec, problems bool) {
-	l.Election.fields(c)
-	c.token(&l.Token)
-	c.flag(&l.Here)
+func (l *AdminLeadership) codeFields(c *codec, problems bool) {
+	l.Election.codeFields(c)
+	c.codeToken(&l.Token)
+	c.codeFlag(&l.Here)
 	if problems {
-		c.line(&l.Problem)
+		c.codeLine(&l.Problem)
 	}
 }
 
-func (m *AdminPartition) fields(c *codec) {
+func (m *AdminPartition) codeFields(c *codec) {
 	c.factor = looseFactor
-	problems := c.eitherVersion(adminVersion, adminPartitionVersion, m.Problems)
+	problems := c.codeEitherVersion(adminVersion, adminPartitionVersion, m.Problems)
 	if c.reading {
 		m.Problems = problems
 	}
-	c.nodeID(&m.Node)
-	c.nodeIDs(&m.Component, MaxMembers)
-	bounded(c, &m.Members, MaxMembers)
-	bounded(c, &m.Storing, MaxMembers)
-	bounded(c, &m.Reached, MaxMembers)
-	bounded(c, &m.Situation, 255)
-	c.moment(&m.Since)
-	c.nodeIDs(&m.Lost, MaxMembers)
-	c.nodeIDs(&m.Unmet, MaxMembers)
-	c.lines(&m.Evidence, maxAdminLines)
-	for i := range listOf(c, &m.Verdicts, 4, maxAdminReports) {
+	c.codeNodeID(&m.Node)
+	c.codeNodeIDs(&m.Component, MaxMembers)
+	codeBounded(c, &m.Members, MaxMembers)
+	codeBounded(c, &m.Storing, MaxMembers)
+	codeBounded(c, &m.Reached, MaxMembers)
+	codeBounded(c, &m.Situation, 255)
+	c.codeMoment(&m.Since)
+	c.codeNodeIDs(&m.Lost, MaxMembers)
+	c.codeNodeIDs(&m.Unmet, MaxMembers)
+	c.codeLines(&m.Evidence, maxAdminLines)
+	for i := range codeList(c, &m.Verdicts, 4, maxAdminReports) {
 		v := &m.Verdicts[i]
-		c.nodeID(&v.Node)
-		bounded(c, &v.Cause, 255)
-		c.moment(&v.At)
-		c.millis(&v.Outage)
+		c.codeNodeID(&v.Node)
+		codeBounded(c, &v.Cause, 255)
+		c.codeMoment(&v.At)
+		c.codeMillis(&v.Outage)
 	}
-	m.Leader.fields(c, problems)
-	for i := range listOf(c, &m.Elections, 1, maxAdminElections) {
-		m.Elections[i].fields(c, problems)
+	m.Leader.codeFields(c, problems)
+	for i := range codeList(c, &m.Elections, 1, maxAdminElections) {
+		m.Elections[i].codeFields(c, problems)
 	}
-	c.nodeIDs(&m.Voters, MaxMembers)
-	bounded(c, &m.Cloud, 255)
-	bounded(c, &m.Mode, 255)
-	c.moment(&m.ModeSince)
-	for i := range listOf(c, &m.Merges, 3, maxAdminReports) {
-		c.moment(&m.Merges[i].At)
-		c.nodeIDs(&m.Merges[i].Met, MaxMembers)
-		c.line(&m.Merges[i].Text)
+	c.codeNodeIDs(&m.Voters, MaxMembers)
+	codeBounded(c, &m.Cloud, 255)
+	codeBounded(c, &m.Mode, 255)
+	c.codeMoment(&m.ModeSince)
+	for i := range codeList(c, &m.Merges, 3, maxAdminReports) {
+		c.codeMoment(&m.Merges[i].At)
+		c.codeNodeIDs(&m.Merges[i].Met, MaxMembers)
+		c.codeLine(&m.Merges[i].Text)
 	}
-	c.text(&m.Text, maxAdminDrawing)
-	c.bytes(&m.Image, maxAdminDrawing)
+	c.codeText(&m.Text, maxAdminDrawing)
+	c.codeBytes(&m.Image, maxAdminDrawing)
 }
 
 // AppendAdminPartition appends the encoding of m.
 func AppendAdminPartition(dst []byte, m *AdminPartition) []byte {
-	return appendFields(dst, m, (*AdminPartition).fields)
+	return appendFields(dst, m, (*AdminPartition).codeFields)
 }
 
 // DecodeAdminPartition reads what AppendAdminPartition wrote.
 func DecodeAdminPartition(data []byte) (AdminPartition, error) {
-	return readFields(data, "admin partition", (*AdminPartition).fields)
+	return readFields(data, "admin partition", (*AdminPartition).codeFields)
 }

@@ -51,52 +51,52 @@ type AdminBuckets struct {
 	Buckets []AdminBucket
 }
 
-func (m *AdminScan) fields(c *codec) {
-	c.formatVersion(adminVersion)
-	c.text(&m.Bucket, maxName)
+func (m *AdminScan) codeFields(c *codec) {
+	c.codeVersion(adminVersion)
+	c.codeText(&m.Bucket, maxName)
 	for _, s := range []*string{&m.Prefix, &m.From, &m.To} {
-		c.text(s, MaxKey)
+		c.codeText(s, MaxKey)
 	}
-	c.text(&m.After, maxCursor)
-	c.number(&m.Limit)
-	c.flag(&m.Reverse)
-	c.flag(&m.KeysOnly)
-	signed(c, &m.Level)
+	c.codeText(&m.After, maxCursor)
+	c.codeNumber(&m.Limit)
+	c.codeFlag(&m.Reverse)
+	c.codeFlag(&m.KeysOnly)
+	codeSigned(c, &m.Level)
 }
 
 // AppendAdminScan appends the encoding of m.
 //
 //	version=1, bucket, prefix, from, to, after, limit, reverse, keys only, level
 func AppendAdminScan(dst []byte, m *AdminScan) []byte {
-	return appendFields(dst, m, (*AdminScan).fields)
+	return appendFields(dst, m, (*AdminScan).codeFields)
 }
 
 // DecodeAdminScan reads what AppendAdminScan wrote.
 func DecodeAdminScan(data []byte) (AdminScan, error) {
-	return readFields(data, "admin scan", (*AdminScan).fields)
+	return readFields(data, "admin scan", (*AdminScan).codeFields)
 }
 
-func (m *AdminPage) fields(c *codec) {
-	c.formatVersion(adminVersion)
+func (m *AdminPage) codeFields(c *codec) {
+	c.codeVersion(adminVersion)
 	m.outcomeFields(c)
 	c.factor = looseFactor
-	for i := range listOf(c, &m.Entries, 5, maxBatch) {
+	for i := range codeList(c, &m.Entries, 5, maxBatch) {
 		e := &m.Entries[i]
-		c.text(&e.Key, MaxKey)
-		c.bytes(&e.Context, maxAdminContext)
-		c.number(&e.Replies)
-		for j := range listOf(c, &e.Values, 1, MaxSiblings) {
-			c.bytes(&e.Values[j], MaxValue)
+		c.codeText(&e.Key, MaxKey)
+		c.codeBytes(&e.Context, maxAdminContext)
+		c.codeNumber(&e.Replies)
+		for j := range codeList(c, &e.Values, 1, MaxSiblings) {
+			c.codeBytes(&e.Values[j], MaxValue)
 		}
-		bounded(c, &e.Last, uint64(len(e.Values)))
+		codeBounded(c, &e.Last, uint64(len(e.Values)))
 	}
-	for i := range listOf(c, &m.Gaps, 1, AllShards) {
-		c.shard(&m.Gaps[i])
+	for i := range codeList(c, &m.Gaps, 1, AllShards) {
+		c.codeShard(&m.Gaps[i])
 	}
-	c.number(&m.Of)
-	c.flag(&m.Conflict)
-	c.flag(&m.More)
-	c.text(&m.After, maxCursor)
+	c.codeNumber(&m.Of)
+	c.codeFlag(&m.Conflict)
+	c.codeFlag(&m.More)
+	c.codeText(&m.After, maxCursor)
 }
 
 // AppendAdminPage appends the encoding of m.
@@ -104,22 +104,22 @@ func (m *AdminPage) fields(c *codec) {
 //	version=1, faults, text, array of: key, context, replies, array of values, last;
 //	array of gaps, of, conflict, more, after
 func AppendAdminPage(dst []byte, m *AdminPage) []byte {
-	return appendFields(dst, m, (*AdminPage).fields)
+	return appendFields(dst, m, (*AdminPage).codeFields)
 }
 
 // DecodeAdminPage reads what AppendAdminPage wrote.
 func DecodeAdminPage(data []byte) (AdminPage, error) {
-	return readFields(data, "admin page", (*AdminPage).fields)
+	return readFields(data, "admin page", (*AdminPage).codeFields)
 }
 
-func (m *AdminBuckets) fields(c *codec) {
-	c.formatVersion(adminVersion)
+func (m *AdminBuckets) codeFields(c *codec) {
+	c.codeVersion(adminVersion)
 	m.outcomeFields(c)
 	c.factor = looseFactor
-	for i := range listOf(c, &m.Buckets, 2, maxBatch) {
-		c.tuple(5)
-		m.Buckets[i].Def.fields(c)
-		c.flag(&m.Buckets[i].Conflict)
+	for i := range codeList(c, &m.Buckets, 2, maxBatch) {
+		c.codeTuple(5)
+		m.Buckets[i].Def.codeFields(c)
+		c.codeFlag(&m.Buckets[i].Conflict)
 	}
 }
 
@@ -127,10 +127,10 @@ func (m *AdminBuckets) fields(c *codec) {
 //
 //	version=1, faults, text, array of: array of what is in a bucket's definition; conflict
 func AppendAdminBuckets(dst []byte, m *AdminBuckets) []byte {
-	return appendFields(dst, m, (*AdminBuckets).fields)
+	return appendFields(dst, m, (*AdminBuckets).codeFields)
 }
 
 // DecodeAdminBuckets reads what AppendAdminBuckets wrote.
 func DecodeAdminBuckets(data []byte) (AdminBuckets, error) {
-	return readFields(data, "admin buckets", (*AdminBuckets).fields)
+	return readFields(data, "admin buckets", (*AdminBuckets).codeFields)
 }

@@ -19,7 +19,7 @@ var ErrNewerVersion = errors.New("newer format version")
 var errShort = fmt.Errorf("%w: they end too early", ErrMalformed)
 
 // codec writes a message, or reads one. What a message is made of stands once, in its
-// method fields: there each call of the codec is given the place of a field, and writes
+// method codeFields: there each call of the codec is given the place of a field, and writes
 // what is there or puts there what it reads. So the two directions cannot differ, and a
 // limit stands beside the field that it bounds.
 //
@@ -114,8 +114,8 @@ func (c *codec) refuse(err error) {
 	}
 }
 
-// formatVersion describes the version that a format begins with.
-func (c *codec) formatVersion(version uint64) {
+// codeVersion describes the version that a format begins with.
+func (c *codec) codeVersion(version uint64) {
 	if c.reading {
 		c.readVersion(version)
 	} else {
@@ -123,9 +123,9 @@ func (c *codec) formatVersion(version uint64) {
 	}
 }
 
-// eitherVersion describes the version of a format that has two, of which the later is
+// codeEitherVersion describes the version of a format that has two, of which the later is
 // written only where there is more to tell. It returns whether there is.
-func (c *codec) eitherVersion(earlier, later uint64, more bool) bool {
+func (c *codec) codeEitherVersion(earlier, later uint64, more bool) bool {
 	if c.reading {
 		return c.readVersion(later) == later
 	}
@@ -149,8 +149,8 @@ func (c *codec) readVersion(known uint64) uint64 {
 	return v
 }
 
-// number describes a number that is small mostly.
-func (c *codec) number(n *uint64) {
+// codeNumber describes a number that is small mostly.
+func (c *codec) codeNumber(n *uint64) {
 	if c.reading {
 		*n = c.readUint()
 	} else {
@@ -158,8 +158,8 @@ func (c *codec) number(n *uint64) {
 	}
 }
 
-// wide describes a random number: all its bytes are needed nearly always.
-func (c *codec) wide(n *uint64) {
+// codeWide describes a random number: all its bytes are needed nearly always.
+func (c *codec) codeWide(n *uint64) {
 	if c.reading {
 		*n = c.readUint()
 	} else {
@@ -167,8 +167,8 @@ func (c *codec) wide(n *uint64) {
 	}
 }
 
-// bounded describes a number of at most limit.
-func bounded[T ~int | ~uint8 | ~uint32 | ~uint64](c *codec, n *T, limit uint64) {
+// codeBounded describes a number of at most limit.
+func codeBounded[T ~int | ~uint8 | ~uint32 | ~uint64](c *codec, n *T, limit uint64) {
 	if c.reading {
 		*n = T(c.readUintMax(limit))
 	} else {
@@ -176,8 +176,8 @@ func bounded[T ~int | ~uint8 | ~uint32 | ~uint64](c *codec, n *T, limit uint64) 
 	}
 }
 
-// signed describes a number that may be below zero.
-func signed[T ~int | ~int64](c *codec, n *T) {
+// codeSigned describes a number that may be below zero.
+func codeSigned[T ~int | ~int64](c *codec, n *T) {
 	if c.reading {
 		*n = T(c.readInt())
 	} else {
@@ -185,7 +185,7 @@ func signed[T ~int | ~int64](c *codec, n *T) {
 	}
 }
 
-func (c *codec) flag(b *bool) {
+func (c *codec) codeFlag(b *bool) {
 	if !c.reading {
 		code := byte(codeFalse)
 		if *b {
@@ -200,8 +200,8 @@ func (c *codec) flag(b *bool) {
 	}
 }
 
-// text describes a string of at most limit bytes.
-func (c *codec) text(s *string, limit int) {
+// codeText describes a string of at most limit bytes.
+func (c *codec) codeText(s *string, limit int) {
 	if c.reading {
 		*s = string(c.readBytes(limit))
 	} else {
@@ -209,8 +209,8 @@ func (c *codec) text(s *string, limit int) {
 	}
 }
 
-// bytes describes a byte string of at most limit bytes. What is read lies in the message.
-func (c *codec) bytes(b *[]byte, limit int) {
+// codeBytes describes a byte string of at most limit bytes. What is read lies in the message.
+func (c *codec) codeBytes(b *[]byte, limit int) {
 	if c.reading {
 		*b = c.readBytes(limit)
 	} else {
@@ -218,22 +218,22 @@ func (c *codec) bytes(b *[]byte, limit int) {
 	}
 }
 
-// bytesOrNil describes one that is nil when it is empty.
-func (c *codec) bytesOrNil(b *[]byte, limit int) {
-	if c.bytes(b, limit); c.reading && len(*b) == 0 {
+// codeBytesOrNil describes one that is nil when it is empty.
+func (c *codec) codeBytesOrNil(b *[]byte, limit int) {
+	if c.codeBytes(b, limit); c.reading && len(*b) == 0 {
 		*b = nil
 	}
 }
 
-// ownBytes describes one that does not lie in the message, and is nil when it is empty.
-func (c *codec) ownBytes(b *[]byte, limit int) {
-	if c.bytesOrNil(b, limit); c.reading {
+// codeOwnBytes describes one that does not lie in the message, and is nil when it is empty.
+func (c *codec) codeOwnBytes(b *[]byte, limit int) {
+	if c.codeBytesOrNil(b, limit); c.reading {
 		*b = slices.Clone(*b)
 	}
 }
 
-// fixed describes a byte string that is always as long as b.
-func (c *codec) fixed(b []byte) {
+// codeFixed describes a byte string that is always as long as b.
+func (c *codec) codeFixed(b []byte) {
 	if !c.reading {
 		c.writeBytes(b)
 	} else if n := copy(b, c.readBytes(len(b))); n != len(b) {
@@ -241,23 +241,23 @@ func (c *codec) fixed(b []byte) {
 	}
 }
 
-// nodeID describes the id of a node, which is never zero.
-func (c *codec) nodeID(id *view.NodeID) {
-	if c.wide((*uint64)(id)); *id == 0 {
+// codeNodeID describes the id of a node, which is never zero.
+func (c *codec) codeNodeID(id *view.NodeID) {
+	if c.codeWide((*uint64)(id)); *id == 0 {
 		c.failWith("node id 0")
 	}
 }
 
-// nodeIDs describes a list of at most limit of them.
-func (c *codec) nodeIDs(list *[]view.NodeID, limit int) {
-	for i := range listOf(c, list, 1, limit) {
-		c.nodeID(&(*list)[i])
+// codeNodeIDs describes a list of at most limit of them.
+func (c *codec) codeNodeIDs(list *[]view.NodeID, limit int) {
+	for i := range codeList(c, list, 1, limit) {
+		c.codeNodeID(&(*list)[i])
 	}
 }
 
-// risingIDs describes such a list in order, each named once.
-func (c *codec) risingIDs(list *[]view.NodeID, limit int) {
-	c.nodeIDs(list, limit)
+// codeRisingIDs describes such a list in order, each named once.
+func (c *codec) codeRisingIDs(list *[]view.NodeID, limit int) {
+	c.codeNodeIDs(list, limit)
 	for i := 1; i < len(*list); i++ {
 		if (*list)[i-1] >= (*list)[i] {
 			c.failWith("ids not in order at %d", i)
@@ -265,8 +265,8 @@ func (c *codec) risingIDs(list *[]view.NodeID, limit int) {
 	}
 }
 
-// moment describes a time by its milliseconds since 1970, in UTC.
-func (c *codec) moment(t *time.Time) {
+// codeMoment describes a time by its milliseconds since 1970, in UTC.
+func (c *codec) codeMoment(t *time.Time) {
 	if c.reading {
 		*t = time.UnixMilli(c.readInt()).UTC()
 	} else {
@@ -274,8 +274,8 @@ func (c *codec) moment(t *time.Time) {
 	}
 }
 
-// span describes a time of at most limit units; what is written is cut.
-func (c *codec) span(d *time.Duration, unit time.Duration, limit uint64) {
+// codeSpan describes a time of at most limit units; what is written is cut.
+func (c *codec) codeSpan(d *time.Duration, unit time.Duration, limit uint64) {
 	if c.reading {
 		*d = time.Duration(c.readUintMax(limit)) * unit
 	} else {
@@ -283,19 +283,19 @@ func (c *codec) span(d *time.Duration, unit time.Duration, limit uint64) {
 	}
 }
 
-// millis describes a time in whole milliseconds.
-func (c *codec) millis(d *time.Duration) { c.span(d, time.Millisecond, 1<<43) }
+// codeMillis describes a time in whole milliseconds.
+func (c *codec) codeMillis(d *time.Duration) { c.codeSpan(d, time.Millisecond, 1<<43) }
 
-// tuple describes the beginning of an array of n fields.
-func (c *codec) tuple(n int) {
+// codeTuple describes the beginning of an array of n fields.
+func (c *codec) codeTuple(n int) {
 	got := n
-	if c.arrayLen(&got, n); got != n {
+	if c.codeArrayLen(&got, n); got != n {
 		c.failWith("array of %d fields where %d must stand", got, n)
 	}
 }
 
-// arrayLen describes the length of an array of at most limit elements.
-func (c *codec) arrayLen(n *int, limit int) {
+// codeArrayLen describes the length of an array of at most limit elements.
+func (c *codec) codeArrayLen(n *int, limit int) {
 	if c.reading {
 		*n = c.readArrayLen(limit)
 	} else {
@@ -303,10 +303,10 @@ func (c *codec) arrayLen(n *int, limit int) {
 	}
 }
 
-// listOf describes the length of a flattened list of at most limit records of so many
+// codeList describes the length of a flattened list of at most limit records of so many
 // fields each, and returns how many records there are. The caller describes them one
 // after the other; what is read goes into the records of *list, which are zero before.
-func listOf[T any](c *codec, list *[]T, fields, limit int) int {
+func codeList[T any](c *codec, list *[]T, fields, limit int) int {
 	if !c.reading {
 		c.writeArrayLen(len(*list) * fields)
 		return len(*list)

@@ -16,30 +16,30 @@ func TestCodecIsTheLibrarys(t *testing.T) {
 	lengths := []int{0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536}
 	numbers := []uint64{0, 1, 127, 128, 255, 256, 65535, 65536, math.MaxUint32, math.MaxUint32 + 1, math.MaxInt64, math.MaxUint64}
 	for _, n := range numbers {
-		sameCode(t, n, func(e *msgpack.Encoder) error { return e.EncodeUint(n) }, func(n *uint64, c *codec) { c.number(n) })
-		sameCode(t, n, func(e *msgpack.Encoder) error { return e.EncodeUint64(n) }, func(n *uint64, c *codec) { c.wide(n) })
+		sameCode(t, n, func(e *msgpack.Encoder) error { return e.EncodeUint(n) }, func(n *uint64, c *codec) { c.codeNumber(n) })
+		sameCode(t, n, func(e *msgpack.Encoder) error { return e.EncodeUint64(n) }, func(n *uint64, c *codec) { c.codeWide(n) })
 		for shift := range 64 {
 			for _, i := range []int64{int64(n) >> shift, -int64(n) >> shift, -int64(n)>>shift - 1} {
-				sameCode(t, i, func(e *msgpack.Encoder) error { return e.EncodeInt(i) }, func(i *int64, c *codec) { signed(c, i) })
+				sameCode(t, i, func(e *msgpack.Encoder) error { return e.EncodeInt(i) }, func(i *int64, c *codec) { codeSigned(c, i) })
 			}
 		}
 	}
 	for _, b := range []bool{false, true} {
-		sameCode(t, b, func(e *msgpack.Encoder) error { return e.EncodeBool(b) }, func(b *bool, c *codec) { c.flag(b) })
+		sameCode(t, b, func(e *msgpack.Encoder) error { return e.EncodeBool(b) }, func(b *bool, c *codec) { c.codeFlag(b) })
 	}
 	for _, n := range lengths {
 		s := strings.Repeat("x", n)
-		sameCode(t, s, func(e *msgpack.Encoder) error { return e.EncodeString(s) }, func(s *string, c *codec) { c.text(s, n) })
+		sameCode(t, s, func(e *msgpack.Encoder) error { return e.EncodeString(s) }, func(s *string, c *codec) { c.codeText(s, n) })
 		sameCode(t, s, func(e *msgpack.Encoder) error { return e.EncodeBytes([]byte(s)) }, func(s *string, c *codec) {
 			b := []byte(*s)
-			c.bytes(&b, n)
+			c.codeBytes(&b, n)
 			*s = string(b)
 		})
 		sameCode(t, n, func(e *msgpack.Encoder) error { return errors.Join(e.EncodeArrayLen(n), zeros(e, n)) }, func(n *int, c *codec) {
-			c.arrayLen(n, 1<<16)
+			c.codeArrayLen(n, 1<<16)
 			zero := uint64(0)
 			for range *n {
-				c.number(&zero)
+				c.codeNumber(&zero)
 			}
 		})
 	}

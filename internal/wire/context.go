@@ -24,9 +24,9 @@ type seenContext struct {
 	date version.HLC
 }
 
-func (s *seenContext) fields(c *codec) {
-	c.formatVersion(contextVersion)
-	c.context(&s.ctx, &s.date)
+func (s *seenContext) codeFields(c *codec) {
+	c.codeVersion(contextVersion)
+	c.codeContext(&s.ctx, &s.date)
 }
 
 // AppendContext appends the token of what a read of key in bucket has seen. It
@@ -39,7 +39,7 @@ func (s *seenContext) fields(c *codec) {
 //	version=2, stores, hlc, context (as in an item), HMAC-SHA256 (16 bytes)
 func AppendContext(dst []byte, ctx version.Context, hlc version.HLC, bucket uint64, key string, seal *ContextKey) []byte {
 	start := len(dst)
-	dst = appendFields(dst, &seenContext{ctx, hlc}, (*seenContext).fields)
+	dst = appendFields(dst, &seenContext{ctx, hlc}, (*seenContext).codeFields)
 	return append(dst, sealOfContext(dst[start:], bucket, key, seal)...)
 }
 
@@ -50,7 +50,7 @@ func DecodeContext(data []byte, bucket uint64, key string, seal *ContextKey) (ve
 	if body < 0 || !hmac.Equal(data[body:], sealOfContext(data[:body], bucket, key, seal)) {
 		return nil, 0, fmt.Errorf("wire: context: %w: not sealed by this mesh, damaged, or of another key", ErrMalformed)
 	}
-	seen, err := readFields(data[:body], "context", (*seenContext).fields)
+	seen, err := readFields(data[:body], "context", (*seenContext).codeFields)
 	return seen.ctx, seen.date, err
 }
 

@@ -7,6 +7,6 @@
 // what they were given. What they return beside an error is of no use. Formats
 // are msgpack, except the header of a packet, where each byte counts.
 //
-// What a format is made of stands once, in its method fields: one call of the
+// What a format is made of stands once, in its method codeFields: one call of the
 // codec for each field, in their order, for writing and reading alike.
 package wire

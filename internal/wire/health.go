@@ -45,35 +45,35 @@ type AdminSynced struct {
 	Ago time.Duration
 }
 
-func (m *AdminHealth) fields(c *codec) {
+func (m *AdminHealth) codeFields(c *codec) {
 	c.factor = healthFactor
-	structure := c.eitherVersion(adminVersion, adminHealthVersion, !m.InWords)
+	structure := c.codeEitherVersion(adminVersion, adminHealthVersion, !m.InWords)
 	m.outcomeFields(c)
 	if !structure {
 		m.wordFields(c)
 		return
 	}
-	for i := range listOf(c, &m.Problems, 1, 1<<16) {
-		c.problem(&m.Problems[i])
+	for i := range codeList(c, &m.Problems, 1, 1<<16) {
+		c.codeProblem(&m.Problems[i])
 	}
-	for i := range listOf(c, &m.Shards, 1, 1<<20) {
-		m.Shards[i].fields(c)
+	for i := range codeList(c, &m.Shards, 1, 1<<20) {
+		m.Shards[i].codeFields(c)
 	}
 }
 
 // wordFields describes the rest of version 1.
 func (m *AdminHealth) wordFields(c *codec) {
-	for i := range listOf(c, &m.Problems, 1, maxAdminLines) {
+	for i := range codeList(c, &m.Problems, 1, maxAdminLines) {
 		p := &m.Problems[i]
 		var words string
 		if !c.reading {
 			words = p.String()
 		}
-		if c.line(&words); c.reading {
+		if c.codeLine(&words); c.reading {
 			*p = view.Problem{Kind: view.ProblemInWords, Text: words}
 		}
 	}
-	c.lines(&m.Lines, maxAdminLines)
+	c.codeLines(&m.Lines, maxAdminLines)
 	if c.reading {
 		m.InWords = true
 	}
@@ -81,41 +81,41 @@ func (m *AdminHealth) wordFields(c *codec) {
 
 // AppendAdminHealth appends the encoding of m.
 func AppendAdminHealth(dst []byte, m *AdminHealth) []byte {
-	return appendFields(dst, m, (*AdminHealth).fields)
+	return appendFields(dst, m, (*AdminHealth).codeFields)
 }
 
 // DecodeAdminHealth reads what AppendAdminHealth wrote.
 func DecodeAdminHealth(data []byte) (AdminHealth, error) {
-	return readFields(data, "admin health", (*AdminHealth).fields)
+	return readFields(data, "admin health", (*AdminHealth).codeFields)
 }
 
-func (c *codec) problem(m *view.Problem) {
-	c.text((*string)(&m.Kind), maxProblemKind)
+func (c *codec) codeProblem(m *view.Problem) {
+	c.codeText((*string)(&m.Kind), maxProblemKind)
 	for _, list := range []*[]view.Named{&m.Nodes, &m.Cut, &m.Silent, &m.By} {
-		for i := range listOf(c, list, 2, MaxMembers) {
-			c.nodeID(&(*list)[i].ID)
-			c.text(&(*list)[i].Name, maxName)
+		for i := range codeList(c, list, 2, MaxMembers) {
+			c.codeNodeID(&(*list)[i].ID)
+			c.codeText(&(*list)[i].Name, maxName)
 		}
 	}
-	c.lines(&m.Where, maxProblemPlaces)
+	c.codeLines(&m.Where, maxProblemPlaces)
 	for _, n := range []*int{&m.Shards, &m.Count, &m.Of} {
-		signed(c, n)
+		codeSigned(c, n)
 	}
-	signed(c, &m.Bytes)
-	signed(c, &m.For)
-	c.line(&m.Text)
+	codeSigned(c, &m.Bytes)
+	codeSigned(c, &m.For)
+	c.codeLine(&m.Text)
 }
 
-func (m *AdminShard) fields(c *codec) {
-	c.text(&m.Bucket, maxName)
-	c.text(&m.Role, maxShardRole)
-	c.shard(&m.Shard)
-	bounded(c, &m.Copies, MaxMembers)
-	bounded(c, &m.Hints, 1<<48)
-	c.flag(&m.Syncing)
-	c.nodeIDs(&m.Homes, MaxMembers)
-	for i := range listOf(c, &m.Synced, 2, MaxMembers) {
-		c.nodeID(&m.Synced[i].ID)
-		signed(c, &m.Synced[i].Ago)
+func (m *AdminShard) codeFields(c *codec) {
+	c.codeText(&m.Bucket, maxName)
+	c.codeText(&m.Role, maxShardRole)
+	c.codeShard(&m.Shard)
+	codeBounded(c, &m.Copies, MaxMembers)
+	codeBounded(c, &m.Hints, 1<<48)
+	c.codeFlag(&m.Syncing)
+	c.codeNodeIDs(&m.Homes, MaxMembers)
+	for i := range codeList(c, &m.Synced, 2, MaxMembers) {
+		c.codeNodeID(&m.Synced[i].ID)
+		codeSigned(c, &m.Synced[i].Ago)
 	}
 }

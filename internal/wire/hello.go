@@ -22,15 +22,15 @@ type Greeting struct {
 	Payload        []byte
 }
 
-func (g *Greeting) fields(c *codec) {
-	c.formatVersion(greetingVersion)
-	c.nodeID(&g.Node)
-	c.number(&g.Boot)
-	c.wide(&g.Instance)
-	bounded(c, &g.Requests, 1<<32)
-	bounded(c, &g.Bytes, 1<<40)
-	bounded(c, &g.MaxPayload, 1<<32)
-	c.bytes(&g.Payload, MaxGreetingPayload)
+func (g *Greeting) codeFields(c *codec) {
+	c.codeVersion(greetingVersion)
+	c.codeNodeID(&g.Node)
+	c.codeNumber(&g.Boot)
+	c.codeWide(&g.Instance)
+	codeBounded(c, &g.Requests, 1<<32)
+	codeBounded(c, &g.Bytes, 1<<40)
+	codeBounded(c, &g.MaxPayload, 1<<32)
+	c.codeBytes(&g.Payload, MaxGreetingPayload)
 	if g.Requests == 0 || g.Bytes < g.MaxPayload || g.MaxPayload == 0 {
 		c.failWith("no room for a request")
 	}
@@ -38,10 +38,10 @@ func (g *Greeting) fields(c *codec) {
 
 // AppendGreeting appends the encoding of g.
 func AppendGreeting(dst []byte, g Greeting) []byte {
-	return appendFields(dst, &g, (*Greeting).fields)
+	return appendFields(dst, &g, (*Greeting).codeFields)
 }
 
 // DecodeGreeting reads what AppendGreeting wrote. Payload lies in data.
 func DecodeGreeting(data []byte) (Greeting, error) {
-	return readFields(data, "greeting", (*Greeting).fields)
+	return readFields(data, "greeting", (*Greeting).codeFields)
 }

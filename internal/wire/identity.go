@@ -54,24 +54,24 @@ type Identity struct {
 	End     End
 }
 
-func (id *Identity) fields(c *codec) {
-	c.formatVersion(identityVersion)
-	c.nodeID(&id.Node)
-	c.fixed(id.Mesh[:])
-	c.fixed(id.Seed[:])
-	c.number(&id.Boot)
-	c.flag(&id.Storing)
-	bounded(c, &id.End, uint64(EndRolled))
+func (id *Identity) codeFields(c *codec) {
+	c.codeVersion(identityVersion)
+	c.codeNodeID(&id.Node)
+	c.codeFixed(id.Mesh[:])
+	c.codeFixed(id.Seed[:])
+	c.codeNumber(&id.Boot)
+	c.codeFlag(&id.Storing)
+	codeBounded(c, &id.End, uint64(EndRolled))
 }
 
 // AppendIdentity appends the encoding of id.
 func AppendIdentity(dst []byte, id Identity) []byte {
-	return appendFields(dst, &id, (*Identity).fields)
+	return appendFields(dst, &id, (*Identity).codeFields)
 }
 
 // DecodeIdentity reads what AppendIdentity wrote.
 func DecodeIdentity(data []byte) (Identity, error) {
-	return readFields(data, "identity", (*Identity).fields)
+	return readFields(data, "identity", (*Identity).codeFields)
 }
 
 // Owner is the content of the file that says whose data a store directory
@@ -81,17 +81,17 @@ type Owner struct {
 	Initialised bool // the store was created; from then on its files must be there
 }
 
-func (o *Owner) fields(c *codec) {
-	c.formatVersion(ownerVersion)
-	c.nodeID(&o.Node)
-	c.flag(&o.Initialised)
+func (o *Owner) codeFields(c *codec) {
+	c.codeVersion(ownerVersion)
+	c.codeNodeID(&o.Node)
+	c.codeFlag(&o.Initialised)
 }
 
 // AppendOwner appends the encoding of o.
-func AppendOwner(dst []byte, o Owner) []byte { return appendFields(dst, &o, (*Owner).fields) }
+func AppendOwner(dst []byte, o Owner) []byte { return appendFields(dst, &o, (*Owner).codeFields) }
 
 // DecodeOwner reads what AppendOwner wrote.
-func DecodeOwner(data []byte) (Owner, error) { return readFields(data, "owner", (*Owner).fields) }
+func DecodeOwner(data []byte) (Owner, error) { return readFields(data, "owner", (*Owner).codeFields) }
 
 // RosterFile is the content of the file that keeps a node's roster.
 type RosterFile struct {
@@ -106,26 +106,26 @@ type Places struct {
 	Addrs []netip.AddrPort // at least one
 }
 
-func (f *RosterFile) fields(c *codec) {
-	places := c.eitherVersion(rosterFileVersion, rosterFilePlaces, len(f.Places) > 0)
-	c.fixed(f.Mesh[:])
-	c.bytes(&f.Roster, math.MaxInt)
+func (f *RosterFile) codeFields(c *codec) {
+	places := c.codeEitherVersion(rosterFileVersion, rosterFilePlaces, len(f.Places) > 0)
+	c.codeFixed(f.Mesh[:])
+	c.codeBytes(&f.Roster, math.MaxInt)
 	if !places {
 		return
 	}
-	for i := range listOf(c, &f.Places, 1, MaxMembers) {
-		f.Places[i].fields(c)
+	for i := range codeList(c, &f.Places, 1, MaxMembers) {
+		f.Places[i].codeFields(c)
 	}
 	if len(f.Places) == 0 {
 		c.failWith("no places")
 	}
 }
 
-func (p *Places) fields(c *codec) {
-	c.tuple(2)
-	c.nodeID(&p.ID)
-	for i := range listOf(c, &p.Addrs, 1, MaxPlaces) {
-		c.address(&p.Addrs[i])
+func (p *Places) codeFields(c *codec) {
+	c.codeTuple(2)
+	c.codeNodeID(&p.ID)
+	for i := range codeList(c, &p.Addrs, 1, MaxPlaces) {
+		c.codeAddress(&p.Addrs[i])
 	}
 	if len(p.Addrs) == 0 || slices.Contains(p.Addrs, netip.AddrPort{}) {
 		c.failWith("no address of node %v", p.ID)
@@ -134,10 +134,10 @@ func (p *Places) fields(c *codec) {
 
 // AppendRosterFile appends the encoding of f.
 func AppendRosterFile(dst []byte, f RosterFile) []byte {
-	return appendFields(dst, &f, (*RosterFile).fields)
+	return appendFields(dst, &f, (*RosterFile).codeFields)
 }
 
 // DecodeRosterFile reads what AppendRosterFile wrote. Roster lies in data.
 func DecodeRosterFile(data []byte) (RosterFile, error) {
-	return readFields(data, "roster file", (*RosterFile).fields)
+	return readFields(data, "roster file", (*RosterFile).codeFields)
 }

@@ -16,22 +16,22 @@ type ImportState struct {
 	Brought uint64 // records of which something was not in the mesh
 }
 
-func (s *ImportState) fields(c *codec) {
-	c.formatVersion(metaVersion)
-	c.flag(&s.Done)
-	c.ownBytes(&s.Cursor, MaxKey+64)
-	c.ownBytes(&s.Anew, MaxKey+64)
-	c.number(&s.Brought)
+func (s *ImportState) codeFields(c *codec) {
+	c.codeVersion(metaVersion)
+	c.codeFlag(&s.Done)
+	c.codeOwnBytes(&s.Cursor, MaxKey+64)
+	c.codeOwnBytes(&s.Anew, MaxKey+64)
+	c.codeNumber(&s.Brought)
 }
 
 // AppendImportState appends the encoding of s.
 func AppendImportState(dst []byte, s ImportState) []byte {
-	return appendFields(dst, &s, (*ImportState).fields)
+	return appendFields(dst, &s, (*ImportState).codeFields)
 }
 
 // DecodeImportState reads what AppendImportState wrote.
 func DecodeImportState(data []byte) (ImportState, error) {
-	return readFields(data, "import", (*ImportState).fields)
+	return readFields(data, "import", (*ImportState).codeFields)
 }
 
 // ShardRange returns the bounds of all records of a shard.

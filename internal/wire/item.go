@@ -29,16 +29,16 @@ const itemVersion = 1
 //	siblings array of: context number, n, hlc, flags, expire, value   sorted by dot
 
 func itemFields(it *version.Item, c *codec) {
-	c.formatVersion(itemVersion)
-	c.context(&it.Ctx, &it.HLC)
+	c.codeVersion(itemVersion)
+	c.codeContext(&it.Ctx, &it.HLC)
 	c.factor = looseFactor
-	for i := range listOf(c, &it.Sibs, 6, MaxSiblings) {
+	for i := range codeList(c, &it.Sibs, 6, MaxSiblings) {
 		s := &it.Sibs[i]
-		c.dotIn(it.Ctx, &s.Dot)
-		c.date(&s.HLC)
-		bounded(c, &s.Flags, 255)
-		c.date(&s.Expire)
-		c.bytesOrNil(&s.Value, MaxValue)
+		c.codeDotIn(it.Ctx, &s.Dot)
+		c.codeDate(&s.HLC)
+		codeBounded(c, &s.Flags, 255)
+		c.codeDate(&s.Expire)
+		c.codeBytesOrNil(&s.Value, MaxValue)
 	}
 	if c.reading && c.err == nil {
 		c.checkError(it.Check())
@@ -61,8 +61,8 @@ func ItemSize(it *version.Item) int {
 	return n
 }
 
-// dotIn describes the dot of a sibling: its birth is told by its place in the context.
-func (c *codec) dotIn(ctx version.Context, dot *version.Dot) {
+// codeDotIn describes the dot of a sibling: its birth is told by its place in the context.
+func (c *codec) codeDotIn(ctx version.Context, dot *version.Dot) {
 	if !c.reading {
 		place, _ := slices.BinarySearchFunc(ctx, dot.A, func(e version.Entry, a version.Actor) int { return e.A.Compare(a) })
 		c.writeUint(uint64(place))
@@ -78,24 +78,24 @@ func (c *codec) dotIn(ctx version.Context, dot *version.Dot) {
 	dot.A = ctx[place].A
 }
 
-// dotFields describes the id of a write.
-func (c *codec) dotFields(d *version.Dot) {
-	c.birth(&d.A)
-	c.number(&d.N)
+// codeDot describes the id of a write.
+func (c *codec) codeDot(d *version.Dot) {
+	c.codeActor(&d.A)
+	c.codeNumber(&d.N)
 }
 
-func (c *codec) birth(a *version.Actor) {
-	c.wide(&a.Store)
-	c.wide(&a.Session)
-	bounded(c, &a.Seq, math.MaxUint32)
+func (c *codec) codeActor(a *version.Actor) {
+	c.codeWide(&a.Store)
+	c.codeWide(&a.Session)
+	codeBounded(c, &a.Seq, math.MaxUint32)
 }
 
-func (c *codec) date(d *version.HLC) { c.number((*uint64)(d)) }
+func (c *codec) codeDate(d *version.HLC) { c.codeNumber((*uint64)(d)) }
 
-// context describes a context and the date that goes with it. It is the one thing that
+// codeContext describes a context and the date that goes with it. It is the one thing that
 // is written and read in two ways: equal pairs of store and session stand together, and
 // whoever reads them has to keep them until the entries name them.
-func (c *codec) context(ctx *version.Context, date *version.HLC) {
+func (c *codec) codeContext(ctx *version.Context, date *version.HLC) {
 	if c.reading {
 		*ctx, *date = c.readContext()
 	} else {

@@ -56,13 +56,13 @@ type roster struct {
 	relics  []Relic
 }
 
-func (r *roster) fields(c *codec) {
-	relics := c.eitherVersion(rosterVersion, rosterRelics, len(r.relics) > 0)
-	c.members(&r.members)
+func (r *roster) codeFields(c *codec) {
+	relics := c.codeEitherVersion(rosterVersion, rosterRelics, len(r.relics) > 0)
+	c.codeMembers(&r.members)
 	if !relics {
 		return
 	}
-	if c.relics(&r.relics); len(r.relics) == 0 {
+	if c.codeRelics(&r.relics); len(r.relics) == 0 {
 		c.failWith("no relics")
 	}
 }
@@ -74,17 +74,17 @@ func (r *roster) fields(c *codec) {
 //	        weight, storing, status, hlc, boot, instance, predecessor
 //	relics  with version 2: bytes, for each id (8, big-endian), storing (0 or 1)
 func AppendRoster(dst []byte, members []Member, relics []Relic) []byte {
-	return appendFields(dst, &roster{members, relics}, (*roster).fields)
+	return appendFields(dst, &roster{members, relics}, (*roster).codeFields)
 }
 
 // DecodeRoster reads what AppendRoster wrote.
 func DecodeRoster(data []byte) (members []Member, relics []Relic, err error) {
-	r, err := readFields(data, "roster", (*roster).fields)
+	r, err := readFields(data, "roster", (*roster).codeFields)
 	return r.members, r.relics, err
 }
 
-// relics describes a list of relics in order, each once.
-func (c *codec) relics(list *[]Relic) {
+// codeRelics describes a list of relics in order, each once.
+func (c *codec) codeRelics(list *[]Relic) {
 	if !c.reading {
 		c.writeSize(relicSize*len(*list), codeBytes8)
 		for _, r := range *list {
@@ -118,33 +118,33 @@ func (c *codec) relics(list *[]Relic) {
 
 // AppendMember appends the encoding of m alone: equal members have equal
 // encodings.
-func AppendMember(dst []byte, m *Member) []byte { return appendFields(dst, m, (*Member).fields) }
+func AppendMember(dst []byte, m *Member) []byte { return appendFields(dst, m, (*Member).codeFields) }
 
-// members describes a list of members, each an array.
-func (c *codec) members(list *[]Member) {
-	for i := range listOf(c, list, 1, MaxMembers) {
-		(*list)[i].fields(c)
+// codeMembers describes a list of members, each an array.
+func (c *codec) codeMembers(list *[]Member) {
+	for i := range codeList(c, list, 1, MaxMembers) {
+		(*list)[i].codeFields(c)
 	}
 }
 
-func (m *Member) fields(c *codec) {
-	c.tuple(memberFields)
-	c.nodeID(&m.ID)
-	c.text(&m.Name, MaxName)
-	c.text(&m.Zone, MaxName)
-	c.address(&m.Addr)
-	bounded(c, &m.Weight, maxWeight)
-	c.flag(&m.Storing)
-	bounded(c, &m.Status, uint64(view.Evicted))
-	c.date(&m.HLC)
-	c.number(&m.Boot)
-	c.wide(&m.Instance)
-	c.wide((*uint64)(&m.Predecessor))
+func (m *Member) codeFields(c *codec) {
+	c.codeTuple(memberFields)
+	c.codeNodeID(&m.ID)
+	c.codeText(&m.Name, MaxName)
+	c.codeText(&m.Zone, MaxName)
+	c.codeAddress(&m.Addr)
+	codeBounded(c, &m.Weight, maxWeight)
+	c.codeFlag(&m.Storing)
+	codeBounded(c, &m.Status, uint64(view.Evicted))
+	c.codeDate(&m.HLC)
+	c.codeNumber(&m.Boot)
+	c.codeWide(&m.Instance)
+	c.codeWide((*uint64)(&m.Predecessor))
 }
 
-// address describes an address without its IPv6 zone: a zone means something only
+// codeAddress describes an address without its IPv6 zone: a zone means something only
 // on the host that uses it.
-func (c *codec) address(a *netip.AddrPort) {
+func (c *codec) codeAddress(a *netip.AddrPort) {
 	if !c.reading {
 		var b []byte
 		if a.IsValid() {

@@ -106,9 +106,9 @@ func bombs(n int) (propose, rounds, reads, members []byte) {
 		c.writeArrayLen(64)
 		for i := range 64 {
 			o := Proposal{Shard: i, Round: Round{Counter: 1, Proposer: 1 << 63}}
-			c.shard(&o.Shard)
-			o.Round.fields(c)
-			o.Stamp.fields(c)
+			c.codeShard(&o.Shard)
+			o.Round.codeFields(c)
+			o.Stamp.codeFields(c)
 			c.writeArrayLen(3 * n)
 			for range n {
 				c.writeUint(0)

@@ -19,19 +19,19 @@ type Hello struct {
 	Client bool   // the sender is no node: it only asks, and enters no roster
 }
 
-func (h *Hello) fields(c *codec) {
-	c.formatVersion(meshVersion)
-	h.Self.fields(c)
-	c.flag(&h.Met)
-	c.number(&h.Up)
-	c.flag(&h.Client)
+func (h *Hello) codeFields(c *codec) {
+	c.codeVersion(meshVersion)
+	h.Self.codeFields(c)
+	c.codeFlag(&h.Met)
+	c.codeNumber(&h.Up)
+	c.codeFlag(&h.Client)
 }
 
 // AppendHello appends the encoding of h.
-func AppendHello(dst []byte, h *Hello) []byte { return appendFields(dst, h, (*Hello).fields) }
+func AppendHello(dst []byte, h *Hello) []byte { return appendFields(dst, h, (*Hello).codeFields) }
 
 // DecodeHello reads what AppendHello wrote.
-func DecodeHello(data []byte) (Hello, error) { return readFields(data, "hello", (*Hello).fields) }
+func DecodeHello(data []byte) (Hello, error) { return readFields(data, "hello", (*Hello).codeFields) }
 
 // EntrySum is the digest of one roster entry.
 type EntrySum = KeySum[view.NodeID, uint64]
@@ -45,8 +45,8 @@ type RosterSums = TableSums[view.NodeID, uint64]
 type RosterSwap = TableSwap[view.NodeID, Member]
 
 func rosterQueryFields(q *RosterSums, c *codec) {
-	c.formatVersion(meshVersion)
-	c.wide(&q.Digest)
+	c.codeVersion(meshVersion)
+	c.codeWide(&q.Digest)
 }
 
 // AppendRosterQuery appends the encoding of q, which has but a digest.
@@ -60,11 +60,11 @@ func DecodeRosterQuery(data []byte) (RosterSums, error) {
 }
 
 func rosterSumsFields(s *RosterSums, c *codec) {
-	c.formatVersion(meshVersion)
-	c.flag(&s.Equal)
-	for i := range listOf(c, &s.Sums, 2, MaxMembers) {
-		c.nodeID(&s.Sums[i].Key)
-		c.wide(&s.Sums[i].Version)
+	c.codeVersion(meshVersion)
+	c.codeFlag(&s.Equal)
+	for i := range codeList(c, &s.Sums, 2, MaxMembers) {
+		c.codeNodeID(&s.Sums[i].Key)
+		c.codeWide(&s.Sums[i].Version)
 	}
 	if !slices.IsSortedFunc(s.Sums, func(a, b EntrySum) int { return cmp.Compare(a.Key, b.Key) }) {
 		c.failWith("sums not in order")
@@ -82,9 +82,9 @@ func DecodeRosterSums(data []byte) (RosterSums, error) {
 }
 
 func rosterSwapFields(s *RosterSwap, c *codec) {
-	c.formatVersion(meshVersion)
-	c.members(&s.Have)
-	c.nodeIDs(&s.Want, MaxMembers)
+	c.codeVersion(meshVersion)
+	c.codeMembers(&s.Have)
+	c.codeNodeIDs(&s.Want, MaxMembers)
 }
 
 // AppendRosterSwap appends the encoding of s.
@@ -104,45 +104,45 @@ type RelicSwap struct {
 	Have   []Relic // sorted by id
 }
 
-func (s *RelicSwap) fields(c *codec) {
-	c.formatVersion(meshVersion)
-	c.wide(&s.Digest)
-	c.relics(&s.Have)
+func (s *RelicSwap) codeFields(c *codec) {
+	c.codeVersion(meshVersion)
+	c.codeWide(&s.Digest)
+	c.codeRelics(&s.Have)
 }
 
 // AppendRelicSwap appends the encoding of s.
 func AppendRelicSwap(dst []byte, s RelicSwap) []byte {
-	return appendFields(dst, &s, (*RelicSwap).fields)
+	return appendFields(dst, &s, (*RelicSwap).codeFields)
 }
 
 // DecodeRelicSwap reads what AppendRelicSwap wrote.
 func DecodeRelicSwap(data []byte) (RelicSwap, error) {
-	return readFields(data, "relic swap", (*RelicSwap).fields)
+	return readFields(data, "relic swap", (*RelicSwap).codeFields)
 }
 
 const maxRTT = 1 << 50 // nanoseconds
 
 func viewFields(v *view.View, c *codec) {
-	c.formatVersion(meshVersion)
-	c.fixed(v.Mesh[:])
-	c.nodeID(&v.Self)
-	c.number(&v.Version)
-	c.wide(&v.Roster)
+	c.codeVersion(meshVersion)
+	c.codeFixed(v.Mesh[:])
+	c.codeNodeID(&v.Self)
+	c.codeNumber(&v.Version)
+	c.codeWide(&v.Roster)
 	c.factor = looseFactor
-	for i := range listOf(c, &v.Members, 1, MaxMembers) {
+	for i := range codeList(c, &v.Members, 1, MaxMembers) {
 		m := &v.Members[i]
-		c.tuple(memberFields)
-		c.nodeID(&m.ID)
-		c.text(&m.Name, MaxName)
-		c.text(&m.Zone, MaxName)
-		c.address(&m.Addr)
-		bounded(c, &m.Weight, maxWeight)
-		c.flag(&m.Storing)
-		bounded(c, &m.Status, uint64(view.Evicted))
-		bounded(c, &m.State, uint64(view.Departed))
-		c.number(&m.Boot)
-		c.moment(&m.Since)
-		c.span(&m.RTT, time.Nanosecond, maxRTT)
+		c.codeTuple(memberFields)
+		c.codeNodeID(&m.ID)
+		c.codeText(&m.Name, MaxName)
+		c.codeText(&m.Zone, MaxName)
+		c.codeAddress(&m.Addr)
+		codeBounded(c, &m.Weight, maxWeight)
+		c.codeFlag(&m.Storing)
+		codeBounded(c, &m.Status, uint64(view.Evicted))
+		codeBounded(c, &m.State, uint64(view.Departed))
+		c.codeNumber(&m.Boot)
+		c.codeMoment(&m.Since)
+		c.codeSpan(&m.RTT, time.Nanosecond, maxRTT)
 	}
 }
 

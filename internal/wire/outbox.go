@@ -26,26 +26,26 @@ type OutboxOp struct {
 	Value      []byte
 }
 
-func (m *OutboxOp) fields(c *codec) {
-	c.formatVersion(outboxVersion)
-	c.bucketDef(&m.Bucket)
-	c.text(&m.Key, MaxKey)
-	signed(c, &m.Priority)
-	c.number(&m.Accepted)
-	c.number(&m.Follows)
-	c.flag(&m.Tomb)
-	c.context(&m.Ctx, &m.HLC)
-	signed(c, &m.Level)
-	c.number(&m.MinDurable)
-	c.number(&m.TTL)
-	c.bytes(&m.Value, MaxValue)
+func (m *OutboxOp) codeFields(c *codec) {
+	c.codeVersion(outboxVersion)
+	c.codeBucketDef(&m.Bucket)
+	c.codeText(&m.Key, MaxKey)
+	codeSigned(c, &m.Priority)
+	c.codeNumber(&m.Accepted)
+	c.codeNumber(&m.Follows)
+	c.codeFlag(&m.Tomb)
+	c.codeContext(&m.Ctx, &m.HLC)
+	codeSigned(c, &m.Level)
+	c.codeNumber(&m.MinDurable)
+	c.codeNumber(&m.TTL)
+	c.codeBytes(&m.Value, MaxValue)
 	if m.Tomb && len(m.Value) != 0 {
 		c.failWith("delete with a value")
 	}
 }
 
-// bucketDef describes a definition with its own version, as a byte string.
-func (c *codec) bucketDef(d *BucketDef) {
+// codeBucketDef describes a definition with its own version, as a byte string.
+func (c *codec) codeBucketDef(d *BucketDef) {
 	if !c.reading {
 		c.writeBytes(AppendBucketDef(nil, d))
 		return
@@ -62,12 +62,12 @@ func (c *codec) bucketDef(d *BucketDef) {
 
 // AppendOutboxOp appends the encoding of m.
 func AppendOutboxOp(dst []byte, m *OutboxOp) []byte {
-	return appendFields(dst, m, (*OutboxOp).fields)
+	return appendFields(dst, m, (*OutboxOp).codeFields)
 }
 
 // DecodeOutboxOp reads what AppendOutboxOp wrote. Value lies in data.
 func DecodeOutboxOp(data []byte) (OutboxOp, error) {
-	return readFields(data, "outbox operation", (*OutboxOp).fields)
+	return readFields(data, "outbox operation", (*OutboxOp).codeFields)
 }
 
 // OutboxMeta is what an outbox remembers beside its operations.
@@ -75,19 +75,19 @@ type OutboxMeta struct {
 	Ran uint64 // milliseconds that the node has run at least
 }
 
-func (m *OutboxMeta) fields(c *codec) {
-	c.formatVersion(outboxVersion)
-	c.number(&m.Ran)
+func (m *OutboxMeta) codeFields(c *codec) {
+	c.codeVersion(outboxVersion)
+	c.codeNumber(&m.Ran)
 }
 
 // AppendOutboxMeta appends the encoding of m.
 func AppendOutboxMeta(dst []byte, m OutboxMeta) []byte {
-	return appendFields(dst, &m, (*OutboxMeta).fields)
+	return appendFields(dst, &m, (*OutboxMeta).codeFields)
 }
 
 // DecodeOutboxMeta reads what AppendOutboxMeta wrote.
 func DecodeOutboxMeta(data []byte) (OutboxMeta, error) {
-	return readFields(data, "outbox", (*OutboxMeta).fields)
+	return readFields(data, "outbox", (*OutboxMeta).codeFields)
 }
 
 const keyOutbox = 'o'

@@ -103,83 +103,83 @@ type NoticeSums = TableSums[view.NodeID, NoticeVersion]
 // NoticeSwap hands over notices and asks for others.
 type NoticeSwap = TableSwap[view.NodeID, Notice]
 
-func (e *Election) fields(c *codec) {
-	c.text(&e.Name, MaxElectionName)
-	bounded(c, &e.Scope, 255)
+func (e *Election) codeFields(c *codec) {
+	c.codeText(&e.Name, MaxElectionName)
+	codeBounded(c, &e.Scope, 255)
 	if e.Name == "" {
 		c.failWith("election without a name")
 	}
 }
 
-func (c *codec) token(t *token.Token) {
-	c.number(&t.Term)
-	c.wide((*uint64)(&t.Node))
+func (c *codec) codeToken(t *token.Token) {
+	c.codeNumber(&t.Term)
+	c.codeWide((*uint64)(&t.Node))
 	if (t.Node == 0) != (t.Term == 0) {
 		c.failWith("half a token")
 	}
 }
 
-func (a *ElectAsk) fields(c *codec) {
-	c.formatVersion(partitionVersion)
-	a.Election.fields(c)
-	c.number(&a.Term)
-	c.flag(&a.Renew)
-	c.wide(&a.Electorate)
-	c.millis(&a.Lease)
-	c.number(&a.Score)
+func (a *ElectAsk) codeFields(c *codec) {
+	c.codeVersion(partitionVersion)
+	a.Election.codeFields(c)
+	c.codeNumber(&a.Term)
+	c.codeFlag(&a.Renew)
+	c.codeWide(&a.Electorate)
+	c.codeMillis(&a.Lease)
+	c.codeNumber(&a.Score)
 }
 
 // AppendElectAsk appends the encoding of a.
 func AppendElectAsk(dst []byte, a ElectAsk) []byte {
-	return appendFields(dst, &a, (*ElectAsk).fields)
+	return appendFields(dst, &a, (*ElectAsk).codeFields)
 }
 
 // DecodeElectAsk reads what AppendElectAsk wrote.
 func DecodeElectAsk(data []byte) (ElectAsk, error) {
-	return readFields(data, "request for a grant", (*ElectAsk).fields)
+	return readFields(data, "request for a grant", (*ElectAsk).codeFields)
 }
 
-func (a *ElectAnswer) fields(c *codec) {
-	c.formatVersion(partitionVersion)
-	bounded(c, &a.Reason, 255)
-	c.number(&a.Max)
-	c.millis(&a.Wait)
-	c.token(&a.Holder)
+func (a *ElectAnswer) codeFields(c *codec) {
+	c.codeVersion(partitionVersion)
+	codeBounded(c, &a.Reason, 255)
+	c.codeNumber(&a.Max)
+	c.codeMillis(&a.Wait)
+	c.codeToken(&a.Holder)
 }
 
 // AppendElectAnswer appends the encoding of a.
 func AppendElectAnswer(dst []byte, a ElectAnswer) []byte {
-	return appendFields(dst, &a, (*ElectAnswer).fields)
+	return appendFields(dst, &a, (*ElectAnswer).codeFields)
 }
 
 // DecodeElectAnswer reads what AppendElectAnswer wrote.
 func DecodeElectAnswer(data []byte) (ElectAnswer, error) {
-	return readFields(data, "answer of a voter", (*ElectAnswer).fields)
+	return readFields(data, "answer of a voter", (*ElectAnswer).codeFields)
 }
 
-func (b *ElectBack) fields(c *codec) {
-	c.formatVersion(partitionVersion)
-	b.Election.fields(c)
-	c.number(&b.Term)
-	c.wide((*uint64)(&b.Nominee))
+func (b *ElectBack) codeFields(c *codec) {
+	c.codeVersion(partitionVersion)
+	b.Election.codeFields(c)
+	c.codeNumber(&b.Term)
+	c.codeWide((*uint64)(&b.Nominee))
 }
 
 // AppendElectBack appends the encoding of b.
 func AppendElectBack(dst []byte, b ElectBack) []byte {
-	return appendFields(dst, &b, (*ElectBack).fields)
+	return appendFields(dst, &b, (*ElectBack).codeFields)
 }
 
 // DecodeElectBack reads what AppendElectBack wrote.
 func DecodeElectBack(data []byte) (ElectBack, error) {
-	return readFields(data, "grant given back", (*ElectBack).fields)
+	return readFields(data, "grant given back", (*ElectBack).codeFields)
 }
 
-func (s *ElectState) fields(c *codec) {
-	c.formatVersion(partitionVersion)
-	s.Election.fields(c)
-	c.number(&s.Max)
-	c.token(&s.Grant)
-	c.millis(&s.Lease)
+func (s *ElectState) codeFields(c *codec) {
+	c.codeVersion(partitionVersion)
+	s.Election.codeFields(c)
+	c.codeNumber(&s.Max)
+	c.codeToken(&s.Grant)
+	c.codeMillis(&s.Lease)
 	if s.Grant.Term > s.Max {
 		c.failWith("granted term %d of at most %d", s.Grant.Term, s.Max)
 	}
@@ -187,26 +187,26 @@ func (s *ElectState) fields(c *codec) {
 
 // AppendElectState appends the encoding of s.
 func AppendElectState(dst []byte, s ElectState) []byte {
-	return appendFields(dst, &s, (*ElectState).fields)
+	return appendFields(dst, &s, (*ElectState).codeFields)
 }
 
 // DecodeElectState reads what AppendElectState wrote.
 func DecodeElectState(data []byte) (ElectState, error) {
-	return readFields(data, "state of an election", (*ElectState).fields)
+	return readFields(data, "state of an election", (*ElectState).codeFields)
 }
 
 // fields describes v as it stands in a notice.
-func (v *Voters) fields(c *codec) {
-	c.number(&v.Version)
-	c.risingIDs(&v.IDs, MaxVoters)
+func (v *Voters) codeFields(c *codec) {
+	c.codeNumber(&v.Version)
+	c.codeRisingIDs(&v.IDs, MaxVoters)
 	if (v.Version == 0) != (len(v.IDs) == 0) {
 		c.failWith("voters without a version, or the reverse")
 	}
 }
 
 func (v *Voters) keptFields(c *codec) {
-	c.formatVersion(partitionVersion)
-	v.fields(c)
+	c.codeVersion(partitionVersion)
+	v.codeFields(c)
 }
 
 // AppendVoters appends the encoding of v as it is kept.
@@ -219,33 +219,33 @@ func DecodeVoters(data []byte) (Voters, error) {
 	return readFields(data, "voters", (*Voters).keptFields)
 }
 
-func (n *Notice) fields(c *codec) {
-	c.nodeID(&n.Node)
-	c.number(&n.Boot)
-	c.number(&n.Seq)
-	c.millis(&n.Up)
-	c.number(&n.Score)
-	bounded(c, &n.Cloud, 255)
-	c.flag(&n.Isolated)
-	c.nodeIDs(&n.Unreachable, MaxExceptions)
-	for i := range listOf(c, &n.Standing, 2, MaxElections) {
-		n.Standing[i].fields(c)
+func (n *Notice) codeFields(c *codec) {
+	c.codeNodeID(&n.Node)
+	c.codeNumber(&n.Boot)
+	c.codeNumber(&n.Seq)
+	c.codeMillis(&n.Up)
+	c.codeNumber(&n.Score)
+	codeBounded(c, &n.Cloud, 255)
+	c.codeFlag(&n.Isolated)
+	c.codeNodeIDs(&n.Unreachable, MaxExceptions)
+	for i := range codeList(c, &n.Standing, 2, MaxElections) {
+		n.Standing[i].codeFields(c)
 	}
-	for i := range listOf(c, &n.Leads, 3, MaxElections) {
-		n.Leads[i].Election.fields(c)
-		c.number(&n.Leads[i].Term)
+	for i := range codeList(c, &n.Leads, 3, MaxElections) {
+		n.Leads[i].Election.codeFields(c)
+		c.codeNumber(&n.Leads[i].Term)
 	}
-	n.Voters.fields(c)
+	n.Voters.codeFields(c)
 }
 
 func noticeSumsFields(s *NoticeSums, c *codec) {
-	c.formatVersion(partitionVersion)
-	c.wide(&s.Digest)
-	for i := range listOf(c, &s.Sums, 3, MaxMembers) {
+	c.codeVersion(partitionVersion)
+	c.codeWide(&s.Digest)
+	for i := range codeList(c, &s.Sums, 3, MaxMembers) {
 		n := &s.Sums[i]
-		c.nodeID(&n.Key)
-		c.number(&n.Version.Boot)
-		c.number(&n.Version.Seq)
+		c.codeNodeID(&n.Key)
+		c.codeNumber(&n.Version.Boot)
+		c.codeNumber(&n.Version.Seq)
 	}
 }
 
@@ -265,18 +265,18 @@ type noticeSwap struct {
 	wanted func(NoticeSum) bool // in reading
 }
 
-func (s *noticeSwap) fields(c *codec) {
-	c.formatVersion(partitionVersion)
+func (s *noticeSwap) codeFields(c *codec) {
+	c.codeVersion(partitionVersion)
 	c.factor = looseFactor
 	n := len(s.Have)
-	c.arrayLen(&n, MaxMembers)
+	c.codeArrayLen(&n, MaxMembers)
 	for i := range n {
 		if !c.reading {
-			s.Have[i].fields(c)
+			s.Have[i].codeFields(c)
 			continue
 		}
 		var read Notice
-		read.fields(c)
+		read.codeFields(c)
 		if c.err != nil {
 			return
 		}
@@ -284,12 +284,12 @@ func (s *noticeSwap) fields(c *codec) {
 			s.Have = append(s.Have, read)
 		}
 	}
-	c.nodeIDs(&s.Want, MaxMembers)
+	c.codeNodeIDs(&s.Want, MaxMembers)
 }
 
 // AppendNoticeSwap appends the encoding of s.
 func AppendNoticeSwap(dst []byte, s NoticeSwap) []byte {
-	return appendFields(dst, &noticeSwap{NoticeSwap: s}, (*noticeSwap).fields)
+	return appendFields(dst, &noticeSwap{NoticeSwap: s}, (*noticeSwap).codeFields)
 }
 
 // DecodeNoticeSwap reads what AppendNoticeSwap wrote. Of the notices it keeps those that
@@ -298,7 +298,7 @@ func AppendNoticeSwap(dst []byte, s NoticeSwap) []byte {
 func DecodeNoticeSwap(data []byte, wanted func(NoticeSum) bool) (NoticeSwap, error) {
 	s, err := readFields(data, "notices", func(s *noticeSwap, c *codec) {
 		s.wanted = wanted
-		s.fields(c)
+		s.codeFields(c)
 	})
 	return s.NoticeSwap, err
 }

@@ -25,34 +25,34 @@ type ReachReply struct {
 	Reach []Reach
 }
 
-func (q *ReachQuery) fields(c *codec) {
-	c.formatVersion(meshVersion)
-	c.risingIDs(&q.IDs, MaxReach)
+func (q *ReachQuery) codeFields(c *codec) {
+	c.codeVersion(meshVersion)
+	c.codeRisingIDs(&q.IDs, MaxReach)
 }
 
 // AppendReachQuery appends the encoding of q.
 func AppendReachQuery(dst []byte, q ReachQuery) []byte {
-	return appendFields(dst, &q, (*ReachQuery).fields)
+	return appendFields(dst, &q, (*ReachQuery).codeFields)
 }
 
 // DecodeReachQuery reads what AppendReachQuery wrote.
 func DecodeReachQuery(data []byte) (ReachQuery, error) {
-	return readFields(data, "reach query", (*ReachQuery).fields)
+	return readFields(data, "reach query", (*ReachQuery).codeFields)
 }
 
-func (r *ReachReply) fields(c *codec) {
-	c.formatVersion(meshVersion)
-	for i := range listOf(c, &r.Reach, 1, MaxReach) {
-		bounded(c, &r.Reach[i], uint64(Reached))
+func (r *ReachReply) codeFields(c *codec) {
+	c.codeVersion(meshVersion)
+	for i := range codeList(c, &r.Reach, 1, MaxReach) {
+		codeBounded(c, &r.Reach[i], uint64(Reached))
 	}
 }
 
 // AppendReachReply appends the encoding of r.
 func AppendReachReply(dst []byte, r ReachReply) []byte {
-	return appendFields(dst, &r, (*ReachReply).fields)
+	return appendFields(dst, &r, (*ReachReply).codeFields)
 }
 
 // DecodeReachReply reads what AppendReachReply wrote.
 func DecodeReachReply(data []byte) (ReachReply, error) {
-	return readFields(data, "reach reply", (*ReachReply).fields)
+	return readFields(data, "reach reply", (*ReachReply).codeFields)
 }

@@ -23,35 +23,35 @@ type Record struct {
 	Hints []view.NodeID // stores it is kept for until they have it, sorted
 }
 
-func (r *Record) fields(c *codec) {
-	c.formatVersion(recordVersion)
-	c.mine(&r.Mine)
-	c.flag(&r.Home)
-	c.nodeIDs(&r.Hints, maxHints)
+func (r *Record) codeFields(c *codec) {
+	c.codeVersion(recordVersion)
+	c.codeOwnActor(&r.Mine)
+	c.codeFlag(&r.Home)
+	c.codeNodeIDs(&r.Hints, maxHints)
 	if !slices.IsSorted(r.Hints) {
 		c.failWith("hint targets not in order")
 	}
-	c.bytes(&r.Item, math.MaxInt)
+	c.codeBytes(&r.Item, math.MaxInt)
 }
 
 // AppendRecord appends the encoding of r.
-func AppendRecord(dst []byte, r Record) []byte { return appendFields(dst, &r, (*Record).fields) }
+func AppendRecord(dst []byte, r Record) []byte { return appendFields(dst, &r, (*Record).codeFields) }
 
 // DecodeRecord reads what AppendRecord wrote. Item lies in data.
 func DecodeRecord(data []byte) (Record, error) {
-	return readFields(data, "record", (*Record).fields)
+	return readFields(data, "record", (*Record).codeFields)
 }
 
-// mine describes a birth, or that there is none.
-func (c *codec) mine(a *version.Actor) {
+// codeOwnActor describes a birth, or that there is none.
+func (c *codec) codeOwnActor(a *version.Actor) {
 	n := 3
 	if *a == (version.Actor{}) {
 		n = 0
 	}
-	switch c.arrayLen(&n, 3); n {
+	switch c.codeArrayLen(&n, 3); n {
 	case 0:
 	case 3:
-		c.birth(a)
+		c.codeActor(a)
 	default:
 		c.failWith("part of a birth")
 	}
@@ -70,24 +70,24 @@ type WriterMeta struct {
 	Ceiling version.HLC
 }
 
-func (m *WriterMeta) fields(c *codec) {
-	c.formatVersion(metaVersion)
-	c.wide(&m.Store)
-	c.wide(&m.Session)
-	bounded(c, &m.Seq, math.MaxUint32)
-	c.fixed(m.Machine[:])
-	c.flag(&m.Relaxed)
-	c.date(&m.Ceiling)
+func (m *WriterMeta) codeFields(c *codec) {
+	c.codeVersion(metaVersion)
+	c.codeWide(&m.Store)
+	c.codeWide(&m.Session)
+	codeBounded(c, &m.Seq, math.MaxUint32)
+	c.codeFixed(m.Machine[:])
+	c.codeFlag(&m.Relaxed)
+	c.codeDate(&m.Ceiling)
 }
 
 // AppendWriterMeta appends the encoding of m.
 func AppendWriterMeta(dst []byte, m WriterMeta) []byte {
-	return appendFields(dst, &m, (*WriterMeta).fields)
+	return appendFields(dst, &m, (*WriterMeta).codeFields)
 }
 
 // DecodeWriterMeta reads what AppendWriterMeta wrote.
 func DecodeWriterMeta(data []byte) (WriterMeta, error) {
-	return readFields(data, "session", (*WriterMeta).fields)
+	return readFields(data, "session", (*WriterMeta).codeFields)
 }
 
 // ScrubState is how far a store is in reading all its records again.
@@ -96,20 +96,20 @@ type ScrubState struct {
 	Cursor []byte // the next record to read; empty: no pass is under way
 }
 
-func (s *ScrubState) fields(c *codec) {
-	c.formatVersion(metaVersion)
-	c.number(&s.Ran)
-	c.ownBytes(&s.Cursor, MaxKey+64)
+func (s *ScrubState) codeFields(c *codec) {
+	c.codeVersion(metaVersion)
+	c.codeNumber(&s.Ran)
+	c.codeOwnBytes(&s.Cursor, MaxKey+64)
 }
 
 // AppendScrubState appends the encoding of s.
 func AppendScrubState(dst []byte, s ScrubState) []byte {
-	return appendFields(dst, &s, (*ScrubState).fields)
+	return appendFields(dst, &s, (*ScrubState).codeFields)
 }
 
 // DecodeScrubState reads what AppendScrubState wrote.
 func DecodeScrubState(data []byte) (ScrubState, error) {
-	return readFields(data, "scrub", (*ScrubState).fields)
+	return readFields(data, "scrub", (*ScrubState).codeFields)
 }
 
 // PurgeWait is for how long a store has waited for others to purge.
@@ -117,19 +117,19 @@ type PurgeWait struct {
 	Ran uint64 // nanoseconds of running time
 }
 
-func (w *PurgeWait) fields(c *codec) {
-	c.formatVersion(metaVersion)
-	c.number(&w.Ran)
+func (w *PurgeWait) codeFields(c *codec) {
+	c.codeVersion(metaVersion)
+	c.codeNumber(&w.Ran)
 }
 
 // AppendPurgeWait appends the encoding of w.
 func AppendPurgeWait(dst []byte, w PurgeWait) []byte {
-	return appendFields(dst, &w, (*PurgeWait).fields)
+	return appendFields(dst, &w, (*PurgeWait).codeFields)
 }
 
 // DecodePurgeWait reads what AppendPurgeWait wrote.
 func DecodePurgeWait(data []byte) (PurgeWait, error) {
-	return readFields(data, "purge wait", (*PurgeWait).fields)
+	return readFields(data, "purge wait", (*PurgeWait).codeFields)
 }
 
 // The keys of a store. Numbers are big-endian, so that a shard, a bucket

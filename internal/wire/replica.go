@@ -178,92 +178,92 @@ type ListReply struct {
 	More  bool
 }
 
-func (m *MergeRequest) fields(c *codec) {
+func (m *MergeRequest) codeFields(c *codec) {
 	var table stampTable
 	for i := range m.Offers {
 		table.addStamp(m.Offers[i].Stamp)
 	}
 	stamped := table.version(c)
-	signed(c, &m.Wall)
+	codeSigned(c, &m.Wall)
 	if stamped {
-		table.fields(c)
+		table.codeFields(c)
 	}
-	for i := range listOf(c, &m.Offers, table.width(4), maxBatch) {
+	for i := range codeList(c, &m.Offers, table.width(4), maxBatch) {
 		o := &m.Offers[i]
-		c.wide(&o.Bucket)
-		c.text(&o.Key, MaxKey)
-		c.number((*uint64)(&o.For))
-		c.bytes(&o.Item, maxMessage)
+		c.codeWide(&o.Bucket)
+		c.codeText(&o.Key, MaxKey)
+		c.codeNumber((*uint64)(&o.For))
+		c.codeBytes(&o.Item, maxMessage)
 		table.stampNumber(&o.Stamp, c)
 	}
 }
 
 // AppendMergeRequest appends the encoding of m.
 func AppendMergeRequest(dst []byte, m *MergeRequest) []byte {
-	return appendFields(dst, m, (*MergeRequest).fields)
+	return appendFields(dst, m, (*MergeRequest).codeFields)
 }
 
 // DecodeMergeRequest reads what AppendMergeRequest wrote.
 func DecodeMergeRequest(data []byte) (MergeRequest, error) {
-	return readFields(data, "merge request", (*MergeRequest).fields)
+	return readFields(data, "merge request", (*MergeRequest).codeFields)
 }
 
-func (m *MergeReply) fields(c *codec) {
-	stale := c.eitherVersion(replicaVersion, stampedVersion, len(m.Stale) > 0)
-	bounded(c, &m.Code, maxCode)
-	signed(c, &m.Wall)
+func (m *MergeReply) codeFields(c *codec) {
+	stale := c.codeEitherVersion(replicaVersion, stampedVersion, len(m.Stale) > 0)
+	codeBounded(c, &m.Code, maxCode)
+	codeSigned(c, &m.Wall)
 	if !stale {
 		return
 	}
-	if c.places(&m.Stale, maxBatch); len(m.Stale) == 0 {
+	if c.codePlaces(&m.Stale, maxBatch); len(m.Stale) == 0 {
 		c.failWith("nothing stale in an answer that speaks of it")
 	}
 }
 
 // AppendMergeReply appends the encoding of m.
 func AppendMergeReply(dst []byte, m MergeReply) []byte {
-	return appendFields(dst, &m, (*MergeReply).fields)
+	return appendFields(dst, &m, (*MergeReply).codeFields)
 }
 
 // DecodeMergeReply reads what AppendMergeReply wrote.
 func DecodeMergeReply(data []byte) (MergeReply, error) {
-	return readFields(data, "merge reply", (*MergeReply).fields)
+	return readFields(data, "merge reply", (*MergeReply).codeFields)
 }
 
-func (m *ReadRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	for i := range listOf(c, &m.Keys, 3, maxBatch) {
-		c.wide(&m.Keys[i].Bucket)
-		c.text(&m.Keys[i].Key, MaxKey)
-		c.number(&m.Keys[i].Known)
+func (m *ReadRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	for i := range codeList(c, &m.Keys, 3, maxBatch) {
+		c.codeWide(&m.Keys[i].Bucket)
+		c.codeText(&m.Keys[i].Key, MaxKey)
+		c.codeNumber(&m.Keys[i].Known)
 	}
 }
 
 // AppendReadRequest appends the encoding of m.
 func AppendReadRequest(dst []byte, m *ReadRequest) []byte {
-	return appendFields(dst, m, (*ReadRequest).fields)
+	return appendFields(dst, m, (*ReadRequest).codeFields)
 }
 
 // DecodeReadRequest reads what AppendReadRequest wrote.
 func DecodeReadRequest(data []byte) (ReadRequest, error) {
-	return readFields(data, "read request", (*ReadRequest).fields)
+	return readFields(data, "read request", (*ReadRequest).codeFields)
 }
 
-func (m *ReadReply) fields(c *codec) {
+func (m *ReadReply) codeFields(c *codec) {
 	var table stampTable
 	for i := range m.Items {
 		table.addStamp(m.Items[i].Stamp)
 	}
 	stamped := table.version(c)
-	signed(c, &m.Wall)
+	codeSigned(c, &m.Wall)
 	if stamped {
-		table.fields(c)
+		table.codeFields(c)
 	}
 	c.factor = looseFactor
-	for i := range listOf(c, &m.Items, table.width(2), maxBatch) {
+	for i := range codeList(c, &m.Items, table.width(2), maxBatch) {
 		l := &m.Items[i]
-		bounded(c, &l.Found, uint64(foundEnd)-1)
-		c.bytes(&l.Item, maxMessage)
+		codeBounded(c, &l.Found, uint64(foundEnd)-1)
+		c.codeBytes(&l.Item, maxMessage)
 		if (l.Found == Present) != (len(l.Item) != 0) {
 			c.failWith("item %d is present without bytes, or bytes are there without it", i)
 		}
@@ -273,94 +273,94 @@ func (m *ReadReply) fields(c *codec) {
 
 // AppendReadReply appends the encoding of m.
 func AppendReadReply(dst []byte, m *ReadReply) []byte {
-	return appendFields(dst, m, (*ReadReply).fields)
+	return appendFields(dst, m, (*ReadReply).codeFields)
 }
 
 // DecodeReadReply reads what AppendReadReply wrote.
 func DecodeReadReply(data []byte) (ReadReply, error) {
-	return readFields(data, "read reply", (*ReadReply).fields)
+	return readFields(data, "read reply", (*ReadReply).codeFields)
 }
 
-func (m *DigestRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	for i := range listOf(c, &m.Sums, 3, maxBatch) {
-		c.wide(&m.Sums[i].Bucket)
-		c.shard(&m.Sums[i].Shard)
-		c.fixed(m.Sums[i].Digest[:])
+func (m *DigestRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	for i := range codeList(c, &m.Sums, 3, maxBatch) {
+		c.codeWide(&m.Sums[i].Bucket)
+		c.codeShard(&m.Sums[i].Shard)
+		c.codeFixed(m.Sums[i].Digest[:])
 	}
 }
 
 // AppendDigestRequest appends the encoding of m.
 func AppendDigestRequest(dst []byte, m *DigestRequest) []byte {
-	return appendFields(dst, m, (*DigestRequest).fields)
+	return appendFields(dst, m, (*DigestRequest).codeFields)
 }
 
 // DecodeDigestRequest reads what AppendDigestRequest wrote.
 func DecodeDigestRequest(data []byte) (DigestRequest, error) {
-	return readFields(data, "digest request", (*DigestRequest).fields)
+	return readFields(data, "digest request", (*DigestRequest).codeFields)
 }
 
-func (m *DigestReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	for i := range listOf(c, &m.Differ, 1, maxBatch) {
-		bounded(c, &m.Differ[i], maxBatch)
+func (m *DigestReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	for i := range codeList(c, &m.Differ, 1, maxBatch) {
+		codeBounded(c, &m.Differ[i], maxBatch)
 	}
 }
 
 // AppendDigestReply appends the encoding of m.
 func AppendDigestReply(dst []byte, m *DigestReply) []byte {
-	return appendFields(dst, m, (*DigestReply).fields)
+	return appendFields(dst, m, (*DigestReply).codeFields)
 }
 
 // DecodeDigestReply reads what AppendDigestReply wrote.
 func DecodeDigestReply(data []byte) (DigestReply, error) {
-	return readFields(data, "digest reply", (*DigestReply).fields)
+	return readFields(data, "digest reply", (*DigestReply).codeFields)
 }
 
-func (m *ListRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.wide(&m.Bucket)
-	c.shard(&m.Shard)
-	c.text(&m.After, MaxKey)
-	c.flag(&m.From)
+func (m *ListRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeWide(&m.Bucket)
+	c.codeShard(&m.Shard)
+	c.codeText(&m.After, MaxKey)
+	c.codeFlag(&m.From)
 }
 
 // AppendListRequest appends the encoding of m.
 func AppendListRequest(dst []byte, m *ListRequest) []byte {
-	return appendFields(dst, m, (*ListRequest).fields)
+	return appendFields(dst, m, (*ListRequest).codeFields)
 }
 
 // DecodeListRequest reads what AppendListRequest wrote.
 func DecodeListRequest(data []byte) (ListRequest, error) {
-	return readFields(data, "list request", (*ListRequest).fields)
+	return readFields(data, "list request", (*ListRequest).codeFields)
 }
 
-func (m *ListReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.marks(&m.Marks)
-	c.flag(&m.More)
+func (m *ListReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeMarks(&m.Marks)
+	c.codeFlag(&m.More)
 }
 
 // AppendListReply appends the encoding of m.
 func AppendListReply(dst []byte, m *ListReply) []byte {
-	return appendFields(dst, m, (*ListReply).fields)
+	return appendFields(dst, m, (*ListReply).codeFields)
 }
 
 // DecodeListReply reads what AppendListReply wrote.
 func DecodeListReply(data []byte) (ListReply, error) {
-	return readFields(data, "list reply", (*ListReply).fields)
+	return readFields(data, "list reply", (*ListReply).codeFields)
 }
 
-// marks describes marks in the order of their keys.
-func (c *codec) marks(list *[]Mark) {
-	for i := range listOf(c, list, 2, maxBatch) {
+// codeMarks describes marks in the order of their keys.
+func (c *codec) codeMarks(list *[]Mark) {
+	for i := range codeList(c, list, 2, maxBatch) {
 		m := &(*list)[i]
-		c.text(&m.Key, MaxKey)
-		c.wide(&m.Hash)
+		c.codeText(&m.Key, MaxKey)
+		c.codeWide(&m.Hash)
 		if i > 0 && (*list)[i-1].Key >= m.Key {
 			c.failWith("keys not in order at %d", i)
 		}
 	}
 }
 
-func (c *codec) shard(n *int) { bounded(c, n, 1<<16-1) }
+func (c *codec) codeShard(n *int) { codeBounded(c, n, 1<<16-1) }

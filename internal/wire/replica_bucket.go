@@ -15,13 +15,13 @@ type BucketDef struct {
 	Zones    []string // preferred, best first
 }
 
-func (d *BucketDef) fields(c *codec) {
-	c.formatVersion(bucketVersion)
-	c.text(&d.Name, maxName)
-	bounded(c, &d.Copies, 1<<10)
-	c.flag(&d.Siblings)
-	for i := range listOf(c, &d.Zones, 1, maxZones) {
-		c.text(&d.Zones[i], maxName)
+func (d *BucketDef) codeFields(c *codec) {
+	c.codeVersion(bucketVersion)
+	c.codeText(&d.Name, maxName)
+	codeBounded(c, &d.Copies, 1<<10)
+	c.codeFlag(&d.Siblings)
+	for i := range codeList(c, &d.Zones, 1, maxZones) {
+		c.codeText(&d.Zones[i], maxName)
 	}
 	if d.Name == "" || d.Copies == 0 {
 		c.failWith("bucket without a name or without copies")
@@ -31,10 +31,10 @@ func (d *BucketDef) fields(c *codec) {
 // AppendBucketDef appends the encoding of d: equal definitions have equal
 // bytes.
 func AppendBucketDef(dst []byte, d *BucketDef) []byte {
-	return appendFields(dst, d, (*BucketDef).fields)
+	return appendFields(dst, d, (*BucketDef).codeFields)
 }
 
 // DecodeBucketDef reads what AppendBucketDef wrote.
 func DecodeBucketDef(data []byte) (BucketDef, error) {
-	return readFields(data, "bucket definition", (*BucketDef).fields)
+	return readFields(data, "bucket definition", (*BucketDef).codeFields)
 }

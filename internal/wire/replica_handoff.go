@@ -47,71 +47,71 @@ type SeasonedIn struct {
 	Shards []byte
 }
 
-func (m *CoverRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.wide(&m.Bucket)
-	c.shard(&m.Shard)
-	c.wide(&m.Roster)
-	c.marks(&m.Marks)
+func (m *CoverRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeWide(&m.Bucket)
+	c.codeShard(&m.Shard)
+	c.codeWide(&m.Roster)
+	c.codeMarks(&m.Marks)
 }
 
 // AppendCoverRequest appends the encoding of m.
 func AppendCoverRequest(dst []byte, m *CoverRequest) []byte {
-	return appendFields(dst, m, (*CoverRequest).fields)
+	return appendFields(dst, m, (*CoverRequest).codeFields)
 }
 
 // DecodeCoverRequest reads what AppendCoverRequest wrote.
 func DecodeCoverRequest(data []byte) (CoverRequest, error) {
-	return readFields(data, "cover request", (*CoverRequest).fields)
+	return readFields(data, "cover request", (*CoverRequest).codeFields)
 }
 
-func (m *CoverReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.flag(&m.Refused)
-	c.places(&m.Missing, maxBatch)
+func (m *CoverReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeFlag(&m.Refused)
+	c.codePlaces(&m.Missing, maxBatch)
 }
 
 // AppendCoverReply appends the encoding of m.
 func AppendCoverReply(dst []byte, m *CoverReply) []byte {
-	return appendFields(dst, m, (*CoverReply).fields)
+	return appendFields(dst, m, (*CoverReply).codeFields)
 }
 
 // DecodeCoverReply reads what AppendCoverReply wrote.
 func DecodeCoverReply(data []byte) (CoverReply, error) {
-	return readFields(data, "cover reply", (*CoverReply).fields)
+	return readFields(data, "cover reply", (*CoverReply).codeFields)
 }
 
-func (m *HeldRequest) fields(c *codec) { c.formatVersion(replicaVersion) }
+func (m *HeldRequest) codeFields(c *codec) { c.codeVersion(replicaVersion) }
 
 // AppendHeldRequest appends the encoding of m.
 func AppendHeldRequest(dst []byte, m *HeldRequest) []byte {
-	return appendFields(dst, m, (*HeldRequest).fields)
+	return appendFields(dst, m, (*HeldRequest).codeFields)
 }
 
 // DecodeHeldRequest reads what AppendHeldRequest wrote.
 func DecodeHeldRequest(data []byte) (HeldRequest, error) {
-	return readFields(data, "held request", (*HeldRequest).fields)
+	return readFields(data, "held request", (*HeldRequest).codeFields)
 }
 
-func (m *HeldReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.wide(&m.Roster)
-	for i := range listOf(c, &m.Leftover, 2, 1<<20) {
-		c.wide(&m.Leftover[i].Bucket)
-		c.shard(&m.Leftover[i].Shard)
+func (m *HeldReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeWide(&m.Roster)
+	for i := range codeList(c, &m.Leftover, 2, 1<<20) {
+		c.codeWide(&m.Leftover[i].Bucket)
+		c.codeShard(&m.Leftover[i].Shard)
 	}
-	for i := range listOf(c, &m.Seasoned, 2, maxBatch) {
-		c.wide(&m.Seasoned[i].Bucket)
-		c.bytes(&m.Seasoned[i].Shards, AllShards/8+1)
+	for i := range codeList(c, &m.Seasoned, 2, maxBatch) {
+		c.codeWide(&m.Seasoned[i].Bucket)
+		c.codeBytes(&m.Seasoned[i].Shards, AllShards/8+1)
 	}
 }
 
 // AppendHeldReply appends the encoding of m.
 func AppendHeldReply(dst []byte, m *HeldReply) []byte {
-	return appendFields(dst, m, (*HeldReply).fields)
+	return appendFields(dst, m, (*HeldReply).codeFields)
 }
 
 // DecodeHeldReply reads what AppendHeldReply wrote.
 func DecodeHeldReply(data []byte) (HeldReply, error) {
-	return readFields(data, "held reply", (*HeldReply).fields)
+	return readFields(data, "held reply", (*HeldReply).codeFields)
 }

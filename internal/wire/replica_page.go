@@ -35,40 +35,40 @@ type PageReply struct {
 	Vouched []byte
 }
 
-func (m *PageRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.wide(&m.Bucket)
-	c.bytes(&m.Shards, maxShardBits)
-	c.text(&m.Lower, MaxKey+1) // the key behind one has a byte more
-	c.text(&m.Upper, MaxKey+1)
-	c.flag(&m.Bounded)
-	c.flag(&m.Reverse)
-	c.flag(&m.KeysOnly)
-	c.number(&m.Records)
-	c.number(&m.Bytes)
+func (m *PageRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeWide(&m.Bucket)
+	c.codeBytes(&m.Shards, maxShardBits)
+	c.codeText(&m.Lower, MaxKey+1) // the key behind one has a byte more
+	c.codeText(&m.Upper, MaxKey+1)
+	c.codeFlag(&m.Bounded)
+	c.codeFlag(&m.Reverse)
+	c.codeFlag(&m.KeysOnly)
+	c.codeNumber(&m.Records)
+	c.codeNumber(&m.Bytes)
 }
 
 // AppendPageRequest appends the encoding of m.
 func AppendPageRequest(dst []byte, m *PageRequest) []byte {
-	return appendFields(dst, m, (*PageRequest).fields)
+	return appendFields(dst, m, (*PageRequest).codeFields)
 }
 
 // DecodePageRequest reads what AppendPageRequest wrote.
 func DecodePageRequest(data []byte) (PageRequest, error) {
-	return readFields(data, "page request", (*PageRequest).fields)
+	return readFields(data, "page request", (*PageRequest).codeFields)
 }
 
-func (m *PageReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	bounded(c, &m.Code, maxCode)
+func (m *PageReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	codeBounded(c, &m.Code, maxCode)
 	c.factor = looseFactor
-	for i := range listOf(c, &m.Entries, 2, maxBatch) {
-		c.text(&m.Entries[i].Key, MaxKey)
-		c.bytes(&m.Entries[i].Item, maxMessage)
+	for i := range codeList(c, &m.Entries, 2, maxBatch) {
+		c.codeText(&m.Entries[i].Key, MaxKey)
+		c.codeBytes(&m.Entries[i].Item, maxMessage)
 	}
-	c.flag(&m.More)
-	c.text(&m.UpTo, MaxKey)
-	c.bytes(&m.Vouched, maxShardBits)
+	c.codeFlag(&m.More)
+	c.codeText(&m.UpTo, MaxKey)
+	c.codeBytes(&m.Vouched, maxShardBits)
 	if !m.More && m.UpTo != "" {
 		c.failWith("a page that is the last one ends at %q", m.UpTo)
 	}
@@ -76,10 +76,10 @@ func (m *PageReply) fields(c *codec) {
 
 // AppendPageReply appends the encoding of m.
 func AppendPageReply(dst []byte, m *PageReply) []byte {
-	return appendFields(dst, m, (*PageReply).fields)
+	return appendFields(dst, m, (*PageReply).codeFields)
 }
 
 // DecodePageReply reads what AppendPageReply wrote.
 func DecodePageReply(data []byte) (PageReply, error) {
-	return readFields(data, "page reply", (*PageReply).fields)
+	return readFields(data, "page reply", (*PageReply).codeFields)
 }

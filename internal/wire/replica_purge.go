@@ -116,178 +116,178 @@ type RoundKey struct {
 	Key    string
 }
 
-func (b *RoundBatch) fields(c *codec) {
-	c.formatVersion(recordVersion)
-	b.Round.fields(c)
-	for i := range listOf(c, &b.Keys, 2, maxBatch) {
-		c.wide(&b.Keys[i].Bucket)
-		c.text(&b.Keys[i].Key, MaxKey)
+func (b *RoundBatch) codeFields(c *codec) {
+	c.codeVersion(recordVersion)
+	b.Round.codeFields(c)
+	for i := range codeList(c, &b.Keys, 2, maxBatch) {
+		c.codeWide(&b.Keys[i].Bucket)
+		c.codeText(&b.Keys[i].Key, MaxKey)
 	}
 }
 
 // AppendRoundBatch appends the encoding of b.
 func AppendRoundBatch(dst []byte, b *RoundBatch) []byte {
-	return appendFields(dst, b, (*RoundBatch).fields)
+	return appendFields(dst, b, (*RoundBatch).codeFields)
 }
 
 // DecodeRoundBatch reads what AppendRoundBatch wrote.
 func DecodeRoundBatch(data []byte) (RoundBatch, error) {
-	return readFields(data, "batch of a round", (*RoundBatch).fields)
+	return readFields(data, "batch of a round", (*RoundBatch).codeFields)
 }
 
-func (m *StampsRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.fixed(m.Members[:])
-	c.number(&m.Sum)
-	c.places(&m.Shards, AllShards)
+func (m *StampsRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeFixed(m.Members[:])
+	c.codeNumber(&m.Sum)
+	c.codePlaces(&m.Shards, AllShards)
 }
 
 // AppendStampsRequest appends the encoding of m.
 func AppendStampsRequest(dst []byte, m *StampsRequest) []byte {
-	return appendFields(dst, m, (*StampsRequest).fields)
+	return appendFields(dst, m, (*StampsRequest).codeFields)
 }
 
 // DecodeStampsRequest reads what AppendStampsRequest wrote.
 func DecodeStampsRequest(data []byte) (StampsRequest, error) {
-	return readFields(data, "stamps request", (*StampsRequest).fields)
+	return readFields(data, "stamps request", (*StampsRequest).codeFields)
 }
 
-func (m *StampsReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.flag(&m.Able)
-	c.flag(&m.Trusted)
-	c.flag(&m.Same)
-	for i := range listOf(c, &m.Stamps, 5, AllShards) {
-		c.shard(&m.Stamps[i].Shard)
-		m.Stamps[i].Stamp.fields(c)
+func (m *StampsReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeFlag(&m.Able)
+	c.codeFlag(&m.Trusted)
+	c.codeFlag(&m.Same)
+	for i := range codeList(c, &m.Stamps, 5, AllShards) {
+		c.codeShard(&m.Stamps[i].Shard)
+		m.Stamps[i].Stamp.codeFields(c)
 	}
 }
 
 // AppendStampsReply appends the encoding of m.
 func AppendStampsReply(dst []byte, m *StampsReply) []byte {
-	return appendFields(dst, m, (*StampsReply).fields)
+	return appendFields(dst, m, (*StampsReply).codeFields)
 }
 
 // DecodeStampsReply reads what AppendStampsReply wrote.
 func DecodeStampsReply(data []byte) (StampsReply, error) {
-	return readFields(data, "stamps reply", (*StampsReply).fields)
+	return readFields(data, "stamps reply", (*StampsReply).codeFields)
 }
 
-func (m *ProposeRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.fixed(m.Members[:])
-	for i := range listOf(c, &m.Proposals, 1, AllShards) {
+func (m *ProposeRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeFixed(m.Members[:])
+	for i := range codeList(c, &m.Proposals, 1, AllShards) {
 		o := &m.Proposals[i]
-		c.shard(&o.Shard)
-		o.Round.fields(c)
-		o.Stamp.fields(c)
-		for i := range listOf(c, &o.Tombs, 3, maxBatch) {
-			c.wide(&o.Tombs[i].Bucket)
-			c.text(&o.Tombs[i].Key, MaxKey)
-			c.bytes(&o.Tombs[i].Item, maxMessage)
+		c.codeShard(&o.Shard)
+		o.Round.codeFields(c)
+		o.Stamp.codeFields(c)
+		for i := range codeList(c, &o.Tombs, 3, maxBatch) {
+			c.codeWide(&o.Tombs[i].Bucket)
+			c.codeText(&o.Tombs[i].Key, MaxKey)
+			c.codeBytes(&o.Tombs[i].Item, maxMessage)
 		}
 	}
 }
 
 // AppendProposeRequest appends the encoding of m.
 func AppendProposeRequest(dst []byte, m *ProposeRequest) []byte {
-	return appendFields(dst, m, (*ProposeRequest).fields)
+	return appendFields(dst, m, (*ProposeRequest).codeFields)
 }
 
 // DecodeProposeRequest reads what AppendProposeRequest wrote.
 func DecodeProposeRequest(data []byte) (ProposeRequest, error) {
-	return readFields(data, "propose request", (*ProposeRequest).fields)
+	return readFields(data, "propose request", (*ProposeRequest).codeFields)
 }
 
-func (m *ProposeReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.places(&m.Acked, AllShards)
+func (m *ProposeReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codePlaces(&m.Acked, AllShards)
 }
 
 // AppendProposeReply appends the encoding of m.
 func AppendProposeReply(dst []byte, m *ProposeReply) []byte {
-	return appendFields(dst, m, (*ProposeReply).fields)
+	return appendFields(dst, m, (*ProposeReply).codeFields)
 }
 
 // DecodeProposeReply reads what AppendProposeReply wrote.
 func DecodeProposeReply(data []byte) (ProposeReply, error) {
-	return readFields(data, "propose reply", (*ProposeReply).fields)
+	return readFields(data, "propose reply", (*ProposeReply).codeFields)
 }
 
-func (m *CommitRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	for i := range listOf(c, &m.Rounds, 3, AllShards) {
-		c.shard(&m.Rounds[i].Shard)
-		m.Rounds[i].Round.fields(c)
+func (m *CommitRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	for i := range codeList(c, &m.Rounds, 3, AllShards) {
+		c.codeShard(&m.Rounds[i].Shard)
+		m.Rounds[i].Round.codeFields(c)
 	}
 }
 
 // AppendCommitRequest appends the encoding of m.
 func AppendCommitRequest(dst []byte, m *CommitRequest) []byte {
-	return appendFields(dst, m, (*CommitRequest).fields)
+	return appendFields(dst, m, (*CommitRequest).codeFields)
 }
 
 // DecodeCommitRequest reads what AppendCommitRequest wrote.
 func DecodeCommitRequest(data []byte) (CommitRequest, error) {
-	return readFields(data, "commit request", (*CommitRequest).fields)
+	return readFields(data, "commit request", (*CommitRequest).codeFields)
 }
 
-func (m *LogRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.shard(&m.Shard)
-	m.Stamp.fields(c)
-	m.From.fields(c)
-	c.wide(&m.Bucket)
-	c.text(&m.Key, MaxKey)
-	c.flag(&m.More)
+func (m *LogRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeShard(&m.Shard)
+	m.Stamp.codeFields(c)
+	m.From.codeFields(c)
+	c.codeWide(&m.Bucket)
+	c.codeText(&m.Key, MaxKey)
+	c.codeFlag(&m.More)
 }
 
 // AppendLogRequest appends the encoding of m.
 func AppendLogRequest(dst []byte, m *LogRequest) []byte {
-	return appendFields(dst, m, (*LogRequest).fields)
+	return appendFields(dst, m, (*LogRequest).codeFields)
 }
 
 // DecodeLogRequest reads what AppendLogRequest wrote.
 func DecodeLogRequest(data []byte) (LogRequest, error) {
-	return readFields(data, "log request", (*LogRequest).fields)
+	return readFields(data, "log request", (*LogRequest).codeFields)
 }
 
-func (m *LogReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	m.Stamp.fields(c)
-	m.From.fields(c)
-	for i := range listOf(c, &m.Entries, 1, maxBatch) {
-		c.wide(&m.Entries[i].Bucket)
-		c.text(&m.Entries[i].Key, MaxKey)
-		m.Entries[i].Buried.fields(c)
+func (m *LogReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	m.Stamp.codeFields(c)
+	m.From.codeFields(c)
+	for i := range codeList(c, &m.Entries, 1, maxBatch) {
+		c.codeWide(&m.Entries[i].Bucket)
+		c.codeText(&m.Entries[i].Key, MaxKey)
+		m.Entries[i].Buried.codeFields(c)
 	}
-	c.flag(&m.More)
+	c.codeFlag(&m.More)
 }
 
 // AppendLogReply appends the encoding of m.
 func AppendLogReply(dst []byte, m *LogReply) []byte {
-	return appendFields(dst, m, (*LogReply).fields)
+	return appendFields(dst, m, (*LogReply).codeFields)
 }
 
 // DecodeLogReply reads what AppendLogReply wrote.
 func DecodeLogReply(data []byte) (LogReply, error) {
-	return readFields(data, "log reply", (*LogReply).fields)
+	return readFields(data, "log reply", (*LogReply).codeFields)
 }
 
 // fields describes b as it stands in a LogReply.
-func (b *Buried) fields(c *codec) {
-	b.Round.fields(c)
-	c.flag(&b.Over)
-	c.bytes(&b.Tomb, maxMessage)
-	c.bytesOrNil(&b.All, maxMessage)
+func (b *Buried) codeFields(c *codec) {
+	b.Round.codeFields(c)
+	c.codeFlag(&b.Over)
+	c.codeBytes(&b.Tomb, maxMessage)
+	c.codeBytesOrNil(&b.All, maxMessage)
 	if len(b.Tomb) == 0 {
 		c.failWith("nothing buried")
 	}
 }
 
 func (b *Buried) storedFields(c *codec) {
-	c.formatVersion(recordVersion)
-	b.fields(c)
+	c.codeVersion(recordVersion)
+	b.codeFields(c)
 }
 
 // AppendBuried appends the encoding of b, as it is stored.
@@ -300,19 +300,19 @@ func DecodeBuried(data []byte) (Buried, error) {
 	return readFields(data, "purged key", (*Buried).storedFields)
 }
 
-func (s *RoundState) fields(c *codec) {
-	c.formatVersion(recordVersion)
-	s.Stamp.fields(c)
-	s.From.fields(c)
-	s.Logged.fields(c)
+func (s *RoundState) codeFields(c *codec) {
+	c.codeVersion(recordVersion)
+	s.Stamp.codeFields(c)
+	s.From.codeFields(c)
+	s.Logged.codeFields(c)
 }
 
 // AppendRoundState appends the encoding of s.
 func AppendRoundState(dst []byte, s RoundState) []byte {
-	return appendFields(dst, &s, (*RoundState).fields)
+	return appendFields(dst, &s, (*RoundState).codeFields)
 }
 
 // DecodeRoundState reads what AppendRoundState wrote.
 func DecodeRoundState(data []byte) (RoundState, error) {
-	return readFields(data, "rounds of a shard", (*RoundState).fields)
+	return readFields(data, "rounds of a shard", (*RoundState).codeFields)
 }

@@ -2,18 +2,18 @@ package wire
 
 import "github.com/skeinmesh/skein/replica/version"
 
-func (m *PutRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.wide(&m.Bucket)
-	c.text(&m.Key, MaxKey)
-	c.flag(&m.Tomb)
-	c.flag(&m.Informed)
-	c.context(&m.Ctx, &m.HLC)
-	signed(c, &m.Level)
-	c.number(&m.MinDurable)
-	c.number(&m.TTL)
-	m.By.fields(c)
-	c.bytes(&m.Value, MaxValue)
+func (m *PutRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeWide(&m.Bucket)
+	c.codeText(&m.Key, MaxKey)
+	c.codeFlag(&m.Tomb)
+	c.codeFlag(&m.Informed)
+	c.codeContext(&m.Ctx, &m.HLC)
+	codeSigned(c, &m.Level)
+	c.codeNumber(&m.MinDurable)
+	c.codeNumber(&m.TTL)
+	m.By.codeFields(c)
+	c.codeBytes(&m.Value, MaxValue)
 	if m.Tomb && len(m.Value) != 0 {
 		c.failWith("delete with a value")
 	}
@@ -24,45 +24,45 @@ func (m *PutRequest) fields(c *codec) {
 
 // AppendPutRequest appends the encoding of m.
 func AppendPutRequest(dst []byte, m *PutRequest) []byte {
-	return appendFields(dst, m, (*PutRequest).fields)
+	return appendFields(dst, m, (*PutRequest).codeFields)
 }
 
 // DecodePutRequest reads what AppendPutRequest wrote.
 func DecodePutRequest(data []byte) (PutRequest, error) {
-	return readFields(data, "put request", (*PutRequest).fields)
+	return readFields(data, "put request", (*PutRequest).codeFields)
 }
 
-func (m *PutReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	bounded(c, &m.Code, maxCode)
-	c.text(&m.Text, 1<<12)
-	m.Clock.fields(c)
-	c.number(&m.Durable)
-	c.number(&m.Homes)
-	c.number(&m.Hinted)
-	c.dotFields(&m.Dot)
-	c.dots(&m.Covered)
-	c.context(&m.Ctx, &m.HLC)
+func (m *PutReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	codeBounded(c, &m.Code, maxCode)
+	c.codeText(&m.Text, 1<<12)
+	m.Clock.codeFields(c)
+	c.codeNumber(&m.Durable)
+	c.codeNumber(&m.Homes)
+	c.codeNumber(&m.Hinted)
+	c.codeDot(&m.Dot)
+	c.codeDots(&m.Covered)
+	c.codeContext(&m.Ctx, &m.HLC)
 }
 
 // AppendPutReply appends the encoding of m.
 func AppendPutReply(dst []byte, m *PutReply) []byte {
-	return appendFields(dst, m, (*PutReply).fields)
+	return appendFields(dst, m, (*PutReply).codeFields)
 }
 
 // DecodePutReply reads what AppendPutReply wrote.
 func DecodePutReply(data []byte) (PutReply, error) {
-	return readFields(data, "put reply", (*PutReply).fields)
+	return readFields(data, "put reply", (*PutReply).codeFields)
 }
 
-func (k *Clock) fields(c *codec) {
-	c.wide(&k.Run)
-	c.number(&k.Reading)
+func (k *Clock) codeFields(c *codec) {
+	c.codeWide(&k.Run)
+	c.codeNumber(&k.Reading)
 }
 
-// dots describes ids of values of one key.
-func (c *codec) dots(list *[]version.Dot) {
-	for i := range listOf(c, list, 1, MaxSiblings) {
-		c.dotFields(&(*list)[i])
+// codeDots describes ids of values of one key.
+func (c *codec) codeDots(list *[]version.Dot) {
+	for i := range codeList(c, list, 1, MaxSiblings) {
+		c.codeDot(&(*list)[i])
 	}
 }

@@ -96,34 +96,34 @@ type FetchReply struct {
 	Items []Fetched
 }
 
-func (m *SumsRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.number(&m.Stamps)
-	for i := range listOf(c, &m.Sums, 2, maxBatch) {
-		c.wide(&m.Sums[i].Bucket)
-		c.wide(&m.Sums[i].Sum)
+func (m *SumsRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeNumber(&m.Stamps)
+	for i := range codeList(c, &m.Sums, 2, maxBatch) {
+		c.codeWide(&m.Sums[i].Bucket)
+		c.codeWide(&m.Sums[i].Sum)
 	}
 }
 
 // AppendSumsRequest appends the encoding of m.
 func AppendSumsRequest(dst []byte, m *SumsRequest) []byte {
-	return appendFields(dst, m, (*SumsRequest).fields)
+	return appendFields(dst, m, (*SumsRequest).codeFields)
 }
 
 // DecodeSumsRequest reads what AppendSumsRequest wrote.
 func DecodeSumsRequest(data []byte) (SumsRequest, error) {
-	return readFields(data, "sums request", (*SumsRequest).fields)
+	return readFields(data, "sums request", (*SumsRequest).codeFields)
 }
 
-func (m *SumsReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.flag(&m.Stamps)
+func (m *SumsReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeFlag(&m.Stamps)
 	c.factor = looseFactor
-	for i := range listOf(c, &m.Differ, 3, maxBatch) {
+	for i := range codeList(c, &m.Differ, 3, maxBatch) {
 		d := &m.Differ[i]
-		bounded(c, &d.Place, maxBatch)
-		bounded(c, &d.Keys, maxKeys)
-		c.bytes(&d.Marks, AllShards)
+		codeBounded(c, &d.Place, maxBatch)
+		codeBounded(c, &d.Keys, maxKeys)
+		c.codeBytes(&d.Marks, AllShards)
 		if i > 0 && m.Differ[i-1].Place >= d.Place {
 			c.failWith("places not in order at %d", i)
 		}
@@ -132,41 +132,41 @@ func (m *SumsReply) fields(c *codec) {
 
 // AppendSumsReply appends the encoding of m.
 func AppendSumsReply(dst []byte, m *SumsReply) []byte {
-	return appendFields(dst, m, (*SumsReply).fields)
+	return appendFields(dst, m, (*SumsReply).codeFields)
 }
 
 // DecodeSumsReply reads what AppendSumsReply wrote.
 func DecodeSumsReply(data []byte) (SumsReply, error) {
-	return readFields(data, "sums reply", (*SumsReply).fields)
+	return readFields(data, "sums reply", (*SumsReply).codeFields)
 }
 
-func (m *SketchRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.wide(&m.Bucket)
-	c.rising(&m.Shards, AllShards)
-	c.number(&m.Kept)
-	bounded(c, &m.From, 1<<30)
-	bounded(c, &m.Count, maxSymbols)
-	c.flag(&m.Rest)
-	bounded(c, &m.Mark, 7)
-	c.bytes(&m.Marks, AllShards)
+func (m *SketchRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeWide(&m.Bucket)
+	c.codeRising(&m.Shards, AllShards)
+	c.codeNumber(&m.Kept)
+	codeBounded(c, &m.From, 1<<30)
+	codeBounded(c, &m.Count, maxSymbols)
+	c.codeFlag(&m.Rest)
+	codeBounded(c, &m.Mark, 7)
+	c.codeBytes(&m.Marks, AllShards)
 }
 
 // AppendSketchRequest appends the encoding of m.
 func AppendSketchRequest(dst []byte, m *SketchRequest) []byte {
-	return appendFields(dst, m, (*SketchRequest).fields)
+	return appendFields(dst, m, (*SketchRequest).codeFields)
 }
 
 // DecodeSketchRequest reads what AppendSketchRequest wrote.
 func DecodeSketchRequest(data []byte) (SketchRequest, error) {
-	return readFields(data, "sketch request", (*SketchRequest).fields)
+	return readFields(data, "sketch request", (*SketchRequest).codeFields)
 }
 
-// rising describes numbers below limit in rising order, by their distances: one byte
+// codeRising describes numbers below limit in rising order, by their distances: one byte
 // each, mostly.
-func (c *codec) rising(list *[]int, limit int) {
+func (c *codec) codeRising(list *[]int, limit int) {
 	n := len(*list)
-	c.arrayLen(&n, limit)
+	c.codeArrayLen(&n, limit)
 	last := -1
 	for i := range n {
 		if c.reading {
@@ -180,13 +180,13 @@ func (c *codec) rising(list *[]int, limit int) {
 	}
 }
 
-func (m *SketchReply) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.wide(&m.Kept)
-	bounded(c, &m.Keys, maxKeys)
-	c.bytes(&m.Symbols, maxSymbols*symbolBytes)
-	c.rising(&m.More, AllShards)
-	c.number(&m.Rest)
+func (m *SketchReply) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeWide(&m.Kept)
+	codeBounded(c, &m.Keys, maxKeys)
+	c.codeBytes(&m.Symbols, maxSymbols*symbolBytes)
+	c.codeRising(&m.More, AllShards)
+	c.codeNumber(&m.Rest)
 	if len(m.Symbols)%symbolBytes != 0 {
 		c.failWith("%d bytes of symbols", len(m.Symbols))
 	}
@@ -194,19 +194,19 @@ func (m *SketchReply) fields(c *codec) {
 
 // AppendSketchReply appends the encoding of m.
 func AppendSketchReply(dst []byte, m *SketchReply) []byte {
-	return appendFields(dst, m, (*SketchReply).fields)
+	return appendFields(dst, m, (*SketchReply).codeFields)
 }
 
 // DecodeSketchReply reads what AppendSketchReply wrote.
 func DecodeSketchReply(data []byte) (SketchReply, error) {
-	return readFields(data, "sketch reply", (*SketchReply).fields)
+	return readFields(data, "sketch reply", (*SketchReply).codeFields)
 }
 
-func (m *FetchRequest) fields(c *codec) {
-	c.formatVersion(replicaVersion)
-	c.wide(&m.Bucket)
-	c.wide(&m.Kept)
-	c.bytes(&m.Prints, maxBatch*8)
+func (m *FetchRequest) codeFields(c *codec) {
+	c.codeVersion(replicaVersion)
+	c.codeWide(&m.Bucket)
+	c.codeWide(&m.Kept)
+	c.codeBytes(&m.Prints, maxBatch*8)
 	if len(m.Prints)%8 != 0 {
 		c.failWith("%d bytes of fingerprints", len(m.Prints))
 	}
@@ -214,12 +214,12 @@ func (m *FetchRequest) fields(c *codec) {
 
 // AppendFetchRequest appends the encoding of m.
 func AppendFetchRequest(dst []byte, m *FetchRequest) []byte {
-	return appendFields(dst, m, (*FetchRequest).fields)
+	return appendFields(dst, m, (*FetchRequest).codeFields)
 }
 
 // DecodeFetchRequest reads what AppendFetchRequest wrote.
 func DecodeFetchRequest(data []byte) (FetchRequest, error) {
-	return readFields(data, "fetch request", (*FetchRequest).fields)
+	return readFields(data, "fetch request", (*FetchRequest).codeFields)
 }
 
 // AppendPrints appends fingerprints as FetchRequest has them.
@@ -230,21 +230,21 @@ func AppendPrints[P ~uint64](dst []byte, prints []P) []byte {
 	return dst
 }
 
-func (m *FetchReply) fields(c *codec) {
+func (m *FetchReply) codeFields(c *codec) {
 	var table stampTable
 	for i := range m.Items {
 		table.addStamp(m.Items[i].Stamp)
 	}
 	if table.version(c) {
-		table.fields(c)
+		table.codeFields(c)
 	}
-	c.flag(&m.Gone)
-	bounded(c, &m.Done, maxBatch)
-	c.rising(&m.Lags, AllShards)
-	for i := range listOf(c, &m.Items, table.width(2), maxBatch) {
+	c.codeFlag(&m.Gone)
+	codeBounded(c, &m.Done, maxBatch)
+	c.codeRising(&m.Lags, AllShards)
+	for i := range codeList(c, &m.Items, table.width(2), maxBatch) {
 		f := &m.Items[i]
-		c.text(&f.Key, MaxKey)
-		c.bytes(&f.Item, maxMessage)
+		c.codeText(&f.Key, MaxKey)
+		c.codeBytes(&f.Item, maxMessage)
 		table.stampNumber(&f.Stamp, c)
 		if len(f.Item) == 0 {
 			c.failWith("item %d has no bytes", i)
@@ -254,10 +254,10 @@ func (m *FetchReply) fields(c *codec) {
 
 // AppendFetchReply appends the encoding of m.
 func AppendFetchReply(dst []byte, m *FetchReply) []byte {
-	return appendFields(dst, m, (*FetchReply).fields)
+	return appendFields(dst, m, (*FetchReply).codeFields)
 }
 
 // DecodeFetchReply reads what AppendFetchReply wrote.
 func DecodeFetchReply(data []byte) (FetchReply, error) {
-	return readFields(data, "fetch reply", (*FetchReply).fields)
+	return readFields(data, "fetch reply", (*FetchReply).codeFields)
 }

@@ -22,14 +22,14 @@ type Stamp struct {
 	Committed Round
 }
 
-func (r *Round) fields(c *codec) {
-	bounded(c, &r.Counter, maxCounter)
-	c.wide((*uint64)(&r.Proposer))
+func (r *Round) codeFields(c *codec) {
+	codeBounded(c, &r.Counter, maxCounter)
+	c.codeWide((*uint64)(&r.Proposer))
 }
 
-func (s *Stamp) fields(c *codec) {
-	s.Acked.fields(c)
-	s.Committed.fields(c)
+func (s *Stamp) codeFields(c *codec) {
+	s.Acked.codeFields(c)
+	s.Committed.codeFields(c)
 }
 
 // stampTable numbers the stamps of a message: its items mostly share a few.
@@ -63,13 +63,13 @@ func (t *stampTable) width(fields int) int {
 // version describes the version of a message that may have a table of stamps, and
 // returns whether it has one.
 func (t *stampTable) version(c *codec) bool {
-	return c.eitherVersion(replicaVersion, stampedVersion, len(t.all) > 0)
+	return c.codeEitherVersion(replicaVersion, stampedVersion, len(t.all) > 0)
 }
 
 // fields describes the table of a message that has one.
-func (t *stampTable) fields(c *codec) {
-	for i := range listOf(c, &t.all, 4, maxBatch) {
-		if t.all[i].fields(c); t.all[i] == (Stamp{}) {
+func (t *stampTable) codeFields(c *codec) {
+	for i := range codeList(c, &t.all, 4, maxBatch) {
+		if t.all[i].codeFields(c); t.all[i] == (Stamp{}) {
 			c.failWith("zero stamp in the table")
 		}
 	}
@@ -84,16 +84,16 @@ func (t *stampTable) stampNumber(s *Stamp, c *codec) {
 		return
 	}
 	n := t.number[*s]
-	bounded(c, &n, uint64(len(t.all)))
+	codeBounded(c, &n, uint64(len(t.all)))
 	if c.reading && n > 0 {
 		*s = t.all[n-1]
 	}
 }
 
-// places describes a list of places in a request of at most limit, in rising order.
-func (c *codec) places(list *[]int, limit int) {
-	for i := range listOf(c, list, 1, maxBatch) {
-		bounded(c, &(*list)[i], uint64(limit))
+// codePlaces describes a list of places in a request of at most limit, in rising order.
+func (c *codec) codePlaces(list *[]int, limit int) {
+	for i := range codeList(c, list, 1, maxBatch) {
+		codeBounded(c, &(*list)[i], uint64(limit))
 		if i > 0 && (*list)[i-1] >= (*list)[i] {
 			c.failWith("places not in order at %d", i)
 		}
