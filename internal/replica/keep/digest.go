@@ -140,14 +140,14 @@ func (d *digests) buildSums(ctx context.Context, disk *storage.Store, at []layou
 		return err
 	}
 	defer d.EndTurn()
-	todo, err := d.beginBuild(ctx, disk, at)
-	for i, a := range todo {
+	unbuilt, err := d.beginBuild(ctx, disk, at)
+	for i, a := range unbuilt {
 		var seen map[string]reconcile.Element
 		if err == nil {
 			seen, err = d.collectElements(ctx, disk, a)
 		}
 		if err != nil {
-			for _, rest := range todo[i:] {
+			for _, rest := range unbuilt[i:] {
 				d.ForgetDigest(rest)
 			}
 			return err
@@ -159,19 +159,19 @@ func (d *digests) buildSums(ctx context.Context, disk *storage.Store, at []layou
 
 // beginBuild has commits note what they change from the next batch on, and returns
 // the slices that are to be built.
-func (d *digests) beginBuild(ctx context.Context, disk *storage.Store, at []layout.Slice) (todo []layout.Slice, err error) {
+func (d *digests) beginBuild(ctx context.Context, disk *storage.Store, at []layout.Slice) (unbuilt []layout.Slice, err error) {
 	err = disk.Look(ctx, func(*storage.Tx) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, a := range at {
 			if s := d.sums[a]; s == nil || !s.built {
 				d.sums[a] = &sum{later: make(map[string]*reconcile.Element)}
-				todo = append(todo, a)
+				unbuilt = append(unbuilt, a)
 			}
 		}
 		return nil
 	})
-	return todo, err
+	return unbuilt, err
 }
 
 // collectElements reads the elements of a slice from storage.
