@@ -114,7 +114,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) { return s.inspectHe
 
 // inspectHealth is Health; without countBytes it reads no record that waits to be purged.
 func (s *Store) inspectHealth(ctx context.Context, countBytes bool) (Health, error) {
-	st, err := s.Status(ctx)
+	st, syncing, hints, err := s.inspectStatus(ctx)
 	if errors.Is(err, ErrStorage) {
 		h := Health{Status: st, SetAside: s.purging.Aside()}
 		h.Problems = s.listProblems(&h, s.homes.Now())
@@ -135,11 +135,6 @@ func (s *Store) inspectHealth(ctx context.Context, countBytes bool) (Health, err
 	}
 	lay := s.homes.Now()
 	former := make(map[layout.Slice]bool)
-	syncing, hints, err := s.listSyncing(ctx, lay)
-	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
-		return h, s.records.WrapError("health", err)
-	}
-	h.Syncing = len(syncing)
 	left, _, err := s.records.ListStrays(ctx, lay)
 	if unread = unread || errors.Is(err, storage.ErrCorrupt); err != nil && !unread {
 		return h, s.records.WrapError("health", err)

@@ -72,27 +72,33 @@ func (s *Store) Err() error {
 // Status tells how the store is doing. The error is ErrClosed, ErrStorage or
 // that of ctx.
 func (s *Store) Status(ctx context.Context) (Status, error) {
+	st, _, _, err := s.inspectStatus(ctx)
+	return st, err
+}
+
+// inspectStatus is Status, with the slices that it counts: see listSyncing.
+func (s *Store) inspectStatus(ctx context.Context) (st Status, syncing map[layout.Slice]bool, hints map[layout.Slice]int, err error) {
 	leave, ok := s.gate.ops.Enter()
 	if !ok {
-		return Status{}, ErrClosed
+		return st, nil, nil, ErrClosed
 	}
 	defer leave()
-	st := Status{
+	st = Status{
 		Repaired: s.stats.repaired.Load(), Compared: s.stats.compared.Load(),
 	}
 	if s.outbox != nil {
 		s.outboxStatus(&st)
 	}
 	if s.disk == nil {
-		return st, nil
+		return st, nil, nil, nil
 	}
 	st.Delivered, st.Moved = s.carrier.Delivered(), s.stats.moved.Load()+s.carrier.Moved()
-	syncing, hints, err := s.listSyncing(ctx, s.homes.Now())
+	syncing, hints, err = s.listSyncing(ctx, s.homes.Now())
 	st.Syncing = len(syncing)
 	for _, n := range hints {
 		st.Hints += n
 	}
-	return st, s.records.WrapError("status", err)
+	return st, syncing, hints, s.records.WrapError("status", err)
 }
 
 // listSyncing lists the slices of which a home in contact may lack something that is not
