@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,28 +64,41 @@ it return, it is refused and has to start as a new node. The member is named as
 members shows it, by name or id, and its name must be typed once more unless -yes
 is given. A node that still runs is to leave instead: its program calls Leave.`},
 		{name: "get", args: "key", short: "read a value", run: (*session).runGet,
-			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).getFlags}, long: `
+			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).getFlags}, long: `
 Prints the value as it is, without a line end. With -context the first line is
 what the read has seen, for -context of put and del, and the value comes after
 it; this line comes too when there is no value, which exits with 3. With -all
 each of the concurrent values comes on a line of its own; -json keeps apart
 those that have line ends in them.`},
 		{name: "scan", short: "list keys and values in order", run: (*session).runScan,
-			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).scanFlags}, long: `
+			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).scanFlags}, long: `
 Prints a line for each key: the key, a tab, the value. What is not plain text is
 quoted as in Go. With -json each line is an object, whose cursor is for -after.
 When stores are out of reach warnings say of how many shards keys may be
 missing, and the exit status is 1. A long list needs a longer -timeout.`},
 		{name: "buckets", short: "list the buckets", run: (*session).runBuckets, flags: set{(*session).nodeFlags}, long: `
 Prints a line for each bucket that the mesh knows, by name.`},
+		{name: "export", short: "write keys and values as lines of JSON", run: (*session).runExport,
+			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).exportFlags}, long: `
+Writes what scan -json prints, for import. When stores are out of reach it writes
+what it gets, says of how many shards keys may be missing, and exits with 1. With
+-o the file is there as a whole or not at all. The -timeout is for a time without
+any key. Deletes and what is left of a TTL are not in it, and values are in the
+clear: it is no backup.`},
+		{name: "import", short: "write the values that export has written", run: (*session).runImport,
+			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).importFlags}, long: `
+Reads standard input and writes each value under its key, as put does: what is
+there is replaced, unless -missing is given. Of concurrent values the last writer's
+is written. When it breaks off it says at which line; it may be done again as a
+whole. The -timeout is for a time without any key.`},
 		{name: "put", args: "key value", short: "write a value", run: (*session).runPut,
-			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).writeFlags, (*session).putFlags}, long: `
+			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).writeFlags, (*session).putFlags}, long: `
 Writes the value, or what comes in by standard input when it is "-". A key or a
 value that begins with a dash goes behind "--". The bucket must be there: only
 programs define buckets. A write that fewer stores hold than were asked for is
 kept all the same; a warning tells.`},
 		{name: "del", args: "key", short: "delete a value", run: (*session).runDelete,
-			flags: set{(*session).nodeFlags, (*session).keyFlags, (*session).writeFlags}, long: `
+			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).writeFlags}, long: `
 Deletes the value. That there is none is no error.`},
 		{name: "version", short: "which release this is", run: (*session).runVersion, long: `
 Prints the version of the module that skeinctl was built from, and of Go. Where it
@@ -138,9 +152,12 @@ type session struct {
 	bucket, level, seen string
 	file                string
 	all, showContext    bool
-	yes                 bool
+	yes, missing        bool
 	ttl                 time.Duration
 	scan                replica.ScanOptions
+
+	patient    bool   // -timeout bounds the time without progress, not the whole
+	extendTime func() // tells of progress, if patient
 }
 
 // usageError is a command line that makes no sense.
@@ -196,7 +213,7 @@ func (s *session) checkFlags() error {
 		return usageError("-shards must not be negative")
 	case asksNode && s.secretFile == "":
 		return usageError("no mesh secret: name its file with -secret-file or SKEIN_SECRET_FILE")
-	case (len(s.words) > 0 && s.name != "evict" || s.name == "scan") && s.bucket == "":
+	case (len(s.words) > 0 && s.name != "evict" || slices.Contains([]string{"scan", "export", "import"}, s.name)) && s.bucket == "":
 		return usageError("no -bucket")
 	}
 	return nil
@@ -210,7 +227,8 @@ func (s *session) nodeFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&s.timeout, "timeout", 5*time.Second, "how `long` it may take in all")
 }
 
-func (s *session) keyFlags(fs *flag.FlagSet) {
+// levelFlags are those of all that reads or writes a bucket.
+func (s *session) levelFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.bucket, "bucket", "", "`name` of the bucket")
 	fs.StringVar(&s.level, "level", "", "how many `stores` take part: one, quorum (more than half of the homes) or a number (default 2)")
 }

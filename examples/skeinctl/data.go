@@ -31,6 +31,13 @@ func newValueJSON(b []byte) valueJSON {
 	return valueJSON{Base64: b}
 }
 
+func (v valueJSON) bytes() []byte {
+	if v.Text != nil {
+		return []byte(*v.Text)
+	}
+	return v.Base64
+}
+
 // itemJSON is what get prints.
 type itemJSON struct {
 	Key      string          `json:"key"`

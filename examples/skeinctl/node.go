@@ -19,11 +19,12 @@ func (s *session) withNode(fn func(ctx context.Context, node *mesh.Client) error
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
-	defer cancel()
+	ctx, stop := s.limitTime()
+	defer stop()
 	defer func() {
 		// A connection may notice the deadline before the context does.
-		if at, _ := ctx.Deadline(); errors.Is(err, mesh.ErrUnreachable) && !time.Now().Before(at) {
+		if at, ok := ctx.Deadline(); errors.Is(err, mesh.ErrUnreachable) && ok && !time.Now().Before(at) ||
+			errors.Is(err, context.Canceled) && context.Cause(ctx) == context.DeadlineExceeded {
 			err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 		}
 	}()
@@ -33,6 +34,22 @@ func (s *session) withNode(fn func(ctx context.Context, node *mesh.Client) error
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
 	return fn(ctx, node)
+}
+
+// limitTime returns a context that ends after -timeout, or after as long without a
+// call of extendTime if the command is patient.
+func (s *session) limitTime() (ctx context.Context, stop context.CancelFunc) {
+	if !s.patient {
+		s.extendTime = func() {}
+		return context.WithTimeout(context.Background(), s.timeout)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	limit := time.AfterFunc(s.timeout, func() { cancel(context.DeadlineExceeded) })
+	s.extendTime = func() { limit.Reset(s.timeout) }
+	return ctx, func() {
+		limit.Stop()
+		cancel(nil)
+	}
 }
 
 // explainError turns an error into what a person can do about it.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/replica"
@@ -25,10 +26,11 @@ func (s *session) scanFlags(fs *flag.FlagSet) {
 
 // entryJSON is what scan prints for each key, on a line.
 type entryJSON struct {
-	Key    string      `json:"key"`
-	Value  *valueJSON  `json:"value,omitempty"`
-	Values []valueJSON `json:"values,omitempty"` // all concurrent ones
-	Cursor string      `json:"cursor"`
+	Key       string      `json:"key"`
+	KeyBase64 []byte      `json:"key_base64,omitempty"` // the key, if it is no text
+	Value     *valueJSON  `json:"value,omitempty"`
+	Values    []valueJSON `json:"values,omitempty"` // all concurrent ones
+	Cursor    string      `json:"cursor"`
 }
 
 // errIncomplete: keys may be missing in what was printed.
@@ -55,6 +57,7 @@ func (s *session) runScan() error {
 			case err != nil:
 				return err
 			default:
+				s.extendTime()
 				if err := s.showEntry(&e); err != nil {
 					return err
 				}
@@ -69,6 +72,9 @@ func (s *session) showEntry(e *replica.Entry) error {
 	value, ok := e.Value()
 	if s.json {
 		out := entryJSON{Key: e.Key, Cursor: e.Cursor()}
+		if !utf8.ValidString(e.Key) {
+			out.KeyBase64 = []byte(e.Key)
+		}
 		if !s.scan.KeysOnly {
 			if ok {
 				v := newValueJSON(value)

@@ -152,6 +152,7 @@ func TestCommandsAgainstAMesh(t *testing.T) {
 	t.Run("draw", func(t *testing.T) { testDraw(t, nodes) })
 	t.Run("data", testData)
 	t.Run("scan", testScan)
+	t.Run("transfer", testTransfer)
 	t.Run("siblings", testSiblings)
 	t.Run("json", testJSON)
 	t.Run("refused", func(t *testing.T) { testRefused(t, nodes) })
