@@ -20,7 +20,7 @@ func (s *Store) newClocks(storing bool) *clocks.Clocks {
 	})
 }
 
-// clockProblems tells of a clock that is off.
+// clockProblems tells of a clock that is off, or was.
 func (s *Store) clockProblems(add func(view.Problem)) {
 	off, known := s.clocks.Off()
 	switch off = off.Round(time.Second); {
@@ -29,5 +29,11 @@ func (s *Store) clockProblems(add func(view.Problem)) {
 		add(view.Problem{Kind: view.ProblemClockOff, For: off})
 	default:
 		add(view.Problem{Kind: view.ProblemClocksApart, For: off})
+	}
+	if s.disk == nil {
+		return
+	}
+	if ahead := s.clocks.RanAhead(s.records.LastDate()).Round(time.Second); ahead > 0 {
+		add(view.Problem{Kind: view.ProblemDatesAhead, For: ahead})
 	}
 }

@@ -99,7 +99,7 @@ func TestStartedWithAnOldClock(t *testing.T) {
 		for i := range 20 {
 			for _, late := range []bool{false, true} {
 				// As if it had heard nothing of any clock yet.
-				s.clocks.Follow(nil) // nobody is known
+				s.clocks.Follow(nil, nil) // nobody is known
 				q, err := buckets[2].newRequest(fmt.Sprint(i, late), testWrite("v", time.Hour), One, 1)
 				if err != nil {
 					t.Fatal(err)

@@ -35,8 +35,8 @@ var patients = map[string]patient{
 		return err
 	}},
 	"put with a TTL": {run: func(s closedScene) error {
-		s.node.store.clocks.Follow(nil) // nobody is known
-		key, lead := "", view.NodeID(0) // of this node, or it would wait for another one
+		s.node.store.clocks.Follow(nil, nil) // nobody is known
+		key, lead := "", view.NodeID(0)      // of this node, or it would wait for another one
 		for i := 0; lead != s.node.id; i++ {
 			key = fmt.Sprint("new", i)
 			lead = s.node.store.homes.Now().RouteOf(s.bucket.b, s.node.store.homes.LocateKey(s.bucket.b.ID, key).Shard).Lead

@@ -50,9 +50,8 @@
 //	it was given up, catches up before
 //	anything is taken from it.
 //
-//	Values whose TTL has ended are          There are fewer than three        They read as deleted all the
-//	forgotten, too.                         storing nodes: clocks cannot be   same.
-//	                                        compared.
+//	Values whose TTL has ended are          The clock is not vouched for: see     They read as deleted all the
+//	forgotten, too.                         below.                                same.
 //
 //	A missing or damaged record is not an   Only the damaged block held it,   Health.Problems, also where it
 //	answer, and never taken for a deleted   as with Copies: 1. Then it is     cannot be mended. Only a store
@@ -125,6 +124,46 @@
 // top, a store that answers other questions has more time for the write that it is
 // at, and ctx ends all of it sooner. A write that is handed to a second store is not
 // committed by the first one any more.
+//
+// # What a TTL means when clocks are wrong
+//
+// A TTL counts from when the write reaches the store that coordinates it. By whose
+// clock that is, and by whose it has ended, is a matter of what the storing nodes' clocks
+// show: the median of those that were read counts where one is off by more than MaxSkew,
+// whatever its own node believes. So a value lives for its TTL, and for twice MaxSkew more
+// at the most:
+//
+//	what is wrong                     what becomes of values with a TTL
+//	--------------------------------  ----------------------------------------------------
+//	the clock of the node that        They live for their TTL, as they would by the median.
+//	writes, or of the store that      A store that has just started asks for the others'
+//	coordinates: ahead or behind      clocks before it dates the end of a value.
+//
+//	the clock of the node that        It finds what the others find: it judges by the
+//	reads: ahead or behind            median. With two storing nodes it judges by its own
+//	                                  clock, and may find values too long, or not find them
+//	                                  while that is ahead.
+//
+//	one of two storing nodes' clocks  Nobody can tell which. A value lives on by the later
+//	                                  one. Health says so, and no value is forgotten.
+//
+//	the clocks of a whole site, or    They end by those clocks. What is written while they
+//	that of the only store            are ahead lives too long once they are right, by as
+//	                                  much; what is written while they are behind has ended
+//	                                  by then. The only store forgets nothing within an hour
+//	                                  of a step of its clock.
+//
+//	they are set right later          From the first write on all TTLs count by the right
+//	                                  time, also of keys that were written before. The only
+//	                                  store needs an hour without a step for that: until
+//	                                  then, as it cannot tell which time was wrong, TTLs
+//	                                  count from the later one, and Health says so.
+//
+//	a node is cut off                 The others' clocks count as they went on when they
+//	                                  were last seen. One that has not seen enough of them
+//	                                  since it was started goes by its own, and forgets
+//	                                  nothing before that has gone on for a day without a
+//	                                  step.
 //
 // # Scans
 //

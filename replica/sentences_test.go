@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -91,10 +93,24 @@ func (w *told) box(box *formerOutbox) {
 }
 
 func (w *told) clockOff(by time.Duration, peers ...time.Duration) {
-	w.s.clocks.Follow(nil) // nobody is known
+	w.s.clocks.Follow(nil, nil) // nobody is known
 	for i, off := range peers {
 		w.s.clocks.Learn(view.NodeID(i+2), w.s.cfg.clock.Wall().Add(off-by).UnixMilli())
 	}
+}
+
+// dated has the store write while its clock is ahead, and nobody tells it.
+func (w *told) dated(ahead time.Duration) {
+	w.s.clocks.Follow(nil, nil)
+	w.nodes[0].clock.SetSkew(ahead)
+	err := w.s.records.Update(w.t.Context(), "write", func(tx keep.Tx) error {
+		_, err := tx.Writer().Put(reconcile.Local{}, reconcile.Write{}, w.s.currentDate())
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.nodes[0].clock.SetSkew(0)
 }
 
 func (w *told) unconfirmed(n view.Witnesses) {
@@ -109,6 +125,9 @@ var sentences = []sentence{
 	{"the clock is %v %s that of the other node,",
 		func(w *told) { w.clockOff(time.Hour, 0) },
 		func(w *told) { w.clockOff(time.Hour, 0, 0) }},
+	{"what was written here is dated up to %v ahead",
+		func(w *told) { w.dated(time.Hour) },
+		func(w *told) { w.dated(time.Minute) }},
 	{"the disk has failed", nil, nil}, // see TestFailedDiskOfOneHome
 	{"this node is leaving for good",
 		func(w *told) { w.net.status(w.s.id, view.Leaving) },

@@ -337,7 +337,7 @@ func (s *Store) applyView(v view.View) {
 	}
 	lay := c.Now
 	belongs := func(id view.NodeID) bool { _, belongs := lay.InMesh[id]; return belongs }
-	s.clocks.Follow(lay.InMesh)
+	s.clocks.Follow(lay.InMesh, lay.Members)
 	s.intakes.forgetStores(belongs)
 	for _, id := range c.Back {
 		s.peering.Silence.Note(id, true)

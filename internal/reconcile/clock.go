@@ -40,6 +40,9 @@ func NewClock(ceiling version.HLC, maxSkew int64) Clock {
 // Now returns the later of the wall clock and the last reading.
 func (c *Clock) Now(wall version.HLC) version.HLC { return max(wall, c.last) }
 
+// Last returns the last reading that was given out or taken in.
+func (c *Clock) Last() version.HLC { return c.last }
+
 // Ceiling returns the bound that must be stored before any reading so far is
 // shown.
 func (c *Clock) Ceiling() version.HLC { return c.ceiling }
@@ -91,25 +94,12 @@ func (c *Clock) Observe(wall, h version.HLC) (skewed bool) {
 	return false
 }
 
-// Agrees tells whether a store whose wall clock shows own is within maxSkew
-// milliseconds of the median of its peers' clocks. With fewer than two peers
-// there is no telling, and the answer is no.
-func Agrees(own version.HLC, peers []version.HLC, maxSkew int64) bool {
-	if len(peers) < 2 {
-		return false
-	}
-	if maxSkew == 0 {
-		maxSkew = DefaultMaxSkew
-	}
-	sorted := slices.Sorted(slices.Values(peers))
-	lower, upper := sorted[(len(sorted)-1)/2], sorted[len(sorted)/2]
-	return own <= lower.Add(maxSkew) && upper <= own.Add(maxSkew)
-}
-
 // Peers is what the wall clocks of a node's peers show, in milliseconds.
 type Peers struct {
 	// Known: so many clocks were read that they tell which one is wrong.
 	Known bool
+	// Others is how many other stores there are, in contact or not.
+	Others int
 
 	clocks []int64 // sorted
 	shift  int64   // to be added to each
@@ -170,6 +160,66 @@ func (p Peers) Off(own, maxSkew int64) int64 {
 	}
 	return 0
 }
+
+// How long, in milliseconds, a clock must have gone on without a step before it is taken
+// at its word where no others tell: of the only store, and of one that cannot ask.
+const (
+	steadyAlone  = 60 * 60 * 1000
+	steadyUnsure = 24 * steadyAlone
+)
+
+// Vouch tells whether a store whose clock shows own may say for good what has ended,
+// and dates by that clock whatever was dated before. steady is for how many milliseconds
+// it has gone on without a step.
+//
+//	other stores  clocks that were read   it may
+//	none          none                    after an hour without a step
+//	one           one                     if both agree
+//	more          two or more             if it agrees with their median
+//	any           fewer                   after a day without a step
+func (p Peers) Vouch(own, maxSkew, steady int64) bool {
+	n := len(p.clocks)
+	switch {
+	case p.Others == 0:
+		return steady >= steadyAlone
+	case n == 0, n < min(p.Others, 2) && p.agree(own, maxSkew):
+		return steady >= steadyUnsure
+	}
+	return p.agree(own, maxSkew)
+}
+
+// agree tells whether a clock that shows own is within maxSkew of the median of those
+// that were read.
+func (p Peers) agree(own, maxSkew int64) bool {
+	lower, upper := p.clocks[(len(p.clocks)-1)/2]+p.shift, p.clocks[len(p.clocks)/2]+p.shift
+	return own <= lower+maxSkew && upper <= own+maxSkew
+}
+
+// RanAhead tells by how many milliseconds what a store has dated last is ahead of the
+// time by which it dates now. Up to maxSkew does not count.
+func (p Peers) RanAhead(own, maxSkew, last int64) int64 {
+	if ahead := last - p.Now(own, maxSkew); ahead > maxSkew {
+		return ahead
+	}
+	return 0
+}
+
+// Steady is since when a wall clock goes along with the boot clock. It is a value.
+type Steady struct{ apart, since int64 }
+
+// NewSteady begins with what the two clocks show, in milliseconds.
+func NewSteady(wall, boot int64) Steady { return Steady{apart: wall - boot, since: boot} }
+
+// Look takes in what the two clocks show now. A step by more than maxSkew begins anew.
+func (s Steady) Look(wall, boot, maxSkew int64) Steady {
+	if d := wall - boot - s.apart; d > maxSkew || d < -maxSkew {
+		return NewSteady(wall, boot)
+	}
+	return s
+}
+
+// For is for how many milliseconds the clock has gone on without a step.
+func (s Steady) For(boot int64) int64 { return boot - s.since }
 
 // Now returns the time that a node dates by whose clock shows own: one that is
 // off, in either direction, dates nothing where the median is known.

@@ -178,3 +178,74 @@ func TestTTLCountsFromLate(t *testing.T) {
 		}
 	}
 }
+
+// Which clock may say for good what has ended: that of most, or one that goes on without
+// a step where nobody can tell.
+func TestVouch(t *testing.T) {
+	const now, skew, hour = 1767225600000, DefaultMaxSkew, 60 * 60 * 1000
+	for name, c := range map[string]struct {
+		own    int64
+		others int
+		peers  []int64
+		steady int64
+		want   bool
+	}{
+		"the only one, just started":    {now, 0, nil, hour - 1, false},
+		"the only one":                  {now, 0, nil, hour, true},
+		"two that agree":                {now + skew, 1, []int64{now}, 0, true},
+		"two apart":                     {now + skew + 1, 1, []int64{now}, 100 * hour, false},
+		"two, one never heard":          {now, 1, nil, 24*hour - 1, false},
+		"two, one not heard for a day":  {now, 1, nil, 24 * hour, true},
+		"three that agree":              {now, 2, []int64{now, now}, 0, true},
+		"three, own is off":             {now + skew + 1, 2, []int64{now, now}, 100 * hour, false},
+		"three, own is behind":          {now - skew - 1, 2, []int64{now, now}, 100 * hour, false},
+		"three, the others apart":       {now, 2, []int64{now, now + 2*skew}, 0, false},
+		"three, one heard":              {now, 2, []int64{now}, 24*hour - 1, false},
+		"three, one heard, after a day": {now, 2, []int64{now}, 24 * hour, true},
+		"three, one heard and apart":    {now, 2, []int64{now - skew - 1}, 100 * hour, false},
+		"five, two heard":               {now, 4, []int64{now, now}, 0, true},
+		"five, one is off":              {now, 4, []int64{now, now, now, now - hour}, 0, true},
+	} {
+		p := NewPeers(c.peers, true).Later(-5).Later(5)
+		p.Others = c.others
+		if got := p.Vouch(c.own, skew, c.steady); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// A clock goes on without a step as long as it goes along with the boot clock.
+func TestSteady(t *testing.T) {
+	const skew = DefaultMaxSkew
+	s := NewSteady(1000, 0)
+	for _, c := range []struct{ wall, boot, want int64 }{
+		{1500, 500, 500},
+		{1000 + 1000 + skew, 1000, 1000}, // set by less than matters
+		{1000 + 1000 - skew, 1000, 1000},
+		{1000 + 2000 + skew + 1, 2000, 0},
+		{1000 + 3000 + skew + 1, 3000, 1000},
+		{1000 + 4000, 4000, 0}, // and back
+		{1000 + 9000, 9000, 5000},
+	} {
+		s = s.Look(c.wall, c.boot, skew)
+		if got := s.For(c.boot); got != c.want {
+			t.Errorf("at %d: for %d ms, want %d", c.boot, got, c.want)
+		}
+	}
+}
+
+func TestRanAhead(t *testing.T) {
+	const now, skew, hour = 1767225600000, DefaultMaxSkew, 60 * 60 * 1000
+	right, none := NewPeers([]int64{now, now}, true), NewPeers(nil, true)
+	for _, c := range []struct {
+		p               Peers
+		own, last, want int64
+	}{
+		{none, now, now + skew, 0}, {none, now, now + skew + 1, skew + 1}, {none, now, now - hour, 0},
+		{right, now, now + hour, hour}, {right, now + hour, now + hour, hour}, {right, now - hour, now, 0},
+	} {
+		if got := c.p.RanAhead(c.own, skew, c.last); got != c.want {
+			t.Errorf("own now%+d, last now%+d: %d, want %d", c.own-now, c.last-now, got, c.want)
+		}
+	}
+}

@@ -33,6 +33,7 @@ const (
 	ProblemDiskUnread         ProblemKind = "disk-unread"
 	ProblemClockOff           ProblemKind = "clock-off"            // For: by which it is ahead, or negative
 	ProblemClocksApart        ProblemKind = "clocks-apart"         // For: by which it is ahead, or negative
+	ProblemDatesAhead         ProblemKind = "dates-ahead"          // For: by which the last date is ahead of the clock
 	ProblemLeaving            ProblemKind = "leaving"              // Shards: to hand over; Count: of copies for others
 	ProblemFormerRefused      ProblemKind = "former-refused"       // Where: the directory; Text: the file in it that lists them; Count: of records
 	ProblemFormerUnread       ProblemKind = "former-unread"        // Where: the directory; Text: the file in it that lists them; Count: of records
@@ -113,6 +114,9 @@ var storeSentences = map[ProblemKind]func(Problem) string{
 	},
 	ProblemClocksApart: func(p Problem) string {
 		return fmt.Sprintf("the clock is %v %s that of the other node, and no third one tells which of them is wrong: set the wrong one right", p.For.Abs(), p.clockDirection())
+	},
+	ProblemDatesAhead: func(p Problem) string {
+		return fmt.Sprintf("what was written here is dated up to %v ahead of the clock, which was wrong then or is now: until that is known values with a TTL live so much longer, and those written then do in any case", p.For)
 	},
 	ProblemLeaving: func(p Problem) string {
 		return fmt.Sprintf("this node is leaving for good and has %d shards still to hand over, %d copies for others among them: have it leave again if nobody waits for that", p.Shards, p.Count)

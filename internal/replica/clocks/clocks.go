@@ -53,8 +53,10 @@ type Clocks struct {
 	peers   atomic.Pointer[reconcile.Peers]
 	asking  chan struct{} // capacity 1: of those who wait for clocks one asks
 
-	mu   sync.Mutex
-	seen map[view.NodeID]peerWall
+	mu     sync.Mutex
+	seen   map[view.NodeID]peerWall
+	others int // stores there are besides, in contact or not
+	steady reconcile.Steady
 }
 
 // peerWall is what a peer's clock showed when the boot clock here began.
@@ -69,6 +71,8 @@ func New(opts Options) *Clocks {
 	if opts.Votes {
 		c.least = 2
 	}
+	own, boot := c.readOwn()
+	c.steady = reconcile.NewSteady(own, boot)
 	c.peers.Store(&reconcile.Peers{})
 	return c
 }
@@ -87,10 +91,14 @@ func (c *Clocks) Learn(id view.NodeID, wall int64) {
 	c.updateMedian()
 }
 
-// Follow takes in who belongs to the mesh, and who of them is in contact.
-func (c *Clocks) Follow(inMesh map[view.NodeID]bool) {
+// Follow takes in who belongs to the mesh, who of them is in contact, and which of them
+// are stores.
+func (c *Clocks) Follow(inMesh map[view.NodeID]bool, stores []view.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.others = len(stores); c.opts.Votes {
+		c.others = max(c.others-1, 0)
+	}
 	for id, at := range c.seen {
 		in, known := inMesh[id]
 		at.away = !in
@@ -104,6 +112,7 @@ func (c *Clocks) Follow(inMesh map[view.NodeID]bool) {
 // updateMedian works out the median of the peers' clocks. It needs mu.
 func (c *Clocks) updateMedian() {
 	p := reconcile.NewPeers(c.peerReadings(), c.least > 1)
+	p.Others = c.others
 	c.peers.Store(&p)
 }
 
@@ -126,9 +135,15 @@ func (c *Clocks) peerReadings() []int64 {
 	return in
 }
 
+// readOwn returns what this node's wall clock and boot clock show.
+func (c *Clocks) readOwn() (own, boot int64) {
+	return c.opts.Clock.Wall().UnixMilli(), c.opts.Clock.Boot().Milliseconds()
+}
+
 // readAll returns what this node's clock shows, and the peers'.
 func (c *Clocks) readAll() (own int64, peers reconcile.Peers) {
-	return c.opts.Clock.Wall().UnixMilli(), c.peers.Load().Later(c.opts.Clock.Boot().Milliseconds())
+	own, boot := c.readOwn()
+	return own, c.peers.Load().Later(boot)
 }
 
 // Now is what things are dated by.
@@ -144,23 +159,35 @@ func (c *Clocks) Early() version.HLC {
 }
 
 // ForWrite returns what a write is dated by, from when its TTL counts, and whether
-// the peers have vouched for it.
+// that is known to be the time, whatever was dated here before.
 func (c *Clocks) ForWrite() (now, late version.HLC, vouched bool) {
 	own, peers := c.readAll()
-	return version.At(peers.Now(own, c.maxSkew)), version.At(peers.Late(own, c.maxSkew)), peers.Known
+	vouched = peers.Known || c.Trusted()
+	return version.At(peers.Now(own, c.maxSkew)), version.At(peers.Late(own, c.maxSkew)), vouched
 }
 
-// Trusted tells whether this node's clock agrees with those of its peers, so
-// that it may say what has expired.
+// Trusted tells whether this node's clock may say for good what has ended; see
+// reconcile.Peers.Vouch.
 func (c *Clocks) Trusted() bool {
-	own, boot := c.opts.Clock.Wall().UnixMilli(), c.opts.Clock.Boot().Milliseconds()
+	own, boot := c.readOwn()
+	steady := c.lookSteady(own, boot)
+	return c.peers.Load().Later(boot).Vouch(own, c.maxSkew, steady)
+}
+
+// lookSteady is for how many milliseconds the wall clock has gone on without a step. A
+// step that is taken back between two looks is not seen, and has dated nothing.
+func (c *Clocks) lookSteady(own, boot int64) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var peers []version.HLC
-	for _, wall := range c.peerReadings() {
-		peers = append(peers, version.At(wall+boot))
-	}
-	return reconcile.Agrees(version.At(own), peers, c.maxSkew)
+	c.steady = c.steady.Look(own, boot, c.maxSkew)
+	return c.steady.For(boot)
+}
+
+// RanAhead tells by how much what was dated here last is ahead of the time by which
+// things are dated now. Zero: by nothing that matters.
+func (c *Clocks) RanAhead(last version.HLC) time.Duration {
+	own, peers := c.readAll()
+	return time.Duration(peers.RanAhead(own, c.maxSkew, last.Millis())) * time.Millisecond
 }
 
 // Off tells by how much the own clock is off, ahead if positive, and whether enough
@@ -224,8 +251,10 @@ func (c *Clocks) askAll(ctx context.Context, peers []view.NodeID) {
 	all.Wait()
 }
 
-// AskOne asks one peer for its clock, which may have been set, and does not wait.
+// AskOne looks at this node's clock and asks one peer for its own: either may have been
+// set. It does not wait.
 func (c *Clocks) AskOne() {
+	c.lookSteady(c.readOwn())
 	peers := c.opts.Peers()
 	if len(peers) == 0 {
 		return

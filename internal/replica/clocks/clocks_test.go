@@ -49,7 +49,7 @@ func withClocks(t *testing.T, skew time.Duration, off map[view.NodeID]time.Durat
 				return nil
 			},
 		})
-		c.Follow(map[view.NodeID]bool{2: true, 3: true})
+		c.Follow(map[view.NodeID]bool{2: true, 3: true}, []view.NodeID{1, 2, 3})
 		f(t, c, o, group)
 	})
 }
@@ -87,11 +87,11 @@ func TestManyWritesAskOnce(t *testing.T) {
 func TestThoseAwayCount(t *testing.T) {
 	withClocks(t, 2*time.Hour, map[view.NodeID]time.Duration{2: 0, 3: 0}, func(t *testing.T, c *Clocks, _ *others, _ *lifecycle.Group) {
 		c.AskMissing(t.Context())
-		c.Follow(map[view.NodeID]bool{2: false, 3: false})
+		c.Follow(map[view.NodeID]bool{2: false, 3: false}, []view.NodeID{1, 2, 3})
 		wantOff(t, c, 2*time.Hour, true)
 		pass(time.Hour)
 		wantOff(t, c, 2*time.Hour, true)
-		c.Follow(nil)
+		c.Follow(nil, nil)
 		wantOff(t, c, 0, false)
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // Options describe the records of one store. All fields must be set, but for Machine and
@@ -63,7 +64,8 @@ type Records struct {
 	// CatchUps is what has been heard of rounds.
 	CatchUps *CatchUps
 
-	alarmed              atomic.Int64 // uptime, when the last clock alarm was raised
+	lastDate             atomic.Uint64 // version.HLC; what was dated here last
+	alarmed              atomic.Int64  // uptime, when the last clock alarm was raised
 	lostHints, indexGaps atomic.Uint64
 	scrubs               atomic.Uint64
 
@@ -102,6 +104,9 @@ func (rs *Records) Open(ctx context.Context) error {
 // LostHints is how many copies that were kept for others the disk has lost since the
 // store was opened.
 func (rs *Records) LostHints() int { return int(rs.lostHints.Load()) }
+
+// LastDate is the last date that was given to a write here, or taken in.
+func (rs *Records) LastDate() version.HLC { return version.HLC(rs.lastDate.Load()) }
 
 // Scrubs is how often all records were read through since the store was opened.
 func (rs *Records) Scrubs() int { return int(rs.scrubs.Load()) }

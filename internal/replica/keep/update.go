@@ -136,6 +136,7 @@ func (rs *Records) runUpdate(tx *storage.Tx, fn func(tx Tx) error, left *updateE
 		}
 	}
 	clear(rs.changes)
+	rs.noteDate()
 	return nil
 }
 

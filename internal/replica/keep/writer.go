@@ -42,7 +42,14 @@ func (rs *Records) openWriter(ctx context.Context) error {
 		return rs.WrapError("open", err)
 	}
 	rs.writer = reconcile.Open(start)
+	rs.noteDate()
 	return nil
+}
+
+// noteDate shows to others what was dated here last.
+func (rs *Records) noteDate() {
+	c := rs.writer.Clock()
+	rs.lastDate.Store(uint64(c.Last()))
 }
 
 // fingerprint changes when the data may have been copied: with the boot of
