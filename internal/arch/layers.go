@@ -18,7 +18,7 @@ var lines = []line{
 	{"words about nodes", "partition/token"},
 	{"bytes", "internal/wire"},
 	{"cores", "internal/placement internal/roster internal/reconcile internal/purge internal/detect " +
-		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/takeover internal/retain"},
+		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/watch internal/takeover internal/retain"},
 	{"cores made of cores", "internal/replicate"},
 	{"helpers of effects", "internal/clock internal/lifecycle internal/notify internal/metrics"},
 	{"effects", "internal/link internal/storage internal/host internal/exchange"},

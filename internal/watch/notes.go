@@ -1,0 +1,148 @@
+package watch
+
+import (
+	"container/list"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// What a watcher remembers of the keys that it was told of. A key takes 32 bytes for each
+// birth in its context, its own length, and what noteBytes says.
+const (
+	MostNotes     = 64 << 10
+	MostNoteBytes = 16 << 20
+)
+
+const (
+	noteBytes  = 200 // of a note, its place in the order and in the map
+	birthBytes = 32
+)
+
+// State is a key as a reader would see it.
+type State struct {
+	Key   string
+	Shard int
+	Ctx   version.Context
+	Live  bool
+	Due   version.HLC // when the last of its values ends; 0: never
+}
+
+// Notes tell what is new to a watcher. Make them with NewNotes.
+type Notes struct {
+	byKey map[string]*list.Element
+	order *list.List // of *note, the one told last at the front
+	bytes int
+	round int // of fills
+}
+
+type note struct {
+	State
+	seen  version.Context // all that was ever told of the key
+	round int             // in which the key was met last
+}
+
+func (n *note) size() int {
+	size := noteBytes + len(n.Key) + birthBytes*len(n.Ctx)
+	if len(n.seen) > 0 && (len(n.seen) != len(n.Ctx) || &n.seen[0] != &n.Ctx[0]) {
+		size += birthBytes * len(n.seen)
+	}
+	return size
+}
+
+// NewNotes returns the notes of a watcher that was told nothing.
+func NewNotes() *Notes { return &Notes{byKey: make(map[string]*list.Element), order: list.New()} }
+
+// Admit takes in a state and tells whether the watcher is to be told of it. quietly: the
+// end of a key of which the watcher knows nothing is no news.
+func (ns *Notes) Admit(s State, quietly bool) (tell bool) {
+	e := ns.byKey[s.Key]
+	if e == nil {
+		if s.Live || !quietly {
+			ns.addNote(s)
+			return true
+		}
+		return false
+	}
+	n := e.Value.(*note)
+	n.round = ns.round
+	if !n.isNews(&s) {
+		return false
+	}
+	tell = s.Live || n.Live // that what is gone goes again is no news
+	ns.bytes -= n.size()
+	n.seen = n.seen.Join(s.Ctx)
+	if n.seen.Includes(s.Ctx) && s.Ctx.Includes(n.seen) {
+		n.seen = s.Ctx // shared
+	}
+	n.State = s
+	ns.bytes += n.size()
+	ns.order.MoveToFront(e)
+	ns.forgetOldest()
+	return tell
+}
+
+// isNews tells whether a state does not lie before one that was told.
+func (n *note) isNews(s *State) bool {
+	if !n.seen.Includes(s.Ctx) {
+		return true
+	}
+	if !s.Ctx.Includes(n.Ctx) {
+		return false
+	}
+	// It is the last one told, or has seen more. The same one is news when it has ended.
+	return !n.Ctx.Includes(s.Ctx) || n.Live && !s.Live
+}
+
+func (ns *Notes) addNote(s State) {
+	n := &note{State: s, seen: s.Ctx, round: ns.round}
+	ns.byKey[s.Key] = ns.order.PushFront(n)
+	ns.bytes += n.size()
+	ns.forgetOldest()
+}
+
+func (ns *Notes) forgetOldest() {
+	for len(ns.byKey) > MostNotes || ns.bytes > MostNoteBytes && len(ns.byKey) > 1 {
+		ns.removeNote(ns.order.Back())
+	}
+}
+
+func (ns *Notes) removeNote(e *list.Element) {
+	n := ns.order.Remove(e).(*note)
+	delete(ns.byKey, n.Key)
+	ns.bytes -= n.size()
+}
+
+// BeginFill notes that shards are read anew from here on.
+func (ns *Notes) BeginFill() { ns.round++ }
+
+// Sweep returns the keys of some shards that the watcher believes to be there, and that
+// were not met since BeginFill.
+func (ns *Notes) Sweep(in func(shard int) bool) (out []State) {
+	for e := ns.order.Front(); e != nil; e = e.Next() {
+		if n := e.Value.(*note); n.Live && n.round != ns.round && in(n.Shard) {
+			out = append(out, n.State)
+		}
+	}
+	return out
+}
+
+// Forget takes in that a key of Sweep does not exist. Nothing is remembered of it: should it
+// come to light again, that is news.
+func (ns *Notes) Forget(key string) {
+	if e := ns.byKey[key]; e != nil {
+		ns.removeNote(e)
+	}
+}
+
+// Place is where a watcher stands in the changes of a store.
+type Place struct {
+	Store view.NodeID // 0: nowhere
+	At    Position
+}
+
+// Position is where a watcher stands in one ring.
+type Position struct {
+	Epoch uint64 // of the ring: another one after each restart. 0: nowhere yet
+	Seq   uint64 // number of the last change that was told
+}

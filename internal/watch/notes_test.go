@@ -1,0 +1,95 @@
+package watch
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// seenOf is a context of births, and how many writes of each were seen.
+func seenOf(births ...uint64) (c version.Context) {
+	for i, n := range births {
+		if n > 0 {
+			c = c.With(version.Actor{Store: uint64(i + 1), Session: 1, Seq: 1}, n)
+		}
+	}
+	return c
+}
+
+func liveState(key string, births ...uint64) State {
+	return State{Key: key, Ctx: seenOf(births...), Live: true}
+}
+
+func deadState(key string, births ...uint64) State { return State{Key: key, Ctx: seenOf(births...)} }
+
+func TestNotesTellWhatIsNew(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		states []State
+		told   string // y or n for each
+	}{
+		{"forward", []State{liveState("k", 1), liveState("k", 2), deadState("k", 3), liveState("k", 4)}, "yyyy"},
+		{"back", []State{liveState("k", 2), liveState("k", 1), deadState("k", 1)}, "ynn"},
+		{"again", []State{liveState("k", 2), liveState("k", 2)}, "yn"},
+		{"ends, once", []State{liveState("k", 2), deadState("k", 2), deadState("k", 2), liveState("k", 2)}, "yynn"},
+		{"gone already", []State{deadState("k", 1), deadState("k", 2), liveState("k", 3)}, "yny"},
+		{"beside", []State{liveState("k", 1), liveState("k", 0, 1), liveState("k", 1, 1)}, "yyy"},
+		{"beside and back", []State{liveState("k", 1), liveState("k", 0, 1), liveState("k", 1), liveState("k", 0, 1)}, "yynn"},
+		{"merged and back", []State{liveState("k", 1), liveState("k", 1, 1), liveState("k", 0, 1)}, "yyn"},
+	} {
+		ns := NewNotes()
+		for i, s := range c.states {
+			if got := ns.Admit(s, false); got != (c.told[i] == 'y') {
+				t.Errorf("%s: state %d is told: %v", c.name, i, got)
+			}
+		}
+	}
+	if ns := NewNotes(); ns.Admit(deadState("k", 1), true) || len(ns.byKey) != 0 {
+		t.Error("the end of what nobody knew is told")
+	}
+}
+
+func TestSweepFindsWhatAFillDidNotMeet(t *testing.T) {
+	ns := NewNotes()
+	for _, key := range []string{"met", "older", "gone", "dead", "elsewhere"} {
+		s := liveState(key, 2)
+		s.Live = key != "dead"
+		if key == "elsewhere" {
+			s.Shard = 1
+		}
+		ns.Admit(s, false)
+	}
+	ns.BeginFill()
+	ns.Admit(liveState("met", 2), false)
+	ns.Admit(liveState("older", 1), false) // it is there, if not as it was told
+	ns.Admit(liveState("new", 1), false)
+	got := ns.Sweep(func(shard int) bool { return shard == 0 })
+	if len(got) != 1 || got[0].Key != "gone" {
+		t.Fatalf("swept %+v", got)
+	}
+	ns.Forget("gone")
+	if !ns.Admit(liveState("gone", 2), false) {
+		t.Error("what comes to light again is not told")
+	}
+}
+
+func TestNotesAreBounded(t *testing.T) {
+	ns := NewNotes()
+	for i := range MostNotes + 10 {
+		ns.Admit(liveState(fmt.Sprint(i), 1), false)
+	}
+	if len(ns.byKey) != MostNotes || ns.order.Len() != MostNotes || ns.byKey["9"] != nil || ns.byKey["10"] == nil {
+		t.Errorf("%d notes", len(ns.byKey))
+	}
+	for i := range 3000 {
+		ns.Admit(liveState(fmt.Sprintf("%d%010000d", i, 0), 1, 1, 1), false)
+	}
+	sum := 0
+	for e := ns.order.Front(); e != nil; e = e.Next() {
+		sum += e.Value.(*note).size()
+	}
+	if sum != ns.bytes || sum > MostNoteBytes {
+		t.Errorf("%d bytes, counted %d", sum, ns.bytes)
+	}
+}

@@ -1,0 +1,49 @@
+package watch
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// TestRingHoldsTheLast compares a ring with a list of all that was ever appended.
+func TestRingHoldsTheLast(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		most, bytes := 1+rng.IntN(200), 200+rng.IntN(20_000)
+		r := NewRing(most, bytes)
+		var all []Entry
+		for range rng.IntN(1000) {
+			e := Entry{Key: fmt.Sprint(len(all)), Item: []byte(strings.Repeat("i", rng.IntN(200)))}
+			r.Append(e)
+			all = append(all, e)
+			held := 0
+			for after := len(all); after > 0 && r.Has(uint64(after-1)); after-- {
+				if got := r.Entry(uint64(after)); got.Key != all[after-1].Key || len(got.Item) != len(all[after-1].Item) {
+					t.Fatalf("number %d is %q", after, got.Key)
+				}
+				held += all[after-1].size()
+			}
+			if r.bytes != held || r.countEntries() > most || held > bytes && r.countEntries() > 1 || r.Head() != uint64(len(all)) {
+				t.Fatalf("%d of %d entries and %d of %d bytes are held, counted %d", r.countEntries(), most, held, bytes, r.bytes)
+			}
+		}
+		if r.Has(r.Head()+1) || !r.Has(r.Head()) {
+			t.Fatal("the head is not the last one")
+		}
+	}
+}
+
+func TestRingForgetsInOrder(t *testing.T) {
+	r := NewRing(3, 1<<20)
+	if !r.Has(0) || r.Has(1) {
+		t.Fatal("an empty ring has forgotten something")
+	}
+	for i := range 5 {
+		r.Append(Entry{Key: fmt.Sprint(i)})
+	}
+	if r.Has(1) || !r.Has(2) || r.Entry(3).Key != "2" {
+		t.Fatal("it does not hold the last three")
+	}
+}

@@ -1,0 +1,386 @@
+package watch
+
+import (
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// silentBeats is after how many beats a source that does not answer is given up.
+const silentBeats = 3
+
+// Options describe a watch. All fields must be set, but for Present and From.
+type Options struct {
+	Shards   int
+	Beat     time.Duration // a source answers that often
+	Patience time.Duration // how long a source that was given up is left alone
+	Present  bool          // what is there is told first
+	From     []Place       // by shard, where the watch goes on; nil: it begins now
+}
+
+// Plan says who may be followed, by shard, the best one first: homes in contact, or a
+// stand-in where there is none.
+type Plan [][]view.NodeID
+
+// Poll is a question for what comes behind a position.
+type Poll struct {
+	ID     uint64 // never 0
+	To     view.NodeID
+	At     Position // Epoch 0: the question is where the changes of the store have come to
+	Shards []bool
+	Within time.Duration // without an answer by then it has failed
+}
+
+// Answer is the answer to a poll.
+type Answer struct {
+	At        Position // to go on from
+	Forgotten bool     // the store has forgotten something in between: At is its head
+	Refused   []int    // shards that the store tells nothing of
+	Doubtful  []int    // shards of which records went without a delete
+	Pause     time.Duration
+}
+
+// Mark tells of shards that changes of them may be missing from here on, or no longer are.
+type Mark struct {
+	Gap    bool
+	Shards []int
+	Open   int // shards that are not current behind this mark
+}
+
+// Watch follows the changes of one bucket. Make one with New.
+type Watch struct {
+	opts    Options
+	shards  []shard
+	sources []*source
+	failed  map[view.NodeID]time.Duration // until when a store is left alone
+	lastID  uint64
+	marks   []Mark
+	open    int // shards that are not current
+	filling bool
+	tooSlow bool
+}
+
+type shard struct {
+	follow  []view.NodeID
+	source  *source // nil: nobody is followed
+	stood   Place   // where it was followed last
+	current bool
+	gap     bool // that was told, and the end of it was not
+	fresh   bool // there is nothing before that a watcher could miss
+	fill    fillState
+	fillAt  time.Duration // not before
+	pause   time.Duration // behind a fill that has not read it whole
+	avoid   view.NodeID   // has refused it
+	until   time.Duration // so long
+}
+
+type fillState uint8
+
+const (
+	noFill fillState = iota
+	fillWanted
+	fillRunning
+)
+
+// source is one store that is followed for some shards.
+type source struct {
+	to      view.NodeID
+	at      Position
+	shards  []bool
+	asking  uint64        // the poll under way; 0: none
+	askAt   time.Duration // not before
+	since   time.Duration // when the first poll was sent that has had no answer
+	failing bool          // a poll has failed since
+	broken  bool          // it was out of reach since it answered last
+}
+
+// New begins a watch.
+func New(opts Options, plan Plan, now time.Duration) *Watch {
+	w := &Watch{opts: opts, shards: make([]shard, opts.Shards), failed: make(map[view.NodeID]time.Duration), open: opts.Shards}
+	for i := range w.shards {
+		sh := &w.shards[i]
+		switch {
+		case opts.From == nil:
+			sh.fresh = true
+			if opts.Present {
+				sh.fill = fillWanted
+			}
+		case opts.From[i].Store == 0:
+			w.wantFill(i, now)
+		default:
+			sh.stood = opts.From[i]
+		}
+	}
+	w.Replan(plan, now)
+	return w
+}
+
+// Replan takes in who may be followed.
+func (w *Watch) Replan(plan Plan, now time.Duration) {
+	for i := range w.shards {
+		sh := &w.shards[i]
+		if !slices.Equal(sh.follow, plan[i]) {
+			sh.follow, sh.fillAt, sh.pause = plan[i], now, 0
+		}
+		if sh.source != nil && !slices.Contains(sh.follow, sh.source.to) {
+			w.unfollowShard(i)
+		}
+	}
+	w.assignShards(now)
+}
+
+// Polls returns the questions to be sent now.
+func (w *Watch) Polls(now time.Duration) (out []Poll) {
+	w.assignShards(now)
+	for _, src := range w.sources {
+		if src.asking != 0 || now < src.askAt {
+			continue
+		}
+		if !src.failing {
+			src.since = now
+		}
+		w.lastID++
+		src.asking = w.lastID
+		within := max(silentBeats*w.opts.Beat-(now-src.since), w.opts.Beat/2)
+		out = append(out, Poll{ID: src.asking, To: src.to, At: src.at, Shards: slices.Clone(src.shards), Within: within})
+	}
+	return out
+}
+
+// Follows tells whether a poll is under way for a shard: what else comes is not taken.
+func (w *Watch) Follows(id uint64, shard int) bool {
+	src := w.sourceAsked(id)
+	return src != nil && shard >= 0 && shard < len(src.shards) && src.shards[shard]
+}
+
+// Answered takes in the answer to a poll.
+func (w *Watch) Answered(id uint64, a Answer, now time.Duration) {
+	src := w.sourceAsked(id)
+	if src == nil {
+		return
+	}
+	if a.Forgotten && src.at.Epoch == a.At.Epoch && !src.broken {
+		w.tooSlow = true
+		return
+	}
+	if a.Forgotten {
+		for i := range w.shards {
+			if src.shards[i] {
+				w.wantFill(i, now)
+			}
+		}
+	}
+	src.at, src.asking, src.askAt, src.failing, src.broken = a.At, 0, now+a.Pause, false, false
+	for _, i := range a.Doubtful {
+		if i < len(src.shards) && src.shards[i] {
+			w.wantFill(i, now)
+		}
+	}
+	for _, i := range a.Refused {
+		if i < len(src.shards) && src.shards[i] {
+			w.shards[i].avoid, w.shards[i].until = src.to, now+w.opts.Patience
+			w.unfollowShard(i)
+		}
+	}
+	w.settleShards(src)
+	w.assignShards(now)
+}
+
+// Failed reports that a poll was not answered, and when that was clear.
+func (w *Watch) Failed(id uint64, at time.Duration) {
+	src := w.sourceAsked(id)
+	if src == nil {
+		return
+	}
+	src.asking, src.failing, src.broken = 0, true, true
+	src.askAt = at + w.opts.Beat/2
+	if at-src.since < silentBeats*w.opts.Beat {
+		return
+	}
+	w.failed[src.to] = at + w.opts.Patience
+	for i := range w.shards {
+		if w.shards[i].source == src {
+			w.unfollowShard(i)
+		}
+	}
+	w.assignShards(at)
+}
+
+func (w *Watch) sourceAsked(id uint64) *source {
+	i := slices.IndexFunc(w.sources, func(src *source) bool { return src.asking == id })
+	if i < 0 || id == 0 {
+		return nil
+	}
+	return w.sources[i]
+}
+
+// settleShards makes those shards of a source current that lack nothing.
+func (w *Watch) settleShards(src *source) {
+	for i := range w.shards {
+		if sh := &w.shards[i]; sh.source == src && sh.fill == noFill && !sh.current {
+			sh.current, sh.gap = true, false
+			w.open--
+			w.addMark(false, i)
+		}
+	}
+}
+
+// openGap tells that changes of a shard may be missing.
+func (w *Watch) openGap(i int) {
+	sh := &w.shards[i]
+	if sh.current {
+		sh.current = false
+		w.open++
+	}
+	if !sh.gap {
+		sh.gap = true
+		w.addMark(true, i)
+	}
+}
+
+func (w *Watch) addMark(gap bool, i int) {
+	if n := len(w.marks); n == 0 || w.marks[n-1].Gap != gap {
+		w.marks = append(w.marks, Mark{Gap: gap})
+	}
+	m := &w.marks[len(w.marks)-1]
+	m.Shards, m.Open = append(m.Shards, i), w.open
+}
+
+// wantFill has a shard read anew.
+func (w *Watch) wantFill(i int, now time.Duration) {
+	sh := &w.shards[i]
+	w.openGap(i)
+	sh.fill, sh.fillAt = fillWanted, max(sh.fillAt, now)
+}
+
+// unfollowShard ends to follow the source of a shard.
+func (w *Watch) unfollowShard(i int) {
+	sh := &w.shards[i]
+	src := sh.source
+	sh.source, sh.stood = nil, Place{src.to, src.at}
+	src.shards[i] = false
+	if !slices.Contains(src.shards, true) {
+		w.sources = slices.DeleteFunc(w.sources, func(other *source) bool { return other == src })
+	}
+	w.openGap(i)
+}
+
+// assignShards sees to it that each shard has a source, if anybody may be followed.
+func (w *Watch) assignShards(now time.Duration) {
+	for i := range w.shards {
+		sh := &w.shards[i]
+		if sh.source != nil {
+			continue
+		}
+		for _, id := range sh.follow {
+			if now >= w.failed[id] && (id != sh.avoid || now >= sh.until) {
+				w.followShard(i, id, now)
+				break
+			}
+		}
+	}
+}
+
+// followShard has a store followed for one shard more.
+func (w *Watch) followShard(i int, id view.NodeID, now time.Duration) {
+	sh := &w.shards[i]
+	at := slices.IndexFunc(w.sources, func(src *source) bool { return src.to == id })
+	if at < 0 {
+		at = len(w.sources)
+		src := &source{to: id, shards: make([]bool, len(w.shards)), since: now}
+		if sh.stood.Store == id {
+			src.at, src.broken = sh.stood.At, true
+		}
+		w.sources = append(w.sources, src)
+	}
+	src := w.sources[at]
+	sh.source, src.shards[i] = src, true
+	// What is on its way is without this shard.
+	src.asking, src.askAt = 0, now
+	goesOn := sh.stood == Place{id, src.at} && src.at.Epoch != 0
+	if !goesOn && !sh.fresh {
+		w.wantFill(i, now)
+	}
+	sh.fresh = false
+}
+
+// Fill is a shard to be read anew, and whom it follows: that store must be read, too.
+type Fill struct {
+	Shard  int
+	Source view.NodeID
+}
+
+// Fills returns shards to be read anew, all together. There is one such reading at a time.
+func (w *Watch) Fills(now time.Duration) (out []Fill) {
+	for i := range w.shards {
+		if sh := &w.shards[i]; !w.filling && sh.fill == fillWanted && now >= sh.fillAt && sh.source != nil && sh.source.at.Epoch != 0 {
+			sh.fill = fillRunning
+			out = append(out, Fill{i, sh.source.to})
+		}
+	}
+	w.filling = w.filling || len(out) > 0
+	return out
+}
+
+// Filled reports that the reading has ended, and which shards were read whole.
+func (w *Watch) Filled(whole func(shard int) bool, now time.Duration) {
+	w.filling = false
+	for i := range w.shards {
+		sh := &w.shards[i]
+		switch {
+		case sh.fill != fillRunning:
+		case whole(i):
+			sh.fill, sh.pause = noFill, 0
+			if sh.source != nil && !sh.source.broken {
+				w.settleShards(sh.source)
+			}
+		default:
+			sh.pause = min(max(2*sh.pause, w.opts.Beat), 64*w.opts.Beat)
+			sh.fill, sh.fillAt = fillWanted, now+sh.pause
+			w.openGap(i)
+		}
+	}
+}
+
+// Marks returns what is to be told of shards, in order.
+func (w *Watch) Marks() []Mark {
+	marks := w.marks
+	w.marks = nil
+	return marks
+}
+
+// IsTooSlow tells that a source has forgotten what the watcher has not fetched in time.
+func (w *Watch) IsTooSlow() bool { return w.tooSlow }
+
+// Due is when there is something to do although nothing has come.
+func (w *Watch) Due(now time.Duration) time.Duration {
+	due := now + w.opts.Beat
+	for _, src := range w.sources {
+		if src.asking == 0 {
+			due = min(due, src.askAt)
+		}
+	}
+	for i := range w.shards {
+		if sh := &w.shards[i]; !w.filling && sh.fill == fillWanted && sh.source != nil && sh.source.at.Epoch != 0 {
+			due = min(due, sh.fillAt)
+		}
+	}
+	return max(due, now)
+}
+
+// Places returns where the watch stands, by shard: behind all that was told. Nowhere in
+// shards that lack something.
+func (w *Watch) Places() []Place {
+	out := make([]Place, len(w.shards))
+	for i := range w.shards {
+		switch sh := &w.shards[i]; {
+		case sh.fill != noFill:
+		case sh.source != nil && sh.source.at.Epoch != 0:
+			out[i] = Place{sh.source.to, sh.source.at}
+		case sh.source == nil:
+			out[i] = sh.stood
+		}
+	}
+	return out
+}
