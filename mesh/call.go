@@ -216,6 +216,10 @@ func (n *Node) handleRequest(ctx context.Context, from view.NodeID, method strin
 		return n.exchanger.ServeSums(ctx, from, req)
 	case methodSwap:
 		return n.exchanger.ServeSwap(ctx, from, req)
+	case methodTraitSums:
+		return n.traits.exchanger.ServeSums(ctx, from, req)
+	case methodTraits:
+		return n.traits.exchanger.ServeSwap(ctx, from, req)
 	case methodRelics:
 		return n.answerRelics(ctx, from, req)
 	case methodGiveUp:
@@ -304,8 +308,12 @@ func faultOf(err error) error {
 }
 
 // answerView is what Client.View asks for.
-func (n *Node) answerView(context.Context, view.NodeID, []byte) ([]byte, error) {
-	return wire.AppendView(nil, n.View()), nil
+func (n *Node) answerView(_ context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+	version, err := wire.DecodeViewQuery(req)
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendView(nil, n.View(), version), nil
 }
 
 func (n *Node) hasStopped() bool {

@@ -127,7 +127,7 @@ func (c *Client) Call(ctx context.Context, method string, req []byte) ([]byte, e
 // View returns what the node knows of the mesh, but for Storing,
 // Problems and Member.Unreachable.
 func (c *Client) View(ctx context.Context) (view.View, error) {
-	reply, err := c.Call(ctx, methodView, nil)
+	reply, err := c.Call(ctx, methodView, wire.AppendViewQuery(nil))
 	if err != nil {
 		return view.View{}, err
 	}

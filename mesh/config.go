@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/identity"
 )
 
@@ -60,6 +62,13 @@ type Config struct {
 	// Zone is where the node stands, at most 64 printable bytes: copies of an
 	// item spread over zones. Empty is a zone like any other.
 	Zone string
+	// Tags and Capabilities are what the node says of itself to programs on all nodes, by
+	// Views, until SetTags says otherwise: what it is, and what it can do. At most 32
+	// tags, with keys of 1 to 64 bytes and values of at most 256, and 32 capabilities of 1
+	// to 64 bytes, each once; 2 KiB in all, printable. Others may see those that the node
+	// had before its restart for a moment.
+	Tags         map[string]string
+	Capabilities []string
 	// Weight is the node's share of the data relative to others, 1 to 8. Zero
 	// means 1.
 	Weight int
@@ -123,6 +132,7 @@ func (c Config) Validate() error {
 	fault(!printable(c.Name), "Name %.80q is longer than %d bytes or not printable", c.Name, maxLabel)
 	fault(!printable(c.Zone), "Zone %.80q is longer than %d bytes or not printable", c.Zone, maxLabel)
 	fault(c.Weight < 0 || c.Weight > maxWeight, "Weight is %d, want 1 to %d, or 0 for 1", c.Weight, maxWeight)
+	faults = append(faults, roster.CheckTraits(c.Tags, c.Capabilities)...)
 	if c.Listen != "" {
 		_, port, err := net.SplitHostPort(c.Listen)
 		fault(err != nil || !isPort(port, true), "Listen %q is not host:port", c.Listen)
@@ -147,6 +157,7 @@ func (c Config) Validate() error {
 func (c Config) withDefaults() Config {
 	c.Secret = slices.Clone(c.Secret)
 	c.Seeds = slices.Clone(c.Seeds)
+	c.Tags, c.Capabilities = maps.Clone(c.Tags), slices.Clone(c.Capabilities)
 	if c.Shards == 0 {
 		c.Shards = defaultShards
 	}

@@ -86,6 +86,14 @@
 //	member, and what its disk held is       ends, and the next one does it.
 //	taken in.
 //
+//	The tags and capabilities of a node     A cut: each side shows what it    View has what was heard last,
+//	(SetTags) come to all within a second   heard last, and the newest when   of a member that is silent too.
+//	or two, and are set by it alone.        it has healed. Nothing is         Empty: nothing was heard since
+//	                                        signed: what a faulty member      the start.
+//	                                        says of another holds until
+//	                                        that one hears of it. They are
+//	                                        not on disk.
+//
 //	A full disk ends no node: 1 MiB is      The disk cannot be written at     The log; the error of Start.
 //	held as room for its next start.        all: then Start fails.
 //

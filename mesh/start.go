@@ -50,6 +50,7 @@ type Node struct {
 	dir         *directory
 	book        *book
 	exchanger   *exchange.Exchanger[view.NodeID, uint64, wire.Member]
+	traits      *traits
 	link        *link.Link
 	gossip      *gossip
 	returns     chan struct{}    // full when several members came at once
@@ -147,6 +148,10 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	n.book.fresh = n.places.hasUnwritten
 	n.book.excess = n.toldOfTooMany
 	n.exchanger = n.newExchanger()
+	n.traits = newTraits(n.id, dir.id.Boot, n.uptime, n.book.snapshot, func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
+		return n.link.Call(ctx, peer, method, req)
+	})
+	n.traits.sayOwn(cfg.Tags, cfg.Capabilities)
 	if err := n.openParts(ctx, keys); err != nil {
 		n.beginStop(err, wire.Running)
 		<-n.stopped
@@ -196,6 +201,8 @@ func (n *Node) openParts(ctx context.Context, keys *identity.Keys) error {
 	n.work.Go(newWatcher(n).watchMembers)
 	n.work.Go(n.keepSpreading)
 	n.work.Go(n.keepComparing)
+	n.work.Go(n.keepTraitsSpreading)
+	n.work.Go(n.keepTraitsShown)
 	n.work.Go(n.keepAcquainted)
 	n.work.Go(n.keepAddress)
 	n.work.Go(n.keepReached)

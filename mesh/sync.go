@@ -265,7 +265,11 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 	for _, p := range peers {
 		if !n.work.Go(func(context.Context) {
 			defer func() { done <- struct{}{} }()
-			if err := n.exchanger.With(ctx, p); err != nil {
+			err := n.exchanger.With(ctx, p)
+			if err == nil {
+				err = n.traits.compareWith(ctx, p)
+			}
+			if err != nil {
 				n.heedRefusal(p, err)
 				n.log.Debug("roster exchange failed", "peer", p, "error", err)
 			}

@@ -148,6 +148,7 @@ func (w *watcher) handleEvent(e event) {
 func (w *watcher) takeRoster(s *snapshot) {
 	w.roster = s
 	w.changed = true
+	w.n.traits.forgetGone(s.Roster)
 	for id, gone := range w.listed {
 		if !gone && s.Reduced(id) {
 			// It was a member by the roster before, and all that is kept of it now is
@@ -243,13 +244,15 @@ func (w *watcher) publishView() {
 	w.version++
 	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest, Storing: w.roster.storing}
 	v.Members = make([]view.Member, 0, w.roster.Len())
-	cut := w.detector.Unreachable()
+	cut, said := w.detector.Unreachable(), w.n.traits.All()
 	for e := range w.roster.All() {
 		c := w.contacts[e.ID]
 		_, unreachable := slices.BinarySearch(cut, e.ID)
+		traits := said[e.ID].Entry
 		v.Members = append(v.Members, view.Member{
 			ID: e.ID, Name: e.Name, Zone: e.Zone, Addr: e.Addr, Weight: e.Weight, Storing: e.Storing,
 			Status: e.Status, State: w.detector.State(e.ID), Boot: e.Boot, Since: c.since, RTT: c.rtt, Unreachable: unreachable,
+			Tags: traits.Tags, Capabilities: traits.Capabilities,
 		})
 	}
 	if v.Count(view.Alive) > 1 {

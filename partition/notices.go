@@ -1,9 +1,7 @@
 package partition
 
 import (
-	"cmp"
 	"context"
-	"encoding/binary"
 	"reflect"
 	"sync"
 	"time"
@@ -42,22 +40,10 @@ type heardNotice struct {
 }
 
 func newNotices(self view.NodeID, boot uint64, now func() time.Duration, look func() view.View) *notices {
-	rule := epidemic.Rule[view.NodeID, wire.NoticeVersion, wire.Notice]{
-		Sum: wire.Notice.Sum,
-		Newer: func(v, than wire.NoticeVersion) bool {
-			return cmp.Or(cmp.Compare(v.Boot, than.Boot), cmp.Compare(v.Seq, than.Seq)) > 0
-		},
-		Append: func(dst []byte, s wire.NoticeSum) []byte {
-			dst = binary.BigEndian.AppendUint64(dst, uint64(s.Key))
-			dst = binary.BigEndian.AppendUint64(dst, s.Version.Boot)
-			return binary.BigEndian.AppendUint64(dst, s.Version.Seq)
-		},
-		Mine: func(id view.NodeID) bool { return id == self },
-		Renew: func(now time.Duration, held, told wire.Notice) wire.Notice {
-			held.Node, held.Boot, held.Seq, held.Up = self, boot, told.Seq+1, now
-			return held
-		},
-	}
+	rule := epidemic.RuleOfOwnWords(self, wire.Notice.Sum, func(now time.Duration, held, told wire.Notice) wire.Notice {
+		held.Node, held.Boot, held.Seq, held.Up = self, boot, told.Seq+1, now
+		return held
+	})
 	believe := func() func(wire.NoticeSum) bool {
 		v := look()
 		return func(s wire.NoticeSum) bool { return split.Believes(v, s) }

@@ -33,10 +33,11 @@ file, which must not exist yet and which only its owner may read. Every node
 (mesh.Config.Secret, by identity.ParseSecret) and skeinctl need the same one.
 Whoever holds it can join the mesh as any node.`},
 		{name: "members", short: "who belongs to the mesh, and who is alive", run: (*session).runMembers, flags: set{(*session).nodeFlags}, long: `
-Shows all members, dead or alive, as the node sees them. Times are by its
-clock.`},
+Shows all members, dead or alive, as the node sees them, and what their programs
+say of them by tags and capabilities. Times are by its clock.`},
 		{name: "status", short: "how a node, its store and its part of the mesh are doing", run: (*session).runStatus, flags: set{(*session).nodeFlags}, long: `
-Counts members by state, and tells of the node's store: copies it keeps for
+Counts members by state, tells the node's own tags and capabilities, and of its
+store: copies it keeps for
 nodes that are down (hints), shards not known to be equal at their homes (syncing),
 and what it did since it was opened. If the node opens a partition, who leads
 which election, with the whole fencing token, and a drawing follow: whom it

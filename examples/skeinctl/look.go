@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -29,6 +30,9 @@ type memberJSON struct {
 	Weight  int       `json:"weight"`
 	RTT     float64   `json:"rtt_ms"` // 0: not known
 	Since   time.Time `json:"since,omitzero"`
+
+	Tags         map[string]string `json:"tags,omitempty"`
+	Capabilities []string          `json:"capabilities,omitempty"`
 }
 
 func (s *session) runMembers() error {
@@ -44,7 +48,7 @@ func (s *session) runMembers() error {
 			return s.membersJSON(v, rows)
 		}
 		tw := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "NAME\tID\tZONE\tSTATE\tSTATUS\tSTORING\tADDR\tRTT\tSINCE")
+		fmt.Fprintln(tw, "NAME\tID\tZONE\tSTATE\tSTATUS\tSTORING\tADDR\tRTT\tSINCE\tTAGS\tCAPABILITIES")
 		for _, m := range rows {
 			storing, rtt, since := "no", "-", "-"
 			if m.Storing {
@@ -56,7 +60,7 @@ func (s *session) runMembers() error {
 			if !m.Since.IsZero() {
 				since = m.Since.UTC().Format(time.RFC3339)
 			}
-			cells := []string{m.Name, m.ID.String(), m.Zone, m.State.String(), m.Status.String(), storing, m.Addr.String(), rtt, since}
+			cells := []string{m.Name, m.ID.String(), m.Zone, m.State.String(), m.Status.String(), storing, m.Addr.String(), rtt, since, tagsOf(m), strings.Join(m.Capabilities, ",")}
 			for i := range cells {
 				cells[i] = cmp.Or(cleanLine(cells[i]), "-")
 			}
@@ -80,9 +84,20 @@ func (s *session) membersJSON(v view.View, rows []view.Member) error {
 		out.Members = append(out.Members, memberJSON{
 			Name: m.Name, ID: m.ID.String(), Zone: m.Zone, State: m.State.String(), Status: m.Status.String(),
 			Storing: m.Storing, Addr: m.Addr.String(), Weight: m.Weight, RTT: m.RTT.Seconds() * 1000, Since: m.Since,
+			Tags: m.Tags, Capabilities: m.Capabilities,
 		})
 	}
 	return s.printJSON(out)
+}
+
+// tagsOf lists the tags of a member by key, for people: -json keeps apart what has commas
+// in it.
+func tagsOf(m view.Member) string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(m.Tags)) {
+		out = append(out, key+"="+m.Tags[key])
+	}
+	return strings.Join(out, ",")
 }
 
 // nameOf names the node that made a view.
@@ -97,7 +112,11 @@ type statusJSON struct {
 	Self    string         `json:"self"`
 	Name    string         `json:"name"`
 	Members map[string]int `json:"members"` // by state
-	Store   *storeJSON     `json:"store"`   // null: the node has none
+
+	Tags         map[string]string `json:"tags,omitempty"` // of the node
+	Capabilities []string          `json:"capabilities,omitempty"`
+
+	Store *storeJSON `json:"store"` // null: the node has none
 	// Partition is what the node knows of cuts and leaders; null: it opens none.
 	Partition *partitionJSON `json:"partition"`
 }
@@ -160,6 +179,9 @@ func (s *session) runStatus() error {
 		for _, state := range allStates {
 			fmt.Fprintf(tw, "  %v\t%d\n", state, v.Count(state))
 		}
+		self, _ := v.Member(v.Self)
+		fmt.Fprintf(tw, "tags\t%s\n", cmp.Or(cleanLine(tagsOf(self)), "-"))
+		fmt.Fprintf(tw, "capabilities\t%s\n", cmp.Or(cleanLine(strings.Join(self.Capabilities, ",")), "-"))
 		if hasStore {
 			storeRows(tw, st)
 		} else {
@@ -204,7 +226,7 @@ var allStates = [...]view.State{view.Alive, view.Suspect, view.Failed, view.Depa
 
 func countsJSON(v view.View) statusJSON {
 	self, _ := v.Member(v.Self)
-	out := statusJSON{Mesh: v.Mesh.String(), Self: v.Self.String(), Name: self.Name, Members: map[string]int{}}
+	out := statusJSON{Mesh: v.Mesh.String(), Self: v.Self.String(), Name: self.Name, Members: map[string]int{}, Tags: self.Tags, Capabilities: self.Capabilities}
 	for _, state := range allStates {
 		out.Members[state.String()] = v.Count(state)
 	}

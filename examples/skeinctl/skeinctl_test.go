@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,7 @@ func startMesh(t *testing.T) []*mesh.Node {
 	for i, name := range []string{"press-1", "press-2"} {
 		n := startNode(t, secret, func(c *mesh.Config) {
 			c.Name, c.Zone, c.MeshName, c.Shards = name, fmt.Sprint("line-", i), "plant", 16
+			c.Tags, c.Capabilities = map[string]string{"line": fmt.Sprint(i), "kind": "press"}, []string{"plc", "camera"}
 			if i > 0 {
 				c.Seeds, c.AllowAdmin = []string{nodes[0].Addr().String()}, false
 			}
@@ -116,7 +118,10 @@ func startMesh(t *testing.T) []*mesh.Node {
 		parts = append(parts, openPartition(t, n))
 	}
 	for _, n := range nodes {
-		waitFor(t, "two nodes meet", func() bool { return n.View().Count(view.Alive) == 2 })
+		waitFor(t, "two nodes meet and tell their tags", func() bool {
+			v := n.View()
+			return v.Count(view.Alive) == 2 && len(v.Members[0].Tags) == 2 && len(v.Members[1].Tags) == 2
+		})
 	}
 	for _, p := range parts {
 		waitFor(t, "one of two nodes leads", func() bool {
@@ -227,13 +232,14 @@ func testEvict(t *testing.T, nodes []*mesh.Node) {
 func testLook(t *testing.T, nodes []*mesh.Node) {
 	out := ctl("", at("members")...).want(t, exitOK, "as seen by press-1", "").out
 	lines := strings.Split(out, "\n")
-	if got := strings.Join(strings.Fields(lines[0]), " "); got != "NAME ID ZONE STATE STATUS STORING ADDR RTT SINCE" {
+	if got := strings.Join(strings.Fields(lines[0]), " "); got != "NAME ID ZONE STATE STATUS STORING ADDR RTT SINCE TAGS CAPABILITIES" {
 		t.Errorf("head: %q", got)
 	}
 	for i, n := range nodes {
 		cells := strings.Fields(lines[i+1])
 		want := []string{n.Name(), n.ID().String(), fmt.Sprint("line-", i), "alive", "active", "yes", n.Addr().String()}
-		if len(cells) != 9 || strings.Join(cells[:7], " ") != strings.Join(want, " ") {
+		said := []string{fmt.Sprintf("kind=press,line=%d", i), "camera,plc"}
+		if len(cells) != 11 || strings.Join(cells[:7], " ") != strings.Join(want, " ") || !slices.Equal(cells[9:], said) {
 			t.Errorf("row %d: %q, want %q", i, cells, want)
 		}
 		if column := strings.Index(lines[0], "STATE"); strings.Index(lines[i+1], "alive") != column {
@@ -241,7 +247,7 @@ func testLook(t *testing.T, nodes []*mesh.Node) {
 		}
 	}
 	out = ctl("", at("status")...).want(t, exitOK, "press-1", "").out
-	for _, want := range []string{"members 2", "alive 2", "failed 0", "hints 0", "syncing"} {
+	for _, want := range []string{"members 2", "alive 2", "tags kind=press,line=0", "capabilities camera,plc", "failed 0", "hints 0", "syncing"} {
 		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
 			t.Errorf("status lacks %q:\n%s", want, out)
 		}
@@ -320,11 +326,11 @@ func testJSON(t *testing.T) {
 		}
 	}
 	var members struct{ Members []memberJSON }
-	if read(&members, at("members")...); len(members.Members) != 2 || members.Members[1].State != "alive" || members.Members[1].Since.IsZero() {
+	if read(&members, at("members")...); len(members.Members) != 2 || members.Members[1].State != "alive" || members.Members[1].Since.IsZero() || members.Members[1].Tags["line"] != "1" || len(members.Members[1].Capabilities) != 2 {
 		t.Errorf("members: %+v", members)
 	}
 	var st statusJSON
-	if read(&st, at("status")...); st.Members["alive"] != 2 || st.Store == nil || st.Name != "press-1" {
+	if read(&st, at("status")...); st.Members["alive"] != 2 || st.Store == nil || st.Name != "press-1" || st.Tags["line"] != "0" || len(st.Capabilities) != 2 {
 		t.Errorf("status: %+v", st)
 	}
 	if p := st.Partition; p == nil || len(p.Component) != 2 || p.Leader.Token == "" || p.Leader.Election != "mesh" || p.Leader.Scope != "component" ||

@@ -19,6 +19,8 @@
 //     is never asked for, and something newer than this node's own word is answered
 //     with a newer one. Without that a fault elsewhere could silence a node.
 //
+// RuleOfOwnWords is all of that where each node says one thing of itself.
+//
 // internal/exchange.NewTable puts a lock around the table and asks which entries are to
 // be believed. Its Exchanger wants the formats of the messages, which are
 // wire.TableSums and wire.TableSwap of the same types, and how to call a peer.

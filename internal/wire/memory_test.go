@@ -181,7 +181,7 @@ func TestSmallThingsPass(t *testing.T) {
 		"values":    second(DecodeAdminItem(AppendAdminItem(nil, &AdminItem{Values: make([][]byte, MaxSiblings)}))),
 		"elections": second(DecodeAdminPartition(AppendAdminPartition(nil, &AdminPartition{Node: 1, Leader: leads, Elections: slices.Repeat([]AdminLeadership{leads}, maxAdminElections), Merges: make([]AdminMerge, maxAdminReports)}))),
 		"members":   second(DecodeRosterSwap(AppendRosterSwap(nil, RosterSwap{Have: roster}))),
-		"view":      second(DecodeView(AppendView(nil, seen))),
+		"view":      second(DecodeView(AppendView(nil, seen, ViewTraits))),
 		"sums":      second(DecodeRosterSums(AppendRosterSums(nil, sums))),
 		"notices":   second(decodeAllNotices(swap)),
 		"versions":  second(DecodeNoticeSums(AppendNoticeSums(nil, notices))),

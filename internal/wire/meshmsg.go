@@ -122,8 +122,43 @@ func DecodeRelicSwap(data []byte) (RelicSwap, error) {
 
 const maxRTT = 1 << 50 // nanoseconds
 
-func viewFields(v *view.View, c *codec) {
-	c.codeVersion(meshVersion)
+// Versions of a view as it is told to a client. A node answers in the latest that the
+// client understands.
+const (
+	ViewBare   = 1
+	ViewTraits = 2 // members have tags and capabilities
+)
+
+// AppendViewQuery asks for a view. Clients of ViewBare ask without a word, and nodes that
+// know no other do not read what is asked.
+func AppendViewQuery(dst []byte) []byte {
+	v := uint64(ViewTraits)
+	return appendFields(dst, &v, viewQueryFields)
+}
+
+// DecodeViewQuery returns the version in which a client is to be answered.
+func DecodeViewQuery(data []byte) (version uint64, err error) {
+	if len(data) == 0 {
+		return ViewBare, nil
+	}
+	v, err := readFields(data, "view query", viewQueryFields)
+	return min(max(v, ViewBare), ViewTraits), err
+}
+
+func viewQueryFields(v *uint64, c *codec) { c.codeNumber(v) }
+
+// toldView is a view in one of the versions.
+type toldView struct {
+	view.View
+	version uint64
+}
+
+func (v *toldView) codeFields(c *codec) {
+	traits := c.codeEitherVersion(ViewBare, ViewTraits, v.version >= ViewTraits)
+	fields := memberFields
+	if traits {
+		fields += 2
+	}
 	c.codeFixed(v.Mesh[:])
 	c.codeNodeID(&v.Self)
 	c.codeNumber(&v.Version)
@@ -131,7 +166,7 @@ func viewFields(v *view.View, c *codec) {
 	c.factor = looseFactor
 	for i := range codeList(c, &v.Members, 1, MaxMembers) {
 		m := &v.Members[i]
-		c.codeTuple(memberFields)
+		c.codeTuple(fields)
 		c.codeNodeID(&m.ID)
 		c.codeText(&m.Name, MaxName)
 		c.codeText(&m.Zone, MaxName)
@@ -143,11 +178,20 @@ func viewFields(v *view.View, c *codec) {
 		c.codeNumber(&m.Boot)
 		c.codeMoment(&m.Since)
 		c.codeSpan(&m.RTT, time.Nanosecond, maxRTT)
+		if traits {
+			c.codeTags(&m.Tags)
+			c.codeCapabilities(&m.Capabilities)
+		}
 	}
 }
 
-// AppendView appends the encoding of v.
-func AppendView(dst []byte, v view.View) []byte { return appendFields(dst, &v, viewFields) }
+// AppendView appends the encoding of v in one of its versions.
+func AppendView(dst []byte, v view.View, version uint64) []byte {
+	return appendFields(dst, &toldView{v, version}, (*toldView).codeFields)
+}
 
-// DecodeView reads what AppendView wrote.
-func DecodeView(data []byte) (view.View, error) { return readFields(data, "view", viewFields) }
+// DecodeView reads what AppendView wrote, in any version.
+func DecodeView(data []byte) (view.View, error) {
+	v, err := readFields(data, "view", (*toldView).codeFields)
+	return v.View, err
+}

@@ -17,6 +17,7 @@ func TestJSONOfViews(t *testing.T) {
 	member := Member{
 		ID: 1<<63 + 1, Name: "press-1", Zone: "line-a", Addr: netip.MustParseAddrPort("10.0.0.7:7800"), Weight: 2, Storing: true,
 		Status: Leaving, State: Suspect, Boot: 3, Since: time.Date(2026, 11, 30, 5, 0, 0, 0, time.UTC), RTT: time.Millisecond, Unreachable: true,
+		Tags: map[string]string{"line": "3"}, Capabilities: []string{"plc"},
 	}
 	golden.CheckJSON(t, "view", View{
 		Mesh: MeshID{1, 2, 3}, Self: 1<<63 + 1, Version: 7, Roster: 1<<63 + 2, Storing: [16]byte{4, 5}, Members: []Member{member}, Problems: []Problem{problem},

@@ -168,6 +168,11 @@ type Member struct {
 	// Unreachable: others say that it lives, yet the last direct attempts from
 	// here failed. The link between the two is broken, one way or both.
 	Unreachable bool
+
+	// Tags and Capabilities are what it says of itself for programs, as last heard of
+	// it; both empty before that. Nobody may change them.
+	Tags         map[string]string `json:",omitempty"`
+	Capabilities []string          `json:",omitempty"` // sorted
 }
 
 // Witnesses is what nodes that were asked whether they reach a member said.

@@ -1,0 +1,65 @@
+package roster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Bounds of what a node may say of itself for programs, beside its entry. All nodes hold
+// the traits of all in memory.
+const (
+	MaxTagKey     = 64      // bytes
+	MaxTagValue   = 256     // bytes
+	MaxCapability = 64      // bytes
+	MaxTraits     = 2 << 10 // bytes of all keys, values and capabilities
+)
+
+// CheckTraits returns every fault of tags and capabilities. The fields are called Tags and
+// Capabilities.
+func CheckTraits(tags map[string]string, capabilities []string) (faults []error) {
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	size := 0
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		value := tags[key]
+		size += len(key) + len(value)
+		fault(key == "", "Tags has an empty key")
+		fault(!printable(key, MaxTagKey), "Tags has the key %.80q, which is longer than %d bytes or not printable", key, MaxTagKey)
+		fault(!printable(value, MaxTagValue), "Tags has under %.80q the value %.80q, which is longer than %d bytes or not printable", key, value, MaxTagValue)
+	}
+	seen := map[string]bool{}
+	for _, c := range capabilities {
+		size += len(c)
+		fault(c == "", "Capabilities has an empty one")
+		fault(!printable(c, MaxCapability), "Capabilities has %.80q, which is longer than %d bytes or not printable", c, MaxCapability)
+		fault(seen[c], "Capabilities has %.80q twice", c)
+		seen[c] = true
+	}
+	fault(len(tags) > wire.MaxTags, "Tags has %d keys, at most %d are allowed", len(tags), wire.MaxTags)
+	fault(len(capabilities) > wire.MaxCapabilities, "Capabilities has %d, at most %d are allowed", len(capabilities), wire.MaxCapabilities)
+	fault(size > MaxTraits, "Tags and Capabilities have %d bytes together, at most %d are allowed", size, MaxTraits)
+	return faults
+}
+
+// WithoutFaulty leaves out of what a peer hands over the traits that CheckTraits finds a
+// fault in. They say nothing against the peer, who may only pass them on.
+func WithoutFaulty(said []wire.Traits) []wire.Traits {
+	return slices.DeleteFunc(said, func(t wire.Traits) bool { return len(CheckTraits(t.Tags, t.Capabilities)) > 0 })
+}
+
+const maxSaid = 1 << 62 // no node says so many things of itself
+
+// MaySay tells whether a node may have said something so numbered of itself: it is a
+// member that is not gone, has lived under that boot counter, and can still say something
+// newer. Whoever made something up of a node must not silence it for good.
+func (r Roster) MaySay(id view.NodeID, v wire.NoticeVersion) bool {
+	e, ok := r.Get(id)
+	return ok && !e.Status.Gone() && v.Boot <= e.Boot && v.Seq < maxSaid
+}

@@ -1,0 +1,152 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/epidemic"
+	"github.com/skeinmesh/skein/internal/exchange"
+	"github.com/skeinmesh/skein/internal/roster"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Methods by which traits travel: see internal/exchange. Releases without tags do not
+// know them.
+const (
+	methodTraitSums = "mesh/trait-sums"
+	methodTraits    = "mesh/traits"
+)
+
+// maxTraitReads is how many messages with traits are read at a time.
+const maxTraitReads = 2
+
+// traits keep what each node says of itself, this one too: its tags and capabilities.
+// They lie beside the roster and not in it, for the roster is written to every disk
+// whenever it changes. They are compared whenever rosters are, and behind them: of a life
+// of a node that the roster does not know nothing is believed.
+type traits struct {
+	*exchange.Table[view.NodeID, wire.NoticeVersion, wire.Traits]
+	exchanger exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Traits]
+	self      view.NodeID
+	boot      uint64
+}
+
+type callPeer = func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error)
+
+func newTraits(self view.NodeID, boot uint64, now func() time.Duration, latest func() *snapshot, call callPeer) *traits {
+	rule := epidemic.RuleOfOwnWords(self, wire.Traits.Sum, func(_ time.Duration, held, told wire.Traits) wire.Traits {
+		held.Node, held.Boot, held.Seq = self, boot, told.Seq+1
+		return held
+	})
+	believe := func() func(wire.NoticeSum) bool {
+		r := latest()
+		return func(s wire.NoticeSum) bool { return r.MaySay(s.Key, s.Version) }
+	}
+	t := &traits{Table: exchange.NewTable(rule, now, believe), self: self, boot: boot}
+	t.exchanger = exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Traits]{
+		Set: t.Table,
+		Words: exchange.Words[view.NodeID, wire.NoticeVersion, wire.Traits]{
+			AppendQuery: wire.AppendNoticeSums, DecodeQuery: wire.DecodeNoticeSums,
+			AppendSums: wire.AppendNoticeSums, DecodeSums: wire.DecodeNoticeSums,
+			AppendSwap: wire.AppendTraitsSwap,
+			DecodeSwap: func(b []byte, wanted func(wire.NoticeSum) bool) (wire.TraitsSwap, error) {
+				swap, err := wire.DecodeTraitsSwap(b, wanted)
+				swap.Have = roster.WithoutFaulty(swap.Have)
+				return swap, err
+			},
+		},
+		SumsMethod: methodTraitSums, SwapMethod: methodTraits, Call: call, Reads: make(chan struct{}, maxTraitReads),
+	}
+	return t
+}
+
+// sayOwn has this node say from now on that it has these tags and capabilities, which
+// were found without fault.
+func (t *traits) sayOwn(tags map[string]string, capabilities []string) {
+	next := wire.Traits{Node: t.self, Boot: t.boot}
+	if len(tags) > 0 {
+		next.Tags = maps.Clone(tags)
+	}
+	if len(capabilities) > 0 {
+		next.Capabilities = slices.Sorted(slices.Values(capabilities))
+	}
+	t.Change(t.self, func(_ time.Duration, held wire.Traits) (wire.Traits, bool) {
+		next.Seq = held.Seq
+		if reflect.DeepEqual(next, held) {
+			return held, false
+		}
+		next.Seq++
+		return next, true
+	})
+}
+
+// forgetGone drops what those said that are gone for good.
+func (t *traits) forgetGone(r roster.Roster) {
+	t.Forget(func(id view.NodeID) bool {
+		e, ok := r.Get(id)
+		return !ok || e.Status.Gone()
+	})
+}
+
+// compareWith makes what this node and peer know of traits equal.
+func (t *traits) compareWith(ctx context.Context, peer view.NodeID) error {
+	if err := t.exchanger.With(ctx, peer); !errors.Is(callError(err), ErrNoHandler) {
+		return err
+	}
+	return nil
+}
+
+// SetTags replaces the tags and the capabilities of this node, within the bounds of
+// Config.Tags. It returns at once: Views show them a moment later, here and, as they
+// spread, at the others. Of several calls the last one counts everywhere, on all sides of
+// a cut once it has healed. Nothing is kept on disk: from the next Start on those of its
+// Config hold.
+//
+// The error is ErrConfig with all faults, and nothing has changed then, or ErrClosed.
+func (n *Node) SetTags(tags map[string]string, capabilities []string) error {
+	if faults := roster.CheckTraits(tags, capabilities); len(faults) > 0 {
+		return fmt.Errorf("%w: %w", ErrConfig, errors.Join(faults...))
+	}
+	if n.hasStopped() {
+		return n.closedError()
+	}
+	n.traits.sayOwn(tags, capabilities)
+	n.inbox.putEvent(event{viewChanged: true})
+	return nil
+}
+
+// keepTraitsSpreading hands news of traits to a few nodes soon.
+func (n *Node) keepTraitsSpreading(ctx context.Context) {
+	exchange.HandOn(ctx, n.traits.News, rumorPause, func(context.Context) {
+		news := n.traits.TakeNews()
+		if len(news) == 0 {
+			return
+		}
+		tell := n.traits.exchanger.Teller(news)
+		for _, id := range roster.Partners(n.View()) {
+			n.work.Go(func(ctx context.Context) {
+				ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
+				defer cancel()
+				_ = tell(ctx, id) // it comes in by a comparison
+			})
+		}
+	})
+}
+
+// keepTraitsShown has views show what was heard of traits.
+func (n *Node) keepTraitsShown(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.traits.Heard:
+			n.inbox.putEvent(event{viewChanged: true})
+		}
+	}
+}

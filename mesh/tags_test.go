@@ -1,0 +1,211 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// allSee tells whether all running nodes see these tags and capabilities of a member.
+func (w *world) allSee(id view.NodeID, tags map[string]string, capabilities ...string) bool {
+	for _, n := range w.running() {
+		m, _ := n.View().Member(id)
+		if !maps.Equal(m.Tags, tags) || !slices.Equal(m.Capabilities, capabilities) {
+			return false
+		}
+	}
+	return true
+}
+
+// tagged is one tag.
+func tagged(value string) map[string]string { return map[string]string{"role": value} }
+
+// Tags of the Config come with the mesh, SetTags within a second or two, and those of a
+// node that is down are told to one that starts anew.
+func TestTagsComeToAll(t *testing.T) {
+	bubble(t, 5, func(t *testing.T, w *world) {
+		w.boxes[3].cfg.Tags, w.boxes[3].cfg.Capabilities = tagged("press"), []string{"plc", "camera"}
+		w.form(10 * time.Second)
+		id := w.boxes[3].node.ID()
+		w.eventually(6*time.Second, "all see the tags of the Config", func() bool { return w.allSee(id, tagged("press"), "camera", "plc") })
+
+		mine := tagged("spare")
+		if err := w.boxes[3].node.SetTags(mine, []string{"plc"}); err != nil {
+			t.Fatal(err)
+		}
+		mine["role"] = "changed by the caller"
+		took := w.eventually(3*time.Second, "all see what SetTags says", func() bool { return w.allSee(id, tagged("spare"), "plc") })
+		t.Logf("SetTags came to all within %v", took)
+		_ = w.boxes[3].node.SetTags(tagged("spare"), []string{"plc"})
+		time.Sleep(10 * time.Second)
+		if h := w.boxes[0].node.traits.Get(id).Entry; h.Seq != 2 {
+			t.Errorf("saying the same again made %d versions", h.Seq)
+		}
+
+		w.boxes[3].kill()
+		w.boxes[1].kill()
+		w.boxes[1].start()
+		w.eventually(10*time.Second, "a restarted node hears the tags of one that is down", func() bool { return w.allSee(id, tagged("spare"), "plc") })
+	})
+}
+
+// A node that was restarted has the tags of its Config, whatever it said before.
+func TestTagsOfTheLatestLife(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, w *world) {
+		b := w.boxes[1]
+		b.cfg.Tags = tagged("old")
+		w.form(10 * time.Second)
+		id := b.node.ID()
+		for _, role := range []string{"a", "b", "c"} {
+			if err := b.node.SetTags(tagged(role), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.eventually(10*time.Second, "the last of several calls counts", func() bool { return w.allSee(id, tagged("c")) })
+		b.kill()
+		b.cfg.Tags, b.cfg.Capabilities = nil, []string{"new"}
+		b.start()
+		w.eventually(10*time.Second, "those of the new Config count", func() bool { return w.allSee(id, nil, "new") })
+		if err := b.node.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(10*time.Second, "nothing is held of one that is gone", func() bool {
+			return w.boxes[0].node.traits.Get(id).Entry.Node == 0 && w.boxes[2].node.traits.Get(id).Entry.Node == 0
+		})
+	})
+}
+
+// Both sides of a cut set tags; when it has healed all see the newest of each.
+func TestTagsAcrossACut(t *testing.T) {
+	bubble(t, 6, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		var left, right []netip.Addr
+		for i, b := range w.boxes {
+			if i < 3 {
+				left = append(left, b.addr)
+			} else {
+				right = append(right, b.addr)
+			}
+		}
+		a, b := w.boxes[0].node, w.boxes[5].node
+		if err := errors.Join(a.SetTags(tagged("before"), nil), b.SetTags(tagged("before"), nil)); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(10*time.Second, "tags come to all", func() bool { return w.allSee(a.ID(), tagged("before")) && w.allSee(b.ID(), tagged("before")) })
+		w.net.Partition(left, right)
+		if err := errors.Join(a.SetTags(tagged("left"), nil), a.SetTags(tagged("left again"), nil), b.SetTags(tagged("right"), nil)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if m, _ := w.boxes[3].node.View().Member(a.ID()); !maps.Equal(m.Tags, tagged("before")) {
+			t.Errorf("across the cut %v", m.Tags)
+		}
+		w.net.HealAll()
+		w.eventually(2*time.Minute, "the newest of both sides", func() bool {
+			return w.allSee(a.ID(), tagged("left again")) && w.allSee(b.ID(), tagged("right"))
+		})
+	})
+}
+
+// A member that hands over what it should not is in contact as ever, and what is right in
+// the same message is taken in. What it says of another holds until that one hears of it.
+func TestLiesAboutTags(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, w *world) {
+		w.boxes[2].cfg.Tags = tagged("true")
+		w.form(10 * time.Second)
+		liar, victim, other := w.boxes[0].node, w.boxes[1].node, w.boxes[2].node
+		w.eventually(10*time.Second, "the tags are there", func() bool { return w.allSee(other.ID(), tagged("true")) })
+		tell := func(said ...wire.Traits) {
+			t.Helper()
+			if _, err := liar.link.Call(t.Context(), victim.ID(), methodTraits, wire.AppendTraitsSwap(nil, wire.TraitsSwap{Have: said})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		large := wire.Traits{Node: liar.ID(), Boot: 1, Seq: 50, Tags: map[string]string{}}
+		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
+			large.Tags[key] = strings.Repeat(key, 250)
+		}
+		tell(large, wire.Traits{Node: other.ID(), Boot: 1, Seq: 60, Tags: tagged("made up")}, wire.Traits{Node: 4711, Boot: 1, Seq: 1, Tags: tagged("nobody")},
+			wire.Traits{Node: other.ID(), Boot: 9, Seq: 1, Tags: tagged("of a life to come")}, wire.Traits{Node: victim.ID(), Boot: 1, Seq: 7, Tags: tagged("of itself")})
+		if h := victim.traits.Get(liar.ID()).Entry; h.Seq == 50 {
+			t.Errorf("too many bytes are taken in: %+v", h)
+		}
+		if h := victim.traits.Get(other.ID()).Entry; h.Seq != 60 {
+			t.Errorf("what may be true is not taken in: %+v", h)
+		}
+		w.eventually(20*time.Second, "each node has the last word on itself", func() bool {
+			return w.allSee(other.ID(), tagged("true")) && w.allSee(victim.ID(), nil) && w.allSee(liar.ID(), nil)
+		})
+		if m, _ := victim.View().Member(liar.ID()); m.State != view.Alive || len(victim.traits.All()) != 3 {
+			t.Errorf("the liar is %v, traits %+v", m.State, victim.traits.All())
+		}
+	})
+}
+
+func TestSetTagsRefuses(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		bad := w.boxes[0].cfg
+		bad.Tags, bad.Capabilities = map[string]string{"": "\n"}, []string{""}
+		if err := bad.Validate(); !errors.Is(err, ErrConfig) || strings.Count(err.Error(), "Tags has") != 2 || !strings.Contains(err.Error(), "Capabilities has") {
+			t.Errorf("a bad Config: %v", err)
+		}
+		n := w.boxes[0].start()
+		if err := n.SetTags(bad.Tags, nil); !errors.Is(err, ErrConfig) {
+			t.Errorf("bad tags: %v", err)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.SetTags(nil, nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+// A release that knows no tags is told of none, and exchanges rosters as ever.
+func TestTagsAndEarlierReleases(t *testing.T) {
+	x := newTraits(1, 1, func() time.Duration { return 0 }, nil, func(context.Context, view.NodeID, string, []byte) ([]byte, error) {
+		return nil, failCall(ErrNoHandler, methodTraitSums)
+	})
+	if err := x.compareWith(t.Context(), 2); err != nil {
+		t.Error(err)
+	}
+	x.exchanger.Call = func(context.Context, view.NodeID, string, []byte) ([]byte, error) { return nil, link.ErrUnreachable }
+	if err := x.compareWith(t.Context(), 2); !errors.Is(err, link.ErrUnreachable) {
+		t.Error(err)
+	}
+}
+
+// Programs that are no nodes see tags, too.
+func TestClientSeesTags(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.boxes[0].cfg.AllowAdmin = true
+		w.boxes[1].cfg.Tags = tagged("press")
+		w.form(10 * time.Second)
+		w.eventually(10*time.Second, "tags come to all", func() bool { return w.allSee(w.boxes[1].node.ID(), tagged("press")) })
+		c, err := Dial(t.Context(), ClientConfig{
+			Addr: w.boxes[0].node.Addr().String(), Secret: testSecret, MeshName: "test", Network: w.net.Host(netip.MustParseAddr("10.9.9.9")),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		v, err := c.View(t.Context())
+		if m, _ := v.Member(w.boxes[1].node.ID()); err != nil || !maps.Equal(m.Tags, tagged("press")) {
+			t.Errorf("%+v, %v", v, err)
+		}
+		b, err := c.Call(t.Context(), methodView, nil) // as a client of an early release
+		if len(b) == 0 || b[0] != wire.ViewBare || err != nil {
+			t.Errorf("%x, %v", b, err)
+		}
+	})
+}
