@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -399,6 +401,32 @@ func TestLeaveIsFinal(t *testing.T) {
 
 // Who is there cannot be given up; who is down can, and is refused when it comes
 // back.
+// Who has evicted a member, and asks next who belongs to the mesh, must not be told
+// that it does: a view may be up to 10 ms old.
+func TestEvictedMemberIsGoneFromTheView(t *testing.T) {
+	bubble(t, 5, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		by, lost := w.boxes[0].node, []*box{w.boxes[3], w.boxes[4]}
+		ids := []view.NodeID{lost[0].node.ID(), lost[1].node.ID()}
+		for _, b := range lost {
+			b.kill()
+		}
+		w.eventually(time.Minute, "they are given up by the detector", func() bool {
+			return !slices.ContainsFunc(ids, func(id view.NodeID) bool { m, _ := by.View().Member(id); return m.State != view.Failed })
+		})
+		for _, id := range ids {
+			by.inbox.putEvent(event{viewChanged: true})
+			synctest.Wait() // so that the view is new, and the next one waits
+			if err := by.Evict(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			if m, _ := by.View().Member(id); m.Status != view.Evicted {
+				t.Errorf("%v is shown as %v after Evict", id, m.Status)
+			}
+		}
+	})
+}
+
 func TestEvictIsFinal(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, w *world) {
 		w.form(10 * time.Second)

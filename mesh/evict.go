@@ -48,7 +48,20 @@ func (n *Node) Evict(ctx context.Context, id view.NodeID) error {
 	n.log.Warn("member was given up for good", "member", id, "name", m.Name)
 	n.giveUpAll(ctx, id)
 	n.tellAll(ctx)
+	n.awaitGone(ctx, id)
 	return nil
+}
+
+// awaitGone waits until the view shows that a member is gone, for the caller is to find
+// it so. ctx, or the node's end, ends the wait alone.
+func (n *Node) awaitGone(ctx context.Context, id view.NodeID) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for v := range n.Watch(ctx) {
+		if m, ok := v.Member(id); !ok || m.Status.Gone() {
+			return
+		}
+	}
 }
 
 // answerEvict answers an operator's program.
