@@ -90,8 +90,8 @@ clear: it is no backup.`},
 			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).importFlags}, long: `
 Reads standard input and writes each value under its key, as put does: what is
 there is replaced, unless -missing is given. Of concurrent values the last writer's
-is written. When it breaks off it says at which line; it may be done again as a
-whole. The -timeout is for a time without any key.`},
+is written. When it breaks off it says at which line; those before it are
+written, and it may be done again as a whole. The -timeout is for a time without any key.`},
 		{name: "put", args: "key value", short: "write a value", run: (*session).runPut,
 			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).writeFlags, (*session).putFlags}, long: `
 Writes the value, or what comes in by standard input when it is "-". A key or a

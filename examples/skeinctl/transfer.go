@@ -91,8 +91,9 @@ func (s *session) runImport() error {
 	}
 	var counts importCounts
 	err = s.withNode(func(ctx context.Context, node *mesh.Client) error {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
+		// When a line fails no more are read, and those before it are written.
+		reading, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
 		client, seed := replica.NewClient(node), maphash.MakeSeed()
 		var writers sync.WaitGroup
 		var lanes [importWriters]chan importLine
@@ -102,7 +103,7 @@ func (s *session) runImport() error {
 			writers.Go(func() {
 				for line := range lane {
 					if err := s.importValue(ctx, client, level, line, &counts); err != nil {
-						cancel(fmt.Errorf("line %d, key %s: %w", line.number, quoteUnlessPlain(line.key), err))
+						stop(fmt.Errorf("line %d, key %s: %w", line.number, shortKey(line.key), err))
 					}
 				}
 			})
@@ -111,8 +112,8 @@ func (s *session) runImport() error {
 			select {
 			case lanes[maphash.String(seed, line.key)%importWriters] <- line:
 				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			case <-reading.Done():
+				return context.Cause(reading)
 			}
 		})
 		for _, lane := range lanes {
@@ -122,9 +123,18 @@ func (s *session) runImport() error {
 		if read != nil {
 			return read
 		}
-		return context.Cause(ctx)
+		return context.Cause(reading)
 	})
 	return errors.Join(err, s.showImport(&counts))
+}
+
+// shortKey is a key in an error: a key at fault may be of any length.
+func shortKey(key string) string {
+	const enough = 100
+	if len(key) > enough {
+		return fmt.Sprintf("%s... (%d bytes)", quoteUnlessPlain(key[:enough]), len(key))
+	}
+	return quoteUnlessPlain(key)
 }
 
 // readLines hands on each line of the input.
