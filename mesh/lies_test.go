@@ -33,7 +33,7 @@ func lieOfMany(t *testing.T, liar, victim *Node, many int) {
 	t.Helper()
 	values := []any{map[string]any{"Nodes": many, "UserStateLen": 0, "Join": false}}
 	for i := range many {
-		id := view.NodeID(1<<40 + i)
+		id := view.NodeID(1<<40) + view.NodeID(i)
 		ip := gossipIP(id).As16()
 		values = append(values, map[string]any{
 			"Name": id.String(), "Addr": ip[:], "Port": DefaultPort, "Meta": []byte{}, "Incarnation": 1, "State": 0,

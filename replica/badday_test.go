@@ -57,7 +57,7 @@ func TestFullDiskGivesAway(t *testing.T) {
 			nodes[1].store.records.ForgetDigest(nodes[1].store.homes.LocateKey(id, key).Slice) // as if it had just started
 		}
 		writeHere(t, nodes[0].store, id, "new", "for all")
-		if err := nodes[1].store.compareWith(ctx, nodes[0].id); !errors.Is(err, ErrStorageFull) {
+		if err := nodes[1].store.comparer.Compare(ctx, nodes[0].id); !errors.Is(err, ErrStorageFull) {
 			t.Errorf("%v, want %v", err, ErrStorageFull)
 		}
 		for i := range 40 {

@@ -199,29 +199,3 @@ func (op *getOp) giveUp() {
 		close(op.done)
 	}
 }
-
-// answerLookup answers another store's question.
-func (s *Store) answerLookup(ctx context.Context, q wire.Lookup) (wire.Lookedup, error) {
-	at := s.homes.LocateKey(q.Bucket, q.Key)
-	stamp := s.records.SyncedStamp(at.Shard)
-	if stamp.Lagging() {
-		return wire.Lookedup{Found: wire.Nothing}, nil
-	}
-	rec, err := s.records.Load(ctx, at)
-	switch {
-	case err != nil:
-		return wire.Lookedup{}, err
-	case rec.Damaged:
-		s.repairs.enqueueDamaged(at)
-		return wire.Lookedup{Found: wire.Nothing}, nil
-	case !rec.Unknown():
-		if q.Known != 0 && q.Known == s.records.VersionOf(at.Shard, rec.Item) {
-			return wire.Lookedup{Found: wire.Same, Stamp: keep.WireStamp(stamp)}, nil
-		}
-		return wire.Lookedup{Found: wire.Present, Item: rec.Raw, Stamp: keep.WireStamp(stamp)}, nil
-	}
-	if b := s.buckets.FindByID(q.Bucket); b != nil && b.ProvesAbsence(at.Shard) {
-		return wire.Lookedup{Found: wire.Absent}, nil
-	}
-	return wire.Lookedup{Found: wire.Nothing}, nil
-}

@@ -19,46 +19,10 @@ import (
 
 var errOnPurpose = errors.New("on purpose")
 
-// Two stores with different rosters mean different shards by what they have in
-// common: sums that are equal, of nothing for instance, prove nothing.
-func TestDigestsOfAnotherRosterDiffer(t *testing.T) {
-	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		ctx := context.Background()
-		mustPut(t, buckets[0], "k", "v")
-		time.Sleep(time.Minute)
-		s, b := nodes[0].store, buckets[0].b
-		lay := s.homes.Now()
-		for offset, differ := range []int{0, 1} {
-			then := *lay
-			then.Roster += uint64(offset)
-			sum, err := s.hashDigests(ctx, &then, s.homes.ListShared(lay, b, s.id, nodes[1].id))
-			if err != nil {
-				t.Fatal(err)
-			}
-			req := wire.SumsRequest{Sums: []wire.BucketSum{{Bucket: b.ID, Sum: sum}}}
-			answer, err := s.askPeer(ctx, nodes[1].id, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := wire.DecodeSumsReply(answer)
-			if err != nil || len(got.Differ) != differ {
-				t.Errorf("roster digest off by %d: %d sums differ, %v, want %d", offset, len(got.Differ), err, differ)
-			}
-		}
-		one, err := s.hashDigests(ctx, lay, []layout.Slice{{Bucket: 99, Shard: 1}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if two, err := s.hashDigests(ctx, lay, []layout.Slice{{Bucket: 99, Shard: 2}}); err != nil || one == two {
-			t.Errorf("two shards of nothing have one sum, %v", err)
-		}
-	})
-}
-
 func TestSyncingHomeDoesNotVouchForAbsence(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		found := func(s *Store) wire.Found {
-			a, err := s.answerLookup(context.Background(), wire.Lookup{Bucket: buckets[0].b.ID, Key: "missing"})
+			a, err := s.records.AnswerLookup(context.Background(), wire.Lookup{Bucket: buckets[0].b.ID, Key: "missing"})
 			if err != nil {
 				t.Fatal(err)
 			}

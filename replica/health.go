@@ -185,7 +185,7 @@ func (s *Store) shardHealth(lay *layout.Layout, b *layout.Bucket, at layout.Slic
 		if id == s.id || lay.InMesh[id] {
 			h.Copies++
 		}
-		if ago, ok := s.synced.sinceSync(b.ID, id, s.uptime()); ok && id != s.id && h.Role != "" {
+		if ago, ok := s.comparer.SinceSync(b.ID, id); ok && id != s.id && h.Role != "" {
 			if h.Synced == nil {
 				h.Synced = make(map[view.NodeID]time.Duration)
 			}

@@ -66,7 +66,7 @@ func (s *Store) stampsAt(ctx context.Context, lay *layout.Layout, id view.NodeID
 	if id == s.id {
 		answer, err = s.purging.ServeStamps(ctx, id, req)
 	} else {
-		answer, err = s.askPeer(ctx, id, wire.MethodStamps, req)
+		answer, err = s.peering.AskLong(ctx, id, wire.MethodStamps, req)
 	}
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (s *Store) logPage(ctx context.Context, peer view.NodeID, req *wire.LogRequ
 	if peer == s.id {
 		answer, err = s.purging.ServeLog(ctx, peer, data)
 	} else {
-		answer, err = s.askPeer(ctx, peer, wire.MethodLog, data)
+		answer, err = s.peering.AskLong(ctx, peer, wire.MethodLog, data)
 	}
 	if err != nil {
 		return wire.LogReply{}, err

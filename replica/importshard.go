@@ -187,7 +187,7 @@ func (w *importShard) askHome(ctx context.Context, id view.NodeID, asked []wire.
 		if id == w.s.id {
 			answer, err = w.s.serveRead(ctx, id, req)
 		} else if err = w.s.carrier.Pace.WaitForBytes(ctx, len(req)); err == nil {
-			answer, err = w.s.askPeer(ctx, id, wire.MethodRead, req)
+			answer, err = w.s.peering.AskLong(ctx, id, wire.MethodRead, req)
 		}
 		if err != nil {
 			return nil, err

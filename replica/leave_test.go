@@ -10,6 +10,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/keep"
+	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -329,7 +330,7 @@ func TestAHangingHome(t *testing.T) {
 		if err := s.carrier.HandOver(context.Background(), lay, true); err == nil {
 			t.Error("handed over to a home that does not answer")
 		}
-		if d := time.Since(begun); d > compareWait+5*time.Second {
+		if d := time.Since(begun); d > peering.LongWait+5*time.Second {
 			t.Errorf("one pass took %v", d)
 		}
 		net.heal()

@@ -108,10 +108,14 @@ func (s *Store) WriteMetrics(w io.Writer) error {
 // tellCounts tells what has been counted since the store was opened.
 func (s *Store) tellCounts(f *metrics.Figures) {
 	f.Counter("skein_replica_records_repaired_total", "Records that were mended after a read.", s.stats.repaired.Load())
-	f.Counter("skein_replica_comparisons_total", "Comparisons with another store that ended.", s.stats.compared.Load())
+	compared := uint64(0) // a node that stores nothing compares nothing
+	if s.disk != nil {
+		compared = s.comparer.Compared()
+	}
+	f.Counter("skein_replica_comparisons_total", "Comparisons with another store that ended.", compared)
 	if s.disk != nil {
 		f.Counter("skein_replica_hints_delivered_total", "Copies kept for others that were delivered.", s.carrier.Delivered())
-		f.Counter("skein_replica_records_moved_total", "Records that comparisons and hand-overs brought here or there.", s.stats.moved.Load()+s.carrier.Moved())
+		f.Counter("skein_replica_records_moved_total", "Records that comparisons and hand-overs brought here or there.", s.comparer.Moved()+s.carrier.Moved())
 		f.Counter("skein_replica_records_set_aside_total", "Records of which nobody remembers whether they were deleted.", s.purging.Aside())
 	}
 	if s.outbox != nil {

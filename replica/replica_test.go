@@ -8,6 +8,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
+	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replicate"
 )
 
 // bubble runs a test in virtual time with n storing nodes and a bucket on each.
@@ -182,4 +187,55 @@ func TestCloseEndsAPutThatWaits(t *testing.T) {
 			t.Fatal("the put still waits")
 		}
 	})
+}
+
+// bubbleUncompared is bubble with stores that compare only when the test has them
+// compare: a comparison by the clock, which comes by chance, would be counted with
+// the test's own.
+func bubbleUncompared(t *testing.T, n int, cfg BucketConfig, fn func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket)) {
+	t.Helper()
+	bubbleOn(t, n, cfg, func(_ int, _ *fakeNode, c *Config) { never(c) }, fn)
+}
+
+// writeHere writes a value at one store only, without a word to the others.
+func writeHere(t *testing.T, s *Store, bucket uint64, key, value string) {
+	t.Helper()
+	at, done := s.homes.LocateKey(bucket, key), make(chan error, 1)
+	w := reconcile.Write{Value: []byte(value)}
+	_, err := s.records.CommitWrite(s.records.WhenRoom(context.Background()), at, w, []replicate.Role{replicate.HomeRole}, keep.Terms{Nothing: true},
+		func(_ keep.Written, err error) { done <- err })
+	if err = errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// loseHere drops a record of one store, as if it had never come.
+func loseHere(t *testing.T, s *Store, bucket uint64, key string) {
+	t.Helper()
+	ctx, at := context.Background(), s.homes.LocateKey(bucket, key)
+	err := s.records.Update(ctx, "lose", func(tx keep.Tx) error {
+		old, err := tx.Load(at)
+		if err != nil {
+			return err
+		}
+		return tx.Save(at, old, replicate.Record{}, nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantEqual compares what two stores hold.
+func wantEqual(t *testing.T, a, b *Store) {
+	t.Helper()
+	mine, theirs := dump(t, a), dump(t, b)
+	for k, it := range mine {
+		if !it.Equal(theirs[k]) {
+			at, _ := layout.PlaceOf([]byte(k))
+			t.Errorf("%q differs: %v and %v", at.Key, it, theirs[k])
+		}
+	}
+	if len(mine) != len(theirs) {
+		t.Errorf("%d and %d records", len(mine), len(theirs))
+	}
 }

@@ -24,11 +24,11 @@ func (s *Store) registerHandlers() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
 		wire.MethodRead:    s.serveRead,
 		wire.MethodClock:   s.serveClock,
-		wire.MethodDigest:  s.serveDigest,
-		wire.MethodList:    s.serveList,
-		wire.MethodSums:    s.serveSums,
-		wire.MethodSketch:  s.serveSketch,
-		wire.MethodFetch:   s.serveFetch,
+		wire.MethodDigest:  s.comparer.ServeDigest,
+		wire.MethodList:    s.comparer.ServeList,
+		wire.MethodSums:    s.comparer.ServeSums,
+		wire.MethodSketch:  s.comparer.ServeSketch,
+		wire.MethodFetch:   s.comparer.ServeFetch,
 		wire.MethodStamps:  s.purging.ServeStamps,
 		wire.MethodLog:     s.purging.ServeLog,
 		wire.MethodPropose: s.purging.ServePropose,
@@ -211,7 +211,7 @@ func (s *Store) serveRead(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 	reply := wire.ReadReply{Wall: s.wallMillis(), Items: make([]wire.Lookedup, 0, len(m.Keys))}
 	size := 0
 	for _, q := range m.Keys {
-		a, err := s.answerLookup(ctx, q)
+		a, err := s.records.AnswerLookup(ctx, q)
 		if err != nil {
 			return nil, err
 		}

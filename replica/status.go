@@ -83,16 +83,14 @@ func (s *Store) inspectStatus(ctx context.Context) (st Status, syncing map[layou
 		return st, nil, nil, ErrClosed
 	}
 	defer leave()
-	st = Status{
-		Repaired: s.stats.repaired.Load(), Compared: s.stats.compared.Load(),
-	}
+	st = Status{Repaired: s.stats.repaired.Load()}
 	if s.outbox != nil {
 		s.outboxStatus(&st)
 	}
 	if s.disk == nil {
 		return st, nil, nil, nil
 	}
-	st.Delivered, st.Moved = s.carrier.Delivered(), s.stats.moved.Load()+s.carrier.Moved()
+	st.Compared, st.Delivered, st.Moved = s.comparer.Compared(), s.carrier.Delivered(), s.comparer.Moved()+s.carrier.Moved()
 	syncing, hints, err = s.listSyncing(ctx, s.homes.Now())
 	st.Syncing = len(syncing)
 	for _, n := range hints {

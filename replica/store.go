@@ -18,6 +18,7 @@ import (
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/replica/antientropy"
 	"github.com/skeinmesh/skein/internal/replica/clocks"
+	"github.com/skeinmesh/skein/internal/replica/comparing"
 	"github.com/skeinmesh/skein/internal/replica/handover"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
@@ -54,33 +55,32 @@ type Store struct {
 
 	outbox *outbox.Outbox // nil on a node that stores, or wants none
 
-	homes       *layout.Homes
-	buckets     *layout.Buckets // those that homes knows
-	records     *keep.Records   // nil on a node that stores nothing
-	inventories inventories
-	peering     *peering.Peers
-	patience    replicate.Patience
-	clocks      *clocks.Clocks
-	intakes     *intakes
-	merges      *peering.Lanes[wire.Offer, mergeAnswer]
-	reads       *peering.Lanes[wire.Lookup, wire.Lookedup]
-	pages       *scanning.Pages // nil on a node that stores nothing
-	repairs     *repairs
-	carrier     *handover.Carrier // nil on a node that stores nothing
-	entropy     *antientropy.Comparisons
-	purging     *purging.Purger // nil on a node that stores nothing
-	imports     *imports
-	look        notify.Bell // has the watching goroutine look at who is down
-	inquests    *inquests
-	synced      lastSynced
-	buffers     buffers
-	stats       stats
-	meters      *meters
+	homes    *layout.Homes
+	buckets  *layout.Buckets // those that homes knows
+	records  *keep.Records   // nil on a node that stores nothing
+	peering  *peering.Peers
+	patience replicate.Patience
+	clocks   *clocks.Clocks
+	intakes  *intakes
+	merges   *peering.Lanes[wire.Offer, mergeAnswer]
+	reads    *peering.Lanes[wire.Lookup, wire.Lookedup]
+	pages    *scanning.Pages // nil on a node that stores nothing
+	repairs  *repairs
+	carrier  *handover.Carrier   // nil on a node that stores nothing
+	comparer *comparing.Comparer // nil on a node that stores nothing
+	entropy  *antientropy.Comparisons
+	purging  *purging.Purger // nil on a node that stores nothing
+	imports  *imports
+	look     notify.Bell // has the watching goroutine look at who is down
+	inquests *inquests
+	buffers  buffers
+	stats    stats
+	meters   *meters
 }
 
 // stats counts what happens in the background.
 type stats struct {
-	repaired, compared, moved atomic.Uint64
+	repaired atomic.Uint64
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
@@ -107,7 +107,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.group.Close()
 		return nil, err
 	}
-	s.repairs, s.entropy = newRepairs(s), s.newEntropy()
+	s.repairs = newRepairs(s)
+	s.entropy = antientropy.New(antientropy.Options{Work: equalizing{s}, Every: cfg.SyncEvery, Now: s.uptime, Log: s.log})
 	s.inquests, s.look = newInquests(s), notify.NewBell()
 	s.imports = &imports{s: s, kick: notify.NewBell()}
 	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
@@ -222,12 +223,16 @@ func (s *Store) openRecords(ctx context.Context, damaged *purging.DamagedLog) (e
 	}
 	s.purging = purging.New(purging.Options{
 		Self: s.id, Shards: s.shards, Records: s.records, Disk: s.disk, Damaged: damaged, Homes: s.homes, Clocks: s.clocks,
-		Every: s.cfg.PurgeEvery, MaxSkew: s.cfg.MaxSkew, Uptime: s.uptime, Log: s.log, Ask: s.askPeer,
+		Every: s.cfg.PurgeEvery, MaxSkew: s.cfg.MaxSkew, Uptime: s.uptime, Log: s.log, Ask: s.peering.AskLong,
 	})
 	s.carrier = handover.New(handover.Options{
 		Self: s.id, Records: s.records, Disk: s.disk, Homes: s.homes, Purging: s.purging, Entropy: s.entropy,
 		Pace: handover.NewPace(s.cfg.TransferRate, s.hasPendingWrites), Taking: s.gate.taking, AckTimeout: s.cfg.AckTimeout,
-		Uptime: s.uptime, Log: s.log, Ask: s.askPeer, Offer: s.offerItems,
+		Uptime: s.uptime, Log: s.log, Ask: s.peering.AskLong, Offer: s.offerItems,
+	})
+	s.comparer = comparing.New(comparing.Options{
+		Self: s.id, Shards: s.shards, Records: s.records, Disk: s.disk, Homes: s.homes, Purging: s.purging, Carrier: s.carrier,
+		Peers: s.peering, Group: s.group, Uptime: s.uptime, Writing: s.hasPendingWrites,
 	})
 	return s.records.Open(ctx)
 }

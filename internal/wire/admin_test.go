@@ -32,6 +32,7 @@ func adminSamples() []sample {
 	status := AdminStatus{Hints: 1, Syncing: 2, Delivered: 3, Repaired: 4, Compared: 5, Moved: 1 << 63}
 	outbox := AdminStatus{Delivered: 3, Outbox: &OutboxStatus{Ops: 121, Bytes: 1 << 20, Oldest: 90_000, Delivered: 7, Dropped: 1, Error: "no store"}}
 	words := AdminHealth{AdminOutcome: AdminOutcome{AdminClosed, "closed"}, Problems: []view.Problem{{Kind: view.ProblemInWords, Text: "one"}}, InWords: true, Lines: []string{"b shard 1", "b shard 2"}}
+	many := uint64(1) << 40 // more than an int of 32 bits holds: where it has so few, this one sample is another
 	health := AdminHealth{
 		AdminOutcome: AdminOutcome{AdminStorage, "failed"},
 		Problems: []view.Problem{
@@ -41,7 +42,7 @@ func adminSamples() []sample {
 			{Kind: "of-later-years", Where: []string{"a", ""}, Bytes: 1 << 40, Text: "what it said"},
 		},
 		Shards: []AdminShard{
-			{Bucket: "b", Role: "home", Shard: 255, Copies: 2, Hints: 1 << 40, Syncing: true, Homes: []view.NodeID{1, 1 << 63}, Synced: []AdminSynced{{1, time.Minute}, {2, 0}}},
+			{Bucket: "b", Role: "home", Shard: 255, Copies: 2, Hints: int(many), Syncing: true, Homes: []view.NodeID{1, 1 << 63}, Synced: []AdminSynced{{1, time.Minute}, {2, 0}}},
 			{},
 		},
 	}

@@ -157,3 +157,20 @@ func (p *Peers) Answers(ctx context.Context, id view.NodeID) bool {
 	}
 	return err == nil
 }
+
+// LongWait is for how long an answer is waited for that may take long: digests may have to
+// be built first.
+const LongWait = 30 * time.Second
+
+// AskLong calls a store and waits LongWait for its answer. A store does not count as silent
+// for it.
+func (p *Peers) AskLong(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	return p.AskWithin(ctx, to, method, req, LongWait)
+}
+
+// AskWithin is AskLong with a wait of its own.
+func (p *Peers) AskWithin(ctx context.Context, to view.NodeID, method string, req []byte, wait time.Duration) ([]byte, error) {
+	call, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return p.opts.Mesh.Call(call, to, method, req)
+}

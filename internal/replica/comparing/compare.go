@@ -1,4 +1,4 @@
-package replica
+package comparing
 
 import (
 	"context"
@@ -18,38 +18,46 @@ import (
 // writeTime is longer than a write is under way between stores, mostly.
 const writeTime = 100 * time.Millisecond
 
-// compareWith makes this store and a peer equal in all that both are homes of: without an
+// comparison is one of this store with a peer, by the layout that it was begun with.
+type comparison struct {
+	*Comparer
+	lay    *layout.Layout
+	losses uint64
+	peer   view.NodeID
+	left   map[layout.Slice]error // gets the slices that could not be made equal, and why
+}
+
+// Compare makes this store and a peer equal in all that both are homes of: without an
 // error nothing that one of them had when it began is missing at the other. Shards
 // in which one of the two lags behind a purge, or for which the disk here has no
 // room, are left out, and the error tells of them.
-func (s *Store) compareWith(ctx context.Context, peer view.NodeID) error {
-	lay, losses := s.homes.Now(), s.homes.Losses()
-	theirs, err := s.askHeld(ctx, lay, peer)
+func (c *Comparer) Compare(ctx context.Context, peer view.NodeID) error {
+	x := &comparison{Comparer: c, lay: c.homes.Now(), losses: c.homes.Losses(), peer: peer, left: make(map[layout.Slice]error)}
+	theirs, err := x.askHeld(ctx)
 	if err != nil {
 		return err
 	}
-	left := make(map[layout.Slice]error)
-	common, unlike, err := s.compareBuckets(ctx, lay, peer, left)
+	common, unlike, err := x.compareBuckets(ctx)
 	if err != nil {
 		return err
 	}
 	for _, at := range byBucket(theirs.leftover) {
-		if err := s.runExchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left, pull: true}, nil); err != nil {
+		if err := (&exchange{comparison: x, units: at, pull: true}).makeEqual(ctx, nil); err != nil {
 			return err
 		}
 	}
-	s.stats.compared.Add(1)
+	c.compared.Add(1)
 	for _, at := range common {
-		equal := slicesExcept(at, left)
+		equal := slicesExcept(at, x.left)
 		if len(equal) == 0 {
 			continue
 		}
-		s.records.NoteEqual(ctx, lay, losses, peer, equal, theirs.seasoned[at[0].Bucket])
-		s.synced.noteSync(at[0].Bucket, peer, s.uptime())
+		c.records.NoteEqual(ctx, x.lay, x.losses, peer, equal, theirs.seasoned[at[0].Bucket])
+		c.synced.noteSync(at[0].Bucket, peer, c.opts.Uptime())
 	}
-	s.noteConsulted(ctx, lay, losses, peer, theirs, left)
-	for at, why := range left {
-		return fmt.Errorf("replica: compare with %v: %d shards are left out, shard %d among them: %w", peer, len(left), at.Shard, why)
+	x.noteConsulted(ctx, theirs)
+	for at, why := range x.left {
+		return fmt.Errorf("replica: compare with %v: %d shards are left out, shard %d among them: %w", peer, len(x.left), at.Shard, why)
 	}
 	if len(unlike) > 0 {
 		return fmt.Errorf("replica: compare with %v: shard %d and %d more: %w", peer, unlike[0].Shard, len(unlike)-1, errUnlike)
@@ -69,17 +77,17 @@ func slicesExcept(at []layout.Slice, others map[layout.Slice]error) []layout.Sli
 // have, and returns these, bucket by bucket. Whole buckets are compared first:
 // peers that are equal, as they mostly are, find that out for a few bytes. unlike are
 // shards that have not become equal, for no write that would explain it.
-func (s *Store) compareBuckets(ctx context.Context, lay *layout.Layout, peer view.NodeID, left map[layout.Slice]error) (common [][]layout.Slice, unlike []layout.Slice, err error) {
-	for _, b := range s.buckets.ListAll() {
-		if at := s.homes.ListShared(lay, b, s.id, peer); len(at) > 0 {
+func (x *comparison) compareBuckets(ctx context.Context) (common [][]layout.Slice, unlike []layout.Slice, err error) {
+	for _, b := range x.homes.Buckets.ListAll() {
+		if at := x.homes.ListShared(x.lay, b, x.id, x.peer); len(at) > 0 {
 			common = append(common, at)
 		}
 	}
-	m, err := s.askSums(ctx, lay, peer, common, s.records.StampSum())
-	if err == nil && (m.Stamps || s.records.LagsSomewhere()) {
+	m, err := x.askSums(ctx, common, x.records.StampSum())
+	if err == nil && (m.Stamps || x.records.LagsSomewhere()) {
 		// Purges first: who lags behind them can give nothing away.
-		if err = s.purging.SyncStamps(ctx, peer); err == nil {
-			m, err = s.askSums(ctx, lay, peer, common, 0)
+		if err = x.opts.Purging.SyncStamps(ctx, x.peer); err == nil {
+			m, err = x.askSums(ctx, common, 0)
 		}
 	}
 	if err != nil || len(m.Differ) == 0 {
@@ -89,73 +97,73 @@ func (s *Store) compareBuckets(ctx context.Context, lay *layout.Layout, peer vie
 	for _, d := range m.Differ {
 		open = append(open, common[d.Place])
 	}
-	if s.hasPendingWrites() && !s.homes.CannotVouch(lay) {
-		unlike, err = s.exchangeLasting(ctx, lay, peer, slices.Concat(open...), left)
+	if x.opts.Writing() && !x.homes.CannotVouch(x.lay) {
+		unlike, err = x.exchangeLasting(ctx, slices.Concat(open...))
 		return common, unlike, err
 	}
 	for i, at := range open {
-		if err := s.runExchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left}, &m.Differ[i]); err != nil {
+		if err := (&exchange{comparison: x, units: at}).makeEqual(ctx, &m.Differ[i]); err != nil {
 			return common, nil, err
 		}
 	}
-	if m, err = s.askSums(ctx, lay, peer, open, 0); err != nil {
+	if m, err = x.askSums(ctx, open, 0); err != nil {
 		return common, nil, err
 	}
 	var differ []layout.Slice
 	for _, d := range m.Differ {
 		differ = append(differ, open[d.Place]...)
 	}
-	unlike, err = s.listUnlike(ctx, peer, differ, left)
+	unlike, err = x.listUnlike(ctx, differ)
 	return common, unlike, err
 }
 
 // exchangeLasting is what is done while clients write: to read whole shards for writes
 // under way would go on for as long as they do. It goes by digests, not by a byte of
 // each: what differs in no such byte, and is not written, would not be found for as long.
-func (s *Store) exchangeLasting(ctx context.Context, lay *layout.Layout, peer view.NodeID, at []layout.Slice, left map[layout.Slice]error) (unlike []layout.Slice, err error) {
-	lasting, _, err := s.listLasting(ctx, peer, at)
+func (x *comparison) exchangeLasting(ctx context.Context, at []layout.Slice) (unlike []layout.Slice, err error) {
+	lasting, _, err := x.listLasting(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	for _, at := range byBucket(lasting) {
-		if err := s.runExchange(ctx, &comparison{lay: lay, peer: peer, units: at, left: left, differ: true}, nil); err != nil {
+		if err := (&exchange{comparison: x, units: at, differ: true}).makeEqual(ctx, nil); err != nil {
 			return nil, err
 		}
 	}
-	return s.listUnlike(ctx, peer, lasting, left)
+	return x.listUnlike(ctx, lasting)
 }
 
 // listUnlike looks at slices again that were exchanged. All that both stores had before is
 // at both now: what differs has been written since. Slices that differ and were not
 // written are returned.
-func (s *Store) listUnlike(ctx context.Context, peer view.NodeID, at []layout.Slice, left map[layout.Slice]error) ([]layout.Slice, error) {
-	_, still, err := s.listLasting(ctx, peer, at)
-	return slicesExcept(still, left), err
+func (x *comparison) listUnlike(ctx context.Context, at []layout.Slice) ([]layout.Slice, error) {
+	_, still, err := x.listLasting(ctx, at)
+	return slicesExcept(still, x.left), err
 }
 
 // listLasting returns those of the slices that are not equal for longer than a write is
 // under way. The others were equal at some moment since it was called. still are those
 // of them that were not written here meanwhile.
-func (s *Store) listLasting(ctx context.Context, peer view.NodeID, at []layout.Slice) (lasting, still []layout.Slice, err error) {
-	first, err := s.listDiffering(ctx, peer, at)
+func (x *comparison) listLasting(ctx context.Context, at []layout.Slice) (lasting, still []layout.Slice, err error) {
+	first, err := x.listDiffering(ctx, at)
 	if err != nil || len(first) == 0 {
 		return nil, nil, err
 	}
 	then := make([]reconcile.Digest, len(first))
 	for i, place := range first {
 		lasting = append(lasting, at[place])
-		then[i], _, _ = s.records.BuiltDigest(at[place])
+		then[i], _, _ = x.records.BuiltDigest(at[place])
 	}
 	if !clock.Sleep(ctx, writeTime) {
 		return nil, nil, ctx.Err()
 	}
-	second, err := s.listDiffering(ctx, peer, lasting)
+	second, err := x.listDiffering(ctx, lasting)
 	if err != nil {
 		return nil, nil, err
 	}
 	for i, place := range second {
 		a := lasting[place]
-		if now, _, _ := s.records.BuiltDigest(a); now == then[place] {
+		if now, _, _ := x.records.BuiltDigest(a); now == then[place] {
 			still = append(still, a)
 		}
 		second[i] = first[place]
@@ -169,16 +177,16 @@ func (s *Store) listLasting(ctx context.Context, peer view.NodeID, at []layout.S
 
 // askSums shows a peer the digests of buckets. It may say that stamps differ, if
 // they are given.
-func (s *Store) askSums(ctx context.Context, lay *layout.Layout, peer view.NodeID, common [][]layout.Slice, stamps uint64) (m wire.SumsReply, err error) {
+func (x *comparison) askSums(ctx context.Context, common [][]layout.Slice, stamps uint64) (m wire.SumsReply, err error) {
 	req := wire.SumsRequest{Stamps: stamps}
 	for _, at := range common {
-		sum, err := s.hashDigests(ctx, lay, at)
+		sum, err := x.hashDigests(ctx, x.lay, at)
 		if err != nil {
 			return m, err
 		}
 		req.Sums = append(req.Sums, wire.BucketSum{Bucket: at[0].Bucket, Sum: sum})
 	}
-	answer, err := s.askPeer(ctx, peer, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
+	answer, err := x.askPeer(ctx, wire.MethodSums, wire.AppendSumsRequest(nil, &req))
 	if err == nil {
 		m, err = wire.DecodeSumsReply(answer)
 	}
@@ -190,42 +198,10 @@ func (s *Store) askSums(ctx context.Context, lay *layout.Layout, peer view.NodeI
 	return m, err
 }
 
-// serveSums compares the asker's digests of whole buckets with those here.
-func (s *Store) serveSums(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
-	m, err := wire.DecodeSumsRequest(req)
-	if err != nil {
-		return nil, err
-	}
-	if m.Stamps != 0 && m.Stamps != s.records.StampSum() {
-		return wire.AppendSumsReply(nil, &wire.SumsReply{Stamps: true}), nil
-	}
-	lay := s.homes.Now()
-	var reply wire.SumsReply
-	for i, sum := range m.Sums {
-		d := wire.BucketDiffers{Place: i}
-		if b := s.buckets.FindByID(sum.Bucket); b != nil {
-			at := s.homes.ListShared(lay, b, from, s.id)
-			mine, err := s.hashDigests(ctx, lay, at)
-			if err != nil {
-				return nil, err
-			}
-			if mine == sum.Sum {
-				continue
-			}
-			for _, n := range s.records.CountKeys(at) {
-				d.Keys += uint64(n)
-			}
-			d.Marks = s.records.HashBytes(at, 0)
-		}
-		reply.Differ = append(reply.Differ, d)
-	}
-	return wire.AppendSumsReply(nil, &reply), nil
-}
-
 // hashDigests is a hash of the digests of slices and of which they are: equal sums of
 // different slices, of nothing for instance, prove nothing.
-func (s *Store) hashDigests(ctx context.Context, lay *layout.Layout, at []layout.Slice) (uint64, error) {
-	total, err := s.records.Digest(ctx, at)
+func (c *Comparer) hashDigests(ctx context.Context, lay *layout.Layout, at []layout.Slice) (uint64, error) {
+	total, err := c.records.Digest(ctx, at)
 	total.Key += lay.Roster
 	for _, a := range at {
 		total.Version += uint64(reconcile.Element{Key: a.Bucket, Version: uint64(a.Shard) + 1}.Fingerprint())
@@ -247,7 +223,7 @@ func byBucket(at []layout.Slice) (out [][]layout.Slice) {
 	return out
 }
 
-// held is what a peer says of itself when this store has something to learn
+// peerHeld is what a peer says of itself when this store has something to learn
 // from that.
 type peerHeld struct {
 	asked    bool
@@ -257,11 +233,11 @@ type peerHeld struct {
 
 // askHeld asks a peer for what it holds that belongs here, as long as this
 // store does not know all that the homes of its shards know.
-func (s *Store) askHeld(ctx context.Context, lay *layout.Layout, peer view.NodeID) (out peerHeld, err error) {
-	if !s.homes.CannotVouch(lay) {
+func (x *comparison) askHeld(ctx context.Context) (out peerHeld, err error) {
+	if !x.homes.CannotVouch(x.lay) {
 		return out, nil
 	}
-	answer, err := s.askPeer(ctx, peer, wire.MethodHeld, wire.AppendHeldRequest(nil, &wire.HeldRequest{}))
+	answer, err := x.askPeer(ctx, wire.MethodHeld, wire.AppendHeldRequest(nil, &wire.HeldRequest{}))
 	if err != nil {
 		return out, err
 	}
@@ -269,12 +245,12 @@ func (s *Store) askHeld(ctx context.Context, lay *layout.Layout, peer view.NodeI
 	if err != nil {
 		return out, err
 	}
-	if m.Roster != lay.Roster {
+	if m.Roster != x.lay.Roster {
 		return out, handover.ErrRosters
 	}
 	out.asked, out.seasoned = true, make(map[uint64][]byte)
 	for _, h := range m.Leftover {
-		if b := s.buckets.FindByID(h.Bucket); b != nil && h.Shard < s.homes.ShardsOf(b) && lay.RouteOf(b, h.Shard).IsHome(s.id) {
+		if b := x.homes.Buckets.FindByID(h.Bucket); b != nil && h.Shard < x.homes.ShardsOf(b) && x.lay.RouteOf(b, h.Shard).IsHome(x.id) {
 			out.leftover = append(out.leftover, layout.Slice{Bucket: h.Bucket, Shard: h.Shard})
 		}
 	}
@@ -285,19 +261,19 @@ func (s *Store) askHeld(ctx context.Context, lay *layout.Layout, peer view.NodeI
 }
 
 // noteConsulted notes that all a peer holds of what belongs here is here.
-func (s *Store) noteConsulted(ctx context.Context, lay *layout.Layout, losses uint64, peer view.NodeID, theirs peerHeld, left map[layout.Slice]error) {
+func (x *comparison) noteConsulted(ctx context.Context, theirs peerHeld) {
 	if !theirs.asked {
 		return
 	}
-	for _, b := range s.buckets.ListAll() {
+	for _, b := range x.homes.Buckets.ListAll() {
 		var at []layout.Slice
-		for shard := range s.homes.ShardsOf(b) {
-			if rt := lay.RouteOf(b, shard); rt.IsHome(s.id) && !rt.IsHome(peer) && left[layout.Slice{Bucket: b.ID, Shard: shard}] == nil {
+		for shard := range x.homes.ShardsOf(b) {
+			if rt := x.lay.RouteOf(b, shard); rt.IsHome(x.id) && !rt.IsHome(x.peer) && x.left[layout.Slice{Bucket: b.ID, Shard: shard}] == nil {
 				at = append(at, layout.Slice{Bucket: b.ID, Shard: shard})
 			}
 		}
 		if len(at) > 0 {
-			s.records.NoteEqual(ctx, lay, losses, peer, at, nil)
+			x.records.NoteEqual(ctx, x.lay, x.losses, x.peer, at, nil)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package replica
+package comparing
 
 import (
 	"context"
@@ -48,17 +48,17 @@ type stretch struct {
 
 // takeStock reads all records of slices, which are in rising order. Damaged
 // records are not there.
-func (s *Store) takeStock(ctx context.Context, at []layout.Slice) (*inventory, error) {
-	if err := s.records.AwaitTurn(ctx); err != nil {
+func (c *Comparer) takeStock(ctx context.Context, at []layout.Slice) (*inventory, error) {
+	if err := c.records.AwaitTurn(ctx); err != nil {
 		return nil, err
 	}
-	defer s.records.EndTurn()
+	defer c.records.EndTurn()
 	v := &inventory{name: rand.Uint64() | 1}
 	for _, a := range at {
 		lower := wire.RecordPrefix(a.Shard, a.Bucket, 0)
 		n := 0
 		v.stretches = append(v.stretches, stretch{a, lower, len(v.prints)})
-		err := s.disk.Scan(ctx, lower, wire.After(lower), func(k, value []byte) error {
+		err := c.disk.Scan(ctx, lower, wire.After(lower), func(k, value []byte) error {
 			it, err := keep.ItemOf(value)
 			if err != nil {
 				return nil
@@ -71,7 +71,7 @@ func (s *Store) takeStock(ctx context.Context, at []layout.Slice) (*inventory, e
 				v.stretches = append(v.stretches, stretch{a, slices.Clone(k), len(v.prints)})
 			}
 			_, _, key, _ := wire.ParseRecordKey(k)
-			v.prints = append(v.prints, s.records.ElementOf(a.Shard, []byte(key), it).Fingerprint())
+			v.prints = append(v.prints, c.records.ElementOf(a.Shard, []byte(key), it).Fingerprint())
 			return nil
 		})
 		if err != nil {
@@ -115,14 +115,14 @@ func (v *inventory) makeSymbols(from, count int) []reconcile.Symbol {
 
 // finder finds the keys of fingerprints, reading one stretch of records for each.
 type finder struct {
-	s      *Store
+	c      *Comparer
 	v      *inventory
 	places map[reconcile.Fingerprint]int
 	read   map[int]bool // stretches
 }
 
-func (v *inventory) newFinder(s *Store, prints []reconcile.Fingerprint) *finder {
-	f := &finder{s, v, make(map[reconcile.Fingerprint]int, len(prints)), make(map[int]bool)}
+func (v *inventory) newFinder(c *Comparer, prints []reconcile.Fingerprint) *finder {
+	f := &finder{c, v, make(map[reconcile.Fingerprint]int, len(prints)), make(map[int]bool)}
 	for _, p := range prints {
 		f.places[p] = -1
 	}
@@ -157,13 +157,13 @@ func (f *finder) findKeys(ctx context.Context, p reconcile.Fingerprint) (out []s
 		}
 	}
 	known := v.prints[here.first:end]
-	err = f.s.disk.Scan(ctx, here.from, upper, func(k, value []byte) error {
+	err = f.c.disk.Scan(ctx, here.from, upper, func(k, value []byte) error {
 		it, err := keep.ItemOf(value)
 		if err != nil {
 			return nil
 		}
 		_, _, key, _ := wire.ParseRecordKey(k)
-		now := f.s.records.ElementOf(here.at.Shard, []byte(key), it).Fingerprint()
+		now := f.c.records.ElementOf(here.at.Shard, []byte(key), it).Fingerprint()
 		if _, wanted := f.places[now]; wanted || !slices.Contains(known, now) {
 			out = append(out, key)
 		}
@@ -224,9 +224,9 @@ func (h *inventories) dropUnused(v *inventory, now time.Time) time.Duration {
 }
 
 // keepInventory keeps an inventory until it is not used any more.
-func (s *Store) keepInventory(v *inventory) {
-	s.inventories.addInventory(v, time.Now())
-	s.group.Go(func(ctx context.Context) {
+func (c *Comparer) keepInventory(v *inventory) {
+	c.inventories.addInventory(v, time.Now())
+	c.opts.Group.Go(func(ctx context.Context) {
 		wait := time.NewTimer(keptUnused)
 		defer wait.Stop()
 		for {
@@ -235,7 +235,7 @@ func (s *Store) keepInventory(v *inventory) {
 			case <-ctx.Done():
 				return
 			}
-			left := s.inventories.dropUnused(v, time.Now())
+			left := c.inventories.dropUnused(v, time.Now())
 			if left == 0 {
 				return
 			}
