@@ -210,7 +210,7 @@ func (s *Store) listProblems(h *Health, lay *layout.Layout) (out []view.Problem)
 		add(view.Problem{Kind: view.ProblemLeaving, Shards: h.Leftover, Count: h.Hints})
 	}
 	out = append(out, s.mesh.View().Problems...)
-	s.imports.reportStatus(h, add)
+	reportFormer(s.former.Status(), h, add)
 	s.fewCopies(h, lay, add)
 	s.inquests.reportProblems(add)
 	if len(h.Lost) > 0 {
@@ -315,13 +315,4 @@ func (s *Store) nameAll(ids []view.NodeID) []view.Named {
 		out[i] = view.Named{ID: id, Name: m.Name}
 	}
 	return out
-}
-
-// joinNames lists nodes in words.
-func (s *Store) joinNames(ids []view.NodeID) string {
-	out := make([]string, len(ids))
-	for i, n := range s.nameAll(ids) {
-		out[i] = n.String()
-	}
-	return strings.Join(out, ", ")
 }

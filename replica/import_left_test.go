@@ -10,7 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/former"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -70,11 +71,11 @@ func TestOldDataThatIsLeftAsItIs(t *testing.T) {
 			return identity(n, was, func(id *wire.Identity) { id.Mesh = view.MeshID{2} })
 		},
 		"nobody can tell to which mesh it belongs": func(n *fakeNode, was view.NodeID) error {
-			return errors.Join(n.fs.Remove(n.aside(was)+"/store/"+ownerFile), n.fs.Remove(n.aside(was)+"/identity"))
+			return errors.Join(n.fs.Remove(n.aside(was)+"/store/"+keep.OwnerFile), n.fs.Remove(n.aside(was)+"/identity"))
 		},
 		stranger: func(n *fakeNode, was view.NodeID) error {
 			owner := wire.AppendOwner(nil, wire.Owner{Node: 77, Initialised: true})
-			if err := file.Write(n.fs, n.aside(was)+"/store/"+ownerFile, owner); err != nil {
+			if err := file.Write(n.fs, n.aside(was)+"/store/"+keep.OwnerFile, owner); err != nil {
 				return err
 			}
 			return n.fs.Remove(n.aside(was) + "/identity")
@@ -147,7 +148,7 @@ func TestDamagedOldRecordIsNamed(t *testing.T) {
 			if got := strings.Join(wordsOf(h.Problems), "\n"); h.Importing != 0 || !strings.Contains(got, "1 records in "+n.aside(nodes[2].id)+" do not read") {
 				t.Errorf("%d to be taken in: %q", h.Importing, got)
 			}
-			if list := readText(t, n.fs, n.aside(nodes[2].id)+"/"+refusedName); !strings.Contains(list, `"bad"`) || strings.Contains(list, `"good"`) {
+			if list := readText(t, n.fs, n.aside(nodes[2].id)+"/"+former.RefusedName); !strings.Contains(list, `"bad"`) || strings.Contains(list, `"good"`) {
 				t.Errorf("listed: %s", list)
 			}
 			n.kill()
@@ -257,27 +258,6 @@ func TestOldDataWaitsForALog(t *testing.T) {
 	})
 }
 
-// A member that has not heard of all rounds is not asked what was purged.
-func TestLogOfWhoIsBehind(t *testing.T) {
-	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		ctx := context.Background()
-		mustPut(t, buckets[0], "k", "v")
-		mustDelete(t, buckets[0], "k")
-		time.Sleep(time.Hour)
-		s := nodes[2].store
-		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		tops := s.memberStamps(ctx)
-		log, err := s.purgedSince(ctx, at.Shard, purge.Stamp{}, tops)
-		if err != nil || log.from != nodes[0].id || !log.whole || log.buried[string(at.Record)].Unknown() {
-			t.Fatalf("%+v, %v", log, err)
-		}
-		tops.byMember[nodes[0].id][at.Shard] = purge.Stamp{}
-		if log, err := s.purgedSince(ctx, at.Shard, purge.Stamp{}, tops); err != nil || log.from != nodes[1].id {
-			t.Errorf("asked %v, %v", log.from, err)
-		}
-	})
-}
-
 // What waits in the outbox of a node that stored nothing, was evicted and comes
 // back as one that stores is delivered.
 func TestFormerOutboxIsDelivered(t *testing.T) {
@@ -317,7 +297,7 @@ func TestFormerOutboxIsDelivered(t *testing.T) {
 		if h := n.health(t); h.Importing != 0 {
 			t.Errorf("%d to be taken in: %q", h.Importing, h.Problems)
 		}
-		if _, err := n.fs.Stat(n.dir + "/" + outboxName); err == nil {
+		if _, err := n.fs.Stat(n.dir + "/" + former.OutboxName); err == nil {
 			t.Error("the outbox is still there")
 		}
 		for i := range 20 {
@@ -362,10 +342,10 @@ func TestFormerOutboxOfAnotherMesh(t *testing.T) {
 		defer closing(t, n)
 		net.publish()
 		time.Sleep(time.Hour)
-		if h := n.health(t); !strings.Contains(strings.Join(wordsOf(h.Problems), "\n"), n.dir+"/"+outboxName) {
+		if h := n.health(t); !strings.Contains(strings.Join(wordsOf(h.Problems), "\n"), n.dir+"/"+former.OutboxName) {
 			t.Errorf("nothing is said of it: %q", h.Problems)
 		}
-		if _, err := n.fs.Stat(n.dir + "/" + outboxName); err != nil {
+		if _, err := n.fs.Stat(n.dir + "/" + former.OutboxName); err != nil {
 			t.Error(err)
 		}
 		wantNotFound(t, buckets[1], "k")

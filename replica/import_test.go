@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/replica/former"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -266,7 +267,7 @@ func TestShortLogRefusesOldData(t *testing.T) {
 		if h.Importing != 0 || h.ImportRefused == 0 || !strings.Contains(strings.Join(wordsOf(h.Problems), "\n"), n.aside(nodes[3].id)) {
 			t.Errorf("%d to be taken in, %d refused: %q", h.Importing, h.ImportRefused, h.Problems)
 		}
-		list := readText(t, n.fs, n.aside(nodes[3].id)+"/"+refusedName)
+		list := readText(t, n.fs, n.aside(nodes[3].id)+"/"+former.RefusedName)
 		if got := strings.Count(list, "\tk") + strings.Count(list, "\t\"k"); got != h.ImportRefused {
 			t.Errorf("%d refused, %d listed:\n%s", h.ImportRefused, got, list)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -45,7 +46,7 @@ func Inspect(ctx context.Context, dir string, fn func(Record) error) (Audit, err
 
 func inspect(ctx context.Context, fsys vfs.FS, dir string, fn func(Record) error) (Audit, error) {
 	var audit Audit
-	owner, err := readOwner(fsys, filepath.Join(dir, "store"))
+	owner, err := keep.ReadOwner(fsys, filepath.Join(dir, "store"))
 	if err != nil {
 		return audit, fmt.Errorf("replica: inspect: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/former"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -16,11 +17,9 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-const outboxName = "outbox" // of the directory in that of the node
-
 // openOutbox opens the outbox of a node that stores nothing.
 func (s *Store) openOutbox(ctx context.Context) error {
-	dir := filepath.Join(s.mesh.Dir(), outboxName)
+	dir := filepath.Join(s.mesh.Dir(), former.OutboxName)
 	if s.cfg.OutboxBytes < 0 {
 		if _, err := s.cfg.fs.Stat(dir); err == nil {
 			s.log.Warn("the outbox is switched off; what an earlier run has left in it is not delivered", "dir", dir)

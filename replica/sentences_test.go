@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/former"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -28,13 +29,16 @@ type told struct {
 	h       Health // begins as all is well
 	disk    storage.Stats
 	lost    int // copies for others that the disk has lost
+	remains former.Status
 }
 
 // words are all that would be said.
 func (w *told) words() []string {
 	w.t.Helper()
 	out := w.s.listProblems(&w.h, w.s.homes.Now())
-	w.s.diskProblems(w.disk, w.lost, func(p view.Problem) { out = append(out, p) })
+	add := func(p view.Problem) { out = append(out, p) }
+	w.s.diskProblems(w.disk, w.lost, add)
+	reportFormer(w.remains, &w.h, add)
 	return wordsOf(out)
 }
 
@@ -77,19 +81,15 @@ func silentFor(d time.Duration) func(*view.Member) {
 	return func(m *view.Member) { m.State, m.Unreachable, m.Since = view.Suspect, true, time.Now().Add(-d) }
 }
 
-func (w *told) former(change func(f *former)) {
-	f := &former{dir: "retired-1", shards: 4, done: 4, lookedThrough: true}
-	change(f)
-	w.s.imports.mu.Lock()
-	w.s.imports.all = []*former{f}
-	w.s.imports.mu.Unlock()
+func (w *told) former(change func(f *former.StoreStatus)) {
+	f := former.StoreStatus{Dir: "retired-1", Shards: 4, Done: 4, LookedThrough: true}
+	change(&f)
+	w.remains.Stores = []former.StoreStatus{f}
 }
 
-func (w *told) box(box *formerOutbox) {
-	box.dir = "retired-1"
-	w.s.imports.mu.Lock()
-	w.s.imports.outbox = box
-	w.s.imports.mu.Unlock()
+func (w *told) box(box former.OutboxStatus) {
+	box.Dir = "retired-1"
+	w.remains.Outbox = &box
 }
 
 func (w *told) clockOff(by time.Duration, peers ...time.Duration) {
@@ -174,28 +174,30 @@ var sentences = []sentence{
 		func(w *told) { w.h.unread = true },
 		func(w *told) { w.disk.GivenUp = 1 }},
 	{"what a former identity of this node has left in %s is not taken in",
-		func(w *told) { w.former(func(f *former) { f.unusable, f.problem = true, "it is of another mesh" }) },
-		func(w *told) { w.former(func(f *former) {}) }},
+		func(w *told) {
+			w.former(func(f *former.StoreStatus) { f.Unusable, f.Problem = true, "it is of another mesh" })
+		},
+		func(w *told) { w.former(func(f *former.StoreStatus) {}) }},
 	{"of what a former identity of this node has left",
 		func(w *told) {
-			w.former(func(f *former) { f.lookedThrough, f.problem = false, "no home is in contact" })
+			w.former(func(f *former.StoreStatus) { f.LookedThrough, f.Problem = false, "no home is in contact" })
 		},
-		func(w *told) { w.former(func(f *former) { f.lookedThrough = false }) }},
+		func(w *told) { w.former(func(f *former.StoreStatus) { f.LookedThrough = false }) }},
 	{"%d records in %s are not taken in",
-		func(w *told) { w.former(func(f *former) { f.refused = 1 }) },
-		func(w *told) { w.former(func(f *former) { f.unread = 1 }) }},
+		func(w *told) { w.former(func(f *former.StoreStatus) { f.Refused = 1 }) },
+		func(w *told) { w.former(func(f *former.StoreStatus) { f.Unread = 1 }) }},
 	{"%d records in %s do not read",
-		func(w *told) { w.former(func(f *former) { f.unread = 1 }) },
-		func(w *told) { w.former(func(f *former) { f.refused = 1 }) }},
+		func(w *told) { w.former(func(f *former.StoreStatus) { f.Unread = 1 }) },
+		func(w *told) { w.former(func(f *former.StoreStatus) { f.Refused = 1 }) }},
 	{"what waits in the outbox of a former identity of this node, %s, is not delivered: ",
-		func(w *told) { w.box(&formerOutbox{unusable: true, problem: "it does not open"}) },
-		func(w *told) { w.box(&formerOutbox{problem: "no store is in reach"}) }},
+		func(w *told) { w.box(former.OutboxStatus{Unusable: true, Problem: "it does not open"}) },
+		func(w *told) { w.box(former.OutboxStatus{Problem: "no store is in reach"}) }},
 	{"what waits in the outbox of a former identity of this node, %s, is not delivered yet",
-		func(w *told) { w.box(&formerOutbox{problem: "no store is in reach"}) },
-		func(w *told) { w.box(&formerOutbox{}) }},
+		func(w *told) { w.box(former.OutboxStatus{Problem: "no store is in reach"}) },
+		func(w *told) { w.box(former.OutboxStatus{}) }},
 	{"%d operations in %s do not read",
-		func(w *told) { w.box(&formerOutbox{finished: true, bad: 1}) },
-		func(w *told) { w.box(&formerOutbox{finished: true}) }},
+		func(w *told) { w.box(former.OutboxStatus{Finished: true, Bad: 1}) },
+		func(w *told) { w.box(former.OutboxStatus{Finished: true}) }},
 	{"%s cannot be reached from here, but others say",
 		func(w *told) { w.member(2, silentFor(time.Minute)) },
 		func(w *told) { w.member(2, failed) }},

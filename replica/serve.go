@@ -17,8 +17,6 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-const replyBytes = 1 << 20 // a reply that has grown to this size stops early
-
 // registerHandlers registers the handlers. A node that stores nothing serves nothing.
 func (s *Store) registerHandlers() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
@@ -208,17 +206,10 @@ func (s *Store) serveRead(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	reply := wire.ReadReply{Wall: s.wallMillis(), Items: make([]wire.Lookedup, 0, len(m.Keys))}
+	reply := wire.ReadReply{Wall: s.wallMillis()}
 	size := 0
-	for _, q := range m.Keys {
-		a, err := s.records.AnswerLookup(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		reply.Items = append(reply.Items, a)
-		if size += len(a.Item); size > replyBytes {
-			break
-		}
+	if reply.Items, size, err = s.records.AnswerLookups(ctx, m.Keys); err != nil {
+		return nil, err
 	}
 	return wire.AppendReadReply(make([]byte, 0, size+32+8*len(reply.Items)), &reply), nil
 }

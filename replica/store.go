@@ -12,13 +12,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/replica/antientropy"
 	"github.com/skeinmesh/skein/internal/replica/clocks"
 	"github.com/skeinmesh/skein/internal/replica/comparing"
+	"github.com/skeinmesh/skein/internal/replica/former"
 	"github.com/skeinmesh/skein/internal/replica/handover"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
@@ -28,7 +27,6 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/scanning"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
-	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
@@ -70,7 +68,7 @@ type Store struct {
 	comparer *comparing.Comparer // nil on a node that stores nothing
 	entropy  *antientropy.Comparisons
 	purging  *purging.Purger // nil on a node that stores nothing
-	imports  *imports
+	former   *former.Importer
 	look     notify.Bell // has the watching goroutine look at who is down
 	inquests *inquests
 	buffers  buffers
@@ -110,7 +108,6 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.repairs = newRepairs(s)
 	s.entropy = antientropy.New(antientropy.Options{Work: equalizing{s}, Every: cfg.SyncEvery, Now: s.uptime, Log: s.log})
 	s.inquests, s.look = newInquests(s), notify.NewBell()
-	s.imports = &imports{s: s, kick: notify.NewBell()}
 	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
 	room := int(cfg.MaxPendingBytes / 2)
 	s.merges = peering.NewLanes(peering.LaneOptions[wire.Offer, mergeAnswer]{
@@ -131,7 +128,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.group.Close()
 		return nil, err
 	}
-	err := s.openImports(ctx)
+	s.former = former.New(former.Options{
+		Self: s.id, FS: cfg.fs, Dir: s.mesh.Dir(), Log: s.log, View: s.mesh.View, Records: s.records, Disk: s.disk, Homes: s.homes,
+		Purging: s.purging, Carrier: s.carrier, Peers: s.peering, Taking: s.gate.taking, Deliver: s.deliverFormer,
+	})
+	err := s.former.Open(ctx)
 	if err == nil {
 		err = s.startServing(ctx)
 	}
@@ -154,20 +155,9 @@ func (s *Store) openHomes(v view.View, storing bool) (err error) {
 	return nil
 }
 
-const ownerFile = "OWNER"
-
-// readOwner reads whose data a store directory holds.
-func readOwner(fsys vfs.FS, dir string) (wire.Owner, error) {
-	data, err := file.Read(fsys, filepath.Join(dir, ownerFile))
-	if err != nil {
-		return wire.Owner{}, err
-	}
-	return wire.DecodeOwner(data)
-}
-
 // openDisk opens the data and marks it as belonging to this node.
 func (s *Store) openDisk(ctx context.Context) error {
-	owner, err := readOwner(s.cfg.fs, s.dir)
+	owner, err := keep.ReadOwner(s.cfg.fs, s.dir)
 	switch {
 	case err == nil && owner.Node != s.id:
 		return fmt.Errorf("replica: the data in %s belongs to node %v, this is %v", s.dir, owner.Node, s.id)
@@ -197,7 +187,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 	}
 	if !owner.Initialised {
 		// From now on an identity without this data is a new node.
-		err = file.Write(s.cfg.fs, filepath.Join(s.dir, ownerFile), wire.AppendOwner(nil, wire.Owner{Node: s.id, Initialised: true}))
+		err = keep.WriteOwner(s.cfg.fs, s.dir, wire.Owner{Node: s.id, Initialised: true})
 	}
 	if err == nil {
 		err = s.openRecords(ctx, damaged)
@@ -281,9 +271,7 @@ func (s *Store) startServing(ctx context.Context) error {
 				s.carrier.Hints.WakeDelivery()
 			}
 		})
-		if len(s.imports.all) > 0 || s.imports.outbox != nil {
-			s.group.Go(s.imports.keepImporting)
-		}
+		s.group.Go(s.former.KeepImporting)
 		s.carrier.Hints.MarkOwed(s.homes.PeersInContact()...) // before they are looked through for the first time
 		s.entropy.Moved()
 	}
@@ -371,7 +359,7 @@ func (s *Store) applyView(v view.View) {
 		s.entropy.LookForStrays()
 		s.entropy.Doubt(c.Back...)
 		s.carrier.Hints.MarkOwed(c.Back...)
-		s.imports.retryNow()
+		s.former.RetryNow()
 	}
 	if len(c.Back) > 0 || c.Roster {
 		s.carrier.Hints.WakeDelivery()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -16,7 +17,6 @@ import (
 const (
 	pageMarks  = 1024
 	maxSymbols = 1 << 15 // in one reply
-	replyBytes = 1 << 20 // a reply that has grown to this size stops early
 )
 
 // ServeSums compares the asker's digests of whole buckets with those here.
@@ -187,7 +187,7 @@ func (c *Comparer) ServeFetch(ctx context.Context, _ view.NodeID, req []byte) ([
 				size += len(a.Item)
 			}
 		}
-		if reply.Done++; size > replyBytes {
+		if reply.Done++; size > keep.ReplyBytes {
 			break
 		}
 	}

@@ -1,4 +1,4 @@
-package replica
+package former
 
 import (
 	"context"
@@ -17,13 +17,12 @@ import (
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
-	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// formerOutbox is what waits in the outbox of a node that stored nothing under a
+// oldOutbox is what waits in the outbox of a node that stored nothing under a
 // former identity, and stores now. The next identity of a node that stores
 // nothing goes on with it as its own.
-type formerOutbox struct {
+type oldOutbox struct {
 	dir string
 
 	mu       sync.Mutex
@@ -34,9 +33,9 @@ type formerOutbox struct {
 }
 
 // findOutbox looks for one that belongs to a former identity in this mesh.
-func (s *Store) findOutbox() (*formerOutbox, error) {
-	fsys, dir := s.cfg.fs, s.mesh.Dir()
-	box := &formerOutbox{dir: fsys.PathJoin(dir, outboxName)}
+func (im *Importer) findOutbox() (*oldOutbox, error) {
+	fsys, dir := im.opts.FS, im.opts.Dir
+	box := &oldOutbox{dir: fsys.PathJoin(dir, OutboxName)}
 	if _, err := fsys.Stat(box.dir); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
@@ -55,7 +54,7 @@ func (s *Store) findOutbox() (*formerOutbox, error) {
 		if err != nil {
 			continue
 		}
-		if id, err := wire.DecodeIdentity(data); err == nil && !id.Storing && id.Mesh == s.mesh.View().Mesh {
+		if id, err := wire.DecodeIdentity(data); err == nil && !id.Storing && id.Mesh == im.opts.View().Mesh {
 			return box, nil
 		}
 	}
@@ -63,31 +62,34 @@ func (s *Store) findOutbox() (*formerOutbox, error) {
 	return box, nil
 }
 
+// OutboxName names the directory of an outbox in that of its node.
+const OutboxName = "outbox"
+
 func metaDelivered(seq uint64) []byte {
-	return wire.MetaKey(importPrefix + outboxName + "/" + strconv.FormatUint(seq, 10))
+	return wire.MetaKey(importPrefix + OutboxName + "/" + strconv.FormatUint(seq, 10))
 }
 
 // takeOutbox delivers what waits, as the outbox would have.
-func (im *imports) takeOutbox(ctx context.Context, box *formerOutbox) (err error) {
+func (im *Importer) takeOutbox(ctx context.Context, box *oldOutbox) (err error) {
 	defer func() {
 		box.mu.Lock()
 		defer box.mu.Unlock()
 		if box.problem = ""; err != nil && ctx.Err() == nil {
-			box.problem, box.unusable = err.Error(), errors.Is(err, errNever)
+			box.problem, box.unusable = err.Error(), errors.Is(err, ErrNever)
 		}
 	}()
-	lay := im.s.homes.Now()
+	lay := im.homes.Now()
 	if len(lay.Placed) > 1 && !slices.ContainsFunc(lay.Placed, lay.Live) {
 		return errFewHomes
 	}
 	disk, err := storage.Open(storage.Options{
-		FS: im.s.cfg.fs, Dir: box.dir, ReadOnly: true, CacheBytes: outbox.Cache, MemTableBytes: outbox.MemTable,
+		FS: im.opts.FS, Dir: box.dir, ReadOnly: true, CacheBytes: outbox.Cache, MemTableBytes: outbox.MemTable,
 	})
 	switch {
 	case errors.Is(err, storage.ErrNewerFormat):
-		return fmt.Errorf("%w: a newer release wrote it", errNever)
+		return fmt.Errorf("%w: a newer release wrote it", ErrNever)
 	case errors.Is(err, storage.ErrCorrupt):
-		return fmt.Errorf("%w: it is damaged as a whole (%w)", errNever, err)
+		return fmt.Errorf("%w: it is damaged as a whole (%w)", ErrNever, err)
 	case err != nil:
 		return err
 	}
@@ -101,19 +103,19 @@ func (im *imports) takeOutbox(ctx context.Context, box *formerOutbox) (err error
 	if bad > 0 {
 		return nil
 	}
-	if err := discardFormer(im.s.cfg.fs, box.dir); err != nil {
+	if err := discardFormer(im.opts.FS, box.dir); err != nil {
 		return err
 	}
 	im.mu.Lock()
 	im.outbox = nil
 	all := slices.Clone(im.all)
 	im.mu.Unlock()
-	return im.s.forgetImports(ctx, all)
+	return im.forgetNotes(ctx, all)
 }
 
 // deliverFormer goes through the operations in their order. One that is refused
 // does not hold up those of other keys. bad is how many do not read.
-func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad int, err error) {
+func (im *Importer) deliverFormer(ctx context.Context, disk *storage.Store) (bad int, err error) {
 	var first error
 	held := make(map[string]bool) // keys of which an operation was not delivered
 	seen := make(map[uint64]reconcile.Seen)
@@ -122,18 +124,18 @@ func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad 
 		seq, ok := wire.ParseOutboxKey(k)
 		rec, err := wire.DecodeOutboxOp(slices.Clone(v))
 		if errors.Is(err, wire.ErrNewerVersion) {
-			return fmt.Errorf("%w: a newer release wrote it", errNever)
+			return fmt.Errorf("%w: a newer release wrote it", ErrNever)
 		}
 		if !ok || err != nil {
 			bad++
 			return nil
 		}
-		if _, err := im.s.disk.Get(ctx, metaDelivered(seq)); err == nil {
+		if _, err := im.disk.Get(ctx, metaDelivered(seq)); err == nil {
 			return nil
 		} else if !errors.Is(err, storage.ErrNotFound) {
-			return im.s.records.WrapError("import", err)
+			return im.records.WrapError("import", err)
 		}
-		at := im.s.homes.LocateKey(layout.BucketID(wire.AppendBucketDef(nil, &rec.Bucket)), rec.Key)
+		at := im.homes.LocateKey(layout.BucketID(wire.AppendBucketDef(nil, &rec.Bucket)), rec.Key)
 		if !held[string(at.Record)] {
 			err = im.deliverOp(ctx, seq, &rec, seen)
 		}
@@ -148,42 +150,16 @@ func (im *imports) deliverFormer(ctx context.Context, disk *storage.Store) (bad 
 	return bad + int(disk.Stats().Corrupt), errors.Join(err, first)
 }
 
-// deliverOp makes one operation a write of this store, as outboxStores.Deliver does.
-func (im *imports) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp, seen map[uint64]reconcile.Seen) error {
-	known, err := im.s.buckets.AddDefinition(rec.Bucket)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errNever, err)
+// deliverOp makes one operation a write of this node, as the outbox would have.
+func (im *Importer) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxOp, seen map[uint64]reconcile.Seen) error {
+	if err := im.carrier.Pace.WaitForBytes(ctx, len(rec.Value)); err != nil {
+		return err
 	}
-	b := &Bucket{s: im.s, b: known}
 	all := reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}.Join(seen[rec.Follows])
-	q, err := b.newRequest(rec.Key, reconcile.Write{Seen: &all, Value: rec.Value, Tomb: rec.Tomb, TTL: int64(rec.TTL)}, Level(rec.Level), int(rec.MinDurable))
+	after, err := im.opts.Deliver(ctx, rec, all)
 	if err != nil {
 		return err
 	}
-	if err := im.s.carrier.Pace.WaitForBytes(ctx, len(rec.Value)); err != nil {
-		return err
-	}
-	out, err := im.s.routeWrite(ctx, q)
-	if err != nil && !errors.Is(err, ErrDegraded) {
-		return err
-	}
-	seen[seq] = out.seen
-	return im.s.records.Update(ctx, "note what was delivered", func(tx keep.Tx) error { return tx.Set(metaDelivered(seq), nil) })
-}
-
-// reportStatus tells an operator how far it is.
-func (box *formerOutbox) reportStatus(h *Health, add func(view.Problem)) {
-	box.mu.Lock()
-	defer box.mu.Unlock()
-	switch {
-	case box.unusable:
-		add(view.Problem{Kind: view.ProblemFormerOutboxKept, Where: []string{box.dir}, Text: box.problem})
-	case !box.finished:
-		h.Importing++
-		if box.problem != "" {
-			add(view.Problem{Kind: view.ProblemFormerOutboxWaits, Where: []string{box.dir}, Text: box.problem})
-		}
-	case box.bad > 0:
-		add(view.Problem{Kind: view.ProblemFormerOutboxUnread, Where: []string{box.dir}, Count: box.bad})
-	}
+	seen[seq] = after
+	return im.records.Update(ctx, "note what was delivered", func(tx keep.Tx) error { return tx.Set(metaDelivered(seq), nil) })
 }

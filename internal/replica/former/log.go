@@ -1,11 +1,10 @@
-package replica
+package former
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"strings"
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replica/keep"
@@ -39,14 +38,14 @@ type memberStampMap struct {
 
 // memberStamps asks all members where they stand. This store is as new as its
 // NodeID: it is asked only if it is the only one.
-func (s *Store) memberStamps(ctx context.Context) memberStampMap {
-	lay := s.homes.Now()
+func (im *Importer) memberStamps(ctx context.Context) memberStampMap {
+	lay := im.homes.Now()
 	out := memberStampMap{byMember: make(map[view.NodeID]map[int]purge.Stamp)}
 	for _, id := range lay.Members {
-		if id == s.id && len(lay.Members) > 1 {
+		if id == im.id && len(lay.Members) > 1 {
 			continue
 		}
-		of, err := s.stampsAt(ctx, lay, id)
+		of, err := im.stampsAt(ctx, lay, id)
 		if err != nil {
 			out.away = append(out.away, id)
 		} else {
@@ -56,17 +55,17 @@ func (s *Store) memberStamps(ctx context.Context) memberStampMap {
 	return out
 }
 
-func (s *Store) stampsAt(ctx context.Context, lay *layout.Layout, id view.NodeID) (map[int]purge.Stamp, error) {
-	if id != s.id && !lay.InMesh[id] {
+func (im *Importer) stampsAt(ctx context.Context, lay *layout.Layout, id view.NodeID) (map[int]purge.Stamp, error) {
+	if id != im.id && !lay.InMesh[id] {
 		return nil, errFewHomes
 	}
 	req := wire.AppendStampsRequest(nil, &wire.StampsRequest{})
 	var answer []byte
 	var err error
-	if id == s.id {
-		answer, err = s.purging.ServeStamps(ctx, id, req)
+	if id == im.id {
+		answer, err = im.opts.Purging.ServeStamps(ctx, id, req)
 	} else {
-		answer, err = s.peering.AskLong(ctx, id, wire.MethodStamps, req)
+		answer, err = im.opts.Peers.AskLong(ctx, id, wire.MethodStamps, req)
 	}
 	if err != nil {
 		return nil, err
@@ -79,64 +78,52 @@ func (s *Store) stampsAt(ctx context.Context, lay *layout.Layout, id view.NodeID
 	return out, err
 }
 
-// purgedSince finds out what was purged of a shard since a store stood at old:
-// from a member that knows of all rounds that any of them knows of.
-func (s *Store) purgedSince(ctx context.Context, shard int, old purge.Stamp, tops memberStampMap) (best purgedSince, err error) {
-	var top purge.Stamp
-	for _, of := range tops.byMember {
-		top = top.Latest(of[shard])
+// purgedSince finds out what was purged of a shard since a store stood at old, as
+// purge.Recall says.
+func (im *Importer) purgedSince(ctx context.Context, shard int, old purge.Stamp, tops memberStampMap) (best purgedSince, err error) {
+	stand := make(map[view.NodeID]purge.Stamp, len(tops.byMember))
+	for id, of := range tops.byMember {
+		stand[id] = of[shard]
 	}
-	behind := false
-	for _, id := range slices.Sorted(maps.Keys(tops.byMember)) {
-		if tops.byMember[id][shard].Acked.Before(top.Acked) {
-			behind = true // it has yet to hear of something
-			continue
-		}
-		log, err := s.readLog(ctx, id, shard, old)
+	core := purge.NewRecall(stand, len(tops.away) > 0)
+	for id, ok := core.Next(); ok; id, ok = core.Next() {
+		log, err := im.readLog(ctx, id, shard, old)
 		if err != nil {
 			return best, err
 		}
-		if best.from == 0 || log.whole {
+		if core.Told(log.whole) {
 			best = log
 		}
-		if log.whole {
-			return best, nil
-		}
 	}
-	switch {
-	case best.from == 0 && len(tops.byMember) == 0:
-		return best, fmt.Errorf("%w: %s", errFewHomes, s.joinNames(tops.away))
-	case best.from == 0 || behind:
-		return best, purging.ErrMoved
-	case len(tops.away) > 0:
-		return best, fmt.Errorf("%w: %s", errLogsAway, s.joinNames(tops.away))
+	switch core.Verdict() {
+	case purge.MemoryUnheard:
+		err = fmt.Errorf("%w: %s", errFewHomes, im.namesOf(tops.away))
+	case purge.MemoryBehind:
+		err = purging.ErrMoved
+	case purge.MemoryAway:
+		err = fmt.Errorf("%w: %s", errLogsAway, im.namesOf(tops.away))
 	}
-	return best, nil
+	return best, err
 }
 
 // readLog reads what a member remembers.
-func (s *Store) readLog(ctx context.Context, peer view.NodeID, shard int, old purge.Stamp) (out purgedSince, err error) {
+func (im *Importer) readLog(ctx context.Context, peer view.NodeID, shard int, old purge.Stamp) (out purgedSince, err error) {
 	out = purgedSince{from: peer, buried: make(map[string]version.Item)}
 	req := wire.LogRequest{Shard: shard, Stamp: wire.Stamp{Acked: wire.Round(old.Acked)}}
-	var from purge.Round
-	for first := true; ; first = false {
-		page, err := s.logPage(ctx, peer, &req)
+	var read purge.Reading
+	for {
+		page, err := im.logPage(ctx, peer, &req)
 		if err != nil {
 			return out, err
 		}
-		if first {
-			out.stamp = keep.StampOf(page.Stamp)
-		}
-		if from.Before(purge.Round(page.From)) {
-			from = purge.Round(page.From)
-		}
+		read.Page(keep.StampOf(page.Stamp), purge.Round(page.From))
 		for i := range page.Entries {
 			e := &page.Entries[i]
 			b, err := keep.DecodeBuried(e.Buried)
 			if err != nil {
 				return out, fmt.Errorf("replica: log of purges: %w", err)
 			}
-			out.buried[string(s.homes.LocateKey(e.Bucket, e.Key).Record)] = b.All
+			out.buried[string(im.homes.LocateKey(e.Bucket, e.Key).Record)] = b.All
 		}
 		if !page.More {
 			break
@@ -147,24 +134,34 @@ func (s *Store) readLog(ctx context.Context, peer view.NodeID, shard int, old pu
 		last := page.Entries[len(page.Entries)-1]
 		req.Bucket, req.Key, req.More = last.Bucket, last.Key, true
 	}
-	out.whole = old.Reaches(out.stamp, from)
+	out.stamp, out.whole = read.Theirs, old.Reaches(read.Theirs, read.From)
 	return out, nil
 }
 
-func (s *Store) logPage(ctx context.Context, peer view.NodeID, req *wire.LogRequest) (wire.LogReply, error) {
+func (im *Importer) logPage(ctx context.Context, peer view.NodeID, req *wire.LogRequest) (wire.LogReply, error) {
 	data := wire.AppendLogRequest(nil, req)
 	var answer []byte
 	var err error
-	if peer == s.id {
-		answer, err = s.purging.ServeLog(ctx, peer, data)
+	if peer == im.id {
+		answer, err = im.opts.Purging.ServeLog(ctx, peer, data)
 	} else {
-		answer, err = s.peering.AskLong(ctx, peer, wire.MethodLog, data)
+		answer, err = im.opts.Peers.AskLong(ctx, peer, wire.MethodLog, data)
 	}
 	if err != nil {
 		return wire.LogReply{}, err
 	}
-	if err := s.carrier.Pace.WaitForBytes(ctx, len(answer)); err != nil {
+	if err := im.carrier.Pace.WaitForBytes(ctx, len(answer)); err != nil {
 		return wire.LogReply{}, err
 	}
 	return wire.DecodeLogReply(answer)
+}
+
+// namesOf lists nodes in words.
+func (im *Importer) namesOf(ids []view.NodeID) string {
+	v, out := im.opts.View(), make([]string, len(ids))
+	for i, id := range ids {
+		m, _ := v.Member(id)
+		out[i] = view.Named{ID: id, Name: m.Name}.String()
+	}
+	return strings.Join(out, ", ")
 }

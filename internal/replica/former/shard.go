@@ -1,4 +1,4 @@
-package replica
+package former
 
 import (
 	"bytes"
@@ -19,10 +19,10 @@ import (
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-// importShard takes in one shard of old data, page by page.
-type importShard struct {
-	s     *Store
-	f     *former
+// shardImport takes in one shard of old data, page by page.
+type shardImport struct {
+	*Importer
+	f     *oldStore
 	shard int
 	state wire.ImportState
 	tops  memberStampMap
@@ -32,26 +32,26 @@ type importShard struct {
 // importTries is how often a shard is begun anew because of purges meanwhile.
 const importTries = 4
 
-func (w *importShard) importWithRetries(ctx context.Context) (err error) {
+func (w *shardImport) importWithRetries(ctx context.Context) (err error) {
 	for range importTries {
 		if err = w.tryImport(ctx); !errors.Is(err, keep.ErrStale) && !errors.Is(err, purging.ErrMoved) {
 			return err
 		}
-		w.tops = w.s.memberStamps(ctx)
+		w.tops = w.memberStamps(ctx)
 	}
 	return err
 }
 
-func (w *importShard) tryImport(ctx context.Context) (err error) {
+func (w *shardImport) tryImport(ctx context.Context) (err error) {
 	old, err := w.f.stampOfShard(ctx, w.shard)
 	if err != nil {
 		return err
 	}
-	if w.log, err = w.s.purgedSince(ctx, w.shard, old, w.tops); err != nil {
+	if w.log, err = w.purgedSince(ctx, w.shard, old, w.tops); err != nil {
 		return err
 	}
 	for {
-		page, err := w.f.readPage(ctx, w.s, w.shard, w.state.Cursor)
+		page, err := w.f.readPage(ctx, w.Importer, w.shard, w.state.Cursor)
 		if err != nil {
 			return err
 		}
@@ -67,13 +67,13 @@ func (w *importShard) tryImport(ctx context.Context) (err error) {
 
 // bringPage deals with one page: what of it is missing in the mesh is synced at more
 // than half of the homes afterwards, and what is refused is noted.
-func (w *importShard) bringPage(ctx context.Context, page []keep.Stamped) error {
+func (w *shardImport) bringPage(ctx context.Context, page []keep.Stamped) error {
 	at := page[0].At.Slice
-	b := w.s.buckets.FindByID(at.Bucket)
+	b := w.homes.Buckets.FindByID(at.Bucket)
 	if b == nil {
-		return fmt.Errorf("%w %016x", errUnknownBucket, at.Bucket)
+		return fmt.Errorf("%w %016x", layout.ErrUnknownBucket, at.Bucket)
 	}
-	lay := w.s.homes.Now()
+	lay := w.homes.Now()
 	rt := lay.RouteOf(b, at.Shard)
 	homes := rt.Order[:rt.Homes]
 	most := len(homes)/2 + 1
@@ -87,10 +87,10 @@ func (w *importShard) bringPage(ctx context.Context, page []keep.Stamped) error 
 		got := purge.Old{
 			Item: k.Rec.Item, Known: known[i], Gone: w.log.buried[string(k.At.Record)], Whole: w.log.whole,
 		}.Import(w.f.doubtedBirths())
-		if got.Refused || w.s.carrier.TooLarge(k) {
+		if got.Refused || w.carrier.TooLarge(k) {
 			refused = append(refused, k.At.Record)
 		}
-		if one := (keep.Stamped{At: k.At, Stamp: w.log.stamp}); !got.Bring.Unknown() && !w.s.carrier.TooLarge(k) {
+		if one := (keep.Stamped{At: k.At, Stamp: w.log.stamp}); !got.Bring.Unknown() && !w.carrier.TooLarge(k) {
 			one.Rec.Item, one.Rec.Raw = got.Bring, wire.AppendItem(nil, &got.Bring)
 			out = append(out, one)
 		}
@@ -105,7 +105,7 @@ func (w *importShard) bringPage(ctx context.Context, page []keep.Stamped) error 
 		if err := w.writeAnew(ctx, anew, page[len(page)-1].At.Record); err != nil {
 			return err
 		}
-		written, err := w.s.records.ReadRecords(ctx, at, keysOf(anew))
+		written, err := w.records.ReadRecords(ctx, at, keysOf(anew))
 		if err != nil {
 			return err
 		}
@@ -132,19 +132,19 @@ func keysOf(page []keep.Stamped) (out []string) {
 
 // gatherKnown is what homes hold of the records of a page. Where the dots of these are
 // in doubt, more than half of the homes have to say so.
-func (w *importShard) gatherKnown(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []keep.Stamped) ([]version.Item, error) {
+func (w *shardImport) gatherKnown(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []keep.Stamped) ([]version.Item, error) {
 	out, told := make([]version.Item, len(page)), make([]int, len(page))
 	asked := make([]wire.Lookup, len(page))
 	for i, k := range page {
 		asked[i] = wire.Lookup{Bucket: k.At.Bucket, Key: k.At.Key}
 		if w.f.doubtedBirths() == nil { // else the same dots prove nothing
-			asked[i].Known = w.s.records.VersionOf(k.At.Shard, k.Rec.Item)
+			asked[i].Known = w.records.VersionOf(k.At.Shard, k.Rec.Item)
 		}
 	}
 	replies, away := 0, []view.NodeID(nil)
 	var errs []error
 	for _, id := range homes {
-		if id != w.s.id && !lay.InMesh[id] {
+		if id != w.id && !lay.InMesh[id] {
 			away = append(away, id)
 			continue
 		}
@@ -171,7 +171,7 @@ func (w *importShard) gatherKnown(ctx context.Context, lay *layout.Layout, homes
 		}
 	}
 	if replies < most {
-		return nil, errors.Join(append([]error{fmt.Errorf("%w: %s", errFewHomes, w.s.joinNames(away))}, errs...)...)
+		return nil, errors.Join(append([]error{fmt.Errorf("%w: %s", errFewHomes, w.namesOf(away))}, errs...)...)
 	}
 	if w.f.doubtedBirths() != nil && slices.Min(told) < most {
 		return nil, fmt.Errorf("%w: others are catching up", errFewHomes)
@@ -180,36 +180,46 @@ func (w *importShard) gatherKnown(ctx context.Context, lay *layout.Layout, homes
 }
 
 // askHome asks a home, which may be this store, for items.
-func (w *importShard) askHome(ctx context.Context, id view.NodeID, asked []wire.Lookup) (out []wire.Lookedup, err error) {
+func (w *shardImport) askHome(ctx context.Context, id view.NodeID, asked []wire.Lookup) (out []wire.Lookedup, err error) {
 	for len(out) < len(asked) {
-		req := wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: asked[len(out):]})
-		var answer []byte
-		if id == w.s.id {
-			answer, err = w.s.serveRead(ctx, id, req)
-		} else if err = w.s.carrier.Pace.WaitForBytes(ctx, len(req)); err == nil {
-			answer, err = w.s.peering.AskLong(ctx, id, wire.MethodRead, req)
+		var items []wire.Lookedup
+		var size int
+		if id == w.id {
+			items, size, err = w.records.AnswerLookups(ctx, asked[len(out):])
+		} else {
+			items, size, err = w.askPeer(ctx, id, asked[len(out):])
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := w.s.carrier.Pace.WaitForBytes(ctx, len(answer)); err != nil {
+		if err := w.carrier.Pace.WaitForBytes(ctx, size); err != nil {
 			return nil, err
 		}
-		m, err := wire.DecodeReadReply(answer)
-		if err != nil {
-			return nil, err
-		}
-		if len(m.Items) == 0 || len(m.Items) > len(asked)-len(out) {
+		if len(items) == 0 || len(items) > len(asked)-len(out) {
 			return nil, errors.New("replica: items do not match the keys asked for")
 		}
-		out = append(out, m.Items...)
+		out = append(out, items...)
 	}
 	return out, nil
 }
 
+// askPeer asks another home for items, and returns how many bytes its answer took.
+func (w *shardImport) askPeer(ctx context.Context, id view.NodeID, asked []wire.Lookup) (items []wire.Lookedup, size int, err error) {
+	req := wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: asked})
+	if err := w.carrier.Pace.WaitForBytes(ctx, len(req)); err != nil {
+		return nil, 0, err
+	}
+	answer, err := w.opts.Peers.AskLong(ctx, id, wire.MethodRead, req)
+	if err != nil {
+		return nil, 0, err
+	}
+	m, err := wire.DecodeReadReply(answer)
+	return m.Items, len(answer), err
+}
+
 // syncAtHomes has records synced at more than half of their homes. here takes them in
 // at this store; nil: they are there.
-func (w *importShard) syncAtHomes(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []keep.Stamped, here func(context.Context, []keep.Stamped) error) error {
+func (w *shardImport) syncAtHomes(ctx context.Context, lay *layout.Layout, homes []view.NodeID, most int, page []keep.Stamped, here func(context.Context, []keep.Stamped) error) error {
 	if len(page) == 0 {
 		return nil
 	}
@@ -218,11 +228,11 @@ func (w *importShard) syncAtHomes(ctx context.Context, lay *layout.Layout, homes
 	for _, id := range homes {
 		var err error
 		switch {
-		case id == w.s.id && here != nil:
+		case id == w.id && here != nil:
 			err = here(ctx, page)
-		case id == w.s.id:
+		case id == w.id:
 		case lay.InMesh[id]:
-			err = w.s.carrier.PushRecords(ctx, id, page)
+			err = w.carrier.PushRecords(ctx, id, page)
 		default:
 			continue // it gets them from the others
 		}
@@ -239,15 +249,15 @@ func (w *importShard) syncAtHomes(ctx context.Context, lay *layout.Layout, homes
 }
 
 // acceptHere merges what is brought at this store, as a home of it.
-func (w *importShard) acceptHere(ctx context.Context, page []keep.Stamped) error {
+func (w *shardImport) acceptHere(ctx context.Context, page []keep.Stamped) error {
 	in := make([]keep.Arrival, len(page))
 	for i, k := range page {
 		in[i] = keep.Arrival{At: k.At, Item: k.Rec.Item, Raw: k.Rec.Raw, Stamp: k.Stamp}
-		if w.log.from != w.s.id {
+		if w.log.from != w.id {
 			in[i].From = w.log.from
 		}
 	}
-	got, err := w.s.records.AcceptAll(ctx, in)
+	got, err := w.records.AcceptAll(ctx, in)
 	if err == nil && slices.ContainsFunc(got, func(m keep.Merged) bool { return m.Stale }) {
 		err = keep.ErrStale
 	}
@@ -257,10 +267,10 @@ func (w *importShard) acceptHere(ctx context.Context, page []keep.Stamped) error
 // writeAnew gives values new dots of this store, once: that it was done is part
 // of the same batch. A home or not, this store keeps them until the homes have
 // them.
-func (w *importShard) writeAnew(ctx context.Context, page []keep.Stamped, last []byte) error {
+func (w *shardImport) writeAnew(ctx context.Context, page []keep.Stamped, last []byte) error {
 	next := w.state
 	next.Anew = last
-	err := w.s.records.Update(ctx, "import", func(tx keep.Tx) error {
+	err := w.records.Update(ctx, "import", func(tx keep.Tx) error {
 		for i := range page {
 			at := page[i].At
 			if bytes.Compare(at.Record, w.state.Anew) <= 0 {
@@ -294,9 +304,9 @@ func (w *importShard) writeAnew(ctx context.Context, page []keep.Stamped, last [
 }
 
 // saveProgress makes durable how far it is, and what was refused or does not read.
-func (w *importShard) saveProgress(ctx context.Context, refused [][]byte) error {
+func (w *shardImport) saveProgress(ctx context.Context, refused [][]byte) error {
 	unread := w.f.takeLost()
-	err := w.s.records.Update(ctx, "note what was taken in", func(tx keep.Tx) error {
+	err := w.records.Update(ctx, "note what was taken in", func(tx keep.Tx) error {
 		for _, record := range refused {
 			if err := tx.Set(append(metaRefused(w.f), record...), nil); err != nil {
 				return err
@@ -319,13 +329,13 @@ func (w *importShard) saveProgress(ctx context.Context, refused [][]byte) error 
 
 // listRefused counts what was not taken in, and writes beside the old store which
 // records these are, what it had given up itself among them.
-func (im *imports) listRefused(ctx context.Context, f *former) error {
+func (im *Importer) listRefused(ctx context.Context, f *oldStore) error {
 	var list strings.Builder
 	list.WriteString("# records of the store beside this file that were not taken into the mesh: why, shard, bucket, key\n")
 	add := func(why string, record []byte) {
 		at, _ := layout.PlaceOf(record)
 		name := fmt.Sprintf("%016x", at.Bucket)
-		if b := im.s.buckets.FindByID(at.Bucket); b != nil && !b.System {
+		if b := im.homes.Buckets.FindByID(at.Bucket); b != nil && !b.System {
 			name = b.Def.Name
 		}
 		fmt.Fprintf(&list, "%s\t%d\t%q\t%q\n", why, at.Shard, name, at.Key)
@@ -347,15 +357,15 @@ func (im *imports) listRefused(ctx context.Context, f *former) error {
 	if refused+unread == 0 {
 		return nil
 	}
-	return file.WriteText(f.fs, f.fs.PathJoin(f.dir, refusedName), list.String())
+	return file.WriteText(f.fs, f.fs.PathJoin(f.dir, RefusedName), list.String())
 }
 
 // eachNoted goes through the records that were noted under a prefix.
-func (im *imports) eachNoted(ctx context.Context, prefix []byte, fn func(record []byte)) (n int, err error) {
-	err = im.s.disk.Scan(ctx, prefix, wire.After(prefix), func(k, _ []byte) error {
+func (im *Importer) eachNoted(ctx context.Context, prefix []byte, fn func(record []byte)) (n int, err error) {
+	err = im.disk.Scan(ctx, prefix, wire.After(prefix), func(k, _ []byte) error {
 		n++
 		fn(slices.Clone(k[len(prefix):]))
 		return nil
 	})
-	return n, im.s.records.WrapError("import", err)
+	return n, im.records.WrapError("import", err)
 }
