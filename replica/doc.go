@@ -203,9 +203,10 @@
 //	deletes are purged                does not come to what was deleted before it began, but
 //	                                  beside ErrDegraded.
 //
-//	nobody consumes it                holds two pages of each node in memory, and nothing
-//	                                  at the nodes that it asked. It goes on when it is
-//	                                  consumed, with the homes of that time.
+//	nobody consumes it                holds two pages of each node in memory. A node that
+//	                                  it asked keeps what it has read ahead, up to 2 MiB,
+//	                                  for five seconds, and of four scans. It goes on when
+//	                                  it is consumed, with the homes of that time.
 //
 //	many scan at once                 waits for its turn: a store reads four pages at a
 //	                                  time, of 128 KiB. One that has refused a page a

@@ -225,7 +225,7 @@ func (s *Store) servePage(ctx context.Context, _ view.NodeID, req []byte) ([]byt
 // newPages returns the pages of this store's own records.
 func (s *Store) newPages() *scanning.Pages {
 	return scanning.NewPages(scanning.PagesOptions{
-		Disk: s.disk, Homes: s.homes, Shards: s.shards, Wait: s.patience.Silent() / 2,
+		Disk: s.disk, Homes: s.homes, Shards: s.shards, Wait: s.patience.Silent() / 2, Group: s.group,
 		Lags: func(shard int) bool { return s.records.SyncedStamp(shard).Lagging() },
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/skeinmesh/skein/internal/replica/scanning"
@@ -100,7 +101,7 @@ func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
 		sc.queue[0] = queuedEntry{} // it is held no longer
 		sc.queue = sc.queue[1:]
 		sc.at, sc.moved = e.Key, true
-		item, err := sc.b.newItem(e.Key, e.Item, e.Replies, sc.b.s.clocks.Early())
+		item, err := sc.showItem(&e.Entry)
 		if err != nil {
 			continue // no live value
 		}
@@ -111,6 +112,15 @@ func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
 		return Entry{item}, nil
 	}
 	return Entry{}, io.EOF
+}
+
+// showItem shows an entry to the reader. The clocks are read only where a value ends.
+func (sc *bucketScan) showItem(e *scanning.Entry) (Item, error) {
+	var now version.HLC
+	if slices.ContainsFunc(e.Item.Sibs, func(s version.Sibling) bool { return s.Expire != 0 }) {
+		now = sc.b.s.clocks.Early()
+	}
+	return sc.b.newItem(e.Key, e.Item, e.Replies, now)
 }
 
 // fillQueue sees to it that the first key of the queue can be shown. Behind one that must
@@ -145,7 +155,7 @@ func (sc *bucketScan) fillQueue(ctx context.Context) error {
 func (sc *bucketScan) enqueue(e scanning.Entry) int {
 	again := e.Damaged
 	if e.Disputed && !again {
-		_, err := sc.b.newItem(e.Key, e.Item, e.Replies, sc.b.s.clocks.Early())
+		_, err := sc.showItem(&e)
 		again = err == nil
 	}
 	sc.queue = append(sc.queue, queuedEntry{Entry: e, again: again})

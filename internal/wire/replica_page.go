@@ -5,6 +5,9 @@ const MethodPage = "replica.page"
 
 const maxShardBits = 1 << 13 // bytes of a set of shards
 
+// pageOfScanVersion is that of a PageRequest which says of which scan it is.
+const pageOfScanVersion = 2
+
 // PageRequest asks for the records of a bucket in some shards, in order of keys.
 type PageRequest struct {
 	Bucket   uint64
@@ -16,6 +19,7 @@ type PageRequest struct {
 	KeysOnly bool   // items come without their values
 	Records  uint64 // at most so many
 	Bytes    uint64 // the reply ends once it has as many
+	Scan     uint64 // a random number of the scan, of which other pages may be asked for; 0: none
 }
 
 // PageEntry is the record of one key.
@@ -36,7 +40,7 @@ type PageReply struct {
 }
 
 func (m *PageRequest) codeFields(c *codec) {
-	c.codeVersion(replicaVersion)
+	ofScan := c.codeEitherVersion(replicaVersion, pageOfScanVersion, m.Scan != 0)
 	c.codeWide(&m.Bucket)
 	c.codeBytes(&m.Shards, maxShardBits)
 	c.codeText(&m.Lower, MaxKey+1) // the key behind one has a byte more
@@ -46,6 +50,9 @@ func (m *PageRequest) codeFields(c *codec) {
 	c.codeFlag(&m.KeysOnly)
 	c.codeNumber(&m.Records)
 	c.codeNumber(&m.Bytes)
+	if ofScan {
+		c.codeWide(&m.Scan)
+	}
 }
 
 // AppendPageRequest appends the encoding of m.

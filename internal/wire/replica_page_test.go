@@ -7,11 +7,14 @@ func pageSamples(item []byte) []sample {
 		Bucket: 1 << 63, Shards: []byte{1, 0, 128}, Lower: "a\xff\x00", Upper: "b", Bounded: true, Reverse: true, KeysOnly: true,
 		Records: 1024, Bytes: 128 << 10,
 	}
+	next := ask
+	next.Scan = 1<<63 + 5
 	all := PageRequest{Bucket: 9, Shards: []byte{255}, Records: 1, Bytes: 1}
 	page := PageReply{Entries: []PageEntry{{"a", item}, {"\x00damaged", []byte{}}}, More: true, UpTo: "z\xff", Vouched: []byte{1, 0, 128}}
 	busy := PageReply{Code: CodeOverloaded, Vouched: []byte{}}
 	return []sample{
 		{"page-request", AppendPageRequest(nil, &ask), ask, as(DecodePageRequest)},
+		{"page-request-of-scan", AppendPageRequest(nil, &next), next, as(DecodePageRequest)},
 		{"page-request-all", AppendPageRequest(nil, &all), all, as(DecodePageRequest)},
 		{"page-reply", AppendPageReply(nil, &page), page, as(DecodePageReply)},
 		{"page-reply-busy", AppendPageReply(nil, &busy), busy, as(DecodePageReply)},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/scan"
@@ -51,12 +52,14 @@ func newShelf(t *testing.T, storing int) *shelf {
 	if err != nil {
 		t.Fatal(err)
 	}
+	group := lifecycle.NewGroup(context.Background())
+	t.Cleanup(group.Close)
 	s := &shelf{disk: disk, silence: silence, lags: make(map[int]bool)}
 	if s.bucket, err = homes.Buckets.AddDefinition(wire.BucketDef{Name: "b", Copies: 1}); err != nil {
 		t.Fatal(err)
 	}
 	homes.FollowBucket(s.bucket, func(int) bool { return true })
-	s.Pages = NewPages(PagesOptions{Disk: disk, Homes: homes, Shards: shards, Wait: time.Second, Lags: func(shard int) bool {
+	s.Pages = NewPages(PagesOptions{Disk: disk, Homes: homes, Shards: shards, Wait: time.Second, Group: group, Lags: func(shard int) bool {
 		if s.asked++; s.onAsk != nil {
 			s.onAsk()
 		}
@@ -110,11 +113,11 @@ func TestPagesAreTheRecordsInOrder(t *testing.T) {
 	values := make(map[string]string)
 	for i := range 700 {
 		key := fmt.Sprintf("%c%d", 'a'+rng.IntN(5), rng.IntN(1000)) + strings.Repeat("\xff", rng.IntN(3)) + strings.Repeat("\x00", rng.IntN(3))
-		values[key] = strings.Repeat("v", rng.IntN(2)*rng.IntN(900)) + fmt.Sprint(i)
+		values[key] = strings.Repeat("v", rng.IntN(2)*rng.IntN(2*smallItem)) + fmt.Sprint(i)
 	}
 	s.put(t, values)
 	for range 60 {
-		q := wire.PageRequest{Shards: allShards(), Records: 1 + rng.Uint64N(50), Bytes: 100 + rng.Uint64N(5000), Reverse: rng.IntN(2) == 0, KeysOnly: rng.IntN(3) == 0}
+		q := wire.PageRequest{Shards: allShards(), Records: 1 + rng.Uint64N(50), Bytes: 100 + rng.Uint64N(5000), Reverse: rng.IntN(2) == 0, KeysOnly: rng.IntN(3) == 0, Scan: uint64(rng.IntN(4))}
 		if rng.IntN(2) == 0 {
 			q.Shards = []byte{byte(rng.Uint32()), byte(rng.Uint32())}
 		}
@@ -271,15 +274,15 @@ func TestPagesBeyondThoseAtOnceAreRefused(t *testing.T) {
 	})
 }
 
-// readMerge reads a page of all shards and returns how it was made.
-func (s *shelf) readMerge(t *testing.T, ctx context.Context, q wire.PageRequest) *merge {
+// readOrder reads a page of all shards and returns how it was made.
+func (s *shelf) readOrder(t *testing.T, q wire.PageRequest) *order {
 	t.Helper()
 	q.Bucket = s.bucket.ID
-	m := newMerge(ctx, &q, allShards())
-	if err := m.readPage(context.Background(), s.disk); err != nil {
+	o := newOrder(&q, standing{allShards(), allShards()})
+	if err := o.readPage(context.Background(), s.disk, &q); err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return o
 }
 
 // A page of a few large records does not read many of them ahead, one of small ones does.
@@ -292,7 +295,7 @@ func TestReadAheadFollowsTheSizeOfRecords(t *testing.T) {
 		}
 		s.put(t, values)
 		ahead := func(q wire.PageRequest) (all int) {
-			for _, o := range s.readMerge(t, context.Background(), q).shards.all {
+			for _, o := range s.readOrder(t, q).shards.all {
 				all += len(o.ahead)
 			}
 			return all
@@ -303,24 +306,31 @@ func TestReadAheadFollowsTheSizeOfRecords(t *testing.T) {
 	}
 }
 
+// dueContext ends at a time, of which it does nothing but tell.
+type dueContext struct {
+	context.Context
+	at time.Time
+}
+
+func (c dueContext) Deadline() (time.Time, bool) { return c.at, true }
+
 // A page that takes long ends with what it has in time to be of use.
 func TestPageEndsWhenHalfItsTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShelf(t, 1)
 		s.put(t, map[string]string{"a": "v", "b": "v", "c": "v"})
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		q := wire.PageRequest{Bucket: s.bucket.ID, Records: 100, Bytes: maxBytes}
+		q := wire.PageRequest{Bucket: s.bucket.ID, Shards: allShards(), Records: 100, Bytes: maxBytes}
 		for _, late := range []bool{false, true} {
-			m := newMerge(ctx, &q, allShards())
+			ctx := dueContext{t.Context(), time.Now().Add(time.Second)}
 			if late {
-				time.Sleep(500 * time.Millisecond)
+				ctx.at = time.Now()
 			}
-			if err := m.readPage(ctx, s.disk); err != nil {
+			m, err := s.Read(ctx, &q)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if n := len(m.entries); late && (n != 1 || !m.more || m.upTo != "a") || !late && (n != 3 || m.more) {
-				t.Errorf("late %v: %d records, more %v behind %q", late, n, m.more, m.upTo)
+			if n := len(m.Entries); late && (n != 1 || !m.More || m.UpTo != "a") || !late && (n != 3 || m.More) {
+				t.Errorf("late %v: %d records, more %v behind %q", late, n, m.More, m.UpTo)
 			}
 		}
 		_ = s.disk.Close()

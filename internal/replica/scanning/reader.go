@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -86,6 +87,7 @@ type Reader struct {
 	asking  sync.WaitGroup
 	closed  bool // nobody can be asked any more
 
+	scan                   uint64 // a random number for it
 	pageRecords, pageBytes uint64
 }
 
@@ -97,7 +99,7 @@ type answer struct {
 
 // Begin begins a scan. It must be closed.
 func Begin(opts Options, q Query) *Reader {
-	r := &Reader{opts: opts, q: q, inbox: make(chan answer), lay: opts.Homes.Now(), planned: opts.Now(), pageRecords: maxRecords}
+	r := &Reader{opts: opts, q: q, inbox: make(chan answer), lay: opts.Homes.Now(), planned: opts.Now(), scan: rand.Uint64() | 1, pageRecords: maxRecords}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	plan := r.planFor(r.lay)
 	if q.Limit > 0 {
@@ -273,7 +275,7 @@ var errBusy = errors.New("scanning: too many scans")
 func (r *Reader) fetchPage(ctx context.Context, a scan.Ask) (scan.Page, error) {
 	q := wire.PageRequest{
 		Bucket: r.q.Bucket.ID, Shards: a.Shards, Lower: a.Within.Lower, Upper: a.Within.Upper, Bounded: a.Within.Bounded,
-		Reverse: a.Within.Reverse, KeysOnly: r.q.KeysOnly, Records: r.pageRecords, Bytes: r.pageBytes,
+		Reverse: a.Within.Reverse, KeysOnly: r.q.KeysOnly, Records: r.pageRecords, Bytes: r.pageBytes, Scan: r.scan,
 	}
 	for range busyTries {
 		m, err := r.askPage(ctx, a.To, &q)
