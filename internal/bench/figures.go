@@ -32,6 +32,7 @@ func (c cell) String() string {
 
 func putCell(system string, clients int) cell { return cell{system, load.OpPut, "", clients} }
 func getCell(system, level string) cell       { return cell{system, load.OpGet, level, 64} }
+func listCell(system string) cell             { return cell{system, load.OpList, "", 1} }
 func memoryCell(system string) cell           { return cell{system, load.OpMemory, "", 0} }
 
 // figure is one line of the report: a budget and how it is measured.
@@ -200,6 +201,10 @@ func figures() []figure {
 		{"large_peak_rss_mib", "the most memory that one of these nodes held, MiB", 160, 0, false, once{largeCell, "peak_mib"}},
 		{"scan_keys_per_s", "keys/s of a scan at the one store that holds them", 100_000, 0, true, once{scanCell, "one_keys_per_s"}},
 		{"scan_keys_per_s_5", "keys/s of a scan over five stores at the default level, all in one process", 50_000, 0, true, once{scanCell, "five_keys_per_s"}},
+		{"scan_vs_olric", "lists of all keys/s, of three nodes, over Olric's Scan with pages of 1000", 1, 0, true,
+			ratio{listCell("skein"), listCell("olric"), opsPerSecond, nil}},
+		{"scan_vs_nats", "lists of all keys/s, of three nodes, over ListKeys of NATS KV", 0, 1, true,
+			ratio{listCell("skein"), listCell("nats"), opsPerSecond, nil}},
 		{"binary_mb", "stripped binary with everything, MB", 32, 0, false, once{binaryCell, "mb"}},
 	}
 }

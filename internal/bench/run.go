@@ -173,7 +173,11 @@ func (d *driver) startSystem(s system, binary string) error {
 }
 
 func (d *driver) command(c cell) load.Command {
-	return load.Command{Op: c.op, Level: c.level, Clients: c.clients, Keys: d.keys, Size: d.size, Duration: d.cell}
+	cmd := load.Command{Op: c.op, Level: c.level, Clients: c.clients, Keys: d.keys, Size: d.size, Duration: d.cell}
+	if c.op == load.OpList {
+		cmd.Duration *= 4 // few of them fit into the time of a load
+	}
+	return cmd
 }
 
 func (d *driver) measureCell(c cell, round int) {

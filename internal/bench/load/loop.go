@@ -29,6 +29,12 @@ type System interface {
 	Close() error
 }
 
+// Lister is a System that can list its keys.
+type Lister interface {
+	// ListKeys returns how many keys there are, having got each of them by name.
+	ListKeys(ctx context.Context, client int) (int, error)
+}
+
 // ErrUnsupported is returned by a System for an operation it does not have.
 var ErrUnsupported = errors.New("load: the system does not have this operation")
 
@@ -130,6 +136,18 @@ func operationOf(sys System, cmd Command) (func(context.Context, int, *rand.Rand
 			value, err := sys.Get(ctx, n, keys[chance.IntN(len(keys))], cmd.Level)
 			if err == nil && len(value) != cmd.Size {
 				return fmt.Errorf("load: a value of %d bytes came back as %d", cmd.Size, len(value))
+			}
+			return err
+		}, nil
+	case OpList:
+		lister, ok := sys.(Lister)
+		if !ok {
+			return nil, ErrUnsupported
+		}
+		return func(ctx context.Context, n int, _ *rand.Rand) error {
+			found, err := lister.ListKeys(ctx, n)
+			if err == nil && found != len(keys) {
+				return fmt.Errorf("load: %d keys of %d were listed", found, len(keys))
 			}
 			return err
 		}, nil

@@ -139,6 +139,20 @@ func (c *cluster) Get(ctx context.Context, client int, key string, level string)
 	return entry.Value(), nil
 }
 
+// ListKeys leaves out the key by which the bucket was found ready.
+func (c *cluster) ListKeys(ctx context.Context, client int) (n int, err error) {
+	found, err := c.buckets[client%nodes].ListKeys(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for key := range found.Keys() {
+		if key != "ready" {
+			n++
+		}
+	}
+	return n, nil
+}
+
 func (c *cluster) Extra(context.Context, load.Command) (map[string]float64, error) {
 	return nil, load.ErrUnsupported
 }

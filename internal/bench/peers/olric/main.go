@@ -140,6 +140,21 @@ func (c *cluster) Get(ctx context.Context, client int, key string, _ string) ([]
 	return response.Byte()
 }
 
+// ListKeys asks for large pages, as one who wants all keys would.
+func (c *cluster) ListKeys(ctx context.Context, client int) (n int, err error) {
+	found, err := c.maps[client%nodes].Scan(ctx, olric.Count(1000))
+	if err != nil {
+		return 0, err
+	}
+	defer found.Close()
+	for found.Next() {
+		if found.Key() != "" {
+			n++
+		}
+	}
+	return n, nil
+}
+
 func (c *cluster) Extra(context.Context, load.Command) (map[string]float64, error) {
 	return nil, load.ErrUnsupported
 }

@@ -195,6 +195,17 @@ func (t trio) Get(ctx context.Context, client int, key string, level string) ([]
 	return value, nil
 }
 
+func (t trio) ListKeys(ctx context.Context, client int) (n int, err error) {
+	for entry, fault := range t[client%nodes].bucket.Scan(ctx, replica.ScanOptions{KeysOnly: true}) {
+		if fault != nil {
+			err = errors.Join(err, fault)
+		} else if entry.Key != "" {
+			n++
+		}
+	}
+	return n, err
+}
+
 func (t trio) Extra(_ context.Context, cmd load.Command) (map[string]float64, error) {
 	if cmd.Level != "placement" {
 		return nil, load.ErrUnsupported
