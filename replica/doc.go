@@ -50,8 +50,10 @@
 //	it was given up, catches up before
 //	anything is taken from it.
 //
-//	Values whose TTL has ended are          The clock is not vouched for: see     They read as deleted all the
-//	forgotten, too.                         below.                                same.
+//	Values whose TTL has ended are          The clock is not vouched for, see They read as deleted all the
+//	forgotten, too. Before that, a minute   below.                            same. Health.Expired tells
+//	and MaxSkew after their end, their                                        what waits.
+//	bytes go, whoever is away.
 //
 //	A missing or damaged record is not an   Only the damaged block held it,   Health.Problems, also where it
 //	answer, and never taken for a deleted   as with Copies: 1. Then it is     cannot be mended. Only a store

@@ -15,6 +15,10 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
+// expiredWait is for how long nothing that has expired could go before an operator should
+// hear of it. An only store waits for an hour after each start.
+const expiredWait = 2 * time.Hour
+
 // longWait is for how long writes wait in an outbox that delivers before an operator
 // should hear of it.
 const longWait = time.Minute
@@ -48,6 +52,9 @@ type Health struct {
 	// PurgeBlocked says why deletes cannot be forgotten; nil if they can, or
 	// have waited for less than a week.
 	PurgeBlocked *PurgeBlocked
+	// Expired is what values take here whose TTL has ended and whose bytes are not
+	// given back yet.
+	Expired Expired
 	// Problems are what an operator should look at. None: all is well.
 	Problems []view.Problem
 
@@ -63,6 +70,18 @@ type PurgeBlocked struct {
 	For time.Duration
 	// Bytes is the size of the records that this node keeps for nothing else.
 	Bytes int64
+}
+
+// Expired is what values take whose TTL has ended: their bytes go MaxSkew and a minute
+// later, unless nobody vouches for this node's clock.
+type Expired struct {
+	// Records are those in which there are such values, up to 10 000.
+	Records int
+	// Bytes is their size.
+	Bytes int64
+	// Waits is for how long none has gone because nobody vouches for the clock, in
+	// running time. Zero: the clock is vouched for.
+	Waits time.Duration
 }
 
 // ShardHealth is how one shard of a bucket is doing, as one store sees it.
@@ -108,11 +127,11 @@ func (h ShardHealth) String() string {
 }
 
 // Health tells how the store is doing. It goes through an index of what is kept
-// for others, so it is not for every second. The error is ErrClosed, ErrStorage
+// for others, and reads what has expired, so it is not for every second. The error is ErrClosed, ErrStorage
 // or that of ctx; beside ErrStorage, Problems says what to do.
 func (s *Store) Health(ctx context.Context) (Health, error) { return s.inspectHealth(ctx, true) }
 
-// inspectHealth is Health; without countBytes it reads no record that waits to be purged.
+// inspectHealth is Health; without countBytes it reads no record that waits to go.
 func (s *Store) inspectHealth(ctx context.Context, countBytes bool) (Health, error) {
 	st, syncing, hints, err := s.inspectStatus(ctx)
 	if errors.Is(err, ErrStorage) {
@@ -150,6 +169,13 @@ func (s *Store) inspectHealth(ctx context.Context, countBytes bool) (Health, err
 	}
 	if waits {
 		h.PurgeBlocked = (*PurgeBlocked)(&blocked)
+	}
+	if countBytes {
+		expired, err := s.records.CountExpired(ctx)
+		if err != nil {
+			return h, s.records.WrapError("health", err)
+		}
+		h.Expired = Expired(expired)
 	}
 	for _, id := range lay.Members {
 		if lay.Lost[id] {
@@ -221,6 +247,9 @@ func (s *Store) listProblems(h *Health, lay *layout.Layout) (out []view.Problem)
 	}
 	if b := h.PurgeBlocked; b != nil {
 		add(view.Problem{Kind: view.ProblemPurgeBlocked, For: b.For, Bytes: b.Bytes, Nodes: s.nameAll(b.Missing)})
+	}
+	if e := h.Expired; e.Waits >= expiredWait && e.Records > 0 {
+		add(view.Problem{Kind: view.ProblemExpiredKept, Count: e.Records, Bytes: e.Bytes, For: e.Waits})
 	}
 	if h.SetAside > 0 {
 		add(view.Problem{Kind: view.ProblemSetAside, Count: int(h.SetAside)})

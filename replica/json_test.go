@@ -19,6 +19,7 @@ func TestJSONOfHealth(t *testing.T) {
 		Shards:   []ShardHealth{{Bucket: "b", Shard: 1, Role: "home", Homes: ids, Copies: 2, Syncing: true, Hints: 3, Synced: map[view.NodeID]time.Duration{2: time.Minute}}},
 		Leftover: 11, HandingOver: 12, Lost: ids, SetAside: 13, Importing: 14, ImportRefused: 15,
 		PurgeBlocked: &PurgeBlocked{Missing: ids, For: time.Hour, Bytes: 16},
+		Expired:      Expired{Records: 17, Bytes: 18, Waits: time.Second},
 		Problems:     []view.Problem{{Kind: view.ProblemDiskFull, Text: "x", Nodes: []view.Named{{ID: 2, Name: "n"}}, Cut: []view.Named{{ID: 2, Name: "n"}}, Silent: []view.Named{{ID: 2, Name: "n"}}, By: []view.Named{{ID: 2, Name: "n"}}, Where: []string{"w"}, Shards: 1, Count: 1, Of: 1, Bytes: 1, For: 1}},
 	})
 }

@@ -116,6 +116,7 @@ func (s *Store) tellCounts(f *metrics.Figures) {
 	if s.disk != nil {
 		f.Counter("skein_replica_hints_delivered_total", "Copies kept for others that were delivered.", s.carrier.Delivered())
 		f.Counter("skein_replica_records_moved_total", "Records that comparisons and hand-overs brought here or there.", s.comparer.Moved()+s.carrier.Moved())
+		f.Counter("skein_replica_values_expired_total", "Values whose bytes went because their TTL has ended.", s.records.Lapsed())
 		f.Counter("skein_replica_records_set_aside_total", "Records of which nobody remembers whether they were deleted.", s.purging.Aside())
 	}
 	if s.outbox != nil {

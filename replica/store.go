@@ -213,7 +213,7 @@ func (s *Store) openRecords(ctx context.Context, damaged *purging.DamagedLog) (e
 	}
 	s.purging = purging.New(purging.Options{
 		Self: s.id, Shards: s.shards, Records: s.records, Disk: s.disk, Damaged: damaged, Homes: s.homes, Clocks: s.clocks,
-		Every: s.cfg.PurgeEvery, MaxSkew: s.cfg.MaxSkew, Uptime: s.uptime, Log: s.log, Ask: s.peering.AskLong,
+		Every: s.cfg.PurgeEvery, Uptime: s.uptime, Log: s.log, Ask: s.peering.AskLong,
 	})
 	s.carrier = handover.New(handover.Options{
 		Self: s.id, Records: s.records, Disk: s.disk, Homes: s.homes, Purging: s.purging, Entropy: s.entropy,
@@ -264,6 +264,7 @@ func (s *Store) startServing(ctx context.Context) error {
 		s.group.Go(s.purging.FollowRounds)
 		s.group.Go(s.purging.KeepPurging)
 		s.group.Go(s.inquests.keepAsking)
+		s.group.Go(s.records.KeepLapsing)
 		s.group.Go(func(ctx context.Context) { s.records.KeepScrubbing(ctx, s.cfg.ScrubEvery) })
 		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.records.NoteLoss) })
 		s.group.Go(func(ctx context.Context) {

@@ -106,3 +106,23 @@ func TestExpiredIsForgotten(t *testing.T) {
 		})
 	}
 }
+
+// The bytes of values that have ended go within minutes, also where nothing can be
+// forgotten because a member is away.
+func TestExpiredGivesItsBytesBack(t *testing.T) {
+	bubble(t, 4, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		time.Sleep(2 * time.Minute)
+		nodes[3].kill()
+		time.Sleep(time.Minute)
+		keys := putKilo(t, buckets[:3], "k", 10*time.Minute)
+		time.Sleep(18 * time.Minute)
+		for i, n := range nodes[:3] {
+			if bytes, records := valueBytes(t, n); bytes != 0 || records == 0 {
+				t.Errorf("node %d has %d bytes in %d records 8 minutes after all have ended", i, bytes, records)
+			}
+			if got := found(t, buckets[i], keys); got != 0 {
+				t.Errorf("node %d finds %d", i, got)
+			}
+		}
+	})
+}

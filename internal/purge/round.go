@@ -54,16 +54,6 @@ func Grave(it version.Item, now version.HLC) (dead, known bool) {
 	return dead, known
 }
 
-// Blank is a dead item without the values that have expired: they need not go to
-// all members, nor into their logs.
-func Blank(it version.Item) version.Item {
-	it.Sibs = slices.Clone(it.Sibs)
-	for i := range it.Sibs {
-		it.Sibs[i].Value = nil
-	}
-	return it
-}
-
 // Due is from when on, by the clock, nothing of an item is alive; ok is false
 // if that never comes by itself.
 func Due(it version.Item) (at version.HLC, ok bool) {
@@ -89,7 +79,8 @@ func Due(it version.Item) (at version.HLC, ok bool) {
 // tomb. A round may be acknowledged again.
 //
 // members is the digest of those that this store knows; now is the reading of
-// its clock, trusted tells that it agrees with those of its peers.
+// its clock, trusted tells that it may say for good what has ended: stores of earlier
+// releases propose values that have, without a note of that.
 func (m Stamp) Acknowledge(p *Proposal, members [16]byte, now version.HLC, trusted bool) (Stamp, error) {
 	m = m.Heard(p.Stamp)
 	switch {

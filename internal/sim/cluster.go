@@ -31,6 +31,11 @@ type Cluster struct {
 	LogKept int
 	// Purge is how often a store tries to purge tombs; 0: never.
 	Purge time.Duration
+	// Lapse is how often a store writes down what has ended; 0: never. Writes are dated
+	// by the clocks of all then.
+	Lapse time.Duration
+	// MaxSkew is by how much clocks may differ; 0: reconcile.DefaultMaxSkew.
+	MaxSkew time.Duration
 
 	members []view.NodeID // by slot: the store with the name of that number
 	slots   map[*Host]int

@@ -343,3 +343,34 @@ func TestF1_21_NothingUnsyncedIsShown(t *testing.T) {
 			Faults{SlowDisk: 3, Crash: 4, Cut: 1, Heal: 1})
 	})
 }
+
+// Values end while clocks are set to any time, and cuts, crashes and purges go on. For
+// good they end only where most clocks say so, homes are equal whoever has written that
+// down, and in the end no bytes of them are left.
+func TestF1_30_EndedByMostClocks(t *testing.T) {
+	var mu sync.Mutex
+	lapsed, purged := 0, 0
+	seeds(t, 150, func(w *World) {
+		c := NewCluster(w, 3+w.Rand.IntN(3), 3, 2)
+		c.Lapse, c.MaxSkew = 500*time.Millisecond, time.Second
+		if w.Chance(0.5) {
+			c.Purge = 400 * time.Millisecond
+		}
+		run(c, Workload{Clients: 4, Keys: 6, Ops: 14, Blind: 0.5, Deletes: 0.1, Expires: 0.6},
+			Faults{Crash: 2, Cut: 1, Split: 2, Heal: 3, Clocks: 4, SlowDisk: 1, Damage: 1, Join: 1})
+		for _, h := range w.Hosts {
+			h.SetSkew(0)
+		}
+		w.Run(12 * time.Second)
+		c.Quiesce()
+		c.oracle.Verify()
+		c.oracle.checkEnded()
+		mu.Lock()
+		defer mu.Unlock()
+		lapsed += c.events["value lapsed"]
+		purged += c.purged
+	})
+	if *seed == 0 && (lapsed < 500 || purged < 100) {
+		t.Errorf("%d values have ended, %d tombs were purged", lapsed, purged)
+	}
+}

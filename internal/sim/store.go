@@ -35,6 +35,7 @@ type store struct {
 	serial       uint64
 
 	inventories map[uint64]inventory // that peers ask for symbols of
+	clocks      clocks
 	leaves      bool
 	stopped     bool
 }
@@ -101,6 +102,9 @@ func (c *Cluster) startStore(h *Host) Process {
 	if c.Purge > 0 {
 		s.repeatEvery(c.Purge, s.purgeUnit)
 	}
+	if c.Lapse > 0 {
+		s.repeatEvery(c.Lapse, s.lapseExpired)
+	}
 	return s
 }
 
@@ -109,7 +113,7 @@ func (s *store) putNow(key string, v any) { s.host.Disk.latest[key], s.host.Disk
 
 func (s *store) openWriter(id identity) {
 	s.self = hello{ID: id.ID, Boot: id.Boot, Instance: s.host.World.Rand.Uint64()}
-	start := reconcile.Start{Store: uint64(id.ID), Machine: s.host.Machine, Random: s.host.World.Rand.Uint64(), TrustDisk: !s.cluster.distrust}
+	start := reconcile.Start{Store: uint64(id.ID), Machine: s.host.Machine, Random: s.host.World.Rand.Uint64(), TrustDisk: !s.cluster.distrust, MaxSkew: s.maxSkew()}
 	if v, err := s.host.Disk.Get(keyMeta); err == nil {
 		start.Meta = v.(*reconcile.Meta)
 	}
@@ -252,7 +256,7 @@ func (s *store) commitWrite(p putRequest, read replicate.ReadResult, done func(p
 			seen = p.Write.Seen.Ctx
 		}
 		var err error
-		if rec, wrote, err = rec.Commit(&w, p.Write, s.host.Wall(), op.LocalRoles()); err != nil {
+		if rec, wrote, err = rec.Commit(&w, p.Write, s.dateWrite(&w, &p.Write), op.LocalRoles()); err != nil {
 			return err
 		}
 		s.writer, item = w, rec.Item

@@ -17,6 +17,7 @@ type Workload struct {
 	Ops     int // per client
 	Blind   float64
 	Deletes float64
+	Expires float64           // of values: those that live for some seconds
 	Levels  []replicate.Level // of puts; nil: all kinds
 	MinDur  int
 
@@ -74,6 +75,9 @@ func (l *Workload) runOperation(s *store, key, value string, next func()) {
 	p := putRequest{Key: key, Level: l.Levels[w.Rand.IntN(len(l.Levels))], MinDurable: l.MinDur}
 	if p.Write.Tomb = w.Chance(l.Deletes); !p.Write.Tomb {
 		p.Write.Value = []byte(value)
+		if l.Expires > 0 && w.Chance(l.Expires) {
+			p.Write.TTL = w.Between(time.Second, 6*time.Second).Milliseconds()
+		}
 	}
 	if w.Chance(l.Blind) {
 		l.putAndCount(s, p, next)
@@ -114,6 +118,7 @@ type Faults struct {
 	Crash, Reboot, Cut, Split, Heal, Skew, SlowDisk int
 	Damage, Lose, NewDisk                           int
 	Join, Leave, Evict, OldDisk, LoseLog            int
+	Clocks                                          int // are set to any time within days
 }
 
 // Go lets one fault happen after the other for the given time.
@@ -151,6 +156,11 @@ func (f Faults) injectOne(c *Cluster) {
 		}},
 		{f.Heal, w.Net.Heal},
 		{f.Skew, func() { h.SetSkew(skews[w.Rand.IntN(len(skews))]) }},
+		{f.Clocks, func() {
+			if h.SetSkew(0); w.Chance(0.7) {
+				h.SetSkew(w.Between(0, 96*time.Hour) - 48*time.Hour)
+			}
+		}},
 		{f.SlowDisk, func() {
 			h.Disk.Sync = time.Duration(w.Rand.IntN(2)) * 700 * time.Millisecond
 			w.Logf("host %d: a sync takes %v", h.Index, h.Disk.Sync)

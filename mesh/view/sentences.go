@@ -53,6 +53,7 @@ const (
 	ProblemLost               ProblemKind = "lost"                 // Nodes
 	ProblemSyncing            ProblemKind = "syncing"              // Shards
 	ProblemPurgeBlocked       ProblemKind = "purge-blocked"        // Nodes: who is missing; For; Bytes
+	ProblemExpiredKept        ProblemKind = "expired-kept"         // Count: of records; Bytes; For
 	ProblemSetAside           ProblemKind = "set-aside"            // Count: of records
 	ProblemOutboxWaits        ProblemKind = "outbox-waits"         // Count: of writes; Bytes; For: the oldest
 	ProblemOutboxDropped      ProblemKind = "outbox-dropped"       // Count: of writes
@@ -174,6 +175,9 @@ var storeSentences = map[ProblemKind]func(Problem) string{
 	},
 	ProblemPurgeBlocked: func(p Problem) string {
 		return fmt.Sprintf("deletes cannot be forgotten for %v and take %d bytes: bring %s back, or evict what will not return", p.For.Round(time.Hour), p.Bytes, joinNames(p.Nodes))
+	},
+	ProblemExpiredKept: func(p Problem) string {
+		return fmt.Sprintf("%d records whose TTL has ended have kept their %d bytes for %v, as too few other stores vouch for the clock here: set the clocks right, or bring those stores back", p.Count, p.Bytes, p.For.Truncate(time.Minute))
 	},
 	ProblemSetAside: func(p Problem) string {
 		return fmt.Sprintf("%d records were set aside: they are older than anybody's memory of what was deleted", p.Count)

@@ -143,7 +143,7 @@ func (p *pair) open(i int) {
 	}
 	s.purging = purging.New(purging.Options{
 		Self: self, Shards: shards, Records: records, Disk: s.disk, Damaged: new(purging.DamagedLog), Homes: homes, Clocks: times,
-		Every: time.Hour, MaxSkew: time.Minute, Uptime: p.uptime, Log: log, Ask: peers.AskLong,
+		Every: time.Hour, Uptime: p.uptime, Log: log, Ask: peers.AskLong,
 	})
 	carrier := handover.New(handover.Options{
 		Self: self, Records: records, Disk: s.disk, Homes: homes, Purging: s.purging, Taking: lifecycle.NewGate(),

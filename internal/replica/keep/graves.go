@@ -27,7 +27,7 @@ func (rs *Records) CountDead(ctx context.Context, limit int) (n int, bytes int64
 		if err != nil {
 			return err
 		}
-		if dead, _ := purge.Grave(rec.Item, now); dead {
+		if dead, _ := purge.Grave(rec.Item, now); dead && rec.Home {
 			n++
 			bytes += int64(len(record) + len(rec.Raw))
 		}

@@ -189,7 +189,7 @@ func (tx Tx) writeIndex(page []layout.Place) error {
 				return err
 			}
 		}
-		if due, ok := purge.Due(rec.Item); ok && rec.Home {
+		if due, ok := purge.Due(rec.Item); ok && !rec.Idle() {
 			if err := tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(due), at.Record), nil); err != nil {
 				return err
 			}

@@ -60,6 +60,7 @@ type Records struct {
 
 	*digests
 	rounds *rounds
+	lapses lapses
 
 	// CatchUps is what has been heard of rounds.
 	CatchUps *CatchUps

@@ -55,11 +55,11 @@ func (tx Tx) Save(at layout.Place, old Stored, r replicate.Record, item []byte) 
 }
 
 // saveGrave keeps the index of records of which nothing is alive, or will be
-// from some time on: those that may be purged then.
+// from some time on: those that may lapse, and be purged, then.
 func (tx Tx) saveGrave(at layout.Place, old, r replicate.Record) error {
 	was, wasDue := purge.Due(old.Item)
 	now, isDue := purge.Due(r.Item)
-	wasDue, isDue = wasDue && old.Home, isDue && r.Home && !r.Idle()
+	wasDue, isDue = wasDue && !old.Idle(), isDue && !r.Idle()
 	if wasDue && (!isDue || was != now) {
 		if err := tx.Delete(wire.IndexKey(wire.IndexGrave, view.NodeID(was), at.Record)); err != nil {
 			return err

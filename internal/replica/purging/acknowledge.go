@@ -1,6 +1,7 @@
 package purging
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -64,15 +65,16 @@ func (pg *Purger) takePart(tx keep.Tx, lay *layout.Layout, p *purge.Proposal) (l
 	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
 	for i := range p.Batch {
 		t := &p.Batch[i]
+		tomb, _ := purge.Lapse(t.Item, pg.clocks.Now()) // see purge.Stamp.Acknowledge
 		at := pg.homes.LocateKey(t.Bucket, t.Key)
 		if at.Shard != p.Shard {
 			return lost, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.Shard, p.Shard)
 		}
 		b := pg.homes.Buckets.FindByID(t.Bucket)
-		if err := pg.mergeTomb(tx, at, t.Item, b == nil || lay.RouteOf(b, at.Shard).IsHome(pg.id)); err != nil {
+		if err := pg.mergeTomb(tx, at, tomb, b == nil || lay.RouteOf(b, at.Shard).IsHome(pg.id)); err != nil {
 			return lost, err
 		}
-		upTo, err := tx.LogPurged(at, purge.Buried{}.Bury(p.Round, t.Item))
+		upTo, err := tx.LogPurged(at, purge.Buried{}.Bury(p.Round, tomb))
 		if err != nil {
 			return lost, err
 		}
@@ -100,10 +102,15 @@ func (pg *Purger) mergeTomb(tx keep.Tx, at layout.Place, tomb version.Item, home
 		return nil
 	}
 	r, got, err := old.Accept(tx.Writer(), tomb, old.TombRole(), pg.clocks.Now())
-	if err != nil || !got.Changed && !old.Damaged {
+	if err != nil {
 		return err
 	}
-	return tx.Save(at, old, r, wire.AppendItem(nil, &r.Item))
+	// What has ended may not be written down here yet: no dot tells.
+	raw := wire.AppendItem(nil, &r.Item)
+	if !got.Changed && !old.Damaged && bytes.Equal(raw, old.Raw) {
+		return nil
+	}
+	return tx.Save(at, old, r, raw)
 }
 
 // finishPurge lets go of what was purged in the round of a shard that this store has

@@ -27,8 +27,7 @@ type Options struct {
 	Damaged *DamagedLog    // is told by the disk
 	Homes   *layout.Homes
 	Clocks  *clocks.Clocks
-	Every   time.Duration // between two passes, about
-	MaxSkew time.Duration
+	Every   time.Duration        // between two passes, about
 	Uptime  func() time.Duration // of the store
 	Log     *slog.Logger
 	// Ask asks a peer and waits long for its answer.

@@ -68,7 +68,7 @@ func (pg *Purger) PurgeShards(ctx context.Context) error {
 	if len(graves) == 0 {
 		return pg.clearBlocked(ctx)
 	}
-	told, trusted, unable, err := pg.askMembers(ctx, lay, graves)
+	told, unable, err := pg.askMembers(ctx, lay, graves)
 	if err != nil {
 		if ctx.Err() == nil {
 			err = errors.Join(err, pg.noteBlocked(ctx, []view.NodeID{unable}))
@@ -78,7 +78,7 @@ func (pg *Purger) PurgeShards(ctx context.Context) error {
 	if err := pg.clearBlocked(ctx); err != nil {
 		return err
 	}
-	proposals, err := pg.proposeRounds(ctx, lay, graves, told, trusted)
+	proposals, err := pg.proposeRounds(ctx, lay, graves, told)
 	if err != nil || len(proposals) == 0 {
 		return err
 	}
@@ -90,21 +90,13 @@ func (pg *Purger) PurgeShards(ctx context.Context) error {
 	return pg.commitRounds(ctx, over)
 }
 
-// grave is a record of which nothing is alive, by the clock here.
-type grave struct {
-	at    layout.Place
-	known bool // all of it are tombs
-}
-
-// findGraves looks for so many records to purge, by shard.
-func (pg *Purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (map[int][]grave, error) {
+// findGraves looks for so many records to purge, by shard: of whatever has ended it is
+// written down that it has, see keep.Records.KeepLapsing.
+func (pg *Purger) findGraves(ctx context.Context, lay *layout.Layout, want int) (map[int][]layout.Place, error) {
 	strays := pg.passes%strayEvery == strayEvery-1
-	// What has expired only just may not have for others.
-	now := pg.clocks.Now().Add(-2 * pg.opts.MaxSkew.Milliseconds())
-	out := make(map[int][]grave)
+	out := make(map[int][]layout.Place)
 	n := 0
-	lower, _ := wire.IndexRange(wire.IndexGrave, 0)
-	_, upper := wire.IndexRange(wire.IndexGrave, view.NodeID(max(now, 1)))
+	lower, upper := wire.IndexRange(wire.IndexGrave, 0)
 	look := func(k, _ []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
 		at, ok := layout.PlaceOf(slices.Clone(record))
@@ -124,8 +116,8 @@ func (pg *Purger) findGraves(ctx context.Context, lay *layout.Layout, want int) 
 		if err != nil {
 			return err
 		}
-		if dead, known := rec.Grave(now); dead {
-			out[at.Shard] = append(out[at.Shard], grave{at, known})
+		if _, known := rec.Grave(0); known {
+			out[at.Shard] = append(out[at.Shard], at)
 		}
 		return nil
 	}
@@ -152,29 +144,28 @@ func (pg *Purger) listUnreachable(lay *layout.Layout) (out []view.NodeID) {
 
 // askMembers hears from every member whether it could acknowledge, and its stamps. It
 // names the one that is not able to.
-func (pg *Purger) askMembers(ctx context.Context, lay *layout.Layout, graves map[int][]grave) (told map[int][]purge.Stamp, trusted bool, unable view.NodeID, err error) {
+func (pg *Purger) askMembers(ctx context.Context, lay *layout.Layout, graves map[int][]layout.Place) (told map[int][]purge.Stamp, unable view.NodeID, err error) {
 	req := wire.StampsRequest{Members: lay.Storing}
 	for shard := range graves {
 		req.Shards = append(req.Shards, shard)
 	}
 	slices.Sort(req.Shards)
-	told, trusted = make(map[int][]purge.Stamp), pg.clocks.Trusted()
+	told = make(map[int][]purge.Stamp)
 	for _, id := range lay.Members {
 		if id == pg.id {
 			continue
 		}
 		answer, err := pg.opts.Ask(ctx, id, wire.MethodStamps, wire.AppendStampsRequest(nil, &req))
 		if err != nil {
-			return nil, false, id, err
+			return nil, id, err
 		}
 		m, err := wire.DecodeStampsReply(answer)
 		if err != nil {
-			return nil, false, id, err
+			return nil, id, err
 		}
 		if !m.Able {
-			return nil, false, id, fmt.Errorf("replica: %v: %w", id, purge.ErrMembers)
+			return nil, id, fmt.Errorf("replica: %v: %w", id, purge.ErrMembers)
 		}
-		trusted = trusted && m.Trusted
 		for _, st := range m.Stamps {
 			if theirs := keep.StampOf(st.Stamp); st.Shard < pg.shards {
 				told[st.Shard] = append(told[st.Shard], theirs)
@@ -184,11 +175,11 @@ func (pg *Purger) askMembers(ctx context.Context, lay *layout.Layout, graves map
 			}
 		}
 	}
-	return told, trusted, 0, nil
+	return told, 0, nil
 }
 
 // proposeRounds makes the proposals and acknowledges them here.
-func (pg *Purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves map[int][]grave, told map[int][]purge.Stamp, trusted bool) (out []purge.Proposal, err error) {
+func (pg *Purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves map[int][]layout.Place, told map[int][]purge.Stamp) (out []purge.Proposal, err error) {
 	size := 0
 	for shard, all := range graves {
 		round, stamp, err := pg.records.SyncedStamp(shard).Next(pg.id, told[shard]...)
@@ -196,20 +187,19 @@ func (pg *Purger) proposeRounds(ctx context.Context, lay *layout.Layout, graves 
 			continue // the member that knows more was noted
 		}
 		o := purge.Proposal{Shard: shard, Round: round, Stamp: stamp}
-		for _, g := range all {
-			if !g.known && !trusted || size > purgeBytes {
-				continue
+		for _, at := range all {
+			if size > purgeBytes {
+				break
 			}
-			rec, err := pg.records.Load(ctx, g.at)
+			rec, err := pg.records.Load(ctx, at)
 			if err != nil {
 				return nil, err
 			}
-			if rec.Unknown() {
-				continue
+			if _, known := purge.Grave(rec.Item, 0); !known {
+				continue // it was written meanwhile
 			}
-			it := purge.Blank(rec.Item)
-			size += wire.ItemSize(&it) + len(g.at.Key)
-			o.Batch = append(o.Batch, purge.Tomb{Bucket: g.at.Bucket, Key: g.at.Key, Item: it})
+			size += wire.ItemSize(&rec.Item) + len(at.Key)
+			o.Batch = append(o.Batch, purge.Tomb{Bucket: at.Bucket, Key: at.Key, Item: rec.Item})
 		}
 		if len(o.Batch) > 0 {
 			out = append(out, o)

@@ -1,0 +1,124 @@
+package keep
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replicate"
+)
+
+// putFor commits a client's write that lives for some time.
+func (c *cellar) putFor(at layout.Place, value string, ttl time.Duration, roles ...replicate.Role) {
+	c.t.Helper()
+	done := make(chan error, 1)
+	write := reconcile.Write{Value: []byte(value), TTL: ttl.Milliseconds()}
+	_, err := c.CommitWrite(c.WhenRoom(c.t.Context()), at, write, roles, Terms{Nothing: true}, func(_ Written, err error) { done <- err })
+	if err == nil {
+		err = <-done
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *cellar) load(at layout.Place) Stored {
+	c.t.Helper()
+	rec, err := c.Load(c.t.Context(), at)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return rec
+}
+
+// What has ended loses its bytes some minutes later, at homes and where it is kept for
+// others. Nothing else changes, and digests do not tell.
+func TestLapsing(t *testing.T) {
+	withCellar(t, 1, func(t *testing.T, c *cellar) {
+		c.clocks.Follow(nil, nil)
+		c.group.Go(c.KeepLapsing)
+		home, hint, lives := c.at("home"), c.at("hint"), c.at("lives")
+		time.Sleep(time.Hour)
+		large := strings.Repeat("v", 4<<10)
+		c.putFor(home, large, time.Minute, replicate.HomeRole)
+		c.putFor(hint, large, time.Minute, replicate.Role{For: 9})
+		c.putFor(lives, large, time.Hour, replicate.HomeRole)
+		was := c.load(home)
+		digest, err := c.Digest(t.Context(), []layout.Slice{home.Slice, hint.Slice})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(90 * time.Second)
+		if e, err := c.CountExpired(t.Context()); err != nil || e.Records != 2 || e.Bytes < 2*4<<10 || e.Waits != 0 {
+			t.Errorf("%+v, %v", e, err)
+		}
+		if rec := c.load(home); len(rec.Sibs[0].Value) != len(large) {
+			t.Error("gone before MaxSkew has passed")
+		}
+		time.Sleep(2 * time.Minute)
+		for _, at := range []layout.Place{home, hint} {
+			rec := c.load(at)
+			if dead, known := purge.Grave(rec.Item, 0); !dead || !known || rec.Unknown() {
+				t.Errorf("%s: %+v", at.Key, rec.Item)
+			}
+			if now, err := c.Digest(t.Context(), []layout.Slice{home.Slice, hint.Slice}); err != nil || now != digest {
+				t.Errorf("the digest was %v and is %v, %v", digest, now, err)
+			}
+		}
+		rec, kept := c.load(home), c.load(hint)
+		if !rec.Item.Equal(was.Item) || rec.Mine != was.Mine || !rec.Home || !kept.Hinted(9) {
+			t.Errorf("%+v was %+v", rec, was)
+		}
+		if rec := c.load(lives); len(rec.Sibs[0].Value) != len(large) {
+			t.Error("what lives is gone")
+		}
+		if e, err := c.CountExpired(t.Context()); err != nil || e != (Expired{}) || c.Lapsed() != 2 {
+			t.Errorf("%+v, %v; %d", e, err, c.Lapsed())
+		}
+		if n, _, err := c.CountDead(t.Context(), 0); n != 1 || err != nil {
+			t.Errorf("%d to be purged, %v; what is kept for others is not", n, err)
+		}
+	})
+}
+
+// As long as nobody vouches for the clock nothing goes.
+func TestNothingLapsesByAClockNobodyKnows(t *testing.T) {
+	withCellar(t, 3, func(t *testing.T, c *cellar) {
+		c.clocks.Follow(nil, c.homes.Now().Members)
+		c.group.Go(c.KeepLapsing)
+		at := c.at("k")
+		c.putFor(at, "v", time.Minute, replicate.HomeRole)
+		time.Sleep(5 * time.Hour)
+		if e, err := c.CountExpired(t.Context()); err != nil || e.Records != 1 || e.Waits < 4*time.Hour || len(c.load(at).Sibs[0].Value) == 0 {
+			t.Errorf("%+v, %v: %+v", e, err, c.load(at).Item)
+		}
+		c.clocks.Learn(2, time.Now().UnixMilli())
+		c.clocks.Learn(3, time.Now().UnixMilli())
+		time.Sleep(2 * time.Minute)
+		if e, err := c.CountExpired(t.Context()); err != nil || e != (Expired{}) {
+			t.Errorf("%+v, %v", e, err)
+		}
+	})
+}
+
+// More than goes into one update lapses in one pass.
+func TestLapsingManyAtOnce(t *testing.T) {
+	withCellar(t, 1, func(t *testing.T, c *cellar) {
+		c.clocks.Follow(nil, nil)
+		time.Sleep(time.Hour)
+		const keys = 2*PageKeys + 3
+		for i := range keys {
+			c.putFor(c.at(strings.Repeat("k", i+1)), "v", time.Minute, replicate.HomeRole)
+		}
+		time.Sleep(3 * time.Minute)
+		if !c.clocks.Trusted() {
+			t.Fatal("the clock is not vouched for")
+		}
+		if err := c.lapseAll(t.Context()); err != nil || c.Lapsed() != keys {
+			t.Errorf("%d of %d, %v", c.Lapsed(), keys, err)
+		}
+	})
+}

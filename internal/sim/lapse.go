@@ -1,0 +1,135 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/skeinmesh/skein/internal/purge"
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// clocks are what a store knows of the wall clocks of the others: what each showed when it
+// was in reach last, less what was right then.
+type clocks struct {
+	apart  map[view.NodeID]time.Duration
+	steady reconcile.Steady
+}
+
+func (s *store) maxSkew() int64 { return s.cluster.MaxSkew.Milliseconds() }
+
+// readClocks looks at the clocks in reach. What others show comes with messages in a mesh.
+func (s *store) readClocks() (own int64, peers reconcile.Peers) {
+	if s.clocks.apart == nil {
+		s.clocks = clocks{map[view.NodeID]time.Duration{}, reconcile.NewSteady(s.host.Wall().Millis(), s.host.Now().Milliseconds())}
+	}
+	var shown []int64
+	others := 0
+	for _, e := range s.roster.Storing() {
+		if e.ID == s.self.ID {
+			continue
+		}
+		others++
+		if host := s.cluster.resolve(s.host, e.ID); s.isLive(e.ID) && host != nil && s.reaches(e.ID) {
+			s.clocks.apart[e.ID] = host.skew
+		}
+		if apart, ok := s.clocks.apart[e.ID]; ok {
+			shown = append(shown, Epoch.Millis()+(s.host.World.now+apart).Milliseconds())
+		}
+	}
+	peers = reconcile.NewPeers(shown, true)
+	peers.Others = others
+	own = s.host.Wall().Millis()
+	s.clocks.steady = s.clocks.steady.Look(own, s.host.Now().Milliseconds(), s.maxSkew())
+	return own, peers
+}
+
+func (s *store) vouched(own int64, peers reconcile.Peers) bool {
+	return peers.Vouch(own, s.maxSkew(), s.clocks.steady.For(s.host.Now().Milliseconds()))
+}
+
+// dateWrite is by what a write is dated here.
+func (s *store) dateWrite(w *reconcile.Writer, p *reconcile.Write) version.HLC {
+	if s.cluster.Lapse == 0 {
+		return s.host.Wall()
+	}
+	own, peers := s.readClocks()
+	now := version.At(peers.Now(own, s.maxSkew()))
+	if peers.Known || s.vouched(own, peers) {
+		w.Correct(now)
+	}
+	p.Late = version.At(peers.Late(own, s.maxSkew()))
+	return now
+}
+
+// lapseExpired writes down what has ended here, if the clock is vouched for.
+func (s *store) lapseExpired() {
+	own, peers := s.readClocks()
+	if !s.vouched(own, peers) {
+		return
+	}
+	by := version.At(peers.Early(own, s.maxSkew()) - s.maxSkew())
+	for _, k := range s.host.Disk.Keys(keyRecord) {
+		key := k[len(keyRecord):]
+		if _, n := purge.Lapse(s.record(key).Item, by); n == 0 {
+			continue
+		}
+		s.failOnError(s.updateRecord(key, func(_ *Tx, rec replicate.Record, _ *reconcile.Writer) (replicate.Record, error) {
+			was := rec.Item
+			rec.Item, _ = purge.Lapse(was, by)
+			s.cluster.oracle.noteLapsed(s, key, was, rec.Item)
+			return rec, nil
+		}, nil))
+	}
+}
+
+// noteLapsed: a store has written down what has ended. Property F1.30: it has, by the
+// right time, and nothing else of the item has changed.
+func (o *Oracle) noteLapsed(s *store, key string, was, now version.Item) {
+	w := o.cluster.World
+	if !was.Equal(now) || hasher.Version(was) != hasher.Version(now) {
+		w.Fail("F1.30: %s: %v is %v once it has ended", key, was, now)
+	}
+	right := version.At(Epoch.Millis() + w.now.Milliseconds())
+	for i := range now.Sibs {
+		before, sib := &was.Sibs[i], &now.Sibs[i]
+		if before.Flags == sib.Flags {
+			continue
+		}
+		if !before.Deleted(right) {
+			w.Fail("F1.30: host %d: %s: %v ends for good %d ms early", s.host.Index, key, sib.Dot, sib.Expire.Millis()-right.Millis())
+		}
+		w.Logf("host %d: %s: %v has ended for good", s.host.Index, key, sib.Dot)
+		o.cluster.events["value lapsed"]++
+		if wr := o.writes[sib.Dot]; wr != nil && wr.sib.HLC == sib.HLC {
+			wr.sib = *sib // a delete from now on, by whoever is asked
+		}
+	}
+}
+
+// hasEnded tells whether it was written down somewhere that a value has ended. Whoever has
+// not done so may hold it still.
+func (o *Oracle) hasEnded(d version.Dot) bool {
+	w := o.writes[d]
+	return w != nil && w.sib.Expire != 0 && w.sib.Flags&version.Tomb != 0
+}
+
+// checkEnded: once clocks are right, nothing that has ended is left with its value.
+func (o *Oracle) checkEnded() {
+	w := o.cluster.World
+	right := version.At(Epoch.Millis() + w.now.Milliseconds() - 3*o.cluster.MaxSkew.Milliseconds())
+	for _, h := range w.Hosts {
+		s, ok := storeOn(h)
+		if !ok {
+			continue
+		}
+		for _, k := range h.Disk.Keys(keyRecord) {
+			for _, sib := range s.record(k[len(keyRecord):]).Sibs {
+				if sib.Flags&version.Tomb == 0 && sib.Deleted(right) {
+					w.Fail("F1.30: host %d keeps the value of %v, which has ended", h.Index, sib.Dot)
+				}
+			}
+		}
+	}
+}
