@@ -63,9 +63,7 @@ func (s *Store) findBucket(ctx context.Context, name string) (*Bucket, error) {
 		in = slices.DeleteFunc(s.buckets.ListAll(), func(b *layout.Bucket) bool { return b.System || b.Def.Name != name })
 	}
 	if len(in) > 0 {
-		// What a program allows in its buckets is its own affair, so here the
-		// limits are those of the formats.
-		return &Bucket{s: s, b: in[0], cfg: BucketConfig{MaxKey: wire.MaxKey, MaxValue: wire.MaxValue}}, nil
+		return &Bucket{s: s, b: in[0], cfg: s.opened.configOf(in[0].ID)}, nil
 	}
 	err = fmt.Errorf("%w: %q", ErrNoBucket, name)
 	switch {

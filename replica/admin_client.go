@@ -18,10 +18,10 @@ type Caller interface {
 }
 
 // Client uses the store of a node that it is no part of: for tools. The node
-// must allow admin requests. Buckets are found by name, never defined; of
-// their BucketConfig only what is part of the bucket counts here, so values
-// without a TTL live for ever and the limits are those of the formats. All
-// methods may be used concurrently.
+// must allow admin requests. Buckets are found by name, never defined. Limits, TTL and
+// MinDurable are those with which the node's program has opened the bucket, the last
+// time; if it has not, values without a TTL live for ever and the limits are those of the
+// formats. All methods may be used concurrently.
 //
 // Errors are those of Store and Bucket, ErrNoBucket, and those of the Caller.
 type Client struct{ node Caller }

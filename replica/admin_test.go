@@ -244,3 +244,28 @@ func TestHealthReachesTheClient(t *testing.T) {
 type answering []byte
 
 func (a answering) Call(context.Context, string, []byte) ([]byte, error) { return a, nil }
+
+// What a client writes is for the program of its node to read, which has said what it
+// wants. Of a node whose program has not opened the bucket nothing is known.
+func TestClientWritesAsTheProgramHasOpenedTheBucket(t *testing.T) {
+	clients(t, BucketConfig{MaxKey: 9, MaxValue: 5, TTL: time.Hour, MinDurable: 1}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, clients []*Client) {
+		for i, limited := range []bool{true, false} {
+			c, key := clients[i], fmt.Sprint("key-", i)
+			if _, err := c.Put(t.Context(), "b", key, []byte("123456"), nil); errors.Is(err, ErrTooLarge) != limited {
+				t.Errorf("client %d: a large value: %v", i, err)
+			}
+			if _, err := c.Put(t.Context(), "b", "0123456789", nil, nil); errors.Is(err, ErrTooLarge) != limited {
+				t.Errorf("client %d: a long key: %v", i, err)
+			}
+			if _, err := c.Put(t.Context(), "b", key, []byte("12345"), nil); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		for i, c := range clients[:2] {
+			if _, err := c.Get(t.Context(), "b", fmt.Sprint("key-", i), nil); errors.Is(err, ErrNotFound) != (i == 0) {
+				t.Errorf("client %d: after the TTL: %v", i, err)
+			}
+		}
+	})
+}

@@ -48,6 +48,7 @@ func (s *Store) Bucket(ctx context.Context, name string, cfg BucketConfig) (*Buc
 	if clash != nil {
 		return nil, clash
 	}
+	s.opened.noteOpened(b.ID, cfg)
 	return &Bucket{s: s, b: b, cfg: cfg}, err
 }
 

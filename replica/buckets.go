@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -16,6 +17,35 @@ import (
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
+
+// openedBuckets are the configurations with which this node's program has opened its
+// buckets. The zero value is empty. All methods may be used concurrently.
+type openedBuckets struct {
+	mu   sync.Mutex
+	byID map[uint64]BucketConfig
+}
+
+// noteOpened remembers a configuration in the place of an earlier one.
+func (o *openedBuckets) noteOpened(id uint64, cfg BucketConfig) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.byID == nil {
+		o.byID = make(map[uint64]BucketConfig)
+	}
+	o.byID[id] = cfg
+}
+
+// configOf is by what a client's operation on a bucket goes: as the program has opened
+// it, for the program reads what the client writes. Of a bucket that it has not opened
+// nothing is known but what the formats have room for.
+func (o *openedBuckets) configOf(id uint64) BucketConfig {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if cfg, ok := o.byID[id]; ok {
+		return cfg
+	}
+	return BucketConfig{MaxKey: wire.MaxKey, MaxValue: wire.MaxValue}
+}
 
 // checkName refuses the name of a new bucket that could not be shown or typed.
 func checkName(name string) error {

@@ -55,7 +55,8 @@ type Store struct {
 
 	homes    *layout.Homes
 	buckets  *layout.Buckets // those that homes knows
-	records  *keep.Records   // nil on a node that stores nothing
+	opened   openedBuckets
+	records  *keep.Records // nil on a node that stores nothing
 	peering  *peering.Peers
 	patience replicate.Patience
 	clocks   *clocks.Clocks
