@@ -182,8 +182,8 @@ func TestReadiness(t *testing.T) {
 	if ready(0) || r.Seasoned(0) {
 		t.Fatal("ready before it began")
 	}
-	r.Begin(0, false)
-	r.Begin(1, true)
+	isHome := func(unit int) bool { return unit < 2 }
+	r.Follow(2, isHome, func(unit int) bool { return unit == 0 })
 	if !r.Seasoned(0) || r.Seasoned(1) {
 		t.Fatal("a returning home is seasoned, a fresh one is not")
 	}
@@ -205,11 +205,18 @@ func TestReadiness(t *testing.T) {
 	if !ready(1) || !r.Seasoned(1) {
 		t.Fatal("not ready after all others")
 	}
-	r.Begin(1, false)
-	if ready(1) {
-		t.Fatal("ready after it began anew")
+	if !r.Lose(1) || ready(1) || r.Seasoned(1) {
+		t.Fatal("ready after records were lost")
 	}
-	r.Begin(2, true)
+	if r.Lose(2) || r.Seasoned(2) {
+		t.Fatal("something was lost of a unit that is another's")
+	}
+	if left := r.Follow(3, func(unit int) bool { return unit > 0 }, func(int) bool { return true }); !slices.Equal(left, []int{0}) || ready(0) || r.Seasoned(0) {
+		t.Fatalf("no home any more: %v", left)
+	}
+	if r.Seasoned(2) {
+		t.Fatal("a home that it has just become is settled")
+	}
 	for _, id := range members[1:] {
 		if ready(2) {
 			t.Fatalf("ready before %v was asked", id)
@@ -219,7 +226,7 @@ func TestReadiness(t *testing.T) {
 	if !ready(2) {
 		t.Fatal("not ready although everyone was asked")
 	}
-	r.Begin(3, true)
+	r.Follow(4, func(unit int) bool { return unit == 3 }, func(int) bool { return true })
 	if r.Ready(3, 1, homes[:1], members) {
 		t.Fatal("the only home vouches for what the one before it had")
 	}

@@ -11,7 +11,7 @@ import (
 // not ready from its start, or from becoming a home, until it has got from
 // others, by anti-entropy, all that a quorum of homes can have acknowledged.
 type Readiness struct {
-	units map[int]*unitReadiness
+	units map[int]*unitReadiness // of which this store is a home; nil: it has not looked yet
 }
 
 type unitReadiness struct {
@@ -21,12 +21,40 @@ type unitReadiness struct {
 	consulted []view.NodeID // stores of which this one has all that they hold of the unit
 }
 
-// Begin makes a unit not ready. fresh tells that the store was not a home of
-// it before, so that all it can know comes from the others.
-func (r *Readiness) Begin(unit int, fresh bool) {
-	if r.units == nil {
-		r.units = map[int]*unitReadiness{}
+// Follow takes in of which of so many units this store is a home, by a roster. One of which
+// it was none when it last looked begins anew, as fresh: all that it can know comes from the
+// others. At the first look those do that were not settled when the store was last open;
+// the rest only missed what was written while it was away. Follow returns the units of
+// which it is no home any more.
+func (r *Readiness) Follow(units int, isHome, settled func(unit int) bool) (left []int) {
+	first := r.units == nil
+	if first {
+		r.units = make(map[int]*unitReadiness)
 	}
+	for unit := range units {
+		switch home, was := isHome(unit), r.units[unit] != nil; {
+		case home && !was:
+			r.beginUnit(unit, !first || !settled(unit))
+		case !home && was:
+			delete(r.units, unit)
+			left = append(left, unit)
+		}
+	}
+	return left
+}
+
+// Lose has a unit begin anew, as fresh: records of it are gone here, nobody knows which. It
+// tells whether this store is a home of it.
+func (r *Readiness) Lose(unit int) bool {
+	if r.units[unit] == nil {
+		return false
+	}
+	r.beginUnit(unit, true)
+	return true
+}
+
+// beginUnit makes a unit not ready.
+func (r *Readiness) beginUnit(unit int, fresh bool) {
 	r.units[unit] = &unitReadiness{fresh: fresh}
 }
 

@@ -105,23 +105,17 @@ func (s *store) adoptRoster(next roster.Roster) {
 	s.followRoster()
 }
 
-// followRoster begins anew in the units that the roster has made this store a home
-// of. What it was a home of when it went down it need only catch up with.
+// followRoster takes in of which units the roster has made this store a home.
 func (s *store) followRoster() {
-	first := s.homeOf == nil
-	if first {
-		s.homeOf = map[int]bool{}
-	}
+	isHome := func(unit int) bool { return slices.Contains(s.homesOfUnit(unit), s.self.ID) }
+	s.ready.Follow(s.cluster.Units, isHome, func(unit int) bool {
+		_, err := s.host.Disk.Get(fmt.Sprint(keySynced, unit))
+		return err == nil
+	})
 	for unit := range s.cluster.Units {
-		home := slices.Contains(s.homesOfUnit(unit), s.self.ID)
-		if home && !s.homeOf[unit] {
-			_, err := s.host.Disk.Get(fmt.Sprint(keySynced, unit))
-			s.ready.Begin(unit, !first || err != nil)
-		}
-		if !home {
+		if s.homeOf[unit] = isHome(unit); !s.homeOf[unit] {
 			s.forgetSynced(unit)
 		}
-		s.homeOf[unit] = home
 	}
 }
 

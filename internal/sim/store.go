@@ -119,7 +119,7 @@ func (s *store) openWriter(id identity) {
 	}
 	s.writer = reconcile.Open(start)
 	s.self.Session = s.writer.Session()
-	s.homeOf = nil
+	s.homeOf, s.ready = make(map[int]bool), replicate.Readiness{}
 	s.followRoster()
 }
 

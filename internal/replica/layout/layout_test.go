@@ -248,6 +248,24 @@ func TestVouching(t *testing.T) {
 	}
 }
 
+// Where more homes count than were asked, a home vouches no more until it has asked them.
+func TestVouchingEndsWithMoreHomes(t *testing.T) {
+	h, b := newHomes(t, 2)
+	shard := ownShard(t, h, b)
+	at, all := []Slice{{b.ID, shard}}, []byte{0xff, 0xff}
+	h.FollowBucket(b, none)
+	if h.NoteEqual(h.Now(), h.Losses(), 2, at, all); !b.ProvesAbsence(shard) {
+		t.Fatal("equal with the only other home, and vouches for nothing")
+	}
+	apply(t, h, viewOf(3), 0)
+	if h.FollowBucket(b, none); b.ProvesAbsence(shard) {
+		t.Fatal("vouches for what one of three homes has")
+	}
+	if h.NoteEqual(h.Now(), h.Losses(), 3, at, all); !b.ProvesAbsence(shard) {
+		t.Fatal("equal with all others, and vouches for nothing")
+	}
+}
+
 // A bucket's id opens only its own data, and a name in two ways is told of.
 func TestDefinitions(t *testing.T) {
 	var told []string

@@ -13,9 +13,8 @@ import (
 type readiness struct {
 	verdicts atomic.Pointer[[]atomic.Bool] // by shard; nil: none yet
 
-	mu    sync.Mutex
-	core  replicate.Readiness
-	homes map[int]bool // shards this store is a home of by the last roster seen
+	mu   sync.Mutex
+	core replicate.Readiness
 }
 
 // ProvesAbsence tells whether no record means no record in this shard.
@@ -24,28 +23,17 @@ func (r *readiness) ProvesAbsence(shard int) bool {
 	return v != nil && (*v)[shard].Load()
 }
 
-// followRoster takes in the roster: which shards this store is a home of. A shard
-// it was not a home of when it last looked begins anew; at the first look
-// those begin as fresh that were not settled when the store was last open.
+// followRoster takes in the roster: which shards this store is a home of, and which were
+// settled when it was last open.
 func (r *readiness) followRoster(shards int, isHome, settled func(shard int) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	first := r.homes == nil
-	if first {
-		r.homes = make(map[int]bool)
+	if r.verdicts.Load() == nil {
 		v := make([]atomic.Bool, shards)
 		r.verdicts.Store(&v)
 	}
-	v := *r.verdicts.Load()
-	for shard := range shards {
-		switch home := isHome(shard); {
-		case home && !r.homes[shard]:
-			r.homes[shard] = true
-			r.core.Begin(shard, !first || !settled(shard))
-		case !home && r.homes[shard]:
-			delete(r.homes, shard)
-			v[shard].Store(false)
-		}
+	for _, shard := range r.core.Follow(shards, isHome, settled) {
+		(*r.verdicts.Load())[shard].Store(false)
 	}
 }
 
@@ -54,8 +42,7 @@ func (r *readiness) followRoster(shards int, isHome, settled func(shard int) boo
 func (r *readiness) restartShard(shard int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.homes[shard] {
-		r.core.Begin(shard, true)
+	if r.core.Lose(shard) {
 		(*r.verdicts.Load())[shard].Store(false)
 	}
 }
@@ -65,12 +52,12 @@ func (r *readiness) restartShard(shard int) {
 func (r *readiness) updateVerdict(shard int, self view.NodeID, homes, members []view.NodeID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.homes[shard] {
+	v := r.verdicts.Load()
+	if v == nil {
 		return false
 	}
-	v := *r.verdicts.Load()
 	ok := r.core.Ready(shard, self, homes, members)
-	return ok != v[shard].Swap(ok) && ok
+	return ok != (*v)[shard].Swap(ok) && ok
 }
 
 // noteEqual reports that all a peer has of a shard is here, and whether it is a
@@ -87,7 +74,7 @@ func (r *readiness) SeasonedBits(shards int) []byte {
 	defer r.mu.Unlock()
 	bits := make([]byte, (shards+7)/8)
 	for shard := range shards {
-		if r.homes[shard] && r.core.Seasoned(shard) {
+		if r.core.Seasoned(shard) {
 			bits[shard/8] |= 1 << (shard % 8)
 		}
 	}
