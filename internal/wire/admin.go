@@ -57,6 +57,8 @@ const (
 	AdminDeadline
 	AdminOutbox // full
 	AdminBadScan
+	AdminBadWatch
+	AdminTooSlow
 )
 
 // codeLine describes a text for people, which is cut where it is too long to be read.

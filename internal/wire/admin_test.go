@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,7 @@ func adminSamples() []sample {
 		{"health-structure", AppendAdminHealth(nil, &health), health, as(DecodeAdminHealth)},
 		{"status", AppendAdminStatus(nil, &status), status, as(DecodeAdminStatus)},
 		{"status-outbox", AppendAdminStatus(nil, &outbox), outbox, as(DecodeAdminStatus)},
-	}, append(adminScanSamples(), adminPartitionSamples()...)...)
+	}, slices.Concat(adminScanSamples(), adminWatchSamples(), adminPartitionSamples())...)
 }
 
 // A client of an early release sends no wish; of a later one the node takes whatever
