@@ -14,6 +14,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/watch"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -149,6 +150,7 @@ type Config struct {
 	clock *clock.Clock // tests: the time; nil: the host's
 	boot  string       // tests: the machine's boot id; empty: the host's
 	block int          // tests: storage.Options.BlockBytes
+	ring  int          // tests: how many changes are kept for those who watch; 0: watch.RingEntries
 
 	memory   func() uint64 // tests: what the process may use; nil: memoryLimit
 	memTable int64         // storage.Options.MemTableBytes, by withDefaults
@@ -192,6 +194,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CacheBytes, cache)
 	c.memTable = scatterSize(memTable)
 	setDefault(&c.ReserveBytes, 16<<20)
+	setDefault(&c.ring, watch.RingEntries)
 	setDefault(&c.AckTimeout, 500*time.Millisecond)
 	setDefault(&c.SyncEvery, 30*time.Second)
 	setDefault(&c.HealAfter, replicate.DefaultHealAfter)

@@ -215,6 +215,58 @@
 //	                                  hundred times, or has no room for requests at all,
 //	                                  counts as silent.
 //
+// # Watches
+//
+// Bucket.Watch tells of changes as they happen, from one home of each shard at a time:
+//
+//	while                             a watch
+//	--------------------------------  ----------------------------------------------------
+//	nothing happens                   is told by each node that it follows, once in twice
+//	                                  Config.AckTimeout, that it is there: a second by
+//	                                  default.
+//
+//	a node that it follows dies, is   notices that at once when the mesh does, else after
+//	cut off or hangs                  three of these beats. It tells a gap, follows another
+//	                                  home, reads the shards concerned anew and tells what is
+//	                                  news. Without another home the gap stays open until one
+//	                                  is back.
+//
+//	such a node is restarted          tells a gap and reads its shards anew: what it would
+//	                                  have told is remembered in memory only.
+//
+//	nodes join or leave               tells a gap of those shards whose home it followed is
+//	                                  none any more, and reads them anew.
+//
+//	too few homes are in reach to     keeps the gap open and reads anew, less and less often,
+//	know what exists                  until there are enough. Changes of the home that it
+//	                                  follows are told meanwhile.
+//
+//	no store is in reach of a node    tells a gap and waits.
+//	that stores nothing
+//
+//	nodes of an earlier release are   takes them for nodes that are cut off.
+//	there
+//
+//	a clock is off                    tells the end of a TTL when a home, or its own node,
+//	                                  sees it, by the rule by which they read. A put that has
+//	                                  ended when it comes is told as its end.
+//
+//	a disk is full                    goes on: nothing is written for it.
+//
+//	deletes are purged                has been told of them before, but within a gap: then it
+//	                                  tells the delete of a key that is among those that it
+//	                                  told last.
+//
+//	nobody consumes it                holds a page of each node, and fetches nothing. It ends
+//	                                  in ErrTooSlow once a node has forgotten what comes
+//	                                  next. Nobody waits for it.
+//
+//	values under Siblings end         tells an end when no value is left. That one of several
+//	                                  has ended is seen by a Get.
+//
+// While nobody watches a store keeps no changes, nor five minutes later: then a cursor is
+// good for a watch behind a gap.
+//
 // # Members that come and go
 //
 // Where items belong follows from who belongs to the mesh, not from who is

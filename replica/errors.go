@@ -50,6 +50,11 @@ var (
 	ErrBadContext = errors.New("replica: bad context")
 	// ErrBadScan: the options of a scan are wrong.
 	ErrBadScan = errors.New("replica: bad scan options")
+	// ErrBadWatch: the options of a watch are wrong.
+	ErrBadWatch = errors.New("replica: bad watch options")
+	// ErrTooSlow ends a watch: changes were not consumed before the stores had to forget
+	// them. It can go on from its cursor, behind a gap.
+	ErrTooSlow = errors.New("replica: the watch is too slow")
 	// ErrSiblingLimit: the key has too many concurrent values for one more
 	// that replaces none of them. Read it, then write with what was read.
 	ErrSiblingLimit error = keep.ErrSiblingLimit

@@ -28,6 +28,8 @@ var faults = wire.Faults{
 	{Err: ErrClosed, Bit: wire.AdminClosed},
 	{Err: ErrOutboxFull, Bit: wire.AdminOutbox},
 	{Err: ErrBadScan, Bit: wire.AdminBadScan},
+	{Err: ErrBadWatch, Bit: wire.AdminBadWatch},
+	{Err: ErrTooSlow, Bit: wire.AdminTooSlow},
 	{Err: context.DeadlineExceeded, Bit: wire.AdminDeadline},
 }
 

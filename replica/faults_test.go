@@ -132,6 +132,8 @@ func TestEachErrorHasARow(t *testing.T) {
 		"ErrClosed":         ErrClosed,
 		"ErrNoBucket":       ErrNoBucket,
 		"ErrBadScan":        ErrBadScan,
+		"ErrBadWatch":       ErrBadWatch,
+		"ErrTooSlow":        ErrTooSlow,
 	}
 	files, err := filepath.Glob("*.go")
 	if err != nil {

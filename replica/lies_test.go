@@ -45,7 +45,7 @@ func TestOnlyStoresSayWhatStoresSay(t *testing.T) {
 			n.mu.Unlock()
 			for _, m := range methods {
 				switch m {
-				case wire.MethodPut, wire.MethodRead, wire.MethodPage, wire.MethodClock:
+				case wire.MethodPut, wire.MethodRead, wire.MethodPage, wire.MethodWatch, wire.MethodClock:
 					continue
 				case wire.MethodAdminGet, wire.MethodAdminPut, wire.MethodAdminDelete, wire.MethodAdminStatus, wire.MethodAdminHealth,
 					wire.MethodAdminScan, wire.MethodAdminBuckets:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/replica/scanning"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -41,6 +42,11 @@ const (
 
 // beginScan begins a scan of which about so many bytes are wanted; 0: all.
 func (b *Bucket) beginScan(opts ScanOptions, bytes int) (*bucketScan, error) {
+	return b.beginScanOf(opts, bytes, nil)
+}
+
+// beginScanOf is beginScan of some shards; see scanning.Query.First.
+func (b *Bucket) beginScanOf(opts ScanOptions, bytes int, first map[int]view.NodeID) (*bucketScan, error) {
 	within, err := opts.bounds()
 	if err != nil {
 		return nil, err
@@ -55,7 +61,7 @@ func (b *Bucket) beginScan(opts ScanOptions, bytes int) (*bucketScan, error) {
 	if opts.Limit == 0 {
 		sc.left = -1
 	}
-	sc.reader = b.s.beginScan(scanning.Query{Bucket: b.b, Within: within, Level: level, KeysOnly: opts.KeysOnly, Limit: opts.Limit, Bytes: bytes})
+	sc.reader = b.s.beginScan(scanning.Query{Bucket: b.b, Within: within, Level: level, KeysOnly: opts.KeysOnly, Limit: opts.Limit, Bytes: bytes, First: first})
 	return sc, nil
 }
 
@@ -86,22 +92,11 @@ func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
 		}
 	}
 	for sc.left != 0 {
-		if err := sc.fillQueue(ctx); err != nil {
+		e, err := sc.takeKey(ctx)
+		if err != nil {
 			return Entry{}, sc.b.s.scanError(err, sc.b.b)
 		}
-		e := sc.queue[0]
-		if e.undecided {
-			// There may be such a key, or a later value. That is told first.
-			sc.queue[0].undecided = false
-			sc.reader.NoteGap(sc.b.s.homes.ShardOf(sc.b.b.ID, e.Key))
-			if err := sc.reader.TakeGap(); err != nil {
-				return Entry{}, sc.b.s.scanError(err, sc.b.b)
-			}
-		}
-		sc.queue[0] = queuedEntry{} // it is held no longer
-		sc.queue = sc.queue[1:]
-		sc.at, sc.moved = e.Key, true
-		item, err := sc.showItem(&e.Entry)
+		item, err := sc.showItem(&e)
 		if err != nil {
 			continue // no live value
 		}
@@ -121,6 +116,26 @@ func (sc *bucketScan) showItem(e *scanning.Entry) (Item, error) {
 		now = sc.b.s.clocks.Early()
 	}
 	return sc.b.newItem(e.Key, e.Item, e.Replies, now)
+}
+
+// takeKey returns the next key, whatever is known of it.
+func (sc *bucketScan) takeKey(ctx context.Context) (scanning.Entry, error) {
+	if err := sc.fillQueue(ctx); err != nil {
+		return scanning.Entry{}, err
+	}
+	e := sc.queue[0]
+	if e.undecided {
+		// There may be such a key, or a later value. That is told first.
+		sc.queue[0].undecided = false
+		sc.reader.NoteGap(sc.b.s.homes.ShardOf(sc.b.b.ID, e.Key))
+		if err := sc.reader.TakeGap(); err != nil {
+			return scanning.Entry{}, err
+		}
+	}
+	sc.queue[0] = queuedEntry{} // it is held no longer
+	sc.queue = sc.queue[1:]
+	sc.at, sc.moved = e.Key, true
+	return e.Entry, nil
 }
 
 // fillQueue sees to it that the first key of the queue can be shown. Behind one that must

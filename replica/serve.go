@@ -34,6 +34,7 @@ func (s *Store) registerHandlers() error {
 		wire.MethodCover:   s.carrier.ServeCover,
 		wire.MethodHeld:    s.carrier.ServeHeld,
 		wire.MethodPage:    s.servePage,
+		wire.MethodWatch:   s.serveWatch,
 	} {
 		err := s.mesh.Handle(method, func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 			leave, err := s.admitPeer(method, from)
@@ -78,7 +79,7 @@ func (s *Store) admitPeer(method string, from view.NodeID) (leave func(), err er
 	}
 	// What a client's node may ask for, and what only stores have to say to each
 	// other: a merge can cover all that there is.
-	open := method == wire.MethodPut || method == wire.MethodRead || method == wire.MethodPage || method == wire.MethodClock
+	open := method == wire.MethodPut || method == wire.MethodRead || method == wire.MethodPage || method == wire.MethodWatch || method == wire.MethodClock
 	lay := s.homes.Now()
 	if _, member := lay.InMesh[from]; !member && !(open && s.isNewClient(from)) {
 		leave()

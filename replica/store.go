@@ -25,6 +25,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replica/purging"
 	"github.com/skeinmesh/skein/internal/replica/scanning"
+	"github.com/skeinmesh/skein/internal/replica/watching"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -64,6 +65,8 @@ type Store struct {
 	merges   *peering.Lanes[wire.Offer, mergeAnswer]
 	reads    *peering.Lanes[wire.Lookup, wire.Lookedup]
 	pages    *scanning.Pages // nil on a node that stores nothing
+	feed     *watching.Feed  // nil on a node that stores nothing
+	watches  *watching.Watches
 	repairs  *repairs
 	carrier  *handover.Carrier   // nil on a node that stores nothing
 	comparer *comparing.Comparer // nil on a node that stores nothing
@@ -166,6 +169,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 		return fmt.Errorf("replica: open: %w", err)
 	}
 	damaged := new(purging.DamagedLog)
+	s.feed = s.newFeed()
 	s.disk, err = storage.Open(storage.Options{
 		FS: s.cfg.fs, Dir: s.dir, CacheBytes: s.cfg.CacheBytes, MemTableBytes: s.cfg.memTable,
 		Reserve: s.cfg.ReserveBytes, BlockBytes: s.cfg.block, Logger: s.log,
@@ -176,7 +180,10 @@ func (s *Store) openDisk(ctx context.Context) error {
 				damaged.AddKey(shard, key)
 			}
 		},
-		OnSync: s.meters.countSync,
+		OnSync: func(took time.Duration) {
+			s.meters.countSync(took)
+			s.feed.Publish()
+		},
 	})
 	switch {
 	case errors.Is(err, storage.ErrLocked):
@@ -207,7 +214,7 @@ func (s *Store) openRecords(ctx context.Context, damaged *purging.DamagedLog) (e
 	s.records, err = keep.New(keep.Options{
 		Self: s.id, Mesh: s.mesh.View().Mesh, Shards: s.shards, Disk: s.disk, Dir: s.dir, Homes: s.homes, Clocks: s.clocks, Group: s.group,
 		Machine: s.cfg.boot, DistrustDisk: s.cfg.DistrustDisk, MaxSkew: s.cfg.MaxSkew, Boot: s.cfg.clock.Boot, Uptime: s.uptime, Log: s.log,
-		Hinted: func() { s.carrier.Hints.ScheduleDelivery() }, Strayed: s.entropy.LookLater, Damaged: s.repairs.enqueueDamaged,
+		Hinted: func() { s.carrier.Hints.ScheduleDelivery() }, Strayed: s.entropy.LookLater, Damaged: s.repairs.enqueueDamaged, Watchers: s.feed,
 	})
 	if err != nil {
 		return err
@@ -251,6 +258,7 @@ func (s *Store) startServing(ctx context.Context) error {
 	if s.disk != nil {
 		s.pages = s.newPages()
 	}
+	s.watches = s.newWatches()
 	if err := errors.Join(s.registerHandlers(), s.registerAdminHandlers()); err != nil {
 		return err
 	}
@@ -259,6 +267,7 @@ func (s *Store) startServing(ctx context.Context) error {
 			s.records.FollowBucket(b)
 		}
 		s.mesh.OnLeave(s.leaveMesh)
+		s.group.Go(s.feed.KeepTelling)
 		s.group.Go(s.repairs.keepRepairing)
 		s.group.Go(s.carrier.Hints.KeepDelivering)
 		s.group.Go(s.entropy.KeepEqual)

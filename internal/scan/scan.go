@@ -83,6 +83,7 @@ type Scan struct {
 	gaps     []int         // to be told
 	retryAt  time.Duration // when stores that failed are tried again for shards that lack homes; 0: none does
 	heard    bool          // a page has come
+	moved    bool          // a key has been settled
 }
 
 type shardState struct {
@@ -95,6 +96,7 @@ type source struct {
 	to       view.NodeID
 	shards   Shards
 	unproven Shards // of which it has said that what it lacks proves nothing
+	whole    Shards // of which it was asked for everything
 	within   Bounds // what it was not asked for yet
 	asking   uint64 // the question under way; 0: none
 	page     []Record
@@ -262,6 +264,7 @@ func (s *Scan) settleKey(key string, shard int) Found {
 		}
 	}
 	f.Disputed = absent > 0
+	s.moved = true
 	s.within = s.within.Beyond(key)
 	return f
 }
@@ -274,6 +277,11 @@ func (s *Scan) vouches(src *source, shard int) bool {
 
 // Rest returns what is not settled yet.
 func (s *Scan) Rest() Bounds { return s.within }
+
+// ReadWhole tells whether a store was asked for a shard all the time, and has not failed.
+func (s *Scan) ReadWhole(id view.NodeID, shard int) bool {
+	return slices.ContainsFunc(s.sources, func(src *source) bool { return src.to == id && src.whole.Has(shard) })
+}
 
 // Gaps returns the shards, each once in a scan, for which too few homes could be asked
 // to be sure of what comes from here on.
@@ -341,13 +349,16 @@ func (s *Scan) addSource(id view.NodeID, shard int, now time.Duration) bool {
 	i, found := slices.BinarySearchFunc(s.sources, id, func(src *source, id view.NodeID) int { return cmp.Compare(src.to, id) })
 	if !found {
 		n := len(s.shards)
-		s.sources = slices.Insert(s.sources, i, &source{to: id, shards: NewShards(n), unproven: NewShards(n)})
+		s.sources = slices.Insert(s.sources, i, &source{to: id, shards: NewShards(n), unproven: NewShards(n), whole: NewShards(n)})
 	}
 	src := s.sources[i]
 	if src.shards.Has(shard) {
 		return false
 	}
 	src.shards.Add(shard)
+	if !s.moved {
+		src.whole.Add(shard)
+	}
 	// Its other shards are asked for once more: a store has one place in the order of
 	// keys, so that no more than two pages of it are held.
 	src.asking, src.page, src.next = 0, nil, nil

@@ -221,3 +221,19 @@ func TestWhoIsOutOfReachByTheRosterIsNotWaitedFor(t *testing.T) {
 		t.Fatalf("state %v", state)
 	}
 }
+
+func TestStoreThatFailedHasNotReadAShardWhole(t *testing.T) {
+	s := New(Bounds{}, planOf(2, 1, 2, 3), patience, 0)
+	_, asks := whomToAsk(s, 0)
+	if !s.ReadWhole(1, 0) || !s.ReadWhole(2, 0) || s.ReadWhole(3, 0) {
+		t.Fatal("two are asked for all of it")
+	}
+	s.Paged(asks[1].ID, pageOf(true, "a", "b"), 0)
+	s.Paged(asks[2].ID, pageOf(true, "a", "b"), 0)
+	_, _ = s.Next()
+	s.Replan(planOf(2, 1, 3), 0)
+	s.Replan(planOf(2, 1, 2), 0) // it is back, and asked for the rest
+	if !s.ReadWhole(1, 0) || s.ReadWhole(2, 0) || s.ReadWhole(3, 0) {
+		t.Error("who was away meanwhile has been asked for all of it")
+	}
+}

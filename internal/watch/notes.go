@@ -15,7 +15,7 @@ const (
 )
 
 const (
-	noteBytes  = 200 // of a note, its place in the order and in the map
+	noteBytes  = 200 // of a note, and its places in the order and in the map; an end takes 24 more
 	birthBytes = 32
 )
 
@@ -34,6 +34,7 @@ type Notes struct {
 	order *list.List // of *note, the one told last at the front
 	bytes int
 	round int // of fills
+	ends  ends
 }
 
 type note struct {
@@ -76,6 +77,7 @@ func (ns *Notes) Admit(s State, quietly bool) (tell bool) {
 		n.seen = s.Ctx // shared
 	}
 	n.State = s
+	ns.noteEnd(&s)
 	ns.bytes += n.size()
 	ns.order.MoveToFront(e)
 	ns.forgetOldest()
@@ -98,6 +100,7 @@ func (ns *Notes) addNote(s State) {
 	n := &note{State: s, seen: s.Ctx, round: ns.round}
 	ns.byKey[s.Key] = ns.order.PushFront(n)
 	ns.bytes += n.size()
+	ns.noteEnd(&s)
 	ns.forgetOldest()
 }
 

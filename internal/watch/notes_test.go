@@ -93,3 +93,42 @@ func TestNotesAreBounded(t *testing.T) {
 		t.Errorf("%d bytes, counted %d", sum, ns.bytes)
 	}
 }
+
+func TestEndsAreTakenInOrderAndOnce(t *testing.T) {
+	ns := NewNotes()
+	ends := func(key string, n uint64, due version.HLC) State {
+		s := liveState(key, n)
+		s.Due = due
+		return s
+	}
+	for _, s := range []State{ends("later", 1, 30), ends("b", 1, 20), ends("a", 1, 10), ends("renewed", 1, 5), ends("renewed", 2, 40), ends("deleted", 1, 6), deadState("deleted", 2), ends("told", 1, 7)} {
+		ns.Admit(s, false)
+	}
+	told := ends("told", 1, 7)
+	told.Live = false
+	if !ns.Admit(told, false) {
+		t.Fatal("an end that a store tells of is no news")
+	}
+	for _, want := range []string{"a", "b", ""} {
+		if s, ok := ns.TakeEnded(29); s.Key != want || ok != (want != "") || s.Live {
+			t.Errorf("%+v ends, want %q", s, want)
+		}
+	}
+	again := ends("a", 1, 10)
+	again.Live = false
+	if ns.Admit(again, false) {
+		t.Error("an end is told twice")
+	}
+	for i := range 5 * MostNotes {
+		ns.Admit(ends("renewed", uint64(i+3), version.HLC(100+i)), false)
+	}
+	if len(ns.ends) > 2*MostNotes {
+		t.Errorf("%d ends of 7 keys are held", len(ns.ends))
+	}
+	if s, ok := ns.TakeEnded(1 << 40); !ok || s.Key != "later" {
+		t.Errorf("%+v ends", s)
+	}
+	if s, ok := ns.TakeEnded(1 << 40); !ok || s.Key != "renewed" {
+		t.Errorf("%+v ends", s)
+	}
+}

@@ -1,5 +1,7 @@
 package watch
 
+import "slices"
+
 // What a ring holds at most. The bytes are those of keys and items, with what an entry
 // takes besides.
 const (
@@ -27,6 +29,19 @@ type Entry struct {
 	Key    string
 	Item   []byte // as it travels; nil: it is too large to be kept, and must be read
 	Kind   Kind
+}
+
+// KeptItem is how large an item may be to be kept with a change. A larger one is read when
+// it is asked for.
+const KeptItem = 4 << 10
+
+// NewEntry is a change of a record. The item is copied, if it is kept.
+func NewEntry(bucket uint64, shard int, key string, item []byte, kind Kind) Entry {
+	e := Entry{Bucket: bucket, Shard: shard, Key: key, Kind: kind}
+	if len(item) <= KeptItem {
+		e.Item = slices.Clone(item)
+	}
+	return e
 }
 
 func (e *Entry) size() int { return len(e.Key) + len(e.Item) + entryBytes }

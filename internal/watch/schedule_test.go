@@ -85,7 +85,7 @@ func newModelWatcher(m *model, present bool) *modelWatcher {
 
 // resume is another run of the program, with the cursor of the last one.
 func (w *modelWatcher) resume() {
-	from := w.core.Places()
+	from := placesOf(w.core)
 	w.m.say("resumes from %+v", from)
 	w.core = New(Options{Shards: modelShards, Beat: modelBeat, Patience: modelPatience, From: from}, w.m.plan(), w.m.now)
 	w.notes, w.polls, w.filling, w.first, w.resumed = NewNotes(), nil, nil, false, true
@@ -147,6 +147,11 @@ func (w *modelWatcher) step() {
 		i := m.rng.IntN(len(w.polls))
 		if w.answerPoll(&w.polls[i]) {
 			w.polls = slices.Delete(w.polls, i, i+1)
+		}
+	}
+	if m.rng.IntN(40) == 0 {
+		for s, ok := w.notes.TakeEnded(version.At(m.now.Milliseconds())); ok; s, ok = w.notes.TakeEnded(version.At(m.now.Milliseconds())) {
+			w.tell(s)
 		}
 	}
 	w.tellMarks()

@@ -59,6 +59,7 @@ type Watch struct {
 	open    int // shards that are not current
 	filling bool
 	tooSlow bool
+	stands  uint64 // counts what has changed in Stands beside positions
 }
 
 type shard struct {
@@ -160,7 +161,7 @@ func (w *Watch) Answered(id uint64, a Answer, now time.Duration) {
 	if src == nil {
 		return
 	}
-	if a.Forgotten && src.at.Epoch == a.At.Epoch && !src.broken {
+	if a.Forgotten && src.at.Epoch == a.At.Epoch && src.at.Epoch != 0 && !src.broken {
 		w.tooSlow = true
 		return
 	}
@@ -170,6 +171,9 @@ func (w *Watch) Answered(id uint64, a Answer, now time.Duration) {
 				w.wantFill(i, now)
 			}
 		}
+	}
+	if src.at.Epoch != a.At.Epoch {
+		w.stands++
 	}
 	src.at, src.asking, src.askAt, src.failing, src.broken = a.At, 0, now+a.Pause, false, false
 	for _, i := range a.Doubtful {
@@ -205,6 +209,15 @@ func (w *Watch) Failed(id uint64, at time.Duration) {
 		}
 	}
 	w.assignShards(at)
+}
+
+// AskedFrom returns from where a poll asks; false if it was given up.
+func (w *Watch) AskedFrom(id uint64) (Place, bool) {
+	src := w.sourceAsked(id)
+	if src == nil {
+		return Place{}, false
+	}
+	return Place{src.to, src.at}, true
 }
 
 func (w *Watch) sourceAsked(id uint64) *source {
@@ -252,6 +265,7 @@ func (w *Watch) wantFill(i int, now time.Duration) {
 	sh := &w.shards[i]
 	w.openGap(i)
 	sh.fill, sh.fillAt = fillWanted, max(sh.fillAt, now)
+	w.stands++
 }
 
 // unfollowShard ends to follow the source of a shard.
@@ -259,6 +273,7 @@ func (w *Watch) unfollowShard(i int) {
 	sh := &w.shards[i]
 	src := sh.source
 	sh.source, sh.stood = nil, Place{src.to, src.at}
+	w.stands++
 	src.shards[i] = false
 	if !slices.Contains(src.shards, true) {
 		w.sources = slices.DeleteFunc(w.sources, func(other *source) bool { return other == src })
@@ -273,11 +288,12 @@ func (w *Watch) assignShards(now time.Duration) {
 		if sh.source != nil {
 			continue
 		}
-		for _, id := range sh.follow {
-			if now >= w.failed[id] && (id != sh.avoid || now >= sh.until) {
-				w.followShard(i, id, now)
-				break
-			}
+		may := func(id view.NodeID) bool { return now >= w.failed[id] && (id != sh.avoid || now >= sh.until) }
+		at := slices.IndexFunc(sh.follow, may)
+		if before := sh.stood.Store; sh.fill == noFill && may(before) && slices.Contains(sh.follow, before) {
+			w.followShard(i, before, now) // nothing need be read anew
+		} else if at >= 0 {
+			w.followShard(i, sh.follow[at], now)
 		}
 	}
 }
@@ -296,6 +312,7 @@ func (w *Watch) followShard(i int, id view.NodeID, now time.Duration) {
 	}
 	src := w.sources[at]
 	sh.source, src.shards[i] = src, true
+	w.stands++
 	// What is on its way is without this shard.
 	src.asking, src.askAt = 0, now
 	goesOn := sh.stood == Place{id, src.at} && src.at.Epoch != 0
@@ -326,6 +343,7 @@ func (w *Watch) Fills(now time.Duration) (out []Fill) {
 // Filled reports that the reading has ended, and which shards were read whole.
 func (w *Watch) Filled(whole func(shard int) bool, now time.Duration) {
 	w.filling = false
+	w.stands++
 	for i := range w.shards {
 		sh := &w.shards[i]
 		switch {
@@ -369,18 +387,36 @@ func (w *Watch) Due(now time.Duration) time.Duration {
 	return max(due, now)
 }
 
-// Places returns where the watch stands, by shard: behind all that was told. Nowhere in
-// shards that lack something.
-func (w *Watch) Places() []Place {
-	out := make([]Place, len(w.shards))
+// Stand is where a watch stands in one shard: behind all that was told.
+type Stand struct {
+	Place         // nowhere in a shard that lacks something
+	Followed bool // the place is where Sources say that its store is
+}
+
+// Stands returns where the watch stands, by shard, and a number that grows with every
+// change of it but those that Sources tell of.
+func (w *Watch) Stands() ([]Stand, uint64) {
+	out := make([]Stand, len(w.shards))
 	for i := range w.shards {
 		switch sh := &w.shards[i]; {
 		case sh.fill != noFill:
 		case sh.source != nil && sh.source.at.Epoch != 0:
-			out[i] = Place{sh.source.to, sh.source.at}
+			out[i] = Stand{Place{sh.source.to, sh.source.at}, true}
 		case sh.source == nil:
-			out[i] = sh.stood
+			out[i].Place = sh.stood
 		}
+	}
+	return out, w.stands
+}
+
+// StandsNumber is the number that Stands returns.
+func (w *Watch) StandsNumber() uint64 { return w.stands }
+
+// Sources returns where the stores stand that are followed.
+func (w *Watch) Sources() []Place {
+	out := make([]Place, len(w.sources))
+	for i, src := range w.sources {
+		out[i] = Place{src.to, src.at}
 	}
 	return out
 }

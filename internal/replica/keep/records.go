@@ -20,8 +20,8 @@ import (
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-// Options describe the records of one store. All fields must be set, but for Machine and
-// DistrustDisk.
+// Options describe the records of one store. All fields must be set, but for Machine,
+// DistrustDisk and Watchers.
 type Options struct {
 	Self   view.NodeID
 	Mesh   view.MeshID
@@ -44,6 +44,7 @@ type Options struct {
 	// of a record that does not read.
 	Hinted, Strayed func()
 	Damaged         func(at layout.Place)
+	Watchers        Watchers // nil: nobody watches
 }
 
 // Records are what one store keeps. All methods may be used concurrently.

@@ -50,7 +50,7 @@ func (tx Tx) Save(at layout.Place, old Stored, r replicate.Record, item []byte) 
 	if err != nil {
 		return err
 	}
-	tx.rs.changes = append(tx.rs.changes, change{at, old.Damaged, old.Item, r.Item})
+	tx.rs.changes = append(tx.rs.changes, change{at, old.Damaged, old.Home, old.Item, r.Item, item})
 	return nil
 }
 
@@ -71,11 +71,13 @@ func (tx Tx) saveGrave(at layout.Place, old, r replicate.Record) error {
 	return nil
 }
 
-// change is what an update did to a record, for the digests.
+// change is what an update did to a record, for the digests and for those who watch.
 type change struct {
 	at            layout.Place
 	unknown       bool // what was there before cannot be known
+	home          bool // it was there as at a home
 	before, after version.Item
+	raw           []byte // encoding of after, of no use if that is unknown
 }
 
 // Update runs fn on the committing goroutine. What fn does to the writer and
@@ -134,6 +136,9 @@ func (rs *Records) runUpdate(tx *storage.Tx, fn func(tx Tx) error, left *updateE
 		} else {
 			rs.digests.applyChange(c.at.Slice, c.at.Key, c.before, c.after)
 		}
+	}
+	if w := rs.opts.Watchers; w != nil && w.Wanted() {
+		rs.stageChanges()
 	}
 	clear(rs.changes)
 	rs.noteDate()

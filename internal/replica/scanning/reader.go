@@ -53,6 +53,9 @@ type Query struct {
 	KeysOnly bool
 	Limit    int // about so many keys are wanted; 0: all
 	Bytes    int // about so many bytes are wanted; 0: all
+	// First says by shard which store is asked whoever else is, if it is a home in contact;
+	// of shards that it lacks nothing is read. Nil: nobody in particular, and all of them.
+	First map[int]view.NodeID
 }
 
 // Entry is what the stores that were asked have of one key, merged.
@@ -180,6 +183,9 @@ func (r *Reader) TakeGap() error {
 	return nil
 }
 
+// ReadWhole tells whether a store was asked for a shard all the time, and has not failed.
+func (r *Reader) ReadWhole(id view.NodeID, shard int) bool { return r.core.ReadWhole(id, shard) }
+
 // NoteGap has the reader tell of a shard, once, that keys may be missing.
 func (r *Reader) NoteGap(shard int) { r.core.NoteGap(shard) }
 
@@ -227,15 +233,22 @@ func (r *Reader) planFor(lay *layout.Layout) scan.Plan {
 		}
 	}
 	for shard := range plan.Shards {
+		first, wanted := r.q.First[shard]
+		if r.q.First != nil && !wanted {
+			continue
+		}
 		rt := lay.RouteOf(r.q.Bucket, shard)
 		live := r.opts.Homes.MakePlan(lay, rt).Live
 		sh := &plan.Shards[shard]
 		sh.Need = r.q.Level.HomesToScan(rt.Homes)
+		if rt.IsHome(first) && live(first) && first != r.opts.Self {
+			sh.Homes = append(sh.Homes, first)
+		}
 		if rt.IsHome(r.opts.Self) {
 			sh.Homes = append(sh.Homes, r.opts.Self)
 		}
 		for _, id := range rt.Order[:rt.Homes] {
-			if id != r.opts.Self && live(id) {
+			if id != r.opts.Self && id != first && live(id) {
 				sh.Homes = append(sh.Homes, id)
 			}
 		}

@@ -1,0 +1,283 @@
+package watching
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/scan"
+	"github.com/skeinmesh/skein/internal/watch"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// What an answer may hold, whatever is asked for.
+const (
+	maxRecords = 1024
+	maxBytes   = 128 << 10 // one record at least, however large
+)
+
+// Changes are looked through so many at a time: commits wait that long at most.
+const lookAtOnce = 4096
+
+// leastPause is how long a watcher waits behind an answer, so that changes that come
+// quickly share one. With many watchers it is longer: the answers to all of them together
+// come at a bounded rate.
+const (
+	leastPause  = 5 * time.Millisecond
+	mostPause   = 500 * time.Millisecond
+	pollsPerMS  = 4 // answers in a millisecond, at most
+	longestWait = 10 * time.Second
+)
+
+// Answer answers a poll. It waits for a change for as long as the poll says.
+func (f *Feed) Answer(ctx context.Context, q *wire.WatchRequest) (wire.WatchReply, error) {
+	if err := f.openRing(ctx); err != nil {
+		return wire.WatchReply{}, err
+	}
+	p := &poll{f: f, q: q, about: subject{q.Bucket, q.Prefix}, shards: q.Shards}
+	p.reply = wire.WatchReply{Epoch: q.Epoch, Seq: q.Seq}
+	if known, err := p.findPosition(); err != nil || !known {
+		return p.reply, err
+	}
+	p.lookThrough()
+	if len(p.found) == 0 && q.Wait > 0 && p.reply.Doubtful == nil && p.listRefused() == nil {
+		if err := p.awaitChange(ctx); err != nil {
+			return wire.WatchReply{}, err
+		}
+		p.lookThrough()
+	}
+	if err := p.fillReply(ctx); err != nil {
+		return wire.WatchReply{}, err
+	}
+	return p.reply, nil
+}
+
+// poll is a question that is being answered.
+type poll struct {
+	f      *Feed
+	q      *wire.WatchRequest
+	about  subject
+	shards scan.Shards
+	found  []foundEntry
+	last   map[string]int // place in found of a key's last change
+	bytes  uint64
+	full   bool
+	reply  wire.WatchReply
+}
+
+type foundEntry struct {
+	watch.Entry
+	number uint64
+	later  bool // there is a later one of the key
+}
+
+// errEnded: nobody has asked for changes for long.
+var errEnded = errors.New("watching: changes are no longer kept")
+
+// findPosition tells whether the changes behind the position are there.
+func (p *poll) findPosition() (known bool, err error) {
+	f := p.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ring == nil { // since a moment ago
+		return false, errEnded
+	}
+	p.reply.Pause = min(max(leastPause, time.Duration(f.waiting.count/pollsPerMS)*time.Millisecond), mostPause)
+	if p.q.Epoch == f.epoch && f.ring.Has(p.q.Seq) {
+		return true, nil
+	}
+	p.reply.Epoch, p.reply.Seq, p.reply.Forgotten = f.epoch, f.ring.Head(), p.q.Epoch != 0
+	if !p.reply.Forgotten {
+		p.reply.Pause = 0 // it begins here
+	}
+	return false, nil
+}
+
+// lookThrough collects changes from where the reply ends on.
+func (p *poll) lookThrough() {
+	for !p.full && p.lookFurther() {
+	}
+}
+
+// lookFurther looks through the next changes. It tells whether there are more.
+func (p *poll) lookFurther() bool {
+	f := p.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ring == nil || f.epoch != p.reply.Epoch || !f.ring.Has(p.reply.Seq) {
+		return false // the next poll is told so
+	}
+	head := f.ring.Head()
+	for range lookAtOnce {
+		if p.reply.Seq == head || p.full {
+			return false
+		}
+		p.reply.Seq++
+		if e := f.ring.Entry(p.reply.Seq); p.about.matches(e) && p.shards.Has(e.Shard) {
+			p.addFound(e)
+		}
+	}
+	return true
+}
+
+func (p *poll) addFound(e *watch.Entry) {
+	if e.Kind == watch.Gone {
+		if p.reply.Doubtful == nil {
+			p.reply.Doubtful = scan.NewShards(p.f.opts.Shards)
+		}
+		scan.Shards(p.reply.Doubtful).Add(e.Shard)
+		return
+	}
+	if p.last == nil {
+		p.last = make(map[string]int)
+	}
+	if i, again := p.last[e.Key]; again {
+		p.found[i].later = true
+	}
+	p.last[e.Key] = len(p.found)
+	p.found = append(p.found, foundEntry{Entry: *e, number: p.reply.Seq})
+	p.bytes += uint64(len(e.Key) + len(e.Item) + 16)
+	p.full = uint64(len(p.found)) >= min(p.q.Records, maxRecords) || p.bytes >= min(p.q.Bytes, maxBytes)
+}
+
+// awaitChange waits until there is a change, or the time of the poll is over.
+func (p *poll) awaitChange(ctx context.Context) error {
+	f := p.f
+	w := &waitingPoll{about: p.about, shards: p.shards, wake: notify.NewBell()}
+	added, ready := f.addWaiting(w, p.reply.Seq)
+	if !added {
+		p.reply.Pause = min(p.q.Wait, longestWait)
+		return nil
+	}
+	defer f.endWaiting(w, &p.reply)
+	if ready {
+		return nil
+	}
+	limit := time.NewTimer(min(p.q.Wait, longestWait))
+	defer limit.Stop()
+	select {
+	case <-w.wake:
+	case <-limit.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// addWaiting has a poll wait that has looked up to a change, unless too many do. ready tells
+// that there may be one for it already.
+func (f *Feed) addWaiting(w *waitingPoll, seen uint64) (added, ready bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waiting.count >= mostWaiting || f.ring == nil {
+		return false, false
+	}
+	f.waiting.addPoll(w)
+	if f.matched > seen {
+		w.first = seen + 1 // what came in between was not matched with it
+	}
+	return true, w.first > 0
+}
+
+// endWaiting moves a reply on to what the poll has waited for.
+func (f *Feed) endWaiting(w *waitingPoll, reply *wire.WatchReply) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting.removePoll(w)
+	f.asked = f.opts.Uptime()
+	switch {
+	case f.epoch != reply.Epoch:
+	case w.first > 0:
+		reply.Seq = max(reply.Seq, w.first-1)
+	default:
+		reply.Seq = max(reply.Seq, f.matched)
+	}
+}
+
+// tellWaiting wakes the polls that wait for what has changed.
+func (f *Feed) tellWaiting() {
+	for {
+		woken, more := f.matchSome()
+		for _, w := range woken {
+			w.wake.Ring()
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// matchSome matches some changes with the polls that wait.
+func (f *Feed) matchSome() (woken []*waitingPoll, more bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ring == nil {
+		return nil, false
+	}
+	head := f.ring.Head()
+	if f.waiting.count == 0 {
+		f.matched = head
+	}
+	for n := 0; f.matched < head; n++ {
+		if n == lookAtOnce {
+			return woken, true
+		}
+		if !f.ring.Has(f.matched) {
+			woken = f.waiting.wakeAll(f.matched+1, woken)
+			f.matched = head
+			break
+		}
+		f.matched++
+		woken = f.waiting.matchEntry(f.ring.Entry(f.matched), f.matched, woken)
+	}
+	return woken, false
+}
+
+// listRefused returns the shards of the poll of which nothing is told; nil if there are none.
+func (p *poll) listRefused() (refused scan.Shards) {
+	for shard := range p.f.opts.Shards {
+		if p.shards.Has(shard) && p.f.opts.Lags(shard) {
+			if refused == nil {
+				refused = scan.NewShards(p.f.opts.Shards)
+			}
+			refused.Add(shard)
+		}
+	}
+	return refused
+}
+
+// fillReply turns what was found into entries.
+func (p *poll) fillReply(ctx context.Context) error {
+	f := p.f
+	for i := range p.found {
+		e := &p.found[i]
+		if e.later {
+			continue
+		}
+		if e.Item == nil {
+			item, err := f.opts.Load(ctx, f.opts.Homes.LocateKey(e.Bucket, e.Key))
+			if err != nil {
+				return err
+			}
+			if item == nil {
+				continue // a later change says what has become of it
+			}
+			e.Item = item
+		}
+		p.reply.Entries = append(p.reply.Entries, wire.WatchEntry{Step: e.number - p.q.Seq, Key: e.Key, Item: e.Item, Ended: e.Kind == watch.Ended})
+	}
+	// A store that has caught up with a purge meanwhile has told of what became of its
+	// records, behind these changes.
+	if refused := p.listRefused(); refused != nil {
+		p.reply.Refused = refused
+		p.reply.Entries = slices.DeleteFunc(p.reply.Entries, func(e wire.WatchEntry) bool {
+			return refused.Has(f.opts.Homes.ShardOf(p.q.Bucket, e.Key))
+		})
+	}
+	if p.full {
+		p.reply.Pause = 0
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package watching
+
+import (
+	"strings"
+
+	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/scan"
+	"github.com/skeinmesh/skein/internal/watch"
+)
+
+// mostWaiting bounds the polls that wait for a change. Further ones are answered at once,
+// and come again after a beat.
+const mostWaiting = 1024
+
+// waitingPolls are polls that wait for a change, by what they wait for, so that a change
+// need not be compared with each.
+type waitingPolls struct {
+	by      map[subject]map[*waitingPoll]struct{}
+	lengths map[lengthOf]int // prefixes of that length of a bucket
+	count   int
+}
+
+// subject is what a poll waits for.
+type subject struct {
+	bucket uint64
+	prefix string
+}
+
+type lengthOf struct {
+	bucket uint64
+	length int
+}
+
+// waitingPoll is a poll that waits. The mutex of its feed guards first.
+type waitingPoll struct {
+	about  subject
+	shards scan.Shards
+	first  uint64 // number of the first change that it waits for; 0: there is none yet
+	wake   notify.Bell
+}
+
+func newWaitingPolls() waitingPolls {
+	return waitingPolls{by: make(map[subject]map[*waitingPoll]struct{}), lengths: make(map[lengthOf]int)}
+}
+
+func (w *waitingPolls) addPoll(p *waitingPoll) {
+	same := w.by[p.about]
+	if same == nil {
+		same = make(map[*waitingPoll]struct{})
+		w.by[p.about] = same
+		w.lengths[lengthOf{p.about.bucket, len(p.about.prefix)}]++
+	}
+	same[p] = struct{}{}
+	w.count++
+}
+
+func (w *waitingPolls) removePoll(p *waitingPoll) {
+	same := w.by[p.about]
+	delete(same, p)
+	w.count--
+	if len(same) > 0 {
+		return
+	}
+	delete(w.by, p.about)
+	length := lengthOf{p.about.bucket, len(p.about.prefix)}
+	if w.lengths[length]--; w.lengths[length] == 0 {
+		delete(w.lengths, length)
+	}
+}
+
+// matchEntry tells the polls that wait for a change of it, and returns those that waited for the
+// first one.
+func (w *waitingPolls) matchEntry(e *watch.Entry, number uint64, woken []*waitingPoll) []*waitingPoll {
+	for length := range w.lengths {
+		if length.bucket != e.Bucket || length.length > len(e.Key) {
+			continue
+		}
+		for p := range w.by[subject{e.Bucket, e.Key[:length.length]}] {
+			if p.first == 0 && p.shards.Has(e.Shard) {
+				p.first = number
+				woken = append(woken, p)
+			}
+		}
+	}
+	return woken
+}
+
+// wakeAll wakes all that wait: what they wait for may have been forgotten.
+func (w *waitingPolls) wakeAll(number uint64, woken []*waitingPoll) []*waitingPoll {
+	for _, same := range w.by {
+		for p := range same {
+			if p.first == 0 {
+				p.first = number
+				woken = append(woken, p)
+			}
+		}
+	}
+	return woken
+}
+
+// matches tells whether a change is of what a poll is about.
+func (s *subject) matches(e *watch.Entry) bool {
+	return e.Bucket == s.bucket && strings.HasPrefix(e.Key, s.prefix)
+}

@@ -1,0 +1,389 @@
+package watching
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/scan"
+	"github.com/skeinmesh/skein/internal/watch"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
+)
+
+// Errors of a watch, beside that of the context.
+var (
+	// ErrClosed: the store is being closed.
+	ErrClosed = errors.New("closed")
+	// ErrTooSlow: changes were not consumed before the stores forgot them.
+	ErrTooSlow = errors.New("too slow")
+)
+
+// fillsAtOnce is how many watches of one node read anew at the same time.
+const fillsAtOnce = 4
+
+// Options describe how one node watches. All fields must be set, but for Local.
+type Options struct {
+	Self  view.NodeID
+	Homes *layout.Homes
+	Local *Feed // nil on a node that stores nothing
+	// Call asks a store, for as long as ctx says.
+	Call  func(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error)
+	Group *lifecycle.Group
+	Beat  time.Duration
+	Now   func() time.Duration // a clock that only goes on
+	Early func() version.HLC   // by what values have ended
+}
+
+// Watches are those of one node.
+type Watches struct {
+	opts  Options
+	turns chan struct{} // of fills
+}
+
+// NewWatches returns the watches of a node.
+func NewWatches(opts Options) *Watches {
+	return &Watches{opts: opts, turns: make(chan struct{}, fillsAtOnce)}
+}
+
+// Query says what is watched. All fields must be set, but for Present and From.
+type Query struct {
+	Bucket  *layout.Bucket
+	Prefix  string
+	Present bool
+	From    []watch.Place // by shard; nil: the watch begins now
+	// Live tells whether a reader would see a value of an item, and Due when it no longer
+	// will; 0: never by itself.
+	Live func(it version.Item) bool
+	Due  func(it version.Item) version.HLC
+	// BeginFill begins to read shards anew.
+	BeginFill func(fills []watch.Fill) (Fill, error)
+	// ReadKey reads a key at all homes in contact. whole tells that all of them have
+	// answered, and know whether it exists.
+	ReadKey func(ctx context.Context, key string) (it version.Item, whole bool)
+}
+
+// Event is something to be told: a state of a key, or a mark.
+type Event struct {
+	Mark    *watch.Mark // nil: it is a state
+	Key     string
+	Item    version.Item // unknown if there is nothing any more
+	Replies int
+	Live    bool
+	Ended   bool // it has come to an end by its TTL
+	Cursor  Cursor
+}
+
+// Reader is one watch under way. It is one goroutine's; those that wait for stores end with
+// Close.
+type Reader struct {
+	w        *Watches
+	q        Query
+	core     *watch.Watch
+	notes    *watch.Notes
+	lay      *layout.Layout // by which was planned
+	inbox    chan arrival
+	ctx      context.Context
+	cancel   context.CancelFunc
+	asking   sync.WaitGroup
+	closed   bool   // nobody can be asked any more
+	sweeping bool   // what the fill did not meet is being read
+	quiet    []bool // by shard: the ends of keys that its first fill comes to are no news
+
+	marks  []watch.Mark
+	page   *page
+	came   []filled
+	whole  func(shard int) bool // of the fill that has ended; nil: none has
+	stands stands
+}
+
+// arrival is what a goroutine of a reader brings.
+type arrival struct {
+	poll  uint64
+	reply wire.WatchReply
+	at    time.Duration // when a poll has failed
+	err   error
+
+	fill  []filled
+	ended bool                 // the fill has
+	whole func(shard int) bool // what it has read whole
+}
+
+// page is the answer to a poll, of which a part was told.
+type page struct {
+	poll  uint64
+	reply wire.WatchReply
+	from  watch.Place // of the poll
+	told  int
+}
+
+// Begin begins a watch. It must be closed.
+func (w *Watches) Begin(q Query) *Reader {
+	r := &Reader{w: w, q: q, notes: watch.NewNotes(), inbox: make(chan arrival), lay: w.opts.Homes.Now(), quiet: make([]bool, w.opts.Homes.ShardsOf(q.Bucket))}
+	for shard := range r.quiet {
+		r.quiet[shard] = q.Present && q.From == nil
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.core = watch.New(watch.Options{
+		Shards: w.opts.Homes.ShardsOf(q.Bucket), Beat: w.opts.Beat, Patience: 10 * w.opts.Beat, Present: q.Present, From: q.From,
+	}, r.planFor(r.lay), w.opts.Now())
+	return r
+}
+
+// Close ends the watch and waits for whom it asks.
+func (r *Reader) Close() {
+	r.cancel()
+	r.asking.Wait()
+}
+
+// Cursor returns where the watch has come to.
+func (r *Reader) Cursor() Cursor { return r.cursorAt(watch.Place{}) }
+
+// Next returns what is to be told next. The error may be that of ctx, after which the watch
+// can go on.
+func (r *Reader) Next(ctx context.Context) (Event, error) {
+	for {
+		if e, ok := r.takeEvent(); ok {
+			return e, nil
+		}
+		now := r.w.opts.Now()
+		if lay := r.w.opts.Homes.Now(); lay != r.lay {
+			r.lay = lay
+			r.core.Replan(r.planFor(lay), now)
+		}
+		for _, p := range r.core.Polls(now) {
+			r.sendPoll(p)
+		}
+		r.beginFill(now)
+		switch r.marks = append(r.marks, r.core.Marks()...); {
+		case len(r.marks) > 0:
+			continue
+		case r.core.IsTooSlow():
+			return Event{}, ErrTooSlow
+		case r.closed || r.w.opts.Group.Context().Err() != nil:
+			return Event{}, ErrClosed
+		}
+		if err := r.awaitArrival(ctx); err != nil {
+			return Event{}, err
+		}
+	}
+}
+
+// takeEvent returns something to be told that is here.
+func (r *Reader) takeEvent() (Event, bool) {
+	if len(r.marks) > 0 {
+		e := Event{Mark: &r.marks[0], Cursor: r.cursorAt(watch.Place{})}
+		r.marks = r.marks[1:]
+		return e, true
+	}
+	if s, ok := r.notes.TakeEnded(r.w.opts.Early()); ok {
+		return Event{Key: s.Key, Item: version.Item{Ctx: s.Ctx}, Ended: true, Cursor: r.cursorAt(watch.Place{})}, true
+	}
+	if e, ok := r.takeFromPage(); ok {
+		return e, true
+	}
+	return r.takeFilled()
+}
+
+// takeFromPage returns the next change of a page that is news, and is done with the page at
+// its end.
+func (r *Reader) takeFromPage() (Event, bool) {
+	p := r.page
+	if p == nil {
+		return Event{}, false
+	}
+	for p.told < len(p.reply.Entries) {
+		e := &p.reply.Entries[p.told]
+		p.told++
+		shard := r.w.opts.Homes.ShardOf(r.q.Bucket.ID, e.Key)
+		if !r.core.Follows(p.poll, shard) {
+			continue
+		}
+		it, err := wire.DecodeItem(e.Item)
+		if err != nil {
+			continue // its store repairs it, and that is a change
+		}
+		if out, tell := r.admitState(e.Key, shard, it, e.Ended, false); tell {
+			out.Replies, out.Cursor = 1, r.cursorAt(watch.Place{Store: p.from.Store, At: watch.Position{Epoch: p.from.At.Epoch, Seq: p.from.At.Seq + e.Step}})
+			return out, true
+		}
+	}
+	r.page = nil
+	r.core.Answered(p.poll, r.answerOf(&p.reply), r.w.opts.Now())
+	r.marks = append(r.marks, r.core.Marks()...)
+	if len(r.marks) > 0 {
+		return r.takeEvent()
+	}
+	return Event{}, false
+}
+
+// admitState tells whether a state is news.
+func (r *Reader) admitState(key string, shard int, it version.Item, ended, quietly bool) (Event, bool) {
+	s := watch.State{Key: key, Shard: shard, Ctx: it.Ctx, Live: !ended && r.q.Live(it), Due: r.q.Due(it)}
+	ended = !s.Live && s.Due != 0
+	return Event{Key: key, Item: it, Live: s.Live, Ended: ended}, r.notes.Admit(s, quietly)
+}
+
+func (r *Reader) answerOf(m *wire.WatchReply) watch.Answer {
+	a := watch.Answer{At: watch.Position{Epoch: m.Epoch, Seq: m.Seq}, Forgotten: m.Forgotten, Pause: min(m.Pause, time.Second)}
+	for shard := range r.w.opts.Homes.ShardsOf(r.q.Bucket) {
+		if scan.Shards(m.Refused).Has(shard) {
+			a.Refused = append(a.Refused, shard)
+		}
+		if scan.Shards(m.Doubtful).Has(shard) {
+			a.Doubtful = append(a.Doubtful, shard)
+		}
+	}
+	return a
+}
+
+// awaitArrival waits until there may be something new.
+func (r *Reader) awaitArrival(ctx context.Context) error {
+	now := r.w.opts.Now()
+	look := time.NewTimer(r.core.Due(now) - now)
+	defer look.Stop()
+	select {
+	case a := <-r.inbox:
+		r.takeArrival(&a)
+	case <-look.C:
+	case <-r.w.opts.Group.Context().Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (r *Reader) takeArrival(a *arrival) {
+	switch {
+	case a.poll != 0 && a.err != nil:
+		r.core.Failed(a.poll, a.at)
+	case a.poll != 0:
+		if from, ok := r.core.AskedFrom(a.poll); ok {
+			r.page = &page{poll: a.poll, reply: a.reply, from: from}
+		}
+	default:
+		r.came = a.fill
+		if a.ended {
+			r.whole = a.whole
+		}
+	}
+}
+
+// planFor says whom the core may follow. This node is the best one: it is near.
+func (r *Reader) planFor(lay *layout.Layout) watch.Plan {
+	plan := make(watch.Plan, r.w.opts.Homes.ShardsOf(r.q.Bucket))
+	live := func(id view.NodeID) bool { return id == r.w.opts.Self || lay.Live(id) }
+	for shard := range plan {
+		rt := lay.RouteOf(r.q.Bucket, shard)
+		add := func(id view.NodeID) { plan[shard] = append(plan[shard], id) }
+		if rt.IsHome(r.w.opts.Self) {
+			add(r.w.opts.Self)
+		}
+		if rt.Lead != 0 && rt.Lead != r.w.opts.Self && live(rt.Lead) {
+			add(rt.Lead)
+		}
+		for _, id := range rt.Order[:rt.Homes] {
+			if id != r.w.opts.Self && id != rt.Lead && live(id) {
+				add(id)
+			}
+		}
+		for _, id := range rt.Order[rt.Homes:] {
+			if len(plan[shard]) == 0 && live(id) {
+				add(id) // it keeps what is written for the homes
+			}
+		}
+	}
+	return plan
+}
+
+// The pages that one watch holds take so much in all, and each of them so much at least.
+const (
+	watchBytes = 1 << 20
+	leastPage  = 16 << 10
+)
+
+// sendPoll has a goroutine poll a store.
+func (r *Reader) sendPoll(p watch.Poll) {
+	bytes := min(max(watchBytes/max(len(r.core.Sources()), 1), leastPage), maxBytes)
+	shards := scan.NewShards(len(p.Shards))
+	for i, is := range p.Shards {
+		if is {
+			shards.Add(i)
+		}
+	}
+	q := &wire.WatchRequest{
+		Bucket: r.q.Bucket.ID, Prefix: r.q.Prefix, Shards: shards, Epoch: p.At.Epoch, Seq: p.At.Seq,
+		Records: maxRecords, Bytes: uint64(bytes), Wait: r.w.opts.Beat,
+	}
+	r.startTask(func(ctx context.Context) {
+		call, cancel := context.WithTimeout(ctx, p.Within)
+		defer cancel()
+		m, err := r.askStore(call, p.To, q)
+		r.bringArrival(ctx, arrival{poll: p.ID, reply: m, err: err, at: r.w.opts.Now()})
+	})
+}
+
+// startTask starts a goroutine that ends with the reader and with the store.
+func (r *Reader) startTask(run func(ctx context.Context)) {
+	r.asking.Add(1)
+	if !r.w.opts.Group.Go(func(ctx context.Context) {
+		defer r.asking.Done()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(r.ctx, cancel)()
+		run(ctx)
+	}) {
+		r.asking.Done()
+		r.closed = true
+	}
+}
+
+func (r *Reader) bringArrival(ctx context.Context, a arrival) {
+	select {
+	case r.inbox <- a:
+	case <-ctx.Done():
+	}
+}
+
+// askStore polls a store once.
+func (r *Reader) askStore(ctx context.Context, to view.NodeID, q *wire.WatchRequest) (m wire.WatchReply, err error) {
+	if to == r.w.opts.Self {
+		m, err = r.w.opts.Local.Answer(ctx, q)
+	} else {
+		var answer []byte
+		if answer, err = r.w.opts.Call(ctx, to, wire.MethodWatch, wire.AppendWatchRequest(nil, q)); err == nil {
+			m, err = wire.DecodeWatchReply(answer)
+		}
+	}
+	switch {
+	case err != nil:
+		return m, err
+	case m.Code != wire.CodeOK:
+		return m, fmt.Errorf("watching: poll of %v: code %d", to, m.Code)
+	}
+	return m, checkReply(q, &m)
+}
+
+// checkReply refuses what is no answer to a poll: positions that go back, keys that were not asked
+// for, or more than was asked for.
+func checkReply(q *wire.WatchRequest, m *wire.WatchReply) error {
+	goesOn := !m.Forgotten && q.Epoch != 0
+	about := subject{q.Bucket, q.Prefix}
+	var last, bytes uint64
+	ok := m.Epoch != 0 || m.Forgotten
+	ok = ok && (!goesOn || m.Epoch == q.Epoch && m.Seq >= q.Seq) && (goesOn || len(m.Entries) == 0)
+	for i := range m.Entries {
+		e := &m.Entries[i]
+		ok = ok && about.matches(&watch.Entry{Bucket: q.Bucket, Key: e.Key}) && e.Step > last && q.Seq+e.Step <= m.Seq
+		last, bytes = e.Step, bytes+uint64(len(e.Item))
+	}
+	if !ok || uint64(len(m.Entries)) > q.Records {
+		return fmt.Errorf("watching: %d changes of %d bytes up to %d behind %d: %w", len(m.Entries), bytes, m.Seq, q.Seq, wire.ErrMalformed)
+	}
+	return nil
+}
