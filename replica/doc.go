@@ -206,9 +206,9 @@
 //	                                  beside ErrDegraded.
 //
 //	nobody consumes it                holds two pages of each node in memory. A node that
-//	                                  it asked keeps what it has read ahead, up to 2 MiB,
-//	                                  for five seconds, and of four scans. It goes on when
-//	                                  it is consumed, with the homes of that time.
+//	                                  it asked keeps what it has read ahead for ten seconds,
+//	                                  2 MiB at most, and of four scans. It goes on when it
+//	                                  is consumed, with the homes of that time.
 //
 //	many scan at once                 waits for its turn: a store reads four pages at a
 //	                                  time, of 128 KiB. One that has refused a page a

@@ -50,6 +50,15 @@ type modelNode struct {
 	seasoned [modelShards]bool
 	home     [modelShards]bool // when it last looked
 	heard    bool              // the scanner counts it as a member in reach
+	kept     *keptRead         // between two pages
+}
+
+// keptRead is what a store has read ahead, and goes on with if what comes next fits.
+type keptRead struct {
+	data    [modelShards]map[string]modelItem
+	vouched Shards
+	shards  Shards
+	next    Bounds
 }
 
 type modelItem struct {

@@ -7,8 +7,8 @@ import (
 
 // Of a scan whose next page may be asked for the order is kept. To find the place in each
 // of some hundred shards again for every page would cost more than to read the page. What
-// was read ahead is as old as the order, so it is not kept for long. It may be up to 2 MiB
-// large.
+// was read ahead is as old as the order, so it is not used for long, and let go of after
+// twice as long.
 const (
 	keptOrdersAtMost = 4
 	keptFor          = 5 * time.Second

@@ -136,3 +136,56 @@ func TestKeptOrdersEnd(t *testing.T) {
 		_ = s.disk.Close()
 	})
 }
+
+// What is held between two pages is bounded, and what was sent is not held.
+func TestHeldAheadIsBounded(t *testing.T) {
+	s := newShelf(t, 1)
+	values := make(map[string]string)
+	for i := range 300 {
+		values[fmt.Sprintf("%04d", i)] = strings.Repeat("v", i%3*2000)
+	}
+	s.put(t, values)
+	q := wire.PageRequest{Shards: allShards(), Records: 40, Bytes: maxBytes, Scan: 1}
+	for range 5 {
+		var before [][]aheadRecord
+		o := s.keptOrder(1)
+		if o != nil {
+			for _, sh := range o.shards.all {
+				before = append(before, sh.ahead)
+			}
+		}
+		m := s.read(t, q)
+		for _, ahead := range before {
+			for i := range ahead {
+				sent := slices.ContainsFunc(m.Entries, func(e wire.PageEntry) bool { return e.Key == ahead[i].key })
+				if sent {
+					t.Errorf("%q is held behind the page with it", ahead[i].key)
+				}
+			}
+		}
+		if o = s.keptOrder(1); o == nil {
+			t.Fatal("nothing is kept")
+		}
+		held := 0
+		for _, sh := range o.shards.all {
+			for i := range sh.ahead {
+				held += sh.ahead[i].size()
+			}
+		}
+		if held != o.held || held > mostHeld {
+			t.Errorf("%d bytes are held, counted %d", held, o.held)
+		}
+		q = next(q, m)
+	}
+	// Keys may be long: where those alone are too much nothing is kept.
+	s = newShelf(t, 1)
+	clear(values)
+	for i := range 100 {
+		values[fmt.Sprintf("%04d", i)+strings.Repeat("k", 60_000)] = ""
+	}
+	s.put(t, values)
+	m := s.read(t, wire.PageRequest{Shards: allShards(), Records: maxRecords, Bytes: 1, Scan: 2})
+	if o := s.keptOrder(2); !m.More || o != nil {
+		t.Errorf("more %v, and kept: %+v", m.More, o)
+	}
+}

@@ -11,13 +11,15 @@ import (
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
-// Items up to so many bytes are kept with their key when they are read ahead; a larger one
-// is read when its turn comes, so that what is read ahead stays small. No more records of a
-// shard are read ahead behind so many bytes: all shards would have to be read in vain for a
-// page of one record.
+// How much is read ahead. For its first page an order reads all shards, perhaps in vain, so
+// it reads little of each. Later it reads on in a shard only when that has run out, and what
+// it reads is used. Values count although they are not wanted: they are read.
 const (
-	smallItem  = 2 << 10
-	aheadBytes = 4 << 10
+	smallItem  = 2 << 10  // a larger item is left out, and read when its turn comes
+	firstBytes = 4 << 10  // of a shard, for the first page
+	laterBytes = 32 << 10 // of a shard, for another one
+	mostAhead  = 64       // records of a shard
+	mostHeld   = 2 << 20  // bytes of all shards that are held between two pages
 )
 
 // order merges the orders of several shards. The disk holds each shard in order of keys,
@@ -27,7 +29,8 @@ type order struct {
 	q       wire.PageRequest // of the page that is read
 	begun   time.Time
 	read    bool // all shards have been read ahead once
-	ahead   int  // records of a shard that are read at once, at most
+	later   bool // a page was read before
+	held    int  // bytes of what is read ahead
 	shards  shardHeap
 	c       *storage.Cursor // while a page is read
 	ends    time.Time       // when the page ends with what it has; zero: when it is full
@@ -52,6 +55,9 @@ type aheadRecord struct {
 	large bool   // the item was left out
 }
 
+// size is what a record counts as while it is held.
+func (r *aheadRecord) size() int { return len(r.key) + len(r.item) + 64 }
+
 // newOrder begins an order of the shards that may be shown.
 func newOrder(q *wire.PageRequest, at standing) *order {
 	o := &order{standing: at, q: *q, begun: time.Now()}
@@ -61,11 +67,17 @@ func newOrder(q *wire.PageRequest, at standing) *order {
 			o.shards.all = append(o.shards.all, &shardOrder{shard: shard, prefix: wire.RecordPrefix(shard, q.Bucket, 0), within: o.shards.within})
 		}
 	}
-	const most = 64
-	if o.ahead = most; q.Records < maxRecords {
-		o.ahead = min(max(int(q.Records)/max(len(o.shards.all), 1)+2, 4), most)
-	}
 	return o
+}
+
+// limitAhead returns how many records of a shard are read ahead, how many bytes are read for
+// that, and how many held; one record at least.
+func (o *order) limitAhead() (records, read, held int) {
+	shards := max(len(o.shards.all), 1)
+	if o.later {
+		return mostAhead, laterBytes, mostHeld / shards
+	}
+	return min(max(int(o.q.Records)/shards+2, 4), mostAhead), firstBytes, mostHeld / shards
 }
 
 func (o *order) isOld() bool { return time.Since(o.begun) > keptFor }
@@ -115,15 +127,16 @@ func (o *order) readPage(ctx context.Context, disk *storage.Store, q *wire.PageR
 // readAllAhead reads the first records of each shard.
 func (o *order) readAllAhead() error {
 	all := o.shards.all
-	o.shards.all = nil
+	var some []*shardOrder
 	for _, s := range all {
 		if err := o.readAhead(s); err != nil {
 			return err
 		}
 		if len(s.ahead) > 0 {
-			o.shards.all = append(o.shards.all, s)
+			some = append(some, s)
 		}
 	}
+	o.shards.all = some
 	heap.Init(&o.shards)
 	o.read = true
 	return nil
@@ -131,11 +144,12 @@ func (o *order) readAllAhead() error {
 
 // readAhead reads the next records of a shard.
 func (o *order) readAhead(s *shardOrder) error {
-	s.ahead = s.ahead[:0]
+	s.ahead = nil
 	if s.within.Empty() {
 		return nil
 	}
-	read := 0
+	mostRecords, mostRead, mostHeld := o.limitAhead()
+	read, held := 0, 0
 	for ok := o.c.Seek(s.startKey(), o.q.Reverse); ok; ok = o.c.Step(o.q.Reverse) {
 		at := o.c.Key()
 		if len(at) < len(s.prefix) || string(at[:len(s.prefix)]) != string(s.prefix) {
@@ -149,20 +163,21 @@ func (o *order) readAhead(s *shardOrder) error {
 		if err == nil {
 			r.item = itemOf(value, o.q.KeysOnly)
 		}
-		read += len(r.item)
 		if r.large = len(r.item) > smallItem; r.large {
 			r.item = nil
 		} else if !o.q.KeysOnly {
 			r.item = bytes.Clone(r.item) // it is the cursor's
 		}
 		s.ahead = append(s.ahead, r)
-		if read >= aheadBytes || len(s.ahead) >= o.ahead {
+		read, held = read+len(value), held+r.size()
+		if read >= mostRead || held >= mostHeld || len(s.ahead) >= mostRecords {
 			break // and does not so much as look at the next one
 		}
 	}
 	if n := len(s.ahead); n > 0 {
 		s.within = s.within.Beyond(s.ahead[n-1].key)
 	}
+	o.held += held
 	return o.c.Err()
 }
 
@@ -188,6 +203,8 @@ func (o *order) takeRecords() error {
 		if err := o.addEntry(s); err != nil {
 			return err
 		}
+		o.held -= s.ahead[0].size()
+		s.ahead[0] = aheadRecord{} // it is held no longer
 		if s.ahead = s.ahead[1:]; len(s.ahead) == 0 {
 			if err := o.readAhead(s); err != nil {
 				return err
@@ -206,7 +223,7 @@ func (o *order) isLate() bool { return !o.ends.IsZero() && !time.Now().Before(o.
 
 // addEntry adds the next record of a shard to the page.
 func (o *order) addEntry(s *shardOrder) error {
-	r := &s.ahead[0]
+	r := s.ahead[0]
 	if r.large {
 		item, err := o.readLarge(s, r.key)
 		if err != nil {
@@ -286,6 +303,7 @@ func (h *shardHeap) Push(x any) { h.all = append(h.all, x.(*shardOrder)) }
 
 func (h *shardHeap) Pop() any {
 	last := h.all[len(h.all)-1]
+	h.all[len(h.all)-1] = nil // it is held no longer
 	h.all = h.all[:len(h.all)-1]
 	return last
 }

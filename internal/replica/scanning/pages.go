@@ -94,10 +94,11 @@ func (p *Pages) takeOrder(q *wire.PageRequest) *order {
 
 // keepOrder keeps the order of a scan of which there is more, for a while.
 func (p *Pages) keepOrder(scan uint64, o *order) {
-	if scan == 0 || !o.more {
+	if scan == 0 || !o.more || o.held > mostHeld {
 		return
 	}
 	o.entries, o.shardOf = nil, nil // they are the reply's
+	o.later = true
 	p.kept.putOrder(scan, o)
 	if p.kept.beginTidying() && !p.opts.Group.Go(func(ctx context.Context) {
 		for clock.Sleep(ctx, keptFor) && p.kept.dropOld() {

@@ -300,8 +300,12 @@ func TestReadAheadFollowsTheSizeOfRecords(t *testing.T) {
 			}
 			return all
 		}
-		if n := ahead(wire.PageRequest{Records: 400, Bytes: maxBytes}); size > aheadBytes && n > shards || size < 100 && n < 2*shards {
+		if n := ahead(wire.PageRequest{Records: 400, Bytes: maxBytes}); size > firstBytes && n > shards || size < 100 && n < 2*shards {
 			t.Errorf("values of %d bytes: %d records are read ahead behind a page", size, n)
+		}
+		// Values that are not wanted are read all the same.
+		if n := ahead(wire.PageRequest{Records: 400, Bytes: maxBytes, KeysOnly: true}); size > firstBytes && n > shards {
+			t.Errorf("values of %d bytes: %d records without values are read ahead behind a page", size, n)
 		}
 	}
 }

@@ -90,7 +90,7 @@ type Reader struct {
 	asking  sync.WaitGroup
 	closed  bool // nobody can be asked any more
 
-	scan                   uint64 // a random number for it
+	scan                   uint64 // a random number for it; 0: one page of each store will do
 	pageRecords, pageBytes uint64
 }
 
@@ -102,7 +102,10 @@ type answer struct {
 
 // Begin begins a scan. It must be closed.
 func Begin(opts Options, q Query) *Reader {
-	r := &Reader{opts: opts, q: q, inbox: make(chan answer), lay: opts.Homes.Now(), planned: opts.Now(), scan: rand.Uint64() | 1, pageRecords: maxRecords}
+	r := &Reader{opts: opts, q: q, inbox: make(chan answer), lay: opts.Homes.Now(), planned: opts.Now(), pageRecords: maxRecords}
+	if q.Bytes == 0 && (q.Limit == 0 || q.Limit > maxRecords) {
+		r.scan = rand.Uint64() | 1 // there is to be another page
+	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	plan := r.planFor(r.lay)
 	if q.Limit > 0 {
