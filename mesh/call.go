@@ -220,6 +220,10 @@ func (n *Node) handleRequest(ctx context.Context, from view.NodeID, method strin
 		return n.traits.exchanger.ServeSums(ctx, from, req)
 	case methodTraits:
 		return n.traits.exchanger.ServeSwap(ctx, from, req)
+	case methodMessageSums:
+		return n.topics.exchanger.ServeSums(ctx, from, req)
+	case methodMessages:
+		return n.topics.exchanger.ServeSwap(ctx, from, req)
 	case methodRelics:
 		return n.answerRelics(ctx, from, req)
 	case methodGiveUp:

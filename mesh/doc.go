@@ -94,6 +94,12 @@
 //	                                        that one hears of it. They are
 //	                                        not on disk.
 //
+//	Publish tells all nodes in reach, also  A cut, or a silent node, is not   Nothing shows what was missed.
+//	through others, at each subscription    over in half a minute: what it    Message.Lost counts what was
+//	once at most, in no sure order.         missed is gone. Who floods, or    not read in time.
+//	                                        does not read, loses what is its
+//	                                        own.
+//
 //	A full disk ends no node: 1 MiB is      The disk cannot be written at     The log; the error of Start.
 //	held as room for its next start.        all: then Start fails.
 //

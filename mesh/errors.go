@@ -67,6 +67,8 @@ var (
 	ErrTooLarge = errors.New("mesh: message is too large")
 	// ErrMethod: the name of a method is empty, too long, reserved or taken.
 	ErrMethod = errors.New("mesh: bad method name")
+	// ErrTopic: the name of a topic is empty, too long or not printable.
+	ErrTopic = errors.New("mesh: bad topic")
 	// ErrAdminOff: the node does not answer admin requests; see
 	// Config.AllowAdmin.
 	ErrAdminOff = errors.New("mesh: admin requests are not allowed")

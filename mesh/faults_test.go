@@ -96,7 +96,7 @@ func TestEachErrorHasARow(t *testing.T) {
 	here := map[string]bool{
 		"ErrConfig": true, "ErrNoSecret": true, "ErrLocked": true, "ErrNewerFormat": true, "ErrOtherDir": true, "ErrOtherMesh": true, "ErrPortTaken": true,
 		"ErrIdentityConflict": true, "ErrRolledBack": true, "ErrEvicted": true, // see endings
-		"ErrClosed": true, "ErrUnreachable": true, "ErrTooLarge": true, "ErrMethod": true,
+		"ErrClosed": true, "ErrUnreachable": true, "ErrTooLarge": true, "ErrMethod": true, "ErrTopic": true,
 	}
 	told := map[string]error{
 		"ErrInContact":  ErrInContact,

@@ -51,6 +51,7 @@ type Node struct {
 	book        *book
 	exchanger   *exchange.Exchanger[view.NodeID, uint64, wire.Member]
 	traits      *traits
+	topics      *topics
 	link        *link.Link
 	gossip      *gossip
 	returns     chan struct{}    // full when several members came at once
@@ -148,9 +149,11 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	n.book.fresh = n.places.hasUnwritten
 	n.book.excess = n.toldOfTooMany
 	n.exchanger = n.newExchanger()
-	n.traits = newTraits(n.id, dir.id.Boot, n.uptime, n.book.snapshot, func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
+	call := func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
 		return n.link.Call(ctx, peer, method, req)
-	})
+	}
+	n.topics = newTopics(n.id, dir.id.Boot, n.clock.Boot, n.book.snapshot, call)
+	n.traits = newTraits(n.id, dir.id.Boot, n.uptime, n.book.snapshot, call)
 	n.traits.sayOwn(cfg.Tags, cfg.Capabilities)
 	if err := n.openParts(ctx, keys); err != nil {
 		n.beginStop(err, wire.Running)
@@ -202,6 +205,7 @@ func (n *Node) openParts(ctx context.Context, keys *identity.Keys) error {
 	n.work.Go(n.keepSpreading)
 	n.work.Go(n.keepComparing)
 	n.work.Go(n.keepTraitsSpreading)
+	n.work.Go(n.keepTellingNews)
 	n.work.Go(n.keepTraitsShown)
 	n.work.Go(n.keepAcquainted)
 	n.work.Go(n.keepAddress)

@@ -269,6 +269,9 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 			if err == nil {
 				err = n.traits.compareWith(ctx, p)
 			}
+			if err == nil {
+				err = n.topics.compareWith(ctx, p)
+			}
 			if err != nil {
 				n.heedRefusal(p, err)
 				n.log.Debug("roster exchange failed", "peer", p, "error", err)

@@ -124,17 +124,8 @@ func (n *Node) SetTags(tags map[string]string, capabilities []string) error {
 // keepTraitsSpreading hands news of traits to a few nodes soon.
 func (n *Node) keepTraitsSpreading(ctx context.Context) {
 	exchange.HandOn(ctx, n.traits.News, rumorPause, func(context.Context) {
-		news := n.traits.TakeNews()
-		if len(news) == 0 {
-			return
-		}
-		tell := n.traits.exchanger.Teller(news)
-		for _, id := range roster.Partners(n.View()) {
-			n.work.Go(func(ctx context.Context) {
-				ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-				defer cancel()
-				_ = tell(ctx, id) // it comes in by a comparison
-			})
+		if news := n.traits.TakeNews(); len(news) > 0 {
+			n.tellPartners(n.traits.exchanger.Teller(news))
 		}
 	})
 }

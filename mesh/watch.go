@@ -149,6 +149,7 @@ func (w *watcher) takeRoster(s *snapshot) {
 	w.roster = s
 	w.changed = true
 	w.n.traits.forgetGone(s.Roster)
+	w.n.topics.forgetGone(s.Roster)
 	for id, gone := range w.listed {
 		if !gone && s.Reduced(id) {
 			// It was a member by the roster before, and all that is kept of it now is

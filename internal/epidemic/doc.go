@@ -25,6 +25,9 @@
 // be believed. Its Exchanger wants the formats of the messages, which are
 // wire.TableSums and wire.TableSwap of the same types, and how to call a peer.
 //
+// Messages are such a table of what is published once, kept for a while and never
+// replaced: what was heard is remembered when the entry is gone.
+//
 // What does not fit the rule that the newest entry holds, as the roster, whose entries
 // merge part by part and are on disk before they are told, implements exchange.Set
 // itself and uses Compare alone.

@@ -111,6 +111,9 @@ func (t *Table[K, V, E]) Forget(gone func(K) bool) {
 	maps.DeleteFunc(t.held, func(key K, _ Held[E]) bool { return gone(key) })
 }
 
+// Drop drops the entry of a key: see Forget.
+func (t *Table[K, V, E]) Drop(key K) { delete(t.held, key) }
+
 // News returns what is to be handed on, once, sorted by key.
 func (t *Table[K, V, E]) News() []E {
 	keys := slices.Sorted(maps.Keys(t.fresh))

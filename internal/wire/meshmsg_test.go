@@ -215,7 +215,7 @@ func TestMeshDecodersRefuse(t *testing.T) {
 
 // fuzzMesh checks that what decode accepts survives encoding.
 func fuzzMesh[T any](f *testing.F, encode func(T) []byte, decode func([]byte) (T, error)) {
-	for _, s := range slices.Concat(meshFormats(), partitionFormats()) {
+	for _, s := range slices.Concat(meshFormats(), partitionFormats(), messageFormats()) {
 		f.Add(s.encode(s.sample))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { readsBack(t, data, decode, func(v *T) []byte { return encode(*v) }) })
