@@ -317,7 +317,11 @@ func (n *Node) answerView(_ context.Context, _ view.NodeID, req []byte) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	return wire.AppendView(nil, n.View(), version), nil
+	v := n.View()
+	if version >= wire.ViewTraits {
+		v = n.traits.withOwnTraits(v)
+	}
+	return wire.AppendView(nil, v, version), nil
 }
 
 func (n *Node) hasStopped() bool {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"time"
 
@@ -54,12 +53,7 @@ func newTraits(self view.NodeID, boot uint64, now func() time.Duration, latest f
 		Words: exchange.Words[view.NodeID, wire.NoticeVersion, wire.Traits]{
 			AppendQuery: wire.AppendNoticeSums, DecodeQuery: wire.DecodeNoticeSums,
 			AppendSums: wire.AppendNoticeSums, DecodeSums: wire.DecodeNoticeSums,
-			AppendSwap: wire.AppendTraitsSwap,
-			DecodeSwap: func(b []byte, wanted func(wire.NoticeSum) bool) (wire.TraitsSwap, error) {
-				swap, err := wire.DecodeTraitsSwap(b, wanted)
-				swap.Have = roster.WithoutFaulty(swap.Have)
-				return swap, err
-			},
+			AppendSwap: wire.AppendTraitsSwap, DecodeSwap: wire.DecodeTraitsSwap,
 		},
 		SumsMethod: methodTraitSums, SwapMethod: methodTraits, Call: call, Reads: make(chan struct{}, maxTraitReads),
 	}
@@ -69,20 +63,9 @@ func newTraits(self view.NodeID, boot uint64, now func() time.Duration, latest f
 // sayOwn has this node say from now on that it has these tags and capabilities, which
 // were found without fault.
 func (t *traits) sayOwn(tags map[string]string, capabilities []string) {
-	next := wire.Traits{Node: t.self, Boot: t.boot}
-	if len(tags) > 0 {
-		next.Tags = maps.Clone(tags)
-	}
-	if len(capabilities) > 0 {
-		next.Capabilities = slices.Sorted(slices.Values(capabilities))
-	}
+	said := wire.EncodeTraits(tags, slices.Sorted(slices.Values(capabilities)))
 	t.Change(t.self, func(_ time.Duration, held wire.Traits) (wire.Traits, bool) {
-		next.Seq = held.Seq
-		if reflect.DeepEqual(next, held) {
-			return held, false
-		}
-		next.Seq++
-		return next, true
+		return wire.Traits{Node: t.self, Boot: t.boot, Seq: held.Seq + 1, Said: said}, said != held.Said
 	})
 }
 
@@ -92,6 +75,41 @@ func (t *traits) forgetGone(r roster.Roster) {
 		e, ok := r.Get(id)
 		return !ok || e.Status.Gone()
 	})
+}
+
+// shownTraits are the tags and capabilities of members as Views show them: read once for
+// each word of a member, for what the table holds is in no hands but its own.
+type shownTraits map[view.NodeID]readTraits
+
+// readTraits is what a node said, and what that is for programs.
+type readTraits struct {
+	said         string
+	tags         map[string]string
+	capabilities []string
+}
+
+// readHeld reads what is held now, as far as it is new.
+func (s shownTraits) readHeld(held map[view.NodeID]epidemic.Held[wire.Traits]) {
+	maps.DeleteFunc(s, func(id view.NodeID, _ readTraits) bool { _, ok := held[id]; return !ok })
+	for id, h := range held {
+		if r, ok := s[id]; !ok || r.said != h.Entry.Said {
+			r.said = h.Entry.Said
+			r.tags, r.capabilities = roster.ReadTraits(r.said)
+			s[id] = r
+		}
+	}
+}
+
+// withOwnTraits returns the view with tags and capabilities that nobody else has: those of
+// a View are in the hands of programs, and what they should not change they may change.
+func (t *traits) withOwnTraits(v view.View) view.View {
+	held := t.All()
+	v.Members = slices.Clone(v.Members)
+	for i := range v.Members {
+		m := &v.Members[i]
+		m.Tags, m.Capabilities = roster.ReadTraits(held[m.ID].Entry.Said)
+	}
+	return v
 }
 
 // compareWith makes what this node and peer know of traits equal.

@@ -51,10 +51,17 @@ func TestTagsComeToAll(t *testing.T) {
 			t.Errorf("saying the same again made %d versions", h.Seq)
 		}
 
+		for _, n := range w.running() {
+			m, _ := n.View().Member(id)
+			m.Tags["role"], m.Capabilities[0] = "changed by a program", "" // which it must not
+		}
 		w.boxes[3].kill()
 		w.boxes[1].kill()
 		w.boxes[1].start()
-		w.eventually(10*time.Second, "a restarted node hears the tags of one that is down", func() bool { return w.allSee(id, tagged("spare"), "plc") })
+		w.eventually(10*time.Second, "a restarted node hears the tags of one that is down", func() bool {
+			m, _ := w.boxes[1].node.View().Member(id)
+			return maps.Equal(m.Tags, tagged("spare")) && slices.Equal(m.Capabilities, []string{"plc"})
+		})
 	})
 }
 
@@ -130,14 +137,21 @@ func TestLiesAboutTags(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		large := wire.Traits{Node: liar.ID(), Boot: 1, Seq: 50, Tags: map[string]string{}}
+		large := map[string]string{}
 		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
-			large.Tags[key] = strings.Repeat(key, 250)
+			large[key] = strings.Repeat(key, 250)
 		}
-		tell(large, wire.Traits{Node: other.ID(), Boot: 1, Seq: 60, Tags: tagged("made up")}, wire.Traits{Node: 4711, Boot: 1, Seq: 1, Tags: tagged("nobody")},
-			wire.Traits{Node: other.ID(), Boot: 9, Seq: 1, Tags: tagged("of a life to come")}, wire.Traits{Node: victim.ID(), Boot: 1, Seq: 7, Tags: tagged("of itself")})
-		if h := victim.traits.Get(liar.ID()).Entry; h.Seq == 50 {
-			t.Errorf("too many bytes are taken in: %+v", h)
+		said := func(id view.NodeID, boot, seq uint64, tags map[string]string) wire.Traits {
+			return wire.Traits{Node: id, Boot: boot, Seq: seq, Said: wire.EncodeTraits(tags, nil)}
+		}
+		tell(said(liar.ID(), 1, 50, large), said(other.ID(), 1, 60, tagged("made up")), said(4711, 1, 1, tagged("nobody")),
+			said(other.ID(), 9, 1, tagged("of a life to come")), said(victim.ID(), 1, 7, tagged("of itself")))
+		w.eventually(3*time.Second, "what may be true is shown", func() bool {
+			m, _ := victim.View().Member(other.ID())
+			return maps.Equal(m.Tags, tagged("made up"))
+		})
+		if m, _ := victim.View().Member(liar.ID()); len(m.Tags) > 0 {
+			t.Errorf("too many bytes are shown: %v", m.Tags)
 		}
 		if h := victim.traits.Get(other.ID()).Entry; h.Seq != 60 {
 			t.Errorf("what may be true is not taken in: %+v", h)
@@ -199,6 +213,8 @@ func TestClientSeesTags(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = c.Close() }()
+		m, _ := w.boxes[0].node.View().Member(w.boxes[1].node.ID())
+		m.Tags["role"] = "changed by a program"
 		v, err := c.View(t.Context())
 		if m, _ := v.Member(w.boxes[1].node.ID()); err != nil || !maps.Equal(m.Tags, tagged("press")) {
 			t.Errorf("%+v, %v", v, err)

@@ -55,6 +55,7 @@ type watcher struct {
 	roster      *snapshot
 	listed      map[view.NodeID]bool // true when told gone
 	contacts    map[view.NodeID]contact
+	traits      shownTraits
 	version     uint64
 	changed     bool          // since the last view
 	publishedAt time.Duration // when that was; long ago at first
@@ -84,6 +85,7 @@ func newWatcher(n *Node) *watcher {
 		detector:    detect.New(n.id, n.pace.detect, rand.New(rand.NewPCG(random64(), random64()))),
 		listed:      map[view.NodeID]bool{},
 		contacts:    map[view.NodeID]contact{n.id: {since: n.clock.Wall()}},
+		traits:      shownTraits{},
 		fresh:       true,
 		publishedAt: -viewPause(roster.Limit),
 	}
@@ -245,15 +247,16 @@ func (w *watcher) publishView() {
 	w.version++
 	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest, Storing: w.roster.storing}
 	v.Members = make([]view.Member, 0, w.roster.Len())
-	cut, said := w.detector.Unreachable(), w.n.traits.All()
+	cut := w.detector.Unreachable()
+	w.traits.readHeld(w.n.traits.All())
 	for e := range w.roster.All() {
 		c := w.contacts[e.ID]
 		_, unreachable := slices.BinarySearch(cut, e.ID)
-		traits := said[e.ID].Entry
+		traits := w.traits[e.ID]
 		v.Members = append(v.Members, view.Member{
 			ID: e.ID, Name: e.Name, Zone: e.Zone, Addr: e.Addr, Weight: e.Weight, Storing: e.Storing,
 			Status: e.Status, State: w.detector.State(e.ID), Boot: e.Boot, Since: c.since, RTT: c.rtt, Unreachable: unreachable,
-			Tags: traits.Tags, Capabilities: traits.Capabilities,
+			Tags: traits.tags, Capabilities: traits.capabilities,
 		})
 	}
 	if v.Count(view.Alive) > 1 {

@@ -19,13 +19,13 @@ func TestOwnWords(t *testing.T) {
 	}
 	all := func(wire.NoticeSum) bool { return true }
 	own, other := New(rule(1)), New(rule(2))
-	own.Put(0, wire.Traits{Node: 1, Boot: 2, Seq: 1, Capabilities: []string{"true"}})
-	other.Hear(0, []wire.Traits{{Node: 1, Boot: 1, Seq: 70, Capabilities: []string{"of a life before"}}}, all)
+	own.Put(0, wire.Traits{Node: 1, Boot: 2, Seq: 1, Said: "true"})
+	other.Hear(0, []wire.Traits{{Node: 1, Boot: 1, Seq: 70, Said: "of a life before"}}, all)
 	other.Hear(0, own.News(), all)
 	if h, _ := other.Get(1); h.Entry.Seq != 1 {
 		t.Errorf("an earlier life holds: %+v", h.Entry)
 	}
-	made := []wire.Traits{{Node: 1, Boot: 2, Seq: 40, Capabilities: []string{"made up"}}}
+	made := []wire.Traits{{Node: 1, Boot: 2, Seq: 40, Said: "made up"}}
 	other.Hear(0, made, all)
 	own.Hear(0, made, all)
 	if own.Digest() == other.Digest() {
@@ -33,7 +33,7 @@ func TestOwnWords(t *testing.T) {
 	}
 	other.Hear(0, own.News(), all)
 	for _, x := range []*Table[view.NodeID, wire.NoticeVersion, wire.Traits]{own, other} {
-		if h, _ := x.Get(1); h.Entry.Seq != 41 || h.Entry.Capabilities[0] != "true" {
+		if h, _ := x.Get(1); h.Entry.Seq != 41 || h.Entry.Said != "true" {
 			t.Errorf("%+v holds", h.Entry)
 		}
 	}

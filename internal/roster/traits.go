@@ -48,10 +48,14 @@ func CheckTraits(tags map[string]string, capabilities []string) (faults []error)
 	return faults
 }
 
-// WithoutFaulty leaves out of what a peer hands over the traits that CheckTraits finds a
-// fault in. They say nothing against the peer, who may only pass them on.
-func WithoutFaulty(said []wire.Traits) []wire.Traits {
-	return slices.DeleteFunc(said, func(t wire.Traits) bool { return len(CheckTraits(t.Tags, t.Capabilities)) > 0 })
+// ReadTraits returns what programs are shown of what a node says of itself. It is nothing
+// where that cannot be read, as of a later release, or CheckTraits finds a fault in it.
+func ReadTraits(said string) (tags map[string]string, capabilities []string) {
+	tags, capabilities, err := wire.DecodeTraits(said)
+	if err != nil || len(CheckTraits(tags, capabilities)) > 0 {
+		return nil, nil
+	}
+	return tags, capabilities
 }
 
 const maxSaid = 1 << 62 // no node says so many things of itself

@@ -47,11 +47,15 @@ func TestCheckTraits(t *testing.T) {
 	}
 }
 
-// What a peer hands over that it should not is left out, and the rest is taken.
-func TestFaultyTraitsAreLeftOut(t *testing.T) {
-	got := WithoutFaulty([]wire.Traits{{Node: 1, Capabilities: []string{"\n"}}, {Node: 2, Tags: map[string]string{"k": "v"}}, {Node: 3, Tags: map[string]string{"k": "\n"}}})
-	if len(got) != 1 || got[0].Node != 2 {
-		t.Errorf("%+v", got)
+// What a node should not say programs are not shown, and nothing that cannot be read.
+func TestFaultyTraitsAreNotShown(t *testing.T) {
+	if tags, list := ReadTraits(wire.EncodeTraits(map[string]string{"k": "v"}, []string{"c"})); tags["k"] != "v" || len(list) != 1 {
+		t.Errorf("%v, %v", tags, list)
+	}
+	for _, said := range []string{"", "\x09", wire.EncodeTraits(nil, []string{"\n"}), wire.EncodeTraits(map[string]string{"k": "\n"}, []string{"c"})} {
+		if tags, list := ReadTraits(said); tags != nil || list != nil {
+			t.Errorf("%q: %v, %v", said, tags, list)
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ func meshFormats() []meshFormat {
 		format("reach-reply", ReachReply{Reach: []Reach{Reached, ReachUnknown, NotReached}}, appended(AppendReachReply), DecodeReachReply),
 		format("view.v2", told, viewOf(ViewTraits), DecodeView),
 		format("traits-swap", TraitsSwap{Have: []Traits{
-			{Node: 1 << 63, Boot: 7, Seq: 300, Tags: told.Members[0].Tags, Capabilities: told.Members[0].Capabilities}, {Node: 3},
+			{Node: 1 << 63, Boot: 7, Seq: 300, Said: EncodeTraits(told.Members[0].Tags, told.Members[0].Capabilities)}, {Node: 3, Said: EncodeTraits(nil, nil)},
 		}, Want: []view.NodeID{8}}, appended(AppendTraitsSwap), decodeAllTraits),
 	}
 }

@@ -12,19 +12,18 @@ const (
 	MaxTags         = 32
 	MaxCapabilities = 32
 	MaxTraitText    = 256     // bytes of a key, a value or a capability
-	maxTraits       = 4 << 10 // bytes of the traits of one node
+	maxTraits       = 4 << 10 // bytes that are passed on of one node: no later release can raise it
 )
 
 // traitsVersion is the format of the traits of one node, and of what hands them over.
 const traitsVersion = 1
 
-// Traits are what a node says of itself for programs. Who holds them must not change
-// them.
+// Traits are what a node says of itself for programs, in the bytes in which it said it: a
+// node passes on what a later release says, too, though it cannot read that.
 type Traits struct {
-	Node         view.NodeID
-	Boot, Seq    uint64            // of two, that with the higher Boot, then Seq, holds
-	Tags         map[string]string // nil when there are none
-	Capabilities []string          // sorted, each once
+	Node      view.NodeID
+	Boot, Seq uint64 // of two, that with the higher Boot, then Seq, holds
+	Said      string // tags and capabilities: see EncodeTraits
 }
 
 // Sum tells which traits they are.
@@ -69,11 +68,31 @@ func (c *codec) codeCapabilities(list *[]string) {
 	}
 }
 
-// saidFields describes what is said, without who says it and when.
-func (t *Traits) saidFields(c *codec) {
+// saidTraits is what a node says of itself, without who says it and when.
+type saidTraits struct {
+	tags         map[string]string
+	capabilities []string
+}
+
+func (t *saidTraits) codeFields(c *codec) {
 	c.codeVersion(traitsVersion)
-	c.codeTags(&t.Tags)
-	c.codeCapabilities(&t.Capabilities)
+	c.codeTags(&t.tags)
+	c.codeCapabilities(&t.capabilities)
+}
+
+// EncodeTraits returns what a node says that has such tags and capabilities: version=1,
+// tags (array: key, value, ...), capabilities (array). Capabilities are sorted, each once.
+func EncodeTraits(tags map[string]string, capabilities []string) string {
+	return string(appendFields(nil, &saidTraits{tags, capabilities}, (*saidTraits).codeFields))
+}
+
+// DecodeTraits reads what EncodeTraits wrote. What there is none of is nil.
+func DecodeTraits(said string) (tags map[string]string, capabilities []string, err error) {
+	t, err := readFields([]byte(said), "traits", (*saidTraits).codeFields)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t.tags, t.capabilities, nil
 }
 
 // traitsSwap is a TraitsSwap of which those traits are kept that wanted says yes to.
@@ -96,30 +115,25 @@ func (s *traitsSwap) codeFields(c *codec) {
 			c.writeWide(uint64(t.Node))
 			c.writeUint(t.Boot)
 			c.writeUint(t.Seq)
-			c.writeBytes(appendFields(nil, t, (*Traits).saidFields))
+			c.writeBytes([]byte(t.Said))
 		}
 	}
 	c.codeNodeIDs(&s.Want, MaxMembers)
 }
 
-// readTraits reads the traits of one node. Those that cannot be read are left out, and no
-// fault of the message: who passes on those of others is not to be judged by them.
+// readTraits reads the traits of one node. What it said is not read here: who passes on
+// the words of others is not to be judged by them. Those that are too large are left out.
 func (s *traitsSwap) readTraits(c *codec) {
-	var id Traits
+	var t Traits
 	var said []byte
-	c.codeNodeID(&id.Node)
-	c.codeNumber(&id.Boot)
-	c.codeNumber(&id.Seq)
+	c.codeNodeID(&t.Node)
+	c.codeNumber(&t.Boot)
+	c.codeNumber(&t.Seq)
 	c.codeBytes(&said, len(c.data))
-	if c.err != nil || len(said) > maxTraits || !s.wanted(id.Sum()) {
-		return
+	if c.err == nil && len(said) <= maxTraits && s.wanted(t.Sum()) {
+		t.Said = string(said)
+		s.Have = append(s.Have, t)
 	}
-	t, err := readFields(said, "traits", (*Traits).saidFields)
-	if err != nil {
-		return
-	}
-	t.Node, t.Boot, t.Seq = id.Node, id.Boot, id.Seq
-	s.Have = append(s.Have, t)
 }
 
 // AppendTraitsSwap appends the encoding of s.
@@ -128,14 +142,13 @@ func (s *traitsSwap) readTraits(c *codec) {
 //	have  array: for each node id, boot, seq, said
 //	want  array of ids
 //
-// said is bytes of their own: version=1, tags (array: key, value, ...), capabilities
-// (array), both sorted.
+// said is bytes of their own: see EncodeTraits.
 func AppendTraitsSwap(dst []byte, s TraitsSwap) []byte {
 	return appendFields(dst, &traitsSwap{TraitsSwap: s}, (*traitsSwap).codeFields)
 }
 
 // DecodeTraitsSwap reads what AppendTraitsSwap wrote. Of the traits it keeps those that
-// can be read and that wanted says yes to, in their order.
+// are not too large and that wanted says yes to, in their order.
 func DecodeTraitsSwap(data []byte, wanted func(NoticeSum) bool) (TraitsSwap, error) {
 	s, err := readFields(data, "swap of traits", func(s *traitsSwap, c *codec) {
 		s.wanted = wanted

@@ -40,50 +40,58 @@ func TestVersionOfAView(t *testing.T) {
 	}
 }
 
-// Traits that are too large, of a later format or cannot be read at all are left out, and
-// the others of the message are read.
-func TestTraitsThatCannotBeReadAreLeftOut(t *testing.T) {
-	good := Traits{Node: 9, Boot: 1, Seq: 2, Tags: map[string]string{"k": "v"}, Capabilities: []string{"c"}}
+// What breaks a bound, or is of a later format, is no traits.
+func TestTraitsThatCannotBeRead(t *testing.T) {
+	tags := map[string]string{"k": "v", "a": ""}
+	said := EncodeTraits(tags, []string{"c", "d"})
+	if got, list, err := DecodeTraits(said); err != nil || !maps.Equal(got, tags) || !slices.Equal(list, []string{"c", "d"}) {
+		t.Errorf("read as %v, %v, %v", got, list, err)
+	}
+	if got, list, err := DecodeTraits(EncodeTraits(nil, nil)); err != nil || got != nil || list != nil {
+		t.Errorf("none are read as %v, %v, %v", got, list, err)
+	}
 	many := map[string]string{}
-	var long []string
 	for i := range MaxTags + 1 {
 		many[fmt.Sprint(i)] = ""
-		long = append(long, fmt.Sprintf("%02d", i)+strings.Repeat("x", MaxTraitText-2))
 	}
-	for name, bad := range map[string]Traits{
-		"a long value":             {Node: 5, Tags: map[string]string{"k": strings.Repeat("x", MaxTraitText+1)}},
-		"many tags":                {Node: 5, Tags: many},
-		"many capabilities":        {Node: 5, Capabilities: slices.Sorted(maps.Keys(many))},
-		"too long altogether":      {Node: 5, Capabilities: long[:MaxCapabilities]},
-		"one capability twice":     {Node: 5, Capabilities: []string{"a", "a"}},
-		"capabilities in disorder": {Node: 5, Capabilities: []string{"b", "a"}},
-	} {
-		got, err := decodeAllTraits(AppendTraitsSwap(nil, TraitsSwap{Have: []Traits{bad, good}, Want: []view.NodeID{4}}))
-		if err != nil || len(got.Have) != 1 || got.Have[0].Node != 9 || len(got.Want) != 1 {
-			t.Errorf("%s: %+v, %v", name, got, err)
-		}
-	}
-	for name, said := range map[string][]byte{
-		"a later format": {traitsVersion + 1},
-		"nothing":        nil,
-		"tags twice": handmade(func(c *codec) {
+	for name, said := range map[string]string{
+		"a long value":             EncodeTraits(map[string]string{"k": strings.Repeat("x", MaxTraitText+1)}, nil),
+		"many tags":                EncodeTraits(many, nil),
+		"many capabilities":        EncodeTraits(nil, slices.Sorted(maps.Keys(many))),
+		"one capability twice":     EncodeTraits(nil, []string{"a", "a"}),
+		"capabilities in disorder": EncodeTraits(nil, []string{"b", "a"}),
+		"a later format":           string([]byte{traitsVersion + 1}),
+		"nothing":                  "",
+		"tags twice": string(handmade(func(c *codec) {
 			c.writeUint(1)
 			c.writeArrayLen(4)
 			c.data = append(c.data, 0xa1, 'k', 0xa0, 0xa1, 'k', 0xa0)
 			c.writeArrayLen(0)
-		}),
-		"a byte more": append(appendFields(nil, &good, (*Traits).saidFields), 0),
+		})),
+		"a byte more": said + "\x00",
+		"a byte less": said[:len(said)-1],
 	} {
-		data := handmade(func(c *codec) {
-			c.writeUint(traitsVersion)
-			c.writeArrayLen(4)
-			c.writeUint(5)
-			c.writeUint(1)
-			c.writeUint(1)
-			c.writeBytes(said)
-			c.writeArrayLen(0)
-		})
-		if got, err := decodeAllTraits(data); err != nil || len(got.Have) != 0 {
+		if got, list, err := DecodeTraits(said); err == nil || got != nil || list != nil {
+			t.Errorf("%s: %v, %v, %v", name, got, list, err)
+		}
+	}
+}
+
+// Whatever a node says is passed on as it is, but for what is too large, and the others of
+// the message are read.
+func TestTraitsArePassedOnUnread(t *testing.T) {
+	good := Traits{Node: 9, Boot: 1, Seq: 2, Said: EncodeTraits(map[string]string{"k": "v"}, []string{"c"})}
+	for name, c := range map[string]struct {
+		said string
+		want int
+	}{
+		"a later format": {string([]byte{traitsVersion + 1, 7, 7}), 2},
+		"much":           {strings.Repeat("x", maxTraits), 2},
+		"too much":       {strings.Repeat("x", maxTraits+1), 1},
+	} {
+		first := Traits{Node: 5, Said: c.said}
+		got, err := decodeAllTraits(AppendTraitsSwap(nil, TraitsSwap{Have: []Traits{first, good}, Want: []view.NodeID{4}}))
+		if err != nil || len(got.Have) != c.want || got.Have[len(got.Have)-1] != good || c.want == 2 && got.Have[0] != first || len(got.Want) != 1 {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
@@ -99,6 +107,20 @@ func TestTraitsThatCannotBeReadAreLeftOut(t *testing.T) {
 	if err != nil || len(unwanted.Have) != 0 {
 		t.Errorf("unwanted ones are kept: %+v, %v", unwanted, err)
 	}
+}
+
+func FuzzDecodeTraits(f *testing.F) {
+	f.Add(EncodeTraits(map[string]string{"k": "v"}, []string{"c"}))
+	f.Fuzz(func(t *testing.T, said string) {
+		tags, list, err := DecodeTraits(said)
+		if err != nil {
+			return
+		}
+		again, other, err := DecodeTraits(EncodeTraits(tags, list))
+		if err != nil || !maps.Equal(again, tags) || !slices.Equal(other, list) {
+			t.Errorf("%v and %v are read back as %v and %v, %v", tags, list, again, other, err)
+		}
+	})
 }
 
 func FuzzDecodeTraitsSwap(f *testing.F) { fuzzMesh(f, appended(AppendTraitsSwap), decodeAllTraits) }
