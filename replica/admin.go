@@ -20,20 +20,22 @@ import (
 // know it could not be asked.
 var ErrNoBucket = errors.New("replica: no such bucket")
 
-// registerAdminHandlers answers requests of programs that are no nodes. Whether it is
-// asked at all is for the mesh to decide.
-func (s *Store) registerAdminHandlers() error {
+// adminDesk answers requests of programs that are no nodes, by what the store offers to
+// programs on its node. Whether it is asked at all is for the mesh to decide.
+type adminDesk struct{ s *Store }
+
+func (d adminDesk) registerHandlers() error {
 	handlers := map[string]func(context.Context, []byte) ([]byte, error){
-		wire.MethodAdminGet:     s.adminGet,
-		wire.MethodAdminPut:     s.adminPut,
-		wire.MethodAdminDelete:  s.adminDelete,
-		wire.MethodAdminStatus:  s.adminStatus,
-		wire.MethodAdminHealth:  s.adminHealth,
-		wire.MethodAdminScan:    s.adminScan,
-		wire.MethodAdminBuckets: s.adminBuckets,
+		wire.MethodAdminGet:     d.answerGet,
+		wire.MethodAdminPut:     d.answerPut,
+		wire.MethodAdminDelete:  d.answerDelete,
+		wire.MethodAdminStatus:  d.answerStatus,
+		wire.MethodAdminHealth:  d.answerHealth,
+		wire.MethodAdminScan:    d.answerScan,
+		wire.MethodAdminBuckets: d.answerBuckets,
 	}
 	for method, h := range handlers {
-		err := s.mesh.Handle(method, func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) { return h(ctx, req) })
+		err := d.s.mesh.Handle(method, func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) { return h(ctx, req) })
 		if err != nil {
 			return fmt.Errorf("replica: serve %s: %w", method, err)
 		}
@@ -43,7 +45,8 @@ func (s *Store) registerAdminHandlers() error {
 
 // findBucket finds a bucket by its name. Of a name in conflict it takes one of the
 // definitions, the same on all nodes; operations then say so.
-func (s *Store) findBucket(ctx context.Context, name string) (*Bucket, error) {
+func (d adminDesk) findBucket(ctx context.Context, name string) (*Bucket, error) {
+	s := d.s
 	leave, ok := s.gate.ops.Enter()
 	if !ok {
 		return nil, ErrClosed
@@ -77,13 +80,13 @@ func (s *Store) findBucket(ctx context.Context, name string) (*Bucket, error) {
 	return nil, err
 }
 
-func (s *Store) adminGet(ctx context.Context, req []byte) ([]byte, error) {
+func (d adminDesk) answerGet(ctx context.Context, req []byte) ([]byte, error) {
 	m, err := wire.DecodeAdminRequest(req)
 	if err != nil {
 		return nil, err
 	}
 	var it Item
-	b, err := s.findBucket(ctx, m.Bucket)
+	b, err := d.findBucket(ctx, m.Bucket)
 	if err == nil {
 		it, err = b.Get(ctx, m.Key, &GetOptions{Level: Level(narrowToInt(m.Level))})
 	}
@@ -102,21 +105,21 @@ func (it *Item) placeOfLast() int {
 	return 1 + slices.IndexFunc(it.values, func(v []byte) bool { return bytes.Equal(v, it.last) })
 }
 
-func (s *Store) adminPut(ctx context.Context, req []byte) ([]byte, error) {
-	return s.adminWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
+func (d adminDesk) answerPut(ctx context.Context, req []byte) ([]byte, error) {
+	return d.answerWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
 		return b.Put(ctx, m.Key, m.Value, &PutOptions{
 			Context: c, Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable), TTL: time.Duration(m.TTL),
 		})
 	})
 }
 
-func (s *Store) adminDelete(ctx context.Context, req []byte) ([]byte, error) {
-	return s.adminWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
+func (d adminDesk) answerDelete(ctx context.Context, req []byte) ([]byte, error) {
+	return d.answerWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
 		return b.Delete(ctx, m.Key, &DeleteOptions{Context: c, Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable)})
 	})
 }
 
-func (s *Store) adminWrite(ctx context.Context, req []byte, write func(*Bucket, *wire.AdminRequest, Context) (Result, error)) ([]byte, error) {
+func (d adminDesk) answerWrite(ctx context.Context, req []byte, write func(*Bucket, *wire.AdminRequest, Context) (Result, error)) ([]byte, error) {
 	m, err := wire.DecodeAdminRequest(req)
 	if err != nil {
 		return nil, err
@@ -126,7 +129,7 @@ func (s *Store) adminWrite(ctx context.Context, req []byte, write func(*Bucket, 
 		return nil, err
 	}
 	var r Result
-	b, err := s.findBucket(ctx, m.Bucket)
+	b, err := d.findBucket(ctx, m.Bucket)
 	if err == nil {
 		r, err = write(b, &m, seen)
 	}
@@ -140,12 +143,12 @@ func (s *Store) adminWrite(ctx context.Context, req []byte, write func(*Bucket, 
 	return wire.AppendAdminResult(nil, &reply), nil
 }
 
-func (s *Store) adminStatus(ctx context.Context, req []byte) ([]byte, error) {
+func (d adminDesk) answerStatus(ctx context.Context, req []byte) ([]byte, error) {
 	known, err := wire.DecodeWish(req)
 	if err != nil {
 		return nil, err
 	}
-	st, err := s.Status(ctx)
+	st, err := d.s.Status(ctx)
 	m := wire.AdminStatus{
 		AdminOutcome: faults.Outcome(err), Hints: uint64(st.Hints), Syncing: uint64(st.Syncing),
 		Delivered: st.Delivered, Repaired: st.Repaired, Compared: st.Compared, Moved: st.Moved,
@@ -159,12 +162,12 @@ func (s *Store) adminStatus(ctx context.Context, req []byte) ([]byte, error) {
 	return wire.AppendAdminStatus(nil, &m), nil
 }
 
-func (s *Store) adminHealth(ctx context.Context, req []byte) ([]byte, error) {
+func (d adminDesk) answerHealth(ctx context.Context, req []byte) ([]byte, error) {
 	known, err := wire.DecodeWish(req)
 	if err != nil {
 		return nil, err
 	}
-	h, err := s.Health(ctx)
+	h, err := d.s.Health(ctx)
 	m := wire.AdminHealth{AdminOutcome: faults.Outcome(err), Problems: h.Problems, InWords: known < 2}
 	for i := range h.Shards {
 		if m.InWords {

@@ -97,8 +97,8 @@ func infoOfDefinition(def *wire.BucketDef) BucketInfo {
 	return info
 }
 
-func (s *Store) adminBuckets(ctx context.Context, _ []byte) ([]byte, error) {
-	all, err := s.Buckets(ctx)
+func (d adminDesk) answerBuckets(ctx context.Context, _ []byte) ([]byte, error) {
+	all, err := d.s.Buckets(ctx)
 	m := wire.AdminBuckets{AdminOutcome: faults.Outcome(err)}
 	for _, b := range all {
 		def := wire.BucketDef{Name: b.Name, Copies: b.Copies, Siblings: b.Policy == Siblings, Zones: b.Zones}
@@ -115,9 +115,9 @@ const (
 	answerTime  = 2 * time.Second
 )
 
-func (s *Store) longestAnswer() time.Duration { return answerTime + 4*s.patience.Forward() }
+func longestAnswer(p replicate.Patience) time.Duration { return answerTime + 4*p.Forward() }
 
-func (s *Store) adminScan(ctx context.Context, req []byte) ([]byte, error) {
+func (d adminDesk) answerScan(ctx context.Context, req []byte) ([]byte, error) {
 	m, err := wire.DecodeAdminScan(req)
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (s *Store) adminScan(ctx context.Context, req []byte) ([]byte, error) {
 		Reverse: m.Reverse, KeysOnly: m.KeysOnly, Level: Level(narrowToInt(m.Level)),
 	}
 	var reply wire.AdminPage
-	b, err := s.findBucket(ctx, m.Bucket)
+	b, err := d.findBucket(ctx, m.Bucket)
 	if err == nil {
 		err = b.fillAnswer(ctx, opts, &reply)
 	}
@@ -142,7 +142,7 @@ func (b *Bucket) fillAnswer(ctx context.Context, opts ScanOptions, reply *wire.A
 		return err
 	}
 	defer sc.endScan()
-	limit, cancel := context.WithTimeout(ctx, b.s.longestAnswer())
+	limit, cancel := context.WithTimeout(ctx, longestAnswer(b.s.patience))
 	defer cancel()
 	short, cancelShort := context.WithTimeout(limit, answerTime)
 	defer cancelShort()
@@ -163,7 +163,7 @@ func (b *Bucket) fillAnswer(ctx context.Context, opts ScanOptions, reply *wire.A
 			turn = limit // it ends here if there is a key
 			continue
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-			return fmt.Errorf("%w: scan: no key was settled in %v", ErrUnavailable, b.s.longestAnswer())
+			return fmt.Errorf("%w: scan: no key was settled in %v", ErrUnavailable, longestAnswer(b.s.patience))
 		case err != nil:
 			return err
 		}

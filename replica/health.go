@@ -223,30 +223,31 @@ func (s *Store) shardHealth(lay *layout.Layout, b *layout.Bucket, at layout.Slic
 
 // listProblems finds what an operator should look at.
 func (s *Store) listProblems(h *Health, lay *layout.Layout) (out []view.Problem) {
+	at := s.lookAround()
 	add := func(p view.Problem) { out = append(out, p) }
 	if s.disk != nil {
 		if err := s.disk.Err(); err != nil {
 			add(view.Problem{Kind: view.ProblemDiskFailed, Text: err.Error()})
 		} else {
-			s.diskProblems(s.disk.Stats(), s.records.LostHints(), add)
+			reportDisk(s.disk.Stats(), s.records.LostHints(), add)
 		}
 	}
 	s.clockProblems(add)
-	if m, ok := s.mesh.View().Member(s.id); ok && m.Status == view.Leaving {
+	if m, ok := at.view.Member(s.id); ok && m.Status == view.Leaving {
 		add(view.Problem{Kind: view.ProblemLeaving, Shards: h.Leftover, Count: h.Hints})
 	}
-	out = append(out, s.mesh.View().Problems...)
+	out = append(out, at.view.Problems...)
 	reportFormer(s.former.Status(), h, add)
-	s.fewCopies(h, lay, add)
-	s.inquests.reportProblems(add)
+	s.fewCopies(at, h, lay, add)
+	s.inquests.reportProblems(at, add)
 	if len(h.Lost) > 0 {
-		add(view.Problem{Kind: view.ProblemLost, Nodes: s.nameAll(h.Lost)})
+		add(view.Problem{Kind: view.ProblemLost, Nodes: at.nameAll(h.Lost)})
 	}
 	if h.Syncing > 0 {
 		add(view.Problem{Kind: view.ProblemSyncing, Shards: h.Syncing})
 	}
 	if b := h.PurgeBlocked; b != nil {
-		add(view.Problem{Kind: view.ProblemPurgeBlocked, For: b.For, Bytes: b.Bytes, Nodes: s.nameAll(b.Missing)})
+		add(view.Problem{Kind: view.ProblemPurgeBlocked, For: b.For, Bytes: b.Bytes, Nodes: at.nameAll(b.Missing)})
 	}
 	if e := h.Expired; e.Waits >= expiredWait && e.Records > 0 {
 		add(view.Problem{Kind: view.ProblemExpiredKept, Count: e.Records, Bytes: e.Bytes, For: e.Waits})
@@ -266,8 +267,8 @@ func (s *Store) listProblems(h *Health, lay *layout.Layout) (out []view.Problem)
 	return out
 }
 
-// diskProblems tells what is wrong with a disk that works on, and has lost so many hints.
-func (s *Store) diskProblems(st storage.Stats, lostHints int, add func(view.Problem)) {
+// reportDisk tells what is wrong with a disk that works on, and has lost so many hints.
+func reportDisk(st storage.Stats, lostHints int, add func(view.Problem)) {
 	if st.Full {
 		add(view.Problem{Kind: view.ProblemDiskFull})
 	}
@@ -284,7 +285,7 @@ func (s *Store) diskProblems(st storage.Stats, lostHints int, add func(view.Prob
 
 // fewCopies tells of shards with fewer copies in contact than they should have,
 // and what becomes of that.
-func (s *Store) fewCopies(h *Health, lay *layout.Layout, add func(view.Problem)) {
+func (s *Store) fewCopies(at sight, h *Health, lay *layout.Layout, add func(view.Problem)) {
 	p := view.Problem{Kind: view.ProblemFewCopies, For: s.cfg.HealAfter}
 	var down []view.NodeID
 	for i := range h.Shards {
@@ -315,33 +316,6 @@ func (s *Store) fewCopies(h *Health, lay *layout.Layout, add func(view.Problem))
 		p.Kind, p.For, p.Count, p.Of = view.ProblemFewCopiesMinority, 0, met, len(lay.Members)
 	}
 	slices.Sort(down)
-	s.sortAway(&p, s.mesh.View(), down)
+	at.sortAway(&p, down)
 	add(p)
-}
-
-// sortAway notes what is the matter with nodes that are not in contact. One that
-// others reach is not down: it is there, through them.
-func (s *Store) sortAway(p *view.Problem, v view.View, ids []view.NodeID) {
-	for _, id := range ids {
-		named := s.nameAll([]view.NodeID{id})
-		switch m, _ := v.Member(id); {
-		case !m.Unreachable:
-			p.Nodes = append(p.Nodes, named...)
-		case s.contactOf(v.Members, m) == brokenLink:
-			p.Cut = append(p.Cut, named...)
-		default:
-			p.Silent = append(p.Silent, named...)
-		}
-	}
-}
-
-// nameAll adds to nodes the names that people know them by.
-func (s *Store) nameAll(ids []view.NodeID) []view.Named {
-	v := s.mesh.View()
-	out := make([]view.Named, len(ids))
-	for i, id := range ids {
-		m, _ := v.Member(id)
-		out[i] = view.Named{ID: id, Name: m.Name}
-	}
-	return out
 }

@@ -3,18 +3,10 @@ package replica
 import (
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/mesh/view"
 )
-
-// seen is a mesh of which only the view is asked for.
-type seen struct {
-	Mesh
-	view view.View
-}
-
-func (s seen) View() view.View { return s.view }
 
 // A member that others reach is not called down.
 func TestMissingNodesAreNotAllDown(t *testing.T) {
@@ -22,10 +14,10 @@ func TestMissingNodesAreNotAllDown(t *testing.T) {
 		{ID: 1, Name: "self"}, {ID: 2, Name: "dead", State: view.Failed}, {ID: 3, Name: "relayed", State: view.Suspect, Unreachable: true},
 		{ID: 4, Name: "relay", State: view.Alive},
 	}}
-	s := &Store{mesh: seen{view: v}, id: 1, cfg: Config{clock: clock.System()}}
+	at := sight{self: 1, view: v, now: time.Now()}
 	missing := func(ids ...view.NodeID) string {
 		p := view.Problem{Kind: view.ProblemFewCopies}
-		s.sortAway(&p, v, ids)
+		at.sortAway(&p, ids)
 		_, words, _ := strings.Cut(p.String(), "than they should, ")
 		return words
 	}

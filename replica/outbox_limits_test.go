@@ -195,7 +195,7 @@ func TestHealthTellsWhatWaits(t *testing.T) {
 		if err != nil || st.OutboxOps != 121 || fmt.Sprint(st.OutboxBytes) != bytes || st.OutboxOldest < 90*time.Second || !strings.Contains(st.OutboxError, "in contact") {
 			t.Errorf("status, asked by a tool: %+v, %v", st, err)
 		}
-		answer, err := c.node.store.adminStatus(ctx, nil) // by a tool of an early release
+		answer, err := adminDesk{c.node.store}.answerStatus(ctx, nil) // by a tool of an early release
 		if m, bad := wire.DecodeAdminStatus(answer); err != nil || bad != nil || m.Outbox != nil {
 			t.Errorf("%+v, %v, %v", m, err, bad)
 		}

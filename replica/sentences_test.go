@@ -37,7 +37,7 @@ func (w *told) words() []string {
 	w.t.Helper()
 	out := w.s.listProblems(&w.h, w.s.homes.Now())
 	add := func(p view.Problem) { out = append(out, p) }
-	w.s.diskProblems(w.disk, w.lost, add)
+	reportDisk(w.disk, w.lost, add)
 	reportFormer(w.remains, &w.h, add)
 	return wordsOf(out)
 }

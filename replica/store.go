@@ -111,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.repairs = newRepairs(s)
 	s.entropy = antientropy.New(antientropy.Options{Work: equalizing{s}, Every: cfg.SyncEvery, Now: s.uptime, Log: s.log})
-	s.inquests, s.look = newInquests(s), notify.NewBell()
+	s.inquests, s.look = newInquests(s.homes, s.mesh, s.log), notify.NewBell()
 	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
 	room := int(cfg.MaxPendingBytes / 2)
 	s.merges = peering.NewLanes(peering.LaneOptions[wire.Offer, mergeAnswer]{
@@ -259,7 +259,7 @@ func (s *Store) startServing(ctx context.Context) error {
 		s.pages = s.newPages()
 	}
 	s.watches = s.newWatches()
-	if err := errors.Join(s.registerHandlers(), s.registerAdminHandlers()); err != nil {
+	if err := errors.Join(s.registerHandlers(), adminDesk{s}.registerHandlers()); err != nil {
 		return err
 	}
 	if s.disk != nil {

@@ -164,6 +164,10 @@ func MayDrop(then, now uint64, keeper bool, mark, hash uint64) bool {
 // home by the same one.
 func MayVouch(asked, own uint64, home bool) bool { return asked == own && home }
 
+// Covers tells whether a home that has a record in the version hash holds what another
+// store has marked: as a home, and as it is there. Only that the other may let go of.
+func Covers(r Record, hash, mark uint64) bool { return !r.Unknown() && r.Home && hash == mark }
+
 // StandIn names the store to keep something for a home that is down, in place
 // of self, which leaves: the n-th in reach of those that are no homes, so that
 // the copies for several homes lie apart, or else one that is a home itself.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // TestHandoff runs hand-offs between random stores, whose homes may be down,
@@ -105,6 +106,19 @@ func TestMayDrop(t *testing.T) {
 	}
 	if !MayVouch(7, 7, true) || MayVouch(7, 8, true) || MayVouch(7, 7, false) {
 		t.Error("vouches under another roster, or as no home")
+	}
+}
+
+// A home covers what it has for good, in the very version that the other store has.
+func TestMayDropWhatIsCovered(t *testing.T) {
+	var known, hinted, lost Record
+	known.Home, known.HLC = true, 1
+	hinted.HLC, hinted.Hints = 1, []view.NodeID{3}
+	lost.Home = true
+	known.Ctx = version.Context{{A: version.Actor{Store: 1, Session: 1, Seq: 1}, N: 1}}
+	hinted.Ctx = known.Ctx
+	if !Covers(known, 7, 7) || Covers(known, 7, 8) || Covers(hinted, 7, 7) || Covers(lost, 7, 7) {
+		t.Error("covers what it has not, or not what it has")
 	}
 }
 

@@ -105,7 +105,7 @@ func (s *store) vouchForRecords(b coverRequest, done func(coverReply)) {
 		}
 		for i, m := range b.Marks {
 			rec := s.record(m.Key)
-			if !rec.Home || hasher.Version(rec.Item) != m.Hash {
+			if !replicate.Covers(rec, hasher.Version(rec.Item), m.Hash) {
 				r.Missing = append(r.Missing, i)
 			}
 		}

@@ -54,7 +54,7 @@ func (c *Carrier) ServeCover(ctx context.Context, _ view.NodeID, req []byte) ([]
 		if err != nil {
 			return nil, err
 		}
-		if rec.Unknown() || !rec.Home || c.records.VersionOf(at.Shard, rec.Item) != k.Hash {
+		if !replicate.Covers(rec.Record, c.records.VersionOf(at.Shard, rec.Item), k.Hash) {
 			reply.Missing = append(reply.Missing, i)
 		}
 	}
