@@ -100,6 +100,11 @@
 //	                                        does not read, loses what is its
 //	                                        own.
 //
+//	Request asks each node in contact       A cut: this side is asked. Who    A pair for each node asked, with
+//	once, directly.                         is reached by others only is not  its answer or its error:
+//	                                        asked by way of them.             ErrUnreachable of that one, of a
+//	                                                                          silent one that of ctx.
+//
 //	A full disk ends no node: 1 MiB is      The disk cannot be written at     The log; the error of Start.
 //	held as room for its next start.        all: then Start fails.
 //
