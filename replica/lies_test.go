@@ -48,7 +48,7 @@ func TestOnlyStoresSayWhatStoresSay(t *testing.T) {
 				case wire.MethodPut, wire.MethodRead, wire.MethodPage, wire.MethodWatch, wire.MethodClock:
 					continue
 				case wire.MethodAdminGet, wire.MethodAdminPut, wire.MethodAdminDelete, wire.MethodAdminStatus, wire.MethodAdminHealth,
-					wire.MethodAdminScan, wire.MethodAdminBuckets:
+					wire.MethodAdminScan, wire.MethodAdminBuckets, wire.MethodAdminWatch:
 					continue
 				}
 				if _, err := c.node.callRaw(n, m, nil); !errors.Is(err, errNoStore) {

@@ -67,6 +67,7 @@ type Store struct {
 	pages    *scanning.Pages // nil on a node that stores nothing
 	feed     *watching.Feed  // nil on a node that stores nothing
 	watches  *watching.Watches
+	sessions watchSessions
 	repairs  *repairs
 	carrier  *handover.Carrier   // nil on a node that stores nothing
 	comparer *comparing.Comparer // nil on a node that stores nothing

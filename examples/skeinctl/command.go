@@ -24,8 +24,13 @@ type command struct {
 	run   func(*session) error
 }
 
-func commands() []command {
-	type set = []func(*session, *flag.FlagSet)
+func commands() []command { return slices.Concat(meshCommands(), dataCommands(), ownCommands()) }
+
+// set are flags of a command.
+type set = []func(*session, *flag.FlagSet)
+
+// meshCommands look at a mesh.
+func meshCommands() []command {
 	return []command{
 		{name: "init", short: "mint the secret of a new mesh", run: (*session).runInit, long: `
 Mints a mesh secret and prints it or, with -secret-file, writes it to that
@@ -64,6 +69,12 @@ held is lost with it. It must not be running. This cannot be taken back: should
 it return, it is refused and has to start as a new node. The member is named as
 members shows it, by name or id, and its name must be typed once more unless -yes
 is given. A node that still runs is to leave instead: its program calls Leave.`},
+	}
+}
+
+// dataCommands read and write buckets.
+func dataCommands() []command {
+	return []command{
 		{name: "get", args: "key", short: "read a value", run: (*session).runGet,
 			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).getFlags}, long: `
 Prints the value as it is, without a line end. With -context the first line is
@@ -77,6 +88,13 @@ Prints a line for each key: the key, a tab, the value. What is not plain text is
 quoted as in Go. With -json each line is an object, whose cursor is for -after.
 When stores are out of reach warnings say of how many shards keys may be
 missing, and the exit status is 1. A long list needs a longer -timeout.`},
+		{name: "watch", short: "print changes as they happen", run: (*session).runWatch,
+			flags: set{(*session).nodeFlags, (*session).watchFlags}, long: `
+Prints a line for each change: put, a tab, the key, a tab, the value; or delete or
+expire, a tab, the key. What is not plain text is quoted as in Go. It ends with
+-limit, or by Ctrl-C. A warning says when changes may be missing, because a node was
+lost; what was missed follows. With -json each line is an object, whose cursor is for
+-from; gaps, and their ends, are objects, too. The -timeout is for the connection.`},
 		{name: "buckets", short: "list the buckets", run: (*session).runBuckets, flags: set{(*session).nodeFlags}, long: `
 Prints a line for each bucket that the mesh knows, by name.`},
 		{name: "export", short: "write keys and values as lines of JSON", run: (*session).runExport,
@@ -101,6 +119,12 @@ kept all the same; a warning tells.`},
 		{name: "del", args: "key", short: "delete a value", run: (*session).runDelete,
 			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).writeFlags}, long: `
 Deletes the value. That there is none is no error.`},
+	}
+}
+
+// ownCommands are about skeinctl itself.
+func ownCommands() []command {
+	return []command{
 		{name: "version", short: "which release this is", run: (*session).runVersion, long: `
 Prints the version of the module that skeinctl was built from, and of Go. Where it
 was built in a checkout this is the commit.`},
@@ -156,9 +180,11 @@ type session struct {
 	yes, missing        bool
 	ttl                 time.Duration
 	scan                replica.ScanOptions
+	watch               replica.WatchOptions
 
 	patient    bool   // -timeout bounds the time without progress, not the whole
-	extendTime func() // tells of progress, if patient
+	endless    bool   // -timeout bounds the time until the first call of extendTime
+	extendTime func() // tells of progress, if patient or endless
 }
 
 // usageError is a command line that makes no sense.
@@ -214,7 +240,7 @@ func (s *session) checkFlags() error {
 		return usageError("-shards must not be negative")
 	case asksNode && s.secretFile == "":
 		return usageError("no mesh secret: name its file with -secret-file or SKEIN_SECRET_FILE")
-	case (len(s.words) > 0 && s.name != "evict" || slices.Contains([]string{"scan", "export", "import"}, s.name)) && s.bucket == "":
+	case (len(s.words) > 0 && s.name != "evict" || slices.Contains([]string{"scan", "watch", "export", "import"}, s.name)) && s.bucket == "":
 		return usageError("no -bucket")
 	}
 	return nil

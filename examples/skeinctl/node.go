@@ -37,15 +37,18 @@ func (s *session) withNode(fn func(ctx context.Context, node *mesh.Client) error
 }
 
 // limitTime returns a context that ends after -timeout, or after as long without a
-// call of extendTime if the command is patient.
+// call of extendTime if the command is patient. If it is endless the first call lifts the limit.
 func (s *session) limitTime() (ctx context.Context, stop context.CancelFunc) {
-	if !s.patient {
+	if !s.patient && !s.endless {
 		s.extendTime = func() {}
 		return context.WithTimeout(context.Background(), s.timeout)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	limit := time.AfterFunc(s.timeout, func() { cancel(context.DeadlineExceeded) })
 	s.extendTime = func() { limit.Reset(s.timeout) }
+	if s.endless {
+		s.extendTime = func() { limit.Stop() }
+	}
 	return ctx, func() {
 		limit.Stop()
 		cancel(nil)

@@ -157,6 +157,7 @@ func TestCommandsAgainstAMesh(t *testing.T) {
 	t.Run("draw", func(t *testing.T) { testDraw(t, nodes) })
 	t.Run("data", testData)
 	t.Run("scan", testScan)
+	t.Run("watch", testWatch)
 	t.Run("transfer", testTransfer)
 	t.Run("siblings", testSiblings)
 	t.Run("json", testJSON)
