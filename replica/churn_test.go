@@ -76,6 +76,7 @@ type churn struct {
 	saying sync.Mutex
 	log    []string
 
+	ring  int          // Config.ring
 	often bool         // purge
 	nodes []*churnNode // all there ever were
 
@@ -193,7 +194,7 @@ func (c *churn) open(n *churnNode) {
 
 func (c *churn) config(n *churnNode) func(*Config) {
 	return func(cfg *Config) {
-		cfg.boot = fmt.Sprint("boot", n.boot)
+		cfg.boot, cfg.ring = fmt.Sprint("boot", n.boot), c.ring
 		if cfg.PurgeEvery, cfg.HealAfter = 20*time.Second, time.Minute; c.often {
 			cfg.PurgeEvery = time.Second
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // follower consumes a watch.
@@ -21,9 +23,10 @@ type follower struct {
 	done   sync.WaitGroup
 
 	mu     sync.Mutex
-	view   map[string]string // what it takes for live
-	log    []string          // of changes: "put k=v", "delete k"
-	open   int               // shards that are not current; -1: not told yet
+	told   map[string][]version.Context // all states, by key
+	view   map[string]string            // what it takes for live
+	log    []string                     // of changes: "put k=v", "delete k"
+	open   int                          // shards that are not current; -1: not told yet
 	gaps   int
 	cursor Cursor
 	err    error
@@ -31,7 +34,7 @@ type follower struct {
 
 // follow has a goroutine consume a watch until the follower stops.
 func follow(t *testing.T, name string, begin func(context.Context) iter.Seq2[Change, error]) *follower {
-	f := &follower{t: t, name: name, view: make(map[string]string), open: -1}
+	f := &follower{t: t, name: name, view: make(map[string]string), told: make(map[string][]version.Context), open: -1}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
 	f.done.Go(func() {
@@ -54,6 +57,7 @@ func (f *follower) take(c *Change, err error) {
 		return
 	}
 	value, live := c.Value()
+	f.verifyOrder(c)
 	switch c.Kind {
 	case ChangePut:
 		if !live {
@@ -76,6 +80,26 @@ func (f *follower) take(c *Change, err error) {
 		}
 	}
 	f.cursor = c.Cursor()
+}
+
+// verifyOrder fails if a state lies before one that was told. A key that is gone without
+// anybody knowing a delete may come to light again.
+func (f *follower) verifyOrder(c *Change) {
+	if c.Context.seen == nil {
+		return
+	}
+	now := c.Context.seen.Ctx
+	if len(now) == 0 {
+		delete(f.told, c.Key)
+		return
+	}
+	for i, before := range f.told[c.Key] {
+		last := i == len(f.told[c.Key])-1
+		if ends := c.Kind != ChangePut && last && now.Includes(before); before.Includes(now) && !ends {
+			f.t.Errorf("%s: %v %q of %v after %v", f.name, c.Kind, c.Key, now, before)
+		}
+	}
+	f.told[c.Key] = append(f.told[c.Key], now)
 }
 
 func (f *follower) stop() {

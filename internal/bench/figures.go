@@ -151,10 +151,11 @@ var (
 	healCell      = cell{"skein", "heal", "", healClients}
 	largeCell     = cell{"skein", "large", "", 0}
 	scanCell      = cell{"skein", "scan", "", 0}
+	watchCell     = cell{"skein", "watch", "", 0}
 )
 
 // workshopCells set up the nodes that they need by themselves.
-func workshopCells() []cell { return []cell{entropyCell, healCell, largeCell, scanCell} }
+func workshopCells() []cell { return []cell{entropyCell, healCell, largeCell, scanCell, watchCell} }
 
 func foundFor(keys string) string {
 	return "bytes for two stores of 10^6 keys (-quick: 10^5) to find " + keys + " of which both hold different versions, " +
@@ -205,6 +206,10 @@ func figures() []figure {
 			ratio{listCell("skein"), listCell("olric"), opsPerSecond, nil}},
 		{"scan_vs_nats", "lists of all keys/s, of three nodes, over ListKeys of NATS KV", 0, 1, true,
 			ratio{listCell("skein"), listCell("nats"), opsPerSecond, nil}},
+		{"watch_events_per_s", "changes/s that ten watchers of all keys are told of together, until each was told of each of the puts of 64 clients", 0, 0, true, once{watchCell, "events_per_s"}},
+		{"watch_events_vs_puts", "the same over the puts/s meanwhile", 1, 9, true, once{watchCell, "events_vs_puts"}},
+		{"put_beside_1000_watchers", "put/s while a thousand watch a thousandth of the keys each, over that while nobody does", 0.9, 0.97, true,
+			once{watchCell, "puts_beside_1000"}},
 		{"binary_mb", "stripped binary with everything, MB", 32, 0, false, once{binaryCell, "mb"}},
 	}
 }

@@ -22,6 +22,8 @@ func (w workshop) Extra(ctx context.Context, cmd load.Command) (map[string]float
 		return measureHealing(ctx, filepath.Join(w.dir, "heal"), cmd, healRounds)
 	case "scan":
 		return measureScan(ctx, filepath.Join(w.dir, "scan"), cmd.Keys)
+	case "watch":
+		return measureWatch(ctx, filepath.Join(w.dir, "watch"), cmd.Keys)
 	case "large":
 		return measureLarge(ctx, filepath.Join(w.dir, "large"), cmd)
 	}
