@@ -369,3 +369,84 @@ func TestF1_18_ColdStartInAnyOrder_Replica(t *testing.T) {
 		})
 	}
 }
+
+// All disks are full but for the reserve: values are refused, deletes are not, at all homes
+// and for good; what they free is noted, purged, and comes back to puts.
+func TestDeletesGoOnWhenDisksAreFull(t *testing.T) {
+	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
+		ctx := context.Background()
+		const keys = 60
+		for i := range keys {
+			mustPut(t, buckets[i%3], fmt.Sprint("k", i), strings.Repeat("v", 1<<10))
+		}
+		short := putKilo(t, buckets, "short", 10*time.Minute)
+		for _, d := range disks {
+			d.left.Store(10 << 20) // of a reserve of 16 MiB
+		}
+		fillUp(disks...)
+		for i := range keys {
+			b, key := buckets[i%3], fmt.Sprint("k", i)
+			if _, err := b.Put(ctx, key, []byte("new"), nil); !errors.Is(err, ErrStorageFull) {
+				t.Fatalf("put of %s: %v", key, err)
+			}
+			if i%2 > 0 {
+				wantValue(t, b, key, strings.Repeat("v", 1<<10))
+				continue
+			}
+			if r, err := b.Delete(ctx, key, nil); err != nil || r.Durable < 2 {
+				t.Fatalf("delete of %s: %+v, %v", key, r, err)
+			}
+			wantNotFound(t, buckets[(i+1)%3], key)
+		}
+		wantProblem(t, nodes[0].store, "the disk is full", "deletes")
+		time.Sleep(17 * time.Minute)
+		for i, n := range nodes {
+			if bytes, _ := valueBytes(t, n); bytes != keys/2<<10 {
+				t.Errorf("node %d has %d bytes of values, of which %d are alive", i, bytes, keys/2<<10)
+			}
+			if got := found(t, buckets[i], short); got != 0 {
+				t.Errorf("node %d finds %d that have ended", i, got)
+			}
+		}
+		time.Sleep(3 * time.Hour)
+		wantRecords(t, nodes, buckets[0], 3*keys/2)
+		for _, d := range disks {
+			d.full.Store(false)
+		}
+		time.Sleep(time.Minute)
+		wantEqualHomes(t, stores(nodes)...)
+		for i := range keys {
+			if i%2 == 0 {
+				wantNotFound(t, buckets[i%3], fmt.Sprint("k", i))
+			}
+			mustPut(t, buckets[i%3], fmt.Sprint("k", i), "new")
+		}
+	})
+}
+
+// One home is full and gets values together with deletes: the deletes are taken in, or it
+// would stay full.
+func TestFullHomeTakesDeletesInThatComeWithValues(t *testing.T) {
+	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
+		for i := range 40 {
+			mustPut(t, buckets[0], fmt.Sprint("k", i), strings.Repeat("v", 1<<10))
+		}
+		disks[2].left.Store(10 << 20)
+		fillUp(disks[2])
+		nodes[2].kill()
+		for i := range 40 {
+			if i%2 == 0 {
+				mustDelete(t, buckets[0], fmt.Sprint("k", i))
+			}
+			mustPut(t, buckets[0], fmt.Sprint("new", i), strings.Repeat("v", 1<<10))
+		}
+		nodes[2].restart(func(c *Config) { c.fs, c.ReserveBytes = disks[2], 16<<20 })
+		time.Sleep(10 * time.Minute)
+		if bytes, _ := valueBytes(t, nodes[2]); bytes != 20<<10 {
+			t.Errorf("%d bytes of values at the full home, want those of the 20 that were not deleted", bytes)
+		}
+		disks[2].full.Store(false)
+		time.Sleep(10 * time.Minute)
+		wantEqualHomes(t, stores(nodes)...)
+	})
+}

@@ -63,9 +63,13 @@ type Config struct {
 	// the limit of its control group or of GOMEMLIMIT. Zero means the default.
 	CacheBytes int64
 
-	// ReserveBytes is the free disk space below which writes are refused with
-	// ErrStorageFull while reads go on, in bytes. Default 16 MiB. Zero means
-	// the default, negative no reserve.
+	// ReserveBytes is the free disk space below which values are refused with
+	// ErrStorageFull while reads go on, in bytes. Beside it stays free what it takes to
+	// merge what was written last: as much as the store holds, 150 MiB or so at most.
+	// Deletes go on, and what else makes room, until an eighth of it is left. One takes
+	// less than 1 KiB of it, and its key, at each store, until it gives back more. On a
+	// small disk 4 MiB will do: for some 3 000 deletes before the first have given room
+	// back. Default 16 MiB. Zero means the default, negative no reserve.
 	ReserveBytes int64
 
 	// AckTimeout is how long a store that counts as alive may keep silent

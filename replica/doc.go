@@ -68,8 +68,13 @@
 //	other homes, which bring it back.
 //
 //	A full disk stops writes here alone:    A sync fails: the store stops.    ErrStorageFull; ErrStorage,
-//	reads go on, and writes go to homes                                       and Health says what to do.
-//	that have room.
+//	reads go on, and writes go to homes     Of Config.ReserveBytes an eighth  and Health says what to do.
+//	that have room. Deletes go on on the    is left: deletes are refused,
+//	full disk too, and give room back       too, until others make room.
+//	within seconds, without a restart.
+//	What has expired gives its room first,
+//	within five seconds of MaxSkew after
+//	its end.
 //
 //	A get returns what the stores that it   It may miss what another store    -
 //	asked know, with causal order for each  acknowledged a moment ago, as

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -193,6 +194,7 @@ func TestOutboxCloseWhileDelivering(t *testing.T) {
 type fullFS struct {
 	vfs.FS
 	full atomic.Bool
+	left atomic.Uint64 // bytes that are free then; 0: 1 MiB
 }
 
 func (f *fullFS) Unwrap() vfs.FS { return f.FS }
@@ -207,7 +209,7 @@ func fillUp(disks ...*fullFS) {
 
 func (f *fullFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	if f.full.Load() {
-		return vfs.DiskUsage{AvailBytes: 1 << 20, TotalBytes: 1 << 40}, nil
+		return vfs.DiskUsage{AvailBytes: cmp.Or(f.left.Load(), 1<<20), TotalBytes: 1 << 40}, nil
 	}
 	return vfs.DiskUsage{AvailBytes: 1 << 39, TotalBytes: 1 << 40}, nil
 }

@@ -188,6 +188,9 @@ type Tx struct {
 	s    *Store
 	g    *group
 	undo []undo
+
+	tight    error // why nothing may be written that brings data
+	reserved bool  // this update brings none
 }
 
 type undo struct {
@@ -219,10 +222,22 @@ func (tx *Tx) Get(key []byte) ([]byte, error) {
 	return value, err
 }
 
-// Set makes value the value of key. Both are copied.
+// UseReserve says that this update brings no data, or asks NeedRoom before it writes any:
+// it makes room, or notes what has to be noted. Such updates go on when others get
+// ErrStorageFull, until an eighth of Options.Reserve is left.
+func (tx *Tx) UseReserve() { tx.reserved = true }
+
+// NeedRoom returns ErrStorageFull when there is room for nothing but such updates.
+func (tx *Tx) NeedRoom() error { return tx.tight }
+
+// Set makes value the value of key. Both are copied. The error is ErrKey, ErrTooLarge or
+// ErrStorageFull.
 func (tx *Tx) Set(key, value []byte) error {
 	if err := checkKey(key); err != nil {
 		return err
+	}
+	if tx.tight != nil && !tx.reserved {
+		return tx.tight
 	}
 	if len(value) > MaxValue {
 		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(value))
@@ -259,7 +274,7 @@ func (tx *Tx) stageWrite(key []byte, w write) {
 
 // runUpdate runs one update within the group; one that fails leaves nothing.
 func (tx *Tx) runUpdate(u *update) error {
-	tx.undo = tx.undo[:0]
+	tx.undo, tx.reserved = tx.undo[:0], u.look
 	bytes := tx.g.bytes
 	err := u.fn(tx)
 	if err == nil && u.look && len(tx.undo) > 0 {
@@ -296,9 +311,9 @@ func (s *Store) commitLoop(ctx context.Context) {
 }
 
 func (s *Store) commitGroup(first *update) {
-	refusal := s.awaitRoom()
+	tight, refusal := s.awaitRoom()
 	g := &group{opened: time.Now(), writes: make(map[string]write), done: make(chan struct{})}
-	tx := &Tx{s: s, g: g}
+	tx := &Tx{s: s, g: g, tight: tight}
 	for u := first; u != nil; u = s.nextUpdate(g) {
 		if !u.state.CompareAndSwap(queued, begun) {
 			continue
@@ -319,6 +334,9 @@ func (s *Store) commitGroup(first *update) {
 	}
 	g.err = s.persistGroup(g)
 	close(g.done)
+	if tight != nil {
+		s.pressure.tighter.Ring()
+	}
 	for _, u := range g.updates {
 		u.tellOutcome(g.err)
 	}

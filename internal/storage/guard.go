@@ -34,8 +34,18 @@ type guard struct {
 	opened     atomic.Bool           // Pebble is open: hide failures of the log
 	closing    chan struct{}         // closed when the store closes: wait for nothing any more
 	noRoom     atomic.Bool           // the last table did not fit
+	cramped    atomic.Bool           // the last merge of tables would have left too little room
 	retryDelay atomic.Int64          // ns to wait before the next table is tried
+	isCramped  func() bool           // tells whether to merge tables leaves too little room
 }
+
+const (
+	// mergeCategory is what Pebble says that it writes tables for when it merges others.
+	mergeCategory vfs.DiskWriteCategory = "pebble-compaction"
+	crampedEvery                        = 256 << 10 // bytes between two looks
+)
+
+var errCramped = errors.New("to merge tables would leave too little room")
 
 const (
 	firstRetry = 250 * time.Millisecond
@@ -99,7 +109,7 @@ func (g *guard) judgeChange(op, name string, kind fileKind, err error) error {
 	err = fmt.Errorf("%s %s: %w", op, name, err)
 	if kind == tableFile && op != "sync" && vfs.IsNoSpaceError(err) {
 		g.noRoom.Store(true)
-		g.retryDelay.Store(min(max(2*g.retryDelay.Load(), int64(firstRetry)), int64(lastRetry)))
+		g.delayRetry()
 		return err
 	}
 	g.failStore(err)
@@ -116,12 +126,18 @@ func (g *guard) hidesFailures(kind fileKind) bool {
 
 func (g *guard) tableDone() {
 	g.noRoom.Store(false)
+	g.cramped.Store(false)
 	g.retryDelay.Store(0)
 }
 
-func (g *guard) createFile(op, name string, call func() (vfs.File, error)) (vfs.File, error) {
+func (g *guard) delayRetry() {
+	g.retryDelay.Store(min(max(2*g.retryDelay.Load(), int64(firstRetry)), int64(lastRetry)))
+}
+
+func (g *guard) createFile(op, name string, c vfs.DiskWriteCategory, call func() (vfs.File, error)) (vfs.File, error) {
 	kind := kindOf(name)
-	if g.noRoom.Load() && kind == tableFile {
+	merges := kind == tableFile && c == mergeCategory
+	if g.noRoom.Load() && kind == tableFile || g.cramped.Load() && merges {
 		g.pauseUnlessClosing(time.Duration(g.retryDelay.Load()))
 	}
 	if g.frozen() {
@@ -144,7 +160,7 @@ func (g *guard) createFile(op, name string, call func() (vfs.File, error)) (vfs.
 	}
 	f, err := call()
 	if err == nil {
-		guarded := &guardedFile{File: f, g: g, name: name, kind: kind}
+		guarded := &guardedFile{File: f, g: g, name: name, kind: kind, merges: merges}
 		if kind == tableFile {
 			return newPieceWriter(guarded), nil
 		}
@@ -162,7 +178,7 @@ func (g *guard) graveFile(name string) vfs.File {
 }
 
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.createFile("create", name, func() (vfs.File, error) {
+	return g.createFile("create", name, c, func() (vfs.File, error) {
 		if kindOf(name) == logFile {
 			defer g.spare.noteLogBegun()
 			if f := g.spare.reuseAs(name); f != nil {
@@ -174,11 +190,11 @@ func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 }
 
 func (g *guard) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	return g.createFile("open", name, func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, opts...) })
+	return g.createFile("open", name, c, func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, opts...) })
 }
 
 func (g *guard) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.createFile("reuse", newname, func() (vfs.File, error) {
+	return g.createFile("reuse", newname, c, func() (vfs.File, error) {
 		defer g.spare.noteLogBegun()
 		if g.spare.isBetterThan(oldname) {
 			if f := g.spare.reuseAs(newname); f != nil {
@@ -242,6 +258,36 @@ type guardedFile struct {
 	g    *guard
 	name string
 	kind fileKind
+
+	merges  bool // a table that others are merged into
+	unasked int  // bytes that may be written until it is asked whether there is room to go on
+
+	abandoned atomic.Bool // a table that could not be written, and is closed
+}
+
+// abandonTable closes a table that could not be written. Pebble removes it, and does not
+// close it: while it is open it takes its room.
+func (f *guardedFile) abandonTable() {
+	if f.kind == tableFile && !f.abandoned.Swap(true) {
+		_ = f.File.Close()
+	}
+}
+
+// leavesRoom tells whether so many bytes more of a merge may be written. One that stops is
+// tried again, and has lost nothing.
+func (f *guardedFile) leavesRoom(n int) bool {
+	if !f.merges {
+		return true
+	}
+	if f.unasked -= n; f.unasked >= 0 {
+		return true
+	}
+	if f.unasked = crampedEvery; !f.g.isCramped() {
+		return true
+	}
+	f.g.cramped.Store(true)
+	f.g.delayRetry()
+	return false
 }
 
 // skipsDisk tells whether a call must not reach the disk, and what to answer.
@@ -259,10 +305,15 @@ func (f *guardedFile) Write(p []byte) (int, error) {
 	if skip, err := f.skipsDisk(); skip {
 		return len(p), err
 	}
+	if !f.leavesRoom(len(p)) {
+		f.abandonTable()
+		return 0, fmt.Errorf("write %s: %w", f.name, errCramped)
+	}
 	n, err := f.File.Write(p)
 	if err == nil {
 		return n, nil
 	}
+	f.abandonTable()
 	return len(p), f.g.judgeChange("write", f.name, f.kind, err)
 }
 
@@ -306,6 +357,9 @@ func (f *guardedFile) SyncTo(length int64) (bool, error) {
 }
 
 func (f *guardedFile) Close() error {
+	if f.abandoned.Load() {
+		return nil
+	}
 	err := f.File.Close()
 	if skip, serr := f.skipsDisk(); skip {
 		return serr

@@ -219,7 +219,8 @@ func (s *Store) mendPart(m *mending) error {
 // Open needs to go on; see restore.
 func (s *Store) giveUp(m *mending) error {
 	p := m.part
-	if err := errors.Join(s.guard.failure(), s.checkSpace()); err != nil {
+	tight, _ := s.checkSpace()
+	if err := errors.Join(s.guard.failure(), tight); err != nil {
 		return err
 	}
 	// What cannot be done shall not be told.

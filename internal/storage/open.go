@@ -48,7 +48,7 @@ func Open(o Options) (*Store, error) {
 		refused:       make(chan struct{}),
 		cache:         newRecordCache(o.CacheBytes - o.blockBytes()),
 	}
-	s.guard = &guard{FS: o.FS, closing: make(chan struct{}), onFail: s.onFail}
+	s.guard = &guard{FS: o.FS, closing: make(chan struct{}), onFail: s.onFail, isCramped: s.isCramped}
 	s.guard.spare = newSpare(&o, s.guard.frozen)
 	s.pressure.makeBells()
 	if err := s.openDirectory(); err != nil {
@@ -59,6 +59,7 @@ func Open(o Options) (*Store, error) {
 	if !o.ReadOnly {
 		s.tasks.Go(s.markLoop)
 		s.tasks.Go(s.guard.spare.keepPrepared)
+		s.tasks.Go(s.keepReclaiming)
 	}
 	return s, nil
 }
@@ -237,7 +238,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		MaxManifestFileSize:         1 << 20,
 		L0CompactionThreshold:       8, // more, larger steps: less is rewritten
 		L0CompactionFileThreshold:   64,
-		LBaseMaxBytes:               64 << 20,
+		LBaseMaxBytes:               min(64<<20, 10*s.opts.MemTableBytes),
 		MemTableStopWritesThreshold: 1 << 20,       // never stall inside
 		L0StopWritesThreshold:       math.MaxInt32, // Pebble: see pressure
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
@@ -247,6 +248,12 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	// A memtable becomes one table: each is synced by itself, for which all
 	// else that is being synced waits.
 	o.TargetFileSizes[0] = s.opts.MemTableBytes
+	// To merge tables takes as much room again as those below them take that they lie
+	// across: on a full disk there has to be enough.
+	o.TargetFileSizes[1] = s.opts.MemTableBytes
+	for i := range o.TargetFileSizes[2:] {
+		o.TargetFileSizes[2+i] = 2 * s.opts.MemTableBytes
+	}
 	o.Experimental.FileCacheShards = 1
 	// One compaction runs at a time, and the end of one begins the next. The
 	// default scheduler looks for more work ten times a second: most of what an

@@ -2,8 +2,11 @@ package storage
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/skeinmesh/skein/internal/notify"
 )
@@ -29,6 +32,9 @@ type pressure struct {
 	stale   atomic.Bool // logs or tables have changed since the rest was computed
 	changed notify.Bell // compute again
 	markDue notify.Bell // the same, for markLoop
+	tighter notify.Bell // there is little room
+
+	unmerged atomic.Int64 // bytes of tables that are still to be merged into others
 
 	// of the committer only
 	mustWait     bool      // writers must wait
@@ -37,7 +43,9 @@ type pressure struct {
 	bytesSince   int64     // bytes committed after that
 }
 
-func (p *pressure) makeBells() { p.changed, p.markDue = notify.NewBell(), notify.NewBell() }
+func (p *pressure) makeBells() {
+	p.changed, p.markDue, p.tighter = notify.NewBell(), notify.NewBell(), notify.NewBell()
+}
 
 // noteChange is called when logs or tables have changed.
 func (p *pressure) noteChange() {
@@ -51,26 +59,54 @@ func (s *Store) measurePressure() {
 		m := s.db.Metrics()
 		p.mustWait = m.MemTable.Size > maxMemTables*uint64(s.opts.MemTableBytes)
 		p.shouldSlow = m.Levels[0].Sublevels > slowSublevels
+		p.unmerged.Store(sumUnmerged(m))
 	}
 }
 
+// sumUnmerged is how much room it takes to merge the tables of level 0: they lie across
+// each other and across all of the next level, so that mostly all of these are read, and
+// written anew before they go.
+func sumUnmerged(m *pebble.Metrics) (bytes int64) {
+	if bytes = m.Levels[0].TablesSize; bytes == 0 {
+		return 0
+	}
+	for _, l := range m.Levels[1:] {
+		if l.TablesSize > 0 {
+			return bytes + l.TablesSize
+		}
+	}
+	return bytes
+}
+
+// What of the reserve is left to whom. An update that brings data needs all of it to be
+// free, and room to merge what is not merged yet: on a disk that is filled before that it
+// could not be done any more, and would be what gives room back. What merges tables stops at a part of it, so that it cannot take away what is
+// left to updates that make room; these stop at a smaller part, which is for the log and
+// for sorting in what is in it.
+const (
+	mergesLeave  = 4 // a fourth
+	updatesLeave = 8 // an eighth
+)
+
 // awaitRoom waits until Pebble can take another group, and says why it must
-// not have one, if so.
-func (s *Store) awaitRoom() error {
+// not have one, if so. tight says why it must not be one that brings data.
+func (s *Store) awaitRoom() (tight, refusal error) {
 	for slowed := false; ; {
 		if err := s.guard.failure(); err != nil {
-			return err
+			return nil, err
 		}
 		select {
 		case <-s.refused:
-			return ErrClosed
+			return nil, ErrClosed
 		default:
 		}
-		if err := s.checkSpace(); err != nil {
-			return err
-		}
 		s.measurePressure()
+		if tight, refusal = s.checkSpace(); refusal != nil {
+			return tight, refusal
+		}
 		switch {
+		case s.pressure.mustWait && tight != nil:
+			return tight, tight // it cannot be sorted in, and may never be
 		case s.pressure.mustWait:
 			select {
 			case <-s.pressure.changed:
@@ -80,7 +116,7 @@ func (s *Store) awaitRoom() error {
 			s.guard.pauseUnlessClosing(slowDown)
 			slowed = true
 		default:
-			return nil
+			return tight, nil
 		}
 	}
 }
@@ -88,35 +124,51 @@ func (s *Store) awaitRoom() error {
 // checkSpace is full, asked anew only when it may have changed: others who fill the
 // disk take longer than lookEvery to fill the reserve, and the store itself
 // writes a small part of it in between.
-func (s *Store) checkSpace() error {
+func (s *Store) checkSpace() (tight, refusal error) {
 	p := &s.pressure
 	if time.Since(p.spaceFoundAt) < lookEvery && p.bytesSince < s.opts.Reserve/16 && !s.guard.noRoom.Load() {
-		return nil
+		return nil, nil
 	}
-	if err := s.checkSpaceNow(); err != nil {
+	if tight, refusal = s.checkSpaceNow(); tight != nil {
 		p.spaceFoundAt = time.Time{}
-		return err
+		return tight, refusal
 	}
 	p.spaceFoundAt, p.bytesSince = time.Now(), 0
-	return nil
+	return nil, nil
 }
 
-// checkSpaceNow says whether space is short.
-func (s *Store) checkSpaceNow() error {
-	if s.guard.noRoom.Load() {
-		return fmt.Errorf("%w: no room to sort in what was written", ErrStorageFull)
+// checkSpaceNow says whether space is too short for data, and whether it is for anything.
+func (s *Store) checkSpaceNow() (tight, refusal error) {
+	free, known := s.readFree()
+	need := s.opts.Reserve + s.pressure.unmerged.Load()
+	switch noRoom := s.guard.noRoom.Load(); {
+	case noRoom:
+		tight = fmt.Errorf("%w: no room to sort in what was written", ErrStorageFull)
+	case known && free < need:
+		tight = fmt.Errorf("%w: %d bytes free, %d kept in reserve", ErrStorageFull, free, need)
+	default:
+		return nil, nil
 	}
+	if !known || free < s.opts.Reserve/updatesLeave {
+		return tight, tight
+	}
+	return tight, nil
+}
+
+// IsTight tells whether updates that bring data get ErrStorageFull.
+func (s *Store) IsTight() bool {
+	tight, _ := s.checkSpaceNow()
+	return tight != nil
+}
+
+// readFree tells how many bytes are free. Where that is not known, or of no interest, a
+// write that does not fit will tell.
+func (s *Store) readFree() (free int64, known bool) {
 	if s.opts.Reserve < 0 {
-		return nil
+		return 0, false
 	}
 	usage, err := s.opts.FS.GetDiskUsage(s.opts.Dir)
-	if err != nil {
-		return nil // not known; a write that does not fit will tell
-	}
-	if usage.AvailBytes < uint64(s.opts.Reserve) {
-		return fmt.Errorf("%w: %d bytes free, %d kept in reserve", ErrStorageFull, usage.AvailBytes, s.opts.Reserve)
-	}
-	return nil
+	return int64(min(usage.AvailBytes, math.MaxInt64)), err == nil
 }
 
 type counters struct {
@@ -133,7 +185,7 @@ type Stats struct {
 	CacheHits  uint64
 	CacheMiss  uint64
 	DiskBytes  uint64 // taken by the store's files
-	Full       bool   // updates get ErrStorageFull
+	Full       bool   // updates that bring data get ErrStorageFull
 	GivenUp    uint64 // parts of the disk that did not read and were given up, see Mend
 	Lost       uint64 // records known to have been in them
 	Damaged    int    // tables that do not read and could not be mended
@@ -155,6 +207,6 @@ func (s *Store) Stats() Stats {
 	}
 	defer leave()
 	st.DiskBytes = s.db.Metrics().DiskSpaceUsage()
-	st.Full = s.checkSpaceNow() != nil
+	st.Full = s.IsTight()
 	return st
 }

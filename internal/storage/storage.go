@@ -94,7 +94,9 @@ type Options struct {
 	MemTableBytes int64
 	// Reserve is how many bytes must be free in the file system for an
 	// update to be accepted, so that what was accepted can still be sorted
-	// in. Default (0): four times MemTableBytes. Negative: do not look.
+	// in. Updates that make room use it, see Tx.UseReserve, down to an eighth. With
+	// less than two times MemTableBytes it may not do for giving back room that is spread
+	// over all tables. Default (0): four times MemTableBytes. Negative: do not look.
 	Reserve int64
 	// BlockBytes is the size of the blocks that tables are made of. What does not
 	// read is lost by the block. Default (0): 16 KiB: of Pebble's 4 KiB compactions

@@ -96,7 +96,7 @@ var storeSentences = map[ProblemKind]func(Problem) string{
 		return fmt.Sprintf("the disk has failed, nothing is written here any more: replace it and start the node with an empty directory under the same name (%s)", p.Text)
 	},
 	ProblemDiskFull: func(Problem) string {
-		return "the disk is full, writes are refused here while reads go on: make room, or take the node out of service"
+		return "the disk is full, writes are refused here while reads go on, and deletes as long as there is room to note them: delete what is not needed, make room, or take the node out of service"
 	},
 	ProblemFilesDamaged: func(p Problem) string {
 		return fmt.Sprintf("%d files of the store are damaged and cannot be mended here, what reads is served: start the node with an empty directory under the same name, the other nodes will fill it", p.Count)

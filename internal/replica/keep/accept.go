@@ -2,7 +2,9 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/purge"
@@ -43,6 +45,11 @@ func (rs *Records) AcceptAll(ctx context.Context, in []Arrival) ([]Merged, error
 		}
 		return nil
 	})
+	if errors.Is(err, ErrStorageFull) {
+		if dead := listGraves(in); len(dead) > 0 && len(dead) < len(in) {
+			_, _ = rs.AcceptAll(ctx, dead) // whoever has sent them sends them again
+		}
+	}
 	if err != nil {
 		return out, err
 	}
@@ -72,8 +79,28 @@ func (rs *Records) AcceptLater(in []Arrival, then func(stale []int, err error)) 
 			}
 		}
 		return nil
-	}, func(err error) { then(stale, err) })
+	}, func(err error) {
+		if errors.Is(err, ErrStorageFull) {
+			if dead := listGraves(in); len(dead) > 0 && len(dead) < len(in) {
+				rs.group.Go(func(ctx context.Context) { _, _ = rs.AcceptAll(ctx, dead) })
+			}
+		}
+		then(stale, err)
+	})
 	return err
+}
+
+// listGraves lists the arrivals of which nothing is alive. They are taken in where the
+// values that came with them are not, for want of room: they make some. What it returns
+// shares no bytes with what came.
+func listGraves(in []Arrival) (dead []Arrival) {
+	for _, a := range in {
+		if _, known := purge.Grave(a.Item, 0); known {
+			a.Raw = slices.Clone(a.Raw)
+			dead = append(dead, a)
+		}
+	}
+	return dead
 }
 
 // acceptItem merges one arrival. fresh tells that a record has changed.

@@ -17,7 +17,8 @@ import (
 
 const (
 	lapseEvery = time.Minute
-	lapseBytes = 1 << 20 // of records that are read for one update, about
+	lapseFull  = 5 * time.Second // the same, while the disk is full: it is what makes room
+	lapseBytes = 1 << 20         // of records that are read for one update, about
 )
 
 // lapses is how far a store is with writing down what has ended; see purge.Lapse.
@@ -31,7 +32,11 @@ type lapses struct {
 // nothing has as long as the clock here is not vouched for.
 func (rs *Records) KeepLapsing(ctx context.Context) {
 	for {
-		timer := time.NewTimer(clock.Jitter(lapseEvery))
+		every := lapseEvery
+		if rs.disk.IsTight() {
+			every = lapseFull
+		}
+		timer := time.NewTimer(clock.Jitter(every))
 		select {
 		case <-ctx.Done():
 			timer.Stop()

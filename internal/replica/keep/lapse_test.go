@@ -9,6 +9,7 @@ import (
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // putFor commits a client's write that lives for some time.
@@ -121,4 +122,40 @@ func TestLapsingManyAtOnce(t *testing.T) {
 			t.Errorf("%d of %d, %v", c.Lapsed(), keys, err)
 		}
 	})
+}
+
+// What takes room for good, and what makes some.
+func TestNeedsRoom(t *testing.T) {
+	a := version.Actor{Store: 1, Session: 1, Seq: 1}
+	sib := func(n uint64, value string) version.Sibling {
+		s := version.Sibling{Dot: version.Dot{A: a, N: n}, HLC: 1, Value: []byte(value)}
+		if value == "" {
+			s.Flags = version.Tomb
+		}
+		return s
+	}
+	rec := func(sibs ...version.Sibling) (r replicate.Record) {
+		r.Item = version.Item{Ctx: version.Context{{A: a, N: 9}}, HLC: 1, Sibs: sibs}
+		return r.Take(replicate.HomeRole)
+	}
+	for name, c := range map[string]struct {
+		old, r replicate.Record
+		want   bool
+	}{
+		"a value":                       {replicate.Record{}, rec(sib(1, "v")), true},
+		"a value for another":           {rec(sib(1, "v")), rec(sib(2, "w")), true},
+		"a value for a tomb":            {rec(sib(1, "")), rec(sib(2, "w")), true},
+		"a tomb":                        {rec(sib(1, "v")), rec(sib(2, "")), false},
+		"a tomb of nothing":             {replicate.Record{}, rec(sib(2, "")), false},
+		"what is dropped":               {rec(sib(1, "v")), replicate.Record{}, false},
+		"roles alone":                   {rec(sib(1, "v")), rec(sib(1, "v")).Take(replicate.Role{For: 9}), true},
+		"roles of a tomb":               {rec(sib(1, "")), rec(sib(1, "")).Take(replicate.Role{For: 9}), false},
+		"one of two is deleted":         {rec(sib(1, "v"), sib(2, "w")), rec(sib(2, "w"), sib(3, "")), false},
+		"one of two is replaced":        {rec(sib(1, "v"), sib(2, "w")), rec(sib(2, "w"), sib(3, "x")), true},
+		"a value of which it was known": {rec(sib(1, "")), rec(sib(1, "v")), true},
+	} {
+		if got := needsRoom(c.old, c.r); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }

@@ -14,8 +14,14 @@ import (
 
 // Save writes a record that took the place of old, with its index entries and
 // what the digest makes of it, or drops it when it has no role any more. item
-// is the encoding of r.Item. It is the last step of an update.
+// is the encoding of r.Item. It is the last step of an update. The error is
+// storage.ErrStorageFull where there is little room and the record needs some.
 func (tx Tx) Save(at layout.Place, old Stored, r replicate.Record, item []byte) error {
+	if needsRoom(old.Record, r) {
+		if err := tx.NeedRoom(); err != nil {
+			return err
+		}
+	}
 	for _, id := range old.Hints {
 		if !r.Hinted(id) {
 			if err := tx.Delete(wire.IndexKey(wire.IndexHint, id, at.Record)); err != nil {
@@ -52,6 +58,27 @@ func (tx Tx) Save(at layout.Place, old Stored, r replicate.Record, item []byte) 
 	}
 	tx.rs.changes = append(tx.rs.changes, change{at, old.Damaged, old.Home, old.Item, r.Item, item})
 	return nil
+}
+
+// needsRoom tells whether to write a record in the place of old takes room for good: it
+// brings a value, or writes those there are again although none has gone. Tombs, what lets
+// go of records, and what a store notes make room, or will.
+func needsRoom(old, r replicate.Record) bool {
+	if r.Idle() {
+		return false
+	}
+	carries := false
+	for i := range r.Sibs {
+		s := &r.Sibs[i]
+		if len(s.Value) == 0 {
+			continue
+		}
+		if was := old.Sibling(s.Dot); was == nil || len(was.Value) == 0 {
+			return true
+		}
+		carries = true
+	}
+	return carries && r.Item.Equal(old.Item)
 }
 
 // saveGrave keeps the index of records of which nothing is alive, or will be
@@ -123,6 +150,7 @@ func (rs *Records) runUpdate(tx *storage.Tx, fn func(tx Tx) error, left *updateE
 	writer := rs.writer
 	rs.changes, rs.hinted, rs.strayed = rs.changes[:0], false, false
 	rs.rounds.beginUpdate()
+	tx.UseReserve() // see Save
 	if err := fn(Tx{tx, rs}); err != nil {
 		rs.writer = writer
 		rs.rounds.undoUpdate()

@@ -152,6 +152,7 @@ func (o *Outbox) forgetOp(op replicate.OutboxOp, left *footing) error {
 	defer cancel()
 	ran := false
 	err := o.disk.Update(ctx, func(tx *storage.Tx) error {
+		tx.UseReserve()
 		ran = true
 		o.mu.Lock()
 		followers := o.core.Delivered(op.Seq)
@@ -240,6 +241,7 @@ func (o *Outbox) saveRunTime(ctx context.Context) {
 	o.mu.Unlock()
 	if now := o.runTime(); n > 0 && now-o.saved >= saveEvery {
 		err := o.disk.Update(ctx, func(tx *storage.Tx) error {
+			tx.UseReserve()
 			return tx.Set(runTimeKey(), wire.AppendOutboxMeta(nil, wire.OutboxMeta{Ran: uint64(now.Milliseconds())}))
 		})
 		if err == nil {

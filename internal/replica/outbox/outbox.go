@@ -227,6 +227,9 @@ func (o *Outbox) Keep(ctx context.Context, key Key, rec *wire.OutboxOp, blind bo
 // admitOp writes what it takes to accept an operation. It runs on the committing
 // goroutine.
 func (o *Outbox) admitOp(tx *storage.Tx, key Key, rec *wire.OutboxOp, blind bool, after uint64) (replicate.Admission, error) {
+	if err := tx.NeedRoom(); err != nil {
+		return replicate.Admission{}, err // before the core has taken it in
+	}
 	sees := after
 	if blind {
 		sees = replicate.SeesAll

@@ -77,6 +77,9 @@ func (pg *Purger) setAsidePage(ctx context.Context, at layout.Slice, page []repl
 			if r.Item.Equal(old.Item) {
 				continue
 			}
+			if err := tx.NeedRoom(); err != nil {
+				return err
+			}
 			if err := tx.Set(wire.AsideKey(p.Record), wire.AppendRecord(nil, wire.Record{Item: old.Raw, Home: old.Home, Hints: old.Hints})); err != nil {
 				return err
 			}
