@@ -33,6 +33,7 @@ func (c cell) String() string {
 func putCell(system string, clients int) cell { return cell{system, load.OpPut, "", clients} }
 func getCell(system, level string) cell       { return cell{system, load.OpGet, level, 64} }
 func listCell(system string) cell             { return cell{system, load.OpList, "", 1} }
+func watchingCell(system string) cell         { return cell{system, load.OpWatch, "", 64} }
 func memoryCell(system string) cell           { return cell{system, load.OpMemory, "", 0} }
 
 // figure is one line of the report: a budget and how it is measured.
@@ -210,6 +211,8 @@ func figures() []figure {
 		{"watch_events_vs_puts", "the same over the puts/s meanwhile", 1, 9, true, once{watchCell, "events_vs_puts"}},
 		{"put_beside_1000_watchers", "put/s while a thousand watch a thousandth of the keys each, over that while nobody does", 0.9, 0.97, true,
 			once{watchCell, "puts_beside_1000"}},
+		{"watch_vs_nats_kv", "changes/s that ten watchers of all keys are told of while 64 clients put, over NATS KV (not synced)", 1, 0, true,
+			ratio{watchingCell("skein"), watchingCell("nats"), opsPerSecond, nil}},
 		{"binary_mb", "stripped binary with everything, MB", 32, 0, false, once{binaryCell, "mb"}},
 	}
 }

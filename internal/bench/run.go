@@ -174,7 +174,7 @@ func (d *driver) startSystem(s system, binary string) error {
 
 func (d *driver) command(c cell) load.Command {
 	cmd := load.Command{Op: c.op, Level: c.level, Clients: c.clients, Keys: d.keys, Size: d.size, Duration: d.cell}
-	if c.op == load.OpList {
+	if c.op == load.OpList || c.op == load.OpWatch {
 		cmd.Duration *= 4 // few of them fit into the time of a load
 	}
 	return cmd

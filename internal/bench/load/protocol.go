@@ -24,6 +24,7 @@ const (
 	OpPut    = "put"    // overwrite random keys for Duration
 	OpGet    = "get"    // read random keys for Duration, at Level
 	OpList   = "list"   // list all keys, again and again for Duration
+	OpWatch  = "watch"  // overwrite random keys for Duration, while ten watch all keys
 	OpVerify = "verify" // compare keys as read through different nodes
 	OpMemory = "memory" // collect garbage, then report heap and RSS
 	OpExtra  = "extra"  // a measurement of the peer's own, chosen by Level

@@ -68,6 +68,8 @@ func perform(ctx context.Context, sys System, cmd Command) (Result, error) {
 		return fillKeys(ctx, sys, cmd)
 	case OpVerify:
 		return verifyCopies(ctx, sys, cmd)
+	case OpWatch:
+		return runWatched(ctx, sys, cmd)
 	case OpMemory:
 		return memory(sys, cmd)
 	case OpExtra:

@@ -153,6 +153,28 @@ func (c *cluster) ListKeys(ctx context.Context, client int) (n int, err error) {
 	return n, nil
 }
 
+func (c *cluster) WatchKeys(ctx context.Context, client int, ready, seen func()) error {
+	w, err := c.buckets[client%nodes].WatchAll(ctx, jetstream.UpdatesOnly())
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	ready()
+	for {
+		select {
+		case entry, ok := <-w.Updates():
+			if !ok {
+				return errors.New("the watch has ended")
+			}
+			if entry != nil {
+				seen()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 func (c *cluster) Extra(context.Context, load.Command) (map[string]float64, error) {
 	return nil, load.ErrUnsupported
 }

@@ -206,6 +206,22 @@ func (t trio) ListKeys(ctx context.Context, client int) (n int, err error) {
 	return n, err
 }
 
+func (t trio) WatchKeys(ctx context.Context, client int, ready, seen func()) error {
+	begun := false
+	for change, err := range t[client%nodes].bucket.Watch(ctx, replica.WatchOptions{}) {
+		switch {
+		case err != nil:
+			return err
+		case change.Kind == replica.ChangePut:
+			seen()
+		case change.Kind == replica.ChangeCurrent && change.Open == 0 && !begun:
+			begun = true
+			ready()
+		}
+	}
+	return ctx.Err()
+}
+
 func (t trio) Extra(_ context.Context, cmd load.Command) (map[string]float64, error) {
 	if cmd.Level != "placement" {
 		return nil, load.ErrUnsupported
