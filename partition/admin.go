@@ -3,6 +3,8 @@ package partition
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/skeinmesh/skein/internal/mode/draw"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -41,11 +43,12 @@ func Draw(ctx context.Context, node Caller) (svg []byte, err error) {
 }
 
 func requestReport(ctx context.Context, node Caller, l wire.AdminLook) (m wire.AdminPartition, err error) {
-	l.Problems = true
-	answer, err := node.Call(ctx, wire.MethodAdminPartition, wire.AppendAdminLook(nil, l))
-	if err != nil && ctx.Err() == nil {
-		l.Problems = false // an earlier release does not understand that
-		answer, err = node.Call(ctx, wire.MethodAdminPartition, wire.AppendAdminLook(nil, l))
+	var answer []byte
+	for _, ask := range []wire.AdminLook{{Image: l.Image, Problems: true, Scored: true}, {Image: l.Image, Problems: true}, {Image: l.Image}} {
+		answer, err = node.Call(ctx, wire.MethodAdminPartition, wire.AppendAdminLook(nil, ask))
+		if err == nil || ctx.Err() != nil {
+			break // else an earlier release may not understand that
+		}
 	}
 	if err != nil {
 		return m, err
@@ -66,7 +69,7 @@ func (p *Partition) serveInspect(_ context.Context, _ view.NodeID, req []byte) (
 	s := p.lastLook.Load()
 	picture := s.makePicture()
 	m := messageOf(&s.status)
-	m.Text, m.Problems = draw.Text(picture), l.Problems
+	m.Text, m.Problems, m.Scored = draw.Text(picture), l.Problems, l.Scored
 	if l.Image {
 		m.Image = draw.SVG(picture)
 	}
@@ -87,6 +90,9 @@ func messageOf(s *Status) wire.AdminPartition {
 	}
 	for _, g := range s.Merges {
 		m.Merges = append(m.Merges, wire.AdminMerge(g))
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.Scores)) {
+		m.Scores = append(m.Scores, wire.AdminScore{Node: id, Score: s.Scores[id]})
 	}
 	return m
 }
@@ -113,6 +119,12 @@ func statusOf(m *wire.AdminPartition) Status {
 	}
 	for _, g := range m.Merges {
 		s.Merges = append(s.Merges, Merge(g))
+	}
+	if len(m.Scores) > 0 {
+		s.Scores = map[view.NodeID]uint64{}
+	}
+	for _, n := range m.Scores {
+		s.Scores[n.Node] = n.Score
 	}
 	return s
 }

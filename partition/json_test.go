@@ -17,6 +17,11 @@ func TestJSONOfStatus(t *testing.T) {
 		Evidence: []string{"three at once"}, Verdicts: []Verdict{{Node: 2, Cause: WasCut, At: at, Outage: time.Minute}},
 		Leader: l, Elections: []Leadership{l}, Voters: ids, Cloud: CloudReachable, Mode: Minority, ModeSince: at,
 		Merges: []Merge{{At: at, Met: ids, Text: "merged"}},
+		Scores: map[view.NodeID]uint64{1<<63 + 1: 4096, 2: 77},
+	})
+	golden.CheckJSON(t, "resources", Resources{
+		Node: 1<<63 + 1, Score: 4096, CPU: 4000, FreeCPU: 1500, Memory: 1 << 31, FreeMemory: 1 << 30, Storage: 1 << 36, FreeStorage: 1 << 35,
+		Mains: true, Battery: 80, Uptime: time.Hour,
 	})
 }
 

@@ -202,6 +202,8 @@ func (p *Partition) keepScore(ctx context.Context) {
 		if now := p.uptime(); now-last >= readHost {
 			var err error
 			figures, err = reader.Read(now)
+			read := figures
+			p.machine.Store(&read)
 			last = now
 			if err != nil && !told {
 				told = true

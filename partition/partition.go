@@ -13,6 +13,7 @@ import (
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/elect"
 	"github.com/skeinmesh/skein/internal/exchange"
+	"github.com/skeinmesh/skein/internal/host"
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/metrics"
 	"github.com/skeinmesh/skein/internal/notify"
@@ -47,6 +48,7 @@ type Partition struct {
 	scene     atomic.Pointer[scene]
 	lastLook  atomic.Pointer[lookResult] // by the latest look; never nil
 	score     atomic.Uint64
+	machine   atomic.Pointer[host.Figures] // as last read; nil before
 	status    *notify.Value[Status]
 	modes     *notify.Value[Mode]
 	figures   *metrics.Set
@@ -128,6 +130,7 @@ func (p *Partition) explainRefusal(method string, err error) error {
 func (p *Partition) startServices() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
 		methodAsk: p.serveAsk, methodBack: p.serveBack, methodSums: p.exchange.ServeSums, methodSwap: p.exchange.ServeSwap,
+		methodResources: p.serveResources,
 	} {
 		if err := p.mesh.HandleIdempotent(method, p.whileOpen(serve)); err != nil {
 			return p.explainRefusal(method, err)

@@ -179,8 +179,9 @@ func TestInspectLeavesNothingOut(t *testing.T) {
 	st.Unmet, st.Voters, st.Leader = []view.NodeID{8}, []view.NodeID{1, 2, 3}, e
 	st.Verdicts = []Verdict{{Node: 4, Cause: WasRestarted, At: st.Since, Outage: time.Minute}}
 	st.Merges = []Merge{{At: st.Since, Met: []view.NodeID{4}, Text: "two items"}}
+	st.Scores = map[view.NodeID]uint64{4: 77, 1 << 63: 4096}
 	m := messageOf(&st)
-	m.Problems = true
+	m.Problems, m.Scored = true, true
 	m, err := wire.DecodeAdminPartition(wire.AppendAdminPartition(nil, &m))
 	if err != nil {
 		t.Fatal(err)

@@ -156,6 +156,12 @@ type Status struct {
 	Mode      Mode
 	ModeSince time.Time
 	Merges    []Merge // the latest last; at most 16
+
+	// Scores are how fit to lead those in the component say that they are, by what
+	// their machines have and how they reach the others: see Partition.Resources. They
+	// are for comparison only, and change when they differ by much. Who has not told
+	// yet is not in it.
+	Scores map[view.NodeID]uint64 `json:",omitempty"`
 }
 
 // In tells whether a node is in the component.

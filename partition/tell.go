@@ -54,6 +54,7 @@ func (w *watcher) makeStatus(s *scene, cloud mode.Cloud) Status {
 			}
 		}
 	}
+	st.Scores = s.scores()
 	names := map[Election]bool{p.leaderOf(): true}
 	for _, n := range s.notices {
 		for _, c := range n.Leads {
@@ -71,6 +72,20 @@ func (w *watcher) makeStatus(s *scene, cloud mode.Cloud) Status {
 	})
 	st.Leader = p.leadership(s, p.leaderOf())
 	return st
+}
+
+// scores returns what those in the component say of their fitness in this life.
+func (s *scene) scores() map[view.NodeID]uint64 {
+	out := map[view.NodeID]uint64{}
+	for _, m := range s.view.Members {
+		if n, told := s.notices[m.ID]; told && s.within[m.ID] && n.Boot >= m.Boot && n.Score > 0 {
+			out[m.ID] = n.Score
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }
 
 // leadership tells who leads an election: this node by its lease, another by its

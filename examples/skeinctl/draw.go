@@ -32,6 +32,8 @@ type partitionJSON struct {
 	Mode      string        `json:"mode"`
 	ModeSince time.Time     `json:"mode_since,omitzero"`
 	Merges    []mergeJSON   `json:"merges"`
+
+	Scores map[view.NodeID]uint64 `json:"scores,omitempty"` // how fit nodes say they are to lead
 }
 
 type verdictJSON struct {
@@ -61,7 +63,7 @@ func statusOf(st partition.Status) *partitionJSON {
 		Situation: st.Situation.String(), Since: st.Since, Evidence: append([]string{}, st.Evidence...),
 		Lost: idStrings(st.Lost), Unmet: idStrings(st.Unmet), Verdicts: []verdictJSON{},
 		Leader: leaderOf(st.Leader), Elections: []leaderJSON{}, Voters: idStrings(st.Voters),
-		Cloud: st.Cloud.String(), Mode: st.Mode.String(), ModeSince: st.ModeSince, Merges: []mergeJSON{},
+		Cloud: st.Cloud.String(), Mode: st.Mode.String(), ModeSince: st.ModeSince, Merges: []mergeJSON{}, Scores: st.Scores,
 	}
 	for _, v := range st.Verdicts {
 		out.Verdicts = append(out.Verdicts, verdictJSON{v.Node.String(), v.Cause.String(), v.At, v.Outage.Seconds()})

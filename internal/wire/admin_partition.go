@@ -22,6 +22,7 @@ const (
 type AdminLook struct {
 	Image    bool
 	Problems bool // what is wrong with each election; from version 2 on
+	Scored   bool // the scores of nodes, and Problems; from version 3 on
 }
 
 // AdminPartition is what a node knows of cuts and leaders. Enumerations are those
@@ -44,6 +45,14 @@ type AdminPartition struct {
 	Text                      string // the drawing, for a terminal
 	Image                     []byte // the drawing as SVG; empty: not asked for
 	Problems                  bool   // leaderships tell of theirs; version 2
+	Scored                    bool   // there are Scores, and Problems; version 3
+	Scores                    []AdminScore
+}
+
+// AdminScore is how fit a node says it is to lead.
+type AdminScore struct {
+	Node  view.NodeID
+	Score uint64
 }
 
 // AdminVerdict is what a member that is back went through.
@@ -71,10 +80,27 @@ type AdminMerge struct {
 
 // adminPartitionVersion is what nodes of this release understand. They answer in the
 // version in which they are asked.
-const adminPartitionVersion = 2
+const (
+	adminPartitionVersion  = 3
+	adminPartitionProblems = 2
+)
+
+// codePartitionVersion describes the version, by what there is from it on.
+func (c *codec) codePartitionVersion(problems, scored *bool) {
+	version := uint64(adminVersion)
+	if *problems {
+		version = adminPartitionProblems
+	}
+	if *scored {
+		version = adminPartitionVersion
+	}
+	if c.codeVersionUpTo(&version, adminPartitionVersion); c.reading {
+		*problems, *scored = version >= adminPartitionProblems, version >= adminPartitionVersion
+	}
+}
 
 func (m *AdminLook) codeFields(c *codec) {
-	m.Problems = c.codeEitherVersion(adminVersion, adminPartitionVersion, m.Problems)
+	c.codePartitionVersion(&m.Problems, &m.Scored)
 	c.codeFlag(&m.Image)
 }
 
@@ -99,10 +125,8 @@ func (l *AdminLeadership) codeFields(c *codec, problems bool) {
 
 func (m *AdminPartition) codeFields(c *codec) {
 	c.factor = looseFactor
-	problems := c.codeEitherVersion(adminVersion, adminPartitionVersion, m.Problems)
-	if c.reading {
-		m.Problems = problems
-	}
+	c.codePartitionVersion(&m.Problems, &m.Scored)
+	problems := m.Problems || m.Scored
 	c.codeNodeID(&m.Node)
 	c.codeNodeIDs(&m.Component, MaxMembers)
 	codeBounded(c, &m.Members, MaxMembers)
@@ -135,6 +159,13 @@ func (m *AdminPartition) codeFields(c *codec) {
 	}
 	c.codeText(&m.Text, maxAdminDrawing)
 	c.codeBytes(&m.Image, maxAdminDrawing)
+	if !m.Scored {
+		return
+	}
+	for i := range codeList(c, &m.Scores, 2, MaxMembers) {
+		c.codeNodeID(&m.Scores[i].Node)
+		c.codeNumber(&m.Scores[i].Score)
+	}
 }
 
 // AppendAdminPartition appends the encoding of m.

@@ -27,7 +27,11 @@ func adminPartitionSamples() []sample {
 	told := full
 	told.Problems, told.Leader.Problem, told.Elections = true, "its disk is full", []AdminLeadership{{Election: e, Problem: "no voters are known"}}
 	both := AdminLook{Image: true, Problems: true}
+	all, scored := told, AdminLook{Problems: true, Scored: true}
+	all.Scored, all.Scores = true, []AdminScore{{Node: 3, Score: 77}, {Node: 1 << 63, Score: 1 << 40}}
 	return []sample{
+		{"look-scored", AppendAdminLook(nil, scored), scored, as(DecodeAdminLook)},
+		{"partition-scored", AppendAdminPartition(nil, &all), all, as(DecodeAdminPartition)},
 		{"look-problems", AppendAdminLook(nil, both), both, as(DecodeAdminLook)},
 		{"partition-problems", AppendAdminPartition(nil, &told), told, as(DecodeAdminPartition)},
 		{"look", AppendAdminLook(nil, look), look, as(DecodeAdminLook)},

@@ -137,6 +137,16 @@ func (c *codec) codeEitherVersion(earlier, later uint64, more bool) bool {
 	return more
 }
 
+// codeVersionUpTo describes the version of a format that has several, of which latest is the
+// newest.
+func (c *codec) codeVersionUpTo(version *uint64, latest uint64) {
+	if c.reading {
+		*version = c.readVersion(latest)
+	} else {
+		c.writeUint(*version)
+	}
+}
+
 // readVersion reads a format version; known is the newest that can be read.
 func (c *codec) readVersion(known uint64) uint64 {
 	v := c.readUint()

@@ -23,6 +23,7 @@ func partitionFormats() []meshFormat {
 		format("elect-state", ElectState{Election: m, Max: 12, Grant: token.Token{Term: 12, Node: 4}, Lease: time.Minute}, appended(AppendElectState), DecodeElectState),
 		format("voters", Voters{Version: 1, IDs: []view.NodeID{1, 2, 1 << 62}}, appended(AppendVoters), DecodeVoters),
 		format("notice-sums", NoticeSums{Digest: 1 << 61, Sums: []NoticeSum{{5, NoticeVersion{2, 70}}, {1 << 63, NoticeVersion{1, 1}}}}, appended(AppendNoticeSums), DecodeNoticeSums),
+		format("resources", Resources{Score: 1 << 40, CPU: 4000, FreeCPU: 1500, Memory: 1 << 33, FreeMemory: 1 << 30, Storage: 1 << 40, FreeStorage: 1 << 39, Mains: true, Battery: NoBattery, Uptime: time.Hour}, appended(AppendResources), DecodeResources),
 		format("notice-swap", NoticeSwap{Have: []Notice{notice, {Node: 2}}, Want: []view.NodeID{8}}, appended(AppendNoticeSwap), decodeAllNotices),
 	}
 }
@@ -81,5 +82,7 @@ func FuzzDecodeElectState(f *testing.F) { fuzzMesh(f, appended(AppendElectState)
 func FuzzDecodeVoters(f *testing.F) { fuzzMesh(f, appended(AppendVoters), DecodeVoters) }
 
 func FuzzDecodeNoticeSums(f *testing.F) { fuzzMesh(f, appended(AppendNoticeSums), DecodeNoticeSums) }
+
+func FuzzDecodeResources(f *testing.F) { fuzzMesh(f, appended(AppendResources), DecodeResources) }
 
 func FuzzDecodeNoticeSwap(f *testing.F) { fuzzMesh(f, appended(AppendNoticeSwap), decodeAllNotices) }
