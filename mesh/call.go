@@ -311,17 +311,21 @@ func faultOf(err error) error {
 	return err
 }
 
-// answerView is what Client.View asks for.
-func (n *Node) answerView(_ context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+// answerView is what Client.View asks for. Where a client does not take so much it is
+// told of the members alone.
+func (n *Node) answerView(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
 	version, err := wire.DecodeViewQuery(req)
 	if err != nil {
 		return nil, err
 	}
 	v := n.View()
 	if version >= wire.ViewTraits {
-		v = n.traits.withOwnTraits(v)
+		told := wire.AppendView(nil, n.traits.withOwnTraits(v), version)
+		if limit, ok := link.ReplyLimit(ctx); !ok || uint64(len(told)) <= limit {
+			return told, nil
+		}
 	}
-	return wire.AppendView(nil, v, version), nil
+	return wire.AppendView(nil, v, wire.ViewBare), nil
 }
 
 func (n *Node) hasStopped() bool {

@@ -46,7 +46,10 @@ type Client struct {
 
 // Dial connects to a node. The error is ErrAdminOff when the node does not
 // allow admin requests, ErrUnreachable when nobody of this mesh answers.
-func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
+func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) { return dialWith(ctx, cfg, maxRequest) }
+
+// dialWith is Dial of a client that takes replies of at most so many bytes.
+func dialWith(ctx context.Context, cfg ClientConfig, maxReply int) (*Client, error) {
 	if len(cfg.Secret) == 0 {
 		return nil, fmt.Errorf("mesh: dial: %w", ErrNoSecret)
 	}
@@ -76,6 +79,7 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey, KnockKey: keys.KnockKey,
 		Resolve: func(view.NodeID) (netip.AddrPort, bool) { return netip.AddrPort{}, false },
 		Hello:   func() []byte { return hello },
+		Limits:  link.Limits{MaxPayload: maxReply},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mesh: dial: %w", err)
@@ -125,7 +129,7 @@ func (c *Client) Call(ctx context.Context, method string, req []byte) ([]byte, e
 }
 
 // View returns what the node knows of the mesh, but for Storing,
-// Problems and Member.Unreachable.
+// Problems and Member.Unreachable. It is the caller's to keep and to change.
 func (c *Client) View(ctx context.Context) (view.View, error) {
 	reply, err := c.Call(ctx, methodView, wire.AppendViewQuery(nil))
 	if err != nil {

@@ -225,3 +225,49 @@ func TestClientSeesTags(t *testing.T) {
 		}
 	})
 }
+
+// Of thousands of members with tags a client sees all, and one that takes no such replies
+// sees the members.
+func TestClientSeesTagsOfThousands(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.boxes[0].cfg.AllowAdmin = true
+		w.form(10 * time.Second)
+		n := w.boxes[0].node
+		const first, count = 1000, 3000
+		if err := n.book.mergeAll(t.Context(), manyEntries(t, first, count, view.Active)); err != nil {
+			t.Fatal(err)
+		}
+		tags := map[string]string{}
+		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+			tags[key] = strings.Repeat(key, 250)
+		}
+		var said []wire.Traits
+		for id := range view.NodeID(count) {
+			said = append(said, wire.Traits{Node: first + id, Seq: 1, Said: wire.EncodeTraits(tags, nil)})
+		}
+		if err := n.traits.Take(t.Context(), first, said); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(5*time.Second, "all are shown", func() bool { m, _ := n.View().Member(first); return maps.Equal(m.Tags, tags) })
+		for what, c := range map[string]struct{ limit, tagged int }{"this release": {maxRequest, count}, "4 MiB": {4 << 20, 0}} {
+			cfg := ClientConfig{Addr: n.Addr().String(), Secret: testSecret, MeshName: "test", Network: w.net.Host(netip.MustParseAddr("10.9.9.9"))}
+			client, err := dialWith(t.Context(), cfg, c.limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := client.View(t.Context())
+			tagged := 0
+			for _, m := range v.Members {
+				if maps.Equal(m.Tags, tags) {
+					tagged++
+				}
+			}
+			if err != nil || len(v.Members) != count+1 || tagged != c.tagged {
+				t.Errorf("%s: %d members, %d with tags, %v", what, len(v.Members), tagged, err)
+			}
+			if err := client.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

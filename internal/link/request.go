@@ -34,7 +34,27 @@ var _ context.Context = (*request)(nil)
 
 func (r *request) Deadline() (time.Time, bool) { return r.deadline, !r.deadline.IsZero() }
 
-func (r *request) Value(any) any { return nil }
+// replyLimitKey is the key of what ReplyLimit returns.
+type replyLimitKey struct{}
+
+func (r *request) Value(key any) any {
+	if _, ok := key.(replyLimitKey); ok {
+		return r.replyLimit()
+	}
+	return nil
+}
+
+// replyLimit is how many bytes of a reply the caller takes.
+func (r *request) replyLimit() uint64 {
+	return min(r.c.peerWindow.MaxPayload, uint64(r.c.link.cfg.Limits.MaxPayload))
+}
+
+// ReplyLimit returns how many bytes of a reply the caller takes, by the context of its
+// request. It is false for a context of anything else.
+func ReplyLimit(ctx context.Context) (limit uint64, ok bool) {
+	limit, ok = ctx.Value(replyLimitKey{}).(uint64)
+	return limit, ok
+}
 
 func (r *request) Done() <-chan struct{} {
 	r.mu.Lock()
@@ -162,7 +182,7 @@ func (r *request) mayAnswer() bool {
 // done.
 func (r *request) sendReply(reply []byte, err error, wait bool) bool {
 	c := r.c
-	if err == nil && uint64(len(reply)) > min(c.peerWindow.MaxPayload, uint64(c.link.cfg.Limits.MaxPayload)) {
+	if err == nil && uint64(len(reply)) > r.replyLimit() {
 		err = &RemoteError{Code: CodeTooLarge, Text: fmt.Sprintf("reply of %d bytes", len(reply))}
 	}
 	if err == nil && !c.takeReplyBytes(len(reply)) {
