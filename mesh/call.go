@@ -220,6 +220,8 @@ func (n *Node) handleRequest(ctx context.Context, from view.NodeID, method strin
 		return n.traits.exchanger.ServeSums(ctx, from, req)
 	case methodTraits:
 		return n.traits.exchanger.ServeSwap(ctx, from, req)
+	case methodTraitBulk:
+		return n.traits.exchanger.ServeBulk(ctx, from, req)
 	case methodMessageSums:
 		return n.topics.exchanger.ServeSums(ctx, from, req)
 	case methodMessages:

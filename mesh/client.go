@@ -46,7 +46,9 @@ type Client struct {
 
 // Dial connects to a node. The error is ErrAdminOff when the node does not
 // allow admin requests, ErrUnreachable when nobody of this mesh answers.
-func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) { return dialWith(ctx, cfg, maxRequest) }
+func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
+	return dialWith(ctx, cfg, maxRequest)
+}
 
 // dialWith is Dial of a client that takes replies of at most so many bytes.
 func dialWith(ctx context.Context, cfg ClientConfig, maxReply int) (*Client, error) {

@@ -204,6 +204,7 @@ func (n *Node) openParts(ctx context.Context, keys *identity.Keys) error {
 	n.work.Go(newWatcher(n).watchMembers)
 	n.work.Go(n.keepSpreading)
 	n.work.Go(n.keepComparing)
+	n.work.Go(n.keepTraitsCompared)
 	n.work.Go(n.keepTraitsSpreading)
 	n.work.Go(n.keepTellingNews)
 	n.work.Go(n.keepTraitsShown)

@@ -267,9 +267,7 @@ func (n *Node) exchangeWith(ctx context.Context, peers ...view.NodeID) {
 			defer func() { done <- struct{}{} }()
 			err := n.exchanger.With(ctx, p)
 			if err == nil {
-				err = n.traits.compareWith(ctx, p)
-			}
-			if err == nil {
+				n.traits.compareSoon(p)
 				err = n.topics.compareWith(ctx, p)
 			}
 			if err != nil {

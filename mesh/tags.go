@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/epidemic"
 	"github.com/skeinmesh/skein/internal/exchange"
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -20,10 +22,14 @@ import (
 const (
 	methodTraitSums = "mesh/trait-sums"
 	methodTraits    = "mesh/traits"
+	methodTraitBulk = "mesh/trait-bulk"
 )
 
-// maxTraitReads is how many messages with traits are read at a time.
-const maxTraitReads = 2
+const (
+	maxTraitReads = 2                // messages with traits that are read at a time
+	traitPatience = 30 * time.Second // for each of them to be answered: 64 KiB on a slow link
+	traitTurn     = 2 * time.Minute  // for all of a comparison; then it is the turn of another peer
+)
 
 // traits keep what each node says of itself, this one too: its tags and capabilities.
 // They lie beside the roster and not in it, for the roster is written to every disk
@@ -34,6 +40,10 @@ type traits struct {
 	exchanger exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Traits]
 	self      view.NodeID
 	boot      uint64
+
+	mu   sync.Mutex
+	due  []view.NodeID // to be compared with, each once; guarded by mu
+	some notify.Bell   // there are such
 }
 
 type callPeer = func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error)
@@ -47,7 +57,12 @@ func newTraits(self view.NodeID, boot uint64, now func() time.Duration, latest f
 		r := latest()
 		return func(s wire.NoticeSum) bool { return r.MaySay(s.Key, s.Version) }
 	}
-	t := &traits{Table: exchange.NewTable(rule, now, believe), self: self, boot: boot}
+	t := &traits{Table: exchange.NewTable(rule, now, believe), self: self, boot: boot, some: notify.NewBell()}
+	patient := func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, traitPatience)
+		defer cancel()
+		return call(ctx, peer, method, req)
+	}
 	t.exchanger = exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Traits]{
 		Set: t.Table,
 		Words: exchange.Words[view.NodeID, wire.NoticeVersion, wire.Traits]{
@@ -55,7 +70,8 @@ func newTraits(self view.NodeID, boot uint64, now func() time.Duration, latest f
 			AppendSums: wire.AppendNoticeSums, DecodeSums: wire.DecodeNoticeSums,
 			AppendSwap: wire.AppendTraitsSwap, DecodeSwap: wire.DecodeTraitsSwap,
 		},
-		SumsMethod: methodTraitSums, SwapMethod: methodTraits, Call: call, Reads: make(chan struct{}, maxTraitReads),
+		SumsMethod: methodTraitSums, SwapMethod: methodTraits, Call: patient, Reads: make(chan struct{}, maxTraitReads),
+		Size: func(e wire.Traits) int { return len(e.Said) }, Bulk: t.Bulk(), BulkMethod: methodTraitBulk,
 	}
 	return t
 }
@@ -112,12 +128,53 @@ func (t *traits) withOwnTraits(v view.View) view.View {
 	return v
 }
 
+// compareSoon has traits compared with a peer, behind those that wait for it. Where members
+// are many that may take minutes, and so is not a part of comparing rosters.
+func (t *traits) compareSoon(peer view.NodeID) {
+	t.mu.Lock()
+	if !slices.Contains(t.due, peer) {
+		t.due = append(t.due, peer)
+	}
+	t.mu.Unlock()
+	t.some.Ring()
+}
+
+// takeDue returns whom to compare with next.
+func (t *traits) takeDue() (peer view.NodeID, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.due) == 0 {
+		return 0, false
+	}
+	peer, t.due = t.due[0], t.due[1:]
+	return peer, true
+}
+
 // compareWith makes what this node and peer know of traits equal.
 func (t *traits) compareWith(ctx context.Context, peer view.NodeID) error {
+	ctx, cancel := context.WithTimeout(ctx, traitTurn)
+	defer cancel()
 	if err := t.exchanger.With(ctx, peer); !errors.Is(callError(err), ErrNoHandler) {
 		return err
 	}
 	return nil
+}
+
+// keepTraitsCompared compares traits with one peer after the other.
+func (n *Node) keepTraitsCompared(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.traits.some:
+		}
+		for peer, ok := n.traits.takeDue(); ok; peer, ok = n.traits.takeDue() {
+			if err := n.traits.compareWith(ctx, peer); err != nil {
+				n.heedRefusal(peer, err)
+				n.log.Debug("exchange of tags failed", "peer", peer, "error", err)
+			}
+		}
+	}
 }
 
 // SetTags replaces the tags and the capabilities of this node, within the bounds of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -249,9 +250,13 @@ func TestClientSeesTagsOfThousands(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.eventually(5*time.Second, "all are shown", func() bool { m, _ := n.View().Member(first); return maps.Equal(m.Tags, tags) })
-		for what, c := range map[string]struct{ limit, tagged int }{"this release": {maxRequest, count}, "4 MiB": {4 << 20, 0}} {
+		short := func(ctx context.Context, cfg ClientConfig) (*Client, error) { return dialWith(ctx, cfg, 4<<20) }
+		for what, c := range map[string]struct {
+			dial   func(context.Context, ClientConfig) (*Client, error)
+			tagged int
+		}{"this release": {Dial, count}, "4 MiB": {short, 0}} {
 			cfg := ClientConfig{Addr: n.Addr().String(), Secret: testSecret, MeshName: "test", Network: w.net.Host(netip.MustParseAddr("10.9.9.9"))}
-			client, err := dialWith(t.Context(), cfg, c.limit)
+			client, err := c.dial(t.Context(), cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -268,6 +273,80 @@ func TestClientSeesTagsOfThousands(t *testing.T) {
 			if err := client.Close(); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// throttled carries a stream at 64 kB/s each way.
+type throttled struct{ Network }
+
+type slowConn struct{ net.Conn }
+
+func (n throttled) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := n.Network.Dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return slowConn{c}, nil
+}
+
+func (n throttled) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	l, err := n.Network.Listen(ctx, network, address)
+	return slowListener{l}, err
+}
+
+type slowListener struct{ net.Listener }
+
+func (l slowListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return slowConn{c}, nil
+}
+
+func (c slowConn) Write(b []byte) (int, error) {
+	time.Sleep(time.Duration(len(b)) * time.Second / 64_000)
+	return c.Conn.Write(b)
+}
+
+// Over a slow link tags come in part by part, for longer than a comparison of rosters may
+// take, and are told to nobody who knows them.
+func TestManyTagsOverASlowLink(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		for _, b := range w.boxes {
+			b.wrap = func(n Network) Network { return throttled{n} }
+		}
+		w.form(20 * time.Second)
+		a, b := w.boxes[0].node, w.boxes[1].node
+		const first, count = 1000, 400
+		for _, n := range w.running() {
+			if err := n.book.mergeAll(t.Context(), manyEntries(t, first, count, view.Active)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		tags := map[string]string{}
+		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+			tags[key] = strings.Repeat(key, 250)
+		}
+		var said []wire.Traits
+		for id := range view.NodeID(count) {
+			said = append(said, wire.Traits{Node: first + id, Seq: 1, Said: wire.EncodeTraits(tags, nil)})
+		}
+		if err := a.traits.Bulk().Take(t.Context(), first, said); err != nil {
+			t.Fatal(err)
+		}
+		has := func() int { return len(b.traits.All()) - 2 }
+		took := w.eventually(20*time.Second, "some come in", func() bool { return has() > 0 })
+		if n := has(); n > count/2 {
+			t.Errorf("%d of %d came in at once", n, count)
+		}
+		told := 0
+		took += w.eventually(time.Minute, "all come in", func() bool { told += len(b.traits.TakeNews()); return has() == count })
+		t.Logf("%d kB came in within %v", count*len(said[0].Said)/1000, took)
+		if told > 0 || took < 2*b.pace.dial {
+			t.Errorf("%d of %d are handed on, it took %v", told, count, took)
 		}
 	})
 }

@@ -23,7 +23,8 @@
 //
 // internal/exchange.NewTable puts a lock around the table and asks which entries are to
 // be believed. Its Exchanger wants the formats of the messages, which are
-// wire.TableSums and wire.TableSwap of the same types, and how to call a peer.
+// wire.TableSums and wire.TableSwap of the same types, and how to call a peer. Where the
+// entries of all nodes make more than a message, give it their Size and a Bulk.
 //
 // Messages are such a table of what is published once, kept for a while and never
 // replaced: what was heard is remembered when the entry is gone.

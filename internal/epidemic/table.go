@@ -28,9 +28,11 @@ type Held[E any] struct {
 
 // Table holds the newest entry of each key. It is not safe for concurrent use.
 type Table[K cmp.Ordered, V, E any] struct {
-	rule  Rule[K, V, E]
-	held  map[K]Held[E]
-	fresh map[K]bool // to be handed on
+	rule     Rule[K, V, E]
+	held     map[K]Held[E] // changed by Put and Drop alone
+	fresh    map[K]bool    // to be handed on
+	digest   uint64
+	digested bool // digest is of what is held
 }
 
 // New returns an empty table.
@@ -51,12 +53,23 @@ func (t *Table[K, V, E]) Put(now time.Duration, e E) bool {
 		return false
 	}
 	t.held[s.Key], t.fresh[s.Key] = Held[E]{e, now}, true
+	t.digested = false
 	return true
 }
 
 // Hear takes in what a peer says, as far as it is news and believed, and tells whether
 // anything was. Of what is this node's own word it says something newer still itself.
 func (t *Table[K, V, E]) Hear(now time.Duration, said []E, believe func(wire.KeySum[K, V]) bool) (heard bool) {
+	return t.takeIn(now, said, believe, func(K) bool { return true })
+}
+
+// HearMany is Hear of a part of many entries: of those this node's own word alone is
+// handed on.
+func (t *Table[K, V, E]) HearMany(now time.Duration, said []E, believe func(wire.KeySum[K, V]) bool) (heard bool) {
+	return t.takeIn(now, said, believe, t.isOwnKey)
+}
+
+func (t *Table[K, V, E]) takeIn(now time.Duration, said []E, believe func(wire.KeySum[K, V]) bool, handOn func(K) bool) (heard bool) {
 	for _, e := range said {
 		s := t.rule.Sum(e)
 		if !believe(s) || !t.Lacks(s) {
@@ -65,7 +78,11 @@ func (t *Table[K, V, E]) Hear(now time.Duration, said []E, believe func(wire.Key
 		if t.isOwnKey(s.Key) {
 			e = t.rule.Renew(now, t.held[s.Key].Entry, e)
 		}
+		was := t.fresh[s.Key]
 		heard = t.Put(now, e) || heard
+		if !was && !handOn(s.Key) {
+			delete(t.fresh, s.Key)
+		}
 	}
 	return heard
 }
@@ -108,16 +125,33 @@ func (t *Table[K, V, E]) Some(keys []K) (out []E) {
 // Forget drops the entries of keys that are gone. A peer that holds one still may bring
 // it back, unless it is not believed any more.
 func (t *Table[K, V, E]) Forget(gone func(K) bool) {
-	maps.DeleteFunc(t.held, func(key K, _ Held[E]) bool { return gone(key) })
+	for key := range t.held {
+		if gone(key) {
+			t.Drop(key)
+		}
+	}
 }
 
 // Drop drops the entry of a key: see Forget.
-func (t *Table[K, V, E]) Drop(key K) { delete(t.held, key) }
+func (t *Table[K, V, E]) Drop(key K) {
+	delete(t.held, key)
+	t.digested = false
+}
 
-// News returns what is to be handed on, once, sorted by key.
+// News returns what is to be handed on, once: this node's own word first, the others
+// sorted by key.
 func (t *Table[K, V, E]) News() []E {
 	keys := slices.Sorted(maps.Keys(t.fresh))
 	clear(t.fresh)
+	slices.SortStableFunc(keys, func(a, b K) int {
+		switch own := t.isOwnKey(a); {
+		case own == t.isOwnKey(b):
+			return 0
+		case own:
+			return -1
+		}
+		return 1
+	})
 	return t.Some(keys)
 }
 
@@ -132,13 +166,16 @@ func (t *Table[K, V, E]) Sums() []wire.KeySum[K, V] {
 
 // Digest is of all Sums.
 func (t *Table[K, V, E]) Digest() uint64 {
-	h := fnv.New64a()
-	var b []byte
-	for _, s := range t.Sums() {
-		b = t.rule.Append(b[:0], s)
-		h.Write(b)
+	if !t.digested {
+		h := fnv.New64a()
+		var b []byte
+		for _, s := range t.Sums() {
+			b = t.rule.Append(b[:0], s)
+			h.Write(b)
+		}
+		t.digest, t.digested = h.Sum64(), true
 	}
-	return h.Sum64()
+	return t.digest
 }
 
 // Missing returns what a peer with such sums lacks, and which of its entries are newer.

@@ -209,3 +209,45 @@ func TestSieveKeepsWhatIsBelievedOnce(t *testing.T) {
 		t.Errorf("asked often for one, gave %v", got)
 	}
 }
+
+// Of many entries that come in together nobody is told, but for this node's own word,
+// which comes first among all news.
+func TestManyAreNotHandedOn(t *testing.T) {
+	x := words(7)
+	x.Hear(0, []word{said(2, 1)}, everybody)
+	x.HearMany(0, []word{said(1, 1), said(2, 2), said(7, 3)}, everybody)
+	if news := x.News(); !reflect.DeepEqual(news, []word{said(7, 4), said(2, 2)}) {
+		t.Errorf("%v", news)
+	}
+	if h, _ := x.Get(1); h.Entry != said(1, 1) {
+		t.Errorf("%v is held", h.Entry)
+	}
+}
+
+// The digest is of what is held now, whatever came and went since it was asked for last.
+func TestDigestIsOfWhatIsHeld(t *testing.T) {
+	for seed := range uint64(500) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		x := words(nobody)
+		for range 20 {
+			switch r.IntN(4) {
+			case 0:
+				x.Put(0, said(r.Uint64N(8), r.Uint64N(6)))
+			case 1:
+				x.HearMany(0, randomWords(r), everybody)
+			case 2:
+				x.Drop(r.Uint64N(8))
+			default:
+				key := r.Uint64N(8)
+				x.Forget(func(k uint64) bool { return k == key })
+			}
+			anew := words(nobody)
+			for _, h := range x.All() {
+				anew.Put(0, h.Entry)
+			}
+			if x.Digest() != anew.Digest() {
+				t.Fatalf("seed %d: another digest than of %v", seed, x.Sums())
+			}
+		}
+	}
+}

@@ -41,8 +41,11 @@ func pair() (a, b *noticer, calls *[]string) {
 		}
 		x.Call = func(ctx context.Context, _ view.NodeID, method string, req []byte) ([]byte, error) {
 			*calls = append(*calls, method)
-			if method == "sums" {
+			switch method {
+			case "sums":
 				return (*to).ServeSums(ctx, id, req)
+			case "bulk":
+				return (*to).ServeBulk(ctx, id, req)
 			}
 			return (*to).ServeSwap(ctx, id, req)
 		}
@@ -114,8 +117,13 @@ func TestMessagesTakeLittleRoom(t *testing.T) {
 	a, b, _ := pair()
 	set = &sifted{noticeTable: a.Set.(*noticeTable)}
 	a.Set = set
-	for _, n := range bomb.Have[:100] {
-		b.Set.(*noticeTable).Change(n.Node, func(time.Duration, wire.Notice) (wire.Notice, bool) { return n, true })
+	put(b, 1, 1)
+	through := a.Call
+	a.Call = func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
+		if method == "swap" {
+			return wire.AppendNoticeSwap(nil, bomb), nil
+		}
+		return through(ctx, peer, method, req)
 	}
 	if err := a.With(t.Context(), 2); err != nil || set.entries != 9 {
 		t.Errorf("%d entries of 9 in an answer, %v", set.entries, err)
@@ -183,4 +191,106 @@ func TestCompareAsksAllOverTime(t *testing.T) {
 			t.Errorf("in 100 minutes asked %v", asked)
 		}
 	})
+}
+
+// largePair is a pair of which each notice takes 1 KiB, so that a part has 64 of them.
+func largePair() (a, b *noticer, calls *[]string) {
+	a, b, calls = pair()
+	for _, x := range []**noticer{&a, &b} {
+		(*x).Size = func(wire.Notice) int { return 1 << 10 }
+		(*x).Bulk, (*x).BulkMethod = (*x).Set.(*noticeTable).Bulk(), "bulk"
+	}
+	return a, b, calls
+}
+
+// put has a node hold notices of some nodes.
+func put(x *noticer, first, count int) {
+	for i := range count {
+		n := wire.Notice{Node: view.NodeID(first + i), Seq: 1}
+		x.Set.(*noticeTable).Change(n.Node, func(time.Duration, wire.Notice) (wire.Notice, bool) { return n, true })
+	}
+	x.Set.(*noticeTable).TakeNews()
+}
+
+// believing has a table believe what the given function says yes to.
+func believing(x *noticer, yes func(view.NodeID) bool) {
+	x.Set.(*noticeTable).believe = func() func(wire.NoticeSum) bool { return func(s wire.NoticeSum) bool { return yes(s.Key) } }
+}
+
+func everybody(view.NodeID) bool { return true }
+
+// Many large entries move in parts, both ways. Of a comparison that is broken off stays
+// what has come, and nobody is told of any.
+func TestManyMoveInParts(t *testing.T) {
+	a, b, calls := largePair()
+	believing(a, everybody)
+	believing(b, everybody)
+	put(a, 1, 300)
+	put(b, 1001, 500)
+	broken, through := errors.New("broken"), a.Call
+	left := 4
+	a.Call = func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
+		if left--; left < 0 {
+			return nil, broken
+		}
+		if method == "bulk" {
+			swap, err := wire.DecodeNoticeSwap(req, func(wire.NoticeSum) bool { return true })
+			if err != nil || len(swap.Have) > 64 || len(swap.Want) > 200 {
+				t.Errorf("a part hands over %d and asks for %d, %v", len(swap.Have), len(swap.Want), err)
+			}
+		}
+		return through(ctx, peer, method, req)
+	}
+	if err := a.With(t.Context(), 2); !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	if x, y := len(a.Set.Sums()), len(b.Set.Sums()); x != 300+3*64 || y != 500+3*64 {
+		t.Errorf("after three parts %d and %d", x, y)
+	}
+	left = 1 << 30
+	if err := a.With(t.Context(), 2); err != nil || len(a.Set.Sums()) != 800 || a.Set.Digest() != b.Set.Digest() {
+		t.Errorf("%v, %d and %d", err, len(a.Set.Sums()), len(b.Set.Sums()))
+	}
+	if x, y := a.Set.(*noticeTable).TakeNews(), b.Set.(*noticeTable).TakeNews(); len(x)+len(y) > 0 {
+		t.Errorf("%d and %d are to be handed on", len(x), len(y))
+	}
+	if slices.Contains(*calls, "swap") {
+		t.Errorf("called %v", *calls)
+	}
+}
+
+// Few entries are news on both sides.
+func TestFewAreNews(t *testing.T) {
+	a, b, calls := largePair()
+	believing(a, everybody)
+	believing(b, everybody)
+	put(a, 1, 30)
+	put(b, 101, 34)
+	if err := a.With(t.Context(), 2); err != nil || !slices.Equal(*calls, []string{"sums", "swap"}) {
+		t.Fatalf("%v by %v", err, *calls)
+	}
+	if x, y := a.Set.(*noticeTable).TakeNews(), b.Set.(*noticeTable).TakeNews(); len(x) != 34 || len(y) != 30 {
+		t.Errorf("%d and %d are to be handed on", len(x), len(y))
+	}
+}
+
+// What is not believed is not asked for, and a peer that does not bring what it has is
+// asked once.
+func TestPartsEnd(t *testing.T) {
+	a, b, calls := largePair()
+	believing(a, func(id view.NodeID) bool { return id > 400 })
+	put(b, 1, 500)
+	if err := a.With(t.Context(), 2); err != nil || len(*calls) != 3 || len(a.Set.Sums()) != 100 {
+		t.Errorf("%v by %v, %d came", err, *calls, len(a.Set.Sums()))
+	}
+	a, b, calls = largePair()
+	believing(a, everybody)
+	put(b, 1, 500)
+	b.Size = func(wire.Notice) int { return 1 }
+	a.Words.DecodeSwap = func(data []byte, _ func(wire.NoticeSum) bool) (wire.NoticeSwap, error) {
+		return wire.DecodeNoticeSwap(data, func(wire.NoticeSum) bool { return false })
+	}
+	if err := a.With(t.Context(), 2); err != nil || len(*calls) != 2 || len(a.Set.Sums()) != 0 {
+		t.Errorf("%v by %v, %d came", err, *calls, len(a.Set.Sums()))
+	}
 }

@@ -83,22 +83,48 @@ func (t *Table[K, V, E]) Sieve() func(wire.KeySum[K, V]) bool {
 
 // Take is part of Set.
 func (t *Table[K, V, E]) Take(_ context.Context, _ view.NodeID, said []E) error {
+	t.takeIn(said, t.table.Hear)
+	return nil
+}
+
+// takeIn takes in what a peer says, by a method of the table.
+func (t *Table[K, V, E]) takeIn(said []E, hear func(time.Duration, []E, func(wire.KeySum[K, V]) bool) bool) {
 	now, believe := t.now(), t.believe()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.table.Hear(now, said, believe) {
+	if hear(now, said, believe) {
 		t.News.Ring()
 		t.Heard.Ring()
 	}
-	return nil
 }
 
 // Answer is part of Set.
 func (t *Table[K, V, E]) Answer(ctx context.Context, peer view.NodeID, asked wire.TableSwap[K, E]) ([]E, error) {
-	if err := t.Take(ctx, peer, asked.Have); err != nil {
+	return answerBy(ctx, t, t, peer, asked)
+}
+
+// answerBy has the table answer once set has taken in what the peer says.
+func answerBy[K cmp.Ordered, V, E any](ctx context.Context, t *Table[K, V, E], set Set[K, V, E], peer view.NodeID, asked wire.TableSwap[K, E]) ([]E, error) {
+	if err := set.Take(ctx, peer, asked.Have); err != nil {
 		return nil, err
 	}
 	return withLock(&t.mu, func() []E { return t.table.Some(asked.Want) }), nil
+}
+
+// Bulk returns the table as it takes in many entries: see Exchanger.
+func (t *Table[K, V, E]) Bulk() Set[K, V, E] { return bulk[K, V, E]{t} }
+
+type bulk[K cmp.Ordered, V, E any] struct{ *Table[K, V, E] }
+
+// Take is part of Set.
+func (b bulk[K, V, E]) Take(_ context.Context, _ view.NodeID, said []E) error {
+	b.takeIn(said, b.table.HearMany)
+	return nil
+}
+
+// Answer is part of Set.
+func (b bulk[K, V, E]) Answer(ctx context.Context, peer view.NodeID, asked wire.TableSwap[K, E]) ([]E, error) {
+	return answerBy(ctx, b.Table, b, peer, asked)
 }
 
 func withLock[T any](mu *sync.Mutex, do func() T) T {
