@@ -50,8 +50,7 @@ type callPeer = func(ctx context.Context, peer view.NodeID, method string, req [
 
 func newTraits(self view.NodeID, boot uint64, now func() time.Duration, latest func() *snapshot, call callPeer) *traits {
 	rule := epidemic.RuleOfOwnWords(self, wire.Traits.Sum, func(_ time.Duration, held, told wire.Traits) wire.Traits {
-		held.Node, held.Boot, held.Seq = self, boot, told.Seq+1
-		return held
+		return wire.Traits{Node: self, Boot: boot, Seq: told.Seq}.SayNext(held.Said)
 	})
 	believe := func() func(wire.NoticeSum) bool {
 		r := latest()
@@ -81,7 +80,7 @@ func newTraits(self view.NodeID, boot uint64, now func() time.Duration, latest f
 func (t *traits) sayOwn(tags map[string]string, capabilities []string) {
 	said := wire.EncodeTraits(tags, slices.Sorted(slices.Values(capabilities)))
 	t.Change(t.self, func(_ time.Duration, held wire.Traits) (wire.Traits, bool) {
-		return wire.Traits{Node: t.self, Boot: t.boot, Seq: held.Seq + 1, Said: said}, said != held.Said
+		return wire.Traits{Node: t.self, Boot: t.boot, Seq: held.Seq}.SayNext(said), said != held.Said
 	})
 }
 

@@ -67,8 +67,9 @@ func meshFormats() []meshFormat {
 		format("reach-query", ReachQuery{IDs: []view.NodeID{3, 1 << 63}}, appended(AppendReachQuery), DecodeReachQuery),
 		format("reach-reply", ReachReply{Reach: []Reach{Reached, ReachUnknown, NotReached}}, appended(AppendReachReply), DecodeReachReply),
 		format("view.v2", told, viewOf(ViewTraits), DecodeView),
-		format("traits-swap", TraitsSwap{Have: []Traits{
-			{Node: 1 << 63, Boot: 7, Seq: 300, Said: EncodeTraits(told.Members[0].Tags, told.Members[0].Capabilities)}, {Node: 3, Said: EncodeTraits(nil, nil)},
+		format("traits-swap.v2", TraitsSwap{Have: []Traits{
+			Traits{Node: 1 << 63, Boot: 7, Seq: 300 << 32}.SayNext(EncodeTraits(told.Members[0].Tags, told.Members[0].Capabilities)),
+			Traits{Node: 3}.SayNext(EncodeTraits(nil, nil)),
 		}, Want: []view.NodeID{8}}, appended(AppendTraitsSwap), decodeAllTraits),
 	}
 }
@@ -109,6 +110,18 @@ func TestViewOfVersion1(t *testing.T) {
 	told.Members[0].Tags, told.Members[0].Capabilities = map[string]string{"line": "3"}, []string{"press"}
 	if got := AppendView(nil, told, ViewBare); !bytes.Equal(got, data) {
 		t.Errorf("it is written as %x, not %x", got, data)
+	}
+}
+
+// In version 1 traits had numbers that do not tell what was said. A message is read, and
+// those are left out.
+func TestTraitsSwapOfVersion1(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("testdata", "mesh", "traits-swap.v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := decodeAllTraits(data); err != nil || len(got.Have) != 0 || !slices.Equal(got.Want, []view.NodeID{8}) {
+		t.Errorf("it reads as %+v, %v", got, err)
 	}
 }
 

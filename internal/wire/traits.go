@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"hash/crc32"
 	"maps"
 	"slices"
 
@@ -15,8 +16,12 @@ const (
 	maxTraits       = 4 << 10 // bytes that are passed on of one node: no later release can raise it
 )
 
-// traitsVersion is the format of the traits of one node, and of what hands them over.
-const traitsVersion = 1
+const (
+	traitsVersion = 1 // the format of what one node says
+	// traitsSwapVersion is that of what hands it over. In version 1 the number of a word
+	// was a count alone: such a message can be read, and brings nothing.
+	traitsSwapVersion = 2
+)
 
 // Traits are what a node says of itself for programs, in the bytes in which it said it: a
 // node passes on what a later release says, too, though it cannot read that.
@@ -25,6 +30,17 @@ type Traits struct {
 	Boot, Seq uint64 // of two, that with the higher Boot, then Seq, holds
 	Said      string // tags and capabilities: see EncodeTraits
 }
+
+// SayNext returns what the node of t says next. Its number is a count in the upper half,
+// and in the lower one a hash of what is said: so two words of one count, as of a faulty
+// node or a copied one, are told apart, and give way to each other everywhere alike.
+func (t Traits) SayNext(said string) Traits {
+	t.Said = said
+	t.Seq = (t.Seq>>32+1)<<32 | uint64(hashTraits(said))
+	return t
+}
+
+func hashTraits(said string) uint32 { return crc32.ChecksumIEEE([]byte(said)) }
 
 // Sum tells which traits they are.
 func (t Traits) Sum() NoticeSum { return NoticeSum{t.Node, NoticeVersion{t.Boot, t.Seq}} }
@@ -102,7 +118,7 @@ type traitsSwap struct {
 }
 
 func (s *traitsSwap) codeFields(c *codec) {
-	c.codeVersion(traitsVersion)
+	c.codeVersion(traitsSwapVersion)
 	n := 4 * len(s.Have)
 	if c.codeArrayLen(&n, 4*MaxMembers); n%4 != 0 {
 		c.failWith("%d fields of records of 4", n)
@@ -122,7 +138,8 @@ func (s *traitsSwap) codeFields(c *codec) {
 }
 
 // readTraits reads the traits of one node. What it said is not read here: who passes on
-// the words of others is not to be judged by them. Those that are too large are left out.
+// the words of others is not to be judged by them. Those that are too large, or were
+// changed on the way, are left out.
 func (s *traitsSwap) readTraits(c *codec) {
 	var t Traits
 	var said []byte
@@ -130,15 +147,16 @@ func (s *traitsSwap) readTraits(c *codec) {
 	c.codeNumber(&t.Boot)
 	c.codeNumber(&t.Seq)
 	c.codeBytes(&said, len(c.data))
-	if c.err == nil && len(said) <= maxTraits && s.wanted(t.Sum()) {
-		t.Said = string(said)
-		s.Have = append(s.Have, t)
+	t.Said = string(said[:min(len(said), maxTraits+1)])
+	if c.err != nil || len(said) > maxTraits || hashTraits(t.Said) != uint32(t.Seq) || !s.wanted(t.Sum()) {
+		return
 	}
+	s.Have = append(s.Have, t)
 }
 
 // AppendTraitsSwap appends the encoding of s.
 //
-//	version=1
+//	version=2
 //	have  array: for each node id, boot, seq, said
 //	want  array of ids
 //
@@ -148,7 +166,8 @@ func AppendTraitsSwap(dst []byte, s TraitsSwap) []byte {
 }
 
 // DecodeTraitsSwap reads what AppendTraitsSwap wrote. Of the traits it keeps those that
-// are not too large and that wanted says yes to, in their order.
+// are not too large, have the number that they must, and that wanted says yes to, in
+// their order.
 func DecodeTraitsSwap(data []byte, wanted func(NoticeSum) bool) (TraitsSwap, error) {
 	s, err := readFields(data, "swap of traits", func(s *traitsSwap, c *codec) {
 		s.wanted = wanted

@@ -80,7 +80,7 @@ func TestTraitsThatCannotBeRead(t *testing.T) {
 // Whatever a node says is passed on as it is, but for what is too large, and the others of
 // the message are read.
 func TestTraitsArePassedOnUnread(t *testing.T) {
-	good := Traits{Node: 9, Boot: 1, Seq: 2, Said: EncodeTraits(map[string]string{"k": "v"}, []string{"c"})}
+	good := Traits{Node: 9, Boot: 1, Seq: 2}.SayNext(EncodeTraits(map[string]string{"k": "v"}, []string{"c"}))
 	for name, c := range map[string]struct {
 		said string
 		want int
@@ -89,7 +89,7 @@ func TestTraitsArePassedOnUnread(t *testing.T) {
 		"much":           {strings.Repeat("x", maxTraits), 2},
 		"too much":       {strings.Repeat("x", maxTraits+1), 1},
 	} {
-		first := Traits{Node: 5, Said: c.said}
+		first := Traits{Node: 5}.SayNext(c.said)
 		got, err := decodeAllTraits(AppendTraitsSwap(nil, TraitsSwap{Have: []Traits{first, good}, Want: []view.NodeID{4}}))
 		if err != nil || len(got.Have) != c.want || got.Have[len(got.Have)-1] != good || c.want == 2 && got.Have[0] != first || len(got.Want) != 1 {
 			t.Errorf("%s: %+v, %v", name, got, err)
@@ -106,6 +106,25 @@ func TestTraitsArePassedOnUnread(t *testing.T) {
 	unwanted, err := DecodeTraitsSwap(AppendTraitsSwap(nil, TraitsSwap{Have: []Traits{good}}), func(NoticeSum) bool { return false })
 	if err != nil || len(unwanted.Have) != 0 {
 		t.Errorf("unwanted ones are kept: %+v, %v", unwanted, err)
+	}
+}
+
+// Each word has a number of its own, above all before it. One that was changed on the way
+// is left out.
+func TestTraitsAreNumberedByWhatIsSaid(t *testing.T) {
+	last := Traits{Node: 9, Boot: 1}
+	for _, said := range []string{"one", "two", "one", "one"} {
+		next := last.SayNext(said)
+		if next.Seq <= last.Seq || next.Seq == last.SayNext(said+" ").Seq {
+			t.Errorf("%q has the number %x after %x", said, next.Seq, last.Seq)
+		}
+		last = next
+	}
+	changed := last
+	changed.Said = "other"
+	got, err := decodeAllTraits(AppendTraitsSwap(nil, TraitsSwap{Have: []Traits{changed, last}}))
+	if err != nil || !slices.Equal(got.Have, []Traits{last}) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
