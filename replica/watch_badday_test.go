@@ -245,3 +245,53 @@ func TestWatchOfAStoreThatLies(t *testing.T) {
 		}
 	})
 }
+
+// On a real mesh: a node is killed without a word while keys are written, and starts again.
+func TestRealMeshWatchAcrossAKillAndACut(t *testing.T) {
+	dir := t.TempDir()
+	inWorld(t, 4, func(w *world) {
+		ctx := context.Background()
+		camera := w.addCamera(dir)
+		w.start(camera)
+		far := openBucket(t, camera.store, "b", BucketConfig{})
+		want := make(map[string]string)
+		put := func(key string) {
+			if _, err := far.Put(ctx, key, []byte("v"), nil); err != nil && !errors.Is(err, ErrDegraded) {
+				t.Errorf("put %q: %v", key, err)
+			}
+			want[key] = "v"
+		}
+		here := followBucket(t, "here", w.boxes[0].bucket, WatchOptions{Present: true})
+		away := followBucket(t, "away", far, WatchOptions{Present: true})
+		for i := range 40 {
+			put(fmt.Sprint("before ", i))
+		}
+		here.want(10*time.Second, want)
+		away.want(10*time.Second, want)
+		w.kill(w.boxes[1])
+		for i := range 40 {
+			put(fmt.Sprint("without ", i))
+		}
+		here.want(20*time.Second, want)
+		away.want(20*time.Second, want)
+		w.start(w.boxes[1])
+		time.Sleep(10 * time.Second)
+		w.net.Partition(w.addrs(2), w.addrs(0, 1, 3, 4))
+		for i := range 40 {
+			put(fmt.Sprint("beside a cut ", i))
+		}
+		away.want(30*time.Second, want)
+		w.net.HealAll()
+		for i := range 40 {
+			put(fmt.Sprint("after ", i))
+		}
+		here.want(30*time.Second, want)
+		away.want(30*time.Second, want)
+		here.stop()
+		away.stop()
+		t.Logf("gaps: %d here, %d away", here.gaps, away.gaps)
+		if away.gaps == 0 {
+			t.Error("no gap is told")
+		}
+	})
+}

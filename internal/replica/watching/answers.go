@@ -145,8 +145,8 @@ func (p *poll) addFound(e *watch.Entry) {
 // awaitChange waits until there is a change, or the time of the poll is over.
 func (p *poll) awaitChange(ctx context.Context) error {
 	f := p.f
-	w := &waitingPoll{about: p.about, shards: p.shards, wake: notify.NewBell()}
-	added, ready := f.addWaiting(w, p.reply.Seq)
+	w := &waitingPoll{about: p.about, shards: p.shards, seen: p.reply.Seq, wake: notify.NewBell()}
+	added, ready := f.addWaiting(w)
 	if !added {
 		p.reply.Pause = min(p.q.Wait, longestWait)
 		return nil
@@ -166,17 +166,17 @@ func (p *poll) awaitChange(ctx context.Context) error {
 	return nil
 }
 
-// addWaiting has a poll wait that has looked up to a change, unless too many do. ready tells
-// that there may be one for it already.
-func (f *Feed) addWaiting(w *waitingPoll, seen uint64) (added, ready bool) {
+// addWaiting has a poll wait, unless too many do. ready tells that there may be a change for
+// it already.
+func (f *Feed) addWaiting(w *waitingPoll) (added, ready bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.waiting.count >= mostWaiting || f.ring == nil {
 		return false, false
 	}
 	f.waiting.addPoll(w)
-	if f.matched > seen {
-		w.first = seen + 1 // what came in between was not matched with it
+	if f.matched > w.seen {
+		w.first = w.seen + 1 // what came in between was not matched with it
 	}
 	return true, w.first > 0
 }

@@ -35,6 +35,7 @@ type lengthOf struct {
 type waitingPoll struct {
 	about  subject
 	shards scan.Shards
+	seen   uint64 // number of the last change that it has looked at
 	first  uint64 // number of the first change that it waits for; 0: there is none yet
 	wake   notify.Bell
 }
@@ -76,7 +77,7 @@ func (w *waitingPolls) matchEntry(e *watch.Entry, number uint64, woken []*waitin
 			continue
 		}
 		for p := range w.by[subject{e.Bucket, e.Key[:length.length]}] {
-			if p.first == 0 && p.shards.Has(e.Shard) {
+			if p.first == 0 && number > p.seen && p.shards.Has(e.Shard) {
 				p.first = number
 				woken = append(woken, p)
 			}
