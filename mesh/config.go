@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/identity"
@@ -129,8 +128,8 @@ func (c Config) Validate() error {
 		"Secret is all zeros: make one with identity.NewSecret")
 	fault(len(c.MeshName) > maxMeshName, "MeshName has %d bytes, at most %d are allowed", len(c.MeshName), maxMeshName)
 	fault(c.Shards < 0 || c.Shards > maxShards, "Shards is %d, want 1 to %d, or 0 for %d", c.Shards, maxShards, defaultShards)
-	fault(!printable(c.Name), "Name %.80q is longer than %d bytes or not printable", c.Name, maxLabel)
-	fault(!printable(c.Zone), "Zone %.80q is longer than %d bytes or not printable", c.Zone, maxLabel)
+	fault(!roster.IsPrintable(c.Name, maxLabel), "Name %.80q is longer than %d bytes or not printable", c.Name, maxLabel)
+	fault(!roster.IsPrintable(c.Zone, maxLabel), "Zone %.80q is longer than %d bytes or not printable", c.Zone, maxLabel)
 	fault(c.Weight < 0 || c.Weight > maxWeight, "Weight is %d, want 1 to %d, or 0 for 1", c.Weight, maxWeight)
 	faults = append(faults, roster.CheckTraits(c.Tags, c.Capabilities)...)
 	if c.Listen != "" {
@@ -171,18 +170,6 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func printable(s string) bool {
-	if len(s) > maxLabel || !utf8.ValidString(s) {
-		return false
-	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	return true
 }
 
 func isPort(s string, zero bool) bool {

@@ -249,7 +249,7 @@ func (t *topics) forgetGone(r roster.Roster) {
 }
 
 func checkTopic(topic string) error {
-	if topic == "" || len(topic) > wire.MaxTopic || !printable(topic) {
+	if topic == "" || !roster.IsPrintable(topic, wire.MaxTopic) {
 		return fmt.Errorf("%w: %.80q", ErrTopic, topic)
 	}
 	return nil

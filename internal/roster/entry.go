@@ -66,8 +66,8 @@ func (e Entry) Validate() error {
 	}
 	fault(e.ID == 0, "no node id")
 	fault(e.Name == "", "no name")
-	fault(!printable(e.Name, MaxName), "name %.70q is longer than %d bytes or not printable", e.Name, MaxName)
-	fault(!printable(e.Zone, MaxZone), "zone %.70q is longer than %d bytes or not printable", e.Zone, MaxZone)
+	fault(!IsPrintable(e.Name, MaxName), "name %.70q is longer than %d bytes or not printable", e.Name, MaxName)
+	fault(!IsPrintable(e.Zone, MaxZone), "zone %.70q is longer than %d bytes or not printable", e.Zone, MaxZone)
 	fault(!e.Addr.IsValid() || e.Addr.Port() == 0 || e.Addr.Addr().IsUnspecified() || e.Addr.Addr().IsMulticast(),
 		"address %v cannot be dialled", e.Addr)
 	fault(e.Weight < 1 || e.Weight > MaxWeight, "weight %d is not in 1..%d", e.Weight, MaxWeight)
@@ -80,7 +80,8 @@ func (e Entry) Validate() error {
 	return fmt.Errorf("%w: %w", ErrInvalid, errors.Join(faults...))
 }
 
-func printable(s string, limit int) bool {
+// IsPrintable tells whether s is text that can be shown, of at most limit bytes.
+func IsPrintable(s string, limit int) bool {
 	if len(s) > limit || !utf8.ValidString(s) {
 		return false
 	}

@@ -31,14 +31,14 @@ func CheckTraits(tags map[string]string, capabilities []string) (faults []error)
 		value := tags[key]
 		size += len(key) + len(value)
 		fault(key == "", "Tags has an empty key")
-		fault(!printable(key, MaxTagKey), "Tags has the key %.80q, which is longer than %d bytes or not printable", key, MaxTagKey)
-		fault(!printable(value, MaxTagValue), "Tags has under %.80q the value %.80q, which is longer than %d bytes or not printable", key, value, MaxTagValue)
+		fault(!IsPrintable(key, MaxTagKey), "Tags has the key %.80q, which is longer than %d bytes or not printable", key, MaxTagKey)
+		fault(!IsPrintable(value, MaxTagValue), "Tags has under %.80q the value %.80q, which is longer than %d bytes or not printable", key, value, MaxTagValue)
 	}
 	seen := map[string]bool{}
 	for _, c := range capabilities {
 		size += len(c)
 		fault(c == "", "Capabilities has an empty one")
-		fault(!printable(c, MaxCapability), "Capabilities has %.80q, which is longer than %d bytes or not printable", c, MaxCapability)
+		fault(!IsPrintable(c, MaxCapability), "Capabilities has %.80q, which is longer than %d bytes or not printable", c, MaxCapability)
 		fault(seen[c], "Capabilities has %.80q twice", c)
 		seen[c] = true
 	}
