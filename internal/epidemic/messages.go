@@ -17,12 +17,17 @@ const (
 	maxMessageBytes = 1 << 20 // of topics and payloads
 )
 
-// maxMessageSeq leaves a node room to publish above whatever others made up of it.
-const maxMessageSeq = 1 << 62
+// maxMessageLeap is how far two messages of one life may be apart that one window is for.
+// Of one that is young enough to be told it is not: a node publishes some hundred in a second.
+const maxMessageLeap = 1 << 16
 
 // Messages holds what nodes have published lately, for those that have not heard it, and
 // tells what is new here: each message at most once, for which a window over the numbers
 // of each node is kept, whatever is dropped.
+//
+// A number that leaps far, ahead or back, begins a second window and leaves the first one
+// where it is: whoever makes one up does not make what the node publishes look old. Of
+// more such leaps the window that was used last and the newest remain.
 //
 // When there are too many, those go that are the oldest of the node that takes the most
 // room: who floods loses its own.
@@ -41,10 +46,39 @@ type Messages struct {
 
 // publisher is what is known of the messages of one node.
 type publisher struct {
-	last  wire.NoticeVersion // the highest that was heard
-	seen  uint64             // bit i: of that life, last.Seq - i was heard
-	held  []wire.MessageKey  // sorted: the oldest first
-	bytes int
+	boot    uint64            // the highest that was heard
+	windows [2]window         // of that life; that which was used last comes first
+	held    []wire.MessageKey // sorted: the oldest first
+	bytes   int
+}
+
+// window tells which numbers were heard near the highest of them.
+type window struct {
+	last uint64
+	seen uint64 // bit i: last - i was heard; 0: there is no such window
+}
+
+// isNear tells whether the window is for a number.
+func (w window) isNear(seq uint64) bool {
+	return w.seen != 0 && max(seq, w.last)-min(seq, w.last) <= maxMessageLeap
+}
+
+// hasSeen tells whether a number near the window was heard, or may have been.
+func (w window) hasSeen(seq uint64) bool {
+	if seq > w.last {
+		return false
+	}
+	back := w.last - seq
+	return back >= MessagesPerNode || w.seen&(1<<back) != 0
+}
+
+// withSeen returns the window once a number near it was heard.
+func (w window) withSeen(seq uint64) window {
+	if seq > w.last {
+		return window{seq, w.seen<<(seq-w.last) | 1} // all of it goes beyond 63
+	}
+	w.seen |= 1 << (w.last - seq)
+	return w
 }
 
 // NewMessages returns what a node holds that has published nothing yet in this life.
@@ -76,8 +110,8 @@ func (m *Messages) Hear(now time.Duration, said []wire.Message, believe func(wir
 			continue
 		}
 		if v := e.Key.Version(); e.Key.Node() == m.self {
-			if v.Boot == m.last.Boot && v.Seq < maxMessageSeq {
-				m.last.Seq = max(m.last.Seq, v.Seq) // it was made up, and what follows must be above it
+			if v.Boot == m.last.Boot && v.Seq > m.last.Seq && v.Seq-m.last.Seq <= maxMessageLeap {
+				m.last.Seq = v.Seq // it was made up, and what follows must be above it
 			}
 			continue
 		}
@@ -96,28 +130,28 @@ func (m *Messages) IsNews(k wire.MessageKey) bool {
 	switch {
 	case k.Node() == m.self:
 		return false
-	case p == nil || v.Boot > p.last.Boot:
+	case p == nil || v.Boot > p.boot:
 		return true
-	case v.Boot < p.last.Boot:
+	case v.Boot < p.boot || !m.table.Lacks(wire.MessageSum{Key: k}):
 		return false
-	case v.Seq > p.last.Seq:
-		return true
 	}
-	back := p.last.Seq - v.Seq
-	return back < MessagesPerNode && p.seen&(1<<back) == 0
+	return !slices.ContainsFunc(p.windows[:], func(w window) bool { return w.isNear(v.Seq) && w.hasSeen(v.Seq) })
 }
 
-// noteSeen notes that a message was heard.
+// noteSeen notes that a message was heard that was news.
 func (p *publisher) noteSeen(v wire.NoticeVersion) {
-	switch {
-	case v.Boot > p.last.Boot || p.seen == 0:
-		p.last, p.seen = v, 1
-	case v.Seq > p.last.Seq:
-		p.seen = p.seen<<(v.Seq-p.last.Seq) | 1 // all of it goes beyond 63
-		p.last = v
-	default:
-		p.seen |= 1 << (p.last.Seq - v.Seq)
+	if v.Boot > p.boot {
+		p.boot, p.windows = v.Boot, [2]window{}
 	}
+	w := window{v.Seq, 1}
+	switch first, second := p.windows[0], p.windows[1]; {
+	case first.isNear(v.Seq):
+		p.windows[0] = first.withSeen(v.Seq)
+		return
+	case second.isNear(v.Seq):
+		w = second.withSeen(v.Seq)
+	}
+	p.windows = [2]window{w, p.windows[0]}
 }
 
 // takeIn takes in what is news, and drops what there is no room for then.

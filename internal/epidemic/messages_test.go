@@ -256,13 +256,52 @@ func TestMadeUpMessages(t *testing.T) {
 	p := newPublishers(t, 2)
 	p.publish(0)
 	p.exchange(1, 0)
-	made := []wire.Message{{Key: keyOf(1, 1, 1<<50), Topic: "t"}, {Key: keyOf(1, 1, 1<<63), Topic: "t"}, {Key: keyOf(1, 7, 1), Topic: "t"}}
+	made := []wire.Message{{Key: keyOf(1, 1, 1000), Topic: "t"}, {Key: keyOf(1, 1, 1<<63), Topic: "t"}, {Key: keyOf(1, 7, 1), Topic: "t"}}
 	p.tell(0, made)
 	p.tell(1, made[:1])
 	p.publish(0)
 	p.exchange(1, 0)
-	if len(p.heard[0]) != 0 || p.heard[1][keyOf(1, 1, 1<<50+1)] != 1 {
+	if len(p.heard[0]) != 0 || p.heard[1][keyOf(1, 1, 1001)] != 1 {
 		t.Errorf("heard %v and %v", p.heard[0], p.heard[1])
+	}
+}
+
+// Numbers that leap far do not make look old what a node publishes, whether it has heard of
+// them or not, whether they came first or not, and however many there are. What was heard
+// is not heard again for that.
+func TestMadeUpLeaps(t *testing.T) {
+	p := newPublishers(t, 3)
+	leap := func(to int, seqs ...uint64) {
+		for _, seq := range seqs {
+			p.tell(to, []wire.Message{{Key: keyOf(1, 1, seq), Topic: "t"}})
+		}
+	}
+	leap(2, 1<<61)
+	for range 20 {
+		p.publish(0)
+		leap(1, 1<<61, 1<<61+1, 1<<20)
+		leap(2, 1<<61, 1<<61+1)
+		leap(0, 1<<61)
+		p.exchange(1, 0)
+		p.exchange(2, 0)
+		p.exchange(1, 2)
+		leap(1, 1<<50)
+	}
+	for i := range 2 {
+		for k := range p.sent {
+			if p.heard[i+1][k] != 1 {
+				t.Errorf("node %d heard message %d %d times", i+2, k.Version().Seq, p.heard[i+1][k])
+			}
+		}
+		for k, times := range p.heard[i+1] {
+			if times > 1 {
+				t.Errorf("node %d heard message %d %d times", i+2, k.Version().Seq, times)
+			}
+		}
+		checkBounds(t, p.nodes[i+1], "after leaps")
+	}
+	if last := p.nodes[0].last.Seq; last != 20 {
+		t.Errorf("the last of 20 has the number %d", last)
 	}
 }
 
