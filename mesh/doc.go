@@ -87,12 +87,14 @@
 //	taken in.
 //
 //	The tags and capabilities of a node     A cut: each side shows what it    View has what was heard last,
-//	(SetTags) come to all within a second   heard last, and the newest when   of a member that is silent too.
-//	or two, and are set by it alone.        it has healed. Nothing is         Empty: nothing was heard since
-//	                                        signed: what a faulty member      the start.
-//	                                        says of another holds until
-//	                                        that one hears of it. They are
-//	                                        not on disk.
+//	(SetTags) come to all within two or     heard last, and the newest when   of a member that is silent too.
+//	three seconds, and are set by it        it has healed. Nothing is         Empty: nothing was heard since
+//	alone.                                  signed: what a faulty member      the start. Problems, where the
+//	                                        says of another holds until       last number was made up.
+//	                                        that one hears of it, and under
+//	                                        the last number there is until
+//	                                        it starts anew. They are not on
+//	                                        disk.
 //
 //	Publish tells all nodes in reach, also  A cut, or a silent node, is not   Nothing shows what was missed.
 //	through others, at each subscription    over in half a minute: what it    Message.Lost counts what was

@@ -27,6 +27,7 @@ var sentences = map[string][2]string{
 	"members say of tens of thousands of nodes":              {"TestMadeUpRelicsFillNoRoster", "TestManyGoneAreNoTrouble"},
 	"the mesh is full, with %d members":                      {"TestFullMeshSaysSo", "TestFullMeshSaysSo"},
 	"the mesh has had %d nodes that are gone for good":       {"TestMeshThatRemembersNoMore", "TestMeshThatRemembersNoMore"},
+	"a member has made up tags of this node":                 {"TestLastNumberOfTags", "TestLiesAboutTags"},
 }
 
 // TestEverySentenceOfViews fails for a sentence that no test is named for.

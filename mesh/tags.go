@@ -177,8 +177,8 @@ func (n *Node) keepTraitsCompared(ctx context.Context) {
 }
 
 // SetTags replaces the tags and the capabilities of this node, within the bounds of
-// Config.Tags. It returns at once: Views show them a moment later, here and, as they
-// spread, at the others. Of several calls the last one counts everywhere, on all sides of
+// Config.Tags. It returns at once: Views show them within a second here, and as they
+// spread at the others. Of several calls the last one counts everywhere, on all sides of
 // a cut once it has healed. Nothing is kept on disk: from the next Start on those of its
 // Config hold.
 //
@@ -191,7 +191,7 @@ func (n *Node) SetTags(tags map[string]string, capabilities []string) error {
 		return n.closedError()
 	}
 	n.traits.sayOwn(tags, capabilities)
-	n.inbox.putEvent(event{viewChanged: true})
+	n.inbox.putEvent(event{tagsChanged: true})
 	return nil
 }
 
@@ -211,7 +211,7 @@ func (n *Node) keepTraitsShown(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-n.traits.Heard:
-			n.inbox.putEvent(event{viewChanged: true})
+			n.inbox.putEvent(event{tagsChanged: true})
 		}
 	}
 }

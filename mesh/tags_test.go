@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -147,12 +148,8 @@ func TestLiesAboutTags(t *testing.T) {
 		}
 		tell(said(liar.ID(), 1, 50, large), said(other.ID(), 1, 60, tagged("made up")), said(4711, 1, 1, tagged("nobody")),
 			said(other.ID(), 9, 1, tagged("of a life to come")), said(victim.ID(), 1, 7, tagged("of itself")))
-		w.eventually(3*time.Second, "what may be true is shown", func() bool {
-			m, _ := victim.View().Member(other.ID())
-			return maps.Equal(m.Tags, tagged("made up"))
-		})
-		if m, _ := victim.View().Member(liar.ID()); len(m.Tags) > 0 {
-			t.Errorf("too many bytes are shown: %v", m.Tags)
+		if h := victim.traits.Get(liar.ID()).Entry; h.Seq>>32 != 50 {
+			t.Errorf("what is too large to be shown is not held: %+v", h)
 		}
 		if h := victim.traits.Get(other.ID()).Entry; h.Seq>>32 != 60 {
 			t.Errorf("what may be true is not taken in: %+v", h)
@@ -160,9 +157,65 @@ func TestLiesAboutTags(t *testing.T) {
 		w.eventually(20*time.Second, "each node has the last word on itself", func() bool {
 			return w.allSee(other.ID(), tagged("true")) && w.allSee(victim.ID(), nil) && w.allSee(liar.ID(), nil)
 		})
+		if p := victim.View().Problems; len(p) > 0 {
+			t.Errorf("problems %q", p)
+		}
 		if m, _ := victim.View().Member(liar.ID()); m.State != view.Alive || len(victim.traits.All()) != 3 {
 			t.Errorf("the liar is %v, traits %+v", m.State, victim.traits.All())
 		}
+	})
+}
+
+// A node of which somebody has made up the last word there can be says so.
+func TestLastNumberOfTags(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		liar, victim := w.boxes[0].node, w.boxes[1].node
+		last := wire.Traits{Node: victim.ID(), Boot: 1, Seq: (1<<30 - 2) << 32}.SayNext(wire.EncodeTraits(tagged("made up"), nil))
+		if _, err := liar.link.Call(t.Context(), victim.ID(), methodTraits, wire.AppendTraitsSwap(nil, wire.TraitsSwap{Have: []wire.Traits{last}})); err != nil {
+			t.Fatal(err)
+		}
+		says := func(n *Node) bool {
+			return slices.ContainsFunc(n.View().Problems, func(p view.Problem) bool { return p.Kind == view.ProblemTagsUnheard })
+		}
+		w.eventually(3*time.Second, "it says that it is not heard", func() bool { return says(victim) })
+		if says(liar) || len(victim.View().Problems) != 1 {
+			t.Errorf("problems %q and %q", liar.View().Problems, victim.View().Problems)
+		}
+		w.boxes[1].kill()
+		w.boxes[1].start()
+		w.eventually(10*time.Second, "it is heard once it has started anew", func() bool {
+			m, _ := liar.View().Member(last.Node)
+			return !says(w.boxes[1].node) && len(m.Tags) == 0 && m.Boot == 2
+		})
+	})
+}
+
+// However often tags are set, Views of them come about once a second.
+func TestViewsOfTagsAreFew(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		time.Sleep(10 * time.Second)
+		var before []uint64
+		for _, n := range w.running() {
+			before = append(before, n.View().Version)
+		}
+		for i := range 100 {
+			for _, n := range w.running() {
+				if err := n.SetTags(tagged(strconv.Itoa(i)), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		for i, n := range w.running() {
+			if made := n.View().Version - before[i]; made < 3 || made > 7 {
+				t.Errorf("%d views in 5 s", made)
+			}
+		}
+		w.eventually(3*time.Second, "the last are shown", func() bool {
+			return !slices.ContainsFunc(w.running(), func(n *Node) bool { return !w.allSee(n.ID(), tagged("99")) })
+		})
 	})
 }
 

@@ -27,6 +27,7 @@ type event struct {
 	detect.Event
 	rtt         time.Duration // of a probe that was answered; 0 when not known
 	viewChanged bool          // the view has something else to show
+	tagsChanged bool          // the view has other tags to show, and may take its time
 	meshMet     bool          // the mesh was met, or is out of reach: the view must show it before Ready returns
 }
 
@@ -58,9 +59,11 @@ type watcher struct {
 	traits      shownTraits
 	version     uint64
 	changed     bool          // since the last view
+	retagged    bool          // tags have, since the last view
 	publishedAt time.Duration // when that was; long ago at first
 	fresh       bool          // nothing has been attempted yet
 	full        bool          // the roster was, at the last view
+	silenced    bool          // this node was, at the last view: see ProblemTagsUnheard
 }
 
 // viewPause is the least time between two views, so that many changes at
@@ -69,6 +72,19 @@ type watcher struct {
 // views.
 func viewPause(members int) time.Duration {
 	return max(10*time.Millisecond, time.Duration(members)*20*time.Microsecond)
+}
+
+// tagsPause is the least time between a view and one in which tags alone are others: where
+// many nodes set theirs, nobody places copies anew for that many times a second.
+const tagsPause = time.Second
+
+// viewDue returns when there is to be another view, if there is.
+func (w *watcher) viewDue() (due time.Duration, some bool) {
+	pause := viewPause(w.roster.Len())
+	if !w.changed {
+		pause = max(pause, tagsPause)
+	}
+	return w.publishedAt + pause, w.changed || w.retagged
 }
 
 // contact is what is known of a member besides its state.
@@ -118,7 +134,7 @@ func (w *watcher) watchMembers(ctx context.Context) {
 			w.stepDetector(detect.Event{Kind: detect.Tick})
 		}
 		next := w.detector.Next()
-		if due := w.publishedAt + viewPause(w.roster.Len()); w.changed && n.uptime() < due {
+		if due, some := w.viewDue(); some && n.uptime() < due {
 			next = min(next, due)
 		} else {
 			w.publishView()
@@ -135,7 +151,7 @@ func (w *watcher) handleEvent(e event) {
 	if e.meshMet {
 		w.takeRoster(w.n.book.snapshot())
 	}
-	w.changed = w.changed || e.viewChanged
+	w.changed, w.retagged = w.changed || e.viewChanged, w.retagged || e.tagsChanged
 	if e.Kind == detect.ProbeOK {
 		w.n.book.noteMet()
 	}
@@ -240,10 +256,10 @@ func (w *watcher) performEffect(e detect.Effect, attempts *sync.WaitGroup) {
 }
 
 func (w *watcher) publishView() {
-	if !w.changed || w.roster == nil {
+	if !w.changed && !w.retagged || w.roster == nil {
 		return
 	}
-	w.changed, w.publishedAt = false, w.n.uptime()
+	w.changed, w.retagged, w.publishedAt = false, false, w.n.uptime()
 	w.version++
 	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest, Storing: w.roster.storing}
 	v.Members = make([]view.Member, 0, w.roster.Len())
@@ -272,6 +288,14 @@ func (w *watcher) publishView() {
 		w.full = true
 	} else {
 		w.full = false
+	}
+	if silenced := !roster.MayCount(w.n.traits.Get(w.n.id).Entry.Seq); silenced {
+		p := view.Problem{Kind: view.ProblemTagsUnheard}
+		v.Problems = append(v.Problems, p)
+		if !w.silenced {
+			w.n.log.Error(p.String())
+		}
+		w.silenced = true
 	}
 	w.n.views.Set(v)
 	w.n.inspectSelf(w.roster)

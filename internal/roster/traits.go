@@ -60,10 +60,14 @@ func ReadTraits(said string) (tags map[string]string, capabilities []string) {
 
 const maxSaid = 1 << 62 // no node says so many things of itself
 
+// MayCount tells whether other nodes believe a number of what this one says of itself. They
+// do not where somebody has made up the last one of it, until it starts anew.
+func MayCount(seq uint64) bool { return seq < maxSaid }
+
 // MaySay tells whether a node may have said something so numbered of itself: it is a
 // member that is not gone, has lived under that boot counter, and can still say something
-// newer. Whoever made something up of a node must not silence it for good.
+// newer: unless it was the last number that somebody made up, the node answers it.
 func (r Roster) MaySay(id view.NodeID, v wire.NoticeVersion) bool {
 	e, ok := r.Get(id)
-	return ok && !e.Status.Gone() && v.Boot <= e.Boot && v.Seq < maxSaid
+	return ok && !e.Status.Gone() && v.Boot <= e.Boot && MayCount(v.Seq)
 }

@@ -21,6 +21,7 @@ const (
 	ProblemNarrowPath  ProblemKind = "narrow-path" // Where: the address; Nodes: who is there; Bytes: of a packet that is too large
 	ProblemMeshFull    ProblemKind = "mesh-full"   // Count: of members
 	ProblemMeshWorn    ProblemKind = "mesh-worn"   // Count: of nodes that are gone
+	ProblemTagsUnheard ProblemKind = "tags-unheard"
 )
 
 // What is the matter with a store.
@@ -87,6 +88,9 @@ var meshSentences = map[ProblemKind]func(Problem) string{
 	},
 	ProblemMeshWorn: func(p Problem) string {
 		return fmt.Sprintf("the mesh has had %d nodes that are gone for good, and can remember no more of them: it takes in no new ones; set up another, with a new secret", p.Count)
+	},
+	ProblemTagsUnheard: func(Problem) string {
+		return "a member has made up tags of this node under the last number there is: others take in no others of it before it is started again; that member is faulty"
 	},
 }
 
