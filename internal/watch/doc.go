@@ -4,7 +4,7 @@
 // new to the watcher.
 //
 // A store keeps its last changes, in the order of its commits, in a Ring, and answers from
-// a Position with what came behind it. Of each shard one home at a time is followed, the
+// a Position with what came behind it, which it collects in a Page. Of each shard one home at a time is followed, the
 // acting home. Every home gets every write sooner or later, so one is enough; and one
 // home's record of a key only ever grows, so what comes from one home never goes backwards.
 //

@@ -43,7 +43,14 @@ type modelNode struct {
 	data        map[string]version.Item
 	seasoned    [modelShards]bool // what it lacks as a home is unknown
 	ended       map[string]version.Context
+	ending      []modelEnd              // ends that were read and are not in the ring yet
+	endsSince   uint64                  // where the ring was when they were read
 	kept        map[uint64]version.Item // by number in the ring: those that are small
+}
+
+type modelEnd struct {
+	key string
+	it  version.Item
 }
 
 // say notes what happens, if somebody is to read it.
@@ -80,7 +87,7 @@ func (m *model) addNode() *modelNode {
 func (n *modelNode) startRing() {
 	n.last++
 	n.epoch = uint64(n.id)<<32 | n.last
-	n.ring, n.ended, n.kept = NewRing(modelRing, 1<<20), make(map[string]version.Context), make(map[uint64]version.Item)
+	n.ring, n.ended, n.ending, n.kept = NewRing(modelRing, 1<<20), make(map[string]version.Context), nil, make(map[uint64]version.Item)
 }
 
 // merge is a commit.
@@ -90,7 +97,7 @@ func (m *model) merge(n *modelNode, key string, it version.Item) {
 	if !merged.Equal(old) {
 		n.data[key] = merged
 		n.ring.Append(Entry{Key: key, Shard: modelShard(key)})
-		if dead := !slices.ContainsFunc(merged.Sibs, func(s version.Sibling) bool { return s.Flags&version.Tomb == 0 }); dead || m.lastN%2 == 0 {
+		if m.rng.IntN(3) > 0 {
 			n.kept[n.ring.Head()] = merged
 		}
 	}
@@ -207,13 +214,24 @@ func (m *model) truth(key string) (it version.Item) {
 	return it
 }
 
-// endValues has each home note which of its records have ended.
+// endValues has each home note which of its records have ended: what it has read before.
 func (m *model) endValues() {
 	for _, n := range m.nodes {
-		for i := range modelKeys {
-			if !n.up {
-				break
+		if !n.up {
+			continue
+		}
+		for _, end := range n.ending {
+			head := n.ring.Head()
+			told := n.ring.AppendEnds([]Entry{{Key: end.key, Shard: modelShard(end.key), Kind: Ended}}, n.endsSince)
+			if !told {
+				delete(n.ended, end.key)
 			}
+			if n.ring.Head() > head && m.rng.IntN(2) == 0 {
+				n.kept[n.ring.Head()] = end.it
+			}
+		}
+		n.ending, n.endsSince = nil, n.ring.Head()
+		for i := range modelKeys {
 			key := modelKey(i)
 			it := n.data[key]
 			due := m.dueOf(it)
@@ -222,7 +240,7 @@ func (m *model) endValues() {
 			}
 			if was := n.ended[key]; !was.Includes(it.Ctx) {
 				n.ended[key] = it.Ctx
-				n.ring.Append(Entry{Key: key, Shard: modelShard(key), Kind: Ended})
+				n.ending = append(n.ending, modelEnd{key, it})
 			}
 		}
 	}

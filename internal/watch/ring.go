@@ -79,6 +79,30 @@ func (r *Ring) Append(e Entry) {
 	r.bytes += e.size()
 }
 
+// AppendEnds adds ends of values that were read when the head was since, but for those of
+// keys that have changed after that: an end never lies behind a newer change. It adds
+// nothing, and returns false, if it cannot tell any more.
+func (r *Ring) AppendEnds(all []Entry, since uint64) bool {
+	if !r.Has(since) {
+		return false
+	}
+	type key struct {
+		bucket uint64
+		key    string
+	}
+	changed := make(map[key]bool)
+	for number := since + 1; number <= r.head; number++ {
+		e := r.entryAt(number)
+		changed[key{e.Bucket, e.Key}] = true
+	}
+	for i := range all {
+		if !changed[key{all[i].Bucket, all[i].Key}] {
+			r.Append(all[i])
+		}
+	}
+	return true
+}
+
 // Has tells whether all that came behind a number is there still.
 func (r *Ring) Has(after uint64) bool {
 	return after <= r.head && (after == r.head || r.countEntries() > 0 && after+1 >= r.first)

@@ -47,3 +47,26 @@ func TestRingForgetsInOrder(t *testing.T) {
 		t.Fatal("it does not hold the last three")
 	}
 }
+
+func TestEndsDoNotLieBehindNewerChanges(t *testing.T) {
+	r := NewRing(8, 1<<20)
+	r.Append(Entry{Bucket: 1, Key: "before"})
+	since := r.Head()
+	r.Append(Entry{Bucket: 1, Key: "put"})
+	r.Append(Entry{Bucket: 2, Key: "elsewhere"})
+	ends := []Entry{{Bucket: 1, Key: "put", Kind: Ended}, {Bucket: 1, Key: "before", Kind: Ended}, {Bucket: 1, Key: "elsewhere", Kind: Ended}}
+	if !r.AppendEnds(ends, since) || r.Head() != since+4 {
+		t.Fatalf("the ring has come to %d", r.Head())
+	}
+	for i, want := range []string{"before", "elsewhere"} {
+		if e := r.Entry(since + 3 + uint64(i)); e.Key != want || e.Kind != Ended {
+			t.Errorf("%+v has ended, want %q", e, want)
+		}
+	}
+	for range 8 {
+		r.Append(Entry{Bucket: 1, Key: "put"})
+	}
+	if head := r.Head(); r.AppendEnds(ends, since) || r.Head() != head {
+		t.Error("ends are added although what came after them is forgotten")
+	}
+}

@@ -17,7 +17,7 @@ var (
 	seed = flag.Uint64("seed", 0, "run this schedule only, and print what happens")
 )
 
-type tally struct{ schedules, told, gaps, resumed, forgotten, ended, swept, slow, goneOn int }
+type tally struct{ schedules, told, gaps, resumed, forgotten, ended, swept, slow, goneOn, doubts int }
 
 // TestF1_29_EveryWatcherSeesTheLastState has watchers follow keys that are written, deleted,
 // purged and end while stores are killed, cut off, restarted, let in and taken out. In the
@@ -64,9 +64,10 @@ type modelWatcher struct {
 
 type modelPoll struct {
 	Poll
-	read    bool
-	answer  Answer
-	entries []State
+	read   bool
+	answer Answer
+	page   Page
+	kept   map[uint64]version.Item // by number: those of the page that need not be read
 }
 
 // modelFill reads shards key by key.
@@ -189,8 +190,13 @@ func (w *modelWatcher) answerPoll(p *modelPoll) (done bool) {
 		}
 		return false
 	}
+	if p.answer.At.Epoch != n.epoch {
+		w.core.Failed(p.ID, m.now) // it was restarted meanwhile
+		return true
+	}
+	entries := w.loadEntries(p, n)
 	m.say("poll %d answered: %+v", p.ID, p.answer)
-	for _, s := range p.entries {
+	for _, s := range entries {
 		if w.core.Follows(p.ID, s.Shard) && w.notes.Admit(s, false) {
 			w.tell(s)
 		}
@@ -200,23 +206,42 @@ func (w *modelWatcher) answerPoll(p *modelPoll) (done bool) {
 }
 
 func (w *modelWatcher) readEntries(p *modelPoll, n *modelNode) {
+	p.kept = make(map[uint64]version.Item)
 	for seq := p.At.Seq + 1; seq <= n.ring.Head(); seq++ {
-		e := n.ring.Entry(seq)
-		it, kept := n.kept[seq]
-		if !kept {
-			it = n.data[e.Key] // too large to be kept
+		if e := n.ring.Entry(seq); p.Shards[e.Shard] {
+			p.page.Add(e, seq)
 		}
-		if p.Shards[e.Shard] && !it.Unknown() {
+		if it, kept := n.kept[seq]; kept {
+			p.kept[seq] = it
+		}
+		if p.answer.At.Seq = seq; w.m.rng.IntN(6) == 0 {
+			break // no more room
+		}
+	}
+}
+
+// loadEntries reads what was too large to be kept, later than what changed was found.
+func (w *modelWatcher) loadEntries(p *modelPoll, n *modelNode) (entries []State) {
+	for i := range p.page.Found {
+		e := &p.page.Found[i]
+		it, kept := p.kept[e.Number]
+		if !kept {
+			it = n.data[e.Key]
+		}
+		switch {
+		case e.Superseded:
+		case it.Unknown():
+			p.answer.Doubtful = append(p.answer.Doubtful, e.Shard)
+			w.m.sum.doubts++
+		default:
 			s := w.stateOf(e.Key, it)
 			if e.Kind == Ended && !s.Live {
 				w.m.sum.ended++
 			}
-			p.entries = append(p.entries, s)
-		}
-		if p.answer.At.Seq = seq; w.m.rng.IntN(6) == 0 {
-			return // no more room
+			entries = append(entries, s)
 		}
 	}
+	return entries
 }
 
 // beginFill chooses whom to read: the source, and as many homes as prove that a key is unknown.

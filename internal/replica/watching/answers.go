@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/scan"
 	"github.com/skeinmesh/skein/internal/watch"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -42,7 +43,7 @@ func (f *Feed) Answer(ctx context.Context, q *wire.WatchRequest) (wire.WatchRepl
 		return p.reply, err
 	}
 	p.lookThrough()
-	if len(p.found) == 0 && q.Wait > 0 && p.reply.Doubtful == nil && p.listRefused() == nil {
+	if len(p.page.Found) == 0 && q.Wait > 0 && p.listRefused() == nil {
 		if err := p.awaitChange(ctx); err != nil {
 			return wire.WatchReply{}, err
 		}
@@ -60,17 +61,10 @@ type poll struct {
 	q      *wire.WatchRequest
 	about  subject
 	shards scan.Shards
-	found  []foundEntry
-	last   map[string]int // place in found of a key's last change
+	page   watch.Page
 	bytes  uint64
 	full   bool
 	reply  wire.WatchReply
-}
-
-type foundEntry struct {
-	watch.Entry
-	number uint64
-	later  bool // there is a later one of the key
 }
 
 // errEnded: nobody has asked for changes for long.
@@ -123,24 +117,12 @@ func (p *poll) lookFurther() bool {
 }
 
 func (p *poll) addFound(e *watch.Entry) {
-	if e.Kind == watch.Gone {
-		if p.reply.Doubtful == nil {
-			p.reply.Doubtful = scan.NewShards(p.f.opts.Shards)
-		}
-		scan.Shards(p.reply.Doubtful).Add(e.Shard)
-		return
-	}
-	if p.last == nil {
-		p.last = make(map[string]int)
-	}
-	if i, again := p.last[e.Key]; again {
-		p.found[i].later = true
-	}
-	p.last[e.Key] = len(p.found)
-	p.found = append(p.found, foundEntry{Entry: *e, number: p.reply.Seq})
-	p.bytes += uint64(len(e.Key) + len(e.Item) + 16)
-	p.full = uint64(len(p.found)) >= min(p.q.Records, maxRecords) || p.bytes >= min(p.q.Bytes, maxBytes)
+	p.page.Add(e, p.reply.Seq)
+	p.bytes += sizeInReply(e.Key, e.Item)
+	p.full = uint64(len(p.page.Found)) >= min(p.q.Records, maxRecords) || p.bytes >= min(p.q.Bytes, maxBytes)
 }
+
+func sizeInReply(key string, item []byte) uint64 { return uint64(len(key) + len(item) + 16) }
 
 // awaitChange waits until there is a change, or the time of the poll is over.
 func (p *poll) awaitChange(ctx context.Context) error {
@@ -251,22 +233,8 @@ func (p *poll) listRefused() (refused scan.Shards) {
 // fillReply turns what was found into entries.
 func (p *poll) fillReply(ctx context.Context) error {
 	f := p.f
-	for i := range p.found {
-		e := &p.found[i]
-		if e.later {
-			continue
-		}
-		if e.Item == nil {
-			item, err := f.opts.Load(ctx, f.opts.Homes.LocateKey(e.Bucket, e.Key))
-			if err != nil {
-				return err
-			}
-			if item == nil {
-				continue // a later change says what has become of it
-			}
-			e.Item = item
-		}
-		p.reply.Entries = append(p.reply.Entries, wire.WatchEntry{Step: e.number - p.q.Seq, Key: e.Key, Item: e.Item, Ended: e.Kind == watch.Ended})
+	if err := p.addEntries(ctx); err != nil {
+		return err
 	}
 	// A store that has caught up with a purge meanwhile has told of what became of its
 	// records, behind these changes.
@@ -280,4 +248,55 @@ func (p *poll) fillReply(ctx context.Context) error {
 		p.reply.Pause = 0
 	}
 	return nil
+}
+
+// addEntries tells of changes until the reply has its bytes: large items are counted only
+// now.
+func (p *poll) addEntries(ctx context.Context) error {
+	bytes := uint64(0)
+	for i := range p.page.Found {
+		e := &p.page.Found[i]
+		if e.Superseded && e.Kind != watch.Gone {
+			continue
+		}
+		item, ended, err := p.itemOf(ctx, e)
+		if err != nil {
+			return err
+		}
+		if item == nil {
+			p.noteDoubt(e.Shard)
+			continue
+		}
+		p.reply.Entries = append(p.reply.Entries, wire.WatchEntry{Step: e.Number - p.q.Seq, Key: e.Key, Item: item, Ended: ended})
+		if bytes += sizeInReply(e.Key, item); bytes >= min(p.q.Bytes, maxBytes) && i+1 < len(p.page.Found) {
+			p.reply.Seq, p.full = e.Number, true
+			break
+		}
+	}
+	return nil
+}
+
+// itemOf returns the item of a change, and whether it has ended; nil if there is none, and
+// perhaps no change that tells what has become of it. One that was not kept is read, and may
+// be a later one.
+func (p *poll) itemOf(ctx context.Context, e *watch.Found) (item []byte, ended bool, err error) {
+	if e.Item != nil || e.Kind == watch.Gone {
+		return e.Item, e.Kind == watch.Ended, nil
+	}
+	f := p.f
+	item, err = f.opts.Load(ctx, f.opts.Homes.LocateKey(e.Bucket, e.Key))
+	if err != nil || item == nil || e.Kind != watch.Ended {
+		return item, false, err
+	}
+	it, err := wire.DecodeItem(item)
+	due, ends := purge.Due(it)
+	return item, err == nil && ends && due <= f.opts.Early(), nil
+}
+
+// noteDoubt has a shard be read anew: what has become of a record there is told by nothing.
+func (p *poll) noteDoubt(shard int) {
+	if p.reply.Doubtful == nil {
+		p.reply.Doubtful = scan.NewShards(p.f.opts.Shards)
+	}
+	scan.Shards(p.reply.Doubtful).Add(shard)
 }

@@ -86,20 +86,16 @@ func (f *Feed) Publish() {
 	if len(f.staged) == 0 {
 		return
 	}
-	f.appendEntries(f.staged)
-	clear(f.staged)
-	f.staged = f.staged[:0]
-}
-
-func (f *Feed) appendEntries(all []watch.Entry) {
 	f.mu.Lock()
 	if f.ring != nil {
-		for i := range all {
-			f.ring.Append(all[i])
+		for i := range f.staged {
+			f.ring.Append(f.staged[i])
 		}
 	}
 	f.mu.Unlock()
 	f.news.Ring()
+	clear(f.staged)
+	f.staged = f.staged[:0]
 }
 
 // openRing has changes kept from now on. All that was synced before it returns, and is not
@@ -187,12 +183,8 @@ type endings struct {
 // noteEnded makes a change of each record of which the last value has ended. What does not
 // read is left for the next time.
 func (e *endings) noteEnded(ctx context.Context, f *Feed) {
-	f.mu.Lock()
-	if e.epoch != f.epoch {
-		e.epoch, e.from = f.epoch, f.ends
-	}
-	f.mu.Unlock()
-	if e.epoch == 0 {
+	since, open := e.findPlace(f)
+	if !open {
 		return
 	}
 	var ended []watch.Entry
@@ -202,6 +194,32 @@ func (e *endings) noteEnded(ctx context.Context, f *Feed) {
 	if err != nil {
 		return
 	}
-	e.from = next
-	f.appendEntries(ended)
+	if f.appendEnds(ended, e.epoch, since) {
+		e.from = next
+	}
+}
+
+// findPlace sees to it that e is of the ring that there is, and tells where that stands.
+func (e *endings) findPlace(f *Feed) (head uint64, open bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ring == nil {
+		return 0, false
+	}
+	if e.epoch != f.epoch {
+		e.epoch, e.from = f.epoch, f.ends
+	}
+	return f.ring.Head(), true
+}
+
+// appendEnds shows ends that were read when the ring of an epoch stood at since.
+func (f *Feed) appendEnds(ended []watch.Entry, epoch, since uint64) (done bool) {
+	if len(ended) == 0 {
+		return true
+	}
+	f.mu.Lock()
+	done = f.epoch == epoch && f.ring.AppendEnds(ended, since)
+	f.mu.Unlock()
+	f.news.Ring()
+	return done
 }

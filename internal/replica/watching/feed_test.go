@@ -243,13 +243,14 @@ func TestRepliesThatAreNone(t *testing.T) {
 		"beyond its end":      {Epoch: 7, Seq: 12, Entries: []wire.WatchEntry{entry(3, "a")}},
 		"out of order":        {Epoch: 7, Seq: 12, Entries: []wire.WatchEntry{entry(2, "a"), entry(1, "ab")}},
 		"too many":            {Epoch: 7, Seq: 19, Entries: []wire.WatchEntry{entry(1, "a"), entry(2, "ab"), entry(3, "ac")}},
+		"too much":            {Epoch: 7, Seq: 12, Entries: []wire.WatchEntry{{Step: 1, Key: "a", Item: make([]byte, 100)}, entry(2, "ab")}},
 		"changes of nowhere":  {Epoch: 7, Seq: 19, Forgotten: true, Entries: []wire.WatchEntry{entry(1, "a")}},
 	} {
 		if checkReply(&q, &m) == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	m := wire.WatchReply{Epoch: 7, Seq: 12, Entries: []wire.WatchEntry{entry(1, "a"), entry(2, "ab")}}
+	m := wire.WatchReply{Epoch: 7, Seq: 12, Entries: []wire.WatchEntry{{Step: 1, Key: "a", Item: make([]byte, 99)}, {Step: 2, Key: "ab", Item: make([]byte, 1000)}}}
 	if err := checkReply(&q, &m); err != nil {
 		t.Error(err)
 	}

@@ -380,6 +380,7 @@ func checkReply(q *wire.WatchRequest, m *wire.WatchReply) error {
 	for i := range m.Entries {
 		e := &m.Entries[i]
 		ok = ok && about.matches(&watch.Entry{Bucket: q.Bucket, Key: e.Key}) && e.Step > last && q.Seq+e.Step <= m.Seq
+		ok = ok && bytes < q.Bytes // one that has as many ends
 		last, bytes = e.Step, bytes+uint64(len(e.Item))
 	}
 	if !ok || uint64(len(m.Entries)) > q.Records {
