@@ -81,13 +81,15 @@ func (n *Node) HandlePrompt(method string, fn func(ctx context.Context, from vie
 	return n.registerHandler(method, waitFor(fn), func() { n.calls.prompt[method] = fn })
 }
 
+// outcome is what a handler has answered.
+type outcome struct {
+	reply []byte
+	err   error
+}
+
 // waitFor makes a handler that waits for the answer of a prompt one: for calls that
 // nothing is read behind, as those of a node to itself.
 func waitFor(fn promptHandler) handler {
-	type outcome struct {
-		reply []byte
-		err   error
-	}
 	return func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 		answered := make(chan outcome, 1)
 		fn(ctx, from, req, func(reply []byte, err error) {
@@ -159,7 +161,7 @@ func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []
 		return nil, n.closedError()
 	}
 	if to == n.id {
-		reply, err = n.runHandler(ctx, to, method, append([]byte(nil), req...))
+		reply, err = n.callSelf(ctx, method, append([]byte(nil), req...))
 	} else {
 		defer n.meters.countCall(time.Now(), &err)
 		reply, err = call(ctx, to, method, req)
@@ -175,6 +177,32 @@ func (n *Node) callBy(ctx context.Context, to view.NodeID, method string, req []
 		n.tellWatcher(detect.Doubt, to)
 	}
 	return nil, fmt.Errorf("call %s on node %v: %w", method, to, callError(err))
+}
+
+// callSelf has this node's own handler answer, in a goroutine of its own as for others: the
+// wait ends with ctx, and when the node stops, whatever caller and handler have locked.
+func (n *Node) callSelf(ctx context.Context, method string, req []byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	answered := make(chan outcome, 1)
+	if !n.work.Go(func(stop context.Context) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(stop, cancel)()
+		reply, err := n.runHandler(ctx, n.id, method, req)
+		answered <- outcome{reply, err}
+	}) {
+		return nil, link.ErrClosed
+	}
+	select {
+	case o := <-answered:
+		return o.reply, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-n.done:
+		return nil, link.ErrClosed
+	}
 }
 
 // callError turns errors of the link into those of this package.

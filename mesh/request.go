@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -25,43 +26,56 @@ type Answer struct {
 // as they come. There is one pair for each node: Answer.From and either the payload or
 // the error of Call to that node, which may be ErrNoHandler.
 //
-// Nodes are called directly, 64 at a time. One that only others reach, by
-// View.Member.Unreachable, is not called, and its error is ErrUnreachable. One that is silent, and was in contact a moment ago, holds
-// up its pair until ctx ends or it is found to be failed, so ctx should have a deadline.
+// Nodes are called directly, 64 at a time besides those that have been silent for some
+// seconds. One that only others reach, by View.Member.Unreachable, is not called, and its
+// error is ErrUnreachable. One that is silent, and was in contact a moment ago, holds up
+// its own pair until ctx ends or it is found to be failed, so ctx should have a deadline.
 // Members out of contact are not asked; View tells who they are. Leaving the loop ends
 // the calls that are under way, which may have been carried out, or may yet be.
 func (n *Node) Request(ctx context.Context, method string, req []byte) iter.Seq2[Answer, error] {
+	return func(yield func(Answer, error) bool) {
+		askAll(ctx, n.membersToAsk(), n.pace.dial, yield, func(ctx context.Context, m view.Member) ([]byte, error) {
+			return n.callMember(ctx, m, method, req)
+		})
+	}
+}
+
+// askAll asks members in turn, so many at a time, and yields a pair for each. Who has not
+// answered when patience is over makes place for another, and may answer yet. An answer
+// that is not yielded yet keeps its place: who consumes slowly is not flooded.
+func askAll(ctx context.Context, members []view.Member, patience time.Duration, yield func(Answer, error) bool, ask func(context.Context, view.Member) ([]byte, error)) {
 	type pair struct {
 		answer Answer
 		err    error
 	}
-	return func(yield func(Answer, error) bool) {
-		members := n.membersToAsk()
-		next := make(chan view.Member, len(members))
+	ctx, cancel := context.WithCancel(ctx)
+	places, pairs, left := make(chan struct{}, maxAtATime), make(chan pair), make(chan struct{})
+	var asking sync.WaitGroup
+	defer func() { close(left); cancel(); asking.Wait() }()
+	askOne := func(m view.Member) {
+		late := time.AfterFunc(patience, func() { <-places })
+		reply, err := ask(ctx, m)
+		if late.Stop() {
+			defer func() { <-places }()
+		}
+		select {
+		case pairs <- pair{Answer{m.ID, reply}, err}:
+		case <-left:
+		}
+	}
+	asking.Go(func() {
 		for _, m := range members {
-			next <- m
-		}
-		close(next)
-		ctx, cancel := context.WithCancel(ctx)
-		pairs, left := make(chan pair), make(chan struct{})
-		var asking sync.WaitGroup
-		defer func() { close(left); cancel(); asking.Wait() }()
-		for range min(len(members), maxAtATime) {
-			asking.Go(func() {
-				for m := range next {
-					reply, err := n.callMember(ctx, m, method, req)
-					select {
-					case pairs <- pair{Answer{m.ID, reply}, err}:
-					case <-left:
-						return
-					}
-				}
-			})
-		}
-		for range members {
-			if p := <-pairs; !yield(p.answer, p.err) {
+			select {
+			case places <- struct{}{}:
+				asking.Go(func() { askOne(m) })
+			case <-left:
 				return
 			}
+		}
+	})
+	for range members {
+		if p := <-pairs; !yield(p.answer, p.err) {
+			return
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/golden"
@@ -73,6 +74,122 @@ func TestRequestAsksAll(t *testing.T) {
 		}
 		if len(got) != 5 || time.Since(begin) > 11*time.Second {
 			t.Errorf("%d were asked in %v", len(got), time.Since(begin))
+		}
+	})
+}
+
+// Silent nodes hold up the others for a moment, however many they are, and answer yet.
+func TestRequestGoesPastTheSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const patience, silence = 3 * time.Second, time.Minute
+		members := make([]view.Member, 3*maxAtATime)
+		for i := range members {
+			members[i].ID = view.NodeID(i)
+		}
+		begin, quick, slow := time.Now(), 0, 0
+		askAll(t.Context(), members, patience, func(a Answer, err error) bool {
+			switch took := time.Since(begin); {
+			case err != nil:
+				t.Errorf("%v: %v", a.From, err)
+			case int(a.From) < 2*maxAtATime:
+				slow++
+			case took > 2*patience:
+				t.Errorf("%v was asked or heard after %v", a.From, took)
+			default:
+				quick++
+			}
+			return true
+		}, func(ctx context.Context, m view.Member) ([]byte, error) {
+			if int(m.ID) < 2*maxAtATime {
+				time.Sleep(silence)
+			}
+			return nil, nil
+		})
+		if quick != maxAtATime || slow != 2*maxAtATime || time.Since(begin) > silence+2*patience {
+			t.Errorf("%d quick and %d slow answers within %v", quick, slow, time.Since(begin))
+		}
+	})
+}
+
+// What was not consumed yet keeps its place: answers do not pile up.
+func TestRequestDoesNotFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		consumed := 0
+		askAll(t.Context(), make([]view.Member, 4*maxAtATime), time.Second, func(Answer, error) bool {
+			consumed++
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if ahead := int(asked.Load()) - consumed; ahead > maxAtATime {
+				t.Errorf("%d answers wait to be consumed", ahead)
+			}
+			return consumed < 2*maxAtATime
+		}, func(context.Context, view.Member) ([]byte, error) {
+			asked.Add(1)
+			return nil, nil
+		})
+	})
+}
+
+// ctx bounds the wait for the asker's own answer too, and a handler that wants what the
+// loop holds ends with the loop.
+func TestRequestOfSelfIsBounded(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		n := w.boxes[0].node
+		held := make(chan struct{}, 1) // a lock
+		ran := make(chan struct{})
+		if err := n.Handle("locked", func(context.Context, view.NodeID, []byte) ([]byte, error) {
+			held <- struct{}{}
+			close(ran)
+			return nil, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		held <- struct{}{}
+		free := time.AfterFunc(time.Minute, func() { <-held })
+		for a, err := range n.Request(ctx, "locked", nil) {
+			if a.From != n.ID() || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the own pair is %v, %v", a.From, err)
+			}
+		}
+		if free.Stop() {
+			<-held
+		}
+		<-ran
+	})
+}
+
+// Close breaks off a call of a node to itself whose caller holds what the handler wants.
+func TestCloseEndsCallsOfSelf(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		w.form(10 * time.Second)
+		n := w.boxes[0].node
+		held, begun, result := make(chan struct{}, 1), make(chan struct{}), make(chan error)
+		if err := n.Handle("locked", func(ctx context.Context, _ view.NodeID, _ []byte) ([]byte, error) {
+			close(begun)
+			<-ctx.Done() // the node stops
+			held <- struct{}{}
+			return nil, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		held <- struct{}{}
+		go func() {
+			_, err := n.Call(context.Background(), n.ID(), "locked", nil)
+			<-held
+			result <- err
+		}()
+		<-begun
+		closed := make(chan error)
+		go func() { closed <- n.Close() }()
+		if err := <-result; !errors.Is(err, ErrClosed) {
+			t.Errorf("the call ends with %v", err)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
 		}
 	})
 }
