@@ -52,6 +52,7 @@ type Node struct {
 	exchanger   *exchange.Exchanger[view.NodeID, uint64, wire.Member]
 	traits      *traits
 	topics      *topics
+	tells       tells
 	link        *link.Link
 	gossip      *gossip
 	returns     chan struct{}    // full when several members came at once

@@ -349,15 +349,3 @@ func (n *Node) keepTellingNews(ctx context.Context) {
 		}
 	})
 }
-
-// tellPartners tells a few nodes at once, and waits for none of them: what they miss comes
-// by a comparison.
-func (n *Node) tellPartners(tell func(context.Context, view.NodeID) error) {
-	for _, id := range roster.Partners(n.View()) {
-		n.work.Go(func(ctx context.Context) {
-			ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-			defer cancel()
-			_ = tell(ctx, id)
-		})
-	}
-}
