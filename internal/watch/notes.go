@@ -130,12 +130,19 @@ func (ns *Notes) Sweep(in func(shard int) bool) (out []State) {
 	return out
 }
 
-// Forget takes in that a key of Sweep does not exist. Nothing is remembered of it: should it
+// Forget takes in that a key of Sweep does not exist, and tells whether the watcher is to be
+// told: not if the key was met since, or has ended. Nothing is remembered of it: should it
 // come to light again, that is news.
-func (ns *Notes) Forget(key string) {
-	if e := ns.byKey[key]; e != nil {
-		ns.removeNote(e)
+func (ns *Notes) Forget(key string) (tell bool) {
+	e := ns.byKey[key]
+	if e == nil {
+		return false
 	}
+	if n := e.Value.(*note); !n.Live || n.round == ns.round {
+		return false
+	}
+	ns.removeNote(e)
+	return true
 }
 
 // Place is where a watcher stands in the changes of a store.

@@ -68,9 +68,33 @@ func TestSweepFindsWhatAFillDidNotMeet(t *testing.T) {
 	if len(got) != 1 || got[0].Key != "gone" {
 		t.Fatalf("swept %+v", got)
 	}
-	ns.Forget("gone")
+	if !ns.Forget("gone") || ns.Forget("gone") {
+		t.Error("that a key is gone is not told, or told twice")
+	}
 	if !ns.Admit(liveState("gone", 2), false) {
 		t.Error("what comes to light again is not told")
+	}
+}
+
+// What comes of a key while it is read by itself is newer than what that finds.
+func TestSweptKeyThatIsMetMeanwhileIsThere(t *testing.T) {
+	for name, meanwhile := range map[string]State{"put": liveState("k", 3), "met": liveState("k", 2), "deleted": deadState("k", 3)} {
+		ns := NewNotes()
+		ns.Admit(liveState("k", 2), false)
+		ns.BeginFill()
+		if len(ns.Sweep(func(int) bool { return true })) != 1 {
+			t.Fatal("it is not swept")
+		}
+		ns.Admit(meanwhile, false)
+		if ns.Forget("k") || ns.byKey["k"] == nil {
+			t.Errorf("%s: what was found before is told behind it", name)
+		}
+	}
+	ns := NewNotes()
+	ns.Admit(State{Key: "k", Ctx: seenOf(1), Live: true, Due: 5}, false)
+	ns.BeginFill()
+	if _, ended := ns.TakeEnded(5); !ended || ns.Forget("k") {
+		t.Error("its end is told twice")
 	}
 }
 

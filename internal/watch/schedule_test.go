@@ -76,6 +76,14 @@ type modelFill struct {
 	whole  map[int]bool
 	left   []string
 	came   []State
+	judged bool
+	swept  []modelVerdict // that are not told yet
+}
+
+// modelVerdict is what homes say of a key by itself.
+type modelVerdict struct {
+	State
+	it version.Item
 }
 
 func newModelWatcher(m *model, present bool) *modelWatcher {
@@ -299,7 +307,12 @@ func (w *modelWatcher) goOnFilling() {
 	if len(f.left)+len(f.came) > 0 {
 		return
 	}
-	w.sweep()
+	if !f.judged {
+		f.judged = true
+		w.sweep()
+		return
+	}
+	w.tellSwept()
 	w.filling, w.first = nil, false
 	m.say("filled %v", f.whole)
 	w.core.Filled(func(shard int) bool { return f.whole[shard] }, m.now)
@@ -309,26 +322,33 @@ func (w *modelWatcher) goOnFilling() {
 func (w *modelWatcher) sweep() {
 	m, f := w.m, w.filling
 	for _, s := range w.notes.Sweep(func(shard int) bool { return f.whole[shard] }) {
-		var it version.Item
+		v := modelVerdict{State: s}
 		for _, n := range m.homes(s.Shard) {
 			if isUp(n) {
-				it = version.Merge(it, n.data[s.Key])
+				v.it = version.Merge(v.it, n.data[s.Key])
 			} else {
 				f.whole[s.Shard] = false
 			}
 		}
+		f.swept = append(f.swept, v)
+	}
+}
+
+// tellSwept tells later of what the sweep has read.
+func (w *modelWatcher) tellSwept() {
+	m, f := w.m, w.filling
+	for _, v := range f.swept {
 		switch {
-		case !it.Unknown():
-			if found := w.stateOf(s.Key, it); w.notes.Admit(found, false) {
+		case !v.it.Unknown():
+			if found := w.stateOf(v.Key, v.it); w.notes.Admit(found, false) {
 				w.tell(found)
 			}
-		case f.whole[s.Shard]:
+		case f.whole[v.Shard] && w.notes.Forget(v.Key):
 			m.sum.swept++
-			w.notes.Forget(s.Key)
-			delete(w.told, s.Key)
-			s.Live = false
-			w.view[s.Key] = s
-			m.say("swept %q", s.Key)
+			delete(w.told, v.Key)
+			v.Live = false
+			w.view[v.Key] = v.State
+			m.say("swept %q", v.Key)
 		}
 	}
 }

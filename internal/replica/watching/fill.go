@@ -129,10 +129,9 @@ func (r *Reader) takeKey(k *filled) (Event, bool) {
 		e.Replies = k.replies
 		return e, tell
 	}
-	if k.unsure {
+	if k.unsure || !r.notes.Forget(k.key) {
 		return Event{}, false
 	}
-	r.notes.Forget(k.key)
 	due := k.swept.Due
 	return Event{Key: k.key, Ended: due != 0 && due <= r.w.opts.Early(), Replies: k.replies}, true
 }
