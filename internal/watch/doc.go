@@ -18,14 +18,15 @@
 //	restarted
 //	it has forgotten what comes next although  ends: whoever watches is too slow
 //	it was never out of reach
-//	it is no home any more, or lags behind a   tells a gap, follows another home, and
-//	purge                                      reads the shard anew
+//	it is no home any more, or tells nothing   tells a gap, follows another home, and
+//	of a shard for now                         reads the shard anew
 //	records went from it without a delete      tells a gap and reads the shard anew
 //
 // A fill begins after the source has told its position, and it reads the source among
 // others. So whatever the fill does not come across comes from the source afterwards. A
 // shard is current again when a fill has read it whole: enough homes to know that a key
-// does not exist, and the source from the first key to the last.
+// does not exist, and the source from the first key to the last. A beat
+// passes between two fills of a shard.
 //
 // Where two sources speak of one key, Notes tell what is new: a state is told if it has
 // seen a write that no state told before had seen, or all that the last one told had seen

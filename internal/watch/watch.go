@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -70,10 +71,9 @@ type shard struct {
 	gap     bool // that was told, and the end of it was not
 	fresh   bool // there is nothing before that a watcher could miss
 	fill    fillState
-	fillAt  time.Duration // not before
-	pause   time.Duration // behind a fill that has not read it whole
-	avoid   view.NodeID   // has refused it
-	until   time.Duration // so long
+	fillAt  time.Duration                 // not before
+	pause   time.Duration                 // behind a fill that has not read it whole
+	refused map[view.NodeID]time.Duration // until when a store that has refused it is left alone
 }
 
 type fillState uint8
@@ -122,7 +122,10 @@ func (w *Watch) Replan(plan Plan, now time.Duration) {
 	for i := range w.shards {
 		sh := &w.shards[i]
 		if !slices.Equal(sh.follow, plan[i]) {
-			sh.follow, sh.fillAt, sh.pause = plan[i], now, 0
+			sh.follow = plan[i]
+			if sh.pause > 0 {
+				sh.fillAt, sh.pause = now, 0
+			}
 		}
 		if sh.source != nil && !slices.Contains(sh.follow, sh.source.to) {
 			w.unfollowShard(i)
@@ -183,8 +186,9 @@ func (w *Watch) Answered(id uint64, a Answer, now time.Duration) {
 	}
 	for _, i := range a.Refused {
 		if i < len(src.shards) && src.shards[i] {
-			w.shards[i].avoid, w.shards[i].until = src.to, now+w.opts.Patience
+			w.shards[i].noteRefusal(src.to, now, now+w.opts.Patience)
 			w.unfollowShard(i)
+			w.shards[i].stood = Place{} // what it has left out was not told
 		}
 	}
 	w.settleShards(src)
@@ -281,6 +285,15 @@ func (w *Watch) unfollowShard(i int) {
 	w.openGap(i)
 }
 
+// noteRefusal has a store be left alone, and forgets of whom that is over.
+func (sh *shard) noteRefusal(id view.NodeID, now, until time.Duration) {
+	if sh.refused == nil {
+		sh.refused = make(map[view.NodeID]time.Duration)
+	}
+	maps.DeleteFunc(sh.refused, func(_ view.NodeID, until time.Duration) bool { return now >= until })
+	sh.refused[id] = until
+}
+
 // assignShards sees to it that each shard has a source, if anybody may be followed.
 func (w *Watch) assignShards(now time.Duration) {
 	for i := range w.shards {
@@ -288,7 +301,7 @@ func (w *Watch) assignShards(now time.Duration) {
 		if sh.source != nil {
 			continue
 		}
-		may := func(id view.NodeID) bool { return now >= w.failed[id] && (id != sh.avoid || now >= sh.until) }
+		may := func(id view.NodeID) bool { return now >= w.failed[id] && now >= sh.refused[id] }
 		at := slices.IndexFunc(sh.follow, may)
 		if before := sh.stood.Store; sh.fill == noFill && may(before) && slices.Contains(sh.follow, before) {
 			w.followShard(i, before, now) // nothing need be read anew
@@ -349,7 +362,7 @@ func (w *Watch) Filled(whole func(shard int) bool, now time.Duration) {
 		switch {
 		case sh.fill != fillRunning:
 		case whole(i):
-			sh.fill, sh.pause = noFill, 0
+			sh.fill, sh.fillAt, sh.pause = noFill, now+w.opts.Beat, 0
 			if sh.source != nil && !sh.source.broken {
 				w.settleShards(sh.source)
 			}

@@ -177,6 +177,58 @@ func TestRefusedShardGoesElsewhere(t *testing.T) {
 	}
 }
 
+// A store has left out what it knows of a shard that it refuses: it does not go on there.
+func TestRefusedShardIsReadAnewWhereItWas(t *testing.T) {
+	w := begun(t, Plan{{1}})
+	w.Answered(pollOf(t, w, 1, 0).ID, Answer{At: Position{7, 101}, Refused: []int{0}}, 0)
+	if at := placesOf(w)[0]; at != (Place{}) {
+		t.Errorf("it stands at %v", at)
+	}
+	p := pollOf(t, w, 1, testPatience)
+	w.Answered(p.ID, Answer{At: Position{7, 110}}, testPatience)
+	if len(w.Fills(testPatience)) != 1 {
+		t.Error("it is not read anew")
+	}
+}
+
+// Two homes that refuse a shard do not take turns: the third one is followed, and the shard
+// is read no more often than once in a beat.
+func TestHomesThatRefuseAreAllLeftAlone(t *testing.T) {
+	w := begun(t, Plan{{1, 2, 3}})
+	for _, to := range []view.NodeID{1, 2} {
+		p := pollOf(t, w, to, 0)
+		w.Answered(p.ID, Answer{At: Position{uint64(to) + 6, 100}, Refused: []int{0}}, 0)
+	}
+	p := pollOf(t, w, 3, 0)
+	w.Answered(p.ID, Answer{At: Position{9, 100}}, 0)
+	if len(w.Fills(0)) != 1 {
+		t.Fatal("it is not read anew")
+	}
+	w.Filled(func(int) bool { return true }, 0)
+	p = pollOf(t, w, 3, 0)
+	w.Answered(p.ID, Answer{At: Position{9, 101}, Refused: []int{0}}, 0)
+	if polls := w.Polls(testPatience - 1); len(polls) != 0 {
+		t.Fatalf("one that has refused is asked again: %+v", polls)
+	}
+	pollOf(t, w, 1, testPatience)
+}
+
+func TestShardInDoubtAgainAndAgainIsReadOnceInABeat(t *testing.T) {
+	w := begun(t, Plan{{1}})
+	fills, now := 0, time.Duration(0)
+	for seq := uint64(101); now < 10*testBeat; seq++ {
+		w.Answered(pollOf(t, w, 1, now).ID, Answer{At: Position{7, seq}, Doubtful: []int{0}}, now)
+		if len(w.Fills(now)) > 0 {
+			fills++
+			w.Filled(func(int) bool { return true }, now)
+		}
+		now += testBeat / 10
+	}
+	if fills != 10 {
+		t.Errorf("%d fills in 10 beats", fills)
+	}
+}
+
 func TestShardThatComesBackLaterIsReadAnew(t *testing.T) {
 	w := begun(t, Plan{{1, 2}, {1, 2}})
 	w.Replan(Plan{{1, 2}, {}}, 0)
