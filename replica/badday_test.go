@@ -221,14 +221,20 @@ func TestFailedDiskOfOneHome(t *testing.T) {
 			mustPut(t, buckets[i%3], fmt.Sprint("k", i), "before")
 		}
 		time.Sleep(time.Second)
+		watch := followBucket(t, "watch", buckets[1], WatchOptions{Present: true})
+		time.Sleep(time.Second)
 		broken.Store(true)
+		want := make(map[string]string)
 		for i := range 20 {
 			b, key := buckets[i%2*2], fmt.Sprint("k", i)
 			if r := mustPut(t, b, key, "after"); r.Durable < 2 {
 				t.Fatalf("%+v", r)
 			}
 			wantValue(t, buckets[2-i%2*2], key, "after")
+			want[key] = "after"
 		}
+		watch.want(time.Minute, want)
+		watch.stop()
 		time.Sleep(time.Hour)
 		if _, err := buckets[1].Get(ctx, "k1", nil); !errors.Is(err, ErrStorage) {
 			t.Errorf("read of a failed store: %v", err)

@@ -198,7 +198,10 @@
 //	                                  item is left out, and which of concurrent values is
 //	                                  shown, is judged as by Get.
 //
-//	a disk is full                    goes on: nothing is written for it.
+//	a disk is full or has failed      tells a gap, follows other homes and reads the shards
+//	                                  concerned anew: such a home misses what is written.
+//	                                  Without another one the gap stays open. Nothing is
+//	                                  written for a watch.
 //
 //	a disk fails, or a record is      takes what the other homes hold. On a node whose own
 //	damaged                           disk has failed a key on which they do not agree makes
@@ -256,7 +259,10 @@
 //	                                  sees it, by the rule by which they read. A put that has
 //	                                  ended when it comes is told as its end.
 //
-//	a disk is full                    goes on: nothing is written for it.
+//	a disk is full or has failed      tells a gap, follows other homes and reads the shards
+//	                                  concerned anew: such a home misses what is written.
+//	                                  Without another one the gap stays open. Nothing is
+//	                                  written for a watch.
 //
 //	deletes are purged                has been told of them before, but within a gap: then it
 //	                                  tells the delete of a key that is among those that it

@@ -295,3 +295,32 @@ func TestRealMeshWatchAcrossAKillAndACut(t *testing.T) {
 		}
 	})
 }
+
+// A home whose disk is full misses what is written elsewhere: another one is followed, and
+// where there is none that is told.
+func TestWatchWhileDisksAreFull(t *testing.T) {
+	fullDisks(t, func(t *testing.T, disks []*fullFS, nodes []*fakeNode, buckets []*Bucket) {
+		f := followBucket(t, "f", buckets[0], WatchOptions{Present: true})
+		mustPut(t, buckets[0], "k", "1")
+		f.want(5*time.Second, map[string]string{"k": "1"})
+		fillUp(disks[0])
+		mustPut(t, buckets[1], "k", "2")
+		mustPut(t, buckets[1], "other", "2")
+		f.want(10*time.Second, map[string]string{"k": "2", "other": "2"})
+		fillUp(disks[1], disks[2])
+		time.Sleep(10 * time.Second)
+		f.mu.Lock()
+		open := f.open
+		f.mu.Unlock()
+		if open == 0 {
+			t.Error("a watch that no home can tell of all is current")
+		}
+		for _, d := range disks {
+			d.full.Store(false)
+		}
+		time.Sleep(time.Second)
+		mustPut(t, buckets[2], "k", "3")
+		f.want(time.Minute, map[string]string{"k": "3", "other": "2"})
+		f.stop()
+	})
+}

@@ -29,7 +29,8 @@ func (s *Store) newFeed() *watching.Feed {
 		ListEnded: func(ctx context.Context, from []byte, upTo version.HLC, limit int, each func(layout.Place, []byte)) ([]byte, error) {
 			return s.records.ListEnded(ctx, from, upTo, limit, each)
 		},
-		Lags: func(shard int) bool { return s.records.SyncedStamp(shard).Lagging() },
+		Lags:    func(shard int) bool { return s.records.SyncedStamp(shard).Lagging() },
+		TakesIn: func() bool { return s.disk.Err() == nil && !s.disk.IsTight() },
 	})
 }
 

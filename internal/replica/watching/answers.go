@@ -219,8 +219,9 @@ func (f *Feed) matchSome() (woken []*waitingPoll, more bool) {
 
 // listRefused returns the shards of the poll of which nothing is told; nil if there are none.
 func (p *poll) listRefused() (refused scan.Shards) {
+	all := !p.f.opts.TakesIn()
 	for shard := range p.f.opts.Shards {
-		if p.shards.Has(shard) && p.f.opts.Lags(shard) {
+		if p.shards.Has(shard) && (all || p.f.opts.Lags(shard)) {
 			if refused == nil {
 				refused = scan.NewShards(p.f.opts.Shards)
 			}

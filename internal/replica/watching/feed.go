@@ -44,9 +44,12 @@ type FeedOptions struct {
 	Early    func() version.HLC // by what values have ended
 	// Lags tells whether what is here of a shard may have been purged elsewhere. It is
 	// shown to nobody.
-	Lags   func(shard int) bool
-	Homes  *layout.Homes
-	Uptime func() time.Duration
+	Lags func(shard int) bool
+	// TakesIn tells whether the store can take in what is written. One that cannot misses
+	// changes, and shows nothing.
+	TakesIn func() bool
+	Homes   *layout.Homes
+	Uptime  func() time.Duration
 }
 
 // Feed is the last changes of one store. While nobody wants to know of changes it holds

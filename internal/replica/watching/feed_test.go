@@ -28,6 +28,7 @@ type kitchen struct {
 	homes    *layout.Homes
 	barriers int
 	lagging  map[int]bool
+	full     bool              // nothing is taken in
 	records  map[string][]byte // large items
 	ended    []string
 }
@@ -54,7 +55,7 @@ func withFeed(t *testing.T, entries int, fn func(t *testing.T, k *kitchen)) {
 				return from, nil
 			},
 			EndsFrom: func(version.HLC) []byte { return nil }, Early: func() version.HLC { return 0 },
-			Lags: func(shard int) bool { return k.lagging[shard] },
+			Lags: func(shard int) bool { return k.lagging[shard] }, TakesIn: func() bool { return !k.full },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		var done sync.WaitGroup
@@ -198,6 +199,11 @@ func TestWhatAnAnswerSaysBesideChanges(t *testing.T) {
 			t.Errorf("who can tell nothing lets others wait for %v", time.Since(begun))
 		}
 		clear(k.lagging)
+		k.full = true
+		if m = k.ask(wire.WatchRequest{Epoch: at.Epoch, Seq: m.Seq, Wait: time.Second}); time.Since(begun) > 0 || !slices.Equal(m.Refused, allShards()) {
+			t.Errorf("a store that takes nothing in tells after %v %+v", time.Since(begun), m)
+		}
+		k.full = false
 		k.ended = []string{"e"}
 		m = k.ask(wire.WatchRequest{Epoch: at.Epoch, Seq: m.Seq, Wait: 5 * time.Second})
 		if len(m.Entries) != 1 || !m.Entries[0].Ended || m.Entries[0].Key != "e" {
