@@ -216,8 +216,10 @@ func changeFromWire(m *wire.AdminChange) (Change, bool) {
 // Watch returns the changes of the items of a bucket; see Bucket.Watch. The node keeps the
 // watch and is asked for its changes, up to 128 KiB at a time. If it has lost it, because
 // it was restarted or nobody consumed changes for half a minute, the watch goes on from its
-// cursor, mostly behind a gap. A node keeps 32 watches of programs; further ones end in
-// ErrOverloaded. A Cursor may stand for a place up to 1 024 changes before its change.
+// cursor, mostly behind a gap. It remembers no keys then: states may be told again, and a
+// delete that was purged meanwhile is not told. A node keeps 32 watches of programs; further
+// ones end in ErrOverloaded. A Cursor may stand for a place up to 1 024 changes before its
+// change.
 func (c *Client) Watch(ctx context.Context, bucket string, opts WatchOptions) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		cursor := opts.From

@@ -115,10 +115,11 @@ func (o WatchOptions) Validate() error {
 // Watch returns the changes of the bucket's items from all nodes, as the sequence is
 // consumed: what is present if that was asked for, then every put, delete and end of a TTL.
 //
-// Of each key the last state is told for sure. States in between may be left out, and a key
-// never goes back: no state is told that another one told before has seen. Nothing is told
-// twice, but behind a gap of keys that were not among the 65 536 told last, and by a watch
-// that goes on from a cursor.
+// Of each key the last state is told for sure. States in between may be left out. A key that
+// is among the 65 536 told last never goes back: no state is told that another one told
+// before has seen, and nothing is told twice. Another key may go back or be told again
+// behind a gap, until its last state is told; so may any key by a watch that goes on from a
+// cursor.
 //
 // Where changes may be missing, because a node that was followed died, was silent for three
 // beats (of twice Config.AckTimeout) or has forgotten what comes next, a ChangeGap says of
@@ -133,7 +134,7 @@ func (o WatchOptions) Validate() error {
 // other one is the last pair: ErrBadWatch, ErrTooSlow, ErrClosed, or that of ctx. Nodes out
 // of reach are no error: the watch goes on when they are back.
 //
-// A watch holds a page of changes of each node that it follows, 128 KiB or one item at most
+// A watch holds a page of changes of each node that it follows, 128 KiB and one item at most
 // and smaller ones where these are many, and notes of the keys told last, of about 250 bytes
 // each and 16 MiB at most. Nothing is fetched until it is consumed. Nodes keep their last
 // 65 536 changes, of 16 MiB at most, for all who watch; whoever has not consumed what they

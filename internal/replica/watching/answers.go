@@ -159,6 +159,7 @@ func (f *Feed) addWaiting(w *waitingPoll) (added, ready bool) {
 	f.waiting.addPoll(w)
 	if f.matched > w.seen {
 		w.first = w.seen + 1 // what came in between was not matched with it
+		f.waiting.takeOut(w)
 	}
 	return true, w.first > 0
 }

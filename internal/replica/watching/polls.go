@@ -15,9 +15,9 @@ const mostWaiting = 1024
 // waitingPolls are polls that wait for a change, by what they wait for, so that a change
 // need not be compared with each.
 type waitingPolls struct {
-	by      map[subject]map[*waitingPoll]struct{}
-	lengths map[lengthOf]int // prefixes of that length of a bucket
-	count   int
+	by      map[subject]map[*waitingPoll]struct{} // those that nothing has come for
+	lengths map[lengthOf]int                      // prefixes of that length of a bucket
+	count   int                                   // with those that were told
 }
 
 // subject is what a poll waits for.
@@ -55,10 +55,19 @@ func (w *waitingPolls) addPoll(p *waitingPoll) {
 	w.count++
 }
 
+// removePoll ends that a poll waits.
 func (w *waitingPolls) removePoll(p *waitingPoll) {
-	same := w.by[p.about]
-	delete(same, p)
 	w.count--
+	w.takeOut(p)
+}
+
+// takeOut has a poll be matched no more.
+func (w *waitingPolls) takeOut(p *waitingPoll) {
+	same := w.by[p.about]
+	if _, in := same[p]; !in {
+		return
+	}
+	delete(same, p)
 	if len(same) > 0 {
 		return
 	}
@@ -77,9 +86,9 @@ func (w *waitingPolls) matchEntry(e *watch.Entry, number uint64, woken []*waitin
 			continue
 		}
 		for p := range w.by[subject{e.Bucket, e.Key[:length.length]}] {
-			if p.first == 0 && number > p.seen && p.shards.Has(e.Shard) {
-				p.first = number
-				woken = append(woken, p)
+			if number > p.seen && p.shards.Has(e.Shard) {
+				p.first, woken = number, append(woken, p)
+				w.takeOut(p)
 			}
 		}
 	}
@@ -90,10 +99,8 @@ func (w *waitingPolls) matchEntry(e *watch.Entry, number uint64, woken []*waitin
 func (w *waitingPolls) wakeAll(number uint64, woken []*waitingPoll) []*waitingPoll {
 	for _, same := range w.by {
 		for p := range same {
-			if p.first == 0 {
-				p.first = number
-				woken = append(woken, p)
-			}
+			p.first, woken = number, append(woken, p)
+			w.takeOut(p)
 		}
 	}
 	return woken
