@@ -104,7 +104,11 @@ func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOpt
 	if len(value) > b.cfg.MaxValue {
 		return Result{}, tooLarge("value", len(value), b.cfg.MaxValue)
 	}
-	ttl := opts.TTL
+	return b.writeKey(ctx, key, b.newValue(value, opts.TTL), opts.Context, opts.Level, opts.MinDurable)
+}
+
+// newValue is the write of a value that lives so long.
+func (b *Bucket) newValue(value []byte, ttl time.Duration) reconcile.Write {
 	if ttl == 0 {
 		ttl = b.cfg.TTL
 	}
@@ -112,7 +116,7 @@ func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOpt
 	if ttl > 0 {
 		w.TTL = max(ttl.Milliseconds(), 1)
 	}
-	return b.writeKey(ctx, key, w, opts.Context, opts.Level, opts.MinDurable)
+	return w
 }
 
 // Delete writes the record of a delete; a value that is written concurrently
@@ -161,8 +165,8 @@ func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c 
 func (b *Bucket) newRequest(key string, w reconcile.Write, level Level, durable int) (*request, error) {
 	lv, err := level.coreLevel()
 	q := &request{bucket: b.b, at: b.s.homes.LocateKey(b.b.ID, key), write: w, level: lv}
-	if durable > b.b.Def.Copies {
-		return nil, fmt.Errorf("%w: MinDurable is %d, and bucket %q has %d copies", ErrBadBucket, durable, b.Name(), b.b.Def.Copies)
+	if err := b.checkDurable(durable); err != nil {
+		return nil, err
 	}
 	q.durable = b.minDurable(q.at, durable)
 	if level == 0 {
@@ -170,6 +174,14 @@ func (b *Bucket) newRequest(key string, w reconcile.Write, level Level, durable 
 		q.level = min(lv, replicate.Sloppy(b.s.homes.Now().RouteOf(b.b, q.at.Shard).Homes))
 	}
 	return q, err
+}
+
+// checkDurable refuses what no write can be.
+func (b *Bucket) checkDurable(durable int) error {
+	if durable > b.b.Def.Copies {
+		return fmt.Errorf("%w: MinDurable is %d, and bucket %q has %d copies", ErrBadBucket, durable, b.Name(), b.b.Def.Copies)
+	}
+	return nil
 }
 
 // newResult is what the client is told of a write that a store has coordinated.

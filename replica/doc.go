@@ -278,6 +278,43 @@
 // While nobody watches a store keeps no changes, nor five minutes later: then a cursor is
 // good for a watch behind a gap.
 //
+// # Batches
+//
+// Bucket.PutMany and Bucket.DeleteMany do what a Put or Delete for each entry would, with
+// one message for each store and one sync at each. Each entry has its own result, and the
+// writes of one key happen in their order. A batch is no transaction:
+//
+//	while                             a batch
+//	--------------------------------  ----------------------------------------------------
+//	an entry cannot be: its key or    is refused as a whole. ErrBadBatch names all such
+//	value is too large, its context   entries, and nothing was begun.
+//	belongs to another key
+//
+//	others read                       may be seen in part, and kept in part for good where
+//	                                  some of its entries end in an error.
+//
+//	a home dies, or is silent         takes no longer than a put. What that home was to
+//	                                  coordinate goes to other homes, in the order of each
+//	                                  key; ErrDegraded is said of each entry of its own.
+//
+//	a part of the mesh is cut off     is kept by the stores on this side, as puts are. On a
+//	                                  node that stores nothing those entries wait in the
+//	                                  outbox that no store takes, or that follow others of
+//	                                  their key there.
+//
+//	a store has no room for all       ends in ErrOverloaded from the first entry on that it
+//	                                  does not take; the entries of other stores go on.
+//	                                  One that finds nothing else under way at a store is
+//	                                  taken whole.
+//
+//	a disk is full                    goes to homes that have room, entry by entry;
+//	                                  ErrStorageFull where none has.
+//
+//	a clock is off                    is dated as puts are. A TTL counts for each entry.
+//
+//	nodes of an earlier release are   passes them over: other homes coordinate, or the
+//	there                             writing node does if it stores, or its outbox waits.
+//
 // # Members that come and go
 //
 // Where items belong follows from who belongs to the mesh, not from who is

@@ -43,7 +43,9 @@ var (
 	// ErrOutboxFull comes with ErrUnavailable: there is no room left to keep
 	// the operation until a store can be reached. It was not kept.
 	ErrOutboxFull = errors.New("replica: outbox full")
-	// ErrTooLarge: key or value exceed the bucket's limits.
+	// ErrBadBatch: entries of a batch cannot be. Nothing of it was begun.
+	ErrBadBatch = errors.New("replica: bad batch")
+	// ErrTooLarge: key or value exceed the bucket's limits, or a batch its own.
 	ErrTooLarge = errors.New("replica: too large")
 	// ErrBadContext: the context was damaged, belongs to another key, or was made by
 	// nobody of this mesh, or by an older version of it. Read the key again.

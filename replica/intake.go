@@ -48,18 +48,38 @@ type intakePass struct {
 func (i *intakes) admitPass(p *intakePass, to view.NodeID, bytes int, now time.Duration) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	in := i.own
-	if to != 0 {
-		if in = i.to[to]; in == nil {
-			in = replicate.NewIntake(i.target, leastForward, i.most)
-			i.to[to] = in
-		}
-	}
+	in := i.intakeOf(to)
 	if !in.Begin(int64(bytes)) {
 		return false
 	}
 	*p = intakePass{in: in, bytes: int64(bytes), begun: now}
 	return true
+}
+
+// admitPasses is admitPass for a batch: it returns how many writes, from the first on,
+// have a place.
+func (i *intakes) admitPasses(passes []*intakePass, to view.NodeID, sizes []int64, now time.Duration) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	in := i.intakeOf(to)
+	n := in.BeginAll(sizes)
+	for k, p := range passes[:n] {
+		*p = intakePass{in: in, bytes: sizes[k], begun: now}
+	}
+	return n
+}
+
+// intakeOf needs mu.
+func (i *intakes) intakeOf(to view.NodeID) *replicate.Intake {
+	if to == 0 {
+		return i.own
+	}
+	in := i.to[to]
+	if in == nil {
+		in = replicate.NewIntake(i.target, leastForward, i.most)
+		i.to[to] = in
+	}
+	return in
 }
 
 // markLate notes that a part of the write was refused or not done in time.

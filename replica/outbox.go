@@ -103,25 +103,35 @@ type writeWish struct {
 // writeOrQueue hands a write to a store, or else keeps it in the outbox.
 func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a writeWish) (Result, error) {
 	box, key := b.s.outbox, outbox.Key{Bucket: q.bucket.ID, Key: q.at.Key}
-	blind := q.write.Seen == nil
-	var err error
 	if box.Holds(ctx, key) {
-		err = fmt.Errorf("%w: earlier operations of the key wait in the outbox", ErrUnavailable)
-	} else {
-		if !blind {
-			if before, ok := box.SeenBy(key, false, a.after); ok {
-				seen := q.write.Seen.Join(before)
-				q.write.Seen = &seen
-			}
-		}
-		var out outcome
-		if out, err = b.s.routeWrite(ctx, q); !errors.Is(err, ErrUnavailable) {
-			if err == nil || errors.Is(err, ErrDegraded) {
-				box.NoteReached(key, out.seen)
-			}
-			return b.newResult(q.at.Key, out, err)
-		}
+		err := fmt.Errorf("%w: earlier operations of the key wait in the outbox", ErrUnavailable)
+		return b.queueWrite(ctx, q, a, err)
 	}
+	b.joinSeen(key, q, a.after)
+	out, err := b.s.routeWrite(ctx, q)
+	if errors.Is(err, ErrUnavailable) {
+		return b.queueWrite(ctx, q, a, err)
+	}
+	if err == nil || errors.Is(err, ErrDegraded) {
+		box.NoteReached(key, out.seen)
+	}
+	return b.newResult(q.at.Key, out, err)
+}
+
+// joinSeen adds to what a write has seen what the operation with the number after has.
+func (b *Bucket) joinSeen(key outbox.Key, q *request, after uint64) {
+	if q.write.Seen == nil {
+		return
+	}
+	if before, ok := b.s.outbox.SeenBy(key, false, after); ok {
+		seen := q.write.Seen.Join(before)
+		q.write.Seen = &seen
+	}
+}
+
+// queueWrite keeps a write in the outbox, which no store takes now because of err.
+func (b *Bucket) queueWrite(ctx context.Context, q *request, a writeWish, err error) (Result, error) {
+	blind := q.write.Seen == nil
 	if b.s.group.Context().Err() != nil {
 		return Result{}, ErrClosed
 	}
@@ -132,7 +142,7 @@ func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a writeWish) (Res
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), b.s.cfg.AckTimeout)
 		defer cancel()
 	}
-	seq, kept := box.Keep(ctx, key, b.queuedOp(q, a), blind, a.after)
+	seq, kept := b.s.outbox.Keep(ctx, outbox.Key{Bucket: q.bucket.ID, Key: q.at.Key}, b.queuedOp(q, a), blind, a.after)
 	if kept != nil {
 		return Result{}, b.withConflict(errors.Join(err, b.s.queueError(kept)))
 	}

@@ -49,139 +49,6 @@ type outcome struct {
 	covered []version.Dot
 }
 
-// routeWrite finds a coordinator for the write: the lead of the shard, then other
-// homes, then this store.
-func (s *Store) routeWrite(ctx context.Context, q *request) (outcome, error) {
-	lay := s.homes.Now()
-	rt := lay.RouteOf(q.bucket, q.at.Shard)
-	plan := s.homes.MakePlan(lay, rt)
-	begun := time.Now()
-	q.ends = s.uptime() + s.patience.Take()
-	q.until = begun.Add(s.patience.Forward())
-	var last, full error
-	for rest := s.homes.OrderCoordinators(plan, rt); len(rest) > 0; rest = s.peering.Silence.Without(rest, begun) {
-		to := rest[0]
-		rest = rest[1:]
-		var out outcome
-		var err error
-		if to == s.id {
-			tookIn, ok := s.gate.taking.Enter()
-			if !ok {
-				last = errLeaving
-				continue
-			}
-			if !s.intakes.admitPass(&q.pass, 0, q.pendingBytes(), s.uptime()) {
-				tookIn()
-				return outcome{}, overload{retryAfter}
-			}
-			out, err = s.coordinateWrite(ctx, q)
-			tookIn()
-			if errors.Is(err, ErrStorageFull) {
-				full = err // nothing was written: another home may have room
-				continue
-			}
-		} else {
-			var under intakePass
-			if !s.intakes.admitPass(&under, to, q.pendingBytes(), s.uptime()) {
-				return outcome{}, overload{retryAfter}
-			}
-			out, err = s.forwardWrite(ctx, to, q, rest)
-			if errors.Is(err, errElsewhere) && !errors.Is(err, context.DeadlineExceeded) {
-				s.intakes.voidPass(&under)
-			} else {
-				under.isLate = errors.Is(err, ErrOverloaded)
-				s.intakes.finishPass(&under, s.uptime())
-			}
-		}
-		if err == nil || !errors.Is(err, errElsewhere) {
-			return out, err
-		}
-		last = err
-		if ctx.Err() != nil {
-			break
-		}
-		if s.group.Context().Err() != nil {
-			return outcome{}, ErrClosed
-		}
-	}
-	switch {
-	case errors.Is(last, ErrClockSkew):
-		return outcome{}, last
-	case full != nil && last == nil: // nobody else was asked, who might keep it all the same
-		return outcome{}, full
-	}
-	return outcome{}, errors.Join(s.unavailable(), full, last, ctx.Err())
-}
-
-// unavailable is ErrUnavailable, and says what is wrong where nobody can ever answer.
-func (s *Store) unavailable() error {
-	if len(s.homes.Now().Placed) == 0 {
-		return fmt.Errorf("%w: no member of the mesh stores; set Storing for those nodes that are to", ErrUnavailable)
-	}
-	return ErrUnavailable
-}
-
-// pendingBytes is what a write counts as of what is under way.
-func (q *request) pendingBytes() int { return len(q.at.Key) + len(q.write.Value) }
-
-// errElsewhere wraps failures after which another store may be asked.
-var errElsewhere = errors.New("not coordinated there")
-
-// forwardWrite has another store coordinate the write. Others may be turned to after it.
-func (s *Store) forwardWrite(ctx context.Context, to view.NodeID, q *request, others []view.NodeID) (outcome, error) {
-	m := wire.PutRequest{
-		Bucket: q.at.Bucket, Key: q.at.Key, Value: q.write.Value, Tomb: q.write.Tomb,
-		Level: int64(q.level), MinDurable: uint64(q.durable), TTL: uint64(q.write.TTL),
-	}
-	if q.write.Seen != nil {
-		m.Informed, m.Ctx, m.HLC = true, q.write.Seen.Ctx, q.write.Seen.HLC
-	}
-	for attempt := 0; ; attempt++ {
-		// It must not begin after another one may have been turned to, nor after the
-		// caller has gone.
-		limit := min(s.patience.Begin(), time.Until(q.until))
-		if end, ok := ctx.Deadline(); ok {
-			limit = min(limit, time.Until(end))
-		}
-		var err error
-		if m.By, err = s.peering.Deadlines.Make(ctx, to, limit, q.until, others); err != nil {
-			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
-		}
-		req := s.buffers.takeBuffer(len(m.Value) + len(m.Key) + 96 + 32*len(m.Ctx))
-		*req = wire.AppendPutRequest(*req, &m)
-		answer, err := s.peering.Ask(ctx, to, wire.MethodPut, *req, q.until, others)
-		s.buffers.returnBuffer(req)
-		if err != nil {
-			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
-		}
-		p, err := wire.DecodePutReply(answer)
-		if err != nil {
-			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
-		}
-		if p.Code == wire.CodeLate {
-			s.peering.Deadlines.Forget(to)
-		}
-		s.peering.Deadlines.Learn(to, p.Clock)
-		switch {
-		case attempt > 0:
-		case p.Code == wire.CodeLate:
-			continue
-		case p.Code == wire.CodeUnknownBucket && s.sendDefinition(ctx, to, q.bucket, q.until) == nil:
-			continue
-		}
-		out := outcome{
-			seen:    reconcile.Seen{Ctx: p.Ctx, HLC: p.HLC},
-			result:  replicate.Result{Durable: int(p.Durable), Homes: int(p.Homes), Hinted: int(p.Hinted)},
-			dot:     p.Dot,
-			covered: p.Covered,
-		}
-		if err = faults.FromCode(p.Code, p.Text); !endsSearch(err) {
-			err = fmt.Errorf("%w: %w", errElsewhere, err)
-		}
-		return out, err
-	}
-}
-
 // coordinateWrite commits the write here and sees to its copies.
 func (s *Store) coordinateWrite(ctx context.Context, q *request) (out outcome, err error) {
 	defer func() { s.releaseUnkept(q, err) }()
@@ -292,6 +159,7 @@ type putOp struct {
 	at       layout.Place
 	onResult func()        // called when the result is known, by whoever has the last word
 	away     []view.NodeID // homes that were not there when it began
+	offers   peering.Sender[wire.Offer, mergeAnswer]
 
 	mu         sync.Mutex
 	core       *replicate.WriteOp
@@ -302,7 +170,7 @@ type putOp struct {
 }
 
 func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
-	op := &putOp{s: s, q: q, at: q.at, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout)}
+	op := &putOp{s: s, q: q, at: q.at, offers: s.merges, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout)}
 	op.core.EndBy(q.ends)
 	for _, id := range plan.Order[:plan.Homes] {
 		if id != s.id && !plan.Live(id) {
@@ -444,7 +312,7 @@ func (s *Store) noteMissed(by view.NodeID) {
 // sendItem sends an item; stale is called if its stamp is too old for the receiver.
 func (op *putOp) sendItem(e replicate.Effect, item []byte, stamp purge.Stamp, stale func(replicate.Effect)) {
 	offer := wire.Offer{Bucket: op.at.Bucket, Key: op.at.Key, For: e.For, Item: item, Stamp: keep.WireStamp(stamp)}
-	ok := op.s.merges.Send(e.To, offer, func(a mergeAnswer, err error) {
+	ok := op.offers.Send(e.To, offer, func(a mergeAnswer, err error) {
 		if err == nil && a.stale {
 			stale(e)
 		} else {

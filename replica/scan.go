@@ -188,7 +188,7 @@ func (s *Store) beginScan(q scanning.Query) *scanning.Reader {
 	return scanning.Begin(scanning.Options{
 		Self: s.id, Homes: s.homes, Local: s.pages, Group: s.group, Patience: s.patience, Now: s.uptime,
 		Call: func(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
-			return s.peering.AskBulk(ctx, to, method, req, time.Now().Add(s.patience.Forward()))
+			return s.peering.AskBulk(ctx, to, method, req, time.Now().Add(s.patience.Forward()), nil)
 		},
 	}, q)
 }

@@ -49,8 +49,9 @@ func (s *Store) registerHandlers() error {
 		}
 	}
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte, func([]byte, error)){
-		wire.MethodMerge: s.serveMerge,
-		wire.MethodPut:   s.servePut,
+		wire.MethodMerge:   s.serveMerge,
+		wire.MethodPut:     s.servePut,
+		wire.MethodPutMany: s.servePutMany,
 	} {
 		err := s.mesh.HandlePrompt(method, func(ctx context.Context, from view.NodeID, req []byte, answer func([]byte, error)) {
 			leave, err := s.admitPeer(method, from)
@@ -79,7 +80,7 @@ func (s *Store) admitPeer(method string, from view.NodeID) (leave func(), err er
 	}
 	// What a client's node may ask for, and what only stores have to say to each
 	// other: a merge can cover all that there is.
-	open := method == wire.MethodPut || method == wire.MethodRead || method == wire.MethodPage || method == wire.MethodWatch || method == wire.MethodClock
+	open := method == wire.MethodPut || method == wire.MethodPutMany || method == wire.MethodRead || method == wire.MethodPage || method == wire.MethodWatch || method == wire.MethodClock
 	lay := s.homes.Now()
 	if _, member := lay.InMesh[from]; !member && !(open && s.isNewClient(from)) {
 		leave()

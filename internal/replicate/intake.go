@@ -36,6 +36,21 @@ func (in *Intake) Begin(n int64) bool {
 	return true
 }
 
+// BeginAll lets in as many writes of a batch as there is room for, in order, and returns
+// how many: all of them where nothing else is under way, as a single one of any size. Each
+// that was let in is a write of its own from then on.
+func (in *Intake) BeginAll(sizes []int64) (n int) {
+	alone := in.underWay == 0
+	for _, size := range sizes {
+		if !alone && in.underWay+size > in.window {
+			break
+		}
+		in.underWay += size
+		n++
+	}
+	return n
+}
+
 // Leave gives back the room of a write whose client is answered; copies may yet be
 // on their way. busy tells whether much of the room was taken.
 func (in *Intake) Leave(n int64) (busy bool) {

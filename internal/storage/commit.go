@@ -24,6 +24,7 @@ type update struct {
 	fn    func(*Tx) error
 	look  bool          // fn writes nothing
 	then  func(error)   // what to do with the outcome, on the committer; nil: see done
+	parts []update      // updates in its place, run one after the other in one group
 	state atomic.Uint32 // queued, then begun or abandoned
 	ran   chan struct{} // capacity 1: fn has returned
 	done  chan error    // capacity 1: the outcome
@@ -111,8 +112,8 @@ func (u *update) abandon() bool { return u.state.CompareAndSwap(queued, abandone
 // Started is an update under way.
 type Started struct{ u *update }
 
-// Abandon takes the update back if it has not begun: it writes nothing then,
-// and nobody is told. It reports whether it could.
+// Abandon takes the update back if it has not begun, with all that were queued
+// together: it writes nothing then, and nobody is told. It reports whether it could.
 func (s Started) Abandon() bool { return s.u.abandon() }
 
 func (s *Store) startUpdate(ctx context.Context, fn func(*Tx) error, then func(error)) (Started, error) {
@@ -123,6 +124,15 @@ func (s *Store) startUpdate(ctx context.Context, fn func(*Tx) error, then func(e
 func (s *Store) tryStartUpdate(fn func(*Tx) error, then func(error)) (Started, error) {
 	u := &update{fn: fn, then: then}
 	return Started{u}, s.tryEnqueue(u)
+}
+
+// joinParts makes one update of several.
+func joinParts(parts []Part) *update {
+	u := &update{parts: make([]update, len(parts))}
+	for i := range parts {
+		u.parts[i].fn, u.parts[i].then = parts[i].Run, parts[i].Then
+	}
+	return u
 }
 
 // newUpdate takes one that is done with. They are a store's own: a pool of all
@@ -163,7 +173,7 @@ func (u *update) tellOutcome(err error) {
 // of the group may have been read unsynced, so the reader waits for done.
 type group struct {
 	opened  time.Time
-	ran     int              // updates, those that failed included
+	ran     int              // updates, those that failed included; what was queued together is one
 	writes  map[string]write // not changed any more once inflight
 	bytes   int
 	updates []*update     // those to answer with the outcome of the sync
@@ -319,17 +329,11 @@ func (s *Store) commitGroup(first *update) {
 			continue
 		}
 		g.ran++
-		err := refusal
-		if err == nil || u.look && errors.Is(err, ErrStorageFull) {
-			err = tx.runUpdate(u)
+		if u.parts == nil {
+			tx.runInGroup(u, refusal)
 		}
-		if u.then == nil {
-			u.ran <- struct{}{}
-		}
-		if err != nil {
-			u.tellOutcome(err)
-		} else {
-			g.updates = append(g.updates, u)
+		for i := range u.parts {
+			tx.runInGroup(&u.parts[i], refusal)
 		}
 	}
 	g.err = s.persistGroup(g)
@@ -343,6 +347,22 @@ func (s *Store) commitGroup(first *update) {
 	// Those who write again at once shall be in the next group, not the one
 	// after it, also where none is expected.
 	runtime.Gosched()
+}
+
+// runInGroup runs one update, which is to be told of the sync if it succeeds.
+func (tx *Tx) runInGroup(u *update, refusal error) {
+	err := refusal
+	if err == nil || u.look && errors.Is(err, ErrStorageFull) {
+		err = tx.runUpdate(u)
+	}
+	if u.then == nil {
+		u.ran <- struct{}{}
+	}
+	if err != nil {
+		u.tellOutcome(err)
+	} else {
+		tx.g.updates = append(tx.g.updates, u)
+	}
 }
 
 // nextUpdate returns another update for g: one that has queued, or one that is worth

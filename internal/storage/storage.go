@@ -242,6 +242,25 @@ func (s *Store) TryStart(fn func(tx *Tx) error, then func(error)) (Started, erro
 	return s.tryStartUpdate(fn, then)
 }
 
+// Part is one of several updates that are queued together; see Start.
+type Part struct {
+	Run  func(tx *Tx) error
+	Then func(error)
+}
+
+// StartAll is Start for several updates, which run one after the other and share one
+// sync, whatever else is queued. Each succeeds or fails by itself, and each Then is called.
+func (s *Store) StartAll(ctx context.Context, parts []Part) (Started, error) {
+	u := joinParts(parts)
+	return Started{u}, s.enqueue(ctx, u)
+}
+
+// TryStartAll is StartAll for those who must not wait at all; see TryStart.
+func (s *Store) TryStartAll(parts []Part) (Started, error) {
+	u := joinParts(parts)
+	return Started{u}, s.tryEnqueue(u)
+}
+
 // Err returns nil, or why the store stopped: an error that is
 // ErrStoreFailed.
 func (s *Store) Err() error { return s.guard.failure() }

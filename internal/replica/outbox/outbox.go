@@ -163,6 +163,14 @@ func (o *Outbox) Holds(ctx context.Context, key Key) bool {
 	}
 }
 
+// Concerns tells whether operations of a key wait or are on their way.
+func (o *Outbox) Concerns(key Key) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	held, landing := o.core.Holds(key)
+	return held || landing
+}
+
 // NoteReached is told of a write that a store has taken at once.
 func (o *Outbox) NoteReached(key Key, seen reconcile.Seen) {
 	o.mu.Lock()

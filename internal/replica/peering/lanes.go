@@ -74,20 +74,37 @@ type waitingRequest[Q, R any] struct {
 func (l *Lanes[Q, R]) Send(to view.NodeID, req Q, done func(R, error)) bool {
 	n := l.Size(req)
 	l.mu.Lock()
+	p := l.laneTo(to)
+	if p.bytes > 0 && p.bytes+n > l.Room {
+		l.mu.Unlock()
+		return false
+	}
+	p.addWaiting(waitingRequest[Q, R]{req, time.Now(), done}, n)
+	l.unlockAndCarry(to, p)
+	return true
+}
+
+// laneTo returns the lane of a peer. It needs mu.
+func (l *Lanes[Q, R]) laneTo(to view.NodeID) *lane[Q, R] {
 	p := l.peers[to]
 	if p == nil {
 		p = &lane[Q, R]{}
 		l.peers[to] = p
 	}
-	if p.bytes > 0 && p.bytes+n > l.Room {
-		l.mu.Unlock()
-		return false
-	}
+	return p
+}
+
+// addWaiting needs mu.
+func (p *lane[Q, R]) addWaiting(r waitingRequest[Q, R], bytes int) {
 	if p.waiting == nil {
 		p.waiting, p.spare = p.spare, nil
 	}
-	p.waiting = append(p.waiting, waitingRequest[Q, R]{req, time.Now(), done})
-	p.bytes += n
+	p.waiting = append(p.waiting, r)
+	p.bytes += bytes
+}
+
+// unlockAndCarry gives mu back, and sees to it that what waits is carried.
+func (l *Lanes[Q, R]) unlockAndCarry(to view.NodeID, p *lane[Q, R]) {
 	start := p.running < laneWidth
 	if start {
 		p.running++
@@ -96,7 +113,6 @@ func (l *Lanes[Q, R]) Send(to view.NodeID, req Q, done func(R, error)) bool {
 	if start && !l.Group.Go(func(ctx context.Context) { l.carryWaiting(ctx, to, p) }) {
 		l.dropWaiting(p, context.Canceled)
 	}
-	return true
 }
 
 // Waiting is how many bytes wait for a peer.

@@ -66,8 +66,8 @@ func (p *Peers) Ask(ctx context.Context, to view.NodeID, method string, req []by
 
 // AskBulk is Ask for what may take long at a store that does well, as reading much: no
 // store counts as silent for it, but one that does not say either that it is there.
-func (p *Peers) AskBulk(ctx context.Context, to view.NodeID, method string, req []byte, until time.Time) ([]byte, error) {
-	return p.callWatched(ctx, to, method, req, until, nil)
+func (p *Peers) AskBulk(ctx context.Context, to view.NodeID, method string, req []byte, until time.Time, others []view.NodeID) ([]byte, error) {
+	return p.callWatched(ctx, to, method, req, until, others)
 }
 
 // callWatched calls a store, and asks whether it is there when nothing comes for a while.

@@ -92,7 +92,7 @@ func TestBulkSaysNothingOfAStore(t *testing.T) {
 		return nil, nil
 	}, func(t *testing.T, p *Peers) {
 		for id, silent := range map[view.NodeID]bool{2: false, 3: true, 4: false} {
-			_, err := p.AskBulk(t.Context(), id, "bulk", nil, time.Now().Add(time.Minute))
+			_, err := p.AskBulk(t.Context(), id, "bulk", nil, time.Now().Add(time.Minute), nil)
 			if err == nil || p.Silence.Has(id) != silent {
 				t.Errorf("node %v counts as silent: %v, %v", id, !silent, err)
 			}

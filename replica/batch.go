@@ -1,0 +1,250 @@
+package replica
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// What a batch may hold.
+const (
+	// MaxBatch is how many entries a batch may have.
+	MaxBatch = wire.MaxMany
+	// MaxBatchBytes is how many bytes the keys and values of a batch may have together,
+	// unless it has a single entry.
+	MaxBatchBytes = 4 << 20
+)
+
+// BatchPut is a value that PutMany writes.
+type BatchPut struct {
+	Key string
+	// Value stays the caller's.
+	Value []byte
+	// Context is as in PutOptions.
+	Context Context
+	// TTL is as in PutOptions. Zero: as the options of the batch say.
+	TTL time.Duration
+}
+
+// BatchDelete is a key that DeleteMany deletes.
+type BatchDelete struct {
+	Key string
+	// Context is as in DeleteOptions.
+	Context Context
+}
+
+// BatchResult is what became of an entry of PutMany or DeleteMany.
+type BatchResult struct {
+	Result
+	// Err is what Put or Delete would have returned.
+	Err error
+}
+
+// batchWrite is an entry of a batch of writes as its client wants it.
+type batchWrite struct {
+	key   string
+	write reconcile.Write
+	seen  Context
+}
+
+// PutMany writes many values as one Put for each would, but faster: the writes for which
+// one store is to coordinate go there in one message, are committed with one sync, and go
+// to each home in one message. There is one result for each entry, in the order of puts.
+//
+// It promises for each entry what Put promises, and nothing for all of them: others may
+// see some before the rest, and some may fail while the rest is kept. Writes of one key
+// happen in the order of the batch; those of different keys in any.
+//
+// The error is nil if all went well. Else it says how many entries did not, and is all of
+// their errors for errors.Is. ErrBadBatch names all entries that cannot be written, with
+// their places, counted from 0: no results come beside it, and nothing was begun. So it is
+// with ErrClosed alone. Of a batch for which there is no room the entries behind those for
+// which there was end in ErrOverloaded at once.
+//
+// opts holds for all entries; its Context must be zero.
+func (b *Bucket) PutMany(ctx context.Context, puts []BatchPut, opts *PutOptions) ([]BatchResult, error) {
+	var o PutOptions
+	if opts != nil {
+		o = *opts
+	}
+	writes := make([]batchWrite, len(puts))
+	for i := range puts {
+		p := &puts[i]
+		writes[i] = batchWrite{p.Key, b.newValue(p.Value, cmp.Or(p.TTL, o.TTL)), p.Context}
+	}
+	return b.writeMany(ctx, writes, &o)
+}
+
+// DeleteMany deletes many keys; see PutMany and Delete.
+func (b *Bucket) DeleteMany(ctx context.Context, deletes []BatchDelete, opts *DeleteOptions) ([]BatchResult, error) {
+	var o PutOptions
+	if opts != nil {
+		o = PutOptions{Context: opts.Context, Level: opts.Level, MinDurable: opts.MinDurable}
+	}
+	writes := make([]batchWrite, len(deletes))
+	for i := range deletes {
+		writes[i] = batchWrite{deletes[i].Key, reconcile.Write{Tomb: true}, deletes[i].Context}
+	}
+	return b.writeMany(ctx, writes, &o)
+}
+
+func (b *Bucket) writeMany(ctx context.Context, writes []batchWrite, o *PutOptions) ([]BatchResult, error) {
+	s, begun := b.s, time.Now()
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
+		return nil, ErrClosed
+	}
+	defer leave()
+	entries, err := b.checkWrites(writes, o)
+	if err != nil {
+		return nil, b.withConflict(err)
+	}
+	admitted := entries
+	for i, e := range entries {
+		if !s.makeRoom(&s.gate.clients, e.pendingBytes()) {
+			admitted = entries[:i]
+			break
+		}
+		defer s.gate.clients.releaseBytes(e.pendingBytes())
+	}
+	for _, e := range entries[len(admitted):] {
+		e.err = overload{retryAfter}
+	}
+	if s.outbox != nil {
+		b.writeOrQueueMany(ctx, admitted, o)
+	} else {
+		s.routeMany(ctx, admitted)
+	}
+	results := make([]BatchResult, len(entries))
+	failed := batchError{of: len(entries)}
+	for i, e := range entries {
+		r := &results[i]
+		if r.Result, r.Err = e.result, e.err; !e.queued {
+			r.Result, r.Err = b.newResult(e.at.Key, e.out, e.err)
+		}
+		failed.addEntry(i, r.Err)
+		s.meters.countPut(begun, &r.Result, &r.Err)
+	}
+	return results, failed.orNil()
+}
+
+// checkWrites makes requests of what a client wants, or names all that cannot be.
+func (b *Bucket) checkWrites(writes []batchWrite, o *PutOptions) ([]*manyEntry, error) {
+	check := newBatchCheck(len(writes), b.cfg.MaxKey)
+	if !o.Context.IsZero() {
+		check.addFault("a Context belongs to one key: it goes into the entry")
+	}
+	_, err := o.Level.coreLevel()
+	check.addError(err)
+	check.addError(b.checkDurable(o.MinDurable))
+	entries := make([]manyEntry, len(writes))
+	out := make([]*manyEntry, len(writes))
+	ways := make(map[int]search)
+	for i := range writes {
+		w, e := &writes[i], &entries[i]
+		out[i] = e
+		check.addKey(i, w.key, len(w.write.Value))
+		if w.key == "" && !w.write.Tomb {
+			check.addEntry(i, w.key, errEmptyKey)
+		}
+		if len(w.write.Value) > b.cfg.MaxValue {
+			check.addEntry(i, w.key, tooLarge("value", len(w.write.Value), b.cfg.MaxValue))
+		}
+		if w.write.Seen, err = w.seen.seenFor(b, w.key); err != nil {
+			check.addEntry(i, w.key, err)
+		}
+		if check.failed() {
+			continue
+		}
+		w.write.Value = bytes.Clone(w.write.Value) // a copy may be on its way when the client has its answer
+		if e.request, err = b.newRequest(w.key, w.write, o.Level, o.MinDurable); err != nil {
+			return nil, err
+		}
+		e.after = w.seen.after
+		way, ok := ways[e.at.Shard]
+		if !ok { // writes of one key go the same way
+			way = b.s.beginSearch(e.request)
+			ways[e.at.Shard] = way
+		}
+		e.search = way
+	}
+	return out, check.err()
+}
+
+// batchCheck finds the faults of a batch.
+type batchCheck struct {
+	n, maxKey int
+	bytes     int
+	full      bool // it was said that there are too many bytes
+	faults    []error
+}
+
+func newBatchCheck(n, maxKey int) *batchCheck {
+	c := &batchCheck{n: n, maxKey: maxKey}
+	if n > MaxBatch {
+		c.addError(fmt.Errorf("%w: batch of %d entries, limit %d", ErrTooLarge, n, MaxBatch))
+	}
+	return c
+}
+
+func (c *batchCheck) addFault(text string) { c.addError(errors.New(text)) }
+
+func (c *batchCheck) addError(err error) {
+	if err != nil {
+		c.faults = append(c.faults, fmt.Errorf("%w: %w", ErrBadBatch, err))
+	}
+}
+
+func (c *batchCheck) addEntry(i int, key string, err error) {
+	c.faults = append(c.faults, fmt.Errorf("%w: entry %d, key %.40q: %w", ErrBadBatch, i, key, err))
+}
+
+// addKey looks at the size of an entry.
+func (c *batchCheck) addKey(i int, key string, value int) {
+	if len(key) > c.maxKey {
+		c.addEntry(i, key, tooLarge("key", len(key), c.maxKey))
+	}
+	if c.bytes += len(key) + value; c.bytes > MaxBatchBytes && c.n > 1 && !c.full {
+		c.full = true
+		c.addEntry(i, key, fmt.Errorf("%w: with it the batch has %d bytes, limit %d", ErrTooLarge, c.bytes, MaxBatchBytes))
+	}
+}
+
+func (c *batchCheck) failed() bool { return len(c.faults) > 0 }
+
+func (c *batchCheck) err() error { return errors.Join(c.faults...) }
+
+// batchError says that entries of a batch have failed.
+type batchError struct {
+	of    int
+	first int // the place of the first one
+	errs  []error
+}
+
+func (e *batchError) addEntry(i int, err error) {
+	if err != nil && len(e.errs) == 0 {
+		e.first = i
+	}
+	if err != nil {
+		e.errs = append(e.errs, err)
+	}
+}
+
+func (e *batchError) orNil() error {
+	if len(e.errs) == 0 {
+		return nil
+	}
+	return e
+}
+
+func (e *batchError) Error() string {
+	return fmt.Sprintf("replica: %d of %d entries of a batch, the first of them entry %d: %v", len(e.errs), e.of, e.first, e.errs[0])
+}
+
+func (e *batchError) Unwrap() []error { return e.errs }

@@ -1,0 +1,281 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/skeinmesh/skein/internal/replica/keep"
+	"github.com/skeinmesh/skein/internal/replica/peering"
+	"github.com/skeinmesh/skein/internal/storage"
+	"github.com/skeinmesh/skein/internal/wire"
+)
+
+// manyPuts coordinates the writes of a batch at this store. They are committed with one
+// sync, those of a key in their order, and leave for each home in one message.
+//
+// The order of a key holds because its writes are run one after the other on the
+// committing goroutine. One whose predecessor was not run to its end, and may yet be, here
+// or at another store, is not run before it.
+type manyPuts struct {
+	s      *Store
+	writes []*request
+	then   func(i int, out outcome, err error) // called once for each; it must not be held up
+	before []int                               // the write of the same key before each; -1: none
+	failed []error                             // why each was not committed: of the committing goroutine
+
+	mu      sync.Mutex
+	ops     []*putOp // the last attempt at each
+	ended   []bool
+	started storage.Started
+	begun   bool // started counts
+}
+
+// startAll is a way to queue updates together.
+type startAll func(parts []storage.Part) (storage.Started, error)
+
+func newManyPuts(s *Store, writes []*request, then func(i int, out outcome, err error)) *manyPuts {
+	m := &manyPuts{
+		s: s, writes: writes, then: then, before: make([]int, len(writes)), failed: make([]error, len(writes)),
+		ops: make([]*putOp, len(writes)), ended: make([]bool, len(writes)),
+	}
+	last := make(map[string]int, len(writes))
+	for i, q := range writes {
+		m.before[i] = -1
+		if p, ok := last[q.at.Key]; ok {
+			m.before[i] = p
+		}
+		last[q.at.Key] = i
+	}
+	return m
+}
+
+// listAll lists the places of all writes.
+func (m *manyPuts) listAll() []int {
+	all := make([]int, len(m.writes))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// startOrWait is for those who must not wait: what has to wait does so aside.
+func (m *manyPuts) startOrWait() {
+	err := storage.ErrBusy
+	if !m.needsClocks() {
+		err = m.commit(m.listAll(), false, m.s.disk.TryStartAll)
+	}
+	if errors.Is(err, storage.ErrBusy) {
+		m.goAside(m.listAll(), m.startAndWait)
+	} else if err != nil {
+		m.endAll(m.listAll(), m.s.records.WrapError("write", err))
+	}
+}
+
+// needsClocks tells whether a write can be dated only when clocks of peers are known.
+func (m *manyPuts) needsClocks() bool {
+	ends := func(q *request) bool { return q.write.TTL > 0 }
+	return slices.ContainsFunc(m.writes, ends) && len(m.s.clocks.Missing()) > 0
+}
+
+// startAndWait begins all writes, as soon as there is room for them.
+func (m *manyPuts) startAndWait(ctx context.Context) error {
+	if m.needsClocks() {
+		m.s.clocks.AskMissing(ctx)
+	}
+	return m.commit(m.listAll(), false, m.whenRoom(ctx))
+}
+
+func (m *manyPuts) whenRoom(ctx context.Context) startAll {
+	return func(parts []storage.Part) (storage.Started, error) { return m.s.disk.StartAll(ctx, parts) }
+}
+
+// goAside has a goroutine of its own wait for what some writes need first.
+func (m *manyPuts) goAside(list []int, wait func(ctx context.Context) error) {
+	err := m.s.waitAside(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, 2*m.s.cfg.AckTimeout)
+		defer cancel()
+		if err := wait(ctx); err != nil {
+			m.endAll(list, m.s.records.WrapError("write", err))
+		}
+	})
+	if err != nil {
+		m.endAll(list, err)
+	}
+}
+
+// attempt is one attempt to commit some of the writes.
+type attempt struct {
+	m        *manyPuts
+	shipment *peering.Shipment[wire.Offer, mergeAnswer]
+
+	mu         sync.Mutex
+	left       int   // whose commit is not known yet
+	uninformed []int // that must know first what others know
+}
+
+// commit queues writes to be committed together. informed tells that what others know of
+// their keys has been asked.
+func (m *manyPuts) commit(list []int, informed bool, start startAll) error {
+	s := m.s
+	a := &attempt{m: m, shipment: s.merges.NewShipment(), left: len(list)}
+	parts := make([]storage.Part, 0, len(list))
+	lay := s.homes.Now()
+	for _, i := range list {
+		q := m.writes[i]
+		op := s.newPut(q, s.homes.MakePlan(lay, lay.RouteOf(q.bucket, q.at.Shard)))
+		op.offers = a.shipment
+		op.onResult = func() { a.noteResult(i, op) }
+		m.mu.Lock()
+		m.ops[i] = op
+		m.mu.Unlock()
+		terms := keep.Terms{Nothing: informed || q.write.Seen != nil || q.bucket.ProvesAbsence(q.at.Shard), Damage: informed, By: q.by}
+		gather := func(run func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
+			parts = append(parts, storage.Part{Run: m.runInOrder(i, run), Then: func(err error) { then(err); a.noteCommitted() }})
+			return storage.Started{}, nil
+		}
+		if _, err := s.records.CommitWrite(gather, q.at, q.write, op.core.LocalRoles(), terms, op.sendCommitted); err != nil {
+			return err
+		}
+	}
+	started, err := start(parts)
+	if err == nil {
+		m.mu.Lock()
+		m.started, m.begun = started, true
+		m.mu.Unlock()
+	}
+	return err
+}
+
+// runInOrder runs the update of a write, unless an earlier one of its key must be
+// committed first.
+func (m *manyPuts) runInOrder(i int, run func(tx *storage.Tx) error) func(tx *storage.Tx) error {
+	return func(tx *storage.Tx) error {
+		if p := m.before[i]; p >= 0 && m.failed[p] != nil && !endsSearch(m.failed[p]) {
+			m.failed[i] = m.failed[p]
+		} else {
+			m.failed[i] = run(tx)
+		}
+		return m.failed[i]
+	}
+}
+
+// noteResult is told that the result of a write is known.
+func (a *attempt) noteResult(i int, op *putOp) {
+	out, err := op.currentOutcome()
+	if errors.Is(err, keep.ErrUninformed) {
+		a.mu.Lock()
+		a.uninformed = append(a.uninformed, i)
+		a.mu.Unlock()
+		return
+	}
+	a.m.end(i, out, err)
+}
+
+// noteCommitted is told that one more write is committed, or will not be. After the last
+// one all leave for the homes.
+func (a *attempt) noteCommitted() {
+	a.mu.Lock()
+	a.left--
+	last, uninformed := a.left == 0, a.uninformed
+	a.mu.Unlock()
+	if !last {
+		return
+	}
+	a.shipment.Leave()
+	if len(uninformed) > 0 {
+		a.m.goAside(uninformed, func(ctx context.Context) error { return a.m.informAll(ctx, uninformed) })
+	}
+}
+
+// informAll asks what others know of the keys of some writes, and commits these then.
+func (m *manyPuts) informAll(ctx context.Context, list []int) error {
+	errs := make([]error, len(m.writes))
+	var all sync.WaitGroup
+	lay := m.s.homes.Now()
+	for _, i := range list {
+		if m.before[i] >= 0 && slices.Contains(list, m.before[i]) {
+			continue // what the earlier one of the key learns is known to this one
+		}
+		q := m.writes[i]
+		plan := m.s.homes.MakePlan(lay, lay.RouteOf(q.bucket, q.at.Shard))
+		all.Go(func() { errs[i] = m.s.informWrite(ctx, q, plan) })
+	}
+	all.Wait()
+	ready := make([]int, 0, len(list))
+	for _, i := range list {
+		if p := m.before[i]; p >= 0 && errs[i] == nil {
+			errs[i] = errs[p]
+		}
+		if errs[i] != nil {
+			m.end(i, outcome{}, errs[i])
+		} else {
+			ready = append(ready, i)
+		}
+	}
+	if len(ready) == 0 {
+		return nil
+	}
+	return m.commit(ready, true, m.whenRoom(ctx))
+}
+
+// end ends one write, if it has not ended.
+func (m *manyPuts) end(i int, out outcome, err error) {
+	m.mu.Lock()
+	ended := m.ended[i]
+	m.ended[i] = true
+	m.mu.Unlock()
+	if !ended {
+		m.s.releaseUnkept(m.writes[i], err)
+		m.then(i, out, err)
+	}
+}
+
+func (m *manyPuts) endAll(list []int, err error) {
+	for _, i := range list {
+		m.end(i, outcome{}, err)
+	}
+}
+
+// abandon ends the wait for what has not ended, because of why.
+func (m *manyPuts) abandon(why error) {
+	m.mu.Lock()
+	unbegun := m.begun && m.started.Abandon()
+	ops := slices.Clone(m.ops)
+	m.mu.Unlock()
+	if !unbegun {
+		for _, op := range ops {
+			op.abandonWait()
+		}
+		why = fmt.Errorf("it may or may not be kept: %w", why)
+	}
+	m.endAll(m.listAll(), m.s.records.WrapError("write", why))
+}
+
+// coordinateMany coordinates writes of this node's clients, and returns when all have
+// ended.
+func (s *Store) coordinateMany(ctx context.Context, writes []*request, then func(i int, out outcome, err error)) {
+	var left atomic.Int64
+	left.Store(int64(len(writes)))
+	done := make(chan struct{})
+	m := newManyPuts(s, writes, func(i int, out outcome, err error) {
+		then(i, out, err)
+		if left.Add(-1) == 0 {
+			close(done)
+		}
+	})
+	if err := m.startAndWait(ctx); err != nil {
+		m.endAll(m.listAll(), s.records.WrapError("write", err))
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		m.abandon(ctx.Err())
+	case <-s.group.Context().Done():
+		m.abandon(context.Canceled)
+	}
+	<-done
+}
