@@ -26,14 +26,17 @@ type adminDesk struct{ s *Store }
 
 func (d adminDesk) registerHandlers() error {
 	handlers := map[string]func(context.Context, []byte) ([]byte, error){
-		wire.MethodAdminGet:     d.answerGet,
-		wire.MethodAdminPut:     d.answerPut,
-		wire.MethodAdminDelete:  d.answerDelete,
-		wire.MethodAdminStatus:  d.answerStatus,
-		wire.MethodAdminHealth:  d.answerHealth,
-		wire.MethodAdminScan:    d.answerScan,
-		wire.MethodAdminBuckets: d.answerBuckets,
-		wire.MethodAdminWatch:   d.answerWatch,
+		wire.MethodAdminGet:        d.answerGet,
+		wire.MethodAdminPut:        d.answerPut,
+		wire.MethodAdminDelete:     d.answerDelete,
+		wire.MethodAdminGetMany:    d.answerGetMany,
+		wire.MethodAdminPutMany:    d.answerPutMany,
+		wire.MethodAdminDeleteMany: d.answerDeleteMany,
+		wire.MethodAdminStatus:     d.answerStatus,
+		wire.MethodAdminHealth:     d.answerHealth,
+		wire.MethodAdminScan:       d.answerScan,
+		wire.MethodAdminBuckets:    d.answerBuckets,
+		wire.MethodAdminWatch:      d.answerWatch,
 	}
 	for method, h := range handlers {
 		err := d.s.mesh.Handle(method, func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) { return h(ctx, req) })
@@ -91,8 +94,8 @@ func (d adminDesk) answerGet(ctx context.Context, req []byte) ([]byte, error) {
 	if err == nil {
 		it, err = b.Get(ctx, m.Key, &GetOptions{Level: Level(narrowToInt(m.Level))})
 	}
-	reply := wire.AdminItem{AdminOutcome: faults.Outcome(err), Replies: uint64(it.Replies), Values: it.values, Last: it.placeOfLast()}
-	if reply.Context, err = it.Context.MarshalBinary(); err != nil {
+	reply, err := it.toWire(err)
+	if err != nil {
 		return nil, err
 	}
 	return wire.AppendAdminItem(nil, &reply), nil
@@ -134,11 +137,8 @@ func (d adminDesk) answerWrite(ctx context.Context, req []byte, write func(*Buck
 	if err == nil {
 		r, err = write(b, &m, seen)
 	}
-	reply := wire.AdminResult{
-		AdminOutcome: faults.Outcome(err), Durable: uint64(r.Durable), Homes: uint64(r.Homes), Hinted: uint64(r.Hinted),
-		Dot: r.Dot, Covered: r.Covered,
-	}
-	if reply.Context, err = r.Context.MarshalBinary(); err != nil {
+	reply, err := r.toWire(err)
+	if err != nil {
 		return nil, err
 	}
 	return wire.AppendAdminResult(nil, &reply), nil

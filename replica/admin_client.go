@@ -2,12 +2,12 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
-	"github.com/skeinmesh/skein/replica/version"
 )
 
 // Caller asks a node. *mesh.Client is one.
@@ -36,6 +36,13 @@ func (c *Client) Get(ctx context.Context, bucket, key string, opts *GetOptions) 
 	if opts != nil {
 		o = *opts
 	}
+	if !o.Seen.IsZero() { // nodes of an earlier release would not look at it, and must not seem to
+		items, err := c.GetMany(ctx, bucket, []BatchGet{{Key: key, Seen: o.Seen}}, &GetOptions{Level: o.Level})
+		if items == nil {
+			return Item{}, err
+		}
+		return items[0].Item, items[0].Err
+	}
 	req, err := adminRequest(bucket, key, nil, PutOptions{Level: o.Level})
 	if err != nil {
 		return Item{}, err
@@ -44,9 +51,7 @@ func (c *Client) Get(ctx context.Context, bucket, key string, opts *GetOptions) 
 	if err != nil {
 		return Item{}, err
 	}
-	it := Item{Key: key, Context: Context{token: string(m.Context)}, Replies: int(m.Replies), values: m.Values}
-	it.takeLast(m.Last)
-	return it, faults.FromOutcome(m.AdminOutcome)
+	return itemOf(key, &m)
 }
 
 // takeLast is the reverse of placeOfLast.
@@ -85,12 +90,7 @@ func (c *Client) sendWrite(ctx context.Context, method, bucket, key string, valu
 	if err != nil {
 		return Result{}, err
 	}
-	// What a store has taken has an id; what is kept without one waits in an outbox.
-	queued := m.Durable > 0 && m.Dot == version.Dot{}
-	return Result{
-		Context: Context{token: string(m.Context)}, Queued: queued, Durable: int(m.Durable), Homes: int(m.Homes), Hinted: int(m.Hinted),
-		Dot: m.Dot, Covered: m.Covered,
-	}, faults.FromOutcome(m.AdminOutcome)
+	return resultOf(&m)
 }
 
 // Status tells how the node's store is doing. A node of an early release says
@@ -130,7 +130,7 @@ func (c *Client) Health(ctx context.Context) (problems []view.Problem, shards []
 func adminRequest(bucket, key string, value []byte, o PutOptions) ([]byte, error) {
 	switch {
 	case len(bucket) > maxBucketName:
-		return nil, fmt.Errorf("%w: name of %d bytes", ErrNoBucket, len(bucket))
+		return nil, longBucketName(bucket)
 	case len(key) > wire.MaxKey:
 		return nil, tooLarge("key", len(key), wire.MaxKey)
 	case len(value) > wire.MaxValue:
@@ -150,6 +150,13 @@ func adminRequest(bucket, key string, value []byte, o PutOptions) ([]byte, error
 }
 
 const maxBucketName = 255
+
+func longBucketName(name string) error {
+	return fmt.Errorf("%w: name of %d bytes", ErrNoBucket, len(name))
+}
+
+// errWrongAnswer: a node has answered what was not asked.
+var errWrongAnswer = errors.New("replica: the node's answer does not fit the question")
 
 func callAndDecode[T any](ctx context.Context, node Caller, method string, req []byte, decode func([]byte) (T, error)) (T, error) {
 	answer, err := node.Call(ctx, method, req)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
@@ -37,6 +38,20 @@ type BatchDelete struct {
 	Key string
 	// Context is as in DeleteOptions.
 	Context Context
+}
+
+// BatchGet is a key that GetMany reads.
+type BatchGet struct {
+	Key string
+	// Seen is as in GetOptions.
+	Seen Context
+}
+
+// BatchItem is what an entry of GetMany has read.
+type BatchItem struct {
+	Item
+	// Err is what Get would have returned.
+	Err error
 }
 
 // BatchResult is what became of an entry of PutMany or DeleteMany.
@@ -175,6 +190,80 @@ func (b *Bucket) checkWrites(writes []batchWrite, o *PutOptions) ([]*manyEntry, 
 		e.search = way
 	}
 	return out, check.err()
+}
+
+// GetMany reads many keys as a Get for each would, but faster: the questions for each store
+// go there in one message. There is one item for each entry, in the order of gets. They are
+// not of one moment. An answer holds as much as the items have; nothing else bounds it.
+//
+// The error is nil if all went well, also where a key was not found: ErrNotFound is then in
+// its item alone. Else it is as with PutMany. opts holds for all entries; its Seen must be
+// zero.
+func (b *Bucket) GetMany(ctx context.Context, gets []BatchGet, opts *GetOptions) ([]BatchItem, error) {
+	s, begun := b.s, time.Now()
+	leave, ok := s.gate.ops.Enter()
+	if !ok {
+		return nil, ErrClosed
+	}
+	defer leave()
+	var o GetOptions
+	if opts != nil {
+		o = *opts
+	}
+	reads, err := b.checkReads(gets, &o)
+	if err != nil {
+		return nil, b.withConflict(err)
+	}
+	questions := s.reads.NewShipment()
+	under := make([]readUnderWay, len(reads))
+	for i := range reads {
+		under[i] = reads[i].begin(ctx, questions)
+	}
+	questions.Leave()
+	items := make([]BatchItem, len(reads))
+	var behind sync.WaitGroup
+	for i := range reads {
+		show := func() {
+			items[i].Item, items[i].Err = reads[i].show(ctx, under[i])
+			s.meters.countGet(begun, &items[i].Item, &items[i].Err)
+		}
+		if gets[i].Seen.IsZero() {
+			show()
+		} else {
+			behind.Go(show) // it may have to ask for long
+		}
+	}
+	behind.Wait()
+	failed := batchError{of: len(items)}
+	for i := range items {
+		if err := items[i].Err; !isPlainlyMissing(err) {
+			failed.addEntry(i, err)
+		}
+	}
+	return items, failed.orNil()
+}
+
+// isPlainlyMissing tells whether an error says no more than that there is no value.
+func isPlainlyMissing(err error) bool {
+	return errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDegraded) && !errors.Is(err, ErrBucketConflict)
+}
+
+// checkReads makes reads of what a client wants, or names all that cannot be.
+func (b *Bucket) checkReads(gets []BatchGet, o *GetOptions) ([]keyRead, error) {
+	check := newBatchCheck(len(gets), b.cfg.MaxKey)
+	if !o.Seen.IsZero() {
+		check.addFault("what was seen is of one key: it goes into the entry")
+	}
+	level, err := o.Level.coreLevel()
+	check.addError(err)
+	reads := make([]keyRead, len(gets))
+	for i := range gets {
+		check.addKey(i, gets[i].Key, 0)
+		if reads[i], err = b.newRead(gets[i].Key, level, gets[i].Seen); err != nil {
+			check.addEntry(i, gets[i].Key, err)
+		}
+	}
+	return reads, check.err()
 }
 
 // batchCheck finds the faults of a batch.

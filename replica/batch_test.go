@@ -133,6 +133,10 @@ func TestBatchWaitsForWhatOthersKnow(t *testing.T) {
 			}
 			puts = append(puts, BatchPut{Key: k.Key, Value: []byte("one")}, BatchPut{Key: k.Key, Value: []byte("two"), Context: mine.Context})
 		}
+		time.Sleep(time.Second)
+		for _, k := range keys { // it was kept for a home
+			loseHere(t, nodes[0].store, buckets[0].b.ID, k.Key)
+		}
 		done, err := buckets[0].PutMany(ctx, puts, nil)
 		if err != nil && !errors.Is(err, ErrDegraded) {
 			t.Fatal(err)

@@ -74,8 +74,20 @@ type PutOptions struct {
 
 // GetOptions says how a key is read. The zero GetOptions is the default.
 type GetOptions struct {
-	// Level is how many stores are asked. Zero: Sloppy(2).
+	// Level is how many stores are asked. Zero: Sloppy(2). One: this store if it is a home,
+	// else the nearest home that is alive: one in the zone of this node before others, then
+	// by measured round trip. Others are asked when that one does not know the key or fails.
 	Level Level
+	// Seen is what the client has seen of the key: the Context of an Item, or the one that
+	// a write has returned. The read goes on, at all other stores and again, until what it
+	// shows covers that, three times Config.AckTimeout at most, or until the deadline of
+	// ctx where there is one. Else ErrBehind comes beside the Item. Zero: nothing.
+	//
+	// Where all stores have said twice that they do not know it, it was deleted and
+	// forgotten by all, and is covered by what there is. A write in this node's outbox is
+	// covered when it was delivered; but for the Context that was returned of it, which
+	// must not have been sent through a client, nothing tells of it.
+	Seen Context
 }
 
 // DeleteOptions says how a key is deleted; see PutOptions.
@@ -227,33 +239,42 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (item It
 		return Item{}, ErrClosed
 	}
 	defer leave()
-	var level Level
+	var o GetOptions
 	if opts != nil {
-		level = opts.Level
+		o = *opts
 	}
-	lv, err := level.coreLevel()
+	lv, err := o.Level.coreLevel()
 	if err != nil {
 		return Item{}, err
 	}
 	if len(key) > b.cfg.MaxKey {
 		return Item{}, tooLarge("key", len(key), b.cfg.MaxKey)
 	}
-	read, err := s.readKey(ctx, b.b, s.homes.LocateKey(b.b.ID, key), lv)
+	r, err := b.newRead(key, lv, o.Seen)
 	if err != nil {
+		return Item{}, err
+	}
+	return r.show(ctx, r.begin(ctx, s.reads))
+}
+
+// show waits for a read that was begun, and shows what it brings.
+func (r *keyRead) show(ctx context.Context, under readUnderWay) (Item, error) {
+	b, s := r.b, r.b.s
+	read, err := r.pursue(ctx, under)
+	isBehind := errors.Is(err, ErrBehind)
+	switch {
+	case err != nil && !isBehind:
 		return Item{}, b.withConflict(err)
-	}
-	if read.Err != nil && s.group.Context().Err() != nil {
+	case read.Err != nil && s.group.Context().Err() != nil:
 		return Item{}, b.withConflict(fmt.Errorf("%w: get", ErrClosed))
-	}
-	if read.Err != nil && ctx.Err() != nil {
+	case read.Err != nil && ctx.Err() != nil && !isBehind:
 		return Item{}, b.withConflict(fmt.Errorf("replica: get: %w", ctx.Err()))
+	case read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil:
+		return Item{}, b.withConflict(errors.Join(s.unavailable(), err))
 	}
-	if read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil {
-		return Item{}, b.withConflict(s.unavailable())
+	item, found := b.newItem(r.at.Key, read.Item, read.Replies, s.clocks.Early())
+	if read.Err != nil || isBehind {
+		found = errors.Join(found, publicError(read.Err), err)
 	}
-	item, err = b.newItem(key, read.Item, read.Replies, s.clocks.Early())
-	if read.Err != nil {
-		err = errors.Join(err, publicError(read.Err))
-	}
-	return item, b.withConflict(err)
+	return item, b.withConflict(found)
 }

@@ -37,6 +37,9 @@ var (
 	// ErrDegraded comes beside a valid Result: the write is kept and will
 	// spread, but fewer stores hold it now than were asked for.
 	ErrDegraded = errors.New("replica: kept on fewer stores than asked for")
+	// ErrBehind comes beside a valid Item, with ErrDegraded: the stores in reach do not
+	// know all of GetOptions.Seen. Its words name the writes that are missing.
+	ErrBehind = errors.New("replica: the stores in reach do not know all that was seen")
 	// ErrUnavailable: no store that could serve the key answered. A write may
 	// have been kept all the same when the last one stopped answering.
 	ErrUnavailable error = peering.ErrUnavailable

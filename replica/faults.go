@@ -30,6 +30,8 @@ var faults = wire.Faults{
 	{Err: ErrBadScan, Bit: wire.AdminBadScan},
 	{Err: ErrBadWatch, Bit: wire.AdminBadWatch},
 	{Err: ErrTooSlow, Bit: wire.AdminTooSlow},
+	{Err: ErrBadBatch, Bit: wire.AdminBadBatch},
+	{Err: ErrBehind, Bit: wire.AdminBehind},
 	{Err: context.DeadlineExceeded, Bit: wire.AdminDeadline},
 }
 

@@ -134,6 +134,8 @@ func TestEachErrorHasARow(t *testing.T) {
 		"ErrBadScan":        ErrBadScan,
 		"ErrBadWatch":       ErrBadWatch,
 		"ErrTooSlow":        ErrTooSlow,
+		"ErrBadBatch":       ErrBadBatch,
+		"ErrBehind":         ErrBehind,
 	}
 	files, err := filepath.Glob("*.go")
 	if err != nil {

@@ -9,13 +9,20 @@ import (
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // readKey reads a key at a level.
 func (s *Store) readKey(ctx context.Context, b *layout.Bucket, at layout.Place, level replicate.Level) (replicate.ReadResult, error) {
+	return s.beginRead(ctx, b, at, level, nil, s.reads).await(ctx)
+}
+
+// beginRead begins to read a key at a level, and what its client has seen of it.
+func (s *Store) beginRead(ctx context.Context, b *layout.Bucket, at layout.Place, level replicate.Level, seen version.Context, questions lookupSender) readUnderWay {
 	lay := s.homes.Now()
 	rt := lay.RouteOf(b, at.Shard)
 	if level == replicate.One && s.disk != nil && rt.IsHome(s.id) && !s.records.SyncedStamp(at.Shard).Lagging() {
@@ -23,13 +30,24 @@ func (s *Store) readKey(ctx context.Context, b *layout.Bucket, at layout.Place, 
 		// it may have been purged.
 		rec, err := s.records.Load(ctx, at)
 		if err != nil {
-			return replicate.ReadResult{}, s.records.WrapError("read", err)
+			return readUnderWay{err: s.records.WrapError("read", err)}
 		}
-		if !rec.Unknown() {
-			return replicate.ReadResult{Item: rec.Item, Replies: 1}, nil
+		if !rec.Unknown() && rec.Item.Ctx.Includes(seen) {
+			return readUnderWay{known: replicate.ReadResult{Item: rec.Item, Replies: 1}}
 		}
 	}
-	return s.readByPlan(ctx, b, at, s.homes.MakePlan(lay, rt), level, false)
+	plan := s.homes.MakePlan(lay, rt)
+	if level == replicate.One {
+		plan = plan.NearestFirst(func(id view.NodeID) replicate.Distance {
+			return replicate.Distance{OtherZone: !lay.SameZone[id], RoundTrip: s.peering.RoundTrips.Of(id)}
+		})
+	}
+	core := replicate.NewRead(plan, level, false, s.cfg.AckTimeout)
+	core.Cover(seen)
+	if level == replicate.One {
+		core.AskOneFirst()
+	}
+	return s.beginGather(ctx, b, at, plan, core, questions)
 }
 
 // readByPlan gathers what the plan's stores know of a key. all asks every home.
@@ -39,12 +57,27 @@ func (s *Store) readByPlan(ctx context.Context, b *layout.Bucket, at layout.Plac
 
 // gatherReplies has a core read.
 func (s *Store) gatherReplies(ctx context.Context, b *layout.Bucket, at layout.Place, plan replicate.Plan, core *replicate.ReadOp) (replicate.ReadResult, error) {
-	op := &getOp{s: s, b: b, at: at, plan: plan, core: core, done: make(chan struct{})}
+	return s.beginGather(ctx, b, at, plan, core, s.reads).await(ctx)
+}
+
+// lookupSender carries questions to stores.
+type lookupSender = peering.Sender[wire.Lookup, wire.Lookedup]
+
+// readUnderWay is a read that was begun: where op is nil it has ended.
+type readUnderWay struct {
+	op    *getOp
+	known replicate.ReadResult
+	err   error
+}
+
+// beginGather has a core begin to read.
+func (s *Store) beginGather(ctx context.Context, b *layout.Bucket, at layout.Place, plan replicate.Plan, core *replicate.ReadOp, questions lookupSender) readUnderWay {
+	op := &getOp{s: s, b: b, at: at, plan: plan, core: core, questions: questions, done: make(chan struct{})}
 	if s.disk != nil {
 		op.stamp = s.records.SyncedStamp(at.Shard)
 		rec, err := s.records.Load(ctx, at)
 		if err != nil {
-			return replicate.ReadResult{}, s.records.WrapError("read", err)
+			return readUnderWay{err: s.records.WrapError("read", err)}
 		}
 		op.own = rec
 		if !rec.Unknown() {
@@ -59,9 +92,18 @@ func (s *Store) gatherReplies(ctx context.Context, b *layout.Bucket, at layout.P
 	op.setEnd()
 	op.mu.Unlock()
 	if len(ask) == 0 {
-		return op.core.Result(), nil
+		return readUnderWay{known: op.core.Result()}
 	}
 	op.askStores(ask)
+	return readUnderWay{op: op}
+}
+
+// await waits for the end of a read, or that of ctx.
+func (r readUnderWay) await(ctx context.Context) (replicate.ReadResult, error) {
+	op := r.op
+	if op == nil {
+		return r.known, r.err
+	}
 	select {
 	case <-op.done:
 	case <-ctx.Done():
@@ -86,6 +128,8 @@ type getOp struct {
 	known uint64      // hash of its item, 0: none
 	done  chan struct{}
 
+	questions lookupSender
+
 	mu      sync.Mutex
 	core    *replicate.ReadOp
 	awaited int         // replies awaited
@@ -103,7 +147,7 @@ func (op *getOp) askStores(ids []view.NodeID) {
 			continue
 		}
 		q := wire.Lookup{Bucket: op.at.Bucket, Key: op.at.Key, Known: op.known}
-		ok := op.s.reads.Send(id, q, func(a wire.Lookedup, err error) {
+		ok := op.questions.Send(id, q, func(a wire.Lookedup, err error) {
 			if r, err := op.decodeReply(id, a, err); err != nil {
 				op.noteFailed(id)
 			} else {

@@ -45,10 +45,10 @@ func TestOnlyStoresSayWhatStoresSay(t *testing.T) {
 			n.mu.Unlock()
 			for _, m := range methods {
 				switch m {
-				case wire.MethodPut, wire.MethodRead, wire.MethodPage, wire.MethodWatch, wire.MethodClock:
+				case wire.MethodPut, wire.MethodPutMany, wire.MethodRead, wire.MethodPage, wire.MethodWatch, wire.MethodClock:
 					continue
 				case wire.MethodAdminGet, wire.MethodAdminPut, wire.MethodAdminDelete, wire.MethodAdminStatus, wire.MethodAdminHealth,
-					wire.MethodAdminScan, wire.MethodAdminBuckets, wire.MethodAdminWatch:
+					wire.MethodAdminScan, wire.MethodAdminBuckets, wire.MethodAdminWatch, wire.MethodAdminGetMany, wire.MethodAdminPutMany, wire.MethodAdminDeleteMany:
 					continue
 				}
 				if _, err := c.node.callRaw(n, m, nil); !errors.Is(err, errNoStore) {

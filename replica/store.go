@@ -344,6 +344,7 @@ func (s *Store) applyView(v view.View) {
 	belongs := func(id view.NodeID) bool { _, belongs := lay.InMesh[id]; return belongs }
 	s.clocks.Follow(lay.InMesh, lay.Members)
 	s.intakes.forgetStores(belongs)
+	s.peering.RoundTrips.Forget(belongs)
 	for _, id := range c.Back {
 		s.peering.Silence.Note(id, true)
 	}

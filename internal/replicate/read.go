@@ -32,6 +32,10 @@ type ReadResult struct {
 	Item    version.Item // merged from all replies; Unknown if none had a record
 	Stamp   purge.Stamp  // with which Item may be merged elsewhere
 	Replies int          // replies that count towards the level
+	// Missing is what the client has seen and no reply covers; see ReadOp.Cover. HeardAll
+	// tells that all stores that there are were asked for it and have replied.
+	Missing  []version.Dot
+	HeardAll bool
 	// Err is ErrDegraded if fewer stores answered than the level asks for, or
 	// if none had a record and too few homes can vouch that there is none.
 	Err error
@@ -53,6 +57,8 @@ type ReadOp struct {
 	want         int  // replies that count
 	strict       bool // only homes that have caught up count
 	absentNeeded int  // homes that must say absent
+	seen         version.Context
+	oneFirst     bool
 	timeout      time.Duration
 	asked        []askedStore
 	next         int // next of plan.Order to be asked
@@ -167,8 +173,21 @@ func (op *ReadOp) lacksReplies() bool {
 	return due < op.repliesLacking()+instead*op.failed
 }
 
-// repliesLacking returns how many more replies the read needs at least.
+// repliesLacking returns how many more replies the read needs at least. Once it is known
+// that the nearest stores do not cover what was seen, several others are asked at a time.
 func (op *ReadOp) repliesLacking() int {
+	n := op.levelLacks()
+	if op.oneFirst && len(op.replies) == 0 && op.failed == 0 {
+		return 1
+	}
+	if len(op.replies) > 0 && op.isBehind() {
+		return max(n, op.plan.Homes, 1)
+	}
+	return n
+}
+
+// levelLacks returns how many more replies the level asks for.
+func (op *ReadOp) levelLacks() int {
 	if !op.merged.Unknown() {
 		return op.want - op.counted
 	}
@@ -292,7 +311,10 @@ func (op *ReadOp) Abandon() bool {
 func (op *ReadOp) finishRead() {
 	op.finished = true
 	op.result = ReadResult{Item: op.merged, Stamp: op.stamp, Replies: op.counted}
-	if n := op.repliesLacking(); n > 0 {
+	if op.isBehind() {
+		op.result.Missing, op.result.HeardAll = op.missingDots(), op.heardAll()
+	}
+	if n := op.levelLacks(); n > 0 {
 		op.result.Err = fmt.Errorf("replicate: %d replies too few: %w", n, ErrDegraded)
 	}
 }

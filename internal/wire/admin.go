@@ -59,6 +59,8 @@ const (
 	AdminBadScan
 	AdminBadWatch
 	AdminTooSlow
+	AdminBadBatch
+	AdminBehind // what was seen
 )
 
 // codeLine describes a text for people, which is cut where it is too long to be read.
@@ -169,6 +171,10 @@ func (o *AdminOutcome) outcomeFields(c *codec) {
 
 func (m *AdminItem) codeFields(c *codec) {
 	c.codeVersion(adminVersion)
+	m.itemFields(c)
+}
+
+func (m *AdminItem) itemFields(c *codec) {
 	m.outcomeFields(c)
 	c.codeBytes(&m.Context, maxAdminContext)
 	c.codeNumber(&m.Replies)
@@ -191,6 +197,10 @@ func DecodeAdminItem(data []byte) (AdminItem, error) {
 
 func (m *AdminResult) codeFields(c *codec) {
 	c.codeVersion(adminVersion)
+	m.resultFields(c)
+}
+
+func (m *AdminResult) resultFields(c *codec) {
 	m.outcomeFields(c)
 	c.codeBytes(&m.Context, maxAdminContext)
 	c.codeNumber(&m.Durable)

@@ -14,13 +14,14 @@ import (
 // Layout is who there is and what belongs where, as of one view. It is never
 // changed.
 type Layout struct {
-	Roster  uint64                 // digest of what placement depends on
-	Storing [16]byte               // digest of who must agree to a purge
-	Members []view.NodeID          // storing members that are not gone, sorted: those who must
-	Placed  []view.NodeID          // storing members that hold data by the roster, sorted
-	InMesh  map[view.NodeID]bool   // members that are not gone; value: in contact, or maybe
-	Live    func(view.NodeID) bool // tells whether a member is in contact, or maybe
-	Lost    map[view.NodeID]bool   // in whose place copies are made; see replicate.Healer
+	Roster   uint64                 // digest of what placement depends on
+	Storing  [16]byte               // digest of who must agree to a purge
+	Members  []view.NodeID          // storing members that are not gone, sorted: those who must
+	Placed   []view.NodeID          // storing members that hold data by the roster, sorted
+	InMesh   map[view.NodeID]bool   // members that are not gone; value: in contact, or maybe
+	Live     func(view.NodeID) bool // tells whether a member is in contact, or maybe
+	SameZone map[view.NodeID]bool   // members in the zone of this node
+	Lost     map[view.NodeID]bool   // in whose place copies are made; see replicate.Healer
 
 	shards *placement.Map
 }
@@ -46,7 +47,8 @@ func (l *Layout) ListKeepers(r *Route) []view.NodeID {
 // makeLayout works out the layout of v; before, if not nil, spares it what
 // has not changed. leaving is taken for gone already.
 func makeLayout(before *Layout, v view.View, shards int, leaving view.NodeID) (*Layout, error) {
-	l := &Layout{Roster: v.Roster, Storing: v.Storing, InMesh: make(map[view.NodeID]bool, len(v.Members))}
+	l := &Layout{Roster: v.Roster, Storing: v.Storing, InMesh: make(map[view.NodeID]bool, len(v.Members)), SameZone: make(map[view.NodeID]bool)}
+	self, _ := v.Member(v.Self)
 	l.Live = func(id view.NodeID) bool { return l.InMesh[id] }
 	var nodes []placement.Node
 	for i := range v.Members {
@@ -55,6 +57,9 @@ func makeLayout(before *Layout, v view.View, shards int, leaving view.NodeID) (*
 			continue
 		}
 		l.InMesh[m.ID] = m.State == view.Alive || m.State == view.Suspect
+		if m.Zone == self.Zone {
+			l.SameZone[m.ID] = true
+		}
 		if m.Storing {
 			l.Members = append(l.Members, m.ID)
 		}

@@ -37,14 +37,16 @@ type Options struct {
 type Peers struct {
 	opts Options
 
-	Silence   *Silence
-	Deadlines *Deadlines
+	Silence    *Silence
+	Deadlines  *Deadlines
+	RoundTrips *RoundTrips
 }
 
 // NewPeers returns peers of which nothing is known yet.
 func NewPeers(opts Options) *Peers {
 	p := &Peers{opts: opts, Silence: NewSilence(opts.Patience.Remember())}
 	p.Deadlines = &Deadlines{ask: p.Ask, readBoot: opts.Boot, opening: rand.Uint64() | 1, peers: make(map[view.NodeID]peerClock)}
+	p.RoundTrips = &RoundTrips{opts: &p.opts, peers: make(map[view.NodeID]roundTrip)}
 	return p
 }
 
