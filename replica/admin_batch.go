@@ -193,7 +193,7 @@ func (c *Client) GetMany(ctx context.Context, bucket string, gets []BatchGet, op
 	for i := range gets {
 		b.addEntry(gets[i].Key, gets[i].Seen, wire.AdminKey{Key: gets[i].Key})
 	}
-	if err := b.check.err(); err != nil {
+	if err := b.check.allFaults(); err != nil {
 		return nil, err
 	}
 	items := make([]BatchItem, 0, len(gets))
@@ -259,7 +259,7 @@ func (b *clientBatch) addEntry(key string, seen Context, e wire.AdminKey) {
 }
 
 func (c *Client) writeMany(ctx context.Context, method string, b *clientBatch) ([]BatchResult, error) {
-	if err := b.check.err(); err != nil {
+	if err := b.check.allFaults(); err != nil {
 		return nil, err
 	}
 	m, err := callAndDecode(ctx, c.node, method, wire.AppendAdminBatch(nil, &b.m), wire.DecodeAdminResults)

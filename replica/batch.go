@@ -10,13 +10,12 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
-	"github.com/skeinmesh/skein/internal/wire"
 )
 
 // What a batch may hold.
 const (
 	// MaxBatch is how many entries a batch may have.
-	MaxBatch = wire.MaxMany
+	MaxBatch = 1024
 	// MaxBatchBytes is how many bytes the keys and values of a batch may have together,
 	// unless it has a single entry.
 	MaxBatchBytes = 4 << 20
@@ -189,7 +188,7 @@ func (b *Bucket) checkWrites(writes []batchWrite, o *PutOptions) ([]*manyEntry, 
 		}
 		e.search = way
 	}
-	return out, check.err()
+	return out, check.allFaults()
 }
 
 // GetMany reads many keys as a Get for each would, but faster: the questions for each store
@@ -217,14 +216,14 @@ func (b *Bucket) GetMany(ctx context.Context, gets []BatchGet, opts *GetOptions)
 	questions := s.reads.NewShipment()
 	under := make([]readUnderWay, len(reads))
 	for i := range reads {
-		under[i] = reads[i].begin(ctx, questions)
+		under[i] = reads[i].beginReading(ctx, questions)
 	}
 	questions.Leave()
 	items := make([]BatchItem, len(reads))
 	var behind sync.WaitGroup
 	for i := range reads {
 		show := func() {
-			items[i].Item, items[i].Err = reads[i].show(ctx, under[i])
+			items[i].Item, items[i].Err = reads[i].showItem(ctx, under[i])
 			s.meters.countGet(begun, &items[i].Item, &items[i].Err)
 		}
 		if gets[i].Seen.IsZero() {
@@ -263,7 +262,7 @@ func (b *Bucket) checkReads(gets []BatchGet, o *GetOptions) ([]keyRead, error) {
 			check.addEntry(i, gets[i].Key, err)
 		}
 	}
-	return reads, check.err()
+	return reads, check.allFaults()
 }
 
 // batchCheck finds the faults of a batch.
@@ -307,7 +306,7 @@ func (c *batchCheck) addKey(i int, key string, value int) {
 
 func (c *batchCheck) failed() bool { return len(c.faults) > 0 }
 
-func (c *batchCheck) err() error { return errors.Join(c.faults...) }
+func (c *batchCheck) allFaults() error { return errors.Join(c.faults...) }
 
 // batchError says that entries of a batch have failed.
 type batchError struct {

@@ -66,7 +66,7 @@ func (m *manyPuts) listAll() []int {
 func (m *manyPuts) startOrWait() {
 	err := storage.ErrBusy
 	if !m.needsClocks() {
-		err = m.commit(m.listAll(), false, m.s.disk.TryStartAll)
+		err = m.commitTogether(m.listAll(), false, m.s.disk.TryStartAll)
 	}
 	if errors.Is(err, storage.ErrBusy) {
 		m.goAside(m.listAll(), m.startAndWait)
@@ -86,7 +86,7 @@ func (m *manyPuts) startAndWait(ctx context.Context) error {
 	if m.needsClocks() {
 		m.s.clocks.AskMissing(ctx)
 	}
-	return m.commit(m.listAll(), false, m.whenRoom(ctx))
+	return m.commitTogether(m.listAll(), false, m.whenRoom(ctx))
 }
 
 func (m *manyPuts) whenRoom(ctx context.Context) startAll {
@@ -117,9 +117,9 @@ type attempt struct {
 	uninformed []int // that must know first what others know
 }
 
-// commit queues writes to be committed together. informed tells that what others know of
+// commitTogether queues writes to be committed together. informed tells that what others know of
 // their keys has been asked.
-func (m *manyPuts) commit(list []int, informed bool, start startAll) error {
+func (m *manyPuts) commitTogether(list []int, informed bool, start startAll) error {
 	s := m.s
 	a := &attempt{m: m, shipment: s.merges.NewShipment(), left: len(list)}
 	parts := make([]storage.Part, 0, len(list))
@@ -172,7 +172,7 @@ func (a *attempt) noteResult(i int, op *putOp) {
 		a.mu.Unlock()
 		return
 	}
-	a.m.end(i, out, err)
+	a.m.endWrite(i, out, err)
 }
 
 // noteCommitted is told that one more write is committed, or will not be. After the last
@@ -211,7 +211,7 @@ func (m *manyPuts) informAll(ctx context.Context, list []int) error {
 			errs[i] = errs[p]
 		}
 		if errs[i] != nil {
-			m.end(i, outcome{}, errs[i])
+			m.endWrite(i, outcome{}, errs[i])
 		} else {
 			ready = append(ready, i)
 		}
@@ -219,11 +219,11 @@ func (m *manyPuts) informAll(ctx context.Context, list []int) error {
 	if len(ready) == 0 {
 		return nil
 	}
-	return m.commit(ready, true, m.whenRoom(ctx))
+	return m.commitTogether(ready, true, m.whenRoom(ctx))
 }
 
-// end ends one write, if it has not ended.
-func (m *manyPuts) end(i int, out outcome, err error) {
+// endWrite ends one write, if it has not ended.
+func (m *manyPuts) endWrite(i int, out outcome, err error) {
 	m.mu.Lock()
 	ended := m.ended[i]
 	m.ended[i] = true
@@ -236,7 +236,7 @@ func (m *manyPuts) end(i int, out outcome, err error) {
 
 func (m *manyPuts) endAll(list []int, err error) {
 	for _, i := range list {
-		m.end(i, outcome{}, err)
+		m.endWrite(i, outcome{}, err)
 	}
 }
 

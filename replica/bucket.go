@@ -254,11 +254,11 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (item It
 	if err != nil {
 		return Item{}, err
 	}
-	return r.show(ctx, r.begin(ctx, s.reads))
+	return r.showItem(ctx, r.beginReading(ctx, s.reads))
 }
 
-// show waits for a read that was begun, and shows what it brings.
-func (r *keyRead) show(ctx context.Context, under readUnderWay) (Item, error) {
+// showItem waits for a read that was begun, and shows what it brings.
+func (r *keyRead) showItem(ctx context.Context, under readUnderWay) (Item, error) {
 	b, s := r.b, r.b.s
 	read, err := r.pursue(ctx, under)
 	isBehind := errors.Is(err, ErrBehind)

@@ -78,9 +78,9 @@
 //
 //	A get returns what the stores that it   It may miss what another store    -
 //	asked know, with causal order for each  acknowledged a moment ago, as
-//	key.                                    across a cut. With Quorum for
-//	                                        writes and reads alike it sees
-//	                                        the last completed write, while
+//	key. With GetOptions.Seen it goes on    across a cut. With Quorum for
+//	until that covers what its client has   writes and reads alike it sees
+//	seen.                                   the last completed write, while
 //	                                        homes are in reach. There is no
 //	                                        transaction over keys and no
 //	                                        compare-and-set.
@@ -278,11 +278,38 @@
 // While nobody watches a store keeps no changes, nor five minutes later: then a cursor is
 // good for a watch behind a gap.
 //
+// # Reads of what was seen
+//
+// A get with GetOptions.Seen goes on until what it shows covers what its client has seen:
+// its own write, or what it has read elsewhere. It asks the homes first, then all stores,
+// then all of them again.
+//
+//	while                             such a get
+//	--------------------------------  ----------------------------------------------------
+//	copies are on their way           waits for the first store that has what was seen.
+//
+//	who has it is down, or cut off    goes on until the deadline of ctx, or for three times
+//	                                  Config.AckTimeout without one. ErrBehind names the
+//	                                  missing writes beside what is known here.
+//
+//	it waits in this node's outbox    waits for its delivery as long. Only the Context that
+//	                                  the write returned here tells of it.
+//
+//	it was deleted and purged since   shows what there is, once all stores have said twice
+//	                                  that they do not know it; one that cannot be asked
+//	                                  might.
+//
+//	a clock is off                    does not depend on it.
+//
+//	a disk is full, or has failed     takes what the other stores know. What a full disk
+//	                                  holds is read.
+//
 // # Batches
 //
-// Bucket.PutMany and Bucket.DeleteMany do what a Put or Delete for each entry would, with
-// one message for each store and one sync at each. Each entry has its own result, and the
-// writes of one key happen in their order. A batch is no transaction:
+// Bucket.PutMany, Bucket.DeleteMany and Bucket.GetMany do what a Put, Delete or Get for
+// each entry would, with one message for each store and, of writes, one sync at each. Each
+// entry has its own result, and the writes of one key happen in their order. A batch is no
+// transaction:
 //
 //	while                             a batch
 //	--------------------------------  ----------------------------------------------------

@@ -18,7 +18,7 @@ import (
 
 // readKey reads a key at a level.
 func (s *Store) readKey(ctx context.Context, b *layout.Bucket, at layout.Place, level replicate.Level) (replicate.ReadResult, error) {
-	return s.beginRead(ctx, b, at, level, nil, s.reads).await(ctx)
+	return s.beginRead(ctx, b, at, level, nil, s.reads).awaitReplies(ctx)
 }
 
 // beginRead begins to read a key at a level, and what its client has seen of it.
@@ -57,7 +57,7 @@ func (s *Store) readByPlan(ctx context.Context, b *layout.Bucket, at layout.Plac
 
 // gatherReplies has a core read.
 func (s *Store) gatherReplies(ctx context.Context, b *layout.Bucket, at layout.Place, plan replicate.Plan, core *replicate.ReadOp) (replicate.ReadResult, error) {
-	return s.beginGather(ctx, b, at, plan, core, s.reads).await(ctx)
+	return s.beginGather(ctx, b, at, plan, core, s.reads).awaitReplies(ctx)
 }
 
 // lookupSender carries questions to stores.
@@ -98,8 +98,8 @@ func (s *Store) beginGather(ctx context.Context, b *layout.Bucket, at layout.Pla
 	return readUnderWay{op: op}
 }
 
-// await waits for the end of a read, or that of ctx.
-func (r readUnderWay) await(ctx context.Context) (replicate.ReadResult, error) {
+// awaitReplies waits for the end of a read, or that of ctx.
+func (r readUnderWay) awaitReplies(ctx context.Context) (replicate.ReadResult, error) {
 	op := r.op
 	if op == nil {
 		return r.known, r.err

@@ -58,8 +58,8 @@ func (b *Bucket) newRead(key string, level replicate.Level, c Context) (keyRead,
 	return r, err
 }
 
-// begin begins to read.
-func (r *keyRead) begin(ctx context.Context, questions lookupSender) readUnderWay {
+// beginReading begins to read.
+func (r *keyRead) beginReading(ctx context.Context, questions lookupSender) readUnderWay {
 	if r.after != 0 && r.b.s.outbox != nil {
 		key := outbox.Key{Bucket: r.at.Bucket, Key: r.at.Key}
 		if delivered, ok := r.b.s.outbox.SeenBy(key, false, r.after); ok {
@@ -80,7 +80,7 @@ func (r *keyRead) pursue(ctx context.Context, under readUnderWay) (replicate.Rea
 	var p *replicate.Pursuit
 	for {
 		queued := r.isQueued()
-		read, err := under.await(ctx)
+		read, err := under.awaitReplies(ctx)
 		if err != nil || len(read.Missing) == 0 && !queued {
 			return read, err
 		}
@@ -100,6 +100,6 @@ func (r *keyRead) pursue(ctx context.Context, under readUnderWay) (replicate.Rea
 		case !goOn, !clock.Sleep(ctx, wait), s.group.Context().Err() != nil:
 			return read, &behindError{missing: read.Missing, queued: queued}
 		}
-		under = r.begin(ctx, s.reads)
+		under = r.beginReading(ctx, s.reads)
 	}
 }

@@ -32,6 +32,7 @@ func (c cell) String() string {
 
 func putCell(system string, clients int) cell { return cell{system, load.OpPut, "", clients} }
 func getCell(system, level string) cell       { return cell{system, load.OpGet, level, 64} }
+func batchCell(system string) cell            { return cell{system, load.OpBatch, "", 1} }
 func listCell(system string) cell             { return cell{system, load.OpList, "", 1} }
 func watchingCell(system string) cell         { return cell{system, load.OpWatch, "", 64} }
 func memoryCell(system string) cell           { return cell{system, load.OpMemory, "", 0} }
@@ -172,6 +173,10 @@ func figures() []figure {
 			ratio{putCell("skein", 64), putCell("olric", 64), opsPerSecond, nil}},
 		{"put_p50_vs_fdatasync", "durable put p50, 1 client, over one write+fdatasync", 4, 2.5, false,
 			ratio{putCell("skein", 1), putCell("raw", 1), medianLatency, nil}},
+		{"put_many_vs_put", "durable puts/s of one client in batches of 64, over one by one", 3, 0, true,
+			ratio{batchCell("skein"), putCell("skein", 1), opsPerSecond, nil}},
+		{"put_many_vs_put_64", "the same, over 64 clients one by one", 0, 1, true,
+			ratio{batchCell("skein"), putCell("skein", 64), opsPerSecond, nil}},
 		{"get_one_vs_redis", "get One/s on a home, 64 clients, over Redis GET", 2, 5, true,
 			ratio{getCell("skein", load.LevelOne), getCell("redis", load.LevelOne), opsPerSecond, nil}},
 		{"get_quorum_vs_olric", "get quorum of 2/s, 64 clients, over Olric R3 with ReadQuorum 2", 1.2, 1.6, true,

@@ -90,7 +90,9 @@ func writeFigures(w io.Writer, list []outcome) error {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
-func isLoad(c cell) bool { return c.op == load.OpPut || c.op == load.OpGet || c.op == load.OpList }
+func isLoad(c cell) bool {
+	return c.op == load.OpPut || c.op == load.OpBatch || c.op == load.OpGet || c.op == load.OpList
+}
 
 func isMemory(c cell) bool { return c.op == load.OpMemory }
 

@@ -202,7 +202,7 @@ func (d *driver) verify(repeated []cell) {
 	verified := map[string]error{}
 	for _, c := range repeated {
 		p := d.processes[c.system]
-		if c.op != load.OpPut || p == nil || d.results.hello[c.system].Copies < 2 {
+		if c.op != load.OpPut && c.op != load.OpBatch || p == nil || d.results.hello[c.system].Copies < 2 {
 			continue
 		}
 		fault, done := verified[c.system]

@@ -15,11 +15,11 @@ type Distance struct {
 	RoundTrip time.Duration // 0: not known
 }
 
-// order ranks distances: what is in the same zone is nearer, then what answers sooner.
+// rankDistance ranks distances: what is in the same zone is nearer, then what answers sooner.
 // Round trips of less than a millisecond, and those that differ by less than a factor of
 // two, mostly count as equal: what differs there is chance, and to follow it would have one
 // store serve all. What was not measured counts as the farthest of its zone.
-func (d Distance) order() int {
+func (d Distance) rankDistance() int {
 	rank := 63
 	if d.RoundTrip > 0 {
 		rank = bits.Len64(uint64(d.RoundTrip / time.Millisecond))
@@ -42,7 +42,7 @@ func (p Plan) NearestFirst(distance func(view.NodeID) Distance) Plan {
 	for i, id := range p.homeIDs() {
 		homes[i].id = id
 		if id != p.Self && p.Live(id) {
-			homes[i].rank = distance(id).order()
+			homes[i].rank = distance(id).rankDistance()
 		}
 	}
 	compare := func(a, b home) int { return cmp.Compare(a.rank, b.rank) }

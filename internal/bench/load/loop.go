@@ -29,6 +29,12 @@ type System interface {
 	Close() error
 }
 
+// Batcher is a System that can write many keys at once.
+type Batcher interface {
+	// PutMany is Put for several keys, and fails if one of them does.
+	PutMany(ctx context.Context, client int, keys []string, values [][]byte) error
+}
+
 // Lister is a System that can list its keys.
 type Lister interface {
 	// ListKeys returns how many keys there are, having got each of them by name.
@@ -87,6 +93,9 @@ func runLoad(ctx context.Context, sys System, cmd Command) (Result, error) {
 	}
 
 	result := summary(clients, elapsed)
+	if cmd.Op == OpBatch {
+		result.Ops, result.WriteOps, result.OpsPerSecond = BatchSize*result.Ops, BatchSize*result.WriteOps, BatchSize*result.OpsPerSecond
+	}
 	if result.Ops == 0 && result.Failed > 0 {
 		return Result{}, fmt.Errorf("load: no operation succeeded: %s", result.FirstFailure)
 	}
@@ -130,6 +139,19 @@ func operationOf(sys System, cmd Command) (func(context.Context, int, *rand.Rand
 		noise := newNoise(cmd.Size)
 		return func(ctx context.Context, n int, chance *rand.Rand) error {
 			return sys.Put(ctx, n, keys[chance.IntN(len(keys))], noise.cutValue(chance))
+		}, nil
+	case OpBatch:
+		batcher, ok := sys.(Batcher)
+		if !ok {
+			return nil, ErrUnsupported
+		}
+		noise := newNoise(cmd.Size)
+		return func(ctx context.Context, n int, chance *rand.Rand) error {
+			names, values := make([]string, BatchSize), make([][]byte, BatchSize)
+			for i := range names {
+				names[i], values[i] = keys[chance.IntN(len(keys))], noise.cutValue(chance)
+			}
+			return batcher.PutMany(ctx, n, names, values)
 		}, nil
 	case OpGet:
 		return func(ctx context.Context, n int, chance *rand.Rand) error {

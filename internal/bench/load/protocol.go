@@ -22,6 +22,7 @@ type Hello struct {
 const (
 	OpFill   = "fill"   // put every key once
 	OpPut    = "put"    // overwrite random keys for Duration
+	OpBatch  = "batch"  // as OpPut, BatchSize keys at a time; each counts as an operation
 	OpGet    = "get"    // read random keys for Duration, at Level
 	OpList   = "list"   // list all keys, again and again for Duration
 	OpWatch  = "watch"  // overwrite random keys for Duration, while ten watch all keys
@@ -29,6 +30,9 @@ const (
 	OpMemory = "memory" // collect garbage, then report heap and RSS
 	OpExtra  = "extra"  // a measurement of the peer's own, chosen by Level
 )
+
+// BatchSize is how many keys OpBatch writes at a time.
+const BatchSize = 64
 
 // The read levels of OpGet.
 const (

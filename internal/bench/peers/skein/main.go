@@ -179,6 +179,20 @@ func (t trio) Put(ctx context.Context, client int, key string, value []byte) err
 	return err
 }
 
+func (t trio) PutMany(ctx context.Context, client int, keys []string, values [][]byte) error {
+	puts := make([]replica.BatchPut, len(keys))
+	for i := range puts {
+		puts[i] = replica.BatchPut{Key: keys[i], Value: values[i]}
+	}
+	results, err := t[client%nodes].bucket.PutMany(ctx, puts, nil)
+	for i := range results {
+		if err == nil && results[i].Durable < 2 {
+			err = fmt.Errorf("acknowledged with %d durable copies", results[i].Durable)
+		}
+	}
+	return err
+}
+
 func (t trio) Get(ctx context.Context, client int, key string, level string) ([]byte, error) {
 	options := &replica.GetOptions{Level: replica.One}
 	if level == load.LevelQuorum {
