@@ -33,7 +33,7 @@ func (s *Store) clockProblems(add func(view.Problem)) {
 	if s.disk == nil {
 		return
 	}
-	if ahead := s.clocks.RanAhead(s.records.LastDate()).Round(time.Second); ahead > 0 {
+	if ahead := s.records.DatesAhead().Round(time.Second); ahead > 0 {
 		add(view.Problem{Kind: view.ProblemDatesAhead, For: ahead})
 	}
 }

@@ -157,20 +157,31 @@
 //	the clocks of a whole site, or    They end by those clocks. What is written while they
 //	that of the only store            are ahead lives too long once they are right, by as
 //	                                  much; what is written while they are behind has ended
-//	                                  by then. The only store forgets nothing within an hour
-//	                                  of a step of its clock.
+//	                                  by then, unless the disks of its stores held later
+//	                                  dates when they were started. Nothing is forgotten
+//	                                  within an hour of a step of the clock, or of a start.
 //
 //	they are set right later          From the first write on all TTLs count by the right
-//	                                  time, also of keys that were written before. The only
-//	                                  store needs an hour without a step for that: until
-//	                                  then, as it cannot tell which time was wrong, TTLs
-//	                                  count from the later one, and Health says so.
+//	                                  time, also of keys that were written before, where
+//	                                  more than half of all storing nodes' clocks tell it.
+//	                                  The only store needs an hour without a step for that.
+//	                                  What a store had dated ahead before it was started
+//	                                  anew stays: its clock might be behind. Until then
+//	                                  TTLs count from the later time, and Health says so.
 //
-//	a node is cut off                 The others' clocks count as they went on when they
+//	a node, or a side, is cut off     The others' clocks count as they went on when they
 //	                                  were last seen. One that has not seen enough of them
-//	                                  since it was started goes by its own, and forgets
-//	                                  nothing before that has gone on for a day without a
-//	                                  step.
+//	                                  since it was started goes by those that it has.
+//
+//	whatever                          Values give their bytes back for good only by a clock
+//	                                  with which those of more than half of all storing
+//	                                  nodes agree, as far as a node has read them since it
+//	                                  was started: never by that of one that is alone, or
+//	                                  of a side with half of them or less that has come up
+//	                                  by itself. They keep their bytes until then.
+//
+// An item with concurrent values keeps the bytes of those that have ended until all of them
+// have, or until the next write that has seen them.
 //
 // # Scans
 //

@@ -111,7 +111,7 @@ func TestExpiredIsForgotten(t *testing.T) {
 // forgotten because a member is away.
 func TestExpiredGivesItsBytesBack(t *testing.T) {
 	bubble(t, 4, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		time.Sleep(2 * time.Minute)
+		time.Sleep(time.Hour)
 		nodes[3].kill()
 		time.Sleep(time.Minute)
 		keys := putKilo(t, buckets[:3], "k", 10*time.Minute)
@@ -122,6 +122,75 @@ func TestExpiredGivesItsBytesBack(t *testing.T) {
 			}
 			if got := found(t, buckets[i], keys); got != 0 {
 				t.Errorf("node %d finds %d", i, got)
+			}
+		}
+	})
+}
+
+// All stores of a site start without the time, in 1970, and agree on it. What they have
+// written before tells that it is later: no value has ended when the time comes.
+func TestAllStartIn1970(t *testing.T) {
+	for _, stores := range []int{1, 2, 3} {
+		t.Run(fmt.Sprint(stores), func(t *testing.T) {
+			bubble(t, stores, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+				time.Sleep(2 * time.Hour)
+				putAll(t, buckets, "before", 0)
+				for _, n := range nodes {
+					n.kill()
+					n.clock.SetSkew(-30 * 365 * 24 * time.Hour)
+				}
+				for i, n := range nodes {
+					n.restart()
+					buckets[i] = openBucket(t, n.store, "b", BucketConfig{})
+				}
+				time.Sleep(2 * time.Minute)
+				keys := putAll(t, buckets, "new", time.Hour)
+				time.Sleep(2 * time.Minute)
+				for _, n := range nodes {
+					n.clock.SetSkew(0)
+				}
+				time.Sleep(50 * time.Minute)
+				for i, b := range buckets {
+					if n := found(t, b, keys); n != len(keys) {
+						t.Errorf("node %d finds %d of %d", i, n, len(keys))
+					}
+				}
+			})
+		})
+	}
+}
+
+// A store that coordinates no write any more does not tell for ever of dates that its next
+// one would take back.
+func TestAheadWithoutWrites(t *testing.T) {
+	bubble(t, 1, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		nodes[0].clock.SetSkew(24 * time.Hour)
+		putAll(t, buckets, "ahead", 0)
+		nodes[0].clock.SetSkew(0)
+		time.Sleep(2 * time.Minute)
+		wantProblem(t, nodes[0].store, "ahead of the clock")
+		time.Sleep(time.Hour)
+		wantProblem(t, nodes[0].store)
+	})
+}
+
+// A store of three whose clock is ahead is restarted in a cut, for days. It ends nothing for
+// good, and after the cut all read on what lives.
+func TestCutOffAndAhead(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		keys := putAll(t, buckets, "k", 50*time.Hour)
+		time.Sleep(time.Minute)
+		net.split(true, nodes[2].id)
+		nodes[2].kill()
+		nodes[2].clock.SetSkew(3 * time.Hour)
+		nodes[2].restart()
+		buckets[2] = openBucket(t, nodes[2].store, "b", BucketConfig{})
+		time.Sleep(48 * time.Hour)
+		net.heal()
+		time.Sleep(10 * time.Minute)
+		for i, b := range buckets {
+			if n := found(t, b, keys); n != len(keys) {
+				t.Errorf("node %d finds %d of %d", i, n, len(keys))
 			}
 		}
 	})

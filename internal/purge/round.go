@@ -78,10 +78,10 @@ func Due(it version.Item) (at version.HLC, ok bool) {
 // the store holds of a key in it, or should hold as a home, is merged with its
 // tomb. A round may be acknowledged again.
 //
-// members is the digest of those that this store knows; now is the reading of
-// its clock, trusted tells that it may say for good what has ended: stores of earlier
-// releases propose values that have, without a note of that.
-func (m Stamp) Acknowledge(p *Proposal, members [16]byte, now version.HLC, trusted bool) (Stamp, error) {
+// members is the digest of those that this store knows; by is the time by which it may
+// say for good what has ended, vouched tells that it may: stores of earlier releases propose
+// values that have, without a note of that.
+func (m Stamp) Acknowledge(p *Proposal, members [16]byte, by version.HLC, vouched bool) (Stamp, error) {
 	m = m.Heard(p.Stamp)
 	switch {
 	case members != p.Members:
@@ -92,8 +92,8 @@ func (m Stamp) Acknowledge(p *Proposal, members [16]byte, now version.HLC, trust
 		return m, fmt.Errorf("%w: %v after %v", ErrOldRound, m.Acked, p.Round)
 	}
 	for i := range p.Batch {
-		dead, known := Grave(p.Batch[i].Item, now)
-		if !dead || !known && !trusted {
+		dead, known := Grave(p.Batch[i].Item, by)
+		if !dead || !known && !vouched {
 			return m, fmt.Errorf("%w: key %q", ErrNotDead, p.Batch[i].Key)
 		}
 	}

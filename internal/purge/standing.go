@@ -60,8 +60,8 @@ func (m Standing) skipRounds(acked Round) Standing {
 
 // Acknowledge decides on a proposal, see Stamp.Acknowledge. After an error
 // nothing has changed.
-func (m Standing) Acknowledge(p *Proposal, members [16]byte, now version.HLC, trusted bool) (Standing, error) {
-	stamp, err := m.Stamp.Acknowledge(p, members, now, trusted)
+func (m Standing) Acknowledge(p *Proposal, members [16]byte, by version.HLC, vouched bool) (Standing, error) {
+	stamp, err := m.Stamp.Acknowledge(p, members, by, vouched)
 	if err != nil {
 		return m, err
 	}

@@ -25,6 +25,7 @@ const (
 // value; it must not be used concurrently.
 type Clock struct {
 	last, ceiling version.HLC
+	start         version.HLC // the ceiling of earlier runs
 	maxSkew       int64
 }
 
@@ -34,7 +35,7 @@ func NewClock(ceiling version.HLC, maxSkew int64) Clock {
 	if maxSkew == 0 {
 		maxSkew = DefaultMaxSkew
 	}
-	return Clock{last: ceiling, ceiling: ceiling, maxSkew: maxSkew}
+	return Clock{last: ceiling, ceiling: ceiling, start: ceiling, maxSkew: maxSkew}
 }
 
 // Now returns the later of the wall clock and the last reading.
@@ -73,14 +74,17 @@ func (c *Clock) Tick(wall, floor version.HLC) (version.HLC, bool) {
 	return h, true
 }
 
-// Correct takes in the time by the median of the peers' clocks. Readings more
+// Correct takes in the time by clocks that are right; see Peers.Corrects. Readings more
 // than MaxSkew above it were given out when the wall clock was wrong: the clock
 // goes on from the right time, or it would be wrong for as long as the wall clock
 // was ahead. What it has dated stays in order all the same, for a key's date is
 // the floor of its next one.
+//
+// What earlier runs have dated is not taken back: it is all that tells of a machine that
+// starts in 1970, and finds others that do, that their clocks are behind.
 func (c *Clock) Correct(now version.HLC) {
-	if c.last > now.Add(c.maxSkew) {
-		c.last, c.ceiling = now, now
+	if right := max(now, c.start); c.last > right.Add(c.maxSkew) {
+		c.last, c.ceiling = right, right
 	}
 }
 
@@ -101,18 +105,29 @@ type Peers struct {
 	// Others is how many other stores there are, in contact or not.
 	Others int
 
-	clocks []int64 // sorted
-	shift  int64   // to be added to each
-	votes  bool
+	all, near sortedClocks
+	shift     int64 // to be added to each
+	votes     bool
 }
 
-// NewPeers takes in clocks. votes says that the node's own clock is one of those
-// by which time is kept: it counts among them, and two others are needed to tell
-// that it is wrong. Otherwise one other is enough.
-func NewPeers(clocks []int64, votes bool) Peers {
-	p := Peers{clocks: slices.Sorted(slices.Values(clocks)), votes: votes}
-	p.Known = len(clocks) >= 2 || len(clocks) == 1 && !votes
+// sortedClocks are what some stores' clocks show.
+type sortedClocks []int64
+
+// NewPeers takes in the clocks of other stores: near those of them that are in contact,
+// away what the others' have come to since they were. That these cannot be asked any more
+// does not make a wrong clock here a right one, however many others here share it. votes
+// says that the node's own clock is one of those by which time is kept: it counts among
+// them, and two others are needed to tell that it is wrong. Otherwise one other is enough.
+func NewPeers(near, away []int64, votes bool) Peers {
+	p := Peers{all: slices.Concat(near, away), near: slices.Sorted(slices.Values(near)), votes: votes}
+	slices.Sort(p.all)
+	p.Known = p.canTell(p.all)
 	return p
+}
+
+// canTell tells whether clocks are enough to say which one is wrong.
+func (p Peers) canTell(clocks sortedClocks) bool {
+	return len(clocks) >= 2 || len(clocks) == 1 && !p.votes
 }
 
 // Later returns what the clocks show so many milliseconds later.
@@ -121,22 +136,22 @@ func (p Peers) Later(ms int64) Peers {
 	return p
 }
 
-// middleClocks returns the two clocks in the middle, or the one twice.
-func (p Peers) middleClocks(own int64) (lower, upper int64) {
-	n := len(p.clocks)
+// findMiddle returns the two clocks in the middle, or the one twice.
+func (p Peers) findMiddle(clocks sortedClocks, own int64) (lower, upper int64) {
+	n := len(clocks)
 	if !p.votes {
-		return p.clocks[(n-1)/2] + p.shift, p.clocks[n/2] + p.shift
+		return clocks[(n-1)/2] + p.shift, clocks[n/2] + p.shift
 	}
 	own -= p.shift
-	i, _ := slices.BinarySearch(p.clocks, own)
+	i, _ := slices.BinarySearch(clocks, own)
 	at := func(k int) int64 { // of all, own among them
 		switch {
 		case k < i:
-			return p.clocks[k] + p.shift
+			return clocks[k] + p.shift
 		case k == i:
 			return own + p.shift
 		}
-		return p.clocks[k-1] + p.shift
+		return clocks[k-1] + p.shift
 	}
 	return at(n / 2), at((n + 1) / 2)
 }
@@ -145,12 +160,12 @@ func (p Peers) middleClocks(own int64) (lower, upper int64) {
 // median, below zero: behind it. Up to maxSkew does not count. Where nothing tells
 // which clock is wrong it is what lies between own and the one that was read.
 func (p Peers) Off(own, maxSkew int64) int64 {
-	if len(p.clocks) == 0 {
+	if len(p.all) == 0 {
 		return 0
 	}
-	lower, upper := p.middleClocks(own)
+	lower, upper := p.findMiddle(p.all, own)
 	if !p.Known {
-		lower, upper = p.clocks[0]+p.shift, p.clocks[0]+p.shift
+		lower, upper = p.all[0]+p.shift, p.all[0]+p.shift
 	}
 	switch {
 	case own > upper+maxSkew:
@@ -161,44 +176,63 @@ func (p Peers) Off(own, maxSkew int64) int64 {
 	return 0
 }
 
-// How long, in milliseconds, a clock must have gone on without a step before it is taken
-// at its word where no others tell: of the only store, and of one that cannot ask.
-const (
-	steadyAlone  = 60 * 60 * 1000
-	steadyUnsure = 24 * steadyAlone
-)
+// SteadyFor is how long, in milliseconds, a clock must have gone on without a step before
+// something ends for good by it: those of a whole site may be set wrong, and back.
+const SteadyFor = 60 * 60 * 1000
 
-// Vouch tells whether a store whose clock shows own may say for good what has ended,
-// and dates by that clock whatever was dated before. steady is for how many milliseconds
-// it has gone on without a step.
+// Ended returns the time by which a store whose clock shows own may say for good what has
+// ended: for others it has, too, by MaxSkew. ok tells whether it may. steady says that its
+// clock has gone on for SteadyFor without a step.
 //
-//	other stores  clocks that were read   it may
-//	none          none                    after an hour without a step
-//	one           one                     if both agree
-//	more          two or more             if it agrees with their median
-//	any           fewer                   after a day without a step
-func (p Peers) Vouch(own, maxSkew, steady int64) bool {
-	n := len(p.clocks)
-	switch {
-	case p.Others == 0:
-		return steady >= steadyAlone
-	case n == 0, n < min(p.Others, 2) && p.agree(own, maxSkew):
-		return steady >= steadyUnsure
-	}
-	return p.agree(own, maxSkew)
+//	other stores  it may if its clock is steady, and
+//	none          always
+//	any           own and those within maxSkew of it are more than half of all stores'
+//
+// A clock of which nothing is known agrees with none. So no side of a cut with half of the
+// stores or less that has come up by itself ends anything, whatever its clocks agree on:
+// all others would have to follow.
+func (p Peers) Ended(own, maxSkew int64, steady bool) (by int64, ok bool) {
+	return p.Early(own, maxSkew) - maxSkew, steady && p.isMajority(own, own, maxSkew)
 }
 
-// agree tells whether a clock that shows own is within maxSkew of the median of those
-// that were read.
-func (p Peers) agree(own, maxSkew int64) bool {
-	lower, upper := p.clocks[(len(p.clocks)-1)/2]+p.shift, p.clocks[len(p.clocks)/2]+p.shift
-	return own <= lower+maxSkew && upper <= own+maxSkew
+// Corrects tells whether a store whose clock shows own may take back what it has dated
+// ahead of Now; see Clock.Correct. More than half of all stores' clocks say what time it
+// is, or nobody can say otherwise and its clock is steady.
+func (p Peers) Corrects(own, maxSkew int64, steady bool) bool {
+	if p.Others == 0 {
+		return steady
+	}
+	return p.isMajority(p.Now(own, maxSkew), own, maxSkew)
+}
+
+// isMajority tells whether more than half of all stores' clocks are within maxSkew of a
+// time.
+func (p Peers) isMajority(at, own, maxSkew int64) bool {
+	agree, of := 0, p.Others
+	near := func(clock int64) {
+		if clock <= at+maxSkew && at <= clock+maxSkew {
+			agree++
+		}
+	}
+	if p.votes {
+		of++
+		near(own)
+	}
+	for _, clock := range p.all {
+		near(clock + p.shift)
+	}
+	return 2*agree > of
 }
 
 // RanAhead tells by how many milliseconds what a store has dated last is ahead of the
-// time by which it dates now. Up to maxSkew does not count.
-func (p Peers) RanAhead(own, maxSkew, last int64) int64 {
-	if ahead := last - p.Now(own, maxSkew); ahead > maxSkew {
+// time by which it dates now, even if it takes back with its next write what it may; start
+// is the ceiling of earlier runs. Up to maxSkew does not count.
+func (p Peers) RanAhead(own, maxSkew int64, steady bool, last, start int64) int64 {
+	now := p.Now(own, maxSkew)
+	if p.Corrects(own, maxSkew, steady) {
+		last = min(last, max(now, start))
+	}
+	if ahead := last - now; ahead > maxSkew {
 		return ahead
 	}
 	return 0
@@ -233,23 +267,30 @@ func (p Peers) Now(own, maxSkew int64) int64 {
 // Late returns the time from which a value that is written now has to live: the
 // latest that it may be. A value whose end was dated by a clock that is behind
 // would be gone too early, or at once. Of two clocks, of which nobody can tell
-// which is wrong, the later one counts.
+// which is wrong, the later one counts, and so it does of those in contact and of all:
+// those away may have been set right meanwhile.
 func (p Peers) Late(own, maxSkew int64) int64 {
-	now := p.Now(own, maxSkew)
-	if len(p.clocks) == 0 {
-		return now
+	late := p.Now(own, maxSkew)
+	if len(p.all) > 0 {
+		_, upper := p.findMiddle(p.all, own)
+		late = max(late, upper)
 	}
-	_, upper := p.middleClocks(own)
-	return max(now, upper)
+	if p.canTell(p.near) {
+		_, upper := p.findMiddle(p.near, own)
+		late = max(late, upper)
+	}
+	return late
 }
 
 // Early returns the time by which a reader judges whether a value has ended: the
 // earliest that it may be.
 func (p Peers) Early(own, maxSkew int64) int64 {
-	now := p.Now(own, maxSkew)
-	if !p.Known {
-		return now
+	early := p.Now(own, maxSkew)
+	for _, clocks := range []sortedClocks{p.all, p.near} {
+		if p.canTell(clocks) {
+			lower, _ := p.findMiddle(clocks, own)
+			early = min(early, lower)
+		}
 	}
-	lower, _ := p.middleClocks(own)
-	return min(now, lower)
+	return early
 }

@@ -122,7 +122,7 @@ func TestPeersClocks(t *testing.T) {
 		"two, own behind":     {now - hour, []int64{now}, -hour, now - hour, now, now - hour},
 		"alone":               {now, nil, 0, now, now, now},
 	} {
-		p := NewPeers(c.peers, true).Later(-5).Later(5)
+		p := NewPeers(c.peers, nil, true).Later(-5).Later(5)
 		if got := p.Off(c.own, skew); got != c.off {
 			t.Errorf("%s: off by %d, want %d", name, got, c.off)
 		}
@@ -137,7 +137,7 @@ func TestPeersClocks(t *testing.T) {
 		}
 	}
 	// One that keeps no time believes a single one that does.
-	if p := NewPeers([]int64{now}, false); p.Now(now+hour, skew) != now || p.Early(now-1000, skew) != now-1000 {
+	if p := NewPeers([]int64{now}, nil, false); p.Now(now+hour, skew) != now || p.Early(now-1000, skew) != now-1000 {
 		t.Error("a clock that does not count overrules the one that does")
 	}
 }
@@ -165,6 +165,20 @@ func TestCorrectedClock(t *testing.T) {
 	}
 }
 
+// What the runs before have dated is not taken back, whatever clocks agree on.
+func TestCorrectedClockKeepsItsStart(t *testing.T) {
+	c := NewClock(now2026, 0)
+	c.Correct(0)
+	if h, ok := c.Tick(0, 0); !ok || h <= now2026 {
+		t.Errorf("it goes on from %d, in 1970", h.Millis())
+	}
+	c.Tick(now2026.Add(2*3600_000), 0)
+	c.Correct(0)
+	if h, _ := c.Tick(0, 0); h <= now2026 || h > now2026.Add(1) {
+		t.Errorf("it goes on from start%+d", h.Millis()-now2026.Millis())
+	}
+}
+
 // The end of a value counts from the latest that it may be.
 func TestTTLCountsFromLate(t *testing.T) {
 	w := Open(Start{Store: 1, Random: 1})
@@ -179,37 +193,79 @@ func TestTTLCountsFromLate(t *testing.T) {
 	}
 }
 
-// Which clock may say for good what has ended: that of most, or one that goes on without
-// a step where nobody can tell.
-func TestVouch(t *testing.T) {
+// Who may say for good what has ended, and who takes back what it has dated ahead: a clock
+// that goes on without a step and that more than half of all stores' agree with, and one
+// that such a majority puts right.
+func TestEndedAndCorrects(t *testing.T) {
 	const now, skew, hour = 1767225600000, DefaultMaxSkew, 60 * 60 * 1000
+	alike := []int64{now, now, now}
 	for name, c := range map[string]struct {
-		own    int64
-		others int
-		peers  []int64
-		steady int64
-		want   bool
+		others     int
+		near, away []int64
+		ended      bool // if it is steady
+		corrects   bool
 	}{
-		"the only one, just started":    {now, 0, nil, hour - 1, false},
-		"the only one":                  {now, 0, nil, hour, true},
-		"two that agree":                {now + skew, 1, []int64{now}, 0, true},
-		"two apart":                     {now + skew + 1, 1, []int64{now}, 100 * hour, false},
-		"two, one never heard":          {now, 1, nil, 24*hour - 1, false},
-		"two, one not heard for a day":  {now, 1, nil, 24 * hour, true},
-		"three that agree":              {now, 2, []int64{now, now}, 0, true},
-		"three, own is off":             {now + skew + 1, 2, []int64{now, now}, 100 * hour, false},
-		"three, own is behind":          {now - skew - 1, 2, []int64{now, now}, 100 * hour, false},
-		"three, the others apart":       {now, 2, []int64{now, now + 2*skew}, 0, false},
-		"three, one heard":              {now, 2, []int64{now}, 24*hour - 1, false},
-		"three, one heard, after a day": {now, 2, []int64{now}, 24 * hour, true},
-		"three, one heard and apart":    {now, 2, []int64{now - skew - 1}, 100 * hour, false},
-		"five, two heard":               {now, 4, []int64{now, now}, 0, true},
-		"five, one is off":              {now, 4, []int64{now, now, now, now - hour}, 0, true},
+		"the only one":                {0, nil, nil, true, false},
+		"two that agree":              {1, []int64{now - skew}, nil, true, true},
+		"two that agreed":             {1, nil, []int64{now + skew}, true, true},
+		"two apart":                   {1, []int64{now + skew + 1}, nil, false, false},
+		"two, one never heard":        {1, nil, nil, false, false},
+		"three that agree":            {2, alike[:2], nil, true, true},
+		"three, own is ahead":         {2, []int64{now - hour, now - hour}, nil, false, true},
+		"three, own is behind":        {2, []int64{now + hour, now + hour}, nil, false, true},
+		"three, one heard":            {2, alike[:1], nil, true, true},
+		"three, none heard":           {2, nil, nil, false, false},
+		"three, one off":              {2, []int64{now, now + hour}, nil, true, true},
+		"three, one heard and off":    {2, []int64{now - hour}, nil, false, false},
+		"three, all apart":            {2, []int64{now - hour, now + hour}, nil, false, false},
+		"four, two and two":           {3, []int64{now, now + hour, now + hour}, nil, false, false},
+		"five, two heard":             {4, alike[:2], nil, true, true},
+		"five, one heard":             {4, alike[:1], nil, false, false},
+		"a side of three of seven":    {6, alike[:2], nil, false, false},
+		"the same, the others away":   {6, alike[:2], []int64{now - hour, now - hour, now - hour, now - hour}, false, true},
+		"the side of four of seven":   {6, alike, nil, true, true},
+		"three of seven, others like": {6, alike[:2], alike, true, true},
 	} {
-		p := NewPeers(c.peers, true).Later(-5).Later(5)
+		p := NewPeers(c.near, c.away, true).Later(-5).Later(5)
 		p.Others = c.others
-		if got := p.Vouch(c.own, skew, c.steady); got != c.want {
-			t.Errorf("%s: %v", name, got)
+		by, ended := p.Ended(now, skew, true)
+		if _, unless := p.Ended(now, skew, false); ended != c.ended || unless {
+			t.Errorf("%s: ends for good: %v; before it is steady: %v", name, ended, unless)
+		}
+		if ended && by > now-skew {
+			t.Errorf("%s: by now%+d", name, by-now)
+		}
+		if got := p.Corrects(now, skew, false); got != c.corrects {
+			t.Errorf("%s: corrects: %v", name, got)
+		}
+	}
+	if !NewPeers(nil, nil, true).Corrects(now, skew, true) {
+		t.Error("the only one never takes back what it has dated")
+	}
+}
+
+// Those away count as their clocks went on. Where these say something else than those in
+// contact, values live on by both.
+func TestClocksOfThoseAway(t *testing.T) {
+	const now, hour, skew = 1767225600000, 3600_000, DefaultMaxSkew
+	for name, c := range map[string]struct {
+		near, away      []int64
+		off, late, soon int64
+	}{
+		"a side that is ahead":             {[]int64{now, now}, []int64{now - hour, now - hour, now - hour, now - hour}, hour, now, now - hour},
+		"a side that is behind":            {[]int64{now, now}, []int64{now + hour, now + hour, now + hour, now + hour}, -hour, now + hour, now},
+		"most were in 1970 when they went": {[]int64{now, now}, []int64{0, 0, 0, 0}, now, now, 0},
+		"one that is alone":                {nil, []int64{now - hour, now - hour}, hour, now - hour, now - hour},
+	} {
+		p := NewPeers(c.near, c.away, true)
+		if got := p.Off(now, skew); got != c.off {
+			t.Errorf("%s: off by %d, want %d", name, got, c.off)
+		}
+		if got := p.Late(now, skew); got != c.late {
+			t.Errorf("%s: a TTL counts from now%+d, want now%+d", name, got-now, c.late-now)
+		}
+		if got := p.Early(now, skew); got != c.soon {
+			t.Errorf("%s: read at now%+d, want now%+d", name, got-now, c.soon-now)
 		}
 	}
 }
@@ -236,16 +292,23 @@ func TestSteady(t *testing.T) {
 
 func TestRanAhead(t *testing.T) {
 	const now, skew, hour = 1767225600000, DefaultMaxSkew, 60 * 60 * 1000
-	right, none := NewPeers([]int64{now, now}, true), NewPeers(nil, true)
+	right, none := NewPeers([]int64{now, now}, nil, true), NewPeers(nil, nil, true)
+	right.Others = 2
 	for _, c := range []struct {
-		p               Peers
-		own, last, want int64
+		p                      Peers
+		steady                 bool
+		own, last, start, want int64
 	}{
-		{none, now, now + skew, 0}, {none, now, now + skew + 1, skew + 1}, {none, now, now - hour, 0},
-		{right, now, now + hour, hour}, {right, now + hour, now + hour, hour}, {right, now - hour, now, 0},
+		{none, false, now, now + skew, 0, 0}, {none, false, now, now + skew + 1, 0, skew + 1}, {none, false, now, now - hour, 0, 0},
+		{none, true, now, now + hour, 0, 0},                 // the next write takes it back
+		{none, true, now, now + hour, now + hour, hour},     // it does not
+		{right, false, now, now + hour, now + skew, 0},      // it does
+		{right, false, now + hour, now + hour, now, 0},      // it does
+		{right, false, now, now + 2*hour, now + hour, hour}, // in part
+		{right, false, now - hour, now, 0, 0},
 	} {
-		if got := c.p.RanAhead(c.own, skew, c.last); got != c.want {
-			t.Errorf("own now%+d, last now%+d: %d, want %d", c.own-now, c.last-now, got, c.want)
+		if got := c.p.RanAhead(c.own, skew, c.steady, c.last, c.start); got != c.want {
+			t.Errorf("own now%+d, last now%+d, start now%+d: %d, want %d", c.own-now, c.last-now, c.start-now, got, c.want)
 		}
 	}
 }

@@ -34,6 +34,9 @@ type Cluster struct {
 	// Lapse is how often a store writes down what has ended; 0: never. Writes are dated
 	// by the clocks of all then.
 	Lapse time.Duration
+	// Steady is how long a clock must have gone on without a step before something ends
+	// for good by it.
+	Steady time.Duration
 	// MaxSkew is by how much clocks may differ; 0: reconcile.DefaultMaxSkew.
 	MaxSkew time.Duration
 

@@ -19,34 +19,39 @@ type clocks struct {
 
 func (s *store) maxSkew() int64 { return s.cluster.MaxSkew.Milliseconds() }
 
-// readClocks looks at the clocks in reach. What others show comes with messages in a mesh.
-func (s *store) readClocks() (own int64, peers reconcile.Peers) {
+// readClocks looks at the clocks of the stores in reach, beside what those of the others
+// have come to. steady is that of reconcile.Peers.Ended. What others show comes with
+// messages in a mesh.
+func (s *store) readClocks() (own int64, peers reconcile.Peers, steady bool) {
+	own, boot := s.host.Wall().Millis(), s.host.Now().Milliseconds()
 	if s.clocks.apart == nil {
-		s.clocks = clocks{map[view.NodeID]time.Duration{}, reconcile.NewSteady(s.host.Wall().Millis(), s.host.Now().Milliseconds())}
+		s.clocks = clocks{map[view.NodeID]time.Duration{}, reconcile.NewSteady(own, boot)}
 	}
-	var shown []int64
+	var near, away []int64
 	others := 0
 	for _, e := range s.roster.Storing() {
 		if e.ID == s.self.ID {
 			continue
 		}
 		others++
-		if host := s.cluster.resolve(s.host, e.ID); s.isLive(e.ID) && host != nil && s.reaches(e.ID) {
+		host := s.cluster.resolve(s.host, e.ID)
+		inReach := s.isLive(e.ID) && host != nil && s.reaches(e.ID)
+		if inReach {
 			s.clocks.apart[e.ID] = host.skew
 		}
-		if apart, ok := s.clocks.apart[e.ID]; ok {
-			shown = append(shown, Epoch.Millis()+(s.host.World.now+apart).Milliseconds())
+		apart, ok := s.clocks.apart[e.ID]
+		shown := Epoch.Millis() + (s.host.World.now + apart).Milliseconds()
+		switch {
+		case inReach:
+			near = append(near, shown)
+		case ok:
+			away = append(away, shown)
 		}
 	}
-	peers = reconcile.NewPeers(shown, true)
+	peers = reconcile.NewPeers(near, away, true)
 	peers.Others = others
-	own = s.host.Wall().Millis()
-	s.clocks.steady = s.clocks.steady.Look(own, s.host.Now().Milliseconds(), s.maxSkew())
-	return own, peers
-}
-
-func (s *store) vouched(own int64, peers reconcile.Peers) bool {
-	return peers.Vouch(own, s.maxSkew(), s.clocks.steady.For(s.host.Now().Milliseconds()))
+	s.clocks.steady = s.clocks.steady.Look(own, boot, s.maxSkew())
+	return own, peers, s.clocks.steady.For(boot) >= s.cluster.Steady.Milliseconds()
 }
 
 // dateWrite is by what a write is dated here.
@@ -54,9 +59,9 @@ func (s *store) dateWrite(w *reconcile.Writer, p *reconcile.Write) version.HLC {
 	if s.cluster.Lapse == 0 {
 		return s.host.Wall()
 	}
-	own, peers := s.readClocks()
+	own, peers, steady := s.readClocks()
 	now := version.At(peers.Now(own, s.maxSkew()))
-	if peers.Known || s.vouched(own, peers) {
+	if peers.Corrects(own, s.maxSkew(), steady) {
 		w.Correct(now)
 	}
 	p.Late = version.At(peers.Late(own, s.maxSkew()))
@@ -65,11 +70,13 @@ func (s *store) dateWrite(w *reconcile.Writer, p *reconcile.Write) version.HLC {
 
 // lapseExpired writes down what has ended here, if the clock is vouched for.
 func (s *store) lapseExpired() {
-	own, peers := s.readClocks()
-	if !s.vouched(own, peers) {
+	own, peers, steady := s.readClocks()
+	ms, ok := peers.Ended(own, s.maxSkew(), steady)
+	if !ok {
+		s.cluster.events["clock not vouched for"]++
 		return
 	}
-	by := version.At(peers.Early(own, s.maxSkew()) - s.maxSkew())
+	by := version.At(ms)
 	for _, k := range s.host.Disk.Keys(keyRecord) {
 		key := k[len(keyRecord):]
 		if _, n := purge.Lapse(s.record(key).Item, by); n == 0 {

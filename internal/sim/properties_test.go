@@ -352,7 +352,7 @@ func TestF1_30_EndedByMostClocks(t *testing.T) {
 	lapsed, purged := 0, 0
 	seeds(t, 150, func(w *World) {
 		c := NewCluster(w, 3+w.Rand.IntN(3), 3, 2)
-		c.Lapse, c.MaxSkew = 500*time.Millisecond, time.Second
+		c.Lapse, c.Steady, c.MaxSkew = 500*time.Millisecond, 700*time.Millisecond, time.Second
 		if w.Chance(0.5) {
 			c.Purge = 400 * time.Millisecond
 		}

@@ -5,6 +5,7 @@ package clocks
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -49,13 +50,13 @@ type Options struct {
 type Clocks struct {
 	opts    Options
 	maxSkew int64 // ms
-	least   int   // stores whose clocks tell that this one is wrong
+	least   int   // peers whose clocks tell that this one is wrong
 	peers   atomic.Pointer[reconcile.Peers]
 	asking  chan struct{} // capacity 1: of those who wait for clocks one asks
 
 	mu     sync.Mutex
 	seen   map[view.NodeID]peerWall
-	others int // stores there are besides, in contact or not
+	stores map[view.NodeID]bool // all there are, this node among them
 	steady reconcile.Steady
 }
 
@@ -96,8 +97,9 @@ func (c *Clocks) Learn(id view.NodeID, wall int64) {
 func (c *Clocks) Follow(inMesh map[view.NodeID]bool, stores []view.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.others = len(stores); c.opts.Votes {
-		c.others = max(c.others-1, 0)
+	c.stores = make(map[view.NodeID]bool, len(stores))
+	for _, id := range stores {
+		c.stores[id] = true
 	}
 	for id, at := range c.seen {
 		in, known := inMesh[id]
@@ -109,30 +111,24 @@ func (c *Clocks) Follow(inMesh map[view.NodeID]bool, stores []view.NodeID) {
 	c.updateMedian()
 }
 
-// updateMedian works out the median of the peers' clocks. It needs mu.
+// updateMedian works out the median of the stores' clocks: time is kept by no others. It
+// needs mu.
 func (c *Clocks) updateMedian() {
-	p := reconcile.NewPeers(c.peerReadings(), c.least > 1)
-	p.Others = c.others
-	c.peers.Store(&p)
-}
-
-// peerReadings are the clocks of the peers in contact; where these are too few to
-// tell, those of the others count as they went on: that they cannot be asked any
-// more does not make a wrong clock here a right one.
-func (c *Clocks) peerReadings() []int64 {
-	in := make([]int64, 0, len(c.seen))
-	var away []int64
-	for _, at := range c.seen {
-		if at.away {
+	var near, away []int64
+	for id, at := range c.seen {
+		switch {
+		case !c.stores[id]:
+		case at.away:
 			away = append(away, at.wall)
-		} else {
-			in = append(in, at.wall)
+		default:
+			near = append(near, at.wall)
 		}
 	}
-	if len(in) < c.least {
-		in = append(in, away...)
+	p := reconcile.NewPeers(near, away, c.opts.Votes)
+	if p.Others = len(c.stores); c.opts.Votes {
+		p.Others = max(p.Others-1, 0)
 	}
-	return in
+	c.peers.Store(&p)
 }
 
 // readOwn returns what this node's wall clock and boot clock show.
@@ -144,6 +140,13 @@ func (c *Clocks) readOwn() (own, boot int64) {
 func (c *Clocks) readAll() (own int64, peers reconcile.Peers) {
 	own, boot := c.readOwn()
 	return own, c.peers.Load().Later(boot)
+}
+
+// readSteady is readAll, and whether the clock has gone on without a step for so long
+// that things may end for good by it.
+func (c *Clocks) readSteady() (own int64, peers reconcile.Peers, steady bool) {
+	own, boot := c.readOwn()
+	return own, c.peers.Load().Later(boot), c.lookSteady(own, boot) >= reconcile.SteadyFor
 }
 
 // Now is what things are dated by.
@@ -158,20 +161,19 @@ func (c *Clocks) Early() version.HLC {
 	return version.At(peers.Early(own, c.maxSkew))
 }
 
-// ForWrite returns what a write is dated by, from when its TTL counts, and whether
-// that is known to be the time, whatever was dated here before.
-func (c *Clocks) ForWrite() (now, late version.HLC, vouched bool) {
-	own, peers := c.readAll()
-	vouched = peers.Known || c.Trusted()
-	return version.At(peers.Now(own, c.maxSkew)), version.At(peers.Late(own, c.maxSkew)), vouched
+// ForWrite returns what a write is dated by, from when its TTL counts, and whether what
+// was dated here before, ahead of that, is to be taken back.
+func (c *Clocks) ForWrite() (now, late version.HLC, corrects bool) {
+	own, peers, steady := c.readSteady()
+	return version.At(peers.Now(own, c.maxSkew)), version.At(peers.Late(own, c.maxSkew)), peers.Corrects(own, c.maxSkew, steady)
 }
 
-// Trusted tells whether this node's clock may say for good what has ended; see
-// reconcile.Peers.Vouch.
-func (c *Clocks) Trusted() bool {
-	own, boot := c.readOwn()
-	steady := c.lookSteady(own, boot)
-	return c.peers.Load().Later(boot).Vouch(own, c.maxSkew, steady)
+// Ended returns the time by which this node may say for good what has ended, and whether
+// it may; see reconcile.Peers.Ended.
+func (c *Clocks) Ended() (by version.HLC, ok bool) {
+	own, peers, steady := c.readSteady()
+	ms, ok := peers.Ended(own, c.maxSkew, steady)
+	return version.At(ms), ok
 }
 
 // lookSteady is for how many milliseconds the wall clock has gone on without a step. A
@@ -183,18 +185,25 @@ func (c *Clocks) lookSteady(own, boot int64) int64 {
 	return c.steady.For(boot)
 }
 
-// RanAhead tells by how much what was dated here last is ahead of the time by which
-// things are dated now. Zero: by nothing that matters.
-func (c *Clocks) RanAhead(last version.HLC) time.Duration {
-	own, peers := c.readAll()
-	return time.Duration(peers.RanAhead(own, c.maxSkew, last.Millis())) * time.Millisecond
+// RanAhead tells by how much what was dated here last is ahead of the time by which things
+// are dated now, where the next write does not mend that; start is the ceiling of earlier
+// runs. Zero: by nothing that matters.
+func (c *Clocks) RanAhead(last, start version.HLC) time.Duration {
+	own, peers, steady := c.readSteady()
+	return clampMillis(peers.RanAhead(own, c.maxSkew, steady, last.Millis(), start.Millis()))
 }
 
 // Off tells by how much the own clock is off, ahead if positive, and whether enough
 // peers agree on that so that their clocks count. Zero: by nothing that matters.
 func (c *Clocks) Off() (off time.Duration, known bool) {
 	own, peers := c.readAll()
-	return time.Duration(peers.Off(own, c.maxSkew)) * time.Millisecond, peers.Known
+	return clampMillis(peers.Off(own, c.maxSkew)), peers.Known
+}
+
+// clampMillis is so many milliseconds, or the most that there is room for.
+func clampMillis(ms int64) time.Duration {
+	const most = math.MaxInt64 / int64(time.Millisecond)
+	return time.Duration(min(max(ms, -most), most)) * time.Millisecond
 }
 
 // Missing lists peers that are to be asked for their clocks, and would answer. There

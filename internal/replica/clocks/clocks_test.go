@@ -76,8 +76,12 @@ func TestManyWritesAskOnce(t *testing.T) {
 			t.Errorf("missing %v, asked %v", c.Missing(), o.asked)
 		}
 		wantOff(t, c, 2*time.Hour, true)
-		if c.Trusted() {
-			t.Error("a clock that is two hours off is trusted")
+		pass(2 * time.Hour)
+		if _, ok := c.Ended(); ok {
+			t.Error("a clock that is two hours off ends something for good")
+		}
+		if _, _, corrects := c.ForWrite(); !corrects {
+			t.Error("what it has dated is not taken back")
 		}
 	})
 }
@@ -94,6 +98,63 @@ func TestThoseAwayCount(t *testing.T) {
 		c.Follow(nil, nil)
 		wantOff(t, c, 0, false)
 	})
+}
+
+// Two stores of a cut site whose clocks are both two hours ahead do not make that the time,
+// nor do they end anything for good.
+func TestSideThatIsAhead(t *testing.T) {
+	withClocks(t, 2*time.Hour, map[view.NodeID]time.Duration{2: 2 * time.Hour, 3: 2 * time.Hour, 4: 0, 5: 0, 6: 0, 7: 0}, func(t *testing.T, c *Clocks, _ *others, _ *lifecycle.Group) {
+		stores := []view.NodeID{1, 2, 3, 4, 5, 6, 7}
+		inMesh := map[view.NodeID]bool{2: true, 3: true}
+		c.Follow(inMesh, stores)
+		c.AskMissing(t.Context())
+		pass(48 * time.Hour)
+		if _, ok := c.Ended(); ok {
+			t.Error("a side that has come up by itself ends things for good")
+		}
+		for id := view.NodeID(4); id <= 7; id++ {
+			inMesh[id] = true
+			c.Learn(id, time.Now().UnixMilli())
+		}
+		c.Follow(inMesh, stores)
+		wantOff(t, c, 2*time.Hour, true)
+		for id := range inMesh {
+			inMesh[id] = id < 4
+		}
+		c.Follow(inMesh, stores)
+		wantOff(t, c, 2*time.Hour, true)
+		if early := time.Until(time.UnixMilli(c.Early().Millis())); early > time.Second {
+			t.Errorf("readers judge by a clock that is %v ahead", early)
+		}
+		if _, ok := c.Ended(); ok {
+			t.Error("after the cut it does")
+		}
+	})
+}
+
+// What nodes show that are no stores does not count.
+func TestOnlyStoresKeepTime(t *testing.T) {
+	withClocks(t, 0, nil, func(t *testing.T, c *Clocks, _ *others, _ *lifecycle.Group) {
+		c.Follow(map[view.NodeID]bool{2: true, 8: true, 9: true}, []view.NodeID{1, 2, 3})
+		c.Learn(8, time.Now().UnixMilli())
+		c.Learn(9, time.Now().UnixMilli())
+		pass(2 * time.Hour)
+		if _, ok := c.Ended(); ok {
+			t.Error("things end for good by clocks of nodes that are no stores")
+		}
+		c.Learn(2, time.Now().UnixMilli())
+		if _, ok := c.Ended(); !ok {
+			t.Error("nothing ends where two of three stores agree")
+		}
+	})
+}
+
+func TestClampMillis(t *testing.T) {
+	for _, ms := range []int64{1 << 50, -1 << 50} {
+		if d := clampMillis(ms); (d > 0) != (ms > 0) || d.Abs() < 290*365*24*time.Hour {
+			t.Errorf("%d ms are %v", ms, d)
+		}
+	}
 }
 
 // One that does not answer is silent, and is not waited for again.

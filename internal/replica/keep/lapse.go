@@ -51,15 +51,14 @@ func (rs *Records) KeepLapsing(ctx context.Context) {
 
 // lapseAll is one pass over all that has ended.
 func (rs *Records) lapseAll(ctx context.Context) error {
-	by := rs.clocks.Early().Add(-rs.opts.MaxSkew.Milliseconds())
+	by, vouched := rs.clocks.Ended()
 	lower, upper := expiredRange(by)
-	trusted := rs.clocks.Trusted()
 	for {
 		page, next, err := rs.listExpired(ctx, lower, upper)
 		if err != nil {
 			return err
 		}
-		if waits := len(page) > 0 && !trusted; !waits {
+		if waits := len(page) > 0 && !vouched; !waits {
 			rs.lapses.waitsSince.Store(0)
 		} else {
 			rs.lapses.waitsSince.CompareAndSwap(0, int64(max(rs.opts.Uptime(), 1)))

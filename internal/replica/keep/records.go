@@ -67,6 +67,7 @@ type Records struct {
 	CatchUps *CatchUps
 
 	lastDate             atomic.Uint64 // version.HLC; what was dated here last
+	startDate            version.HLC   // the ceiling of earlier runs
 	alarmed              atomic.Int64  // uptime, when the last clock alarm was raised
 	lostHints, indexGaps atomic.Uint64
 	scrubs               atomic.Uint64
@@ -107,8 +108,11 @@ func (rs *Records) Open(ctx context.Context) error {
 // store was opened.
 func (rs *Records) LostHints() int { return int(rs.lostHints.Load()) }
 
-// LastDate is the last date that was given to a write here, or taken in.
-func (rs *Records) LastDate() version.HLC { return version.HLC(rs.lastDate.Load()) }
+// DatesAhead is by how much the last date that was given to a write here, or taken in, is
+// ahead of the time, where the next write does not mend that. Zero: by nothing that matters.
+func (rs *Records) DatesAhead() time.Duration {
+	return rs.clocks.RanAhead(version.HLC(rs.lastDate.Load()), rs.startDate)
+}
 
 // Scrubs is how often all records were read through since the store was opened.
 func (rs *Records) Scrubs() int { return int(rs.scrubs.Load()) }

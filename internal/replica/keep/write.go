@@ -53,8 +53,8 @@ func (rs *Records) CommitWrite(start Starter, at layout.Place, w reconcile.Write
 		if old.Unknown() && !on.Damage && (!on.Nothing || old.Damaged || w.Tomb) {
 			return ErrUninformed
 		}
-		now, late, vouched := rs.clocks.ForWrite()
-		if w.Late = late; vouched {
+		now, late, corrects := rs.clocks.ForWrite()
+		if w.Late = late; corrects {
 			tx.Writer().Correct(now)
 		}
 		var r replicate.Record

@@ -11,6 +11,7 @@ import (
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 func metaSession() []byte { return wire.MetaKey("session") }
@@ -43,6 +44,7 @@ func (rs *Records) openWriter(ctx context.Context) error {
 	}
 	rs.writer = reconcile.Open(start)
 	rs.noteDate()
+	rs.startDate = version.HLC(rs.lastDate.Load())
 	return nil
 }
 

@@ -26,10 +26,11 @@ func (pg *Purger) acknowledgeRounds(ctx context.Context, members [16]byte, propo
 		acked, behind, gone = acked[:0], behind[:0], 0
 		// Not before: whoever belongs to the mesh by now must be asked, too.
 		lay := pg.homes.Now()
+		ended, vouched := pg.clocks.Ended()
 		for i := range proposals {
 			p := &proposals[i]
 			p.Members = members
-			next, refused := tx.Standing(p.Shard).Acknowledge(p, lay.Storing, pg.clocks.Now(), pg.clocks.Trusted())
+			next, refused := tx.Standing(p.Shard).Acknowledge(p, lay.Storing, ended, vouched)
 			if refused != nil {
 				pg.log.Debug("purge not acknowledged", "shard", p.Shard, "error", refused)
 				if errors.Is(refused, purge.ErrLagging) {
@@ -43,7 +44,7 @@ func (pg *Purger) acknowledgeRounds(ctx context.Context, members [16]byte, propo
 				return err
 			}
 			gone += max(n, 0)
-			lost, err := pg.takePart(tx, lay, p)
+			lost, err := pg.takePart(tx, lay, p, ended)
 			if err != nil {
 				return err
 			}
@@ -61,11 +62,11 @@ func (pg *Purger) acknowledgeRounds(ctx context.Context, members [16]byte, propo
 }
 
 // takePart is the part of acknowledgeRounds for one shard; see keep.Tx.LogPurged for lost.
-func (pg *Purger) takePart(tx keep.Tx, lay *layout.Layout, p *purge.Proposal) (lost purge.Round, err error) {
+func (pg *Purger) takePart(tx keep.Tx, lay *layout.Layout, p *purge.Proposal, ended version.HLC) (lost purge.Round, err error) {
 	batch := wire.RoundBatch{Round: wire.Round(p.Round)}
 	for i := range p.Batch {
 		t := &p.Batch[i]
-		tomb, _ := purge.Lapse(t.Item, pg.clocks.Now()) // see purge.Stamp.Acknowledge
+		tomb, _ := purge.Lapse(t.Item, ended) // see purge.Stamp.Acknowledge
 		at := pg.homes.LocateKey(t.Bucket, t.Key)
 		if at.Shard != p.Shard {
 			return lost, fmt.Errorf("replica: key of shard %d in a purge of shard %d", at.Shard, p.Shard)
