@@ -73,14 +73,15 @@ type PurgeBlocked struct {
 }
 
 // Expired is what values take whose TTL has ended: their bytes go MaxSkew and a minute
-// later, unless nobody vouches for this node's clock.
+// later, in the order in which they ended and 5 MiB a second at the most, unless nobody
+// vouches for this node's clock.
 type Expired struct {
-	// Records are those in which there are such values, up to 10 000.
+	// Records are those in which there are such values: up to 10 000, or to 16 MiB.
 	Records int
 	// Bytes is their size.
 	Bytes int64
 	// Waits is for how long none has gone because nobody vouches for the clock, in
-	// running time. Zero: the clock is vouched for.
+	// running time since the store was opened. Zero: the clock is vouched for.
 	Waits time.Duration
 }
 

@@ -146,7 +146,8 @@ const (
 	// IndexHint marks index entries of records kept for another store.
 	IndexHint = 'h'
 	// IndexGrave marks those of records of which nothing is alive, or will be
-	// from a time on, which stands in the place of the target.
+	// from a time on, which stands in the place of the target. The value is 1 where
+	// the record is kept for others alone, else empty.
 	IndexGrave = 'g'
 )
 

@@ -141,7 +141,7 @@ func (tx Tx) acceptItem(in *Arrival) (out Merged, fresh bool, err error) {
 		return out, false, nil
 	}
 	raw := in.Raw
-	if out.Behind {
+	if out.Behind || !sameTombs(r.Item, in.Item) {
 		raw = wire.AppendItem(make([]byte, 0, wire.ItemSize(&r.Item)), &r.Item)
 	}
 	if err := tx.Save(in.At, old, r, raw); err != nil {
@@ -149,6 +149,12 @@ func (tx Tx) acceptItem(in *Arrival) (out Merged, fresh bool, err error) {
 	}
 	tx.rs.hinted = tx.rs.hinted || old.Damaged // it may have been kept for others
 	return out, true, nil
+}
+
+// sameTombs tells whether two items that are equal say of the same values that they have
+// ended: that may be written down in one of them alone, and no dot tells.
+func sameTombs(a, b version.Item) bool {
+	return slices.EqualFunc(a.Sibs, b.Sibs, func(s, t version.Sibling) bool { return s.Flags == t.Flags })
 }
 
 // admitStamp tells whether an item with that stamp may be

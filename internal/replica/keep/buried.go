@@ -83,7 +83,7 @@ func (tx Tx) stripPurged(in *Arrival) error {
 	if err != nil || !ok {
 		return err
 	}
-	if it := b.Amend(in.Stamp, in.Item); !it.Equal(in.Item) {
+	if it := b.Amend(in.Stamp, in.Item); !it.Equal(in.Item) || !sameTombs(it, in.Item) {
 		in.Item, in.Raw = it, wire.AppendItem(nil, &it)
 	}
 	return nil

@@ -17,10 +17,10 @@ func (rs *Records) CountDead(ctx context.Context, limit int) (n int, bytes int64
 	now := rs.clocks.Now()
 	lower, _ := wire.IndexRange(wire.IndexGrave, 0)
 	_, upper := wire.IndexRange(wire.IndexGrave, view.NodeID(max(now, 1)))
-	err = rs.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
+	err = rs.disk.Scan(ctx, lower, upper, func(k, v []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
 		at, ok := layout.PlaceOf(slices.Clone(record))
-		if !ok {
+		if !ok || IsForOthers(v) {
 			return nil
 		}
 		rec, err := rs.Load(ctx, at)

@@ -17,8 +17,9 @@ import (
 
 const (
 	lapseEvery = time.Minute
-	lapseFull  = 5 * time.Second // the same, while the disk is full: it is what makes room
-	lapseBytes = 1 << 20         // of records that are read for one update, about
+	lapseFull  = 5 * time.Second        // the same, while the disk is full: it is what makes room
+	lapseBytes = 1 << 20                // of records that are read for one update, about
+	lapsePause = 200 * time.Millisecond // between two updates, for clients' writes
 )
 
 // lapses is how far a store is with writing down what has ended; see purge.Lapse.
@@ -71,6 +72,7 @@ func (rs *Records) lapseAll(ctx context.Context) error {
 			return err
 		}
 		lower = next
+		clock.Sleep(ctx, lapsePause)
 	}
 }
 
@@ -144,14 +146,17 @@ type Expired struct {
 	Waits time.Duration
 }
 
-// mostCounted bounds what CountExpired reads.
-const mostCounted = 10_000
+// Bounds of what CountExpired reads.
+const (
+	mostCounted      = 10_000 // records
+	mostCountedBytes = 16 << 20
+)
 
-// CountExpired counts what has ended, up to mostCounted records.
+// CountExpired counts what has ended, up to mostCounted records or mostCountedBytes.
 func (rs *Records) CountExpired(ctx context.Context) (e Expired, err error) {
 	lower, upper := expiredRange(rs.clocks.Early())
 	err = rs.disk.Scan(ctx, lower, upper, func(k, _ []byte) error {
-		if e.Records == mostCounted {
+		if e.Records == mostCounted || e.Bytes >= mostCountedBytes {
 			return ErrStop
 		}
 		_, record, _ := wire.ParseIndexKey(k)

@@ -9,6 +9,8 @@ import (
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -118,8 +120,89 @@ func TestLapsingManyAtOnce(t *testing.T) {
 		if _, ok := c.clocks.Ended(); !ok {
 			t.Fatal("the clock is not vouched for")
 		}
+		begun := time.Now()
 		if err := c.lapseAll(t.Context()); err != nil || c.Lapsed() != keys {
 			t.Errorf("%d of %d, %v", c.Lapsed(), keys, err)
+		}
+		if took := time.Since(begun); took < 2*lapsePause {
+			t.Errorf("three updates in %v, one after the other", took)
+		}
+	})
+}
+
+// takeIn merges an item that comes from another store.
+func (c *cellar) takeIn(at layout.Place, it version.Item, role replicate.Role) {
+	c.t.Helper()
+	in := Arrival{At: at, Role: role, Item: it, Raw: wire.AppendItem(nil, &it)}
+	if _, err := c.AcceptAll(c.t.Context(), []Arrival{in}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// What has ended here comes back with no copy that still carries the value, whatever else
+// comes with it.
+func TestWhatLapsedStaysSo(t *testing.T) {
+	withCellar(t, 1, func(t *testing.T, c *cellar) {
+		c.clocks.Follow(nil, nil)
+		c.group.Go(c.KeepLapsing)
+		time.Sleep(time.Hour)
+		role, sibling := c.at("role"), c.at("sibling")
+		c.putFor(role, "v", time.Minute, replicate.HomeRole)
+		c.putFor(sibling, "v", time.Minute, replicate.HomeRole)
+		whole := c.load(role).Item
+		dot := version.Dot{A: version.Actor{Store: 7, Session: 7, Seq: 1}, N: 1}
+		beside := version.Merge(c.load(sibling).Item, version.Item{
+			Ctx: version.Context{{A: dot.A, N: 1}}, HLC: whole.HLC, Sibs: []version.Sibling{{Dot: dot, HLC: whole.HLC, Value: []byte("w")}},
+		})
+		time.Sleep(5 * time.Minute)
+		c.takeIn(role, whole, replicate.Role{For: 9})
+		c.takeIn(sibling, beside, replicate.HomeRole)
+		for _, at := range []layout.Place{role, sibling} {
+			rec := c.load(at)
+			for _, s := range rec.Sibs {
+				if s.Dot != dot && (len(s.Value) > 0 || s.Flags&version.Tomb == 0) {
+					t.Errorf("%s: %q is back", at.Key, s.Value)
+				}
+			}
+		}
+		if rec := c.load(role); !rec.Hinted(9) {
+			t.Errorf("%+v", rec)
+		}
+		if rec := c.load(sibling); len(rec.Sibs) != 2 || string(rec.Item.Sibling(dot).Value) != "w" {
+			t.Errorf("%+v", rec.Item)
+		}
+	})
+}
+
+// What an earlier release kept for others alone is not in the index. It is once the store
+// turns out to be its home.
+func TestKeptByAnEarlierRelease(t *testing.T) {
+	withCellar(t, 1, func(t *testing.T, c *cellar) {
+		c.clocks.Follow(nil, nil)
+		time.Sleep(time.Hour)
+		at := c.keyOf(true)
+		c.putFor(at, "v", time.Minute, replicate.Role{For: 9})
+		rec := c.load(at)
+		due, _ := purge.Due(rec.Item)
+		entry := wire.IndexKey(wire.IndexGrave, view.NodeID(due), at.Record)
+		if mark, err := c.disk.Get(t.Context(), entry); err != nil || !IsForOthers(mark) {
+			t.Errorf("%v, %v", mark, err)
+		}
+		if err := c.Update(t.Context(), "as it was", func(tx Tx) error { return tx.Delete(entry) }); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.SettleHints(t.Context(), []Settled{{at, 9, rec.Item}}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if mark, err := c.disk.Get(t.Context(), entry); err != nil || IsForOthers(mark) {
+			t.Errorf("%v, %v", mark, err)
+		}
+		time.Sleep(5 * time.Minute)
+		if n, _, err := c.CountDead(t.Context(), 0); n != 1 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		if err := c.lapseAll(t.Context()); err != nil || c.Lapsed() != 1 {
+			t.Errorf("%d, %v", c.Lapsed(), err)
 		}
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
-	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // What the disk cannot read the storage gives up, after it has told here. From
@@ -190,7 +189,7 @@ func (tx Tx) writeIndex(page []layout.Place) error {
 			}
 		}
 		if due, ok := purge.Due(rec.Item); ok && !rec.Idle() {
-			if err := tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(due), at.Record), nil); err != nil {
+			if err := tx.setGrave(at, due, rec.Home); err != nil {
 				return err
 			}
 		}

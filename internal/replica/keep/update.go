@@ -92,11 +92,25 @@ func (tx Tx) saveGrave(at layout.Place, old, r replicate.Record) error {
 			return err
 		}
 	}
-	if isDue && (!wasDue || was != now) {
-		return tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(now), at.Record), nil)
+	if isDue && (!wasDue || was != now || old.Home != r.Home) {
+		return tx.setGrave(at, now, r.Home)
 	}
 	return nil
 }
+
+// setGrave writes an entry of the index of graves. What is kept for others alone is told
+// from what may be purged by a value, so that it need not be read for that.
+func (tx Tx) setGrave(at layout.Place, due version.HLC, home bool) error {
+	var mark []byte
+	if !home {
+		mark = []byte{1}
+	}
+	return tx.Set(wire.IndexKey(wire.IndexGrave, view.NodeID(due), at.Record), mark)
+}
+
+// IsForOthers tells of an entry of the index of graves that the record is kept for others
+// alone. Earlier releases have no such entries.
+func IsForOthers(entry []byte) bool { return len(entry) > 0 }
 
 // change is what an update did to a record, for the digests and for those who watch.
 type change struct {

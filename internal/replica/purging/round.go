@@ -97,10 +97,10 @@ func (pg *Purger) findGraves(ctx context.Context, lay *layout.Layout, want int) 
 	out := make(map[int][]layout.Place)
 	n := 0
 	lower, upper := wire.IndexRange(wire.IndexGrave, 0)
-	look := func(k, _ []byte) error {
+	look := func(k, v []byte) error {
 		_, record, _ := wire.ParseIndexKey(k)
 		at, ok := layout.PlaceOf(slices.Clone(record))
-		if !ok {
+		if !ok || keep.IsForOthers(v) {
 			return nil
 		}
 		b := pg.homes.Buckets.FindByID(at.Bucket)
