@@ -138,8 +138,8 @@ func (o WatchOptions) Validate() error {
 // and smaller ones where these are many, and notes of the keys told last, of about 250 bytes
 // each and 16 MiB at most. Nothing is fetched until it is consumed. Nodes keep their last
 // 65 536 changes, of 16 MiB at most, for all who watch; whoever has not consumed what they
-// must forget is ended by ErrTooSlow, and nobody waits for it. A node lets 1 024 watches of
-// all nodes wait for its changes; those of further ones are told within a beat.
+// must forget is ended by ErrTooSlow, and nobody waits for it. A node lets 1 024 watches
+// wait for its changes, of each other node 128; those of further ones are told within a beat.
 func (b *Bucket) Watch(ctx context.Context, opts WatchOptions) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		w, err := b.beginWatch(opts)

@@ -44,7 +44,7 @@ func (s *Store) newWatches() *watching.Watches {
 }
 
 // serveWatch answers a poll for changes.
-func (s *Store) serveWatch(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
+func (s *Store) serveWatch(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
 	q, err := wire.DecodeWatchRequest(req)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (s *Store) serveWatch(ctx context.Context, _ view.NodeID, req []byte) ([]by
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.group.Context(), cancel)()
-	reply, err := s.feed.Answer(ctx, &q)
+	reply, err := s.feed.Answer(ctx, from, &q)
 	if err != nil {
 		return nil, s.records.WrapError("tell changes", err)
 	}

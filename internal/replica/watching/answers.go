@@ -11,6 +11,7 @@ import (
 	"github.com/skeinmesh/skein/internal/scan"
 	"github.com/skeinmesh/skein/internal/watch"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // What an answer may hold, whatever is asked for.
@@ -32,12 +33,13 @@ const (
 	longestWait = 10 * time.Second
 )
 
-// Answer answers a poll. It waits for a change for as long as the poll says.
-func (f *Feed) Answer(ctx context.Context, q *wire.WatchRequest) (wire.WatchReply, error) {
+// Answer answers a poll of another node, or of this one: 0. It waits for a change for as
+// long as the poll says.
+func (f *Feed) Answer(ctx context.Context, from view.NodeID, q *wire.WatchRequest) (wire.WatchReply, error) {
 	if err := f.openRing(ctx); err != nil {
 		return wire.WatchReply{}, err
 	}
-	p := &poll{f: f, q: q, about: subject{q.Bucket, q.Prefix}, shards: q.Shards}
+	p := &poll{f: f, from: from, q: q, about: subject{q.Bucket, q.Prefix}, shards: q.Shards}
 	p.reply = wire.WatchReply{Epoch: q.Epoch, Seq: q.Seq}
 	if known, err := p.findPosition(); err != nil || !known {
 		return p.reply, err
@@ -58,6 +60,7 @@ func (f *Feed) Answer(ctx context.Context, q *wire.WatchRequest) (wire.WatchRepl
 // poll is a question that is being answered.
 type poll struct {
 	f      *Feed
+	from   view.NodeID
 	q      *wire.WatchRequest
 	about  subject
 	shards scan.Shards
@@ -127,7 +130,7 @@ func sizeInReply(key string, item []byte) uint64 { return uint64(len(key) + len(
 // awaitChange waits until there is a change, or the time of the poll is over.
 func (p *poll) awaitChange(ctx context.Context) error {
 	f := p.f
-	w := &waitingPoll{about: p.about, shards: p.shards, seen: p.reply.Seq, wake: notify.NewBell()}
+	w := &waitingPoll{from: p.from, about: p.about, shards: p.shards, seen: p.reply.Seq, wake: notify.NewBell()}
 	added, ready := f.addWaiting(w)
 	if !added {
 		p.reply.Pause = min(p.q.Wait, longestWait)
@@ -153,7 +156,7 @@ func (p *poll) awaitChange(ctx context.Context) error {
 func (f *Feed) addWaiting(w *waitingPoll) (added, ready bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.waiting.count >= mostWaiting || f.ring == nil {
+	if !f.waiting.hasRoomFor(w.from) || f.ring == nil {
 		return false, false
 	}
 	f.waiting.addPoll(w)

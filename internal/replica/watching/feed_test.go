@@ -28,7 +28,8 @@ type kitchen struct {
 	homes    *layout.Homes
 	barriers int
 	lagging  map[int]bool
-	full     bool              // nothing is taken in
+	full     bool // nothing is taken in
+	from     view.NodeID
 	records  map[string][]byte // large items
 	ended    []string
 }
@@ -90,7 +91,7 @@ func (k *kitchen) ask(q wire.WatchRequest) wire.WatchReply {
 	if q.Records == 0 {
 		q.Records, q.Bytes = 100, 1<<20
 	}
-	m, err := k.Answer(k.t.Context(), &q)
+	m, err := k.Answer(k.t.Context(), k.from, &q)
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -234,6 +235,33 @@ func TestPollsThatWaitAreBounded(t *testing.T) {
 		all.Wait()
 		if m := k.ask(wire.WatchRequest{Epoch: at.Epoch, Wait: time.Second}); time.Since(begun) != 2*time.Second || m.Pause != leastPause {
 			t.Errorf("a single one is answered %+v after %v", m, time.Since(begun))
+		}
+	})
+}
+
+// One node does not fill the requests that it may make with polls that wait.
+func TestPollsOfOneNodeThatWaitAreBounded(t *testing.T) {
+	withFeed(t, 8, func(t *testing.T, k *kitchen) {
+		at := k.ask(wire.WatchRequest{})
+		k.from = 2
+		var all sync.WaitGroup
+		for range mostOfOne {
+			all.Go(func() { k.ask(wire.WatchRequest{Epoch: at.Epoch, Wait: time.Second}) })
+		}
+		synctest.Wait()
+		begun := time.Now()
+		if m := k.ask(wire.WatchRequest{Epoch: at.Epoch, Wait: time.Second}); time.Since(begun) > 0 || m.Pause != time.Second {
+			t.Errorf("one more is answered %+v after %v", m, time.Since(begun))
+		}
+		for i, from := range []view.NodeID{0, 3} {
+			k.from = from
+			if k.ask(wire.WatchRequest{Epoch: at.Epoch, Wait: time.Second}); time.Since(begun) != time.Duration(i+1)*time.Second {
+				t.Errorf("one of %v is answered after %v", from, time.Since(begun))
+			}
+		}
+		all.Wait()
+		if len(k.waiting.of) != 0 {
+			t.Errorf("there are left %v", k.waiting.of)
 		}
 	})
 }

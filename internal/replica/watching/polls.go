@@ -6,11 +6,16 @@ import (
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/scan"
 	"github.com/skeinmesh/skein/internal/watch"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // mostWaiting bounds the polls that wait for a change. Further ones are answered at once,
 // and come again after a beat.
 const mostWaiting = 1024
+
+// mostOfOne bounds those of one other node: each holds one of the requests that the node may
+// have under way here, of which it needs some to write.
+const mostOfOne = 128
 
 // waitingPolls are polls that wait for a change, by what they wait for, so that a change
 // need not be compared with each.
@@ -18,6 +23,7 @@ type waitingPolls struct {
 	by      map[subject]map[*waitingPoll]struct{} // those that nothing has come for
 	lengths map[lengthOf]int                      // prefixes of that length of a bucket
 	count   int                                   // with those that were told
+	of      map[view.NodeID]int                   // those of other nodes
 }
 
 // subject is what a poll waits for.
@@ -33,6 +39,7 @@ type lengthOf struct {
 
 // waitingPoll is a poll that waits. The mutex of its feed guards first.
 type waitingPoll struct {
+	from   view.NodeID // 0: this node
 	about  subject
 	shards scan.Shards
 	seen   uint64 // number of the last change that it has looked at
@@ -41,7 +48,12 @@ type waitingPoll struct {
 }
 
 func newWaitingPolls() waitingPolls {
-	return waitingPolls{by: make(map[subject]map[*waitingPoll]struct{}), lengths: make(map[lengthOf]int)}
+	return waitingPolls{by: make(map[subject]map[*waitingPoll]struct{}), lengths: make(map[lengthOf]int), of: make(map[view.NodeID]int)}
+}
+
+// hasRoomFor tells whether one more poll of a node may wait.
+func (w *waitingPolls) hasRoomFor(from view.NodeID) bool {
+	return w.count < mostWaiting && w.of[from] < mostOfOne
 }
 
 func (w *waitingPolls) addPoll(p *waitingPoll) {
@@ -52,12 +64,17 @@ func (w *waitingPolls) addPoll(p *waitingPoll) {
 		w.lengths[lengthOf{p.about.bucket, len(p.about.prefix)}]++
 	}
 	same[p] = struct{}{}
-	w.count++
+	if w.count++; p.from != 0 {
+		w.of[p.from]++
+	}
 }
 
 // removePoll ends that a poll waits.
 func (w *waitingPolls) removePoll(p *waitingPoll) {
 	w.count--
+	if w.of[p.from]--; w.of[p.from] <= 0 {
+		delete(w.of, p.from)
+	}
 	w.takeOut(p)
 }
 

@@ -353,7 +353,7 @@ func (r *Reader) bringArrival(ctx context.Context, a arrival) {
 // askStore polls a store once.
 func (r *Reader) askStore(ctx context.Context, to view.NodeID, q *wire.WatchRequest) (m wire.WatchReply, err error) {
 	if to == r.w.opts.Self {
-		m, err = r.w.opts.Local.Answer(ctx, q)
+		m, err = r.w.opts.Local.Answer(ctx, 0, q)
 	} else {
 		var answer []byte
 		if answer, err = r.w.opts.Call(ctx, to, wire.MethodWatch, wire.AppendWatchRequest(nil, q)); err == nil {
