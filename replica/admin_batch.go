@@ -78,12 +78,49 @@ func resultOf(m *wire.AdminResult) (Result, error) {
 	}, faults.FromOutcome(m.AdminOutcome)
 }
 
-// An answer with many items ends with so many bytes. How many keys are read at a time
-// follows from how large the items before were.
 const (
-	itemsBytes = 1 << 20
-	firstItems = 16
+	itemsBytes = 1 << 20  // of an answer with many items, unless the first is larger
+	readBytes  = 16 << 20 // of values of the longest length, read at a time for an answer
+	firstItems = 2        // are read at a time to begin with
 )
+
+// itemRoom tells what is put into one answer with many items, and how many keys are read
+// at a time for it: as many as fit if the others are as large as those before, twice as
+// many as last time at most, and not more than there is memory for whatever they hold.
+type itemRoom struct {
+	next, most  int
+	bytes, have int // of the answer
+}
+
+func newItemRoom(maxValue int) itemRoom {
+	most := max(readBytes/max(maxValue, 1), 1)
+	return itemRoom{next: min(firstItems, most), most: most}
+}
+
+// takeItem takes an item in unless the answer is full. The first always has room.
+func (r *itemRoom) takeItem(m *wire.AdminItem) bool {
+	size := 64 + len(m.Context)
+	for _, v := range m.Values {
+		size += len(v)
+	}
+	if r.have > 0 && r.bytes+size > itemsBytes {
+		return false
+	}
+	r.bytes, r.have = r.bytes+size, r.have+1
+	return true
+}
+
+// nextItems returns how many keys of those that are left are read next. At the end of the
+// answer it is none.
+func (r *itemRoom) nextItems(left int) int {
+	n := r.next
+	if r.have > 0 {
+		n = min(n, max(itemsBytes-r.bytes, 0)/(r.bytes/r.have))
+	}
+	n = min(n, left)
+	r.next = min(2*max(n, 1), r.most)
+	return n
+}
 
 func (d adminDesk) answerGetMany(ctx context.Context, req []byte) ([]byte, error) {
 	m, err := wire.DecodeAdminBatch(req)
@@ -99,7 +136,7 @@ func (d adminDesk) answerGetMany(ctx context.Context, req []byte) ([]byte, error
 	return wire.AppendAdminItems(nil, &reply), nil
 }
 
-// fillItems reads keys until the answer is full.
+// fillItems reads keys until the answer is full: the client asks again for the others.
 func (b *Bucket) fillItems(ctx context.Context, m *wire.AdminBatch, reply *wire.AdminItems) error {
 	gets := make([]BatchGet, len(m.Entries))
 	for i := range gets {
@@ -112,9 +149,8 @@ func (b *Bucket) fillItems(ctx context.Context, m *wire.AdminBatch, reply *wire.
 	if _, err := b.checkReads(gets, &GetOptions{Level: level}); err != nil {
 		return err
 	}
-	size, next := 0, firstItems
-	for len(gets) > 0 && size < itemsBytes {
-		n := min(next, len(gets))
+	room := newItemRoom(b.cfg.MaxValue)
+	for n := room.nextItems(len(gets)); n > 0; n = room.nextItems(len(gets)) {
 		items, err := b.GetMany(ctx, gets[:n], &GetOptions{Level: level})
 		if items == nil {
 			return err
@@ -124,14 +160,12 @@ func (b *Bucket) fillItems(ctx context.Context, m *wire.AdminBatch, reply *wire.
 			if err != nil {
 				return err
 			}
-			reply.Items = append(reply.Items, out)
-			size += 64 + len(out.Context)
-			for _, v := range out.Values {
-				size += len(v)
+			if !room.takeItem(&out) {
+				return nil
 			}
+			reply.Items = append(reply.Items, out)
 		}
 		gets = gets[n:]
-		next = max((itemsBytes-size)*len(reply.Items)/max(size, 1), 1)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,65 @@ func TestClientBatches(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Values of which two have no room in one message are read, whatever came before them.
+func TestClientReadsManyHugeItems(t *testing.T) {
+	clients(t, BucketConfig{MaxValue: 3 << 20}, func(t *testing.T, net *fakeNet, _ []*fakeNode, clients []*Client) {
+		ctx := t.Context()
+		gets := make([]BatchGet, 36)
+		for i := range gets {
+			if gets[i].Key = fmt.Sprint("k", i); i < 30 {
+				continue // it does not exist
+			}
+			if _, err := clients[0].Put(ctx, "b", gets[i].Key, make([]byte, 3<<20), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		net.watchCalls(nil)
+		items, err := clients[2].GetMany(ctx, "b", gets, nil)
+		if err != nil || len(items) != len(gets) {
+			t.Fatalf("%d items, %v", len(items), err)
+		}
+		if calls, _ := net.counted(wire.MethodAdminGetMany); calls < 6 {
+			t.Errorf("%d answers", calls)
+		}
+		for i := range items {
+			if v, _ := items[i].Value(); len(v) != 0 != (i >= 30) || len(v)%(3<<20) != 0 {
+				t.Errorf("%s: %d bytes, %v", items[i].Key, len(v), items[i].Err)
+			}
+		}
+	})
+}
+
+// However large items are, each answer has one at least, no more than there is room for
+// unless there is one alone, and what is read at a time is bounded by what it may hold.
+func TestRoomForItems(t *testing.T) {
+	for seed := range uint64(300) {
+		chance := rand.New(rand.NewPCG(seed, 1))
+		maxValue := 1 << chance.IntN(24)
+		left := 1 + chance.IntN(1024)
+		for left > 0 {
+			room, last, full := newItemRoom(maxValue), 0, false
+			have, bytes := 0, 0
+			for n := room.nextItems(left); n > 0 && !full; n = room.nextItems(left) {
+				if n > left || n > firstItems && (n > 2*last || n*maxValue > readBytes) {
+					t.Fatalf("seed %d: %d of %d are read, %d before, each at most %d bytes", seed, n, left, last, maxValue)
+				}
+				last = n
+				for range n {
+					m := wire.AdminItem{Values: [][]byte{make([]byte, chance.IntN(1+maxValue>>chance.IntN(20)))}}
+					if full = !room.takeItem(&m); full {
+						break
+					}
+					have, bytes, left = have+1, bytes+len(m.Values[0]), left-1
+				}
+			}
+			if have == 0 || have > 1 && bytes > itemsBytes {
+				t.Fatalf("seed %d: %d items with %d bytes", seed, have, bytes)
+			}
+		}
+	}
 }
 
 // Items that have no room in one answer are asked for again, and a node that answers with
