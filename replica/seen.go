@@ -45,6 +45,8 @@ type keyRead struct {
 	level replicate.Level
 	seen  version.Context
 	after uint64 // see Context
+
+	queued bool // what was seen waited in the outbox when the last attempt began
 }
 
 // newRead is a read of a key by a client that has seen so much of it. In the outbox it has
@@ -58,20 +60,18 @@ func (b *Bucket) newRead(key string, level replicate.Level, c Context) (keyRead,
 	return r, err
 }
 
-// beginReading begins to read.
+// beginReading begins to read. Other operations of the key may wait: what counts is whether
+// that which was seen is delivered. The order keeps one that is delivered in between from
+// being neither.
 func (r *keyRead) beginReading(ctx context.Context, questions lookupSender) readUnderWay {
-	if r.after != 0 && r.b.s.outbox != nil {
+	if box := r.b.s.outbox; r.after != 0 && box != nil {
 		key := outbox.Key{Bucket: r.at.Bucket, Key: r.at.Key}
-		if delivered, ok := r.b.s.outbox.SeenBy(key, false, r.after); ok {
-			r.seen = r.seen.Join(delivered.Ctx)
+		r.queued = box.Concerns(key)
+		if delivered, ok := box.SeenBy(key, false, r.after); ok {
+			r.seen, r.queued = r.seen.Join(delivered.Ctx), false
 		}
 	}
 	return r.b.s.beginRead(ctx, r.b.b, r.at, r.level, r.seen, questions)
-}
-
-// isQueued tells whether what was seen waits in the outbox.
-func (r *keyRead) isQueued() bool {
-	return r.after != 0 && r.b.s.outbox != nil && r.b.s.outbox.Concerns(outbox.Key{Bucket: r.at.Bucket, Key: r.at.Key})
 }
 
 // pursue goes on with a read that has begun until it covers what its client has seen.
@@ -79,7 +79,7 @@ func (r *keyRead) pursue(ctx context.Context, under readUnderWay) (replicate.Rea
 	s, begun := r.b.s, time.Now()
 	var p *replicate.Pursuit
 	for {
-		queued := r.isQueued()
+		queued := r.queued
 		read, err := under.awaitReplies(ctx)
 		if err != nil || len(read.Missing) == 0 && !queued {
 			return read, err

@@ -186,6 +186,42 @@ func TestReadOfWhatWaitsInTheOutbox(t *testing.T) {
 	})
 }
 
+// What was delivered is read at once, although a later write of the key waits.
+func TestReadOfWhatWasDelivered(t *testing.T) {
+	withCamera(t, BucketConfig{}, func(c *camera) {
+		ctx := context.Background()
+		queue := func(value string) Result {
+			c.net.split(true, c.node.id)
+			time.Sleep(time.Second)
+			r, _ := c.b.Put(ctx, "k", []byte(value), nil)
+			if !r.Queued {
+				c.t.Fatalf("%+v", r)
+			}
+			return r
+		}
+		first := queue("first")
+		c.net.heal()
+		time.Sleep(time.Minute)
+		second := queue("second")
+		c.net.mu.Lock()
+		c.net.refuse = func(from, _ view.NodeID, method string) bool { return from == c.node.id && method == wire.MethodPut }
+		c.net.mu.Unlock()
+		c.net.heal()
+		time.Sleep(10 * time.Millisecond)
+		begun := time.Now()
+		it, err := c.b.Get(ctx, "k", &GetOptions{Seen: first.Context})
+		if v, _ := it.Value(); err != nil || string(v) != "first" || time.Since(begun) > time.Second {
+			c.t.Errorf("%q, %v, after %v", v, err, time.Since(begun))
+		}
+		if _, err := c.b.Get(ctx, "k", &GetOptions{Seen: second.Context}); !errors.Is(err, ErrBehind) {
+			c.t.Errorf("the second is read before it is delivered: %v", err)
+		}
+		c.net.mu.Lock()
+		c.net.refuse = nil
+		c.net.mu.Unlock()
+	})
+}
+
 func TestGetMany(t *testing.T) {
 	bubble(t, 5, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		ctx := context.Background()
