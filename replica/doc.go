@@ -342,8 +342,8 @@
 //
 //	a store has no room for all       ends in ErrOverloaded from the first entry on that it
 //	                                  does not take; the entries of other stores go on.
-//	                                  One that finds nothing else under way at a store is
-//	                                  taken whole.
+//	                                  One that finds nothing else under way at a store
+//	                                  that was never late is taken whole.
 //
 //	a disk is full                    goes to homes that have room, entry by entry;
 //	                                  ErrStorageFull where none has.

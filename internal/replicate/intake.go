@@ -37,15 +37,16 @@ func (in *Intake) Begin(n int64) bool {
 }
 
 // BeginAll lets in as many writes of a batch as there is room for, in order, and returns
-// how many: all of them where nothing else is under way, as a single one of any size. Each
-// that was let in is a write of its own from then on.
+// how many. Where nothing else is under way it lets in all as long as nothing was learned,
+// and one at least afterwards. Each that was let in is a write of its own from then on.
 func (in *Intake) BeginAll(sizes []int64) (n int) {
-	alone := in.underWay == 0
+	whole := in.begun && in.underWay == 0
 	for _, size := range sizes {
-		if !alone && in.underWay+size > in.window {
+		if whole {
+			in.underWay += size
+		} else if !in.Begin(size) {
 			break
 		}
-		in.underWay += size
 		n++
 	}
 	return n
