@@ -318,8 +318,8 @@
 // # Batches
 //
 // Bucket.PutMany, Bucket.DeleteMany and Bucket.GetMany do what a Put, Delete or Get for
-// each entry would, with one message for each store and, of writes, one sync at each. Each
-// entry has its own result, and the writes of one key happen in their order. A batch is no
+// each entry would, with one message for each store and, of writes, one sync at each, or few
+// where they are large. Each entry has its own result, and the writes of one key happen in their order. A batch is no
 // transaction:
 //
 //	while                             a batch

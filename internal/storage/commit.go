@@ -320,33 +320,51 @@ func (s *Store) commitLoop(ctx context.Context) {
 	}
 }
 
+// commitGroup commits an update and those that come with it. The parts of one that are
+// more than a group may hold make further groups, in their order.
 func (s *Store) commitGroup(first *update) {
-	tight, refusal := s.awaitRoom()
-	g := &group{opened: time.Now(), writes: make(map[string]write), done: make(chan struct{})}
-	tx := &Tx{s: s, g: g, tight: tight}
-	for u := first; u != nil; u = s.nextUpdate(g) {
+	tx, refusal := s.openGroup()
+	for u := first; u != nil; u = s.nextUpdate(tx.g) {
 		if !u.state.CompareAndSwap(queued, begun) {
 			continue
 		}
-		g.ran++
+		tx.g.ran++
 		if u.parts == nil {
 			tx.runInGroup(u, refusal)
 		}
 		for i := range u.parts {
+			if tx.g.bytes >= maxGroupBytes {
+				s.closeGroup(tx)
+				tx, refusal = s.openGroup()
+				tx.g.ran++
+			}
 			tx.runInGroup(&u.parts[i], refusal)
 		}
 	}
+	s.closeGroup(tx)
+	// Those who write again at once shall be in the next group, not the one
+	// after it, also where none is expected.
+	runtime.Gosched()
+}
+
+// openGroup begins a group once there is room for one. With a refusal it takes no writes.
+func (s *Store) openGroup() (tx *Tx, refusal error) {
+	tight, refusal := s.awaitRoom()
+	g := &group{opened: time.Now(), writes: make(map[string]write), done: make(chan struct{})}
+	return &Tx{s: s, g: g, tight: tight}, refusal
+}
+
+// closeGroup makes a group durable and tells its updates.
+func (s *Store) closeGroup(tx *Tx) {
+	g := tx.g
 	g.err = s.persistGroup(g)
 	close(g.done)
-	if tight != nil {
+	if tx.tight != nil {
 		s.pressure.tighter.Ring()
 	}
 	for _, u := range g.updates {
 		u.tellOutcome(g.err)
 	}
-	// Those who write again at once shall be in the next group, not the one
-	// after it, also where none is expected.
-	runtime.Gosched()
 }
 
 // runInGroup runs one update, which is to be told of the sync if it succeeds.

@@ -249,7 +249,8 @@ type Part struct {
 }
 
 // StartAll is Start for several updates, which run one after the other and share one
-// sync, whatever else is queued. Each succeeds or fails by itself, and each Then is called.
+// sync, whatever else is queued, unless they write more than a MiB together: then they take
+// several. Each succeeds or fails by itself, and each Then is called.
 func (s *Store) StartAll(ctx context.Context, parts []Part) (Started, error) {
 	u := joinParts(parts)
 	return Started{u}, s.enqueue(ctx, u)

@@ -79,3 +79,45 @@ func TestUpdatesTogether(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Updates that are queued together and write more than a group may hold go into several
+// groups, in order, each of which holds little more than one of them.
+func TestLargeUpdatesTogether(t *testing.T) {
+	s := openMem(t, vfs.NewMem())
+	const each = maxGroupBytes / 2
+	parts := make([]Part, 16)
+	told := make(chan int, len(parts))
+	largest := 0
+	for i := range parts {
+		parts[i] = Part{
+			Run: func(tx *Tx) error {
+				if old, err := tx.Get([]byte("k")); i > 0 && (err != nil || old[0] != byte(i-1)) {
+					return fmt.Errorf("part %d does not find the one before it: %w", i, err)
+				}
+				value := make([]byte, each)
+				value[0] = byte(i)
+				err := errors.Join(tx.Set([]byte("k"), value), tx.Set(fmt.Append(nil, i), value))
+				largest = max(largest, tx.g.bytes)
+				return err
+			},
+			Then: func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				told <- i
+			},
+		}
+	}
+	before := s.Stats()
+	if _, err := s.StartAll(context.Background(), parts); err != nil {
+		t.Fatal(err)
+	}
+	for i := range parts {
+		if n := <-told; n != i {
+			t.Errorf("%d was told of part %d", i, n)
+		}
+	}
+	if groups := s.Stats().Groups - before.Groups; groups < 8 || largest > 2*maxGroupBytes+1000 {
+		t.Errorf("%d groups, the largest of %d bytes", groups, largest)
+	}
+}
