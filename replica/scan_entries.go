@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/skeinmesh/skein/internal/replica/scanning"
@@ -96,7 +95,7 @@ func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
 		if err != nil {
 			return Entry{}, sc.b.s.scanError(err, sc.b.b)
 		}
-		item, err := sc.showItem(&e)
+		item, err := sc.b.newItem(e.Key, e.Item, e.Replies)
 		if err != nil {
 			continue // no live value
 		}
@@ -107,15 +106,6 @@ func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
 		return Entry{item}, nil
 	}
 	return Entry{}, io.EOF
-}
-
-// showItem shows an entry to the reader. The clocks are read only where a value ends.
-func (sc *bucketScan) showItem(e *scanning.Entry) (Item, error) {
-	var now version.HLC
-	if slices.ContainsFunc(e.Item.Sibs, func(s version.Sibling) bool { return s.Expire != 0 }) {
-		now = sc.b.s.clocks.Early()
-	}
-	return sc.b.newItem(e.Key, e.Item, e.Replies, now)
 }
 
 // takeKey returns the next key, whatever is known of it.
@@ -170,7 +160,7 @@ func (sc *bucketScan) fillQueue(ctx context.Context) error {
 func (sc *bucketScan) enqueue(e scanning.Entry) int {
 	again := e.Damaged
 	if e.Disputed && !again {
-		_, err := sc.showItem(&e)
+		_, err := sc.b.newItem(e.Key, e.Item, e.Replies)
 		again = err == nil
 	}
 	sc.queue = append(sc.queue, queuedEntry{Entry: e, again: again})

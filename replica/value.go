@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -159,8 +160,18 @@ type Result struct {
 	Queued bool
 }
 
-// newItem shows an item to a reader at time now.
-func (b *Bucket) newItem(key string, it version.Item, replies int, now version.HLC) (Item, error) {
+// timeFor is by what a reader judges which siblings of an item have ended. The clocks are
+// read only where one ends at all.
+func (b *Bucket) timeFor(it version.Item) version.HLC {
+	if slices.ContainsFunc(it.Sibs, func(s version.Sibling) bool { return s.Expire != 0 }) {
+		return b.s.clocks.Early()
+	}
+	return 0
+}
+
+// newItem shows an item to a reader.
+func (b *Bucket) newItem(key string, it version.Item, replies int) (Item, error) {
+	now := b.timeFor(it)
 	out := Item{Key: key, Context: b.contextOf(key, reconcile.SeenOf(it)), Replies: replies}
 	for _, s := range reconcile.Live(it, now) {
 		out.values = append(out.values, append([]byte{}, s.Value...))

@@ -228,7 +228,7 @@ func (b *Bucket) changeOf(e *watching.Event) Change {
 		}
 		return c
 	}
-	item, err := b.newItem(e.Key, e.Item, e.Replies, b.s.clocks.Early())
+	item, err := b.newItem(e.Key, e.Item, e.Replies)
 	switch {
 	case e.Live && err == nil:
 		c.Kind, c.Item = ChangePut, item

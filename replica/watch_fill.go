@@ -61,7 +61,7 @@ func (s *Store) serveWatch(ctx context.Context, from view.NodeID, req []byte) ([
 
 // isLive tells whether a reader sees a value.
 func (b *Bucket) isLive(it version.Item) bool {
-	now := b.s.clocks.Early()
+	now := b.timeFor(it)
 	if b.b.Def.Siblings {
 		return len(reconcile.Live(it, now)) > 0
 	}
