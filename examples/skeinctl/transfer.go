@@ -37,7 +37,7 @@ func (s *session) importFlags(fs *flag.FlagSet) {
 
 // runExport prints what scan -json prints, to a file that takes its place when all
 // of it is on the disk.
-func (s *session) runExport() (err error) {
+func (s *session) runExport() error {
 	if s.file == "" {
 		return s.exportLines()
 	}
@@ -45,22 +45,22 @@ func (s *session) runExport() (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
-		}
-	}()
 	stdout := s.out
 	s.out = f
-	scanned := s.exportLines()
+	exported := s.exportLines()
 	s.out = stdout
-	if scanned != nil && !errors.Is(scanned, errIncomplete) {
-		return scanned
+	if exported == nil || errors.Is(exported, errIncomplete) {
+		err = f.Sync()
+	} else {
+		err = exported
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), s.file)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return errors.Join(scanned, os.Rename(f.Name(), s.file))
+	return exported
 }
 
 func (s *session) exportLines() error {
@@ -91,7 +91,7 @@ func (s *session) runImport() error {
 	}
 	var counts importCounts
 	err = s.withNode(func(ctx context.Context, node *mesh.Client) error {
-		// When a line fails no more are read, and those before it are written.
+		// When a line fails no more are read. Those that were read are written, or tried.
 		reading, stop := context.WithCancelCause(ctx)
 		defer stop(nil)
 		client, seed := replica.NewClient(node), maphash.MakeSeed()

@@ -1,10 +1,15 @@
 package storage
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // TestCacheTakesNoOldValue: a reader that was slow must not put back what a
@@ -81,4 +86,30 @@ func TestCacheManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Who is told of a write by OnSync, and reads, gets what was written, also of a key that
+// the cache had.
+func TestOnSyncComesWhenAWriteCanBeRead(t *testing.T) {
+	var s *Store
+	var told []string
+	s = openMem(t, vfs.NewMem(), func(o *Options) {
+		o.OnSync = func(time.Duration) {
+			if s == nil {
+				return // what Open itself writes
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // it must not wait
+			defer cancel()
+			v, err := s.Get(ctx, []byte("k"))
+			told = append(told, fmt.Sprint(string(v), err))
+		}
+	})
+	for _, value := range []string{"old", "new"} {
+		if err := s.Update(t.Context(), func(tx *Tx) error { return tx.Set([]byte("k"), []byte(value)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"old<nil>", "new<nil>"}; !slices.Equal(told, want) {
+		t.Errorf("told of two writes a reader got %q, want %q", told, want)
+	}
 }

@@ -428,9 +428,7 @@ func (s *Store) persistGroup(g *group) error {
 	if err := s.guard.failure(); err != nil {
 		return err // g stays in flight: nothing of it is ever shown
 	}
-	if s.opts.OnSync != nil {
-		s.opts.OnSync(time.Since(start))
-	}
+	took := time.Since(start)
 	for key, w := range g.writes {
 		if w.record == nil {
 			s.cache.forgetDeleted(key)
@@ -446,6 +444,10 @@ func (s *Store) persistGroup(g *group) error {
 	s.stats.updates.Add(uint64(len(g.updates)))
 	s.stats.bytes.Add(uint64(g.bytes))
 	s.pressure.bytesSince += int64(g.bytes)
+	// Not before: who is told of a write by it, and reads, must not get what the cache had.
+	if s.opts.OnSync != nil {
+		s.opts.OnSync(took)
+	}
 	return nil
 }
 

@@ -79,11 +79,15 @@ func (r *Ring) Append(e Entry) {
 	r.bytes += e.size()
 }
 
+// maxSince is how many changes AppendEnds looks through.
+const maxSince = 4096
+
 // AppendEnds adds ends of values that were read when the head was since, but for those of
 // keys that have changed after that: an end never lies behind a newer change. It adds
-// nothing, and returns false, if it cannot tell any more.
+// nothing, and returns false, if it cannot tell any more, or if so much has changed that to
+// look through it would keep others waiting.
 func (r *Ring) AppendEnds(all []Entry, since uint64) bool {
-	if !r.Has(since) {
+	if !r.Has(since) || r.head-since > maxSince {
 		return false
 	}
 	type key struct {

@@ -69,4 +69,15 @@ func TestEndsDoNotLieBehindNewerChanges(t *testing.T) {
 	if head := r.Head(); r.AppendEnds(ends, since) || r.Head() != head {
 		t.Error("ends are added although what came after them is forgotten")
 	}
+	large := NewRing(4*maxSince, 1<<30)
+	large.Append(Entry{Bucket: 1, Key: "before"})
+	for range maxSince {
+		large.Append(Entry{Bucket: 1, Key: "put"})
+	}
+	if !large.AppendEnds(ends, 1) {
+		t.Error("ends are not added behind so many changes as may be looked through")
+	}
+	if head := large.Head(); large.AppendEnds(ends, 1) || large.Head() != head {
+		t.Error("more changes are looked through than may be")
+	}
 }
