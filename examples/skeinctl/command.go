@@ -108,8 +108,9 @@ clear: it is no backup.`},
 			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).importFlags}, long: `
 Reads standard input and writes each value under its key, as put does: what is
 there is replaced, unless -missing is given. Of concurrent values the last writer's
-is written. When it breaks off it says at which line; those before it are
-written, and it may be done again as a whole. The -timeout is for a time without any key.`},
+is written. When it breaks off it says at which line; up to
+15 lines before that one may have failed as well, and it may be done again as a
+whole. The -timeout is for a time without any key.`},
 		{name: "put", args: "key value", short: "write a value", run: (*session).runPut,
 			flags: set{(*session).nodeFlags, (*session).levelFlags, (*session).writeFlags, (*session).putFlags}, long: `
 Writes the value, or what comes in by standard input when it is "-". A key or a
@@ -224,7 +225,7 @@ func (s *session) newFlagSet() *flag.FlagSet {
 	fs := flag.NewFlagSet(s.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&s.secretFile, "secret-file", os.Getenv("SKEIN_SECRET_FILE"), "`file` with the mesh secret (SKEIN_SECRET_FILE)")
-	fs.BoolVar(&s.json, "json", false, "print one JSON object")
+	fs.BoolVar(&s.json, "json", false, "print JSON: one object, or one a line of scan, watch and export")
 	for _, define := range s.flags {
 		define(s, fs)
 	}
@@ -251,7 +252,7 @@ func (s *session) nodeFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.addr, "addr", addr, "`host:port` of a node that allows admin requests (SKEIN_ADDR)")
 	fs.StringVar(&s.meshName, "mesh", "", "`name` of the mesh (mesh.Config.MeshName)")
 	fs.IntVar(&s.shards, "shards", 0, "`number` of shards of the mesh (mesh.Config.Shards); 0: the default of the library")
-	fs.DurationVar(&s.timeout, "timeout", 5*time.Second, "how `long` it may take in all")
+	fs.DurationVar(&s.timeout, "timeout", 5*time.Second, "how `long` it may take in all; export and import: without getting on; watch: to connect")
 }
 
 // levelFlags are those of all that reads or writes a bucket.

@@ -2,12 +2,11 @@
 // nodes.
 //
 //	skeinctl init                       mint the secret of a new mesh
-//	skeinctl members                    who belongs to the mesh, and who is alive
 //	skeinctl status                     how a node, its store and its part of the mesh are doing
-//	skeinctl draw -o mesh.svg           draw the mesh as a node sees it
 //	skeinctl get -bucket b key          read a value
-//	skeinctl put -bucket b key value    write one
-//	skeinctl del -bucket b key          delete it
+//	skeinctl scan -bucket b             list keys and values
+//
+// and more, which skeinctl help lists.
 //
 // It talks to the port that the nodes use among themselves and proves with the
 // mesh secret that it may. A node answers only if the program that runs it

@@ -66,7 +66,7 @@ func (s *session) explainError(err error) string {
 		return fmt.Sprintf("the node at %s has no store: the program that runs it opens none (replica.Open)", s.addr)
 	case errors.Is(err, context.DeadlineExceeded):
 		doubt := ""
-		if s.name == "put" || s.name == "del" {
+		if s.name == "put" || s.name == "del" || s.name == "import" {
 			doubt = "; it may be carried out all the same, and may be repeated"
 		}
 		return fmt.Sprintf("no answer from the node at %s within %v (-timeout)%s (%v)", s.addr, s.timeout, doubt, err)
