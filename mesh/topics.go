@@ -229,7 +229,7 @@ func (t *topics) takeNews() []wire.Message {
 // compareWith makes what this node and peer hold equal. Who holds nothing leaves that to
 // the other.
 func (t *topics) compareWith(ctx context.Context, peer view.NodeID) error {
-	if withMessages(t, func(m *epidemic.Messages, now time.Duration) bool { return len(m.Sums(now)) == 0 }) {
+	if withMessages(t, func(m *epidemic.Messages, now time.Duration) bool { return m.Len(now) == 0 }) {
 		return nil
 	}
 	if err := t.exchanger.With(ctx, peer); !errors.Is(callError(err), ErrNoHandler) {

@@ -169,10 +169,10 @@ func TestClientReadsManyLargeItems(t *testing.T) {
 		if _, err := NewClient(answering(wire.AppendAdminResults(nil, &wire.AdminResults{}))).PutMany(ctx, "b", manyKeys(2, "v"), nil); !errors.Is(err, errWrongAnswer) {
 			t.Error(err)
 		}
-		net.refuse = func(_, _ view.NodeID, method string) bool { return method == wire.MethodAdminGetMany }
+		net.refuseCalls(func(_, _ view.NodeID, method string) bool { return method == wire.MethodAdminGetMany })
 		if _, err := clients[0].Get(ctx, "b", "k0", &GetOptions{Seen: items[0].Context}); !errors.Is(err, errFakeUnreachable) {
 			t.Errorf("a node that does not look at what was seen has answered: %v", err)
 		}
-		net.refuse = nil
+		net.refuseCalls(nil)
 	})
 }

@@ -68,8 +68,9 @@ type batchWrite struct {
 }
 
 // PutMany writes many values as one Put for each would, but faster: the writes for which
-// one store is to coordinate go there in one message, are committed with one sync, or
-// few where they are large, and go to each home in one message. There is one result for each entry, in the order of puts.
+// one store is to coordinate go there in one message, are committed with one sync, or few
+// where they are large, and go to each home in one message. There is one result for each
+// entry, in the order of puts.
 //
 // It promises for each entry what Put promises, and nothing for all of them: others may
 // see some before the rest, and some may fail while the rest is kept. Writes of one key

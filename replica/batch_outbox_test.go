@@ -32,7 +32,7 @@ func TestBatchInTheOutbox(t *testing.T) {
 			}
 		}
 		c.net.mu.Lock() // what waits is not delivered yet
-		c.net.refuse = func(from, _ view.NodeID, method string) bool { return from == c.node.id && method == wire.MethodPut }
+		c.net.refuseCalls(func(from, _ view.NodeID, method string) bool { return from == c.node.id && method == wire.MethodPut })
 		c.net.mu.Unlock()
 		c.net.heal()
 		time.Sleep(10 * time.Millisecond)
@@ -47,7 +47,7 @@ func TestBatchInTheOutbox(t *testing.T) {
 			}
 		}
 		c.net.mu.Lock()
-		c.net.refuse = nil
+		c.net.refuseCalls(nil)
 		c.net.mu.Unlock()
 		time.Sleep(5 * time.Minute)
 		if st, err := c.node.store.Status(ctx); err != nil || st.OutboxOps != 0 {

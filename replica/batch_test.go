@@ -450,13 +450,13 @@ func TestBatchWhereStoresDoNotAnswer(t *testing.T) {
 			time.Sleep(5 * time.Second)
 		}
 		old := nodes[1]
-		net.refuse = func(_, to view.NodeID, method string) bool { return to == old.id && method == wire.MethodPutMany }
+		net.refuseCalls(func(_, to view.NodeID, method string) bool { return to == old.id && method == wire.MethodPutMany })
 		check("an earlier release", b, "one")
 		if b.s.peering.Silence.Has(old.id) {
 			t.Error("a store that does not know the question counts as silent")
 		}
 		check("an earlier release, from a store", buckets[0], "two")
-		net.refuse = nil
+		net.refuseCalls(nil)
 		net.split(false, nodes[1].id, nodes[2].id)
 		check("two are silent", b, "three")
 		check("two are silent, for a store", buckets[0], "four")

@@ -172,7 +172,7 @@ func TestAheadAndAlone(t *testing.T) {
 				t.Errorf("%s is dated %v ahead", key, off)
 			}
 		}
-		net.refuse = func(_, _ view.NodeID, _ string) bool { return true }
+		net.refuseCalls(func(_, _ view.NodeID, _ string) bool { return true })
 		put("not known")
 		nodes[1].kill()
 		nodes[2].kill()
@@ -180,7 +180,7 @@ func TestAheadAndAlone(t *testing.T) {
 		put("known")
 		time.Sleep(time.Hour)
 		put("later")
-		net.refuse = nil
+		net.refuseCalls(nil)
 		nodes[1].restart()
 		nodes[2].restart()
 	})

@@ -209,10 +209,7 @@
 //	                                  item is left out, and which of concurrent values is
 //	                                  shown, is judged as by Get.
 //
-//	a disk is full or has failed      tells a gap, follows other homes and reads the shards
-//	                                  concerned anew: such a home misses what is written.
-//	                                  Without another one the gap stays open. Nothing is
-//	                                  written for a watch.
+//	a disk is full                    goes on: nothing is written for it.
 //
 //	a disk fails, or a record is      takes what the other homes hold. On a node whose own
 //	damaged                           disk has failed a key on which they do not agree makes
@@ -319,8 +316,8 @@
 //
 // Bucket.PutMany, Bucket.DeleteMany and Bucket.GetMany do what a Put, Delete or Get for
 // each entry would, with one message for each store and, of writes, one sync at each, or few
-// where they are large. Each entry has its own result, and the writes of one key happen in their order. A batch is no
-// transaction:
+// where they are large. Each entry has its own result, and the writes of one key happen in
+// their order. A batch is no transaction:
 //
 //	while                             a batch
 //	--------------------------------  ----------------------------------------------------

@@ -392,6 +392,13 @@ func (f *fakeNet) lose(lost func(from, to view.NodeID, method string, req []byte
 	f.lost = lost
 }
 
+// refuseCalls has calls refused from now on.
+func (f *fakeNet) refuseCalls(refuse func(from, to view.NodeID, method string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = refuse
+}
+
 func (n *fakeNode) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
 	n.net.count(method, req)
 	n.net.mu.Lock()

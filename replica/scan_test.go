@@ -274,7 +274,7 @@ func TestHomeThatDiesInTheMiddleOfAPage(t *testing.T) {
 			if silent {
 				net.lost = func(from, to view.NodeID, method string, _ []byte) bool { return stop(from, to, method) }
 			} else {
-				net.refuse = stop
+				net.refuseCalls(stop)
 			}
 			net.mu.Unlock()
 			wantScanned(t, fmt.Sprint("silent ", silent), buckets[0].Scan(ctx, ScanOptions{}), want...)

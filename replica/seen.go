@@ -76,6 +76,9 @@ func (r *keyRead) beginReading(ctx context.Context, questions lookupSender) read
 
 // pursue goes on with a read that has begun until it covers what its client has seen.
 func (r *keyRead) pursue(ctx context.Context, under readUnderWay) (replicate.ReadResult, error) {
+	if len(r.seen) == 0 && !r.queued {
+		return under.awaitReplies(ctx)
+	}
 	s, begun := r.b.s, time.Now()
 	var p *replicate.Pursuit
 	for {

@@ -204,7 +204,7 @@ func TestReadOfWhatWasDelivered(t *testing.T) {
 		time.Sleep(time.Minute)
 		second := queue("second")
 		c.net.mu.Lock()
-		c.net.refuse = func(from, _ view.NodeID, method string) bool { return from == c.node.id && method == wire.MethodPut }
+		c.net.refuseCalls(func(from, _ view.NodeID, method string) bool { return from == c.node.id && method == wire.MethodPut })
 		c.net.mu.Unlock()
 		c.net.heal()
 		time.Sleep(10 * time.Millisecond)
@@ -217,7 +217,7 @@ func TestReadOfWhatWasDelivered(t *testing.T) {
 			c.t.Errorf("the second is read before it is delivered: %v", err)
 		}
 		c.net.mu.Lock()
-		c.net.refuse = nil
+		c.net.refuseCalls(nil)
 		c.net.mu.Unlock()
 	})
 }

@@ -71,23 +71,23 @@ func runNode(ctx context.Context, cfg mesh.Config, web string) error {
 	if err != nil {
 		return err
 	}
-	t, ended := &telemetry{values: values, last: map[string]string{}}, make(chan error, 3)
-	go func() { ended <- http.ListenAndServe(web, t) }()
+	t, mux, ended := &telemetry{values: values, last: map[string]string{}}, http.NewServeMux(), make(chan error, 2)
+	mux.HandleFunc("/", t.showLast)
+	mux.HandleFunc("/report", t.reportValues)
+	go t.recordValues(ctx, cfg.Name)
+	go func() { ended <- http.ListenAndServe(web, mux) }()
 	go func() { ended <- t.followValues(ctx) }()
-	go func() { ended <- t.record(ctx, cfg.Name) }()
-	return <-ended
+	return <-ended // and with it the program
 }
 
-// record writes what is measured here.
-func (t *telemetry) record(ctx context.Context, name string) error {
+// recordValues writes what is measured here.
+func (t *telemetry) recordValues(ctx context.Context, name string) {
 	for now := range time.Tick(time.Second) {
 		key := "sensor/" + name + "/" + now.UTC().Format(timeInKey)
-		_, err := t.values.Put(ctx, key, strconv.AppendInt(nil, int64(runtime.NumGoroutine()), 10), nil)
-		if err != nil {
+		if _, err := t.values.Put(ctx, key, strconv.AppendInt(nil, int64(runtime.NumGoroutine()), 10), nil); err != nil {
 			log.Printf("%s: %v", key, err) // ErrDegraded: it is kept, on fewer disks
 		}
 	}
-	return nil
 }
 
 // followValues keeps the last values. A watch that was too slow goes on where it was.
@@ -95,8 +95,10 @@ func (t *telemetry) followValues(ctx context.Context) error {
 	opts := replica.WatchOptions{Prefix: "sensor/", Present: true}
 	for {
 		for change, err := range t.values.Watch(ctx, opts) {
-			if opts.From = change.Cursor(); err != nil && !errors.Is(err, replica.ErrTooSlow) {
+			if opts.From = change.Cursor(); errors.Is(err, replica.ErrClosed) {
 				return err
+			} else if err != nil {
+				log.Print(err) // ErrTooSlow, or a bucket that was defined in two ways: it goes on
 			}
 			if value, ok := change.Value(); ok {
 				sensor, at, _ := strings.Cut(strings.TrimPrefix(change.Key, "sensor/"), "/")
@@ -108,23 +110,20 @@ func (t *telemetry) followValues(ctx context.Context) error {
 	}
 }
 
-func (t *telemetry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/report" {
-		t.reportValues(r.Context(), w)
-		return
-	}
+func (t *telemetry) showLast(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Refresh", "1")
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, sensor := range slices.Sorted(maps.Keys(t.last)) {
-		fmt.Fprintln(w, sensor, t.last[sensor])
+	last := maps.Clone(t.last) // who reads the page slowly is not to hold up the watch
+	t.mu.Unlock()
+	for _, sensor := range slices.Sorted(maps.Keys(last)) {
+		fmt.Fprintln(w, sensor, last[sensor])
 	}
 }
 
 // reportValues counts and adds up what is kept.
-func (t *telemetry) reportValues(ctx context.Context, w http.ResponseWriter) {
+func (t *telemetry) reportValues(w http.ResponseWriter, r *http.Request) {
 	count, sum := map[string]int{}, map[string]int{}
-	for entry, err := range t.values.Scan(ctx, replica.ScanOptions{Prefix: "sensor/"}) {
+	for entry, err := range t.values.Scan(r.Context(), replica.ScanOptions{Prefix: "sensor/"}) {
 		if err != nil {
 			fmt.Fprintln(w, "not all is known:", err)
 			continue

@@ -233,7 +233,10 @@ func (m *Messages) Forget(gone func(view.NodeID) bool) {
 }
 
 // Len returns how many messages are held.
-func (m *Messages) Len() int { return m.count }
+func (m *Messages) Len(now time.Duration) int {
+	m.dropOld(now)
+	return m.count
+}
 
 // News returns what is to be handed on, once.
 func (m *Messages) News(now time.Duration) []wire.Message {

@@ -133,8 +133,8 @@ func checkBounds(t *testing.T, m *Messages, what string) {
 		}
 		count, bytes = count+len(p.held), bytes+own
 	}
-	if count != m.Len() || bytes != m.bytes || count > maxMessages || bytes > maxMessageBytes || len(m.table.held) != count {
-		t.Fatalf("%s holds %d messages of %d bytes, counted %d of %d, %d in the table", what, count, bytes, m.Len(), m.bytes, len(m.table.held))
+	if count != m.count || bytes != m.bytes || count > maxMessages || bytes > maxMessageBytes || len(m.table.held) != count {
+		t.Fatalf("%s holds %d messages of %d bytes, counted %d of %d, %d in the table", what, count, bytes, m.count, m.bytes, len(m.table.held))
 	}
 }
 
@@ -166,7 +166,7 @@ func TestOldMessagesAreNotTold(t *testing.T) {
 	p.now = 20 * time.Second
 	p.exchange(1, 0)
 	p.now = KeepMessages - time.Millisecond
-	if p.nodes[1].Len() != 1 || len(p.nodes[1].Sums(p.now)) != 1 {
+	if p.nodes[1].Len(p.now) != 1 || len(p.nodes[1].Sums(p.now)) != 1 {
 		t.Error("it is dropped too soon")
 	}
 	old := p.nodes[1].News(p.now)
@@ -176,8 +176,8 @@ func TestOldMessagesAreNotTold(t *testing.T) {
 	p.now = KeepMessages
 	p.exchange(2, 1)
 	p.exchange(2, 0)
-	if len(p.heard[2]) != 0 || p.nodes[0].Len()+p.nodes[1].Len()+p.nodes[2].Len() != 0 {
-		t.Errorf("heard %v, held %d, %d, %d", p.heard[2], p.nodes[0].Len(), p.nodes[1].Len(), p.nodes[2].Len())
+	if len(p.heard[2]) != 0 || p.nodes[0].Len(p.now)+p.nodes[1].Len(p.now)+p.nodes[2].Len(p.now) != 0 {
+		t.Errorf("heard %v, held %d, %d, %d", p.heard[2], p.nodes[0].Len(p.now), p.nodes[1].Len(p.now), p.nodes[2].Len(p.now))
 	}
 	old[0].Age = KeepMessages
 	if p.tell(2, old); len(p.heard[2]) != 0 {
@@ -328,7 +328,7 @@ func TestSieveOfMessages(t *testing.T) {
 		t.Errorf("what was heard is asked for: %v", swap.Want)
 	}
 	p.nodes[1].Forget(func(id view.NodeID) bool { return id == 1 })
-	if p.nodes[1].Len() != 0 || len(p.nodes[1].nodes) != 0 {
+	if p.nodes[1].Len(p.now) != 0 || len(p.nodes[1].nodes) != 0 {
 		t.Error("something is left of one that is gone")
 	}
 }

@@ -42,11 +42,7 @@ func (s *Store) keepReclaiming(ctx context.Context) {
 		if after, _ := s.readFree(); after > before+s.opts.Reserve/64 {
 			again.Reset()
 		}
-		pause := time.NewTimer(again.Next())
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if !clock.Sleep(ctx, again.Next()) {
 			return
 		}
 	}

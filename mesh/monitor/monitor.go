@@ -50,23 +50,28 @@ func Handler(c Checks) http.Handler {
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case turn <- struct{}{}:
-			defer func() { <-turn }()
 		case <-r.Context().Done(): // who asked has given up
 			return
 		}
-		var text bytes.Buffer
-		var faults []error
-		for _, write := range c.Metrics {
-			faults = append(faults, write(&text))
-		}
-		if err := errors.Join(faults...); err != nil {
+		text, err := c.writeMetrics()
+		<-turn // who reads slowly holds nobody up
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		_, _ = w.Write(text.Bytes()) // who has gone needs no answer
+		_, _ = w.Write(text) // who has gone needs no answer
 	})
 	return mux
+}
+
+func (c Checks) writeMetrics() ([]byte, error) {
+	var text bytes.Buffer
+	var faults []error
+	for _, write := range c.Metrics {
+		faults = append(faults, write(&text))
+	}
+	return text.Bytes(), errors.Join(faults...)
 }
 
 func (c Checks) findFailed() error {

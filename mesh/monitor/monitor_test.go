@@ -109,3 +109,36 @@ func TestMetricsAreWrittenForOneAtATime(t *testing.T) {
 		}
 	})
 }
+
+// stuckWriter is the answer to one who does not read.
+type stuckWriter struct {
+	*httptest.ResponseRecorder
+	begun, end chan struct{}
+}
+
+func (w stuckWriter) Write(b []byte) (int, error) {
+	close(w.begun)
+	<-w.end
+	return w.ResponseRecorder.Write(b)
+}
+
+// Who does not read the metrics holds up nobody who asks for them.
+func TestSlowReaderHoldsUpNobody(t *testing.T) {
+	h := Handler(Checks{Metrics: []func(io.Writer) error{func(w io.Writer) error { _, err := io.WriteString(w, "a 1\n"); return err }}})
+	stuck := stuckWriter{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ServeHTTP(stuck, httptest.NewRequest("GET", "/metrics", nil))
+	}()
+	<-stuck.begun
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	other := httptest.NewRecorder()
+	h.ServeHTTP(other, httptest.NewRequest("GET", "/metrics", nil).WithContext(ctx))
+	if other.Body.String() != "a 1\n" {
+		t.Errorf("another one who asks gets %q", other.Body)
+	}
+	close(stuck.end)
+	<-done
+}

@@ -37,12 +37,8 @@ func (rs *Records) KeepLapsing(ctx context.Context) {
 		if rs.disk.IsTight() {
 			every = lapseFull
 		}
-		timer := time.NewTimer(clock.Jitter(every))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !clock.Sleep(ctx, clock.Jitter(every)) {
 			return
-		case <-timer.C:
 		}
 		if err := rs.lapseAll(ctx); err != nil && ctx.Err() == nil {
 			rs.log.Debug("what has ended is written down later", "error", err)
