@@ -31,9 +31,7 @@ func TestBatchInTheOutbox(t *testing.T) {
 				c.t.Fatalf("entry %d: %+v", i, r)
 			}
 		}
-		c.net.mu.Lock() // what waits is not delivered yet
-		c.net.refuseCalls(func(from, _ view.NodeID, method string) bool { return from == c.node.id && method == wire.MethodPut })
-		c.net.mu.Unlock()
+		c.net.refuseCalls(func(from, _ view.NodeID, method string) bool { return from == c.node.id && method == wire.MethodPut }) // what waits is not delivered yet
 		c.net.heal()
 		time.Sleep(10 * time.Millisecond)
 		more := append(manyKeys(80, "three"), manyKeys(80, "four")...)
@@ -46,9 +44,7 @@ func TestBatchInTheOutbox(t *testing.T) {
 				c.t.Errorf("entry %d, of %s, was queued: %v", i, more[i].Key, done[i].Queued)
 			}
 		}
-		c.net.mu.Lock()
 		c.net.refuseCalls(nil)
-		c.net.mu.Unlock()
 		time.Sleep(5 * time.Minute)
 		if st, err := c.node.store.Status(ctx); err != nil || st.OutboxOps != 0 {
 			c.t.Errorf("%d wait, %v", st.OutboxOps, err)

@@ -270,13 +270,13 @@ func TestHomeThatDiesInTheMiddleOfAPage(t *testing.T) {
 				}
 				return method == wire.MethodPage && to == 2 && pages > 2
 			}
-			net.mu.Lock()
 			if silent {
+				net.mu.Lock()
 				net.lost = func(from, to view.NodeID, method string, _ []byte) bool { return stop(from, to, method) }
+				net.mu.Unlock()
 			} else {
 				net.refuseCalls(stop)
 			}
-			net.mu.Unlock()
 			wantScanned(t, fmt.Sprint("silent ", silent), buckets[0].Scan(ctx, ScanOptions{}), want...)
 			if pages < 3 {
 				t.Errorf("it was asked for %d pages", pages)

@@ -203,9 +203,7 @@ func TestReadOfWhatWasDelivered(t *testing.T) {
 		c.net.heal()
 		time.Sleep(time.Minute)
 		second := queue("second")
-		c.net.mu.Lock()
 		c.net.refuseCalls(func(from, _ view.NodeID, method string) bool { return from == c.node.id && method == wire.MethodPut })
-		c.net.mu.Unlock()
 		c.net.heal()
 		time.Sleep(10 * time.Millisecond)
 		begun := time.Now()
@@ -216,9 +214,7 @@ func TestReadOfWhatWasDelivered(t *testing.T) {
 		if _, err := c.b.Get(ctx, "k", &GetOptions{Seen: second.Context}); !errors.Is(err, ErrBehind) {
 			c.t.Errorf("the second is read before it is delivered: %v", err)
 		}
-		c.net.mu.Lock()
 		c.net.refuseCalls(nil)
-		c.net.mu.Unlock()
 	})
 }
 

@@ -53,8 +53,7 @@ func Handler(c Checks) http.Handler {
 		case <-r.Context().Done(): // who asked has given up
 			return
 		}
-		text, err := c.writeMetrics()
-		<-turn // who reads slowly holds nobody up
+		text, err := c.writeMetrics(turn)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -65,7 +64,10 @@ func Handler(c Checks) http.Handler {
 	return mux
 }
 
-func (c Checks) writeMetrics() ([]byte, error) {
+// writeMetrics gives the turn back before the text is sent, so that who reads slowly holds
+// up nobody.
+func (c Checks) writeMetrics(turn <-chan struct{}) ([]byte, error) {
+	defer func() { <-turn }()
 	var text bytes.Buffer
 	var faults []error
 	for _, write := range c.Metrics {
