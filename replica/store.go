@@ -277,7 +277,7 @@ func (s *Store) startServing(ctx context.Context) error {
 		s.group.Go(s.inquests.keepAsking)
 		s.group.Go(s.records.KeepLapsing)
 		s.group.Go(func(ctx context.Context) { s.records.KeepScrubbing(ctx, s.cfg.ScrubEvery) })
-		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.records.NoteLoss) })
+		s.group.Go(func(ctx context.Context) { s.disk.Mend(ctx, s.handleLoss) })
 		s.group.Go(func(ctx context.Context) {
 			if s.records.RestoreIndex(ctx) {
 				s.carrier.Hints.WakeDelivery()
