@@ -9,6 +9,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/former"
+	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -160,7 +161,7 @@ func (s *Store) queueError(err error) error {
 	if errors.Is(err, outbox.ErrFull) {
 		return ErrOutboxFull
 	}
-	return s.records.WrapError("queue", err)
+	return keep.WrapError(s.group, "queue", err) // there are no records here
 }
 
 // queuedOp is a write as it is kept.

@@ -252,6 +252,21 @@ func TestOutboxFollowsWhatIsOnItsWay(t *testing.T) {
 	})
 }
 
+// The client has given up before its write could be kept: it hears that, and keeps its process.
+func TestOutboxOfACancelledWrite(t *testing.T) {
+	withCamera(t, BucketConfig{}, func(c *camera) {
+		c.net.split(true, c.node.id)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if r, err := c.b.Put(ctx, "k", []byte("v"), nil); !errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) || r.Queued {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if st := c.status(); st.OutboxOps != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 func TestOutboxFollowerReplacesWhatWasOnItsWay(t *testing.T) {
 	withCamera(t, BucketConfig{Policy: Siblings}, func(c *camera) {
 		c.net.split(true, c.node.id)

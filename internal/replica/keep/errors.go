@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -21,7 +22,11 @@ var (
 )
 
 // WrapError says what failed, in the words of this package.
-func (rs *Records) WrapError(what string, err error) error {
+func (rs *Records) WrapError(what string, err error) error { return WrapError(rs.group, what, err) }
+
+// WrapError says what failed on a disk that has no records, such as that of an outbox.
+// group is the store's: what ends because the store does is ErrClosed.
+func WrapError(group *lifecycle.Group, what string, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -35,7 +40,7 @@ func (rs *Records) WrapError(what string, err error) error {
 		return err
 	case errors.Is(err, reconcile.ErrSiblingLimit):
 		return fmt.Errorf("%w: %w", ErrSiblingLimit, err)
-	case errors.Is(err, context.Canceled) && rs.group.Context().Err() != nil:
+	case errors.Is(err, context.Canceled) && group.Context().Err() != nil:
 		return fmt.Errorf("%w: %s", ErrClosed, what)
 	}
 	return fmt.Errorf("replica: %s: %w", what, err)
