@@ -123,11 +123,6 @@ func (b *book) noteMet() {
 	b.ration.Meet(time.Since(b.began))
 }
 
-// mergeAll takes in all of what is said, and evicts whom a newcomer replaces.
-func (b *book) mergeAll(ctx context.Context, in roster.Roster) error {
-	return b.mergeAs(ctx, in, func(roster.Roster) roster.Roster { return in })
-}
-
 func (b *book) mergeAs(ctx context.Context, said roster.Roster, within func(roster.Roster) roster.Roster) error {
 	if said.Len() == 0 && len(said.Relics()) == 0 {
 		return nil

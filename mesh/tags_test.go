@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -420,4 +421,9 @@ func TestManyTagsOverASlowLink(t *testing.T) {
 			t.Errorf("%d of %d are handed on, it took %v", told, count, took)
 		}
 	})
+}
+
+// mergeAll takes in all of what is said, and evicts whom a newcomer replaces.
+func (b *book) mergeAll(ctx context.Context, in roster.Roster) error {
+	return b.mergeAs(ctx, in, func(roster.Roster) roster.Roster { return in })
 }

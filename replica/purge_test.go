@@ -14,6 +14,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // wantRecords checks how many records of a bucket all stores hold together. A
@@ -367,3 +368,6 @@ func TestStrangersGetNothing(t *testing.T) {
 		}
 	})
 }
+
+// currentDate is what things are dated by here.
+func (s *Store) currentDate() version.HLC { return s.clocks.Now() }

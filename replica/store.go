@@ -30,7 +30,6 @@ import (
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
-	"github.com/skeinmesh/skein/replica/version"
 )
 
 // Store is a node's part in keeping the mesh's items: those it is a home of
@@ -412,6 +411,3 @@ func (s *Store) Close() error {
 func (s *Store) uptime() time.Duration { return time.Since(s.started) }
 
 func (s *Store) wallMillis() int64 { return s.cfg.clock.Wall().UnixMilli() }
-
-// currentDate is what things are dated by here.
-func (s *Store) currentDate() version.HLC { return s.clocks.Now() }

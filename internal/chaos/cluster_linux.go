@@ -282,10 +282,6 @@ func (c *Cluster) Working() (at Span, working bool) {
 	return open[0], true
 }
 
-func (c *Cluster) nodeNamed(name string) *Node {
-	return c.Nodes[slices.IndexFunc(c.Nodes, func(n *Node) bool { return n.Name == name })]
-}
-
 // bootTime is the time by the clock of Events.
 func bootTime() time.Duration { return clock.System().Boot() }
 

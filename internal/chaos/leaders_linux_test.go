@@ -250,3 +250,7 @@ func figures(t *testing.T, what string, took []time.Duration) {
 	t.Logf("%s after a kill: %d times, min %v, median %v, max %v", what, len(took), took[0].Round(time.Millisecond),
 		took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 }
+
+func (c *Cluster) nodeNamed(name string) *Node {
+	return c.Nodes[slices.IndexFunc(c.Nodes, func(n *Node) bool { return n.Name == name })]
+}

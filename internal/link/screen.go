@@ -47,21 +47,6 @@ const (
 	tagMagic     = 255
 )
 
-// screenPacket returns an error unless b is a packet that an honest node
-// from sends to memberlist.
-func screenPacket(from view.NodeID, b []byte) error {
-	c := &cursor{rest: b}
-	if err := c.takeChecksum(); err != nil {
-		return err
-	}
-	if len(c.rest) > 0 && c.rest[0] == mlCompound {
-		c.readCompound(from)
-	} else {
-		c.readPacketMessage(from)
-	}
-	return c.err
-}
-
 // takeChecksum takes the checksum off, if there is one.
 func (c *cursor) takeChecksum() error {
 	if len(c.rest) > 5 && c.rest[0] == mlChecksum {

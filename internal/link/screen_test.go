@@ -490,3 +490,18 @@ func FuzzSift(f *testing.F) {
 		}
 	})
 }
+
+// screenPacket returns an error unless b is a packet that an honest node
+// from sends to memberlist.
+func screenPacket(from view.NodeID, b []byte) error {
+	c := &cursor{rest: b}
+	if err := c.takeChecksum(); err != nil {
+		return err
+	}
+	if len(c.rest) > 0 && c.rest[0] == mlCompound {
+		c.readCompound(from)
+	} else {
+		c.readPacketMessage(from)
+	}
+	return c.err
+}

@@ -121,22 +121,3 @@ func (o *Oracle) hasEnded(d version.Dot) bool {
 	w := o.writes[d]
 	return w != nil && w.sib.Expire != 0 && w.sib.Flags&version.Tomb != 0
 }
-
-// checkEnded: once clocks are right, nothing that has ended is left with its value.
-func (o *Oracle) checkEnded() {
-	w := o.cluster.World
-	right := version.At(Epoch.Millis() + w.now.Milliseconds() - 3*o.cluster.MaxSkew.Milliseconds())
-	for _, h := range w.Hosts {
-		s, ok := storeOn(h)
-		if !ok {
-			continue
-		}
-		for _, k := range h.Disk.Keys(keyRecord) {
-			for _, sib := range s.record(k[len(keyRecord):]).Sibs {
-				if sib.Flags&version.Tomb == 0 && sib.Deleted(right) {
-					w.Fail("F1.30: host %d keeps the value of %v, which has ended", h.Index, sib.Dot)
-				}
-			}
-		}
-	}
-}

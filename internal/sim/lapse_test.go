@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // One side of a cut has half of the stores or less, whose clocks are set alike, ahead or
@@ -99,4 +101,23 @@ func (c *Cluster) runSideAhead() int {
 	c.oracle.Verify()
 	c.oracle.checkEnded()
 	return c.events["clock not vouched for"]
+}
+
+// checkEnded: once clocks are right, nothing that has ended is left with its value.
+func (o *Oracle) checkEnded() {
+	w := o.cluster.World
+	right := version.At(Epoch.Millis() + w.now.Milliseconds() - 3*o.cluster.MaxSkew.Milliseconds())
+	for _, h := range w.Hosts {
+		s, ok := storeOn(h)
+		if !ok {
+			continue
+		}
+		for _, k := range h.Disk.Keys(keyRecord) {
+			for _, sib := range s.record(k[len(keyRecord):]).Sibs {
+				if sib.Flags&version.Tomb == 0 && sib.Deleted(right) {
+					w.Fail("F1.30: host %d keeps the value of %v, which has ended", h.Index, sib.Dot)
+				}
+			}
+		}
+	}
 }

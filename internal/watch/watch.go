@@ -58,6 +58,7 @@ type Watch struct {
 	lastID  uint64
 	marks   []Mark
 	open    int // shards that are not current
+	loose   int // shards of which nobody is followed
 	filling bool
 	tooSlow bool
 	stands  uint64 // counts what has changed in Stands beside positions
@@ -98,7 +99,7 @@ type source struct {
 
 // New begins a watch.
 func New(opts Options, plan Plan, now time.Duration) *Watch {
-	w := &Watch{opts: opts, shards: make([]shard, opts.Shards), failed: make(map[view.NodeID]time.Duration), open: opts.Shards}
+	w := &Watch{opts: opts, shards: make([]shard, opts.Shards), failed: make(map[view.NodeID]time.Duration), open: opts.Shards, loose: opts.Shards}
 	for i := range w.shards {
 		sh := &w.shards[i]
 		switch {
@@ -234,6 +235,9 @@ func (w *Watch) sourceAsked(id uint64) *source {
 
 // settleShards makes those shards of a source current that lack nothing.
 func (w *Watch) settleShards(src *source) {
+	if w.open == 0 {
+		return
+	}
 	for i := range w.shards {
 		if sh := &w.shards[i]; sh.source == src && sh.fill == noFill && !sh.current {
 			sh.current, sh.gap = true, false
@@ -277,6 +281,7 @@ func (w *Watch) unfollowShard(i int) {
 	sh := &w.shards[i]
 	src := sh.source
 	sh.source, sh.stood = nil, Place{src.to, src.at}
+	w.loose++
 	w.stands++
 	src.shards[i] = false
 	if !slices.Contains(src.shards, true) {
@@ -296,6 +301,9 @@ func (sh *shard) noteRefusal(id view.NodeID, now, until time.Duration) {
 
 // assignShards sees to it that each shard has a source, if anybody may be followed.
 func (w *Watch) assignShards(now time.Duration) {
+	if w.loose == 0 {
+		return
+	}
 	for i := range w.shards {
 		sh := &w.shards[i]
 		if sh.source != nil {
@@ -325,6 +333,7 @@ func (w *Watch) followShard(i int, id view.NodeID, now time.Duration) {
 	}
 	src := w.sources[at]
 	sh.source, src.shards[i] = src, true
+	w.loose--
 	w.stands++
 	// What is on its way is without this shard.
 	src.asking, src.askAt = 0, now

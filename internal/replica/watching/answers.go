@@ -33,6 +33,10 @@ const (
 	longestWait = 10 * time.Second
 )
 
+// A store that can take in what is written is believed to for so long. What it misses
+// meanwhile comes later, as changes.
+const takesInFor = 50 * time.Millisecond
+
 // Answer answers a poll of another node, or of this one: 0. It waits for a change for as
 // long as the poll says.
 func (f *Feed) Answer(ctx context.Context, from view.NodeID, q *wire.WatchRequest) (wire.WatchReply, error) {
@@ -223,7 +227,7 @@ func (f *Feed) matchSome() (woken []*waitingPoll, more bool) {
 
 // listRefused returns the shards of the poll of which nothing is told; nil if there are none.
 func (p *poll) listRefused() (refused scan.Shards) {
-	all := !p.f.opts.TakesIn()
+	all := !p.f.takesIn()
 	for shard := range p.f.opts.Shards {
 		if p.shards.Has(shard) && (all || p.f.opts.Lags(shard)) {
 			if refused == nil {
@@ -233,6 +237,19 @@ func (p *poll) listRefused() (refused scan.Shards) {
 		}
 	}
 	return refused
+}
+
+// takesIn is TakesIn: to ask for the room on a disk takes as long as to answer a poll.
+func (f *Feed) takesIn() bool {
+	now := f.opts.Uptime()
+	if last := f.tookIn.Load(); last != 0 && now-time.Duration(last) < takesInFor {
+		return true
+	}
+	if !f.opts.TakesIn() {
+		return false
+	}
+	f.tookIn.Store(int64(now))
+	return true
 }
 
 // fillReply turns what was found into entries.

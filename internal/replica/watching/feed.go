@@ -57,6 +57,7 @@ type FeedOptions struct {
 type Feed struct {
 	opts    FeedOptions
 	wanted  atomic.Bool
+	tookIn  atomic.Int64  // when TakesIn was true last, by Uptime; 0: never
 	opening chan struct{} // capacity 1
 	news    notify.Bell   // there are changes, or there is something to end
 

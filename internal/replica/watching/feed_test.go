@@ -219,6 +219,23 @@ func TestWhatAnAnswerSaysBesideChanges(t *testing.T) {
 	})
 }
 
+// A store that takes nothing in says so, though it did a moment ago.
+func TestFullStoreShowsNothing(t *testing.T) {
+	withFeed(t, 8, func(t *testing.T, k *kitchen) {
+		time.Sleep(time.Second)
+		at := k.ask(wire.WatchRequest{})
+		m := k.ask(wire.WatchRequest{Epoch: at.Epoch, Seq: at.Seq})
+		if m.Refused != nil {
+			t.Fatalf("it begins with %+v", m)
+		}
+		k.full = true
+		time.Sleep(100 * time.Millisecond)
+		if m = k.ask(wire.WatchRequest{Epoch: at.Epoch, Seq: m.Seq}); !slices.Equal(m.Refused, allShards()) {
+			t.Errorf("a store that takes nothing in tells %+v", m)
+		}
+	})
+}
+
 // Polls of which one finds no place are answered at once, and told to come again later.
 func TestPollsThatWaitAreBounded(t *testing.T) {
 	withFeed(t, 8, func(t *testing.T, k *kitchen) {

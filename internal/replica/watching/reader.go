@@ -128,7 +128,7 @@ func (w *Watches) Begin(q Query) *Reader {
 	for shard := range r.quiet {
 		r.quiet[shard] = q.Present && q.From == nil
 	}
-	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.ctx, r.cancel = context.WithCancel(w.opts.Group.Context())
 	r.core = watch.New(watch.Options{
 		Shards: w.opts.Homes.ShardsOf(q.Bucket), Beat: w.opts.Beat, Patience: 10 * w.opts.Beat, Present: q.Present, From: q.From,
 	}, r.planFor(r.lay), w.opts.Now())
@@ -331,12 +331,9 @@ func (r *Reader) sendPoll(p watch.Poll) {
 // startTask starts a goroutine that ends with the reader and with the store.
 func (r *Reader) startTask(run func(ctx context.Context)) {
 	r.asking.Add(1)
-	if !r.w.opts.Group.Go(func(ctx context.Context) {
+	if !r.w.opts.Group.Go(func(context.Context) {
 		defer r.asking.Done()
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(r.ctx, cancel)()
-		run(ctx)
+		run(r.ctx)
 	}) {
 		r.asking.Done()
 		r.closed = true
