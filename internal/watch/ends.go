@@ -47,6 +47,9 @@ func (ns *Notes) dropStaleEnds() {
 	heap.Init(&ns.ends)
 }
 
+// HasEnds tells whether TakeEnded may find something, by whatever date.
+func (ns *Notes) HasEnds() bool { return len(ns.ends) > 0 }
+
 // TakeEnded returns the next key that the watcher takes for live and that has ended by a
 // date. It is to be told.
 func (ns *Notes) TakeEnded(now version.HLC) (State, bool) {

@@ -57,7 +57,7 @@ type Watch struct {
 	failed  map[view.NodeID]time.Duration // until when a store is left alone
 	lastID  uint64
 	marks   []Mark
-	open    int // shards that are not current
+	open    int // shards that are not current: each that is to be read anew is one
 	loose   int // shards of which nobody is followed
 	filling bool
 	tooSlow bool
@@ -352,13 +352,16 @@ type Fill struct {
 
 // Fills returns shards to be read anew, all together. There is one such reading at a time.
 func (w *Watch) Fills(now time.Duration) (out []Fill) {
+	if w.filling || w.open == 0 {
+		return nil
+	}
 	for i := range w.shards {
-		if sh := &w.shards[i]; !w.filling && sh.fill == fillWanted && now >= sh.fillAt && sh.source != nil && sh.source.at.Epoch != 0 {
+		if sh := &w.shards[i]; sh.fill == fillWanted && now >= sh.fillAt && sh.source != nil && sh.source.at.Epoch != 0 {
 			sh.fill = fillRunning
 			out = append(out, Fill{i, sh.source.to})
 		}
 	}
-	w.filling = w.filling || len(out) > 0
+	w.filling = len(out) > 0
 	return out
 }
 
@@ -401,9 +404,11 @@ func (w *Watch) Due(now time.Duration) time.Duration {
 			due = min(due, src.askAt)
 		}
 	}
-	for i := range w.shards {
-		if sh := &w.shards[i]; !w.filling && sh.fill == fillWanted && sh.source != nil && sh.source.at.Epoch != 0 {
-			due = min(due, sh.fillAt)
+	if !w.filling && w.open > 0 {
+		for i := range w.shards {
+			if sh := &w.shards[i]; sh.fill == fillWanted && sh.source != nil && sh.source.at.Epoch != 0 {
+				due = min(due, sh.fillAt)
+			}
 		}
 	}
 	return max(due, now)

@@ -181,8 +181,10 @@ func (r *Reader) takeEvent() (Event, bool) {
 		r.marks = r.marks[1:]
 		return e, true
 	}
-	if s, ok := r.notes.TakeEnded(r.w.opts.Early()); ok {
-		return Event{Key: s.Key, Item: version.Item{Ctx: s.Ctx}, Ended: true, Cursor: r.cursorAt(watch.Place{})}, true
+	if r.notes.HasEnds() {
+		if s, ok := r.notes.TakeEnded(r.w.opts.Early()); ok {
+			return Event{Key: s.Key, Item: version.Item{Ctx: s.Ctx}, Ended: true, Cursor: r.cursorAt(watch.Place{})}, true
+		}
 	}
 	if e, ok := r.takeFromPage(); ok {
 		return e, true
