@@ -124,14 +124,17 @@ func (s *Store) tellCounts(f *metrics.Figures) {
 	}
 }
 
-// tellDisk tells of the disk of items, or that of the outbox.
+// tellDisk tells of the disk of items, or that of the outbox, if there is one.
 func (s *Store) tellDisk(f *metrics.Figures) {
 	var d storage.Stats
 	var failed error
-	if s.outbox != nil {
+	switch {
+	case s.outbox != nil:
 		d, failed = s.outbox.DiskStats()
-	} else {
+	case s.disk != nil:
 		d, failed = s.disk.Stats(), s.disk.Err()
+	default:
+		return
 	}
 	f.Flag("skein_replica_disk_failed", "Whether the disk failed, so that the store takes part in nothing until it is opened anew.", failed != nil)
 	f.Flag("skein_replica_disk_full", "Whether writes are refused for want of space on the disk.", d.Full)

@@ -464,6 +464,13 @@ func TestOutboxSwitchedOff(t *testing.T) {
 		if _, err := c.node.fs.Stat(c.node.dir + "/outbox"); err == nil {
 			t.Error("there is a directory")
 		}
+		if err := c.node.store.Err(); err != nil {
+			t.Error(err)
+		}
+		wantMetrics(t, c.node.store, "up 1", "comparisons_total 0")
+		if err := c.node.store.Close(); err != nil || !errors.Is(c.node.store.Err(), ErrClosed) {
+			t.Errorf("%v, then %v", err, c.node.store.Err())
+		}
 	}, off)
 }
 

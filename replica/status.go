@@ -52,8 +52,8 @@ type Status struct {
 }
 
 // Err tells why the store serves nothing until it is opened anew: ErrClosed, or ErrStorage
-// when its disk failed, which on a node that stores nothing is that of its outbox. Nil: it
-// serves. It looks at no disk and does not wait.
+// when its disk failed, which on a node that stores nothing is that of its outbox, if it has
+// one. Nil: it serves. It looks at no disk and does not wait.
 func (s *Store) Err() error {
 	leave, ok := s.gate.ops.Enter()
 	if !ok {
@@ -64,6 +64,8 @@ func (s *Store) Err() error {
 		if _, err := s.outbox.DiskStats(); err != nil {
 			return fmt.Errorf("%w: outbox: %w", ErrStorage, err)
 		}
+	}
+	if s.disk == nil {
 		return nil
 	}
 	return s.records.WrapError("serve", s.disk.Err())
