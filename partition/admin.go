@@ -98,7 +98,7 @@ func messageOf(s *Status) wire.AdminPartition {
 }
 
 func (l Leadership) toMessage() wire.AdminLeadership {
-	return wire.AdminLeadership{Election: l.Election.toWire(), Token: l.Token, Here: l.Here, Problem: l.Problem}
+	return wire.AdminLeadership{Election: toWire(l.Election), Token: l.Token, Here: l.Here, Problem: l.Problem}
 }
 
 func leadershipOf(l wire.AdminLeadership) Leadership {

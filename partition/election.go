@@ -78,11 +78,23 @@ type work struct {
 	quitting bool               // do is not to run again
 }
 
-func (e Election) toWire() wire.Election { return wire.Election{Name: e.Name, Scope: uint8(e.Scope)} }
+// Election names an election, and Scope says among whom it has one leader.
+type (
+	Election = token.Election
+	Scope    = token.Scope
+)
+
+// The scopes of package token.
+const (
+	ScopeComponent = token.ScopeComponent
+	ScopeMajority  = token.ScopeMajority
+)
+
+func toWire(e Election) wire.Election { return wire.Election{Name: e.Name, Scope: uint8(e.Scope)} }
 
 func fromWire(e wire.Election) Election { return Election{Name: e.Name, Scope: Scope(e.Scope)} }
 
-func (e Election) validate() error {
+func validateElection(e Election) error {
 	if e.Name == "" || len(e.Name) > wire.MaxElectionName || e.Scope > ScopeMajority {
 		return fmt.Errorf("%w: name of %d bytes, scope %d", ErrElection, len(e.Name), e.Scope)
 	}
@@ -92,7 +104,7 @@ func (e Election) validate() error {
 // openElection returns the election of that name, which begins with what this node has
 // written down of it, if there are fewer than limit.
 func (p *Partition) openElection(name Election, limit int) (*election, error) {
-	if err := name.validate(); err != nil {
+	if err := validateElection(name); err != nil {
 		return nil, err
 	}
 	if e := p.findElection(name); e != nil {
@@ -267,7 +279,7 @@ func (e *election) performEffects(effects []elect.Effect) {
 func (e *election) sendAsk(ctx context.Context, eff elect.Effect) {
 	a := eff.Ask
 	req := wire.AppendElectAsk(nil, wire.ElectAsk{
-		Election: e.name.toWire(), Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: uint64(a.Score),
+		Election: toWire(e.name), Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: uint64(a.Score),
 	})
 	b, err := e.p.callPeer(ctx, eff.To, methodAsk, req)
 	if err != nil {
@@ -285,7 +297,7 @@ func (e *election) sendAsk(ctx context.Context, eff elect.Effect) {
 }
 
 func (e *election) giveBack(ctx context.Context, eff elect.Effect) {
-	req := wire.AppendElectBack(nil, wire.ElectBack{Election: e.name.toWire(), Term: eff.Term, Nominee: eff.Nominee})
+	req := wire.AppendElectBack(nil, wire.ElectBack{Election: toWire(e.name), Term: eff.Term, Nominee: eff.Nominee})
 	_, _ = e.p.callPeer(ctx, eff.To, methodBack, req)
 }
 

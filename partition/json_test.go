@@ -26,12 +26,6 @@ func TestJSONOfStatus(t *testing.T) {
 }
 
 func TestWordsAreReadBack(t *testing.T) {
-	for s := ScopeComponent; s <= ScopeMajority; s++ {
-		var got Scope
-		if got.UnmarshalText([]byte(s.String())) != nil || got != s {
-			t.Errorf("%v is read as %v", s, got)
-		}
-	}
 	for m := Normal; m <= Alone; m++ {
 		var got Mode
 		if got.UnmarshalText([]byte(m.String())) != nil || got != m {

@@ -48,7 +48,7 @@ func (e *election) saveStates(context.Context) {
 }
 
 func (e *election) saveState(d elect.Durable) error {
-	data := wire.AppendElectState(nil, wire.ElectState{Election: e.name.toWire(), Max: d.Max, Grant: d.Grant, Lease: d.Lease})
+	data := wire.AppendElectState(nil, wire.ElectState{Election: toWire(e.name), Max: d.Max, Grant: d.Grant, Lease: d.Lease})
 	return e.slots.Write(data)
 }
 

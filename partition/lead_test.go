@@ -442,7 +442,7 @@ func TestManyElections(t *testing.T) {
 	inWorld(t, 3, lan, nil, func(w *world) {
 		var all sync.WaitGroup
 		var stands []*stand
-		names := []Election{{"a", ScopeComponent}, {"b", ScopeComponent}, {"c", ScopeComponent}, {"a", ScopeMajority}}
+		names := []Election{{Name: "a", Scope: ScopeComponent}, {Name: "b", Scope: ScopeComponent}, {Name: "c", Scope: ScopeComponent}, {Name: "a", Scope: ScopeMajority}}
 		for _, name := range names {
 			for _, b := range w.boxes {
 				stands = append(stands, b.stand(name))

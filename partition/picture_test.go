@@ -36,12 +36,12 @@ func plant() *lookResult {
 		notices: map[view.NodeID]heardNotice{1: {}, 2: {}, 3: {}},
 		rows:    split.Rows{2: {Unreachable: []view.NodeID{3}}},
 	}
-	mesh, plc := Election{Name: "mesh"}, Election{"plc-writer", ScopeMajority}
+	mesh, plc := Election{Name: "mesh"}, Election{Name: "plc-writer", Scope: ScopeMajority}
 	led := Leadership{Election: mesh, Token: token.Token{Term: 12, Node: 2}}
 	return &lookResult{s, Status{
 		Node: 1, Component: s.component, Members: 5, Storing: 4, Reached: 3,
 		Situation: PartitionSuspected, Since: at, Lost: []view.NodeID{4, 5}, Evidence: []string{"zone line-1 was lost at once", "2 of 5 members lost"},
-		Leader: led, Elections: []Leadership{led, {Election: plc}, {Election: Election{"backup", ScopeMajority}, Token: token.Token{Term: 3, Node: 1}}},
+		Leader: led, Elections: []Leadership{led, {Election: plc}, {Election: Election{Name: "backup", Scope: ScopeMajority}, Token: token.Token{Term: 3, Node: 1}}},
 		Cloud: CloudUnreachable, Mode: Local, ModeSince: at,
 	}}
 }
@@ -135,7 +135,7 @@ func TestDrawingsFit(t *testing.T) {
 				s.component = append(s.component, id)
 			}
 			s.rows[id] = split.Row{Unreachable: []view.NodeID{id%view.NodeID(n) + 1}}
-			s.status.Elections = append(s.status.Elections, Leadership{Election{fmt.Sprint(long, i), Scope(i % 2)}, token.Token{Term: 1 << 60, Node: 1}, false, long}, Leadership{Election: Election{Name: long}})
+			s.status.Elections = append(s.status.Elections, Leadership{Election{Name: fmt.Sprint(long, i), Scope: Scope(i % 2)}, token.Token{Term: 1 << 60, Node: 1}, false, long}, Leadership{Election: Election{Name: long}})
 		}
 		for i, line := range strings.Split(shownBy(s).Text(), "\n") {
 			if width := utf8.RuneCountInString(line); width > 100 || strings.ContainsRune(line, '\x1b') {
@@ -175,7 +175,7 @@ func TestSVGOfACut(t *testing.T) {
 // A field of Status that the answer to Inspect forgets is a lie to its reader.
 func TestInspectLeavesNothingOut(t *testing.T) {
 	st := plant().status
-	e := Leadership{Election{"mesh", ScopeMajority}, token.Token{Term: 4, Node: 9}, true, "its disk is full"}
+	e := Leadership{Election{Name: "mesh", Scope: ScopeMajority}, token.Token{Term: 4, Node: 9}, true, "its disk is full"}
 	st.Unmet, st.Voters, st.Leader = []view.NodeID{8}, []view.NodeID{1, 2, 3}, e
 	st.Verdicts = []Verdict{{Node: 4, Cause: WasRestarted, At: st.Since, Outage: time.Minute}}
 	st.Merges = []Merge{{At: st.Since, Met: []view.NodeID{4}, Text: "two items"}}

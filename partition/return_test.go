@@ -106,7 +106,7 @@ func TestNamesTheLeaderThatItFollows(t *testing.T) {
 		s := &scene{self: 1, within: map[view.NodeID]bool{1: true, 2: true, 3: true, 4: true}, notices: map[view.NodeID]heardNotice{}}
 		claims := func(id view.NodeID, term uint64) {
 			s.view.Members = append(s.view.Members, view.Member{ID: id})
-			s.notices[id] = heardNotice{Notice: wire.Notice{Node: id, Leads: []wire.Claim{{Election: job.toWire(), Term: term}}}}
+			s.notices[id] = heardNotice{Notice: wire.Notice{Node: id, Leads: []wire.Claim{{Election: toWire(job), Term: term}}}}
 		}
 		claims(2, 9)
 		claims(3, 5)

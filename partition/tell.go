@@ -26,10 +26,10 @@ func (p *Partition) updateOwnNotice(s *scene, w *watcher) {
 func (p *Partition) ownElections() (standing []wire.Election, leads []wire.Claim) {
 	for _, e := range p.knownElections() {
 		if e.isStanding() {
-			standing = append(standing, e.name.toWire())
+			standing = append(standing, toWire(e.name))
 		}
 		if t := e.leadingToken(); !t.IsZero() {
-			leads = append(leads, wire.Claim{Election: e.name.toWire(), Term: t.Term})
+			leads = append(leads, wire.Claim{Election: toWire(e.name), Term: t.Term})
 		}
 	}
 	return standing, leads

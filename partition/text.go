@@ -6,12 +6,6 @@ import "fmt"
 // mean nothing to people, and something else to a later release.
 
 // MarshalText returns what String does.
-func (s Scope) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText reads what MarshalText returned.
-func (s *Scope) UnmarshalText(text []byte) error { return parseWord(s, text, ScopeMajority) }
-
-// MarshalText returns what String does.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // UnmarshalText reads what MarshalText returned.

@@ -48,7 +48,7 @@ func (s *scene) electionField(name Election) elect.Field {
 		if !ok || !s.within[m.ID] || n.Boot < m.Boot {
 			continue // what it said before it was restarted counts no more
 		}
-		if m.State == view.Alive && slices.Contains(n.Standing, name.toWire()) {
+		if m.State == view.Alive && slices.Contains(n.Standing, toWire(name)) {
 			f.Standing = append(f.Standing, elect.Peer{ID: m.ID, Score: elect.Score(n.Score)})
 		}
 		if t := claimOf(n.Notice, name); !t.IsZero() && m.ID != s.self {
@@ -60,7 +60,7 @@ func (s *scene) electionField(name Election) elect.Field {
 
 func claimOf(n wire.Notice, name Election) token.Token {
 	for _, c := range n.Leads {
-		if c.Election == name.toWire() {
+		if c.Election == toWire(name) {
 			return token.Token{Term: c.Term, Node: n.Node}
 		}
 	}

@@ -1,6 +1,6 @@
-// Package token holds the fencing token: the number that orders the leaders of
-// an election, so that whatever a leader acts upon can tell an earlier one from
-// a later one.
+// Package token holds the words about leading that other packages share: how an election is
+// named, and the fencing token, the number that orders its leaders, so that whatever a
+// leader acts upon can tell an earlier one from a later one.
 package token
 
 import (
