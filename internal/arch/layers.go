@@ -25,7 +25,7 @@ var lines = []line{
 	{"rooms", "internal/replica"},
 	{"public", "mesh replica partition failover backup"},
 	{"wiring", "examples"},
-	{"test only", "internal/memnet internal/jsonlog internal/golden internal/sim internal/chaos internal/arch internal/mutants internal/bench"},
+	{"test only", "internal/memnet internal/jsonlog internal/golden internal/everycall internal/sim internal/chaos internal/arch internal/mutants internal/bench"},
 }
 
 // thirdPartyOf lists who may import what from outside in the lines that are
