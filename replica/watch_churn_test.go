@@ -59,6 +59,9 @@ func watchChurn(t *testing.T, seed uint64, total *watchTally) {
 		followBucket(t, "far", far, WatchOptions{Present: true}),
 		followBucket(t, "far, from now on", far, WatchOptions{}),
 	}
+	for i := range 4 { // so that those of far ask together
+		all = append(all, followBucket(t, fmt.Sprint("far, one more ", i), far, WatchOptions{Present: true}))
+	}
 	time.Sleep(3 * time.Second)
 	for n := range 400 {
 		c.disturbWatches(n)

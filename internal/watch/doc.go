@@ -33,6 +33,9 @@
 // and more. Notes are kept of the keys told last, so many at most. Of a key that was
 // forgotten whatever a fill comes across is told again.
 //
+// Watches of one node may have a store asked for them together: a Relay decides whose polls
+// are answered from what has come.
+//
 // The caller's duties. It carries out Polls and Fills after each event. It reports of each
 // poll either Answered, once it has told all that came, or Failed, and takes only records
 // of shards for which Follows holds. It reports each fill as Filled, after it has read by

@@ -85,7 +85,7 @@ func (p *poll) findPosition() (known bool, err error) {
 	if f.ring == nil { // since a moment ago
 		return false, errEnded
 	}
-	p.reply.Pause = min(max(leastPause, time.Duration(f.waiting.count/pollsPerMS)*time.Millisecond), mostPause)
+	p.reply.Pause = pauseFor(f.waiting.count)
 	if p.q.Epoch == f.epoch && f.ring.Has(p.q.Seq) {
 		return true, nil
 	}
@@ -127,6 +127,11 @@ func (p *poll) addFound(e *watch.Entry) {
 	p.page.Add(e, p.reply.Seq)
 	p.bytes += sizeInReply(e.Key, e.Item)
 	p.full = uint64(len(p.page.Found)) >= min(p.q.Records, maxRecords) || p.bytes >= min(p.q.Bytes, maxBytes)
+}
+
+// pauseFor is how long is to be waited behind an answer if so many wait for others.
+func pauseFor(waiting int) time.Duration {
+	return min(max(leastPause, time.Duration(waiting/pollsPerMS)*time.Millisecond), mostPause)
 }
 
 func sizeInReply(key string, item []byte) uint64 { return uint64(len(key) + len(item) + 16) }

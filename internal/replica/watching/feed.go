@@ -1,7 +1,7 @@
 // Package watching follows the changes of a bucket's keys: a Feed is the last changes of
 // one store, with which it answers others, and a Reader polls the stores and reads anew
-// what they cannot tell, as internal/watch says. What a value reads as, and for whom, is
-// not known here.
+// what they cannot tell, as internal/watch says. Readers of one node that follow another
+// one poll it together, by a relay. What a value reads as, and for whom, is not known here.
 package watching
 
 import (

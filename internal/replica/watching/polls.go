@@ -2,6 +2,7 @@ package watching
 
 import (
 	"strings"
+	"time"
 
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/scan"
@@ -42,8 +43,9 @@ type waitingPoll struct {
 	from   view.NodeID // 0: this node
 	about  subject
 	shards scan.Shards
-	seen   uint64 // number of the last change that it has looked at
-	first  uint64 // number of the first change that it waits for; 0: there is none yet
+	seen   uint64        // number of the last change that it has looked at
+	first  uint64        // number of the first change that it waits for; 0: there is none yet
+	since  time.Duration // when it began to wait: see wakeSince
 	wake   notify.Bell
 }
 
@@ -118,6 +120,19 @@ func (w *waitingPolls) wakeAll(number uint64, woken []*waitingPoll) []*waitingPo
 		for p := range same {
 			p.first, woken = number, append(woken, p)
 			w.takeOut(p)
+		}
+	}
+	return woken
+}
+
+// wakeSince wakes those that wait since a time or longer.
+func (w *waitingPolls) wakeSince(since time.Duration, number uint64, woken []*waitingPoll) []*waitingPoll {
+	for _, same := range w.by {
+		for p := range same {
+			if p.since <= since {
+				p.first, woken = max(number, p.seen+1), append(woken, p)
+				w.takeOut(p)
+			}
 		}
 	}
 	return woken

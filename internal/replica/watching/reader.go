@@ -42,13 +42,16 @@ type Options struct {
 
 // Watches are those of one node.
 type Watches struct {
-	opts  Options
-	turns chan struct{} // of fills
+	opts   Options
+	turns  chan struct{} // of fills
+	relays relays
 }
 
 // NewWatches returns the watches of a node.
 func NewWatches(opts Options) *Watches {
-	return &Watches{opts: opts, turns: make(chan struct{}, fillsAtOnce)}
+	w := &Watches{opts: opts, turns: make(chan struct{}, fillsAtOnce)}
+	w.relays = relays{opts: &w.opts, ask: w.askStore, all: make(map[relayOf]*relay)}
+	return w
 }
 
 // Query says what is watched. All fields must be set, but for Present and From.
@@ -139,6 +142,7 @@ func (w *Watches) Begin(q Query) *Reader {
 func (r *Reader) Close() {
 	r.cancel()
 	r.asking.Wait()
+	r.w.relays.leaveRelays(r)
 }
 
 // Cursor returns where the watch has come to.
@@ -216,7 +220,7 @@ func (r *Reader) takeFromPage() (Event, bool) {
 		}
 	}
 	r.page = nil
-	r.core.Answered(p.poll, r.answerOf(&p.reply), r.w.opts.Now())
+	r.core.Answered(p.poll, answerOf(&p.reply, len(r.quiet)), r.w.opts.Now())
 	r.marks = append(r.marks, r.core.Marks()...)
 	if len(r.marks) > 0 {
 		return r.takeEvent()
@@ -231,9 +235,9 @@ func (r *Reader) admitState(key string, shard int, it version.Item, ended, quiet
 	return Event{Key: key, Item: it, Live: s.Live, Ended: ended}, r.notes.Admit(s, quietly)
 }
 
-func (r *Reader) answerOf(m *wire.WatchReply) watch.Answer {
+func answerOf(m *wire.WatchReply, shards int) watch.Answer {
 	a := watch.Answer{At: watch.Position{Epoch: m.Epoch, Seq: m.Seq}, Forgotten: m.Forgotten, Pause: min(m.Pause, time.Second)}
-	for shard := range r.w.opts.Homes.ShardsOf(r.q.Bucket) {
+	for shard := range shards {
 		if scan.Shards(m.Refused).Has(shard) {
 			a.Refused = append(a.Refused, shard)
 		}
@@ -312,20 +316,14 @@ const (
 // sendPoll has a goroutine poll a store.
 func (r *Reader) sendPoll(p watch.Poll) {
 	bytes := min(max(watchBytes/max(len(r.core.Sources()), 1), leastPage), maxBytes)
-	shards := scan.NewShards(len(p.Shards))
-	for i, is := range p.Shards {
-		if is {
-			shards.Add(i)
-		}
-	}
 	q := &wire.WatchRequest{
-		Bucket: r.q.Bucket.ID, Prefix: r.q.Prefix, Shards: shards, Epoch: p.At.Epoch, Seq: p.At.Seq,
+		Bucket: r.q.Bucket.ID, Prefix: r.q.Prefix, Shards: shardsOf(p.Shards), Epoch: p.At.Epoch, Seq: p.At.Seq,
 		Records: maxRecords, Bytes: uint64(bytes), Wait: r.w.opts.Beat,
 	}
 	r.startTask(func(ctx context.Context) {
 		call, cancel := context.WithTimeout(ctx, p.Within)
 		defer cancel()
-		m, err := r.askStore(call, p.To, q)
+		m, err := r.askNearby(call, &p, q)
 		r.bringArrival(ctx, arrival{poll: p.ID, reply: m, err: err, at: r.w.opts.Now()})
 	})
 }
@@ -350,12 +348,12 @@ func (r *Reader) bringArrival(ctx context.Context, a arrival) {
 }
 
 // askStore polls a store once.
-func (r *Reader) askStore(ctx context.Context, to view.NodeID, q *wire.WatchRequest) (m wire.WatchReply, err error) {
-	if to == r.w.opts.Self {
-		m, err = r.w.opts.Local.Answer(ctx, 0, q)
+func (w *Watches) askStore(ctx context.Context, to view.NodeID, q *wire.WatchRequest) (m wire.WatchReply, err error) {
+	if to == w.opts.Self {
+		m, err = w.opts.Local.Answer(ctx, 0, q)
 	} else {
 		var answer []byte
-		if answer, err = r.w.opts.Call(ctx, to, wire.MethodWatch, wire.AppendWatchRequest(nil, q)); err == nil {
+		if answer, err = w.opts.Call(ctx, to, wire.MethodWatch, wire.AppendWatchRequest(nil, q)); err == nil {
 			m, err = wire.DecodeWatchReply(answer)
 		}
 	}
