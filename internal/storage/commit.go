@@ -225,7 +225,7 @@ func (tx *Tx) Get(key []byte) ([]byte, error) {
 	if ok {
 		return value, nil
 	}
-	value, err := tx.s.loadUnsynced(key)
+	value, err := tx.s.loadUnsynced(key, tx.s.readIfThere)
 	if err == nil {
 		tx.s.cache.keepRead(key, value, gen)
 	}

@@ -26,7 +26,7 @@ var countKey = []byte{0}
 // readCount returns how many groups the store has, and whether that could be
 // read.
 func (s *Store) readCount() (uint64, bool) {
-	value, err := s.loadUnsynced(countKey)
+	value, err := s.loadUnsynced(countKey, s.db.Get)
 	if errors.Is(err, ErrNotFound) {
 		return 0, true
 	}

@@ -337,7 +337,7 @@ func (s *Store) restore() error {
 	if s.opts.ReadOnly {
 		return nil
 	}
-	if _, err := s.loadUnsynced(salvaged); errors.Is(err, ErrNotFound) {
+	if _, err := s.loadUnsynced(salvaged, s.db.Get); errors.Is(err, ErrNotFound) {
 		return nil
 	} else if err != nil {
 		return wrapCorrupt(err)

@@ -25,7 +25,7 @@ func (s *Store) getSynced(ctx context.Context, key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, err = s.loadUnsynced(key)
+	value, err = s.loadUnsynced(key, s.db.Get)
 	leave()
 	// What was read is synced unless a group in flight writes the key: the
 	// group is registered before it is applied, and stays until synced.
@@ -53,9 +53,33 @@ func (s *Store) awaitSync(ctx context.Context, g *group) error {
 	}
 }
 
+// reading reads a record from Pebble, as its DB.Get does.
+type reading func(key []byte) (record []byte, closer io.Closer, err error)
+
+// readIfThere is a reading of what may well not be there. DB.Get passes by the filters of the
+// lowest level, where most records lie, and reads a block to find out that a key is new:
+// each write of a new key would read the disk. Where a filter does not read, it is passed by.
+func (s *Store) readIfThere(key []byte) (record []byte, closer io.Closer, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	there := it.SeekPrefixGE(key)
+	if err = it.Error(); there {
+		record, err = it.ValueAndErr()
+	}
+	if there && err == nil {
+		return record, it, nil
+	}
+	if err = errors.Join(err, it.Close()); err == nil {
+		return nil, nil, pebble.ErrNotFound
+	}
+	return s.db.Get(key)
+}
+
 // loadUnsynced reads from Pebble what may be unsynced. The result is a copy.
-func (s *Store) loadUnsynced(key []byte) ([]byte, error) {
-	rec, closer, err := s.getConsistent(key)
+func (s *Store) loadUnsynced(key []byte, read reading) ([]byte, error) {
+	rec, closer, err := s.getConsistent(key, read)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, ErrNotFound
 	}
@@ -80,10 +104,10 @@ func (s *Store) loadUnsynced(key []byte) ([]byte, error) {
 
 // getConsistent reads a record as it is before or after a part of the store goes, not as it
 // is meanwhile. It holds no lock: where a block does not read, Pebble may wait.
-func (s *Store) getConsistent(key []byte) ([]byte, io.Closer, error) {
+func (s *Store) getConsistent(key []byte, read reading) ([]byte, io.Closer, error) {
 	for {
 		n := s.exciseSeq.Load()
-		rec, closer, err := s.db.Get(key)
+		rec, closer, err := read(key)
 		if n%2 == 0 && n == s.exciseSeq.Load() {
 			return rec, closer, err
 		}
