@@ -1,0 +1,127 @@
+package takeover
+
+import (
+	"errors"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+// Action is what the shell is to do; one of the types below. Its token is the newest.
+type Action interface{ isAction() }
+
+// Begin: begin a step, and call Ended with the attempt when it has ended.
+type Begin struct {
+	Step     Kind
+	Attempt  uint64 // no two actions have the same, but a Stop that is repeated
+	Try      int    // from 1
+	Token    token.Token
+	Deadline time.Duration // it is passed over then: its context ends
+}
+
+// Undo: undo all attempts of a step, also of one that has failed or hangs, and call Ended.
+// That of Start has ended well when nothing of the run is left.
+type Undo struct {
+	Step     Kind
+	Attempt  uint64
+	Token    token.Token
+	Deadline time.Duration
+}
+
+// Stop: end the run and every hook now, by force if need be, and call Ended when nothing
+// of it is left. Until then it is demanded again and again.
+type Stop struct {
+	Attempt  uint64
+	Token    token.Token
+	Deadline time.Duration // it is demanded again
+}
+
+// BeginCheck: look whether the service is well, and call CheckEnded.
+type BeginCheck struct {
+	Attempt  uint64
+	Token    token.Token
+	Deadline time.Duration
+}
+
+// GiveBack: lead no more.
+type GiveBack struct {
+	Token token.Token
+	Why   Why
+	Step  Kind        // StepFailed
+	To    view.NodeID // who should take over; 0: whoever is preferred
+	// Lapse: the run may not have ended, so nobody may lead before the lease has: it is
+	// not renewed, but not handed over either.
+	Lapse bool
+}
+
+// Alarm: tell a person.
+type Alarm struct {
+	Token token.Token
+	Why   Why
+	Step  Kind        // StepFailed
+	To    view.NodeID // MoveRefused
+}
+
+// Record: add a line to the history.
+type Record struct {
+	Token   token.Token
+	At      time.Duration
+	What    What
+	Step    Kind // of a step or an undoing
+	Attempt uint64
+	Took    time.Duration
+	Health  Health      // HealthChanged
+	Other   view.NodeID // BetterSeen
+	Err     error       // nil: it went well
+}
+
+func (Begin) isAction()      {}
+func (Undo) isAction()       {}
+func (Stop) isAction()       {}
+func (BeginCheck) isAction() {}
+func (GiveBack) isAction()   {}
+func (Alarm) isAction()      {}
+func (Record) isAction()     {}
+
+// ErrTimeout: a hook was passed over. It stands in a Record.
+var ErrTimeout = errors.New("takeover: no answer in time")
+
+// Why says why a node does not run a service any longer, or what is wrong.
+type Why uint8
+
+const (
+	LostLead     Why = iota
+	StepFailed       // for the last time
+	HealthFailed     // and restarts have not helped
+	Unfit            // the node lacks what the plan needs
+	Moved            // by hand
+	FailedBack       // to one that the plan prefers
+	Replanned        // something else is to be run
+	WasWithdrawn     // the node does not stand any more
+	StopHangs
+	NobodyElse  // it is unfit, and no other node fits: it goes on if it runs
+	MoveRefused // the node that was named does not stand
+	PlanRefused // it is that of another service or mode
+)
+
+// What says what a Record tells.
+type What uint8
+
+const (
+	StepEnded What = iota
+	UndoEnded
+	StopEnded
+	HealthChanged
+	BetterSeen // a node that the plan prefers stands, and waits to be asked
+)
+
+// Health is how the service is at this node.
+type Health uint8
+
+const (
+	Offline  Health = iota // it does not run here, or is not verified
+	Healthy                //
+	Degraded               // the last check was bad, or the last two
+	Failed                 // three in a row were, and it is not verified again
+)

@@ -1,0 +1,240 @@
+package takeover
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+// Mode says how many nodes run a service. A service has one mode for ever.
+type Mode uint8
+
+const (
+	Exclusive    Mode = iota // one in the whole mesh, where more than half of the voters are
+	PerComponent             // one in each part of a cut mesh
+)
+
+// Scope returns the scope of the election.
+func (m Mode) Scope() token.Scope {
+	if m == PerComponent {
+		return token.ScopeComponent
+	}
+	return token.ScopeMajority
+}
+
+// FailBack says when a node that the plan prefers takes over from one that runs the
+// service well. A move that is asked for is always made.
+type FailBack uint8
+
+const (
+	FailBackNever  FailBack = iota
+	FailBackAfter           // once it has been the better one all the time for Plan.After
+	FailBackByHand          // when a person asks for it; that it could is recorded
+)
+
+// Kind is one of the five steps, in their order.
+type Kind uint8
+
+const (
+	Prepare Kind = iota
+	Sync
+	Start
+	Route
+	Verify
+	StepCount
+)
+
+// Step limits one step. Its undoing, and the stop in the case of Start, have the same time.
+type Step struct {
+	Timeout time.Duration // of one attempt; 0 is 10 s
+	Retries int           // attempts after the first one
+}
+
+// Check limits the health checks.
+type Check struct {
+	Interval time.Duration // from one check's beginning to the next one's; 0 is 1 s
+	Timeout  time.Duration // a check without an answer by then is bad; 0 is 1 s
+}
+
+// Needs are what a node must have to run a service.
+type Needs struct {
+	Capabilities []string // all of these
+	Zones        []string // one of these; none: anywhere
+	Data         []string // all of these, held at the node
+	Headroom     int      // free of each resource in per mille; 0 is 100
+}
+
+// Plan says how a service is run. Nodes are meant by name, for a plan outlives their ids.
+type Plan struct {
+	Service  string // 1 to 56 bytes
+	Mode     Mode
+	Runs     string // names what is run, a digest say: another word has it run anew
+	Primary  string // preferred before all others; empty: nobody is
+	Backups  []string
+	Needs    Needs
+	FailBack FailBack
+	After    time.Duration // with FailBackAfter
+	Steps    [StepCount]Step
+	Check    Check
+	Restarts int // of a failed service where it is, before another node's turn comes
+}
+
+// What can be wrong with a plan. Each comes in a Fault.
+var (
+	ErrUnknownNode   = errors.New("no node has this name")
+	ErrDuplicate     = errors.New("is there twice")
+	ErrPrimaryBackup = errors.New("is the primary, and a backup as well")
+	ErrBound         = errors.New("is out of bounds")
+	ErrNobodyMeets   = errors.New("no known node meets it") // a warning
+)
+
+const (
+	maxBackups  = 16
+	maxWords    = 32 // of one kind that are needed
+	maxWord     = 64 // bytes
+	maxService  = 56 // with "service/" before it, it names an election
+	maxRetries  = 10
+	maxTimeout  = time.Hour
+	minInterval = time.Millisecond
+	maxAfter    = 30 * 24 * time.Hour
+	wholeUse    = 1000 // per mille
+	headroom    = 100  // if the plan does not say
+)
+
+// Fault is one thing that is wrong with a plan.
+type Fault struct {
+	Field, Value string
+	Err          error
+}
+
+func (f *Fault) Error() string { return fmt.Sprintf("takeover: %s %.60q: %v", f.Field, f.Value, f.Err) }
+
+// Unwrap returns Err.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Complete returns the plan with the defaults in the place of zeros.
+func (p Plan) Complete() Plan {
+	p.Check.Interval, p.Check.Timeout = orDefault(p.Check.Interval, time.Second), orDefault(p.Check.Timeout, time.Second)
+	p.Needs.Headroom = orDefault(p.Needs.Headroom, headroom)
+	for k := range p.Steps {
+		p.Steps[k].Timeout = orDefault(p.Steps[k].Timeout, 10*time.Second)
+	}
+	return p
+}
+
+func orDefault[T comparable](v, def T) (zero T) {
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Validate returns all that is wrong with a plan, as Faults that are joined, and apart from
+// that what keeps the service from running as things are: needs that no known node meets.
+func (p Plan) Validate(known []Node) (warnings []*Fault, err error) {
+	p = p.Complete()
+	var faults []error
+	check := func(ok bool, field string, value any, err error) {
+		if !ok {
+			faults = append(faults, &Fault{field, fmt.Sprint(value), err})
+		}
+	}
+	within := func(field string, d, low, high time.Duration) { check(d >= low && d <= high, field, d, ErrBound) }
+	isKnown := func(name string) bool { return slices.ContainsFunc(known, func(n Node) bool { return n.Name == name }) }
+	words := func(field string, words []string, limit int) []string {
+		check(len(words) <= limit, field, strconv.Itoa(len(words))+" words", ErrBound)
+		words = words[:min(len(words), limit)]
+		for i, w := range words {
+			check(w != "" && len(w) <= maxWord, field, w, ErrBound)
+			check(!slices.Contains(words[:i], w), field, w, ErrDuplicate)
+		}
+		return words
+	}
+
+	check(p.Service != "" && len(p.Service) <= maxService, "service", p.Service, ErrBound)
+	check(p.Mode <= PerComponent, "mode", p.Mode, ErrBound)
+	check(len(p.Runs) <= maxWord, "runs", p.Runs, ErrBound)
+	check(p.Primary == "" || isKnown(p.Primary), "primary", p.Primary, ErrUnknownNode)
+	for _, name := range words("backups", p.Backups, maxBackups) {
+		check(isKnown(name), "backups", name, ErrUnknownNode)
+		check(name != p.Primary, "backups", name, ErrPrimaryBackup)
+	}
+	words("capabilities", p.Needs.Capabilities, maxWords)
+	words("zones", p.Needs.Zones, maxWords)
+	words("data", p.Needs.Data, maxWords)
+	check(p.Needs.Headroom > 0 && p.Needs.Headroom <= wholeUse, "headroom", p.Needs.Headroom, ErrBound)
+	check(p.FailBack <= FailBackByHand, "fail-back", p.FailBack, ErrBound)
+	if p.FailBack == FailBackAfter {
+		within("fail-back after", p.After, time.Second, maxAfter)
+	}
+	for k, s := range p.Steps {
+		within("timeout of "+Kind(k).String(), s.Timeout, minInterval, maxTimeout)
+		check(s.Retries >= 0 && s.Retries <= maxRetries, "retries of "+Kind(k).String(), s.Retries, ErrBound)
+	}
+	within("check interval", p.Check.Interval, minInterval, maxTimeout)
+	within("check timeout", p.Check.Timeout, minInterval, maxTimeout)
+	check(p.Restarts >= 0 && p.Restarts <= maxRetries, "restarts", p.Restarts, ErrBound)
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return p.unmetNeeds(known), nil
+}
+
+// unmetNeeds returns the needs that no known node meets; if each is met by one, but all by
+// none, that.
+func (p Plan) unmetNeeds(known []Node) (unmet []*Fault) {
+	add := func(field, value string, needs Needs) {
+		p := Plan{Needs: needs}
+		if !slices.ContainsFunc(known, func(n Node) bool { return len(p.lackingNeeds(n)) == 0 }) {
+			unmet = append(unmet, &Fault{field, value, ErrNobodyMeets})
+		}
+	}
+	for _, w := range p.Needs.Capabilities {
+		add("capabilities", w, Needs{Capabilities: []string{w}})
+	}
+	for _, w := range p.Needs.Data {
+		add("data", w, Needs{Data: []string{w}})
+	}
+	if len(p.Needs.Zones) > 0 {
+		add("zones", fmt.Sprint(p.Needs.Zones), Needs{Zones: p.Needs.Zones})
+	}
+	if len(unmet) == 0 {
+		add("needs", "all together", p.Needs)
+	}
+	return unmet
+}
+
+var kindNames = [...]string{"prepare", "sync", "start", "route", "verify"}
+
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "unknown step"
+}
+
+// StartBound is within what time a service is verified if each step's last attempt succeeds
+// at the latest, and each undoing, or the stop after it, ends in its time.
+func (p Plan) StartBound() (sum time.Duration) {
+	for k, s := range p.Complete().Steps {
+		undo := s.Timeout
+		if Kind(k) == Start {
+			undo *= 2 // and the stop
+		}
+		sum += s.Timeout + time.Duration(s.Retries)*(s.Timeout+undo)
+	}
+	return sum
+}
+
+// UndoBound is within what time all is undone if a stop ends in its time.
+func (p Plan) UndoBound() (sum time.Duration) {
+	p = p.Complete()
+	for _, s := range p.Steps {
+		sum += s.Timeout
+	}
+	return sum + p.Steps[Start].Timeout
+}

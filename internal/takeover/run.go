@@ -1,0 +1,271 @@
+package takeover
+
+import (
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
+)
+
+// Never is what NextDue returns when nothing is due.
+const Never = time.Duration(1<<63 - 1)
+
+const (
+	badChecks = 3                // in a row make the service failed
+	steadyFor = 10 * time.Minute // healthy, until earlier restarts are forgotten
+)
+
+// Run is one service at one node, over all the times that this leads. Make one with NewRun.
+// It is not safe for concurrent use.
+type Run struct {
+	plan   Plan
+	own    Node
+	others []Node
+	now    time.Duration
+	out    []Action
+
+	led       bool
+	token     token.Token
+	leaseEnd  time.Duration
+	withdrawn bool
+	penalty   Penalty
+
+	begun   int  // steps begun and not undone; the last one may be under way
+	tries   int  // of the step that is next or under way
+	down    bool // undoing, down to keep steps
+	keep    int
+	again   bool     // once down, begin anew; else give the lead back, if there still is one
+	leaving GiveBack // that, then
+	work    work     // the step or undoing under way
+	stop    work     // the stop under way, beside that
+	stopped bool     // it has ended: that is the undoing of Start
+	hangs   bool     // it has not ended in time
+	lastID  uint64   // of an attempt
+	alone   bool     // unfit without another node that fits: that was told
+
+	fitting int           // others that stand
+	better  view.NodeID   // the one of them that the plan places highest, if before this one
+	rival   view.NodeID   // better than this one, which runs it verified
+	since   time.Duration // since when
+
+	check      work
+	nextCheck  time.Duration
+	lastCheck  time.Duration
+	bad        int // checks in a row
+	restarts   int
+	wellSince  time.Duration
+	toldHealth Health
+}
+
+// work is something that the shell was told to do. The zero work is none.
+type work struct {
+	id         uint64
+	undo       bool
+	since, due time.Duration
+}
+
+// NewRun returns a run of a plan that is valid.
+func NewRun(plan Plan) *Run { return &Run{plan: plan.Complete()} }
+
+// Led reports that this node leads, or leads on with a higher token.
+func (r *Run) Led(now time.Duration, t token.Token, leaseEnd time.Duration) []Action {
+	r.arrive(now)
+	if !t.Less(r.token) && now < leaseEnd {
+		r.led, r.token, r.leaseEnd = true, t, leaseEnd
+		if r.down && r.leaving.Why == LostLead {
+			r.again = true
+		}
+	}
+	return r.decideNext()
+}
+
+// LeaseExtended reports until when the lease goes now.
+func (r *Run) LeaseExtended(now time.Duration, t token.Token, leaseEnd time.Duration) []Action {
+	r.arrive(now)
+	if r.led && !t.Less(r.token) {
+		r.token, r.leaseEnd = t, max(leaseEnd, r.leaseEnd)
+	}
+	return r.decideNext()
+}
+
+// LeadLost reports that the leadership of a token is over.
+func (r *Run) LeadLost(now time.Duration, t token.Token) []Action {
+	r.arrive(now)
+	if !t.Less(r.token) {
+		r.loseLead()
+	}
+	return r.decideNext()
+}
+
+// Ended reports how a step, an undoing or a stop has ended. What was passed over counts no
+// more, but a stop does whenever it ends.
+func (r *Run) Ended(now time.Duration, attempt uint64, err error) []Action {
+	r.arrive(now)
+	switch attempt {
+	case 0:
+	case r.work.id:
+		r.endWork(err)
+	case r.stop.id:
+		r.endStop(err)
+	}
+	return r.decideNext()
+}
+
+// CheckEnded reports what a check has found.
+func (r *Run) CheckEnded(now time.Duration, attempt uint64, ok bool) []Action {
+	r.arrive(now)
+	if attempt != 0 && attempt == r.check.id {
+		r.endCheck(ok)
+	}
+	return r.decideNext()
+}
+
+// FactsChanged reports what is known of this node and the others that are in contact.
+func (r *Run) FactsChanged(now time.Duration, own Node, others []Node) []Action {
+	r.arrive(now)
+	r.own, r.others = own, others
+	r.weighOthers()
+	return r.decideNext()
+}
+
+// MoveAsked reports that a person wants another node to run the service.
+func (r *Run) MoveAsked(now time.Duration, to view.NodeID) []Action {
+	r.arrive(now)
+	switch {
+	case !r.led || to == r.own.ID: // nothing is to be moved
+	case !r.standsElsewhere(to):
+		r.addAction(Alarm{Token: r.token, Why: MoveRefused, To: to})
+	default:
+		r.unwindAll(GiveBack{Why: Moved, To: to})
+	}
+	return r.decideNext()
+}
+
+// PlanChanged reports another plan, which must be valid. Only what differs is acted upon:
+// limits count from the next step and check on.
+func (r *Run) PlanChanged(now time.Duration, plan Plan) []Action {
+	r.arrive(now)
+	plan = plan.Complete()
+	if plan.Service != r.plan.Service || plan.Mode != r.plan.Mode {
+		r.addAction(Alarm{Token: r.token, Why: PlanRefused})
+		return r.decideNext()
+	}
+	anew := plan.Runs != r.plan.Runs && r.begun > 0 && r.led
+	r.plan, r.withdrawn = plan, false
+	r.weighOthers()
+	r.nextCheck = r.lastCheck + plan.Check.Interval
+	if anew && (!r.down || r.again) {
+		r.unwind(0, true, GiveBack{Why: Replanned})
+	}
+	return r.decideNext()
+}
+
+// Withdraw has the node not stand any more, until a plan comes.
+func (r *Run) Withdraw(now time.Duration) []Action {
+	r.arrive(now)
+	r.withdrawn = true
+	return r.decideNext()
+}
+
+// Tick has done what is due by itself.
+func (r *Run) Tick(now time.Duration) []Action {
+	r.arrive(now)
+	return r.decideNext()
+}
+
+// NextDue is when Tick is to be called at the latest; Standing may have changed then.
+func (r *Run) NextDue() time.Duration {
+	due := Never
+	for _, w := range []work{r.work, r.stop, r.check} {
+		if w.id != 0 {
+			due = min(due, w.due)
+		}
+	}
+	if until := r.penalty.Until(); until > r.now {
+		due = min(due, until)
+	}
+	if !r.led {
+		return due
+	}
+	due = min(due, r.leaseEnd)
+	if r.begun == 0 && r.penalty.RestUntil() > r.now {
+		due = min(due, r.penalty.RestUntil())
+	}
+	if r.isVerified() {
+		if r.check.id == 0 {
+			due = min(due, r.nextCheck)
+		}
+		if r.rival != 0 && r.plan.FailBack == FailBackAfter && r.bad == 0 {
+			due = min(due, r.since+r.plan.After)
+		}
+	}
+	return max(due, r.now)
+}
+
+// Standing returns this node's preference, and if that is 0 all that keeps it from standing.
+func (r *Run) Standing() (Preference, []Lack) {
+	own := r.Own()
+	lacks := r.plan.Lacks(own)
+	if r.hangs {
+		lacks = append(lacks, Lack{Kind: LackStop})
+	}
+	if r.withdrawn {
+		lacks = append(lacks, Lack{Kind: LackPlan})
+	}
+	if len(lacks) > 0 {
+		return 0, lacks
+	}
+	return r.plan.Prefer(own), nil
+}
+
+// Own returns what the others are to know of this node.
+func (r *Run) Own() Node {
+	own := r.own
+	own.Penalised = r.now < r.penalty.Until()
+	own.Runs = r.led && r.begun > 0
+	return own
+}
+
+// Health tells how the service is at this node.
+func (r *Run) Health() Health {
+	switch {
+	case r.bad >= badChecks:
+		return Failed
+	case !r.isVerified():
+		return Offline
+	case r.bad > 0:
+		return Degraded
+	}
+	return Healthy
+}
+
+func (r *Run) isVerified() bool {
+	return r.led && r.begun == int(StepCount) && !r.down && r.work.id == 0
+}
+
+func (r *Run) standsElsewhere(id view.NodeID) bool {
+	for _, n := range r.others {
+		if n.ID == id {
+			return r.plan.Prefer(n) > 0
+		}
+	}
+	return false
+}
+
+// weighOthers takes in what other nodes are worth by the plan.
+func (r *Run) weighOthers() {
+	r.fitting = 0
+	for _, n := range r.others {
+		if n.ID != r.own.ID && r.plan.Prefer(n) > 0 {
+			r.fitting++
+		}
+	}
+	r.better, _ = r.plan.better(r.own, r.others)
+}
+
+func (r *Run) addAction(a Action) { r.out = append(r.out, a) }
+
+func (r *Run) newWork(undo bool, limit time.Duration) work {
+	r.lastID++
+	return work{id: r.lastID, undo: undo, since: r.now, due: r.now + limit}
+}
