@@ -24,7 +24,8 @@
 //	------------  ----------------------------  -------------------------------------------
 //	any           the lead is lost, or its      Stop at once; what has begun is undone, from
 //	              lease ends                    Start down once the stop has ended
-//	no lead       it leads                      it rests, if it has just failed; it goes up
+//	no lead       a run may be left here        Stop; nothing is begun before that has ended
+//	              it leads                      it rests, if it has just failed; it goes up
 //	going up      the step has ended well       the next one; verified after the last
 //	              it fails or hangs             it is undone and tried again
 //	              for the last time             down; a penalty, an alarm, the lead is given
@@ -53,7 +54,8 @@
 //
 // # The caller's duties
 //
-// It reports FactsChanged before Led. It carries the actions out in their order, and calls
+// It reports FactsChanged before Led, and RunLeft before both where a process of this node
+// may have ended without having stopped what it ran. It carries the actions out in their order, and calls
 // Tick no later than NextDue says, by a clock that goes on while the machine sleeps. A newer
 // action of a run makes void what was begun before: contexts of older hooks end. It asks
 // Standing and Own after each event, and tells the others what has changed. A hook may be

@@ -46,6 +46,10 @@ func runRandomSchedule(t *testing.T, n uint64, sum *randomTally) {
 	rng := rand.New(rand.NewPCG(n, 15))
 	s := newTestShell(t, randomPlan(rng, "x"))
 	s.log = append(s.log, testEvent{event: "-seed " + strconv.FormatUint(n, 10)})
+	if rng.IntN(3) == 0 {
+		s.alive = true
+		s.take("left", s.run.RunLeft(0))
+	}
 	for range 60 {
 		takeRandomEvent(s, rng)
 	}

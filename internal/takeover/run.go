@@ -67,6 +67,17 @@ type work struct {
 // NewRun returns a run of a plan that is valid.
 func NewRun(plan Plan) *Run { return &Run{plan: plan.Complete()} }
 
+// RunLeft reports, before the node leads, that a former process may have left a run here: it
+// is stopped, and nothing is begun before that has ended.
+func (r *Run) RunLeft(now time.Duration) []Action {
+	r.arrive(now)
+	if !r.led && r.begun == 0 && r.stop.id == 0 {
+		r.demandStop()
+		r.unwindAll(GiveBack{Why: LostLead})
+	}
+	return r.decideNext()
+}
+
 // Led reports that this node leads, or leads on with a higher token.
 func (r *Run) Led(now time.Duration, t token.Token, leaseEnd time.Duration) []Action {
 	r.arrive(now)

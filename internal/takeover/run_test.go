@@ -228,6 +228,23 @@ func TestANewLeadWaitsForTheFormerRunsStop(t *testing.T) {
 	}
 }
 
+func TestARunThatAFormerProcessLeftIsStoppedFirst(t *testing.T) {
+	s := newTestShell(t, pressPlan())
+	s.alive = true
+	s.take("left", s.run.RunLeft(0))
+	s.led(time.Hour)
+	s.take("left, said too late", s.run.RunLeft(0))
+	s.answer(900*time.Millisecond, 10*time.Millisecond, hanging(isStop))
+	if s.begins(Prepare) > 0 || len(s.did) != 1 {
+		s.fail("begun beside what is left")
+	}
+	s.answer(s.now+200*time.Millisecond, 10*time.Millisecond, works)
+	s.take("left, said too late", s.run.RunLeft(s.now))
+	if s.run.Health() != Healthy || !s.lead {
+		s.fail("not verified")
+	}
+}
+
 func TestAStopThatHangsIsRepeatedAndTheLeadLapses(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	s.take("move", s.run.MoveAsked(s.now, 2))
