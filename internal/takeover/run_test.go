@@ -480,6 +480,23 @@ func TestUnfitWhileItRuns(t *testing.T) {
 	}
 }
 
+// TestUnfitWithoutARivalAnyMore has the better node go when this one becomes unfit: nothing
+// must stay due that nobody does. The shell checks that.
+func TestUnfitWithoutARivalAnyMore(t *testing.T) {
+	plan := pressPlan()
+	plan.Primary, plan.FailBack, plan.After = "b", FailBackAfter, 5*time.Second
+	s := verifiedShell(t, plan)
+	sick := threeNodes[0]
+	sick.Trouble = true
+	s.take("alone", s.run.FactsChanged(s.now, sick, nil))
+	s.answer(6*time.Second, 10*time.Millisecond, works)
+	s.take("together", s.run.FactsChanged(s.now, threeNodes[0], threeNodes[1:]))
+	s.answer(s.now+4*time.Second, 10*time.Millisecond, works)
+	if s.run.Health() != Healthy {
+		s.fail("the time of before has counted")
+	}
+}
+
 func TestOnlyWhatDiffersOfAPlanIsActedUpon(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	p := s.plan

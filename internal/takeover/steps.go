@@ -53,6 +53,7 @@ func (r *Run) judgeItself() {
 	case r.fitting > 0:
 		r.unwindAll(GiveBack{Why: Unfit})
 	default:
+		r.rival = 0
 		if !r.alone {
 			r.alone = true
 			r.addAction(Alarm{Token: r.token, Why: NobodyElse})
