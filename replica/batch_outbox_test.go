@@ -80,6 +80,7 @@ func TestBatchCopiesValues(t *testing.T) {
 func TestBatchOfARefusingStore(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		mustPutMany(t, buckets[0], manyKeys(60, "before"))
+		time.Sleep(time.Second) // blind writes of one millisecond at two stores are in no order
 		var asked atomic.Int64
 		refusing := nodes[1]
 		refusing.mu.Lock()

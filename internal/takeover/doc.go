@@ -55,11 +55,11 @@
 // # The caller's duties
 //
 // It reports FactsChanged before Led, and RunLeft before both where a process of this node
-// may have ended without having stopped what it ran. It carries the actions out in their order, and calls
-// Tick no later than NextDue says, by a clock that goes on while the machine sleeps. A newer
-// action of a run makes void what was begun before: contexts of older hooks end. It asks
-// Standing and Own after each event, and tells the others what has changed. A hook may be
-// called again, and undone without having been done.
+// may have ended without having stopped what it ran. It carries the actions out in their
+// order, and calls Tick no later than NextDue says, by a clock that goes on while the machine
+// sleeps. A newer action of a run makes void what was begun before: contexts of older hooks
+// end. It asks Standing and Own after each event, and tells the others what has changed. A
+// hook may be called again, and undone without having been done.
 //
 // # What is not here
 //
