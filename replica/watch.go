@@ -140,10 +140,12 @@ func (o WatchOptions) Validate() error {
 // 65 536 changes, of 16 MiB at most, for all who watch; whoever has not consumed what they
 // must forget is ended by ErrTooSlow, and nobody waits for it. A node lets 1 024 watches
 // wait for its changes, of each other node 128; those of further ones are told within a beat.
+// Changes that come quickly are told together: behind some a watch waits 5 ms for the next
+// ones, and half a millisecond for each other watch of that node if these are more than ten.
 //
-// Where four or more watches of a bucket at one node follow the same other node, that is asked
-// for all its changes once, instead of by each of them for its own, unless hardly any is of what
-// they watch. For that a node keeps the last 4 096 changes, 4 MiB at most, of 16 others at most.
+// Where four or more watches of a bucket at one node follow the same other node, that is
+// asked for all its changes once, instead of by each of them for its own, unless hardly any
+// is of what they watch. For that a node keeps the last 4 096 changes, 4 MiB at most, of 16 others at most.
 func (b *Bucket) Watch(ctx context.Context, opts WatchOptions) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		w, err := b.beginWatch(opts)

@@ -28,8 +28,8 @@ const lookAtOnce = 4096
 // come at a bounded rate.
 const (
 	leastPause  = 5 * time.Millisecond
-	mostPause   = 500 * time.Millisecond
-	pollsPerMS  = 4 // answers in a millisecond, at most
+	mostPause   = time.Second
+	pollsPerMS  = 2 // answers in a millisecond, at most
 	longestWait = 10 * time.Second
 )
 
@@ -116,7 +116,7 @@ func (p *poll) lookFurther() bool {
 			return false
 		}
 		p.reply.Seq++
-		if e := f.ring.Entry(p.reply.Seq); p.about.matches(e) && p.shards.Has(e.Shard) {
+		if e := f.ring.Entry(p.reply.Seq); p.shards.Has(e.Shard) && p.about.matches(e) {
 			p.addFound(e)
 		}
 	}
