@@ -253,7 +253,7 @@ func (c *Client) GetMany(ctx context.Context, bucket string, gets []BatchGet, op
 		}
 		b.m.Entries = b.m.Entries[len(m.Items):]
 	}
-	return items, failed.orNil()
+	return items, failed.errorIfAny()
 }
 
 // clientBatch is a batch as it goes to a node. What the format has no room for is refused
@@ -312,5 +312,5 @@ func (c *Client) writeMany(ctx context.Context, method string, b *clientBatch) (
 		done[i].Result, done[i].Err = resultOf(&m.Results[i])
 		failed.addEntry(i, done[i].Err)
 	}
-	return done, failed.orNil()
+	return done, failed.errorIfAny()
 }

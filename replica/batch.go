@@ -146,7 +146,7 @@ func (b *Bucket) writeMany(ctx context.Context, writes []batchWrite, o *PutOptio
 		failed.addEntry(i, r.Err)
 		s.meters.countPut(begun, &r.Result, &r.Err)
 	}
-	return results, failed.orNil()
+	return results, failed.errorIfAny()
 }
 
 // checkWrites makes requests of what a client wants, or names all that cannot be.
@@ -240,7 +240,7 @@ func (b *Bucket) GetMany(ctx context.Context, gets []BatchGet, opts *GetOptions)
 			failed.addEntry(i, err)
 		}
 	}
-	return items, failed.orNil()
+	return items, failed.errorIfAny()
 }
 
 // isPlainlyMissing tells whether an error says no more than that there is no value.
@@ -325,7 +325,7 @@ func (e *batchError) addEntry(i int, err error) {
 	}
 }
 
-func (e *batchError) orNil() error {
+func (e *batchError) errorIfAny() error {
 	if len(e.errs) == 0 {
 		return nil
 	}

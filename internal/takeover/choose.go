@@ -178,12 +178,13 @@ func (p *Penalty) Count(now time.Duration) int {
 }
 
 // Until is how long the node stands behind all others.
-func (p *Penalty) Until() time.Duration { return p.endOf(penaltyFirst, penaltyMax) }
+func (p *Penalty) Until() time.Duration { return p.findEnd(penaltyFirst, penaltyMax) }
 
 // RestUntil is how long the node, should nobody else lead, waits before it tries again.
-func (p *Penalty) RestUntil() time.Duration { return p.endOf(restFirst, restMax) }
+func (p *Penalty) RestUntil() time.Duration { return p.findEnd(restFirst, restMax) }
 
-func (p *Penalty) endOf(first, longest time.Duration) time.Duration {
+// findEnd returns when a time that doubles with each failure is over.
+func (p *Penalty) findEnd(first, longest time.Duration) time.Duration {
 	if p.count == 0 {
 		return 0
 	}
