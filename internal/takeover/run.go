@@ -81,7 +81,8 @@ func (r *Run) RunLeft(now time.Duration) []Action {
 // Led reports that this node leads, or leads on with a higher token.
 func (r *Run) Led(now time.Duration, t token.Token, leaseEnd time.Duration) []Action {
 	r.arrive(now)
-	if !t.Less(r.token) && now < leaseEnd {
+	isNew := r.token.Less(t) || r.led && t == r.token // one that was given back is spent
+	if isNew && r.now < leaseEnd {
 		r.led, r.token, r.leaseEnd = true, t, leaseEnd
 		if r.down && r.leaving.Why == LostLead {
 			r.again = true

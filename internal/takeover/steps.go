@@ -119,7 +119,7 @@ func (r *Run) endUnwinding() bool {
 	}
 	r.down = false
 	if r.begun == 0 {
-		r.bad = 0
+		r.bad, r.restarts = 0, 0
 	}
 	if r.led && !r.again {
 		r.giveBack(r.leaving)
@@ -129,6 +129,9 @@ func (r *Run) endUnwinding() bool {
 
 func (r *Run) giveBack(g GiveBack) {
 	g.Token = r.token
+	if !r.standsElsewhere(g.To) { // it has gone meanwhile
+		g.To = 0
+	}
 	r.addAction(g)
 	r.led, r.alone, r.rival = false, false, 0
 }
@@ -180,7 +183,6 @@ func (r *Run) endCheck(ok bool) {
 		r.restarts++
 		r.unwind(int(Start), true, GiveBack{Why: HealthFailed})
 	default:
-		r.restarts = 0
 		r.giveUp(GiveBack{Why: HealthFailed})
 	}
 }
