@@ -13,6 +13,7 @@ const Never = time.Duration(1<<63 - 1)
 const (
 	badChecks = 3                // in a row make the service failed
 	steadyFor = 10 * time.Minute // healthy, until earlier restarts are forgotten
+	stopAgain = time.Second      // behind a stop that has failed, at least
 )
 
 // Run is one service at one node, over all the times that this leads. Make one with NewRun.

@@ -417,45 +417,6 @@ func TestMoves(t *testing.T) {
 	s.take("move", s.run.MoveAsked(s.now, 2))
 }
 
-func TestTheTargetOfAMoveGoesMeanwhile(t *testing.T) {
-	s := verifiedShell(t, pressPlan())
-	s.take("move", s.run.MoveAsked(s.now, 2))
-	s.take("facts", s.run.FactsChanged(s.now, threeNodes[0], threeNodes[2:]))
-	s.answer(s.now+time.Second, 10*time.Millisecond, works)
-	if g, ok := last[GiveBack](s); !ok || g.Why != Moved || g.To != 0 {
-		s.fail("%+v", g)
-	}
-}
-
-func TestASpentTokenLeadsNoMore(t *testing.T) {
-	s := verifiedShell(t, pressPlan())
-	s.take("move", s.run.MoveAsked(s.now, 2))
-	s.answer(s.now+time.Second, 10*time.Millisecond, works)
-	for _, end := range []time.Duration{s.now + time.Hour, s.now} {
-		s.did = nil
-		s.take("led again", s.run.Led(s.now-time.Millisecond, s.token, end))
-		if len(s.did) > 0 || s.run.led {
-			s.fail("%v: %+v", end, s.did)
-		}
-	}
-	next := s.token
-	next.Term++
-	s.take("led, late", s.run.Led(s.now-time.Second, next, s.now-time.Millisecond))
-	if s.run.led {
-		s.fail("it leads under a lease that has ended")
-	}
-}
-
-func TestTheNextLeadHasItsRestarts(t *testing.T) {
-	s := verifiedShell(t, pressPlan())
-	s.run.restarts = s.run.plan.Restarts
-	s.lose()
-	s.answer(s.now+time.Second, 10*time.Millisecond, works)
-	if s.run.restarts != 0 {
-		s.fail("%d of the restarts are used up before it leads", s.run.restarts)
-	}
-}
-
 func TestAMoveEndsAStepAndACheckUnderWay(t *testing.T) {
 	s := newTestShell(t, pressPlan())
 	s.led(time.Hour)

@@ -229,10 +229,11 @@ func (r *Run) demandStop() {
 	r.addAction(Stop{Attempt: r.stop.id, Token: r.token, Deadline: r.stop.due})
 }
 
-// endStop takes in how a stop has ended. If badly, it is demanded again when it is due.
+// endStop takes in how a stop has ended. If badly, it is demanded again in a moment.
 func (r *Run) endStop(err error) {
 	r.addAction(Record{Token: r.token, At: r.now, What: StopEnded, Attempt: r.stop.id, Took: r.now - r.stop.since, Err: err})
 	if err != nil {
+		r.stop.due = min(r.stop.due, r.now+stopAgain)
 		return
 	}
 	r.stop, r.hangs = work{}, false
@@ -248,6 +249,6 @@ func (r *Run) repeatStop() {
 		r.giveBack(GiveBack{Why: StopHangs, Lapse: true})
 		r.unwind(0, false, GiveBack{Why: LostLead})
 	}
-	r.stop.due = r.now + r.plan.Steps[Start].Timeout
+	r.stop.due = r.now + max(r.plan.Steps[Start].Timeout, stopAgain)
 	r.addAction(Stop{Attempt: r.stop.id, Token: r.token, Deadline: r.stop.due})
 }
