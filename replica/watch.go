@@ -145,7 +145,7 @@ func (o WatchOptions) Validate() error {
 //
 // Where four or more watches of a bucket at one node follow the same other node, that is
 // asked for all its changes once, instead of by each of them for its own, unless hardly any
-// is of what they watch. For that a node keeps the last 4 096 changes, 4 MiB at most, of 16 others at most.
+// is of what they watch, or there are always more. For that a node keeps the last 4 096 changes, 4 MiB at most, of 16 others at most.
 func (b *Bucket) Watch(ctx context.Context, opts WatchOptions) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		w, err := b.beginWatch(opts)

@@ -11,6 +11,9 @@ const (
 // leastUse is the part of what a relay carries that must be told: else it is not worth it.
 const leastUse = 8
 
+// mostFull is how many answers in a row may be full. The store's ring has room for 64 of them.
+const mostFull = 8
+
 // Relay holds the last changes that one store has told of, of all keys of a bucket in some
 // shards, and decides whose polls can be answered from it instead. Positions are the store's.
 // It relays plain changes alone. Of all else that a store says, a watch hears from the store
@@ -36,11 +39,22 @@ type Relay struct {
 	bytes   int
 
 	carried, told int // since IsWasted looked
+	carriedBytes  int
+	full          int // answers in a row behind which there was more
 }
 
 // NewRelay returns a relay with room for so many entries and bytes. One entry is kept in any
 // case.
 func NewRelay(entries, bytes int) *Relay { return &Relay{most: entries, mostBytes: bytes} }
+
+// Restart forgets where the store has come to: what comes behind its next answer is held.
+func (r *Relay) Restart() {
+	r.Fail()
+	r.at, r.carried, r.carriedBytes, r.told, r.full = Position{}, 0, 0, 0, 0
+}
+
+// AsksFor tells whether Ask was last told of just these shards.
+func (r *Relay) AsksFor(shards []bool) bool { return slices.Equal(r.shards, shards) }
 
 // Ask returns behind what the store is to be asked next, for these shards.
 func (r *Relay) Ask(shards []bool) Position {
@@ -64,7 +78,11 @@ func (r *Relay) Take(a Answer, changes []Found) {
 	case !r.holds:
 		r.holds, r.after = true, r.at.Seq
 	}
-	r.at = a.At
+	if r.at = a.At; len(changes) == 0 || a.Pause > 0 {
+		r.full = 0
+	} else {
+		r.full++
+	}
 	if !r.holds {
 		return
 	}
@@ -85,6 +103,7 @@ func (r *Relay) appendChange(c *Found) {
 	r.entries = append(r.entries, *c)
 	r.bytes += c.size()
 	r.carried++
+	r.carriedBytes += c.size()
 	for len(r.entries) > r.most || r.bytes > r.mostBytes && len(r.entries) > 1 {
 		oldest := &r.entries[0]
 		r.bytes -= oldest.size()
@@ -121,13 +140,18 @@ func (r *Relay) Behind(seq uint64) []Found {
 // NoteTold takes in how many changes were told.
 func (r *Relay) NoteTold(n int) { r.told += n }
 
-// IsWasted tells that hardly any of what was carried was told to anybody.
+// IsWasted tells that hardly any of what was carried was told to anybody, or that the store
+// has changes faster than one at a time asks for them: watches that ask for their own each
+// keep up with more.
 func (r *Relay) IsWasted() bool {
-	if r.carried < r.most {
+	if r.full >= mostFull {
+		return true
+	}
+	if r.carried < r.most && r.carriedBytes < leastUse*r.mostBytes {
 		return false
 	}
 	wasted := r.told < r.carried/leastUse
-	r.carried, r.told = 0, 0
+	r.carried, r.carriedBytes, r.told = 0, 0, 0
 	return wasted
 }
 

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 const relayShards = 3
@@ -173,7 +174,7 @@ func TestRelayOfWhatNobodyWantsIsWasted(t *testing.T) {
 			if r.IsWasted() {
 				t.Fatalf("wasted after %d", i)
 			}
-			r.Take(Answer{At: Position{1, i + 1}}, []Found{{Number: i + 1}})
+			r.Take(Answer{At: Position{1, i + 1}, Pause: 1}, []Found{{Number: i + 1}})
 		}
 		r.NoteTold(told)
 		return r
@@ -196,5 +197,65 @@ func TestRelayIsOfOneEpoch(t *testing.T) {
 	r.Take(Answer{At: Position{2, 5}}, nil)
 	if !r.Holds(Position{2, 5}, all) || r.Holds(Position{1, 5}, all) || r.Holds(Position{2, 4}, all) {
 		t.Error("it holds what came before it began")
+	}
+}
+
+// A store that always has more to say is followed by each watch for itself: one question at
+// a time would fall behind until the store has forgotten.
+func TestRelayThatCannotKeepUpIsWasted(t *testing.T) {
+	all := []bool{true}
+	take := func(r *Relay, pauses ...time.Duration) {
+		for _, pause := range pauses {
+			n := r.Ask(all).Seq + 1
+			r.Take(Answer{At: Position{1, n}, Pause: pause}, []Found{{Number: n, Entry: Entry{Key: "k"}}})
+			r.NoteTold(1)
+		}
+	}
+	r := NewRelay(1000, 1<<20)
+	r.Ask(all)
+	r.Take(Answer{At: Position{1, 0}}, nil)
+	full := make([]time.Duration, mostFull-1)
+	take(r, full...)
+	take(r, 1)
+	if take(r, full...); r.IsWasted() {
+		t.Error("it was up with the store in between")
+	}
+	if take(r, 0); !r.IsWasted() {
+		t.Error("it goes on though the store always has more")
+	}
+	r.Restart()
+	if at := r.Ask(all); at != (Position{}) || r.IsWasted() || r.Holds(Position{1, 30}, all) {
+		t.Errorf("it goes on from %v", at)
+	}
+	r.Take(Answer{At: Position{1, 900}}, nil)
+	if !r.Holds(Position{1, 900}, all) || r.Holds(Position{1, 899}, all) {
+		t.Error("it holds what it was not told since")
+	}
+}
+
+func TestRelayKnowsForWhatItAsks(t *testing.T) {
+	r := NewRelay(8, 1<<20)
+	r.Ask([]bool{true, false})
+	for _, c := range []struct {
+		shards []bool
+		same   bool
+	}{{[]bool{true, false}, true}, {[]bool{true, true}, false}, {[]bool{false, false}, false}} {
+		if r.AsksFor(c.shards) != c.same {
+			t.Errorf("%v: %v", c.shards, !c.same)
+		}
+	}
+}
+
+func TestRelayOfLargeItemsThatNobodyWantsIsWasted(t *testing.T) {
+	r := NewRelay(1000, 1<<20)
+	r.Ask([]bool{true})
+	r.Take(Answer{At: Position{1, 0}}, nil)
+	n := uint64(0)
+	for n < 900 && !r.IsWasted() {
+		n++
+		r.Take(Answer{At: Position{1, n}, Pause: 1}, []Found{{Number: n, Entry: Entry{Item: make([]byte, 100<<10)}}})
+	}
+	if n < 70 || n > 90 {
+		t.Errorf("wasted after %d changes of 100 KiB", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,7 @@ type kitchen struct {
 	homes    *layout.Homes
 	barriers int
 	lagging  map[int]bool
-	full     bool // nothing is taken in
+	full     atomic.Bool // nothing is taken in
 	from     view.NodeID
 	records  map[string][]byte // large items
 	ended    []string
@@ -56,7 +57,7 @@ func withFeed(t *testing.T, entries int, fn func(t *testing.T, k *kitchen)) {
 				return from, nil
 			},
 			EndsFrom: func(version.HLC) []byte { return nil }, Early: func() version.HLC { return 0 },
-			Lags: func(shard int) bool { return k.lagging[shard] }, TakesIn: func() bool { return !k.full },
+			Lags: func(shard int) bool { return k.lagging[shard] }, TakesIn: func() bool { return !k.full.Load() },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		var done sync.WaitGroup
@@ -200,11 +201,11 @@ func TestWhatAnAnswerSaysBesideChanges(t *testing.T) {
 			t.Errorf("who can tell nothing lets others wait for %v", time.Since(begun))
 		}
 		clear(k.lagging)
-		k.full = true
+		k.full.Store(true)
 		if m = k.ask(wire.WatchRequest{Epoch: at.Epoch, Seq: m.Seq, Wait: time.Second}); time.Since(begun) > 0 || !slices.Equal(m.Refused, allShards()) {
 			t.Errorf("a store that takes nothing in tells after %v %+v", time.Since(begun), m)
 		}
-		k.full = false
+		k.full.Store(false)
 		k.ended = []string{"e"}
 		m = k.ask(wire.WatchRequest{Epoch: at.Epoch, Seq: m.Seq, Wait: 5 * time.Second})
 		if len(m.Entries) != 1 || !m.Entries[0].Ended || m.Entries[0].Key != "e" {
@@ -228,7 +229,7 @@ func TestFullStoreShowsNothing(t *testing.T) {
 		if m.Refused != nil {
 			t.Fatalf("it begins with %+v", m)
 		}
-		k.full = true
+		k.full.Store(true)
 		time.Sleep(100 * time.Millisecond)
 		if m = k.ask(wire.WatchRequest{Epoch: at.Epoch, Seq: m.Seq}); !slices.Equal(m.Refused, allShards()) {
 			t.Errorf("a store that takes nothing in tells %+v", m)

@@ -80,7 +80,7 @@ func (r *Reader) askNearby(ctx context.Context, p *watch.Poll, q *wire.WatchRequ
 				return m, nil
 			}
 			if end, ok := ctx.Deadline(); ok {
-				q.Wait = min(q.Wait, time.Until(end)/2)
+				q.Wait = min(q.Wait, max(time.Until(end)/2, 0))
 			}
 		}
 	}
@@ -147,6 +147,7 @@ func (l *relay) listShards() []bool {
 // keepAsking asks the store as long as enough want to know.
 func (l *relay) keepAsking(ctx context.Context) {
 	defer l.endAsking()
+	l.wakeAll(l.held.Restart) // nobody waits for what a former run has missed
 	for ctx.Err() == nil {
 		shards := l.listShards()
 		if shards == nil {
@@ -191,9 +192,16 @@ func (l *relay) isWasted() bool {
 // askOnce polls the store, and returns how long is to be waited then.
 func (l *relay) askOnce(ctx context.Context, shards []bool) time.Duration {
 	opts := l.all.opts
+	var at watch.Position
 	l.mu.Lock()
-	at := l.held.Ask(shards)
+	same := l.held.AsksFor(shards)
+	if same {
+		at = l.held.Ask(shards)
+	}
 	l.mu.Unlock()
+	if !same { // who waits for a shard that is left out from now on asks for itself
+		l.wakeAll(func() { at = l.held.Ask(shards) })
+	}
 	q := &wire.WatchRequest{
 		Bucket: l.bucket, Shards: shardsOf(shards), Epoch: at.Epoch, Seq: at.Seq,
 		Records: maxRecords, Bytes: maxBytes, Wait: opts.Beat,
@@ -207,6 +215,9 @@ func (l *relay) askOnce(ctx context.Context, shards []bool) time.Duration {
 	}
 	a := answerOf(&m, len(shards))
 	l.takeAnswer(&a, l.changesOf(q, &m))
+	if len(a.Refused) > 0 { // it may have no more to say for long
+		return max(a.Pause, opts.Beat/2)
+	}
 	return a.Pause
 }
 

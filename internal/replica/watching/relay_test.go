@@ -425,3 +425,73 @@ func TestRelayAnswersInPages(t *testing.T) {
 		}
 	})
 }
+
+func (h *hall) theRelay() *relay {
+	for _, l := range h.w.relays.all {
+		return l
+	}
+	h.t.Fatal("there is no relay")
+	return nil
+}
+
+// Who waits for a shard that is no longer asked for would miss what comes there meanwhile: it
+// asks for itself at once.
+func TestRelayLetsGoWhoseShardsAreLeftOut(t *testing.T) {
+	withHall(t, func(t *testing.T, h *hall) {
+		guests := h.newGuests(6)
+		h.settle(guests)
+		var waits sync.WaitGroup
+		waits.Go(func() { _, _ = guests[0].ask("") })
+		synctest.Wait()
+		before := h.calls.Load()
+		one := make([]bool, testShards)
+		one[0] = true
+		waits.Go(func() { h.theRelay().askOnce(t.Context(), one) })
+		if synctest.Wait(); h.calls.Load() < before+2 {
+			t.Error("it waits on")
+		}
+		waits.Wait()
+	})
+}
+
+// A relay that begins again does not bring what nobody here has missed.
+func TestRelayBeginsAgainWhereTheStoreIs(t *testing.T) {
+	withHall(t, func(t *testing.T, h *hall) {
+		guests := h.newGuests(6)
+		h.settle(guests)
+		old := guests[0].at
+		for _, g := range guests[1:] {
+			h.w.relays.leaveRelays(g.Reader)
+		}
+		if time.Sleep(2 * testBeat); h.running() != 0 {
+			t.Fatal("it runs for one")
+		}
+		for i := range 50 {
+			h.put(fmt.Sprint(i))
+		}
+		h.settle(guests)
+		if h.running() != 1 {
+			t.Fatal("it does not run again")
+		}
+		l := h.theRelay()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.held.Holds(old, guests[0].all) || !l.held.Holds(guests[0].at, guests[0].all) {
+			t.Error("it went through all that came since it ended")
+		}
+	})
+}
+
+// A store that tells nothing is not asked all the time.
+func TestRelayLeavesARefusingStoreInPeace(t *testing.T) {
+	withHall(t, func(t *testing.T, h *hall) {
+		h.settle(h.newGuests(6))
+		synctest.Wait()
+		h.full.Store(true)
+		time.Sleep(6 * testBeat)
+		if n := h.calls.Load(); n > 20 {
+			t.Errorf("it was asked %d times in six beats", n)
+		}
+		h.full.Store(false)
+	})
+}
