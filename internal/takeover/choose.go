@@ -1,7 +1,6 @@
 package takeover
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -87,6 +86,14 @@ func (n Node) mostUsed() (used int) {
 // it. Then counts who is not penalised, then the plan's order, then the least use.
 type Preference uint32
 
+// Peer is another node in contact that could run the service, and the preference that it
+// has told.
+type Peer struct {
+	ID         view.NodeID
+	Name       string
+	Preference Preference
+}
+
 // useSteps is in how many steps use is told apart: not every change is worth telling.
 const useSteps = 20
 
@@ -95,6 +102,11 @@ func (p Plan) Prefer(n Node) Preference {
 	if len(p.Lacks(n)) > 0 {
 		return 0
 	}
+	return p.preferFit(n)
+}
+
+// preferFit returns the preference of a node, whatever it lacks.
+func (p Plan) preferFit(n Node) Preference {
 	var runs, sound, free int
 	if n.Runs {
 		runs = 1
@@ -108,10 +120,15 @@ func (p Plan) Prefer(n Node) Preference {
 	}
 	pref := runs
 	pref = pref*2 + sound
-	pref = pref*(maxBackups+2) + rank
+	pref = pref*ranks + rank
 	pref = pref*(useSteps+1) + free
 	return Preference(pref + 1)
 }
+
+const ranks = maxBackups + 2
+
+// isSound tells whether a node that stands is not penalised.
+func (p Preference) isSound() bool { return p > 0 && (p-1)/(ranks*(useSteps+1))%2 == 1 }
 
 // rankOf returns a node's place in the plan's order, the primary's being the highest; 0 is
 // that of all whom the plan does not name.
@@ -125,32 +142,22 @@ func (p Plan) rankOf(name string) int {
 	return 0
 }
 
-// Order returns those of the nodes that stand, the preferred one first. Of equals the one
-// with the lower id comes first.
-func (p Plan) Order(nodes []Node) []Node {
-	order := slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return p.Prefer(n) == 0 })
-	slices.SortFunc(order, func(a, b Node) int {
-		return cmp.Or(cmp.Compare(p.Prefer(b), p.Prefer(a)), cmp.Compare(a.ID, b.ID))
-	})
-	return order
-}
-
-// better returns the node that the plan places highest of those that stand and are not
-// penalised, if it places it before this one. Use alone makes none better: what runs well is
-// not moved for it.
-func (p Plan) better(than Node, nodes []Node) (best view.NodeID, ok bool) {
-	high := p.rankOf(than.Name)
-	for _, n := range nodes {
-		if rank := p.rankOf(n.Name); rank > high && n.ID != than.ID && !n.Penalised && p.Prefer(n) > 0 {
-			best, high, ok = n.ID, rank, true
+// better returns the one that the plan places highest of those that stand and are not
+// penalised, if it places it before the node of that name. Use alone makes none better: what
+// runs well is not moved for it.
+func (p Plan) better(than string, peers []Peer) (best view.NodeID) {
+	high := p.rankOf(than)
+	for _, o := range peers {
+		if rank := p.rankOf(o.Name); rank > high && o.Preference.isSound() {
+			best, high = o.ID, rank
 		}
 	}
-	return best, ok
+	return best
 }
 
-// Penalty counts how often a node has failed to run a service lately. The zero value has
+// penalty counts how often a node has failed to run a service lately. The zero value has
 // never failed.
-type Penalty struct {
+type penalty struct {
 	count int
 	at    time.Duration // the last failure
 }
@@ -165,12 +172,12 @@ const (
 )
 
 // Add notes a failure.
-func (p *Penalty) Add(now time.Duration) {
+func (p *penalty) Add(now time.Duration) {
 	p.count, p.at = min(p.Count(now)+1, maxFailures), now
 }
 
 // Count returns how many failures are not forgotten.
-func (p *Penalty) Count(now time.Duration) int {
+func (p *penalty) Count(now time.Duration) int {
 	if now < p.Until() {
 		return p.count
 	}
@@ -178,13 +185,13 @@ func (p *Penalty) Count(now time.Duration) int {
 }
 
 // Until is how long the node stands behind all others.
-func (p *Penalty) Until() time.Duration { return p.findEnd(penaltyFirst, penaltyMax) }
+func (p *penalty) Until() time.Duration { return p.findEnd(penaltyFirst, penaltyMax) }
 
 // RestUntil is how long the node, should nobody else lead, waits before it tries again.
-func (p *Penalty) RestUntil() time.Duration { return p.findEnd(restFirst, restMax) }
+func (p *penalty) RestUntil() time.Duration { return p.findEnd(restFirst, restMax) }
 
 // findEnd returns when a time that doubles with each failure is over.
-func (p *Penalty) findEnd(first, longest time.Duration) time.Duration {
+func (p *penalty) findEnd(first, longest time.Duration) time.Duration {
 	if p.count == 0 {
 		return 0
 	}

@@ -58,8 +58,9 @@
 // may have ended without having stopped what it ran. It carries the actions out in their
 // order, and calls Tick no later than NextDue says, by a clock that goes on while the machine
 // sleeps. A newer Begin or Undo makes void an older one, and a check: contexts of those hooks
-// end; nothing makes a Stop void. It asks Standing and Own after each event, and tells the
-// others what has changed before it gives a lead back. A hook may be called again, and undone
+// end; nothing makes a Stop void. It asks Standing after each event, and tells the
+// others what has changed before it gives a lead back; a node without a preference does not
+// stand. A hook may be called again, and undone
 // without having been done. When a lease ends here of which the extension comes too late, the
 // caller gives the lead back: nothing is begun under it any more.
 //

@@ -8,7 +8,7 @@ import (
 func TestTheTargetOfAMoveGoesMeanwhile(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	s.take("move", s.run.MoveAsked(s.now, 2))
-	s.take("facts", s.run.FactsChanged(s.now, threeNodes[0], threeNodes[2:]))
+	s.takeFacts("facts", threeNodes[0], threeNodes[2:])
 	s.answer(s.now+time.Second, 10*time.Millisecond, works)
 	if g, ok := last[GiveBack](s); !ok || g.Why != Moved || g.To != 0 {
 		s.fail("%+v", g)

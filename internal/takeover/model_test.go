@@ -63,10 +63,11 @@ func (m *modelMesh) spread() {
 	m.t.Helper()
 	for range 10 {
 		for _, n := range m.up() {
-			var others []Node
+			var others []Peer
 			for _, o := range m.up() {
 				if o != n {
-					others = append(others, o.run.Own())
+					pref, _ := o.run.Standing()
+					others = append(others, Peer{o.fact.ID, o.fact.Name, pref})
 				}
 			}
 			m.take(n, n.run.FactsChanged(m.now, n.fact, others))
@@ -94,7 +95,12 @@ func (m *modelMesh) elect() bool {
 	if i := slices.IndexFunc(m.nodes, func(n *modelNode) bool { return n.fact.ID == m.leader }); i >= 0 && !m.nodes[i].down {
 		leader = m.nodes[i]
 	}
-	if best == leader || best == nil || leader != nil && leader.run.Own().Runs {
+	if leader != nil {
+		if pref, _ := leader.run.Standing(); pref == 0 && leader.run.led {
+			m.fail("%s leads, and does not stand", leader.fact.Name)
+		}
+	}
+	if best == leader || best == nil || leader != nil && leader.run.led && leader.run.begun > 0 {
 		return false
 	}
 	if leader != nil {

@@ -74,7 +74,7 @@ func runRandomSchedule(t *testing.T, n uint64, sum *randomTally) {
 			}
 		}
 	}
-	s.take("facts", s.run.FactsChanged(s.now, threeNodes[0], threeNodes[1:]))
+	s.takeFacts("facts", threeNodes[0], threeNodes[1:])
 	s.take("plan", s.run.PlanChanged(s.now, s.plan))
 	s.lose()
 	for _, id := range s.openIDs() { // what has hung goes on at last
@@ -125,7 +125,7 @@ func takeRandomEvent(s *testShell, rng *rand.Rand) {
 		own := threeNodes[0]
 		own.Trouble, own.Used = rng.IntN(8) == 0, []int{rng.IntN(1000)}
 		others := slices.Clone(threeNodes[1 : 1+rng.IntN(3)])
-		s.take("facts", s.run.FactsChanged(s.now, own, others))
+		s.takeFacts("facts", own, others)
 	case e == 6:
 		s.take("move", s.run.MoveAsked(s.now, view.NodeID(rng.IntN(4))))
 	case e == 7:

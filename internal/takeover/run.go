@@ -1,6 +1,7 @@
 package takeover
 
 import (
+	"slices"
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
@@ -19,17 +20,17 @@ const (
 // Run is one service at one node, over all the times that this leads. Make one with NewRun.
 // It is not safe for concurrent use.
 type Run struct {
-	plan   Plan
-	own    Node
-	others []Node
-	now    time.Duration
-	out    []Action
+	plan  Plan
+	own   Node
+	peers []Peer
+	now   time.Duration
+	out   []Action
 
 	led       bool
 	token     token.Token
 	leaseEnd  time.Duration
 	withdrawn bool
-	penalty   Penalty
+	penalty   penalty
 
 	begun   int  // steps begun and not undone; the last one may be under way
 	tries   int  // of the step that is next or under way
@@ -133,11 +134,12 @@ func (r *Run) CheckEnded(now time.Duration, attempt uint64, ok bool) []Action {
 	return r.decideNext()
 }
 
-// FactsChanged reports what is known of this node and the others that are in contact.
-func (r *Run) FactsChanged(now time.Duration, own Node, others []Node) []Action {
+// FactsChanged reports what is known of this node and the others that are in contact. What own
+// refers to must not be changed afterwards.
+func (r *Run) FactsChanged(now time.Duration, own Node, peers []Peer) []Action {
 	r.arrive(now)
-	r.own, r.others = own, others
-	r.weighOthers()
+	r.own, r.peers = own, slices.Clone(peers)
+	r.weighPeers()
 	return r.decideNext()
 }
 
@@ -165,7 +167,7 @@ func (r *Run) PlanChanged(now time.Duration, plan Plan) []Action {
 	}
 	anew := plan.Runs != r.plan.Runs && r.begun > 0 && r.led
 	r.plan, r.withdrawn = plan, false
-	r.weighOthers()
+	r.weighPeers()
 	r.nextCheck = r.lastCheck + plan.Check.Interval
 	if anew && (!r.down || r.again) {
 		r.unwind(0, true, GiveBack{Why: Replanned})
@@ -215,9 +217,13 @@ func (r *Run) NextDue() time.Duration {
 	return max(due, r.now)
 }
 
-// Standing returns this node's preference, and if that is 0 all that keeps it from standing.
+// Standing returns this node's preference, and all that it lacks. With a lack it does not
+// stand, unless it runs the service: then it stands until it has undone all, so that no
+// election ends what it would end in order.
 func (r *Run) Standing() (Preference, []Lack) {
-	own := r.Own()
+	own := r.own
+	own.Penalised = r.now < r.penalty.Until()
+	own.Runs = r.led && r.begun > 0
 	lacks := r.plan.Lacks(own)
 	if r.hangs {
 		lacks = append(lacks, Lack{Kind: LackStop})
@@ -225,18 +231,10 @@ func (r *Run) Standing() (Preference, []Lack) {
 	if r.withdrawn {
 		lacks = append(lacks, Lack{Kind: LackPlan})
 	}
-	if len(lacks) > 0 {
+	if len(lacks) > 0 && (!own.Runs || r.hangs) {
 		return 0, lacks
 	}
-	return r.plan.Prefer(own), nil
-}
-
-// Own returns what the others are to know of this node.
-func (r *Run) Own() Node {
-	own := r.own
-	own.Penalised = r.now < r.penalty.Until()
-	own.Runs = r.led && r.begun > 0
-	return own
+	return r.plan.preferFit(own), lacks
 }
 
 // Health tells how the service is at this node.
@@ -257,23 +255,18 @@ func (r *Run) isVerified() bool {
 }
 
 func (r *Run) standsElsewhere(id view.NodeID) bool {
-	for _, n := range r.others {
-		if n.ID == id {
-			return r.plan.Prefer(n) > 0
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.peers, func(o Peer) bool { return o.ID == id && o.Preference > 0 })
 }
 
-// weighOthers takes in what other nodes are worth by the plan.
-func (r *Run) weighOthers() {
+// weighPeers takes in what other nodes are worth by the plan.
+func (r *Run) weighPeers() {
 	r.fitting = 0
-	for _, n := range r.others {
-		if n.ID != r.own.ID && r.plan.Prefer(n) > 0 {
+	for _, o := range r.peers {
+		if o.Preference > 0 {
 			r.fitting++
 		}
 	}
-	r.better, _ = r.plan.better(r.own, r.others)
+	r.better = r.plan.better(r.own.Name, r.peers)
 }
 
 func (r *Run) addAction(a Action) { r.out = append(r.out, a) }

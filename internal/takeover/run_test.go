@@ -107,7 +107,7 @@ func TestAFailedVerifyUndoesAllAndGivesTheLeadBack(t *testing.T) {
 		s.fail("%+v", a)
 	}
 	pref, _ := s.run.Standing()
-	if pref == 0 || pref >= s.plan.Prefer(threeNodes[1]) || !s.run.Own().Penalised {
+	if pref == 0 || pref >= s.plan.Prefer(threeNodes[1]) || !s.penalised() {
 		s.fail("its preference is %d", pref)
 	}
 	if due := s.run.NextDue(); due != s.run.penalty.Until() {
@@ -128,7 +128,7 @@ func TestARestComesBeforeTheNextTryOfOneThatIsAlone(t *testing.T) {
 	ended, n := s.now, s.begins(Prepare)
 	s.led(time.Hour)
 	s.answer(ended+900*time.Millisecond, 10*time.Millisecond, works)
-	if s.begins(Prepare) != n || s.run.Own().Runs {
+	if s.begins(Prepare) != n || (s.run.led && s.run.begun > 0) {
 		s.fail("no rest")
 	}
 	s.answer(ended+1100*time.Millisecond, 10*time.Millisecond, works)
@@ -342,7 +342,7 @@ func TestHealth(t *testing.T) {
 		s.fail("not restarted in place")
 	}
 	s.answer(s.now+4*time.Second, 10*time.Millisecond, checks)
-	if g, _ := last[GiveBack](s); g.Why != HealthFailed || s.begins(Start) != 1 || !s.run.Own().Penalised || s.run.Health() != Offline {
+	if g, _ := last[GiveBack](s); g.Why != HealthFailed || s.begins(Start) != 1 || !s.penalised() || s.run.Health() != Offline {
 		s.fail("%+v after the second failure", g)
 	}
 }
@@ -397,7 +397,7 @@ func TestRestartsAreForgottenAfterAGoodWhile(t *testing.T) {
 func TestMoves(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	own, others := threeNodes[0], []Node{threeNodes[1], {ID: 3, Name: "c", Trouble: true}}
-	s.take("facts", s.run.FactsChanged(s.now, own, others))
+	s.takeFacts("facts", own, others)
 	for _, to := range []view.NodeID{3, 7} {
 		s.take("move", s.run.MoveAsked(s.now, to))
 		if a, ok := last[Alarm](s); !ok || a.Why != MoveRefused || a.To != to || s.run.Health() != Healthy {
@@ -411,7 +411,7 @@ func TestMoves(t *testing.T) {
 	}
 	s.take("move", s.run.MoveAsked(s.now, 2))
 	s.answer(s.now+time.Second, 10*time.Millisecond, works)
-	if g, _ := last[GiveBack](s); g.Why != Moved || g.To != 2 || s.run.Own().Penalised {
+	if g, _ := last[GiveBack](s); g.Why != Moved || g.To != 2 || s.penalised() {
 		s.fail("%+v", g)
 	}
 	s.take("move", s.run.MoveAsked(s.now, 2))
@@ -443,7 +443,7 @@ func TestAMoveEndsAStepAndACheckUnderWay(t *testing.T) {
 	s.take("move", s.run.MoveAsked(s.now, 2))
 	s.end(check, errHook)
 	s.answer(s.now+time.Second, 10*time.Millisecond, works)
-	if g, _ := last[GiveBack](s); g.Why != Moved || s.run.Own().Penalised {
+	if g, _ := last[GiveBack](s); g.Why != Moved || s.penalised() {
 		s.fail("%+v", g)
 	}
 }
@@ -452,9 +452,9 @@ func TestUnfitWhileItRuns(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	sick, busy := threeNodes[0], threeNodes[0]
 	sick.Trouble, busy.Used = true, []int{990}
-	s.take("busy", s.run.FactsChanged(s.now, busy, threeNodes[1:]))
-	s.take("alone", s.run.FactsChanged(s.now, sick, nil))
-	s.take("alone", s.run.FactsChanged(s.now, sick, nil))
+	s.takeFacts("busy", busy, threeNodes[1:])
+	s.takeFacts("alone", sick, nil)
+	s.takeFacts("alone", sick, nil)
 	alarms := 0
 	for _, a := range s.did {
 		if a, ok := a.(Alarm); ok && a.Why == NobodyElse {
@@ -464,13 +464,17 @@ func TestUnfitWhileItRuns(t *testing.T) {
 	if s.run.Health() != Healthy || alarms != 1 {
 		s.fail("%v, %d alarms", s.run.Health(), alarms)
 	}
-	s.take("another", s.run.FactsChanged(s.now, sick, threeNodes[1:]))
+	fit := s.plan.Prefer(Node{Name: sick.Name, Runs: true, Used: sick.Used})
+	if pref, lacks := s.run.Standing(); pref != fit || len(lacks) != 1 {
+		s.fail("it runs alone with %d instead of %d, %v", pref, fit, lacks)
+	}
+	s.takeFacts("another", sick, threeNodes[1:])
 	s.answer(s.now+time.Second, 10*time.Millisecond, works)
 	if g, _ := last[GiveBack](s); g.Why != Unfit {
 		s.fail("%+v", g)
 	}
 	s.did = nil
-	s.take("alone", s.run.FactsChanged(s.now, sick, nil))
+	s.takeFacts("alone", sick, nil)
 	s.led(time.Hour)
 	if g, ok := last[GiveBack](s); !ok || g.Why != Unfit || s.begins(Prepare) > 0 {
 		s.fail("begun although it is unfit")
@@ -488,9 +492,9 @@ func TestUnfitWithoutARivalAnyMore(t *testing.T) {
 	s := verifiedShell(t, plan)
 	sick := threeNodes[0]
 	sick.Trouble = true
-	s.take("alone", s.run.FactsChanged(s.now, sick, nil))
+	s.takeFacts("alone", sick, nil)
 	s.answer(6*time.Second, 10*time.Millisecond, works)
-	s.take("together", s.run.FactsChanged(s.now, threeNodes[0], threeNodes[1:]))
+	s.takeFacts("together", threeNodes[0], threeNodes[1:])
 	s.answer(s.now+4*time.Second, 10*time.Millisecond, works)
 	if s.run.Health() != Healthy {
 		s.fail("the time of before has counted")

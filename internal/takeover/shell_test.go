@@ -43,7 +43,7 @@ type testEvent struct {
 func newTestShell(t *testing.T, plan Plan) *testShell {
 	plan = plan.Complete()
 	s := &testShell{t: t, run: NewRun(plan), plan: plan, open: make(map[uint64]Action)}
-	s.take("facts", s.run.FactsChanged(0, threeNodes[0], threeNodes[1:]))
+	s.takeFacts("facts", threeNodes[0], threeNodes[1:])
 	return s
 }
 
@@ -57,6 +57,21 @@ func (s *testShell) fail(format string, args ...any) {
 		}
 	}
 	s.t.Fatalf("%s%v: %s", &text, s.now, fmt.Sprintf(format, args...))
+}
+
+func (s *testShell) penalised() bool { return s.run.now < s.run.penalty.Until() }
+
+func (s *testShell) takeFacts(event string, own Node, others []Node) {
+	s.t.Helper()
+	s.take(event, s.run.FactsChanged(s.now, own, peersOf(s.plan, others)))
+}
+
+// peersOf returns what nodes tell of themselves by a plan.
+func peersOf(p Plan, nodes []Node) (peers []Peer) {
+	for _, n := range nodes {
+		peers = append(peers, Peer{n.ID, n.Name, p.Prefer(n)})
+	}
+	return peers
 }
 
 // take carries out the actions that answer an event.
