@@ -16,6 +16,7 @@ type line struct {
 var lines = []line{
 	{"words", "mesh/view replica/version"},
 	{"words about nodes", "partition/token"},
+	{"words about services", "failover/service"},
 	{"bytes", "internal/wire"},
 	{"cores", "internal/placement internal/roster internal/reconcile internal/purge internal/detect " +
 		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/watch internal/takeover internal/retain"},

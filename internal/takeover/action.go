@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -13,7 +14,7 @@ type Action interface{ isAction() }
 
 // Begin: begin a step, and call Ended with the attempt when it has ended.
 type Begin struct {
-	Step     Kind
+	Step     service.Step
 	Attempt  uint64 // no two actions have the same, but a Stop that is repeated
 	Try      int    // from 1
 	Token    token.Token
@@ -23,7 +24,7 @@ type Begin struct {
 // Undo: undo all attempts of a step, also of one that has failed or hangs, and call Ended.
 // That of Start has ended well when nothing of the run is left.
 type Undo struct {
-	Step     Kind
+	Step     service.Step
 	Attempt  uint64
 	Token    token.Token
 	Deadline time.Duration
@@ -48,8 +49,8 @@ type BeginCheck struct {
 type GiveBack struct {
 	Token token.Token
 	Why   Why
-	Step  Kind        // StepFailed
-	To    view.NodeID // who should take over; 0: whoever is preferred
+	Step  service.Step // StepFailed
+	To    view.NodeID  // who should take over; 0: whoever is preferred
 	// Lapse: the run may not have ended, so nobody may lead before the lease has: it is
 	// not renewed, but not handed over either.
 	Lapse bool
@@ -59,8 +60,8 @@ type GiveBack struct {
 type Alarm struct {
 	Token token.Token
 	Why   Why
-	Step  Kind        // StepFailed
-	To    view.NodeID // MoveRefused
+	Step  service.Step // StepFailed
+	To    view.NodeID  // MoveRefused
 }
 
 // Record: add a line to the history.
@@ -68,12 +69,12 @@ type Record struct {
 	Token   token.Token
 	At      time.Duration
 	What    What
-	Step    Kind // of a step or an undoing
+	Step    service.Step // of a step or an undoing
 	Attempt uint64
 	Took    time.Duration
-	Health  Health      // HealthChanged
-	Other   view.NodeID // BetterSeen
-	Err     error       // nil: it went well
+	Health  service.Health // HealthChanged
+	Other   view.NodeID    // BetterSeen
+	Err     error          // nil: it went well
 }
 
 func (Begin) isAction()      {}
@@ -114,14 +115,4 @@ const (
 	StopEnded
 	HealthChanged
 	BetterSeen // a node that the plan prefers stands, and waits to be asked
-)
-
-// Health is how the service is at this node.
-type Health uint8
-
-const (
-	Offline  Health = iota // it does not run here, or is not verified
-	Healthy                //
-	Degraded               // the last check was bad, or the last two
-	Failed                 // three in a row were, and it is not verified again
 )

@@ -4,82 +4,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/mesh/view"
 )
-
-// Node is what is known of one node that could run a service.
-type Node struct {
-	ID           view.NodeID
-	Name, Zone   string
-	Capabilities []string
-	Data         []string // that it holds
-	Used         []int    // of each resource, in per mille
-	Trouble      bool     // its hardware is about to fail
-	Refuses      bool     // its mode does not allow the service for now
-	Penalised    bool     // it has failed to run the service lately
-	Runs         bool     // it leads and runs it, or is about to: what it uses is the service's own
-}
-
-// LackKind says what keeps a node from standing.
-type LackKind uint8
-
-const (
-	LackCapability LackKind = iota
-	LackZone
-	LackData
-	LackHeadroom
-	LackHealth     // its hardware is in trouble
-	LackPermission // its mode does not allow the service
-	LackStop       // a former run has not ended
-	LackPlan       // it was withdrawn
-)
-
-// Lack is one reason why a node does not stand.
-type Lack struct {
-	Kind LackKind
-	What string // which capability or data it lacks; the zone in which it is
-	Used int    // LackHeadroom: the most that is used of a resource, in per mille
-}
-
-// Lacks returns all that keeps a node from running the service.
-func (p Plan) Lacks(n Node) []Lack {
-	lacks := p.lackingNeeds(n)
-	if used := n.mostUsed(); used > wholeUse-orDefault(p.Needs.Headroom, headroom) && !n.Runs {
-		lacks = append(lacks, Lack{Kind: LackHeadroom, Used: used})
-	}
-	if n.Trouble {
-		lacks = append(lacks, Lack{Kind: LackHealth})
-	}
-	if n.Refuses {
-		lacks = append(lacks, Lack{Kind: LackPermission})
-	}
-	return lacks
-}
-
-// lackingNeeds returns what a node lacks that does not change by the minute.
-func (p Plan) lackingNeeds(n Node) (lacks []Lack) {
-	for _, w := range p.Needs.Capabilities {
-		if !slices.Contains(n.Capabilities, w) {
-			lacks = append(lacks, Lack{Kind: LackCapability, What: w})
-		}
-	}
-	if len(p.Needs.Zones) > 0 && !slices.Contains(p.Needs.Zones, n.Zone) {
-		lacks = append(lacks, Lack{Kind: LackZone, What: n.Zone})
-	}
-	for _, w := range p.Needs.Data {
-		if !slices.Contains(n.Data, w) {
-			lacks = append(lacks, Lack{Kind: LackData, What: w})
-		}
-	}
-	return lacks
-}
-
-func (n Node) mostUsed() (used int) {
-	for _, u := range n.Used {
-		used = max(used, min(u, wholeUse))
-	}
-	return used
-}
 
 // Preference orders the nodes that stand, the highest first; 0 does not stand. Before
 // all else counts who runs the service, so that nothing but its leader's own decision moves
@@ -97,16 +24,16 @@ type Peer struct {
 // useSteps is in how many steps use is told apart: not every change is worth telling.
 const useSteps = 20
 
-// Prefer returns a node's preference.
-func (p Plan) Prefer(n Node) Preference {
+// preferenceOf returns a node's preference.
+func preferenceOf(p service.Plan, n service.Node) Preference {
 	if len(p.Lacks(n)) > 0 {
 		return 0
 	}
-	return p.preferFit(n)
+	return preferFit(p, n)
 }
 
 // preferFit returns the preference of a node, whatever it lacks.
-func (p Plan) preferFit(n Node) Preference {
+func preferFit(p service.Plan, n service.Node) Preference {
 	var runs, sound, free int
 	if n.Runs {
 		runs = 1
@@ -114,9 +41,9 @@ func (p Plan) preferFit(n Node) Preference {
 	if !n.Penalised {
 		sound = 1
 	}
-	rank := p.rankOf(n.Name)
+	rank := rankOf(p, n.Name)
 	if rank == 0 {
-		free = (wholeUse - n.mostUsed()) * useSteps / wholeUse
+		free = (service.WholeUse - n.MostUsed()) * useSteps / service.WholeUse
 	}
 	pref := runs
 	pref = pref*2 + sound
@@ -125,30 +52,30 @@ func (p Plan) preferFit(n Node) Preference {
 	return Preference(pref + 1)
 }
 
-const ranks = maxBackups + 2
+const ranks = service.MaxBackups + 2
 
 // isSound tells whether a node that stands is not penalised.
 func (p Preference) isSound() bool { return p > 0 && (p-1)/(ranks*(useSteps+1))%2 == 1 }
 
 // rankOf returns a node's place in the plan's order, the primary's being the highest; 0 is
 // that of all whom the plan does not name.
-func (p Plan) rankOf(name string) int {
+func rankOf(p service.Plan, name string) int {
 	if name != "" && name == p.Primary {
-		return maxBackups + 1
+		return service.MaxBackups + 1
 	}
-	if i := slices.Index(p.Backups, name); i >= 0 && i < maxBackups {
-		return maxBackups - i
+	if i := slices.Index(p.Backups, name); i >= 0 && i < service.MaxBackups {
+		return service.MaxBackups - i
 	}
 	return 0
 }
 
-// better returns the one that the plan places highest of those that stand and are not
+// findBetter returns the one that the plan places highest of those that stand and are not
 // penalised, if it places it before the node of that name. Use alone makes none better: what
 // runs well is not moved for it.
-func (p Plan) better(than string, peers []Peer) (best view.NodeID) {
-	high := p.rankOf(than)
+func findBetter(p service.Plan, than string, peers []Peer) (best view.NodeID) {
+	high := rankOf(p, than)
 	for _, o := range peers {
-		if rank := p.rankOf(o.Name); rank > high && o.Preference.isSound() {
+		if rank := rankOf(p, o.Name); rank > high && o.Preference.isSound() {
 			best, high = o.ID, rank
 		}
 	}

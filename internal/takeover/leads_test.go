@@ -3,6 +3,8 @@ package takeover
 import (
 	"testing"
 	"time"
+
+	"github.com/skeinmesh/skein/failover/service"
 )
 
 func TestTheTargetOfAMoveGoesMeanwhile(t *testing.T) {
@@ -49,7 +51,7 @@ func TestTheNextLeadHasItsRestarts(t *testing.T) {
 func TestAStopThatFailsIsDemandedAgain(t *testing.T) {
 	for _, limit := range []time.Duration{time.Millisecond, time.Hour} {
 		plan := pressPlan()
-		plan.Steps[Start].Timeout = limit
+		plan.Steps[service.Start].Timeout = limit
 		s := newTestShell(t, plan)
 		s.take("a run is left", s.run.RunLeft(s.now))
 		stop, _ := last[Stop](s)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -25,10 +26,10 @@ type modelMesh struct {
 }
 
 type modelNode struct {
-	fact    Node
+	fact    service.Node
 	run     *Run
 	down    bool
-	fails   map[Kind]bool
+	fails   map[service.Step]bool
 	sick    bool // its checks are bad
 	open    []modelHook
 	alive   bool
@@ -45,10 +46,10 @@ type modelHook struct {
 
 const modelHookTakes = 100 * time.Millisecond
 
-func newModelMesh(t *testing.T, plan Plan) *modelMesh {
+func newModelMesh(t *testing.T, plan service.Plan) *modelMesh {
 	m := &modelMesh{t: t}
 	for _, fact := range threeNodes {
-		m.nodes = append(m.nodes, &modelNode{fact: fact, run: NewRun(plan), fails: make(map[Kind]bool)})
+		m.nodes = append(m.nodes, &modelNode{fact: fact, run: NewRun(plan), fails: make(map[service.Step]bool)})
 	}
 	m.spread()
 	return m
@@ -128,7 +129,7 @@ func (m *modelMesh) take(n *modelNode, actions []Action) {
 		m.say("    %s: %T%+v", n.fact.Name, a, a)
 		switch a := a.(type) {
 		case Begin:
-			if a.Step == Start {
+			if a.Step == service.Start {
 				for _, o := range m.nodes {
 					if o.alive {
 						m.fail("%s runs when %s starts", o.fact.Name, n.fact.Name)
@@ -198,7 +199,7 @@ func (m *modelMesh) answer(n *modelNode, a Action) []Action {
 		}
 		return n.run.Ended(m.now, a.Attempt, nil)
 	case Undo:
-		n.alive = n.alive && a.Step != Start
+		n.alive = n.alive && a.Step != service.Start
 		return n.run.Ended(m.now, a.Attempt, nil)
 	case Stop:
 		n.alive = false
@@ -211,7 +212,7 @@ func (m *modelMesh) answer(n *modelNode, a Action) []Action {
 
 func (m *modelMesh) wantRuns(i int) {
 	m.t.Helper()
-	if n := m.nodes[i]; n.run.Health() != Healthy || m.leader != n.fact.ID {
+	if n := m.nodes[i]; n.run.Health() != service.Healthy || m.leader != n.fact.ID {
 		m.fail("%s does not run it, %v leads", n.fact.Name, m.leader)
 	}
 }
@@ -223,14 +224,14 @@ func (m *modelMesh) starts() (n int) {
 	return n
 }
 
-func backPlan(back FailBack) Plan {
+func backPlan(back service.FailBack) service.Plan {
 	p := pressPlan()
 	p.FailBack, p.After = back, 30*time.Second
 	return p
 }
 
 func TestThePrimaryThenTheBackupThenWhoeverFits(t *testing.T) {
-	m := newModelMesh(t, backPlan(FailBackNever))
+	m := newModelMesh(t, backPlan(service.FailBackNever))
 	m.pass(time.Second)
 	m.wantRuns(0)
 	m.setDown(0, true)
@@ -242,7 +243,7 @@ func TestThePrimaryThenTheBackupThenWhoeverFits(t *testing.T) {
 }
 
 func TestAReconnectRestartsNothingHealthy(t *testing.T) {
-	m := newModelMesh(t, backPlan(FailBackNever))
+	m := newModelMesh(t, backPlan(service.FailBackNever))
 	m.setDown(0, true)
 	m.pass(time.Second)
 	n := m.starts()
@@ -259,7 +260,7 @@ func TestAReconnectRestartsNothingHealthy(t *testing.T) {
 }
 
 func TestFailBackOnlyToOneThatStays(t *testing.T) {
-	m := newModelMesh(t, backPlan(FailBackAfter))
+	m := newModelMesh(t, backPlan(service.FailBackAfter))
 	m.setDown(0, true)
 	m.pass(time.Second)
 	n := m.starts()
@@ -283,7 +284,7 @@ func TestFailBackOnlyToOneThatStays(t *testing.T) {
 }
 
 func TestFailBackWaitsForAHealthyService(t *testing.T) {
-	m := newModelMesh(t, backPlan(FailBackAfter))
+	m := newModelMesh(t, backPlan(service.FailBackAfter))
 	m.setDown(0, true)
 	m.pass(time.Second)
 	m.setDown(0, false)
@@ -298,7 +299,7 @@ func TestFailBackWaitsForAHealthyService(t *testing.T) {
 }
 
 func TestFailBackByHand(t *testing.T) {
-	m := newModelMesh(t, backPlan(FailBackByHand))
+	m := newModelMesh(t, backPlan(service.FailBackByHand))
 	m.setDown(0, true)
 	m.pass(time.Second)
 	m.setDown(0, false)
@@ -322,8 +323,8 @@ func TestFailBackByHand(t *testing.T) {
 }
 
 func TestOneThatFailsItsVerificationLetsOthersGoFirst(t *testing.T) {
-	m := newModelMesh(t, backPlan(FailBackAfter))
-	m.nodes[0].fails[Verify] = true
+	m := newModelMesh(t, backPlan(service.FailBackAfter))
+	m.nodes[0].fails[service.Verify] = true
 	m.pass(5 * time.Second)
 	m.wantRuns(1)
 	m.pass(2 * time.Hour) // it is tried again when the penalty has ended, less and less often
@@ -332,16 +333,16 @@ func TestOneThatFailsItsVerificationLetsOthersGoFirst(t *testing.T) {
 		m.fail("%d starts of one that fails in two hours", n)
 	}
 	m.wantRuns(1)
-	m.nodes[0].fails[Verify] = false
+	m.nodes[0].fails[service.Verify] = false
 	m.pass(time.Hour)
 	m.wantRuns(0)
 }
 
 func TestOneThatIsAloneTriesOnAtAGrowingPause(t *testing.T) {
-	m := newModelMesh(t, backPlan(FailBackNever))
+	m := newModelMesh(t, backPlan(service.FailBackNever))
 	m.setDown(1, true)
 	m.setDown(2, true)
-	m.nodes[0].fails[Start] = true
+	m.nodes[0].fails[service.Start] = true
 	m.take(m.nodes[0], m.nodes[0].run.MoveAsked(m.now, 2))
 	m.pass(10 * time.Minute)
 	limit := restMax + m.nodes[0].run.plan.UndoBound() + m.nodes[0].run.plan.StartBound()
@@ -354,15 +355,15 @@ func TestOneThatIsAloneTriesOnAtAGrowingPause(t *testing.T) {
 	if n := len(pauses); n < 15 || !slices.IsSorted(pauses) || pauses[0] > 3*time.Second || pauses[n-1] < restMax || pauses[n-1] > limit {
 		m.fail("pauses of %v", pauses)
 	}
-	m.nodes[0].fails[Start] = false
+	m.nodes[0].fails[service.Start] = false
 	m.pass(limit)
 	m.wantRuns(0)
 }
 
 func TestAPlanThatChanges(t *testing.T) {
-	m := newModelMesh(t, backPlan(FailBackNever))
+	m := newModelMesh(t, backPlan(service.FailBackNever))
 	m.pass(time.Second)
-	change := func(change func(*Plan)) {
+	change := func(change func(*service.Plan)) {
 		plan := m.nodes[0].run.plan
 		change(&plan)
 		for _, n := range m.nodes {
@@ -370,19 +371,19 @@ func TestAPlanThatChanges(t *testing.T) {
 		}
 		m.pass(3 * time.Second)
 	}
-	change(func(p *Plan) { p.Check.Interval, p.Primary, p.Backups = 5*time.Second, "c", nil })
+	change(func(p *service.Plan) { p.Check.Interval, p.Primary, p.Backups = 5*time.Second, "c", nil })
 	m.wantRuns(0)
 	if m.starts() != 1 {
 		m.fail("%d starts", m.starts())
 	}
-	change(func(p *Plan) { p.Runs = "2" })
+	change(func(p *service.Plan) { p.Runs = "2" })
 	m.wantRuns(0)
 	if m.starts() != 2 {
 		m.fail("%d starts", m.starts())
 	}
-	change(func(p *Plan) { p.Needs.Capabilities = []string{"gpu"} }) // a does not have it
+	change(func(p *service.Plan) { p.Needs.Capabilities = []string{"gpu"} }) // a does not have it
 	m.wantRuns(2)
-	change(func(p *Plan) { p.FailBack, p.After, p.Primary = FailBackAfter, time.Second, "b" })
+	change(func(p *service.Plan) { p.FailBack, p.After, p.Primary = service.FailBackAfter, time.Second, "b" })
 	m.wantRuns(1)
 	if m.starts() != 4 {
 		m.fail("%d starts", m.starts())

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -65,11 +66,11 @@ func runRandomSchedule(t *testing.T, n uint64, sum *randomTally) {
 				sum.lapsed++
 			}
 		case Begin:
-			if a.Step == Start && a.Try == 1 {
+			if a.Step == service.Start && a.Try == 1 {
 				sum.restarted++
 			}
 		case Record:
-			if a.What == HealthChanged && a.Health == Healthy {
+			if a.What == HealthChanged && a.Health == service.Healthy {
 				sum.verified++
 			}
 		}
@@ -82,7 +83,7 @@ func runRandomSchedule(t *testing.T, n uint64, sum *randomTally) {
 	}
 	s.led(time.Hour)
 	began := s.now
-	for s.run.Health() != Healthy {
+	for s.run.Health() != service.Healthy {
 		s.answer(s.now+5*time.Millisecond, 5*time.Millisecond, works)
 		if s.now-began > s.plan.UndoBound()+restMax+s.plan.StartBound() {
 			s.fail("not verified within the bound")
@@ -91,15 +92,15 @@ func runRandomSchedule(t *testing.T, n uint64, sum *randomTally) {
 	sum.verified++
 }
 
-func randomPlan(rng *rand.Rand, runs string) Plan {
-	p := Plan{Service: "press", Runs: runs, Primary: "a", Backups: []string{"b"}, FailBack: FailBack(rng.IntN(3)), After: time.Second, Restarts: rng.IntN(3)}
+func randomPlan(rng *rand.Rand, runs string) service.Plan {
+	p := service.Plan{Service: "press", Runs: runs, Conditions: []string{"worn"}, Primary: "a", Backups: []string{"b"}, FailBack: service.FailBack(rng.IntN(3)), After: time.Second, Restarts: rng.IntN(3)}
 	if rng.IntN(2) == 0 {
 		p.Primary, p.Backups = "c", []string{"b", "a"}
 	}
 	for k := range p.Steps {
-		p.Steps[k] = Step{Timeout: time.Duration(20+rng.IntN(100)) * time.Millisecond, Retries: rng.IntN(3)}
+		p.Steps[k] = service.Limits{Timeout: time.Duration(20+rng.IntN(100)) * time.Millisecond, Retries: rng.IntN(3)}
 	}
-	p.Check = Check{Interval: time.Duration(50+rng.IntN(200)) * time.Millisecond, Timeout: 50 * time.Millisecond}
+	p.Check = service.Check{Interval: time.Duration(50+rng.IntN(200)) * time.Millisecond, Timeout: 50 * time.Millisecond}
 	return p.Complete()
 }
 
@@ -123,7 +124,7 @@ func takeRandomEvent(s *testShell, rng *rand.Rand) {
 		s.take("late loss", s.run.LeadLost(s.now, token.Token{Term: s.token.Term - 1, Node: 1}))
 	case e == 5:
 		own := threeNodes[0]
-		own.Trouble, own.Used = rng.IntN(8) == 0, []int{rng.IntN(1000)}
+		own.Conditions, own.Used = slices.Repeat([]string{"worn"}, rng.IntN(8)/7), []int{rng.IntN(1000)}
 		others := slices.Clone(threeNodes[1 : 1+rng.IntN(3)])
 		s.takeFacts("facts", own, others)
 	case e == 6:

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -20,8 +21,8 @@ const (
 // Run is one service at one node, over all the times that this leads. Make one with NewRun.
 // It is not safe for concurrent use.
 type Run struct {
-	plan  Plan
-	own   Node
+	plan  service.Plan
+	own   service.Node
 	peers []Peer
 	now   time.Duration
 	out   []Action
@@ -56,7 +57,7 @@ type Run struct {
 	bad        int // checks in a row
 	restarts   int
 	wellSince  time.Duration
-	toldHealth Health
+	toldHealth service.Health
 }
 
 // work is something that the shell was told to do. The zero work is none.
@@ -67,7 +68,7 @@ type work struct {
 }
 
 // NewRun returns a run of a plan that is valid.
-func NewRun(plan Plan) *Run { return &Run{plan: plan.Complete()} }
+func NewRun(plan service.Plan) *Run { return &Run{plan: plan.Complete()} }
 
 // RunLeft reports, before the node leads, that a former process may have left a run here: it
 // is stopped, and nothing is begun before that has ended.
@@ -136,7 +137,7 @@ func (r *Run) CheckEnded(now time.Duration, attempt uint64, ok bool) []Action {
 
 // FactsChanged reports what is known of this node and the others that are in contact. What own
 // refers to must not be changed afterwards.
-func (r *Run) FactsChanged(now time.Duration, own Node, peers []Peer) []Action {
+func (r *Run) FactsChanged(now time.Duration, own service.Node, peers []Peer) []Action {
 	r.arrive(now)
 	r.own, r.peers = own, slices.Clone(peers)
 	r.weighPeers()
@@ -158,7 +159,7 @@ func (r *Run) MoveAsked(now time.Duration, to view.NodeID) []Action {
 
 // PlanChanged reports another plan, which must be valid. Only what differs is acted upon:
 // limits count from the next step and check on.
-func (r *Run) PlanChanged(now time.Duration, plan Plan) []Action {
+func (r *Run) PlanChanged(now time.Duration, plan service.Plan) []Action {
 	r.arrive(now)
 	plan = plan.Complete()
 	if plan.Service != r.plan.Service || plan.Mode != r.plan.Mode {
@@ -210,7 +211,7 @@ func (r *Run) NextDue() time.Duration {
 		if r.check.id == 0 {
 			due = min(due, r.nextCheck)
 		}
-		if r.rival != 0 && r.plan.FailBack == FailBackAfter && r.bad == 0 {
+		if r.rival != 0 && r.plan.FailBack == service.FailBackAfter && r.bad == 0 {
 			due = min(due, r.since+r.plan.After)
 		}
 	}
@@ -220,38 +221,38 @@ func (r *Run) NextDue() time.Duration {
 // Standing returns this node's preference, and all that it lacks. With a lack it does not
 // stand, unless it runs the service: then it stands until it has undone all, so that no
 // election ends what it would end in order.
-func (r *Run) Standing() (Preference, []Lack) {
+func (r *Run) Standing() (Preference, []service.Lack) {
 	own := r.own
 	own.Penalised = r.now < r.penalty.Until()
 	own.Runs = r.led && r.begun > 0
 	lacks := r.plan.Lacks(own)
 	if r.hangs {
-		lacks = append(lacks, Lack{Kind: LackStop})
+		lacks = append(lacks, service.Lack{Kind: service.LackStop})
 	}
 	if r.withdrawn {
-		lacks = append(lacks, Lack{Kind: LackPlan})
+		lacks = append(lacks, service.Lack{Kind: service.LackPlan})
 	}
 	if len(lacks) > 0 && (!own.Runs || r.hangs) {
 		return 0, lacks
 	}
-	return r.plan.preferFit(own), lacks
+	return preferFit(r.plan, own), lacks
 }
 
 // Health tells how the service is at this node.
-func (r *Run) Health() Health {
+func (r *Run) Health() service.Health {
 	switch {
 	case r.bad >= badChecks:
-		return Failed
+		return service.Failed
 	case !r.isVerified():
-		return Offline
+		return service.Offline
 	case r.bad > 0:
-		return Degraded
+		return service.Degraded
 	}
-	return Healthy
+	return service.Healthy
 }
 
 func (r *Run) isVerified() bool {
-	return r.led && r.begun == int(StepCount) && !r.down && r.work.id == 0
+	return r.led && r.begun == int(service.StepCount) && !r.down && r.work.id == 0
 }
 
 func (r *Run) standsElsewhere(id view.NodeID) bool {
@@ -266,7 +267,7 @@ func (r *Run) weighPeers() {
 			r.fitting++
 		}
 	}
-	r.better = r.plan.better(r.own.Name, r.peers)
+	r.better = findBetter(r.plan, r.own.Name, r.peers)
 }
 
 func (r *Run) addAction(a Action) { r.out = append(r.out, a) }

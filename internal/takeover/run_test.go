@@ -5,32 +5,33 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 )
 
-func pressPlan() Plan {
-	p := Plan{Service: "press", Primary: "a", Backups: []string{"b"}, Restarts: 1}
+func pressPlan() service.Plan {
+	p := service.Plan{Service: "press", Primary: "a", Backups: []string{"b"}, Conditions: []string{"worn"}, Restarts: 1}
 	for k := range p.Steps {
-		p.Steps[k] = Step{Timeout: time.Second, Retries: 1}
+		p.Steps[k] = service.Limits{Timeout: time.Second, Retries: 1}
 	}
 	return p
 }
 
 // verifiedShell has a shell whose service runs, verified, since it answered within 10 ms.
-func verifiedShell(t *testing.T, plan Plan) *testShell {
+func verifiedShell(t *testing.T, plan service.Plan) *testShell {
 	t.Helper()
 	s := newTestShell(t, plan)
 	s.led(time.Hour)
 	s.answer(100*time.Millisecond, 10*time.Millisecond, works)
-	if s.run.Health() != Healthy {
+	if s.run.Health() != service.Healthy {
 		s.fail("not verified")
 	}
 	s.did = nil
 	return s
 }
 
-func failing(step Kind) func(Action) error {
+func failing(step service.Step) func(Action) error {
 	return func(a Action) error {
 		if b, ok := a.(Begin); ok && b.Step == step {
 			return errHook
@@ -48,21 +49,21 @@ func hanging(is func(Action) bool) func(Action) error {
 	}
 }
 
-func undoes(step Kind) func(Action) bool {
+func undoes(step service.Step) func(Action) bool {
 	return func(a Action) bool { u, ok := a.(Undo); return ok && u.Step == step }
 }
 
 func TestFiveStepsUntilVerified(t *testing.T) {
 	s := newTestShell(t, pressPlan())
-	if s.run.Health() != Offline {
+	if s.run.Health() != service.Offline {
 		t.Error("healthy before it runs")
 	}
 	s.led(time.Hour)
 	s.answer(50*time.Millisecond, 10*time.Millisecond, works)
-	if s.run.Health() != Healthy || len(s.stack) != 5 || s.now != 50*time.Millisecond {
+	if s.run.Health() != service.Healthy || len(s.stack) != 5 || s.now != 50*time.Millisecond {
 		s.fail("%v", s.run.Health())
 	}
-	if pref, lacks := s.run.Standing(); len(lacks) > 0 || pref <= s.plan.Prefer(threeNodes[0]) {
+	if pref, lacks := s.run.Standing(); len(lacks) > 0 || pref <= preferenceOf(s.plan, threeNodes[0]) {
 		s.fail("who runs it is preferred to all: %v, %v", pref, lacks)
 	}
 }
@@ -71,8 +72,8 @@ func TestFiveStepsUntilVerified(t *testing.T) {
 // each stop and each last attempt end at the last moment.
 func TestSlowestStartKeepsWithinTheBound(t *testing.T) {
 	plan := pressPlan()
-	plan.Steps[Route].Retries = 3
-	plan.Steps[Start].Retries = 2
+	plan.Steps[service.Route].Retries = 3
+	plan.Steps[service.Start].Retries = 2
 	s := newTestShell(t, plan)
 	s.led(time.Hour)
 	hangs := hanging(func(a Action) bool {
@@ -80,7 +81,7 @@ func TestSlowestStartKeepsWithinTheBound(t *testing.T) {
 		_, isUndo := a.(Undo)
 		return isUndo || isBegin && b.Try <= s.plan.Steps[b.Step].Retries
 	})
-	for s.run.Health() != Healthy && s.now < time.Minute {
+	for s.run.Health() != service.Healthy && s.now < time.Minute {
 		s.tick(s.run.NextDue() - 1)
 		ids := s.openIDs()
 		if id := ids[len(ids)-1]; hangs(s.open[id]) == nil {
@@ -98,23 +99,23 @@ func TestSlowestStartKeepsWithinTheBound(t *testing.T) {
 func TestAFailedVerifyUndoesAllAndGivesTheLeadBack(t *testing.T) {
 	s := newTestShell(t, pressPlan())
 	s.led(time.Hour)
-	s.answer(time.Second, 10*time.Millisecond, failing(Verify))
+	s.answer(time.Second, 10*time.Millisecond, failing(service.Verify))
 	g, _ := last[GiveBack](s)
-	if g.Why != StepFailed || g.Step != Verify || g.Lapse || s.alive || len(s.stack) > 0 || s.begins(Verify) != 2 || s.begins(Start) != 1 {
+	if g.Why != StepFailed || g.Step != service.Verify || g.Lapse || s.alive || len(s.stack) > 0 || s.begins(service.Verify) != 2 || s.begins(service.Start) != 1 {
 		s.fail("%+v", g)
 	}
-	if a, _ := last[Alarm](s); a.Why != StepFailed || a.Step != Verify {
+	if a, _ := last[Alarm](s); a.Why != StepFailed || a.Step != service.Verify {
 		s.fail("%+v", a)
 	}
 	pref, _ := s.run.Standing()
-	if pref == 0 || pref >= s.plan.Prefer(threeNodes[1]) || !s.penalised() {
+	if pref == 0 || pref >= preferenceOf(s.plan, threeNodes[1]) || !s.penalised() {
 		s.fail("its preference is %d", pref)
 	}
 	if due := s.run.NextDue(); due != s.run.penalty.Until() {
 		s.fail("the end of the penalty is not due, but %v", due)
 	}
 	s.tick(s.run.penalty.Until())
-	if pref, _ := s.run.Standing(); pref != s.plan.Prefer(threeNodes[0]) {
+	if pref, _ := s.run.Standing(); pref != preferenceOf(s.plan, threeNodes[0]) {
 		s.fail("its preference is %d when the penalty is over", pref)
 	}
 }
@@ -123,16 +124,16 @@ func TestARestComesBeforeTheNextTryOfOneThatIsAlone(t *testing.T) {
 	s := newTestShell(t, pressPlan())
 	s.led(time.Hour)
 	for s.lead {
-		s.answer(s.now+10*time.Millisecond, 10*time.Millisecond, failing(Sync))
+		s.answer(s.now+10*time.Millisecond, 10*time.Millisecond, failing(service.Sync))
 	}
-	ended, n := s.now, s.begins(Prepare)
+	ended, n := s.now, s.begins(service.Prepare)
 	s.led(time.Hour)
 	s.answer(ended+900*time.Millisecond, 10*time.Millisecond, works)
-	if s.begins(Prepare) != n || (s.run.led && s.run.begun > 0) {
+	if s.begins(service.Prepare) != n || (s.run.led && s.run.begun > 0) {
 		s.fail("no rest")
 	}
 	s.answer(ended+1100*time.Millisecond, 10*time.Millisecond, works)
-	if s.run.Health() != Healthy {
+	if s.run.Health() != service.Healthy {
 		s.fail("not verified after a rest")
 	}
 }
@@ -142,7 +143,7 @@ func TestALateResultIsIgnored(t *testing.T) {
 	s.led(time.Hour)
 	old := s.openIDs()[0]
 	s.tick(time.Second)
-	if r, _ := last[Record](s); !errors.Is(r.Err, ErrTimeout) || r.Step != Prepare || r.Took != time.Second {
+	if r, _ := last[Record](s); !errors.Is(r.Err, ErrTimeout) || r.Step != service.Prepare || r.Took != time.Second {
 		s.fail("%+v is recorded", r)
 	}
 	s.end(old, nil)
@@ -150,7 +151,7 @@ func TestALateResultIsIgnored(t *testing.T) {
 		s.fail("the late result has counted")
 	}
 	s.answer(2*time.Second, 10*time.Millisecond, works)
-	if s.run.Health() != Healthy || s.begins(Prepare) != 2 {
+	if s.run.Health() != service.Healthy || s.begins(service.Prepare) != 2 {
 		s.fail("not verified")
 	}
 }
@@ -162,7 +163,7 @@ func TestLostLeadStopsWhateverHangs(t *testing.T) {
 		"undoing hangs": func(s *testShell) { s.take("move", s.run.MoveAsked(s.now, 2)) },
 		"start is undone": func(s *testShell) {
 			s.take("move", s.run.MoveAsked(s.now, 2))
-			s.answer(s.now+50*time.Millisecond, 10*time.Millisecond, hanging(undoes(Start)))
+			s.answer(s.now+50*time.Millisecond, 10*time.Millisecond, hanging(undoes(service.Start)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,7 +195,7 @@ func TestALeaseThatEndsIsALostLead(t *testing.T) {
 	s.leaseEnd = 4 * time.Second
 	s.take("extended", s.run.LeaseExtended(s.now, s.token, s.leaseEnd))
 	s.answer(3500*time.Millisecond, 10*time.Millisecond, works)
-	if s.run.Health() != Healthy {
+	if s.run.Health() != service.Healthy {
 		s.fail("the lease was extended")
 	}
 	s.answer(4*time.Second, 10*time.Millisecond, works)
@@ -218,12 +219,12 @@ func TestANewLeadWaitsForTheFormerRunsStop(t *testing.T) {
 		}
 	}
 	s.answer(s.now+900*time.Millisecond, 10*time.Millisecond, hanging(isStop))
-	if n := s.begins(Prepare); n > 0 || !s.alive {
+	if n := s.begins(service.Prepare); n > 0 || !s.alive {
 		s.fail("%d begun before the stop has ended", n)
 	}
 	s.end(stop, nil)
 	s.answer(s.now+200*time.Millisecond, 10*time.Millisecond, works)
-	if s.run.Health() != Healthy || s.begins(Start) != 1 {
+	if s.run.Health() != service.Healthy || s.begins(service.Start) != 1 {
 		s.fail("not verified")
 	}
 }
@@ -235,12 +236,12 @@ func TestARunThatAFormerProcessLeftIsStoppedFirst(t *testing.T) {
 	s.led(time.Hour)
 	s.take("left, said too late", s.run.RunLeft(0))
 	s.answer(900*time.Millisecond, 10*time.Millisecond, hanging(isStop))
-	if s.begins(Prepare) > 0 || len(s.did) != 1 {
+	if s.begins(service.Prepare) > 0 || len(s.did) != 1 {
 		s.fail("begun beside what is left")
 	}
 	s.answer(s.now+200*time.Millisecond, 10*time.Millisecond, works)
 	s.take("left, said too late", s.run.RunLeft(s.now))
-	if s.run.Health() != Healthy || !s.lead {
+	if s.run.Health() != service.Healthy || !s.lead {
 		s.fail("not verified")
 	}
 }
@@ -248,7 +249,7 @@ func TestARunThatAFormerProcessLeftIsStoppedFirst(t *testing.T) {
 func TestAStopThatHangsIsRepeatedAndTheLeadLapses(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	s.take("move", s.run.MoveAsked(s.now, 2))
-	s.answer(s.now+3*time.Second, 10*time.Millisecond, hanging(func(a Action) bool { return isStop(a) || undoes(Start)(a) }))
+	s.answer(s.now+3*time.Second, 10*time.Millisecond, hanging(func(a Action) bool { return isStop(a) || undoes(service.Start)(a) }))
 	g, ok := last[GiveBack](s)
 	if !ok || !g.Lapse || g.Why != StopHangs {
 		s.fail("%+v", g)
@@ -267,7 +268,7 @@ func TestAStopThatHangsIsRepeatedAndTheLeadLapses(t *testing.T) {
 	if stops < 2 || alarms < 1 {
 		s.fail("%d stops, %d alarms", stops, alarms)
 	}
-	if _, lacks := s.run.Standing(); len(lacks) != 1 || lacks[0].Kind != LackStop {
+	if _, lacks := s.run.Standing(); len(lacks) != 1 || lacks[0].Kind != service.LackStop {
 		s.fail("%v", lacks)
 	}
 	s.end(s.openIDs()[len(s.openIDs())-1], nil) // late, and it counts
@@ -281,7 +282,7 @@ func TestAnUndoneStartThatFailsIsStopped(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	s.take("move", s.run.MoveAsked(s.now, 2))
 	s.answer(s.now+time.Second, 10*time.Millisecond, func(a Action) error {
-		if undoes(Start)(a) {
+		if undoes(service.Start)(a) {
 			return errHook
 		}
 		return nil
@@ -303,46 +304,46 @@ func TestHealth(t *testing.T) {
 		}
 		return nil
 	}
-	next := func(want Health) {
+	next := func(want service.Health) {
 		t.Helper()
 		s.answer(s.now+time.Second, 10*time.Millisecond, checks)
 		if got := s.run.Health(); got != want {
 			s.fail("%v instead of %v", got, want)
 		}
 	}
-	next(Healthy)
+	next(service.Healthy)
 	bad = true
-	next(Degraded)
-	next(Degraded)
+	next(service.Degraded)
+	next(service.Degraded)
 	bad = false
-	next(Healthy)
+	next(service.Healthy)
 	bad = true
-	next(Degraded)
-	next(Degraded)
+	next(service.Degraded)
+	next(service.Degraded)
 	bad = false
 	s.answer(s.now+1500*time.Millisecond, 10*time.Millisecond, checks)
-	if s.begins(Start) != 0 {
+	if s.begins(service.Start) != 0 {
 		s.fail("restarted")
 	}
 	bad = true
-	next(Degraded)
-	next(Degraded)
-	for s.run.Health() == Degraded {
+	next(service.Degraded)
+	next(service.Degraded)
+	for s.run.Health() == service.Degraded {
 		s.tick(s.run.NextDue())
 		for _, id := range s.openIDs() {
 			s.end(id, checks(s.open[id]))
 			break
 		}
 	}
-	if s.run.Health() != Failed || !s.lead {
+	if s.run.Health() != service.Failed || !s.lead {
 		s.fail("%v", s.run.Health())
 	}
 	s.answer(s.now+100*time.Millisecond, 10*time.Millisecond, checks)
-	if s.begins(Start) != 1 || s.begins(Sync) != 0 || s.begins(Verify) != 1 || s.run.Health() != Healthy {
+	if s.begins(service.Start) != 1 || s.begins(service.Sync) != 0 || s.begins(service.Verify) != 1 || s.run.Health() != service.Healthy {
 		s.fail("not restarted in place")
 	}
 	s.answer(s.now+4*time.Second, 10*time.Millisecond, checks)
-	if g, _ := last[GiveBack](s); g.Why != HealthFailed || s.begins(Start) != 1 || !s.penalised() || s.run.Health() != Offline {
+	if g, _ := last[GiveBack](s); g.Why != HealthFailed || s.begins(service.Start) != 1 || !s.penalised() || s.run.Health() != service.Offline {
 		s.fail("%+v after the second failure", g)
 	}
 }
@@ -350,7 +351,7 @@ func TestHealth(t *testing.T) {
 func TestAHangingCheckIsBad(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	s.answer(s.now+2500*time.Millisecond, 10*time.Millisecond, hanging(isCheck))
-	if s.run.Health() != Degraded {
+	if s.run.Health() != service.Degraded {
 		s.fail("%v", s.run.Health())
 	}
 }
@@ -360,11 +361,11 @@ func TestALateCheckIsIgnored(t *testing.T) {
 	s.answer(s.now+1500*time.Millisecond, 10*time.Millisecond, hanging(isCheck))
 	old := s.openIDs()[0]
 	s.tick(2100 * time.Millisecond) // its time is over, and the next one is under way
-	if s.run.Health() != Degraded || len(s.openIDs()) != 2 {
+	if s.run.Health() != service.Degraded || len(s.openIDs()) != 2 {
 		s.fail("%v", s.run.Health())
 	}
 	s.end(old, nil)
-	if s.run.Health() != Degraded {
+	if s.run.Health() != service.Degraded {
 		s.fail("the late result has counted")
 	}
 }
@@ -396,11 +397,11 @@ func TestRestartsAreForgottenAfterAGoodWhile(t *testing.T) {
 
 func TestMoves(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
-	own, others := threeNodes[0], []Node{threeNodes[1], {ID: 3, Name: "c", Trouble: true}}
+	own, others := threeNodes[0], []service.Node{threeNodes[1], {ID: 3, Name: "c", Conditions: []string{"worn"}}}
 	s.takeFacts("facts", own, others)
 	for _, to := range []view.NodeID{3, 7} {
 		s.take("move", s.run.MoveAsked(s.now, to))
-		if a, ok := last[Alarm](s); !ok || a.Why != MoveRefused || a.To != to || s.run.Health() != Healthy {
+		if a, ok := last[Alarm](s); !ok || a.Why != MoveRefused || a.To != to || s.run.Health() != service.Healthy {
 			s.fail("%+v", a)
 		}
 	}
@@ -422,12 +423,12 @@ func TestAMoveEndsAStepAndACheckUnderWay(t *testing.T) {
 	s.led(time.Hour)
 	step := s.openIDs()[0]
 	s.take("move", s.run.MoveAsked(s.now, 2))
-	if u, ok := last[Undo](s); !ok || u.Step != Prepare {
+	if u, ok := last[Undo](s); !ok || u.Step != service.Prepare {
 		s.fail("what hangs is waited for")
 	}
 	s.end(step, nil)
 	s.answer(100*time.Millisecond, 10*time.Millisecond, works)
-	if s.lead || s.begins(Sync) > 0 {
+	if s.lead || s.begins(service.Sync) > 0 {
 		s.fail("a step went on")
 	}
 
@@ -451,7 +452,7 @@ func TestAMoveEndsAStepAndACheckUnderWay(t *testing.T) {
 func TestUnfitWhileItRuns(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	sick, busy := threeNodes[0], threeNodes[0]
-	sick.Trouble, busy.Used = true, []int{990}
+	sick.Conditions, busy.Used = []string{"worn"}, []int{990}
 	s.takeFacts("busy", busy, threeNodes[1:])
 	s.takeFacts("alone", sick, nil)
 	s.takeFacts("alone", sick, nil)
@@ -461,10 +462,10 @@ func TestUnfitWhileItRuns(t *testing.T) {
 			alarms++
 		}
 	}
-	if s.run.Health() != Healthy || alarms != 1 {
+	if s.run.Health() != service.Healthy || alarms != 1 {
 		s.fail("%v, %d alarms", s.run.Health(), alarms)
 	}
-	fit := s.plan.Prefer(Node{Name: sick.Name, Runs: true, Used: sick.Used})
+	fit := preferenceOf(s.plan, service.Node{Name: sick.Name, Runs: true, Used: sick.Used})
 	if pref, lacks := s.run.Standing(); pref != fit || len(lacks) != 1 {
 		s.fail("it runs alone with %d instead of %d, %v", pref, fit, lacks)
 	}
@@ -476,7 +477,7 @@ func TestUnfitWhileItRuns(t *testing.T) {
 	s.did = nil
 	s.takeFacts("alone", sick, nil)
 	s.led(time.Hour)
-	if g, ok := last[GiveBack](s); !ok || g.Why != Unfit || s.begins(Prepare) > 0 {
+	if g, ok := last[GiveBack](s); !ok || g.Why != Unfit || s.begins(service.Prepare) > 0 {
 		s.fail("begun although it is unfit")
 	}
 	if a, ok := last[Alarm](s); !ok || a.Why != NobodyElse {
@@ -488,15 +489,15 @@ func TestUnfitWhileItRuns(t *testing.T) {
 // must stay due that nobody does. The shell checks that.
 func TestUnfitWithoutARivalAnyMore(t *testing.T) {
 	plan := pressPlan()
-	plan.Primary, plan.FailBack, plan.After = "b", FailBackAfter, 5*time.Second
+	plan.Primary, plan.FailBack, plan.After = "b", service.FailBackAfter, 5*time.Second
 	s := verifiedShell(t, plan)
 	sick := threeNodes[0]
-	sick.Trouble = true
+	sick.Conditions = []string{"worn"}
 	s.takeFacts("alone", sick, nil)
 	s.answer(6*time.Second, 10*time.Millisecond, works)
 	s.takeFacts("together", threeNodes[0], threeNodes[1:])
 	s.answer(s.now+4*time.Second, 10*time.Millisecond, works)
-	if s.run.Health() != Healthy {
+	if s.run.Health() != service.Healthy {
 		s.fail("the time of before has counted")
 	}
 }
@@ -504,7 +505,7 @@ func TestUnfitWithoutARivalAnyMore(t *testing.T) {
 func TestOnlyWhatDiffersOfAPlanIsActedUpon(t *testing.T) {
 	s := verifiedShell(t, pressPlan())
 	p := s.plan
-	p.Check.Interval, p.Primary, p.Backups, p.Steps[Start].Timeout = 5*time.Second, "b", []string{"a"}, 2*time.Second
+	p.Check.Interval, p.Primary, p.Backups, p.Steps[service.Start].Timeout = 5*time.Second, "b", []string{"a"}, 2*time.Second
 	s.plan = p
 	s.take("plan", s.run.PlanChanged(s.now, p))
 	s.answer(s.now+20*time.Second, 10*time.Millisecond, works)
@@ -531,13 +532,13 @@ func TestOnlyWhatDiffersOfAPlanIsActedUpon(t *testing.T) {
 	p.Runs = "another"
 	s.take("plan", s.run.PlanChanged(s.now, p))
 	s.answer(s.now+time.Second, 10*time.Millisecond, works)
-	if s.begins(Prepare) != 1 || s.begins(Start) != 1 || s.run.Health() != Healthy || !s.lead {
+	if s.begins(service.Prepare) != 1 || s.begins(service.Start) != 1 || s.run.Health() != service.Healthy || !s.lead {
 		s.fail("not run anew, once, under the same lead")
 	}
 	other := p
-	other.Mode = PerComponent
+	other.Mode = service.PerComponent
 	s.take("plan", s.run.PlanChanged(s.now, other))
-	if a, _ := last[Alarm](s); a.Why != PlanRefused || s.run.plan.Mode != Exclusive {
+	if a, _ := last[Alarm](s); a.Why != PlanRefused || s.run.plan.Mode != service.Exclusive {
 		s.fail("%+v", a)
 	}
 	other = p
@@ -555,11 +556,11 @@ func TestWithdrawn(t *testing.T) {
 	if g, _ := last[GiveBack](s); g.Why != WasWithdrawn || s.alive {
 		s.fail("%+v", g)
 	}
-	if pref, lacks := s.run.Standing(); pref != 0 || lacks[0].Kind != LackPlan {
+	if pref, lacks := s.run.Standing(); pref != 0 || lacks[0].Kind != service.LackPlan {
 		s.fail("it stands: %v", lacks)
 	}
 	s.led(time.Hour)
-	if s.lead || s.begins(Prepare) > 0 {
+	if s.lead || s.begins(service.Prepare) > 0 {
 		s.fail("begun")
 	}
 	s.take("plan", s.run.PlanChanged(s.now, s.plan))
@@ -573,7 +574,7 @@ func TestTokensGrow(t *testing.T) {
 	s.led(time.Hour)
 	before := s.token
 	s.led(time.Hour) // renamed: it goes on
-	if s.begins(Prepare) != 1 {
+	if s.begins(service.Prepare) != 1 {
 		s.fail("begun twice")
 	}
 	s.take("lost long ago", s.run.LeadLost(s.now, before))
@@ -585,7 +586,7 @@ func TestTokensGrow(t *testing.T) {
 	s.token = token.Token{Term: 9, Node: 1}
 	s.take("extended", s.run.LeaseExtended(s.now, s.token, s.leaseEnd))
 	s.answer(time.Second, 10*time.Millisecond, works)
-	if s.run.Health() != Healthy {
+	if s.run.Health() != service.Healthy {
 		s.fail("not verified")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/partition/token"
 )
 
@@ -18,16 +19,16 @@ var errHook = errors.New("the hook has failed")
 type testShell struct {
 	t    *testing.T
 	run  *Run
-	plan Plan
+	plan service.Plan
 	now  time.Duration
 
 	lead     bool
 	leaseEnd time.Duration
 	token    token.Token
 
-	stack   []Kind // begun and not undone
-	stopped bool   // what is left of Start in the stack has been stopped
-	alive   bool   // something of a run may be there
+	stack   []service.Step // begun and not undone
+	stopped bool           // what is left of service.Start in the stack has been stopped
+	alive   bool           // something of a run may be there
 	open    map[uint64]Action
 	lapsing bool
 	log     []testEvent
@@ -40,7 +41,7 @@ type testEvent struct {
 	actions []Action
 }
 
-func newTestShell(t *testing.T, plan Plan) *testShell {
+func newTestShell(t *testing.T, plan service.Plan) *testShell {
 	plan = plan.Complete()
 	s := &testShell{t: t, run: NewRun(plan), plan: plan, open: make(map[uint64]Action)}
 	s.takeFacts("facts", threeNodes[0], threeNodes[1:])
@@ -61,15 +62,15 @@ func (s *testShell) fail(format string, args ...any) {
 
 func (s *testShell) penalised() bool { return s.run.now < s.run.penalty.Until() }
 
-func (s *testShell) takeFacts(event string, own Node, others []Node) {
+func (s *testShell) takeFacts(event string, own service.Node, others []service.Node) {
 	s.t.Helper()
 	s.take(event, s.run.FactsChanged(s.now, own, peersOf(s.plan, others)))
 }
 
 // peersOf returns what nodes tell of themselves by a plan.
-func peersOf(p Plan, nodes []Node) (peers []Peer) {
+func peersOf(p service.Plan, nodes []service.Node) (peers []Peer) {
 	for _, n := range nodes {
-		peers = append(peers, Peer{n.ID, n.Name, p.Prefer(n)})
+		peers = append(peers, Peer{n.ID, n.Name, preferenceOf(p, n)})
 	}
 	return peers
 }
@@ -114,14 +115,14 @@ func (s *testShell) takeOne(a Action) {
 		if int(a.Step) != len(s.stack) {
 			s.fail("%v after %v", a.Step, s.stack)
 		}
-		if a.Step == Start && s.alive {
+		if a.Step == service.Start && s.alive {
 			s.fail("two runs at once")
 		}
 		if limit := s.plan.Steps[a.Step].Retries; a.Try < 1 || a.Try > limit+1 {
 			s.fail("try %d, and %d retries", a.Try, limit)
 		}
 		s.stack = append(s.stack, a.Step)
-		s.alive = s.alive || a.Step == Start
+		s.alive = s.alive || a.Step == service.Start
 		s.open[a.Attempt] = a
 		s.checkDeadline(a.Deadline)
 	case Undo:
@@ -138,14 +139,14 @@ func (s *testShell) takeOne(a Action) {
 		s.checkDeadline(a.Deadline)
 	case BeginCheck:
 		shown = a.Token
-		if !s.lead || len(s.stack) != int(StepCount) {
+		if !s.lead || len(s.stack) != int(service.StepCount) {
 			s.fail("checked with %v", s.stack)
 		}
 		s.open[a.Attempt] = a
 		s.checkDeadline(a.Deadline)
 	case GiveBack:
 		shown = a.Token
-		s.settleStack(Prepare)
+		s.settleStack(service.Prepare)
 		if !s.lead || !a.Lapse && (s.alive || len(s.stack) > 0) {
 			s.fail("given back with %v", s.stack)
 		}
@@ -171,19 +172,19 @@ func (s *testShell) checkDeadline(d time.Duration) {
 func (s *testShell) takeRecord(a Record) {
 	s.t.Helper()
 	switch {
-	case a.What == UndoEnded && (a.Step != Start || a.Err == nil):
+	case a.What == UndoEnded && (a.Step != service.Start || a.Err == nil):
 		if len(s.stack) == 0 || s.stack[len(s.stack)-1] != a.Step {
 			s.fail("%v was undone, and begun are %v", a.Step, s.stack)
 		}
 		s.stack = s.stack[:len(s.stack)-1]
 	case a.What == StopEnded && a.Err == nil:
-		s.stopped = slices.Contains(s.stack, Start)
+		s.stopped = slices.Contains(s.stack, service.Start)
 	}
 }
 
-// settleStack takes Start from the stack where a stop was its undoing.
-func (s *testShell) settleStack(next Kind) {
-	if n := len(s.stack); s.stopped && n > 0 && s.stack[n-1] == Start && next <= Start {
+// settleStack takes service.Start from the stack where a stop was its undoing.
+func (s *testShell) settleStack(next service.Step) {
+	if n := len(s.stack); s.stopped && n > 0 && s.stack[n-1] == service.Start && next <= service.Start {
 		s.stack, s.stopped = s.stack[:n-1], false
 	}
 }
@@ -204,7 +205,7 @@ func (s *testShell) end(id uint64, err error) {
 			s.open[id] = a // it will be demanded again
 		}
 	case Undo:
-		s.alive = s.alive && !(a.Step == Start && err == nil)
+		s.alive = s.alive && !(a.Step == service.Start && err == nil)
 	case BeginCheck:
 		s.take(event, s.run.CheckEnded(s.now, id, err == nil))
 		return
@@ -265,7 +266,7 @@ var errHang = errors.New("the hook hangs")
 func works(Action) error { return nil }
 
 // begins counts the steps of a kind that were begun.
-func (s *testShell) begins(k Kind) (n int) {
+func (s *testShell) begins(k service.Step) (n int) {
 	for _, a := range s.did {
 		if b, ok := a.(Begin); ok && b.Step == k {
 			n++

@@ -1,6 +1,10 @@
 package takeover
 
-import "time"
+import (
+	"time"
+
+	"github.com/skeinmesh/skein/failover/service"
+)
 
 // arrive takes in the time, and does first what was due before.
 func (r *Run) arrive(now time.Duration) {
@@ -72,21 +76,21 @@ func (r *Run) judgeRival() {
 	}
 	if r.better != r.rival {
 		r.rival, r.since = r.better, r.now
-		if r.plan.FailBack == FailBackByHand {
+		if r.plan.FailBack == service.FailBackByHand {
 			r.addAction(Record{Token: r.token, At: r.now, What: BetterSeen, Other: r.rival})
 		}
 	}
-	if r.plan.FailBack == FailBackAfter && r.bad == 0 && r.now-r.since >= r.plan.After {
+	if r.plan.FailBack == service.FailBackAfter && r.bad == 0 && r.now-r.since >= r.plan.After {
 		r.unwindAll(GiveBack{Why: FailedBack, To: r.rival})
 	}
 }
 
 // beginNext begins the next step if it may.
 func (r *Run) beginNext() bool {
-	if !r.led || r.down || r.begun == int(StepCount) || r.begun == 0 && r.now < r.penalty.RestUntil() {
+	if !r.led || r.down || r.begun == int(service.StepCount) || r.begun == 0 && r.now < r.penalty.RestUntil() {
 		return false
 	}
-	k := Kind(r.begun)
+	k := service.Step(r.begun)
 	r.begun++
 	r.tries++
 	r.work = r.newWork(false, r.plan.Steps[k].Timeout)
@@ -97,11 +101,11 @@ func (r *Run) beginNext() bool {
 // undoLast undoes the step that was begun last. Before a stop under way has ended it comes
 // to Start only.
 func (r *Run) undoLast() bool {
-	k := Kind(r.begun - 1)
-	if !r.down || r.begun <= r.keep || r.stop.id != 0 && k <= Start {
+	k := service.Step(r.begun - 1)
+	if !r.down || r.begun <= r.keep || r.stop.id != 0 && k <= service.Start {
 		return false
 	}
-	if k == Start && r.stopped {
+	if k == service.Start && r.stopped {
 		r.stopped = false
 		r.begun--
 		return true
@@ -138,7 +142,7 @@ func (r *Run) giveBack(g GiveBack) {
 
 // endWork takes in how a step or an undoing has ended.
 func (r *Run) endWork(err error) {
-	w, k := r.work, Kind(r.begun-1)
+	w, k := r.work, service.Step(r.begun-1)
 	r.work = work{}
 	done := Record{Token: r.token, At: r.now, What: StepEnded, Step: k, Attempt: w.id, Took: r.now - w.since, Err: err}
 	if w.undo {
@@ -146,13 +150,13 @@ func (r *Run) endWork(err error) {
 	}
 	r.addAction(done)
 	switch {
-	case w.undo && k == Start && err != nil: // something of the run may be left
+	case w.undo && k == service.Start && err != nil: // something of the run may be left
 		r.demandStop()
 	case w.undo: // what cannot be undone is passed over
 		r.begun--
 	case err == nil:
 		r.tries = 0
-		if k == Verify {
+		if k == service.Verify {
 			r.bad, r.wellSince, r.lastCheck = 0, r.now, r.now
 			r.nextCheck = r.now + r.plan.Check.Interval
 		}
@@ -181,7 +185,7 @@ func (r *Run) endCheck(ok bool) {
 	case r.bad < badChecks:
 	case r.restarts < r.plan.Restarts:
 		r.restarts++
-		r.unwind(int(Start), true, GiveBack{Why: HealthFailed})
+		r.unwind(int(service.Start), true, GiveBack{Why: HealthFailed})
 	default:
 		r.giveUp(GiveBack{Why: HealthFailed})
 	}
@@ -216,7 +220,7 @@ func (r *Run) loseLead() {
 	}
 	r.led, r.alone, r.rival = false, false, 0
 	if r.begun > 0 && r.stop.id == 0 && !r.stopped {
-		if r.work.undo && r.begun-1 == int(Start) {
+		if r.work.undo && r.begun-1 == int(service.Start) {
 			r.work = work{} // the stop takes its place
 		}
 		r.demandStop()
@@ -225,7 +229,7 @@ func (r *Run) loseLead() {
 }
 
 func (r *Run) demandStop() {
-	r.stop = r.newWork(true, r.plan.Steps[Start].Timeout)
+	r.stop = r.newWork(true, r.plan.Steps[service.Start].Timeout)
 	r.addAction(Stop{Attempt: r.stop.id, Token: r.token, Deadline: r.stop.due})
 }
 
@@ -237,7 +241,7 @@ func (r *Run) endStop(err error) {
 		return
 	}
 	r.stop, r.hangs = work{}, false
-	r.stopped = r.begun > int(Start)
+	r.stopped = r.begun > int(service.Start)
 }
 
 // repeatStop demands a stop again that has not ended. Meanwhile the lead lapses, for others
@@ -249,6 +253,6 @@ func (r *Run) repeatStop() {
 		r.giveBack(GiveBack{Why: StopHangs, Lapse: true})
 		r.unwind(0, false, GiveBack{Why: LostLead})
 	}
-	r.stop.due = r.now + max(r.plan.Steps[Start].Timeout, stopAgain)
+	r.stop.due = r.now + max(r.plan.Steps[service.Start].Timeout, stopAgain)
 	r.addAction(Stop{Attempt: r.stop.id, Token: r.token, Deadline: r.stop.due})
 }

@@ -1,4 +1,10 @@
-package takeover
+// Package service holds the words about how services are run: what a plan says, what a node
+// must have for it, and what a node lacks. Package failover acts by them.
+//
+// Plans are made for people to write, as Go values or JSON: steps, modes and durations are
+// words in it ("start", "exclusive", "10s"). A name or value that is not known is an error.
+// A value of a plan may be shared freely as long as nobody changes it.
+package service
 
 import (
 	"errors"
@@ -36,11 +42,11 @@ const (
 	FailBackByHand          // when a person asks for it; that it could is recorded
 )
 
-// Kind is one of the five steps, in their order.
-type Kind uint8
+// Step is one of the five steps of a start, in their order.
+type Step uint8
 
 const (
-	Prepare Kind = iota
+	Prepare Step = iota
 	Sync
 	Start
 	Route
@@ -48,8 +54,9 @@ const (
 	StepCount
 )
 
-// Step limits one step. Its undoing, and the stop in the case of Start, have the same time.
-type Step struct {
+// Limits are those of one step. Its undoing, and the stop in the case of Start, have the same
+// time.
+type Limits struct {
 	Timeout time.Duration // of one attempt; 0 is 10 s
 	Retries int           // attempts after the first one
 }
@@ -70,17 +77,19 @@ type Needs struct {
 
 // Plan says how a service is run. Nodes are meant by name, for a plan outlives their ids.
 type Plan struct {
-	Service  string // 1 to 56 bytes
-	Mode     Mode
-	Runs     string // names what is run, a digest say: another word has it run anew
-	Primary  string // preferred before all others; empty: nobody is
-	Backups  []string
-	Needs    Needs
-	FailBack FailBack
-	After    time.Duration // with FailBackAfter
-	Steps    [StepCount]Step
-	Check    Check
-	Restarts int // of a failed service where it is, before another node's turn comes
+	Service string // 1 to 56 bytes
+	Mode    Mode
+	Runs    string // names what is run, a digest say: another word has it run anew
+	Primary string // preferred before all others; empty: nobody is
+	Backups []string
+	Needs   Needs
+	// Conditions are those in which a node does not run the service, if another one fits.
+	Conditions []string
+	FailBack   FailBack
+	After      time.Duration // with FailBackAfter
+	Steps      [StepCount]Limits
+	Check      Check
+	Restarts   int // of a failed service where it is, before another node's turn comes
 }
 
 // What can be wrong with a plan. Each comes in a Fault.
@@ -93,7 +102,13 @@ var (
 )
 
 const (
-	maxBackups  = 16
+	// MaxBackups is how many backups a plan names at most.
+	MaxBackups = 16
+	// WholeUse is the use in per mille of a resource of which nothing is free.
+	WholeUse = 1000
+)
+
+const (
 	maxWords    = 32 // of one kind that are needed
 	maxWord     = 64 // bytes
 	maxService  = 56 // with "service/" before it, it names an election
@@ -101,8 +116,7 @@ const (
 	maxTimeout  = time.Hour
 	minInterval = time.Millisecond
 	maxAfter    = 30 * 24 * time.Hour
-	wholeUse    = 1000 // per mille
-	headroom    = 100  // if the plan does not say
+	headroom    = 100 // if the plan does not say
 )
 
 // Fault is one thing that is wrong with a plan.
@@ -111,7 +125,7 @@ type Fault struct {
 	Err          error
 }
 
-func (f *Fault) Error() string { return fmt.Sprintf("takeover: %s %.60q: %v", f.Field, f.Value, f.Err) }
+func (f *Fault) Error() string { return fmt.Sprintf("service: %s %.60q: %v", f.Field, f.Value, f.Err) }
 
 // Unwrap returns Err.
 func (f *Fault) Unwrap() error { return f.Err }
@@ -159,21 +173,22 @@ func (p Plan) Validate(known []Node) (warnings []*Fault, err error) {
 	check(p.Mode <= PerComponent, "mode", p.Mode, ErrBound)
 	check(len(p.Runs) <= maxWord, "runs", p.Runs, ErrBound)
 	check(p.Primary == "" || isKnown(p.Primary), "primary", p.Primary, ErrUnknownNode)
-	for _, name := range words("backups", p.Backups, maxBackups) {
+	for _, name := range words("backups", p.Backups, MaxBackups) {
 		check(isKnown(name), "backups", name, ErrUnknownNode)
 		check(name != p.Primary, "backups", name, ErrPrimaryBackup)
 	}
 	words("capabilities", p.Needs.Capabilities, maxWords)
 	words("zones", p.Needs.Zones, maxWords)
 	words("data", p.Needs.Data, maxWords)
-	check(p.Needs.Headroom > 0 && p.Needs.Headroom <= wholeUse, "headroom", p.Needs.Headroom, ErrBound)
+	words("conditions", p.Conditions, maxWords)
+	check(p.Needs.Headroom > 0 && p.Needs.Headroom <= WholeUse, "headroom", p.Needs.Headroom, ErrBound)
 	check(p.FailBack <= FailBackByHand, "fail-back", p.FailBack, ErrBound)
 	if p.FailBack == FailBackAfter {
 		within("fail-back after", p.After, time.Second, maxAfter)
 	}
 	for k, s := range p.Steps {
-		within("timeout of "+Kind(k).String(), s.Timeout, minInterval, maxTimeout)
-		check(s.Retries >= 0 && s.Retries <= maxRetries, "retries of "+Kind(k).String(), s.Retries, ErrBound)
+		within("timeout of "+Step(k).String(), s.Timeout, minInterval, maxTimeout)
+		check(s.Retries >= 0 && s.Retries <= maxRetries, "retries of "+Step(k).String(), s.Retries, ErrBound)
 	}
 	within("check interval", p.Check.Interval, minInterval, maxTimeout)
 	within("check timeout", p.Check.Timeout, minInterval, maxTimeout)
@@ -208,21 +223,12 @@ func (p Plan) unmetNeeds(known []Node) (unmet []*Fault) {
 	return unmet
 }
 
-var kindNames = [...]string{"prepare", "sync", "start", "route", "verify"}
-
-func (k Kind) String() string {
-	if int(k) < len(kindNames) {
-		return kindNames[k]
-	}
-	return "unknown step"
-}
-
 // StartBound is within what time a service is verified if each step's last attempt succeeds
 // at the latest, and each undoing, or the stop after it, ends in its time.
 func (p Plan) StartBound() (sum time.Duration) {
 	for k, s := range p.Complete().Steps {
 		undo := s.Timeout
-		if Kind(k) == Start {
+		if Step(k) == Start {
 			undo *= 2 // and the stop
 		}
 		sum += s.Timeout + time.Duration(s.Retries)*(s.Timeout+undo)
