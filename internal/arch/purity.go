@@ -17,7 +17,7 @@ var impure = []string{
 var pureAfterAll = []string{"net/netip"}
 
 // pureLines are the lines that must replay from a seed.
-var pureLines = []string{"words", "words about nodes", "bytes", "cores", "cores made of cores"}
+var pureLines = []string{"words", "words about nodes", "words about items and services", "bytes", "cores", "cores made of cores"}
 
 // clockFuncs are the functions of package time that read or wait for a clock.
 var clockFuncs = []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "NewTimer", "NewTicker", "Tick"}

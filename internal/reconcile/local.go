@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -35,16 +36,17 @@ type Local struct {
 // Seen is what a client has been shown of a key: the context that Get hands
 // out in opaque form and that Put and Delete take back.
 type Seen struct {
-	Ctx version.Context
-	HLC version.HLC
+	Ctx   version.Context
+	HLC   version.HLC
+	Fence token.Token // the highest of what Ctx covers
 }
 
 // SeenOf returns what a reader of the item has seen.
-func SeenOf(it version.Item) Seen { return Seen{it.Ctx, it.HLC} }
+func SeenOf(it version.Item) Seen { return Seen{it.Ctx, it.HLC, it.Fence()} }
 
 // Join returns what somebody has seen who has seen both.
 func (s Seen) Join(other Seen) Seen {
-	return Seen{Ctx: s.Ctx.Join(other.Ctx), HLC: max(s.HLC, other.HLC)}
+	return Seen{Ctx: s.Ctx.Join(other.Ctx), HLC: max(s.HLC, other.HLC), Fence: higher(s.Fence, other.Fence)}
 }
 
 // Write is one client write to one key.
@@ -53,6 +55,8 @@ type Write struct {
 	Value []byte // kept, not copied; ignored if Tomb
 	Tomb  bool   // the write is a delete
 	TTL   int64  // milliseconds until the value reads as deleted; 0: never
+	// Token is that of the leader who writes, zero for none; see CheckFence.
+	Token token.Token
 	// Late is from when TTL counts if that is later than now; see Peers.
 	Late version.HLC
 }
@@ -69,7 +73,8 @@ type Wrote struct {
 // Put applies a client write to the record l, which stays untouched. now is
 // the wall clock's reading, or better; see Peers.
 func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
-	seen := Seen{l.Ctx, l.HLC}
+	fence := l.Fence()
+	seen := Seen{l.Ctx, l.HLC, fence}
 	if p.Seen != nil {
 		seen = *p.Seen
 		if err := seen.Ctx.Check(); err != nil {
@@ -78,6 +83,9 @@ func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
 	}
 	if p.TTL < 0 {
 		return Wrote{}, fmt.Errorf("reconcile: %d ms: %w", p.TTL, ErrTTL)
+	}
+	if err := CheckFence(p.Token, higher(fence, seen.Fence)); err != nil {
+		return Wrote{}, err
 	}
 	w.doubtBirths(seen.Ctx)
 	if seen.Ctx.Get(l.Mine) > l.Ctx.Get(l.Mine) {
@@ -97,7 +105,7 @@ func (w *Writer) Put(l Local, p Write, now version.HLC) (Wrote, error) {
 	case !ok:
 		hlc = floor // the last date there is: what covers what decides all the same
 	}
-	s := version.Sibling{HLC: hlc}
+	s := version.Sibling{HLC: hlc, Token: p.Token}
 	if p.Tomb {
 		s.Flags = version.Tomb
 	} else {
@@ -119,7 +127,7 @@ func (w *Writer) writeSibling(l Local, seen Seen, s version.Sibling, covered []v
 	ctx := l.Ctx.Join(seen.Ctx)
 	s.Dot = version.Dot{A: mine, N: ctx.Get(mine) + 1}
 	out := Wrote{Dot: s.Dot, Covered: covered}
-	out.Seen = Seen{Ctx: seenAfter(l, seen, s.Dot, ctx, len(covered)), HLC: max(seen.HLC, s.HLC)}
+	out.Seen = Seen{Ctx: seenAfter(l, seen, s.Dot, ctx, len(covered)), HLC: max(seen.HLC, s.HLC), Fence: higher(seen.Fence, s.Token)}
 	out.Local.Mine = mine
 	out.Local.Ctx = out.Seen.Ctx
 	if len(covered) < len(l.Sibs) {
@@ -189,6 +197,10 @@ type Absorbed struct {
 	Changed bool  // Local differs from the record before; otherwise there is nothing to write
 	Behind  bool  // the item lacks something that Local has: worth sending back
 	Skewed  bool  // the item is dated more than MaxSkew ahead of the wall clock: raise an alarm
+	// Fence is the token of a later leader than any that the item knows, who has written
+	// the key here; zero for none. The item is merged all the same, but whoever wrote it
+	// is to hear that; see CheckFence.
+	Fence token.Token
 	// Clashes are values that lost their dot to another write of the same
 	// dot: the data of a store was cloned and both copies wrote. Import
 	// keeps them.
@@ -208,6 +220,9 @@ func (w *Writer) Absorb(l Local, in version.Item, now version.HLC) (Absorbed, er
 		// does not know.
 		out.Local.Mine = version.Actor{}
 		out.Changed = true
+	}
+	if fence := l.Fence(); in.Fence().Less(fence) {
+		out.Fence = fence
 	}
 	out.Clashes = clashLosers(l.Item, in)
 	out.Local.Item = version.Merge(l.Item, in)

@@ -3,15 +3,15 @@ package reconcile
 import "github.com/skeinmesh/skein/replica/version"
 
 // Last returns the last-writer-wins reading of an item at time now: of the
-// siblings, none of which has seen another, the one with the highest (date,
-// dot). Tombs and expired values compete. ok is false if that one reads as
+// siblings, none of which has seen another, the one with the highest (token,
+// date, dot). Tombs and expired values compete. ok is false if that one reads as
 // deleted, or if there is none; Unknown tells those two apart.
 //
 // A value that was covered by a later write is no sibling any more, whatever
 // its date, so wrong clocks choose only between concurrent writes.
 func Last(it version.Item, now version.HLC) (s *version.Sibling, ok bool) {
 	for i := range it.Sibs {
-		if t := &it.Sibs[i]; s == nil || t.HLC > s.HLC || t.HLC == s.HLC && t.Dot.Compare(s.Dot) > 0 {
+		if t := &it.Sibs[i]; s == nil || isLater(t, s) {
 			s = t
 		}
 	}
@@ -19,6 +19,15 @@ func Last(it version.Item, now version.HLC) (s *version.Sibling, ok bool) {
 		return nil, false
 	}
 	return s, true
+}
+
+// isLater tells which of two concurrent siblings was written last. A later leader has
+// written after an earlier one, whatever the clocks say.
+func isLater(t, s *version.Sibling) bool {
+	if c := t.Token.Compare(s.Token); c != 0 {
+		return c > 0
+	}
+	return t.HLC > s.HLC || t.HLC == s.HLC && t.Dot.Compare(s.Dot) > 0
 }
 
 // Live returns the values of an item at time now, sorted by dot. Deletes are

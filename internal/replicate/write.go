@@ -82,7 +82,7 @@ type Result struct {
 	Durable int
 	Homes   int   // homes among them
 	Hinted  int   // homes that another store keeps it for
-	Err     error // nil or ErrDegraded
+	Err     error // nil or ErrDegraded; or that of Fenced, and the write is not acknowledged
 }
 
 // slot is what is owed to one home.
@@ -108,6 +108,7 @@ type WriteOp struct {
 	selfHome   bool
 	committed  bool
 	finished   bool
+	fenced     error
 	ending     ending
 	result     Result
 }
@@ -211,6 +212,16 @@ func (op *WriteOp) Acked(from view.NodeID, now time.Duration) []Effect {
 		}
 	}
 	return op.concludeWrite(out)
+}
+
+// Fenced reports that store from holds the write durably, and has seen the token of a later
+// leader, which err tells. A client that waits is told that at once and nothing else. What
+// is kept of the write gives way to that leader's wherever the two meet.
+func (op *WriteOp) Fenced(from view.NodeID, err error, now time.Duration) []Effect {
+	if op.fenced == nil {
+		op.fenced = err
+	}
+	return op.Acked(from, now)
 }
 
 // Failed reports that store from has refused the item or cannot be reached.
@@ -328,7 +339,10 @@ func (op *WriteOp) Result() Result {
 		return op.result
 	}
 	r := op.countCopies()
-	if !op.meetsLevel(r) {
+	switch {
+	case op.fenced != nil:
+		r.Err = op.fenced
+	case !op.meetsLevel(r):
 		r.Err = fmt.Errorf("replicate: durable on %d stores, %d of %d homes: %w", r.Durable, r.Homes, op.plan.Homes, ErrDegraded)
 	}
 	return r
@@ -370,7 +384,7 @@ func (op *WriteOp) concludeWrite(out []Effect) []Effect {
 	if op.finished || !op.committed {
 		return out
 	}
-	if !op.meetsLevel(op.countCopies()) {
+	if op.fenced == nil && !op.meetsLevel(op.countCopies()) {
 		for i := range op.slots {
 			if s := &op.slots[i]; s.asked != 0 || s.isOwed() {
 				return out

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +52,12 @@ func committed(op *WriteOp) []Effect { return op.Committed(0) }
 
 func ack(id view.NodeID) func(*WriteOp) []Effect {
 	return func(op *WriteOp) []Effect { return op.Acked(id, 10*ms) }
+}
+
+var errFenced = errors.New("fenced")
+
+func fenced(id view.NodeID) func(*WriteOp) []Effect {
+	return func(op *WriteOp) []Effect { return op.Fenced(id, errFenced, 10*ms) }
 }
 
 func fail(id view.NodeID) func(*WriteOp) []Effect {
@@ -119,6 +126,22 @@ var writeCases = map[string]struct {
 		{ack(2), "[settle 2 finish]"},
 		{ack(3), "[settle 3]"},
 	}, Result{Durable: 3, Homes: 2, Hinted: 1}, false, true},
+	"a home has seen a later leader": {plan5(1), Quorum, 2, []writeStep{
+		{committed, "[send 2 send 3]"},
+		{fenced(3), "[finish]"},
+		{ack(2), "[]"},
+	}, Result{Durable: 2, Homes: 2}, false, true},
+	"a home that is fenced has the write": {plan5(4), Sloppy(3), 2, []writeStep{
+		{committed, "[send 1 send 2 send 3]"},
+		{fenced(2), "[settle 2 finish]"},
+		{ack(1), "[settle 1]"},
+		{ack(3), "[settle 3]"},
+	}, Result{Durable: 2, Homes: 1, Hinted: 2}, false, true},
+	"fenced too late": {plan5(1), DefaultLevel, 2, []writeStep{
+		{committed, "[send 2 send 3]"},
+		{ack(2), "[finish]"},
+		{fenced(3), "[]"},
+	}, Result{Durable: 2, Homes: 2}, false, true},
 	"a stranger is not one more copy": {plan5(4), Sloppy(4), 2, []writeStep{
 		{committed, "[send 1 send 2 send 3]"},
 		{ack(1), "[settle 1]"},
@@ -136,7 +159,8 @@ func TestWriteSteps(t *testing.T) {
 			}
 		}
 		r := op.Result()
-		if errors.Is(r.Err, ErrDegraded) != c.degraded {
+		wantFenced := strings.HasPrefix(name, "a home ")
+		if errors.Is(r.Err, ErrDegraded) != c.degraded || errors.Is(r.Err, errFenced) != wantFenced {
 			t.Errorf("%s: %v", name, r.Err)
 		}
 		if r.Err = nil; r != c.result {

@@ -9,6 +9,7 @@ import (
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // deliverHints sends every record that is kept for a store in reach there.
@@ -27,7 +28,7 @@ func (s *store) deliverHints() {
 			hint := replicate.Hint{Target: target, Homes: plan.Order[:plan.Homes]}
 			acked := map[view.NodeID]bool{}
 			for _, to := range hint.Deliver(s.self.ID, s.isLive) {
-				s.offerItem(to, key, rec.Item, stamp, replicate.HomeRole, func(ok bool) {
+				s.offerItem(to, key, rec.Item, stamp, replicate.HomeRole, func(ok bool, _ token.Token) {
 					if acked[to] = ok; hint.Done(s.self.ID, s.isLive, func(id view.NodeID) bool { return acked[id] }) {
 						s.settleHint(key, target, rec.Item)
 					}
@@ -161,8 +162,8 @@ func (s *store) pullRecords(peer view.NodeID, keys []string, done func(back []st
 				next(i + 1)
 				return
 			}
-			s.acceptOffers(peer, []offer{{keys[i], r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
-				if stale {
+			s.acceptOffers(peer, []offer{{keys[i], r.Item, r.Stamp}}, replicate.HomeRole, func(got mergeReply) {
+				if got.stale {
 					return
 				}
 				if !r.Item.Dominates(s.record(keys[i]).Item) {
@@ -192,5 +193,5 @@ func (s *store) pushAll(peer view.NodeID, keys []string, done func(ok bool)) {
 		return
 	}
 	s.cluster.moved += len(offers)
-	s.sendOffers(peer, offers, replicate.HomeRole, func(ok, stale bool) { done(ok && !stale) })
+	s.sendOffers(peer, offers, replicate.HomeRole, func(ok bool, got mergeReply) { done(ok && !got.stale) })
 }

@@ -56,6 +56,7 @@ func (o *Oracle) noteMinted(s *store, p putRequest, wrote reconcile.Wrote, seen 
 			o.cluster.World.Fail("F1.13: %v is dated before the dot before it", wrote.Dot)
 		}
 	}
+	o.checkTokens(&p, wrote.Dot, seen)
 	o.cluster.World.Logf("host %d: %s = %q is %v, covers %v", s.host.Index, p.Key, p.Write.Value, wrote.Dot, wrote.Covered)
 	o.writes[wrote.Dot] = &writeRecord{key: p.Key, sib: *wrote.Local.Sibling(wrote.Dot), seen: seen}
 	o.unsynced[wrote.Dot] = true
@@ -274,6 +275,7 @@ func (o *Oracle) mayDestroy(h *Host, key string) bool {
 // shows is not older, by causality, than anything the item knows.
 func (o *Oracle) checkRead(key string, it version.Item, now version.HLC) {
 	o.reads++
+	o.checkFence(key, it)
 	s, ok := reconcile.Last(it, now)
 	if !ok {
 		return

@@ -143,8 +143,8 @@ func TestF2_01_DoomstoneOfAReadRepair(t *testing.T) {
 			return
 		}
 		for _, id := range c.placementOf(0)[:3] {
-			reader.sendOffers(id, []offer{{"k", merged, stamp}}, replicate.HomeRole, func(ok, stale bool) {
-				if ok && !stale {
+			reader.sendOffers(id, []offer{{"k", merged, stamp}}, replicate.HomeRole, func(ok bool, got mergeReply) {
+				if ok && !got.stale {
 					w.Fail("a value that was read before the purge is taken in after it")
 				}
 			})

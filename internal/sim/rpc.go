@@ -8,6 +8,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -53,6 +54,11 @@ type (
 	mergeRequest struct {
 		Offers []offer
 		Role   replicate.Role
+	}
+	// mergeReply answers mergeRequest.
+	mergeReply struct {
+		stale bool
+		fence token.Token // of a later leader than any that is offered, who was seen
 	}
 	readRequest struct{ Key string }
 	sumsRequest struct {
@@ -171,7 +177,7 @@ func (s *store) serveRequest(from *Host, m request) {
 	case putRequest:
 		s.coordinatePut(b, func(r putReply) { reply(r) })
 	case mergeRequest:
-		s.acceptOffers(m.From.ID, b.Offers, b.Role, func(stale bool) { reply(stale) })
+		s.acceptOffers(m.From.ID, b.Offers, b.Role, func(got mergeReply) { reply(got) })
 	case readRequest:
 		reply(s.answerRead(b.Key))
 	case sumsRequest:

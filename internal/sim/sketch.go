@@ -276,8 +276,8 @@ func (e *exchange) fetchRecord(print reconcile.Fingerprint) {
 			e.core.Fetched(1, nil, nil)
 			e.runStep()
 		default:
-			e.acceptOffers(e.peer, []offer{{r.Key, r.Item, r.Stamp}}, replicate.HomeRole, func(stale bool) {
-				if stale {
+			e.acceptOffers(e.peer, []offer{{r.Key, r.Item, r.Stamp}}, replicate.HomeRole, func(got mergeReply) {
+				if got.stale {
 					return
 				}
 				var back []string

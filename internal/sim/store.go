@@ -11,6 +11,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -269,7 +270,7 @@ func (s *store) commitWrite(p putRequest, read replicate.ReadResult, done func(p
 	}, func(synced bool) {
 		s.cluster.oracle.noteSettled(wrote.Dot, synced)
 		if synced && s.running() {
-			s.performWrite(p.Key, item, stamp, op, wrote, done)
+			s.performWrite(p, item, stamp, op, wrote, done)
 		}
 	})
 	if err != nil {
@@ -278,17 +279,20 @@ func (s *store) commitWrite(p putRequest, read replicate.ReadResult, done func(p
 }
 
 // performWrite performs the effects of a write operation.
-func (s *store) performWrite(key string, item version.Item, stamp purge.Stamp, op *replicate.WriteOp, wrote reconcile.Wrote, done func(putReply)) {
+func (s *store) performWrite(p putRequest, item version.Item, stamp purge.Stamp, op *replicate.WriteOp, wrote reconcile.Wrote, done func(putReply)) {
+	key := p.Key
 	var perform func([]replicate.Effect)
 	perform = func(effects []replicate.Effect) {
 		for _, e := range effects {
 			switch e.Kind {
 			case replicate.Send:
-				s.offerItem(e.To, key, item, stamp, replicate.Role{For: e.For}, func(ok bool) {
-					if ok {
-						perform(op.Acked(e.To, s.host.Now()))
-					} else {
+				s.offerItem(e.To, key, item, stamp, replicate.Role{For: e.For}, func(ok bool, fence token.Token) {
+					if err := reconcile.CheckFence(p.Write.Token, fence); !ok {
 						perform(op.Failed(e.To, s.host.Now()))
+					} else if err != nil {
+						perform(op.Fenced(e.To, err, s.host.Now()))
+					} else {
+						perform(op.Acked(e.To, s.host.Now()))
 					}
 				})
 			case replicate.Keep:
@@ -367,7 +371,7 @@ func (s *store) readAndRepair(key string, level replicate.Level, all bool, done 
 			over = true
 			merged, stamp := op.Merged()
 			for _, id := range op.Repairs() {
-				s.sendOffers(id, []offer{{key, merged, stamp}}, replicate.HomeRole, func(bool, bool) {})
+				s.sendOffers(id, []offer{{key, merged, stamp}}, replicate.HomeRole, func(bool, mergeReply) {})
 			}
 			done(op.Result())
 		}
@@ -404,11 +408,11 @@ func (s *store) isReady(unit int) bool {
 
 // acceptOffers merges what another store sends and acks when it is synced. What was
 // read before a round that this store has acknowledged it refuses.
-func (s *store) acceptOffers(from view.NodeID, offers []offer, role replicate.Role, ack func(stale bool)) {
-	left, stale := len(offers), false
+func (s *store) acceptOffers(from view.NodeID, offers []offer, role replicate.Role, ack func(mergeReply)) {
+	left, answer := len(offers), mergeReply{}
 	over := func() {
 		if left--; left == 0 {
-			ack(stale)
+			ack(answer)
 		}
 	}
 	for _, o := range offers {
@@ -423,6 +427,7 @@ func (s *store) acceptOffers(from view.NodeID, offers []offer, role replicate.Ro
 				return rec, nil
 			}
 			rec, got, err := rec.Accept(w, in, role, s.host.Wall())
+			answer.fence = got.Fence // who asks for it offers one item
 			for _, lost := range got.Clashes {
 				again := w.Import(rec.Local, lost)
 				rec.Local = again.Local
@@ -434,7 +439,7 @@ func (s *store) acceptOffers(from view.NodeID, offers []offer, role replicate.Ro
 			s.cluster.oracle.checkNotPurged(s, o.Key, rec.Item)
 			return rec, err
 		}, over)
-		stale = stale || !admitted
+		answer.stale = answer.stale || !admitted
 		if err != nil {
 			s.failOnError(err)
 			return
@@ -443,27 +448,34 @@ func (s *store) acceptOffers(from view.NodeID, offers []offer, role replicate.Ro
 }
 
 // offerItem sends an item to a store, this one included. If that has acknowledged
-// a round that this store has not, it catches up and sends what it holds then.
-func (s *store) offerItem(to view.NodeID, key string, item version.Item, stamp purge.Stamp, role replicate.Role, done func(ok bool)) {
-	s.sendOffers(to, []offer{{key, item, stamp}}, role, func(ok, stale bool) {
-		if !stale {
-			done(ok)
+// a round that this store has not, it catches up and sends what it holds then. fence
+// is the token of a later leader than the item's, as far as one of the two knows.
+func (s *store) offerItem(to view.NodeID, key string, item version.Item, stamp purge.Stamp, role replicate.Role, done func(ok bool, fence token.Token)) {
+	s.sendOffers(to, []offer{{key, item, stamp}}, role, func(ok bool, got mergeReply) {
+		if !got.stale {
+			done(ok, got.fence)
 			return
 		}
 		s.catchUp(to, s.cluster.unitOf(key), func(ok bool) {
 			stamp, rec := s.syncedStamp(s.cluster.unitOf(key)), s.record(key)
 			if !ok || !rec.Item.Dominates(item) { // it may have been lost meanwhile
-				done(false)
+				done(false, token.Token{})
 				return
 			}
-			s.sendOffers(to, []offer{{key, rec.Item, stamp}}, role, func(ok, stale bool) { done(ok && !stale) })
+			s.sendOffers(to, []offer{{key, rec.Item, stamp}}, role, func(ok bool, got mergeReply) {
+				fence := rec.Item.Fence()
+				if fence.Less(got.fence) {
+					fence = got.fence
+				}
+				done(ok && !got.stale, fence)
+			})
 		})
 	})
 }
 
-func (s *store) sendOffers(to view.NodeID, offers []offer, role replicate.Role, done func(ok, stale bool)) {
+func (s *store) sendOffers(to view.NodeID, offers []offer, role replicate.Role, done func(ok bool, got mergeReply)) {
 	s.callStore(to, mergeRequest{Offers: offers, Role: role}, 5*time.Second, func(body any, ok bool) {
-		stale, _ := body.(bool)
-		done(ok, stale)
+		got, _ := body.(mergeReply)
+		done(ok, got)
 	})
 }

@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -20,7 +22,10 @@ type Workload struct {
 	Expires float64           // of values: those that live for some seconds
 	Levels  []replicate.Level // of puts; nil: all kinds
 	MinDur  int
+	Leads   bool // writes show tokens, not always that of who leads
+	Steady  bool // homes stay homes and lose nothing: F1.25 holds of acks, too
 
+	leads    leads
 	cluster  *Cluster
 	through  []*Host // stores that clients use
 	finished int     // clients
@@ -34,6 +39,7 @@ var allLevels = []replicate.Level{replicate.One, replicate.Quorum, replicate.Slo
 // Go starts the clients. They use the given hosts, or all.
 func (l *Workload) Go(c *Cluster, through ...*Host) {
 	l.cluster, l.through = c, through
+	l.leads = leads{terms: map[string]uint64{}, acked: map[string]token.Token{}}
 	if through == nil {
 		l.through = c.World.Hosts
 	}
@@ -79,6 +85,9 @@ func (l *Workload) runOperation(s *store, key, value string, next func()) {
 			p.Write.TTL = w.Between(time.Second, 6*time.Second).Milliseconds()
 		}
 	}
+	if l.Leads {
+		p.Write.Token = l.leads.nextToken(w, key)
+	}
 	if w.Chance(l.Blind) {
 		l.putAndCount(s, p, next)
 		return
@@ -92,14 +101,21 @@ func (l *Workload) runOperation(s *store, key, value string, next func()) {
 }
 
 func (l *Workload) putAndCount(s *store, p putRequest, next func()) {
-	told := map[version.Dot]bool{}
+	told, high := map[version.Dot]bool{}, l.leads.acked[p.Key]
 	s.routePut(p, func(r putReply) {
 		switch {
 		case r.Err != nil:
-			l.refused++
+			if l.refused++; errors.Is(r.Err, reconcile.ErrFenced) {
+				l.leads.former++
+			}
+		case errors.Is(r.Result.Err, reconcile.ErrFenced):
+			l.leads.former++
 		case !r.Nothing && !told[r.Dot]:
 			told[r.Dot] = true
 			l.cluster.oracle.noteAck(r.Dot, r.Result)
+			if l.Steady {
+				l.leads.noteFencedAck(l.cluster, &p, high, r.Result)
+			}
 			if p.Write.Tomb {
 				l.cluster.events["delete acked"]++
 			} else {

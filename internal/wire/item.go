@@ -15,7 +15,11 @@ const (
 	MaxSiblings = 1 << 12  // siblings of an item
 )
 
-const itemVersion = 1
+const (
+	itemVersion = 1
+	// fencedItemVersion is that of items that leaders have written: each sibling has a token.
+	fencedItemVersion = 2
+)
 
 // An encoded item names every (Store, Session) once and refers to it by
 // number, and a sibling names its birth by its place in the context, which
@@ -27,18 +31,29 @@ const itemVersion = 1
 //	hlc      uint
 //	context  array of: store number, seq, n          sorted by actor
 //	siblings array of: context number, n, hlc, flags, expire, value   sorted by dot
+//
+// In version 2 term and node of a token stand behind each value, zeros for none.
 
 func itemFields(it *version.Item, c *codec) {
-	c.codeVersion(itemVersion)
+	fields, fenced := 6, c.codeEitherVersion(itemVersion, fencedItemVersion, !it.Fence().IsZero())
+	if fenced {
+		fields += 2
+	}
 	c.codeContext(&it.Ctx, &it.HLC)
 	c.factor = looseFactor
-	for i := range codeList(c, &it.Sibs, 6, MaxSiblings) {
+	for i := range codeList(c, &it.Sibs, fields, MaxSiblings) {
 		s := &it.Sibs[i]
 		c.codeDotIn(it.Ctx, &s.Dot)
 		c.codeDate(&s.HLC)
 		codeBounded(c, &s.Flags, 255)
 		c.codeDate(&s.Expire)
 		c.codeBytesOrNil(&s.Value, MaxValue)
+		if fenced {
+			c.codeToken(&s.Token)
+		}
+	}
+	if fenced && it.Fence().IsZero() {
+		c.failWith("no token in an item that has them")
 	}
 	if c.reading && c.err == nil {
 		c.checkError(it.Check())
@@ -57,6 +72,9 @@ func ItemSize(it *version.Item) int {
 	n := 32 + len(it.Ctx)*36
 	for i := range it.Sibs {
 		n += 40 + len(it.Sibs[i].Value)
+		if !it.Sibs[i].Token.IsZero() {
+			n += 18
+		}
 	}
 	return n
 }

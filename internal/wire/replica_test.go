@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -35,6 +36,16 @@ func sampleItem() version.Item {
 	}
 }
 
+// fencedItem is of a leader, of its predecessor, and of somebody who wrote before them.
+func fencedItem() version.Item {
+	it := sampleItem()
+	it.Sibs[0].Token = token.Token{Term: 5, Node: 1 << 63}
+	it.Sibs[1].Token = sampleToken
+	return it
+}
+
+var sampleToken = token.Token{Term: 300, Node: 7}
+
 // A sample pairs a format with one message of it, and knows how to read it.
 type sample struct {
 	name   string
@@ -57,6 +68,7 @@ func samples() []sample {
 	item := AppendItem(nil, &it)
 	small := version.Item{Ctx: version.Context{{A: actor(5, 6, 7), N: 1}}, HLC: 3, Sibs: []version.Sibling{{Dot: version.Dot{A: actor(5, 6, 7), N: 1}, HLC: 3, Value: []byte{0}}}}
 	smallItem := AppendItem(nil, &small)
+	fenced := fencedItem()
 	mine := actor(1, 11, 2)
 	record := Record{Item: item, Mine: mine, Home: true, Hints: []view.NodeID{4, 1 << 60}}
 	merge := MergeRequest{Wall: -1, Offers: []Offer{{Bucket: 9, Key: "k", Item: item}, {Bucket: 1 << 63, Key: "", For: 3, Item: smallItem}}}
@@ -77,6 +89,7 @@ func samples() []sample {
 	return append([]sample{
 		{"item", item, it, as(DecodeItem)},
 		{"item-small", smallItem, small, as(DecodeItem)},
+		{"item-fenced", AppendItem(nil, &fenced), fenced, as(DecodeItem)},
 		{"item-empty", AppendItem(nil, &version.Item{}), version.Item{}, as(DecodeItem)},
 		{"record", AppendRecord(nil, record), record, as(DecodeRecord)},
 		{"record-bare", AppendRecord(nil, Record{Item: smallItem}), Record{Item: smallItem}, as(DecodeRecord)},
@@ -206,6 +219,25 @@ func TestContextWithoutASealIsRefused(t *testing.T) {
 		if _, _, err := DecodeContext(data, 9, "k", &sampleSeal); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What no leader has written takes the bytes that it took before there were tokens, which
+// the golden files of items show; and what one has takes no more than is made room for.
+func TestItemSizeHoldsTokens(t *testing.T) {
+	it := fencedItem()
+	for i := range it.Sibs {
+		s := &it.Sibs[i]
+		s.HLC, s.Expire, s.Token = it.HLC, version.Limit, token.Token{Term: 1 << 63, Node: 1 << 63}
+	}
+	it.Sibs[3].Token = token.Token{}
+	if n := len(AppendItem(nil, &it)); n > ItemSize(&it) {
+		t.Errorf("ItemSize says %d, %d were needed", ItemSize(&it), n)
+	}
+	bare := bytes.Clone(AppendItem(nil, &version.Item{}))
+	bare[0] = fencedItemVersion
+	if _, err := DecodeItem(bare); !errors.Is(err, ErrMalformed) {
+		t.Errorf("an item of the version with tokens that has none: %v", err)
 	}
 }
 

@@ -3,6 +3,8 @@ package version
 import (
 	"fmt"
 	"slices"
+
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // Merge returns the least item that is at least a and at least b: the
@@ -14,7 +16,7 @@ import (
 // memory with both, so items are to be treated as immutable once made.
 //
 // One dot always names one write. Should two siblings claim the same dot all
-// the same (a store cloned while it ran), the higher (HLC, flags, expiry)
+// the same (a store cloned while it ran), the higher (HLC, token, flags, expiry)
 // wins on every replica, so that they still converge; see Clashes. A value
 // that was blanked after its expiry stays blanked.
 func Merge(a, b Item) Item {
@@ -97,6 +99,11 @@ func preferSibling(s, t *Sibling) *Sibling {
 			return s
 		}
 		return t
+	case s.Token != t.Token:
+		if t.Token.Less(s.Token) {
+			return s
+		}
+		return t
 	case s.Flags != t.Flags:
 		if s.Flags > t.Flags {
 			return s
@@ -120,7 +127,7 @@ func Clashes(a, b Item) []Sibling {
 	var out []Sibling
 	for i := range a.Sibs {
 		s := &a.Sibs[i]
-		if t := b.Sibling(s.Dot); t != nil && t.HLC != s.HLC && preferSibling(s, t) == t {
+		if t := b.Sibling(s.Dot); t != nil && (t.HLC != s.HLC || t.Token != s.Token) && preferSibling(s, t) == t {
 			out = append(out, *s)
 		}
 	}
@@ -135,6 +142,17 @@ func (it Item) Sibling(d Dot) *Sibling {
 		}
 	}
 	return nil
+}
+
+// Fence returns the highest token of all writes that the item knows of, those that were
+// replaced included: no write replaces one of a higher token, so it is that of a sibling.
+func (it Item) Fence() (high token.Token) {
+	for i := range it.Sibs {
+		if t := it.Sibs[i].Token; high.Less(t) {
+			high = t
+		}
+	}
+	return high
 }
 
 // Unknown tells whether the item has seen nothing at all. It is what a store

@@ -12,6 +12,8 @@ package version
 import (
 	"cmp"
 	"fmt"
+
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // Actor is one birth: a store starting to write one key. A new birth is
@@ -112,6 +114,9 @@ type Sibling struct {
 	Flags  uint8
 	Expire HLC // 0: never; from then on the same dot reads as a tomb
 	Value  []byte
+	// Token is that of the leader who has written it, zero for none. Whatever a write
+	// replaces has no higher one.
+	Token token.Token
 }
 
 // Deleted tells whether the sibling reads as a delete at time now.

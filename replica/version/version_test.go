@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // randomItem returns a well-formed item over few births, so that items meet
@@ -108,6 +110,13 @@ func TestF1_01_ClashesConverge(t *testing.T) {
 	}
 	if c := Clashes(b, a); c != nil {
 		t.Fatalf("clashes of b: %v", c)
+	}
+	low, high := a, Item{ctx, 5, []Sibling{{Dot: d, HLC: 5, Value: []byte("a"), Token: token.Token{Term: 1, Node: 1}}}}
+	if x, y := Merge(low, high), Merge(high, low); x.Fence() != high.Fence() || y.Fence() != high.Fence() || x.Fence().IsZero() {
+		t.Fatalf("merges %v and %v", x, y)
+	}
+	if c := Clashes(low, high); len(c) != 1 {
+		t.Fatalf("clashes of one token: %v", c)
 	}
 	blank := Item{ctx, 5, []Sibling{{Dot: d, HLC: 5}}}
 	if x, y := Merge(a, blank), Merge(blank, a); x.Sibs[0].Value != nil || y.Sibs[0].Value != nil {
