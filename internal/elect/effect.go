@@ -41,9 +41,12 @@ const (
 	Yielded              // it met a leader with a higher token
 	HandsOver            // another was better for long
 	Withdrawn            // it does not stand any more
+	Told                 // somebody said so
+	Lapses               // somebody said so, and what it began may run until its lease ends
 )
 
-var whys = [...]string{"its lease was not renewed", "it met a leader with a higher token", "another is better", "it does not stand any more"}
+var whys = [...]string{"its lease was not renewed", "it met a leader with a higher token", "another is better", "it does not stand any more",
+	"it was told to hand over", "it lets its lease run out"}
 
 // String says it in words.
 func (w Why) String() string {

@@ -74,8 +74,10 @@ type Election struct {
 	nominator      view.NodeID // who has nominated this node, until nominationEnds
 	nominationEnds time.Duration
 
-	draining bool
-	nominee  view.NodeID
+	draining bool        // work was told to end, or the lease of its leadership is to end by itself
+	drained  bool        // that work has ended, and the lease has not
+	lapses   bool        // nothing is given back: the lease ends by itself
+	nominee  view.NodeID // of whom is said, when all is given back, that it should lead
 
 	out        []Effect
 	held       []Effect // GiveBack of terms that are not on disk yet
@@ -203,14 +205,18 @@ func (e *Election) Unanswered(now time.Duration, from view.NodeID, a Ask) []Effe
 	return e.decideDue(now)
 }
 
-// Drained reports that the work of the leadership that was stopped has ended.
+// Drained reports that the work of the leadership that was stopped has ended. See LetLapse
+// for the one thing that goes on then.
 func (e *Election) Drained(now time.Duration) []Effect {
 	e.advanceTime(now)
-	if e.draining {
+	switch {
+	case e.draining && !e.lapses:
 		e.giveBack(e.nominee)
-		e.lead, e.draining, e.nominee = nil, false, 0
-		clear(e.grants)
-		e.noBidBefore = e.now + e.params.Pause + e.randomBelow(e.params.Pause)
+		e.endLead()
+	case e.draining && e.lead == nil:
+		e.endLead()
+	case e.draining:
+		e.drained = true // and the lease goes on
 	}
 	return e.decideDue(now)
 }

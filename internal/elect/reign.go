@@ -32,7 +32,7 @@ func (e *Election) keepLeading() {
 	if !e.draining {
 		e.reconsiderLead()
 	}
-	if e.now >= e.renewAt {
+	if e.now >= e.renewAt && !e.lapses {
 		confirmed := e.leaseEnd(e.lead) >= e.askedAt+e.params.ownLease(e.params.Lease)
 		e.renewAt, e.askedAt = e.now+e.params.Renew, e.now
 		if !confirmed {
@@ -50,6 +50,9 @@ func (e *Election) loseLease() {
 	}
 	e.lead, e.bid, e.draining = nil, nil, true
 	e.startAt = Never
+	if e.drained {
+		e.endLead()
+	}
 }
 
 // stopLeading has the work end while the lease goes on.

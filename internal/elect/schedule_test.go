@@ -1,9 +1,11 @@
 package elect
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +47,7 @@ func schedules(t *testing.T, first, n uint64) {
 		}
 	})
 	t.Logf("%d schedules: %v", n, total)
-	for _, k := range []string{"led 0", "led 1", "crash", "cut", "one way", "pause", "flap", "slow disk", "full disk", "failed save", "raised", Saving.String(), Unable.String(), Expired.String(), Yielded.String(), HandsOver.String(), Withdrawn.String()} {
+	for _, k := range []string{"led 0", "led 1", "crash", "cut", "one way", "pause", "flap", "slow disk", "full disk", "failed save", "raised", Saving.String(), Unable.String(), Expired.String(), Yielded.String(), HandsOver.String(), Withdrawn.String(), Told.String(), Lapses.String(), "preference", "nominee leads"} {
 		if total[k] == 0 {
 			t.Errorf("no %q in any schedule", k)
 		}
@@ -88,11 +90,27 @@ func (w *world) mischief() {
 			}
 		}
 	}
+	w.preferredLead()
+}
+
+// preferredLead waits until those lead that are preferred most.
+func (w *world) preferredLead() {
+	limit := w.now + w.par.Hold<<5 + 2*w.par.Lease
+	for e := range elections {
+		most := slices.MaxFunc(w.nodes, func(a, b *node) int { return cmp.Compare(a.prefer[e], b.prefer[e]) }).prefer[e]
+		for ; ; w.run(w.par.Lease / 2) {
+			if got := w.leaders(e, w.nodes...); len(got) == 1 && w.nodes[got[0]-1].prefer[e] == most {
+				break
+			} else if w.now > limit {
+				w.fault("%v lead %d, not one that is preferred", got, e)
+			}
+		}
+	}
 }
 
 func (w *world) harm() {
 	nd := w.nodes[w.rng.IntN(len(w.nodes))]
-	switch w.rng.IntN(15) {
+	switch w.rng.IntN(18) {
 	case 0, 1:
 		if nd.up {
 			w.count["crash"]++
@@ -142,12 +160,41 @@ func (w *world) harm() {
 	case 14:
 		w.count["full disk"]++
 		nd.full = !nd.full
+	case 15:
+		w.count["preference"]++
+		nd.prefer[w.rng.IntN(elections)] = w.rng.Uint32N(3)
+	case 16, 17:
+		w.resign(w.rng.IntN(elections))
 	case 12:
 		w.count["bridge"]++ // one node sees both sides
 		w.split(w.rng.Uint64())
 		for i := range w.nodes {
 			w.cut[i][nd.id-1], w.cut[nd.id-1][i] = false, false
 		}
+	}
+}
+
+// resign has whoever leads hand over, or let its lease lapse.
+func (w *world) resign(e int) {
+	for _, id := range w.leaders(e, w.nodes...) {
+		nd := w.nodes[id-1]
+		if w.rng.IntN(2) == 0 {
+			to := w.nodes[w.rng.IntN(len(w.nodes))]
+			effects, led := nd.e[e].HandOver(w.clock(nd), to.id)
+			if w.perform(nd, e, effects); led && to != nd {
+				w.after(w.par.Lease/2, func() {
+					if got := w.leaders(e, w.nodes...); len(got) == 1 && got[0] == to.id {
+						w.count["nominee leads"]++
+					}
+				})
+			}
+			continue
+		}
+		_, until, _ := nd.e[e].Leading(w.clock(nd))
+		left := time.Duration(float64(until-w.clock(nd)) / (1 + nd.drift))
+		w.lapses[e] = lapse{nd, nd.life, w.now + left - time.Millisecond}
+		effects, _ := nd.e[e].LetLapse(w.clock(nd))
+		w.perform(nd, e, effects)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // Score says how fit a node is to lead, for comparison only: higher is fitter.
-// Zero is that of a node which must not lead, or of which nothing is known.
+// Zero is that of a node which must not lead, or of which nothing is known. See Prefer.
 type Score uint64
 
 // Share is a part of a whole in thousandths; more than 1000 counts as all of it.
@@ -149,10 +149,6 @@ func scoreRTT(rtt time.Duration) int {
 	doublings := bits.Len64(uint64(rtt-1) / uint64(500*time.Microsecond))
 	return max(scoreBest-4*doublings, 0)
 }
-
-// Beats tells whether a is better than b by more than the margin of 15 % that
-// keeps an incumbent in its place.
-func Beats(a, b Score) bool { return a > b && a-b > scorePercent(b, 15) }
 
 // scorePercent returns percent of s, rounded down, for any s.
 func scorePercent(s Score, percent Score) Score { return s/100*percent + s%100*percent/100 }

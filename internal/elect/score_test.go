@@ -201,9 +201,9 @@ func TestScoreBeats(t *testing.T) {
 	}
 	rng := scoreSeeded(t)
 	for range 100_000 {
-		b := Score(rng.Uint64() >> rng.UintN(64))
+		b := Score(rng.Uint64()>>2) >> rng.UintN(62) // nobody is preferred
 		near := b + b/100*15
-		for _, a := range []Score{near - 1, near, near + 1, near + 15, near + 16, 0, b, Score(rng.Uint64()), math.MaxUint64} {
+		for _, a := range []Score{near - 1, near, near + 1, near + 15, near + 16, 0, b, Score(rng.Uint64() >> 1), math.MaxInt64} {
 			if got := Beats(a, b); got != exact(a, b) {
 				t.Fatalf("Beats(%d, %d) is %v", a, b, got)
 			}

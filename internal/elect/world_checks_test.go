@@ -53,6 +53,9 @@ func (w *world) begun(nd *node, e int, t token.Token) {
 	if 2*len(voters) <= len(nd.e[e].lead.voters.Voters) {
 		w.fault("%d leads %d by %d of %d", nd.id, e, len(voters), len(nd.e[e].lead.voters.Voters))
 	}
+	if l := w.lapses[e]; e == majority && w.now < l.until && !(l.of == nd && l.life != nd.life) {
+		w.fault("%d leads %v before the lease ends that %d lets lapse", nd.id, l.until-w.now, l.of.id)
+	}
 	for _, p := range w.reigns[e] {
 		if p.token.Less(t) {
 			continue

@@ -43,6 +43,7 @@ type world struct {
 
 	grants [elections]map[view.NodeID]held // by voter, as the world saw them leave
 	reigns [elections][]past
+	lapses [elections]lapse
 	count  map[string]int
 	trace  []string
 }
@@ -51,6 +52,13 @@ type world struct {
 type held struct {
 	token token.Token
 	until time.Duration
+}
+
+// lapse is a lease that a node lets run out, of which others must not lead before its end.
+type lapse struct {
+	of    *node
+	life  int
+	until time.Duration // by the world's clock
 }
 
 // past is a leadership that has begun, and the grants that it began with.
@@ -80,6 +88,7 @@ type node struct {
 	stands   bool
 	storing  bool
 	score    Score
+	prefer   [elections]uint32
 	notices  map[view.NodeID]notice
 	mine     notice
 	heard    map[view.NodeID]time.Duration // by the world's clock
@@ -92,6 +101,7 @@ type node struct {
 type notice struct {
 	life, seq int
 	score     Score
+	prefer    [elections]uint32
 	stands    bool
 	leads     [elections]token.Token
 	unreached []view.NodeID
@@ -224,7 +234,7 @@ func (w *world) beat(nd *node, life int) {
 
 func (w *world) look(nd *node) {
 	v, unreached := w.view(nd)
-	nd.mine.score, nd.mine.stands, nd.mine.unreached = nd.score, nd.stands, unreached
+	nd.mine.score, nd.mine.prefer, nd.mine.stands, nd.mine.unreached = nd.score, nd.prefer, nd.stands, unreached
 	for e := range elections {
 		nd.mine.leads[e] = token.Token{}
 		if t, _, ok := nd.e[e].Leading(w.clock(nd)); ok {
@@ -487,7 +497,7 @@ func (w *world) field(nd *node, v view.View, e int) Field {
 			continue
 		}
 		if n.stands && m.State == view.Alive {
-			f.Standing = append(f.Standing, Peer{m.ID, n.score})
+			f.Standing = append(f.Standing, Peer{m.ID, n.score.Prefer(n.prefer[e])})
 		}
 		if !n.leads[e].IsZero() && m.ID != nd.id {
 			f.Claims = append(f.Claims, n.leads[e])
