@@ -44,7 +44,9 @@ func Draw(ctx context.Context, node Caller) (svg []byte, err error) {
 
 func requestReport(ctx context.Context, node Caller, l wire.AdminLook) (m wire.AdminPartition, err error) {
 	var answer []byte
-	for _, ask := range []wire.AdminLook{{Image: l.Image, Problems: true, Scored: true}, {Image: l.Image, Problems: true}, {Image: l.Image}} {
+	for _, ask := range []wire.AdminLook{
+		{Image: l.Image, Problems: true, Scored: true, Stands: true}, {Image: l.Image, Problems: true, Scored: true}, {Image: l.Image, Problems: true}, {Image: l.Image},
+	} {
 		answer, err = node.Call(ctx, wire.MethodAdminPartition, wire.AppendAdminLook(nil, ask))
 		if err == nil || ctx.Err() != nil {
 			break // else an earlier release may not understand that
@@ -69,7 +71,7 @@ func (p *Partition) serveInspect(_ context.Context, _ view.NodeID, req []byte) (
 	s := p.lastLook.Load()
 	picture := s.makePicture()
 	m := messageOf(&s.status)
-	m.Text, m.Problems, m.Scored = draw.Text(picture), l.Problems, l.Scored
+	m.Text, m.Problems, m.Scored, m.Stands = draw.Text(picture), l.Problems, l.Scored, l.Stands
 	if l.Image {
 		m.Image = draw.SVG(picture)
 	}
@@ -98,11 +100,19 @@ func messageOf(s *Status) wire.AdminPartition {
 }
 
 func (l Leadership) toMessage() wire.AdminLeadership {
-	return wire.AdminLeadership{Election: toWire(l.Election), Token: l.Token, Here: l.Here, Problem: l.Problem}
+	m := wire.AdminLeadership{Election: toWire(l.Election), Token: l.Token, Here: l.Here, Problem: l.Problem}
+	for _, c := range l.Candidates {
+		m.Stands = append(m.Stands, wire.AdminCandidate(c))
+	}
+	return m
 }
 
-func leadershipOf(l wire.AdminLeadership) Leadership {
-	return Leadership{Election: fromWire(l.Election), Token: l.Token, Here: l.Here, Problem: l.Problem}
+func leadershipOf(m wire.AdminLeadership) Leadership {
+	l := Leadership{Election: fromWire(m.Election), Token: m.Token, Here: m.Here, Problem: m.Problem}
+	for _, c := range m.Stands {
+		l.Candidates = append(l.Candidates, Candidate(c))
+	}
+	return l
 }
 
 func statusOf(m *wire.AdminPartition) Status {

@@ -60,7 +60,7 @@ func TestInspect(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := b.part.Status()
-			if got.Status.Leader != want.Leader || !slices.Equal(got.Status.Component, want.Component) || got.Status.Situation != want.Situation ||
+			if !reflect.DeepEqual(got.Status.Leader, want.Leader) || !slices.Equal(got.Status.Component, want.Component) || got.Status.Situation != want.Situation ||
 				!slices.Equal(got.Status.Evidence, want.Evidence) || got.Status.Mode != want.Mode || got.Status.Since.UnixMilli() != want.Since.UnixMilli() {
 				t.Errorf("got  %+v\nwant %+v", got.Status, want)
 			}

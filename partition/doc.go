@@ -14,7 +14,8 @@
 // that of any leader that one of these voters followed before. Who leads is a
 // matter of a published score: the operator's priority, mains power, free
 // processing power, memory and storage, reach, round trips, uptime. Another must
-// be better by 15 % for half a minute before the leader hands over.
+// be better by 15 % for half a minute before the leader hands over. Before the score counts
+// a preference, which Partition.Prefer gives a node for one election.
 //
 // # What the caller must do
 //
@@ -42,6 +43,20 @@
 //	tokens                grow within a part; of two parts that   always grow
 //	                      do not meet they say nothing about who
 //	                      came first
+//
+// # Steering
+//
+// What a node stands for can be steered from that node; the rules above hold all the same.
+//
+//	call      what comes of it                            who may lead next, and when
+//	--------  ------------------------------------------  ---------------------------------------
+//	Prefer    all hear how much this node is preferred    one that is preferred more than the
+//	          for an election                             leader, after Pace.Hold
+//	HandOver  work ends, then the lead is given back      whom it names, at once; or the best one
+//	LetLapse  work ends, nothing is given back            anybody, when the lease has ended by
+//	                                                      itself: what cannot be stopped is killed
+//	                                                      by then
+//	Lease     nothing: it tells until when that is
 //
 // # Bounds
 //

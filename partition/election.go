@@ -54,6 +54,7 @@ type election struct {
 	holder      token.Token   // whose unexpired grant there is
 	grantEnds   time.Duration // when it ends
 	work        *work         // who stands for it; nil: nobody
+	preference  uint32        // how much this node is preferred
 	problemText string        // what is wrong here, or why nobody leads
 
 	// The goroutine's own.
@@ -73,9 +74,10 @@ type work struct {
 	gone chan struct{} // closed when Lead is to return
 
 	// The election's goroutine's own.
-	cancel   context.CancelFunc // of the run of do; nil: it does not run
-	over     chan struct{}      // closed when that run has ended
-	quitting bool               // do is not to run again
+	cancel    context.CancelFunc // of the run of do; nil: it does not run
+	over      chan struct{}      // closed when that run has ended
+	quitting  bool               // do is not to run again
+	finishing bool               // the Partition closes: finishWork sees to what follows
 }
 
 // Election names an election, and Scope says among whom it has one leader.
@@ -232,12 +234,20 @@ func (e *election) publishState() {
 // leadingToken returns the token with which this node leads now, by a clock that goes
 // on while the machine sleeps; zero for none.
 func (e *election) leadingToken() token.Token {
+	t, _ := e.currentLease()
+	return t
+}
+
+// currentLease returns the token with which this node leads now, zero for none, and for how
+// long it leads if nothing renews its lease.
+func (e *election) currentLease() (token.Token, time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.bootTime() >= e.leadEnds {
-		return token.Token{}
+	left := e.leadEnds - e.bootTime()
+	if left <= 0 {
+		return token.Token{}, 0
 	}
-	return e.leadToken
+	return e.leadToken, left
 }
 
 // followedNode returns whose unexpired grant this node keeps now; 0 for nobody's.

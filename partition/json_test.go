@@ -11,7 +11,7 @@ import (
 
 func TestJSONOfStatus(t *testing.T) {
 	ids, at := []view.NodeID{1<<63 + 1, 2}, time.Date(2026, 11, 30, 5, 0, 0, 0, time.UTC)
-	l := Leadership{Election: Election{Name: "line", Scope: ScopeMajority}, Token: token.Token{Term: 1<<63 + 1, Node: 2}, Here: true, Problem: "no voters"}
+	l := Leadership{Election: Election{Name: "line", Scope: ScopeMajority}, Token: token.Token{Term: 1<<63 + 1, Node: 2}, Here: true, Problem: "no voters", Candidates: []Candidate{{Node: 2, Preference: 1<<32 - 1}}}
 	golden.CheckJSON(t, "status", Status{
 		Node: 1<<63 + 1, Component: ids, Members: 5, Storing: 4, Reached: 3, Situation: PartitionSuspected, Since: at, Lost: ids, Unmet: ids,
 		Evidence: []string{"three at once"}, Verdicts: []Verdict{{Node: 2, Cause: WasCut, At: at, Outage: time.Minute}},

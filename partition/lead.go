@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -116,15 +115,8 @@ func (p *Partition) Check(election Election, t token.Token) error {
 // be shown, by a clock that goes on while the machine sleeps. The error is
 // ErrNotLeader if it does not lead. It is as cheap as Check.
 func (p *Partition) Token(election Election) (token.Token, error) {
-	e, err := p.openElection(election, maxAsked+maxStanding)
-	if err != nil {
-		return token.Token{}, err
-	}
-	t := e.leadingToken()
-	if t.IsZero() {
-		return t, fmt.Errorf("%w of %s", ErrNotLeader, election)
-	}
-	return t, nil
+	t, _, err := p.Lease(election)
+	return t, err
 }
 
 // Guard runs an action under a token of this node, for example a write to a
@@ -141,20 +133,14 @@ func (p *Partition) Guard(ctx context.Context, election Election, t token.Token,
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.leaseLeft())
+	_, left := e.currentLease()
+	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	err = action(ctx)
 	if late := p.Check(election, t); late != nil {
 		return errors.Join(fmt.Errorf("%w: %w", ErrUnsure, late), err)
 	}
 	return err
-}
-
-// leaseLeft is for how long this node leads, if nothing renews its lease.
-func (e *election) leaseLeft() time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return max(e.leadEnds-e.bootTime(), 0)
 }
 
 // heldGrant returns whose unexpired grant this node keeps.

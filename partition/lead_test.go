@@ -53,7 +53,11 @@ func (b *box) stand(name Election) *stand {
 
 func (b *box) standsFor(name Election) bool {
 	e := b.election(name)
-	return e != nil && e.isStanding()
+	if e == nil {
+		return false
+	}
+	_, stands := e.standing()
+	return stands
 }
 
 // wait returns what Lead has returned, which it must within a limit.

@@ -73,7 +73,7 @@ func TestOwnNoticeHasTheLastWord(t *testing.T) {
 // What a node said before it was restarted counts no more.
 func TestClaimOfAnEarlierLife(t *testing.T) {
 	name := Election{Name: "x"}
-	said := heardNotice{Notice: wire.Notice{Node: 2, Boot: 5, Seq: 1, Standing: []wire.Election{toWire(name)}, Leads: []wire.Claim{{Election: toWire(name), Term: 4}}}}
+	said := heardNotice{Notice: wire.Notice{Node: 2, Boot: 5, Seq: 1, Standing: []wire.Stand{{Election: toWire(name)}}, Leads: []wire.Claim{{Election: toWire(name), Term: 4}}}}
 	s := &scene{self: 1, within: map[view.NodeID]bool{1: true, 2: true}, notices: map[view.NodeID]heardNotice{2: said}}
 	for boot, want := range map[uint64]int{5: 1, 6: 0} {
 		s.view = view.View{Self: 1, Members: []view.Member{{ID: 2, State: view.Alive, Boot: boot}}}

@@ -135,7 +135,7 @@ func TestDrawingsFit(t *testing.T) {
 				s.component = append(s.component, id)
 			}
 			s.rows[id] = split.Row{Unreachable: []view.NodeID{id%view.NodeID(n) + 1}}
-			s.status.Elections = append(s.status.Elections, Leadership{Election{Name: fmt.Sprint(long, i), Scope: Scope(i % 2)}, token.Token{Term: 1 << 60, Node: 1}, false, long}, Leadership{Election: Election{Name: long}})
+			s.status.Elections = append(s.status.Elections, Leadership{Election: Election{Name: fmt.Sprint(long, i), Scope: Scope(i % 2)}, Token: token.Token{Term: 1 << 60, Node: 1}, Problem: long}, Leadership{Election: Election{Name: long}})
 		}
 		for i, line := range strings.Split(shownBy(s).Text(), "\n") {
 			if width := utf8.RuneCountInString(line); width > 100 || strings.ContainsRune(line, '\x1b') {
@@ -175,13 +175,16 @@ func TestSVGOfACut(t *testing.T) {
 // A field of Status that the answer to Inspect forgets is a lie to its reader.
 func TestInspectLeavesNothingOut(t *testing.T) {
 	st := plant().status
-	e := Leadership{Election{Name: "mesh", Scope: ScopeMajority}, token.Token{Term: 4, Node: 9}, true, "its disk is full"}
+	e := Leadership{
+		Election: Election{Name: "mesh", Scope: ScopeMajority}, Token: token.Token{Term: 4, Node: 9}, Here: true, Problem: "its disk is full",
+		Candidates: []Candidate{{Node: 9, Preference: 1<<32 - 1}, {Node: 1 << 63, Preference: 1}},
+	}
 	st.Unmet, st.Voters, st.Leader = []view.NodeID{8}, []view.NodeID{1, 2, 3}, e
 	st.Verdicts = []Verdict{{Node: 4, Cause: WasRestarted, At: st.Since, Outage: time.Minute}}
 	st.Merges = []Merge{{At: st.Since, Met: []view.NodeID{4}, Text: "two items"}}
 	st.Scores = map[view.NodeID]uint64{4: 77, 1 << 63: 4096}
 	m := messageOf(&st)
-	m.Problems, m.Scored = true, true
+	m.Problems, m.Scored, m.Stands = true, true, true
 	m, err := wire.DecodeAdminPartition(wire.AppendAdminPartition(nil, &m))
 	if err != nil {
 		t.Fatal(err)

@@ -89,6 +89,15 @@ type Leadership struct {
 	// standing: a disk that takes nothing, voters that are not known. Empty: nothing
 	// is known to.
 	Problem string
+	// Candidates are who stands for it in the component, this node included; sorted by id.
+	// Who has not told yet is not among them.
+	Candidates []Candidate `json:",omitempty"`
+}
+
+// Candidate is a node that stands for an election.
+type Candidate struct {
+	Node       view.NodeID
+	Preference uint32 // how much it is preferred, before its score counts: see Partition.Prefer
 }
 
 // Merge is a report of what came together when members were met again.

@@ -23,10 +23,10 @@ func (p *Partition) updateOwnNotice(s *scene, w *watcher) {
 }
 
 // ownElections returns what this node stands for and leads, sorted.
-func (p *Partition) ownElections() (standing []wire.Election, leads []wire.Claim) {
+func (p *Partition) ownElections() (standing []wire.Stand, leads []wire.Claim) {
 	for _, e := range p.knownElections() {
-		if e.isStanding() {
-			standing = append(standing, toWire(e.name))
+		if preference, stands := e.standing(); stands {
+			standing = append(standing, wire.Stand{Election: toWire(e.name), Preference: preference})
 		}
 		if t := e.leadingToken(); !t.IsZero() {
 			leads = append(leads, wire.Claim{Election: toWire(e.name), Term: t.Term})
@@ -88,10 +88,24 @@ func (s *scene) scores() map[view.NodeID]uint64 {
 	return out
 }
 
+// candidates returns who stands for an election, sorted as the members of a view are.
+func (s *scene) candidates(name Election) (out []Candidate) {
+	for _, m := range s.view.Members {
+		n, told := s.notices[m.ID]
+		if !told || !s.within[m.ID] || n.Boot < m.Boot {
+			continue
+		}
+		if preference, stands := standsFor(n.Notice, name); stands {
+			out = append(out, Candidate{Node: m.ID, Preference: preference})
+		}
+	}
+	return out
+}
+
 // leadership tells who leads an election: this node by its lease, another by its
 // word.
 func (p *Partition) leadership(s *scene, name Election) Leadership {
-	l := Leadership{Election: name}
+	l := Leadership{Election: name, Candidates: s.candidates(name)}
 	var follows view.NodeID
 	if e := p.findElection(name); e != nil {
 		l.Problem = e.lastProblem()

@@ -48,14 +48,24 @@ func (s *scene) electionField(name Election) elect.Field {
 		if !ok || !s.within[m.ID] || n.Boot < m.Boot {
 			continue // what it said before it was restarted counts no more
 		}
-		if m.State == view.Alive && slices.Contains(n.Standing, toWire(name)) {
-			f.Standing = append(f.Standing, elect.Peer{ID: m.ID, Score: elect.Score(n.Score)})
+		if preference, stands := standsFor(n.Notice, name); stands && m.State == view.Alive {
+			f.Standing = append(f.Standing, elect.Peer{ID: m.ID, Score: elect.Score(n.Score).Prefer(preference)})
 		}
 		if t := claimOf(n.Notice, name); !t.IsZero() && m.ID != s.self {
 			f.Claims = append(f.Claims, t)
 		}
 	}
 	return f
+}
+
+// standsFor tells whether a node stands for an election, and how much it is preferred.
+func standsFor(n wire.Notice, name Election) (preference uint32, stands bool) {
+	for _, s := range n.Standing {
+		if s.Election == toWire(name) {
+			return s.Preference, true
+		}
+	}
+	return 0, false
 }
 
 func claimOf(n wire.Notice, name Election) token.Token {

@@ -42,7 +42,7 @@ func TestEarlierLivesHaveNoSay(t *testing.T) {
 	for life, counts := range map[uint64]bool{6: false, 7: true, 8: true} {
 		v := view.View{Self: self, Members: []view.Member{{ID: self, State: view.Alive, Boot: 3}, {ID: other, State: view.Alive, Boot: 7}}}
 		told := map[view.NodeID]heardNotice{other: {Notice: wire.Notice{
-			Node: other, Boot: life, Seq: 1, Unreachable: []view.NodeID{self}, Standing: []wire.Election{toWire(name)},
+			Node: other, Boot: life, Seq: 1, Unreachable: []view.NodeID{self}, Standing: []wire.Stand{{Election: toWire(name)}},
 			Leads: []wire.Claim{{Election: toWire(name), Term: 9}},
 		}}}
 		s := &scene{self: self, view: v, within: map[view.NodeID]bool{self: true, other: true}, notices: told}

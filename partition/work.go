@@ -28,7 +28,9 @@ func (e *election) beginWork(t token.Token) {
 		close(over)
 		e.postStep(func() {
 			w.cancel, w.quitting = nil, w.quitting || quit
-			e.noteStopped(w)
+			if !w.finishing {
+				e.noteStopped(w)
+			}
 		})
 	})
 }
@@ -116,10 +118,11 @@ func (p *Partition) freePlace() {
 	p.standing--
 }
 
-func (e *election) isStanding() bool {
+// standing tells whether this node stands, and how much it is preferred.
+func (e *election) standing() (preference uint32, stands bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.work != nil
+	return e.preference, e.work != nil
 }
 
 // quitWork has w end, and Lead return when it has.
@@ -142,15 +145,28 @@ func (e *election) dropWork(w *work) {
 	e.clearWork(w)
 }
 
+// takeStepsUntil goes on with steps of others: the work that is waited for may take one.
+func (e *election) takeStepsUntil(over <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case step := <-e.inbox:
+			step()
+			e.publishState()
+		}
+	}
+}
+
 // finishWork ends the work, waits for it, and gives back what was granted: others need
 // not wait for the lease to end.
 func (e *election) finishWork() {
 	w := e.currentWork
 	if w != nil {
-		w.quitting = true
+		w.quitting, w.finishing = true, true
 		if w.cancel != nil {
 			w.cancel()
-			<-w.over
+			e.takeStepsUntil(w.over)
 		}
 	}
 	now := e.bootTime()

@@ -23,6 +23,7 @@ type AdminLook struct {
 	Image    bool
 	Problems bool // what is wrong with each election; from version 2 on
 	Scored   bool // the scores of nodes, and Problems; from version 3 on
+	Stands   bool // who stands, and all that is above; from version 4 on
 }
 
 // AdminPartition is what a node knows of cuts and leaders. Enumerations are those
@@ -46,6 +47,7 @@ type AdminPartition struct {
 	Image                     []byte // the drawing as SVG; empty: not asked for
 	Problems                  bool   // leaderships tell of theirs; version 2
 	Scored                    bool   // there are Scores, and Problems; version 3
+	Stands                    bool   // leaderships tell who stands, and all that is above; version 4
 	Scores                    []AdminScore
 }
 
@@ -69,6 +71,13 @@ type AdminLeadership struct {
 	Token    token.Token
 	Here     bool
 	Problem  string // at most 4 KiB
+	Stands   []AdminCandidate
+}
+
+// AdminCandidate is who stands for an election, and how much it is preferred.
+type AdminCandidate struct {
+	Node       view.NodeID
+	Preference uint32
 }
 
 // AdminMerge is what came together when members were met again.
@@ -78,29 +87,32 @@ type AdminMerge struct {
 	Text string // at most 4 KiB
 }
 
-// adminPartitionVersion is what nodes of this release understand. They answer in the
-// version in which they are asked.
+// What nodes of this release understand is adminPartitionStands and all before. They answer in
+// the version in which they are asked.
 const (
-	adminPartitionVersion  = 3
 	adminPartitionProblems = 2
+	adminPartitionScored   = 3
+	adminPartitionStands   = 4
 )
 
 // codePartitionVersion describes the version, by what there is from it on.
-func (c *codec) codePartitionVersion(problems, scored *bool) {
+func (c *codec) codePartitionVersion(problems, scored, stands *bool) {
 	version := uint64(adminVersion)
-	if *problems {
+	switch {
+	case *stands:
+		version = adminPartitionStands
+	case *scored:
+		version = adminPartitionScored
+	case *problems:
 		version = adminPartitionProblems
 	}
-	if *scored {
-		version = adminPartitionVersion
-	}
-	if c.codeVersionUpTo(&version, adminPartitionVersion); c.reading {
-		*problems, *scored = version >= adminPartitionProblems, version >= adminPartitionVersion
+	if c.codeVersionUpTo(&version, adminPartitionStands); c.reading {
+		*problems, *scored, *stands = version >= adminPartitionProblems, version >= adminPartitionScored, version >= adminPartitionStands
 	}
 }
 
 func (m *AdminLook) codeFields(c *codec) {
-	c.codePartitionVersion(&m.Problems, &m.Scored)
+	c.codePartitionVersion(&m.Problems, &m.Scored, &m.Stands)
 	c.codeFlag(&m.Image)
 }
 
@@ -114,19 +126,27 @@ func DecodeAdminLook(data []byte) (AdminLook, error) {
 	return readFields(data, "admin look", (*AdminLook).codeFields)
 }
 
-func (l *AdminLeadership) codeFields(c *codec, problems bool) {
+func (l *AdminLeadership) codeFields(c *codec, problems, stands bool) {
 	l.Election.codeFields(c)
 	c.codeToken(&l.Token)
 	c.codeFlag(&l.Here)
 	if problems {
 		c.codeLine(&l.Problem)
 	}
+	if !stands {
+		return
+	}
+	for i := range codeList(c, &l.Stands, 2, MaxMembers) {
+		c.codeNodeID(&l.Stands[i].Node)
+		codeBounded(c, &l.Stands[i].Preference, 1<<32-1)
+	}
 }
 
 func (m *AdminPartition) codeFields(c *codec) {
 	c.factor = looseFactor
-	c.codePartitionVersion(&m.Problems, &m.Scored)
-	problems := m.Problems || m.Scored
+	c.codePartitionVersion(&m.Problems, &m.Scored, &m.Stands)
+	scored := m.Scored || m.Stands
+	problems := m.Problems || scored
 	c.codeNodeID(&m.Node)
 	c.codeNodeIDs(&m.Component, MaxMembers)
 	codeBounded(c, &m.Members, MaxMembers)
@@ -144,9 +164,9 @@ func (m *AdminPartition) codeFields(c *codec) {
 		c.codeMoment(&v.At)
 		c.codeMillis(&v.Outage)
 	}
-	m.Leader.codeFields(c, problems)
+	m.Leader.codeFields(c, problems, m.Stands)
 	for i := range codeList(c, &m.Elections, 1, maxAdminElections) {
-		m.Elections[i].codeFields(c, problems)
+		m.Elections[i].codeFields(c, problems, m.Stands)
 	}
 	c.codeNodeIDs(&m.Voters, MaxMembers)
 	codeBounded(c, &m.Cloud, 255)
@@ -159,7 +179,7 @@ func (m *AdminPartition) codeFields(c *codec) {
 	}
 	c.codeText(&m.Text, maxAdminDrawing)
 	c.codeBytes(&m.Image, maxAdminDrawing)
-	if !m.Scored {
+	if !scored {
 		return
 	}
 	for i := range codeList(c, &m.Scores, 2, MaxMembers) {

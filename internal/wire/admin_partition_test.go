@@ -29,7 +29,11 @@ func adminPartitionSamples() []sample {
 	both := AdminLook{Image: true, Problems: true}
 	all, scored := told, AdminLook{Problems: true, Scored: true}
 	all.Scored, all.Scores = true, []AdminScore{{Node: 3, Score: 77}, {Node: 1 << 63, Score: 1 << 40}}
+	stood, stands := all, AdminLook{Problems: true, Scored: true, Stands: true}
+	stood.Stands, stood.Elections = true, []AdminLeadership{{Election: e, Stands: []AdminCandidate{{Node: 3, Preference: 1<<32 - 1}, {Node: 1 << 63}}}}
 	return []sample{
+		{"look-stands", AppendAdminLook(nil, stands), stands, as(DecodeAdminLook)},
+		{"partition-stands", AppendAdminPartition(nil, &stood), stood, as(DecodeAdminPartition)},
 		{"look-scored", AppendAdminLook(nil, scored), scored, as(DecodeAdminLook)},
 		{"partition-scored", AppendAdminPartition(nil, &all), all, as(DecodeAdminPartition)},
 		{"look-problems", AppendAdminLook(nil, both), both, as(DecodeAdminLook)},

@@ -149,7 +149,7 @@ func TestSmallThingsPass(t *testing.T) {
 	dot := version.Dot{A: version.Actor{Store: 1}, N: 1}
 	election := Election{Name: "e"}
 	leads := AdminLeadership{Election: election}
-	notice := Notice{Node: 1, Standing: slices.Repeat([]Election{election}, MaxElections), Leads: slices.Repeat([]Claim{{Election: election}}, MaxElections)}
+	notice := Notice{Node: 1, Standing: slices.Repeat([]Stand{{Election: election}}, MaxElections), Leads: slices.Repeat([]Claim{{Election: election}}, MaxElections)}
 	item := version.Item{Ctx: version.Context{{A: dot.A, N: MaxSiblings}}, HLC: 1, Sibs: make([]version.Sibling, MaxSiblings)}
 	var round []Lookedup
 	var roster []Member

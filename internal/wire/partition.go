@@ -72,6 +72,12 @@ type Claim struct {
 	Term     uint64
 }
 
+// Stand says that a node stands for an election, and how much it is preferred for it.
+type Stand struct {
+	Election   Election
+	Preference uint32
+}
+
 // Notice is what a node tells all others of itself.
 type Notice struct {
 	Node        view.NodeID
@@ -81,7 +87,7 @@ type Notice struct {
 	Cloud       uint8
 	Isolated    bool
 	Unreachable []view.NodeID
-	Standing    []Election
+	Standing    []Stand
 	Leads       []Claim
 	Voters      Voters // none: not known
 }
@@ -228,9 +234,7 @@ func (n *Notice) codeFields(c *codec) {
 	codeBounded(c, &n.Cloud, 255)
 	c.codeFlag(&n.Isolated)
 	c.codeNodeIDs(&n.Unreachable, MaxExceptions)
-	for i := range codeList(c, &n.Standing, 2, MaxElections) {
-		n.Standing[i].codeFields(c)
-	}
+	codeStanding(c, &n.Standing)
 	for i := range codeList(c, &n.Leads, 3, MaxElections) {
 		n.Leads[i].Election.codeFields(c)
 		c.codeNumber(&n.Leads[i].Term)

@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,10 +16,13 @@ func partitionFormats() []meshFormat {
 	e, m := Election{Name: "mesh"}, Election{Name: "plc-writer", Scope: 1}
 	notice := Notice{
 		Node: 1 << 63, Boot: 7, Seq: 300, Up: 90 * time.Second, Score: 4000, Cloud: 2, Isolated: true,
-		Unreachable: []view.NodeID{3, 9}, Standing: []Election{e, m}, Leads: []Claim{{m, 70000}},
+		Unreachable: []view.NodeID{3, 9}, Standing: []Stand{{Election: e}, {Election: m}}, Leads: []Claim{{m, 70000}},
 		Voters: Voters{Version: 1, IDs: []view.NodeID{3, 5, 1 << 60}},
 	}
+	prefers := notice
+	prefers.Standing = []Stand{{e, 1}, {m, 0}, {Election{Name: "line"}, 1<<32 - 1}}
 	return []meshFormat{
+		format("notice-swap-prefers", NoticeSwap{Have: []Notice{prefers}}, appended(AppendNoticeSwap), decodeAllNotices),
 		format("elect-ask", ElectAsk{Election: m, Term: 1 << 40, Renew: true, Electorate: 1 << 63, Lease: 2 * time.Second, Score: 65000}, appended(AppendElectAsk), DecodeElectAsk),
 		format("elect-answer", ElectAnswer{Reason: 1, Max: 9, Wait: 1500 * time.Millisecond, Holder: token.Token{Term: 9, Node: 4}}, appended(AppendElectAnswer), DecodeElectAnswer),
 		format("elect-back", ElectBack{Election: e, Term: 4, Nominee: 77}, appended(AppendElectBack), DecodeElectBack),
@@ -38,6 +44,46 @@ func TestUnwantedNoticesAreNotKept(t *testing.T) {
 	got, err := DecodeNoticeSwap(AppendNoticeSwap(nil, sent), func(s NoticeSum) bool { return s == NoticeSum{5, NoticeVersion{3, 4}} })
 	if err != nil || len(got.Have) != 1 || got.Have[0].Node != 5 || len(got.Want) != 1 {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// Releases that know of no preferences read notices that have some, and hand them on whole:
+// to them a preference is an election of an unknown scope. Who is not preferred sends not a
+// byte more.
+func TestPreferencesInNotices(t *testing.T) {
+	line, press := Election{Name: "line", Scope: 1}, Election{Name: "press"}
+	bytesOf := func(list ...Stand) []byte { return appendFields(nil, &list, earlierStanding) }
+	encode := func(list ...Stand) []byte {
+		return appendFields(nil, &list, func(l *[]Stand, c *codec) { codeStanding(c, l) })
+	}
+	if got, want := encode(Stand{Election: line}, Stand{Election: press}), bytesOf(Stand{Election: line}, Stand{Election: press}); !bytes.Equal(got, want) {
+		t.Errorf("without preferences %x instead of %x", got, want)
+	}
+	for preference, more := range map[uint32]int{1: 3, 255: 3, 256: 4, 1<<32 - 1: 6} {
+		sent := []Stand{{line, preference}, {Election: press}}
+		told := encode(sent...)
+		if n := len(told) - len(encode(Stand{Election: line}, Stand{Election: press})); n != more {
+			t.Errorf("a preference of %d takes %d bytes", preference, n)
+		}
+		read, err := readFields(told, "earlier", earlierStanding)
+		if err != nil || len(read) != 3 || read[0].Election != line || read[2].Election != press {
+			t.Errorf("an earlier release reads %+v, %v", read, err)
+		}
+		got, err := readFields(bytesOf(read...), "now", func(l *[]Stand, c *codec) { codeStanding(c, l) })
+		if err != nil || !slices.Equal(got, sent) {
+			t.Errorf("handed on by an earlier release it is %+v, %v", got, err)
+		}
+	}
+	all := slices.Repeat([]Stand{{Election{Name: strings.Repeat("x", MaxElectionName)}, 1<<32 - 1}}, MaxElections)
+	if got, err := decodeAllNotices(AppendNoticeSwap(nil, NoticeSwap{Have: []Notice{{Node: 1, Standing: all}}})); err != nil || !slices.Equal(got.Have[0].Standing, all) {
+		t.Errorf("as many as there may be: %v", err)
+	}
+}
+
+// earlierStanding is how releases before preferences have read and written the list.
+func earlierStanding(list *[]Stand, c *codec) {
+	for i := range codeList(c, list, 2, MaxElections) {
+		(*list)[i].Election.codeFields(c)
 	}
 }
 
@@ -64,6 +110,14 @@ func TestPartitionDecodersRefuse(t *testing.T) {
 	add("part of a sum", err)
 	_, err = decodeAllNotices(AppendNoticeSwap(nil, NoticeSwap{Have: []Notice{{}}}))
 	add("a notice of nobody", err)
+	none, prefers, zero := Stand{Election: Election{Name: "x"}}, Stand{Election: Election{Name: "\x05", Scope: preferenceScope}}, Stand{Election: Election{Name: "\x00\x05", Scope: preferenceScope}}
+	for what, list := range map[string][]Stand{
+		"a preference for nothing": {prefers}, "two preferences": {none, prefers, prefers}, "a preference in more bytes than it takes": {none, zero},
+		"a preference in too many bytes": {none, {Election: Election{Name: "12345", Scope: preferenceScope}}}, "too many elections": slices.Repeat([]Stand{none}, MaxElections+1),
+	} {
+		_, err = decodeAllNotices(AppendNoticeSwap(nil, NoticeSwap{Have: []Notice{{Node: 1, Standing: list}}}))
+		add(what, err)
+	}
 	for what, err := range bad {
 		if !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v, want ErrMalformed", what, err)
