@@ -98,8 +98,9 @@ func TestStartedWithAnOldClock(t *testing.T) {
 		s := nodes[2].store
 		for i := range 20 {
 			for _, late := range []bool{false, true} {
-				// As if it had heard nothing of any clock yet.
-				s.clocks.Follow(nil, nil) // nobody is known
+				// As if it had heard nothing of any clock yet: it knows the stores, for it
+				// writes to them.
+				s.clocks.Follow(nil, s.homes.Now().Members)
 				q, err := buckets[2].newRequest(fmt.Sprint(i, late), testWrite("v", time.Hour), One, 1)
 				if err != nil {
 					t.Fatal(err)
