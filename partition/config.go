@@ -103,11 +103,13 @@ type Config struct {
 	// Pace sets how fast leaders are replaced. The zero Pace means LAN.
 	Pace Pace
 
-	// Voters are the names of up to 7 storing nodes of which more than half must
+	// Voters are the names of up to 7 nodes of which more than half must
 	// agree on the leader of an election of majority scope. They are fixed, by
 	// NodeID, once a node that names them has met them all, and spread from
-	// there; name the same ones on every node, or on one. None: there are no such
-	// elections, unless others name some.
+	// there; name the same ones on every node, or on one. They need not store: two
+	// gateways and a cheap witness make three. Where half of them or more do not,
+	// name them on every node: one that names none believes others only if most
+	// of the voters store. None: there are no such elections, unless others name some.
 	Voters []string
 	// Scope is that of the election of the leader that Status shows. Zero means
 	// ScopeComponent.

@@ -181,3 +181,41 @@ func TestVotersAreKept(t *testing.T) {
 		w.leader(10*time.Second, others[:3]...)
 	})
 }
+
+// Two gateways and a witness that stores nothing make three voters: with one gateway lost
+// the other leads, and the witness alone makes nobody a leader.
+func TestWitnessVotes(t *testing.T) {
+	t.Parallel()
+	plc := Election{Name: "plc", Scope: ScopeMajority}
+	named := func(_ int, c *Config) { c.Voters = []string{"node-0", "node-1", "node-2"} }
+	dir := t.TempDir()
+	inWorld(t, 2, lan, named, func(w *world) {
+		witness := w.add(dir, lan, func(c *Config) { named(2, c) })
+		witness.mesh.Storing = false
+		witness.start()
+		w.until(time.Minute, "all see all", w.whole)
+		of := map[*box]*stand{}
+		for _, b := range w.boxes[:2] {
+			of[b] = b.stand(plc)
+		}
+		defer w.sendHome(of)
+		works := func(b *box) bool { return of[b].works.Load() > 0 }
+		first, second := w.boxes[0], w.boxes[1]
+		w.until(10*time.Second, "a gateway works", func() bool { return works(first) || works(second) })
+		if works(second) {
+			first, second = second, first
+		}
+		w.net.Silence(first.addr)
+		w.until(lan.pace.Lease+time.Second, "the other one works, with the witness", func() bool { return works(second) })
+		w.net.Silence(witness.addr)
+		w.until(lan.pace.Lease, "alone it does not", func() bool { return !works(second) })
+		time.Sleep(time.Minute)
+		if works(first) || works(second) {
+			t.Error("one works without another voter")
+		}
+		w.net.Restore(first.addr)
+		w.net.Restore(witness.addr)
+		w.until(2*time.Minute, "one works again", func() bool { return works(first) || works(second) })
+		w.oneAtATime()
+	})
+}

@@ -84,7 +84,8 @@ func TestClaimOfAnEarlierLife(t *testing.T) {
 }
 
 // Voters that others have fixed come before those that this node names if they bear
-// these names, one that was evicted too; no node makes itself or strangers the voters.
+// these names, one that was evicted too; no node makes itself or strangers the voters. They
+// need not store, if most of them do or this node names them.
 // A name that two bear names nobody.
 func TestVotersOfOthersComeFirst(t *testing.T) {
 	v := view.View{Self: 1, Members: []view.Member{
@@ -110,7 +111,13 @@ func TestVotersOfOthersComeFirst(t *testing.T) {
 		"other names":     {[]string{"a", "b"}, others, true, []view.NodeID{1, 2}},
 		"one of three":    {[]string{"a", "b", "e"}, says(2), true, nil},
 		"itself only":     {nil, says(5), true, nil},
+		"with one other":  {nil, says(2, 5), true, nil},
+		"a witness":       {nil, says(1, 2, 5), true, []view.NodeID{1, 2, 5}},
+		"its own witness": {[]string{"a", "b", "camera"}, nil, true, []view.NodeID{1, 2, 5}},
+		"a named witness": {[]string{"a", "camera"}, says(1, 5), true, []view.NodeID{1, 5}},
+		"a witness only":  {[]string{"a", "b", "camera"}, says(5), true, []view.NodeID{1, 2, 5}},
 		"a stranger":      {nil, says(9), true, nil},
+		"and a stranger":  {nil, says(1, 2, 9), true, nil},
 		"one who left":    {[]string{"a", "e"}, says(1, 6), true, []view.NodeID{1, 6}},
 		"two bear a name": {[]string{"a", "c"}, nil, true, nil},
 		"nobody bears it": {[]string{"a", "d"}, nil, true, nil},

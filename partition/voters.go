@@ -92,16 +92,24 @@ func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
 }
 
 // believesVoters tells whether voters that another has fixed can be those of this mesh: they
-// are storing members, and bear the names that this node's Config has, if it has any. One
-// that was evicted since may be among them.
+// are members, and those that this node's Config names, if it names any. Otherwise more than
+// half of them store: without such a node no leader is chosen, and nobody that merely reads
+// and writes makes itself the only voter. One that was evicted since may be among them.
 func (p *Partition) believesVoters(v view.View, voters wire.Voters) bool {
+	named, storing := len(p.cfg.Voters) > 0, 0
 	for _, id := range voters.IDs {
 		m, ok := v.Member(id)
-		if !ok || !m.Storing || len(p.cfg.Voters) > 0 && !slices.Contains(p.cfg.Voters, m.Name) {
+		if !ok || named && !slices.Contains(p.cfg.Voters, m.Name) {
 			return false
 		}
+		if m.Storing {
+			storing++
+		}
 	}
-	return len(p.cfg.Voters) == 0 || len(voters.IDs) == len(p.cfg.Voters)
+	if named {
+		return len(voters.IDs) == len(p.cfg.Voters)
+	}
+	return 2*storing > len(voters.IDs)
 }
 
 // beginWrite tells whether the voters are to be written now.
@@ -147,6 +155,8 @@ func (v *voters) describeFault() string {
 	return "the voters cannot be saved: " + v.writeErr.Error()
 }
 
+// namedVoters returns those that the Config names, once all of them are members. They need
+// not store.
 func (p *Partition) namedVoters(v view.View) (out wire.Voters) {
 	if len(p.cfg.Voters) == 0 {
 		return out
@@ -154,7 +164,7 @@ func (p *Partition) namedVoters(v view.View) (out wire.Voters) {
 	for _, name := range p.cfg.Voters {
 		bears := func(m view.Member) bool { return m.Name == name && !m.Status.Gone() }
 		i := slices.IndexFunc(v.Members, bears)
-		if i < 0 || !v.Members[i].Storing || slices.ContainsFunc(v.Members[i+1:], bears) {
+		if i < 0 || slices.ContainsFunc(v.Members[i+1:], bears) {
 			return wire.Voters{} // or another one bears the name: which is meant is not known
 		}
 		out.IDs = append(out.IDs, v.Members[i].ID)
