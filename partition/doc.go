@@ -78,6 +78,10 @@
 // at every pace: what elections ask goes by UDP first, where no earlier loss holds
 // it up.
 //
+// What a node leads it renews together, with one packet and an answer for each voter. Among
+// five nodes 20 elections with LAN, four led by each node, cost a node a tenth of a percent
+// of a core and 1.4 kB/s sent, beside what the mesh does anyway.
+//
 // A grant costs one sync of a disk at each voter, a renewal none. Slow flash adds the
 // time of a sync to the bounds, and of up to three where other promises are being
 // saved.

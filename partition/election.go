@@ -270,6 +270,10 @@ func (e *election) performEffects(effects []elect.Effect) {
 			e.refs[eff.Ref] <- eff.Answer // there is room: one is all it gets
 			delete(e.refs, eff.Ref)
 		case elect.Send:
+			if eff.Renews {
+				e.p.renewals.addRenewal(e, eff)
+				continue
+			}
 			e.p.group.Go(func(ctx context.Context) { e.sendAsk(ctx, eff) })
 		case elect.GiveBack:
 			e.p.group.Go(func(ctx context.Context) { e.giveBack(ctx, eff) })

@@ -54,6 +54,7 @@ type Partition struct {
 	figures   *metrics.Set
 	returned  chan []view.NodeID // capacity 1: members that are back, to be reported
 	reports   mergeReports
+	renewals  *renewals
 
 	mu        sync.Mutex
 	elections map[Election]*election
@@ -85,6 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 	}
 	p.notices = newNotices(p.id, self.Boot, p.uptime, p.mesh.View)
 	p.exchange = p.newExchanger()
+	p.renewals = newRenewals(p)
 	alone := []view.NodeID{p.id} // until the first look
 	first := Status{Node: p.id, Component: alone, Members: len(v.Members), Leader: Leadership{Election: p.leaderOf()}}
 	p.status = notify.New(first)
@@ -130,7 +132,7 @@ func (p *Partition) explainRefusal(method string, err error) error {
 func (p *Partition) startServices() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
 		methodAsk: p.serveAsk, methodBack: p.serveBack, methodSums: p.exchange.ServeSums, methodSwap: p.exchange.ServeSwap,
-		methodResources: p.serveResources,
+		methodResources: p.serveResources, methodRenew: p.serveRenewals,
 	} {
 		if err := p.mesh.HandleIdempotent(method, p.whileOpen(serve)); err != nil {
 			return p.explainRefusal(method, err)

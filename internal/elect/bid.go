@@ -51,7 +51,7 @@ func (e *Election) outbid() {
 // askVoter asks a voter, which may be this node. Its own grant counts when it is on disk.
 func (e *Election) askVoter(id view.NodeID, a Ask) {
 	if id != e.self {
-		e.emitEffect(Effect{Action: Send, To: id, Ask: a, Sent: e.now})
+		e.emitEffect(Effect{Action: Send, To: id, Ask: a, Sent: e.now, Renews: a.Renew && !e.isOfBid(a)})
 		return
 	}
 	ans, save := e.voter.answerAsk(e.now, e.self, a, &e.field)

@@ -65,6 +65,7 @@ type Effect struct {
 	Ref     uint64        // Reply
 	Answer  Answer        // Reply
 	Sent    time.Duration // Send: by this node's clock
+	Renews  bool          // Send: what this node leads with: it may wait a moment for others to the same voter
 	Term    uint64        // GiveBack
 	Nominee view.NodeID   // GiveBack
 	Token   token.Token   // Lead, Renamed, Stop

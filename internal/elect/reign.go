@@ -34,12 +34,19 @@ func (e *Election) keepLeading() {
 	}
 	if e.now >= e.renewAt && !e.lapses {
 		confirmed := e.leaseEnd(e.lead) >= e.askedAt+e.params.ownLease(e.params.Lease)
-		e.renewAt, e.askedAt = e.now+e.params.Renew, e.now
+		e.renewAt, e.askedAt = nextMultiple(e.now, e.params.Renew), e.now
 		if !confirmed {
-			e.renewAt = e.now + e.params.Renew/3 // a blip must not cost more than it lasts
+			e.renewAt = nextMultiple(e.now, e.params.Renew/3) // a blip must not cost more than it lasts
 		}
 		e.renewGrants()
 	}
+}
+
+// nextMultiple returns the next time that is a multiple of step: so what a node leads is
+// renewed at the same times.
+func nextMultiple(now, step time.Duration) time.Duration {
+	step = max(step, 1)
+	return now - now%step + step
 }
 
 // loseLease ends a leadership whose lease has run out. Its grants may still be given

@@ -23,6 +23,10 @@ func partitionFormats() []meshFormat {
 	prefers.Standing = []Stand{{e, 1}, {m, 0}, {Election{Name: "line"}, 1<<32 - 1}}
 	return []meshFormat{
 		format("notice-swap-prefers", NoticeSwap{Have: []Notice{prefers}}, appended(AppendNoticeSwap), decodeAllNotices),
+		format("elect-renewals", ElectRenewals{Lease: 2 * time.Second, List: []Renewal{
+			{Election{Name: "service/line-1", Scope: 1}, 7}, {Election{Name: "service/line-2"}, 1 << 40}, {Election{Name: "service/line-2", Scope: 1}, 1}, {Election{Name: "serv"}, 1},
+		}}, appended(AppendElectRenewals), DecodeElectRenewals),
+		format("elect-renewed", ElectRenewed{Granted: []bool{true, false, true}}, appended(AppendElectRenewed), DecodeElectRenewed),
 		format("elect-ask", ElectAsk{Election: m, Term: 1 << 40, Renew: true, Electorate: 1 << 63, Lease: 2 * time.Second, Score: 65000}, appended(AppendElectAsk), DecodeElectAsk),
 		format("elect-answer", ElectAnswer{Reason: 1, Max: 9, Wait: 1500 * time.Millisecond, Holder: token.Token{Term: 9, Node: 4}}, appended(AppendElectAnswer), DecodeElectAnswer),
 		format("elect-back", ElectBack{Election: e, Term: 4, Nominee: 77}, appended(AppendElectBack), DecodeElectBack),
@@ -110,6 +114,14 @@ func TestPartitionDecodersRefuse(t *testing.T) {
 	add("part of a sum", err)
 	_, err = decodeAllNotices(AppendNoticeSwap(nil, NoticeSwap{Have: []Notice{{}}}))
 	add("a notice of nobody", err)
+	_, err = DecodeElectRenewals([]byte{1, 5, 0x94, 1, 0xa1, 'x', 0, 1})
+	add("a name that begins as none before", err)
+	_, err = DecodeElectRenewals([]byte{1, 5, 0x94, 0, 0xa0, 0, 1})
+	add("a renewal without a name", err)
+	_, err = DecodeElectRenewals(AppendElectRenewals(nil, ElectRenewals{List: []Renewal{{Election{Name: strings.Repeat("x", MaxElectionName)}, 1}, {Election{Name: strings.Repeat("x", MaxElectionName+1)}, 1}}}))
+	add("a name that is too long in parts", err)
+	_, err = DecodeElectRenewals(AppendElectRenewals(nil, ElectRenewals{List: slices.Repeat([]Renewal{{Election{Name: "x"}, 1}}, MaxElections+1)}))
+	add("too many renewals", err)
 	none, prefers, zero := Stand{Election: Election{Name: "x"}}, Stand{Election: Election{Name: "\x05", Scope: preferenceScope}}, Stand{Election: Election{Name: "\x00\x05", Scope: preferenceScope}}
 	for what, list := range map[string][]Stand{
 		"a preference for nothing": {prefers}, "two preferences": {none, prefers, prefers}, "a preference in more bytes than it takes": {none, zero},
@@ -140,3 +152,11 @@ func FuzzDecodeNoticeSums(f *testing.F) { fuzzMesh(f, appended(AppendNoticeSums)
 func FuzzDecodeResources(f *testing.F) { fuzzMesh(f, appended(AppendResources), DecodeResources) }
 
 func FuzzDecodeNoticeSwap(f *testing.F) { fuzzMesh(f, appended(AppendNoticeSwap), decodeAllNotices) }
+
+func FuzzDecodeElectRenewals(f *testing.F) {
+	fuzzMesh(f, appended(AppendElectRenewals), DecodeElectRenewals)
+}
+
+func FuzzDecodeElectRenewed(f *testing.F) {
+	fuzzMesh(f, appended(AppendElectRenewed), DecodeElectRenewed)
+}
