@@ -136,7 +136,7 @@ func (it *Item) Value() (value []byte, ok bool) { return it.last, it.live }
 
 // Siblings returns all concurrent values that no write has replaced, deletes
 // left out, in an order that is equal on all nodes. The bytes belong to the
-// caller.
+// caller; a single one has the bytes of Value.
 func (it *Item) Siblings() [][]byte { return it.values }
 
 // Result tells what became of a write.
@@ -177,7 +177,11 @@ func (b *Bucket) newItem(key string, it version.Item, replies int) (Item, error)
 		out.values = append(out.values, append([]byte{}, s.Value...))
 	}
 	if s, ok := reconcile.Last(it, now); ok {
-		out.last, out.live = append([]byte{}, s.Value...), true
+		if out.live = true; len(out.values) == 1 {
+			out.last = out.values[0]
+		} else {
+			out.last = append([]byte{}, s.Value...)
+		}
 	}
 	if all := b.b.Def.Siblings; all && len(out.values) > 0 || !all && out.live {
 		return out, nil

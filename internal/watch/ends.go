@@ -39,8 +39,8 @@ func (ns *Notes) noteEnd(s *State) {
 // dropStaleEnds leaves those that the notes tell of: one for each note at most.
 func (ns *Notes) dropStaleEnds() {
 	ns.ends = ns.ends[:0]
-	for e := ns.order.Front(); e != nil; e = e.Next() {
-		if n := e.Value.(*note); n.Live && n.Due != 0 {
+	for n := ns.order.behind; n != &ns.order; n = n.behind {
+		if n.Live && n.Due != 0 {
 			ns.ends = append(ns.ends, end{n.Due, n.Key})
 		}
 	}
@@ -55,11 +55,7 @@ func (ns *Notes) HasEnds() bool { return len(ns.ends) > 0 }
 func (ns *Notes) TakeEnded(now version.HLC) (State, bool) {
 	for len(ns.ends) > 0 && ns.ends[0].due <= now {
 		due := heap.Pop(&ns.ends).(end)
-		e := ns.byKey[due.key]
-		if e == nil {
-			continue
-		}
-		if n := e.Value.(*note); n.Live && n.Due == due.due {
+		if n := ns.byKey[due.key]; n != nil && n.Live && n.Due == due.due {
 			n.Live = false
 			return n.State, true
 		}

@@ -1,8 +1,6 @@
 package watch
 
 import (
-	"container/list"
-
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -30,17 +28,20 @@ type State struct {
 
 // Notes tell what is new to a watcher. Make them with NewNotes.
 type Notes struct {
-	byKey map[string]*list.Element
-	order *list.List // of *note, the one told last at the front
+	byKey map[string]*note
+	order note // the ends of the list: behind it the one told last
 	bytes int
 	round int // of fills
 	ends  ends
 }
 
+// note is what was told of a key last.
 type note struct {
 	State
 	seen  version.Context // all that was ever told of the key
 	round int             // in which the key was met last
+
+	before, behind *note // in the order of telling
 }
 
 func (n *note) size() int {
@@ -52,20 +53,31 @@ func (n *note) size() int {
 }
 
 // NewNotes returns the notes of a watcher that was told nothing.
-func NewNotes() *Notes { return &Notes{byKey: make(map[string]*list.Element), order: list.New()} }
+func NewNotes() *Notes {
+	ns := &Notes{byKey: make(map[string]*note)}
+	ns.order.before, ns.order.behind = &ns.order, &ns.order
+	return ns
+}
+
+// putFirst makes a note that of the key told last.
+func (ns *Notes) putFirst(n *note) {
+	n.before, n.behind = &ns.order, ns.order.behind
+	n.before.behind, n.behind.before = n, n
+}
+
+func (n *note) takeOut() { n.before.behind, n.behind.before = n.behind, n.before }
 
 // Admit takes in a state and tells whether the watcher is to be told of it. quietly: the
 // end of a key of which the watcher knows nothing is no news.
 func (ns *Notes) Admit(s State, quietly bool) (tell bool) {
-	e := ns.byKey[s.Key]
-	if e == nil {
+	n := ns.byKey[s.Key]
+	if n == nil {
 		if s.Live || !quietly {
 			ns.addNote(s)
 			return true
 		}
 		return false
 	}
-	n := e.Value.(*note)
 	n.round = ns.round
 	if !n.isNews(&s) {
 		return false
@@ -79,7 +91,8 @@ func (ns *Notes) Admit(s State, quietly bool) (tell bool) {
 	n.State = s
 	ns.noteEnd(&s)
 	ns.bytes += n.size()
-	ns.order.MoveToFront(e)
+	n.takeOut()
+	ns.putFirst(n)
 	ns.forgetOldest()
 	return tell
 }
@@ -98,7 +111,8 @@ func (n *note) isNews(s *State) bool {
 
 func (ns *Notes) addNote(s State) {
 	n := &note{State: s, seen: s.Ctx, round: ns.round}
-	ns.byKey[s.Key] = ns.order.PushFront(n)
+	ns.byKey[s.Key] = n
+	ns.putFirst(n)
 	ns.bytes += n.size()
 	ns.noteEnd(&s)
 	ns.forgetOldest()
@@ -106,12 +120,12 @@ func (ns *Notes) addNote(s State) {
 
 func (ns *Notes) forgetOldest() {
 	for len(ns.byKey) > MostNotes || ns.bytes > MostNoteBytes && len(ns.byKey) > 1 {
-		ns.removeNote(ns.order.Back())
+		ns.removeNote(ns.order.before)
 	}
 }
 
-func (ns *Notes) removeNote(e *list.Element) {
-	n := ns.order.Remove(e).(*note)
+func (ns *Notes) removeNote(n *note) {
+	n.takeOut()
 	delete(ns.byKey, n.Key)
 	ns.bytes -= n.size()
 }
@@ -122,8 +136,8 @@ func (ns *Notes) BeginFill() { ns.round++ }
 // Sweep returns the keys of some shards that the watcher believes to be there, and that
 // were not met since BeginFill.
 func (ns *Notes) Sweep(in func(shard int) bool) (out []State) {
-	for e := ns.order.Front(); e != nil; e = e.Next() {
-		if n := e.Value.(*note); n.Live && n.round != ns.round && in(n.Shard) {
+	for n := ns.order.behind; n != &ns.order; n = n.behind {
+		if n.Live && n.round != ns.round && in(n.Shard) {
 			out = append(out, n.State)
 		}
 	}
@@ -134,14 +148,11 @@ func (ns *Notes) Sweep(in func(shard int) bool) (out []State) {
 // told: not if the key was met since, or has ended. Nothing is remembered of it: should it
 // come to light again, that is news.
 func (ns *Notes) Forget(key string) (tell bool) {
-	e := ns.byKey[key]
-	if e == nil {
+	n := ns.byKey[key]
+	if n == nil || !n.Live || n.round == ns.round {
 		return false
 	}
-	if n := e.Value.(*note); !n.Live || n.round == ns.round {
-		return false
-	}
-	ns.removeNote(e)
+	ns.removeNote(n)
 	return true
 }
 

@@ -98,20 +98,32 @@ func TestSweptKeyThatIsMetMeanwhileIsThere(t *testing.T) {
 	}
 }
 
+// listNotes returns the notes in their order, the one told last first.
+func (ns *Notes) listNotes() (out []*note) {
+	for n := ns.order.behind; n != &ns.order; n = n.behind {
+		out = append(out, n)
+	}
+	return out
+}
+
 func TestNotesAreBounded(t *testing.T) {
 	ns := NewNotes()
 	for i := range MostNotes + 10 {
 		ns.Admit(liveState(fmt.Sprint(i), 1), false)
 	}
-	if len(ns.byKey) != MostNotes || ns.order.Len() != MostNotes || ns.byKey["9"] != nil || ns.byKey["10"] == nil {
+	if len(ns.byKey) != MostNotes || len(ns.listNotes()) != MostNotes || ns.byKey["9"] != nil || ns.byKey["10"] == nil {
 		t.Errorf("%d notes", len(ns.byKey))
+	}
+	ns.Admit(liveState("10", 2), false)
+	if ns.Admit(liveState("more", 1), false); ns.byKey["10"] == nil || ns.byKey["11"] != nil {
+		t.Error("the key told last is forgotten first")
 	}
 	for i := range 3000 {
 		ns.Admit(liveState(fmt.Sprintf("%d%010000d", i, 0), 1, 1, 1), false)
 	}
 	sum := 0
-	for e := ns.order.Front(); e != nil; e = e.Next() {
-		sum += e.Value.(*note).size()
+	for _, n := range ns.listNotes() {
+		sum += n.size()
 	}
 	if sum != ns.bytes || sum > MostNoteBytes {
 		t.Errorf("%d bytes, counted %d", sum, ns.bytes)

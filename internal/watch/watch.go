@@ -28,8 +28,8 @@ type Plan [][]view.NodeID
 type Poll struct {
 	ID     uint64 // never 0
 	To     view.NodeID
-	At     Position // Epoch 0: the question is where the changes of the store have come to
-	Shards []bool
+	At     Position      // Epoch 0: the question is where the changes of the store have come to
+	Shards []bool        // not to be changed
 	Within time.Duration // without an answer by then it has failed
 }
 
@@ -61,7 +61,8 @@ type Watch struct {
 	loose   int // shards of which nobody is followed
 	filling bool
 	tooSlow bool
-	stands  uint64 // counts what has changed in Stands beside positions
+	stands  uint64  // counts what has changed in Stands beside positions
+	places  []Place // what Sources returns; nil: that has changed
 }
 
 type shard struct {
@@ -90,6 +91,7 @@ type source struct {
 	to      view.NodeID
 	at      Position
 	shards  []bool
+	shared  bool          // with a poll: it is not changed any more
 	asking  uint64        // the poll under way; 0: none
 	askAt   time.Duration // not before
 	since   time.Duration // when the first poll was sent that has had no answer
@@ -148,7 +150,8 @@ func (w *Watch) Polls(now time.Duration) (out []Poll) {
 		w.lastID++
 		src.asking = w.lastID
 		within := max(silentBeats*w.opts.Beat-(now-src.since), w.opts.Beat/2)
-		out = append(out, Poll{ID: src.asking, To: src.to, At: src.at, Shards: slices.Clone(src.shards), Within: within})
+		out = append(out, Poll{ID: src.asking, To: src.to, At: src.at, Shards: src.shards, Within: within})
+		src.shared = true
 	}
 	return out
 }
@@ -180,6 +183,7 @@ func (w *Watch) Answered(id uint64, a Answer, now time.Duration) {
 		w.stands++
 	}
 	src.at, src.asking, src.askAt, src.failing, src.broken = a.At, 0, now+a.Pause, false, false
+	w.places = nil
 	for _, i := range a.Doubtful {
 		if i < len(src.shards) && src.shards[i] {
 			w.wantFill(i, now)
@@ -283,11 +287,20 @@ func (w *Watch) unfollowShard(i int) {
 	sh.source, sh.stood = nil, Place{src.to, src.at}
 	w.loose++
 	w.stands++
-	src.shards[i] = false
+	src.setShard(i, false)
 	if !slices.Contains(src.shards, true) {
 		w.sources = slices.DeleteFunc(w.sources, func(other *source) bool { return other == src })
+		w.places = nil
 	}
 	w.openGap(i)
+}
+
+// setShard says whether a shard is followed there.
+func (src *source) setShard(i int, follow bool) {
+	if src.shared {
+		src.shards, src.shared = slices.Clone(src.shards), false
+	}
+	src.shards[i] = follow
 }
 
 // noteRefusal has a store be left alone, and forgets of whom that is over.
@@ -330,9 +343,11 @@ func (w *Watch) followShard(i int, id view.NodeID, now time.Duration) {
 			src.at, src.broken = sh.stood.At, true
 		}
 		w.sources = append(w.sources, src)
+		w.places = nil
 	}
 	src := w.sources[at]
-	sh.source, src.shards[i] = src, true
+	src.setShard(i, true)
+	sh.source = src
 	w.loose--
 	w.stands++
 	// What is on its way is without this shard.
@@ -439,11 +454,14 @@ func (w *Watch) Stands() ([]Stand, uint64) {
 // StandsNumber is the number that Stands returns.
 func (w *Watch) StandsNumber() uint64 { return w.stands }
 
-// Sources returns where the stores stand that are followed.
+// Sources returns where the stores stand that are followed. It is not to be changed.
 func (w *Watch) Sources() []Place {
-	out := make([]Place, len(w.sources))
-	for i, src := range w.sources {
-		out[i] = Place{src.to, src.at}
+	if w.places != nil {
+		return w.places
 	}
-	return out
+	w.places = make([]Place, len(w.sources))
+	for i, src := range w.sources {
+		w.places[i] = Place{src.to, src.at}
+	}
+	return w.places
 }

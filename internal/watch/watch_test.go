@@ -269,6 +269,37 @@ func TestShardThatComesToASourceVoidsThePollUnderWay(t *testing.T) {
 	}
 }
 
+// A poll under way is somebody else's, too.
+func TestPollUnderWayIsNotChanged(t *testing.T) {
+	w := watchOf(Options{}, Plan{{1, 2}, {2}, {1}})
+	p := pollOf(t, w, 1, 0)
+	w.Replan(Plan{{1, 2}, {1}, {2}}, 0)
+	if next := pollOf(t, w, 1, 0); !slices.Equal(p.Shards, []bool{true, false, true}) || !slices.Equal(next.Shards, []bool{true, true, false}) {
+		t.Errorf("polls of %v, then of %v", p.Shards, next.Shards)
+	}
+}
+
+func TestSourcesStandWhereTheyHaveAnswered(t *testing.T) {
+	w := watchOf(Options{}, Plan{{1}, {2}})
+	want := func(places ...Place) {
+		t.Helper()
+		if got := w.Sources(); !slices.Equal(got, places) {
+			t.Errorf("sources %v, want %v", got, places)
+		}
+	}
+	want(Place{Store: 1}, Place{Store: 2})
+	before := w.Sources()
+	w.Answered(pollOf(t, w, 1, 0).ID, Answer{At: Position{7, 9}}, 0)
+	want(Place{1, Position{7, 9}}, Place{Store: 2})
+	if before[0].At != (Position{}) {
+		t.Error("what was told of the sources has changed")
+	}
+	w.Replan(Plan{{1}, {1}}, 0)
+	want(Place{1, Position{7, 9}})
+	w.Replan(Plan{{1}, {3}}, 0)
+	want(Place{1, Position{7, 9}}, Place{Store: 3})
+}
+
 func TestCursorGoesOn(t *testing.T) {
 	plan := Plan{{3, 1}, {1}, {2}}
 	w := watchOf(Options{From: []Place{{1, Position{7, 9}}, {}, {1, Position{7, 9}}}}, plan)
