@@ -138,8 +138,9 @@ func (o WatchOptions) Validate() error {
 // and smaller ones where these are many, and notes of the keys told last, of about 250 bytes
 // each and 16 MiB at most. Nothing is fetched until it is consumed. Nodes keep their last
 // 65 536 changes, of 16 MiB at most, for all who watch; whoever has not consumed what they
-// must forget is ended by ErrTooSlow, and nobody waits for it. A node lets 1 024 watches
-// wait for its changes, of each other node 128; those of further ones are told within a beat.
+// must forget is ended by ErrTooSlow, and nobody waits for it. A node lets 4 096 watches of
+// its own and 1 024 further ones wait for its changes, of each other node 128; those of yet
+// further ones are told within a beat.
 // Changes that come quickly are told together: behind some a watch waits 5 ms for the next
 // ones, and half a millisecond for each other watch of that node if these are more than ten.
 //

@@ -85,7 +85,7 @@ func (p *poll) findPosition() (known bool, err error) {
 	if f.ring == nil { // since a moment ago
 		return false, errEnded
 	}
-	p.reply.Pause = pauseFor(f.waiting.count)
+	p.reply.Pause = f.pauseBehind()
 	if p.q.Epoch == f.epoch && f.ring.Has(p.q.Seq) {
 		return true, nil
 	}
@@ -128,6 +128,9 @@ func (p *poll) addFound(e *watch.Entry) {
 	p.bytes += sizeInReply(e.Key, e.Item)
 	p.full = uint64(len(p.page.Found)) >= min(p.q.Records, maxRecords) || p.bytes >= min(p.q.Bytes, maxBytes)
 }
+
+// pauseBehind is how long is to be waited behind an answer.
+func (f *Feed) pauseBehind() time.Duration { return pauseFor(f.waiting.count + f.waiting.seats) }
 
 // pauseFor is how long is to be waited behind an answer if so many wait for others.
 func pauseFor(waiting int) time.Duration {
@@ -212,7 +215,7 @@ func (f *Feed) matchSome() (woken []*waitingPoll, more bool) {
 		return nil, false
 	}
 	head := f.ring.Head()
-	if f.waiting.count == 0 {
+	if f.waiting.count+f.waiting.seats == 0 {
 		f.matched = head
 	}
 	for n := 0; f.matched < head; n++ {
@@ -246,15 +249,21 @@ func (p *poll) listRefused() (refused scan.Shards) {
 
 // takesIn is TakesIn: to ask for the room on a disk takes as long as to answer a poll.
 func (f *Feed) takesIn() bool {
-	now := f.opts.Uptime()
-	if last := f.tookIn.Load(); last != 0 && now-time.Duration(last) < takesInFor {
+	if f.tookInLately() {
 		return true
 	}
+	now := f.opts.Uptime()
 	if !f.opts.TakesIn() {
 		return false
 	}
 	f.tookIn.Store(int64(now))
 	return true
+}
+
+// tookInLately tells whether takesIn asks nobody.
+func (f *Feed) tookInLately() bool {
+	last := f.tookIn.Load()
+	return last != 0 && f.opts.Uptime()-time.Duration(last) < takesInFor
 }
 
 // fillReply turns what was found into entries.
@@ -281,6 +290,7 @@ func (p *poll) fillReply(ctx context.Context) error {
 // now.
 func (p *poll) addEntries(ctx context.Context) error {
 	bytes := uint64(0)
+	p.reply.Entries = make([]wire.WatchEntry, 0, len(p.page.Found))
 	for i := range p.page.Found {
 		e := &p.page.Found[i]
 		if e.Superseded && e.Kind != watch.Gone {

@@ -1,7 +1,9 @@
 // Package watching follows the changes of a bucket's keys: a Feed is the last changes of
 // one store, with which it answers others, and a Reader polls the stores and reads anew
-// what they cannot tell, as internal/watch says. Readers of one node that follow another
-// one poll it together, by a relay. What a value reads as, and for whom, is not known here.
+// what they cannot tell, as internal/watch says. Readers that follow the feed of their own
+// node have seats there, at which changes are noted as they come; readers of one node that
+// follow another one poll it together, by a relay. What a value reads as, and for whom, is
+// not known here.
 package watching
 
 import (
@@ -145,6 +147,7 @@ func (f *Feed) closeIfIdle() {
 	defer f.mu.Unlock()
 	if f.ring != nil && f.waiting.count == 0 && f.opts.Uptime()-f.asked > idleEnd {
 		f.ring, f.epoch = nil, 0
+		f.waiting.wakeAll(0, nil) // seats, of which none asks
 		f.wanted.Store(false)
 	}
 }

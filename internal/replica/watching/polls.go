@@ -23,8 +23,9 @@ const mostOfOne = 128
 type waitingPolls struct {
 	by      map[subject]map[*waitingPoll]struct{} // those that nothing has come for
 	lengths map[lengthOf]int                      // prefixes of that length of a bucket
-	count   int                                   // with those that were told
-	of      map[view.NodeID]int                   // those of other nodes
+	count   int                                   // with those that were told, without seats
+	seats   int
+	of      map[view.NodeID]int // those of other nodes
 }
 
 // subject is what a poll waits for.
@@ -38,7 +39,7 @@ type lengthOf struct {
 	length int
 }
 
-// waitingPoll is a poll that waits. The mutex of its feed guards first.
+// waitingPoll is a poll that waits, or a seat. The mutex of its feed guards what changes.
 type waitingPoll struct {
 	from   view.NodeID // 0: this node
 	about  subject
@@ -47,7 +48,18 @@ type waitingPoll struct {
 	first  uint64        // number of the first change that it waits for; 0: there is none yet
 	since  time.Duration // when it began to wait: see wakeSince
 	wake   notify.Bell
+
+	stays   bool     // it is a seat, and goes on waiting
+	waits   bool     // the seat has a poll under way that nothing has come for
+	numbers []uint64 // of changes that have come for the seat, in order
+	missed  bool     // more have come
 }
+
+// mostNumbers bounds what is noted of what has come for a seat.
+const mostNumbers = 512
+
+// hasCome tells whether there is something for a seat.
+func (p *waitingPoll) hasCome() bool { return len(p.numbers) > 0 || p.missed }
 
 func newWaitingPolls() waitingPolls {
 	return waitingPolls{by: make(map[subject]map[*waitingPoll]struct{}), lengths: make(map[lengthOf]int), of: make(map[view.NodeID]int)}
@@ -59,6 +71,14 @@ func (w *waitingPolls) hasRoomFor(from view.NodeID) bool {
 }
 
 func (w *waitingPolls) addPoll(p *waitingPoll) {
+	w.putIn(p)
+	if w.count++; p.from != 0 {
+		w.of[p.from]++
+	}
+}
+
+// putIn has a poll be matched.
+func (w *waitingPolls) putIn(p *waitingPoll) {
 	same := w.by[p.about]
 	if same == nil {
 		same = make(map[*waitingPoll]struct{})
@@ -66,9 +86,23 @@ func (w *waitingPolls) addPoll(p *waitingPoll) {
 		w.lengths[lengthOf{p.about.bucket, len(p.about.prefix)}]++
 	}
 	same[p] = struct{}{}
-	if w.count++; p.from != 0 {
-		w.of[p.from]++
+}
+
+// noteNumber notes a change that has come for a seat, and tells whether it is to be woken.
+func (w *waitingPolls) noteNumber(p *waitingPoll, number uint64) (wake bool) {
+	if len(p.numbers) < mostNumbers {
+		p.numbers = append(p.numbers, number)
+	} else {
+		w.missAll(p)
 	}
+	wake, p.waits = p.waits, false
+	return wake
+}
+
+// missAll has a seat note nothing any more: it lacks something.
+func (w *waitingPolls) missAll(p *waitingPoll) {
+	p.missed, p.numbers = true, p.numbers[:0]
+	w.takeOut(p)
 }
 
 // removePoll ends that a poll waits.
@@ -105,7 +139,13 @@ func (w *waitingPolls) matchEntry(e *watch.Entry, number uint64, woken []*waitin
 			continue
 		}
 		for p := range w.by[subject{e.Bucket, e.Key[:length.length]}] {
-			if number > p.seen && p.shards.Has(e.Shard) {
+			switch {
+			case number <= p.seen || !p.shards.Has(e.Shard):
+			case p.stays:
+				if w.noteNumber(p, number) {
+					woken = append(woken, p)
+				}
+			default:
 				p.first, woken = number, append(woken, p)
 				w.takeOut(p)
 			}
@@ -118,6 +158,12 @@ func (w *waitingPolls) matchEntry(e *watch.Entry, number uint64, woken []*waitin
 func (w *waitingPolls) wakeAll(number uint64, woken []*waitingPoll) []*waitingPoll {
 	for _, same := range w.by {
 		for p := range same {
+			if p.stays {
+				if w.missAll(p); p.waits {
+					p.waits, woken = false, append(woken, p)
+				}
+				continue
+			}
 			p.first, woken = number, append(woken, p)
 			w.takeOut(p)
 		}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/scan"
 	"github.com/skeinmesh/skein/internal/watch"
@@ -42,9 +44,10 @@ type Options struct {
 
 // Watches are those of one node.
 type Watches struct {
-	opts   Options
-	turns  chan struct{} // of fills
-	relays relays
+	opts    Options
+	turns   chan struct{} // of fills
+	relays  relays
+	planned atomic.Pointer[plan] // the last one
 }
 
 // NewWatches returns the watches of a node.
@@ -91,6 +94,10 @@ type Reader struct {
 	notes    *watch.Notes
 	lay      *layout.Layout // by which was planned
 	inbox    chan arrival
+	seat     *seat       // nil on a node that stores nothing
+	look     *time.Timer // nil until it is needed
+	asksOf   []bool      // the shards of the poll that was sent last
+	asksFor  scan.Shards // as they travel
 	ctx      context.Context
 	cancel   context.CancelFunc
 	asking   sync.WaitGroup
@@ -131,6 +138,9 @@ func (w *Watches) Begin(q Query) *Reader {
 	for shard := range r.quiet {
 		r.quiet[shard] = q.Present && q.From == nil
 	}
+	if w.opts.Local != nil {
+		r.seat = newSeat(w.opts.Local, subject{q.Bucket.ID, q.Prefix})
+	}
 	r.ctx, r.cancel = context.WithCancel(w.opts.Group.Context())
 	r.core = watch.New(watch.Options{
 		Shards: w.opts.Homes.ShardsOf(q.Bucket), Beat: w.opts.Beat, Patience: 10 * w.opts.Beat, Present: q.Present, From: q.From,
@@ -142,6 +152,9 @@ func (w *Watches) Begin(q Query) *Reader {
 func (r *Reader) Close() {
 	r.cancel()
 	r.asking.Wait()
+	if r.seat != nil {
+		r.seat.leaveFeed()
+	}
 	r.w.relays.leaveRelays(r)
 }
 
@@ -237,6 +250,9 @@ func (r *Reader) admitState(key string, shard int, it version.Item, ended, quiet
 
 func answerOf(m *wire.WatchReply, shards int) watch.Answer {
 	a := watch.Answer{At: watch.Position{Epoch: m.Epoch, Seq: m.Seq}, Forgotten: m.Forgotten, Pause: min(m.Pause, time.Second)}
+	if len(m.Refused)+len(m.Doubtful) == 0 {
+		return a
+	}
 	for shard := range shards {
 		if scan.Shards(m.Refused).Has(shard) {
 			a.Refused = append(a.Refused, shard)
@@ -251,17 +267,53 @@ func answerOf(m *wire.WatchReply, shards int) watch.Answer {
 // awaitArrival waits until there may be something new.
 func (r *Reader) awaitArrival(ctx context.Context) error {
 	now := r.w.opts.Now()
-	look := time.NewTimer(r.core.Due(now) - now)
-	defer look.Stop()
+	due := r.core.Due(now)
+	var bell notify.Bell
+	if r.seat != nil {
+		if bell = r.seat.bell; r.seat.poll.ID != 0 {
+			due = min(due, r.seat.until)
+		}
+	}
+	if r.look == nil {
+		r.look = time.NewTimer(due - now)
+	} else {
+		r.look.Reset(due - now)
+	}
+	defer r.look.Stop()
 	select {
 	case a := <-r.inbox:
 		r.takeArrival(&a)
-	case <-look.C:
-	case <-r.w.opts.Group.Context().Done():
+	case <-bell:
+		r.answerSeat()
+	case <-r.look.C:
+		r.answerSeat()
+	case <-r.ctx.Done(): // with the store
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return nil
+}
+
+// answerSeat takes what the seat has to say, or asks the feed in its place.
+func (r *Reader) answerSeat() {
+	s, now := r.seat, r.w.opts.Now()
+	if s == nil || !s.isDue(now) {
+		return
+	}
+	p, q := s.poll, *s.q
+	if _, asked := r.core.AskedFrom(p.ID); !asked {
+		s.leaveFeed()
+		return
+	}
+	m, told := s.answerPoll(r.ctx)
+	if told {
+		r.takeArrival(&arrival{poll: p.ID, reply: m})
+		return
+	}
+	q.Wait = 0
+	beat := r.w.opts.Beat
+	p.Within = max(p.Within-min(now-s.sent, beat), beat/2) // nobody may have looked for longer
+	r.startPoll(&p, &q)
 }
 
 func (r *Reader) takeArrival(a *arrival) {
@@ -280,50 +332,33 @@ func (r *Reader) takeArrival(a *arrival) {
 	}
 }
 
-// planFor says whom the core may follow. This node is the best one: it is near.
-func (r *Reader) planFor(lay *layout.Layout) watch.Plan {
-	plan := make(watch.Plan, r.w.opts.Homes.ShardsOf(r.q.Bucket))
-	live := func(id view.NodeID) bool { return id == r.w.opts.Self || lay.Live(id) }
-	for shard := range plan {
-		rt := lay.RouteOf(r.q.Bucket, shard)
-		add := func(id view.NodeID) { plan[shard] = append(plan[shard], id) }
-		if rt.IsHome(r.w.opts.Self) {
-			add(r.w.opts.Self)
-		}
-		if rt.Lead != 0 && rt.Lead != r.w.opts.Self && live(rt.Lead) {
-			add(rt.Lead)
-		}
-		for _, id := range rt.Order[:rt.Homes] {
-			if id != r.w.opts.Self && id != rt.Lead && live(id) {
-				add(id)
-			}
-		}
-		for _, id := range rt.Order[rt.Homes:] {
-			if len(plan[shard]) == 0 && live(id) {
-				add(id) // it keeps what is written for the homes
-			}
-		}
-	}
-	return plan
-}
-
 // The pages that one watch holds take so much in all, and each of them so much at least.
 const (
 	watchBytes = 1 << 20
 	leastPage  = 16 << 10
 )
 
-// sendPoll has a goroutine poll a store.
+// sendPoll has a store be polled.
 func (r *Reader) sendPoll(p watch.Poll) {
 	bytes := min(max(watchBytes/max(len(r.core.Sources()), 1), leastPage), maxBytes)
+	if len(r.asksOf) == 0 || &r.asksOf[0] != &p.Shards[0] {
+		r.asksOf, r.asksFor = p.Shards, shardsOf(p.Shards)
+	}
 	q := &wire.WatchRequest{
-		Bucket: r.q.Bucket.ID, Prefix: r.q.Prefix, Shards: shardsOf(p.Shards), Epoch: p.At.Epoch, Seq: p.At.Seq,
+		Bucket: r.q.Bucket.ID, Prefix: r.q.Prefix, Shards: r.asksFor, Epoch: p.At.Epoch, Seq: p.At.Seq,
 		Records: maxRecords, Bytes: uint64(bytes), Wait: r.w.opts.Beat,
 	}
+	if p.To != r.w.opts.Self || !r.seat.beginPoll(p, q) {
+		r.startPoll(&p, q)
+	}
+}
+
+// startPoll has a goroutine poll a store.
+func (r *Reader) startPoll(p *watch.Poll, q *wire.WatchRequest) {
 	r.startTask(func(ctx context.Context) {
 		call, cancel := context.WithTimeout(ctx, p.Within)
 		defer cancel()
-		m, err := r.askNearby(call, &p, q)
+		m, err := r.askNearby(call, p, q)
 		r.bringArrival(ctx, arrival{poll: p.ID, reply: m, err: err, at: r.w.opts.Now()})
 	})
 }
