@@ -86,6 +86,30 @@
 // time of a sync to the bounds, and of up to three where other promises are being
 // saved.
 //
+// # What a stall costs
+//
+// A process that stands still looks like a dead one until it goes on: starved of memory or
+// processing time, stopped by SIGSTOP, or on a machine that does. It loses what it leads
+// when its lease ends meanwhile; what others lead goes on, and a voter's stall costs nobody
+// anything.
+//
+//	pace  costs nothing up to  a stall of 1 s  of 3 s                   of 10 s
+//	----  -------------------  --------------  -----------------------  -----------------------
+//	LAN   1.2 s                nothing         all that it leads        all that it leads
+//	                                           (others lead after 2 s)
+//	WAN   3.4 s                nothing         nothing                  all that it leads
+//	                                                                    (others lead after 6 s)
+//	Edge  14 s                 nothing         nothing                  nothing
+//
+// The second column is the lease less Guard, a hundredth and Renew; up to Renew more costs
+// all or nothing, as it happens, for all that a node leads is renewed together. A disk that
+// stands still costs no leads at all, however long: renewals write nothing.
+//
+// Nothing damps that beyond the lease without leaving the dead in office as much longer: who
+// waits for one that stalls waits for one that died. What helps is to spread what runs over
+// the nodes, by Prefer: then a stall costs what one node leads, and not all. Where a restart
+// costs more than some seconds of silence do, the pace of WAN is the better one for a LAN.
+//
 // # Promises and limits
 //
 //	promise                                 until when                        what you see
