@@ -26,8 +26,10 @@
 //   - Tokens of successive leaders with a common voter, or of one candidate, grow
 //     (L5): voters grant growing terms only; a voter writes a term down
 //     before it says so, and a candidate before it leads.
+//   - Of a lease that is let lapse nothing is given back, and its holder asks for no other
+//     before it has ended: what was begun under it may run until then.
 //
-// All else (rank, scores, the margin, nominations, who yields to whom) only makes it
+// All else (rank, preferences, scores, the margin, nominations, who yields to whom) only makes it
 // quick and steady. When two leaders meet the one with the lower token yields
 // (protocol E.2.6), after one that is followed by more than half of the mesh has
 // taken a term above the other's.
