@@ -65,7 +65,8 @@ func (p *Partition) HandOver(election Election, to view.NodeID) error {
 // this node neither: for what was begun under the lease and cannot be stopped, but is killed
 // by its end, of which Lease tells. The context of work ends at once, the lease is not renewed
 // any more, and nothing is given back when work returns. This node leads, by Token and Lease,
-// until the lease ends, and goes on standing.
+// until the lease ends, and goes on standing. Voters know it by its NodeID: started anew in
+// another process meanwhile it may lead again before that lease has ended.
 //
 // It may be called while the context of work has ended and work has not returned, whatever
 // that has ended for. Else the error is ErrNotLeader if this node does not lead; ErrClosed
