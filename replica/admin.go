@@ -113,13 +113,14 @@ func (d adminDesk) answerPut(ctx context.Context, req []byte) ([]byte, error) {
 	return d.answerWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
 		return b.Put(ctx, m.Key, m.Value, &PutOptions{
 			Context: c, Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable), TTL: time.Duration(m.TTL),
+			Token: m.Token,
 		})
 	})
 }
 
 func (d adminDesk) answerDelete(ctx context.Context, req []byte) ([]byte, error) {
 	return d.answerWrite(ctx, req, func(b *Bucket, m *wire.AdminRequest, c Context) (Result, error) {
-		return b.Delete(ctx, m.Key, &DeleteOptions{Context: c, Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable)})
+		return b.Delete(ctx, m.Key, &DeleteOptions{Context: c, Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable), Token: m.Token})
 	})
 }
 

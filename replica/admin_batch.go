@@ -15,7 +15,7 @@ func (d adminDesk) answerPutMany(ctx context.Context, req []byte) ([]byte, error
 			e := &m.Entries[i]
 			puts[i] = BatchPut{Key: e.Key, Value: e.Value, Context: seen[i], TTL: time.Duration(e.TTL)}
 		}
-		return b.PutMany(ctx, puts, &PutOptions{Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable)})
+		return b.PutMany(ctx, puts, &PutOptions{Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable), Token: m.Token})
 	})
 }
 
@@ -25,7 +25,7 @@ func (d adminDesk) answerDeleteMany(ctx context.Context, req []byte) ([]byte, er
 		for i := range deletes {
 			deletes[i] = BatchDelete{Key: m.Entries[i].Key, Context: seen[i]}
 		}
-		return b.DeleteMany(ctx, deletes, &DeleteOptions{Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable)})
+		return b.DeleteMany(ctx, deletes, &DeleteOptions{Level: Level(narrowToInt(m.Level)), MinDurable: narrowToInt(m.MinDurable), Token: m.Token})
 	})
 }
 
@@ -207,7 +207,7 @@ func (c *Client) PutMany(ctx context.Context, bucket string, puts []BatchPut, op
 func (c *Client) DeleteMany(ctx context.Context, bucket string, deletes []BatchDelete, opts *DeleteOptions) ([]BatchResult, error) {
 	var o PutOptions
 	if opts != nil {
-		o = PutOptions{Context: opts.Context, Level: opts.Level, MinDurable: opts.MinDurable}
+		o = PutOptions{Context: opts.Context, Level: opts.Level, MinDurable: opts.MinDurable, Token: opts.Token}
 	}
 	b := newClientBatch(bucket, len(deletes), &o)
 	for i := range deletes {
@@ -265,7 +265,7 @@ type clientBatch struct {
 
 func newClientBatch(bucket string, n int, o *PutOptions) *clientBatch {
 	b := &clientBatch{
-		m:     wire.AdminBatch{Bucket: bucket, Level: int64(o.Level), MinDurable: int64(o.MinDurable), Entries: make([]wire.AdminKey, 0, n)},
+		m:     wire.AdminBatch{Bucket: bucket, Level: int64(o.Level), MinDurable: int64(o.MinDurable), Token: o.Token, Entries: make([]wire.AdminKey, 0, n)},
 		check: newBatchCheck(n, wire.MaxKey),
 	}
 	if len(bucket) > maxBucketName {
@@ -276,6 +276,7 @@ func newClientBatch(bucket string, n int, o *PutOptions) *clientBatch {
 	}
 	_, err := o.Level.coreLevel()
 	b.check.addError(err)
+	b.check.addError(checkToken(o.Token))
 	return b
 }
 

@@ -78,7 +78,7 @@ func (c *Client) Delete(ctx context.Context, bucket, key string, opts *DeleteOpt
 	if opts != nil {
 		o = *opts
 	}
-	return c.sendWrite(ctx, wire.MethodAdminDelete, bucket, key, nil, PutOptions{Context: o.Context, Level: o.Level, MinDurable: o.MinDurable})
+	return c.sendWrite(ctx, wire.MethodAdminDelete, bucket, key, nil, PutOptions{Context: o.Context, Level: o.Level, MinDurable: o.MinDurable, Token: o.Token})
 }
 
 func (c *Client) sendWrite(ctx context.Context, method, bucket, key string, value []byte, o PutOptions) (Result, error) {
@@ -139,13 +139,16 @@ func adminRequest(bucket, key string, value []byte, o PutOptions) ([]byte, error
 	if _, err := o.Level.coreLevel(); err != nil {
 		return nil, err
 	}
+	if err := checkToken(o.Token); err != nil {
+		return nil, err
+	}
 	seen, err := o.Context.MarshalBinary()
 	if err != nil {
 		return nil, err
 	}
 	return wire.AppendAdminRequest(make([]byte, 0, len(key)+len(value)+len(seen)+300), &wire.AdminRequest{
 		Bucket: bucket, Key: key, Context: seen, Level: int64(o.Level), MinDurable: int64(o.MinDurable),
-		TTL: int64(o.TTL), Value: value,
+		TTL: int64(o.TTL), Value: value, Token: o.Token,
 	}), nil
 }
 

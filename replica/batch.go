@@ -100,7 +100,7 @@ func (b *Bucket) PutMany(ctx context.Context, puts []BatchPut, opts *PutOptions)
 func (b *Bucket) DeleteMany(ctx context.Context, deletes []BatchDelete, opts *DeleteOptions) ([]BatchResult, error) {
 	var o PutOptions
 	if opts != nil {
-		o = PutOptions{Context: opts.Context, Level: opts.Level, MinDurable: opts.MinDurable}
+		o = PutOptions{Context: opts.Context, Level: opts.Level, MinDurable: opts.MinDurable, Token: opts.Token}
 	}
 	writes := make([]batchWrite, len(deletes))
 	for i := range deletes {
@@ -158,11 +158,13 @@ func (b *Bucket) checkWrites(writes []batchWrite, o *PutOptions) ([]*manyEntry, 
 	_, err := o.Level.coreLevel()
 	check.addError(err)
 	check.addError(b.checkDurable(o.MinDurable))
+	check.addError(checkToken(o.Token))
 	entries := make([]manyEntry, len(writes))
 	out := make([]*manyEntry, len(writes))
 	ways := make(map[int]search)
 	for i := range writes {
 		w, e := &writes[i], &entries[i]
+		w.write.Token = o.Token
 		out[i] = e
 		check.addKey(i, w.key, len(w.write.Value))
 		if w.key == "" && !w.write.Tomb {

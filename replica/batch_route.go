@@ -13,6 +13,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // manyEntry is a write of a batch on its way.
@@ -40,7 +41,9 @@ func (s *Store) routeMany(ctx context.Context, entries []*manyEntry) {
 func (s *Store) handOn(ctx context.Context, entries []*manyEntry) {
 	parts := make(map[view.NodeID][]*manyEntry)
 	for _, e := range entries {
-		if to, ok := e.nextStore(); ok {
+		if err := e.checkSeen(); err != nil {
+			e.err = err
+		} else if to, ok := e.nextStore(); ok {
 			parts[to] = append(parts[to], e)
 		} else {
 			e.err = e.failure(ctx, s)
@@ -149,7 +152,7 @@ func (s *Store) forwardPart(ctx context.Context, to view.NodeID, part []*manyEnt
 // error it has taken none, or nobody knows.
 func (s *Store) askForPart(ctx context.Context, to view.NodeID, part []*manyEntry) error {
 	q := part[0].request
-	m := wire.PutManyRequest{Bucket: q.at.Bucket, Level: int64(q.level), MinDurable: uint64(q.durable)}
+	m := wire.PutManyRequest{Bucket: q.at.Bucket, Level: int64(q.level), MinDurable: uint64(q.durable), Token: q.write.Token}
 	size := 128
 	var others []view.NodeID
 	for _, e := range part {
@@ -185,7 +188,7 @@ func (s *Store) askForPart(ctx context.Context, to view.NodeID, part []*manyEntr
 			continue
 		}
 		if p.Code != wire.CodeOK {
-			return answeredError(p.Code, p.Text)
+			return q.answeredError(p.Code, p.Text, token.Token{})
 		}
 		for i := range p.Done {
 			part[i].takeDone(&p.Done[i])
@@ -209,9 +212,9 @@ func (e *manyEntry) toWire() wire.ManyPut {
 
 // takeDone takes in what the coordinator says.
 func (e *manyEntry) takeDone(d *wire.ManyDone) {
-	e.err = answeredError(d.Code, d.Text)
+	e.err = e.answeredError(d.Code, d.Text, d.Fence)
 	e.out = outcome{
-		seen:   reconcile.Seen{Ctx: d.Ctx, HLC: d.HLC},
+		seen:   reconcile.Seen{Ctx: d.Ctx, HLC: d.HLC, Fence: e.write.Token},
 		result: replicate.Result{Durable: int(d.Durable), Homes: int(d.Homes), Hinted: int(d.Hinted)},
 		dot:    d.Dot, covered: d.Covered,
 	}

@@ -79,7 +79,7 @@ func (s *Store) admitMany(m *wire.PutManyRequest, bucket *layout.Bucket, by time
 		p := &m.Puts[i]
 		q := &request{
 			at: s.homes.LocateKey(m.Bucket, p.Key), bucket: bucket, by: by, ends: ends,
-			write: reconcile.Write{Value: p.Value, Tomb: p.Tomb, TTL: int64(p.TTL)},
+			write: reconcile.Write{Value: p.Value, Tomb: p.Tomb, TTL: int64(p.TTL), Token: m.Token},
 			level: replicate.Level(m.Level), durable: int(m.MinDurable),
 		}
 		if p.Informed {
@@ -111,7 +111,7 @@ func (s *Store) refusePutMany(err error) ([]byte, error) {
 func doneOf(out outcome, err error) wire.ManyDone {
 	d := wire.ManyDone{
 		Code: faults.Code(err), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes), Hinted: uint64(out.result.Hinted),
-		Dot: out.dot, Covered: out.covered, Ctx: out.seen.Ctx, HLC: out.seen.HLC,
+		Dot: out.dot, Covered: out.covered, Ctx: out.seen.Ctx, HLC: out.seen.HLC, Fence: FencedBy(err),
 	}
 	if err != nil {
 		d.Text = wire.FaultText(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // Bucket is a named set of items that are kept alike. All methods may be used
@@ -70,6 +71,11 @@ type PutOptions struct {
 	// compared, by the later one of two. Of a write in the outbox it counts from
 	// delivery. Zero: as the bucket says; negative: never.
 	TTL time.Duration
+	// Token is that of the lead under which the client writes, of one election for each key.
+	// Zero: of none. Where a higher one was seen for the key the write ends in ErrFenced; so
+	// does one without a token where any was. See "Keys of a leader" in the package's
+	// documentation.
+	Token token.Token
 }
 
 // GetOptions says how a key is read. The zero GetOptions is the default.
@@ -95,6 +101,7 @@ type DeleteOptions struct {
 	Context    Context
 	Level      Level
 	MinDurable int
+	Token      token.Token
 }
 
 // Put writes a value. value stays the caller's. It returns ErrDegraded beside
@@ -116,7 +123,9 @@ func (b *Bucket) Put(ctx context.Context, key string, value []byte, opts *PutOpt
 	if len(value) > b.cfg.MaxValue {
 		return Result{}, tooLarge("value", len(value), b.cfg.MaxValue)
 	}
-	return b.writeKey(ctx, key, b.newValue(value, opts.TTL), opts.Context, opts.Level, opts.MinDurable)
+	w := b.newValue(value, opts.TTL)
+	w.Token = opts.Token
+	return b.writeKey(ctx, key, w, opts.Context, opts.Level, opts.MinDurable)
 }
 
 // newValue is the write of a value that lives so long.
@@ -139,7 +148,7 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *DeleteOptions) (r
 	if opts == nil {
 		opts = &DeleteOptions{}
 	}
-	return b.writeKey(ctx, key, reconcile.Write{Tomb: true}, opts.Context, opts.Level, opts.MinDurable)
+	return b.writeKey(ctx, key, reconcile.Write{Tomb: true, Token: opts.Token}, opts.Context, opts.Level, opts.MinDurable)
 }
 
 func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (Result, error) {
@@ -177,7 +186,7 @@ func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c 
 func (b *Bucket) newRequest(key string, w reconcile.Write, level Level, durable int) (*request, error) {
 	lv, err := level.coreLevel()
 	q := &request{bucket: b.b, at: b.s.homes.LocateKey(b.b.ID, key), write: w, level: lv}
-	if err := b.checkDurable(durable); err != nil {
+	if err := errors.Join(b.checkDurable(durable), checkToken(w.Token)); err != nil {
 		return nil, err
 	}
 	q.durable = b.minDurable(q.at, durable)
@@ -192,6 +201,14 @@ func (b *Bucket) newRequest(key string, w reconcile.Write, level Level, durable 
 func (b *Bucket) checkDurable(durable int) error {
 	if durable > b.b.Def.Copies {
 		return fmt.Errorf("%w: MinDurable is %d, and bucket %q has %d copies", ErrBadBucket, durable, b.Name(), b.b.Def.Copies)
+	}
+	return nil
+}
+
+// checkToken refuses what no election gives.
+func checkToken(t token.Token) error {
+	if (t.Term == 0) != (t.Node == 0) {
+		return fmt.Errorf("replica: %w: term %d of node %v", token.ErrToken, t.Term, t.Node)
 	}
 	return nil
 }

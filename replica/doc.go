@@ -39,6 +39,11 @@
 //	MaxSkew, either way, does not count:    later clock.
 //	the median of the peers' does.
 //
+//	What a leader has written is replaced   The key is deleted and purged, or ErrFenced, where a store that
+//	by no write with a lower token, or      its TTL has ended and it is.      is asked has seen the higher
+//	none, and LastWriterWins shows it,                                        token: see below.
+//	whatever the clocks say.
+//
 //	Deletes stay deleted, also when a node  Always. So deletes take room      Health.PurgeBlocked, after a
 //	returns after weeks. The record of a    while a member is away.           week of running: whom to bring
 //	delete is forgotten only when every                                       back or give up, and what they
@@ -349,6 +354,58 @@
 //
 //	nodes of an earlier release are   passes them over: other homes coordinate, or the
 //	there                             writing node does if it stores, or its outbox waits.
+//
+// # Keys of a leader
+//
+// A program that leads an election writes with its token: PutOptions.Token. Then one that
+// led before it, and does not know yet that it leads no more, cannot write over it. A key
+// keeps the highest token that it was written with. A write that shows that one or a higher one
+// goes; one that shows a lower one, or none, ends in ErrFenced, and FencedBy tells the token
+// that was seen. All writes of a key show tokens of one election.
+//
+//	while                             such a key
+//	--------------------------------  ----------------------------------------------------
+//	all homes are in contact          refuses what shows a lower token than a write that was
+//	                                  acknowledged, where both are of level Quorum: one home
+//	                                  knows both. So it is with Sloppy(2) of three copies.
+//
+//	a store that coordinates has not  is told of it by the other homes that it asks: ErrFenced
+//	seen the higher token             comes in place of the acknowledgement, and of
+//	                                  ErrDegraded. What has been kept of the write stays
+//	                                  beside the later leader's: LastWriterWins never shows
+//	                                  it, Siblings does. Is none of those that have seen it
+//	                                  in reach, as across a cut, the write is acknowledged.
+//
+//	two sides of a cut have leaders   is written on both. When they meet LastWriterWins shows
+//	                                  what has the higher token, whatever the dates, deletes
+//	                                  among it. Siblings shows all values, as ever: only the
+//	                                  leader of the higher token, or a later one, can write
+//	                                  what replaces them.
+//
+//	a leader takes over               takes the former one's writes until the new one has
+//	                                  written it. So a new leader writes a key, if only to
+//	                                  claim it, before it builds on what it has read of it.
+//	                                  The token of a lead may grow: take it for each write.
+//
+//	an operator, or another program,  is written with the token that a read tells,
+//	has to write it                   Context.Token. Without one it is refused: nobody writes
+//	                                  over a leader's key by mistake.
+//
+//	it is deleted, or its TTL ends    keeps its token until the delete, or what has ended, is
+//	                                  purged: at any moment after it, see Config.PurgeEvery.
+//	                                  Then it is a new key, and a former leader may write it.
+//	                                  Who must not let that happen writes that it is gone in
+//	                                  place of a delete.
+//
+//	a write of it waits in an outbox  is written in the order of tokens: the outbox refuses a
+//	                                  lower one than waits in it. When it is delivered, and a
+//	                                  later leader has written meanwhile, it is given up:
+//	                                  that is logged, and Status.OutboxDropped counts it.
+//
+//	nodes of an earlier release are   is not read by them, nor copied to them, and neither is
+//	there                             what travels in one message with it: update all storing
+//	                                  nodes before the first token is shown. A directory that
+//	                                  holds such keys is not for an earlier release any more.
 //
 // # Members that come and go
 //

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // Errors of opening.
@@ -63,6 +65,10 @@ var (
 	// ErrSiblingLimit: the key has too many concurrent values for one more
 	// that replaces none of them. Read it, then write with what was read.
 	ErrSiblingLimit error = keep.ErrSiblingLimit
+	// ErrFenced: a write shows a lower token than was seen for its key, or none where one
+	// was. It is not acknowledged, and does not succeed when it is tried again. FencedBy
+	// tells the token. See PutOptions.Token.
+	ErrFenced error = keep.ErrFenced
 	// ErrClockSkew: no home with a clock near that of its peers is in reach. Only
 	// stores of earlier versions say so; others date by their peers' clocks.
 	ErrClockSkew = errors.New("replica: clock too far from that of the peers")
@@ -75,6 +81,16 @@ var (
 	// ErrClosed: the store, or the mesh node under it, is closed.
 	ErrClosed error = keep.ErrClosed
 )
+
+// FencedBy returns the token that was seen, after ErrFenced. It is the zero token for other
+// errors, and where a node has told a Client in words alone.
+func FencedBy(err error) token.Token {
+	var f *reconcile.Fenced
+	if errors.As(err, &f) {
+		return f.Seen
+	}
+	return token.Token{}
+}
 
 // overload is ErrOverloaded with a hint.
 type overload struct{ after time.Duration }

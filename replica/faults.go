@@ -15,6 +15,7 @@ var faults = wire.Faults{
 	{Err: ErrOverloaded, Code: wire.CodeOverloaded, Bit: wire.AdminOverloaded},
 	{Err: peering.ErrLate, Code: wire.CodeLate},
 	{Err: errUnknownBucket, Code: wire.CodeUnknownBucket},
+	{Err: ErrFenced, Code: wire.CodeFenced, Bit: wire.AdminFenced},
 	{Err: ErrSiblingLimit, Code: wire.CodeSiblings, Bit: wire.AdminSiblings},
 	{Err: ErrBucketConflict, Code: wire.CodeConflict, Bit: wire.AdminConflict},
 	{Err: ErrStorageFull, Code: wire.CodeFull, Bit: wire.AdminFull},
@@ -38,7 +39,7 @@ var faults = wire.Faults{
 // endsSearch tells whether what a store says of a write is the answer to it. After
 // any other failure another store may take the write.
 func endsSearch(err error) bool {
-	for _, final := range []error{ErrDegraded, ErrOverloaded, ErrSiblingLimit, ErrBucketConflict} {
+	for _, final := range []error{ErrDegraded, ErrOverloaded, ErrSiblingLimit, ErrFenced, ErrBucketConflict} {
 		if errors.Is(err, final) {
 			return true
 		}

@@ -21,7 +21,7 @@ func TestEachErrorSurvivesTheWay(t *testing.T) {
 		err := fmt.Errorf("put %q: %w: of 5000 bytes", "key", row.Err)
 		var back []error
 		if row.Code != 0 {
-			m, derr := wire.DecodePutReply(wire.AppendPutReply(nil, &wire.PutReply{Code: faults.Code(err), Text: wire.FaultText(err)}))
+			m, derr := wire.DecodePutReply(wire.AppendPutReply(nil, &wire.PutReply{Code: faults.Code(err), Text: wire.FaultText(err), Fence: term(6)}))
 			if derr != nil {
 				t.Fatal(derr)
 			}
@@ -128,6 +128,7 @@ func TestEachErrorHasARow(t *testing.T) {
 		"ErrClockSkew":      ErrClockSkew,
 		"ErrOverloaded":     ErrOverloaded,
 		"ErrStorageFull":    ErrStorageFull,
+		"ErrFenced":         ErrFenced,
 		"ErrStorage":        ErrStorage,
 		"ErrClosed":         ErrClosed,
 		"ErrNoBucket":       ErrNoBucket,

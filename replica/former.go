@@ -19,7 +19,7 @@ func (s *Store) deliverFormer(ctx context.Context, op *wire.OutboxOp, seen recon
 		return reconcile.Seen{}, fmt.Errorf("%w: %w", former.ErrNever, err)
 	}
 	b := &Bucket{s: s, b: known}
-	q, err := b.newRequest(op.Key, reconcile.Write{Seen: &seen, Value: op.Value, Tomb: op.Tomb, TTL: int64(op.TTL)}, Level(op.Level), int(op.MinDurable))
+	q, err := b.newRequest(op.Key, reconcile.Write{Seen: &seen, Value: op.Value, Tomb: op.Tomb, TTL: int64(op.TTL), Token: op.Token}, Level(op.Level), int(op.MinDurable))
 	if err != nil {
 		return reconcile.Seen{}, err
 	}

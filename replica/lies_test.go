@@ -158,9 +158,9 @@ func TestForgedContext(t *testing.T) {
 		other := wire.ContextKey{1}
 		for _, key := range []string{"written", "new"} {
 			for name, token := range map[string][]byte{
-				"future": wire.AppendContext(nil, future, 0, b.b.ID, key, &other),
-				"date":   wire.AppendContext(nil, nil, version.Limit-1, b.b.ID, key, &other),
-				"bare":   wire.AppendContext(nil, future, 0, b.b.ID, key, &other)[:20],
+				"future": wire.AppendContext(nil, &wire.SeenContext{Ctx: future}, b.b.ID, key, &other),
+				"date":   wire.AppendContext(nil, &wire.SeenContext{HLC: version.Limit - 1}, b.b.ID, key, &other),
+				"bare":   wire.AppendContext(nil, &wire.SeenContext{Ctx: future}, b.b.ID, key, &other)[:20],
 			} {
 				var c Context
 				if err := c.UnmarshalBinary(token); err != nil {

@@ -65,7 +65,7 @@ func (o outboxStores) Deliver(ctx context.Context, op *wire.OutboxOp) (outbox.La
 	}
 	b := &Bucket{s: o.s, b: known}
 	q, err := b.newRequest(op.Key, reconcile.Write{
-		Seen: &reconcile.Seen{Ctx: op.Ctx, HLC: op.HLC}, Value: op.Value, Tomb: op.Tomb, TTL: int64(op.TTL),
+		Seen: &reconcile.Seen{Ctx: op.Ctx, HLC: op.HLC}, Value: op.Value, Tomb: op.Tomb, TTL: int64(op.TTL), Token: op.Token,
 	}, Level(op.Level), int(op.MinDurable))
 	if err != nil {
 		return outbox.Landed{}, err
@@ -132,6 +132,9 @@ func (b *Bucket) joinSeen(key outbox.Key, q *request, after uint64) {
 
 // queueWrite keeps a write in the outbox, which no store takes now because of err.
 func (b *Bucket) queueWrite(ctx context.Context, q *request, a writeWish, err error) (Result, error) {
+	if err := q.checkSeen(); err != nil {
+		return Result{}, b.withConflict(err)
+	}
 	blind := q.write.Seen == nil
 	if b.s.group.Context().Err() != nil {
 		return Result{}, ErrClosed
@@ -144,6 +147,9 @@ func (b *Bucket) queueWrite(ctx context.Context, q *request, a writeWish, err er
 		defer cancel()
 	}
 	seq, kept := b.s.outbox.Keep(ctx, outbox.Key{Bucket: q.bucket.ID, Key: q.at.Key}, b.queuedOp(q, a), blind, a.after)
+	if errors.Is(kept, reconcile.ErrFenced) {
+		return Result{}, b.withConflict(publicError(kept))
+	}
 	if kept != nil {
 		return Result{}, b.withConflict(errors.Join(err, b.s.queueError(kept)))
 	}
@@ -151,6 +157,7 @@ func (b *Bucket) queueWrite(ctx context.Context, q *request, a writeWish, err er
 	if !blind {
 		seen = *q.write.Seen
 	}
+	seen.Fence = q.write.Token
 	c := b.contextOf(q.at.Key, seen)
 	c.after = seq
 	return Result{Context: c, Durable: 1, Queued: true}, b.withConflict(b.checkSingleCopy(a))
@@ -169,6 +176,7 @@ func (b *Bucket) queuedOp(q *request, a writeWish) *wire.OutboxOp {
 	rec := &wire.OutboxOp{
 		Bucket: b.b.Def, Key: q.at.Key, Priority: int64(b.cfg.Priority), Tomb: q.write.Tomb,
 		Level: int64(a.level), MinDurable: uint64(max(a.durable, 0)), TTL: uint64(q.write.TTL), Value: q.write.Value,
+		Token: q.write.Token,
 	}
 	if rec.MinDurable == 0 {
 		rec.MinDurable = uint64(b.cfg.MinDurable)

@@ -364,7 +364,7 @@ func TestOutboxOfANewerRelease(t *testing.T) {
 		if err := c.node.store.Close(); err != nil {
 			t.Fatal(err)
 		}
-		c.overwrite(7, []byte{2, 0x93})
+		c.overwrite(7, []byte{99, 0x93})
 		for range 2 {
 			_, err := Open(context.Background(), Config{Mesh: c.node, fs: c.node.fs, clock: c.node.clock, boot: "boot"})
 			if !errors.Is(err, ErrNewerFormat) {

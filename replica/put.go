@@ -17,6 +17,7 @@ import (
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -275,7 +276,7 @@ func (op *putOp) feedCore(event func(now time.Duration) []replicate.Effect) {
 func (op *putOp) performEffect(e replicate.Effect) {
 	switch e.Kind {
 	case replicate.Send:
-		op.sendItem(e, op.wrote.Raw, op.wrote.Stamp, op.catchUpAndResend)
+		op.sendItem(e, op.wrote.Raw, op.wrote.Stamp, op.q.write.Token, op.catchUpAndResend)
 	case replicate.Keep:
 		if !op.s.group.Go(func(ctx context.Context) {
 			if err := op.s.records.KeepHint(ctx, op.at, e.For); err != nil {
@@ -309,18 +310,23 @@ func (s *Store) noteMissed(by view.NodeID) {
 	}
 }
 
-// sendItem sends an item; stale is called if its stamp is too old for the receiver.
-func (op *putOp) sendItem(e replicate.Effect, item []byte, stamp purge.Stamp, stale func(replicate.Effect)) {
+// sendItem sends an item whose highest token is fence; stale is called if its stamp is too
+// old for the receiver.
+func (op *putOp) sendItem(e replicate.Effect, item []byte, stamp purge.Stamp, fence token.Token, stale func(replicate.Effect)) {
 	offer := wire.Offer{Bucket: op.at.Bucket, Key: op.at.Key, For: e.For, Item: item, Stamp: keep.WireStamp(stamp)}
 	ok := op.offers.Send(e.To, offer, func(a mergeAnswer, err error) {
 		if err == nil && a.stale {
 			stale(e)
-		} else {
-			op.noteAnswer(e.To, err)
+			return
 		}
+		seen := fence // set here it would cost each put an allocation
+		if !a.fence.IsZero() {
+			seen = a.fence // which is higher
+		}
+		op.noteAnswer(e.To, seen, err)
 	})
 	if !ok {
-		op.noteAnswer(e.To, peering.ErrLaneFull)
+		op.noteAnswer(e.To, fence, peering.ErrLaneFull)
 	}
 }
 
@@ -338,16 +344,16 @@ func (op *putOp) catchUpAndResend(e replicate.Effect) {
 			err = keep.ErrStale // lost, or purged, in between
 		}
 		if err == nil {
-			op.sendItem(e, rec.Raw, stamp, func(e replicate.Effect) { op.noteAnswer(e.To, keep.ErrStale) })
+			op.sendItem(e, rec.Raw, stamp, rec.Item.Fence(), func(e replicate.Effect) { op.noteAnswer(e.To, token.Token{}, keep.ErrStale) })
 		}
 		return err
 	}
 	if !s.group.Go(func(ctx context.Context) {
 		if err := again(ctx); err != nil {
-			op.noteAnswer(e.To, err)
+			op.noteAnswer(e.To, token.Token{}, err)
 		}
 	}) {
-		op.noteAnswer(e.To, ErrClosed)
+		op.noteAnswer(e.To, token.Token{}, ErrClosed)
 	}
 }
 
@@ -361,9 +367,17 @@ func (op *putOp) abandonWait() (known bool) {
 	return known
 }
 
-func (op *putOp) noteAnswer(from view.NodeID, err error) {
+// noteAnswer takes note of what a store has made of the item; seen is the highest token that
+// it knows of, if it has taken it.
+func (op *putOp) noteAnswer(from view.NodeID, seen token.Token, err error) {
 	if err == nil {
-		op.feedCore(func(now time.Duration) []replicate.Effect { return op.core.Acked(from, now) })
+		fenced := reconcile.CheckFence(op.q.write.Token, seen)
+		op.feedCore(func(now time.Duration) []replicate.Effect {
+			if fenced != nil {
+				return op.core.Fenced(from, fenced, now)
+			}
+			return op.core.Acked(from, now)
+		})
 		return
 	}
 	op.s.intakes.markLate(&op.q.pass)

@@ -10,6 +10,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // search is the way of a write from one store that may coordinate it to the next: the
@@ -71,6 +72,9 @@ func (f *search) failure(ctx context.Context, s *Store) error {
 
 // routeWrite finds a coordinator for the write.
 func (s *Store) routeWrite(ctx context.Context, q *request) (outcome, error) {
+	if err := q.checkSeen(); err != nil {
+		return outcome{}, err
+	}
 	way := s.beginSearch(q)
 	q.limitBy(s, way.begun)
 	for {
@@ -131,6 +135,15 @@ func (s *Store) unavailable() error {
 	return ErrUnavailable
 }
 
+// checkSeen refuses a write that shows a lower token than its client has seen. Who coordinates
+// it may know nothing of that one, and is not told of it.
+func (q *request) checkSeen() error {
+	if q.write.Seen == nil {
+		return nil
+	}
+	return publicError(reconcile.CheckFence(q.write.Token, q.write.Seen.Fence))
+}
+
 // pendingBytes is what a write counts as of what is under way.
 func (q *request) pendingBytes() int { return len(q.at.Key) + len(q.write.Value) }
 
@@ -142,6 +155,7 @@ func (s *Store) forwardWrite(ctx context.Context, to view.NodeID, q *request, ot
 	m := wire.PutRequest{
 		Bucket: q.at.Bucket, Key: q.at.Key, Value: q.write.Value, Tomb: q.write.Tomb,
 		Level: int64(q.level), MinDurable: uint64(q.durable), TTL: uint64(q.write.TTL),
+		Token: q.write.Token,
 	}
 	if q.write.Seen != nil {
 		m.Informed, m.Ctx, m.HLC = true, q.write.Seen.Ctx, q.write.Seen.HLC
@@ -166,12 +180,12 @@ func (s *Store) forwardWrite(ctx context.Context, to view.NodeID, q *request, ot
 			continue
 		}
 		out := outcome{
-			seen:    reconcile.Seen{Ctx: p.Ctx, HLC: p.HLC},
+			seen:    reconcile.Seen{Ctx: p.Ctx, HLC: p.HLC, Fence: q.write.Token},
 			result:  replicate.Result{Durable: int(p.Durable), Homes: int(p.Homes), Hinted: int(p.Hinted)},
 			dot:     p.Dot,
 			covered: p.Covered,
 		}
-		return out, answeredError(p.Code, p.Text)
+		return out, q.answeredError(p.Code, p.Text, p.Fence)
 	}
 }
 
@@ -189,9 +203,12 @@ func (s *Store) mendRefusal(ctx context.Context, to view.NodeID, q *request, cod
 	return code == wire.CodeLate || code == wire.CodeUnknownBucket && s.sendDefinition(ctx, to, q.bucket, q.until) == nil
 }
 
-// answeredError is what a store says of a write.
-func answeredError(code wire.Code, text string) error {
+// answeredError is what a store says of a write; seen comes with CodeFenced.
+func (q *request) answeredError(code wire.Code, text string, seen token.Token) error {
 	err := faults.FromCode(code, text)
+	if code == wire.CodeFenced {
+		err = publicError(&reconcile.Fenced{Shown: q.write.Token, Seen: seen})
+	}
 	if !endsSearch(err) {
 		return fmt.Errorf("%w: %w", errElsewhere, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // registerHandlers registers the handlers. A node that stores nothing serves nothing.
@@ -116,17 +117,17 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, an
 	}
 	wall := s.wallMillis()
 	s.clocks.Learn(from, m.Wall)
-	reply := func(code wire.Code, stale []int) []byte {
-		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall, Stale: stale})
+	reply := func(code wire.Code, stale []int, fenced []wire.FencedOffer) []byte {
+		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall, Stale: stale, Fenced: fenced})
 	}
 	tookIn, ok := s.gate.taking.Enter()
 	if !ok {
-		answer(reply(wire.CodeNotStored, nil), nil)
+		answer(reply(wire.CodeNotStored, nil, nil), nil)
 		return
 	}
 	if !s.makeRoom(&s.gate.peers, len(req)) {
 		tookIn()
-		answer(reply(wire.CodeOverloaded, nil), nil)
+		answer(reply(wire.CodeOverloaded, nil, nil), nil)
 		return
 	}
 	in, definitions, err := s.decodeOffers(from, m.Offers)
@@ -138,16 +139,16 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, an
 	}
 	// The acknowledgements of one sync leave together, as the writes do.
 	leave := s.gate.ops.Stay()
-	done := func(stale []int, err error) {
+	done := func(stale []int, fenced []wire.FencedOffer, err error) {
 		s.gate.peers.releaseBytes(len(req))
 		tookIn()
 		switch {
 		case err == nil:
-			answer(reply(wire.CodeOK, stale), nil)
+			answer(reply(wire.CodeOK, stale, fenced), nil)
 		case ctx.Err() != nil:
 			answer(nil, err)
 		default:
-			answer(reply(wire.CodeStorage, nil), nil)
+			answer(reply(wire.CodeStorage, nil, nil), nil)
 		}
 		leave()
 	}
@@ -158,22 +159,27 @@ func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, an
 	if errors.Is(err, storage.ErrBusy) {
 		err = s.waitAside(func(context.Context) {
 			out, err := s.records.AcceptAll(ctx, in)
-			done(staleOf(out), err)
+			stale, fenced := oddOf(out)
+			done(stale, fenced, err)
 		})
 	}
 	if err != nil {
-		done(nil, err)
+		done(nil, nil, err)
 	}
 }
 
-// staleOf lists the arrivals, by their place, that were too old.
-func staleOf(out []keep.Merged) (stale []int) {
+// oddOf lists the arrivals, by their place, that were too old, and those of keys that a later
+// leader has written here.
+func oddOf(out []keep.Merged) (stale []int, fenced []wire.FencedOffer) {
 	for i := range out {
 		if out[i].Stale {
 			stale = append(stale, i)
 		}
+		if f := out[i].Fence; !f.IsZero() {
+			fenced = append(fenced, wire.FencedOffer{Place: i, Token: f})
+		}
 	}
-	return stale
+	return stale, fenced
 }
 
 // waitAside has a goroutine of its own wait for what a prompt handler must not wait
@@ -225,7 +231,7 @@ func (s *Store) servePut(_ context.Context, _ view.NodeID, req []byte, answer fu
 	q := &request{
 		at:      s.homes.LocateKey(m.Bucket, m.Key),
 		bucket:  s.buckets.FindByID(m.Bucket),
-		write:   reconcile.Write{Value: m.Value, Tomb: m.Tomb, TTL: int64(m.TTL)},
+		write:   reconcile.Write{Value: m.Value, Tomb: m.Tomb, TTL: int64(m.TTL), Token: m.Token},
 		level:   replicate.Level(m.Level),
 		durable: int(m.MinDurable),
 		ends:    s.uptime() + s.patience.TakeForOther(),
@@ -256,7 +262,7 @@ func (s *Store) putReply(out outcome, err error) ([]byte, error) {
 	}
 	reply := wire.PutReply{
 		Code: faults.Code(err), Clock: s.peering.Deadlines.Reading(), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
-		Hinted: uint64(out.result.Hinted), Dot: out.dot, Covered: out.covered, Ctx: out.seen.Ctx, HLC: out.seen.HLC,
+		Hinted: uint64(out.result.Hinted), Dot: out.dot, Covered: out.covered, Ctx: out.seen.Ctx, HLC: out.seen.HLC, Fence: FencedBy(err),
 	}
 	if err != nil {
 		reply.Text = wire.FaultText(err)
@@ -310,7 +316,8 @@ func clipText(s string, n int) string { return s[:min(len(s), n)] }
 
 // mergeAnswer is what a store says to an item that is offered.
 type mergeAnswer struct {
-	stale bool // it has taken part in a purge that the item's store had not
+	stale bool        // it has taken part in a purge that the item's store had not
+	fence token.Token // of a later leader than the item knows, who has written the key there
 }
 
 // sendMerge is the lane that carries items.
@@ -338,6 +345,11 @@ func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Off
 	for _, i := range m.Stale {
 		if i < len(out) {
 			out[i].stale = true
+		}
+	}
+	for _, f := range m.Fenced {
+		if f.Place < len(out) {
+			out[f.Place].fence = f.Token
 		}
 	}
 	return out, nil

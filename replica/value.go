@@ -9,6 +9,7 @@ import (
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -64,12 +65,21 @@ func (b *Bucket) contextOf(key string, seen reconcile.Seen) Context {
 // IsZero tells whether the context is that of a blind write.
 func (c Context) IsZero() bool { return c.seen == nil && c.token == "" }
 
+// Token returns the highest token that was shown for the key, as far as the context has
+// seen, zero where there is none: a write of the key must show it, or a higher one.
+func (c Context) Token() token.Token {
+	if c.seen == nil {
+		return wire.PeekFence([]byte(c.token))
+	}
+	return c.seen.Fence
+}
+
 // MarshalBinary returns the context as bytes; none for the zero Context.
 func (c Context) MarshalBinary() ([]byte, error) {
 	if c.seen == nil {
 		return []byte(c.token), nil
 	}
-	return wire.AppendContext(nil, c.seen.Ctx, c.seen.HLC, c.of, c.key, c.seal), nil
+	return wire.AppendContext(nil, (*wire.SeenContext)(c.seen), c.of, c.key, c.seal), nil
 }
 
 // UnmarshalBinary takes what MarshalBinary returned. Damage shows when the
@@ -108,11 +118,11 @@ func (c Context) seenFor(b *Bucket, key string) (*reconcile.Seen, error) {
 	case c.seen != nil:
 		return nil, fmt.Errorf("%w: it is of another key", ErrBadContext)
 	}
-	ctx, hlc, err := wire.DecodeContext([]byte(c.token), b.b.ID, key, &b.s.seal)
+	seen, err := wire.DecodeContext([]byte(c.token), b.b.ID, key, &b.s.seal)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadContext, err)
 	}
-	return &reconcile.Seen{Ctx: ctx, HLC: hlc}, nil
+	return (*reconcile.Seen)(&seen), nil
 }
 
 // Item is what a read saw of a key.
@@ -191,8 +201,11 @@ func (b *Bucket) newItem(key string, it version.Item, replies int) (Item, error)
 
 // publicError replaces the core's word by ours.
 func publicError(err error) error {
-	if errors.Is(err, replicate.ErrDegraded) {
+	switch {
+	case errors.Is(err, replicate.ErrDegraded):
 		return fmt.Errorf("%w: %w", ErrDegraded, err)
+	case errors.Is(err, reconcile.ErrFenced):
+		return fmt.Errorf("%w: %w", ErrFenced, err)
 	}
 	return err
 }

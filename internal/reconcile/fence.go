@@ -8,7 +8,7 @@ import (
 )
 
 // ErrFenced: a later leader has written the key.
-var ErrFenced = errors.New("a later leader has written the key")
+var ErrFenced = errors.New("a higher token was seen")
 
 // Fenced is ErrFenced with what was seen.
 type Fenced struct {
@@ -19,9 +19,9 @@ type Fenced struct {
 // Error tells both tokens.
 func (f *Fenced) Error() string {
 	if f.Shown.IsZero() {
-		return fmt.Sprintf("%v with token %v, and the write has none", ErrFenced, f.Seen)
+		return fmt.Sprintf("token %v was seen, and the write has none", f.Seen)
 	}
-	return fmt.Sprintf("%v with token %v, which is higher than %v", ErrFenced, f.Seen, f.Shown)
+	return fmt.Sprintf("token %v was seen, which is higher than %v", f.Seen, f.Shown)
 }
 
 // Is tells that f is ErrFenced.

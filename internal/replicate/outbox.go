@@ -3,6 +3,8 @@ package replicate
 import (
 	"slices"
 	"time"
+
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // OutboxKey names a key of a bucket.
@@ -22,6 +24,7 @@ type OutboxOp struct {
 	// one was accepted, whose client had seen it; 0: none. What that one
 	// leaves behind is seen by this one, too.
 	Follows uint64
+	Token   token.Token // of the leader who writes
 }
 
 // SeesAll stands for all earlier operations of a key: a blind write replaces
@@ -136,6 +139,20 @@ func (o *Outbox) Admit(op OutboxOp, sees uint64) (Admission, bool) {
 		o.removeOp(b)
 	}
 	return a, true
+}
+
+// Fence returns the highest token of the operations of a key, those under delivery among
+// them. One with a lower token is not to be admitted: it would replace them, or be refused
+// after them.
+func (o *Outbox) Fence(key OutboxKey) (high token.Token) {
+	if l := o.lines[key]; l != nil {
+		for _, b := range l.ops {
+			if high.Less(b.Token) {
+				high = b.Token
+			}
+		}
+	}
+	return high
 }
 
 // listReplaced lists the waiting operations of a key that a client has seen, and

@@ -1,6 +1,9 @@
 package wire
 
-import "github.com/skeinmesh/skein/replica/version"
+import (
+	"github.com/skeinmesh/skein/partition/token"
+	"github.com/skeinmesh/skein/replica/version"
+)
 
 // Names of the calls by which a program that is no node uses a store. They
 // are part of the protocol.
@@ -18,6 +21,8 @@ const (
 	adminStatusVersion = 2
 	// adminHealthVersion is that of a health as structure.
 	adminHealthVersion = 2
+	// adminFencedVersion is that of a write that shows a token.
+	adminFencedVersion = 2
 	maxAdminText       = 1 << 12
 	maxAdminContext    = 1 << 20
 	maxAdminLines      = 1 << 20
@@ -33,6 +38,7 @@ type AdminRequest struct {
 	MinDurable int64
 	TTL        int64 // nanoseconds, 0: as the bucket says, negative: for ever
 	Value      []byte
+	Token      token.Token // of the leader who writes
 }
 
 // AdminFault is a reason for which a request failed, or did not do all that
@@ -61,6 +67,7 @@ const (
 	AdminTooSlow
 	AdminBadBatch
 	AdminBehind // what was seen
+	AdminFenced
 )
 
 // codeLine describes a text for people, which is cut where it is too long to be read.
@@ -141,7 +148,7 @@ func DecodeWish(data []byte) (version uint64, err error) {
 }
 
 func (m *AdminRequest) codeFields(c *codec) {
-	c.codeVersion(adminVersion)
+	fenced := c.codeEitherVersion(adminVersion, adminFencedVersion, !m.Token.IsZero())
 	c.codeText(&m.Bucket, maxName)
 	c.codeText(&m.Key, MaxKey)
 	c.codeBytes(&m.Context, maxAdminContext)
@@ -149,6 +156,9 @@ func (m *AdminRequest) codeFields(c *codec) {
 	codeSigned(c, &m.MinDurable)
 	codeSigned(c, &m.TTL)
 	c.codeBytes(&m.Value, MaxValue)
+	if fenced {
+		c.codeTokenOfLead(&m.Token)
+	}
 }
 
 // AppendAdminRequest appends the encoding of m.

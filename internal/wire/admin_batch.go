@@ -1,5 +1,7 @@
 package wire
 
+import "github.com/skeinmesh/skein/partition/token"
+
 // Names of the calls by which a program that is no node reads or writes many keys.
 const (
 	MethodAdminGetMany    = "admin/get-many"    // AdminBatch -> AdminItems
@@ -13,6 +15,7 @@ type AdminBatch struct {
 	Bucket     string
 	Level      int64
 	MinDurable int64
+	Token      token.Token // of the leader who writes
 	Entries    []AdminKey
 }
 
@@ -39,10 +42,13 @@ type AdminItems struct {
 }
 
 func (m *AdminBatch) codeFields(c *codec) {
-	c.codeVersion(adminVersion)
+	fenced := c.codeEitherVersion(adminVersion, adminFencedVersion, !m.Token.IsZero())
 	c.codeText(&m.Bucket, maxName)
 	codeSigned(c, &m.Level)
 	codeSigned(c, &m.MinDurable)
+	if fenced {
+		c.codeTokenOfLead(&m.Token)
+	}
 	c.factor = looseFactor
 	for i := range codeList(c, &m.Entries, 4, MaxMany) {
 		e := &m.Entries[i]
@@ -56,6 +62,8 @@ func (m *AdminBatch) codeFields(c *codec) {
 // AppendAdminBatch appends the encoding of m.
 //
 //	version=1, bucket, level, min durable, array of: key, context, ttl, value
+//
+// In version 2 term and node of the token stand before the array.
 func AppendAdminBatch(dst []byte, m *AdminBatch) []byte {
 	return appendFields(dst, m, (*AdminBatch).codeFields)
 }

@@ -12,6 +12,7 @@ func adminBatchSamples() []sample {
 		{Key: "k\x00", Context: []byte{1, 2}, TTL: -1, Value: []byte("v")},
 		{Key: "k\x00", Context: []byte{}, Value: []byte{}},
 	}}
+	lead := AdminBatch{Bucket: "b", Token: sampleToken, Entries: []AdminKey{{Key: "k", Context: []byte{}, Value: []byte("v")}}}
 	dot := version.Dot{A: actor(1, 11, 1), N: 3}
 	results := AdminResults{
 		AdminOutcome: AdminOutcome{AdminDegraded, "one of two"},
@@ -27,6 +28,7 @@ func adminBatchSamples() []sample {
 	}}
 	return []sample{
 		{"batch", AppendAdminBatch(nil, &batch), batch, as(DecodeAdminBatch)},
+		{"batch-fenced", AppendAdminBatch(nil, &lead), lead, as(DecodeAdminBatch)},
 		{"results", AppendAdminResults(nil, &results), results, as(DecodeAdminResults)},
 		{"results-refused", AppendAdminResults(nil, &refused), refused, as(DecodeAdminResults)},
 		{"items", AppendAdminItems(nil, &items), items, as(DecodeAdminItems)},

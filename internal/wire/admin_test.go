@@ -25,6 +25,7 @@ func adminSamples() []sample {
 		panic(err)
 	}
 	req := AdminRequest{Bucket: "telemetry", Key: "k", Context: tok, Level: -2, MinDurable: 2, TTL: -1, Value: []byte("v")}
+	lead := AdminRequest{Bucket: "b", Key: "k", Context: []byte{}, Value: []byte("v"), Token: sampleToken}
 	bare := AdminRequest{Bucket: "b", Key: "", Context: []byte{}, Value: []byte{}}
 	item := AdminItem{Context: tok, Replies: 2, Values: [][]byte{[]byte("one"), {}}, Last: 2}
 	none := AdminItem{AdminOutcome: AdminOutcome{AdminNotFound | AdminDegraded, "nothing, but nobody knows"}, Context: tok, Replies: 1}
@@ -49,6 +50,7 @@ func adminSamples() []sample {
 	}
 	return append([]sample{
 		{"request", AppendAdminRequest(nil, &req), req, as(DecodeAdminRequest)},
+		{"request-fenced", AppendAdminRequest(nil, &lead), lead, as(DecodeAdminRequest)},
 		{"request-bare", AppendAdminRequest(nil, &bare), bare, as(DecodeAdminRequest)},
 		{"item", AppendAdminItem(nil, &item), item, as(DecodeAdminItem)},
 		{"item-none", AppendAdminItem(nil, &none), none, as(DecodeAdminItem)},

@@ -4,10 +4,15 @@ import (
 	"encoding/binary"
 	"math"
 
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-const outboxVersion = 1
+const (
+	outboxVersion = 1
+	// fencedOpVersion is that of an operation that shows a token.
+	fencedOpVersion = 2
+)
 
 // OutboxOp is a put or a delete that waits, at a node that stores nothing,
 // until it can be handed to one that does.
@@ -24,10 +29,11 @@ type OutboxOp struct {
 	MinDurable uint64 // 0: what is usual for the bucket
 	TTL        uint64 // milliseconds from delivery on, 0: for ever
 	Value      []byte
+	Token      token.Token // of the leader who writes; no lower than any that Ctx has seen
 }
 
 func (m *OutboxOp) codeFields(c *codec) {
-	c.codeVersion(outboxVersion)
+	fenced := c.codeEitherVersion(outboxVersion, fencedOpVersion, !m.Token.IsZero())
 	c.codeBucketDef(&m.Bucket)
 	c.codeText(&m.Key, MaxKey)
 	codeSigned(c, &m.Priority)
@@ -39,6 +45,9 @@ func (m *OutboxOp) codeFields(c *codec) {
 	c.codeNumber(&m.MinDurable)
 	c.codeNumber(&m.TTL)
 	c.codeBytes(&m.Value, MaxValue)
+	if fenced {
+		c.codeTokenOfLead(&m.Token)
+	}
 	if m.Tomb && len(m.Value) != 0 {
 		c.failWith("delete with a value")
 	}

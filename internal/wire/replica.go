@@ -2,6 +2,7 @@ package wire
 
 import (
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -17,8 +18,13 @@ const (
 
 const (
 	replicaVersion = 1
-	maxBatch       = 1 << 14  // keys in one message
-	maxMessage     = 64 << 20 // bytes of an item inside a message
+	// fencedVersion is that of writes that show a token, and of what is said of one that
+	// showed a lower one than was seen.
+	fencedVersion = 2
+	// fencedReplyVersion is that of an answer that tells of higher tokens.
+	fencedReplyVersion = 3
+	maxBatch           = 1 << 14  // keys in one message
+	maxMessage         = 64 << 20 // bytes of an item inside a message
 )
 
 // Every message begins with its format version; then come its fields in the
@@ -56,6 +62,7 @@ const (
 	CodeClock     // the store's clock is off
 	CodeLate      // the request came after its deadline
 	CodeConflict  // another bucket has the id
+	CodeFenced    // a later leader has written the key
 )
 
 // maxCode leaves room for codes of later releases.
@@ -67,6 +74,15 @@ type MergeReply struct {
 	Code  Code
 	Wall  int64 // receiver's clock, ms since 1970
 	Stale []int // offers, by their place, that were read before a round the receiver has acknowledged
+	// Fenced are offers of keys that a later leader has written there than any that the item
+	// knows. They are merged all the same.
+	Fenced []FencedOffer
+}
+
+// FencedOffer is one of them, by its place.
+type FencedOffer struct {
+	Place int
+	Token token.Token // of the later leader
 }
 
 // Lookup names a key and what the asker already has of it.
@@ -115,8 +131,9 @@ type PutRequest struct {
 	HLC        version.HLC
 	Level      int64
 	MinDurable uint64
-	TTL        uint64 // ms from now, 0: for ever
-	By         Clock  // when it is too late to commit the write, by the receiver's clock
+	TTL        uint64      // ms from now, 0: for ever
+	By         Clock       // when it is too late to commit the write, by the receiver's clock
+	Token      token.Token // of the leader who writes; no lower than any that Ctx has seen
 }
 
 // Clock is a reading of a store's own clock, which counts from some moment
@@ -139,6 +156,7 @@ type PutReply struct {
 	Covered []version.Dot // live values, deletes included, that the write replaced
 	Ctx     version.Context
 	HLC     version.HLC
+	Fence   token.Token // with CodeFenced alone: the higher one that was seen
 }
 
 // AllShards is above the number of every shard.
@@ -209,14 +227,39 @@ func DecodeMergeRequest(data []byte) (MergeRequest, error) {
 }
 
 func (m *MergeReply) codeFields(c *codec) {
-	stale := c.codeEitherVersion(replicaVersion, stampedVersion, len(m.Stale) > 0)
+	format := uint64(replicaVersion)
+	switch {
+	case len(m.Fenced) > 0:
+		format = fencedReplyVersion
+	case len(m.Stale) > 0:
+		format = stampedVersion
+	}
+	c.codeVersionUpTo(&format, fencedReplyVersion)
 	codeBounded(c, &m.Code, maxCode)
 	codeSigned(c, &m.Wall)
-	if !stale {
+	if format == replicaVersion {
 		return
 	}
-	if c.codePlaces(&m.Stale, maxBatch); len(m.Stale) == 0 {
+	c.codePlaces(&m.Stale, maxBatch)
+	if format == fencedReplyVersion {
+		c.codeFencedOffers(&m.Fenced)
+	} else if len(m.Stale) == 0 {
 		c.failWith("nothing stale in an answer that speaks of it")
+	}
+}
+
+// codeFencedOffers describes at least one of them, in the order of their places.
+func (c *codec) codeFencedOffers(list *[]FencedOffer) {
+	n := codeList(c, list, 3, maxBatch)
+	if n == 0 {
+		c.failWith("nothing fenced in an answer that speaks of it")
+	}
+	for i := range n {
+		f := &(*list)[i]
+		codeBounded(c, &f.Place, maxBatch)
+		if c.codeTokenOfLead(&f.Token); i > 0 && (*list)[i-1].Place >= f.Place {
+			c.failWith("places not in order at %d", i)
+		}
 	}
 }
 

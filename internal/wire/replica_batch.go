@@ -1,6 +1,11 @@
 package wire
 
-import "github.com/skeinmesh/skein/replica/version"
+import (
+	"slices"
+
+	"github.com/skeinmesh/skein/partition/token"
+	"github.com/skeinmesh/skein/replica/version"
+)
 
 // MethodPutMany has a home coordinate many writes: PutManyRequest -> PutManyReply.
 const MethodPutMany = "replica.put.many"
@@ -14,7 +19,8 @@ type PutManyRequest struct {
 	Bucket     uint64
 	Level      int64
 	MinDurable uint64
-	By         Clock // as in PutRequest
+	By         Clock       // as in PutRequest
+	Token      token.Token // as in PutRequest, of all of them
 	Puts       []ManyPut
 }
 
@@ -46,14 +52,18 @@ type ManyDone struct {
 	Covered                []version.Dot
 	Ctx                    version.Context
 	HLC                    version.HLC
+	Fence                  token.Token
 }
 
 func (m *PutManyRequest) codeFields(c *codec) {
-	c.codeVersion(replicaVersion)
+	fenced := c.codeEitherVersion(replicaVersion, fencedVersion, !m.Token.IsZero())
 	c.codeWide(&m.Bucket)
 	codeSigned(c, &m.Level)
 	c.codeNumber(&m.MinDurable)
 	m.By.codeFields(c)
+	if fenced {
+		c.codeTokenOfLead(&m.Token)
+	}
 	c.factor = looseFactor
 	for i := range codeList(c, &m.Puts, 9, MaxMany) {
 		p := &m.Puts[i]
@@ -76,6 +86,8 @@ func (m *PutManyRequest) codeFields(c *codec) {
 //
 //	version=1, bucket, level, min durable, by (run, reading), array of: key, delete,
 //	informed, context (as in an item), ttl, value
+//
+// In version 2 term and node of the token stand before the array.
 func AppendPutManyRequest(dst []byte, m *PutManyRequest) []byte {
 	return appendFields(dst, m, (*PutManyRequest).codeFields)
 }
@@ -86,12 +98,16 @@ func DecodePutManyRequest(data []byte) (PutManyRequest, error) {
 }
 
 func (m *PutManyReply) codeFields(c *codec) {
-	c.codeVersion(replicaVersion)
+	isFenced := func(d ManyDone) bool { return d.Code == CodeFenced }
+	fields, fenced := 13, c.codeEitherVersion(replicaVersion, fencedVersion, slices.ContainsFunc(m.Done, isFenced))
+	if fenced {
+		fields += 2
+	}
 	codeBounded(c, &m.Code, maxCode)
 	c.codeText(&m.Text, 1<<12)
 	m.Clock.codeFields(c)
 	c.factor = looseFactor
-	for i := range codeList(c, &m.Done, 13, MaxMany) {
+	for i := range codeList(c, &m.Done, fields, MaxMany) {
 		d := &m.Done[i]
 		codeBounded(c, &d.Code, maxCode)
 		c.codeText(&d.Text, 1<<12)
@@ -101,6 +117,15 @@ func (m *PutManyReply) codeFields(c *codec) {
 		c.codeDot(&d.Dot)
 		c.codeDots(&d.Covered)
 		c.codeContext(&d.Ctx, &d.HLC)
+		if fenced {
+			c.codeToken(&d.Fence)
+		}
+		if isFenced(*d) == d.Fence.IsZero() {
+			c.failWith("a token of one who was not in the way, or none of one who was")
+		}
+	}
+	if fenced && !slices.ContainsFunc(m.Done, isFenced) {
+		c.failWith("nothing fenced in an answer that speaks of it")
 	}
 	if m.Code != CodeOK && len(m.Done) > 0 {
 		c.failWith("results of what was refused")
@@ -111,6 +136,8 @@ func (m *PutManyReply) codeFields(c *codec) {
 //
 //	version=1, code, text, clock (run, reading), array of: code, text, durable, homes,
 //	hinted, dot, array of covered dots, context (as in an item)
+//
+// In version 2 term and node of a token stand behind each context, zeros for none.
 func AppendPutManyReply(dst []byte, m *PutManyReply) []byte {
 	return appendFields(dst, m, (*PutManyReply).codeFields)
 }

@@ -3,7 +3,7 @@ package wire
 import "github.com/skeinmesh/skein/replica/version"
 
 func (m *PutRequest) codeFields(c *codec) {
-	c.codeVersion(replicaVersion)
+	fenced := c.codeEitherVersion(replicaVersion, fencedVersion, !m.Token.IsZero())
 	c.codeWide(&m.Bucket)
 	c.codeText(&m.Key, MaxKey)
 	c.codeFlag(&m.Tomb)
@@ -14,6 +14,9 @@ func (m *PutRequest) codeFields(c *codec) {
 	c.codeNumber(&m.TTL)
 	m.By.codeFields(c)
 	c.codeBytes(&m.Value, MaxValue)
+	if fenced {
+		c.codeTokenOfLead(&m.Token)
+	}
 	if m.Tomb && len(m.Value) != 0 {
 		c.failWith("delete with a value")
 	}
@@ -33,7 +36,7 @@ func DecodePutRequest(data []byte) (PutRequest, error) {
 }
 
 func (m *PutReply) codeFields(c *codec) {
-	c.codeVersion(replicaVersion)
+	fenced := c.codeEitherVersion(replicaVersion, fencedVersion, m.Code == CodeFenced)
 	codeBounded(c, &m.Code, maxCode)
 	c.codeText(&m.Text, 1<<12)
 	m.Clock.codeFields(c)
@@ -43,6 +46,12 @@ func (m *PutReply) codeFields(c *codec) {
 	c.codeDot(&m.Dot)
 	c.codeDots(&m.Covered)
 	c.codeContext(&m.Ctx, &m.HLC)
+	if fenced {
+		c.codeTokenOfLead(&m.Fence)
+	}
+	if fenced != (m.Code == CodeFenced) {
+		c.failWith("a token of one who was not in the way, or none of one who was")
+	}
 }
 
 // AppendPutReply appends the encoding of m.

@@ -58,17 +58,14 @@ func as[T any](fn func([]byte) (T, error)) func([]byte) (any, error) {
 	return func(b []byte) (any, error) { return fn(b) }
 }
 
-type seen struct {
-	Ctx version.Context
-	HLC version.HLC
-}
-
 func samples() []sample {
 	it := sampleItem()
 	item := AppendItem(nil, &it)
 	small := version.Item{Ctx: version.Context{{A: actor(5, 6, 7), N: 1}}, HLC: 3, Sibs: []version.Sibling{{Dot: version.Dot{A: actor(5, 6, 7), N: 1}, HLC: 3, Value: []byte{0}}}}
 	smallItem := AppendItem(nil, &small)
 	fenced := fencedItem()
+	seen := SeenContext{Ctx: it.Ctx, HLC: it.HLC}
+	seenFence := SeenContext{Ctx: it.Ctx, HLC: it.HLC, Fence: sampleToken}
 	mine := actor(1, 11, 2)
 	record := Record{Item: item, Mine: mine, Home: true, Hints: []view.NodeID{4, 1 << 60}}
 	merge := MergeRequest{Wall: -1, Offers: []Offer{{Bucket: 9, Key: "k", Item: item}, {Bucket: 1 << 63, Key: "", For: 3, Item: smallItem}}}
@@ -93,7 +90,8 @@ func samples() []sample {
 		{"item-empty", AppendItem(nil, &version.Item{}), version.Item{}, as(DecodeItem)},
 		{"record", AppendRecord(nil, record), record, as(DecodeRecord)},
 		{"record-bare", AppendRecord(nil, Record{Item: smallItem}), Record{Item: smallItem}, as(DecodeRecord)},
-		{"context-sealed", AppendContext(nil, it.Ctx, it.HLC, 9, "k", &sampleSeal), seen{it.Ctx, it.HLC}, decodeToken},
+		{"context-sealed", AppendContext(nil, &seen, 9, "k", &sampleSeal), seen, as(decodeSeen)},
+		{"context-sealed-fenced", AppendContext(nil, &seenFence, 9, "k", &sampleSeal), seenFence, as(decodeSeen)},
 		{"merge-request", AppendMergeRequest(nil, &merge), merge, as(DecodeMergeRequest)},
 		{"merge-reply", AppendMergeReply(nil, mergeReply), mergeReply, as(DecodeMergeReply)},
 		{"read-request", AppendReadRequest(nil, &read), read, as(DecodeReadRequest)},
@@ -110,15 +108,12 @@ func samples() []sample {
 		{"outbox-op", AppendOutboxOp(nil, &wait), wait, as(DecodeOutboxOp)},
 		{"outbox-op-delete", AppendOutboxOp(nil, &waitDel), waitDel, as(DecodeOutboxOp)},
 		{"outbox-meta", AppendOutboxMeta(nil, OutboxMeta{Ran: 1 << 40}), OutboxMeta{Ran: 1 << 40}, as(DecodeOutboxMeta)},
-	}, slices.Concat(stampSamples(item, smallItem), sketchSamples(item, smallItem), pageSamples(item), watchSamples(item), batchSamples(it))...)
+	}, slices.Concat(fencedSamples(it), stampSamples(item, smallItem), sketchSamples(item, smallItem), pageSamples(item), watchSamples(item), batchSamples(it))...)
 }
 
 var sampleSeal = ContextKey{1, 31: 2}
 
-func decodeToken(b []byte) (any, error) {
-	ctx, hlc, err := DecodeContext(b, 9, "k", &sampleSeal)
-	return seen{ctx, hlc}, err
-}
+func decodeSeen(b []byte) (SeenContext, error) { return DecodeContext(b, 9, "k", &sampleSeal) }
 
 func TestReplicaFormatsReadWhatTheyWrote(t *testing.T) {
 	for _, s := range samples() {
@@ -164,7 +159,7 @@ func TestReplicaFormatsRefuseTruncatedTrailingAndNewer(t *testing.T) {
 		if _, err := s.decode(append(bytes.Clone(s.data), 0)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s with a byte too many: %v", s.name, err)
 		}
-		if s.name == "context-sealed" {
+		if strings.HasPrefix(s.name, "context-sealed") {
 			continue // the checksum speaks first
 		}
 		newer := bytes.Clone(s.data)
@@ -196,12 +191,13 @@ func TestItemDecoderRefusesWhatIsNoItem(t *testing.T) {
 
 func TestContextBelongsToOneKey(t *testing.T) {
 	it := sampleItem()
-	tok := AppendContext(nil, it.Ctx, it.HLC, 9, "k", &sampleSeal)
+	seen := SeenContext{Ctx: it.Ctx, HLC: it.HLC}
+	tok := AppendContext(nil, &seen, 9, "k", &sampleSeal)
 	for _, other := range []struct {
 		bucket uint64
 		key    string
 	}{{9, "l"}, {8, "k"}, {9, ""}} {
-		if _, _, err := DecodeContext(tok, other.bucket, other.key, &sampleSeal); !errors.Is(err, ErrMalformed) {
+		if _, err := DecodeContext(tok, other.bucket, other.key, &sampleSeal); !errors.Is(err, ErrMalformed) {
 			t.Errorf("context of k in 9 taken for %q in %d: %v", other.key, other.bucket, err)
 		}
 	}
@@ -215,8 +211,8 @@ func TestContextWithoutASealIsRefused(t *testing.T) {
 	}
 	it := sampleItem()
 	other := ContextKey{2}
-	for name, data := range map[string][]byte{"old": old, "of another mesh": AppendContext(nil, it.Ctx, it.HLC, 9, "k", &other)} {
-		if _, _, err := DecodeContext(data, 9, "k", &sampleSeal); !errors.Is(err, ErrMalformed) {
+	for name, data := range map[string][]byte{"old": old, "of another mesh": AppendContext(nil, &SeenContext{Ctx: it.Ctx, HLC: it.HLC}, 9, "k", &other)} {
+		if _, err := DecodeContext(data, 9, "k", &sampleSeal); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -325,24 +321,24 @@ func FuzzDecodeRecord(f *testing.F) {
 
 func FuzzDecodeContext(f *testing.F) {
 	for _, s := range samples() {
-		if s.name == "context-sealed" {
+		if strings.HasPrefix(s.name, "context-sealed") {
 			f.Add(s.data)
 			f.Add(s.data[:len(s.data)-contextSeal])
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, _, err := DecodeContext(data, 9, "k", &sampleSeal); err != nil && !errors.Is(err, ErrMalformed) {
+		if _, err := DecodeContext(data, 9, "k", &sampleSeal); err != nil && !errors.Is(err, ErrMalformed) {
 			t.Fatalf("untyped error %v", err)
 		}
 		// With a right seal too, or nothing behind it would ever be reached.
 		tok := append(bytes.Clone(data), sealOfContext(data, 9, "k", &sampleSeal)...)
-		ctx, hlc, err := DecodeContext(tok, 9, "k", &sampleSeal)
+		seen, err := decodeSeen(tok)
 		if err != nil {
 			return
 		}
-		ctx2, hlc2, err := DecodeContext(AppendContext(nil, ctx, hlc, 9, "k", &sampleSeal), 9, "k", &sampleSeal)
-		if err != nil || hlc2 != hlc || !reflect.DeepEqual(ctx, ctx2) {
-			t.Fatalf("read back %v %v %v, want %v %v", ctx2, hlc2, err, ctx, hlc)
+		again := AppendContext(nil, &seen, 9, "k", &sampleSeal)
+		if same, err := decodeSeen(again); err != nil || !reflect.DeepEqual(seen, same) || PeekFence(again) != seen.Fence {
+			t.Fatalf("read back %v %v, want %v, fence %v", same, err, seen, PeekFence(again))
 		}
 	})
 }

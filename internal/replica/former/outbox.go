@@ -157,6 +157,10 @@ func (im *Importer) deliverOp(ctx context.Context, seq uint64, rec *wire.OutboxO
 	}
 	all := reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}.Join(seen[rec.Follows])
 	after, err := im.opts.Deliver(ctx, rec, all)
+	if errors.Is(err, reconcile.ErrFenced) {
+		im.opts.Log.Warn("an operation of a former outbox is given up: a later leader has written its key", "key", rec.Key, "error", err)
+		after, err = reconcile.Seen{}, nil
+	}
 	if err != nil {
 		return err
 	}

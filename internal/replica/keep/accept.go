@@ -12,6 +12,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -27,8 +28,9 @@ type Arrival struct {
 
 // Merged tells what became of an arrival.
 type Merged struct {
-	Behind bool // the sender lacks something that is here
-	Stale  bool // it was read before a round that this store has acknowledged: nothing was done
+	Behind bool        // the sender lacks something that is here
+	Stale  bool        // it was read before a round that this store has acknowledged: nothing was done
+	Fence  token.Token // see reconcile.Absorbed
 }
 
 // AcceptAll merges what came from elsewhere in one update, and returns once
@@ -66,8 +68,11 @@ func (rs *Records) AcceptAll(ctx context.Context, in []Arrival) ([]Merged, error
 // AcceptLater is AcceptAll without any wait, for items that are no definitions
 // of buckets. The committing goroutine calls then; storage.ErrBusy when it has
 // enough to do.
-func (rs *Records) AcceptLater(in []Arrival, then func(stale []int, err error)) error {
-	var stale []int
+func (rs *Records) AcceptLater(in []Arrival, then func(stale []int, fenced []wire.FencedOffer, err error)) error {
+	var odd struct { // together, which is one allocation
+		stale  []int
+		fenced []wire.FencedOffer
+	}
 	_, err := rs.startUpdate(rs.disk.TryStart, "merge", func(tx Tx) error {
 		for i := range in {
 			out, _, err := tx.acceptItem(&in[i])
@@ -75,7 +80,10 @@ func (rs *Records) AcceptLater(in []Arrival, then func(stale []int, err error)) 
 				return err
 			}
 			if out.Stale {
-				stale = append(stale, i)
+				odd.stale = append(odd.stale, i)
+			}
+			if !out.Fence.IsZero() {
+				odd.fenced = append(odd.fenced, wire.FencedOffer{Place: i, Token: out.Fence})
 			}
 		}
 		return nil
@@ -85,7 +93,7 @@ func (rs *Records) AcceptLater(in []Arrival, then func(stale []int, err error)) 
 				rs.group.Go(func(ctx context.Context) { _, _ = rs.AcceptAll(ctx, dead) })
 			}
 		}
-		then(stale, err)
+		then(odd.stale, odd.fenced, err)
 	})
 	return err
 }
@@ -124,7 +132,7 @@ func (tx Tx) acceptItem(in *Arrival) (out Merged, fresh bool, err error) {
 	if err != nil {
 		return out, false, err
 	}
-	out.Behind = got.Behind
+	out.Behind, out.Fence = got.Behind, got.Fence
 	if got.Skewed {
 		tx.rs.warnOfSkew(in.At.Bucket)
 	}

@@ -19,6 +19,8 @@ var (
 	ErrClosed      = errors.New("replica: closed")
 	// ErrSiblingLimit: a write that replaces none of too many concurrent values.
 	ErrSiblingLimit = errors.New("replica: too many concurrent values")
+	// ErrFenced: a write with a lower token than one that was seen.
+	ErrFenced = errors.New("replica: a later leader has written the key")
 )
 
 // WrapError says what failed, in the words of this package.
@@ -36,10 +38,12 @@ func WrapError(group *lifecycle.Group, what string, err error) error {
 		return fmt.Errorf("%w: %s: %w", ErrStorage, what, err)
 	case errors.Is(err, storage.ErrClosed):
 		return fmt.Errorf("%w: %s", ErrClosed, what)
-	case errors.Is(err, ErrUninformed), errors.Is(err, peering.ErrLate), errors.Is(err, ErrSiblingLimit):
+	case errors.Is(err, ErrUninformed), errors.Is(err, peering.ErrLate), errors.Is(err, ErrSiblingLimit), errors.Is(err, ErrFenced):
 		return err
 	case errors.Is(err, reconcile.ErrSiblingLimit):
 		return fmt.Errorf("%w: %w", ErrSiblingLimit, err)
+	case errors.Is(err, reconcile.ErrFenced):
+		return fmt.Errorf("%w: %w", ErrFenced, err)
 	case errors.Is(err, context.Canceled) && group.Context().Err() != nil:
 		return fmt.Errorf("%w: %s", ErrClosed, what)
 	}

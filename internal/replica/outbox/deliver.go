@@ -88,6 +88,9 @@ func (o *Outbox) deliverOp(ctx context.Context, op replicate.OutboxOp) {
 	case errors.Is(err, errDamaged):
 		o.opts.Log.Error("an operation in the outbox is damaged and cannot be delivered", "key", op.Key.Key, "error", err)
 		err = o.forgetOp(op, nil)
+	case errors.Is(err, reconcile.ErrFenced):
+		o.opts.Log.Warn("an operation in the outbox is given up: a later leader has written its key", "key", op.Key.Key, "error", err)
+		err = o.forgetOp(op, nil)
 	case err == nil:
 		err = o.forgetOp(op, &left)
 	}

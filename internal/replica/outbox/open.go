@@ -115,7 +115,7 @@ func (o *Outbox) restoreOp(seq, bucket uint64, rec *wire.OutboxOp) {
 	o.base = max(o.base, accepted)
 	o.core.Restore(replicate.OutboxOp{
 		Seq: seq, Key: Key{Bucket: bucket, Key: rec.Key}, Priority: int(rec.Priority),
-		Bytes: sizeOf(rec), Accepted: accepted, Follows: rec.Follows,
+		Bytes: sizeOf(rec), Accepted: accepted, Follows: rec.Follows, Token: rec.Token,
 	})
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 const (
@@ -191,8 +192,8 @@ func (o *Outbox) Resume() {
 
 // Keep syncs an operation to disk and returns its number. It sets the fields of rec
 // that are the outbox's own, and adds to its context what SeenBy tells. Nothing of rec
-// is kept after it has returned. The error is ErrFull, that of ctx or one of storage;
-// it says so where the operation may have been kept in spite of it.
+// is kept after it has returned. The error is ErrFull, a *reconcile.Fenced where what waits
+// of the key, or what rec has seen, has a higher token, that of ctx or one of storage; it says so where the operation may have been kept in spite of it.
 func (o *Outbox) Keep(ctx context.Context, key Key, rec *wire.OutboxOp, blind bool, after uint64) (uint64, error) {
 	var a replicate.Admission
 	ran, done := make(chan struct{}), make(chan error, 1)
@@ -243,11 +244,12 @@ func (o *Outbox) admitOp(tx *storage.Tx, key Key, rec *wire.OutboxOp, blind bool
 		sees = replicate.SeesAll
 	}
 	now := o.runTime()
-	o.mu.Lock()
-	a, ok := o.core.Admit(replicate.OutboxOp{Key: key, Priority: int(rec.Priority), Bytes: sizeOf(rec), Accepted: now}, sees)
-	before, _ := o.seenBy(key, blind, after)
-	o.mu.Unlock()
-	if !ok {
+	op := replicate.OutboxOp{Key: key, Priority: int(rec.Priority), Bytes: sizeOf(rec), Accepted: now, Token: rec.Token}
+	a, before, err := o.admitFenced(op, sees, after)
+	if err != nil {
+		return a, err
+	}
+	if a.Op.Seq == 0 {
 		return a, ErrFull
 	}
 	seen := reconcile.Seen{Ctx: rec.Ctx, HLC: rec.HLC}.Join(before)
@@ -268,6 +270,21 @@ func (o *Outbox) admitOp(tx *storage.Tx, key Key, rec *wire.OutboxOp, blind bool
 	rec.Ctx, rec.HLC = seen.Ctx, seen.HLC
 	rec.Accepted, rec.Follows = uint64(now.Milliseconds()), a.Op.Follows
 	return a, tx.Set(wire.OutboxKey(a.Op.Seq), wire.AppendOutboxOp(nil, rec))
+}
+
+// admitFenced has the core take an operation in, unless a higher token was seen. before is
+// what SeenBy tells. An operation for which there is no room has no number.
+func (o *Outbox) admitFenced(op replicate.OutboxOp, sees, after uint64) (a replicate.Admission, before reconcile.Seen, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before, _ = o.seenBy(op.Key, sees == replicate.SeesAll, after)
+	for _, seen := range []token.Token{o.core.Fence(op.Key), before.Fence} {
+		if err := reconcile.CheckFence(op.Token, seen); err != nil {
+			return a, before, err
+		}
+	}
+	a, _ = o.core.Admit(op, sees)
+	return a, before, nil
 }
 
 // startWaiting is told whether an operation is synced. Until then it is not
