@@ -259,7 +259,7 @@ func TestOldDataWaitsForALog(t *testing.T) {
 }
 
 // What waits in the outbox of a node that stored nothing, was evicted and comes
-// back as one that stores is delivered.
+// back as one that stores is delivered, but for what a later leader has overtaken.
 func TestFormerOutboxIsDelivered(t *testing.T) {
 	bubble(t, 3, BucketConfig{Policy: Siblings}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		mustPut(t, buckets[0], "gone", "v")
@@ -279,6 +279,12 @@ func TestFormerOutboxIsDelivered(t *testing.T) {
 					}
 				}
 			}
+			for key, lead := range map[string]uint64{"overtaken": 5, "led": 6} {
+				if r, err := b.Put(context.Background(), key, []byte("v"), &PutOptions{Token: term(lead)}); !r.Queued {
+					t.Fatal(r, err)
+				}
+			}
+			mustLead(t, buckets[0], "overtaken", "later", term(6))
 			if r, err := b.Delete(context.Background(), "gone", &DeleteOptions{Context: seen.Context}); !r.Queued {
 				t.Fatal(r, err)
 			}
@@ -304,6 +310,9 @@ func TestFormerOutboxIsDelivered(t *testing.T) {
 			wantSiblings(t, buckets[i%3], fmt.Sprint("k", i), "two")
 		}
 		wantNotFound(t, buckets[1], "gone")
+		wantSiblings(t, buckets[1], "overtaken", "later")
+		_, err = buckets[1].Put(context.Background(), "led", nil, nil)
+		wantFenced(t, err, term(6))
 	})
 }
 
