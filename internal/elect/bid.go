@@ -94,6 +94,28 @@ func (e *Election) considerBid() {
 	}
 }
 
+// tellLapse has the best candidate know that a leader whom this voter followed has let its
+// lease run out. A candidate that is no voter would else wait until that leader is out of
+// contact, and all others for the candidate that is better than they are:
+//
+//	0 s  c leads, and dies; d is preferred to all that are left, and no voter
+//	2 s  c's lease runs out at the voters a and b, which are not as good as d
+//	4 s  d misses c, whom it takes for the leader until then
+//	6 s  d asks for a term
+//
+// Told so d asks at 2 s. If the word is wrong, as from a voter that the leader alone does not
+// reach, d asks in vain.
+func (e *Election) tellLapse() {
+	lapse := token.Token{Term: e.voter.lapsedIn, Node: e.voter.lapsed}
+	if !e.known || lapse.Node == 0 || lapse == e.lapseTold || !e.isLeaseFree() {
+		return
+	}
+	e.lapseTold = lapse
+	if best := e.field.bestBut(lapse.Node); best != 0 && best != e.self && !e.field.Electorate.Has(best) {
+		e.emitEffect(Effect{Action: GiveBack, To: best, Nominee: best})
+	}
+}
+
 // isLeaseFree tells whether no valid lease is known. A claim is not believed for longer
 // than a lease when it does not come from the node itself: a voter that did not
 // grant that lease cannot see it lapse, and others may wait for it to stand.
@@ -106,7 +128,7 @@ func (e *Election) isLeaseFree() bool {
 	}
 	other := e.highestClaim()
 	return other.IsZero() || e.voter.outlived(other) ||
-		other.Node == e.nominator && e.now < e.nominationEnds || other.Node == e.mute && e.now-e.muteAt >= e.params.Lease
+		e.now < e.nominationEnds && (other.Node == e.nominator || e.leaderLapsed) || other.Node == e.mute && e.now-e.muteAt >= e.params.Lease
 }
 
 // highestClaim returns the highest token that another in contact claims to lead with and

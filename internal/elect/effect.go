@@ -19,7 +19,8 @@ const (
 	// the Ask and Sent, or tell Unanswered. To do neither is no fault.
 	Send
 	// GiveBack: tell To that all of this node's grants of terms up to Term are
-	// free, in favour of Nominee if that is not 0. It may get lost.
+	// free, in favour of Nominee if that is not 0. It may get lost. With Term 0 none are:
+	// the lease of the leader that this node followed has run out, and Nominee may ask.
 	GiveBack
 	// Lead: this node leads with Token, as long as Leading says so: its work may
 	// start.

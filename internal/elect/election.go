@@ -72,6 +72,8 @@ type Election struct {
 	muteAt time.Duration
 
 	nominator      view.NodeID // who has nominated this node, until nominationEnds
+	leaderLapsed   bool        // by a voter that says that the leader's lease has run out
+	lapseTold      token.Token // last lapse of a lease that the best candidate was told of
 	nominationEnds time.Duration
 
 	draining bool        // work was told to end, or the lease of its leadership is to end by itself
@@ -156,11 +158,14 @@ func (e *Election) Asked(now time.Duration, from view.NodeID, a Ask, ref uint64)
 }
 
 // Returned takes in that a node has given its grants back; see GiveBack. A nomination
-// counts once: when a copy of it comes late its node may lead again.
+// counts once: when a copy of it comes late its node may lead again. Term 0 gives nothing
+// back: it is a voter's word that the leader it followed has let its lease run out.
 func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, nominee view.NodeID) []Effect {
 	e.advanceTime(now)
 	e.voter.releaseGrant(e.now, from, term, nominee)
-	if nominee == e.self && term > e.freedTerms[from] {
+	lapsed := term == 0 && e.field.Electorate.Has(from)
+	if nominee == e.self && (term > e.freedTerms[from] || lapsed) {
+		e.leaderLapsed = lapsed
 		e.nominator, e.nominationEnds, e.noBidBefore = from, e.now+e.params.Lease/2, 0
 	}
 	e.freedTerms[from] = max(e.freedTerms[from], term)
@@ -261,6 +266,9 @@ func (e *Election) Next() time.Duration {
 	if e.voter.broken && !e.voter.saving {
 		soon(e.voter.retryAt)
 	}
+	if e.voter.supports(e.highestClaim()) {
+		soon(e.voter.grantEnds)
+	}
 	if len(e.askers) > 0 {
 		soon(e.askers[0].at + e.askerPatience())
 	}
@@ -314,6 +322,7 @@ func (e *Election) randomBelow(limit time.Duration) time.Duration {
 func (e *Election) decideDue(now time.Duration) []Effect {
 	e.advanceTime(now)
 	e.voter.noteLapse(e.now)
+	e.tellLapse()
 	e.attendDisk()
 	e.checkBidWon()
 	if e.bid != nil {

@@ -63,6 +63,16 @@ func (f *Field) rankOf(self view.NodeID, score Score, lapsed view.NodeID) (n int
 	return n
 }
 
+// bestBut returns the one of all that stand but one which comes before the others; 0 for none.
+func (f *Field) bestBut(lapsed view.NodeID) view.NodeID {
+	for _, p := range f.Standing {
+		if p.ID != lapsed && f.rankOf(p.ID, p.Score, lapsed) == 0 {
+			return p.ID
+		}
+	}
+	return 0
+}
+
 // challenger returns the best of those that beat a leader by the margin; 0 for
 // none.
 func (f *Field) challenger(leader view.NodeID, score Score) view.NodeID {
