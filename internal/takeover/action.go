@@ -98,13 +98,31 @@ const (
 	Unfit            // the node lacks what the plan needs
 	Moved            // by hand
 	FailedBack       // to one that the plan prefers
+	Deferred         // to one that the plan prefers, before anything was begun
 	Replanned        // something else is to be run
 	WasWithdrawn     // the node does not stand any more
 	StopHangs
 	NobodyElse  // it is unfit, and no other node fits: it goes on if it runs
 	MoveRefused // the node that was named does not stand
 	PlanRefused // it is that of another service or mode
+	whyCount
 )
+
+var whyWords = [whyCount]string{
+	LostLead: "the lead is lost", StepFailed: "a step has failed for the last time", HealthFailed: "it is not well, and restarts have not helped",
+	Unfit: "the node does not fit any more", Moved: "a move was asked for", FailedBack: "it goes back to the node that the plan prefers",
+	Deferred: "a node that the plan prefers stands too", Replanned: "the plan has something else run", WasWithdrawn: "the node serves it no more", StopHangs: "it does not stop",
+	NobodyElse: "the node does not fit, and no other one does", MoveRefused: "the node that it was to move to does not stand for it",
+	PlanRefused: "the plan is for another service or mode",
+}
+
+// String says it in words.
+func (w Why) String() string {
+	if w < whyCount {
+		return whyWords[w]
+	}
+	return "unknown reason"
+}
 
 // What says what a Record tells.
 type What uint8

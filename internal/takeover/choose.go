@@ -13,8 +13,8 @@ import (
 // it. Then counts who is not penalised, then the plan's order, then the least use.
 type Preference uint32
 
-// Peer is another node in contact that could run the service, and the preference that it
-// has told.
+// Peer is another node in contact, and the preference that it has told; none if it does not
+// stand, or has not told yet.
 type Peer struct {
 	ID         view.NodeID
 	Name       string
@@ -23,14 +23,6 @@ type Peer struct {
 
 // useSteps is in how many steps use is told apart: not every change is worth telling.
 const useSteps = 20
-
-// preferenceOf returns a node's preference.
-func preferenceOf(p service.Plan, n service.Node) Preference {
-	if len(p.Lacks(n)) > 0 {
-		return 0
-	}
-	return preferFit(p, n)
-}
 
 // preferFit returns the preference of a node, whatever it lacks.
 func preferFit(p service.Plan, n service.Node) Preference {
@@ -56,6 +48,9 @@ const ranks = service.MaxBackups + 2
 
 // isSound tells whether a node that stands is not penalised.
 func (p Preference) isSound() bool { return p > 0 && (p-1)/(ranks*(useSteps+1))%2 == 1 }
+
+// runs tells whether a node says that it runs the service.
+func (p Preference) runs() bool { return p > 0 && (p-1)/(ranks*(useSteps+1)*2) == 1 }
 
 // rankOf returns a node's place in the plan's order, the primary's being the highest; 0 is
 // that of all whom the plan does not name.

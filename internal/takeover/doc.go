@@ -5,12 +5,12 @@
 //
 // # Choosing
 //
-// A Plan names the primary, backups in their order, and what a node needs. Plan.Prefer
-// makes of the plan and the facts of a Node one number, the same everywhere. A node that
+// A plan names the primary, backups in their order, and what a node needs. Of that and the
+// facts of a node one number is made, its Preference, by the same rule everywhere. A node that
 // runs the service is preferred to all others, so that neither a reconnect nor a node that
 // the plan places higher ever moves what runs well; only its leader does, when it fails
 // back or is asked to. A node that could not run it stands behind all others for a
-// Penalty, which is doubled with each failure up to half an hour and forgotten by the hour;
+// penalty, which is doubled with each failure up to half an hour and forgotten by the hour;
 // it ends with the process.
 //
 // # Running
@@ -26,6 +26,9 @@
 //	              lease ends                    Start down once the stop has ended
 //	no lead       a run may be left here        Stop; nothing is begun before that has ended
 //	              it leads                      it rests, if it has just failed; it goes up
+//	              it leads for the first time,  a node that the plan prefers gets the lead, or
+//	              and nobody was seen to run    has a second to say that it stands
+//	              the service
 //	going up      the step has ended well       the next one; verified after the last
 //	              it fails or hangs             it is undone and tried again
 //	              for the last time             down; a penalty, an alarm, the lead is given

@@ -17,6 +17,14 @@ var threeNodes = []service.Node{
 	{ID: 3, Name: "c", Zone: "hall", Capabilities: []string{"gpu"}, Data: []string{"recipes"}},
 }
 
+// preferenceOf returns what a node tells of itself by a plan.
+func preferenceOf(p service.Plan, n service.Node) Preference {
+	if len(p.Lacks(n)) > 0 {
+		return 0
+	}
+	return preferFit(p, n)
+}
+
 // orderOf returns those of the nodes that stand, the preferred one first.
 func orderOf(p service.Plan, nodes []service.Node) []service.Node {
 	order := slices.DeleteFunc(slices.Clone(nodes), func(n service.Node) bool { return preferenceOf(p, n) == 0 })

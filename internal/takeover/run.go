@@ -16,6 +16,8 @@ const (
 	badChecks = 3                // in a row make the service failed
 	steadyFor = 10 * time.Minute // healthy, until earlier restarts are forgotten
 	stopAgain = time.Second      // behind a stop that has failed, at least
+	hearFor   = time.Second      // the first lead waits so long for those that the plan prefers to say that they stand
+	deferFor  = 5 * time.Second  // behind the first lead: so long it goes to one of them, once
 )
 
 // Run is one service at one node, over all the times that this leads. Make one with NewRun.
@@ -32,6 +34,9 @@ type Run struct {
 	leaseEnd  time.Duration
 	withdrawn bool
 	penalty   penalty
+	hasLed    bool
+	firstLed  time.Duration // when, once hasLed
+	settled   bool          // the service is known to have run, or the first lead has been given on
 
 	begun   int  // steps begun and not undone; the last one may be under way
 	tries   int  // of the step that is next or under way
@@ -47,6 +52,8 @@ type Run struct {
 	alone   bool     // unfit without another node that fits: that was told
 
 	fitting int           // others that stand
+	unheard bool          // one that the plan places before this one does not stand, or has not told
+	idle    view.NodeID   // as better, but does not say that it runs the service
 	better  view.NodeID   // the one of them that the plan places highest, if before this one
 	rival   view.NodeID   // better than this one, which runs it verified
 	since   time.Duration // since when
@@ -87,6 +94,9 @@ func (r *Run) Led(now time.Duration, t token.Token, leaseEnd time.Duration) []Ac
 	isNew := r.token.Less(t) || r.led && t == r.token // one that was given back is spent
 	if isNew && r.now < leaseEnd {
 		r.led, r.token, r.leaseEnd = true, t, leaseEnd
+		if !r.hasLed {
+			r.hasLed, r.firstLed = true, r.now
+		}
 		if r.down && r.leaving.Why == LostLead {
 			r.again = true
 		}
@@ -207,6 +217,9 @@ func (r *Run) NextDue() time.Duration {
 	if r.begun == 0 && r.penalty.RestUntil() > r.now {
 		due = min(due, r.penalty.RestUntil())
 	}
+	if r.begun == 0 && r.waitsForOthers() {
+		due = min(due, r.firstLed+hearFor)
+	}
 	if r.isVerified() {
 		if r.check.id == 0 {
 			due = min(due, r.nextCheck)
@@ -238,6 +251,15 @@ func (r *Run) Standing() (Preference, []service.Lack) {
 	return preferFit(r.plan, own), lacks
 }
 
+// Plan returns the plan that the Run goes by, complete.
+func (r *Run) Plan() service.Plan { return r.plan }
+
+// Leads tells whether the node leads, as far as the Run goes by it.
+func (r *Run) Leads() bool { return r.led }
+
+// IsIdle tells whether nothing of a run is here, and nothing is being stopped.
+func (r *Run) IsIdle() bool { return r.begun == 0 && r.stop.id == 0 }
+
 // Health tells how the service is at this node.
 func (r *Run) Health() service.Health {
 	switch {
@@ -261,13 +283,21 @@ func (r *Run) standsElsewhere(id view.NodeID) bool {
 
 // weighPeers takes in what other nodes are worth by the plan.
 func (r *Run) weighPeers() {
-	r.fitting = 0
+	r.fitting, r.unheard = 0, false
+	var idle []Peer
 	for _, o := range r.peers {
-		if o.Preference > 0 {
-			r.fitting++
+		switch {
+		case o.Preference == 0:
+			r.unheard = r.unheard || rankOf(r.plan, o.Name) > rankOf(r.plan, r.own.Name)
+			continue
+		case o.Preference.runs():
+			r.settled = true
+		default:
+			idle = append(idle, o)
 		}
+		r.fitting++
 	}
-	r.better = findBetter(r.plan, r.own.Name, r.peers)
+	r.better, r.idle = findBetter(r.plan, r.own.Name, r.peers), findBetter(r.plan, r.own.Name, idle)
 }
 
 func (r *Run) addAction(a Action) { r.out = append(r.out, a) }

@@ -22,6 +22,7 @@ func pressPlan() service.Plan {
 func verifiedShell(t *testing.T, plan service.Plan) *testShell {
 	t.Helper()
 	s := newTestShell(t, plan)
+	s.run.settled = true // it has run before
 	s.led(time.Hour)
 	s.answer(100*time.Millisecond, 10*time.Millisecond, works)
 	if s.run.Health() != service.Healthy {

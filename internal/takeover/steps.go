@@ -53,6 +53,11 @@ func (r *Run) judgeItself() {
 		r.unwindAll(GiveBack{Why: WasWithdrawn})
 	case len(lacks) == 0:
 		r.alone = false
+		if r.begun == 0 && r.idle != 0 && !r.settled && r.now < r.firstLed+deferFor {
+			r.settled = true
+			r.unwindAll(GiveBack{Why: Deferred, To: r.idle})
+			return
+		}
 		r.judgeRival()
 	case r.fitting > 0:
 		r.unwindAll(GiveBack{Why: Unfit})
@@ -67,6 +72,17 @@ func (r *Run) judgeItself() {
 		}
 	}
 }
+
+// waitsForOthers tells whether nothing is begun yet, for one that the plan prefers may be about
+// to stand. Where all nodes start at once, the first one that leads is often not the primary:
+//
+//	0.0 s  b stands, and leads at once, for it has heard of no other
+//	0.1 s  a, the primary, stands: b has begun nothing, and gives it the lead
+//
+// Without this b would have started the service, and a would get it by a restart or never.
+// Once the service was seen to run somewhere a node begins at once: its leader has died, or
+// has handed it over.
+func (r *Run) waitsForOthers() bool { return r.unheard && !r.settled && r.now < r.firstLed+hearFor }
 
 // judgeRival decides whether a better node takes over from this one.
 func (r *Run) judgeRival() {
@@ -87,10 +103,11 @@ func (r *Run) judgeRival() {
 
 // beginNext begins the next step if it may.
 func (r *Run) beginNext() bool {
-	if !r.led || r.down || r.begun == int(service.StepCount) || r.begun == 0 && r.now < r.penalty.RestUntil() {
+	if !r.led || r.down || r.begun == int(service.StepCount) || r.begun == 0 && (r.now < r.penalty.RestUntil() || r.waitsForOthers()) {
 		return false
 	}
 	k := service.Step(r.begun)
+	r.settled = true
 	r.begun++
 	r.tries++
 	r.work = r.newWork(false, r.plan.Steps[k].Timeout)

@@ -1,0 +1,76 @@
+package takeover
+
+import (
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/failover/service"
+)
+
+// preferring returns a shell at the node a of a plan that prefers b, which has told of itself
+// what is said.
+func preferring(t *testing.T, b Preference) *testShell {
+	t.Helper()
+	plan := pressPlan()
+	plan.Primary, plan.Backups = "b", []string{"a"}
+	s := newTestShell(t, plan)
+	s.take("facts", s.run.FactsChanged(0, threeNodes[0], []Peer{{2, "b", b}}))
+	return s
+}
+
+// The first lead goes to a node that the plan prefers, if that stands, and once only: it may
+// be unable to take it.
+func TestTheFirstLeadGoesToThePreferredOne(t *testing.T) {
+	idle := preferenceOf(preferring(t, 0).plan, threeNodes[1])
+	s := preferring(t, idle)
+	s.led(time.Hour)
+	if g, ok := last[GiveBack](s); !ok || g.Why != Deferred || g.To != 2 || s.begins(service.Prepare) > 0 {
+		s.fail("%+v", g)
+	}
+	s.led(time.Hour)
+	if s.begins(service.Prepare) != 1 {
+		s.fail("it does not begin when it leads again")
+	}
+
+	s = preferring(t, 0)
+	s.led(time.Hour)
+	s.tick(900 * time.Millisecond)
+	s.take("facts", s.run.FactsChanged(s.now, threeNodes[0], []Peer{{2, "b", idle}}))
+	if g, ok := last[GiveBack](s); !ok || g.To != 2 {
+		s.fail("it has begun while the preferred one had the time to stand")
+	}
+}
+
+// One that does not stand in time is not waited for.
+func TestThePreferredOneIsWaitedForAMoment(t *testing.T) {
+	s := preferring(t, 0)
+	s.led(time.Hour)
+	if s.begins(service.Prepare) > 0 || s.run.NextDue() != hearFor {
+		s.fail("begun, or due at %v", s.run.NextDue())
+	}
+	s.tick(hearFor)
+	if s.begins(service.Prepare) != 1 {
+		s.fail("not begun")
+	}
+	s.answer(s.now+deferFor, 10*time.Millisecond, works)
+	s.take("facts", s.run.FactsChanged(s.now, threeNodes[0], []Peer{{2, "b", preferenceOf(s.plan, threeNodes[1])}}))
+	if s.run.Health() != service.Healthy {
+		s.fail("what runs was given away")
+	}
+}
+
+// A service that was seen to run somewhere is begun at once: its leader has died, and what it
+// has told is still known, or has handed it over.
+func TestAfterAFailoverNobodyIsWaitedFor(t *testing.T) {
+	runs := threeNodes[1]
+	runs.Runs = true
+	plan := preferring(t, 0).plan
+	for name, b := range map[string]Preference{"dead": preferenceOf(plan, runs), "handed over": preferenceOf(plan, threeNodes[1]), "not standing": 0} {
+		s := preferring(t, preferenceOf(plan, runs))
+		s.take("facts", s.run.FactsChanged(0, threeNodes[0], []Peer{{2, "b", b}}))
+		s.led(time.Hour)
+		if s.begins(service.Prepare) != 1 {
+			s.fail("%s: not begun", name)
+		}
+	}
+}
