@@ -95,10 +95,7 @@ type Leadership struct {
 }
 
 // Candidate is a node that stands for an election.
-type Candidate struct {
-	Node       view.NodeID
-	Preference uint32 // how much it is preferred, before its score counts: see Partition.Prefer
-}
+type Candidate = token.Candidate
 
 // Merge is a report of what came together when members were met again.
 type Merge struct {

@@ -33,7 +33,7 @@ func (w *world) showsCandidates(name Election, want map[*box]uint32) {
 	w.t.Helper()
 	var all []Candidate
 	for b, preference := range want {
-		all = append(all, Candidate{b.node.ID(), preference})
+		all = append(all, Candidate{Node: b.node.ID(), Preference: preference})
 	}
 	slices.SortFunc(all, func(a, b Candidate) int { return cmp.Compare(a.Node, b.Node) })
 	w.until(time.Second, "all know who stands", func() bool {
@@ -51,12 +51,23 @@ func TestPreferredLeads(t *testing.T) {
 		_, of := w.stands(job)
 		defer w.sendHome(of)
 		defer w.oneAtATime()
+		heard := b.part.WatchStanding(w.t.Context())
+		<-heard // at once
 		b.prefer(job, 7)
+		for stands := false; !stands; {
+			<-heard
+			_, candidates := b.part.Standing(job)
+			stands = slices.Contains(candidates, token.Candidate{Node: b.node.ID(), Preference: 7})
+		}
 		w.until(lan.pace.Hold+time.Second, "the preferred one works", func() bool { return of[a].works.Load() > 0 })
 		w.showsCandidates(job, map[*box]uint32{a: 1 << 31, b: 7, c: 0})
 		c.prefer(job, 1<<31+1)
 		w.showsCandidates(job, map[*box]uint32{a: 1 << 31, b: 7, c: 1<<31 + 1})
 		took := w.until(lan.pace.Hold+time.Second, "the preferred one works", func() bool { return of[c].works.Load() > 0 })
+		w.until(time.Second, "another sees who leads", func() bool {
+			leader, _ := b.part.Standing(job)
+			return leader.Node == c.node.ID()
+		})
 		if took < lan.pace.Hold-time.Second {
 			t.Errorf("it was handed the lead after %v", took)
 		}

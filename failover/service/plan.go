@@ -149,6 +149,7 @@ func orDefault[T comparable](v, def T) (zero T) {
 
 // Validate returns all that is wrong with a plan, as Faults that are joined, and apart from
 // that what keeps the service from running as things are: needs that no known node meets.
+// Where no node is known nothing is said about nodes.
 func (p Plan) Validate(known []Node) (warnings []*Fault, err error) {
 	p = p.Complete()
 	var faults []error
@@ -158,7 +159,9 @@ func (p Plan) Validate(known []Node) (warnings []*Fault, err error) {
 		}
 	}
 	within := func(field string, d, low, high time.Duration) { check(d >= low && d <= high, field, d, ErrBound) }
-	isKnown := func(name string) bool { return slices.ContainsFunc(known, func(n Node) bool { return n.Name == name }) }
+	isKnown := func(name string) bool {
+		return len(known) == 0 || slices.ContainsFunc(known, func(n Node) bool { return n.Name == name })
+	}
 	words := func(field string, words []string, limit int) []string {
 		check(len(words) <= limit, field, strconv.Itoa(len(words))+" words", ErrBound)
 		words = words[:min(len(words), limit)]
@@ -202,6 +205,9 @@ func (p Plan) Validate(known []Node) (warnings []*Fault, err error) {
 // unmetNeeds returns the needs that no known node meets; if each is met by one, but all by
 // none, that.
 func (p Plan) unmetNeeds(known []Node) (unmet []*Fault) {
+	if len(known) == 0 {
+		return nil
+	}
 	add := func(field, value string, needs Needs) {
 		p := Plan{Needs: needs}
 		if !slices.ContainsFunc(known, func(n Node) bool { return len(p.lackingNeeds(n)) == 0 }) {

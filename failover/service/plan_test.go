@@ -91,6 +91,13 @@ func TestOneFaultOfAPlan(t *testing.T) {
 	}
 }
 
+func TestWhereNoNodeIsKnownNothingIsSaidAboutThem(t *testing.T) {
+	p := Plan{Service: "press", Primary: "zoe", Backups: []string{"yve"}, Needs: Needs{Zones: []string{"attic"}}}
+	if warnings, err := p.Validate(nil); err != nil || len(warnings) > 0 {
+		t.Errorf("%v, %v", warnings, err)
+	}
+}
+
 func TestNeedsThatNobodyMeetsAreWarnings(t *testing.T) {
 	for _, c := range []struct {
 		needs Needs

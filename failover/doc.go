@@ -1,0 +1,61 @@
+// Package failover runs services on the nodes of a mesh such that they survive their node. It
+// stands on elections, as package partition holds them, and needs no coordinator.
+//
+// # The idea
+//
+// A service NAME is the election service/NAME. Each node that can run it stands; who leads
+// runs it, and its token fences what the service writes. An Exclusive service runs at one
+// node of the whole mesh at most, where more than half of the voters are; one PerComponent
+// runs in each part of a cut mesh, and in one place once the parts have met. A plan says who
+// is preferred, what a node needs, how long each step may take, and when the service goes
+// back; package service has its words.
+//
+// A start is five steps: prepare, sync, start, route, verify. One that fails is undone and
+// tried again; in the end all is undone, a person is told, and another node's turn comes
+// first for a while. While the service runs it is checked; what is not well for three checks
+// is started anew, and then elsewhere.
+//
+// # What the caller must do
+//
+//   - Serve the same services, with the same Mode, at all nodes that can run them.
+//   - Return from hooks when their context ends. Have Stop end what Start began, whatever
+//     state that is in, and return nil only if nothing of it is left.
+//   - Show Run.Token to what the service writes to or switches, and take it anew before each
+//     act: package replica and a Fence refuse lower ones.
+//   - Close the Failover before the Partition, and that before the node.
+//
+// # Promises and limits
+//
+//	promise                                 until when                        what you see
+//	--------------------------------------  --------------------------------  --------------------------
+//	An Exclusive service is never begun     The hooks of a former leader      Alarm: it does not stop.
+//	while a leader before has a lease.      that ignore their contexts and    The node stands for it no
+//	Whoever loses the lead stops first.     the end of the lease: use         more until it has stopped;
+//	                                        tokens for what may not be done   another starts it when the
+//	                                        twice.                            lease is over.
+//
+//	A service whose node is killed runs     More than half of the voters,     Status.Leader is zero; the
+//	elsewhere within a lease, a second,     and a node that fits, are in      election's Problem says
+//	and what its steps take.                reach.                            what is missing.
+//
+//	What runs well is not moved: not for    The plan says FailBackAfter, the  BetterSeen with
+//	a node that comes back, nor for one     node does not fit any more, or    FailBackByHand.
+//	that uses less.                         Move is called.
+//
+//	A node that does not fit goes on if     For ever.                         Alarm: no other one does.
+//	no other one fits.
+//
+//	A cold start runs it at the node that   That node says later than a       A later Move, or fail-back.
+//	the plan prefers.                       second after another leads that
+//	                                        it stands.
+//
+//	A move stops the service first, under   The node named does not stand:    Alarm.
+//	the lease, and starts it then.          nothing is moved.
+//
+//	A hook that panics, hangs or fails      For ever; one that never returns  ErrPanic or a timeout in
+//	holds up no other service.              holds up Close.                   an Event.
+//
+// Not here yet: commands as services and what kills them with their lease, routes, plans that
+// are kept in the mesh, drills, and a history; UsePlan and Config.Record are where these come
+// in.
+package failover
