@@ -4,8 +4,13 @@
 package fits
 
 import (
+	"github.com/skeinmesh/skein/failover"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/replica"
 )
 
 var _ replica.Mesh = (*mesh.Node)(nil)
+
+var _ failover.Mesh = (*mesh.Node)(nil)
+
+var _ failover.Records = (*replica.Records)(nil)
