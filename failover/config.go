@@ -64,6 +64,10 @@ type Config struct {
 	// is asked every few seconds, and counts as it was while it does not answer.
 	Conditions map[string]func(ctx context.Context) bool
 
+	// Records keep the plans of SetPlan for all nodes; the same ones at each. Nil: plans are
+	// those of Serve and UsePlan.
+	Records Records
+
 	// Record is told of each thing that happens to a service, one call at a time. It may take
 	// its time: the latest 1 024 wait for it, older ones are dropped and counted in Dropped.
 	// Nil: nothing is told.
@@ -89,6 +93,8 @@ var (
 	ErrNotHere = errors.New("failover: the service does not run here")
 	// ErrPlan: a plan has faults; the error lists all of them.
 	ErrPlan = errors.New("failover: bad plan")
+	// ErrNoRecords: the Config has no Records.
+	ErrNoRecords = errors.New("failover: no records")
 	// ErrStopHangs: what was started could not be stopped.
 	ErrStopHangs = errors.New("failover: a service does not stop")
 	// ErrPanic: a hook has panicked.

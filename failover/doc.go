@@ -52,10 +52,19 @@
 //	A move stops the service first, under   The node named does not stand:    Alarm.
 //	the lease, and starts it then.          nothing is moved.
 //
+//	A plan of SetPlan reaches all nodes     A node serves it before it has    Status.Plan. What cannot be
+//	that serve it, and outlives them.       read the records: Serve's plan    read is logged once, and the
+//	                                        counts until then.                plan before it goes on.
+//
+//	A service has one mode. Of two, from    For ever.                         Alarm at all nodes; the one
+//	two sides of a cut, Exclusive counts.                                     per component stands still.
+//
 //	A hook that panics, hangs or fails      For ever; one that never returns  ErrPanic or a timeout in
 //	holds up no other service.              holds up Close.                   an Event.
 //
-// Not here yet: commands as services and what kills them with their lease, routes, plans that
-// are kept in the mesh, drills, and a history; UsePlan and Config.Record are where these come
-// in.
+// Config.Records is a bucket that all nodes share, in which plans lie: package replica's
+// Bucket.Records. Without it a program gives each node its plans by Serve and UsePlan.
+//
+// Not here yet: commands as services and what kills them with their lease, routes, drills, and
+// a history; Config.Record is where this comes in.
 package failover

@@ -26,6 +26,7 @@ type Failover struct {
 	log     *slog.Logger
 	facts   *facts
 	journal *journal
+	plans   *planBook
 	watcher *lifecycle.Group // looks and records
 	works   *lifecycle.Group // runners, hooks and calls of Lead
 
@@ -43,13 +44,16 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 	}
 	cfg = cfg.withDefaults()
 	f := &Failover{
-		cfg: cfg, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), facts: newFacts(cfg), journal: newJournal(cfg.Record),
+		cfg: cfg, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), facts: newFacts(cfg), journal: newJournal(cfg.Record), plans: newPlanBook(),
 		watcher: lifecycle.NewGroup(context.Background()), works: lifecycle.NewGroup(context.Background()),
 		runners: map[string]*runner{},
 	}
 	f.watcher.Go(f.journal.recordAll)
 	f.watcher.Go(func(ctx context.Context) { f.facts.lookOften(ctx, f.watcher.Go, f.ringAll) })
 	f.watcher.Go(f.watchStanding)
+	if cfg.Records != nil {
+		f.watcher.Go(func(ctx context.Context) { f.followRecords(ctx, planPrefix, f.notePlan) })
+	}
 	cfg.Mesh.OnLeave(f.withdrawAll)
 	return f, nil
 }
@@ -77,13 +81,23 @@ func (f *Failover) allRunners() (all []*runner) {
 	return all
 }
 
-// Serve has this node stand for a service, and run it when it is its turn. The errors are ErrConfig, ErrServed, and
+// Serve has this node stand for a service, and run it when it is its turn. With Config.Records
+// the plan in there counts, once it is read. The errors are ErrConfig, ErrServed, and
 // ErrClosed.
 func (f *Failover) Serve(s Service) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	r, name := f.newRunner(s), s.Plan.Service
+	r := f.newRunner(s)
+	if err := f.addRunner(r); err != nil {
+		return err
+	}
+	r.followPlans(f.plans)
+	return nil
+}
+
+func (f *Failover) addRunner(r *runner) error {
+	name := r.service.Plan.Service
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -147,8 +161,8 @@ func (f *Failover) findRunner(name string) (*runner, error) {
 	return r, nil
 }
 
-// UsePlan gives this node another plan for a service that it serves. Only what differs from the
-// one before is acted upon. The errors are ErrPlan, which names all faults, ErrUnknownService
+// UsePlan gives this node another plan for a service that it serves; this is for programs
+// without Config.Records. Only what differs from the one before is acted upon. The errors are ErrPlan, which names all faults, ErrUnknownService
 // and ErrClosed; warnings say what keeps the service from running as things are.
 func (f *Failover) UsePlan(p service.Plan) (warnings []*service.Fault, err error) {
 	r, err := f.findRunner(p.Service)
@@ -156,10 +170,7 @@ func (f *Failover) UsePlan(p service.Plan) (warnings []*service.Fault, err error
 		return nil, err
 	}
 	warnings, err = p.Validate(f.knownNodes())
-	if p.Mode != r.service.Plan.Mode {
-		err = errors.Join(err, fmt.Errorf("mode %s: %s is served as %s", p.Mode, p.Service, r.service.Plan.Mode))
-	}
-	if err != nil {
+	if err = errors.Join(err, r.checkMode(p)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
 	}
 	if !r.post(func() { r.performAll(r.core.PlanChanged(r.uptime(), p)) }) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 type rig struct {
 	t     *testing.T
 	mesh  *fakeMesh
+	kept  *fakeRecords
 	nodes []*rigNode
 	plan  service.Plan
 
@@ -33,6 +35,8 @@ type rigNode struct {
 	*Failover
 	name   string
 	r      *rig
+	kept   *fakeRecordsAt
+	log    strings.Builder
 	mu     sync.Mutex
 	fails  map[string]error         // by the name of the hook
 	hangs  map[string]chan struct{} // until closed, whatever the context says
@@ -44,14 +48,15 @@ type rigNode struct {
 // inBubble runs a test of three nodes in virtual time. What the test leaves is closed.
 func inBubble(t *testing.T, test func(r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, mesh: newFakeMesh("a", "b", "c"), runs: map[view.NodeID]token.Token{}}
+		r := &rig{t: t, mesh: newFakeMesh("a", "b", "c"), kept: newFakeRecords(), runs: map[view.NodeID]token.Token{}}
 		ctx, cancel := context.WithCancel(context.Background())
 		var mesh sync.WaitGroup
 		mesh.Go(func() { r.mesh.run(ctx) })
 		for i, name := range r.mesh.names {
-			n := &rigNode{name: name, r: r, fails: map[string]error{}, hangs: map[string]chan struct{}{}}
+			n := &rigNode{name: name, r: r, kept: r.kept.at(), fails: map[string]error{}, hangs: map[string]chan struct{}{}}
 			f, err := Open(ctx, Config{
-				Mesh: r.mesh.node(i + 1), Elections: r.mesh.node(i + 1), Record: n.record,
+				Mesh: r.mesh.node(i + 1), Elections: r.mesh.node(i + 1), Record: n.record, Records: n.kept,
+				Logger:     slog.New(slog.NewTextHandler(n, nil)),
 				Conditions: map[string]func(ctx context.Context) bool{"worn": n.isWorn},
 			})
 			if err != nil {
@@ -87,6 +92,20 @@ func (n *rigNode) record(ctx context.Context, e Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.events = append(n.events, e)
+}
+
+// Write notes what is logged.
+func (n *rigNode) Write(text []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.log.Write(text)
+}
+
+// logged counts the lines with these words.
+func (n *rigNode) logged(words string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Count(n.log.String(), words)
 }
 
 func (n *rigNode) isWorn(context.Context) bool {

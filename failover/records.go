@@ -2,7 +2,16 @@ package failover
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/skeinmesh/skein/internal/clock"
+)
+
+// A Follow that has ended is begun anew behind followFirst at the earliest, and followLast.
+const (
+	followFirst = time.Second
+	followLast  = time.Minute
 )
 
 // Records is what keeps plans, the history and routes for all nodes: an eventual bucket, in
@@ -22,4 +31,36 @@ type Records interface {
 	// with nil for what is there no more, until ctx ends or it fails. A state in between may
 	// be left out, the last one is not.
 	Follow(ctx context.Context, prefix string, changed func(key string, value []byte)) error
+}
+
+// followRecords tells changed of the records with a prefix until ctx ends.
+func (f *Failover) followRecords(ctx context.Context, prefix string, changed func(key string, value []byte)) {
+	again := clock.Backoff{First: followFirst, Last: followLast}
+	for {
+		began := time.Now()
+		err := f.cfg.Records.Follow(ctx, prefix, changed)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > followLast {
+			again.Reset()
+		}
+		f.log.Warn("records are not followed for a while", "prefix", prefix, "error", err)
+		if !clock.Sleep(ctx, clock.Jitter(again.Next())) {
+			return
+		}
+	}
+}
+
+// openRecords returns the records, for what was asked to be done with them.
+func (f *Failover) openRecords(what, name string) (Records, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.closed:
+		return nil, fmt.Errorf("%w: %s %.60q", ErrClosed, what, name)
+	case f.cfg.Records == nil:
+		return nil, fmt.Errorf("%w: %s %.60q", ErrNoRecords, what, name)
+	}
+	return f.cfg.Records, nil
 }

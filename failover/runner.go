@@ -3,6 +3,7 @@ package failover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -104,6 +105,23 @@ func (r *runner) election() token.Election { return r.service.Election() }
 // isClosed tells whether a runner that is closing has nothing to wait for any more.
 func (r *runner) isClosed() bool {
 	return r.closeBy != 0 && (r.uptime() >= r.closeBy || !r.core.Leads() && r.core.IsIdle())
+}
+
+// checkMode refuses a plan of another mode than that in which the service is served.
+func (r *runner) checkMode(p service.Plan) error {
+	if p.Mode != r.service.Plan.Mode {
+		return fmt.Errorf("mode %s: %.60q is served as %s", p.Mode, p.Service, r.service.Plan.Mode)
+	}
+	return nil
+}
+
+// followPlans has the run go by what the records hold for its service.
+func (r *runner) followPlans(b *planBook) {
+	r.post(func() {
+		if r.closeBy == 0 {
+			r.performAll(r.core.PlansFound(r.uptime(), b.plansOf(r.service.Plan.Service)))
+		}
+	})
 }
 
 // nextLook is when to look again. A lease is looked at when half of it is over, so that its

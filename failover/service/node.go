@@ -30,7 +30,7 @@ const (
 	LackCondition  // a condition holds that the plan names
 	LackPermission // its mode does not allow the service
 	LackStop       // a former run has not ended
-	LackPlan       // it was withdrawn
+	LackPlan       // it was withdrawn, or a plan of the other mode counts
 )
 
 // Lack is one reason why a node does not stand.

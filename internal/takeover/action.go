@@ -105,6 +105,7 @@ const (
 	NobodyElse  // it is unfit, and no other node fits: it goes on if it runs
 	MoveRefused // the node that was named does not stand
 	PlanRefused // it is that of another service or mode
+	OtherMode   // there is a plan of it, and Exclusive counts
 	whyCount
 )
 
@@ -113,7 +114,7 @@ var whyWords = [whyCount]string{
 	Unfit: "the node does not fit any more", Moved: "a move was asked for", FailedBack: "it goes back to the node that the plan prefers",
 	Deferred: "a node that the plan prefers stands too", Replanned: "the plan has something else run", WasWithdrawn: "the node serves it no more", StopHangs: "it does not stop",
 	NobodyElse: "the node does not fit, and no other one does", MoveRefused: "the node that it was to move to does not stand for it",
-	PlanRefused: "the plan is for another service or mode",
+	PlanRefused: "the plan is for another service or mode", OtherMode: "there is a plan of the other mode, and the exclusive one counts",
 }
 
 // String says it in words.

@@ -33,6 +33,7 @@ type Run struct {
 	token     token.Token
 	leaseEnd  time.Duration
 	withdrawn bool
+	clashes   bool // there is a plan of the other mode
 	penalty   penalty
 	hasLed    bool
 	firstLed  time.Duration // when, once hasLed
@@ -176,6 +177,33 @@ func (r *Run) PlanChanged(now time.Duration, plan service.Plan) []Action {
 		r.addAction(Alarm{Token: r.token, Why: PlanRefused})
 		return r.decideNext()
 	}
+	r.takePlan(plan)
+	return r.decideNext()
+}
+
+// PlansFound reports the plans that are kept for the service: one of each mode at most, and
+// both if two sides of a cut have not known of each other. Then Exclusive counts, for what may
+// not run twice is harmed more by running twice than the other one by standing still: a run of
+// the other mode ends, until that plan is gone.
+func (r *Run) PlansFound(now time.Duration, plans []service.Plan) []Action {
+	r.arrive(now)
+	clashed := r.clashes
+	r.clashes = false
+	for _, p := range plans {
+		if p.Mode == r.plan.Mode {
+			r.takePlan(p.Complete())
+		} else {
+			r.clashes = true
+		}
+	}
+	if r.clashes && !clashed {
+		r.addAction(Alarm{Token: r.token, Why: OtherMode})
+	}
+	return r.decideNext()
+}
+
+// takePlan goes by another plan of the service.
+func (r *Run) takePlan(plan service.Plan) {
 	anew := plan.Runs != r.plan.Runs && r.begun > 0 && r.led
 	r.plan, r.withdrawn = plan, false
 	r.weighPeers()
@@ -183,8 +211,10 @@ func (r *Run) PlanChanged(now time.Duration, plan service.Plan) []Action {
 	if anew && (!r.down || r.again) {
 		r.unwind(0, true, GiveBack{Why: Replanned})
 	}
-	return r.decideNext()
 }
+
+// isOutweighed tells whether a plan of the other mode counts instead of this one's.
+func (r *Run) isOutweighed() bool { return r.clashes && r.plan.Mode != service.Exclusive }
 
 // Withdraw has the node not stand any more, until a plan comes.
 func (r *Run) Withdraw(now time.Duration) []Action {
@@ -242,7 +272,7 @@ func (r *Run) Standing() (Preference, []service.Lack) {
 	if r.hangs {
 		lacks = append(lacks, service.Lack{Kind: service.LackStop})
 	}
-	if r.withdrawn {
+	if r.withdrawn || r.isOutweighed() {
 		lacks = append(lacks, service.Lack{Kind: service.LackPlan})
 	}
 	if len(lacks) > 0 && (!own.Runs || r.hangs) {

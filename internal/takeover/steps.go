@@ -51,6 +51,8 @@ func (r *Run) judgeItself() {
 	switch {
 	case r.withdrawn:
 		r.unwindAll(GiveBack{Why: WasWithdrawn})
+	case r.isOutweighed():
+		r.unwindAll(GiveBack{Why: OtherMode})
 	case len(lacks) == 0:
 		r.alone = false
 		if r.begun == 0 && r.idle != 0 && !r.settled && r.now < r.firstLed+deferFor {
