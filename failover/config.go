@@ -64,13 +64,15 @@ type Config struct {
 	// is asked every few seconds, and counts as it was while it does not answer.
 	Conditions map[string]func(ctx context.Context) bool
 
-	// Records keep the plans of SetPlan for all nodes; the same ones at each. Nil: plans are
-	// those of Serve and UsePlan.
+	// Records keep the plans of SetPlan and the history for all nodes; the same ones at each.
+	// Nil: plans are those of Serve and UsePlan, and there is no history.
 	Records Records
+	// Keep is for how long the Records keep what this node adds to the history. Zero: 30 days.
+	Keep time.Duration
 
 	// Record is told of each thing that happens to a service, one call at a time. It may take
 	// its time: the latest 1 024 wait for it, older ones are dropped and counted in Dropped.
-	// Nil: nothing is told.
+	// Close gives it two seconds for what waits. Nil: nothing is told.
 	Record func(ctx context.Context, e Event)
 
 	// Logger gets what there is to tell, with the node's id under "node". Nil is silent.
@@ -110,6 +112,9 @@ func (c Config) Validate() error {
 	if c.Elections == nil {
 		faults = append(faults, errors.New("no Elections"))
 	}
+	if c.Keep < 0 {
+		faults = append(faults, fmt.Errorf("Keep is %v", c.Keep))
+	}
 	for name, condition := range c.Conditions {
 		if name == "" || condition == nil {
 			faults = append(faults, fmt.Errorf("condition %.60q has no name or no function", name))
@@ -122,6 +127,9 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
+	if c.Keep == 0 {
+		c.Keep = keepDefault
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}

@@ -59,12 +59,14 @@
 //	A service has one mode. Of two, from    For ever.                         Alarm at all nodes; the one
 //	two sides of a cut, Exclusive counts.                                     per component stands still.
 //
+//	What has happened to a service is      Config.Keep is over; a node has       Dropped. Nothing waits for
+//	in its History.                        1 024 events that cannot be kept.     records that are slow.
+//
 //	A hook that panics, hangs or fails      For ever; one that never returns  ErrPanic or a timeout in
 //	holds up no other service.              holds up Close.                   an Event.
 //
-// Config.Records is a bucket that all nodes share, in which plans lie: package replica's
+// Config.Records is a bucket that all nodes share, in which plans and the history lie: package replica's
 // Bucket.Records. Without it a program gives each node its plans by Serve and UsePlan.
 //
-// Not here yet: commands as services and what kills them with their lease, routes, drills, and
-// a history; Config.Record is where this comes in.
+// Not here yet: commands as services and what kills them with their lease, routes, and drills.
 package failover

@@ -25,7 +25,8 @@ type Failover struct {
 	cfg     Config
 	log     *slog.Logger
 	facts   *facts
-	journal *journal
+	journal *journal // for Config.Record
+	history *journal // for Config.Records
 	plans   *planBook
 	watcher *lifecycle.Group // looks and records
 	works   *lifecycle.Group // runners, hooks and calls of Lead
@@ -44,11 +45,18 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 	}
 	cfg = cfg.withDefaults()
 	f := &Failover{
-		cfg: cfg, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), facts: newFacts(cfg), journal: newJournal(cfg.Record), plans: newPlanBook(),
+		cfg: cfg, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), facts: newFacts(cfg), plans: newPlanBook(),
 		watcher: lifecycle.NewGroup(context.Background()), works: lifecycle.NewGroup(context.Background()),
-		runners: map[string]*runner{},
+		runners: map[string]*runner{}, journal: newJournal(nil), history: newJournal(nil),
+	}
+	if cfg.Record != nil {
+		f.journal.record = func(ctx context.Context, e numbered) error { cfg.Record(ctx, e.Event); return nil }
+	}
+	if cfg.Records != nil {
+		f.history.record = cfg.writeEvent
 	}
 	f.watcher.Go(f.journal.recordAll)
+	f.watcher.Go(f.history.recordAll)
 	f.watcher.Go(func(ctx context.Context) { f.facts.lookOften(ctx, f.watcher.Go, f.ringAll) })
 	f.watcher.Go(f.watchStanding)
 	if cfg.Records != nil {
@@ -146,6 +154,7 @@ func (f *Failover) reportEvent(e Event) {
 	}
 	f.log.Log(context.Background(), level, "service", args...)
 	f.journal.addEvent(e)
+	f.history.addEvent(e)
 }
 
 func (f *Failover) findRunner(name string) (*runner, error) {
@@ -238,8 +247,9 @@ func (f *Failover) Watch(ctx context.Context, name string) (<-chan Status, error
 	return r.status.Watch(ctx), nil
 }
 
-// Dropped returns how many events Config.Record was too slow for.
-func (f *Failover) Dropped() uint64 { return f.journal.countDropped() }
+// Dropped returns how many events Config.Record was too slow for, and how many could not be
+// kept in Config.Records.
+func (f *Failover) Dropped() uint64 { return f.journal.countDropped() + f.history.countDropped() }
 
 // withdrawAll ends all services in order before the node leaves the mesh.
 func (f *Failover) withdrawAll(ctx context.Context) error {

@@ -403,7 +403,7 @@ func TestASlowRecordHoldsNothingUp(t *testing.T) {
 		}
 		r.wait(5 * time.Second)
 		r.wantRunsAt("b")
-		if got := r.nodes[0].Dropped(); got < 9 || got > 10 {
+		if got := r.nodes[0].journal.countDropped(); got < 9 || got > 10 {
 			t.Errorf("%d dropped", got)
 		}
 	})
