@@ -64,8 +64,8 @@ type Config struct {
 	// is asked every few seconds, and counts as it was while it does not answer.
 	Conditions map[string]func(ctx context.Context) bool
 
-	// Records keep the plans of SetPlan and the history for all nodes; the same ones at each.
-	// Nil: plans are those of Serve and UsePlan, and there is no history.
+	// Records keep the plans of SetPlan, the history and routes for all nodes; the same ones at
+	// each. Nil: plans are those of Serve and UsePlan, and there is nothing of the rest.
 	Records Records
 	// Keep is for how long the Records keep what this node adds to the history. Zero: 30 days.
 	Keep time.Duration
@@ -97,6 +97,8 @@ var (
 	ErrPlan = errors.New("failover: bad plan")
 	// ErrNoRecords: the Config has no Records.
 	ErrNoRecords = errors.New("failover: no records")
+	// ErrNotServed: no node is known to run the service, verified, at an address.
+	ErrNotServed = errors.New("failover: the service is not served")
 	// ErrStopHangs: what was started could not be stopped.
 	ErrStopHangs = errors.New("failover: a service does not stop")
 	// ErrPanic: a hook has panicked.

@@ -22,7 +22,8 @@
 //     state that is in, and return nil only if nothing of it is left.
 //   - Show Run.Token to what the service writes to or switches, and take it anew before each
 //     act: package replica and a Fence refuse lower ones.
-//   - Close the Failover before the Partition, and that before the node.
+//   - Close the Failover before the Partition and the store of its Records, and those before the
+//     node.
 //
 // # Promises and limits
 //
@@ -59,14 +60,26 @@
 //	A service has one mode. Of two, from    For ever.                         Alarm at all nodes; the one
 //	two sides of a cut, Exclusive counts.                                     per component stands still.
 //
-//	What has happened to a service is      Config.Keep is over; a node has       Dropped. Nothing waits for
-//	in its History.                        1 024 events that cannot be kept.     records that are slow.
+//	A service that is verified is found     The node that asks is in reach    ErrNotServed. Where a leader
+//	at once where it runs, by all nodes.    of no store of the records that   has died: its address, until
+//	                                        its leader reaches.               that is known.
+//
+//	What has happened to a service is in    Config.Keep is over; a node has   Dropped. Nothing waits for
+//	its History.                            1 024 events that cannot be       records that are slow.
+//	                                        kept, or is killed before.
 //
 //	A hook that panics, hangs or fails      For ever; one that never returns  ErrPanic or a timeout in
 //	holds up no other service.              holds up Close.                   an Event.
 //
-// Config.Records is a bucket that all nodes share, in which plans and the history lie: package replica's
-// Bucket.Records. Without it a program gives each node its plans by Serve and UsePlan.
+// Config.Records is a bucket that all nodes share, in which plans, routes and the history lie:
+// package replica's Bucket.Records. Without it a program gives each node its plans by Serve and
+// UsePlan.
 //
-// Not here yet: commands as services and what kills them with their lease, routes, and drills.
+// Resolve and WatchRoute tell all nodes where a service is found: at the node that leads it, as
+// far as is known there, at the address that this has published in the records under its lead.
+// So a former leader's address is not believed, whatever the records hold, and each side of a
+// cut finds its own.
+//
+// Not here yet: commands as services and what kills them with their lease, drills, and what
+// brings routes to programs that are no nodes (DNS, forwarding, floating addresses).
 package failover

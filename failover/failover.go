@@ -28,6 +28,7 @@ type Failover struct {
 	journal *journal // for Config.Record
 	history *journal // for Config.Records
 	plans   *planBook
+	routes  *routeBook
 	watcher *lifecycle.Group // looks and records
 	works   *lifecycle.Group // runners, hooks and calls of Lead
 
@@ -45,7 +46,7 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 	}
 	cfg = cfg.withDefaults()
 	f := &Failover{
-		cfg: cfg, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), facts: newFacts(cfg), plans: newPlanBook(),
+		cfg: cfg, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), facts: newFacts(cfg), plans: newPlanBook(), routes: newRouteBook(cfg.Mesh.ID(), cfg.Records),
 		watcher: lifecycle.NewGroup(context.Background()), works: lifecycle.NewGroup(context.Background()),
 		runners: map[string]*runner{}, journal: newJournal(nil), history: newJournal(nil),
 	}
@@ -61,6 +62,8 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 	f.watcher.Go(f.watchStanding)
 	if cfg.Records != nil {
 		f.watcher.Go(func(ctx context.Context) { f.followRecords(ctx, planPrefix, f.notePlan) })
+		f.watcher.Go(func(ctx context.Context) { f.followRecords(ctx, routePrefix, f.routes.noteValue) })
+		f.watcher.Go(f.routes.writeOwn)
 	}
 	cfg.Mesh.OnLeave(f.withdrawAll)
 	return f, nil
@@ -69,6 +72,7 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 // watchStanding wakes all runners when it has changed who leads or stands.
 func (f *Failover) watchStanding(ctx context.Context) {
 	for range f.cfg.Elections.WatchStanding(ctx) {
+		f.routes.noteChange()
 		f.ringAll()
 	}
 }
@@ -125,7 +129,7 @@ func (f *Failover) newRunner(s Service) *runner {
 	r := &runner{
 		service: s, self: f.cfg.Mesh.ID(), elections: f.cfg.Elections, facts: f.facts.ofService, events: f.reportEvent, started: time.Now(), log: f.log, group: f.works,
 		inbox: make(chan func()), factsBell: notify.NewBell(), closing: make(chan struct{}), ended: make(chan struct{}),
-		core: takeover.NewRun(s.Plan),
+		core: takeover.NewRun(s.Plan), routes: f.routes,
 	}
 	r.do, r.undo = s.stepHooks()
 	r.hooks = &hooks{group: f.works, post: func(step func()) { r.post(step) }, calls: map[*hookCall]bool{}}

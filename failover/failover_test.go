@@ -25,6 +25,8 @@ type rig struct {
 	kept  *fakeRecords
 	nodes []*rigNode
 	plan  service.Plan
+	// address is where nodes say that it is found, with their names behind it.
+	address string
 
 	mu    sync.Mutex
 	calls []string // "a start", "a stop", "a stop forced"
@@ -180,6 +182,9 @@ func (n *rigNode) serve() {
 			defer n.r.mu.Unlock()
 			delete(n.r.runs, id)
 		}),
+	}
+	if n.r.address != "" {
+		s.Address = n.r.address + "/" + n.name
 	}
 	if err := n.Serve(s); err != nil {
 		n.r.t.Fatal(err)

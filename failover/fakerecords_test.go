@@ -74,14 +74,21 @@ func (r *fakeRecords) keys(prefix string) []string {
 
 // setAway has them out of reach for a node, and what it follows ends; nil: they are back.
 func (r *fakeRecordsAt) setAway(err error) {
+	r.setFailing(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.away = err
 	for f := range r.followers {
 		if f.at == r {
 			f.cancel()
 		}
 	}
+}
+
+// setFailing has each call fail for a node, and what it follows go on; nil: none does.
+func (r *fakeRecordsAt) setFailing(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away = err
 }
 
 func (r *fakeRecordsAt) setSlow(d time.Duration) {

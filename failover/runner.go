@@ -34,6 +34,7 @@ type runner struct {
 	started   time.Time
 	log       *slog.Logger
 	group     *lifecycle.Group
+	routes    *routeBook
 
 	inbox     chan func()
 	factsBell notify.Bell
@@ -48,6 +49,7 @@ type runner struct {
 	lead     *lead // of now; nil: none
 	standing *standing
 	told     takeover.Preference
+	route    Route         // that was published
 	closeBy  time.Duration // 0: it is not closing
 	hangs    bool          // it was closed, and something of a run may be left
 }
@@ -56,6 +58,8 @@ type runner struct {
 type lead struct {
 	ctx       context.Context
 	token     token.Token
+	began     token.Token // the first one
+	address   string      // where the service is found
 	givenBack bool
 	released  chan struct{} // closed when nothing of the run is left
 }
@@ -217,7 +221,10 @@ func (r *runner) beginStep(hook Hook, attempt uint64, deadline time.Duration, ru
 }
 
 func (r *runner) newRun(t token.Token, try int) Run {
-	return Run{Service: r.service.Plan.Service, Node: r.self, Try: try, election: r.election(), elections: r.elections, shown: t}
+	return Run{
+		Service: r.service.Plan.Service, Node: r.self, Try: try, election: r.election(), elections: r.elections, shown: t,
+		announce: func(address string) bool { return r.takeAddress(t, address) },
+	}
 }
 
 // giveLeadBack ends the lead. The others must know before what this node thinks of itself.
@@ -258,6 +265,7 @@ func (r *runner) informElection() {
 	} else if r.told == 0 && r.standing != nil && !r.standing.ending && !r.core.Leads() {
 		r.stopStanding()
 	}
+	r.publishRoute()
 	r.publishStatus()
 }
 
@@ -305,7 +313,7 @@ func (r *runner) stopStanding() {
 // takeLead is the work of a leadership: it returns when that has ended, and nothing of the
 // run is left.
 func (r *runner) takeLead(ctx context.Context, t token.Token) {
-	l := &lead{ctx: ctx, token: t, released: make(chan struct{})}
+	l := &lead{ctx: ctx, token: t, began: t, address: r.service.Address, released: make(chan struct{})}
 	posted := r.post(func() {
 		_, left, err := r.elections.Lease(r.election())
 		if err != nil {

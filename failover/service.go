@@ -28,6 +28,10 @@ type Service struct {
 	// best who uses least.
 	Plan service.Plan
 
+	// Address is where the service is found while it runs here, verified: what Resolve returns
+	// at all nodes, 256 bytes at most. Empty: nowhere, unless a hook says it by Run.Announce.
+	Address string
+
 	// Prepare, Sync, Start, Route and Verify are the five steps of a start: make the node
 	// ready, fetch data, run it, have it found, see that it serves.
 	Prepare, Sync, Start, Route, Verify Hook
@@ -45,6 +49,9 @@ func (s Service) Validate() error {
 	if s.Start == nil || s.Stop == nil {
 		faults = append(faults, errors.New("no Start, or no Stop"))
 	}
+	if len(s.Address) > maxAddress {
+		faults = append(faults, fmt.Errorf("Address of %d bytes, %d are the most", len(s.Address), maxAddress))
+	}
 	if _, err := s.Plan.Validate(nil); err != nil {
 		faults = append(faults, err)
 	}
@@ -55,8 +62,10 @@ func (s Service) Validate() error {
 }
 
 // Election returns the election whose leader runs the service.
-func (s Service) Election() token.Election {
-	return token.Election{Name: "service/" + s.Plan.Service, Scope: s.Plan.Mode.Scope()}
+func (s Service) Election() token.Election { return electionOf(s.Plan.Service, s.Plan.Mode) }
+
+func electionOf(name string, mode service.Mode) token.Election {
+	return token.Election{Name: "service/" + name, Scope: mode.Scope()}
 }
 
 // stepHooks are the hooks of the steps, and those that undo them.
@@ -80,6 +89,7 @@ type Run struct {
 	election  token.Election
 	elections Elections
 	shown     token.Token
+	announce  func(address string) bool
 }
 
 // Token returns the token with which this node leads now; show it to whatever is written to
@@ -97,6 +107,19 @@ func (r Run) Left() time.Duration {
 		return 0
 	}
 	return left
+}
+
+// Announce says where the service is found under this lead, in place of Service.Address; once
+// it is verified all nodes know it. An empty address is nowhere. The error is ErrConfig for
+// one of more than 256 bytes, ErrNotHere when the lead is over.
+func (r Run) Announce(address string) error {
+	switch {
+	case len(address) > maxAddress:
+		return fmt.Errorf("%w: service %.60q: an address of %d bytes, %d are the most", ErrConfig, r.Service, len(address), maxAddress)
+	case !r.announce(address):
+		return fmt.Errorf("%w: announce %.60q at %.60q", ErrNotHere, r.Service, address)
+	}
+	return nil
 }
 
 // Began returns the token that was the newest when the hook was called.

@@ -15,8 +15,11 @@ var _ failover.Elections = (*Partition)(nil)
 
 // line is a service on all boxes of a world, and where it runs.
 type line struct {
-	w     *world
-	plan  words.Plan
+	w    *world
+	plan words.Plan
+	// records are those of the box that is served next; nil: none.
+	records failover.Records
+
 	at    map[*box]*failover.Failover
 	mu    sync.Mutex
 	runs  map[*box]bool
@@ -35,13 +38,13 @@ func (w *world) serveLine(mode words.Mode, names ...string) *line {
 
 func (l *line) serve(b *box) {
 	l.w.t.Helper()
-	f, err := failover.Open(context.Background(), failover.Config{Mesh: b.node, Elections: b.part, Logger: b.mesh.Logger})
+	f, err := failover.Open(context.Background(), failover.Config{Mesh: b.node, Elections: b.part, Records: l.records, Logger: b.mesh.Logger})
 	if err != nil {
 		l.w.t.Fatal(err)
 	}
 	l.at[b] = f
 	err = f.Serve(failover.Service{
-		Plan: l.plan,
+		Plan: l.plan, Address: b.addr.String(),
 		Start: func(context.Context, failover.Run) error {
 			l.mu.Lock()
 			defer l.mu.Unlock()
