@@ -71,6 +71,11 @@
 //	A hook that panics, hangs or fails      For ever; one that never returns  ErrPanic or a timeout in
 //	holds up no other service.              holds up Close.                   an Event.
 //
+//	The command of a Process, and all that  On Linux. A leash that is killed  ErrNoLeash elsewhere.
+//	it has started, are gone when the       itself takes the command along,
+//	lease ends, also if this process was    not what that has started.
+//	killed or is frozen.
+//
 // Config.Records is a bucket that all nodes share, in which plans, routes and the history lie:
 // package replica's Bucket.Records. Without it a program gives each node its plans by Serve and
 // UsePlan.
@@ -80,6 +85,6 @@
 // So a former leader's address is not believed, whatever the records hold, and each side of a
 // cut finds its own.
 //
-// Not here yet: commands as services and what kills them with their lease, drills, and what
-// brings routes to programs that are no nodes (DNS, forwarding, floating addresses).
+// Not here yet: drills, users and limits of processes, and what brings routes to programs that
+// are no nodes (DNS, forwarding, floating addresses).
 package failover

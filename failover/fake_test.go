@@ -47,6 +47,7 @@ type fakeBallot struct {
 type fakeStanding struct {
 	work   func(ctx context.Context, t token.Token)
 	cancel context.CancelFunc // of the work; nil: it does not lead
+	quits  bool               // it is not to lead again
 }
 
 // fakeNode is one node's Mesh and Elections.
@@ -107,7 +108,7 @@ func (m *fakeMesh) hold(e token.Election, b *fakeBallot) {
 	}
 	var best view.NodeID
 	for n, s := range b.standing {
-		if s.cancel != nil || b.busy[n] || m.cut[n] {
+		if s.cancel != nil || s.quits || b.busy[n] || m.cut[n] {
 			continue
 		}
 		if best == 0 || n == b.nominee || best != b.nominee && cmp.Or(cmp.Compare(b.prefer[n], b.prefer[best]), cmp.Compare(best, n)) > 0 {
@@ -177,6 +178,7 @@ func (n fakeNode) Lead(ctx context.Context, e token.Election, work func(ctx cont
 	n.mu.Unlock()
 	<-ctx.Done()
 	n.mu.Lock()
+	s.quits = true
 	if b.leader.Node == n.id && s.cancel != nil {
 		s.cancel()
 	}

@@ -269,8 +269,8 @@ func TestProbesEndWithTheirContext(t *testing.T) {
 		"https":            HTTPProbe("https://"+hole, HTTPOptions{}),
 		"http half a body": HTTPProbe("http://"+half, HTTPOptions{Prefix: "skein cloud"}),
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		started := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		err := p.Check(ctx)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v", name, err)

@@ -22,7 +22,7 @@ var lines = []line{
 		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/watch internal/takeover internal/retain"},
 	{"cores made of cores", "internal/replicate"},
 	{"helpers of effects", "internal/clock internal/lifecycle internal/notify internal/metrics"},
-	{"effects", "internal/link internal/storage internal/host internal/exchange"},
+	{"effects", "internal/link internal/storage internal/host internal/exchange internal/process"},
 	{"rooms", "internal/replica"},
 	{"public", "mesh replica partition failover backup"},
 	{"wiring", "examples"},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -44,8 +45,8 @@ func Start(c Command, until time.Duration) (*Held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("process: start %q: %w", c.Args, err)
 	}
-	args := append(append([]string{}, c.Leash[1:]...), "-until", strconv.FormatInt(int64(until), 10), "-lock", c.Lock, "--")
-	h := &Held{cmd: exec.Command(c.Leash[0], append(args, c.Args...)...), done: make(chan struct{}), control: write}
+	args := slices.Concat(c.Leash[1:], []string{strconv.FormatInt(int64(until), 10), c.Lock}, c.Args)
+	h := &Held{cmd: exec.Command(c.Leash[0], args...), done: make(chan struct{}), control: write}
 	h.cmd.Env, h.cmd.Dir, h.cmd.ExtraFiles = c.Env, c.Dir, []*os.File{read}
 	h.cmd.Stdout, h.cmd.Stderr = c.Output, c.Output
 	h.cmd.WaitDelay = time.Second // output of what was not killed is not waited for
@@ -57,12 +58,12 @@ func Start(c Command, until time.Duration) (*Held, error) {
 		_ = write.Close()
 		return nil, fmt.Errorf("%w: start %q for %q: %w", ErrNoLeash, c.Leash, c.Args, err)
 	}
-	go h.await()
+	go h.awaitLeash()
 	return h, nil
 }
 
-// await waits for the leash: its end is that of all it held.
-func (h *Held) await() {
+// awaitLeash waits for the leash: its end is that of all it held.
+func (h *Held) awaitLeash() {
 	err := h.cmd.Wait()
 	h.mu.Lock()
 	if h.control != nil {
@@ -91,11 +92,11 @@ func (h *Held) Err() error {
 
 // Extend lets the command run until then, by the boot clock. It may be sooner than before.
 func (h *Held) Extend(until time.Duration) error {
-	return h.send("until " + strconv.FormatInt(int64(until), 10))
+	return h.sendOrder("until " + strconv.FormatInt(int64(until), 10))
 }
 
-// send sends a line to the leash. It does not wait: who cannot be told is lost anyway.
-func (h *Held) send(line string) error {
+// sendOrder sends a line to the leash. It does not wait: who cannot be told is lost anyway.
+func (h *Held) sendOrder(line string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.control == nil {
@@ -113,7 +114,7 @@ func (h *Held) send(line string) error {
 // Stop asks the command to end, has it killed after the grace, and waits until nothing of it
 // is left. The error is that of ctx.
 func (h *Held) Stop(ctx context.Context, grace time.Duration) error {
-	if h.send("stop "+strconv.FormatInt(int64(grace), 10)) != nil {
+	if h.sendOrder("stop "+strconv.FormatInt(int64(grace), 10)) != nil {
 		h.letGo()
 	}
 	return h.awaitEnd(ctx)

@@ -3,7 +3,6 @@ package process
 import (
 	"bufio"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -32,36 +31,36 @@ func prepareLeash(cmd *exec.Cmd) error {
 	return nil
 }
 
-// RunLeash is a leash: the process does nothing else. It returns the code to exit with: the
-// command's, 124 if it was killed, 125 for arguments that are none of Start's, 126 if it could
-// not be started.
-func RunLeash(args []string) int {
-	flags := flag.NewFlagSet("leash", flag.ContinueOnError)
-	flags.SetOutput(os.Stderr)
-	until := flags.Int64("until", 0, "when to kill, in nanoseconds of the boot clock")
-	lock := flags.String("lock", "", "file to lock while the command runs")
-	if err := flags.Parse(args); err != nil {
+// RunLeash is a leash: the process does nothing else. Its arguments are those that Start has
+// added to the leash's command: when to kill, what to lock, and the command. What the command
+// prints goes to out, with what the leash has to say. It returns the code to exit with: the
+// command's, 124 if it was killed, 125 for other arguments, 126 if it could not be started.
+func RunLeash(args []string, out *os.File) int {
+	if len(args) < 3 {
+		fmt.Fprintln(out, "leash: it is not to be called by people")
 		return exitUsage
 	}
-	if flags.NArg() == 0 {
-		fmt.Fprintln(os.Stderr, "leash: no command")
+	until, err := strconv.ParseInt(args[0], 10, 64)
+	if err != nil {
+		fmt.Fprintf(out, "leash: %.60q is no time\n", args[0])
 		return exitUsage
 	}
+	lock, command := args[1], args[2:]
 	// The kernel kills the command with the thread that has started it.
 	runtime.LockOSThread()
-	l := &leash{orders: make(chan order), exited: make(chan error, 1)}
+	l := &leash{out: out, orders: make(chan order), exited: make(chan error, 1)}
 	l.timer = newBootTimer()
-	l.timer.set(time.Duration(*until))
+	l.timer.setEnd(time.Duration(until))
 	go l.readOrders(os.NewFile(controlFD, "control"))
-	if *lock != "" && !l.lockFile(*lock) {
-		fmt.Fprintf(os.Stderr, "leash: %s is locked: an earlier command has not ended\n", *lock)
+	if lock != "" && !l.lockFile(lock) {
+		fmt.Fprintf(out, "leash: %s is locked: an earlier command has not ended\n", lock)
 		return exitStart
 	}
-	if err := l.startCommand(flags.Args()); err != nil {
-		fmt.Fprintf(os.Stderr, "leash: %v\n", err)
+	if err := l.startCommand(command); err != nil {
+		fmt.Fprintf(out, "leash: %v\n", err)
 		return exitStart
 	}
-	return l.hold()
+	return l.obeyOrders()
 }
 
 // order is what a leash is told to do.
@@ -71,6 +70,7 @@ type order struct {
 }
 
 type leash struct {
+	out    *os.File
 	timer  *bootTimer
 	orders chan order // an order of that kill comes last
 	exited chan error // capacity 1: the command has
@@ -101,7 +101,7 @@ func (l *leash) readOrders(control io.Reader) {
 func (l *leash) lockFile(path string) bool {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "leash: %v\n", err)
+		fmt.Fprintf(l.out, "leash: %v\n", err)
 		return false
 	}
 	for {
@@ -112,7 +112,7 @@ func (l *leash) lockFile(path string) bool {
 		select {
 		case o := <-l.orders:
 			if o.until != 0 {
-				l.timer.set(o.until)
+				l.timer.setEnd(o.until)
 				continue
 			}
 			return false
@@ -126,7 +126,7 @@ func (l *leash) lockFile(path string) bool {
 func (l *leash) startCommand(args []string) error {
 	adoptOrphans()
 	l.cmd = exec.Command(args[0], args[1:]...)
-	l.cmd.Stdout, l.cmd.Stderr = os.Stdout, os.Stderr
+	l.cmd.Stdout, l.cmd.Stderr = l.out, l.out
 	l.cmd.SysProcAttr = commandAttr()
 	if err := l.cmd.Start(); err != nil {
 		return fmt.Errorf("start %q: %w", args, err)
@@ -149,9 +149,9 @@ func (l *leash) awaitCommand() error {
 	}
 }
 
-// hold does what it is told until the command has exited or is to be killed, and returns the
+// obeyOrders does what it is told until the command has exited or is to be killed, and returns the
 // code to exit with when nothing of it is left.
-func (l *leash) hold() int {
+func (l *leash) obeyOrders() int {
 	grace := make(<-chan time.Time)
 	for {
 		select {
@@ -161,7 +161,7 @@ func (l *leash) hold() int {
 				l.killAll()
 				return exitKill
 			case o.until != 0:
-				l.timer.set(o.until)
+				l.timer.setEnd(o.until)
 				reapOrphans(l.cmd.Process.Pid)
 			default:
 				_ = unix.Kill(-l.cmd.Process.Pid, unix.SIGTERM)

@@ -100,8 +100,8 @@ func newBootTimer() *bootTimer {
 	return t
 }
 
-// set has the timer expire at a time of the boot clock, which may have passed.
-func (t *bootTimer) set(at time.Duration) {
+// setEnd has the timer expire at a time of the boot clock, which may have passed.
+func (t *bootTimer) setEnd(at time.Duration) {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(int64(at), 1))}
 	_ = unix.TimerfdSettime(t.fd, unix.TFD_TIMER_ABSTIME, &spec, nil)
 }

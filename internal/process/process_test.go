@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == "leash":
-		os.Exit(RunLeash(os.Args[2:]))
+		os.Exit(RunLeash(os.Args[2:], os.Stderr))
 	case len(os.Args) > 1 && os.Args[1] == "holder":
 		os.Exit(holdFor(os.Args[2], os.Args[3]))
 	}
@@ -191,8 +191,8 @@ func TestTheCodeOfTheCommand(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	for _, args := range [][]string{nil, {"-x"}, {"-until", "1"}} {
-		if code := RunLeash(args); code != exitUsage {
+	for _, args := range [][]string{nil, {"1", ""}, {"x", "", "true"}} {
+		if code := RunLeash(args, os.Stderr); code != exitUsage {
 			t.Errorf("%q: %d", args, code)
 		}
 	}

@@ -1,0 +1,186 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/skeinmesh/skein/failover/service"
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/process"
+)
+
+// Process is a command that is run as a service. It runs on a leash: a small process of its
+// own, which kills the command and all that it has started when the lease ends, also when this
+// process was killed or is frozen, and when told to. Linux alone has one.
+type Process struct {
+	// Args are the command and its arguments. Required.
+	Args []string
+	// Leash is the command that is the leash, to which arguments are added: {"leash"} is the
+	// program in examples/leash; a program that calls RunLeash at its start when it is told so
+	// by its arguments can be its own. Required.
+	Leash []string
+	// Env and Dir are its environment and directory. Empty: those of this process.
+	Env []string
+	Dir string
+	// Lock is a file that is locked while anything of the command runs: another node's process
+	// on this machine, or this one when it is started anew, waits for it. Empty: none.
+	Lock string
+	// Grace is for how long the command may go on when it was asked to end, by TERM. Default
+	// 5 s, and half of the plan's time for Start at most. Zero means the default.
+	Grace time.Duration
+	// Output gets what it prints, in pieces of any size. Nil: nobody does.
+	Output io.Writer
+	// Check looks whether it is well, beside that it runs. Nil: that it runs is enough.
+	Check Hook
+}
+
+// Errors of processes.
+var (
+	// ErrNoLeash: the leash of a command could not be started.
+	ErrNoLeash = errors.New("failover: no leash")
+	// ErrExited: the command has exited by itself.
+	ErrExited = errors.New("failover: the command has exited")
+)
+
+const (
+	defaultGrace = 5 * time.Second
+	leaseParts   = 4 // the leash is told the end of the lease so often while that goes on
+	leaseLeast   = 20 * time.Millisecond
+)
+
+// RunLeash is a leash; the process does nothing else, and exits with the code that it returns.
+// What the command prints goes to out, from which Process.Output gets it.
+// A program that is its own leash begins so, where Process.Leash is {os.Args[0], "leash"}:
+//
+//	if len(os.Args) > 1 && os.Args[1] == "leash" {
+//		os.Exit(failover.RunLeash(os.Args[2:], os.Stdout))
+//	}
+func RunLeash(args []string, out *os.File) (code int) { return process.RunLeash(args, out) }
+
+// Service returns the service of a plan that runs the command; add other steps to it. The
+// error is ErrConfig.
+func (p Process) Service(plan service.Plan) (Service, error) {
+	if len(p.Args) == 0 || len(p.Leash) == 0 {
+		return Service{}, fmt.Errorf("%w: the process of %q has no Args, or no Leash", ErrConfig, plan.Service)
+	}
+	if p.Grace < 0 {
+		return Service{}, fmt.Errorf("%w: the process of %q has a grace of %v", ErrConfig, plan.Service, p.Grace)
+	}
+	if p.Grace == 0 {
+		p.Grace = defaultGrace
+	}
+	r := &processRun{process: p, clock: clock.System()}
+	return Service{Plan: plan, Start: r.startCommand, Stop: r.stopCommand, Check: r.checkCommand}, nil
+}
+
+// processRun is the run of a Process at this node. Its hooks are called one at a time, but for
+// stopCommand.
+type processRun struct {
+	process Process
+	clock   *clock.Clock
+
+	mu   sync.Mutex
+	held *process.Held // nil: none was started, or it has ended
+	quit chan struct{} // closed when the leash is not to be told of the lease any more
+	done chan struct{} // closed when nobody tells it
+}
+
+// startCommand begins the command on a leash that ends with the lease of now.
+func (r *processRun) startCommand(_ context.Context, run Run) error {
+	left := run.Left()
+	if left <= 0 {
+		_, err := run.Token()
+		return fmt.Errorf("start %q: %w", r.process.Args, err)
+	}
+	p := r.process
+	command := process.Command{Leash: p.Leash, Args: p.Args, Env: p.Env, Dir: p.Dir, Lock: p.Lock, Output: p.Output}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held != nil {
+		return fmt.Errorf("start %q: an earlier one has not been stopped", p.Args)
+	}
+	held, err := process.Start(command, r.clock.Boot()+left)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoLeash, err)
+	}
+	r.held, r.quit, r.done = held, make(chan struct{}), make(chan struct{})
+	go r.extendLease(held, run, r.quit, r.done)
+	return nil
+}
+
+// extendLease tells the leash how far the lease goes, until quit is closed or the command has
+// ended. When the lead is lost it tells nothing more: the leash knows when to kill.
+func (r *processRun) extendLease(held *process.Held, run Run, quit, done chan struct{}) {
+	defer close(done)
+	for {
+		left := run.Left()
+		if left > 0 {
+			_ = held.Extend(r.clock.Boot() + left)
+		}
+		select {
+		case <-quit:
+			return
+		case <-held.Done():
+			return
+		case <-time.After(max(left/leaseParts, leaseLeast)):
+		}
+	}
+}
+
+// stopCommand ends the command: by asking first, or at once when the lead is over.
+func (r *processRun) stopCommand(ctx context.Context, run Run) error {
+	r.mu.Lock()
+	held, quit, done := r.held, r.quit, r.done
+	r.mu.Unlock()
+	if held == nil {
+		return nil
+	}
+	var err error
+	if run.Forced {
+		err = held.Kill(ctx)
+	} else {
+		grace := r.process.Grace
+		if end, ok := ctx.Deadline(); ok {
+			grace = min(grace, time.Until(end)/2)
+		}
+		err = held.Stop(ctx, grace)
+	}
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	if r.held == held {
+		close(quit)
+		r.held = nil
+	}
+	r.mu.Unlock()
+	<-done
+	return nil
+}
+
+// checkCommand looks whether the command runs, and whatever else tells that it is well.
+func (r *processRun) checkCommand(ctx context.Context, run Run) error {
+	r.mu.Lock()
+	held := r.held
+	r.mu.Unlock()
+	if held == nil {
+		return ErrExited
+	}
+	select {
+	case <-held.Done():
+		if err := held.Err(); err != nil {
+			return fmt.Errorf("%w: %w", ErrExited, err)
+		}
+		return ErrExited
+	default:
+	}
+	if r.process.Check == nil {
+		return nil
+	}
+	return r.process.Check(ctx, run)
+}
