@@ -61,8 +61,7 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 	f.watcher.Go(func(ctx context.Context) { f.facts.lookOften(ctx, f.watcher.Go, f.ringAll) })
 	f.watcher.Go(f.watchStanding)
 	if cfg.Records != nil {
-		f.watcher.Go(func(ctx context.Context) { f.followRecords(ctx, planPrefix, f.notePlan) })
-		f.watcher.Go(func(ctx context.Context) { f.followRecords(ctx, routePrefix, f.routes.noteValue) })
+		f.watcher.Go(f.followRecords)
 		f.watcher.Go(f.routes.writeOwn)
 	}
 	cfg.Mesh.OnLeave(f.withdrawAll)

@@ -10,14 +10,13 @@ import (
 )
 
 const (
-	historyPrefix = "history/"
-	historyTime   = "20060102T150405.000000000Z" // sorts by time
-	historyLimit  = 1000                         // events, if nobody says
-	maxHistory    = 10_000
-	maxEvent      = 64 << 10         // bytes of one in the records
-	maxError      = 4 << 10          // bytes of Event.Error in the records
-	writeLimit    = 10 * time.Second // for one record
-	keepDefault   = 30 * 24 * time.Hour
+	historyTime  = "20060102T150405.000000000Z" // sorts by time
+	historyLimit = 1000                         // events, if nobody says
+	maxHistory   = 10_000
+	maxEvent     = 64 << 10         // bytes of one in the records
+	maxError     = 4 << 10          // bytes of Event.Error in the records
+	writeLimit   = 10 * time.Second // for one record
+	keepDefault  = 30 * 24 * time.Hour
 )
 
 // historyOf is what the keys of a service's events begin with. In its name there is no slash.

@@ -14,9 +14,8 @@ import (
 )
 
 const (
-	planPrefix = "plan/"
-	maxPlan    = 64 << 10 // bytes of a plan in the records
-	maxPlans   = 1024     // that are looked at
+	maxPlan  = 64 << 10 // bytes of a plan in the records
+	maxPlans = 1024     // that are looked at
 )
 
 // planKey is where a plan lies. Each mode has its place, so that both are seen where two sides

@@ -31,7 +31,7 @@ func TestAPlanReachesAllNodes(t *testing.T) {
 		}
 		r.wait(10 * time.Minute)
 		r.wantRunsAt("a")
-		if got := a.logged("prefix=plan/"); got < 10 || got > 20 {
+		if got := a.logged("records are not followed"); got < 10 || got > 20 {
 			t.Errorf("%d attempts in ten minutes", got)
 		}
 		if _, err := a.SetPlan(r.t.Context(), p); !errors.Is(err, away) || errors.Is(err, ErrPlan) {

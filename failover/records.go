@@ -3,9 +3,19 @@ package failover
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
+)
+
+// Where records lie. Those that nodes follow have a prefix in common, for one Follow costs less
+// than two, and the history is not among them.
+const (
+	followPrefix  = "now/"
+	planPrefix    = followPrefix + "plan/"
+	routePrefix   = followPrefix + "route/"
+	historyPrefix = "history/"
 )
 
 // A Follow that has ended is begun anew behind followFirst at the earliest, and followLast.
@@ -33,22 +43,32 @@ type Records interface {
 	Follow(ctx context.Context, prefix string, changed func(key string, value []byte)) error
 }
 
-// followRecords tells changed of the records with a prefix until ctx ends.
-func (f *Failover) followRecords(ctx context.Context, prefix string, changed func(key string, value []byte)) {
+// followRecords goes by what the records hold until ctx ends.
+func (f *Failover) followRecords(ctx context.Context) {
 	again := clock.Backoff{First: followFirst, Last: followLast}
 	for {
 		began := time.Now()
-		err := f.cfg.Records.Follow(ctx, prefix, changed)
+		err := f.cfg.Records.Follow(ctx, followPrefix, f.noteRecord)
 		if ctx.Err() != nil {
 			return
 		}
 		if time.Since(began) > followLast {
 			again.Reset()
 		}
-		f.log.Warn("records are not followed for a while", "prefix", prefix, "error", err)
+		f.log.Warn("the records are not followed for a while", "error", err)
 		if !clock.Sleep(ctx, clock.Jitter(again.Next())) {
 			return
 		}
+	}
+}
+
+// noteRecord takes in what a key has now.
+func (f *Failover) noteRecord(key string, value []byte) {
+	switch {
+	case strings.HasPrefix(key, planPrefix):
+		f.notePlan(key, value)
+	case strings.HasPrefix(key, routePrefix):
+		f.routes.noteValue(key, value)
 	}
 }
 

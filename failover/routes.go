@@ -17,12 +17,11 @@ import (
 )
 
 const (
-	routePrefix = "route/"
-	maxRoute    = 4 << 10        // bytes of one in the records
-	maxRoutes   = 1 << 14        // that are looked at
-	maxAddress  = 256            // bytes
-	routeAgain  = 24 * time.Hour // a route is written again,
-	routeKept   = 3 * routeAgain // for it is kept so long
+	maxRoute   = 4 << 10        // bytes of one in the records
+	maxRoutes  = 1 << 14        // that are looked at
+	maxAddress = 256            // bytes
+	routeAgain = 24 * time.Hour // a route is written again,
+	routeKept  = 3 * routeAgain // for it is kept so long
 )
 
 // Route is where a service is found. The zero Route is nowhere.
