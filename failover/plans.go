@@ -119,15 +119,12 @@ func (f *Failover) SetPlan(ctx context.Context, p service.Plan) (warnings []*ser
 	if r, err := f.findRunner(p.Service); err == nil {
 		faults = errors.Join(faults, r.checkMode(p))
 	}
-	other := planKey(p.Service, service.PerComponent)
-	if p.Mode == service.PerComponent {
-		other = planKey(p.Service, service.Exclusive)
-	}
-	clashes, outweighed, err := findOther(ctx, records, other, p)
-	if err != nil {
+	own, err := records.Read(ctx, planKey(p.Service, p.Mode))
+	other, otherErr := records.Read(ctx, planKey(p.Service, otherMode(p.Mode)))
+	if err = errors.Join(err, otherErr); err != nil && faults == nil {
 		return nil, fmt.Errorf("failover: set the plan of %.60q: %w", p.Service, err)
 	}
-	if clashes && !outweighed {
+	if counts := p.Mode == service.Exclusive && own != nil; other != nil && !counts {
 		faults = errors.Join(faults, fmt.Errorf("mode %s: there is a plan of the other one for %.60q", p.Mode, p.Service))
 	}
 	if faults != nil {
@@ -137,8 +134,8 @@ func (f *Failover) SetPlan(ctx context.Context, p service.Plan) (warnings []*ser
 	if err == nil {
 		err = records.Write(ctx, planKey(p.Service, p.Mode), text, 0)
 	}
-	if err == nil && outweighed {
-		err = records.Erase(ctx, other)
+	if err == nil && other != nil {
+		err = records.Erase(ctx, planKey(p.Service, otherMode(p.Mode)))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failover: set the plan of %.60q: %w", p.Service, err)
@@ -146,15 +143,11 @@ func (f *Failover) SetPlan(ctx context.Context, p service.Plan) (warnings []*ser
 	return warnings, nil
 }
 
-// findOther tells whether there is a plan of the other mode than p's, and whether one of p's
-// counts in its place.
-func findOther(ctx context.Context, records Records, other string, p service.Plan) (clashes, outweighed bool, err error) {
-	held, err := records.Read(ctx, other)
-	if err != nil || held == nil || p.Mode != service.Exclusive {
-		return held != nil, false, err
+func otherMode(m service.Mode) service.Mode {
+	if m == service.PerComponent {
+		return service.Exclusive
 	}
-	own, err := records.Read(ctx, planKey(p.Service, p.Mode))
-	return true, own != nil, err
+	return service.PerComponent
 }
 
 // DropPlan takes the plan of a service and mode out of the records. Nodes that go by it go on

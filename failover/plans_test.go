@@ -37,6 +37,9 @@ func TestAPlanReachesAllNodes(t *testing.T) {
 		if _, err := a.SetPlan(r.t.Context(), p); !errors.Is(err, away) || errors.Is(err, ErrPlan) {
 			t.Errorf("without records: %v", err)
 		}
+		if _, err := a.SetPlan(r.t.Context(), service.Plan{}); errors.Is(err, away) || !errors.Is(err, ErrPlan) {
+			t.Errorf("without records and a name: %v", err)
+		}
 		a.kept.setAway(nil)
 		r.wait(2 * time.Minute)
 		r.wantRunsAt("c")
