@@ -1,7 +1,5 @@
 package watch
 
-import "slices"
-
 // What a ring holds at most. The bytes are those of keys and items, with what an entry
 // takes besides.
 const (
@@ -35,11 +33,11 @@ type Entry struct {
 // it is asked for.
 const KeptItem = 4 << 10
 
-// NewEntry is a change of a record. The item is copied, if it is kept.
+// NewEntry is a change of a record. The item is not copied, and is not to be changed.
 func NewEntry(bucket uint64, shard int, key string, item []byte, kind Kind) Entry {
 	e := Entry{Bucket: bucket, Shard: shard, Key: key, Kind: kind}
 	if len(item) <= KeptItem {
-		e.Item = slices.Clone(item)
+		e.Item = item
 	}
 	return e
 }

@@ -77,6 +77,7 @@ type Records struct {
 	changes []change
 	hinted  bool // a record is kept for another store that was not before
 	strayed bool // a record has come that this store is not to keep
+	watched bool // somebody wants to know of changes
 	scratch []byte
 }
 

@@ -52,6 +52,9 @@ func (tx Tx) Save(at layout.Place, old Stored, r replicate.Record, item []byte) 
 		buf := tx.rs.scratch[:0]
 		tx.rs.scratch = wire.AppendRecord(buf, wire.Record{Item: item, Mine: r.Mine, Home: r.Home, Hints: r.Hints})
 		err = tx.Set(at.Record, tx.rs.scratch)
+		if err == nil && tx.rs.watched {
+			item, err = tx.shareItem(at, len(item))
+		}
 	}
 	if err != nil {
 		return err
@@ -118,7 +121,7 @@ type change struct {
 	unknown       bool // what was there before cannot be known
 	home          bool // it was there as at a home
 	before, after version.Item
-	raw           []byte // encoding of after, of no use if that is unknown
+	raw           []byte // encoding of after, of no use if that is unknown; where somebody watches it does not change
 }
 
 // Update runs fn on the committing goroutine. What fn does to the writer and
@@ -163,6 +166,7 @@ func (rs *Records) startUpdate(start Starter, what string, fn func(tx Tx) error,
 func (rs *Records) runUpdate(tx *storage.Tx, fn func(tx Tx) error, left *updateEffects) error {
 	writer := rs.writer
 	rs.changes, rs.hinted, rs.strayed = rs.changes[:0], false, false
+	rs.watched = rs.opts.Watchers != nil && rs.opts.Watchers.Wanted()
 	rs.rounds.beginUpdate()
 	tx.UseReserve() // see Save
 	if err := fn(Tx{tx, rs}); err != nil {
@@ -179,7 +183,7 @@ func (rs *Records) runUpdate(tx *storage.Tx, fn func(tx Tx) error, left *updateE
 			rs.digests.applyChange(c.at.Slice, c.at.Key, c.before, c.after)
 		}
 	}
-	if w := rs.opts.Watchers; w != nil && w.Wanted() {
+	if rs.watched {
 		rs.stageChanges()
 	}
 	clear(rs.changes)

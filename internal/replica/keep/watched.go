@@ -20,6 +20,16 @@ type Watchers interface {
 	Stage(e watch.Entry)
 }
 
+// shareItem returns the encoding of an item of that size, which ends the record that was
+// written last, in the bytes that the store keeps of it.
+func (tx Tx) shareItem(at layout.Place, size int) ([]byte, error) {
+	record, err := tx.Get(at.Record)
+	if err != nil {
+		return nil, err
+	}
+	return record[len(record)-size:], nil
+}
+
 // stageChanges tells those who watch what an update has done, to be shown once it is synced.
 func (rs *Records) stageChanges() {
 	now := rs.clocks.Now()
