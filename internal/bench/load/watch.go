@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -57,6 +58,10 @@ func runWatched(ctx context.Context, sys System, cmd Command) (Result, error) {
 			return Result{}, fmt.Errorf("load: %d of %d watchers are ready: %w", ready.Load(), watchers, context.Cause(ctx))
 		}
 	}
+	stopProfile, err := startProfile(cmd.Profile)
+	if err != nil {
+		return Result{}, err
+	}
 	begin := time.Now()
 	var clients sync.WaitGroup
 	for n := range cmd.Clients {
@@ -74,7 +79,7 @@ func runWatched(ctx context.Context, sys System, cmd Command) (Result, error) {
 	for end := time.Now(); time.Since(time.Unix(0, last.Load())) < watchQuiet && time.Since(end) < watchLimit; {
 		time.Sleep(10 * time.Millisecond)
 	}
-	if err := context.Cause(ctx); err != nil {
+	if err := errors.Join(stopProfile(), context.Cause(ctx)); err != nil {
 		return Result{}, err
 	}
 	took := time.Unix(0, last.Load()).Sub(begin)
