@@ -106,7 +106,7 @@ func (it *Item) placeOfLast() int {
 	if !it.live {
 		return 0
 	}
-	return 1 + slices.IndexFunc(it.values, func(v []byte) bool { return bytes.Equal(v, it.last) })
+	return 1 + slices.IndexFunc(it.listValues(), func(v []byte) bool { return bytes.Equal(v, it.last) })
 }
 
 func (d adminDesk) answerPut(ctx context.Context, req []byte) ([]byte, error) {

@@ -172,7 +172,7 @@ func (b *Bucket) fillItems(ctx context.Context, m *wire.AdminBatch, reply *wire.
 
 // toWire is an item as it travels beside its error.
 func (it *Item) toWire(failed error) (wire.AdminItem, error) {
-	m := wire.AdminItem{AdminOutcome: faults.Outcome(failed), Replies: uint64(it.Replies), Values: it.values, Last: it.placeOfLast()}
+	m := wire.AdminItem{AdminOutcome: faults.Outcome(failed), Replies: uint64(it.Replies), Values: it.listValues(), Last: it.placeOfLast()}
 	var err error
 	m.Context, err = it.Context.MarshalBinary()
 	return m, err

@@ -167,7 +167,7 @@ func (b *Bucket) fillAnswer(ctx context.Context, opts ScanOptions, reply *wire.A
 		case err != nil:
 			return err
 		}
-		out := wire.AdminEntry{Key: e.Key, Replies: uint64(e.Replies), Values: e.values, Last: e.placeOfLast()}
+		out := wire.AdminEntry{Key: e.Key, Replies: uint64(e.Replies), Values: e.listValues(), Last: e.placeOfLast()}
 		if out.Context, err = e.Context.MarshalBinary(); err != nil {
 			return err
 		}

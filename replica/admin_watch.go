@@ -195,7 +195,7 @@ func (w *watchSession) nextBy(ctx context.Context, ends time.Time) (Change, erro
 // changeToWire returns a change as it travels, and about how many bytes that takes.
 func changeToWire(c *Change) (out wire.AdminChange, size int, err error) {
 	out = wire.AdminChange{
-		Kind: uint64(c.Kind), Key: c.Key, Replies: uint64(c.Replies), Values: c.values, Last: c.placeOfLast(), Shards: c.Shards, Open: uint64(c.Open),
+		Kind: uint64(c.Kind), Key: c.Key, Replies: uint64(c.Replies), Values: c.listValues(), Last: c.placeOfLast(), Shards: c.Shards, Open: uint64(c.Open),
 	}
 	out.Context, err = c.Context.MarshalBinary()
 	size = len(out.Key) + len(out.Context) + 4*len(out.Shards) + 32

@@ -289,7 +289,7 @@ func (r *keyRead) showItem(ctx context.Context, under readUnderWay) (Item, error
 	case read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil:
 		return Item{}, b.withConflict(errors.Join(s.unavailable(), err))
 	}
-	item, found := b.newItem(r.at.Key, read.Item, read.Replies)
+	item, found := b.newItem(r.at.Key, read.Item, read.Replies, false)
 	if read.Err != nil || isBehind {
 		found = errors.Join(found, publicError(read.Err), err)
 	}

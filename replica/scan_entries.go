@@ -95,7 +95,7 @@ func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
 		if err != nil {
 			return Entry{}, sc.b.s.scanError(err, sc.b.b)
 		}
-		item, err := sc.b.newItem(e.Key, e.Item, e.Replies)
+		item, err := sc.b.newItem(e.Key, e.Item, e.Replies, false)
 		if err != nil {
 			continue // no live value
 		}
@@ -160,7 +160,7 @@ func (sc *bucketScan) fillQueue(ctx context.Context) error {
 func (sc *bucketScan) enqueue(e scanning.Entry) int {
 	again := e.Damaged
 	if e.Disputed && !again {
-		_, err := sc.b.newItem(e.Key, e.Item, e.Replies)
+		_, err := sc.b.newItem(e.Key, e.Item, e.Replies, false)
 		again = err == nil
 	}
 	sc.queue = append(sc.queue, queuedEntry{Entry: e, again: again})

@@ -134,20 +134,44 @@ type Item struct {
 	// Replies is how many stores took part.
 	Replies int
 
-	values [][]byte
+	values [][]byte // what Siblings returns; nil: last is all there is, or nothing is
 	last   []byte
 	live   bool
+	shared bool // the bytes are not the caller's, who is given copies
 }
 
 // Value returns the value under the rule of last-writer-wins: causality
 // decides first, then the later clock. ok is false when that is a delete. The
-// bytes belong to the caller.
-func (it *Item) Value() (value []byte, ok bool) { return it.last, it.live }
+// bytes belong to the caller. Those of a Change may be copied by each call.
+func (it *Item) Value() (value []byte, ok bool) {
+	if it.shared && it.live {
+		return append([]byte{}, it.last...), true
+	}
+	return it.last, it.live
+}
 
 // Siblings returns all concurrent values that no write has replaced, deletes
 // left out, in an order that is equal on all nodes. The bytes belong to the
-// caller; a single one has the bytes of Value.
-func (it *Item) Siblings() [][]byte { return it.values }
+// caller; a single one has the bytes of Value, or equal ones in a Change.
+func (it *Item) Siblings() [][]byte {
+	values := it.listValues()
+	if !it.shared {
+		return values
+	}
+	var out [][]byte
+	for _, v := range values {
+		out = append(out, append([]byte{}, v...))
+	}
+	return out
+}
+
+// listValues returns what Siblings shows, not to be changed where it is shared.
+func (it *Item) listValues() [][]byte {
+	if it.values == nil && it.live {
+		return [][]byte{it.last}
+	}
+	return it.values
+}
 
 // Result tells what became of a write.
 type Result struct {
@@ -179,21 +203,28 @@ func (b *Bucket) timeFor(it version.Item) version.HLC {
 	return 0
 }
 
-// newItem shows an item to a reader.
-func (b *Bucket) newItem(key string, it version.Item, replies int) (Item, error) {
+// newItem shows an item to a reader, who gets copies of its values: now, or from shared
+// ones, which do not change, when they are asked for.
+func (b *Bucket) newItem(key string, it version.Item, replies int, shared bool) (Item, error) {
 	now := b.timeFor(it)
-	out := Item{Key: key, Context: b.contextOf(key, reconcile.SeenOf(it)), Replies: replies}
-	for _, s := range reconcile.Live(it, now) {
-		out.values = append(out.values, append([]byte{}, s.Value...))
+	out := Item{Key: key, Context: b.contextOf(key, reconcile.SeenOf(it)), Replies: replies, shared: shared}
+	show := func(value []byte) []byte {
+		if shared {
+			return value
+		}
+		return append([]byte{}, value...)
 	}
-	if s, ok := reconcile.Last(it, now); ok {
-		if out.live = true; len(out.values) == 1 {
-			out.last = out.values[0]
-		} else {
-			out.last = append([]byte{}, s.Value...)
+	live := reconcile.Live(it, now)
+	last, ok := reconcile.Last(it, now)
+	if out.live = ok; ok {
+		out.last = show(last.Value)
+	}
+	if !ok || len(live) > 1 {
+		for i := range live {
+			out.values = append(out.values, show(live[i].Value))
 		}
 	}
-	if all := b.b.Def.Siblings; all && len(out.values) > 0 || !all && out.live {
+	if all := b.b.Def.Siblings; all && len(live) > 0 || !all && ok {
 		return out, nil
 	}
 	return out, ErrNotFound

@@ -235,7 +235,7 @@ func (b *Bucket) changeOf(e *watching.Event) Change {
 		}
 		return c
 	}
-	item, err := b.newItem(e.Key, e.Item, e.Replies)
+	item, err := b.newItem(e.Key, e.Item, e.Replies, e.Shared)
 	switch {
 	case e.Live && err == nil:
 		c.Kind, c.Item = ChangePut, item

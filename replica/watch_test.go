@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -279,5 +280,51 @@ func TestWatchEndsWithTheStore(t *testing.T) {
 		f.cancel()
 		g.stop()
 		synctest.Wait()
+	})
+}
+
+// What one watcher does to its bytes neither another one sees nor the store.
+func TestBytesOfAChangeBelongToTheCaller(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, _ *fakeNet, _ []*fakeNode, buckets []*Bucket) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		var told atomic.Int64
+		watch := func() {
+			for c := range buckets[1].Watch(ctx, WatchOptions{}) {
+				if c.Kind != ChangePut {
+					continue
+				}
+				told.Add(1)
+				v, live := c.Value()
+				if !live || string(v) != "value" {
+					t.Errorf("it is told of %q, %v", v, live)
+				}
+				clear(v)
+				each := c.Siblings()
+				if len(each) != 1 {
+					t.Fatalf("it is told of %q", each)
+				}
+				clear(each[0])
+			}
+		}
+		for range 3 {
+			all.Go(watch)
+		}
+		time.Sleep(time.Second)
+		for i := range 3 {
+			mustPut(t, buckets[i], fmt.Sprint(i), "value")
+			time.Sleep(time.Second)
+		}
+		for i, b := range buckets {
+			it, err := b.Get(ctx, fmt.Sprint(i), &GetOptions{Level: One})
+			if v, _ := it.Value(); err != nil || string(v) != "value" {
+				t.Errorf("there is %q, %v", v, err)
+			}
+		}
+		if n := told.Load(); n != 9 {
+			t.Errorf("%d changes are told", n)
+		}
+		cancel()
+		all.Wait()
 	})
 }

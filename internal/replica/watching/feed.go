@@ -62,6 +62,7 @@ type Feed struct {
 	tookIn  atomic.Int64  // when TakesIn was true last, by Uptime; 0: never
 	opening chan struct{} // capacity 1
 	news    notify.Bell   // there are changes, or there is something to end
+	read    lastRead
 
 	// Only the committing goroutine touches this.
 	staged []watch.Entry
@@ -148,6 +149,7 @@ func (f *Feed) closeIfIdle() {
 	if f.ring != nil && f.waiting.count == 0 && f.opts.Uptime()-f.asked > idleEnd {
 		f.ring, f.epoch = nil, 0
 		f.waiting.wakeAll(0, nil) // seats, of which none asks
+		f.read.forgetAll()
 		f.wanted.Store(false)
 	}
 }

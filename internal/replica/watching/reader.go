@@ -81,6 +81,7 @@ type Event struct {
 	Item    version.Item // unknown if there is nothing any more
 	Replies int
 	Live    bool
+	Shared  bool // the bytes of the item are not of it alone, and do not change
 	Ended   bool // it has come to an end by its TTL
 	Cursor  Cursor
 }
@@ -116,6 +117,7 @@ type Reader struct {
 type arrival struct {
 	poll  uint64
 	reply wire.WatchReply
+	own   bool          // the seat has answered
 	at    time.Duration // when a poll has failed
 	err   error
 
@@ -128,6 +130,7 @@ type arrival struct {
 type page struct {
 	poll  uint64
 	reply wire.WatchReply
+	own   bool        // it is of the seat
 	from  watch.Place // of the poll
 	told  int
 }
@@ -223,12 +226,12 @@ func (r *Reader) takeFromPage() (Event, bool) {
 		if !r.core.Follows(p.poll, shard) {
 			continue
 		}
-		it, err := wire.DecodeItem(e.Item)
+		it, err := r.readEntry(p, e)
 		if err != nil {
 			continue // its store repairs it, and that is a change
 		}
 		if out, tell := r.admitState(e.Key, shard, it, e.Ended, false); tell {
-			out.Replies, out.Cursor = 1, r.cursorAt(watch.Place{Store: p.from.Store, At: watch.Position{Epoch: p.from.At.Epoch, Seq: p.from.At.Seq + e.Step}})
+			out.Replies, out.Shared, out.Cursor = 1, p.own, r.cursorAt(watch.Place{Store: p.from.Store, At: watch.Position{Epoch: p.from.At.Epoch, Seq: p.from.At.Seq + e.Step}})
 			return out, true
 		}
 	}
@@ -239,6 +242,14 @@ func (r *Reader) takeFromPage() (Event, bool) {
 		return r.takeEvent()
 	}
 	return Event{}, false
+}
+
+// readEntry reads the item of a change.
+func (r *Reader) readEntry(p *page, e *wire.WatchEntry) (version.Item, error) {
+	if p.own {
+		return r.seat.feed.read.readItem(watch.Position{Epoch: p.reply.Epoch, Seq: p.from.At.Seq + e.Step}, e.Item)
+	}
+	return wire.DecodeItem(e.Item)
 }
 
 // admitState tells whether a state is news.
@@ -307,7 +318,7 @@ func (r *Reader) answerSeat() {
 	}
 	m, told := s.answerPoll(r.ctx)
 	if told {
-		r.takeArrival(&arrival{poll: p.ID, reply: m})
+		r.takeArrival(&arrival{poll: p.ID, reply: m, own: true})
 		return
 	}
 	q.Wait = 0
@@ -322,7 +333,7 @@ func (r *Reader) takeArrival(a *arrival) {
 		r.core.Failed(a.poll, a.at)
 	case a.poll != 0:
 		if from, ok := r.core.AskedFrom(a.poll); ok {
-			r.page = &page{poll: a.poll, reply: a.reply, from: from}
+			r.page = &page{poll: a.poll, reply: a.reply, own: a.own, from: from}
 		}
 	default:
 		r.came = a.fill
