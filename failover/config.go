@@ -34,6 +34,8 @@ type Elections interface {
 	// Lease returns the token with which this node leads now, and for how long if nothing
 	// renews it.
 	Lease(election token.Election) (t token.Token, left time.Duration, err error)
+	// HandedOver tells whether this node leads because the leader before has handed over to it.
+	HandedOver(election token.Election) bool
 	// HandOver ends this node's lead; to takes over if it can, and 0 is whoever is
 	// preferred.
 	HandOver(election token.Election, to view.NodeID) error

@@ -33,15 +33,16 @@ type fakeMesh struct {
 }
 
 type fakeBallot struct {
-	standing map[view.NodeID]*fakeStanding
-	prefer   map[view.NodeID]uint32
-	term     uint64
-	leader   token.Token
-	ends     time.Time
-	lapses   bool
-	nominee  view.NodeID
-	since    time.Time            // nobody leads before the others had time to stand
-	busy     map[view.NodeID]bool // their work has not returned
+	standing   map[view.NodeID]*fakeStanding
+	prefer     map[view.NodeID]uint32
+	term       uint64
+	leader     token.Token
+	ends       time.Time
+	lapses     bool
+	nominee    view.NodeID
+	handedOver bool
+	since      time.Time            // nobody leads before the others had time to stand
+	busy       map[view.NodeID]bool // their work has not returned
 }
 
 type fakeStanding struct {
@@ -119,6 +120,7 @@ func (m *fakeMesh) hold(e token.Election, b *fakeBallot) {
 		return
 	}
 	b.term++
+	b.handedOver = best == b.nominee
 	b.leader, b.ends, b.lapses, b.nominee = token.Token{Term: b.term, Node: best}, now.Add(fakeLease), false, 0
 	s, t := b.standing[best], b.leader
 	ctx, cancel := context.WithCancel(context.Background())
@@ -209,6 +211,13 @@ func (n fakeNode) Lease(e token.Election) (token.Token, time.Duration, error) {
 		return b.leader, left, nil
 	}
 	return token.Token{}, 0, fmt.Errorf("node %d does not lead %v", n.id, e)
+}
+
+func (n fakeNode) HandedOver(e token.Election) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b := n.ballot(e)
+	return b.leader.Node == n.id && b.handedOver
 }
 
 func (n fakeNode) HandOver(e token.Election, to view.NodeID) error {

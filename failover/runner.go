@@ -322,7 +322,7 @@ func (r *runner) takeLead(ctx context.Context, t token.Token) {
 		}
 		r.lead = l
 		r.reportEvent(t, Event{What: Led})
-		r.performAll(r.core.Led(r.uptime(), t, r.uptime()+left))
+		r.performAll(r.core.Led(r.uptime(), t, r.uptime()+left, r.elections.HandedOver(r.election())))
 	})
 	<-ctx.Done()
 	if !posted {

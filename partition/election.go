@@ -51,6 +51,7 @@ type election struct {
 	leadToken   token.Token
 	startTerm   uint64        // term that the leadership began with
 	leadEnds    time.Duration // while lead is not zero
+	handedOver  bool          // the same: the leader before has given it to this node
 	holder      token.Token   // whose unexpired grant there is
 	grantEnds   time.Duration // when it ends
 	work        *work         // who stands for it; nil: nobody
@@ -224,6 +225,7 @@ func (e *election) publishState() {
 		e.startTerm = lead.Term
 	}
 	e.leadToken, e.leadEnds, e.holder, e.grantEnds = lead, until, holder, lapses
+	e.handedOver = e.machine.HandedOver()
 	e.problemText = words
 	e.mu.Unlock()
 	if changed {

@@ -50,6 +50,18 @@ func (p *Partition) Lease(election Election) (t token.Token, left time.Duration,
 	return t, left, nil
 }
 
+// HandedOver tells whether this node leads an election because the leader before has handed it
+// over to this one, by HandOver or because this one is better; false if it does not lead.
+func (p *Partition) HandedOver(election Election) bool {
+	e := p.findElection(election)
+	if e == nil || e.leadingToken().IsZero() {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.handedOver
+}
+
 // HandOver ends this node's lead: the context of its work ends, and when work has returned
 // the lead is given back, so that another takes it in a moment: the node to, which the voters
 // favour for half a lease, or the best one, which may be this one again, if to is 0. This

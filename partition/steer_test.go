@@ -87,6 +87,9 @@ func TestHandOverByHand(t *testing.T) {
 		defer w.sendHome(of)
 		defer w.oneAtATime()
 		time.Sleep(lan.pace.Settle + 2*lan.pace.Lease)
+		if leader.part.HandedOver(job) {
+			t.Error("the first leader has it by a hand-over")
+		}
 		of[leader].slow = 150 * time.Millisecond
 		for _, next := range w.without(leader) {
 			if err := next.part.HandOver(job, leader.node.ID()); !errors.Is(err, ErrNotLeader) {
@@ -102,6 +105,9 @@ func TestHandOverByHand(t *testing.T) {
 			w.until(500*time.Millisecond, "the nominee works", func() bool { return of[next].works.Load() > 0 })
 			if now := *of[next].token.Load(); !old.Less(now) {
 				t.Errorf("the token was %v and is %v", old, now)
+			}
+			if !next.part.HandedOver(job) || leader.part.HandedOver(job) {
+				t.Error("it is not known who has it by a hand-over")
 			}
 			t.Logf("taken over after %v", time.Since(begin))
 			if !leader.standsFor(job) {

@@ -45,6 +45,12 @@ func (n *Node) Get(ctx context.Context, keys []string) (map[string][]string, err
 	return r.Values, err
 }
 
+// Move has the service that runs at the node go to another one.
+func (n *Node) Move(ctx context.Context, to string) error {
+	_, err := n.sendRequest(ctx, Request{Op: "move", Value: to})
+	return err
+}
+
 func (n *Node) sendRequest(ctx context.Context, r Request) (Reply, error) {
 	p := n.process()
 	if p == nil {

@@ -18,6 +18,7 @@ type State struct {
 	Leader    string `json:"leader"` // name of who leads the component; empty: nobody is known to
 	Token     string `json:"token"`  // of that leadership
 	Here      bool   `json:"here"`   // it is this node, and its lease holds
+	Serves    bool   `json:"serves"` // the service "press" runs here, verified
 	Situation string `json:"situation"`
 	Mode      string `json:"mode"`
 }
@@ -30,7 +31,7 @@ type EventLine struct {
 // Request asks a node for something.
 type Request struct {
 	ID    uint64   `json:"id"` // above zero
-	Op    string   `json:"op"` // put, get or quit
+	Op    string   `json:"op"` // put, get, move (the service, to the node Value) or quit
 	Key   string   `json:"key,omitempty"`
 	Value string   `json:"value,omitempty"`
 	Keys  []string `json:"keys,omitempty"` // of get

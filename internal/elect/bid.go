@@ -148,8 +148,10 @@ func (e *Election) startBid(voters Electorate, renews bool) {
 	term := max(e.voter.durable.Max, e.highestSeen, e.lastAsked, e.highestClaim().Term) + 1
 	e.lastAsked = term
 	e.startAt = Never
+	handedOver := e.lead == nil && e.now < e.nominationEnds && !e.leaderLapsed || e.lead != nil && e.lead.handedOver
 	e.bid = &reign{
-		token: token.Token{Term: term, Node: e.self}, voters: voters, renews: renews,
+		handedOver: handedOver,
+		token:      token.Token{Term: term, Node: e.self}, voters: voters, renews: renews,
 		refused: map[view.NodeID]bool{}, askAgainAt: map[view.NodeID]time.Duration{},
 		began:     e.now,
 		givesUpAt: e.now + max(e.params.Lease/2, 4*(e.field.RTT+e.params.Pause), min(3*e.voter.took, e.params.ownLease(e.params.Lease))),

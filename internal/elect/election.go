@@ -30,6 +30,7 @@ type reign struct {
 	longestBusy time.Duration                 // longest that a voter holds a grant of another for
 	outbids     bool                          // while it asks: it follows on a bid whose term was too low
 	renews      bool                          // it is asked of the voters that its node leads already; see raise
+	handedOver  bool                          // the leader before has nominated this node
 }
 
 // raises is what a leader has done about the claims of another.
@@ -236,6 +237,9 @@ func (e *Election) Leading(now time.Duration) (token.Token, time.Duration, bool)
 	until := e.leaseEnd(e.lead)
 	return e.lead.token, until, max(now, e.now) < until
 }
+
+// HandedOver tells whether the node leads because the leader before has nominated it.
+func (e *Election) HandedOver() bool { return e.lead != nil && e.lead.handedOver }
 
 // Holder returns whose unexpired grant this node keeps, and until when; false if it
 // keeps none.

@@ -82,3 +82,10 @@ func TestNominationSaysNothingOfAnotherLeader(t *testing.T) {
 		t.Error("it asks for a term while another leads")
 	}
 }
+
+// Who was not nominated has a lead that nobody has handed over.
+func TestLeadThatWasNotHandedOver(t *testing.T) {
+	if e := won(t, LAN(), fieldOf(1000, 1000, 1000), 0); e.HandedOver() {
+		t.Error("it is known as handed over")
+	}
+}

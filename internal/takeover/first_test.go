@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/failover/service"
+	"github.com/skeinmesh/skein/partition/token"
 )
 
 // preferring returns a shell at the node a of a plan that prefers b, which has told of itself
@@ -72,5 +73,16 @@ func TestAfterAFailoverNobodyIsWaitedFor(t *testing.T) {
 		if s.begins(service.Prepare) != 1 {
 			s.fail("%s: not begun", name)
 		}
+	}
+}
+
+// A lead that was handed over is kept, as by a move a moment after the service was started: what
+// the former leader has told of that may not have come.
+func TestALeadThatWasHandedOverIsKept(t *testing.T) {
+	s := preferring(t, preferenceOf(preferring(t, 0).plan, threeNodes[1]))
+	s.token, s.lead, s.leaseEnd = token.Token{Term: 7, Node: 1}, true, time.Hour
+	s.take("led", s.run.Led(s.now, s.token, s.leaseEnd, true))
+	if s.begins(service.Prepare) != 1 {
+		s.fail("not begun")
 	}
 }

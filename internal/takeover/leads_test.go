@@ -23,14 +23,14 @@ func TestASpentTokenLeadsNoMore(t *testing.T) {
 	s.answer(s.now+time.Second, 10*time.Millisecond, works)
 	for _, end := range []time.Duration{s.now + time.Hour, s.now} {
 		s.did = nil
-		s.take("led again", s.run.Led(s.now-time.Millisecond, s.token, end))
+		s.take("led again", s.run.Led(s.now-time.Millisecond, s.token, end, false))
 		if len(s.did) > 0 || s.run.led {
 			s.fail("%v: %+v", end, s.did)
 		}
 	}
 	next := s.token
 	next.Term++
-	s.take("led, late", s.run.Led(s.now-time.Second, next, s.now-time.Millisecond))
+	s.take("led, late", s.run.Led(s.now-time.Second, next, s.now-time.Millisecond, false))
 	if s.run.led {
 		s.fail("it leads under a lease that has ended")
 	}

@@ -108,9 +108,10 @@ func (m *modelMesh) elect() bool {
 		m.take(leader, leader.run.LeadLost(m.now, token.Token{Term: m.term, Node: m.leader}))
 	}
 	m.term++
+	handedOver := best.fact.ID == m.nominee
 	m.leader, m.nominee = best.fact.ID, 0
 	m.say("%s leads", best.fact.Name)
-	m.take(best, best.run.Led(m.now, token.Token{Term: m.term, Node: m.leader}, Never))
+	m.take(best, best.run.Led(m.now, token.Token{Term: m.term, Node: m.leader}, Never, handedOver))
 	return true
 }
 

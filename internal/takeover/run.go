@@ -37,7 +37,7 @@ type Run struct {
 	penalty   penalty
 	hasLed    bool
 	firstLed  time.Duration // when, once hasLed
-	settled   bool          // the service is known to have run, or the first lead has been given on
+	settled   bool          // the service is known to have run, or a lead has been given on
 
 	begun   int  // steps begun and not undone; the last one may be under way
 	tries   int  // of the step that is next or under way
@@ -89,9 +89,11 @@ func (r *Run) RunLeft(now time.Duration) []Action {
 	return r.decideNext()
 }
 
-// Led reports that this node leads, or leads on with a higher token.
-func (r *Run) Led(now time.Duration, t token.Token, leaseEnd time.Duration) []Action {
+// Led reports that this node leads, or leads on with a higher token, and whether the leader
+// before has handed over to it.
+func (r *Run) Led(now time.Duration, t token.Token, leaseEnd time.Duration, handedOver bool) []Action {
 	r.arrive(now)
+	r.settled = r.settled || handedOver
 	isNew := r.token.Less(t) || r.led && t == r.token // one that was given back is spent
 	if isNew && r.now < leaseEnd {
 		r.led, r.token, r.leaseEnd = true, t, leaseEnd

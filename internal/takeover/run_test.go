@@ -579,7 +579,7 @@ func TestTokensGrow(t *testing.T) {
 		s.fail("begun twice")
 	}
 	s.take("lost long ago", s.run.LeadLost(s.now, before))
-	s.take("led long ago", s.run.Led(s.now, before, s.now+2*time.Hour))
+	s.take("led long ago", s.run.Led(s.now, before, s.now+2*time.Hour, false))
 	s.take("extended long ago", s.run.LeaseExtended(s.now, before, s.now+3*time.Hour))
 	if !s.run.led || s.run.leaseEnd != s.leaseEnd {
 		s.fail("an old token has counted")

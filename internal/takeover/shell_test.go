@@ -217,7 +217,7 @@ func (s *testShell) led(lease time.Duration) {
 	s.t.Helper()
 	s.token = token.Token{Term: s.token.Term + 1, Node: 1}
 	s.lead, s.leaseEnd = true, s.now+lease
-	s.take("led", s.run.Led(s.now, s.token, s.leaseEnd))
+	s.take("led", s.run.Led(s.now, s.token, s.leaseEnd, false))
 }
 
 func (s *testShell) lose() {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/skeinmesh/skein/failover"
 	"github.com/skeinmesh/skein/internal/chaos"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/identity"
@@ -24,6 +25,9 @@ import (
 )
 
 func main() {
+	if code, ok := runPart(os.Args[1:]); ok {
+		os.Exit(code)
+	}
 	s, err := parseFlags(os.Args[1:])
 	if err == nil {
 		err = runNode(context.Background(), s, os.Stdin, os.Stdout)
@@ -39,6 +43,7 @@ type settings struct {
 	mesh   mesh.Config
 	pace   partition.Pace
 	voters []string // of the election "writer"; none: the node does not stand for it
+	serves string   // directory in which the command that it serves makes its notes; empty: it serves none
 }
 
 func parseFlags(args []string) (s settings, err error) {
@@ -52,6 +57,7 @@ func parseFlags(args []string) (s settings, err error) {
 	secret := flags.String("secret", "", "file with the printed secret")
 	profile := flags.String("profile", "LAN", "LAN, WAN or Edge")
 	voters := flags.String("voters", "", "names of the voters of the election \"writer\", with commas between")
+	flags.StringVar(&s.serves, "serves", "", "serve a command that makes notes in this directory")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -107,6 +113,14 @@ func runNode(ctx context.Context, s settings, in io.Reader, out io.Writer) (err 
 	if len(s.voters) > 0 {
 		watchers.Go(func() { workWhenLeading(ctx, part, p) })
 	}
+	var f *failover.Failover
+	if s.serves != "" {
+		if f, err = serveCommand(ctx, s.serves, s.voters, node, part, s.mesh.Logger); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		watchers.Go(func() { watchService(ctx, f, p) })
+	}
 	if err := node.Ready(ctx); err != nil {
 		return err
 	}
@@ -114,7 +128,7 @@ func runNode(ctx context.Context, s settings, in io.Reader, out io.Writer) (err 
 	if err != nil {
 		return err
 	}
-	return serveRequests(ctx, bucket, p, in)
+	return serveRequests(ctx, answerer{bucket, f}, p, in)
 }
 
 // watchView reports how the node sees the others, and itself.
@@ -137,7 +151,7 @@ func watchView(ctx context.Context, node *mesh.Node, p *printer) {
 }
 
 // serveRequests answers requests, each on its own goroutine.
-func serveRequests(ctx context.Context, bucket *replica.Bucket, p *printer, in io.Reader) error {
+func serveRequests(ctx context.Context, a answerer, p *printer, in io.Reader) error {
 	ctx, stop := context.WithCancel(ctx)
 	var requests sync.WaitGroup
 	defer requests.Wait()
@@ -154,7 +168,7 @@ func serveRequests(ctx context.Context, bucket *replica.Bucket, p *printer, in i
 			return nil
 		}
 		requests.Go(func() {
-			reply, err := answerRequest(ctx, bucket, r)
+			reply, err := a.answerRequest(ctx, r)
 			if err != nil {
 				reply.Err = err.Error()
 			}
@@ -164,15 +178,23 @@ func serveRequests(ctx context.Context, bucket *replica.Bucket, p *printer, in i
 	}
 }
 
-func answerRequest(ctx context.Context, bucket *replica.Bucket, r chaos.Request) (reply chaos.Reply, err error) {
+// answerer answers requests by what the node has; failover is nil if it serves nothing.
+type answerer struct {
+	bucket   *replica.Bucket
+	failover *failover.Failover
+}
+
+func (a answerer) answerRequest(ctx context.Context, r chaos.Request) (reply chaos.Reply, err error) {
 	switch r.Op {
+	case "move":
+		return reply, a.failover.Move("press", r.Value)
 	case "put":
 		// A write kept by fewer stores than wished is not acknowledged here:
 		// the loss of one store may lose it.
-		_, err = bucket.Put(ctx, r.Key, []byte(r.Value), nil)
+		_, err = a.bucket.Put(ctx, r.Key, []byte(r.Value), nil)
 		return reply, err
 	case "get":
-		reply.Values, err = getValues(ctx, bucket, r.Keys)
+		reply.Values, err = getValues(ctx, a.bucket, r.Keys)
 		return reply, err
 	}
 	return reply, fmt.Errorf("no such request: %q", r.Op)

@@ -1,0 +1,179 @@
+package chaos
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/partition"
+)
+
+// serving is a mesh whose nodes serve a command.
+type serving struct {
+	*Cluster
+	t   *testing.T
+	dir string
+}
+
+// startServing returns a mesh of five that serves a command, or skips the test.
+func startServing(t *testing.T) *serving {
+	t.Helper()
+	t.Parallel()
+	s := &serving{Cluster: New(t, 5), t: t, dir: t.TempDir()}
+	binary, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start(binary, "-voters", strings.Join(sortedNames(s.Nodes), ","), "-serves", s.dir)
+	s.runner(agreeIn)
+	return s
+}
+
+// runner waits until one node runs the service, verified, and returns it.
+func (s *serving) runner(limit time.Duration, except ...*Node) (n *Node) {
+	s.t.Helper()
+	s.Await(limit, "the service runs at one node", func() bool {
+		n = nil
+		for _, o := range s.Nodes {
+			if o.process() == nil || !o.State().Serves || slices.Contains(except, o) {
+				continue
+			}
+			if n != nil {
+				return false
+			}
+			n = o
+		}
+		return n != nil
+	})
+	return n
+}
+
+// checkAlone fails if a command ran when another one began.
+func (s *serving) checkAlone() (begun int) {
+	s.t.Helper()
+	lines, err := ReadCommands(s.dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, l := range lines {
+		if l.Kind == Begin {
+			begun++
+		}
+		if len(l.Beside) > 0 {
+			s.t.Errorf("beside others: %+v", l)
+		}
+	}
+	return begun
+}
+
+// took logs how long services were gone, and fails if that was longer than promised.
+func (s *serving) took(what string, all []time.Duration, half, most time.Duration) {
+	s.t.Helper()
+	slices.Sort(all)
+	n := len(all)
+	s.t.Logf("%s: %d times, min %v, median %v, max %v", what, n, all[0].Round(time.Millisecond), all[n/2].Round(time.Millisecond), all[n-1].Round(time.Millisecond))
+	if all[n/2] > half || all[n-1] > most {
+		s.t.Errorf("%s: median %v, max %v, promised %v and %v", what, all[n/2], all[n-1], half, most)
+	}
+}
+
+func times(few int) int {
+	if *long {
+		return 50
+	}
+	return few
+}
+
+var lease = partition.LAN().Lease
+
+// TestServiceIsKilled kills the node that runs a service, with its leash and command then,
+// again and again: it runs elsewhere in time, and never at two nodes.
+func TestServiceIsKilled(t *testing.T) {
+	s := startServing(t)
+	var gone []time.Duration
+	for range times(4) {
+		victim := s.runner(agreeIn)
+		s.Pass(2 * lease) // the lease is a whole one
+		begin := time.Now()
+		s.Kill(victim)
+		s.runner(agreeIn, victim)
+		gone = append(gone, time.Since(begin))
+		s.Restart(victim)
+		s.Await(agreeIn, "the mesh is whole", s.Whole)
+	}
+	s.took("killed until verified elsewhere", gone, lease+time.Second, lease+6*time.Second)
+	if begun := s.checkAlone(); begun < len(gone)+1 {
+		t.Errorf("%d commands for %d kills", begun, len(gone))
+	}
+	s.Quit()
+}
+
+// TestServiceIsFrozen freezes the node that runs a service for longer than its lease: the
+// command has ended before another one begins, and the node does not run it when it wakes up.
+func TestServiceIsFrozen(t *testing.T) {
+	s := startServing(t)
+	var gone []time.Duration
+	for range times(3) {
+		victim := s.runner(agreeIn)
+		s.Pass(2 * lease)
+		begin := time.Now()
+		s.Pause(victim)
+		next := s.runner(agreeIn, victim)
+		gone = append(gone, time.Since(begin))
+		s.Pass(lease)
+		s.Resume(victim)
+		s.Await(agreeIn, "the mesh is whole", s.Whole)
+		if now := s.runner(agreeIn); now != next {
+			t.Errorf("it runs at %s, and ran at %s when %s woke up", now.Name, next.Name, victim.Name)
+		}
+	}
+	s.took("frozen until verified elsewhere", gone, lease+2*time.Second, lease+6*time.Second)
+	s.checkAlone()
+	s.Quit()
+}
+
+// TestServiceIsCutOff cuts the node that runs a service off from all others.
+func TestServiceIsCutOff(t *testing.T) {
+	s := startServing(t)
+	var gone []time.Duration
+	for range times(3) {
+		victim := s.runner(agreeIn)
+		s.Pass(2 * lease)
+		begin := time.Now()
+		s.Cut([]*Node{victim}, slices.DeleteFunc(slices.Clone(s.Nodes), func(n *Node) bool { return n == victim }))
+		next := s.runner(agreeIn, victim)
+		gone = append(gone, time.Since(begin))
+		s.Pass(lease)
+		s.Heal()
+		s.Await(healIn, "the mesh is whole", s.Whole)
+		if now := s.runner(agreeIn); now != next {
+			t.Errorf("it runs at %s, and ran at %s before the heal", now.Name, next.Name)
+		}
+	}
+	s.took("cut off until verified elsewhere", gone, lease+2*time.Second, lease+6*time.Second)
+	s.checkAlone()
+	s.Quit()
+}
+
+// TestServiceIsMoved moves a service by hand.
+func TestServiceIsMoved(t *testing.T) {
+	s := startServing(t)
+	var gone []time.Duration
+	for i := range times(8) {
+		from := s.runner(agreeIn)
+		to := s.Nodes[(slices.Index(s.Nodes, from)+1+i%4)%5]
+		s.Pass(lease / 2) // a lead that was won a moment ago may come back to whoever gave it
+		begin := time.Now()
+		if err := from.Move(t.Context(), to.Name); err != nil {
+			t.Fatal(err)
+		}
+		if now := s.runner(agreeIn, from); now != to {
+			t.Errorf("moved to %s, and it runs at %s", to.Name, now.Name)
+		}
+		gone = append(gone, time.Since(begin))
+	}
+	s.took("moved until verified there", gone, 500*time.Millisecond, lease)
+	s.checkAlone()
+	s.Quit()
+}
