@@ -89,3 +89,40 @@ func TestLeadThatWasNotHandedOver(t *testing.T) {
 		t.Error("it is known as handed over")
 	}
 }
+
+// A nominee asks a voter again that has not heard of the hand-over before its request came, and
+// for no longer than the nomination lasts.
+func TestNomineeIsAheadOfTheHandOver(t *testing.T) {
+	f := fieldOf(1000, 1000, 1000, 1000, 1000)
+	f.Claims = []token.Token{{Term: 7, Node: 2}}
+	e := newQuick(1, LAN(), Durable{Max: 7}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Stand(0, true)
+	now := time.Second
+	sends := func(out []Effect) (asks []Effect) {
+		for _, eff := range out {
+			if eff.Action == Send {
+				asks = append(asks, eff)
+			}
+		}
+		return asks
+	}
+	asks := sends(append(e.Returned(now, 2, 7, 1), e.Tick(now)...))
+	if len(asks) != 4 {
+		t.Fatalf("the nominee asks %+v", asks)
+	}
+	busy := Answer{Reason: Busy, Max: 7, Wait: 2 * time.Second, Holder: f.Claims[0]}
+	for _, a := range asks[1:] {
+		e.Answered(now, a.To, a.Ask, a.Sent, busy)
+	}
+	if again := sends(e.Tick(now + LAN().Pause/5)); len(again) != 3 || e.bid == nil {
+		t.Fatalf("three that are busy are asked again: %+v", again)
+	}
+	now += LAN().Lease / 2
+	for _, a := range asks[1:] {
+		e.Answered(now, a.To, a.Ask, a.Sent, busy)
+	}
+	if e.Tick(now); e.bid != nil {
+		t.Error("the bid goes on when the nomination has ended")
+	}
+}
