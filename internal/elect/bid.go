@@ -10,7 +10,7 @@ import (
 )
 
 func (e *Election) noteRefusal(from view.NodeID, ans Answer) {
-	if ans.Reason == Busy && e.bid.handedOver && e.now < e.nominationEnds && ans.Holder.Node == e.nominator {
+	if ans.Reason == Busy && e.bid.handedOver && ans.Holder.Node == e.nominator {
 		// What the leader before gives back is on its way to this voter, too.
 		e.bid.askAgainAt[from] = e.now + e.params.Pause/5
 		return

@@ -91,7 +91,7 @@ func TestLeadThatWasNotHandedOver(t *testing.T) {
 }
 
 // A nominee asks a voter again that has not heard of the hand-over before its request came, and
-// for no longer than the nomination lasts.
+// no longer than for as long as a bid lasts.
 func TestNomineeIsAheadOfTheHandOver(t *testing.T) {
 	f := fieldOf(1000, 1000, 1000, 1000, 1000)
 	f.Claims = []token.Token{{Term: 7, Node: 2}}
@@ -123,6 +123,6 @@ func TestNomineeIsAheadOfTheHandOver(t *testing.T) {
 		e.Answered(now, a.To, a.Ask, a.Sent, busy)
 	}
 	if e.Tick(now); e.bid != nil {
-		t.Error("the bid goes on when the nomination has ended")
+		t.Error("the bid goes on")
 	}
 }
