@@ -185,8 +185,14 @@ func (f *Failover) UsePlan(p service.Plan) (warnings []*service.Fault, err error
 	if err = errors.Join(err, r.checkMode(p)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
 	}
-	if !r.post(func() { r.performAll(r.core.PlanChanged(r.uptime(), p)) }) {
-		return nil, ErrClosed
+	closing := make(chan bool, 1)
+	posted := r.post(func() {
+		if closing <- r.closeBy != 0; r.closeBy == 0 { // a plan would have it serve again
+			r.performAll(r.core.PlanChanged(r.uptime(), p))
+		}
+	})
+	if !posted || <-closing {
+		return nil, fmt.Errorf("%w: plan of %s", ErrClosed, p.Service)
 	}
 	return warnings, nil
 }

@@ -379,6 +379,30 @@ func TestCloseOfWhatDoesNotStop(t *testing.T) {
 	})
 }
 
+// TestAPlanWhileItCloses has a plan come while a service ends in order: it does not begin anew.
+func TestAPlanWhileItCloses(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.serveAll()
+		r.wait(5 * time.Second)
+		hang := make(chan struct{})
+		r.nodes[0].set(func() { r.nodes[0].hangs["unroute"] = hang })
+		closed := make(chan error, 1)
+		go func() { closed <- r.nodes[0].withdrawAll(context.Background()) }() // as when the node leaves
+		r.wait(100 * time.Millisecond)
+		if _, err := r.nodes[0].UsePlan(r.plan); !errors.Is(err, ErrClosed) {
+			t.Errorf("%v", err)
+		}
+		r.nodes[0].set(func() { delete(r.nodes[0].hangs, "unroute") })
+		close(hang)
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		r.wait(5 * time.Second)
+		r.nodes = r.nodes[1:]
+		r.wantRunsAt("b")
+	})
+}
+
 func TestAConditionMovesIt(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.serveAll()
