@@ -50,8 +50,9 @@ func (p *Partition) Lease(election Election) (t token.Token, left time.Duration,
 	return t, left, nil
 }
 
-// HandedOver tells whether this node leads an election because the leader before has handed it
-// over to this one, by HandOver or because this one is better; false if it does not lead.
+// HandedOver tells whether this node leads an election because the leader before has named it,
+// by HandOver or because this one is better; false if it does not lead, or the leader before has
+// named nobody, or what it said of that got lost.
 func (p *Partition) HandedOver(election Election) bool {
 	e := p.findElection(election)
 	if e == nil || e.leadingToken().IsZero() {

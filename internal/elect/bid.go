@@ -10,7 +10,7 @@ import (
 )
 
 func (e *Election) noteRefusal(from view.NodeID, ans Answer) {
-	if ans.Reason == Busy && e.bid.handedOver && ans.Holder.Node == e.nominator {
+	if ans.Reason == Busy && e.lead == nil && e.bid.handedOver && ans.Holder.Node == e.nominator {
 		// What the leader before gives back is on its way to this voter, too.
 		e.bid.askAgainAt[from] = e.now + e.params.Pause/5
 		return
@@ -109,7 +109,8 @@ func (e *Election) considerBid() {
 //	6 s  d asks for a term
 //
 // Told so d asks at 2 s. If the word is wrong, as from a voter that the leader alone does not
-// reach, d asks in vain.
+// reach, d asks in vain. What a voter has granted before it was started it tells nothing of: its
+// leader may have been renewed by the others.
 func (e *Election) tellLapse() {
 	lapse := token.Token{Term: e.voter.lapsedIn, Node: e.voter.lapsed}
 	if !e.known || lapse.Node == 0 || lapse == e.lapseTold || !e.isLeaseFree() {
@@ -119,6 +120,13 @@ func (e *Election) tellLapse() {
 	if best := e.field.bestBut(lapse.Node); best != 0 && best != e.self && !e.field.Electorate.Has(best) {
 		e.emitEffect(Effect{Action: GiveBack, To: best, Nominee: best})
 	}
+}
+
+// believesLapse tells whether a node is believed that says that the leader's lease has run out:
+// a voter is, once in a lease, for each bid is a write of flash.
+func (e *Election) believesLapse(from view.NodeID) bool {
+	again := e.lapseHeardAt != Never && e.now-e.lapseHeardAt < e.params.Lease
+	return e.field.Electorate.Has(from) && !again && e.now >= e.nominationEnds
 }
 
 // isLeaseFree tells whether no valid lease is known. A claim is not believed for longer
@@ -133,7 +141,7 @@ func (e *Election) isLeaseFree() bool {
 	}
 	other := e.highestClaim()
 	return other.IsZero() || e.voter.outlived(other) ||
-		e.now < e.nominationEnds && (other.Node == e.nominator || e.leaderLapsed) || other.Node == e.mute && e.now-e.muteAt >= e.params.Lease
+		e.now < e.nominationEnds && (other.Node == e.nominator || other == e.leaderLapsed) || other.Node == e.mute && e.now-e.muteAt >= e.params.Lease
 }
 
 // highestClaim returns the highest token that another in contact claims to lead with and
@@ -153,7 +161,7 @@ func (e *Election) startBid(voters Electorate, renews bool) {
 	term := max(e.voter.durable.Max, e.highestSeen, e.lastAsked, e.highestClaim().Term) + 1
 	e.lastAsked = term
 	e.startAt = Never
-	handedOver := e.lead == nil && e.now < e.nominationEnds && !e.leaderLapsed || e.lead != nil && e.lead.handedOver
+	handedOver := e.lead == nil && e.now < e.nominationEnds && e.leaderLapsed.IsZero() || e.lead != nil && e.lead.handedOver
 	e.bid = &reign{
 		handedOver: handedOver,
 		token:      token.Token{Term: term, Node: e.self}, voters: voters, renews: renews,

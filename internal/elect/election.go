@@ -72,9 +72,10 @@ type Election struct {
 	mute   view.NodeID // claims to lead, by what others have of it, and is not in contact
 	muteAt time.Duration
 
-	nominator      view.NodeID // who has nominated this node, until nominationEnds
-	leaderLapsed   bool        // by a voter that says that the leader's lease has run out
-	lapseTold      token.Token // last lapse of a lease that the best candidate was told of
+	nominator      view.NodeID   // who has nominated this node, until nominationEnds
+	leaderLapsed   token.Token   // the claim of which a voter says that its lease has run out; zero: none
+	lapseHeardAt   time.Duration // when one has said so last; Never: nobody has
+	lapseTold      token.Token   // last lapse of a lease that the best candidate was told of
 	nominationEnds time.Duration
 
 	draining bool        // work was told to end, or the lease of its leadership is to end by itself
@@ -93,7 +94,7 @@ type Election struct {
 func New(self view.NodeID, par Params, d Durable, now time.Duration, rng *rand.Rand) *Election {
 	e := &Election{
 		self: self, params: par, rng: rng, now: now, voter: newVoter(self, d, now),
-		grants: map[view.NodeID]grant{}, freedTerms: map[view.NodeID]uint64{}, raises: map[view.NodeID]raises{}, startAt: Never, betterAt: Never, differsAt: Never,
+		grants: map[view.NodeID]grant{}, freedTerms: map[view.NodeID]uint64{}, raises: map[view.NodeID]raises{}, startAt: Never, betterAt: Never, differsAt: Never, lapseHeardAt: Never, lapseTold: d.Grant,
 	}
 	// What was read may be in the system's cache alone: the run before this one may have
 	// ended at a write that failed.
@@ -164,9 +165,13 @@ func (e *Election) Asked(now time.Duration, from view.NodeID, a Ask, ref uint64)
 func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, nominee view.NodeID) []Effect {
 	e.advanceTime(now)
 	e.voter.releaseGrant(e.now, from, term, nominee)
-	lapsed := term == 0 && e.field.Electorate.Has(from)
-	if nominee == e.self && (term > e.freedTerms[from] || lapsed) {
-		e.leaderLapsed = lapsed
+	switch {
+	case nominee != e.self:
+	case term > e.freedTerms[from]:
+		e.leaderLapsed = token.Token{}
+		e.nominator, e.nominationEnds, e.noBidBefore = from, e.now+e.params.Lease/2, 0
+	case term == 0 && e.believesLapse(from):
+		e.leaderLapsed, e.lapseHeardAt = e.highestClaim(), e.now
 		e.nominator, e.nominationEnds, e.noBidBefore = from, e.now+e.params.Lease/2, 0
 	}
 	e.freedTerms[from] = max(e.freedTerms[from], term)

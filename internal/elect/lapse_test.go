@@ -126,3 +126,48 @@ func TestNomineeIsAheadOfTheHandOver(t *testing.T) {
 		t.Error("the bid goes on")
 	}
 }
+
+// A voter that was started anew says nothing of the leader that it followed before: it does not
+// know until when the others have renewed its lease.
+func TestVoterTellsNothingOfAnEarlierRun(t *testing.T) {
+	e := newQuick(1, LAN(), Durable{Max: 1, Grant: token.Token{Term: 1, Node: 5}, Lease: LAN().Lease}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, fieldLedBy5())
+	for now := time.Duration(0); now < 5*time.Second; now += 100 * time.Millisecond {
+		if back := find(e.Tick(now), GiveBack); back != nil {
+			t.Fatalf("after %v: %+v", now, back)
+		}
+	}
+}
+
+// However often a voter says that the lease has run out, the candidate asks once in a lease.
+func TestALapseIsBelievedOnceInALease(t *testing.T) {
+	e := newQuick(4, LAN(), Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, fieldLedBy5())
+	e.Stand(0, true)
+	terms := map[uint64]bool{}
+	for now := time.Second; now < time.Second+LAN().Lease; now += time.Millisecond {
+		for _, eff := range append(e.Returned(now, 1, 0, 4), e.Tick(now)...) {
+			if eff.Action == Send {
+				terms[eff.Ask.Term] = true
+				e.Answered(now, eff.To, eff.Ask, eff.Sent, Answer{Reason: Busy, Max: 1, Wait: 2 * time.Second, Holder: token.Token{Term: 1, Node: 5}})
+			}
+		}
+	}
+	if len(terms) != 1 {
+		t.Errorf("%d terms were asked for in a lease", len(terms))
+	}
+}
+
+// Whoever leads since a lapse was told is not taken for lapsed.
+func TestALapseIsThatOfOneLeader(t *testing.T) {
+	e := newQuick(4, LAN(), Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	f := fieldLedBy5()
+	e.Look(0, f)
+	e.Returned(time.Second, 1, 0, 4)
+	f.Claims = append(f.Claims, token.Token{Term: 2, Node: 3})
+	e.Look(time.Second, f)
+	e.Stand(time.Second, true)
+	if e.Tick(time.Second + time.Millisecond); e.bid != nil {
+		t.Error("it asks for a term while another leads")
+	}
+}
