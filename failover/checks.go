@@ -8,13 +8,16 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"time"
 )
 
 // ErrCheck: the service answers a check, and not as it should.
 var ErrCheck = errors.New("failover: wrong answer to a check")
 
-// mostChecked is how much of an answer is read.
-const mostChecked = 64 << 10
+const (
+	mostChecked = 64 << 10               // of an answer is read
+	execDelay   = 100 * time.Millisecond // behind the end of a command that was killed
+)
 
 // HTTPCheck returns a Hook, for Check or Verify, that is well when a GET of an http or https
 // URL is answered with that status, or with any from 200 to 299 if it is 0, within the time of
@@ -42,7 +45,7 @@ func HTTPCheck(url string, status int) Hook {
 		if status == 0 && resp.StatusCode/100 == 2 || resp.StatusCode == status {
 			return nil
 		}
-		return fmt.Errorf("%w: %s from %s", ErrCheck, resp.Status, url)
+		return fmt.Errorf("%w: %s from %s", ErrCheck, resp.Status, req.URL.Redacted())
 	}
 }
 
@@ -61,7 +64,9 @@ func TCPCheck(addr string) Hook {
 // ExecCheck returns a Hook that is well when a command exits with 0 in time; it is killed else.
 func ExecCheck(name string, args ...string) Hook {
 	return func(ctx context.Context, _ Run) error {
-		out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+		cmd := exec.CommandContext(ctx, name, args...)
+		cmd.WaitDelay = execDelay // what it has started may hold its output
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s: %w: %.200q", name, err, out)
 		}
@@ -70,12 +75,16 @@ func ExecCheck(name string, args ...string) Hook {
 }
 
 // RateCheck returns a Hook that is well while of the last n results of another one so many, in
-// percent, were bad at most. Until there were n all that are missing count as good. It is not
-// to be used for two services.
+// percent, were bad at most. Until there were n since the service was started here all that are
+// missing count as good. It is not to be used for two services.
 func RateCheck(check Hook, n, percent int) Hook {
 	bad := make([]bool, max(n, 1))
-	next := 0
+	next, start := 0, 0
 	return func(ctx context.Context, run Run) error {
+		if run.start != start {
+			clear(bad)
+			start = run.start
+		}
 		err := check(ctx, run)
 		bad[next], next = err != nil, (next+1)%len(bad)
 		count := 0

@@ -63,7 +63,8 @@ type Config struct {
 	Data []string
 	// Conditions tell whether something holds at this node that a plan names as a reason not
 	// to run a service here: "hardware_failure", "overload", or names of the user's own. Each
-	// is asked every few seconds, and counts as it was while it does not answer.
+	// is asked every few seconds, and counts as it was while it does not answer, and as holding
+	// before it first has.
 	Conditions map[string]func(ctx context.Context) bool
 
 	// Records keep the plans of SetPlan, the history and routes for all nodes; the same ones at
@@ -117,7 +118,7 @@ func (c Config) Validate() error {
 		faults = append(faults, errors.New("no Elections"))
 	}
 	if c.Keep < 0 {
-		faults = append(faults, fmt.Errorf("Keep is %v", c.Keep))
+		faults = append(faults, fmt.Errorf("negative Keep: %v", c.Keep))
 	}
 	for name, condition := range c.Conditions {
 		if name == "" || condition == nil {

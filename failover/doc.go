@@ -73,8 +73,9 @@
 //
 //	The command of a Process, and all that  On Linux. A leash that is killed  ErrNoLeash elsewhere.
 //	it has started, are gone when the       itself takes the command along,
-//	lease ends, also if this process was    not what that has started.
-//	killed or is frozen.
+//	lease ends, also if this process was    not what that has started: have a
+//	killed or is frozen.                    service manager end the node
+//	                                        alone (KillMode=mixed).
 //
 // Config.Records is a bucket that all nodes share, in which plans, routes and the history lie:
 // package replica's Bucket.Records. Without it a program gives each node its plans by Serve and

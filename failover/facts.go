@@ -61,7 +61,8 @@ func (f *facts) lookOnce(start func(func(ctx context.Context)) bool, changed fun
 		start(func(ctx context.Context) {
 			holds := condition(ctx)
 			f.mu.Lock()
-			differs := f.holds[name] != holds
+			before, answered := f.holds[name]
+			differs := before != holds || !answered
 			f.holds[name], f.asked[name] = holds, false
 			f.mu.Unlock()
 			if differs {
@@ -80,6 +81,11 @@ func (f *facts) ofService(name string, election token.Election) (own service.Nod
 	holds := maps.Clone(f.holds)
 	used := f.used
 	f.mu.Unlock()
+	for name := range f.cfg.Conditions {
+		if _, answered := holds[name]; !answered {
+			holds[name] = true // nothing is begun before it is known not to hold
+		}
+	}
 	maps.DeleteFunc(holds, func(_ string, holds bool) bool { return !holds })
 	own = service.Node{
 		ID: self, Name: m.Name, Zone: m.Zone, Capabilities: m.Capabilities, Data: f.cfg.Data, Used: used,

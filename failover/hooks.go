@@ -31,24 +31,33 @@ type hookCall struct {
 func (h *hooks) beginHook(hook Hook, run Run, limit time.Duration, ended func(err error)) {
 	earlier := h.giveUpAll()
 	h.startCall(limit, ended, func(ctx context.Context) error {
-		if !awaitAll(ctx, earlier) {
+		if !awaitAll(ctx, earlier) || ctx.Err() != nil {
 			return errEarlierHangs
 		}
 		return callHook(ctx, hook, run)
 	})
 }
 
-// beginStop calls Stop at once, beside whatever hangs; it has ended well when all hooks have
-// returned. A Stop that has not returned is not called a second time.
+// beginStop calls Stop at once, beside whatever hangs, and once more when that has returned, for
+// it may have started something meanwhile:
+//
+//	0 s  Start is under way, and slow; the lead is lost; Stop finds nothing to stop
+//	1 s  Start has run the service, though its context had ended: Stop must find that
+//
+// A Stop that has not returned is not called a second time.
 func (h *hooks) beginStop(hook Hook, run Run, limit time.Duration, ended func(err error)) {
 	if h.stop != nil {
 		return
 	}
 	earlier := h.giveUpAll()
 	h.stop = h.startCall(limit, func(err error) { h.stop = nil; ended(err) }, func(ctx context.Context) error {
+		under := anyOpen(earlier)
 		err := callHook(ctx, hook, run)
 		if !awaitAll(ctx, earlier) {
-			err = errors.Join(err, errEarlierHangs)
+			return errors.Join(err, errEarlierHangs)
+		}
+		if under {
+			err = callHook(ctx, hook, run)
 		}
 		return err
 	})
@@ -80,6 +89,18 @@ func (h *hooks) giveUpAll() (returned []chan struct{}) {
 		returned = append(returned, c.returned)
 	}
 	return returned
+}
+
+// anyOpen tells whether one of them is not closed.
+func anyOpen(all []chan struct{}) bool {
+	for _, done := range all {
+		select {
+		case <-done:
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // awaitAll waits until all are closed, and tells whether they were before ctx ended.

@@ -91,26 +91,51 @@ type processRun struct {
 }
 
 // startCommand begins the command on a leash that ends with the lease of now.
-func (r *processRun) startCommand(_ context.Context, run Run) error {
+func (r *processRun) startCommand(ctx context.Context, run Run) error {
+	now := r.clock.Boot() // before the lease is looked at: what passes in between is not added to it
 	left := run.Left()
 	if left <= 0 {
 		_, err := run.Token()
-		return fmt.Errorf("start %q: %w", r.process.Args, err)
+		return fmt.Errorf("start %q: %w", r.process.Args[0], err)
 	}
 	p := r.process
 	command := process.Command{Leash: p.Leash, Args: p.Args, Env: p.Env, Dir: p.Dir, Lock: p.Lock, Output: p.Output}
+	held, err := r.holdCommand(ctx, command, now+left, run)
+	if err != nil {
+		return err
+	}
+	return awaitCommand(ctx, held, p.Args[0])
+}
+
+// holdCommand starts the leash, unless the start was given up: a stop may have found nothing.
+func (r *processRun) holdCommand(ctx context.Context, c process.Command, until time.Duration, run Run) (*process.Held, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.held != nil {
-		return fmt.Errorf("start %q: an earlier one has not been stopped", p.Args)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("start %q: %w", c.Args[0], err)
 	}
-	held, err := process.Start(command, r.clock.Boot()+left)
+	if r.held != nil {
+		return nil, fmt.Errorf("start %q: an earlier one has not been stopped", c.Args[0])
+	}
+	held, err := process.Start(c, until)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoLeash, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoLeash, err)
 	}
 	r.held, r.quit, r.done = held, make(chan struct{}), make(chan struct{})
 	go r.extendLease(held, run, r.quit, r.done)
-	return nil
+	return held, nil
+}
+
+// awaitCommand waits until a command runs: its leash may wait for an earlier one's end.
+func awaitCommand(ctx context.Context, held *process.Held, name string) error {
+	select {
+	case <-held.Started():
+		return nil
+	case <-held.Done():
+		return fmt.Errorf("start %q: %w", name, errors.Join(ErrExited, held.Err()))
+	case <-ctx.Done():
+		return fmt.Errorf("start %q: %w", name, ctx.Err())
+	}
 }
 
 // extendLease tells the leash how far the lease goes, until quit is closed or the command has
@@ -118,9 +143,10 @@ func (r *processRun) startCommand(_ context.Context, run Run) error {
 func (r *processRun) extendLease(held *process.Held, run Run, quit, done chan struct{}) {
 	defer close(done)
 	for {
+		now := r.clock.Boot()
 		left := run.Left()
 		if left > 0 {
-			_ = held.Extend(r.clock.Boot() + left)
+			_ = held.Extend(now + left)
 		}
 		select {
 		case <-quit:

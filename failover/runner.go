@@ -50,6 +50,7 @@ type runner struct {
 	standing *standing
 	told     takeover.Preference
 	route    Route         // that was published
+	starts   int           // of the service here
 	closeBy  time.Duration // 0: it is not closing
 	hangs    bool          // it was closed, and something of a run may be left
 }
@@ -75,6 +76,9 @@ func (r *runner) serveSteps(context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	closing := r.closing
+	own, peers := r.facts(r.service.Plan.Service, r.election())
+	r.performAll(r.core.FactsChanged(r.uptime(), own, peers))
+	r.performAll(r.core.RunLeft(r.uptime())) // a process before this one may have ended in the middle
 	for !r.isClosed() {
 		select {
 		case step := <-r.inbox:
@@ -98,6 +102,9 @@ func (r *runner) serveSteps(context.Context) {
 	r.hooks.giveUpAll()
 	r.stopStanding()
 	if r.lead != nil {
+		if r.hangs { // nobody may lead before the lease has ended
+			_ = r.elections.LetLapse(r.election())
+		}
 		close(r.lead.released)
 	}
 }
@@ -159,13 +166,14 @@ func (r *runner) lookAtLease() {
 	if r.lead == nil || r.lead.givenBack {
 		return
 	}
+	now := r.uptime()
 	t, left, err := r.elections.Lease(r.election())
 	if err != nil {
 		r.performAll(r.core.LeadLost(r.uptime(), r.lead.token))
 		return
 	}
 	r.lead.token = t
-	r.performAll(r.core.LeaseExtended(r.uptime(), t, r.uptime()+left))
+	r.performAll(r.core.LeaseExtended(now, t, now+left))
 }
 
 // performAll does what the core has decided, in order.
@@ -180,6 +188,9 @@ func (r *runner) performAll(actions []takeover.Action) {
 func (r *runner) performOne(a takeover.Action) []takeover.Action {
 	switch a := a.(type) {
 	case takeover.Begin:
+		if a.Step == service.Start {
+			r.starts++
+		}
 		r.log.Info("a step begins", "service", r.service.Plan.Service, "step", a.Step.String(), "try", a.Try, "token", a.Token.String())
 		return r.beginStep(r.do[a.Step], a.Attempt, a.Deadline, r.newRun(a.Token, a.Try))
 	case takeover.Undo:
@@ -222,7 +233,7 @@ func (r *runner) beginStep(hook Hook, attempt uint64, deadline time.Duration, ru
 
 func (r *runner) newRun(t token.Token, try int) Run {
 	return Run{
-		Service: r.service.Plan.Service, Node: r.self, Try: try, election: r.election(), elections: r.elections, shown: t,
+		Service: r.service.Plan.Service, Node: r.self, Try: try, election: r.election(), elections: r.elections, shown: t, start: r.starts,
 		announce: func(address string) bool { return r.takeAddress(t, address) },
 	}
 }
@@ -315,6 +326,7 @@ func (r *runner) stopStanding() {
 func (r *runner) takeLead(ctx context.Context, t token.Token) {
 	l := &lead{ctx: ctx, token: t, began: t, address: r.service.Address, released: make(chan struct{})}
 	posted := r.post(func() {
+		now := r.uptime()
 		_, left, err := r.elections.Lease(r.election())
 		if err != nil {
 			close(l.released)
@@ -322,7 +334,7 @@ func (r *runner) takeLead(ctx context.Context, t token.Token) {
 		}
 		r.lead = l
 		r.reportEvent(t, Event{What: Led})
-		r.performAll(r.core.Led(r.uptime(), t, r.uptime()+left, r.elections.HandedOver(r.election())))
+		r.performAll(r.core.Led(now, t, now+left, r.elections.HandedOver(r.election())))
 	})
 	<-ctx.Done()
 	if !posted {
@@ -345,6 +357,9 @@ func (r *runner) reportRecord(a takeover.Record) {
 	case takeover.UndoEnded:
 		e.What, e.Step = UndoEnded, a.Step.String()
 	case takeover.StopEnded:
+		if a.Token.IsZero() && a.Err == nil {
+			return // it was made sure that nothing was left of a process before this one
+		}
 		e.What = Stopped
 	case takeover.HealthChanged:
 		e.What, e.Health = HealthChanged, a.Health

@@ -36,8 +36,9 @@ type Service struct {
 	// ready, fetch data, run it, have it found, see that it serves.
 	Prepare, Sync, Start, Route, Verify Hook
 	// UndoPrepare, UndoSync and UndoRoute undo those steps. Stop undoes Start: it returns nil
-	// when nothing of the run is left. It is also called when the lead is lost, with
-	// Run.Forced: then there is no time to end in order.
+	// when nothing of the run is left. It is also called when the lead is lost, and once when
+	// Serve is, for what a process of this node before this one may have left, with Run.Forced:
+	// then there is no time to end in order.
 	UndoPrepare, UndoSync, UndoRoute, Stop Hook
 	// Check looks whether the service is well, now and then while it runs. Nil: it always is.
 	Check Hook
@@ -50,7 +51,7 @@ func (s Service) Validate() error {
 		faults = append(faults, errors.New("no Start, or no Stop"))
 	}
 	if len(s.Address) > maxAddress {
-		faults = append(faults, fmt.Errorf("Address of %d bytes, %d are the most", len(s.Address), maxAddress))
+		faults = append(faults, fmt.Errorf("an Address of %d bytes, %d are the most", len(s.Address), maxAddress))
 	}
 	if _, err := s.Plan.Validate(nil); err != nil {
 		faults = append(faults, err)
@@ -89,6 +90,7 @@ type Run struct {
 	election  token.Election
 	elections Elections
 	shown     token.Token
+	start     int // which start of the service at this node it is
 	announce  func(address string) bool
 }
 

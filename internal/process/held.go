@@ -29,6 +29,8 @@ type Command struct {
 // Held is a command on a leash. All methods may be used concurrently.
 type Held struct {
 	cmd     *exec.Cmd
+	name    string // of the command, without arguments: they may hold secrets
+	started chan struct{}
 	done    chan struct{}
 	err     error // of the command, once done is closed
 	mu      sync.Mutex
@@ -39,25 +41,30 @@ type Held struct {
 // for the command; what it could not be started for comes with Err.
 func Start(c Command, until time.Duration) (*Held, error) {
 	if len(c.Leash) == 0 || len(c.Args) == 0 {
-		return nil, fmt.Errorf("%w: leash %q, command %q", ErrNoLeash, c.Leash, c.Args)
+		return nil, fmt.Errorf("%w: %d words for it, %d for the command", ErrNoLeash, len(c.Leash), len(c.Args))
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("process: start %q: %w", c.Args, err)
+		return nil, fmt.Errorf("process: start %q: %w", c.Args[0], err)
+	}
+	told, tell, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("process: start %q: %w", c.Args[0], err), read.Close(), write.Close())
 	}
 	args := slices.Concat(c.Leash[1:], []string{strconv.FormatInt(int64(until), 10), c.Lock}, c.Args)
-	h := &Held{cmd: exec.Command(c.Leash[0], args...), done: make(chan struct{}), control: write}
-	h.cmd.Env, h.cmd.Dir, h.cmd.ExtraFiles = c.Env, c.Dir, []*os.File{read}
+	h := &Held{cmd: exec.Command(c.Leash[0], args...), name: c.Args[0], started: make(chan struct{}), done: make(chan struct{}), control: write}
+	h.cmd.Env, h.cmd.Dir, h.cmd.ExtraFiles = c.Env, c.Dir, []*os.File{read, tell}
 	h.cmd.Stdout, h.cmd.Stderr = c.Output, c.Output
 	h.cmd.WaitDelay = time.Second // output of what was not killed is not waited for
 	if err = prepareLeash(h.cmd); err == nil {
 		err = h.cmd.Start()
 	}
-	_ = read.Close()
+	_, _ = read.Close(), tell.Close()
 	if err != nil {
-		_ = write.Close()
-		return nil, fmt.Errorf("%w: start %q for %q: %w", ErrNoLeash, c.Leash, c.Args, err)
+		_, _ = write.Close(), told.Close()
+		return nil, fmt.Errorf("%w: start %q for %q: %w", ErrNoLeash, c.Leash[0], c.Args[0], err)
 	}
+	go h.awaitStart(told)
 	go h.awaitLeash()
 	return h, nil
 }
@@ -72,10 +79,22 @@ func (h *Held) awaitLeash() {
 	}
 	h.mu.Unlock()
 	if err != nil {
-		h.err = fmt.Errorf("process: %q: %w", h.cmd.Args, err)
+		h.err = fmt.Errorf("process: %q: %w", h.name, err)
 	}
 	close(h.done)
 }
+
+// awaitStart waits for the leash's word that the command runs.
+func (h *Held) awaitStart(told *os.File) {
+	var word [1]byte
+	if n, _ := told.Read(word[:]); n > 0 {
+		close(h.started)
+	}
+	_ = told.Close()
+}
+
+// Started is closed when the command runs. It may never be: see Done.
+func (h *Held) Started() <-chan struct{} { return h.started }
 
 // Done is closed when nothing of the command is left.
 func (h *Held) Done() <-chan struct{} { return h.done }
@@ -141,6 +160,6 @@ func (h *Held) awaitEnd(ctx context.Context) error {
 	case <-h.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("process: end %q: %w", h.cmd.Args, ctx.Err())
+		return fmt.Errorf("process: end %q: %w", h.name, ctx.Err())
 	}
 }

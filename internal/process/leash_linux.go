@@ -18,6 +18,7 @@ import (
 
 const (
 	controlFD = 3                     // where orders come from
+	startedFD = 4                     // where it is told that the command runs
 	sweepWait = 5 * time.Millisecond  // between two looks whether all is gone
 	lockWait  = 20 * time.Millisecond // between two tries to lock
 	exitUsage = 125                   // codes of the leash itself, as those of env and timeout
@@ -46,6 +47,8 @@ func RunLeash(args []string, out *os.File) int {
 		return exitUsage
 	}
 	lock, command := args[1], args[2:]
+	unix.CloseOnExec(controlFD) // orders are not the command's to read
+	unix.CloseOnExec(startedFD)
 	// The kernel kills the command with the thread that has started it.
 	runtime.LockOSThread()
 	l := &leash{out: out, orders: make(chan order), exited: make(chan error, 1)}
@@ -60,7 +63,11 @@ func RunLeash(args []string, out *os.File) int {
 		fmt.Fprintf(out, "leash: %v\n", err)
 		return exitStart
 	}
-	return l.obeyOrders()
+	_, _ = unix.Write(startedFD, []byte{1})
+	_ = unix.Close(startedFD)
+	code := l.obeyOrders()
+	runtime.KeepAlive(l)
+	return code
 }
 
 // order is what a leash is told to do.
@@ -71,6 +78,7 @@ type order struct {
 
 type leash struct {
 	out    *os.File
+	lock   *os.File // locked while it is open: the collector must not close it
 	timer  *bootTimer
 	orders chan order // an order of that kill comes last
 	exited chan error // capacity 1: the command has
@@ -104,10 +112,15 @@ func (l *leash) lockFile(path string) bool {
 		fmt.Fprintf(l.out, "leash: %v\n", err)
 		return false
 	}
+	l.lock = file
 	for {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return true
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			fmt.Fprintf(l.out, "leash: lock %s: %v\n", path, err)
+			return false
 		}
 		select {
 		case o := <-l.orders:
