@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -49,24 +50,23 @@ func (s *serving) runner(limit time.Duration, except ...*Node) (n *Node) {
 	return n
 }
 
-// checkAlone fails if a command ran when another one began, or fewer than that have begun.
+// checkAlone waits until so many commands have begun at least, for the last one may be about to
+// say so, and fails if one ran when another one began.
 func (s *serving) checkAlone(least int) {
 	s.t.Helper()
-	begun := 0
-	lines, err := ReadCommands(s.dir)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, l := range lines {
-		if l.Kind == Begin {
-			begun++
+	var lines []CommandLine
+	s.Await(agreeIn, fmt.Sprintf("%d commands have begun", least), func() bool {
+		var err error
+		if lines, err = ReadCommands(s.dir); err != nil {
+			s.t.Fatal(err)
 		}
+		lines = slices.DeleteFunc(lines, func(l CommandLine) bool { return l.Kind != Begin })
+		return len(lines) >= least
+	})
+	for _, l := range lines {
 		if len(l.Beside) > 0 {
 			s.t.Errorf("beside others: %+v", l)
 		}
-	}
-	if begun < least {
-		s.t.Errorf("%d commands have begun, not %d", begun, least)
 	}
 }
 
