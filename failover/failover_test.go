@@ -470,6 +470,7 @@ func TestWhatIsRefused(t *testing.T) {
 		n := r.nodes[0]
 		hook := n.hook("x", nil)
 		for name, s := range map[string]Service{
+			"no words": {Plan: service.Plan{Service: "x\xff"}, Start: hook, Stop: hook}, "no address": {Plan: service.Plan{Service: "x"}, Address: "\xff:80", Start: hook, Stop: hook},
 			"no name": {Start: hook, Stop: hook}, "long name": {Plan: service.Plan{Service: strings.Repeat("n", 57)}, Start: hook, Stop: hook},
 			"no start": {Plan: service.Plan{Service: "x"}, Stop: hook}, "no stop": {Plan: service.Plan{Service: "x"}, Start: hook}, "mode": {Plan: service.Plan{Service: "x", Mode: 2}, Start: hook, Stop: hook},
 		} {

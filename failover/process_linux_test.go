@@ -119,9 +119,10 @@ func TestACommandAsAService(t *testing.T) {
 	if asked := r.noted("asked"); len(asked) != 1 || asked[0] != second {
 		t.Errorf("asked to end: %v, want %d", asked, second)
 	}
-	time.Sleep(2 * fakeLease) // what is not told of renewals would be dead by now
-	if got := r.noted("pids"); len(got) != 3 {
-		t.Fatalf("started again while the lease was renewed: %v", got)
+	for end := time.Now().Add(2 * fakeLease); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if got := r.noted("pids"); len(got) != 3 || syscall.Kill(third, 0) != nil { // as if it were not told of renewals
+			t.Fatalf("it has ended while the lease was renewed: %v", got)
+		}
 	}
 	r.mesh.setCut(2, true)
 	r.runsAt(0, first, second, third)

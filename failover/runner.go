@@ -49,6 +49,7 @@ type runner struct {
 	lead     *lead // of now; nil: none
 	standing *standing
 	told     takeover.Preference
+	untold   bool          // the last attempt to tell it has failed
 	route    Route         // that was published
 	starts   int           // of the service here
 	closeBy  time.Duration // 0: it is not closing
@@ -286,10 +287,13 @@ func (r *runner) tellPreference() {
 		return
 	}
 	if err := r.elections.Prefer(r.election(), uint32(pref)); err != nil {
-		r.log.Error("the preference cannot be told", "service", r.service.Plan.Service, "error", err)
+		if !r.untold { // said once: it is tried at each step
+			r.log.Error("the preference cannot be told", "service", r.service.Plan.Service, "error", err)
+		}
+		r.untold = true
 		return
 	}
-	r.told = pref
+	r.told, r.untold = pref, false
 }
 
 // beginStanding stands for the election until stopStanding. What fails is tried again.

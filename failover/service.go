@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+	"unicode/utf8"
 
 	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -50,8 +51,8 @@ func (s Service) Validate() error {
 	if s.Start == nil || s.Stop == nil {
 		faults = append(faults, errors.New("no Start, or no Stop"))
 	}
-	if len(s.Address) > maxAddress {
-		faults = append(faults, fmt.Errorf("an Address of %d bytes, %d are the most", len(s.Address), maxAddress))
+	if err := validateAddress(s.Address); err != nil {
+		faults = append(faults, err)
 	}
 	if _, err := s.Plan.Validate(nil); err != nil {
 		faults = append(faults, err)
@@ -115,11 +116,20 @@ func (r Run) Left() time.Duration {
 // it is verified all nodes know it. An empty address is nowhere. The error is ErrConfig for
 // one of more than 256 bytes, ErrNotHere when the lead is over.
 func (r Run) Announce(address string) error {
-	switch {
-	case len(address) > maxAddress:
-		return fmt.Errorf("%w: service %.60q: an address of %d bytes, %d are the most", ErrConfig, r.Service, len(address), maxAddress)
-	case !r.announce(address):
+	if err := validateAddress(address); err != nil {
+		return fmt.Errorf("%w: service %.60q: %w", ErrConfig, r.Service, err)
+	}
+	if !r.announce(address) {
 		return fmt.Errorf("%w: announce %.60q at %.60q", ErrNotHere, r.Service, address)
+	}
+	return nil
+}
+
+// validateAddress refuses what cannot be kept as it is: a route that is read otherwise than it
+// was written would be written again and again.
+func validateAddress(address string) error {
+	if len(address) > maxAddress || !utf8.ValidString(address) {
+		return fmt.Errorf("an address of %d bytes, %d of UTF-8 are the most: %.60q", len(address), maxAddress, address)
 	}
 	return nil
 }

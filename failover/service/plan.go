@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -172,7 +173,7 @@ func (p Plan) Validate(known []Node) (warnings []*Fault, err error) {
 		return words
 	}
 
-	check(p.Service != "" && len(p.Service) <= maxService, "service", p.Service, ErrBound)
+	check(p.Service != "" && len(p.Service) <= maxService && utf8.ValidString(p.Service), "service", p.Service, ErrBound)
 	check(p.Mode <= PerComponent, "mode", p.Mode, ErrBound)
 	check(len(p.Runs) <= maxWord, "runs", p.Runs, ErrBound)
 	check(p.Primary == "" || isKnown(p.Primary), "primary", p.Primary, ErrUnknownNode)

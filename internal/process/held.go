@@ -64,13 +64,13 @@ func Start(c Command, until time.Duration) (*Held, error) {
 		_, _ = write.Close(), told.Close()
 		return nil, fmt.Errorf("%w: start %q for %q: %w", ErrNoLeash, c.Leash[0], c.Args[0], err)
 	}
-	go h.awaitStart(told)
-	go h.awaitLeash()
+	go h.awaitLeash(told)
 	return h, nil
 }
 
 // awaitLeash waits for the leash: its end is that of all it held.
-func (h *Held) awaitLeash() {
+func (h *Held) awaitLeash(told *os.File) {
+	h.awaitStart(told)
 	err := h.cmd.Wait()
 	h.mu.Lock()
 	if h.control != nil {
@@ -84,7 +84,7 @@ func (h *Held) awaitLeash() {
 	close(h.done)
 }
 
-// awaitStart waits for the leash's word that the command runs.
+// awaitStart waits for the leash's word that the command runs, or for its end.
 func (h *Held) awaitStart(told *os.File) {
 	var word [1]byte
 	if n, _ := told.Read(word[:]); n > 0 {
