@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/failover/service"
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 )
 
@@ -39,6 +40,42 @@ func TestTheFirstLeadGoesToThePreferredOne(t *testing.T) {
 	s.take("facts", s.run.FactsChanged(s.now, threeNodes[0], []Peer{{2, "b", idle}}))
 	if g, ok := last[GiveBack](s); !ok || g.To != 2 {
 		s.fail("it has begun while the preferred one had the time to stand")
+	}
+}
+
+// Among those that the plan prefers it goes to the first: it is not given to another one that
+// was heard sooner, which would begin at once.
+func TestTheFirstLeadWaitsForTheFirstOfThePreferred(t *testing.T) {
+	idle := preferenceOf(preferring(t, 0).plan, threeNodes[1])
+	for name, c := range map[string]struct {
+		primary Preference
+		wantTo  view.NodeID
+	}{"it stands in time": {idle, 3}, "it does not": {0, 2}} {
+		plan := pressPlan()
+		plan.Primary, plan.Backups = "c", []string{"b", "a"}
+		s := newTestShell(t, plan)
+		s.take("facts", s.run.FactsChanged(0, threeNodes[0], []Peer{{2, "b", idle}, {3, "c", 0}}))
+		s.led(time.Hour)
+		if g, ok := last[GiveBack](s); ok {
+			s.fail("%s: given back before the first was heard: %+v", name, g)
+		}
+		s.take("facts", s.run.FactsChanged(s.now, threeNodes[0], []Peer{{2, "b", idle}, {3, "c", c.primary}}))
+		s.tick(hearFor)
+		if g, ok := last[GiveBack](s); !ok || g.Why != Deferred || g.To != c.wantTo || s.begins(service.Prepare) > 0 {
+			s.fail("%s: %+v", name, g)
+		}
+	}
+}
+
+// Where the primary stands nobody else is waited for.
+func TestTheFirstLeadDoesNotWaitBehindTheBest(t *testing.T) {
+	plan := pressPlan()
+	plan.Primary, plan.Backups = "b", []string{"c", "a"}
+	s := newTestShell(t, plan)
+	s.take("facts", s.run.FactsChanged(0, threeNodes[0], []Peer{{2, "b", preferenceOf(plan, threeNodes[1])}, {3, "c", 0}}))
+	s.led(time.Hour)
+	if g, ok := last[GiveBack](s); !ok || g.To != 2 {
+		s.fail("%+v", g)
 	}
 }
 

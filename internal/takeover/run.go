@@ -53,7 +53,7 @@ type Run struct {
 	alone   bool     // unfit without another node that fits: that was told
 
 	fitting int           // others that stand
-	unheard bool          // one that the plan places before this one does not stand, or has not told
+	unheard bool          // one that the plan places before all that stand does not stand, or has not told
 	idle    view.NodeID   // as better, but does not say that it runs the service
 	better  view.NodeID   // the one of them that the plan places highest, if before this one
 	rival   view.NodeID   // better than this one, which runs it verified
@@ -315,21 +315,26 @@ func (r *Run) standsElsewhere(id view.NodeID) bool {
 
 // weighPeers takes in what other nodes are worth by the plan.
 func (r *Run) weighPeers() {
-	r.fitting, r.unheard = 0, false
-	var idle []Peer
+	var idle, silent []Peer
 	for _, o := range r.peers {
 		switch {
 		case o.Preference == 0:
-			r.unheard = r.unheard || rankOf(r.plan, o.Name) > rankOf(r.plan, r.own.Name)
-			continue
+			silent = append(silent, o)
 		case o.Preference.runs():
 			r.settled = true
 		default:
 			idle = append(idle, o)
 		}
-		r.fitting++
 	}
+	r.fitting = len(r.peers) - len(silent)
 	r.better, r.idle = findBetter(r.plan, r.own.Name, r.peers), findBetter(r.plan, r.own.Name, idle)
+	first := r.own.Name // of those that are known to stand
+	for _, o := range idle {
+		if o.ID == r.idle {
+			first = o.Name
+		}
+	}
+	r.unheard = slices.ContainsFunc(silent, func(o Peer) bool { return rankOf(r.plan, o.Name) > rankOf(r.plan, first) })
 }
 
 func (r *Run) addAction(a Action) { r.out = append(r.out, a) }

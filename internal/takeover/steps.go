@@ -55,7 +55,7 @@ func (r *Run) judgeItself() {
 		r.unwindAll(GiveBack{Why: OtherMode})
 	case len(lacks) == 0:
 		r.alone = false
-		if r.begun == 0 && r.idle != 0 && !r.settled && r.now < r.firstLed+deferFor {
+		if r.begun == 0 && r.idle != 0 && !r.settled && !r.waitsForOthers() && r.now < r.firstLed+deferFor {
 			r.settled = true
 			r.unwindAll(GiveBack{Why: Deferred, To: r.idle})
 			return
@@ -79,9 +79,11 @@ func (r *Run) judgeItself() {
 // to stand. Where all nodes start at once, the first one that leads is often not the primary:
 //
 //	0.0 s  b stands, and leads at once, for it has heard of no other
-//	0.1 s  a, the primary, stands: b has begun nothing, and gives it the lead
+//	0.1 s  c, the first backup, stands: b has begun nothing, and waits for a still
+//	0.2 s  a, the primary, stands: b gives it the lead
 //
-// Without this b would have started the service, and a would get it by a restart or never.
+// Without this b would have started the service, and a would get it by a restart or never. c
+// would start it at once, if it got the lead: it does not know that nobody has run it.
 // Once the service was seen to run somewhere a node begins at once: its leader has died, or
 // has handed it over.
 func (r *Run) waitsForOthers() bool { return r.unheard && !r.settled && r.now < r.firstLed+hearFor }
