@@ -30,11 +30,12 @@ func flood(t *testing.T, isSlow func(i int) bool) {
 	const (
 		size = 64 << 10
 		room = 2 << 20 // for waiting writes, at each store
-		// What is allowed for: at each of three stores three tables that are
-		// sorted in, of 10 MiB at most, two such budgets, the copies on their
-		// way and their buffers. What the writers want written at once is 75
-		// MiB at each store, and as much for each time that it is handed on.
-		bound = 120 << 20
+		// What is allowed for, at each of three stores: three tables that are
+		// sorted in, of 10 MiB at most, the caches, of 16 MiB, and two such
+		// rooms, as for the copies on their way. What the writers want written
+		// at once is 75 MiB at each store, and as much for each time that it is
+		// handed on: with room for all of it memory grew by 180 MiB.
+		bound = 3 * (30<<20 + 16<<20 + 2*room)
 	)
 	writers := 1200
 	if testing.Short() {
