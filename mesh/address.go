@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // addressPause is the time between two looks at the host's addresses. A network
@@ -81,25 +82,60 @@ func (h hostAddrs) pickAddr() (netip.Addr, error) {
 	return netip.Addr{}, errors.New("the host has no address")
 }
 
+// whereabouts finds where this node is reached, and makes it known: to all by the
+// roster, to the local network by mDNS.
+type whereabouts struct {
+	*ground
+	own       *ownEntry
+	advertise string // as the user wrote it; may be empty
+	names     *names
+	beacon    beacon
+	addrs     func() (hostAddrs, error)
+}
+
+func newWhereabouts(own *ownEntry, cfg Config, mesh view.MeshID, names *names, s seams) *whereabouts {
+	w := &whereabouts{ground: own.ground, own: own, advertise: cfg.Advertise, names: names, addrs: s.addrs}
+	w.beacon = beacon{wanted: cfg.MDNS, log: w.log, addrs: s.addrs, open: s.mdns}
+	w.beacon.now = func() offer {
+		return offer{mesh: mesh, id: w.id, at: *own.addr.Load(), fixed: cfg.Advertise != "", bound: w.link.Addr().Addr()}
+	}
+	return w
+}
+
+// writeFirst finds where this node is and writes its entry, before the book runs.
+func (w *whereabouts) writeFirst(ctx context.Context) error {
+	e, _ := w.book.snapshot().Get(w.id)
+	ctx, cancel := context.WithTimeout(ctx, w.pace.dial)
+	at, err := w.findOwnAddr(ctx, e.Addr)
+	cancel()
+	if err != nil && e.Addr.IsValid() {
+		at, err = e.Addr, nil // a name that is not found yet has its last address
+	}
+	if err != nil {
+		return err
+	}
+	return w.own.writeFirst(at)
+}
+
 // findOwnAddr returns where others reach this node, if now is not known any better.
 // A host that has only its loopback address left has lost its network for a
 // while: what others know stays.
-func (n *Node) findOwnAddr(ctx context.Context, now netip.AddrPort) (netip.AddrPort, error) {
-	at := n.link.Addr()
-	if n.cfg.Advertise != "" {
-		addr, err := n.advertisedAddr(ctx, now, at.Port())
+func (w *whereabouts) findOwnAddr(ctx context.Context, now netip.AddrPort) (netip.AddrPort, error) {
+	at := w.link.Addr()
+	if w.advertise != "" {
+		addr, err := w.advertisedAddr(ctx, now, at.Port())
 		if err == nil || now.IsValid() {
 			return addr, err
 		}
 		// It is looked up again; until then others may find the node by the
 		// address of its host.
-		n.log.Warn("name to make known was not found yet", "advertise", n.cfg.Advertise, "error", err)
+		w.log.Warn("name to make known was not found yet", "advertise", w.advertise, "error", err)
 	}
 	if !at.Addr().IsUnspecified() {
 		return netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port()), nil
 	}
 	var a netip.Addr
-	h, err := n.seams.addrs()
+	h, err := w.addrs()
 	if err == nil {
 		a, err = h.pickAddr()
 	}
@@ -114,21 +150,21 @@ func (n *Node) findOwnAddr(ctx context.Context, now netip.AddrPort) (netip.AddrP
 
 // advertisedAddr returns the address that the user wants to be made known: the one
 // known now if the name has that among others.
-func (n *Node) advertisedAddr(ctx context.Context, now netip.AddrPort, port uint16) (netip.AddrPort, error) {
-	host, port, err := splitAdvertise(n.cfg.Advertise, port)
+func (w *whereabouts) advertisedAddr(ctx context.Context, now netip.AddrPort, port uint16) (netip.AddrPort, error) {
+	host, port, err := splitAdvertise(w.advertise, port)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
 	if a, err := netip.ParseAddr(host); err == nil {
 		return netip.AddrPortFrom(a.Unmap().WithZone(""), port), nil
 	}
-	done := n.names.askDNS(n.work, host)
+	done := w.names.askDNS(w.work, host)
 	select {
 	case <-done:
 	case <-ctx.Done():
 		return netip.AddrPort{}, fmt.Errorf("look up %s: %w", host, ctx.Err())
 	}
-	addrs, err := n.names.lastAnswer(host)
+	addrs, err := w.names.lastAnswer(host)
 	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return a.IsUnspecified() || a.IsMulticast() })
 	switch {
 	case err != nil:
@@ -143,50 +179,50 @@ func (n *Node) advertisedAddr(ctx context.Context, now netip.AddrPort, port uint
 
 // keepAddress makes it known when the address of this node changes, and lets
 // it be found by mDNS where the host is now.
-func (n *Node) keepAddress(ctx context.Context) {
-	fixed := !n.isNamed() && (n.cfg.Advertise != "" || !n.link.Addr().Addr().IsUnspecified())
-	if fixed && !n.cfg.MDNS {
+func (w *whereabouts) keepAddress(ctx context.Context) {
+	fixed := !w.isNamed() && (w.advertise != "" || !w.link.Addr().Addr().IsUnspecified())
+	if fixed && !w.beacon.wanted {
 		return
 	}
 	for tick := 1; clock.Sleep(ctx, addressPause); tick++ {
-		if !fixed && (tick%namePauses == 0 || !n.nameIsFound()) {
-			n.renewAddress(ctx)
+		if !fixed && (tick%namePauses == 0 || !w.nameIsFound()) {
+			w.renewAddress(ctx)
 		}
-		n.beacon.renewDiscovery(n)
+		w.beacon.renewDiscovery()
 	}
 }
 
 // nameIsFound tells whether the address to make known is a name, of which DNS
 // gave an address when it was last asked.
-func (n *Node) nameIsFound() bool {
-	if !n.isNamed() {
+func (w *whereabouts) nameIsFound() bool {
+	if !w.isNamed() {
 		return false
 	}
-	host, _, _ := splitAdvertise(n.cfg.Advertise, DefaultPort)
-	addrs, err := n.names.lastAnswer(host)
+	host, _, _ := splitAdvertise(w.advertise, DefaultPort)
+	addrs, err := w.names.lastAnswer(host)
 	return err == nil && len(addrs) > 0
 }
 
 // renewAddress looks for the address of this node and makes it known if it is
 // another one.
-func (n *Node) renewAddress(ctx context.Context) {
-	now := *n.ownAddr.Load()
-	addr, err := n.findOwnAddr(ctx, now)
+func (w *whereabouts) renewAddress(ctx context.Context) {
+	now := *w.own.addr.Load()
+	addr, err := w.findOwnAddr(ctx, now)
 	if err != nil {
-		n.log.Debug("address to make known was not found", "error", err)
+		w.log.Debug("address to make known was not found", "error", err)
 		return
 	}
-	if e, _ := n.book.snapshot().Get(n.id); addr == now && e.Addr == addr {
+	if e, _ := w.book.snapshot().Get(w.id); addr == now && e.Addr == addr {
 		return
 	}
-	n.log.Info("this node has another address", "addr", addr, "was", now)
-	n.ownAddr.Store(&addr)
-	n.warnOnError("could not write the new address", n.updateSelf(ctx, 0))
+	w.log.Info("this node has another address", "addr", addr, "was", now)
+	w.own.addr.Store(&addr)
+	w.warnOnError("could not write the new address", w.own.updateSelf(ctx, 0))
 }
 
 // isNamed tells whether the address to make known is a name.
-func (n *Node) isNamed() bool {
-	host, _, err := splitAdvertise(n.cfg.Advertise, DefaultPort)
+func (w *whereabouts) isNamed() bool {
+	host, _, err := splitAdvertise(w.advertise, DefaultPort)
 	if err != nil {
 		return false
 	}

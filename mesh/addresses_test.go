@@ -205,7 +205,7 @@ func TestMulticastComesWithTheNetwork(t *testing.T) {
 		b.host.Store(&hostAddrs{all: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
 		var up atomic.Bool
 		var opened, closed atomic.Int32
-		b.mdns = func(*Node) (discovery, error) {
+		b.mdns = func(offer) (discovery, error) {
 			if !up.Load() {
 				return nil, errors.New("no multicast listeners could be started")
 			}

@@ -23,7 +23,7 @@ func startNode(ctx context.Context, cfg Config, s seams) (*Node, error) {
 // found that none is in reach, and tells whether the mesh has given it up. Those that
 // are silent are not waited for longer than a moment, unless another one has said so.
 func (n *Node) wasGivenUp(ctx context.Context) bool {
-	if n.dir.id.Boot == 1 || !n.knowsOthers() {
+	if n.boot == 1 || !n.book.knowsOthers(n.id) {
 		return false
 	}
 	wait := time.NewTimer(n.pace.news)
@@ -34,7 +34,7 @@ func (n *Node) wasGivenUp(ctx context.Context) bool {
 	case <-wait.C:
 	case <-ctx.Done():
 	}
-	for settled := n.doubts.underWay(); settled != nil; settled = n.doubts.underWay() { // one says so, and others are being asked
+	for settled := n.refusals.doubts.underWay(); settled != nil; settled = n.refusals.doubts.underWay() { // one says so, and others are being asked
 		select {
 		case <-settled:
 		case <-n.done:
@@ -44,14 +44,4 @@ func (n *Node) wasGivenUp(ctx context.Context) bool {
 		}
 	}
 	return n.hasStopped() && errors.Is(n.err, ErrEvicted)
-}
-
-// knowsOthers tells whether the roster holds any member that is not gone but this node.
-func (n *Node) knowsOthers() bool {
-	for e := range n.book.snapshot().All() {
-		if e.ID != n.id && !e.Status.Gone() {
-			return true
-		}
-	}
-	return false
 }

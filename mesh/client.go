@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -147,31 +146,8 @@ func (c *Client) View(ctx context.Context) (view.View, error) {
 // Close ends the connection and waits for what serves it.
 func (c *Client) Close() error { return c.link.Close() }
 
-// admitClient lets in one who only asks.
-func (n *Node) admitClient(peer link.Peer) error {
-	if !n.cfg.AllowAdmin {
-		return refuseHello(ErrAdminOff, ErrAdminOff.Error())
-	}
-	if _, node := n.book.snapshot().Get(peer.ID); node {
-		return refuseHello(errBadHello, "a node is no client")
-	}
-	n.log.Info("client connected", "remote", peer.Remote)
-	return nil
-}
-
 // isClient tells by a hello whether its sender is no node.
 func isClient(hello []byte) bool {
 	h, err := wire.DecodeHello(hello)
 	return err == nil && h.Client
-}
-
-// handleClient answers a request of one who is no node.
-func (n *Node) handleClient(ctx context.Context, from view.NodeID, method string, req []byte) ([]byte, error) {
-	if !n.isOpen() {
-		return nil, ErrClosed
-	}
-	if !strings.HasPrefix(method, adminPrefix) {
-		return nil, failCall(ErrNoHandler, "clients may call admin methods only")
-	}
-	return n.runHandler(ctx, from, method, req)
 }

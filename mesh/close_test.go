@@ -73,7 +73,7 @@ var patients = map[string]patient{
 		b.cfg.Seeds, b.lookup = append(b.cfg.Seeds, "gateways.plant.local"), hangingLookup
 	}},
 	"mDNS that finds nobody": {setUp: func(b *box) {
-		b.cfg.MDNS, b.mdns = true, func(*Node) (discovery, error) { return hangingDiscovery{}, nil }
+		b.cfg.MDNS, b.mdns = true, func(offer) (discovery, error) { return hangingDiscovery{}, nil }
 	}},
 }
 

@@ -186,12 +186,12 @@ func TestNewsOfItselfStopANode(t *testing.T) {
 			b := w.boxes[0]
 			n := b.start()
 			other := someEntry(7, view.Active) // the only other member, so nobody says otherwise
-			if err := n.learnRoster(t.Context(), 7, said(t, other)); err != nil {
+			if err := n.rosters.learnRoster(t.Context(), 7, said(t, other)); err != nil {
 				t.Fatal(err)
 			}
 			e, _ := n.book.snapshot().Get(n.ID())
 			c.change(&e)
-			if err := n.learnRoster(t.Context(), 7, said(t, e)); err != nil {
+			if err := n.rosters.learnRoster(t.Context(), 7, said(t, e)); err != nil {
 				t.Fatal(err)
 			}
 			w.stopsWith(n, c.want)
@@ -208,7 +208,7 @@ func TestNodePutsItsEntryRight(t *testing.T) {
 		n := w.boxes[0].start()
 		e, _ := n.book.snapshot().Get(n.ID())
 		e.Boot, e.Zone, e.HLC = 0, "elsewhere", e.HLC+1000
-		if err := n.learnRoster(t.Context(), 7, said(t, e)); err != nil {
+		if err := n.rosters.learnRoster(t.Context(), 7, said(t, e)); err != nil {
 			t.Fatal(err)
 		}
 		w.eventually(time.Second, "the entry is right again", func() bool {

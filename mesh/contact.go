@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -33,56 +32,31 @@ const admitPatience = time.Second
 //   - It does not: a higher claim is a restart. A lower one, or another
 //     Instance of the same Boot, is a disk rolled back or copied.
 
+// reception judges the hellos of other nodes, and makes that of this one.
+type reception struct {
+	*ground
+	own      *ownEntry
+	inbox    *inbox
+	places   *places
+	refusals *refusals
+	admits   admissions
+	admin    bool // clients are let in
+}
+
 // makeHello is what this node tells another before they use a connection.
-func (n *Node) makeHello() []byte {
-	if !n.isOpen() {
+func (r *reception) makeHello() []byte {
+	if !r.isOpen() {
 		return nil
 	}
-	e, _ := n.book.snapshot().Get(n.id)
+	e, _ := r.book.snapshot().Get(r.id)
 	return wire.AppendHello(nil, &wire.Hello{
-		Self: wire.Member(e), Met: n.wasAdmitted.Load(), Up: uint64(n.uptime().Milliseconds()),
+		Self: wire.Member(e), Met: r.wasAdmitted.Load(), Up: uint64(r.uptime().Milliseconds()),
 	})
 }
 
-// isOpen waits until all parts of the node are there and tells whether they
-// are. The link is at work earlier than that.
-func (n *Node) isOpen() bool {
-	select {
-	case <-n.opened:
-		return true
-	case <-n.done:
-		return false
-	}
-}
-
-// resolveAddr is the only source of addresses that are sent to.
-func (n *Node) resolveAddr(id view.NodeID) (netip.AddrPort, bool) {
-	e, ok := n.book.snapshot().Get(id)
-	return n.places.addrOf(id, e.Addr), ok && e.Status != view.Evicted
-}
-
-// latestBoot is the latest boot of a node that this one has admitted or heard of.
-func (n *Node) latestBoot(id view.NodeID) uint64 {
-	e, _ := n.book.snapshot().Get(id)
-	return e.Boot
-}
-
-// belongs tells whether a node may be said to live: it is not gone. Gossip asks for
-// nodes of the roster only, a hello may come from any.
-func (n *Node) belongs(id view.NodeID) bool {
-	e, ok := n.book.snapshot().Get(id)
-	return !ok || !e.Status.Gone()
-}
-
-// isInRoster tells whether the roster holds a node, gone or not.
-func (n *Node) isInRoster(id view.NodeID) bool {
-	_, ok := n.book.snapshot().Get(id)
-	return ok
-}
-
 // onHello decides about a node that presents itself.
-func (n *Node) onHello(peer link.Peer, payload []byte) error {
-	if !n.isOpen() {
+func (r *reception) onHello(peer link.Peer, payload []byte) error {
+	if !r.isOpen() {
 		return refuseHello(errBadHello, "not open yet")
 	}
 	h, err := wire.DecodeHello(payload)
@@ -93,109 +67,102 @@ func (n *Node) onHello(peer link.Peer, payload []byte) error {
 		if !peer.Guest {
 			return refuseHello(errBadHello, "a client is not dialled")
 		}
-		return n.admitClient(peer)
+		return r.admitClient(peer)
 	}
 	e := roster.Entry(h.Self)
 	if e.ID != peer.ID || e.Boot != peer.Boot || e.Instance != peer.Instance {
 		return refuseHello(errBadHello, "speaks of another node than it is")
 	}
-	if e.ID == n.id {
-		return n.meetSelf(e, h)
+	if e.ID == r.id {
+		return r.meetSelf(e, h)
 	}
-	if e.Name == n.cfg.Name && !n.isKnownLife(e) && n.belongs(e.ID) {
-		return n.meetNamesake(e, h)
+	if e.Name == r.own.name && !r.book.isKnownLife(e) && r.book.belongs(e.ID) {
+		return r.meetNamesake(e, h)
 	}
-	if n.isKnownLife(e) {
-		n.noteLocation(peer, e)
+	if r.book.isKnownLife(e) {
+		r.noteLocation(peer, e)
 		// Nothing to judge; and whoever is being judged under this id at the
 		// moment may be waiting for exactly this sign of life.
-		n.tellWatcher(detect.ProbeOK, e.ID)
+		r.inbox.tellWatcher(detect.ProbeOK, e.ID)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(n.work.Context(), n.pace.dial)
+	ctx, cancel := context.WithTimeout(r.work.Context(), r.pace.dial)
 	defer cancel()
-	if err := n.admits.runExclusive(ctx, e.ID, func() error { return n.admitNode(ctx, e, h.Met) }); err != nil {
-		n.log.Warn("node refused", "peer", peer.ID, "name", e.Name, "remote", peer.Remote, "error", err)
+	if err := r.admits.runExclusive(ctx, e.ID, func() error { return r.admitNode(ctx, e, h.Met) }); err != nil {
+		r.log.Warn("node refused", "peer", peer.ID, "name", e.Name, "remote", peer.Remote, "error", err)
 		return err
 	}
-	n.noteLocation(peer, e)
-	n.tellWatcher(detect.ProbeOK, e.ID)
+	r.noteLocation(peer, e)
+	r.inbox.tellWatcher(detect.ProbeOK, e.ID)
 	return nil
 }
 
 // noteLocation notes where a member is that greets us: where it answered a dial, or
 // else perhaps where it dials from, at the port that it makes known.
-func (n *Node) noteLocation(peer link.Peer, e roster.Entry) {
-	n.places.noteListed(e.ID, e.Addr)
+func (r *reception) noteLocation(peer link.Peer, e roster.Entry) {
+	r.places.noteListed(e.ID, e.Addr)
 	if peer.Dialed {
-		n.places.noteProved(e.ID, peer.Remote)
+		r.places.noteProved(e.ID, peer.Remote)
 	} else if at := netip.AddrPortFrom(peer.Remote.Addr(), e.Addr.Port()); at != e.Addr {
-		n.places.noteSuggested(e.ID, at)
+		r.places.noteSuggested(e.ID, at)
 	}
 }
 
 // meetSelf decides between this node and another process that claims to be it:
 // one that others have admitted goes before one that nobody knows, then the higher
 // claim among those admitted, the longer run among the unknown.
-func (n *Node) meetSelf(e roster.Entry, h wire.Hello) error {
-	met := n.wasAdmitted.Load()
-	boot := n.dir.id.Boot
+func (r *reception) meetSelf(e roster.Entry, h wire.Hello) error {
+	met := r.wasAdmitted.Load()
 	yield := h.Met
 	switch {
 	case met && h.Met:
-		yield = e.Boot > boot || e.Boot == boot && e.Instance > n.instance
+		yield = r.own.isLaterLife(e)
 	case !met && !h.Met:
-		yield = n.yieldsByRun(h, n.instance > e.Instance)
+		yield = r.yieldsByRun(h, r.instance > e.Instance)
 	}
 	switch {
-	case !n.rivals.decideRival(e.ID, e.Instance, !yield):
+	case !r.refusals.rivals.decideRival(e.ID, e.Instance, !yield):
 		return refuseHello(errBusy, "gives way to another")
 	case !yield:
 		return refuseHello(roster.ErrClone, "another node runs under this node id")
 	}
-	n.stopWithError(fmt.Errorf("%w: boot %d meets boot %d", ErrIdentityConflict, boot, e.Boot), wire.EndRolled)
+	r.stopWithError(fmt.Errorf("%w: boot %d meets boot %d", ErrIdentityConflict, r.boot, e.Boot), wire.EndRolled)
 	return refuseHello(errBusy, "stops in your favour")
 }
 
-// isKnownLife tells whether e says nothing new: it is the life that is known.
-func (n *Node) isKnownLife(e roster.Entry) bool {
-	known, ok := n.book.snapshot().Get(e.ID)
-	return ok && known.Boot == e.Boot && known.Instance == e.Instance && known.HLC >= e.HLC && !known.Status.Gone()
-}
-
 // admitNode takes in a node, or says why not by a RefusedError.
-func (n *Node) admitNode(ctx context.Context, e roster.Entry, met bool) error {
-	if n.isKnownLife(e) {
+func (r *reception) admitNode(ctx context.Context, e roster.Entry, met bool) error {
+	if r.book.isKnownLife(e) {
 		return nil
 	}
-	known, ok := n.book.snapshot().Get(e.ID)
+	known, ok := r.book.snapshot().Get(e.ID)
 	if ok && !known.Status.Gone() {
-		if err := n.admitLife(ctx, e, known, met); err != nil {
+		if err := r.admitLife(ctx, e, known, met); err != nil {
 			return err
 		}
 	}
-	dead, err := n.admitName(ctx, e)
+	dead, err := r.admitName(ctx, e)
 	if err != nil {
 		return err
 	}
-	err = n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) {
+	err = r.book.updateRoster(ctx, func(now roster.Roster) (roster.Roster, error) {
 		down := func(id view.NodeID) bool { return slices.Contains(dead, id) }
-		alive := func(id view.NodeID) bool { return id != e.ID && !down(id) && n.isAlive(id) }
-		if err := r.Admit(e, alive); err != nil {
-			return r, err
+		alive := func(id view.NodeID) bool { return id != e.ID && !down(id) && r.isAlive(id) }
+		if err := now.Admit(e, alive); err != nil {
+			return now, err
 		}
-		r, _, err := r.With(e)
+		now, _, err := now.With(e)
 		if err == nil {
-			r, _ = r.Settle(alive)
-			r, _ = r.Oust(e.ID, down)
+			now, _ = now.Settle(alive)
+			now, _ = now.Oust(e.ID, down)
 		}
-		return r, err
+		return now, err
 	})
 	return refusalOf(err)
 }
 
 // admitLife compares the life that e claims with the one known.
-func (n *Node) admitLife(ctx context.Context, e, known roster.Entry, met bool) error {
+func (r *reception) admitLife(ctx context.Context, e, known roster.Entry, met bool) error {
 	rolledBack := refuseHello(roster.ErrOldBoot, fmt.Sprintf("boot %d was seen, this is %d", known.Boot, e.Boot))
 	inUse := refuseHello(roster.ErrClone, "another node runs under this node id")
 	switch {
@@ -207,7 +174,7 @@ func (n *Node) admitLife(ctx context.Context, e, known roster.Entry, met bool) e
 		return nil // whether the other has stopped already or not: both were admitted, and this one goes on
 	case met:
 		return rolledBack
-	case !n.isAnswering(ctx, e.ID, e.Instance):
+	case !r.isAnswering(ctx, e.ID, e.Instance):
 		if e.Boot > known.Boot {
 			return nil
 		}
@@ -216,12 +183,60 @@ func (n *Node) admitLife(ctx context.Context, e, known roster.Entry, met bool) e
 	return inUse
 }
 
+// yieldsByRun tells whether this node gives way to another that nobody has admitted
+// either. The longer run goes on. Each end sees itself run longer by the time that
+// the hello took, so where the two are close both want to go on, and the one that
+// does not prevail obeys; never do both give way.
+func (r *reception) yieldsByRun(h wire.Hello, prevails bool) bool {
+	lead := time.Duration(h.Up)*time.Millisecond - r.uptime()
+	if prevails {
+		return lead > 2*r.pace.dial
+	}
+	return lead > -r.pace.dial
+}
+
+// meetNamesake decides between this node and another that says hello under its name
+// and is not of the roster. One that others have admitted goes before one that
+// nobody knows, the longer run goes on among the unknown, and among those admitted
+// the one that prevails. The other is not let in meanwhile. One that is to give way
+// looks around first: where others have let it in, the roster decides.
+func (r *reception) meetNamesake(e roster.Entry, h wire.Hello) error {
+	met, prevails := r.wasAdmitted.Load(), r.own.prevails(e.ID)
+	yield := h.Met
+	switch {
+	case met && h.Met:
+		yield = !prevails
+	case !met && !h.Met:
+		yield = r.yieldsByRun(h, prevails)
+	}
+	text := fmt.Sprintf("node %v runs under the name %q", r.id, r.own.name)
+	if !yield && r.refusals.rivals.decideRival(e.ID, e.Instance, true) {
+		return refuseHello(errNameInUse, text)
+	}
+	if yield {
+		r.refusals.examineDoubt(e.ID, fmt.Errorf("%w: node %v runs under the name %q", ErrIdentityConflict, e.ID, e.Name), wire.Running)
+	}
+	return refuseHello(errBusy, text+", and may give way")
+}
+
+// admitClient lets in one who only asks.
+func (r *reception) admitClient(peer link.Peer) error {
+	if !r.admin {
+		return refuseHello(ErrAdminOff, ErrAdminOff.Error())
+	}
+	if _, node := r.book.snapshot().Get(peer.ID); node {
+		return refuseHello(errBadHello, "a node is no client")
+	}
+	r.log.Info("client connected", "remote", peer.Remote)
+	return nil
+}
+
 // isAnswering tells whether a node with the given id lives, other than the given
 // instance.
-func (n *Node) isAnswering(ctx context.Context, id view.NodeID, but uint64) bool {
+func (r *reception) isAnswering(ctx context.Context, id view.NodeID, but uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, admitPatience)
 	defer cancel()
-	res, err := n.link.Probe(ctx, id)
+	res, err := r.link.Probe(ctx, id)
 	return err == nil && res.Instance != but
 }
 
@@ -229,16 +244,16 @@ func (n *Node) isAnswering(ctx context.Context, id view.NodeID, but uint64) bool
 // e replaces one, once none of them has given a sign of life. Also one that was
 // admitted elsewhere is not let in beside one that runs: who of the two goes on is
 // settled by themselves, when they have heard of each other by the roster.
-func (n *Node) admitName(ctx context.Context, e roster.Entry) (dead []view.NodeID, err error) {
+func (r *reception) admitName(ctx context.Context, e roster.Entry) (dead []view.NodeID, err error) {
 	named := false
-	for _, o := range n.book.snapshot().Bearers(e) {
+	for _, o := range r.book.snapshot().Bearers(e) {
 		if o.Predecessor == e.ID {
 			continue
 		}
-		if n.isAnswering(ctx, o.ID, 0) {
+		if r.isAnswering(ctx, o.ID, 0) {
 			return nil, refuseHello(errNameInUse, fmt.Sprintf("node %v runs under the name %q", o.ID, e.Name))
 		}
-		if n.isAlive(o.ID) {
+		if r.isAlive(o.ID) {
 			// One silent second is no death: the detector decides.
 			return nil, refuseHello(errBusy, "the node of that name has not been given up yet")
 		}
@@ -249,139 +264,6 @@ func (n *Node) admitName(ctx context.Context, e roster.Entry) (dead []view.NodeI
 		return nil, refuseHello(errReplaces, dead[0].String())
 	}
 	return dead, nil
-}
-
-// nameReplaced makes our entry name the node whose place we take. That node gave
-// no sign of life to the one that told us.
-func (n *Node) nameReplaced(old view.NodeID) bool {
-	ctx, cancel := context.WithTimeout(n.work.Context(), n.pace.dial)
-	defer cancel()
-	err := n.updateSelf(ctx, old)
-	n.warnOnError("could not name the node that this one replaces", err)
-	return err == nil
-}
-
-// updateSelf makes the roster say of this node what it is now and, unless
-// old is zero, that it replaces that node.
-func (n *Node) updateSelf(ctx context.Context, old view.NodeID) error {
-	return n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) {
-		e, _ := r.Get(n.id)
-		e = n.ownEntry(e, *n.ownAddr.Load())
-		if old != 0 {
-			e.Predecessor = old
-		}
-		return r.Write(e, n.wallDate())
-	})
-}
-
-// ownEntry returns e as this node wants to be known.
-func (n *Node) ownEntry(e roster.Entry, at netip.AddrPort) roster.Entry {
-	e.ID, e.Name, e.Zone, e.Addr = n.id, n.cfg.Name, n.cfg.Zone, at
-	e.Weight, e.Storing, e.Status = n.cfg.Weight, n.cfg.Storing, max(e.Status, view.Active)
-	e.Boot, e.Instance = n.dir.id.Boot, n.instance
-	return e
-}
-
-// inspectSelf looks for news of this node itself in the roster.
-func (n *Node) inspectSelf(s *snapshot) {
-	e, ok := s.Get(n.id)
-	if !ok {
-		return
-	}
-	switch boot := n.dir.id.Boot; {
-	case e.Boot > boot || e.Boot == boot && e.Instance > n.instance:
-		n.stopWithError(fmt.Errorf("%w: boot %d was seen, this is %d", ErrRolledBack, e.Boot, boot), wire.EndRolled)
-		return
-	case e.Status.Gone() && !n.leave.hasBegun():
-		n.stopWithError(fmt.Errorf("%w: it is %v", ErrEvicted, e.Status), wire.EndEvicted)
-		return
-	}
-	if want := n.ownEntry(e, *n.ownAddr.Load()); want != e && !e.Status.Gone() {
-		// A copy of this node, now gone, spoke in its name.
-		n.work.Go(func(ctx context.Context) {
-			n.warnOnError("could not put right what the roster says of this node", n.updateSelf(ctx, 0))
-		})
-	}
-}
-
-// meetNode joins the mesh of a node that is connected: rosters are exchanged,
-// then gossip begins.
-func (n *Node) meetNode(ctx context.Context, id view.NodeID) error {
-	if err := n.exchanger.With(ctx, id); err != nil {
-		return err
-	}
-	n.wasAdmitted.Store(true)
-	if err := n.gossip.joinNode(ctx, id); err != nil {
-		return err
-	}
-	n.inbox.putEvent(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, meshMet: true})
-	return nil
-}
-
-// redialMember attempts to meet a member that is out of contact.
-func (n *Node) redialMember(ctx context.Context, id view.NodeID) {
-	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-	defer cancel()
-	err := n.attemptTwice(id, func() error { return n.meetNode(ctx, id) })
-	if addr, ok := n.resolveAddr(id); ok && errors.Is(err, link.ErrOther) {
-		n.greetAddr(ctx, addr) // a new disk runs there, or the addresses were dealt anew
-	}
-	if err != nil {
-		n.log.Debug("redial failed", "peer", id, "error", err)
-		n.searchElsewhere(id)
-	}
-}
-
-// searchElsewhere looks for a member at other addresses than the one where it does not
-// answer.
-func (n *Node) searchElsewhere(id view.NodeID) {
-	a := &attempts{node: n}
-	for _, addr := range n.places.otherAddrs(id) {
-		a.runAttempt(func(ctx context.Context) {
-			ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-			defer cancel()
-			err := n.attemptTwice(id, func() error {
-				err := n.link.Find(ctx, id, addr)
-				if err == nil {
-					err = n.meetNode(ctx, id)
-				}
-				return err
-			})
-			if err != nil {
-				n.log.Debug("member is not at an address that it had", "peer", id, "addr", addr, "error", err)
-			}
-		})
-	}
-	a.all.Wait()
-}
-
-// onFound is told by the link of a member that answered where another one was
-// dialled: addresses were dealt anew. Both have told each other where they are.
-func (n *Node) onFound(peer link.Peer) {
-	n.work.Go(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-		defer cancel()
-		if err := n.attemptTwice(peer.ID, func() error { return n.meetNode(ctx, peer.ID) }); err != nil {
-			n.log.Debug("node found elsewhere was not met", "peer", peer.ID, "addr", peer.Remote, "error", err)
-		}
-	})
-}
-
-// attemptTwice tries, and once more if it was refused for want of something that
-// could be mended.
-func (n *Node) attemptTwice(id view.NodeID, try func() error) error {
-	err := try()
-	if n.heedRefusal(id, err) {
-		err = try()
-	}
-	return err
-}
-
-// heedRefusal looks at every error of reaching another node: it may say that this
-// one was refused. It reports whether a second attempt may go better.
-func (n *Node) heedRefusal(id view.NodeID, err error) bool {
-	var refused *link.RefusedError
-	return errors.As(err, &refused) && n.onRefused(id, refused)
 }
 
 // admissions lets one hello of a node at a time be judged.

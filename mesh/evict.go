@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -46,22 +47,10 @@ func (n *Node) Evict(ctx context.Context, id view.NodeID) error {
 		return fmt.Errorf("mesh: evict: %w", err)
 	}
 	n.log.Warn("member was given up for good", "member", id, "name", m.Name)
-	n.giveUpAll(ctx, id)
-	n.tellAll(ctx)
-	n.awaitGone(ctx, id)
+	n.evictions.giveUpAll(ctx, id)
+	n.spreading.tellAll(ctx)
+	n.evictions.awaitGone(ctx, id)
 	return nil
-}
-
-// awaitGone waits until the view shows that a member is gone, for the caller is to find
-// it so. ctx, or the node's end, ends the wait alone.
-func (n *Node) awaitGone(ctx context.Context, id view.NodeID) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for v := range n.Watch(ctx) {
-		if m, ok := v.Member(id); !ok || m.Status.Gone() {
-			return
-		}
-	}
 }
 
 // answerEvict answers an operator's program.
@@ -76,4 +65,56 @@ func (n *Node) answerEvict(ctx context.Context, _ view.NodeID, req []byte) ([]by
 func (c *Client) Evict(ctx context.Context, id view.NodeID) error {
 	_, err := c.Call(ctx, methodEvict, binary.BigEndian.AppendUint64(nil, uint64(id)))
 	return hearFault(err)
+}
+
+// methodGiveUp tells a member that an operator gave another up at the node that
+// asks: the node id, 8 bytes, big-endian.
+const methodGiveUp = "mesh/give-up"
+
+// evictions tell those in contact whom an operator gave up, and hear it of them.
+type evictions struct {
+	*ground
+	call callPeer
+}
+
+// awaitGone waits until the view shows that a member is gone, for the caller is to find
+// it so. ctx, or the node's end, ends the wait alone.
+func (v *evictions) awaitGone(ctx context.Context, id view.NodeID) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for now := range v.views.Watch(ctx) {
+		if m, ok := now.Member(id); !ok || m.Status.Gone() {
+			return
+		}
+	}
+}
+
+// giveUpAll tells all who are in contact that an operator gave a member up. They
+// need not find it down themselves.
+func (v *evictions) giveUpAll(ctx context.Context, id view.NodeID) {
+	ctx, cancel := context.WithTimeout(ctx, v.pace.dial)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, m := range v.views.Get().Members {
+		if m.ID != v.id && m.ID != id && m.State == view.Alive {
+			all.Go(func() {
+				_, err := v.call(ctx, m.ID, methodGiveUp, binary.BigEndian.AppendUint64(nil, uint64(id)))
+				if err != nil {
+					v.log.Debug("eviction not told", "peer", m.ID, "error", err)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// answerGiveUp takes the word of a member that stores.
+func (v *evictions) answerGiveUp(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
+	e, ok := v.book.snapshot().Get(from)
+	if len(req) != 8 || !ok || !e.Storing || e.Status.Gone() {
+		return nil, failCall(ErrNoHandler, methodGiveUp)
+	}
+	id := view.NodeID(binary.BigEndian.Uint64(req))
+	v.log.Warn("member was given up for good by an operator at another node", "member", id, "at", from)
+	return nil, v.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) { return r.Move(id, view.Evicted) })
 }

@@ -34,6 +34,7 @@ type gossip struct {
 	stop     context.CancelFunc
 	joinTurn chan struct{} // capacity 1: held by the join under way
 	exitTurn chan struct{} // capacity 1: held by leave and close
+	returns  chan struct{} // full when several members came at once
 	closed   atomic.Bool
 	shut     sync.Once
 }
@@ -65,6 +66,7 @@ func startGossip(cfg gossipConfig) (*gossip, error) {
 		events:   make(chan serf.Event, 256),
 		drained:  make(chan struct{}),
 		stop:     stop,
+		returns:  make(chan struct{}, 2),
 		joinTurn: make(chan struct{}, 1),
 		exitTurn: make(chan struct{}, 1),
 	}
@@ -258,9 +260,9 @@ func (f pingMeter) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, _ [
 }
 
 // noteReturn notes that a member came or came back.
-func (n *Node) noteReturn() {
+func (g *gossip) noteReturn() {
 	select {
-	case n.returns <- struct{}{}:
+	case g.returns <- struct{}{}:
 	default:
 	}
 }
@@ -268,11 +270,11 @@ func (n *Node) noteReturn() {
 // keepWhole exchanges gossip's state with one more node when several members
 // came at once, as after a cut. So much is gossiped then that a few nodes
 // miss a few of the others, and would until the next regular exchange.
-func (n *Node) keepWhole(ctx context.Context) {
+func (g *gossip) keepWhole(ctx context.Context, on *ground) {
 	for {
-		for range cap(n.returns) {
+		for range cap(g.returns) {
 			select {
-			case <-n.returns:
+			case <-g.returns:
 			case <-ctx.Done():
 				return
 			}
@@ -280,12 +282,12 @@ func (n *Node) keepWhole(ctx context.Context) {
 		if !clock.Sleep(ctx, time.Second+rand.N(3*time.Second)) {
 			return
 		}
-		for len(n.returns) > 0 {
-			<-n.returns
+		for len(g.returns) > 0 {
+			<-g.returns
 		}
-		if p := roster.Partners(n.View()); len(p) > 0 {
-			if err := n.gossip.joinNode(ctx, p[rand.IntN(len(p))]); err != nil {
-				n.log.Debug("gossip exchange failed", "error", err)
+		if p := roster.Partners(on.views.Get()); len(p) > 0 {
+			if err := g.joinNode(ctx, p[rand.IntN(len(p))]); err != nil {
+				on.log.Debug("gossip exchange failed", "error", err)
 			}
 		}
 	}

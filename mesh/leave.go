@@ -91,19 +91,6 @@ func (n *Node) moveTo(ctx context.Context, s view.Status) error {
 		}
 		return fmt.Errorf("mesh: leave: %w", err)
 	}
-	n.tellAll(ctx)
+	n.spreading.tellAll(ctx)
 	return nil
-}
-
-// tellAll exchanges rosters with all who are in contact, at once.
-func (n *Node) tellAll(ctx context.Context) {
-	var peers []view.NodeID
-	for _, m := range n.View().Members {
-		if m.ID != n.id && m.State == view.Alive {
-			peers = append(peers, m.ID)
-		}
-	}
-	for group := range slices.Chunk(peers, 16) {
-		n.exchangeWith(ctx, group...)
-	}
 }

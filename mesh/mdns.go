@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/mdns"
+
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 const (
@@ -30,10 +33,25 @@ type discovery interface {
 	shutDown() error
 }
 
+// offer is what discovery tells the local network of a node.
+type offer struct {
+	mesh  view.MeshID
+	id    view.NodeID
+	at    netip.AddrPort
+	fixed bool       // the user said where
+	bound netip.Addr // where the node listens; unspecified: everywhere
+}
+
 // beacon holds the discovery in use: it is opened when there is a network, and
 // anew when the host's addresses have changed, for what was opened before stays
 // with interfaces that may be gone.
 type beacon struct {
+	wanted bool
+	log    *slog.Logger
+	addrs  func() (hostAddrs, error) // of the host
+	now    func() offer
+	open   func(offer) (discovery, error)
+
 	mu       sync.Mutex
 	opened   discovery // nil: not wanted, or not there yet
 	openedOn []netip.Addr
@@ -50,21 +68,22 @@ func (b *beacon) discoveryInUse() discovery {
 
 // renewDiscovery opens discovery, if the user wants it and it is not open where the host
 // is now. One goroutine at a time may call it.
-func (b *beacon) renewDiscovery(n *Node) {
-	if !n.cfg.MDNS {
+func (b *beacon) renewDiscovery() {
+	if !b.wanted {
 		return
 	}
-	h, err := n.seams.addrs()
-	on := append(h.all, n.ownAddr.Load().Addr())
+	h, err := b.addrs()
+	o := b.now()
+	on := append(h.all, o.at.Addr())
 	slices.SortFunc(on, netip.Addr.Compare)
 	if old := b.discoveryInUse(); old != nil && (err != nil || slices.Equal(on, b.openedOn)) {
 		return
 	}
-	next, err := n.seams.mdns(n)
+	next, err := b.open(o)
 	if err != nil {
 		// A network without multicast is no reason to stay down, and it may come.
 		if !b.failed {
-			n.log.Warn("mDNS is not available yet", "error", err)
+			b.log.Warn("mDNS is not available yet", "error", err)
 		}
 		b.failed = true
 		return
@@ -76,8 +95,11 @@ func (b *beacon) renewDiscovery(n *Node) {
 		b.opened, old = nil, next
 	}
 	b.mu.Unlock()
-	if old != nil {
-		n.warnOnError("mDNS did not stop cleanly", old.shutDown())
+	if old == nil {
+		return
+	}
+	if err := old.shutDown(); err != nil {
+		b.log.Warn("mDNS did not stop cleanly", "error", err)
 	}
 }
 
@@ -104,26 +126,25 @@ type multicast struct {
 
 // openMDNS publishes the node under a service name that tells meshes apart
 // without naming them: it is made of the first bytes of the MeshID.
-func openMDNS(n *Node) (discovery, error) {
-	m := &multicast{service: fmt.Sprintf("_skein-%x._tcp", n.mesh[:4]), self: *n.ownAddr.Load()}
+func openMDNS(o offer) (discovery, error) {
+	m := &multicast{service: fmt.Sprintf("_skein-%x._tcp", o.mesh[:4]), self: o.at}
 	ifaces, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("mesh: publish by mDNS: %w", err)
 	}
-	bound := n.link.Addr().Addr()
 	for _, i := range ifaces {
 		addrs := mdnsAddrs(i)
 		if i.Flags&net.FlagMulticast == 0 || len(addrs) == 0 || len(m.servers) == maxMDNSIfaces {
 			continue
 		}
-		if !bound.IsUnspecified() && !slices.Contains(addrs, bound.Unmap().WithZone("")) {
+		if !o.bound.IsUnspecified() && !slices.Contains(addrs, o.bound.Unmap().WithZone("")) {
 			continue // this node does not listen there
 		}
-		if n.cfg.Advertise != "" {
+		if o.fixed {
 			addrs = []netip.Addr{m.self.Addr()}
 		}
 		var server *mdns.Server
-		if server, err = m.publishOn(n.id.String(), i, addrs[0]); err == nil {
+		if server, err = m.publishOn(o.id.String(), i, addrs[0]); err == nil {
 			m.servers, m.ifaces = append(m.servers, server), append(m.ifaces, i)
 		}
 	}

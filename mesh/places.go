@@ -153,16 +153,11 @@ func (s *places) writeAll(write func([]wire.Places) error) error {
 	return nil
 }
 
-// writeRoster writes the roster, and where else its members were.
-func (n *Node) writeRoster(r roster.Roster) error {
-	return n.places.writeAll(func(all []wire.Places) error { return n.dir.writeRoster(r, all) })
-}
-
 // keepPlaces has the places written that no change of the roster takes along.
-func (n *Node) keepPlaces(ctx context.Context) {
+func (s *places) keepPlaces(ctx context.Context, b *book) {
 	for clock.Sleep(ctx, placesPause) {
-		if n.places.hasUnwritten() {
-			_ = n.book.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) { return r, nil }) // which logs it
+		if s.hasUnwritten() {
+			_ = b.updateRoster(ctx, func(r roster.Roster) (roster.Roster, error) { return r, nil }) // which logs it
 		}
 	}
 }
@@ -192,4 +187,10 @@ func (s *places) otherAddrs(id view.NodeID) []netip.AddrPort {
 		}
 	}
 	return out
+}
+
+// resolveAddr is the only source of addresses that are sent to.
+func (s *places) resolveAddr(b *book, id view.NodeID) (netip.AddrPort, bool) {
+	e, ok := b.snapshot().Get(id)
+	return s.addrOf(id, e.Addr), ok && e.Status != view.Evicted
 }

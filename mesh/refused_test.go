@@ -73,7 +73,7 @@ func TestRefusalOfAClientDoesNotCount(t *testing.T) {
 			}
 			w.undisturbedBy("a client that says "+why.Error(), b)
 			w.boxes[1].kill() // nobody is there to say otherwise
-			b.node.onRefused(77, refuseHello(why, "stop"))
+			b.node.refusals.onRefused(77, refuseHello(why, "stop"))
 			w.undisturbedBy("one that is no member and says "+why.Error(), b)
 		})
 	}
@@ -85,11 +85,11 @@ func TestRefusalIsAHint(t *testing.T) {
 		w.form(10 * time.Second)
 		b, by := w.boxes[1], w.boxes[2].node.ID()
 		for _, why := range []error{roster.ErrGone, roster.ErrOldBoot, roster.ErrClone, errNameInUse} {
-			b.node.onRefused(by, refuseHello(why, "stop"))
+			b.node.refusals.onRefused(by, refuseHello(why, "stop"))
 			w.undisturbedBy("one member that says "+why.Error(), b)
 		}
 		w.boxes[0].kill()
-		b.node.onRefused(by, refuseHello(roster.ErrGone, "stop"))
+		b.node.refusals.onRefused(by, refuseHello(roster.ErrGone, "stop"))
 		w.stopsWith(b.node, ErrEvicted) // nobody is there to say otherwise
 	})
 }
@@ -153,7 +153,7 @@ func TestTheEvictedAreNotHeard(t *testing.T) {
 		b := w.boxes[0]
 		gone := someEntry(77, view.Evicted)
 		gone.Instance = 1
-		if err := b.node.learnRoster(t.Context(), w.boxes[1].node.ID(), said(t, gone)); err != nil {
+		if err := b.node.rosters.learnRoster(t.Context(), w.boxes[1].node.ID(), said(t, gone)); err != nil {
 			t.Fatal(err)
 		}
 		l := w.intruder(wire.Hello{Self: wire.Member(gone), Met: true}, nil)

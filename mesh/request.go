@@ -34,7 +34,7 @@ type Answer struct {
 // the calls that are under way, which may have been carried out, or may yet be.
 func (n *Node) Request(ctx context.Context, method string, req []byte) iter.Seq2[Answer, error] {
 	return func(yield func(Answer, error) bool) {
-		askAll(ctx, n.membersToAsk(), n.pace.dial, yield, func(ctx context.Context, m view.Member) ([]byte, error) {
+		askAll(ctx, membersToAsk(n.View()), n.pace.dial, yield, func(ctx context.Context, m view.Member) ([]byte, error) {
 			return n.callMember(ctx, m, method, req)
 		})
 	}
@@ -90,8 +90,7 @@ func (n *Node) callMember(ctx context.Context, m view.Member, method string, req
 }
 
 // membersToAsk returns who is in contact, those in doubt last.
-func (n *Node) membersToAsk() []view.Member {
-	v := n.View()
+func membersToAsk(v view.View) []view.Member {
 	members := slices.DeleteFunc(slices.Clone(v.Members), func(m view.Member) bool {
 		return m.ID != v.Self && m.State != view.Alive && m.State != view.Suspect
 	})

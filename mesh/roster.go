@@ -213,3 +213,38 @@ func (s *snapshot) nameOf(id view.NodeID) string {
 	}
 	return id.String()
 }
+
+// latestBoot is the latest boot of a node that this one has admitted or heard of.
+func (b *book) latestBoot(id view.NodeID) uint64 {
+	e, _ := b.snapshot().Get(id)
+	return e.Boot
+}
+
+// belongs tells whether a node may be said to live: it is not gone. Gossip asks for
+// nodes of the roster only, a hello may come from any.
+func (b *book) belongs(id view.NodeID) bool {
+	e, ok := b.snapshot().Get(id)
+	return !ok || !e.Status.Gone()
+}
+
+// isInRoster tells whether the roster holds a node, gone or not.
+func (b *book) isInRoster(id view.NodeID) bool {
+	_, ok := b.snapshot().Get(id)
+	return ok
+}
+
+// isKnownLife tells whether e says nothing new: it is the life that is known.
+func (b *book) isKnownLife(e roster.Entry) bool {
+	known, ok := b.snapshot().Get(e.ID)
+	return ok && known.Boot == e.Boot && known.Instance == e.Instance && known.HLC >= e.HLC && !known.Status.Gone()
+}
+
+// knowsOthers tells whether the roster holds any member that is not gone but one.
+func (b *book) knowsOthers(self view.NodeID) bool {
+	for e := range b.snapshot().All() {
+		if e.ID != self && !e.Status.Gone() {
+			return true
+		}
+	}
+	return false
+}

@@ -131,7 +131,7 @@ func TestSeedsByMulticast(t *testing.T) {
 		b.cfg.Seeds, b.cfg.MDNS = nil, true
 		s := b.seams()
 		found := fixedDiscovery{w.boxes[0].node.Addr()}
-		s.mdns = func(*Node) (discovery, error) { return found, nil }
+		s.mdns = func(offer) (discovery, error) { return found, nil }
 		cfg := b.cfg
 		cfg.Network = w.net.Host(b.addr)
 		n, err := startNode(t.Context(), cfg, s)
@@ -256,7 +256,7 @@ func TestRelicsAreHeardLikeEvictions(t *testing.T) {
 		})
 		for _, b := range w.boxes {
 			q := question{ids: []view.NodeID{id}, answer: make(chan []wire.Reach, 1)}
-			b.node.questions <- q
+			b.node.prober.questions <- q
 			if reach := (<-q.answer)[0]; reach != wire.ReachUnknown {
 				t.Errorf("node %v still looks for it: %v", b.node.ID(), reach)
 			}

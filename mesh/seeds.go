@@ -2,14 +2,11 @@ package mesh
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -29,52 +26,43 @@ func seedHost(seed string) (host string, port uint16, literal netip.Addr, err er
 	return host, uint16(p), literal, nil
 }
 
-// attempts are goroutines of a node that somebody waits for.
-type attempts struct {
-	node *Node
-	all  sync.WaitGroup
-}
-
-func (a *attempts) runAttempt(fn func(ctx context.Context)) {
-	a.all.Add(1)
-	if !a.node.work.Go(func(ctx context.Context) { defer a.all.Done(); fn(ctx) }) {
-		a.all.Done()
-	}
-}
-
-// greetAll tries all addresses at once.
-func (a *attempts) greetAll(port uint16, addrs ...netip.Addr) {
-	for _, addr := range addrs {
-		a.runAttempt(func(ctx context.Context) { a.node.greetAddr(ctx, netip.AddrPortFrom(addr, port)) })
-	}
+// seeker looks for the mesh where the user said, and where mDNS finds nodes.
+type seeker struct {
+	*ground
+	seeds    []string
+	own      *ownEntry
+	names    *names
+	beacon   *beacon
+	meetings *meetings
+	troubles *troubles
 }
 
 // seekSeeds tries the seeds, and what mDNS finds, that do not belong to the mesh
 // as far as this node sees it. The detector says when.
-func (n *Node) seekSeeds(ctx context.Context) {
-	a := &attempts{node: n}
-	for _, seed := range n.cfg.Seeds {
+func (s *seeker) seekSeeds(ctx context.Context) {
+	a := &attempts{work: s.work}
+	for _, seed := range s.seeds {
 		host, port, literal, err := seedHost(seed)
 		switch {
 		case err != nil:
-			n.log.Debug("seed not found", "seed", seed, "error", err)
+			s.log.Debug("seed not found", "seed", seed, "error", err)
 		case literal.IsValid():
-			a.greetAll(port, literal)
+			s.meetings.greetAll(a, port, literal)
 		default:
-			a.runAttempt(func(ctx context.Context) { n.seekName(ctx, host, port) })
+			a.runAttempt(func(ctx context.Context) { s.seekName(ctx, host, port) })
 		}
 	}
-	if d := n.beacon.discoveryInUse(); d != nil {
+	if d := s.beacon.discoveryInUse(); d != nil {
 		a.runAttempt(func(ctx context.Context) {
-			finding, cancel := context.WithTimeout(ctx, n.pace.dial)
+			finding, cancel := context.WithTimeout(ctx, s.pace.dial)
 			defer cancel()
 			for _, addr := range d.findNodes(finding) {
-				a.greetAll(addr.Port(), addr.Addr())
+				s.meetings.greetAll(a, addr.Port(), addr.Addr())
 			}
 		})
 	}
 	a.all.Wait()
-	n.judgeSeeds()
+	s.judgeSeeds()
 }
 
 // troubleSeeds is the key of what judgeSeeds says.
@@ -82,88 +70,41 @@ const troubleSeeds = "seeds"
 
 // judgeSeeds says so when this node has met nobody, ever, by the seeds that it was
 // given.
-func (n *Node) judgeSeeds() {
-	if len(n.cfg.Seeds) == 0 || n.uptime() < seedPatience || n.wasAdmitted.Load() || n.book.snapshot().Len() > 1 || n.troubles.isNoted(troubleFull) {
+func (s *seeker) judgeSeeds() {
+	if len(s.seeds) == 0 || s.uptime() < seedPatience || s.wasAdmitted.Load() || s.book.snapshot().Len() > 1 || s.troubles.isNoted(troubleFull) {
 		return
 	}
-	for _, seed := range n.cfg.Seeds {
+	for _, seed := range s.seeds {
 		host, port, literal, _ := seedHost(seed)
-		if own := n.ownAddr.Load(); literal == own.Addr() && port == own.Port() {
+		if own := s.own.addr.Load(); literal == own.Addr() && port == own.Port() {
 			return // others look for this node
 		}
-		if _, err := n.names.lastAnswer(host); err != nil && !literal.IsValid() {
-			n.raiseTrouble(troubleSeeds, view.Problem{Kind: view.ProblemSeedUnknown, Where: []string{seed}, Text: err.Error()}, 0)
+		if _, err := s.names.lastAnswer(host); err != nil && !literal.IsValid() {
+			s.troubles.raiseTrouble(troubleSeeds, view.Problem{Kind: view.ProblemSeedUnknown, Where: []string{seed}, Text: err.Error()}, 0)
 			return
 		}
 	}
-	n.raiseTrouble(troubleSeeds, view.Problem{Kind: view.ProblemNobodyMet, Where: slices.Clone(n.cfg.Seeds)}, 0)
+	s.troubles.raiseTrouble(troubleSeeds, view.Problem{Kind: view.ProblemNobodyMet, Where: slices.Clone(s.seeds)}, 0)
 }
-
-// strangerAt says that somebody at an address, or who dials from there, runs this
-// program for another mesh.
-func (n *Node) strangerAt(addr netip.Addr, kind view.ProblemKind) {
-	n.raiseTrouble("stranger "+addr.String(), view.Problem{Kind: kind, Where: []string{addr.String()}}, strangerComesBack)
-}
-
-// onStranger is told by the link of one that dials us.
-func (n *Node) onStranger(from netip.AddrPort) { n.strangerAt(from.Addr(), view.ProblemStranger) }
 
 // seekName tries the addresses of a name: those known from the last answer at
 // once, others when the answer is there. One that takes longer than an attempt
 // at meeting is not waited for: the next turn has it.
-func (n *Node) seekName(ctx context.Context, host string, port uint16) {
-	turn := n.names.beginTurn(host)
-	a := &attempts{node: n}
-	a.greetAll(port, n.names.takeAddrs(host, turn)...)
-	done := n.names.askDNS(n.work, host)
-	patience := time.NewTimer(n.pace.dial)
+func (s *seeker) seekName(ctx context.Context, host string, port uint16) {
+	turn := s.names.beginTurn(host)
+	a := &attempts{work: s.work}
+	s.meetings.greetAll(a, port, s.names.takeAddrs(host, turn)...)
+	done := s.names.askDNS(s.work, host)
+	patience := time.NewTimer(s.pace.dial)
 	defer patience.Stop()
 	select {
 	case <-done:
-		if _, err := n.names.lastAnswer(host); err != nil {
-			n.log.Debug("seed not found", "seed", host, "error", err)
+		if _, err := s.names.lastAnswer(host); err != nil {
+			s.log.Debug("seed not found", "seed", host, "error", err)
 		}
-		a.greetAll(port, n.names.takeAddrs(host, turn)...)
+		s.meetings.greetAll(a, port, s.names.takeAddrs(host, turn)...)
 	case <-patience.C:
 	case <-ctx.Done():
 	}
 	a.all.Wait()
-}
-
-// greetAddr meets whoever is at an address that the user gave, unless that is a
-// member in contact, or this node itself.
-func (n *Node) greetAddr(ctx context.Context, addr netip.AddrPort) {
-	for _, m := range n.View().Members {
-		if m.Addr == addr && (m.State == view.Alive || m.ID == n.id) {
-			return
-		}
-	}
-	err := n.meetAt(ctx, addr)
-	switch {
-	case err == nil:
-		n.endTrouble("stranger " + addr.Addr().String())
-	case errors.Is(err, link.ErrUntrusted):
-		n.strangerAt(addr.Addr(), view.ProblemStrangeSeed)
-	}
-	if err != nil && !errors.Is(err, link.ErrSelf) {
-		n.log.Debug("seed not met", "addr", addr, "error", err)
-	}
-}
-
-// meetAt meets whoever is at an address.
-func (n *Node) meetAt(ctx context.Context, addr netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-	defer cancel()
-	var peer link.Peer
-	try := func() (err error) {
-		if peer, err = n.link.Greet(ctx, addr); err == nil {
-			err = n.meetNode(ctx, peer.ID)
-		}
-		return err
-	}
-	err := try()
-	if n.heedRefusal(peer.ID, err) {
-		err = try()
-	}
-	return err
 }

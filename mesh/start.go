@@ -7,22 +7,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/detect"
-	"github.com/skeinmesh/skein/internal/exchange"
-	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/link"
-	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/identity"
 	"github.com/skeinmesh/skein/mesh/view"
-	"github.com/skeinmesh/skein/replica/version"
 )
 
 // closePatience bounds how long Close waits for goroutines of memberlist that
@@ -34,66 +28,13 @@ const closePatience = time.Second
 // its concurrent values.
 const maxRequest = 36 << 20
 
-// Node is a running node of a mesh. All methods may be used concurrently.
-type Node struct {
-	cfg      Config
-	log      *slog.Logger
-	pace     pace
-	clock    *clock.Clock
-	started  time.Time
-	seams    seams
-	id       view.NodeID
-	mesh     view.MeshID
-	subkey   func(purpose string) [32]byte
-	instance uint64 // of this run
-
-	dir         *directory
-	book        *book
-	exchanger   *exchange.Exchanger[view.NodeID, uint64, wire.Member]
-	traits      *traits
-	topics      *topics
-	tells       tells
-	link        *link.Link
-	gossip      *gossip
-	returns     chan struct{}    // full when several members came at once
-	strange     chan view.NodeID // who spoke of a node that the roster does not hold
-	inbox       *inbox
-	questions   chan question
-	probeSlots  chan struct{} // full when no more members may be probed for others
-	views       *notify.Value[view.View]
-	work        *lifecycle.Group
-	calls       handlers
-	wasAdmitted atomic.Bool // another node has admitted this run
-	admits      admissions
-	rivals      rivals
-	hearsay     hearsay
-	doubts      doubts
-	beacon      beacon
-	names       *names
-	places      *places
-	troubles    troubles
-	meters      *meters
-
-	ready     chan struct{} // closed by markReady
-	readyOnce sync.Once
-
-	leave   leaving
-	ownAddr atomic.Pointer[netip.AddrPort] // where this node wants to be reached
-
-	opened   chan struct{} // closed when all parts are there
-	stopOnce sync.Once
-	stopped  chan struct{} // closed when everything has ended
-	done     chan struct{} // closed when the node begins to stop
-	err      error         // why it stopped; valid once done is closed
-}
-
 // seams are where tests put their own.
 type seams struct {
 	fs     vfs.FS
 	clock  *clock.Clock
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	addrs  func() (hostAddrs, error)
-	mdns   func(n *Node) (discovery, error)
+	mdns   func(offer) (discovery, error)
 	// hasty leaves memberlist's goroutines to themselves on Close.
 	hasty bool
 	// instance replaces the random one unless it is zero.
@@ -126,36 +67,7 @@ func startOnce(ctx context.Context, cfg Config, s seams) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{
-		cfg: cfg, log: cfg.Logger.With("node", dir.id.Node.String()), pace: cfg.Profile.watchPace(),
-		clock: s.clock, started: time.Now(), seams: s,
-		id: dir.id.Node, mesh: keys.Authority.Mesh, subkey: keys.Subkey, instance: random64(),
-		dir: dir, inbox: newInbox(), returns: make(chan struct{}, 2), strange: make(chan view.NodeID, 1), views: &notify.Value[view.View]{},
-		names: newNames(s.lookup), places: newPlaces(), meters: newMeters(dir.id.Node),
-		questions: make(chan question), probeSlots: make(chan struct{}, maxProbes),
-		work:  lifecycle.NewGroup(context.Background()),
-		ready: make(chan struct{}), opened: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
-	}
-	if s.instance != 0 {
-		n.instance = s.instance
-	}
-	if n.cfg.Name == "" {
-		n.cfg.Name = n.id.String()
-	}
-	n.leave.turn = make(chan struct{}, 1)
-	n.calls.byMethod = map[string]handler{methodView: n.answerView, methodEvict: n.answerEvict}
-	n.calls.prompt, n.calls.idempotent = map[string]promptHandler{}, map[string]bool{}
-	n.places.loadKept(dir.places, dir.roster)
-	n.book = newBook(dir.roster, n.writeRoster, n.isAlive, n.log)
-	n.book.fresh = n.places.hasUnwritten
-	n.book.excess = n.toldOfTooMany
-	n.exchanger = n.newExchanger()
-	call := func(ctx context.Context, peer view.NodeID, method string, req []byte) ([]byte, error) {
-		return n.link.Call(ctx, peer, method, req)
-	}
-	n.topics = newTopics(n.id, dir.id.Boot, n.clock.Boot, n.book.snapshot, call)
-	n.traits = newTraits(n.id, dir.id.Boot, n.uptime, n.book.snapshot, call)
-	n.traits.sayOwn(cfg.Tags, cfg.Capabilities)
+	n := newNode(cfg, s, keys, dir)
 	if err := n.openParts(ctx, keys); err != nil {
 		n.beginStop(err, wire.Running)
 		<-n.stopped
@@ -172,11 +84,15 @@ func (n *Node) openParts(ctx context.Context, keys *identity.Keys) error {
 		return err
 	}
 	n.link, err = link.Open(ctx, link.Config{
-		Self: n.id, Boot: n.dir.id.Boot, Instance: n.instance,
+		Self: n.id, Boot: n.boot, Instance: n.instance,
 		Listen: n.cfg.Listen, Network: n.cfg.Network,
 		Certificate: cert, Verify: keys.Authority.Verify, PacketKey: keys.PacketKey, KnockKey: keys.KnockKey,
-		Resolve: n.resolveAddr, Floor: n.latestBoot, Admit: n.belongs, Member: n.isInRoster, OnStrange: n.noteStrange, Hello: n.makeHello, OnHello: n.onHello,
-		Guest: isClient, HandleGuest: n.handleClient, Handle: n.handleRequest, Prompt: n.calls.isPrompt, HandlePrompt: n.handlePrompt, Fault: faultOf, Idempotent: n.calls.isIdempotent, OnBroken: n.onBroken, OnFound: n.onFound, OnStranger: n.onStranger, OnNarrow: n.onNarrow, Logger: n.log,
+		Resolve: func(id view.NodeID) (netip.AddrPort, bool) { return n.places.resolveAddr(n.book, id) },
+		Floor:   n.book.latestBoot, Admit: n.book.belongs, Member: n.book.isInRoster, OnStrange: n.spreading.noteStrange,
+		Hello: n.reception.makeHello, OnHello: n.reception.onHello,
+		Handle: n.calls.handleRequest, Guest: isClient, HandleGuest: n.calls.handleClient,
+		Prompt: n.calls.isPrompt, HandlePrompt: n.calls.handlePrompt, Idempotent: n.calls.isIdempotent, Fault: faultOf,
+		OnBroken: n.refusals.onBroken, OnFound: n.meetings.onFound, OnStranger: n.troubles.onStranger, OnNarrow: n.troubles.onNarrow, Logger: n.log,
 		Limits: link.Limits{HandshakeTimeout: n.pace.shake, DialTimeout: n.pace.hellos, Idle: 5 * time.Minute, MaxPayload: maxRequest},
 	})
 	if err != nil {
@@ -186,13 +102,13 @@ func (n *Node) openParts(ctx context.Context, keys *identity.Keys) error {
 		return fmt.Errorf("mesh: listen on %q: %w", n.cfg.Listen, err)
 	}
 	// The node's own entry is on disk before anybody can hear of it.
-	if err := n.writeSelf(ctx); err != nil {
+	if err := n.where.writeFirst(ctx); err != nil {
 		return fmt.Errorf("mesh: write roster: %w", err)
 	}
 	n.work.Go(n.book.performChanges)
 	n.gossip, err = startGossip(gossipConfig{
 		self: n.id, transport: n.link.Gossip(), pace: n.pace, log: n.log,
-		belongs: n.belongs, told: func(e detect.Event) { n.inbox.putEvent(event{Event: e}) },
+		belongs: n.book.belongs, told: func(e detect.Event) { n.inbox.putEvent(event{Event: e}) },
 		met: func(id view.NodeID, rtt time.Duration) {
 			n.inbox.putEvent(event{Event: detect.Event{Kind: detect.Tick, ID: id}, rtt: rtt})
 		},
@@ -200,53 +116,25 @@ func (n *Node) openParts(ctx context.Context, keys *identity.Keys) error {
 	if err != nil {
 		return err
 	}
-	n.log.Info("node is up", "name", n.cfg.Name, "mesh", n.mesh, "boot", n.dir.id.Boot, "addr", n.Addr())
-	n.beacon.renewDiscovery(n)
-	n.work.Go(newWatcher(n).watchMembers)
-	n.work.Go(n.keepSpreading)
-	n.work.Go(n.keepComparing)
-	n.work.Go(n.keepTraitsCompared)
-	n.work.Go(n.keepTraitsSpreading)
-	n.work.Go(n.keepTellingNews)
-	n.work.Go(n.keepTraitsShown)
-	n.work.Go(n.keepAcquainted)
-	n.work.Go(n.keepAddress)
-	n.work.Go(n.keepReached)
-	n.work.Go(n.keepWhole)
-	n.work.Go(n.keepName)
-	n.work.Go(n.keepPlaces)
+	n.meetings.gossip = n.gossip
+	n.log.Info("node is up", "name", n.cfg.Name, "mesh", n.mesh, "boot", n.boot, "addr", n.Addr())
+	n.where.beacon.renewDiscovery()
+	w := n.newWatcher()
+	w.publishFirst()
+	n.work.Go(w.watchMembers)
+	n.work.Go(n.spreading.keepSpreading)
+	n.work.Go(n.spreading.keepComparing)
+	n.work.Go(n.spreading.keepTraitsCompared)
+	n.work.Go(n.spreading.keepTraitsSpreading)
+	n.work.Go(n.spreading.keepTellingNews)
+	n.work.Go(func(ctx context.Context) { n.traits.keepShown(ctx, n.inbox) })
+	n.work.Go(n.spreading.keepAcquainted)
+	n.work.Go(n.where.keepAddress)
+	n.work.Go(n.spreading.keepReached)
+	n.work.Go(func(ctx context.Context) { n.gossip.keepWhole(ctx, n.ground) })
+	n.work.Go(n.contest.keepName)
+	n.work.Go(func(ctx context.Context) { n.places.keepPlaces(ctx, n.book) })
 	return nil
-}
-
-// writeSelf makes the roster say of this node what it is now, before the
-// book runs.
-func (n *Node) writeSelf(ctx context.Context) error {
-	r := n.book.snapshot().Roster
-	e, known := r.Get(n.id)
-	ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-	at, err := n.findOwnAddr(ctx, e.Addr)
-	cancel()
-	if err != nil && e.Addr.IsValid() {
-		at, err = e.Addr, nil // a name that is not found yet has its last address
-	}
-	if err != nil {
-		return err
-	}
-	n.ownAddr.Store(&at)
-	if !known {
-		// A new disk under an old name replaces the node that had it.
-		e.Predecessor, _ = r.Predecessor(n.id, n.cfg.Name)
-	}
-	if r, err = r.Write(n.ownEntry(e, at), n.wallDate()); err != nil {
-		return err
-	}
-	return n.book.adoptRoster(r)
-}
-
-// wallDate returns the wall clock as a date of attributes. Whatever it says, dates
-// only grow: roster.Write goes above the last one.
-func (n *Node) wallDate() version.HLC {
-	return version.HLC(max(n.clock.Wall().UnixMilli(), 0)) << 16
 }
 
 // ID returns the NodeID. It belongs to the data directory.
@@ -297,8 +185,6 @@ func (n *Node) Ready(ctx context.Context) error {
 	}
 }
 
-func (n *Node) markReady() { n.readyOnce.Do(func() { close(n.ready) }) }
-
 // Done returns a channel that is closed when the node stops, by Close, Leave
 // or by itself; see Err.
 func (n *Node) Done() <-chan struct{} { return n.done }
@@ -315,21 +201,6 @@ func (n *Node) Err() error {
 	}
 }
 
-func (n *Node) stopError() error {
-	if n.err != nil {
-		return n.err
-	}
-	return ErrClosed
-}
-
-// closedError is ErrClosed, with the reason if the node stopped by itself.
-func (n *Node) closedError() error {
-	if n.err != nil {
-		return fmt.Errorf("%w: %w", ErrClosed, n.err)
-	}
-	return ErrClosed
-}
-
 // Close stops the node and waits for all that it started. Calls and whatever else
 // goes on end with ErrClosed. It returns within two seconds beyond what handlers and
 // the disk take, whoever is silent; a hook of Leave that runs is not waited for. The
@@ -341,32 +212,10 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// stopWithError stops the node because it must not go on. Unless end is Running the
-// directory is marked, so that the next Start takes a new NodeID.
-func (n *Node) stopWithError(err error, end wire.End) {
-	n.log.Error("node must not go on", "error", err)
-	n.beginStop(err, end)
-}
-
-// beginStop begins to stop the node and does not wait for that. That its identity may
-// not be used again is on disk before anybody hears that the node has stopped: the
-// program may end at once.
-func (n *Node) beginStop(err error, end wire.End) {
-	n.stopOnce.Do(func() {
-		n.err = err
-		if end != wire.Running {
-			n.warnOnError("data directory could not be marked as "+end.String(), n.dir.endIdentity(end))
-		}
-		close(n.done)
-		go n.shutDownAll()
-	})
-}
-
 // shutDownAll ends everything in the reverse order of open.
 func (n *Node) shutDownAll() {
-	defer close(n.stopped)
 	n.work.Cancel()
-	n.warnOnError("mDNS did not stop cleanly", n.beacon.endDiscovery())
+	n.warnOnError("mDNS did not stop cleanly", n.where.beacon.endDiscovery())
 	if n.gossip != nil {
 		patience := closePatience
 		if n.seams.hasty {
@@ -380,10 +229,4 @@ func (n *Node) shutDownAll() {
 	n.work.Close()
 	n.views.Close()
 	n.warnOnError("data directory was not unlocked", n.dir.unlockDir())
-}
-
-func (n *Node) warnOnError(what string, err error) {
-	if err != nil {
-		n.log.Warn(what, "error", err)
-	}
 }

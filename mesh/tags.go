@@ -159,23 +159,6 @@ func (t *traits) compareWith(ctx context.Context, peer view.NodeID) error {
 	return nil
 }
 
-// keepTraitsCompared compares traits with one peer after the other.
-func (n *Node) keepTraitsCompared(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-n.traits.some:
-		}
-		for peer, ok := n.traits.takeDue(); ok; peer, ok = n.traits.takeDue() {
-			if err := n.traits.compareWith(ctx, peer); err != nil {
-				n.heedRefusal(peer, err)
-				n.log.Debug("exchange of tags failed", "peer", peer, "error", err)
-			}
-		}
-	}
-}
-
 // SetTags replaces the tags and the capabilities of this node, within the bounds of
 // Config.Tags. It returns at once: Views show them within a second here, and as they
 // spread at the others. Of several calls the last one counts everywhere, on all sides of
@@ -195,23 +178,14 @@ func (n *Node) SetTags(tags map[string]string, capabilities []string) error {
 	return nil
 }
 
-// keepTraitsSpreading hands news of traits to a few nodes soon.
-func (n *Node) keepTraitsSpreading(ctx context.Context) {
-	exchange.HandOn(ctx, n.traits.News, rumorPause, func(context.Context) {
-		if news := n.traits.TakeNews(); len(news) > 0 {
-			n.tellPartners(n.traits.exchanger.Teller(news))
-		}
-	})
-}
-
-// keepTraitsShown has views show what was heard of traits.
-func (n *Node) keepTraitsShown(ctx context.Context) {
+// keepShown has views show what was heard of traits.
+func (t *traits) keepShown(ctx context.Context, in *inbox) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-n.traits.Heard:
-			n.inbox.putEvent(event{tagsChanged: true})
+		case <-t.Heard:
+			in.putEvent(event{tagsChanged: true})
 		}
 	}
 }

@@ -1,10 +1,8 @@
 package mesh
 
 import (
-	"context"
 	"sync"
 
-	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -37,23 +35,5 @@ func (t *tells) endTell(id view.NodeID) {
 	defer t.mu.Unlock()
 	if t.underWay[id]--; t.underWay[id] == 0 {
 		delete(t.underWay, id)
-	}
-}
-
-// tellPartners tells a few nodes at once, and waits for none of them. One that hangs is
-// not told more: what it misses comes by a comparison.
-func (n *Node) tellPartners(tell func(context.Context, view.NodeID) error) {
-	for _, id := range roster.Partners(n.View()) {
-		if !n.tells.beginTell(id) {
-			continue
-		}
-		if !n.work.Go(func(ctx context.Context) {
-			defer n.tells.endTell(id)
-			ctx, cancel := context.WithTimeout(ctx, n.pace.dial)
-			defer cancel()
-			_ = tell(ctx, id)
-		}) {
-			n.tells.endTell(id)
-		}
 	}
 }

@@ -29,7 +29,7 @@ func TestTellsDoNotPileUp(t *testing.T) {
 		}
 		const rounds = 5 * maxTells
 		for range rounds {
-			n.tellPartners(tell)
+			n.spreading.tellPartners(tell)
 			synctest.Wait()
 		}
 		if waiting.Load() != maxTells || told.Load() != rounds {
@@ -40,7 +40,7 @@ func TestTellsDoNotPileUp(t *testing.T) {
 		if waiting.Load() != 0 {
 			t.Errorf("%d tells wait yet", waiting.Load())
 		}
-		n.tellPartners(tell)
+		n.spreading.tellPartners(tell)
 		if synctest.Wait(); waiting.Load() != 1 {
 			t.Error("who hung for a while is not told any more")
 		}

@@ -340,12 +340,3 @@ func (n *Node) nextMessage(ctx context.Context, s *subscription) (Message, error
 		}
 	}
 }
-
-// keepTellingNews hands messages on to a few nodes soon.
-func (n *Node) keepTellingNews(ctx context.Context) {
-	exchange.HandOn(ctx, n.topics.news, messagePause, func(context.Context) {
-		if news := n.topics.takeNews(); len(news) > 0 {
-			n.tellPartners(n.topics.exchanger.Teller(news))
-		}
-	})
-}

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/link"
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -32,6 +34,10 @@ const (
 // troubles are what keeps a node from others, for an operator: logged
 // once, when they begin, and shown in each view until they have passed.
 type troubles struct {
+	log   *slog.Logger
+	inbox *inbox
+	views *notify.Value[view.View]
+
 	mu    sync.Mutex
 	byKey map[string]*trouble
 }
@@ -73,13 +79,16 @@ func (s *troubles) clearTrouble(key string) bool {
 	return ok
 }
 
-// expireOld forgets what was not seen again for long, and tells whether there was any.
-func (s *troubles) expireOld() bool {
+// expireOld forgets what was not seen again for long.
+func (s *troubles) expireOld() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	before := len(s.byKey)
 	maps.DeleteFunc(s.byKey, func(_ string, t *trouble) bool { return time.Since(t.lastSeen) > troubleLasts })
-	return len(s.byKey) < before
+	fewer := len(s.byKey) < before
+	s.mu.Unlock()
+	if fewer {
+		s.inbox.putEvent(event{viewChanged: true})
+	}
 }
 
 // shownTexts returns what there is to tell.
@@ -106,31 +115,31 @@ func (s *troubles) isNoted(key string) bool {
 const troubleFull = "full"
 
 // refusedForRoom says that this node is kept out since the mesh is full.
-func (n *Node) refusedForRoom() {
-	n.endTrouble(troubleSeeds)
-	n.raiseTrouble(troubleFull, view.Problem{Kind: view.ProblemNotLetIn}, 0)
+func (s *troubles) refusedForRoom() {
+	s.endTrouble(troubleSeeds)
+	s.raiseTrouble(troubleFull, view.Problem{Kind: view.ProblemNotLetIn}, 0)
 }
 
 // toldOfTooMany says that others name more nodes that are gone than this one takes
 // in.
-func (n *Node) toldOfTooMany() {
-	n.raiseTrouble("told", view.Problem{Kind: view.ProblemMadeUp}, strangerComesBack)
+func (s *troubles) toldOfTooMany() {
+	s.raiseTrouble("told", view.Problem{Kind: view.ProblemMadeUp}, strangerComesBack)
 }
 
 // onNarrow is told by the link whether large packets get to a host.
-func (n *Node) onNarrow(host netip.Addr, narrow bool) {
+func (s *troubles) onNarrow(host netip.Addr, narrow bool) {
 	key := "narrow " + host.String()
 	if !narrow {
-		n.endTrouble(key)
+		s.endTrouble(key)
 		return
 	}
 	p := view.Problem{Kind: view.ProblemNarrowPath, Where: []string{host.String()}, Bytes: link.NarrowPath}
-	for _, m := range n.View().Members {
+	for _, m := range s.views.Get().Members {
 		if m.Addr.Addr() == host {
 			p.Nodes = append(p.Nodes, view.Named{ID: m.ID, Name: m.Name})
 		}
 	}
-	n.raiseTrouble(key, p, narrowLasts)
+	s.raiseTrouble(key, p, narrowLasts)
 }
 
 // crowdedText says why a mesh takes in nobody any more, if that is so.
@@ -146,19 +155,28 @@ func crowdedText(r roster.Roster) (p view.Problem, full bool) {
 
 // raiseTrouble notes what keeps this node, or another, from the mesh. Views show it once
 // it has lasted for so long.
-func (n *Node) raiseTrouble(key string, is view.Problem, lasts time.Duration) {
-	fresh, show := n.troubles.noteTrouble(key, is, lasts)
+func (s *troubles) raiseTrouble(key string, is view.Problem, lasts time.Duration) {
+	fresh, show := s.noteTrouble(key, is, lasts)
 	if fresh {
-		n.log.Warn(is.String())
+		s.log.Warn(is.String())
 	}
 	if show {
-		n.inbox.putEvent(event{viewChanged: true})
+		s.inbox.putEvent(event{viewChanged: true})
 	}
 }
 
 // endTrouble notes that it does not any more.
-func (n *Node) endTrouble(key string) {
-	if n.troubles.clearTrouble(key) {
-		n.inbox.putEvent(event{viewChanged: true})
+func (s *troubles) endTrouble(key string) {
+	if s.clearTrouble(key) {
+		s.inbox.putEvent(event{viewChanged: true})
 	}
 }
+
+// strangerAt says that somebody at an address, or who dials from there, runs this
+// program for another mesh.
+func (s *troubles) strangerAt(addr netip.Addr, kind view.ProblemKind) {
+	s.raiseTrouble("stranger "+addr.String(), view.Problem{Kind: kind, Where: []string{addr.String()}}, strangerComesBack)
+}
+
+// onStranger is told by the link of one that dials us.
+func (s *troubles) onStranger(from netip.AddrPort) { s.strangerAt(from.Addr(), view.ProblemStranger) }

@@ -42,7 +42,7 @@ func TestNarrowPathIsTold(t *testing.T) {
 		w.form(10 * time.Second)
 		n, other := w.boxes[0].node, w.boxes[1]
 		tell := func(narrow bool) string {
-			n.onNarrow(other.addr, narrow)
+			n.troubles.onNarrow(other.addr, narrow)
 			time.Sleep(time.Second)
 			return strings.Join(wordsOf(n.View().Problems), "\n")
 		}

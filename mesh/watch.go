@@ -2,14 +2,12 @@ package mesh
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/detect"
-	"github.com/skeinmesh/skein/internal/link"
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -40,6 +38,11 @@ func (in *inbox) putEvent(e event) {
 	in.ready.Ring()
 }
 
+// tellWatcher tells the watcher of a node.
+func (in *inbox) tellWatcher(kind detect.Kind, id view.NodeID) {
+	in.putEvent(event{Event: detect.Event{Kind: kind, ID: id}})
+}
+
 func (in *inbox) takeEvents() []event {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -51,7 +54,18 @@ func (in *inbox) takeEvents() []event {
 // watcher is the one goroutine that knows who lives. It feeds the detector,
 // starts what the detector asks for and publishes views.
 type watcher struct {
-	n           *Node
+	*ground
+	mesh      view.MeshID
+	inbox     *inbox
+	questions chan question
+	own       *ownEntry
+	said      *traits
+	topics    *topics
+	places    *places
+	troubles  *troubles
+	efforts   efforts
+	leaving   func() bool
+
 	detector    *detect.Detector
 	roster      *snapshot
 	listed      map[view.NodeID]bool // true when told gone
@@ -64,6 +78,13 @@ type watcher struct {
 	fresh       bool          // nothing has been attempted yet
 	full        bool          // the roster was, at the last view
 	silenced    bool          // this node was, at the last view: see ProblemTagsUnheard
+}
+
+// efforts are what the detector asks for. Each returns when it has succeeded or failed.
+type efforts struct {
+	probe, redial func(context.Context, view.NodeID)
+	seek          func(context.Context)
+	returned      func() // a member came or came back
 }
 
 // viewPause is the least time between two views, so that many changes at
@@ -93,26 +114,18 @@ type contact struct {
 	rtt   time.Duration
 }
 
-// newWatcher returns a watcher that has published the first view, in which
-// nobody but this node has been met.
-func newWatcher(n *Node) *watcher {
-	w := &watcher{
-		n:           n,
-		detector:    detect.New(n.id, n.pace.detect, rand.New(rand.NewPCG(random64(), random64()))),
-		listed:      map[view.NodeID]bool{},
-		contacts:    map[view.NodeID]contact{n.id: {since: n.clock.Wall()}},
-		traits:      shownTraits{},
-		fresh:       true,
-		publishedAt: -viewPause(roster.Limit),
-	}
-	w.takeRoster(n.book.snapshot())
+// publishFirst publishes the first view, in which nobody but this node has been met.
+func (w *watcher) publishFirst() {
+	w.detector = detect.New(w.id, w.pace.detect, rand.New(rand.NewPCG(random64(), random64())))
+	w.listed, w.traits = map[view.NodeID]bool{}, shownTraits{}
+	w.contacts = map[view.NodeID]contact{w.id: {since: w.clock.Wall()}}
+	w.fresh, w.publishedAt = true, -viewPause(roster.Limit)
+	w.takeRoster(w.book.snapshot())
 	w.publishView()
-	return w
 }
 
 func (w *watcher) watchMembers(ctx context.Context) {
-	n := w.n
-	rosters := n.book.watch.Watch(ctx)
+	rosters := w.book.watch.Watch(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -124,22 +137,22 @@ func (w *watcher) watchMembers(ctx context.Context) {
 				return
 			}
 			w.takeRoster(s)
-		case <-n.inbox.ready:
-			for _, e := range n.inbox.takeEvents() {
+		case <-w.inbox.ready:
+			for _, e := range w.inbox.takeEvents() {
 				w.handleEvent(e)
 			}
-		case q := <-n.questions:
+		case q := <-w.questions:
 			q.answer <- w.answerQuestion(q.ids)
 		case <-timer.C:
 			w.stepDetector(detect.Event{Kind: detect.Tick})
 		}
 		next := w.detector.Next()
-		if due, some := w.viewDue(); some && n.uptime() < due {
+		if due, some := w.viewDue(); some && w.uptime() < due {
 			next = min(next, due)
 		} else {
 			w.publishView()
 		}
-		timer.Reset(max(next-n.uptime(), time.Millisecond))
+		timer.Reset(max(next-w.uptime(), time.Millisecond))
 	}
 }
 
@@ -149,16 +162,16 @@ func (w *watcher) handleEvent(e event) {
 		w.contacts[e.ID] = c
 	}
 	if e.meshMet {
-		w.takeRoster(w.n.book.snapshot())
+		w.takeRoster(w.book.snapshot())
 	}
 	w.changed, w.retagged = w.changed || e.viewChanged, w.retagged || e.tagsChanged
 	if e.Kind == detect.ProbeOK {
-		w.n.book.noteMet()
+		w.book.noteMet()
 	}
 	w.stepDetector(e.Event)
 	if e.meshMet {
 		w.publishView()
-		w.n.markReady()
+		w.markReady()
 	}
 }
 
@@ -166,22 +179,22 @@ func (w *watcher) handleEvent(e event) {
 func (w *watcher) takeRoster(s *snapshot) {
 	w.roster = s
 	w.changed = true
-	w.n.traits.forgetGone(s.Roster)
-	w.n.topics.forgetGone(s.Roster)
+	w.said.forgetGone(s.Roster)
+	w.topics.forgetGone(s.Roster)
 	for id, gone := range w.listed {
 		if !gone && s.Reduced(id) {
 			// It was a member by the roster before, and all that is kept of it now is
 			// that it is gone.
-			w.n.places.forgetMember(id)
+			w.places.forgetMember(id)
 			w.dismissMember(id)
-			w.n.link.Drop(id)
+			w.link.Drop(id)
 		}
 	}
 	for e := range s.All() {
 		gone := e.Status.Gone()
 		if gone {
-			w.n.places.forgetMember(e.ID)
-		} else if w.n.places.noteListed(e.ID, e.Addr) {
+			w.places.forgetMember(e.ID)
+		} else if w.places.noteListed(e.ID, e.Addr) {
 			w.stepDetector(detect.Event{Kind: detect.Moved, ID: e.ID})
 		}
 		if told, ok := w.listed[e.ID]; ok && told == gone {
@@ -190,11 +203,11 @@ func (w *watcher) takeRoster(s *snapshot) {
 		if gone {
 			w.dismissMember(e.ID)
 			if e.Status == view.Evicted {
-				w.n.link.Drop(e.ID)
+				w.link.Drop(e.ID)
 			}
 		} else {
 			w.listed[e.ID] = false
-			w.n.link.Meet(e.ID)
+			w.link.Meet(e.ID)
 			w.stepDetector(detect.Event{Kind: detect.Joined, ID: e.ID})
 		}
 	}
@@ -207,7 +220,7 @@ func (w *watcher) dismissMember(id view.NodeID) {
 }
 
 func (w *watcher) stepDetector(e detect.Event) {
-	effects := w.detector.Step(w.n.uptime(), e)
+	effects := w.detector.Step(w.uptime(), e)
 	seeks := func(e detect.Effect) bool { return e.Action == detect.Seek }
 	first := w.fresh && slices.ContainsFunc(effects, seeks)
 	attempts := &sync.WaitGroup{}
@@ -217,9 +230,9 @@ func (w *watcher) stepDetector(e detect.Event) {
 	if first {
 		// Whoever has not been met once all these have ended is out of reach.
 		w.fresh = false
-		w.n.work.Go(func(context.Context) {
+		w.work.Go(func(context.Context) {
 			attempts.Wait()
-			w.n.inbox.putEvent(event{meshMet: true}) // behind what they have put there
+			w.inbox.putEvent(event{meshMet: true}) // behind what they have put there
 		})
 	}
 }
@@ -227,7 +240,7 @@ func (w *watcher) stepDetector(e detect.Event) {
 func (w *watcher) performEffect(e detect.Effect, attempts *sync.WaitGroup) {
 	attempt := func(fn func(context.Context)) {
 		attempts.Add(1)
-		if !w.n.work.Go(func(ctx context.Context) { defer attempts.Done(); fn(ctx) }) {
+		if !w.work.Go(func(ctx context.Context) { defer attempts.Done(); fn(ctx) }) {
 			attempts.Done()
 		}
 	}
@@ -235,23 +248,23 @@ func (w *watcher) performEffect(e detect.Effect, attempts *sync.WaitGroup) {
 	case detect.Changed:
 		w.changed = true
 		c := w.contacts[e.ID]
-		c.since = w.n.clock.Wall()
+		c.since = w.clock.Wall()
 		w.contacts[e.ID] = c
 		if e.To == view.Alive && e.From != view.Suspect {
-			w.n.noteReturn()
+			w.efforts.returned()
 		}
 		if e.To == view.Alive && e.From == view.Failed {
-			w.n.link.Renew(e.ID)
+			w.link.Renew(e.ID)
 		}
-		w.n.log.Info("member is "+e.To.String(), "member", e.ID, "name", w.roster.nameOf(e.ID), "was", e.From.String(), "why", e.Reason.String())
+		w.log.Info("member is "+e.To.String(), "member", e.ID, "name", w.roster.nameOf(e.ID), "was", e.From.String(), "why", e.Reason.String())
 	case detect.Relisted:
 		w.changed = true
 	case detect.Probe:
-		attempt(func(ctx context.Context) { w.n.probeMember(ctx, e.ID) })
+		attempt(func(ctx context.Context) { w.efforts.probe(ctx, e.ID) })
 	case detect.Redial:
-		attempt(func(ctx context.Context) { w.n.redialMember(ctx, e.ID) })
+		attempt(func(ctx context.Context) { w.efforts.redial(ctx, e.ID) })
 	case detect.Seek:
-		attempt(w.n.seekSeeds)
+		attempt(w.efforts.seek)
 	}
 }
 
@@ -259,12 +272,12 @@ func (w *watcher) publishView() {
 	if !w.changed && !w.retagged || w.roster == nil {
 		return
 	}
-	w.changed, w.retagged, w.publishedAt = false, false, w.n.uptime()
+	w.changed, w.retagged, w.publishedAt = false, false, w.uptime()
 	w.version++
-	v := view.View{Mesh: w.n.mesh, Self: w.n.id, Version: w.version, Roster: w.roster.digest, Storing: w.roster.storing}
+	v := view.View{Mesh: w.mesh, Self: w.id, Version: w.version, Roster: w.roster.digest, Storing: w.roster.storing}
 	v.Members = make([]view.Member, 0, w.roster.Len())
 	cut := w.detector.Unreachable()
-	w.traits.readHeld(w.n.traits.All())
+	w.traits.readHeld(w.said.All())
 	for e := range w.roster.All() {
 		c := w.contacts[e.ID]
 		_, unreachable := slices.BinarySearch(cut, e.ID)
@@ -276,80 +289,29 @@ func (w *watcher) publishView() {
 		})
 	}
 	if v.Count(view.Alive) > 1 {
-		w.n.troubles.clearTrouble(troubleSeeds)
-		w.n.troubles.clearTrouble(troubleFull)
+		w.troubles.clearTrouble(troubleSeeds)
+		w.troubles.clearTrouble(troubleFull)
 	}
-	v.Problems = w.n.troubles.shownTexts()
+	v.Problems = w.troubles.shownTexts()
 	if p, full := crowdedText(w.roster.Roster); full {
 		v.Problems = append(v.Problems, p)
 		if !w.full {
-			w.n.log.Error(p.String())
+			w.log.Error(p.String())
 		}
 		w.full = true
 	} else {
 		w.full = false
 	}
-	if silenced := !roster.MayCount(w.n.traits.Get(w.n.id).Entry.Seq); silenced {
+	if silenced := !roster.MayCount(w.said.Get(w.id).Entry.Seq); silenced {
 		p := view.Problem{Kind: view.ProblemTagsUnheard}
 		v.Problems = append(v.Problems, p)
 		if !w.silenced {
-			w.n.log.Error(p.String())
+			w.log.Error(p.String())
 		}
 		w.silenced = true
 	}
-	w.n.views.Set(v)
-	w.n.inspectSelf(w.roster)
-}
-
-// uptime is the time since the start of the node, by a clock that never goes
-// back.
-func (n *Node) uptime() time.Duration { return time.Since(n.started) }
-
-// isAlive tells whether this node has, or may have, contact with another.
-func (n *Node) isAlive(id view.NodeID) bool {
-	m, ok := n.views.Get().Member(id)
-	return ok && (id == n.id || m.State == view.Alive || m.State == view.Suspect)
-}
-
-// tellWatcher tells the watcher.
-func (n *Node) tellWatcher(kind detect.Kind, id view.NodeID) {
-	n.inbox.putEvent(event{Event: detect.Event{Kind: kind, ID: id}})
-}
-
-// probeMember asks a member for a sign of life.
-func (n *Node) probeMember(ctx context.Context, id view.NodeID) {
-	if n.probeOnce(ctx, id) != nil {
-		n.tellWatcher(detect.ProbeFailed, id)
-	}
-}
-
-// probeOnce probes a member, whether the detector has asked for that or not: of a
-// failure it is not told.
-func (n *Node) probeOnce(ctx context.Context, id view.NodeID) error {
-	ctx, cancel := context.WithTimeout(ctx, n.pace.detect.ProbeWait(n.link.RoundTrip(id)))
-	defer cancel()
-	res, err := n.link.Probe(ctx, id)
-	if err != nil {
-		n.heedRefusal(id, err)
-		return err
-	}
-	n.inbox.putEvent(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, rtt: res.RTT})
-	return nil
-}
-
-// onBroken is told by the link that an established connection broke.
-func (n *Node) onBroken(id view.NodeID, err error) {
-	if !n.isOpen() {
-		return
-	}
-	var refused *link.RefusedError
-	if errors.As(err, &refused) {
-		if _, known := n.book.snapshot().Get(id); known || id == n.id {
-			n.onRefused(id, refused)
-		}
-		return
-	}
-	n.tellWatcher(detect.Broken, id)
+	w.views.Set(v)
+	w.own.inspectRoster(w.roster, w.leaving())
 }
 
 // View returns what this node knows of the mesh now.

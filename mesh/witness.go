@@ -35,34 +35,71 @@ const maxProbes = 8
 // question count as not asked. The error is ErrNoMember, ErrInContact for this
 // node itself, ErrClosed or that of ctx.
 func (n *Node) Confirm(ctx context.Context, id view.NodeID) (view.Witnesses, error) {
-	v := n.View()
+	return n.prober.confirm(ctx, id)
+}
+
+// prober finds out who is reached: for the detector, for who asks here, and for others
+// that ask.
+type prober struct {
+	*ground
+	inbox     *inbox
+	refusals  *refusals
+	call      callPeer
+	questions chan question
+	slots     chan struct{} // full when no more members may be probed for others
+}
+
+// confirm is Node.Confirm.
+func (p *prober) confirm(ctx context.Context, id view.NodeID) (view.Witnesses, error) {
+	v := p.views.Get()
 	switch m, ok := v.Member(id); {
-	case n.hasStopped():
+	case p.hasStopped():
 		return view.Witnesses{}, ErrClosed
-	case id == n.id:
+	case id == p.id:
 		return view.Witnesses{}, fmt.Errorf("%w: it is this node", ErrInContact)
 	case !ok || m.Status.Gone():
 		return view.Witnesses{}, fmt.Errorf("%w: %v", ErrNoMember, id)
 	}
-	asking, cancel := context.WithTimeout(ctx, n.pace.dial)
+	asking, cancel := context.WithTimeout(ctx, p.pace.dial)
 	defer cancel()
-	defer context.AfterFunc(n.work.Context(), cancel)()
+	defer context.AfterFunc(p.work.Context(), cancel)()
 
 	peers, need := detect.Jury(v, id, rand.New(rand.NewPCG(random64(), random64())))
 	heard := make([]testimony, len(peers)+1)
 	var all sync.WaitGroup
 	for i, peer := range peers {
-		all.Go(func() { heard[i+1] = n.askWitness(asking, peer, id) })
+		all.Go(func() { heard[i+1] = p.askWitness(asking, peer, id) })
 	}
-	heard[0] = testimony{by: n.id, reach: n.tryReach(asking, id)}
+	heard[0] = testimony{by: p.id, reach: p.tryReach(asking, id)}
 	all.Wait()
 	switch {
-	case n.hasStopped():
+	case p.hasStopped():
 		return view.Witnesses{}, ErrClosed
 	case ctx.Err() != nil:
 		return view.Witnesses{}, ctx.Err()
 	}
 	return countWitnesses(need, heard), nil
+}
+
+// probeMember asks a member for a sign of life.
+func (p *prober) probeMember(ctx context.Context, id view.NodeID) {
+	if p.probeOnce(ctx, id) != nil {
+		p.inbox.tellWatcher(detect.ProbeFailed, id)
+	}
+}
+
+// probeOnce probes a member, whether the detector has asked for that or not: of a
+// failure it is not told.
+func (p *prober) probeOnce(ctx context.Context, id view.NodeID) error {
+	ctx, cancel := context.WithTimeout(ctx, p.pace.detect.ProbeWait(p.link.RoundTrip(id)))
+	defer cancel()
+	res, err := p.link.Probe(ctx, id)
+	if err != nil {
+		p.refusals.heedRefusal(id, err)
+		return err
+	}
+	p.inbox.putEvent(event{Event: detect.Event{Kind: detect.ProbeOK, ID: id}, rtt: res.RTT})
+	return nil
 }
 
 // testimony is one node's word on whether it reaches a member.
@@ -73,9 +110,9 @@ type testimony struct {
 }
 
 // askWitness asks a peer about a member.
-func (n *Node) askWitness(ctx context.Context, peer, id view.NodeID) testimony {
+func (p *prober) askWitness(ctx context.Context, peer, id view.NodeID) testimony {
 	t := testimony{by: peer}
-	b, err := n.Call(ctx, peer, methodReach, wire.AppendReachQuery(nil, wire.ReachQuery{IDs: []view.NodeID{id}}))
+	b, err := p.call(ctx, peer, methodReach, wire.AppendReachQuery(nil, wire.ReachQuery{IDs: []view.NodeID{id}}))
 	if err != nil {
 		t.err = err
 		return t
@@ -113,10 +150,10 @@ func countWitnesses(need int, heard []testimony) view.Witnesses {
 }
 
 // tryReach probes a member now.
-func (n *Node) tryReach(ctx context.Context, id view.NodeID) wire.Reach {
+func (p *prober) tryReach(ctx context.Context, id view.NodeID) wire.Reach {
 	deadline, bounded := ctx.Deadline()
-	hurried := bounded && time.Until(deadline) < n.pace.detect.ProbeTimeout
-	err := n.probeOnce(ctx, id)
+	hurried := bounded && time.Until(deadline) < p.pace.detect.ProbeTimeout
+	err := p.probeOnce(ctx, id)
 	return reachOf(err, !hurried && ctx.Err() == nil)
 }
 
@@ -144,7 +181,7 @@ type question struct {
 func (w *watcher) answerQuestion(ids []view.NodeID) []wire.Reach {
 	out := make([]wire.Reach, len(ids))
 	for i, id := range ids {
-		out[i] = w.detector.Witness(w.n.uptime(), id)
+		out[i] = w.detector.Witness(w.uptime(), id)
 	}
 	return out
 }
@@ -152,15 +189,15 @@ func (w *watcher) answerQuestion(ids []view.NodeID) []wire.Reach {
 // answerReach tells another node which members this one reaches: from what it
 // knows first hand, and of the others by probing them. It refuses when it is
 // busy with probes for others already.
-func (n *Node) answerReach(ctx context.Context, req []byte) ([]byte, error) {
+func (p *prober) answerReach(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
 	query, err := wire.DecodeReachQuery(req)
 	if err != nil {
 		return nil, err
 	}
 	q := question{ids: query.IDs, answer: make(chan []wire.Reach, 1)}
 	select {
-	case n.questions <- q:
-	case <-n.done:
+	case p.questions <- q:
+	case <-p.done:
 		return nil, ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -168,7 +205,7 @@ func (n *Node) answerReach(ctx context.Context, req []byte) ([]byte, error) {
 	reach := <-q.answer
 	var unsure []int
 	for i, id := range query.IDs {
-		e, ok := n.book.snapshot().Get(id)
+		e, ok := p.book.snapshot().Get(id)
 		switch {
 		case !ok || e.Status.Gone():
 			reach[i] = wire.ReachUnknown
@@ -176,18 +213,18 @@ func (n *Node) answerReach(ctx context.Context, req []byte) ([]byte, error) {
 			unsure = append(unsure, i)
 		}
 	}
-	if err := n.probeMany(len(unsure), func(i int) { reach[unsure[i]] = n.tryReach(ctx, query.IDs[unsure[i]]) }); err != nil {
+	if err := p.probeMany(len(unsure), func(i int) { reach[unsure[i]] = p.tryReach(ctx, query.IDs[unsure[i]]) }); err != nil {
 		return nil, err
 	}
 	return wire.AppendReachReply(nil, wire.ReachReply{Reach: reach}), nil
 }
 
 // probeMany runs so many probes, as many at once as there is room for.
-func (n *Node) probeMany(probes int, probe func(i int)) error {
+func (p *prober) probeMany(probes int, probe func(i int)) error {
 	room := 0
 	for free := true; free && room < probes; {
 		select {
-		case n.probeSlots <- struct{}{}:
+		case p.slots <- struct{}{}:
 			room++
 		default:
 			free = false
@@ -199,7 +236,7 @@ func (n *Node) probeMany(probes int, probe func(i int)) error {
 	var all sync.WaitGroup
 	for first := range room {
 		all.Go(func() {
-			defer func() { <-n.probeSlots }()
+			defer func() { <-p.slots }()
 			for i := first; i < probes; i += room {
 				probe(i)
 			}

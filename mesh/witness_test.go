@@ -226,11 +226,11 @@ func TestReach(t *testing.T) {
 		w.eventually(time.Minute, "it is given up", func() bool { return w.everySees(d, view.Failed) })
 
 		for range maxProbes - 1 {
-			b.probeSlots <- struct{}{}
+			b.prober.slots <- struct{}{}
 		}
 		time.Sleep(time.Minute)
 		check("with room for one probe")
-		b.probeSlots <- struct{}{}
+		b.prober.slots <- struct{}{}
 		time.Sleep(time.Minute)
 		if got, err := askReach(t, a, b, c.ID()); !errors.Is(err, ErrOverloaded) {
 			t.Errorf("with no room for probes: %v, %v", got, err)
@@ -240,7 +240,7 @@ func TestReach(t *testing.T) {
 		}
 		for range maxProbes {
 			select {
-			case <-b.probeSlots:
+			case <-b.prober.slots:
 			default:
 				t.Error("gave back room that it had not taken")
 			}

@@ -47,7 +47,7 @@ type box struct {
 	// Its network: nil is none that answers, and the address of the box.
 	lookup func(context.Context, string) ([]netip.Addr, error)
 	host   *atomic.Pointer[hostAddrs]
-	mdns   func(*Node) (discovery, error)
+	mdns   func(offer) (discovery, error)
 	wrap   func(Network) Network
 	wild   bool // listens on all addresses
 
