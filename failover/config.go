@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/skeinmesh/skein/failover/route"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -101,7 +102,7 @@ var (
 	// ErrNoRecords: the Config has no Records.
 	ErrNoRecords = errors.New("failover: no records")
 	// ErrNotServed: no node is known to run the service, verified, at an address.
-	ErrNotServed = errors.New("failover: the service is not served")
+	ErrNotServed = route.ErrNotServed
 	// ErrStopHangs: what was started could not be stopped.
 	ErrStopHangs = errors.New("failover: a service does not stop")
 	// ErrPanic: a hook has panicked.

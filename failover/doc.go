@@ -84,8 +84,8 @@
 // Resolve and WatchRoute tell all nodes where a service is found: at the node that leads it, as
 // far as is known there, at the address that this has published in the records under its lead.
 // So a former leader's address is not believed, whatever the records hold, and each side of a
-// cut finds its own.
+// cut finds its own. Package dns, failover/dns, tells them to programs that are no nodes.
 //
-// Not here yet: drills, users and limits of processes, and what brings routes to programs that
-// are no nodes (DNS, forwarding, floating addresses).
+// Not here yet: drills, users and limits of processes, and of what brings routes to programs
+// that are no nodes forwarding and floating addresses.
 package failover

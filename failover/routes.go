@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/failover/route"
 	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/notify"
@@ -25,12 +26,7 @@ const (
 )
 
 // Route is where a service is found. The zero Route is nowhere.
-type Route struct {
-	Service string
-	Node    view.NodeID // that runs it
-	Address string      // as the service says
-	Token   token.Token // of the node's lead
-}
+type Route = route.Route
 
 // routeKey is where a route lies. Each node writes its own ones alone.
 func routeKey(name string, mode service.Mode, node view.NodeID) string {

@@ -16,7 +16,7 @@ type line struct {
 var lines = []line{
 	{"words", "mesh/view"},
 	{"words about nodes", "partition/token"},
-	{"words about items and services", "replica/version failover/service"},
+	{"words about items and services", "replica/version failover/service failover/route"},
 	{"bytes", "internal/wire"},
 	{"cores", "internal/placement internal/roster internal/reconcile internal/purge internal/detect " +
 		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/watch internal/takeover internal/retain"},
@@ -24,7 +24,7 @@ var lines = []line{
 	{"helpers of effects", "internal/clock internal/lifecycle internal/notify internal/metrics"},
 	{"effects", "internal/link internal/storage internal/host internal/exchange internal/process"},
 	{"rooms", "internal/replica"},
-	{"public", "mesh replica partition failover backup"},
+	{"public", "mesh replica partition failover failover/dns backup"},
 	{"wiring", "examples"},
 	{"test only", "internal/memnet internal/jsonlog internal/golden internal/everycall internal/sim internal/chaos internal/arch internal/mutants internal/bench"},
 }

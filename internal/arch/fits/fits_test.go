@@ -5,6 +5,7 @@ package fits
 
 import (
 	"github.com/skeinmesh/skein/failover"
+	"github.com/skeinmesh/skein/failover/dns"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/replica"
 )
@@ -14,3 +15,5 @@ var _ replica.Mesh = (*mesh.Node)(nil)
 var _ failover.Mesh = (*mesh.Node)(nil)
 
 var _ failover.Records = (*replica.Records)(nil)
+
+var _ dns.Routes = (*failover.Failover)(nil)
