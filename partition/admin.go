@@ -68,7 +68,7 @@ func (p *Partition) serveInspect(_ context.Context, _ view.NodeID, req []byte) (
 	if err != nil {
 		return nil, err
 	}
-	s := p.lastLook.Load()
+	s := p.outlook.lastLook.Load()
 	picture := s.makePicture()
 	m := messageOf(&s.status)
 	m.Text, m.Problems, m.Scored, m.Stands = draw.Text(picture), l.Problems, l.Scored, l.Stands

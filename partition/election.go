@@ -2,11 +2,7 @@ package partition
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
-	"hash/fnv"
-	"math/rand/v2"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -37,7 +33,7 @@ const (
 // election runs the step machine of one election. Its goroutine alone touches the
 // machine; another one waits for the disk.
 type election struct {
-	p     *Partition
+	of    *elections
 	name  Election
 	slots *file.Slots // keep's own, but for the first reading
 
@@ -104,56 +100,6 @@ func validateElection(e Election) error {
 	return nil
 }
 
-// openElection returns the election of that name, which begins with what this node has
-// written down of it, if there are fewer than limit.
-func (p *Partition) openElection(name Election, limit int) (*election, error) {
-	if err := validateElection(name); err != nil {
-		return nil, err
-	}
-	if e := p.findElection(name); e != nil {
-		return e, nil
-	}
-	e := &election{
-		p: p, name: name, slots: file.NewSlots(p.cfg.fs, p.statePath(name)), inbox: make(chan func()), saves: make(chan elect.Durable, 1),
-		firstSaveTried: make(chan struct{}), fieldBell: notify.NewBell(), ended: make(chan struct{}), refs: map[uint64]chan elect.Answer{},
-	}
-	d, err := p.readState(e.slots, name)
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e := p.elections[name]; e != nil {
-		return e, nil // and what was read may be old
-	}
-	if len(p.elections) >= limit {
-		return nil, fmt.Errorf("%w: %s is one too many, %d are the most", ErrElection, name, limit)
-	}
-	e.machine = elect.New(p.id, p.cfg.Pace.electParams(), d, p.cfg.clock.Boot(), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
-	if p.group.Go(e.saveStates); !p.group.Go(e.runMachine) {
-		close(e.ended)
-		return nil, ErrClosed
-	}
-	p.elections[name] = e
-	return e, nil
-}
-
-// findElection returns an election if this node knows of it.
-func (p *Partition) findElection(name Election) *election {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.elections[name]
-}
-
-// statePath is where the state of an election is kept. Names are hashed, for they
-// may be anything.
-func (p *Partition) statePath(name Election) string {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte{byte(name.Scope)})
-	_, _ = h.Write([]byte(name.Name))
-	return filepath.Join(p.dir, "election-"+hex.EncodeToString(h.Sum(nil)))
-}
-
 // runStep has the election's goroutine take a step, and waits for it.
 func (e *election) runStep(ctx context.Context, step func()) error {
 	done := make(chan struct{})
@@ -176,7 +122,7 @@ func (e *election) postStep(step func()) {
 	}
 }
 
-func (e *election) bootTime() time.Duration { return e.p.cfg.clock.Boot() }
+func (e *election) bootTime() time.Duration { return e.of.cfg.clock.Boot() }
 
 func (e *election) runMachine(ctx context.Context) {
 	defer close(e.ended)
@@ -190,7 +136,7 @@ func (e *election) runMachine(ctx context.Context) {
 		case step := <-e.inbox:
 			step()
 		case <-e.fieldBell:
-			if f := e.p.fieldOf(e.name); f != nil {
+			if f := e.of.fieldOf(e.name); f != nil {
 				e.performEffects(e.machine.Look(e.bootTime(), *f))
 			}
 		case <-timer.C:
@@ -229,7 +175,7 @@ func (e *election) publishState() {
 	e.problemText = words
 	e.mu.Unlock()
 	if changed {
-		e.p.leadsBell.Ring()
+		e.of.leadsBell.Ring()
 	}
 }
 
@@ -273,19 +219,19 @@ func (e *election) performEffects(effects []elect.Effect) {
 			delete(e.refs, eff.Ref)
 		case elect.Send:
 			if eff.Renews {
-				e.p.renewals.addRenewal(e, eff)
+				e.of.renewals.addRenewal(e, eff)
 				continue
 			}
-			e.p.group.Go(func(ctx context.Context) { e.sendAsk(ctx, eff) })
+			e.of.group.Go(func(ctx context.Context) { e.sendAsk(ctx, eff) })
 		case elect.GiveBack:
-			e.p.group.Go(func(ctx context.Context) { e.giveBack(ctx, eff) })
+			e.of.group.Go(func(ctx context.Context) { e.giveBack(ctx, eff) })
 		case elect.Lead:
-			e.p.log.Info("this node leads", "election", e.name.String(), "token", eff.Token.String())
+			e.of.log.Info("this node leads", "election", e.name.String(), "token", eff.Token.String())
 			e.beginWork(eff.Token)
 		case elect.Renamed:
-			e.p.log.Info("this node leads on", "election", e.name.String(), "token", eff.Token.String())
+			e.of.log.Info("this node leads on", "election", e.name.String(), "token", eff.Token.String())
 		case elect.Stop:
-			e.p.log.Info("this node leads no more", "election", e.name.String(), "token", eff.Token.String(), "why", eff.Why.String())
+			e.of.log.Info("this node leads no more", "election", e.name.String(), "token", eff.Token.String(), "why", eff.Why.String())
 			e.endWork()
 		}
 	}
@@ -297,7 +243,7 @@ func (e *election) sendAsk(ctx context.Context, eff elect.Effect) {
 	req := wire.AppendElectAsk(nil, wire.ElectAsk{
 		Election: toWire(e.name), Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: uint64(a.Score),
 	})
-	b, err := e.p.callPeer(ctx, eff.To, methodAsk, req)
+	b, err := e.of.callPeer(ctx, eff.To, methodAsk, req)
 	if err != nil {
 		e.postStep(func() { e.performEffects(e.machine.Unanswered(e.bootTime(), eff.To, a)) })
 		return
@@ -314,27 +260,7 @@ func (e *election) sendAsk(ctx context.Context, eff elect.Effect) {
 
 func (e *election) giveBack(ctx context.Context, eff elect.Effect) {
 	req := wire.AppendElectBack(nil, wire.ElectBack{Election: toWire(e.name), Term: eff.Term, Nominee: eff.Nominee})
-	_, _ = e.p.callPeer(ctx, eff.To, methodBack, req)
-}
-
-// serveAsk answers a candidate, or a leader.
-func (p *Partition) serveAsk(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
-	a, err := wire.DecodeElectAsk(req)
-	if err != nil {
-		return nil, err
-	}
-	e, err := p.openElection(fromWire(a.Election), maxAsked)
-	if err != nil {
-		return nil, err
-	}
-	e.awaitDisk(ctx)
-	ans, err := e.answerAsk(ctx, from, elect.Ask{
-		Term: a.Term, Renew: a.Renew, Electorate: a.Electorate, Lease: a.Lease, Score: elect.Score(a.Score),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return wire.AppendElectAnswer(nil, wire.ElectAnswer{Reason: uint64(ans.Reason), Max: ans.Max, Wait: ans.Wait, Holder: ans.Holder}), nil
+	_, _ = e.of.callPeer(ctx, eff.To, methodBack, req)
 }
 
 // answerAsk returns what the machine answers, which may wait for the disk.
@@ -356,17 +282,4 @@ func (e *election) answerAsk(ctx context.Context, from view.NodeID, a elect.Ask)
 	case <-ctx.Done():
 		return ans, ctx.Err()
 	}
-}
-
-// serveBack takes back what this node had granted.
-func (p *Partition) serveBack(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
-	b, err := wire.DecodeElectBack(req)
-	if err != nil {
-		return nil, err
-	}
-	e := p.findElection(fromWire(b.Election))
-	if e == nil {
-		return nil, nil // nothing was granted since this node was started
-	}
-	return nil, e.runStep(ctx, func() { e.performEffects(e.machine.Returned(e.bootTime(), from, b.Term, b.Nominee)) })
 }

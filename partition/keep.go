@@ -2,36 +2,14 @@ package partition
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/elect"
-	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
 // vainLeases is for how many leases somebody stands in vain before it is logged why.
 const vainLeases = 10
-
-func (p *Partition) readState(slots *file.Slots, name Election) (elect.Durable, error) {
-	data, err := slots.Read()
-	if errors.Is(err, fs.ErrNotExist) {
-		return elect.Durable{}, nil
-	}
-	var s wire.ElectState
-	if err == nil {
-		s, err = wire.DecodeElectState(data)
-	}
-	if err == nil && fromWire(s.Election) != name {
-		err = fmt.Errorf("it is that of %s", fromWire(s.Election))
-	}
-	if err != nil {
-		return elect.Durable{}, fmt.Errorf("%w: %s: %w", ErrDisk, name, err)
-	}
-	return elect.Durable{Max: s.Max, Grant: s.Grant, Lease: s.Lease}, nil
-}
 
 // saveStates saves what the election's goroutine hands it, beside that goroutine: a leader
 // renews its lease while slow flash saves.
@@ -57,9 +35,9 @@ func (e *election) saveState(d elect.Durable) error {
 func (e *election) noteSaved(err error) {
 	switch {
 	case err != nil && e.fault == nil:
-		e.p.log.Error("election state cannot be saved: this node promises nothing until it can, and tries again", "election", e.name.String(), "error", err)
+		e.of.log.Error("election state cannot be saved: this node promises nothing until it can, and tries again", "election", e.name.String(), "error", err)
 	case err == nil && e.fault != nil:
-		e.p.log.Info("election state is saved again", "election", e.name.String())
+		e.of.log.Info("election state is saved again", "election", e.name.String())
 	}
 	e.fault = err
 	e.performEffects(e.machine.Saved(e.bootTime(), err == nil))
@@ -69,7 +47,7 @@ func (e *election) noteSaved(err error) {
 // awaitDisk waits until what was read of a new election is saved, for a moment: it
 // promises nothing before.
 func (e *election) awaitDisk(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, e.p.cfg.Pace.Lease/4)
+	ctx, cancel := context.WithTimeout(ctx, e.of.cfg.Pace.Lease/4)
 	defer cancel()
 	select {
 	case <-e.firstSaveTried:
@@ -82,7 +60,7 @@ func (e *election) awaitDisk(ctx context.Context) {
 func (e *election) describeHindrance() string {
 	words := ""
 	if e.name.Scope == ScopeMajority {
-		words = e.p.voters.describeFault()
+		words = e.of.voters.describeFault()
 	}
 	if e.fault != nil {
 		return "this node cannot save its promises, and so gives none: " + e.fault.Error()
@@ -103,9 +81,9 @@ func (e *election) logHindrance(words string) {
 	if e.vainSince == 0 {
 		e.vainSince = now
 	}
-	if !e.vainLogged && e.fault == nil && now-e.vainSince >= vainLeases*e.p.cfg.Pace.Lease {
+	if !e.vainLogged && e.fault == nil && now-e.vainSince >= vainLeases*e.of.cfg.Pace.Lease {
 		e.vainLogged = true
-		e.p.log.Warn("nobody leads", "election", e.name.String(), "for", (now - e.vainSince).Round(time.Second).String(), "why", words)
+		e.of.log.Warn("nobody leads", "election", e.name.String(), "for", (now - e.vainSince).Round(time.Second).String(), "why", words)
 	}
 }
 

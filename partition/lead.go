@@ -30,32 +30,11 @@ import (
 // another leads by then: check the token before each action that must not be done
 // twice, or have a Fence at the resource do so.
 func (p *Partition) Lead(ctx context.Context, election Election, work func(ctx context.Context, t token.Token)) error {
-	e, err := p.openElection(election, maxAsked+maxStanding)
+	e, err := p.elections.openElection(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}
 	return e.standFor(ctx, work)
-}
-
-// resignAll has this node stand for nothing any more, and waits until it leads
-// nothing: it leaves the mesh. It goes on to vote for as long as it is here.
-func (p *Partition) resignAll(ctx context.Context) error {
-	p.leaving.Store(true)
-	for _, e := range p.knownElections() {
-		e.mu.Lock()
-		w := e.work
-		e.mu.Unlock()
-		if w == nil {
-			continue
-		}
-		e.postStep(func() { e.quitWork(w) })
-		select {
-		case <-w.gone:
-		case <-ctx.Done():
-			return fmt.Errorf("partition: leave: the work of %s has not ended: %w", e.name, ctx.Err())
-		}
-	}
-	return nil
 }
 
 func (e *election) standFor(ctx context.Context, do func(ctx context.Context, t token.Token)) error {
@@ -72,7 +51,7 @@ func (e *election) standFor(ctx context.Context, do func(ctx context.Context, t 
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case e.p.isClosed() || e.p.leaving.Load():
+	case e.of.isClosed() || e.of.leaving.Load():
 		return ErrClosed
 	}
 	return nil
@@ -85,7 +64,7 @@ func (e *election) standFor(ctx context.Context, do func(ctx context.Context, t 
 // action. A higher token that nobody here has heard of is not known: whatever two
 // parts of a cut mesh can both reach needs a Fence of its own.
 func (p *Partition) Check(election Election, t token.Token) error {
-	e, err := p.openElection(election, maxAsked+maxStanding)
+	e, err := p.elections.openElection(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}
@@ -99,7 +78,7 @@ func (p *Partition) Check(election Election, t token.Token) error {
 		}
 		return nil
 	}
-	high := p.highestClaim(election)
+	high := p.elections.highestClaim(election)
 	for _, known := range []token.Token{lead, holder} {
 		if high.Less(known) {
 			high = known
@@ -129,7 +108,7 @@ func (p *Partition) Guard(ctx context.Context, election Election, t token.Token,
 	if err := p.Check(election, t); err != nil {
 		return err
 	}
-	e, err := p.openElection(election, maxAsked+maxStanding)
+	e, err := p.elections.openElection(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}

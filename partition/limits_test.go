@@ -74,7 +74,7 @@ func TestRefusedWorkIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeMesh(1)
 		p := f.open(t, func(c *Config) { c.Observe = true })
-		e := p.findElection(p.leaderOf())
+		e := p.elections.findElection(p.leaderOf())
 		_ = p.Close()
 		w := &work{gone: make(chan struct{})}
 		if err := e.beginStanding(t.Context(), w); !errors.Is(err, ErrClosed) {
@@ -123,15 +123,15 @@ func TestNoticesTakeLittleRoom(t *testing.T) {
 			t.Errorf("%d notices for one that was asked for often, %v", len(swap.Have), err)
 		}
 		for range maxSwaps {
-			p.exchange.Reads <- struct{}{}
+			p.notices.exchange.Reads <- struct{}{}
 		}
 		if _, err := serve(); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a third is read: %v", err)
 		}
-		<-p.exchange.Reads
+		<-p.notices.exchange.Reads
 		if _, err := serve(); err != nil {
 			t.Error(err)
 		}
-		<-p.exchange.Reads
+		<-p.notices.exchange.Reads
 	})
 }

@@ -159,7 +159,7 @@ func TestVotersAreKept(t *testing.T) {
 		}
 		for _, b := range w.boxes {
 			b.start()
-			if got := b.part.knownVoters().IDs; !slices.Equal(got, voters) {
+			if got := b.part.voters.knownVoters().IDs; !slices.Equal(got, voters) {
 				t.Fatalf("the voters are %v after a restart, not %v", got, voters)
 			}
 		}

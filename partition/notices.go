@@ -29,8 +29,9 @@ const (
 // notices keeps the last notice of each node, its own too.
 type notices struct {
 	*exchange.Table[view.NodeID, wire.NoticeVersion, wire.Notice]
-	self view.NodeID
-	boot uint64
+	*ground
+	exchange *exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice]
+	boot     uint64
 }
 
 // heardNotice is a notice and when it came, by this node's run time.
@@ -39,23 +40,25 @@ type heardNotice struct {
 	at time.Duration
 }
 
-func newNotices(self view.NodeID, boot uint64, now func() time.Duration, look func() view.View) *notices {
-	rule := epidemic.RuleOfOwnWords(self, wire.Notice.Sum, func(now time.Duration, held, told wire.Notice) wire.Notice {
-		held.Node, held.Boot, held.Seq, held.Up = self, boot, told.Seq+1, now
+func newNotices(g *ground, boot uint64, now func() time.Duration, look func() view.View) *notices {
+	rule := epidemic.RuleOfOwnWords(g.id, wire.Notice.Sum, func(now time.Duration, held, told wire.Notice) wire.Notice {
+		held.Node, held.Boot, held.Seq, held.Up = g.id, boot, told.Seq+1, now
 		return held
 	})
 	believe := func() func(wire.NoticeSum) bool {
 		v := look()
 		return func(s wire.NoticeSum) bool { return split.Believes(v, s) }
 	}
-	return &notices{exchange.NewTable(rule, now, believe), self, boot}
+	n := &notices{Table: exchange.NewTable(rule, now, believe), ground: g, boot: boot}
+	n.exchange = n.newExchanger()
+	return n
 }
 
 // changeOwn replaces what this node says of itself, if that is anything new.
 func (n *notices) changeOwn(change func(*wire.Notice)) {
-	n.Change(n.self, func(now time.Duration, held wire.Notice) (wire.Notice, bool) {
+	n.Change(n.id, func(now time.Duration, held wire.Notice) (wire.Notice, bool) {
 		next := held
-		next.Node, next.Boot = n.self, n.boot
+		next.Node, next.Boot = n.id, n.boot
 		change(&next)
 		fresh := !reflect.DeepEqual(next, held)
 		next.Seq, next.Up = held.Seq+1, now
@@ -65,15 +68,15 @@ func (n *notices) changeOwn(change func(*wire.Notice)) {
 
 // repeatOwn sends this node's notice again, with a new uptime: for whoever was just met.
 func (n *notices) repeatOwn() {
-	n.Change(n.self, func(now time.Duration, held wire.Notice) (wire.Notice, bool) {
-		held.Node, held.Boot, held.Seq, held.Up = n.self, n.boot, held.Seq+1, now
+	n.Change(n.id, func(now time.Duration, held wire.Notice) (wire.Notice, bool) {
+		held.Node, held.Boot, held.Seq, held.Up = n.id, n.boot, held.Seq+1, now
 		return held, true
 	})
 }
 
 // ownNotice returns this node's notice.
 func (n *notices) ownNotice() heardNotice {
-	h := n.Get(n.self)
+	h := n.Get(n.id)
 	return heardNotice{h.Entry, h.At}
 }
 
@@ -88,60 +91,51 @@ func (n *notices) allNotices() map[view.NodeID]heardNotice {
 
 // forgetGone drops what is known of nodes that left for good.
 func (n *notices) forgetGone(gone func(view.NodeID) bool) {
-	n.Forget(func(id view.NodeID) bool { return id != n.self && gone(id) })
+	n.Forget(func(id view.NodeID) bool { return id != n.id && gone(id) })
 }
 
 // newExchanger returns what exchanges the notices with peers.
-func (p *Partition) newExchanger() *exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice] {
+func (n *notices) newExchanger() *exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice] {
 	return &exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice]{
-		Set: p.notices,
+		Set: n.Table,
 		Words: exchange.Words[view.NodeID, wire.NoticeVersion, wire.Notice]{
 			AppendQuery: wire.AppendNoticeSums, DecodeQuery: wire.DecodeNoticeSums,
 			AppendSums: wire.AppendNoticeSums, DecodeSums: wire.DecodeNoticeSums,
 			AppendSwap: wire.AppendNoticeSwap, DecodeSwap: wire.DecodeNoticeSwap,
 		},
-		SumsMethod: methodSums, SwapMethod: methodSwap, Call: p.callPeer, Reads: make(chan struct{}, maxSwaps),
+		SumsMethod: methodSums, SwapMethod: methodSwap, Call: n.callPeer, Reads: make(chan struct{}, maxSwaps),
 	}
 }
 
 // spreadNews hands news on to a few nodes, and waits for none of them.
-func (p *Partition) spreadNews(ctx context.Context) {
-	exchange.HandOn(ctx, p.notices.News, newsPause, func(context.Context) {
-		if news := p.notices.TakeNews(); len(news) > 0 {
-			tell := p.exchange.Teller(news)
-			for _, id := range roster.Partners(p.mesh.View()) {
-				p.group.Go(func(ctx context.Context) { _ = tell(ctx, id) })
+func (n *notices) spreadNews(ctx context.Context) {
+	exchange.HandOn(ctx, n.News, newsPause, func(context.Context) {
+		if news := n.TakeNews(); len(news) > 0 {
+			tell := n.exchange.Teller(news)
+			for _, id := range roster.Partners(n.mesh.View()) {
+				n.group.Go(func(ctx context.Context) { _ = tell(ctx, id) })
 			}
 		}
 	})
 }
 
 // compareNotices compares now and then what this node has with what another has.
-func (p *Partition) compareNotices(ctx context.Context) {
-	exchange.Compare(ctx, compareMean, func() []view.NodeID { return roster.Partners(p.mesh.View()) }, p.exchange.With)
+func (n *notices) compareNotices(ctx context.Context) {
+	exchange.Compare(ctx, compareMean, func() []view.NodeID { return roster.Partners(n.mesh.View()) }, n.exchange.With)
 }
 
 // sendFarewell has this node's last notice say that it takes no part any more: the others
 // keep it for as long as the node below runs.
-func (p *Partition) sendFarewell() {
-	p.notices.changeOwn(func(n *wire.Notice) {
-		*n = wire.Notice{Node: n.Node, Boot: n.Boot, Seq: n.Seq, Voters: n.Voters}
+func (n *notices) sendFarewell() {
+	n.changeOwn(func(last *wire.Notice) {
+		*last = wire.Notice{Node: last.Node, Boot: last.Boot, Seq: last.Seq, Voters: last.Voters}
 	})
-	tell := p.exchange.Teller([]wire.Notice{p.notices.ownNotice().Notice})
+	tell := n.exchange.Teller([]wire.Notice{n.ownNotice().Notice})
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	var all sync.WaitGroup
-	for _, id := range roster.Partners(p.mesh.View()) {
+	for _, id := range roster.Partners(n.mesh.View()) {
 		all.Go(func() { _ = tell(ctx, id) })
 	}
 	all.Wait()
-}
-
-// callPeer calls a peer with this pace's patience. All that is asked of peers may be
-// taken in twice, and late: grants and what gives them back name their term, notices
-// are numbered.
-func (p *Partition) callPeer(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Pace.Lease)
-	defer cancel()
-	return p.mesh.CallIdempotent(ctx, to, method, req)
 }

@@ -27,7 +27,7 @@ func TestFaultyNoticesAreNotTaken(t *testing.T) {
 		{ID: 1, Status: view.Active, Boot: 3}, {ID: 2, Status: view.Active, Boot: 5}, {ID: 3, Status: view.Left, Boot: 5},
 	}}
 	now := time.Duration(0)
-	n := newNotices(1, 3, func() time.Duration { return now }, func() view.View { return v })
+	n := newNotices(&ground{id: 1}, 3, func() time.Duration { return now }, func() view.View { return v })
 	n.changeOwn(func(*wire.Notice) {})
 	for name, bad := range map[string]wire.Notice{
 		"a stranger's":    {Node: 9, Boot: 1, Seq: 1},
@@ -51,7 +51,7 @@ func TestFaultyNoticesAreNotTaken(t *testing.T) {
 func TestOwnNoticeHasTheLastWord(t *testing.T) {
 	v := view.View{Self: 1, Members: []view.Member{{ID: 1, Status: view.Active, Boot: 3}}}
 	now := time.Duration(0)
-	n := newNotices(1, 3, func() time.Duration { return now }, func() view.View { return v })
+	n := newNotices(&ground{id: 1}, 3, func() time.Duration { return now }, func() view.View { return v })
 	n.changeOwn(func(n *wire.Notice) { n.Score = 1 })
 	n.TakeNews()
 	hear(t, n, wire.Notice{Node: 1, Boot: 3, Seq: 1, Score: 1}, wire.Notice{Node: 1, Boot: 2, Seq: 70})
@@ -122,12 +122,13 @@ func TestVotersOfOthersComeFirst(t *testing.T) {
 		"two bear a name": {[]string{"a", "c"}, nil, true, nil},
 		"nobody bears it": {[]string{"a", "d"}, nil, true, nil},
 	} {
-		p := &Partition{cfg: Config{Voters: c.names, fs: vfs.NewMem()}.withDefaults(), id: 1, group: lifecycle.NewGroup(t.Context()), lookBell: make(chan struct{}, 1)}
-		p.ready.Store(c.ready)
-		p.log = p.cfg.Logger
-		p.learnVoters(v, c.told)
-		p.group.Close()
-		if got := p.knownVoters().IDs; !slices.Equal(got, c.want) {
+		g := &ground{cfg: Config{Voters: c.names, fs: vfs.NewMem()}.withDefaults(), id: 1, group: lifecycle.NewGroup(t.Context()), lookBell: make(chan struct{}, 1)}
+		g.ready.Store(c.ready)
+		g.log = g.cfg.Logger
+		voters := &voters{ground: g}
+		voters.learnVoters(v, c.told)
+		g.group.Close()
+		if got := voters.knownVoters().IDs; !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
@@ -139,8 +140,8 @@ func TestNoticesOfThoseWhoAreReduced(t *testing.T) {
 	member := func(id view.NodeID) view.Member { return view.Member{ID: id, Status: view.Active, Boot: 1} }
 	before := view.View{Self: 1, Members: []view.Member{member(1), member(2)}}
 	now := view.View{Self: 1, Members: []view.Member{member(1), member(2), member(3)}}
-	n := newNotices(1, 1, func() time.Duration { return 0 }, func() view.View { return now })
-	w := &watcher{p: &Partition{id: 1, notices: n}, view: before}
+	n := newNotices(&ground{id: 1}, 1, func() time.Duration { return 0 }, func() view.View { return now })
+	w := &watcher{ground: n.ground, notices: n, view: before}
 	hear(t, n, wire.Notice{Node: 2, Boot: 1, Seq: 1}, wire.Notice{Node: 3, Boot: 1, Seq: 1})
 	w.takeView(before)
 	if len(n.allNotices()) != 2 {

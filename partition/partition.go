@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
-	"github.com/skeinmesh/skein/internal/elect"
-	"github.com/skeinmesh/skein/internal/exchange"
-	"github.com/skeinmesh/skein/internal/host"
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/metrics"
 	"github.com/skeinmesh/skein/internal/notify"
@@ -26,39 +22,25 @@ import (
 // Partition is one node's part in seeing cuts and choosing leaders. All methods may
 // be used concurrently.
 type Partition struct {
-	cfg     Config
-	mesh    Mesh
-	log     *slog.Logger
-	id      view.NodeID
-	dir     string
-	started time.Time
-
-	group   *lifecycle.Group
-	works   sync.WaitGroup // what Lead was given
+	*ground
 	closing sync.Once
+	figures *metrics.Set
 
+	// Each room knows those above it alone, and none the Partition.
 	notices   *notices
-	exchange  *exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice]
-	voters    voters
-	leadsBell notify.Bell // who leads or stands here has changed
-	cloud     cloudReport
-	leaving   atomic.Bool // the node goes for good
-	ready     atomic.Bool // the others had their time to be met
-	lookBell  notify.Bell
-	scene     atomic.Pointer[scene]
-	lastLook  atomic.Pointer[lookResult] // by the latest look; never nil
-	score     atomic.Uint64
-	machine   atomic.Pointer[host.Figures] // as last read; nil before
-	status    *notify.Value[Status]
-	modes     *notify.Value[Mode]
-	figures   *metrics.Set
-	returned  chan []view.NodeID // capacity 1: members that are back, to be reported
-	reports   mergeReports
-	renewals  *renewals
+	voters    *voters
+	cloud     *cloudWatch
+	fitness   *fitness
+	merges    *merges
+	elections *elections
+	outlook   outlook
+}
 
-	mu        sync.Mutex
-	elections map[Election]*election
-	standing  int // how many of them this node stands for
+// outlook is what programs are shown.
+type outlook struct {
+	lastLook atomic.Pointer[lookResult] // by the latest look; never nil
+	status   *notify.Value[Status]
+	modes    *notify.Value[Mode]
 }
 
 const leaderElection = "mesh"
@@ -77,24 +59,15 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 	if !ok {
 		return nil, fmt.Errorf("partition: open: %w", ErrClosed)
 	}
-	p := &Partition{
-		cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), id: cfg.Mesh.ID(), dir: filepath.Join(cfg.Mesh.Dir(), "partition"), started: time.Now(),
-		leadsBell: notify.NewBell(), lookBell: notify.NewBell(), returned: make(chan []view.NodeID, 1),
-		elections: map[Election]*election{},
-		modes:     notify.New(Normal),
-		figures:   metrics.NewSet(cfg.Mesh.ID().String()),
-	}
-	p.notices = newNotices(p.id, self.Boot, p.uptime, p.mesh.View)
-	p.exchange = p.newExchanger()
-	p.renewals = newRenewals(p)
+	p := newPartition(cfg, self.Boot)
 	alone := []view.NodeID{p.id} // until the first look
 	first := Status{Node: p.id, Component: alone, Members: len(v.Members), Leader: Leadership{Election: p.leaderOf()}}
-	p.status = notify.New(first)
-	p.lastLook.Store(&lookResult{&scene{self: p.id, view: v, component: alone}, first})
+	p.outlook.status = notify.New(first)
+	p.outlook.lastLook.Store(&lookResult{&scene{self: p.id, view: v, component: alone}, first})
 	if err := p.makeDir(); err != nil {
 		return nil, err
 	}
-	if err := p.readVoters(); err != nil {
+	if err := p.voters.readKept(); err != nil {
 		return nil, err
 	}
 	p.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
@@ -105,6 +78,22 @@ func Open(ctx context.Context, cfg Config) (*Partition, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// newPartition returns a Partition that does nothing yet.
+func newPartition(cfg Config, boot uint64) *Partition {
+	id := cfg.Mesh.ID()
+	g := &ground{
+		cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", id.String()), id: id, dir: filepath.Join(cfg.Mesh.Dir(), "partition"),
+		started: time.Now(), lookBell: notify.NewBell(), leadsBell: notify.NewBell(),
+	}
+	p := &Partition{ground: g, figures: metrics.NewSet(id.String()), notices: newNotices(g, boot, g.uptime, g.mesh.View), voters: &voters{ground: g}}
+	p.cloud = &cloudWatch{ground: g, notices: p.notices}
+	p.fitness = &fitness{ground: g}
+	p.merges = newMerges(g)
+	p.elections = newElections(g, p.voters)
+	p.outlook.modes = notify.New(Normal)
+	return p
 }
 
 func (p *Partition) makeDir() error {
@@ -131,8 +120,8 @@ func (p *Partition) explainRefusal(method string, err error) error {
 
 func (p *Partition) startServices() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
-		methodAsk: p.serveAsk, methodBack: p.serveBack, methodSums: p.exchange.ServeSums, methodSwap: p.exchange.ServeSwap,
-		methodResources: p.serveResources, methodRenew: p.serveRenewals,
+		methodAsk: p.elections.serveAsk, methodBack: p.elections.serveBack, methodRenew: p.elections.serveRenewals,
+		methodSums: p.notices.exchange.ServeSums, methodSwap: p.notices.exchange.ServeSwap, methodResources: p.fitness.serveResources,
 	} {
 		if err := p.mesh.HandleIdempotent(method, p.whileOpen(serve)); err != nil {
 			return p.explainRefusal(method, err)
@@ -141,20 +130,20 @@ func (p *Partition) startServices() error {
 	if err := p.mesh.Handle(wire.MethodAdminPartition, p.whileOpen(p.serveInspect)); err != nil {
 		return p.explainRefusal(wire.MethodAdminPartition, err)
 	}
-	p.mesh.OnLeave(p.resignAll)
-	leader, err := p.openElection(p.leaderOf(), maxStanding)
+	p.mesh.OnLeave(p.elections.resignAll)
+	leader, err := p.elections.openElection(p.leaderOf(), maxStanding)
 	if err != nil {
 		return err
 	}
-	p.group.Go(p.watchMesh)
-	p.group.Go(p.spreadNews)
-	p.group.Go(p.compareNotices)
+	p.group.Go(p.newWatcher().watchMesh)
+	p.group.Go(p.notices.spreadNews)
+	p.group.Go(p.notices.compareNotices)
 	p.group.Go(p.becomeReady)
-	p.group.Go(p.keepScore)
+	p.group.Go(p.fitness.keepScore)
 	p.group.Go(p.callHooks)
-	p.group.Go(p.reportMerges)
+	p.group.Go(p.merges.reportMerges)
 	if len(p.cfg.Cloud) > 0 {
-		p.group.Go(p.probeCloud)
+		p.group.Go(p.cloud.probeCloud)
 	}
 	p.group.Go(func(ctx context.Context) {
 		select {
@@ -174,9 +163,6 @@ func (p *Partition) startServices() error {
 	return nil
 }
 
-// leaderOf is the election of the leader that Status shows.
-func (p *Partition) leaderOf() Election { return Election{Name: leaderElection, Scope: p.cfg.Scope} }
-
 // whileOpen refuses requests that come after Close.
 func (p *Partition) whileOpen(serve func(context.Context, view.NodeID, []byte) ([]byte, error)) func(context.Context, view.NodeID, []byte) ([]byte, error) {
 	return func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
@@ -186,8 +172,6 @@ func (p *Partition) whileOpen(serve func(context.Context, view.NodeID, []byte) (
 		return serve(ctx, from, req)
 	}
 }
-
-func (p *Partition) isClosed() bool { return p.group.Context().Err() != nil }
 
 // becomeReady gives the others time to be met, so that a mesh that starts does not
 // begin with a leader for each node.
@@ -206,21 +190,21 @@ func (p *Partition) becomeReady(ctx context.Context) {
 func (p *Partition) Close() error {
 	p.closing.Do(func() {
 		p.group.Close()
-		p.works.Wait()
-		p.sendFarewell()
-		p.status.Close()
-		p.modes.Close()
+		p.elections.works.Wait()
+		p.notices.sendFarewell()
+		p.outlook.status.Close()
+		p.outlook.modes.Close()
 	})
 	return nil
 }
 
 // Status returns what this node knows now.
-func (p *Partition) Status() Status { return p.status.Get() }
+func (p *Partition) Status() Status { return p.outlook.status.Get() }
 
 // Watch returns a channel that carries the Status: the present one at once, later
 // ones as they come; one not yet read is replaced by a newer one. The channel is
 // closed when ctx ends or the Partition is closed.
-func (p *Partition) Watch(ctx context.Context) <-chan Status { return p.status.Watch(ctx) }
+func (p *Partition) Watch(ctx context.Context) <-chan Status { return p.outlook.status.Watch(ctx) }
 
 // AllowsBucket tells whether a bucket may be written to in the present mode, as
 // Config.Levels say. Nobody is held to it: ask before you write.
@@ -236,25 +220,11 @@ func (p *Partition) AllowsService(name string) bool { return p.allowsName(name, 
 // where there is none.
 func (p *Partition) Authorize(ctx context.Context, who, what string) error {
 	hook := p.cfg.Authorize
-	if p.modes.Get() != Normal {
+	if p.outlook.modes.Get() != Normal {
 		hook = p.cfg.AuthorizeLocal
 	}
 	if hook == nil {
-		return fmt.Errorf("%w: for %s to %s, in mode %s", ErrNoAuthority, who, what, p.modes.Get())
+		return fmt.Errorf("%w: for %s to %s, in mode %s", ErrNoAuthority, who, what, p.outlook.modes.Get())
 	}
 	return hook(ctx, who, what)
-}
-
-// uptime is this node's run time.
-func (p *Partition) uptime() time.Duration { return time.Since(p.started) }
-
-// fieldOf returns what an election may know of the others; nil: nothing yet.
-func (p *Partition) fieldOf(name Election) *elect.Field {
-	s := p.scene.Load()
-	if s == nil {
-		return nil
-	}
-	f := s.electionField(name)
-	f.Electorate, f.Electors = p.electorateOf(name.Scope, s.view, s.component)
-	return &f
 }

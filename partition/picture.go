@@ -15,11 +15,11 @@ import (
 // wide: mode, cloud and situation with its evidence, each member of the component
 // and who is out of contact, leaders with their terms, links in doubt. Above 40
 // members they are counted by zone. Names in it do nothing to a terminal.
-func (p *Partition) Text() string { return draw.Text(p.lastLook.Load().makePicture()) }
+func (p *Partition) Text() string { return draw.Text(p.outlook.lastLook.Load().makePicture()) }
 
 // SVG draws the same as an image that stands alone, without scripts or links. It
 // is the caller's.
-func (p *Partition) SVG() []byte { return draw.SVG(p.lastLook.Load().makePicture()) }
+func (p *Partition) SVG() []byte { return draw.SVG(p.outlook.lastLook.Load().makePicture()) }
 
 // makePicture puts together what there is to draw. How those out of contact hang
 // together cannot be known from here, so they are no component.

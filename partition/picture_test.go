@@ -49,7 +49,7 @@ func plant() *lookResult {
 // shownBy installs what was seen in a Partition that does nothing else.
 func shownBy(s *lookResult) *Partition {
 	p := &Partition{}
-	p.lastLook.Store(s)
+	p.outlook.lastLook.Store(s)
 	return p
 }
 

@@ -27,7 +27,7 @@ const (
 // renewals gathers what this node's elections ask of each voter at about the same time: all
 // that it leads is renewed together, see elect.
 type renewals struct {
-	p *Partition
+	*ground
 
 	mu      sync.Mutex
 	waiting map[view.NodeID][]renewal
@@ -40,12 +40,12 @@ type renewal struct {
 	eff elect.Effect
 }
 
-func newRenewals(p *Partition) *renewals {
-	return &renewals{p: p, waiting: map[view.NodeID][]renewal{}, singly: map[view.NodeID]time.Duration{}}
+func newRenewals(g *ground) *renewals {
+	return &renewals{ground: g, waiting: map[view.NodeID][]renewal{}, singly: map[view.NodeID]time.Duration{}}
 }
 
 // gatherFor is for how long renewals wait for company: much less than a round trip.
-func (r *renewals) gatherFor() time.Duration { return r.p.cfg.Pace.Pause / 20 }
+func (r *renewals) gatherFor() time.Duration { return r.cfg.Pace.Pause / 20 }
 
 // addRenewal has a renewal go to its voter in a moment. It does not wait.
 func (r *renewals) addRenewal(e *election, eff elect.Effect) {
@@ -54,7 +54,7 @@ func (r *renewals) addRenewal(e *election, eff elect.Effect) {
 	list := append(r.waiting[eff.To], renewal{e, eff})
 	r.waiting[eff.To] = list
 	if len(list) == 1 {
-		r.p.group.Go(func(ctx context.Context) {
+		r.group.Go(func(ctx context.Context) {
 			if clock.Sleep(ctx, r.gatherFor()) {
 				r.sendWaiting(ctx, eff.To)
 			}
@@ -80,7 +80,7 @@ func (r *renewals) sendWaiting(ctx context.Context, to view.NodeID) {
 		}
 		part := list[:n]
 		list = list[n:]
-		r.p.group.Go(func(ctx context.Context) { r.sendTogether(ctx, to, part) })
+		r.group.Go(func(ctx context.Context) { r.sendTogether(ctx, to, part) })
 	}
 }
 
@@ -90,7 +90,7 @@ func (r *renewals) takeWaiting(to view.NodeID) (list []renewal, singly bool) {
 	list = r.waiting[to]
 	delete(r.waiting, to)
 	until, told := r.singly[to]
-	if singly = told && r.p.uptime() < until; !singly {
+	if singly = told && r.uptime() < until; !singly {
 		delete(r.singly, to)
 	}
 	return list, singly
@@ -98,7 +98,7 @@ func (r *renewals) takeWaiting(to view.NodeID) (list []renewal, singly bool) {
 
 func (r *renewals) sendSingly(list []renewal) {
 	for _, w := range list {
-		r.p.group.Go(func(ctx context.Context) { w.of.sendAsk(ctx, w.eff) })
+		r.group.Go(func(ctx context.Context) { w.of.sendAsk(ctx, w.eff) })
 	}
 }
 
@@ -109,9 +109,9 @@ func (r *renewals) sendTogether(ctx context.Context, to view.NodeID, list []rene
 	for _, w := range list {
 		m.List = append(m.List, wire.Renewal{Election: toWire(w.of.name), Term: w.eff.Ask.Term})
 	}
-	begun := r.p.uptime()
-	b, err := r.p.callPeer(ctx, to, methodRenew, wire.AppendElectRenewals(nil, m))
-	if err != nil && r.p.uptime()-begun >= r.p.cfg.Pace.Renew {
+	begun := r.uptime()
+	b, err := r.callPeer(ctx, to, methodRenew, wire.AppendElectRenewals(nil, m))
+	if err != nil && r.uptime()-begun >= r.cfg.Pace.Renew {
 		return // no answer: the next renewals are due
 	}
 	var answer wire.ElectRenewed
@@ -120,7 +120,7 @@ func (r *renewals) sendTogether(ctx context.Context, to view.NodeID, list []rene
 	}
 	if err != nil || len(answer.Granted) != len(list) {
 		r.mu.Lock()
-		r.singly[to] = r.p.uptime() + singlyFor
+		r.singly[to] = r.uptime() + singlyFor
 		r.mu.Unlock()
 		r.sendSingly(list)
 		return
@@ -135,24 +135,6 @@ func (r *renewals) sendTogether(ctx context.Context, to view.NodeID, list []rene
 			e.performEffects(e.machine.Answered(e.bootTime(), to, w.eff.Ask, w.eff.Sent, elect.Answer{Reason: elect.Granted, Max: w.eff.Ask.Term}))
 		})
 	}
-}
-
-// serveRenewals answers a leader. What needs the disk is left to a request of its own.
-func (p *Partition) serveRenewals(ctx context.Context, from view.NodeID, req []byte) ([]byte, error) {
-	m, err := wire.DecodeElectRenewals(req)
-	if err != nil {
-		return nil, err
-	}
-	answer := wire.ElectRenewed{Granted: make([]bool, len(m.List))}
-	for i, asked := range m.List {
-		if e := p.findElection(fromWire(asked.Election)); e != nil && e.hasTriedDisk() {
-			answer.Granted[i], err = e.renewAtOnce(ctx, from, elect.Ask{Term: asked.Term, Renew: true, Lease: m.Lease})
-			if err != nil {
-				return nil, err
-			}
-		}
-	}
-	return wire.AppendElectRenewed(nil, answer), nil
 }
 
 // renewAtOnce tells whether the machine renews a grant without waiting for the disk. If it

@@ -126,7 +126,7 @@ func TestRenewalsWaitForNoDisk(t *testing.T) {
 		defer p.Close()
 		ask := func(name Election, term uint64) {
 			req := wire.AppendElectAsk(nil, wire.ElectAsk{Election: toWire(name), Term: term, Renew: true, Lease: 2 * time.Second})
-			b, err := p.serveAsk(t.Context(), 2, req)
+			b, err := p.elections.serveAsk(t.Context(), 2, req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +135,7 @@ func TestRenewalsWaitForNoDisk(t *testing.T) {
 			}
 		}
 		for i := range 3 {
-			if _, err := p.openElection(service(i), maxAsked); err != nil {
+			if _, err := p.elections.openElection(service(i), maxAsked); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -145,7 +145,7 @@ func TestRenewalsWaitForNoDisk(t *testing.T) {
 		}
 		d.sync = 300 * time.Millisecond
 		begin := time.Now()
-		b, err := p.serveRenewals(t.Context(), 2, wire.AppendElectRenewals(nil, wire.ElectRenewals{Lease: 2 * time.Second, List: []wire.Renewal{
+		b, err := p.elections.serveRenewals(t.Context(), 2, wire.AppendElectRenewals(nil, wire.ElectRenewals{Lease: 2 * time.Second, List: []wire.Renewal{
 			{Election: toWire(service(0)), Term: 4}, {Election: toWire(service(1)), Term: 5}, {Election: toWire(service(2)), Term: 4},
 			{Election: toWire(service(3)), Term: 1}, {Election: toWire(service(0)), Term: 3},
 		}}))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/host"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -48,24 +47,4 @@ func (p *Partition) Resources(ctx context.Context, node view.NodeID) (Resources,
 		Node: node, Score: r.Score, CPU: r.CPU, FreeCPU: r.FreeCPU, Memory: r.Memory, FreeMemory: r.FreeMemory,
 		Storage: r.Storage, FreeStorage: r.FreeStorage, Mains: r.Mains, Battery: r.Battery, Uptime: r.Uptime,
 	}, nil
-}
-
-// serveResources answers another node.
-func (p *Partition) serveResources(context.Context, view.NodeID, []byte) ([]byte, error) {
-	f := p.machine.Load()
-	if f == nil {
-		f = &host.Figures{} // nothing was read yet
-	}
-	r := wire.Resources{Score: p.score.Load(), Mains: f.OnMains(), Battery: wire.NoBattery}
-	r.CPU, _ = f.CPU.Get()
-	r.FreeCPU, _ = f.FreeCPU.Get()
-	r.Memory, _ = f.Memory.Get()
-	r.FreeMemory, _ = f.FreeMemory.Get()
-	r.Storage, _ = f.Storage.Get()
-	r.FreeStorage, _ = f.FreeStorage.Get()
-	r.Uptime, _ = f.Uptime.Get()
-	if charge, known := f.Battery.Get(); known {
-		r.Battery = min(max(charge, 0), wire.NoBattery-1)
-	}
-	return wire.AppendResources(nil, r), nil
 }

@@ -47,8 +47,8 @@ func TestResourcesOfANode(t *testing.T) {
 
 // Before anything was read nothing is known.
 func TestResourcesNotReadYet(t *testing.T) {
-	p := &Partition{}
-	b, err := p.serveResources(t.Context(), 1, nil)
+	f := &fitness{}
+	b, err := f.serveResources(t.Context(), 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,7 @@ func (b *box) leadership(name Election) Leadership {
 // grant holds, and then the one with the highest token.
 func TestNamesTheLeaderThatItFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &Partition{id: 1, cfg: Config{clock: clock.Simulated(0)}, elections: map[Election]*election{}}
+		all := newElections(&ground{id: 1, cfg: Config{clock: clock.Simulated(0)}}, nil)
 		s := &scene{self: 1, within: map[view.NodeID]bool{1: true, 2: true, 3: true, 4: true}, notices: map[view.NodeID]heardNotice{}}
 		claims := func(id view.NodeID, term uint64) {
 			s.view.Members = append(s.view.Members, view.Member{ID: id})
@@ -113,14 +113,14 @@ func TestNamesTheLeaderThatItFollows(t *testing.T) {
 		claims(4, 6)
 		names := func(want token.Token) {
 			t.Helper()
-			if l := p.leadership(s, job); l.Token != want || l.Here || l.Election != job {
+			if l := all.leadership(s, job); l.Token != want || l.Here || l.Election != job {
 				t.Errorf("%+v, want %v", l, want)
 			}
 		}
 		names(token.Token{Term: 9, Node: 2})
-		e := &election{p: p, name: job, holder: token.Token{Term: 4, Node: 3}}
+		e := &election{of: all, name: job, holder: token.Token{Term: 4, Node: 3}}
 		e.grantEnds = e.bootTime() + 2*time.Second
-		p.elections[job] = e
+		all.byName[job] = e
 		time.Sleep(2*time.Second - 1)
 		names(token.Token{Term: 5, Node: 3})
 		time.Sleep(time.Nanosecond)

@@ -12,12 +12,12 @@ import (
 func (w *watcher) readNotices(now time.Duration, told map[view.NodeID]heardNotice) (split.Rows, map[view.NodeID]split.Life) {
 	rows, lives := split.Rows{}, map[view.NodeID]split.Life{}
 	for id, n := range told {
-		if id == w.p.id {
+		if id == w.id {
 			continue
 		}
 		m, _ := w.view.Member(id)
 		if n.Boot >= m.Boot && (n.Isolated || len(n.Unreachable) > 0) {
-			rows[id] = w.doubts.Heed(now, w.p.id, id, split.Row{Unreachable: n.Unreachable, Isolated: n.Isolated})
+			rows[id] = w.doubts.Heed(now, w.id, id, split.Row{Unreachable: n.Unreachable, Isolated: n.Isolated})
 		}
 		lives[id] = split.Life{Boot: n.Boot, Uptime: n.Up, At: n.at}
 	}

@@ -11,7 +11,7 @@ import (
 // Standing returns who leads an election, and who stands for it in the component, as Status
 // tells it. Nobody may change what it returns.
 func (p *Partition) Standing(election Election) (leader token.Token, candidates []token.Candidate) {
-	all := p.status.Get().Elections
+	all := p.outlook.status.Get().Elections
 	if i := slices.IndexFunc(all, func(l Leadership) bool { return l.Election == election }); i >= 0 {
 		return all[i].Token, all[i].Candidates
 	}
@@ -29,7 +29,7 @@ func (p *Partition) WatchStanding(ctx context.Context) <-chan struct{} {
 		defer cancel()
 		defer context.AfterFunc(open, cancel)()
 		var last []Leadership
-		for st := range p.status.Watch(ctx) {
+		for st := range p.outlook.status.Watch(ctx) {
 			if last != nil && reflect.DeepEqual(last, st.Elections) {
 				continue
 			}

@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 // It may be called before or after Lead, and any time later: the others are told at once.
 // They see it in Leadership.Candidates. The errors are those of Lead, but for the context's.
 func (p *Partition) Prefer(election Election, preference uint32) error {
-	e, err := p.openElection(election, maxAsked+maxStanding)
+	e, err := p.elections.openElection(election, maxAsked+maxStanding)
 	if err != nil {
 		return err
 	}
@@ -40,7 +39,7 @@ func (p *Partition) Prefer(election Election, preference uint32) error {
 // a hundredth of the lease, before others may lead. It is above zero where err is nil. The
 // error is ErrNotLeader if this node does not lead. It is as cheap as Check.
 func (p *Partition) Lease(election Election) (t token.Token, left time.Duration, err error) {
-	e, err := p.openElection(election, maxAsked+maxStanding)
+	e, err := p.elections.openElection(election, maxAsked+maxStanding)
 	if err != nil {
 		return token.Token{}, 0, err
 	}
@@ -54,7 +53,7 @@ func (p *Partition) Lease(election Election) (t token.Token, left time.Duration,
 // by HandOver or because this one is better; false if it does not lead, or the leader before has
 // named nobody, or what it said of that got lost.
 func (p *Partition) HandedOver(election Election) bool {
-	e := p.findElection(election)
+	e := p.elections.findElection(election)
 	if e == nil || e.leadingToken().IsZero() {
 		return false
 	}
@@ -71,7 +70,7 @@ func (p *Partition) HandedOver(election Election) bool {
 // The error is ErrNotLeader if this node does not lead, or its work has been told to end
 // already; ErrClosed after Close.
 func (p *Partition) HandOver(election Election, to view.NodeID) error {
-	return p.resign(election, func(m *elect.Election, now time.Duration) ([]elect.Effect, bool) { return m.HandOver(now, to) })
+	return p.elections.resign(election, func(m *elect.Election, now time.Duration) ([]elect.Effect, bool) { return m.HandOver(now, to) })
 }
 
 // LetLapse ends this node's lead such that nobody leads before its lease has ended by itself,
@@ -85,23 +84,5 @@ func (p *Partition) HandOver(election Election, to view.NodeID) error {
 // that has ended for. Else the error is ErrNotLeader if this node does not lead; ErrClosed
 // after Close.
 func (p *Partition) LetLapse(election Election) error {
-	return p.resign(election, (*elect.Election).LetLapse)
-}
-
-// resign has the machine end this node's lead in one of the ways that there are.
-func (p *Partition) resign(election Election, how func(*elect.Election, time.Duration) ([]elect.Effect, bool)) error {
-	e, err := p.openElection(election, maxAsked+maxStanding)
-	if err != nil {
-		return err
-	}
-	led := false
-	err = e.runStep(context.Background(), func() {
-		effects, ok := how(e.machine, e.bootTime())
-		led = ok
-		e.performEffects(effects)
-	})
-	if err == nil && !led {
-		err = fmt.Errorf("%w of %s", ErrNotLeader, election)
-	}
-	return err
+	return p.elections.resign(election, (*elect.Election).LetLapse)
 }

@@ -10,37 +10,23 @@ import (
 )
 
 // updateOwnNotice has this node's notice say what it should.
-func (p *Partition) updateOwnNotice(s *scene, w *watcher) {
-	standing, leads := p.ownElections()
-	p.notices.changeOwn(func(n *wire.Notice) {
-		n.Score = p.score.Load()
-		n.Cloud = p.cloud.noticeCode()
+func (w *watcher) updateOwnNotice(s *scene) {
+	standing, leads := w.elections.ownElections()
+	w.notices.changeOwn(func(n *wire.Notice) {
+		n.Score = w.fitness.score.Load()
+		n.Cloud = w.reach.noticeCode()
 		n.Isolated, n.Unreachable = w.row.Isolated, w.row.Unreachable
 		n.Standing, n.Leads = standing, leads
-		n.Voters = p.knownVoters()
+		n.Voters = w.voters.knownVoters()
 	})
-	s.notices[p.id] = p.notices.ownNotice()
-}
-
-// ownElections returns what this node stands for and leads, sorted.
-func (p *Partition) ownElections() (standing []wire.Stand, leads []wire.Claim) {
-	for _, e := range p.knownElections() {
-		if preference, stands := e.standing(); stands {
-			standing = append(standing, wire.Stand{Election: toWire(e.name), Preference: preference})
-		}
-		if t := e.leadingToken(); !t.IsZero() {
-			leads = append(leads, wire.Claim{Election: toWire(e.name), Term: t.Term})
-		}
-	}
-	return standing, leads
+	s.notices[w.id] = w.notices.ownNotice()
 }
 
 func (w *watcher) makeStatus(s *scene, cloud mode.Cloud) Status {
-	p := w.p
 	st := Status{
-		Node: p.id, Component: s.component, Situation: Situation(w.situation.Kind), Since: w.situationSince, Lost: w.situation.Lost,
+		Node: w.id, Component: s.component, Situation: Situation(w.situation.Kind), Since: w.situationSince, Lost: w.situation.Lost,
 		Unmet: w.split.Situation().Unmet, Evidence: w.situation.Evidence, Verdicts: slices.Clone(w.verdicts),
-		Cloud: Cloud(cloud), Mode: w.mode, ModeSince: w.modeSince, Merges: p.reports.allMerges(), Voters: p.knownVoters().IDs,
+		Cloud: Cloud(cloud), Mode: w.mode, ModeSince: w.modeSince, Merges: w.merges.allMerges(), Voters: w.voters.knownVoters().IDs,
 	}
 	for _, m := range s.view.Members {
 		if m.Status.Gone() {
@@ -55,22 +41,22 @@ func (w *watcher) makeStatus(s *scene, cloud mode.Cloud) Status {
 		}
 	}
 	st.Scores = s.scores()
-	names := map[Election]bool{p.leaderOf(): true}
+	names := map[Election]bool{w.leaderOf(): true}
 	for _, n := range s.notices {
 		for _, c := range n.Leads {
 			names[fromWire(c.Election)] = true
 		}
 	}
-	for _, e := range p.knownElections() {
+	for _, e := range w.elections.knownElections() {
 		names[e.name] = true
 	}
 	for name := range names {
-		st.Elections = append(st.Elections, p.leadership(s, name))
+		st.Elections = append(st.Elections, w.elections.leadership(s, name))
 	}
 	slices.SortFunc(st.Elections, func(a, b Leadership) int {
 		return cmp.Or(cmp.Compare(a.Election.Name, b.Election.Name), cmp.Compare(a.Election.Scope, b.Election.Scope))
 	})
-	st.Leader = p.leadership(s, p.leaderOf())
+	st.Leader = w.elections.leadership(s, w.leaderOf())
 	return st
 }
 
@@ -100,22 +86,4 @@ func (s *scene) candidates(name Election) (out []Candidate) {
 		}
 	}
 	return out
-}
-
-// leadership tells who leads an election: this node by its lease, another by its
-// word.
-func (p *Partition) leadership(s *scene, name Election) Leadership {
-	l := Leadership{Election: name, Candidates: s.candidates(name)}
-	var follows view.NodeID
-	if e := p.findElection(name); e != nil {
-		l.Problem = e.lastProblem()
-		if l.Token = e.leadingToken(); !l.Token.IsZero() {
-			l.Here = true
-			return l
-		}
-		follows = e.followedNode()
-	}
-	f := s.electionField(name)
-	l.Token = f.Leader(follows)
-	return l
 }

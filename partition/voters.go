@@ -24,6 +24,8 @@ const votersVersion = 1
 // voters keeps the electorate of majority scope. Once known it stays: another one
 // beside it could choose a second leader.
 type voters struct {
+	*ground
+
 	mu             sync.Mutex
 	known          wire.Voters
 	conflictLogged bool // others say something else; said once
@@ -33,15 +35,15 @@ type voters struct {
 	writeErr       error         // of the last try
 }
 
-func (p *Partition) votersPath() string { return filepath.Join(p.dir, "voters") }
+func (v *voters) filePath() string { return filepath.Join(v.dir, "voters") }
 
-func (p *Partition) readVoters() error {
-	data, err := file.Read(p.cfg.fs, p.votersPath())
+func (v *voters) readKept() error {
+	data, err := file.Read(v.cfg.fs, v.filePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
-		p.voters.known, err = wire.DecodeVoters(data)
+		v.known, err = wire.DecodeVoters(data)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: voters: %w", ErrDisk, err)
@@ -51,43 +53,43 @@ func (p *Partition) readVoters() error {
 
 // electorateOf is who votes in an election, as this node sees it now, and how many vote
 // in the whole mesh.
-func (p *Partition) electorateOf(scope Scope, v view.View, component []view.NodeID) (elect.Electorate, int) {
+func (v *voters) electorateOf(scope Scope, seen view.View, component []view.NodeID) (elect.Electorate, int) {
 	if scope == ScopeMajority {
-		known := p.knownVoters()
+		known := v.knownVoters()
 		return elect.OfVoters(known.Version, known.IDs), len(known.IDs)
 	}
-	return elect.InComponent(v, component), elect.Electors(v)
+	return elect.InComponent(seen, component), elect.Electors(seen)
 }
 
-func (p *Partition) knownVoters() wire.Voters {
-	p.voters.mu.Lock()
-	defer p.voters.mu.Unlock()
-	return p.voters.known
+func (v *voters) knownVoters() wire.Voters {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.known
 }
 
 // learnVoters takes the voters that others have fixed, or else fixes those that the
 // Config names, once all of them are members and others had the time to be met. The
 // watching goroutine calls it.
-func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
-	known := p.knownVoters()
+func (v *voters) learnVoters(seen view.View, told map[view.NodeID]heardNotice) {
+	known := v.knownVoters()
 	next := known
 	for _, id := range slices.Sorted(maps.Keys(told)) {
 		n := told[id]
-		if n.Voters.Version == 0 || id == p.id {
+		if n.Voters.Version == 0 || id == v.id {
 			continue
 		}
-		if next.Version == 0 && p.believesVoters(v, n.Voters) {
+		if next.Version == 0 && v.believesVoters(seen, n.Voters) {
 			next = n.Voters
-		} else if !slices.Equal(next.IDs, n.Voters.IDs) && !p.voters.conflictLogged {
-			p.voters.conflictLogged = true
-			p.log.Error("nodes know of different voters for majority elections: name the same ones everywhere", "member", id)
+		} else if !slices.Equal(next.IDs, n.Voters.IDs) && !v.conflictLogged {
+			v.conflictLogged = true
+			v.log.Error("nodes know of different voters for majority elections: name the same ones everywhere", "member", id)
 		}
 	}
-	if next.Version == 0 && p.ready.Load() {
-		next = p.namedVoters(v) // nobody has fixed any who could be met
+	if next.Version == 0 && v.ready.Load() {
+		next = v.namedVoters(seen) // nobody has fixed any who could be met
 	}
-	if next.Version != 0 && known.Version == 0 && p.voters.beginWrite(p.uptime()) {
-		p.group.Go(func(context.Context) { p.keepVoters(next) })
+	if next.Version != 0 && known.Version == 0 && v.beginWrite(v.uptime()) {
+		v.group.Go(func(context.Context) { v.keepVoters(next) })
 	}
 }
 
@@ -95,11 +97,11 @@ func (p *Partition) learnVoters(v view.View, told map[view.NodeID]heardNotice) {
 // are members, and those that this node's Config names, if it names any. Otherwise more than
 // half of them store: without such a node no leader is chosen, and nobody that merely reads
 // and writes makes itself the only voter. One that was evicted since may be among them.
-func (p *Partition) believesVoters(v view.View, voters wire.Voters) bool {
-	named, storing := len(p.cfg.Voters) > 0, 0
+func (v *voters) believesVoters(seen view.View, voters wire.Voters) bool {
+	named, storing := len(v.cfg.Voters) > 0, 0
 	for _, id := range voters.IDs {
-		m, ok := v.Member(id)
-		if !ok || named && !slices.Contains(p.cfg.Voters, m.Name) {
+		m, ok := seen.Member(id)
+		if !ok || named && !slices.Contains(v.cfg.Voters, m.Name) {
 			return false
 		}
 		if m.Storing {
@@ -107,7 +109,7 @@ func (p *Partition) believesVoters(v view.View, voters wire.Voters) bool {
 		}
 	}
 	if named {
-		return len(voters.IDs) == len(p.cfg.Voters)
+		return len(voters.IDs) == len(v.cfg.Voters)
 	}
 	return 2*storing > len(voters.IDs)
 }
@@ -124,25 +126,24 @@ func (v *voters) beginWrite(now time.Duration) bool {
 }
 
 // keepVoters writes the voters down: nobody goes by them before.
-func (p *Partition) keepVoters(next wire.Voters) {
-	err := file.Write(p.cfg.fs, p.votersPath(), wire.AppendVoters(nil, next))
-	v := &p.voters
+func (v *voters) keepVoters(next wire.Voters) {
+	err := file.Write(v.cfg.fs, v.filePath(), wire.AppendVoters(nil, next))
 	v.mu.Lock()
 	again := v.writeErr != nil
 	v.writes, v.writeErr = false, err
 	if err == nil {
 		v.known = next
 	} else {
-		v.retryAt = p.uptime() + min(time.Second<<min(v.tries, 10), 30*time.Second)
+		v.retryAt = v.uptime() + min(time.Second<<min(v.tries, 10), 30*time.Second)
 		v.tries++
 	}
 	v.mu.Unlock()
 	if err == nil {
-		p.log.Info("voters of majority elections are known", "voters", next.IDs)
+		v.log.Info("voters of majority elections are known", "voters", next.IDs)
 	} else if !again {
-		p.log.Error("the voters cannot be saved: it is tried again", "error", err)
+		v.log.Error("the voters cannot be saved: it is tried again", "error", err)
 	}
-	p.lookBell.Ring()
+	v.lookBell.Ring()
 }
 
 // describeFault says in words what keeps the voters from being known.
@@ -157,17 +158,17 @@ func (v *voters) describeFault() string {
 
 // namedVoters returns those that the Config names, once all of them are members. They need
 // not store.
-func (p *Partition) namedVoters(v view.View) (out wire.Voters) {
-	if len(p.cfg.Voters) == 0 {
+func (v *voters) namedVoters(seen view.View) (out wire.Voters) {
+	if len(v.cfg.Voters) == 0 {
 		return out
 	}
-	for _, name := range p.cfg.Voters {
+	for _, name := range v.cfg.Voters {
 		bears := func(m view.Member) bool { return m.Name == name && !m.Status.Gone() }
-		i := slices.IndexFunc(v.Members, bears)
-		if i < 0 || slices.ContainsFunc(v.Members[i+1:], bears) {
+		i := slices.IndexFunc(seen.Members, bears)
+		if i < 0 || slices.ContainsFunc(seen.Members[i+1:], bears) {
 			return wire.Voters{} // or another one bears the name: which is meant is not known
 		}
-		out.IDs = append(out.IDs, v.Members[i].ID)
+		out.IDs = append(out.IDs, seen.Members[i].ID)
 	}
 	slices.Sort(out.IDs)
 	out.Version = votersVersion

@@ -1,9 +1,7 @@
 package partition
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -79,7 +77,15 @@ func claimOf(n wire.Notice, name Election) token.Token {
 
 // watcher is the one goroutine's that puts together what is known.
 type watcher struct {
-	p              *Partition
+	*ground
+	notices   *notices
+	voters    *voters
+	elections *elections
+	reach     *cloudWatch
+	fitness   *fitness
+	merges    *merges
+	outlook   *outlook
+
 	split          *split.Watcher
 	modes          *mode.Watcher
 	cloud          *mode.CloudWatcher
@@ -93,13 +99,18 @@ type watcher struct {
 	row            split.Row // as the others are told
 }
 
-func (p *Partition) watchMesh(ctx context.Context) {
+// newWatcher returns what watches over the mesh.
+func (p *Partition) newWatcher() *watcher {
 	now := p.cfg.clock.Wall()
-	w := &watcher{
-		p: p, split: split.New(p.cfg.splitParams()), modes: mode.New(p.cfg.modeParams()), cloud: mode.NewCloudWatcher(p.cfg.modeParams()),
+	return &watcher{
+		ground: p.ground, notices: p.notices, voters: p.voters, elections: p.elections, reach: p.cloud, fitness: p.fitness, merges: p.merges, outlook: &p.outlook,
+		split: split.New(p.cfg.splitParams()), modes: mode.New(p.cfg.modeParams()), cloud: mode.NewCloudWatcher(p.cfg.modeParams()),
 		view: p.mesh.View(), situationSince: now, modeSince: now, doubts: split.NewDoubts(p.cfg.splitParams()),
 	}
-	views := p.mesh.Watch(ctx)
+}
+
+func (w *watcher) watchMesh(ctx context.Context) {
+	views := w.mesh.Watch(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -111,13 +122,13 @@ func (p *Partition) watchMesh(ctx context.Context) {
 				return
 			}
 			w.takeView(v)
-		case <-p.notices.Heard:
-		case <-p.leadsBell:
-		case <-p.lookBell:
+		case <-w.notices.Heard:
+		case <-w.leadsBell:
+		case <-w.lookBell:
 		case <-timer.C:
 		}
 		next := w.evaluateMesh()
-		timer.Reset(min(max(next-p.uptime(), 10*time.Millisecond), lookSlow))
+		timer.Reset(min(max(next-w.uptime(), 10*time.Millisecond), lookSlow))
 	}
 }
 
@@ -126,7 +137,7 @@ func (p *Partition) watchMesh(ctx context.Context) {
 func (w *watcher) takeView(v view.View) {
 	before := w.view
 	w.view = v
-	w.p.notices.forgetGone(func(id view.NodeID) bool {
+	w.notices.forgetGone(func(id view.NodeID) bool {
 		_, was := before.Member(id)
 		_, is := v.Member(id)
 		return was && !is
@@ -136,8 +147,8 @@ func (w *watcher) takeView(v view.View) {
 // evaluateMesh takes in all that is known and shows what that means. It returns when to
 // look again at the latest.
 func (w *watcher) evaluateMesh() time.Duration {
-	p, now := w.p, w.p.uptime()
-	p.notices.forgetGone(func(id view.NodeID) bool {
+	now := w.uptime()
+	w.notices.forgetGone(func(id view.NodeID) bool {
 		m, ok := w.view.Member(id)
 		return ok && m.Status.Gone()
 	})
@@ -146,21 +157,21 @@ func (w *watcher) evaluateMesh() time.Duration {
 	if met {
 		// The other has not heard what this node says, or has lost it, and wants to know
 		// since when it runs.
-		p.notices.repeatOwn()
+		w.notices.repeatOwn()
 	}
-	told := p.notices.allNotices()
+	told := w.notices.allNotices()
 	rows, lives := w.readNotices(now, told)
-	rows[p.id] = row
+	rows[w.id] = row
 	component := split.Component(w.view, rows)
 	for _, c := range w.split.Step(now, w.view, rows, lives) {
 		w.applyChange(c)
 	}
-	p.learnVoters(w.view, told)
-	cloud, _ := w.cloud.Step(now, component, p.cloudReports(told))
+	w.voters.learnVoters(w.view, told)
+	cloud, _ := w.cloud.Step(now, component, cloudReports(told))
 	w.updateMode(now, component, cloud)
 
 	s := &scene{
-		self: p.id, view: w.view, component: component, within: map[view.NodeID]bool{}, alive: map[view.NodeID]bool{}, notices: told, rows: rows, rtt: medianRTT(w.view),
+		self: w.id, view: w.view, component: component, within: map[view.NodeID]bool{}, alive: map[view.NodeID]bool{}, notices: told, rows: rows, rtt: medianRTT(w.view),
 	}
 	for _, id := range component {
 		s.within[id] = true
@@ -170,34 +181,33 @@ func (w *watcher) evaluateMesh() time.Duration {
 			s.alive[m.ID] = true
 		}
 	}
-	p.updateOwnNotice(s, w)
-	if p.ready.Load() {
-		p.scene.Store(s)
-		p.wakeElections()
+	w.updateOwnNotice(s)
+	if w.ready.Load() {
+		w.scene.Store(s)
+		w.elections.wakeElections()
 	}
 	status := w.makeStatus(s, cloud)
-	p.lastLook.Store(&lookResult{s, status})
-	p.status.Set(status)
+	w.outlook.lastLook.Store(&lookResult{s, status})
+	w.outlook.status.Set(status)
 	return min(w.split.Next(), w.modes.Next(), w.cloud.Next(), w.doubts.Next())
 }
 
 func (w *watcher) applyChange(c split.Change) {
-	p := w.p
 	switch c.Kind {
 	case split.SituationChanged:
 		if c.Situation.Kind != w.situation.Kind {
-			w.situationSince = p.cfg.clock.Wall()
-			p.log.Info("situation has changed", "situation", c.Situation.Kind.String(), "lost", c.Situation.Lost, "evidence", c.Situation.Evidence)
+			w.situationSince = w.cfg.clock.Wall()
+			w.log.Info("situation has changed", "situation", c.Situation.Kind.String(), "lost", c.Situation.Lost, "evidence", c.Situation.Evidence)
 		}
 		w.reportReturned(w.situation.Lost, c.Situation.Lost)
 		w.situation = c.Situation
 	case split.VerdictReached:
-		v := Verdict{Node: c.Verdict.Node, Cause: Cause(c.Verdict.Kind), At: p.cfg.clock.Wall(), Outage: c.Verdict.Outage}
+		v := Verdict{Node: c.Verdict.Node, Cause: Cause(c.Verdict.Kind), At: w.cfg.clock.Wall(), Outage: c.Verdict.Outage}
 		w.verdicts = append(w.verdicts, v)
 		if n := len(w.verdicts) - maxVerdicts; n > 0 {
 			w.verdicts = slices.Delete(w.verdicts, 0, n)
 		}
-		p.log.Info("a lost member is back", "member", v.Node, "cause", v.Cause.String(), "outage", v.Outage.String())
+		w.log.Info("a lost member is back", "member", v.Node, "cause", v.Cause.String(), "outage", v.Outage.String())
 	}
 }
 
@@ -214,16 +224,16 @@ func (w *watcher) reportReturned(was, now []view.NodeID) {
 		return
 	}
 	select {
-	case earlier := <-w.p.returned:
+	case earlier := <-w.merges.returned:
 		met = append(earlier, met...)
 	default:
 	}
 	slices.Sort(met)
-	w.p.returned <- slices.Compact(met) // nobody else puts any in
+	w.merges.returned <- slices.Compact(met) // nobody else puts any in
 }
 
 func (w *watcher) updateMode(now time.Duration, component []view.NodeID, cloud mode.Cloud) {
-	f := mode.Facts{Cloud: cloud, Ready: w.p.ready.Load(), Component: len(component)}
+	f := mode.Facts{Cloud: cloud, Ready: w.ready.Load(), Component: len(component)}
 	for _, m := range w.view.Members {
 		if m.Status.Gone() {
 			continue
@@ -237,37 +247,10 @@ func (w *watcher) updateMode(now time.Duration, component []view.NodeID, cloud m
 		}
 	}
 	if next, changed := w.modes.Step(now, f); changed {
-		w.p.log.Info("mode has changed", "from", w.mode.String(), "to", next.String())
-		w.mode, w.modeSince = Mode(next), w.p.cfg.clock.Wall()
-		w.p.modes.Set(w.mode)
+		w.log.Info("mode has changed", "from", w.mode.String(), "to", next.String())
+		w.mode, w.modeSince = Mode(next), w.cfg.clock.Wall()
+		w.outlook.modes.Set(w.mode)
 	}
-}
-
-// knownElections returns the elections that this node knows of, sorted.
-func (p *Partition) knownElections() []*election {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.SortedFunc(maps.Values(p.elections), func(a, b *election) int {
-		return cmp.Or(cmp.Compare(a.name.Name, b.name.Name), cmp.Compare(a.name.Scope, b.name.Scope))
-	})
-}
-
-// wakeElections has all elections look at the scene.
-func (p *Partition) wakeElections() {
-	for _, e := range p.knownElections() {
-		e.fieldBell.Ring()
-	}
-}
-
-// highestClaim returns the highest token that a node in the component says it leads
-// with.
-func (p *Partition) highestClaim(name Election) token.Token {
-	s := p.scene.Load()
-	if s == nil {
-		return token.Token{}
-	}
-	f := s.electionField(name)
-	return f.Leader(0)
 }
 
 func medianRTT(v view.View) time.Duration {

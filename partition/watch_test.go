@@ -49,7 +49,7 @@ func TestEarlierLivesHaveNoSay(t *testing.T) {
 		if f := s.electionField(name); (len(f.Claims) > 0) != counts || (len(f.Standing) > 0) != counts {
 			t.Errorf("in life 7, of what was said in life %d: claims %v, standing %v", life, f.Claims, f.Standing)
 		}
-		w := &watcher{p: &Partition{id: self}, view: v, doubts: split.NewDoubts(split.Params{})}
+		w := &watcher{ground: &ground{id: self}, view: v, doubts: split.NewDoubts(split.Params{})}
 		if rows, _ := w.readNotices(0, told); (len(rows[other].Unreachable) > 0) != counts {
 			t.Errorf("in life 7, of what was said in life %d: row %v", life, rows[other])
 		}

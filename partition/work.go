@@ -21,7 +21,7 @@ func (e *election) beginWork(t token.Token) {
 	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan struct{})
 	w.cancel, w.over = cancel, over
-	e.p.works.Go(func() {
+	e.of.works.Go(func() {
 		w.do(ctx, t)
 		quit := ctx.Err() == nil
 		cancel()
@@ -60,10 +60,10 @@ func (e *election) beginStanding(ctx context.Context, w *work) error {
 	if err := e.claimWork(w); err != nil {
 		return err
 	}
-	e.p.leadsBell.Ring()
+	e.of.leadsBell.Ring()
 	err := e.runStep(ctx, func() {
 		e.currentWork = w
-		if w.quitting = e.p.leaving.Load(); w.quitting {
+		if w.quitting = e.of.leaving.Load(); w.quitting {
 			e.dropWork(w)
 			return
 		}
@@ -80,11 +80,11 @@ func (e *election) claimWork(w *work) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case e.p.leaving.Load():
+	case e.of.leaving.Load():
 		return ErrClosed
 	case e.work != nil:
 		return fmt.Errorf("%w: this node stands for %s already", ErrElection, e.name)
-	case !e.p.takePlace():
+	case !e.of.takePlace():
 		return fmt.Errorf("%w: %s is one too many to stand for, %d are the most", ErrElection, e.name, maxStanding)
 	}
 	e.work = w
@@ -96,26 +96,9 @@ func (e *election) clearWork(w *work) {
 	e.mu.Lock()
 	e.work = nil
 	e.mu.Unlock()
-	e.p.freePlace()
+	e.of.freePlace()
 	close(w.gone)
-	e.p.leadsBell.Ring()
-}
-
-// takePlace counts one election more that this node stands for, if it may.
-func (p *Partition) takePlace() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.standing == maxStanding {
-		return false
-	}
-	p.standing++
-	return true
-}
-
-func (p *Partition) freePlace() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.standing--
+	e.of.leadsBell.Ring()
 }
 
 // standing tells whether this node stands, and how much it is preferred.

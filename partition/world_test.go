@@ -260,9 +260,9 @@ func (b *box) token(name Election) token.Token {
 }
 
 func (b *box) election(name Election) *election {
-	b.part.mu.Lock()
-	defer b.part.mu.Unlock()
-	return b.part.elections[name]
+	b.part.elections.mu.Lock()
+	defer b.part.elections.mu.Unlock()
+	return b.part.elections.byName[name]
 }
 
 func (w *world) addrs(boxes ...*box) (out []netip.Addr) {
