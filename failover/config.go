@@ -57,15 +57,16 @@ type Config struct {
 	// Elections are those of the node.
 	Elections Elections
 
-	// Used returns how much is used of each resource of this node, in per mille, and is
-	// asked every few seconds. Nil: use is not looked at.
+	// Used returns how much is used of each resource of this node, in per mille. It is asked
+	// every few seconds, counts as before while it does not answer, and nothing is begun here
+	// until it first has. Nil: use is not looked at.
 	Used func() []int
 	// Data are the names of what this node holds, which plans may need.
 	Data []string
 	// Conditions tell whether something holds at this node that a plan names as a reason not
 	// to run a service here: "hardware_failure", "overload", or names of the user's own. Each
 	// is asked every few seconds, and counts as it was while it does not answer, and as holding
-	// before it first has.
+	// before it first has. One that panics has not answered.
 	Conditions map[string]func(ctx context.Context) bool
 
 	// Records keep the plans of SetPlan, the history and routes for all nodes; the same ones at

@@ -2,7 +2,10 @@ package failover
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -17,18 +20,27 @@ import (
 // factsEvery is the mean time between two looks at this node.
 const factsEvery = 2 * time.Second
 
+// useName is under which facts keep the use of the node: no condition has an empty name.
+const useName = ""
+
 // facts are what is known of this node and the others that could run its services.
 type facts struct {
 	cfg Config
+	log *slog.Logger
 
-	mu    sync.Mutex
-	used  []int
-	holds map[string]bool // conditions
-	asked map[string]bool // conditions that have not answered
+	mu       sync.Mutex
+	used     []int
+	holds    map[string]bool // conditions
+	answered map[string]bool // what has answered at least once
+	asked    map[string]bool // what has not answered yet this time
+	panicked map[string]bool // what did so when it was asked last
 }
 
-func newFacts(cfg Config) *facts {
-	return &facts{cfg: cfg, holds: map[string]bool{}, asked: map[string]bool{}}
+func newFacts(cfg Config, log *slog.Logger) *facts {
+	return &facts{
+		cfg: cfg, log: log,
+		holds: map[string]bool{}, answered: map[string]bool{}, asked: map[string]bool{}, panicked: map[string]bool{},
+	}
 }
 
 // lookOften looks at this node now and then, and calls changed after each look.
@@ -42,34 +54,65 @@ func (f *facts) lookOften(ctx context.Context, start func(func(ctx context.Conte
 	}
 }
 
-// lookOnce asks for the use of this node, and for the conditions that have answered before.
+// lookOnce asks for the use of this node, and for its conditions: each by itself, and what has
+// not answered yet is not asked again.
 func (f *facts) lookOnce(start func(func(ctx context.Context)) bool, changed func()) {
 	if f.cfg.Used != nil {
-		used := f.cfg.Used()
-		f.mu.Lock()
-		f.used = used
-		f.mu.Unlock()
-	}
-	for name, condition := range f.cfg.Conditions {
-		f.mu.Lock()
-		waits := f.asked[name]
-		f.asked[name] = true
-		f.mu.Unlock()
-		if waits {
-			continue
-		}
-		start(func(ctx context.Context) {
-			holds := condition(ctx)
-			f.mu.Lock()
-			before, answered := f.holds[name]
-			differs := before != holds || !answered
-			f.holds[name], f.asked[name] = holds, false
-			f.mu.Unlock()
-			if differs {
-				changed()
-			}
+		start(func(context.Context) {
+			f.askOne(useName, changed, func() (differs bool) {
+				used := f.cfg.Used()
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				differs, f.used = !slices.Equal(f.used, used), used
+				return differs
+			})
 		})
 	}
+	for name, condition := range f.cfg.Conditions {
+		start(func(ctx context.Context) {
+			f.askOne(name, changed, func() (differs bool) {
+				holds := condition(ctx)
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				differs, f.holds[name] = f.holds[name] != holds, holds
+				return differs
+			})
+		})
+	}
+}
+
+// askOne asks for one thing, unless that was asked and has not answered. What panics leaves
+// things as they were.
+func (f *facts) askOne(name string, changed func(), ask func() (differs bool)) {
+	f.mu.Lock()
+	waits := f.asked[name]
+	f.asked[name] = true
+	f.mu.Unlock()
+	if waits {
+		return
+	}
+	differs, err := recoverFrom(ask)
+	f.mu.Lock()
+	isFirst, isNew := err == nil && !f.answered[name], err != nil && !f.panicked[name]
+	f.answered[name] = f.answered[name] || err == nil
+	f.asked[name], f.panicked[name] = false, err != nil
+	f.mu.Unlock()
+	if isNew { // it is asked every few seconds
+		f.log.Error("what is asked about this node panics", "condition", name, "error", err)
+	}
+	if differs || isFirst {
+		changed()
+	}
+}
+
+// recoverFrom calls a function, and makes an error of its panic.
+func recoverFrom(ask func() bool) (differs bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v\n%s", ErrPanic, p, debug.Stack())
+		}
+	}()
+	return ask(), nil
 }
 
 // ofService returns what is known of this node for a service, and of those that stand for it.
@@ -80,12 +123,13 @@ func (f *facts) ofService(name string, election token.Election) (own service.Nod
 	f.mu.Lock()
 	holds := maps.Clone(f.holds)
 	used := f.used
-	f.mu.Unlock()
-	for name := range f.cfg.Conditions {
-		if _, answered := holds[name]; !answered {
-			holds[name] = true // nothing is begun before it is known not to hold
-		}
+	if f.cfg.Used != nil && !f.answered[useName] {
+		used = []int{service.WholeUse} // nothing is begun before it is known
 	}
+	for name := range f.cfg.Conditions {
+		holds[name] = holds[name] || !f.answered[name]
+	}
+	f.mu.Unlock()
 	maps.DeleteFunc(holds, func(_ string, holds bool) bool { return !holds })
 	own = service.Node{
 		ID: self, Name: m.Name, Zone: m.Zone, Capabilities: m.Capabilities, Data: f.cfg.Data, Used: used,

@@ -45,8 +45,9 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	log := cfg.Logger.With("node", cfg.Mesh.ID().String())
 	f := &Failover{
-		cfg: cfg, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), facts: newFacts(cfg), plans: newPlanBook(), routes: newRouteBook(cfg.Mesh.ID(), cfg.Records),
+		cfg: cfg, log: log, facts: newFacts(cfg, log), plans: newPlanBook(), routes: newRouteBook(cfg.Mesh.ID(), cfg.Records),
 		watcher: lifecycle.NewGroup(context.Background()), works: lifecycle.NewGroup(context.Background()),
 		runners: map[string]*runner{}, journal: newJournal(nil), history: newJournal(nil),
 	}

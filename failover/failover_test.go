@@ -46,6 +46,8 @@ type rigNode struct {
 	events []Event
 	holds  bool          // the condition "worn"
 	slow   time.Duration // how long recording takes
+	answer func() bool   // of the condition, in place of holds; nil: that is it
+	use    func() []int  // nil: little
 }
 
 // inBubble runs a test of three nodes in virtual time. What the test leaves is closed.
@@ -60,7 +62,7 @@ func inBubble(t *testing.T, test func(r *rig)) {
 			f, err := Open(ctx, Config{
 				Mesh: r.mesh.node(i + 1), Elections: r.mesh.node(i + 1), Record: n.record, Records: n.kept,
 				Logger:     slog.New(slog.NewTextHandler(n, nil)),
-				Conditions: map[string]func(ctx context.Context) bool{"worn": n.isWorn},
+				Conditions: map[string]func(ctx context.Context) bool{"worn": n.isWorn}, Used: n.used,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -113,8 +115,22 @@ func (n *rigNode) logged(words string) int {
 
 func (n *rigNode) isWorn(context.Context) bool {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.holds
+	holds, answer := n.holds, n.answer
+	n.mu.Unlock()
+	if answer != nil {
+		return answer()
+	}
+	return holds
+}
+
+func (n *rigNode) used() []int {
+	n.mu.Lock()
+	use := n.use
+	n.mu.Unlock()
+	if use != nil {
+		return use()
+	}
+	return []int{100}
 }
 
 func (n *rigNode) set(change func()) {

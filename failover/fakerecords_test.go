@@ -153,19 +153,21 @@ func (r *fakeRecordsAt) Each(ctx context.Context, prefix string, visit func(key 
 	return nil
 }
 
-func (r *fakeRecordsAt) Follow(ctx context.Context, prefix string, changed func(key string, value []byte)) error {
+func (r *fakeRecordsAt) Follow(ctx context.Context, prefix string, changed func(key string, value []byte), all func()) error {
 	if err := r.pass(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f := &fakeFollower{at: r, prefix: prefix, cancel: cancel, bell: make(chan struct{}, 1)}
-	for _, key := range r.keys(prefix) {
-		f.addNews(key)
-	}
 	r.mu.Lock()
 	r.followers[f] = true
 	r.mu.Unlock()
+	for _, key := range r.keys(prefix) {
+		v, _ := r.Read(ctx, key)
+		changed(key, v)
+	}
+	all()
 	for {
 		select {
 		case <-f.bell:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -76,6 +77,12 @@ func (b *planBook) noteValue(key string, value []byte) (changed bool, err error)
 	}
 	b.pages[key] = page
 	return err == nil, err
+}
+
+func (b *planBook) allKeys() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.pages))
 }
 
 // plansOf returns the plans of a service, one of each mode at most.

@@ -189,8 +189,19 @@ func TestPlansOfBothModes(t *testing.T) {
 				if _, err := n.SetPlan(r.t.Context(), r.plan); !errors.Is(err, ErrPlan) {
 					t.Errorf("the one that does not count is set: %v", err)
 				}
+				// One node does not hear of it, and finds out later.
+				r.nodes[1].kept.setAway(errors.New("away"))
 				if err := n.DropPlan(r.t.Context(), "press", service.Exclusive); err != nil {
 					t.Error(err)
+				}
+				r.wait(5 * time.Second)
+				if s := r.nodes[1].Status()[0]; s.Stands {
+					t.Errorf("%+v", s)
+				}
+				r.nodes[1].kept.setAway(nil)
+				r.wait(time.Minute)
+				if s := r.nodes[1].Status()[0]; !s.Stands {
+					t.Errorf("%+v", s)
 				}
 			} else if _, err := n.SetPlan(r.t.Context(), r.plan); err != nil {
 				t.Errorf("the one that counts: %v", err)

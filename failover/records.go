@@ -37,10 +37,10 @@ type Records interface {
 	// Each visits the keys with a prefix and their values, from the greatest key down, until
 	// visit returns false. An error may come beside what could be visited.
 	Each(ctx context.Context, prefix string, visit func(key string, value []byte) bool) error
-	// Follow tells of each key with a prefix: those that are there first, then what changes,
-	// with nil for what is there no more, until ctx ends or it fails. A state in between may
-	// be left out, the last one is not.
-	Follow(ctx context.Context, prefix string, changed func(key string, value []byte)) error
+	// Follow tells of each key with a prefix: those that are there first, that these were all,
+	// then what changes, with nil for what is there no more, until ctx ends or it fails. A
+	// state in between may be left out, the last one is not.
+	Follow(ctx context.Context, prefix string, changed func(key string, value []byte), all func()) error
 }
 
 // followRecords goes by what the records hold until ctx ends.
@@ -48,7 +48,7 @@ func (f *Failover) followRecords(ctx context.Context) {
 	again := clock.Backoff{First: followFirst, Last: followLast}
 	for {
 		began := time.Now()
-		err := f.cfg.Records.Follow(ctx, followPrefix, f.noteRecord)
+		err := f.followOnce(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -60,6 +60,24 @@ func (f *Failover) followRecords(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// followOnce follows the records until that fails. What was known before, and is not among what
+// is there at its beginning, has been erased meanwhile.
+func (f *Failover) followOnce(ctx context.Context) error {
+	missing := map[string]bool{}
+	for _, key := range append(f.plans.allKeys(), f.routes.allKeys()...) {
+		missing[key] = true
+	}
+	changed := func(key string, value []byte) {
+		delete(missing, key)
+		f.noteRecord(key, value)
+	}
+	return f.cfg.Records.Follow(ctx, followPrefix, changed, func() {
+		for key := range missing {
+			changed(key, nil)
+		}
+	})
 }
 
 // noteRecord takes in what a key has now.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -85,6 +87,13 @@ func (b *routeBook) noteValue(key string, value []byte) {
 	}
 	b.mu.Unlock()
 	b.noteChange()
+}
+
+// allKeys returns where the known routes of other nodes lie.
+func (b *routeBook) allKeys() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.known))
 }
 
 // noteChange has all who watch routes look again.

@@ -72,9 +72,11 @@ func (r *Records) Each(ctx context.Context, prefix string, visit func(key string
 	return gaps
 }
 
-// Follow tells of each key with a prefix: those that are there first, then what changes, with
-// nil for what is there no more, until ctx or the store ends. The value is the receiver's.
-func (r *Records) Follow(ctx context.Context, prefix string, changed func(key string, value []byte)) error {
+// Follow tells of each key with a prefix: those that are there first, that these were all, then
+// what changes, with nil for what is there no more, until ctx or the store ends. Where stores
+// are out of reach it tells that when they are back. The value is the receiver's.
+func (r *Records) Follow(ctx context.Context, prefix string, changed func(key string, value []byte), all func()) error {
+	begins := true
 	for c, err := range r.b.Watch(ctx, WatchOptions{Prefix: prefix, Present: true}) {
 		switch {
 		case goesOn(err):
@@ -85,6 +87,9 @@ func (r *Records) Follow(ctx context.Context, prefix string, changed func(key st
 			changed(c.Key, value)
 		case c.Kind == ChangeDelete, c.Kind == ChangeExpire:
 			changed(c.Key, nil)
+		case c.Kind == ChangeCurrent && c.Open == 0 && begins:
+			begins = false
+			all()
 		}
 	}
 	return nil

@@ -53,14 +53,14 @@ func TestRecordsOfABucket(t *testing.T) {
 		var follows sync.WaitGroup
 		var seen followed
 		var ended error
-		follows.Go(func() { ended = there.Follow(ctx, "p/", seen.add) })
+		follows.Go(func() { ended = there.Follow(ctx, "p/", seen.add, func() { seen.add("all", nil) }) })
 		want := func(want ...string) {
 			t.Helper()
 			if got := seen.take(); !slices.Equal(got, want) {
 				t.Errorf("told %q, not %q", got, want)
 			}
 		}
-		want("p/a1")
+		want("p/a1", "all gone")
 		write("p/b", "2", time.Hour)
 		want("p/b2")
 		net.split(true, nodes[0].id)
