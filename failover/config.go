@@ -64,7 +64,8 @@ type Config struct {
 	// Data are the names of what this node holds, which plans may need.
 	Data []string
 	// Conditions tell whether something holds at this node that a plan names as a reason not
-	// to run a service here: "hardware_failure", "overload", or names of the user's own. Each
+	// to run a service here: service.ConditionHardware, or names of the user's own. One under
+	// service.ConditionOverload takes the place of what Used tells. Each
 	// is asked every few seconds, and counts as it was while it does not answer, and as holding
 	// before it first has. One that panics has not answered.
 	Conditions map[string]func(ctx context.Context) bool

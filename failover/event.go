@@ -13,14 +13,15 @@ import (
 type What string
 
 const (
-	Led           What = "led"            // this node is to run the service
-	StepEnded     What = "step ended"     // Error is empty if well
-	UndoEnded     What = "undo ended"     //
-	Stopped       What = "stopped"        // by force, for the lead was lost
-	HealthChanged What = "health changed" //
-	BetterSeen    What = "better seen"    // Other is preferred by the plan, and waits for a move by hand
-	GivenBack     What = "given back"     // this node leads no more, by its own decision; Other is who shall
-	Alarm         What = "alarm"          // a person should look
+	Led            What = "led"             // this node is to run the service
+	StepEnded      What = "step ended"      // Error is empty if well
+	UndoEnded      What = "undo ended"      //
+	Stopped        What = "stopped"         // by force, for the lead was lost
+	ProcedureEnded What = "procedure ended" // Why is its name; Error is empty if well
+	HealthChanged  What = "health changed"  //
+	BetterSeen     What = "better seen"     // Other is preferred by the plan, and waits for a move by hand
+	GivenBack      What = "given back"      // this node leads no more, by its own decision; Other is who shall
+	Alarm          What = "alarm"           // a person should look
 )
 
 // Event is one thing that has happened to a service at a node.

@@ -34,6 +34,38 @@ type facts struct {
 	answered map[string]bool // what has answered at least once
 	asked    map[string]bool // what has not answered yet this time
 	panicked map[string]bool // what did so when it was asked last
+	overload overload
+}
+
+// overload tells whether a node is overloaded: hardly anything has been free of a resource for a
+// while, and since then not enough has been for as long. The zero value is not overloaded.
+type overload struct {
+	holds bool
+	seen  bool // the last figure spoke against holds, since then
+	since time.Time
+}
+
+const (
+	overloadAbove = 950 // per mille
+	overloadBelow = 850 // and it has ended
+	overloadFor   = 30 * time.Second
+)
+
+// noteUse takes in what is used of the resource of which the most is, and returns whether the
+// node is overloaded.
+func (o *overload) noteUse(now time.Time, used int) bool {
+	against := used > overloadAbove
+	if o.holds {
+		against = used < overloadBelow
+	}
+	if against && !o.seen {
+		o.since = now
+	}
+	o.seen = against
+	if against && now.Sub(o.since) >= overloadFor {
+		o.holds, o.seen = !o.holds, false
+	}
+	return o.holds
 }
 
 func newFacts(cfg Config, log *slog.Logger) *facts {
@@ -63,7 +95,9 @@ func (f *facts) lookOnce(start func(func(ctx context.Context)) bool, changed fun
 				used := f.cfg.Used()
 				f.mu.Lock()
 				defer f.mu.Unlock()
-				differs, f.used = !slices.Equal(f.used, used), used
+				was := f.overload.holds
+				is := f.overload.noteUse(time.Now(), service.Node{Used: used}.MostUsed())
+				differs, f.used = was != is || !slices.Equal(f.used, used), used
 				return differs
 			})
 		})
@@ -115,6 +149,16 @@ func recoverFrom(ask func() bool) (differs bool, err error) {
 	return ask(), nil
 }
 
+// isServed tells whether somebody in reach leads a service, as far as is known here.
+func (f *facts) isServed(name string) bool {
+	for _, mode := range [...]service.Mode{service.Exclusive, service.PerComponent} {
+		if leader, _ := f.cfg.Elections.Standing(electionOf(name, mode)); !leader.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
 // ofService returns what is known of this node for a service, and of those that stand for it.
 func (f *facts) ofService(name string, election token.Election) (own service.Node, peers []takeover.Peer) {
 	v := f.cfg.Mesh.View()
@@ -128,6 +172,9 @@ func (f *facts) ofService(name string, election token.Election) (own service.Nod
 	}
 	for name := range f.cfg.Conditions {
 		holds[name] = holds[name] || !f.answered[name]
+	}
+	if _, own := f.cfg.Conditions[service.ConditionOverload]; !own {
+		holds[service.ConditionOverload] = f.overload.holds
 	}
 	f.mu.Unlock()
 	maps.DeleteFunc(holds, func(_ string, holds bool) bool { return !holds })

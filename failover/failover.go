@@ -127,7 +127,7 @@ func (f *Failover) addRunner(r *runner) error {
 
 func (f *Failover) newRunner(s Service) *runner {
 	r := &runner{
-		service: s, self: f.cfg.Mesh.ID(), elections: f.cfg.Elections, facts: f.facts.ofService, events: f.reportEvent, started: time.Now(), log: f.log, group: f.works,
+		service: s, self: f.cfg.Mesh.ID(), elections: f.cfg.Elections, facts: f.facts, events: f.reportEvent, started: time.Now(), log: f.log, group: f.works,
 		inbox: make(chan func()), factsBell: notify.NewBell(), closing: make(chan struct{}), ended: make(chan struct{}),
 		core: takeover.NewRun(s.Plan), routes: f.routes,
 	}
@@ -190,6 +190,7 @@ func (f *Failover) UsePlan(p service.Plan) (warnings []*service.Fault, err error
 	posted := r.post(func() {
 		if closing <- r.closeBy != 0; r.closeBy == 0 { // a plan would have it serve again
 			r.performAll(r.core.PlanChanged(r.uptime(), p))
+			r.lookAround()
 		}
 	})
 	if !posted || <-closing {

@@ -36,18 +36,19 @@ type rig struct {
 
 type rigNode struct {
 	*Failover
-	name   string
-	r      *rig
-	kept   *fakeRecordsAt
-	log    strings.Builder
-	mu     sync.Mutex
-	fails  map[string]error         // by the name of the hook
-	hangs  map[string]chan struct{} // until closed, whatever the context says
-	events []Event
-	holds  bool          // the condition "worn"
-	slow   time.Duration // how long recording takes
-	answer func() bool   // of the condition, in place of holds; nil: that is it
-	use    func() []int  // nil: little
+	name       string
+	r          *rig
+	kept       *fakeRecordsAt
+	log        strings.Builder
+	mu         sync.Mutex
+	fails      map[string]error         // by the name of the hook
+	hangs      map[string]chan struct{} // until closed, whatever the context says
+	events     []Event
+	holds      bool          // the condition "worn"
+	slow       time.Duration // how long recording takes
+	procedures []string
+	answer     func() bool  // of the condition, in place of holds; nil: that is it
+	use        func() []int // nil: little
 }
 
 // inBubble runs a test of three nodes in virtual time. What the test leaves is closed.
@@ -199,6 +200,12 @@ func (n *rigNode) serve() {
 			defer n.r.mu.Unlock()
 			delete(n.r.runs, id)
 		}),
+	}
+	for _, name := range n.procedures {
+		if s.Procedures == nil {
+			s.Procedures = map[string]Hook{}
+		}
+		s.Procedures[name] = n.hook(name, nil)
 	}
 	if n.r.address != "" {
 		s.Address = n.r.address + "/" + n.name

@@ -19,7 +19,7 @@ func TestEventAndStatusAsJSON(t *testing.T) {
 		At: time.Date(2026, 8, 1, 9, 0, 0, 5, time.UTC), Service: "press", Node: 1, Token: of, What: StepEnded, Step: "start", Took: 1500 * time.Millisecond,
 		Health: service.Degraded, Why: "it does not stop", Other: 2, Error: "no",
 	})
-	plan := service.Plan{Service: "press", Mode: service.PerComponent, Runs: "v2", Primary: "a", Backups: []string{"b"}, FailBack: service.FailBackAfter, After: time.Minute, Conditions: []string{"worn"}, Restarts: 1}
+	plan := service.Plan{Service: "press", Mode: service.PerComponent, Runs: "v2", Primary: "a", Backups: []string{"b"}, FailBack: service.FailBackAfter, After: time.Minute, Conditions: []string{"worn"}, Restarts: 1, Requires: []string{"scale"}, Procedures: []string{"restore_from_backup"}, Drill: service.Drill{Schedule: "weekly", Shadow: true}}
 	plan.Needs = service.Needs{Capabilities: []string{"plc"}, Zones: []string{"line"}, Data: []string{"recipes"}, Headroom: 50}
 	plan = plan.Complete()
 	golden.CheckJSON(t, "status", Status{

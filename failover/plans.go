@@ -126,6 +126,9 @@ func (f *Failover) SetPlan(ctx context.Context, p service.Plan) (warnings []*ser
 	if r, err := f.findRunner(p.Service); err == nil {
 		faults = errors.Join(faults, r.checkMode(p))
 	}
+	if plans, err := f.Plans(ctx); len(p.Requires) > 0 && err == nil {
+		faults = errors.Join(faults, p.ValidateRequires(plans))
+	}
 	own, err := records.Read(ctx, planKey(p.Service, p.Mode))
 	other, otherErr := records.Read(ctx, planKey(p.Service, otherMode(p.Mode)))
 	if err = errors.Join(err, otherErr); err != nil && faults == nil {

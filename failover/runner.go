@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +24,9 @@ const (
 	closeGrace = 2 * time.Second       // beyond what undoing takes
 )
 
+// errNoProcedure: the service has no procedure of that name.
+var errNoProcedure = errors.New("failover: no such procedure")
+
 // runner is one service at this node. Its goroutine tells a takeover.Run what happens, and
 // does what that decides; nothing in it waits.
 type runner struct {
@@ -29,7 +34,7 @@ type runner struct {
 	do, undo  [service.StepCount]Hook
 	self      view.NodeID
 	elections Elections
-	facts     func(name string, election token.Election) (own service.Node, peers []takeover.Peer)
+	facts     *facts
 	events    func(Event)
 	started   time.Time
 	log       *slog.Logger
@@ -77,8 +82,7 @@ func (r *runner) serveSteps(context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	closing := r.closing
-	own, peers := r.facts(r.service.Plan.Service, r.election())
-	r.performAll(r.core.FactsChanged(r.uptime(), own, peers))
+	r.lookAround()
 	r.performAll(r.core.RunLeft(r.uptime())) // a process before this one may have ended in the middle
 	for !r.isClosed() {
 		select {
@@ -86,8 +90,7 @@ func (r *runner) serveSteps(context.Context) {
 			r.lookAtLease()
 			step()
 		case <-r.factsBell:
-			own, peers := r.facts(r.service.Plan.Service, r.election())
-			r.performAll(r.core.FactsChanged(r.uptime(), own, peers))
+			r.lookAround()
 		case <-closing:
 			closing = nil
 			r.closeBy = r.uptime() + r.core.Plan().UndoBound() + closeGrace
@@ -108,6 +111,18 @@ func (r *runner) serveSteps(context.Context) {
 		}
 		close(r.lead.released)
 	}
+}
+
+// lookAround tells the core what is known of this node and the others.
+func (r *runner) lookAround() {
+	own, peers := r.facts.ofService(r.service.Plan.Service, r.election())
+	own.Procedures = slices.Sorted(maps.Keys(r.service.Procedures))
+	for _, name := range r.core.Plan().Requires {
+		if !r.facts.isServed(name) {
+			own.Unserved = append(own.Unserved, name)
+		}
+	}
+	r.performAll(r.core.FactsChanged(r.uptime(), own, peers))
 }
 
 func (r *runner) uptime() time.Duration { return time.Since(r.started) }
@@ -132,6 +147,7 @@ func (r *runner) followPlans(b *planBook) {
 	r.post(func() {
 		if r.closeBy == 0 {
 			r.performAll(r.core.PlansFound(r.uptime(), b.plansOf(r.service.Plan.Service)))
+			r.lookAround() // for what the plan names
 		}
 	})
 }
@@ -193,7 +209,7 @@ func (r *runner) performOne(a takeover.Action) []takeover.Action {
 			r.starts++
 		}
 		r.log.Info("a step begins", "service", r.service.Plan.Service, "step", a.Step.String(), "try", a.Try, "token", a.Token.String())
-		return r.beginStep(r.do[a.Step], a.Attempt, a.Deadline, r.newRun(a.Token, a.Try))
+		return r.beginStep(r.hookOf(a.Step), a.Attempt, a.Deadline, r.newRun(a.Token, a.Try))
 	case takeover.Undo:
 		return r.beginStep(r.undo[a.Step], a.Attempt, a.Deadline, r.newRun(a.Token, 0))
 	case takeover.Stop:
@@ -222,6 +238,47 @@ func (r *runner) performOne(a takeover.Action) []takeover.Action {
 		r.reportRecord(a)
 	}
 	return nil
+}
+
+// hookOf returns what is done in a step: its hook, and the plan's procedures behind it. Nil:
+// nothing is.
+func (r *runner) hookOf(step service.Step) Hook {
+	hook, names := r.do[step], r.core.Plan().ProceduresOf(step)
+	if len(names) == 0 {
+		return hook
+	}
+	return func(ctx context.Context, run Run) error {
+		if hook != nil {
+			if err := hook(ctx, run); err != nil {
+				return err
+			}
+		}
+		for _, name := range names {
+			if err := r.runProcedure(ctx, name, run); err != nil {
+				return fmt.Errorf("procedure %q: %w", name, err)
+			}
+		}
+		return nil
+	}
+}
+
+// runProcedure runs one procedure, and tells how it has ended.
+func (r *runner) runProcedure(ctx context.Context, name string, run Run) error {
+	procedure, begin := r.service.Procedures[name], time.Now()
+	err := ctx.Err()
+	switch {
+	case err != nil: // nobody waits for what was before
+	case procedure == nil:
+		err = errNoProcedure // the plan has changed: this node does not stand any more
+	default:
+		err = callHook(ctx, procedure, run)
+	}
+	e := Event{What: ProcedureEnded, Why: name, Took: time.Since(begin)}
+	if err != nil {
+		e.Error = err.Error()
+	}
+	r.reportEvent(run.Began(), e)
+	return err
 }
 
 func (r *runner) beginStep(hook Hook, attempt uint64, deadline time.Duration, run Run) []takeover.Action {

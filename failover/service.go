@@ -41,6 +41,11 @@ type Service struct {
 	// Serve is, for what a process of this node before this one may have left, with Run.Forced:
 	// then there is no time to end in order.
 	UndoPrepare, UndoSync, UndoRoute, Stop Hook
+	// Procedures are what the Procedures of a plan name, each by its name: steps of a start that
+	// a plan puts together, as to restore something from a backup. One that fails fails its
+	// step. ExecCheck makes one of a command. A node that lacks one that the plan names does not
+	// stand.
+	Procedures map[string]Hook
 	// Check looks whether the service is well, now and then while it runs. Nil: it always is.
 	Check Hook
 }
@@ -53,6 +58,11 @@ func (s Service) Validate() error {
 	}
 	if err := validateAddress(s.Address); err != nil {
 		faults = append(faults, err)
+	}
+	for name, procedure := range s.Procedures {
+		if name == "" || procedure == nil {
+			faults = append(faults, fmt.Errorf("procedure %.60q has no name or no function", name))
+		}
 	}
 	if _, err := s.Plan.Validate(nil); err != nil {
 		faults = append(faults, err)

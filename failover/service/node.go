@@ -14,6 +14,8 @@ type Node struct {
 	Data         []string // that it holds
 	Used         []int    // of each resource, in per mille
 	Conditions   []string // that hold there
+	Unserved     []string // services that the plan requires, and nobody in reach leads
+	Procedures   []string // that it has
 	Refuses      bool     // its mode does not allow the service for now
 	Penalised    bool     // it has failed to run the service lately
 	Runs         bool     // it leads and runs it, or is about to: what it uses is the service's own
@@ -31,12 +33,14 @@ const (
 	LackPermission // its mode does not allow the service
 	LackStop       // a former run has not ended
 	LackPlan       // it was withdrawn, or a plan of the other mode counts
+	LackService    // another one that is required is not served
+	LackProcedure
 )
 
 // Lack is one reason why a node does not stand.
 type Lack struct {
 	Kind LackKind
-	What string // which capability or data it lacks, or condition holds; the zone in which it is
+	What string // which capability, data, service or procedure it lacks, or condition holds; the zone in which it is
 	Used int    // LackHeadroom: the most that is used of a resource, in per mille
 }
 
@@ -45,6 +49,18 @@ func (p Plan) Lacks(n Node) []Lack {
 	lacks := p.lackingNeeds(n)
 	if used := n.MostUsed(); used > WholeUse-orDefault(p.Needs.Headroom, headroom) && !n.Runs {
 		lacks = append(lacks, Lack{Kind: LackHeadroom, Used: used})
+	}
+	if !n.Runs {
+		for _, name := range n.Unserved {
+			lacks = append(lacks, Lack{Kind: LackService, What: name})
+		}
+	}
+	for k := range StepCount {
+		for _, name := range p.ProceduresOf(k) {
+			if !slices.Contains(n.Procedures, name) {
+				lacks = append(lacks, Lack{Kind: LackProcedure, What: name})
+			}
+		}
 	}
 	for _, c := range p.Conditions {
 		if slices.Contains(n.Conditions, c) {

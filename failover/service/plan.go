@@ -11,8 +11,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/netresearch/go-cron"
 
 	"github.com/skeinmesh/skein/partition/token"
 )
@@ -68,6 +71,46 @@ type Check struct {
 	Timeout  time.Duration // a check without an answer by then is bad; 0 is 1 s
 }
 
+// Drill says when it is tried whether another node can run a service. The zero Drill is never.
+type Drill struct {
+	// Schedule is "daily", "weekly" or "monthly", at midnight, on Sundays, and on the first,
+	// or five fields of cron: minute, hour, day of the month, month, day of the week. All by
+	// UTC.
+	Schedule string `json:",omitempty"`
+	// Shadow has the service's Rehearse try it there, and the service stay where it is. Without
+	// it the service is moved, is verified there, and is moved back.
+	Shadow bool `json:",omitempty"`
+}
+
+// Next returns the first time of a drill after t, by UTC; zero for never.
+func (d Drill) Next(t time.Time) time.Time {
+	s, err := d.schedule()
+	if s == nil || err != nil {
+		return time.Time{}
+	}
+	return s.Next(t.UTC())
+}
+
+func (d Drill) schedule() (cron.Schedule, error) {
+	switch d.Schedule {
+	case "":
+		return nil, nil
+	case "daily", "weekly", "monthly":
+		return cron.ParseStandard("@" + d.Schedule)
+	}
+	if len(d.Schedule) > maxWord || strings.Contains(d.Schedule, "=") { // a time zone is another file to trust
+		return nil, ErrSchedule
+	}
+	s, err := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(d.Schedule)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSchedule, err)
+	}
+	if s.Next(time.Unix(0, 0).UTC()).IsZero() {
+		return nil, fmt.Errorf("%w: there is no such day", ErrSchedule)
+	}
+	return s, nil
+}
+
 // Needs are what a node must have to run a service.
 type Needs struct {
 	Capabilities []string // all of these
@@ -84,8 +127,18 @@ type Plan struct {
 	Primary string // preferred before all others; empty: nobody is
 	Backups []string
 	Needs   Needs
-	// Conditions are those in which a node does not run the service, if another one fits.
+	// Conditions are those in which a node does not run the service, if another one fits. See
+	// ConditionOverload.
 	Conditions []string
+	// Requires are other services: a node begins this one only while each of them is led
+	// somewhere in reach. What runs already is not ended for it.
+	Requires []string `json:",omitempty"`
+	// Procedures are run at a start, in their order. Some words stand for steps, in the order
+	// of these: see ProcedureSync. The others are functions of the Service, and run with the
+	// step whose word stands before them, behind its hook; with prepare if there is none.
+	Procedures []string `json:",omitempty"`
+	// Drill has it be seen now and then that another node can run the service.
+	Drill Drill `json:",omitzero"`
 	FailBack   FailBack
 	After      time.Duration // with FailBackAfter
 	Steps      [StepCount]Limits
@@ -93,12 +146,35 @@ type Plan struct {
 	Restarts   int // of a failed service where it is, before another node's turn comes
 }
 
+// Words for Plan.Conditions. The first three hold at no node that could look: a node that has
+// failed, is cut off from the voters or runs the service badly loses it in any case, and a plan
+// may say so.
+const (
+	ConditionNode      = "node_failure"
+	ConditionPartition = "network_partition"
+	ConditionHealth    = "health"
+	// ConditionOverload holds where, for half a minute, hardly anything was free of a resource.
+	ConditionOverload = "overload"
+	// ConditionHardware is for the program to tell.
+	ConditionHardware = "hardware_failure"
+)
+
+// Words for Plan.Procedures that stand for steps.
+const (
+	ProcedureSync    = "sync_data"
+	ProcedureRestart = "restart_service"
+	ProcedureRoute   = "update_routing"
+)
+
 // What can be wrong with a plan. Each comes in a Fault.
 var (
 	ErrUnknownNode   = errors.New("no node has this name")
 	ErrDuplicate     = errors.New("is there twice")
 	ErrPrimaryBackup = errors.New("is the primary, and a backup as well")
 	ErrBound         = errors.New("is out of bounds")
+	ErrStepOrder     = errors.New("stands for a step that comes before another one that is named before it")
+	ErrCycle         = errors.New("needs this service itself, by others or at once")
+	ErrSchedule      = errors.New("is no schedule")
 	ErrNobodyMeets   = errors.New("no known node meets it") // a warning
 )
 
@@ -185,6 +261,17 @@ func (p Plan) Validate(known []Node) (warnings []*Fault, err error) {
 	words("zones", p.Needs.Zones, maxWords)
 	words("data", p.Needs.Data, maxWords)
 	words("conditions", p.Conditions, maxWords)
+	for _, name := range words("requires", p.Requires, maxWords) {
+		check(name != p.Service, "requires", name, ErrCycle)
+	}
+	at := Prepare
+	for _, name := range words("procedures", p.Procedures, maxWords) {
+		k, isStep := stepOfWord(name)
+		check(!isStep || k > at, "procedures", name, ErrStepOrder)
+		if isStep {
+			at = k
+		}
+	}
 	check(p.Needs.Headroom > 0 && p.Needs.Headroom <= WholeUse, "headroom", p.Needs.Headroom, ErrBound)
 	check(p.FailBack <= FailBackByHand, "fail-back", p.FailBack, ErrBound)
 	if p.FailBack == FailBackAfter {
@@ -196,6 +283,8 @@ func (p Plan) Validate(known []Node) (warnings []*Fault, err error) {
 	}
 	within("check interval", p.Check.Interval, minInterval, maxTimeout)
 	within("check timeout", p.Check.Timeout, minInterval, maxTimeout)
+	_, badSchedule := p.Drill.schedule()
+	check(badSchedule == nil, "drill", p.Drill.Schedule, badSchedule)
 	check(p.Restarts >= 0 && p.Restarts <= maxRetries, "restarts", p.Restarts, ErrBound)
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -228,6 +317,58 @@ func (p Plan) unmetNeeds(known []Node) (unmet []*Fault) {
 		add("needs", "all together", p.Needs)
 	}
 	return unmet
+}
+
+// ValidateRequires returns a Fault for each service that a plan requires, and that needs the
+// plan's own one to run, by the other plans.
+func (p Plan) ValidateRequires(others []Plan) error {
+	requires := map[string][]string{}
+	for _, o := range others {
+		requires[o.Service] = append(requires[o.Service], o.Requires...)
+	}
+	requires[p.Service] = nil // the new plan takes the place of this one
+	var faults []error
+	for _, first := range p.Requires {
+		seen, next := map[string]bool{}, []string{first}
+		for len(next) > 0 {
+			name := next[0]
+			next = next[1:]
+			if !seen[name] {
+				seen[name] = true
+				next = append(next, requires[name]...)
+			}
+		}
+		if seen[p.Service] {
+			faults = append(faults, &Fault{"requires", first, ErrCycle})
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// stepOfWord returns the step that a word in Plan.Procedures stands for.
+func stepOfWord(word string) (k Step, ok bool) {
+	switch word {
+	case ProcedureSync:
+		return Sync, true
+	case ProcedureRestart:
+		return Start, true
+	case ProcedureRoute:
+		return Route, true
+	}
+	return Prepare, false
+}
+
+// ProceduresOf returns the procedures that run with a step, behind its hook.
+func (p Plan) ProceduresOf(step Step) (names []string) {
+	at := Prepare
+	for _, name := range p.Procedures {
+		if k, isStep := stepOfWord(name); isStep {
+			at = k
+		} else if at == step {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // StartBound is within what time a service is verified if each step's last attempt succeeds

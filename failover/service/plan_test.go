@@ -3,6 +3,7 @@ package service
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -172,6 +173,7 @@ func TestAPlanIsWrittenAndReadInWords(t *testing.T) {
 	p := Plan{
 		Service: "press", Mode: PerComponent, Runs: "v2", Primary: "a", Backups: []string{"b"}, FailBack: FailBackAfter, After: 90 * time.Second,
 		Needs: Needs{Capabilities: []string{"plc"}, Zones: []string{"line"}, Data: []string{"recipes"}, Headroom: 50}, Conditions: []string{"worn"}, Check: Check{2 * time.Second, time.Second}, Restarts: 1,
+		Requires: []string{"scale"}, Procedures: []string{ProcedureSync, "restore_from_backup"}, Drill: Drill{Schedule: "weekly", Shadow: true},
 	}
 	for k := range p.Steps {
 		p.Steps[k] = Limits{Timeout: time.Minute, Retries: 1 + k}
@@ -179,6 +181,14 @@ func TestAPlanIsWrittenAndReadInWords(t *testing.T) {
 	golden.CheckJSON(t, "plan", p)
 	var got Plan
 	if err := json.Unmarshal(marshal(t, p), &got); err != nil || !reflect.DeepEqual(got, p) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	old, err := os.ReadFile("testdata/plan-1.json") // before there were drills
+	if err == nil {
+		err = json.Unmarshal(old, &got)
+	}
+	got.Requires, got.Procedures, got.Drill = p.Requires, p.Procedures, p.Drill
+	if err != nil || !reflect.DeepEqual(got, p) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := json.Unmarshal([]byte(`{"service":"press"}`), &got); err != nil || !reflect.DeepEqual(got, Plan{Service: "press"}) {
@@ -203,7 +213,7 @@ func marshal(t *testing.T, v any) []byte {
 }
 
 func TestWordsAreReadAgain(t *testing.T) {
-	for i := range uint8(9) {
+	for i := range uint8(11) {
 		m, f, k, h, l := Mode(i), FailBack(i), Step(i), Health(i), LackKind(i)
 		for _, c := range []struct {
 			known bool
@@ -215,11 +225,98 @@ func TestWordsAreReadAgain(t *testing.T) {
 			{i < 3, f.String(), f.UnmarshalText, func() bool { return f == FailBack(i) }},
 			{i < 5, k.String(), k.UnmarshalText, func() bool { return k == Step(i) }},
 			{i < 4, h.String(), h.UnmarshalText, func() bool { return h == Health(i) }},
-			{i < 8, l.String(), l.UnmarshalText, func() bool { return l == LackKind(i) }},
+			{i < 10, l.String(), l.UnmarshalText, func() bool { return l == LackKind(i) }},
 		} {
 			if err := c.read([]byte(c.text)); (err == nil) != c.known || !c.same() {
 				t.Errorf("%q: %v", c.text, err)
 			}
+		}
+	}
+}
+
+// TestProceduresRunWithTheStepBeforeThem puts procedures between the words for steps.
+func TestProceduresRunWithTheStepBeforeThem(t *testing.T) {
+	p := Plan{Service: "press", Procedures: []string{"a", ProcedureSync, "b", "c", ProcedureRestart, "d", ProcedureRoute, "e"}}
+	if _, err := p.Validate(nil); err != nil {
+		t.Fatal(err)
+	}
+	want := [StepCount][]string{Prepare: {"a"}, Sync: {"b", "c"}, Start: {"d"}, Route: {"e"}}
+	for k := range StepCount {
+		if got := p.ProceduresOf(k); !slices.Equal(got, want[k]) {
+			t.Errorf("%v: %q", k, got)
+		}
+	}
+	if got := (Plan{Procedures: []string{"x", "y"}}).ProceduresOf(Prepare); !slices.Equal(got, []string{"x", "y"}) {
+		t.Errorf("without words: %q", got)
+	}
+	for _, c := range [][]string{{ProcedureRestart, ProcedureSync}, {ProcedureRoute, "a", ProcedureRestart}} {
+		p.Procedures = c
+		if _, err := p.Validate(nil); !errors.Is(err, ErrStepOrder) {
+			t.Errorf("%q: %v", c, err)
+		}
+	}
+	has := Node{Name: "n", Procedures: []string{"a"}}
+	p.Procedures = []string{"a", ProcedureSync, "b"}
+	if got := p.Lacks(has); !slices.Equal(got, []Lack{{Kind: LackProcedure, What: "b"}}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestServicesThatNeedEachOther finds cycles of any length, and no others.
+func TestServicesThatNeedEachOther(t *testing.T) {
+	plan := func(name string, requires ...string) Plan { return Plan{Service: name, Requires: requires} }
+	others := []Plan{plan("b", "c"), plan("c", "a", "d"), plan("d", "d"), plan("a", "b")}
+	for _, c := range []struct {
+		p    Plan
+		want []string
+	}{
+		{plan("a"), nil},
+		{plan("a", "d", "x"), nil},
+		{plan("a", "d", "b", "c"), []string{"b", "c"}},
+		{plan("e", "b"), nil},
+	} {
+		var got []string
+		if err := c.p.ValidateRequires(others); err != nil {
+			for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
+				var f *Fault
+				if errors.As(err, &f) && errors.Is(err, ErrCycle) {
+					got = append(got, f.Value)
+				}
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %q", c.p.Requires, got)
+		}
+	}
+	if _, err := plan("a", "a").Validate(nil); !errors.Is(err, ErrCycle) {
+		t.Errorf("itself: %v", err)
+	}
+	waits := Node{Unserved: []string{"b"}}
+	if got := plan("a", "b").Lacks(waits); !slices.Equal(got, []Lack{{Kind: LackService, What: "b"}}) {
+		t.Errorf("%+v", got)
+	}
+	waits.Runs = true
+	if got := plan("a", "b").Lacks(waits); len(got) > 0 {
+		t.Errorf("what runs is ended: %+v", got)
+	}
+}
+
+// TestWhenDrillsAre reads schedules, and refuses what is none.
+func TestWhenDrillsAre(t *testing.T) {
+	from := time.Date(2026, 8, 5, 12, 30, 0, 0, time.FixedZone("", 7200)) // a Wednesday
+	for text, want := range map[string]string{
+		"daily": "2026-08-06 00:00", "weekly": "2026-08-09 00:00", "monthly": "2026-09-01 00:00", "15 3 * * 6": "2026-08-08 03:15", "": "0001-01-01 00:00",
+	} {
+		if got := (Drill{Schedule: text}).Next(from).Format("2006-01-02 15:04"); got != want {
+			t.Errorf("%q: %s, not %s", text, got, want)
+		}
+		if _, err := (Plan{Service: "press", Drill: Drill{Schedule: text}}).Validate(nil); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, text := range []string{"yearly", "@every 1s", "* * * *", "61 * * * *", "0 0 30 2 *", "TZ=Mars/North 0 0 * * *", "H * * * *", strings.Repeat("1,", 40) + "1 * * * *"} {
+		if _, err := (Plan{Service: "press", Drill: Drill{Schedule: text}}).Validate(nil); !errors.Is(err, ErrSchedule) {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

@@ -13,7 +13,7 @@ var (
 	failBackNames = []string{"never", "after", "by hand"}
 	stepNames     = []string{"prepare", "sync", "start", "route", "verify"}
 	healthNames   = []string{"offline", "healthy", "degraded", "failed"}
-	lackNames     = []string{"capability", "zone", "data", "headroom", "condition", "permission", "stop", "plan"}
+	lackNames     = []string{"capability", "zone", "data", "headroom", "condition", "permission", "stop", "plan", "service", "procedure"}
 )
 
 func nameOf(names []string, i uint8) string {
