@@ -81,6 +81,9 @@ type Config struct {
 	// Close gives it two seconds for what waits. Nil: nothing is told.
 	Record func(ctx context.Context, e Event)
 
+	// Webhooks are where alarms are sent, 8 at most.
+	Webhooks []Webhook
+
 	// Logger gets what there is to tell, with the node's id under "node". Nil is silent.
 	Logger *slog.Logger
 }
@@ -126,6 +129,14 @@ func (c Config) Validate() error {
 	for name, condition := range c.Conditions {
 		if name == "" || condition == nil {
 			faults = append(faults, fmt.Errorf("condition %.60q has no name or no function", name))
+		}
+	}
+	if len(c.Webhooks) > mostWebhooks {
+		faults = append(faults, fmt.Errorf("%d Webhooks, %d are the most", len(c.Webhooks), mostWebhooks))
+	}
+	for _, w := range c.Webhooks {
+		if err := w.validate(); err != nil {
+			faults = append(faults, err)
 		}
 	}
 	if len(faults) == 0 {

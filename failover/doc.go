@@ -86,6 +86,24 @@
 // So a former leader's address is not believed, whatever the records hold, and each side of a
 // cut finds its own. Package dns, failover/dns, tells them to programs that are no nodes.
 //
-// Not here yet: drills, users and limits of processes, and of what brings routes to programs
-// that are no nodes forwarding and floating addresses.
+// # Drills
+//
+// A plan with a Drill has it be tried now and then whether another node can run the service: it
+// is moved to the best one, verified there, and moved back, or its shadow is tried by the
+// service's Rehearse. Drill does so at once.
+//
+//	promise                                 until when                        what you see
+//	--------------------------------------  --------------------------------  --------------------------
+//	A drill of one time is begun once, by   The records were lost, or two     DrillBegan.
+//	whichever node runs the service then.   sides of a cut run it.
+//
+//	A clock that is set begins none, and a  -                                 The next one is due by the
+//	drill that nobody was there for is                                        schedule.
+//	left out.
+//
+//	A drill that fails is an Alarm, and     No other node is able to.         DrillEnded with an Error;
+//	the service runs where it can.                                            Webhooks and the history.
+//
+// Not here yet: users and limits of processes, and of what brings routes to programs that are no
+// nodes forwarding and floating addresses.
 package failover

@@ -21,6 +21,8 @@ const (
 	HealthChanged  What = "health changed"  //
 	BetterSeen     What = "better seen"     // Other is preferred by the plan, and waits for a move by hand
 	GivenBack      What = "given back"      // this node leads no more, by its own decision; Other is who shall
+	DrillBegan     What = "drill began"     // Other is to show that it can run the service
+	DrillEnded     What = "drill ended"     // Error is empty if it has passed
 	Alarm          What = "alarm"           // a person should look
 )
 

@@ -27,8 +27,10 @@ type Failover struct {
 	facts   *facts
 	journal *journal // for Config.Record
 	history *journal // for Config.Records
+	hooks   []webhook
 	plans   *planBook
 	routes  *routeBook
+	drills  *drillBook
 	watcher *lifecycle.Group // looks and records
 	works   *lifecycle.Group // runners, hooks and calls of Lead
 
@@ -47,7 +49,7 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 	cfg = cfg.withDefaults()
 	log := cfg.Logger.With("node", cfg.Mesh.ID().String())
 	f := &Failover{
-		cfg: cfg, log: log, facts: newFacts(cfg, log), plans: newPlanBook(), routes: newRouteBook(cfg.Mesh.ID(), cfg.Records),
+		cfg: cfg, log: log, facts: newFacts(cfg, log), plans: newPlanBook(), routes: newRouteBook(cfg.Mesh.ID(), cfg.Records), drills: newDrillBook(),
 		watcher: lifecycle.NewGroup(context.Background()), works: lifecycle.NewGroup(context.Background()),
 		runners: map[string]*runner{}, journal: newJournal(nil), history: newJournal(nil),
 	}
@@ -59,6 +61,11 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 	}
 	f.watcher.Go(f.journal.recordAll)
 	f.watcher.Go(f.history.recordAll)
+	for _, w := range cfg.Webhooks {
+		j := journalOf(w, log)
+		f.hooks = append(f.hooks, webhook{w, j})
+		f.watcher.Go(j.recordAll)
+	}
 	f.watcher.Go(func(ctx context.Context) { f.facts.lookOften(ctx, f.watcher.Go, f.ringAll) })
 	f.watcher.Go(f.watchStanding)
 	if cfg.Records != nil {
@@ -129,7 +136,7 @@ func (f *Failover) newRunner(s Service) *runner {
 	r := &runner{
 		service: s, self: f.cfg.Mesh.ID(), elections: f.cfg.Elections, facts: f.facts, events: f.reportEvent, started: time.Now(), log: f.log, group: f.works,
 		inbox: make(chan func()), factsBell: notify.NewBell(), closing: make(chan struct{}), ended: make(chan struct{}),
-		core: takeover.NewRun(s.Plan), routes: f.routes,
+		core: takeover.NewRun(s.Plan), routes: f.routes, drilling: drilling{records: f.cfg.Records, book: f.drills},
 	}
 	r.do, r.undo = s.stepHooks()
 	r.hooks = &hooks{group: f.works, post: func(step func()) { r.post(step) }, calls: map[*hookCall]bool{}}
@@ -159,6 +166,11 @@ func (f *Failover) reportEvent(e Event) {
 	f.log.Log(context.Background(), level, "service", args...)
 	f.journal.addEvent(e)
 	f.history.addEvent(e)
+	for _, h := range f.hooks {
+		if h.isFor(e) {
+			h.journal.addEvent(e)
+		}
+	}
 }
 
 func (f *Failover) findRunner(name string) (*runner, error) {
@@ -258,9 +270,15 @@ func (f *Failover) Watch(ctx context.Context, name string) (<-chan Status, error
 	return r.status.Watch(ctx), nil
 }
 
-// Dropped returns how many events Config.Record was too slow for, and how many could not be
-// kept in Config.Records.
-func (f *Failover) Dropped() uint64 { return f.journal.countDropped() + f.history.countDropped() }
+// Dropped returns how many events Config.Record was too slow for, could not be kept in
+// Config.Records, or did not reach a Webhook.
+func (f *Failover) Dropped() uint64 {
+	n := f.journal.countDropped() + f.history.countDropped()
+	for _, h := range f.hooks {
+		n += h.journal.countDropped()
+	}
+	return n
+}
 
 // withdrawAll ends all services in order before the node leaves the mesh.
 func (f *Failover) withdrawAll(ctx context.Context) error {

@@ -185,7 +185,7 @@ func (n *rigNode) serve() {
 	n.r.t.Helper()
 	id := n.cfg.Mesh.ID()
 	s := Service{
-		Plan: n.r.plan, Prepare: n.hook("prepare", nil), Sync: n.hook("sync", nil), Route: n.hook("route", nil), Verify: n.hook("verify", nil), Check: n.hook("check", nil),
+		Plan: n.r.plan, Prepare: n.hook("prepare", nil), Sync: n.hook("sync", nil), Route: n.hook("route", nil), Verify: n.hook("verify", nil), Check: n.hook("check", nil), Rehearse: n.hook("rehearse", nil),
 		UndoPrepare: n.hook("unprepare", nil), UndoSync: n.hook("unsync", nil), UndoRoute: n.hook("unroute", nil),
 		Start: n.hook("start", func(run Run) {
 			n.r.mu.Lock()

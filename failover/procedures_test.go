@@ -41,6 +41,17 @@ func TestProceduresOfAPlan(t *testing.T) {
 		}
 
 		b := r.nodes[1]
+		b.set(func() { b.fails["sync"] = errors.New("no link") })
+		if err := a.Move("press", "b"); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(20 * time.Second)
+		r.wantRunsAt("a")
+		if got := r.allCalls(); !slices.Contains(got, "b sync") || slices.Contains(got, "b restore") {
+			t.Errorf("behind a hook that has failed: %q", got)
+		}
+		r.wait(time.Hour) // it is nobody's turn before b's for long
+		b.set(func() { delete(b.fails, "sync") })
 		b.set(func() { b.fails["warm"] = errors.New("panic") })
 		if err := a.Move("press", "b"); err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package failover
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ const (
 	followPrefix  = "now/"
 	planPrefix    = followPrefix + "plan/"
 	routePrefix   = followPrefix + "route/"
+	drillPrefix   = followPrefix + "drill/"
 	historyPrefix = "history/"
 )
 
@@ -66,7 +68,7 @@ func (f *Failover) followRecords(ctx context.Context) {
 // is there at its beginning, has been erased meanwhile.
 func (f *Failover) followOnce(ctx context.Context) error {
 	missing := map[string]bool{}
-	for _, key := range append(f.plans.allKeys(), f.routes.allKeys()...) {
+	for _, key := range slices.Concat(f.plans.allKeys(), f.routes.allKeys(), f.drills.allKeys()) {
 		missing[key] = true
 	}
 	changed := func(key string, value []byte) {
@@ -87,6 +89,8 @@ func (f *Failover) noteRecord(key string, value []byte) {
 		f.notePlan(key, value)
 	case strings.HasPrefix(key, routePrefix):
 		f.routes.noteValue(key, value)
+	case strings.HasPrefix(key, drillPrefix):
+		f.noteDrill(key, value)
 	}
 }
 

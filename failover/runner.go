@@ -54,8 +54,9 @@ type runner struct {
 	lead     *lead // of now; nil: none
 	standing *standing
 	told     takeover.Preference
-	untold   bool          // the last attempt to tell it has failed
-	route    Route         // that was published
+	untold   bool  // the last attempt to tell it has failed
+	route    Route // that was published
+	drilling drilling
 	starts   int           // of the service here
 	closeBy  time.Duration // 0: it is not closing
 	hangs    bool          // it was closed, and something of a run may be left
@@ -65,8 +66,9 @@ type runner struct {
 type lead struct {
 	ctx       context.Context
 	token     token.Token
-	began     token.Token // the first one
-	address   string      // where the service is found
+	began     token.Token   // the first one
+	at        time.Duration // of the runner's time
+	address   string        // where the service is found
 	givenBack bool
 	released  chan struct{} // closed when nothing of the run is left
 }
@@ -99,6 +101,7 @@ func (r *runner) serveSteps(context.Context) {
 		}
 		r.lookAtLease()
 		r.performAll(r.core.Tick(r.uptime()))
+		r.lookAtDrill()
 		r.informElection()
 		timer.Reset(max(r.nextLook()-r.uptime(), 0))
 	}
@@ -393,7 +396,7 @@ func (r *runner) takeLead(ctx context.Context, t token.Token) {
 			close(l.released)
 			return
 		}
-		r.lead = l
+		l.at, r.lead = now, l
 		r.reportEvent(t, Event{What: Led})
 		r.performAll(r.core.Led(now, t, now+left, r.elections.HandedOver(r.election())))
 	})

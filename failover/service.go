@@ -46,6 +46,10 @@ type Service struct {
 	// step. ExecCheck makes one of a command. A node that lacks one that the plan names does not
 	// stand.
 	Procedures map[string]Hook
+	// Rehearse tries whether this node could run the service, beside where it runs: for drills
+	// whose plan says Shadow. It undoes what it has done. Its Run has no lead. Nil: such a drill
+	// fails here.
+	Rehearse Hook
 	// Check looks whether the service is well, now and then while it runs. Nil: it always is.
 	Check Hook
 }

@@ -138,12 +138,12 @@ type Plan struct {
 	// step whose word stands before them, behind its hook; with prepare if there is none.
 	Procedures []string `json:",omitempty"`
 	// Drill has it be seen now and then that another node can run the service.
-	Drill Drill `json:",omitzero"`
-	FailBack   FailBack
-	After      time.Duration // with FailBackAfter
-	Steps      [StepCount]Limits
-	Check      Check
-	Restarts   int // of a failed service where it is, before another node's turn comes
+	Drill    Drill `json:",omitzero"`
+	FailBack FailBack
+	After    time.Duration // with FailBackAfter
+	Steps    [StepCount]Limits
+	Check    Check
+	Restarts int // of a failed service where it is, before another node's turn comes
 }
 
 // Words for Plan.Conditions. The first three hold at no node that could look: a node that has

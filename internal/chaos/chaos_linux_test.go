@@ -103,7 +103,7 @@ func TestOneWayDrop(t *testing.T) {
 		ways = 2
 	}
 	for way := range ways {
-		leader, worker := settled(c, agreeIn)
+		leader, worker := steady(c)
 		other := c.Nodes[0]
 		if other == leader {
 			other = c.Nodes[1]
