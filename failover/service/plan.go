@@ -84,14 +84,14 @@ type Drill struct {
 
 // Next returns the first time of a drill after t, by UTC; zero for never.
 func (d Drill) Next(t time.Time) time.Time {
-	s, err := d.schedule()
+	s, err := d.readSchedule()
 	if s == nil || err != nil {
 		return time.Time{}
 	}
 	return s.Next(t.UTC())
 }
 
-func (d Drill) schedule() (cron.Schedule, error) {
+func (d Drill) readSchedule() (cron.Schedule, error) {
 	switch d.Schedule {
 	case "":
 		return nil, nil
@@ -283,7 +283,7 @@ func (p Plan) Validate(known []Node) (warnings []*Fault, err error) {
 	}
 	within("check interval", p.Check.Interval, minInterval, maxTimeout)
 	within("check timeout", p.Check.Timeout, minInterval, maxTimeout)
-	_, badSchedule := p.Drill.schedule()
+	_, badSchedule := p.Drill.readSchedule()
 	check(badSchedule == nil, "drill", p.Drill.Schedule, badSchedule)
 	check(p.Restarts >= 0 && p.Restarts <= maxRetries, "restarts", p.Restarts, ErrBound)
 	if err := errors.Join(faults...); err != nil {

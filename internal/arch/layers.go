@@ -33,6 +33,7 @@ var lines = []line{
 // otherwise made of the standard library alone.
 var thirdPartyOf = map[string]string{
 	"internal/placement": "github.com/buraksezer/consistent github.com/cespare/xxhash/v2",
+	"failover/service":   "github.com/netresearch/go-cron",
 }
 
 // placeOf returns the number of the line of a directory and the table's entry
