@@ -24,7 +24,7 @@ var lines = []line{
 	{"helpers of effects", "internal/clock internal/lifecycle internal/notify internal/metrics"},
 	{"effects", "internal/link internal/storage internal/host internal/exchange internal/process"},
 	{"rooms", "internal/replica"},
-	{"public", "mesh replica partition failover failover/dns backup"},
+	{"public", "mesh replica partition failover failover/dns failover/forward failover/vip backup"},
 	{"wiring", "examples"},
 	{"test only", "internal/memnet internal/jsonlog internal/golden internal/everycall internal/sim internal/chaos internal/arch internal/mutants internal/bench"},
 }

@@ -6,6 +6,7 @@ package fits
 import (
 	"github.com/skeinmesh/skein/failover"
 	"github.com/skeinmesh/skein/failover/dns"
+	"github.com/skeinmesh/skein/failover/forward"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/replica"
 )
@@ -17,3 +18,5 @@ var _ failover.Mesh = (*mesh.Node)(nil)
 var _ failover.Records = (*replica.Records)(nil)
 
 var _ dns.Routes = (*failover.Failover)(nil)
+
+var _ forward.Routes = (*failover.Failover)(nil)
