@@ -51,12 +51,12 @@ func (d adminDesk) registerHandlers() error {
 // definitions, the same on all nodes; operations then say so.
 func (d adminDesk) findBucket(ctx context.Context, name string) (*Bucket, error) {
 	s := d.s
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}
 	defer leave()
-	read, err := s.readKey(ctx, s.buckets.System(), s.homes.LocateKey(layout.SystemBucket, name), replicate.One)
+	read, err := s.reader.ReadKey(ctx, s.buckets.System(), s.homes.LocateKey(layout.SystemBucket, name), replicate.One)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ type BucketInfo struct {
 // Buckets lists all buckets that the mesh knows, by name. ErrDegraded, or ErrUnavailable
 // on a node that stores nothing, comes beside what is known here if there may be more.
 func (s *Store) Buckets(ctx context.Context) ([]BucketInfo, error) {
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}
@@ -67,7 +67,7 @@ func (s *Store) learnScanned(ctx context.Context, e *scanning.Entry) bool {
 	if !e.Damaged && !e.Disputed {
 		return true
 	}
-	read, err := s.readKey(ctx, s.buckets.System(), s.homes.LocateKey(layout.SystemBucket, e.Key), replicate.DefaultLevel)
+	read, err := s.reader.ReadKey(ctx, s.buckets.System(), s.homes.LocateKey(layout.SystemBucket, e.Key), replicate.DefaultLevel)
 	s.buckets.LearnDefinitions(e.Key, read.Item, s.clocks.Early())
 	return err == nil && read.Err == nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
@@ -132,7 +133,7 @@ func (d adminDesk) beginSession(ctx context.Context, m *wire.AdminWatch) (*watch
 	w, ok := d.s.sessions.addSession(watch)
 	if !ok {
 		watch.reader.Close()
-		return nil, overload{watchSessionIdle}
+		return nil, admission.Overload{After: watchSessionIdle}
 	}
 	if !d.s.group.Go(func(ctx context.Context) { d.keepSession(ctx, w) }) {
 		d.s.sessions.removeSession(w)

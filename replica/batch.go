@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/admission"
+	"github.com/skeinmesh/skein/internal/replica/reading"
 )
 
 // What a batch may hold.
@@ -111,7 +113,7 @@ func (b *Bucket) DeleteMany(ctx context.Context, deletes []BatchDelete, opts *De
 
 func (b *Bucket) writeMany(ctx context.Context, writes []batchWrite, o *PutOptions) ([]BatchResult, error) {
 	s, begun := b.s, time.Now()
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}
@@ -122,14 +124,14 @@ func (b *Bucket) writeMany(ctx context.Context, writes []batchWrite, o *PutOptio
 	}
 	admitted := entries
 	for i, e := range entries {
-		if !s.makeRoom(&s.gate.clients, e.pendingBytes()) {
+		if !s.gate.Clients.MakeRoom(e.pendingBytes()) {
 			admitted = entries[:i]
 			break
 		}
-		defer s.gate.clients.releaseBytes(e.pendingBytes())
+		defer s.gate.Clients.ReleaseBytes(e.pendingBytes())
 	}
 	for _, e := range entries[len(admitted):] {
-		e.err = overload{retryAfter}
+		e.err = admission.Overload{After: admission.RetryAfter}
 	}
 	if s.outbox != nil {
 		b.writeOrQueueMany(ctx, admitted, o)
@@ -203,7 +205,7 @@ func (b *Bucket) checkWrites(writes []batchWrite, o *PutOptions) ([]*manyEntry, 
 // zero.
 func (b *Bucket) GetMany(ctx context.Context, gets []BatchGet, opts *GetOptions) ([]BatchItem, error) {
 	s, begun := b.s, time.Now()
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}
@@ -216,8 +218,8 @@ func (b *Bucket) GetMany(ctx context.Context, gets []BatchGet, opts *GetOptions)
 	if err != nil {
 		return nil, b.withConflict(err)
 	}
-	questions := s.reads.NewShipment()
-	under := make([]readUnderWay, len(reads))
+	questions := s.questions.Lanes.NewShipment()
+	under := make([]reading.UnderWay, len(reads))
 	for i := range reads {
 		under[i] = reads[i].beginReading(ctx, questions)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/skeinmesh/skein/internal/replica/keep"
+	"github.com/skeinmesh/skein/internal/replica/merging"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -110,7 +111,7 @@ func (m *manyPuts) goAside(list []int, wait func(ctx context.Context) error) {
 // attempt is one attempt to commit some of the writes.
 type attempt struct {
 	m        *manyPuts
-	shipment *peering.Shipment[wire.Offer, mergeAnswer]
+	shipment *peering.Shipment[wire.Offer, merging.Answer]
 
 	mu         sync.Mutex
 	left       int   // whose commit is not known yet
@@ -121,7 +122,7 @@ type attempt struct {
 // their keys has been asked.
 func (m *manyPuts) commitTogether(list []int, informed bool, start startAll) error {
 	s := m.s
-	a := &attempt{m: m, shipment: s.merges.NewShipment(), left: len(list)}
+	a := &attempt{m: m, shipment: s.offers.Lanes.NewShipment(), left: len(list)}
 	parts := make([]storage.Part, 0, len(list))
 	lay := s.homes.Now()
 	for _, i := range list {

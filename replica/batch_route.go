@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -95,27 +96,27 @@ func (s *Store) handPart(ctx context.Context, to view.NodeID, part []*manyEntry)
 
 // admitPart takes places in the intake of a store, 0: of this one. It returns the writes
 // that have one, with their places; the others are refused.
-func (s *Store) admitPart(to view.NodeID, part []*manyEntry, passes []*intakePass) []*manyEntry {
+func (s *Store) admitPart(to view.NodeID, part []*manyEntry, passes []*admission.Pass) []*manyEntry {
 	sizes := make([]int64, len(part))
 	for i, e := range part {
 		sizes[i] = int64(e.pendingBytes())
 	}
-	n := s.intakes.admitPasses(passes, to, sizes, s.uptime())
+	n := s.intakes.AdmitAll(passes, to, sizes, s.uptime())
 	for _, e := range part[n:] {
-		e.err = overload{retryAfter}
+		e.err = admission.Overload{After: admission.RetryAfter}
 	}
 	return part[:n]
 }
 
 // coordinatePart coordinates writes here.
 func (s *Store) coordinatePart(ctx context.Context, part []*manyEntry) {
-	tookIn, ok := s.gate.taking.Enter()
+	tookIn, ok := s.gate.Taking.Enter()
 	if !ok {
 		endPart(part, fmt.Errorf("%w: %w", errElsewhere, errLeaving))
 		return
 	}
 	defer tookIn()
-	passes := make([]*intakePass, len(part))
+	passes := make([]*admission.Pass, len(part))
 	writes := make([]*request, len(part))
 	for i, e := range part {
 		passes[i], writes[i] = &e.pass, e.request
@@ -133,9 +134,9 @@ func endPart(part []*manyEntry, err error) {
 
 // forwardPart has another store coordinate writes.
 func (s *Store) forwardPart(ctx context.Context, to view.NodeID, part []*manyEntry) {
-	passes := make([]*intakePass, len(part))
+	passes := make([]*admission.Pass, len(part))
 	for i := range passes {
-		passes[i] = &intakePass{}
+		passes[i] = &admission.Pass{}
 	}
 	if part = s.admitPart(to, part, passes); len(part) == 0 {
 		return
@@ -169,11 +170,11 @@ func (s *Store) askForPart(ctx context.Context, to view.NodeID, part []*manyEntr
 		if m.By, err = s.peering.Deadlines.Make(ctx, to, s.timeToBegin(ctx, q.until), q.until, others); err != nil {
 			return fmt.Errorf("%w: %w", errElsewhere, err)
 		}
-		req := s.buffers.takeBuffer(size)
+		req := s.peering.Buffers.TakeBuffer(size)
 		*req = wire.AppendPutManyRequest(*req, &m)
 		// A node of an earlier release does not know the question, and is there.
 		answer, err := s.peering.AskBulk(ctx, to, wire.MethodPutMany, *req, q.until, others)
-		s.buffers.returnBuffer(req)
+		s.peering.Buffers.ReturnBuffer(req)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errElsewhere, err)
 		}

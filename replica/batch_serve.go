@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -31,7 +32,7 @@ func (s *Store) servePutMany(_ context.Context, _ view.NodeID, req []byte, answe
 		answer(nil, errors.New("replica: definitions do not come in batches"))
 		return
 	}
-	tookIn, ok := s.gate.taking.Enter()
+	tookIn, ok := s.gate.Taking.Enter()
 	if err == nil && !ok {
 		err = errLeaving
 	}
@@ -42,12 +43,12 @@ func (s *Store) servePutMany(_ context.Context, _ view.NodeID, req []byte, answe
 		answer(s.refusePutMany(err))
 		return
 	}
-	leave := s.gate.ops.Stay()
+	leave := s.gate.Ops.Stay()
 	reply := wire.PutManyReply{Done: make([]wire.ManyDone, len(m.Puts))}
 	writes := s.admitMany(&m, bucket, by, &reply)
 	finish := func() {
 		for _, q := range writes {
-			s.gate.clients.releaseBytes(q.pendingBytes())
+			s.gate.Clients.ReleaseBytes(q.pendingBytes())
 		}
 		tookIn()
 		reply.Clock = s.peering.Deadlines.Reading()
@@ -72,7 +73,7 @@ func (s *Store) servePutMany(_ context.Context, _ view.NodeID, req []byte, answe
 // the last ones, the reply says that there is none.
 func (s *Store) admitMany(m *wire.PutManyRequest, bucket *layout.Bucket, by time.Duration, reply *wire.PutManyReply) []*request {
 	writes := make([]*request, 0, len(m.Puts))
-	passes := make([]*intakePass, 0, len(m.Puts))
+	passes := make([]*admission.Pass, 0, len(m.Puts))
 	sizes := make([]int64, 0, len(m.Puts))
 	ends := s.uptime() + s.patience.TakeForOther()
 	for i := range m.Puts {
@@ -85,17 +86,17 @@ func (s *Store) admitMany(m *wire.PutManyRequest, bucket *layout.Bucket, by time
 		if p.Informed {
 			q.write.Seen = &reconcile.Seen{Ctx: p.Ctx, HLC: p.HLC}
 		}
-		if !s.makeRoom(&s.gate.clients, q.pendingBytes()) {
+		if !s.gate.Clients.MakeRoom(q.pendingBytes()) {
 			break
 		}
 		writes, passes, sizes = append(writes, q), append(passes, &q.pass), append(sizes, int64(q.pendingBytes()))
 	}
-	n := s.intakes.admitPasses(passes, 0, sizes, s.uptime())
+	n := s.intakes.AdmitAll(passes, 0, sizes, s.uptime())
 	for _, q := range writes[n:] {
-		s.gate.clients.releaseBytes(q.pendingBytes())
+		s.gate.Clients.ReleaseBytes(q.pendingBytes())
 	}
 	for i := n; i < len(m.Puts); i++ {
-		reply.Done[i] = doneOf(outcome{}, overload{retryAfter})
+		reply.Done[i] = doneOf(outcome{}, admission.Overload{After: admission.RetryAfter})
 	}
 	return writes[:n]
 }

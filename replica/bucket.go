@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/reading"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/partition/token"
@@ -27,7 +29,7 @@ type Bucket struct {
 // other, a usable Bucket comes beside the error. Without a peer in reach the
 // bucket is defined here and now, and the others hear of it.
 func (s *Store) Bucket(ctx context.Context, name string, cfg BucketConfig) (*Bucket, error) {
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}
@@ -153,7 +155,7 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *DeleteOptions) (r
 
 func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c Context, level Level, durable int) (Result, error) {
 	s := b.s
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return Result{}, ErrClosed
 	}
@@ -171,10 +173,10 @@ func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c 
 		return Result{}, err
 	}
 	size := len(key) + len(w.Value)
-	if !s.makeRoom(&s.gate.clients, size) {
-		return Result{}, overload{retryAfter}
+	if !s.gate.Clients.MakeRoom(size) {
+		return Result{}, admission.Overload{After: admission.RetryAfter}
 	}
-	defer s.gate.clients.releaseBytes(size)
+	defer s.gate.Clients.ReleaseBytes(size)
 	if s.outbox != nil {
 		return b.writeOrQueue(ctx, q, writeWish{after: c.after, level: level, durable: durable})
 	}
@@ -251,7 +253,7 @@ func (b *Bucket) withConflict(err error) error {
 func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (item Item, err error) {
 	s := b.s
 	defer s.meters.countGet(time.Now(), &item, &err)
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return Item{}, ErrClosed
 	}
@@ -271,11 +273,11 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (item It
 	if err != nil {
 		return Item{}, err
 	}
-	return r.showItem(ctx, r.beginReading(ctx, s.reads))
+	return r.showItem(ctx, r.beginReading(ctx, s.questions.Lanes))
 }
 
 // showItem waits for a read that was begun, and shows what it brings.
-func (r *keyRead) showItem(ctx context.Context, under readUnderWay) (Item, error) {
+func (r *keyRead) showItem(ctx context.Context, under reading.UnderWay) (Item, error) {
 	b, s := r.b, r.b.s
 	read, err := r.pursue(ctx, under)
 	isBehind := errors.Is(err, ErrBehind)

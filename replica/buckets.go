@@ -70,7 +70,7 @@ func (s *Store) publishDefinition(ctx context.Context, b *layout.Bucket) (too bo
 	sys := s.buckets.System()
 	at := s.homes.LocateKey(layout.SystemBucket, b.Def.Name)
 	lay := s.homes.Now()
-	read, err := s.readByPlan(ctx, sys, at, s.homes.MakePlan(lay, lay.RouteOf(sys, at.Shard)), replicate.One, false)
+	read, err := s.reader.ReadByPlan(ctx, sys, at, s.homes.MakePlan(lay, lay.RouteOf(sys, at.Shard)), replicate.One, false)
 	if err != nil {
 		return false, err
 	}

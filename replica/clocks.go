@@ -13,10 +13,7 @@ func (s *Store) newClocks(storing bool) *clocks.Clocks {
 	return clocks.New(clocks.Options{
 		Clock: s.cfg.clock, MaxSkew: s.cfg.MaxSkew, Votes: storing, Group: s.group, Silence: s.peering.Silence, Patience: s.patience,
 		Peers: s.homes.PeersInContact,
-		Ask: func(ctx context.Context, id view.NodeID) error {
-			_, err := s.sendRead(ctx, id, nil)
-			return err
-		},
+		Ask:   func(ctx context.Context, id view.NodeID) error { return s.questions.AskClock(ctx, id) },
 	})
 }
 

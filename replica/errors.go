@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
@@ -73,7 +74,7 @@ var (
 	// stores of earlier versions say so; others date by their peers' clocks.
 	ErrClockSkew = errors.New("replica: clock too far from that of the peers")
 	// ErrOverloaded: too many operations wait. See RetryAfter.
-	ErrOverloaded = errors.New("replica: overloaded")
+	ErrOverloaded error = admission.ErrOverloaded
 	// ErrStorageFull: the disk has no room for the write. Reads go on.
 	ErrStorageFull error = keep.ErrStorageFull
 	// ErrStorage: the store failed and serves nothing until it is opened anew.
@@ -92,21 +93,19 @@ func FencedBy(err error) token.Token {
 	return token.Token{}
 }
 
-// overload is ErrOverloaded with a hint.
-type overload struct{ after time.Duration }
-
-func (o overload) Error() string        { return fmt.Sprintf("%v, retry after %v", ErrOverloaded, o.after) }
-func (o overload) Is(target error) bool { return target == ErrOverloaded }
-
 // RetryAfter returns when an operation that ended in ErrOverloaded may be
 // tried again, 0 for other errors.
 func RetryAfter(err error) time.Duration {
-	var o overload
+	var o admission.Overload
 	switch {
 	case errors.As(err, &o):
-		return o.after
+		return o.After
 	case errors.Is(err, ErrOverloaded): // at another node, which told no time
-		return retryAfter
+		return admission.RetryAfter
 	}
 	return 0
+}
+
+func tooLarge(what string, n, limit int) error {
+	return fmt.Errorf("%w: %s of %d bytes, limit %d", ErrTooLarge, what, n, limit)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
@@ -67,10 +68,10 @@ func TestErrorsReachTheClient(t *testing.T) {
 		t.Errorf("a write that is kept, on a bucket in conflict, is told as %d", got)
 	}
 	for _, got := range []error{
-		faults.FromOutcome(faults.Outcome(overload{retryAfter})), faults.FromCode(faults.Code(overload{retryAfter}), overload{retryAfter}.Error()),
+		faults.FromOutcome(faults.Outcome(admission.Overload{After: admission.RetryAfter})), faults.FromCode(faults.Code(admission.Overload{After: admission.RetryAfter}), admission.Overload{After: admission.RetryAfter}.Error()),
 	} {
-		if after := RetryAfter(got); after != retryAfter || strings.Count(got.Error(), ErrOverloaded.Error()) != 1 {
-			t.Errorf("%v: retry after %v, want %v", got, after, retryAfter)
+		if after := RetryAfter(got); after != admission.RetryAfter || strings.Count(got.Error(), ErrOverloaded.Error()) != 1 {
+			t.Errorf("%v: retry after %v, want %v", got, after, admission.RetryAfter)
 		}
 	}
 	if err := faults.FromOutcome(faults.Outcome(errors.New("else"))); err == nil || err.Error() != "else" {

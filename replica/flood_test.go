@@ -117,7 +117,7 @@ func TestCopiesForASlowStoreAreBounded(t *testing.T) {
 			if r := mustPut(t, buckets[0], fmt.Sprint("k", i), strings.Repeat("v", 32<<10)); r.Durable < 2 {
 				t.Fatalf("put %d: %+v", i, r)
 			}
-			most = max(most, s.merges.Waiting(nodes[2].id))
+			most = max(most, s.offers.Lanes.Waiting(nodes[2].id))
 		}
 		if most < room/4 || most > room/2 {
 			t.Errorf("%d bytes waited for one store, room is for %d", most, room/2)

@@ -185,7 +185,7 @@ func TestForwardedWriteOfAClientThatHasGone(t *testing.T) {
 			t.Fatal("written to three stores of which two are there")
 		}
 		time.Sleep(600 * time.Millisecond)
-		if n := to.store.gate.clients.pending.Load(); n != 0 {
+		if n := to.store.gate.Clients.Pending(); n != 0 {
 			t.Errorf("%d writes are still in the way of others", n)
 		}
 		it, err := buckets[lead-1].Get(context.Background(), at.Key, &GetOptions{Level: One})

@@ -143,7 +143,7 @@ func (s *Store) inspectHealth(ctx context.Context, countBytes bool) (Health, err
 		return Health{}, err
 	}
 	unread := err != nil
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return Health{}, ErrClosed
 	}

@@ -133,7 +133,7 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 		}
 		for _, leaving := range []bool{false, true} {
 			if leaving {
-				gone.gate.taking.Shut()
+				gone.gate.Taking.Shut()
 			}
 			if err := s.carrier.PushRecords(ctx, nodes[1].id, page); (err != nil) != leaving {
 				t.Errorf("leaving %v, a copy: %v", leaving, err)
@@ -145,7 +145,7 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		select {
-		case <-gone.gate.taking.Empty():
+		case <-gone.gate.Taking.Empty():
 		default:
 			t.Error("some requests are never done with")
 		}
@@ -226,7 +226,7 @@ func TestLeaveWaitsForWhatItLetIn(t *testing.T) {
 	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		s := nodes[0].store
 		net.status(nodes[0].id, view.Leaving)
-		tookIn, ok := s.gate.taking.Enter()
+		tookIn, ok := s.gate.Taking.Enter()
 		if !ok {
 			t.Fatal("not leaving yet")
 		}

@@ -12,7 +12,7 @@ import (
 // until ctx ends: what is only here would be lost. A store that is closed cannot hand
 // over any more, and keeps the node here.
 func (s *Store) leaveMesh(ctx context.Context) error {
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return ErrClosed
 	}
@@ -21,7 +21,7 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 	defer cancel()
 	// Whatever it waits for, closing does not wait for that.
 	defer context.AfterFunc(s.group.Context(), cancel)()
-	s.gate.taking.Open()
+	s.gate.Taking.Open()
 	for {
 		done, err := s.carrier.LeavePass(ctx, s.mesh.View())
 		if done {
@@ -31,16 +31,16 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 		switch {
 		case err != nil:
 			s.log.Warn("this node cannot leave yet, it tries again", "error", err)
-		case s.gate.taking.IsShut():
+		case s.gate.Taking.IsShut():
 			return nil
 		default:
 			// From now on nothing more is taken in. What others sent before
 			// they knew, and what is under way, goes with one more pass.
-			s.gate.taking.Shut()
+			s.gate.Taking.Shut()
 			pause = 2 * s.cfg.AckTimeout
 		}
 		if !clock.Sleep(ctx, pause) || !s.awaitIntake(ctx) {
-			s.gate.taking.Open()
+			s.gate.Taking.Open()
 			if s.group.Context().Err() != nil {
 				return ErrClosed
 			}
@@ -52,11 +52,11 @@ func (s *Store) leaveMesh(ctx context.Context) error {
 // awaitIntake waits, once nothing more is taken in, until what was is done with. It tells
 // whether ctx goes on.
 func (s *Store) awaitIntake(ctx context.Context) bool {
-	if !s.gate.taking.IsShut() {
+	if !s.gate.Taking.IsShut() {
 		return true
 	}
 	select {
-	case <-s.gate.taking.Empty():
+	case <-s.gate.Taking.Empty():
 		return true
 	case <-ctx.Done():
 		return false

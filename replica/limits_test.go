@@ -111,9 +111,12 @@ func TestSiblingLimitAndContexts(t *testing.T) {
 }
 
 func TestOverload(t *testing.T) {
-	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		s := nodes[0].store
-		s.cfg.MaxPending = 4
+	few := func(i int, _ *fakeNode, c *Config) {
+		if i == 0 {
+			c.MaxPending = 4
+		}
+	}
+	bubbleOn(t, 3, BucketConfig{}, few, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
 		net.split(false, nodes[1].id, nodes[2].id)
 		results := make(chan error, 20)
 		for i := range 20 {

@@ -140,7 +140,7 @@ func BenchmarkLoopback(b *testing.B) {
 		})
 	}
 	for _, s := range stores {
-		b.Logf("%v: repaired %d delivered %d compared %d moved %d", s.id, s.stats.repaired.Load(), s.carrier.Delivered(), s.comparer.Compared(), s.comparer.Moved())
+		b.Logf("%v: repaired %d delivered %d compared %d moved %d", s.id, s.repairs.Repaired(), s.carrier.Delivered(), s.comparer.Compared(), s.comparer.Moved())
 	}
 	for name, level := range map[string]Level{"one": One, "quorum": Quorum} {
 		b.Run("get/"+name, func(b *testing.B) {

@@ -107,7 +107,7 @@ func (s *Store) WriteMetrics(w io.Writer) error {
 
 // tellCounts tells what has been counted since the store was opened.
 func (s *Store) tellCounts(f *metrics.Figures) {
-	f.Counter("skein_replica_records_repaired_total", "Records that were mended after a read.", s.stats.repaired.Load())
+	f.Counter("skein_replica_records_repaired_total", "Records that were mended after a read.", s.repairs.Repaired())
 	compared := uint64(0) // a node that stores nothing compares nothing
 	if s.disk != nil {
 		compared = s.comparer.Compared()

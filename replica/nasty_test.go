@@ -140,13 +140,13 @@ func TestF2_01_DoomstoneOfAReadRepair_Replica(t *testing.T) {
 			}
 		}
 		wantRecords(t, nodes, reader, 0)
-		repaired := reader.s.stats.repaired.Load()
+		repaired := reader.s.repairs.Repaired()
 		close(purged)
 		if err := <-done; err != nil && !errors.Is(err, ErrDegraded) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if reader.s.stats.repaired.Load() == repaired {
+		if reader.s.repairs.Repaired() == repaired {
 			t.Error("the reader repairs nothing")
 		}
 		wantRecords(t, nodes, reader, 0)

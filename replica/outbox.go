@@ -79,7 +79,7 @@ func (o outboxStores) Deliver(ctx context.Context, op *wire.OutboxOp) (outbox.La
 		// A value that it had not seen has an older dot of the same birth, so no
 		// context covers the one without the other. From one cut to the next
 		// each write would stay as one more sibling, until there are too many.
-		if read, err := o.s.readKey(ctx, b.b, q.at, replicate.DefaultLevel); err == nil {
+		if read, err := o.s.reader.ReadKey(ctx, b.b, q.at, replicate.DefaultLevel); err == nil {
 			left.Rest = reconcile.SeenOf(read.Item)
 		}
 	}

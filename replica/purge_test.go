@@ -11,7 +11,6 @@ import (
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
-	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
@@ -157,15 +156,15 @@ func TestF2_01_Doomstone(t *testing.T) {
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
 		offer := wire.Offer{Bucket: at.Bucket, Key: "k", Item: old.Raw, Stamp: keep.WireStamp(stamp)}
-		got, err := s.sendMerge(ctx, nodes[1].id, []wire.Offer{offer})
-		if err != nil || !got[0].stale {
+		got, err := s.offers.SendOffers(ctx, nodes[1].id, []wire.Offer{offer})
+		if err != nil || !got[0].Stale {
 			t.Errorf("a copy read before the purge is answered %+v, %v", got, err)
 		}
 		offer.For = 9
-		if got, err = s.sendMerge(ctx, nodes[1].id, []wire.Offer{offer}); err != nil || !got[0].stale {
+		if got, err = s.offers.SendOffers(ctx, nodes[1].id, []wire.Offer{offer}); err != nil || !got[0].Stale {
 			t.Errorf("a hint read before the purge is answered %+v, %v", got, err)
 		}
-		s.repairs.repairHomes(at, old.Item, stamp, []view.NodeID{s.id, nodes[2].id})
+		s.reader.RepairHomes(at, old.Item, stamp, []view.NodeID{s.id, nodes[2].id})
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 0)
 		wantNotFound(t, buckets[2], "k")
@@ -241,45 +240,6 @@ func TestWrongClockForgetsNothing(t *testing.T) {
 		time.Sleep(time.Hour)
 		wantRecords(t, nodes, buckets[0], 3)
 		wantValue(t, buckets[1], "k", "v")
-	})
-}
-
-// A repair goes out with the stamp that the replies came with, not with that
-// of the store that has put them together.
-func TestRepairKeepsTheStamp(t *testing.T) {
-	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
-		mustPut(t, buckets[0], "k", "v")
-		time.Sleep(time.Minute)
-		s := nodes[0].store
-		at := s.homes.LocateKey(buckets[0].b.ID, "k")
-		op := &getOp{s: s, b: buckets[0].b, at: at, core: replicate.NewRead(s.homes.MakePlan(s.homes.Now(), s.homes.Now().RouteOf(buckets[0].b, at.Shard)), replicate.Quorum, false, 0), done: make(chan struct{})}
-		op.awaited = len(op.core.Start(0))
-		own, err := s.records.Load(context.Background(), at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// Between the replies and the repair this store acknowledges a round.
-		peer := buckets[0].Homes("k")
-		op.feedCore(func(now time.Duration) ([]view.NodeID, bool) {
-			return op.core.Replied(replicate.Reply{From: peer[0], Know: replicate.Present, Item: own.Item}, now)
-		})
-		p := purge.Proposal{Shard: at.Shard, Round: purge.Round{Counter: 1, Proposer: s.id}}
-		wantAcked(t, p, s)
-		repaired := make(chan repair, 1)
-		s.repairs = &repairs{s: s, queue: repaired}
-		for _, id := range peer[1:] {
-			op.feedCore(func(now time.Duration) ([]view.NodeID, bool) { return op.core.Replied(replicate.Reply{From: id}, now) })
-		}
-		select {
-		case r := <-repaired:
-			if r.from != (purge.Stamp{}) {
-				t.Errorf("repaired with stamp %v", r.from)
-			}
-		default:
-			if peer[0] != s.id {
-				t.Error("this store is behind and not repaired")
-			}
-		}
 	})
 }
 

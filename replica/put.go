@@ -10,8 +10,10 @@ import (
 
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/merging"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
@@ -37,9 +39,9 @@ type request struct {
 	// covers are the live dots of what others have that the write replaces,
 	// where this store keeps no record of the key itself.
 	covers []version.Dot
-	pass   intakePass    // among the writes that this store coordinates
-	ends   time.Duration // by uptime(), when the client is told how things stand
-	until  time.Time     // when the stores that it is handed to must have answered
+	pass   admission.Pass // among the writes that this store coordinates
+	ends   time.Duration  // by uptime(), when the client is told how things stand
+	until  time.Time      // when the stores that it is handed to must have answered
 }
 
 // outcome is what the coordinator says.
@@ -73,7 +75,7 @@ func (s *Store) coordinateWrite(ctx context.Context, q *request) (out outcome, e
 // has it until its client is answered.
 func (s *Store) releaseUnkept(q *request, err error) {
 	if err != nil && !errors.Is(err, ErrDegraded) {
-		s.intakes.voidPass(&q.pass)
+		s.intakes.VoidPass(&q.pass)
 	}
 }
 
@@ -127,7 +129,7 @@ func (s *Store) coordinateAside(q *request, then func(outcome, error)) {
 func (s *Store) informWrite(ctx context.Context, q *request, plan replicate.Plan) error {
 	core := replicate.NewRead(plan, replicate.One, q.write.Tomb, s.cfg.AckTimeout)
 	core.EndBy(s.patience.InformUntil(q.ends))
-	read, err := s.gatherReplies(ctx, q.bucket, q.at, plan, core)
+	read, err := s.reader.GatherReplies(ctx, q.bucket, q.at, plan, core)
 	if err != nil {
 		return err
 	}
@@ -160,7 +162,7 @@ type putOp struct {
 	at       layout.Place
 	onResult func()        // called when the result is known, by whoever has the last word
 	away     []view.NodeID // homes that were not there when it began
-	offers   peering.Sender[wire.Offer, mergeAnswer]
+	offers   peering.Sender[wire.Offer, merging.Answer]
 
 	mu         sync.Mutex
 	core       *replicate.WriteOp
@@ -171,7 +173,7 @@ type putOp struct {
 }
 
 func (s *Store) newPut(q *request, plan replicate.Plan) *putOp {
-	op := &putOp{s: s, q: q, at: q.at, offers: s.merges, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout)}
+	op := &putOp{s: s, q: q, at: q.at, offers: s.offers.Lanes, core: replicate.NewWrite(plan, q.level, q.durable, s.cfg.AckTimeout)}
 	op.core.EndBy(q.ends)
 	for _, id := range plan.Order[:plan.Homes] {
 		if id != s.id && !plan.Live(id) {
@@ -266,7 +268,7 @@ func (op *putOp) feedCore(event func(now time.Duration) []replicate.Effect) {
 	}
 	op.mu.Unlock()
 	if done {
-		op.s.intakes.finishPass(&op.q.pass, now)
+		op.s.intakes.FinishPass(&op.q.pass, now)
 	}
 	for _, e := range effects {
 		op.performEffect(e)
@@ -295,7 +297,7 @@ func (op *putOp) performEffect(e replicate.Effect) {
 			_, _ = op.s.records.SettleHints(ctx, []keep.Settled{{At: op.at, Target: e.For, Item: op.wrote.Local.Item}})
 		})
 	case replicate.Finish:
-		op.s.intakes.releasePass(&op.q.pass)
+		op.s.intakes.ReleasePass(&op.q.pass)
 		op.onResult()
 	}
 }
@@ -314,14 +316,14 @@ func (s *Store) noteMissed(by view.NodeID) {
 // old for the receiver.
 func (op *putOp) sendItem(e replicate.Effect, item []byte, stamp purge.Stamp, fence token.Token, stale func(replicate.Effect)) {
 	offer := wire.Offer{Bucket: op.at.Bucket, Key: op.at.Key, For: e.For, Item: item, Stamp: keep.WireStamp(stamp)}
-	ok := op.offers.Send(e.To, offer, func(a mergeAnswer, err error) {
-		if err == nil && a.stale {
+	ok := op.offers.Send(e.To, offer, func(a merging.Answer, err error) {
+		if err == nil && a.Stale {
 			stale(e)
 			return
 		}
 		seen := fence // set here it would cost each put an allocation
-		if !a.fence.IsZero() {
-			seen = a.fence // which is higher
+		if !a.Fence.IsZero() {
+			seen = a.Fence // which is higher
 		}
 		op.noteAnswer(e.To, seen, err)
 	})
@@ -380,7 +382,7 @@ func (op *putOp) noteAnswer(from view.NodeID, seen token.Token, err error) {
 		})
 		return
 	}
-	op.s.intakes.markLate(&op.q.pass)
+	op.s.intakes.MarkLate(&op.q.pass)
 	op.s.noteMissed(from)
 	op.feedCore(func(now time.Duration) []replicate.Effect { return op.core.Failed(from, now) })
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -98,33 +99,35 @@ func (s *Store) routeWrite(ctx context.Context, q *request) (outcome, error) {
 // handWrite has one store coordinate the write; others may be turned to after it.
 func (s *Store) handWrite(ctx context.Context, to view.NodeID, q *request, others []view.NodeID) (outcome, error) {
 	if to != s.id {
-		var under intakePass
-		if !s.intakes.admitPass(&under, to, q.pendingBytes(), s.uptime()) {
-			return outcome{}, overload{retryAfter}
+		var under admission.Pass
+		if !s.intakes.AdmitPass(&under, to, q.pendingBytes(), s.uptime()) {
+			return outcome{}, admission.Overload{After: admission.RetryAfter}
 		}
 		out, err := s.forwardWrite(ctx, to, q, others)
 		s.endForwarding(&under, err)
 		return out, err
 	}
-	tookIn, ok := s.gate.taking.Enter()
+	tookIn, ok := s.gate.Taking.Enter()
 	if !ok {
 		return outcome{}, fmt.Errorf("%w: %w", errElsewhere, errLeaving)
 	}
 	defer tookIn()
-	if !s.intakes.admitPass(&q.pass, 0, q.pendingBytes(), s.uptime()) {
-		return outcome{}, overload{retryAfter}
+	if !s.intakes.AdmitPass(&q.pass, 0, q.pendingBytes(), s.uptime()) {
+		return outcome{}, admission.Overload{After: admission.RetryAfter}
 	}
 	return s.coordinateWrite(ctx, q)
 }
 
 // endForwarding takes note of what a store has made of a write.
-func (s *Store) endForwarding(under *intakePass, err error) {
+func (s *Store) endForwarding(under *admission.Pass, err error) {
 	if errors.Is(err, errElsewhere) && !errors.Is(err, context.DeadlineExceeded) {
-		s.intakes.voidPass(under)
+		s.intakes.VoidPass(under)
 		return
 	}
-	under.isLate = errors.Is(err, ErrOverloaded)
-	s.intakes.finishPass(under, s.uptime())
+	if errors.Is(err, ErrOverloaded) {
+		s.intakes.MarkLate(under)
+	}
+	s.intakes.FinishPass(under, s.uptime())
 }
 
 // unavailable is ErrUnavailable, and says what is wrong where nobody can ever answer.
@@ -165,10 +168,10 @@ func (s *Store) forwardWrite(ctx context.Context, to view.NodeID, q *request, ot
 		if m.By, err = s.peering.Deadlines.Make(ctx, to, s.timeToBegin(ctx, q.until), q.until, others); err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}
-		req := s.buffers.takeBuffer(len(m.Value) + len(m.Key) + 96 + 32*len(m.Ctx))
+		req := s.peering.Buffers.TakeBuffer(len(m.Value) + len(m.Key) + 96 + 32*len(m.Ctx))
 		*req = wire.AppendPutRequest(*req, &m)
 		answer, err := s.peering.Ask(ctx, to, wire.MethodPut, *req, q.until, others)
-		s.buffers.returnBuffer(req)
+		s.peering.Buffers.ReturnBuffer(req)
 		if err != nil {
 			return outcome{}, fmt.Errorf("%w: %w", errElsewhere, err)
 		}

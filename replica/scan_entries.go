@@ -50,7 +50,7 @@ func (b *Bucket) beginScanOf(opts ScanOptions, bytes int, first map[int]view.Nod
 	if err != nil {
 		return nil, err
 	}
-	leave, ok := b.s.gate.ops.Enter()
+	leave, ok := b.s.gate.Ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}
@@ -79,7 +79,7 @@ func (sc *bucketScan) cursor() string {
 // when there is none. After the error of ctx the scan can go on. The store can be closed
 // between two calls.
 func (sc *bucketScan) nextEntry(ctx context.Context) (Entry, error) {
-	leave, ok := sc.b.s.gate.ops.Enter()
+	leave, ok := sc.b.s.gate.Ops.Enter()
 	if !ok {
 		return Entry{}, ErrClosed
 	}
@@ -188,7 +188,7 @@ func (sc *bucketScan) readQueue(ctx context.Context) error {
 // before a delete that was purged.
 func (sc *bucketScan) readAgain(ctx context.Context, e *queuedEntry) error {
 	s := sc.b.s
-	read, err := s.readKey(ctx, sc.b.b, s.homes.LocateKey(sc.b.b.ID, e.Key), sc.level)
+	read, err := s.reader.ReadKey(ctx, sc.b.b, s.homes.LocateKey(sc.b.b.ID, e.Key), sc.level)
 	switch {
 	case s.group.Context().Err() != nil:
 		return scanning.ErrClosed

@@ -9,6 +9,7 @@ import (
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
+	"github.com/skeinmesh/skein/internal/replica/reading"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/replica/version"
 )
@@ -63,7 +64,7 @@ func (b *Bucket) newRead(key string, level replicate.Level, c Context) (keyRead,
 // beginReading begins to read. Other operations of the key may wait: what counts is whether
 // that which was seen is delivered. The order keeps one that is delivered in between from
 // being neither.
-func (r *keyRead) beginReading(ctx context.Context, questions lookupSender) readUnderWay {
+func (r *keyRead) beginReading(ctx context.Context, questions reading.QuestionSender) reading.UnderWay {
 	if box := r.b.s.outbox; r.after != 0 && box != nil {
 		key := outbox.Key{Bucket: r.at.Bucket, Key: r.at.Key}
 		r.queued = box.Concerns(key)
@@ -71,19 +72,19 @@ func (r *keyRead) beginReading(ctx context.Context, questions lookupSender) read
 			r.seen, r.queued = r.seen.Join(delivered.Ctx), false
 		}
 	}
-	return r.b.s.beginRead(ctx, r.b.b, r.at, r.level, r.seen, questions)
+	return r.b.s.reader.BeginRead(ctx, r.b.b, r.at, r.level, r.seen, questions)
 }
 
 // pursue goes on with a read that has begun until it covers what its client has seen.
-func (r *keyRead) pursue(ctx context.Context, under readUnderWay) (replicate.ReadResult, error) {
+func (r *keyRead) pursue(ctx context.Context, under reading.UnderWay) (replicate.ReadResult, error) {
 	if len(r.seen) == 0 && !r.queued {
-		return under.awaitReplies(ctx)
+		return under.AwaitReplies(ctx)
 	}
 	s, begun := r.b.s, time.Now()
 	var p *replicate.Pursuit
 	for {
 		queued := r.queued
-		read, err := under.awaitReplies(ctx)
+		read, err := under.AwaitReplies(ctx)
 		if err != nil || len(read.Missing) == 0 && !queued {
 			return read, err
 		}
@@ -103,6 +104,6 @@ func (r *keyRead) pursue(ctx context.Context, under readUnderWay) (replicate.Rea
 		case !goOn, !clock.Sleep(ctx, wait), s.group.Context().Err() != nil:
 			return read, &behindError{missing: read.Missing, queued: queued}
 		}
-		under = r.beginReading(ctx, s.reads)
+		under = r.beginReading(ctx, s.questions.Lanes)
 	}
 }

@@ -5,23 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
-	"github.com/skeinmesh/skein/internal/replica/keep"
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/layout"
-	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replicate"
-	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
-	"github.com/skeinmesh/skein/partition/token"
 )
 
 // registerHandlers registers the handlers. A node that stores nothing serves nothing.
 func (s *Store) registerHandlers() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
-		wire.MethodRead:    s.serveRead,
+		wire.MethodRead:    s.reader.ServeRead,
 		wire.MethodClock:   s.serveClock,
 		wire.MethodDigest:  s.comparer.ServeDigest,
 		wire.MethodList:    s.comparer.ServeList,
@@ -50,7 +46,7 @@ func (s *Store) registerHandlers() error {
 		}
 	}
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte, func([]byte, error)){
-		wire.MethodMerge:   s.serveMerge,
+		wire.MethodMerge:   s.merger.ServeMerge,
 		wire.MethodPut:     s.servePut,
 		wire.MethodPutMany: s.servePutMany,
 	} {
@@ -75,7 +71,7 @@ func (s *Store) admitPeer(method string, from view.NodeID) (leave func(), err er
 	if s.disk == nil {
 		return nil, errors.New("replica: this node stores nothing")
 	}
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}
@@ -109,79 +105,6 @@ var errStranger = errors.New("replica: not known to belong to the mesh yet")
 // errNoStore: the roster says that who asks stores nothing.
 var errNoStore = errors.New("replica: only a storing node may ask for this")
 
-func (s *Store) serveMerge(ctx context.Context, from view.NodeID, req []byte, answer func([]byte, error)) {
-	m, err := wire.DecodeMergeRequest(req)
-	if err != nil {
-		answer(nil, err)
-		return
-	}
-	wall := s.wallMillis()
-	s.clocks.Learn(from, m.Wall)
-	reply := func(code wire.Code, stale []int, fenced []wire.FencedOffer) []byte {
-		return wire.AppendMergeReply(make([]byte, 0, 16), wire.MergeReply{Code: code, Wall: wall, Stale: stale, Fenced: fenced})
-	}
-	tookIn, ok := s.gate.taking.Enter()
-	if !ok {
-		answer(reply(wire.CodeNotStored, nil, nil), nil)
-		return
-	}
-	if !s.makeRoom(&s.gate.peers, len(req)) {
-		tookIn()
-		answer(reply(wire.CodeOverloaded, nil, nil), nil)
-		return
-	}
-	in, definitions, err := s.decodeOffers(from, m.Offers)
-	if err != nil {
-		s.gate.peers.releaseBytes(len(req))
-		tookIn()
-		answer(nil, err)
-		return
-	}
-	// The acknowledgements of one sync leave together, as the writes do.
-	leave := s.gate.ops.Stay()
-	done := func(stale []int, fenced []wire.FencedOffer, err error) {
-		s.gate.peers.releaseBytes(len(req))
-		tookIn()
-		switch {
-		case err == nil:
-			answer(reply(wire.CodeOK, stale, fenced), nil)
-		case ctx.Err() != nil:
-			answer(nil, err)
-		default:
-			answer(reply(wire.CodeStorage, nil, nil), nil)
-		}
-		leave()
-	}
-	err = storage.ErrBusy
-	if !definitions {
-		err = s.records.AcceptLater(in, done)
-	}
-	if errors.Is(err, storage.ErrBusy) {
-		err = s.waitAside(func(context.Context) {
-			out, err := s.records.AcceptAll(ctx, in)
-			stale, fenced := oddOf(out)
-			done(stale, fenced, err)
-		})
-	}
-	if err != nil {
-		done(nil, nil, err)
-	}
-}
-
-// oddOf lists the arrivals, by their place, that were too old, and those of keys that a later
-// leader has written here.
-func oddOf(out []keep.Merged) (stale []int, fenced []wire.FencedOffer) {
-	for i := range out {
-		if out[i].Stale {
-			stale = append(stale, i)
-		}
-		if f := out[i].Fence; !f.IsZero() {
-			fenced = append(fenced, wire.FencedOffer{Place: i, Token: f})
-		}
-	}
-	return stale, fenced
-}
-
 // waitAside has a goroutine of its own wait for what a prompt handler must not wait
 // for. Requests that are not answered are bounded by the mesh, and so are these.
 func (s *Store) waitAside(wait func(ctx context.Context)) error {
@@ -189,37 +112,6 @@ func (s *Store) waitAside(wait func(ctx context.Context)) error {
 		return ErrClosed
 	}
 	return nil
-}
-
-// decodeOffers decodes what a peer offers; definitions tells whether buckets'
-// definitions are among it.
-func (s *Store) decodeOffers(from view.NodeID, offers []wire.Offer) (in []keep.Arrival, definitions bool, err error) {
-	in = make([]keep.Arrival, len(offers))
-	for i := range offers {
-		o := &offers[i]
-		in[i] = keep.Arrival{At: s.homes.LocateKey(o.Bucket, o.Key), Raw: o.Item, Stamp: keep.StampOf(o.Stamp), From: from}
-		if o.For != s.id {
-			in[i].Role = replicate.Role{For: o.For}
-		}
-		if in[i].Item, err = wire.DecodeItem(o.Item); err != nil {
-			return nil, false, err
-		}
-		definitions = definitions || o.Bucket == layout.SystemBucket
-	}
-	return in, definitions, nil
-}
-
-func (s *Store) serveRead(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) {
-	m, err := wire.DecodeReadRequest(req)
-	if err != nil {
-		return nil, err
-	}
-	reply := wire.ReadReply{Wall: s.wallMillis()}
-	size := 0
-	if reply.Items, size, err = s.records.AnswerLookups(ctx, m.Keys); err != nil {
-		return nil, err
-	}
-	return wire.AppendReadReply(make([]byte, 0, size+32+8*len(reply.Items)), &reply), nil
 }
 
 func (s *Store) servePut(_ context.Context, _ view.NodeID, req []byte, answer func([]byte, error)) {
@@ -247,9 +139,9 @@ func (s *Store) servePut(_ context.Context, _ view.NodeID, req []byte, answer fu
 		answer(s.putReply(outcome{}, err))
 		return
 	}
-	leave := s.gate.ops.Stay()
+	leave := s.gate.Ops.Stay()
 	s.coordinateLater(q, func(out outcome, err error) {
-		s.gate.clients.releaseBytes(len(req))
+		s.gate.Clients.ReleaseBytes(len(req))
 		tookIn()
 		answer(s.putReply(out, err))
 		leave()
@@ -295,88 +187,19 @@ func (s *Store) mayCoordinate(q *request, size int) (tookIn func(), err error) {
 			return nil, err
 		}
 	}
-	tookIn, ok := s.gate.taking.Enter()
+	tookIn, ok := s.gate.Taking.Enter()
 	switch {
 	case !ok:
 		return nil, errLeaving
-	case !s.makeRoom(&s.gate.clients, size):
+	case !s.gate.Clients.MakeRoom(size):
 		tookIn()
-		return nil, overload{retryAfter}
-	case !s.intakes.admitPass(&q.pass, 0, q.pendingBytes(), s.uptime()):
-		s.gate.clients.releaseBytes(size)
+		return nil, admission.Overload{After: admission.RetryAfter}
+	case !s.intakes.AdmitPass(&q.pass, 0, q.pendingBytes(), s.uptime()):
+		s.gate.Clients.ReleaseBytes(size)
 		tookIn()
-		return nil, overload{retryAfter}
+		return nil, admission.Overload{After: admission.RetryAfter}
 	}
 	return tookIn, nil
 }
 
-const retryAfter = 50 * time.Millisecond
-
 func clipText(s string, n int) string { return s[:min(len(s), n)] }
-
-// mergeAnswer is what a store says to an item that is offered.
-type mergeAnswer struct {
-	stale bool        // it has taken part in a purge that the item's store had not
-	fence token.Token // of a later leader than the item knows, who has written the key there
-}
-
-// sendMerge is the lane that carries items.
-func (s *Store) sendMerge(ctx context.Context, to view.NodeID, offers []wire.Offer) ([]mergeAnswer, error) {
-	size := 32
-	for i := range offers {
-		size += len(offers[i].Item) + len(offers[i].Key) + 32
-	}
-	buf := s.buffers.takeBuffer(size)
-	*buf = wire.AppendMergeRequest(*buf, &wire.MergeRequest{Wall: s.wallMillis(), Offers: offers})
-	answer, err := s.mesh.Call(ctx, to, wire.MethodMerge, *buf)
-	s.buffers.returnBuffer(buf)
-	if err != nil {
-		return nil, err
-	}
-	m, err := wire.DecodeMergeReply(answer)
-	if err != nil {
-		return nil, err
-	}
-	s.clocks.Learn(to, m.Wall)
-	if m.Code != wire.CodeOK {
-		return nil, fmt.Errorf("replica: %v did not store: %w: %w", to, peering.ErrRefused, faults.FromCode(m.Code, ""))
-	}
-	out := make([]mergeAnswer, len(offers))
-	for _, i := range m.Stale {
-		if i < len(out) {
-			out[i].stale = true
-		}
-	}
-	for _, f := range m.Fenced {
-		if f.Place < len(out) {
-			out[f.Place].fence = f.Token
-		}
-	}
-	return out, nil
-}
-
-// offerItems is sendMerge for items in the background. It returns those, by their place,
-// that were too old.
-func (s *Store) offerItems(ctx context.Context, to view.NodeID, offers []wire.Offer) (stale []int, err error) {
-	got, err := s.sendMerge(ctx, to, offers)
-	for i := range got {
-		if got[i].stale {
-			stale = append(stale, i)
-		}
-	}
-	return stale, err
-}
-
-// sendRead is the lane that carries questions.
-func (s *Store) sendRead(ctx context.Context, to view.NodeID, keys []wire.Lookup) ([]wire.Lookedup, error) {
-	answer, err := s.mesh.Call(ctx, to, wire.MethodRead, wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: keys}))
-	if err != nil {
-		return nil, err
-	}
-	m, err := wire.DecodeReadReply(answer)
-	if err != nil {
-		return nil, err
-	}
-	s.clocks.Learn(to, m.Wall)
-	return m.Items, nil
-}

@@ -55,7 +55,7 @@ type Status struct {
 // when its disk failed, which on a node that stores nothing is that of its outbox, if it has
 // one. Nil: it serves. It looks at no disk and does not wait.
 func (s *Store) Err() error {
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return ErrClosed
 	}
@@ -80,12 +80,12 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 
 // inspectStatus is Status, with the slices that it counts: see listSyncing.
 func (s *Store) inspectStatus(ctx context.Context) (st Status, syncing map[layout.Slice]bool, hints map[layout.Slice]int, err error) {
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return st, nil, nil, ErrClosed
 	}
 	defer leave()
-	st = Status{Repaired: s.stats.repaired.Load()}
+	st = Status{Repaired: s.repairs.Repaired()}
 	if s.outbox != nil {
 		s.outboxStatus(&st)
 	}
@@ -142,7 +142,7 @@ func (b *Bucket) Homes(key string) []view.NodeID {
 // the bucket's records in it. Homes whose digests are equal hold the same.
 func (b *Bucket) Digests(ctx context.Context) (map[int][16]byte, error) {
 	s := b.s
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}

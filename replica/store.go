@@ -9,11 +9,11 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/lifecycle"
 	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/antientropy"
 	"github.com/skeinmesh/skein/internal/replica/clocks"
 	"github.com/skeinmesh/skein/internal/replica/comparing"
@@ -21,9 +21,11 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/handover"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/merging"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replica/purging"
+	"github.com/skeinmesh/skein/internal/replica/reading"
 	"github.com/skeinmesh/skein/internal/replica/scanning"
 	"github.com/skeinmesh/skein/internal/replica/watching"
 	"github.com/skeinmesh/skein/internal/replicate"
@@ -46,43 +48,38 @@ type Store struct {
 	seal    wire.ContextKey // of contexts that go through clients
 
 	group *lifecycle.Group
-	gate  gate
+	gate  *admission.Gate
 	disk  *storage.Store // nil on a node that stores nothing
 	close sync.Once
 	err   error // of closing
 
 	outbox *outbox.Outbox // nil on a node that stores, or wants none
 
-	homes    *layout.Homes
-	buckets  *layout.Buckets // those that homes knows
-	opened   openedBuckets
-	records  *keep.Records // nil on a node that stores nothing
-	peering  *peering.Peers
-	patience replicate.Patience
-	clocks   *clocks.Clocks
-	intakes  *intakes
-	merges   *peering.Lanes[wire.Offer, mergeAnswer]
-	reads    *peering.Lanes[wire.Lookup, wire.Lookedup]
-	pages    *scanning.Pages // nil on a node that stores nothing
-	feed     *watching.Feed  // nil on a node that stores nothing
-	watches  *watching.Watches
-	sessions watchSessions
-	repairs  *repairs
-	carrier  *handover.Carrier   // nil on a node that stores nothing
-	comparer *comparing.Comparer // nil on a node that stores nothing
-	entropy  *antientropy.Comparisons
-	purging  *purging.Purger // nil on a node that stores nothing
-	former   *former.Importer
-	look     notify.Bell // has the watching goroutine look at who is down
-	inquests *inquests
-	buffers  buffers
-	stats    stats
-	meters   *meters
-}
-
-// stats counts what happens in the background.
-type stats struct {
-	repaired atomic.Uint64
+	homes     *layout.Homes
+	buckets   *layout.Buckets // those that homes knows
+	opened    openedBuckets
+	records   *keep.Records // nil on a node that stores nothing
+	peering   *peering.Peers
+	patience  replicate.Patience
+	clocks    *clocks.Clocks
+	intakes   *admission.Intakes
+	offers    *merging.Offers
+	merger    *merging.Merger // nil on a node that stores nothing
+	questions *reading.Questions
+	reader    *reading.Reader
+	pages     *scanning.Pages // nil on a node that stores nothing
+	feed      *watching.Feed  // nil on a node that stores nothing
+	watches   *watching.Watches
+	sessions  watchSessions
+	repairs   *reading.Repairs
+	carrier   *handover.Carrier   // nil on a node that stores nothing
+	comparer  *comparing.Comparer // nil on a node that stores nothing
+	entropy   *antientropy.Comparisons
+	purging   *purging.Purger // nil on a node that stores nothing
+	former    *former.Importer
+	look      notify.Bell // has the watching goroutine look at who is down
+	inquests  *inquests
+	meters    *meters
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
@@ -97,7 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
 	s := &Store{cfg: cfg, mesh: cfg.Mesh, log: cfg.Logger.With("node", cfg.Mesh.ID().String()), id: cfg.Mesh.ID(), shards: cfg.Mesh.Shards(), started: time.Now()}
 	s.seal, s.meters = cfg.Mesh.Subkey("replica: contexts"), newMeters(s.id)
-	s.gate.ops, s.gate.taking = lifecycle.NewGate(), lifecycle.NewGate()
+	s.gate = admission.NewGate(cfg.MaxPending, cfg.MaxPendingBytes)
 	s.dir = filepath.Join(cfg.Mesh.Dir(), "store")
 	v := s.mesh.View()
 	m, ok := v.Member(s.id)
@@ -109,20 +106,18 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.group.Close()
 		return nil, err
 	}
-	s.repairs = newRepairs(s)
+	s.repairs = reading.NewRepairs()
 	s.entropy = antientropy.New(antientropy.Options{Work: equalizing{s}, Every: cfg.SyncEvery, Now: s.uptime, Log: s.log})
 	s.inquests, s.look = newInquests(s.homes, s.mesh, s.log), notify.NewBell()
-	s.intakes = newIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
+	s.intakes = admission.NewIntakes(cfg.AckTimeout, cfg.MaxPendingBytes/4)
 	room := int(cfg.MaxPendingBytes / 2)
-	s.merges = peering.NewLanes(peering.LaneOptions[wire.Offer, mergeAnswer]{
-		Group: s.group, Silence: s.peering.Silence, Limit: cfg.AckTimeout, Room: room, Call: s.sendMerge,
-		Size: func(o wire.Offer) int { return len(o.Item) + len(o.Key) + 64 },
-	})
-	s.reads = peering.NewLanes(peering.LaneOptions[wire.Lookup, wire.Lookedup]{
-		Group: s.group, Silence: s.peering.Silence, Limit: cfg.AckTimeout, Room: room, Call: s.sendRead,
-		Size: func(q wire.Lookup) int { return len(q.Key) + 64 },
-	})
 	s.clocks = s.newClocks(storing)
+	s.offers = merging.NewOffers(merging.Options{
+		Mesh: s.mesh, Group: s.group, Peers: s.peering, Clocks: s.clocks, Clock: cfg.clock, Faults: faults, AckTimeout: cfg.AckTimeout, Room: room,
+	})
+	s.questions = reading.NewQuestions(reading.QuestionOptions{
+		Mesh: s.mesh, Group: s.group, Peers: s.peering, Clocks: s.clocks, AckTimeout: cfg.AckTimeout, Room: room,
+	})
 	if storing {
 		if err := s.openDisk(ctx); err != nil {
 			s.group.Close()
@@ -132,9 +127,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.group.Close()
 		return nil, err
 	}
+	s.reader = reading.New(reading.Options{
+		Self: s.id, Homes: s.homes, Records: s.records, Peers: s.peering, Questions: s.questions, Offers: s.offers, Repairs: s.repairs,
+		Clock: cfg.clock, AckTimeout: cfg.AckTimeout, Uptime: s.uptime, Log: s.log,
+	})
 	s.former = former.New(former.Options{
 		Self: s.id, FS: cfg.fs, Dir: s.mesh.Dir(), Log: s.log, View: s.mesh.View, Records: s.records, Disk: s.disk, Homes: s.homes,
-		Purging: s.purging, Carrier: s.carrier, Peers: s.peering, Taking: s.gate.taking, Deliver: s.deliverFormer,
+		Purging: s.purging, Carrier: s.carrier, Peers: s.peering, Taking: s.gate.Taking, Deliver: s.deliverFormer,
 	})
 	err := s.former.Open(ctx)
 	if err == nil {
@@ -175,7 +174,7 @@ func (s *Store) openDisk(ctx context.Context) error {
 		Reserve: s.cfg.ReserveBytes, BlockBytes: s.cfg.block, Logger: s.log,
 		OnCorrupt: func(key []byte, _ error) {
 			if at, ok := layout.PlaceOf(key); ok {
-				s.repairs.enqueueDamaged(at)
+				s.repairs.EnqueueDamaged(at)
 			} else if shard, _, _, ok := wire.ParseLogKey(key); ok {
 				damaged.AddKey(shard, key)
 			}
@@ -214,7 +213,7 @@ func (s *Store) openRecords(ctx context.Context, damaged *purging.DamagedLog) (e
 	s.records, err = keep.New(keep.Options{
 		Self: s.id, Mesh: s.mesh.View().Mesh, Shards: s.shards, Disk: s.disk, Dir: s.dir, Homes: s.homes, Clocks: s.clocks, Group: s.group,
 		Machine: s.cfg.boot, DistrustDisk: s.cfg.DistrustDisk, MaxSkew: s.cfg.MaxSkew, Boot: s.cfg.clock.Boot, Uptime: s.uptime, Log: s.log,
-		Hinted: func() { s.carrier.Hints.ScheduleDelivery() }, Strayed: s.entropy.LookLater, Damaged: s.repairs.enqueueDamaged, Watchers: s.feed,
+		Hinted: func() { s.carrier.Hints.ScheduleDelivery() }, Strayed: s.entropy.LookLater, Damaged: s.repairs.EnqueueDamaged, Watchers: s.feed,
 	})
 	if err != nil {
 		return err
@@ -225,12 +224,15 @@ func (s *Store) openRecords(ctx context.Context, damaged *purging.DamagedLog) (e
 	})
 	s.carrier = handover.New(handover.Options{
 		Self: s.id, Records: s.records, Disk: s.disk, Homes: s.homes, Purging: s.purging, Entropy: s.entropy,
-		Pace: handover.NewPace(s.cfg.TransferRate, s.hasPendingWrites), Taking: s.gate.taking, AckTimeout: s.cfg.AckTimeout,
-		Uptime: s.uptime, Log: s.log, Ask: s.peering.AskLong, Offer: s.offerItems,
+		Pace: handover.NewPace(s.cfg.TransferRate, s.gate.HasPending), Taking: s.gate.Taking, AckTimeout: s.cfg.AckTimeout,
+		Uptime: s.uptime, Log: s.log, Ask: s.peering.AskLong, Offer: s.offers.OfferItems,
 	})
 	s.comparer = comparing.New(comparing.Options{
 		Self: s.id, Shards: s.shards, Records: s.records, Disk: s.disk, Homes: s.homes, Purging: s.purging, Carrier: s.carrier,
-		Peers: s.peering, Group: s.group, Uptime: s.uptime, Writing: s.hasPendingWrites,
+		Peers: s.peering, Group: s.group, Uptime: s.uptime, Writing: s.gate.HasPending,
+	})
+	s.merger = merging.NewMerger(merging.MergerOptions{
+		Self: s.id, Group: s.group, Gate: s.gate, Homes: s.homes, Records: s.records, Clocks: s.clocks, Clock: s.cfg.clock,
 	})
 	return s.records.Open(ctx)
 }
@@ -268,7 +270,7 @@ func (s *Store) startServing(ctx context.Context) error {
 		}
 		s.mesh.OnLeave(s.leaveMesh)
 		s.group.Go(s.feed.KeepTelling)
-		s.group.Go(s.repairs.keepRepairing)
+		s.group.Go(s.reader.KeepRepairing)
 		s.group.Go(s.carrier.Hints.KeepDelivering)
 		s.group.Go(s.entropy.KeepEqual)
 		s.group.Go(s.purging.FollowRounds)
@@ -324,11 +326,6 @@ func (s *Store) watchViews(ctx context.Context) {
 	}
 }
 
-// hasPendingWrites tells whether clients' writes are under way here.
-func (s *Store) hasPendingWrites() bool {
-	return s.gate.clients.pending.Load() > 0 || s.gate.peers.pending.Load() > 0
-}
-
 // applyView takes in a view.
 func (s *Store) applyView(v view.View) {
 	c, err := s.homes.Apply(v, s.uptime())
@@ -342,7 +339,7 @@ func (s *Store) applyView(v view.View) {
 	lay := c.Now
 	belongs := func(id view.NodeID) bool { _, belongs := lay.InMesh[id]; return belongs }
 	s.clocks.Follow(lay.InMesh, lay.Members)
-	s.intakes.forgetStores(belongs)
+	s.intakes.ForgetStores(belongs)
 	s.peering.RoundTrips.Forget(belongs)
 	for _, id := range c.Back {
 		s.peering.Silence.Note(id, true)
@@ -382,7 +379,7 @@ func (s *Store) applyView(v view.View) {
 // have nobody who could take them back from a committer that is held up: it has
 // to let go of them.
 func (s *Store) haltOperations() {
-	s.gate.ops.Shut()
+	s.gate.Ops.Shut()
 	s.group.Cancel()
 	if s.disk != nil {
 		s.disk.Refuse()
@@ -396,7 +393,7 @@ func (s *Store) haltOperations() {
 func (s *Store) Close() error {
 	s.close.Do(func() {
 		s.haltOperations()
-		<-s.gate.ops.Empty()
+		<-s.gate.Ops.Empty()
 		s.group.Close()
 		if s.disk != nil {
 			s.err = s.disk.Close()

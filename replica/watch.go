@@ -175,7 +175,7 @@ func (b *Bucket) beginWatch(opts WatchOptions) (*bucketWatch, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	leave, ok := b.s.gate.ops.Enter()
+	leave, ok := b.s.gate.Ops.Enter()
 	if !ok {
 		return nil, ErrClosed
 	}
@@ -200,7 +200,7 @@ func (b *Bucket) beginWatch(opts WatchOptions) (*bucketWatch, error) {
 // nextChange returns the next change, or an error: see Watch. After the error of ctx the
 // watch can go on. The store can be closed between two calls.
 func (w *bucketWatch) nextChange(ctx context.Context) (Change, error) {
-	leave, ok := w.b.s.gate.ops.Enter()
+	leave, ok := w.b.s.gate.Ops.Enter()
 	if !ok {
 		return Change{cursor: w.reader.Cursor()}, ErrClosed
 	}

@@ -108,7 +108,7 @@ func (b *Bucket) fillerOf(prefix string) func([]watch.Fill) (watching.Fill, erro
 }
 
 func (f *watchFill) Next(ctx context.Context) (key string, it version.Item, replies int, err error) {
-	leave, ok := f.sc.b.s.gate.ops.Enter()
+	leave, ok := f.sc.b.s.gate.Ops.Enter()
 	if !ok {
 		return "", it, 0, ErrClosed
 	}
@@ -136,7 +136,7 @@ func (f *watchFill) End() { f.sc.endScan() }
 // of them, and as many as it takes, say that it does not.
 func (b *Bucket) readEverywhere(ctx context.Context, key string) (it version.Item, sure bool) {
 	s := b.s
-	leave, ok := s.gate.ops.Enter()
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
 		return it, false
 	}
@@ -151,6 +151,6 @@ func (b *Bucket) readEverywhere(ctx context.Context, key string) (it version.Ite
 			there++
 		}
 	}
-	read, err := s.readByPlan(ctx, b.b, at, replicate.Plan{Self: s.id, Order: rt.Order, Homes: rt.Homes, Live: lay.Live}, replicate.DefaultLevel, true)
+	read, err := s.reader.ReadByPlan(ctx, b.b, at, replicate.Plan{Self: s.id, Order: rt.Order, Homes: rt.Homes, Live: lay.Live}, replicate.DefaultLevel, true)
 	return read.Item, err == nil && (read.Found() || read.Replies >= max(need, there))
 }

@@ -40,6 +40,7 @@ type Peers struct {
 	Silence    *Silence
 	Deadlines  *Deadlines
 	RoundTrips *RoundTrips
+	Buffers    Buffers // for requests
 }
 
 // NewPeers returns peers of which nothing is known yet.
