@@ -19,6 +19,10 @@ type Mesh interface {
 	ID() view.NodeID
 	// View returns who belongs to the mesh and who is alive.
 	View() view.View
+	// Call sends req to a node's handler of that method and returns its answer.
+	Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error)
+	// Handle serves a method. The handler owns req.
+	Handle(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error
 	// OnLeave has h run before the node leaves the mesh for good.
 	OnLeave(h func(ctx context.Context) error)
 	// Done is closed when the node is.

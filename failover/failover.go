@@ -41,7 +41,7 @@ type Failover struct {
 	err     error         // of Close
 }
 
-// Open begins to run services at a node. It waits for nothing.
+// Open begins to run services at a node, once in the node's life. It waits for nothing.
 func Open(_ context.Context, cfg Config) (*Failover, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -58,6 +58,9 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 	}
 	if cfg.Records != nil {
 		f.history.record = cfg.writeEvent
+	}
+	if err := f.handleRequests(); err != nil {
+		return nil, err
 	}
 	f.watcher.Go(f.journal.recordAll)
 	f.watcher.Go(f.history.recordAll)
@@ -184,6 +187,12 @@ func (f *Failover) findRunner(name string) (*runner, error) {
 		return nil, fmt.Errorf("%w: %.60q", ErrUnknownService, name)
 	}
 	return r, nil
+}
+
+func (f *Failover) isClosed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
 }
 
 // UsePlan gives this node another plan for a service that it serves; this is for programs

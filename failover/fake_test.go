@@ -30,6 +30,8 @@ type fakeMesh struct {
 	ballots map[token.Election]*fakeBallot
 	bell    *notify.Value[int]
 	rings   int
+	// handlers are those of all nodes, by node and method.
+	handlers map[string]func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)
 }
 
 type fakeBallot struct {
@@ -151,7 +153,26 @@ func (m *fakeMesh) endLead(b *fakeBallot) {
 	m.ring()
 }
 
-func (n fakeNode) ID() view.NodeID                         { return n.id }
+func (n fakeNode) ID() view.NodeID { return n.id }
+
+// Handle replaces an earlier handler, so that a test may open a node again.
+func (n fakeNode) Handle(method string, h func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error)) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.handlers == nil {
+		n.handlers = map[string]func(ctx context.Context, from view.NodeID, req []byte) ([]byte, error){}
+	}
+	n.handlers[fmt.Sprint(n.id, " ", method)] = h
+	return nil
+}
+
+func (n fakeNode) Call(ctx context.Context, to view.NodeID, method string, req []byte) ([]byte, error) {
+	n.mu.Lock()
+	h := n.handlers[fmt.Sprint(to, " ", method)]
+	n.mu.Unlock()
+	return h(ctx, n.id, req)
+}
+
 func (n fakeNode) OnLeave(func(ctx context.Context) error) {}
 func (n fakeNode) Done() <-chan struct{}                   { return nil }
 func (n fakeNode) View() (v view.View) {
