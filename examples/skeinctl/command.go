@@ -24,7 +24,9 @@ type command struct {
 	run   func(*session) error
 }
 
-func commands() []command { return slices.Concat(meshCommands(), dataCommands(), ownCommands()) }
+func commands() []command {
+	return slices.Concat(meshCommands(), dataCommands(), serviceCommands(), ownCommands())
+}
 
 // set are flags of a command.
 type set = []func(*session, *flag.FlagSet)
@@ -183,6 +185,11 @@ type session struct {
 	scan                replica.ScanOptions
 	watch               replica.WatchOptions
 
+	service      string
+	perComponent bool
+	since        time.Duration
+	limit        int
+
 	patient    bool   // -timeout bounds the time without progress, not the whole
 	endless    bool   // -timeout bounds the time until the first call of extendTime
 	extendTime func() // tells of progress, if patient or endless
@@ -217,7 +224,7 @@ func (s *session) parseArgs(args []string) error {
 	if want := strings.Fields(s.command.args); len(s.words) != len(want) {
 		return usageError(fmt.Sprintf("takes %s, got %d", countNoun(len(want), "argument"), len(s.words)))
 	}
-	return s.checkFlags()
+	return s.checkFlags(fs)
 }
 
 // newFlagSet returns the flags of the command, which set the session's fields.
@@ -232,7 +239,7 @@ func (s *session) newFlagSet() *flag.FlagSet {
 	return fs
 }
 
-func (s *session) checkFlags() error {
+func (s *session) checkFlags(fs *flag.FlagSet) error {
 	asksNode := s.addr != "" // it has the flags of a node
 	switch {
 	case s.timeout < 0 || s.timeout == 0 && asksNode:
@@ -241,7 +248,9 @@ func (s *session) checkFlags() error {
 		return usageError("-shards must not be negative")
 	case asksNode && s.secretFile == "":
 		return usageError("no mesh secret: name its file with -secret-file or SKEIN_SECRET_FILE")
-	case (len(s.words) > 0 && s.name != "evict" || slices.Contains([]string{"scan", "watch", "export", "import"}, s.name)) && s.bucket == "":
+	case s.since < 0 || s.limit < 0:
+		return usageError("-since and -limit must not be negative")
+	case fs.Lookup("bucket") != nil && s.bucket == "":
 		return usageError("no -bucket")
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -62,6 +63,8 @@ func (s *session) explainError(err error) string {
 		return fmt.Sprintf("the node at %s does not answer admin requests: the program that runs it must set AllowAdmin in its mesh.Config", s.addr)
 	case errors.Is(err, mesh.ErrNoHandler) && s.name == "draw":
 		return fmt.Sprintf("the node at %s opens no partition (partition.Open), so it knows of no cuts and leaders; members and status tell what it does know", s.addr)
+	case errors.Is(err, mesh.ErrNoHandler) && slices.Contains([]string{"services", "plan", "move", "drill", "history", "resolve"}, s.name):
+		return fmt.Sprintf("the node at %s runs no services: its program opens no Failover (failover.Open)", s.addr)
 	case errors.Is(err, mesh.ErrNoHandler):
 		return fmt.Sprintf("the node at %s has no store: the program that runs it opens none (replica.Open)", s.addr)
 	case errors.Is(err, context.DeadlineExceeded):
