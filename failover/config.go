@@ -74,6 +74,12 @@ type Config struct {
 	// before it first has. One that panics has not answered.
 	Conditions map[string]func(ctx context.Context) bool
 
+	// Recover tries to bring a node back that has failed, as by WakeOnLAN or RecoverCommand. It
+	// is called at one of the nodes that have one, in each part of a cut mesh: a minute after
+	// the failure, and then behind pauses that double up to an hour, one node at a time. Each
+	// attempt has a minute, and is an Event without a Service. Nil: this node tries nothing.
+	Recover func(ctx context.Context, m view.Member) error
+
 	// Records keep the plans of SetPlan, the history and routes for all nodes; the same ones at
 	// each. Nil: plans are those of Serve and UsePlan, and there is nothing of the rest.
 	Records Records

@@ -23,6 +23,7 @@ const (
 	GivenBack      What = "given back"      // this node leads no more, by its own decision; Other is who shall
 	DrillBegan     What = "drill began"     // Other is to show that it can run the service
 	DrillEnded     What = "drill ended"     // Error is empty if it has passed
+	RecoverTried   What = "recovery tried"  // of the node Other; without a service
 	Alarm          What = "alarm"           // a person should look
 )
 

@@ -75,6 +75,9 @@ func Open(_ context.Context, cfg Config) (*Failover, error) {
 		f.watcher.Go(f.followRecords)
 		f.watcher.Go(f.routes.writeOwn)
 	}
+	if cfg.Recover != nil {
+		f.watcher.Go(f.recoverNodes)
+	}
 	cfg.Mesh.OnLeave(f.withdrawAll)
 	return f, nil
 }

@@ -26,6 +26,7 @@ type fakeMesh struct {
 	mu      sync.Mutex
 	names   []string // of the nodes 1, 2, ...
 	cut     map[view.NodeID]bool
+	failed  map[view.NodeID]bool
 	refuses map[view.NodeID]bool
 	ballots map[token.Election]*fakeBallot
 	bell    *notify.Value[int]
@@ -177,7 +178,13 @@ func (n fakeNode) OnLeave(func(ctx context.Context) error) {}
 func (n fakeNode) Done() <-chan struct{}                   { return nil }
 func (n fakeNode) View() (v view.View) {
 	for i, name := range n.names {
-		v.Members = append(v.Members, view.Member{ID: view.NodeID(i + 1), Name: name, Zone: "line", Capabilities: []string{"plc"}, State: view.Alive})
+		m := view.Member{ID: view.NodeID(i + 1), Name: name, Zone: "line", Capabilities: []string{"plc"}, State: view.Alive}
+		n.mu.Lock()
+		if n.failed[m.ID] {
+			m.State = view.Failed
+		}
+		n.mu.Unlock()
+		v.Members = append(v.Members, m)
 	}
 	return v
 }
