@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"time"
 
@@ -118,7 +117,7 @@ func RecoverCommand(name string, args ...string) func(ctx context.Context, m vie
 	return func(ctx context.Context, m view.Member) error {
 		cmd := exec.CommandContext(ctx, name, args...)
 		cmd.WaitDelay = execDelay
-		cmd.Env = append(os.Environ(), "SKEIN_NODE="+m.Name, "SKEIN_NODE_ID="+m.ID.String(), "SKEIN_NODE_ADDR="+m.Addr.String())
+		cmd.Env = append(cmd.Environ(), "SKEIN_NODE="+m.Name, "SKEIN_NODE_ID="+m.ID.String(), "SKEIN_NODE_ADDR="+m.Addr.String())
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %.200q", name, err, out)
 		}
