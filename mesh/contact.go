@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -19,20 +20,8 @@ import (
 // place another claims.
 const admitPatience = time.Second
 
-// Two processes may claim one NodeID: a restarted node beside its old life, a
-// copied disk beside the original. Each side of a hello compares the claim
-// (Boot, Instance) with the highest that the roster holds, and asks the
-// address known so far whether that life still runs.
-//
-//   - It does, and the newcomer was never admitted anywhere: the newcomer is
-//     a copy, and is refused. The running one is not disturbed.
-//   - It does, and the newcomer was admitted on another side of a cut: the
-//     higher claim wins on both sides alike. The other hears of it through
-//     the roster and stops.
-//   - It does not: a higher claim is a restart. A lower one, or another
-//     Instance of the same Boot, is a disk rolled back or copied.
-
-// reception judges the hellos of other nodes, and makes that of this one.
+// reception judges the hellos of other nodes, and makes that of this one. The rules are
+// in internal/roster: see JudgeLife, Rivalry and Admit there.
 type reception struct {
 	*ground
 	own      *ownEntry
@@ -112,14 +101,11 @@ func (r *reception) noteLocation(peer link.Peer, e roster.Entry) {
 // one that others have admitted goes before one that nobody knows, then the higher
 // claim among those admitted, the longer run among the unknown.
 func (r *reception) meetSelf(e roster.Entry, h wire.Hello) error {
-	met := r.wasAdmitted.Load()
-	yield := h.Met
-	switch {
-	case met && h.Met:
-		yield = r.own.isLaterLife(e)
-	case !met && !h.Met:
-		yield = r.yieldsByRun(h, r.instance > e.Instance)
+	prevails := r.instance > e.Instance
+	if h.Met {
+		prevails = !r.own.isLaterLife(e)
 	}
+	yield := r.yieldsTo(h, prevails)
 	switch {
 	case !r.refusals.rivals.decideRival(e.ID, e.Instance, !yield):
 		return refuseHello(errBusy, "gives way to another")
@@ -163,36 +149,25 @@ func (r *reception) admitNode(ctx context.Context, e roster.Entry, met bool) err
 
 // admitLife compares the life that e claims with the one known.
 func (r *reception) admitLife(ctx context.Context, e, known roster.Entry, met bool) error {
-	rolledBack := refuseHello(roster.ErrOldBoot, fmt.Sprintf("boot %d was seen, this is %d", known.Boot, e.Boot))
-	inUse := refuseHello(roster.ErrClone, "another node runs under this node id")
-	switch {
-	case known.Boot == 0 || e.Boot == known.Boot && e.Instance == known.Instance:
-		return nil
-	case e.Boot < known.Boot:
-		return rolledBack
-	case met && (e.Boot > known.Boot || e.Instance > known.Instance):
-		return nil // whether the other has stopped already or not: both were admitted, and this one goes on
-	case met:
-		return rolledBack
-	case !r.isAnswering(ctx, e.ID, e.Instance):
-		if e.Boot > known.Boot {
-			return nil
-		}
-		return rolledBack
+	ask, err := roster.JudgeLife(e, known, met)
+	if ask {
+		err = roster.JudgeUnmet(e, known, r.isAnswering(ctx, e.ID, e.Instance))
 	}
-	return inUse
+	switch {
+	case errors.Is(err, roster.ErrClone):
+		return refuseHello(err, "another node runs under this node id")
+	case err != nil:
+		return refuseHello(err, fmt.Sprintf("boot %d was seen, this is %d", known.Boot, e.Boot))
+	}
+	return nil
 }
 
-// yieldsByRun tells whether this node gives way to another that nobody has admitted
-// either. The longer run goes on. Each end sees itself run longer by the time that
-// the hello took, so where the two are close both want to go on, and the one that
-// does not prevail obeys; never do both give way.
-func (r *reception) yieldsByRun(h wire.Hello, prevails bool) bool {
-	lead := time.Duration(h.Up)*time.Millisecond - r.uptime()
-	if prevails {
-		return lead > 2*r.pace.dial
-	}
-	return lead > -r.pace.dial
+// yieldsTo tells whether this node gives way to another that says hello.
+func (r *reception) yieldsTo(h wire.Hello, prevails bool) bool {
+	return roster.Rivalry{
+		Admitted: r.wasAdmitted.Load(), OtherAdmitted: h.Met, Prevails: prevails,
+		Lead: time.Duration(h.Up)*time.Millisecond - r.uptime(), Delay: r.pace.dial,
+	}.Yields()
 }
 
 // meetNamesake decides between this node and another that says hello under its name
@@ -201,14 +176,7 @@ func (r *reception) yieldsByRun(h wire.Hello, prevails bool) bool {
 // the one that prevails. The other is not let in meanwhile. One that is to give way
 // looks around first: where others have let it in, the roster decides.
 func (r *reception) meetNamesake(e roster.Entry, h wire.Hello) error {
-	met, prevails := r.wasAdmitted.Load(), r.own.prevails(e.ID)
-	yield := h.Met
-	switch {
-	case met && h.Met:
-		yield = !prevails
-	case !met && !h.Met:
-		yield = r.yieldsByRun(h, prevails)
-	}
+	yield := r.yieldsTo(h, r.own.prevails(e.ID))
 	text := fmt.Sprintf("node %v runs under the name %q", r.id, r.own.name)
 	if !yield && r.refusals.rivals.decideRival(e.ID, e.Instance, true) {
 		return refuseHello(errNameInUse, text)

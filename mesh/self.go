@@ -118,7 +118,7 @@ func (o *ownEntry) inspectRoster(s *snapshot, leaving bool) {
 
 // isLaterLife tells whether e, of this node's id, is a later life than this run.
 func (o *ownEntry) isLaterLife(e roster.Entry) bool {
-	return e.Boot > o.boot || e.Boot == o.boot && e.Instance > o.instance
+	return e.IsLater(roster.Entry{Boot: o.boot, Instance: o.instance})
 }
 
 // prevails tells whether this node goes on where another runs under its name.

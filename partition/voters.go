@@ -78,7 +78,7 @@ func (v *voters) learnVoters(seen view.View, told map[view.NodeID]heardNotice) {
 		if n.Voters.Version == 0 || id == v.id {
 			continue
 		}
-		if next.Version == 0 && v.believesVoters(seen, n.Voters) {
+		if next.Version == 0 && elect.BelievesVoters(seen, v.cfg.Voters, n.Voters.IDs) {
 			next = n.Voters
 		} else if !slices.Equal(next.IDs, n.Voters.IDs) && !v.conflictLogged {
 			v.conflictLogged = true
@@ -86,32 +86,14 @@ func (v *voters) learnVoters(seen view.View, told map[view.NodeID]heardNotice) {
 		}
 	}
 	if next.Version == 0 && v.ready.Load() {
-		next = v.namedVoters(seen) // nobody has fixed any who could be met
+		// Nobody has fixed any who could be met.
+		if ids := elect.NamedVoters(seen, v.cfg.Voters); len(ids) > 0 {
+			next = wire.Voters{Version: votersVersion, IDs: ids}
+		}
 	}
 	if next.Version != 0 && known.Version == 0 && v.beginWrite(v.uptime()) {
 		v.group.Go(func(context.Context) { v.keepVoters(next) })
 	}
-}
-
-// believesVoters tells whether voters that another has fixed can be those of this mesh: they
-// are members, and those that this node's Config names, if it names any. Otherwise more than
-// half of them store: without such a node no leader is chosen, and nobody that merely reads
-// and writes makes itself the only voter. One that was evicted since may be among them.
-func (v *voters) believesVoters(seen view.View, voters wire.Voters) bool {
-	named, storing := len(v.cfg.Voters) > 0, 0
-	for _, id := range voters.IDs {
-		m, ok := seen.Member(id)
-		if !ok || named && !slices.Contains(v.cfg.Voters, m.Name) {
-			return false
-		}
-		if m.Storing {
-			storing++
-		}
-	}
-	if named {
-		return len(voters.IDs) == len(v.cfg.Voters)
-	}
-	return 2*storing > len(voters.IDs)
 }
 
 // beginWrite tells whether the voters are to be written now.
@@ -154,23 +136,4 @@ func (v *voters) describeFault() string {
 		return ""
 	}
 	return "the voters cannot be saved: " + v.writeErr.Error()
-}
-
-// namedVoters returns those that the Config names, once all of them are members. They need
-// not store.
-func (v *voters) namedVoters(seen view.View) (out wire.Voters) {
-	if len(v.cfg.Voters) == 0 {
-		return out
-	}
-	for _, name := range v.cfg.Voters {
-		bears := func(m view.Member) bool { return m.Name == name && !m.Status.Gone() }
-		i := slices.IndexFunc(seen.Members, bears)
-		if i < 0 || slices.ContainsFunc(seen.Members[i+1:], bears) {
-			return wire.Voters{} // or another one bears the name: which is meant is not known
-		}
-		out.IDs = append(out.IDs, seen.Members[i].ID)
-	}
-	slices.Sort(out.IDs)
-	out.Version = votersVersion
-	return out
 }

@@ -1,8 +1,6 @@
 package roster
 
 import (
-	"cmp"
-
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -51,8 +49,7 @@ func (r Roster) Ahead(e Entry) bool {
 }
 
 func advances(e, known Entry) bool {
-	life := cmp.Or(cmp.Compare(e.Boot, known.Boot), cmp.Compare(e.Instance, known.Instance))
-	return e.Status > known.Status && e.Status > view.Active || life > 0
+	return e.Status > known.Status && e.Status > view.Active || e.IsLater(known)
 }
 
 // Believe tells whether what some members say of a node that answers is true
