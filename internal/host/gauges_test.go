@@ -43,11 +43,12 @@ func TestGaugesOfAGateway(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	root["proc/diskstats"] = file(` 179       0 mmcblk0 1100 5 24000 300 600 10 60000 900 0 8000 1200 0 0 0 0 0 0
+ 179       1 mmcblk0p1 1000 5 23000 300 600 10 60000 900 0 8000 1200 0 0 0 0 0 0
    8       0 sda 1 0 10 5 0 0 0 0 0 1 5 0 0 0 0 0 0
    8      16 sdb 100000 0 1000000 5 0 0 0 0 0 10000 5 0 0 0 0 0 0
 `)
 	root["sys/block/sdb/size"] = file("")
-	root["proc/net/dev"] = file("eth0: 5400000 1 0 0 0 0 0 0 2000400 1 0 0 0 0 0 0\nusb0: 77 1 0 0 0 0 0 0 77 1 0 0 0 0 0 0\n")
+	root["proc/net/dev"] = file("lo: 2999999 1 0 0 0 0 0 0 2999999 1 0 0 0 0 0 0\neth0: 5400000 1 0 0 0 0 0 0 2000400 1 0 0 0 0 0 0\nusb0: 77 1 0 0 0 0 0 0 77 1 0 0 0 0 0 0\n")
 	want.DiskRead, want.DiskWritten, want.DiskBusy = Known[uint64](512*4000/4), Known[uint64](512*20000/4), Known[uint64](750)
 	want.NetIn, want.NetOut = Known[uint64](100000), Known[uint64](100)
 	if got, err = g.Read(14 * time.Second); err != nil || got != want {
