@@ -105,5 +105,5 @@
 //	A drill that fails is an Alarm, and     No other node is able to.         DrillEnded with an Error;
 //	the service runs where it can.                                            Webhooks and the history.
 //
-// Not here yet: users and limits of processes, and floating addresses.
+// Not here yet: floating addresses.
 package failover

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
+	"strconv"
 	"sync"
 	"time"
 
@@ -27,6 +29,11 @@ type Process struct {
 	// Env and Dir are its environment and directory. Empty: those of this process.
 	Env []string
 	Dir string
+	// User is as whom it runs: a name or number of this system, with that user's groups. It
+	// takes root. Empty: as the leash does.
+	User string
+	// Limits are what the kernel lets each process of it have.
+	Limits Limits
 	// Lock is a file that is locked while anything of the command runs: another node's process
 	// on this machine, or this one when it is started anew, waits for it. Empty: none.
 	Lock string
@@ -37,6 +44,15 @@ type Process struct {
 	Output io.Writer
 	// Check looks whether it is well, beside that it runs. Nil: that it runs is enough.
 	Check Hook
+}
+
+// Limits are those of a Process, as setrlimit(2) has them; zeros are as the leash has it. A
+// command that cannot be run with them has exited at once.
+type Limits struct {
+	Memory uint64 // address space of each process, in bytes
+	Files  uint64 // that each process has open
+	Tasks  uint64 // processes and threads of the user, whatever started them
+	Nice   int    // from -20 to 19; below 0 takes a User who may
 }
 
 // Errors of processes.
@@ -74,15 +90,57 @@ func (p Process) Service(plan service.Plan) (Service, error) {
 	if p.Grace == 0 {
 		p.Grace = defaultGrace
 	}
-	r := &processRun{process: p, clock: clock.System()}
+	settings, err := p.makeSettings()
+	if err != nil {
+		return Service{}, fmt.Errorf("%w: the process of %q: %w", ErrConfig, plan.Service, err)
+	}
+	r := &processRun{process: p, settings: settings, clock: clock.System()}
 	return Service{Plan: plan, Start: r.startCommand, Stop: r.stopCommand, Check: r.checkCommand}, nil
+}
+
+// makeSettings returns what the leash is told of the user and the limits.
+func (p Process) makeSettings() (s process.Settings, err error) {
+	s = process.Settings{Memory: p.Limits.Memory, Files: p.Limits.Files, Tasks: p.Limits.Tasks, Nice: p.Limits.Nice}
+	if p.Limits.Nice < -20 || p.Limits.Nice > 19 {
+		return s, fmt.Errorf("niceness %d is not between -20 and 19", p.Limits.Nice)
+	}
+	if p.User != "" {
+		s.User, err = findUser(p.User)
+	}
+	return s, err
+}
+
+// findUser looks a user up by name, and then by number.
+func findUser(name string) (*process.User, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		var byID error
+		if u, byID = user.LookupId(name); byID != nil {
+			return nil, fmt.Errorf("user %.60q: %w", name, err)
+		}
+	}
+	groups, err := u.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("groups of user %.60q: %w", name, err)
+	}
+	var out process.User
+	for _, id := range append([]string{u.Uid, u.Gid}, groups...) {
+		n, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("user %.60q: %w", name, err)
+		}
+		out.Groups = append(out.Groups, uint32(n))
+	}
+	out.UID, out.GID, out.Groups = out.Groups[0], out.Groups[1], out.Groups[2:]
+	return &out, nil
 }
 
 // processRun is the run of a Process at this node. Its hooks are called one at a time, but for
 // stopCommand.
 type processRun struct {
-	process Process
-	clock   *clock.Clock
+	process  Process
+	settings process.Settings
+	clock    *clock.Clock
 
 	mu   sync.Mutex
 	held *process.Held // nil: none was started, or it has ended
@@ -99,7 +157,7 @@ func (r *processRun) startCommand(ctx context.Context, run Run) error {
 		return fmt.Errorf("start %q: %w", r.process.Args[0], err)
 	}
 	p := r.process
-	command := process.Command{Leash: p.Leash, Args: p.Args, Env: p.Env, Dir: p.Dir, Lock: p.Lock, Output: p.Output}
+	command := process.Command{Leash: p.Leash, Args: p.Args, Env: p.Env, Dir: p.Dir, Lock: p.Lock, Output: p.Output, Settings: r.settings}
 	held, err := r.holdCommand(ctx, command, now+left, run)
 	if err != nil {
 		return err

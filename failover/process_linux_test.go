@@ -196,3 +196,25 @@ func TestRateOfBadChecks(t *testing.T) {
 		t.Errorf("%s, want %s", &got, want)
 	}
 }
+
+// TestUserAndLimitsOfAProcess that are none are refused at once.
+func TestUserAndLimitsOfAProcess(t *testing.T) {
+	p := Process{Args: []string{"true"}, Leash: []string{"true"}, User: "root", Limits: Limits{Memory: 1 << 30, Files: 64, Tasks: 8, Nice: 3}}
+	s, err := p.makeSettings()
+	if err != nil || s.User == nil || s.User.UID != 0 || s.Memory != 1<<30 || s.Files != 64 || s.Tasks != 8 || s.Nice != 3 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	p.User = "0"
+	if s, err = p.makeSettings(); err != nil || s.User == nil || s.User.UID != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for _, c := range []struct {
+		user string
+		nice int
+	}{{"nobody-at-all", 0}, {"", 20}, {"", -21}} {
+		p.User, p.Limits.Nice = c.user, c.nice
+		if _, err := p.Service(service.Plan{Service: "press"}); !errors.Is(err, ErrConfig) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}

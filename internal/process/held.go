@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,29 @@ type Command struct {
 	Dir    string   // empty: this process's
 	Lock   string   // file that the leash locks; empty: none
 	Output io.Writer
+	// Settings are those of the command alone; the leash is as this process.
+	Settings Settings
+}
+
+// Settings are as whom a command runs, and what the kernel lets it have. The zero value is as
+// the leash.
+type Settings struct {
+	Leash  []string `json:",omitempty"` // set by Start
+	User   *User    `json:",omitempty"`
+	Memory uint64   `json:",omitempty"` // address space of each process in bytes; 0: as the leash
+	Files  uint64   `json:",omitempty"` // open ones of each process
+	Tasks  uint64   `json:",omitempty"` // of the user
+	Nice   int      `json:",omitempty"`
+}
+
+// User is as whom a command runs.
+type User struct {
+	UID, GID uint32
+	Groups   []uint32
+}
+
+func (s Settings) areLimits() bool {
+	return s.Memory != 0 || s.Files != 0 || s.Tasks != 0 || s.Nice != 0
 }
 
 // Held is a command on a leash. All methods may be used concurrently.
@@ -51,7 +75,12 @@ func Start(c Command, until time.Duration) (*Held, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("process: start %q: %w", c.Args[0], err), read.Close(), write.Close())
 	}
-	args := slices.Concat(c.Leash[1:], []string{strconv.FormatInt(int64(until), 10), c.Lock}, c.Args)
+	c.Settings.Leash = c.Leash
+	settings, err := json.Marshal(c.Settings)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("process: start %q: %w", c.Args[0], err), read.Close(), write.Close(), told.Close(), tell.Close())
+	}
+	args := slices.Concat(c.Leash[1:], []string{strconv.FormatInt(int64(until), 10), c.Lock, string(settings)}, c.Args)
 	h := &Held{cmd: exec.Command(c.Leash[0], args...), name: c.Args[0], started: make(chan struct{}), done: make(chan struct{}), control: write}
 	h.cmd.Env, h.cmd.Dir, h.cmd.ExtraFiles = c.Env, c.Dir, []*os.File{read, tell}
 	h.cmd.Stdout, h.cmd.Stderr = c.Output, c.Output

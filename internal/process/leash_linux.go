@@ -2,6 +2,7 @@ package process
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,10 @@ func prepareLeash(cmd *exec.Cmd) error {
 // prints goes to out, with what the leash has to say. It returns the code to exit with: the
 // command's, 124 if it was killed, 125 for other arguments, 126 if it could not be started.
 func RunLeash(args []string, out *os.File) int {
-	if len(args) < 3 {
+	if len(args) > 2 && args[0] == stageWord {
+		return becomeCommand(args[1:], out)
+	}
+	if len(args) < 4 {
 		fmt.Fprintln(out, "leash: it is not to be called by people")
 		return exitUsage
 	}
@@ -46,7 +50,12 @@ func RunLeash(args []string, out *os.File) int {
 		fmt.Fprintf(out, "leash: %.60q is no time\n", args[0])
 		return exitUsage
 	}
-	lock, command := args[1], args[2:]
+	var settings Settings
+	if err := json.Unmarshal([]byte(args[2]), &settings); err != nil {
+		fmt.Fprintf(out, "leash: %v\n", err)
+		return exitUsage
+	}
+	lock, command := args[1], args[3:]
 	unix.CloseOnExec(controlFD) // orders are not the command's to read
 	unix.CloseOnExec(startedFD)
 	// The kernel kills the command with the thread that has started it.
@@ -59,7 +68,7 @@ func RunLeash(args []string, out *os.File) int {
 		fmt.Fprintf(out, "leash: %s is locked: an earlier command has not ended\n", lock)
 		return exitStart
 	}
-	if err := l.startCommand(command); err != nil {
+	if err := l.startCommand(command, settings); err != nil {
 		fmt.Fprintf(out, "leash: %v\n", err)
 		return exitStart
 	}
@@ -136,11 +145,14 @@ func (l *leash) lockFile(path string) bool {
 	}
 }
 
-func (l *leash) startCommand(args []string) error {
+func (l *leash) startCommand(args []string, settings Settings) error {
 	adoptOrphans()
-	l.cmd = exec.Command(args[0], args[1:]...)
+	cmd, err := settings.newCommand(args)
+	if err != nil {
+		return fmt.Errorf("start %q: %w", args, err)
+	}
+	l.cmd = cmd
 	l.cmd.Stdout, l.cmd.Stderr = l.out, l.out
-	l.cmd.SysProcAttr = commandAttr()
 	if err := l.cmd.Start(); err != nil {
 		return fmt.Errorf("start %q: %w", args, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -191,7 +192,7 @@ func TestTheCodeOfTheCommand(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	for _, args := range [][]string{nil, {"1", ""}, {"x", "", "true"}} {
+	for _, args := range [][]string{nil, {"1", "", "{}"}, {"x", "", "{}", "true"}, {"1", "", "x", "true"}} {
 		if code := RunLeash(args, os.Stderr); code != exitUsage {
 			t.Errorf("%q: %d", args, code)
 		}
@@ -299,5 +300,60 @@ func TestALeashThatIsKilled(t *testing.T) {
 	until(t, "the command is gone", func() bool { return !lives(pid) })
 	if h.Err() == nil {
 		t.Error("it has ended well")
+	}
+}
+
+// TestACommandHasItsLimits and all that it starts, from its beginning, and the leash has not.
+func TestACommandHasItsLimits(t *testing.T) {
+	t.Parallel()
+	const script = `ulimit -n; ulimit -v; ulimit -Hn; sh -c 'ulimit -n; cut -d" " -f19 /proc/$$/stat; grep "open files" /proc/'$PPID'/limits'; ulimit -n 100`
+	o := &output{}
+	c := Command{Leash: []string{os.Args[0], "leash"}, Args: []string{"sh", "-c", script}, Output: o, Settings: Settings{Memory: 1 << 30, Files: 50, Nice: 5}}
+	h, err := Start(c, clock.System().Boot()+time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-h.Done()
+	lines := strings.Split(o.String(), "\n")
+	if len(lines) < 6 || !slices.Equal(lines[:5], []string{"50", "1048576", "50", "50", "5"}) || strings.Contains(lines[5], " 50 ") {
+		t.Errorf("%q", lines)
+	}
+	if h.Err() == nil {
+		t.Errorf("it could give itself more: %q", lines)
+	}
+	c.Args, c.Settings = []string{"true"}, Settings{Files: 1 << 62}
+	if h, err = Start(c, clock.System().Boot()+time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	<-h.Done()
+	if h.cmd.ProcessState.ExitCode() != exitStart || !strings.Contains(o.String(), "files") {
+		t.Errorf("a limit that is none: %v, %q", h.Err(), o)
+	}
+}
+
+// TestACommandRunsAsAnotherUser whose group is not this one's, and is killed all the same.
+func TestACommandRunsAsAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("it takes root")
+	}
+	o := &output{}
+	c := Command{
+		Leash: []string{os.Args[0], "leash"}, Args: []string{"sh", "-c", "id -u; id -g; id -G; sleep 100"}, Output: o,
+		Settings: Settings{User: &User{UID: 65534, GID: 65533, Groups: []uint32{65533, 65532}}, Files: 50},
+	}
+	h, err := Start(c, clock.System().Boot()+time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); strings.Count(o.String(), "\n") < 3 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	}
+	if o.String() != "65534\n65533\n65533 65532\n" {
+		t.Errorf("%q", o)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := h.Kill(ctx); err != nil {
+		t.Error(err)
 	}
 }
