@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/examples/internal/stage"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -26,19 +27,19 @@ const killedNode = "gateway-3"
 var west = []string{"gateway-1", "gateway-3", "gateway-5"}
 
 func (s *story) formMesh(ctx context.Context) error {
-	s.chapter("Five gateways in three zones start, each a process with its own disk")
+	s.Chapter("Five gateways in three zones start, each a process with its own disk")
 	begin := time.Now()
-	for _, p := range s.plans {
+	for _, p := range s.roles {
 		if err := s.launch(ctx, p); err != nil {
 			return err
 		}
 	}
 	if err := s.awaitUntil(ctx, 20*time.Second, "five nodes see each other and have compared their shards", func() bool {
-		return isWhole(s.statuses(ctx), len(s.plans))
+		return isWhole(s.statuses(ctx), len(s.roles))
 	}); err != nil {
 		return err
 	}
-	s.printEvent("all five see each other after %s; every item will have 3 copies, one per zone", formatDuration(time.Since(begin)))
+	s.PrintEvent("all five see each other after %s; every item will have 3 copies, one per zone", stage.FormatDuration(time.Since(begin)))
 	return nil
 }
 
@@ -51,7 +52,7 @@ func (s *story) writeDuring(ctx context.Context, sides [][]string, during func(c
 	var wg sync.WaitGroup
 	writers := make([]*writer, len(sides))
 	for i, side := range sides {
-		w := &writer{name: fmt.Sprintf("writer-%d", i+1), journal: s.journal, nodes: func() []*proc { return s.running(side...) }, ids: &s.writes}
+		w := &writer{name: fmt.Sprintf("writer-%d", i+1), journal: s.journal, nodes: func() []*proc { return s.Running(side...) }, ids: &s.writes}
 		writers[i] = w
 		wg.Go(func() { errs[i] = w.writeSamples(ctx) })
 	}
@@ -67,95 +68,89 @@ func (s *story) writeDuring(ctx context.Context, sides [][]string, during func(c
 	}
 	if n := len(took); n > 0 {
 		slices.Sort(took)
-		s.printEvent("an acknowledgement took %s (median), %s (99 of 100), %s (the slowest)", formatDuration(took[n/2]), formatDuration(took[n*99/100]), formatDuration(took[n-1]))
+		s.PrintEvent("an acknowledgement took %s (median), %s (99 of 100), %s (the slowest)", stage.FormatDuration(took[n/2]), stage.FormatDuration(took[n*99/100]), stage.FormatDuration(took[n-1]))
 	}
 	if degraded+unknown > 0 {
-		s.printEvent("%d writes were kept by fewer nodes than wished, %d were never answered and written again", degraded, unknown)
+		s.PrintEvent("%d writes were kept by fewer nodes than wished, %d were never answered and written again", degraded, unknown)
 	}
 	return errors.Join(append(errs, err)...)
 }
 
 func (s *story) writeNormally(ctx context.Context) error {
-	s.chapter("This host's telemetry is written through random nodes")
+	s.Chapter("This host's telemetry is written through random nodes")
 	return s.writeDuring(ctx, [][]string{nil}, func(ctx context.Context) error {
 		before := s.journal.countAcked()
-		if err := sleepFor(ctx, lifeFor); err != nil {
+		if err := stage.SleepFor(ctx, lifeFor); err != nil {
 			return err
 		}
-		s.printEvent("%d writes acknowledged (%d a second), each synced on at least 2 disks first",
+		s.PrintEvent("%d writes acknowledged (%d a second), each synced on at least 2 disks first",
 			s.journal.countAcked()-before, int(float64(s.journal.countAcked()-before)/lifeFor.Seconds()))
 		return nil
 	})
 }
 
 func (s *story) killNode(ctx context.Context) error {
-	s.chapter("One node dies: " + killedNode + " gets SIGKILL; writing goes on")
+	s.Chapter("One node dies: " + killedNode + " gets SIGKILL; writing goes on")
 	return s.writeDuring(ctx, [][]string{nil}, func(ctx context.Context) error {
 		begin := time.Now()
-		s.removeProc(killedNode).killAndWait()
+		s.Remove(killedNode).Kill()
 		killed := time.Now()
 		var gone map[string]time.Time
 		if err := s.awaitUntil(ctx, 20*time.Second, "all survivors noticed the death", func() bool {
 			gone = s.firstSeen(killedNode, begin, view.Suspect, view.Failed)
-			return len(gone) == len(s.plans)-1
+			return len(gone) == len(s.roles)-1
 		}); err != nil {
 			return err
 		}
 		for _, name := range sortedNames(gone) {
-			s.printEvent("%s stopped counting on it after %s", name, formatDuration(gone[name].Sub(killed)))
+			s.PrintEvent("%s stopped counting on it after %s", name, stage.FormatDuration(gone[name].Sub(killed)))
 			s.out.DetectMS = max(s.out.DetectMS, gone[name].Sub(killed).Milliseconds())
 		}
-		if err := sleepFor(ctx, deathFor-time.Since(killed)); err != nil {
+		if err := stage.SleepFor(ctx, deathFor-time.Since(killed)); err != nil {
 			return err
 		}
 		for name, at := range s.firstSeen(killedNode, begin, view.Failed) {
-			s.printEvent("%s gave it up for failed after %s", name, formatDuration(at.Sub(killed)))
+			s.PrintEvent("%s gave it up for failed after %s", name, stage.FormatDuration(at.Sub(killed)))
 		}
 		hints := 0
 		for _, st := range s.statuses(ctx) {
 			hints += st.Hints
 		}
-		s.printEvent("%d writes are held as hints for it on other nodes' disks", hints)
+		s.PrintEvent("%d writes are held as hints for it on other nodes' disks", hints)
 		return s.restartNode(ctx)
 	})
 }
 
 func (s *story) restartNode(ctx context.Context) error {
-	s.printEvent("%s is started again on its old disk", killedNode)
+	s.PrintEvent("%s is started again on its old disk", killedNode)
 	begin := time.Now()
-	if err := s.launch(ctx, s.plans[slices.IndexFunc(s.plans, func(p plan) bool { return p.Name == killedNode })]); err != nil {
+	if err := s.launch(ctx, stage.RoleOf(s.roles, killedNode)); err != nil {
 		return err
 	}
 	if err := s.awaitUntil(ctx, 30*time.Second, "the hints were delivered and the shards compared", func() bool {
 		all := s.statuses(ctx)
-		return isWhole(all, len(s.plans))
+		return isWhole(all, len(s.roles))
 	}); err != nil {
 		return err
 	}
 	s.out.RejoinMS = time.Since(begin).Milliseconds()
-	s.printEvent("it has what it missed, all hints delivered, after %s", formatDuration(time.Since(begin)))
+	s.PrintEvent("it has what it missed, all hints delivered, after %s", stage.FormatDuration(time.Since(begin)))
 	return nil
 }
 
 // setCut cuts or, with no sides, heals the network between the running nodes.
 func (s *story) setCut(ctx context.Context, side []string) error {
-	for _, pr := range s.running() {
-		var blocked []string
-		for _, other := range s.plans {
-			if side != nil && slices.Contains(side, other.Name) != slices.Contains(side, pr.plan.Name) {
-				blocked = append(blocked, other.Addr.String())
-			}
-		}
-		if _, err := pr.sendRequest(ctx, request{Op: "cut", Blocked: blocked}); err != nil {
-			return fmt.Errorf("cut %s off: %w", pr.plan.Name, err)
+	for _, pr := range s.Running() {
+		if _, err := pr.Ask(ctx, request{Op: "cut", Blocked: stage.AcrossCut(s.roles, side, pr.Role.Name)}); err != nil {
+			return fmt.Errorf("cut %s off: %w", pr.Role.Name, err)
 		}
 	}
 	return nil
 }
 
 func (s *story) cutNetwork(ctx context.Context) error {
-	east := slices.DeleteFunc(planNames(s.plans), func(name string) bool { return slices.Contains(west, name) })
-	s.chapter("The network is cut: " + strings.Join(west, " ") + " | " + strings.Join(east, " "))
+	east := slices.DeleteFunc(roleNames(s.roles), func(name string) bool { return slices.Contains(west, name) })
+	s.Chapter("The network is cut: " + strings.Join(west, " ") + " | " + strings.Join(east, " "))
 	if err := s.setCut(ctx, west); err != nil {
 		return err
 	}
@@ -165,7 +160,7 @@ func (s *story) cutNetwork(ctx context.Context) error {
 		if s.out.LeadersDuringCut, err = s.followLeaders(ctx, cutFor, steadyFor, west, east); err != nil {
 			return err
 		}
-		s.printEvent("both sides went on: %d writes acknowledged in %s", s.journal.countAcked()-before, formatDuration(time.Since(begin)))
+		s.PrintEvent("both sides went on: %d writes acknowledged in %s", s.journal.countAcked()-before, stage.FormatDuration(time.Since(begin)))
 		for _, side := range [][]string{west, east} {
 			s.sayViews(ctx, side)
 		}
@@ -175,7 +170,7 @@ func (s *story) cutNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.printEvent("the cut heals after %s", formatDuration(time.Since(begin)))
+	s.PrintEvent("the cut heals after %s", stage.FormatDuration(time.Since(begin)))
 	return s.healCut(ctx)
 }
 
@@ -185,7 +180,7 @@ func (s *story) sayViews(ctx context.Context, side []string) {
 		name := s.names[st.Node]
 		s.mu.Unlock()
 		if slices.Contains(side, name) {
-			s.printEvent("%s counts on %d of 5 and holds %d hints for the others", name, st.Alive, st.Hints)
+			s.PrintEvent("%s counts on %d of 5 and holds %d hints for the others", name, st.Alive, st.Hints)
 		}
 	}
 }
@@ -201,7 +196,7 @@ func (s *story) healCut(ctx context.Context) error {
 	wg.Go(func() { led = s.followReunion(ctx) })
 	err := s.awaitUntil(ctx, 45*time.Second, "all five agree on members and data", func() bool {
 		all := s.statuses(ctx)
-		return isWhole(all, len(s.plans)) && digestsAgree(all)
+		return isWhole(all, len(s.roles)) && digestsAgree(all)
 	})
 	took := time.Since(begin)
 	wg.Wait()
@@ -209,8 +204,8 @@ func (s *story) healCut(ctx context.Context) error {
 		return err
 	}
 	s.out.MergeMS = took.Milliseconds()
-	s.printEvent("members and data are one again after %s; %d items differed and were exchanged beyond the hints",
-		formatDuration(took), sumMoved(s.statuses(ctx))-before)
+	s.PrintEvent("members and data are one again after %s; %d items differed and were exchanged beyond the hints",
+		stage.FormatDuration(took), sumMoved(s.statuses(ctx))-before)
 	s.sayLeaders(s.out.LeadersAfter, begin, "the heal")
 	return s.showConflicts(ctx)
 }
@@ -228,7 +223,7 @@ func (s *story) showConflicts(ctx context.Context) error {
 		}
 	}
 	slices.Sort(keys)
-	a, err := s.running()[0].sendRequest(ctx, request{Op: "read", Keys: slices.Compact(keys)})
+	a, err := s.Running()[0].Ask(ctx, request{Op: "read", Keys: slices.Compact(keys)})
 	if err != nil {
 		return err
 	}
@@ -242,18 +237,18 @@ func (s *story) showConflicts(ctx context.Context) error {
 			example = line
 		}
 	}
-	s.printEvent("%d keys were written on both sides: both values are kept, the newest is shown, the next write replaces both", s.out.Conflicts)
+	s.PrintEvent("%d keys were written on both sides: both values are kept, the newest is shown, the next write replaces both", s.out.Conflicts)
 	if example != "" {
-		s.printEvent("for example %s", example)
+		s.PrintEvent("for example %s", example)
 	}
 	return nil
 }
 
 func (s *story) carryOn(ctx context.Context) error {
-	s.chapter("Life goes on")
+	s.Chapter("Life goes on")
 	return s.writeDuring(ctx, [][]string{nil}, func(ctx context.Context) error {
 		begin := time.Now()
-		leaders, err := s.followLeaders(ctx, afterFor, steadyFor, planNames(s.plans))
+		leaders, err := s.followLeaders(ctx, afterFor, steadyFor, roleNames(s.roles))
 		s.sayLeaders(leaders, begin, "the drain")
 		return err
 	})
@@ -274,20 +269,4 @@ func sortedNames(m map[string]time.Time) []string {
 	}
 	slices.SortFunc(names, func(a, b string) int { return m[a].Compare(m[b]) })
 	return names
-}
-
-func sleepFor(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func formatDuration(d time.Duration) string {
-	if d < 10*time.Second {
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
 }

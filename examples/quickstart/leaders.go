@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/examples/internal/stage"
 	"github.com/skeinmesh/skein/partition/token"
 )
 
@@ -105,7 +105,7 @@ func auditLeaders(looks []leaderView, side []string, steady time.Duration) (lead
 		since = time.Time{}
 		fault("at the end %s", wrong)
 	} else if lasted := last.at.Sub(since); lasted < steady {
-		fault("%s was its leader for the last %s only", now, formatDuration(lasted))
+		fault("%s was its leader for the last %s only", now, stage.FormatDuration(lasted))
 	}
 	for _, name := range last.leading(side) {
 		c := last.claims[name]
@@ -133,20 +133,12 @@ func (s *story) askLeaders(ctx context.Context) leaderView {
 	ctx, cancel := context.WithTimeout(ctx, lookIn)
 	defer cancel()
 	l := leaderView{at: time.Now(), claims: make(map[string]claim)}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for _, pr := range s.running() {
-		wg.Go(func() {
-			a, err := pr.sendRequest(ctx, request{Op: "leader"})
-			if err != nil || a.Leader == nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			l.claims[pr.plan.Name] = *a.Leader
-		})
+	said, _ := s.AskAll(ctx, request{Op: "leader"}) // who does not answer makes no claim
+	for name, a := range said {
+		if a.Leader != nil {
+			l.claims[name] = *a.Leader
+		}
 	}
-	wg.Wait()
 	return l
 }
 
@@ -168,14 +160,14 @@ func (s *story) followLeaders(ctx context.Context, least, steady time.Duration, 
 			s.noteFaults(faults)
 			return leaders, nil
 		}
-		if err := sleepFor(ctx, lookEvery); err != nil {
+		if err := stage.SleepFor(ctx, lookEvery); err != nil {
 			return leaders, err
 		}
 	}
 }
 
-func planNames(plans []plan) (all []string) {
-	for _, p := range plans {
+func roleNames(roles []stage.Role) (all []string) {
+	for _, p := range roles {
 		all = append(all, p.Name)
 	}
 	slices.Sort(all)
@@ -184,7 +176,7 @@ func planNames(plans []plan) (all []string) {
 
 // followReunion follows who leads the whole mesh once a cut has healed.
 func (s *story) followReunion(ctx context.Context) (err error) {
-	if s.out.LeadersAfter, err = s.followLeaders(ctx, 0, rejoinedFor, planNames(s.plans)); err != nil {
+	if s.out.LeadersAfter, err = s.followLeaders(ctx, 0, rejoinedFor, roleNames(s.roles)); err != nil {
 		return err
 	}
 	s.noteFaults(auditTokens(s.out.LeadersDuringCut, s.out.LeadersAfter))
@@ -194,7 +186,7 @@ func (s *story) followReunion(ctx context.Context) (err error) {
 // noteFaults tells of faults in elections and keeps them for the reckoning.
 func (s *story) noteFaults(faults []string) {
 	for _, f := range faults {
-		s.printEvent("FAULT %s", f)
+		s.PrintEvent("FAULT %s", f)
 	}
 	s.faults = append(s.faults, faults...)
 }
@@ -204,11 +196,11 @@ func (s *story) sayLeaders(leaders []leader, begin time.Time, event string) {
 	for _, l := range leaders {
 		switch {
 		case l.since.IsZero():
-			s.printEvent("%s says that it leads %s, with token %s, and not all agree", l.Node, l.Side, l.Token)
+			s.PrintEvent("%s says that it leads %s, with token %s, and not all agree", l.Node, l.Side, l.Token)
 		case l.always:
-			s.printEvent("%s follow one leader, %s, all the while; its token is %s", l.Side, l.Node, l.Token)
+			s.PrintEvent("%s follow one leader, %s, all the while; its token is %s", l.Side, l.Node, l.Token)
 		default:
-			s.printEvent("%s follow one leader, %s, since %s after %s; its token is %s", l.Side, l.Node, formatDuration(l.since.Sub(begin)), event, l.Token)
+			s.PrintEvent("%s follow one leader, %s, since %s after %s; its token is %s", l.Side, l.Node, stage.FormatDuration(l.since.Sub(begin)), event, l.Token)
 		}
 	}
 }

@@ -1,20 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
 	"os"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/examples/internal/stage"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition"
@@ -31,22 +29,21 @@ const healAfter = 5 * time.Second
 // gateway is a node's process: a mesh node, its store, its part in elections, and
 // the parent at the other end of standard input and output.
 type gateway struct {
-	net    *cuttable
+	net    *stage.Network
 	node   *mesh.Node
 	part   *partition.Partition
 	store  *replica.Store
 	bucket *replica.Bucket
 
-	mu  sync.Mutex // one answer at a time; the parent always reads
-	out *json.Encoder
+	parent *stage.Line[request, answer, event]
 }
 
 // runChild runs the node that the text describes until the parent goes away or
 // asks it to quit, and returns the exit status.
 func runChild(text string) int {
-	var p plan
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
-		fmt.Fprintln(os.Stderr, "quickstart: -node is for the quickstart's own use:", err)
+	p, err := stage.ParseRole(text)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		return 2
 	}
 	if err := runGateway(context.Background(), p, os.Stdin, os.Stdout); err != nil {
@@ -56,12 +53,12 @@ func runChild(text string) int {
 	return 0
 }
 
-func runGateway(ctx context.Context, p plan, in io.Reader, out io.Writer) (err error) {
-	g := &gateway{net: newCuttable(p.Addr), out: json.NewEncoder(out)}
+func runGateway(ctx context.Context, p stage.Role, in io.Reader, out io.Writer) (err error) {
+	g := &gateway{net: stage.NewNetwork(p.Addr), parent: stage.NewLine[request, answer, event](out)}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	g.node, err = mesh.Start(ctx, mesh.Config{
 		Dir: p.Dir, Secret: p.Secret, Name: p.Name, Zone: p.Zone, Storing: true,
-		Listen: p.listenAddr(), Advertise: p.listenAddr(), Seeds: p.Seeds, Network: g.net, Logger: logger,
+		Listen: p.ListenAddr(), Advertise: p.ListenAddr(), Seeds: p.Seeds, Network: g.net, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -89,38 +86,7 @@ func runGateway(ctx context.Context, p plan, in io.Reader, out io.Writer) (err e
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { g.tellChanges(ctx) })
-	return g.serveRequests(ctx, &wg, in)
-}
-
-// serveRequests answers requests, each on its own goroutine, until the parent quits.
-func (g *gateway) serveRequests(ctx context.Context, wg *sync.WaitGroup, in io.Reader) error {
-	dec := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
-	for {
-		var r request
-		if err := dec.Decode(&r); err == io.EOF {
-			return nil // the parent is gone
-		} else if err != nil {
-			return fmt.Errorf("read a request: %w", err)
-		}
-		if r.Op == "quit" {
-			g.sendAnswer(answer{ID: r.ID})
-			return nil
-		}
-		wg.Go(func() {
-			a, err := g.answerRequest(ctx, r)
-			if err != nil {
-				a = answer{Err: err.Error()}
-			}
-			a.ID = r.ID
-			g.sendAnswer(a)
-		})
-	}
-}
-
-func (g *gateway) sendAnswer(a answer) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.out.Encode(a) // fails only when the parent is gone, which serve notices
+	return g.parent.Answer(ctx, in, g.answerRequest)
 }
 
 func (g *gateway) answerRequest(ctx context.Context, r request) (answer, error) {
@@ -140,15 +106,7 @@ func (g *gateway) answerRequest(ctx context.Context, r request) (answer, error) 
 		}
 		return a, nil
 	case "cut":
-		var blocked []netip.Addr
-		for _, text := range r.Blocked {
-			addr, err := netip.ParseAddr(text)
-			if err != nil {
-				return answer{}, err
-			}
-			blocked = append(blocked, addr)
-		}
-		g.net.setBlocked(blocked)
+		g.net.SetBlocked(r.Blocked)
 		return answer{}, nil
 	case "status":
 		return g.readStatus(ctx)
@@ -215,7 +173,7 @@ func (g *gateway) tellChanges(ctx context.Context) {
 		for _, m := range v.Members {
 			if m.ID != v.Self && known[m.ID] != m.State {
 				known[m.ID] = m.State
-				g.sendAnswer(answer{Event: &event{Node: m.ID, State: m.State, At: time.Now().UnixNano()}})
+				g.parent.Tell(event{Node: m.ID, State: m.State, At: time.Now().UnixNano()})
 			}
 		}
 	}

@@ -19,10 +19,10 @@ const readThrough = 2000
 // auditMesh settles the mesh, reads through every node, stops all of them and
 // holds their disks against the journal.
 func (s *story) auditMesh(ctx context.Context, plant string) error {
-	s.chapter("The reckoning")
+	s.Chapter("The reckoning")
 	if err := s.awaitUntil(ctx, 30*time.Second, "the copies became equal once writing stopped", func() bool {
 		all := s.statuses(ctx)
-		return isWhole(all, len(s.plans)) && digestsAgree(all)
+		return isWhole(all, len(s.roles)) && digestsAgree(all)
 	}); err != nil {
 		return err
 	}
@@ -42,8 +42,8 @@ func (s *story) auditMesh(ctx context.Context, plant string) error {
 		return err
 	}
 	var stops error
-	for _, pr := range s.running() {
-		stops = errors.Join(stops, s.removeProc(pr.plan.Name).closeNode())
+	for _, pr := range s.Running() {
+		stops = errors.Join(stops, s.Remove(pr.Role.Name).Close())
 	}
 	if err := errors.Join(stops, s.journal.closeFile()); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (s *story) judgeDisks(homes map[string][]view.NodeID, differing int) error 
 		return err
 	}
 	var disks []holdings
-	for _, p := range s.plans {
+	for _, p := range s.roles {
 		d, err := readDisk(p.Dir)
 		if err != nil {
 			return fmt.Errorf("read the disk of %s: %w", p.Name, err)
@@ -68,24 +68,24 @@ func (s *story) judgeDisks(homes map[string][]view.NodeID, differing int) error 
 	s.out.Acked, s.out.Lost, s.out.Resurrected, s.out.Diverged = v.Acked, v.Lost, v.Resurrected, v.Diverged+differing
 	s.out.WritesPerS = int(float64(v.Acked) / s.writing.Seconds())
 	s.out.OK = v.isClean() && differing == 0 && len(s.faults) == 0
-	s.removeBar()
-	s.printEvent("%d writes were acknowledged, %d a second", v.Acked, s.out.WritesPerS)
+	s.RemoveBar()
+	s.PrintEvent("%d writes were acknowledged, %d a second", v.Acked, s.out.WritesPerS)
 	for _, f := range v.Faults {
-		s.printEvent("FAULT %s", f)
+		s.PrintEvent("FAULT %s", f)
 	}
 	for _, key := range v.Keys {
-		s.printEvent("all that is known of %s:", key)
+		s.PrintEvent("all that is known of %s:", key)
 		for _, line := range explain(key, entries, disks, func(id view.NodeID) string { return s.names[id] }) {
-			s.printEvent("    %s", line)
+			s.PrintEvent("    %s", line)
 		}
 	}
 	if !s.out.OK {
-		s.printEvent("%d lost, %d came back, %d keys differ between their homes, %d faults of leaders: this must not be",
+		s.PrintEvent("%d lost, %d came back, %d keys differ between their homes, %d faults of leaders: this must not be",
 			v.Lost, v.Resurrected, s.out.Diverged, len(s.faults))
 		return errors.New("the audit failed")
 	}
-	s.printEvent("audit of the disks against the writer's journal: nothing lost, nothing came back, all copies equal")
-	s.printEvent("leaders: one on each side of the cut, one of all after it, whose token is not lower than theirs")
+	s.PrintEvent("audit of the disks against the writer's journal: nothing lost, nothing came back, all copies equal")
+	s.PrintEvent("leaders: one on each side of the cut, one of all after it, whose token is not lower than theirs")
 	return nil
 }
 
@@ -100,10 +100,10 @@ func (s *story) readEverywhere(ctx context.Context, entries []entry) (int, error
 	keys = slices.Compact(keys)
 	var first map[string]value
 	differ := make(map[string]bool)
-	for _, pr := range s.running() {
-		a, err := pr.sendRequest(ctx, request{Op: "read", Keys: keys})
+	for _, pr := range s.Running() {
+		a, err := pr.Ask(ctx, request{Op: "read", Keys: keys})
 		if err != nil {
-			return 0, fmt.Errorf("read through %s: %w", pr.plan.Name, err)
+			return 0, fmt.Errorf("read through %s: %w", pr.Role.Name, err)
 		}
 		if first == nil {
 			first = a.Values
@@ -116,7 +116,7 @@ func (s *story) readEverywhere(ctx context.Context, entries []entry) (int, error
 			}
 		}
 	}
-	s.printEvent("%d keys read through each of the nodes; %d read differently", len(keys), len(differ))
+	s.PrintEvent("%d keys read through each of the nodes; %d read differently", len(keys), len(differ))
 	return len(differ), nil
 }
 
@@ -128,7 +128,7 @@ func (s *story) homesOfKeys(ctx context.Context, entries []entry) (map[string][]
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	a, err := s.running()[0].sendRequest(ctx, request{Op: "homes", Keys: keys})
+	a, err := s.Running()[0].Ask(ctx, request{Op: "homes", Keys: keys})
 	if err != nil {
 		return nil, fmt.Errorf("ask for the homes of all keys: %w", err)
 	}
@@ -144,7 +144,7 @@ func (s *story) plantFault(ctx context.Context, what string, entries []entry) er
 	if what == "" {
 		return nil
 	}
-	s.printEvent("planted on purpose: %s", what)
+	s.PrintEvent("planted on purpose: %s", what)
 	switch what {
 	case "drop-ack": // an acknowledgement for a write that was never made
 		return s.journal.addEntry(entry{Key: entries[0].Key, Write: s.writes.Add(1),
@@ -154,7 +154,7 @@ func (s *story) plantFault(ctx context.Context, what string, entries []entry) er
 		if i < 0 {
 			return errors.New("nothing was deleted yet")
 		}
-		_, err := s.running()[0].sendRequest(ctx, request{Op: "put", Key: entries[i].Key, Value: []byte("risen")})
+		_, err := s.Running()[0].Ask(ctx, request{Op: "put", Key: entries[i].Key, Value: []byte("risen")})
 		return err
 	}
 	return s.diverge(ctx, entries)
@@ -167,18 +167,18 @@ func (s *story) diverge(ctx context.Context, entries []entry) error {
 		return err
 	}
 	key := entries[0].Key
-	for _, p := range s.plans {
+	for _, p := range s.roles {
 		s.mu.Lock()
 		home := slices.ContainsFunc(homes[key], func(id view.NodeID) bool { return s.names[id] == p.Name })
 		s.mu.Unlock()
 		if !home {
 			continue
 		}
-		if err := s.removeProc(p.Name).closeNode(); err != nil {
+		if err := s.Remove(p.Name).Close(); err != nil {
 			return err
 		}
 		id := s.writes.Add(1)
-		a, err := s.running()[0].sendRequest(ctx, request{Op: "put", Key: key, Value: []byte("unseen by one home")})
+		a, err := s.Running()[0].Ask(ctx, request{Op: "put", Key: key, Value: []byte("unseen by one home")})
 		if err != nil {
 			return err
 		}

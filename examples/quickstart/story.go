@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,36 +10,29 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/skeinmesh/skein/mesh/identity"
+	"github.com/skeinmesh/skein/examples/internal/stage"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-// plan describes a node's process.
-type plan struct {
-	Name   string     `json:"name"`
-	Zone   string     `json:"zone"`
-	Addr   netip.Addr `json:"addr"`
-	Port   uint16     `json:"port"`
-	Dir    string     `json:"dir"`
-	Secret []byte     `json:"secret"`
-	Seeds  []string   `json:"seeds"`
-}
-
-func (p plan) listenAddr() string { return netip.AddrPortFrom(p.Addr, p.Port).String() }
+// proc is a node's process as the parent sees it, cast all that run.
+type (
+	proc = stage.Process[request, answer, event]
+	cast = stage.Cast[request, answer, event]
+)
 
 // story is a run of the quickstart: five processes, their writer, and what
 // was seen of them.
 type story struct {
-	*narrator
+	*stage.Narrator
+	cast
 	dir     string
-	plans   []plan // of the nodes that belong to the mesh
+	roles   []stage.Role // of the nodes that belong to the mesh
 	journal *journal
 	writes  atomic.Uint64 // numbers the writes
 	began   time.Time
 	writing time.Duration // how long a writer ran
 
 	mu     sync.Mutex
-	procs  map[string]*proc       // by name; running ones
 	names  map[view.NodeID]string // names by id
 	seen   []sighting
 	faults []string // of elections: promises not kept
@@ -68,11 +58,11 @@ func tellStory(ctx context.Context, dir, plant string) (outcome, error) {
 		defer os.RemoveAll(tmp)
 		dir = tmp
 	}
-	s := &story{narrator: newNarrator(chapters), dir: dir, began: time.Now(),
-		procs: make(map[string]*proc), names: make(map[view.NodeID]string),
-		out: noOutcome()}
-	defer s.removeBar()
-	defer s.killAll()
+	s := &story{Narrator: stage.NewNarrator(chapters), dir: dir, began: time.Now(),
+		names: make(map[view.NodeID]string),
+		out:   noOutcome()}
+	defer s.RemoveBar()
+	defer s.KillAll()
 	if err := s.prepareStory(); err != nil {
 		return s.out, err
 	}
@@ -80,78 +70,27 @@ func tellStory(ctx context.Context, dir, plant string) (outcome, error) {
 		if err := chapter(ctx); err != nil {
 			return s.out, err
 		}
-		s.moveBar()
+		s.MoveBar()
 	}
 	err := s.auditMesh(ctx, plant)
 	return s.out, err
 }
 
 // prepareStory mints the secret, chooses addresses and opens the journal.
-func (s *story) prepareStory() error {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return err
-	}
-	if left, err := os.ReadDir(s.dir); err != nil || len(left) > 0 {
-		return errors.Join(err, fmt.Errorf("the directory %s is not empty", s.dir))
-	}
-	secret := identity.NewSecret()
+func (s *story) prepareStory() (err error) {
 	for i, zone := range []string{"north", "north", "south", "south", "east"} {
-		s.plans = append(s.plans, plan{Name: fmt.Sprintf("gateway-%d", i+1), Zone: zone,
-			Addr: netip.AddrFrom4([4]byte{127, 0, 77, byte(i + 1)}), Secret: secret})
+		s.roles = append(s.roles, stage.Role{Name: fmt.Sprintf("gateway-%d", i+1), Zone: zone})
 	}
-	port, err := freePort(s.plans)
-	if err != nil {
-		return fmt.Errorf("find a free port on 127.0.77.1 to .5 (on macOS these addresses must be added to lo0 first): %w", err)
-	}
-	for i := range s.plans {
-		p := &s.plans[i]
-		p.Port, p.Dir = port, filepath.Join(s.dir, p.Name)
-		p.Seeds = []string{netip.AddrPortFrom(s.plans[0].Addr, port).String(), netip.AddrPortFrom(s.plans[2].Addr, port).String()}
+	if err := stage.CastRoles(s.dir, 77, s.roles); err != nil {
+		return err
 	}
 	s.journal, err = createJournal(filepath.Join(s.dir, "journal"))
 	return err
 }
 
-// freePort finds one port that is free on the addresses of all plans.
-func freePort(plans []plan) (uint16, error) {
-	var last error
-	for range 20 {
-		first, err := net.Listen("tcp", netip.AddrPortFrom(plans[0].Addr, 0).String())
-		if err != nil {
-			return 0, err
-		}
-		port := first.Addr().(*net.TCPAddr).AddrPort().Port()
-		held := []interface{ Close() error }{first}
-		for i, p := range plans {
-			at := netip.AddrPortFrom(p.Addr, port).String()
-			if i > 0 {
-				l, err := net.Listen("tcp", at)
-				if err != nil {
-					last = err
-					break
-				}
-				held = append(held, l)
-			}
-			u, err := net.ListenPacket("udp", at)
-			if err != nil {
-				last = err
-				break
-			}
-			held = append(held, u)
-		}
-		for _, h := range held {
-			h.Close()
-		}
-		if len(held) == 2*len(plans) {
-			return port, nil
-		}
-	}
-	return 0, last
-}
-
 // launch starts a node and waits until it answers.
-func (s *story) launch(ctx context.Context, p plan) error {
-	pr, err := startProcess(p, s.noteSighting)
+func (s *story) launch(ctx context.Context, p stage.Role) error {
+	pr, err := stage.StartProcess[request, answer](p, s.noteSighting)
 	if err != nil {
 		return err
 	}
@@ -160,19 +99,19 @@ func (s *story) launch(ctx context.Context, p plan) error {
 
 // enrolProcess makes a process a part of the story once it answers.
 func (s *story) enrolProcess(ctx context.Context, pr *proc) error {
-	a, err := pr.sendRequest(ctx, request{Op: "status"})
+	a, err := pr.Ask(ctx, request{Op: "status"})
 	if err != nil {
-		pr.killAndWait()
-		return fmt.Errorf("%s did not start: %w", pr.plan.Name, err)
+		pr.Kill()
+		return fmt.Errorf("%s did not start: %w", pr.Role.Name, err)
 	}
+	s.Add(pr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.procs[pr.plan.Name] = pr
-	s.names[a.Status.Node] = pr.plan.Name
+	s.names[a.Status.Node] = pr.Role.Name
 	return nil
 }
 
-func (s *story) noteSighting(by plan, e event) {
+func (s *story) noteSighting(by stage.Role, e event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen = append(s.seen, sighting{by: by.Name, of: s.names[e.Node], state: e.State, at: time.Unix(0, e.At)})
@@ -191,50 +130,15 @@ func (s *story) firstSeen(name string, after time.Time, states ...view.State) ma
 	return first
 }
 
-// running lists the live processes of the given names, or all.
-func (s *story) running(names ...string) []*proc {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var ps []*proc
-	for _, p := range s.plans {
-		if pr := s.procs[p.Name]; pr != nil && (len(names) == 0 || slices.Contains(names, p.Name)) {
-			ps = append(ps, pr)
-		}
-	}
-	return ps
-}
-
-// removeProc takes a process out of the story; its end is the caller's business.
-func (s *story) removeProc(name string) *proc {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	pr := s.procs[name]
-	delete(s.procs, name)
-	return pr
-}
-
-func (s *story) killAll() {
-	for _, pr := range s.running() {
-		s.removeProc(pr.plan.Name)
-		pr.killAndWait()
-	}
-}
-
-// awaitUntil polls until ready says so. What it waits for is named in the error.
+// awaitUntil polls until ready says so. When that is in vain it tells how the nodes are.
 func (s *story) awaitUntil(ctx context.Context, within time.Duration, what string, ready func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	for !ready() {
-		select {
-		case <-time.After(25 * time.Millisecond):
-		case <-ctx.Done():
-			for _, st := range s.statuses(context.WithoutCancel(ctx)) {
-				s.printEvent("%s counts on %d, holds %d hints, has %d shards to compare and %d to hand over", s.names[st.Node], st.Alive, st.Hints, st.Syncing, st.Leftover)
-			}
-			return fmt.Errorf("waited %s for this in vain: %s", within, what)
+	err := stage.AwaitUntil(ctx, within, what, ready)
+	if err != nil {
+		for _, st := range s.statuses(context.WithoutCancel(ctx)) {
+			s.PrintEvent("%s counts on %d, holds %d hints, has %d shards to compare and %d to hand over", s.names[st.Node], st.Alive, st.Hints, st.Syncing, st.Leftover)
 		}
 	}
-	return nil
+	return err
 }
 
 // statuses asks every running node how it is; nil if one did not answer.
@@ -242,8 +146,8 @@ func (s *story) statuses(ctx context.Context) []*status {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	var all []*status
-	for _, pr := range s.running() {
-		a, err := pr.sendRequest(ctx, request{Op: "status"})
+	for _, pr := range s.Running() {
+		a, err := pr.Ask(ctx, request{Op: "status"})
 		if err != nil {
 			return nil
 		}

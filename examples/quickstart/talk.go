@@ -1,33 +1,27 @@
 package main
 
 import (
+	"net/netip"
+
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
-// The parent and a node's process talk in lines of JSON over the child's
-// standard input and output. Requests overlap; answers name theirs.
-
 type request struct {
-	ID      uint64   `json:"id"`
-	Op      string   `json:"op"` // put, delete, read, homes, cut, status, leader, leave, quit
-	Key     string   `json:"key,omitempty"`
-	Value   []byte   `json:"value,omitempty"`
-	Keys    []string `json:"keys,omitempty"`
-	Blocked []string `json:"blocked,omitempty"` // cut: addresses out of reach from now on
+	Op      string       `json:"op"` // put, delete, read, homes, cut, status, leader, leave
+	Key     string       `json:"key,omitempty"`
+	Value   []byte       `json:"value,omitempty"`
+	Keys    []string     `json:"keys,omitempty"`
+	Blocked []netip.Addr `json:"blocked,omitempty"` // cut: addresses out of reach from now on
 }
 
 type answer struct {
-	ID  uint64 `json:"id,omitempty"`
-	Err string `json:"err,omitempty"`
-
 	Write  *written         `json:"write,omitempty"`
 	Values map[string]value `json:"values,omitempty"` // read: what each key reads as; a missing key is deleted
 	Homes  [][]view.NodeID  `json:"homes,omitempty"`  // homes: of each key asked for
 	Status *status          `json:"status,omitempty"`
 	Leader *claim           `json:"leader,omitempty"`
-	Event  *event           `json:"event,omitempty"` // unasked
 }
 
 // written is the acknowledgement of a put or a delete.

@@ -154,7 +154,7 @@ func (w *writer) writeJob(j job) error {
 		}
 		asked := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), answerIn)
-		a, err := node.sendRequest(ctx, r)
+		a, err := node.Ask(ctx, r)
 		cancel()
 		took := time.Since(asked)
 		e.Slow = took > slow
@@ -163,7 +163,7 @@ func (w *writer) writeJob(j job) error {
 				w.degraded.Add(1)
 			}
 			w.noteLatency(took)
-			e.Dot, e.Covered, e.By = a.Write.Dot, a.Write.Covered, node.plan.Name
+			e.Dot, e.Covered, e.By = a.Write.Dot, a.Write.Covered, node.Role.Name
 			return w.journal.addEntry(e)
 		}
 		last = err

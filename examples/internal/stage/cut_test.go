@@ -1,4 +1,4 @@
-package main
+package stage
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// pair connects two cuttable networks on one loopback address by a stream.
-func pair(t *testing.T) (*cuttable, net.Conn, net.Conn) {
+// pair connects two Network networks on one loopback address by a stream.
+func pair(t *testing.T) (*Network, net.Conn, net.Conn) {
 	t.Helper()
 	lo := netip.MustParseAddr("127.0.0.1")
-	n := newCuttable(lo)
+	n := NewNetwork(lo)
 	l, err := n.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func pair(t *testing.T) (*cuttable, net.Conn, net.Conn) {
 
 func TestCutStallsStreamsAndHealResumesThem(t *testing.T) {
 	n, a, b := pair(t)
-	n.setBlocked([]netip.Addr{netip.MustParseAddr("127.0.0.1")})
+	n.SetBlocked([]netip.Addr{netip.MustParseAddr("127.0.0.1")})
 
 	a.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
 	if _, err := a.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -59,7 +59,7 @@ func TestCutStallsStreamsAndHealResumesThem(t *testing.T) {
 		t.Fatalf("read across a cut returned: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
-	n.setBlocked(nil)
+	n.SetBlocked(nil)
 	if err := <-sent; err != nil {
 		t.Fatal(err)
 	}
@@ -70,13 +70,13 @@ func TestCutStallsStreamsAndHealResumesThem(t *testing.T) {
 
 func TestCutHidesTheCloseOfAPeer(t *testing.T) {
 	n, a, b := pair(t)
-	n.setBlocked([]netip.Addr{netip.MustParseAddr("127.0.0.1")})
+	n.SetBlocked([]netip.Addr{netip.MustParseAddr("127.0.0.1")})
 	a.Close()
 	b.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
 	if _, err := b.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("read: %v, want a passed deadline: a close must not cross a cut", err)
 	}
-	n.setBlocked(nil)
+	n.SetBlocked(nil)
 	b.SetReadDeadline(time.Time{})
 	if _, err := b.Read(make([]byte, 1)); err != io.EOF {
 		t.Fatalf("read after the heal: %v, want EOF", err)
@@ -85,13 +85,13 @@ func TestCutHidesTheCloseOfAPeer(t *testing.T) {
 
 func TestCutDropsPacketsAndHangsDials(t *testing.T) {
 	lo := netip.MustParseAddr("127.0.0.1")
-	n := newCuttable(lo)
+	n := NewNetwork(lo)
 	p, err := n.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	n.setBlocked([]netip.Addr{lo})
+	n.SetBlocked([]netip.Addr{lo})
 	if _, err := p.WriteTo([]byte("lost"), p.LocalAddr()); err != nil {
 		t.Fatalf("a discarded datagram must look sent: %v", err)
 	}
@@ -100,7 +100,7 @@ func TestCutDropsPacketsAndHangsDials(t *testing.T) {
 	if _, err := n.Dial(ctx, "tcp", "127.0.0.1:1"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("dial across a cut: %v, want the context's end (a refusal would tell too much)", err)
 	}
-	n.setBlocked(nil)
+	n.SetBlocked(nil)
 	if _, err := p.WriteTo([]byte("kept"), p.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}

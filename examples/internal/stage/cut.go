@@ -1,4 +1,4 @@
-package main
+package stage
 
 import (
 	"context"
@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// cuttable is the host's network with a knife: traffic from and to chosen
+// Network is the host's network with a knife: traffic from and to chosen
 // addresses is discarded silently, both ways. As on a real cut, nobody is
 // told: open TCP connections stall until the cut heals or a deadline passes,
 // dials hang, datagrams vanish.
-type cuttable struct {
+type Network struct {
 	self netip.Addr // every socket is bound to it, so that peers know us by address
 
 	mu      sync.Mutex
@@ -22,12 +22,12 @@ type cuttable struct {
 	changed chan struct{} // closed and replaced whenever blocked changes
 }
 
-func newCuttable(self netip.Addr) *cuttable {
-	return &cuttable{self: self, changed: make(chan struct{})}
+func NewNetwork(self netip.Addr) *Network {
+	return &Network{self: self, changed: make(chan struct{})}
 }
 
-// setBlocked replaces the set of addresses that are out of reach; none heals all.
-func (c *cuttable) setBlocked(from []netip.Addr) {
+// SetBlocked replaces the set of addresses that are out of reach; none heals all.
+func (c *Network) SetBlocked(from []netip.Addr) {
 	blocked := make(map[netip.Addr]bool, len(from))
 	for _, a := range from {
 		blocked[a] = true
@@ -41,13 +41,13 @@ func (c *cuttable) setBlocked(from []netip.Addr) {
 
 // watchBlocked tells whether peer is out of reach, and a channel that closes when
 // that may have changed.
-func (c *cuttable) watchBlocked(peer netip.Addr) (bool, <-chan struct{}) {
+func (c *Network) watchBlocked(peer netip.Addr) (bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.blocked[peer], c.changed
 }
 
-func (c *cuttable) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+func (c *Network) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (c *cuttable) Listen(ctx context.Context, network, address string) (net.Lis
 	return &cutListener{Listener: l, net: c}, nil
 }
 
-func (c *cuttable) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+func (c *Network) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
 	p, err := new(net.ListenConfig).ListenPacket(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (c *cuttable) ListenPacket(ctx context.Context, network, address string) (n
 	return &cutPackets{PacketConn: p, net: c}, nil
 }
 
-func (c *cuttable) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (c *Network) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (c *cuttable) Dial(ctx context.Context, network, address string) (net.Conn,
 
 type cutListener struct {
 	net.Listener
-	net *cuttable
+	net *Network
 }
 
 func (l *cutListener) Accept() (net.Conn, error) {
@@ -103,7 +103,7 @@ func (l *cutListener) Accept() (net.Conn, error) {
 // cutPackets drops datagrams of peers out of reach, in and out.
 type cutPackets struct {
 	net.PacketConn
-	net *cuttable
+	net *Network
 }
 
 func (p *cutPackets) ReadFrom(b []byte) (int, net.Addr, error) {
@@ -129,7 +129,7 @@ func (p *cutPackets) WriteTo(b []byte, to net.Addr) (int, error) {
 // arrives meanwhile, a close included, is held back until the cut heals.
 type cutConn struct {
 	net.Conn
-	net  *cuttable
+	net  *Network
 	peer netip.Addr
 
 	mu          sync.Mutex
@@ -138,7 +138,7 @@ type cutConn struct {
 	changed     chan struct{} // closed and replaced when the fields above change
 }
 
-func newCutConn(c *cuttable, conn net.Conn) *cutConn {
+func newCutConn(c *Network, conn net.Conn) *cutConn {
 	return &cutConn{Conn: conn, net: c, peer: addrOf(conn.RemoteAddr()), changed: make(chan struct{})}
 }
 

@@ -1,6 +1,7 @@
-package main
+package stage
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -11,9 +12,9 @@ import (
 
 const barWidth = 40
 
-// narrator tells a person what happens, one line an event, with the seconds
+// Narrator tells a person what happens, one line an event, with the seconds
 // since the start in front; on a terminal a bar below shows the way to go.
-type narrator struct {
+type Narrator struct {
 	begin time.Time
 	out   io.Writer
 
@@ -21,8 +22,9 @@ type narrator struct {
 	steps, gone int // steps is 0 when nobody watches: there is no bar
 }
 
-func newNarrator(steps int) *narrator {
-	n := &narrator{begin: time.Now(), out: os.Stdout}
+// NewNarrator returns one that begins now. Its bar has so many steps.
+func NewNarrator(steps int) *Narrator {
+	n := &Narrator{begin: time.Now(), out: os.Stdout}
 	if isTerminal(os.Stdout) {
 		n.steps = steps
 	}
@@ -35,7 +37,8 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-func (n *narrator) printEvent(format string, args ...any) {
+// PrintEvent tells what happens.
+func (n *Narrator) PrintEvent(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -44,21 +47,21 @@ func (n *narrator) printEvent(format string, args ...any) {
 	n.drawBar()
 }
 
-// chapter begins a part of the story.
-func (n *narrator) chapter(title string) {
-	n.printEvent("%s %s", title, strings.Repeat("─", max(0, 66-len(title))))
+// Chapter begins a part of the story.
+func (n *Narrator) Chapter(title string) {
+	n.PrintEvent("%s %s", title, strings.Repeat("─", max(0, 66-len(title))))
 }
 
-// moveBar moves the bar.
-func (n *narrator) moveBar() {
+// MoveBar moves the bar.
+func (n *Narrator) MoveBar() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.gone = min(n.gone+1, n.steps)
 	n.drawBar()
 }
 
-// removeBar takes the bar away.
-func (n *narrator) removeBar() {
+// RemoveBar takes the bar away.
+func (n *Narrator) RemoveBar() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.clearBar()
@@ -66,15 +69,33 @@ func (n *narrator) removeBar() {
 }
 
 // drawBar needs mu, as clearBar does.
-func (n *narrator) drawBar() {
+func (n *Narrator) drawBar() {
 	if n.steps > 0 {
 		full := barWidth * n.gone / n.steps
 		fmt.Fprintf(n.out, "\r%3d%% |%s%s|", 100*n.gone/n.steps, strings.Repeat("█", full), strings.Repeat(" ", barWidth-full))
 	}
 }
 
-func (n *narrator) clearBar() {
+func (n *Narrator) clearBar() {
 	if n.steps > 0 {
 		fmt.Fprintf(n.out, "\r%s\r", strings.Repeat(" ", barWidth+8))
+	}
+}
+
+// FormatDuration is how a narrator tells a duration.
+func FormatDuration(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// SleepFor waits for d, or until ctx ends, which is its error.
+func SleepFor(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
