@@ -84,8 +84,8 @@
 // Resolve and WatchRoute tell all nodes where a service is found: at the node that leads it, as
 // far as is known there, at the address that this has published in the records under its lead.
 // So a former leader's address is not believed, whatever the records hold, and each side of a
-// cut finds its own. For programs that are no nodes failover/dns answers where a service is, and
-// failover/forward connects them to it.
+// cut finds its own. For programs that are no nodes failover/dns answers where a service is,
+// failover/forward connects them to it, and failover/vip gives it an address that goes along.
 //
 // # Drills
 //
@@ -104,6 +104,4 @@
 //
 //	A drill that fails is an Alarm, and     No other node is able to.         DrillEnded with an Error;
 //	the service runs where it can.                                            Webhooks and the history.
-//
-// Not here yet: floating addresses.
 package failover

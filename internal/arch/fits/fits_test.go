@@ -7,6 +7,7 @@ import (
 	"github.com/skeinmesh/skein/failover"
 	"github.com/skeinmesh/skein/failover/dns"
 	"github.com/skeinmesh/skein/failover/forward"
+	"github.com/skeinmesh/skein/failover/vip"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/replica"
 )
@@ -20,3 +21,7 @@ var _ failover.Records = (*replica.Records)(nil)
 var _ dns.Routes = (*failover.Failover)(nil)
 
 var _ forward.Routes = (*failover.Failover)(nil)
+
+var _ vip.Lease = failover.Run{}
+
+var _ vip.Mesh = (*mesh.Node)(nil)
