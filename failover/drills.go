@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 const (
 	maxDrill   = 4 << 10     // bytes of one in the records
 	maxDrills  = 1024        // that are looked at
+	maxFailure = 500         // bytes of why one has failed
 	drillGrace = time.Minute // beyond what a stop and a start take
 )
 
@@ -174,9 +176,9 @@ func (r *runner) beginDrill(slot time.Time) {
 	r.writeDrill(d, func(err error) {
 		switch {
 		case err != nil:
-			r.tellOfDrill(d, fmt.Errorf("it could not be written down: %w", err))
+			r.tellOfDrill(d, 0, fmt.Errorf("it could not be written down: %w", err))
 		case d.Ended:
-			r.tellOfDrill(d, takeover.ErrNobody)
+			r.tellOfDrill(d, 0, takeover.ErrNobody)
 		case !d.Shadow && r.lead == lead:
 			r.performAll(r.core.MoveAsked(r.uptime(), d.To))
 		}
@@ -187,9 +189,9 @@ func (r *runner) beginDrill(slot time.Time) {
 func (r *runner) endDrill(k knownDrill, failure error) {
 	d := k.Drill
 	if d.Ended = true; failure != nil {
-		d.Failure = failure.Error()
+		d.Failure = strings.ToValidUTF8(failure.Error()[:min(len(failure.Error()), maxFailure)], "")
 	}
-	r.tellOfDrill(d, failure)
+	r.tellOfDrill(d, time.Since(k.since), failure)
 	r.writeDrill(d, func(err error) {
 		switch {
 		case err != nil: // who runs it next would not know that it has ended
@@ -201,8 +203,8 @@ func (r *runner) endDrill(k knownDrill, failure error) {
 }
 
 // tellOfDrill tells how a drill has ended.
-func (r *runner) tellOfDrill(d takeover.Drill, failure error) {
-	e := Event{What: DrillEnded, Other: d.To, Took: max(time.Since(d.Slot), 0)}
+func (r *runner) tellOfDrill(d takeover.Drill, took time.Duration, failure error) {
+	e := Event{What: DrillEnded, Other: d.To, Took: took}
 	if failure != nil {
 		e.Error = failure.Error()
 	}
@@ -222,9 +224,8 @@ func (r *runner) tryShadow(d knownDrill) {
 	run, limit := r.newRun(d.Token, 1), r.core.Plan().StartBound()
 	r.drilling.busy = true
 	r.group.Go(func(context.Context) {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		defer cancel()
-		err := r.callUnlessClosing(ctx, cancel, rehearse, run)
+		var err error
+		r.callWithin(limit, 0, func(ctx context.Context) { err = callHook(ctx, rehearse, run) })
 		r.post(func() {
 			r.drilling.busy = false
 			r.endDrill(d, err)
@@ -232,18 +233,23 @@ func (r *runner) tryShadow(d knownDrill) {
 	})
 }
 
-// callUnlessClosing calls a hook, whose context ends when the runner is to end.
-func (r *runner) callUnlessClosing(ctx context.Context, cancel func(), hook Hook, run Run) error {
+// callWithin calls a function, whose context ends after the limit, or so long after the runner
+// was told to end.
+func (r *runner) callWithin(limit, grace time.Duration, do func(ctx context.Context)) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
 	returned := make(chan struct{})
 	defer close(returned)
 	r.group.Go(func(context.Context) {
 		select {
 		case <-r.closing:
-			cancel()
+			timer := time.AfterFunc(grace, cancel)
+			<-returned
+			timer.Stop()
 		case <-returned:
 		}
 	})
-	return callHook(ctx, hook, run)
+	do(ctx)
 }
 
 // writeDrill writes a drill to the records; then the runner's goroutine goes on.
@@ -257,9 +263,8 @@ func (r *runner) writeDrill(d takeover.Drill, then func(err error)) {
 	r.drilling.book.noteValue(key, text)
 	r.drilling.busy = true
 	r.group.Go(func(context.Context) {
-		ctx, cancel := context.WithTimeout(context.Background(), writeLimit)
-		defer cancel()
-		err := r.drilling.records.Write(ctx, key, text, 0)
+		var err error
+		r.callWithin(writeLimit, restGrace, func(ctx context.Context) { err = r.drilling.records.Write(ctx, key, text, 0) })
 		r.post(func() {
 			r.drilling.busy = false
 			then(err)

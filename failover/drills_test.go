@@ -168,6 +168,37 @@ func TestAShadowIsTriedOnce(t *testing.T) {
 	})
 }
 
+// TestADrillDoesNotHoldUpClose, neither a rehearsal that takes long nor records that do, and what
+// a rehearsal says is kept within bounds.
+func TestADrillDoesNotHoldUpClose(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		a, b := r.nodes[0], r.nodes[1]
+		r.plan.Drill.Shadow = true
+		r.serveAll()
+		r.wait(5 * time.Second)
+		b.set(func() { b.fails["rehearse"] = errors.New(strings.Repeat("\u00e9", 5000)) })
+		if err := a.Drill("press"); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(5 * time.Second)
+		if d := a.drills.drillOf(drillKey("press", service.Exclusive)); !d.Ended || len(d.Failure) > maxFailure || !strings.HasPrefix(d.Failure, "\u00e9") {
+			t.Errorf("%+v", d)
+		}
+		a.kept.setSlow(time.Hour)
+		if err := a.Drill("press"); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(time.Second)
+		begin := time.Now()
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took > restGrace+5*time.Second {
+			t.Errorf("closed in %v", took)
+		}
+	})
+}
+
 // TestADrillThatCannotBeWritten moves nothing.
 func TestADrillThatCannotBeWritten(t *testing.T) {
 	inBubble(t, func(r *rig) {
