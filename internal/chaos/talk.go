@@ -15,10 +15,11 @@ type State struct {
 	Failed  []string `json:"failed"`
 	Stopped string   `json:"stopped,omitempty"` // why the node stopped by itself
 
-	Leader    string `json:"leader"` // name of who leads the component; empty: nobody is known to
-	Token     string `json:"token"`  // of that leadership
-	Here      bool   `json:"here"`   // it is this node, and its lease holds
-	Serves    bool   `json:"serves"` // the service "press" runs here, verified
+	Leader    string `json:"leader"`         // name of who leads the component; empty: nobody is known to
+	Token     string `json:"token"`          // of that leadership
+	Here      bool   `json:"here"`           // it is this node, and its lease holds
+	Serves    bool   `json:"serves"`         // the service "press" runs here, verified
+	Idle      int    `json:"idle,omitempty"` // services that do nothing and run here
 	Situation string `json:"situation"`
 	Mode      string `json:"mode"`
 }

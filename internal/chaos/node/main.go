@@ -44,6 +44,7 @@ type settings struct {
 	pace   partition.Pace
 	voters []string // of the election "writer"; none: the node does not stand for it
 	serves string   // directory in which the command that it serves makes its notes; empty: it serves none
+	idle   int      // so many services that do nothing
 }
 
 func parseFlags(args []string) (s settings, err error) {
@@ -58,6 +59,7 @@ func parseFlags(args []string) (s settings, err error) {
 	profile := flags.String("profile", "LAN", "LAN, WAN or Edge")
 	voters := flags.String("voters", "", "names of the voters of the election \"writer\", with commas between")
 	flags.StringVar(&s.serves, "serves", "", "serve a command that makes notes in this directory")
+	flags.IntVar(&s.idle, "idle", 0, "serve so many services that do nothing")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -120,6 +122,14 @@ func runNode(ctx context.Context, s settings, in io.Reader, out io.Writer) (err 
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		watchers.Go(func() { watchService(ctx, f, p) })
+	}
+	if s.idle > 0 {
+		idle, err := serveIdle(ctx, s, node, part, store)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = idle.Close() }()
+		watchers.Go(func() { countIdle(ctx, idle, p) })
 	}
 	if err := node.Ready(ctx); err != nil {
 		return err
