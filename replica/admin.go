@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/writing"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -79,7 +80,7 @@ func (d adminDesk) findBucket(ctx context.Context, name string) (*Bucket, error)
 	case read.Err != nil && read.Replies == 0 && s.disk == nil:
 		return nil, ErrUnavailable
 	case read.Err != nil:
-		return nil, errors.Join(err, publicError(read.Err))
+		return nil, errors.Join(err, writing.PublicError(read.Err))
 	}
 	return nil, err
 }

@@ -124,26 +124,26 @@ func (b *Bucket) writeMany(ctx context.Context, writes []batchWrite, o *PutOptio
 	}
 	admitted := entries
 	for i, e := range entries {
-		if !s.gate.Clients.MakeRoom(e.pendingBytes()) {
+		if !s.gate.Clients.MakeRoom(e.PendingBytes()) {
 			admitted = entries[:i]
 			break
 		}
-		defer s.gate.Clients.ReleaseBytes(e.pendingBytes())
+		defer s.gate.Clients.ReleaseBytes(e.PendingBytes())
 	}
 	for _, e := range entries[len(admitted):] {
-		e.err = admission.Overload{After: admission.RetryAfter}
+		e.Err = admission.Overload{After: admission.RetryAfter}
 	}
 	if s.outbox != nil {
 		b.writeOrQueueMany(ctx, admitted, o)
 	} else {
-		s.routeMany(ctx, admitted)
+		s.router.RouteMany(ctx, routesOf(admitted))
 	}
 	results := make([]BatchResult, len(entries))
 	failed := batchError{of: len(entries)}
 	for i, e := range entries {
 		r := &results[i]
-		if r.Result, r.Err = e.result, e.err; !e.queued {
-			r.Result, r.Err = b.newResult(e.at.Key, e.out, e.err)
+		if r.Result, r.Err = e.result, e.Err; !e.queued {
+			r.Result, r.Err = b.newResult(e.At.Key, e.Out, e.Err)
 		}
 		failed.addEntry(i, r.Err)
 		s.meters.countPut(begun, &r.Result, &r.Err)
@@ -163,7 +163,6 @@ func (b *Bucket) checkWrites(writes []batchWrite, o *PutOptions) ([]*manyEntry, 
 	check.addError(checkToken(o.Token))
 	entries := make([]manyEntry, len(writes))
 	out := make([]*manyEntry, len(writes))
-	ways := make(map[int]search)
 	for i := range writes {
 		w, e := &writes[i], &entries[i]
 		w.write.Token = o.Token
@@ -182,16 +181,10 @@ func (b *Bucket) checkWrites(writes []batchWrite, o *PutOptions) ([]*manyEntry, 
 			continue
 		}
 		w.write.Value = bytes.Clone(w.write.Value) // a copy may be on its way when the client has its answer
-		if e.request, err = b.newRequest(w.key, w.write, o.Level, o.MinDurable); err != nil {
+		if e.Request, err = b.newRequest(w.key, w.write, o.Level, o.MinDurable); err != nil {
 			return nil, err
 		}
 		e.after = w.seen.after
-		way, ok := ways[e.at.Shard]
-		if !ok { // writes of one key go the same way
-			way = b.s.beginSearch(e.request)
-			ways[e.at.Shard] = way
-		}
-		e.search = way
 	}
 	return out, check.allFaults()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/reading"
+	"github.com/skeinmesh/skein/internal/replica/writing"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/partition/token"
@@ -180,21 +181,21 @@ func (b *Bucket) writeKey(ctx context.Context, key string, w reconcile.Write, c 
 	if s.outbox != nil {
 		return b.writeOrQueue(ctx, q, writeWish{after: c.after, level: level, durable: durable})
 	}
-	out, err := s.routeWrite(ctx, q)
+	out, err := s.router.RouteWrite(ctx, q)
 	return b.newResult(key, out, err)
 }
 
 // newRequest is a write as it goes to a coordinator.
-func (b *Bucket) newRequest(key string, w reconcile.Write, level Level, durable int) (*request, error) {
+func (b *Bucket) newRequest(key string, w reconcile.Write, level Level, durable int) (*writing.Request, error) {
 	lv, err := level.coreLevel()
-	q := &request{bucket: b.b, at: b.s.homes.LocateKey(b.b.ID, key), write: w, level: lv}
+	q := &writing.Request{Bucket: b.b, At: b.s.homes.LocateKey(b.b.ID, key), Write: w, Level: lv}
 	if err := errors.Join(b.checkDurable(durable), checkToken(w.Token)); err != nil {
 		return nil, err
 	}
-	q.durable = b.minDurable(q.at, durable)
+	q.Durable = b.minDurable(q.At, durable)
 	if level == 0 {
 		// A key with one home is not degraded by having one.
-		q.level = min(lv, replicate.Sloppy(b.s.homes.Now().RouteOf(b.b, q.at.Shard).Homes))
+		q.Level = min(lv, replicate.Sloppy(b.s.homes.Now().RouteOf(b.b, q.At.Shard).Homes))
 	}
 	return q, err
 }
@@ -216,14 +217,14 @@ func checkToken(t token.Token) error {
 }
 
 // newResult is what the client is told of a write that a store has coordinated.
-func (b *Bucket) newResult(key string, out outcome, err error) (Result, error) {
+func (b *Bucket) newResult(key string, out writing.Outcome, err error) (Result, error) {
 	if err != nil && !errors.Is(err, ErrDegraded) {
 		return Result{}, b.withConflict(err)
 	}
 	return Result{
-		Context: b.contextOf(key, out.seen),
-		Durable: out.result.Durable, Homes: out.result.Homes, Hinted: out.result.Hinted,
-		Dot: out.dot, Covered: out.covered,
+		Context: b.contextOf(key, out.Seen),
+		Durable: out.Result.Durable, Homes: out.Result.Homes, Hinted: out.Result.Hinted,
+		Dot: out.Dot, Covered: out.Covered,
 	}, b.withConflict(err)
 }
 
@@ -289,11 +290,11 @@ func (r *keyRead) showItem(ctx context.Context, under reading.UnderWay) (Item, e
 	case read.Err != nil && ctx.Err() != nil && !isBehind:
 		return Item{}, b.withConflict(fmt.Errorf("replica: get: %w", ctx.Err()))
 	case read.Replies == 0 && !read.Found() && read.Err != nil && s.disk == nil:
-		return Item{}, b.withConflict(errors.Join(s.unavailable(), err))
+		return Item{}, b.withConflict(errors.Join(s.router.Unavailable(), err))
 	}
 	item, found := b.newItem(r.at.Key, read.Item, read.Replies, false)
 	if read.Err != nil || isBehind {
-		found = errors.Join(found, publicError(read.Err), err)
+		found = errors.Join(found, writing.PublicError(read.Err), err)
 	}
 	return item, b.withConflict(found)
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
-	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // openedBuckets are the configurations with which this node's program has opened its
@@ -89,7 +87,7 @@ func (s *Store) publishDefinition(ctx context.Context, b *layout.Bucket) (too bo
 		return false, err
 	}
 	seen := reconcile.SeenOf(read.Item)
-	_, err = s.routeWrite(ctx, s.newDefinitionWrite(b, at, &seen))
+	_, err = s.router.RouteWrite(ctx, s.router.NewDefinition(b, at, &seen))
 	if errors.Is(err, ErrBucketConflict) {
 		return false, err
 	}
@@ -98,27 +96,4 @@ func (s *Store) publishDefinition(ctx context.Context, b *layout.Bucket) (too bo
 		err = nil
 	}
 	return true, err
-}
-
-// newDefinitionWrite is the write that defines b. Who has seen nothing says so.
-func (s *Store) newDefinitionWrite(b *layout.Bucket, at layout.Place, seen *reconcile.Seen) *request {
-	return &request{
-		bucket: s.buckets.System(), at: at, level: replicate.DefaultLevel, durable: 1,
-		write: reconcile.Write{Seen: seen, Value: wire.AppendBucketDef(nil, &b.Def)},
-	}
-}
-
-// sendDefinition tells a store the definition of b, until a time.
-func (s *Store) sendDefinition(ctx context.Context, to view.NodeID, b *layout.Bucket, until time.Time) error {
-	if b.System {
-		return errUnknownBucket
-	}
-	at := s.homes.LocateKey(layout.SystemBucket, b.Def.Name)
-	q := s.newDefinitionWrite(b, at, &reconcile.Seen{})
-	q.until = until
-	_, err := s.forwardWrite(ctx, to, q, nil)
-	if errors.Is(err, ErrDegraded) {
-		return nil
-	}
-	return err
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/reconcile"
+	"github.com/skeinmesh/skein/internal/replicate"
+	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
@@ -106,11 +108,16 @@ func TestStartedWithAnOldClock(t *testing.T) {
 					t.Fatal(err)
 				}
 				if late {
-					done := make(chan error, 1)
-					s.coordinateLater(q, func(_ outcome, err error) { done <- err })
-					err = <-done
+					by := s.peering.Deadlines.Reading()
+					by.Reading += 1e9
+					m := wire.PutRequest{Bucket: q.At.Bucket, Key: q.At.Key, Value: q.Write.Value, TTL: uint64(q.Write.TTL), Level: int64(replicate.One), MinDurable: 1, By: by}
+					var answer []byte
+					answer, err = answerOf(ctx, s.coordinator.ServePut, nodes[0].id, wire.AppendPutRequest(nil, &m))
+					if p, bad := wire.DecodePutReply(answer); err == nil && (bad != nil || p.Code != wire.CodeOK) {
+						err = fmt.Errorf("code %v, %w", p.Code, bad)
+					}
 				} else {
-					_, err = s.coordinateWrite(ctx, q)
+					_, err = s.coordinator.CoordinateWrite(ctx, q)
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -206,8 +213,8 @@ func TestClockThatWasAhead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := nodes[0].store.coordinateWrite(ctx, q)
-		if ahead := time.Until(time.UnixMilli(out.seen.HLC.Millis())); err != nil || ahead > time.Minute {
+		out, err := nodes[0].store.coordinator.CoordinateWrite(ctx, q)
+		if ahead := time.Until(time.UnixMilli(out.Seen.HLC.Millis())); err != nil || ahead > time.Minute {
 			t.Errorf("dated %v ahead, %v", ahead, err)
 		}
 	})

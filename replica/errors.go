@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
+	"github.com/skeinmesh/skein/internal/replica/routing"
+	"github.com/skeinmesh/skein/internal/replica/writing"
 	"github.com/skeinmesh/skein/partition/token"
 )
 
@@ -39,7 +40,7 @@ var (
 	ErrNotFound = errors.New("replica: not found")
 	// ErrDegraded comes beside a valid Result: the write is kept and will
 	// spread, but fewer stores hold it now than were asked for.
-	ErrDegraded = errors.New("replica: kept on fewer stores than asked for")
+	ErrDegraded error = writing.ErrDegraded
 	// ErrBehind comes beside a valid Item, with ErrDegraded: the stores in reach do not
 	// know all of GetOptions.Seen. Its words name the writes that are missing.
 	ErrBehind = errors.New("replica: the stores in reach do not know all that was seen")
@@ -72,7 +73,7 @@ var (
 	ErrFenced error = keep.ErrFenced
 	// ErrClockSkew: no home with a clock near that of its peers is in reach. Only
 	// stores of earlier versions say so; others date by their peers' clocks.
-	ErrClockSkew = errors.New("replica: clock too far from that of the peers")
+	ErrClockSkew error = routing.ErrClockSkew
 	// ErrOverloaded: too many operations wait. See RetryAfter.
 	ErrOverloaded error = admission.ErrOverloaded
 	// ErrStorageFull: the disk has no room for the write. Reads go on.
@@ -85,13 +86,7 @@ var (
 
 // FencedBy returns the token that was seen, after ErrFenced. It is the zero token for other
 // errors, and where a node has told a Client in words alone.
-func FencedBy(err error) token.Token {
-	var f *reconcile.Fenced
-	if errors.As(err, &f) {
-		return f.Seen
-	}
-	return token.Token{}
-}
+func FencedBy(err error) token.Token { return writing.FencedBy(err) }
 
 // RetryAfter returns when an operation that ended in ErrOverloaded may be
 // tried again, 0 for other errors.

@@ -2,8 +2,8 @@ package replica
 
 import (
 	"context"
-	"errors"
 
+	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/wire"
 )
@@ -14,7 +14,7 @@ var faults = wire.Faults{
 	{Err: ErrDegraded, Code: wire.CodeDegraded, Bit: wire.AdminDegraded},
 	{Err: ErrOverloaded, Code: wire.CodeOverloaded, Bit: wire.AdminOverloaded},
 	{Err: peering.ErrLate, Code: wire.CodeLate},
-	{Err: errUnknownBucket, Code: wire.CodeUnknownBucket},
+	{Err: layout.ErrUnknownBucket, Code: wire.CodeUnknownBucket},
 	{Err: ErrFenced, Code: wire.CodeFenced, Bit: wire.AdminFenced},
 	{Err: ErrSiblingLimit, Code: wire.CodeSiblings, Bit: wire.AdminSiblings},
 	{Err: ErrBucketConflict, Code: wire.CodeConflict, Bit: wire.AdminConflict},
@@ -34,15 +34,4 @@ var faults = wire.Faults{
 	{Err: ErrBadBatch, Bit: wire.AdminBadBatch},
 	{Err: ErrBehind, Bit: wire.AdminBehind},
 	{Err: context.DeadlineExceeded, Bit: wire.AdminDeadline},
-}
-
-// endsSearch tells whether what a store says of a write is the answer to it. After
-// any other failure another store may take the write.
-func endsSearch(err error) bool {
-	for _, final := range []error{ErrDegraded, ErrOverloaded, ErrSiblingLimit, ErrFenced, ErrBucketConflict} {
-		if errors.Is(err, final) {
-			return true
-		}
-	}
-	return err == nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/skeinmesh/skein/internal/replica/admission"
+	"github.com/skeinmesh/skein/internal/replica/writing"
 	"github.com/skeinmesh/skein/internal/wire"
 )
 
@@ -101,7 +102,7 @@ func TestFaultsOfLaterReleases(t *testing.T) {
 			}
 		}
 	}
-	if endsSearch(put) {
+	if writing.EndsSearch(put) {
 		t.Error("no other store would be asked")
 	}
 	known := faults.FromOutcome(wire.AdminOutcome{Faults: 1<<63 | wire.AdminDegraded, Text: "both"})

@@ -23,11 +23,11 @@ func (s *Store) deliverFormer(ctx context.Context, op *wire.OutboxOp, seen recon
 	if err != nil {
 		return reconcile.Seen{}, err
 	}
-	out, err := s.routeWrite(ctx, q)
+	out, err := s.router.RouteWrite(ctx, q)
 	if err != nil && !errors.Is(err, ErrDegraded) {
 		return reconcile.Seen{}, err
 	}
-	return out.seen, nil
+	return out.Seen, nil
 }
 
 // reportFormer tells an operator how far what former identities have left is taken in.

@@ -100,7 +100,7 @@ func TestForwardedWriteThatArrivesLateIsRefused(t *testing.T) {
 		}
 		put := func(value string, by wire.Clock) wire.Code {
 			m := wire.PutRequest{Bucket: buckets[0].b.ID, Key: "k", Value: []byte(value), Level: int64(replicate.One), MinDurable: 1, By: by}
-			answer, err := answerOf(ctx, to.servePut, from.id, wire.AppendPutRequest(nil, &m))
+			answer, err := answerOf(ctx, to.coordinator.ServePut, from.id, wire.AppendPutRequest(nil, &m))
 			if err != nil {
 				t.Fatal(err)
 			}

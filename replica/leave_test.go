@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/peering"
+	"github.com/skeinmesh/skein/internal/replica/writing"
+	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -127,10 +128,6 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 		if err != nil || len(page) != 1 {
 			t.Fatal(len(page), err)
 		}
-		q, err := buckets[0].newRequest("k", reconcile.Write{Value: []byte("w")}, 0, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
 		for _, leaving := range []bool{false, true} {
 			if leaving {
 				gone.gate.Taking.Shut()
@@ -138,9 +135,20 @@ func TestLeavingTakesNothingIn(t *testing.T) {
 			if err := s.carrier.PushRecords(ctx, nodes[1].id, page); (err != nil) != leaving {
 				t.Errorf("leaving %v, a copy: %v", leaving, err)
 			}
-			q.until = time.Now().Add(time.Second)
-			if _, err := s.forwardWrite(ctx, nodes[1].id, q, nil); errors.Is(err, errElsewhere) != leaving {
-				t.Errorf("leaving %v, a write: %v", leaving, err)
+			m := wire.PutRequest{Bucket: at.Bucket, Key: at.Key, Value: []byte("w"), Level: int64(replicate.One), MinDurable: 1}
+			if m.By, err = s.peering.Deadlines.Make(ctx, nodes[1].id, time.Second, time.Now().Add(time.Second), nil); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := answerOf(ctx, gone.coordinator.ServePut, nodes[0].id, wire.AppendPutRequest(nil, &m))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := wire.DecodePutReply(answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if said := faults.FromCode(p.Code, p.Text); writing.EndsSearch(said) == leaving {
+				t.Errorf("leaving %v, a write: %v", leaving, said)
 			}
 			time.Sleep(time.Second)
 		}

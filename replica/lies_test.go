@@ -97,7 +97,7 @@ func TestEmptyKeyAndUnprintableName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := nodes[0].store.routeWrite(ctx, q); err != nil {
+		if _, err := nodes[0].store.router.RouteWrite(ctx, q); err != nil {
 			t.Fatal(err)
 		}
 		wantValue(t, buckets[1], "", "old")
@@ -112,7 +112,7 @@ func TestEmptyKeyAndUnprintableName(t *testing.T) {
 		openBucket(t, nodes[0].store, "Wärme 2, カメラ", BucketConfig{})
 		s, sys := nodes[0].store, nodes[0].store.buckets.System()
 		old := wire.BucketDef{Name: "old\nname", Copies: 3}
-		if _, err := s.routeWrite(ctx, s.newDefinitionWrite(&layout.Bucket{Def: old}, s.homes.LocateKey(sys.ID, old.Name), nil)); err != nil {
+		if _, err := s.router.RouteWrite(ctx, s.router.NewDefinition(&layout.Bucket{Def: old}, s.homes.LocateKey(sys.ID, old.Name), nil)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -265,8 +265,8 @@ func TestContextOfALostCopy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			q.write.Seen = old.Context.seen
-			if _, err := missed.s.coordinateWrite(ctx, q); err != nil {
+			q.Write.Seen = old.Context.seen
+			if _, err := missed.s.coordinator.CoordinateWrite(ctx, q); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)

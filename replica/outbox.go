@@ -12,6 +12,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/outbox"
+	"github.com/skeinmesh/skein/internal/replica/writing"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -70,16 +71,16 @@ func (o outboxStores) Deliver(ctx context.Context, op *wire.OutboxOp) (outbox.La
 	if err != nil {
 		return outbox.Landed{}, err
 	}
-	out, err := o.s.routeWrite(ctx, q)
+	out, err := o.s.router.RouteWrite(ctx, q)
 	if err != nil && !errors.Is(err, ErrDegraded) {
 		return outbox.Landed{}, err
 	}
-	left := outbox.Landed{Seen: out.seen}
-	if !out.seen.Ctx.Covers(out.dot) {
+	left := outbox.Landed{Seen: out.Seen}
+	if !out.Seen.Ctx.Covers(out.Dot) {
 		// A value that it had not seen has an older dot of the same birth, so no
 		// context covers the one without the other. From one cut to the next
 		// each write would stay as one more sibling, until there are too many.
-		if read, err := o.s.reader.ReadKey(ctx, b.b, q.at, replicate.DefaultLevel); err == nil {
+		if read, err := o.s.reader.ReadKey(ctx, b.b, q.At, replicate.DefaultLevel); err == nil {
 			left.Rest = reconcile.SeenOf(read.Item)
 		}
 	}
@@ -102,40 +103,40 @@ type writeWish struct {
 }
 
 // writeOrQueue hands a write to a store, or else keeps it in the outbox.
-func (b *Bucket) writeOrQueue(ctx context.Context, q *request, a writeWish) (Result, error) {
-	box, key := b.s.outbox, outbox.Key{Bucket: q.bucket.ID, Key: q.at.Key}
+func (b *Bucket) writeOrQueue(ctx context.Context, q *writing.Request, a writeWish) (Result, error) {
+	box, key := b.s.outbox, outbox.Key{Bucket: q.Bucket.ID, Key: q.At.Key}
 	if box.Holds(ctx, key) {
 		err := fmt.Errorf("%w: earlier operations of the key wait in the outbox", ErrUnavailable)
 		return b.queueWrite(ctx, q, a, err)
 	}
 	b.joinSeen(key, q, a.after)
-	out, err := b.s.routeWrite(ctx, q)
+	out, err := b.s.router.RouteWrite(ctx, q)
 	if errors.Is(err, ErrUnavailable) {
 		return b.queueWrite(ctx, q, a, err)
 	}
 	if err == nil || errors.Is(err, ErrDegraded) {
-		box.NoteReached(key, out.seen)
+		box.NoteReached(key, out.Seen)
 	}
-	return b.newResult(q.at.Key, out, err)
+	return b.newResult(q.At.Key, out, err)
 }
 
 // joinSeen adds to what a write has seen what the operation with the number after has.
-func (b *Bucket) joinSeen(key outbox.Key, q *request, after uint64) {
-	if q.write.Seen == nil {
+func (b *Bucket) joinSeen(key outbox.Key, q *writing.Request, after uint64) {
+	if q.Write.Seen == nil {
 		return
 	}
 	if before, ok := b.s.outbox.SeenBy(key, false, after); ok {
-		seen := q.write.Seen.Join(before)
-		q.write.Seen = &seen
+		seen := q.Write.Seen.Join(before)
+		q.Write.Seen = &seen
 	}
 }
 
 // queueWrite keeps a write in the outbox, which no store takes now because of err.
-func (b *Bucket) queueWrite(ctx context.Context, q *request, a writeWish, err error) (Result, error) {
-	if err := q.checkSeen(); err != nil {
+func (b *Bucket) queueWrite(ctx context.Context, q *writing.Request, a writeWish, err error) (Result, error) {
+	if err := q.CheckSeen(); err != nil {
 		return Result{}, b.withConflict(err)
 	}
-	blind := q.write.Seen == nil
+	blind := q.Write.Seen == nil
 	if b.s.group.Context().Err() != nil {
 		return Result{}, ErrClosed
 	}
@@ -146,19 +147,19 @@ func (b *Bucket) queueWrite(ctx context.Context, q *request, a writeWish, err er
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), b.s.cfg.AckTimeout)
 		defer cancel()
 	}
-	seq, kept := b.s.outbox.Keep(ctx, outbox.Key{Bucket: q.bucket.ID, Key: q.at.Key}, b.queuedOp(q, a), blind, a.after)
+	seq, kept := b.s.outbox.Keep(ctx, outbox.Key{Bucket: q.Bucket.ID, Key: q.At.Key}, b.queuedOp(q, a), blind, a.after)
 	if errors.Is(kept, reconcile.ErrFenced) {
-		return Result{}, b.withConflict(publicError(kept))
+		return Result{}, b.withConflict(writing.PublicError(kept))
 	}
 	if kept != nil {
 		return Result{}, b.withConflict(errors.Join(err, b.s.queueError(kept)))
 	}
 	var seen reconcile.Seen
 	if !blind {
-		seen = *q.write.Seen
+		seen = *q.Write.Seen
 	}
-	seen.Fence = q.write.Token
-	c := b.contextOf(q.at.Key, seen)
+	seen.Fence = q.Write.Token
+	c := b.contextOf(q.At.Key, seen)
 	c.after = seq
 	return Result{Context: c, Durable: 1, Queued: true}, b.withConflict(b.checkSingleCopy(a))
 }
@@ -172,17 +173,17 @@ func (s *Store) queueError(err error) error {
 }
 
 // queuedOp is a write as it is kept.
-func (b *Bucket) queuedOp(q *request, a writeWish) *wire.OutboxOp {
+func (b *Bucket) queuedOp(q *writing.Request, a writeWish) *wire.OutboxOp {
 	rec := &wire.OutboxOp{
-		Bucket: b.b.Def, Key: q.at.Key, Priority: int64(b.cfg.Priority), Tomb: q.write.Tomb,
-		Level: int64(a.level), MinDurable: uint64(max(a.durable, 0)), TTL: uint64(q.write.TTL), Value: q.write.Value,
-		Token: q.write.Token,
+		Bucket: b.b.Def, Key: q.At.Key, Priority: int64(b.cfg.Priority), Tomb: q.Write.Tomb,
+		Level: int64(a.level), MinDurable: uint64(max(a.durable, 0)), TTL: uint64(q.Write.TTL), Value: q.Write.Value,
+		Token: q.Write.Token,
 	}
 	if rec.MinDurable == 0 {
 		rec.MinDurable = uint64(b.cfg.MinDurable)
 	}
-	if q.write.Seen != nil {
-		rec.Ctx, rec.HLC = q.write.Seen.Ctx, q.write.Seen.HLC
+	if q.Write.Seen != nil {
+		rec.Ctx, rec.HLC = q.Write.Seen.Ctx, q.Write.Seen.HLC
 	}
 	return rec
 }

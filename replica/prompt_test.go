@@ -22,7 +22,7 @@ func TestPromptHandlersNeverWait(t *testing.T) {
 		by := s.peering.Deadlines.Reading()
 		by.Reading += 1e9
 		requests := map[string][]byte{
-			wire.MethodMerge: wire.AppendMergeRequest(nil, &wire.MergeRequest{Wall: s.wallMillis(), Offers: []wire.Offer{{Bucket: bucket, Key: "merge", Item: wire.AppendItem(nil, &it)}}}),
+			wire.MethodMerge: wire.AppendMergeRequest(nil, &wire.MergeRequest{Wall: s.cfg.clock.Wall().UnixMilli(), Offers: []wire.Offer{{Bucket: bucket, Key: "merge", Item: wire.AppendItem(nil, &it)}}}),
 			wire.MethodPut:   wire.AppendPutRequest(nil, &wire.PutRequest{Bucket: bucket, Key: "put", Value: []byte("put"), Level: 2, MinDurable: 2, By: by}),
 		}
 

@@ -6,10 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/skeinmesh/skein/internal/reconcile"
-	"github.com/skeinmesh/skein/internal/replica/admission"
-	"github.com/skeinmesh/skein/internal/replica/layout"
-	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -18,7 +14,7 @@ import (
 func (s *Store) registerHandlers() error {
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte) ([]byte, error){
 		wire.MethodRead:    s.reader.ServeRead,
-		wire.MethodClock:   s.serveClock,
+		wire.MethodClock:   s.coordinator.ServeClock,
 		wire.MethodDigest:  s.comparer.ServeDigest,
 		wire.MethodList:    s.comparer.ServeList,
 		wire.MethodSums:    s.comparer.ServeSums,
@@ -47,8 +43,8 @@ func (s *Store) registerHandlers() error {
 	}
 	for method, serve := range map[string]func(context.Context, view.NodeID, []byte, func([]byte, error)){
 		wire.MethodMerge:   s.merger.ServeMerge,
-		wire.MethodPut:     s.servePut,
-		wire.MethodPutMany: s.servePutMany,
+		wire.MethodPut:     s.coordinator.ServePut,
+		wire.MethodPutMany: s.coordinator.ServePutMany,
 	} {
 		err := s.mesh.HandlePrompt(method, func(ctx context.Context, from view.NodeID, req []byte, answer func([]byte, error)) {
 			leave, err := s.admitPeer(method, from)
@@ -104,102 +100,5 @@ var errStranger = errors.New("replica: not known to belong to the mesh yet")
 
 // errNoStore: the roster says that who asks stores nothing.
 var errNoStore = errors.New("replica: only a storing node may ask for this")
-
-// waitAside has a goroutine of its own wait for what a prompt handler must not wait
-// for. Requests that are not answered are bounded by the mesh, and so are these.
-func (s *Store) waitAside(wait func(ctx context.Context)) error {
-	if !s.group.Go(wait) {
-		return ErrClosed
-	}
-	return nil
-}
-
-func (s *Store) servePut(_ context.Context, _ view.NodeID, req []byte, answer func([]byte, error)) {
-	m, err := wire.DecodePutRequest(req)
-	if err != nil {
-		answer(nil, err)
-		return
-	}
-	q := &request{
-		at:      s.homes.LocateKey(m.Bucket, m.Key),
-		bucket:  s.buckets.FindByID(m.Bucket),
-		write:   reconcile.Write{Value: m.Value, Tomb: m.Tomb, TTL: int64(m.TTL), Token: m.Token},
-		level:   replicate.Level(m.Level),
-		durable: int(m.MinDurable),
-		ends:    s.uptime() + s.patience.TakeForOther(),
-	}
-	if m.Informed {
-		q.write.Seen = &reconcile.Seen{Ctx: m.Ctx, HLC: m.HLC}
-	}
-	var tookIn func()
-	if q.by, err = s.peering.Deadlines.Read(m.By); err == nil {
-		tookIn, err = s.mayCoordinate(q, len(req))
-	}
-	if err != nil {
-		answer(s.putReply(outcome{}, err))
-		return
-	}
-	leave := s.gate.Ops.Stay()
-	s.coordinateLater(q, func(out outcome, err error) {
-		s.gate.Clients.ReleaseBytes(len(req))
-		tookIn()
-		answer(s.putReply(out, err))
-		leave()
-	})
-}
-
-func (s *Store) putReply(out outcome, err error) ([]byte, error) {
-	if err != nil && errors.Is(err, ErrClosed) {
-		return nil, err
-	}
-	reply := wire.PutReply{
-		Code: faults.Code(err), Clock: s.peering.Deadlines.Reading(), Durable: uint64(out.result.Durable), Homes: uint64(out.result.Homes),
-		Hinted: uint64(out.result.Hinted), Dot: out.dot, Covered: out.covered, Ctx: out.seen.Ctx, HLC: out.seen.HLC, Fence: FencedBy(err),
-	}
-	if err != nil {
-		reply.Text = wire.FaultText(err)
-	}
-	return wire.AppendPutReply(make([]byte, 0, 128+len(reply.Text)), &reply), nil
-}
-
-// serveClock tells this store's clock.
-func (s *Store) serveClock(context.Context, view.NodeID, []byte) ([]byte, error) {
-	return wire.AppendPutReply(nil, &wire.PutReply{Clock: s.peering.Deadlines.Reading()}), nil
-}
-
-// errUnknownBucket: a write of a bucket whose definition has not come here.
-var errUnknownBucket = layout.ErrUnknownBucket
-
-// errLeaving: this store is about to leave and takes nothing more in.
-var errLeaving = errors.New("replica: leaving")
-
-// mayCoordinate admits a write that this store is to coordinate for another
-// node, or says why not. It never hands the write on: that is for the node that
-// asked to decide. What was admitted is to be released, and is taken in until tookIn is
-// called.
-func (s *Store) mayCoordinate(q *request, size int) (tookIn func(), err error) {
-	switch {
-	case q.bucket == nil:
-		return nil, errUnknownBucket
-	}
-	if q.bucket.System {
-		if err := s.buckets.CheckDefinition(&q.write); err != nil {
-			return nil, err
-		}
-	}
-	tookIn, ok := s.gate.Taking.Enter()
-	switch {
-	case !ok:
-		return nil, errLeaving
-	case !s.gate.Clients.MakeRoom(size):
-		tookIn()
-		return nil, admission.Overload{After: admission.RetryAfter}
-	case !s.intakes.AdmitPass(&q.pass, 0, q.pendingBytes(), s.uptime()):
-		s.gate.Clients.ReleaseBytes(size)
-		tookIn()
-		return nil, admission.Overload{After: admission.RetryAfter}
-	}
-	return tookIn, nil
-}
 
 func clipText(s string, n int) string { return s[:min(len(s), n)] }

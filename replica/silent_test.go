@@ -122,7 +122,7 @@ func TestHandedOnWriteIsNotCommittedByTheFirst(t *testing.T) {
 		if hung == nil || took > time.Second {
 			t.Fatalf("the lead was asked: %v; the write took %v", hung != nil, took)
 		}
-		answer, err := answerOf(context.Background(), lead.store.servePut, nodes[0].id, hung)
+		answer, err := answerOf(context.Background(), lead.store.coordinator.ServePut, nodes[0].id, hung)
 		if err != nil {
 			t.Fatal(err)
 		}

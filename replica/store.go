@@ -26,8 +26,10 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/peering"
 	"github.com/skeinmesh/skein/internal/replica/purging"
 	"github.com/skeinmesh/skein/internal/replica/reading"
+	"github.com/skeinmesh/skein/internal/replica/routing"
 	"github.com/skeinmesh/skein/internal/replica/scanning"
 	"github.com/skeinmesh/skein/internal/replica/watching"
+	"github.com/skeinmesh/skein/internal/replica/writing"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -55,31 +57,33 @@ type Store struct {
 
 	outbox *outbox.Outbox // nil on a node that stores, or wants none
 
-	homes     *layout.Homes
-	buckets   *layout.Buckets // those that homes knows
-	opened    openedBuckets
-	records   *keep.Records // nil on a node that stores nothing
-	peering   *peering.Peers
-	patience  replicate.Patience
-	clocks    *clocks.Clocks
-	intakes   *admission.Intakes
-	offers    *merging.Offers
-	merger    *merging.Merger // nil on a node that stores nothing
-	questions *reading.Questions
-	reader    *reading.Reader
-	pages     *scanning.Pages // nil on a node that stores nothing
-	feed      *watching.Feed  // nil on a node that stores nothing
-	watches   *watching.Watches
-	sessions  watchSessions
-	repairs   *reading.Repairs
-	carrier   *handover.Carrier   // nil on a node that stores nothing
-	comparer  *comparing.Comparer // nil on a node that stores nothing
-	entropy   *antientropy.Comparisons
-	purging   *purging.Purger // nil on a node that stores nothing
-	former    *former.Importer
-	look      notify.Bell // has the watching goroutine look at who is down
-	inquests  *inquests
-	meters    *meters
+	homes       *layout.Homes
+	buckets     *layout.Buckets // those that homes knows
+	opened      openedBuckets
+	records     *keep.Records // nil on a node that stores nothing
+	peering     *peering.Peers
+	patience    replicate.Patience
+	clocks      *clocks.Clocks
+	intakes     *admission.Intakes
+	offers      *merging.Offers
+	merger      *merging.Merger // nil on a node that stores nothing
+	questions   *reading.Questions
+	reader      *reading.Reader
+	coordinator *writing.Coordinator // nil on a node that stores nothing
+	router      *routing.Router
+	pages       *scanning.Pages // nil on a node that stores nothing
+	feed        *watching.Feed  // nil on a node that stores nothing
+	watches     *watching.Watches
+	sessions    watchSessions
+	repairs     *reading.Repairs
+	carrier     *handover.Carrier   // nil on a node that stores nothing
+	comparer    *comparing.Comparer // nil on a node that stores nothing
+	entropy     *antientropy.Comparisons
+	purging     *purging.Purger // nil on a node that stores nothing
+	former      *former.Importer
+	look        notify.Bell // has the watching goroutine look at who is down
+	inquests    *inquests
+	meters      *meters
 }
 
 // Open opens the store of a running mesh node. On a storing node that is the
@@ -130,6 +134,17 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.reader = reading.New(reading.Options{
 		Self: s.id, Homes: s.homes, Records: s.records, Peers: s.peering, Questions: s.questions, Offers: s.offers, Repairs: s.repairs,
 		Clock: cfg.clock, AckTimeout: cfg.AckTimeout, Uptime: s.uptime, Log: s.log,
+	})
+	if storing {
+		s.coordinator = writing.New(writing.Options{
+			Self: s.id, Group: s.group, Gate: s.gate, Intakes: s.intakes, Homes: s.homes, Records: s.records, Disk: s.disk, Clocks: s.clocks,
+			Peers: s.peering, Offers: s.offers, Reader: s.reader, Purging: s.purging, Missed: s.noteMissed, Faults: faults,
+			Patience: s.patience, AckTimeout: cfg.AckTimeout, Uptime: s.uptime, Log: s.log,
+		})
+	}
+	s.router = routing.New(routing.Options{
+		Self: s.id, Group: s.group, Intakes: s.intakes, Homes: s.homes, Peers: s.peering, Local: s.coordinator, Faults: faults,
+		Patience: s.patience, Uptime: s.uptime,
 	})
 	s.former = former.New(former.Options{
 		Self: s.id, FS: cfg.fs, Dir: s.mesh.Dir(), Log: s.log, View: s.mesh.View, Records: s.records, Disk: s.disk, Homes: s.homes,
@@ -405,6 +420,14 @@ func (s *Store) Close() error {
 	return s.err
 }
 
-func (s *Store) uptime() time.Duration { return time.Since(s.started) }
+// noteMissed notes that a store has not got a write that is synced here, or has not said that
+// it did: it lacks that until it is delivered, or found by a comparison. For one that is
+// out of contact its return will tell.
+func (s *Store) noteMissed(by view.NodeID) {
+	if s.homes.IsPeer(by) {
+		s.carrier.Hints.MarkOwed(by)
+		s.entropy.Missed(by)
+	}
+}
 
-func (s *Store) wallMillis() int64 { return s.cfg.clock.Wall().UnixMilli() }
+func (s *Store) uptime() time.Duration { return time.Since(s.started) }

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -228,15 +227,4 @@ func (b *Bucket) newItem(key string, it version.Item, replies int, shared bool) 
 		return out, nil
 	}
 	return out, ErrNotFound
-}
-
-// publicError replaces the core's word by ours.
-func publicError(err error) error {
-	switch {
-	case errors.Is(err, replicate.ErrDegraded):
-		return fmt.Errorf("%w: %w", ErrDegraded, err)
-	case errors.Is(err, reconcile.ErrFenced):
-		return fmt.Errorf("%w: %w", ErrFenced, err)
-	}
-	return err
 }

@@ -1,4 +1,4 @@
-package replica
+package writing
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/merging"
 	"github.com/skeinmesh/skein/internal/replica/peering"
@@ -22,9 +23,9 @@ import (
 // committing goroutine. One whose predecessor was not run to its end, and may yet be, here
 // or at another store, is not run before it.
 type manyPuts struct {
-	s      *Store
-	writes []*request
-	then   func(i int, out outcome, err error) // called once for each; it must not be held up
+	c      *Coordinator
+	writes []*Request
+	then   func(i int, out Outcome, err error) // called once for each; it must not be held up
 	before []int                               // the write of the same key before each; -1: none
 	failed []error                             // why each was not committed: of the committing goroutine
 
@@ -38,18 +39,18 @@ type manyPuts struct {
 // startAll is a way to queue updates together.
 type startAll func(parts []storage.Part) (storage.Started, error)
 
-func newManyPuts(s *Store, writes []*request, then func(i int, out outcome, err error)) *manyPuts {
+func newManyPuts(c *Coordinator, writes []*Request, then func(i int, out Outcome, err error)) *manyPuts {
 	m := &manyPuts{
-		s: s, writes: writes, then: then, before: make([]int, len(writes)), failed: make([]error, len(writes)),
+		c: c, writes: writes, then: then, before: make([]int, len(writes)), failed: make([]error, len(writes)),
 		ops: make([]*putOp, len(writes)), ended: make([]bool, len(writes)),
 	}
 	last := make(map[string]int, len(writes))
 	for i, q := range writes {
 		m.before[i] = -1
-		if p, ok := last[q.at.Key]; ok {
+		if p, ok := last[q.At.Key]; ok {
 			m.before[i] = p
 		}
-		last[q.at.Key] = i
+		last[q.At.Key] = i
 	}
 	return m
 }
@@ -67,40 +68,40 @@ func (m *manyPuts) listAll() []int {
 func (m *manyPuts) startOrWait() {
 	err := storage.ErrBusy
 	if !m.needsClocks() {
-		err = m.commitTogether(m.listAll(), false, m.s.disk.TryStartAll)
+		err = m.commitTogether(m.listAll(), false, m.c.opts.Disk.TryStartAll)
 	}
 	if errors.Is(err, storage.ErrBusy) {
 		m.goAside(m.listAll(), m.startAndWait)
 	} else if err != nil {
-		m.endAll(m.listAll(), m.s.records.WrapError("write", err))
+		m.endAll(m.listAll(), m.c.opts.Records.WrapError("write", err))
 	}
 }
 
 // needsClocks tells whether a write can be dated only when clocks of peers are known.
 func (m *manyPuts) needsClocks() bool {
-	ends := func(q *request) bool { return q.write.TTL > 0 }
-	return slices.ContainsFunc(m.writes, ends) && len(m.s.clocks.Missing()) > 0
+	ends := func(q *Request) bool { return q.Write.TTL > 0 }
+	return slices.ContainsFunc(m.writes, ends) && len(m.c.opts.Clocks.Missing()) > 0
 }
 
 // startAndWait begins all writes, as soon as there is room for them.
 func (m *manyPuts) startAndWait(ctx context.Context) error {
 	if m.needsClocks() {
-		m.s.clocks.AskMissing(ctx)
+		m.c.opts.Clocks.AskMissing(ctx)
 	}
 	return m.commitTogether(m.listAll(), false, m.whenRoom(ctx))
 }
 
 func (m *manyPuts) whenRoom(ctx context.Context) startAll {
-	return func(parts []storage.Part) (storage.Started, error) { return m.s.disk.StartAll(ctx, parts) }
+	return func(parts []storage.Part) (storage.Started, error) { return m.c.opts.Disk.StartAll(ctx, parts) }
 }
 
 // goAside has a goroutine of its own wait for what some writes need first.
 func (m *manyPuts) goAside(list []int, wait func(ctx context.Context) error) {
-	err := m.s.waitAside(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, 2*m.s.cfg.AckTimeout)
+	err := m.c.waitAside(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, 2*m.c.opts.AckTimeout)
 		defer cancel()
 		if err := wait(ctx); err != nil {
-			m.endAll(list, m.s.records.WrapError("write", err))
+			m.endAll(list, m.c.opts.Records.WrapError("write", err))
 		}
 	})
 	if err != nil {
@@ -121,24 +122,24 @@ type attempt struct {
 // commitTogether queues writes to be committed together. informed tells that what others know of
 // their keys has been asked.
 func (m *manyPuts) commitTogether(list []int, informed bool, start startAll) error {
-	s := m.s
-	a := &attempt{m: m, shipment: s.offers.Lanes.NewShipment(), left: len(list)}
+	c := m.c
+	a := &attempt{m: m, shipment: c.opts.Offers.Lanes.NewShipment(), left: len(list)}
 	parts := make([]storage.Part, 0, len(list))
-	lay := s.homes.Now()
+	lay := c.opts.Homes.Now()
 	for _, i := range list {
 		q := m.writes[i]
-		op := s.newPut(q, s.homes.MakePlan(lay, lay.RouteOf(q.bucket, q.at.Shard)))
+		op := c.newPut(q, c.opts.Homes.MakePlan(lay, lay.RouteOf(q.Bucket, q.At.Shard)))
 		op.offers = a.shipment
 		op.onResult = func() { a.noteResult(i, op) }
 		m.mu.Lock()
 		m.ops[i] = op
 		m.mu.Unlock()
-		terms := keep.Terms{Nothing: informed || q.write.Seen != nil || q.bucket.ProvesAbsence(q.at.Shard), Damage: informed, By: q.by}
+		terms := keep.Terms{Nothing: informed || q.Write.Seen != nil || q.Bucket.ProvesAbsence(q.At.Shard), Damage: informed, By: q.by}
 		gather := func(run func(tx *storage.Tx) error, then func(error)) (storage.Started, error) {
 			parts = append(parts, storage.Part{Run: m.runInOrder(i, run), Then: func(err error) { then(err); a.noteCommitted() }})
 			return storage.Started{}, nil
 		}
-		if _, err := s.records.CommitWrite(gather, q.at, q.write, op.core.LocalRoles(), terms, op.sendCommitted); err != nil {
+		if _, err := c.opts.Records.CommitWrite(gather, q.At, q.Write, op.core.LocalRoles(), terms, op.sendCommitted); err != nil {
 			return err
 		}
 	}
@@ -155,7 +156,7 @@ func (m *manyPuts) commitTogether(list []int, informed bool, start startAll) err
 // committed first.
 func (m *manyPuts) runInOrder(i int, run func(tx *storage.Tx) error) func(tx *storage.Tx) error {
 	return func(tx *storage.Tx) error {
-		if p := m.before[i]; p >= 0 && m.failed[p] != nil && !endsSearch(m.failed[p]) {
+		if p := m.before[i]; p >= 0 && m.failed[p] != nil && !EndsSearch(m.failed[p]) {
 			m.failed[i] = m.failed[p]
 		} else {
 			m.failed[i] = run(tx)
@@ -196,14 +197,14 @@ func (a *attempt) noteCommitted() {
 func (m *manyPuts) informAll(ctx context.Context, list []int) error {
 	errs := make([]error, len(m.writes))
 	var all sync.WaitGroup
-	lay := m.s.homes.Now()
+	lay := m.c.opts.Homes.Now()
 	for _, i := range list {
 		if m.before[i] >= 0 && slices.Contains(list, m.before[i]) {
 			continue // what the earlier one of the key learns is known to this one
 		}
 		q := m.writes[i]
-		plan := m.s.homes.MakePlan(lay, lay.RouteOf(q.bucket, q.at.Shard))
-		all.Go(func() { errs[i] = m.s.informWrite(ctx, q, plan) })
+		plan := m.c.opts.Homes.MakePlan(lay, lay.RouteOf(q.Bucket, q.At.Shard))
+		all.Go(func() { errs[i] = m.c.informWrite(ctx, q, plan) })
 	}
 	all.Wait()
 	ready := make([]int, 0, len(list))
@@ -212,7 +213,7 @@ func (m *manyPuts) informAll(ctx context.Context, list []int) error {
 			errs[i] = errs[p]
 		}
 		if errs[i] != nil {
-			m.endWrite(i, outcome{}, errs[i])
+			m.endWrite(i, Outcome{}, errs[i])
 		} else {
 			ready = append(ready, i)
 		}
@@ -224,20 +225,20 @@ func (m *manyPuts) informAll(ctx context.Context, list []int) error {
 }
 
 // endWrite ends one write, if it has not ended.
-func (m *manyPuts) endWrite(i int, out outcome, err error) {
+func (m *manyPuts) endWrite(i int, out Outcome, err error) {
 	m.mu.Lock()
 	ended := m.ended[i]
 	m.ended[i] = true
 	m.mu.Unlock()
 	if !ended {
-		m.s.releaseUnkept(m.writes[i], err)
+		m.c.releaseUnkept(m.writes[i], err)
 		m.then(i, out, err)
 	}
 }
 
 func (m *manyPuts) endAll(list []int, err error) {
 	for _, i := range list {
-		m.endWrite(i, outcome{}, err)
+		m.endWrite(i, Outcome{}, err)
 	}
 }
 
@@ -253,29 +254,56 @@ func (m *manyPuts) abandon(why error) {
 		}
 		why = fmt.Errorf("it may or may not be kept: %w", why)
 	}
-	m.endAll(m.listAll(), m.s.records.WrapError("write", why))
+	m.endAll(m.listAll(), m.c.opts.Records.WrapError("write", why))
 }
 
-// coordinateMany coordinates writes of this node's clients, and returns when all have
-// ended.
-func (s *Store) coordinateMany(ctx context.Context, writes []*request, then func(i int, out outcome, err error)) {
+// CoordinateMany coordinates writes of this node's clients, and returns when all have
+// ended. then is told of each once, and must not be held up. ErrLeaving: none was begun.
+func (c *Coordinator) CoordinateMany(ctx context.Context, writes []*Request, then func(i int, out Outcome, err error)) error {
+	tookIn, ok := c.opts.Gate.Taking.Enter()
+	if !ok {
+		return ErrLeaving
+	}
+	defer tookIn()
+	n := c.admitAll(writes)
+	for i := n; i < len(writes); i++ {
+		then(i, Outcome{}, admission.Overload{After: admission.RetryAfter})
+	}
+	if n > 0 {
+		c.coordinateMany(ctx, writes[:n], then)
+	}
+	return nil
+}
+
+// admitAll takes places in the intake. It returns how many writes, from the first on, have
+// one.
+func (c *Coordinator) admitAll(writes []*Request) int {
+	passes, sizes := make([]*admission.Pass, len(writes)), make([]int64, len(writes))
+	for i, q := range writes {
+		passes[i], sizes[i] = &q.pass, int64(q.PendingBytes())
+	}
+	return c.opts.Intakes.AdmitAll(passes, 0, sizes, c.opts.Uptime())
+}
+
+// coordinateMany coordinates writes that are admitted.
+func (c *Coordinator) coordinateMany(ctx context.Context, writes []*Request, then func(i int, out Outcome, err error)) {
 	var left atomic.Int64
 	left.Store(int64(len(writes)))
 	done := make(chan struct{})
-	m := newManyPuts(s, writes, func(i int, out outcome, err error) {
+	m := newManyPuts(c, writes, func(i int, out Outcome, err error) {
 		then(i, out, err)
 		if left.Add(-1) == 0 {
 			close(done)
 		}
 	})
 	if err := m.startAndWait(ctx); err != nil {
-		m.endAll(m.listAll(), s.records.WrapError("write", err))
+		m.endAll(m.listAll(), c.opts.Records.WrapError("write", err))
 	}
 	select {
 	case <-done:
 	case <-ctx.Done():
 		m.abandon(ctx.Err())
-	case <-s.group.Context().Done():
+	case <-c.opts.Group.Context().Done():
 		m.abandon(context.Canceled)
 	}
 	<-done
