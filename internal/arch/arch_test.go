@@ -10,6 +10,7 @@ var rules = []struct {
 	{"RootEntries", RootEntries},
 	{"Purity", Purity},
 	{"Size", Size},
+	{"Methods", Methods},
 	{"Wording", Wording},
 	{"Guest", Guest},
 	{"Globals", Globals},

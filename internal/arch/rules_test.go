@@ -118,6 +118,20 @@ func TestSizeRule(t *testing.T) {
 	})
 }
 
+func TestMethodsRule(t *testing.T) {
+	methods := func(n int) (out string) {
+		for i := range n {
+			out += fmt.Sprintf("func (*T[K]) method%d() {}\n", i)
+		}
+		return out
+	}
+	check(t, Methods, []example{
+		{"most", one("mesh/a.go", "package mesh\n"+methods(60)), nil},
+		{"too many", one("mesh/a.go", "package mesh\n"+methods(61)), []string{"mesh.T has 61 methods"}},
+		{"tests", one("mesh/a_test.go", "package mesh\n"+methods(61)), nil},
+	})
+}
+
 func TestWordingRule(t *testing.T) {
 	check(t, Wording, []example{
 		{"names", one("internal/placement/a.go", "package placement\nfunc partitionOf() {}\ntype Partition int"), []string{"a.go:2", "a.go:3"}},
