@@ -1,5 +1,7 @@
 package replica
 
+import ()
+
 // ForceHeal has this node, from now on or no longer, make the copies of nodes
 // that are down for longer than HealAfter, even where it has contact with no
 // more than half of the storing nodes. By default only a larger part does:
@@ -20,7 +22,7 @@ func (s *Store) lookAgain() {
 		return
 	}
 	healed := s.homes.LookAgain(s.uptime())
-	s.inquests.askNext()
+	s.inquests.AskNext()
 	if healed {
 		s.entropy.Moved()
 	}

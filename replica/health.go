@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/replica/layout"
+	"github.com/skeinmesh/skein/internal/replica/witness"
 	"github.com/skeinmesh/skein/internal/replicate"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -224,7 +225,7 @@ func (s *Store) shardHealth(lay *layout.Layout, b *layout.Bucket, at layout.Slic
 
 // listProblems finds what an operator should look at.
 func (s *Store) listProblems(h *Health, lay *layout.Layout) (out []view.Problem) {
-	at := s.lookAround()
+	at := witness.Sight{Self: s.id, View: s.mesh.View(), Now: s.cfg.clock.Wall()}
 	add := func(p view.Problem) { out = append(out, p) }
 	if s.disk != nil {
 		if err := s.disk.Err(); err != nil {
@@ -234,21 +235,22 @@ func (s *Store) listProblems(h *Health, lay *layout.Layout) (out []view.Problem)
 		}
 	}
 	s.clockProblems(add)
-	if m, ok := at.view.Member(s.id); ok && m.Status == view.Leaving {
+	if m, ok := at.View.Member(s.id); ok && m.Status == view.Leaving {
 		add(view.Problem{Kind: view.ProblemLeaving, Shards: h.Leftover, Count: h.Hints})
 	}
-	out = append(out, at.view.Problems...)
+	out = append(out, at.View.Problems...)
 	reportFormer(s.former.Status(), h, add)
 	s.fewCopies(at, h, lay, add)
-	s.inquests.reportProblems(at, add)
+	at.ReportSilent(add)
+	at.ReportUnconfirmed(s.inquests.Unconfirmed(), add)
 	if len(h.Lost) > 0 {
-		add(view.Problem{Kind: view.ProblemLost, Nodes: at.nameAll(h.Lost)})
+		add(view.Problem{Kind: view.ProblemLost, Nodes: at.NameAll(h.Lost)})
 	}
 	if h.Syncing > 0 {
 		add(view.Problem{Kind: view.ProblemSyncing, Shards: h.Syncing})
 	}
 	if b := h.PurgeBlocked; b != nil {
-		add(view.Problem{Kind: view.ProblemPurgeBlocked, For: b.For, Bytes: b.Bytes, Nodes: at.nameAll(b.Missing)})
+		add(view.Problem{Kind: view.ProblemPurgeBlocked, For: b.For, Bytes: b.Bytes, Nodes: at.NameAll(b.Missing)})
 	}
 	if e := h.Expired; e.Waits >= expiredWait && e.Records > 0 {
 		add(view.Problem{Kind: view.ProblemExpiredKept, Count: e.Records, Bytes: e.Bytes, For: e.Waits})
@@ -286,7 +288,7 @@ func reportDisk(st storage.Stats, lostHints int, add func(view.Problem)) {
 
 // fewCopies tells of shards with fewer copies in contact than they should have,
 // and what becomes of that.
-func (s *Store) fewCopies(at sight, h *Health, lay *layout.Layout, add func(view.Problem)) {
+func (s *Store) fewCopies(at witness.Sight, h *Health, lay *layout.Layout, add func(view.Problem)) {
 	p := view.Problem{Kind: view.ProblemFewCopies, For: s.cfg.HealAfter}
 	var down []view.NodeID
 	for i := range h.Shards {
@@ -317,6 +319,6 @@ func (s *Store) fewCopies(at sight, h *Health, lay *layout.Layout, add func(view
 		p.Kind, p.For, p.Count, p.Of = view.ProblemFewCopiesMinority, 0, met, len(lay.Members)
 	}
 	slices.Sort(down)
-	at.sortAway(&p, down)
+	at.SortAway(&p, down)
 	add(p)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/skeinmesh/skein/internal/reconcile"
 	"github.com/skeinmesh/skein/internal/replica/former"
 	"github.com/skeinmesh/skein/internal/replica/keep"
+	"github.com/skeinmesh/skein/internal/replica/witness"
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/mesh/view"
 )
@@ -30,6 +31,7 @@ type told struct {
 	disk    storage.Stats
 	lost    int // copies for others that the disk has lost
 	remains former.Status
+	others  map[view.NodeID]view.Witnesses // said of stores that are down
 }
 
 // words are all that would be said.
@@ -39,6 +41,7 @@ func (w *told) words() []string {
 	add := func(p view.Problem) { out = append(out, p) }
 	reportDisk(w.disk, w.lost, add)
 	reportFormer(w.remains, &w.h, add)
+	witness.Sight{Self: w.s.id, View: w.s.mesh.View()}.ReportUnconfirmed(w.others, add)
 	return wordsOf(out)
 }
 
@@ -114,8 +117,7 @@ func (w *told) dated(ahead time.Duration) {
 }
 
 func (w *told) unconfirmed(n view.Witnesses) {
-	m := map[view.NodeID]view.Witnesses{2: n}
-	w.s.inquests.unconfirmed.Store(&m)
+	w.others = map[view.NodeID]view.Witnesses{2: n}
 }
 
 var sentences = []sentence{

@@ -1,4 +1,4 @@
-package replica
+package witness
 
 import (
 	"strings"
@@ -14,10 +14,10 @@ func TestMissingNodesAreNotAllDown(t *testing.T) {
 		{ID: 1, Name: "self"}, {ID: 2, Name: "dead", State: view.Failed}, {ID: 3, Name: "relayed", State: view.Suspect, Unreachable: true},
 		{ID: 4, Name: "relay", State: view.Alive},
 	}}
-	at := sight{self: 1, view: v, now: time.Now()}
+	at := Sight{Self: 1, View: v, Now: time.Now()}
 	missing := func(ids ...view.NodeID) string {
 		p := view.Problem{Kind: view.ProblemFewCopies}
-		at.sortAway(&p, ids)
+		at.SortAway(&p, ids)
 		_, words, _ := strings.Cut(p.String(), "than they should, ")
 		return words
 	}
