@@ -24,6 +24,19 @@ type CommandLine struct {
 	Beside []int         `json:"beside,omitempty"` // Begin: others that ran then
 }
 
+// ServicePort is where a command answers each line with the name of its node, if its nodes have a
+// floating address; ForwardPort is where each of these nodes forwards to it.
+const (
+	ServicePort = 7900
+	ForwardPort = 7901
+)
+
+// AnswerLine is what a client prints of an answer that it got.
+type AnswerLine struct {
+	AtUS int64  `json:"at_us"` // since 1970
+	From string `json:"from"`  // name of the node
+}
+
 // ReadCommands returns what commands have noted in a directory, in order.
 func ReadCommands(dir string) (lines []CommandLine, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, CommandFile))

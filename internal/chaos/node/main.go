@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -42,9 +43,10 @@ func main() {
 type settings struct {
 	mesh   mesh.Config
 	pace   partition.Pace
-	voters []string // of the election "writer"; none: the node does not stand for it
-	serves string   // directory in which the command that it serves makes its notes; empty: it serves none
-	idle   int      // so many services that do nothing
+	voters []string     // of the election "writer"; none: the node does not stand for it
+	serves string       // directory in which the command that it serves makes its notes; empty: it serves none
+	floats netip.Prefix // address that goes with the command; zero: none
+	idle   int          // so many services that do nothing
 }
 
 func parseFlags(args []string) (s settings, err error) {
@@ -60,6 +62,7 @@ func parseFlags(args []string) (s settings, err error) {
 	voters := flags.String("voters", "", "names of the voters of the election \"writer\", with commas between")
 	flags.StringVar(&s.serves, "serves", "", "serve a command that makes notes in this directory")
 	flags.IntVar(&s.idle, "idle", 0, "serve so many services that do nothing")
+	floats := flags.String("floats", "", "address and prefix that go with the command")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -68,6 +71,11 @@ func parseFlags(args []string) (s settings, err error) {
 	}
 	if *voters != "" {
 		s.voters = strings.Split(*voters, ",")
+	}
+	if *floats != "" {
+		if s.floats, err = netip.ParsePrefix(*floats); err != nil {
+			return s, err
+		}
 	}
 	text, err := os.ReadFile(*secret)
 	if err != nil {
@@ -117,10 +125,12 @@ func runNode(ctx context.Context, s settings, in io.Reader, out io.Writer) (err 
 	}
 	var f *failover.Failover
 	if s.serves != "" {
-		if f, err = serveCommand(ctx, s.serves, s.voters, node, part, s.mesh.Logger); err != nil {
+		var press *served
+		if press, err = serveCommand(ctx, s, node, part, store); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, f.Close()) }()
+		f = press.Failover
+		defer func() { err = errors.Join(err, press.Close()) }()
 		watchers.Go(func() { watchService(ctx, f, p) })
 	}
 	if s.idle > 0 {

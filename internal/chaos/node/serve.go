@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -13,31 +15,88 @@ import (
 	"syscall"
 
 	"github.com/skeinmesh/skein/failover"
+	"github.com/skeinmesh/skein/failover/forward"
 	"github.com/skeinmesh/skein/failover/service"
+	"github.com/skeinmesh/skein/failover/vip"
 	"github.com/skeinmesh/skein/internal/chaos"
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/partition"
+	"github.com/skeinmesh/skein/replica"
 )
 
 // serveCommand has this node serve the service "press": this program as a command, on a leash
-// that is this program too. Names are the nodes in the order of the plan.
-func serveCommand(ctx context.Context, dir string, names []string, node *mesh.Node, part *partition.Partition, log *slog.Logger) (*failover.Failover, error) {
+// that is this program too. The voters are the nodes in the order of the plan.
+func serveCommand(ctx context.Context, s settings, node *mesh.Node, part *partition.Partition, store *replica.Store) (_ *served, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	m, _ := node.View().Member(node.ID())
-	f, err := failover.Open(ctx, failover.Config{Mesh: node, Elections: part, Logger: log})
-	if err != nil {
-		return nil, err
+	cfg := failover.Config{Mesh: node, Elections: part, Logger: s.mesh.Logger}
+	args := []string{self, "command", s.serves, m.Name}
+	if s.floats.IsValid() {
+		bucket, err := store.Bucket(ctx, "failover", replica.BucketConfig{})
+		if err != nil {
+			return nil, err
+		}
+		cfg.Records = bucket.Records()
+		args = append(args, strconv.Itoa(chaos.ServicePort))
 	}
-	plan := service.Plan{Service: "press", Primary: names[0], Backups: names[1:]}
-	s, err := failover.Process{Args: []string{self, "command", dir, m.Name}, Leash: []string{self, "leash"}, Output: os.Stderr}.Service(plan)
+	out := &served{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, out.Close())
+		}
+	}()
+	if out.Failover, err = failover.Open(ctx, cfg); err != nil {
+		return out, err
+	}
+	plan := service.Plan{Service: "press", Primary: s.voters[0], Backups: s.voters[1:]}
+	press, err := failover.Process{Args: args, Leash: []string{self, "leash"}, Output: os.Stderr}.Service(plan)
+	if err == nil && s.floats.IsValid() {
+		err = out.addRoutes(ctx, &press, s, node, m.Addr.Addr())
+	}
 	if err == nil {
-		err = f.Serve(s)
+		err = out.Serve(press)
 	}
-	return f, err
+	return out, err
+}
+
+// served is what serves the service, and what brings clients to it.
+type served struct {
+	*failover.Failover
+	address   *vip.Address       // nil: none
+	forwarder *forward.Forwarder // the same
+}
+
+// addRoutes gives the service a floating address, and has this node forward to it.
+func (s *served) addRoutes(ctx context.Context, press *failover.Service, set settings, node *mesh.Node, own netip.Addr) (err error) {
+	s.address, err = vip.New(vip.Config{Election: press.Election(), Interface: "eth0", Address: set.floats, Mesh: node, Logger: set.mesh.Logger})
+	if err != nil {
+		return err
+	}
+	press.Address = netip.AddrPortFrom(own, chaos.ServicePort).String()
+	press.Route = func(ctx context.Context, run failover.Run) error { return s.address.Hold(ctx, run) }
+	press.UndoRoute = func(ctx context.Context, _ failover.Run) error { return s.address.Release(ctx) }
+	s.forwarder, err = forward.Open(ctx, forward.Config{
+		Routes: s.Failover, Service: "press", Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), chaos.ForwardPort).String(), Logger: set.mesh.Logger,
+	})
+	return err
+}
+
+// Close closes what there is of it.
+func (s *served) Close() (err error) {
+	if s.forwarder != nil {
+		err = s.forwarder.Close()
+	}
+	if s.Failover != nil {
+		err = errors.Join(err, s.Failover.Close())
+	}
+	if s.address != nil {
+		err = errors.Join(err, s.address.Close())
+	}
+	return err
 }
 
 // watchService reports whether the service runs here, verified.
@@ -53,8 +112,8 @@ func watchService(ctx context.Context, f *failover.Failover, p *printer) {
 }
 
 // runCommand is what is served: it notes that it has begun, and which others run then, and
-// when it is asked to end.
-func runCommand(dir, name string) error {
+// when it is asked to end. If there is a port it answers clients there meanwhile.
+func runCommand(dir, name, port string) error {
 	others, err := findLiving(dir)
 	if err != nil {
 		return err
@@ -76,6 +135,13 @@ func runCommand(dir, name string) error {
 	signal.Notify(asked, syscall.SIGTERM)
 	if err := note(chaos.Begin); err != nil {
 		return err
+	}
+	if port != "" {
+		l, err := net.Listen("tcp", net.JoinHostPort("", port))
+		if err != nil {
+			return err
+		}
+		go answerClients(l, name) // it ends with the process
 	}
 	<-asked
 	return note(chaos.End)
@@ -101,8 +167,11 @@ func runPart(args []string) (code int, ok bool) {
 	switch {
 	case len(args) > 0 && args[0] == "leash":
 		return failover.RunLeash(args[1:], os.Stderr), true
-	case len(args) == 3 && args[0] == "command":
-		if err := runCommand(args[1], args[2]); err != nil {
+	case len(args) == 2 && args[0] == "client":
+		runClient(strings.Split(args[1], ","), os.Stdout)
+		return 0, true
+	case len(args) >= 3 && args[0] == "command":
+		if err := runCommand(args[1], args[2], strings.Join(args[3:], "")); err != nil {
 			fmt.Fprintln(os.Stderr, "command:", err)
 			return 1, true
 		}
