@@ -26,6 +26,9 @@
 //	                                        frozen: the system looks once a
 //	                                        second at most.
 //
+//	                                        The system itself is starved, or  It is gone as much later.
+//	                                        its network changes all the time.
+//
 //	                                        The machine as a whole stands     The rest of the lifetime,
 //	                                        still, as a virtual one may: its  1 s with LAN, after it goes
 //	                                        lifetimes stand still too.        on, or less: the process

@@ -25,10 +25,13 @@ type CommandLine struct {
 }
 
 // ServicePort is where a command answers each line with the name of its node, if its nodes have a
-// floating address; ForwardPort is where each of these nodes forwards to it.
+// floating address; ForwardPort is where each of these nodes forwards to it, and DNSPort where it
+// answers that ServiceName is.
 const (
 	ServicePort = 7900
 	ForwardPort = 7901
+	DNSPort     = 7902
+	ServiceName = "press.skein.test"
 )
 
 // AnswerLine is what a client prints of an answer that it got.

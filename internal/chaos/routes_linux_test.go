@@ -69,7 +69,8 @@ type client struct {
 	answers []AnswerLine
 }
 
-func (s *serving) startClient(space, addresses string) *client {
+// startClient starts one, of a kind that the program of a node knows.
+func (s *serving) startClient(space, kind string, addresses ...string) *client {
 	s.t.Helper()
 	binary, err := buildOnce()
 	if err != nil {
@@ -83,7 +84,7 @@ func (s *serving) startClient(space, addresses string) *client {
 			c.answers = append(c.answers, a)
 			c.mu.Unlock()
 		}
-	}, "ip", "netns", "exec", space, binary, "client", addresses)
+	}, "ip", "netns", "exec", space, binary, kind, strings.Join(addresses, ","))
 	return c
 }
 
@@ -104,16 +105,19 @@ func (c *client) findChange(since time.Time, from, to *Node) (last, first time.T
 }
 
 // TestClientsFollowAFailover kills the node that runs a service: clients of its floating address,
-// and those whom nodes forward, come to the next one at once.
+// those whom nodes forward, and those that ask nodes where it is, come to the next one at once.
 func TestClientsFollowAFailover(t *testing.T) {
 	s, beside := startFloating(t)
-	var forwarders []string
-	for i := range s.Nodes {
-		forwarders = append(forwarders, fmt.Sprintf("%s:%d", address(i), ForwardPort))
+	at := func(port int) (all []string) {
+		for i := range s.Nodes {
+			all = append(all, fmt.Sprintf("%s:%d", address(i), port))
+		}
+		return all
 	}
 	clients := map[string]*client{
-		"floating address": s.startClient(beside, floatingIP+":"+strconv.Itoa(ServicePort)),
-		"forwarded":        s.startClient(beside, strings.Join(forwarders, ",")),
+		"floating address": s.startClient(beside, "client", floatingIP+":"+strconv.Itoa(ServicePort)),
+		"forwarded":        s.startClient(beside, "client", at(ForwardPort)...),
+		"resolved":         s.startClient(beside, "resolve", at(DNSPort)...),
 	}
 	gone := map[string][]time.Duration{}
 	for range times(2) {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/chaos"
@@ -33,11 +35,19 @@ func answerClients(l net.Listener, name string) {
 }
 
 // runClient asks a service, at the first of its addresses that answers, and prints what it
-// hears until nobody reads that.
-func runClient(addresses []string, out io.Writer) {
+// hears until nobody reads that. If isDNS they are those of servers that say where it is.
+func runClient(addresses []string, isDNS bool, out io.Writer) {
 	enc := json.NewEncoder(out)
 	for i := 0; ; i++ {
-		c, err := net.DialTimeout("tcp", addresses[i%len(addresses)], patience)
+		dialer, to := net.Dialer{Timeout: patience}, addresses[i%len(addresses)]
+		if isDNS {
+			server := to
+			dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, server)
+			}}
+			to = net.JoinHostPort(chaos.ServiceName, strconv.Itoa(chaos.ServicePort))
+		}
+		c, err := dialer.Dial("tcp", to)
 		if err != nil {
 			time.Sleep(askEvery)
 			continue

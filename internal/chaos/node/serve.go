@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/skeinmesh/skein/failover"
+	"github.com/skeinmesh/skein/failover/dns"
 	"github.com/skeinmesh/skein/failover/forward"
 	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/failover/vip"
@@ -68,9 +69,11 @@ type served struct {
 	*failover.Failover
 	address   *vip.Address       // nil: none
 	forwarder *forward.Forwarder // the same
+	names     *dns.Server        // the same
 }
 
-// addRoutes gives the service a floating address, and has this node forward to it.
+// addRoutes gives the service a floating address, and has this node forward to it and say where
+// it is.
 func (s *served) addRoutes(ctx context.Context, press *failover.Service, set settings, node *mesh.Node, own netip.Addr) (err error) {
 	s.address, err = vip.New(vip.Config{Election: press.Election(), Interface: "eth0", Address: set.floats, Mesh: node, Logger: set.mesh.Logger})
 	if err != nil {
@@ -82,13 +85,21 @@ func (s *served) addRoutes(ctx context.Context, press *failover.Service, set set
 	s.forwarder, err = forward.Open(ctx, forward.Config{
 		Routes: s.Failover, Service: "press", Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), chaos.ForwardPort).String(), Logger: set.mesh.Logger,
 	})
+	if err != nil {
+		return err
+	}
+	_, zone, _ := strings.Cut(chaos.ServiceName, ".")
+	s.names, err = dns.Open(ctx, dns.Config{Routes: s.Failover, Zone: zone, Listen: netip.AddrPortFrom(own, chaos.DNSPort).String()})
 	return err
 }
 
 // Close closes what there is of it.
 func (s *served) Close() (err error) {
+	if s.names != nil {
+		err = s.names.Close()
+	}
 	if s.forwarder != nil {
-		err = s.forwarder.Close()
+		err = errors.Join(err, s.forwarder.Close())
 	}
 	if s.Failover != nil {
 		err = errors.Join(err, s.Failover.Close())
@@ -167,8 +178,8 @@ func runPart(args []string) (code int, ok bool) {
 	switch {
 	case len(args) > 0 && args[0] == "leash":
 		return failover.RunLeash(args[1:], os.Stderr), true
-	case len(args) == 2 && args[0] == "client":
-		runClient(strings.Split(args[1], ","), os.Stdout)
+	case len(args) == 2 && (args[0] == "client" || args[0] == "resolve"):
+		runClient(strings.Split(args[1], ","), args[0] == "resolve", os.Stdout)
 		return 0, true
 	case len(args) >= 3 && args[0] == "command":
 		if err := runCommand(args[1], args[2], strings.Join(args[3:], "")); err != nil {
