@@ -68,13 +68,15 @@ func TestAClientWaitsForTheService(t *testing.T) {
 					}
 					return &net.TCPConn{}, nil
 				}
-				routes := make(chan route.Route, 1)
+				routes, end := make(chan route.Route, 1), make(chan struct{})
 				f.works.Go(func(context.Context) { f.followRoute(routes) })
 				f.works.Go(func(context.Context) {
+					defer close(routes)
 					for _, ch := range c.changes {
 						time.Sleep(ch.after - time.Since(begin))
 						routes <- ch.to
 					}
+					<-end
 				})
 				p, server := f.reachService(t.Context())
 				if took := time.Since(begin); (server != nil) != (c.at != "") || took != c.after || !slices.Equal(tries, c.tries) {
@@ -84,7 +86,7 @@ func TestAClientWaitsForTheService(t *testing.T) {
 					t.Errorf("connected to %s, %v, want %s", p.address, p.ctx.Err(), c.at)
 				}
 				time.Sleep(time.Second)
-				close(routes)
+				close(end)
 				f.works.Close()
 				if p != nil && p.ctx.Err() == nil {
 					t.Error("the place is still one")
