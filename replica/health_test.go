@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
@@ -71,5 +72,20 @@ func TestHealthInWords(t *testing.T) {
 		nodes[2].restart()
 		net.status(nodes[1].id, view.Leaving)
 		wantProblem(t, nodes[1].store, "is leaving for good")
+	})
+}
+
+// TestHealthTellsWhatTheNodeKnows: what is wrong with the links and seeds of the node stands in
+// the health of its store, which is all that many operators look at.
+func TestHealthTellsWhatTheNodeKnows(t *testing.T) {
+	bubble(t, 3, BucketConfig{}, func(t *testing.T, net *fakeNet, nodes []*fakeNode, _ []*Bucket) {
+		v := nodes[0].View()
+		v.Problems = []view.Problem{{Kind: view.ProblemNobodyMet, Where: []string{"10.0.0.7:7800"}}, {Kind: view.ProblemNarrowPath, Where: []string{"10.0.0.1"}, Bytes: 1100}}
+		nodes[0].views.Set(v)
+		synctest.Wait()
+		h, err := nodes[0].store.Health(t.Context())
+		if err != nil || !slices.Equal(wordsOf(h.Problems), wordsOf(v.Problems)) {
+			t.Errorf("%q, %v, want %q", wordsOf(h.Problems), err, wordsOf(v.Problems))
+		}
 	})
 }
