@@ -30,12 +30,14 @@ func settled(c *Cluster, limit time.Duration) (leader, worker *Node) {
 	return leader, worker
 }
 
-// steady is settled, and a lease later again: by then all voters follow the leader,
-// also those that had just been started, which grant nothing for a lease.
+// steady is settled, and again when all voters follow the leader: those that had just been
+// started grant nothing for a lease, and those that have bid for a higher term themselves follow
+// when the leader has asked for one above that, which it does once things have settled. Until
+// then a leader may have no more than half of them, and one that vanishes costs its lead.
 func steady(c *Cluster) (leader, worker *Node) {
 	c.t.Helper()
 	settled(c, healIn)
-	c.Pass(partition.LAN().Lease)
+	c.Pass(partition.LAN().Lease + partition.LAN().Settle)
 	return settled(c, healIn)
 }
 
