@@ -296,12 +296,14 @@ func TestScanEndsWithItsConsumerItsContextAndItsStore(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		var last error
+		told := 0
 		for _, err := range buckets[1].Scan(ctx, ScanOptions{}) {
 			cancel()
 			last = err
+			told++
 		}
-		if !errors.Is(last, context.Canceled) {
-			t.Errorf("after its context: %v", last)
+		if !errors.Is(last, context.Canceled) || told != 2 {
+			t.Errorf("after its context: %v, behind %d entries", last, told-1)
 		}
 		n := 0
 		for _, err := range buckets[2].Scan(context.Background(), ScanOptions{}) {

@@ -70,9 +70,13 @@ func (s *serving) checkAlone(least int) {
 	}
 }
 
-// took logs how long services were gone, and fails if that was longer than promised.
+// took logs how long services were gone, and fails if that was longer than promised: with -long
+// on a machine that does nothing else, or on one that is busy.
 func (s *serving) took(what string, all []time.Duration, half, most time.Duration) {
 	s.t.Helper()
+	if !*long {
+		half, most = half+leadSlack, most+leadSlack
+	}
 	slices.Sort(all)
 	n := len(all)
 	s.t.Logf("%s: %d times, min %v, median %v, max %v", what, n, all[0].Round(time.Millisecond), all[n/2].Round(time.Millisecond), all[n-1].Round(time.Millisecond))
