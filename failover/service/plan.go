@@ -101,7 +101,11 @@ func (d Drill) readSchedule() (cron.Schedule, error) {
 	if len(d.Schedule) > maxWord || strings.Contains(d.Schedule, "=") { // a time zone is another file to trust
 		return nil, ErrSchedule
 	}
-	s, err := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(d.Schedule)
+	parser, err := cron.TryNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+	if err != nil {
+		return nil, err
+	}
+	s, err := parser.Parse(d.Schedule)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSchedule, err)
 	}
