@@ -22,6 +22,9 @@
 //	What is not served, or is not verified  The node cannot tell: it is       NXDOMAIN; SERVFAIL when it
 //	yet, is not there.                      closed, or has no records.        cannot tell.
 //
+//	Any node answers: a dead one is not     Programs ask the dead one first.  Nothing for as long as
+//	missed.                                                                   they wait, dig 1 s or more.
+//
 //	Other zones are not answered for, and   For ever.                         REFUSED. RA is never set.
 //	nobody else is asked.
 //

@@ -24,8 +24,8 @@ type CommandLine struct {
 	Beside []int         `json:"beside,omitempty"` // Begin: others that ran then
 }
 
-// ServicePort is where a command answers each line with the name of its node, if its nodes have a
-// floating address; ForwardPort is where each of these nodes forwards to it, and DNSPort where it
+// ServicePort is where a command answers each line with the name of its node, and a GET of HTTP
+// with a page of it, if its nodes have a floating address; ForwardPort is where each of these nodes forwards to it, and DNSPort where it
 // answers that ServiceName is.
 const (
 	ServicePort = 7900

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/chaos"
@@ -18,7 +19,8 @@ const (
 	patience = 500 * time.Millisecond // of a client, for a connection and for an answer
 )
 
-// answerClients answers each line of each client with a name.
+// answerClients answers each line of each client with a name, and a request of HTTP with a page
+// that says no more.
 func answerClients(l net.Listener, name string) {
 	for {
 		c, err := l.Accept()
@@ -27,8 +29,17 @@ func answerClients(l net.Listener, name string) {
 		}
 		go func() {
 			defer func() { _ = c.Close() }()
+			isPage := false
 			for lines := bufio.NewScanner(c); lines.Scan(); {
-				_, _ = fmt.Fprintln(c, name)
+				switch line := lines.Text(); {
+				case strings.HasPrefix(line, "GET "):
+					isPage = true
+				case !isPage:
+					_, _ = fmt.Fprintln(c, name)
+				case line == "":
+					_, _ = fmt.Fprintf(c, "HTTP/1.0 200 OK\r\n\r\n%s\n", name)
+					return
+				}
 			}
 		}()
 	}
