@@ -15,7 +15,7 @@ func (e *Election) noteRefusal(from view.NodeID, ans Answer) {
 		e.bid.askAgainAt[from] = e.now + e.params.Pause/5
 		return
 	}
-	if ans.Reason == Busy && !ans.Holder.IsZero() {
+	if ans.Reason == Busy && !ans.Holder.IsZero() && !e.field.isRival(ans.Holder.Node) {
 		e.bid.longestBusy = max(e.bid.longestBusy, ans.Wait)
 	}
 	if ans.Reason == OldTerm && ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids {

@@ -95,6 +95,13 @@ func (f *Field) scoreOf(id view.NodeID) Score {
 	return 0
 }
 
+// isRival tells whether a node that holds grants is another candidate: it is in contact, and if
+// it led it would be heard to. It gives its grants back, as this node does, if neither wins.
+func (f *Field) isRival(id view.NodeID) bool {
+	claims := func(t token.Token) bool { return t.Node == id }
+	return f.Contact[id] && !slices.ContainsFunc(f.Claims, claims)
+}
+
 // countInContact counts how many of an electorate are in contact: others cannot be asked.
 func (f *Field) countInContact(e Electorate) (n int) {
 	for _, id := range e.Voters {

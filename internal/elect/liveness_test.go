@@ -61,6 +61,33 @@ func TestNoBidOutOfContact(t *testing.T) {
 	}
 }
 
+// Of five voters the leader has died, and two candidates have asked at once and got two grants
+// each: both ask again soon. Who holds a grant and is not in contact may be a leader that is
+// not heard: it is not disturbed for long.
+func TestTwoCandidatesAskAgainSoon(t *testing.T) {
+	for name, c := range map[string]struct {
+		contact bool
+		want    bool
+	}{"in contact": {true, true}, "not in contact": {false, false}} {
+		f := fieldOf(1000, 1000, 1000, 1000, 1000)
+		e := idler(f, Durable{})
+		now, asked := time.Duration(0), (*Effect)(nil)
+		for asked == nil {
+			now += 10 * time.Millisecond
+			asked = find(e.Tick(now), Send)
+		}
+		f.Contact = map[view.NodeID]bool{1: true, 2: c.contact, 3: true, 4: true, 5: true}
+		e.Look(now, f)
+		busy := Answer{Reason: Busy, Wait: LAN().Lease - 50*time.Millisecond, Holder: token.Token{Term: asked.Ask.Term, Node: 2}}
+		for _, id := range []view.NodeID{2, 4, 5} {
+			e.Answered(now, id, asked.Ask, now, busy)
+		}
+		if got := bids(e, now+20*time.Millisecond, now+time.Second); got != c.want {
+			t.Errorf("%s: asks again within a second: %v", name, got)
+		}
+	}
+}
+
 // claim returns a Field in which another claims to lead.
 func claim(f Field, t token.Token) Field {
 	f.Claims = []token.Token{t}
