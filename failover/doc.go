@@ -87,6 +87,23 @@
 // cut finds its own. For programs that are no nodes failover/dns answers where a service is,
 // failover/forward connects them to it, and failover/vip gives it an address that goes along.
 //
+// # What else a plan says
+//
+//	field       what it does
+//	----------  ------------------------------------------------------------------------------
+//	Conditions  A node in which one of them holds gives the service to another one that fits:
+//	            an overload by Config.Used, whatever Config.Conditions tell. What ends a node,
+//	            cuts it off or fails its checks counts in any case.
+//	Requires    A node begins the service while each of these is led somewhere in reach. What
+//	            runs is not ended for it. Services that need each other are refused.
+//	Procedures  Functions of the Service, or commands (ExecCheck), run with the steps of a
+//	            start, in order, each told of in the history. A node that lacks one does not
+//	            stand.
+//
+// Config.Recover tries to bring failed nodes back, at one node of each part of a cut mesh:
+// WakeOnLAN, RecoverCommand, or a function. Config.Webhooks get what a person should see.
+// Client, and the command in examples/skeinctl, look after services through any node.
+//
 // # Drills
 //
 // A plan with a Drill has it be tried now and then whether another node can run the service: it
