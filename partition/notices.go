@@ -8,6 +8,7 @@ import (
 
 	"github.com/skeinmesh/skein/internal/epidemic"
 	"github.com/skeinmesh/skein/internal/exchange"
+	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/roster"
 	"github.com/skeinmesh/skein/internal/split"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -23,7 +24,8 @@ const (
 const (
 	newsPause   = 50 * time.Millisecond // news wait so long for company
 	compareMean = 20 * time.Second
-	maxSwaps    = 2 // messages with notices that are read at a time
+	beginsFor   = 30 * time.Second // behind Open: so long who is met is compared with
+	maxSwaps    = 2                // messages with notices that are read at a time
 )
 
 // notices keeps the last notice of each node, its own too.
@@ -32,6 +34,7 @@ type notices struct {
 	*ground
 	exchange *exchange.Exchanger[view.NodeID, wire.NoticeVersion, wire.Notice]
 	boot     uint64
+	met      notify.Bell // somebody was met while this node begins
 }
 
 // heardNotice is a notice and when it came, by this node's run time.
@@ -49,7 +52,7 @@ func newNotices(g *ground, boot uint64, now func() time.Duration, look func() vi
 		v := look()
 		return func(s wire.NoticeSum) bool { return split.Believes(v, s) }
 	}
-	n := &notices{Table: exchange.NewTable(rule, now, believe), ground: g, boot: boot}
+	n := &notices{Table: exchange.NewTable(rule, now, believe), ground: g, boot: boot, met: notify.NewBell()}
 	n.exchange = n.newExchanger()
 	return n
 }
@@ -122,6 +125,21 @@ func (n *notices) spreadNews(ctx context.Context) {
 // compareNotices compares now and then what this node has with what another has.
 func (n *notices) compareNotices(ctx context.Context) {
 	exchange.Compare(ctx, compareMean, func() []view.NodeID { return roster.Partners(n.mesh.View()) }, n.exchange.With)
+}
+
+// compareAtFirst compares with the partners that are met while this node begins. What they tell
+// by themselves may come too soon:
+//
+//	0.0 s  the node is up, before its store is open: a leader meets it, and tells its notice
+//	0.1 s  its Partition is opened, and serves notices from then on
+//
+// Without this the leader would not be heard of for some 20 s, and asked for its voters' grants.
+func (n *notices) compareAtFirst(ctx context.Context) {
+	exchange.HandOn(ctx, n.met, newsPause, func(context.Context) {
+		for _, id := range roster.Partners(n.mesh.View()) {
+			n.group.Go(func(ctx context.Context) { _ = n.exchange.With(ctx, id) })
+		}
+	})
 }
 
 // sendFarewell has this node's last notice say that it takes no part any more: the others

@@ -137,6 +137,7 @@ func (p *Partition) startServices() error {
 	}
 	p.group.Go(p.newWatcher().watchMesh)
 	p.group.Go(p.notices.spreadNews)
+	p.group.Go(p.notices.compareAtFirst)
 	p.group.Go(p.notices.compareNotices)
 	p.group.Go(p.becomeReady)
 	p.group.Go(p.fitness.keepScore)

@@ -158,6 +158,9 @@ func (w *watcher) evaluateMesh() time.Duration {
 		// The other has not heard what this node says, or has lost it, and wants to know
 		// since when it runs.
 		w.notices.repeatOwn()
+		if now < beginsFor {
+			w.notices.met.Ring()
+		}
 	}
 	told := w.notices.allNotices()
 	rows, lives := w.readNotices(now, told)
