@@ -32,3 +32,28 @@ func TestQuickRestartKeepsTheLeader(t *testing.T) {
 		}
 	})
 }
+
+// A node whose Partition is opened a while after the others have met it, because its store takes
+// long to open, knows at once who leads, and does not ask for a term.
+func TestPartitionThatIsOpenedLate(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 5, lan, voting, func(w *world) {
+		leader, of := w.stands(job)
+		defer w.sendHome(of)
+		late := w.without(leader)[0]
+		late.kill()
+		of[late].cancel()
+		time.Sleep(time.Second)
+		late.opensLate = 2 * time.Second
+		late.start()
+		w.until(500*time.Millisecond, "it knows who leads", func() bool {
+			at, all := late.part.Standing(job)
+			return at.Node == leader.node.ID() && len(all) >= 4
+		})
+		took := leader.token(job)
+		time.Sleep(lan.pace.Settle + 2*lan.pace.Lease)
+		if now := leader.token(job); now != took {
+			t.Errorf("the token was %v and is %v", took, now)
+		}
+	})
+}

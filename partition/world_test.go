@@ -57,6 +57,8 @@ type box struct {
 	part   *Partition
 	all    []*mesh.Node
 	parts  []*Partition
+	// opensLate is for how long the node is up before its Partition is opened.
+	opensLate time.Duration
 }
 
 // profile couples the paces of a mesh and of its leaders.
@@ -153,6 +155,7 @@ func (b *box) start() {
 		b.w.t.Fatal(err)
 	}
 	b.all = append(b.all, b.node)
+	time.Sleep(b.opensLate) // virtual
 	cfg := Config{Mesh: b.node}
 	b.config(&cfg)
 	if b.part, err = Open(context.Background(), cfg); err != nil {
