@@ -156,6 +156,10 @@ func (b *Bucket) Watch(ctx context.Context, opts WatchOptions) iter.Seq2[Change,
 		}
 		defer w.reader.Close()
 		for {
+			if err := ctx.Err(); err != nil { // also where there is always more to tell
+				yield(Change{cursor: w.reader.Cursor()}, fmt.Errorf("replica: watch: %w", err))
+				return
+			}
 			c, err := w.nextChange(ctx)
 			if !yield(c, err) || err != nil && !errors.Is(err, ErrBucketConflict) {
 				return

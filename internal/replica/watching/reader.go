@@ -167,9 +167,6 @@ func (r *Reader) Cursor() Cursor { return r.cursorAt(watch.Place{}) }
 // Next returns what is to be told next. The error may be that of ctx, after which the watch
 // can go on.
 func (r *Reader) Next(ctx context.Context) (Event, error) {
-	if err := ctx.Err(); err != nil {
-		return Event{}, err // also where there is always more to tell
-	}
 	for {
 		if e, ok := r.takeEvent(); ok {
 			return e, nil
