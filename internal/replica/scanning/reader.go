@@ -136,9 +136,6 @@ func (r *Reader) Close() {
 // Next returns the next key, io.EOF when there is none, or a *Gap, which does not end the
 // scan. The error may be that of ctx, after which the scan can go on.
 func (r *Reader) Next(ctx context.Context) (Entry, error) {
-	if err := ctx.Err(); err != nil {
-		return Entry{}, err // also where all that is left is here
-	}
 	for {
 		if r.core.Rest().Empty() {
 			return Entry{}, io.EOF // nobody need be asked
