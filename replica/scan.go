@@ -129,7 +129,8 @@ func (g *ScanGap) Is(target error) bool { return target == ErrDegraded }
 //
 // A pair holds either an Entry or an error. Errors that are ErrDegraded, a *ScanGap, or
 // ErrBucketConflict say what is wrong with what follows, and the scan goes on; any other
-// error is the last pair: ErrBadScan, ErrUnavailable, ErrClosed, or that of ctx.
+// error is the last pair: ErrBadScan, ErrUnavailable, ErrClosed, or that of ctx, behind whose
+// end nothing more comes.
 //
 // An item that exists from before the scan until after it comes exactly once, with a
 // value at least as new as the one that was acknowledged when the scan began, whatever
@@ -150,6 +151,10 @@ func (b *Bucket) Scan(ctx context.Context, opts ScanOptions) iter.Seq2[Entry, er
 		}
 		defer sc.endScan()
 		for {
+			if err := ctx.Err(); err != nil { // also where all that is left is here
+				yield(Entry{}, sc.b.s.scanError(err, sc.b.b))
+				return
+			}
 			e, err := sc.nextEntry(ctx)
 			if err == io.EOF || !yield(e, err) || err != nil && !goesOn(err) {
 				return
