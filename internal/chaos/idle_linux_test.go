@@ -69,7 +69,7 @@ func (c *Cluster) idleCost() (cpu, sent float64) {
 // plans and routes in a bucket.
 func TestIdleServicesCostLittle(t *testing.T) {
 	if !*long {
-		t.Skip("it measures: -long")
+		t.Skip("SKIP: it measures, and runs with -long")
 	}
 	t.Parallel()
 	binary, err := buildOnce()

@@ -94,71 +94,57 @@ func times(few int) int {
 
 var lease = partition.LAN().Lease
 
-// TestServiceIsKilled kills the node that runs a service, with its leash and command then,
-// again and again: it runs elsewhere in time, and never at two nodes.
-func TestServiceIsKilled(t *testing.T) {
-	s := startServing(t)
+// fault is what befalls the node that runs a service.
+type fault struct {
+	strike, end func(victim *Node)
+	lasts       time.Duration // behind the takeover
+	stays       bool          // the service stays where it runs then when the fault has ended
+}
+
+// surviveFaults has a fault befall the node that runs the service, again and again: it runs
+// elsewhere in time, and never at two nodes.
+func (s *serving) surviveFaults(what string, rounds int, half time.Duration, f fault) {
+	s.t.Helper()
 	var gone []time.Duration
-	for range times(4) {
+	for range rounds {
 		victim := s.runner(agreeIn)
 		s.Pass(2 * lease) // the lease is a whole one
 		begin := time.Now()
-		s.Kill(victim)
-		s.runner(agreeIn, victim)
+		f.strike(victim)
+		next := s.runner(agreeIn, victim)
 		gone = append(gone, time.Since(begin))
-		s.Restart(victim)
-		s.Await(agreeIn, "the mesh is whole", s.Whole)
+		s.Pass(f.lasts)
+		f.end(victim)
+		s.Await(healIn, "the mesh is whole", s.Whole)
+		if now := s.runner(agreeIn); f.stays && now != next {
+			s.t.Errorf("it runs at %s, and ran at %s when what befell %s ended", now.Name, next.Name, victim.Name)
+		}
 	}
-	s.took("killed until verified elsewhere", gone, lease+time.Second, lease+6*time.Second)
+	s.took(what, gone, half, lease+6*time.Second)
 	s.checkAlone(len(gone) + 1)
 	s.Quit()
+}
+
+// TestServiceIsKilled kills the node that runs a service, with its leash and command then.
+func TestServiceIsKilled(t *testing.T) {
+	s := startServing(t)
+	s.surviveFaults("killed until verified elsewhere", times(4), lease+time.Second, fault{strike: s.Kill, end: s.Restart})
 }
 
 // TestServiceIsFrozen freezes the node that runs a service for longer than its lease: the
 // command has ended before another one begins, and the node does not run it when it wakes up.
 func TestServiceIsFrozen(t *testing.T) {
 	s := startServing(t)
-	var gone []time.Duration
-	for range times(3) {
-		victim := s.runner(agreeIn)
-		s.Pass(2 * lease)
-		begin := time.Now()
-		s.Pause(victim)
-		next := s.runner(agreeIn, victim)
-		gone = append(gone, time.Since(begin))
-		s.Pass(lease)
-		s.Resume(victim)
-		s.Await(agreeIn, "the mesh is whole", s.Whole)
-		if now := s.runner(agreeIn); now != next {
-			t.Errorf("it runs at %s, and ran at %s when %s woke up", now.Name, next.Name, victim.Name)
-		}
-	}
-	s.took("frozen until verified elsewhere", gone, lease+2*time.Second, lease+6*time.Second)
-	s.checkAlone(len(gone) + 1)
-	s.Quit()
+	s.surviveFaults("frozen until verified elsewhere", times(3), lease+2*time.Second, fault{strike: s.Pause, end: s.Resume, lasts: lease, stays: true})
 }
 
 // TestServiceIsCutOff cuts the node that runs a service off from all others.
 func TestServiceIsCutOff(t *testing.T) {
 	s := startServing(t)
-	var gone []time.Duration
-	for range times(3) {
-		victim := s.runner(agreeIn)
-		s.Pass(2 * lease)
-		begin := time.Now()
+	cut := func(victim *Node) {
 		s.Cut([]*Node{victim}, slices.DeleteFunc(slices.Clone(s.Nodes), func(n *Node) bool { return n == victim }))
-		next := s.runner(agreeIn, victim)
-		gone = append(gone, time.Since(begin))
-		s.Pass(lease)
-		s.Heal()
-		s.Await(healIn, "the mesh is whole", s.Whole)
-		if now := s.runner(agreeIn); now != next {
-			t.Errorf("it runs at %s, and ran at %s before the heal", now.Name, next.Name)
-		}
 	}
-	s.took("cut off until verified elsewhere", gone, lease+2*time.Second, lease+6*time.Second)
-	s.checkAlone(len(gone) + 1)
-	s.Quit()
+	s.surviveFaults("cut off until verified elsewhere", times(3), lease+2*time.Second, fault{strike: cut, end: func(*Node) { s.Heal() }, lasts: lease, stays: true})
 }
 
 // TestServiceIsMoved moves a service by hand.
