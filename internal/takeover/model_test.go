@@ -193,20 +193,25 @@ func (m *modelMesh) pass(d time.Duration) {
 }
 
 func (m *modelMesh) answer(n *modelNode, a Action) []Action {
+	return answerHook(n.run, m.now, a, n.fails, &n.alive, !n.sick)
+}
+
+// answerHook tells a run how a hook has ended, and whether the service is alive then.
+func answerHook(run *Run, now time.Duration, a Action, fails map[service.Step]bool, alive *bool, isWell bool) []Action {
 	switch a := a.(type) {
 	case Begin:
-		if n.fails[a.Step] {
-			return n.run.Ended(m.now, a.Attempt, errHook)
+		if fails[a.Step] {
+			return run.Ended(now, a.Attempt, errHook)
 		}
-		return n.run.Ended(m.now, a.Attempt, nil)
+		return run.Ended(now, a.Attempt, nil)
 	case Undo:
-		n.alive = n.alive && a.Step != service.Start
-		return n.run.Ended(m.now, a.Attempt, nil)
+		*alive = *alive && a.Step != service.Start
+		return run.Ended(now, a.Attempt, nil)
 	case Stop:
-		n.alive = false
-		return n.run.Ended(m.now, a.Attempt, nil)
+		*alive = false
+		return run.Ended(now, a.Attempt, nil)
 	case BeginCheck:
-		return n.run.CheckEnded(m.now, a.Attempt, !n.sick)
+		return run.CheckEnded(now, a.Attempt, isWell)
 	}
 	return nil
 }

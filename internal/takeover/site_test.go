@@ -239,22 +239,7 @@ func (s *site) take(n *siteNode, actions []Action) {
 }
 
 func (s *site) answer(n *siteNode, a Action) []Action {
-	switch a := a.(type) {
-	case Begin:
-		if n.fails[a.Step] {
-			return n.run.Ended(s.now, a.Attempt, errHook)
-		}
-		return n.run.Ended(s.now, a.Attempt, nil)
-	case Undo:
-		n.alive = n.alive && a.Step != service.Start
-		return n.run.Ended(s.now, a.Attempt, nil)
-	case Stop:
-		n.alive = false
-		return n.run.Ended(s.now, a.Attempt, nil)
-	case BeginCheck:
-		return n.run.CheckEnded(s.now, a.Attempt, n.alive && !n.sick)
-	}
-	return nil
+	return answerHook(n.run, s.now, a, n.fails, &n.alive, n.alive && !n.sick)
 }
 
 // check has what runs show its token, and looks whether the service is served as was promised.
