@@ -173,7 +173,7 @@ func (f *Failover) reportEvent(e Event) {
 	f.journal.addEvent(e)
 	f.history.addEvent(e)
 	for _, h := range f.hooks {
-		if h.isFor(e) {
+		if h.wantsEvent(e) {
 			h.journal.addEvent(e)
 		}
 	}

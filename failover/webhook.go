@@ -52,8 +52,8 @@ func (w Webhook) validate() error {
 	return nil
 }
 
-// isFor tells whether an event is sent.
-func (w Webhook) isFor(e Event) bool {
+// wantsEvent tells whether an event is sent.
+func (w Webhook) wantsEvent(e Event) bool {
 	return w.All || e.What == Alarm || e.What == DrillEnded || e.Error != "" ||
 		e.What == HealthChanged && e.Health == service.Failed
 }

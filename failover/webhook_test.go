@@ -104,7 +104,7 @@ func TestAWebhookGetsWhatAPersonShouldSee(t *testing.T) {
 		{Event{What: Alarm}, true}, {Event{What: DrillEnded}, true}, {Event{What: StepEnded, Error: "x"}, true}, {Event{What: HealthChanged, Health: service.Failed}, true},
 		{Event{What: StepEnded}, false}, {Event{What: Led}, false}, {Event{What: HealthChanged, Health: service.Healthy}, false},
 	} {
-		if w.isFor(c.e) != c.want || !(Webhook{All: true}).isFor(c.e) {
+		if w.wantsEvent(c.e) != c.want || !(Webhook{All: true}).wantsEvent(c.e) {
 			t.Errorf("%+v", c.e)
 		}
 	}

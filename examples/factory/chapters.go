@@ -22,7 +22,7 @@ const (
 	brokenNode    = "line-b-1"
 )
 
-func lineA() []string { return []string{"line-a-1", "line-a-2"} }
+func namesOfLineA() []string { return []string{"line-a-1", "line-a-2"} }
 
 func (s *story) startServices(ctx context.Context) error {
 	s.Chapter("Five edge nodes start, with a plan for each of two services")
@@ -37,7 +37,7 @@ func (s *story) startServices(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, p := range plans() {
+	for _, p := range allPlans() {
 		if _, err := s.Ask(ctx, "warehouse", request{Op: "plan", Plan: &p}); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (s *story) startServices(ctx context.Context) error {
 	if _, err := s.AskAll(ctx, request{Op: "serve"}); err != nil {
 		return err
 	}
-	for _, p := range plans() {
+	for _, p := range allPlans() {
 		if err := s.awaitServing(ctx, p.Service, p.Primary); err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func (s *story) checkKept(ctx context.Context, through string) (kept map[string]
 
 func (s *story) holdDrills(ctx context.Context) error {
 	s.Chapter("Drills: other nodes have to show that they can")
-	for _, p := range plans() {
+	for _, p := range allPlans() {
 		if err := s.holdDrill(ctx, p.Service, p.Primary); err != nil {
 			return err
 		}
@@ -211,12 +211,12 @@ func (s *story) returnNode(ctx context.Context, node string, running run) error 
 }
 
 func (s *story) cutLine(ctx context.Context) error {
-	s.Chapter("Line A is cut off: " + strings.Join(lineA(), " ") + " | the rest")
+	s.Chapter("Line A is cut off: " + strings.Join(namesOfLineA(), " ") + " | the rest")
 	at := s.clock.Boot()
-	if err := s.setCut(ctx, lineA()); err != nil {
+	if err := s.setCut(ctx, namesOfLineA()); err != nil {
 		return err
 	}
-	found, err := s.awaitElsewhere(ctx, at, lineA()...)
+	found, err := s.awaitElsewhere(ctx, at, namesOfLineA()...)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ func (s *story) endStory(ctx context.Context) error {
 		}
 		s.PrintEvent("read through %s: all %d records of the pump that were acknowledged", r.Name, len(kept))
 	}
-	for _, p := range plans() {
+	for _, p := range allPlans() {
 		a, err := s.Ask(ctx, "warehouse", request{Op: "history", Service: p.Service})
 		if err != nil {
 			return err
@@ -299,7 +299,7 @@ func (s *story) measureRuns() {
 	if s.end == 0 {
 		all.to = s.clock.Boot()
 	}
-	for _, p := range plans() {
+	for _, p := range allPlans() {
 		s.PrintEvent("who ran %s (█ verified, ▒ starting or ending, x down), in %s:", p.Service, stage.FormatDuration(all.to-all.from))
 		for _, line := range l.drawRuns(p.Service, edgeNames(), all, 72) {
 			s.PrintEvent("%s", line)

@@ -13,7 +13,7 @@ const (
 	announce = "announce" // the procedure that tells all nodes where a service runs now
 )
 
-func plans() []service.Plan { return []service.Plan{monitoringPlan(), qualityPlan()} }
+func allPlans() []service.Plan { return []service.Plan{monitoringPlan(), qualityPlan()} }
 
 // monitoringPlan: one in the whole factory watches the lines, at line A if that can be.
 func monitoringPlan() service.Plan {

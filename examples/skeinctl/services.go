@@ -124,17 +124,17 @@ func lacksInWords(lacks []service.Lack) string {
 }
 
 func (s *session) runPlan() error {
-	do, ok := map[string]func(context.Context, *failover.Client) error{"show": s.showPlans, "set": s.setPlan, "drop": s.dropPlan}[s.words[0]]
+	do, ok := map[string]func(context.Context, *session, *failover.Client) error{"show": showPlans, "set": setPlan, "drop": dropPlan}[s.words[0]]
 	switch {
 	case !ok:
 		return usageError(fmt.Sprintf("does show, set or drop, not %.20q", s.words[0]))
 	case s.words[0] == "drop" && s.service == "":
 		return usageError("drop needs -service")
 	}
-	return s.withServices(func(ctx context.Context, c *failover.Client, _ view.View) error { return do(ctx, c) })
+	return s.withServices(func(ctx context.Context, c *failover.Client, _ view.View) error { return do(ctx, s, c) })
 }
 
-func (s *session) showPlans(ctx context.Context, c *failover.Client) error {
+func showPlans(ctx context.Context, s *session, c *failover.Client) error {
 	plans, err := c.Plans(ctx)
 	if err != nil && len(plans) == 0 {
 		return err
@@ -159,7 +159,7 @@ func (s *session) showPlans(ctx context.Context, c *failover.Client) error {
 	return err
 }
 
-func (s *session) setPlan(ctx context.Context, c *failover.Client) error {
+func setPlan(ctx context.Context, s *session, c *failover.Client) error {
 	text, err := io.ReadAll(io.LimitReader(s.in, maxPlanText+1))
 	if err != nil {
 		return err
@@ -178,7 +178,7 @@ func (s *session) setPlan(ctx context.Context, c *failover.Client) error {
 	return err
 }
 
-func (s *session) dropPlan(ctx context.Context, c *failover.Client) error {
+func dropPlan(ctx context.Context, s *session, c *failover.Client) error {
 	mode := service.Exclusive
 	if s.perComponent {
 		mode = service.PerComponent

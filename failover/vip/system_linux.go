@@ -171,7 +171,7 @@ func (s *linux) exchangeMessages(m []byte, each func(syscall.NetlinkMessage)) er
 			if a.Header.Seq != s.seq {
 				continue // to a request before this one, which had been given up
 			}
-			if ended, err := endOf(a); ended {
+			if ended, err := readEnd(a); ended {
 				return err
 			}
 			if each != nil {
@@ -183,7 +183,7 @@ func (s *linux) exchangeMessages(m []byte, each func(syscall.NetlinkMessage)) er
 }
 
 // endOf tells whether a message ends an answer, and with which error.
-func endOf(m syscall.NetlinkMessage) (ended bool, err error) {
+func readEnd(m syscall.NetlinkMessage) (ended bool, err error) {
 	if m.Header.Type == unix.NLMSG_DONE {
 		return true, nil
 	}

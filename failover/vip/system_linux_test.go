@@ -299,6 +299,6 @@ func FuzzParsePresence(f *testing.F) {
 		if ip, p, ok := parsePresence(m); ok && (!ip.IsValid() || p.lifetime < -1) {
 			t.Errorf("%v, %+v", ip, p)
 		}
-		_, _ = endOf(m)
+		_, _ = readEnd(m)
 	})
 }

@@ -142,7 +142,7 @@ func newAddress(cfg Config, s system) *Address {
 func (a *Address) Hold(ctx context.Context, lease Lease) error {
 	begin := time.Now()
 	for {
-		err := a.post(ctx, func(k *keeper) error { return k.holdUnder(lease) })
+		err := a.postOrder(ctx, func(k *keeper) error { return k.holdUnder(lease) })
 		switch {
 		case errors.Is(err, ErrLease) && lease.Left() > 0 && time.Since(begin) < leaseWait:
 		case errors.Is(err, errLeftover):
@@ -158,17 +158,17 @@ func (a *Address) Hold(ctx context.Context, lease Lease) error {
 // Release removes the address, if it is held. The errors are ErrClosed, what the system says,
 // and that of ctx; the address is not set anew whatever it says.
 func (a *Address) Release(ctx context.Context) error {
-	return a.post(ctx, (*keeper).dropAddress)
+	return a.postOrder(ctx, (*keeper).dropAddress)
 }
 
 // Check returns nil while the address is here: a service can call it where it checks itself.
 // The errors are ErrNotHeld, ErrClosed and that of ctx.
 func (a *Address) Check(ctx context.Context) error {
-	return a.post(ctx, (*keeper).checkHeld)
+	return a.postOrder(ctx, (*keeper).checkHeld)
 }
 
 // post has the goroutine of the Address do something, and returns the result.
-func (a *Address) post(ctx context.Context, do func(k *keeper) error) error {
+func (a *Address) postOrder(ctx context.Context, do func(k *keeper) error) error {
 	r := request{do: do, done: make(chan error, 1)}
 	select {
 	case a.requests <- r:

@@ -94,7 +94,7 @@ func (m *Merger) ServeMerge(ctx context.Context, from view.NodeID, req []byte, a
 func (m *Merger) mergeAside(ctx context.Context, in []keep.Arrival, done func([]int, []wire.FencedOffer, error)) error {
 	if !m.opts.Group.Go(func(context.Context) {
 		out, err := m.opts.Records.AcceptAll(ctx, in)
-		stale, fenced := oddOf(out)
+		stale, fenced := listOdd(out)
 		done(stale, fenced, err)
 	}) {
 		return keep.ErrClosed
@@ -102,9 +102,9 @@ func (m *Merger) mergeAside(ctx context.Context, in []keep.Arrival, done func([]
 	return nil
 }
 
-// oddOf lists the arrivals, by their place, that were too old, and those of keys that a later
+// listOdd lists the arrivals, by their place, that were too old, and those of keys that a later
 // leader has written here.
-func oddOf(out []keep.Merged) (stale []int, fenced []wire.FencedOffer) {
+func listOdd(out []keep.Merged) (stale []int, fenced []wire.FencedOffer) {
 	for i := range out {
 		if out[i].Stale {
 			stale = append(stale, i)
