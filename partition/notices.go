@@ -2,10 +2,14 @@ package partition
 
 import (
 	"context"
+	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/epidemic"
 	"github.com/skeinmesh/skein/internal/exchange"
 	"github.com/skeinmesh/skein/internal/notify"
@@ -24,8 +28,14 @@ const (
 const (
 	newsPause   = 50 * time.Millisecond // news wait so long for company
 	compareMean = 20 * time.Second
-	beginsFor   = 30 * time.Second // behind Open: so long who is met is compared with
-	maxSwaps    = 2                // messages with notices that are read at a time
+	maxSwaps    = 2 // messages with notices that are read at a time
+
+	// For beginsFor behind Open a node compares with firstPartners of those that it has met, and
+	// no more often than every firstPause: where all of a large mesh begin at once somebody is
+	// met again and again.
+	beginsFor     = 30 * time.Second
+	firstPartners = 3
+	firstPause    = 2 * time.Second
 )
 
 // notices keeps the last notice of each node, its own too.
@@ -135,10 +145,23 @@ func (n *notices) compareNotices(ctx context.Context) {
 //
 // Without this the leader would not be heard of for some 20 s, and asked for its voters' grants.
 func (n *notices) compareAtFirst(ctx context.Context) {
-	exchange.HandOn(ctx, n.met, newsPause, func(context.Context) {
-		for _, id := range roster.Partners(n.mesh.View()) {
-			n.group.Go(func(ctx context.Context) { _ = n.exchange.With(ctx, id) })
+	exchange.HandOn(ctx, n.met, newsPause, func(ctx context.Context) {
+		ids := slices.Clone(roster.Partners(n.mesh.View()))
+		rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		var heard atomic.Bool
+		var all sync.WaitGroup
+		for _, id := range ids[:min(len(ids), firstPartners)] {
+			all.Go(func() {
+				if n.exchange.With(ctx, id) == nil {
+					heard.Store(true)
+				}
+			})
 		}
+		all.Wait()
+		if !heard.Load() && n.uptime() < beginsFor {
+			n.met.Ring() // they may be about to begin, too
+		}
+		clock.Sleep(ctx, firstPause)
 	})
 }
 

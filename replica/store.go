@@ -256,7 +256,7 @@ func (s *Store) Close() error {
 // it did: it lacks that until it is delivered, or found by a comparison. For one that is
 // out of contact its return will tell.
 func (s *Store) noteMissed(by view.NodeID) {
-	if s.homes.IsPeer(by) {
+	if s.disk != nil && s.homes.IsPeer(by) {
 		s.carrier.Hints.MarkOwed(by)
 		s.entropy.Missed(by)
 	}

@@ -11,11 +11,12 @@ import (
 
 func (e *Election) noteRefusal(from view.NodeID, ans Answer) {
 	if ans.Reason == Busy && e.lead == nil && e.bid.handedOver && ans.Holder.Node == e.nominator {
-		// What the leader before gives back is on its way to this voter, too.
-		e.bid.askAgainAt[from] = e.now + e.params.Pause/5
+		// What the leader before gives back is on its way to this voter, too, or is lost: it
+		// is asked less and less often.
+		e.bid.askAgainAt[from] = e.now + max(e.params.Pause/5, (e.now-e.bid.began)/2)
 		return
 	}
-	if ans.Reason == Busy && !ans.Holder.IsZero() && !e.field.isRival(ans.Holder.Node) {
+	if ans.Reason == Busy && !ans.Holder.IsZero() && (e.failed >= rivalBids || !e.field.isRival(ans.Holder.Node)) {
 		e.bid.longestBusy = max(e.bid.longestBusy, ans.Wait)
 	}
 	if ans.Reason == OldTerm && ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids {
@@ -161,7 +162,7 @@ func (e *Election) startBid(voters Electorate, renews bool) {
 	term := max(e.voter.durable.Max, e.highestSeen, e.lastAsked, e.highestClaim().Term) + 1
 	e.lastAsked = term
 	e.startAt = Never
-	handedOver := e.lead == nil && e.now < e.nominationEnds && e.leaderLapsed.IsZero() || e.lead != nil && e.lead.handedOver
+	handedOver := e.lead == nil && e.now < e.nominationEnds && !e.byLapse || e.lead != nil && e.lead.handedOver
 	e.bid = &reign{
 		handedOver: handedOver,
 		token:      token.Token{Term: term, Node: e.self}, voters: voters, renews: renews,

@@ -73,6 +73,7 @@ type Election struct {
 	muteAt time.Duration
 
 	nominator      view.NodeID   // who has nominated this node, until nominationEnds
+	byLapse        bool          // the last nomination is no hand-over: a voter says that the leader's lease has run out
 	leaderLapsed   token.Token   // the claim of which a voter says that its lease has run out; zero: none
 	lapseHeardAt   time.Duration // when one has said so last; Never: nobody has
 	lapseTold      token.Token   // last lapse of a lease that the best candidate was told of
@@ -168,10 +169,10 @@ func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, no
 	switch {
 	case nominee != e.self:
 	case term > e.freedTerms[from]:
-		e.leaderLapsed = token.Token{}
+		e.leaderLapsed, e.byLapse = token.Token{}, false
 		e.nominator, e.nominationEnds, e.noBidBefore = from, e.now+e.params.Lease/2, 0
 	case term == 0 && e.believesLapse(from):
-		e.leaderLapsed, e.lapseHeardAt = e.highestClaim(), e.now
+		e.leaderLapsed, e.lapseHeardAt, e.byLapse = e.highestClaim(), e.now, true
 		e.nominator, e.nominationEnds, e.noBidBefore = from, e.now+e.params.Lease/2, 0
 	}
 	e.freedTerms[from] = max(e.freedTerms[from], term)

@@ -95,8 +95,13 @@ func (f *Field) scoreOf(id view.NodeID) Score {
 	return 0
 }
 
+// rivalBids is how many bids may fail before a node that holds grants is taken for a leader after
+// all: what it says may be late, or lost.
+const rivalBids = 3
+
 // isRival tells whether a node that holds grants is another candidate: it is in contact, and if
-// it led it would be heard to. It gives its grants back, as this node does, if neither wins.
+// it led it would be heard to, mostly. It gives its grants back, as this node does, if neither
+// wins.
 func (f *Field) isRival(id view.NodeID) bool {
 	claims := func(t token.Token) bool { return t.Node == id }
 	return f.Contact[id] && !slices.ContainsFunc(f.Claims, claims)

@@ -171,3 +171,16 @@ func TestALapseIsThatOfOneLeader(t *testing.T) {
 		t.Error("it asks for a term while another leads")
 	}
 }
+
+// A lapse that is told is no hand-over, also where nobody was heard to lead.
+func TestALapseIsNoHandOver(t *testing.T) {
+	f := fieldLedBy5()
+	f.Claims = nil
+	e := newQuick(4, LAN(), Durable{}, 0, rand.New(rand.NewPCG(1, 1)))
+	e.Look(0, f)
+	e.Stand(0, true)
+	e.Returned(time.Second, 1, 0, 4)
+	if e.Tick(time.Second + time.Millisecond); e.bid == nil || e.bid.handedOver {
+		t.Errorf("%+v", e.bid)
+	}
+}

@@ -88,6 +88,24 @@ func TestTwoCandidatesAskAgainSoon(t *testing.T) {
 	}
 }
 
+// A leader in contact whose claim is not heard is disturbed by few bids: each of them is written
+// to disks.
+func TestLeaderThatIsNotHeardIsDisturbedLittle(t *testing.T) {
+	e := idler(fieldOf(1000, 1000, 1000, 1000, 1000), Durable{})
+	terms := map[uint64]bool{}
+	for now := time.Duration(0); now < 20*time.Second; now += 10 * time.Millisecond {
+		for _, eff := range e.Tick(now) {
+			if eff.Action == Send {
+				terms[eff.Ask.Term] = true
+				e.Answered(now, eff.To, eff.Ask, now, Answer{Reason: Busy, Max: 1, Wait: LAN().Lease - 50*time.Millisecond, Holder: token.Token{Term: 1, Node: 2}})
+			}
+		}
+	}
+	if len(terms) < 3 || len(terms) > 9 {
+		t.Errorf("%d terms were asked for in 20 s", len(terms))
+	}
+}
+
 // claim returns a Field in which another claims to lead.
 func claim(f Field, t token.Token) Field {
 	f.Claims = []token.Token{t}
