@@ -70,7 +70,7 @@ func (z zone) answerMessage(request []byte, udp bool) []byte {
 func (z zone) answerQuestion(a *dns.Msg, q dns.Question) {
 	name := strings.ToLower(q.Name)
 	below := name != z.name
-	if q.Qclass != dns.ClassINET || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR || below && !strings.HasSuffix(name, "."+z.name) {
+	if q.Qclass != dns.ClassINET || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR || !dns.IsSubDomain(z.name, name) {
 		a.Rcode = dns.RcodeRefused
 		return
 	}

@@ -150,6 +150,7 @@ func TestWhatIsNotThere(t *testing.T) {
 		{z, ".", dns.RcodeRefused},
 		{z, "press.powerplant.example.", dns.RcodeRefused},
 		{z, "powerplant.example.", dns.RcodeRefused},
+		{z, `foo\.plant.example.`, dns.RcodeRefused},
 		{z, "plant.example.org.", dns.RcodeRefused},
 	} {
 		a := askZone(t, c.zone, c.name, dns.TypeA)

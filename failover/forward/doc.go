@@ -9,10 +9,11 @@
 //	A client is connected to where this     Where a leader has died: its      Its bytes, in both
 //	node knows the service to be.           address, until that is known.     directions.
 //
-//	When the service is elsewhere, or       A host that falls silent is       A reset, not an end: half
-//	nowhere, the connections to the old     known as gone when its lead has   an answer is not taken for
-//	place are closed at once. A change of   ended.                            a whole one.
-//	the token alone closes none.
+//	When the service is elsewhere the       A host that falls silent is       A reset, not an end: half
+//	connections to the old place are        known as gone when its lead has   an answer is not taken for
+//	closed at once, and within a second     ended.                            a whole one.
+//	when it is nowhere. A change of the
+//	token alone closes none.
 //
 //	A client that finds no service, or      Wait is over. What it sends       A connection that is
 //	none that answers, is connected as      meanwhile is kept for it by its   slower; then a reset.

@@ -146,6 +146,7 @@ func (f *Forwarder) Close() error {
 	f.works.Cancel()
 	err := f.listener.Close()
 	f.works.Close()
+	f.now.Close()
 	if errors.Is(err, net.ErrClosed) { // it was closed before
 		return nil
 	}

@@ -14,7 +14,10 @@ import (
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-const dialAgain = 100 * time.Millisecond // after an attempt that has failed
+const (
+	dialAgain = 100 * time.Millisecond // after an attempt that has failed
+	goneFor   = 800 * time.Millisecond // without a route, and the service is taken for gone
+)
 
 // errItself: the address leads to the listener.
 var errItself = errors.New("failover/forward: the address of the service is that of the forwarder")
@@ -43,7 +46,8 @@ func (f *Forwarder) newPlace(r route.Route) *place {
 }
 
 // followRoute keeps the place where the service is, and ends what leads to an older one. What
-// runs on at its node under a later token has not moved.
+// runs on at its node under a later token has not moved. Its route under that token comes a moment
+// after the word that there is one: until then there is none.
 func (f *Forwarder) followRoute(routes <-chan route.Route) {
 	move := func(r route.Route) {
 		last, next := f.now.Get(), f.newPlace(r)
@@ -55,10 +59,25 @@ func (f *Forwarder) followRoute(routes <-chan route.Route) {
 		f.now.Set(next)
 		last.leave()
 	}
-	for r := range routes {
-		move(r)
+	var gone <-chan time.Time
+	for {
+		select {
+		case r, ok := <-routes:
+			switch {
+			case !ok:
+				move(route.Route{})
+				return
+			case r == route.Route{} && gone == nil:
+				gone = time.After(goneFor)
+			case r != route.Route{}:
+				gone = nil
+				move(r)
+			}
+		case <-gone:
+			gone = nil
+			move(route.Route{})
+		}
 	}
-	move(route.Route{})
 }
 
 // reachService connects to where the service is, as soon as it is anywhere and answers. It
@@ -82,8 +101,12 @@ func (f *Forwarder) reachService(ctx context.Context) (*place, *net.TCPConn) {
 			continue
 		}
 		server, err := f.dialPlace(ctx, p)
-		if err == nil {
+		if err == nil && p.ctx.Err() == nil {
 			return p, server
+		}
+		if err == nil { // the service has moved meanwhile
+			resetConn(server)
+			continue
 		}
 		if p.ctx.Err() == nil {
 			p.faulty.Do(func() { f.log.Warn("the service is not reached", "address", p.address, "error", err) })

@@ -127,12 +127,41 @@ func TestWhatMovesAService(t *testing.T) {
 				t.Fatalf("it is at %q", p.address)
 			}
 			routes <- c.next
-			synctest.Wait()
+			if time.Sleep(goneFor / 2); c.next == (route.Route{}) && p.ctx.Err() != nil {
+				t.Errorf("%s: it is nowhere for a moment, and connections have ended", name)
+			}
+			time.Sleep(goneFor)
 			if ends := p.ctx.Err() != nil; ends != c.ends {
 				t.Errorf("%s: connections end: %v", name, ends)
 			}
 		})
 	}
+}
+
+// TestARouteThatIsGoneForAMoment is that of a service whose node has got another token: what it
+// says under that comes behind the word that there is one.
+func TestARouteThatIsGoneForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newForwarder(Config{Service: "press"}.withDefaults())
+		defer f.works.Close()
+		routes := make(chan route.Route)
+		defer close(routes)
+		f.works.Go(func(context.Context) { f.followRoute(routes) })
+		first := routeTo(1, "10.0.0.1:80")
+		routes <- first
+		synctest.Wait()
+		p := f.now.Get()
+		for range 5 {
+			routes <- route.Route{}
+			time.Sleep(goneFor / 2)
+			first.Token.Term++
+			routes <- first
+			time.Sleep(2 * goneFor)
+		}
+		if p.address != first.Address || p.ctx.Err() != nil {
+			t.Errorf("it was at %q, %v", p.address, p.ctx.Err())
+		}
+	})
 }
 
 func TestTheForwarderKnowsItself(t *testing.T) {

@@ -62,10 +62,10 @@ func (r Route) Endpoint() (Endpoint, error) { return ParseEndpoint(r.Address) }
 // version 6 in brackets. The error is ErrAddress.
 func ParseEndpoint(address string) (e Endpoint, err error) {
 	if ip, err := netip.ParseAddr(address); err == nil {
-		return Endpoint{IP: ip.Unmap()}, nil
+		return endpointAt(ip, 0, address)
 	}
 	if at, err := netip.ParseAddrPort(address); err == nil && at.Port() != 0 {
-		return Endpoint{IP: at.Addr().Unmap(), Port: at.Port()}, nil
+		return endpointAt(at.Addr(), at.Port(), address)
 	}
 	name, port, hasPort := strings.Cut(address, ":")
 	if hasPort {
@@ -79,6 +79,15 @@ func ParseEndpoint(address string) (e Endpoint, err error) {
 		return Endpoint{}, fmt.Errorf("%w: %.60q", ErrAddress, address)
 	}
 	return e, nil
+}
+
+// endpointAt returns an IP as a place. One that means each client's own machine, or one of its
+// links, means no place: "[::]:80" is where a program listens, not where it is found.
+func endpointAt(ip netip.Addr, port uint16, address string) (Endpoint, error) {
+	if ip = ip.Unmap(); ip.IsUnspecified() || ip.Zone() != "" {
+		return Endpoint{}, fmt.Errorf("%w: %.60q is another place on each machine", ErrAddress, address)
+	}
+	return Endpoint{IP: ip, Port: port}, nil
 }
 
 // isHostName tells whether a name is made of words of letters, digits, "-" and "_" with dots

@@ -50,3 +50,12 @@ func FuzzParseEndpoint(f *testing.F) {
 		}
 	})
 }
+
+// TestAListenersAddressIsNoPlace: a client would reach its own machine.
+func TestAListenersAddressIsNoPlace(t *testing.T) {
+	for _, address := range []string{"[::]:80", "0.0.0.0:80", "0.0.0.0", "::", "[::ffff:0.0.0.0]:80", "[fe80::1%eth0]:80", "fe80::1%eth0"} {
+		if e, err := ParseEndpoint(address); !errors.Is(err, ErrAddress) {
+			t.Errorf("%s: %+v, %v", address, e, err)
+		}
+	}
+}

@@ -37,8 +37,14 @@
 //	An address that is there already is     A short lifetime: a process of    ErrTaken.
 //	not touched, and never removed.         this node before this one has
 //	                                        left it; Hold waits for its end.
+//	                                        Somebody sets the same one while
+//	                                        it is held: it is taken for ours.
 //
-//	The lease is long enough: 1.25 s are    Paces below LAN.                  ErrLease.
+//	When Release and Close return the       The context of Release ends.      An error: it ends with its
+//	address is gone, also where the system                                    lifetime.
+//	has refused to remove it.
+//
+//	The lease is long enough: 1.27 s are    Paces below LAN.                  ErrLease.
 //	left of it at some time.
 //
 //	Neighbours learn at once where it is:   They take no word that they did   The old node, until their
@@ -50,7 +56,7 @@
 //	A node that stalls longer than the      It goes on before its lease       Nobody has the address
 //	lifetime has it again when it goes on.  ends.                             meanwhile.
 //
-// What the node itself connects to does not get the address as its source: it is deprecated
-// from the beginning. Connections to it end with the node: there is nothing that hands them on.
+// What the node itself connects to does not get the address as its source, if that is of IPv6, for
+// it is deprecated from the beginning, or of IPv4 and alone in its network (/32). Connections to it end with the node: there is nothing that hands them on.
 // An interface that is made anew is another one: a new Address finds it.
 package vip

@@ -23,6 +23,9 @@ const (
 	tellAgain   = 10 * time.Second
 )
 
+// errStillHere: the address could not be removed.
+var errStillHere = errors.New("failover/vip: the address is not removed")
+
 // errLeftover: the address is there for a while, as a former process of this node leaves it.
 var errLeftover = errors.New("failover/vip: a former process has left the address")
 
@@ -57,6 +60,7 @@ type keeper struct {
 
 	lease   Lease         // nil: the address is not held
 	expires time.Time     // when the system drops it, but for lateness
+	until   time.Time     // it may be here until then, whatever failed
 	every   time.Duration // it is set anew so often
 	due     time.Time     // when to renew
 	owed    int           // times that the network is to be told soon
@@ -78,7 +82,7 @@ func (a *Address) keepAddress(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			_ = k.dropAddress() // it is logged, and the system does it
+			k.dropAtLast()
 			return
 		case r := <-a.requests:
 			r.done <- r.do(k)
@@ -138,12 +142,22 @@ func (k *keeper) setFor(lease Lease, isNew bool) error {
 	if lifetime == 0 {
 		return fmt.Errorf("%w: %v", ErrLease, left)
 	}
+	until := k.until
+	k.until = time.Now().Add(lifetime + lateness) // also where it is not known whether it was set
 	if err := k.system.setAddress(lifetime, isNew); err != nil {
+		if errors.Is(err, errLeftover) {
+			k.until = until // it is somebody else's
+		}
 		return err
 	}
 	if left = lease.Left(); left < lifetime+lateness {
+		lost := fmt.Errorf("%w: %v after a stall", ErrLease, left)
 		k.expires = time.Time{}
-		return errors.Join(fmt.Errorf("%w: %v after a stall", ErrLease, left), k.system.removeAddress())
+		if err := k.system.removeAddress(); err != nil {
+			return errors.Join(lost, err)
+		}
+		k.until = time.Time{}
+		return lost
 	}
 	if !time.Now().Before(k.expires) {
 		k.owed = tellings // it was gone, and neighbours have looked for it
@@ -154,13 +168,14 @@ func (k *keeper) setFor(lease Lease, isNew bool) error {
 
 // renewIfHeld does what is due.
 func (k *keeper) renewIfHeld() {
-	if k.lease == nil {
-		k.due = time.Now().Add(maxRenewal)
-		return
-	}
-	if k.lease.Left() == 0 {
+	if k.lease != nil && k.lease.Left() == 0 {
 		k.log.Warn("the lead is over, and the address is still held")
-		_ = k.dropAddress() // it is logged
+	}
+	if k.lease == nil || k.lease.Left() == 0 {
+		k.due = time.Now().Add(maxRenewal)
+		if k.dropAddress() != nil { // it is logged
+			k.due = time.Now().Add(holdAgain)
+		}
 		return
 	}
 	err := k.setFor(k.lease, false)
@@ -188,18 +203,29 @@ func (k *keeper) tellNetwork() {
 }
 
 // dropAddress removes the address, if it is held.
+//
+// If that fails the address is here until the system has it end, and another node may not have
+// it: whoever asks is told so, and asks again.
 func (k *keeper) dropAddress() error {
-	if k.lease == nil {
+	held := k.lease != nil
+	k.lease, k.expires = nil, time.Time{}
+	if !held && !time.Now().Before(k.until) {
 		return nil
 	}
-	k.lease, k.expires = nil, time.Time{}
-	err := k.system.removeAddress()
-	if err != nil {
+	if err := k.system.removeAddress(); err != nil && time.Now().Before(k.until) {
 		k.log.Warn("the address is not removed, and ends by itself", "error", err)
-		return err
+		return fmt.Errorf("%w: %w", errStillHere, err)
 	}
+	k.until = time.Time{}
 	k.log.Info("the address is released")
 	return nil
+}
+
+// dropAtLast removes the address, or waits until it has ended.
+func (k *keeper) dropAtLast() {
+	for k.dropAddress() != nil {
+		time.Sleep(min(holdAgain, max(time.Until(k.until), time.Millisecond)))
+	}
 }
 
 func (k *keeper) checkHeld() error {

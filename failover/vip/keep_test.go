@@ -94,9 +94,12 @@ func (s *kernel) removeAddress() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire()
+	if s.fault != nil {
+		return s.fault
+	}
 	s.end(time.Now())
 	s.removes++
-	return s.fault
+	return nil
 }
 
 func (s *kernel) tellNeighbours() error {
@@ -496,4 +499,35 @@ func TestAllFaultsAreNamed(t *testing.T) {
 			t.Errorf("address %v", a)
 		}
 	}
+}
+
+// TestAnAddressThatIsNotRemoved stays until the system has it end: Release says so, and returns
+// nil when it is gone, for another node may have it then.
+func TestAnAddressThatIsNotRemoved(t *testing.T) {
+	inVirtualTime(t, testConfig, func(t *testing.T, a *Address, s *kernel) {
+		if err := a.Hold(t.Context(), newLease(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		broken := errors.New("no buffers")
+		s.mu.Lock()
+		s.fault = broken
+		s.mu.Unlock()
+		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := a.Release(short); !errors.Is(err, broken) {
+			t.Errorf("while it is there: %v", err)
+		}
+		begin := time.Now()
+		if err := a.Release(t.Context()); err != nil {
+			t.Errorf("in the end: %v", err)
+		}
+		s.mu.Lock()
+		s.fault = nil
+		s.expire()
+		there := s.there
+		s.mu.Unlock()
+		if took := time.Since(begin); there || took > maxLifetime+time.Second {
+			t.Errorf("released after %v, and it is there: %v", took, there)
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/clock"
@@ -90,6 +91,9 @@ type Address struct {
 	system   system
 	requests chan request
 	works    *lifecycle.Group
+
+	closeOnce sync.Once
+	closed    error // of the system's Close
 }
 
 // system is what has addresses and sends frames.
@@ -155,10 +159,22 @@ func (a *Address) Hold(ctx context.Context, lease Lease) error {
 	}
 }
 
-// Release removes the address, if it is held. The errors are ErrClosed, what the system says,
-// and that of ctx; the address is not set anew whatever it says.
+// Release removes the address, if it is held, and tries that again where it fails: it returns nil
+// when the address is gone, by the end of its lifetime at the latest. The errors are ErrClosed, and
+// that of ctx beside what the system says; the address is not set anew whatever it says.
 func (a *Address) Release(ctx context.Context) error {
-	return a.postOrder(ctx, (*keeper).dropAddress)
+	var failed error
+	for {
+		err := a.postOrder(ctx, (*keeper).dropAddress)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errStillHere) {
+			return errors.Join(err, failed)
+		}
+		failed = err
+		clock.Sleep(ctx, holdAgain)
+	}
 }
 
 // Check returns nil while the address is here: a service can call it where it checks itself.
@@ -167,7 +183,7 @@ func (a *Address) Check(ctx context.Context) error {
 	return a.postOrder(ctx, (*keeper).checkHeld)
 }
 
-// post has the goroutine of the Address do something, and returns the result.
+// postOrder has the goroutine of the Address do something, and returns the result.
 func (a *Address) postOrder(ctx context.Context, do func(k *keeper) error) error {
 	r := request{do: do, done: make(chan error, 1)}
 	select {
@@ -183,5 +199,6 @@ func (a *Address) postOrder(ctx context.Context, do func(k *keeper) error) error
 // Close removes the address, if it is held, and waits until nothing is left.
 func (a *Address) Close() error {
 	a.works.Close()
-	return a.system.Close()
+	a.closeOnce.Do(func() { a.closed = a.system.Close() })
+	return a.closed
 }

@@ -126,6 +126,12 @@ func (p *Process[Q, A, E]) Ask(ctx context.Context, ask Q) (A, error) {
 	return p.sendRequest(ctx, request[Q]{Ask: ask})
 }
 
+func (p *Process[Q, A, E]) forgetRequest(id uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiting, id)
+}
+
 func (p *Process[Q, A, E]) sendRequest(ctx context.Context, r request[Q]) (say A, err error) {
 	reply := make(chan answer[A, E], 1)
 	p.mu.Lock()
@@ -141,6 +147,9 @@ func (p *Process[Q, A, E]) sendRequest(ctx context.Context, r request[Q]) (say A
 	case p.outbox <- r:
 	case <-p.ended:
 		return say, ErrDied
+	case <-ctx.Done():
+		p.forgetRequest(r.ID)
+		return say, ctx.Err()
 	}
 	select {
 	case a, open := <-reply:
@@ -155,9 +164,7 @@ func (p *Process[Q, A, E]) sendRequest(ctx context.Context, r request[Q]) (say A
 		}
 		return say, nil
 	case <-ctx.Done():
-		p.mu.Lock()
-		delete(p.waiting, r.ID)
-		p.mu.Unlock()
+		p.forgetRequest(r.ID)
 		return say, ctx.Err()
 	}
 }
