@@ -78,6 +78,17 @@ func (b *drillBook) drillOf(key string) knownDrill {
 	return b.known[key]
 }
 
+// putBack has a drill be known as it was: a later one was not written.
+func (b *drillBook) putBack(key string, before knownDrill) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if before.Slot.IsZero() {
+		delete(b.known, key)
+		return
+	}
+	b.known[key] = before
+}
+
 // noteDrill has a service look at its drill.
 func (f *Failover) noteDrill(key string, value []byte) {
 	f.drills.noteValue(key, value)
@@ -135,7 +146,7 @@ func (r *runner) drillBound() time.Duration {
 
 // isDrilled tells whether a drill has not ended, and may yet.
 func (r *runner) isDrilled(d knownDrill) bool {
-	return !d.Slot.IsZero() && !d.Ended && time.Since(d.since) < r.drillBound()
+	return d.IsOpen(time.Now()) && time.Since(d.since) < r.drillBound()
 }
 
 // lookAtDrill begins the drill that is due, and has the one under way end.
@@ -144,10 +155,10 @@ func (r *runner) lookAtDrill() {
 	if g.records == nil || r.closeBy != 0 {
 		return
 	}
-	slot := g.slots.TakeDue(r.core.Plan().Drill, time.Now(), r.uptime())
+	slot := g.slots.FindDue(r.core.Plan().Drill, time.Now(), r.uptime())
 	d := g.book.drillOf(r.drillKey())
 	verified := r.core.Health() == service.Healthy || r.core.Health() == service.Degraded
-	look := takeover.Look{Self: r.self, Verified: verified, Open: time.Since(d.since), Bound: r.drillBound()}
+	look := takeover.Look{Self: r.self, Verified: verified, Open: time.Since(d.since), Bound: r.drillBound(), Wall: time.Now()}
 	if r.lead != nil {
 		look.Began, look.Led = r.lead.began, r.uptime()-r.lead.at
 	}
@@ -156,10 +167,13 @@ func (r *runner) lookAtDrill() {
 	case g.busy:
 	case ends:
 		r.endDrill(d, failure)
-	case d.Shadow && !d.Ended && d.To == r.self && !g.tried.Equal(d.Slot):
+	case d.Shadow && d.IsOpen(look.Wall) && d.To == r.self && r.lead == nil && !g.tried.Equal(d.Slot):
 		g.tried = d.Slot
 		r.tryShadow(d)
-	case !slot.IsZero() && d.IsNewSlot(slot) && !r.isDrilled(d) && r.lead != nil && r.core.Health() == service.Healthy:
+	case !slot.IsZero() && !d.IsNewSlot(slot):
+		g.slots.LeaveOut()
+	case !slot.IsZero() && !r.isDrilled(d) && r.lead != nil && r.core.Health() == service.Healthy:
+		g.slots.LeaveOut()
 		r.beginDrill(slot)
 	}
 }
@@ -173,9 +187,11 @@ func (r *runner) beginDrill(slot time.Time) {
 		d.Ended, d.Failure = true, takeover.ErrNobody.Error()
 	}
 	r.reportEvent(d.Token, Event{What: DrillBegan, Other: d.To})
+	before := r.drilling.book.drillOf(r.drillKey())
 	r.writeDrill(d, func(err error) {
 		switch {
 		case err != nil:
+			r.drilling.book.putBack(r.drillKey(), before)
 			r.tellOfDrill(d, 0, fmt.Errorf("it could not be written down: %w", err))
 		case d.Ended:
 			r.tellOfDrill(d, 0, takeover.ErrNobody)
@@ -214,22 +230,18 @@ func (r *runner) tellOfDrill(d takeover.Drill, took time.Duration, failure error
 	}
 }
 
-// tryShadow has the service's Rehearse try it here, beside where it runs.
+// tryShadow has the service's Rehearse try it here, beside where it runs. It is one of the hooks:
+// a step that begins meanwhile gives it up, and waits for it.
 func (r *runner) tryShadow(d knownDrill) {
 	rehearse := r.service.Rehearse
 	if rehearse == nil {
 		r.endDrill(d, errNoRehearse)
 		return
 	}
-	run, limit := r.newRun(d.Token, 1), r.core.Plan().StartBound()
 	r.drilling.busy = true
-	r.group.Go(func(context.Context) {
-		var err error
-		r.callWithin(limit, 0, func(ctx context.Context) { err = callHook(ctx, rehearse, run) })
-		r.post(func() {
-			r.drilling.busy = false
-			r.endDrill(d, err)
-		})
+	r.hooks.beginHook(rehearse, r.newRun(d.Token, 1), r.core.Plan().StartBound(), func(err error) {
+		r.drilling.busy = false
+		r.endDrill(d, err)
 	})
 }
 

@@ -209,7 +209,7 @@ func TestADrillThatCannotBeWritten(t *testing.T) {
 		if err := a.Drill("press"); err != nil {
 			t.Fatal(err)
 		}
-		r.wait(time.Minute)
+		r.wait(10 * time.Minute) // longer than one may take
 		if got := r.count("b start"); got != 0 {
 			t.Error("it was moved, and nobody knows what for")
 		}
@@ -226,5 +226,37 @@ func TestADrillThatCannotBeWritten(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestARehearsalEndsBeforeAStart has the node that rehearses get the service itself.
+func TestARehearsalEndsBeforeAStart(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		a, b := r.nodes[0], r.nodes[1]
+		r.plan.Drill.Shadow = true
+		rehearses, ended := make(chan struct{}), false
+		b.rehearse = func(ctx context.Context, _ Run) error {
+			close(rehearses)
+			<-ctx.Done()
+			time.Sleep(300 * time.Millisecond) // virtual: to undo what it has done
+			ended = true
+			return ctx.Err()
+		}
+		b.beforeStart = func() {
+			if !ended {
+				t.Error("the service starts beside its rehearsal")
+			}
+		}
+		r.serveAll()
+		r.wait(5 * time.Second)
+		if err := a.Drill("press"); err != nil {
+			t.Fatal(err)
+		}
+		<-rehearses
+		if err := a.Move("press", "b"); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(5 * time.Second)
+		r.wantRunsAt("b")
 	})
 }

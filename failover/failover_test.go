@@ -36,19 +36,21 @@ type rig struct {
 
 type rigNode struct {
 	*Failover
-	name       string
-	r          *rig
-	kept       *fakeRecordsAt
-	log        strings.Builder
-	mu         sync.Mutex
-	fails      map[string]error         // by the name of the hook
-	hangs      map[string]chan struct{} // until closed, whatever the context says
-	events     []Event
-	holds      bool          // the condition "worn"
-	slow       time.Duration // how long recording takes
-	procedures []string
-	answer     func() bool  // of the condition, in place of holds; nil: that is it
-	use        func() []int // nil: little
+	name        string
+	r           *rig
+	kept        *fakeRecordsAt
+	log         strings.Builder
+	mu          sync.Mutex
+	fails       map[string]error         // by the name of the hook
+	hangs       map[string]chan struct{} // until closed, whatever the context says
+	events      []Event
+	holds       bool          // the condition "worn"
+	slow        time.Duration // how long recording takes
+	procedures  []string
+	rehearse    Hook         // nil: it is noted, and ends as the test says
+	beforeStart func()       // nil: nothing
+	answer      func() bool  // of the condition, in place of holds; nil: that is it
+	use         func() []int // nil: little
 }
 
 // inBubble runs a test of three nodes in virtual time. What the test leaves is closed.
@@ -188,6 +190,9 @@ func (n *rigNode) serve() {
 		Plan: n.r.plan, Prepare: n.hook("prepare", nil), Sync: n.hook("sync", nil), Route: n.hook("route", nil), Verify: n.hook("verify", nil), Check: n.hook("check", nil), Rehearse: n.hook("rehearse", nil),
 		UndoPrepare: n.hook("unprepare", nil), UndoSync: n.hook("unsync", nil), UndoRoute: n.hook("unroute", nil),
 		Start: n.hook("start", func(run Run) {
+			if n.beforeStart != nil {
+				n.beforeStart()
+			}
 			n.r.mu.Lock()
 			defer n.r.mu.Unlock()
 			if len(n.r.runs) > 0 && !n.r.late {
@@ -200,6 +205,9 @@ func (n *rigNode) serve() {
 			defer n.r.mu.Unlock()
 			delete(n.r.runs, id)
 		}),
+	}
+	if n.rehearse != nil {
+		s.Rehearse = n.rehearse
 	}
 	for _, name := range n.procedures {
 		if s.Procedures == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/failover/service"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // TestProceduresOfAPlan has a plan put procedures into a start: they run in order, behind the
@@ -61,6 +62,46 @@ func TestProceduresOfAPlan(t *testing.T) {
 		failed := func(e Event) bool { return ended(e) && strings.Contains(e.Error, ErrPanic.Error()) }
 		if got := b.seen(failed); len(got) == 0 {
 			t.Error("it is not told that a procedure has panicked")
+		}
+	})
+}
+
+// TestAProcedureIsGivenUp where its step is undone, also without anything that undoes it: another
+// node may begin the same.
+func TestAProcedureIsGivenUp(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.plan.Procedures = []string{service.ProcedureSync, "restore"}
+		r.plan.Steps[service.Sync].Timeout = time.Hour
+		hook := func(context.Context, Run) error { return nil }
+		under := map[view.NodeID]bool{}
+		restore := func(ctx context.Context, run Run) error {
+			r.mu.Lock()
+			if len(under) > 0 {
+				t.Errorf("node %v restores beside %v", run.Node, under)
+			}
+			under[run.Node] = true
+			r.mu.Unlock()
+			<-ctx.Done()
+			time.Sleep(200 * time.Millisecond) // virtual
+			r.mu.Lock()
+			delete(under, run.Node)
+			r.mu.Unlock()
+			return ctx.Err()
+		}
+		for _, n := range r.nodes {
+			if err := n.Serve(Service{Plan: r.plan, Start: hook, Stop: hook, Procedures: map[string]Hook{"restore": restore}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.wait(5 * time.Second)
+		if err := r.nodes[0].Move("press", "b"); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(5 * time.Second)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !under[2] {
+			t.Errorf("%v restore", under)
 		}
 	})
 }

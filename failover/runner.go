@@ -285,8 +285,11 @@ func (r *runner) runProcedure(ctx context.Context, name string, run Run) error {
 }
 
 func (r *runner) beginStep(hook Hook, attempt uint64, deadline time.Duration, run Run) []takeover.Action {
-	if hook == nil {
+	if hook == nil && len(r.hooks.calls) == 0 {
 		return r.core.Ended(r.uptime(), attempt, nil)
+	}
+	if hook == nil { // but what is under way, as a procedure of the step that is undone, ends first
+		hook = func(context.Context, Run) error { return nil }
 	}
 	r.hooks.beginHook(hook, run, deadline-r.uptime(), func(err error) { r.performAll(r.core.Ended(r.uptime(), attempt, err)) })
 	return nil

@@ -33,6 +33,7 @@ type Command struct {
 // the leash.
 type Settings struct {
 	Leash  []string `json:",omitempty"` // set by Start
+	Holder int      `json:",omitempty"` // the leash's process, set by it
 	User   *User    `json:",omitempty"`
 	Memory uint64   `json:",omitempty"` // address space of each process in bytes; 0: as the leash
 	Files  uint64   `json:",omitempty"` // open ones of each process

@@ -357,3 +357,29 @@ func TestACommandRunsAsAnotherUser(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestALeashOfACommandWithLimitsIsKilled takes the command along: it was started by the leash's
+// program, which has become it.
+func TestALeashOfACommandWithLimitsIsKilled(t *testing.T) {
+	t.Parallel()
+	for range 5 {
+		o := &output{}
+		c := Command{Leash: []string{os.Args[0], "leash"}, Args: []string{"sh", "-c", "echo $$; exec sleep 100"}, Output: o, Settings: Settings{Files: 50}}
+		h, err := Start(c, clock.System().Boot()+time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid := pids(t, o, 1)[0]
+		if err := h.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(10 * time.Second)
+		for lives(pid) && time.Now().Before(deadline) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if lives(pid) {
+			t.Errorf("%d lives", pid)
+		}
+		<-h.Done()
+	}
+}

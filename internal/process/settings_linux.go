@@ -2,6 +2,7 @@ package process
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ const stageWord = "exec"
 func (s Settings) newCommand(args []string) (*exec.Cmd, error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	if s.areLimits() {
+		s.Holder = os.Getpid()
 		text, err := json.Marshal(s)
 		if err != nil {
 			return nil, err
@@ -46,12 +48,20 @@ func becomeCommand(args []string, out *os.File) int {
 }
 
 func (s Settings) becomeLimited(args []string) error {
+	// A niceness, and what happens when the parent dies, are a thread's. Those of the one that
+	// calls Exec become the command's.
+	runtime.LockOSThread()
 	path, err := exec.LookPath(args[0])
 	if err != nil {
 		return err
 	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("end with the leash: %w", err)
+	}
+	if os.Getppid() != s.Holder {
+		return errors.New("the leash has died meanwhile")
+	}
 	if s.Nice != 0 {
-		runtime.LockOSThread() // a niceness is a thread's, and that of this one becomes the command's
 		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, s.Nice); err != nil {
 			return fmt.Errorf("niceness %d: %w", s.Nice, err)
 		}

@@ -26,6 +26,11 @@ const (
 	// slotAhead is how far ahead the slot of the last drill may lie: it was run by a node
 	// whose clock was wrong if it lies further.
 	slotAhead = 24 * time.Hour
+	// dueFor is for how long a drill that is due waits for the service to be well.
+	dueFor = 10 * time.Minute
+	// openFor is for how long a drill may be open: one that is older was left, as by a site that
+	// lost its power, and moves nothing any more.
+	openFor = 24 * time.Hour
 	// tellTime is within what time a node hears that another one has ended a drill.
 	tellTime = 10 * time.Second
 )
@@ -35,25 +40,37 @@ const (
 // not looked yet.
 type Slots struct {
 	schedule service.Drill
+	due      time.Time // what waits to begin
 	next     time.Time
 	wall     time.Time
 	up       time.Duration
 }
 
-// TakeDue returns the time of a drill that has become due since the last look; zero if none has.
-func (s *Slots) TakeDue(d service.Drill, wall time.Time, up time.Duration) (slot time.Time) {
+// FindDue returns the time of a drill that has become due while somebody looked, a few minutes ago
+// at most, and was not left out; zero if there is none.
+func (s *Slots) FindDue(d service.Drill, wall time.Time, up time.Duration) (slot time.Time) {
 	wall = wall.Round(0)
 	jump := wall.Sub(s.wall) - (up - s.up)
 	isNew := s.wall.IsZero() || s.schedule != d || jump > maxJump || jump < -maxJump
-	if !isNew && (s.next.IsZero() || wall.Before(s.next)) {
-		s.wall, s.up = wall, up
-		return slot
+	switch {
+	case isNew:
+		*s = Slots{schedule: d, next: d.Next(wall)}
+	case !s.next.IsZero() && !wall.Before(s.next):
+		s.due, s.next = s.next, d.Next(wall)
 	}
-	if !isNew {
-		slot = s.next
+	s.wall, s.up = wall, up
+	if !s.due.IsZero() && wall.Sub(s.due) > dueFor {
+		s.LeaveOut()
 	}
-	*s = Slots{schedule: d, next: d.Next(wall), wall: wall, up: up}
-	return slot
+	return s.due
+}
+
+// LeaveOut has the drill that is due be due no more: it begins, or another node has begun it.
+func (s *Slots) LeaveOut() { s.due = time.Time{} }
+
+// IsOpen tells whether a drill has not ended, and may yet.
+func (d Drill) IsOpen(wall time.Time) bool {
+	return !d.Slot.IsZero() && !d.Ended && wall.Sub(d.Slot) < openFor
 }
 
 // IsNewSlot tells whether a drill that is due was not begun yet by anybody: the last one that is
@@ -78,6 +95,7 @@ type Look struct {
 	Led      time.Duration // for how long it does
 	Open     time.Duration // for how long the drill is known here
 	Bound    time.Duration // within what time it is to be verified elsewhere
+	Wall     time.Time
 }
 
 // Judge returns whether a node has a drill end now, and how.
@@ -93,7 +111,7 @@ type Look struct {
 func (d Drill) Judge(l Look) (ends bool, failure error) {
 	since := d.Token.Less(l.Began)
 	switch {
-	case d.Ended || d.Slot.IsZero():
+	case !d.IsOpen(l.Wall):
 		return false, nil
 	case d.Shadow:
 		return d.From == l.Self && l.Open >= l.Bound, ErrNotHeardOf

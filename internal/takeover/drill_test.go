@@ -31,7 +31,8 @@ func TestSlotsOfAWrongClock(t *testing.T) {
 		wall := begin
 		for i := range 3 * 24 * 60 {
 			wall = wall.Add(c.set[i])
-			if slot := s.TakeDue(service.Drill{Schedule: "daily"}, wall, time.Duration(i)*time.Minute); !slot.IsZero() {
+			if slot := s.FindDue(service.Drill{Schedule: "daily"}, wall, time.Duration(i)*time.Minute); !slot.IsZero() {
+				s.LeaveOut()
 				got = append(got, slot.Format("01-02"))
 				if last.IsNewSlot(slot) {
 					last.Slot = slot
@@ -60,11 +61,11 @@ func TestSlotsOfAWrongClock(t *testing.T) {
 func TestSlotsOfAnotherSchedule(t *testing.T) {
 	var s Slots
 	at := time.Date(2026, 8, 1, 23, 59, 0, 0, time.UTC)
-	s.TakeDue(service.Drill{Schedule: "daily"}, at, 0)
-	if slot := s.TakeDue(service.Drill{Schedule: "weekly"}, at.Add(90*time.Second), 90*time.Second); !slot.IsZero() {
+	s.FindDue(service.Drill{Schedule: "daily"}, at, 0)
+	if slot := s.FindDue(service.Drill{Schedule: "weekly"}, at.Add(90*time.Second), 90*time.Second); !slot.IsZero() {
 		t.Errorf("due by a schedule that is over: %v", slot)
 	}
-	if slot := s.TakeDue(service.Drill{}, at.AddDate(1, 0, 0), 24*366*time.Hour); !slot.IsZero() {
+	if slot := s.FindDue(service.Drill{}, at.AddDate(1, 0, 0), 24*366*time.Hour); !slot.IsZero() {
 		t.Errorf("due without a schedule: %v", slot)
 	}
 }
@@ -98,11 +99,15 @@ func TestADrillEndsOnce(t *testing.T) {
 		"ended":                           {ended, 2, Look{Verified: true, Began: of(6), Open: time.Hour}, false, nil},
 		"none":                            {Drill{}, 1, Look{Verified: true, Began: of(6), Open: time.Hour}, false, nil},
 	} {
-		c.l.Self, c.l.Bound = c.self, time.Minute
+		c.l.Self, c.l.Bound, c.l.Wall = c.self, time.Minute, slot.Add(2*time.Hour)
 		ends, err := c.d.Judge(c.l)
 		if ends != c.ends || ends && !errors.Is(err, c.err) {
 			t.Errorf("%s: %v, %v", name, ends, err)
 		}
+	}
+	late := Look{Self: 2, Verified: true, Began: of(6), Bound: time.Minute, Wall: slot.Add(openFor)}
+	if ends, _ := moves.Judge(late); ends {
+		t.Error("a drill of the day before moves a service")
 	}
 	if moves.IsNewSlot(slot) || moves.IsNewSlot(slot.Add(-time.Hour)) || !moves.IsNewSlot(slot.Add(time.Hour)) {
 		t.Error("what was begun is new")
@@ -126,5 +131,21 @@ func TestTheBestOther(t *testing.T) {
 	s.take("facts", s.run.FactsChanged(0, threeNodes[0], []Peer{{2, "b", preferenceOf(plan, bad)}, {3, "c", 0}}))
 	if got := s.run.BestOther(); got != 0 {
 		t.Errorf("nobody stands that is sound, but %v", got)
+	}
+}
+
+// TestADrillThatIsDueWaitsForTheService, for some minutes.
+func TestADrillThatIsDueWaitsForTheService(t *testing.T) {
+	var s Slots
+	begin := time.Date(2026, 8, 1, 23, 55, 0, 0, time.UTC)
+	due := 0
+	for i := range 60 {
+		up := time.Duration(i) * time.Minute
+		if slot := s.FindDue(service.Drill{Schedule: "daily"}, begin.Add(up), up); !slot.IsZero() {
+			due++
+		}
+	}
+	if due < 10 || due > 12 {
+		t.Errorf("due for %d minutes", due)
 	}
 }
