@@ -8,15 +8,15 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
-	"time"
+
+	"github.com/skeinmesh/skein/internal/process"
 )
 
 // ErrCheck: the service answers a check, and not as it should.
 var ErrCheck = errors.New("failover: wrong answer to a check")
 
 const (
-	mostChecked = 64 << 10               // of an answer is read
-	execDelay   = 100 * time.Millisecond // behind the end of a command that was killed
+	mostChecked = 64 << 10 // of an answer is read
 )
 
 // HTTPCheck returns a Hook, for Check or Verify, that is well when a GET of an http or https
@@ -61,16 +61,11 @@ func TCPCheck(addr string) Hook {
 	}
 }
 
-// ExecCheck returns a Hook that is well when a command exits with 0 in time; it is killed else.
+// ExecCheck returns a Hook that is well when a command exits with 0 in time; it is killed else,
+// and on Unix what it has started with it. The error has the first of what it has printed.
 func ExecCheck(name string, args ...string) Hook {
 	return func(ctx context.Context, _ Run) error {
-		cmd := exec.CommandContext(ctx, name, args...)
-		cmd.WaitDelay = execDelay // what it has started may hold its output
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%s: %w: %.200q", name, err, out)
-		}
-		return nil
+		return process.RunToEnd(exec.CommandContext(ctx, name, args...))
 	}
 }
 

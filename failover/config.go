@@ -76,8 +76,10 @@ type Config struct {
 
 	// Recover tries to bring a node back that has failed, as by WakeOnLAN or RecoverCommand. It
 	// is called at one of the nodes that have one, in each part of a cut mesh: a minute after
-	// the failure, and then behind pauses that double up to an hour, one node at a time. Each
-	// attempt has a minute, and is an Event without a Service. Nil: this node tries nothing.
+	// one of these has seen the failure, and then behind pauses that double up to an hour, one
+	// node at a time. Each attempt has a minute, and is an Event without a Service. On the other
+	// side of a cut the node may be well: what harms it then, as a cut of its power, is to ask
+	// whether a majority is in reach. Nil: this node tries nothing.
 	Recover func(ctx context.Context, m view.Member) error
 
 	// Records keep the plans of SetPlan, the history and routes for all nodes; the same ones at

@@ -95,7 +95,8 @@
 //	            an overload by Config.Used, whatever Config.Conditions tell. What ends a node,
 //	            cuts it off or fails its checks counts in any case.
 //	Requires    A node begins the service while each of these is led somewhere in reach. What
-//	            runs is not ended for it. Services that need each other are refused.
+//	            runs is not ended for it. SetPlan refuses services that need each other, as far
+//	            as their plans are in reach.
 //	Procedures  Functions of the Service, or commands (ExecCheck), run with the steps of a
 //	            start, in order, each told of in the history. A node that lacks one does not
 //	            stand.

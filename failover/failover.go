@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -153,6 +154,7 @@ func (f *Failover) newRunner(s Service) *runner {
 
 // reportEvent logs an event, and has it recorded.
 func (f *Failover) reportEvent(e Event) {
+	e.Error = strings.ToValidUTF8(e.Error[:min(len(e.Error), maxError)], "")
 	level := slog.LevelInfo
 	if e.What == Alarm || e.Error != "" {
 		level = slog.LevelWarn

@@ -31,7 +31,6 @@ func keyOfEvent(e numbered) string {
 func (c Config) writeEvent(ctx context.Context, e numbered) error {
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
-	e.Error = e.Error[:min(len(e.Error), maxError)]
 	text, err := json.Marshal(e.Event)
 	if err != nil {
 		return err

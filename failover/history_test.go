@@ -67,9 +67,8 @@ func TestTheHistoryOfAService(t *testing.T) {
 			}
 		}
 		r.kept.put(historyOf("press")+"99", "{")
-		if err := a.cfg.writeEvent(r.t.Context(), numbered{Event{Service: "press/x", Node: 1, At: time.Now(), Error: strings.Repeat("n", 1<<20)}, 1}); err != nil {
-			t.Fatal(err)
-		}
+		a.reportEvent(Event{Service: "press/x", Node: 1, At: time.Now(), Error: strings.Repeat("n", 1<<20)})
+		r.wait(time.Second)
 		if got := c.readHistory(began, 0); len(got) != 7+7 {
 			t.Errorf("what is of no event, or of another service: %q", got)
 		}

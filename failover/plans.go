@@ -126,7 +126,8 @@ func (f *Failover) SetPlan(ctx context.Context, p service.Plan) (warnings []*ser
 	if r, err := f.findRunner(p.Service); err == nil {
 		faults = errors.Join(faults, r.checkMode(p))
 	}
-	if plans, err := f.Plans(ctx); len(p.Requires) > 0 && err == nil {
+	if len(p.Requires) > 0 {
+		plans, _ := f.Plans(ctx) // those that could be reached
 		faults = errors.Join(faults, p.ValidateRequires(plans))
 	}
 	own, err := records.Read(ctx, planKey(p.Service, p.Mode))

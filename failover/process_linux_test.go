@@ -218,3 +218,29 @@ func TestUserAndLimitsOfAProcess(t *testing.T) {
 		}
 	}
 }
+
+// TestACommandOfACheckEndsWhole with what it has started, and what it prints is not kept.
+func TestACommandOfACheckEndsWhole(t *testing.T) {
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ExecCheck("sh", "-c", "sleep 100 & echo $! > "+pidFile+"; yes")(ctx, Run{}) }()
+	var pid int
+	for deadline := time.Now().Add(20 * time.Second); pid == 0 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		text, _ := os.ReadFile(pidFile)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+	}
+	cancel()
+	if err := <-ended; err == nil || len(err.Error()) > 1000 {
+		t.Errorf("%v", err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(5 * time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d lives", pid)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/skeinmesh/skein/internal/process"
 	"github.com/skeinmesh/skein/internal/takeover"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/partition/token"
@@ -116,11 +117,7 @@ func WakeOnLAN(tag, addr string) func(ctx context.Context, m view.Member) error 
 func RecoverCommand(name string, args ...string) func(ctx context.Context, m view.Member) error {
 	return func(ctx context.Context, m view.Member) error {
 		cmd := exec.CommandContext(ctx, name, args...)
-		cmd.WaitDelay = execDelay
 		cmd.Env = append(cmd.Environ(), "SKEIN_NODE="+m.Name, "SKEIN_NODE_ID="+m.ID.String(), "SKEIN_NODE_ADDR="+m.Addr.String())
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %.200q", name, err, out)
-		}
-		return nil
+		return process.RunToEnd(cmd)
 	}
 }

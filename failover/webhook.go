@@ -67,9 +67,13 @@ type webhook struct {
 // journalOf returns the journal that sends to a webhook.
 func journalOf(w Webhook, log *slog.Logger) *journal {
 	w = w.withDefaults()
-	j := newJournal(nil)
+	j, silent := newJournal(nil), false
 	j.record = func(ctx context.Context, e numbered) error {
 		refusal, err := w.sendEvent(ctx, e.Event)
+		if fails := err != nil; fails != silent { // said once: it is tried again and again
+			silent = fails
+			log.Warn("a webhook does not answer, or answers again", "silent", silent, "error", err)
+		}
 		if refusal != "" {
 			log.Warn("a webhook has refused an event", "service", e.Service, "what", string(e.What), "answer", refusal)
 			j.countOne()
@@ -106,6 +110,10 @@ func (w Webhook) sendEvent(ctx context.Context, e Event) (refusal string, err er
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := w.Client.Do(req)
+	var told *url.Error
+	if errors.As(err, &told) {
+		err = told.Err // without the URL, which may have a token in it
+	}
 	if err != nil {
 		return "", err
 	}

@@ -71,6 +71,9 @@ func TestAWebhookIsSentAgain(t *testing.T) {
 				t.Errorf("sent again after %v", pause)
 			}
 		}
+		if strings.Contains(log.String(), "http://") || strings.Count(log.String(), "does not answer, or") != 2 {
+			t.Errorf("logged: %s", log.String())
+		}
 		if n := j.countDropped(); n != 2 || strings.Count(log.String(), "refused") != 2 {
 			t.Errorf("%d dropped: %s", n, log.String())
 		}

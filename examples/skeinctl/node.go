@@ -69,7 +69,7 @@ func (s *session) explainError(err error) string {
 		return fmt.Sprintf("the node at %s has no store: the program that runs it opens none (replica.Open)", s.addr)
 	case errors.Is(err, context.DeadlineExceeded):
 		doubt := ""
-		if s.name == "put" || s.name == "del" || s.name == "import" {
+		if slices.Contains([]string{"put", "del", "import", "plan", "move", "drill"}, s.name) {
 			doubt = "; it may be carried out all the same, and may be repeated"
 		}
 		return fmt.Sprintf("no answer from the node at %s within %v (-timeout)%s (%v)", s.addr, s.timeout, doubt, err)

@@ -157,7 +157,8 @@ const (
 	ConditionNode      = "node_failure"
 	ConditionPartition = "network_partition"
 	ConditionHealth    = "health"
-	// ConditionOverload holds where, for half a minute, hardly anything was free of a resource.
+	// ConditionOverload holds where, for half a minute, hardly anything was free of a resource. A
+	// service that overloads whatever node runs it goes round by it.
 	ConditionOverload = "overload"
 	// ConditionHardware is for the program to tell.
 	ConditionHardware = "hardware_failure"

@@ -13,13 +13,13 @@ const (
 	idleServices = 20
 	idleFor      = 20 * time.Second
 	mostIdleCPU  = 0.01 // of a core
-	mostIdleNet  = 5e3  // bytes a second that are sent, and as many received
+	mostIdleNet  = 5e3  // bytes a second that are sent, of all nodes as many as are received
 )
 
 // use is what a node has used so far.
 type use struct {
 	cpu      time.Duration
-	in, out  uint64
+	sent     uint64
 	observed time.Time
 }
 
@@ -40,9 +40,7 @@ func (c *Cluster) readUse(n *Node) (u use) {
 	c.failOnError(err)
 	_, line, _ := strings.Cut(text, "eth0:")
 	f = strings.Fields(line)
-	u.in, err = strconv.ParseUint(f[0], 10, 64)
-	c.failOnError(err)
-	u.out, err = strconv.ParseUint(f[8], 10, 64)
+	u.sent, err = strconv.ParseUint(f[8], 10, 64)
 	c.failOnError(err)
 	return u
 }
@@ -60,7 +58,7 @@ func (c *Cluster) idleCost() (cpu, sent float64) {
 		u := c.readUse(n)
 		span := u.observed.Sub(before[i].observed).Seconds()
 		cpu += (u.cpu - before[i].cpu).Seconds() / span / float64(len(c.Nodes))
-		sent += float64(u.out-before[i].out) / span / float64(len(c.Nodes))
+		sent += float64(u.sent-before[i].sent) / span / float64(len(c.Nodes))
 	}
 	return cpu, sent
 }

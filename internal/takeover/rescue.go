@@ -19,6 +19,8 @@ type Rescues struct{ all map[view.NodeID]rescue }
 type rescue struct {
 	pause time.Duration // from the last attempt, or the failure
 	due   time.Duration
+	back  bool          // it has not failed any more
+	since time.Duration // it has been back
 }
 
 // TakeDue takes in which nodes have failed by now, and returns those that it is to be tried to
@@ -31,6 +33,8 @@ func (r *Rescues) TakeDue(now time.Duration, failed []view.NodeID) (due []view.N
 		switch {
 		case !known:
 			s = rescue{pause: rescueFirst, due: now + rescueFirst}
+		case s.back: // again: a node that dies each time that it was brought back is tried less and less, too
+			s.back, s.due = false, now+s.pause
 		case now >= s.due:
 			due = append(due, id)
 			s.pause = min(2*s.pause, rescueLast)
@@ -38,6 +42,17 @@ func (r *Rescues) TakeDue(now time.Duration, failed []view.NodeID) (due []view.N
 		}
 		all[id] = s
 		next = min(next, s.due)
+	}
+	for id, s := range r.all {
+		if _, failed := all[id]; failed {
+			continue
+		}
+		if !s.back {
+			s.back, s.since = true, now
+		}
+		if now-s.since < rescueLast {
+			all[id] = s
+		}
 	}
 	r.all = all
 	slices.Sort(due)

@@ -37,8 +37,14 @@ func TestRescuesAreTriedLessAndLess(t *testing.T) {
 	}
 	tried = nil
 	wait(now+time.Minute, 8)
+	wait(now+59*time.Minute, 7, 8)
+	if len(tried) > 0 {
+		t.Errorf("it was back for a minute: %v", tried)
+	}
+	wait(now+2*rescueLast, 8)
+	began := now
 	wait(now+90*time.Second, 7, 8)
-	if want := 3*time.Hour + 2*time.Minute; !slices.Equal(tried, []time.Duration{want}) {
-		t.Errorf("after it was back: %v", tried)
+	if !slices.Equal(tried, []time.Duration{began + time.Minute}) {
+		t.Errorf("it was back for long, and failed at %v: %v", began, tried)
 	}
 }

@@ -207,6 +207,9 @@ type answerer struct {
 func (a answerer) answerRequest(ctx context.Context, r chaos.Request) (reply chaos.Reply, err error) {
 	switch r.Op {
 	case "move":
+		if a.failover == nil {
+			return reply, errors.New("this node serves nothing")
+		}
 		return reply, a.failover.Move("press", r.Value)
 	case "put":
 		// A write kept by fewer stores than wished is not acknowledged here:
