@@ -71,10 +71,14 @@ func (s *linux) Close() (err error) {
 // tellNeighbours sends one frame. An interface without an address of Ethernet has no neighbours
 // that would have to know.
 func (s *linux) tellNeighbours() error {
-	if len(s.device.HardwareAddr) != 6 || s.device.Flags&net.FlagLoopback != 0 {
+	device := s.device
+	if now, err := net.InterfaceByIndex(device.Index); err == nil && now.Name == device.Name {
+		device = now // its address changes where several interfaces are bonded
+	}
+	if len(device.HardwareAddr) != 6 || device.Flags&net.FlagLoopback != 0 {
 		return nil
 	}
-	t := newTelling(s.prefix.Addr(), s.device.HardwareAddr)
+	t := newTelling(s.prefix.Addr(), device.HardwareAddr)
 	protocol := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, t.protocol)) // in the order of the network
 	to := &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: s.device.Index, Halen: uint8(len(t.to))}
 	copy(to.Addr[:], t.to)
