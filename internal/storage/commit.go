@@ -361,6 +361,9 @@ func (s *Store) closeGroup(tx *Tx) {
 	close(g.done)
 	if tx.tight != nil {
 		s.pressure.tighter.Ring()
+		if g.err == nil && len(g.writes) > 0 { // it used the reserve
+			s.pressure.eased.Ring()
+		}
 	}
 	for _, u := range g.updates {
 		u.tellOutcome(g.err)

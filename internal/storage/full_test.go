@@ -177,3 +177,85 @@ func TestReserveIsForWhatMakesRoom(t *testing.T) {
 		}
 	}
 }
+
+// A merge did not fit, and left its room when it failed. Nothing else is to be written into
+// tables: the store finds out by itself that there is room, and takes data again.
+func TestFailedMergeDoesNotKeepTheStoreFull(t *testing.T) {
+	fs := &hookFS{FS: vfs.NewMem(), usage: func() (vfs.DiskUsage, error) { return vfs.DiskUsage{AvailBytes: 100 << 20}, nil }}
+	s := openMem(t, fs)
+	s.guard.noRoom.Store(true)
+	if err := put(s, "k", "v"); !errors.Is(err, ErrStorageFull) {
+		t.Fatalf("a put beside a merge that did not fit: %v", err)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for err := put(s, "k", "v"); err != nil; err = put(s, "k", "v") {
+		if time.Now().After(deadline) {
+			t.Fatalf("still full: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// A disk was full for long, so that passes have become rare. A delete has the next one made
+// soon.
+func TestDeletesAreReclaimedSoon(t *testing.T) {
+	s := openMem(t, vfs.NewMem())
+	rest := func(rest, took time.Duration) time.Duration {
+		begun := time.Now()
+		if !s.pressure.restFromReclaiming(t.Context(), rest, took) {
+			t.Fatal("the context has ended")
+		}
+		return time.Since(begun)
+	}
+	s.pressure.eased.Ring()
+	if d := rest(time.Hour, 0); d < firstReclaim || d > time.Minute {
+		t.Errorf("after a delete it rests for %v", d)
+	}
+	if d := rest(1100*time.Millisecond, 0); d < 1100*time.Millisecond {
+		t.Errorf("without a delete it rests for %v", d)
+	}
+	s.pressure.eased.Ring()
+	if d := rest(1500*time.Millisecond, time.Hour); d < 1500*time.Millisecond {
+		t.Errorf("after a long pass it rests for %v", d)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s.pressure.restFromReclaiming(ctx, time.Hour, 0) {
+		t.Error("it goes on after its context has ended")
+	}
+}
+
+// What is deleted while there is no room for data rings for those who give room back; what is
+// refused then does not, nor what is written with room enough.
+func TestDeletesEaseAFullDisk(t *testing.T) {
+	var free atomic.Uint64
+	free.Store(100 << 20)
+	fs := &hookFS{FS: vfs.NewMem(), usage: func() (vfs.DiskUsage, error) { return vfs.DiskUsage{AvailBytes: free.Load()}, nil }}
+	s := openMem(t, fs, func(o *Options) { o.Reserve = 1 << 20 })
+	rang := func() bool {
+		select {
+		case <-s.pressure.eased:
+			return true
+		default:
+			return false
+		}
+	}
+	if err := put(s, "k", "v"); err != nil || rang() {
+		t.Fatalf("a put on a disk with room: %v", err)
+	}
+	free.Store(1<<20 - 1)
+	time.Sleep(2 * lookEvery)
+	if err := put(s, "l", "v"); !errors.Is(err, ErrStorageFull) || rang() {
+		t.Fatalf("a put on a full disk: %v", err)
+	}
+	for try := range 5 { // who gives room back may hear it first
+		if err := remove(s, "k"); err != nil {
+			t.Fatal(err)
+		}
+		if rang() {
+			return
+		}
+		t.Logf("try %d: not rung", try)
+	}
+	t.Fatal("a delete on a full disk rings for nobody")
+}

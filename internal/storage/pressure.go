@@ -33,6 +33,7 @@ type pressure struct {
 	changed notify.Bell // compute again
 	markDue notify.Bell // the same, for markLoop
 	tighter notify.Bell // there is little room
+	eased   notify.Bell // there is little room, and something was deleted
 
 	unmerged atomic.Int64 // bytes of tables that are still to be merged into others
 
@@ -44,7 +45,7 @@ type pressure struct {
 }
 
 func (p *pressure) makeBells() {
-	p.changed, p.markDue, p.tighter = notify.NewBell(), notify.NewBell(), notify.NewBell()
+	p.changed, p.markDue, p.tighter, p.eased = notify.NewBell(), notify.NewBell(), notify.NewBell(), notify.NewBell()
 }
 
 // noteChange is called when logs or tables have changed.

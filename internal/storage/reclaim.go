@@ -36,16 +36,47 @@ func (s *Store) keepReclaiming(ctx context.Context) {
 			return
 		}
 		before, _ := s.readFree()
+		begun := time.Now()
 		if err := s.reclaimAll(ctx); err != nil && ctx.Err() == nil {
 			s.opts.Logger.Debug("storage: room not given back yet", "error", err)
+		}
+		if hasAmpleRoom(s) {
+			// A merge that did not fit had left its room when it failed. With all settled
+			// there may be no table to write that would show it.
+			s.guard.noRoom.Store(false)
 		}
 		if after, _ := s.readFree(); after > before+s.opts.Reserve/64 {
 			again.Reset()
 		}
-		if !clock.Sleep(ctx, again.Next()) {
+		if !s.pressure.restFromReclaiming(ctx, again.Next(), time.Since(begun)) {
 			return
 		}
 	}
+}
+
+// restFromReclaiming waits until the next pass may begin. What was deleted meanwhile does not
+// wait for all of the rest, but so long that passes take a fifth of the time at most. It
+// returns false when ctx has ended.
+func (p *pressure) restFromReclaiming(ctx context.Context, rest, took time.Duration) bool {
+	short := max(firstReclaim, 4*took)
+	if !clock.Sleep(ctx, min(rest, short)) {
+		return false
+	}
+	left := time.NewTimer(max(rest-short, 0))
+	defer left.Stop()
+	select {
+	case <-left.C:
+	case <-p.eased:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// hasAmpleRoom tells whether there is room for data twice over.
+func hasAmpleRoom(s *Store) bool {
+	free, known := s.readFree()
+	return known && free >= 2*s.opts.Reserve+s.pressure.unmerged.Load()
 }
 
 // reclaimAll goes through the lowest tables one by one, and merges into each what lies
@@ -56,7 +87,7 @@ func (s *Store) reclaimAll(ctx context.Context) (err error) {
 	for len(left) > 0 && err == nil {
 		var again []span
 		for _, at := range left {
-			if free, known := s.readFree(); !known || free >= 2*s.opts.Reserve+s.pressure.unmerged.Load() || ctx.Err() != nil {
+			if _, known := s.readFree(); !known || hasAmpleRoom(s) || ctx.Err() != nil {
 				return ctx.Err()
 			}
 			if err := s.compactSpan(ctx, at); errors.Is(err, errCramped) {
