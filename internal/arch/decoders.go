@@ -7,7 +7,7 @@ import (
 
 // bytesFromOutside are the packages that read bytes of peers, strangers and
 // disks.
-var bytesFromOutside = []string{"internal/wire", "internal/link"}
+var bytesFromOutside = []string{"internal/wire", "internal/link", "internal/ledger"}
 
 var decoderName = regexp.MustCompile(`^(?i:decode|parse)([A-Z0-9_]|$)`)
 

@@ -19,7 +19,8 @@ var lines = []line{
 	{"words about items and services", "replica/version failover/service failover/route"},
 	{"bytes", "internal/wire"},
 	{"cores", "internal/placement internal/roster internal/reconcile internal/purge internal/detect " +
-		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/watch internal/takeover internal/retain"},
+		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/watch internal/takeover internal/retain " +
+		"internal/ledger"},
 	{"cores made of cores", "internal/replicate"},
 	{"helpers of effects", "internal/clock internal/lifecycle internal/notify internal/metrics"},
 	{"effects", "internal/link internal/storage internal/host internal/exchange internal/process"},
@@ -33,6 +34,7 @@ var lines = []line{
 // otherwise made of the standard library alone.
 var thirdPartyOf = map[string]string{
 	"internal/placement": "github.com/buraksezer/consistent github.com/cespare/xxhash/v2",
+	"internal/ledger":    "golang.org/x/mod/sumdb/note golang.org/x/mod/sumdb/tlog",
 	"failover/service":   "github.com/netresearch/go-cron",
 }
 
