@@ -25,24 +25,25 @@ var (
 // implementation keeps what is promised here. Nothing is coordinated over a tier: each node writes
 // under names that no other node uses.
 //
-// All methods may be used concurrently, and end with their context, with an error that wraps
+// All methods refuse a bad name with ErrBadName. They may be used concurrently, and end with their context, with an error that wraps
 // that of the context. What is not one of the errors above may be tried again.
 type Tier interface {
-	// Put keeps an object of at most MaxObject bytes. When it returns nil the object outlives a
-	// loss of power. When it returns an error, or never, the object is there as a whole, or is
-	// not there, or is as it was. To put the same bytes under the same name again does nothing.
-	// The tier holds on to data no longer than the call.
+	// Put keeps an object of at most MaxObject bytes; more is an error. When it returns nil the
+	// object outlives a loss of power. When it returns an error, or never, the object is there as
+	// a whole, or is not there, or is as it was. To put the same bytes under the same name again
+	// changes nothing. The tier holds on to data no longer than the call. Where "a/b" is kept a
+	// tier may refuse "a", and the other way round, as one made of directories must.
 	Put(ctx context.Context, name string, data []byte) error
 
-	// Get returns an object, or ErrNoObject. One that is larger than most is an error, and not
-	// read.
+	// Get returns an object, or ErrNoObject; the bytes belong to the caller. One that is larger
+	// than most is an error, and not read.
 	Get(ctx context.Context, name string, most int) ([]byte, error)
 
 	// Stat tells of an object without reading it; ErrNoObject where there is none.
 	Stat(ctx context.Context, name string) (Object, error)
 
-	// List tells of all objects of which the names begin with the prefix, in the order of their
-	// names. What is put or deleted meanwhile may be among them or not. It ends with the first
+	// List tells of all objects of which the names begin with the prefix, in the order of the bytes
+	// of their names; none, if no name can begin so. What is put or deleted meanwhile may be among them or not. It ends with the first
 	// error.
 	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
 

@@ -27,7 +27,7 @@ var lines = []line{
 	{"rooms", "internal/replica"},
 	{"public", "mesh replica partition failover failover/dns failover/forward failover/vip backup"},
 	{"wiring", "examples"},
-	{"test only", "internal/memnet internal/jsonlog internal/golden internal/everycall internal/sim internal/chaos internal/arch internal/mutants internal/bench"},
+	{"test only", "internal/memnet internal/jsonlog internal/golden internal/everycall internal/sim internal/chaos internal/arch internal/mutants internal/bench backup/tiertest"},
 }
 
 // thirdPartyOf lists who may import what from outside in the lines that are
