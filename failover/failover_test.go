@@ -523,7 +523,7 @@ func TestWhatIsRefused(t *testing.T) {
 		if warnings, err := n.UsePlan(p); err != nil || len(warnings) != 1 || !errors.Is(warnings[0], service.ErrNobodyMeets) {
 			t.Errorf("%v, %v", warnings, err)
 		}
-		if _, err := Open(t.Context(), Config{Conditions: map[string]func(context.Context) bool{"": nil}}); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "no Mesh") || !strings.Contains(err.Error(), "condition") {
+		if _, err := Open(r.t.Context(), Config{Conditions: map[string]func(context.Context) bool{"": nil}}); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "no Mesh") || !strings.Contains(err.Error(), "condition") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -112,7 +112,7 @@ func TestCloudIsLost(t *testing.T) {
 		if got := one.allowed(); got != "reports orders other upload line" {
 			t.Errorf("in mode normal are allowed: %s", got)
 		}
-		if err := one.part.Authorize(t.Context(), "ann", "open"); err == nil || err.Error() != "cloud, of ann open" {
+		if err := one.part.Authorize(w.t.Context(), "ann", "open"); err == nil || err.Error() != "cloud, of ann open" {
 			t.Errorf("in mode normal: %v", err)
 		}
 		for begin := time.Now(); time.Since(begin) < 30*time.Minute; time.Sleep(time.Second) {
@@ -129,7 +129,7 @@ func TestCloudIsLost(t *testing.T) {
 		if got := one.allowed(); got != "orders other line" {
 			t.Errorf("in mode local are allowed: %s", got)
 		}
-		if err := one.part.Authorize(t.Context(), "ann", "open"); err != nil {
+		if err := one.part.Authorize(w.t.Context(), "ann", "open"); err != nil {
 			t.Errorf("in mode local: %v", err)
 		}
 		for begin := time.Now(); time.Since(begin) < 30*time.Minute; time.Sleep(time.Second) {
@@ -172,7 +172,7 @@ func TestModesOfACut(t *testing.T) {
 		if got := lone[0].allowed(); got != "other" {
 			t.Errorf("in mode alone are allowed: %s", got)
 		}
-		if err := lone[0].part.Authorize(t.Context(), "ann", "open"); err != nil {
+		if err := lone[0].part.Authorize(w.t.Context(), "ann", "open"); err != nil {
 			t.Errorf("alone: %v", err)
 		}
 		for _, h := range hooks {

@@ -11,7 +11,7 @@ func TestSecondPartitionOfANodeIsRefused(t *testing.T) {
 		second := func() error {
 			cfg := Config{Mesh: b.node, Pace: LAN()}
 			b.config(&cfg)
-			_, err := Open(t.Context(), cfg)
+			_, err := Open(w.t.Context(), cfg)
 			return err
 		}
 		if err := second(); !errors.Is(err, ErrSecond) || errors.Is(err, ErrClosed) {

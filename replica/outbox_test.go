@@ -194,7 +194,7 @@ func TestOutboxKeepsTheOrderOfAKey(t *testing.T) {
 		c.queue(c.b, "k", "first", nil)
 		c.queue(c.b, "other", "v", nil)
 		time.Sleep(time.Minute)
-		c.node.store.outbox.Holds(t.Context(), outbox.Key{Bucket: c.b.b.ID, Key: "k"}) // no delivery is under way
+		c.node.store.outbox.Holds(c.t.Context(), outbox.Key{Bucket: c.b.b.ID, Key: "k"}) // no delivery is under way
 		c.net.heal()
 		c.queue(c.b, "k", "second", nil)
 		if n := len(c.took()); n != 0 {
