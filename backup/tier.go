@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -80,4 +81,10 @@ func CheckName(name string) error {
 		return ErrBadName
 	}
 	return nil
+}
+
+// BeginsNames tells whether a name can begin with the prefix: what List is asked for else there is
+// none of.
+func BeginsNames(prefix string) bool {
+	return prefix == "" || CheckName(strings.TrimSuffix(prefix, "/")) == nil
 }

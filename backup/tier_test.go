@@ -19,3 +19,11 @@ func TestCheckName(t *testing.T) {
 		}
 	}
 }
+
+func TestBeginsNames(t *testing.T) {
+	for prefix, want := range map[string]bool{"": true, "a": true, "a/": true, "a/b.": true, "/": false, "a//": false, ".": false, "a/.": false, "A": false, "a/b/c/d": true, "a/b/c/d/e": false} {
+		if got := BeginsNames(prefix); got != want {
+			t.Errorf("%q: %v", prefix, got)
+		}
+	}
+}
