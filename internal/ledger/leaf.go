@@ -22,7 +22,9 @@ const (
 const (
 	leafVersion = 1
 	leafSize    = 2 + 8 + 28 + 2*sha256.Size
-	maxName     = 1 << 16 // bytes of a bucket and a key together
+
+	// MaxNames is how long a bucket's name and a key may be together, in bytes.
+	MaxNames = 1 << 16
 )
 
 // Leaf is one entry of a log. It tells when something was entered, of what kind it is, and which

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -52,7 +54,7 @@ func newTestLog(name string, seed byte) *testLog {
 func (l *testLog) now() Checkpoint { return Checkpoint{l.name, l.tree.Size(), l.tree.Root()} }
 
 func (l *testLog) add(entry []byte) {
-	path := EntriesPath(l.tree.Size() / fullWidth)
+	path := EntriesPath(l.tree.Size() / Width)
 	l.tiles[path] = AppendEntry(l.tiles[path], entry)
 	for _, tile := range append(l.tree.Add(entry), l.tree.Edges()...) {
 		l.tiles[tile.Path] = tile.Data
@@ -87,14 +89,14 @@ func TestTreeIsThatOfTheLibrary(t *testing.T) {
 		}
 		return out, nil
 	})
-	for i := range int64(fullWidth*fullWidth + 700) {
+	for i := range int64(Width*Width + 700) {
 		entry := binaryOf(r.Uint64())
 		hashes, err := tlog.StoredHashes(i, entry, reader)
 		if err != nil {
 			t.Fatal(err)
 		}
 		stored = append(stored, hashes...)
-		if i < 600 || i > fullWidth*fullWidth-2 {
+		if i < 600 || i > Width*Width-2 {
 			l.add(entry)
 			want, err := tlog.TreeHash(i+1, reader)
 			if err != nil || l.now().Root != want {
@@ -170,7 +172,7 @@ func TestRandomHistories(t *testing.T) {
 func TestAnyChangeIsFound(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	l := newTestLog("skein/1", 1)
-	for range 2*fullWidth + 77 {
+	for range 2*Width + 77 {
 		leaf, _ := randomLeaf(r)
 		l.add(AppendLeaf(nil, leaf))
 	}
@@ -264,7 +266,7 @@ func TestCheckpointsHaveOneForm(t *testing.T) {
 // come late and proofs of something else.
 func TestJudgeAgainstTheTruth(t *testing.T) {
 	count := map[Verdict]int{}
-	for seed := range uint64(40) {
+	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		honest, forked := newTestLog("n", 1), newTestLog("n", 1)
 		at := 1 + r.IntN(200)
@@ -309,6 +311,24 @@ func TestJudgeAgainstTheTruth(t *testing.T) {
 				if GrowsFrom(known, c, proof) {
 					t.Fatal("agreed to a wrong proof")
 				}
+			}
+			older, newer, has := known, c, int64(r.IntN(301))
+			if older.Size > newer.Size {
+				older, newer = c, known
+			}
+			from := honest // who proves knows the history of the newer one
+			if newer == forked.old[newer.Size] {
+				from = forked
+			}
+			growth, _ := ProveGrowth(newer, older.Size, from.read)
+			wantHeads := Agreed
+			if has < newer.Size && older.Size != newer.Size {
+				wantHeads = RolledBack
+			} else if !extends {
+				wantHeads = Forked
+			}
+			if got := JudgeHeads(older, newer, has, growth); got != wantHeads {
+				t.Fatalf("heads of %d and %d: %d, want %d", older.Size, newer.Size, got, wantHeads)
 			}
 			root, err := RootAt(c, min(known.Size, c.Size), log.read)
 			wantOwn := Agreed
@@ -434,7 +454,7 @@ func FuzzParseEntries(f *testing.F) {
 		for _, e := range entries {
 			again = AppendEntry(again, e)
 		}
-		if err == nil && (!bytes.Equal(again, data) || len(entries) > fullWidth) {
+		if err == nil && (!bytes.Equal(again, data) || len(entries) > Width) {
 			t.Errorf("%x has another form", data)
 		}
 	})
@@ -481,5 +501,49 @@ func TestOriginIsTheSigner(t *testing.T) {
 	msg := []byte(text + "\n" + s.formatSignature(1, s.log, ed25519.Sign(s.log, []byte(text))))
 	if _, _, err := OpenNote(msg, log); !errors.Is(err, ErrUnproven) {
 		t.Error(err)
+	}
+}
+
+func TestChoiceOfWitnesses(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	var all []view.NodeID
+	for range 50 {
+		all = append(all, view.NodeID(r.Uint64()))
+	}
+	for _, node := range all {
+		chosen := Choose(node, all, 8)
+		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		if len(chosen) != 8 || !slices.Equal(Choose(node, all, 8), chosen) {
+			t.Fatal("the choice is not one of the set")
+		}
+		without := slices.DeleteFunc(slices.Clone(all), func(m view.NodeID) bool { return m == chosen[3] })
+		if now := Choose(node, without, 8); !slices.Equal(now[:7], slices.Delete(slices.Clone(chosen), 3, 4)) {
+			t.Fatal("who goes changes another")
+		}
+	}
+	if got := Choose(1, all[:3], 8); len(got) != 3 {
+		t.Error(got)
+	}
+}
+
+// What PathsSince names is all that has changed, and enough to go on from a copy.
+func TestCopyByPaths(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	l, copied := newTestLog("skein/00000000000000aa", 1), map[string][]byte{}
+	for range 5 {
+		from := l.tree.Size()
+		for i := range uint64(r.IntN(700)) {
+			l.add(binaryOf(i))
+		}
+		for _, path := range PathsSince(from, l.tree.Size()) {
+			copied[path] = bytes.Clone(l.tiles[path])
+		}
+		read := func(path string) ([]byte, error) { return copied[path], nil }
+		if err := VerifyAll(l.now(), read); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if k, _ := ParseKey(l.Keys.Log); k.Path() != fmt.Sprintf("00000000000000aa-%08x/", k.hash) {
+		t.Error(k.Path())
 	}
 }

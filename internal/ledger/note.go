@@ -146,6 +146,11 @@ func ParseKeys(keys Keys, name string) (log, cosign Key, err error) {
 	return log, cosign, nil
 }
 
+// Path is below what the log of this key is kept: the node and the hash of the key.
+func (k Key) Path() string {
+	return fmt.Sprintf("%s-%08x/", k.name[strings.LastIndexByte(k.name, '/')+1:], k.hash)
+}
+
 // Name is the name of the key's node.
 func (k Key) Name() string { return k.name }
 
@@ -174,7 +179,9 @@ func OpenNote(msg []byte, log Key, witnesses ...Key) (c Checkpoint, by []Cosigne
 	}
 	known := []note.Verifier{log}
 	for _, w := range witnesses {
-		known = append(known, w)
+		if w.alg == algCosign {
+			known = append(known, w)
+		}
 	}
 	n, err := note.Open(msg, note.VerifierList(known...))
 	if err != nil {

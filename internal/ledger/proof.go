@@ -13,7 +13,7 @@ import (
 const (
 	proofHeader = "c2sp.org/tlog-proof@v1\n"
 	// MaxBundle is the longest proof that is read, in bytes.
-	MaxBundle = MaxNote + 2*maxName + MaxProof*64 + 1<<10
+	MaxBundle = MaxNote + 2*MaxNames + MaxProof*64 + 1<<10
 )
 
 // Proof shows offline what a leaf of a log stands for. It is in the form of C2SP's tlog-proof.
@@ -59,7 +59,7 @@ func ParseProof(data []byte) (p Proof, err error) {
 	copy(p.Opening.Salt[:], extra[leafSize:])
 	copy(p.Opening.Sum[:], extra[leafSize+32:])
 	length, names := binary.BigEndian.Uint32(extra[fixed:]), extra[fixed+4:]
-	if uint64(length) > uint64(len(names)) || len(names) > maxName {
+	if uint64(length) > uint64(len(names)) || len(names) > MaxNames {
 		return fail("names")
 	}
 	p.Opening.Bucket, p.Opening.Key = string(names[:length]), string(names[length:])

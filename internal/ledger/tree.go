@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	height    = 8           // of tiles
-	fullWidth = 1 << height // hashes in a full tile, entries in a full bundle
-	tileSize  = fullWidth * tlog.HashSize
+	height = 8 // of tiles
+	// Width is how many hashes a full tile has, and how many entries a full bundle.
+	Width    = 1 << height
+	tileSize = Width * tlog.HashSize
 	// MaxTile is the longest tile or bundle that is read, in bytes.
-	MaxTile = fullWidth * (2 + leafSize)
+	MaxTile = Width * (2 + leafSize)
 )
 
 // Read returns the bytes that a log keeps under a path.
@@ -30,13 +31,24 @@ type Tile struct {
 // not full yet is kept there, too, and only ever grows: whoever serves tiles to others cuts
 // them to the width that is asked for.
 func Path(level int, n int64) string {
-	path := tlog.Tile{H: height, L: level, N: n, W: fullWidth}.Path()
+	path := tlog.Tile{H: height, L: level, N: n, W: Width}.Path()
 	path = strings.TrimPrefix(path, fmt.Sprintf("tile/%d/", height))
 	return "tile/" + strings.Replace(path, "data", "entries", 1)
 }
 
 // EntriesPath is where the n-th bundle of 256 entries is kept.
 func EntriesPath(n int64) string { return Path(-1, n) }
+
+// PathsSince are the paths of all that a log of to leaves keeps and one of from does not.
+func PathsSince(from, to int64) (paths []string) {
+	for n := from / Width; n*Width < to; n++ {
+		paths = append(paths, EntriesPath(n))
+	}
+	for _, tile := range tlog.NewTiles(height, from, to) {
+		paths = append(paths, Path(tile.L, tile.N))
+	}
+	return paths
+}
 
 // AppendEntry appends an entry to a bundle.
 func AppendEntry(bundle, entry []byte) []byte {
@@ -46,7 +58,7 @@ func AppendEntry(bundle, entry []byte) []byte {
 // ParseEntries returns the entries of a bundle, which lie in data.
 func ParseEntries(data []byte) (entries [][]byte, err error) {
 	for rest := data; len(rest) > 0; {
-		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) || len(entries) == fullWidth {
+		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) || len(entries) == Width {
 			return nil, fmt.Errorf("%w: bundle of %d bytes", ErrMalformed, len(data))
 		}
 		n := 2 + int(binary.BigEndian.Uint16(rest))
@@ -133,11 +145,11 @@ func LoadTree(c Checkpoint, read Read) (*Tree, error) {
 	for level := 0; c.Size>>(height*level) > 0; level++ {
 		t.edges = append(t.edges, nil)
 		n := c.Size >> (height * level)
-		width := int(n%fullWidth) * tlog.HashSize
+		width := int(n%Width) * tlog.HashSize
 		if width == 0 {
 			continue
 		}
-		path := Path(level, n/fullWidth)
+		path := Path(level, n/Width)
 		data, err := read(path)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
@@ -157,13 +169,13 @@ func LoadTree(c Checkpoint, read Read) (*Tree, error) {
 func VerifyAll(c Checkpoint, read Read) error {
 	t := &Tree{}
 	for t.size < c.Size {
-		path := EntriesPath(t.size / fullWidth)
+		path := EntriesPath(t.size / Width)
 		data, err := read(path)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", path, err)
 		}
 		entries, err := ParseEntries(data)
-		want := int(min(fullWidth, c.Size-t.size))
+		want := int(min(Width, c.Size-t.size))
 		if err != nil || len(entries) < want {
 			return fmt.Errorf("%w: %s has not %d entries", ErrUnproven, path, want)
 		}

@@ -1,6 +1,16 @@
 package ledger
 
-import "golang.org/x/mod/sumdb/tlog"
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
 
 // MaxProof is the longest proof, in hashes.
 const MaxProof = 64
@@ -57,6 +67,23 @@ func GrowsFrom(old, c Checkpoint, proof []tlog.Hash) bool {
 	return len(proof) <= MaxProof && tlog.CheckTree(proof, c.Size, c.Root, old.Size, old.Root) == nil
 }
 
+// JudgeHeads decides on two checkpoints that the log has signed and two witnesses have seen. Older
+// has no more leaves than newer; where it has fewer, the log was asked to prove that newer goes on
+// from it: has is how many leaves it then had.
+func JudgeHeads(older, newer Checkpoint, has int64, proof []tlog.Hash) Verdict {
+	switch {
+	case older.Size == newer.Size && older.Root == newer.Root:
+		return Agreed
+	case older.Size == newer.Size:
+		return Forked
+	case has < newer.Size:
+		return RolledBack
+	case !GrowsFrom(older, newer, proof):
+		return Forked
+	}
+	return Agreed
+}
+
 // JudgeOwn decides on a checkpoint of the log itself that a witness has shown to it, and that
 // it has signed: now is what the log is, and root what it was at the size of seen.
 func JudgeOwn(now, seen Checkpoint, root tlog.Hash) Verdict {
@@ -67,4 +94,18 @@ func JudgeOwn(now, seen Checkpoint, root tlog.Hash) Verdict {
 		return Forked
 	}
 	return Agreed
+}
+
+// Choose returns which k of the members are the witnesses of a node's log. Who joins or goes changes no
+// other.
+func Choose(node view.NodeID, members []view.NodeID, k int) []view.NodeID {
+	weigh := func(m view.NodeID) []byte {
+		sum := sha256.Sum256(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(node)), uint64(m)))
+		return sum[:]
+	}
+	members = slices.Clone(members)
+	slices.SortFunc(members, func(a, b view.NodeID) int {
+		return cmp.Or(bytes.Compare(weigh(a), weigh(b)), cmp.Compare(a, b))
+	})
+	return members[:min(k, len(members))]
 }

@@ -4,6 +4,7 @@
 package fits
 
 import (
+	"github.com/skeinmesh/skein/backup/ledger"
 	"github.com/skeinmesh/skein/failover"
 	"github.com/skeinmesh/skein/failover/dns"
 	"github.com/skeinmesh/skein/failover/forward"
@@ -17,6 +18,8 @@ var _ replica.Mesh = (*mesh.Node)(nil)
 var _ failover.Mesh = (*mesh.Node)(nil)
 
 var _ failover.Records = (*replica.Records)(nil)
+
+var _ ledger.Mesh = (*mesh.Node)(nil)
 
 var _ dns.Routes = (*failover.Failover)(nil)
 

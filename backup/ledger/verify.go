@@ -1,0 +1,155 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/skeinmesh/skein/internal/ledger"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// Trust is whom a verifier believes, by public keys in C2SP's form.
+type Trust struct {
+	// Log is the key of the log.
+	Log string
+	// Witnesses are keys of peers that cosign.
+	Witnesses []string
+	// Quorum is how many of them must have. Zero: none.
+	Quorum int
+}
+
+// Cosigned tells which peer has cosigned a checkpoint, and when by its clock.
+type Cosigned struct {
+	Name string
+	At   time.Time
+}
+
+// Proven is what a proof shows.
+type Proven struct {
+	Leaf     Leaf
+	Index    int64
+	Size     int64 // leaves of the log in the checkpoint
+	Cosigned []Cosigned
+}
+
+// Verify checks a proof that Prove returned, anywhere, and tells what it shows. The error is
+// ErrUnproven.
+func Verify(proof []byte, trust Trust) (Proven, error) {
+	p, err := ledger.ParseProof(proof)
+	if err != nil {
+		return Proven{}, fmt.Errorf("%w: %w", ErrUnproven, err)
+	}
+	log, witnesses, err := trust.parse()
+	if err != nil {
+		return Proven{}, err
+	}
+	leaf, c, by, err := p.Verify(log, witnesses...)
+	if err != nil {
+		return Proven{}, fmt.Errorf("%w: %w", ErrUnproven, err)
+	}
+	if len(by) < trust.Quorum {
+		return Proven{}, fmt.Errorf("%w: cosigned by %d of %d that are trusted, %d must have", ErrUnproven, len(by), len(witnesses), trust.Quorum)
+	}
+	out := Proven{Index: p.Index, Size: c.Size, Leaf: Leaf{Kind(leaf.Kind), leaf.At, p.Opening.Bucket, p.Opening.Key, leaf.Dot, p.Opening.Sum}}
+	for _, b := range by {
+		out.Cosigned = append(out.Cosigned, Cosigned(b))
+	}
+	return out, nil
+}
+
+func (t Trust) parse() (log ledger.Key, witnesses []ledger.Key, err error) {
+	if log, err = ledger.ParseKey(t.Log); err != nil {
+		return log, nil, fmt.Errorf("%w: %w", ErrUnproven, err)
+	}
+	for _, text := range t.Witnesses {
+		w, err := ledger.ParseKey(text)
+		if err != nil {
+			return log, nil, fmt.Errorf("%w: %w", ErrUnproven, err)
+		}
+		witnesses = append(witnesses, w)
+	}
+	return log, witnesses, nil
+}
+
+// VerifyAll reads the whole log of that public key where Tiles keep it, and checks that it is that
+// of a checkpoint; nil is the one that is kept with it. It returns how many leaves that has.
+// The error is ErrUnproven and tells the first place that is wrong, or that of the Tiles.
+func VerifyAll(ctx context.Context, tiles Tiles, log string, checkpoint []byte) (size int64, err error) {
+	key, err := ledger.ParseKey(log)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnproven, err)
+	}
+	read := within{tiles, key.Path()}.readBy(ctx)
+	if checkpoint == nil {
+		if checkpoint, err = read(checkpointPath); err != nil {
+			return 0, err
+		}
+	}
+	c, _, err := ledger.OpenNote(checkpoint, key)
+	if err == nil {
+		err = ledger.VerifyAll(c, read)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnproven, err)
+	}
+	return c.Size, nil
+}
+
+// Status is how the ledger of a node is.
+type Status struct {
+	Node view.NodeID
+	// Size is how many leaves are in the log, and Signed how many in its newest checkpoint.
+	Size, Signed int64
+	// CosignedSize is how many leaves are in the newest checkpoint that somebody has cosigned,
+	// and Cosigned who has. Asked is how many peers were asked in the last round.
+	CosignedSize int64
+	Cosigned     []Cosigned
+	Asked        int
+	// Watched is how many logs of others are remembered, and Doubted of how many of them their
+	// nodes owe a proof.
+	Watched, Doubted int
+	Alarms           []Alarm
+}
+
+// Status tells how the ledger is. It reads no disk.
+func (l *Ledger) Status() Status {
+	s := Status{Node: l.id, Alarms: l.alarms.listAlarms()}
+	l.own.mu.Lock()
+	best := l.own.best
+	s.Size, s.Signed, s.CosignedSize = l.own.size, l.own.last.Size, best.Size
+	l.own.mu.Unlock()
+	l.asker.mu.Lock()
+	s.Asked = l.asker.asked
+	l.asker.mu.Unlock()
+	for _, b := range best.by {
+		s.Cosigned = append(s.Cosigned, Cosigned(b))
+	}
+	l.witness.mu.Lock()
+	defer l.witness.mu.Unlock()
+	s.Watched = len(l.witness.logs)
+	for _, w := range l.witness.logs {
+		if w.doubt != nil {
+			s.Doubted++
+		}
+	}
+	return s
+}
+
+func toHashes(list [][32]byte) []tlog.Hash {
+	hashes := make([]tlog.Hash, len(list))
+	for i, h := range list {
+		hashes[i] = h
+	}
+	return hashes
+}
+
+func fromHashes(hashes []tlog.Hash) [][32]byte {
+	list := make([][32]byte, len(hashes))
+	for i, h := range hashes {
+		list[i] = h
+	}
+	return list
+}
