@@ -24,10 +24,15 @@ func eachSeed(t *testing.T, n uint64, run func(t *testing.T, rng *rand.Rand)) {
 	if *seed != 0 {
 		first, last = *seed, *seed
 	}
-	for i := first; i <= last && !t.Failed(); i++ {
-		run(t, rand.New(rand.NewPCG(i, 16)))
+	i := first
+	defer func() {
 		if t.Failed() {
 			t.Logf("-seed %d", i)
+		}
+	}()
+	for ; i <= last; i++ {
+		if run(t, rand.New(rand.NewPCG(i, 16))); t.Failed() {
+			return
 		}
 	}
 }
