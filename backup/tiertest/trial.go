@@ -24,6 +24,19 @@ func (c *trial) putObject(name string, data []byte) {
 	}
 }
 
+// tryPut puts what the tier may refuse; then the object is there as a whole or not at all.
+func (c *trial) tryPut(name string, data []byte) {
+	err := c.tier.Put(c.ctx, name, data)
+	if err == nil {
+		c.wantObject(name, data)
+		return
+	}
+	got, getErr := c.tier.Get(c.ctx, name, backup.MaxObject)
+	if !errors.Is(getErr, backup.ErrNoObject) && (getErr != nil || !bytes.Equal(got, data)) {
+		c.faultf("get %s after %v: %d bytes, %v", name, err, len(got), getErr)
+	}
+}
+
 func (c *trial) deleteObject(name string) {
 	if err := c.tier.Delete(c.ctx, name); err != nil {
 		c.faultf("delete %s: %v", name, err)

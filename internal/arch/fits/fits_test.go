@@ -5,6 +5,7 @@ package fits
 
 import (
 	"github.com/skeinmesh/skein/backup/ledger"
+	"github.com/skeinmesh/skein/backup/peers"
 	"github.com/skeinmesh/skein/failover"
 	"github.com/skeinmesh/skein/failover/dns"
 	"github.com/skeinmesh/skein/failover/forward"
@@ -28,3 +29,5 @@ var _ forward.Routes = (*failover.Failover)(nil)
 var _ vip.Lease = failover.Run{}
 
 var _ vip.Mesh = (*mesh.Node)(nil)
+
+var _ peers.Mesh = (*mesh.Node)(nil)
