@@ -104,13 +104,18 @@ func (a *alarms) raiseAlarm(ctx context.Context, alarm Alarm) {
 	alarm.Text = alarm.Text[:min(len(alarm.Text), 500)]
 	a.mu.Lock()
 	known := slices.ContainsFunc(a.list, func(b Alarm) bool { return b.Kind == alarm.Kind && b.Log == alarm.Log })
-	if known || len(a.list) >= wire.MaxLedgerAlarms {
-		a.mu.Unlock()
+	isNew := !known && len(a.list) < wire.MaxLedgerAlarms
+	if isNew {
+		a.list = append(a.list, alarm)
+	}
+	a.mu.Unlock()
+	if known {
 		return
 	}
-	a.list = append(a.list, alarm)
-	a.mu.Unlock()
-	a.log.Error("ledger alarm", "kind", alarm.Kind.String(), "of", alarm.Node, "text", alarm.Text)
+	a.log.Error("ledger alarm", "kind", alarm.Kind.String(), "of", alarm.Node, "text", alarm.Text, "kept", isNew)
+	if !isNew {
+		return
+	}
 	if a.told != nil {
 		a.told(alarm)
 	}

@@ -39,7 +39,7 @@ type Config struct {
 	Mirror Tiles
 	// Witnesses is how many peers are asked to cosign, 64 at most. Zero: 8.
 	Witnesses int
-	// OnAlarm is called for each new alarm. Nil: nobody is told.
+	// OnAlarm is called for each new alarm, and should return soon. Nil: nobody is told.
 	OnAlarm func(Alarm)
 	// Logger gets what there is to tell. Nil is silent.
 	Logger *slog.Logger

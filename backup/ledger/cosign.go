@@ -18,6 +18,7 @@ import (
 const (
 	defaultEvery = time.Minute
 	askAgain     = time.Hour // a peer that has cosigned what there is
+	mostTries    = 3         // of asking a peer in a round
 	cosignedPath = "cosigned"
 )
 
@@ -108,7 +109,8 @@ func (a *asker) runRound(ctx context.Context) error {
 	return a.copyLog(ctx, now)
 }
 
-// askPeer asks one peer to cosign. Where it has seen another size than thought it is asked again.
+// askPeer asks one peer to cosign. Where it has seen another size than thought it is asked again,
+// a few times.
 func (a *asker) askPeer(ctx context.Context, peer view.NodeID, now signed) {
 	a.mu.Lock()
 	last := a.given[peer]
@@ -116,14 +118,15 @@ func (a *asker) askPeer(ctx context.Context, peer view.NodeID, now signed) {
 	if now.Size == 0 || last.size == now.Size && time.Since(last.at) < askAgain {
 		return
 	}
-	for old := last.size; ; {
+	old := last.size
+	for range mostTries {
 		ask := wire.LedgerAsk{Old: old, Note: now.note}
 		if old <= now.Size {
 			hashes, err := ledger.ProveGrowth(now.Checkpoint, old, a.own.kept.readBy(ctx))
 			if err != nil {
 				return
 			}
-			ask.Hashes = fromHashes(hashes)
+			ask.Hashes = asHashes[[32]byte](hashes)
 		}
 		answer, err := a.callPeer(ctx, peer, ask)
 		if err != nil {
@@ -202,7 +205,7 @@ func (a *asker) cosigned() signed {
 // loadCosigned reads the checkpoint that was cosigned last. Without one the next round makes one, and
 // tells by whom.
 func (a *asker) loadCosigned(ctx context.Context) {
-	a.given, a.told = map[view.NodeID]cosignature{}, map[telling]string{}
+	a.given = map[view.NodeID]cosignature{}
 	note, err := a.own.kept.readBy(ctx)(cosignedPath)
 	if err != nil {
 		return
@@ -214,10 +217,13 @@ func (a *asker) loadCosigned(ctx context.Context) {
 
 // tellHeads tells the chosen peers of each log what was seen of it.
 func (a *asker) tellHeads(ctx context.Context) {
-	news := map[view.NodeID][]wire.LedgerHead{}
+	news, told := map[view.NodeID][]wire.LedgerHead{}, map[telling]string{}
 	for _, h := range a.witness.heads() {
 		for _, peer := range a.witness.chosenOf(h.Node) {
-			if peer != a.own.node && a.told[telling{peer, h.Log}] != string(h.Note) && len(news[peer]) < mostAtATime {
+			switch k := (telling{peer, h.Log}); {
+			case a.told[k] == string(h.Note):
+				told[k] = a.told[k]
+			case peer != a.own.node && len(news[peer]) < mostAtATime:
 				news[peer] = append(news[peer], h)
 			}
 		}
@@ -234,11 +240,12 @@ func (a *asker) tellHeads(ctx context.Context) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, h := range heads {
-				a.told[telling{peer, h.Log}] = string(h.Note)
+				told[telling{peer, h.Log}] = string(h.Note)
 			}
 		})
 	}
 	all.Wait()
+	a.told = told
 }
 
 // copyLog copies what is new to the mirror, the checkpoint last.

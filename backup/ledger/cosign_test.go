@@ -196,7 +196,7 @@ func newEvil(t *testing.T, b *box, common int) *evil {
 			return nil
 		}
 		proof, _ := ledger.ProveGrowth(e.at(0, g.To), g.From, e.trees[0].read)
-		return wire.AppendLedgerGrown(nil, wire.LedgerGrown{Size: 100, Hashes: fromHashes(proof)})
+		return wire.AppendLedgerGrown(nil, wire.LedgerGrown{Size: 100, Hashes: asHashes[[32]byte](proof)})
 	})
 	return e
 }
@@ -213,7 +213,7 @@ func (e *evil) show(t *testing.T, to *box, tree int, old, size int64, want ledge
 	t.Helper()
 	c := e.at(tree, size)
 	proof, _ := ledger.ProveGrowth(c, old, e.trees[tree].read)
-	ask := wire.LedgerAsk{Old: old, Hashes: fromHashes(proof), Note: e.signer.Sign(size, c.Root)}
+	ask := wire.LedgerAsk{Old: old, Hashes: asHashes[[32]byte](proof), Note: e.signer.Sign(size, c.Root)}
 	reply, err := e.node.Call(context.Background(), to.node.ID(), methodCosign, wire.AppendLedgerAsk(nil, ask))
 	if want == 0 {
 		if err == nil {
@@ -413,6 +413,31 @@ func TestWrongCosignatureDoesNotCount(t *testing.T) {
 		}
 		if s := b.Status(); asked != len(answers) || s.Asked != 2 || len(s.Cosigned) != 1 || s.Cosigned[0].Name != nameOf(w.boxes[2].node.ID()) {
 			t.Errorf("asked %d times: %+v", asked, s)
+		}
+	})
+}
+
+// A peer that names one earlier state after the other is not asked for ever.
+func TestPeerThatNeverAgrees(t *testing.T) {
+	inWorld(t, 2, 1, func(w *world) {
+		e, b := newEvil(t, w.boxes[0], 100), w.boxes[1]
+		b.append(t, 0, 3)
+		first, _ := b.Checkpoint(context.Background())
+		b.append(t, 3, 9)
+		second, _ := b.Checkpoint(context.Background())
+		b.append(t, 9, 12)
+		asked := 0
+		if err := e.node.Handle(methodCosign, func(context.Context, view.NodeID, []byte) ([]byte, error) {
+			asked++
+			return wire.AppendLedgerAnswer(nil, wire.LedgerAnswer{Verdict: uint8(ledger.SeenOther), Text: [][]byte{first, second}[asked%2]}), nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Cosign(context.Background()); err != nil || asked != mostTries {
+			t.Errorf("asked %d times, %v", asked, err)
+		}
+		if kinds := w.alarmed(b); len(kinds) > 0 {
+			t.Errorf("alarms %v", kinds)
 		}
 	})
 }

@@ -107,9 +107,9 @@ type handedOut struct {
 // Power is cut at any moment. The log goes on from every checkpoint that anybody got, and has
 // every leaf that was acknowledged.
 func TestCrashAtAnyMoment(t *testing.T) {
-	rounds := 40
+	rounds := 20
 	if testing.Short() {
-		rounds = 10
+		rounds = 6
 	}
 	for seed := range uint64(rounds) {
 		r := rand.New(rand.NewPCG(seed, 9))
@@ -414,6 +414,11 @@ func TestMirrorIsAWholeLog(t *testing.T) {
 		}
 		_ = l.Close()
 	}
+	bucket.fault = errors.New("no quorum")
+	if _, err := VerifyAll(ctx, BucketTiles(bucket, "log/"), log, nil); !errors.Is(err, bucket.fault) || errors.Is(err, ErrUnproven) {
+		t.Errorf("what cannot be read is told as %v", err)
+	}
+	bucket.fault = nil
 	if _, err := BucketTiles(bucket, "log/").Read(ctx, "nothing"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}

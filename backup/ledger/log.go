@@ -116,14 +116,17 @@ func openLog(ctx context.Context, files dirTiles, m Mesh, group *lifecycle.Group
 			return nil, nil, fmt.Errorf("%w: %w", ErrTampered, err)
 		}
 	}
-	if l.tree, err = ledger.LoadTree(l.last.Checkpoint, read); err != nil {
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
+	l.tree, err = ledger.LoadTree(l.last.Checkpoint, read)
+	if isWrong(err) {
 		return nil, nil, fmt.Errorf("%w: %w", ErrTampered, err)
 	}
-	if rewritten = ledger.VerifyAll(l.last.Checkpoint, read); ctx.Err() != nil {
-		return nil, nil, ctx.Err()
+	if err == nil {
+		if rewritten = ledger.VerifyAll(l.last.Checkpoint, read); !isWrong(rewritten) {
+			rewritten, err = nil, rewritten
+		}
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("ledger: read the log: %w", err)
 	}
 	return l, rewritten, l.takeUp(ctx)
 }
@@ -159,8 +162,13 @@ func (l *ownLog) takeUp(ctx context.Context) error {
 		if errors.Is(err, fs.ErrNotExist) && at%ledger.Width == 0 {
 			entries, err = nil, nil
 		}
-		if err != nil || len(entries) < int(at%ledger.Width) {
+		switch {
+		case err == nil && len(entries) < int(at%ledger.Width):
+			return fmt.Errorf("%w: the bundle of leaf %d has %d", ErrTampered, at, len(entries))
+		case isWrong(err):
 			return fmt.Errorf("%w: bundle of leaf %d: %w", ErrTampered, at, err)
+		case err != nil:
+			return fmt.Errorf("ledger: read the log: %w", err)
 		}
 		l.bundle = nil
 		for i, e := range entries {

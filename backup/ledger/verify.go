@@ -2,10 +2,10 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
-
-	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/skeinmesh/skein/internal/ledger"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -42,9 +42,14 @@ func Verify(proof []byte, trust Trust) (Proven, error) {
 	if err != nil {
 		return Proven{}, fmt.Errorf("%w: %w", ErrUnproven, err)
 	}
-	log, witnesses, err := trust.parse()
+	log, err := ledger.ParseKey(trust.Log)
+	var witnesses []ledger.Key
+	for _, text := range trust.Witnesses {
+		w, err2 := ledger.ParseKey(text)
+		witnesses, err = append(witnesses, w), errors.Join(err, err2)
+	}
 	if err != nil {
-		return Proven{}, err
+		return Proven{}, fmt.Errorf("%w: %w", ErrUnproven, err)
 	}
 	leaf, c, by, err := p.Verify(log, witnesses...)
 	if err != nil {
@@ -58,20 +63,6 @@ func Verify(proof []byte, trust Trust) (Proven, error) {
 		out.Cosigned = append(out.Cosigned, Cosigned(b))
 	}
 	return out, nil
-}
-
-func (t Trust) parse() (log ledger.Key, witnesses []ledger.Key, err error) {
-	if log, err = ledger.ParseKey(t.Log); err != nil {
-		return log, nil, fmt.Errorf("%w: %w", ErrUnproven, err)
-	}
-	for _, text := range t.Witnesses {
-		w, err := ledger.ParseKey(text)
-		if err != nil {
-			return log, nil, fmt.Errorf("%w: %w", ErrUnproven, err)
-		}
-		witnesses = append(witnesses, w)
-	}
-	return log, witnesses, nil
 }
 
 // VerifyAll reads the whole log of that public key where Tiles keep it, and checks that it is that
@@ -92,10 +83,19 @@ func VerifyAll(ctx context.Context, tiles Tiles, log string, checkpoint []byte) 
 	if err == nil {
 		err = ledger.VerifyAll(c, read)
 	}
-	if err != nil {
+	switch {
+	case isWrong(err):
 		return 0, fmt.Errorf("%w: %w", ErrUnproven, err)
+	case err != nil:
+		return 0, fmt.Errorf("ledger: read a log: %w", err)
 	}
 	return c.Size, nil
+}
+
+// isWrong tells whether what was read is not what was signed, or is gone: whether it is not the
+// reading that has failed.
+func isWrong(err error) bool {
+	return errors.Is(err, ledger.ErrUnproven) || errors.Is(err, ledger.ErrMalformed) || errors.Is(err, fs.ErrNotExist)
 }
 
 // Status is how the ledger of a node is.
@@ -104,7 +104,7 @@ type Status struct {
 	// Size is how many leaves are in the log, and Signed how many in its newest checkpoint.
 	Size, Signed int64
 	// CosignedSize is how many leaves are in the newest checkpoint that somebody has cosigned,
-	// and Cosigned who has. Asked is how many peers were asked in the last round.
+	// and Cosigned who has, as far as this run knows. Asked is how many peers were asked in the last round.
 	CosignedSize int64
 	Cosigned     []Cosigned
 	Asked        int
@@ -138,18 +138,11 @@ func (l *Ledger) Status() Status {
 	return s
 }
 
-func toHashes(list [][32]byte) []tlog.Hash {
-	hashes := make([]tlog.Hash, len(list))
+// asHashes returns hashes as those of another package.
+func asHashes[B, A ~[32]byte](list []A) []B {
+	hashes := make([]B, len(list))
 	for i, h := range list {
-		hashes[i] = h
+		hashes[i] = B(h)
 	}
 	return hashes
-}
-
-func fromHashes(hashes []tlog.Hash) [][32]byte {
-	list := make([][32]byte, len(hashes))
-	for i, h := range hashes {
-		list[i] = h
-	}
-	return list
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/skeinmesh/skein/internal/ledger"
 	"github.com/skeinmesh/skein/internal/storage/file"
 	"github.com/skeinmesh/skein/internal/wire"
@@ -248,7 +250,7 @@ func (w *witness) judgeAsk(s *watched, ask wire.LedgerAsk, shown signed) (ledger
 	if forked {
 		return ledger.Forked, seen
 	}
-	verdict := ledger.Judge(seen.Checkpoint, ask.Old, shown.Checkpoint, toHashes(ask.Hashes))
+	verdict := ledger.Judge(seen.Checkpoint, ask.Old, shown.Checkpoint, asHashes[tlog.Hash](ask.Hashes))
 	if verdict == ledger.Agreed {
 		w.unsaved = w.unsaved || seen.note == nil || seen.Size != shown.Size
 		s.last = shown
@@ -297,7 +299,7 @@ func (w *witness) hearHead(ctx context.Context, h wire.LedgerHead) error {
 		}
 	}
 	if seen.note != nil {
-		if verdict := ledger.JudgeHeads(older.Checkpoint, newer.Checkpoint, grown.Size, toHashes(grown.Hashes)); verdict != ledger.Agreed {
+		if verdict := ledger.JudgeHeads(older.Checkpoint, newer.Checkpoint, grown.Size, asHashes[tlog.Hash](grown.Hashes)); verdict != ledger.Agreed {
 			w.alarms.raiseAlarm(ctx, Alarm{
 				Kind: kindOf(verdict), Node: h.Node, Log: s.keys.Log, Seen: seen.note, Shown: told.note,
 				Text: fmt.Sprintf("two peers have seen %d and %d leaves of it, and it has shown %d", seen.Size, told.Size, grown.Size),
@@ -350,7 +352,7 @@ func (w *witness) serveGrowth(ctx context.Context, _ view.NodeID, req []byte) ([
 		if err != nil {
 			return nil, err
 		}
-		grown.Hashes = fromHashes(hashes)
+		grown.Hashes = asHashes[[32]byte](hashes)
 	}
 	return wire.AppendLedgerGrown(nil, grown), nil
 }

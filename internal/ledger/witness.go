@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -99,13 +98,18 @@ func JudgeOwn(now, seen Checkpoint, root tlog.Hash) Verdict {
 // Choose returns which k of the members are the witnesses of a node's log. Who joins or goes changes no
 // other.
 func Choose(node view.NodeID, members []view.NodeID, k int) []view.NodeID {
-	weigh := func(m view.NodeID) []byte {
-		sum := sha256.Sum256(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(node)), uint64(m)))
-		return sum[:]
+	type weighed struct {
+		sum [sha256.Size]byte
+		id  view.NodeID
 	}
-	members = slices.Clone(members)
-	slices.SortFunc(members, func(a, b view.NodeID) int {
-		return cmp.Or(bytes.Compare(weigh(a), weigh(b)), cmp.Compare(a, b))
-	})
-	return members[:min(k, len(members))]
+	list := make([]weighed, len(members))
+	for i, m := range members {
+		list[i] = weighed{sha256.Sum256(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(node)), uint64(m))), m}
+	}
+	slices.SortFunc(list, func(a, b weighed) int { return bytes.Compare(a.sum[:], b.sum[:]) })
+	chosen := make([]view.NodeID, min(k, len(list)))
+	for i := range chosen {
+		chosen[i] = list[i].id
+	}
+	return chosen
 }
