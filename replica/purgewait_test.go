@@ -54,6 +54,7 @@ func TestPurgeBlockedOutlivesRestarts(t *testing.T) {
 		box.kill()
 		nodes[2].kill()
 		box.restart(rarely)
+		time.Sleep(time.Second) // until the other one has seen it
 		mustPut(t, buckets[1], "again", "v")
 		mustDelete(t, buckets[1], "again")
 		time.Sleep(6 * 24 * time.Hour)
