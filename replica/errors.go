@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/internal/replica/admission"
+	"github.com/skeinmesh/skein/internal/replica/exporting"
+	"github.com/skeinmesh/skein/internal/replica/former"
 	"github.com/skeinmesh/skein/internal/replica/keep"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/replica/peering"
@@ -57,6 +59,13 @@ var (
 	// ErrBadContext: the context was damaged, belongs to another key, or was made by
 	// nobody of this mesh, or by an older version of it. Read the key again.
 	ErrBadContext = errors.New("replica: bad context")
+	// ErrNotReady: a store cannot vouch for what it holds of some keys, as it is catching up
+	// with others. It can, a while later.
+	ErrNotReady error = exporting.ErrNotReady
+	// ErrDamaged: records do not read, so that nobody can tell what a slice lacks.
+	ErrDamaged error = exporting.ErrDamaged
+	// ErrNotStoring: this node stores nothing, and cannot take in records.
+	ErrNotStoring error = former.ErrNotStoring
 	// ErrBadScan: the options of a scan are wrong.
 	ErrBadScan = errors.New("replica: bad scan options")
 	// ErrBadWatch: the options of a watch are wrong.

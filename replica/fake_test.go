@@ -27,6 +27,7 @@ type fakeNet struct {
 	t testing.TB
 
 	mu      sync.Mutex
+	mesh    view.MeshID
 	version uint64
 	nodes   map[view.NodeID]*fakeNode
 	cut     map[[2]view.NodeID]bool // messages are lost without a word
@@ -91,7 +92,7 @@ type fakeNode struct {
 var errFakeUnreachable = errors.New("unreachable")
 
 func newFakeNet(t testing.TB) *fakeNet {
-	return &fakeNet{t: t, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool), calls: make(map[string]int), bytes: make(map[string]int)}
+	return &fakeNet{t: t, mesh: view.MeshID{1}, nodes: make(map[view.NodeID]*fakeNode), cut: make(map[[2]view.NodeID]bool), calls: make(map[string]int), bytes: make(map[string]int)}
 }
 
 // add makes a node, of which all know; ids are 1, 2, 3, and so on; three zones
@@ -207,7 +208,7 @@ func (f *fakeNet) publish() {
 
 // show shows one node who is there.
 func (f *fakeNet) show(n *fakeNode) {
-	v := view.View{Mesh: view.MeshID{1}, Self: n.id, Version: f.version, Members: slices.Clone(n.roster)}
+	v := view.View{Mesh: f.mesh, Self: n.id, Version: f.version, Members: slices.Clone(n.roster)}
 	v.Storing, v.Roster = storingDigest(v.Members), rosterDigest(v.Members)
 	for i := range v.Members {
 		m := &v.Members[i]

@@ -13,6 +13,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/admission"
 	"github.com/skeinmesh/skein/internal/replica/antientropy"
 	"github.com/skeinmesh/skein/internal/replica/comparing"
+	"github.com/skeinmesh/skein/internal/replica/exporting"
 	"github.com/skeinmesh/skein/internal/replica/former"
 	"github.com/skeinmesh/skein/internal/replica/handover"
 	"github.com/skeinmesh/skein/internal/replica/keep"
@@ -183,6 +184,9 @@ func (s *Store) openRecords(ctx context.Context, damaged *purging.DamagedLog) (e
 	})
 	s.merger = merging.NewMerger(merging.MergerOptions{
 		Self: s.id, Group: s.group, Gate: s.gate, Homes: s.homes, Records: s.records, Clocks: s.clocks, Clock: s.cfg.clock,
+	})
+	s.exporter = exporting.New(exporting.Options{
+		Self: s.id, Mesh: s.mesh.View().Mesh, Records: s.records, Disk: s.disk, Homes: s.homes, Pace: s.carrier.Pace,
 	})
 	return s.records.Open(ctx)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/antientropy"
 	"github.com/skeinmesh/skein/internal/replica/clocks"
 	"github.com/skeinmesh/skein/internal/replica/comparing"
+	"github.com/skeinmesh/skein/internal/replica/exporting"
 	"github.com/skeinmesh/skein/internal/replica/former"
 	"github.com/skeinmesh/skein/internal/replica/handover"
 	"github.com/skeinmesh/skein/internal/replica/keep"
@@ -79,7 +80,8 @@ type Store struct {
 	entropy     *antientropy.Comparisons
 	purging     *purging.Purger // nil on a node that stores nothing
 	former      *former.Importer
-	look        notify.Bell // has the watching goroutine look at who is down
+	exporter    *exporting.Exporter // nil on a node that stores nothing
+	look        notify.Bell         // has the watching goroutine look at who is down
 	inquests    *witness.Inquests
 	meters      *meters
 }

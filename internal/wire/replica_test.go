@@ -108,7 +108,7 @@ func samples() []sample {
 		{"outbox-op", AppendOutboxOp(nil, &wait), wait, as(DecodeOutboxOp)},
 		{"outbox-op-delete", AppendOutboxOp(nil, &waitDel), waitDel, as(DecodeOutboxOp)},
 		{"outbox-meta", AppendOutboxMeta(nil, OutboxMeta{Ran: 1 << 40}), OutboxMeta{Ran: 1 << 40}, as(DecodeOutboxMeta)},
-	}, slices.Concat(fencedSamples(it), stampSamples(item, smallItem), sketchSamples(item, smallItem), pageSamples(item), watchSamples(item), batchSamples(it))...)
+	}, slices.Concat(fencedSamples(it), stampSamples(item, smallItem), sketchSamples(item, smallItem), pageSamples(item), watchSamples(item), batchSamples(it), backupSamples(item))...)
 }
 
 var sampleSeal = ContextKey{1, 31: 2}

@@ -70,6 +70,8 @@ type Importer struct {
 	id      view.NodeID
 	kick    notify.Bell
 
+	recalled recalled
+
 	mu     sync.Mutex
 	all    []*oldStore
 	outbox *oldOutbox // nil: there is none

@@ -180,19 +180,19 @@ func (w *shardImport) gatherKnown(ctx context.Context, lay *layout.Layout, homes
 }
 
 // askHome asks a home, which may be this store, for items.
-func (w *shardImport) askHome(ctx context.Context, id view.NodeID, asked []wire.Lookup) (out []wire.Lookedup, err error) {
+func (im *Importer) askHome(ctx context.Context, id view.NodeID, asked []wire.Lookup) (out []wire.Lookedup, err error) {
 	for len(out) < len(asked) {
 		var items []wire.Lookedup
 		var size int
-		if id == w.id {
-			items, size, err = w.records.AnswerLookups(ctx, asked[len(out):])
+		if id == im.id {
+			items, size, err = im.records.AnswerLookups(ctx, asked[len(out):])
 		} else {
-			items, size, err = w.askPeer(ctx, id, asked[len(out):])
+			items, size, err = im.askPeer(ctx, id, asked[len(out):])
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := w.carrier.Pace.WaitForBytes(ctx, size); err != nil {
+		if err := im.carrier.Pace.WaitForBytes(ctx, size); err != nil {
 			return nil, err
 		}
 		if len(items) == 0 || len(items) > len(asked)-len(out) {
@@ -204,12 +204,12 @@ func (w *shardImport) askHome(ctx context.Context, id view.NodeID, asked []wire.
 }
 
 // askPeer asks another home for items, and returns how many bytes its answer took.
-func (w *shardImport) askPeer(ctx context.Context, id view.NodeID, asked []wire.Lookup) (items []wire.Lookedup, size int, err error) {
+func (im *Importer) askPeer(ctx context.Context, id view.NodeID, asked []wire.Lookup) (items []wire.Lookedup, size int, err error) {
 	req := wire.AppendReadRequest(nil, &wire.ReadRequest{Keys: asked})
-	if err := w.carrier.Pace.WaitForBytes(ctx, len(req)); err != nil {
+	if err := im.carrier.Pace.WaitForBytes(ctx, len(req)); err != nil {
 		return nil, 0, err
 	}
-	answer, err := w.opts.Peers.AskLong(ctx, id, wire.MethodRead, req)
+	answer, err := im.opts.Peers.AskLong(ctx, id, wire.MethodRead, req)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -1,0 +1,59 @@
+package wire
+
+import (
+	"testing"
+	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// backupSamples are what backups consist of.
+func backupSamples(item []byte) []sample {
+	origin := Origin{Mesh: view.MeshID{1, 15: 9}, Shard: 270, Stamp: Stamp{Acked: Round{7, 1 << 63}, Committed: Round{6, 5}}, From: Round{1, 1}}
+	def := AppendBucketDef(nil, &BucketDef{Name: "b", Copies: 3})
+	segment := Segment{Sections: []Section{
+		{Def: def, Origin: AppendOrigin(nil, origin), Records: []BackupRecord{{Key: "k", Item: item}, {Purged: true, Item: []byte{}}}},
+		{Def: def, Origin: []byte{}, Gone: []uint64{1 << 63, 2}},
+	}}
+	manifest := Manifest{
+		Mesh: view.MeshID{1}, Node: 1 << 63, Chain: 5, Sequence: 300, Previous: [32]byte{7}, Time: time.UnixMilli(-5).UTC(), Policy: "production", Partial: true,
+		Segments: []SegmentRef{{Name: [16]byte{1}, Size: 1 << 24, Sum: [32]byte{31: 2}}}, Inventory: []byte{1, 2}, Key: [32]byte{3},
+	}
+	signed := Signed{Body: []byte("body"), Signature: [64]byte{63: 1}}
+	inventory := Inventory{Buckets: [][]byte{def}, Slices: []SliceRef{{Bucket: 0, Shard: 270, Key: 1 << 63, Version: 2, Records: 3, Base: 4, Deltas: 5, List: 6, Segments: []int{0, 300}}, {Shard: 1}}}
+	return []sample{
+		{"backup-origin", AppendOrigin(nil, origin), origin, as(DecodeOrigin)},
+		{"backup-segment", AppendSegment(nil, &segment), segment, as(DecodeSegment)},
+		{"backup-manifest", AppendManifest(nil, &manifest), manifest, as(DecodeManifest)},
+		{"backup-signed", AppendSigned(nil, &signed), signed, as(DecodeSigned)},
+		{"backup-inventory", AppendInventory(nil, &inventory), inventory, as(DecodeInventory)},
+	}
+}
+
+// An inventory whose slices name a bucket that it does not has been damaged, or made up.
+func TestSliceOfNoBucketIsRefused(t *testing.T) {
+	bad := Inventory{Slices: []SliceRef{{Bucket: 0}}}
+	if _, err := DecodeInventory(AppendInventory(nil, &bad)); err == nil {
+		t.Error("it is taken")
+	}
+}
+
+func FuzzDecodeOrigin(f *testing.F) {
+	fuzzFormat(f, DecodeOrigin, func(m Origin) []byte { return AppendOrigin(nil, m) })
+}
+
+func FuzzDecodeSegment(f *testing.F) {
+	fuzzFormat(f, DecodeSegment, func(m Segment) []byte { return AppendSegment(nil, &m) })
+}
+
+func FuzzDecodeManifest(f *testing.F) {
+	fuzzFormat(f, DecodeManifest, func(m Manifest) []byte { return AppendManifest(nil, &m) })
+}
+
+func FuzzDecodeSigned(f *testing.F) {
+	fuzzFormat(f, DecodeSigned, func(m Signed) []byte { return AppendSigned(nil, &m) })
+}
+
+func FuzzDecodeInventory(f *testing.F) {
+	fuzzFormat(f, DecodeInventory, func(m Inventory) []byte { return AppendInventory(nil, &m) })
+}
