@@ -40,6 +40,8 @@ func TestPartitionThatIsOpenedLate(t *testing.T) {
 	inWorld(t, 5, lan, voting, func(w *world) {
 		leader, of := w.stands(job)
 		defer w.sendHome(of)
+		// Who stood beside the leader may have asked for a higher term: it takes that into its own.
+		time.Sleep(lan.pace.Settle + lan.pace.Lease)
 		late := w.without(leader)[0]
 		late.kill()
 		of[late].cancel()

@@ -411,6 +411,11 @@ func TestImportNeedsHomes(t *testing.T) {
 		if err := take(); err == nil {
 			t.Error("brought, though the others take nothing in")
 		}
+		// They take things in, and say nothing of what they hold.
+		other.lost = func(_, _ view.NodeID, method string, _ []byte) bool { return method == wire.MethodRead }
+		if err := take(); err == nil {
+			t.Error("brought, though nobody has said what there is")
+		}
 		other.lost = nil
 		if err := take(); err != nil {
 			t.Error(err)
