@@ -133,8 +133,8 @@ func TestCrashAtAnyMoment(t *testing.T) {
 				}
 				out.mu.Lock() // what is handed out up to here
 				crashed <- mem.CrashClone(cfg)
+				close(stop) // nothing after it is
 				out.mu.Unlock()
-				close(stop)
 			})
 			mem2 := <-crashed
 			all.Wait()
