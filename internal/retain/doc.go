@@ -7,7 +7,8 @@
 // time at most. So no clock that jumps brings a storm of backups, or silence.
 //
 // What is deleted, is deleted by neither: the newest points of the nodes and the tier tell the
-// time. A majority of wrong clocks is believed. While most nodes back nothing up, that time
+// time. A majority of wrong clocks is believed; by a device whose clock is as far ahead, so is a
+// node that gave up all its chains while its clock was ahead. While most nodes back nothing up, that time
 // stands still, and soon nothing is deleted any more.
 //
 // # Duties of the caller
