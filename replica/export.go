@@ -9,32 +9,8 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/exporting"
 	"github.com/skeinmesh/skein/internal/replica/layout"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/replica/slice"
 )
-
-// Slice is the records of one bucket in one shard.
-type Slice struct {
-	Bucket string
-	Shard  int
-	// Def is the definition of the bucket, as Store.DefineBucket takes it. Two buckets may
-	// have one name, see ErrBucketConflict; then this tells them apart.
-	Def []byte
-	// Digest is equal as long as no record changes, as far as a hash of 128 bits can tell.
-	// It is as of before the records are read. Zero: see Err.
-	Digest [16]byte
-	// Origin goes with the records into Import.
-	Origin []byte
-	// Err is ErrNotReady where the slice cannot be read now.
-	Err error
-}
-
-// SliceRecord is one record of a slice: what the store keeps of a key, deletes among it, or
-// what was purged of one lately.
-type SliceRecord struct {
-	Purged  bool
-	Key     string
-	Version uint64 // equal as long as the item does not change, as far as a hash can tell
-	Item    []byte // the caller's; goes into Import
-}
 
 // Export reads what this node is to back up: the slices of which it is the first home in contact,
 // so that each is read by one node of those that can reach each other. On the sides of a cut
@@ -47,7 +23,7 @@ type SliceRecord struct {
 // the end. An error of begin or of what it returned ends Export with that error.
 //
 // Reading is held back to Config.TransferRate, and to less while clients are being served.
-func (s *Store) Export(ctx context.Context, begin func(Slice) (each func(*SliceRecord) error, err error)) error {
+func (s *Store) Export(ctx context.Context, begin func(slice.Slice) (each func(*slice.Record) error, err error)) error {
 	if s.exporter == nil {
 		return nil
 	}
@@ -82,8 +58,8 @@ type exportOfSlice struct {
 }
 
 // readSlice returns the errors of the caller's functions, and of ctx.
-func (x *exportOfSlice) readSlice(ctx context.Context, begin func(Slice) (func(*SliceRecord) error, error)) error {
-	out := Slice{Bucket: x.led.Bucket.Def.Name, Shard: x.led.At.Shard, Def: wire.AppendBucketDef(nil, &x.led.Bucket.Def)}
+func (x *exportOfSlice) readSlice(ctx context.Context, begin func(slice.Slice) (func(*slice.Record) error, error)) error {
+	out := slice.Slice{Bucket: x.led.Bucket.Def.Name, Shard: x.led.At.Shard, Def: wire.AppendBucketDef(nil, &x.led.Bucket.Def)}
 	state, err := x.s.exporter.ReadState(ctx, x.led)
 	switch {
 	case errors.Is(err, ErrNotReady):
@@ -107,7 +83,7 @@ func (x *exportOfSlice) readSlice(ctx context.Context, begin func(Slice) (func(*
 			return ctx.Err()
 		}
 		for i := range page.Records {
-			r := SliceRecord(page.Records[i])
+			r := slice.Record(page.Records[i])
 			if err := each(&r); err != nil {
 				return err
 			}
@@ -118,7 +94,7 @@ func (x *exportOfSlice) readSlice(ctx context.Context, begin func(Slice) (func(*
 	}
 }
 
-// DefineBucket opens the bucket of a Slice, and defines it where the mesh does not know it. A
+// DefineBucket opens the bucket of a slice.Slice by its Def, and defines it where the mesh does not know it. A
 // bucket that this node has opened has the configuration that it was opened with, another one the
 // defaults. The errors are those of Store.Bucket.
 func (s *Store) DefineBucket(ctx context.Context, def []byte) (*Bucket, error) {

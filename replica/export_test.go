@@ -13,12 +13,13 @@ import (
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/slice"
 )
 
 // copied is what stores have exported, as a backup would keep it.
 type copied struct {
-	slice   Slice
-	records []OldRecord
+	slice   slice.Slice
+	records []slice.Old
 	purged  map[string][]byte
 }
 
@@ -26,19 +27,19 @@ type copied struct {
 func exportAll(t *testing.T, nodes ...*fakeNode) (out []*copied) {
 	t.Helper()
 	for _, n := range nodes {
-		err := n.store.Export(context.Background(), func(s Slice) (func(*SliceRecord) error, error) {
+		err := n.store.Export(context.Background(), func(s slice.Slice) (func(*slice.Record) error, error) {
 			if s.Err != nil {
 				t.Fatalf("%s/%d at %v: %v", s.Bucket, s.Shard, n.id, s.Err)
 			}
 			c := &copied{slice: s, purged: make(map[string][]byte)}
-			return func(r *SliceRecord) error {
+			return func(r *slice.Record) error {
 				switch {
 				case r == nil:
 					out = append(out, c)
 				case r.Purged:
 					c.purged[r.Key] = r.Item
 				default:
-					c.records = append(c.records, OldRecord{Key: r.Key, Item: r.Item, Origin: s.Origin, Whole: true})
+					c.records = append(c.records, slice.Old{Key: r.Key, Item: r.Item, Origin: s.Origin, Whole: true})
 				}
 				return nil
 			}, nil
@@ -54,11 +55,7 @@ func exportAll(t *testing.T, nodes ...*fakeNode) (out []*copied) {
 func importAll(t *testing.T, s *Store, all []*copied) (brought int, refused []string) {
 	t.Helper()
 	for _, c := range all {
-		b, err := s.DefineBucket(context.Background(), c.slice.Def)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := b.Import(context.Background(), c.records)
+		got, err := s.Import(context.Background(), c.slice.Def, c.records)
 		if err != nil {
 			t.Fatalf("%s/%d: %v", c.slice.Bucket, c.slice.Shard, err)
 		}
@@ -259,7 +256,7 @@ func TestExportOfACut(t *testing.T) {
 		if err := nodes[0].store.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := nodes[0].store.Export(context.Background(), func(Slice) (func(*SliceRecord) error, error) { return nil, nil }); !errors.Is(err, ErrClosed) {
+		if err := nodes[0].store.Export(context.Background(), func(slice.Slice) (func(*slice.Record) error, error) { return nil, nil }); !errors.Is(err, ErrClosed) {
 			t.Errorf("of a closed store: %v", err)
 		}
 	})
@@ -327,11 +324,11 @@ func TestExportOfAFreshHome(t *testing.T) {
 			t.Fatal(err)
 		}
 		slices := 0
-		err := n.store.Export(context.Background(), func(s Slice) (func(*SliceRecord) error, error) {
+		err := n.store.Export(context.Background(), func(s slice.Slice) (func(*slice.Record) error, error) {
 			if slices++; !errors.Is(s.Err, ErrNotReady) {
 				t.Errorf("%s/%d: %v", s.Bucket, s.Shard, s.Err)
 			}
-			return func(*SliceRecord) error { return nil }, nil
+			return func(*slice.Record) error { return nil }, nil
 		})
 		if slices == 0 || err != nil {
 			t.Errorf("%d slices, %v", slices, err)
@@ -353,9 +350,9 @@ func TestExportOfADamagedRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		whole, begun := 0, 0
-		err := s.Export(context.Background(), func(sl Slice) (func(*SliceRecord) error, error) {
+		err := s.Export(context.Background(), func(sl slice.Slice) (func(*slice.Record) error, error) {
 			begun++
-			return func(r *SliceRecord) error {
+			return func(r *slice.Record) error {
 				if r == nil {
 					whole++
 				}
@@ -387,11 +384,7 @@ func TestImportNeedsHomes(t *testing.T) {
 		time.Sleep(time.Minute)
 		take := func() (errs error) {
 			for _, c := range all {
-				b, err := fresh[0].store.DefineBucket(context.Background(), c.slice.Def)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, err := b.Import(context.Background(), c.records)
+				got, err := fresh[0].store.Import(context.Background(), c.slice.Def, c.records)
 				if err != nil && got.Brought > 0 && len(got.Refused) > 0 {
 					t.Errorf("%+v beside %v", got, err)
 				}

@@ -8,37 +8,15 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/exporting"
 	"github.com/skeinmesh/skein/internal/replica/former"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/replica/slice"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
 // MaxImport is how many records Import takes at once.
 const MaxImport = 4096
 
-// OldRecord is a record that was read by Export, here or in another mesh.
-type OldRecord struct {
-	Key  string
-	Item []byte
-	// Origin is that of the slice in which it was read; empty: nobody knows.
-	Origin []byte
-	// Gone are the items of that key that Export has told to be purged, in this slice or by a
-	// later one of the same shard. Whole says that nothing else was purged of the key
-	// between its reading and Origin.
-	Gone  [][]byte
-	Whole bool
-}
-
-// Imported tells what became of records.
-type Imported struct {
-	// Brought is how many of them had something that the mesh lacked. It is synced on more
-	// than half of the homes of each.
-	Brought int
-	// Refused are the places of those that may have been deleted since, so that to bring
-	// them back could revive what was deleted, and of those that do not fit to what the mesh
-	// has: they were not taken in, at least not whole.
-	Refused []int
-}
-
-// Import takes in records of a backup. Causality decides: nothing becomes older than it is, and
+// Import takes in records of a backup, all of one bucket, which is defined where the mesh does not
+// know it. Causality decides: nothing becomes older than it is, and
 // what was deleted stays deleted, also where the mesh has long forgotten the delete. To bring
 // such a value back write it anew, with the Context of a read.
 //
@@ -47,30 +25,34 @@ type Imported struct {
 // some records may have been taken in; to import them again does no harm. The error is
 // ErrNotStoring on a node that stores nothing, and tells who is missing when too few homes, or
 // too few of those that may remember deletes, are in contact: try again later.
-func (b *Bucket) Import(ctx context.Context, in []OldRecord) (Imported, error) {
+func (s *Store) Import(ctx context.Context, def []byte, in []slice.Old) (slice.Imported, error) {
 	if len(in) > MaxImport {
-		return Imported{}, fmt.Errorf("%w: %d records at once, at most %d", ErrTooLarge, len(in), MaxImport)
+		return slice.Imported{}, fmt.Errorf("%w: %d records at once, at most %d", ErrTooLarge, len(in), MaxImport)
 	}
-	leave, ok := b.s.gate.Ops.Enter()
+	b, err := s.DefineBucket(ctx, def)
+	if b == nil {
+		return slice.Imported{}, err
+	}
+	leave, ok := s.gate.Ops.Enter()
 	if !ok {
-		return Imported{}, ErrClosed
+		return slice.Imported{}, ErrClosed
 	}
 	defer leave()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(b.s.group.Context(), cancel)()
+	defer context.AfterFunc(s.group.Context(), cancel)()
 	records := make([]former.OldRecord, len(in))
 	for i := range in {
 		var err error
 		if records[i], err = b.decodeOld(&in[i]); err != nil {
-			return Imported{}, fmt.Errorf("import %q: %w", in[i].Key, err)
+			return slice.Imported{}, fmt.Errorf("import %q: %w", in[i].Key, err)
 		}
 	}
-	got, err := b.s.former.TakeRecords(ctx, b.b, records)
-	return Imported{Brought: got.Brought, Refused: got.Refused}, err
+	got, err := s.former.TakeRecords(ctx, b.b, records)
+	return slice.Imported{Brought: got.Brought, Refused: got.Refused}, err
 }
 
-func (b *Bucket) decodeOld(r *OldRecord) (out former.OldRecord, err error) {
+func (b *Bucket) decodeOld(r *slice.Old) (out former.OldRecord, err error) {
 	out.Key, out.Whole = r.Key, r.Whole
 	if out.Item, err = wire.DecodeItem(r.Item); err != nil {
 		return out, err
@@ -88,7 +70,7 @@ func (b *Bucket) decodeOld(r *OldRecord) (out former.OldRecord, err error) {
 
 // stampHere is where a record's store stood in the rounds of this mesh; zero for that of another
 // mesh.
-func (b *Bucket) stampHere(r *OldRecord) (purge.Stamp, error) {
+func (b *Bucket) stampHere(r *slice.Old) (purge.Stamp, error) {
 	if len(r.Origin) == 0 {
 		return purge.Stamp{}, nil
 	}

@@ -16,7 +16,7 @@ type line struct {
 var lines = []line{
 	{"words", "mesh/view"},
 	{"words about nodes", "partition/token"},
-	{"words about items and services", "replica/version failover/service failover/route"},
+	{"words about items and services", "replica/version replica/slice failover/service failover/route"},
 	{"bytes", "internal/wire"},
 	{"cores", "internal/placement internal/roster internal/reconcile internal/purge internal/detect " +
 		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/watch internal/takeover internal/retain " +

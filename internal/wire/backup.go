@@ -98,6 +98,12 @@ type SegmentRef struct {
 	Sum  [32]byte // SHA-256 of the sealed bytes
 }
 
+func (s *SegmentRef) codeFields(c *codec) {
+	c.codeFixed(s.Name[:])
+	codeBounded(c, &s.Size, 1<<24)
+	c.codeFixed(s.Sum[:])
+}
+
 // Manifest is what whoever has no key may know of one backup. It names all segments that a
 // restore to it needs.
 type Manifest struct {
@@ -125,10 +131,7 @@ func (m *Manifest) codeFields(c *codec) {
 	c.codeText(&m.Policy, maxName)
 	c.codeFlag(&m.Partial)
 	for i := range codeList(c, &m.Segments, 3, 1<<20) {
-		s := &m.Segments[i]
-		c.codeFixed(s.Name[:])
-		codeBounded(c, &s.Size, 1<<24)
-		c.codeFixed(s.Sum[:])
+		m.Segments[i].codeFields(c)
 	}
 	c.codeBytes(&m.Inventory, maxInventory)
 	c.codeFixed(m.Key[:])
@@ -171,10 +174,10 @@ type SliceRef struct {
 	Key      uint64 // digest of the records, before they were read
 	Version  uint64
 	Records  uint64
-	Base     uint64 // bytes of its base
-	Deltas   uint64 // of all deltas since
-	List     uint64 // hash of the list of versions that the node has kept; 0: none
-	Segments []int  // in Manifest.Segments, in the order in which they were written
+	Base     uint64   // bytes of its base
+	Deltas   []uint64 // of each delta since
+	List     uint64   // hash of the list of versions that the node has kept; 0: none
+	Segments []int    // in Manifest.Segments, in the order in which they were written
 }
 
 // Inventory is what a manifest names to whoever has a key.
@@ -196,7 +199,9 @@ func (m *Inventory) codeFields(c *codec) {
 		c.codeWide(&s.Version)
 		c.codeNumber(&s.Records)
 		c.codeNumber(&s.Base)
-		c.codeNumber(&s.Deltas)
+		for j := range codeList(c, &s.Deltas, 1, 1<<10) {
+			c.codeNumber(&s.Deltas[j])
+		}
 		c.codeWide(&s.List)
 		for j := range codeList(c, &s.Segments, 1, 1<<20) {
 			codeBounded(c, &s.Segments[j], 1<<20)

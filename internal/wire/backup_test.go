@@ -20,8 +20,12 @@ func backupSamples(item []byte) []sample {
 		Segments: []SegmentRef{{Name: [16]byte{1}, Size: 1 << 24, Sum: [32]byte{31: 2}}}, Inventory: []byte{1, 2}, Key: [32]byte{3},
 	}
 	signed := Signed{Body: []byte("body"), Signature: [64]byte{63: 1}}
-	inventory := Inventory{Buckets: [][]byte{def}, Slices: []SliceRef{{Bucket: 0, Shard: 270, Key: 1 << 63, Version: 2, Records: 3, Base: 4, Deltas: 5, List: 6, Segments: []int{0, 300}}, {Shard: 1}}}
+	inventory := Inventory{Buckets: [][]byte{def}, Slices: []SliceRef{{Bucket: 0, Shard: 270, Key: 1 << 63, Version: 2, Records: 3, Base: 4, Deltas: []uint64{5, 6}, List: 6, Segments: []int{0, 300}}, {Shard: 1}}}
+	state := BackupState{Chain: 1 << 63, Selection: 4, Sequence: 5, Hash: [32]byte{1}, Segments: manifest.Segments, Inventory: []byte{3}, Due: time.UnixMilli(7).UTC(), Begun: time.UnixMilli(8).UTC(), Pending: []byte{9}}
+	versions := VersionList{Versions: []ListedVersion{{1, 1 << 63}, {1 << 62, 2}}}
 	return []sample{
+		{"backup-state", AppendBackupState(nil, &state), state, as(DecodeBackupState)},
+		{"backup-versions", AppendVersionList(nil, &versions), versions, as(DecodeVersionList)},
 		{"backup-origin", AppendOrigin(nil, origin), origin, as(DecodeOrigin)},
 		{"backup-segment", AppendSegment(nil, &segment), segment, as(DecodeSegment)},
 		{"backup-manifest", AppendManifest(nil, &manifest), manifest, as(DecodeManifest)},
@@ -56,4 +60,21 @@ func FuzzDecodeSigned(f *testing.F) {
 
 func FuzzDecodeInventory(f *testing.F) {
 	fuzzFormat(f, DecodeInventory, func(m Inventory) []byte { return AppendInventory(nil, &m) })
+}
+
+func FuzzDecodeBackupState(f *testing.F) {
+	fuzzFormat(f, DecodeBackupState, func(m BackupState) []byte { return AppendBackupState(nil, &m) })
+}
+
+func FuzzDecodeVersionList(f *testing.F) {
+	fuzzFormat(f, DecodeVersionList, func(m VersionList) []byte { return AppendVersionList(nil, &m) })
+}
+
+// A list of versions is searched by its order.
+func TestVersionsOutOfOrderAreRefused(t *testing.T) {
+	for _, bad := range [][]ListedVersion{{{2, 0}, {1, 0}}, {{1, 0}, {1, 0}}} {
+		if _, err := DecodeVersionList(AppendVersionList(nil, &VersionList{bad})); err == nil {
+			t.Errorf("%v is taken", bad)
+		}
+	}
 }

@@ -4,6 +4,7 @@
 package fits
 
 import (
+	"github.com/skeinmesh/skein/backup"
 	"github.com/skeinmesh/skein/backup/ledger"
 	"github.com/skeinmesh/skein/backup/peers"
 	"github.com/skeinmesh/skein/failover"
@@ -19,6 +20,12 @@ var _ replica.Mesh = (*mesh.Node)(nil)
 var _ failover.Mesh = (*mesh.Node)(nil)
 
 var _ failover.Records = (*replica.Records)(nil)
+
+var _ backup.Mesh = (*mesh.Node)(nil)
+
+var _ backup.Store = (*replica.Store)(nil)
+
+var _ backup.Target = (*replica.Store)(nil)
 
 var _ ledger.Mesh = (*mesh.Node)(nil)
 

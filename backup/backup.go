@@ -1,0 +1,373 @@
+package backup
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/lifecycle"
+	"github.com/skeinmesh/skein/internal/notify"
+	"github.com/skeinmesh/skein/internal/retain"
+	"github.com/skeinmesh/skein/internal/storage/file"
+)
+
+// ErrClosed says that the Backup is closed.
+var ErrClosed = errors.New("backup: closed")
+
+// ErrUnknown says that there is no such policy, tier, or level of one at the other.
+var ErrUnknown = errors.New("backup: no such policy at this tier")
+
+// Backup backs up what its node leads, by policies. All methods may be used concurrently.
+type Backup struct {
+	cfg   Config
+	fs    vfs.FS
+	dir   string
+	key   ed25519.PrivateKey
+	log   *slog.Logger
+	clock *clock.Clock
+	group *lifecycle.Group
+	tiers map[string]*tierRun
+	close sync.Once
+}
+
+// tierRun makes the backups of one tier, one at a time.
+type tierRun struct {
+	b      *Backup
+	cfg    TierConfig
+	sealer *sealer
+	chains map[string]*chain // by policy; only keepBackingUp touches them
+	levels map[string]Level
+	kick   notify.Bell
+
+	mu       sync.Mutex
+	schedule *retain.Schedule
+	status   map[string]*LevelStatus // by policy
+	asked    map[string][]chan outcome
+}
+
+type outcome struct {
+	done Done
+	err  error
+}
+
+// LevelStatus is how a policy does at one tier.
+type LevelStatus struct {
+	Policy, Tier string
+	Running      bool
+	Last         Done      // the last backup that was made; of a running one what it has done so far
+	LastGood     time.Time // when it began, by this node's clock; zero: none is known
+	Took         time.Duration
+	Error        string // why the last one failed; empty: it did not
+	Missed       bool   // the objective is
+}
+
+// Open begins to back up, by what earlier runs have left in the directory backup of the node.
+// ctx bounds the opening only.
+func Open(ctx context.Context, cfg Config) (*Backup, error) {
+	return openOn(ctx, cfg, vfs.Default, clock.System())
+}
+
+func openOn(ctx context.Context, cfg Config, fsys vfs.FS, c *clock.Clock) (*Backup, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	b := &Backup{
+		cfg: cfg, fs: fsys, dir: filepath.Join(cfg.Mesh.Dir(), "backup"), log: cfg.Logger.With("node", cfg.Mesh.ID().String()),
+		clock: c, tiers: make(map[string]*tierRun),
+	}
+	if err := b.openKey(); err != nil {
+		return nil, fmt.Errorf("backup: open: %w", err)
+	}
+	for _, t := range cfg.Tiers {
+		run, err := b.openTier(t)
+		if err != nil {
+			return nil, fmt.Errorf("backup: open: tier %s: %w", t.Name, err)
+		}
+		b.tiers[t.Name] = run
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
+	for _, t := range b.tiers {
+		b.group.Go(t.keepBackingUp)
+	}
+	b.group.Go(func(ctx context.Context) {
+		select {
+		case <-ctx.Done():
+		case <-cfg.Mesh.Done():
+			b.group.Cancel()
+		}
+	})
+	return b, nil
+}
+
+// Close ends all that is under way and waits for it. A backup that was not finished leaves
+// segments that no manifest names; they are deleted by and by.
+func (b *Backup) Close() error {
+	b.close.Do(b.group.Close)
+	return nil
+}
+
+// openKey reads the key with which this node signs manifests, or makes it.
+func (b *Backup) openKey() error {
+	path := b.fs.PathJoin(b.dir, "key")
+	if err := b.fs.MkdirAll(b.dir, 0o700); err != nil {
+		return err
+	}
+	seed, err := file.Read(b.fs, path)
+	if err != nil || len(seed) != ed25519.SeedSize {
+		seed = make([]byte, ed25519.SeedSize)
+		if _, err := rand.Read(seed); err != nil {
+			return err
+		}
+		if err := file.Write(b.fs, path, seed); err != nil {
+			return err
+		}
+	}
+	b.key = ed25519.NewKeyFromSeed(seed)
+	return nil
+}
+
+func (b *Backup) openTier(cfg TierConfig) (*tierRun, error) {
+	t := &tierRun{
+		b: b, cfg: cfg, chains: make(map[string]*chain), levels: make(map[string]Level), kick: notify.NewBell(),
+		status: make(map[string]*LevelStatus), asked: make(map[string][]chan outcome),
+	}
+	var err error
+	if t.sealer, err = newSealer(cfg.Recipients); err != nil {
+		return nil, err
+	}
+	var policies []retain.Policy
+	last := make(map[string]retain.Good)
+	for i := range b.cfg.Policies {
+		p := &b.cfg.Policies[i]
+		for _, l := range p.Levels {
+			if l.Tier != cfg.Name {
+				continue
+			}
+			c, err := openChain(b.fs, b.fs.PathJoin(b.dir, cfg.Name, p.Name), hashOfSelection(p, cfg.Recipients))
+			if err != nil {
+				return nil, fmt.Errorf("policy %s: %w", p.Name, err)
+			}
+			t.chains[p.Name], t.levels[p.Name] = c, l
+			good := retain.Good{Due: goodTime(c.state.Due), Begun: goodTime(c.state.Begun)}
+			last[p.Name] = good
+			spread := float64(xxhash.Sum64String(b.cfg.Mesh.ID().String()+p.Name+cfg.Name)>>11) / (1 << 53)
+			policies = append(policies, retain.Policy{Name: p.Name, Every: l.Every, Objective: l.Objective, Spread: math.Min(spread, 0.999)})
+			t.status[p.Name] = &LevelStatus{Policy: p.Name, Tier: cfg.Name, LastGood: good.Begun}
+		}
+	}
+	t.schedule = retain.NewSchedule(b.readClocks(), policies, last)
+	return t, nil
+}
+
+// hashOfSelection stands for what a policy backs up, and for whom.
+func hashOfSelection(p *Policy, recipients []string) uint64 {
+	h := xxhash.New()
+	for _, list := range [][]string{p.Buckets, {p.Prefix}, recipients} {
+		list = slices.Sorted(slices.Values(list))
+		_, _ = fmt.Fprintf(h, "%q", list)
+	}
+	return h.Sum64()
+}
+
+// goodTime reads a time of a state, in which 1970 stands for none.
+func goodTime(t time.Time) time.Time {
+	if t.UnixMilli() <= 0 {
+		return time.Time{}
+	}
+	return t
+}
+
+func (b *Backup) readClocks() retain.Moment {
+	return retain.Moment{Wall: b.clock.Wall(), Up: b.clock.Boot()}
+}
+
+func (b *Backup) isPaused() bool { return b.cfg.Paused != nil && b.cfg.Paused() }
+
+// keepBackingUp makes backups when they are due, or asked for.
+func (t *tierRun) keepBackingUp(ctx context.Context) {
+	for ctx.Err() == nil {
+		paused := t.b.isPaused()
+		t.mu.Lock()
+		now := t.b.readClocks()
+		policy, due, next := t.takeAsked(now)
+		if !due {
+			policy, due, next = t.schedule.TakeDue(now, paused)
+		}
+		t.mu.Unlock()
+		t.tellAlarms()
+		if due {
+			t.backUp(ctx, policy)
+			continue
+		}
+		wait := time.NewTimer(max(next-now.Up, time.Millisecond))
+		select {
+		case <-ctx.Done():
+		case <-t.kick:
+		case <-wait.C:
+		}
+		wait.Stop()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for policy := range t.asked {
+		t.answerAsked(policy, outcome{err: ErrClosed})
+	}
+}
+
+// takeAsked begins a backup that was asked for. The lock is held.
+func (t *tierRun) takeAsked(now retain.Moment) (policy string, ok bool, next time.Duration) {
+	for policy := range t.asked {
+		if t.schedule.Begin(now, policy) {
+			return policy, true, 0
+		}
+	}
+	return "", false, 0
+}
+
+// answerAsked tells those who asked. The lock is held; the channels have room.
+func (t *tierRun) answerAsked(policy string, o outcome) {
+	for _, ch := range t.asked[policy] {
+		ch <- o
+	}
+	delete(t.asked, policy)
+}
+
+// backUp makes one backup.
+func (t *tierRun) backUp(ctx context.Context, policy string) {
+	begun := t.b.readClocks()
+	t.mu.Lock()
+	waiting := t.asked[policy]
+	delete(t.asked, policy)
+	t.status[policy].Running, t.status[policy].Last = true, Done{}
+	t.mu.Unlock()
+	done, err := t.makeBackup(ctx, policy, begun.Wall)
+	now := t.b.readClocks()
+	t.mu.Lock()
+	good := t.schedule.End(now, err == nil)
+	st := t.status[policy]
+	st.Running, st.Last, st.Took, st.Error = false, done, now.Up-begun.Up, ""
+	if err != nil {
+		st.Error = err.Error()
+	} else {
+		st.LastGood = good.Begun
+	}
+	t.mu.Unlock()
+	if err == nil {
+		c := t.chains[policy]
+		c.state.Due, c.state.Begun = good.Due, good.Begun
+		err = c.saveState()
+	}
+	for _, ch := range waiting {
+		ch <- outcome{done, err}
+	}
+	log := t.b.log.With("policy", policy, "tier", t.cfg.Name)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		log.Warn("a backup has failed, and is tried again", "error", err)
+	case done.Failed != nil || done.TooLarge > 0:
+		log.Warn("a backup lacks records", "too_large", done.TooLarge, "error", done.Failed)
+	default:
+		log.Debug("backed up", "slices", done.Slices, "changed", done.Changed, "records", done.Records, "bytes", done.Bytes)
+	}
+	t.tellAlarms()
+}
+
+func (t *tierRun) makeBackup(ctx context.Context, policy string, begun time.Time) (Done, error) {
+	b := t.b
+	r := backupRun{
+		mesh: b.cfg.Mesh.Mesh(), node: b.cfg.Mesh.ID(), tier: t.cfg.Tier, sealer: t.sealer, key: b.key, chain: t.chains[policy], store: b.cfg.Store,
+		begun: begun,
+		tell: func(d Done) {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.status[policy].Last = d
+		},
+	}
+	for i := range b.cfg.Policies {
+		if b.cfg.Policies[i].Name == policy {
+			r.policy = &b.cfg.Policies[i]
+		}
+	}
+	return r.makeBackup(ctx)
+}
+
+// tellAlarms tells what has changed about objectives.
+func (t *tierRun) tellAlarms() {
+	t.mu.Lock()
+	news := t.schedule.TakeAlarms(t.b.readClocks())
+	for _, a := range news {
+		t.status[a.Policy].Missed = a.Missed
+	}
+	t.mu.Unlock()
+	for _, a := range news {
+		text := fmt.Sprintf("the last good backup is %v old, more than %v", a.Age.Round(time.Second), t.levels[a.Policy].Objective)
+		if !a.Missed {
+			text = "there is a good backup again"
+		}
+		t.b.log.Warn("recovery point objective", "policy", a.Policy, "tier", t.cfg.Name, "missed", a.Missed, "age", a.Age.Round(time.Second))
+		if t.b.cfg.OnAlarm != nil {
+			t.b.cfg.OnAlarm(Alarm{Tier: t.cfg.Name, Policy: a.Policy, Text: text, Over: !a.Missed})
+		}
+	}
+}
+
+// Now makes a backup by a policy at a tier, whether one is due or not, and waits for it. Of one that
+// is waited for by several there is one.
+func (b *Backup) Now(ctx context.Context, policy, tier string) (Done, error) {
+	t := b.tiers[tier]
+	if t == nil || t.chains[policy] == nil {
+		return Done{}, fmt.Errorf("%w: policy %q, tier %q", ErrUnknown, policy, tier)
+	}
+	ch := make(chan outcome, 1)
+	t.mu.Lock()
+	if b.group.Context().Err() != nil {
+		t.mu.Unlock()
+		return Done{}, ErrClosed
+	}
+	t.asked[policy] = append(t.asked[policy], ch)
+	t.mu.Unlock()
+	t.kick.Ring()
+	select {
+	case o := <-ch:
+		if o.err != nil && b.group.Context().Err() != nil {
+			o.err = ErrClosed
+		}
+		return o.done, o.err
+	case <-ctx.Done():
+		return Done{}, ctx.Err()
+	case <-b.group.Context().Done():
+		return Done{}, ErrClosed
+	}
+}
+
+// Status returns how all policies do, in the order of the Config.
+func (b *Backup) Status() (out []LevelStatus) {
+	for i := range b.cfg.Policies {
+		for _, l := range b.cfg.Policies[i].Levels {
+			t := b.tiers[l.Tier]
+			t.mu.Lock()
+			out = append(out, *t.status[b.cfg.Policies[i].Name])
+			t.mu.Unlock()
+		}
+	}
+	return out
+}

@@ -1,0 +1,137 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/retain"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+)
+
+// catalog is what is at some tiers, of one mesh.
+type catalog struct {
+	mesh      view.MeshID
+	tiers     []NamedTier
+	points    []retain.Point
+	manifests map[retain.Place]wire.Manifest
+	segments  [][]retain.Segment // by tier
+	faults    []error
+}
+
+// NamedTier is a tier to read from. The first ones are preferred.
+type NamedTier struct {
+	Name string
+	Tier Tier
+}
+
+// ErrNoBackup says that there is nothing to restore.
+var ErrNoBackup = errors.New("there is no backup")
+
+// ErrManyMeshes says that tiers have backups of several meshes, and none was named.
+var ErrManyMeshes = errors.New("there are backups of several meshes: name one")
+
+// readCatalog lists tiers and reads all manifests of a mesh; the zero one stands for the only mesh that
+// there is. A tier that cannot be listed is a fault, and the others count.
+func readCatalog(ctx context.Context, tiers []NamedTier, mesh view.MeshID) (*catalog, error) {
+	c := &catalog{tiers: tiers, manifests: make(map[retain.Place]wire.Manifest), segments: make([][]retain.Segment, len(tiers))}
+	listed := make([][]objectID, len(tiers))
+	meshes := make(map[view.MeshID]bool)
+	for i, t := range tiers {
+		prefix := ""
+		if mesh != (view.MeshID{}) {
+			prefix = meshPrefix(mesh)
+		}
+		for o, err := range t.Tier.List(ctx, prefix) {
+			if err != nil {
+				c.faults = append(c.faults, fmt.Errorf("tier %s: list: %w", t.Name, err))
+				break
+			}
+			id, ok := parseObject(o.Name)
+			if !ok {
+				continue // somebody else's
+			}
+			meshes[id.mesh] = true
+			if id.point.Seq > 0 {
+				listed[i] = append(listed[i], id)
+				c.points = append(c.points, retain.Point{PointID: id.point, Tier: i, Put: o.Time})
+			} else {
+				c.segments[i] = append(c.segments[i], retain.Segment{SegmentID: retain.SegmentID{Node: id.point.Node, Chain: id.point.Chain, ID: id.segment}, Put: o.Time})
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	switch {
+	case mesh != (view.MeshID{}):
+		c.mesh = mesh
+	case len(meshes) > 1:
+		var names []string
+		for m := range meshes {
+			names = append(names, m.String())
+		}
+		slices.Sort(names)
+		return nil, fmt.Errorf("%w: %v", ErrManyMeshes, names)
+	}
+	for m := range meshes {
+		c.mesh = m
+	}
+	n := 0
+	for i := range tiers {
+		for _, id := range listed[i] {
+			if err := c.readPoint(ctx, &c.points[n], id); err != nil {
+				return nil, err
+			}
+			n++
+		}
+	}
+	return c, nil
+}
+
+// readPoint reads one manifest. One that does not read, or verify, is told.
+func (c *catalog) readPoint(ctx context.Context, p *retain.Point, id objectID) error {
+	m, hash, err := readManifest(ctx, c.tiers[p.Tier].Tier, id)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		p.Fault = err
+		c.faults = append(c.faults, fmt.Errorf("tier %s: manifest %s: %w", c.tiers[p.Tier].Name, p.PointID, err))
+		return nil
+	}
+	p.Policy, p.Time, p.Hash, p.Previous = m.Policy, m.Time, hash, m.Previous
+	for i := range m.Segments {
+		p.Segments = append(p.Segments, m.Segments[i].Name)
+	}
+	c.manifests[retain.Place{Tier: p.Tier, PointID: p.PointID}] = m
+	return nil
+}
+
+// Faults of chains. What is beside them can be restored.
+var (
+	ErrMissing  = errors.New("manifests before this one are missing, and too young to have been deleted")
+	ErrUnlinked = errors.New("the manifest follows another one than there is")
+	ErrForked   = errors.New("there are two manifests of this number")
+)
+
+// chainFaults tells of chains that were cut off or forked. keep says what may have been deleted
+// rightly.
+func (c *catalog) chainFaults(keep map[string]retain.Keep, now time.Time) (out []error) {
+	byTier := make([][]retain.Point, len(c.tiers))
+	for _, p := range c.points {
+		byTier[p.Tier] = append(byTier[p.Tier], p)
+	}
+	words := map[retain.FaultKind]error{retain.Missing: ErrMissing, retain.Unlinked: ErrUnlinked, retain.Forked: ErrForked}
+	for i, points := range byTier {
+		for _, f := range retain.CheckChains(points, nil, keep, now) {
+			if err := words[f.Kind]; err != nil { // what does not read is told already
+				out = append(out, fmt.Errorf("tier %s: %s: %w", c.tiers[i].Name, f.Point, err))
+			}
+		}
+	}
+	return out
+}

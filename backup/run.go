@@ -1,0 +1,320 @@
+package backup
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/skeinmesh/skein/internal/retain"
+	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/slice"
+)
+
+const (
+	// segmentBytes is how much is collected before it is sealed.
+	segmentBytes = 4 << 20
+	// mostRecord is how large a record may be to be backed up: two concurrent values of the
+	// largest kind.
+	mostRecord = 12 << 20
+)
+
+// Done tells of one backup that was made.
+type Done struct {
+	Segments int   // put
+	Bytes    int64 // put, the manifest included
+	Slices   int   // that this node leads
+	Changed  int   // of them
+	Records  int   // written
+	// NotReady is how many slices could not be read, as this node was catching up; TooLarge how
+	// many records cannot be backed up, as their concurrent values have grown too large together.
+	NotReady, TooLarge int
+	// Failed says which slices could not be read whole: what an earlier backup has of them
+	// stays. Nil: none.
+	Failed error
+}
+
+// backupRun makes one backup.
+type backupRun struct {
+	mesh   view.MeshID
+	node   view.NodeID
+	policy *Policy
+	tier   Tier
+	sealer *sealer
+	key    ed25519.PrivateKey
+	chain  *chain
+	store  Store
+	begun  time.Time
+	tell   func(Done) // progress
+
+	done     Done
+	known    map[sliceKey]int // in the inventory before
+	touched  map[sliceKey]bool
+	segments []wire.SegmentRef // named by the manifest before, then those that are put
+	buckets  [][]byte
+	slices   []wire.SliceRef
+
+	open wire.Segment // what is collected
+	size int
+}
+
+type sliceKey struct {
+	def   string
+	shard int
+}
+
+// makeBackup backs up what has changed. The state is saved when the manifest is made, and again when it
+// is at the tier.
+//
+// Why this order: what the manifest names is there before the manifest. The state that it describes is
+// saved before it is put, with the manifest itself: a node that dies in between puts the same bytes
+// again, not another manifest of the same number.
+func (r *backupRun) makeBackup(ctx context.Context) (Done, error) {
+	if err := r.putPending(ctx); err != nil {
+		return r.done, err
+	}
+	before := &r.chain.inventory
+	r.known, r.touched = make(map[sliceKey]int), make(map[sliceKey]bool)
+	for i := range before.Slices {
+		ref := &before.Slices[i]
+		r.known[sliceKey{string(before.Buckets[ref.Bucket]), ref.Shard}] = i
+	}
+	r.segments = slices.Clone(r.chain.state.Segments)
+	err := r.store.Export(ctx, func(s slice.Slice) (func(*slice.Record) error, error) { return r.beginSlice(ctx, s) })
+	if ctx.Err() != nil || errors.Is(err, errPut) {
+		return r.done, errors.Join(ctx.Err(), err)
+	}
+	r.done.Failed = err
+	if err := r.closeSegment(ctx); err != nil {
+		return r.done, err
+	}
+	for i := range before.Slices { // what others lead now, or what could not be read
+		if ref := before.Slices[i]; !r.touched[sliceKey{string(before.Buckets[ref.Bucket]), ref.Shard}] {
+			r.addSlice(before.Buckets[ref.Bucket], ref)
+		}
+	}
+	if err := r.writeManifest(); err != nil {
+		return r.done, err
+	}
+	return r.done, r.putPending(ctx)
+}
+
+// selects tells whether the policy is about a bucket.
+func (r *backupRun) selects(bucket string) bool {
+	return len(r.policy.Buckets) == 0 || slices.Contains(r.policy.Buckets, bucket)
+}
+
+// addSlice puts a slice into the inventory of this backup.
+func (r *backupRun) addSlice(def []byte, ref wire.SliceRef) {
+	ref.Bucket = slices.IndexFunc(r.buckets, func(b []byte) bool { return bytes.Equal(b, def) })
+	if ref.Bucket < 0 {
+		ref.Bucket = len(r.buckets)
+		r.buckets = append(r.buckets, def)
+	}
+	r.slices = append(r.slices, ref)
+}
+
+// sliceRun is the backup of one slice.
+type sliceRun struct {
+	r     *backupRun
+	s     slice.Slice
+	ref   wire.SliceRef // as it will be
+	base  bool
+	seen  seenVersions
+	bytes uint64
+	first int // segment, in those of this run
+	at    int // section in the segment that is open; -1: none
+}
+
+func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.Record) error, error) {
+	if !r.selects(s.Bucket) {
+		return nil, nil
+	}
+	r.done.Slices++
+	if s.Err != nil {
+		r.done.NotReady++
+		return nil, nil
+	}
+	key := sliceKey{string(s.Def), s.Shard}
+	digest := [2]uint64{binary.BigEndian.Uint64(s.Digest[:]), binary.BigEndian.Uint64(s.Digest[8:])}
+	x := &sliceRun{r: r, s: s, base: true, first: len(r.segments), at: -1}
+	if i, ok := r.known[key]; ok {
+		x.ref = r.chain.inventory.Slices[i]
+		if digest == [2]uint64{x.ref.Key, x.ref.Version} {
+			r.touched[key] = true
+			r.addSlice(s.Def, x.ref)
+			return nil, nil
+		}
+		listed := false
+		x.seen.before, listed = r.chain.readList(x.ref.List)
+		chunks := retain.Chunks{Base: int64(x.ref.Base)}
+		for _, n := range x.ref.Deltas {
+			chunks.Deltas = append(chunks.Deltas, int64(n))
+		}
+		x.base = chunks.NeedsBase(listed)
+	}
+	if x.base {
+		x.seen.before, x.ref = nil, wire.SliceRef{Shard: s.Shard}
+	}
+	x.ref.Key, x.ref.Version, x.ref.Records = digest[0], digest[1], 0
+	x.ref.Segments, x.ref.Deltas = slices.Clone(x.ref.Segments), slices.Clone(x.ref.Deltas)
+	return func(rec *slice.Record) error {
+		if rec == nil {
+			return x.endSlice(ctx)
+		}
+		return x.addRecord(ctx, rec)
+	}, nil
+}
+
+func (x *sliceRun) addRecord(ctx context.Context, rec *slice.Record) error {
+	if !strings.HasPrefix(rec.Key, x.r.policy.Prefix) {
+		return nil
+	}
+	if len(rec.Item) > mostRecord {
+		x.r.done.TooLarge++
+		return nil
+	}
+	if !rec.Purged {
+		x.ref.Records++
+	}
+	if !x.seen.addVersion(rec.Key, rec.Purged, rec.Version) {
+		return nil
+	}
+	size := len(rec.Key) + len(rec.Item) + 8
+	if x.r.size > 0 && x.r.size+size > segmentBytes {
+		if err := x.r.closeSegment(ctx); err != nil {
+			return err
+		}
+		x.at = -1
+	}
+	section := x.openSection()
+	section.Records = append(section.Records, wire.BackupRecord{Purged: rec.Purged, Key: rec.Key, Item: rec.Item})
+	x.r.size += size
+	x.bytes += uint64(size)
+	x.r.done.Records++
+	return nil
+}
+
+// openSection returns where the slice is written to.
+func (x *sliceRun) openSection() *wire.Section {
+	if x.at < 0 {
+		x.at = len(x.r.open.Sections)
+		x.r.open.Sections = append(x.r.open.Sections, wire.Section{Def: x.s.Def, Origin: x.s.Origin})
+		x.r.size += len(x.s.Def) + len(x.s.Origin) + 16
+	}
+	return &x.r.open.Sections[x.at]
+}
+
+// endSlice notes what was written of the slice. A delta of nothing is written, too, where the
+// slice has changed: with where its store stands now.
+func (x *sliceRun) endSlice(ctx context.Context) error {
+	gone := x.seen.endList()
+	section := x.openSection()
+	section.Gone = gone
+	x.r.size += 9 * len(gone)
+	x.bytes += uint64(9*len(gone) + 64)
+	var err error
+	if x.ref.List, err = x.r.chain.saveList(x.seen.now); err != nil {
+		return fmt.Errorf("%w: %w", errPut, err)
+	}
+	if x.base {
+		x.ref.Base = x.bytes
+	} else {
+		x.ref.Deltas = append(x.ref.Deltas, x.bytes)
+	}
+	for i := x.first; i <= len(x.r.segments); i++ { // the last one is open
+		x.ref.Segments = append(x.ref.Segments, i)
+	}
+	x.r.touched[sliceKey{string(x.s.Def), x.s.Shard}] = true
+	x.r.addSlice(x.s.Def, x.ref)
+	x.r.done.Changed++
+	if x.r.size > segmentBytes {
+		return x.r.closeSegment(ctx)
+	}
+	return nil
+}
+
+// errPut: the backup cannot go on.
+var errPut = errors.New("backup")
+
+// closeSegment seals what is collected, and puts it.
+func (r *backupRun) closeSegment(ctx context.Context) error {
+	if len(r.open.Sections) == 0 {
+		return nil
+	}
+	data, err := r.sealer.sealBytes(wire.AppendSegment(nil, &r.open))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errPut, err)
+	}
+	ref := wire.SegmentRef{Size: uint64(len(data)), Sum: sha256.Sum256(data)}
+	if _, err := rand.Read(ref.Name[:]); err != nil {
+		return fmt.Errorf("%w: %w", errPut, err)
+	}
+	if err := r.tier.Put(ctx, segmentName(r.mesh, r.node, r.chain.state.Chain, ref.Name), data); err != nil {
+		return fmt.Errorf("%w: put a segment: %w", errPut, err)
+	}
+	r.segments = append(r.segments, ref)
+	r.open, r.size = wire.Segment{}, 0
+	r.done.Segments++
+	r.done.Bytes += int64(len(data))
+	r.tell(r.done)
+	return nil
+}
+
+// writeManifest names what is at the tier now, and saves the state.
+func (r *backupRun) writeManifest() error {
+	used := make(map[int]int)
+	var named []wire.SegmentRef
+	for i := range r.slices {
+		for j, n := range r.slices[i].Segments {
+			if _, ok := used[n]; !ok {
+				used[n] = len(named)
+				named = append(named, r.segments[n])
+			}
+			r.slices[i].Segments[j] = used[n]
+		}
+	}
+	slices.SortFunc(r.slices, func(a, b wire.SliceRef) int {
+		return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), cmp.Compare(a.Shard, b.Shard))
+	})
+	c := r.chain
+	c.inventory = wire.Inventory{Buckets: r.buckets, Slices: r.slices}
+	inventory, err := r.sealer.sealBytes(wire.AppendInventory(nil, &c.inventory))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errPut, err)
+	}
+	m := wire.Manifest{
+		Mesh: r.mesh, Node: r.node, Chain: c.state.Chain, Sequence: c.state.Sequence + 1, Previous: c.state.Hash, Time: r.begun,
+		Policy: r.policy.Name, Partial: r.done.NotReady > 0 || r.done.TooLarge > 0 || r.done.Failed != nil, Segments: named, Inventory: inventory,
+	}
+	c.state.Pending = signManifest(&m, r.key)
+	c.state.Sequence, c.state.Hash, c.state.Segments = m.Sequence, sha256.Sum256(c.state.Pending), named
+	if err := c.saveState(); err != nil {
+		return err
+	}
+	return c.dropLists()
+}
+
+// putPending puts the last manifest, if that is not known to be done.
+func (r *backupRun) putPending(ctx context.Context) error {
+	c := r.chain
+	if len(c.state.Pending) == 0 {
+		return nil
+	}
+	name := manifestName(r.mesh, retain.PointID{Node: r.node, Chain: c.state.Chain, Seq: c.state.Sequence})
+	if err := r.tier.Put(ctx, name, c.state.Pending); err != nil {
+		return fmt.Errorf("%w: put the manifest: %w", errPut, err)
+	}
+	r.done.Bytes += int64(len(c.state.Pending))
+	c.state.Pending = nil
+	return c.saveState()
+}

@@ -1,0 +1,52 @@
+// Package slice has the words for records that leave a mesh and come back: what a store exports for
+// backups, and what it takes in again.
+package slice
+
+// Slice is the records of one bucket in one shard.
+type Slice struct {
+	Bucket string
+	Shard  int
+	// Def is the definition of the bucket. Two buckets may have one name, when two sides of a cut
+	// have defined it apart from each other; then this tells them apart.
+	Def []byte
+	// Digest is equal as long as no record changes, as far as a hash of 128 bits can tell.
+	// It is as of before the records are read. Zero: see Err.
+	Digest [16]byte
+	// Origin goes with the records when they are taken in again.
+	Origin []byte
+	// Err says why the slice cannot be read now.
+	Err error
+}
+
+// Record is one record of a slice: what the store keeps of a key, deletes among it, or what was
+// purged of one lately.
+type Record struct {
+	Purged  bool
+	Key     string
+	Version uint64 // equal as long as the item does not change, as far as a hash can tell
+	Item    []byte
+}
+
+// Old is a record that was exported, here or from another mesh.
+type Old struct {
+	Key  string
+	Item []byte
+	// Origin is that of the slice in which it was read; empty: nobody knows.
+	Origin []byte
+	// Gone are the items of that key that were told to be purged, in this slice or in a
+	// later one of the same shard. Whole says that nothing else was purged of the key
+	// between its reading and Origin.
+	Gone  [][]byte
+	Whole bool
+}
+
+// Imported tells what became of records.
+type Imported struct {
+	// Brought is how many of them had something that the mesh lacked. It is synced on more
+	// than half of the homes of each.
+	Brought int
+	// Refused are the places of those that may have been deleted since, so that to bring
+	// them back could revive what was deleted, and of those that do not fit to what the mesh
+	// has: they were not taken in, at least not whole.
+	Refused []int
+}
