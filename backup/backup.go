@@ -21,6 +21,7 @@ import (
 	"github.com/skeinmesh/skein/internal/notify"
 	"github.com/skeinmesh/skein/internal/retain"
 	"github.com/skeinmesh/skein/internal/storage/file"
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // ErrClosed says that the Backup is closed.
@@ -50,6 +51,7 @@ type tierRun struct {
 	chains map[string]*chain // by policy; only keepBackingUp touches them
 	levels map[string]Level
 	kick   notify.Bell
+	pruned time.Duration // running time of the last pass; only keepBackingUp touches it
 
 	mu       sync.Mutex
 	schedule *retain.Schedule
@@ -274,6 +276,7 @@ func (t *tierRun) backUp(ctx context.Context, policy string) {
 		c := t.chains[policy]
 		c.state.Due, c.state.Begun = good.Due, good.Begun
 		err = c.saveState()
+		t.pruneIfDue(ctx)
 	}
 	for _, ch := range waiting {
 		ch <- outcome{done, err}
@@ -291,11 +294,47 @@ func (t *tierRun) backUp(ctx context.Context, policy string) {
 	t.tellAlarms()
 }
 
+// pruneEvery is the time between two passes that delete what need not be kept.
+const pruneEvery = 6 * time.Hour
+
+// pruneIfDue deletes what this node, and nodes that have left the mesh for good, need not keep at
+// the tier. Where this node may only put, the tier sees to that itself.
+func (t *tierRun) pruneIfDue(ctx context.Context) {
+	b := t.b
+	if up := b.readClocks().Up; t.pruned != 0 && up-t.pruned < pruneEvery {
+		return
+	} else if t.pruned = up; ctx.Err() != nil {
+		return
+	}
+	cfg := PruneConfig{
+		Tier: NamedTier{t.cfg.Name, t.cfg.Tier}, Mesh: b.cfg.Mesh.Mesh(), Keep: make(map[string]Keep), Nodes: []view.NodeID{b.cfg.Mesh.ID()}, Now: b.clock.Wall(),
+	}
+	for policy, l := range t.levels {
+		cfg.Keep[policy] = Keep{For: l.Keep, Every: l.Every}
+	}
+	for _, m := range b.cfg.Mesh.View().Members {
+		if m.Status.Gone() {
+			cfg.Left, cfg.Nodes = append(cfg.Left, m.ID), append(cfg.Nodes, m.ID)
+		}
+	}
+	got, err := Prune(ctx, cfg)
+	log := b.log.With("tier", t.cfg.Name)
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(err, ErrDenied):
+		log.Debug("this node may not delete at the tier", "error", err)
+	case err != nil:
+		log.Warn("old backups were not deleted", "error", err)
+	case len(got.Objects) > 0:
+		log.Info("old backups were deleted", "objects", len(got.Objects))
+	}
+}
+
 func (t *tierRun) makeBackup(ctx context.Context, policy string, begun time.Time) (Done, error) {
 	b := t.b
 	r := backupRun{
 		mesh: b.cfg.Mesh.Mesh(), node: b.cfg.Mesh.ID(), tier: t.cfg.Tier, sealer: t.sealer, key: b.key, chain: t.chains[policy], store: b.cfg.Store,
-		begun: begun,
+		begun: begun, keep: t.levels[policy].Keep,
 		tell: func(d Done) {
 			t.mu.Lock()
 			defer t.mu.Unlock()

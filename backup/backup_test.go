@@ -305,6 +305,74 @@ func TestBackupsAreMadeInTime(t *testing.T) {
 	})
 }
 
+// What a policy need not keep goes, oldest first, and what is left is whole: at any time within
+// what is kept there is one to go back to.
+func TestOldBackupsAreDeleted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tier := newMemory()
+		old := w.newMesh(1, 16, "old")
+		time.Sleep(time.Minute)
+		w.open(old[0], time.Hour, map[string]Tier{"t": tier}, func(c *Config) { c.Policies[0].Levels[0].Keep = 24 * time.Hour })
+		for day := range 8 {
+			for hour := range 24 {
+				w.put(old[0], fmt.Sprint("k", hour), fmt.Sprint("day ", day))
+				time.Sleep(time.Hour)
+			}
+		}
+		points, faults, err := List(context.Background(), []NamedTier{{"t", tier}}, Query{})
+		if err != nil || len(faults) > 0 || len(points) < 24 || len(points) > 32 {
+			t.Errorf("%d points after 8 days of 24, faults %v, %v", len(points), faults, err)
+		}
+		got, err := Verify(context.Background(), VerifyConfig{Tiers: []NamedTier{{"t", tier}}, Identities: []string{w.identity}})
+		if err != nil || len(got.Faults) > 0 || got.Points != len(points) || got.Unnamed > 32 {
+			t.Errorf("%+v, %v", got, err)
+		}
+		fresh := w.newMesh(1, 8, "new")
+		w.restore(fresh[0], old[0].node.Mesh(), tier)
+		w.wantItems(fresh[0], w.items(old[0]))
+		dry, err := Prune(context.Background(), PruneConfig{Tier: NamedTier{"t", tier}, Dry: true, Keep: map[string]Keep{"all": {For: time.Hour, Every: time.Hour}}})
+		if err != nil || len(dry.Objects) == 0 || len(tier.names()) == 0 {
+			t.Errorf("dry: %+v, %v", dry, err)
+		}
+		if _, err := Prune(context.Background(), PruneConfig{Tier: NamedTier{"t", tier}, Now: time.Now().Add(48 * time.Hour)}); !errors.Is(err, ErrWrongClock) {
+			t.Errorf("with a clock two days ahead: %v", err)
+		}
+	})
+}
+
+// What Verify looks at without a key is what is there, byte by byte.
+func TestVerifyNamesDamage(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tier := newMemory()
+		old := w.newMesh(1, 16, "old")
+		w.put(old[0], "k", "v")
+		time.Sleep(time.Minute)
+		w.open(old[0], 0, map[string]Tier{"t": tier})
+		w.backUp("t", old[0])
+		verify := func(ids ...string) Verified {
+			got, err := Verify(context.Background(), VerifyConfig{Tiers: []NamedTier{{"t", tier}}, Identities: ids})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		if got := verify(); got.Points != 1 || got.Segments != 1 || len(got.Faults) > 0 {
+			t.Fatalf("%+v", got)
+		}
+		for i, name := range tier.names() {
+			good := tier.objects[name]
+			tier.objects[name] = flipped(good, 12345+i)
+			if got := verify(); len(got.Faults) != 1 {
+				t.Errorf("%s is damaged: %+v", name, got)
+			}
+			tier.objects[name] = good
+		}
+		if got := verify(w.identity); len(got.Faults) > 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 // A Config with faults is refused, and all of them are named.
 func TestAllFaultsAreNamed(t *testing.T) {
 	c := Config{

@@ -18,8 +18,10 @@ type catalog struct {
 	tiers     []NamedTier
 	points    []retain.Point
 	manifests map[retain.Place]wire.Manifest
-	segments  [][]retain.Segment // by tier
+	segments  [][]retain.Segment     // by tier
+	keep      map[string]retain.Keep // by policy, as manifests say
 	faults    []error
+	unlisted  error // why a tier could not be listed whole
 }
 
 // NamedTier is a tier to read from. The first ones are preferred.
@@ -37,7 +39,7 @@ var ErrManyMeshes = errors.New("there are backups of several meshes: name one")
 // readCatalog lists tiers and reads all manifests of a mesh; the zero one stands for the only mesh that
 // there is. A tier that cannot be listed is a fault, and the others count.
 func readCatalog(ctx context.Context, tiers []NamedTier, mesh view.MeshID) (*catalog, error) {
-	c := &catalog{tiers: tiers, manifests: make(map[retain.Place]wire.Manifest), segments: make([][]retain.Segment, len(tiers))}
+	c := &catalog{tiers: tiers, manifests: make(map[retain.Place]wire.Manifest), keep: make(map[string]retain.Keep), segments: make([][]retain.Segment, len(tiers))}
 	listed := make([][]objectID, len(tiers))
 	meshes := make(map[view.MeshID]bool)
 	for i, t := range tiers {
@@ -47,7 +49,8 @@ func readCatalog(ctx context.Context, tiers []NamedTier, mesh view.MeshID) (*cat
 		}
 		for o, err := range t.Tier.List(ctx, prefix) {
 			if err != nil {
-				c.faults = append(c.faults, fmt.Errorf("tier %s: list: %w", t.Name, err))
+				c.unlisted = fmt.Errorf("tier %s: list: %w", t.Name, err)
+				c.faults = append(c.faults, c.unlisted)
 				break
 			}
 			id, ok := parseObject(o.Name)
@@ -108,6 +111,9 @@ func (c *catalog) readPoint(ctx context.Context, p *retain.Point, id objectID) e
 		p.Segments = append(p.Segments, m.Segments[i].Name)
 	}
 	c.manifests[retain.Place{Tier: p.Tier, PointID: p.PointID}] = m
+	if k, ok := c.keep[m.Policy]; !ok || m.Keep > 0 && m.Keep < k.For {
+		c.keep[m.Policy] = retain.Keep{For: m.Keep} // the shortest there ever was
+	}
 	return nil
 }
 
@@ -118,16 +124,15 @@ var (
 	ErrForked   = errors.New("there are two manifests of this number")
 )
 
-// chainFaults tells of chains that were cut off or forked. keep says what may have been deleted
-// rightly.
-func (c *catalog) chainFaults(keep map[string]retain.Keep, now time.Time) (out []error) {
+// chainFaults tells of chains that were cut off or forked.
+func (c *catalog) chainFaults(now time.Time) (out []error) {
 	byTier := make([][]retain.Point, len(c.tiers))
 	for _, p := range c.points {
 		byTier[p.Tier] = append(byTier[p.Tier], p)
 	}
 	words := map[retain.FaultKind]error{retain.Missing: ErrMissing, retain.Unlinked: ErrUnlinked, retain.Forked: ErrForked}
 	for i, points := range byTier {
-		for _, f := range retain.CheckChains(points, nil, keep, now) {
+		for _, f := range retain.CheckChains(points, nil, c.keep, now) {
 			if err := words[f.Kind]; err != nil { // what does not read is told already
 				out = append(out, fmt.Errorf("tier %s: %s: %w", c.tiers[i].Name, f.Point, err))
 			}

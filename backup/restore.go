@@ -104,7 +104,7 @@ type restore struct {
 }
 
 func (r *restore) restoreAll(ctx context.Context) (Restored, error) {
-	r.out.Faults = slices.Concat(r.catalog.faults, r.catalog.chainFaults(nil, time.Now()))
+	r.out.Faults = slices.Concat(r.catalog.faults, r.catalog.chainFaults(time.Now()))
 	if err := r.openInventories(ctx); err != nil {
 		return r.out, err
 	}

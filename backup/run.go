@@ -54,6 +54,7 @@ type backupRun struct {
 	chain  *chain
 	store  Store
 	begun  time.Time
+	keep   time.Duration
 	tell   func(Done) // progress
 
 	done     Done
@@ -294,7 +295,7 @@ func (r *backupRun) writeManifest() error {
 	}
 	m := wire.Manifest{
 		Mesh: r.mesh, Node: r.node, Chain: c.state.Chain, Sequence: c.state.Sequence + 1, Previous: c.state.Hash, Time: r.begun,
-		Policy: r.policy.Name, Partial: r.done.NotReady > 0 || r.done.TooLarge > 0 || r.done.Failed != nil, Segments: named, Inventory: inventory,
+		Policy: r.policy.Name, Keep: r.keep, Partial: r.done.NotReady > 0 || r.done.TooLarge > 0 || r.done.Failed != nil, Segments: named, Inventory: inventory,
 	}
 	c.state.Pending = signManifest(&m, r.key)
 	c.state.Sequence, c.state.Hash, c.state.Segments = m.Sequence, sha256.Sum256(c.state.Pending), named

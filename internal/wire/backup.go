@@ -114,7 +114,8 @@ type Manifest struct {
 	Previous  [32]byte // SHA-256 of the signed manifest before; zero for the first
 	Time      time.Time
 	Policy    string
-	Partial   bool // some slices, or records, could not be read
+	Keep      time.Duration // for how long the policy keeps backups at this tier; zero: for ever
+	Partial   bool          // some slices, or records, could not be read
 	Segments  []SegmentRef
 	Inventory []byte // sealed
 	Key       [32]byte
@@ -129,6 +130,7 @@ func (m *Manifest) codeFields(c *codec) {
 	c.codeFixed(m.Previous[:])
 	c.codeMoment(&m.Time)
 	c.codeText(&m.Policy, maxName)
+	c.codeMillis(&m.Keep)
 	c.codeFlag(&m.Partial)
 	for i := range codeList(c, &m.Segments, 3, 1<<20) {
 		m.Segments[i].codeFields(c)

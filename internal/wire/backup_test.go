@@ -16,7 +16,7 @@ func backupSamples(item []byte) []sample {
 		{Def: def, Origin: []byte{}, Gone: []uint64{1 << 63, 2}},
 	}}
 	manifest := Manifest{
-		Mesh: view.MeshID{1}, Node: 1 << 63, Chain: 5, Sequence: 300, Previous: [32]byte{7}, Time: time.UnixMilli(-5).UTC(), Policy: "production", Partial: true,
+		Mesh: view.MeshID{1}, Node: 1 << 63, Chain: 5, Sequence: 300, Previous: [32]byte{7}, Time: time.UnixMilli(-5).UTC(), Policy: "production", Keep: 5 * time.Hour, Partial: true,
 		Segments: []SegmentRef{{Name: [16]byte{1}, Size: 1 << 24, Sum: [32]byte{31: 2}}}, Inventory: []byte{1, 2}, Key: [32]byte{3},
 	}
 	signed := Signed{Body: []byte("body"), Signature: [64]byte{63: 1}}
