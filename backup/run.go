@@ -22,7 +22,7 @@ import (
 
 const (
 	// segmentBytes is how much is collected before it is sealed.
-	segmentBytes = 4 << 20
+	segmentBytes = 2 << 20
 	// mostRecord is how large a record may be to be backed up: two concurrent values of the
 	// largest kind.
 	mostRecord = 12 << 20
@@ -64,8 +64,9 @@ type backupRun struct {
 	buckets  [][]byte
 	slices   []wire.SliceRef
 
-	open wire.Segment // what is collected
-	size int
+	open  wire.Segment // what is collected
+	size  int
+	plain []byte // room for its bytes
 }
 
 type sliceKey struct {
@@ -198,7 +199,7 @@ func (x *sliceRun) addRecord(ctx context.Context, rec *slice.Record) error {
 		x.at = -1
 	}
 	section := x.openSection()
-	section.Records = append(section.Records, wire.BackupRecord{Purged: rec.Purged, Key: rec.Key, Item: rec.Item})
+	section.Records = append(section.Records, wire.BackupRecord{Purged: rec.Purged, Key: rec.Key, Item: bytes.Clone(rec.Item)})
 	x.r.size += size
 	x.bytes += uint64(size)
 	x.r.done.Records++
@@ -252,7 +253,8 @@ func (r *backupRun) closeSegment(ctx context.Context) error {
 	if len(r.open.Sections) == 0 {
 		return nil
 	}
-	data, err := r.sealer.sealBytes(wire.AppendSegment(nil, &r.open))
+	r.plain = wire.AppendSegment(slices.Grow(r.plain[:0], r.size+r.size/16), &r.open)
+	data, err := r.sealer.sealBytes(r.plain)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errPut, err)
 	}

@@ -22,6 +22,7 @@ var ErrNoIdentity = errors.New("none of the identities opens it")
 type sealer struct {
 	recipients []age.Recipient
 	encoder    *zstd.Encoder
+	packed     []byte // room for what is compressed
 }
 
 // newSealer takes recipients as age writes them, "age1...".
@@ -64,12 +65,14 @@ func parseIdentities(texts []string) (out []age.Identity, err error) {
 
 // sealBytes compresses and seals.
 func (s *sealer) sealBytes(plain []byte) ([]byte, error) {
+	s.packed = s.encoder.EncodeAll(plain, s.packed[:0])
 	var out bytes.Buffer
+	out.Grow(len(s.packed) + len(s.packed)/1024 + 4<<10) // a tag for each 64 KiB, and the header
 	w, err := age.Encrypt(&out, s.recipients...)
 	if err != nil {
 		return nil, err
 	}
-	_, err = w.Write(s.encoder.EncodeAll(plain, nil))
+	_, err = w.Write(s.packed)
 	err = errors.Join(err, w.Close()) // the last bytes are written by this
 	return out.Bytes(), err
 }

@@ -20,7 +20,7 @@ import (
 // in the order of their keys, or nil to leave the slice out. After the last record it is called
 // with nil, or not at all when the records could not all be read: then Export goes on with the
 // next slice and returns an error that wraps ErrDamaged or ErrStorage, and names the slices, in
-// the end. An error of begin or of what it returned ends Export with that error.
+// the end. A record is valid during the call only. An error of begin or of what it returned ends Export with that error.
 //
 // Reading is held back to Config.TransferRate, and to less while clients are being served.
 func (s *Store) Export(ctx context.Context, begin func(slice.Slice) (each func(*slice.Record) error, err error)) error {
@@ -76,9 +76,8 @@ func (x *exportOfSlice) readSlice(ctx context.Context, begin func(slice.Slice) (
 	if err != nil || each == nil || out.Err != nil {
 		return err
 	}
-	for from := []byte(nil); ; {
-		page, err := x.s.exporter.ReadPage(ctx, x.led.At, from)
-		if err != nil {
+	for page := new(exporting.Page); ; {
+		if err := x.s.exporter.ReadPage(ctx, x.led.At, page); err != nil {
 			x.failed = err
 			return ctx.Err()
 		}
@@ -88,7 +87,7 @@ func (x *exportOfSlice) readSlice(ctx context.Context, begin func(slice.Slice) (
 				return err
 			}
 		}
-		if from = page.Next; from == nil {
+		if page.Next == nil {
 			return each(nil)
 		}
 	}

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,9 +38,9 @@ func exportAll(t *testing.T, nodes ...*fakeNode) (out []*copied) {
 				case r == nil:
 					out = append(out, c)
 				case r.Purged:
-					c.purged[r.Key] = r.Item
+					c.purged[r.Key] = bytes.Clone(r.Item)
 				default:
-					c.records = append(c.records, slice.Old{Key: r.Key, Item: r.Item, Origin: s.Origin, Whole: true})
+					c.records = append(c.records, slice.Old{Key: r.Key, Item: bytes.Clone(r.Item), Origin: s.Origin, Whole: true})
 				}
 				return nil
 			}, nil

@@ -24,7 +24,7 @@ type Record struct {
 	Purged  bool
 	Key     string
 	Version uint64 // equal as long as the item does not change, as far as a hash can tell
-	Item    []byte
+	Item    []byte // valid during the call that tells it
 }
 
 // Old is a record that was exported, here or from another mesh.

@@ -99,18 +99,22 @@ type Record struct {
 	Purged  bool
 	Key     string
 	Version uint64 // equal for equal items only, as far as a hash can tell
-	Item    []byte
+	Item    []byte // in Page.bytes
 }
 
 // Page is some records, and where the next begin; nil: there are no more.
 type Page struct {
 	Records []Record
 	Next    []byte
+	bytes   []byte
 }
 
-// ReadPage reads the next records of a slice, after those of the page before: what it holds
-// first, then what was purged of it lately. All of it is synced, and is the caller's.
-func (e *Exporter) ReadPage(ctx context.Context, at layout.Slice, from []byte) (p Page, err error) {
+// ReadPage reads the records of a slice that come after those of a page, into it: what the store
+// holds first, then what was purged of it lately. The zero Page comes before all. All of it is
+// synced. What the page had before is overwritten.
+func (e *Exporter) ReadPage(ctx context.Context, at layout.Slice, p *Page) error {
+	from := p.Next
+	*p = Page{Records: p.Records[:0], bytes: p.bytes[:0]}
 	records := wire.RecordPrefix(at.Shard, at.Bucket, 0)
 	log := wire.LogKey(records)
 	if from == nil {
@@ -121,17 +125,13 @@ func (e *Exporter) ReadPage(ctx context.Context, at layout.Slice, from []byte) (
 	if purged {
 		upper = wire.After(log)
 	}
-	err = e.Disk.Scan(ctx, from, upper, func(k, v []byte) error {
+	err := e.Disk.Scan(ctx, from, upper, func(k, v []byte) error {
 		if size >= pageBytes {
 			p.Next = append([]byte{}, k...)
 			return keep.ErrStop
 		}
 		size += len(k) + len(v)
-		r, ok, err := e.readRecord(at, k, v, purged)
-		if err == nil && ok {
-			p.Records = append(p.Records, r)
-		}
-		return err
+		return e.addRecord(p, at, k, v, purged)
 	})
 	switch {
 	case errors.Is(err, keep.ErrStop):
@@ -143,34 +143,41 @@ func (e *Exporter) ReadPage(ctx context.Context, at layout.Slice, from []byte) (
 		p.Next = log
 	}
 	if err != nil {
-		return p, err
+		return err
 	}
-	return p, e.Pace.WaitForBytes(ctx, size)
+	return e.Pace.WaitForBytes(ctx, size)
 }
 
-// readRecord reads one. What is kept for another store alone is not of the slice.
-func (e *Exporter) readRecord(at layout.Slice, k, v []byte, purged bool) (r Record, ok bool, err error) {
+// addRecord adds one record to a page. What is kept for another store alone is of the slice, too: it
+// does no harm.
+func (e *Exporter) addRecord(p *Page, at layout.Slice, k, v []byte, purged bool) error {
+	r := Record{Purged: purged}
+	begin := len(p.bytes)
 	if purged {
 		b, ok, err := keep.BuriedAt(v, nil)
 		if err != nil || !ok {
-			return r, false, errors.Join(err, ErrDamaged)
+			return errors.Join(err, ErrDamaged)
 		}
 		_, _, r.Key, _ = wire.ParseLogKey(k)
-		r.Purged, r.Version, r.Item = true, e.Records.VersionOf(at.Shard, b.All), wire.AppendItem(nil, &b.All)
-		return r, true, nil
+		r.Version = e.Records.VersionOf(at.Shard, b.All)
+		p.bytes = wire.AppendItem(p.bytes, &b.All)
+	} else {
+		rec, err := keep.DecodeStored(v, nil)
+		switch {
+		case err != nil:
+			return err
+		case rec.Damaged:
+			return ErrDamaged
+		case rec.Unknown():
+			return nil
+		}
+		_, _, r.Key, _ = wire.ParseRecordKey(k)
+		r.Version = e.Records.VersionOf(at.Shard, rec.Item)
+		p.bytes = append(p.bytes, rec.Raw...)
 	}
-	_, _, r.Key, _ = wire.ParseRecordKey(k)
-	rec, err := keep.DecodeStored(v, nil)
-	switch {
-	case err != nil:
-		return r, false, err
-	case rec.Damaged:
-		return r, false, ErrDamaged
-	case rec.Unknown():
-		return r, false, nil
-	}
-	r.Version, r.Item = e.Records.VersionOf(at.Shard, rec.Item), append([]byte{}, rec.Raw...)
-	return r, true, nil
+	r.Item = p.bytes[begin:len(p.bytes):len(p.bytes)]
+	p.Records = append(p.Records, r)
+	return nil
 }
 
 // OriginStamp is where the store stood of which an origin tells.
