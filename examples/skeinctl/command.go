@@ -25,7 +25,7 @@ type command struct {
 }
 
 func commands() []command {
-	return slices.Concat(meshCommands(), dataCommands(), serviceCommands(), ownCommands())
+	return slices.Concat(meshCommands(), dataCommands(), serviceCommands(), backupCommands(), ownCommands())
 }
 
 // set are flags of a command.
@@ -161,7 +161,7 @@ file of the mesh secret may stand in SKEIN_ADDR and SKEIN_SECRET_FILE.
 "skeinctl command -h" explains a command's flags and arguments.
 
 Exit status: 0 done, 1 failed, 2 not understood, 3 no value under the key,
-4 health has found problems.
+4 problems were found, and are told.
 `)
 }
 
@@ -184,6 +184,9 @@ type session struct {
 	ttl                 time.Duration
 	scan                replica.ScanOptions
 	watch               replica.WatchOptions
+
+	backups backupOptions
+	given   []string // flags of the command line
 
 	service      string
 	perComponent bool
@@ -241,6 +244,7 @@ func (s *session) newFlagSet() *flag.FlagSet {
 
 func (s *session) checkFlags(fs *flag.FlagSet) error {
 	asksNode := s.addr != "" // it has the flags of a node
+	fs.Visit(func(f *flag.Flag) { s.given = append(s.given, f.Name) })
 	switch {
 	case s.timeout < 0 || s.timeout == 0 && asksNode:
 		return usageError("-timeout must be more than 0")

@@ -11,7 +11,8 @@ import (
 	"github.com/skeinmesh/skein/mesh/identity"
 )
 
-const maxSecretFile = 4 << 10
+// maxPrivateFile is how much is read of a file with a secret.
+const maxPrivateFile = 64 << 10
 
 // runInit is the command init.
 func (s *session) runInit() error {
@@ -55,22 +56,31 @@ func writeSecret(path, secret string) (err error) {
 }
 
 func (s *session) loadSecret() ([]byte, error) {
-	f, err := os.Open(s.secretFile)
+	text, err := s.readPrivateFile(s.secretFile, "mesh secret")
 	if err != nil {
-		return nil, fmt.Errorf("read the mesh secret: %w", err)
+		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		s.printWarning("others may read %s; chmod 600 it", s.secretFile)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSecretFile))
-	if err != nil {
-		return nil, fmt.Errorf("read the mesh secret: %w", err)
-	}
-	secret, err := identity.ParseSecret(string(text))
+	secret, err := identity.ParseSecret(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.secretFile, err)
 	}
 	return secret, nil
+}
+
+// readPrivateFile reads a file that nobody else should be able to read.
+func (s *session) readPrivateFile(path, what string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read the %s: %w", what, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		s.printWarning("others may read %s; chmod 600 it", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxPrivateFile))
+	if err != nil {
+		return "", fmt.Errorf("read the %s: %w", what, err)
+	}
+	return string(text), nil
 }
