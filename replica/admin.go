@@ -38,6 +38,7 @@ func (d adminDesk) registerHandlers() error {
 		wire.MethodAdminScan:       d.answerScan,
 		wire.MethodAdminBuckets:    d.answerBuckets,
 		wire.MethodAdminWatch:      d.answerWatch,
+		wire.MethodAdminImport:     d.answerImport,
 	}
 	for method, h := range handlers {
 		err := d.s.mesh.Handle(method, func(ctx context.Context, _ view.NodeID, req []byte) ([]byte, error) { return h(ctx, req) })

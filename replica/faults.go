@@ -33,5 +33,6 @@ var faults = wire.Faults{
 	{Err: ErrTooSlow, Bit: wire.AdminTooSlow},
 	{Err: ErrBadBatch, Bit: wire.AdminBadBatch},
 	{Err: ErrBehind, Bit: wire.AdminBehind},
+	{Err: ErrNotStoring, Bit: wire.AdminNotStoring},
 	{Err: context.DeadlineExceeded, Bit: wire.AdminDeadline},
 }

@@ -68,6 +68,7 @@ const (
 	AdminBadBatch
 	AdminBehind // what was seen
 	AdminFenced
+	AdminNotStoring
 )
 
 // codeLine describes a text for people, which is cut where it is too long to be read.
