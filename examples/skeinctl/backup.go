@@ -37,6 +37,7 @@ What is younger than its policy keeps it counts as missing once it is deleted.
 Whatever is damaged or missing is told, and the exit status is 4.
   skeinctl backup verify -tier dir:/mnt/usb -tier s3:https://s3.example.org/plant
   skeinctl backup prune -tier dir:/mnt/usb -keep hourly=7d -keep daily=365d`},
+		restoreCommand(),
 	}
 }
 

@@ -193,6 +193,7 @@ type session struct {
 	since        time.Duration
 	limit        int
 
+	anyBucket  bool   // none needs to be named
 	patient    bool   // -timeout bounds the time without progress, not the whole
 	endless    bool   // -timeout bounds the time until the first call of extendTime
 	extendTime func() // tells of progress, if patient or endless
@@ -254,7 +255,7 @@ func (s *session) checkFlags(fs *flag.FlagSet) error {
 		return usageError("no mesh secret: name its file with -secret-file or SKEIN_SECRET_FILE")
 	case s.since < 0 || s.limit < 0:
 		return usageError("-since and -limit must not be negative")
-	case fs.Lookup("bucket") != nil && s.bucket == "":
+	case fs.Lookup("bucket") != nil && s.bucket == "" && !s.anyBucket:
 		return usageError("no -bucket")
 	}
 	return nil
@@ -265,7 +266,7 @@ func (s *session) nodeFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.addr, "addr", addr, "`host:port` of a node that allows admin requests (SKEIN_ADDR)")
 	fs.StringVar(&s.meshName, "mesh", "", "`name` of the mesh (mesh.Config.MeshName)")
 	fs.IntVar(&s.shards, "shards", 0, "`number` of shards of the mesh (mesh.Config.Shards); 0: the default of the library")
-	fs.DurationVar(&s.timeout, "timeout", 5*time.Second, "how `long` it may take in all; export and import: without getting on; watch: to connect")
+	fs.DurationVar(&s.timeout, "timeout", cmp.Or(s.timeout, 5*time.Second), "how `long` it may take in all; export and import: without getting on; watch: to connect; restore: a page")
 }
 
 // levelFlags are those of all that reads or writes a bucket.

@@ -16,7 +16,7 @@
 //
 // Every command explains its flags with -h. The exit status is 0 when all went
 // well, 1 when it failed, 2 when it was not understood, 3 when there is no value
-// under the key, and 4 when health or backup has found problems.
+// under the key, and 4 when problems were found and told.
 package main
 
 import (

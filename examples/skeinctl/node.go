@@ -65,11 +65,13 @@ func (s *session) explainError(err error) string {
 		return fmt.Sprintf("the node at %s opens no partition (partition.Open), so it knows of no cuts and leaders; members and status tell what it does know", s.addr)
 	case errors.Is(err, mesh.ErrNoHandler) && slices.Contains([]string{"services", "plan", "move", "drill", "history", "resolve"}, s.name):
 		return fmt.Sprintf("the node at %s runs no services: its program opens no Failover (failover.Open)", s.addr)
+	case errors.Is(err, mesh.ErrNoHandler) && s.name == "restore":
+		return fmt.Sprintf("the node at %s has no store (replica.Open), or is of a release that takes in no backups", s.addr)
 	case errors.Is(err, mesh.ErrNoHandler):
 		return fmt.Sprintf("the node at %s has no store: the program that runs it opens none (replica.Open)", s.addr)
 	case errors.Is(err, context.DeadlineExceeded):
 		doubt := ""
-		if slices.Contains([]string{"put", "del", "import", "plan", "move", "drill"}, s.name) {
+		if slices.Contains([]string{"put", "del", "import", "plan", "move", "drill", "restore"}, s.name) {
 			doubt = "; it may be carried out all the same, and may be repeated"
 		}
 		return fmt.Sprintf("no answer from the node at %s within %v (-timeout)%s (%v)", s.addr, s.timeout, doubt, err)

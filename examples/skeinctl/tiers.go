@@ -24,6 +24,10 @@ type backupOptions struct {
 	credentials string   // file
 	identity    string   // file
 	query       backup.Query
+	buckets     []string
+	keys        []string
+	prefix      string
+	verbose     bool
 	keep        map[string]backup.Keep
 }
 
