@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -93,14 +94,19 @@ func restoreInto(ctx context.Context, s *session, node *mesh.Client, tiers []bac
 		showSources(s, points, v)
 	}
 	progress := newProgressLine(s.err)
-	got, err := backup.Restore(ctx, backup.RestoreConfig{
-		Target: &patientTarget{replica.NewClient(node), s.timeout}, Tiers: tiers, Identities: ids, From: o.query.Mesh, Into: v.Mesh, By: o.query.To,
+	restoring, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	got, err := backup.Restore(restoring, backup.RestoreConfig{
+		Target: &patientTarget{replica.NewClient(node), s.timeout, giveUp}, Tiers: tiers, Identities: ids, From: o.query.Mesh, Into: v.Mesh, By: o.query.To,
 		Policies: o.query.Policies, Buckets: o.buckets, Prefix: o.prefix, Keys: o.keys,
 		Progress: func(r backup.Restored) {
 			progress.showCounts(r.Bytes, "%d of %s, %s", r.Slices, countNoun(r.OfSlices, "slice"), countNoun(r.Records, "record"))
 		},
 	})
 	progress.clearLine()
+	if restoring.Err() != nil {
+		err = context.Cause(restoring)
+	}
 	if err == nil || got.Records > 0 || len(got.Faults) > 0 {
 		err = errors.Join(err, showRestored(s, got, v))
 	}
@@ -136,7 +142,11 @@ func showSources(s *session, points []backup.Point, v view.View) {
 type patientTarget struct {
 	client  *replica.Client
 	timeout time.Duration // of each page
+	giveUp  context.CancelCauseFunc
 }
+
+// hopeless are errors of a node that takes no page in, and none later.
+var hopeless = [...]error{replica.ErrNotStoring, replica.ErrClosed, mesh.ErrNoHandler, mesh.ErrAdminOff, mesh.ErrUnreachable, mesh.ErrClosed}
 
 func (t *patientTarget) Import(ctx context.Context, def []byte, in []slice.Old) (all slice.Imported, err error) {
 	for {
@@ -144,6 +154,9 @@ func (t *patientTarget) Import(ctx context.Context, def []byte, in []slice.Old) 
 		got, err := t.client.Import(once, def, in)
 		stop()
 		all.Brought, all.Refused = all.Brought+got.Brought, got.Refused
+		if slices.ContainsFunc(hopeless[:], func(kind error) bool { return errors.Is(err, kind) }) {
+			t.giveUp(err)
+		}
 		if !errors.Is(err, replica.ErrOverloaded) && !errors.Is(err, mesh.ErrOverloaded) {
 			return all, err
 		}

@@ -168,16 +168,17 @@ func TestRestoreIsRefused(t *testing.T) {
 	ctl("", at(off)...).want(t, exitFailed, "", "AllowAdmin")
 }
 
-// A page is brought again while the node has too much to do.
+// A page is brought again while the node has too much to do, and the restore ends when it is gone.
 func TestRestoreWaitsForABusyNode(t *testing.T) {
 	calls := 0
+	var why error
 	busy := &patientTarget{replica.NewClient(callFunc(func() error {
 		if calls++; calls < 3 {
 			return mesh.ErrOverloaded
 		}
-		return errors.New("gone")
-	})), importRetry}
-	if _, err := busy.Import(t.Context(), nil, nil); err == nil || calls != 3 {
+		return mesh.ErrUnreachable
+	})), importRetry, func(err error) { why = err }}
+	if _, err := busy.Import(t.Context(), nil, nil); err == nil || calls != 3 || !errors.Is(why, mesh.ErrUnreachable) {
 		t.Errorf("%v after %d calls", err, calls)
 	}
 }
