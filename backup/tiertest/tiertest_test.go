@@ -6,10 +6,12 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/skeinmesh/skein/backup"
 )
@@ -20,6 +22,7 @@ type memory struct {
 
 	mu      sync.Mutex
 	objects map[string][]byte
+	lists   int // that were begun
 }
 
 func newMemory(fault string) *memory {
@@ -59,10 +62,15 @@ func (m *memory) Put(ctx context.Context, name string, data []byte) error {
 		defer clear(data)
 	case m.fault == "in parts":
 		m.objects[name] = bytes.Clone(data[:len(data)/2])
+		before := m.lists
 		m.mu.Unlock()
-		for range 100_000 {
-			m.mu.Lock() // others have their turn
+		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); runtime.Gosched() {
+			m.mu.Lock() // until somebody has begun to look, and again
+			looked := m.lists > before+1
 			m.mu.Unlock()
+			if looked {
+				break
+			}
 		}
 		m.mu.Lock()
 	}
@@ -119,6 +127,7 @@ func (m *memory) List(ctx context.Context, prefix string) iter.Seq2[backup.Objec
 	return func(yield func(backup.Object, error) bool) {
 		m.mu.Lock()
 		objects := maps.Clone(m.objects)
+		m.lists++
 		m.mu.Unlock()
 		names := slices.Sorted(maps.Keys(objects))
 		switch m.fault {
