@@ -180,35 +180,46 @@ func (w *world) close(b *box) {
 func (w *world) newMesh(n, shards int, name string) (out []*box) {
 	w.t.Helper()
 	first := w.hosts + 1
-	for i := range n {
-		w.hosts++
-		addr := netip.AddrFrom4([4]byte{10, 0, 0, byte(w.hosts)})
-		node, err := mesh.Start(context.Background(), mesh.Config{
-			Dir: w.dirs(), Secret: bytes.Repeat([]byte{byte(first)}, identity.SecretSize), MeshName: name, Storing: true, Shards: shards, Profile: mesh.LAN,
-			Name: fmt.Sprintf("node-%d", i), Zone: fmt.Sprintf("zone-%d", i%3), Listen: netip.AddrPortFrom(addr, 7800).String(),
-			Seeds: []string{fmt.Sprintf("10.0.0.%d:7800", first)}, Network: w.net.Host(addr),
-		})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		b := &box{node: node, fs: vfs.NewMem(), clock: clock.Simulated(0)}
-		if b.store, err = replica.Open(context.Background(), replica.Config{Mesh: node, PurgeEvery: 10 * time.Minute}); err != nil {
-			w.t.Fatal(err)
-		}
-		out = append(out, b)
-		w.all = append(w.all, b)
+	for range n {
+		out = append(out, w.start(first, shards, name))
 	}
 	for _, b := range out {
 		w.until(func() bool { return b.node.View().Count(view.Alive) == n })
 	}
+	w.openBuckets(out)
+	return out
+}
+
+// start starts one node of the mesh whose first node has so high an address.
+func (w *world) start(first, shards int, name string) *box {
+	w.t.Helper()
+	w.hosts++
+	addr := netip.AddrFrom4([4]byte{10, 0, 0, byte(w.hosts)})
+	node, err := mesh.Start(context.Background(), mesh.Config{
+		Dir: w.dirs(), Secret: bytes.Repeat([]byte{byte(first)}, identity.SecretSize), MeshName: name, Storing: true, Shards: shards, Profile: mesh.LAN,
+		Name: fmt.Sprintf("node-%d", w.hosts), Zone: fmt.Sprintf("zone-%d", w.hosts%3), Listen: netip.AddrPortFrom(addr, 7800).String(),
+		Seeds: []string{fmt.Sprintf("10.0.0.%d:7800", first)}, Network: w.net.Host(addr),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	b := &box{node: node, fs: vfs.NewMem(), clock: clock.Simulated(0)}
+	if b.store, err = replica.Open(context.Background(), replica.Config{Mesh: node, PurgeEvery: 10 * time.Minute}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.all = append(w.all, b)
+	return b
+}
+
+func (w *world) openBuckets(all []*box) {
+	w.t.Helper()
 	time.Sleep(time.Minute) // until they know what they lack
-	for _, b := range out {
+	for _, b := range all {
 		var err error
 		if b.bucket, err = b.store.Bucket(context.Background(), "b", replica.BucketConfig{}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	return out
 }
 
 func (w *world) until(cond func() bool) {
