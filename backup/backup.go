@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"path/filepath"
@@ -133,6 +134,9 @@ func (b *Backup) openKey() error {
 		return err
 	}
 	seed, err := file.Read(b.fs, path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, file.ErrCorrupt) {
+		return err
+	}
 	if err != nil || len(seed) != ed25519.SeedSize {
 		seed = make([]byte, ed25519.SeedSize)
 		if _, err := rand.Read(seed); err != nil {
@@ -163,7 +167,7 @@ func (b *Backup) openTier(cfg TierConfig) (*tierRun, error) {
 			if l.Tier != cfg.Name {
 				continue
 			}
-			c, err := openChain(b.fs, b.fs.PathJoin(b.dir, cfg.Name, p.Name), hashOfSelection(p, cfg.Recipients))
+			c, err := openChain(b.fs, b.fs.PathJoin(b.dir, cfg.Name, p.Name), b.hashOfSelection(p, cfg.Recipients))
 			if err != nil {
 				return nil, fmt.Errorf("policy %s: %w", p.Name, err)
 			}
@@ -179,9 +183,11 @@ func (b *Backup) openTier(cfg TierConfig) (*tierRun, error) {
 	return t, nil
 }
 
-// hashOfSelection stands for what a policy backs up, and for whom.
-func hashOfSelection(p *Policy, recipients []string) uint64 {
+// hashOfSelection stands for who backs up what, and for whom. A node that has become another one
+// in the same directory begins anew: what the former one has put lies below its id.
+func (b *Backup) hashOfSelection(p *Policy, recipients []string) uint64 {
 	h := xxhash.New()
+	_, _ = fmt.Fprint(h, b.cfg.Mesh.Mesh(), b.cfg.Mesh.ID())
 	for _, list := range [][]string{p.Buckets, {p.Prefix}, recipients} {
 		list = slices.Sorted(slices.Values(list))
 		_, _ = fmt.Fprintf(h, "%q", list)
@@ -272,22 +278,28 @@ func (t *tierRun) backUp(ctx context.Context, policy string) {
 		st.LastGood = good.Begun
 	}
 	t.mu.Unlock()
+	full := errors.Is(err, ErrTierFull)
 	if err == nil {
 		c := t.chains[policy]
 		c.state.Due, c.state.Begun = good.Due, good.Begun
 		err = c.saveState()
-		t.pruneIfDue(ctx)
 	}
 	for _, ch := range waiting {
 		ch <- outcome{done, err}
+	}
+	if full {
+		t.pruned = 0
+	}
+	if err == nil || full {
+		t.pruneIfDue(ctx)
 	}
 	log := t.b.log.With("policy", policy, "tier", t.cfg.Name)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		log.Warn("a backup has failed, and is tried again", "error", err)
-	case done.Failed != nil || done.TooLarge > 0:
-		log.Warn("a backup lacks records", "too_large", done.TooLarge, "error", done.Failed)
+	case done.Failed != nil || done.TooLarge+done.NotReady > 0:
+		log.Warn("a backup lacks records: what an earlier one has of them stays", "too_large", done.TooLarge, "slices_not_ready", done.NotReady, "error", done.Failed)
 	default:
 		log.Debug("backed up", "slices", done.Slices, "changed", done.Changed, "records", done.Records, "bytes", done.Bytes)
 	}
@@ -396,6 +408,13 @@ func (b *Backup) Now(ctx context.Context, policy, tier string) (Done, error) {
 	case <-b.group.Context().Done():
 		return Done{}, ErrClosed
 	}
+}
+
+// Key returns the public key with which this node signs its manifests: see Point.Key, and
+// RestoreConfig.Signers.
+func (b *Backup) Key() (key [32]byte) {
+	copy(key[:], b.key.Public().(ed25519.PublicKey))
+	return key
 }
 
 // Status returns how all policies do, in the order of the Config.

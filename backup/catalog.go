@@ -1,9 +1,11 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -124,6 +126,38 @@ var (
 	ErrForked   = errors.New("there are two manifests of this number")
 )
 
+// refuseSigners has no manifest count that others have signed; none of them: all count.
+func (c *catalog) refuseSigners(signers [][32]byte) (faults []error) {
+	for i := range c.points {
+		p := &c.points[i]
+		m, ok := c.manifests[retain.Place{Tier: p.Tier, PointID: p.PointID}]
+		if ok && len(signers) > 0 && !slices.Contains(signers, m.Key) {
+			p.Fault = fmt.Errorf("%w: %x", ErrSigner, m.Key)
+			faults = append(faults, fmt.Errorf("tier %s: manifest %s: %w", c.tiers[p.Tier].Name, p.PointID, p.Fault))
+		}
+	}
+	return faults
+}
+
+// ErrSigner says that a manifest is signed by somebody else than it should be.
+var ErrSigner = errors.New("the manifest is signed with another key")
+
+// signerFaults tells where the key changes within a chain.
+func (c *catalog) signerFaults() (faults []error) {
+	first := make(map[retain.Place][32]byte) // by chain: Seq is 0
+	for _, p := range slices.SortedFunc(maps.Keys(c.manifests), func(a, b retain.Place) int { return cmp.Compare(a.Seq, b.Seq) }) {
+		of := p
+		of.Seq = 0
+		key := c.manifests[p].Key
+		if k, ok := first[of]; ok && k != key {
+			faults = append(faults, fmt.Errorf("tier %s: manifest %s: %w than those before", c.tiers[p.Tier].Name, p.PointID, ErrSigner))
+		} else if !ok {
+			first[of] = key
+		}
+	}
+	return faults
+}
+
 // chainFaults tells of chains that were cut off or forked.
 func (c *catalog) chainFaults(now time.Time) (out []error) {
 	byTier := make([][]retain.Point, len(c.tiers))
@@ -138,5 +172,5 @@ func (c *catalog) chainFaults(now time.Time) (out []error) {
 			}
 		}
 	}
-	return out
+	return append(out, c.signerFaults()...)
 }

@@ -58,8 +58,7 @@ func openChain(fsys vfs.FS, dir string, selection uint64) (*chain, error) {
 
 // startAnew gives the chain up for a new one.
 func (c *chain) startAnew() error {
-	due, begun := c.state.Due, c.state.Begun
-	c.state, c.inventory = wire.BackupState{Due: due, Begun: begun}, wire.Inventory{}
+	c.state, c.inventory = wire.BackupState{Due: c.state.Due, Begun: c.state.Begun, Selection: c.state.Selection}, wire.Inventory{}
 	var id [8]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return err
@@ -68,12 +67,19 @@ func (c *chain) startAnew() error {
 	return nil
 }
 
-// saveState replaces the state.
-func (c *chain) saveState() error {
-	c.state.Inventory = wire.AppendInventory(nil, &c.inventory)
-	if err := file.Write(c.fs, c.fs.PathJoin(c.dir, "state"), wire.AppendBackupState(nil, &c.state)); err != nil {
+// saveState keeps the state as it is.
+func (c *chain) saveState() error { return c.replaceState(c.state, c.inventory) }
+
+// replaceState keeps another state. After an error the one before counts, and goes on.
+func (c *chain) replaceState(state wire.BackupState, inventory wire.Inventory) error {
+	state.Inventory = wire.AppendInventory(nil, &inventory)
+	if _, err := wire.DecodeInventory(state.Inventory); err != nil {
+		return fmt.Errorf("backup: the inventory would not read: %w", err)
+	}
+	if err := file.Write(c.fs, c.fs.PathJoin(c.dir, "state"), wire.AppendBackupState(nil, &state)); err != nil {
 		return fmt.Errorf("backup: state in %s: %w", c.dir, err)
 	}
+	c.state, c.inventory = state, inventory
 	return nil
 }
 
@@ -164,6 +170,13 @@ func (s *seenVersions) addVersion(key string, purged bool, version uint64) (chan
 	s.now = append(s.now, v)
 	i, ok := findVersion(s.before, v.Key)
 	return !ok || s.before[i].Version != version
+}
+
+// keepVersion notes a record that is there and is not backed up: what was before stays.
+func (s *seenVersions) keepVersion(key string) {
+	if i, ok := findVersion(s.before, hashOfKey(key)); ok {
+		s.now = append(s.now, s.before[i])
+	}
 }
 
 func findVersion(list []wire.ListedVersion, key uint64) (int, bool) {

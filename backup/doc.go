@@ -27,11 +27,13 @@
 //	                                        or the mesh has forgotten as
 //	                                        many since.
 //
-//	A backup holds what its node had        Records larger than 12 MiB, as    Done.TooLarge; Done.Failed;
-//	synced when it was begun.               concurrent values may be          LevelStatus.
-//	                                        together; slices of which a
-//	                                        record does not read keep what
-//	                                        an earlier backup has of them.
+//	A backup holds what its node had        Records larger than 14 MiB, as    Done.TooLarge, NotReady and
+//	synced when it was begun.               concurrent values may be          Failed; LevelStatus.Last.
+//	                                        together; slices that the node
+//	                                        cannot vouch for, or of which a
+//	                                        record does not read: what an
+//	                                        earlier backup has of them
+//	                                        stays.
 //
 //	A damaged, missing or exchanged object  All tiers that have it are        Restored.Faults; Lost where
 //	is named, and a copy at another tier,   damaged.                          there was none.
@@ -45,10 +47,31 @@
 //	whatever clocks say; one that was
 //	missed is made up once.
 //
-// Whoever can write at a tier can write a manifest that reads as that of a node: the signature
-// shows that a manifest was not changed, and its key who has written it. Compare keys before you
-// restore from a tier that you do not trust.
+// What stands at a tier is deleted by nobody but Prune, and by each node for itself, for Level.Keep.
+// A base may be as old as its slice is unchanged: a lifecycle of the bucket that deletes by age deletes
+// what is needed. The next backup notices, where the node may list, and begins anew.
 //
-// Not built: files and functions of the application as sources, copies to further tiers from a tier,
-// restore that undoes later writes, drills.
+// # What a thief gets
+//
+// The node has the recipients, not the identities: whoever takes it opens no backup. He has what
+// its disk holds, and its credentials at the tiers: let them put only, or give each node a prefix.
+//
+// Whoever can write at a tier can write manifests that read as those of a node. The signature shows
+// that a manifest was not changed, and its key who has written it: name the keys of your nodes, see
+// Backup.Key, as RestoreConfig.Signers before you restore from a tier that others can write to. A
+// tier that was put back to an older state as a whole cannot be told from one that has not got more.
+//
+// # Not built
+//
+//   - Files and functions of the application as sources; copies from tier to tier.
+//   - A restore that undoes later writes or deletes; drills on a schedule.
+//   - An alarm for slices that nobody backs up, as their first home runs no Backup. LevelStatus counts
+//     also backups as good that lack slices, see Done.
+//   - Restores do not keep nodes from deleting what they read: choose Level.Keep with room. They are
+//     not resumed: begun anew, they read all again, and bring what is missing.
+//   - A backup that breaks off begins anew, and leaves segments that go a day after the next good one.
+//   - A restore holds all records of a slice in memory, and all manifests of a tier.
+//   - Of a mesh that was made anew under the same secret, name and number of shards the backups of
+//     both lives lie side by side: restore one of them by time before the new one makes backups.
+//   - Limits of a policy's rate; progress of bytes to come.
 package backup

@@ -73,7 +73,7 @@ func runHistory(t *testing.T, w *world, r *rand.Rand) {
 			before := w.items(old[0])
 			m := moments[r.IntN(len(moments))]
 			got, err := Restore(context.Background(), RestoreConfig{
-				Target: at.store, Into: at.node.Mesh(), From: at.node.Mesh(), Identities: []string{w.identity}, Tiers: []NamedTier{{"t", tier}}, By: m.at,
+				Target: at.store, From: at.node.Mesh(), Identities: []string{w.identity}, Tiers: []NamedTier{{"t", tier}}, By: m.at,
 			})
 			if err != nil || len(got.Faults)+len(got.Lost) > 0 {
 				t.Fatalf("%+v, %v", got, err)
@@ -89,7 +89,7 @@ func runHistory(t *testing.T, w *world, r *rand.Rand) {
 		}
 		fresh := w.newMesh(1, 8, "new")
 		got, err := Restore(context.Background(), RestoreConfig{
-			Target: fresh[0].store, Into: fresh[0].node.Mesh(), From: old[0].node.Mesh(), Identities: []string{w.identity}, Tiers: []NamedTier{{"t", tier}}, By: m.at,
+			Target: fresh[0].store, From: old[0].node.Mesh(), Identities: []string{w.identity}, Tiers: []NamedTier{{"t", tier}}, By: m.at,
 		})
 		if err != nil || len(got.Faults)+len(got.Lost) > 0 {
 			t.Fatalf("%+v, %v", got, err)

@@ -24,6 +24,7 @@ func readTold(origin []byte) (t told, err error) {
 type lineage struct {
 	gone map[string][][]byte // by key: what was purged of it
 	all  []told
+	torn bool // some of what was backed up does not read
 }
 
 // addSection takes in a section.

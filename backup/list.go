@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/skeinmesh/skein/internal/retain"
@@ -92,6 +93,7 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Verified, error) {
 	}
 	out := Verified{Faults: append(c.faults, c.chainFaults(time.Now())...)}
 	done := make(map[segmentAt]bool)
+	sealed := 0 // to others
 	for at, m := range c.manifests {
 		name := cfg.Tiers[at.Tier].Name
 		if len(ids) > 0 {
@@ -100,7 +102,7 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Verified, error) {
 				_, err = wire.DecodeInventory(plain)
 			}
 			if errors.Is(err, ErrNoIdentity) {
-				return out, err
+				sealed++
 			}
 			if err != nil {
 				out.Faults = append(out.Faults, fmt.Errorf("tier %s: manifest %s: %w", name, at.PointID, err))
@@ -131,6 +133,9 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Verified, error) {
 				cfg.Progress(out)
 			}
 		}
+	}
+	if sealed > 0 && sealed == out.Points {
+		return out, ErrNoIdentity
 	}
 	for tier, all := range c.segments {
 		for _, s := range all {
@@ -187,7 +192,7 @@ func Prune(ctx context.Context, cfg PruneConfig) (Pruned, error) {
 	if cfg.Now.IsZero() {
 		cfg.Now = time.Now()
 	}
-	h := retain.Holdings{Points: c.points, Segments: c.segments[0], Keep: make(map[string]retain.Keep), Left: cfg.Left, Own: cfg.Now, Tier: newestPut(c)}
+	h := retain.Holdings{Points: c.points, Segments: c.segments[0], Keep: make(map[string]retain.Keep), Left: cfg.Left, Own: cfg.Now, Tier: newestPut(c), Most: math.MaxInt}
 	for policy, k := range cfg.Keep {
 		h.Keep[policy] = retain.Keep{For: k.For, Lost: k.Lost, Every: k.Every}
 	}
@@ -202,21 +207,31 @@ func Prune(ctx context.Context, cfg PruneConfig) (Pruned, error) {
 	if err != nil {
 		return out, fmt.Errorf("%w: %w", ErrWrongClock, err)
 	}
-	out.Now, out.More = pruning.Now, pruning.More
+	out.Now = pruning.Now
 	of := make(map[view.NodeID]bool)
 	for _, id := range cfg.Nodes {
 		of[id] = true
 	}
+	most := 1000
+	denied := make(map[view.NodeID]bool)
 	for _, o := range pruning.Delete {
-		if len(of) > 0 && !of[o.Node] {
+		if len(of) > 0 && !of[o.Node] || denied[o.Node] {
 			continue
+		}
+		if out.More = len(out.Objects) == most; out.More {
+			break
 		}
 		name := segmentName(c.mesh, o.Node, o.Chain, o.Segment)
 		if o.Seq > 0 {
 			name = manifestName(c.mesh, o.PointID)
 		}
 		if !cfg.Dry {
-			if err := cfg.Tier.Tier.Delete(ctx, name); err != nil {
+			err := cfg.Tier.Tier.Delete(ctx, name)
+			if errors.Is(err, ErrDenied) && len(of) > 1 {
+				denied[o.Node] = true // others may be allowed
+				continue
+			}
+			if err != nil {
 				return out, fmt.Errorf("delete %s: %w", name, err)
 			}
 		}
@@ -233,6 +248,13 @@ func newestPut(c *catalog) (t time.Time) {
 	for _, p := range c.points {
 		if p.Put.After(t) {
 			t = p.Put
+		}
+	}
+	for _, all := range c.segments {
+		for _, s := range all {
+			if s.Put.After(t) {
+				t = s.Put
+			}
 		}
 	}
 	return t

@@ -12,6 +12,8 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/skeinmesh/skein/internal/clock"
+	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/retain"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -24,6 +26,13 @@ const (
 	// cachedSegments is how many bytes of segments a restore holds in memory.
 	cachedSegments = 48 << 20
 	mostFaults     = 1000
+	// mostPoints is how many points of a chain are tried until one reads.
+	mostPoints = 8
+	clockError = 24 * time.Hour
+	// importTries is how often some records are tried again, while homes are away.
+	importTries = 6
+	firstWait   = time.Second
+	lastWait    = 30 * time.Second
 )
 
 // RestoreConfig says what to restore, from where, and into what. Target, Tiers and Identities are
@@ -38,8 +47,9 @@ type RestoreConfig struct {
 	Identities []string
 	// From is the mesh of which backups are restored. Zero: the only one there is.
 	From view.MeshID
-	// Into is the mesh of the Target. Zero: another one than From.
-	Into view.MeshID
+	// Signers are the keys whose manifests count, see Backup.Key. Empty: anybody's who can write
+	// at the tiers.
+	Signers [][32]byte
 	// By is up to when backups count. Zero: all.
 	By time.Time
 	// Policies, Buckets, Prefix and Keys say what is restored. Empty: everything.
@@ -78,8 +88,14 @@ type RefusedRecord struct{ Bucket, Key string }
 // Restored.Lost and Refused are no errors: read them.
 func Restore(ctx context.Context, cfg RestoreConfig) (Restored, error) {
 	ids, err := parseIdentities(cfg.Identities)
-	if err == nil && len(ids) == 0 {
+	if len(ids) == 0 && err == nil {
 		err = errors.New("no identity")
+	}
+	if cfg.Target == nil {
+		err = errors.Join(err, errors.New("no Target"))
+	}
+	if len(cfg.Tiers) == 0 {
+		err = errors.Join(err, errors.New("no tier"))
 	}
 	if err != nil {
 		return Restored{}, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -104,7 +120,7 @@ type restore struct {
 }
 
 func (r *restore) restoreAll(ctx context.Context) (Restored, error) {
-	r.out.Faults = slices.Concat(r.catalog.faults, r.catalog.chainFaults(time.Now()))
+	r.out.Faults = slices.Concat(r.catalog.faults, r.catalog.chainFaults(time.Now()), r.catalog.refuseSigners(r.cfg.Signers))
 	if err := r.openInventories(ctx); err != nil {
 		return r.out, err
 	}
@@ -151,9 +167,13 @@ func (r *restore) openInventories(ctx context.Context) error {
 	for _, i := range order {
 		p := &all[i]
 		of := chainID{p.Tier, p.Node, p.Chain}
-		late := !r.cfg.By.IsZero() && p.Time.After(r.cfg.By)
-		// Two of each chain: the newest one, and one to fall back to.
-		if p.Fault != nil || late || opened[of] >= 2 || len(r.cfg.Policies) > 0 && !slices.Contains(r.cfg.Policies, p.Policy) {
+		when := p.Time
+		if d := p.Put.Sub(when); !p.Put.IsZero() && (d < -clockError || d > clockError) {
+			when = p.Put
+		}
+		late := !r.cfg.By.IsZero() && when.After(r.cfg.By)
+		// Some of each chain: the newest one, and those to fall back to.
+		if p.Fault != nil || late || opened[of] >= mostPoints || len(r.cfg.Policies) > 0 && !slices.Contains(r.cfg.Policies, p.Policy) {
 			continue
 		}
 		at := retain.Place{Tier: p.Tier, PointID: p.PointID}
@@ -208,6 +228,7 @@ type oldItem struct {
 func (r *restore) restoreSlice(ctx context.Context, s retain.Slice, choices []retain.Choice) error {
 	line := lineage{gone: make(map[string][][]byte)}
 	var chains []map[string]oldItem
+	lost := len(r.out.Lost)
 	for _, c := range choices {
 		items, err := r.readChoice(ctx, c, &line)
 		if ctx.Err() != nil {
@@ -220,12 +241,29 @@ func (r *restore) restoreSlice(ctx context.Context, s retain.Slice, choices []re
 		}
 		chains = append(chains, items)
 	}
+	// What does not read might know of deletes.
+	line.torn = len(r.out.Lost) > lost
+	// The newest first, so that nothing is shown that a later one deletes.
+	slices.SortStableFunc(chains, func(a, b map[string]oldItem) int { return placeOf(b).Compare(placeOf(a)) })
 	for _, items := range chains {
-		if err := r.importItems(ctx, s, items, &line); err != nil {
-			return err
+		err := r.importItems(ctx, s, items, &line)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			d, _ := wire.DecodeBucketDef([]byte(s.Bucket))
+			r.out.Lost = append(r.out.Lost, fmt.Errorf("bucket %q, shard %d: import: %w", d.Name, s.Shard, err))
 		}
 	}
 	return nil
+}
+
+// placeOf is where the store stood that has read what a chain has of a slice.
+func placeOf(items map[string]oldItem) purge.Round {
+	for _, it := range items {
+		return it.at.at.Acked
+	}
+	return purge.Round{}
 }
 
 // readChoice reads a slice from the first point that reads whole.
@@ -307,7 +345,6 @@ func (r *restore) selects(key string) bool {
 
 // importItems brings what one chain has of a slice, some at a time.
 func (r *restore) importItems(ctx context.Context, s retain.Slice, items map[string]oldItem, line *lineage) error {
-	foreign := r.catalog.mesh != r.cfg.Into
 	top := line.latest()
 	var page []slice.Old
 	size := 0
@@ -325,11 +362,9 @@ func (r *restore) importItems(ctx context.Context, s retain.Slice, items map[str
 		}
 		it := items[key]
 		lifted := line.liftRecord(it.at)
-		old := slice.Old{Key: key, Item: it.item, Origin: lifted.origin, Gone: line.gone[key], Whole: true}
-		if foreign {
-			// The rounds of the old mesh end with the latest backup.
-			old.Whole = lifted.at.Reaches(top.at, top.from) || !lifted.at.Acked.Before(top.at.Acked)
-		}
+		// The rounds of the old mesh end with the latest backup, as far as anybody knows.
+		whole := !line.torn && lifted.at.Reaches(top.at, top.from)
+		old := slice.Old{Key: key, Item: it.item, Origin: lifted.origin, Gone: line.gone[key], Whole: whole}
 		page = append(page, old)
 		if size += len(it.item); len(page) == importRecords || size >= importBytes {
 			if err := flush(); err != nil {
@@ -340,9 +375,16 @@ func (r *restore) importItems(ctx context.Context, s retain.Slice, items map[str
 	return flush()
 }
 
-// importPage brings records, again and again while too few homes are in contact.
+// importPage brings records, and tries again for a while: too few homes may be in contact.
 func (r *restore) importPage(ctx context.Context, s retain.Slice, page []slice.Old) error {
-	got, err := r.cfg.Target.Import(ctx, []byte(s.Bucket), page)
+	var got slice.Imported
+	var err error
+	wait := clock.Backoff{First: firstWait, Last: lastWait}
+	for range importTries {
+		if got, err = r.cfg.Target.Import(ctx, []byte(s.Bucket), page); err == nil || !clock.Sleep(ctx, wait.Next()) {
+			break
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -395,6 +437,9 @@ func (c *segmentCache) readSegment(ctx context.Context, r *restore, tier int, m 
 	}
 	if err == nil {
 		got.segment, err = wire.DecodeSegment(plain)
+	}
+	if err != nil && !errors.Is(err, ErrNoObject) && !errors.Is(err, ErrChanged) && len(data) == 0 {
+		return nil, err // it may come another time
 	}
 	got.size, got.err = len(plain)+256, err
 	for len(c.order) > 0 && c.size+got.size > c.most {

@@ -93,19 +93,18 @@ func (g *target) Import(_ context.Context, _ []byte, in []slice.Old) (slice.Impo
 	return slice.Imported{}, nil
 }
 
-// Into another mesh a record comes as one of which all is known only if a later backup can tell
-// what was purged since it was read. Into its own mesh the mesh tells.
+// A record comes as one of which all is known only if all that was backed up reads, and a later
+// backup can tell what was purged since.
 func TestRecordsThatNobodyVouchesFor(t *testing.T) {
 	for _, c := range []struct {
-		into  view.MeshID
-		from  uint64
-		whole bool
-	}{{view.MeshID{2}, 3, false}, {view.MeshID{2}, 2, true}, {view.MeshID{1}, 3, true}} {
+		from        uint64
+		torn, whole bool
+	}{{3, false, false}, {2, false, true}, {2, true, false}} {
 		g := &target{}
 		r := restoreOf(t, newMemory(), nil)
 		r.catalog.mesh = view.MeshID{1}
-		r.cfg = &RestoreConfig{Target: g, Into: c.into}
-		line := lineage{gone: make(map[string][][]byte)}
+		r.cfg = &RestoreConfig{Target: g}
+		line := lineage{gone: make(map[string][][]byte), torn: c.torn}
 		if err := line.addSection(&wire.Section{Origin: originAt(5, c.from)}); err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/skeinmesh/skein/internal/retain"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -23,9 +25,13 @@ import (
 const (
 	// segmentBytes is how much is collected before it is sealed.
 	segmentBytes = 2 << 20
-	// mostRecord is how large a record may be to be backed up: two concurrent values of the
-	// largest kind.
-	mostRecord = 12 << 20
+	// mostSections is how many segments a restore reads for a slice, give or take its last base:
+	// there is one for each delta, also for those of nothing.
+	mostSections = 64
+	// goneInSection is how many keys that are gone one section names.
+	goneInSection = 100_000
+	// mostRecord is how large a record may be to be backed up: an object has room for it.
+	mostRecord = 14 << 20
 )
 
 // Done tells of one backup that was made.
@@ -81,6 +87,9 @@ type sliceKey struct {
 // saved before it is put, with the manifest itself: a node that dies in between puts the same bytes
 // again, not another manifest of the same number.
 func (r *backupRun) makeBackup(ctx context.Context) (Done, error) {
+	if err := r.checkChain(ctx); err != nil {
+		return r.done, err
+	}
 	if err := r.putPending(ctx); err != nil {
 		return r.done, err
 	}
@@ -108,6 +117,33 @@ func (r *backupRun) makeBackup(ctx context.Context) (Done, error) {
 		return r.done, err
 	}
 	return r.done, r.putPending(ctx)
+}
+
+// checkChain looks whether all segments are there that the next manifest may name, and begins a new
+// chain if not: the tier was exchanged or emptied. A node that may only put cannot look.
+func (r *backupRun) checkChain(ctx context.Context) error {
+	c := r.chain
+	if len(c.state.Segments) == 0 {
+		return nil
+	}
+	there := make(map[[16]byte]bool)
+	for o, err := range r.tier.List(ctx, chainPrefix(r.mesh, r.node, c.state.Chain)) {
+		if errors.Is(err, ErrDenied) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: look what is there: %w", errPut, err)
+		}
+		if id, ok := parseObject(o.Name); ok && id.point.Seq == 0 {
+			there[id.segment] = true
+		}
+	}
+	for i := range c.state.Segments {
+		if !there[c.state.Segments[i].Name] {
+			return c.startAnew()
+		}
+	}
+	return nil
 }
 
 // selects tells whether the policy is about a bucket.
@@ -147,11 +183,12 @@ func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.
 		return nil, nil
 	}
 	key := sliceKey{string(s.Def), s.Shard}
-	digest := [2]uint64{binary.BigEndian.Uint64(s.Digest[:]), binary.BigEndian.Uint64(s.Digest[8:])}
+	digest := [3]uint64{binary.BigEndian.Uint64(s.Digest[:]), binary.BigEndian.Uint64(s.Digest[8:]), xxhash.Sum64(s.Origin)}
 	x := &sliceRun{r: r, s: s, base: true, first: len(r.segments), at: -1}
 	if i, ok := r.known[key]; ok {
 		x.ref = r.chain.inventory.Slices[i]
-		if digest == [2]uint64{x.ref.Key, x.ref.Version} {
+		// Where the same records are there after purges some may have come and gone.
+		if digest == [3]uint64{x.ref.Key, x.ref.Version, x.ref.Origin} {
 			r.touched[key] = true
 			r.addSlice(s.Def, x.ref)
 			return nil, nil
@@ -162,12 +199,12 @@ func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.
 		for _, n := range x.ref.Deltas {
 			chunks.Deltas = append(chunks.Deltas, int64(n))
 		}
-		x.base = chunks.NeedsBase(listed)
+		x.base = chunks.NeedsBase(listed) || len(x.ref.Segments) > mostSections
 	}
 	if x.base {
 		x.seen.before, x.ref = nil, wire.SliceRef{Shard: s.Shard}
 	}
-	x.ref.Key, x.ref.Version, x.ref.Records = digest[0], digest[1], 0
+	x.ref.Key, x.ref.Version, x.ref.Origin, x.ref.Records = digest[0], digest[1], digest[2], 0
 	x.ref.Segments, x.ref.Deltas = slices.Clone(x.ref.Segments), slices.Clone(x.ref.Deltas)
 	return func(rec *slice.Record) error {
 		if rec == nil {
@@ -178,11 +215,12 @@ func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.
 }
 
 func (x *sliceRun) addRecord(ctx context.Context, rec *slice.Record) error {
-	if !strings.HasPrefix(rec.Key, x.r.policy.Prefix) {
-		return nil
+	if !rec.Purged && !strings.HasPrefix(rec.Key, x.r.policy.Prefix) {
+		return nil // what was purged goes whole: a log with holes would vouch for too much
 	}
 	if len(rec.Item) > mostRecord {
 		x.r.done.TooLarge++
+		x.seen.keepVersion(rec.Key)
 		return nil
 	}
 	if !rec.Purged {
@@ -219,18 +257,27 @@ func (x *sliceRun) openSection() *wire.Section {
 // endSlice notes what was written of the slice. A delta of nothing is written, too, where the
 // slice has changed: with where its store stands now.
 func (x *sliceRun) endSlice(ctx context.Context) error {
-	gone := x.seen.endList()
-	section := x.openSection()
-	section.Gone = gone
-	x.r.size += 9 * len(gone)
-	x.bytes += uint64(9*len(gone) + 64)
+	for gone := x.seen.endList(); ; {
+		n := min(len(gone), goneInSection)
+		section := x.openSection()
+		section.Gone = append(section.Gone, gone[:n]...)
+		x.r.size += 9 * n
+		x.bytes += uint64(9 * n)
+		if gone = gone[n:]; len(gone) == 0 {
+			break
+		}
+		if err := x.r.closeSegment(ctx); err != nil {
+			return err
+		}
+		x.at = -1
+	}
 	var err error
 	if x.ref.List, err = x.r.chain.saveList(x.seen.now); err != nil {
 		return fmt.Errorf("%w: %w", errPut, err)
 	}
 	if x.base {
 		x.ref.Base = x.bytes
-	} else {
+	} else if x.bytes > 0 { // one of nothing costs a restore no more than a look
 		x.ref.Deltas = append(x.ref.Deltas, x.bytes)
 	}
 	for i := x.first; i <= len(x.r.segments); i++ { // the last one is open
@@ -290,8 +337,8 @@ func (r *backupRun) writeManifest() error {
 		return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), cmp.Compare(a.Shard, b.Shard))
 	})
 	c := r.chain
-	c.inventory = wire.Inventory{Buckets: r.buckets, Slices: r.slices}
-	inventory, err := r.sealer.sealBytes(wire.AppendInventory(nil, &c.inventory))
+	next := wire.Inventory{Buckets: r.buckets, Slices: r.slices}
+	inventory, err := r.sealer.sealBytes(wire.AppendInventory(nil, &next))
 	if err != nil {
 		return fmt.Errorf("%w: %w", errPut, err)
 	}
@@ -299,9 +346,10 @@ func (r *backupRun) writeManifest() error {
 		Mesh: r.mesh, Node: r.node, Chain: c.state.Chain, Sequence: c.state.Sequence + 1, Previous: c.state.Hash, Time: r.begun,
 		Policy: r.policy.Name, Keep: r.keep, Partial: r.done.NotReady > 0 || r.done.TooLarge > 0 || r.done.Failed != nil, Segments: named, Inventory: inventory,
 	}
-	c.state.Pending = signManifest(&m, r.key)
-	c.state.Sequence, c.state.Hash, c.state.Segments = m.Sequence, sha256.Sum256(c.state.Pending), named
-	if err := c.saveState(); err != nil {
+	state := c.state
+	state.Pending = signManifest(&m, r.key)
+	state.Sequence, state.Hash, state.Segments = m.Sequence, sha256.Sum256(state.Pending), named
+	if err := c.replaceState(state, next); err != nil {
 		return err
 	}
 	return c.dropLists()
@@ -318,6 +366,7 @@ func (r *backupRun) putPending(ctx context.Context) error {
 		return fmt.Errorf("%w: put the manifest: %w", errPut, err)
 	}
 	r.done.Bytes += int64(len(c.state.Pending))
-	c.state.Pending = nil
-	return c.saveState()
+	state := c.state
+	state.Pending = nil
+	return c.replaceState(state, c.inventory)
 }

@@ -293,7 +293,7 @@ func (w *world) items(b *box) map[string]string {
 // restore brings what is at tiers into a mesh.
 func (w *world) restore(b *box, from view.MeshID, tiers ...Tier) Restored {
 	w.t.Helper()
-	cfg := RestoreConfig{Target: b.store, Into: b.node.Mesh(), From: from, Identities: []string{w.identity}}
+	cfg := RestoreConfig{Target: b.store, From: from, Identities: []string{w.identity}}
 	for i, t := range tiers {
 		cfg.Tiers = append(cfg.Tiers, NamedTier{fmt.Sprint("tier-", i), t})
 	}

@@ -88,6 +88,16 @@ func (x *exportOfSlice) readSlice(ctx context.Context, begin func(slice.Slice) (
 			}
 		}
 		if page.Next == nil {
+			// What it has let go of meanwhile, as a home that is none any more, or as one that has
+			// lost records, is not gone; and a log of purges that was cut has holes.
+			after, err := x.s.exporter.ReadState(ctx, x.led)
+			if err == nil && after.Origin.From != state.Origin.From {
+				err = ErrNotReady
+			}
+			if err != nil {
+				x.failed = err
+				return ctx.Err()
+			}
 			return each(nil)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/skeinmesh/skein/internal/storage"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/slice"
 )
 
@@ -415,5 +416,70 @@ func TestImportNeedsHomes(t *testing.T) {
 			t.Error(err)
 		}
 		wantValue(t, openBucket(t, fresh[2].store, "b", BucketConfig{}), "k", "v")
+	})
+}
+
+// A mesh is made anew under the same secret and name: it has forgotten all deletes, and does not
+// take its own rounds for those of the backup. Terms of its former leaders bind nobody.
+func TestImportIntoAMeshMadeAnew(t *testing.T) {
+	soon := func(_ int, _ *fakeNode, c *Config) { c.PurgeEvery = 10 * time.Minute }
+	bubbleOn(t, 3, BucketConfig{}, soon, func(t *testing.T, net *fakeNet, nodes []*fakeNode, buckets []*Bucket) {
+		mustPut(t, buckets[0], "other", "v")
+		mustDelete(t, buckets[0], "other")
+		time.Sleep(time.Hour) // a round
+		if _, err := buckets[0].Put(context.Background(), "led", []byte("v"), &PutOptions{Token: token.Token{Term: 500, Node: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		all := exportAll(t, nodes...)
+		again := newFakeNet(t) // the same MeshID
+		n := again.add(true)
+		n.open()
+		defer closing(t, n)
+		time.Sleep(time.Minute)
+		for _, c := range all {
+			for i := range c.records {
+				c.records[i].Whole = false
+			}
+		}
+		shard := buckets[0].s.homes.LocateKey(buckets[0].b.ID, "other").Shard
+		for i := range 200 { // one in the shard that has seen a round
+			key := fmt.Sprint("k", i)
+			if buckets[0].s.homes.LocateKey(buckets[0].b.ID, key).Shard == shard {
+				mustPut(t, buckets[0], key, "v")
+				break
+			}
+		}
+		time.Sleep(time.Minute)
+		doubted := 0
+		for _, c := range exportAll(t, nodes...) {
+			if c.slice.Shard != shard {
+				continue
+			}
+			for i := range c.records {
+				c.records[i].Whole = false
+			}
+			got, err := n.store.Import(context.Background(), c.slice.Def, c.records)
+			if err != nil {
+				t.Fatal(err)
+			}
+			doubted += len(got.Refused)
+		}
+		if doubted == 0 {
+			t.Error("what nobody vouches for is taken in by a mesh that remembers nothing")
+		}
+		for _, c := range all {
+			for i := range c.records {
+				c.records[i].Whole, c.records[i].Origin = true, nil
+			}
+		}
+		if _, refused := importAll(t, n.store, all); len(refused) > 0 {
+			t.Errorf("refused %q", refused)
+		}
+		b := openBucket(t, n.store, "b", BucketConfig{})
+		wantValue(t, b, "led", "v")
+		if _, err := b.Put(context.Background(), "led", []byte("w"), &PutOptions{Token: token.Token{Term: 1, Node: 1}, Level: One, MinDurable: 1}); err != nil {
+			t.Errorf("the first leader of the new mesh: %v", err)
+		}
 	})
 }

@@ -21,7 +21,8 @@ const MaxImport = 4096
 // such a value back write it anew, with the Context of a read.
 //
 // Of a record that the mesh does not know all that was purged since it was read has to be known:
-// by the logs of purges of the stores, or by Gone and Whole. Else it is refused. After an error
+// by the logs of purges of the stores, or, in another mesh, by Gone and Whole. Else it is refused.
+// Tokens of leaders of another mesh are left out: terms are others there. After an error
 // some records may have been taken in; to import them again does no harm. The error is
 // ErrNotStoring on a node that stores nothing, and tells who is missing when too few homes, or
 // too few of those that may remember deletes, are in contact: try again later.

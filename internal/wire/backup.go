@@ -175,6 +175,7 @@ type SliceRef struct {
 	Shard    int
 	Key      uint64 // digest of the records, before they were read
 	Version  uint64
+	Origin   uint64 // hash of where its store stood then
 	Records  uint64
 	Base     uint64   // bytes of its base
 	Deltas   []uint64 // of each delta since
@@ -189,16 +190,18 @@ type Inventory struct {
 }
 
 func (m *Inventory) codeFields(c *codec) {
+	c.factor = looseFactor // most numbers take a byte
 	c.codeVersion(backupVersion)
 	for i := range codeList(c, &m.Buckets, 1, 1<<20) {
 		c.codeBytes(&m.Buckets[i], maxDef)
 	}
-	for i := range codeList(c, &m.Slices, 9, 1<<22) {
+	for i := range codeList(c, &m.Slices, 10, 1<<22) {
 		s := &m.Slices[i]
 		codeBounded(c, &s.Bucket, 1<<20)
 		c.codeShard(&s.Shard)
 		c.codeWide(&s.Key)
 		c.codeWide(&s.Version)
+		c.codeWide(&s.Origin)
 		c.codeNumber(&s.Records)
 		c.codeNumber(&s.Base)
 		for j := range codeList(c, &s.Deltas, 1, 1<<10) {

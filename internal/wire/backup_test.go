@@ -20,7 +20,7 @@ func backupSamples(item []byte) []sample {
 		Segments: []SegmentRef{{Name: [16]byte{1}, Size: 1 << 24, Sum: [32]byte{31: 2}}}, Inventory: []byte{1, 2}, Key: [32]byte{3},
 	}
 	signed := Signed{Body: []byte("body"), Signature: [64]byte{63: 1}}
-	inventory := Inventory{Buckets: [][]byte{def}, Slices: []SliceRef{{Bucket: 0, Shard: 270, Key: 1 << 63, Version: 2, Records: 3, Base: 4, Deltas: []uint64{5, 6}, List: 6, Segments: []int{0, 300}}, {Shard: 1}}}
+	inventory := Inventory{Buckets: [][]byte{def}, Slices: []SliceRef{{Bucket: 0, Shard: 270, Key: 1 << 63, Version: 2, Origin: 7, Records: 3, Base: 4, Deltas: []uint64{5, 6}, List: 6, Segments: []int{0, 300}}, {Shard: 1}}}
 	state := BackupState{Chain: 1 << 63, Selection: 4, Sequence: 5, Hash: [32]byte{1}, Segments: manifest.Segments, Inventory: []byte{3}, Due: time.UnixMilli(7).UTC(), Begun: time.UnixMilli(8).UTC(), Pending: []byte{9}}
 	versions := VersionList{Versions: []ListedVersion{{1, 1 << 63}, {1 << 62, 2}}}
 	return []sample{
@@ -76,5 +76,22 @@ func TestVersionsOutOfOrderAreRefused(t *testing.T) {
 		if _, err := DecodeVersionList(AppendVersionList(nil, &VersionList{bad})); err == nil {
 			t.Errorf("%v is taken", bad)
 		}
+	}
+}
+
+// An inventory of many slices, each with many deltas, reads: small numbers take a byte each, and
+// far more in memory.
+func TestLargeInventoryReads(t *testing.T) {
+	m := Inventory{Buckets: [][]byte{{1}}}
+	for i := range 4096 {
+		s := SliceRef{Shard: i}
+		for j := range 17 {
+			s.Segments = append(s.Segments, j)
+			s.Deltas = append(s.Deltas, 64)
+		}
+		m.Slices = append(m.Slices, s)
+	}
+	if _, err := DecodeInventory(AppendInventory(nil, &m)); err != nil {
+		t.Error(err)
 	}
 }

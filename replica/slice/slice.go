@@ -34,8 +34,9 @@ type Old struct {
 	// Origin is that of the slice in which it was read; empty: nobody knows.
 	Origin []byte
 	// Gone are the items of that key that were told to be purged, in this slice or in a
-	// later one of the same shard. Whole says that nothing else was purged of the key
-	// between its reading and Origin.
+	// later one of the same shard. Whole says that nobody is known to have purged anything of
+	// the shard after Origin that Gone may lack. It counts where the mesh cannot tell, as it is
+	// another one than that of Origin, or was made anew.
 	Gone  [][]byte
 	Whole bool
 }

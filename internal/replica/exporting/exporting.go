@@ -86,7 +86,7 @@ type State struct {
 // lacks.
 func (e *Exporter) ReadState(ctx context.Context, at Led) (s State, err error) {
 	m := e.Records.SyncedStanding(at.At.Shard)
-	if !at.Bucket.ProvesAbsence(at.At.Shard) || m.Stamp.Lagging() {
+	if !at.Bucket.ProvesAbsence(at.At.Shard) || !e.Homes.IsHome(at.At) || m.Stamp.Lagging() {
 		return s, ErrNotReady
 	}
 	s.Origin = wire.Origin{Mesh: e.Mesh, Shard: at.At.Shard, Stamp: keep.WireStamp(m.Stamp), From: wire.Round(m.From)}

@@ -14,6 +14,7 @@ import (
 	"github.com/skeinmesh/skein/internal/replica/purging"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/partition/token"
 	"github.com/skeinmesh/skein/replica/version"
 )
 
@@ -21,8 +22,10 @@ import (
 type OldRecord struct {
 	Key  string
 	Item version.Item
-	// Gone is what is known to have been purged of the key after it was read, and Whole says
-	// that there is no more, up to Stamp. The zero Stamp is that of another mesh.
+	// Gone is what is known to have been purged of the key after it was read. Stamp is where its
+	// store stood then, or later, as far as Gone names all; zero: in another mesh. Whole says
+	// that nobody is known to have purged anything after that. It counts where this mesh cannot
+	// tell: it is another one, or has lost its memory.
 	Gone  version.Item
 	Whole bool
 	Stamp purge.Stamp
@@ -37,7 +40,7 @@ type Taken struct {
 // logsKept is how many logs of purges are remembered from one call to the next, and for how
 // long.
 const (
-	logsKept = 256
+	logsKept = 1024
 	logsLast = time.Minute
 )
 
@@ -111,6 +114,7 @@ type takingRecords struct {
 	known []version.Item
 	told  []int // how many homes have said what they hold
 	log   []purgedSince
+	from  []bool // another mesh, or another life of this one
 }
 
 func (t *takingRecords) takeAll(ctx context.Context) (out Taken, err error) {
@@ -134,8 +138,11 @@ func (t *takingRecords) takeAll(ctx context.Context) (out Taken, err error) {
 	bring := make(map[int]keep.Stamped)
 	for i, r := range t.in {
 		log := t.log[i]
+		if t.from[i] {
+			r.Item = withoutTokens(r.Item)
+		}
 		got := purge.Old{
-			Item: r.Item, Known: t.known[i], Gone: version.Merge(r.Gone, log.buried[string(t.at[i].Record)]), Whole: r.Whole && log.whole,
+			Item: r.Item, Known: t.known[i], Gone: version.Merge(r.Gone, log.buried[string(t.at[i].Record)]), Whole: (r.Whole || !t.from[i]) && log.whole,
 		}.Import(nil)
 		one := keep.Stamped{At: t.at[i], Stamp: log.stamp}
 		one.Rec.Item, one.Rec.Raw = got.Bring, wire.AppendItem(nil, &got.Bring)
@@ -159,25 +166,52 @@ func (t *takingRecords) homesOf(i int) []view.NodeID {
 
 // recallLogs finds out, of each record, what was purged of its shard since its store stood there.
 func (t *takingRecords) recallLogs(ctx context.Context) error {
-	t.log = make([]purgedSince, len(t.in))
+	t.log, t.from = make([]purgedSince, len(t.in)), make([]bool, len(t.in))
 	var tops *memberStampMap
 	for i := range t.in {
-		k := recallKey{t.at[i].Shard, t.in[i].Stamp.Acked}
-		log, ok := t.recalled.findLog(k)
-		if !ok {
-			if tops == nil {
-				m := t.memberStamps(ctx)
-				tops = &m
-			}
-			var err error
-			if log, err = t.purgedSince(ctx, k.shard, t.in[i].Stamp, *tops); err != nil {
+		log, err := t.recallLog(ctx, t.at[i].Shard, t.in[i].Stamp, &tops)
+		if err != nil {
+			return err
+		}
+		t.from[i] = t.in[i].Stamp == purge.Stamp{}
+		if log.stamp.Acked.Before(t.in[i].Stamp.Acked) {
+			// No member stands where the record was read: the mesh was made anew, under the same
+			// secret and name. Its rounds are others.
+			t.from[i] = true
+			if log, err = t.recallLog(ctx, t.at[i].Shard, purge.Stamp{}, &tops); err != nil {
 				return err
 			}
-			t.recalled.rememberLog(k, log)
 		}
 		t.log[i] = log
 	}
 	return nil
+}
+
+// recallLog finds out what was purged of a shard since a store stood at a stamp.
+func (t *takingRecords) recallLog(ctx context.Context, shard int, since purge.Stamp, tops **memberStampMap) (log purgedSince, err error) {
+	k := recallKey{shard, since.Acked}
+	log, ok := t.recalled.findLog(k)
+	if ok {
+		return log, nil
+	}
+	if *tops == nil {
+		m := t.memberStamps(ctx)
+		*tops = &m
+	}
+	if log, err = t.purgedSince(ctx, shard, since, **tops); err == nil {
+		t.recalled.rememberLog(k, log)
+	}
+	return log, err
+}
+
+// withoutTokens is an item as nobody's who leads: terms of another mesh would keep leaders of this
+// one from writing.
+func withoutTokens(it version.Item) version.Item {
+	it.Sibs = slices.Clone(it.Sibs)
+	for i := range it.Sibs {
+		it.Sibs[i].Token = token.Token{}
+	}
+	return it
 }
 
 // askHomes gathers what homes hold of the records: more than half of those of each have to say.
