@@ -97,7 +97,7 @@ func restoreInto(ctx context.Context, s *session, node *mesh.Client, tiers []bac
 	restoring, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	got, err := backup.Restore(restoring, backup.RestoreConfig{
-		Target: &patientTarget{replica.NewClient(node), s.timeout, giveUp}, Tiers: tiers, Identities: ids, From: o.query.Mesh, Into: v.Mesh, By: o.query.To,
+		Target: &patientTarget{replica.NewClient(node), s.timeout, giveUp}, Tiers: tiers, Identities: ids, From: o.query.Mesh, By: o.query.To,
 		Policies: o.query.Policies, Buckets: o.buckets, Prefix: o.prefix, Keys: o.keys,
 		Progress: func(r backup.Restored) {
 			progress.showCounts(r.Bytes, "%d of %s, %s", r.Slices, countNoun(r.OfSlices, "slice"), countNoun(r.Records, "record"))
