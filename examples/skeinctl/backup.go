@@ -23,9 +23,9 @@ import (
 // backupCommands look after backups.
 func backupCommands() []command {
 	return []command{
-		{name: "backup", args: "list|verify|prune", short: "list, verify and delete backups where they are kept", run: runBackup,
-			flags: set{tierFlags, identityFlag, backupFlags}, long: `
-Works on what lies at tiers; no node is asked, and -secret-file is not read.
+		{name: "backup", args: "list|verify|prune|now|status", short: "list, verify and delete backups, or have a node make some", run: runBackup,
+			flags: set{tierFlags, identityFlag, backupFlags, (*session).nodeFlags}, long: `
+list, verify and prune work on what lies at tiers; they ask no node.
 list prints a line for each backup to which a restore can go back, the newest first:
 its id, time by its node's clock, node, policy, bytes, and "partial" when something
 could not be backed up; -id, -node, -policy, -from and -to choose some of them.
@@ -35,6 +35,10 @@ the last good one of a node, and what unfinished backups have left. It only tell
 what it would delete unless -yes is given. Where clocks differ it deletes nothing.
 What is younger than its policy keeps it counts as missing once it is deleted.
 Whatever is damaged or missing is told, and the exit status is 4.
+now has a node back up what it leads, and waits; status tells how its backups do. Both
+are by its policies, at its tiers, all of them or those that -policy and -tier name as
+its program does. The exit status is 4 when something could not be backed up, the
+last one failed, or is too old. The program must have called Backup.HandleAdmin.
   skeinctl backup verify -tier dir:/mnt/usb -tier s3:https://s3.example.org/plant
   skeinctl backup prune -tier dir:/mnt/usb -keep hourly=7d -keep daily=365d`},
 		restoreCommand(),
@@ -49,7 +53,7 @@ func backupFlags(s *session, fs *flag.FlagSet) {
 		o.query.Nodes = append(o.query.Nodes, id)
 		return err
 	})
-	fs.Func("policy", "list: `name` of the policy by which they were made; more than once for several", func(name string) error {
+	fs.Func("policy", "list, now, status: `name` of the policy by which they were made; more than once for several", func(name string) error {
 		o.query.Policies = append(o.query.Policies, name)
 		return nil
 	})
@@ -84,19 +88,20 @@ type backupVerb struct {
 }
 
 func runBackup(s *session) error {
+	switch s.words[0] {
+	case "now", "status":
+		return runNodeBackup(s)
+	}
 	verb, ok := map[string]backupVerb{
 		"list":   {"id node policy from to", listBackups},
 		"verify": {"identity", verifyBackups},
 		"prune":  {"node keep yes", pruneBackups},
 	}[s.words[0]]
 	if !ok {
-		return usageError(fmt.Sprintf("does list, verify or prune, not %.20q", s.words[0]))
+		return usageError(fmt.Sprintf("does list, verify, prune, now or status, not %.20q", s.words[0]))
 	}
-	meant := append(strings.Fields(verb.flags), "tier", "credentials", "mesh-id", "json", "secret-file")
-	for _, name := range s.given {
-		if !slices.Contains(meant, name) {
-			return usageError(fmt.Sprintf("%s has no use for -%s", s.words[0], name))
-		}
+	if err := checkMeant(s, verb.flags+" tier credentials mesh-id json secret-file"); err != nil {
+		return err
 	}
 	tiers, closeAll, err := openTiers(s)
 	if err != nil {
@@ -106,6 +111,27 @@ func runBackup(s *session) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return verb.do(ctx, s, tiers)
+}
+
+// runNodeBackup does what a node is needed for.
+func runNodeBackup(s *session) error {
+	if err := checkMeant(s, "policy tier addr mesh shards timeout json secret-file"); err != nil {
+		return err
+	}
+	if s.words[0] == "now" {
+		return askForBackups(s, backUpNow)
+	}
+	return askForBackups(s, showBackupStatus)
+}
+
+// checkMeant refuses flags that mean nothing to the verb.
+func checkMeant(s *session, meant string) error {
+	for _, name := range s.given {
+		if !slices.Contains(strings.Fields(meant), name) {
+			return usageError(fmt.Sprintf("%s has no use for -%s", s.words[0], name))
+		}
+	}
+	return nil
 }
 
 // pointJSON is what list prints of each backup.

@@ -212,7 +212,7 @@ func TestBackupCommandLines(t *testing.T) {
 		err  string
 	}{
 		{"", exitUsage, "takes 1 argument"},
-		{"frob -tier dir:x", exitUsage, "list, verify or prune"},
+		{"frob -tier dir:x", exitUsage, "list, verify, prune, now or status"},
 		{"list", exitUsage, "no -tier"},
 		{"list -tier ftp:x", exitUsage, "neither dir:"},
 		{"list -tier dir:", exitUsage, "-tier"},

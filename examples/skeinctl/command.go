@@ -244,7 +244,7 @@ func (s *session) newFlagSet() *flag.FlagSet {
 }
 
 func (s *session) checkFlags(fs *flag.FlagSet) error {
-	asksNode := s.addr != "" // it has the flags of a node
+	asksNode := s.addr != "" && (s.name != "backup" || s.words[0] == "now" || s.words[0] == "status")
 	fs.Visit(func(f *flag.Flag) { s.given = append(s.given, f.Name) })
 	switch {
 	case s.timeout < 0 || s.timeout == 0 && asksNode:
@@ -266,7 +266,7 @@ func (s *session) nodeFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.addr, "addr", addr, "`host:port` of a node that allows admin requests (SKEIN_ADDR)")
 	fs.StringVar(&s.meshName, "mesh", "", "`name` of the mesh (mesh.Config.MeshName)")
 	fs.IntVar(&s.shards, "shards", 0, "`number` of shards of the mesh (mesh.Config.Shards); 0: the default of the library")
-	fs.DurationVar(&s.timeout, "timeout", cmp.Or(s.timeout, 5*time.Second), "how `long` it may take in all; export and import: without getting on; watch: to connect; restore: a page")
+	fs.DurationVar(&s.timeout, "timeout", cmp.Or(s.timeout, 5*time.Second), "how `long` it may take in all; export and import: without getting on; watch, backup now: to connect; restore: a page")
 }
 
 // levelFlags are those of all that reads or writes a bucket.

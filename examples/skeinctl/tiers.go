@@ -34,7 +34,7 @@ type backupOptions struct {
 // tierFlags are those of all that uses tiers.
 func tierFlags(s *session, fs *flag.FlagSet) {
 	o := &s.backups
-	fs.Func("tier", "`spec` of where backups are: dir:/path or s3:https://host/bucket/prefix?region=name; more than once for several, the nearest first", func(spec string) error {
+	fs.Func("tier", "`spec` of where backups are: dir:/path or s3:https://host/bucket/prefix?region=name; more than once for several, the nearest first; now, status: name of a tier of the node", func(spec string) error {
 		o.specs = append(o.specs, spec)
 		return nil
 	})

@@ -27,6 +27,12 @@ var _ backup.Store = (*replica.Store)(nil)
 
 var _ backup.Target = (*replica.Store)(nil)
 
+var _ backup.Target = (*replica.Client)(nil)
+
+var _ backup.Handler = (*mesh.Node)(nil)
+
+var _ backup.Caller = (*mesh.Client)(nil)
+
 var _ ledger.Mesh = (*mesh.Node)(nil)
 
 var _ dns.Routes = (*failover.Failover)(nil)
