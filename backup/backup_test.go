@@ -139,6 +139,11 @@ func TestListIsLost(t *testing.T) {
 		if damaged == 0 || d.Changed != 2 && d.Changed != 1 || d.Records < 8 {
 			t.Errorf("%d lists are damaged, and %+v is backed up: the slices that have changed must be whole", damaged, d)
 		}
+		for _, s := range old[0].backup.tiers["t"].chains["all"].inventory.Slices {
+			if len(s.Deltas) > 0 {
+				t.Errorf("shard %d: %v lies on a base of which no list is left", s.Shard, s.Deltas)
+			}
+		}
 		if err := old[0].backup.Close(); err != nil {
 			t.Fatal(err)
 		}
