@@ -65,12 +65,14 @@ func TestClientsAskForBackups(t *testing.T) {
 		if _, err := c.Now(ctx, "all", "other"); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "other") {
 			t.Errorf("an unknown tier: %v", err)
 		}
+		tier.mu.Lock()
 		tier.fail = func(op, _ string) error {
 			if op == "put" {
 				return fmt.Errorf("%s: %w", strings.Repeat("x", maxWords-100), ErrTierFull)
 			}
 			return nil
 		}
+		tier.mu.Unlock()
 		w.put(b, "l", "v")
 		if _, err := c.Now(ctx, "all", "t"); !errors.Is(err, ErrTierFull) || len(err.Error()) > maxWords {
 			t.Errorf("a full tier: %v", err)
