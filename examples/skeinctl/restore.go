@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -49,6 +50,14 @@ func restoreFlags(s *session, fs *flag.FlagSet) {
 	fs.Func("bucket", "only the bucket of this `name`; more than once for several", several(&o.buckets))
 	fs.Func("key", "only this `key`; more than once for several", several(&o.keys))
 	fs.StringVar(&o.prefix, "prefix", "", "only keys that begin with this `text`")
+	fs.Func("signer", "only backups signed by this `key`, as backup list -json shows it; more than once for several", func(text string) error {
+		var key [32]byte
+		if n, err := hex.Decode(key[:], []byte(text[:min(len(text), 64)])); err != nil || n != len(key) || len(text) != 64 {
+			return errors.New("it is not 64 hexadecimal digits")
+		}
+		o.signers = append(o.signers, key)
+		return nil
+	})
 	fs.BoolVar(&o.verbose, "v", false, "list what was refused")
 }
 
@@ -98,7 +107,7 @@ func restoreInto(ctx context.Context, s *session, node *mesh.Client, tiers []bac
 	defer giveUp(nil)
 	got, err := backup.Restore(restoring, backup.RestoreConfig{
 		Target: &patientTarget{replica.NewClient(node), s.timeout, giveUp}, Tiers: tiers, Identities: ids, From: o.query.Mesh, By: o.query.To,
-		Policies: o.query.Policies, Buckets: o.buckets, Prefix: o.prefix, Keys: o.keys,
+		Signers: o.signers, Policies: o.query.Policies, Buckets: o.buckets, Prefix: o.prefix, Keys: o.keys,
 		Progress: func(r backup.Restored) {
 			progress.showCounts(r.Bytes, "%d of %s, %s", r.Slices, countNoun(r.OfSlices, "slice"), countNoun(r.Records, "record"))
 		},

@@ -89,8 +89,21 @@ func TestALostMeshIsRestored(t *testing.T) {
 	ctl("", on("-identity", stranger)...).want(t, exitFailed, "of mesh "+was, "none of the identities")
 	ctl("", on("-identity", identity, "-by", "2020-01-01")...).want(t, exitFailed, "", "there is no backup")
 
+	var listed struct{ Points []pointJSON }
+	if err := json.Unmarshal([]byte(ctl("", "backup", "list", "-json", "-tier", "dir:"+where).out), &listed); err != nil || len(listed.Points) != 3 {
+		t.Fatalf("%+v, %v", listed, err)
+	}
+	signers := []string{"-identity", identity, "-key", "k1"}
+	for _, p := range listed.Points {
+		signers = append(signers, "-signer", p.Key)
+	}
+	ctl("", on(signers...)...).want(t, exitOK, "1 record looked at, 1 brought", "")
+	nobody := strings.Repeat("00", 32)
+	ctl("", on("-identity", identity, "-signer", nobody[2:])...).want(t, exitUsage, "", "64 hexadecimal digits")
+	ctl("", on("-identity", identity, "-signer", nobody)...).want(t, exitFailed, "", "there is no backup")
+
 	ctl("", on("-identity", identity, "-bucket", "another")...).want(t, exitFailed, "", "there is no backup")
-	ctl("", on("-identity", identity, "-bucket", "b", "-key", "k1", "-key", "k2")...).want(t, exitOK, "2 records looked at, 2 brought, 0 refused", "")
+	ctl("", on("-identity", identity, "-bucket", "b", "-key", "k1", "-key", "k2")...).want(t, exitOK, "2 records looked at, 1 brought, 0 refused", "")
 	ctl("", on("-identity", identity, "-prefix", "k10", "-policy", "all")...).want(t, exitOK, "of mesh "+was, "")
 	wantRestored(t, into[1], func(i int) bool {
 		return i != 1 && i != 2 && !strings.HasPrefix(restoreKey(i), "k10")

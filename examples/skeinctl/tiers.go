@@ -28,6 +28,7 @@ type backupOptions struct {
 	keys        []string
 	prefix      string
 	verbose     bool
+	signers     [][32]byte
 	keep        map[string]backup.Keep
 }
 
