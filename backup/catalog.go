@@ -113,7 +113,7 @@ func (c *catalog) readPoint(ctx context.Context, p *retain.Point, id objectID) e
 		p.Segments = append(p.Segments, m.Segments[i].Name)
 	}
 	c.manifests[retain.Place{Tier: p.Tier, PointID: p.PointID}] = m
-	if k, ok := c.keep[m.Policy]; !ok || m.Keep > 0 && m.Keep < k.For {
+	if k, ok := c.keep[m.Policy]; !ok || m.Keep > 0 && (k.For == 0 || m.Keep < k.For) {
 		c.keep[m.Policy] = retain.Keep{For: m.Keep} // the shortest there ever was
 	}
 	return nil

@@ -84,8 +84,8 @@ type Config struct {
 	// Paused tells whether no backup is to begin now, as on battery or on a metered link. What
 	// is due meanwhile is made up once afterwards. It must return soon. Nil: never.
 	Paused func() bool
-	// OnAlarm is told what a person should know, one at a time, and what is not so any more.
-	// It must return soon, and must not call the Backup. Nil: nobody is told.
+	// OnAlarm is told what a person should know, and what is not so any more; of several tiers
+	// perhaps at once. It must return soon, and must not call the Backup. Nil: nobody is told.
 	OnAlarm func(Alarm)
 	// Logger gets what an operator should know. Nil: silent.
 	Logger *slog.Logger

@@ -73,7 +73,8 @@ type Restored struct {
 	// Faults are objects that do not read, or are not as they were put. What they hold was
 	// taken from other tiers, or from older backups, unless Lost says otherwise.
 	Faults []error
-	// Lost are slices of which no backup could be read whole, by the words of why.
+	// Lost are slices of which no backup could be read whole, or that could not be brought, by
+	// the words of why.
 	Lost []error
 }
 
@@ -82,8 +83,9 @@ type RefusedRecord struct{ Bucket, Key string }
 
 // Restore brings what was backed up into a mesh, as Import does: nothing becomes older than it
 // is, and no delete is undone. It may be ended and begun anew at any time, while the mesh works, purges
-// and loses nodes. It returns what it has done so far beside any error; the error is ErrNoBackup,
-// ErrManyMeshes, ErrNoIdentity, that of ctx, or that of Import.
+// and loses nodes: what cannot be brought as too few homes are in contact is tried again for a minute.
+// It returns what it has done so far beside any error; the error is ErrConfig, ErrNoBackup,
+// ErrManyMeshes, ErrNoIdentity, or that of ctx.
 //
 // Restored.Lost and Refused are no errors: read them.
 func Restore(ctx context.Context, cfg RestoreConfig) (Restored, error) {
