@@ -118,13 +118,6 @@ func (m *memory) names() []string {
 	return slices.Sorted(maps.Keys(m.objects))
 }
 
-func (m *memory) size() (n int) {
-	for _, name := range m.names() {
-		n += len(m.objects[name])
-	}
-	return n
-}
-
 // box is a node with its store, and its backups.
 type box struct {
 	node   *mesh.Node

@@ -76,15 +76,15 @@ func (c Config) Validate() error {
 		faults = append(faults, errors.New("no Mesh"))
 	}
 	if c.Quota < 0 {
-		faults = append(faults, fmt.Errorf("Quota %d is below 0", c.Quota))
+		faults = append(faults, fmt.Errorf("a Quota of %d is below 0", c.Quota))
 	}
 	if c.Copies < 0 || c.Copies > 100 {
-		faults = append(faults, fmt.Errorf("Copies %d is not within 0 and 100", c.Copies))
+		faults = append(faults, fmt.Errorf("the number of Copies %d is not within 0 and 100", c.Copies))
 	} else if d := c.withDefaults(); c.MinCopies < 0 || d.MinCopies > d.Copies {
 		faults = append(faults, fmt.Errorf("MinCopies %d is not within 0 and the %d of Copies", c.MinCopies, d.Copies))
 	}
 	if c.Timeout < 0 {
-		faults = append(faults, fmt.Errorf("Timeout %v is below 0", c.Timeout))
+		faults = append(faults, fmt.Errorf("a Timeout of %v is below 0", c.Timeout))
 	}
 	if len(faults) == 0 {
 		return nil

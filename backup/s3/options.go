@@ -84,15 +84,15 @@ func (o Options) Validate() error {
 	var faults []error
 	u, err := url.Parse(o.Endpoint)
 	if err != nil {
-		faults = append(faults, errors.New("Endpoint is no URL")) // which may have a password in it
+		faults = append(faults, errors.New("the Endpoint is no URL")) // which may have a password in it
 	} else if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
-		faults = append(faults, fmt.Errorf("Endpoint %q is not http:// or https://, a host and no more", u.Redacted()))
+		faults = append(faults, fmt.Errorf("the Endpoint %q is not http:// or https://, a host and no more", u.Redacted()))
 	}
 	if err := s3utils.CheckValidBucketName(o.Bucket); err != nil {
-		faults = append(faults, fmt.Errorf("Bucket %q: %w", o.Bucket, err))
+		faults = append(faults, fmt.Errorf("the Bucket %q: %w", o.Bucket, err))
 	}
 	if o.Prefix != "" && (!fs.ValidPath(o.Prefix) || o.Prefix == "." || strings.ContainsFunc(o.Prefix, func(r rune) bool { return r <= ' ' || r > '~' })) {
-		faults = append(faults, fmt.Errorf("Prefix %q is not parts of visible ASCII with slashes between them", o.Prefix))
+		faults = append(faults, fmt.Errorf("the Prefix %q is not parts of visible ASCII with slashes between them", o.Prefix))
 	}
 	if o.Credentials == nil {
 		faults = append(faults, errors.New("no Credentials"))
@@ -101,7 +101,7 @@ func (o Options) Validate() error {
 		faults = append(faults, errors.New("RootCAs or DialContext beside a Transport"))
 	}
 	if o.Timeout < 0 {
-		faults = append(faults, fmt.Errorf("Timeout %v is below 0", o.Timeout))
+		faults = append(faults, fmt.Errorf("a Timeout of %v is below 0", o.Timeout))
 	}
 	if len(faults) == 0 {
 		return nil
