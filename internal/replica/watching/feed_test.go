@@ -220,6 +220,21 @@ func TestWhatAnAnswerSaysBesideChanges(t *testing.T) {
 	})
 }
 
+// A poll that has looked at a change before the feed tells of it is not woken by it: it waits.
+func TestPollIsNotWokenByWhatItHasSeen(t *testing.T) {
+	withFeed(t, 8, func(t *testing.T, k *kitchen) {
+		at := k.ask(wire.WatchRequest{})
+		for range 100 { // which of the two comes first is a matter of the scheduler
+			k.put("a")
+			at = k.ask(wire.WatchRequest{Epoch: at.Epoch, Seq: at.Seq})
+			begun := time.Now()
+			if m := k.ask(wire.WatchRequest{Epoch: at.Epoch, Seq: at.Seq, Wait: time.Second}); time.Since(begun) != time.Second {
+				t.Fatalf("woken after %v by %+v", time.Since(begun), m)
+			}
+		}
+	})
+}
+
 // A store that takes nothing in says so, though it did a moment ago.
 func TestFullStoreShowsNothing(t *testing.T) {
 	withFeed(t, 8, func(t *testing.T, k *kitchen) {
