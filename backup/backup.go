@@ -282,7 +282,11 @@ func (t *tierRun) backUp(ctx context.Context, policy string) {
 	if err == nil {
 		c := t.chains[policy]
 		c.state.Due, c.state.Begun = good.Due, good.Begun
-		err = c.saveState()
+		if err = c.saveState(); err != nil { // the schedule may begin anew after a restart
+			t.mu.Lock()
+			st.Error = err.Error()
+			t.mu.Unlock()
+		}
 	}
 	for _, ch := range waiting {
 		ch <- outcome{done, err}
