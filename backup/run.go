@@ -25,9 +25,6 @@ import (
 const (
 	// segmentBytes is how much is collected before it is sealed.
 	segmentBytes = 2 << 20
-	// mostSections is how many segments a restore reads for a slice, give or take its last base:
-	// there is one for each delta, also for those of nothing.
-	mostSections = 64
 	// goneInSection is how many keys that are gone one section names.
 	goneInSection = 100_000
 	// mostRecord is how large a record may be to be backed up: an object has room for it.
@@ -197,9 +194,13 @@ func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.
 		x.seen.before, listed = r.chain.readList(x.ref.List)
 		chunks := retain.Chunks{Base: int64(x.ref.Base)}
 		for _, n := range x.ref.Deltas {
-			chunks.Deltas = append(chunks.Deltas, int64(n))
+			if n > 0 {
+				chunks.Deltas = append(chunks.Deltas, int64(n))
+			} else {
+				chunks.Empty++
+			}
 		}
-		x.base = chunks.NeedsBase(listed) || len(x.ref.Segments) > mostSections
+		x.base = chunks.NeedsBase(listed)
 	}
 	if x.base {
 		x.seen.before, x.ref = nil, wire.SliceRef{Shard: s.Shard}
@@ -277,7 +278,7 @@ func (x *sliceRun) endSlice(ctx context.Context) error {
 	}
 	if x.base {
 		x.ref.Base = x.bytes
-	} else if x.bytes > 0 { // one of nothing costs a restore no more than a look
+	} else {
 		x.ref.Deltas = append(x.ref.Deltas, x.bytes)
 	}
 	for i := x.first; i <= len(x.r.segments); i++ { // the last one is open
