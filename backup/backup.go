@@ -234,9 +234,13 @@ func (t *tierRun) keepBackingUp(ctx context.Context) {
 		wait.Stop()
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	for policy := range t.asked {
-		t.answerAsked(policy, outcome{err: ErrClosed})
+	left := t.asked
+	t.asked = nil // who asks from now on finds the Backup closed
+	t.mu.Unlock()
+	for _, waiting := range left {
+		for _, ch := range waiting {
+			ch <- outcome{err: ErrClosed}
+		}
 	}
 }
 
@@ -248,14 +252,6 @@ func (t *tierRun) takeAsked(now retain.Moment) (policy string, ok bool, next tim
 		}
 	}
 	return "", false, 0
-}
-
-// answerAsked tells those who asked. The lock is held; the channels have room.
-func (t *tierRun) answerAsked(policy string, o outcome) {
-	for _, ch := range t.asked[policy] {
-		ch <- o
-	}
-	delete(t.asked, policy)
 }
 
 // backUp makes one backup.
