@@ -72,10 +72,10 @@ type alarms struct {
 	list []Alarm
 }
 
-func (a *alarms) path() string { return a.own.files.fs.PathJoin(a.own.files.dir, alarmsPath) }
+func (a *alarms) filePath() string { return a.own.files.fs.PathJoin(a.own.files.dir, alarmsPath) }
 
 func (a *alarms) loadAlarms() error {
-	data, err := file.Read(a.own.files.fs, a.path())
+	data, err := file.Read(a.own.files.fs, a.filePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -124,7 +124,7 @@ func (a *alarms) raiseAlarm(ctx context.Context, alarm Alarm) {
 		for _, b := range a.listAlarms() {
 			kept.Alarms = append(kept.Alarms, wire.LedgerAlarm{Kind: uint8(b.Kind), Node: b.Node, At: b.At, Log: b.Log, Seen: b.Seen, Shown: b.Shown, Text: b.Text})
 		}
-		return file.Write(a.own.files.fs, a.path(), wire.AppendLedgerAlarms(nil, kept))
+		return file.Write(a.own.files.fs, a.filePath(), wire.AppendLedgerAlarms(nil, kept))
 	})
 	if err != nil {
 		a.log.Warn("ledger alarm is not saved", "error", err)

@@ -60,10 +60,10 @@ func (w *witness) handlers() map[string]func(context.Context, view.NodeID, []byt
 	}
 }
 
-func (w *witness) path() string { return w.own.files.fs.PathJoin(w.own.files.dir, seenPath) }
+func (w *witness) filePath() string { return w.own.files.fs.PathJoin(w.own.files.dir, seenPath) }
 
 func (w *witness) loadLogs() error {
-	data, err := file.Read(w.own.files.fs, w.path())
+	data, err := file.Read(w.own.files.fs, w.filePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -95,7 +95,7 @@ func (w *witness) saveLogs(ctx context.Context) error {
 		if !news {
 			return nil
 		}
-		err := file.Write(w.own.files.fs, w.path(), wire.AppendLedgerHeads(nil, wire.LedgerHeads{Heads: heads}))
+		err := file.Write(w.own.files.fs, w.filePath(), wire.AppendLedgerHeads(nil, wire.LedgerHeads{Heads: heads}))
 		if err != nil {
 			w.mu.Lock()
 			w.unsaved = true

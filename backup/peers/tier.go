@@ -38,8 +38,8 @@ func (t *Tier) askHolder(ctx context.Context, m view.Member, ask wire.ObjectAsk)
 	return a, errors.New(a.Text)
 }
 
-// named names the node that an error is about.
-func named(m view.Member, err error) error {
+// nameError names the node that an error is about.
+func nameError(m view.Member, err error) error {
 	return fmt.Errorf("at %s: %w", view.Named{ID: m.ID, Name: m.Name}, err)
 }
 
@@ -76,7 +76,7 @@ func (t *Tier) Put(ctx context.Context, name string, data []byte) error {
 		if err := t.putAt(ctx, m, name, data); err == nil {
 			kept++
 		} else if !errors.Is(err, errNoStore) {
-			failed = append(failed, named(m, err))
+			failed = append(failed, nameError(m, err))
 		}
 	}
 	if kept == t.cfg.Copies || kept >= t.cfg.MinCopies && len(failed) == 0 && ctx.Err() == nil {
@@ -119,7 +119,7 @@ func (t *Tier) findObject(ctx context.Context, what, name string, fetch func(m v
 		case ctx.Err() != nil, errors.Is(err, errTooLarge):
 			return fmt.Errorf("%s %s: %w", what, name, errors.Join(err, ctx.Err()))
 		case !errors.Is(err, backup.ErrNoObject) && !errors.Is(err, errNoStore):
-			away = append(away, named(m, err))
+			away = append(away, nameError(m, err))
 		}
 	}
 	if len(away) < t.cfg.MinCopies {
@@ -191,7 +191,7 @@ func (t *Tier) Delete(ctx context.Context, name string) error {
 			_, err = t.askHolder(ctx, m, wire.ObjectAsk{Deed: wire.DeleteObject, Name: name})
 		}
 		if err != nil && !errors.Is(err, errNoStore) {
-			failed = append(failed, named(m, err))
+			failed = append(failed, nameError(m, err))
 		}
 	}
 	if len(failed) == 0 {
@@ -214,7 +214,7 @@ func (t *Tier) List(ctx context.Context, prefix string) iter.Seq2[backup.Object,
 		for {
 			var first *backup.Object
 			for _, l := range lists {
-				if o := l.peek(ctx); o != nil && (first == nil || o.Name < first.Name) {
+				if o := l.peekObject(ctx); o != nil && (first == nil || o.Name < first.Name) {
 					first = o
 				}
 			}
@@ -232,7 +232,7 @@ func (t *Tier) List(ctx context.Context, prefix string) iter.Seq2[backup.Object,
 		var away []error
 		for _, l := range lists {
 			if l.err != nil && !errors.Is(l.err, errNoStore) {
-				away = append(away, named(l.member, l.err))
+				away = append(away, nameError(l.member, l.err))
 			}
 		}
 		if ctx.Err() != nil || len(away) >= t.cfg.MinCopies {
@@ -252,8 +252,8 @@ type list struct {
 	err    error // which ended it
 }
 
-// peek returns the next object, if there is one.
-func (l *list) peek(ctx context.Context) *backup.Object {
+// peekObject returns the next object, if there is one.
+func (l *list) peekObject(ctx context.Context) *backup.Object {
 	for len(l.page) == 0 && l.more {
 		l.more = false
 		if l.member.State != view.Alive {

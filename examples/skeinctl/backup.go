@@ -181,12 +181,12 @@ func showPoints(s *session, points []backup.Point) error {
 		if p.Partial {
 			state = "partial"
 		}
-		fmt.Fprintln(tw, strings.Join([]string{p.ID, inUTC(p.Time), p.Node.String(), cleanLine(p.Policy), inUnits(p.Bytes), state, cleanLine(p.Tier)}, "\t"))
+		fmt.Fprintln(tw, strings.Join([]string{p.ID, textOfTime(p.Time), p.Node.String(), cleanLine(p.Policy), inUnits(p.Bytes), state, cleanLine(p.Tier)}, "\t"))
 	}
 	return tw.Flush()
 }
 
-func inUTC(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
+func textOfTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
 
 // problemsIf has a command that has told of problems exit so.
 func problemsIf(err error, problems int) error {

@@ -122,7 +122,7 @@ func showBackupStatus(_ context.Context, s *session, _ *backup.Client, levels []
 func levelCells(l backup.LevelStatus) []string {
 	good, state := "never", "waits"
 	if !l.LastGood.IsZero() {
-		good = inUTC(l.LastGood)
+		good = textOfTime(l.LastGood)
 	}
 	if l.Running {
 		state = "runs"

@@ -139,7 +139,7 @@ func showSources(s *session, points []backup.Point, v view.View) {
 			continue
 		}
 		seen[of] = true
-		line := fmt.Sprintf("  node %v, policy %s, %s, %s", p.Node, cleanLine(p.Policy), inUTC(p.Time), inUnits(p.Bytes))
+		line := fmt.Sprintf("  node %v, policy %s, %s, %s", p.Node, cleanLine(p.Policy), textOfTime(p.Time), inUnits(p.Bytes))
 		if p.Partial {
 			line += ", partial"
 		}
