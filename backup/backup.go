@@ -49,7 +49,8 @@ type tierRun struct {
 	b      *Backup
 	cfg    TierConfig
 	sealer *sealer
-	chains map[string]*chain // by policy; only keepBackingUp touches them
+	chains map[string]*chain   // by policy; only keepBackingUp touches them
+	enters map[string]*entries // likewise
 	levels map[string]Level
 	kick   notify.Bell
 	pruned time.Duration // running time of the last pass; only keepBackingUp touches it
@@ -74,6 +75,7 @@ type LevelStatus struct {
 	Took         time.Duration
 	Error        string // why the last one failed; empty: it did not
 	Missed       bool   // the objective is
+	Unentered    int    // manifests that were put and that Config.Enter has not taken yet
 }
 
 // Open begins to back up, by what earlier runs have left in the directory backup of the node.
@@ -152,7 +154,7 @@ func (b *Backup) openKey() error {
 
 func (b *Backup) openTier(cfg TierConfig) (*tierRun, error) {
 	t := &tierRun{
-		b: b, cfg: cfg, chains: make(map[string]*chain), levels: make(map[string]Level), kick: notify.NewBell(),
+		b: b, cfg: cfg, chains: make(map[string]*chain), enters: make(map[string]*entries), levels: make(map[string]Level), kick: notify.NewBell(),
 		status: make(map[string]*LevelStatus), asked: make(map[string][]chan outcome),
 	}
 	var err error
@@ -172,11 +174,14 @@ func (b *Backup) openTier(cfg TierConfig) (*tierRun, error) {
 				return nil, fmt.Errorf("policy %s: %w", p.Name, err)
 			}
 			t.chains[p.Name], t.levels[p.Name] = c, l
+			if t.enters[p.Name], err = openEntries(b.cfg.Enter, cfg.Name, b.fs, b.fs.PathJoin(c.dir, "owed")); err != nil {
+				b.log.Warn("manifests may stay unentered", "policy", p.Name, "tier", cfg.Name, "error", err)
+			}
 			good := retain.Good{Due: goodTime(c.state.Due), Begun: goodTime(c.state.Begun)}
 			last[p.Name] = good
 			spread := float64(xxhash.Sum64String(b.cfg.Mesh.ID().String()+p.Name+cfg.Name)>>11) / (1 << 53)
 			policies = append(policies, retain.Policy{Name: p.Name, Every: l.Every, Objective: l.Objective, Spread: math.Min(spread, 0.999)})
-			t.status[p.Name] = &LevelStatus{Policy: p.Name, Tier: cfg.Name, LastGood: good.Begun}
+			t.status[p.Name] = &LevelStatus{Policy: p.Name, Tier: cfg.Name, LastGood: good.Begun, Unentered: len(t.enters[p.Name].owed)}
 		}
 	}
 	t.schedule = retain.NewSchedule(b.readClocks(), policies, last)
@@ -267,6 +272,7 @@ func (t *tierRun) backUp(ctx context.Context, policy string) {
 	t.mu.Lock()
 	good := t.schedule.End(now, err == nil)
 	st := t.status[policy]
+	st.Unentered = len(t.enters[policy].owed)
 	st.Running, st.Last, st.Took, st.Error = false, done, now.Up-begun.Up, ""
 	if err != nil {
 		st.Error = err.Error()
@@ -347,6 +353,11 @@ func (t *tierRun) makeBackup(ctx context.Context, policy string, begun time.Time
 	r := backupRun{
 		mesh: b.cfg.Mesh.Mesh(), node: b.cfg.Mesh.ID(), tier: t.cfg.Tier, sealer: t.sealer, key: b.key, chain: t.chains[policy], store: b.cfg.Store,
 		begun: begun, keep: t.levels[policy].Keep,
+		enter: func(ctx context.Context, name string, sum [32]byte) {
+			if err := t.enters[policy].enterManifest(ctx, name, sum); err != nil && ctx.Err() == nil {
+				b.log.Warn("a manifest is not entered in the ledger, and is tried again", "policy", policy, "tier", t.cfg.Name, "manifest", name, "error", err)
+			}
+		},
 		tell: func(d Done) {
 			t.mu.Lock()
 			defer t.mu.Unlock()
@@ -357,6 +368,9 @@ func (t *tierRun) makeBackup(ctx context.Context, policy string, begun time.Time
 		if b.cfg.Policies[i].Name == policy {
 			r.policy = &b.cfg.Policies[i]
 		}
+	}
+	if err := t.enters[policy].enterOwed(ctx); err != nil && ctx.Err() == nil {
+		b.log.Warn("manifests of earlier backups are not entered in the ledger yet", "policy", policy, "tier", t.cfg.Name, "error", err)
 	}
 	return r.makeBackup(ctx)
 }

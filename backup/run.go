@@ -59,6 +59,7 @@ type backupRun struct {
 	begun  time.Time
 	keep   time.Duration
 	tell   func(Done) // progress
+	enter  func(ctx context.Context, name string, sum [32]byte)
 
 	done     Done
 	known    map[sliceKey]int // in the inventory before
@@ -367,6 +368,7 @@ func (r *backupRun) putPending(ctx context.Context) error {
 		return fmt.Errorf("%w: put the manifest: %w", errPut, err)
 	}
 	r.done.Bytes += int64(len(c.state.Pending))
+	r.enter(ctx, name, c.state.Hash) // before it is forgotten that it was put
 	state := c.state
 	state.Pending = nil
 	return c.replaceState(state, c.inventory)

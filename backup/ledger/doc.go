@@ -19,8 +19,8 @@
 //
 // # What is not here
 //
-// Nothing enters leaves by itself: writes of buckets and manifests of backups are entered by
-// whoever calls Append. Time is that of the node, which may be wrong; the times of cosignatures
+// Writes of buckets are entered by whoever calls Append; manifests of backups come by
+// EnterManifest. Time is that of the node, which may be wrong; the times of cosignatures
 // are those of the peers. Keys are believed as each node tells them the first time over the
 // mesh: whoever has the secret of the mesh can pose as a node that nobody has met. A log is never
 // cut short.

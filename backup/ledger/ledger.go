@@ -79,6 +79,13 @@ func (l *Ledger) Append(ctx context.Context, leaf Leaf) (index int64, err error)
 	return l.own.appendLeaf(ctx, leaf)
 }
 
+// EnterManifest enters a manifest of a backup: for backup.Config.Enter. The Bucket of the leaf
+// is the tier, and the Key the name of the object.
+func (l *Ledger) EnterManifest(ctx context.Context, tier, name string, sum [32]byte) error {
+	_, err := l.Append(ctx, Leaf{Kind: Manifest, Bucket: tier, Key: name, Sum: sum})
+	return err
+}
+
 // Checkpoint signs the state of the log, if it has grown, and returns it in C2SP's form with the
 // cosignatures that there are.
 func (l *Ledger) Checkpoint(ctx context.Context) ([]byte, error) {
