@@ -204,21 +204,29 @@ func (b *Bucket) beginWatch(opts WatchOptions) (*bucketWatch, error) {
 // nextChange returns the next change, or an error: see Watch. After the error of ctx the
 // watch can go on. The store can be closed between two calls.
 func (w *bucketWatch) nextChange(ctx context.Context) (Change, error) {
+	e, err := w.nextEvent(ctx)
+	if err != nil {
+		return Change{cursor: w.reader.Cursor()}, err
+	}
+	return w.b.changeOf(&e), nil
+}
+
+// nextEvent is nextChange, with what the reader knows.
+func (w *bucketWatch) nextEvent(ctx context.Context) (e watching.Event, err error) {
 	leave, ok := w.b.s.gate.Ops.Enter()
 	if !ok {
-		return Change{cursor: w.reader.Cursor()}, ErrClosed
+		return e, ErrClosed
 	}
 	defer leave()
 	if !w.told {
 		w.told = true
 		if err := w.b.withConflict(nil); err != nil {
-			return Change{cursor: w.reader.Cursor()}, err
+			return e, err
 		}
 	}
-	e, err := w.reader.Next(ctx)
+	e, err = w.reader.Next(ctx)
 	switch {
 	case err == nil:
-		return w.b.changeOf(&e), nil
 	case errors.Is(err, watching.ErrClosed):
 		err = fmt.Errorf("%w: watch", ErrClosed)
 	case errors.Is(err, watching.ErrTooSlow):
@@ -226,7 +234,7 @@ func (w *bucketWatch) nextChange(ctx context.Context) (Change, error) {
 	default:
 		err = fmt.Errorf("replica: watch: %w", err)
 	}
-	return Change{cursor: w.reader.Cursor()}, err
+	return e, err
 }
 
 // changeOf shows an event.

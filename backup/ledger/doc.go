@@ -17,10 +17,44 @@
 // tlog-proof): programs of others accept them. Tiles have those of tlog-tiles, but
 // one that is not full yet is kept under the name of the full one.
 //
+// # What comes into a log
+//
+// Append enters what its caller likes, EnterManifest a manifest of a backup: see backup.Config.Enter.
+// A Feed enters the writes of buckets that the store of its node has coordinated; the dot of a
+// write names that store, and so the log. It follows each bucket by a watch, and nothing of it
+// is on the way of a write:
+//
+//	what                              is in the log
+//	--------------------------------  ----------------------------------------------------
+//	a write, when Put returns         not yet. Its leaf follows in about a fifth of a second,
+//	                                  and is cosigned in the next round.
+//
+//	what the node had when it was     once the feed runs again, and has read the bucket: of
+//	killed, lost its power, or the    each key those writes that none has replaced. What was
+//	feed was stopped                  entered is not entered again.
+//
+//	a write that was replaced before  not. The N of dots counts the writes of a birth from
+//	its leaf                          1, so that the log shows which numbers are missing.
+//	                                  FeedStatus.LeftOut counts them.
+//
+//	concurrent writes                 all of them.
+//
+//	a delete, or a value that had     with a Sum of zeros, unless it was purged before. A
+//	ended by its TTL before its leaf  delete of what is deleted may be left out.
+//
+//	a write in an outbox              when a store has taken it, in the log of that one.
+//
+//	a write of a node without a feed  not; nor if its disk is lost before the leaf.
+//
+//	the same write twice              after a fault of the disk, or with two feeds at a time.
+//
+// A feed holds about 40 bytes in memory for each key that its store has written, and reads the
+// log when it begins. Every node that feeds from a bucket follows all of it, also what lies on
+// other nodes alone. Whoever has the secret of the mesh can make up writes of any store.
+//
 // # What is not here
 //
-// Writes of buckets are entered by whoever calls Append; manifests of backups come by
-// EnterManifest. Time is that of the node, which may be wrong; the times of cosignatures
+// Time is that of the node, which may be wrong; the times of cosignatures
 // are those of the peers. Keys are believed as each node tells them the first time over the
 // mesh: whoever has the secret of the mesh can pose as a node that nobody has met. A log is never
 // cut short.

@@ -33,7 +33,7 @@ type Leaf struct {
 	// At is when it was entered. Zero: when Append is called.
 	At time.Time
 	// Bucket and Key tell what was written; for other kinds they are names of any
-	// meaning. Together they have 64 KiB at most.
+	// meaning. Together they have 64 KiB and 255 bytes at most, as buckets have it.
 	Bucket, Key string
 	// Dot is the version that a write has made. Zero: none.
 	Dot version.Dot
@@ -226,13 +226,38 @@ func (l *ownLog) doJob(ctx context.Context, work func(ctx context.Context) error
 // appendLeaf appends a leaf, together with all that wait.
 func (l *ownLog) appendLeaf(ctx context.Context, leaf Leaf) (int64, error) {
 	p := &pending{leaf: leaf}
+	err := l.appendPending(ctx, p)
+	return p.index, err
+}
+
+// appendLeaves appends leaves that have no time yet, in their order, all or none.
+func (l *ownLog) appendLeaves(ctx context.Context, leaves []Leaf) error {
+	all := make([]*pending, len(leaves))
+	for i, leaf := range leaves {
+		leaf.At = time.Now()
+		all[i] = &pending{leaf: leaf}
+	}
+	return l.appendPending(ctx, all...)
+}
+
+func (l *ownLog) appendPending(ctx context.Context, all ...*pending) error {
+	if len(all) == 0 {
+		return nil
+	}
 	l.mu.Lock()
-	l.waiting = append(l.waiting, p)
+	l.waiting = append(l.waiting, all...)
 	l.mu.Unlock()
 	if err := l.doJob(ctx, l.appendWaiting); err != nil {
-		return 0, err
+		return err
 	}
-	return p.index, p.err
+	return all[0].err // they share their fate
+}
+
+// countLeaves returns how many leaves are on disk.
+func (l *ownLog) countLeaves() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.size
 }
 
 // appendWaiting writes the leaves that wait, and then has them in the tree. Where it fails
@@ -332,9 +357,7 @@ func (l *ownLog) newest() signed {
 
 // findLeaf returns the last leaf that stands for something.
 func (l *ownLog) findLeaf(ctx context.Context, want Leaf) (int64, error) {
-	l.mu.Lock()
-	size := l.size
-	l.mu.Unlock()
+	size := l.countLeaves()
 	for n := (size+ledger.Width-1)/ledger.Width - 1; n >= 0; n-- {
 		entries, err := l.readBundle(ctx, n)
 		if err != nil {

@@ -24,7 +24,7 @@ const (
 	leafSize    = 2 + 8 + 28 + 2*sha256.Size
 
 	// MaxNames is how long a bucket's name and a key may be together, in bytes.
-	MaxNames = 1 << 16
+	MaxNames = 64<<10 + 255
 )
 
 // Leaf is one entry of a log. It tells when something was entered, of what kind it is, and which

@@ -10,15 +10,22 @@ import "github.com/skeinmesh/skein/replica/version"
 // A value that was covered by a later write is no sibling any more, whatever
 // its date, so wrong clocks choose only between concurrent writes.
 func Last(it version.Item, now version.HLC) (s *version.Sibling, ok bool) {
-	for i := range it.Sibs {
-		if t := &it.Sibs[i]; s == nil || isLater(t, s) {
-			s = t
-		}
-	}
-	if s == nil || s.Deleted(now) {
+	i := Latest(it)
+	if i < 0 || it.Sibs[i].Deleted(now) {
 		return nil, false
 	}
-	return s, true
+	return &it.Sibs[i], true
+}
+
+// Latest returns the place of the sibling that Last reads, deletes among them; -1: there is none.
+func Latest(it version.Item) int {
+	last := -1
+	for i := range it.Sibs {
+		if last < 0 || isLater(&it.Sibs[i], &it.Sibs[last]) {
+			last = i
+		}
+	}
+	return last
 }
 
 // isLater tells which of two concurrent siblings was written last. A later leader has

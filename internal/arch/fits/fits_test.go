@@ -35,6 +35,8 @@ var _ backup.Caller = (*mesh.Client)(nil)
 
 var _ ledger.Mesh = (*mesh.Node)(nil)
 
+var _ ledger.Writes = (*replica.Writes)(nil)
+
 var _ dns.Routes = (*failover.Failover)(nil)
 
 var _ forward.Routes = (*failover.Failover)(nil)
