@@ -212,6 +212,9 @@ func (w *world) dump() {
 		}
 		w.t.Logf("%s %s: component %v, %s (lost %v), leader %+v, mode %s, cloud %s\n  %s", b.mesh.Name, b.node.ID(),
 			st.Component, st.Situation, st.Lost, st.Leader, st.Mode, st.Cloud, strings.Join(states, " "))
+		if e := b.part.elections.findElection(b.part.leaderOf()); e != nil {
+			_ = e.runStep(w.t.Context(), func() { w.t.Logf("  at %v: %+v", e.bootTime(), *e.machine) })
+		}
 	}
 }
 

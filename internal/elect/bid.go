@@ -16,7 +16,8 @@ func (e *Election) noteRefusal(from view.NodeID, ans Answer) {
 		e.bid.askAgainAt[from] = e.now + max(e.params.Pause/5, (e.now-e.bid.began)/2)
 		return
 	}
-	if ans.Reason == Busy && !ans.Holder.IsZero() && (e.failed >= rivalBids || !e.field.isRival(ans.Holder.Node)) {
+	rival := !ans.Holder.IsZero() && e.failed < rivalBids && e.field.isRival(ans.Holder.Node)
+	if ans.Reason == Busy && !ans.Holder.IsZero() && !rival {
 		e.bid.longestBusy = max(e.bid.longestBusy, ans.Wait)
 	}
 	if ans.Reason == OldTerm && ans.Holder.IsZero() && ans.Max >= e.bid.token.Term && !e.bid.outbids {
@@ -32,6 +33,14 @@ func (e *Election) noteRefusal(from view.NodeID, ans Answer) {
 		e.bid.askAgainAt[from] = e.now + min(ans.Wait, e.params.Lease/2) + e.params.Pause/20
 		return
 	}
+	// Of two candidates that have split the voters one gives up at once, and the other follows on. Else
+	// both would wait for voters beyond a cut that they have not noticed yet, until their bids end:
+	//
+	//	0 ms     a and b ask for term 7; c grants it to a
+	//	1 ms     a and b refuse each other; d and e are silent
+	//	2 ms     b gives up, by lot, and a asks for term 8
+	//	1000 ms  both would give up
+	e.bid.yields = e.bid.yields || e.lead == nil && rival && e.field.yieldsTo(e.self, ans.Holder.Node)
 	e.lostReason = ans.Reason
 	if ans.Reason == Unable {
 		e.bid.longestBusy = max(e.bid.longestBusy, e.params.Lease)
@@ -216,11 +225,29 @@ func (e *Election) pursueBid() {
 		return
 	}
 	left := len(e.bid.voters.Voters) - len(e.bid.refused)
-	if e.now < e.bidEnds() && left >= e.bid.voters.Majority() && (e.stands || e.lead != nil) {
+	if e.now < e.bidEnds() && left >= e.bid.voters.Majority() && (e.stands || e.lead != nil) && !e.bid.yields {
 		e.keepGrants()
 		return
 	}
 	e.abandonBid()
+}
+
+// followRival has this node's bid go on when another candidate has given up, which had granted
+// itself: it is asked again, and all are for a higher term if it has used this one up. That is done
+// once for each bid, so that two do not go on outbidding each other.
+func (e *Election) followRival(rival view.NodeID, term uint64) {
+	switch {
+	case e.bid == nil || e.lead != nil || !e.bid.refused[rival]:
+	case term < e.bid.token.Term:
+		for id := range e.bid.refused { // may have granted it to the rival
+			e.bid.askAgainAt[id] = e.now + e.params.Pause/20
+		}
+		clear(e.bid.refused)
+	case !e.bid.outbids:
+		if e.bid.outbidNext = e.voter.saving; !e.bid.outbidNext {
+			e.outbid()
+		}
+	}
 }
 
 // bidEnds is when the bid is given up. Those that save, this node among them, are

@@ -28,6 +28,7 @@ type reign struct {
 	keepAt      time.Duration                 // while it asks: when to ask again those that have granted it
 	outbidNext  bool                          // while it asks: it is to follow on with a higher term; see outbid
 	longestBusy time.Duration                 // longest that a voter holds a grant of another for
+	yields      bool                          // while it asks: it gives up in favour of another candidate
 	outbids     bool                          // while it asks: it follows on a bid whose term was too low
 	renews      bool                          // it is asked of the voters that its node leads already; see raise
 	handedOver  bool                          // the leader before has nominated this node
@@ -123,9 +124,9 @@ func (e *Election) Look(now time.Duration, f Field) []Effect {
 	claim := e.highestClaim()
 	if !claim.IsZero() {
 		e.handOvers = 0
-	} else if !was.IsZero() && !f.Component[was.Node] && !e.voter.supports(was) {
+	} else if !was.IsZero() && !f.Component[was.Node] && !e.voter.supports(was) && !e.voter.outlived(was) {
 		// It fell silent, and by no grant of this node is it known until when it
-		// leads.
+		// leads, or led.
 		e.noBidBefore = max(e.noBidBefore, now+e.params.Lease)
 	}
 	if claim.IsZero() || f.Contact[claim.Node] {
@@ -176,6 +177,9 @@ func (e *Election) Returned(now time.Duration, from view.NodeID, term uint64, no
 		e.nominator, e.nominationEnds, e.noBidBefore = from, e.now+e.params.Lease/2, 0
 	}
 	e.freedTerms[from] = max(e.freedTerms[from], term)
+	if nominee == 0 {
+		e.followRival(from, term)
+	}
 	return e.decideDue(now)
 }
 

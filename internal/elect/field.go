@@ -107,6 +107,13 @@ func (f *Field) isRival(id view.NodeID) bool {
 	return f.Contact[id] && !slices.ContainsFunc(f.Claims, claims)
 }
 
+// yieldsTo tells whether a candidate gives up in favour of a rival. It goes by lot, which both draw
+// alike, for what they know of each other's scores may differ; and one that is beaten does not go
+// on, as voters would refuse it.
+func (f *Field) yieldsTo(self, rival view.NodeID) bool {
+	return mixBits(uint64(rival)) < mixBits(uint64(self)) || Beats(f.scoreOf(rival), f.scoreOf(self))
+}
+
 // countInContact counts how many of an electorate are in contact: others cannot be asked.
 func (f *Field) countInContact(e Electorate) (n int) {
 	for _, id := range e.Voters {
