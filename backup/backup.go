@@ -48,7 +48,6 @@ type Backup struct {
 type tierRun struct {
 	b      *Backup
 	cfg    TierConfig
-	sealer *sealer
 	chains map[string]*chain   // by policy; only keepBackingUp touches them
 	enters map[string]*entries // likewise
 	levels map[string]Level
@@ -156,10 +155,6 @@ func (b *Backup) openTier(cfg TierConfig) (*tierRun, error) {
 	t := &tierRun{
 		b: b, cfg: cfg, chains: make(map[string]*chain), enters: make(map[string]*entries), levels: make(map[string]Level), kick: notify.NewBell(),
 		status: make(map[string]*LevelStatus), asked: make(map[string][]chan outcome),
-	}
-	var err error
-	if t.sealer, err = newSealer(cfg.Recipients); err != nil {
-		return nil, err
 	}
 	var policies []retain.Policy
 	last := make(map[string]retain.Good)
@@ -350,8 +345,14 @@ func (t *tierRun) pruneIfDue(ctx context.Context) {
 
 func (t *tierRun) makeBackup(ctx context.Context, policy string, begun time.Time) (Done, error) {
 	b := t.b
+	// Each backup has room of its own: it takes none in between, and a call that was given up may
+	// still read what it was to put.
+	sealer, err := newSealer(t.cfg.Recipients)
+	if err != nil {
+		return Done{}, err
+	}
 	r := backupRun{
-		mesh: b.cfg.Mesh.Mesh(), node: b.cfg.Mesh.ID(), tier: t.cfg.Tier, sealer: t.sealer, key: b.key, chain: t.chains[policy], store: b.cfg.Store,
+		mesh: b.cfg.Mesh.Mesh(), node: b.cfg.Mesh.ID(), tier: t.cfg.Tier, sealer: sealer, key: b.key, chain: t.chains[policy], store: b.cfg.Store,
 		begun: begun, keep: t.levels[policy].Keep,
 		enter: func(ctx context.Context, name string, sum [32]byte) {
 			if err := t.enters[policy].enterManifest(ctx, name, sum); err != nil && ctx.Err() == nil {

@@ -70,7 +70,8 @@ type backupRun struct {
 
 	open  wire.Segment // what is collected
 	size  int
-	plain []byte // room for its bytes
+	items []byte // room for its items
+	plain []byte // and for its bytes
 }
 
 type sliceKey struct {
@@ -239,11 +240,24 @@ func (x *sliceRun) addRecord(ctx context.Context, rec *slice.Record) error {
 		x.at = -1
 	}
 	section := x.openSection()
-	section.Records = append(section.Records, wire.BackupRecord{Purged: rec.Purged, Key: rec.Key, Item: bytes.Clone(rec.Item)})
+	section.Records = append(section.Records, wire.BackupRecord{Purged: rec.Purged, Key: rec.Key, Item: x.r.keepItem(rec.Item)})
 	x.r.size += size
 	x.bytes += uint64(size)
 	x.r.done.Records++
 	return nil
+}
+
+// keepItem copies an item for as long as the segment is open.
+func (r *backupRun) keepItem(item []byte) []byte {
+	if cap(r.items) == 0 {
+		r.items = make([]byte, 0, segmentBytes)
+	}
+	if len(r.items)+len(item) > cap(r.items) {
+		return bytes.Clone(item) // the only one, and large
+	}
+	begin := len(r.items)
+	r.items = append(r.items, item...)
+	return r.items[begin:len(r.items):len(r.items)]
 }
 
 // openSection returns where the slice is written to.
@@ -315,7 +329,7 @@ func (r *backupRun) closeSegment(ctx context.Context) error {
 		return fmt.Errorf("%w: put a segment: %w", errPut, err)
 	}
 	r.segments = append(r.segments, ref)
-	r.open, r.size = wire.Segment{}, 0
+	r.open, r.size, r.items = wire.Segment{}, 0, r.items[:0]
 	r.done.Segments++
 	r.done.Bytes += int64(len(data))
 	r.tell(r.done)

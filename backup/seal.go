@@ -22,7 +22,8 @@ var ErrNoIdentity = errors.New("none of the identities opens it")
 type sealer struct {
 	recipients []age.Recipient
 	encoder    *zstd.Encoder
-	packed     []byte // room for what is compressed
+	packed     []byte       // room for what is compressed
+	sealed     bytes.Buffer // and for what is sealed
 }
 
 // newSealer takes recipients as age writes them, "age1...".
@@ -63,18 +64,18 @@ func parseIdentities(texts []string) (out []age.Identity, err error) {
 	return out, nil
 }
 
-// sealBytes compresses and seals.
+// sealBytes compresses and seals. What it returns is valid until the next call.
 func (s *sealer) sealBytes(plain []byte) ([]byte, error) {
 	s.packed = s.encoder.EncodeAll(plain, s.packed[:0])
-	var out bytes.Buffer
-	out.Grow(len(s.packed) + len(s.packed)/1024 + 4<<10) // a tag for each 64 KiB, and the header
-	w, err := age.Encrypt(&out, s.recipients...)
+	s.sealed.Reset()
+	s.sealed.Grow(len(s.packed) + len(s.packed)/1024 + 4<<10) // a tag for each 64 KiB, and the header
+	w, err := age.Encrypt(&s.sealed, s.recipients...)
 	if err != nil {
 		return nil, err
 	}
 	_, err = w.Write(s.packed)
 	err = errors.Join(err, w.Close()) // the last bytes are written by this
-	return out.Bytes(), err
+	return s.sealed.Bytes(), err
 }
 
 // unsealBytes is the reverse; what would be larger than most is an error.

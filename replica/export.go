@@ -31,8 +31,9 @@ func (s *Store) Export(ctx context.Context, begin func(slice.Slice) (each func(*
 	defer cancel()
 	defer context.AfterFunc(s.group.Context(), cancel)()
 	var failed []error
+	var page exporting.Page // its room serves all slices
 	for _, led := range s.exporter.ListLed() {
-		x := exportOfSlice{s: s, led: led}
+		x := exportOfSlice{s: s, led: led, page: &page}
 		err := ctx.Err()
 		if err == nil {
 			err = x.readSlice(ctx, begin)
@@ -54,6 +55,7 @@ func (s *Store) Export(ctx context.Context, begin func(slice.Slice) (each func(*
 type exportOfSlice struct {
 	s      *Store
 	led    exporting.Led
+	page   *exporting.Page
 	failed error // why it could not all be read
 }
 
@@ -76,18 +78,18 @@ func (x *exportOfSlice) readSlice(ctx context.Context, begin func(slice.Slice) (
 	if err != nil || each == nil || out.Err != nil {
 		return err
 	}
-	for page := new(exporting.Page); ; {
-		if err := x.s.exporter.ReadPage(ctx, x.led.At, page); err != nil {
+	for x.page.Next = nil; ; {
+		if err := x.s.exporter.ReadPage(ctx, x.led.At, x.page); err != nil {
 			x.failed = err
 			return ctx.Err()
 		}
-		for i := range page.Records {
-			r := slice.Record(page.Records[i])
+		for i := range x.page.Records {
+			r := slice.Record(x.page.Records[i])
 			if err := each(&r); err != nil {
 				return err
 			}
 		}
-		if page.Next == nil {
+		if x.page.Next == nil {
 			// What it has let go of meanwhile, as a home that is none any more, or as one that has
 			// lost records, is not gone; and a log of purges that was cut has holes.
 			after, err := x.s.exporter.ReadState(ctx, x.led)

@@ -110,7 +110,7 @@ type Page struct {
 }
 
 // ReadPage reads the records of a slice that come after those of a page, into it: what the store
-// holds first, then what was purged of it lately. The zero Page comes before all. All of it is
+// holds first, then what was purged of it lately. A Page without Next comes before all. All of it is
 // synced. What the page had before is overwritten.
 func (e *Exporter) ReadPage(ctx context.Context, at layout.Slice, p *Page) error {
 	from := p.Next
