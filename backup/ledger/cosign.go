@@ -258,6 +258,9 @@ func (a *asker) copyLog(ctx context.Context, now signed) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("ledger: read the mirror: %w", err)
 		}
+		if err := a.mirror.tiles.Write(ctx, keyPathOf(a.own.node), []byte(a.own.signer.Keys.Log)); err != nil {
+			return fmt.Errorf("ledger: copy the key to the mirror: %w", err)
+		}
 		a.mirrored = 0
 		if c, err := a.own.openOwn(note); err == nil && c.Size <= now.Size {
 			a.mirrored = c.Size

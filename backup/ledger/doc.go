@@ -37,6 +37,9 @@
 //	its leaf                          1, so that the log shows which numbers are missing.
 //	                                  FeedStatus.LeftOut counts them.
 //
+//	what was there before the feed    values. Deletes of that time are not.
+//	ran for the first time
+//
 //	concurrent writes                 all of them.
 //
 //	a delete, or a value that had     with a Sum of zeros, unless it was purged before. A
@@ -47,6 +50,8 @@
 //	a write of a node without a feed  not; nor if its disk is lost before the leaf.
 //
 //	the same write twice              after a fault of the disk, or with two feeds at a time.
+//
+// ProveKey goes from a key to such a leaf, in the log of whichever node it is.
 //
 // A feed holds about 40 bytes in memory for each key that its store has written, and reads the
 // log when it begins. Every node that feeds from a bucket follows all of it, also what lies on

@@ -158,7 +158,7 @@ func (l *ownLog) openOwn(note []byte) (signed, error) {
 func (l *ownLog) takeUp(ctx context.Context) error {
 	for {
 		at := l.tree.Size()
-		entries, err := l.readBundle(ctx, at/ledger.Width)
+		entries, err := l.view(ctx).readBundle(at / ledger.Width)
 		if errors.Is(err, fs.ErrNotExist) && at%ledger.Width == 0 {
 			entries, err = nil, nil
 		}
@@ -182,15 +182,6 @@ func (l *ownLog) takeUp(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// readBundle reads the n-th bundle of entries.
-func (l *ownLog) readBundle(ctx context.Context, n int64) ([][]byte, error) {
-	data, err := l.kept.readBy(ctx)(ledger.EntriesPath(n))
-	if err != nil {
-		return nil, err
-	}
-	return ledger.ParseEntries(data)
 }
 
 // runJobs does what there is to be written, one after the other.
@@ -270,7 +261,7 @@ func (l *ownLog) appendWaiting(ctx context.Context) error {
 	bundle, entries, err := slices.Clone(l.bundle), make([][]byte, len(leaves)), error(nil)
 	for i, p := range leaves {
 		p.index = l.tree.Size() + int64(i)
-		o := l.openingOf(p.leaf, p.index)
+		o := l.view(ctx).openingOf(p.leaf, p.index)
 		entries[i] = ledger.AppendLeaf(nil, ledger.Leaf{
 			Kind: ledger.Kind(p.leaf.Kind), At: p.leaf.At, Dot: p.leaf.Dot, Subject: o.CommitSubject(), Value: o.CommitValue(),
 		})
@@ -311,10 +302,6 @@ func (l *ownLog) writeFull(ctx context.Context) error {
 	return nil
 }
 
-func (l *ownLog) openingOf(leaf Leaf, index int64) ledger.Opening {
-	return ledger.Opening{Salt: ledger.DeriveSalt(l.secret, l.signer.Keys.Log, index), Bucket: leaf.Bucket, Key: leaf.Key, Sum: leaf.Sum}
-}
-
 // signNow returns a checkpoint of all leaves. All that it tells of is synced before it is signed,
 // and it is before anybody gets it.
 func (l *ownLog) signNow(ctx context.Context) (signed, error) {
@@ -353,47 +340,4 @@ func (l *ownLog) newest() signed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.last
-}
-
-// findLeaf returns the last leaf that stands for something.
-func (l *ownLog) findLeaf(ctx context.Context, want Leaf) (int64, error) {
-	size := l.countLeaves()
-	for n := (size+ledger.Width-1)/ledger.Width - 1; n >= 0; n-- {
-		entries, err := l.readBundle(ctx, n)
-		if err != nil {
-			return 0, fmt.Errorf("ledger: find a leaf: %w", err)
-		}
-		for i, e := range slices.Backward(entries) {
-			index := n*ledger.Width + int64(i)
-			if leaf, err := ledger.ParseLeaf(e); err == nil && index < size && l.standsFor(leaf, want, index) {
-				return index, nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("%w: of bucket %.64q, key %.64q, version %s", ErrNotFound, want.Bucket, want.Key, want.Dot)
-}
-
-func (l *ownLog) standsFor(leaf ledger.Leaf, want Leaf, index int64) bool {
-	sameDot := want.Dot == leaf.Dot || want.Dot == version.Dot{}
-	return sameDot && leaf.Kind == ledger.Kind(want.Kind) && l.openingOf(want, index).Opens(leaf)
-}
-
-// proveLeaf proves that a leaf is in the tree of a checkpoint, and stands for something.
-func (l *ownLog) proveLeaf(ctx context.Context, index int64, want Leaf, c signed) ([]byte, error) {
-	entries, err := l.readBundle(ctx, index/ledger.Width)
-	if err != nil {
-		return nil, fmt.Errorf("ledger: prove leaf %d: %w", index, err)
-	}
-	p := ledger.Proof{Index: index, Note: c.note, Opening: l.openingOf(want, index)}
-	if at := int(index % ledger.Width); at < len(entries) {
-		p.Leaf = entries[at]
-	}
-	if p.Hashes, err = ledger.ProveLeaf(c.Checkpoint, index, l.kept.readBy(ctx)); err != nil {
-		return nil, fmt.Errorf("ledger: prove leaf %d: %w", index, err)
-	}
-	leaf, err := ledger.ParseLeaf(p.Leaf)
-	if err != nil || !l.standsFor(leaf, want, index) {
-		return nil, fmt.Errorf("%w: leaf %d stands for something else", ErrNotFound, index)
-	}
-	return ledger.AppendProof(nil, p), nil
 }

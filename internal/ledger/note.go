@@ -110,7 +110,7 @@ func hashKey(name string, alg byte, key ed25519.PublicKey) uint32 {
 
 func encodeKey(name string, alg byte, key ed25519.PrivateKey) string {
 	public := key.Public().(ed25519.PublicKey)
-	return fmt.Sprintf("%s+%08x+%s", name, hashKey(name, alg, public), base64.StdEncoding.EncodeToString(append([]byte{alg}, public...)))
+	return Key{name, hashKey(name, alg, public), alg, public}.String()
 }
 
 // Key is a public key that was read. It is a note.Verifier.
@@ -149,6 +149,11 @@ func ParseKeys(keys Keys, name string) (log, cosign Key, err error) {
 // Path is below what the log of this key is kept: the node and the hash of the key.
 func (k Key) Path() string {
 	return fmt.Sprintf("%s-%08x/", k.name[strings.LastIndexByte(k.name, '/')+1:], k.hash)
+}
+
+// String returns the key in its text form.
+func (k Key) String() string {
+	return fmt.Sprintf("%s+%08x+%s", k.name, k.hash, base64.StdEncoding.EncodeToString(append([]byte{k.alg}, k.public...)))
 }
 
 // Name is the name of the key's node.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/skeinmesh/skein/mesh/view"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 const (
@@ -144,6 +145,31 @@ func AppendLedgerGrown(dst []byte, g LedgerGrown) []byte {
 // DecodeLedgerGrown reads what AppendLedgerGrown wrote.
 func DecodeLedgerGrown(data []byte) (LedgerGrown, error) {
 	return readFields(data, "proof of a ledger's growth", (*LedgerGrown).codeFields)
+}
+
+// LedgerWish asks a ledger's node to prove that a write is in it.
+type LedgerWish struct {
+	Bucket, Key string
+	Dot         version.Dot
+	Sum         [32]byte // SHA-256 of the value; zeros: there is none
+}
+
+func (w *LedgerWish) codeFields(c *codec) {
+	c.codeVersion(ledgerVersion)
+	c.codeText(&w.Bucket, 255)
+	c.codeText(&w.Key, MaxKey)
+	c.codeDot(&w.Dot)
+	c.codeFixed(w.Sum[:])
+}
+
+// AppendLedgerWish appends the encoding of w.
+func AppendLedgerWish(dst []byte, w LedgerWish) []byte {
+	return appendFields(dst, &w, (*LedgerWish).codeFields)
+}
+
+// DecodeLedgerWish reads what AppendLedgerWish wrote.
+func DecodeLedgerWish(data []byte) (LedgerWish, error) {
+	return readFields(data, "question for a proof of a write", (*LedgerWish).codeFields)
 }
 
 func codeHashes(c *codec, list *[][32]byte) {

@@ -3,6 +3,8 @@ package wire
 import (
 	"testing"
 	"time"
+
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 func ledgerFormats() []meshFormat {
@@ -14,6 +16,7 @@ func ledgerFormats() []meshFormat {
 		format("answer", LedgerAnswer{Verdict: 2, Text: head.Note}, appended(AppendLedgerAnswer), DecodeLedgerAnswer),
 		format("growth", LedgerGrowth{From: 70, To: 70000}, appended(AppendLedgerGrowth), DecodeLedgerGrowth),
 		format("grown", LedgerGrown{Size: 1 << 40, Hashes: proof}, appended(AppendLedgerGrown), DecodeLedgerGrown),
+		format("wish", LedgerWish{Bucket: "b", Key: "k\xff", Dot: version.Dot{A: version.Actor{Store: 1 << 63, Session: 2, Seq: 3}, N: 4}, Sum: proof[0]}, appended(AppendLedgerWish), DecodeLedgerWish),
 		format("alarms", LedgerAlarms{Alarms: []LedgerAlarm{{
 			Kind: 3, Node: 7, At: time.UnixMilli(1700000000123).UTC(), Log: head.Log, Seen: head.Note, Shown: []byte("x\n"), Text: "why",
 		}, {Kind: 1, Node: 8, At: time.UnixMilli(-1).UTC()}}}, appended(AppendLedgerAlarms), DecodeLedgerAlarms),
@@ -40,5 +43,7 @@ func FuzzDecodeLedgerAnswer(f *testing.F) { fuzzLedger(f, AppendLedgerAnswer, De
 func FuzzDecodeLedgerGrowth(f *testing.F) { fuzzLedger(f, AppendLedgerGrowth, DecodeLedgerGrowth) }
 
 func FuzzDecodeLedgerGrown(f *testing.F) { fuzzLedger(f, AppendLedgerGrown, DecodeLedgerGrown) }
+
+func FuzzDecodeLedgerWish(f *testing.F) { fuzzLedger(f, AppendLedgerWish, DecodeLedgerWish) }
 
 func FuzzDecodeLedgerAlarms(f *testing.F) { fuzzLedger(f, AppendLedgerAlarms, DecodeLedgerAlarms) }
