@@ -84,6 +84,7 @@ type Election struct {
 	drained  bool        // that work has ended, and the lease has not
 	lapses   bool        // nothing is given back: the lease ends by itself
 	nominee  view.NodeID // of whom is said, when all is given back, that it should lead
+	named    naming      // the last one of whom that was said
 
 	out        []Effect
 	held       []Effect // GiveBack of terms that are not on disk yet
@@ -194,7 +195,7 @@ func (e *Election) Answered(now time.Duration, from view.NodeID, a Ask, sent tim
 	case ans.Reason == Granted && e.keepsGrantsOf(a.Term):
 		e.noteGrant(from, a, sent)
 	case ans.Reason == Granted:
-		e.emitEffect(Effect{Action: GiveBack, To: from, Term: a.Term})
+		e.emitEffect(Effect{Action: GiveBack, To: from, Term: a.Term, Nominee: e.named.nomineeAt(e.now, a.Term)})
 		if e.grants[from].term <= a.Term {
 			delete(e.grants, from) // what is given back is another's soon
 		}
@@ -227,6 +228,7 @@ func (e *Election) Drained(now time.Duration) []Effect {
 	e.advanceTime(now)
 	switch {
 	case e.draining && !e.lapses:
+		e.named = naming{nominee: e.nominee, term: e.lastAsked, until: e.now + e.params.Lease/2}
 		e.giveBack(e.nominee)
 		e.endLead()
 	case e.draining && e.lead == nil:

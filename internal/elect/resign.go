@@ -39,3 +39,26 @@ func (e *Election) endLead() {
 	clear(e.grants)
 	e.noBidBefore = e.now + e.params.Pause + e.randomBelow(e.params.Pause)
 }
+
+// naming is in whose favour terms up to one were given back, and until when voters favour it.
+type naming struct {
+	nominee view.NodeID
+	term    uint64
+	until   time.Duration
+}
+
+// nomineeAt returns the nominee for what is given back later: a grant of the same leadership, whose
+// answer was on its way. It may come first, and what comes second is not heeded:
+//
+//	0 ms  a leads, and asks b to renew its grant
+//	1 ms  b has granted that, and a hands over to c
+//	2 ms  a has b's answer, and gives it back
+//	3 ms  b has what a gave back at 2 ms, and then what it gave back at 1 ms
+//
+// Did it name nobody b would not favour c, and another might lead.
+func (n naming) nomineeAt(now time.Duration, term uint64) view.NodeID {
+	if term > n.term || now >= n.until {
+		return 0
+	}
+	return n.nominee
+}

@@ -107,3 +107,27 @@ func TestClaimThatWasOutlived(t *testing.T) {
 		t.Error("waits for a leader whose lease has run out here")
 	}
 }
+
+// What is given back after a hand-over, as its grant was on its way, names the nominee, too: it may come
+// first. It does for grants of that leadership alone, and as long as voters favour the nominee.
+func TestLateGrantNamesTheNominee(t *testing.T) {
+	for name, c := range map[string]struct {
+		term  uint64
+		after time.Duration
+		want  view.NodeID
+	}{"of the leadership": {1, time.Millisecond, 3}, "of a later bid": {2, time.Millisecond, 0}, "long after": {1, LAN().Lease / 2, 0}} {
+		e := won(t, LAN(), fieldOf(1000, 1000, 1000), 0)
+		now := time.Second + time.Millisecond
+		if _, ok := e.HandOver(now, 3); !ok {
+			t.Fatal("there is nothing to hand over")
+		}
+		e.Drained(now)
+		e.Stand(now, false)
+		e.Asked(now, 3, Ask{Term: 2, Electorate: e.field.Electorate.Sum, Lease: LAN().Lease, Score: 1000}) // so that term 2 is on disk
+		now += c.after
+		out := e.Answered(now, 2, Ask{Term: c.term, Renew: true, Lease: LAN().Lease}, now, Answer{Max: c.term})
+		if back := find(out, GiveBack); back == nil || back.To != 2 || back.Term != c.term || back.Nominee != c.want {
+			t.Errorf("%s: %+v", name, out)
+		}
+	}
+}
