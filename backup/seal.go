@@ -45,6 +45,16 @@ func newSealer(recipients []string) (*sealer, error) {
 	return s, err
 }
 
+// NewIdentity makes an identity, and the recipient that stands for it in a TierConfig, as age-keygen
+// does. Who loses the identity loses what is sealed to it alone: keep it elsewhere than on the nodes.
+func NewIdentity() (identity, recipient string, err error) {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		return "", "", fmt.Errorf("backup: make an identity: %w", err)
+	}
+	return id.String(), id.Recipient().String(), nil
+}
+
 func parseRecipient(text string) (age.Recipient, error) {
 	all, err := age.ParseRecipients(strings.NewReader(text))
 	if err != nil || len(all) != 1 {

@@ -135,7 +135,7 @@ func TestOutcomeKeys(t *testing.T) {
 	}
 	keys, text := keysOf(noOutcome())
 	if want := strings.Fields("acked conflicts detect_ms diverged drained_ms healed_ms leaders_after leaders_during_cut lost " +
-		"merge_ms ok rejoin_ms resurrected writes_per_s"); !slices.Equal(keys, want) {
+		"merge_ms ok rejoin_ms restore_ok restored resurrected writes_per_s"); !slices.Equal(keys, want) {
 		t.Errorf("outcome has the keys %q, want %q", keys, want)
 	}
 	if strings.Contains(text, "null") || !strings.Contains(text, `"ok":false`) {

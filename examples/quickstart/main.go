@@ -3,15 +3,18 @@
 // it while one node is killed, the network is cut in two, one disk is lost for
 // good and one node is drained, and then audits the nodes' disks against its own
 // journal of what was acknowledged. While the network is cut, and after, it looks
-// who leads each side.
+// who leads each side. In the end it wipes all disks, and three new nodes restore what was
+// backed up meanwhile, which is held against the same journal.
 //
 //	go run ./examples/quickstart          tells the story
 //	go run ./examples/quickstart -json    also prints the outcome as its last line
 //
 // The exit status is 0 only if nothing acknowledged was lost, nothing deleted
 // came back, all copies are equal, each side of the cut had one leader on which its
-// nodes agreed, and so had the whole after it, with no lower token. -plant makes the audit prove that it can
-// fail: drop-ack, revive or diverge each plant one fault that it must find.
+// nodes agreed, and so had the whole after it, with no lower token, and
+// all of it came back from the backups when every disk was wiped. -plant makes the audits
+// prove that they can fail: drop-ack, revive, diverge and late each plant one fault
+// that they must find.
 package main
 
 import (
@@ -42,6 +45,9 @@ type outcome struct {
 	LeadersDuringCut []leader `json:"leaders_during_cut"` // who led each side when the cut healed
 	LeadersAfter     []leader `json:"leaders_after"`      // who led all five after it
 
+	Restored  int  `json:"restored"`   // items that came back from the backups after all disks were wiped
+	RestoreOK bool `json:"restore_ok"` // the audit of the disks that hold them found nothing, and all backups read
+
 	OK bool `json:"ok"`
 }
 
@@ -50,8 +56,8 @@ func noOutcome() outcome { return outcome{LeadersDuringCut: []leader{}, LeadersA
 
 func main() {
 	asJSON := flag.Bool("json", false, "print the outcome as one JSON object on the last line")
-	plant := flag.String("plant", "", "plant a fault that the audit must find: drop-ack, revive or diverge")
-	dir := flag.String("dir", "", "keep the nodes' data here (must be empty or absent); default: a temporary directory, removed at the end")
+	plant := flag.String("plant", "", "plant a fault that the audit must find: drop-ack, revive, diverge or late")
+	dir := flag.String("dir", "", "keep here what is left at the end: the backups, their identity, the new nodes' data (must be empty or absent); default: a temporary directory, removed at the end")
 	node := flag.String("node", "", "used by the quickstart itself: be the node that this describes")
 	flag.Parse()
 	if *node != "" {
@@ -63,7 +69,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 150*time.Second)
 	defer cancel()
 
 	out, err := tellStory(ctx, *dir, *plant)
@@ -84,8 +90,8 @@ func checkFlags(plant string, rest []string) error {
 		return fmt.Errorf("quickstart: unexpected argument %q; see -h", rest[0])
 	}
 	switch plant {
-	case "", "drop-ack", "revive", "diverge":
+	case "", "drop-ack", "revive", "diverge", "late":
 		return nil
 	}
-	return fmt.Errorf("quickstart: -plant=%s: want drop-ack, revive or diverge", plant)
+	return fmt.Errorf("quickstart: -plant=%s: want drop-ack, revive, diverge or late", plant)
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/backup"
 	"github.com/skeinmesh/skein/examples/internal/stage"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -34,6 +35,7 @@ type gateway struct {
 	part   *partition.Partition
 	store  *replica.Store
 	bucket *replica.Bucket
+	backup *backup.Backup // nil: none are made
 
 	parent *stage.Line[request, answer, event]
 }
@@ -57,7 +59,7 @@ func runGateway(ctx context.Context, p stage.Role, in io.Reader, out io.Writer) 
 	g := &gateway{net: stage.NewNetwork(p.Addr), parent: stage.NewLine[request, answer, event](out)}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	g.node, err = mesh.Start(ctx, mesh.Config{
-		Dir: p.Dir, Secret: p.Secret, Name: p.Name, Zone: p.Zone, Storing: true,
+		Dir: p.Dir, Secret: p.Secret, Name: p.Name, Zone: p.Zone, Storing: true, Shards: p.Shards,
 		Listen: p.ListenAddr(), Advertise: p.ListenAddr(), Seeds: p.Seeds, Network: g.net, Logger: logger,
 	})
 	if err != nil {
@@ -81,6 +83,10 @@ func runGateway(ctx context.Context, p stage.Role, in io.Reader, out io.Writer) 
 	if err != nil {
 		return err
 	}
+	if err := g.openBackup(ctx, p, logger); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.closeBackup()) }()
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -113,6 +119,10 @@ func (g *gateway) answerRequest(ctx context.Context, r request) (answer, error) 
 	case "leader":
 		l := g.part.Status().Leader
 		return answer{Leader: &claim{Token: l.Token, Here: l.Here, Scope: l.Election.Scope.String()}}, nil
+	case "backup":
+		return g.backUp(ctx)
+	case "restore":
+		return g.restore(ctx, r.Backups, r.Identity)
 	case "leave":
 		return answer{}, g.node.Leave(ctx)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,11 +27,15 @@ type story struct {
 	*stage.Narrator
 	cast
 	dir     string
+	all     []stage.Role // of the first mesh
 	roles   []stage.Role // of the nodes that belong to the mesh
 	journal *journal
 	writes  atomic.Uint64 // numbers the writes
 	began   time.Time
 	writing time.Duration // how long a writer ran
+
+	backups  string // a directory
+	identity string // opens them
 
 	mu     sync.Mutex
 	names  map[view.NodeID]string // names by id
@@ -72,8 +77,13 @@ func tellStory(ctx context.Context, dir, plant string) (outcome, error) {
 		}
 		s.MoveBar()
 	}
-	err := s.auditMesh(ctx, plant)
-	return s.out, err
+	if err := s.auditMesh(ctx, plant); err != nil {
+		return s.out, err
+	}
+	s.MoveBar()
+	err := s.restoreMesh(ctx, plant)
+	s.out.OK = err == nil && s.out.RestoreOK
+	return s.out, errors.Join(err, s.journal.closeFile())
 }
 
 // prepareStory mints the secret, chooses addresses and opens the journal.
@@ -84,6 +94,10 @@ func (s *story) prepareStory() (err error) {
 	if err := stage.CastRoles(s.dir, 77, s.roles); err != nil {
 		return err
 	}
+	if err := s.prepareBackups(); err != nil {
+		return err
+	}
+	s.all = slices.Clone(s.roles)
 	s.journal, err = createJournal(filepath.Join(s.dir, "journal"))
 	return err
 }

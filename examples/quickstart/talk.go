@@ -9,11 +9,14 @@ import (
 )
 
 type request struct {
-	Op      string       `json:"op"` // put, delete, read, homes, cut, status, leader, leave
+	Op      string       `json:"op"` // put, delete, read, homes, cut, status, leader, leave, backup, restore
 	Key     string       `json:"key,omitempty"`
 	Value   []byte       `json:"value,omitempty"`
 	Keys    []string     `json:"keys,omitempty"`
 	Blocked []netip.Addr `json:"blocked,omitempty"` // cut: addresses out of reach from now on
+
+	Backups  string `json:"backups,omitempty"`  // restore: the directory where they are
+	Identity string `json:"identity,omitempty"` // restore: what opens them
 }
 
 type answer struct {
@@ -22,6 +25,8 @@ type answer struct {
 	Homes  [][]view.NodeID  `json:"homes,omitempty"`  // homes: of each key asked for
 	Status *status          `json:"status,omitempty"`
 	Leader *claim           `json:"leader,omitempty"`
+
+	Restored *restored `json:"restored,omitempty"`
 }
 
 // written is the acknowledgement of a put or a delete.
@@ -47,6 +52,14 @@ type status struct {
 	Leftover int               `json:"leftover"`          // shards held that belong elsewhere
 	Moved    uint64            `json:"moved"`             // items brought here or there by anti-entropy so far
 	Digests  map[string]string `json:"digests,omitempty"` // per shard it is a home of
+}
+
+// restored is what came of a restore.
+type restored struct {
+	Slices  int      `json:"slices"`
+	Brought int      `json:"brought"` // items
+	Refused int      `json:"refused"` // items that may have been deleted since, as far as anybody knows
+	Faults  []string `json:"faults"`  // what was damaged or lost
 }
 
 // claim is who leads as far as a node knows.

@@ -22,6 +22,11 @@ type Role struct {
 	Dir    string     `json:"dir"`
 	Secret []byte     `json:"secret"`
 	Seeds  []string   `json:"seeds"`
+
+	// What only some examples ask for.
+	Shards    int    `json:"shards,omitempty"`    // as in mesh.Config
+	Backups   string `json:"backups,omitempty"`   // the directory of a tier
+	Recipient string `json:"recipient,omitempty"` // to whom backups are sealed
 }
 
 // ListenAddr returns the host:port of the node.
