@@ -41,6 +41,16 @@ type Target interface {
 	Import(ctx context.Context, def []byte, in []slice.Old) (slice.Imported, error)
 }
 
+// Values is what PutBack needs of a mesh: reads and writes as any program makes them.
+// *replica.Values has it.
+type Values interface {
+	// ReadValues tells what is there under keys of a bucket, one for each.
+	ReadValues(ctx context.Context, bucket string, keys []string) ([]slice.Current, error)
+	// WriteValues replaces what reads have seen of keys, and nothing else. It tells for each what
+	// became of it.
+	WriteValues(ctx context.Context, bucket string, in []slice.Anew) []slice.Rewritten
+}
+
 // TierConfig names a tier and says who may read what is put there.
 type TierConfig struct {
 	// Name is one to 32 lower case letters, digits and dashes.

@@ -22,6 +22,10 @@
 //	A restore makes nothing older than it   Always.                           -
 //	is and undoes no delete.
 //
+//	What PutBack writes replaces what its   Somebody writes the key in the    PutBackResult.Raced.
+//	read has seen, and nothing else.        moment between: both are kept,
+//	                                        as concurrent values.
+//
 //	What may have been deleted since, and   The backups were made more than   Restored.Refused.
 //	nobody remembers, is not brought back.  1 024 deletes of a shard apart,
 //	                                        or the mesh has forgotten as
@@ -69,7 +73,8 @@
 // # Not built
 //
 //   - Files and functions of the application as sources; copies from tier to tier.
-//   - A restore that undoes later writes or deletes; drills on a schedule.
+//   - A put-back that deletes what was not there then; one of keys that leaders write under tokens.
+//   - Drills on a schedule.
 //   - An alarm for slices that nobody backs up, as their first home runs no Backup. LevelStatus counts
 //     also backups as good that lack slices, see Done.
 //   - Restores do not keep nodes from deleting what they read: choose Level.Keep with room. They are

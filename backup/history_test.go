@@ -15,7 +15,7 @@ var long = flag.Bool("long", false, "run many random histories")
 // Over random histories with deletes, purges, nodes that are away and lists that are lost, a
 // restore into the mesh itself changes nothing that is there, and a restore of any backup into
 // another mesh makes what there was then: nothing that was deleted by then is there, and nothing
-// is missing that was not refused.
+// is missing that was not refused. What is put back is there as it was then, and nothing else changes.
 func TestF1_26_BackupsOfRandomHistories(t *testing.T) {
 	seeds := uint64(2)
 	if *long {
@@ -68,6 +68,9 @@ func runHistory(t *testing.T, w *world, r *rand.Rand) {
 			w.backUp("t", old...)
 			moments = append(moments, moment{time.Now(), w.items(old[0])})
 			time.Sleep(time.Second)
+		case len(moments) > 0 && n == 18:
+			time.Sleep(time.Minute)
+			refused += putBackMoment(w, at, moments[r.IntN(len(moments))], tier)
 		case len(moments) > 0:
 			time.Sleep(time.Minute)
 			before := w.items(old[0])
@@ -115,4 +118,23 @@ func runHistory(t *testing.T, w *world, r *rand.Rand) {
 		t.Error("no backup was made")
 	}
 	t.Logf("%d moments, %d records refused", len(moments), refused)
+}
+
+// putBackMoment puts back what there was at a moment, and returns how many keys were refused.
+func putBackMoment(w *world, at *box, m moment, tier *memory) int {
+	want := w.items(at)
+	maps.Copy(want, m.items)
+	got := w.putBack(at, m.at, always, tier)
+	if len(got.Faults)+len(got.Lost)+got.FailedInAll+got.RacedInAll > 0 {
+		w.t.Fatalf("%+v", got)
+	}
+	after := w.items(at)
+	for _, x := range got.Refused {
+		delete(want, x.Key)
+		delete(after, x.Key)
+	}
+	if !maps.Equal(want, after) {
+		w.t.Fatalf("what was put back has made %v, want %v", after, want)
+	}
+	return len(got.Refused)
 }

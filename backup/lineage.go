@@ -3,6 +3,7 @@ package backup
 import (
 	"github.com/skeinmesh/skein/internal/purge"
 	"github.com/skeinmesh/skein/internal/wire"
+	"github.com/skeinmesh/skein/replica/version"
 )
 
 // told is what one section tells of the purges of its shard: where its store stood, and from which
@@ -65,4 +66,45 @@ func (l *lineage) latest() (top told) {
 		}
 	}
 	return top
+}
+
+// reachesEnd tells whether all is known that was purged after a record was read where at says: the
+// rounds end with the latest backup, as far as anybody knows.
+func (l *lineage) reachesEnd(at told) bool {
+	top := l.latest()
+	return !l.torn && at.at.Reaches(top.at, top.from)
+}
+
+// itemOf is what was there of a key, of what chains have of it. refused says that some value of it may
+// have been deleted by then, and nobody remembers.
+func (l *lineage) itemOf(key string, chains []map[string]oldItem) (it version.Item, refused bool, err error) {
+	for _, gone := range l.gone[key] {
+		g, err := wire.DecodeItem(gone)
+		if err != nil {
+			return it, false, err
+		}
+		it = version.Merge(it, g)
+	}
+	var unsure []version.Item
+	for _, items := range chains {
+		old, ok := items[key]
+		if !ok {
+			continue
+		}
+		o, err := wire.DecodeItem(old.item)
+		if err != nil {
+			return it, false, err
+		}
+		if l.reachesEnd(l.liftRecord(old.at)) {
+			it = version.Merge(it, o)
+		} else {
+			unsure = append(unsure, o)
+		}
+	}
+	for _, o := range unsure {
+		got := purge.Old{Item: o, Known: it}.Import(nil)
+		refused = refused || got.Refused || len(got.Anew) > 0
+		it = version.Merge(it, got.Bring)
+	}
+	return it, refused, nil
 }

@@ -89,26 +89,37 @@ type RefusedRecord struct{ Bucket, Key string }
 //
 // Restored.Lost and Refused are no errors: read them.
 func Restore(ctx context.Context, cfg RestoreConfig) (Restored, error) {
+	var missing error
+	if cfg.Target == nil {
+		missing = errors.New("no Target")
+	}
+	r, err := beginRestore(ctx, &cfg, missing)
+	if err != nil {
+		return Restored{}, err
+	}
+	err = r.restoreAll(ctx, r.restoreSlice)
+	return r.out, err
+}
+
+// beginRestore reads what there is, unless the configuration is at fault, or something is missing.
+func beginRestore(ctx context.Context, cfg *RestoreConfig, missing error) (*restore, error) {
 	ids, err := parseIdentities(cfg.Identities)
 	if len(ids) == 0 && err == nil {
 		err = errors.New("no identity")
 	}
-	if cfg.Target == nil {
-		err = errors.Join(err, errors.New("no Target"))
-	}
 	if len(cfg.Tiers) == 0 {
 		err = errors.Join(err, errors.New("no tier"))
 	}
-	if err != nil {
-		return Restored{}, fmt.Errorf("%w: %w", ErrConfig, err)
+	if err = errors.Join(err, missing); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c, err := readCatalog(ctx, cfg.Tiers, cfg.From)
 	if err != nil {
-		return Restored{}, err
+		return nil, err
 	}
-	r := restore{cfg: &cfg, ids: ids, catalog: c, inventories: make(map[retain.Place]*wire.Inventory)}
+	r := &restore{cfg: cfg, ids: ids, catalog: c, inventories: make(map[retain.Place]*wire.Inventory)}
 	r.cache.most = cachedSegments
-	return r.restoreAll(ctx)
+	return r, nil
 }
 
 // restore is one restore.
@@ -121,14 +132,15 @@ type restore struct {
 	out         Restored
 }
 
-func (r *restore) restoreAll(ctx context.Context) (Restored, error) {
+// restoreAll has take see each slice.
+func (r *restore) restoreAll(ctx context.Context, take func(context.Context, retain.Slice, []retain.Choice) error) error {
 	r.out.Faults = slices.Concat(r.catalog.faults, r.catalog.chainFaults(time.Now()), r.catalog.refuseSigners(r.cfg.Signers))
 	if err := r.openInventories(ctx); err != nil {
-		return r.out, err
+		return err
 	}
 	points := slices.DeleteFunc(slices.Clone(r.catalog.points), func(p retain.Point) bool { return len(p.Slices) == 0 })
 	if len(points) == 0 {
-		return r.out, fmt.Errorf("%w that was made by then: %d manifests were looked at", ErrNoBackup, len(r.catalog.points))
+		return fmt.Errorf("%w that was made by then: %d manifests were looked at", ErrNoBackup, len(r.catalog.points))
 	}
 	choices := retain.ChoosePoints(points, r.cfg.By, time.Now())
 	bySlice := make(map[retain.Slice][]retain.Choice)
@@ -140,14 +152,14 @@ func (r *restore) restoreAll(ctx context.Context) (Restored, error) {
 	})
 	r.out.OfSlices = len(order)
 	for _, s := range order {
-		if err := r.restoreSlice(ctx, s, bySlice[s]); err != nil {
-			return r.out, err
+		if err := take(ctx, s, bySlice[s]); err != nil {
+			return err
 		}
 		if r.out.Slices++; r.cfg.Progress != nil {
 			r.cfg.Progress(r.out)
 		}
 	}
-	return r.out, nil
+	return nil
 }
 
 // openInventories reads what the newest point of each chain by the time asked for holds, and the
@@ -226,25 +238,33 @@ type oldItem struct {
 	at   told
 }
 
-// restoreSlice brings what any node has backed up of a slice.
-func (r *restore) restoreSlice(ctx context.Context, s retain.Slice, choices []retain.Choice) error {
-	line := lineage{gone: make(map[string][][]byte)}
-	var chains []map[string]oldItem
+// readSlice reads what any node has backed up of a slice, by chains, and what all of it tells of purges.
+func (r *restore) readSlice(ctx context.Context, choices []retain.Choice) (chains []map[string]oldItem, line lineage, err error) {
+	line.gone = make(map[string][][]byte)
 	lost := len(r.out.Lost)
 	for _, c := range choices {
 		items, err := r.readChoice(ctx, c, &line)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, line, ctx.Err()
 		}
 		if err != nil {
-			d, _ := wire.DecodeBucketDef([]byte(s.Bucket))
-			r.out.Lost = append(r.out.Lost, fmt.Errorf("bucket %q, shard %d, by node %v, policy %s: %w", d.Name, s.Shard, c.Node, c.Policy, err))
+			d, _ := wire.DecodeBucketDef([]byte(c.Slice.Bucket))
+			r.out.Lost = append(r.out.Lost, fmt.Errorf("bucket %q, shard %d, by node %v, policy %s: %w", d.Name, c.Slice.Shard, c.Node, c.Policy, err))
 			continue
 		}
 		chains = append(chains, items)
 	}
 	// What does not read might know of deletes.
 	line.torn = len(r.out.Lost) > lost
+	return chains, line, nil
+}
+
+// restoreSlice brings what any node has backed up of a slice.
+func (r *restore) restoreSlice(ctx context.Context, s retain.Slice, choices []retain.Choice) error {
+	chains, line, err := r.readSlice(ctx, choices)
+	if err != nil {
+		return err
+	}
 	// The newest first, so that nothing is shown that a later one deletes.
 	slices.SortStableFunc(chains, func(a, b map[string]oldItem) int { return placeOf(b).Compare(placeOf(a)) })
 	for _, items := range chains {
@@ -347,7 +367,6 @@ func (r *restore) selects(key string) bool {
 
 // importItems brings what one chain has of a slice, some at a time.
 func (r *restore) importItems(ctx context.Context, s retain.Slice, items map[string]oldItem, line *lineage) error {
-	top := line.latest()
 	var page []slice.Old
 	size := 0
 	flush := func() error {
@@ -364,9 +383,7 @@ func (r *restore) importItems(ctx context.Context, s retain.Slice, items map[str
 		}
 		it := items[key]
 		lifted := line.liftRecord(it.at)
-		// The rounds of the old mesh end with the latest backup, as far as anybody knows.
-		whole := !line.torn && lifted.at.Reaches(top.at, top.from)
-		old := slice.Old{Key: key, Item: it.item, Origin: lifted.origin, Gone: line.gone[key], Whole: whole}
+		old := slice.Old{Key: key, Item: it.item, Origin: lifted.origin, Gone: line.gone[key], Whole: line.reachesEnd(lifted)}
 		page = append(page, old)
 		if size += len(it.item); len(page) == importRecords || size >= importBytes {
 			if err := flush(); err != nil {

@@ -18,7 +18,7 @@ const MaxImport = 4096
 // Import takes in records of a backup, all of one bucket, which is defined where the mesh does not
 // know it. Causality decides: nothing becomes older than it is, and
 // what was deleted stays deleted, also where the mesh has long forgotten the delete. To bring
-// such a value back write it anew, with the Context of a read.
+// such a value back write it anew, with the Context of a read: see Values.
 //
 // Of a record that the mesh does not know all that was purged since it was read has to be known:
 // by the logs of purges of the stores, or, in another mesh, by Gone and Whole. Else it is refused.

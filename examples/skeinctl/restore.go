@@ -33,6 +33,13 @@ it. What is damaged is taken from another tier, or an older backup. The exit
 status is 4 when something was refused, lost, or found damaged or missing.
 It may be broken off and done again at any time, while the mesh works; what is there
 already is not brought again. The -timeout is for each page of records.
+With -put-back it undoes what was overwritten or deleted by mistake: what was there at
+the time -by is written anew. It needs -bucket, and lists what it would overwrite or
+revive: present, deleted or missing, a tab, the bytes of old and of what is there, bucket
+and key. It writes only with -yes or, of what -json has listed into the file -plan,
+with -plan: then what was written since is left alone, and told. What was not there then
+stays. Somebody who writes at the same moment is told of, too; nothing of it is lost.
+  skeinctl restore -put-back -bucket b -prefix menu/ -by "2026-02-03 04:00" -tier ...
   skeinctl restore -addr 10.0.0.7:7800 -tier dir:/mnt/usb -identity key.txt`}
 }
 
@@ -58,12 +65,18 @@ func restoreFlags(s *session, fs *flag.FlagSet) {
 		o.signers = append(o.signers, key)
 		return nil
 	})
+	fs.BoolVar(&o.putBack, "put-back", false, "write old values anew, over what is there")
+	fs.StringVar(&o.plan, "plan", "", "put-back: `file` that -json has listed into; write that and nothing else")
+	fs.BoolVar(&s.yes, "yes", false, "put-back: write all that differs")
 	fs.BoolVar(&o.verbose, "v", false, "list what was refused")
 }
 
 func runRestore(s *session) error {
 	if s.backups.identity == "" {
 		return usageError("no -identity")
+	}
+	if err := checkPutBack(s); err != nil {
+		return err
 	}
 	tiers, closeAll, err := openTiers(s)
 	if err != nil {
@@ -78,7 +91,11 @@ func runRestore(s *session) error {
 		s.extendTime()
 		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		err := restoreInto(ctx, s, node, tiers, ids)
+		restore := restoreInto
+		if s.backups.putBack {
+			restore = putBackInto
+		}
+		err := restore(ctx, s, node, tiers, ids)
 		if ctx.Err() != nil && err != nil {
 			return errors.New("broken off; what was brought stays, and the rest comes when it is done again")
 		}
@@ -179,35 +196,43 @@ func (t *patientTarget) Import(ctx context.Context, def []byte, in []slice.Old) 
 
 // restoredJSON is what restore prints.
 type restoredJSON struct {
-	Into         view.MeshID   `json:"into"`
-	Slices       int           `json:"slices"`
-	OfSlices     int           `json:"of_slices"`
-	Records      int           `json:"records"`
-	Brought      int           `json:"brought"`
-	Bytes        int64         `json:"bytes"`
-	Refused      []refusedJSON `json:"refused"` // the first thousand
-	RefusedInAll int           `json:"refused_in_all"`
-	Faults       []string      `json:"faults"`
-	Lost         []string      `json:"lost"` // slices
+	Into         view.MeshID `json:"into"`
+	Slices       int         `json:"slices"`
+	OfSlices     int         `json:"of_slices"`
+	Records      int         `json:"records"`
+	Brought      int         `json:"brought"`
+	Bytes        int64       `json:"bytes"`
+	Refused      []keyJSON   `json:"refused"` // the first thousand
+	RefusedInAll int         `json:"refused_in_all"`
+	Faults       []string    `json:"faults"`
+	Lost         []string    `json:"lost"` // slices
 }
 
-type refusedJSON struct {
+type keyJSON struct {
 	Bucket    string `json:"bucket"`
 	Key       string `json:"key"`
 	KeyBase64 []byte `json:"key_base64,omitempty"` // the key, if it is no text
 }
 
+func newKeyJSON(bucket, key string) keyJSON {
+	one := keyJSON{Bucket: bucket, Key: key}
+	if !utf8.ValidString(key) {
+		one.KeyBase64 = []byte(key)
+	}
+	return one
+}
+
+func keysJSON(in []backup.RefusedRecord) []keyJSON {
+	out := []keyJSON{}
+	for _, r := range in {
+		out = append(out, newKeyJSON(r.Bucket, r.Key))
+	}
+	return out
+}
+
 func showRestored(s *session, got backup.Restored, v view.View) error {
 	if s.json {
-		out := restoredJSON{v.Mesh, got.Slices, got.OfSlices, got.Records, got.Brought, got.Bytes, []refusedJSON{}, got.RefusedInAll, faultTexts(got.Faults), faultTexts(got.Lost)}
-		for _, r := range got.Refused {
-			one := refusedJSON{Bucket: r.Bucket, Key: r.Key}
-			if !utf8.ValidString(r.Key) {
-				one.KeyBase64 = []byte(r.Key)
-			}
-			out.Refused = append(out.Refused, one)
-		}
-		return s.printJSON(out)
+		return s.printJSON(restoredJSON{v.Mesh, got.Slices, got.OfSlices, got.Records, got.Brought, got.Bytes, keysJSON(got.Refused), got.RefusedInAll, faultTexts(got.Faults), faultTexts(got.Lost)})
 	}
 	for _, f := range got.Faults {
 		fmt.Fprintf(s.out, "fault: %s\n", cleanLine(f.Error()))

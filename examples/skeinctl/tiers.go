@@ -28,6 +28,8 @@ type backupOptions struct {
 	keys        []string
 	prefix      string
 	verbose     bool
+	putBack     bool
+	plan        string // file
 	signers     [][32]byte
 	keep        map[string]backup.Keep
 }

@@ -81,6 +81,12 @@ func PeekFence(data []byte) token.Token {
 	return seen.Fence
 }
 
+// PeekKnown tells whether what AppendContext wrote has seen any write at all, for one who has no seal.
+func PeekKnown(data []byte) bool {
+	seen, err := readFields(data[:max(len(data)-contextSeal, 0)], "context", (*SeenContext).codeFields)
+	return err == nil && len(seen.Ctx) > 0
+}
+
 // sealOfContext covers the key's length, so that no other pair of key and body has
 // the same bytes.
 func sealOfContext(body []byte, bucket uint64, key string, seal *ContextKey) []byte {

@@ -46,6 +46,10 @@ func TestTokensStandWhereTheyBelong(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	known := SeenContext{Ctx: version.Context{}.With(version.Actor{Store: 1, Session: 1}, 1), HLC: 1}
+	if !PeekKnown(AppendContext(nil, &known, 9, "k", &sampleSeal)) || PeekKnown(AppendContext(nil, &SeenContext{}, 9, "k", &sampleSeal)) || PeekKnown([]byte("no context")) {
+		t.Error("whether a context has seen a write is not told")
+	}
 	if got := PeekFence([]byte("no context")); !got.IsZero() {
 		t.Errorf("%v is seen in what is no context", got)
 	}

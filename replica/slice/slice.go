@@ -2,6 +2,12 @@
 // backups, and what it takes in again.
 package slice
 
+import (
+	"bytes"
+	"slices"
+	"time"
+)
+
 // Slice is the records of one bucket in one shard.
 type Slice struct {
 	Bucket string
@@ -50,4 +56,51 @@ type Imported struct {
 	// them back could revive what was deleted, and of those that do not fit to what the mesh
 	// has: they were not taken in, at least not whole.
 	Refused []int
+}
+
+// Current is what a read shows of a key.
+type Current struct {
+	// Last is the value by the rule of last-writer-wins, and Live whether there is one. All are
+	// the concurrent values, deletes left out.
+	Last []byte
+	Live bool
+	All  [][]byte
+	// Known tells whether a write of the key is remembered, a delete among it.
+	Known bool
+	// Seen is the context of the read: equal as long as nobody writes.
+	Seen []byte
+	// Err is why it could not be read, by enough stores to be sure. Then the rest is zero.
+	Err error
+}
+
+// Anew is values that are to be written to a key, beside each other, in the place of what a read
+// has seen and of nothing else.
+type Anew struct {
+	Key    string
+	Values [][]byte
+	// TTL is how long each value lives. Zero: for ever.
+	TTL  []time.Duration
+	Seen []byte
+}
+
+// Rewritten tells what became of an Anew.
+type Rewritten struct {
+	// Raced says that somebody has written the key at the same time: what he has written is kept
+	// beside the values, or hidden by them, or hides them, as the policy of the bucket says.
+	Raced bool
+	// Err says why the values were not written, or why it is not known; some may have been.
+	Err error
+}
+
+// SameValues tells whether two lists hold the same values, in any order.
+func SameValues(a, b [][]byte) bool {
+	left := append([][]byte(nil), b...)
+	for _, v := range a {
+		i := slices.IndexFunc(left, func(w []byte) bool { return bytes.Equal(v, w) })
+		if i < 0 {
+			return false
+		}
+		left = append(left[:i], left[i+1:]...)
+	}
+	return len(left) == 0
 }

@@ -29,6 +29,8 @@ var _ backup.Target = (*replica.Store)(nil)
 
 var _ backup.Target = (*replica.Client)(nil)
 
+var _ backup.Values = (*replica.Values)(nil)
+
 var _ backup.Handler = (*mesh.Node)(nil)
 
 var _ backup.Caller = (*mesh.Client)(nil)
