@@ -23,6 +23,9 @@ var versitygw = flag.String("versitygw", "", "the binary of a real service of S3
 // gateway is a service in a process of its own, which knows root and one account that may put.
 type gateway struct {
 	url     string
+	address string
+	dir     string
+	cmd     *exec.Cmd
 	buckets int
 	t       *testing.T
 }
@@ -43,33 +46,47 @@ func startGateway(t *testing.T) *gateway {
 	}
 	address := l.Addr().String()
 	l.Close()
-	cmd := exec.Command(*versitygw, "--port", address, "--quiet", "--iam-dir", filepath.Join(dir, "iam"), "posix", "--sidecar", filepath.Join(dir, "meta"), filepath.Join(dir, "data"))
-	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY=root", "ROOT_SECRET_KEY="+secret)
-	out, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	g := &gateway{url: "http://" + address, address: address, dir: dir, t: t}
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if text, err := os.ReadFile(out.Name()); t.Failed() && err == nil {
+		g.kill()
+		if text, err := os.ReadFile(filepath.Join(dir, "log")); t.Failed() && err == nil {
 			t.Logf("it said: %.2000s", text)
 		}
 	})
-	g := &gateway{url: "http://" + address, t: t}
+	g.start()
+	return g
+}
+
+// start starts the service on its directory, and waits until it answers.
+func (g *gateway) start() {
+	out, err := os.OpenFile(filepath.Join(g.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer out.Close()
+	g.cmd = exec.Command(*versitygw, "--port", g.address, "--quiet", "--iam-dir", filepath.Join(g.dir, "iam"), "posix", "--sidecar", filepath.Join(g.dir, "meta"), filepath.Join(g.dir, "data"))
+	g.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY=root", "ROOT_SECRET_KEY="+secret)
+	g.cmd.Stdout, g.cmd.Stderr = out, out
+	if err := g.cmd.Start(); err != nil {
+		g.t.Fatal(err)
+	}
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", address)
+		conn, err := net.Dial("tcp", g.address)
 		if err == nil {
 			conn.Close()
-			return g
+			return
 		}
 		if time.Now().After(end) {
-			t.Fatal(err)
+			g.t.Fatal(err)
 		}
+	}
+}
+
+// kill ends the process as a loss of power would.
+func (g *gateway) kill() {
+	if g.cmd.Process != nil {
+		g.cmd.Process.Kill()
+		g.cmd.Wait()
 	}
 }
 
