@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skeinmesh/skein/backup"
 	"github.com/skeinmesh/skein/examples/internal/stage"
 	"github.com/skeinmesh/skein/failover"
 	"github.com/skeinmesh/skein/internal/clock"
@@ -49,6 +50,8 @@ type edge struct {
 	plant     *replica.Bucket // what the services write
 	telemetry *replica.Bucket
 	services  *failover.Failover
+	tiers     []backup.NamedTier // the nearest first
+	backups   *backup.Backup
 	parent    *line
 	clock     *clock.Clock
 	broken    atomic.Bool // the pump
@@ -97,6 +100,10 @@ func runEdge(ctx context.Context, r stage.Role, in io.Reader, out io.Writer) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, e.services.Close()) }()
+	if err := e.openBackups(ctx, r, logger); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.backups.Close()) }()
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -177,6 +184,10 @@ func (e *edge) answerRequest(ctx context.Context, r request) (answer, error) {
 	case "cut":
 		e.net.SetBlocked(r.Blocked)
 		return answer{}, nil
+	case "backups":
+		return e.countBackups(ctx)
+	case "verify":
+		return e.verifyBackups(ctx, r.Identity)
 	case "rest":
 		return answer{}, e.services.Close()
 	}

@@ -2,13 +2,14 @@
 // this machine, and two services with a plan each: production monitoring, which runs at one node
 // of all, and quality control, which goes on in each part of a cut factory. A pump fails, a
 // drill is held, nodes are killed, and line A is cut off; both services run on elsewhere.
+// Two policies back up what they write to three tiers all the while.
 //
 //	go run ./examples/factory          tells the story
 //	go run ./examples/factory -json    also prints the outcome as its last line
 //
 // The exit status is 0 only if all of it went as it should: production monitoring never ran at
-// two nodes at once, the drill passed, and nothing that was written down when the pump failed
-// was missing at the end.
+// two nodes at once, the drill passed, nothing that was written down when the pump failed
+// was missing at the end, and each policy has made backups at each of its tiers, all of which read.
 package main
 
 import (
@@ -29,7 +30,11 @@ type outcome struct {
 	MaxMS        int64 `json:"max_ms"`        //
 	DoubleStarts int   `json:"double_starts"` // pairs of its runs that overlap
 	UnservedMS   int64 `json:"unserved_ms"`   // in which it was verified nowhere, moves and the drill included
-	OK           bool  `json:"ok"`
+
+	Backups       int `json:"backups"`        // made, by all policies at all tiers
+	BackupsFailed int `json:"backups_failed"` // policies by which none was made at a tier, and last tries that failed
+
+	OK bool `json:"ok"`
 }
 
 func main() {

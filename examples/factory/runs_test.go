@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/skeinmesh/skein/backup"
 )
 
 // ledgerOf notes marks, "node what second" each.
@@ -113,5 +116,42 @@ func TestDrawing(t *testing.T) {
 	want := []string{"  a                ·▒███xx···", "  b                ······▒█▒·"}
 	if got := l.drawRuns("press", []string{"a", "b"}, span{0, 10 * time.Second}, 10); !slices.Equal(got, want) {
 		t.Errorf("drawn\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestBackupsThatAreMissingOrHaveFailed(t *testing.T) {
+	policies := []backup.Policy{{Name: "p", Levels: []backup.Level{{Tier: "near"}, {Tier: "far"}}}}
+	good := []backed{{"p", "near", 3, ""}, {"p", "far", 1, ""}, {"p", "near", 2, ""}}
+	for _, c := range []struct {
+		name   string
+		all    []backed
+		made   []int
+		faults int
+	}{
+		{"all as it should be", good, []int{5, 1}, 0},
+		{"nobody told", nil, []int{0, 0}, 2},
+		{"none at one tier", good[:1], []int{3, 0}, 1},
+		{"none by one node alone", append(slices.Clone(good), backed{"p", "far", 0, ""}), []int{5, 1}, 0},
+		{"the last one failed", append(slices.Clone(good), backed{"p", "far", 7, "full"}), []int{5, 8}, 1},
+		{"another policy", []backed{{"q", "near", 9, "full"}}, []int{0, 0}, 2},
+	} {
+		sums, faults := sumBackups(policies, c.all)
+		var made []int
+		for _, s := range sums {
+			made = append(made, s.Made)
+		}
+		if !slices.Equal(made, c.made) || len(faults) != c.faults {
+			t.Errorf("%s: made %v, %d faults, want %v and %d: %v", c.name, made, len(faults), c.made, c.faults, faults)
+		}
+	}
+}
+
+func TestPoliciesOfTheFactory(t *testing.T) {
+	for i, want := range []string{"5s 30s 1m0s, kept for 2h48m0s 12h0m0s 146h0m0s", "1m0s 24m0s 24m0s, kept for 12h0m0s 36h0m0s 146h0m0s"} {
+		l := backupPolicies()[i].Levels
+		got := fmt.Sprintf("%v %v %v, kept for %v %v %v", l[0].Every, l[1].Every, l[2].Every, l[0].Keep, l[1].Keep, l[2].Keep)
+		if got != want {
+			t.Errorf("policy %s: %s, want %s", backupPolicies()[i].Name, got, want)
+		}
 	}
 }

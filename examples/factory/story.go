@@ -9,12 +9,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skeinmesh/skein/backup"
 	"github.com/skeinmesh/skein/examples/internal/stage"
 	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/mesh/view"
 )
 
-const chapters = 7
+const chapters = 8
 
 // edgeNames are the five nodes, by name.
 func edgeNames() []string {
@@ -27,6 +28,8 @@ type story struct {
 	cast
 	roles []stage.Role
 	clock *clock.Clock
+
+	identity string // opens backups
 
 	mu     sync.Mutex
 	ledger ledger
@@ -56,7 +59,15 @@ func tellStory(ctx context.Context) (outcome, error) {
 	if err := stage.CastRoles(filepath.Join(dir, "nodes"), 78, s.roles); err != nil {
 		return outcome{}, err
 	}
-	for _, chapter := range []func(context.Context) error{s.startServices, s.showTelemetry, s.breakPump, s.holdDrills, s.killRunners, s.cutLine, s.endStory} {
+	identity, recipient, err := backup.NewIdentity()
+	if err != nil {
+		return outcome{}, err
+	}
+	s.identity = identity
+	for i := range s.roles {
+		s.roles[i].Backups, s.roles[i].Recipient = filepath.Join(dir, "backups"), recipient
+	}
+	for _, chapter := range []func(context.Context) error{s.startServices, s.showTelemetry, s.breakPump, s.holdDrills, s.killRunners, s.cutLine, s.checkBackups, s.endStory} {
 		if err = chapter(ctx); err != nil {
 			break
 		}

@@ -17,7 +17,7 @@ type (
 )
 
 type request struct {
-	Op      string        `json:"op"` // status, plan, serve, report, break, read, overwrite, drill, history, cut, rest
+	Op      string        `json:"op"` // status, plan, serve, report, break, read, overwrite, drill, history, cut, backups, verify, rest
 	Plan    *service.Plan `json:"plan,omitempty"`
 	Service string        `json:"service,omitempty"`
 	Keys    []string      `json:"keys,omitempty"`
@@ -25,6 +25,8 @@ type request struct {
 	Token   string        `json:"token,omitempty"` // overwrite: of the lead under which it is tried
 	Blocked []netip.Addr  `json:"blocked,omitempty"`
 	Since   time.Time     `json:"since,omitzero"`
+
+	Identity string `json:"identity,omitempty"` // verify: what opens backups
 }
 
 type answer struct {
@@ -34,6 +36,9 @@ type answer struct {
 	Report  *report           `json:"report,omitempty"`
 	Fenced  bool              `json:"fenced,omitempty"` // overwrite: it was refused for its token
 	History []failover.Event  `json:"history,omitempty"`
+
+	Backups  []backed `json:"backups,omitempty"`
+	Verified int      `json:"verified,omitempty"` // objects
 }
 
 // report is what the monitoring service tells of itself.
