@@ -77,8 +77,9 @@
 //   - Drills on a schedule.
 //   - An alarm for slices that nobody backs up, as their first home runs no Backup. LevelStatus counts
 //     also backups as good that lack slices, see Done.
-//   - Restores do not keep nodes from deleting what they read: choose Level.Keep with room. They are
-//     not resumed: begun anew, they read all again, and bring what is missing.
+//   - Restores do not keep nodes from deleting what they read: choose Level.Keep with room. One that
+//     is begun anew passes over slices that it has brought, see RestoreConfig.Resume; within a slice it
+//     reads all again, and brings what is missing.
 //   - A backup that breaks off begins anew, and leaves segments that go a day after the next good one.
 //   - A restore holds all records of a slice in memory, and all manifests of a tier.
 //   - Of a mesh that was made anew under the same secret, name and number of shards the backups of

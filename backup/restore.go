@@ -58,11 +58,15 @@ type RestoreConfig struct {
 	Keys              []string
 	// Progress is told how far it is, now and then. It must return soon. Nil: nobody is.
 	Progress func(Restored)
+	// Resume remembers what was brought, for a restore into the same mesh that is broken off and begun
+	// anew. Nil: that reads all again. PutBack has no use for it.
+	Resume Resume
 }
 
 // Restored tells what came of a restore.
 type Restored struct {
 	Slices, OfSlices int
+	Passed           int // of Slices: which an earlier try had brought, see RestoreConfig.Resume
 	Records          int // looked at; those of several backups count several times
 	Brought          int // which had something that the mesh lacked
 	Bytes            int64
@@ -97,7 +101,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (Restored, error) {
 	if err != nil {
 		return Restored{}, err
 	}
-	err = r.restoreAll(ctx, r.restoreSlice)
+	err = r.restoreAll(ctx, r.restoreUnlessDone)
 	return r.out, err
 }
 

@@ -19,6 +19,8 @@ func checkPutBack(s *session) error {
 	switch {
 	case !o.putBack && (o.plan != "" || s.yes):
 		return usageError("-plan and -yes are for -put-back")
+	case o.putBack && o.progress != "":
+		return usageError("-put-back needs no -progress: it finds what it has written")
 	case o.putBack && len(o.buckets) == 0:
 		return usageError("no -bucket")
 	case o.plan != "" && s.yes:

@@ -32,7 +32,7 @@ stays deleted. What may have been deleted, and nobody remembers, is refused; -v 
 it. What is damaged is taken from another tier, or an older backup. The exit
 status is 4 when something was refused, lost, or found damaged or missing.
 It may be broken off and done again at any time, while the mesh works; what is there
-already is not brought again. The -timeout is for each page of records.
+already is not brought again, nor read with -progress. The -timeout is for a page of records.
 With -put-back it undoes what was overwritten or deleted by mistake: what was there at
 the time -by is written anew. It needs -bucket, and lists what it would overwrite or
 revive: present, deleted or missing, a tab, the bytes of old and of what is there, bucket
@@ -65,6 +65,7 @@ func restoreFlags(s *session, fs *flag.FlagSet) {
 		o.signers = append(o.signers, key)
 		return nil
 	})
+	fs.StringVar(&o.progress, "progress", "", "`file` that remembers what was brought, so that the same restore goes on there when it is done again")
 	fs.BoolVar(&o.putBack, "put-back", false, "write old values anew, over what is there")
 	fs.StringVar(&o.plan, "plan", "", "put-back: `file` that -json has listed into; write that and nothing else")
 	fs.BoolVar(&s.yes, "yes", false, "put-back: write all that differs")
@@ -119,12 +120,17 @@ func restoreInto(ctx context.Context, s *session, node *mesh.Client, tiers []bac
 	if !s.json {
 		showSources(s, points, v)
 	}
+	done, err := openDone(o.progress, v.Mesh)
+	if err != nil {
+		return err
+	}
+	defer done.closeFile()
 	progress := newProgressLine(s.err)
 	restoring, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	got, err := backup.Restore(restoring, backup.RestoreConfig{
 		Target: &patientTarget{replica.NewClient(node), s.timeout, giveUp}, Tiers: tiers, Identities: ids, From: o.query.Mesh, By: o.query.To,
-		Signers: o.signers, Policies: o.query.Policies, Buckets: o.buckets, Prefix: o.prefix, Keys: o.keys,
+		Signers: o.signers, Policies: o.query.Policies, Buckets: o.buckets, Prefix: o.prefix, Keys: o.keys, Resume: done,
 		Progress: func(r backup.Restored) {
 			progress.showCounts(r.Bytes, "%d of %s, %s", r.Slices, countNoun(r.OfSlices, "slice"), countNoun(r.Records, "record"))
 		},
@@ -132,6 +138,12 @@ func restoreInto(ctx context.Context, s *session, node *mesh.Client, tiers []bac
 	progress.clearLine()
 	if restoring.Err() != nil {
 		err = context.Cause(restoring)
+	}
+	if done.err != nil {
+		s.printWarning("-progress: %v", done.err)
+	}
+	if got.Passed > 0 {
+		s.printWarning("%s had been brought before, as %s says", countNoun(got.Passed, "slice"), o.progress)
 	}
 	if err == nil || got.Records > 0 || len(got.Faults) > 0 {
 		err = errors.Join(err, showRestored(s, got, v))

@@ -115,6 +115,9 @@ func TestALostMeshIsRestored(t *testing.T) {
 			t.Errorf("restore printed %q", out)
 		}
 	}
+	done := filepath.Join(t.TempDir(), "progress")
+	ctl("", on("-identity", identity, "-progress", done)...).want(t, exitOK, ", 0 refused; 0 lost, 0 faults;", "")
+	ctl("", on("-identity", identity, "-progress", done)...).want(t, exitOK, ": 0 records looked at", "had been brought before")
 	for _, b := range into {
 		wantRestored(t, b, func(int) bool { return false })
 	}

@@ -30,6 +30,7 @@ type backupOptions struct {
 	verbose     bool
 	putBack     bool
 	plan        string // file
+	progress    string // file
 	signers     [][32]byte
 	keep        map[string]backup.Keep
 }
