@@ -192,6 +192,9 @@ func (b *Backup) hashOfSelection(p *Policy, recipients []string) uint64 {
 		list = slices.Sorted(slices.Values(list))
 		_, _ = fmt.Fprintf(h, "%q", list)
 	}
+	for _, s := range p.Sources {
+		_, _ = fmt.Fprintf(h, "source %q", s.Name)
+	}
 	return h.Sum64()
 }
 

@@ -172,11 +172,13 @@ func (s *seenVersions) addVersion(key string, purged bool, version uint64) (chan
 	return !ok || s.before[i].Version != version
 }
 
-// keepVersion notes a record that is there and is not backed up: what was before stays.
-func (s *seenVersions) keepVersion(key string) {
-	if i, ok := findVersion(s.before, hashOfKey(key)); ok {
+// keepVersion notes a record that is there and is not backed up: what was before stays, if anything was.
+func (s *seenVersions) keepVersion(key string) (was bool) {
+	i, was := findVersion(s.before, hashOfKey(key))
+	if was {
 		s.now = append(s.now, s.before[i])
 	}
+	return was
 }
 
 func findVersion(list []wire.ListedVersion, key uint64) (int, bool) {

@@ -78,11 +78,13 @@ type Level struct {
 type Policy struct {
 	// Name is as that of a tier. It is legible at the tiers.
 	Name string
-	// Buckets are the names of those that are backed up. Empty: all.
+	// Buckets are the names of those that are backed up. Empty: all, or none where there are Sources.
 	Buckets []string
-	// Prefix is how keys begin that are backed up. Empty: all.
+	// Prefix is how keys of them begin that are backed up. Empty: all.
 	Prefix string
-	Levels []Level
+	// Sources are what this node backs up of its application, beside buckets.
+	Sources []Source
+	Levels  []Level
 }
 
 // Config sets up a Backup. Mesh, Store, Tiers and Policies are required.
@@ -192,6 +194,19 @@ func (p *Policy) addFaults(tiers map[string]bool, add func(format string, args .
 		}
 		if l.Objective > 0 && l.Objective < l.Every {
 			add("policy %q at %q: the objective of %v is missed between any two backups, %v apart", p.Name, l.Tier, l.Objective, l.Every)
+		}
+	}
+	sources := make(map[string]bool)
+	for _, s := range p.Sources {
+		if !isName(s.Name) {
+			add("policy %q: source %q: the name must be 1 to 32 lower case letters, digits and dashes", p.Name, s.Name)
+		}
+		if sources[s.Name] {
+			add("policy %q: source %q is named twice", p.Name, s.Name)
+		}
+		sources[s.Name] = true
+		if s.Read == nil {
+			add("policy %q: source %q: no Read", p.Name, s.Name)
 		}
 	}
 	for _, b := range p.Buckets {

@@ -15,6 +15,9 @@
 // changes, gaps and forks are seen without any key. What stands in the clear is who has
 // backed up when, by what policy, and how large the segments are.
 //
+// Beside buckets a policy names Sources: files of the application on its node. They are backed up as a
+// slice of their own, of which the records are pieces of files, and RestoreSource gives them back.
+//
 // # Promises and limits
 //
 //	promise                                 until when                        what you see
@@ -38,6 +41,12 @@
 //	                                        record does not read: what an
 //	                                        earlier backup has of them
 //	                                        stays.
+//
+//	A file of a Source is as it was read.   It was written while it was       Done.Failed, unless it
+//	                                        read; it could not be read: then  has only grown.
+//	                                        what an earlier backup has of it
+//	                                        stays. In all 256 MiB, 10 000
+//	                                        files.
 //
 //	A damaged, missing or exchanged object  All tiers that have it are        Restored.Faults; Lost where
 //	is named, and a copy at another tier,   damaged.                          there was none.
@@ -72,7 +81,7 @@
 //
 // # Not built
 //
-//   - Files and functions of the application as sources; copies from tier to tier.
+//   - Copies from tier to tier.
 //   - A put-back that deletes what was not there then; one of keys that leaders write under tokens.
 //   - Drills on a schedule.
 //   - An alarm for slices that nobody backs up, as their first home runs no Backup. LevelStatus counts

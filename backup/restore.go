@@ -131,6 +131,7 @@ type restore struct {
 	cfg         *RestoreConfig
 	ids         []age.Identity
 	catalog     *catalog
+	source      string // files of this source are restored; empty: buckets are
 	inventories map[retain.Place]*wire.Inventory
 	cache       segmentCache
 	out         Restored
@@ -208,8 +209,7 @@ func (r *restore) openInventories(ctx context.Context) error {
 		r.inventories[at] = inv
 		for j := range inv.Slices {
 			def := inv.Buckets[inv.Slices[j].Bucket]
-			d, err := wire.DecodeBucketDef(def)
-			if err == nil && (len(r.cfg.Buckets) == 0 || slices.Contains(r.cfg.Buckets, d.Name)) {
+			if r.wantsSlice(def) {
 				p.Slices = append(p.Slices, retain.Slice{Bucket: string(def), Shard: uint32(inv.Slices[j].Shard)})
 			}
 		}
@@ -218,6 +218,15 @@ func (r *restore) openInventories(ctx context.Context) error {
 		return fmt.Errorf("%w: %d manifests were tried", ErrNoIdentity, tried)
 	}
 	return ctx.Err()
+}
+
+// wantsSlice tells whether a slice is to be restored, by its definition.
+func (r *restore) wantsSlice(def []byte) bool {
+	if r.source != "" {
+		return string(def) == string(sourceDef(r.source))
+	}
+	d, err := wire.DecodeBucketDef(def)
+	return err == nil && (len(r.cfg.Buckets) == 0 || slices.Contains(r.cfg.Buckets, d.Name))
 }
 
 func (r *restore) openInventory(at retain.Place) (*wire.Inventory, error) {

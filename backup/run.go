@@ -35,14 +35,14 @@ const (
 type Done struct {
 	Segments int   // put
 	Bytes    int64 // put, the manifest included
-	Slices   int   // that this node leads
+	Slices   int   // that this node leads, and sources
 	Changed  int   // of them
 	Records  int   // written
 	// NotReady is how many slices could not be read, as this node was catching up; TooLarge how
 	// many records cannot be backed up, as their concurrent values have grown too large together.
 	NotReady, TooLarge int
-	// Failed says which slices could not be read whole: what an earlier backup has of them
-	// stays. Nil: none.
+	// Failed says which slices could not be read whole, which sources broke off, and which of their
+	// files were left out: what an earlier backup has of them stays. Nil: none.
 	Failed error
 }
 
@@ -99,11 +99,15 @@ func (r *backupRun) makeBackup(ctx context.Context) (Done, error) {
 		r.known[sliceKey{string(before.Buckets[ref.Bucket]), ref.Shard}] = i
 	}
 	r.segments = slices.Clone(r.chain.state.Segments)
-	err := r.store.Export(ctx, func(s slice.Slice) (func(*slice.Record) error, error) { return r.beginSlice(ctx, s) })
-	if ctx.Err() != nil || errors.Is(err, errPut) {
-		return r.done, errors.Join(ctx.Err(), err)
+	exportErr := r.store.Export(ctx, func(s slice.Slice) (func(*slice.Record) error, error) { return r.beginSlice(ctx, s) })
+	if ctx.Err() != nil || errors.Is(exportErr, errPut) {
+		return r.done, errors.Join(ctx.Err(), exportErr)
 	}
-	r.done.Failed = err
+	failed, err := r.backUpSources(ctx)
+	if err != nil {
+		return r.done, err
+	}
+	r.done.Failed = errors.Join(exportErr, failed)
 	if err := r.closeSegment(ctx); err != nil {
 		return r.done, err
 	}
@@ -147,7 +151,7 @@ func (r *backupRun) checkChain(ctx context.Context) error {
 
 // selects tells whether the policy is about a bucket.
 func (r *backupRun) selects(bucket string) bool {
-	return len(r.policy.Buckets) == 0 || slices.Contains(r.policy.Buckets, bucket)
+	return len(r.policy.Buckets)+len(r.policy.Sources) == 0 || slices.Contains(r.policy.Buckets, bucket)
 }
 
 // addSlice puts a slice into the inventory of this backup.
@@ -162,14 +166,15 @@ func (r *backupRun) addSlice(def []byte, ref wire.SliceRef) {
 
 // sliceRun is the backup of one slice.
 type sliceRun struct {
-	r     *backupRun
-	s     slice.Slice
-	ref   wire.SliceRef // as it will be
-	base  bool
-	seen  seenVersions
-	bytes uint64
-	first int // segment, in those of this run
-	at    int // section in the segment that is open; -1: none
+	r      *backupRun
+	s      slice.Slice
+	ref    wire.SliceRef // as it will be
+	base   bool
+	source bool // it is made of files
+	seen   seenVersions
+	bytes  uint64
+	first  int // segment, in those of this run
+	at     int // section in the segment that is open; -1: none
 }
 
 func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.Record) error, error) {
@@ -183,16 +188,31 @@ func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.
 	}
 	key := sliceKey{string(s.Def), s.Shard}
 	digest := [3]uint64{binary.BigEndian.Uint64(s.Digest[:]), binary.BigEndian.Uint64(s.Digest[8:]), xxhash.Sum64(s.Origin)}
-	x := &sliceRun{r: r, s: s, base: true, first: len(r.segments), at: -1}
 	if i, ok := r.known[key]; ok {
-		x.ref = r.chain.inventory.Slices[i]
+		ref := r.chain.inventory.Slices[i]
 		// Where the same records are there after purges some may have come and gone.
-		if digest == [3]uint64{x.ref.Key, x.ref.Version, x.ref.Origin} {
+		if digest == [3]uint64{ref.Key, ref.Version, ref.Origin} {
 			r.touched[key] = true
-			r.addSlice(s.Def, x.ref)
+			r.addSlice(s.Def, ref)
 			return nil, nil
 		}
+	}
+	x := r.openSlice(s)
+	x.ref.Key, x.ref.Version, x.ref.Origin = digest[0], digest[1], digest[2]
+	return func(rec *slice.Record) error {
+		if rec == nil {
+			return x.endSlice(ctx)
+		}
+		return x.addRecord(ctx, rec)
+	}, nil
+}
+
+// openSlice begins a base of a slice, or a delta of what the chain holds of it.
+func (r *backupRun) openSlice(s slice.Slice) *sliceRun {
+	x := &sliceRun{r: r, s: s, base: true, first: len(r.segments), at: -1}
+	if i, ok := r.known[sliceKey{string(s.Def), s.Shard}]; ok {
 		listed := false
+		x.ref = r.chain.inventory.Slices[i]
 		x.seen.before, listed = r.chain.readList(x.ref.List)
 		chunks := retain.Chunks{Base: int64(x.ref.Base)}
 		for _, n := range x.ref.Deltas {
@@ -207,18 +227,12 @@ func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.
 	if x.base {
 		x.seen.before, x.ref = nil, wire.SliceRef{Shard: s.Shard}
 	}
-	x.ref.Key, x.ref.Version, x.ref.Origin, x.ref.Records = digest[0], digest[1], digest[2], 0
-	x.ref.Segments, x.ref.Deltas = slices.Clone(x.ref.Segments), slices.Clone(x.ref.Deltas)
-	return func(rec *slice.Record) error {
-		if rec == nil {
-			return x.endSlice(ctx)
-		}
-		return x.addRecord(ctx, rec)
-	}, nil
+	x.ref.Records, x.ref.Segments, x.ref.Deltas = 0, slices.Clone(x.ref.Segments), slices.Clone(x.ref.Deltas)
+	return x
 }
 
 func (x *sliceRun) addRecord(ctx context.Context, rec *slice.Record) error {
-	if !rec.Purged && !strings.HasPrefix(rec.Key, x.r.policy.Prefix) {
+	if !rec.Purged && !x.source && !strings.HasPrefix(rec.Key, x.r.policy.Prefix) {
 		return nil // what was purged goes whole: a log with holes would vouch for too much
 	}
 	if len(rec.Item) > mostRecord {
@@ -273,7 +287,13 @@ func (x *sliceRun) openSection() *wire.Section {
 // endSlice notes what was written of the slice. A delta of nothing is written, too, where the
 // slice has changed: with where its store stands now.
 func (x *sliceRun) endSlice(ctx context.Context) error {
-	for gone := x.seen.endList(); ; {
+	gone := x.seen.endList()
+	if x.source && !x.base && x.bytes == 0 && len(gone) == 0 {
+		x.r.touched[sliceKey{string(x.s.Def), x.s.Shard}] = true
+		x.r.addSlice(x.s.Def, x.ref)
+		return nil
+	}
+	for {
 		n := min(len(gone), goneInSection)
 		section := x.openSection()
 		section.Gone = append(section.Gone, gone[:n]...)

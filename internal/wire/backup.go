@@ -226,3 +226,27 @@ func AppendInventory(dst []byte, m *Inventory) []byte {
 func DecodeInventory(data []byte) (Inventory, error) {
 	return readFields(data, "inventory of a backup", (*Inventory).codeFields)
 }
+
+// SourceFile is what a backup holds of a file of the application beside its pieces.
+type SourceFile struct {
+	Size   uint64
+	Pieces int
+	Sum    [32]byte // SHA-256
+}
+
+func (m *SourceFile) codeFields(c *codec) {
+	c.codeVersion(backupVersion)
+	codeBounded(c, &m.Size, 1<<40)
+	codeBounded(c, &m.Pieces, 1<<20)
+	c.codeFixed(m.Sum[:])
+}
+
+// AppendSourceFile appends the encoding of m.
+func AppendSourceFile(dst []byte, m *SourceFile) []byte {
+	return appendFields(dst, m, (*SourceFile).codeFields)
+}
+
+// DecodeSourceFile reads what AppendSourceFile wrote.
+func DecodeSourceFile(data []byte) (SourceFile, error) {
+	return readFields(data, "file of a backup", (*SourceFile).codeFields)
+}

@@ -23,7 +23,9 @@ func backupSamples(item []byte) []sample {
 	inventory := Inventory{Buckets: [][]byte{def}, Slices: []SliceRef{{Bucket: 0, Shard: 270, Key: 1 << 63, Version: 2, Origin: 7, Records: 3, Base: 4, Deltas: []uint64{5, 6}, List: 6, Segments: []int{0, 300}}, {Shard: 1}}}
 	state := BackupState{Chain: 1 << 63, Selection: 4, Sequence: 5, Hash: [32]byte{1}, Segments: manifest.Segments, Inventory: []byte{3}, Due: time.UnixMilli(7).UTC(), Begun: time.UnixMilli(8).UTC(), Pending: []byte{9}}
 	versions := VersionList{Versions: []ListedVersion{{1, 1 << 63}, {1 << 62, 2}}}
+	file := SourceFile{Size: 1 << 40, Pieces: 300, Sum: [32]byte{31: 4}}
 	return []sample{
+		{"backup-file", AppendSourceFile(nil, &file), file, as(DecodeSourceFile)},
 		{"backup-state", AppendBackupState(nil, &state), state, as(DecodeBackupState)},
 		{"backup-versions", AppendVersionList(nil, &versions), versions, as(DecodeVersionList)},
 		{"backup-origin", AppendOrigin(nil, origin), origin, as(DecodeOrigin)},
@@ -56,6 +58,10 @@ func FuzzDecodeManifest(f *testing.F) {
 
 func FuzzDecodeSigned(f *testing.F) {
 	fuzzFormat(f, DecodeSigned, func(m Signed) []byte { return AppendSigned(nil, &m) })
+}
+
+func FuzzDecodeSourceFile(f *testing.F) {
+	fuzzFormat(f, DecodeSourceFile, func(m SourceFile) []byte { return AppendSourceFile(nil, &m) })
 }
 
 func FuzzDecodeInventory(f *testing.F) {
