@@ -48,8 +48,9 @@ type Backup struct {
 type tierRun struct {
 	b      *Backup
 	cfg    TierConfig
-	chains map[string]*chain   // by policy; only keepBackingUp touches them
-	enters map[string]*entries // likewise
+	chains map[string]*chain    // by policy; only keepBackingUp touches them
+	enters map[string]*entries  // likewise
+	covers map[string]*coverage // likewise
 	levels map[string]Level
 	kick   notify.Bell
 	pruned time.Duration // running time of the last pass; only keepBackingUp touches it
@@ -74,7 +75,10 @@ type LevelStatus struct {
 	Took         time.Duration
 	Error        string // why the last one failed; empty: it did not
 	Missed       bool   // the objective is
-	Unentered    int    // manifests that were put and that Config.Enter has not taken yet
+	// Bare is how many slices that this node leads, and sources, lack a whole backup of the time of
+	// the objective, while others have one: see Done.NotReady, TooLarge and Failed.
+	Bare      int
+	Unentered int // manifests that were put and that Config.Enter has not taken yet
 }
 
 // Open begins to back up, by what earlier runs have left in the directory backup of the node.
@@ -153,7 +157,7 @@ func (b *Backup) openKey() error {
 
 func (b *Backup) openTier(cfg TierConfig) (*tierRun, error) {
 	t := &tierRun{
-		b: b, cfg: cfg, chains: make(map[string]*chain), enters: make(map[string]*entries), levels: make(map[string]Level), kick: notify.NewBell(),
+		b: b, cfg: cfg, chains: make(map[string]*chain), enters: make(map[string]*entries), covers: make(map[string]*coverage), levels: make(map[string]Level), kick: notify.NewBell(),
 		status: make(map[string]*LevelStatus), asked: make(map[string][]chan outcome),
 	}
 	var policies []retain.Policy
@@ -168,7 +172,7 @@ func (b *Backup) openTier(cfg TierConfig) (*tierRun, error) {
 			if err != nil {
 				return nil, fmt.Errorf("policy %s: %w", p.Name, err)
 			}
-			t.chains[p.Name], t.levels[p.Name] = c, l
+			t.chains[p.Name], t.levels[p.Name], t.covers[p.Name] = c, l, &coverage{}
 			if t.enters[p.Name], err = openEntries(b.cfg.Enter, cfg.Name, b.fs, b.fs.PathJoin(c.dir, "owed")); err != nil {
 				b.log.Warn("manifests may stay unentered", "policy", p.Name, "tier", cfg.Name, "error", err)
 			}
@@ -347,7 +351,7 @@ func (t *tierRun) pruneIfDue(ctx context.Context) {
 }
 
 func (t *tierRun) makeBackup(ctx context.Context, policy string, begun time.Time) (Done, error) {
-	b := t.b
+	b, up := t.b, t.b.readClocks().Up
 	// Each backup has room of its own: it takes none in between, and a call that was given up may
 	// still read what it was to put.
 	sealer, err := newSealer(t.cfg.Recipients)
@@ -376,7 +380,11 @@ func (t *tierRun) makeBackup(ctx context.Context, policy string, begun time.Time
 	if err := t.enters[policy].enterOwed(ctx); err != nil && ctx.Err() == nil {
 		b.log.Warn("manifests of earlier backups are not entered in the ledger yet", "policy", policy, "tier", t.cfg.Name, "error", err)
 	}
-	return r.makeBackup(ctx)
+	done, err := r.makeBackup(ctx)
+	if err == nil {
+		t.noteCoverage(policy, &r, up)
+	}
+	return done, err
 }
 
 // tellAlarms tells what has changed about objectives.
@@ -392,10 +400,7 @@ func (t *tierRun) tellAlarms() {
 		if !a.Missed {
 			text = "there is a good backup again"
 		}
-		t.b.log.Warn("recovery point objective", "policy", a.Policy, "tier", t.cfg.Name, "missed", a.Missed, "age", a.Age.Round(time.Second))
-		if t.b.cfg.OnAlarm != nil {
-			t.b.cfg.OnAlarm(Alarm{Tier: t.cfg.Name, Policy: a.Policy, Text: text, Over: !a.Missed})
-		}
+		t.tellAlarm(Alarm{Tier: t.cfg.Name, Policy: a.Policy, Text: text, Over: !a.Missed})
 	}
 }
 

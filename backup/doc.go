@@ -62,7 +62,7 @@
 //	never fails for that.
 //
 //	Backups are made when they are due,     The objective is missed.          Alarm; LevelStatus.Missed.
-//	whatever clocks say; one that was
+//	whatever clocks say; one that was      A slice is never whole.           Alarm; LevelStatus.Bare.
 //	missed is made up once.
 //
 // What stands at a tier is deleted by nobody but Prune, and by each node for itself, for Level.Keep.
@@ -84,8 +84,8 @@
 //   - Copies from tier to tier.
 //   - A put-back that deletes what was not there then; one of keys that leaders write under tokens.
 //   - Drills on a schedule.
-//   - An alarm for slices that nobody backs up, as their first home runs no Backup. LevelStatus counts
-//     also backups as good that lack slices, see Done.
+//   - An alarm for slices that nobody backs up, as their first home runs no Backup: see to it that all
+//     storing nodes run one.
 //   - Restores do not keep nodes from deleting what they read: choose Level.Keep with room. One that
 //     is begun anew passes over slices that it has brought, see RestoreConfig.Resume; within a slice it
 //     reads all again, and brings what is missing.

@@ -62,7 +62,9 @@ type backupRun struct {
 	enter  func(ctx context.Context, name string, sum [32]byte)
 
 	done     Done
-	known    map[sliceKey]int // in the inventory before
+	led      []retain.Slice
+	whole    map[retain.Slice]bool // of led
+	known    map[sliceKey]int      // in the inventory before
 	touched  map[sliceKey]bool
 	segments []wire.SegmentRef // named by the manifest before, then those that are put
 	buckets  [][]byte
@@ -93,7 +95,7 @@ func (r *backupRun) makeBackup(ctx context.Context) (Done, error) {
 		return r.done, err
 	}
 	before := &r.chain.inventory
-	r.known, r.touched = make(map[sliceKey]int), make(map[sliceKey]bool)
+	r.known, r.touched, r.whole = make(map[sliceKey]int), make(map[sliceKey]bool), make(map[retain.Slice]bool)
 	for i := range before.Slices {
 		ref := &before.Slices[i]
 		r.known[sliceKey{string(before.Buckets[ref.Bucket]), ref.Shard}] = i
@@ -154,6 +156,16 @@ func (r *backupRun) selects(bucket string) bool {
 	return len(r.policy.Buckets)+len(r.policy.Sources) == 0 || slices.Contains(r.policy.Buckets, bucket)
 }
 
+// leadSlice notes that this node is to back up a slice.
+func (r *backupRun) leadSlice(s slice.Slice) {
+	r.done.Slices++
+	r.led = append(r.led, sliceName(s))
+}
+
+func sliceName(s slice.Slice) retain.Slice {
+	return retain.Slice{Bucket: string(s.Def), Shard: uint32(s.Shard)}
+}
+
 // addSlice puts a slice into the inventory of this backup.
 func (r *backupRun) addSlice(def []byte, ref wire.SliceRef) {
 	ref.Bucket = slices.IndexFunc(r.buckets, func(b []byte) bool { return bytes.Equal(b, def) })
@@ -171,6 +183,7 @@ type sliceRun struct {
 	ref    wire.SliceRef // as it will be
 	base   bool
 	source bool // it is made of files
+	lacks  bool // records
 	seen   seenVersions
 	bytes  uint64
 	first  int // segment, in those of this run
@@ -181,7 +194,7 @@ func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.
 	if !r.selects(s.Bucket) {
 		return nil, nil
 	}
-	r.done.Slices++
+	r.leadSlice(s)
 	if s.Err != nil {
 		r.done.NotReady++
 		return nil, nil
@@ -193,6 +206,7 @@ func (r *backupRun) beginSlice(ctx context.Context, s slice.Slice) (func(*slice.
 		// Where the same records are there after purges some may have come and gone.
 		if digest == [3]uint64{ref.Key, ref.Version, ref.Origin} {
 			r.touched[key] = true
+			r.whole[sliceName(s)] = true
 			r.addSlice(s.Def, ref)
 			return nil, nil
 		}
@@ -237,6 +251,7 @@ func (x *sliceRun) addRecord(ctx context.Context, rec *slice.Record) error {
 	}
 	if len(rec.Item) > mostRecord {
 		x.r.done.TooLarge++
+		x.lacks = true
 		x.seen.keepVersion(rec.Key)
 		return nil
 	}
@@ -287,6 +302,10 @@ func (x *sliceRun) openSection() *wire.Section {
 // endSlice notes what was written of the slice. A delta of nothing is written, too, where the
 // slice has changed: with where its store stands now.
 func (x *sliceRun) endSlice(ctx context.Context) error {
+	x.r.whole[sliceName(x.s)] = !x.lacks
+	if x.lacks {
+		x.ref.Key, x.ref.Version, x.ref.Origin = 0, 0, 0 // it is read again, and told again
+	}
 	gone := x.seen.endList()
 	if x.source && !x.base && x.bytes == 0 && len(gone) == 0 {
 		x.r.touched[sliceKey{string(x.s.Def), x.s.Shard}] = true

@@ -167,7 +167,7 @@ func (r *backupRun) backUpSources(ctx context.Context) (failed, err error) {
 			named: make(map[string]bool),
 		}
 		x.slice.source = true
-		r.done.Slices++
+		r.leadSlice(x.slice.s)
 		err := s.Read(ctx, func(name string, data io.Reader) error {
 			if x.failed == nil { // it may not be passed on
 				x.failed = x.addFile(ctx, name, data)
@@ -178,6 +178,7 @@ func (r *backupRun) backUpSources(ctx context.Context) (failed, err error) {
 			return nil, errors.Join(ctx.Err(), x.failed)
 		}
 		if err = errors.Join(x.failed, err); err != nil {
+			x.slice.lacks = true
 			failed = errors.Join(failed, fmt.Errorf("source %q: %w", s.Name, err))
 		}
 		if x.failed == nil && (err == nil || errors.Is(err, ErrSkipped)) {
