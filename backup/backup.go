@@ -33,15 +33,16 @@ var ErrUnknown = errors.New("backup: no such policy at this tier")
 
 // Backup backs up what its node leads, by policies. All methods may be used concurrently.
 type Backup struct {
-	cfg   Config
-	fs    vfs.FS
-	dir   string
-	key   ed25519.PrivateKey
-	log   *slog.Logger
-	clock *clock.Clock
-	group *lifecycle.Group
-	tiers map[string]*tierRun
-	close sync.Once
+	cfg    Config
+	fs     vfs.FS
+	dir    string
+	key    ed25519.PrivateKey
+	log    *slog.Logger
+	clock  *clock.Clock
+	group  *lifecycle.Group
+	meters *meters
+	tiers  map[string]*tierRun
+	close  sync.Once
 }
 
 // tierRun makes the backups of one tier, one at a time.
@@ -96,7 +97,7 @@ func openOn(ctx context.Context, cfg Config, fsys vfs.FS, c *clock.Clock) (*Back
 	}
 	b := &Backup{
 		cfg: cfg, fs: fsys, dir: filepath.Join(cfg.Mesh.Dir(), "backup"), log: cfg.Logger.With("node", cfg.Mesh.ID().String()),
-		clock: c, tiers: make(map[string]*tierRun),
+		clock: c, tiers: make(map[string]*tierRun), meters: newMeters(cfg.Mesh.ID()),
 	}
 	if err := b.openKey(); err != nil {
 		return nil, fmt.Errorf("backup: open: %w", err)
@@ -271,6 +272,9 @@ func (t *tierRun) backUp(ctx context.Context, policy string) {
 	t.mu.Unlock()
 	done, err := t.makeBackup(ctx, policy, begun.Wall)
 	now := t.b.readClocks()
+	if ctx.Err() == nil {
+		t.b.meters.countBackup(now.Up-begun.Up, &done, err)
+	}
 	t.mu.Lock()
 	good := t.schedule.End(now, err == nil)
 	st := t.status[policy]
@@ -306,7 +310,7 @@ func (t *tierRun) backUp(ctx context.Context, policy string) {
 	case ctx.Err() != nil:
 	case err != nil:
 		log.Warn("a backup has failed, and is tried again", "error", err)
-	case done.Failed != nil || done.TooLarge+done.NotReady > 0:
+	case done.lacksSome():
 		log.Warn("a backup lacks records: what an earlier one has of them stays", "too_large", done.TooLarge, "slices_not_ready", done.NotReady, "error", done.Failed)
 	default:
 		log.Debug("backed up", "slices", done.Slices, "changed", done.Changed, "records", done.Records, "bytes", done.Bytes)
@@ -360,7 +364,7 @@ func (t *tierRun) makeBackup(ctx context.Context, policy string, begun time.Time
 	}
 	r := backupRun{
 		mesh: b.cfg.Mesh.Mesh(), node: b.cfg.Mesh.ID(), tier: t.cfg.Tier, sealer: sealer, key: b.key, chain: t.chains[policy], store: b.cfg.Store,
-		begun: begun, keep: t.levels[policy].Keep,
+		begun: begun, keep: t.levels[policy].Keep, rate: t.levels[policy].Rate, since: time.Now(),
 		enter: func(ctx context.Context, name string, sum [32]byte) {
 			if err := t.enters[policy].enterManifest(ctx, name, sum); err != nil && ctx.Err() == nil {
 				b.log.Warn("a manifest is not entered in the ledger, and is tried again", "policy", policy, "tier", t.cfg.Name, "manifest", name, "error", err)

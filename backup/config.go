@@ -72,6 +72,9 @@ type Level struct {
 	// Objective is how old the last good backup may become before an alarm is raised, the
 	// recovery point objective. Zero: any age.
 	Objective time.Duration
+	// Rate is how many bytes per second one backup puts at most, after its first segment of 2 MiB. Zero: any
+	// number.
+	Rate int64
 }
 
 // Policy says what is backed up, where to, and how often.
@@ -188,6 +191,9 @@ func (p *Policy) addFaults(tiers map[string]bool, add func(format string, args .
 		}
 		if l.Keep < 0 || l.Objective < 0 {
 			add("policy %q at %q: a time is below zero", p.Name, l.Tier)
+		}
+		if l.Rate < 0 {
+			add("policy %q at %q: a rate of %d bytes per second is below zero", p.Name, l.Tier, l.Rate)
 		}
 		if l.Keep > 0 && l.Every > 0 && l.Keep < l.Every {
 			add("policy %q at %q: kept for %v, less than the %v between two backups", p.Name, l.Tier, l.Keep, l.Every)

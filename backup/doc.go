@@ -93,5 +93,5 @@
 //   - A restore holds all records of a slice in memory, and all manifests of a tier.
 //   - Of a mesh that was made anew under the same secret, name and number of shards the backups of
 //     both lives lie side by side: restore one of them by time before the new one makes backups.
-//   - Limits of a policy's rate; progress of bytes to come.
+//   - Progress of bytes to come; alarms by the webhooks of failover: OnAlarm is the place for a sender.
 package backup

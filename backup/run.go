@@ -16,6 +16,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/skeinmesh/skein/internal/clock"
 	"github.com/skeinmesh/skein/internal/retain"
 	"github.com/skeinmesh/skein/internal/wire"
 	"github.com/skeinmesh/skein/mesh/view"
@@ -46,6 +47,9 @@ type Done struct {
 	Failed error
 }
 
+// lacksSome tells whether the backup lacks slices, records or files.
+func (d *Done) lacksSome() bool { return d.NotReady > 0 || d.TooLarge > 0 || d.Failed != nil }
+
 // backupRun makes one backup.
 type backupRun struct {
 	mesh   view.MeshID
@@ -58,6 +62,8 @@ type backupRun struct {
 	store  Store
 	begun  time.Time
 	keep   time.Duration
+	rate   int64      // bytes per second; zero: any
+	since  time.Time  // when rate began to count
 	tell   func(Done) // progress
 	enter  func(ctx context.Context, name string, sum [32]byte)
 
@@ -364,6 +370,9 @@ func (r *backupRun) closeSegment(ctx context.Context) error {
 	if _, err := rand.Read(ref.Name[:]); err != nil {
 		return fmt.Errorf("%w: %w", errPut, err)
 	}
+	if err := r.waitForRate(ctx); err != nil {
+		return err
+	}
 	if err := r.tier.Put(ctx, segmentName(r.mesh, r.node, r.chain.state.Chain, ref.Name), data); err != nil {
 		return fmt.Errorf("%w: put a segment: %w", errPut, err)
 	}
@@ -372,6 +381,18 @@ func (r *backupRun) closeSegment(ctx context.Context) error {
 	r.done.Segments++
 	r.done.Bytes += int64(len(data))
 	r.tell(r.done)
+	return nil
+}
+
+// waitForRate waits until what was put is no more than the rate allows.
+func (r *backupRun) waitForRate(ctx context.Context) error {
+	if r.rate <= 0 {
+		return nil
+	}
+	due := time.Duration(float64(r.done.Bytes) / float64(r.rate) * float64(time.Second))
+	if !clock.Sleep(ctx, due-time.Since(r.since)) {
+		return fmt.Errorf("%w: %w", errPut, ctx.Err())
+	}
 	return nil
 }
 
@@ -399,7 +420,7 @@ func (r *backupRun) writeManifest() error {
 	}
 	m := wire.Manifest{
 		Mesh: r.mesh, Node: r.node, Chain: c.state.Chain, Sequence: c.state.Sequence + 1, Previous: c.state.Hash, Time: r.begun,
-		Policy: r.policy.Name, Keep: r.keep, Partial: r.done.NotReady > 0 || r.done.TooLarge > 0 || r.done.Failed != nil, Segments: named, Inventory: inventory,
+		Policy: r.policy.Name, Keep: r.keep, Partial: r.done.lacksSome(), Segments: named, Inventory: inventory,
 	}
 	state := c.state
 	state.Pending = signManifest(&m, r.key)

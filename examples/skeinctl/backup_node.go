@@ -25,6 +25,7 @@ type levelJSON struct {
 	Took     string    `json:"took,omitempty"`
 	Error    string    `json:"error,omitempty"`
 	Missed   bool      `json:"missed"` // the objective is
+	Bare     int       `json:"bare"`   // slices for which it is
 	Done     doneJSON  `json:"done"`
 }
 
@@ -103,10 +104,10 @@ func showBackupStatus(_ context.Context, s *session, _ *backup.Client, levels []
 	tw := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "POLICY\tTIER\tLAST GOOD\tSTATE\tDONE")
 	for _, l := range levels {
-		if l.Missed || l.Error != "" || !isWhole(l.Last) {
+		if l.Missed || l.Bare > 0 || l.Error != "" || !isWhole(l.Last) {
 			problems++
 		}
-		j := levelJSON{l.Policy, l.Tier, l.Running, l.LastGood, "", l.Error, l.Missed, newDoneJSON(l.Last)}
+		j := levelJSON{l.Policy, l.Tier, l.Running, l.LastGood, "", l.Error, l.Missed, l.Bare, newDoneJSON(l.Last)}
 		if l.Took > 0 {
 			j.Took = l.Took.String()
 		}
@@ -129,6 +130,9 @@ func levelCells(l backup.LevelStatus) []string {
 	}
 	if l.Missed {
 		state += ", too long ago"
+	}
+	if l.Bare > 0 {
+		state += fmt.Sprintf(", %d slices too long ago", l.Bare)
 	}
 	if l.Error != "" {
 		state += ", failed: " + cleanLine(l.Error)
