@@ -42,27 +42,76 @@ func Verify(proof []byte, trust Trust) (Proven, error) {
 	if err != nil {
 		return Proven{}, fmt.Errorf("%w: %w", ErrUnproven, err)
 	}
-	log, err := ledger.ParseKey(trust.Log)
-	var witnesses []ledger.Key
-	for _, text := range trust.Witnesses {
-		w, err2 := ledger.ParseKey(text)
-		witnesses, err = append(witnesses, w), errors.Join(err, err2)
-	}
+	log, witnesses, err := trust.parseKeys()
 	if err != nil {
-		return Proven{}, fmt.Errorf("%w: %w", ErrUnproven, err)
+		return Proven{}, err
 	}
 	leaf, c, by, err := p.Verify(log, witnesses...)
 	if err != nil {
 		return Proven{}, fmt.Errorf("%w: %w", ErrUnproven, err)
 	}
-	if len(by) < trust.Quorum {
-		return Proven{}, fmt.Errorf("%w: cosigned by %d of %d that are trusted, %d must have", ErrUnproven, len(by), len(witnesses), trust.Quorum)
-	}
 	out := Proven{Index: p.Index, Size: c.Size, Leaf: Leaf{Kind(leaf.Kind), leaf.At, p.Opening.Bucket, p.Opening.Key, leaf.Dot, p.Opening.Sum}}
-	for _, b := range by {
-		out.Cosigned = append(out.Cosigned, Cosigned(b))
+	if out.Cosigned, err = trust.checkQuorum(by); err != nil {
+		return Proven{}, err
 	}
 	return out, nil
+}
+
+func (t Trust) parseKeys() (log ledger.Key, witnesses []ledger.Key, err error) {
+	log, err = ledger.ParseKey(t.Log)
+	for _, text := range t.Witnesses {
+		w, err2 := ledger.ParseKey(text)
+		witnesses, err = append(witnesses, w), errors.Join(err, err2)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrUnproven, err)
+	}
+	return log, witnesses, err
+}
+
+// checkQuorum counts each key once, however often it has signed.
+func (t Trust) checkQuorum(by []ledger.Cosigned) (list []Cosigned, err error) {
+	for _, b := range by {
+		list = append(list, Cosigned(b))
+	}
+	if len(list) < t.Quorum {
+		err = fmt.Errorf("%w: cosigned by %d of %d that are trusted, %d must have", ErrUnproven, len(list), len(t.Witnesses), t.Quorum)
+	}
+	return list, err
+}
+
+// VerifiedLog tells what VerifyLog has found right.
+type VerifiedLog struct {
+	// Size is how many leaves the log has, and CosignedSize how many of them are in the newest
+	// checkpoint that the Quorum has cosigned; both are kept with it.
+	Size, CosignedSize int64
+	Cosigned           []Cosigned
+}
+
+// VerifyLog is VerifyAll, and checks as well that a checkpoint which the Quorum has cosigned is one
+// of the log.
+func VerifyLog(ctx context.Context, tiles Tiles, trust Trust) (v VerifiedLog, err error) {
+	key, witnesses, err := trust.parseKeys()
+	if err != nil {
+		return v, err
+	}
+	if v.Size, err = VerifyAll(ctx, tiles, trust.Log, nil); err != nil {
+		return v, err
+	}
+	err = fmt.Errorf("%w: no cosigned checkpoint is kept with the log", ErrUnproven)
+	for _, path := range []string{checkpointPath, cosignedPath} {
+		note, err2 := within{tiles, key.Path()}.readBy(ctx)(path)
+		if err2 != nil {
+			continue
+		}
+		_, by, err2 := ledger.OpenNote(note, key, witnesses...)
+		if v.Cosigned, err = trust.checkQuorum(by); err2 != nil || err != nil {
+			continue
+		}
+		v.CosignedSize, err = VerifyAll(ctx, tiles, trust.Log, note)
+		return v, err
+	}
+	return v, err
 }
 
 // VerifyAll reads the whole log of that public key where Tiles keep it, and checks that it is that

@@ -25,7 +25,7 @@ type command struct {
 }
 
 func commands() []command {
-	return slices.Concat(meshCommands(), dataCommands(), serviceCommands(), backupCommands(), ownCommands())
+	return slices.Concat(meshCommands(), dataCommands(), serviceCommands(), backupCommands(), []command{proveCommand()}, ownCommands())
 }
 
 // set are flags of a command.
@@ -186,6 +186,7 @@ type session struct {
 	watch               replica.WatchOptions
 
 	backups backupOptions
+	prove   proveOptions
 	given   []string // flags of the command line
 
 	service      string
@@ -244,7 +245,7 @@ func (s *session) newFlagSet() *flag.FlagSet {
 }
 
 func (s *session) checkFlags(fs *flag.FlagSet) error {
-	asksNode := s.addr != "" && (s.name != "backup" || s.words[0] == "now" || s.words[0] == "status")
+	asksNode := s.addr != "" && (s.name != "backup" || s.words[0] == "now" || s.words[0] == "status") && !s.prove.verify
 	fs.Visit(func(f *flag.Flag) { s.given = append(s.given, f.Name) })
 	switch {
 	case s.timeout < 0 || s.timeout == 0 && asksNode:

@@ -69,6 +69,8 @@ func (s *session) explainError(err error) string {
 		return fmt.Sprintf("the node at %s has no store (replica.Open), or is of a release that takes in no backups", s.addr)
 	case errors.Is(err, mesh.ErrNoHandler) && s.name == "backup":
 		return fmt.Sprintf("the node at %s tells nothing of backups: its program opens no Backup (backup.Open), or does not call its HandleAdmin", s.addr)
+	case errors.Is(err, mesh.ErrNoHandler) && s.name == "prove":
+		return fmt.Sprintf("the node at %s proves nothing: its program opens no Ledger (ledger.Open), or does not call its HandleAdmin", s.addr)
 	case errors.Is(err, mesh.ErrNoHandler):
 		return fmt.Sprintf("the node at %s has no store: the program that runs it opens none (replica.Open)", s.addr)
 	case errors.Is(err, context.DeadlineExceeded):

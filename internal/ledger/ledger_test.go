@@ -547,3 +547,22 @@ func TestCopyByPaths(t *testing.T) {
 		t.Error(k.Path())
 	}
 }
+
+// The last letter of a signature has two bits that mean nothing. They are zero.
+func TestSignatureHasOneForm(t *testing.T) {
+	s := NewSigner("skein/1", [32]byte{1})
+	key, err := ParseKey(s.Keys.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := s.Sign(0, (&Tree{}).Root())
+	if _, _, err := OpenNote(note, key); err != nil {
+		t.Fatal(err)
+	}
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	last := bytes.LastIndexByte(note, '=') - 1
+	note[last] = letters[strings.IndexByte(letters, note[last])+1]
+	if _, _, err := OpenNote(note, key); !errors.Is(err, ErrMalformed) {
+		t.Errorf("in another form: %v", err)
+	}
+}

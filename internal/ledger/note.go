@@ -197,7 +197,10 @@ func OpenNote(msg []byte, log Key, witnesses ...Key) (c Checkpoint, by []Cosigne
 	}
 	signed := false
 	for _, s := range n.Sigs {
-		raw, _ := base64.StdEncoding.DecodeString(s.Base64) // note.Open has read it
+		raw, err := base64.StdEncoding.Strict().DecodeString(s.Base64)
+		if err != nil { // note.Open has read it, but nobody writes it so
+			return Checkpoint{}, nil, fmt.Errorf("%w: signature by %s", ErrMalformed, s.Name)
+		}
 		if s.Name == log.name && s.Hash == log.hash {
 			signed = true
 		} else if stamp := binary.BigEndian.Uint64(raw[4:]); stamp < 1<<40 {

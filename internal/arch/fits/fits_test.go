@@ -39,6 +39,12 @@ var _ ledger.Mesh = (*mesh.Node)(nil)
 
 var _ ledger.Writes = (*replica.Writes)(nil)
 
+var _ ledger.Handler = (*mesh.Node)(nil)
+
+var _ ledger.Caller = (*mesh.Client)(nil)
+
+var _ = backup.Config{Enter: (*ledger.Ledger)(nil).EnterManifest}
+
 var _ dns.Routes = (*failover.Failover)(nil)
 
 var _ forward.Routes = (*failover.Failover)(nil)
