@@ -15,7 +15,7 @@ type line struct {
 
 var lines = []line{
 	{"words", "mesh/view"},
-	{"words about nodes", "partition/token"},
+	{"words about nodes", "partition/token mesh/identity/charter"},
 	{"words about items and services", "replica/version replica/slice failover/service failover/route"},
 	{"bytes", "internal/wire"},
 	{"cores", "internal/placement internal/roster internal/reconcile internal/purge internal/detect " +

@@ -178,7 +178,7 @@ func (c *codec) codeWide(n *uint64) {
 }
 
 // codeBounded describes a number of at most limit.
-func codeBounded[T ~int | ~int64 | ~uint8 | ~uint32 | ~uint64](c *codec, n *T, limit uint64) {
+func codeBounded[T ~int | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64](c *codec, n *T, limit uint64) {
 	if c.reading {
 		*n = T(c.readUintMax(limit))
 	} else {
