@@ -103,9 +103,10 @@ type Config struct {
 	// perhaps at once. It must return soon, and must not call the Backup. Nil: nobody is told.
 	OnAlarm func(Alarm)
 	// Enter is told of each manifest when it is put: the tier, the name of the object there and the
-	// SHA-256 of its bytes. It is for ledger.Ledger.EnterManifest, and has ten seconds. One that it refuses is told again with the next backup, also after a restart, and
-	// LevelStatus.Unentered counts it; a backup never fails for it. What was told may be told again
-	// after a crash. Nil: nobody is told.
+	// SHA-256 of its bytes. It is for ledger.Ledger.EnterManifest, and has ten seconds. One that it
+	// refuses is told again with the next backup, also after a restart, and LevelStatus.Unentered
+	// counts it; a backup never fails for it. What was told may be told again after a crash. Nil:
+	// nobody is told.
 	Enter func(ctx context.Context, tier, name string, sum [32]byte) error
 	// Logger gets what an operator should know. Nil: silent.
 	Logger *slog.Logger

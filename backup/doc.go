@@ -56,13 +56,13 @@
 //	at any moment, costs nothing that was                                     try begins after 10 s, and
 //	there before.                                                             later more.
 //
-//	A manifest that was put is in the        More than 1 000 wait: the oldest  LevelStatus.Unentered, and
+//	A manifest that was put is in the       More than 1 000 wait: the oldest  LevelStatus.Unentered, and
 //	ledger, with Config.Enter, or is owed   are given up, of which later      a warning in the log.
 //	to it over restarts, and a backup       manifests hold the hashes.
 //	never fails for that.
 //
 //	Backups are made when they are due,     The objective is missed.          Alarm; LevelStatus.Missed.
-//	whatever clocks say; one that was      A slice is never whole.           Alarm; LevelStatus.Bare.
+//	whatever clocks say; one that was       A slice is never whole.           Alarm; LevelStatus.Bare.
 //	missed is made up once.
 //
 // What stands at a tier is deleted by nobody but Prune, and by each node for itself, for Level.Keep.

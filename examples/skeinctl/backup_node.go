@@ -26,7 +26,9 @@ type levelJSON struct {
 	Error    string    `json:"error,omitempty"`
 	Missed   bool      `json:"missed"` // the objective is
 	Bare     int       `json:"bare"`   // slices for which it is
-	Done     doneJSON  `json:"done"`
+	// Unentered are manifests that the ledger has not taken yet.
+	Unentered int      `json:"unentered"`
+	Done      doneJSON `json:"done"`
 }
 
 // doneJSON is what one backup did.
@@ -107,7 +109,7 @@ func showBackupStatus(_ context.Context, s *session, _ *backup.Client, levels []
 		if l.Missed || l.Bare > 0 || l.Error != "" || !isWhole(l.Last) {
 			problems++
 		}
-		j := levelJSON{l.Policy, l.Tier, l.Running, l.LastGood, "", l.Error, l.Missed, l.Bare, newDoneJSON(l.Last)}
+		j := levelJSON{l.Policy, l.Tier, l.Running, l.LastGood, "", l.Error, l.Missed, l.Bare, l.Unentered, newDoneJSON(l.Last)}
 		if l.Took > 0 {
 			j.Took = l.Took.String()
 		}
@@ -132,7 +134,10 @@ func levelCells(l backup.LevelStatus) []string {
 		state += ", too long ago"
 	}
 	if l.Bare > 0 {
-		state += fmt.Sprintf(", %d slices too long ago", l.Bare)
+		state += fmt.Sprintf(", %s too long ago", countNoun(l.Bare, "slice"))
+	}
+	if l.Unentered > 0 {
+		state += fmt.Sprintf(", %s not in the ledger", countNoun(l.Unentered, "manifest"))
 	}
 	if l.Error != "" {
 		state += ", failed: " + cleanLine(l.Error)
