@@ -20,7 +20,7 @@ var lines = []line{
 	{"bytes", "internal/wire"},
 	{"cores", "internal/placement internal/roster internal/reconcile internal/purge internal/detect " +
 		"internal/register internal/split internal/elect internal/mode internal/epidemic internal/scan internal/watch internal/takeover internal/retain " +
-		"internal/ledger"},
+		"internal/ledger internal/trust"},
 	{"cores made of cores", "internal/replicate"},
 	{"helpers of effects", "internal/clock internal/lifecycle internal/notify internal/metrics"},
 	{"effects", "internal/link internal/storage internal/host internal/exchange internal/process"},
