@@ -69,6 +69,9 @@ var (
 	ErrMethod = errors.New("mesh: bad method name")
 	// ErrTopic: the name of a topic is empty, too long or not printable.
 	ErrTopic = errors.New("mesh: bad topic")
+	// ErrNoSubscription: the node does not keep the subscription of this Client any
+	// more, because nobody has read it for half a minute.
+	ErrNoSubscription = errors.New("mesh: the node has ended the subscription")
 	// ErrAdminOff: the node does not answer admin requests; see
 	// Config.AllowAdmin.
 	ErrAdminOff = errors.New("mesh: admin requests are not allowed")

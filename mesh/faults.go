@@ -26,6 +26,8 @@ var faults = wire.Faults{
 	{Err: ErrOverloaded, Word: link.CodeOverloaded},
 	{Err: ErrInContact, Word: "in-contact"},
 	{Err: ErrNoMember, Word: "no-member"},
+	{Err: ErrNoSubscription, Word: "no-subscription"},
+	{Err: ErrTopic, Word: "bad-topic"},
 }
 
 // Why a hello is refused, beside what the roster says.

@@ -41,6 +41,7 @@ type Node struct {
 	meetings  *meetings
 	seeker    *seeker
 	topics    *topics
+	desk      *desk
 	traits    *traits
 	spreading *spreading
 	gossip    *gossip // nil until the link is open
@@ -108,6 +109,8 @@ func (n *Node) addConversations() {
 		ground: g, rosters: n.rosters, traits: n.traits, topics: n.topics, refusals: n.refusals, troubles: n.troubles,
 		strange: make(chan view.NodeID, 1),
 	}
+	n.desk = &desk{ground: g, topics: n.topics, publish: n.Publish, next: n.nextMessage, all: map[uint64]*deskSubscription{}}
+	n.calls.byMethod[wire.MethodAdminPublish], n.calls.byMethod[wire.MethodAdminSubscribe] = n.desk.answerPublish, n.desk.answerSubscribe
 	n.calls.byMethod[methodView], n.calls.byMethod[methodEvict] = n.answerView, n.answerEvict
 	n.calls.inner = map[string]handler{
 		methodSums: n.rosters.exchanger.ServeSums, methodSwap: n.rosters.exchanger.ServeSwap, methodRelics: n.rosters.answerRelics,

@@ -255,6 +255,16 @@ func checkTopic(topic string) error {
 	return nil
 }
 
+func checkMessage(topic string, payload []byte) error {
+	if err := checkTopic(topic); err != nil {
+		return err
+	}
+	if len(payload) > wire.MaxPayload {
+		return fmt.Errorf("%w: payload of %d bytes, at most %d are allowed", ErrTooLarge, len(payload), wire.MaxPayload)
+	}
+	return nil
+}
+
 // Publish tells all nodes in reach, this one too, a message of at most 1 KiB: their
 // subscriptions of that topic, of 1 to 64 printable bytes. It arrives in fractions of a
 // second, at each subscription once at most, and out of order maybe. Nobody acknowledges
@@ -268,11 +278,8 @@ func checkTopic(topic string) error {
 //
 // The error is ErrTopic, ErrTooLarge, ErrClosed or that of ctx. Payload is not kept.
 func (n *Node) Publish(ctx context.Context, topic string, payload []byte) error {
-	if err := checkTopic(topic); err != nil {
+	if err := checkMessage(topic, payload); err != nil {
 		return err
-	}
-	if len(payload) > wire.MaxPayload {
-		return fmt.Errorf("%w: payload of %d bytes, at most %d are allowed", ErrTooLarge, len(payload), wire.MaxPayload)
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("publish %q: %w", topic, err)

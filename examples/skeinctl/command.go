@@ -25,7 +25,7 @@ type command struct {
 }
 
 func commands() []command {
-	return slices.Concat(meshCommands(), dataCommands(), serviceCommands(), backupCommands(), []command{proveCommand()}, ownCommands())
+	return slices.Concat(meshCommands(), dataCommands(), topicCommands(), serviceCommands(), backupCommands(), []command{proveCommand()}, ownCommands())
 }
 
 // set are flags of a command.
@@ -237,7 +237,7 @@ func (s *session) newFlagSet() *flag.FlagSet {
 	fs := flag.NewFlagSet(s.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&s.secretFile, "secret-file", os.Getenv("SKEIN_SECRET_FILE"), "`file` with the mesh secret (SKEIN_SECRET_FILE)")
-	fs.BoolVar(&s.json, "json", false, "print JSON: one object, or one a line of scan, watch and export")
+	fs.BoolVar(&s.json, "json", false, "print JSON: one object, or one a line of scan, watch, subscribe and export")
 	for _, define := range s.flags {
 		define(s, fs)
 	}
@@ -267,7 +267,7 @@ func (s *session) nodeFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.addr, "addr", addr, "`host:port` of a node that allows admin requests (SKEIN_ADDR)")
 	fs.StringVar(&s.meshName, "mesh", "", "`name` of the mesh (mesh.Config.MeshName)")
 	fs.IntVar(&s.shards, "shards", 0, "`number` of shards of the mesh (mesh.Config.Shards); 0: the default of the library")
-	fs.DurationVar(&s.timeout, "timeout", cmp.Or(s.timeout, 5*time.Second), "how `long` it may take in all; export and import: without getting on; watch, backup now: to connect; restore: a page")
+	fs.DurationVar(&s.timeout, "timeout", cmp.Or(s.timeout, 5*time.Second), "how `long` it may take in all; export and import: without getting on; watch, subscribe, backup now: to connect; restore: a page")
 }
 
 // levelFlags are those of all that reads or writes a bucket.

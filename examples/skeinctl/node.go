@@ -71,11 +71,13 @@ func (s *session) explainError(err error) string {
 		return fmt.Sprintf("the node at %s tells nothing of backups: its program opens no Backup (backup.Open), or does not call its HandleAdmin", s.addr)
 	case errors.Is(err, mesh.ErrNoHandler) && s.name == "prove":
 		return fmt.Sprintf("the node at %s proves nothing: its program opens no Ledger (ledger.Open), or does not call its HandleAdmin", s.addr)
+	case errors.Is(err, mesh.ErrNoHandler) && slices.Contains([]string{"publish", "subscribe"}, s.name):
+		return fmt.Sprintf("the node at %s is of a release that does not publish or subscribe for programs", s.addr)
 	case errors.Is(err, mesh.ErrNoHandler):
 		return fmt.Sprintf("the node at %s has no store: the program that runs it opens none (replica.Open)", s.addr)
 	case errors.Is(err, context.DeadlineExceeded):
 		doubt := ""
-		if slices.Contains([]string{"put", "del", "import", "plan", "move", "drill", "restore"}, s.name) {
+		if slices.Contains([]string{"put", "del", "import", "plan", "move", "drill", "restore", "publish"}, s.name) {
 			doubt = "; it may be carried out all the same, and may be repeated"
 		}
 		return fmt.Sprintf("no answer from the node at %s within %v (-timeout)%s (%v)", s.addr, s.timeout, doubt, err)

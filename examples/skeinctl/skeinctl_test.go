@@ -158,6 +158,7 @@ func TestCommandsAgainstAMesh(t *testing.T) {
 	t.Run("data", testData)
 	t.Run("scan", testScan)
 	t.Run("watch", testWatch)
+	t.Run("topics", func(t *testing.T) { testTopics(t, nodes) })
 	t.Run("transfer", testTransfer)
 	t.Run("siblings", testSiblings)
 	t.Run("json", testJSON)

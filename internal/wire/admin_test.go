@@ -60,7 +60,7 @@ func adminSamples() []sample {
 		{"health-structure", AppendAdminHealth(nil, &health), health, as(DecodeAdminHealth)},
 		{"status", AppendAdminStatus(nil, &status), status, as(DecodeAdminStatus)},
 		{"status-outbox", AppendAdminStatus(nil, &outbox), outbox, as(DecodeAdminStatus)},
-	}, slices.Concat(adminScanSamples(), adminWatchSamples(), adminBatchSamples(), adminImportSamples(), adminPartitionSamples())...)
+	}, slices.Concat(adminScanSamples(), adminWatchSamples(), adminTopicSamples(), adminBatchSamples(), adminImportSamples(), adminPartitionSamples())...)
 }
 
 // A client of an early release sends no wish; of a later one the node takes whatever
