@@ -66,7 +66,7 @@ func TestT1_ChartersGoOnByTheRules(t *testing.T) {
 		"a root twice":              {func(c *charter.Charter) { c.Roots[1] = c.Roots[0] }, plantRoots, ErrCharter},
 		"an epoch too far":          {func(c *charter.Charter) { c.Epoch++ }, plantRoots, ErrGap},
 		"epoch 0":                   {func(c *charter.Charter) { c.Epoch = 0 }, plantRoots, ErrGap},
-		"epoch 1 again":             {func(c *charter.Charter) { c.Epoch, c.Prev, c.Stamp = 1, charter.Hash{}, 1 }, plantRoots, ErrFork},
+		"epoch 1 again":             {func(c *charter.Charter) { c.Epoch, c.Prev, c.Written = 1, charter.Hash{}, 1 }, plantRoots, ErrFork},
 		"another past":              {func(c *charter.Charter) { c.Prev[0]++ }, plantRoots, ErrCharter},
 		"another mesh":              {func(c *charter.Charter) { c.Mesh[0]++ }, plantRoots, ErrCharter},
 		"another name":              {func(c *charter.Charter) { c.Name += "x" }, plantRoots, ErrCharter},
@@ -399,10 +399,10 @@ func TestT6_EntriesAreBounded(t *testing.T) {
 func TestT7_NoVerdictDependsOnTime(t *testing.T) {
 	for _, stamp := range append(stamps, math.MaxInt64-1) {
 		c := plant().Charter
-		c.Stamp = stamp
+		c.Written = stamp
 		s := openState(t, SignCharter(c, plantRoots...))
-		goOnWith(t, s, func(c *charter.Charter) { c.Stamp = -stamp })
-		revoked := charter.Statement{Kind: charter.RevokeDevice, Target: KeyOf(keyFrom('d', 1)), Number: charter.AnyGeneration, Seq: 1, Stamp: stamp}
+		goOnWith(t, s, func(c *charter.Charter) { c.Written = -stamp })
+		revoked := charter.Statement{Kind: charter.RevokeDevice, Target: KeyOf(keyFrom('d', 1)), Number: charter.AnyGeneration, Seq: 1, Written: stamp}
 		if added, err := s.AddStatement(SignStatement(someMesh, revoked, plantRevokers[0])); !added || err != nil {
 			t.Fatal(err)
 		}

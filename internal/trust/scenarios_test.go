@@ -198,8 +198,8 @@ func TestN8_TwoOperatorsInACut(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		a, b := newSeat(t), newSeat(t)
 		a.add(t, revocationOf(0, 1), 0)
-		one := goOnWith(t, a.State, func(c *charter.Charter) { c.Stamp, c.Issuers[0].MinGeneration, c.Revokers = 1, 3, nil })
-		other := goOnWith(t, b.State, func(c *charter.Charter) { c.Stamp, c.Issuers[0].MinGeneration = 2, 2 })
+		one := goOnWith(t, a.State, func(c *charter.Charter) { c.Written, c.Issuers[0].MinGeneration, c.Revokers = 1, 3, nil })
+		other := goOnWith(t, b.State, func(c *charter.Charter) { c.Written, c.Issuers[0].MinGeneration = 2, 2 })
 		c := newSeat(t)
 		c.learn(t, a)
 		low, high := HashCharter(&one.Charter), HashCharter(&other.Charter)
@@ -226,7 +226,7 @@ func TestN8_TwoOperatorsInACut(t *testing.T) {
 				t.Errorf("%v, from generation %d on", s.Head(), s.MinGeneration(KeyOf(plantIssuer)))
 			}
 		}
-		final := goOnWith(t, a.State, func(c *charter.Charter) { c.Stamp = 3 })
+		final := goOnWith(t, a.State, func(c *charter.Charter) { c.Written = 3 })
 		loser := newSeat(t)
 		lost := one
 		if HashCharter(&one.Charter) == low {
@@ -247,7 +247,7 @@ func TestN8_TwoOperatorsInACut(t *testing.T) {
 func TestN8_AForkThatWentOn(t *testing.T) {
 	seats := []seat{newSeat(t), newSeat(t)}
 	for i, s := range seats {
-		goOnWith(t, s.State, func(c *charter.Charter) { c.Stamp = int64(i) })
+		goOnWith(t, s.State, func(c *charter.Charter) { c.Written = int64(i) })
 	}
 	a, b := seats[0].Head(), seats[1].Head()
 	if bytes.Compare(a[:], b[:]) > 0 {
@@ -268,8 +268,8 @@ func TestN8_AForkThatWentOn(t *testing.T) {
 	if forks := high.learn(t, away); len(forks) != 0 {
 		t.Errorf("told again of %+v", forks)
 	}
-	goOnWith(t, away.State, func(c *charter.Charter) { c.Stamp = 7 })
-	goOnWith(t, away.State, func(c *charter.Charter) { c.Stamp = 8 })
+	goOnWith(t, away.State, func(c *charter.Charter) { c.Written = 7 })
+	goOnWith(t, away.State, func(c *charter.Charter) { c.Written = 8 })
 	if _, err := high.AddCharters(away.Papers(1)); !errors.Is(err, ErrFork) || high.Head() != HashCharter(&third.Charter) {
 		t.Errorf("another past: %v, epoch %d", err, high.Charter().Epoch)
 	}
@@ -280,7 +280,7 @@ func TestN8_ManyForks(t *testing.T) {
 	s := newSeat(t)
 	for i := range 3 * maxRivals {
 		c := newSeat(t)
-		goOnWith(t, c.State, func(c *charter.Charter) { c.Stamp = int64(i) })
+		goOnWith(t, c.State, func(c *charter.Charter) { c.Written = int64(i) })
 		if _, err := s.AddCharters(c.Papers(1)); err != nil {
 			t.Fatal(err)
 		}

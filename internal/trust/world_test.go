@@ -144,7 +144,7 @@ func (w *world) newestOf(side int) *site {
 
 // changeCharter changes something of a charter.
 func (w *world) changeCharter(c *charter.Charter) {
-	c.Stamp = w.stamp()
+	c.Written = w.stamp()
 	switch w.rng.IntN(6) {
 	case 0:
 		n := 1 + w.rng.IntN(len(w.roots))
@@ -257,7 +257,7 @@ func (w *world) forgeCharter(s *site) {
 func (w *world) writeStatement(s *site) {
 	signer := w.revokers[w.rng.IntN(len(w.revokers))]
 	w.seqs[KeyOf(signer)]++
-	st := charter.Statement{Seq: w.seqs[KeyOf(signer)], Reason: "r", Stamp: w.stamp()}
+	st := charter.Statement{Seq: w.seqs[KeyOf(signer)], Reason: "r", Written: w.stamp()}
 	switch st.Kind = charter.Kind(1 + w.rng.IntN(4)); st.Kind {
 	case charter.RevokeDevice:
 		st.Target, st.Number = KeyOf(w.devices[w.rng.IntN(len(w.devices))]), []uint64{0, 1, charter.AnyGeneration}[w.rng.IntN(3)]

@@ -105,7 +105,7 @@ func codeCharter(ch *charter.Charter, c *codec) {
 	c.codeFlag(&ch.SecretMode)
 	c.codeFlag(&ch.DenyByDefault)
 	c.codeFixed(ch.Knock[:])
-	codeSigned(c, &ch.Stamp)
+	codeSigned(c, &ch.Written)
 }
 
 // AppendCharter appends the encoding of a charter as it is signed and hashed.
@@ -116,7 +116,7 @@ func codeCharter(ch *charter.Charter, c *codec) {
 //	signers        array
 //	token issuers  array: key, roles (array), max ttl, ...
 //	voters         array
-//	secret mode, deny by default, knock (32), stamp
+//	secret mode, deny by default, knock (32), written
 func AppendCharter(dst []byte, ch *charter.Charter) []byte {
 	return appendFields(dst, ch, codeCharter)
 }
@@ -183,11 +183,11 @@ func codeStatement(s *charter.Statement, c *codec) {
 	c.codeFixed(s.Signer[:])
 	c.codeNumber(&s.Seq)
 	c.codeText(&s.Reason, charter.MaxReason)
-	codeSigned(c, &s.Stamp)
+	codeSigned(c, &s.Written)
 }
 
 // AppendStatement appends the encoding of a statement as it is signed: version=1, kind,
-// target (32), number, signer (32), seq, reason, stamp.
+// target (32), number, signer (32), seq, reason, written.
 func AppendStatement(dst []byte, s *charter.Statement) []byte {
 	return appendFields(dst, s, codeStatement)
 }

@@ -27,7 +27,7 @@ func someCharter() SignedCharter {
 			}, {Key: key(5)}},
 			Revokers: []charter.Revoker{{Key: key(6), Through: charter.InOffice}, {Key: key(7), Through: 9}},
 			Signers:  []charter.Key{key(8)}, TokenIssuers: []charter.TokenIssuer{{Key: key(9), Roles: []string{"*"}, MaxTTL: 86400}},
-			Voters: []view.NodeID{1, 1 << 63}, SecretMode: true, DenyByDefault: true, Knock: [32]byte{31: 1}, Stamp: 1700000000123,
+			Voters: []view.NodeID{1, 1 << 63}, SecretMode: true, DenyByDefault: true, Knock: [32]byte{31: 1}, Written: 1700000000123,
 		},
 		Signatures: []Signature{{key(1), [64]byte{1}}, {key(3), [64]byte{63: 3}}},
 	}
@@ -52,7 +52,7 @@ func trustFormats() []meshFormat {
 		format("charter", someCharter(), appended(AppendSignedCharter), DecodeSignedCharter),
 		format("passport", somePassport(), appended(AppendSignedPassport), DecodeSignedPassport),
 		format("statement", SignedStatement{charter.Statement{
-			Kind: charter.EvictNode, Target: charter.Key{1}, Number: 1 << 63, Signer: charter.Key{6}, Seq: 300, Reason: "stolen", Stamp: -1,
+			Kind: charter.EvictNode, Target: charter.Key{1}, Number: 1 << 63, Signer: charter.Key{6}, Seq: 300, Reason: "stolen", Written: -1,
 		}, [64]byte{5}}, appended(AppendSignedStatement), DecodeSignedStatement),
 		format("entry", someEntry(), appended(AppendSignedEntry), DecodeSignedEntry),
 	}

@@ -3,7 +3,7 @@
 // says what a device is, and a Statement takes something back. They are values:
 // nothing here signs, checks or sends.
 //
-// Nothing in them expires. A Stamp tells people when something was written,
+// Nothing in them expires. Written tells people when something was written,
 // and no decision looks at it: clocks at the edge are wrong.
 package charter
 
@@ -60,8 +60,8 @@ type Charter struct {
 	SecretMode    bool // the key that the mesh secret yields counts
 	DenyByDefault bool // what no rule of a policy allows is refused
 
-	Knock [32]byte // proves that a dialler may see the certificate of a node
-	Stamp int64    // milliseconds since 1970, for people only
+	Knock   [32]byte // proves that a dialler may see the certificate of a node
+	Written int64    // milliseconds since 1970, for people only
 }
 
 // Issuer may sign passports.
@@ -85,7 +85,9 @@ type Scope struct {
 type Revoker struct {
 	Key Key
 	// Through is the highest Seq of a statement that counts: InOffice for a revoker
-	// in office. A charter that leaves a revoker out drops its statements.
+	// in office. A charter that leaves a revoker out drops its statements. Who has stolen
+	// the key of one can go on under old numbers: such a one is left out, and what it said
+	// in good faith is signed anew by another.
 	Through uint64
 }
 
@@ -161,11 +163,11 @@ type Statement struct {
 	// RevokeDevice it is the last generation that may have been given to the device:
 	// when a charter has all generations up to it retired, the statement may be
 	// forgotten. AnyGeneration keeps it for ever. It is 0 for RevokeToken.
-	Number uint64
-	Signer Key
-	Seq    uint64 // of the signer's statements, from 1
-	Reason string // for people
-	Stamp  int64  // milliseconds since 1970, for people only
+	Number  uint64
+	Signer  Key
+	Seq     uint64 // of the signer's statements, from 1
+	Reason  string // for people
+	Written int64  // milliseconds since 1970, for people only
 }
 
 // AnyGeneration is above every generation.
