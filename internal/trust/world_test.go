@@ -306,13 +306,21 @@ func (w *world) speak(s *site) {
 		Generation: uint64(w.rng.IntN(5)), Serial: uint64(w.rng.IntN(6)), Device: KeyOf(w.devices[d]), Name: pick("press-1", "oven-1"),
 		Zone: pick("", "line-1", "line-2"), Roles: []string{pick("camera", "press")}, Caps: charter.Caps(w.rng.IntN(4)) | charter.Member, MaxWeight: 1 + w.rng.IntN(3),
 	}
-	passport := SignPassport(someMesh, p, w.issuers[w.rng.IntN(len(w.issuers))])
+	issuer := w.issuers[w.rng.IntN(len(w.issuers))]
+	careful := w.rng.IntN(3) > 0 // mostly good, by what this node knows
+	if careful {
+		p.Generation = max(p.Generation, s.MinGeneration(KeyOf(issuer)))
+		p.Serial, p.Name, p.Zone, p.Roles[0] = 1, "press-1", "line-1", "camera"
+	}
+	passport := SignPassport(someMesh, p, issuer)
 	if w.claims[d] == 0 || w.rng.IntN(3) == 0 {
 		w.claims[d]++
 	}
 	e := entryOf(passport, view.NodeID(uint64(d+1)<<32|w.claims[d]), w.claims[d])
 	e.Storing, e.Weight, e.Boot, e.HLC = w.rng.IntN(2) == 0, 1+w.rng.IntN(3), uint64(w.rng.IntN(3)), version.HLC(w.rng.IntN(1000))
-	if w.rng.IntN(4) == 0 {
+	if careful {
+		e.Storing, e.Weight = e.Storing && p.Caps&charter.Store != 0, 1
+	} else if w.rng.IntN(4) == 0 {
 		e.Zone = "line-1"
 	}
 	signed := SignEntry(someMesh, e, w.devices[d])
