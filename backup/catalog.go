@@ -20,6 +20,7 @@ type catalog struct {
 	tiers     []NamedTier
 	points    []retain.Point
 	manifests map[retain.Place]wire.Manifest
+	listed    []objectID             // those of points
 	segments  [][]retain.Segment     // by tier
 	keep      map[string]retain.Keep // by policy, as manifests say
 	faults    []error
@@ -38,11 +39,19 @@ var ErrNoBackup = errors.New("there is no backup")
 // ErrManyMeshes says that tiers have backups of several meshes, and none was named.
 var ErrManyMeshes = errors.New("there are backups of several meshes: name one")
 
-// readCatalog lists tiers and reads all manifests of a mesh; the zero one stands for the only mesh that
-// there is. A tier that cannot be listed is a fault, and the others count.
+// readCatalog lists tiers and reads all manifests of a mesh.
 func readCatalog(ctx context.Context, tiers []NamedTier, mesh view.MeshID) (*catalog, error) {
+	c, err := listCatalog(ctx, tiers, mesh)
+	if err == nil {
+		err = c.readPoints(ctx)
+	}
+	return c, err
+}
+
+// listCatalog lists tiers for a mesh; the zero one stands for the only mesh that there is. A tier that
+// cannot be listed is a fault, and the others count.
+func listCatalog(ctx context.Context, tiers []NamedTier, mesh view.MeshID) (*catalog, error) {
 	c := &catalog{tiers: tiers, manifests: make(map[retain.Place]wire.Manifest), keep: make(map[string]retain.Keep), segments: make([][]retain.Segment, len(tiers))}
-	listed := make([][]objectID, len(tiers))
 	meshes := make(map[view.MeshID]bool)
 	for i, t := range tiers {
 		prefix := ""
@@ -61,7 +70,7 @@ func readCatalog(ctx context.Context, tiers []NamedTier, mesh view.MeshID) (*cat
 			}
 			meshes[id.mesh] = true
 			if id.point.Seq > 0 {
-				listed[i] = append(listed[i], id)
+				c.listed = append(c.listed, id)
 				c.points = append(c.points, retain.Point{PointID: id.point, Tier: i, Put: o.Time})
 			} else {
 				c.segments[i] = append(c.segments[i], retain.Segment{SegmentID: retain.SegmentID{Node: id.point.Node, Chain: id.point.Chain, ID: id.segment}, Put: o.Time})
@@ -85,16 +94,17 @@ func readCatalog(ctx context.Context, tiers []NamedTier, mesh view.MeshID) (*cat
 	for m := range meshes {
 		c.mesh = m
 	}
-	n := 0
-	for i := range tiers {
-		for _, id := range listed[i] {
-			if err := c.readPoint(ctx, &c.points[n], id); err != nil {
-				return nil, err
-			}
-			n++
+	return c, nil
+}
+
+// readPoints reads all manifests.
+func (c *catalog) readPoints(ctx context.Context) error {
+	for i, id := range c.listed {
+		if err := c.readPoint(ctx, &c.points[i], id); err != nil {
+			return err
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // readPoint reads one manifest. One that does not read, or verify, is told.

@@ -69,6 +69,15 @@
 // A base may be as old as its slice is unchanged: a lifecycle of the bucket that deletes by age deletes
 // what is needed. The next backup notices, where the node may list, and begins anew.
 //
+// A restore puts a pin at each tier that it reads, a small object "MESH/p-TIME-RANDOM", and every 20 minutes
+// another one in its place; it removes it at its end. While there is one, Prune keeps what it would delete
+// for three days more, at a tier that is full as well. Later it goes all the same, so that nobody who can put
+// holds up deleting for ever. A restore that died leaves its pin: it holds for a day, and Prune deletes it
+// a day later. Needed are credentials that may put and delete there, a clock within a day where the tier
+// has none, and nodes of a release that knows of pins. A pass of Prune that has looked at pins already goes
+// on, and at other nodes (package peers) a node does not see a pin of which it has the only copy.
+// Restored.Unpinned names the tiers where no pin could be put: there choose Level.Keep with room.
+//
 // # What a thief gets
 //
 // The node has the recipients, not the identities: whoever takes it opens no backup. He has what
@@ -86,9 +95,8 @@
 //   - Drills on a schedule.
 //   - An alarm for slices that nobody backs up, as their first home runs no Backup: see to it that all
 //     storing nodes run one.
-//   - Restores do not keep nodes from deleting what they read: choose Level.Keep with room. One that
-//     is begun anew passes over slices that it has brought, see RestoreConfig.Resume; within a slice it
-//     reads all again, and brings what is missing.
+//   - A restore that is begun anew passes over slices that it has brought, see RestoreConfig.Resume;
+//     within a slice it reads all again, and brings what is missing.
 //   - A backup that breaks off begins anew, and leaves segments that go a day after the next good one.
 //   - A restore holds all records of a slice in memory, and all manifests of a tier.
 //   - Of a mesh that was made anew under the same secret, name and number of shards the backups of

@@ -161,7 +161,7 @@ type PruneConfig struct {
 	Nodes []view.NodeID
 	// Left are nodes that have left the mesh for good.
 	Left []view.NodeID
-	// Pinned are the ids of points that stay, as those that a restore reads.
+	// Pinned are the ids of points that stay in any case.
 	Pinned []string
 	// Now is what this machine's clock says. Zero: its present time.
 	Now time.Time
@@ -174,6 +174,7 @@ type Pruned struct {
 	Now     time.Time // by what it was decided: what most nodes and the tier say
 	Objects []string
 	More    bool // there is more: prune again
+	Held    bool // a restore may run: what it may read stays, for three days
 	Faults  []error
 }
 
@@ -192,7 +193,11 @@ func Prune(ctx context.Context, cfg PruneConfig) (Pruned, error) {
 	if cfg.Now.IsZero() {
 		cfg.Now = time.Now()
 	}
-	h := retain.Holdings{Points: c.points, Segments: c.segments[0], Keep: make(map[string]retain.Keep), Left: cfg.Left, Own: cfg.Now, Tier: newestPut(c), Most: math.MaxInt}
+	pins, err := listPins(ctx, cfg.Tier.Tier, c.mesh) // last: reading manifests takes time
+	if err != nil {
+		return out, fmt.Errorf("tier %s: list: %w", cfg.Tier.Name, err)
+	}
+	h := retain.Holdings{Points: c.points, Segments: c.segments[0], Keep: make(map[string]retain.Keep), Left: cfg.Left, Own: cfg.Now, Tier: newestPut(c), Most: math.MaxInt, Pins: pins}
 	for policy, k := range cfg.Keep {
 		h.Keep[policy] = retain.Keep{For: k.For, Lost: k.Lost, Every: k.Every}
 	}
@@ -207,7 +212,10 @@ func Prune(ctx context.Context, cfg PruneConfig) (Pruned, error) {
 	if err != nil {
 		return out, fmt.Errorf("%w: %w", ErrWrongClock, err)
 	}
-	out.Now = pruning.Now
+	out.Now, out.Held = pruning.Now, pruning.Held
+	if err := out.deletePins(ctx, &cfg, pruning.Unpin); err != nil {
+		return out, err
+	}
 	of := make(map[view.NodeID]bool)
 	for _, id := range cfg.Nodes {
 		of[id] = true

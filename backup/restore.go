@@ -80,6 +80,8 @@ type Restored struct {
 	// Lost are slices of which no backup could be read whole, or that could not be brought, by
 	// the words of why.
 	Lost []error
+	// Unpinned says at which tiers nothing can be put that keeps Prune from deleting what is read, and why.
+	Unpinned []error
 }
 
 // RefusedRecord is one that was not taken in.
@@ -105,7 +107,8 @@ func Restore(ctx context.Context, cfg RestoreConfig) (Restored, error) {
 	return r.out, err
 }
 
-// beginRestore reads what there is, unless the configuration is at fault, or something is missing.
+// beginRestore reads what there is, unless the configuration is at fault, or something is missing. The
+// pins stay until restoreAll has ended.
 func beginRestore(ctx context.Context, cfg *RestoreConfig, missing error) (*restore, error) {
 	ids, err := parseIdentities(cfg.Identities)
 	if len(ids) == 0 && err == nil {
@@ -117,11 +120,16 @@ func beginRestore(ctx context.Context, cfg *RestoreConfig, missing error) (*rest
 	if err = errors.Join(err, missing); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	c, err := readCatalog(ctx, cfg.Tiers, cfg.From)
+	c, err := listCatalog(ctx, cfg.Tiers, cfg.From)
 	if err != nil {
 		return nil, err
 	}
-	r := &restore{cfg: cfg, ids: ids, catalog: c, inventories: make(map[retain.Place]*wire.Inventory)}
+	pins := putPins(ctx, c)
+	if err := c.readPoints(ctx); err != nil {
+		pins.removeAll()
+		return nil, err
+	}
+	r := &restore{cfg: cfg, ids: ids, catalog: c, pins: pins, inventories: make(map[retain.Place]*wire.Inventory)}
 	r.cache.most = cachedSegments
 	return r, nil
 }
@@ -131,6 +139,7 @@ type restore struct {
 	cfg         *RestoreConfig
 	ids         []age.Identity
 	catalog     *catalog
+	pins        *pins
 	source      string // files of this source are restored; empty: buckets are
 	inventories map[retain.Place]*wire.Inventory
 	cache       segmentCache
@@ -139,6 +148,7 @@ type restore struct {
 
 // restoreAll has take see each slice.
 func (r *restore) restoreAll(ctx context.Context, take func(context.Context, retain.Slice, []retain.Choice) error) error {
+	defer func() { r.out.Unpinned = r.pins.removeAll() }()
 	r.out.Faults = slices.Concat(r.catalog.faults, r.catalog.chainFaults(time.Now()), r.catalog.refuseSigners(r.cfg.Signers))
 	if err := r.openInventories(ctx); err != nil {
 		return err

@@ -49,6 +49,8 @@ type RestoredSource struct {
 	Faults []error
 	// Lost are files that are not whole.
 	Lost []error
+	// Unpinned is as in Restored.
+	Unpinned []error
 }
 
 // RestoredFile is a file that was restored.
@@ -75,8 +77,13 @@ func RestoreSource(ctx context.Context, cfg SourceConfig) (out RestoredSource, e
 	if err != nil {
 		return out, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	c, err := readCatalog(ctx, cfg.Tiers, cfg.From)
+	c, err := listCatalog(ctx, cfg.Tiers, cfg.From)
 	if err != nil {
+		return out, err
+	}
+	pins := putPins(ctx, c)
+	defer func() { out.Unpinned = pins.removeAll() }()
+	if err := c.readPoints(ctx); err != nil {
 		return out, err
 	}
 	if cfg.Node != 0 {

@@ -61,6 +61,9 @@ func (h *holder) performDeed(ctx context.Context, from view.NodeID, ask wire.Obj
 	if h.cfg.Store == nil {
 		return a, errNoStore
 	}
+	if backup.IsPin(ask.Name) && (ask.Deed == wire.PutObject || ask.Deed == wire.DeleteObject) {
+		return a, h.changePin(ctx, ask)
+	}
 	isOwn := strings.HasPrefix(ask.Name, h.prefixOf(from))
 	switch ask.Deed {
 	case wire.PutObject, wire.DeleteObject:
@@ -80,6 +83,32 @@ func (h *holder) performDeed(ctx context.Context, from view.NodeID, ask wire.Obj
 		return h.listPage(ctx, ask)
 	}
 	return a, fmt.Errorf("deed %d is not known here", ask.Deed)
+}
+
+// Pins are of nobody: any member may put and delete them.
+const (
+	mostPin  = 64 // bytes
+	mostPins = 100
+)
+
+// changePin puts or deletes a pin.
+func (h *holder) changePin(ctx context.Context, ask wire.ObjectAsk) error {
+	if ask.Deed == wire.DeleteObject {
+		return h.cfg.Store.Delete(ctx, ask.Name)
+	}
+	if ask.Size > mostPin || len(ask.Data) != ask.Size {
+		return fmt.Errorf("%w: a pin of %d bytes", backup.ErrDenied, ask.Size)
+	}
+	count, prefix := 0, ask.Name[:strings.Index(ask.Name, "-")]
+	for _, err := range h.cfg.Store.List(ctx, prefix) {
+		if err != nil {
+			return err
+		}
+		if count++; count >= mostPins {
+			return fmt.Errorf("%w: there are %d pins", backup.ErrTierFull, count)
+		}
+	}
+	return h.cfg.Store.Put(ctx, ask.Name, ask.Data)
 }
 
 // putPiece takes a piece of an object, and keeps the object once it is whole. The quota is looked at

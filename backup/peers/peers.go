@@ -133,7 +133,8 @@ func newTier(cfg Config, prefixOf func(view.NodeID) string) (*Tier, error) {
 	return &Tier{cfg: cfg}, nil
 }
 
-// Prefix is that of the names of a node's objects: Put and Delete refuse others.
+// Prefix is that of the names of a node's objects: Put and Delete refuse others, but for pins, see
+// backup.IsPin.
 func Prefix(mesh view.MeshID, node view.NodeID) string {
 	return mesh.String() + "/" + node.String() + "/"
 }

@@ -347,3 +347,36 @@ func TestUploads(t *testing.T) {
 		t.Errorf("%d bytes of %d uploads are left", u.bytes, len(u.parts))
 	}
 }
+
+// Whoever restores may pin what others have put, in small objects and few; nobody may put more there.
+func TestPinsAreOfAnybody(t *testing.T) {
+	inMesh(t, 3, func(_ int, c *Config) { c.Quota = 1 << 20 }, func(t *testing.T, w *world) {
+		pin := func(i int) string { return fmt.Sprintf("%v/p-%016x-%032x", w.nodes[0].Mesh(), 5, i) }
+		a, b := w.nodes[0].tier, w.nodes[1].tier
+		if err := a.Put(t.Context(), pin(0), []byte("reading")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Stat(t.Context(), pin(0)); err != nil {
+			t.Error(err)
+		}
+		if err := a.Put(t.Context(), pin(1), make([]byte, 65)); !errors.Is(err, backup.ErrDenied) {
+			t.Errorf("a large one: %v", err)
+		}
+		for _, n := range w.nodes[1:] { // each has a copy, and deletes those of others
+			if err := n.tier.Delete(t.Context(), pin(0)); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := a.Stat(t.Context(), pin(0)); !errors.Is(err, backup.ErrNoObject) {
+			t.Error(err)
+		}
+		var err error
+		n := 0
+		for ; err == nil && n < 1000; n++ {
+			err = a.Put(t.Context(), pin(n), nil)
+		}
+		if !errors.Is(err, backup.ErrTierFull) || n < mostPins || n > 3*mostPins {
+			t.Errorf("%d pins: %v", n, err)
+		}
+	})
+}

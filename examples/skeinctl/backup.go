@@ -31,7 +31,8 @@ its id, time by its node's clock, node, policy, bytes, and "partial" when someth
 could not be backed up; -id, -node, -policy, -from and -to choose some of them.
 verify reads all that is there, and compares hashes; with -identity it opens it, too.
 prune deletes what -keep lets go: backups of a policy that are older, but never
-the last good one of a node, and what unfinished backups have left. It only tells
+the last good one of a node, and what unfinished backups have left. While somebody
+restores from a tier all is kept for three days more. It only tells
 what it would delete unless -yes is given. Where clocks differ it deletes nothing.
 What is younger than its policy keeps it counts as missing once it is deleted.
 Whatever is damaged or missing is told, and the exit status is 4.
@@ -250,6 +251,7 @@ type prunedJSON struct {
 	Now     time.Time `json:"now,omitzero"` // by what it was decided
 	Objects []string  `json:"objects"`
 	More    bool      `json:"more"` // there is more than was listed here
+	Held    bool      `json:"held"` // a restore may run, and what it may read stays
 	Faults  []string  `json:"faults"`
 	Error   string    `json:"error,omitempty"`
 }
@@ -261,7 +263,7 @@ func pruneBackups(ctx context.Context, s *session, tiers []backup.NamedTier) err
 	faults := 0
 	for _, t := range tiers {
 		got, err := pruneTier(ctx, s, t)
-		one := prunedJSON{t.Name, got.Now, append([]string{}, got.Objects...), got.More, faultTexts(got.Faults), ""}
+		one := prunedJSON{t.Name, got.Now, append([]string{}, got.Objects...), got.More, got.Held, faultTexts(got.Faults), ""}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("tier %s: %w", t.Name, err))
 			one.Error = err.Error()
@@ -291,6 +293,9 @@ func showPruned(s *session, one prunedJSON) error {
 	}
 	if one.More {
 		line += "; there are more, for another time"
+	}
+	if one.Held {
+		line += "; a restore may run there, so all is kept three days longer"
 	}
 	_, err := fmt.Fprintln(s.out, line)
 	return err

@@ -121,6 +121,7 @@ func putBackInto(ctx context.Context, s *session, node *mesh.Client, tiers []bac
 	out.Unchanged, out.Lapsed, out.Written = got.Unchanged, got.Lapsed, got.Brought
 	out.Raced, out.RacedInAll, out.Refused, out.RefusedInAll = keysJSON(got.Raced), got.RacedInAll, keysJSON(got.Refused), got.RefusedInAll
 	out.Failed, out.FailedInAll, out.Faults, out.Lost = faultTexts(got.Failed), got.FailedInAll, faultTexts(got.Faults), faultTexts(got.Lost)
+	warnUnpinned(s, got.Unpinned)
 	if err == nil || got.Records > 0 || len(got.Faults) > 0 {
 		err = errors.Join(err, showPutBack(s, &out, got.Changes))
 	}

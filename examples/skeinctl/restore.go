@@ -217,7 +217,8 @@ type restoredJSON struct {
 	Refused      []keyJSON   `json:"refused"` // the first thousand
 	RefusedInAll int         `json:"refused_in_all"`
 	Faults       []string    `json:"faults"`
-	Lost         []string    `json:"lost"` // slices
+	Lost         []string    `json:"lost"`     // slices
+	Unpinned     []string    `json:"unpinned"` // tiers at which somebody may delete what is read
 }
 
 type keyJSON struct {
@@ -244,8 +245,9 @@ func keysJSON(in []backup.RefusedRecord) []keyJSON {
 
 func showRestored(s *session, got backup.Restored, v view.View) error {
 	if s.json {
-		return s.printJSON(restoredJSON{v.Mesh, got.Slices, got.OfSlices, got.Records, got.Brought, got.Bytes, keysJSON(got.Refused), got.RefusedInAll, faultTexts(got.Faults), faultTexts(got.Lost)})
+		return s.printJSON(restoredJSON{v.Mesh, got.Slices, got.OfSlices, got.Records, got.Brought, got.Bytes, keysJSON(got.Refused), got.RefusedInAll, faultTexts(got.Faults), faultTexts(got.Lost), faultTexts(got.Unpinned)})
 	}
+	warnUnpinned(s, got.Unpinned)
 	for _, f := range got.Faults {
 		fmt.Fprintf(s.out, "fault: %s\n", cleanLine(f.Error()))
 	}
@@ -263,4 +265,11 @@ func showRestored(s *session, got backup.Restored, v view.View) error {
 	_, err := fmt.Fprintf(s.out, "%d of %s restored: %s looked at, %d brought, %d refused; %d lost, %s; %s read\n",
 		got.Slices, countNoun(got.OfSlices, "slice"), countNoun(got.Records, "record"), got.Brought, got.RefusedInAll, len(got.Lost), countNoun(len(got.Faults), "fault"), inUnits(got.Bytes))
 	return err
+}
+
+// warnUnpinned tells where nothing keeps what is read from being deleted. That is no problem by itself.
+func warnUnpinned(s *session, tiers []error) {
+	for _, err := range tiers {
+		s.printWarning("nodes may delete there what is read: no pin could be put: %v", err)
+	}
 }

@@ -41,7 +41,8 @@ type Segment struct {
 type Holdings struct {
 	Points   []Point
 	Segments []Segment
-	Pinned   []Point         // taken by restores that run, listed or not
+	Pinned   []Point         // stay in any case, listed or not
+	Pins     []Pin           // of restores that run
 	Keep     map[string]Keep // by policy; points of others stay
 	Left     []view.NodeID   // nodes that have left the mesh for good
 	Quiet    []view.NodeID   // nodes that make no backup at this tier now
@@ -68,6 +69,8 @@ type Pruning struct {
 	Now     time.Time // by what it was decided
 	Delete  []Object
 	More    bool      // there is more than Most
+	Held    bool      // a restore may run: what it may read stays
+	Unpin   []string  // the names of pins that are to be deleted as well
 	Faulty  []PointID // their chains stay as they are
 	Undated []PointID // they stay until a later one of their chain is dated
 }
@@ -78,7 +81,8 @@ type Pruning struct {
 //   - that is younger than its policy's Keep, or of a policy that has none;
 //   - that is the newest of its node and policy beyond that, and the newest of these of which all
 //     segments are there: so there is one to go back to at any time within Keep, and always a last one;
-//   - that is pinned, or in a chain of which a manifest does not read or verify.
+//   - that is pinned, or in a chain of which a manifest does not read or verify;
+//   - while there is a pin of a restore: that has not been to go for three days.
 //
 // A segment stays that is named by a point that stays, or is in such a chain. It stays for a day, and until
 // its node has put a later manifest: it may be of a backup under way.
@@ -88,6 +92,9 @@ func Prune(h Holdings) (Pruning, error) {
 		return Pruning{}, err
 	}
 	out := Pruning{Now: now}
+	if out.Held, out.Unpin = h.sortPins(now); out.Held {
+		h.holdUp()
+	}
 	all := datePoints(h.Points, now)
 	faulty := map[PointID]bool{} // by chain: Seq is 0
 	for i, p := range all {
@@ -235,10 +242,7 @@ func (h *Holdings) judgeTime() (time.Time, error) {
 		return time.Time{}, ErrNoTime
 	}
 	slices.SortFunc(votes, time.Time.Compare)
-	now, longest := votes[(len(votes)-1)/2].Round(0), time.Duration(0)
-	for _, k := range h.Keep {
-		longest = max(longest, k.Every)
-	}
+	now, longest := votes[(len(votes)-1)/2].Round(0), h.longestEvery()
 	check := func(whose string, t time.Time) error {
 		if d := t.Round(0).Sub(now); d < -clockError || d > clockError+longest {
 			return fmt.Errorf("%w: that of %s says %v, the others %v", ErrClock, whose, t, now)

@@ -28,9 +28,18 @@ type testTier struct {
 	nodes                    []*testNode
 	left                     []view.NodeID
 	pinned                   []Point
-	isQuick                  bool // no backup takes days
+	restores                 []*testRestore
+	leftPins                 []Pin // of restores that broke off
+	isQuick                  bool  // no backup takes days
 	faulty                   map[PointID]bool
 	deleted, refused, broken int
+	held                     int
+}
+
+// testRestore reads what was kept when it began, and pins the tier.
+type testRestore struct {
+	reads []PointID
+	ends  time.Time
 }
 
 type testNode struct {
@@ -162,6 +171,14 @@ func (s *testTier) prune(n *testNode, all, breaks bool) Pruning {
 	if s.isQuick {
 		h.Most = 0
 	}
+	h.Pins = slices.Clone(s.leftPins)
+	for range s.restores {
+		put := s.date()
+		if s.dateless {
+			put = s.now
+		}
+		h.Pins = append(h.Pins, Pin{Put: put.Add(-time.Duration(s.rng.Int64N(int64(20 * time.Minute))))})
+	}
 	for id, p := range s.points {
 		if s.faulty[id] {
 			p = Point{PointID: id, Put: p.Put, Fault: errRead}
@@ -178,6 +195,10 @@ func (s *testTier) prune(n *testNode, all, breaks bool) Pruning {
 			s.t.Errorf("%v, and %v is to be deleted", err, out.Delete)
 		}
 		return out
+	}
+	s.leftPins = slices.DeleteFunc(s.leftPins, func(p Pin) bool { return slices.Contains(out.Unpin, p.Name) })
+	if out.Held {
+		s.held++
 	}
 	if len(out.Delete) > h.Most && h.Most > 0 || len(out.Delete) > mostDeletes {
 		s.t.Errorf("%d are deleted, of %d at most", len(out.Delete), h.Most)
@@ -204,26 +225,9 @@ func (s *testTier) prune(n *testNode, all, breaks bool) Pruning {
 // check finds what the rules keep and a pass has deleted.
 func (s *testTier) check() {
 	s.t.Helper()
-	type line struct {
-		node   view.NodeID
-		policy string
-	}
-	var must []PointID
-	beyond := map[line]PointID{}
-	for id, p := range s.all {
-		if s.faulty[id] {
-			must = append(must, id)
-		}
-		if s.now.Sub(s.made[id]) < testKeep[p.Policy].For {
-			must = append(must, id)
-		} else if of := (line{id.Node, p.Policy}); s.made[id].After(s.made[beyond[of]]) {
-			beyond[of] = id
-		}
-	}
-	for of, id := range beyond {
-		if of.policy == "a" || !slices.Contains(s.left, id.Node) || s.now.Sub(s.made[id]) < testKeep["b"].Lost {
-			must = append(must, id)
-		}
+	must := s.findKept()
+	for _, r := range s.restores {
+		must = append(must, r.reads...)
 	}
 	for _, p := range s.pinned {
 		must = append(must, p.PointID)
@@ -244,11 +248,36 @@ func (s *testTier) check() {
 	}
 }
 
+// findKept returns what is to stay by the true times.
+func (s *testTier) findKept() (must []PointID) {
+	type line struct {
+		node   view.NodeID
+		policy string
+	}
+	beyond := map[line]PointID{}
+	for id, p := range s.all {
+		if s.faulty[id] {
+			must = append(must, id)
+		}
+		if s.now.Sub(s.made[id]) < testKeep[p.Policy].For {
+			must = append(must, id)
+		} else if of := (line{id.Node, p.Policy}); s.made[id].After(s.made[beyond[of]]) {
+			beyond[of] = id
+		}
+	}
+	for of, id := range beyond {
+		if of.policy == "a" || !slices.Contains(s.left, id.Node) || s.now.Sub(s.made[id]) < testKeep["b"].Lost {
+			must = append(must, id)
+		}
+	}
+	return must
+}
+
 // TestF1_31_WhatStaysCanBeRestored lets nodes back up, lose what they know, leave and have wrong
 // clocks, while tiers tell wrong dates or none, manifests do not read, restores run, and passes break
 // off. All that is to stay by the true times stays; afterwards what is to go goes.
 func TestF1_31_WhatStaysCanBeRestored(t *testing.T) {
-	var deleted, refused, broken int
+	var deleted, refused, broken, held int
 	eachSeed(t, 6, func(t *testing.T, rng *rand.Rand) {
 		s := newTestTier(t, rng)
 		for s.now.Before(noon.Add(40*day)) && !t.Failed() {
@@ -273,6 +302,9 @@ func TestF1_31_WhatStaysCanBeRestored(t *testing.T) {
 						s.faulty[id] = true
 					}
 				}
+			case e < 12 && e > 9:
+				reads := slices.DeleteFunc(s.findKept(), func(id PointID) bool { return s.faulty[id] })
+				s.restores = append(s.restores, &testRestore{reads, s.now.Add(time.Duration(rng.Int64N(int64(mostHeld))))})
 			case e == 9 && len(s.left) == 0 && rng.IntN(4) == 0:
 				s.left = append(s.left, 4)
 				s.nodes[3].running = nil
@@ -285,18 +317,31 @@ func TestF1_31_WhatStaysCanBeRestored(t *testing.T) {
 					s.backUp(n)
 				}
 			}
+			s.endRestores()
 		}
 		s.clearUp()
+		held += s.held
 		deleted, refused, broken = deleted+s.deleted, refused+s.refused, broken+s.broken
 	})
-	if *seed == 0 && (deleted < 6*500 || refused < 20 || broken < 50) {
-		t.Errorf("hardly anything has happened: %d deleted, %d refused, %d broken off", deleted, refused, broken)
+	if *seed == 0 && (deleted < 6*500 || refused < 20 || broken < 50 || held < 100) {
+		t.Errorf("hardly anything has happened: %d deleted, %d refused, %d broken off, %d held", deleted, refused, broken, held)
 	}
+}
+
+// endRestores ends those that are done; some leave their pin.
+func (s *testTier) endRestores() {
+	s.restores = slices.DeleteFunc(s.restores, func(r *testRestore) bool {
+		done := s.now.Add(2 * time.Hour).After(r.ends) // before the clock goes on
+		if done && s.rng.IntN(4) == 0 {
+			s.leftPins = append(s.leftPins, Pin{Name: fmt.Sprint("pin-", len(s.leftPins), s.now), Put: s.date()})
+		}
+		return done
+	})
 }
 
 // clearUp lets all clocks be right for long enough and expects that nothing is left that need not be.
 func (s *testTier) clearUp() {
-	s.clock, s.pinned, s.isQuick = 0, nil, true
+	s.clock, s.pinned, s.restores, s.isQuick = 0, nil, nil, true
 	clear(s.faulty)
 	var out Pruning
 	for end := s.now.Add(20 * day); s.now.Before(end) && !s.t.Failed(); s.now = s.now.Add(time.Hour) {
@@ -308,6 +353,9 @@ func (s *testTier) clearUp() {
 		}
 		out = s.prune(s.nodes[0], true, false)
 		s.check()
+	}
+	if out.Held || len(s.leftPins) > 0 {
+		s.t.Errorf("%d pins of restores that broke off are left", len(s.leftPins))
 	}
 	undated := map[PointID]bool{} // by chain
 	for _, id := range out.Undated {
