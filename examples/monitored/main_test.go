@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/identity"
 )
@@ -67,13 +69,13 @@ func TestNodeIsWatched(t *testing.T) {
 	if code != 200 {
 		t.Fatalf("metrics: %d %q", code, text)
 	}
-	checkByPromtool(t, text)
+	checkText(t, text)
 	if err := end(); err != nil {
 		t.Error(err)
 	}
 	url, end = serveOne(t, false) // it has an outbox
 	_, more := get(t, url+"/metrics")
-	checkByPromtool(t, more)
+	checkText(t, more)
 	checkDashboard(t, text+more)
 	if err := end(); err != nil {
 		t.Error(err)
@@ -108,6 +110,33 @@ func checkDashboard(t *testing.T, text string) {
 	}
 	if asked < 15 {
 		t.Errorf("the dashboard asks for %d figures", asked)
+	}
+}
+
+// checkText judges the metrics by the rules of Prometheus, and has its own tool do so, where
+// that is installed.
+func checkText(t *testing.T, text string) {
+	t.Helper()
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Errorf("metrics: %v", err)
+	}
+	for _, p := range problems {
+		t.Errorf("metric %s: %s", p.Metric, p.Text)
+	}
+	checkByPromtool(t, text)
+}
+
+// The rules find what breaks them.
+func TestBadMetricsAreFound(t *testing.T) {
+	for what, text := range map[string]string{
+		"no help":         "# TYPE a_bytes gauge\na_bytes 1\n",
+		"a counter's end": "# HELP a_bytes A.\n# TYPE a_bytes counter\na_bytes 1\n",
+		"a unit":          "# HELP a_milliseconds A.\n# TYPE a_milliseconds gauge\na_milliseconds 1\n",
+	} {
+		if problems, err := promlint.New(strings.NewReader(text)).Lint(); err != nil || len(problems) == 0 {
+			t.Errorf("%s: %v, %v", what, problems, err)
+		}
 	}
 }
 
