@@ -92,7 +92,7 @@
 //
 //   - Copies from tier to tier.
 //   - A put-back that deletes what was not there then; one of keys that leaders write under tokens.
-//   - Drills on a schedule.
+//   - A schedule of drills: see Drill.
 //   - An alarm for slices that nobody backs up, as their first home runs no Backup: see to it that all
 //     storing nodes run one.
 //   - A restore that is begun anew passes over slices that it has brought, see RestoreConfig.Resume;

@@ -18,7 +18,7 @@ import (
 // its candidates have split the voters. With -long there are 1 200 cuts.
 func TestSplitVotesEndSoon(t *testing.T) {
 	t.Parallel()
-	cuts := 40
+	cuts := 15
 	if *long {
 		cuts = 1200
 	}

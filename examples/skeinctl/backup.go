@@ -23,13 +23,15 @@ import (
 // backupCommands look after backups.
 func backupCommands() []command {
 	return []command{
-		{name: "backup", args: "list|verify|prune|now|status", short: "list, verify and delete backups, or have a node make some", run: runBackup,
+		{name: "backup", args: "list|verify|drill|prune|now|status", short: "list, verify and delete backups, or have a node make some", run: runBackup,
 			flags: set{tierFlags, identityFlag, backupFlags, (*session).nodeFlags}, long: `
-list, verify and prune work on what lies at tiers; they ask no node.
+list, verify, drill and prune work on what lies at tiers; they ask no node.
 list prints a line for each backup to which a restore can go back, the newest first:
 its id, time by its node's clock, node, policy, bytes, and "partial" when something
 could not be backed up; -id, -node, -policy, -from and -to choose some of them.
 verify reads all that is there, and compares hashes; with -identity it opens it, too.
+drill is a restore that ends before a mesh: it reads, opens and decodes with -identity
+what a restore would bring, and counts it; -policy chooses some of it.
 prune deletes what -keep lets go: backups of a policy that are older, but never
 the last good one of a node, and what unfinished backups have left. While somebody
 restores from a tier all is kept for three days more. It only tells
@@ -54,7 +56,7 @@ func backupFlags(s *session, fs *flag.FlagSet) {
 		o.query.Nodes = append(o.query.Nodes, id)
 		return err
 	})
-	fs.Func("policy", "list, now, status: `name` of the policy by which they were made; more than once for several", func(name string) error {
+	fs.Func("policy", "list, drill, now, status: `name` of the policy by which they were made; more than once for several", func(name string) error {
 		o.query.Policies = append(o.query.Policies, name)
 		return nil
 	})
@@ -96,10 +98,11 @@ func runBackup(s *session) error {
 	verb, ok := map[string]backupVerb{
 		"list":   {"id node policy from to", listBackups},
 		"verify": {"identity", verifyBackups},
+		"drill":  {"identity policy", drillBackups},
 		"prune":  {"node keep yes", pruneBackups},
 	}[s.words[0]]
 	if !ok {
-		return usageError(fmt.Sprintf("does list, verify, prune, now or status, not %.20q", s.words[0]))
+		return usageError(fmt.Sprintf("does list, verify, drill, prune, now or status, not %.20q", s.words[0]))
 	}
 	if err := checkMeant(s, verb.flags+" tier credentials mesh-id json secret-file"); err != nil {
 		return err

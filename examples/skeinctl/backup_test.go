@@ -150,6 +150,7 @@ func TestBackupsAreLookedAfter(t *testing.T) {
 	ctl("", on("verify")...).want(t, exitOK, "2 backups, ", "")
 	ctl("", on("verify", "-identity", identity)...).want(t, exitOK, "0 faults", "")
 	ctl("", on("verify", "-identity", stranger)...).want(t, exitFailed, "", "none of the identities")
+	testDrill(t, on, identity, stranger)
 	ctl("", on("prune", "-keep", "all=30d")...).want(t, exitOK, "0 objects", "")
 	ctl("", on("prune", "-keep", "all=1ns")...).want(t, exitOK, "would be deleted", "")
 	if n := len(findObjects(t, where, "m-")); n != 2 {
@@ -157,6 +158,19 @@ func TestBackupsAreLookedAfter(t *testing.T) {
 	}
 	testPruning(t, where, on)
 	testDamage(t, where, on)
+}
+
+// testDrill restores what is there into nothing.
+func testDrill(t *testing.T, on func(string, ...string) []string, identity, stranger string) {
+	ctl("", on("drill", "-identity", identity)...).want(t, exitOK, "20 keys of 16 slices", "")
+	ctl("", on("drill")...).want(t, exitUsage, "", "no -identity")
+	ctl("", on("drill", "-identity", stranger)...).want(t, exitFailed, "", "none of the identities")
+	ctl("", on("drill", "-identity", identity, "-policy", "other")...).want(t, exitFailed, "", "there is no backup")
+	var got drillJSON
+	out := ctl("", on("drill", "-identity", identity, "-json")...).want(t, exitOK, "", "").out
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Keys != 20 || len(got.Buckets) != 1 || got.Buckets[0].Keys != 20 || got.Lost == nil {
+		t.Errorf("drill: %s, %v", out, err)
+	}
 }
 
 // testPruning deletes the older backup.
@@ -212,7 +226,7 @@ func TestBackupCommandLines(t *testing.T) {
 		err  string
 	}{
 		{"", exitUsage, "takes 1 argument"},
-		{"frob -tier dir:x", exitUsage, "list, verify, prune, now or status"},
+		{"frob -tier dir:x", exitUsage, "list, verify, drill, prune, now or status"},
 		{"list", exitUsage, "no -tier"},
 		{"list -tier ftp:x", exitUsage, "neither dir:"},
 		{"list -tier dir:", exitUsage, "-tier"},
