@@ -9,6 +9,8 @@ import (
 
 	"github.com/skeinmesh/skein/backup"
 	"github.com/skeinmesh/skein/backup/dir"
+	"github.com/skeinmesh/skein/failover"
+	"github.com/skeinmesh/skein/failover/service"
 	"github.com/skeinmesh/skein/mesh"
 	"github.com/skeinmesh/skein/mesh/view"
 	"github.com/skeinmesh/skein/replica"
@@ -49,6 +51,31 @@ func ExampleRestore() {
 		return err
 	}
 	_ = restore
+}
+
+// A plan that names the procedure restore_from_backup has a node restore what a service works with before
+// it starts, with nobody there: by an identity that is kept at the site, to which the tier of the site
+// alone is sealed. Whoever takes that identity reads the backups of that tier. What a start may not do
+// without fails it, so that another node is tried.
+func ExampleRestore_procedure() {
+	serve := func(f *failover.Failover, plan service.Plan, start, stop failover.Hook, store *replica.Store, site backup.Tier) error {
+		plan.Procedures = []string{"restore_from_backup"}
+		restore := func(ctx context.Context, run failover.Run) error {
+			identity, err := os.ReadFile("/etc/press/site-identity.txt")
+			if err != nil {
+				return err
+			}
+			got, err := backup.Restore(ctx, backup.RestoreConfig{
+				Target: store, Tiers: []backup.NamedTier{{Name: "site", Tier: site}}, Identities: []string{string(identity)}, Buckets: []string{"recipes"},
+			})
+			if err == nil && len(got.Lost) > 0 {
+				err = fmt.Errorf("%d slices are lost: %w", len(got.Lost), got.Lost[0])
+			}
+			return err
+		}
+		return f.Serve(failover.Service{Plan: plan, Start: start, Stop: stop, Procedures: map[string]failover.Hook{"restore_from_backup": restore}})
+	}
+	_ = serve
 }
 
 // A gateway that was exchanged gets back the configuration of the one before.
