@@ -98,7 +98,9 @@ type Config struct {
 	Network Network
 	// Profile sets the pace of failure detection. Zero means LAN.
 	Profile Profile
-	// AllowAdmin answers admin requests: of methods that begin with "admin/".
+	// AllowAdmin answers admin requests: of methods that begin with "admin/". Whoever has the
+	// secret of the mesh may then, as a Client, read the view, publish and subscribe here, and
+	// do what other packages serve by such methods.
 	AllowAdmin bool
 	// Logger gets what there is to tell, with the node's id under "node". Nil is silent.
 	Logger *slog.Logger
