@@ -26,7 +26,7 @@ func (w *world) steady(d time.Duration, what string) {
 	}
 }
 
-// On links that lose a fifth of all packets a leader stays, though the lease of a LAN
+// On links that lose a fifth of all packets, or three of ten on a LAN, a leader stays, though the lease of a LAN
 // is shorter than the 3 s that a piece of a stream which is lost four times comes
 // late: requests of elections go by packet.
 func TestLeaderStaysUnderLoss(t *testing.T) { staysUnderLoss(t, 5*time.Minute) }
@@ -43,7 +43,7 @@ func staysUnderLoss(t *testing.T, d time.Duration) {
 		name string
 		pr   profile
 		loss float64
-	}{{"LAN", lan, 0.2}, {"WAN", wan, 0.2}, {"Edge", edge, 0.2}} {
+	}{{"LAN", lan, 0.3}, {"WAN", wan, 0.2}, {"Edge", edge, 0.2}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			inWorld(t, 5, c.pr, nil, func(w *world) {
