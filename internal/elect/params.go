@@ -39,7 +39,7 @@ const MaxLease = 5 * time.Minute
 
 // LAN is for round trips of a few milliseconds: a leader that vanishes is
 // replaced within 2.5 s of its last renewal where a majority of the electorate is
-// in contact, and one that is cut off for longer than 1.3 s may be.
+// in contact, or 2.7 s where two candidates split it, and one that is cut off for longer than 1.3 s may be.
 func LAN() Params {
 	return Params{Lease: 2 * time.Second, Renew: 500 * time.Millisecond, Guard: 200 * time.Millisecond, Drift: 10,
 		Pause: 60 * time.Millisecond, Hold: 30 * time.Second, Settle: 4 * time.Second}
