@@ -117,7 +117,7 @@ func putPins(ctx context.Context, c *catalog) *pins {
 		one := &pin{tier: c.tiers[i], mesh: c.mesh}
 		p.all = append(p.all, one)
 		first.Add(1)
-		p.group.Go(func(ctx context.Context) {
+		begun := p.group.Go(func(ctx context.Context) {
 			one.putAnother(ctx)
 			first.Done()
 			for clock.Sleep(ctx, pinEvery) {
@@ -125,6 +125,9 @@ func putPins(ctx context.Context, c *catalog) *pins {
 			}
 			one.removePin(ctx, one.name)
 		})
+		if !begun { // the restore was broken off already
+			first.Done()
+		}
 	}
 	first.Wait()
 	return p

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/skeinmesh/skein/mesh/view"
 )
 
 // slowTier takes hours for each segment, while somebody prunes it.
@@ -173,4 +175,44 @@ func TestPinNames(t *testing.T) {
 	if one, other := newPinName(mesh, now), newPinName(mesh, now); one == other {
 		t.Errorf("two restores have the pin %s", one)
 	}
+}
+
+// A restore that was broken off before it could pin anything does not wait for its pins.
+func TestPinsOfABrokenOffRestore(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tier := newMemory()
+		old := w.newMesh(1, 4, "old")
+		w.put(old[0], "k", "v")
+		time.Sleep(time.Minute)
+		w.open(old[0], 0, map[string]Tier{"t": tier})
+		w.backUp("t", old[0])
+		c, err := listCatalog(context.Background(), []NamedTier{{"t", tier}}, view.MeshID{})
+		if err != nil || len(c.points) == 0 {
+			t.Fatalf("%d points, %v", len(c.points), err)
+		}
+		for i := range 200 { // of many tiers some are pinned after the end of ctx
+			c.tiers = append(c.tiers, c.tiers[0])
+			c.points = append(c.points, c.points[0])
+			c.points[len(c.points)-1].Tier = i + 1
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		for range 20 { // whether its end or its pins come first is up to the scheduler
+			ended := make(chan struct{})
+			go func() {
+				putPins(ctx, c).removeAll()
+				close(ended)
+			}()
+			select {
+			case <-ended:
+			case <-time.After(time.Hour): // virtual
+				t.Fatal("it waits for ever")
+			}
+		}
+		for _, name := range tier.names() {
+			if IsPin(name) {
+				t.Errorf("%s stays", name)
+			}
+		}
+	})
 }

@@ -257,7 +257,7 @@ func (l *ownLog) loadBirths(ctx context.Context) (map[birth]uint64, error) {
 	last := map[birth]uint64{}
 	size := l.countLeaves()
 	for n := int64(0); n*ledger.Width < size; n++ {
-		entries, err := l.view(ctx).readBundle(n)
+		entries, err := l.viewLog(ctx).readBundle(n)
 		if err != nil {
 			return nil, fmt.Errorf("ledger: read what was entered: %w", err)
 		}

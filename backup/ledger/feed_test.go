@@ -105,7 +105,7 @@ func wantOnce(t *testing.T, l *Ledger) map[version.Dot]bool {
 	t.Helper()
 	seen := map[version.Dot]bool{}
 	for n := int64(0); n*ledger.Width < l.own.countLeaves(); n++ {
-		entries, err := l.own.view(context.Background()).readBundle(n)
+		entries, err := l.own.viewLog(context.Background()).readBundle(n)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -102,7 +102,7 @@ func (l *Ledger) Checkpoint(ctx context.Context) ([]byte, error) {
 // Sum, and its Dot unless that is zero; At does not count. It reads the log from its end, 100 000
 // leaves in about half a second. The error is ErrNotFound, or that of the disk or ctx.
 func (l *Ledger) Find(ctx context.Context, leaf Leaf) (index int64, err error) {
-	return l.own.view(ctx).findLeaf(l.own.countLeaves(), leaf)
+	return l.own.viewLog(ctx).findLeaf(l.own.countLeaves(), leaf)
 }
 
 // Prove returns what proves to anybody, by Verify, that the leaf of that index is in the log and
@@ -120,7 +120,7 @@ func (l *Ledger) Prove(ctx context.Context, index int64, leaf Leaf) ([]byte, err
 	if index < 0 || index >= c.Size {
 		return nil, fmt.Errorf("%w: index %d of %d", ErrNotFound, index, c.Size)
 	}
-	return l.own.view(ctx).proveLeaf(index, leaf, c)
+	return l.own.viewLog(ctx).proveLeaf(index, leaf, c)
 }
 
 // Keys returns the public keys of this node in C2SP's form: the one that signs its log, and the

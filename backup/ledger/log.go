@@ -158,7 +158,7 @@ func (l *ownLog) openOwn(note []byte) (signed, error) {
 func (l *ownLog) takeUp(ctx context.Context) error {
 	for {
 		at := l.tree.Size()
-		entries, err := l.view(ctx).readBundle(at / ledger.Width)
+		entries, err := l.viewLog(ctx).readBundle(at / ledger.Width)
 		if errors.Is(err, fs.ErrNotExist) && at%ledger.Width == 0 {
 			entries, err = nil, nil
 		}
@@ -261,7 +261,7 @@ func (l *ownLog) appendWaiting(ctx context.Context) error {
 	bundle, entries, err := slices.Clone(l.bundle), make([][]byte, len(leaves)), error(nil)
 	for i, p := range leaves {
 		p.index = l.tree.Size() + int64(i)
-		o := l.view(ctx).openingOf(p.leaf, p.index)
+		o := l.viewLog(ctx).openingOf(p.leaf, p.index)
 		entries[i] = ledger.AppendLeaf(nil, ledger.Leaf{
 			Kind: ledger.Kind(p.leaf.Kind), At: p.leaf.At, Dot: p.leaf.Dot, Subject: o.CommitSubject(), Value: o.CommitValue(),
 		})

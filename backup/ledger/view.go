@@ -17,7 +17,7 @@ type logView struct {
 	log    string // its public key
 }
 
-func (l *ownLog) view(ctx context.Context) logView {
+func (l *ownLog) viewLog(ctx context.Context) logView {
 	return logView{l.kept.readBy(ctx), l.secret, l.signer.Keys.Log}
 }
 

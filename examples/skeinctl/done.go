@@ -45,19 +45,19 @@ func (d *doneFile) closeFile() {
 	}
 }
 
-// line stands for a slice in a mesh.
-func (d *doneFile) line(hash [32]byte) string {
+// formatLine stands for a slice in a mesh.
+func (d *doneFile) formatLine(hash [32]byte) string {
 	sum := sha256.Sum256(append(d.mesh[:], hash[:]...))
 	return hex.EncodeToString(sum[:])
 }
 
 // IsDone tells whether a slice was brought.
-func (d *doneFile) IsDone(hash [32]byte) bool { return d.all[d.line(hash)] }
+func (d *doneFile) IsDone(hash [32]byte) bool { return d.all[d.formatLine(hash)] }
 
 // MarkDone notes that it is. The line break comes first: one may be cut off before it.
 func (d *doneFile) MarkDone(hash [32]byte) {
 	if d.file == nil || d.err != nil {
 		return
 	}
-	_, d.err = d.file.WriteString("\n" + d.line(hash) + "\n")
+	_, d.err = d.file.WriteString("\n" + d.formatLine(hash) + "\n")
 }

@@ -85,7 +85,7 @@ func checkSuccessor(prev *link, next *wire.SignedCharter) error {
 // that it did not know of. What stands before an error has been taken. Where charters are
 // missing, the error is ErrGap.
 func (s *State) AddCharters(list []wire.SignedCharter) (forks []Fork, err error) {
-	before := s.head().hash
+	before := s.newestLink().hash
 	for i := range list {
 		fork, err2 := s.addCharter(list[i])
 		if fork != nil {
@@ -96,7 +96,7 @@ func (s *State) AddCharters(list []wire.SignedCharter) (forks []Fork, err error)
 			break
 		}
 	}
-	if s.head().hash != before {
+	if s.newestLink().hash != before {
 		s.dropStatements()
 	}
 	return forks, err
@@ -104,12 +104,12 @@ func (s *State) AddCharters(list []wire.SignedCharter) (forks []Fork, err error)
 
 func (s *State) addCharter(c wire.SignedCharter) (*Fork, error) {
 	l := &link{c, HashCharter(&c.Charter)}
-	head := s.head()
+	head := s.newestLink()
 	switch {
 	case c.Epoch == 0 || c.Epoch > head.Epoch+1:
 		return nil, fmt.Errorf("trust: %w: epoch %d, known up to %d", ErrGap, c.Epoch, head.Epoch)
 	case c.Epoch == head.Epoch+1:
-		return nil, s.goOn(l)
+		return nil, s.appendLink(l)
 	case s.chain[c.Epoch-1].hash == l.hash || s.rivals[l.hash] != nil:
 		return nil, nil
 	case c.Epoch == 1:
@@ -123,10 +123,10 @@ func (s *State) addCharter(c wire.SignedCharter) (*Fork, error) {
 	return s.settleFork(l), nil
 }
 
-// goOn takes the charter of the next epoch. Where it goes on from a rival of the newest
+// appendLink takes the charter of the next epoch. Where it goes on from a rival of the newest
 // one, that has won: it has a successor, and the newest here has none.
-func (s *State) goOn(l *link) error {
-	prev := s.head()
+func (s *State) appendLink(l *link) error {
+	prev := s.newestLink()
 	if rival := s.rivals[l.Prev]; rival != nil && rival.Epoch == prev.Epoch {
 		if err := checkSuccessor(rival, &l.SignedCharter); err != nil {
 			return fmt.Errorf("trust: %w", err)
@@ -143,7 +143,7 @@ func (s *State) goOn(l *link) error {
 // settleFork decides between a valid charter and the one of its epoch that holds here.
 func (s *State) settleFork(l *link) *Fork {
 	holder := s.chain[l.Epoch-1]
-	if holder == s.head() {
+	if holder == s.newestLink() {
 		s.raiseFloors(l) // it holds elsewhere, and what it retired stays retired
 		if bytes.Compare(l.hash[:], holder.hash[:]) < 0 {
 			s.replaceHead(l)
@@ -156,7 +156,7 @@ func (s *State) settleFork(l *link) *Fork {
 
 // replaceHead puts a rival of the newest charter in its place.
 func (s *State) replaceHead(l *link) {
-	loser := s.head()
+	loser := s.newestLink()
 	delete(s.rivals, l.hash)
 	s.chain[len(s.chain)-1] = l
 	s.keepRival(loser)

@@ -60,13 +60,13 @@ func FoundBySecret(mesh view.MeshID, name string, shards int, knock [32]byte, au
 	}, authority)
 }
 
-func (s *State) head() *link { return s.chain[len(s.chain)-1] }
+func (s *State) newestLink() *link { return s.chain[len(s.chain)-1] }
 
 // Charter returns the newest charter. The caller changes nothing in it.
-func (s *State) Charter() charter.Charter { return s.head().Charter }
+func (s *State) Charter() charter.Charter { return s.newestLink().Charter }
 
 // Head returns the hash of the newest charter.
-func (s *State) Head() charter.Hash { return s.head().hash }
+func (s *State) Head() charter.Hash { return s.newestLink().hash }
 
 // Papers returns the charters from the given epoch on, without gaps, and after them the
 // losers of forks.
@@ -113,7 +113,7 @@ func compareKeys(a, b charter.Key) int { return bytes.Compare(a[:], b[:]) }
 
 // issuerOf returns the issuer of the newest charter that has the key, nil if none has.
 func (s *State) issuerOf(key charter.Key) *charter.Issuer {
-	list := s.head().Issuers
+	list := s.newestLink().Issuers
 	if i := slices.IndexFunc(list, func(i charter.Issuer) bool { return i.Key == key }); i >= 0 {
 		return &list[i]
 	}

@@ -33,7 +33,7 @@ type statementID struct {
 	signer charter.Key
 }
 
-func idOf(st *charter.Statement) statementID {
+func idOfStatement(st *charter.Statement) statementID {
 	return statementID{st.Kind, st.Target, st.Number, st.Signer}
 }
 
@@ -110,12 +110,12 @@ func isCovered(c *charter.Charter, st *charter.Statement) bool {
 }
 
 // counts tells whether a statement counts by the newest charter.
-func (s *State) counts(st *charter.Statement) bool { return countsBy(&s.head().Charter, st) }
+func (s *State) counts(st *charter.Statement) bool { return countsBy(&s.newestLink().Charter, st) }
 
-// keeps tells whether a statement is kept: one that counts by the charter before the
+// keepsStatement tells whether a statement is kept: one that counts by the charter before the
 // newest is, too. The newest may yet lose against another of its epoch, by which the
 // statement counts.
-func (s *State) keeps(st *charter.Statement) bool {
+func (s *State) keepsStatement(st *charter.Statement) bool {
 	return s.counts(st) || len(s.chain) > 1 && countsBy(&s.chain[len(s.chain)-2].Charter, st)
 }
 
@@ -140,12 +140,12 @@ func (s *State) checkWritten(st *wire.SignedStatement) error {
 
 // AddStatement takes a statement. It returns whether there is something new to hand on.
 func (s *State) AddStatement(st wire.SignedStatement) (added bool, err error) {
-	id := idOf(&st.Statement)
+	id := idOfStatement(&st.Statement)
 	have, known := s.statements[id]
 	if known && s.compareSpelling(&have.Statement, &st.Statement) <= 0 {
 		return false, nil
 	}
-	if !s.keeps(&st.Statement) {
+	if !s.keepsStatement(&st.Statement) {
 		return false, fmt.Errorf("trust: %w: number %d of %v, by the newest charters", ErrStatement, st.Seq, st.Signer)
 	}
 	if err := s.checkWritten(&st); err != nil {
@@ -185,7 +185,7 @@ func (s *State) makeRoom(id statementID) error {
 // dropStatements lets go of what the newest charters have made void or needless.
 func (s *State) dropStatements() {
 	for id, st := range s.statements {
-		if !s.keeps(&st.Statement) {
+		if !s.keepsStatement(&st.Statement) {
 			delete(s.statements, id)
 		}
 	}

@@ -508,7 +508,7 @@ func (w *world) heal() {
 		for _, l := range first.chain[st.epoch-1:] {
 			stays = stays && w.counts(l.Charter, st.SignedStatement)
 		}
-		if stays && !slices.ContainsFunc(first.Statements(), func(o wire.SignedStatement) bool { return idOf(&o.Statement) == idOf(&st.Statement) }) {
+		if stays && !slices.ContainsFunc(first.Statements(), func(o wire.SignedStatement) bool { return idOfStatement(&o.Statement) == idOfStatement(&st.Statement) }) {
 			w.failf("T2: a statement is lost: %+v", st)
 		}
 	}
