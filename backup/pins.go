@@ -48,8 +48,9 @@ func parsePin(name string) (at time.Time, ok bool) {
 	return time.UnixMilli(int64(ms)), errors.Join(err1, err2) == nil
 }
 
-// IsPin tells whether an object is a pin: the small one that a restore puts at a tier so that nobody deletes
-// what it reads. Whoever may read somewhere should be allowed to put and delete pins there.
+// IsPin tells whether an object is a pin: the small one that a restore puts at a tier so that nobody
+// deletes what it reads. Whoever may read somewhere should be allowed to put and delete pins there. A
+// Tier that keeps some names only, as package peers does, asks it.
 func IsPin(name string) bool {
 	_, ok := parsePin(name)
 	return ok
